@@ -1,0 +1,1 @@
+"""Training teachers and students: pure losses, one file per method, one fit."""

@@ -1,0 +1,46 @@
+"""What can go wrong, as the user sees it: a message, a hint and an exit code."""
+
+EXIT_DONE = 0
+EXIT_GATE_SAID_NO = 1
+EXIT_INCONCLUSIVE = 2
+EXIT_BAD_INPUT = 3
+EXIT_INTERNAL = 4
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, what shells expect
+
+
+class KdbenchWarning(UserWarning):
+    """Something a user should know that does not stop the work."""
+
+
+class KdbenchError(Exception):
+    """An error a user can cause and mend.
+
+    `message` says what is wrong in one sentence; `hint` says what to do about it.
+    """
+
+    exit_code = EXIT_BAD_INPUT
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InputError(KdbenchError):
+    """A recipe, option, file or data set that cannot be used as given."""
+
+
+class DataMissingError(InputError):
+    """A data set that is not where it was looked for."""
+
+
+class StorageError(KdbenchError):
+    """A folder or file that cannot be written: permissions, a full disk."""
+
+
+class DivergedError(KdbenchError):
+    """Training or a model produced numbers that are not finite."""
+
+
+class MeasurementError(KdbenchError):
+    """A measuring process that died or could not run the model."""

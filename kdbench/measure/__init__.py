@@ -1,0 +1,1 @@
+"""Measuring a model file: accuracy, latency, cost, size and energy. Sees targets, never trainers."""

@@ -1,0 +1,364 @@
+"""Recipes: what to train, how to distil it and what to measure, as inert values.
+
+A recipe is TOML. Building one touches no environment, device or file but its own; names of models, data sets
+and methods are resolved by the stage that needs them. Unknown keys are refused and the nearest known one named.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from kdbench import storage
+from kdbench.errors import InputError
+from kdbench.registry import nearest
+
+Precision = Literal["32", "bf16", "16"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Augment(_Section):
+    """Random changes of training images: zero-pad by `pad` and crop back, flip left-right with chance one half."""
+
+    pad: int = Field(default=0, ge=0, le=32)
+    flip: bool = False
+
+
+class Data(_Section):
+    """The data set and how it is cut. `validation` is the share taken off the training part, by class."""
+
+    name: str
+    root: str | None = None
+    download: bool = False
+    validation: float = Field(default=0.1, gt=0, lt=0.9)
+    split_seed: int = 0
+    resize: int | None = Field(default=None, gt=0)
+    crop: int | None = Field(default=None, gt=0)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    augment: Augment = Augment()
+
+
+class Optimizer(_Section):
+    """An optimiser by name; `momentum` and `nesterov` are for SGD, `betas` for the Adam family."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = Field(default=0.05, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+class Schedule(_Section):
+    """A learning-rate schedule by name, advanced at every step.
+
+    `milestones` (for `step`) are epochs or, below one, shares of all epochs; `warmup` is in epochs.
+    """
+
+    name: Literal["constant", "cosine", "step", "onecycle"] = "cosine"
+    warmup: float = Field(default=0.0, ge=0)
+    milestones: tuple[float, ...] = (150, 180, 210)
+    gamma: float = Field(default=0.1, gt=0, lt=1)
+
+
+class Training(_Section):
+    """How long and how to train.
+
+    `patience` stops after that many epochs without a better validation accuracy; `keep` says which weights the
+    model ends up with: those of the last epoch or of the best on the validation split (never the test set).
+    """
+
+    epochs: int = Field(default=10, gt=0)
+    batch: int = Field(default=64, gt=0)
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    clip: float | None = Field(default=None, gt=0)
+    patience: int | None = Field(default=None, gt=0)
+    keep: Literal["best", "last"] = "best"
+    precision: Precision = "32"
+    channels_last: bool = False
+    threads: int | None = Field(default=None, gt=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Model(BaseModel):
+    """A model by its name in the register; every other key is an option of that model."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys beside `name`, for the model's factory."""
+        return dict(self.model_extra or {})
+
+
+class Term(BaseModel):
+    """One weighted term of a student's objective: a distillation method by name, other keys are its options."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    method: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys beside `method`, for the method's own validation."""
+        return dict(self.model_extra or {})
+
+
+class _Trained(_Section):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)
+    model: Model
+    training: Training = Training()
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Teacher(_Trained):
+    """A model trained on the labels alone, to be learned from."""
+
+
+class Student(_Trained):
+    """A smaller model. Without terms it is trained on the labels alone: the independent student.
+
+    `teacher` names the teacher it is compared with and learns from (default: the first); `ce_weight` weighs the
+    cross-entropy with the labels (default: what is usual for the first term's method, or 1 without terms).
+    """
+
+    teacher: str | None = None
+    ce_weight: float | None = Field(default=None, ge=0)
+    terms: tuple[Term, ...] = ()
+
+
+class Measure(_Section):
+    """What to measure and for how long.
+
+    `budget_s` is the time for the latency of all models together, spread over `sessions` fresh processes;
+    `batch` is the size of the batched latency run beside batch 1, and the batch of the table's MACs column.
+    """
+
+    provider: Literal["cpu", "cuda"] = "cpu"
+    threads: tuple[int, ...] = (1,)
+    batch: int = Field(default=128, gt=1)
+    budget_s: float = Field(default=10.0, gt=0)
+    sessions: int = Field(default=5, ge=2)
+    energy: bool = True
+
+    @field_validator("threads")
+    @classmethod
+    def _some(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or min(value) < 1:
+            raise ValueError("name at least one thread count, each 1 or more")
+        return value
+
+
+class Recipe(_Section):
+    """A whole study: one data set, teachers, students, and what is measured of them.
+
+    `training` holds the defaults that a teacher's or student's own `training` table overrides key by key.
+    With several `seeds` every model is trained once per seed; accuracies are then reported as their mean.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
+    title: str = ""
+    seeds: tuple[int, ...] = (0,)
+    data: Data
+    training: Training = Training()
+    teacher: tuple[Teacher, ...] = Field(min_length=1)
+    student: tuple[Student, ...] = ()
+    measure: Measure = Measure()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit_training(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("training", {}), dict):
+            return value
+        value = dict(value)
+        shared = value.get("training", {})
+        for role in ("teacher", "student"):
+            entries = value.get(role)
+            if isinstance(entries, dict):
+                entries = [entries]
+            if isinstance(entries, list | tuple) and all(isinstance(entry, dict) for entry in entries):
+                value[role] = [{**entry, "training": _merged(shared, entry.get("training", {}))} for entry in entries]
+        return value
+
+    @model_validator(mode="after")
+    def _names_hold(self) -> Self:
+        teachers = [teacher.name for teacher in self.teacher]
+        names = [*teachers, *(student.name for student in self.student)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the name {twice[0]!r} is used twice")
+        for student in self.student:
+            if student.teacher is not None and student.teacher not in teachers:
+                close = nearest(student.teacher, teachers)
+                raise ValueError(
+                    f"student {student.name!r} names the teacher {student.teacher!r}, which the recipe does not have"
+                    + (f"; did you mean {close!r}?" if close else f"; it has {', '.join(teachers)}")
+                )
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds: name at least one, each once")
+        return self
+
+    def teacher_of(self, student: Student) -> Teacher:
+        """Return the teacher that `student` learns from and is compared with."""
+        return next(t for t in self.teacher if student.teacher in {None, t.name})
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the recipe as JSON values, every default written out."""
+        return self.model_dump(mode="json")
+
+    def hash(self) -> str:
+        """Return the SHA-256 of the resolved recipe, the place of the data left out."""
+        content = self.resolved()
+        content["data"] = {key: value for key, value in content["data"].items() if key not in {"root", "download"}}
+        return storage.content_hash(content)
+
+
+def _merged(base: Any, over: Any) -> Any:
+    if not isinstance(base, Mapping) or not isinstance(over, Mapping):
+        return over
+    return {**base, **{key: _merged(base.get(key), value) for key, value in over.items()}}
+
+
+def shipped_recipes() -> dict[str, str]:
+    """Return the shipped recipes: name to TOML text."""
+    folder = resources.files("kdbench.recipes")
+    files = (entry for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return {file.name.removesuffix(".toml"): file.read_text(encoding="utf-8") for file in sorted(files, key=str)}
+
+
+def load_recipe(name_or_path: str = "digits", overrides: Sequence[str] = ()) -> Recipe:
+    """Return the shipped recipe of that name, or the one in the TOML file at that path, overrides applied.
+
+    An override is `key.path=value`; items of a list are named by their `name` or counted from 0, `*` means
+    all: `student.*.training.epochs=2`. Values are TOML, or else plain text. Raises InputError.
+    """
+    content = _parse(*_find(name_or_path))
+    for override in overrides:
+        _apply(content, override)
+    return recipe_from(content, name_or_path)
+
+
+def recipe_from(content: Mapping[str, Any], where: str = "the recipe") -> Recipe:
+    """Validate parsed content as a recipe; raises InputError that names the key and the nearest known one."""
+    if not content:
+        raise InputError(f"{where} is empty", "start from a shipped one: `kdbench list recipes`")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise _explained(error, where) from error
+
+
+def _find(name_or_path: str) -> tuple[str, str]:
+    shipped = shipped_recipes()
+    if name_or_path in shipped:
+        return shipped[name_or_path], f"recipe {name_or_path}"
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or path.exists():
+        try:
+            return path.read_text(encoding="utf-8"), str(path)
+        except FileNotFoundError:
+            raise InputError(f"no recipe at {path}", f"shipped recipes: {', '.join(shipped)}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read as a recipe: {error}", "a recipe is a TOML text file") from error
+    close = nearest(name_or_path, list(shipped))
+    raise InputError(
+        f"unknown recipe {name_or_path!r}",
+        f"did you mean {close!r}?" if close else f"shipped: {', '.join(shipped)}; or give the path of a .toml file",
+    )
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where} is not valid TOML: {error}", "check the line it names") from error
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key.strip():
+        raise InputError(f"override {override!r} is not of the form key=value", "for example training.epochs=5")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    _assign(content, key.strip().split("."), value, override)
+
+
+def _assign(node: Any, path: list[str], value: Any, override: str) -> None:
+    head, *rest = path
+    if isinstance(node, list):
+        names = [str(item.get("name", "")) if isinstance(item, dict) else "" for item in node]
+        chosen = (
+            range(len(node))
+            if head == "*"
+            else [names.index(head)]
+            if head in names
+            else [int(head)]
+            if head.isdigit() and int(head) < len(node)
+            else None
+        )
+        if chosen is None:
+            raise InputError(
+                f"override {override!r}: no item {head!r}",
+                f"items: {', '.join(filter(None, names))}, or * for all",
+            )
+        for index in chosen:
+            if rest:
+                _assign(node[index], rest, value, override)
+            else:
+                node[index] = value
+    elif isinstance(node, dict):
+        if not rest:
+            node[head] = value
+            return
+        if isinstance(node.get(head), str) and head == "model":
+            node[head] = {"name": node[head]}
+        _assign(node.setdefault(head, {}), rest, value, override)
+    else:
+        raise InputError(f"override {override!r}: {head!r} is below a plain value", "see the recipe's keys")
+
+
+def _explained(error: ValidationError, where: str) -> InputError:
+    """Turn pydantic's first complaint into one that names the key, and the known key nearest to it."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(first["loc"][:-1])
+        close = nearest(str(first["loc"][-1]), known)
+        hint = f"did you mean {close!r}?" if close else f"known here: {', '.join(known)}"
+        return InputError(f"{where}: unknown key {key!r}", hint)
+    if first["type"] == "missing":
+        return InputError(f"{where}: the key {key!r} is missing", "see a shipped recipe: `kdbench list recipes`")
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] == "value_error" else f" (given: {first['input']!r})"
+    return InputError(
+        f"{where}: {key + ': ' if key else ''}{message}{given}",
+        "see docs/recipes.md for what each key admits",
+    )
+
+
+def _keys_at(loc: Sequence[str | int]) -> list[str]:
+    """Return the keys a recipe admits at a location such as ("student", 0, "training")."""
+    section: Any = Recipe
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        inner = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        section = inner[0] if inner else annotation
+    return list(section.model_fields)

@@ -1,0 +1,1 @@
+"""Shipped recipes, as TOML files."""

@@ -1,0 +1,329 @@
+"""The values a run leaves behind: what was measured, on which model, where, and how sure we are.
+
+Frozen pydantic models: they validate what is read from a file, and their JSON Schema is shipped as
+`kdbench/schemas/record.schema.json`. They hold numbers only; `units` and `report` turn them into text.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kdbench import storage
+from kdbench.errors import InputError
+from kdbench.metrics import METRICS, PAIR_METRICS
+
+# History of the record's schema. A reader accepts its own version only; a change that old readers would
+# misread raises the number.
+#   1  first version
+SCHEMA_VERSION: Literal[1] = 1
+
+Status = Literal["ok", "unavailable", "below_resolution", "unstable", "invalid", "error"]
+Evidence = Literal["measured", "modelled", "estimated"]
+Role = Literal["teacher", "student", "variant"]
+Axes = Mapping[str, str | int]
+
+
+class Value(BaseModel):
+    """A frozen value without unknown keys, and without numbers that JSON cannot carry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+class Interval(Value):
+    """A confidence interval `[low, high]` at `level`."""
+
+    low: float
+    high: float
+    level: float = 0.95
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"interval is upside down: {self.low} > {self.high}")
+        return self
+
+
+class _Finding(Value):
+    """What measurements of one model and of a pair have in common: a number, or the reason there is none."""
+
+    metric: str
+    axes: dict[str, str | int] = Field(default_factory=dict)
+    value: float | None
+    status: Status = "ok"
+    interval: Interval | None = None
+    n: int | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _number_or_reason(self) -> Self:
+        has_number = self.status in {"ok", "unstable"}
+        if has_number != (self.value is not None):
+            raise ValueError(f"{self.metric}: status {self.status!r} with value {self.value!r}")
+        if self.status != "ok" and not self.reason:
+            raise ValueError(f"{self.metric}: status {self.status!r} needs a reason")
+        return self
+
+
+class Measurement(_Finding):
+    """One metric of one model at the axes it was taken at.
+
+    `model` is a card's id; `n` the number of samples behind the value; `source` the instrument; `hint` what
+    would make a missing value appear.
+    """
+
+    model: str
+    unit: str
+    evidence: Evidence = "measured"
+    source: str | None = None
+    hint: str | None = None
+
+    @model_validator(mode="after")
+    def _declared(self) -> Self:
+        declared = METRICS.get(self.metric)
+        if declared is None or declared.unit != self.unit:
+            raise ValueError(f"metric {self.metric!r} with unit {self.unit!r} is not declared in kdbench.metrics")
+        return self
+
+
+class Pair(_Finding):
+    """One metric of a student relative to its teacher (a ratio is teacher over student)."""
+
+    teacher: str
+    student: str
+
+    @model_validator(mode="after")
+    def _declared(self) -> Self:
+        if self.metric not in PAIR_METRICS:
+            raise ValueError(f"pair metric {self.metric!r} is not declared in kdbench.metrics")
+        return self
+
+
+def measured(
+    model: str,
+    metric: str,
+    value: float,
+    *,
+    axes: Axes | None = None,
+    interval: Interval | None = None,
+    n: int | None = None,
+    source: str | None = None,
+    evidence: Evidence = "measured",
+    unstable: str | None = None,
+) -> Measurement:
+    """Return a measurement with a number, in the metric's declared unit.
+
+    A value that is not finite becomes status `invalid`; `unstable`, if given, says why no gate may rely on it.
+    """
+    if not math.isfinite(value):
+        return missing(model, metric, f"the value is {value}", status="invalid", axes=axes, source=source)
+    return Measurement(
+        model=model,
+        metric=metric,
+        axes=dict(axes or {}),
+        value=value,
+        unit=METRICS[metric].unit,
+        status="unstable" if unstable else "ok",
+        interval=interval,
+        n=n,
+        evidence=evidence,
+        source=source,
+        reason=unstable,
+    )
+
+
+def missing(
+    model: str,
+    metric: str,
+    reason: str,
+    *,
+    status: Status = "unavailable",
+    hint: str | None = None,
+    axes: Axes | None = None,
+    source: str | None = None,
+) -> Measurement:
+    """Return a measurement without a number: the metric stays in the record, with the reason."""
+    return Measurement(
+        model=model,
+        metric=metric,
+        axes=dict(axes or {}),
+        value=None,
+        unit=METRICS[metric].unit,
+        status=status,
+        reason=reason,
+        hint=hint,
+        source=source,
+    )
+
+
+class Preprocessing(Value):
+    """How a uint8 image becomes the model's input: `(pixel / scale - mean) / std`, per channel."""
+
+    scale: float = Field(default=255.0, gt=0)
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"{len(self.mean)} means but {len(self.std)} standard deviations")
+        if any(std <= 0 for std in self.std):
+            raise ValueError("a standard deviation must be positive")
+        return self
+
+
+class Epoch(Value):
+    """One row of a training curve. Losses in nats, accuracies as shares of one; None: not finite or not taken."""
+
+    epoch: int
+    train_loss: float | None
+    train_top1: float | None
+    validation_loss: float | None = None
+    validation_top1: float | None = None
+    learning_rate: float
+    seconds: float
+
+
+class Training(Value):
+    """How a model came to its weights. `objective` is the loss in words, with its weights."""
+
+    objective: str
+    epochs: int
+    best_epoch: int
+    seconds: float
+    precision: str
+    seed: int
+    stopped_early: bool = False
+    curve: tuple[Epoch, ...] = ()
+
+
+class ModelCard(Value):
+    """What a model file is and where it came from. Shapes are channels × height × width."""
+
+    id: str
+    name: str
+    role: Role
+    parents: tuple[str, ...] = ()
+    architecture: str | None = None
+    seed: int | None = None
+    file: str
+    sha256: str
+    input_shape: tuple[int, ...]
+    layout: Literal["NCHW", "NHWC", "flat", "other"] = "NCHW"
+    fixed_batch: int | None = None
+    classes: int | None
+    parameters: int
+    opset: int | None = None
+    preprocessing: Preprocessing | None = None
+    training: Training | None = None
+
+
+class Environment(Value):
+    """The machine and the software a record was taken with."""
+
+    host: dict[str, str | int | float | None]
+    libraries: dict[str, str]
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+
+
+class Warned(Value):
+    """Something a reader must know before believing a number, and what to do about it."""
+
+    code: str
+    message: str
+    remedy: str = ""
+    model: str | None = None
+
+
+class RunRecord(Value):
+    """Everything one run found out. Raw latency samples lie beside it in `samples.npz`.
+
+    `reference` is the id of the model the ratios are taken against by default; `recipe` is the recipe as
+    resolved, defaults included; `command` is what re-creates the record.
+    """
+
+    schema_version: Literal[1] = Field(default=SCHEMA_VERSION, alias="schema")
+    kind: Literal["run", "bench"]
+    name: str
+    title: str = ""
+    created: str
+    command: str
+    recipe: dict[str, Any] | None = None
+    recipe_hash: str | None = None
+    protocol: dict[str, Any] = Field(default_factory=dict)
+    environment: Environment
+    models: tuple[ModelCard, ...]
+    measurements: tuple[Measurement, ...]
+    pairs: tuple[Pair, ...] = ()
+    warnings: tuple[Warned, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ids = [card.id for card in self.models]
+        if len(set(ids)) != len(ids):
+            raise ValueError("two models share an id")
+        named = {m.model for m in self.measurements} | {x for p in self.pairs for x in (p.teacher, p.student)}
+        if unknown := named - set(ids):
+            raise ValueError(f"measured models without a card: {', '.join(sorted(unknown))}")
+        return self
+
+    @cached_property
+    def cards(self) -> dict[str, ModelCard]:
+        """The models by id."""
+        return {card.id: card for card in self.models}
+
+    def find(self, model: str, metric: str, **axes: str | int) -> Measurement | None:
+        """Return the first measurement of `metric` of `model` whose axes include `axes`, or None."""
+        for m in self.measurements:
+            if m.model == model and m.metric == metric and axes.items() <= m.axes.items():
+                return m
+        return None
+
+    def find_pair(self, student: str, metric: str, **axes: str | int) -> Pair | None:
+        """Return the first pair `metric` of `student` whose axes include `axes`, or None."""
+        for p in self.pairs:
+            if p.student == student and p.metric == metric and axes.items() <= p.axes.items():
+                return p
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def write(self, path: Path) -> None:
+        """Write the record to `path`, whole or not at all."""
+        storage.write_json(path, self.to_json())
+
+    @classmethod
+    def read(cls, path: Path) -> "RunRecord":
+        """Read a record from a file, or from the `record.json` of a run's folder.
+
+        Raises InputError if there is none or it does not hold together.
+        """
+        if path.is_dir():
+            path /= "record.json"
+        content = storage.read_json(path, "record")
+        version = content.get("schema") if isinstance(content, dict) else None
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{path} has record schema {version!r}; this kdbench reads {SCHEMA_VERSION}",
+                "re-create it with this version, or read it with the one that wrote it",
+            )
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InputError(
+                f"{path} is not a valid record: {where}: {first['msg']}", "was it edited by hand?"
+            ) from error
+
+
+def record_schema() -> dict[str, Any]:
+    """Return the JSON Schema of `record.json`."""
+    schema = RunRecord.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,102 @@
+"""One register of named things, filled by adding a file, open to other people's packages.
+
+A registry knows the package whose modules register into it. Nothing is imported until the first look-up, so
+a command pays only for the registries it asks.
+"""
+
+import difflib
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from kdbench.errors import InputError
+
+T = TypeVar("T")
+
+
+def nearest(word: str, known: list[str]) -> str | None:
+    """Return the known word that `word` was most likely meant to be, or None."""
+    matches = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+@dataclass(frozen=True)
+class Pattern(Generic[T]):
+    """A family of names: every name that `regex` matches in full belongs to `entry`."""
+
+    regex: re.Pattern[str]
+    example: str
+    entry: T
+
+
+class Registry(Generic[T]):
+    """Names of one kind of thing (`kind`: "model", "distillation method", …).
+
+    `package` is the dotted package whose modules register entries when imported; `group` is the entry-point
+    group through which other distributions add theirs (each entry point is a module that registers itself).
+    """
+
+    def __init__(self, kind: str, *, package: str, group: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._group = group
+        self._entries: dict[str, T] = {}
+        self._patterns: list[Pattern[T]] = []
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that enters what it decorates under `name`; a name is taken once."""
+
+        def enter(entry: T) -> T:
+            assert name not in self._entries, f"{self.kind} {name!r} is registered twice"
+            self._entries[name] = entry
+            return entry
+
+        return enter
+
+    def register_pattern(self, regex: str, *, example: str) -> Callable[[T], T]:
+        """Return a decorator that enters a family of names; `example` is how `names()` shows it."""
+
+        def enter(entry: T) -> T:
+            self._patterns.append(Pattern(re.compile(regex), example, entry))
+            return entry
+
+        return enter
+
+    def get(self, name: str) -> T:
+        """Return the entry called `name`; an exact name wins over a pattern.
+
+        Raises InputError, naming the nearest known name, when there is none.
+        """
+        self._load()
+        if name in self._entries:
+            return self._entries[name]
+        for pattern in self._patterns:
+            if pattern.regex.fullmatch(name):
+                return pattern.entry
+        close = nearest(name, self.names())
+        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(self.names())}"
+        raise InputError(f"unknown {self.kind} {name!r}", hint)
+
+    def names(self) -> list[str]:
+        """Return all names, sorted, families by their example."""
+        self._load()
+        return sorted([*self._entries, *(pattern.example for pattern in self._patterns)])
+
+    def __iter__(self) -> Iterator[tuple[str, T]]:
+        self._load()
+        return iter(sorted(self._entries.items()))
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")
+        for point in entry_points(group=self._group):
+            point.load()

@@ -1,0 +1,95 @@
+"""Files that are either whole or not there: written to a temporary name, flushed, renamed."""
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from kdbench.errors import InputError, StorageError
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """Turn what the operating system said about `path` into a message with a remedy."""
+    if error.errno == errno.ENOSPC:
+        return StorageError(f"the disk is full: {path} was not written", "free some space, then go on with --resume")
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return StorageError(
+            f"{path} cannot be written: {error.strerror}", "choose a folder you may write to with --out"
+        )
+    return StorageError(f"{path} cannot be written: {error.strerror or error}", "choose another folder with --out")
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` and its parents; raises StorageError if it cannot be made or written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise storage_error(error, path) from error
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends without an error.
+
+    For writers that want a file name. A killed process leaves either the old file or the new one.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a binary stream whose content becomes `path` when the block ends without an error."""
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        yield stream
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with writing(path) as stream:
+        stream.write(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON to `path`, whole or not at all; a number that is not finite is a bug."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read the JSON file `path`; raises InputError, calling the file `what`, if it is missing or no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no {what} at {path}", "check the path") from None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a readable {what}: {error}", "it may be cut short or of another tool"
+        ) from error
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_hash(value: Any) -> str:
+    """Return the SHA-256 of a JSON value in canonical form: equal content, equal hash."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

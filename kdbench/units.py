@@ -1,0 +1,86 @@
+"""The only place where nanoseconds, bytes, MACs and joules become text."""
+
+from collections.abc import Sequence
+
+_TIME = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
+_BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+_COUNT = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_ENERGY = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"))
+
+
+def _scaled(value: float, steps: Sequence[tuple[float, str]], digits: int) -> str:
+    """Write `value` in the largest unit that leaves it at one or more, with `digits` significant digits."""
+    for factor, unit in steps:
+        # 999.96 ms must not be written 1000 ms: compare what will be printed, not what is stored.
+        if float(f"{abs(value) / factor:.{digits}g}") >= 1 or (factor, unit) == steps[-1]:
+            return f"{significant(value / factor, digits)} {unit}".rstrip()
+    raise AssertionError("steps is empty")
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Write `value` with `digits` significant digits and never in exponent form."""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits}g}")
+    exponent = len(f"{int(abs(rounded))}") if abs(rounded) >= 1 else 0
+    if exponent:
+        return f"{rounded:,.{max(digits - exponent, 0)}f}"
+    text = f"{rounded:.{digits + 12}f}"
+    leading = len(text.split(".")[1]) - len(text.split(".")[1].lstrip("0"))
+    return f"{rounded:.{leading + digits}f}"
+
+
+def time(nanoseconds: float) -> str:
+    """Write a duration given in nanoseconds: `481 µs`, `9.06 ms`, `1.20 s`."""
+    return _scaled(nanoseconds, _TIME, 3)
+
+
+def duration(seconds: float) -> str:
+    """Write a length of work given in seconds: `42.1 s`, `3 min 07 s`, `2 h 05 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def size(n_bytes: float) -> str:
+    """Write a size given in bytes, decimal prefixes (1 MB = 1 000 000 bytes): `37.4 MB`."""
+    return _scaled(n_bytes, _BYTES, 3)
+
+
+def count(value: float) -> str:
+    """Write a large count, such as MACs or parameters: `153.34 M`."""
+    return _scaled(value, _COUNT, 5) if value >= 1000 else f"{value:.0f}"
+
+
+def energy(joules: float) -> str:
+    """Write an energy given in joules: `12.3 mJ`."""
+    return _scaled(joules, _ENERGY, 3)
+
+
+def share(value: float) -> str:
+    """Write a share of one as per cent: `91.73 %`."""
+    return f"{100 * value:.2f} %"
+
+
+def points(value: float) -> str:
+    """Write a difference of shares, given in percentage points, with its sign: `+0.40`."""
+    return f"{value:+.2f}"
+
+
+def ratio(value: float) -> str:
+    """Write a teacher-over-student ratio: `12.3×`."""
+    return f"{significant(value, 3)}×"
+
+
+def rate(per_second: float) -> str:
+    """Write a throughput: `12,300 /s`."""
+    return f"{significant(per_second, 3)} /s"
+
+
+def number(value: float) -> str:
+    """Write a dimensionless number, such as a loss in nats: `0.0812`."""
+    return f"{value:.4f}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
