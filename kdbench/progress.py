@@ -1,5 +1,6 @@
 """What long work tells whoever watches it. The command line draws it; everything below only reports."""
 
+from pathlib import Path
 from typing import Protocol
 
 
@@ -15,6 +16,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Say something worth a line of its own."""
 
+    def folder(self, path: Path) -> None:
+        """Say, as soon as it is known, which folder the work is kept in: where an interrupted run can be resumed."""
+
 
 class Silent:
     """A watcher that says nothing."""
@@ -27,3 +31,6 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Ignore the note."""
+
+    def folder(self, path: Path) -> None:
+        """Ignore the folder."""
