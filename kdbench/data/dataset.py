@@ -1,0 +1,135 @@
+"""What a data set is once it is loaded: uint8 images in memory, labels, names and normalisation constants."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from kdbench.errors import DataMissingError, InputError
+
+Part = Literal["train", "test"]
+PARTS: tuple[Part, Part] = ("train", "test")
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.integer]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(message, "the loader of this data set is at fault, or its files are")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images (N, C, H, W) uint8, C-contiguous, and their labels (N,) int64; never empty."""
+
+    images: Images
+    labels: Labels
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        _require(images.dtype == np.uint8 and images.ndim == 4, f"images must be (N,C,H,W) uint8, not {_form(images)}")
+        _require(labels.dtype == np.int64 and labels.ndim == 1, f"labels must be (N,) int64, not {_form(labels)}")
+        _require(len(images) == len(labels), f"{len(images)} images but {len(labels)} labels")
+        _require(images.size > 0, f"no images: shape {images.shape}")
+        _require(images.flags.c_contiguous, "images must be C-contiguous")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Sequence[int] | Indices) -> "Split":
+        """Return a copy of the samples at `indices`, in that order."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return Split(self.images[chosen], self.labels[chosen])
+
+
+def _form(array: npt.NDArray[np.generic]) -> str:
+    return f"{array.shape} {array.dtype}"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set in memory; a part that was not asked for is None.
+
+    `mean` and `std` are per channel, in units of 0–1 (after division by 255); `source` says where the data come
+    from, under which licence or citation, and where the constants were taken.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split | None
+    test: Split | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        splits = self._splits()
+        _require(bool(splits), f"{self.name}: neither a training nor a test part")
+        shapes = {split.images.shape[1:] for split in splits}
+        _require(len(shapes) == 1, f"{self.name}: training and test images differ in shape: {sorted(shapes)}")
+        for split in splits:
+            low, high = int(split.labels.min()), int(split.labels.max())
+            _require(
+                low >= 0 and high < self.classes,
+                f"{self.name}: labels from {low} to {high}, but classes are 0 to {self.classes - 1}",
+            )
+        channels = self.input_shape[0]
+        _require(
+            len(self.mean) == len(self.std) == channels,
+            f"{self.name}: {channels} channels, but {len(self.mean)} means and {len(self.std)} standard deviations",
+        )
+        _require(all(std > 0 for std in self.std), f"{self.name}: a standard deviation must be positive: {self.std}")
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        _, channels, height, width = self._splits()[0].images.shape
+        return channels, height, width
+
+    def only(self, parts: Sequence[Part]) -> Self:
+        """Return the data set without the parts not named in `parts`."""
+        return replace(
+            self, train=self.train if "train" in parts else None, test=self.test if "test" in parts else None
+        )
+
+    def _splits(self) -> list[Split]:
+        return [split for split in (self.train, self.test) if split is not None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a loader is asked for.
+
+    `root` is the folder of downloaded sets, `parts` the parts to load, `resize` the wanted length of an image's
+    shorter side and `crop` the side of the square cut from its centre, both in pixels. A loader honours all of them.
+    """
+
+    name: str
+    root: Path | None = None
+    download: bool = False
+    parts: tuple[Part, ...] = PARTS
+    resize: int | None = None
+    crop: int | None = None
+
+    def required_root(self) -> Path:
+        """Return the root; raises DataMissingError that says how to name one."""
+        if self.root is None:
+            raise DataMissingError(
+                f"the data set {self.name!r} is read from a folder, and none is named",
+                "set the environment variable KDBENCH_DATA, or data.root in the recipe, to the folder that holds "
+                "downloaded data sets",
+            )
+        return self.root
+
+
+Loader = Callable[[Request], Dataset]

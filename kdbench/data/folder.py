@@ -1,0 +1,122 @@
+"""`folder:PATH`: a user's own images, in one sub-folder per class.
+
+Either PATH/train/CLASS/* and PATH/test/CLASS/* (one of the two is enough if only that part is asked for; other
+folders beside them are left alone), or PATH/CLASS/*, of which a fixed fifth of each class is the test part. Classes
+are the sub-folders in alphabetical order, those of the training part where there is one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kdbench.data import DATASETS
+from kdbench.data.dataset import PARTS, Dataset, Labels, Part, Request, Split
+from kdbench.data.images import EXTENSIONS, common_form, read_images
+from kdbench.data.normalisation import channel_statistics
+from kdbench.data.split import stratified
+from kdbench.errors import DataMissingError, InputError
+
+_TEST_SHARE = 0.2
+_TEST_SEED = 0  # fixed: the same files always make the same test part
+# Enough for constants good to about 0.005, few enough to decode when only the test part is wanted.
+_STATISTICS_IMAGES = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """The image files of one part and their labels (N,)."""
+
+    paths: tuple[Path, ...]
+    labels: Labels
+
+    def subset(self, indices: np.ndarray[tuple[int], np.dtype[np.integer]]) -> "Listing":
+        """Return the files at `indices`."""
+        return Listing(tuple(self.paths[i] for i in indices), self.labels[indices])
+
+
+@DATASETS.register_pattern(r"folder:.+", example="folder:PATH")
+def load_folder(request: Request) -> Dataset:
+    """Load a folder of images.
+
+    Mean and std come from at most 2048 evenly spaced training images (of the test part where that is alone), and
+    colour from all images, so neither depends on the parts asked for.
+    """
+    base = Path(request.name.removeprefix("folder:")).expanduser()
+    class_names, listings = find_images(base)
+    for part in request.parts:
+        if part not in listings:
+            raise DataMissingError(f"{base} has no {part} part", f"add {base / part} with one folder per class")
+    everything = [path for listing in listings.values() for path in listing.paths]
+    form = common_form(everything, request.resize, request.crop)
+    splits = {
+        part: Split(read_images(listings[part].paths, form, request.resize, request.crop), listings[part].labels)
+        for part in request.parts
+    }
+    basis: Part = "train" if "train" in listings else "test"
+    count = len(listings[basis].paths)
+    sample = np.linspace(0, count - 1, min(count, _STATISTICS_IMAGES)).astype(np.int64)
+    if basis in splits:
+        images = splits[basis].images[sample]
+    else:
+        images = read_images(listings[basis].subset(sample).paths, form, request.resize, request.crop)
+    mean, std = channel_statistics(images)
+    return Dataset(
+        request.name,
+        class_names,
+        splits.get("train"),
+        splits.get("test"),
+        mean,
+        std,
+        f"the user's images in {base}; mean and std computed from {len(sample)} images of its {basis} part",
+    )
+
+
+def find_images(base: Path) -> tuple[tuple[str, ...], dict[Part, Listing]]:
+    """Return the class names and the files of each part that `base` holds; raises InputError where it makes no set."""
+    if not base.is_dir():
+        raise DataMissingError(f"no folder {base}", "check the path after folder:")
+    parts = {part: base / part for part in PARTS if _folders(base / part)}
+    if not parts:
+        class_names = _class_names(base)
+        whole = _listing(base, class_names)
+        training, test = stratified(whole.labels, _TEST_SHARE, _TEST_SEED)
+        if len(test) == 0:
+            raise InputError(f"{base} is too small: no class has two images", "a part of each class becomes the test")
+        return class_names, {"train": whole.subset(training), "test": whole.subset(test)}
+    class_names = _class_names(parts.get("train") or parts["test"])
+    return class_names, {part: _listing(folder, class_names) for part, folder in parts.items()}
+
+
+def _folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    names = tuple(entry.name for entry in _folders(folder))
+    if not names:
+        raise InputError(f"{folder} holds no class folders", "put the images of each class into a folder of its own")
+    return names
+
+
+def _listing(folder: Path, class_names: tuple[str, ...]) -> Listing:
+    paths: list[Path] = []
+    labels: list[int] = []
+    for class_folder in _folders(folder):
+        if class_folder.name not in class_names:
+            raise InputError(
+                f"{class_folder} is a class that the training part does not have",
+                f"classes: {', '.join(class_names[:10])}{' …' if len(class_names) > 10 else ''}",
+            )
+        files = sorted(
+            file
+            for file in class_folder.iterdir()
+            if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".") and file.is_file()
+        )
+        if not files:
+            raise InputError(f"{class_folder} holds no images", f"known endings: {', '.join(sorted(EXTENSIONS))}")
+        paths += files
+        labels += [class_names.index(class_folder.name)] * len(files)
+    return Listing(tuple(paths), np.asarray(labels, dtype=np.int64))

@@ -1,0 +1,107 @@
+"""Image files into one uint8 array: headers first, so that memory is taken once and mistakes are found early."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+
+from kdbench.data.dataset import Images
+from kdbench.data.geometry import fitted, fitted_size
+from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+
+_GREY = frozenset({"1", "L"})
+_COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "LA", "La", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"})
+
+Result = TypeVar("Result")
+
+
+class Form(NamedTuple):
+    """What all images of a set become: Pillow's mode (`L` grey, `RGB`), height and width in pixels."""
+
+    mode: str
+    height: int
+    width: int
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        return len(self.mode)
+
+
+def common_form(paths: Sequence[Path], resize: int | None, crop: int | None) -> Form:
+    """Return the form of the images after `resize` and `crop`, from their headers alone.
+
+    Grey when every one is grey, else RGB. Raises InputError naming a file that cannot be read, has a depth other
+    than 8 bits, or ends up in another size than the first.
+    """
+    modes, first = set(), None
+    for path, (mode, height, width) in zip(paths, _each(_header, paths), strict=True):
+        if mode not in _GREY | _COLOUR:
+            raise InputError(f"{path} has mode {mode}, not 8 bits a channel", "convert it to 8-bit grey or RGB")
+        modes.add(mode)
+        try:
+            size = fitted_size(height, width, resize, crop)
+        except InputError as error:
+            raise InputError(f"{path}: {error.message}", error.hint) from error
+        first = first or (path, size)
+        if size != first[1]:
+            raise InputError(
+                f"images differ in size (height × width): {first[0]} gives {first[1][0]}×{first[1][1]}, "
+                f"{path} gives {size[0]}×{size[1]}",
+                "set data.resize (shorter side) and data.crop (square from the centre) to bring all to one size",
+            )
+    assert first is not None, "no images"
+    return Form("L" if modes <= _GREY else "RGB", *first[1])
+
+
+def read_images(paths: Sequence[Path], form: Form, resize: int | None, crop: int | None) -> Images:
+    """Return the images as (N, C, H, W) uint8 in `form`; raises InputError naming a file that cannot be read."""
+    result = np.empty((len(paths), form.channels, form.height, form.width), dtype=np.uint8)
+
+    def decode(item: tuple[int, Path]) -> None:
+        position, path = item
+        with _opened(path) as image:
+            pixels = np.asarray(fitted(image.convert(form.mode), resize, crop))
+        result[position] = pixels.reshape(form.height, form.width, form.channels).transpose(2, 0, 1)
+
+    for _ in _each(decode, list(enumerate(paths))):
+        pass
+    return result
+
+
+def _header(path: Path) -> tuple[str, int, int]:
+    with _opened(path) as image:
+        return image.mode, image.height, image.width
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator["Image.Image"]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            yield image
+    # Pillow's decoders raise these on damaged files (UnidentifiedImageError is an OSError; PNG's is a SyntaxError).
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is not a readable image: {error}", "replace or remove it") from error
+
+
+Item = TypeVar("Item")
+
+
+def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Apply `function` on threads, results in order: Pillow decodes without holding the interpreter's lock."""
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        try:
+            yield from pool.map(function, items)
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,160 @@
+"""`npz:PATH`: a user's own arrays, in one numpy archive. Pickled content is never loaded.
+
+The archive holds `x_train`, `y_train`, `x_test` and `y_test`, or one of the two pairs, or `images` and `labels` (the
+test part alone), and may hold `class_names`, an array of text.
+
+Images are (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 channels: uint8, or floats from 0 to 1, which become
+round(255 · x), so steps finer than 1/255 are lost. Labels are whole numbers from 0, (N,) or (N,1).
+"""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kdbench.data import DATASETS
+from kdbench.data.dataset import Dataset, Images, Labels, Part, Request, Split
+from kdbench.data.geometry import fit_images
+from kdbench.data.normalisation import channel_statistics
+from kdbench.errors import DataMissingError, InputError
+
+Array = npt.NDArray[np.generic]
+
+_KEYS: dict[Part, tuple[tuple[str, str], ...]] = {
+    "train": (("x_train", "y_train"),),
+    "test": (("x_test", "y_test"), ("images", "labels")),
+}
+_CHANNELS = {1, 3, 4}
+_MOST_CLASSES = 100_000  # a larger label is no class index but a mistake
+# What zipfile, zlib and numpy's header parser raise on content that is cut short, scrambled, encrypted or pickled.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+)
+_LAYOUT_HINT = "save images as (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 channels"
+
+
+@DATASETS.register_pattern(r"npz:.+", example="npz:PATH")
+def load_npz(request: Request) -> Dataset:
+    """Load an archive; mean and std come from its training part, or from the test part where that is alone."""
+    path = Path(request.name.removeprefix("npz:")).expanduser()
+    arrays = _read(path)
+    splits: dict[Part, Split] = {}
+    for part, candidates in _KEYS.items():
+        for x, y in candidates:
+            if x in arrays and part not in splits:
+                splits[part] = _split(arrays, x, y, path, request)
+    for part in request.parts:
+        if part not in splits:
+            wanted = " or ".join(f"{x} and {y}" for x, y in _KEYS[part])
+            raise DataMissingError(
+                f"{path} has no {part} part: {wanted} are wanted, it holds {', '.join(arrays) or 'nothing'}",
+                "add them with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)",
+            )
+    basis: Part = "train" if "train" in splits else "test"
+    mean, std = channel_statistics(splits[basis].images)
+    return Dataset(
+        request.name,
+        _class_names(arrays.get("class_names"), splits, path),
+        splits.get("train"),
+        splits.get("test"),
+        mean,
+        std,
+        f"the user's archive {path.name}; mean and std computed from its {basis} part",
+    )
+
+
+def _read(path: Path) -> dict[str, Array]:
+    """Return the arrays of the archive that mean something here; others are not even unpacked."""
+    wanted = {key for pairs in _KEYS.values() for pair in pairs for key in pair} | {"class_names"}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise InputError(f"{path} holds a single array", "save named arrays with numpy.savez")
+            return {key: archive[key] for key in archive.files if key in wanted}
+    except FileNotFoundError:
+        raise DataMissingError(f"no file {path}", "check the path after npz:") from None
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{path} is not a readable .npz archive: {error}",
+            "it may be cut short or hold Python objects; write plain arrays with numpy.savez",
+        ) from error
+
+
+def _split(arrays: dict[str, Array], x: str, y: str, path: Path, request: Request) -> Split:
+    if y not in arrays:
+        raise InputError(f"{path} holds {x} but not {y}", f"add the labels as {y}")
+    images = as_images(arrays[x], f"{x} of {path}")
+    labels = as_labels(arrays[y], f"{y} of {path}")
+    if len(images) != len(labels):
+        raise InputError(f"{path} holds {len(images)} images in {x} but {len(labels)} labels in {y}", "align the two")
+    return Split(fit_images(images, request.resize, request.crop), labels)
+
+
+def as_images(array: Array, what: str) -> Images:
+    """Return `array` as (N, C, H, W) uint8; raises InputError, calling it `what`, if its form or range is not clear."""
+    if array.ndim not in {3, 4} or array.size == 0:
+        raise InputError(f"{what} has shape {array.shape}", _LAYOUT_HINT)
+    if array.ndim == 3:
+        array = array[:, None]
+    else:
+        first, last = array.shape[1] in _CHANNELS, array.shape[3] in _CHANNELS
+        if first == last:
+            reading = "could be (N,C,H,W) or (N,H,W,C)" if first else "has no axis of 1, 3 or 4 channels"
+            raise InputError(f"{what} has shape {array.shape}, which {reading}", _LAYOUT_HINT)
+        if last:
+            array = array.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(_as_uint8(array, what))
+
+
+def _as_uint8(array: Array, what: str) -> Images:
+    if array.dtype == np.uint8:
+        return array.astype(np.uint8, copy=False)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"{what} is {array.dtype}", "give uint8 from 0 to 255, or floats from 0 to 1")
+    low, high = float(array.min()), float(array.max())
+    if not (low >= 0 and high <= 1):  # not a number compares false
+        raise InputError(f"{what} holds floats from {low:g} to {high:g}", "scale them to 0–1, before any mean and std")
+    result = np.empty(array.shape, dtype=np.uint8)
+    for target, image in zip(result, array.astype(np.float32, copy=False), strict=True):
+        target[...] = np.rint(image * np.float32(255))
+    return result
+
+
+def as_labels(array: Array, what: str) -> Labels:
+    """Return `array`, (N,) or (N,1) whole numbers from 0, as (N,) int64; raises InputError, calling it `what`."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise InputError(
+            f"{what} has shape {array.shape} and type {array.dtype}",
+            "labels are class numbers, one whole number per image; of one-hot rows take argmax(axis=1)",
+        )
+    if array.size and not 0 <= int(array.min()) <= int(array.max()) < _MOST_CLASSES:
+        raise InputError(
+            f"{what} holds labels from {array.min()} to {array.max()}",
+            f"number the classes from 0, below {_MOST_CLASSES}",
+        )
+    return array.astype(np.int64)
+
+
+def _class_names(names: Array | None, splits: dict[Part, Split], path: Path) -> tuple[str, ...]:
+    classes = 1 + max((int(split.labels.max()) for split in splits.values()), default=-1)
+    if names is None:
+        return tuple(str(number) for number in range(classes))
+    if names.ndim != 1 or names.dtype.kind != "U" or len(names) < classes:
+        raise InputError(
+            f"class_names of {path} has shape {names.shape} and type {names.dtype}, with labels up to {classes - 1}",
+            "give one text per class",
+        )
+    return tuple(str(name) for name in names)

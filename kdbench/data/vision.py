@@ -1,0 +1,177 @@
+"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 through torchvision, each part on its own.
+
+torchvision wants every file of a set before it reads one. The classes here are torchvision's, narrowed to the files
+of the part that is asked for; CIFAR's are pickles, and none is opened before its pinned MD5 was checked.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdbench.data import DATASETS
+from kdbench.data.dataset import Dataset, Images, Part, Request, Split
+from kdbench.data.geometry import fit_images
+from kdbench.errors import DataMissingError, InputError
+
+
+@dataclass(frozen=True)
+class NeededFile:
+    """A file of a part, relative to the root; `md5` is None where torchvision pins none for the unpacked file."""
+
+    path: str
+    md5: str | None
+
+
+# A torchvision data set class, narrowed to one part, and the files that part needs.
+Narrowed = tuple[Any, list[NeededFile]]
+
+
+def narrow_mnist(cls: Any, part: Part) -> Narrowed:
+    """Narrow torchvision's MNIST, or a class derived from it, to the IDX files of one part."""
+    prefix = {"train": "train", "test": "t10k"}[part]
+    resources = [resource for resource in cls.resources if resource[0].startswith(prefix)]
+    needed = [NeededFile(f"{cls.__name__}/raw/{file.removesuffix('.gz')}", None) for file, _ in resources]
+    narrowed = type(
+        cls.__name__,  # torchvision names the folder after the class
+        (cls,),
+        {
+            "resources": resources,
+            "_check_exists": lambda self: not faults(Path(self.root), needed),
+            "_check_legacy_exist": lambda _: False,  # never the .pt files of old versions: nothing vouches for them
+            "pixels": lambda self: self.data.numpy()[:, None],
+        },
+    )
+    return narrowed, needed
+
+
+def narrow_cifar(cls: Any, part: Part) -> Narrowed:
+    """Narrow torchvision's CIFAR-10 or CIFAR-100 to the checked pickles of one part and the class names."""
+    files = {"train": cls.train_list, "test": cls.test_list}[part]
+    named = [*files, (cls.meta["filename"], cls.meta["md5"])]
+    needed = [NeededFile(f"{cls.base_folder}/{file}", md5) for file, md5 in named]
+    narrowed = type(
+        cls.__name__,
+        (cls,),
+        {
+            "_check_integrity": lambda self: not faults(Path(self.root), needed),
+            "pixels": lambda self: np.ascontiguousarray(self.data.transpose(0, 3, 1, 2)),
+        },
+    )
+    return narrowed, needed
+
+
+def faults(root: Path, needed: list[NeededFile]) -> list[str]:
+    """Return what is wrong with the needed files, in words; nothing when all are there and match their MD5."""
+    from torchvision.datasets.utils import check_integrity
+
+    found = []
+    for file in needed:
+        path = root / file.path
+        if not path.is_file():
+            found.append(f"{file.path} is missing")
+        elif not check_integrity(str(path), file.md5):
+            found.append(f"{file.path} is damaged (its MD5 is not {file.md5})")
+    return found
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published data set: its class in torchvision, the usual normalisation constants, its citation."""
+
+    cls: str
+    narrow: Callable[[Any, Part], Narrowed]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+
+
+_CIFAR = (
+    "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009), www.cs.toronto.edu/~kriz/cifar.html"
+)
+_PUBLISHED = {
+    "mnist": Published(
+        "MNIST",
+        narrow_mnist,
+        mean=(0.1307,),
+        std=(0.3081,),
+        source="MNIST, Y. LeCun, C. Cortes, C. J. C. Burges, yann.lecun.com/exdb/mnist, CC BY-SA 3.0",
+    ),
+    "fashion_mnist": Published(
+        "FashionMNIST",
+        narrow_mnist,
+        mean=(0.2860,),
+        std=(0.3530,),
+        source="Fashion-MNIST, H. Xiao, K. Rasul, R. Vollgraf (2017), arXiv:1708.07747, MIT licence",
+    ),
+    "cifar10": Published(
+        "CIFAR10",
+        narrow_cifar,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+        source=f"CIFAR-10, {_CIFAR}",
+    ),
+    "cifar100": Published(
+        "CIFAR100",
+        narrow_cifar,
+        mean=(0.5071, 0.4867, 0.4408),
+        std=(0.2675, 0.2565, 0.2761),
+        source=f"CIFAR-100 (fine labels), {_CIFAR}",
+    ),
+}
+
+
+def load_published(published: Published, request: Request) -> Dataset:
+    """Load the parts asked for; raises DataMissingError naming the files, or InputError for one that is damaged."""
+    import torchvision.datasets
+
+    root = request.required_root()
+    cls = getattr(torchvision.datasets, published.cls)
+    splits: dict[Part, Split] = {}
+    class_names: tuple[str, ...] = ()
+    for part in request.parts:
+        loaded = _read(cls, part, root, published, request)
+        class_names = tuple(loaded.classes)
+        images: Images = fit_images(loaded.pixels(), request.resize, request.crop)
+        splits[part] = Split(images, np.asarray(loaded.targets, dtype=np.int64))
+    return Dataset(
+        request.name,
+        class_names,
+        splits.get("train"),
+        splits.get("test"),
+        published.mean,
+        published.std,
+        published.source,
+    )
+
+
+def _read(cls: Any, part: Part, root: Path, published: Published, request: Request) -> Any:
+    narrowed, needed = published.narrow(cls, part)
+    try:
+        return narrowed(root, train=part == "train", download=request.download)
+    # torchvision has no error of its own: a missing file is a RuntimeError, the network an OSError, and a broken
+    # IDX file whatever its parser stumbles over.
+    except (RuntimeError, OSError, ValueError, LookupError, EOFError, AssertionError) as error:
+        found = faults(root, needed)
+        if not found:
+            raise InputError(
+                f"the {part} part of {request.name} in {root} cannot be read: {error}",
+                f"delete {', '.join(file.path for file in needed)} and get them again with data.download=true",
+            ) from error
+        message = f"the {part} part of {request.name} is not in {root}: {'; '.join(found)}"
+        if request.download:
+            raise DataMissingError(
+                f"{message}; downloading failed: {error}", f"check the network, or copy the files into {root}"
+            ) from error
+        raise DataMissingError(
+            message,
+            "download it with data.download=true (or --download), or set KDBENCH_DATA or data.root to the folder "
+            f"that holds {Path(needed[0].path).parts[0]}/",
+        ) from None
+
+
+for _name, _published in _PUBLISHED.items():
+    DATASETS.register(_name)(partial(load_published, _published))
