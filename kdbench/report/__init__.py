@@ -1,1 +1,26 @@
-"""From a record to what a person reads. Reads records only."""
+"""From a record to what a person reads. Reads records only: neither torch, onnxruntime nor the models are needed.
+
+A report format is one file in `kdbench/report/formats/` that registers a `Writer` in `FORMATS`.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kdbench import storage
+from kdbench.records import RunRecord
+from kdbench.registry import Registry
+
+Writer = Callable[[RunRecord, Path], list[Path]]
+"""Writes one rendering of a record into an existing folder and returns the paths of the files, the main one first."""
+
+FORMATS: Registry[Writer] = Registry("report format", package="kdbench.report.formats", group="kdbench.report_formats")
+
+
+def write(record: RunRecord, folder: Path, formats: Sequence[str] = ("md",)) -> list[Path]:
+    """Render `record` into `folder` in each of `formats` and return the paths of the files written.
+
+    Raises InputError for an unknown format, before anything is written, and StorageError.
+    """
+    writers = [FORMATS.get(name) for name in formats]
+    storage.make_folder(folder)
+    return [path for writer in writers for path in writer(record, folder)]

@@ -1,0 +1,57 @@
+"""At which provider, threads and batch the numbers of a record were taken, and how to say so."""
+
+from collections.abc import Callable, Mapping
+
+from kdbench.records import Axes, RunRecord
+
+DEFAULT_BATCH = 128
+
+_WORDS: Mapping[str, Callable[[str | int], str]] = {
+    "batch": lambda batch: f"batch {batch}",
+    "threads": lambda threads: f"{threads} thread{'' if threads == 1 else 's'}",
+    "provider": lambda provider: f"{provider} provider",
+}
+
+
+def in_words(axes: Axes, before: str = "") -> str:
+    """Write axes as `batch 1, 1 thread, cpu provider`, `before` put in front; empty for no axes."""
+    known = [write(axes[key]) for key, write in _WORDS.items() if key in axes]
+    others = [f"{key} {value}" for key, value in axes.items() if key not in _WORDS]
+    return f"{before}{', '.join([*known, *others])}" if axes else ""
+
+
+def configurations(record: RunRecord) -> list[dict[str, str | int]]:
+    """Return the axes at which latency was taken, each once, fewer threads and smaller batches first."""
+    taken = [m.axes for m in record.measurements if m.metric.startswith("latency_") or m.metric == "throughput_per_s"]
+    unique = [axes for index, axes in enumerate(taken) if axes not in taken[:index]]
+    return sorted(unique, key=lambda axes: (str(axes.get("provider", "")), _int(axes, "threads"), _int(axes, "batch")))
+
+
+def headline(record: RunRecord) -> dict[str, str | int]:
+    """Return the axes of the headline latency: batch 1 and the fewest threads, or the nearest there is to that."""
+    taken = configurations(record)
+    single = [axes for axes in taken if axes.get("batch") == 1]
+    return dict((single or taken or [{}])[0])
+
+
+def batched_axes(record: RunRecord) -> Axes:
+    """Return the axes of the batched speed-up: the headline's, at the largest batch that has a ratio; or none."""
+    axes = headline(record)
+    batches = [
+        batch
+        for pair in record.pairs
+        if pair.metric == "latency_ratio" and isinstance(batch := pair.axes.get("batch"), int)
+        if batch != axes.get("batch")
+    ]
+    return {**axes, "batch": max(batches)} if batches else {}
+
+
+def protocol_batch(record: RunRecord) -> int:
+    """Return the batch of the batched runs and of the MACs column."""
+    batch = record.protocol.get("batch", DEFAULT_BATCH)
+    return batch if isinstance(batch, int) else DEFAULT_BATCH
+
+
+def _int(axes: Axes, key: str) -> int:
+    value = axes.get(key, 0)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,79 @@
+"""What the figures share: colours, sizes, and how a matplotlib figure becomes SVG text."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, told apart with any colour vision (https://jfly.uni-koeln.de/color/), without its yellow,
+# which is too pale on white. Beyond seven models, markers and dashes repeat the colours with a difference.
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v")
+DASHES = ("-", "--", ":", "-.")
+GREY = "#5f6368"
+
+_STYLE: Any = {
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 11,
+    "grid.color": "#e4e6e9",
+    "grid.linewidth": 0.8,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": "black",
+    "ytick.labelcolor": "black",
+    "legend.frameon": False,
+    "figure.facecolor": "white",  # legible on a dark page too
+    "savefig.facecolor": "white",
+    "svg.fonttype": "none",  # text stays text: searchable, and small
+    "svg.hashsalt": "kdbench",  # ids derive from the content, not from chance
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A finished figure: `name` is its file's stem, `caption` says how to read it."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
+@contextmanager
+def canvas(width: float, height: float) -> Iterator["Figure"]:
+    """Yield an empty figure of that size in inches, in the reports' style; draw and `to_svg` it inside the block.
+
+    A Figure of its own rather than pyplot's: no global state, no window system.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def to_svg(figure: "Figure") -> str:
+    """Return the figure as SVG text, without date and version so that equal figures are equal files."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "kdbench"})
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def look(index: int) -> tuple[str, str, str]:
+    """Return colour, marker and dashes of the model at `index` of the tables."""
+    return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], DASHES[index // len(COLOURS) % len(DASHES)]
+
+
+def error_bar(value: float, low: float, high: float) -> tuple[Sequence[float], Sequence[float]]:
+    """Return an interval as matplotlib wants it: distances below and above the value, none of them negative."""
+    return [max(value - low, 0.0)], [max(high - value, 0.0)]

@@ -1,0 +1,66 @@
+"""`report.csv`: every measurement and pair in tidy long form, one row each, numbers in their declared units."""
+
+import csv
+import io
+from pathlib import Path
+
+from kdbench import storage
+from kdbench.metrics import metric
+from kdbench.records import Measurement, Pair, RunRecord
+from kdbench.report import FORMATS
+
+_BEFORE = ("run", "model", "name", "role", "seed", "teacher", "metric")
+_AFTER = ("value", "unit", "low", "high", "level", "status", "n", "evidence", "source", "reason", "hint")
+_USUAL_AXES = ("provider", "threads", "batch")  # always there, so that files of different records can be joined
+
+
+@FORMATS.register("csv")
+def write(record: RunRecord, folder: Path) -> list[Path]:
+    """Write `report.csv` and return its path."""
+    path = folder / "report.csv"
+    storage.write_text(path, render(record))
+    return [path]
+
+
+def render(record: RunRecord) -> str:
+    """Return the table as CSV text; an absent value is an empty field, its reason in `reason`.
+
+    Columns: run, model, name, role, seed, teacher (of a pair), metric, one per axis, value, unit, low, high,
+    level, status, n, evidence, source, reason, hint.
+    """
+    findings: list[Measurement | Pair] = [*record.measurements, *record.pairs]
+    others = sorted({axis for finding in findings for axis in finding.axes} - set(_USUAL_AXES))
+    axes = (*_USUAL_AXES, *others)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=[*_BEFORE, *axes, *_AFTER], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_fields(record, finding, axes) for finding in findings)
+    return stream.getvalue()
+
+
+def _fields(record: RunRecord, finding: Measurement | Pair, axes: tuple[str, ...]) -> dict[str, object]:
+    one = finding if isinstance(finding, Measurement) else None
+    pair = finding if isinstance(finding, Pair) else None
+    card = record.cards[finding.model if isinstance(finding, Measurement) else finding.student]
+    interval = finding.interval
+    return {
+        "run": record.name,
+        "model": card.id,
+        "name": card.name,
+        "role": card.role,
+        "seed": card.seed,
+        "teacher": pair.teacher if pair else None,
+        "metric": finding.metric,
+        **{axis: finding.axes.get(axis) for axis in axes},
+        "value": finding.value,
+        "unit": metric(finding.metric).unit,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "level": interval.level if interval else None,
+        "status": finding.status,
+        "n": finding.n,
+        "evidence": one.evidence if one else None,
+        "source": one.source if one else None,
+        "reason": finding.reason,
+        "hint": one.hint if one else None,
+    }

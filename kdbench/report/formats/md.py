@@ -1,0 +1,62 @@
+"""`report.md` with its figures: the report a person reads, as Markdown for GitHub."""
+
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from kdbench import storage
+from kdbench.records import RunRecord
+from kdbench.report import FORMATS, markdown, method, prose, rows
+from kdbench.report.cells import sentence
+from kdbench.report.figures import Drawing, draw
+from kdbench.report.portable import portable, portable_recipe
+
+LEADING = 2  # tables before the warnings and figures: what a reader acts on
+
+
+@FORMATS.register("md")
+def write(record: RunRecord, folder: Path) -> list[Path]:
+    """Write `report.md` and `figures/*.svg` and return their paths."""
+    drawings = draw(record)
+    figures = storage.make_folder(folder / "figures") if drawings else folder
+    paths = [folder / "report.md", *(figures / f"{drawing.name}.svg" for drawing in drawings)]
+    for path, drawing in zip(paths[1:], drawings, strict=True):
+        storage.write_text(path, drawing.svg)
+    storage.write_text(paths[0], render(record, drawings))
+    return paths
+
+
+def render(record: RunRecord, drawings: list[Drawing]) -> str:
+    """Return the report's Markdown, the drawings referred to as `figures/NAME.svg`."""
+    import tomli_w
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    # Markdown is escaped by the filters of kdbench.report.markdown; HTML's autoescape would garble it.
+    environment = Environment(
+        loader=PackageLoader("kdbench.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701
+    )
+    environment.filters |= {
+        "prose": markdown.prose,
+        "in_table": markdown.in_table,
+        "code": markdown.code,
+        "pipes": lambda text: text.replace("|", "\\|"),
+        "table": markdown.table,
+        "sentence": sentence,
+        "basename": lambda path: PurePosixPath(PureWindowsPath(path).as_posix()).name,
+    }
+    built = rows.tables(record)
+    return environment.get_template("report.md.j2").render(
+        record=record,
+        paragraph=prose.paragraph(record),
+        leading=built[:LEADING],
+        following=built[LEADING:],
+        drawings=drawings,
+        notes=method.notes(record),
+        glossary=method.glossary(record),
+        environment=method.environment(record),
+        command=portable(record.command),
+        recipe=tomli_w.dumps(portable_recipe(record.recipe)).strip() if record.recipe else "",
+    )

@@ -1,0 +1,86 @@
+"""How the numbers came about and how to read them, from the record's own protocol."""
+
+from typing import Any
+
+from kdbench import units
+from kdbench.metrics import METRICS, PAIR_METRICS, Metric
+from kdbench.records import RunRecord
+from kdbench.report.portable import portable
+
+
+def notes(record: RunRecord) -> list[str]:
+    """Return the rules for reading the report's numbers, one sentence or two each."""
+    levels = {f.interval.level for f in (*record.measurements, *record.pairs) if f.interval is not None}
+    level = " or ".join(f"{100 * level:g} %" for level in sorted(levels)) or "95 %"
+    n = next((m.n for m in record.measurements if m.metric == "top1" and m.n), None)
+    return [
+        (
+            f"`[low, high]` is a confidence interval at {level}. Of an accuracy it covers the choice of test samples"
+            f"{f' (n = {n:,})' if n else ''}; of several seeds, the choice of seed; of a time or a speed-up, the choice "
+            "of sessions and blocks."
+        ),
+        (
+            "Latency is sampled in sessions, each a fresh process, in which the models take turns in short blocks"
+            f"{_sampling(record)}. Speed-ups are estimated from blocks taken side by side, not as a quotient of two "
+            "separate averages."
+        ),
+        (
+            "One multiply–accumulate counts as one MAC, of convolutions, linear layers and matrix products; bias, "
+            "normalisation, activation and pooling are not counted."
+        ),
+        (
+            "`n/a` means that there is no number, and why; nothing is filled in. An unstable number is shown but "
+            "satisfies no gate. `~` marks an estimate, which is never ranked against a measurement."
+        ),
+        "Sizes have decimal prefixes: 1 MB is 1,000,000 bytes.",
+    ]
+
+
+def glossary(record: RunRecord) -> list[Metric]:
+    """Return the metrics that the record has, in the order of their declaration."""
+    used = {finding.metric for finding in (*record.measurements, *record.pairs)}
+    return [metric for metric in (*METRICS.values(), *PAIR_METRICS.values()) if metric.id in used]
+
+
+def environment(record: RunRecord) -> list[tuple[str, str]]:
+    """Return machine, software and protocol as pairs of a name and a value in words."""
+    known = record.environment
+    git = f"{known.git_commit}{' (with local changes)' if known.git_dirty else ''}" if known.git_commit else "unknown"
+    return [
+        *((_name(key), _value(key, value)) for key, value in known.host.items()),
+        *known.libraries.items(),
+        ("git commit", git),
+        *((f"protocol: {_name(key)}", _value(key, value)) for key, value in record.protocol.items()),
+    ]
+
+
+def _sampling(record: RunRecord) -> str:
+    words = [f"{count} {key}" for key in ("sessions", "blocks") if (count := record.protocol.get(key)) is not None]
+    return f" ({' × '.join(words)})" if words else ""
+
+
+def _name(key: str) -> str:
+    for suffix in ("_bytes", "_ns"):
+        key = key.removesuffix(suffix)
+    return f"{key[:-2]} (s)".replace("_", " ") if key.endswith("_s") else key.replace("_", " ")
+
+
+def _value(key: str, value: Any) -> str:
+    """Write a value by the unit its key ends with."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(key, item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{_name(str(inner))} {_value(str(inner), item)}" for inner, item in value.items())
+    return _quantity(key, value) if isinstance(value, int | float) else portable(str(value))
+
+
+def _quantity(key: str, value: float) -> str:
+    if key.endswith("_bytes"):
+        return units.size(value)
+    if key.endswith("_ns"):
+        return units.time(value)
+    return f"{value:.6g}" if isinstance(value, float) else f"{value}"

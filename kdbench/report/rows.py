@@ -1,0 +1,249 @@
+"""The tables of a report, built here once. Markdown, CSV, the terminal and any other format only draw them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from kdbench import units
+from kdbench.metrics import METRICS
+from kdbench.metrics import metric as declared
+from kdbench.records import Axes, RunRecord
+from kdbench.report.axes import batched_axes, configurations, headline, in_words, protocol_batch
+from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
+from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+
+_BOLD = (
+    "Bold: the best number of its column among the students (the teacher is the reference and does not compete; "
+    "estimates and unstable numbers never do). Where two intervals overlap, their order is not settled."
+)
+_NONE = Text("–")
+
+
+def tables(record: RunRecord) -> list[Table]:
+    """Return the tables of the report that have rows, in reading order."""
+    return [table for build in _TABLES if (table := build(record)).rows]
+
+
+def summary(record: RunRecord) -> Table:
+    """Return the table a study reports: accuracy, mean latency, file size, energy and MACs of each model."""
+    axes, batch = headline(record), protocol_batch(record)
+    columns = [
+        Column("Model", numeric=False),
+        _column("top1"),
+        _column("top5"),
+        Column("Avg. latency", higher_is_better=False),
+        _column("size_bytes"),
+        _column("energy_j"),
+        Column("MACs / batch", higher_is_better=False),
+    ]
+    rows = [
+        _row(
+            subject,
+            number(record, subject, "top1"),
+            number(record, subject, "top5"),
+            _at(record, subject, "latency_mean_ns", axes),
+            number(record, subject, "size_bytes"),
+            number(record, subject, "energy_j"),
+            _times(number(record, subject, "macs"), batch),
+        )
+        for subject in subjects(record)
+    ]
+    energy = next((m for m in record.measurements if m.metric == "energy_j" and m.value is not None), None)
+    notes = [
+        f"Avg. latency: mean time of one call{in_words(axes, ' at ')}.",
+        *([f"Energy / run: {METRICS['energy_j'].formula}{in_words(energy.axes, ', at ')}."] if energy else []),
+        (
+            f"MACs / batch: for a batch of {batch}; one multiply–accumulate counts one, of convolutions, linear layers "
+            "and matrix products only."
+        ),
+        *_seed_notes(record),
+        _BOLD,
+    ]
+    return finished("Summary", columns, rows, notes)
+
+
+def ratios(record: RunRecord) -> Table:
+    """Return what each student gains and loses against its teacher."""
+    axes, batched = headline(record), batched_axes(record)
+    energy = any(pair.metric == "energy_ratio" and pair.value is not None for pair in record.pairs)
+    columns = [
+        Column("Student", numeric=False),
+        Column("Teacher", numeric=False),
+        _column("latency_ratio"),
+        *([Column("Batched speed-up", higher_is_better=True)] if batched else []),
+        _column("size_ratio"),
+        _column("macs_ratio"),
+        *([_column("energy_ratio")] if energy else []),
+        Column("Top-1 drop (points)", higher_is_better=False),
+        _column("training_s"),
+    ]
+    rows = []
+    for subject in subjects(record):
+        teacher = teacher_of(record, subject)
+        if teacher is None:
+            continue
+        cells = [
+            pair_number(record, subject, "latency_ratio", axes),
+            *([pair_number(record, subject, "latency_ratio", batched)] if batched else []),
+            pair_number(record, subject, "size_ratio"),
+            pair_number(record, subject, "macs_ratio"),
+            *([pair_number(record, subject, "energy_ratio")] if energy else []),
+            pair_number(record, subject, "top1_drop"),
+            number(record, subject, "training_s"),
+        ]
+        rows.append(Row((Text(subject.label, code=True), Text(teacher, code=True), *cells), group=teacher))
+    notes = [
+        (
+            "Ratios are teacher over student: 2× means that the student needs half of it. The drop is teacher minus "
+            "student, in percentage points: above 0 the student is less accurate."
+        ),
+        (
+            f"Speed-up: from interleaved, paired blocks{in_words(axes, ' at ')}"
+            f"{in_words(batched, '; batched: at ') if batched else ''}."
+        ),
+    ]
+    return finished("Student against teacher", columns, rows, notes)
+
+
+def fidelity(record: RunRecord) -> Table:
+    """Return how closely each student follows its teacher, on the test set."""
+    metrics = ("agreement", "predictive_kl", "loss")
+    columns = [Column("Model", numeric=False), *(_column(metric) for metric in metrics)]
+    rows = [
+        _row(subject, *(_of_students(record, subject, metric) for metric in metrics))
+        for subject in subjects(record)
+        if _taken(record, metrics)
+    ]
+    notes = [
+        (
+            "Agreement: share of samples on which student and teacher name the same class. KL: KL(teacher‖student) in "
+            "nats at temperature 1. Loss: cross-entropy with the labels, in nats."
+        )
+    ]
+    return finished("Fidelity", columns, rows, notes)
+
+
+def latency(record: RunRecord) -> Table:
+    """Return latency percentiles and throughput of every model at every configuration that was measured."""
+    metrics = ("latency_p50_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns", "latency_mean_ns")
+    taken = configurations(record)
+    keys = list(dict.fromkeys(key for axes in taken for key in axes))
+    shown = [key for key in keys if key in {"threads", "batch"} or len({axes.get(key) for axes in taken}) > 1]
+    columns = [
+        Column("Model", numeric=False),
+        *(Column(key.capitalize()) for key in shown),
+        *(
+            Column(METRICS[metric].title.removeprefix("Latency ").capitalize().replace("P", "p"), False)
+            for metric in metrics
+        ),
+        _column("throughput_per_s"),
+    ]
+    rows = [
+        Row(
+            (
+                Text(subject.label, code=True),
+                *(Text(str(axes.get(key, "–"))) for key in shown),
+                *(number(record, subject, metric, axes) for metric in (*metrics, "throughput_per_s")),
+            ),
+            group=None if subject.role == "teacher" else tuple(sorted(axes.items())),
+        )
+        for axes in taken
+        for subject in subjects(record)
+        if any(record.find(id_, metric, **axes) for id_ in subject.ids for metric in (*metrics, "throughput_per_s"))
+    ]
+    constant = {key: axes[key] for axes in taken[:1] for key in axes if key not in shown}
+    note = (
+        "Time of one call; a percentile is the order statistic, not an interpolation, and is given only where there "
+        f"are enough samples for it. Throughput is in samples, not calls{in_words(constant, '. All at ')}."
+    )
+    return finished("Latency", columns, rows, [note])
+
+
+def cost(record: RunRecord) -> Table:
+    """Return what each model costs to store, to load and to compute."""
+    always = ("parameters", "weight_bytes", "size_bytes", "macs")
+    optional = ("load_ns", "first_run_ns", "peak_memory_bytes", "energy_net_j", "parity_max_abs")
+    metrics = (*always, *(metric for metric in optional if _taken(record, (metric,))))
+    heads = {"size_bytes": "File", "macs": "MACs / sample"}
+    columns = [
+        Column("Model", numeric=False),
+        *(Column(heads.get(metric, METRICS[metric].title)) for metric in metrics),
+    ]
+    rows = [_row(subject, *(number(record, subject, metric) for metric in metrics)) for subject in subjects(record)]
+    parity = ["ONNX parity: largest difference between a logit of the exported file and of the trained model."]
+    notes = [
+        "Load and first run: in a fresh process, after which the latencies above hold.",
+        *(parity if "parity_max_abs" in metrics else []),
+    ]
+    return finished("Cost", columns, rows, notes if "load_ns" in metrics else notes[1:])
+
+
+def training(record: RunRecord) -> Table:
+    """Return how each model that was trained here came to its weights (of the first seed)."""
+    heads = ("Model", "Objective", "Epochs", "Best epoch", "Seeds", "Precision")
+    columns = [*(Column(head, numeric=False) for head in heads), Column("Training time")]
+    rows = []
+    for subject in subjects(record):
+        run = subject.cards[0].training
+        if run is None:
+            continue
+        words = (
+            run.objective,
+            f"{run.epochs} (stopped early)" if run.stopped_early else f"{run.epochs}",
+            f"{run.best_epoch}",
+            ", ".join(str(card.seed) for card in subject.cards if card.seed is not None) or "–",
+            run.precision,
+        )
+        rows.append(_row(subject, *(Text(word) for word in words), number(record, subject, "training_s")))
+    several = any(len(subject.cards) > 1 for subject in subjects(record))
+    return finished("Training", columns, rows, ["Epochs, best epoch and time are the first seed's."] if several else [])
+
+
+_TABLES: tuple[Callable[[RunRecord], Table], ...] = (summary, ratios, fidelity, latency, cost, training)
+
+
+def _column(metric: str) -> Column:
+    known = declared(metric)
+    return Column(known.title, known.higher_is_better)
+
+
+def _row(subject: Subject, *cells: Cell) -> Row:
+    return Row((Text(subject.label, code=True), *cells), group=None if subject.role == "teacher" else "students")
+
+
+def _taken(record: RunRecord, metrics: Iterable[str]) -> bool:
+    return any(measurement.metric in set(metrics) for measurement in record.measurements)
+
+
+def _at(record: RunRecord, subject: Subject, metric: str, axes: Axes) -> Number:
+    """Return the number at `axes`, or at another batch (said so, and not comparable) if the model's is fixed."""
+    cell = number(record, subject, metric, axes)
+    fixed = subject.cards[0].fixed_batch
+    if cell.value is not None or fixed is None or fixed == axes.get("batch"):
+        return cell
+    other = number(record, subject, metric, {**axes, "batch": fixed})
+    return other if other.value is None else replace(other, aside=f"batch {fixed}", comparable=False)
+
+
+def _times(cell: Number, factor: int) -> Number:
+    return cell if cell.value is None else replace(cell, value=cell.value * factor)
+
+
+def _of_students(record: RunRecord, subject: Subject, metric: str) -> Cell:
+    """Return the number; a dash where it compares with the teacher and the subject is the teacher."""
+    cell = number(record, subject, metric)
+    followed = metric in {"agreement", "predictive_kl"}
+    return _NONE if followed and subject.role == "teacher" and cell.value is None else cell
+
+
+def _seed_notes(record: RunRecord) -> list[str]:
+    several = [subject for subject in subjects(record) if len(subject.cards) > 1]
+    if not several:
+        return []
+    counts = sorted({len(subject.cards) for subject in several})
+    n = units.count(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    who = "All models" if len(several) == len(subjects(record)) else ", ".join(f"`{s.label}`" for s in several)
+    how = "are the mean over"
+    return [
+        f"{who}: accuracy, loss and fidelity {how} {n} seeds, with a Student-t interval over the seeds; all else is "
+        "of the first seed."
+    ]

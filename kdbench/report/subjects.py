@@ -1,0 +1,138 @@
+"""What a report's row is about: one model, or the models of one name trained with several seeds."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from kdbench.metrics import metric as declared
+from kdbench.records import Axes, Interval, Measurement, ModelCard, Pair, Role, RunRecord
+from kdbench.report.cells import Number
+
+# What another training seed would change. Of these a row of several seeds states the mean over the seeds; all
+# else (time, size, MACs) is a property of the architecture and is taken from the first seed that has it.
+OF_THE_WEIGHTS = frozenset({"top1", "top5", "loss", "agreement", "predictive_kl", "top1_drop"})
+
+# The measurement behind a pair's metric: where the pair is missing, its reason is the pair's.
+_BEHIND = {
+    "latency_ratio": "latency_p50_ns",
+    "energy_ratio": "energy_j",
+    "size_ratio": "size_bytes",
+    "macs_ratio": "macs",
+    "top1_drop": "top1",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The cards that share a row: one model, or one name trained with several seeds (`cards[0]` is the first)."""
+
+    label: str
+    role: Role
+    cards: tuple[ModelCard, ...]
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The cards' ids, in the record's order."""
+        return tuple(card.id for card in self.cards)
+
+
+def subjects(record: RunRecord) -> list[Subject]:
+    """Return what the rows are about: teachers first, then in the record's order.
+
+    Cards of one name are one subject only if different seeds tell them apart; otherwise they are different models
+    that happen to share a file's name, and go by their ids.
+    """
+    by_name: dict[str, list[ModelCard]] = {}
+    for card in record.models:
+        by_name.setdefault(card.name, []).append(card)
+    found = []
+    for name, cards in by_name.items():
+        seeds = {card.seed for card in cards}
+        if len(cards) == 1 or (len(seeds) == len(cards) and None not in seeds):
+            found.append(Subject(name, cards[0].role, tuple(cards)))
+        else:
+            found.extend(Subject(card.id, card.role, (card,)) for card in cards)
+    return sorted(found, key=lambda subject: subject.role != "teacher")
+
+
+def number(record: RunRecord, subject: Subject, metric: str, axes: Axes | None = None) -> Number:
+    """Return what the record knows of `metric` of `subject`, at measurements whose axes include `axes`."""
+    found = [m for id_ in subject.ids if (m := record.find(id_, metric, **dict(axes or {})))]
+    return _cell(metric, found, len(subject.ids))
+
+
+def pair_number(record: RunRecord, subject: Subject, metric: str, axes: Axes | None = None) -> Number:
+    """Return what the record knows of the pair `metric` of `subject` with its teacher.
+
+    A pair that is not in the record has the reason of the measurement it would have been taken from.
+    """
+    found = [p for id_ in subject.ids if (p := record.find_pair(id_, metric, **dict(axes or {})))]
+    if found:
+        return _cell(metric, found, len(subject.ids))
+    behind = number(record, subject, _BEHIND[metric], axes if metric == "latency_ratio" else None)
+    reason = behind.reason if behind.value is None else "not measured"
+    return Number(declared(metric).text, reason=reason, hint=behind.hint if behind.value is None else "")
+
+
+def teacher_of(record: RunRecord, subject: Subject) -> str | None:
+    """Return the label of the model that `subject` is compared with, or None."""
+    teachers = {pair.teacher for pair in record.pairs if pair.student in subject.ids}
+    return next((other.label for other in subjects(record) if teachers & set(other.ids)), None)
+
+
+def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> tuple[float, Interval]:
+    """Return the mean of at least two values and its Student-t interval (mean ± t·s/√n, n - 1 degrees of freedom)."""
+    from scipy.special import stdtrit
+
+    n = len(values)
+    mean = math.fsum(values) / n
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * spread / math.sqrt(n)
+    return mean, Interval(low=mean - half, high=mean + half, level=level)
+
+
+def _cell(metric: str, found: Sequence[Measurement | Pair], seeds: int) -> Number:
+    write = declared(metric).text
+    valued = [finding for finding in found if finding.value is not None]
+    if not valued:
+        return _missing(metric, found)
+    first = valued[0]
+    cell = Number(
+        write,
+        first.value,
+        first.interval,
+        first.status,
+        evidence=first.evidence if isinstance(first, Measurement) else "measured",
+        reason=first.reason or "",
+        hint=(first.hint or "") if isinstance(first, Measurement) else "",
+    )
+    return _over_seeds(metric, cell, valued, seeds) if seeds > 1 and metric in OF_THE_WEIGHTS else cell
+
+
+def _over_seeds(metric: str, first: Number, valued: Sequence[Measurement | Pair], seeds: int) -> Number:
+    """Return the mean over the seeds that have a value; it is as reliable as the least reliable of them."""
+    if len(valued) == 1:
+        return Number(first.write, first.value, first.interval, first.status, aside=f"1 of {seeds} seeds")
+    mean, interval = mean_over_seeds([finding.value for finding in valued if finding.value is not None])
+    if declared(metric).unit == "share":  # a share beyond 0 or 1 cannot be; the interval covers as well without it
+        interval = Interval(low=max(interval.low, 0.0), high=min(interval.high, 1.0), level=interval.level)
+    shaky = next((finding for finding in valued if finding.status == "unstable"), None)
+    return Number(
+        first.write,
+        mean,
+        interval,
+        status="unstable" if shaky else "ok",
+        evidence=first.evidence,
+        reason=(shaky.reason or "") if shaky else "",
+        aside="" if len(valued) == seeds else f"{len(valued)} of {seeds} seeds",
+    )
+
+
+def _missing(metric: str, found: Sequence[Measurement | Pair]) -> Number:
+    write = declared(metric).text
+    if not found:
+        return Number(write, status="unavailable", reason="not measured")
+    why = found[0]
+    hint = (why.hint or "") if isinstance(why, Measurement) else ""
+    return Number(write, status=why.status, reason=why.reason or "", hint=hint)

@@ -1,0 +1,117 @@
+"""The end of a run on the terminal: the summary and the ratios, as wide as the terminal allows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kdbench.records import RunRecord
+from kdbench.report import rows
+from kdbench.report.cells import Cell, Number, Table, Text
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.table import Table as RichTable
+
+_BARE = "*"  # marks the best where nothing can be bold
+
+
+def summary(record: RunRecord) -> "RenderableType":
+    """Return what a run prints when it is done, for `rich.console.Console.print`.
+
+    The summary table without intervals, the ratios with theirs on a second line where they do not fit beside, what
+    must be said about single cells, and the warnings with their remedies. The report holds all the rest.
+    """
+    return _Summary(record)
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """Draws itself when the console, its width and its colours are known."""
+
+    record: RunRecord
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
+        bare = console.color_system is None
+        ratios = rows.ratios(self.record)
+        teachers = {row.cells[1].text for row in ratios.rows}
+        for table, intervals in ((rows.summary(self.record), False), (_without_teacher(ratios, teachers), True)):
+            if table.rows:
+                yield _drawn(table, intervals=intervals, bare=bare, width=options.max_width)
+                yield from _below(table, bare=bare)
+        yield from _warnings(self.record)
+
+
+def _without_teacher(ratios: Table, teachers: set[str]) -> Table:
+    """Return the ratios with the one teacher named in the title instead of in every row."""
+    if len(teachers) != 1:
+        return ratios
+    kept = [index for index in range(len(ratios.columns)) if index != 1]
+    return Table(
+        f"Compared with {next(iter(teachers))}",
+        tuple(ratios.columns[index] for index in kept),
+        tuple(rows.Row(tuple(row.cells[index] for index in kept), row.group) for row in ratios.rows),
+        ratios.notes,
+        ratios.footnotes,
+    )
+
+
+def _drawn(table: Table, *, intervals: bool, bare: bool, width: int) -> "RichTable":
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text as RichText
+
+    drawn = RichTable(
+        title=RichText(table.title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    names = max(len(row.cells[0].text) for row in table.rows)
+    for index, column in enumerate(table.columns):
+        whole = index == 0 and names <= width // 4  # rather numbers than a name in two lines
+        justify = "right" if column.numeric else "left"
+        drawn.add_column(RichText(column.head), justify=justify, overflow="fold", no_wrap=whole)
+    roomy = width >= 20 * len(table.columns)
+    for row in table.rows:
+        drawn.add_row(*(_cell(cell, intervals=intervals, bare=bare, beside=roomy) for cell in row.cells))
+    return drawn
+
+
+def _cell(cell: Cell, *, intervals: bool, bare: bool, beside: bool) -> "RenderableType":
+    from rich.text import Text as RichText
+
+    if isinstance(cell, Text):
+        return RichText(cell.text, style="cyan" if cell.code else "")
+    text = f"n/a{cell.superscript}" if cell.value is None and cell.mark else f"{cell.text}{cell.superscript}"
+    drawn = RichText(text, style="bold" if cell.best else "dim" if cell.value is None else "")
+    if cell.best and bare:
+        drawn.append(_BARE)
+    if intervals and cell.interval_text:
+        drawn.append(f"{' ' if beside else chr(10)}{cell.interval_text}", style="dim not bold")
+    return drawn
+
+
+def _below(table: Table, *, bare: bool) -> "Iterator[RenderableType]":
+    from rich.text import Text as RichText
+
+    marks = [f"{Number(str, mark=number).superscript} {text}" for number, text in enumerate(table.footnotes, 1)]
+    starred = any(isinstance(cell, Number) and cell.best for row in table.rows for cell in row.cells)
+    lines: Sequence[str] = [*marks, *([f"{_BARE} best of the students"] if bare and starred else [])]
+    if lines:
+        yield RichText("\n".join(lines), style="dim")
+        yield RichText()
+
+
+def _warnings(record: RunRecord) -> "Iterator[RenderableType]":
+    from rich.text import Text as RichText
+
+    for warning in record.warnings:
+        line = RichText("warning: ", style="yellow")
+        line.append(
+            warning.message if warning.model is None else f"{warning.model}: {warning.message}", style="default"
+        )
+        if warning.remedy:
+            line.append(f"\n  {warning.remedy}", style="dim")
+        yield line

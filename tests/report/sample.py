@@ -1,0 +1,224 @@
+"""A record made by hand: every kind of finding a report must show, with numbers that can be checked by eye."""
+
+from typing import Any
+
+from kdbench.records import (
+    Environment,
+    Epoch,
+    Interval,
+    Measurement,
+    ModelCard,
+    Pair,
+    RunRecord,
+    Training,
+    Warned,
+    measured,
+    missing,
+)
+
+SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
+BATCHED = {"provider": "cpu", "threads": 1, "batch": 128}
+NO_COUNTER = "no energy counter could be read: /sys/class/powercap is empty and no NVIDIA driver is loaded"
+COUNTER_HINT = "run on the bare machine as root, or with --energy-source codecarbon for an estimate"
+
+# name: role, seed, top1, latency_mean_ns, size_bytes, macs, parameters, training_s
+_MODELS: dict[str, tuple[str, int, float, float, int, int, int, float]] = {
+    "teacher": ("teacher", 0, 0.9833, 1_210_000.0, 4_612_000, 38_512_128, 1_150_000, 41.3),
+    "student-alone": ("student", 0, 0.9611, 228_000.0, 381_000, 3_120_640, 93_000, 9.7),
+    "student-kd": ("student", 0, 0.9778, 226_000.0, 381_000, 3_120_640, 93_000, 10.4),
+    "student-hint": ("student", 0, 0.9750, 231_000.0, 381_000, 3_120_640, 93_000, 14.9),
+}
+# student: speed-up at batch 1, batched, drop in points
+_PAIRS = {
+    "student-alone": ((5.31, 5.12, 5.50), (7.9, 7.6, 8.2), (2.22, 0.6, 3.9)),
+    "student-kd": ((5.35, 5.15, 5.54), (7.9, 7.5, 8.2), (0.55, -0.6, 1.7)),
+    "student-hint": ((5.24, 5.02, 5.45), None, (0.83, -0.3, 1.9)),
+}
+
+
+def interval(low: float, high: float) -> Interval:
+    return Interval(low=low, high=high)
+
+
+def card(name: str, **changes: Any) -> ModelCard:
+    role, seed, top1, *_, parameters, seconds = _MODELS[name]
+    objective = {"student-kd": "0.1·CE + 0.9·KD(T=4)", "student-hint": "1·CE + 100·MSE(hint)"}.get(name, "CE")
+    values: dict[str, Any] = {
+        "id": name,
+        "name": name,
+        "role": role,
+        "parents": () if role == "teacher" else ("teacher",),
+        "architecture": "convnet",
+        "seed": seed,
+        "file": f"models/{name}.onnx",
+        "sha256": f"{list(_MODELS).index(name):x}" * 64,
+        "input_shape": (1, 8, 8),
+        "classes": 10,
+        "parameters": parameters,
+        "opset": 20,
+        "training": Training(
+            objective=objective,
+            epochs=4,
+            best_epoch=3,
+            seconds=seconds,
+            precision="32",
+            seed=seed,
+            curve=_curve(top1, seconds),
+        ),
+    }
+    return ModelCard(**{**values, **changes})
+
+
+def measurements(name: str) -> list[Measurement]:
+    _, _, top1, mean, size, macs, parameters, seconds = _MODELS[name]
+    found = [
+        measured(name, "top1", top1, interval=interval(top1 - 0.016, min(top1 + 0.013, 1.0)), n=360, source="test set"),
+        measured(name, "top5", 1.0, interval=interval(0.9898, 1.0), n=360, source="test set"),
+        measured(name, "loss", 2 * (1 - top1), n=360),
+        *_latencies(name, mean),
+        measured(name, "macs", macs, source="onnx graph"),
+        measured(name, "parameters", parameters),
+        measured(name, "weight_bytes", 4 * parameters),
+        measured(name, "size_bytes", size),
+        measured(name, "load_ns", 9.4e6),
+        measured(name, "first_run_ns", 1.9e6),
+        measured(name, "parity_max_abs", 4.7e-6, n=64),
+        measured(name, "training_s", seconds),
+        missing(name, "energy_j", NO_COUNTER, hint=COUNTER_HINT),
+    ]
+    if name != "teacher":
+        found += [
+            measured(name, "agreement", top1 + 0.005, interval=interval(top1 - 0.01, top1 + 0.02), n=360),
+            measured(name, "predictive_kl", 0.31 - 0.25 * top1, n=360),
+        ]
+    return found
+
+
+def record(**changes: Any) -> RunRecord:
+    """Return a digits run: a teacher and three students, energy unavailable, one value unstable, one model refused
+    in the batched run, and a warning."""
+    values: dict[str, Any] = {
+        "kind": "run",
+        "name": "digits",
+        "title": "Handwritten digits: a convolutional teacher and three students",
+        "created": "2025-06-01T12:00:00+00:00",
+        "command": "kdbench run digits --out /home/somebody/runs/digits",
+        "recipe": {
+            "name": "digits",
+            "seeds": [0],
+            "data": {"name": "digits", "root": "/home/somebody/data", "validation": 0.1, "mean": None},
+            "teacher": [{"name": "teacher", "model": {"name": "convnet", "widths": [64, 128]}}],
+            "student": [{"name": "student-kd", "terms": [{"method": "kd", "temperature": 4.0}]}],
+        },
+        "recipe_hash": "ab" * 32,
+        "protocol": {"sessions": 5, "blocks": 12, "batch": 128, "budget_s": 10.0, "null_graph_floor_ns": 6100.0},
+        "environment": Environment(
+            host={"cpu": "Example CPU | 4 cores", "cores": 4, "memory_bytes": 16_000_000_000, "governor": None},
+            libraries={"onnxruntime": "1.22.0", "numpy": "2.2.0"},
+            git_commit="0123abc",
+            git_dirty=True,
+        ),
+        "models": tuple(card(name) for name in _MODELS),
+        "measurements": tuple(m for name in _MODELS for m in measurements(name)),
+        "pairs": tuple(pair for student in _PAIRS for pair in _pairs(student)),
+        "warnings": (
+            Warned(
+                code="frequency-scaling",
+                message="the CPU's frequency was not fixed: latencies may drift between sessions",
+                remedy="set the governor to performance: `sudo cpupower frequency-set -g performance`",
+            ),
+            Warned(
+                code="unstable",
+                message="the sessions of student-hint at batch 128 disagree by 31 %",
+                remedy="close other programs and run again with a larger --budget",
+                model="student-hint",
+            ),
+        ),
+    }
+    return RunRecord(**{**values, **changes})
+
+
+def seeded() -> RunRecord:
+    """Return a run of two seeds: accuracies differ between the seeds, all else is measured on the first."""
+    base = record()
+    ids = {name: f"{name}-s1" for name in _MODELS}
+    again = [card(name, id=ids[name], seed=1) for name in _MODELS]
+    shifted = [
+        measured(ids[m.model], m.metric, m.value - 0.01, interval=m.interval, n=m.n)
+        for m in base.measurements
+        if m.metric in {"top1", "agreement"} and m.value is not None
+    ]
+    drops = [
+        pair.model_copy(update={"teacher": ids[pair.teacher], "student": ids[pair.student], "value": pair.value + 0.5})
+        for pair in base.pairs
+        if pair.metric == "top1_drop" and pair.value is not None
+    ]
+    return record(
+        models=(*base.models, *again),
+        measurements=(*base.measurements, *shifted),
+        pairs=(*base.pairs, *drops),
+    )
+
+
+def _curve(top1: float, seconds: float) -> tuple[Epoch, ...]:
+    return tuple(
+        Epoch(
+            epoch=epoch,
+            train_loss=2.3 * top1 / (epoch + 1),
+            train_top1=min(top1 + 0.01, 1.0) * (1 - 0.6**epoch),
+            validation_loss=None if epoch == 2 else 2.4 / top1**4 / (epoch + 1),
+            validation_top1=top1 * (1 - 0.55**epoch),
+            learning_rate=0.05 / epoch,
+            seconds=seconds / 4,
+        )
+        for epoch in range(1, 5)
+    )
+
+
+def _latencies(name: str, mean: float) -> list[Measurement]:
+    found = []
+    for axes, each in ((SINGLE, mean), (BATCHED, 61 * mean)):
+        shaky = (
+            "the sessions disagree by 31 %, more than the 10 % that a stable machine shows"
+            if name == "student-hint" and axes is BATCHED
+            else None
+        )
+        for metric, factor in (("mean", 1.0), ("p50", 0.98), ("p90", 1.06), ("p95", 1.11)):
+            bounds = interval(0.97 * each * factor, 1.04 * each * factor)
+            value, id_ = each * factor, f"latency_{metric}_ns"
+            found.append(measured(name, id_, value, axes=axes, interval=bounds, n=3200, unstable=shaky))
+        found.append(measured(name, "throughput_per_s", 1e9 * axes["batch"] / each, axes=axes, unstable=shaky))
+        found.append(
+            measured(name, "latency_p99_ns", 1.4 * each, axes=axes, n=3200)
+            if axes is SINGLE
+            else missing(name, "latency_p99_ns", "needs 662 samples, has 410", axes=axes)
+        )
+    return found
+
+
+def _pairs(student: str) -> list[Pair]:
+    single, batched, drop = _PAIRS[student]
+    both = {"teacher": "teacher", "student": student}
+    found = [_pair("latency_ratio", single, both, SINGLE)]
+    if batched:
+        found.append(_pair("latency_ratio", batched, both, BATCHED))
+    else:
+        reason = "student-hint at batch 128 is unstable"
+        found.append(Pair(metric="latency_ratio", axes=BATCHED, value=None, status="invalid", reason=reason, **both))
+    return [
+        *found,
+        Pair(metric="size_ratio", value=4_612_000 / 381_000, **both),
+        Pair(metric="macs_ratio", value=38_512_128 / 3_120_640, **both),
+        _pair("top1_drop", drop, both, {}, n=360),
+    ]
+
+
+def _pair(
+    metric: str,
+    numbers: tuple[float, float, float],
+    both: dict[str, str],
+    axes: dict[str, str | int],
+    n: int = 60,
+) -> Pair:
+    value, low, high = numbers
+    return Pair(metric=metric, axes=axes, value=value, interval=interval(low, high), n=n, **both)
