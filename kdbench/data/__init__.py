@@ -7,7 +7,7 @@ from pathlib import Path
 from kdbench.data.dataset import PARTS, Dataset, Loader, Part, Request, Split
 from kdbench.registry import Registry
 
-__all__ = ["DATASETS", "Dataset", "Loader", "Part", "Request", "Split", "load"]
+__all__ = ["DATASETS", "PARTS", "Dataset", "Loader", "Part", "Request", "Split", "load"]
 
 DATASETS: Registry[Loader] = Registry("data set", package="kdbench.data", group="kdbench.datasets")
 

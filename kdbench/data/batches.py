@@ -41,6 +41,8 @@ class Batches:
     announces the epoch, also when it resumes; an iteration reads the epoch when its first batch is drawn.
     """
 
+    batch_sampler: None = None  # Lightning asks for it of whatever has a sampler
+
     def __init__(
         self,
         split: Split,

@@ -43,7 +43,10 @@ def load_folder(request: Request) -> Dataset:
     colour from all images, so neither depends on the parts asked for.
     """
     base = Path(request.name.removeprefix("folder:")).expanduser()
-    class_names, listings = find_images(base)
+    try:
+        class_names, listings = find_images(base)
+    except OSError as error:
+        raise InputError(f"{base} cannot be searched for images: {error}", "check its permissions") from error
     for part in request.parts:
         if part not in listings:
             raise DataMissingError(f"{base} has no {part} part", f"add {base / part} with one folder per class")

@@ -78,9 +78,10 @@ def _read(path: Path) -> dict[str, Array]:
     """Return the arrays of the archive that mean something here; others are not even unpacked."""
     wanted = {key for pairs in _KEYS.values() for pair in pairs for key in pair} | {"class_names"}
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} holds a single array", "save named arrays with numpy.savez")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise InputError(f"{path} holds a single array", "save named arrays with numpy.savez")
+        with loaded as archive:
             return {key: archive[key] for key in archive.files if key in wanted}
     except FileNotFoundError:
         raise DataMissingError(f"no file {path}", "check the path after npz:") from None

@@ -64,18 +64,16 @@ def narrow_cifar(cls: Any, part: Part) -> Narrowed:
     return narrowed, needed
 
 
-def faults(root: Path, needed: list[NeededFile]) -> list[str]:
-    """Return what is wrong with the needed files, in words; nothing when all are there and match their MD5."""
+def faults(root: Path, needed: list[NeededFile]) -> str:
+    """Say what is wrong with the needed files; nothing when all are there and match their MD5."""
     from torchvision.datasets.utils import check_integrity
 
-    found = []
-    for file in needed:
-        path = root / file.path
-        if not path.is_file():
-            found.append(f"{file.path} is missing")
-        elif not check_integrity(str(path), file.md5):
-            found.append(f"{file.path} is damaged (its MD5 is not {file.md5})")
-    return found
+    missing = [file.path for file in needed if not (root / file.path).is_file()]
+    damaged = [
+        file.path for file in needed if file.path not in missing and not check_integrity(root / file.path, file.md5)
+    ]
+    said = (("missing", missing), ("not the published file by its MD5", damaged))
+    return "; ".join(f"{what}: {', '.join(paths)}" for what, paths in said if paths)
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ def _read(cls: Any, part: Part, root: Path, published: Published, request: Reque
                 f"the {part} part of {request.name} in {root} cannot be read: {error}",
                 f"delete {', '.join(file.path for file in needed)} and get them again with data.download=true",
             ) from error
-        message = f"the {part} part of {request.name} is not in {root}: {'; '.join(found)}"
+        message = f"the {part} part of {request.name} is not in {root}; {found}"
         if request.download:
             raise DataMissingError(
                 f"{message}; downloading failed: {error}", f"check the network, or copy the files into {root}"

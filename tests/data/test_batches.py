@@ -1,0 +1,206 @@
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdbench.data.batches import Batch, Batches, batch_bounds
+from kdbench.data.dataset import Split
+from kdbench.errors import InputError
+from kdbench.recipe import Augment
+
+CHANGE = Augment(pad=2, flip=True)
+
+
+def toy(count=23, channels=3):
+    """Return images whose pixels are noise and whose labels are their positions."""
+    images = np.random.default_rng(0).integers(0, 256, (count, channels, 6, 5), dtype=np.uint8)
+    return Split(images, np.arange(count))
+
+
+def batches(split=None, **options):
+    values = {"batch": 4, "mean": (0.1, 0.5, 0.2), "std": (0.3, 1.0, 0.7), "train": True}
+    return Batches(split or toy(), **(values | options))
+
+
+def same(first, second):
+    return len(first) == len(second) and all(
+        torch.equal(a, b) for one, other in zip(first, second, strict=True) for a, b in zip(one, other, strict=True)
+    )
+
+
+@given(st.integers(1, 300), st.integers(1, 64), st.booleans(), st.booleans())
+def test_bounds(count, batch, drop_last, join_single):
+    bounds = batch_bounds(count, batch, drop_last=drop_last, join_single=join_single)
+    assert all(stop == start for (_, stop), (start, _) in pairwise(bounds))
+    sizes = [stop - start for start, stop in bounds]
+    assert set(sizes[:-1]) <= {batch}
+    if drop_last:
+        assert sum(sizes) == count - count % batch
+    else:
+        assert sum(sizes) == count
+        assert len(sizes) == -(-count // batch) - (join_single and count > batch > 1 and count % batch == 1)
+    if join_single and batch > 1 and count > 1:
+        assert 1 not in sizes
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_an_epoch_holds_every_sample_once(train):
+    loader = batches(train=train)
+    seen = list(loader)
+    assert len(seen) == len(loader) == 6
+    index = torch.cat([batch.index for batch in seen])
+    assert sorted(index.tolist()) == list(range(23))
+    assert torch.equal(torch.cat([batch.labels for batch in seen]), index)
+    assert (index.tolist() == list(range(23))) is not train
+
+
+def test_a_left_over_sample_joins_in_training_only():
+    sizes = {train: [len(batch.labels) for batch in batches(toy(9), train=train)] for train in (True, False)}
+    assert sizes == {True: [4, 5], False: [4, 4, 1]}
+
+
+def test_normalisation_is_that_of_torchvision():
+    from torchvision.transforms.v2 import functional
+
+    split = toy()
+    expected = functional.normalize(
+        torch.from_numpy(split.images).to(torch.float32) / 255, mean=[0.1, 0.5, 0.2], std=[0.3, 1.0, 0.7]
+    )
+    for options in ({"train": False}, {"train": True}, {"train": True, "channels_last": True}):
+        for batch in batches(split, **options):
+            assert isinstance(batch, Batch)
+            assert batch.images.dtype == torch.float32
+            assert batch.images.is_contiguous(
+                memory_format=torch.channels_last if options.get("channels_last") else torch.contiguous_format
+            )
+            torch.testing.assert_close(batch.images, expected[batch.index], rtol=1e-6, atol=1e-6)
+
+
+def test_the_resident_images_stay_as_they_were():
+    split = toy()
+    before = split.images.copy()
+    list(batches(split, augment=CHANGE))
+    assert np.array_equal(split.images, before)
+
+
+def test_same_seed_and_epoch_same_bits_whatever_went_before():
+    first, second = batches(augment=CHANGE, seed=5), batches(augment=CHANGE, seed=5)
+    torch.manual_seed(1)
+    second.set_epoch(1)
+    list(second)
+    next(iter(second))
+    torch.manual_seed(2)
+    for loader in (first, second):
+        loader.set_epoch(3)
+    assert same(list(first), list(second))
+    assert same(list(first), list(first))
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(5, 1), (6, 0), (-5, 0), (2**64 - 1, 0)])
+def test_another_seed_or_epoch_is_another_order(seed, epoch):
+    reference, other = batches(seed=5), batches(seed=seed)
+    other.set_epoch(epoch)
+    assert not same(list(reference), list(other))
+
+
+def test_a_sample_changes_the_same_way_in_batches_of_any_size():
+    views = []
+    for batch in (4, 9):
+        seen = list(batches(batch=batch, augment=CHANGE))
+        order = torch.cat([b.index for b in seen]).argsort()
+        views.append(torch.cat([b.images for b in seen])[order])
+    assert torch.equal(*views)
+
+
+def test_augmentation_is_drawn_anew_each_epoch_and_only_in_training():
+    split = toy()
+    plain = next(iter(batches(split, train=False, batch=23))).images
+    assert torch.equal(next(iter(batches(split, train=False, batch=23, augment=CHANGE))).images, plain)
+    loader, views = batches(split, batch=23, augment=CHANGE), []
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        (batch,) = loader
+        views.append(batch.images[batch.index.argsort()])
+        assert not torch.equal(views[-1], plain)
+    assert not torch.equal(*views)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mean": (0.5,)},
+        {"std": (1.0, 1.0)},
+        {"std": (1.0, 0.0, 1.0)},
+        {"batch": 24, "drop_last": True},
+    ],
+)
+def test_what_does_not_fit_the_data_is_refused(options):
+    with pytest.raises(InputError):
+        batches(**options)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Return a Lightning module class that notes what reaches it."""
+    from lightning import LightningModule
+
+    class Noting(LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(90, 23)
+            self.seen = {}
+            self.checked = []
+
+        def training_step(self, batch, _):
+            assert isinstance(batch, Batch)
+            self.seen.setdefault(self.current_epoch, []).append(batch)
+            return torch.nn.functional.cross_entropy(self.linear(batch.images.flatten(1)), batch.labels)
+
+        def validation_step(self, batch, _):
+            self.checked.append(batch.index)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    return Noting
+
+
+def fit(module, tmp_path, epochs, **options):
+    from lightning import Trainer
+
+    trainer = Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=tmp_path, num_sanity_val_steps=0, enable_checkpointing=False,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*(?i:dataloader|sampler|batch_size).*")
+        trainer.fit(module, batches(augment=CHANGE), batches(train=False), **options)
+    return trainer
+
+
+def expected_epoch(epoch):
+    loader = batches(augment=CHANGE)
+    loader.set_epoch(epoch)
+    return list(loader)
+
+
+def test_lightning_announces_the_epoch_and_changes_nothing(network, tmp_path):
+    module = network()
+    fit(module, tmp_path, 3)
+    assert sorted(module.seen) == [0, 1, 2]
+    for epoch, seen in module.seen.items():
+        assert same(seen, expected_epoch(epoch))
+    assert torch.cat(module.checked).tolist() == list(range(23)) * 3
+
+
+def test_lightning_resumes_in_the_right_epoch(network, tmp_path):
+    fit(network(), tmp_path, 2).save_checkpoint(tmp_path / "two.ckpt")
+    resumed = network()
+    fit(resumed, tmp_path, 4, ckpt_path=tmp_path / "two.ckpt")
+    assert sorted(resumed.seen) == [2, 3]
+    for epoch, seen in resumed.seen.items():
+        assert same(seen, expected_epoch(epoch))

@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdbench.data import folder as folder_module
+from kdbench.data import load
+from kdbench.data.folder import find_images
+from kdbench.errors import DataMissingError, InputError
+
+
+def paint(path, level=0, size=(8, 8), mode="RGB"):
+    """Write an image of one level; `size` is width × height."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, level if mode in {"L", "1", "I;16"} else (level,) * len(mode)).save(path)
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """Make PATH/CLASS/*: ten cats of level 10 + i, five dogs of level 200 + i."""
+    for i in range(10):
+        paint(tmp_path / "cat" / f"{i}.png", 10 + i)
+    for i in range(5):
+        paint(tmp_path / "dog" / f"{i}.PNG", 200 + i)
+    return tmp_path
+
+
+@pytest.fixture
+def parted(tmp_path):
+    for part, count in (("train", 3), ("test", 2)):
+        for number, name in enumerate(("ant", "bee")):
+            for i in range(count):
+                paint(tmp_path / part / name / f"{i}.png", 100 * number + i)
+    return tmp_path
+
+
+def test_a_fifth_of_each_class_becomes_the_test_part(flat):
+    loaded = load(f"folder:{flat}")
+    assert loaded.class_names == ("cat", "dog")
+    assert np.bincount(loaded.train.labels).tolist() == [8, 4]
+    assert np.bincount(loaded.test.labels).tolist() == [2, 1]
+    levels = np.concatenate([loaded.train.images[:, 0, 0, 0], loaded.test.images[:, 0, 0, 0]])
+    assert sorted(levels.tolist()) == [*range(10, 20), *range(200, 205)]
+    for part in (loaded.train, loaded.test):
+        assert ((part.images[:, 0, 0, 0] >= 200) == (part.labels == 1)).all()
+    assert np.array_equal(load(f"folder:{flat}", parts=("test",)).test.images, loaded.test.images)
+
+
+def test_train_and_test_folders(parted):
+    (parted / "val" / "cow").mkdir(parents=True)
+    (parted / "notes.txt").write_text("not a class")
+    (parted / "train" / "ant" / ".hidden.png").write_bytes(b"")
+    loaded = load(f"folder:{parted}")
+    assert loaded.class_names == ("ant", "bee")
+    assert loaded.input_shape == (3, 8, 8)
+    assert loaded.train.images[:, 0, 0, 0].tolist() == [0, 1, 2, 100, 101, 102]
+    assert loaded.test.labels.tolist() == [0, 0, 1, 1]
+    assert loaded.mean[0] == pytest.approx(np.mean([0, 1, 2, 100, 101, 102]) / 255)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for name in ("bus", "train"):
+        for i in range(2):
+            paint(tmp_path / name / f"{i}.png")
+    assert load(f"folder:{tmp_path}").class_names == ("bus", "train")
+
+
+def test_a_test_folder_alone(parted):
+    import shutil
+
+    shutil.rmtree(parted / "train")
+    loaded = load(f"folder:{parted}", parts=("test",))
+    assert len(loaded.test) == 4
+    assert "test part" in loaded.source
+    with pytest.raises(DataMissingError, match="no train part"):
+        load(f"folder:{parted}")
+
+
+def test_constants_do_not_depend_on_the_parts(parted, monkeypatch):
+    monkeypatch.setattr(folder_module, "_STATISTICS_IMAGES", 4)
+    whole, alone = load(f"folder:{parted}"), load(f"folder:{parted}", parts=("test",))
+    assert (alone.mean, alone.std) == (whole.mean, whole.std)
+    assert "4 images" in whole.source
+
+
+@pytest.mark.parametrize(
+    ("modes", "channels"),
+    [(("L", "L"), 1), (("1", "L"), 1), (("L", "RGB"), 3), (("RGBA", "RGB"), 3), (("P", "RGB"), 3)],
+)
+def test_grey_stays_grey_only_if_all_are(tmp_path, modes, channels):
+    for number, mode in enumerate(modes):
+        for i in range(2):
+            path = tmp_path / f"{number}" / f"{i}.png"
+            paint(path, 255, mode="RGB" if mode == "P" else mode)
+            if mode == "P":
+                Image.open(path).convert("P").save(path)
+    loaded = load(f"folder:{tmp_path}")
+    assert loaded.input_shape == (channels, 8, 8)
+    assert loaded.train.images.min() == 255
+
+
+def test_colours_and_rows_lie_where_they_belong(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    (tmp_path / "one").mkdir()
+    for i in range(2):
+        Image.fromarray(pixels).save(tmp_path / "one" / f"{i}.png")
+    assert np.array_equal(load(f"folder:{tmp_path}").train.images[0].transpose(1, 2, 0), pixels)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "ppm"])
+def test_endings(tmp_path, ending):
+    for i in range(2):
+        paint(tmp_path / "a" / f"{i}.{ending}", 128)
+    images = load(f"folder:{tmp_path}").train.images
+    assert np.abs(images.astype(int) - 128).max() <= 2
+
+
+def test_resize_and_crop_bring_all_to_one_size(tmp_path):
+    for i, size in enumerate([(30, 20), (20, 50), (64, 64)]):
+        paint(tmp_path / "a" / f"{i}.png", size=size)
+    assert load(f"folder:{tmp_path}", resize=16, crop=12).input_shape == (3, 12, 12)
+
+
+def test_different_sizes_are_refused_with_the_way_out(tmp_path):
+    paint(tmp_path / "a" / "first.png", size=(30, 20))
+    paint(tmp_path / "a" / "second.png", size=(20, 50))
+    with pytest.raises(InputError, match=r"first\.png gives 20×30.*second\.png gives 50×20") as caught:
+        load(f"folder:{tmp_path}")
+    assert "data.resize" in caught.value.hint
+    with pytest.raises(InputError, match=r"first\.png: a crop of 24"):
+        load(f"folder:{tmp_path}", crop=24)
+
+
+def test_an_unreadable_image_is_named(flat):
+    whole = (flat / "cat" / "3.png").read_bytes()
+    for content in (b"", b"text", whole[: len(whole) - 30]):
+        (flat / "cat" / "3.png").write_bytes(content)
+        with pytest.raises(InputError, match=r"cat.3\.png is not a readable image"):
+            load(f"folder:{flat}")
+
+
+def test_sixteen_bits_are_refused(tmp_path):
+    for i in range(2):
+        paint(tmp_path / "a" / f"{i}.png", 40_000, mode="I;16")
+    with pytest.raises(InputError, match="8 bits"):
+        load(f"folder:{tmp_path}")
+
+
+def test_folders_that_are_no_set(tmp_path):
+    with pytest.raises(DataMissingError):
+        load(f"folder:{tmp_path / 'nowhere'}")
+    with pytest.raises(InputError, match="no class folders"):
+        load(f"folder:{tmp_path}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty holds no images"):
+        load(f"folder:{tmp_path}")
+    paint(tmp_path / "empty" / "only.png")
+    with pytest.raises(InputError, match="too small"):
+        load(f"folder:{tmp_path}")
+
+
+def test_a_class_only_the_test_part_has_is_refused(parted):
+    paint(parted / "test" / "cow" / "0.png")
+    with pytest.raises(InputError, match="cow is a class that the training part does not have"):
+        load(f"folder:{parted}")
+
+
+def test_a_class_the_test_part_lacks_is_none_the_worse(parted):
+    paint(parted / "train" / "cow" / "0.png")
+    class_names, listings = find_images(parted)
+    assert class_names == ("ant", "bee", "cow")
+    assert set(listings["test"].labels.tolist()) == {0, 1}

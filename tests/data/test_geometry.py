@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from kdbench.data.geometry import fit_images, fitted, fitted_size
+from kdbench.errors import InputError
+
+sides = st.integers(1, 40)
+maybe = st.none() | sides
+
+
+def noise(height, width, channels=3):
+    return np.random.default_rng(height * 100 + width).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+@settings(deadline=None)
+@given(sides, sides, maybe, maybe)
+def test_against_torchvision_bit_for_bit(height, width, resize, crop):
+    from torchvision import transforms
+
+    try:
+        size = fitted_size(height, width, resize, crop)
+    except InputError:
+        assume(False)
+    steps = [transforms.Resize(resize)] if resize else []
+    steps += [transforms.CenterCrop(crop)] if crop else []
+    expected = np.asarray(transforms.Compose(steps)(Image.fromarray(noise(height, width))))
+    result = np.asarray(fitted(Image.fromarray(noise(height, width)), resize, crop))
+    assert result.shape[:2] == size
+    assert np.array_equal(result, expected)
+
+
+def test_arrays_as_single_images():
+    images = np.stack([noise(9, 12), noise(9, 12) // 2]).transpose(0, 3, 1, 2).copy()
+    result = fit_images(images, 6, 5)
+    assert result.shape == (2, 3, 5, 5)
+    for image, small in zip(images, result, strict=True):
+        expected = np.asarray(fitted(Image.fromarray(image.transpose(1, 2, 0)), 6, 5))
+        assert np.array_equal(small.transpose(1, 2, 0), expected)
+
+
+@pytest.mark.parametrize(("resize", "crop"), [(None, None), (8, None), (None, 8), (8, 8)])
+def test_nothing_to_do_copies_nothing(resize, crop):
+    images = np.zeros((2, 1, 8, 8), np.uint8)
+    assert fit_images(images, resize, crop) is images
+
+
+def test_resizing_and_cropping_back_is_not_nothing():
+    images = noise(8, 8, 1).transpose(2, 0, 1)[None]
+    assert not np.array_equal(fit_images(images, 16, 8), images)
+
+
+def test_a_crop_larger_than_the_image_is_refused():
+    with pytest.raises(InputError, match="does not fit an image of 20×30"):
+        fitted_size(20, 30, None, 24)
