@@ -1,1 +1,73 @@
-"""Networks by name. One file per family; each registers its factories in `MODELS`."""
+"""Networks by name, for any input size and class count. One file per family; each registers its factories.
+
+A factory maps (name, input shape, classes, options) to a module whose forward maps (B, C, H, W) to logits
+(B, classes). Its keyword-only parameters are the model's options: their annotations are what is checked, so a
+factory never parses them. A network of this package is a `Staged`, which names its blocks for feature taps.
+"""
+
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from pydantic import Field, ValidationError, validate_call
+
+from kdbench.errors import InputError
+from kdbench.registry import Registry, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+
+InputShape = tuple[PositiveInt, PositiveInt, PositiveInt]
+"""Channels, height, width of one sample."""
+
+
+ModelFactory: TypeAlias = "Callable[..., nn.Module]"
+"""(name, input_shape, classes, /, *, options) -> network: fresh weights, InputError for what it cannot take."""
+
+MODELS: Registry[ModelFactory] = Registry("model", package="kdbench.models", group="kdbench.models")
+
+
+def build(name: str, input_shape: tuple[int, int, int], classes: int, /, **options: Any) -> "nn.Module":
+    """Return the network called `name` for samples of `input_shape` (C, H, W), with fresh weights.
+
+    Its forward maps (B, C, H, W) to logits (B, classes). Raises InputError for an unknown name, an option that
+    the model does not have or a value that it does not admit, and an input that the network cannot take.
+    """
+    factory = MODELS.get(name)
+    try:
+        return validate_call(factory)(name, input_shape, classes, **options)
+    except ValidationError as error:
+        raise _explained(error, name, factory) from error
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """Return the names of the options that the model called `name` takes; raises InputError if there is no such."""
+    return _keywords(MODELS.get(name))
+
+
+def _keywords(factory: ModelFactory) -> tuple[str, ...]:
+    parameters = inspect.signature(factory).parameters.values()
+    return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+
+
+def _explained(error: ValidationError, name: str, factory: ModelFactory) -> InputError:
+    """Turn pydantic's first complaint into one that names the option, and the known option nearest to it."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    known = _keywords(factory)
+    if first["type"] in {"unexpected_keyword_argument", "multiple_argument_values"}:
+        close = nearest(key, list(known))
+        listed = f"its options: {', '.join(known)}" if known else "it has no options"
+        return InputError(f"model {name!r} has no option {key!r}", f"did you mean {close!r}?" if close else listed)
+    place = {"0": "name", "1": "input shape", "2": "classes"}.get(str(first["loc"][0]), f"option {key!r}")
+    complaint = first["msg"][0].lower() + first["msg"][1:]
+    return InputError(
+        f"model {name!r}: {place}: {complaint} (given: {first['input']!r})",
+        f"its options: {', '.join(known)}" if known else "it has no options",
+    )

@@ -1,0 +1,116 @@
+"""Any of torchvision's classifiers by name: `torchvision/efficientnet_b0`. Fresh weights, no download."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.errors import InputError
+from kdbench.models import MODELS, InputShape, PositiveInt
+from kdbench.registry import nearest
+
+PREFIX = "torchvision/"
+
+# Where torchvision keeps a trunk's blocks, if not in the network itself.
+_TRUNKS = ("features", "layers", "blocks", "trunk_output")
+
+
+def _constructor_options(model: str, input_shape: InputShape) -> dict[str, Any]:
+    """Return what some constructors must be told beside the class count."""
+    height, width = input_shape[1:]
+    if model in {"googlenet", "inception_v3"}:  # Their auxiliary heads are for training and make logits a tuple.
+        return {"aux_logits": False, "init_weights": True}
+    if model.startswith("vit_"):  # A learned position per patch.
+        return {"image_size": height}
+    if model.startswith("maxvit_"):
+        return {"input_size": (height, width)}
+    return {}
+
+
+def _create(model: str, input_shape: InputShape, classes: int) -> nn.Module:
+    from torchvision import models
+
+    options = _constructor_options(model, input_shape)
+    network: nn.Module = models.get_model(model, weights=None, num_classes=classes, **options)
+    if input_shape[0] != 3:
+        _replace_first_convolution(network, input_shape[0])
+    return network
+
+
+def _replace_first_convolution(network: nn.Module, channels: int) -> None:
+    """Make `network` take `channels` instead of 3: its first convolution is made again, freshly initialised."""
+    path, old = next((path, module) for path, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    assert old.groups == 1, f"{path} is no plain first convolution"
+    new = nn.Conv2d(
+        channels,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]  # declared as a tuple of any length
+        old.stride,  # type: ignore[arg-type]
+        old.padding,  # type: ignore[arg-type]
+        bias=old.bias is not None,
+    )
+    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+    network.set_submodule(path, new)
+
+
+def _output_ranks(network: nn.Module, layers: Mapping[str, nn.Module], input_shape: InputShape) -> dict[str, int]:
+    """Return the rank of each called layer's output, in calling order, by a forward that computes no values."""
+    ranks: dict[str, int] = {}
+
+    def hook_for(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            ranks[name] = output.dim() if isinstance(output, Tensor) else 0
+
+        return hook
+
+    handles = [layer.register_forward_hook(hook_for(name)) for name, layer in layers.items()]
+    state = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+    try:
+        torch.func.functional_call(network.eval(), state, torch.empty(1, *input_shape, device="meta"))
+    finally:
+        network.train()
+        for handle in handles:
+            handle.remove()
+    return ranks
+
+
+def _image_stages(network: nn.Module, input_shape: InputShape) -> tuple[str, ...]:
+    """Return the paths of the blocks that give feature maps, of rank 4: none in a vision transformer.
+
+    A trunk of single layers, such as VGG's, ends its blocks in max pooling. Raises what the forward raises.
+    """
+    trunk = next((name for name in _TRUNKS if hasattr(network, name)), "")
+    prefix = f"{trunk}." if trunk else ""
+    children = {prefix + name: child for name, child in network.get_submodule(trunk).named_children()}
+    ranks = _output_ranks(network, children, input_shape)
+    maps = [name for name, rank in ranks.items() if rank == 4]
+    composed = tuple(name for name in maps if next(children[name].children(), None) is not None)
+    return composed or tuple(name for name in maps if isinstance(children[name], nn.MaxPool2d))
+
+
+@MODELS.register_pattern(rf"{PREFIX}.+", example=f"{PREFIX}mobilenet_v3_small")
+def torchvision_model(name: str, input_shape: InputShape, classes: PositiveInt, /) -> nn.Module:
+    """Build the torchvision classifier after the slash; `stages` are its blocks that give images."""
+    from torchvision import models
+
+    model = name.removeprefix(PREFIX)
+    known = models.list_models(module=models)
+    if model not in known:
+        close = nearest(model, known)
+        hint = f"did you mean {PREFIX + close!r}?" if close else f"known: {', '.join(known)}"
+        raise InputError(f"torchvision has no classifier {model!r}", hint)
+    try:
+        network = _create(model, input_shape, classes)
+        stages = _image_stages(network, input_shape)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        shape = "x".join(str(size) for size in input_shape)
+        raise InputError(f"{name} cannot take inputs of {shape}: {error}", "give larger or other images") from error
+    network.stages = stages  # type: ignore[assignment]  # torch declares attributes as tensors or modules
+    return network
+
+
+@MODELS.register("mobilenet_v3_small")
+def mobilenet_v3_small(_name: str, input_shape: InputShape, classes: PositiveInt, /) -> nn.Module:
+    """Build torchvision's MobileNetV3-small: Howard et al. 2019 (arXiv:1905.02244)."""
+    return torchvision_model(f"{PREFIX}mobilenet_v3_small", input_shape, classes)

@@ -1,0 +1,66 @@
+"""VGG with batch norm for small images: Simonyan & Zisserman 2015 (arXiv:1409.1556) with a CIFAR-sized head.
+
+The trunk and the head of 512→512→512→classes are those of chenyaofo/pytorch-cifar-models: with 100 classes at
+3×32×32, vgg11_bn has 9 802 596 parameters and 153 339 904 MACs. vgg8_bn is RepDistiller's vgg8 trunk.
+"""
+
+from torch import nn
+
+from kdbench.models import MODELS, InputShape, PositiveFloat, PositiveInt, Share
+from kdbench.models.staged import Staged, scaled
+
+# Convolutions per block; every block ends in 2×2 max pooling.
+DEPTHS = {
+    "vgg8_bn": (1, 1, 1, 1, 1),
+    "vgg11_bn": (1, 1, 2, 2, 2),
+    "vgg13_bn": (2, 2, 2, 2, 2),
+    "vgg16_bn": (2, 2, 3, 3, 3),
+    "vgg19_bn": (2, 2, 4, 4, 4),
+}
+WIDTHS = (64, 128, 256, 512, 512)
+
+
+def _block(inputs: int, outputs: int, depth: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+        inputs = outputs
+    # Rounding up leaves even sizes as they are, and lets images that are not multiples of 32 through.
+    return nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True))
+
+
+def _head(inputs: int, hidden: tuple[int, ...], classes: int, dropout: float, cells: int) -> nn.Sequential:
+    # One cell is left of a 32×32 image: there is nothing to pool, and nothing a MACs convention could count.
+    layers: list[nn.Module] = [nn.Identity() if cells == 1 else nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    for width in hidden:
+        layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+        inputs = width
+    return nn.Sequential(*layers, nn.Linear(inputs, classes))
+
+
+def vgg(
+    name: str,
+    input_shape: InputShape,
+    classes: PositiveInt,
+    /,
+    *,
+    width: PositiveFloat = 1.0,
+    head: tuple[PositiveInt, ...] | None = None,
+    dropout: Share = 0.5,
+) -> nn.Module:
+    """Build the VGG called `name`.
+
+    `width` multiplies the channels and, unless `head` names them, the hidden widths of the head: 512 and 512.
+    The sub-students that are trained alone and concatenated are `vgg11_bn` with width 0.5, head [256] and 128
+    classes: 2 407 680 parameters.
+    """
+    widths = [scaled(full, width) for full in WIDTHS]
+    hidden = (scaled(512, width),) * 2 if head is None else head
+    inputs = (input_shape[0], *widths)
+    blocks = [_block(before, after, depth) for before, after, depth in zip(inputs, widths, DEPTHS[name], strict=False)]
+    cells = -(-input_shape[1] // 32) * -(-input_shape[2] // 32)
+    return Staged(nn.Identity(), blocks, _head(widths[-1], hidden, classes, dropout, cells), linear_std=0.01)
+
+
+for _known in DEPTHS:
+    MODELS.register(_known)(vgg)
