@@ -19,9 +19,18 @@ T = TypeVar("T")
 
 
 def nearest(word: str, known: list[str]) -> str | None:
-    """Return the known word that `word` was most likely meant to be, or None."""
-    matches = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    """Return the known word that `word` was most likely meant to be, or None.
+
+    Among equally similar words the one with the nearest numbers wins: of vgg11 to vgg19, vgg12 is vgg11.
+    """
+    matches = difflib.get_close_matches(word, known, n=max(1, len(known)), cutoff=0.6)
+    ratios = {match: difflib.SequenceMatcher(None, match, word).ratio() for match in sorted(matches)}
+    return min(ratios, key=lambda match: (-ratios[match], _number_distance(match, word)), default=None)
+
+
+def _number_distance(one: str, other: str) -> int:
+    numbers = [[int(digits) for digits in re.findall(r"\d+", word)] for word in (one, other)]
+    return sum(abs(a - b) for a, b in zip(*numbers, strict=False))
 
 
 @dataclass(frozen=True)
