@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdbench.data.dataset import PARTS, Dataset, Loader, Part, Request, Split
+from kdbench.errors import InputError
 from kdbench.registry import Registry
 
 __all__ = ["DATASETS", "PARTS", "Dataset", "Loader", "Part", "Request", "Split", "load"]
@@ -31,6 +32,9 @@ def load(
     """
     assert parts, "asked for no part of the data set"
     assert set(parts) <= set(PARTS), parts
+    for option, pixels in (("resize", resize), ("crop", crop)):
+        if pixels is not None and pixels < 1:
+            raise InputError(f"data.{option} is {pixels}", "give a number of pixels, 1 or more")
     place = root or os.environ.get("KDBENCH_DATA")
     request = Request(name, Path(place).expanduser() if place else None, download, tuple(parts), resize, crop)
     return DATASETS.get(name)(request).only(parts)

@@ -35,6 +35,12 @@ def test_the_argument_goes_before_the_environment(monkeypatch, tmp_path):
         data.load("mnist", root=tmp_path)
 
 
+@pytest.mark.parametrize("option", ["resize", "crop"])
+def test_no_pixels_are_no_size(option):
+    with pytest.raises(InputError, match=f"data.{option} is 0"):
+        data.load("digits", **{option: 0})
+
+
 def test_looking_up_names_imports_nothing_heavy():
     code = (
         "import sys; from kdbench import data; import kdbench.data.batches; data.DATASETS.names();"
