@@ -335,7 +335,9 @@ def _assign(node: Any, path: list[str], value: Any, override: str) -> None:
 
 def _explained(error: ValidationError, where: str) -> InputError:
     """Turn pydantic's first complaint into one that names the key, and the known key nearest to it."""
-    first = error.errors()[0]
+    complaints = error.errors()
+    # A misspelt required key is missing and unknown at once; the unknown one says what was meant.
+    first = next((complaint for complaint in complaints if complaint["type"] == "extra_forbidden"), complaints[0])
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _keys_at(first["loc"][:-1])

@@ -1,0 +1,86 @@
+"""`kdbench bench`: measure model files that kdbench did not train."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdbench.cli import console, options
+from kdbench.cli.options import Json, Quiet
+from kdbench.cli.session import Session
+
+
+class Provider(StrEnum):
+    """What runs the models."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+def bench(
+    ctx: typer.Context,
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="ONNX files; the first is the reference.")],
+    data: Annotated[str | None, typer.Option(help="Data set to score on: a name, folder:PATH or npz:PATH.")] = None,
+    data_root: Annotated[str | None, typer.Option(help="Where data sets lie (default: KDBENCH_DATA).")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is missing.")] = False,
+    resize: Annotated[int | None, typer.Option(min=1, help="Resize the shorter side of images to this.")] = None,
+    crop: Annotated[int | None, typer.Option(min=1, help="Then cut this square out of the centre.")] = None,
+    mean: Annotated[str | None, typer.Option(metavar="M,…", help="Mean per channel, after scaling.")] = None,
+    std: Annotated[str | None, typer.Option(metavar="S,…", help="Standard deviation per channel.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Pixels are divided by this first (default: 255).")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Model the ratios are taken against.")] = None,
+    output: Annotated[str | None, typer.Option(help="Name of the output that holds the logits.")] = None,
+    no_accuracy: Annotated[bool, typer.Option("--no-accuracy", help="Synthetic inputs; no data needed.")] = False,
+    provider: Annotated[Provider, typer.Option(help="What runs the models.")] = Provider.CPU,
+    threads: Annotated[str, typer.Option(metavar="N,…", help="Thread counts to measure at.")] = "1",
+    batch: Annotated[int, typer.Option(min=2, help="Batch of the batched run.")] = 128,
+    budget: Annotated[str, typer.Option(help="Time for latency, all models together: 20s, 2m.")] = "10s",
+    sessions: Annotated[int, typer.Option(min=2, help="Fresh processes to spread it over.")] = 5,
+    no_energy: Annotated[bool, typer.Option("--no-energy", help="Do not look for energy counters.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write to (default: below runs/).")] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Measure ONNX models: accuracy, latency, cost, size and energy, with ratios.
+
+    With --json the result is the content of record.json, and the key "folder" beside it.
+
+    Example: kdbench bench big.onnx small.onnx --data cifar10 --mean .485,.456,.406 --std .229,.224,.225 --budget 20s
+    """
+    from kdbench.cli.progress import watching
+    from kdbench.recipe import Measure
+
+    session = Session.of(ctx)
+    mean_values = options.numbers(mean, "--mean") if mean else None
+    std_values = options.numbers(std, "--std") if std else None
+    settings = Measure(
+        provider=provider.value,
+        threads=options.counts(threads, "--threads"),
+        batch=batch,
+        budget_s=options.seconds(budget, "--budget"),
+        sessions=sessions,
+        energy=not no_energy,
+    )
+    with watching(session, quiet=quiet) as progress:
+        from kdbench import benching
+
+        record, folder = benching.bench(
+            models,
+            data=data,
+            data_root=data_root,
+            download=download,
+            resize=resize,
+            crop=crop,
+            mean=mean_values,
+            std=std_values,
+            scale=scale,
+            teacher=teacher,
+            output=output,
+            accuracy=not no_accuracy,
+            options=settings,
+            out=out,
+            progress=progress,
+            command=session.command,
+        )
+    console.show_record(record, folder, json=json)

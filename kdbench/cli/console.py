@@ -1,0 +1,52 @@
+"""Where text goes: results to standard output, everything else to standard error."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kdbench.records import RunRecord
+
+
+def result(text: str) -> None:
+    """Write a result to standard output; a reader that went away, such as `head`, is no error."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered would fail again when the interpreter closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def result_json(value: Any) -> None:
+    """Write a machine-readable result to standard output."""
+    result(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def result_drawn(renderable: Any) -> None:
+    """Write a rich renderable to standard output, wide enough for a table when nobody's window limits it."""
+    from rich.console import Console
+
+    console = Console() if sys.stdout.isatty() else Console(width=160, no_color=True)
+    with console.capture() as captured:
+        console.print(renderable)
+    result("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def say(text: str) -> None:
+    """Write a line for the person at the terminal to standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def show_record(found: "RunRecord", folder: Path, *, json: bool) -> None:
+    """Write what a run found out: its summary table and where its report lies, or the record as JSON."""
+    if json:
+        result_json({**found.to_json(), "folder": str(folder)})
+        return
+    from kdbench.report.terminal import summary
+
+    result_drawn(summary(found))
+    result(f"report: {folder / 'report.md'}")

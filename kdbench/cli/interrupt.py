@@ -1,0 +1,96 @@
+"""Ctrl-C ends the process within two seconds, whatever it is doing, and says how to go on.
+
+Python runs signal handlers between bytecodes of the main thread, so a long call into C (a training step, an
+export) delays KeyboardInterrupt for as long as it lasts. The interpreter's wake-up descriptor is written by
+the C-level handler at once; a thread reads it and, should the orderly way out take too long, takes the short one.
+A library that swallows KeyboardInterrupt (Lightning turns it into SystemExit(1)) does not hide that it came.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NoReturn
+
+from kdbench.errors import EXIT_INTERRUPTED
+
+GRACE_S = 1.4
+_END = b"\0"  # no signal has the number 0
+
+
+class Interrupts:
+    """Watches for SIGINT; `fired` tells whether one came. `farewell` returns the line to end with."""
+
+    def __init__(self, farewell: Callable[[], str], grace_s: float = GRACE_S) -> None:
+        self.fired = False
+        self._farewell = farewell
+        self._grace_s = grace_s
+        self._said = threading.Lock()
+        self._pair: tuple[socket.socket, socket.socket] | None = None
+
+    def say_farewell(self) -> None:
+        """Say once, to standard error, that the work was cut short and how to go on."""
+        if self._said.acquire(blocking=False):
+            # Straight to the descriptor: the stream's lock may belong to the thread that hangs.
+            show_cursor = "\x1b[?25h" if os.isatty(2) else ""
+            os.write(2, f"{show_cursor}\ninterrupted\nhint: {self._farewell()}\n".encode())
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Watch SIGINT while the block runs; KeyboardInterrupt reaches the block as usual."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        ours, theirs = self._pair = socket.socketpair()  # kept: the thread reads on after this block
+        theirs.setblocking(False)
+        before = signal.signal(signal.SIGINT, self._raise)
+        descriptor = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._listen, args=(ours,), daemon=True, name="interrupts").start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(descriptor)
+            # Lightning leaves SIGINT ignored once it has seen one; give back what was there before us.
+            signal.signal(signal.SIGINT, before)
+            theirs.send(_END)
+
+    def _raise(self, _number: int, _frame: FrameType | None) -> NoReturn:
+        self.fired = True
+        raise KeyboardInterrupt
+
+    def _listen(self, ours: socket.socket) -> None:
+        if not _sigint_comes(ours):
+            return
+        deadline = time.monotonic() + self._grace_s
+        while (left := deadline - time.monotonic()) > 0:
+            ours.settimeout(left)
+            with contextlib.suppress(TimeoutError):
+                if _sigint_comes(ours):
+                    break
+        self._leave()
+
+    def _leave(self) -> None:
+        """End the process and its children now: the grace is over, or Ctrl-C came twice."""
+        self.say_farewell()
+        _kill_children()
+        os._exit(EXIT_INTERRUPTED)
+
+
+def _sigint_comes(ours: socket.socket) -> bool:
+    """Wait for SIGINT; return False when the watch ends without one."""
+    while (number := ours.recv(1)) != _END:
+        if number[0] == signal.SIGINT:
+            return True
+    return False
+
+
+def _kill_children() -> None:
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            child.kill()

@@ -1,0 +1,102 @@
+"""`kdbench macs`: multiply-accumulates of a model by name or of an ONNX file."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdbench import units
+from kdbench.cli import console, options
+from kdbench.cli.options import Json
+from kdbench.errors import InputError
+
+
+class Convention(StrEnum):
+    """Whose way of counting."""
+
+    CANONICAL = "canonical"
+    FVCORE = "fvcore"
+    THOP = "thop"
+    PTFLOPS = "ptflops"
+
+
+def macs(
+    model: Annotated[str, typer.Argument(help="A model's name (see `kdbench list models`) or an .onnx file.")],
+    input_shape: Annotated[
+        str, typer.Option("--input", metavar="CxHxW", help="Input shape; an .onnx file has its own.")
+    ] = "3x32x32",
+    classes: Annotated[int, typer.Option(min=1, help="Number of classes.")] = 10,
+    convention: Annotated[Convention, typer.Option(help="Whose way of counting.")] = Convention.CANONICAL,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the model; repeatable.")
+    ] = None,
+    by_layer: Annotated[bool, typer.Option("--by-layer", help="Show every layer's share.")] = False,
+    json: Json = False,
+) -> None:
+    """Count a model's multiply-accumulates for one image.
+
+    The canonical count is that of convolutions, linear layers and matrix products alone.
+
+    Example: kdbench macs vgg11_bn --classes 100 --input 3x32x32 --json
+    """
+    if model.endswith(".onnx"):
+        found = _of_file(Path(model), convention)
+    else:
+        shape = options.shape(input_shape, "--input")
+        found = _of_network(model, shape, classes, convention, options.assignments(option or [], "--option"))
+    if json:
+        console.result_json(found if by_layer else {key: value for key, value in found.items() if key != "by_layer"})
+    else:
+        console.result(_as_text(found, by_layer=by_layer))
+
+
+def _of_network(
+    name: str, shape: tuple[int, int, int], classes: int, convention: Convention, model_options: dict[str, Any]
+) -> dict[str, Any]:
+    from kdbench.measure.macs.torch_counter import count_module
+    from kdbench.models import build
+
+    network = build(name, shape, classes, **model_options)
+    counted = count_module(network, shape, convention.value)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return _result(counted, model=name, shape=shape, parameters=parameters)
+
+
+def _of_file(path: Path, convention: Convention) -> dict[str, Any]:
+    if convention is not Convention.CANONICAL:
+        raise InputError(
+            f"an .onnx file has no {convention} count: that convention is defined on torch modules",
+            "leave --convention out, or name the model instead of the file",
+        )
+    from kdbench.measure.macs.onnx_counter import count_onnx
+    from kdbench.measure.target import inspect
+
+    facts = inspect(path)
+    return _result(count_onnx(path), model=str(path), shape=facts.sample_shape, parameters=facts.parameters)
+
+
+def _result(counted: Any, *, model: str, shape: tuple[int | None, ...], parameters: int) -> dict[str, Any]:
+    return {
+        "model": model,
+        "macs": counted.macs,
+        "convention": counted.convention,
+        "input": list(shape),
+        "parameters": parameters,
+        "uncounted": list(counted.uncounted),
+        "by_layer": dict(counted.by_layer),
+    }
+
+
+def _as_text(found: dict[str, Any], *, by_layer: bool) -> str:
+    lines = [
+        f"{found['model']} on {'×'.join('?' if size is None else str(size) for size in found['input'])}",
+        f"  MACs ({found['convention']}): {found['macs']:,} ({units.count(found['macs'])})",
+        f"  parameters: {found['parameters']:,}",
+    ]
+    if found["uncounted"]:
+        lines.append(f"  not counted, unknown operators: {', '.join(map(str, found['uncounted']))}")
+    if by_layer:
+        width = max(map(len, found["by_layer"]), default=0)
+        lines += [f"  {layer:<{width}}  {count:,}" for layer, count in found["by_layer"].items()]
+    return "\n".join(lines)

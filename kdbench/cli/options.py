@@ -1,0 +1,74 @@
+"""Options that several commands share, and the reading of values that typer has no type for."""
+
+import math
+import re
+import tomllib
+from typing import Annotated, Any
+
+import typer
+
+from kdbench.errors import InputError
+
+Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+_SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def recipe_names(incomplete: str) -> list[str]:
+    """Return the shipped recipes that begin so, for shell completion."""
+    from kdbench.recipe import shipped_recipes
+
+    return [name for name in shipped_recipes() if name.startswith(incomplete)]
+
+
+def seconds(text: str, option: str) -> float:
+    """Read a duration such as `20s`, `2m`, `500ms`, `1.5h` or plain seconds."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text)
+    if match is None or match[2] not in _SECONDS or float(match[1]) == 0:
+        raise InputError(f"{option}: {text!r} is not a duration", "for example 20s, 2m, 500ms or plain seconds")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """Read numbers separated by commas, such as `.485,.456,.406`."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(map(math.isfinite, values)):
+        raise InputError(f"{option}: {text!r} is not a list of numbers", f"for example {option} .485,.456,.406")
+    return values
+
+
+def counts(text: str, option: str) -> tuple[int, ...]:
+    """Read counts, each one or more, separated by commas, such as `1,2,4`."""
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
+        raise InputError(f"{option}: {text!r} is not a list of counts", f"for example {option} 1,2,4")
+    return tuple(int(part) for part in text.split(","))
+
+
+def shape(text: str, option: str) -> tuple[int, int, int]:
+    """Read the shape of one image such as `3x32x32`: channels × height × width."""
+    sizes = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text.lower().replace("×", "x"))
+    if sizes is None:
+        raise InputError(
+            f"{option}: {text!r} is not channels x height x width",
+            f"for example {option} 3x32x32, or 1x28x28 for MNIST",
+        )
+    channels, height, width = map(int, sizes.groups())
+    return channels, height, width
+
+
+def assignments(texts: list[str], option: str) -> dict[str, Any]:
+    """Read `key=value` pairs; values are TOML, or else plain text."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise InputError(f"{option}: {text!r} is not of the form key=value", f"for example {option} width=0.5")
+        try:
+            found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key.strip()] = value
+    return found

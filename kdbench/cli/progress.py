@@ -1,0 +1,134 @@
+"""Drawing progress: a live display on a terminal, plain lines elsewhere, nothing when asked to be quiet."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdbench import units
+from kdbench.cli.console import say
+from kdbench.cli.session import Session
+from kdbench.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Display
+    from rich.progress import TaskID
+
+PLAIN_EVERY_S = 5.0
+
+
+@contextlib.contextmanager
+def watching(session: Session, *, quiet: bool) -> Iterator[Progress]:
+    """Yield the progress to hand to long work; standard error shows it, and `session` learns the folder."""
+    if quiet:
+        yield Quiet(session)
+    elif sys.stderr.isatty():
+        with _display() as display:
+            live = Live(session, display)
+            yield live
+            live.close()
+    else:
+        yield Plain(session)
+
+
+class Quiet(Silent):
+    """Progress that shows nothing, but knows where to resume from."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def folder(self, path: Path) -> None:
+        """Remember where to resume from."""
+        self._session.folder = path
+
+
+class Plain(Quiet):
+    """Progress as lines: one per stage, and at most one every few seconds in between."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        write: Callable[[str], None] = say,
+        clock_s: Callable[[], float] = time.monotonic,
+        every_s: float = PLAIN_EVERY_S,
+    ) -> None:
+        super().__init__(session)
+        self._write = write
+        self._clock_s = clock_s
+        self._every_s = every_s
+        self._began_s = self._wrote_s = clock_s()
+
+    def stage(self, title: str, number: int, total: int) -> None:
+        """Write the stage's line."""
+        self._began_s = self._wrote_s = self._clock_s()
+        self._write(f"[{number}/{total}] {title}")
+
+    def step(self, done: float, total: float, detail: str = "") -> None:
+        """Write how far the stage has come, unless a line was written moments ago."""
+        now_s = self._clock_s()
+        if now_s - self._wrote_s < self._every_s:
+            return
+        self._wrote_s = now_s
+        parts = [f"{100 * done / total:.0f} %" if total else "", detail, _remaining(now_s - self._began_s, done, total)]
+        self._write("      " + " · ".join(part for part in parts if part))
+
+    def note(self, text: str) -> None:
+        """Write the note."""
+        self._write(f"      {text}")
+
+
+class Live(Quiet):
+    """Progress as a bar per stage, redrawn in place."""
+
+    def __init__(self, session: Session, display: "Display") -> None:
+        super().__init__(session)
+        self._display = display
+        self._task: TaskID | None = None
+
+    def stage(self, title: str, number: int, total: int) -> None:
+        """Finish the bar of the stage before and begin a new one."""
+        self.close()
+        self._task = self._display.add_task(title, total=None, place=f"[{number}/{total}]", detail="")
+
+    def step(self, done: float, total: float, detail: str = "") -> None:
+        """Move the bar."""
+        assert self._task is not None, "a step before the first stage"
+        self._display.update(self._task, completed=done, total=total, detail=detail)
+
+    def note(self, text: str) -> None:
+        """Print the note above the bars."""
+        self._display.console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Show the current stage as finished."""
+        if self._task is not None:
+            total = self._display.tasks[-1].total or 1
+            self._display.update(self._task, completed=total, total=total)
+            self._display.stop_task(self._task)
+
+
+def _display() -> "Display":
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    return RichProgress(
+        TextColumn("{task.fields[place]}", style="dim", markup=False),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[detail]}", style="dim", markup=False),
+        console=Console(stderr=True),
+        refresh_per_second=2,  # drawing must not disturb what is being measured
+    )
+
+
+def _remaining(elapsed_s: float, done: float, total: float) -> str:
+    """Return how long the rest will take at the pace so far, or nothing while there is no pace."""
+    if not 0 < done < total:
+        return ""
+    return f"{units.duration(elapsed_s / done * (total - done))} left"

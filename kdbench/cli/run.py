@@ -1,0 +1,47 @@
+"""`kdbench run`: the main job, from a recipe to a report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdbench.cli import console
+from kdbench.cli.options import Json, Quiet, recipe_names
+from kdbench.cli.session import Session
+
+RecipeName = Annotated[
+    str, typer.Argument(help="A shipped recipe's name or the path of a .toml file.", autocompletion=recipe_names)
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")
+]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to (default: below runs/).")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what the folder already holds.")]
+
+
+def run(
+    ctx: typer.Context,
+    recipe: RecipeName = "digits",
+    overrides: Overrides = None,
+    out: Out = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train, distil, export, measure and report: the whole recipe.
+
+    With --json the result is the content of record.json, and the key "folder" beside it.
+
+    Example: kdbench run digits --set training.epochs=5 --out runs/first
+    """
+    from kdbench.cli.progress import watching
+    from kdbench.recipe import load_recipe
+
+    session = Session.of(ctx)
+    session.resumable = True
+    loaded = load_recipe(recipe, overrides or ())
+    with watching(session, quiet=quiet) as progress:
+        from kdbench import pipeline
+
+        record, folder = pipeline.run(loaded, out, resume=resume, progress=progress, command=session.command)
+    console.show_record(record, folder, json=json)

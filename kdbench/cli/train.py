@@ -1,0 +1,39 @@
+"""`kdbench train`: only the training stage of a recipe."""
+
+import typer
+
+from kdbench.cli import console
+from kdbench.cli.options import Json, Quiet
+from kdbench.cli.run import Out, Overrides, RecipeName, Resume
+from kdbench.cli.session import Session
+
+
+def train(
+    ctx: typer.Context,
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Out = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train a recipe's teachers and students, and stop there.
+
+    `kdbench run RECIPE --out DIR --resume` goes on from the folder it leaves.
+
+    Example: kdbench train mnist_dense --out runs/dense
+    """
+    from kdbench.cli.progress import watching
+    from kdbench.recipe import load_recipe
+
+    session = Session.of(ctx)
+    session.resumable = True
+    loaded = load_recipe(recipe, overrides or ())
+    with watching(session, quiet=quiet) as progress:
+        from kdbench import pipeline
+
+        folder = pipeline.train(loaded, out, resume=resume, progress=progress, command=session.command)
+    if json:
+        console.result_json({"folder": str(folder)})
+    else:
+        console.result(f"trained models: {folder}")

@@ -1,0 +1,86 @@
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from kdbench.recipe import Measure
+
+
+@pytest.fixture
+def benching(monkeypatch, record):
+    """A bench that measures nothing and notes what it was asked for."""
+    fake = SimpleNamespace(calls=[])
+
+    def bench(paths, **options):
+        fake.calls.append((paths, options))
+        return record, Path("runs/bench-1")
+
+    fake.bench = bench
+    monkeypatch.setitem(sys.modules, "kdbench.benching", fake)
+    monkeypatch.setattr("kdbench.benching", fake, raising=False)
+    return fake
+
+
+def test_options_reach_the_measuring(kdbench, benching):
+    line = (
+        "bench teacher.onnx student.onnx --data cifar10 --data-root D --download --resize 36 --crop 32 "
+        "--mean .485,.456,.406 --std .229,.224,.225 --scale 1 --teacher teacher --output logits --provider cuda "
+        "--threads 1,2 --batch 64 --budget 2m --sessions 3 --no-energy --out O"
+    )
+    ended = kdbench(*line.split())
+    assert ended.code == 0
+    ((paths, options),) = benching.calls
+    assert paths == [Path("teacher.onnx"), Path("student.onnx")]
+    del options["progress"]
+    assert options == {
+        "data": "cifar10",
+        "data_root": "D",
+        "download": True,
+        "resize": 36,
+        "crop": 32,
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "scale": 1.0,
+        "teacher": "teacher",
+        "output": "logits",
+        "accuracy": True,
+        "options": Measure(provider="cuda", threads=(1, 2), batch=64, budget_s=120, sessions=3, energy=False),
+        "out": Path("O"),
+        "command": f"kdbench {line}",
+    }
+
+
+def test_defaults_are_those_of_a_recipe(kdbench, benching):
+    assert kdbench("bench", "m.onnx", "--no-accuracy").code == 0
+    options = benching.calls[0][1]
+    assert options["options"] == Measure()
+    assert options["accuracy"] is False
+    assert options["scale"] is options["mean"] is options["out"] is None
+
+
+def test_it_ends_with_the_table_and_the_report(kdbench, benching):
+    ended = kdbench("bench", "m.onnx", "--no-accuracy")
+    assert ended.out.splitlines()[-1] == "report: runs/bench-1/report.md"
+    assert kdbench("bench", "m.onnx", "--json").json["folder"] == "runs/bench-1"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--budget", "soon"], "--budget"),
+        (["--threads", "0"], "--threads"),
+        (["--mean", "a,b"], "--mean"),
+        (["--batch", "1"], "--batch"),
+        (["--sessions", "1"], "--sessions"),
+        (["--provider", "tpu"], "--provider"),
+        (["--crop", "-1"], "--crop"),
+        ([], "MODEL"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_starts(kdbench, benching, options, named):
+    models = ["m.onnx"] if options else []
+    ended = kdbench("bench", *models, *options)
+    assert ended.code == 3
+    assert named in ended.err
+    assert not benching.calls

@@ -1,0 +1,133 @@
+"""Ctrl-C for real: processes that are sent SIGINT while they do what makes it hard to end them."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+LIMIT_S = 2.0
+
+PROGRAM = """
+import hashlib, os, signal, subprocess, sys, threading, time
+from pathlib import Path
+from kdbench.cli.outcome import conclude
+from kdbench.cli.session import Session
+
+def say(text):
+    print(text, flush=True)
+
+{work}
+
+sys.exit(conclude(work, Session(("run", "digits"), folder=Path("runs/d"), resumable=True)))
+"""
+
+WORK = {
+    "orderly": """
+def work():
+    say("ready")
+    time.sleep(60)
+""",
+    # One call into C of a minute or more: Python's own handler cannot run before it returns.
+    "in C": """
+def work():
+    say("ready")
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 500_000_000)
+""",
+    # What Lightning's Trainer does with a KeyboardInterrupt.
+    "swallowed": """
+def work():
+    try:
+        say("ready")
+        time.sleep(60)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise SystemExit(1)
+""",
+    "slow to clean up": """
+def work():
+    try:
+        say("ready")
+        time.sleep(60)
+    finally:
+        say("cleaning up")
+        time.sleep(60)
+""",
+    "failing while it cleans up": """
+def work():
+    try:
+        say("ready")
+        time.sleep(60)
+    finally:
+        raise RuntimeError("a library's complaint")
+""",
+    "with a thread that stays": """
+def work():
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    say("ready")
+    time.sleep(60)
+""",
+    # As a shell script's background jobs are.
+    "started with SIGINT ignored": """
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+def work():
+    say("ready")
+    time.sleep(60)
+""",
+    # The child holds our end of standard output open for as long as it lives.
+    "with a child that ignores SIGINT": """
+def work():
+    code = "import signal, time; signal.signal(2, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        child.wait()
+    finally:
+        child.wait()
+""",
+}
+
+
+@pytest.mark.parametrize("work", WORK.values(), ids=WORK.keys())
+def test_ctrl_c_ends_in_time_with_130_and_says_how_to_resume(work):
+    with _started(work) as process:
+        assert _line(process) == "ready"
+        began_s = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        took_s = time.monotonic() - began_s
+    assert process.returncode == 130
+    assert errors.count("interrupted\nhint: go on with: kdbench run digits --out runs/d --resume\n") == 1
+    assert "Traceback" not in errors
+    assert took_s < LIMIT_S
+
+
+def test_a_second_ctrl_c_ends_at_once():
+    with _started(WORK["slow to clean up"]) as process:
+        assert _line(process) == "ready"
+        process.send_signal(signal.SIGINT)
+        assert _line(process) == "cleaning up"
+        began_s = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert time.monotonic() - began_s < 0.5  # the first one alone would have waited 1.4 s
+    assert process.returncode == 130
+
+
+@contextmanager
+def _started(work: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(work=work)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()

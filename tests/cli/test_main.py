@@ -1,0 +1,92 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+import kdbench as package
+
+COMMANDS = ("run", "train", "bench", "macs", "report", "list", "doctor")
+
+
+def test_bare_invocation_prints_help_and_succeeds(kdbench):
+    bare, asked = kdbench(), kdbench("--help")
+    assert bare.code == asked.code == 0
+    assert bare.out == asked.out
+    assert all(f"\n  {command} " in bare.out for command in COMMANDS)
+
+
+def test_version(kdbench):
+    ended = kdbench("--version")
+    assert (ended.code, ended.out) == (0, f"kdbench {package.__version__}\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_and_takes_json(kdbench, command):
+    ended = kdbench(command, "--help")
+    assert ended.code == 0
+    assert f"Example: kdbench {command}" in " ".join(ended.out.split())
+    assert "--json" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest", "where"),
+    [
+        (["rum"], "'run'", "kdbench --help"),
+        (["macs", "vgg8", "--clases", "3"], "--classes", "kdbench macs --help"),
+        (["list", "recipe"], "'recipes'", "kdbench list --help"),
+        (["macs", "vgg8", "--convention", "thopp"], "'thop'", "kdbench macs --help"),
+        (["train"], "recipe", "kdbench train --help"),
+        (["macs", "vgg8", "--classes", "0"], "--classes", "kdbench macs --help"),
+    ],
+)
+def test_usage_errors_exit_3_and_name_what_was_meant(kdbench, arguments, nearest, where):
+    ended = kdbench(*arguments)
+    assert ended.code == 3
+    assert ended.out == ""
+    assert ended.err.startswith("error: ")
+    assert nearest in ended.err
+    assert f"hint: see {where}" in ended.err
+
+
+def test_an_error_is_json_too_when_json_is_asked_for(kdbench):
+    ended = kdbench("run", "dgits", "--json")
+    assert ended.code == 3
+    assert ended.json == {
+        "error": {"message": "unknown recipe 'dgits'", "hint": "did you mean 'digits'?", "exit_code": 3}
+    }
+    assert "hint: did you mean 'digits'?" in ended.err
+
+
+def test_console_script_ends_with_the_exit_code_and_no_traceback():
+    ended = _process("run", "dgits")
+    assert ended.returncode == 3
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_reader_that_went_away_is_silent():
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run([*_KDBENCH, "list", "recipes"], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_commands_and_shipped_recipes(shell):
+    script = _process("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
+    assert "_KDBENCH_COMPLETE" in script
+
+
+def test_completion_of_a_recipe():
+    words = {"_KDBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "kdbench run mnist_", "COMP_CWORD": "2"}
+    assert "mnist_dense" in _process(**words).stdout.split()
+
+
+_KDBENCH = [sys.executable, "-c", "import sys; from kdbench.cli.main import main; sys.exit(main())"]
+
+
+def _process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*_KDBENCH, *arguments], capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )

@@ -1,0 +1,77 @@
+import errno
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from kdbench.cli.outcome import conclude
+from kdbench.cli.session import Session
+from kdbench.errors import DataMissingError, KdbenchError
+
+
+def raising(error: BaseException):
+    def work():
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1), (2, 2)])
+def test_the_works_own_code_is_kept(returned, code):
+    assert conclude(lambda: returned, Session()) == code
+
+
+def test_a_users_error_is_a_message_and_a_hint(capsys):
+    assert conclude(raising(DataMissingError("no MNIST", "download it")), Session()) == 3
+    written = capsys.readouterr()
+    assert written.err == "error: no MNIST\nhint: download it\n"
+    assert written.out == ""
+
+
+def test_an_error_without_a_hint_has_no_hint_line(capsys):
+    conclude(raising(KdbenchError("broken")), Session())
+    assert capsys.readouterr().err == "error: broken\n"
+
+
+def test_a_usage_error_is_the_users():
+    assert conclude(raising(typer.BadParameter("no")), Session()) == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "cannot be written"), (errno.EROFS, "--out")]
+)
+def test_what_the_disk_refuses_is_the_users_to_mend(capsys, number, words):
+    assert conclude(raising(OSError(number, "text", "out/x.onnx")), Session()) == 3
+    message = capsys.readouterr().err
+    assert words in message
+    assert "out/x.onnx" in message
+
+
+def test_a_fault_of_ours_keeps_the_traceback_in_a_file(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert conclude(raising(ZeroDivisionError("by zero")), Session()) == 4
+    message = capsys.readouterr().err
+    assert "ZeroDivisionError: by zero" in message
+    assert "Traceback" not in message
+    named = re.search(r"\S+\.log", message)
+    assert named is not None
+    assert "Traceback (most recent call last)" in Path(named[0]).read_text(encoding="utf-8")
+
+
+def test_a_fault_of_ours_is_shown_at_once_when_debugging(capsys, monkeypatch):
+    monkeypatch.setenv("KDBENCH_DEBUG", "1")
+    conclude(raising(ZeroDivisionError("by zero")), Session())
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_a_traceback_that_cannot_be_kept_is_printed(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    assert conclude(raising(ZeroDivisionError), Session()) == 4
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_an_interruption_says_how_to_go_on(capfd):
+    session = Session(("run", "digits"), folder=Path("runs/digits"), resumable=True)
+    assert conclude(raising(KeyboardInterrupt()), session) == 130
+    assert "hint: go on with: kdbench run digits --out runs/digits --resume\n" in capfd.readouterr().err

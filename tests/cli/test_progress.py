@@ -1,0 +1,129 @@
+import io
+from pathlib import Path
+
+import pytest
+
+from kdbench.cli.progress import Live, Plain, Quiet, watching
+from kdbench.cli.session import Session
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def plain(clock: Clock, lines: list[str]) -> Plain:
+    return Plain(Session(), write=lines.append, clock_s=clock, every_s=5.0)
+
+
+def test_a_stage_is_a_line(plain, lines):
+    plain.stage("train teacher", 1, 6)
+    plain.stage("export", 5, 6)
+    assert lines == ["[1/6] train teacher", "[5/6] export"]
+
+
+def test_steps_are_throttled_and_tell_the_remaining_time(plain, clock, lines):
+    plain.stage("train teacher", 1, 6)
+    for done in range(1, 13):  # a step every second, twelve of twenty
+        clock.now_s += 1
+        plain.step(done, 20, f"epoch {done}")
+    assert lines[1:] == ["      25 % · epoch 5 · 15.0 s left", "      50 % · epoch 10 · 10.0 s left"]
+
+
+def test_the_remaining_time_counts_from_the_stage_not_from_the_start(plain, clock, lines):
+    plain.stage("train teacher", 1, 2)
+    clock.now_s += 1000
+    plain.stage("train student", 2, 2)
+    clock.now_s += 10
+    plain.step(1, 2)
+    assert lines[-1] == "      50 % · 10.0 s left"
+
+
+def test_a_step_without_progress_promises_no_time(plain, clock, lines):
+    plain.stage("measure", 1, 1)
+    clock.now_s += 10
+    plain.step(0, 5)
+    clock.now_s += 10
+    plain.step(5, 5, "done")
+    assert lines[1:] == ["      0 %", "      100 % · done"]
+
+
+def test_notes_are_not_throttled(plain, lines):
+    plain.note("one")
+    plain.note("two")
+    assert lines == ["      one", "      two"]
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_the_folder_reaches_the_session(quiet):
+    session = Session()
+    with watching(session, quiet=quiet) as progress:
+        progress.folder(Path("runs/x"))
+    assert session.folder == Path("runs/x")
+
+
+def test_quiet_writes_nothing(capsys):
+    with watching(Session(), quiet=True) as progress:
+        progress.stage("train", 1, 1)
+        progress.step(1, 2, "detail")
+        progress.note("note")
+    assert capsys.readouterr() == ("", "")
+    assert isinstance(progress, Quiet)
+
+
+def test_without_a_terminal_progress_is_lines_on_standard_error(capsys):
+    with watching(Session(), quiet=False) as progress:
+        progress.stage("train", 1, 3)
+    assert capsys.readouterr() == ("", "[1/3] train\n")
+
+
+def test_on_a_terminal_every_stage_has_a_bar_and_the_earlier_ones_are_full():
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    screen = io.StringIO()
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}"))
+    with Progress(*columns, console=Console(file=screen, force_terminal=True), auto_refresh=False) as display:
+        live = Live(Session(), display)
+        live.stage("train [teacher]", 1, 2)
+        live.step(3, 10, "epoch 3")
+        live.stage("export", 2, 2)
+        live.step(1, 4)
+        live.note("a [note] in brackets")
+        first, second = display.tasks
+        assert (first.description, first.percentage, first.finished) == ("train [teacher]", 100, True)
+        assert (second.description, second.percentage, second.finished) == ("export", 25, False)
+        assert first.fields["place"] == "[1/2]"
+        live.close()
+        assert second.finished
+    assert "a [note] in brackets" in screen.getvalue()
+
+
+def test_the_real_display_is_drawn_on_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with watching(Session(), quiet=False) as progress:
+        progress.stage("train [teacher]", 1, 2)
+        progress.step(3, 10, "epoch 3 of 10")
+    assert "train [teacher]" in screen.getvalue()
+    assert "epoch 3 of 10" in screen.getvalue()

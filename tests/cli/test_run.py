@@ -1,0 +1,138 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from kdbench.errors import DivergedError, StorageError
+from kdbench.recipe import Recipe
+
+RECIPE = """
+name = "tiny"
+data = { name = "digits" }
+teacher = [{ name = "teacher", model = "mlp" }]
+student = [{ name = "student", model = "mlp" }]
+"""
+
+
+@pytest.fixture
+def pipeline(monkeypatch, record):
+    """A pipeline that trains nothing, notes what it was asked for and returns a record."""
+    calls: list[SimpleNamespace] = []
+
+    def run(recipe, out, *, resume, progress, command):
+        calls.append(SimpleNamespace(recipe=recipe, out=out, resume=resume, command=command))
+        progress.stage("train teacher", 1, 1)
+        progress.step(1, 2, "epoch 1")
+        return record, Path("runs/tiny-1")
+
+    def train(recipe, out, **rest):
+        return run(recipe, out, **rest)[1]
+
+    # Not the real module: importing it takes seconds, and what it does is tested beside it.
+    fake = SimpleNamespace(calls=calls, run=run, train=train)
+    monkeypatch.setitem(__import__("sys").modules, "kdbench.pipeline", fake)
+    monkeypatch.setattr("kdbench.pipeline", fake, raising=False)
+    return fake
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_a_run_ends_with_the_table_and_the_path_of_the_report(kdbench, pipeline, recipe):
+    ended = kdbench("run", recipe)
+    assert ended.code == 0
+    assert "teacher" in ended.out
+    assert ended.out.splitlines()[-1] == "report: runs/tiny-1/report.md"
+    assert "[1/1] train teacher" in ended.err
+
+
+def test_json_is_the_record_and_the_folder_and_nothing_else(kdbench, pipeline, recipe, record):
+    ended = kdbench("run", recipe, "--json")
+    assert json.loads(ended.out) == {**record.to_json(), "folder": "runs/tiny-1"}
+
+
+def test_quiet_shows_no_progress(kdbench, pipeline, recipe):
+    assert kdbench("run", recipe, "--quiet").err == ""
+
+
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_options_reach_the_pipeline(kdbench, pipeline, recipe, command):
+    line = [command, str(recipe), "--set", "training.epochs=3", "--set", "seeds=[1, 2]", "--out", "x y", "--resume"]
+    assert kdbench(*line).code == 0
+    (call,) = pipeline.calls
+    assert isinstance(call.recipe, Recipe)
+    assert (call.recipe.training.epochs, call.recipe.seeds) == (3, (1, 2))
+    assert (call.out, call.resume) == (Path("x y"), True)
+    assert (
+        call.command == f"kdbench {command} {recipe} --set training.epochs=3 --set 'seeds=[1, 2]' --out 'x y' --resume"
+    )
+
+
+def test_without_a_recipe_digits_is_run(kdbench, pipeline):
+    assert kdbench("run").code == 0
+    assert pipeline.calls[0].recipe.name == "digits"
+
+
+def test_train_names_the_folder(kdbench, pipeline, recipe):
+    assert kdbench("train", recipe).out == "trained models: runs/tiny-1\n"
+    assert kdbench("train", recipe, "--json").json == {"folder": "runs/tiny-1"}
+
+
+@pytest.mark.parametrize("command", ["run", "train"])
+@pytest.mark.parametrize(
+    ("written", "overrides", "message", "hint"),
+    [
+        ("", (), "is empty", "kdbench list recipes"),
+        ("name = ", (), "not valid TOML", "line"),
+        (RECIPE + "epocs = 3", (), "unknown key 'epocs'", "known here"),
+        (RECIPE.replace("data =", "dta ="), (), "unknown key 'dta'", "did you mean 'data'?"),
+        (RECIPE, ("training.epocs=3",), "unknown key", "did you mean 'epochs'?"),
+        (RECIPE, ("training.epochs=none",), "training.epochs", "docs/recipes.md"),
+        (RECIPE, ("training.epochs",), "not of the form key=value", "training.epochs=5"),
+        (RECIPE, ("student.studnt.ce_weight=1",), "no item 'studnt'", "student"),
+        (RECIPE, ("student.0.teacher=teecher",), "'teecher'", "docs/recipes.md"),
+    ],
+)
+def test_a_wrong_recipe_is_explained_before_anything_starts(
+    kdbench, pipeline, recipe, command, written, overrides, message, hint
+):
+    recipe.write_text(written)
+    ended = kdbench(command, recipe, *(word for override in overrides for word in ("--set", override)))
+    assert ended.code == 3
+    assert message in ended.err
+    assert hint in ended.err.partition("hint: ")[2]
+    assert not pipeline.calls
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [("dgits", "unknown recipe", "did you mean 'digits'?"), ("gone.toml", "no recipe at gone.toml", "digits")],
+)
+def test_an_unknown_recipe_names_the_nearest(kdbench, pipeline, name, message, hint):
+    ended = kdbench("run", name)
+    assert ended.code == 3
+    assert message in ended.err
+    assert hint in ended.err
+
+
+def test_a_binary_file_is_no_recipe(kdbench, pipeline, recipe):
+    recipe.write_bytes(b"\x08\xff\xfe")
+    ended = kdbench("run", recipe)
+    assert ended.code == 3
+    assert "cannot be read as a recipe" in ended.err
+
+
+@pytest.mark.parametrize("error", [DivergedError("the loss is nan", "lower the rate"), StorageError("disk", "free it")])
+def test_what_stops_the_pipeline_is_told_with_its_hint(kdbench, pipeline, recipe, monkeypatch, error):
+    def run(*_, **__):
+        raise error
+
+    monkeypatch.setattr(pipeline, "run", run)
+    ended = kdbench("run", recipe)
+    assert ended.code == 3
+    assert ended.err.endswith(f"error: {error.message}\nhint: {error.hint}\n")

@@ -1,0 +1,47 @@
+"""What all tests share: real data where it is, and an environment that the machine's owner has not coloured."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Read before `_isolated` takes the variables away from the tests.
+_DATA_ROOT = os.environ.get("KDBENCH_DATA")
+_FOREIGN_MODELS = os.environ.get("KDBENCH_MODELS")
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real data sets; the tests that need one skip where there is none."""
+    return _folder("KDBENCH_DATA", _DATA_ROOT, "the folder that holds MNIST/, cifar-10-batches-py/, …")
+
+
+@pytest.fixture(scope="session")
+def foreign_models() -> Path:
+    """The folder of ONNX files that kdbench did not make."""
+    return _folder("KDBENCH_MODELS", _FOREIGN_MODELS, "a folder with resnet20_cifar10.onnx and mnist8.onnx")
+
+
+def _folder(variable: str, value: str | None, what: str) -> Path:
+    if not value:
+        pytest.skip(f"{variable} is not set; set it to {what}")
+    folder = Path(value)
+    assert folder.is_dir(), f"{variable} names {folder}, which is no folder"
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's settings out of the tests: none of kdbench's variables, no colours, a known width."""
+    for name in [name for name in os.environ if name.startswith("KDBENCH_")]:
+        monkeypatch.delenv(name)
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PYTHONWARNINGS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    """Tests run beside other work: more threads than two only make them fight for the cores."""
+    os.environ.setdefault("OMP_NUM_THREADS", "2")  # read by torch and its children when they load
