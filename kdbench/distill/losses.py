@@ -1,0 +1,31 @@
+"""Distillation losses as pure functions. Shapes: logits (B, C), labels (B,), features (B, …). Results are scalars.
+
+Every divergence is KL(teacher ‖ student) in nats, summed over classes, averaged over the batch.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
+from torch import Tensor
+
+
+def softened_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """Return T² · KL(p_t^T ‖ p_s^T) with p^T = softmax(z / T).
+
+    The factor T² keeps the gradient's size independent of the temperature (Hinton, Vinyals, Dean 2015, section 2).
+    """
+    student = F.log_softmax(student_logits / temperature, dim=1)
+    teacher = F.log_softmax(teacher_logits / temperature, dim=1)
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
+
+
+def feature_mse(student_features: Tensor, teacher_features: Tensor) -> Tensor:
+    """Return the mean squared difference of two feature maps of one shape (FitNets, Romero et al. 2015, eq. 3)."""
+    if student_features.shape != teacher_features.shape:
+        # mse_loss would broadcast, with a warning, and train on nonsense.
+        raise ValueError(f"features differ in shape: {tuple(student_features.shape)}, {tuple(teacher_features.shape)}")
+    return F.mse_loss(student_features, teacher_features)
+
+
+def correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return how many of the batch have their label ranked first, as a tensor, so that nothing waits for it."""
+    return torch.sum(logits.argmax(dim=1) == labels)

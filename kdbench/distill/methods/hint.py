@@ -1,0 +1,109 @@
+"""Hints (FitNets, Romero et al. 2015): a layer of the student, through a regressor, matches one of the teacher's.
+
+This is the joint form: the hint is a term beside the cross-entropy from the first step on.
+"""
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
+from pydantic import Field
+from torch import Tensor, nn
+
+from kdbench.distill.losses import feature_mse
+from kdbench.distill.method import Method, MethodOptions, Pair, Step
+from kdbench.distill.methods import METHODS
+from kdbench.errors import InputError
+from kdbench.models.taps import Taps, middle_stage
+
+
+class HintOptions(MethodOptions):
+    """Weight of the term and the two layers, as module paths; a layer not named is the network's middle stage."""
+
+    hint_weight: float = Field(default=100.0, ge=0)
+    student_layer: str | None = None
+    teacher_layer: str | None = None
+
+
+class Regressor(nn.Module):
+    """Maps the student's feature to the teacher's shape: 1×1 convolution (or linear), batch norm, ReLU.
+
+    Where the maps differ in height or width, the student's is pooled or interpolated to the teacher's. The ReLU
+    is left out when the teacher's feature takes negative values, which it could never reach.
+    """
+
+    def __init__(self, student: Tensor, teacher: Tensor) -> None:
+        super().__init__()
+        channels_in, channels_out = student.shape[1], teacher.shape[1]
+        self.size = list(teacher.shape[2:])
+        if self.size:
+            self.map: nn.Module = nn.Conv2d(channels_in, channels_out, kernel_size=1, bias=False)
+            self.norm: nn.Module = nn.BatchNorm2d(channels_out)
+        else:
+            self.map = nn.Linear(channels_in, channels_out, bias=False)
+            self.norm = nn.BatchNorm1d(channels_out)
+        self.rectify = bool((teacher >= 0).all())
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Map features (B, C_s, H_s, W_s) or (B, C_s) to the teacher's shape."""
+        if self.size and list(feature.shape[2:]) != self.size:
+            shrinks = all(have >= want for have, want in zip(feature.shape[2:], self.size, strict=True))
+            feature = (
+                F.adaptive_avg_pool2d(feature, (self.size[0], self.size[1]))
+                if shrinks
+                else F.interpolate(feature, size=self.size, mode="bilinear", align_corners=False)
+            )
+        mapped: Tensor = self.norm(self.map(feature))
+        return torch.relu(mapped) if self.rectify else mapped
+
+
+@METHODS.register("hint")
+class Hint(Method):
+    """hint_weight · MSE(regressor(f_s), f_t)."""
+
+    Options = HintOptions
+    usual_ce_weight: ClassVar[float] = 1.0
+
+    def __init__(self, options: HintOptions, pair: Pair) -> None:
+        super().__init__(options, pair)
+        self.weight = options.hint_weight
+        self.student_layer = options.student_layer or middle_stage(pair.student)
+        self.teacher_layer = options.teacher_layer or middle_stage(pair.teacher)
+        student = _feature(pair.student, self.student_layer, pair.example)
+        teacher = _feature(pair.teacher, self.teacher_layer, pair.example)
+        if student.dim() != teacher.dim():
+            raise InputError(
+                f"hint: {self.student_layer!r} gives {tuple(student.shape[1:])} and {self.teacher_layer!r} "
+                f"{tuple(teacher.shape[1:])}: a map cannot be matched with a vector",
+                "name two maps or two vectors with student_layer and teacher_layer",
+            )
+        self.regressor = Regressor(student, teacher)
+
+    @property
+    def student_layers(self) -> tuple[str, ...]:
+        """Return the one tapped layer of the student."""
+        return (self.student_layer,)
+
+    @property
+    def teacher_layers(self) -> tuple[str, ...]:
+        """Return the one tapped layer of the teacher."""
+        return (self.teacher_layer,)
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the weighted term of one step."""
+        mapped = self.regressor(step.student_features[self.student_layer])
+        return self.weight * feature_mse(mapped, step.teacher_features[self.teacher_layer])
+
+    def formula(self) -> str:
+        """Return the term in words and numbers."""
+        return f"{self.weight:g}·MSE(regressor({self.student_layer}), {self.teacher_layer})"
+
+
+def _feature(network: nn.Module, layer: str, example: Tensor) -> Tensor:
+    """Return what `layer` puts out for `example`, the network left in the mode it was found in."""
+    was_training = network.training
+    network.eval()
+    with torch.no_grad(), Taps(network, (layer,)) as taps:
+        network(example)
+    network.train(was_training)
+    return taps.features[layer]

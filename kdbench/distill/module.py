@@ -1,0 +1,123 @@
+"""One training run as Lightning sees it: steps, validation, and a row of the curve per epoch."""
+
+import math
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
+from torch import Tensor, nn, optim
+
+from kdbench.data.batches import Batch, Batches
+from kdbench.distill.losses import correct
+from kdbench.distill.objective import Objective
+from kdbench.distill.optimize import build_optimizer, learning_rate_factor
+from kdbench.errors import DivergedError
+from kdbench.recipe import Training
+from kdbench.records import Epoch
+
+MONITORED = "validation_top1"
+
+
+class _Tally:
+    """Sums over an epoch, kept on the device: reading a number at every step would wait for it."""
+
+    def __init__(self) -> None:
+        self.loss: Tensor | float = 0.0
+        self.correct: Tensor | float = 0.0
+        self.samples = 0
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        self.loss = self.loss + loss.detach().float() * len(labels)
+        self.correct = self.correct + correct(logits.detach(), labels)
+        self.samples += len(labels)
+
+    def means(self) -> tuple[float, float]:
+        return float(self.loss) / self.samples, float(self.correct) / self.samples
+
+
+class TrainingModule(pl.LightningModule):
+    """Trains `network` under `objective`; validates with plain cross-entropy, in evaluation mode.
+
+    `curve` grows by one row per epoch and is saved in Lightning's checkpoints, so that a resumed training
+    ends with the whole of it.
+    """
+
+    def __init__(
+        self, network: nn.Module, objective: Objective, training: Training, batches: Batches, seed: int
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.objective = objective
+        self.training_options = training
+        self.batches = batches
+        self.seed = seed
+        self.curve: list[Epoch] = []
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser over the network's and the methods' parameters, its rate set at every step."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer = build_optimizer(self.training_options.optimizer, parameters)
+        factor = learning_rate_factor(self.training_options)
+        steps = len(self.batches)
+        schedule = optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step / steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Put the teacher, which Lightning does not know, on the device."""
+        if self.objective.teacher is not None:
+            self.objective.teacher.to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        """Key every source of chance to (seed, epoch): a resumed epoch repeats what it would have been."""
+        self.batches.set_epoch(self.current_epoch)
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+        self._train = _Tally()
+        self._epoch_began = time.perf_counter()
+
+    def training_step(self, batch: Batch, _index: int) -> Tensor:
+        """Return the loss of one batch."""
+        loss: Tensor
+        loss, logits = self.objective(self.network, batch.images, batch.labels, self.current_epoch)
+        self._train.add(loss, logits, batch.labels)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin new sums."""
+        self._validation = _Tally()
+
+    def validation_step(self, batch: Batch, _index: int) -> None:
+        """Add one batch to the validation's sums."""
+        logits = self.network(batch.images)
+        self._validation.add(F.cross_entropy(logits, batch.labels), logits, batch.labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Close the epoch's row of the curve (Lightning validates before it ends the training epoch)."""
+        train_loss, train_top1 = self._train.means()
+        validation_loss, validation_top1 = self._validation.means()
+        if not math.isfinite(train_loss):
+            raise DivergedError(
+                f"training diverged: the loss is {train_loss} in epoch {self.current_epoch + 1}",
+                "try a lower training.optimizer.lr, gradient clipping (training.clip = 1.0) or precision 32",
+            )
+        self.curve.append(
+            Epoch(
+                epoch=self.current_epoch + 1,
+                train_loss=train_loss,
+                train_top1=train_top1,
+                validation_loss=validation_loss if math.isfinite(validation_loss) else None,
+                validation_top1=validation_top1,
+                learning_rate=self.trainer.optimizers[0].param_groups[0]["lr"],
+                seconds=time.perf_counter() - self._epoch_began,
+            )
+        )
+        self.log(MONITORED, validation_top1)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the curve with the weights."""
+        checkpoint["curve"] = [epoch.model_dump() for epoch in self.curve]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the curve up where it was left."""
+        self.curve = [Epoch.model_validate(epoch) for epoch in checkpoint["curve"]]
