@@ -1,0 +1,178 @@
+"""Measure model files that kdbench did not train: the same harness, the same record, no recipe."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kdbench import environment, report, storage
+from kdbench.errors import InputError
+from kdbench.measure.harness import Protocol, Subject, TestSet, measure
+from kdbench.measure.target import ModelFacts, inspect
+from kdbench.progress import Progress, Silent
+from kdbench.recipe import Measure
+from kdbench.records import ModelCard, Preprocessing, RunRecord
+from kdbench.registry import nearest
+from kdbench.run_folder import RunFolder, card_path, choose_folder
+
+
+def bench(
+    paths: Sequence[Path],
+    *,
+    data: str | None = None,
+    data_root: str | None = None,
+    download: bool = False,
+    resize: int | None = None,
+    crop: int | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    scale: float | None = None,
+    teacher: str | None = None,
+    output: str | None = None,
+    accuracy: bool = True,
+    options: Measure | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    command: str = "",
+) -> tuple[RunRecord, Path]:
+    """Measure ONNX files side by side; return the record and the folder that it and the report lie in.
+
+    The first file is the reference of the ratios unless `teacher` names another by its id (the file's name
+    without suffix). Pixels become inputs by `(pixel / scale - mean) / std`; what is not given is taken from
+    the card that lies beside a file kdbench exported, else scale 255, mean 0, std 1. Without `accuracy` no
+    data is needed: inputs are synthetic, of each model's own shape. Raises InputError for files, data and
+    options that do not fit.
+    """
+    progress = progress or Silent()
+    options = options or Measure()
+    if accuracy and data is None:
+        raise InputError("accuracy needs data", "add --data NAME, or --no-accuracy to measure on synthetic inputs")
+    ids = _ids(paths)
+    reference = _reference(ids, teacher)
+    folder = RunFolder(choose_folder("bench", out))
+
+    progress.stage("load", 1, 3)
+    test, shape = None, None
+    if accuracy and data is not None:
+        test, shape = _load_test(data, data_root, download=download, resize=resize, crop=crop)
+    subjects = []
+    for id_, path in zip(ids, paths, strict=True):
+        facts = inspect(path, output=output, data_shape=shape)
+        given = _preprocessing(path, facts, mean, std, scale)
+        subjects.append(
+            Subject(
+                card=_card(id_, path, facts, given, reference=reference),
+                path=path,
+                facts=facts,
+                teacher=None if id_ == reference else reference,
+            )
+        )
+    if test is not None:
+        _same_classes(subjects, int(test.labels.max()) + 1)
+
+    storage.make_folder(folder.path)
+    progress.folder(folder.path)
+    progress.stage("measure", 2, 3)
+    here = environment.fingerprint()
+    findings = measure(subjects, test, Protocol(**options.model_dump()), folder.workspace, progress)
+    record = RunRecord(
+        kind="bench",
+        name="bench",
+        title=f"{', '.join(ids)} on {data}" if test is not None else f"{', '.join(ids)} on synthetic inputs",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        protocol={**options.model_dump(mode="json"), "data": data if test is not None else None},
+        environment=here,
+        models=tuple(subject.card for subject in subjects),
+        measurements=tuple(findings.measurements),
+        pairs=tuple(findings.pairs),
+        warnings=(*environment.stability(here), *findings.warnings),
+    )
+    progress.stage("report", 3, 3)
+    folder.write_samples(findings.samples)
+    record.write(folder.record)
+    report.write(record, folder.path)
+    return record, folder.path
+
+
+def _ids(paths: Sequence[Path]) -> list[str]:
+    """Name the models after their files, with the folder's name where two files share one."""
+    if not paths:
+        raise InputError("no model to measure", "name at least one .onnx file")
+    stems = [path.stem for path in paths]
+    ids = [f"{path.parent.name}-{path.stem}" if stems.count(path.stem) > 1 else path.stem for path in paths]
+    if len(set(ids)) != len(ids):
+        raise InputError("two models are the same file, or cannot be told apart by name", "name each file once")
+    return ids
+
+
+def _reference(ids: list[str], teacher: str | None) -> str:
+    if teacher is None:
+        return ids[0]
+    wanted = Path(teacher).stem if teacher.endswith(".onnx") else teacher
+    if wanted not in ids:
+        close = nearest(wanted, ids)
+        raise InputError(
+            f"--teacher {teacher!r} is none of the models",
+            f"did you mean {close!r}?" if close else f"models: {', '.join(ids)}",
+        )
+    return wanted
+
+
+def _load_test(
+    name: str, root: str | None, *, download: bool, resize: int | None, crop: int | None
+) -> tuple[TestSet, tuple[int, int, int]]:
+    from kdbench import data  # loading some sets imports torch, which synthetic inputs do not need
+
+    dataset = data.load(name, root=root, download=download, parts=("test",), resize=resize, crop=crop)
+    assert dataset.test is not None, "a loader that was asked for the test part gives it or says why not"
+    return TestSet(dataset.test.images, dataset.test.labels), dataset.input_shape
+
+
+def _preprocessing(
+    path: Path,
+    facts: ModelFacts,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    scale: float | None,
+) -> Preprocessing:
+    """Return what the options say, completed from the card beside the file if it is this very file's."""
+    known = Preprocessing()
+    beside = card_path(path)
+    if beside.exists():
+        card = ModelCard.model_validate(storage.read_json(beside, "model card"))
+        if card.sha256 == facts.sha256 and card.preprocessing is not None:
+            known = card.preprocessing
+    mean = mean or (known.mean if std is None or len(std) == len(known.mean) else (0.0,) * len(std))
+    std = std or (known.std if len(known.std) == len(mean) else (1.0,) * len(mean))
+    if len(mean) != len(std):
+        raise InputError(f"--mean has {len(mean)} values and --std {len(std)}", "give both one value per channel")
+    if min(std) <= 0 or (scale is not None and scale <= 0):
+        raise InputError("--std and --scale must be positive", "the usual scale is 255")
+    return Preprocessing(scale=known.scale if scale is None else scale, mean=mean, std=std)
+
+
+def _card(id_: str, path: Path, facts: ModelFacts, preprocessing: Preprocessing, *, reference: str) -> ModelCard:
+    return ModelCard(
+        id=id_,
+        name=id_,
+        role="teacher" if id_ == reference else "student",
+        parents=() if id_ == reference else (reference,),
+        file=path.name,
+        sha256=facts.sha256,
+        input_shape=facts.input_shape,
+        layout=facts.layout,
+        fixed_batch=facts.fixed_batch,
+        classes=facts.classes,
+        parameters=facts.parameters,
+        opset=facts.opset,
+        preprocessing=preprocessing,
+    )
+
+
+def _same_classes(subjects: Sequence[Subject], classes: int) -> None:
+    for subject in subjects:
+        if subject.card.classes is not None and subject.card.classes != classes:
+            raise InputError(
+                f"{subject.path.name} tells {subject.card.classes} classes apart, the data has {classes}",
+                "measure it on the data it was trained for, or add --no-accuracy",
+            )

@@ -1,0 +1,89 @@
+"""Where a run leaves its values: one folder, one place for each, so that any stage can be taken up again.
+
+OUT/recipe.json                  the recipe as resolved: what the folder is for
+OUT/checkpoints/ID/              weights.safetensors, training.json, curve.csv
+OUT/models/ID.onnx, ID.card.json what ships, and what it is
+OUT/record.json, samples.npz     what was measured, and the raw samples behind it
+OUT/report.md, figures/          what a person reads
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from kdbench import storage
+from kdbench.errors import InputError
+from kdbench.records import ModelCard
+
+DEFAULT_PARENT = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The layout of one run's folder."""
+
+    path: Path
+
+    @property
+    def marker(self) -> Path:
+        """The file that says that this is a run's folder, and of which recipe."""
+        return self.path / "recipe.json"
+
+    @property
+    def record(self) -> Path:
+        """The run's record."""
+        return self.path / "record.json"
+
+    def checkpoint(self, model_id: str) -> Path:
+        """Return the folder of one model's training."""
+        return self.path / "checkpoints" / model_id
+
+    def model(self, model_id: str) -> Path:
+        """Return the path of one model's ONNX file."""
+        return self.path / "models" / f"{model_id}.onnx"
+
+    @property
+    def workspace(self) -> Path:
+        """Return the folder through which measuring processes are fed; it holds nothing worth keeping."""
+        return self.path / ".measuring"
+
+    def write_card(self, card: ModelCard) -> None:
+        """Write a model's card beside its file."""
+        storage.write_json(card_path(self.model(card.id)), card.model_dump(mode="json"))
+
+    def write_samples(self, samples: Mapping[str, np.ndarray]) -> None:
+        """Write the raw samples, so that any statistic can be computed again."""
+        with storage.writing(self.path / "samples.npz") as stream:
+            np.savez_compressed(stream, **samples)  # type: ignore[arg-type]
+
+
+def card_path(model: Path) -> Path:
+    """Return where the card of an ONNX file lies: beside it."""
+    return model.with_suffix(".card.json")
+
+
+def choose_folder(name: str, out: Path | None, *, resume: bool = False) -> Path:
+    """Return the folder for a run called `name`: `out`, or one under `runs/` named after it and the time.
+
+    With `resume` and no `out`, the newest folder of that name. Raises InputError where there is nothing to
+    resume, or where `out` already holds a run and `resume` was not asked for.
+    """
+    if out is None and resume:
+        earlier = sorted(path for path in DEFAULT_PARENT.glob(f"{name}-2*") if RunFolder(path).marker.exists())
+        if not earlier:
+            raise InputError(
+                f"there is no run of {name!r} under {DEFAULT_PARENT}/ to resume", "name its folder with --out"
+            )
+        return earlier[-1]
+    if out is None:
+        return DEFAULT_PARENT / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file, not a folder", "choose another folder with --out")
+    if RunFolder(out).marker.exists() and not resume:
+        raise InputError(
+            f"{out} already holds a run", "add --resume to go on with it, or choose another folder with --out"
+        )
+    return out
