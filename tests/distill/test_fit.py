@@ -15,7 +15,7 @@ TRAIN, VALIDATION = stripes(96), stripes(48, seed=1)
 
 def training(**keys) -> Training:
     return Training.model_validate(
-        {"epochs": 4, "batch": 16, "optimizer": {"name": "adam", "lr": 0.01}, "device": "cpu", **keys}
+        {"epochs": 4, "batch": 16, "optimizer": {"name": "adam", "lr": 0.01}, "device": "cpu", "threads": 1, **keys}
     )
 
 

@@ -1,0 +1,89 @@
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from torch import nn
+
+from kdbench import models
+from kdbench.export import onnx as exporting
+from kdbench.export.onnx import ExportError, export_onnx
+from kdbench.export.parity import check_parity
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return models.build("convnet", SHAPE, 5, widths=[4, 8])
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "net.onnx"
+    export_onnx(network, SHAPE, path)
+    return path
+
+
+def test_the_file_has_a_dynamic_batch_and_the_names_the_harness_reads(exported):
+    session = ort.InferenceSession(exported)
+    (given,), (logits,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, logits.name) == ("input", "logits")
+    assert isinstance(given.shape[0], str)
+    assert given.shape[1:] == list(SHAPE)
+    for batch in (1, 7):
+        (found,) = session.run(None, {"input": np.zeros((batch, *SHAPE), np.float32)})
+        assert found.shape == (batch, 5)
+
+
+def test_a_valid_model_and_nothing_else_lies_there(exported):
+    onnx.checker.check_model(exported, full_check=True)
+    assert [path.name for path in exported.parent.iterdir()] == [exported.name]
+
+
+def test_parity_holds_for_a_faithful_export(network, exported):
+    parity = check_parity(network, exported, torch.rand(32, *SHAPE))
+    assert parity.holds
+    assert 0 <= parity.max_abs < 1e-5
+    assert parity.samples == 32
+
+
+def test_parity_fails_when_the_weights_differ(network, exported):
+    other = models.build("convnet", SHAPE, 5, widths=[4, 8])
+    assert not check_parity(other, exported, torch.rand(8, *SHAPE)).holds
+
+
+def test_parity_fails_when_a_logit_is_not_a_number(network, exported):
+    images = torch.rand(8, *SHAPE)
+    images[3] = float("nan")
+    parity = check_parity(network, exported, images)
+    assert np.isnan(parity.max_abs)
+    assert not parity.holds
+
+
+def test_dropout_and_batch_statistics_do_not_reach_the_file(tmp_path):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Dropout(0.9), nn.Linear(16, 3)
+    ).train()
+    export_onnx(network, SHAPE, tmp_path / "net.onnx")
+    assert check_parity(network, tmp_path / "net.onnx", torch.rand(16, *SHAPE)).holds
+
+
+def test_large_weights_go_into_a_second_file_that_the_first_refers_to(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "_INLINE_LIMIT_BYTES", 0)
+    path = tmp_path / "net.onnx"
+    export_onnx(network, SHAPE, path)
+    assert {file.name for file in tmp_path.iterdir()} == {"net.onnx", "net.onnx.data"}
+    assert check_parity(network, path, torch.rand(4, *SHAPE)).holds
+
+
+def test_what_cannot_be_exported_is_told_without_a_traceback(tmp_path):
+    class DependsOnData(nn.Module):
+        def forward(self, images):
+            return images.flatten(1)[:, :3] if images.sum() > 0 else images.flatten(1)[:, 3:6]
+
+    with pytest.raises(ExportError, match="cannot be exported"):
+        export_onnx(DependsOnData(), SHAPE, tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
