@@ -1,6 +1,7 @@
 """The only place where nanoseconds, bytes, MACs and joules become text."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 _TIME = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
@@ -21,13 +22,8 @@ def significant(value: float, digits: int = 3) -> str:
     """Write `value` with `digits` significant digits and never in exponent form."""
     if value == 0:
         return "0"
-    rounded = float(f"{value:.{digits}g}")
-    exponent = len(f"{int(abs(rounded))}") if abs(rounded) >= 1 else 0
-    if exponent:
-        return f"{rounded:,.{max(digits - exponent, 0)}f}"
-    text = f"{rounded:.{digits + 12}f}"
-    leading = len(text.split(".")[1]) - len(text.split(".")[1].lstrip("0"))
-    return f"{rounded:.{leading + digits}f}"
+    # Decimal keeps the digits that rounding left, trailing zeros included, and writes them out at any magnitude.
+    return f"{Decimal(f'{value:.{digits - 1}e}'):,f}"
 
 
 def time(nanoseconds: float) -> str:
@@ -37,7 +33,7 @@ def time(nanoseconds: float) -> str:
 
 def duration(seconds: float) -> str:
     """Write a length of work given in seconds: `42.1 s`, `3 min 07 s`, `2 h 05 min`."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -67,8 +63,9 @@ def share(value: float) -> str:
 
 
 def points(value: float) -> str:
-    """Write a difference of shares, given in percentage points, with its sign: `+0.40`."""
-    return f"{value:+.2f}"
+    """Write a difference of shares, given in percentage points, with its sign: `+0.40`, `0.00`."""
+    text = f"{value:+.2f}"
+    return text if float(text) else text[1:]
 
 
 def ratio(value: float) -> str:

@@ -35,15 +35,15 @@ def headline(record: RunRecord) -> dict[str, str | int]:
 
 
 def batched_axes(record: RunRecord) -> Axes:
-    """Return the axes of the batched speed-up: the headline's, at the largest batch that has a ratio; or none."""
+    """Return the axes of the batched speed-up: the headline's, at the largest batch with a number; or none."""
     axes = headline(record)
-    batches = [
-        batch
+    taken = [
+        (pair.value is not None, batch)
         for pair in record.pairs
         if pair.metric == "latency_ratio" and isinstance(batch := pair.axes.get("batch"), int)
         if batch != axes.get("batch")
     ]
-    return {**axes, "batch": max(batches)} if batches else {}
+    return {**axes, "batch": max(taken)[1]} if taken else {}
 
 
 def protocol_batch(record: RunRecord) -> int:

@@ -16,8 +16,8 @@ def notes(record: RunRecord) -> list[str]:
     return [
         (
             f"`[low, high]` is a confidence interval at {level}. Of an accuracy it covers the choice of test samples"
-            f"{f' (n = {n:,})' if n else ''}; of several seeds, the choice of seed; of a time or a speed-up, the choice "
-            "of sessions and blocks."
+            f"{f' (n = {n:,})' if n else ''}; of several seeds, the choice of seed; of a time or a speed-up, the "
+            "choice of sessions and blocks."
         ),
         (
             "Latency is sampled in sessions, each a fresh process, in which the models take turns in short blocks"

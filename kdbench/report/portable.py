@@ -6,7 +6,7 @@ from typing import Any
 
 # Kernel interfaces are named the same on every machine, and a reason such as "/sys/class/powercap is empty" needs
 # them. The look-behind spares URLs, relative paths and words such as "images/s".
-_ABSOLUTE = re.compile(r"(?<![\w.:/~-])(?!/(?:sys|proc|dev)/)(?:/[\w.@+~-]+)+/([\w.@+~-]+)/?")
+_ABSOLUTE = re.compile(r"(?<![\w./~-])(?!/(?:sys|proc|dev)/)(?:/[\w.@+~-]+)+/([\w.@+~-]+)/?")
 _WINDOWS = re.compile(r"(?<!\w)[A-Za-z]:\\(?:[^\s\\\"']+\\)*([^\s\\\"']+)")
 
 
@@ -23,9 +23,7 @@ def portable_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     content: dict[str, Any] = _without_none(recipe)
     if isinstance(data := content.get("data"), dict):
         data.pop("root", None)
-        if str(name := data.get("name", "")).startswith(("folder:", "npz:")):
-            kind, _, path = str(name).partition(":")
-            data["name"] = f"{kind}:{portable(path)}"
+        data["name"] = portable(str(data.get("name", "")))  # folder:PATH and npz:PATH
     return content
 
 

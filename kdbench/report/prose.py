@@ -100,11 +100,12 @@ def _speed(record: RunRecord, student: Subject) -> str:
 def _gaps(record: RunRecord) -> list[str]:
     """Name the columns of the summary without any number, and how many numbers must not be relied on."""
     table = summary(record)
-    sentences = []
+    empty: dict[str, list[str]] = {}
     for index, column in enumerate(table.columns):
         cells = [cell for row in table.rows if isinstance(cell := row.cells[index], Number)]
         if cells and all(cell.value is None for cell in cells):
-            sentences.append(f"{column.head}: no number ({shortened(cells[0].reason)}).")
+            empty.setdefault(shortened(cells[0].reason), []).append(column.head)
+    sentences = [f"There is no number for {', '.join(heads)} ({reason})." for reason, heads in empty.items()]
     if unstable := sum(m.status == "unstable" for m in record.measurements):
         sentences.append(f"{unstable} measurement{' is' if unstable == 1 else 's are'} unstable and marked so.")
     if count := len(record.warnings):

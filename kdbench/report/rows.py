@@ -56,9 +56,10 @@ def summary(record: RunRecord) -> Table:
             "and matrix products only."
         ),
         *_seed_notes(record),
-        _BOLD,
     ]
-    return finished("Summary", columns, rows, notes)
+    table = finished("Summary", columns, rows, notes)
+    flagged = any(isinstance(cell, Number) and cell.best for row in table.rows for cell in row.cells)
+    return replace(table, notes=(*table.notes, _BOLD)) if flagged else table
 
 
 def ratios(record: RunRecord) -> Table:
@@ -242,8 +243,5 @@ def _seed_notes(record: RunRecord) -> list[str]:
     counts = sorted({len(subject.cards) for subject in several})
     n = units.count(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     who = "All models" if len(several) == len(subjects(record)) else ", ".join(f"`{s.label}`" for s in several)
-    how = "are the mean over"
-    return [
-        f"{who}: accuracy, loss and fidelity {how} {n} seeds, with a Student-t interval over the seeds; all else is "
-        "of the first seed."
-    ]
+    what = "accuracy, loss and fidelity are the mean over"
+    return [f"{who}: {what} {n} seeds, with a Student-t interval over the seeds; all else is of the first seed."]

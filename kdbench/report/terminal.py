@@ -1,14 +1,15 @@
 """The end of a run on the terminal: the summary and the ratios, as wide as the terminal allows."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kdbench.records import RunRecord
 from kdbench.report import rows
-from kdbench.report.cells import Cell, Number, Table, Text
+from kdbench.report.cells import Cell, Number, Row, Table, Text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.table import Table as RichTable
 
@@ -49,7 +50,7 @@ def _without_teacher(ratios: Table, teachers: set[str]) -> Table:
     return Table(
         f"Compared with {next(iter(teachers))}",
         tuple(ratios.columns[index] for index in kept),
-        tuple(rows.Row(tuple(row.cells[index] for index in kept), row.group) for row in ratios.rows),
+        tuple(Row(tuple(row.cells[index] for index in kept), row.group) for row in ratios.rows),
         ratios.notes,
         ratios.footnotes,
     )
@@ -71,7 +72,7 @@ def _drawn(table: Table, *, intervals: bool, bare: bool, width: int) -> "RichTab
     names = max(len(row.cells[0].text) for row in table.rows)
     for index, column in enumerate(table.columns):
         whole = index == 0 and names <= width // 4  # rather numbers than a name in two lines
-        justify = "right" if column.numeric else "left"
+        justify: Literal["left", "right"] = "right" if column.numeric else "left"
         drawn.add_column(RichText(column.head), justify=justify, overflow="fold", no_wrap=whole)
     roomy = width >= 20 * len(table.columns)
     for row in table.rows:
@@ -98,7 +99,7 @@ def _below(table: Table, *, bare: bool) -> "Iterator[RenderableType]":
 
     marks = [f"{Number(str, mark=number).superscript} {text}" for number, text in enumerate(table.footnotes, 1)]
     starred = any(isinstance(cell, Number) and cell.best for row in table.rows for cell in row.cells)
-    lines: Sequence[str] = [*marks, *([f"{_BARE} best of the students"] if bare and starred else [])]
+    lines = [*marks, *([f"{_BARE} best of the students"] if bare and starred else [])]
     if lines:
         yield RichText("\n".join(lines), style="dim")
         yield RichText()

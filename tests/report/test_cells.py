@@ -1,0 +1,132 @@
+import pytest
+
+from kdbench import units
+from kdbench.records import Interval
+from kdbench.report.cells import Column, Number, Row, Table, Text, bracketed, finished, sentence, shortened
+
+SHARE = Column("Top-1", higher_is_better=True)
+TIME = Column("Latency", higher_is_better=False)
+
+
+def shares(*values: float | None, **last: object) -> list[Number]:
+    """Return cells of shares; the keywords are those of the last cell."""
+    cells = [Number(units.share, value, reason="" if value is not None else "not measured") for value in values]
+    return [*cells[:-1], Number(units.share, values[-1], **last)] if last else cells
+
+
+def one_column(column: Column, cells: list[Number], groups: list[str | None] | None = None) -> Table:
+    groups = groups or ["students"] * len(cells)
+    return finished("T", [column], [Row((cell,), group) for cell, group in zip(cells, groups, strict=True)])
+
+
+def best(table: Table) -> list[bool]:
+    return [cell.best for row in table.rows for cell in row.cells if isinstance(cell, Number)]
+
+
+def test_the_best_is_the_highest_or_the_lowest_as_the_column_says() -> None:
+    assert best(one_column(SHARE, shares(0.9, 0.95, 0.8))) == [False, True, False]
+    cells = [Number(units.time, value) for value in (3e6, 1e6, 2e6)]
+    assert best(one_column(TIME, cells)) == [False, True, False]
+    assert best(one_column(Column("Seeds"), cells)) == [False, False, False]
+
+
+def test_numbers_that_print_the_same_tie() -> None:
+    assert best(one_column(SHARE, shares(0.97502, 0.97498, 0.97))) == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "out_of_contest",
+    [
+        {"status": "unstable", "reason": "the sessions disagree"},
+        {"evidence": "estimated"},
+        {"comparable": False, "aside": "batch 8"},
+    ],
+)
+def test_unstable_estimated_and_other_settings_never_win(out_of_contest: dict[str, object]) -> None:
+    assert best(one_column(SHARE, shares(0.9, 0.8, 0.99, **out_of_contest))) == [True, False, False]
+
+
+def test_modelled_numbers_are_not_ranked_against_measured_ones() -> None:
+    modelled = {"evidence": "modelled"}
+    assert best(one_column(SHARE, shares(0.9, 0.8, 0.99, **modelled))) == [True, False, False]
+    cells = [Number(units.share, value, evidence="modelled") for value in (0.9, 0.8)]
+    assert best(one_column(SHARE, cells)) == [True, False]
+
+
+def test_the_best_of_one_is_not_flagged_and_groups_do_not_mix() -> None:
+    assert best(one_column(SHARE, shares(0.9, None))) == [False, False]
+    assert best(one_column(SHARE, shares(0.99, 0.9, 0.8), [None, "students", "students"])) == [False, True, False]
+    assert best(one_column(SHARE, shares(0.9, 0.8, 0.7, 0.6), ["a", "a", "b", "b"])) == [True, False, True, False]
+
+
+def test_zero_can_be_the_best() -> None:
+    cells = [Number(units.points, value) for value in (0.5, 0.0, 0.7)]
+    assert best(one_column(TIME, cells)) == [False, True, False]
+
+
+def test_a_missing_number_says_why_and_a_short_reason_needs_no_footnote() -> None:
+    cell = Number(units.energy, reason="no counter")
+    assert (cell.text, cell.footnote) == ("n/a (no counter)", "")
+
+
+def test_a_long_reason_or_a_hint_becomes_a_footnote_shared_by_equal_cells() -> None:
+    long = Number(units.energy, reason="no energy counter: /sys/class/powercap is empty", hint="run as root")
+    short = Number(units.energy, reason="no counter", hint="buy one.")
+    table = one_column(Column("Energy"), [long, short, long])
+    assert [cell.superscript for row in table.rows for cell in row.cells if isinstance(cell, Number)] == ["¹", "²", "¹"]
+    assert table.footnotes == (
+        "No energy counter: /sys/class/powercap is empty. Run as root.",
+        "No counter. Buy one.",
+    )
+    assert long.text == "n/a (no energy counter)"
+
+
+def test_estimates_and_unstable_numbers_are_marked_in_the_text() -> None:
+    assert Number(units.energy, 0.012, evidence="estimated").text == "~12.0 mJ (est.)"
+    assert Number(units.time, 1e6, status="unstable", reason="drift").text == "1.00 ms (unstable)"
+    assert Number(units.time, 1e6, aside="batch 8").text == "1.00 ms (batch 8)"
+
+
+def test_footnote_marks_beyond_nine() -> None:
+    assert Number(str, mark=12).superscript == "¹²"
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("needs 662 samples, has 410", "needs 662 samples, has 410"),
+        ("no counter; the driver is not loaded on this machine", "no counter"),
+        ("the quick brown fox jumps over the lazy dog and on", "the quick brown fox jumps over…"),
+        ("two\n  lines", "two lines"),
+    ],
+)
+def test_reasons_are_shortened_at_their_first_clause_or_word(reason: str, shown: str) -> None:
+    assert shortened(reason) == shown
+    assert len(shortened(reason)) <= 32
+
+
+def test_sentences() -> None:
+    assert sentence("run it  again") == "Run it again."
+    assert sentence("student-kd is unstable") == "student-kd is unstable."
+    assert sentence("`kdbench run` does it!") == "`kdbench run` does it!"
+    assert not sentence("")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "write", "text"),
+    [
+        (5.3, 5.1, 5.5, units.ratio, "[5.10, 5.50]"),
+        (0.978, 0.96, 0.99, units.share, "[96.00, 99.00]"),
+        (0.5, -0.6, 1.7, units.points, "[-0.60, +1.70]"),
+        (990e3, 980e3, 1.02e6, units.time, "[980 µs, 1.02 ms]"),
+        (2e-5, 1e-5, 3e-5, units.number, "[1.0e-05, 3.0e-05]"),
+        (1250, 1200, 1300, units.ratio, "[1,200, 1,300]"),
+    ],
+)
+def test_intervals_leave_out_the_unit_they_share_with_the_value(value, low, high, write, text) -> None:
+    assert bracketed(value, Interval(low=low, high=high), write) == text
+
+
+def test_a_row_that_does_not_fit_its_columns_is_a_bug() -> None:
+    with pytest.raises(AssertionError):
+        Table("T", (SHARE,), (Row((Text("a"), Text("b"))),))

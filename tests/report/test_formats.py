@@ -1,0 +1,135 @@
+"""What is written to disk, against golden files.
+
+A change of the report that is meant is taken over with
+`KDBENCH_UPDATE_GOLDEN=1 pytest tests/report/test_formats.py`; read the difference before committing it.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from kdbench import report
+from kdbench.errors import InputError, StorageError
+from kdbench.records import RunRecord
+
+GOLDEN = Path(__file__).parent / "golden"
+_UPDATE = bool(os.environ.get("KDBENCH_UPDATE_GOLDEN"))  # read here: tests do not see kdbench's variables
+
+
+def check_golden(written: Path, name: str) -> None:
+    golden = GOLDEN / name
+    if _UPDATE:
+        golden.write_bytes(written.read_bytes())
+    assert written.read_text(encoding="utf-8") == golden.read_text(encoding="utf-8")
+
+
+def bench(make_record, make_card) -> RunRecord:
+    """Return a record of a model that was not trained here, with neither data nor a teacher."""
+    card = make_card("student-kd", training=None, role="variant", parents=(), seed=None)
+    known = [m for m in make_record().measurements if m.model == "student-kd" and m.metric.startswith("latency")]
+    return make_record(
+        kind="bench", name="bench", title="", recipe=None, models=[card], measurements=known, pairs=(), warnings=()
+    )
+
+
+@pytest.mark.parametrize("which", ["sample", "seeded"])
+def test_markdown_and_csv_are_as_they_were(which: str, request, tmp_path) -> None:
+    record = request.getfixturevalue(which)
+    report.write(record, tmp_path, ["md", "csv"])
+    check_golden(tmp_path / "report.md", f"{which}.md")
+    check_golden(tmp_path / "report.csv", f"{which}.csv")
+
+
+def test_the_report_of_a_foreign_model_is_as_it_was(make_record, make_card, tmp_path) -> None:
+    paths = report.write(bench(make_record, make_card), tmp_path)
+    assert paths == [tmp_path / "report.md"]  # without accuracy, ratios and curves there is nothing to draw
+    check_golden(tmp_path / "report.md", "bench.md")
+
+
+def test_every_path_is_returned_and_every_picture_of_the_report_is_there(sample, tmp_path) -> None:
+    paths = report.write(sample, tmp_path / "new" / "folder", ["md", "csv", "json"])
+    assert {path.name for path in paths} == {
+        "report.md",
+        "accuracy_latency.svg",
+        "speedup.svg",
+        "training_curves.svg",
+        "report.csv",
+        "report.json",
+    }
+    text = paths[0].read_text(encoding="utf-8")
+    for picture in paths[1:4]:
+        assert f"](figures/{picture.name})" in text
+        assert ET.parse(picture).getroot().tag.endswith("svg")
+    assert not list(tmp_path.rglob(".*.part"))
+
+
+def test_pictures_are_the_same_bytes_each_time(sample, tmp_path) -> None:
+    first, second = (report.write(sample, tmp_path / name) for name in ("a", "b"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_csv_has_one_row_for_each_finding_and_loses_no_digit(sample, tmp_path) -> None:
+    (path,) = report.write(sample, tmp_path, ["csv"])
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    findings = [*sample.measurements, *sample.pairs]
+    assert len(rows) == len(findings)
+    for row, finding in zip(rows, findings, strict=True):
+        assert row["metric"] == finding.metric
+        assert (float(row["value"]) if row["value"] else None) == finding.value
+        assert row["reason"] == (finding.reason or "")
+        assert row["batch"] == str(finding.axes.get("batch", ""))
+
+
+def test_csv_of_a_record_without_findings_has_its_columns(make_record, tmp_path) -> None:
+    (path,) = report.write(make_record(measurements=(), pairs=()), tmp_path, ["csv"])
+    assert path.read_text(encoding="utf-8").startswith("run,model,name,role,seed,teacher,metric,provider,threads,batch")
+
+
+def test_an_axis_of_its_own_is_a_column(make_record, sample, tmp_path) -> None:
+    odd = sample.measurements[0].model_copy(update={"axes": {"mode": "paced"}})
+    (path,) = report.write(make_record(measurements=[odd], pairs=()), tmp_path, ["csv"])
+    assert ",batch,mode,value," in path.read_text(encoding="utf-8").splitlines()[0]
+
+
+def test_json_is_the_record(sample, tmp_path) -> None:
+    (path,) = report.write(sample, tmp_path, ["json"])
+    assert RunRecord.read(path) == sample
+    assert json.loads(path.read_text(encoding="utf-8"))["schema"] == 1
+
+
+def test_an_unknown_format_is_refused_before_anything_is_written(sample, tmp_path) -> None:
+    with pytest.raises(InputError, match="report format") as raised:
+        report.write(sample, tmp_path / "out", ["md", "cvs"])
+    assert "csv" in raised.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_a_storage_error(sample, tmp_path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError):
+        report.write(sample, tmp_path / "file" / "folder")
+
+
+def test_a_report_is_rendered_without_torch_onnx_or_a_window(sample, tmp_path) -> None:
+    sample.write(tmp_path / "record.json")
+    program = (
+        "import sys; from pathlib import Path; from kdbench import report; from kdbench.records import RunRecord\n"
+        "from kdbench.report.terminal import summary; from rich.console import Console\n"
+        f"record = RunRecord.read(Path({str(tmp_path)!r}))\n"
+        f"report.write(record, Path({str(tmp_path)!r}), ['md', 'csv', 'json']); Console().print(summary(record))\n"
+        "heavy = {'torch', 'torchvision', 'lightning', 'onnx', 'onnxruntime', 'sklearn', 'matplotlib.pyplot'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)
+
+
+def test_the_package_itself_is_light() -> None:
+    program = "import sys, kdbench.report; assert not {'matplotlib', 'jinja2', 'scipy', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

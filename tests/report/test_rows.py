@@ -1,0 +1,113 @@
+import pytest
+
+from kdbench.records import measured
+from kdbench.report import rows
+from kdbench.report.cells import Number, Table
+
+SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
+
+
+def column(table: Table, head: str) -> dict[str, str]:
+    """Return the texts of a column by the row's first cell; the best in asterisks."""
+    index = [c.head for c in table.columns].index(head)
+    return {
+        row.cells[0].text: f"*{cell.text}*" if isinstance(cell, Number) and cell.best else cell.text
+        for row in table.rows
+        for cell in [row.cells[index]]
+    }
+
+
+def test_the_summary_has_the_form_of_the_study_reports(sample) -> None:
+    table = rows.summary(sample)
+    assert [c.head for c in table.columns] == [
+        "Model",
+        "Top-1",
+        "Top-5",
+        "Avg. latency",
+        "Model size",
+        "Energy / run",
+        "MACs / batch",
+    ]
+    assert column(table, "Top-1") == {
+        "teacher": "98.33 %",
+        "student-alone": "96.11 %",
+        "student-kd": "*97.78 %*",
+        "student-hint": "97.50 %",
+    }
+    assert column(table, "Avg. latency")["student-kd"] == "*226 µs*"
+    assert set(column(table, "Energy / run").values()) == {"n/a (no energy counter could be read)"}
+
+
+@pytest.mark.parametrize(("protocol", "text"), [({"batch": 64}, "2.4648 G"), ({}, "4.9296 G")])
+def test_macs_per_batch_follow_the_protocol_128_by_default(make_record, protocol, text) -> None:
+    table = rows.summary(make_record(protocol=protocol))
+    assert column(table, "MACs / batch")["teacher"] == text
+    assert any(f"batch of {protocol.get('batch', 128)}" in note for note in table.notes)
+
+
+def test_a_model_of_fixed_batch_shows_its_latency_at_that_batch_out_of_contest(make_record, make_card, sample) -> None:
+    fixed = make_card("student-kd", id="fixed", name="fixed", fixed_batch=8)
+    fast = measured("fixed", "latency_mean_ns", 1000.0, axes={**SINGLE, "batch": 8})
+    record = make_record(models=(*sample.models, fixed), measurements=(*sample.measurements, fast))
+    latencies = column(rows.summary(record), "Avg. latency")
+    assert latencies["fixed"] == "1.00 µs (batch 8)"
+    assert latencies["student-kd"] == "*226 µs*"
+
+
+def test_the_ratios_tell_what_a_student_gains_and_loses(sample) -> None:
+    table = rows.ratios(sample)
+    assert [c.head for c in table.columns] == [
+        "Student",
+        "Teacher",
+        "Speed-up",
+        "Batched speed-up",
+        "Size ratio",
+        "MACs ratio",
+        "Top-1 drop (points)",
+        "Training time",
+    ]
+    assert column(table, "Speed-up") == {
+        "student-alone": "5.31×",
+        "student-kd": "*5.35×*",
+        "student-hint": "5.24×",
+    }
+    assert column(table, "Batched speed-up")["student-hint"].startswith("n/a (")
+    assert column(table, "Top-1 drop (points)")["student-kd"] == "*+0.55*"
+
+
+def test_an_energy_ratio_has_a_column_once_there_is_one(make_record, sample) -> None:
+    pair = sample.pairs[0].model_copy(update={"metric": "energy_ratio", "value": 4.2, "interval": None})
+    table = rows.ratios(make_record(pairs=(*sample.pairs, pair)))
+    assert column(table, "Energy ratio")["student-alone"] == "4.20×"
+
+
+def test_fidelity_has_no_number_for_the_teacher_and_says_why_a_student_has_none(sample) -> None:
+    table = rows.fidelity(sample)
+    assert column(table, "Agreement")["teacher"] == "–"
+    assert column(table, "KL to teacher")["student-alone"] == "n/a (the value is nan)"
+
+
+def test_latency_competes_within_a_configuration(sample) -> None:
+    table = rows.latency(sample)
+    assert [c.head for c in table.columns][:4] == ["Model", "Threads", "Batch", "p50"]
+    flagged = [row.cells[0].text for row in table.rows if isinstance(row.cells[3], Number) and row.cells[3].best]
+    assert flagged == ["student-kd", "student-kd"]
+    assert "cpu provider" in table.notes[0]
+
+
+def test_an_axis_that_varies_has_a_column_of_its_own(make_record, sample) -> None:
+    other = measured("teacher", "latency_p50_ns", 1e6, axes={**SINGLE, "provider": "cuda"})
+    heads = [c.head for c in rows.latency(make_record(measurements=(*sample.measurements, other))).columns]
+    assert heads[1] == "Provider"
+
+
+def test_several_seeds_are_told_in_a_note(seeded) -> None:
+    assert any("mean over 2 seeds" in note for note in rows.summary(seeded).notes)
+    assert len(rows.summary(seeded).rows) == 4
+    assert column(rows.training(seeded), "Seeds")["teacher"] == "0, 1"
+
+
+def test_what_was_never_taken_has_no_table(make_record, make_card) -> None:
+    record = make_record(models=[make_card("teacher", training=None)], measurements=(), pairs=(), warnings=())
+    assert [table.title for table in rows.tables(record)] == ["Summary", "Cost"]
+    assert column(rows.summary(record), "Top-1") == {"teacher": "n/a (not measured)"}

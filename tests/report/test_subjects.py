@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from kdbench.records import measured, missing
+from kdbench.report.subjects import mean_over_seeds, number, pair_number, subjects, teacher_of
+
+
+@pytest.mark.parametrize("values", [[0.91, 0.93], [97.1, 97.4, 97.2], list(np.random.default_rng(0).normal(size=9))])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_mean_over_seeds_agrees_with_scipy(values: list[float], level: float) -> None:
+    mean, interval = mean_over_seeds(values, level)
+    low, high = stats.t.interval(level, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    assert mean == pytest.approx(np.mean(values))
+    assert (interval.low, interval.high, interval.level) == (pytest.approx(low), pytest.approx(high), level)
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    mean, interval = mean_over_seeds([0.25, 0.25, 0.25])
+    assert (mean, interval.low, interval.high) == (0.25, 0.25, 0.25)
+
+
+def test_seeds_of_one_name_are_one_subject(seeded) -> None:
+    found = subjects(seeded)
+    assert [(s.label, len(s.ids)) for s in found] == [
+        ("teacher", 2),
+        ("student-alone", 2),
+        ("student-kd", 2),
+        ("student-hint", 2),
+    ]
+    top1 = number(seeded, found[2], "top1")
+    assert top1.value == pytest.approx((0.9778 + 0.9678) / 2)
+    drop = pair_number(seeded, found[2], "top1_drop")
+    assert drop.value == pytest.approx((0.55 + 1.05) / 2)
+    assert teacher_of(seeded, found[2]) == "teacher"
+
+
+def test_a_share_over_seeds_stays_a_share(seeded) -> None:
+    top1 = number(seeded, subjects(seeded)[0], "top1")  # 98.33 % and 97.33 %: t interval beyond 100 %
+    assert top1.interval is not None
+    assert top1.interval.high == 1.0
+
+
+def test_speed_and_size_are_those_of_the_first_seed(seeded, sample) -> None:
+    of_many, of_one = subjects(seeded)[2], subjects(sample)[2]
+    for metric in ("latency_mean_ns", "size_bytes", "macs", "training_s"):
+        assert number(seeded, of_many, metric) == number(sample, of_one, metric)
+
+
+def test_a_seed_without_a_value_is_told_and_left_out(make_record, make_card) -> None:
+    cards = [make_card("student-kd", id=f"kd-{seed}", seed=seed) for seed in range(3)]
+    why = missing("kd-1", "top1", "the logits are not finite", status="invalid")
+    found = [measured("kd-0", "top1", 0.9), why, measured("kd-2", "top1", 0.8)]
+    record = make_record(models=cards, measurements=found, pairs=(), warnings=())
+    (subject,) = subjects(record)
+    assert number(record, subject, "top1").value == pytest.approx(0.85)
+    assert number(record, subject, "top1").aside == "2 of 3 seeds"
+    record = make_record(models=cards, measurements=found[:2], pairs=(), warnings=())
+    assert number(record, subject, "top1").text == "90.00 % (1 of 3 seeds)"
+    record = make_record(models=cards, measurements=[why], pairs=(), warnings=())
+    assert number(record, subject, "top1").text == "n/a (the logits are not finite)"
+
+
+def test_a_mean_with_an_unstable_seed_is_unstable(make_record, make_card) -> None:
+    cards = [make_card("student-kd", id=f"kd-{seed}", seed=seed) for seed in range(2)]
+    found = [measured("kd-0", "top1", 0.9), measured("kd-1", "top1", 0.8, unstable="few samples")]
+    record = make_record(models=cards, measurements=found, pairs=(), warnings=())
+    cell = number(record, subjects(record)[0], "top1")
+    assert (cell.status, cell.reason) == ("unstable", "few samples")
+
+
+def test_files_that_share_a_name_but_no_seed_are_different_models(make_record, make_card) -> None:
+    cards = [make_card("student-kd", id=id_, name="model", seed=None) for id_ in ("a/model", "b/model")]
+    record = make_record(models=cards, measurements=(), pairs=(), warnings=())
+    assert [s.label for s in subjects(record)] == ["a/model", "b/model"]
+
+
+def test_the_teacher_stands_first_wherever_it_is_in_the_record(make_record, make_card) -> None:
+    cards = [make_card("student-kd"), make_card("teacher"), make_card("student-alone")]
+    record = make_record(models=cards, measurements=(), pairs=(), warnings=())
+    assert [s.label for s in subjects(record)] == ["teacher", "student-kd", "student-alone"]
+
+
+def test_a_missing_pair_has_the_reason_of_what_it_would_be_taken_from(make_record, make_card) -> None:
+    cards = [make_card("teacher"), make_card("student-kd")]
+    found = [missing("student-kd", "top1", "the classes do not match", hint="export it again")]
+    record = make_record(models=cards, measurements=found, pairs=(), warnings=())
+    student = subjects(record)[1]
+    assert pair_number(record, student, "top1_drop").text == "n/a (the classes do not match)"
+    assert pair_number(record, student, "top1_drop").hint == "export it again"
+    assert pair_number(record, student, "size_ratio").text == "n/a (not measured)"

@@ -1,0 +1,57 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from kdbench.report.terminal import summary
+
+
+def printed(record, width: int, **options: object) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=width, **options).print(summary(record))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_tables_fit_the_terminal_and_lose_nothing(sample, width: int) -> None:
+    text = printed(sample, width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+    for shown in ("teacher", "student-alone", "97.78 %", "226 µs", "381 kB", "n/a¹", "4.9296 G", "5.35×", "+0.55"):
+        assert shown in text
+
+
+def test_at_100_columns_no_number_of_the_tables_is_broken(sample) -> None:
+    text = printed(sample, 100)
+    for shown in ("[5.15, 5.54]", "[-0.60, +1.70]", "100.00 %", "399.44 M", "Avg. latency", "Training time"):
+        assert shown in text
+
+
+def test_the_best_is_bold_or_starred_where_nothing_can_be_bold(sample) -> None:
+    assert "97.78 %*" in printed(sample, 100)
+    assert "* best of the students" in printed(sample, 100)
+    coloured = printed(sample, 100, force_terminal=True, color_system="standard")
+    assert "*" not in coloured
+    assert "\x1b[1m97.78 %\x1b[0m" in coloured
+
+
+def test_reasons_and_remedies_are_told(sample) -> None:
+    text = " ".join(printed(sample, 100).split())
+    assert "¹ No energy counter could be read: /sys/class/powercap is empty" in text
+    assert "warning: student-hint: the sessions" in text
+    assert "close other programs and run again with a larger --budget" in text
+
+
+def test_text_that_looks_like_markup_is_printed_as_it_is(make_record, make_card) -> None:
+    card = make_card("teacher", id="[bold]x[/bold]", name="[bold]x[/bold]")
+    record = make_record(models=[card], measurements=(), pairs=(), warnings=())
+    assert "[bold]x[/bold]" in printed(record, 100)
+
+
+def test_several_teachers_are_named_in_the_rows(make_record, make_card, sample) -> None:
+    second = make_card("teacher", id="second", name="second")
+    pair = sample.pairs[0].model_copy(update={"teacher": "second", "student": "student-kd"})
+    others = [pair for pair in sample.pairs if pair.student != "student-kd"]
+    text = printed(make_record(models=(*sample.models, second), pairs=(*others, pair)), 160)
+    assert "Student against teacher" in text
+    assert "second" in text

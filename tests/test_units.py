@@ -1,0 +1,153 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdbench import units
+
+FACTORS = {"ns": 1.0, "µs": 1e3, "ms": 1e6, "s": 1e9}
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [
+        (0, "0 ns"),
+        (0.0421, "0.0421 ns"),
+        (1, "1.00 ns"),
+        (481_200, "481 µs"),
+        (999_400, "999 µs"),
+        (999_499, "999 µs"),
+        (999_500, "1.00 ms"),
+        (999_960, "1.00 ms"),
+        (1_000_000, "1.00 ms"),
+        (9.06e6, "9.06 ms"),
+        (9.996e9, "10.0 s"),
+        (1.2e9, "1.20 s"),
+        (3.6e12, "3,600 s"),
+        (-481_200, "-481 µs"),
+        (-999_960, "-1.00 ms"),
+    ],
+)
+def test_time(nanoseconds: float, text: str) -> None:
+    assert units.time(nanoseconds) == text
+
+
+@given(st.floats(min_value=1, max_value=1e15))
+def test_time_is_never_off_by_more_than_half_of_its_last_digit_nor_in_the_wrong_unit(nanoseconds: float) -> None:
+    number, unit = units.time(nanoseconds).split(" ")
+    shown = float(number.replace(",", ""))
+    assert shown * FACTORS[unit] == pytest.approx(nanoseconds, rel=0.0051)
+    assert shown >= 1
+    assert shown < 1000 or unit == "s"
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_no_number_is_written_with_an_exponent_or_a_lost_sign(value: float) -> None:
+    text = units.significant(value)
+    assert re.fullmatch(r"-?[\d,]+(\.\d+)?", text)
+    assert text.startswith("-") == (value < 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0, 3, "0"),
+        (0.09999, 3, "0.100"),
+        (0.9996, 3, "1.00"),
+        (9.996, 3, "10.0"),
+        (1234.5, 3, "1,230"),
+        (1e-20, 2, "0.000000000000000000010"),
+        (315.332, 3, "315"),
+    ],
+)
+def test_significant(value: float, digits: int, text: str) -> None:
+    assert units.significant(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0 s"),
+        (42.13, "42.1 s"),
+        (59.94, "59.9 s"),
+        (59.97, "1 min 00 s"),
+        (60, "1 min 00 s"),
+        (187, "3 min 07 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.7, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+        (90_000, "25 h 00 min"),
+    ],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert units.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [(0, "0 B"), (512, "512 B"), (999, "999 B"), (999_999, "1.00 MB"), (37_440_000, "37.4 MB"), (2.5e9, "2.50 GB")],
+)
+def test_size_has_decimal_prefixes(n_bytes: float, text: str) -> None:
+    assert units.size(n_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.0000 k"),
+        (20_490, "20.490 k"),
+        (153_339_904, "153.34 M"),
+        (153_339_904 * 128, "19.628 G"),
+        (999_999.9, "1.0000 M"),
+    ],
+)
+def test_count(count: float, text: str) -> None:
+    assert units.count(count) == text
+
+
+@pytest.mark.parametrize(
+    ("joules", "text"),
+    [
+        (0, "0 nJ"),
+        (0.5975, "598 mJ"),
+        (12.3e-3, "12.3 mJ"),
+        (0.99996, "1.00 J"),
+        (4e-10, "0.400 nJ"),
+        (-2e-3, "-2.00 mJ"),
+    ],
+)
+def test_energy(joules: float, text: str) -> None:
+    assert units.energy(joules) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0.00 %"), (0.9173, "91.73 %"), (1, "100.00 %"), (0.99999, "100.00 %")]
+)
+def test_share(share: float, text: str) -> None:
+    assert units.share(share) == text
+
+
+@pytest.mark.parametrize(
+    ("points", "text"),
+    [(0.4, "+0.40"), (-1.234, "-1.23"), (0, "0.00"), (-0.001, "0.00"), (0.004, "0.00"), (12, "+12.00")],
+)
+def test_points_have_a_sign_unless_they_are_nothing(points: float, text: str) -> None:
+    assert units.points(points) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(12.34, "12.3×"), (315.332, "315×"), (0.9996, "1.00×"), (0.05, "0.0500×"), (1, "1.00×")]
+)
+def test_ratio(ratio: float, text: str) -> None:
+    assert units.ratio(ratio) == text
+
+
+def test_rate_and_number() -> None:
+    assert units.rate(12_345) == "12,300 /s"
+    assert units.number(0.08123) == "0.0812"
+    assert units.number(0) == "0.0000"
+    assert units.number(4.7e-6) == "4.7e-06"
+    assert units.number(-0.5) == "-0.5000"
