@@ -22,7 +22,7 @@ def speedup(record: RunRecord) -> Drawing | None:
     series = [[pair_number(record, subject, "latency_ratio", axes) for subject in compared] for axes in settings]
     if not any(cell.value is not None for cells in series for cell in cells):
         return None
-    with canvas(8, 1.3 + 0.62 * len(compared)) as figure:
+    with canvas(8, 1.3 + (0.14 + 0.24 * len(settings)) * len(compared)) as figure:
         axes = figure.subplots()
         for index, (taken, cells) in enumerate(zip(settings, series, strict=True)):
             offset = (index - (len(settings) - 1) / 2) * _BAR
