@@ -1,0 +1,117 @@
+"""One session of latency: all models loaded, warmed up, then timed in short interleaved blocks.
+
+Job: `models`, `configurations` (each `threads`, `batch`, `budget_s`, and `models`, numbers into the list), `provider`,
+`seed`, `session`, `floor` (a model that computes nothing), `samples` (the .npz to write). Result: `floor_ns`, `errors`
+(id to reason), and one entry a configuration of `warm_up_calls` (id to count) and `seconds`. The .npz holds
+`{configuration}/{model}/ns`, the time of each call, and `{configuration}/{model}/block`, the round it was in.
+"""
+
+import gc
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.measure.inputs import prepare
+from kdbench.measure.interleaved import Calls, Ready, interleave, time_calls, warm_up
+from kdbench.measure.jobs import JobModel
+from kdbench.measure.runtime import FAULTS, Target, describe
+from kdbench.measure.worker import Channel
+
+_DIFFERENT_INPUTS = 8
+_INPUT_BYTES = 64 << 20  # of one model's inputs: a batched run cycles fewer of them, down to one
+_WARM_UP_SHARE = 0.25
+_FLOOR_CALLS = 2000
+
+
+def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Measure every configuration of the job in turn; a model that fails is left out of the rest."""
+    gc.disable()
+    session = Session(job, channel)
+    floor = session.floor_ns(JobModel.from_json(job["floor"]))
+    done = [session.measure(number, configuration) for number, configuration in enumerate(job["configurations"])]
+    with Path(job["samples"]).open("wb") as stream:
+        np.savez(stream, **session.samples)  # type: ignore[arg-type]  # numpy's stub takes them for allow_pickle
+    return {"floor_ns": floor, "errors": session.errors, "configurations": done}
+
+
+class Session:
+    """The models loaded in this process, and the samples taken so far."""
+
+    def __init__(self, job: dict[str, Any], channel: Channel) -> None:
+        self._models = [JobModel.from_json(value) for value in job["models"]]
+        self._provider: str = job["provider"]
+        self._channel = channel
+        self._rng = np.random.default_rng([job["seed"], job["session"]])
+        self._total_s: float = sum(each["budget_s"] for each in job["configurations"])
+        self._before_s = 0.0
+        self._threads = 0
+        self._targets: dict[int, Target] = {}
+        self.samples: dict[str, NDArray[Any]] = {}
+        self.errors: dict[str, str] = {}
+
+    def floor_ns(self, floor: JobModel) -> float:
+        """Return the median time of a call that computes nothing: what no model can be faster than here."""
+        target = Target(floor, provider=self._provider, threads=1)
+        ns = np.empty(_FLOOR_CALLS, np.int64)
+        time_calls(Calls(*target.bind([prepare(np.zeros((1, 1, 1, 1), np.uint8), floor)])), ns)
+        return float(np.median(ns))
+
+    def measure(self, number: int, configuration: dict[str, Any]) -> dict[str, Any]:
+        """Warm up and time the models of configuration `number`; its budget includes the warm-up, not the loading."""
+        threads, batch, budget_s = (configuration[key] for key in ("threads", "batch", "budget_s"))
+        chosen: list[int] = configuration["models"]
+        calls = {m: c for m in chosen if (c := self._loaded(m, threads, batch)) is not None}
+        begin = time.perf_counter_ns()
+        cap_ns = _WARM_UP_SHARE * budget_s * 1e9 / max(len(calls), 1)
+        ready = {m: r for m, c in calls.items() if (r := self._warm(m, c, cap_ns)) is not None}
+        timed = interleave(
+            list(ready.values()),
+            begin + int(budget_s * 1e9),
+            self._rng,
+            lambda: self._channel.step(self._before_s + (time.perf_counter_ns() - begin) / 1e9, self._total_s),
+        )
+        for m, (ns, block) in zip(ready, timed, strict=True):
+            self.samples[f"{number}/{m}/ns"], self.samples[f"{number}/{m}/block"] = ns, block
+        self._before_s += budget_s
+        return {
+            "seconds": (time.perf_counter_ns() - begin) / 1e9,
+            "warm_up_calls": {self._models[m].id: r.warm_up_calls for m, r in ready.items()},
+        }
+
+    def _loaded(self, m: int, threads: int, batch: int) -> Calls | None:
+        model = self._models[m]
+        if model.id in self.errors:
+            return None
+        if threads != self._threads:
+            self._targets.clear()
+            self._threads = threads
+        self._channel.model(model.id)
+        try:
+            if m not in self._targets:
+                self._targets[m] = Target(model, provider=self._provider, threads=threads)
+            return Calls(*self._targets[m].bind(_inputs(model, batch)))
+        except FAULTS as error:
+            self.errors[model.id] = describe(error)
+            return None
+
+    def _warm(self, m: int, calls: Calls, cap_ns: float) -> Ready | None:
+        model = self._models[m]
+        self._channel.model(model.id)
+        try:
+            return warm_up(calls, cap_ns)
+        except FAULTS as error:
+            self.errors[model.id] = describe(error)
+            return None
+
+
+def _inputs(model: JobModel, batch: int) -> list[NDArray[np.generic]]:
+    """Return different batches of prepared inputs, as many as _INPUT_BYTES admit."""
+    images = np.load(model.images, mmap_mode="r")
+    sample = int(np.prod(model.shape)) * np.dtype(model.dtype).itemsize
+    different = min(max(_INPUT_BYTES // (sample * batch), 1), _DIFFERENT_INPUTS)
+    chosen = np.arange(different * batch) % len(images)
+    prepared = prepare(images[chosen], model)
+    return [np.ascontiguousarray(part) for part in prepared.reshape(different, batch, *model.shape)]

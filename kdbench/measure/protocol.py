@@ -1,0 +1,129 @@
+"""What is measured, on what, how, and what comes back: the values the harness takes and returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.measure.target import ModelFacts
+from kdbench.progress import Progress
+from kdbench.records import Interval, Measurement, ModelCard, Pair, Warned
+from kdbench.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model file to measure, what is known of it, and the id of the subject it is compared with, if any.
+
+    A subject that is not `timed` gets its accuracy, fidelity, size and MACs only.
+    """
+
+    card: ModelCard
+    path: Path
+    facts: ModelFacts
+    teacher: str | None = None
+    timed: bool = True
+
+    @property
+    def id(self) -> str:
+        """The card's id."""
+        return self.card.id
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Test images, uint8 (N, C, H, W), and labels, int64 (N,); `classes` where more are known than the labels show."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: int | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How to measure: `budget_s` is the time for the latency of all subjects, spread over `sessions` processes.
+
+    Batch 1 is timed at every one of `threads`, `batch` at the first of them only.
+    """
+
+    provider: str = "cpu"
+    threads: tuple[int, ...] = (1,)
+    batch: int = 128
+    budget_s: float = 10.0
+    sessions: int = 5
+    energy: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the harness found out.
+
+    `samples` holds the raw latencies: `{model}/{provider}-t{threads}-b{batch}/ns`, int64, the time of each call;
+    `.../session` and `.../block`, int32, the session each call was in and the round within it; and `floor_ns`, the
+    median time of a call that computes nothing, one a session.
+    """
+
+    measurements: tuple[Measurement, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    warnings: tuple[Warned, ...] = ()
+    samples: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+
+    def __add__(self, other: "Findings") -> "Findings":
+        return replace(
+            self,
+            measurements=self.measurements + other.measurements,
+            pairs=self.pairs + other.pairs,
+            warnings=self.warnings + other.warnings,
+            samples=self.samples | other.samples,
+        )
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A watcher of one part of a stage: its steps are shown between `start` and `end` of the whole, 0 to 1."""
+
+    whole: Progress
+    start: float
+    end: float
+    detail: str
+
+    def stage(self, title: str, number: int, total: int) -> None:
+        """Pass on the stage."""
+        self.whole.stage(title, number, total)
+
+    def step(self, done: float, total: float, detail: str = "") -> None:
+        """Show `done` of `total` of this part."""
+        share = min(done / total, 1.0) if total else 1.0
+        text = f"{self.detail}: {detail}" if detail else self.detail
+        self.whole.step(self.start + share * (self.end - self.start), 1.0, text)
+
+    def note(self, text: str) -> None:
+        """Pass on the note."""
+        self.whole.note(text)
+
+    def folder(self, path: Path) -> None:
+        """Pass on the folder."""
+        self.whole.folder(path)
+
+    def part(self, number: int, parts: int, detail: str) -> "Portion":
+        """Return the watcher of part `number`, from 0, of equal `parts` of this one."""
+        width = (self.end - self.start) / parts
+        return replace(self, start=self.start + number * width, end=self.start + (number + 1) * width, detail=detail)
+
+
+def interval(estimate: Estimate) -> Interval | None:
+    """Return an estimate's interval as a record holds it."""
+    if estimate.low is None or estimate.high is None:
+        return None
+    return Interval(low=estimate.low, high=estimate.high)
+
+
+def students(subjects: Sequence[Subject]) -> list[tuple[Subject, Subject]]:
+    """Return (teacher, student) for each subject that is compared with another one of `subjects`."""
+    by_id = {subject.id: subject for subject in subjects}
+    return [(by_id[s.teacher], s) for s in subjects if s.teacher in by_id and s.teacher != s.id]

@@ -1,0 +1,139 @@
+"""What measuring processes find on disk: images, and for each subject how to feed it."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench import storage
+from kdbench.errors import InputError
+from kdbench.measure.jobs import JobModel
+from kdbench.measure.protocol import Subject, TestSet
+from kdbench.measure.target import layout_for
+from kdbench.records import Preprocessing
+
+_NOISE_IMAGES = 64
+_OPEN_SIDE = 224  # of an image whose height or width the model leaves open
+
+
+def stage(subjects: Sequence[Subject], test: TestSet | None, folder: Path, seed: int) -> dict[str, JobModel]:
+    """Write the images to `folder` and return the subjects as measuring processes see them, by id.
+
+    Without a test set each is given seeded noise of its own shape. Raises InputError for a subject that the images
+    or the preprocessing do not fit.
+    """
+    if test is not None:
+        images = _save(folder / "images.npy", test.images)
+        channels, height, width = test.images.shape[1:]
+        return {s.id: _on_images(s, (channels, height, width), images) for s in subjects}
+    return {s.id: _on_noise(s, folder, seed) for s in subjects}
+
+
+def _on_images(subject: Subject, image: tuple[int, int, int], images: Path) -> JobModel:
+    facts = subject.facts
+    layout = layout_for(facts.input_shape, image, subject.card.name)
+    channels, height, width = image
+    shapes: dict[str, tuple[int, ...]] = {
+        "NCHW": image,
+        "NHWC": (height, width, channels),
+        "flat": (math.prod(image),),
+        "other": (height, width),
+    }
+    return _job_model(subject, layout, shapes[layout], channels, images)
+
+
+def _on_noise(subject: Subject, folder: Path, seed: int) -> JobModel:
+    layout, shape = _own_shape(subject)
+    if layout == "NCHW":
+        channels, height, width = shape
+    elif layout == "NHWC":
+        height, width, channels = shape
+    else:
+        channels, height, width = 1, 1, math.prod(shape)
+    file = folder / f"noise-{channels}x{height}x{width}.npy"
+    if not file.exists():
+        rng = np.random.default_rng(seed)
+        _save(file, rng.integers(0, 256, (_NOISE_IMAGES, channels, height, width), dtype=np.uint8))
+    return _job_model(subject, layout, shape, channels, file)
+
+
+def _own_shape(subject: Subject) -> tuple[str, tuple[int, ...]]:
+    """Return the layout and the sample shape of a subject nothing is known of but its card and its file."""
+    facts = subject.facts
+    card = subject.card.input_shape
+    open_dims = [dim is None for dim in facts.sample_shape]
+    if any(open_dims) and len(card) == 3:
+        channels, height, width = card
+        layout = layout_for(facts.input_shape, (channels, height, width), subject.card.name)
+        return layout, {"NCHW": card, "NHWC": (height, width, channels)}.get(layout, (math.prod(card),))
+    if any(open_dims) and facts.layout in {"flat", "other"}:
+        raise InputError(
+            f"{subject.card.name} leaves its input size open", "give it real data with --data, or export it with a size"
+        )
+    channel_axis = {"NCHW": 0, "NHWC": 2}.get(facts.layout)
+    default = [3 if axis == channel_axis else _OPEN_SIDE for axis in range(len(open_dims))]
+    return facts.layout, tuple(d if s is None else s for s, d in zip(facts.sample_shape, default, strict=True))
+
+
+def _job_model(subject: Subject, layout: str, shape: tuple[int, ...], channels: int, images: Path) -> JobModel:
+    facts = subject.facts
+    how = subject.card.preprocessing or Preprocessing()
+    if layout not in {"NCHW", "NHWC"} and len(how.mean) > 1 and channels == 1:
+        how = Preprocessing(scale=how.scale)  # noise without channels to normalise one by one
+    if len(how.mean) not in {1, channels}:
+        raise InputError(
+            f"{subject.card.name}: {len(how.mean)} means and standard deviations for {channels} channels",
+            f"give one, or {channels}",
+        )
+    if facts.input_dtype == "uint8" and (set(how.mean), set(how.std)) != ({0.0}, {1.0}):
+        raise InputError(
+            f"{subject.card.name} takes uint8 pixels, which cannot be normalised", "leave out mean and std"
+        )
+    return JobModel(
+        id=subject.id,
+        path=str(subject.path),
+        input=facts.input_name,
+        output=facts.output_name,
+        dtype=facts.input_dtype,
+        layout=layout,
+        shape=shape,
+        fixed_batch=facts.fixed_batch,
+        images=str(images),
+        scale=how.scale,
+        mean=how.mean,
+        std=how.std,
+    )
+
+
+def null_model(folder: Path) -> JobModel:
+    """Write a model that computes nothing: calling it shows what a call costs on this machine."""
+    from onnx import TensorProto, helper
+
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 1, 1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "null", value[:1], value[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    path = folder / "null.onnx"
+    with storage.writing(path) as stream:
+        stream.write(model.SerializeToString())
+    return JobModel(
+        id="(null graph)",
+        path=str(path),
+        input="x",
+        output="y",
+        dtype="float32",
+        layout="NCHW",
+        shape=(1, 1, 1),
+        fixed_batch=1,
+        images="",
+        scale=1.0,
+        mean=(0.0,),
+        std=(1.0,),
+    )
+
+
+def _save(path: Path, images: NDArray[np.uint8]) -> Path:
+    with storage.writing(path) as stream:
+        np.save(stream, images)
+    return path
