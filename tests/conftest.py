@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Tests run beside other work: more than two threads only make them fight for the cores. Read by torch when it loads.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
 # Read before `_isolated` takes the variables away from the tests.
 _DATA_ROOT = os.environ.get("KDBENCH_DATA")
 _FOREIGN_MODELS = os.environ.get("KDBENCH_MODELS")
@@ -39,9 +42,3 @@ def _isolated(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _few_threads() -> None:
-    """Tests run beside other work: more threads than two only make them fight for the cores."""
-    os.environ.setdefault("OMP_NUM_THREADS", "2")  # read by torch and its children when they load

@@ -90,10 +90,6 @@ def _threads(environment: Environment) -> Iterator[Finding]:
 def _data(_: Environment) -> Iterator[Finding]:
     from kdbench.data import DATASETS
 
-    root = os.environ.get("KDBENCH_DATA")
-    if root is None:
-        remedy = "set it to the folder that holds downloaded data sets; digits needs none"
-        yield Finding("data", "warn", "KDBENCH_DATA is not set", remedy)
     for name, _loader in DATASETS:
         yield _data_set(name)
 
@@ -112,10 +108,14 @@ def _data_set(name: str) -> Finding:
 
 
 def _energy(_: Environment) -> Iterator[Finding]:
-    from kdbench.measure.energy import sources
+    from kdbench.measure.energy import Available, sources
 
     for source in sources():
-        yield Finding("energy", "ok", str(source))
+        subject = f"energy: {source.counter.name}"
+        if isinstance(source.state, Available):
+            yield Finding(subject, "ok", source.state.detail)
+        else:
+            yield Finding(subject, "missing", source.state.reason, source.state.hint)
 
 
 def _gpu(environment: Environment) -> Iterator[Finding]:

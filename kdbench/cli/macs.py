@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,9 @@ from kdbench import units
 from kdbench.cli import console, options
 from kdbench.cli.options import Json
 from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    from kdbench.measure.macs import MacsReport
 
 
 class Convention(StrEnum):
@@ -76,7 +79,8 @@ def _of_file(path: Path, convention: Convention) -> dict[str, Any]:
     return _result(count_onnx(path), model=str(path), shape=facts.sample_shape, parameters=facts.parameters)
 
 
-def _result(counted: Any, *, model: str, shape: tuple[int | None, ...], parameters: int) -> dict[str, Any]:
+def _result(counted: "MacsReport", *, model: str, shape: tuple[int | None, ...], parameters: int) -> dict[str, Any]:
+    layers = [{"layer": layer, "operator": operator, "macs": count} for layer, operator, count in counted.by_layer]
     return {
         "model": model,
         "macs": counted.macs,
@@ -84,19 +88,20 @@ def _result(counted: Any, *, model: str, shape: tuple[int | None, ...], paramete
         "input": list(shape),
         "parameters": parameters,
         "uncounted": list(counted.uncounted),
-        "by_layer": dict(counted.by_layer),
+        "by_layer": layers,
     }
 
 
 def _as_text(found: dict[str, Any], *, by_layer: bool) -> str:
+    sizes = "×".join("?" if size is None else str(size) for size in found["input"])
     lines = [
-        f"{found['model']} on {'×'.join('?' if size is None else str(size) for size in found['input'])}",
+        f"{found['model']} on {sizes}",
         f"  MACs ({found['convention']}): {found['macs']:,} ({units.count(found['macs'])})",
         f"  parameters: {found['parameters']:,}",
     ]
     if found["uncounted"]:
-        lines.append(f"  not counted, unknown operators: {', '.join(map(str, found['uncounted']))}")
+        lines.append(f"  a lower bound: no rule for {', '.join(found['uncounted'])}")
     if by_layer:
-        width = max(map(len, found["by_layer"]), default=0)
-        lines += [f"  {layer:<{width}}  {count:,}" for layer, count in found["by_layer"].items()]
+        width = max((len(layer["layer"]) for layer in found["by_layer"]), default=0)
+        lines += [f"  {it['layer']:<{width}}  {it['macs']:>15,}  {it['operator']}" for it in found["by_layer"]]
     return "\n".join(lines)

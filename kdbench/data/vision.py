@@ -172,4 +172,6 @@ def _read(cls: Any, part: Part, root: Path, published: Published, request: Reque
 
 
 for _name, _published in _PUBLISHED.items():
-    DATASETS.register(_name)(partial(load_published, _published))
+    _loader = partial(load_published, _published)
+    _loader.__doc__ = _published.source  # what a list of data sets shows
+    DATASETS.register(_name)(_loader)

@@ -1,0 +1,88 @@
+from types import SimpleNamespace
+
+import pytest
+
+from kdbench.cli import checks
+from kdbench.cli.checks import Finding
+from kdbench.errors import DataMissingError
+from kdbench.records import Environment
+
+HERE = Environment(
+    host={"cpu": "CPU", "machine": "x", "cores_usable": 2, "cores_logical": 4, "memory_bytes": 8e9, "os": "OS"},
+    libraries={"kdbench": "1"},
+)
+
+
+@pytest.fixture
+def findings(monkeypatch):
+    """Let the doctor find what a test says."""
+
+    def set_(*found: Finding) -> None:
+        monkeypatch.setattr(checks, "CHECKS", (lambda _: iter(found),))
+
+    return set_
+
+
+def test_every_line_says_how_it_stands_and_what_would_mend_it(kdbench, findings):
+    findings(Finding("python", "ok", "3.12"), Finding("energy", "missing", "no counter", "run as root"))
+    ended = kdbench("doctor")
+    assert ended.code == 0
+    assert ended.out == "ok       python: 3.12\nmissing  energy: no counter\n           → run as root\n"
+
+
+def test_json(kdbench, findings):
+    findings(Finding("python", "ok", "3.12"))
+    assert kdbench("doctor", "--json").json == {
+        "findings": [{"subject": "python", "state": "ok", "detail": "3.12", "remedy": ""}]
+    }
+
+
+def test_a_check_that_fails_is_a_finding_and_the_others_are_heard(kdbench, monkeypatch):
+    def _broken(_: Environment):
+        raise ZeroDivisionError("by zero")
+        yield
+
+    monkeypatch.setattr(checks, "CHECKS", (_broken, lambda _: iter([Finding("after", "ok", "heard")])))
+    found = kdbench("doctor", "--json").json["findings"]
+    assert [line["subject"] for line in found] == ["broken", "after"]
+    assert "ZeroDivisionError: by zero" in found[0]["detail"]
+    assert found[0]["state"] == "warn"
+
+
+def test_this_machine_is_examined_whole(kdbench):
+    found = {line["subject"]: line for line in kdbench("doctor", "--json").json["findings"]}
+    assert {"host", "python", "libraries", "providers", "threads", "gpu", "data: digits", "data: mnist"} <= found.keys()
+    assert found["data: digits"]["state"] == "ok"
+    assert found["data: mnist"]["state"] == "missing"  # the tests' environment names no data folder
+    assert "KDBENCH_DATA" in found["data: mnist"]["remedy"]
+    assert all(line["remedy"] for line in found.values() if line["state"] != "ok")
+    assert not any("this check failed" in line["detail"] for line in found.values())
+
+
+@pytest.mark.parametrize(
+    ("parts", "state", "detail"),
+    [
+        ({"train": 60, "test": 10}, "ok", "train 60, test 10"),
+        ({"test": 10}, "warn", "test 10"),
+        ({}, "missing", "not found"),
+    ],
+)
+def test_a_data_set_is_there_when_it_can_be_read(monkeypatch, parts, state, detail):
+    there = parts
+
+    def load(_name: str, *, parts: tuple[str]) -> SimpleNamespace:
+        (part,) = parts
+        if part not in there:
+            raise DataMissingError("not there", "download it")
+        return SimpleNamespace(**{part: range(there[part])})
+
+    monkeypatch.setattr("kdbench.data.load", load)
+    found = checks._data_set("cifar10")
+    assert (found.state, found.remedy) == (state, "" if state == "ok" else "download it")
+    assert found.detail == detail
+
+
+def test_a_library_that_is_declared_but_not_installed_is_missing(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: ["numpy>=2", "no-such-thing[x]>=1", "y; extra == 'd'"])
+    found = {finding.subject: finding.state for finding in checks._libraries(HERE)}
+    assert found == {"libraries": "ok", "no-such-thing": "missing"}

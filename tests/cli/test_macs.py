@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "macs", "parameters"),
+    [
+        # The counts of docs and papers: canonical MAdds and thop's, chenyaofo's and torchvision's tables.
+        (["vgg11_bn", "--classes", "100", "--input", "3x32x32"], 153_339_904, 9_802_596),
+        (["vgg11_bn", "--classes", "100", "--convention", "thop"], 153_946_112, 9_802_596),
+        (["resnet50", "--classes", "1000", "--input", "3x224x224"], 4_089_184_256, 25_557_032),
+    ],
+)
+def test_published_counts(kdbench, arguments, macs, parameters):
+    found = kdbench("macs", *arguments, "--json").json
+    assert (found["macs"], found["parameters"], found["uncounted"]) == (macs, parameters, [])
+
+
+def test_json_says_what_was_counted_and_how(kdbench):
+    found = kdbench("macs", "784-30-10", "--input", "1x28x28", "--json").json
+    assert found == {
+        "model": "784-30-10",
+        "macs": 784 * 30 + 30 * 10,
+        "convention": "canonical",
+        "input": [1, 28, 28],
+        "parameters": 784 * 30 + 30 + 30 * 10 + 10,
+        "uncounted": [],
+    }
+
+
+def test_layers_add_up_to_the_whole(kdbench):
+    found = kdbench("macs", "resnet20", "--by-layer", "--json").json
+    assert sum(layer["macs"] for layer in found["by_layer"]) == found["macs"] == 40_813_184
+    text = kdbench("macs", "resnet20", "--by-layer").out
+    assert all(layer["layer"] in text for layer in found["by_layer"])
+    assert "40,813,184" in text
+
+
+def test_options_reach_the_model(kdbench):
+    whole, half = (kdbench("macs", "vgg8_bn", *more, "--json").json for more in ([], ["--option", "width=0.5"]))
+    assert half["parameters"] < whole["parameters"] / 3
+
+
+def test_an_onnx_file_is_counted_in_its_own_shape(kdbench, foreign_models):
+    found = kdbench("macs", foreign_models / "resnet20_cifar10.onnx", "--json").json
+    assert (found["macs"], found["input"]) == (40_551_040, [3, 32, 32])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["vgg11_bnn"], "unknown model 'vgg11_bnn'", "did you mean 'vgg11_bn'?"),
+        (["vgg11_bn", "--option", "widht=2"], "no option 'widht'", "did you mean 'width'?"),
+        (["vgg11_bn", "--option", "width"], "--option", "--option width=0.5"),
+        (["vgg11_bn", "--input", "32"], "--input", "3x32x32"),
+        (["gone.onnx"], "gone.onnx", "check the path"),
+        (["gone.onnx", "--convention", "thop"], "no thop count", "name the model"),
+    ],
+)
+def test_what_cannot_be_counted(kdbench, arguments, message, hint):
+    ended = kdbench("macs", *arguments)
+    assert ended.code == 3
+    assert message in ended.err
+    assert hint in ended.err
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07\x12\x04half"])
+def test_a_file_that_is_no_model(kdbench, tmp_path: Path, content):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    ended = kdbench("macs", path)
+    assert ended.code == 3
+    assert "Traceback" not in ended.err
+    assert str(path) in ended.err

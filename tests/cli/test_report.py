@@ -1,0 +1,77 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from kdbench.records import RunRecord
+
+
+@pytest.fixture
+def run(tmp_path, record) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    record.write(folder / "record.json")
+    return folder
+
+
+def test_the_report_is_written_beside_the_record(kdbench, run):
+    ended = kdbench("report", run)
+    assert ended.code == 0
+    assert ended.out.splitlines()[0] == str(run / "report.md")
+    assert (run / "report.md").read_text().startswith("#")
+
+
+def test_several_formats_go_where_they_are_wanted(kdbench, run, tmp_path):
+    ended = kdbench("report", run / "record.json", "--format", "csv,json", "--format", "md", "--out", tmp_path / "x")
+    assert ended.code == 0
+    assert {"report.csv", "report.json", "report.md"} <= {path.name for path in (tmp_path / "x").iterdir()}
+    assert not (run / "report.md").exists()
+
+
+def test_json_names_the_files(kdbench, run):
+    files = kdbench("report", run, "--format", "csv", "--json").json["files"]
+    assert files == [str(run / "report.csv")]
+
+
+def test_an_unknown_format_writes_nothing(kdbench, run):
+    ended = kdbench("report", run, "--format", "md", "--format", "cvs")
+    assert ended.code == 3
+    assert "did you mean 'csv'?" in ended.err
+    assert [path.name for path in run.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is not a readable record"),
+        ('{"schema": 1, "kind"', "is not a readable record"),
+        ('{"schema": 99}', "record schema 99"),
+        ('{"schema": 1, "kind": "run"}', "is not a valid record"),
+        ("[]", "record schema None"),
+    ],
+)
+def test_what_is_no_record(kdbench, run, content, message):
+    (run / "record.json").write_text(content)
+    ended = kdbench("report", run)
+    assert ended.code == 3
+    assert message in ended.err
+
+
+def test_a_folder_without_a_record(kdbench, tmp_path):
+    ended = kdbench("report", tmp_path)
+    assert ended.code == 3
+    assert "no record at" in ended.err
+
+
+def test_a_folder_that_cannot_be_written(kdbench, run, tmp_path):
+    (tmp_path / "file").touch()
+    ended = kdbench("report", run, "--out", tmp_path / "file" / "below")
+    assert ended.code == 3
+    assert "cannot be written" in ended.err
+
+
+def test_the_record_is_left_as_it_was(kdbench, run, record):
+    before = (run / "record.json").read_bytes()
+    kdbench("report", run, "--format", "json")
+    assert (run / "record.json").read_bytes() == before
+    assert RunRecord.model_validate(json.loads(before)) == record

@@ -1,0 +1,58 @@
+"""What an import costs is a feature: these modules stay free of what they do not need."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "torchvision", "lightning", "onnx", "onnxruntime", "sklearn", "matplotlib", "scipy", "fvcore"}
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("kdbench", HEAVY | {"numpy", "pydantic", "typer", "rich"}),
+        ("kdbench.cli.main", HEAVY | {"numpy", "pydantic", "rich", "jinja2"}),
+        ("kdbench.recipe", HEAVY | {"numpy", "typer", "rich"}),
+        ("kdbench.records", HEAVY | {"numpy", "typer", "rich"}),
+        ("kdbench.environment", HEAVY | {"typer", "rich"}),
+        ("kdbench.data", HEAVY),
+        ("kdbench.models", HEAVY),
+        ("kdbench.report", HEAVY),
+        ("kdbench.report.terminal", HEAVY),
+    ],
+)
+def test_importing_loads_nothing_it_does_not_need(module, unwanted):
+    assert not _loaded_by(f"import {module}") & unwanted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], HEAVY | {"numpy", "pydantic", "rich"}),
+        (["bench", "--help"], HEAVY | {"numpy", "rich"}),  # typer itself may load pydantic for list options
+    ],
+)
+def test_help_loads_nothing_heavy(arguments, unwanted):
+    assert not _loaded_by(f"from kdbench.cli.main import main; main({arguments})") & unwanted
+
+
+def test_public_names_are_imported_when_they_are_used():
+    loaded = _loaded_by("import kdbench; kdbench.load_recipe")
+    assert "pydantic" in loaded
+    assert "torch" not in loaded
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    import kdbench
+
+    with pytest.raises(AttributeError, match="'nothing'"):
+        _ = kdbench.nothing
+
+
+def _loaded_by(program: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter has loaded after running `program`."""
+    end = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    ended = subprocess.run([sys.executable, "-c", f"{program}\n{end}"], capture_output=True, text=True, check=True)
+    return set(json.loads(ended.stdout.splitlines()[-1]))

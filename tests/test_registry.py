@@ -1,0 +1,84 @@
+import sys
+import textwrap
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.registry import Registry, nearest
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch) -> Registry[str]:
+    """A registry over a package with two modules, each of which registers something."""
+    package = tmp_path / "shapes"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from kdbench.registry import Registry\nSHAPES = Registry('shape', package='shapes', group='tests.shapes')\n"
+    )
+    (package / "flat.py").write_text("from shapes import SHAPES\nSHAPES.register('circle')('round')\n")
+    (package / "solid.py").write_text(
+        textwrap.dedent("""
+        from shapes import SHAPES
+        SHAPES.register("cube")("six faces")
+        SHAPES.register_pattern(r"prism\\d+", example="prism5")("n + 2 faces")
+        SHAPES.register("prism3")("five faces")
+        """)
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import shapes
+
+    yield shapes.SHAPES
+    for name in [name for name in sys.modules if name.partition(".")[0] == "shapes"]:
+        del sys.modules[name]
+
+
+def test_modules_are_imported_at_the_first_look_up_and_not_before(registry):
+    assert "shapes.flat" not in sys.modules
+    assert registry.get("circle") == "round"
+    assert "shapes.solid" in sys.modules
+
+
+def test_a_name_can_belong_to_a_family_and_an_exact_name_wins(registry):
+    assert registry.get("prism17") == "n + 2 faces"
+    assert registry.get("prism3") == "five faces"
+
+
+def test_names_are_sorted_and_show_a_family_by_its_example(registry):
+    assert registry.names() == ["circle", "cube", "prism3", "prism5"]
+    assert dict(registry) == {"circle": "round", "cube": "six faces", "prism3": "five faces"}
+
+
+def test_a_name_is_taken_once(registry):
+    registry.register("sphere")("round")
+    with pytest.raises(AssertionError, match="'sphere' is registered twice"):
+        registry.register("sphere")("rounder")
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest(registry):
+    with pytest.raises(InputError) as caught:
+        registry.get("cuve")
+    assert (caught.value.message, caught.value.hint) == ("unknown shape 'cuve'", "did you mean 'cube'?")
+
+
+def test_a_name_like_no_other_is_answered_with_all(registry):
+    with pytest.raises(InputError) as caught:
+        registry.get("xyzzy")
+    assert caught.value.hint == "known: circle, cube, prism3, prism5"
+
+
+def test_a_pattern_is_matched_in_full(registry):
+    with pytest.raises(InputError):
+        registry.get("prism17b")
+
+
+def test_other_distributions_add_theirs_through_entry_points(registry, tmp_path, monkeypatch):
+    (tmp_path / "plugin.py").write_text("from shapes import SHAPES\nSHAPES.register('torus')('one hole')\n")
+    point = EntryPoint("torus", "plugin", "tests.shapes")
+    monkeypatch.setattr("kdbench.registry.entry_points", lambda *, group: [point] if group == "tests.shapes" else [])
+    assert registry.get("torus") == "one hole"
+
+
+@pytest.mark.parametrize(("word", "found"), [("resnet57", "resnet56"), ("vgg", "vgg8"), ("zzz", None)])
+def test_nearest(word, found):
+    assert nearest(word, ["resnet56", "vgg8", "mlp"]) == found

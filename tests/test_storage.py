@@ -1,0 +1,119 @@
+import errno
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from kdbench import storage
+from kdbench.errors import InputError, StorageError
+
+AS_ROOT = os.geteuid() == 0
+
+
+def test_what_was_written_is_read_back(tmp_path):
+    value = {"ratio": 12.5, "unit": "×", "list": [1, None]}
+    storage.write_json(tmp_path / "a.json", value)
+    assert storage.read_json(tmp_path / "a.json", "record") == value
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "a.json"
+    storage.write_text(path, "old")
+
+    def write_half() -> None:
+        with storage.writing(path) as stream:
+            stream.write(b"half of the n")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_stands_under_the_name_before_it_is_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    with storage.writing(path) as stream:
+        stream.write(b"text")
+        assert not path.exists()
+    assert path.read_text() == "text"
+
+
+def test_numbers_that_json_cannot_carry_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        storage.write_json(tmp_path / "a.json", float("nan"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_is_said_to_be_full(tmp_path, monkeypatch):
+    real_open = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda self, mode="r": real_open(Path("/dev/full") if mode == "wb" else self, mode)
+    )
+    with pytest.raises(StorageError, match="the disk is full") as caught:
+        storage.write_text(tmp_path / "a.txt", "text")
+    assert "--resume" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("number", "message", "hint"),
+    [
+        (errno.ENOSPC, "disk is full", "free some space"),
+        (errno.EACCES, "cannot be written: Permission denied", "--out"),
+        (errno.EROFS, "cannot be written: Read-only", "--out"),
+        (errno.EIO, "cannot be written: Input/output error", "another folder"),
+    ],
+)
+def test_what_the_system_says_becomes_a_remedy(number, message, hint):
+    error = storage.storage_error(OSError(number, os.strerror(number)), Path("out/a.json"))
+    assert message in error.message
+    assert "out/a.json" in error.message
+    assert hint in error.hint
+
+
+@pytest.mark.skipif(AS_ROOT, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match="cannot be written"):
+        storage.make_folder(tmp_path / "runs")
+
+
+def test_a_folder_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot be written"):
+        storage.make_folder(tmp_path / "file" / "runs")
+
+
+def test_a_folder_is_made_with_its_parents_and_left_empty(tmp_path):
+    folder = storage.make_folder(tmp_path / "a" / "b")
+    assert folder.is_dir()
+    assert not list(folder.iterdir())
+    assert storage.make_folder(folder) == folder
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": ', b"\x08\xff\xfe"])
+def test_what_is_no_json_is_named_after_what_it_should_be(tmp_path, content):
+    path = tmp_path / "record.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"record\.json is not a readable record"):
+        storage.read_json(path, "record")
+
+
+def test_a_missing_file_is_named_after_what_it_should_be(tmp_path):
+    with pytest.raises(InputError, match="no record at"):
+        storage.read_json(tmp_path / "record.json", "record")
+
+
+def test_sha256_is_hashlibs(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc" * 100_000)
+    assert storage.sha256(path) == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_equal_content_has_equal_hashes():
+    assert storage.content_hash({"a": 1, "b": [1, 2]}) == storage.content_hash(json.loads('{"b": [1, 2], "a": 1}'))
+    assert storage.content_hash({"a": 1}) != storage.content_hash({"a": "1"})
+    assert storage.content_hash([1, 2]) != storage.content_hash([2, 1])
