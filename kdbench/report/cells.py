@@ -161,7 +161,7 @@ def shortened(reason: str) -> str:
     if len(reason) <= SHORT:
         return reason
     clause = re.split(r"[:;,(]\s?|\. | - | – ", reason, maxsplit=1)[0].strip()
-    if 0 < len(clause) <= SHORT:
+    if " " in clause and len(clause) <= SHORT:  # one word alone, such as "RAPL", names a source but no reason
         return clause
     return f"{reason[: SHORT - 1].rsplit(' ', 1)[0]}…"
 

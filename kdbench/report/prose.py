@@ -2,6 +2,7 @@
 
 from kdbench.records import RunRecord
 from kdbench.report.axes import headline, in_words
+from kdbench.report.cautions import cautions
 from kdbench.report.cells import Number, bracketed, shortened
 from kdbench.report.rows import summary
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
@@ -74,7 +75,9 @@ def _accuracy(record: RunRecord, student: Subject) -> str:
         return _no("accuracy", top1)
     if drop.value is None:
         return f"reaches {_with_interval(top1)} top-1 (difference from the teacher: {drop.text})"
-    apart = f"{abs(drop.value):.2f} points {'below' if drop.value >= 0 else 'above'} the teacher"
+    points = f"{abs(drop.value):.2f}"
+    side = "below" if drop.value > 0 else "above"
+    apart = f"{points} points {side} the teacher" if float(points) else "the same number of samples right"
     if drop.interval is None:
         return f"has {top1.text} top-1 ({apart}; no interval)"
     bounds = bracketed(drop.value, drop.interval, drop.write)
@@ -108,7 +111,7 @@ def _gaps(record: RunRecord) -> list[str]:
     sentences = [f"There is no number for {', '.join(heads)} ({reason})." for reason, heads in empty.items()]
     if unstable := sum(m.status == "unstable" for m in record.measurements):
         sentences.append(f"{unstable} measurement{' is' if unstable == 1 else 's are'} unstable and marked so.")
-    if count := len(record.warnings):
+    if count := len(cautions(record)):
         sentences.append(f"Read the {'warning' if count == 1 else f'{count} warnings'} before relying on the numbers.")
     return sentences
 

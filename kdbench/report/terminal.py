@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kdbench.records import RunRecord
 from kdbench.report import rows
+from kdbench.report.cautions import cautions
 from kdbench.report.cells import Cell, Number, Row, Table, Text
 
 if TYPE_CHECKING:
@@ -108,11 +109,10 @@ def _below(table: Table, *, bare: bool) -> "Iterator[RenderableType]":
 def _warnings(record: RunRecord) -> "Iterator[RenderableType]":
     from rich.text import Text as RichText
 
-    for warning in record.warnings:
-        line = RichText("warning: ", style="yellow")
-        line.append(
-            warning.message if warning.model is None else f"{warning.model}: {warning.message}", style="default"
-        )
-        if warning.remedy:
-            line.append(f"\n  {warning.remedy}", style="dim")
+    for caution in cautions(record):
+        line = RichText()
+        for model, message in caution.reasons:
+            line.append("warning: ", style="yellow").append(f"{model}: {message}\n" if model else f"{message}\n")
+        line.append(f"  {caution.remedy}" if caution.remedy else "", style="dim")
+        line.rstrip()
         yield line

@@ -97,6 +97,7 @@ def test_footnote_marks_beyond_nine() -> None:
         ("needs 662 samples, has 410", "needs 662 samples, has 410"),
         ("no counter; the driver is not loaded on this machine", "no counter"),
         ("the quick brown fox jumps over the lazy dog and on", "the quick brown fox jumps over…"),
+        ("RAPL: no counters under /sys/class/powercap", "RAPL: no counters under…"),
         ("two\n  lines", "two lines"),
     ],
 )

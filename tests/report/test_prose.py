@@ -38,6 +38,12 @@ def test_a_drop_whose_interval_holds_zero_is_not_called_a_loss(told) -> None:
     assert "which this run cannot tell from the teacher's" in told(top1_drop=(0.55, -0.6, 1.7))
 
 
+def test_no_drop_is_neither_above_nor_below(told) -> None:
+    assert "(the same number of samples right; 95 % interval of the drop [-0.77, +0.77])" in told(
+        top1_drop=(0.0, -0.77, 0.77)
+    )
+
+
 def test_a_speed_up_whose_interval_holds_one_is_not_called_faster(told) -> None:
     text = told(latency_ratio=(1.02, 0.97, 1.06))
     assert "neither faster nor slower beyond doubt" in text

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 _FEW = 15  # epochs up to which each is marked: a line of one epoch would not show
 
 _PANELS = (
-    ("train_loss", "Training loss", "nats, of each model's own objective"),
-    ("validation_loss", "Validation loss", "nats, cross-entropy"),
+    ("train_loss", "Training loss", "own objective (log scale)"),
+    ("validation_loss", "Validation loss", "cross-entropy, nats (log scale)"),
     ("train_top1", "Training accuracy", "top-1, %"),
     ("validation_top1", "Validation accuracy", "top-1, %"),
 )
@@ -57,10 +57,13 @@ def _series(curve: tuple[Epoch, ...], field: str) -> tuple[list[int], list[float
 
 
 def _dress(axes: "Axes", field: str, title: str, unit: str) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     axes.set_title(title, loc="left")
     axes.set_ylabel(unit)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if field.endswith("loss"):
-        axes.set_ylim(bottom=0)
+    if field.endswith("loss"):  # objectives differ by orders of magnitude, and so do a curve's two ends
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())

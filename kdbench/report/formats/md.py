@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from kdbench import storage
 from kdbench.records import RunRecord
 from kdbench.report import FORMATS, markdown, method, prose, rows
+from kdbench.report.cautions import cautions
 from kdbench.report.cells import sentence
 from kdbench.report.figures import Drawing, draw
 from kdbench.report.portable import portable, portable_recipe
@@ -53,6 +54,7 @@ def render(record: RunRecord, drawings: list[Drawing]) -> str:
         paragraph=prose.paragraph(record),
         leading=built[:LEADING],
         following=built[LEADING:],
+        cautions=cautions(record),
         drawings=drawings,
         notes=method.notes(record),
         glossary=method.glossary(record),
