@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kdbench import environment, report, storage
-from kdbench.errors import InputError
+from kdbench.errors import DivergedError, InputError
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
 from kdbench.measure.target import ModelFacts, inspect
 from kdbench.progress import Progress, Silent
@@ -66,8 +66,6 @@ def bench(
                 teacher=None if id_ == reference else reference,
             )
         )
-    if test is not None:
-        _same_classes(subjects, int(test.labels.max()) + 1)
 
     storage.make_folder(folder.path)
     progress.folder(folder.path)
@@ -91,6 +89,7 @@ def bench(
     folder.write_samples(findings.samples)
     record.write(folder.record)
     report.write(record, folder.path)
+    _refuse_nonsense(record, folder.path)
     return record, folder.path
 
 
@@ -125,7 +124,7 @@ def _load_test(
 
     dataset = data.load(name, root=root, download=download, parts=("test",), resize=resize, crop=crop)
     assert dataset.test is not None, "a loader that was asked for the test part gives it or says why not"
-    return TestSet(dataset.test.images, dataset.test.labels), dataset.input_shape
+    return TestSet(dataset.test.images, dataset.test.labels, dataset.classes), dataset.input_shape
 
 
 def _preprocessing(
@@ -169,10 +168,11 @@ def _card(id_: str, path: Path, facts: ModelFacts, preprocessing: Preprocessing,
     )
 
 
-def _same_classes(subjects: Sequence[Subject], classes: int) -> None:
-    for subject in subjects:
-        if subject.card.classes is not None and subject.card.classes != classes:
-            raise InputError(
-                f"{subject.path.name} tells {subject.card.classes} classes apart, the data has {classes}",
-                "measure it on the data it was trained for, or add --no-accuracy",
+def _refuse_nonsense(record: RunRecord, folder: Path) -> None:
+    """Fail, after everything is written, when a model's logits were not numbers."""
+    for finding in record.measurements:
+        if finding.metric == "top1" and finding.status == "invalid":
+            raise DivergedError(
+                f"{finding.model}: no accuracy, {finding.reason}",
+                f"check its weights and --mean, --std, --scale; what else was measured is in {folder}",
             )

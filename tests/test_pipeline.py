@@ -8,6 +8,7 @@ from kdbench import data, pipeline
 from kdbench.distill import fit
 from kdbench.errors import InputError, StorageError
 from kdbench.export.parity import Parity
+from kdbench.pipeline import exporting
 from kdbench.progress import Silent
 from kdbench.recipe import recipe_from
 from kdbench.records import RunRecord
@@ -71,7 +72,16 @@ class TestRun:
         record, _, _ = finished
         assert [card.role for card in record.models] == ["teacher", "student", "student", "student"]
         for card in record.models:
-            for metric in ("top1", "top5", "loss", "latency_p50_ns", "macs", "size_bytes", "training_s", "parity_max_abs"):
+            for metric in (
+                "top1",
+                "top5",
+                "loss",
+                "latency_p50_ns",
+                "macs",
+                "size_bytes",
+                "training_s",
+                "parity_max_abs",
+            ):
                 found = record.find(card.id, metric)
                 assert found is not None, (card.id, metric)
                 assert found.value is not None, found
@@ -153,7 +163,7 @@ def test_a_trainings_key_changes_with_what_its_result_depends_on_and_nothing_els
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"teacher": [{"name": "t", "model": "resnet21"}]}, "resnet21"),
+        ({"teacher": [{"name": "t", "model": "resnet21"}]}, "not 21"),
         ({"teacher": [{"name": "t", "model": {"name": "convnet", "width": 3}}]}, "no option 'width'"),
         ({"student": [{"name": "s", "model": "convnet", "terms": [{"method": "kdd"}]}]}, "unknown method 'kdd'"),
         (
@@ -192,9 +202,9 @@ def test_a_full_disk_is_told_and_what_was_finished_stays(archive, tmp_path, monk
 
 @pytest.mark.slow
 def test_a_model_that_fails_parity_is_not_measured_and_the_record_says_so(archive, tmp_path, monkeypatch):
-    real = pipeline.check_parity
+    real = exporting.check_parity
     monkeypatch.setattr(
-        pipeline,
+        exporting,
         "check_parity",
         lambda network, path, images: Parity(9.0, 1e-3, 5) if path.stem == "kd" else real(network, path, images),
     )

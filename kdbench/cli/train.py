@@ -32,7 +32,7 @@ def train(
     with watching(session, quiet=quiet) as progress:
         from kdbench import pipeline
 
-        folder = pipeline.train(loaded, out, resume=resume, progress=progress, command=session.command)
+        folder = pipeline.train(loaded, out, resume=resume, progress=progress)
     if json:
         console.result_json({"folder": str(folder)})
     else:

@@ -1,0 +1,72 @@
+"""The export stage: an ONNX file and a card for every trained network, and the parity gate."""
+
+from dataclasses import dataclass
+
+from kdbench import records
+from kdbench.distill import fit
+from kdbench.export.onnx import export_onnx
+from kdbench.export.parity import check_parity
+from kdbench.measure.target import ModelFacts, inspect
+from kdbench.pipeline.material import Material
+from kdbench.pipeline.plan import Job
+from kdbench.pipeline.training import trained_network
+from kdbench.progress import Progress
+from kdbench.recipe import Recipe
+from kdbench.records import Measurement, ModelCard
+from kdbench.run_folder import RunFolder
+
+PARITY_SAMPLES = 256
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model file with its job and card, how far it strays from the network, and why it may not be measured, if so."""
+
+    job: Job
+    card: ModelCard
+    facts: ModelFacts
+    parity: Measurement
+    refused: str | None
+
+
+def export_all(
+    recipe: Recipe, jobs: list[Job], material: Material, folder: RunFolder, progress: Progress
+) -> list[Exported]:
+    """Export every job's network, whatever the folder holds: exporting is quick, and a stale file is worse."""
+    exports = []
+    for done, job in enumerate(jobs):
+        progress.step(done, len(jobs), job.id)
+        exports.append(_export(job, recipe, material, folder))
+    return exports
+
+
+def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> Exported:
+    network = trained_network(job, material.dataset, folder)
+    path = folder.model(job.id)
+    export_onnx(network, material.dataset.input_shape, path)
+    parity = check_parity(network, path, material.example(material.validation, PARITY_SAMPLES))
+    refused = None
+    finding = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
+    if not parity.holds:
+        refused = f"the ONNX file strays from the network by {parity.max_abs:.3g} (tolerance {parity.tolerance:.3g})"
+        finding = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
+    facts = inspect(path, data_shape=material.dataset.input_shape)
+    card = ModelCard(
+        id=job.id,
+        name=job.entry.name,
+        role=job.role,
+        parents=(job.teacher.id,) if job.teacher else (),
+        architecture=job.entry.model.name,
+        seed=job.seed,
+        file=str(path.relative_to(folder.path)),
+        sha256=facts.sha256,
+        input_shape=material.dataset.input_shape,
+        layout="NCHW",
+        classes=material.dataset.classes,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        opset=facts.opset,
+        preprocessing=material.preprocessing,
+        training=fit.finished(folder.checkpoint(job.id), job.key(recipe)),
+    )
+    folder.write_card(card)
+    return Exported(job, card, facts, finding, refused)

@@ -1,0 +1,42 @@
+"""The data of a run, cut and normalised the same way for every model of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kdbench import data
+from kdbench.data.batches import Batches
+from kdbench.data.dataset import Dataset, Split
+from kdbench.data.split import cut_validation
+from kdbench.recipe import Recipe
+from kdbench.records import Preprocessing
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The data of a run, cut: training and validation part for the training, the test part for the end."""
+
+    dataset: Dataset
+    train: Split
+    validation: Split
+    preprocessing: Preprocessing
+
+    def batches(self, split: Split, batch: int, **options: Any) -> Batches:
+        """Return `split` in batches as a network sees it, normalised; `options` are those of `Batches`."""
+        normalisation = {"mean": self.preprocessing.mean, "std": self.preprocessing.std}
+        return Batches(split, batch=batch, **{"train": False, **normalisation, **options})
+
+    def example(self, split: Split, samples: int) -> torch.Tensor:
+        """Return the first `samples` images of `split` as a network sees them, (samples, C, H, W) float32."""
+        return next(iter(self.batches(split, samples))).images
+
+
+def load_material(recipe: Recipe) -> Material:
+    """Load a recipe's data and cut the validation part off the training part."""
+    wanted = recipe.data
+    dataset = data.load(wanted.name, root=wanted.root, download=wanted.download, resize=wanted.resize, crop=wanted.crop)
+    assert dataset.train is not None, "a loader that was asked for the training part gives it or says why not"
+    train_part, validation = cut_validation(dataset.train, wanted.validation, wanted.split_seed)
+    preprocessing = Preprocessing(mean=wanted.mean or dataset.mean, std=wanted.std or dataset.std)
+    return Material(dataset, train_part, validation, preprocessing)
