@@ -61,16 +61,18 @@ def warm_up(calls: Calls, cap_ns: float, clock: Clock = time.perf_counter_ns) ->
     time_calls(calls, window, clock)
     time_calls(calls, window, clock)
     done = 2
-    last = window
-    window = np.empty(min(max(int(_WINDOW_NS / max(window[0], 1)), 1), _LONGEST_WINDOW), np.int64)
+    call_ns = float(window[0])
+    window = np.empty(int(np.clip(_WINDOW_NS / max(call_ns, 1), 1, _LONGEST_WINDOW)), np.int64)
+    before = None
     while clock() - begin < cap_ns:
         time_calls(calls, window, clock)
         done += len(window)
-        before, now = np.quantile(last, (0.25, 0.5, 0.75)), np.quantile(window, (0.25, 0.5, 0.75))
-        last = window.copy()
-        if (np.abs(now - before) <= _QUARTILES_AGREE * before).all():
+        now = np.quantile(window, (0.25, 0.5, 0.75))
+        call_ns = float(now[1])
+        if before is not None and (np.abs(now - before) <= _QUARTILES_AGREE * before).all():
             break
-    return Ready(calls, done, float(np.median(last)))
+        before = now
+    return Ready(calls, done, call_ns)
 
 
 def interleave(

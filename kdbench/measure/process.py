@@ -13,6 +13,8 @@ from kdbench import storage
 from kdbench.errors import MeasurementError
 from kdbench.progress import Progress
 
+# -P: the user's current folder must not shadow numpy or onnxruntime.
+WORKER = (sys.executable, "-P", "-m", "kdbench.measure.worker")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _THREAD_PREFIXES = ("OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_")
 _STDERR_LINES = 5
@@ -37,9 +39,8 @@ def run_job(job: Mapping[str, Any], folder: Path, progress: Progress, *, threads
     result.unlink(missing_ok=True)
     storage.write_json(folder / "job.json", {**job, "result": str(result)})
     with (folder / "stderr.txt").open("w+b") as stderr:
-        # -P: the user's current folder must not shadow numpy or onnxruntime.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "kdbench.measure.worker", str(folder / "job.json")],
+            [*WORKER, str(folder / "job.json")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -1,0 +1,111 @@
+"""Timing with a clock of our own: a call takes exactly as long as it says."""
+
+import numpy as np
+import pytest
+
+from kdbench.measure.interleaved import BLOCK_NS, LEAST_ROUNDS, Calls, Ready, interleave, time_calls, warm_up
+
+
+class Machine:
+    """A clock, and calls that move it on."""
+
+    def __init__(self):
+        self.now = 0
+        self.log = []
+
+    def clock(self):
+        return self.now
+
+    def calls(self, name, *durations, arguments=1):
+        """Make calls that take `durations` in turn; the last for ever."""
+        times = list(durations)
+
+        def run(which):
+            self.log.append((name, which))
+            self.now += times.pop(0) if len(times) > 1 else times[0]
+
+        return Calls(run, [(i,) for i in range(arguments)])
+
+
+@pytest.fixture
+def machine():
+    return Machine()
+
+
+def nothing():
+    """Tick."""
+
+
+def test_each_call_is_timed_and_the_inputs_take_turns(machine):
+    out = np.empty(5, np.int64)
+    time_calls(machine.calls("a", 10, 20, 30, 40, 50, arguments=2), out, machine.clock)
+    assert out.tolist() == [10, 20, 30, 40, 50]
+    assert [which for _, which in machine.log] == [0, 1, 0, 1, 0]
+
+
+def test_work_between_calls_is_off_the_clock(machine):
+    class Slow(list):
+        def __getitem__(self, index):
+            machine.now += 1_000_000  # fetching an input takes long
+            return super().__getitem__(index)
+
+    calls = machine.calls("a", 7)
+    out = np.empty(3, np.int64)
+    time_calls(Calls(calls.run, Slow(calls.arguments)), out, machine.clock)
+    assert out.tolist() == [7, 7, 7]
+
+
+def test_warm_up_ends_when_two_windows_agree(machine):
+    cold = [9_000_000, *[4_000_000] * 6, *[2_000_000] * 6]
+    ready = warm_up(machine.calls("a", *cold, 1_000_000), 10**12, machine.clock)
+    assert ready.call_ns == 1_000_000
+    assert len(cold) < ready.warm_up_calls == len(machine.log)
+
+
+def test_warm_up_of_calls_that_never_settle_ends_at_its_cap(machine):
+    restless = [10**6 * 2**i for i in range(30)]
+    warm_up(machine.calls("a", *restless), 10**9, machine.clock)
+    assert machine.now < 5 * 10**9
+
+
+def test_a_slow_model_is_warmed_up_by_two_calls(machine):
+    ready = warm_up(machine.calls("a", 5 * 10**9), 10**8, machine.clock)
+    assert ready.warm_up_calls == 2
+
+
+def test_blocks_are_long_enough_and_every_round_holds_every_model(machine):
+    fast, slow = machine.calls("fast", 10_000), machine.calls("slow", 60_000_000)
+    ready = [Ready(fast, 0, 10_000.0), Ready(slow, 0, 60_000_000.0)]
+    times = interleave(ready, 10**9, np.random.default_rng(0), nothing, machine.clock)
+    (fast_ns, fast_block), (slow_ns, slow_block) = times
+    rounds = slow_block.max() + 1
+    assert len(slow_ns) == rounds
+    assert len(fast_ns) == rounds * BLOCK_NS // 10_000
+    assert (np.bincount(fast_block) == BLOCK_NS // 10_000).all()
+    assert set(fast_ns) == {10_000}
+    assert machine.now <= 10**9
+
+
+def test_order_changes_from_round_to_round(machine):
+    ready = [Ready(machine.calls(name, BLOCK_NS), 0, BLOCK_NS) for name in "abc"]
+    interleave(ready, 10**10, np.random.default_rng(0), nothing, machine.clock)
+    names = "".join(name for name, _ in machine.log)[::2]  # every block has one call before it, off the clock
+    rounds = {names[i : i + 3] for i in range(0, len(names) - 2, 3)}
+    assert all(sorted(each) == list("abc") for each in rounds)
+    assert len(rounds) == 6
+
+
+def test_the_least_is_done_however_short_the_budget(machine):
+    ready = [Ready(machine.calls("a", 10**10), 0, 1e10), Ready(machine.calls("b", 10), 0, 10.0)]
+    (a, _), _ = interleave(ready, 1, np.random.default_rng(0), nothing, machine.clock)
+    assert len(a) == LEAST_ROUNDS
+
+
+def test_no_round_is_begun_that_would_end_late(machine):
+    ready = [Ready(machine.calls("a", 3 * 10**8), 0, 3e8)]
+    ((ns, _),) = interleave(ready, 10**9, np.random.default_rng(0), nothing, machine.clock)
+    assert len(ns) == 3
+
+
+def test_nothing_to_time(machine):
+    assert interleave([], 10**9, np.random.default_rng(0), nothing, machine.clock) == []

@@ -1,0 +1,149 @@
+"""Samples of known distribution in, measurements out; no model is run."""
+
+import numpy as np
+import pytest
+
+from kdbench.measure.diagnosis import latency_warnings
+from kdbench.measure.latency import Sampled, configurations
+from kdbench.measure.latency_findings import latency_findings
+from kdbench.measure.protocol import Protocol
+from kdbench.statistics import Clustered
+
+PROTOCOL = Protocol(sessions=5, batch=8, budget_s=10)
+
+
+def samples(median_ns, *, rounds=10, per_block=4, spread=0.01, seed=0):
+    rng = np.random.default_rng(seed)
+    sessions = np.exp(spread * rng.standard_normal((5, 1, 1)))
+    calls = median_ns * sessions * np.exp(0.02 * rng.standard_normal((5, rounds, per_block)))
+    session, block, _ = np.indices(calls.shape)
+    return Clustered(calls.ravel(), session.ravel(), block.ravel())
+
+
+@pytest.fixture
+def pair(tiny, subject):
+    return [subject(tiny("t")), subject(tiny("s"), teacher="t")]
+
+
+def sampled(subjects, by_key, failed=None, seconds=(6.0, 4.0), floor=5_000.0, protocol=PROTOCOL):
+    return Sampled(configurations(subjects, protocol), by_key, failed or {}, np.full(5, floor), {}, list(seconds))
+
+
+def by_metric(findings, model, batch=1):
+    return {m.metric: m for m in findings.measurements if m.model == model and m.axes["batch"] == batch}
+
+
+@pytest.fixture
+def findings(pair):
+    by_key = {("t", 0): samples(3e6), ("s", 0): samples(1e6), ("t", 1): samples(2e7), ("s", 1): samples(1e7)}
+    return latency_findings(pair, sampled(pair, by_key), PROTOCOL)
+
+
+def test_every_metric_of_every_configuration_is_there(findings):
+    for model in "ts":
+        for batch in (1, 8):
+            found = by_metric(findings, model, batch)
+            assert list(found) == [
+                "latency_p50_ns",
+                "latency_mean_ns",
+                "latency_p90_ns",
+                "latency_p95_ns",
+                "latency_p99_ns",
+                "throughput_per_s",
+            ]
+            assert {tuple(m.axes.items()) for m in found.values()} == {
+                (("provider", "cpu"), ("threads", 1), ("batch", batch))
+            }
+
+
+def test_values_and_their_order(findings):
+    found = by_metric(findings, "t")
+    assert found["latency_p50_ns"].value == pytest.approx(3e6, rel=0.02)
+    assert found["latency_p50_ns"].value < found["latency_p90_ns"].value < found["latency_p95_ns"].value
+    assert found["latency_mean_ns"].n == 200
+
+
+def test_a_percentile_without_its_samples_is_not_told(findings):
+    p99 = by_metric(findings, "t")["latency_p99_ns"]
+    assert (p99.status, p99.value) == ("unavailable", None)
+    assert p99.reason == "needs 662 samples, has 200"
+
+
+def test_throughput_is_the_batch_over_the_mean(findings):
+    found = by_metric(findings, "t", 8)
+    mean, rate = found["latency_mean_ns"], found["throughput_per_s"]
+    assert rate.value == pytest.approx(8e9 / mean.value)
+    assert rate.interval.low == pytest.approx(8e9 / mean.interval.high)
+
+
+def test_ratio_is_teacher_over_student(findings):
+    single, batched = findings.pairs
+    assert single.value == pytest.approx(3, rel=0.03)
+    assert single.interval.low <= single.value <= single.interval.high
+    assert (single.axes["batch"], batched.axes["batch"]) == (1, 8)
+    assert batched.value == pytest.approx(2, rel=0.03)
+    assert single.n == 50
+
+
+def test_raw_samples_are_kept_by_model_and_configuration(findings):
+    assert findings.samples["t/cpu-t1-b1/ns"].dtype == np.int64
+    assert len(findings.samples["s/cpu-t1-b8/block"]) == 200
+    assert findings.samples["s/cpu-t1-b8/session"].max() == 4
+
+
+def test_sessions_that_differ_make_a_value_unstable(pair):
+    restless = samples(3e6, spread=0.4)
+    result = sampled(pair, {("t", 0): restless, ("s", 0): samples(1e6), ("t", 1): restless, ("s", 1): restless})
+    p50 = by_metric(latency_findings(pair, result, PROTOCOL), "t")["latency_p50_ns"]
+    assert p50.status == "unstable"
+    assert p50.value is not None
+    assert "sessions differ" in p50.reason
+    assert {w.code for w in latency_warnings(result, PROTOCOL)} == {"unstable"}
+
+
+def test_a_model_that_failed_says_why_and_the_other_stays(pair):
+    result = sampled(pair, {("t", 0): samples(3e6), ("t", 1): samples(3e6)}, failed={"s": "it crashed"})
+    findings = latency_findings(pair, result, PROTOCOL)
+    assert {(m.status, m.reason) for m in findings.measurements if m.model == "s"} == {("error", "it crashed")}
+    assert by_metric(findings, "t")["latency_p50_ns"].status == "ok"
+    assert {p.reason for p in findings.pairs} == {"s: it crashed"}
+
+
+def test_a_fixed_batch_cannot_run_the_other(tiny, subject):
+    one = [subject(tiny("fixed", batch=1)), subject(tiny("free"), teacher="fixed")]
+    result = sampled(one, {("fixed", 0): samples(1e6), ("free", 0): samples(1e6), ("free", 1): samples(1e7)})
+    findings = latency_findings(one, result, PROTOCOL)
+    batched = by_metric(findings, "fixed", 8)["latency_p50_ns"]
+    assert (batched.status, batched.reason) == ("unavailable", "the model's batch is fixed at 1")
+    assert findings.pairs[1].status == "unavailable"
+
+
+def test_configurations_split_the_budget(tiny, subject):
+    subjects = [subject(tiny("a"))]
+    found = configurations(subjects, Protocol(threads=(1, 2), batch=8, budget_s=10, sessions=5))
+    assert [(c.threads, c.batch) for c in found] == [(1, 1), (1, 8), (2, 1)]
+    assert [c.budget_s for c in found] == pytest.approx([0.6, 0.8, 0.6])
+
+
+def test_an_odd_fixed_batch_is_timed_at_that_batch(tiny, subject):
+    subjects = [subject(tiny("a")), subject(tiny("b", batch=3))]
+    found = configurations(subjects, PROTOCOL)
+    assert [(c.batch, c.models) for c in found] == [(1, (0,)), (8, (0,)), (3, (1,))]
+    assert sum(c.budget_s for c in found) == pytest.approx(2)
+    alone = configurations(subjects[1:], PROTOCOL)
+    assert [(c.batch, c.budget_s) for c in alone] == [(3, 2.0)]
+
+
+@pytest.mark.parametrize(("median_ns", "warned"), [(99_000, {"near_floor"}), (101_000, set())])
+def test_a_call_near_the_floor_is_pointed_out(pair, median_ns, warned):
+    result = sampled(pair, {("t", 0): samples(median_ns, spread=0)}, floor=5_000)
+    exact = Clustered(np.full(4, float(median_ns)), np.zeros(4, int), np.arange(4))
+    result = sampled(pair, {("t", 0): exact}, floor=5_000)
+    assert {w.code for w in latency_warnings(result, PROTOCOL)} == warned
+
+
+def test_an_overrun_is_pointed_out(pair):
+    result = sampled(pair, {}, seconds=(20.0, 9.0))
+    (warned,) = latency_warnings(result, PROTOCOL)
+    assert warned.code == "over_budget"
+    assert "29.0 s" in warned.message

@@ -1,0 +1,157 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from kdbench.errors import InputError
+from kdbench.measure.target import inspect
+
+IMAGES = (2, 3, 4)
+
+
+def graph_of(inputs, outputs, nodes=None, stored=(), opset=17):
+    nodes = nodes or [helper.make_node("Identity", [inputs[0].name], [value.name]) for value in outputs]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, list(stored))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def value(name, shape, element=TensorProto.FLOAT):
+    return helper.make_tensor_value_info(name, element, shape)
+
+
+def test_facts_of_a_small_classifier(tiny):
+    path = tiny()
+    facts = inspect(path, data_shape=IMAGES)
+    assert facts.parameters == 24 * 6 + 6
+    assert facts.weight_bytes == 4 * facts.parameters
+    assert facts.size_bytes == path.stat().st_size
+    assert (facts.opset, facts.classes, facts.fixed_batch) == (17, 6, None)
+    assert (facts.input_name, facts.input_dtype, facts.output_name) == ("x", "float32", "y")
+    assert (facts.input_shape, facts.sample_shape) == ((None, *IMAGES), IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [((2, 3, 4), "NCHW"), ((3, 4, 2), "NHWC"), ((24,), "flat"), (("c", "h", "w"), "NCHW"), (("h", "w", 2), "NHWC")],
+)
+def test_layout_is_what_the_images_fit(tiny, shape, layout):
+    assert inspect(tiny(shape=shape), data_shape=IMAGES).layout == layout
+
+
+def test_grey_images_fit_an_input_without_channels(tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(graph_of([value("x", ["n", 28, 28])], [value("y", ["n", 28, 28])]), path)
+    assert inspect(path, data_shape=(1, 28, 28)).layout == "other"
+    with pytest.raises(InputError, match="28x28"):
+        inspect(path, data_shape=(3, 28, 28))
+
+
+@pytest.mark.parametrize(("shape", "layout"), [((3, 8, 8), "NCHW"), ((8, 8, 3), "NHWC"), ((24,), "flat")])
+def test_layout_without_images_is_the_likely_one(tiny, shape, layout):
+    assert inspect(tiny(shape=shape)).layout == layout
+
+
+def test_images_that_do_not_fit_are_named_with_the_input(tiny):
+    with pytest.raises(InputError, match=r"\?x2x3x4.*1x28x28"):
+        inspect(tiny(), data_shape=(1, 28, 28))
+
+
+def test_fixed_batch(tiny):
+    assert inspect(tiny(batch=7)).fixed_batch == 7
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07", b"\x00" * 100])
+def test_a_file_that_is_no_model(tmp_path, content):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        inspect(path)
+    assert caught.value.hint
+
+
+def test_every_truncation_is_an_input_error_or_reads_whole(tiny):
+    path = tiny()
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError):
+            inspect(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match="no model file"):
+        inspect(tmp_path / "m.onnx")
+
+
+def test_an_input_of_another_kind_of_model(tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(graph_of([value("tokens", ["n", 8], TensorProto.INT64)], [value("y", ["n", 8])]), path)
+    with pytest.raises(InputError, match="int64"):
+        inspect(path)
+
+
+def test_weights_listed_among_the_inputs_are_no_inputs(tmp_path):
+    path = tmp_path / "m.onnx"
+    stored = numpy_helper.from_array(np.ones((4, 3), np.float32), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    onnx.save(graph_of([value("x", ["n", 4]), value("w", [4, 3])], [value("y", ["n", 3])], nodes, [stored]), path)
+    assert inspect(path).input_name == "x"
+
+
+def test_two_real_inputs_are_refused(tmp_path):
+    path = tmp_path / "m.onnx"
+    nodes = [helper.make_node("Add", ["a", "b"], ["y"])]
+    onnx.save(graph_of([value("a", ["n", 4]), value("b", ["n", 4])], [value("y", ["n", 4])], nodes), path)
+    with pytest.raises(InputError, match="'a', 'b'"):
+        inspect(path)
+
+
+def test_the_output_of_logits_is_chosen_or_named(tmp_path):
+    path = tmp_path / "m.onnx"
+    outputs = [value("features", ["n", 8, 4, 4]), value("logits", ["n", 10, 1, 1]), value("aux", ["n", 10])]
+    onnx.save(graph_of([value("x", ["n", 3, 8, 8])], outputs), path)
+    assert inspect(path).output_name == "logits"
+    assert inspect(path).classes == 10
+    assert inspect(path, output="aux").output_name == "aux"
+    with pytest.raises(InputError, match="no output 'logit'") as caught:
+        inspect(path, output="logit")
+    assert "features, logits, aux" in caught.value.hint
+
+
+def test_external_weights_count_and_must_be_there(tmp_path):
+    path = tmp_path / "m.onnx"
+    stored = numpy_helper.from_array(np.ones((400, 10), np.float32), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    model = graph_of([value("x", ["n", 400])], [value("y", ["n", 10])], nodes, [stored])
+    onnx.save(model, path, save_as_external_data=True, location="m.onnx.data", size_threshold=0)
+    facts = inspect(path)
+    assert facts.weight_bytes == 16_000
+    assert facts.size_bytes == path.stat().st_size + (tmp_path / "m.onnx.data").stat().st_size > 16_000
+    (tmp_path / "m.onnx.data").unlink()
+    with pytest.raises(InputError, match=r"m\.onnx\.data"):
+        inspect(path)
+
+
+def test_statistics_scales_and_shapes_are_no_parameters(tmp_path):
+    path = tmp_path / "m.onnx"
+    arrays = {
+        "q": np.ones((5, 2), np.int8),
+        "scale": np.float32(0.1),
+        "zero": np.int8(0),
+        "gamma": np.ones(2, np.float32),
+        "beta": np.ones(2, np.float32),
+        "mean": np.ones(2, np.float32),
+        "var": np.ones(2, np.float32),
+        "shape": np.array([-1, 2], np.int64),
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["w"]),
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("BatchNormalization", ["h", "gamma", "beta", "mean", "var"], ["z"]),
+        helper.make_node("Reshape", ["z", "shape"], ["y"]),
+    ]
+    stored = [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
+    onnx.save(graph_of([value("x", ["n", 5])], [value("y", ["n", 2])], nodes, stored), path)
+    facts = inspect(path)
+    assert facts.parameters == 10 + 2 + 2
+    assert facts.weight_bytes == sum(np.asarray(array).nbytes for array in arrays.values())
