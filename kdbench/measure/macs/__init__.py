@@ -1,0 +1,35 @@
+"""Multiply–accumulates of one inference, of a module (torch_counter) or of a file (onnx_counter).
+
+One multiply–accumulate counts one. The canonical count, which papers call MAdds, is that of convolutions, linear
+layers and matrix products at batch 1, without bias, normalisation, activation or pooling: it does not change when
+batch norm is folded or the graph is quantized.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Self
+
+Convention = Literal["canonical", "fvcore", "thop", "ptflops"]
+
+LayerMacs = tuple[str, str, int]
+"""A layer's name, its operator, its multiply–accumulates."""
+
+
+@dataclass(frozen=True)
+class MacsReport:
+    """Multiply–accumulates at batch 1 under a convention.
+
+    `by_layer` lists what was counted, in the order of the model. `uncounted` names the operators that the
+    convention has no rule for: they may hold MACs, so while it is not empty `macs` is a lower bound.
+    """
+
+    macs: int
+    convention: Convention
+    by_layer: tuple[LayerMacs, ...]
+    uncounted: tuple[str, ...]
+
+    @classmethod
+    def of(cls, convention: Convention, layers: Iterable[LayerMacs], uncounted: Iterable[str]) -> Self:
+        """Sum up `layers`, those without MACs left out; `uncounted` is sorted, each operator once."""
+        by_layer = tuple(layer for layer in layers if layer[2])
+        return cls(sum(macs for *_, macs in by_layer), convention, by_layer, tuple(sorted(set(uncounted))))
