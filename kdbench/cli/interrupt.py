@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from kdbench.errors import EXIT_INTERRUPTED
 
-GRACE_S = 1.4
+GRACE_S = 1.0
 _END = b"\0"  # no signal has the number 0
 
 

@@ -83,46 +83,56 @@ class Plain(Quiet):
 class Live(Quiet):
     """Progress as a bar per stage, redrawn in place."""
 
-    def __init__(self, session: Session, display: "Display") -> None:
+    def __init__(self, session: Session, display: "Display", *, clock_s: Callable[[], float] = time.monotonic) -> None:
         super().__init__(session)
         self._display = display
+        self._clock_s = clock_s
+        self._began_s = clock_s()
         self._task: TaskID | None = None
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Finish the bar of the stage before and begin a new one."""
         self.close()
-        self._task = self._display.add_task(title, total=None, place=f"[{number}/{total}]", detail="")
+        self._began_s = self._clock_s()
+        self._task = self._display.add_task(title, total=None, place=f"[{number}/{total}]", time="", detail="")
 
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Move the bar."""
         assert self._task is not None, "a step before the first stage"
-        self._display.update(self._task, completed=done, total=total, detail=detail)
+        left = _remaining(self._clock_s() - self._began_s, done, total)
+        self._display.update(self._task, completed=done, total=total, time=left, detail=detail)
 
     def note(self, text: str) -> None:
         """Print the note above the bars."""
         self._display.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
-        """Show the current stage as finished."""
+        """Show the current stage as finished, and the time it took."""
         if self._task is not None:
-            total = self._display.tasks[-1].total or 1
-            self._display.update(self._task, completed=total, total=total)
-            self._display.stop_task(self._task)
+            took = units.duration(self._clock_s() - self._began_s)
+            self._display.update(self._task, completed=1, total=1, time=took)
 
 
 def _display() -> "Display":
+    """Return a display in which the detail gives way first when the terminal is narrow."""
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as RichProgress
+    from rich.table import Column
 
     return RichProgress(
         TextColumn("{task.fields[place]}", style="dim", markup=False),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[detail]}", style="dim", markup=False),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[time]}", markup=False, table_column=Column(no_wrap=True, justify="right")),
+        TextColumn(
+            "{task.fields[detail]}",
+            style="dim",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
         console=Console(stderr=True),
+        expand=True,
         refresh_per_second=2,  # drawing must not disturb what is being measured
     )
 

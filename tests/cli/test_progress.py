@@ -1,4 +1,5 @@
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -92,38 +93,50 @@ def test_without_a_terminal_progress_is_lines_on_standard_error(capsys):
     assert capsys.readouterr() == ("", "[1/3] train\n")
 
 
-def test_on_a_terminal_every_stage_has_a_bar_and_the_earlier_ones_are_full():
+def test_on_a_terminal_every_stage_has_a_bar_and_the_earlier_ones_are_full(clock):
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import Progress, TextColumn
 
     screen = io.StringIO()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}"))
+    columns = (TextColumn("{task.description}"), TextColumn("{task.fields[time]}"))
     with Progress(*columns, console=Console(file=screen, force_terminal=True), auto_refresh=False) as display:
-        live = Live(Session(), display)
+        live = Live(Session(), display, clock_s=clock)
         live.stage("train [teacher]", 1, 2)
+        clock.now_s += 3
         live.step(3, 10, "epoch 3")
+        first = display.tasks[0]
+        assert (first.percentage, first.fields["time"], first.fields["detail"]) == (30, "7.0 s left", "epoch 3")
+        clock.now_s += 7
         live.stage("export", 2, 2)
+        assert (first.percentage, first.finished, first.fields["time"]) == (100, True, "10.0 s")
+        second = display.tasks[1]
         live.step(1, 4)
         live.note("a [note] in brackets")
-        first, second = display.tasks
-        assert (first.description, first.percentage, first.finished) == ("train [teacher]", 100, True)
-        assert (second.description, second.percentage, second.finished) == ("export", 25, False)
-        assert first.fields["place"] == "[1/2]"
+        assert (first.description, second.description) == ("train [teacher]", "export")
+        assert (second.percentage, second.finished, second.fields["place"]) == (25, False, "[2/2]")
         live.close()
         assert second.finished
     assert "a [note] in brackets" in screen.getvalue()
 
 
-def test_the_real_display_is_drawn_on_a_terminal(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
+@pytest.mark.parametrize("width", ["60", "80", "200"])
+def test_a_narrow_terminal_shortens_the_detail_and_nothing_else(monkeypatch, width):
     screen = Terminal()
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", width)
     with watching(Session(), quiet=False) as progress:
         progress.stage("train [teacher]", 1, 2)
-        progress.step(3, 10, "epoch 3 of 10")
-    assert "train [teacher]" in screen.getvalue()
-    assert "epoch 3 of 10" in screen.getvalue()
+        progress.step(3, 10, "epoch 3 of 10, loss 0.1234, validation 98.15 %, and more than fits into most lines")
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    last = [line for line in plain.splitlines() if "train" in line][-1]
+    assert "[1/2] train [teacher]" in last
+    assert re.search(r" \d+\.\d s +epoch 3", last)
+    assert len(last) <= int(width)
+
+
+class Terminal(io.StringIO):
+    """A standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
