@@ -69,10 +69,21 @@ def _check(subjects: Sequence[Subject], protocol: Protocol) -> None:
         close = nearest(protocol.provider, list(PROVIDERS))
         hint = f"did you mean {close!r}?" if close else f"known: {', '.join(PROVIDERS)}"
         raise InputError(f"unknown provider {protocol.provider!r}", hint)
+    if protocol.provider != "cpu":
+        _require_provider(PROVIDERS[protocol.provider])
     if not protocol.threads or min(protocol.threads) < 1 or protocol.batch < 1 or protocol.sessions < 1:
         raise InputError("threads, batch and sessions are counted from 1", "see --help for the defaults")
     if protocol.budget_s <= 0:
         raise InputError(f"a latency budget of {protocol.budget_s} s", "give it some seconds, for example 10")
+
+
+def _require_provider(name: str) -> None:
+    import onnxruntime
+
+    if name not in onnxruntime.get_available_providers():
+        raise InputError(
+            f"this onnxruntime has no {name}", "install onnxruntime-gpu in place of onnxruntime, or use --provider cpu"
+        )
 
 
 def _accuracies(

@@ -94,7 +94,7 @@ def test_threads_of_numpy_are_set_and_the_users_are_not(worker, monkeypatch):
 def test_the_current_folder_cannot_shadow_a_library(tmp_path, monkeypatch):
     (tmp_path / "numpy.py").write_text("raise SystemExit('shadowed')")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(WorkerError, match="No module named 'kdbench.measure.probes.nothing'"):
+    with pytest.raises(WorkerError, match=r"No module named 'kdbench\.measure\.probes\.nothing'"):
         run_job({"probe": "nothing"}, tmp_path, Silent())
 
 

@@ -1,0 +1,105 @@
+"""Evaluation of a test set against a bare batched onnxruntime loop over inputs that are already normalised.
+
+    pytest benchmarks/bench_accuracy.py --benchmark-columns=min,median,rounds -s
+
+The promise is 0.9 of the bare loop's rate or more, same threads and batch, everything counted: writing the images,
+starting the process, normalising, bringing the logits back. Models: those of KDBENCH_MODELS on random images.
+"""
+
+import statistics
+import time
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from kdbench.measure import accuracy
+from kdbench.measure.inputs import Inputs
+from kdbench.measure.probes.logits import batch_size, evaluate
+from kdbench.measure.protocol import Portion, Subject, TestSet
+from kdbench.measure.runtime import Target
+from kdbench.measure.staging import stage
+from kdbench.measure.target import inspect
+from kdbench.progress import Silent
+from kdbench.records import ModelCard, Preprocessing
+
+PROMISE = 0.9
+THREADS = 1
+ROUNDS = 5
+SAMPLES = {"resnet20_cifar10.onnx": 10_000, "mnist8.onnx": 10_000}
+
+
+@pytest.fixture(params=SAMPLES)
+def case(request, foreign_models, tmp_path):
+    path = foreign_models / request.param
+    facts = inspect(path)
+    shape = facts.sample_shape
+    card = ModelCard(
+        id="m",
+        name=path.stem,
+        role="teacher",
+        file=path.name,
+        sha256=facts.sha256,
+        input_shape=shape,
+        classes=facts.classes,
+        parameters=facts.parameters,
+        preprocessing=Preprocessing(mean=(0.5,), std=(0.25,)),
+    )
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (SAMPLES[request.param], *shape), dtype=np.uint8)
+    return Subject(card, path, facts), TestSet(images, rng.integers(0, 10, len(images))), tmp_path
+
+
+def bare_loop(session, name, inputs, batch):
+    return np.concatenate([session.run(None, {name: inputs[i : i + batch]})[0] for i in range(0, len(inputs), batch)])
+
+
+def in_turn(benchmark, bare, ours):
+    """Time both in every round, and return the median of bare time over ours."""
+    ratios = []
+
+    def both():
+        times = []
+        for work in (bare, ours):
+            begin = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - begin)
+        ratios.append(times[0] / times[1])
+
+    benchmark.pedantic(both, rounds=ROUNDS, warmup_rounds=1)
+    benchmark.extra_info["rate_over_bare_loop"] = statistics.median(ratios)
+    print(f"\n{statistics.median(ratios):.3f} of the bare loop's rate ({min(ratios):.3f} to {max(ratios):.3f})")
+    return statistics.median(ratios)
+
+
+@pytest.fixture
+def bare(case):
+    subject, test, folder = case
+    model = stage([subject], test, folder, 0)["m"]
+    (inputs,) = Inputs().of(test.images, model)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = THREADS
+    session = onnxruntime.InferenceSession(str(subject.path), options, providers=["CPUExecutionProvider"])
+    return lambda: bare_loop(session, model.input, inputs, batch_size(model))
+
+
+def bench_whole_evaluation(benchmark, case, bare):
+    subject, test, folder = case
+
+    def ours():
+        models = stage([subject], test, folder, 0)
+        accuracy.evaluate([subject], models, test, "cpu", THREADS, folder, Portion(Silent(), 0, 1, ""))
+
+    ratio = in_turn(benchmark, bare, ours)
+    if subject.card.name == "resnet20_cifar10":  # a pass of a second or more; shorter ones are the start of a process
+        assert ratio >= PROMISE
+
+
+def bench_loop_alone(benchmark, case, bare):
+    subject, test, folder = case
+    model = stage([subject], test, folder, 0)["m"]
+    target = Target(model, provider="cpu", threads=THREADS)
+    inputs = Inputs().of(test.images, model)
+    batch = batch_size(model)
+    ratio = in_turn(benchmark, bare, lambda: evaluate(target, inputs, model.fixed_batch, batch, lambda done: None))
+    assert ratio >= PROMISE

@@ -1,0 +1,135 @@
+"""The whole pass on tiny models, through real measuring processes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.measure import latency
+from kdbench.measure.harness import Protocol, measure
+from kdbench.measure.process import WorkerError
+from kdbench.metrics import METRICS
+from kdbench.records import Preprocessing
+
+QUICK = Protocol(budget_s=0.2, sessions=2, batch=4)
+NOT_MEASURED_HERE = {"parity_max_abs", "peak_memory_bytes", "training_s"}
+
+
+def found(findings, model):
+    return {(m.metric, m.axes.get("batch")): m for m in findings.measurements if m.model == model}
+
+
+def test_a_teacher_and_its_student(tiny, subject, test_set, tmp_path, watcher):
+    subjects = [subject(tiny("t")), subject(tiny("s", seed=1), teacher="t")]
+    findings = measure(subjects, test_set, QUICK, tmp_path / "work", watcher)
+    student = found(findings, "s")
+    assert {metric for metric, _ in student} == METRICS.keys() - NOT_MEASURED_HERE
+    ok = {metric for (metric, _), m in student.items() if m.status in {"ok", "unstable"}}
+    assert ok >= {"top1", "top5", "loss", "agreement", "predictive_kl", "latency_p50_ns", "throughput_per_s"}
+    assert ok >= {"load_ns", "first_run_ns", "size_bytes", "weight_bytes", "parameters", "macs"}
+    assert found(findings, "t")["top1", None].value == 0.8
+    assert found(findings, "t")["macs", None].value == 24 * 6
+    ratios = {(p.metric, p.axes.get("batch")): p for p in findings.pairs}
+    assert ratios["size_ratio", None].value == pytest.approx(1, rel=0.01)
+    assert ratios["macs_ratio", None].value == 1
+    assert ratios["latency_ratio", 1].status == ratios["latency_ratio", 4].status == "ok"
+    assert ratios["top1_drop", None].value == 100 * (0.8 - student["top1", None].value)
+    assert findings.samples["t/cpu-t1-b1/ns"].min() > 0
+    assert np.unique(findings.samples["t/cpu-t1-b1/session"]).tolist() == [0, 1]
+    assert not list((tmp_path / "work").glob("*.npy"))
+
+
+def test_progress_never_runs_back(tiny, subject, test_set, tmp_path, watcher):
+    measure([subject(tiny())], test_set, QUICK, tmp_path, watcher)
+    done = [done for done, _, _ in watcher.steps]
+    assert done == sorted(done)
+    assert 0 <= done[0] <= done[-1] <= 1
+
+
+def test_without_data_inputs_are_noise_and_accuracy_says_so(tiny, subject, tmp_path, watcher):
+    shapes = {"a": (2, 3, 4), "b": (3, 4, 2), "c": (24,), "d": ("c", "h", "w")}
+    subjects = [subject(tiny(name, shape=shape), data=False) for name, shape in shapes.items()]
+    findings = measure(subjects, None, QUICK, tmp_path, watcher)
+    for name in shapes:
+        of_model = found(findings, name)
+        assert of_model["latency_p50_ns", 1].value > 0, name
+        assert of_model["top1", None].reason == "no test data was given"
+
+
+def test_a_model_the_runtime_refuses_has_reasons_and_the_others_numbers(tiny, subject, test_set, tmp_path, watcher):
+    subjects = [subject(tiny("sound")), subject(tiny("broken", op="Unheard"), teacher="sound")]
+    findings = measure(subjects, test_set, QUICK, tmp_path, watcher)
+    broken = found(findings, "broken")
+    for key in [("top1", None), ("load_ns", 1), ("latency_p50_ns", 1), ("latency_p50_ns", 4)]:
+        assert broken[key].status == "error"
+        assert "Unheard" in broken[key].reason
+    assert "Unheard" in broken["macs", None].reason
+    assert broken["size_bytes", None].status == "ok"
+    sound = found(findings, "sound")
+    assert sound["latency_p50_ns", 1].value > 0
+    assert sound["top1", None].value == 0.8
+
+
+def test_an_untimed_subject_is_weighed_but_not_timed(tiny, subject, test_set, tmp_path, watcher):
+    subjects = [subject(tiny("a")), subject(tiny("b"), timed=False)]
+    metrics = {metric for metric, _ in found(measure(subjects, test_set, QUICK, tmp_path, watcher), "b")}
+    assert metrics == {"top1", "top5", "loss", "size_bytes", "weight_bytes", "parameters", "macs"}
+
+
+def test_several_threads_are_axes(tiny, subject, tmp_path, watcher):
+    protocol = dataclasses.replace(QUICK, threads=(1, 2))
+    findings = measure([subject(tiny(), data=False)], None, protocol, tmp_path, watcher)
+    axes = {(m.axes["threads"], m.axes["batch"]) for m in findings.measurements if m.metric == "latency_p50_ns"}
+    assert axes == {(1, 1), (1, 4), (2, 1)}
+
+
+def test_a_model_that_kills_a_session_is_left_out_of_the_rest(tiny, subject, tmp_path, watcher, monkeypatch):
+    real = latency.run_job
+
+    def dies_of_b(job, *rest, **options):
+        if any(1 in c["models"] for c in job["configurations"]):
+            raise WorkerError("killed by b", "", "b")
+        return real(job, *rest, **options)
+
+    monkeypatch.setattr(latency, "run_job", dies_of_b)
+    subjects = [subject(tiny(name), data=False) for name in "abc"]
+    findings = measure(subjects, None, QUICK, tmp_path, watcher)
+    p50 = {name: found(findings, name)["latency_p50_ns", 1] for name in "abc"}
+    assert (p50["b"].status, p50["b"].reason) == ("error", "killed by b")
+    assert p50["a"].value > 0
+    assert p50["c"].value > 0
+
+
+def test_sessions_that_die_of_nothing_in_particular(tiny, subject, tmp_path, watcher, monkeypatch):
+    def dies(*_, **__):
+        raise WorkerError("no more memory", "", None)
+
+    monkeypatch.setattr(latency, "run_job", dies)
+    findings = measure([subject(tiny(), data=False)], None, QUICK, tmp_path, watcher)
+    assert found(findings, "tiny")["latency_p50_ns", 1].reason == "no more memory"
+    assert found(findings, "tiny")["load_ns", 1].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"provider": "cpuu"}, "provider"), ({"threads": (0,)}, "threads"), ({"budget_s": 0.0}, "budget")],
+)
+def test_a_protocol_that_cannot_be(tiny, subject, tmp_path, watcher, change, message):
+    with pytest.raises(InputError, match=message):
+        measure([subject(tiny())], None, dataclasses.replace(QUICK, **change), tmp_path, watcher)
+
+
+def test_preprocessing_must_fit_the_channels(tiny, subject, test_set, tmp_path, watcher):
+    three = Preprocessing(mean=(0.1, 0.2, 0.3), std=(1, 1, 1))
+    with pytest.raises(InputError, match="3 means and standard deviations for 2 channels"):
+        measure([subject(tiny(), preprocessing=three)], test_set, QUICK, tmp_path, watcher)
+    normalised = Preprocessing(mean=(0.1,), std=(1,))
+    with pytest.raises(InputError, match="uint8"):
+        measure([subject(tiny(dtype="uint8"), preprocessing=normalised)], test_set, QUICK, tmp_path, watcher)
+
+
+def test_a_provider_that_is_not_installed_is_no_silent_fallback(tiny, subject, tmp_path, watcher, monkeypatch):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(InputError, match="no CUDAExecutionProvider"):
+        measure([subject(tiny())], None, dataclasses.replace(QUICK, provider="cuda"), tmp_path, watcher)

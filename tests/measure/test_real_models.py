@@ -1,0 +1,46 @@
+"""Classifiers that others trained, on the whole test sets: the accuracies their authors give."""
+
+import pytest
+
+from kdbench import data
+from kdbench.errors import DataMissingError
+from kdbench.measure import accuracy
+from kdbench.measure.protocol import Portion, Subject, TestSet
+from kdbench.measure.staging import stage
+from kdbench.measure.target import inspect
+from kdbench.records import ModelCard, Preprocessing
+
+CIFAR = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "name", "preprocessing", "top1"),
+    [
+        ("resnet20_cifar10.onnx", "cifar10", CIFAR, 0.9173),
+        ("mnist8.onnx", "mnist", Preprocessing(scale=255), 0.9890),
+    ],
+)
+def test_published_accuracy(data_root, foreign_models, tmp_path, watcher, file, name, preprocessing, top1):
+    try:
+        dataset = data.load(name, root=str(data_root), parts=("test",))
+    except DataMissingError as missing:
+        pytest.skip(missing.message)
+    path = foreign_models / file
+    facts = inspect(path, data_shape=dataset.input_shape)
+    card = ModelCard(
+        id="m",
+        name=file,
+        role="teacher",
+        file=file,
+        sha256=facts.sha256,
+        input_shape=dataset.input_shape,
+        classes=facts.classes,
+        parameters=facts.parameters,
+        preprocessing=preprocessing,
+    )
+    subjects = [Subject(card, path, facts)]
+    test = TestSet(dataset.test.images, dataset.test.labels, dataset.classes)
+    models = stage(subjects, test, tmp_path, 0)
+    found = accuracy.evaluate(subjects, models, test, "cpu", 2, tmp_path, Portion(watcher, 0, 1, "accuracy"))["m"]
+    assert (found.ranks == 0).mean() == pytest.approx(top1, abs=5e-5)
