@@ -7,6 +7,7 @@ from pathlib import Path
 from kdbench import environment, report, storage
 from kdbench.errors import DivergedError, InputError
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
+from kdbench.measure.staging import noise_shape
 from kdbench.measure.target import ModelFacts, inspect
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Measure
@@ -60,7 +61,7 @@ def bench(
         given = _preprocessing(path, facts, mean, std, scale)
         subjects.append(
             Subject(
-                card=_card(id_, path, facts, given, reference=reference),
+                card=_card(id_, path, facts, shape, given, reference=reference),
                 path=path,
                 facts=facts,
                 teacher=None if id_ == reference else reference,
@@ -150,7 +151,15 @@ def _preprocessing(
     return Preprocessing(scale=known.scale if scale is None else scale, mean=mean, std=std)
 
 
-def _card(id_: str, path: Path, facts: ModelFacts, preprocessing: Preprocessing, *, reference: str) -> ModelCard:
+def _card(
+    id_: str,
+    path: Path,
+    facts: ModelFacts,
+    shape: tuple[int, ...] | None,
+    preprocessing: Preprocessing,
+    *,
+    reference: str,
+) -> ModelCard:
     return ModelCard(
         id=id_,
         name=id_,
@@ -158,7 +167,7 @@ def _card(id_: str, path: Path, facts: ModelFacts, preprocessing: Preprocessing,
         parents=() if id_ == reference else (reference,),
         file=path.name,
         sha256=facts.sha256,
-        input_shape=facts.input_shape,
+        input_shape=shape or noise_shape(facts, path.name),
         layout=facts.layout,
         fixed_batch=facts.fixed_batch,
         classes=facts.classes,

@@ -11,7 +11,7 @@ from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.protocol import Subject, TestSet
-from kdbench.measure.target import layout_for
+from kdbench.measure.target import ModelFacts, Shape, fits, layout_for
 from kdbench.records import Preprocessing
 
 _NOISE_IMAGES = 64
@@ -45,7 +45,9 @@ def _on_images(subject: Subject, image: tuple[int, int, int], images: Path) -> J
 
 
 def _on_noise(subject: Subject, folder: Path, seed: int) -> JobModel:
-    layout, shape = _own_shape(subject)
+    layout, shape = subject.facts.layout, subject.card.input_shape
+    if not fits(subject.facts.sample_shape, shape):
+        shape = noise_shape(subject.facts, subject.card.name)
     if layout == "NCHW":
         channels, height, width = shape
     elif layout == "NHWC":
@@ -59,22 +61,17 @@ def _on_noise(subject: Subject, folder: Path, seed: int) -> JobModel:
     return _job_model(subject, layout, shape, channels, file)
 
 
-def _own_shape(subject: Subject) -> tuple[str, tuple[int, ...]]:
-    """Return the layout and the sample shape of a subject nothing is known of but its card and its file."""
-    facts = subject.facts
-    card = subject.card.input_shape
-    open_dims = [dim is None for dim in facts.sample_shape]
-    if any(open_dims) and len(card) == 3:
-        channels, height, width = card
-        layout = layout_for(facts.input_shape, (channels, height, width), subject.card.name)
-        return layout, {"NCHW": card, "NHWC": (height, width, channels)}.get(layout, (math.prod(card),))
-    if any(open_dims) and facts.layout in {"flat", "other"}:
-        raise InputError(
-            f"{subject.card.name} leaves its input size open", "give it real data with --data, or export it with a size"
-        )
+def noise_shape(facts: ModelFacts, who: str) -> tuple[int, ...]:
+    """Return the shape of a sample of noise for a model, in its own layout; an open height or width is 224.
+
+    Raises InputError, naming `who`, where the size of an input that is no image is left open.
+    """
+    declared = facts.sample_shape
+    if None in declared and facts.layout in {"flat", "other"}:
+        raise InputError(f"{who} leaves its input size open", "give it real data with --data, or export it with a size")
     channel_axis = {"NCHW": 0, "NHWC": 2}.get(facts.layout)
-    default = [3 if axis == channel_axis else _OPEN_SIDE for axis in range(len(open_dims))]
-    return facts.layout, tuple(d if s is None else s for s, d in zip(facts.sample_shape, default, strict=True))
+    default = [3 if axis == channel_axis else _OPEN_SIDE for axis in range(len(declared))]
+    return tuple(d if s is None else s for s, d in zip(declared, default, strict=True))
 
 
 def _job_model(subject: Subject, layout: str, shape: tuple[int, ...], channels: int, images: Path) -> JobModel:

@@ -98,13 +98,18 @@ def layout_for(shape: Shape, data_shape: tuple[int, int, int], who: str) -> Layo
         ("other", (height, width) if channels == 1 else ()),
     )
     for layout, sample in candidates:
-        if len(sample) == len(shape) - 1 and all(d in {None, s} for d, s in zip(shape[1:], sample, strict=True)):
+        if fits(shape[1:], sample):
             return layout
     raise InputError(
         f"{who} takes inputs of shape {_text(shape)}, but the images are {channels}x{height}x{width} "
         "(channels x height x width)",
         "choose the data set the model was made for, or resize the images to its input",
     )
+
+
+def fits(declared: Shape, shape: tuple[int, ...]) -> bool:
+    """Return whether a sample of `shape` is one that the model declares to take."""
+    return len(declared) == len(shape) and all(d in {None, s} for d, s in zip(declared, shape, strict=True))
 
 
 def _guess_layout(shape: Shape) -> Layout:
