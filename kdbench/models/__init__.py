@@ -44,6 +44,8 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, /, **optio
         return validate_call(factory)(name, input_shape, classes, **options)
     except ValidationError as error:
         raise _explained(error, name, factory) from error
+    except RuntimeError as error:  # What torch raises for tensors that it cannot allocate.
+        raise InputError(f"model {name!r} cannot be built: {error}", "choose smaller widths") from error
 
 
 def options_of(name: str) -> tuple[str, ...]:

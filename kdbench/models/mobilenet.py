@@ -73,7 +73,7 @@ def mobilenetv2(
     return _network(input_shape, classes, width, dropout)
 
 
-@MODELS.register_pattern(r"mobilenetv2_x\d+_\d+", example="mobilenetv2_x0_75")
+@MODELS.register_pattern(r"mobilenetv2_x\d{1,2}_\d{1,4}", example="mobilenetv2_x0_75")
 def mobilenetv2_by_width(
     name: str, input_shape: InputShape, classes: PositiveInt, /, *, dropout: Share = 0.2
 ) -> nn.Module:

@@ -17,7 +17,7 @@ from kdbench.models.staged import Staged, conv_bn, conv_bn_relu, pooled_linear, 
 Block = Literal["basic", "bottleneck"]
 Stem = Literal["imagenet", "cifar"]
 StemStride = Literal[1, 2, 4]
-BlocksPerStage = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=8)]
+BlocksPerStage = Annotated[tuple[Annotated[int, Field(ge=0, le=1000)], ...], Field(min_length=1, max_length=8)]
 
 IMAGENET: dict[str, tuple[Block, tuple[int, ...]]] = {
     "resnet18": ("basic", (2, 2, 2, 2)),

@@ -76,7 +76,7 @@ def _network(
     return Staged(conv_bn_relu(input_shape[0], stem, 3), blocks, pooled_linear(inputs, classes))
 
 
-@MODELS.register_pattern(r"resnet\d+", example="resnet20")
+@MODELS.register_pattern(r"resnet\d{1,4}", example="resnet20")
 def resnet(
     name: str, input_shape: InputShape, classes: PositiveInt, /, *, shortcut: Shortcut = "projection"
 ) -> nn.Module:
@@ -84,7 +84,7 @@ def resnet(
     return _network(input_shape, classes, int(name.removeprefix("resnet")), (16, 16, 32, 64), shortcut)
 
 
-@MODELS.register_pattern(r"resnet\d+x4", example="resnet8x4")
+@MODELS.register_pattern(r"resnet\d{1,4}x4", example="resnet8x4")
 def resnet_x4(
     name: str, input_shape: InputShape, classes: PositiveInt, /, *, shortcut: Shortcut = "projection"
 ) -> nn.Module:

@@ -12,7 +12,7 @@ from kdbench.errors import InputError
 from kdbench.models import MODELS, InputShape, PositiveInt, Share
 from kdbench.models.staged import Staged
 
-NAME = r"wrn[-_]?(\d+)[-_](\d+)"
+NAME = r"wrn[-_]?(\d{1,4})[-_](\d{1,3})"
 
 
 class PreActivationBlock(nn.Module):

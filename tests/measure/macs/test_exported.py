@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-from torch import nn
 
 from kdbench import models
 from kdbench.measure.macs.onnx_counter import count_onnx
-from kdbench.measure.macs.onnx_weights import parameters_and_bytes
 from kdbench.measure.macs.torch_counter import count_module
 
 pytestmark = pytest.mark.slow  # the exporter takes seconds per network
@@ -23,9 +21,6 @@ pytestmark = pytest.mark.slow  # the exporter takes seconds per network
 )
 def test_the_graph_counts_as_the_module(name, shape, options, tmp_path):
     network = models.build(name, shape, 100, **options).eval()
-    torch.manual_seed(0)
-    for tensor in network.state_dict().values():  # The exporter drops zero biases and stores equal tensors once.
-        tensor.copy_(torch.rand(tensor.shape) + 0.5)
     path = tmp_path / "model.onnx"
     batch = torch.export.Dim("batch")
     torch.onnx.export(
@@ -34,9 +29,3 @@ def test_the_graph_counts_as_the_module(name, shape, options, tmp_path):
     report = count_onnx(path)
     assert report.macs == count_module(network, shape).macs
     assert report.uncounted == ()
-    parameters, n_bytes = parameters_and_bytes(path)
-    # The exporter folds each batch norm's two weights per channel into its convolution's bias.
-    folded = sum(2 * module.num_features for module in network.modules() if isinstance(module, nn.BatchNorm2d))
-    gained = sum(m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d) and m.bias is None)
-    assert parameters == sum(parameter.numel() for parameter in network.parameters()) - folded + gained
-    assert n_bytes == 4 * parameters
