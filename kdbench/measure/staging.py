@@ -11,7 +11,7 @@ from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.protocol import Subject, TestSet
-from kdbench.measure.target import ModelFacts, Shape, fits, layout_for
+from kdbench.measure.target import ModelFacts, fits, layout_for
 from kdbench.records import Preprocessing
 
 _NOISE_IMAGES = 64
