@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from kdbench.measure.jobs import JobModel
 
 CHUNK_BYTES = 512 << 20  # prepared inputs held at once
+_BLOCK_SAMPLES = 256  # looked up at once, so that they are still in cache when the next channel comes
 _CHUNK_SAMPLES = 1024  # chunks are whole multiples of this, so that only the last batch of all is a short one
 
 
@@ -22,8 +23,12 @@ def prepare(images: NDArray[np.uint8], model: JobModel) -> NDArray[np.generic]:
     last = model.layout == "NHWC"
     out = np.empty((n, height, width, channels) if last else (n, channels, height, width), dtype)
     planes = np.moveaxis(out, -1, 1) if last else out
-    for channel, table in enumerate(_tables(model, channels, dtype)):
-        planes[:, channel] = table[images[:, channel]]
+    tables = _tables(model, channels, dtype)
+    for start in range(0, n, _BLOCK_SAMPLES):
+        block = slice(start, start + _BLOCK_SAMPLES)
+        for channel, table in enumerate(tables):
+            # "clip" writes straight into `out`; no pixel is beyond the table.
+            np.take(table, images[block, channel], out=planes[block, channel], mode="clip")
     return out.reshape(n, *model.shape)
 
 

@@ -43,7 +43,8 @@ def _of_configuration(subject: Subject, number: int, sampled: Sampled, protocol:
     if data is None:
         reason = sampled.failed.get(subject.id, "no session timed it")
         return [missing(subject.id, m, reason, status="error", axes=axes) for m in _ALL]
-    source = f"onnxruntime, {protocol.sessions} sessions"
+    warm_up = np.median(sampled.warm_up_calls[subject.id, number])
+    source = f"onnxruntime, {protocol.sessions} sessions, each after {warm_up:.0f} calls of warm-up, threads spinning"
     unstable = instability(data)
     found = []
     admitted = [p for p in PERCENTILES if p == 50 or len(data.values) >= statistics.samples_needed(p)]

@@ -26,7 +26,8 @@ def pair(tiny, subject):
 
 
 def sampled(subjects, by_key, failed=None, seconds=(6.0, 4.0), floor=5_000.0, protocol=PROTOCOL):
-    return Sampled(configurations(subjects, protocol), by_key, failed or {}, np.full(5, floor), {}, list(seconds))
+    warm_up = {key: [40, 60, 50, 50, 50] for key in by_key}
+    return Sampled(configurations(subjects, protocol), by_key, failed or {}, np.full(5, floor), warm_up, list(seconds))
 
 
 def by_metric(findings, model, batch=1):
@@ -61,6 +62,7 @@ def test_values_and_their_order(findings):
     assert found["latency_p50_ns"].value == pytest.approx(3e6, rel=0.02)
     assert found["latency_p50_ns"].value < found["latency_p90_ns"].value < found["latency_p95_ns"].value
     assert found["latency_mean_ns"].n == 200
+    assert "5 sessions, each after 50 calls of warm-up" in found["latency_mean_ns"].source
 
 
 def test_a_percentile_without_its_samples_is_not_told(findings):
