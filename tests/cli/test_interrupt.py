@@ -112,7 +112,7 @@ def test_a_second_ctrl_c_ends_at_once():
         began_s = time.monotonic()
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
-        assert time.monotonic() - began_s < 0.5  # the first one alone would have waited for a second
+        assert time.monotonic() - began_s < 0.9  # the first one alone would have waited for a second
     assert process.returncode == 130
 
 

@@ -1,0 +1,156 @@
+"""Wrong input, end to end through the real stages: a message, a hint and exit code 3, and nothing lost."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+RECIPE = """
+name = "tiny"
+data = { name = "digits" }
+training = { epochs = 1 }
+measure = { budget_s = 1, sessions = 2, energy = false }
+[[teacher]]
+name = "teacher"
+model = "8-10"
+[[student]]
+name = "student"
+model = "784-10"
+terms = [{ method = "kd" }]
+"""
+
+
+def linear(path: Path, *, shape: tuple[int, ...] = (1, 8, 8), classes: int = 10, weight: float = 0.5) -> Path:
+    """Write an ONNX file that flattens its input and multiplies it with constant weights."""
+    weights = np.full((int(np.prod(shape)), classes), weight, np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["logits"])],
+        "linear",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *shape])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", classes])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def assert_explained(ended, message: str, hint: str) -> None:
+    assert ended.code == 3, ended.err
+    error, _, hinted = ended.err.partition("error: ")[2].partition("\nhint: ")
+    assert message in error
+    assert hint in hinted
+    assert "Traceback" not in ended.err
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("override", "message", "hint"),
+    [
+        ("data.name=digts", "unknown data set 'digts'", "did you mean 'digits'?"),
+        ("data.name=mnist", "mnist", "KDBENCH_DATA"),
+        ("data.name=folder:/no/such", "/no/such", ""),
+        ("data.name=npz:/no/such.npz", "/no/such.npz", ""),
+        ("teacher.0.model=vgg11_bnn", "unknown model 'vgg11_bnn'", "did you mean 'vgg11_bn'?"),
+        ("student.0.model.widht=3", "no option 'widht'", ""),
+        ("student.0.terms.0.method=kdd", "unknown method 'kdd'", "did you mean 'kd'?"),
+        ("student.0.terms.0.temprature=4", "temprature", "did you mean 'temperature'?"),
+        ("student.0.model=784-10", "784", "64"),
+        ("student.0.model=64-30-100", "100", "10"),
+    ],
+)
+def test_a_recipe_that_asks_for_what_is_not_there(kdbench, recipe, tmp_path, override, message, hint):
+    fitting = ["--set", "teacher.0.model=64-10", "--set", "student.0.model=64-10"]
+    ended = kdbench("run", recipe, *fitting, "--set", override, "--out", tmp_path / "out", "--quiet")
+    assert_explained(ended, message, hint)
+    assert not list((tmp_path / "out").rglob("*.onnx"))
+
+
+def test_a_loss_that_is_no_number_stops_the_training(kdbench, recipe, tmp_path):
+    fitting = ["--set", "teacher.0.model=64-30-10", "--set", "student.0.model=64-10"]
+    ended = kdbench(
+        "run", recipe, *fitting, "--set", "training.optimizer.lr=1e30", "--out", tmp_path / "out", "--quiet"
+    )
+    assert_explained(ended, "teacher", "lr")
+
+
+def test_a_model_that_is_not_there(kdbench, tmp_path):
+    assert_explained(kdbench("bench", tmp_path / "gone.onnx", "--data", "digits"), "gone.onnx", "path")
+
+
+@pytest.mark.parametrize("content", ["nothing", "text", "truncated"])
+def test_a_file_that_is_no_model(kdbench, tmp_path, content):
+    path = linear(tmp_path / "model.onnx")
+    whole = path.read_bytes()
+    path.write_bytes({"nothing": b"", "text": b"# a report\n", "truncated": whole[: len(whole) // 2]}[content])
+    assert_explained(kdbench("bench", path, "--data", "digits", "--quiet"), "model.onnx", "cut short")
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "options", "message", "hint"),
+    [
+        ((3, 32, 32), 10, [], "1x8x8", ""),
+        ((1, 8, 8), 100, [], "100 classes", "data set"),
+        ((1, 8, 8), 10, ["--mean", ".1,.2,.3"], "3 means", ""),
+        ((1, 8, 8), 10, ["--std", "0"], "--std", ""),
+        ((1, 8, 8), 10, ["--output", "logit"], "no output 'logit'", "logits"),
+        ((1, 8, 8), 10, ["--teacher", "modle"], "--teacher", "did you mean 'model'?"),
+        ((1, 8, 8), 10, ["--data", "digts"], "unknown data set", "did you mean 'digits'?"),
+    ],
+)
+def test_a_model_and_options_that_do_not_fit(kdbench, tmp_path, shape, classes, options, message, hint):
+    path = linear(tmp_path / "model.onnx", shape=shape, classes=classes)
+    ended = kdbench("bench", path, "--data", "digits", "--out", tmp_path / "out", "--quiet", *options)
+    assert_explained(ended, message, hint)
+    assert not (tmp_path / "out" / "record.json").exists()
+
+
+def test_accuracy_without_data(kdbench, tmp_path):
+    assert_explained(kdbench("bench", linear(tmp_path / "model.onnx")), "accuracy needs data", "--no-accuracy")
+
+
+@pytest.mark.slow
+def test_logits_that_are_no_numbers_fail_after_the_record_is_written(kdbench, tmp_path):
+    path = linear(tmp_path / "model.onnx", weight=float("nan"))
+    quick = ["--budget", "1s", "--sessions", "2", "--no-energy", "--quiet"]
+    ended = kdbench("bench", path, "--data", "digits", "--out", tmp_path / "out", *quick)
+    assert ended.code == 3
+    assert "model" in ended.err
+    assert (tmp_path / "out" / "record.json").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "train", "bench"])
+def test_a_folder_that_cannot_be_made(kdbench, recipe, tmp_path, command):
+    (tmp_path / "file").touch()
+    what = [linear(tmp_path / "model.onnx"), "--data", "digits"] if command == "bench" else [recipe]
+    ended = kdbench(command, *what, "--out", tmp_path / "file" / "below", "--quiet")
+    assert_explained(ended, "cannot be written", "--out")
+
+
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_a_folder_that_holds_a_run_is_not_written_over(kdbench, recipe, tmp_path, command):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "recipe.json").write_text("{}")
+    assert_explained(kdbench(command, recipe, "--out", out, "--quiet"), "already holds a run", "--resume")
+    assert (out / "recipe.json").read_text() == "{}"
+
+
+def test_a_full_disk(kdbench, recipe, tmp_path, monkeypatch):
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    fitting = ["--set", "teacher.0.model=64-10", "--set", "student.0.model=64-10"]
+    ended = kdbench("run", recipe, *fitting, "--out", tmp_path / "out", "--quiet")
+    assert_explained(ended, "the disk is full", "--resume")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
