@@ -89,30 +89,32 @@ def test_facts_are_read_where_the_system_keeps_them(tmp_path, files, fact, expec
     assert fingerprint(root_with(tmp_path, files)).host[fact] == expected
 
 
-class FakeNvml(SimpleNamespace):
+def nvml(names: list[str]) -> SimpleNamespace:
+    """Return what stands for the module pynvml on a machine with these GPUs; without any, no driver answers."""
+
     class NVMLError(Exception):
         pass
 
-    def nvmlInit(self):  # noqa: N802 - the library's name
-        if not self.names:
-            raise self.NVMLError
+    def init() -> None:
+        if not names:
+            raise NVMLError
 
-    def __getattr__(self, name):
-        answers = {
-            "nvmlDeviceGetCount": lambda: len(self.names),
-            "nvmlDeviceGetHandleByIndex": lambda index: index,
-            "nvmlDeviceGetName": lambda handle: self.names[handle],
-            "nvmlSystemGetDriverVersion": lambda: "580.1",
-            "nvmlShutdown": lambda: None,
-        }
-        return answers[name]
+    return SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlInit=init,
+        nvmlDeviceGetCount=lambda: len(names),
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetName=lambda handle: names[handle],
+        nvmlSystemGetDriverVersion=lambda: "580.1",
+        nvmlShutdown=lambda: None,
+    )
 
 
 @pytest.mark.parametrize(
     ("names", "gpu"), [([], None), (["NVIDIA H100"], "NVIDIA H100"), (["A", "B"], "A, B")], ids=["none", "one", "two"]
 )
 def test_gpus_are_those_a_driver_names(monkeypatch, names, gpu):
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(names=names))
+    monkeypatch.setitem(sys.modules, "pynvml", nvml(names))
     host = fingerprint().host
     assert host["gpu"] == gpu
     assert host.get("gpu_driver") == ("580.1" if names else None)
