@@ -3,6 +3,10 @@
 The sampling unit of a latency is the session (a fresh process): sessions differ by more than calls within one do,
 so intervals widen with the spread between sessions and their degrees of freedom are sessions - 1. The tests draw
 from processes with known truth and count how often each interval holds it.
+
+What no interval can hold is a machine that is another one an hour later: sessions that follow each other within
+seconds are alike, and the interval of a single latency speaks for the machine as it was then. A ratio from paired
+blocks does not depend on it.
 """
 
 import math
