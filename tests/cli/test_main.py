@@ -45,7 +45,7 @@ def test_usage_errors_exit_3_and_name_what_was_meant(kdbench, arguments, nearest
     assert ended.code == 3
     assert ended.out == ""
     assert ended.err.startswith("error: ")
-    assert nearest in ended.err
+    assert nearest.lower() in ended.err.lower()
     assert f"hint: see {where}" in ended.err
 
 
