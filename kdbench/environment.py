@@ -26,7 +26,6 @@ LIBRARIES = (
     "scikit-learn",
     "safetensors",
     "nvidia-ml-py",
-    "codecarbon",
 )
 
 Fact = str | int | float | None
