@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "KdbenchError": "kdbench.errors",
     "Recipe": "kdbench.recipe",
-    "load_recipe": "kdbench.recipe",
+    "load_recipe": "kdbench.recipes",
     "RunRecord": "kdbench.records",
     "Measurement": "kdbench.records",
     "ModelCard": "kdbench.records",

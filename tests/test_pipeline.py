@@ -10,7 +10,7 @@ from kdbench.errors import InputError, StorageError
 from kdbench.export.parity import Parity
 from kdbench.pipeline import exporting
 from kdbench.progress import Silent
-from kdbench.recipe import recipe_from
+from kdbench.recipes import recipe_from
 from kdbench.records import RunRecord
 
 

@@ -1,7 +1,8 @@
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.recipe import Recipe, load_recipe, recipe_from, shipped_recipes
+from kdbench.recipe import Recipe
+from kdbench.recipes import load_recipe, recipe_from, shipped_recipes
 
 MINIMAL = {
     "name": "tiny",

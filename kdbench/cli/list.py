@@ -43,7 +43,7 @@ def list_(
 
 
 def _recipes() -> dict[str, str]:
-    from kdbench.recipe import shipped_recipes
+    from kdbench.recipes import shipped_recipes
 
     return {name: _header(text) for name, text in shipped_recipes().items()}
 

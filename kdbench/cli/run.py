@@ -35,7 +35,7 @@ def run(
     Example: kdbench run digits --set training.epochs=5 --out runs/first
     """
     from kdbench.cli.progress import watching
-    from kdbench.recipe import load_recipe
+    from kdbench.recipes import load_recipe
 
     session = Session.of(ctx)
     session.resumable = True

@@ -24,7 +24,7 @@ def train(
     Example: kdbench train mnist_dense --out runs/dense
     """
     from kdbench.cli.progress import watching
-    from kdbench.recipe import load_recipe
+    from kdbench.recipes import load_recipe
 
     session = Session.of(ctx)
     session.resumable = True
