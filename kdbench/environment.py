@@ -12,6 +12,8 @@ from pathlib import Path
 from kdbench import __version__
 from kdbench.records import Environment, Warned
 
+_LOOK_S = 0.2  # how long to watch what else the machine is doing
+_BUSY_CORES = 0.5
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -59,12 +61,12 @@ def stability(environment: Environment) -> tuple[Warned, ...]:
 
 
 def _load(host: dict[str, Fact]) -> Warned | None:
-    load, cores = host.get("load_1min"), host.get("cores_usable")
-    if not isinstance(load, float) or not isinstance(cores, int) or load <= cores:
+    busy, cores = host.get("cores_busy"), host.get("cores_logical")
+    if not isinstance(busy, float) or busy < _BUSY_CORES:
         return None
     return Warned(
         code="load",
-        message=f"the load average was {load:.1f} on {cores} usable cores: other work competed for them",
+        message=f"other work kept {busy:.1f} of {cores} cores busy just before measuring",
         remedy="measure when the machine is otherwise idle",
     )
 
@@ -126,7 +128,8 @@ def _host(root: Path) -> dict[str, Fact]:
         "governor": _first(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "virtualization": _virtualization(root),
         "container": _container(root),
-        "load_1min": round(psutil.getloadavg()[0], 2),
+        # Not the load average: that still holds the training this very process has just done.
+        "cores_busy": round(psutil.cpu_percent(interval=_LOOK_S) / 100 * (psutil.cpu_count() or 1), 2),
         **_gpu(),
     }
 

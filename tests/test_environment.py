@@ -19,7 +19,13 @@ from kdbench.records import Environment
 
 
 def machine(**facts) -> Environment:
-    quiet = {"load_1min": 0.1, "cores_usable": 4, "governor": "performance", "cpu_quota_cores": None}
+    quiet = {
+        "cores_busy": 0.1,
+        "cores_usable": 4,
+        "cores_logical": 4,
+        "governor": "performance",
+        "cpu_quota_cores": None,
+    }
     return Environment(host={**quiet, "virtualization": None, **facts}, libraries={})
 
 
@@ -148,7 +154,7 @@ def test_a_quiet_machine_gives_no_warning():
 @pytest.mark.parametrize(
     ("facts", "code", "says"),
     [
-        ({"load_1min": 4.6}, "load", "4.6 on 4"),
+        ({"cores_busy": 1.6}, "load", "1.6 of 4 cores busy"),
         ({"governor": "powersave"}, "governor", "'powersave'"),
         ({"governor": None}, "governor_unknown", "cannot be read"),
         ({"cpu_quota_cores": 1.5}, "cpu_quota", "1.5 of the 4"),
@@ -162,7 +168,7 @@ def test_what_makes_numbers_shaky_is_said_once_with_a_remedy(facts, code, says):
     assert warned.remedy
 
 
-@pytest.mark.parametrize("facts", [{"load_1min": 4.0}, {"cpu_quota_cores": 4.0}])
+@pytest.mark.parametrize("facts", [{"cores_busy": 0.4}, {"cpu_quota_cores": 4.0}])
 def test_the_limits_themselves_are_fine(facts):
     assert stability(machine(**facts)) == ()
 

@@ -51,12 +51,11 @@ def _host(environment: Environment) -> Iterator[Finding]:
 
 
 def _stability(environment: Environment) -> Iterator[Finding]:
-    load = environment.host["load_1min"]
-    warnings = stability(environment)
+    host, warnings = environment.host, stability(environment)
     for warned in warnings:
         yield Finding(warned.code.replace("_", " "), "warn", warned.message, warned.remedy)
     if not warnings:
-        yield Finding("stability", "ok", f"load {load}, governor {environment.host['governor']}")
+        yield Finding("stability", "ok", f"{host['cores_busy']} cores busy, governor {host['governor']}")
 
 
 def _libraries(environment: Environment) -> Iterator[Finding]:

@@ -33,8 +33,8 @@ class Session:
 
     @property
     def command(self) -> str:
-        """The command line as it can be pasted into a shell again."""
-        return shlex.join(("kdbench", *self.arguments))
+        """The command line that does the same from the start: as typed, without `--resume`."""
+        return shlex.join(("kdbench", *(word for word in self.arguments if word != "--resume")))
 
     def how_to_resume(self) -> str:
         """Return what an interrupted user should know, in one sentence."""

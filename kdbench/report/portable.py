@@ -18,13 +18,33 @@ def portable(text: str) -> str:
 def portable_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return a resolved recipe as TOML can hold it, without what belongs to one machine.
 
-    Keys without a value are left out (TOML has no null; left out means the same), and so is `data.root`.
+    Keys without a value are left out (TOML has no null; left out means the same), and so is `data.root`. A model's
+    own training keeps only what differs from the training shared by all, which it inherits.
     """
     content: dict[str, Any] = _without_none(recipe)
+    shared = content.get("training", {})
+    for role in ("teacher", "student"):
+        content[role] = [_inheriting(entry, shared) for entry in content.get(role, [])]
     if isinstance(data := content.get("data"), dict):
         data.pop("root", None)
         data["name"] = portable(str(data.get("name", "")))  # folder:PATH and npz:PATH
     return content
+
+
+def _inheriting(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a teacher's or student's table with what of its training is its own, if anything."""
+    own = _differing(entry.get("training", {}), shared)
+    rest = {key: value for key, value in entry.items() if key != "training"}
+    return {**rest, "training": own} if own else rest
+
+
+def _differing(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of `own`, at any depth, whose values are not those of `shared`."""
+    return {
+        key: _differing(value, shared[key]) if isinstance(value, Mapping) and key in shared else value
+        for key, value in own.items()
+        if key not in shared or value != shared[key]
+    }
 
 
 def _without_none(value: Any) -> Any:

@@ -29,11 +29,21 @@ def test_a_recipe_survives_the_way_through_toml() -> None:
     content = {
         "name": "mine",
         "data": {"name": "digits", "root": "/home/a/data"},
-        "teacher": [{"name": "big", "model": {"name": "mlp", "widths": [64]}}],
+        "training": {"epochs": 3, "optimizer": {"lr": 0.1}},
+        "teacher": [
+            {
+                "name": "big",
+                "model": {"name": "mlp", "widths": [64]},
+                "training": {"epochs": 5, "optimizer": {"weight_decay": 0.01}},
+            }
+        ],
         "student": [{"name": "small", "model": "mlp", "terms": [{"method": "kd", "temperature": 4.0}]}],
     }
     recipe = recipe_from(content)
-    text = tomli_w.dumps(portable_recipe(recipe.resolved()))
+    shown = portable_recipe(recipe.resolved())
+    assert shown["teacher"][0]["training"] == {"epochs": 5, "optimizer": {"weight_decay": 0.01}}
+    assert "training" not in shown["student"][0]
+    text = tomli_w.dumps(shown)
     assert recipe_from(tomllib.loads(text)).hash() == recipe.hash()
     assert "/home" not in text
 
