@@ -82,8 +82,10 @@ def choose_folder(name: str, out: Path | None, *, resume: bool = False) -> Path:
         return DEFAULT_PARENT / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file, not a folder", "choose another folder with --out")
-    if RunFolder(out).marker.exists() and not resume:
-        raise InputError(
-            f"{out} already holds a run", "add --resume to go on with it, or choose another folder with --out"
-        )
+    if RunFolder(out).marker.exists():
+        if not resume:
+            hint = "add --resume to go on with it, or choose another folder with --out"
+            raise InputError(f"{out} already holds a run", hint)
+    elif RunFolder(out).record.exists():
+        raise InputError(f"{out} already holds a record", "choose another folder with --out")
     return out

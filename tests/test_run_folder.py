@@ -35,6 +35,13 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     assert choose_folder("digits", taken, resume=True) == taken
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_bench_is_neither_overwritten_nor_taken_for_a_run(tmp_path, resume):
+    RunFolder(tmp_path).record.write_text("{}")
+    with pytest.raises(InputError, match="already holds a record"):
+        choose_folder("bench", tmp_path, resume=resume)
+
+
 def test_resume_without_a_folder_takes_the_newest_of_that_name(tmp_path):
     make_run(tmp_path / "runs" / "digits-20260101-000000")
     newest = make_run(tmp_path / "runs" / "digits-20260201-000000")

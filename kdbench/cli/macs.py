@@ -24,11 +24,17 @@ class Convention(StrEnum):
     PTFLOPS = "ptflops"
 
 
+DEFAULT_SHAPE = (3, 32, 32)
+
+
 def macs(
     model: Annotated[str, typer.Argument(help="A model's name (see `kdbench list models`) or an .onnx file.")],
     input_shape: Annotated[
-        str, typer.Option("--input", metavar="CxHxW", help="Input shape; an .onnx file has its own.")
-    ] = "3x32x32",
+        str | None,
+        typer.Option(
+            "--input", metavar="CxHxW", help="Input shape (default: 3x32x32, or what an .onnx file declares)."
+        ),
+    ] = None,
     classes: Annotated[int, typer.Option(min=1, help="Number of classes.")] = 10,
     convention: Annotated[Convention, typer.Option(help="Whose way of counting.")] = Convention.CANONICAL,
     option: Annotated[
@@ -43,11 +49,12 @@ def macs(
 
     Example: kdbench macs vgg11_bn --classes 100 --input 3x32x32 --json
     """
+    shape = options.shape(input_shape, "--input") if input_shape else None
     if model.endswith(".onnx"):
-        found = _of_file(Path(model), convention)
+        found = _of_file(Path(model), shape, convention)
     else:
-        shape = options.shape(input_shape, "--input")
-        found = _of_network(model, shape, classes, convention, options.assignments(option or [], "--option"))
+        model_options = options.assignments(option or [], "--option")
+        found = _of_network(model, shape or DEFAULT_SHAPE, classes, convention, model_options)
     if json:
         console.result_json(found if by_layer else {key: value for key, value in found.items() if key != "by_layer"})
     else:
@@ -66,7 +73,7 @@ def _of_network(
     return _result(counted, model=name, shape=shape, parameters=parameters)
 
 
-def _of_file(path: Path, convention: Convention) -> dict[str, Any]:
+def _of_file(path: Path, shape: tuple[int, int, int] | None, convention: Convention) -> dict[str, Any]:
     if convention is not Convention.CANONICAL:
         raise InputError(
             f"an .onnx file has no {convention} count: that convention is defined on torch modules",
@@ -76,7 +83,8 @@ def _of_file(path: Path, convention: Convention) -> dict[str, Any]:
     from kdbench.measure.target import inspect
 
     facts = inspect(path)
-    return _result(count_onnx(path), model=str(path), shape=facts.sample_shape, parameters=facts.parameters)
+    counted = count_onnx(path, shape)
+    return _result(counted, model=str(path), shape=shape or facts.sample_shape, parameters=facts.parameters)
 
 
 def _result(counted: "MacsReport", *, model: str, shape: tuple[int | None, ...], parameters: int) -> dict[str, Any]:

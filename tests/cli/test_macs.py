@@ -1,6 +1,9 @@
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,17 @@ def test_options_reach_the_model(kdbench):
 def test_an_onnx_file_is_counted_in_its_own_shape(kdbench, foreign_models):
     found = kdbench("macs", foreign_models / "resnet20_cifar10.onnx", "--json").json
     assert (found["macs"], found["input"]) == (40_551_040, [3, 32, 32])
+
+
+def test_a_file_that_leaves_its_size_open_is_counted_at_the_size_given(kdbench, tmp_path):
+    given, found = (
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", c, "h", "w"]) for n, c in (("x", 3), ("y", 4))
+    )
+    weights = numpy_helper.from_array(np.zeros((4, 3, 3, 3), np.float32), "w")
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    onnx.save(helper.make_model(helper.make_graph([node], "open", [given], [found], [weights])), tmp_path / "open.onnx")
+    counted = kdbench("macs", tmp_path / "open.onnx", "--input", "3x10x20", "--json").json
+    assert (counted["macs"], counted["input"]) == (10 * 20 * 4 * 3 * 9, [3, 10, 20])
 
 
 @pytest.mark.parametrize(
