@@ -4,6 +4,7 @@ Starting up costs what importing typer costs: commands import what they need whe
 text because rich's panels would triple the time to see it.
 """
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from kdbench.cli.report import report
 from kdbench.cli.run import run
 from kdbench.cli.session import Session
 from kdbench.cli.train import train
-from kdbench.errors import KdbenchWarning
+from kdbench.errors import EXIT_INTERRUPTED, KdbenchWarning
 
 app = typer.Typer(
     name="kdbench",
@@ -64,7 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     with warnings.catch_warnings():
         _tell_only_our_warnings()
-        return conclude(work, session)
+        code = conclude(work, session)
+    if code == EXIT_INTERRUPTED and arguments is None:
+        # Everything worth keeping is on disk, and with torch loaded an orderly end takes more than a second.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 def _tell_only_our_warnings() -> None:
