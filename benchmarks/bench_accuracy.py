@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from kdbench.cards import ModelCard, Preprocessing
 from kdbench.measure import accuracy
 from kdbench.measure.inputs import Inputs
 from kdbench.measure.probes.logits import batch_size, evaluate
@@ -24,7 +25,6 @@ from kdbench.measure.staging import stage
 from kdbench.measure.target import inspect
 from kdbench.measure.worker import Channel
 from kdbench.progress import Silent
-from kdbench.records import ModelCard, Preprocessing
 
 PROMISE = 0.9
 THREADS = 1

@@ -14,7 +14,7 @@ _PUBLIC = {
     "load_recipe": "kdbench.recipes",
     "RunRecord": "kdbench.records",
     "Measurement": "kdbench.records",
-    "ModelCard": "kdbench.records",
+    "ModelCard": "kdbench.cards",
     "run": "kdbench.pipeline",
     "train": "kdbench.pipeline",
     "bench": "kdbench.benching",

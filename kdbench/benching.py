@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kdbench import environment, report, storage
+from kdbench.cards import ModelCard, Preprocessing
 from kdbench.errors import DivergedError, InputError
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
 from kdbench.measure.staging import noise_shape
 from kdbench.measure.target import ModelFacts, inspect
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Measure
-from kdbench.records import ModelCard, Preprocessing, RunRecord
+from kdbench.records import RunRecord
 from kdbench.registry import nearest
 from kdbench.run_folder import RunFolder, card_path, choose_folder
 

@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from kdbench import storage
+from kdbench.cards import ModelCard, Value
 from kdbench.errors import InputError
 from kdbench.metrics import METRICS, PAIR_METRICS
 
@@ -23,14 +24,7 @@ SCHEMA_VERSION: Literal[1] = 1
 
 Status = Literal["ok", "unavailable", "below_resolution", "unstable", "invalid", "error"]
 Evidence = Literal["measured", "modelled", "estimated"]
-Role = Literal["teacher", "student", "variant"]
 Axes = Mapping[str, str | int]
-
-
-class Value(BaseModel):
-    """A frozen value without unknown keys, and without numbers that JSON cannot carry."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
 
 class Interval(Value):
@@ -157,68 +151,6 @@ def missing(
         hint=hint,
         source=source,
     )
-
-
-class Preprocessing(Value):
-    """How a uint8 image becomes the model's input: `(pixel / scale - mean) / std`, per channel."""
-
-    scale: float = Field(default=255.0, gt=0)
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        if len(self.mean) != len(self.std):
-            raise ValueError(f"{len(self.mean)} means but {len(self.std)} standard deviations")
-        if any(std <= 0 for std in self.std):
-            raise ValueError("a standard deviation must be positive")
-        return self
-
-
-class Epoch(Value):
-    """One row of a training curve. Losses in nats, accuracies as shares of one; None: not finite or not taken."""
-
-    epoch: int
-    train_loss: float | None
-    train_top1: float | None
-    validation_loss: float | None = None
-    validation_top1: float | None = None
-    learning_rate: float
-    seconds: float
-
-
-class Training(Value):
-    """How a model came to its weights. `objective` is the loss in words, with its weights."""
-
-    objective: str
-    epochs: int
-    best_epoch: int
-    seconds: float
-    precision: str
-    seed: int
-    stopped_early: bool = False
-    curve: tuple[Epoch, ...] = ()
-
-
-class ModelCard(Value):
-    """What a model file is and where it came from. Shapes are channels × height × width."""
-
-    id: str
-    name: str
-    role: Role
-    parents: tuple[str, ...] = ()
-    architecture: str | None = None
-    seed: int | None = None
-    file: str
-    sha256: str
-    input_shape: tuple[int, ...]
-    layout: Literal["NCHW", "NHWC", "flat", "other"] = "NCHW"
-    fixed_batch: int | None = None
-    classes: int | None
-    parameters: int
-    opset: int | None = None
-    preprocessing: Preprocessing | None = None
-    training: Training | None = None
 
 
 class Environment(Value):

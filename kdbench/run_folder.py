@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from kdbench import storage
+from kdbench.cards import ModelCard
 from kdbench.errors import InputError
-from kdbench.records import ModelCard
 
 DEFAULT_PARENT = Path("runs")
 

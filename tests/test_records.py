@@ -8,15 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from kdbench.cards import ModelCard, Preprocessing
 from kdbench.errors import InputError
 from kdbench.metrics import METRICS
 from kdbench.records import (
     Environment,
     Interval,
     Measurement,
-    ModelCard,
     Pair,
-    Preprocessing,
     RunRecord,
     Warned,
     measured,

@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kdbench import records, storage
+from kdbench import cards, storage
 from kdbench.data.batches import Batches
 from kdbench.distill.module import MONITORED, TrainingModule
 from kdbench.distill.objective import Objective
@@ -42,12 +42,12 @@ _PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 }
 
 
-def finished(folder: Path, key: str) -> records.Training | None:
+def finished(folder: Path, key: str) -> cards.Training | None:
     """Return the summary of the training that `folder` holds, if it is complete and was made under `key`."""
     if not (folder / SUMMARY).exists() or not (folder / WEIGHTS).exists():
         return None
     content = storage.read_json(folder / SUMMARY, "training summary")
-    return records.Training.model_validate(content["training"]) if content.get("key") == key else None
+    return cards.Training.model_validate(content["training"]) if content.get("key") == key else None
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
@@ -74,7 +74,7 @@ def fit(
     folder: Path,
     key: str,
     progress: Progress,
-) -> records.Training:
+) -> cards.Training:
     """Train `network` in place and leave its weights in `folder`; go on where an earlier try under `key` stopped.
 
     `network` ends with the weights of the best validation epoch or the last, as `training.keep` says, in
@@ -106,7 +106,7 @@ def fit(
         content = torch.load(keeper.best_model_path, map_location="cpu", weights_only=True)
         module.load_state_dict(content["state_dict"])
     network.cpu().to(memory_format=torch.contiguous_format).eval()
-    summary = records.Training(
+    summary = cards.Training(
         objective=objective.formula(),
         epochs=len(module.curve),
         best_epoch=best,
@@ -210,11 +210,11 @@ class _Watch(Callback):
         self._progress.step(trainer.global_step, len(module.batches) * (trainer.max_epochs or 1), detail)
 
 
-def _leave_behind(network: nn.Module, summary: records.Training, folder: Path, key: str) -> None:
+def _leave_behind(network: nn.Module, summary: cards.Training, folder: Path, key: str) -> None:
     with storage.replacing(folder / WEIGHTS) as path:
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
     table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=list(records.Epoch.model_fields))
+    writer = csv.DictWriter(table, fieldnames=list(cards.Epoch.model_fields))
     writer.writeheader()
     writer.writerows(row.model_dump() for row in summary.curve)
     storage.write_text(folder / CURVE, table.getvalue())

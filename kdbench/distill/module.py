@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import Tensor, nn, optim
 
+from kdbench.cards import Epoch
 from kdbench.data.batches import Batch, Batches
 from kdbench.distill.losses import correct
 from kdbench.distill.objective import Objective
 from kdbench.distill.optimize import build_optimizer, learning_rate_factor
 from kdbench.errors import DivergedError
 from kdbench.recipe import Training
-from kdbench.records import Epoch
 
 MONITORED = "validation_top1"
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.cards import ModelCard
 from kdbench.measure.target import ModelFacts
 from kdbench.progress import Progress
-from kdbench.records import Interval, Measurement, ModelCard, Pair, Warned
+from kdbench.records import Interval, Measurement, Pair, Warned
 from kdbench.statistics import Estimate
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kdbench import records
+from kdbench.cards import ModelCard
 from kdbench.distill import fit
 from kdbench.export.onnx import export_onnx
 from kdbench.export.parity import check_parity
@@ -12,7 +13,7 @@ from kdbench.pipeline.plan import Job
 from kdbench.pipeline.training import trained_network
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
-from kdbench.records import Measurement, ModelCard
+from kdbench.records import Measurement
 from kdbench.run_folder import RunFolder
 
 PARITY_SAMPLES = 256

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 
 from kdbench import data
+from kdbench.cards import Preprocessing
 from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset, Split
 from kdbench.data.split import cut_validation
 from kdbench.recipe import Recipe
-from kdbench.records import Preprocessing
 
 
 @dataclass(frozen=True, eq=False)

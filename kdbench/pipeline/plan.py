@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kdbench import records, storage
+from kdbench import cards, storage
 from kdbench.recipe import Recipe, Student, Teacher
 
 
@@ -16,7 +16,7 @@ class Job:
     teacher: "Job | None"
 
     @property
-    def role(self) -> records.Role:
+    def role(self) -> cards.Role:
         """Whether the model teaches or learns."""
         return "student" if isinstance(self.entry, Student) else "teacher"
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from kdbench.cards import ModelCard, Role
 from kdbench.metrics import metric as declared
-from kdbench.records import Axes, Interval, Measurement, ModelCard, Pair, Role, RunRecord
+from kdbench.records import Axes, Interval, Measurement, Pair, RunRecord
 from kdbench.report.cells import Number
 
 # What another training seed would change. Of these a row of several seeds states the mean over the seeds; all

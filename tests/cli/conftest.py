@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from kdbench.cards import ModelCard
 from kdbench.cli.main import main
-from kdbench.records import Environment, ModelCard, RunRecord, measured
+from kdbench.records import Environment, RunRecord, measured
 
 
 @dataclass(frozen=True)

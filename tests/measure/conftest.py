@@ -8,9 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from kdbench.cards import ModelCard, Preprocessing
 from kdbench.measure.protocol import Subject, TestSet
 from kdbench.measure.target import inspect
-from kdbench.records import ModelCard, Preprocessing
 
 SHAPE = (2, 3, 4)  # channels, height, width
 CLASSES = 6

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from kdbench.cards import Preprocessing
 from kdbench.errors import InputError
 from kdbench.measure import latency
 from kdbench.measure.harness import Protocol, measure
 from kdbench.measure.process import WorkerError
 from kdbench.metrics import METRICS
-from kdbench.records import Preprocessing
 
 QUICK = Protocol(budget_s=0.2, sessions=2, batch=4)
 NOT_MEASURED_HERE = {"parity_max_abs", "peak_memory_bytes", "training_s"}

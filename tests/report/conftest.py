@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
+from kdbench.cards import Epoch, ModelCard, Training
 from kdbench.records import (
     Environment,
-    Epoch,
     Interval,
     Measurement,
-    ModelCard,
     Pair,
     RunRecord,
-    Training,
     Warned,
     measured,
     missing,

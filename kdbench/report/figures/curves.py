@@ -3,7 +3,8 @@
 import math
 from typing import TYPE_CHECKING
 
-from kdbench.records import Epoch, RunRecord
+from kdbench.cards import Epoch
+from kdbench.records import RunRecord
 from kdbench.report.figures.drawing import Drawing, canvas, look, to_svg
 from kdbench.report.subjects import subjects
 

@@ -1,0 +1,75 @@
+"""What a model file is, how it is fed and how it was trained: the card beside it, also part of the record."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Role = Literal["teacher", "student", "variant"]
+
+
+class Value(BaseModel):
+    """A frozen value without unknown keys, and without numbers that JSON cannot carry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+class Preprocessing(Value):
+    """How a uint8 image becomes the model's input: `(pixel / scale - mean) / std`, per channel."""
+
+    scale: float = Field(default=255.0, gt=0)
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"{len(self.mean)} means but {len(self.std)} standard deviations")
+        if any(std <= 0 for std in self.std):
+            raise ValueError("a standard deviation must be positive")
+        return self
+
+
+class Epoch(Value):
+    """One row of a training curve. Losses in nats, accuracies as shares of one; None: not finite or not taken."""
+
+    epoch: int
+    train_loss: float | None
+    train_top1: float | None
+    validation_loss: float | None = None
+    validation_top1: float | None = None
+    learning_rate: float
+    seconds: float
+
+
+class Training(Value):
+    """How a model came to its weights. `objective` is the loss in words, with its weights."""
+
+    objective: str
+    epochs: int
+    best_epoch: int
+    seconds: float
+    precision: str
+    seed: int
+    stopped_early: bool = False
+    curve: tuple[Epoch, ...] = ()
+
+
+class ModelCard(Value):
+    """What a model file is and where it came from. Shapes are channels × height × width."""
+
+    id: str
+    name: str
+    role: Role
+    parents: tuple[str, ...] = ()
+    architecture: str | None = None
+    seed: int | None = None
+    file: str
+    sha256: str
+    input_shape: tuple[int, ...]
+    layout: Literal["NCHW", "NHWC", "flat", "other"] = "NCHW"
+    fixed_batch: int | None = None
+    classes: int | None
+    parameters: int
+    opset: int | None = None
+    preprocessing: Preprocessing | None = None
+    training: Training | None = None
