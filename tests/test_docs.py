@@ -1,0 +1,54 @@
+"""The documents name what the code has: every key of a recipe, every command and option that is shown."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+from kdbench import recipe
+from kdbench.cli.main import app
+from kdbench.distill.methods import METHODS
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+SECTIONS = [
+    section
+    for section in vars(recipe).values()
+    if isinstance(section, type) and issubclass(section, BaseModel) and section.__module__ == recipe.__name__
+]
+
+
+def commands_shown():
+    for document in DOCUMENTS:
+        for block in re.findall(r"```(?:sh|text)?\n(.*?)```", document.read_text(), re.DOTALL):
+            for line in block.splitlines():
+                command = line.split("  #")[0].split("&&")[-1].strip()
+                if command.startswith("kdbench "):
+                    yield pytest.param(command, id=f"{document.name}: {command[:40]}")
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_every_key_of_a_recipe_is_explained(section):
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    assert not [key for key in section.model_fields if f"`{key}`" not in text]
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+def test_every_option_of_a_method_is_explained(method):
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    assert not [key for key in METHODS.get(method).Options.model_fields if f"`{key}`" not in text]
+
+
+@pytest.mark.parametrize("command", list(commands_shown()))
+def test_every_command_that_is_shown_parses(command):
+    group = typer.main.get_command(app)
+    _, name, *arguments = shlex.split(command)
+    shown = group.commands[name]
+    shown.make_context(name, arguments, resilient_parsing=False, parent=None)
+
+
+def test_commands_are_shown_at_all():
+    assert len(list(commands_shown())) > 5
