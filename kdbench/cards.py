@@ -30,25 +30,32 @@ class Preprocessing(Value):
 
 
 class Epoch(Value):
-    """One row of a training curve. Losses in nats, accuracies as shares of one; None: not finite or not taken."""
+    """One row of a training curve. Losses in nats, accuracies as shares of one, the learning rate at its start."""
 
     epoch: int
-    train_loss: float | None
-    train_top1: float | None
-    validation_loss: float | None = None
-    validation_top1: float | None = None
+    train_loss: float
+    train_top1: float
+    validation_loss: float
+    validation_top1: float
     learning_rate: float
     seconds: float
 
 
 class Training(Value):
-    """How a model came to its weights. `objective` is the loss in words, with its weights."""
+    """How a model came to its weights: those after epoch `kept_epoch`.
+
+    `objective` is the loss in words, with its weights; `best_epoch` the first of the best validation accuracy;
+    `seconds` the wall time of the epochs, validation included, on `device` with `threads` CPU threads.
+    """
 
     objective: str
     epochs: int
     best_epoch: int
+    kept_epoch: int
     seconds: float
     precision: str
+    device: str
+    threads: int
     seed: int
     stopped_early: bool = False
     curve: tuple[Epoch, ...] = ()

@@ -138,7 +138,7 @@ _ALL = (
         "Training time",
         "s",
         False,
-        "wall time of the training loop, validation included",
+        "wall time of the epochs, validation included",
         units.duration,
     ),
 )

@@ -5,7 +5,7 @@ stage that needs them. How a recipe is read, overridden and complained about is 
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -13,6 +13,7 @@ from kdbench import storage
 from kdbench.registry import nearest
 
 Precision = Literal["32", "bf16", "16"]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class _Section(BaseModel):
@@ -169,7 +170,7 @@ class Recipe(_Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
     title: str = ""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     data: Data
     training: Training = Training()
     teacher: tuple[Teacher, ...] = Field(min_length=1)

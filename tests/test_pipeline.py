@@ -147,13 +147,14 @@ def test_teachers_come_before_their_students_and_seeds_are_told_apart(archive):
 
 
 def test_a_trainings_key_changes_with_what_its_result_depends_on_and_nothing_else(archive):
-    def keys(**changes):
+    def keys(*, data="these", **changes):
         recipe = recipe_from({**content(archive), **changes})
-        return {job.entry.name: job.key(recipe) for job in pipeline.plan(recipe)}
+        return {job.entry.name: job.key(recipe, data) for job in pipeline.plan(recipe)}
 
     base = keys()
     assert keys(measure={"budget_s": 9}) == base
     assert keys(title="Another") == base
+    assert set(keys(data="those").values()).isdisjoint(base.values())
     teacher_changed = keys(teacher=[{"name": "teacher", "model": {"name": "convnet", "widths": [16]}}])
     assert teacher_changed["alone"] == base["alone"]  # it never asks the teacher
     assert teacher_changed["kd"] != base["kd"]

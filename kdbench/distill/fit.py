@@ -34,6 +34,7 @@ WEIGHTS = "weights.safetensors"
 SUMMARY = "training.json"
 CURVE = "curve.csv"
 _UNFINISHED = "unfinished"
+_LATEST = "latest"
 
 _PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",
@@ -87,32 +88,21 @@ def fit(
     module = TrainingModule(network, objective, training, train, seed)
     if training.channels_last:
         module.to(memory_format=torch.channels_last)
-    keeper = ModelCheckpoint(
-        unfinished,
-        "best",
-        monitor=MONITORED,
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    began = time.perf_counter()
     with _threads(training.threads):
-        _run_trainer(module, validation, training, keeper, checkpoint, progress)
-    seconds = time.perf_counter() - began
-
-    best = max(module.curve, key=lambda row: row.validation_top1 or 0.0).epoch
-    if training.keep == "best" and best != len(module.curve):
-        content = torch.load(keeper.best_model_path, map_location="cpu", weights_only=True)
-        module.load_state_dict(content["state_dict"])
+        _run_trainer(module, validation, training, unfinished, checkpoint, progress)
+        threads = torch.get_num_threads()
+    if module.best_weights:
+        network.load_state_dict(module.best_weights)
     network.cpu().to(memory_format=torch.contiguous_format).eval()
     summary = cards.Training(
         objective=objective.formula(),
         epochs=len(module.curve),
-        best_epoch=best,
-        # An interrupted training took as long as its epochs did, not as long as its last stretch.
-        seconds=seconds if checkpoint is None else sum(row.seconds for row in module.curve),
+        best_epoch=module.best_epoch,
+        kept_epoch=module.best_epoch if module.best_weights else len(module.curve),
+        seconds=sum(row.seconds for row in module.curve),
         precision=training.precision,
+        device=device_of(training).type,
+        threads=threads,
         seed=seed,
         stopped_early=len(module.curve) < training.epochs,
         curve=tuple(module.curve),
@@ -137,7 +127,7 @@ def _resumable(unfinished: Path, key: str) -> Path | None:
     if not unfinished.exists():
         return None
     marker = unfinished / "key.json"
-    last = unfinished / "last.ckpt"
+    last = unfinished / f"{_LATEST}.ckpt"
     if last.exists() and marker.exists() and storage.read_json(marker, "checkpoint key").get("key") == key:
         return last
     _clear(unfinished)
@@ -148,11 +138,13 @@ def _run_trainer(
     module: TrainingModule,
     validation: Batches,
     training: Training,
-    keeper: ModelCheckpoint,
+    unfinished: Path,
     checkpoint: Path | None,
     progress: Progress,
 ) -> None:
-    callbacks: list[Callback] = [keeper, _Watch(progress)]
+    # Without a monitor it keeps the latest alone, which is all that resuming needs.
+    latest = ModelCheckpoint(unfinished, _LATEST, save_on_train_epoch_end=True, enable_version_counter=False)
+    callbacks: list[Callback] = [latest, _Watch(progress)]
     if training.patience is not None:
         callbacks.append(EarlyStopping(MONITORED, mode="max", patience=training.patience))
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -166,7 +158,7 @@ def _run_trainer(
             precision=_PRECISION[training.precision],
             gradient_clip_val=training.clip,
             callbacks=callbacks,
-            default_root_dir=keeper.dirpath,
+            default_root_dir=unfinished,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -6,12 +6,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import Tensor, nn, optim
 
 from kdbench.cards import Epoch
 from kdbench.data.batches import Batch, Batches
-from kdbench.distill.losses import correct
+from kdbench.distill.losses import correct, cross_entropy
 from kdbench.distill.objective import Objective
 from kdbench.distill.optimize import build_optimizer, learning_rate_factor
 from kdbench.errors import DivergedError
@@ -40,8 +39,9 @@ class _Tally:
 class TrainingModule(pl.LightningModule):
     """Trains `network` under `objective`; validates with plain cross-entropy, in evaluation mode.
 
-    `curve` grows by one row per epoch and is saved in Lightning's checkpoints, so that a resumed training
-    ends with the whole of it.
+    `curve` grows by one row per epoch; `best_weights` are the network's after the epoch of the best validation
+    accuracy so far, if they are to be kept. Both are saved in Lightning's checkpoints, so that a resumed training
+    ends as an uninterrupted one.
     """
 
     def __init__(
@@ -54,6 +54,12 @@ class TrainingModule(pl.LightningModule):
         self.batches = batches
         self.seed = seed
         self.curve: list[Epoch] = []
+        self.best_weights: dict[str, Tensor] = {}
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch, from 1, with the best validation accuracy; 0 before any."""
+        return max(self.curve, key=lambda row: row.validation_top1).epoch if self.curve else 0
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser over the network's and the methods' parameters, its rate set at every step."""
@@ -74,6 +80,7 @@ class TrainingModule(pl.LightningModule):
         self.batches.set_epoch(self.current_epoch)
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
         self._train = _Tally()
+        self._learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         self._epoch_began = time.perf_counter()
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
@@ -90,15 +97,16 @@ class TrainingModule(pl.LightningModule):
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Add one batch to the validation's sums."""
         logits = self.network(batch.images)
-        self._validation.add(F.cross_entropy(logits, batch.labels), logits, batch.labels)
+        self._validation.add(cross_entropy(logits, batch.labels), logits, batch.labels)
 
     def on_validation_epoch_end(self) -> None:
         """Close the epoch's row of the curve (Lightning validates before it ends the training epoch)."""
         train_loss, train_top1 = self._train.means()
         validation_loss, validation_top1 = self._validation.means()
-        if not math.isfinite(train_loss):
+        if not math.isfinite(train_loss) or not math.isfinite(validation_loss):
             raise DivergedError(
-                f"training diverged: the loss is {train_loss} in epoch {self.current_epoch + 1}",
+                f"training diverged: in epoch {self.current_epoch + 1} the loss is {train_loss} in training and "
+                f"{validation_loss} in validation",
                 "try a lower training.optimizer.lr, gradient clipping (training.clip = 1.0) or precision 32",
             )
         self.curve.append(
@@ -106,18 +114,23 @@ class TrainingModule(pl.LightningModule):
                 epoch=self.current_epoch + 1,
                 train_loss=train_loss,
                 train_top1=train_top1,
-                validation_loss=validation_loss if math.isfinite(validation_loss) else None,
+                validation_loss=validation_loss,
                 validation_top1=validation_top1,
-                learning_rate=self.trainer.optimizers[0].param_groups[0]["lr"],
+                learning_rate=self._learning_rate,
                 seconds=time.perf_counter() - self._epoch_began,
             )
         )
         self.log(MONITORED, validation_top1)
+        if self.training_options.keep == "best" and self.best_epoch == len(self.curve):
+            now = self.network.state_dict()
+            self.best_weights = {name: value.detach().cpu().clone() for name, value in now.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the curve with the weights."""
+        """Keep the curve and the best weights with the latest."""
+        checkpoint["best_weights"] = self.best_weights
         checkpoint["curve"] = [epoch.model_dump() for epoch in self.curve]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the curve up where it was left."""
+        """Take the curve and the best weights up where they were left."""
+        self.best_weights = checkpoint["best_weights"]
         self.curve = [Epoch.model_validate(epoch) for epoch in checkpoint["curve"]]

@@ -1,9 +1,9 @@
 """A model's loss: the weighted cross-entropy with the labels and the weighted terms of its distillation methods."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import Tensor, nn
 
+from kdbench.distill.losses import cross_entropy
 from kdbench.distill.method import Method, Pair, Step
 from kdbench.distill.methods import METHODS
 from kdbench.distill.teacher import Lesson, LiveTeacher
@@ -41,7 +41,7 @@ class Objective(nn.Module):
             logits: Tensor = network(images)
         loss = torch.zeros((), device=logits.device)
         if self.ce_weight:
-            loss = loss + self.ce_weight * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+            loss = loss + self.ce_weight * cross_entropy(logits, labels, self.label_smoothing)
         if self.teacher is not None:
             lesson: Lesson = self.teacher.lesson(images, self.teacher_layers)
             step = Step(labels, logits, lesson.logits, epoch, taps.features, lesson.features)

@@ -67,7 +67,7 @@ def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> 
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         opset=facts.opset,
         preprocessing=material.preprocessing,
-        training=fit.finished(folder.checkpoint(job.id), job.key(recipe)),
+        training=fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content)),
     )
     folder.write_card(card)
     return Exported(job, card, facts, finding, refused)

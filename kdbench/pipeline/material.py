@@ -1,5 +1,6 @@
 """The data of a run, cut and normalised the same way for every model of it."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,14 @@ from kdbench.recipe import Recipe
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """The data of a run, cut: training and validation part for the training, the test part for the end."""
+    """The data of a run, cut: training and validation part for the training, the test part for the end.
+
+    `dataset` is what is left of the set itself: everything but the training part. `content` is a hash of the images
+    and labels that are trained on.
+    """
 
     dataset: Dataset
+    content: str
     train: Split
     validation: Split
     preprocessing: Preprocessing
@@ -39,4 +45,11 @@ def load_material(recipe: Recipe) -> Material:
     assert dataset.train is not None, "a loader that was asked for the training part gives it or says why not"
     train_part, validation = cut_validation(dataset.train, wanted.validation, wanted.split_seed)
     preprocessing = Preprocessing(mean=wanted.mean or dataset.mean, std=wanted.std or dataset.std)
-    return Material(dataset, train_part, validation, preprocessing)
+    # The whole training part is let go: its two cuts are copies.
+    return Material(dataset.only(("test",)), _content(dataset.train), train_part, validation, preprocessing)
+
+
+def _content(split: Split) -> str:
+    digest = hashlib.sha256(split.images.data)
+    digest.update(split.labels.data)
+    return digest.hexdigest()

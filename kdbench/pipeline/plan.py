@@ -20,15 +20,18 @@ class Job:
         """Whether the model teaches or learns."""
         return "student" if isinstance(self.entry, Student) else "teacher"
 
-    def key(self, recipe: Recipe) -> str:
-        """Return the hash of everything this training's result depends on."""
+    def key(self, recipe: Recipe, data: str) -> str:
+        """Return the hash of what this training's result depends on, versions of libraries apart.
+
+        `data` stands for the images and labels themselves, whatever they are called.
+        """
         learns = isinstance(self.entry, Student) and bool(self.entry.terms)
         return storage.content_hash(
             {
-                "data": recipe.data.model_dump(mode="json", exclude={"root", "download"}),
+                "data": {"content": data, **recipe.data.model_dump(mode="json", exclude={"name", "root", "download"})},
                 "model": self.entry.model_dump(mode="json", exclude={"name", "teacher"}),
                 "seed": self.seed,
-                "teacher": self.teacher.key(recipe) if self.teacher and learns else None,
+                "teacher": self.teacher.key(recipe, data) if self.teacher and learns else None,
             }
         )
 

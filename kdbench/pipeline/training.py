@@ -26,7 +26,7 @@ def train_all(
     _check(jobs, material)
     for number, job in enumerate(jobs, start=1):
         progress.stage(f"train {job.id}", number, len(jobs) + stages_after)
-        if fit.finished(folder.checkpoint(job.id), job.key(recipe)):
+        if fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content)):
             progress.note(f"{job.id}: already trained")
             continue
         _train(job, recipe, material, folder, progress)
@@ -80,7 +80,7 @@ def _train(job: Job, recipe: Recipe, material: Material, folder: RunFolder, prog
             training,
             seed=job.seed,
             folder=folder.checkpoint(job.id),
-            key=job.key(recipe),
+            key=job.key(recipe, material.content),
             progress=progress,
         )
     except DivergedError as error:

@@ -180,7 +180,7 @@ def cost(record: RunRecord) -> Table:
 
 def training(record: RunRecord) -> Table:
     """Return how each model that was trained here came to its weights (of the first seed)."""
-    heads = ("Model", "Objective", "Epochs", "Best epoch", "Seeds", "Precision")
+    heads = ("Model", "Objective", "Epochs", "Weights of epoch", "Seeds", "Precision", "Trained on")
     columns = [*(Column(head, numeric=False) for head in heads), Column("Training time")]
     rows = []
     for subject in subjects(record):
@@ -190,13 +190,14 @@ def training(record: RunRecord) -> Table:
         words = (
             run.objective,
             f"{run.epochs} (stopped early)" if run.stopped_early else f"{run.epochs}",
-            f"{run.best_epoch}",
+            f"{run.kept_epoch} (best)" if run.kept_epoch == run.best_epoch else f"{run.kept_epoch}",
             ", ".join(str(card.seed) for card in subject.cards if card.seed is not None) or "–",
             run.precision,
+            run.device if run.device != "cpu" else f"cpu, {run.threads} thread{'s' if run.threads > 1 else ''}",
         )
         rows.append(_row(subject, *(Text(word) for word in words), number(record, subject, "training_s")))
     several = any(len(subject.cards) > 1 for subject in subjects(record))
-    return finished("Training", columns, rows, ["Epochs, best epoch and time are the first seed's."] if several else [])
+    return finished("Training", columns, rows, ["Epochs and time are the first seed's."] if several else [])
 
 
 _TABLES: tuple[Callable[[RunRecord], Table], ...] = (summary, ratios, fidelity, latency, cost, training)

@@ -83,6 +83,19 @@ def test_interrupted_and_resumed_ends_with_the_weights_of_an_uninterrupted_train
     assert [row.train_loss for row in summary.curve] == [row.train_loss for row in whole_summary.curve]
 
 
+def test_the_best_weights_survive_an_interruption_and_a_move(tmp_path):
+    options = training(epochs=6, optimizer={"name": "sgd", "lr": 0.5}, schedule={"name": "constant"})
+    whole, whole_summary = run_fit(tmp_path / "whole", options)
+    best = whole_summary.best_epoch
+    assert 1 < best < 5, "the example needs a best epoch before the interruption"
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(tmp_path / "cut", options, progress=Stops(best + 2))
+    (tmp_path / "cut").rename(tmp_path / "moved")
+    resumed, summary = run_fit(tmp_path / "moved", options, network=tiny(seed=77, dropout=0.2))
+    assert summary.best_epoch == summary.kept_epoch == best
+    assert same_weights(resumed, whole)
+
+
 def test_a_checkpoint_made_under_other_settings_is_not_taken_up(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_fit(tmp_path / "cut", progress=Stops(2), key="old")
@@ -101,6 +114,13 @@ def test_best_and_last_weights_are_those_of_their_epochs(tmp_path):
     fit.load_weights(best, tmp_path / "best")
     assert same_weights(best, upto_best)
     assert not same_weights(best, last)
+
+
+def test_the_curve_gives_each_epochs_first_learning_rate(tmp_path):
+    _, summary = run_fit(
+        tmp_path, training(epochs=2, schedule={"name": "cosine"}, optimizer={"name": "adam", "lr": 0.01})
+    )
+    assert [row.learning_rate for row in summary.curve] == pytest.approx([0.01, 0.005])
 
 
 def test_early_stopping_waits_for_its_patience(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, kl_divergence
 
-from kdbench.distill.losses import feature_mse, softened_kl
+from kdbench.distill.losses import cross_entropy, feature_mse, softened_kl
 
 FOUR = {"teacher": [1, 4, 3, 2], "wrong": [1, 2.8, 3, 2], "right": [0.1, 0.4, 0.3, 0.2]}
 TEN = {
@@ -55,3 +55,19 @@ def test_softened_kl_stays_finite_for_sure_teachers():
 def test_feature_mse_refuses_to_broadcast():
     with pytest.raises(ValueError, match="differ in shape"):
         feature_mse(torch.zeros(2, 4, 1, 1), torch.zeros(2, 4, 3, 3))
+
+
+@pytest.mark.parametrize("distance", [0.05, 0.3, 1.0])
+def test_losses_of_bfloat16_logits_are_those_of_the_same_logits_in_float32(distance):
+    """CPU autocast leaves log_softmax in bfloat16, which made the divergence of a good student negative."""
+    torch.manual_seed(0)
+    teacher = torch.randn(128, 100).bfloat16()
+    student = (teacher + distance * torch.randn(128, 100)).bfloat16()
+    labels = torch.arange(100).repeat(2)[:128]
+    with torch.autocast("cpu", torch.bfloat16):
+        divergence, loss = softened_kl(student, teacher, 4.0), cross_entropy(student, labels)
+        distance_of_features = feature_mse(student, teacher)
+    torch.testing.assert_close(divergence, softened_kl(student.float(), teacher.float(), 4.0))
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(student.float(), labels))
+    torch.testing.assert_close(distance_of_features, ((student.float() - teacher.float()) ** 2).mean())
+    assert divergence > 0

@@ -1,6 +1,5 @@
 """Training curves: loss and accuracy by epoch, on the training and the validation part."""
 
-import math
 from typing import TYPE_CHECKING
 
 from kdbench.cards import Epoch
@@ -54,7 +53,7 @@ def _series(curve: tuple[Epoch, ...], field: str) -> tuple[list[int], list[float
     """Return epochs and values of one panel; a value that is not there leaves a gap in the line."""
     scale = 100 if field.endswith("top1") else 1
     values = [getattr(epoch, field) for epoch in curve]
-    return [epoch.epoch for epoch in curve], [math.nan if value is None else scale * value for value in values]
+    return [epoch.epoch for epoch in curve], [scale * value for value in values]
 
 
 def _dress(axes: "Axes", field: str, title: str, unit: str) -> None:
