@@ -50,7 +50,7 @@ def training_curves(record: RunRecord) -> Drawing | None:
 
 
 def _series(curve: tuple[Epoch, ...], field: str) -> tuple[list[int], list[float]]:
-    """Return epochs and values of one panel; a value that is not there leaves a gap in the line."""
+    """Return epochs and values of one panel."""
     scale = 100 if field.endswith("top1") else 1
     values = [getattr(epoch, field) for epoch in curve]
     return [epoch.epoch for epoch in curve], [scale * value for value in values]
