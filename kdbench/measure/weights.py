@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     import onnx
 
@@ -20,6 +20,8 @@ _NOT_TRAINED: dict[str, tuple[int, ...]] = {
     "Reshape": (1,),
     "Resize": (1, 2, 3),
 }
+
+_AGAIN = "copy the model and its data again, or export it again"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,10 @@ class Weights:
 
 
 def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
-    """Count the weights of `model`, read from `path`; raises InputError if a file of external data is missing."""
+    """Count the weights of `model`, read from `path`.
+
+    Raises InputError if a file of external data is missing or shorter than its tensors.
+    """
     untrained = {
         node.input[position]
         for node in model.graph.node
@@ -46,7 +51,7 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
     return Weights(
         parameters=sum(math.prod(t.dims) for name, t in tensors if name not in untrained and _may_be_trained(t)),
         weight_bytes=sum(_bytes(t) for _, t in tensors),
-        external_bytes=sum(_file_bytes(path, location) for location in {_location(t) for _, t in tensors} - {None}),
+        external_bytes=sum(_file_bytes(path, location, least) for location, least in _external(tensors, path).items()),
     )
 
 
@@ -78,14 +83,33 @@ def _bytes(tensor: "onnx.TensorProto") -> int:
     return elements * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
-def _location(tensor: "onnx.TensorProto") -> str | None:
-    return next((entry.value for entry in tensor.external_data if entry.key == "location"), None)
+def _external(tensors: "Iterable[tuple[str, onnx.TensorProto]]", path: Path) -> dict[str, int]:
+    """Return, of each file beside the model, how many bytes of it the tensors need."""
+    needed: dict[str, int] = {}
+    for _, tensor in tensors:
+        stored = {entry.key: entry.value for entry in tensor.external_data}
+        if location := stored.get("location"):
+            needed[location] = max(needed.get(location, 0), _end(tensor, stored, path))
+    return needed
 
 
-def _file_bytes(path: Path, location: str | None) -> int:
-    assert location is not None
+def _end(tensor: "onnx.TensorProto", stored: "Mapping[str, str]", path: Path) -> int:
+    """Return where in its file of external data the tensor ends, in bytes."""
+    try:
+        offset, length = int(stored.get("offset", 0)), int(stored.get("length", _bytes(tensor)))
+    except ValueError:
+        raise InputError(f"{path}: the place of {tensor.name!r} in its file is not a number", _AGAIN) from None
+    return offset + length
+
+
+def _file_bytes(path: Path, location: str, least: int) -> int:
     external = path.parent / location
     try:
-        return external.stat().st_size
+        size = external.stat().st_size
     except OSError:
         raise InputError(f"{path} keeps weights in {external}, which is missing", "put it beside the model") from None
+    if size < least:
+        raise InputError(
+            f"{path} keeps weights in {external}, which is cut short: {size} of at least {least} bytes", _AGAIN
+        )
+    return size

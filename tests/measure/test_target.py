@@ -132,6 +132,37 @@ def test_external_weights_count_and_must_be_there(tmp_path):
         inspect(path)
 
 
+@pytest.mark.parametrize("tensors", [1, 2])
+def test_external_weights_that_are_cut_short(tmp_path, tensors):
+    path, beside = tmp_path / "m.onnx", tmp_path / "m.onnx.data"
+    names = [f"w{number}" for number in range(tensors)]
+    stored = [numpy_helper.from_array(np.ones((400, 10), np.float32), name) for name in names]
+    nodes = [helper.make_node("MatMul", ["x", "w0"], ["y"])]
+    model = graph_of([value("x", ["n", 400])], [value("y", ["n", 10])], nodes, stored)
+    onnx.save(model, path, save_as_external_data=True, location=beside.name, size_threshold=0)
+    whole = beside.read_bytes()
+    for length in (0, 100, len(whole) - 1):
+        beside.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=rf"m\.onnx\.data, which is cut short: {length} of at least {len(whole)}"):
+            inspect(path)
+    beside.write_bytes(whole)
+    assert inspect(path).size_bytes == path.stat().st_size + len(whole)
+
+
+def test_external_weights_whose_place_is_no_number(tmp_path):
+    path = tmp_path / "m.onnx"
+    stored = numpy_helper.from_array(np.ones((400, 10), np.float32), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    model = graph_of([value("x", ["n", 400])], [value("y", ["n", 10])], nodes, [stored])
+    onnx.save(model, path, save_as_external_data=True, location="m.onnx.data", size_threshold=0)
+    model = onnx.load(path, load_external_data=False)
+    entries = model.graph.initializer[0].external_data
+    next(entry for entry in entries if entry.key == "length").value = "all"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="'w'"):
+        inspect(path)
+
+
 def test_statistics_scales_and_shapes_are_no_parameters(tmp_path):
     path = tmp_path / "m.onnx"
     arrays = {
