@@ -14,7 +14,7 @@ from kdbench.measure.energy import Available, Found, sources
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, interval, students
-from kdbench.records import Measurement, Pair, Status, measured, missing
+from kdbench.records import Evidence, Measurement, Pair, Status, measured, missing
 
 ROUNDS = 5
 _IDLE_DRIFT = 0.05
@@ -77,9 +77,10 @@ def _findings(subjects: Sequence[Subject], result: Mapping[str, Any], usable: Fo
     for s in subjects:
         axes = _axes(s, protocol)
         if s.id in windows:
+            source = f"{usable.counter.name}, {usable.counter.scope}"
             batch = s.facts.fixed_batch or 1
             measurements += per_inference(
-                s.id, windows[s.id], axes, f"{usable.counter.name}, {usable.counter.scope}", batch
+                s.id, windows[s.id], axes, source, batch=batch, evidence=usable.counter.evidence
             )
         else:
             measurements += [missing(s.id, m, result["errors"][s.id], status="error", axes=axes) for m in _METRICS]
@@ -92,9 +93,15 @@ def _findings(subjects: Sequence[Subject], result: Mapping[str, Any], usable: Fo
 
 
 def per_inference(
-    model: str, windows: Windows, axes: Mapping[str, str | int], source: str, batch: int = 1
+    model: str,
+    windows: Windows,
+    axes: Mapping[str, str | int],
+    source: str,
+    *,
+    batch: int = 1,
+    evidence: Evidence = "measured",
 ) -> list[Measurement]:
-    """Return gross and net energy per inference, the medians of the windows.
+    """Return gross and net energy per inference, the medians of the windows; `evidence` is the source's.
 
     The uncertainty holds the spread between windows and the counter's steps (one period of the power, evenly
     distributed); net energy, in addition, half the change of the idle power. Net below twice its standard
@@ -105,7 +112,7 @@ def per_inference(
     idle = windows.idle_w * windows.duration_s / inferences
     step = float(np.median(windows.energy_j / windows.duration_s * windows.period_s / math.sqrt(3) / inferences))
     drift = windows.idle_drift / 2 * float(np.median(idle))
-    found = [_measurement(model, "energy_j", gross, step, axes, source, None)]
+    found = [_measurement(model, "energy_j", gross, step, axes, source, evidence, None)]
     unstable = f"idle power changed by {100 * windows.idle_drift:.0f} %" if windows.idle_drift > _IDLE_DRIFT else None
     net = gross - idle
     resolution = 2 * math.hypot(_standard_error(net), step, drift)
@@ -113,7 +120,9 @@ def per_inference(
         reason = f"net energy is below twice its uncertainty, {resolution:.2g} J"
         found.append(missing(model, "energy_net_j", reason, status="below_resolution", axes=axes, source=source))
     else:
-        found.append(_measurement(model, "energy_net_j", net, math.hypot(step, drift), axes, source, unstable))
+        found.append(
+            _measurement(model, "energy_net_j", net, math.hypot(step, drift), axes, source, evidence, unstable)
+        )
     return found
 
 
@@ -124,6 +133,7 @@ def _measurement(
     systematic: float,
     axes: Mapping[str, str | int],
     source: str,
+    evidence: Evidence,
     unstable: str | None,
 ) -> Measurement:
     centre = float(np.median(values))
@@ -132,7 +142,15 @@ def _measurement(
     half = math.hypot(spread.high - spread.value, 2 * systematic)
     estimate = statistics.Estimate(centre, centre - half, centre + half, len(values))
     return measured(
-        model, metric, centre, axes=axes, interval=interval(estimate), n=len(values), source=source, unstable=unstable
+        model,
+        metric,
+        centre,
+        axes=axes,
+        interval=interval(estimate),
+        n=len(values),
+        source=source,
+        evidence=evidence,
+        unstable=unstable,
     )
 
 

@@ -113,6 +113,21 @@ def test_measurements_and_the_ratio_of_the_same_rounds(energy, usable, monkeypat
     assert ratio.interval.high - ratio.interval.low < 1e-9
 
 
+class Guess(Rapl):
+    evidence = "estimated"
+
+
+def test_what_an_estimating_source_says_is_an_estimate(energy, monkeypatch):
+    monkeypatch.setattr(consumption, "sources", lambda provider: [Found(Guess(), Available("a guess"))])
+    window = {"energy_j": 60.0, "duration_ns": 10**9, "calls": 100}
+    idle = {**window, "energy_j": 10.0}
+    result = {"period_ns": 1e6, "idle": [idle] * 2, "windows": {"t": [window] * 5, "s": [window] * 5}, "errors": {}}
+    monkeypatch.setattr(consumption, "run_job", lambda *_, **__: result)
+    found = energy().measurements
+    assert {m.status for m in found} == {"ok"}
+    assert {(m.metric, m.evidence) for m in found} == {("energy_j", "estimated"), ("energy_net_j", "estimated")}
+
+
 def test_a_model_that_failed_and_a_process_that_died(energy, usable, monkeypatch):
     result = {"period_ns": 1e6, "idle": [{"energy_j": 1.0, "duration_ns": 10**9, "calls": 1}] * 2, "windows": {}}
     monkeypatch.setattr(consumption, "run_job", lambda *_, **__: {**result, "errors": {"t": "no", "s": "no"}})

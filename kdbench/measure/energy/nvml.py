@@ -2,9 +2,12 @@
 
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdbench.measure.energy.source import SOURCES, Available, Clock, Pause, Unavailable, advances
+
+if TYPE_CHECKING:
+    from kdbench.records import Evidence
 
 
 @SOURCES.register("nvml")
@@ -14,7 +17,7 @@ class Nvml:
     name = "nvml"
     providers = frozenset({"cuda"})
     scope = "gpu0.board"
-    evidence = "measured"
+    evidence: "Evidence" = "measured"
 
     def __init__(self, clock: Clock = time.monotonic_ns, pause: Pause = time.sleep) -> None:
         self._clock = clock

@@ -2,8 +2,12 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kdbench.measure.energy.source import SOURCES, Available, Clock, Pause, Unavailable, advances
+
+if TYPE_CHECKING:
+    from kdbench.records import Evidence
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -33,7 +37,7 @@ class Rapl:
     name = "rapl"
     providers = frozenset({"cpu"})
     scope = "cpu.package"
-    evidence = "measured"
+    evidence: "Evidence" = "measured"
 
     def __init__(self, root: Path = POWERCAP, clock: Clock = time.monotonic_ns, pause: Pause = time.sleep) -> None:
         self._root = root

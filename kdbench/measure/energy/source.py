@@ -5,9 +5,12 @@ The measuring process reads sources itself, between calls: the standard library 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kdbench.registry import Registry
+
+if TYPE_CHECKING:
+    from kdbench.records import Evidence
 
 Clock = Callable[[], int]  # monotonic nanoseconds
 Pause = Callable[[float], None]  # seconds
@@ -35,13 +38,14 @@ class Counter(Protocol):
     """A cumulative energy counter.
 
     `providers` are the execution providers whose work it counts; `scope` names the hardware it covers, so that
-    scopes that overlap are never added; `evidence` is how its joules come about.
+    scopes that overlap are never added; `evidence` is how its joules come about, and is written
+    into every measurement taken with it.
     """
 
     name: str
     providers: frozenset[str]
     scope: str
-    evidence: str
+    evidence: "Evidence"
 
     def available(self) -> Available | Unavailable:
         """Say whether it can be used here, proved by a counter that advanced."""
