@@ -55,6 +55,7 @@ def _form(array: npt.NDArray[np.generic]) -> str:
 class Dataset:
     """A data set in memory; a part that was not asked for is None.
 
+    `inferred_classes` says that `class_names` only numbers the labels that were seen: there may be further classes.
     `mean` and `std` are per channel, in units of 0–1 (after division by 255); `source` says where the data come
     from, under which licence or citation, and where the constants were taken.
     """
@@ -66,6 +67,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     source: str
+    inferred_classes: bool = False
 
     def __post_init__(self) -> None:
         splits = self._splits()
@@ -89,6 +91,11 @@ class Dataset:
     def classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+    @property
+    def known_classes(self) -> int | None:
+        """The number of classes, or None where it was only inferred from the labels."""
+        return None if self.inferred_classes else self.classes
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -1,7 +1,8 @@
 """`npz:PATH`: a user's own arrays, in one numpy archive. Pickled content is never loaded.
 
 The archive holds `x_train`, `y_train`, `x_test` and `y_test`, or one of the two pairs, or `images` and `labels` (the
-test part alone), and may hold `class_names`, an array of text.
+test part alone), and may hold `class_names`, an array of text. Without it classes are numbered up to the largest label,
+and there may be more.
 
 Images are (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 channels: uint8, or floats from 0 to 1, which become
 round(255 · x), so steps finer than 1/255 are lost. Labels are whole numbers from 0, (N,) or (N,1).
@@ -71,6 +72,7 @@ def load_npz(request: Request) -> Dataset:
         mean,
         std,
         f"the user's archive {path.name}; mean and std computed from its {basis} part",
+        inferred_classes="class_names" not in arrays,
     )
 
 

@@ -22,6 +22,11 @@ def dataset(**changes):
     return Dataset(**(values | changes))
 
 
+def test_classes_are_known_unless_said_to_be_inferred():
+    assert dataset().known_classes == dataset().classes == 2
+    assert dataset(inferred_classes=True, test=split()).only(("test",)).known_classes is None
+
+
 def test_subset_keeps_the_order_asked_for():
     whole = Split(np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1), np.array([5, 6, 7]))
     part = whole.subset([2, 0])

@@ -55,6 +55,19 @@ def test_class_names(tmp_path):
         load(saved(tmp_path, images=GREY, labels=LABELS, class_names=names[:2]), parts=("test",))
 
 
+def test_without_names_the_classes_are_only_inferred(tmp_path):
+    alone = load(saved(tmp_path, images=GREY, labels=LABELS), parts=("test",))
+    assert (alone.classes, alone.known_classes) == (3, None)
+    names = np.array(["cat", "dog", "owl", "yak"])
+    assert load(saved(tmp_path, images=GREY, labels=LABELS, class_names=names), parts=("test",)).known_classes == 4
+
+
+def test_class_names_that_would_need_unpickling_are_refused(tmp_path):
+    names = np.array(["cat", "dog", "owl"], dtype=object)
+    with pytest.raises(InputError, match="not a readable"):
+        load(saved(tmp_path, images=GREY, labels=LABELS, class_names=names), parts=("test",))
+
+
 def test_resize(tmp_path):
     assert load(saved(tmp_path, images=GREY, labels=LABELS), parts=("test",), resize=4).input_shape == (1, 4, 4)
 
