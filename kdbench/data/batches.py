@@ -128,7 +128,7 @@ class Batches:
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
         import torch
 
-        # In place, and laid out last: over three times as fast on a CPU as addcmul, which broadcasts slowly.
+        # In place, and laid out last: addcmul does it in one call but broadcasts slowly on a CPU.
         result = images.to(torch.float32).mul_(self._scale).add_(self._shift)
         return result.contiguous(memory_format=torch.channels_last) if self.channels_last else result
 
