@@ -144,7 +144,15 @@ _ALL = (
 )
 
 _PAIRS = (
-    Metric("latency_ratio", "Speed-up", "1", True, "teacher time / student time, from paired blocks", units.ratio),
+    Metric(
+        "latency_ratio",
+        "Speed-up",
+        "1",
+        True,
+        "ratio of block medians, teacher / student, of paired, interleaved blocks: the median over the rounds of a "
+        "session, then the geometric mean over sessions",
+        units.ratio,
+    ),
     Metric("energy_ratio", "Energy ratio", "1", True, "teacher energy_j / student energy_j", units.ratio),
     Metric("size_ratio", "Size ratio", "1", True, "teacher size_bytes / student size_bytes", units.ratio),
     Metric("macs_ratio", "MACs ratio", "1", True, "teacher macs / student macs", units.ratio),

@@ -110,7 +110,12 @@ def clustered_mean(data: Clustered, *, seed: int = 0) -> Estimate:
 
 
 def clustered_quantiles(data: Clustered, shares: Sequence[float], *, seed: int = 0) -> list[Estimate]:
-    """Return the order statistics at `shares` of all observations, with intervals for a session not yet seen.
+    """Return the order statistics at `shares` of all observations, with confidence intervals.
+
+    An interval is for the quantile that the calls of infinitely many such sessions would have together, and covers
+    what sessions and blocks add by chance. It is no prediction interval: a single further session may well lie
+    outside. Nor does it know of drift over longer than the run: sessions that share one state of the machine (its
+    clock, temperature, neighbours) cannot show what another state is like.
 
     The standard error is a hierarchical bootstrap's (sessions, then blocks within them), taken of the logarithm and
     multiplied by sqrt(S / (S - 1)) and Student's t with S - 1 degrees of freedom, since S is small. A quantile away
@@ -129,7 +134,7 @@ def clustered_quantiles(data: Clustered, shares: Sequence[float], *, seed: int =
         for row, share in enumerate(shares):
             reached = below >= np.ceil(share * below[:, -1:])
             drawn[row, start : start + step] = ordered[np.argmax(reached, axis=1)]
-    points = [float(ordered[max(math.ceil(share * len(ordered)) - 1, 0)]) for share in shares]
+    points = [order_statistic(ordered, share) for share in shares]
     return [_log_interval(p, d, data, share=s) for p, d, s in zip(points, drawn, shares, strict=True)]
 
 

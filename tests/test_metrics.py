@@ -72,3 +72,8 @@ def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match="unknown metric 'fps'") as raised:
         metric("fps")
     assert "throughput_per_s" in raised.value.hint
+
+
+def test_a_speed_up_says_what_it_is_a_ratio_of():
+    formula = metric("latency_ratio").formula
+    assert all(word in formula for word in ("block medians", "paired", "interleaved"))
