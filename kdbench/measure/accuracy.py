@@ -11,7 +11,7 @@ from kdbench import statistics
 from kdbench.errors import InputError
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.process import WorkerError, run_job
-from kdbench.measure.protocol import Findings, Portion, Subject, TestSet, interval
+from kdbench.measure.protocol import Findings, Portion, Subject, TestSet, interval, threads_text
 from kdbench.records import Measurement, Status, Warned, measured, missing
 
 ACCURACIES = ("top1", "top5", "loss")
@@ -69,7 +69,7 @@ def evaluate(
         logits = np.load(files[subject.id])
         files[subject.id].unlink()
         _require_classes(subject, logits.shape[1], test)
-        source = f"onnxruntime {provider}, {cores} threads, batch {batches.get(subject.id, '?')}"
+        source = f"onnxruntime {provider}, {threads_text(cores)}, batch {batches.get(subject.id, '?')}"
         found[subject.id] = judge(logits, test.labels, source)
     return found
 
@@ -145,8 +145,9 @@ def _are_probabilities(logits: NDArray[np.generic]) -> bool:
 def _require_classes(subject: Subject, classes: int | None, test: TestSet) -> None:
     labelled = int(test.labels.max()) + 1
     if classes is not None and (classes < labelled or (test.classes is not None and classes != test.classes)):
+        has = f"at least {labelled}" if test.classes is None else str(test.classes)
         raise InputError(
-            f"{subject.card.name} tells {classes} classes apart, but the data has {test.classes or labelled}",
+            f"{subject.card.name} tells {classes} classes apart, but the data has {has}",
             "choose the data set the model was made for",
         )
 
@@ -160,6 +161,8 @@ def _run(
     todo: list[JobModel], files: Mapping[str, Path], provider: str, cores: int, folder: Path, progress: Portion
 ) -> tuple[dict[str, str], dict[str, int]]:
     """Write the logits of every model to its file; return the reasons of those that failed, and the batch sizes."""
+    for file in files.values():
+        file.unlink(missing_ok=True)  # a file that is there after a crash must be of this pass
     failed: dict[str, str] = {}
     batches: dict[str, int] = {}
     while todo:

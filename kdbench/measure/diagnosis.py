@@ -9,7 +9,7 @@ import numpy as np
 
 from kdbench.measure.latency import Sampled
 from kdbench.measure.latency_findings import instability
-from kdbench.measure.protocol import Protocol
+from kdbench.measure.protocol import Protocol, threads_text
 from kdbench.records import Warned
 
 _FLOORS = 20
@@ -21,7 +21,7 @@ def latency_warnings(sampled: Sampled, protocol: Protocol) -> Iterator[Warned]:
     floor_ns = float(np.median(sampled.floor_ns)) if len(sampled.floor_ns) else 0.0
     for (id_, number), data in sampled.samples.items():
         configuration = sampled.configurations[number]
-        where = f"at batch {configuration.batch}, {configuration.threads} threads"
+        where = f"at batch {configuration.batch}, {threads_text(configuration.threads)}"
         if why := instability(data):
             yield Warned(
                 code="unstable",
@@ -34,7 +34,7 @@ def latency_warnings(sampled: Sampled, protocol: Protocol) -> Iterator[Warned]:
             yield Warned(
                 code="near_floor",
                 message=f"latency {where}: any call costs {floor_ns / 1e3:.1f} of its {median_ns / 1e3:.1f} µs",
-                remedy="the call's own cost hides part of the speed-up: compare batched runs, or MACs",
+                remedy="compare batched runs, or MACs: the call's own cost hides part of the speed-up",
                 model=id_,
             )
     yield from _overrun(sampled.seconds, protocol.budget_s)

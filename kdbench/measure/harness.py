@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kdbench import storage
 from kdbench.errors import InputError, MeasurementError
 from kdbench.measure.accuracy import accuracy_findings, evaluate, without_accuracy
 from kdbench.measure.coldstart import cold_start_findings
@@ -13,11 +12,11 @@ from kdbench.measure.diagnosis import latency_warnings
 from kdbench.measure.fidelity import fidelity_findings, without_fidelity
 from kdbench.measure.jobs import PROVIDERS, JobModel
 from kdbench.measure.latency import nothing_sampled, sample
-from kdbench.measure.latency_findings import latency_findings
+from kdbench.measure.latency_findings import latency_findings, protocol_facts
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, TestSet, students
 from kdbench.measure.ratios import ratio_findings
 from kdbench.measure.size import size_findings
-from kdbench.measure.staging import stage
+from kdbench.measure.staging import scratch, stage
 from kdbench.progress import Progress
 from kdbench.registry import nearest
 
@@ -32,12 +31,18 @@ def measure(
 ) -> Findings:
     """Measure every subject and return all that was found, in `workspace` (a folder for what goes to and fro).
 
-    A subject that cannot be measured by some metric has that metric with the reason instead of a number; the others
-    go on. Without `test` there is no accuracy and inputs are noise. Raises InputError for subjects, data and
-    protocol that do not fit each other.
+    Nothing of the pass stays there, however it ends. A subject that cannot be measured by some metric has that metric
+    with the reason instead of a number; the others go on. Without `test` there is no accuracy and inputs are noise.
+    Raises InputError for subjects, data and protocol that do not fit each other.
     """
     _check(subjects, protocol)
-    folder = storage.make_folder(workspace)
+    with scratch(workspace) as folder:
+        return _measure(subjects, test, protocol, folder, progress)
+
+
+def _measure(
+    subjects: Sequence[Subject], test: TestSet | None, protocol: Protocol, folder: Path, progress: Progress
+) -> Findings:
     models = stage(subjects, test, folder, protocol.seed)
     timed = [s for s in subjects if s.timed]
     found = _accuracies(subjects, models, test, protocol, folder, Portion(progress, 0, _ACCURACY, "accuracy"))
@@ -50,8 +55,6 @@ def measure(
         )
         found += _latencies(timed, models, protocol, folder, Portion(progress, _COLD_START, _LATENCY, "latency"))
         found += energy_findings(timed, models, protocol, folder, Portion(progress, _LATENCY, 1, "energy"))
-    for staged in {model.images for model in models.values()}:
-        Path(staged).unlink()
     return found
 
 
@@ -122,4 +125,6 @@ def _latencies(
     except MeasurementError as error:
         sampled = nothing_sampled(subjects, protocol, error)
     found = latency_findings(subjects, sampled, protocol)
-    return found + Findings(warnings=tuple(latency_warnings(sampled, protocol)))
+    return found + Findings(
+        warnings=tuple(latency_warnings(sampled, protocol)), protocol=protocol_facts(sampled, protocol)
+    )

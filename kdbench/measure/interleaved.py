@@ -16,11 +16,16 @@ from numpy.typing import NDArray
 Clock = Callable[[], int]
 
 BLOCK_NS = 10_000_000  # a block is as many calls as take about this long, and one at least
-LEAST_ROUNDS = 2
+LEAST_ROUNDS = 3  # five sessions of a slow model give 15 calls; LoadGen's rule wants 11 for a median
 _PRIME_BELOW_NS = 50_000_000  # the caches are refilled in a few ms, which slower calls do not feel
 _WINDOW_NS = 20_000_000
 _LONGEST_WINDOW = 1000
 _QUARTILES_AGREE = 0.1
+WARM_UP_SHARE = 0.25  # of a configuration's budget, all models together, goes to warm-up at most
+WARM_UP_RULE = (
+    f"until the quartiles of two windows in a row agree within {_QUARTILES_AGREE:.0%}, "
+    f"or {WARM_UP_SHARE:.0%} of the budget is spent"
+)
 
 
 @dataclass(frozen=True)

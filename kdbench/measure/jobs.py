@@ -6,6 +6,8 @@ from typing import Any
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
+GRAPH_OPTIMIZATION = "ORT_ENABLE_ALL"  # onnxruntime's name of the level
+
 
 @dataclass(frozen=True)
 class JobModel:

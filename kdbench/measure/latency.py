@@ -58,7 +58,8 @@ def configurations(subjects: Sequence[Subject], protocol: Protocol) -> tuple[Con
     single = [(threads, 1) for threads in protocol.threads]
     batched = [(protocol.threads[0], batch) for batch in (protocol.batch, *fixed)]
     found = []
-    for threads, batch in sorted([*single, *batched], key=lambda each: protocol.threads.index(each[0])):
+    unique = dict.fromkeys([*single, *batched])
+    for threads, batch in sorted(unique, key=lambda each: protocol.threads.index(each[0])):
         able = [
             n for n, s in enumerate(subjects) if s.facts.fixed_batch in ({batch} if batch in fixed else {None, batch})
         ]

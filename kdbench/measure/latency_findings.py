@@ -1,11 +1,14 @@
 """Latency samples made into measurements, ratios and warnings."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
+from kdbench.measure.interleaved import BLOCK_NS, LEAST_ROUNDS, WARM_UP_RULE
+from kdbench.measure.jobs import GRAPH_OPTIMIZATION
 from kdbench.measure.latency import Configuration, Sampled
 from kdbench.measure.protocol import Findings, Protocol, Subject, interval, students
 from kdbench.records import Measurement, Pair, Status, measured, missing
@@ -34,6 +37,23 @@ def latency_findings(subjects: Sequence[Subject], sampled: Sampled, protocol: Pr
         for teacher, student in students(subjects)
     )
     return Findings(tuple(measurements), pairs, samples=_raw(sampled, protocol.provider))
+
+
+def protocol_facts(sampled: Sampled, protocol: Protocol) -> dict[str, Any]:
+    """Return how the samples were taken, as a record's `protocol` holds it; of what was not sampled nothing."""
+    facts: dict[str, Any] = {
+        "seed": protocol.seed,
+        "block_ns": BLOCK_NS,
+        "least_rounds": LEAST_ROUNDS,
+        "warm_up": WARM_UP_RULE,
+        "spinning": True,
+        "graph_optimization": GRAPH_OPTIMIZATION,
+    }
+    if calls := [count for counts in sampled.warm_up_calls.values() for count in counts]:
+        facts["warm_up_calls"] = {"least": min(calls), "most": max(calls)}
+    if len(sampled.floor_ns):
+        facts["floor_ns"] = float(np.median(sampled.floor_ns))
+    return facts
 
 
 def _of_configuration(subject: Subject, number: int, sampled: Sampled, protocol: Protocol) -> list[Measurement]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class TestSet:
-    """Test images, uint8 (N, C, H, W), and labels, int64 (N,); `classes` where more are known than the labels show."""
+    """Test images, uint8 (N, C, H, W), and labels, int64 (N,); `classes` where their list is known.
+
+    A model must have just as many then; else at least as many as the labels show.
+    """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
@@ -66,13 +70,15 @@ class Findings:
 
     `samples` holds the raw latencies: `{model}/{provider}-t{threads}-b{batch}/ns`, int64, the time of each call;
     `.../session` and `.../block`, int32, the session each call was in and the round within it; and `floor_ns`, the
-    median time of a call that computes nothing, one a session.
+    median time of a call that computes nothing, one a session. `protocol` tells how latencies were taken, beyond what
+    `Protocol` says; JSON values.
     """
 
     measurements: tuple[Measurement, ...] = ()
     pairs: tuple[Pair, ...] = ()
     warnings: tuple[Warned, ...] = ()
     samples: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)
 
     def __add__(self, other: "Findings") -> "Findings":
         return replace(
@@ -81,6 +87,7 @@ class Findings:
             pairs=self.pairs + other.pairs,
             warnings=self.warnings + other.warnings,
             samples=self.samples | other.samples,
+            protocol=self.protocol | other.protocol,
         )
 
 
@@ -122,6 +129,11 @@ def interval(estimate: Estimate) -> Interval | None:
     if estimate.low is None or estimate.high is None:
         return None
     return Interval(low=estimate.low, high=estimate.high)
+
+
+def threads_text(count: int) -> str:
+    """Return a number of threads in words."""
+    return f"{count} thread{'s' if count != 1 else ''}"
 
 
 def students(subjects: Sequence[Subject]) -> list[tuple[Subject, Subject]]:

@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-from kdbench.measure.jobs import PROVIDERS, JobModel
+from kdbench.measure.jobs import GRAPH_OPTIMIZATION, PROVIDERS, JobModel
 
 
 class ProviderError(RuntimeError):
@@ -50,7 +50,7 @@ class Target:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = threads
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, GRAPH_OPTIMIZATION)
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
         if provider != "cpu":

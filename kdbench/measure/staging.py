@@ -1,7 +1,9 @@
 """What measuring processes find on disk: images, and for each subject how to feed it."""
 
 import math
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,24 @@ from kdbench.measure.target import ModelFacts, fits, layout_for
 
 _NOISE_IMAGES = 64
 _OPEN_SIDE = 224  # of an image whose height or width the model leaves open
+
+
+@contextmanager
+def scratch(workspace: Path) -> Iterator[Path]:
+    """Yield an empty folder in `workspace`; after the block remove it, and `workspace` where it was made here.
+
+    Other things in `workspace` are left alone. Raises StorageError where nothing can be written.
+    """
+    folder = workspace / "pass"
+    ours = folder.exists() or not workspace.exists()  # a killed pass left it, or there is none yet
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield storage.make_folder(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if ours:
+            with suppress(OSError):  # something else was put there
+                workspace.rmdir()
 
 
 def stage(subjects: Sequence[Subject], test: TestSet | None, folder: Path, seed: int) -> dict[str, JobModel]:

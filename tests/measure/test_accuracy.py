@@ -170,13 +170,39 @@ def test_a_model_that_kills_the_process_is_left_out(evaluated, tiny, subject, te
     assert found["b"].reason == "killed"
 
 
+def test_logits_of_an_earlier_pass_are_not_taken_for_this_ones(
+    evaluated, tiny, subject, test_set, tmp_path, monkeypatch
+):
+    def dies(*_, **__):
+        raise WorkerError("killed", "", None)
+
+    np.save(tmp_path / "logits-0.npy", np.zeros((50, 6), np.float32))
+    monkeypatch.setattr(accuracy, "run_job", dies)
+    found = evaluated([subject(tiny())], test_set)["tiny"]
+    assert (found.status, found.reason, found.logits) == ("error", "killed", None)
+
+
 def test_classes_must_fit_the_labels(evaluated, tiny, subject, test_set):
-    with pytest.raises(InputError, match="3 classes apart, but the data has 6"):
+    with pytest.raises(InputError, match="3 classes apart, but the data has at least 6"):
         evaluated([subject(tiny(classes=3))], test_set)
     with pytest.raises(InputError, match="6 classes apart, but the data has 100"):
         evaluated([subject(tiny())], dataclasses.replace(test_set, classes=100))
     more = evaluated([subject(tiny("more", classes=9))], TestSet(test_set.images, test_set.labels))
     assert more["more"].logits.shape == (50, 9)
+
+
+def test_a_test_part_without_the_last_class_fits_the_right_model(evaluated, tiny, subject, test_set):
+    seen = test_set.labels < 5
+    part = TestSet(test_set.images[seen], test_set.labels[seen], classes=None)
+    assert evaluated([subject(tiny())], part)["tiny"].status == "ok"
+
+
+@pytest.mark.parametrize(("cores", "said"), [(1, "1 thread,"), (2, "2 threads,")])
+def test_the_source_counts_its_threads(tiny, subject, test_set, tmp_path, watcher, cores, said):
+    one = subject(tiny())
+    models = stage([one], test_set, tmp_path, 0)
+    portion = Portion(watcher, 0, 1, "accuracy")
+    assert said in accuracy.evaluate([one], models, test_set, "cpu", cores, tmp_path, portion)["tiny"].source
 
 
 def test_progress_ends_at_the_end(evaluated, tiny, subject, test_set, watcher):

@@ -7,7 +7,7 @@ import pytest
 
 from kdbench.cards import Preprocessing
 from kdbench.errors import InputError
-from kdbench.measure import latency
+from kdbench.measure import accuracy, latency
 from kdbench.measure.harness import Protocol, measure
 from kdbench.measure.process import WorkerError
 from kdbench.metrics import METRICS
@@ -37,7 +37,32 @@ def test_a_teacher_and_its_student(tiny, subject, test_set, tmp_path, watcher):
     assert ratios["top1_drop", None].value == 100 * (0.8 - student["top1", None].value)
     assert findings.samples["t/cpu-t1-b1/ns"].min() > 0
     assert np.unique(findings.samples["t/cpu-t1-b1/session"]).tolist() == [0, 1]
-    assert not list((tmp_path / "work").glob("*.npy"))
+    assert not (tmp_path / "work").exists()
+    assert findings.protocol["warm_up_calls"]["least"] >= 2
+    assert findings.protocol["floor_ns"] > 0
+
+
+def test_other_things_in_the_workspace_are_left_alone(tiny, subject, tmp_path, watcher):
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "job.json").write_text("not ours")
+    measure([subject(tiny(), data=False)], None, QUICK, work, watcher)
+    assert [(path.name, path.read_text()) for path in work.iterdir()] == [("job.json", "not ours")]
+
+
+def test_nothing_stays_of_a_pass_that_failed_or_was_killed(tiny, subject, test_set, tmp_path, watcher, monkeypatch):
+    def interrupted(*_, **__):
+        assert list((tmp_path / "work" / "pass").iterdir())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(accuracy, "run_job", interrupted)
+    one = subject(tiny())
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            measure([one], test_set, QUICK, tmp_path / "work", watcher)
+        assert not (tmp_path / "work").exists()
+        (tmp_path / "work" / "pass").mkdir(parents=True)  # as a killed process leaves it
+        (tmp_path / "work" / "pass" / "images.npy").write_bytes(b"large")
 
 
 def test_progress_never_runs_back(tiny, subject, test_set, tmp_path, watcher):

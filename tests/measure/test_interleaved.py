@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from kdbench.measure.interleaved import BLOCK_NS, LEAST_ROUNDS, Calls, Ready, interleave, time_calls, warm_up
+from kdbench.measure.protocol import Protocol
+from kdbench.statistics import samples_needed
 
 
 class Machine:
@@ -99,6 +101,10 @@ def test_the_least_is_done_however_short_the_budget(machine):
     ready = [Ready(machine.calls("a", 10**10), 0, 1e10), Ready(machine.calls("b", 10), 0, 10.0)]
     (a, _), _ = interleave(ready, 1, np.random.default_rng(0), nothing, machine.clock)
     assert len(a) == LEAST_ROUNDS
+
+
+def test_the_least_of_all_sessions_admits_a_median():
+    assert Protocol().sessions * LEAST_ROUNDS >= samples_needed(50) == 11
 
 
 def test_no_round_is_begun_that_would_end_late(machine):

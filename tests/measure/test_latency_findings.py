@@ -1,11 +1,14 @@
 """Samples of known distribution in, measurements out; no model is run."""
 
+import json
+
 import numpy as np
 import pytest
 
+from kdbench.errors import MeasurementError
 from kdbench.measure.diagnosis import latency_warnings
-from kdbench.measure.latency import Sampled, configurations
-from kdbench.measure.latency_findings import latency_findings
+from kdbench.measure.latency import Sampled, configurations, nothing_sampled
+from kdbench.measure.latency_findings import latency_findings, protocol_facts
 from kdbench.measure.protocol import Protocol
 from kdbench.statistics import Clustered
 
@@ -127,6 +130,13 @@ def test_configurations_split_the_budget(tiny, subject):
     assert [c.budget_s for c in found] == pytest.approx([0.6, 0.8, 0.6])
 
 
+def test_a_thread_count_or_batch_named_twice_is_measured_once(tiny, subject):
+    subjects = [subject(tiny("a"))]
+    found = configurations(subjects, Protocol(threads=(2, 1, 2), batch=1, budget_s=10, sessions=5))
+    assert [(c.threads, c.batch) for c in found] == [(2, 1), (1, 1)]
+    assert sum(c.budget_s for c in found) == pytest.approx(2)
+
+
 def test_an_odd_fixed_batch_is_timed_at_that_batch(tiny, subject):
     subjects = [subject(tiny("a")), subject(tiny("b", batch=3))]
     found = configurations(subjects, PROTOCOL)
@@ -141,7 +151,22 @@ def test_a_call_near_the_floor_is_pointed_out(pair, median_ns, warned):
     result = sampled(pair, {("t", 0): samples(median_ns, spread=0)}, floor=5_000)
     exact = Clustered(np.full(4, float(median_ns)), np.zeros(4, int), np.arange(4))
     result = sampled(pair, {("t", 0): exact}, floor=5_000)
-    assert {w.code for w in latency_warnings(result, PROTOCOL)} == warned
+    found = list(latency_warnings(result, PROTOCOL))
+    assert {w.code for w in found} == warned
+    assert all("1 thread:" in w.message and w.remedy.startswith("compare batched runs") for w in found)
+
+
+def test_how_latencies_were_taken_is_told(pair):
+    facts = protocol_facts(sampled(pair, {("t", 0): samples(3e6)}), PROTOCOL)
+    assert (facts["floor_ns"], facts["block_ns"], facts["seed"]) == (5_000, 10_000_000, 0)
+    assert facts["warm_up_calls"] == {"least": 40, "most": 60}
+    assert "within 10%, or 25% of the budget" in facts["warm_up"]
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_of_sessions_that_never_ran_nothing_is_told(pair):
+    facts = protocol_facts(nothing_sampled(pair, PROTOCOL, MeasurementError("gone")), PROTOCOL)
+    assert not {"floor_ns", "warm_up_calls"} & facts.keys()
 
 
 def test_an_overrun_is_pointed_out(pair):

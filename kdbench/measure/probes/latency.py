@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.measure.inputs import prepare
-from kdbench.measure.interleaved import Calls, Ready, interleave, time_calls, warm_up
+from kdbench.measure.interleaved import WARM_UP_SHARE, Calls, Ready, interleave, time_calls, warm_up
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.runtime import FAULTS, Target, describe
 from kdbench.measure.worker import Channel
 
 _DIFFERENT_INPUTS = 8
 _INPUT_BYTES = 64 << 20  # of one model's inputs: a batched run cycles fewer of them, down to one
-_WARM_UP_SHARE = 0.25
 _FLOOR_CALLS = 2000
 
 
@@ -65,7 +64,7 @@ class Session:
         chosen: list[int] = configuration["models"]
         calls = {m: c for m in chosen if (c := self._loaded(m, threads, batch)) is not None}
         begin = time.perf_counter_ns()
-        cap_ns = _WARM_UP_SHARE * budget_s * 1e9 / max(len(calls), 1)
+        cap_ns = WARM_UP_SHARE * budget_s * 1e9 / max(len(calls), 1)
         ready = {m: r for m, c in calls.items() if (r := self._warm(m, c, cap_ns)) is not None}
         timed = interleave(
             list(ready.values()),
