@@ -13,7 +13,7 @@ from kdbench.measure.target import ModelFacts, inspect
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Measure
 from kdbench.records import RunRecord
-from kdbench.registry import nearest
+from kdbench.registry import suggestion
 from kdbench.run_folder import RunFolder, card_path, choose_folder
 
 
@@ -111,10 +111,8 @@ def _reference(ids: list[str], teacher: str | None) -> str:
         return ids[0]
     wanted = Path(teacher).stem if teacher.endswith(".onnx") else teacher
     if wanted not in ids:
-        close = nearest(wanted, ids)
         raise InputError(
-            f"--teacher {teacher!r} is none of the models",
-            f"did you mean {close!r}?" if close else f"models: {', '.join(ids)}",
+            f"--teacher {teacher!r} is none of the models", suggestion(wanted, ids, f"models: {', '.join(ids)}")
         )
     return wanted
 

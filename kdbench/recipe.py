@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kdbench import storage
-from kdbench.registry import nearest
+from kdbench.registry import suggestion
 
 Precision = Literal["32", "bf16", "16"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -200,10 +200,9 @@ class Recipe(_Section):
             raise ValueError(f"the name {twice[0]!r} is used twice")
         for student in self.student:
             if student.teacher is not None and student.teacher not in teachers:
-                close = nearest(student.teacher, teachers)
                 raise ValueError(
-                    f"student {student.name!r} names the teacher {student.teacher!r}, which the recipe does not have"
-                    + (f"; did you mean {close!r}?" if close else f"; it has {', '.join(teachers)}")
+                    f"student {student.name!r} names the teacher {student.teacher!r}, which the recipe does not have; "
+                    + suggestion(student.teacher, teachers, f"it has {', '.join(teachers)}")
                 )
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: name at least one, each once")

@@ -8,9 +8,9 @@ import difflib
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from kdbench.errors import InputError
@@ -26,6 +26,18 @@ def nearest(word: str, known: list[str]) -> str | None:
     matches = difflib.get_close_matches(word, known, n=max(1, len(known)), cutoff=0.6)
     ratios = {match: difflib.SequenceMatcher(None, match, word).ratio() for match in sorted(matches)}
     return min(ratios, key=lambda match: (-ratios[match], _number_distance(match, word)), default=None)
+
+
+def suggestion(word: str, known: Iterable[str], otherwise: str | None = None, *, prefix: str = "") -> str:
+    """Return the hint for a word that is not `known`: the nearest known one, else `otherwise` or all of them.
+
+    `prefix` is what has to be typed before the nearest one.
+    """
+    listed = list(known)
+    close = nearest(word, listed)
+    if close:
+        return f"did you mean {prefix + close!r}?"
+    return f"known: {', '.join(listed)}" if otherwise is None else otherwise
 
 
 def _number_distance(one: str, other: str) -> int:
@@ -56,11 +68,17 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
         self._patterns: list[Pattern[T]] = []
         self._loaded = False
+        self._plugins = False  # whether other people's modules are being loaded
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that enters what it decorates under `name`; a name is taken once."""
+        """Return a decorator that enters what it decorates under `name`; a name is taken once.
+
+        Raises InputError for a plug-in that takes a taken one; in kdbench itself that is a bug.
+        """
 
         def enter(entry: T) -> T:
+            if self._plugins and name in self._entries:
+                raise InputError(f"{self.kind} {name!r} exists already")
             assert name not in self._entries, f"{self.kind} {name!r} is registered twice"
             self._entries[name] = entry
             return entry
@@ -87,9 +105,7 @@ class Registry(Generic[T]):
         for pattern in self._patterns:
             if pattern.regex.fullmatch(name):
                 return pattern.entry
-        close = nearest(name, self.names())
-        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(self.names())}"
-        raise InputError(f"unknown {self.kind} {name!r}", hint)
+        raise InputError(f"unknown {self.kind} {name!r}", suggestion(name, self.names()))
 
     def names(self) -> list[str]:
         """Return all names, sorted, families by their example."""
@@ -107,5 +123,19 @@ class Registry(Generic[T]):
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self._package}.{module.name}")
+        self._plugins = True
         for point in entry_points(group=self._group):
-            point.load()
+            try:
+                point.load()
+            except Exception as error:  # other people's code may raise anything, and nothing of it is a fault of ours
+                self._loaded = False  # whoever asks again is told again
+                raise _broken(point, error) from error
+
+
+def _broken(point: EntryPoint, error: Exception) -> InputError:
+    name, version = (point.dist.name, f" {point.dist.version}") if point.dist else ("its distribution", "")
+    reason = error.message if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    return InputError(
+        f"the plug-in {point.name!r} ({point.value}) of {name}{version} cannot be loaded: {reason}",
+        f"update or uninstall {name}",
+    )

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.registry import Registry, nearest
+from kdbench.registry import Registry, nearest, suggestion
 
 
 @pytest.fixture
@@ -72,13 +72,64 @@ def test_a_pattern_is_matched_in_full(registry):
         registry.get("prism17b")
 
 
-def test_other_distributions_add_theirs_through_entry_points(registry, tmp_path, monkeypatch):
-    (tmp_path / "plugin.py").write_text("from shapes import SHAPES\nSHAPES.register('torus')('one hole')\n")
-    point = EntryPoint("torus", "plugin", "tests.shapes")
-    monkeypatch.setattr("kdbench.registry.entry_points", lambda *, group: [point] if group == "tests.shapes" else [])
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Return what installs a distribution `holes` 1.2, whose one plug-in is a module with the given source."""
+
+    def install(source: str) -> None:
+        (tmp_path / "holed.py").write_text(f"from shapes import SHAPES\n{source}\n")
+        folder = tmp_path / "holes-1.2.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: holes\nVersion: 1.2\n")
+        (folder / "entry_points.txt").write_text("[tests.shapes]\ntorus = holed\n")
+
+    yield install
+    sys.modules.pop("holed", None)
+
+
+def test_other_distributions_add_theirs_through_entry_points(registry, install):
+    install("SHAPES.register('torus')('one hole')")
     assert registry.get("torus") == "one hole"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import a_module_that_is_gone", "ModuleNotFoundError: No module named 'a_module_that_is_gone'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("SHAPES.register('cube')('a cube of theirs')", "shape 'cube' exists already"),
+    ],
+    ids=["import", "fault", "name taken"],
+)
+def test_a_plug_in_that_breaks_is_named_with_its_distribution_each_time(registry, install, source, reason):
+    install(source)
+    for _ in range(2):
+        with pytest.raises(InputError) as caught:
+            registry.get("circle")
+        assert caught.value.message == f"the plug-in 'torus' (holed) of holes 1.2 cannot be loaded: {reason}"
+        assert caught.value.hint == "update or uninstall holes"
+
+
+def test_a_plug_in_of_no_known_distribution_is_named(registry, monkeypatch):
+    point = EntryPoint("torus", "a_module_that_is_gone", "tests.shapes")
+    monkeypatch.setattr("kdbench.registry.entry_points", lambda *, group: [point] if group == "tests.shapes" else [])
+    with pytest.raises(InputError, match=r"'torus' \(a_module_that_is_gone\) of its distribution"):
+        registry.get("circle")
 
 
 @pytest.mark.parametrize(("word", "found"), [("resnet57", "resnet56"), ("vgg", "vgg8"), ("zzz", None)])
 def test_nearest(word, found):
     assert nearest(word, ["resnet56", "vgg8", "mlp"]) == found
+
+
+@pytest.mark.parametrize(
+    ("word", "otherwise", "hint"),
+    [
+        ("vgg", None, "did you mean 'vgg8'?"),
+        ("zzz", None, "known: mlp, vgg8"),
+        ("zzz", "it has two", "it has two"),
+        ("zzz", "", ""),
+    ],
+)
+def test_suggestion(word, otherwise, hint):
+    assert suggestion(word, iter(["mlp", "vgg8"]), otherwise) == hint

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
-from kdbench.registry import nearest
+from kdbench.registry import suggestion
 
 
 class MethodOptions(BaseModel):
@@ -89,8 +89,7 @@ def _explained(error: ValidationError, name: str, known: list[str]) -> InputErro
     first = error.errors()[0]
     key = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        close = nearest(key, known)
-        hint = f"did you mean {close!r}?" if close else f"it has {', '.join(known)}"
+        hint = suggestion(key, known, f"it has {', '.join(known)}")
         return InputError(f"method {name!r} has no option {key!r}", hint)
     return InputError(
         f"method {name!r}: {key}: {first['msg']} (given: {first['input']!r})", f"options: {', '.join(known)}"

@@ -18,7 +18,7 @@ from kdbench.measure.ratios import ratio_findings
 from kdbench.measure.size import size_findings
 from kdbench.measure.staging import scratch, stage
 from kdbench.progress import Progress
-from kdbench.registry import nearest
+from kdbench.registry import suggestion
 
 __all__ = ["Findings", "Protocol", "Subject", "TestSet", "measure"]
 
@@ -69,9 +69,7 @@ def _check(subjects: Sequence[Subject], protocol: Protocol) -> None:
     assert len(set(ids)) == len(ids), "two subjects share an id"
     assert all(s.teacher is None or s.teacher in ids for s in subjects), "a subject's teacher is not measured"
     if protocol.provider not in PROVIDERS:
-        close = nearest(protocol.provider, list(PROVIDERS))
-        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(PROVIDERS)}"
-        raise InputError(f"unknown provider {protocol.provider!r}", hint)
+        raise InputError(f"unknown provider {protocol.provider!r}", suggestion(protocol.provider, PROVIDERS))
     if protocol.provider != "cpu":
         _require_provider(PROVIDERS[protocol.provider])
     if not protocol.threads or min(protocol.threads) < 1 or protocol.batch < 1 or protocol.sessions < 1:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from pydantic import Field, ValidationError, validate_call
 
 from kdbench.errors import InputError
-from kdbench.registry import Registry, nearest
+from kdbench.registry import Registry, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,11 +48,6 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, /, **optio
         raise InputError(f"model {name!r} cannot be built: {error}", "choose smaller widths") from error
 
 
-def options_of(name: str) -> tuple[str, ...]:
-    """Return the names of the options that the model called `name` takes; raises InputError if there is no such."""
-    return _keywords(MODELS.get(name))
-
-
 def _keywords(factory: ModelFactory) -> tuple[str, ...]:
     parameters = inspect.signature(factory).parameters.values()
     return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
@@ -64,9 +59,8 @@ def _explained(error: ValidationError, name: str, factory: ModelFactory) -> Inpu
     key = ".".join(str(part) for part in first["loc"])
     known = _keywords(factory)
     if first["type"] in {"unexpected_keyword_argument", "multiple_argument_values"}:
-        close = nearest(key, list(known))
         listed = f"its options: {', '.join(known)}" if known else "it has no options"
-        return InputError(f"model {name!r} has no option {key!r}", f"did you mean {close!r}?" if close else listed)
+        return InputError(f"model {name!r} has no option {key!r}", suggestion(key, known, listed))
     place = {"0": "name", "1": "input shape", "2": "classes"}.get(str(first["loc"][0]), f"option {key!r}")
     complaint = first["msg"][0].lower() + first["msg"][1:]
     return InputError(

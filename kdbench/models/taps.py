@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
-from kdbench.registry import nearest
+from kdbench.registry import suggestion
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -68,8 +68,5 @@ def _submodule(module: nn.Module, path: str) -> nn.Module:
         return module.get_submodule(path)
     except AttributeError:
         known = [name for name, _ in module.named_modules() if name]
-        close = nearest(path, known)
         listed = f"its layers: {', '.join(stages_of(module) or known[:12])}"
-        raise InputError(
-            f"{type(module).__name__} has no layer {path!r}", f"did you mean {close!r}?" if close else listed
-        ) from None
+        raise InputError(f"{type(module).__name__} has no layer {path!r}", suggestion(path, known, listed)) from None

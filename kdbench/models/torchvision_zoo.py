@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from kdbench.errors import InputError
 from kdbench.models import MODELS, InputShape, PositiveInt
-from kdbench.registry import nearest
+from kdbench.registry import suggestion
 
 PREFIX = "torchvision/"
 
@@ -97,9 +97,7 @@ def torchvision_model(name: str, input_shape: InputShape, classes: PositiveInt, 
     model = name.removeprefix(PREFIX)
     known = models.list_models(module=models)
     if model not in known:
-        close = nearest(model, known)
-        hint = f"did you mean {PREFIX + close!r}?" if close else f"known: {', '.join(known)}"
-        raise InputError(f"torchvision has no classifier {model!r}", hint)
+        raise InputError(f"torchvision has no classifier {model!r}", suggestion(model, known, prefix=PREFIX))
     try:
         network = _create(model, input_shape, classes)
         stages = _image_stages(network, input_shape)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from kdbench.errors import InputError
 from kdbench.recipe import Recipe
-from kdbench.registry import nearest
+from kdbench.registry import suggestion
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -54,11 +54,8 @@ def _find(name_or_path: str) -> tuple[str, str]:
             raise InputError(f"no recipe at {path}", f"shipped recipes: {', '.join(shipped)}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be read as a recipe: {error}", "a recipe is a TOML text file") from error
-    close = nearest(name_or_path, list(shipped))
-    raise InputError(
-        f"unknown recipe {name_or_path!r}",
-        f"did you mean {close!r}?" if close else f"shipped: {', '.join(shipped)}; or give the path of a .toml file",
-    )
+    otherwise = f"shipped: {', '.join(shipped)}; or give the path of a .toml file"
+    raise InputError(f"unknown recipe {name_or_path!r}", suggestion(name_or_path, shipped, otherwise))
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
@@ -121,8 +118,7 @@ def _explained(error: ValidationError, where: str) -> InputError:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _keys_at(first["loc"][:-1])
-        close = nearest(str(first["loc"][-1]), known)
-        hint = f"did you mean {close!r}?" if close else f"known here: {', '.join(known)}"
+        hint = suggestion(str(first["loc"][-1]), known, f"known here: {', '.join(known)}")
         return InputError(f"{where}: unknown key {key!r}", hint)
     if first["type"] == "missing":
         return InputError(f"{where}: the key {key!r} is missing", "see a shipped recipe: `kdbench list recipes`")

@@ -97,8 +97,3 @@ def test_an_impossible_shape_is_refused(shape, classes):
 def test_more_weights_than_memory_are_refused():
     with pytest.raises(InputError, match="cannot be built"):
         models.build("dense", (1, 8, 8), 10, hidden=[2**40])
-
-
-def test_options_of_a_model_are_told():
-    assert models.options_of("vgg16_bn") == ("width", "head", "dropout")
-    assert models.options_of("keras_student") == ()

@@ -10,7 +10,7 @@ from kdbench.errors import InputError
 from kdbench.measure.macs import Convention, MacsReport
 from kdbench.measure.macs.hooked import count_ptflops, count_thop
 from kdbench.measure.macs.traced import count_canonical, count_fvcore
-from kdbench.registry import nearest
+from kdbench.registry import suggestion
 
 _COUNTERS: dict[Convention, Callable[[nn.Module, Tensor], MacsReport]] = {
     "canonical": count_canonical,
@@ -27,9 +27,7 @@ def count_module(module: nn.Module, input_shape: tuple[int, ...], convention: Co
     an unknown convention and for an input that the module cannot take.
     """
     if convention not in _COUNTERS:
-        close = nearest(convention, list(_COUNTERS))
-        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(_COUNTERS)}"
-        raise InputError(f"unknown MACs convention {convention!r}", hint)
+        raise InputError(f"unknown MACs convention {convention!r}", suggestion(convention, _COUNTERS))
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
     sample = torch.zeros(1, *input_shape, device=like.device, dtype=like.dtype)
     with _left_as_found(module), torch.no_grad():
