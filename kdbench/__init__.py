@@ -4,26 +4,46 @@
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kdbench.benching import bench
+    from kdbench.cards import ModelCard
+    from kdbench.errors import KdbenchError
+    from kdbench.pipeline import run, train
+    from kdbench.recipe import Recipe
+    from kdbench.recipes import load_recipe
+    from kdbench.records import Measurement, RunRecord
 
 __version__ = "0.1.0"
 
-_PUBLIC = {
+__all__ = [
+    "KdbenchError",
+    "Measurement",
+    "ModelCard",
+    "Recipe",
+    "RunRecord",
+    "__version__",
+    "bench",
+    "load_recipe",
+    "run",
+    "train",
+]
+
+_MODULES = {
     "KdbenchError": "kdbench.errors",
-    "Recipe": "kdbench.recipe",
-    "load_recipe": "kdbench.recipes",
-    "RunRecord": "kdbench.records",
     "Measurement": "kdbench.records",
     "ModelCard": "kdbench.cards",
+    "Recipe": "kdbench.recipe",
+    "RunRecord": "kdbench.records",
+    "bench": "kdbench.benching",
+    "load_recipe": "kdbench.recipes",
     "run": "kdbench.pipeline",
     "train": "kdbench.pipeline",
-    "bench": "kdbench.benching",
 }
-
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the names are strings; ruff cannot see into the dict
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
+    if name not in _MODULES:
         raise AttributeError(f"module 'kdbench' has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

@@ -1,15 +1,9 @@
 """What can go wrong, as the user sees it: a message, a hint and an exit code."""
 
-EXIT_DONE = 0
-EXIT_GATE_SAID_NO = 1
-EXIT_INCONCLUSIVE = 2
+# 0 is done. 1 (a gate said no) and 2 (inconclusive) are kept for answers that are no errors.
 EXIT_BAD_INPUT = 3
 EXIT_INTERNAL = 4
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, what shells expect
-
-
-class KdbenchWarning(UserWarning):
-    """Something a user should know that does not stop the work."""
 
 
 class KdbenchError(Exception):

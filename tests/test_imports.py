@@ -1,10 +1,14 @@
 """What an import costs is a feature: these modules stay free of what they do not need."""
 
+import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import kdbench
 
 HEAVY = {"torch", "torchvision", "lightning", "onnx", "onnxruntime", "sklearn", "matplotlib", "scipy", "fvcore"}
 
@@ -44,9 +48,19 @@ def test_public_names_are_imported_when_they_are_used():
     assert "torch" not in loaded
 
 
-def test_an_unknown_public_name_is_an_attribute_error():
-    import kdbench
+def test_a_type_checker_knows_every_public_name():
+    tree = ast.parse(Path(kdbench.__file__).read_text(encoding="utf-8"))
+    (typed,) = (node for node in tree.body if isinstance(node, ast.If))
+    declared = {
+        (alias.name, node.module) for node in typed.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert declared == set(kdbench._MODULES.items())
+    assert {name for name, _ in declared} | {"__version__"} == set(kdbench.__all__)
+    for name in kdbench.__all__:
+        getattr(kdbench, name)
 
+
+def test_an_unknown_public_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'nothing'"):
         _ = kdbench.nothing
 

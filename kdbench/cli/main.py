@@ -14,7 +14,7 @@ import typer
 
 from kdbench import __version__
 from kdbench.cli.bench import bench
-from kdbench.cli.console import result, say
+from kdbench.cli.console import result
 from kdbench.cli.doctor import doctor
 from kdbench.cli.list import list_
 from kdbench.cli.macs import macs
@@ -23,7 +23,7 @@ from kdbench.cli.report import report
 from kdbench.cli.run import run
 from kdbench.cli.session import Session
 from kdbench.cli.train import train
-from kdbench.errors import EXIT_INTERRUPTED, KdbenchWarning
+from kdbench.errors import EXIT_INTERRUPTED
 
 app = typer.Typer(
     name="kdbench",
@@ -64,19 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else None
 
     with warnings.catch_warnings():
-        _tell_only_our_warnings()
+        if not sys.warnoptions:  # somebody who gives -W or PYTHONWARNINGS wants to see them
+            warnings.simplefilter("ignore")  # libraries' warnings about themselves help no user
         code = conclude(work, session)
     if code == EXIT_INTERRUPTED and arguments is None:
         # Everything worth keeping is on disk, and with torch loaded an orderly end takes more than a second.
         sys.stdout.flush()
         os._exit(code)
     return code
-
-
-def _tell_only_our_warnings() -> None:
-    """Show kdbench's warnings as lines for a person; libraries' warnings about themselves help no user."""
-    if sys.warnoptions:  # somebody who gives -W or PYTHONWARNINGS wants to see them
-        return
-    warnings.simplefilter("ignore")
-    warnings.simplefilter("always", KdbenchWarning)
-    warnings.showwarning = lambda message, *_rest, **_options: say(f"warning: {message}")
