@@ -1,7 +1,8 @@
-"""`kdbench list`: what there is to choose from, a line each."""
+"""`kdbench list`: what there is to choose from, each kind of it on a line."""
 
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,9 @@ from kdbench.cli.options import Json
 
 if TYPE_CHECKING:
     from kdbench.registry import Registry
+
+
+COLUMN = 32  # widest column of names, in characters
 
 
 class Kind(StrEnum):
@@ -38,8 +42,26 @@ def list_(
     if json:
         console.result_json(described)
         return
-    width = max(map(len, described), default=0)
-    console.result("\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in described.items()))
+    console.result("\n".join(_lines(described)))
+
+
+def _lines(described: dict[str, str]) -> Iterator[str]:
+    """Yield names and description in two columns; names that share a description share its line.
+
+    A description whose names are wider than the column stands below them.
+    """
+    families: dict[str, list[str]] = {}
+    for name, text in described.items():
+        families.setdefault(text, []).append(name)
+    joined = {", ".join(sorted(names, key=_by_number)): text for text, names in families.items()}
+    width = max((len(names) for names in joined if len(names) <= COLUMN), default=COLUMN)
+    for names, text in joined.items():
+        yield f"{names:<{width}}  {text}".rstrip() if len(names) <= width else f"{names}\n{'':<{width}}  {text}"
+
+
+def _by_number(name: str) -> list[tuple[str, int]]:
+    """Return a key that sorts resnet20 before resnet110."""
+    return [(letters, int(digits or 0)) for letters, digits in re.findall(r"(\D*)(\d*)", name)]
 
 
 def _recipes() -> dict[str, str]:

@@ -25,6 +25,7 @@ class Convention(StrEnum):
 
 
 DEFAULT_SHAPE = (3, 32, 32)
+DEFAULT_CLASSES = 10
 
 
 def macs(
@@ -35,7 +36,9 @@ def macs(
             "--input", metavar="CxHxW", help="Input shape (default: 3x32x32, or what an .onnx file declares)."
         ),
     ] = None,
-    classes: Annotated[int, typer.Option(min=1, help="Number of classes.")] = 10,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help=f"Number of classes (default: {DEFAULT_CLASSES}; a file has its own).")
+    ] = None,
     convention: Annotated[Convention, typer.Option(help="Whose way of counting.")] = Convention.CANONICAL,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the model; repeatable.")
@@ -50,15 +53,25 @@ def macs(
     Example: kdbench macs vgg11_bn --classes 100 --input 3x32x32 --json
     """
     shape = options.shape(input_shape, "--input") if input_shape else None
-    if model.endswith(".onnx"):
+    model_options = options.assignments(option or [], "--option")
+    if model.lower().endswith(".onnx"):
+        _refuse_for_files({"--classes": classes is not None, "--option": bool(model_options)})
         found = _of_file(Path(model), shape, convention)
     else:
-        model_options = options.assignments(option or [], "--option")
-        found = _of_network(model, shape or DEFAULT_SHAPE, classes, convention, model_options)
+        found = _of_network(model, shape or DEFAULT_SHAPE, classes or DEFAULT_CLASSES, convention, model_options)
     if json:
         console.result_json(found if by_layer else {key: value for key, value in found.items() if key != "by_layer"})
     else:
         console.result(_as_text(found, by_layer=by_layer))
+
+
+def _refuse_for_files(given: dict[str, bool]) -> None:
+    for name, is_given in given.items():
+        if is_given:
+            raise InputError(
+                f"{name} is for models by name: an .onnx file is counted as it is",
+                f"leave {name} out, or name the model instead of the file",
+            )
 
 
 def _of_network(

@@ -17,6 +17,7 @@ from kdbench.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, Kdbe
 # typer's own usage errors have no public name; its public BadParameter derives from them.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 _THE_USERS_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_ENOUGH = 60  # characters of an over-long path: enough to know which one it is
 
 
 def conclude(work: Callable[[], int | None], session: Session) -> int:
@@ -67,6 +68,9 @@ def _explained(error: Exception) -> tuple[str, str, int]:
         from kdbench.storage import storage_error
 
         return _explained(storage_error(error, Path(error.filename or "a file")))
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        begun = f"{str(error.filename or '')[:_ENOUGH]}…"
+        return f"a path is too long for the file system: {begun}", "give a shorter one", EXIT_BAD_INPUT
     where = _keep_traceback(error)
     return (
         f"kdbench has a fault: {type(error).__name__}: {error}".rstrip(": "),

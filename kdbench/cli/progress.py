@@ -33,6 +33,24 @@ def watching(session: Session, *, quiet: bool) -> Iterator[Progress]:
         yield Plain(session)
 
 
+class Pace:
+    """How fast a stage goes, seen from its first step in this process: after a resume that is not at zero."""
+
+    def __init__(self, clock_s: Callable[[], float]) -> None:
+        self._clock_s = clock_s
+        self._first: tuple[float, float] | None = None  # when it was taken, and how much was done by then
+
+    def remaining(self, done: float, total: float) -> str:
+        """Take a step and return how long the rest will take, or nothing while there is no pace."""
+        now_s = self._clock_s()
+        if self._first is None:
+            self._first = now_s, done
+        first_s, first_done = self._first
+        if not first_done < done < total:
+            return ""
+        return f"{units.duration((now_s - first_s) / (done - first_done) * (total - done))} left"
+
+
 class Quiet(Silent):
     """Progress that shows nothing, but knows where to resume from."""
 
@@ -59,20 +77,23 @@ class Plain(Quiet):
         self._write = write
         self._clock_s = clock_s
         self._every_s = every_s
-        self._began_s = self._wrote_s = clock_s()
+        self._wrote_s = clock_s()
+        self._pace = Pace(clock_s)
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Write the stage's line."""
-        self._began_s = self._wrote_s = self._clock_s()
+        self._wrote_s = self._clock_s()
+        self._pace = Pace(self._clock_s)
         self._write(f"[{number}/{total}] {title}")
 
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Write how far the stage has come, unless a line was written moments ago."""
+        left = self._pace.remaining(done, total)
         now_s = self._clock_s()
         if now_s - self._wrote_s < self._every_s:
             return
         self._wrote_s = now_s
-        parts = [f"{100 * done / total:.0f} %" if total else "", detail, _remaining(now_s - self._began_s, done, total)]
+        parts = [f"{100 * done / total:.0f} %" if total else "", detail, left]
         self._write("      " + " · ".join(part for part in parts if part))
 
     def note(self, text: str) -> None:
@@ -88,18 +109,20 @@ class Live(Quiet):
         self._display = display
         self._clock_s = clock_s
         self._began_s = clock_s()
+        self._pace = Pace(clock_s)
         self._task: TaskID | None = None
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Finish the bar of the stage before and begin a new one."""
         self.close()
         self._began_s = self._clock_s()
+        self._pace = Pace(self._clock_s)
         self._task = self._display.add_task(title, total=None, place=f"[{number}/{total}]", time="", detail="")
 
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Move the bar."""
         assert self._task is not None, "a step before the first stage"
-        left = _remaining(self._clock_s() - self._began_s, done, total)
+        left = self._pace.remaining(done, total)
         self._display.update(self._task, completed=done, total=total, time=left, detail=detail)
 
     def note(self, text: str) -> None:
@@ -135,10 +158,3 @@ def _display() -> "Display":
         expand=True,
         refresh_per_second=2,  # drawing must not disturb what is being measured
     )
-
-
-def _remaining(elapsed_s: float, done: float, total: float) -> str:
-    """Return how long the rest will take at the pace so far, or nothing while there is no pace."""
-    if not 0 < done < total:
-        return ""
-    return f"{units.duration(elapsed_s / done * (total - done))} left"

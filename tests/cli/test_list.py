@@ -1,5 +1,7 @@
 import pytest
 
+from kdbench.cli.list import _LISTS, Kind
+
 KINDS = {
     "recipes": {"digits", "mnist_dense"},
     "datasets": {"digits", "mnist", "cifar10", "cifar100", "fashion_mnist"},
@@ -18,8 +20,27 @@ def test_everything_listed_has_a_description_of_its_own(kdbench, kind, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_list_is_a_line_each_in_columns(kdbench, kind):
+def test_the_list_holds_every_name_and_every_description_once(kdbench, kind):
     described = kdbench("list", kind, "--json").json
-    lines = kdbench("list", kind).out.splitlines()
-    assert [line.split(maxsplit=1) for line in lines] == [[name, text] for name, text in described.items()]
-    assert len({line.index(text) for line, text in zip(lines, described.values(), strict=True)}) == 1
+    words = kdbench("list", kind).out.replace(",", " ").split()
+    assert all(name in words for name in described)
+    text = kdbench("list", kind).out
+    assert all(text.count(f"  {sentence}\n") == 1 for sentence in set(described.values()))
+
+
+def test_descriptions_stand_in_a_column_and_below_names_that_are_too_wide(kdbench, monkeypatch):
+    described = {
+        "r110": "Deep.",
+        "mlp": "Dense.",
+        "r20": "Deep.",
+        "a-name-of-thirty-two-characters-": "Long.",
+        "a-name-of-thirty-three-characters": "Longer.",
+    }
+    monkeypatch.setitem(_LISTS, Kind.MODELS, lambda: described)
+    assert kdbench("list", "models").out.splitlines() == [
+        "r20, r110                         Deep.",
+        "mlp                               Dense.",
+        "a-name-of-thirty-two-characters-  Long.",
+        "a-name-of-thirty-three-characters",
+        "                                  Longer.",
+    ]

@@ -72,15 +72,30 @@ def test_a_reader_that_went_away_is_silent():
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("kdbench ", list(COMMANDS)),
+        ("kdbench re", ["report"]),
+        ("kdbench run mnist_", ["mnist_dense", "mnist_keras"]),
+        ("kdbench train digi", ["digits"]),
+        ("kdbench list da", ["datasets"]),
+        ("kdbench macs --convention th", ["thop"]),
+    ],
+)
+def test_completion_knows_commands_recipes_and_choices(typed, completed):
+    words = {"_KDBENCH_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    assert sorted(_process(**words).stdout.split()) == sorted(completed)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_commands_and_shipped_recipes(shell):
+def test_every_shell_is_told_how_to_ask_and_is_answered(shell):
     script = _process("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
-    assert "_KDBENCH_COMPLETE" in script
-
-
-def test_completion_of_a_recipe():
-    words = {"_KDBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "kdbench run mnist_", "COMP_CWORD": "2"}
-    assert "mnist_dense" in _process(**words).stdout.split()
+    asking = dict.fromkeys(("COMP_WORDS", "_TYPER_COMPLETE_ARGS"), "kdbench run mnist_") | {"COMP_CWORD": "2"}
+    assert f"_KDBENCH_COMPLETE=complete_{shell}" in script
+    answer = _process(**asking, _KDBENCH_COMPLETE=f"complete_{shell}", _TYPER_COMPLETE_FISH_ACTION="get-args").stdout
+    assert "mnist_dense" in answer
+    assert "digits" not in answer
 
 
 _KDBENCH = [sys.executable, "-c", "import sys; from kdbench.cli.main import main; sys.exit(main())"]

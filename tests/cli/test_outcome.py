@@ -48,6 +48,20 @@ def test_what_the_disk_refuses_is_the_users_to_mend(capsys, number, words):
     assert "out/x.onnx" in message
 
 
+@pytest.mark.parametrize("command", [["report"], ["run"], ["run", "digits", "--out"], ["macs"]])
+def test_a_path_too_long_for_the_file_system_is_the_users_to_mend(kdbench, command):
+    ended = kdbench(*command, f"{'x' * 300}.onnx")
+    assert ended.code == 3
+    assert "too long" in ended.err
+
+
+def test_of_a_path_too_long_its_beginning_is_shown(capsys):
+    assert conclude(raising(OSError(errno.ENAMETOOLONG, "text", "ab" * 200)), Session()) == 3
+    assert capsys.readouterr().err == (
+        f"error: a path is too long for the file system: {'ab' * 30}…\nhint: give a shorter one\n"
+    )
+
+
 def test_a_fault_of_ours_keeps_the_traceback_in_a_file(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert conclude(raising(ZeroDivisionError("by zero")), Session()) == 4

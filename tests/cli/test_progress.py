@@ -48,11 +48,22 @@ def test_steps_are_throttled_and_tell_the_remaining_time(plain, clock, lines):
 
 def test_the_remaining_time_counts_from_the_stage_not_from_the_start(plain, clock, lines):
     plain.stage("train teacher", 1, 2)
+    plain.step(0, 2)
     clock.now_s += 1000
     plain.stage("train student", 2, 2)
+    plain.step(0, 2)
     clock.now_s += 10
     plain.step(1, 2)
     assert lines[-1] == "      50 % · 10.0 s left"
+
+
+def test_what_an_earlier_process_did_does_not_count_for_the_pace(plain, clock, lines):
+    plain.stage("train teacher", 1, 1)
+    clock.now_s += 5
+    plain.step(80, 100, "epoch 80")  # the first after a resume
+    clock.now_s += 10
+    plain.step(81, 100, "epoch 81")
+    assert lines[1:] == ["      80 % · epoch 80", "      81 % · epoch 81 · 3 min 10 s left"]
 
 
 def test_a_step_without_progress_promises_no_time(plain, clock, lines):
@@ -102,6 +113,7 @@ def test_on_a_terminal_every_stage_has_a_bar_and_the_earlier_ones_are_full(clock
     with Progress(*columns, console=Console(file=screen, force_terminal=True), auto_refresh=False) as display:
         live = Live(Session(), display, clock_s=clock)
         live.stage("train [teacher]", 1, 2)
+        live.step(0, 10)
         clock.now_s += 3
         live.step(3, 10, "epoch 3")
         first = display.tasks[0]
