@@ -21,8 +21,12 @@ def in_words(axes: Axes, before: str = "") -> str:
 
 
 def configurations(record: RunRecord) -> list[dict[str, str | int]]:
-    """Return the axes at which latency was taken, each once, fewer threads and smaller batches first."""
-    taken = [m.axes for m in record.measurements if m.metric.startswith("latency_") or m.metric == "throughput_per_s"]
+    """Return the axes at which latency was taken, each once, fewer threads and smaller batches first.
+
+    A latency without axes, such as one that could not be taken at all, is no configuration beside those that have.
+    """
+    found = [m.axes for m in record.measurements if m.metric.startswith("latency_") or m.metric == "throughput_per_s"]
+    taken = [axes for axes in found if axes] or found
     unique = [axes for index, axes in enumerate(taken) if axes not in taken[:index]]
     return sorted(unique, key=lambda axes: (str(axes.get("provider", "")), _int(axes, "threads"), _int(axes, "batch")))
 

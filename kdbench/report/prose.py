@@ -1,5 +1,7 @@
 """The record in plain words: what a reader may conclude, and what not."""
 
+from collections import Counter
+
 from kdbench.records import RunRecord
 from kdbench.report.axes import headline, in_words
 from kdbench.report.cautions import cautions
@@ -7,18 +9,28 @@ from kdbench.report.cells import Number, bracketed, shortened
 from kdbench.report.rows import summary
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
 
+_THE_TEACHER = "the teacher"  # where there is but one
+
 
 def paragraph(record: RunRecord) -> str:
     """Return one paragraph, model names in backticks: the teacher, the students that matter, the gaps."""
     found = subjects(record)
-    students = [subject for subject in found if teacher_of(record, subject)]
-    reference = [subject for subject in found if subject not in students]
-    sentences = [_alone(record, subject) for subject in reference[:1]]
-    if len(students) > 2:
-        sentences.append(f"{len(students)} students are compared with it.")
-    sentences += [_student(record, student, beginning) for beginning, student in _notable(record, students)]
-    sentences += _gaps(record)
-    return " ".join(sentences)
+    teachers = {subject.label: teacher for subject in found if (teacher := teacher_of(record, subject))}
+    students = [subject for subject in found if subject.label in teachers]
+    several = len(set(teachers.values())) > 1
+    if several:
+        count = sum(subject.role == "teacher" for subject in found)
+        sentences = [f"{count} teachers and {len(students)} students: each student is compared with its own teacher."]
+    else:
+        reference = [subject for subject in found if subject not in students]
+        compared = [subject for subject in reference if subject.label in teachers.values()] or reference
+        sentences = [_alone(record, subject) for subject in compared[:1]]
+        if len(students) > 2:
+            sentences.append(f"{len(students)} students are compared with it.")
+    for beginning, student in _notable(record, students):
+        whom = f"`{teachers[student.label]}`" if several else _THE_TEACHER
+        sentences.append(_student(record, student, beginning, whom))
+    return " ".join([*sentences, *_gaps(record)])
 
 
 def _alone(record: RunRecord, subject: Subject) -> str:
@@ -35,33 +47,42 @@ def _alone(record: RunRecord, subject: Subject) -> str:
 def _notable(record: RunRecord, students: list[Subject]) -> list[tuple[str, Subject]]:
     """Return the students worth a sentence, with how it begins.
 
-    All of up to two; else the one of the highest top-1, and the fastest if its interval lies above that one's.
+    All of up to two; else the one of the highest top-1, and the one whose mean latency lies below all others', if
+    there is one. Speed-ups do not rank students: those of different teachers are ratios to different times.
     """
     if len(students) <= 2:
         return [("", student) for student in students]
-    accurate = _best(students, [number(record, student, "top1") for student in students])
-    speeds = [pair_number(record, student, "latency_ratio", headline(record)) for student in students]
-    fastest = _best(students, speeds)
-    chosen = [("Highest in top-1 is ", accurate)] if accurate else []
-    if fastest and _clearly_above(speeds[students.index(fastest)], speeds[students.index(accurate or fastest)]):
-        chosen.append(("Clearly fastest is ", fastest))
-    return chosen
+    shares = [(cell.value, s) for s in students if (cell := number(record, s, "top1")).competes and cell.value]
+    accurate = max(shares, key=lambda pair: pair[0])[1] if shares else None
+    fastest = _clearly_fastest(record, students)
+    if accurate and accurate is fastest:
+        return [("Highest in top-1 and clearly fastest is ", accurate)]
+    named = [("Highest in top-1 is ", accurate), ("Clearly fastest is ", fastest)]
+    return [(beginning, student) for beginning, student in named if student]
 
 
-def _best(students: list[Subject], cells: list[Number]) -> Subject | None:
-    """Return the student with the largest number among those that may be called the best."""
-    rated = [(cell.value or 0.0, student) for student, cell in zip(students, cells, strict=True) if cell.competes]
-    return max(rated, key=lambda pair: pair[0])[1] if rated else None
+def _clearly_fastest(record: RunRecord, students: list[Subject]) -> Subject | None:
+    """Return the student whose latency's interval ends before that of any other with a latency begins, or None."""
+    times = [(s, number(record, s, "latency_mean_ns", headline(record))) for s in students]
+    for student, mine in times:
+        others = [cell for other, cell in times if other is not student and cell.value is not None]
+        if mine.competes and others and all(_ends_before(mine, other) for other in others):
+            return student
+    return None
 
 
-def _clearly_above(one: Number, other: Number) -> bool:
-    return bool(one.interval and other.interval and one.interval.low > other.interval.high)
+def _ends_before(one: Number, other: Number) -> bool:
+    return bool(one.interval and other.interval and one.interval.high < other.interval.low)
 
 
-def _student(record: RunRecord, student: Subject, beginning: str) -> str:
-    name = f"{beginning}`{student.label}`{': it' if beginning else ''}"
-    clauses = [_accuracy(record, student), _speed(record, student)]
+def _student(record: RunRecord, student: Subject, beginning: str, whom: str) -> str:
+    """Say what a student gains and loses; `whom` is what its teacher is called."""
     size = pair_number(record, student, "size_ratio")
+    found = [number(record, student, "top1"), pair_number(record, student, "latency_ratio", headline(record)), size]
+    if all(cell.value is None for cell in found) and len({cell.reason for cell in found}) == 1:
+        return f"`{student.label}` {_no('results', size)}."
+    name = f"{beginning}`{student.label}`{': it' if beginning else ''}"
+    clauses = [_accuracy(record, student, whom), _speed(record, student, whom)]
     if size.value is not None:
         clauses.append(
             f"its file is {size.text} smaller" if size.value >= 1 else f"its file is larger (size ratio {size.text})"
@@ -69,35 +90,35 @@ def _student(record: RunRecord, student: Subject, beginning: str) -> str:
     return f"{name} {', '.join(clauses[:-1])}{',' if len(clauses) > 2 else ''} and {clauses[-1]}."
 
 
-def _accuracy(record: RunRecord, student: Subject) -> str:
+def _accuracy(record: RunRecord, student: Subject, whom: str) -> str:
     top1, drop = number(record, student, "top1"), pair_number(record, student, "top1_drop")
     if top1.value is None:
         return _no("accuracy", top1)
     if drop.value is None:
-        return f"reaches {_with_interval(top1)} top-1 (difference from the teacher: {drop.text})"
+        return f"reaches {_with_interval(top1)} top-1 (difference from {whom}: {drop.text})"
     points = f"{abs(drop.value):.2f}"
     side = "below" if drop.value > 0 else "above"
-    apart = f"{points} points {side} the teacher" if float(points) else "the same number of samples right"
+    apart = f"{points} points {side} {whom}" if float(points) else f"as many samples right as {whom}"
     if drop.interval is None:
         return f"has {top1.text} top-1 ({apart}; no interval)"
     bounds = bracketed(drop.value, drop.interval, drop.write)
     level = f"{100 * drop.interval.level:g} % interval of the drop {bounds}"
     if drop.interval.low <= 0 <= drop.interval.high:
-        return f"has {top1.text} top-1, which this run cannot tell from the teacher's ({apart}; {level})"
+        return f"has {top1.text} top-1, which this run cannot tell from {whom}'s ({apart}; {level})"
     return f"{'keeps' if drop.value > 0 else 'has'} {top1.text} top-1 ({apart}; {level})"
 
 
-def _speed(record: RunRecord, student: Subject) -> str:
+def _speed(record: RunRecord, student: Subject, whom: str) -> str:
     speed = pair_number(record, student, "latency_ratio", headline(record))
     if speed.value is None:
         return _no("speed-up", speed)
     if speed.interval is None:
-        return f"runs at {speed.text} the teacher's speed (no interval)"
+        return f"runs at {speed.text} {whom}'s speed (no interval)"
     if speed.interval.low <= 1 <= speed.interval.high:
-        return f"is neither faster nor slower beyond doubt ({_with_interval(speed)} the teacher's speed)"
+        return f"is neither faster nor slower beyond doubt ({_with_interval(speed)} {whom}'s speed)"
     if speed.value < 1:
-        return f"is slower than the teacher ({_with_interval(speed)} its speed)"
-    return f"runs {_with_interval(speed)} faster"
+        return f"is slower than {whom} ({_with_interval(speed)} its speed)"
+    return f"runs {_with_interval(speed)} faster{'' if whom == _THE_TEACHER else f' than {whom}'}"
 
 
 def _gaps(record: RunRecord) -> list[str]:
@@ -107,7 +128,8 @@ def _gaps(record: RunRecord) -> list[str]:
     for index, column in enumerate(table.columns):
         cells = [cell for row in table.rows if isinstance(cell := row.cells[index], Number)]
         if cells and all(cell.value is None for cell in cells):
-            empty.setdefault(shortened(cells[0].reason), []).append(column.head)
+            (usual, _), *_ = Counter(cell.reason for cell in cells).most_common(1)
+            empty.setdefault(shortened(usual), []).append(column.head)
     sentences = [f"There is no number for {', '.join(heads)} ({reason})." for reason, heads in empty.items()]
     if unstable := sum(m.status == "unstable" for m in record.measurements):
         sentences.append(f"{unstable} measurement{' is' if unstable == 1 else 's are'} unstable and marked so.")

@@ -1,6 +1,5 @@
 """What a report's row is about: one model, or the models of one name trained with several seeds."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,15 +81,16 @@ def teacher_of(record: RunRecord, subject: Subject) -> str | None:
     return next((other.label for other in subjects(record) if teachers & set(other.ids)), None)
 
 
-def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> tuple[float, Interval]:
-    """Return the mean of at least two values and its Student-t interval (mean ± t·s/√n, n - 1 degrees of freedom)."""
-    from scipy.special import stdtrit
+def mean_over_seeds(values: Sequence[float]) -> tuple[float, Interval]:
+    """Return the mean of at least two values and its Student-t interval."""
+    import numpy as np
 
-    n = len(values)
-    mean = math.fsum(values) / n
-    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * spread / math.sqrt(n)
-    return mean, Interval(low=mean - half, high=mean + half, level=level)
+    from kdbench import statistics  # only here: scipy costs a report of one seed more than the report itself
+
+    found = statistics.mean(np.array(values, dtype=np.float64))
+    assert found.low is not None, "a single value has no spread"
+    assert found.high is not None
+    return found.value, Interval(low=found.low, high=found.high, level=statistics.LEVEL)
 
 
 def _cell(metric: str, found: Sequence[Measurement | Pair], seeds: int) -> Number:

@@ -186,6 +186,31 @@ def seeded() -> RunRecord:
     )
 
 
+REFUSED = "the ONNX file strays from the network by 0.31 (tolerance 0.0001)"
+
+
+@pytest.fixture
+def refused() -> RunRecord:
+    """Return the digits run with a student whose file the parity gate refused: nothing of it was measured."""
+    base, name = _record(), "student-hint"
+
+    def without(metric: str, axes: dict[str, str | int]) -> Measurement:
+        status = "invalid" if metric == "parity_max_abs" else "unavailable"
+        return missing(name, metric, REFUSED, status=status, axes=axes)
+
+    def without_number(pair: Pair) -> Pair:
+        nothing = {"value": None, "interval": None, "n": None, "status": "unavailable", "reason": REFUSED}
+        return pair.model_copy(update=nothing)
+
+    return _record(
+        measurements=[
+            without(m.metric, m.axes) if m.model == name and m.metric != "training_s" else m for m in base.measurements
+        ],
+        pairs=[without_number(pair) if pair.student == name else pair for pair in base.pairs],
+        warnings=[Warned(code="parity_failed", message=f"not measured: {REFUSED}", model=name)],
+    )
+
+
 def _curve(top1: float, seconds: float) -> tuple[Epoch, ...]:
     return tuple(
         Epoch(

@@ -1,18 +1,19 @@
 import pytest
 
-from kdbench.records import Interval, Pair
+from kdbench.records import Interval, Pair, RunRecord, measured
 from kdbench.report.prose import paragraph
 
+SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 
-def pairs(**numbers: tuple[float, float, float] | float) -> list[Pair]:
-    """Return pairs of student-kd with the teacher; a number alone has no interval."""
+
+def pairs(teacher: str, student: str, **numbers: tuple[float, float, float] | float) -> list[Pair]:
+    """Return pairs of a student with its teacher; a number alone has no interval."""
     found = []
     for metric, given in numbers.items():
         value, *bounds = given if isinstance(given, tuple) else (given,)
-        axes = {"provider": "cpu", "threads": 1, "batch": 1} if metric == "latency_ratio" else {}
+        axes = SINGLE if metric == "latency_ratio" else {}
         interval = Interval(low=bounds[0], high=bounds[1]) if bounds else None
-        ends = {"teacher": "teacher", "student": "student-kd"}
-        found.append(Pair(metric=metric, axes=axes, value=value, interval=interval, **ends))
+        found.append(Pair(metric=metric, axes=axes, value=value, interval=interval, teacher=teacher, student=student))
     return found
 
 
@@ -21,7 +22,8 @@ def told(make_record, make_card, sample):
     def tell(**numbers: tuple[float, float, float] | float) -> str:
         cards = [make_card("teacher"), make_card("student-kd")]
         found = [m for m in sample.measurements if m.model in {"teacher", "student-kd"}]
-        return paragraph(make_record(models=cards, measurements=found, pairs=pairs(**numbers), warnings=()))
+        compared = pairs("teacher", "student-kd", **numbers)
+        return paragraph(make_record(models=cards, measurements=found, pairs=compared, warnings=()))
 
     return tell
 
@@ -39,7 +41,7 @@ def test_a_drop_whose_interval_holds_zero_is_not_called_a_loss(told) -> None:
 
 
 def test_no_drop_is_neither_above_nor_below(told) -> None:
-    assert "(the same number of samples right; 95 % interval of the drop [-0.77, +0.77])" in told(
+    assert "(as many samples right as the teacher; 95 % interval of the drop [-0.77, +0.77])" in told(
         top1_drop=(0.0, -0.77, 0.77)
     )
 
@@ -69,13 +71,96 @@ def test_numbers_without_intervals_and_missing_numbers_are_said_so(told) -> None
 def test_of_many_students_the_most_accurate_and_a_clearly_faster_one_are_named(sample, make_record) -> None:
     assert "Highest in top-1 is `student-kd`" in paragraph(sample)
     assert "Clearly fastest" not in paragraph(sample)
-    faster = [
-        pair.model_copy(update={"value": 9.0, "interval": Interval(low=8.0, high=10.0)})
-        if pair.student == "student-hint" and pair.metric == "latency_ratio" and pair.value
-        else pair
-        for pair in sample.pairs
-    ]
-    assert "Clearly fastest is `student-hint`" in paragraph(make_record(pairs=faster))
+
+
+@pytest.fixture
+def timed(sample, make_record):
+    """Return what tells of the sample with other mean latencies of students at batch 1: value, low, high."""
+
+    def tell(**times: tuple[float, float, float]) -> str:
+        found = []
+        for m in sample.measurements:
+            given = times.get(m.model.replace("-", "_"))
+            if given and m.metric == "latency_mean_ns" and m.axes["batch"] == 1:
+                value, low, high = given
+                m = m.model_copy(update={"value": value, "interval": Interval(low=low, high=high)})  # noqa: PLW2901
+            found.append(m)
+        return paragraph(make_record(measurements=found))
+
+    return tell
+
+
+def test_the_clearly_fastest_student_is_named_whatever_its_speed_up(timed) -> None:
+    text = timed(student_hint=(1e5, 0.9e5, 1.1e5))
+    assert "Highest in top-1 is `student-kd`: it" in text
+    assert "Clearly fastest is `student-hint`: it" in text
+
+
+def test_whose_interval_overlaps_any_others_is_not_clearly_fastest(timed) -> None:
+    assert "Clearly fastest" not in timed(student_hint=(1e5, 0.9e5, 1.1e5), student_alone=(1.1e5, 1e5, 1.2e5))
+
+
+def test_the_best_in_both_is_named_once(timed) -> None:
+    text = timed(student_kd=(1e5, 0.9e5, 1.1e5))
+    assert "Highest in top-1 and clearly fastest is `student-kd`: it" in text
+    assert text.count("`student-kd`") == 1
+
+
+@pytest.fixture
+def of_three_teachers(make_record, make_card) -> RunRecord:
+    """Return a run of three teachers and four students, as the recipe cifar100_function_matching makes one.
+
+    `from-slow` has the largest speed-up, over a slow teacher, and `from-fast` the shortest time.
+    """
+    models = {  # teacher, top-1 in per cent, mean latency in ns
+        "slow": (None, 80.0, 9_000_000.0),
+        "middle": (None, 78.0, 2_000_000.0),
+        "fast": (None, 75.0, 600_000.0),
+        "alone": ("fast", 60.0, 400_000.0),
+        "from-slow": ("slow", 70.0, 450_000.0),
+        "from-middle": ("middle", 72.0, 420_000.0),
+        "from-fast": ("fast", 71.0, 300_000.0),
+    }
+    cards, found, compared = [], [], []
+    for name, (teacher, top1, mean) in models.items():
+        cards.append(make_card("student-kd", id=name, name=name, role="student" if teacher else "teacher"))
+        bounds = Interval(low=0.99 * mean, high=1.01 * mean)
+        found.append(measured(name, "top1", top1 / 100))
+        found.append(measured(name, "latency_mean_ns", mean, axes=SINGLE, interval=bounds))
+        if teacher:
+            ratio, drop = models[teacher][2] / mean, models[teacher][1] - top1
+            numbers = {
+                "latency_ratio": (ratio, 0.98 * ratio, 1.02 * ratio),
+                "top1_drop": (drop, drop - 0.5, drop + 0.5),
+            }
+            compared += pairs(teacher, name, **numbers)
+    return make_record(models=cards, measurements=found, pairs=compared, warnings=())
+
+
+def test_each_student_of_several_teachers_is_compared_with_its_own(of_three_teachers) -> None:
+    text = paragraph(of_three_teachers)
+    assert text.startswith("3 teachers and 4 students: each student is compared with its own teacher. ")
+    assert "compared with it." not in text
+    assert (
+        "Highest in top-1 is `from-middle`: it keeps 72.00 % top-1 (6.00 points below `middle`; 95 % interval of the "
+        "drop [+5.50, +6.50]) and runs 4.76× [4.67, 4.86] faster than `middle`."
+    ) in text
+    # from-slow has the largest ratio, 20×; from-fast takes the shortest time.
+    assert "Clearly fastest is `from-fast`: it" in text
+    assert "the teacher" not in text
+
+
+def test_the_teacher_is_the_one_that_students_are_compared_with(make_record, make_card, sample) -> None:
+    other = make_card("teacher", id="other", name="other")
+    text = paragraph(make_record(models=(other, *sample.models)))
+    assert text.startswith("The teacher `teacher` reaches 98.33 %")
+
+
+def test_a_student_without_any_number_is_told_once_with_its_reason(refused, make_record) -> None:
+    pairs = [pair for pair in refused.pairs if pair.student == "student-hint"]
+    text = paragraph(make_record(measurements=refused.measurements, pairs=pairs, warnings=()))
+    assert "`student-hint` has no results (the ONNX file strays from the…)." in text
+    assert "There is no number for Energy / run (no energy counter could be read)." in text
 
 
 def test_gaps_and_warnings_are_named(sample) -> None:

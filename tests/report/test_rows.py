@@ -1,7 +1,8 @@
 import pytest
 
-from kdbench.records import measured
+from kdbench.records import measured, missing
 from kdbench.report import rows
+from kdbench.report.axes import configurations, headline
 from kdbench.report.cells import Number, Table
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -111,3 +112,26 @@ def test_what_was_never_taken_has_no_table(make_record, make_card) -> None:
     record = make_record(models=[make_card("teacher", training=None)], measurements=(), pairs=(), warnings=())
     assert [table.title for table in rows.tables(record)] == ["Summary", "Cost"]
     assert column(rows.summary(record), "Top-1") == {"teacher": "n/a (not measured)"}
+
+
+def test_a_refused_model_stands_in_every_table_with_its_reason_once(refused) -> None:
+    reason = "The ONNX file strays from the network by 0.31 (tolerance 0.0001)."
+    built = {table.title: table for table in rows.tables(refused)}
+    assert list(built) == ["Summary", "Student against teacher", "Fidelity", "Latency", "Cost", "Training"]
+    for title, table in built.items():
+        mine = [row for row in table.rows if row.cells[0].text == "student-hint"]
+        assert len(mine) == (2 if title == "Latency" else 1), title
+        assert table.footnotes.count(reason) == (0 if title == "Training" else 1), title
+        assert not any(cell.text == "–" for row in mine for cell in row.cells), title
+    ratios = built["Student against teacher"]
+    assert [row.cells[1].text for row in ratios.rows] == ["teacher"] * 3
+    assert column(ratios, "Speed-up")["student-hint"] == "n/a (the ONNX file strays from the…)"
+    assert column(built["Training"], "Training time")["student-hint"] == "14.9 s"
+
+
+def test_a_latency_without_axes_is_no_configuration_beside_those_that_have(make_record, sample) -> None:
+    bare = missing("student-kd", "latency_p50_ns", "could not be run")
+    table = rows.latency(make_record(measurements=(bare, *sample.measurements)))
+    assert [row.cells[1:3] for row in table.rows] == [row.cells[1:3] for row in rows.latency(sample).rows]
+    assert headline(make_record(measurements=(bare, *sample.measurements))) == headline(sample) == SINGLE
+    assert configurations(make_record(measurements=(bare,))) == [{}]
