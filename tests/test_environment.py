@@ -40,10 +40,20 @@ def root_with(folder: Path, files: dict[str, str]) -> Path:
 def test_the_fingerprint_says_what_other_sources_say():
     host = fingerprint().host
     assert host["cores_logical"] == os.cpu_count()
-    assert host["cores_usable"] == len(psutil.Process().cpu_affinity())
     assert host["memory_bytes"] == psutil.virtual_memory().total
     assert host["python"] == f"CPython {platform.python_version()}"
     assert str(host["kernel"]).endswith(os.uname().release)
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "cpu_affinity"), reason="this system does not pin processes to cores")
+def test_usable_cores_are_those_this_process_is_pinned_to():
+    assert fingerprint().host["cores_usable"] == len(psutil.Process().cpu_affinity())
+
+
+def test_where_processes_are_not_pinned_all_cores_are_usable(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    host = fingerprint().host
+    assert host["cores_usable"] == host["cores_logical"]
 
 
 def test_the_fingerprint_names_neither_person_nor_machine_nor_place():
