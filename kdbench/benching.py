@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kdbench import environment, report, storage
+from pydantic import ValidationError
+
+from kdbench import environment, recording, storage
 from kdbench.cards import ModelCard, Preprocessing
-from kdbench.errors import DivergedError, InputError
+from kdbench.errors import InputError
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
 from kdbench.measure.staging import noise_shape
 from kdbench.measure.target import ModelFacts, inspect
@@ -49,7 +51,7 @@ def bench(
     if accuracy and data is None:
         raise InputError("accuracy needs data", "add --data NAME, or --no-accuracy to measure on synthetic inputs")
     ids = _ids(paths)
-    reference = _reference(ids, teacher)
+    reference = _reference(ids, paths, teacher)
     folder = RunFolder(choose_folder("bench", out))
 
     progress.stage("load", 1, 3)
@@ -80,7 +82,11 @@ def bench(
         title=f"{', '.join(ids)} on {data}" if test is not None else f"{', '.join(ids)} on synthetic inputs",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
-        protocol={**options.model_dump(mode="json"), "data": data if test is not None else None},
+        protocol={
+            **options.model_dump(mode="json"),
+            "data": data if test is not None else None,
+            **findings.protocol,
+        },
         environment=here,
         models=tuple(subject.card for subject in subjects),
         measurements=tuple(findings.measurements),
@@ -88,10 +94,8 @@ def bench(
         warnings=(*environment.stability(here), *findings.warnings),
     )
     progress.stage("report", 3, 3)
-    folder.write_samples(findings.samples)
-    record.write(folder.record)
-    report.write(record, folder.path)
-    _refuse_nonsense(record, folder.path)
+    recording.keep(record, findings.samples, folder)
+    recording.refuse_nonsense(record, folder)
     return record, folder.path
 
 
@@ -100,15 +104,20 @@ def _ids(paths: Sequence[Path]) -> list[str]:
     if not paths:
         raise InputError("no model to measure", "name at least one .onnx file")
     stems = [path.stem for path in paths]
-    ids = [f"{path.parent.name}-{path.stem}" if stems.count(path.stem) > 1 else path.stem for path in paths]
+    folders = [path.resolve().parent.name for path in paths]
+    ids = [f"{f}-{stem}" if stems.count(stem) > 1 else stem for f, stem in zip(folders, stems, strict=True)]
     if len(set(ids)) != len(ids):
         raise InputError("two models are the same file, or cannot be told apart by name", "name each file once")
     return ids
 
 
-def _reference(ids: list[str], teacher: str | None) -> str:
+def _reference(ids: list[str], paths: Sequence[Path], teacher: str | None) -> str:
+    """Return the id of the model that `teacher` names, by its id or its file."""
     if teacher is None:
         return ids[0]
+    for id_, path in zip(ids, paths, strict=True):
+        if path == Path(teacher):
+            return id_
     wanted = Path(teacher).stem if teacher.endswith(".onnx") else teacher
     if wanted not in ids:
         raise InputError(
@@ -124,7 +133,7 @@ def _load_test(
 
     dataset = data.load(name, root=root, download=download, parts=("test",), resize=resize, crop=crop)
     assert dataset.test is not None, "a loader that was asked for the test part gives it or says why not"
-    return TestSet(dataset.test.images, dataset.test.labels, dataset.classes), dataset.input_shape
+    return TestSet(dataset.test.images, dataset.test.labels, dataset.known_classes), dataset.input_shape
 
 
 def _preprocessing(
@@ -138,7 +147,7 @@ def _preprocessing(
     known = Preprocessing()
     beside = card_path(path)
     if beside.exists():
-        card = ModelCard.model_validate(storage.read_json(beside, "model card"))
+        card = _read_card(beside)
         if card.sha256 == facts.sha256 and card.preprocessing is not None:
             known = card.preprocessing
     mean = mean or (known.mean if std is None or len(std) == len(known.mean) else (0.0,) * len(std))
@@ -148,6 +157,18 @@ def _preprocessing(
     if min(std) <= 0 or (scale is not None and scale <= 0):
         raise InputError("--std and --scale must be positive", "the usual scale is 255")
     return Preprocessing(scale=known.scale if scale is None else scale, mean=mean, std=std)
+
+
+def _read_card(path: Path) -> ModelCard:
+    try:
+        return ModelCard.model_validate(storage.read_json(path, "model card"))
+    except ValidationError as error:
+        complaint = error.errors()[0]
+        where = ".".join(map(str, complaint["loc"]))
+        raise InputError(
+            f"{path} is no model card of this version: {where}: {complaint['msg']}",
+            "export the model again, or move the card away and give --mean, --std and --scale",
+        ) from error
 
 
 def _card(
@@ -174,13 +195,3 @@ def _card(
         opset=facts.opset,
         preprocessing=preprocessing,
     )
-
-
-def _refuse_nonsense(record: RunRecord, folder: Path) -> None:
-    """Fail, after everything is written, when a model's logits were not numbers."""
-    for finding in record.measurements:
-        if finding.metric == "top1" and finding.status == "invalid":
-            raise DivergedError(
-                f"{finding.model}: no accuracy, {finding.reason}",
-                f"check its weights and --mean, --std, --scale; what else was measured is in {folder}",
-            )

@@ -41,6 +41,14 @@ class Data(_Section):
     std: tuple[float, ...] | None = None
     augment: Augment = Augment()
 
+    @model_validator(mode="after")
+    def _usable_normalisation(self) -> Self:
+        if self.std is not None and (not self.std or min(self.std) <= 0):
+            raise ValueError("std: give one positive value per channel")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}: give one per channel")
+        return self
+
 
 class Optimizer(_Section):
     """An optimiser by name; `momentum` and `nesterov` are for SGD, `betas` for the Adam family."""
@@ -85,6 +93,15 @@ class Training(_Section):
     threads: int | None = Field(default=None, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
+    @model_validator(mode="after")
+    def _milestones_are_reached(self) -> Self:
+        if self.schedule.name == "step" and min(self.schedule.milestones, default=0) >= self.epochs:
+            raise ValueError(
+                f"schedule: no milestone of {self.schedule.milestones} lies within {self.epochs} epochs; "
+                "a milestone below one is a share of all epochs, such as 0.6"
+            )
+        return self
+
 
 class Model(BaseModel):
     """A model by its name in the register; every other key is an option of that model."""
@@ -113,7 +130,8 @@ class Term(BaseModel):
 
 
 class _Trained(_Section):
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)
+    # No dots: they part the keys of an override.
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)
     model: Model
     training: Training = Training()
 
@@ -158,7 +176,7 @@ class Measure(_Section):
     def _some(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if not value or min(value) < 1:
             raise ValueError("name at least one thread count, each 1 or more")
-        return value
+        return tuple(dict.fromkeys(value))
 
 
 class Recipe(_Section):

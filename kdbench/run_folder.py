@@ -66,22 +66,19 @@ def card_path(model: Path) -> Path:
 
 
 def choose_folder(name: str, out: Path | None, *, resume: bool = False) -> Path:
-    """Return the folder for a run called `name`: `out`, or one under `runs/` named after it and the time.
+    """Return the folder for a run called `name`: `out`, or a new one under `runs/` named after it and the time.
 
     With `resume` and no `out`, the newest folder of that name. Raises InputError where there is nothing to
-    resume, or where `out` already holds a run and `resume` was not asked for.
+    resume, or where `out` already holds results and `resume` was not asked for; StorageError where a new folder
+    cannot be made.
     """
-    if out is None and resume:
-        earlier = sorted(path for path in DEFAULT_PARENT.glob(f"{name}-2*") if RunFolder(path).marker.exists())
-        if not earlier:
-            raise InputError(
-                f"there is no run of {name!r} under {DEFAULT_PARENT}/ to resume", "name its folder with --out"
-            )
-        return earlier[-1]
     if out is None:
-        return DEFAULT_PARENT / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file, not a folder", "choose another folder with --out")
+        return _newest(name) if resume else _new(name)
+    try:
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{out} is a file, not a folder", "choose another folder with --out")
+    except OSError as error:  # a name that is too long, say
+        raise storage.storage_error(error, out) from error
     if RunFolder(out).marker.exists():
         if not resume:
             hint = "add --resume to go on with it, or choose another folder with --out"
@@ -89,3 +86,27 @@ def choose_folder(name: str, out: Path | None, *, resume: bool = False) -> Path:
     elif RunFolder(out).record.exists():
         raise InputError(f"{out} already holds a record", "choose another folder with --out")
     return out
+
+
+def _newest(name: str) -> Path:
+    stamp = f"{8 * '[0-9]'}-{6 * '[0-9]'}*"
+    earlier = sorted(path for path in DEFAULT_PARENT.glob(f"{name}-{stamp}") if RunFolder(path).marker.exists())
+    if not earlier:
+        raise InputError(f"there is no run of {name!r} under {DEFAULT_PARENT}/ to resume", "name its folder with --out")
+    return earlier[-1]
+
+
+def _new(name: str) -> Path:
+    """Make and return a folder that nobody else has, also when another run begins in the same second."""
+    storage.make_folder(DEFAULT_PARENT)
+    stem = f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+        path = DEFAULT_PARENT / f"{stem}{suffix}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise storage.storage_error(error, path) from error
+        return path
+    raise AssertionError("a hundred runs within a second")

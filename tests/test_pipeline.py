@@ -1,12 +1,13 @@
 import errno
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from kdbench import data, pipeline
 from kdbench.distill import fit
-from kdbench.errors import InputError, StorageError
+from kdbench.errors import DivergedError, InputError, StorageError
 from kdbench.export.parity import Parity
 from kdbench.pipeline import exporting
 from kdbench.progress import Silent
@@ -124,8 +125,11 @@ class TestRun:
         assert {total for *_, total in watch.stages} == {7}
         assert watch.stages[-1][0] == "report"
 
-    def test_resume_keeps_what_was_trained_and_trains_what_changed(self, finished, archive):
-        _, folder, _ = finished
+    def test_resume_keeps_what_was_trained_and_trains_what_changed(self, finished, archive, tmp_path):
+        _, whole, _ = finished
+        folder = tmp_path / "unfinished"
+        shutil.copytree(whole, folder)
+        (folder / "record.json").unlink()
         before = {path: path.stat().st_mtime_ns for path in folder.glob("checkpoints/*/weights.safetensors")}
         watch = Watch()
         changed = recipe_from(content(archive))
@@ -136,6 +140,15 @@ class TestRun:
         after = {path: path.stat().st_mtime_ns for path in before}
         assert {path.parent.name for path in before if before[path] != after[path]} == {"hint"}
         assert len(watch.notes) == 3
+
+    def test_a_finished_run_is_not_lost_to_other_settings_or_another_recipe(self, finished, archive):
+        _, folder, _ = finished
+        before = (folder / "recipe.json").read_bytes()
+        with pytest.raises(InputError, match="under other settings"):
+            pipeline.run(recipe_from(content(archive, seeds=[5])), folder, resume=True)
+        with pytest.raises(InputError, match="holds a run of the recipe 'small'"):
+            pipeline.train(recipe_from(content(archive, name="other")), folder, resume=True)
+        assert (folder / "recipe.json").read_bytes() == before
 
 
 def test_teachers_come_before_their_students_and_seeds_are_told_apart(archive):
@@ -178,7 +191,7 @@ def test_what_is_misspelt_is_refused_before_anything_is_trained(archive, tmp_pat
     recipe = recipe_from({**content(archive), **change})
     with pytest.raises(InputError, match=message):
         pipeline.train(recipe, tmp_path / "out")
-    assert not (tmp_path / "out" / "checkpoints").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_full_disk_is_told_and_what_was_finished_stays(archive, tmp_path, monkeypatch):
@@ -212,9 +225,32 @@ def test_a_model_that_fails_parity_is_not_measured_and_the_record_says_so(archiv
     two = content(archive)
     two["student"] = two["student"][:2]
     record, _ = pipeline.run(recipe_from(two), tmp_path / "out")
-    for metric in ("parity_max_abs", "top1", "latency_p50_ns"):
-        assert record.find("kd", metric).status == "invalid"
+    assert record.find("kd", "parity_max_abs").status == "invalid"
+    measured = {m.metric for m in record.measurements if m.model == "alone"}
+    for metric in measured - {"parity_max_abs", "training_s"}:
+        assert record.find("kd", metric).status == "unavailable", metric
         assert "strays from the network by 9" in record.find("kd", metric).reason
-    assert record.find_pair("kd", "latency_ratio") is None
+        assert {tuple(m.axes.items()) for m in record.measurements if m.metric == metric and m.model == "kd"} <= {
+            (), *(tuple(m.axes.items()) for m in record.measurements if m.metric == metric and m.model == "alone")
+        }  # fmt: skip
+    assert record.find_pair("kd", "latency_ratio", batch=1).reason == record.find("kd", "top1").reason
     assert record.find("alone", "top1").status == "ok"
     assert [warning.model for warning in record.warnings if warning.code == "parity_failed"] == ["kd"]
+
+
+@pytest.mark.slow
+def test_logits_that_are_no_numbers_fail_after_everything_is_written(archive, tmp_path, monkeypatch):
+    def nothing_but_nan(_network, path, _images):
+        return Parity(float("nan") if path.stem == "teacher" else 0.0, 1.0, 5)
+
+    monkeypatch.setattr(exporting, "check_parity", nothing_but_nan)
+    two = content(archive)
+    two["student"] = two["student"][:1]
+    with pytest.raises(DivergedError, match="teacher: no accuracy"):
+        pipeline.run(recipe_from(two), tmp_path / "out")
+    record = RunRecord.read(tmp_path / "out")
+    assert "NaN or infinite" in record.find("teacher", "top1").reason
+    assert record.find_pair("alone", "latency_ratio", batch=1).reason
+    assert "not measured" in record.find("alone", "agreement").reason
+    assert record.find("alone", "top1").status == "ok"
+    assert (tmp_path / "out" / "report.md").exists()

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -48,7 +49,12 @@ def finished(folder: Path, key: str) -> cards.Training | None:
     if not (folder / SUMMARY).exists() or not (folder / WEIGHTS).exists():
         return None
     content = storage.read_json(folder / SUMMARY, "training summary")
-    return cards.Training.model_validate(content["training"]) if content.get("key") == key else None
+    if content.get("key") != key:
+        return None
+    try:
+        return cards.Training.model_validate(content["training"])
+    except ValidationError:
+        return None  # another version's summary: the training is done again rather than half understood
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:

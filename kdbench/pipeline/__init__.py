@@ -7,15 +7,18 @@ there. Nothing downstream reaches back.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from kdbench import report, storage
+from kdbench import recording, storage
+from kdbench.errors import InputError
 from kdbench.pipeline.exporting import export_all
-from kdbench.pipeline.material import load_material
+from kdbench.pipeline.material import Material, load_material
 from kdbench.pipeline.measuring import measure_all
-from kdbench.pipeline.plan import plan
-from kdbench.pipeline.training import train_all
+from kdbench.pipeline.plan import Job, plan
+from kdbench.pipeline.training import check, train_all
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
+from kdbench.recipes import recipe_from
 from kdbench.records import RunRecord
 from kdbench.run_folder import RunFolder, choose_folder
 
@@ -31,9 +34,10 @@ def train(
 ) -> Path:
     """Run the training stage alone and return the run's folder; `run` with `resume` goes on from it."""
     progress = progress or Silent()
+    material, jobs = _prepare(recipe)
     folder = _open(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
-        train_all(recipe, load_material(recipe), folder, progress, stages_after=0)
+        train_all(recipe, jobs, material, folder, progress, stages_after=0)
     return folder.path
 
 
@@ -52,25 +56,45 @@ def run(
     it stays on disk.
     """
     progress = progress or Silent()
+    material, jobs = _prepare(recipe)
     folder = _open(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
-        material = load_material(recipe)
-        jobs = train_all(recipe, material, folder, progress, stages_after=3)
+        train_all(recipe, jobs, material, folder, progress, stages_after=3)
         progress.stage("export", len(jobs) + 1, len(jobs) + 3)
         exports = export_all(recipe, jobs, material, folder, progress)
         progress.stage("measure", len(jobs) + 2, len(jobs) + 3)
-        record = measure_all(recipe, exports, material, folder, progress, command)
+        record, samples = measure_all(recipe, exports, material, folder, progress, command)
         progress.stage("report", len(jobs) + 3, len(jobs) + 3)
-        report.write(record, folder.path)
+        recording.keep(record, samples, folder)
+    recording.refuse_nonsense(record, folder)
     return record, folder.path
 
 
+def _prepare(recipe: Recipe) -> tuple[Material, list[Job]]:
+    """Load the data and build every network once: what is misspelt or missing is told before a folder is made."""
+    material, jobs = load_material(recipe), plan(recipe)
+    check(jobs, material)
+    return material, jobs
+
+
 def _open(recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool) -> RunFolder:
+    """Choose the run's folder and mark it as this recipe's; raises InputError where that would lose another's."""
     folder = RunFolder(choose_folder(recipe.name, out, resume=resume))
+    if folder.marker.exists():
+        _same_study(storage.read_json(folder.marker, "recipe"), recipe, folder)
     storage.make_folder(folder.path / "models")
     progress.folder(folder.path)
     storage.write_json(folder.marker, recipe.resolved())
     return folder
+
+
+def _same_study(earlier: Any, recipe: Recipe, folder: RunFolder) -> None:
+    hint = "choose another folder with --out"
+    name = earlier.get("name") if isinstance(earlier, dict) else None
+    if name != recipe.name:
+        raise InputError(f"{folder.path} holds a run of the recipe {name!r}, not {recipe.name!r}", hint)
+    if folder.record.exists() and recipe_from(earlier, str(folder.marker)).hash() != recipe.hash():
+        raise InputError(f"{folder.path} holds a finished run under other settings, which would be lost", hint)
 
 
 @contextmanager

@@ -21,13 +21,17 @@ PARITY_SAMPLES = 256
 
 @dataclass(frozen=True)
 class Exported:
-    """A model file with its job and card, how far it strays from the network, and why it may not be measured, if so."""
+    """A model file with its job and card, how far it strays from the network, and why it may not be measured, if so.
+
+    `is_finite` says whether network and file gave numbers at all.
+    """
 
     job: Job
     card: ModelCard
     facts: ModelFacts
     parity: Measurement
     refused: str | None
+    is_finite: bool = True
 
 
 def export_all(
@@ -49,7 +53,11 @@ def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> 
     refused = None
     finding = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
     if not parity.holds:
-        refused = f"the ONNX file strays from the network by {parity.max_abs:.3g} (tolerance {parity.tolerance:.3g})"
+        refused = (
+            f"the ONNX file strays from the network by {parity.max_abs:.3g} (tolerance {parity.tolerance:.3g})"
+            if parity.is_finite
+            else "its logits on real inputs are NaN or infinite"
+        )
         finding = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
     facts = inspect(path, data_shape=material.dataset.input_shape)
     card = ModelCard(
@@ -70,4 +78,4 @@ def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> 
         training=fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content)),
     )
     folder.write_card(card)
-    return Exported(job, card, facts, finding, refused)
+    return Exported(job, card, facts, finding, refused, parity.is_finite)

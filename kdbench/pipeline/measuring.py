@@ -1,12 +1,16 @@
 """The measuring stage: the files that passed the parity gate through the harness, and the record of it all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
 
 from kdbench import environment, records
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
 from kdbench.pipeline.exporting import Exported
 from kdbench.pipeline.material import Material
+from kdbench.pipeline.refusing import refused_measurements, refused_pairs
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.records import Measurement, RunRecord, Warned
@@ -20,8 +24,8 @@ def measure_all(
     folder: RunFolder,
     progress: Progress,
     command: str,
-) -> RunRecord:
-    """Measure every model that passed the parity gate, and write the record and the samples."""
+) -> tuple[RunRecord, Mapping[str, np.ndarray]]:
+    """Measure every model that passed the parity gate; return the record of the whole run, and the raw samples."""
     admitted = {export.card.id for export in exports if export.refused is None}
     subjects = [
         Subject(
@@ -40,7 +44,11 @@ def measure_all(
     protocol = Protocol(**recipe.measure.model_dump())
     here = environment.fingerprint()
     findings = measure(
-        subjects, TestSet(test.images, test.labels, material.dataset.classes), protocol, folder.workspace, progress
+        subjects,
+        TestSet(test.images, test.labels, material.dataset.known_classes),
+        protocol,
+        folder.workspace,
+        progress,
     )
     record = RunRecord(
         kind="run",
@@ -48,29 +56,30 @@ def measure_all(
         title=recipe.title,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
-        recipe=recipe.resolved(),
+        recipe=_published(recipe),
         recipe_hash=recipe.hash(),
-        protocol=recipe.measure.model_dump(mode="json"),
+        protocol={**recipe.measure.model_dump(mode="json"), **findings.protocol},
         environment=here,
         models=tuple(export.card for export in exports),
-        measurements=(*_own_findings(exports), *findings.measurements),
-        pairs=tuple(findings.pairs),
+        measurements=(*_own_findings(exports), *refused_measurements(exports, protocol), *findings.measurements),
+        pairs=(*findings.pairs, *refused_pairs(exports, protocol)),
         warnings=(*environment.stability(here), *findings.warnings, *_refusals(exports)),
     )
-    folder.write_samples(findings.samples)
-    record.write(folder.record)
-    return record
+    return record, findings.samples
+
+
+def _published(recipe: Recipe) -> dict[str, Any]:
+    """Return the resolved recipe without the place of the data on this machine: records are published."""
+    resolved = recipe.resolved()
+    return {**resolved, "data": {**resolved["data"], "root": None}}
 
 
 def _own_findings(exports: list[Exported]) -> Iterator[Measurement]:
-    """Yield what training and export found out, and the reason where a model went no further."""
+    """Yield what training and export found out."""
     for export in exports:
         yield export.parity
         if export.card.training is not None:
             yield records.measured(export.card.id, "training_s", export.card.training.seconds, n=1, source="wall clock")
-        if export.refused is not None:
-            for metric in ("top1", "top5", "latency_p50_ns", "size_bytes", "macs", "energy_j"):
-                yield records.missing(export.card.id, metric, export.refused, status="invalid")
 
 
 def _refusals(exports: list[Exported]) -> Iterator[Warned]:

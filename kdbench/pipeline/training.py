@@ -9,7 +9,7 @@ from kdbench.distill import fit
 from kdbench.distill.objective import Objective, student_objective
 from kdbench.errors import DivergedError
 from kdbench.pipeline.material import Material
-from kdbench.pipeline.plan import Job, plan
+from kdbench.pipeline.plan import Job
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Student
 from kdbench.run_folder import RunFolder
@@ -19,18 +19,15 @@ EVALUATION_BATCH = 512
 
 
 def train_all(
-    recipe: Recipe, material: Material, folder: RunFolder, progress: Progress, *, stages_after: int
-) -> list[Job]:
-    """Train whatever `folder` does not hold yet and return all jobs; `stages_after` are counted in the progress."""
-    jobs = plan(recipe)
-    _check(jobs, material)
+    recipe: Recipe, jobs: list[Job], material: Material, folder: RunFolder, progress: Progress, *, stages_after: int
+) -> None:
+    """Train whatever of `jobs` the folder does not hold yet; `stages_after` are counted in the progress."""
     for number, job in enumerate(jobs, start=1):
         progress.stage(f"train {job.id}", number, len(jobs) + stages_after)
         if fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content)):
             progress.note(f"{job.id}: already trained")
             continue
         _train(job, recipe, material, folder, progress)
-    return jobs
 
 
 def trained_network(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
@@ -40,7 +37,7 @@ def trained_network(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
     return network.eval()
 
 
-def _check(jobs: list[Job], material: Material) -> None:
+def check(jobs: list[Job], material: Material) -> None:
     """Build every network and loss of the first seed once: what is misspelt fails before hours are spent."""
     for job in jobs:
         if job.seed == jobs[0].seed:

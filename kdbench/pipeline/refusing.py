@@ -1,0 +1,62 @@
+"""What the record says of models that failed the parity gate: every metric is there, with the reason for no number."""
+
+from collections.abc import Iterator
+
+from kdbench.measure.harness import Protocol
+from kdbench.metrics import METRICS, PAIR_METRICS
+from kdbench.pipeline.exporting import Exported
+from kdbench.records import Axes, Measurement, Pair, missing
+
+_OWN = {"parity_max_abs", "training_s"}  # known without measuring
+_NOT_TAKEN = {"peak_memory_bytes"}
+_TIMED = {"throughput_per_s"}
+
+
+def refused_measurements(exports: list[Exported], protocol: Protocol) -> Iterator[Measurement]:
+    """Yield every metric of every refused model, and of its students what cannot be known without it."""
+    refused = {export.card.id: export.refused for export in exports if export.refused is not None}
+    for export in exports:
+        if export.refused is not None:
+            for metric in METRICS.keys() - _OWN - _NOT_TAKEN - _fidelity(export):
+                for axes in _axes(metric, protocol):
+                    status = "unavailable" if export.is_finite else "invalid"
+                    yield missing(export.card.id, metric, export.refused, status=status, axes=axes)
+        elif reason := next((refused[parent] for parent in export.card.parents if parent in refused), None):
+            for metric in ("agreement", "predictive_kl"):
+                yield missing(export.card.id, metric, f"its teacher was not measured: {reason}")
+
+
+def refused_pairs(exports: list[Exported], protocol: Protocol) -> Iterator[Pair]:
+    """Yield every pair of a student and its teacher of which one was refused."""
+    refused = {export.card.id: export.refused for export in exports if export.refused is not None}
+    for export in exports:
+        for teacher in export.card.parents:
+            reason = refused.get(export.card.id) or refused.get(teacher)
+            if reason is None:
+                continue
+            for metric in PAIR_METRICS:
+                for axes in _axes(metric, protocol):
+                    yield Pair(
+                        metric=metric,
+                        teacher=teacher,
+                        student=export.card.id,
+                        axes=dict(axes),
+                        value=None,
+                        status="unavailable",
+                        reason=reason,
+                    )
+
+
+def _fidelity(export: Exported) -> set[str]:
+    return set() if export.card.parents else {"agreement", "predictive_kl"}
+
+
+def _axes(metric: str, protocol: Protocol) -> list[Axes]:
+    """Return the axes at which `metric` would have been taken: latencies by threads and batch, all else without."""
+    if not metric.startswith("latency_") and metric not in _TIMED:
+        return [{}]
+    single = [(threads, 1) for threads in protocol.threads]
+    return [
+        {"provider": protocol.provider, "threads": threads, "batch": batch}
+        for threads, batch in [*single, (protocol.threads[0], protocol.batch)]
+    ]
