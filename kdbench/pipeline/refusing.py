@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kdbench.measure.harness import Protocol
 from kdbench.metrics import METRICS, PAIR_METRICS
 from kdbench.pipeline.exporting import Exported
-from kdbench.records import Axes, Measurement, Pair, missing
+from kdbench.records import Axes, Measurement, Pair, Status, missing
 
 _OWN = {"parity_max_abs", "training_s"}  # known without measuring
 _NOT_TAKEN = {"peak_memory_bytes"}
@@ -17,9 +17,9 @@ def refused_measurements(exports: list[Exported], protocol: Protocol) -> Iterato
     refused = {export.card.id: export.refused for export in exports if export.refused is not None}
     for export in exports:
         if export.refused is not None:
+            status: Status = "unavailable" if export.is_finite else "invalid"
             for metric in METRICS.keys() - _OWN - _NOT_TAKEN - _fidelity(export):
                 for axes in _axes(metric, protocol):
-                    status = "unavailable" if export.is_finite else "invalid"
                     yield missing(export.card.id, metric, export.refused, status=status, axes=axes)
         elif reason := next((refused[parent] for parent in export.card.parents if parent in refused), None):
             for metric in ("agreement", "predictive_kl"):
