@@ -174,8 +174,8 @@ class Warned(Value):
 class RunRecord(Value):
     """Everything one run found out. Raw latency samples lie beside it in `samples.npz`.
 
-    `reference` is the id of the model the ratios are taken against by default; `recipe` is the recipe as
-    resolved, defaults included; `command` is what re-creates the record.
+    `recipe` is the recipe as resolved, defaults included; `protocol` says how the numbers were taken; `command` is
+    what re-creates the record.
     """
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, alias="schema")
