@@ -34,6 +34,8 @@ def train(
 ) -> Path:
     """Run the training stage alone and return the run's folder; `run` with `resume` goes on from it."""
     progress = progress or Silent()
+    if out is not None:
+        choose_folder(recipe.name, out, resume=resume)  # a folder that is taken is told before data are loaded
     material, jobs = _prepare(recipe)
     folder = _open(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
@@ -56,6 +58,8 @@ def run(
     it stays on disk.
     """
     progress = progress or Silent()
+    if out is not None:
+        choose_folder(recipe.name, out, resume=resume)  # a folder that is taken is told before data are loaded
     material, jobs = _prepare(recipe)
     folder = _open(recipe, out, progress, resume=resume)
     with _disk_errors(folder):

@@ -16,10 +16,10 @@ training = { epochs = 1 }
 measure = { budget_s = 1, sessions = 2, energy = false }
 [[teacher]]
 name = "teacher"
-model = "8-10"
+model = "64-10"
 [[student]]
 name = "student"
-model = "784-10"
+model = "64-10"
 terms = [{ method = "kd" }]
 """
 
@@ -69,8 +69,7 @@ def recipe(tmp_path) -> Path:
     ],
 )
 def test_a_recipe_that_asks_for_what_is_not_there(kdbench, recipe, tmp_path, override, message, hint):
-    fitting = ["--set", "teacher.0.model=64-10", "--set", "student.0.model=64-10"]
-    ended = kdbench("run", recipe, *fitting, "--set", override, "--out", tmp_path / "out", "--quiet")
+    ended = kdbench("run", recipe, "--set", override, "--out", tmp_path / "out", "--quiet")
     assert_explained(ended, message, hint)
     assert not list((tmp_path / "out").rglob("*.onnx"))
 
