@@ -34,10 +34,7 @@ def train(
 ) -> Path:
     """Run the training stage alone and return the run's folder; `run` with `resume` goes on from it."""
     progress = progress or Silent()
-    if out is not None:
-        choose_folder(recipe.name, out, resume=resume)  # a folder that is taken is told before data are loaded
-    material, jobs = _prepare(recipe)
-    folder = _open(recipe, out, progress, resume=resume)
+    material, jobs, folder = _begin(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
         train_all(recipe, jobs, material, folder, progress, stages_after=0)
     return folder.path
@@ -58,10 +55,7 @@ def run(
     it stays on disk.
     """
     progress = progress or Silent()
-    if out is not None:
-        choose_folder(recipe.name, out, resume=resume)  # a folder that is taken is told before data are loaded
-    material, jobs = _prepare(recipe)
-    folder = _open(recipe, out, progress, resume=resume)
+    material, jobs, folder = _begin(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
         train_all(recipe, jobs, material, folder, progress, stages_after=3)
         progress.stage("export", len(jobs) + 1, len(jobs) + 3)
@@ -74,11 +68,15 @@ def run(
     return record, folder.path
 
 
-def _prepare(recipe: Recipe) -> tuple[Material, list[Job]]:
-    """Load the data and build every network once: what is misspelt or missing is told before a folder is made."""
+def _begin(
+    recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool
+) -> tuple[Material, list[Job], RunFolder]:
+    """Load the data and build every network once, and only then make the folder: what is misspelt leaves none."""
+    if out is not None:
+        choose_folder(recipe.name, out, resume=resume)  # one that is taken is told before data are loaded
     material, jobs = load_material(recipe), plan(recipe)
     check(jobs, material)
-    return material, jobs
+    return material, jobs, _open(recipe, out, progress, resume=resume)
 
 
 def _open(recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool) -> RunFolder:
