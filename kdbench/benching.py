@@ -16,7 +16,7 @@ from kdbench.progress import Progress, Silent
 from kdbench.recipe import Measure
 from kdbench.records import RunRecord
 from kdbench.registry import suggestion
-from kdbench.run_folder import RunFolder, card_path, choose_folder
+from kdbench.run_folder import RunFolder, card_path, choose_folder, refuse_taken
 
 
 def bench(
@@ -52,7 +52,7 @@ def bench(
         raise InputError("accuracy needs data", "add --data NAME, or --no-accuracy to measure on synthetic inputs")
     ids = _ids(paths)
     reference = _reference(ids, paths, teacher)
-    folder = RunFolder(choose_folder("bench", out))
+    refuse_taken(out)
 
     progress.stage("load", 1, 3)
     test, shape = None, None
@@ -71,6 +71,7 @@ def bench(
             )
         )
 
+    folder = RunFolder(choose_folder("bench", out))
     storage.make_folder(folder.path)
     progress.folder(folder.path)
     progress.stage("measure", 2, 3)

@@ -69,11 +69,21 @@ def choose_folder(name: str, out: Path | None, *, resume: bool = False) -> Path:
     """Return the folder for a run called `name`: `out`, or a new one under `runs/` named after it and the time.
 
     With `resume` and no `out`, the newest folder of that name. Raises InputError where there is nothing to
-    resume, or where `out` already holds results and `resume` was not asked for; StorageError where a new folder
-    cannot be made.
+    resume, or where `out` is taken; StorageError where a new folder cannot be made.
     """
     if out is None:
         return _newest(name) if resume else _new(name)
+    refuse_taken(out, resume=resume)
+    return out
+
+
+def refuse_taken(out: Path | None, *, resume: bool = False) -> None:
+    """Raise InputError where `out` already holds results and `resume` was not asked for; make nothing.
+
+    Work that loads data before it claims its folder asks this first, so that its user need not wait for the answer.
+    """
+    if out is None:
+        return
     try:
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file, not a folder", "choose another folder with --out")
@@ -85,7 +95,6 @@ def choose_folder(name: str, out: Path | None, *, resume: bool = False) -> Path:
             raise InputError(f"{out} already holds a run", hint)
     elif RunFolder(out).record.exists():
         raise InputError(f"{out} already holds a record", "choose another folder with --out")
-    return out
 
 
 def _newest(name: str) -> Path:

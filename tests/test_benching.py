@@ -139,6 +139,13 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_written(classifi
     assert not (tmp_path / "out").exists()
 
 
+def test_bad_input_leaves_no_folder_of_its_own_naming(classifier, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no model file"):
+        run_bench([classifier("a"), tmp_path / "gone.onnx"], tmp_path, out=None)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_model_of_other_classes_is_refused(classifier, tmp_path):
     with pytest.raises(InputError, match="20 classes"):
         run_bench([classifier("wide", width=2)], tmp_path)

@@ -20,7 +20,7 @@ from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
 from kdbench.recipes import recipe_from
 from kdbench.records import RunRecord
-from kdbench.run_folder import RunFolder, choose_folder
+from kdbench.run_folder import RunFolder, choose_folder, refuse_taken
 
 __all__ = ["plan", "run", "train"]
 
@@ -72,8 +72,7 @@ def _begin(
     recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool
 ) -> tuple[Material, list[Job], RunFolder]:
     """Load the data and build every network once, and only then make the folder: what is misspelt leaves none."""
-    if out is not None:
-        choose_folder(recipe.name, out, resume=resume)  # one that is taken is told before data are loaded
+    refuse_taken(out, resume=resume)
     material, jobs = load_material(recipe), plan(recipe)
     check(jobs, material)
     return material, jobs, _open(recipe, out, progress, resume=resume)
