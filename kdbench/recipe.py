@@ -157,26 +157,55 @@ class Student(_Trained):
     terms: tuple[Term, ...] = ()
 
 
-class Measure(_Section):
-    """What to measure and for how long.
+Mode = Literal["stream", "paced", "offline", "server"]
+Runtime = Literal["onnxruntime", "torch", "torch-compiled"]
+Count = Annotated[int, Field(ge=1)]
 
-    `budget_s` is the time for the latency of all models together, spread over `sessions` fresh processes;
-    `batch` is the size of the batched latency run beside batch 1, and the batch of the table's MACs column.
+
+class Measure(_Section):
+    """What to measure, how exactly and for how long.
+
+    Latency goes on in fresh processes, `sessions` at least, until every speed-up's interval is narrower than
+    `precision` (a share of the speed-up) or `budget_s` is spent. `batch` are the batched runs beside batch 1; the
+    largest is also that of the table's MACs column. `mode` is how calls follow each other: `stream` back to back,
+    `paced` with `gap_ms` idle before each, `server` arriving at random at `rate_per_s`; `offline` looks for the
+    largest throughput. `runtime` is what runs the models, `cores` where (default: the last ones that may be used).
     """
 
     provider: Literal["cpu", "cuda"] = "cpu"
-    threads: tuple[int, ...] = (1,)
-    batch: int = Field(default=128, gt=1)
-    budget_s: float = Field(default=10.0, gt=0)
+    threads: tuple[Count, ...] = (1,)
+    batch: tuple[Annotated[int, Field(gt=1)], ...] = (128,)
+    mode: tuple[Mode, ...] = ("stream",)
+    gap_ms: Count = 5
+    rate_per_s: Count | None = None
+    runtime: tuple[Runtime, ...] = ("onnxruntime",)
+    cores: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    budget_s: float = Field(default=20.0, gt=0)
+    precision: float = Field(default=0.05, gt=0, lt=1)
     sessions: int = Field(default=5, ge=2)
     energy: bool = True
+    profile: bool = False
 
-    @field_validator("threads")
+    @field_validator("threads", "batch", "mode", "runtime", "cores", mode="before")
     @classmethod
-    def _some(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or min(value) < 1:
-            raise ValueError("name at least one thread count, each 1 or more")
+    def _one_or_several(cls, value: object) -> object:
+        """Take a single value for a list of one."""
+        return value if value is None or isinstance(value, list | tuple) else (value,)
+
+    @field_validator("threads", "batch", "mode", "runtime", "cores")
+    @classmethod
+    def _each_once(cls, value: tuple[object, ...] | None) -> tuple[object, ...] | None:
+        if value is None:
+            return None
+        if not value:
+            raise ValueError("name at least one")
         return tuple(dict.fromkeys(value))
+
+    @model_validator(mode="after")
+    def _rate_of_a_server(self) -> Self:
+        if "server" in self.mode and self.rate_per_s is None:
+            raise ValueError("mode 'server' needs rate_per_s, the calls that arrive in a second")
+        return self
 
 
 class Recipe(_Section):

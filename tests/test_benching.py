@@ -13,7 +13,7 @@ from kdbench.recipe import Measure
 from kdbench.records import RunRecord
 from kdbench.run_folder import card_path
 
-QUICK = Measure(budget_s=0.2, sessions=2, batch=4, energy=False)
+QUICK = Measure(budget_s=0.2, sessions=2, batch=(4,), energy=False)
 
 
 @pytest.fixture(scope="module")

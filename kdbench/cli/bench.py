@@ -34,9 +34,16 @@ def bench(
     no_accuracy: Annotated[bool, typer.Option("--no-accuracy", help="Synthetic inputs; no data needed.")] = False,
     provider: Annotated[Provider, typer.Option(help="What runs the models.")] = Provider.CPU,
     threads: Annotated[str, typer.Option(metavar="N,…", help="Thread counts to measure at.")] = "1",
-    batch: Annotated[int, typer.Option(min=2, help="Batch of the batched run.")] = 128,
-    budget: Annotated[str, typer.Option(help="Time for latency, all models together: 20s, 2m.")] = "10s",
-    sessions: Annotated[int, typer.Option(min=2, help="Fresh processes to spread it over.")] = 5,
+    batch: Annotated[str, typer.Option(metavar="N,…", help="Batches of the batched runs.")] = "128",
+    mode: Annotated[str, typer.Option(metavar="MODE,…", help="stream, paced, offline, server.")] = "stream",
+    gap: Annotated[str, typer.Option(help="Idle time before each paced call.")] = "5ms",
+    rate: Annotated[int | None, typer.Option(min=1, help="Calls arriving a second, in mode server.")] = None,
+    runtime: Annotated[str, typer.Option(metavar="NAME,…", help="onnxruntime, torch, torch-compiled.")] = "onnxruntime",
+    cores: Annotated[str | None, typer.Option(metavar="N,…", help="Cores to measure on (default: the last).")] = None,
+    budget: Annotated[str, typer.Option(help="Most time for latency, all models together: 30s, 2m.")] = "20s",
+    precision: Annotated[str, typer.Option(help="Go on until every speed-up's interval is narrower.")] = "5%",
+    sessions: Annotated[int, typer.Option(min=2, help="Fresh processes to spread it over, at least.")] = 5,
+    profile: Annotated[bool, typer.Option("--profile", help="Also where the time goes, layer by layer.")] = False,
     no_energy: Annotated[bool, typer.Option("--no-energy", help="Do not look for energy counters.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write to (default: below runs/).")] = None,
     quiet: Quiet = False,
@@ -49,18 +56,24 @@ def bench(
     Example: kdbench bench big.onnx small.onnx --data cifar10 --mean .485,.456,.406 --std .229,.224,.225 --budget 20s
     """
     from kdbench.cli.progress import watching
-    from kdbench.recipe import Measure
 
     session = Session.of(ctx)
     mean_values = options.numbers(mean, "--mean") if mean else None
     std_values = options.numbers(std, "--std") if std else None
-    settings = Measure(
+    settings = options.measure_settings(
         provider=provider.value,
         threads=options.counts(threads, "--threads"),
-        batch=batch,
+        batch=options.counts(batch, "--batch"),
+        mode=options.names(mode),
+        gap_ms=round(options.seconds(gap, "--gap") * 1000),
+        rate_per_s=rate,
+        runtime=options.names(runtime),
+        cores=options.cores(cores, "--cores") if cores else None,
         budget_s=options.seconds(budget, "--budget"),
+        precision=options.share(precision, "--precision"),
         sessions=sessions,
         energy=not no_energy,
+        profile=profile,
     )
     with watching(session, quiet=quiet) as progress:
         from kdbench import benching

@@ -3,11 +3,14 @@
 import math
 import re
 import tomllib
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    from kdbench.recipe import Measure
 
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
@@ -46,6 +49,43 @@ def counts(text: str, option: str) -> tuple[int, ...]:
     if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
         raise InputError(f"{option}: {text!r} is not a list of counts", f"for example {option} 1,2,4")
     return tuple(int(part) for part in text.split(","))
+
+
+def cores(text: str, option: str) -> tuple[int, ...]:
+    """Read cores, counted from 0, separated by commas or as ranges, such as `2,3` or `4-7`."""
+    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+        raise InputError(f"{option}: {text!r} is not a list of cores", f"for example {option} 2,3 or {option} 4-7")
+    ends = [tuple(map(int, part.split("-"))) for part in text.split(",")]
+    return tuple(core for first, *last in ends for core in range(first, (last or [first])[0] + 1))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read names separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def share(text: str, option: str) -> float:
+    """Read a share between 0 and 1, such as `5%` or `0.05`."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", text)
+    value = float(match[1]) / (100 if match[2] else 1) if match else 0
+    if not 0 < value < 1:
+        raise InputError(f"{option}: {text!r} is not a share above 0 and below 1", f"for example {option} 5%")
+    return value
+
+
+def measure_settings(**settings: Any) -> "Measure":
+    """Return the settings of a measuring pass; raises InputError where one is not possible."""
+    from pydantic import ValidationError
+
+    from kdbench.recipe import Measure
+
+    try:
+        return Measure(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"--{first['loc'][0]}".replace("_", "-") if first["loc"] else ""
+        text = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{name}: {text}" if name else text, "see kdbench bench --help") from None
 
 
 def shape(text: str, option: str) -> tuple[int, int, int]:

@@ -72,7 +72,7 @@ def _check(subjects: Sequence[Subject], protocol: Protocol) -> None:
         raise InputError(f"unknown provider {protocol.provider!r}", suggestion(protocol.provider, PROVIDERS))
     if protocol.provider != "cpu":
         _require_provider(PROVIDERS[protocol.provider])
-    if not protocol.threads or min(protocol.threads) < 1 or protocol.batch < 1 or protocol.sessions < 1:
+    if min(protocol.threads) < 1 or min(protocol.batch) < 1 or protocol.sessions < 1:
         raise InputError("threads, batch and sessions are counted from 1", "see --help for the defaults")
     if protocol.budget_s <= 0:
         raise InputError(f"a latency budget of {protocol.budget_s} s", "give it some seconds, for example 10")

@@ -9,27 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.errors import MeasurementError
+from kdbench.measure.configurations import Configuration, configurations
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
 from kdbench.measure.staging import null_model
 from kdbench.statistics import Clustered
-
-_SINGLE_SHARE = 0.6  # of the budget goes to batch 1, the rest to batched runs
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """One way of calling the models: its share of the budget of one session, and the subjects that can be so called."""
-
-    threads: int
-    batch: int
-    budget_s: float
-    models: tuple[int, ...]
-
-    def axes(self, provider: str) -> dict[str, str | int]:
-        """Return the axes of what is measured so."""
-        return {"provider": provider, "threads": self.threads, "batch": self.batch}
 
 
 @dataclass(frozen=True)
@@ -48,39 +33,6 @@ class Sampled:
     seconds: Sequence[float]
 
 
-def configurations(subjects: Sequence[Subject], protocol: Protocol) -> tuple[Configuration, ...]:
-    """Return how the subjects are called: batch 1 at each thread count, other batches at the first.
-
-    A model of fixed batch is called with that batch only, in a configuration of its own where it is neither 1 nor
-    the protocol's. Models that leave their batch open are not made to follow it there.
-    """
-    fixed = sorted({s.facts.fixed_batch for s in subjects if s.facts.fixed_batch} - {1, protocol.batch})
-    single = [(threads, 1) for threads in protocol.threads]
-    batched = [(protocol.threads[0], batch) for batch in (protocol.batch, *fixed)]
-    found = []
-    unique = dict.fromkeys([*single, *batched])
-    for threads, batch in sorted(unique, key=lambda each: protocol.threads.index(each[0])):
-        able = [
-            n for n, s in enumerate(subjects) if s.facts.fixed_batch in ({batch} if batch in fixed else {None, batch})
-        ]
-        if able:
-            found.append((threads, batch, tuple(able)))
-    return tuple(
-        Configuration(
-            threads, batch, _share([b for _, b, _ in found], batch) * protocol.budget_s / protocol.sessions, able
-        )
-        for threads, batch, able in found
-    )
-
-
-def _share(batches: list[int], batch: int) -> float:
-    """Return the share of the budget for one of `batches`, all configurations' batches."""
-    singles = batches.count(1)
-    if singles in {0, len(batches)}:
-        return 1 / len(batches)
-    return _SINGLE_SHARE / singles if batch == 1 else (1 - _SINGLE_SHARE) / (len(batches) - singles)
-
-
 def sample(
     subjects: Sequence[Subject],
     models: Mapping[str, JobModel],
@@ -94,7 +46,7 @@ def sample(
     of one that fails in any session. Raises MeasurementError when a session fails without one subject to blame.
     """
     found = configurations(subjects, protocol)
-    collected = _Collected(subjects, found)
+    collected = _Collected(subjects, found, protocol.budget_s / protocol.sessions)
     floor = null_model(folder)
     for session in range(protocol.sessions):
         part = progress.part(session, protocol.sessions, f"latency, session {session + 1} of {protocol.sessions}")
@@ -124,9 +76,10 @@ def sample(
 class _Collected:
     """Samples of the sessions run so far."""
 
-    def __init__(self, subjects: Sequence[Subject], found: tuple[Configuration, ...]) -> None:
+    def __init__(self, subjects: Sequence[Subject], found: tuple[Configuration, ...], session_s: float) -> None:
         self._subjects = subjects
         self._configurations = found
+        self._session_s = session_s
         self._parts: dict[tuple[str, int], list[tuple[int, NDArray[np.int64], NDArray[np.int64]]]] = {}
         self._warm_up_calls: dict[tuple[str, int], list[int]] = {}
         self._seconds = [0.0] * len(found)
@@ -137,7 +90,12 @@ class _Collected:
         """Return the configurations with the subjects that have not failed."""
         ids = [s.id for s in self._subjects]
         return [
-            {**asdict(c), "models": [m for m in c.models if ids[m] not in self.failed]} for c in self._configurations
+            {
+                **asdict(c),
+                "models": [m for m in c.models if ids[m] not in self.failed],
+                "budget_s": c.share * self._session_s,
+            }
+            for c in self._configurations
         ]
 
     def add(self, session: int, result: Mapping[str, Any], file: Path) -> None:

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
+from kdbench.measure.configurations import Configuration
 from kdbench.measure.interleaved import BLOCK_NS, LEAST_ROUNDS, WARM_UP_RULE
 from kdbench.measure.jobs import GRAPH_OPTIMIZATION
-from kdbench.measure.latency import Configuration, Sampled
+from kdbench.measure.latency import Sampled
 from kdbench.measure.protocol import Findings, Protocol, Subject, interval, students
 from kdbench.records import Measurement, Pair, Status, measured, missing
 from kdbench.statistics import Clustered, Estimate
@@ -26,7 +27,7 @@ def latency_findings(subjects: Sequence[Subject], sampled: Sampled, protocol: Pr
         for index, subject in enumerate(subjects):
             if index in configuration.models:
                 measurements += _of_configuration(subject, number, sampled, protocol)
-            elif configuration.batch in {1, protocol.batch}:
+            elif configuration.batch in {1, *protocol.batch}:
                 reason = f"the model's batch is fixed at {subject.facts.fixed_batch}"
                 hint = "export it with a dynamic batch"
                 axes = configuration.axes(protocol.provider)
@@ -148,7 +149,7 @@ def _raw(sampled: Sampled, provider: str) -> dict[str, NDArray[np.generic]]:
     raw: dict[str, NDArray[np.generic]] = {"floor_ns": sampled.floor_ns}
     for (id_, number), data in sampled.samples.items():
         c = sampled.configurations[number]
-        key = f"{id_}/{provider}-t{c.threads}-b{c.batch}"
+        key = f"{id_}/{c.key(provider)}"
         raw[f"{key}/ns"] = data.values.astype(np.int64)
         raw[f"{key}/session"] = data.session.astype(np.int32)
         raw[f"{key}/block"] = data.block.astype(np.int32)

@@ -50,17 +50,28 @@ class TestSet:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How to measure: `budget_s` is the time for the latency of all subjects, spread over `sessions` processes.
+    """How to measure.
 
-    Batch 1 is timed at every one of `threads`, `batch` at the first of them only.
+    Latency is taken in `sessions` fresh processes at least, and goes on until the interval of every headline ratio is
+    narrower than `precision` (a share of the ratio) or `budget_s` is spent. Batch 1 is timed at every one of
+    `threads`, each `batch` at the first of them only; calls follow each other as each `mode` says, `gap_ms` idle
+    between them when paced, at `rate_per_s` on average when a server. `runtime` is what runs the models; `cores` is
+    where, of the cores this process may use (None: the last ones). `profile` asks where the time goes by layer.
     """
 
     provider: str = "cpu"
     threads: tuple[int, ...] = (1,)
-    batch: int = 128
-    budget_s: float = 10.0
+    batch: tuple[int, ...] = (128,)
+    mode: tuple[str, ...] = ("stream",)
+    gap_ms: int = 5
+    rate_per_s: int | None = None
+    runtime: tuple[str, ...] = ("onnxruntime",)
+    cores: tuple[int, ...] | None = None
+    budget_s: float = 20.0
+    precision: float = 0.05
     sessions: int = 5
     energy: bool = True
+    profile: bool = False
     seed: int = 0
 
 

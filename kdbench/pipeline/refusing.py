@@ -58,5 +58,5 @@ def _axes(metric: str, protocol: Protocol) -> list[Axes]:
     single = [(threads, 1) for threads in protocol.threads]
     return [
         {"provider": protocol.provider, "threads": threads, "batch": batch}
-        for threads, batch in [*single, (protocol.threads[0], protocol.batch)]
+        for threads, batch in [*single, *((protocol.threads[0], batch) for batch in protocol.batch)]
     ]

@@ -51,9 +51,10 @@ def batched_axes(record: RunRecord) -> Axes:
 
 
 def protocol_batch(record: RunRecord) -> int:
-    """Return the batch of the batched runs and of the MACs column."""
+    """Return the batch of the MACs column: the largest that was asked for."""
     batch = record.protocol.get("batch", DEFAULT_BATCH)
-    return batch if isinstance(batch, int) else DEFAULT_BATCH
+    sizes = [size for size in (batch if isinstance(batch, list) else [batch]) if isinstance(size, int)]
+    return max(sizes, default=DEFAULT_BATCH)
 
 
 def _int(axes: Axes, key: str) -> int:

@@ -45,7 +45,7 @@ def test_options_reach_the_measuring(kdbench, benching):
         "teacher": "teacher",
         "output": "logits",
         "accuracy": True,
-        "options": Measure(provider="cuda", threads=(1, 2), batch=64, budget_s=120, sessions=3, energy=False),
+        "options": Measure(provider="cuda", threads=(1, 2), batch=(64,), budget_s=120, sessions=3, energy=False),
         "out": Path("O"),
         "command": f"kdbench {line}",
     }

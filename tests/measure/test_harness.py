@@ -12,7 +12,7 @@ from kdbench.measure.harness import Protocol, measure
 from kdbench.measure.process import WorkerError
 from kdbench.metrics import METRICS
 
-QUICK = Protocol(budget_s=0.2, sessions=2, batch=4)
+QUICK = Protocol(budget_s=0.2, sessions=2, batch=(4,))
 NOT_MEASURED_HERE = {"parity_max_abs", "peak_memory_bytes", "training_s"}
 
 

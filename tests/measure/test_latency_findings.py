@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from kdbench.errors import MeasurementError
+from kdbench.measure.configurations import configurations
 from kdbench.measure.diagnosis import latency_warnings
-from kdbench.measure.latency import Sampled, configurations, nothing_sampled
+from kdbench.measure.latency import Sampled, nothing_sampled
 from kdbench.measure.latency_findings import latency_findings, protocol_facts
 from kdbench.measure.protocol import Protocol
 from kdbench.statistics import Clustered
 
-PROTOCOL = Protocol(sessions=5, batch=8, budget_s=10)
+PROTOCOL = Protocol(sessions=5, batch=(8,), budget_s=10)
 
 
 def samples(median_ns, *, rounds=10, per_block=4, spread=0.01, seed=0):
@@ -121,29 +122,6 @@ def test_a_fixed_batch_cannot_run_the_other(tiny, subject):
     batched = by_metric(findings, "fixed", 8)["latency_p50_ns"]
     assert (batched.status, batched.reason) == ("unavailable", "the model's batch is fixed at 1")
     assert findings.pairs[1].status == "unavailable"
-
-
-def test_configurations_split_the_budget(tiny, subject):
-    subjects = [subject(tiny("a"))]
-    found = configurations(subjects, Protocol(threads=(1, 2), batch=8, budget_s=10, sessions=5))
-    assert [(c.threads, c.batch) for c in found] == [(1, 1), (1, 8), (2, 1)]
-    assert [c.budget_s for c in found] == pytest.approx([0.6, 0.8, 0.6])
-
-
-def test_a_thread_count_or_batch_named_twice_is_measured_once(tiny, subject):
-    subjects = [subject(tiny("a"))]
-    found = configurations(subjects, Protocol(threads=(2, 1, 2), batch=1, budget_s=10, sessions=5))
-    assert [(c.threads, c.batch) for c in found] == [(2, 1), (1, 1)]
-    assert sum(c.budget_s for c in found) == pytest.approx(2)
-
-
-def test_an_odd_fixed_batch_is_timed_at_that_batch(tiny, subject):
-    subjects = [subject(tiny("a")), subject(tiny("b", batch=3))]
-    found = configurations(subjects, PROTOCOL)
-    assert [(c.batch, c.models) for c in found] == [(1, (0,)), (8, (0,)), (3, (1,))]
-    assert sum(c.budget_s for c in found) == pytest.approx(2)
-    alone = configurations(subjects[1:], PROTOCOL)
-    assert [(c.batch, c.budget_s) for c in alone] == [(3, 2.0)]
 
 
 @pytest.mark.parametrize(("median_ns", "warned"), [(99_000, {"near_floor"}), (101_000, set())])
