@@ -8,6 +8,7 @@ from kdbench.errors import InputError, MeasurementError
 from kdbench.measure.accuracy import accuracy_findings, evaluate, without_accuracy
 from kdbench.measure.coldstart import cold_start_findings
 from kdbench.measure.consumption import energy_findings
+from kdbench.measure.denormals import denormal_findings
 from kdbench.measure.diagnosis import latency_warnings
 from kdbench.measure.fidelity import fidelity_findings, without_fidelity
 from kdbench.measure.jobs import PROVIDERS, JobModel
@@ -49,6 +50,7 @@ def _measure(
     for subject in subjects:
         found += size_findings(subject, models[subject.id].shape)
     found += ratio_findings(subjects, found.measurements)
+    found += denormal_findings(timed)
     if timed:
         found += cold_start_findings(
             timed, models, protocol, folder, Portion(progress, _ACCURACY, _COLD_START, "cold start")

@@ -47,7 +47,7 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
         for position in _NOT_TRAINED.get(node.op_type, ())
         if position < len(node.input)
     }
-    tensors = list(_tensors(model))
+    tensors = list(tensors_of(model))
     return Weights(
         parameters=sum(math.prod(t.dims) for name, t in tensors if name not in untrained and _may_be_trained(t)),
         weight_bytes=sum(_bytes(t) for _, t in tensors),
@@ -55,8 +55,8 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
     )
 
 
-def _tensors(model: "onnx.ModelProto") -> "Iterator[tuple[str, onnx.TensorProto]]":
-    """Yield the stored tensors by the name the graph knows them under: initialisers and constants."""
+def tensors_of(model: "onnx.ModelProto") -> "Iterator[tuple[str, onnx.TensorProto]]":
+    """Yield the stored tensors of `model` by the name the graph knows them under: initialisers and constants."""
     for tensor in model.graph.initializer:
         yield tensor.name, tensor
     for node in model.graph.node:
