@@ -1,6 +1,6 @@
 """What a model file is, how it is fed and how it was trained: the card beside it, also part of the record."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -62,13 +62,19 @@ class Training(Value):
 
 
 class ModelCard(Value):
-    """What a model file is and where it came from. Shapes are channels × height × width."""
+    """What a model file is and where it came from. Shapes are channels × height × width.
+
+    `options` are those of the `architecture`; `weights` is the .safetensors file, in the run's folder as `file` is,
+    of the network that was exported.
+    """
 
     id: str
     name: str
     role: Role
     parents: tuple[str, ...] = ()
     architecture: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    weights: str | None = None
     seed: int | None = None
     file: str
     sha256: str

@@ -66,6 +66,8 @@ def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> 
         role=job.role,
         parents=(job.teacher.id,) if job.teacher else (),
         architecture=job.entry.model.name,
+        options=job.entry.model.options,
+        weights=str((folder.checkpoint(job.id) / fit.WEIGHTS).relative_to(folder.path)),
         seed=job.seed,
         file=str(path.relative_to(folder.path)),
         sha256=facts.sha256,
