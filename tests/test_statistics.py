@@ -138,3 +138,28 @@ def test_no_discordant_sample_is_not_certainty():
     estimate = statistics.paired_share_difference(0, 0, 100)
     assert estimate.value == 0
     assert estimate.low < 0 < estimate.high
+
+
+@pytest.mark.parametrize(("n", "k"), [(6, 1), (8, 1), (9, 2), (10, 2), (15, 4), (20, 6), (25, 8)])
+def test_the_medians_interval_has_the_tables_ranks(n, k):
+    # Hollander & Wolfe, Nonparametric Statistical Methods: the sign test's critical values at 5 %, two-sided.
+    values = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
+    found = statistics.median(values)
+    assert (found.low, found.value, found.high, found.n) == (k, (n + 1) / 2, n + 1 - k, n)
+
+
+def test_the_medians_interval_covers_whatever_the_distribution():
+    drawn = np.random.default_rng(1).exponential(1.0, (2000, 6)) ** 2
+    hits = sum(e.low <= np.log(2) ** 2 <= e.high for e in map(statistics.median, drawn))
+    assert 0.95 <= hits / 2000 <= 0.985
+
+
+def test_five_values_do_not_bound_a_median():
+    found = statistics.median(np.arange(5.0))
+    assert (found.value, found.low, found.high) == (2, None, None)
+
+
+def test_a_rate_turns_the_interval_of_its_time_round():
+    found = statistics.rate(statistics.Estimate(1e6, 0.5e6, 2e6, 7), 16)
+    assert (found.value, found.low, found.high, found.n) == (16_000, 8_000, 32_000, 7)
+    assert statistics.rate(statistics.Estimate(1e6, None, None, 1), 1).low is None

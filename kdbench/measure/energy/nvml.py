@@ -48,12 +48,12 @@ class Nvml:
 
         if self._handle is None:
             pynvml.nvmlInit()
-            self._handle = _first_visible(pynvml)
+            self._handle = first_visible(pynvml)
         millijoules: int = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
         return self._clock(), millijoules / 1e3
 
 
-def _first_visible(pynvml: Any) -> Any:
+def first_visible(pynvml: Any) -> Any:
     """Return the device that CUDA calls 0: NVML itself does not heed CUDA_VISIBLE_DEVICES."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip() or "0"
     if first.isdigit():
