@@ -10,6 +10,7 @@ from kdbench import environment, recording, storage
 from kdbench.cards import ModelCard, Preprocessing
 from kdbench.errors import InputError
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
+from kdbench.measure.network import network_of
 from kdbench.measure.staging import noise_shape
 from kdbench.measure.target import ModelFacts, inspect
 from kdbench.progress import Progress, Silent
@@ -61,13 +62,15 @@ def bench(
     subjects = []
     for id_, path in zip(ids, paths, strict=True):
         facts = inspect(path, output=output, data_shape=shape)
-        given = _preprocessing(path, facts, mean, std, scale)
+        own = _own_card(path, facts)
+        given = _preprocessing(own, mean, std, scale)
         subjects.append(
             Subject(
                 card=_card(id_, path, facts, shape, given, reference=reference),
                 path=path,
                 facts=facts,
                 teacher=None if id_ == reference else reference,
+                network=network_of(own, path),
             )
         )
 
@@ -137,20 +140,21 @@ def _load_test(
     return TestSet(dataset.test.images, dataset.test.labels, dataset.known_classes), dataset.input_shape
 
 
+def _own_card(path: Path, facts: ModelFacts) -> ModelCard | None:
+    """Return the card beside a file if it is this very file's."""
+    beside = card_path(path)
+    card = _read_card(beside) if beside.exists() else None
+    return card if card is not None and card.sha256 == facts.sha256 else None
+
+
 def _preprocessing(
-    path: Path,
-    facts: ModelFacts,
+    own: ModelCard | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
     scale: float | None,
 ) -> Preprocessing:
-    """Return what the options say, completed from the card beside the file if it is this very file's."""
-    known = Preprocessing()
-    beside = card_path(path)
-    if beside.exists():
-        card = _read_card(beside)
-        if card.sha256 == facts.sha256 and card.preprocessing is not None:
-            known = card.preprocessing
+    """Return what the options say, completed from the file's `own` card."""
+    known = (own and own.preprocessing) or Preprocessing()
     mean = mean or (known.mean if std is None or len(std) == len(known.mean) else (0.0,) * len(std))
     std = std or (known.std if len(known.std) == len(mean) else (1.0,) * len(mean))
     if len(mean) != len(std):

@@ -166,8 +166,18 @@ _PAIRS = (
     ),
 )
 
+# float32 sums taken in another order differ by a few units in the last place per layer; another computation differs
+# by whole logits. The tolerance is relative to the largest logit, with a floor for networks that say little.
+_PARITY_RELATIVE = 1e-3
+_PARITY_FLOOR = 1e-4
+
 METRICS: dict[str, Metric] = {metric.id: metric for metric in _ALL}
 PAIR_METRICS: dict[str, Metric] = {metric.id: metric for metric in _PAIRS}
+
+
+def parity_tolerance(largest: float) -> float:
+    """Return how far two computations of one network may differ in a logit, `largest` being its largest magnitude."""
+    return max(_PARITY_FLOOR, _PARITY_RELATIVE * largest)
 
 
 def metric(id_: str) -> Metric:

@@ -9,10 +9,8 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-# float32 sums taken in another order differ by a few units in the last place per layer; a wrong export differs
-# by whole logits. The tolerance is relative to the largest logit, with a floor for networks that say little.
-RELATIVE_TOLERANCE = 1e-3
-ABSOLUTE_FLOOR = 1e-4
+from kdbench.metrics import parity_tolerance
+
 _BATCH = 32  # large images need little memory so
 
 
@@ -53,4 +51,4 @@ def check_parity(network: nn.Module, path: Path, images: Tensor) -> Parity:
         # numpy's maximum, unlike Python's, lets NaN through.
         difference = float(np.maximum(difference, np.abs(expected - found).max()))
         largest = float(np.maximum(largest, np.abs(expected).max()))
-    return Parity(difference, max(ABSOLUTE_FLOOR, RELATIVE_TOLERANCE * largest), len(images))
+    return Parity(difference, parity_tolerance(largest), len(images))

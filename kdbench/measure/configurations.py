@@ -50,14 +50,16 @@ def configurations(subjects: Sequence[Subject], protocol: Protocol) -> tuple[Con
 
     Back to back, batch 1 is called at each thread count and the other batches at the first; the other modes call
     batch 1 at each thread count. A model of fixed batch is called with that batch only, in a configuration of its own
-    where no other model is; models that leave their batch open are not made to follow it there.
+    where no other model is; models that leave their batch open are not made to follow it there. A runtime calls no
+    model that it refused.
     """
     found = []
     for runtime in protocol.runtime:
         for mode in ("stream", "paced", "server"):
             if mode in protocol.mode:
                 found += [
-                    (threads, batch, able, mode, runtime) for threads, batch, able in _cells(subjects, protocol, mode)
+                    (threads, batch, able, mode, runtime)
+                    for threads, batch, able in _cells(subjects, protocol, mode, runtime)
                 ]
     batches = [batch for _, batch, *_ in found]
     return tuple(
@@ -75,8 +77,10 @@ def configurations(subjects: Sequence[Subject], protocol: Protocol) -> tuple[Con
     )
 
 
-def _cells(subjects: Sequence[Subject], protocol: Protocol, mode: str) -> list[tuple[int, int, tuple[int, ...]]]:
-    """Return (threads, batch, subjects that can be called so) of one mode."""
+def _cells(
+    subjects: Sequence[Subject], protocol: Protocol, mode: str, runtime: str
+) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Return (threads, batch, subjects that can be called so) of one mode in one runtime."""
     common = {1, *protocol.batch} if mode == "stream" else {1}
     fixed = sorted({s.facts.fixed_batch for s in subjects if s.facts.fixed_batch} - common)
     single = [(threads, 1) for threads in protocol.threads]
@@ -84,7 +88,7 @@ def _cells(subjects: Sequence[Subject], protocol: Protocol, mode: str) -> list[t
     found = []
     for threads, batch in sorted(dict.fromkeys([*single, *batched]), key=lambda each: protocol.threads.index(each[0])):
         takes = {batch} if batch in fixed else {None, batch}
-        able = tuple(n for n, s in enumerate(subjects) if s.facts.fixed_batch in takes)
+        able = tuple(n for n, s in enumerate(subjects) if s.facts.fixed_batch in takes and runtime not in s.refused)
         if able:
             found.append((threads, batch, able))
     return found

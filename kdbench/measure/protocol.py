@@ -1,6 +1,6 @@
 """What is measured, on what, how, and what comes back: the values the harness takes and returns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.cards import ModelCard
+from kdbench.measure.jobs import Network
+from kdbench.measure.network import FOREIGN, Refusal
 from kdbench.measure.target import ModelFacts
 from kdbench.progress import Progress
 from kdbench.records import Interval, Measurement, Pair, Warned
@@ -19,7 +21,8 @@ from kdbench.statistics import Estimate
 class Subject:
     """A model file to measure, what is known of it, and the id of the subject it is compared with, if any.
 
-    A subject that is not `timed` gets its accuracy, fidelity, size and MACs only.
+    A subject that is not `timed` gets its accuracy, fidelity, size and MACs only. `network` is what it was exported
+    from, for runtimes that do not run the file; `refused` are the runtimes that do not run it, and why.
     """
 
     card: ModelCard
@@ -27,6 +30,8 @@ class Subject:
     facts: ModelFacts
     teacher: str | None = None
     timed: bool = True
+    network: Network | Refusal = FOREIGN
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kdbench import storage
 from kdbench.cards import Preprocessing
 from kdbench.errors import InputError
-from kdbench.measure.jobs import JobModel
+from kdbench.measure.jobs import JobModel, Network
 from kdbench.measure.protocol import Subject, TestSet
 from kdbench.measure.target import ModelFacts, fits, layout_for
 
@@ -121,6 +121,7 @@ def _job_model(subject: Subject, layout: str, shape: tuple[int, ...], channels: 
         scale=how.scale,
         mean=how.mean,
         std=how.std,
+        network=subject.network if isinstance(subject.network, Network) else None,
     )
 
 
@@ -147,6 +148,7 @@ def null_model(folder: Path) -> JobModel:
         scale=1.0,
         mean=(0.0,),
         std=(1.0,),
+        network=Network("torch.nn:Identity"),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from kdbench import environment, records
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
+from kdbench.measure.network import network_of
 from kdbench.pipeline.exporting import Exported
 from kdbench.pipeline.material import Material
 from kdbench.pipeline.refusing import refused_measurements, refused_pairs
@@ -35,6 +36,7 @@ def measure_all(
             teacher=next((parent for parent in export.card.parents if parent in admitted), None),
             # Latency does not depend on the weights: one seed's models stand for all.
             timed=export.job.seed == recipe.seeds[0],
+            network=network_of(export.card, folder.model(export.card.id)),
         )
         for export in exports
         if export.refused is None

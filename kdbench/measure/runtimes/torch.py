@@ -93,7 +93,10 @@ def facts(provider: str) -> dict[str, Any]:
     """Return what about this PyTorch moves numbers, and the device it would use."""
     found: dict[str, Any] = {"version": torch.__version__, "float32": "no TF32", "cuda": torch.version.cuda}
     if provider == "cuda" and torch.cuda.is_available():
-        found |= {"cudnn": torch.backends.cudnn.version(), "device": torch.cuda.get_device_name()}
+        found |= {
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+            "device": torch.cuda.get_device_name(),
+        }
     return found
 
 

@@ -1,0 +1,191 @@
+"""Which runtimes may run which models: asked in processes of their own, before anything is timed.
+
+A runtime that does not run the file itself is admitted when its logits are those onnxruntime gives for the file.
+"""
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench import metrics, storage
+from kdbench.errors import InputError, MeasurementError
+from kdbench.measure.jobs import JobModel, Network
+from kdbench.measure.network import Refusal
+from kdbench.measure.process import run_job
+from kdbench.measure.protocol import Portion, Protocol, Subject
+from kdbench.measure.staging import null_model
+from kdbench.progress import Progress, Silent
+
+ONNXRUNTIME = "onnxruntime"
+_IMAGES = 16  # compared one by one
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one runtime made of one model: times of loading and the first call, distance from onnxruntime's logits."""
+
+    load_ns: int
+    first_run_ns: int
+    max_abs: float
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """The subjects, each with the runtimes that do not run it `refused`; `runs` by runtime and subject; `facts`."""
+
+    subjects: tuple[Subject, ...]
+    runs: Mapping[tuple[str, str], Run] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def require_runtimes(protocol: Protocol) -> None:
+    """Raise InputError where none of the protocol's runtimes can use its provider here."""
+    with tempfile.TemporaryDirectory() as folder:
+        refused = unavailable(protocol, protocol.runtime, Path(folder))
+    if len(refused) < len(protocol.runtime):
+        return
+    first = refused[protocol.runtime[0]]
+    if len(refused) == 1:
+        raise InputError(first.reason, first.hint or "")
+    reasons = "; ".join(f"{name}: {refusal.reason}" for name, refusal in refused.items())
+    raise InputError(f"no runtime can use {protocol.provider} here: {reasons}", first.hint or "")
+
+
+def unavailable(protocol: Protocol, names: Iterable[str], folder: Path) -> dict[str, Refusal]:
+    """Return which runtimes cannot use the protocol's provider on this machine, whatever the model.
+
+    Each runs a model that computes nothing: what a library says of itself does not count. onnxruntime on the CPU is
+    taken for granted.
+    """
+    asked = [name for name in names if (name, protocol.provider) != (ONNXRUNTIME, "cpu")]
+    if not asked:
+        return {}
+    null = replace(null_model(folder), images=str(folder / "null.npy"))
+    with storage.writing(Path(null.images)) as stream:
+        np.save(stream, np.zeros((1, 1, 1, 1), np.uint8))
+    refused = {}
+    for name in asked:
+        told = _ask(name, [null], protocol, folder, Silent())
+        if isinstance(told, Refusal):
+            refused[name] = told
+        elif null.id in told["errors"]:
+            reason, hint = told["errors"][null.id]
+            refused[name] = Refusal(reason, hint or None)
+    return refused
+
+
+def admit(
+    subjects: Sequence[Subject],
+    models: Mapping[str, JobModel],
+    protocol: Protocol,
+    folder: Path,
+    progress: Portion,
+) -> Admitted:
+    """Find out which of the protocol's runtimes run which subjects, in `folder`; onnxruntime is asked in any case.
+
+    Nothing is asked, and everybody admitted, where onnxruntime on the CPU is all there is.
+    """
+    names = list(dict.fromkeys([ONNXRUNTIME, *protocol.runtime]))
+    if (names, protocol.provider) == ([ONNXRUNTIME], "cpu"):
+        return Admitted(tuple(subjects))
+    absent = unavailable(protocol, names, folder)
+    refused = {s.id: dict(absent) for s in subjects}
+    runs: dict[tuple[str, str], Run] = {}
+    facts: dict[str, Any] = {}
+    others = [name for name in names if name != ONNXRUNTIME and name not in absent]
+    known = [s for s in subjects if s.timed and isinstance(s.network, Network)]
+    few = _few(known, models, folder)
+    expected = _expected(few, protocol, folder) if others else {}
+    for number, (name, s) in enumerate((name, s) for name in others for s in subjects if s.timed):
+        progress.step(number, len(others) * len(subjects))
+        if isinstance(s.network, Refusal):
+            refused[s.id][name] = s.network
+            continue
+        found = _try(name, few[s.id], expected[s.id], protocol, folder)
+        if isinstance(found, Refusal):
+            refused[s.id][name] = found
+        else:
+            runs[name, s.id], facts[name] = found
+    return Admitted(tuple(replace(s, refused=refused[s.id]) for s in subjects), runs, facts)
+
+
+def evaluation_provider(subjects: Sequence[Subject], protocol: Protocol) -> str:
+    """Return where onnxruntime takes accuracies: the CPU where it cannot use the protocol's provider."""
+    return "cpu" if any(ONNXRUNTIME in s.refused for s in subjects) else protocol.provider
+
+
+def _few(subjects: Sequence[Subject], models: Mapping[str, JobModel], folder: Path) -> dict[str, JobModel]:
+    """Return the subjects' models with no more than _IMAGES images each."""
+    found = {}
+    for s in subjects:
+        images = np.load(models[s.id].images, mmap_mode="r")[:_IMAGES]
+        path = folder / f"few-{Path(models[s.id].images).name}"
+        with storage.writing(path) as stream:
+            np.save(stream, images)
+        found[s.id] = replace(models[s.id], images=str(path))
+    return found
+
+
+def _expected(
+    models: Mapping[str, JobModel], protocol: Protocol, folder: Path
+) -> dict[str, NDArray[np.generic] | Refusal]:
+    """Return what onnxruntime says of the models' images, on the CPU, by id."""
+    found: dict[str, NDArray[np.generic] | Refusal] = {}
+    for id_, model in models.items():
+        told = _ask(ONNXRUNTIME, [model], replace(protocol, provider="cpu"), folder, Silent())
+        reason = told.reason if isinstance(told, Refusal) else told["errors"].get(id_, ("",))[0]
+        found[id_] = (
+            Refusal(f"onnxruntime gives no logits to compare with: {reason}") if reason else np.load(_file(folder, 0))
+        )
+    return found
+
+
+def _try(
+    name: str, model: JobModel, expected: NDArray[np.generic] | Refusal, protocol: Protocol, folder: Path
+) -> tuple[Run, Mapping[str, Any]] | Refusal:
+    """Return how runtime `name` ran `model`, and the runtime's facts; or why the two may not be measured together."""
+    if isinstance(expected, Refusal):
+        return expected
+    told = _ask(name, [model], protocol, folder, Silent())
+    if isinstance(told, Refusal):
+        return told
+    if model.id in told["errors"]:
+        reason, hint = told["errors"][model.id]
+        return Refusal(reason, hint or None, fault=True)
+    found = np.load(_file(folder, 0))
+    if found.shape != expected.shape:
+        return Refusal(f"its logits are {found.shape}, those of the file {expected.shape}", fault=True)
+    max_abs = float(np.abs(found.astype(np.float64) - expected).max())
+    tolerance = metrics.parity_tolerance(float(np.abs(expected).max()))
+    if not max_abs <= tolerance:  # NaN is no agreement
+        return Refusal(
+            f"its logits stray from those of the file by {max_abs:.3g} (tolerance {tolerance:.3g})",
+            "the weights are of another training than the file: export it again",
+            fault=True,
+        )
+    return Run(told["load_ns"][model.id], told["first_run_ns"][model.id], max_abs), told["facts"]
+
+
+def _ask(name: str, models: Sequence[JobModel], protocol: Protocol, folder: Path, progress: Progress) -> Any | Refusal:
+    """Return what a fresh process says of `models` in runtime `name`; a Refusal where it did not live to say it."""
+    job = {
+        "probe": "admission",
+        "runtime": name,
+        "models": [model.to_json() for model in models],
+        "files": [str(_file(folder, number)) for number in range(len(models))],
+        "provider": protocol.provider,
+        "threads": protocol.threads[0],
+    }
+    try:
+        return run_job(job, folder, progress, threads=protocol.threads[0])
+    except MeasurementError as error:
+        return Refusal(error.message, error.hint, fault=True)
+
+
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"admission-{number}.npy"

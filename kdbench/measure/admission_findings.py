@@ -1,0 +1,83 @@
+"""What the record says of runtimes beside and without onnxruntime: how they started, and why one is missing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from kdbench.measure.admission import ONNXRUNTIME, Admitted
+from kdbench.measure.configurations import Configuration, configurations
+from kdbench.measure.network import Refusal
+from kdbench.measure.protocol import Findings, Protocol, Subject, students
+from kdbench.metrics import METRICS
+from kdbench.records import Axes, Measurement, Pair, Status, measured, missing
+
+# What onnxruntime alone is asked for, at the provider of the latencies.
+_OF_ONNXRUNTIME = (
+    "load_ns",
+    "first_run_ns",
+    "steady_run_ns",
+    "peak_memory_bytes",
+    "model_memory_bytes",
+    "device_memory_bytes",
+    "energy_j",
+    "energy_net_j",
+)
+_LATENCIES = [metric for metric in METRICS if metric.startswith("latency_")]
+
+
+def admission_findings(admitted: Admitted, protocol: Protocol) -> Findings:
+    """Return the starts of other runtimes, and for each runtime that was refused every number that it does not give."""
+    subjects = [s for s in admitted.subjects if s.timed]
+    return Findings(
+        measurements=(*_starts(admitted, protocol), *_missing(subjects, protocol)),
+        pairs=tuple(_missing_pairs(subjects, protocol)),
+        protocol={"runtimes": dict(admitted.facts)} if admitted.facts else {},
+    )
+
+
+def _starts(admitted: Admitted, protocol: Protocol) -> Iterator[Measurement]:
+    axes: Axes = {"provider": protocol.provider, "threads": protocol.threads[0], "batch": 1}
+    for (name, id_), run in admitted.runs.items():
+        at: Axes = {**axes, "runtime": name}
+        source = f"{name}, one fresh process; a compiler's cache on disk as it was found"
+        yield measured(id_, "load_ns", run.load_ns, axes=at, n=1, source=source)
+        yield measured(id_, "first_run_ns", run.first_run_ns, axes=at, n=1, source=source)
+
+
+def _missing(subjects: Sequence[Subject], protocol: Protocol) -> Iterator[Measurement]:
+    for s in subjects:
+        for name, why in s.refused.items():
+            for metric in _OF_ONNXRUNTIME if name == ONNXRUNTIME else ():
+                yield _without(s, metric, why, {})
+            for c in _configurations(s, name, protocol):
+                for metric in [*_LATENCIES, *(["throughput_per_s"] if c.mode == "stream" else [])]:
+                    yield _without(s, metric, why, c.axes(protocol.provider))
+
+
+def _missing_pairs(subjects: Sequence[Subject], protocol: Protocol) -> Iterator[Pair]:
+    for teacher, student in students(subjects):
+        for name in protocol.runtime:
+            who = next((s for s in (student, teacher) if name in s.refused), None)
+            if who is None:
+                continue
+            for c in (c for c in _configurations(student, name, protocol) if c.mode != "server"):
+                yield Pair(
+                    metric="latency_ratio",
+                    teacher=teacher.id,
+                    student=student.id,
+                    axes=c.axes(protocol.provider),
+                    value=None,
+                    status="unavailable",
+                    reason=f"{who.card.name}: {who.refused[name].reason}",
+                )
+
+
+def _configurations(subject: Subject, name: str, protocol: Protocol) -> tuple[Configuration, ...]:
+    """Return how `subject` would have been timed by runtime `name`; nothing where it was not asked for."""
+    if name not in protocol.runtime:
+        return ()
+    return configurations([replace(subject, refused={})], replace(protocol, runtime=(name,)))
+
+
+def _without(subject: Subject, metric: str, why: Refusal, axes: Axes) -> Measurement:
+    status: Status = "error" if why.fault else "unavailable"
+    return missing(subject.id, metric, why.reason, status=status, hint=why.hint, axes=axes)
