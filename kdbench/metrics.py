@@ -83,6 +83,14 @@ _ALL = (
         units.rate,
     ),
     Metric(
+        "max_throughput_per_s",
+        "Max. throughput",
+        "1/s",
+        True,
+        "throughput_per_s at the batch where it is largest, of a sweep over batches 1, 2, 4, …",
+        units.rate,
+    ),
+    Metric(
         "load_ns",
         "Load",
         "ns",
@@ -92,11 +100,36 @@ _ALL = (
     ),
     Metric("first_run_ns", "First run", "ns", False, "time of the first call after loading", units.time),
     Metric(
+        "steady_run_ns",
+        "Steady run",
+        "ns",
+        False,
+        "median of the calls after warm-up, in the process of the first run",
+        units.time,
+    ),
+    Metric(
         "peak_memory_bytes",
         "Peak memory",
         "bytes",
         False,
-        "peak resident memory of loading and running, in a process of its own",
+        "most memory resident at once while loading and running, in a process that does nothing else; interpreter, "
+        "runtime and inputs included",
+        units.size,
+    ),
+    Metric(
+        "model_memory_bytes",
+        "Model memory",
+        "bytes",
+        False,
+        "peak_memory_bytes - memory resident before loading, the runtime having run a graph that computes nothing",
+        units.size,
+    ),
+    Metric(
+        "device_memory_bytes",
+        "Device memory",
+        "bytes",
+        False,
+        "memory the process holds on the GPU after loading and running, its CUDA context included",
         units.size,
     ),
     Metric(
@@ -156,6 +189,17 @@ _PAIRS = (
     Metric("energy_ratio", "Energy ratio", "1", True, "teacher energy_j / student energy_j", units.ratio),
     Metric("size_ratio", "Size ratio", "1", True, "teacher size_bytes / student size_bytes", units.ratio),
     Metric("macs_ratio", "MACs ratio", "1", True, "teacher macs / student macs", units.ratio),
+    Metric(
+        "memory_ratio", "Memory ratio", "1", True, "teacher peak_memory_bytes / student peak_memory_bytes", units.ratio
+    ),
+    Metric(
+        "throughput_ratio",
+        "Throughput ratio",
+        "1",
+        True,
+        "student max_throughput_per_s / teacher max_throughput_per_s: the geometric mean over sessions",
+        units.ratio,
+    ),
     Metric(
         "top1_drop",
         "Top-1 drop",

@@ -17,9 +17,13 @@ IDS = [
     "latency_p95_ns",
     "latency_p99_ns",
     "throughput_per_s",
+    "max_throughput_per_s",
     "load_ns",
     "first_run_ns",
+    "steady_run_ns",
     "peak_memory_bytes",
+    "model_memory_bytes",
+    "device_memory_bytes",
     "macs",
     "parameters",
     "weight_bytes",
@@ -28,7 +32,15 @@ IDS = [
     "energy_net_j",
     "training_s",
 ]
-PAIR_IDS = ["latency_ratio", "energy_ratio", "size_ratio", "macs_ratio", "top1_drop"]
+PAIR_IDS = [
+    "latency_ratio",
+    "energy_ratio",
+    "size_ratio",
+    "macs_ratio",
+    "memory_ratio",
+    "throughput_ratio",
+    "top1_drop",
+]
 
 _UNIT_OF_SUFFIX = {"_ns": "ns", "_bytes": "bytes", "_j": "J", "_s": "s"}
 

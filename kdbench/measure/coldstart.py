@@ -1,17 +1,19 @@
-"""Load time and first run: what a process pays before the first answer."""
+"""Cold start in three numbers: loading, the first call, and the calls a process settles at."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from kdbench import statistics
+from kdbench.measure.cores import chosen_cores
+from kdbench.measure.fresh import Told, in_turns
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.process import WorkerError, run_job
-from kdbench.measure.protocol import Findings, Portion, Protocol, Subject
+from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, interval
 from kdbench.records import Measurement, measured, missing
 
-PROCESSES = 3
-_METRICS = ("load_ns", "first_run_ns")
+PROCESSES = 6  # the fewest whose extremes hold the median with 95 % confidence
+_METRICS = ("load_ns", "first_run_ns", "steady_run_ns")
 
 
 def cold_start_findings(
@@ -21,39 +23,40 @@ def cold_start_findings(
     folder: Path,
     progress: Portion,
 ) -> Findings:
-    """Return the medians of PROCESSES fresh processes for each subject, the subjects taking turns."""
-    times: dict[str, list[tuple[int, int]]] = {s.id: [] for s in subjects}
-    failed: dict[str, str] = {}
+    """Return the medians of PROCESSES fresh processes for each subject, the subjects taking turns.
+
+    `protocol` is told how long importing the runtime took, which every process pays whatever the model.
+    """
     threads = protocol.threads[0]
-    for turn in range(PROCESSES * len(subjects)):
-        id_ = subjects[turn % len(subjects)].id
-        progress.step(turn, PROCESSES * len(subjects))
-        if id_ in failed:
-            continue
-        job = {
+    cores = chosen_cores(protocol.cores, protocol.threads)
+    jobs = {
+        s.id: {
             "probe": "coldstart",
-            "models": [models[id_].to_json()],
+            "models": [models[s.id].to_json()],
             "provider": protocol.provider,
             "threads": threads,
         }
-        try:
-            result = run_job(job, folder, progress, threads=threads)
-        except WorkerError as error:
-            failed[id_] = error.message
-            continue
-        failed |= result["errors"]
-        if id_ not in failed:
-            times[id_].append((result["load_ns"], result["first_run_ns"]))
-    found: list[Measurement] = []
-    for s in subjects:
-        batch = s.facts.fixed_batch or 1
-        at: dict[str, str | int] = {"provider": protocol.provider, "threads": threads, "batch": batch}
-        if s.id in failed:
-            found += [missing(s.id, metric, failed[s.id], status="error", axes=at) for metric in _METRICS]
-            continue
-        source = "onnxruntime, fresh processes, files in the page cache"
-        found += [
-            measured(s.id, metric, value, axes=at, n=PROCESSES, source=source)
-            for metric, value in zip(_METRICS, np.median(times[s.id], axis=0).tolist(), strict=True)
-        ]
-    return Findings(tuple(found))
+        for s in subjects
+    }
+    told = in_turns(jobs, PROCESSES, folder, progress, threads=threads, cores=cores)
+    found = Findings(tuple(m for s in subjects for m in _measurements(s, told, protocol)))
+    if not told.results:
+        return found
+    import_ns = np.median(np.concatenate([told.values(id_, "import_ns") for id_ in told.results]))
+    return found + Findings(protocol={"cold_start_processes": PROCESSES, "runtime_import_ns": float(import_ns)})
+
+
+def _measurements(subject: Subject, told: Told, protocol: Protocol) -> list[Measurement]:
+    axes: dict[str, str | int] = {
+        "provider": protocol.provider,
+        "threads": protocol.threads[0],
+        "batch": subject.facts.fixed_batch or 1,
+    }
+    if subject.id in told.failed:
+        return [missing(subject.id, metric, told.failed[subject.id], status="error", axes=axes) for metric in _METRICS]
+    source = f"onnxruntime, median of {PROCESSES} fresh processes, files in the page cache"
+    found = []
+    for metric in _METRICS:
+        e = statistics.median(told.values(subject.id, metric))
+        found.append(measured(subject.id, metric, e.value, axes=axes, interval=interval(e), n=e.n, source=source))
+    return found

@@ -1,0 +1,176 @@
+"""Calls with ever larger batches: one process finds how far that pays, further ones measure up to there."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdbench.measure.batch_sweep import Step, Sweep
+from kdbench.measure.configurations import Configuration
+from kdbench.measure.cores import chosen_cores
+from kdbench.measure.interleaved import LEAST_ROUNDS
+from kdbench.measure.jobs import JobModel
+from kdbench.measure.process import WorkerError, run_job
+from kdbench.measure.protocol import Portion, Protocol, Subject
+from kdbench.statistics import Clustered
+
+BUDGET_SHARE = 0.5  # of the latency budget, and in addition to it
+# Of each batch in each session, at the least: two calls of warm-up, one that refills the caches, and the timed ones.
+_REPEATS = 3 + LEAST_ROUNDS
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was brought home at one number of threads.
+
+    `sweeps` are by subject, `samples` by subject and batch; `failed` says why a subject has neither.
+    """
+
+    threads: int
+    sweeps: Mapping[str, Sweep]
+    samples: Mapping[tuple[str, int], Clustered]
+    failed: Mapping[str, str]
+
+
+def sample_offline(
+    subjects: Sequence[Subject],
+    models: Mapping[str, JobModel],
+    protocol: Protocol,
+    folder: Path,
+    progress: Portion,
+) -> list[Taken]:
+    """Sweep the batches of every subject at each number of threads, within BUDGET_SHARE of the budget altogether.
+
+    A subject that takes a process down with it is left out from then on, and its samples are dropped. Raises
+    MeasurementError when a process dies without one subject to blame.
+    """
+    cores = chosen_cores(protocol.cores, protocol.threads)
+    parts = len(protocol.threads)
+    found = []
+    for number, threads in enumerate(protocol.threads):
+        part = progress.part(number, parts, progress.detail)
+        budget_s = BUDGET_SHARE * protocol.budget_s / parts
+        runner = _Runner([models[s.id] for s in subjects], protocol, threads, cores, folder)
+        found.append(runner.taken(budget_s, part))
+    return found
+
+
+@dataclass
+class _Runner:
+    """Runs the processes at one number of threads."""
+
+    models: Sequence[JobModel]
+    protocol: Protocol
+    threads: int
+    cores: tuple[int, ...] | None
+    folder: Path
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def taken(self, budget_s: float, progress: Portion) -> Taken:
+        """Find the batches, then measure them, in about `budget_s`."""
+        begin = time.monotonic()
+        sessions = self.protocol.sessions
+        sweeps = self._sweeps(budget_s, progress.part(0, sessions + 1, f"{progress.detail}, which batches"))
+        left_s = budget_s - (time.monotonic() - begin)
+        parts: dict[tuple[str, int], list[Clustered]] = {}
+        for session in range(sessions):
+            part = progress.part(session + 1, sessions + 1, f"{progress.detail}, session {session + 1} of {sessions}")
+            for key, data in self._session(session, sweeps, left_s / sessions, part).items():
+                parts.setdefault(key, []).append(data)
+        samples = {key: _joined(each) for key, each in parts.items() if key[0] not in self.failed}
+        return Taken(self.threads, sweeps, samples, self.failed)
+
+    def _sweeps(self, budget_s: float, progress: Portion) -> dict[str, Sweep]:
+        def job(alive: Sequence[JobModel]) -> dict[str, Any]:
+            return {
+                "probe": "offline",
+                "models": [model.to_json() for model in alive],
+                "provider": self.protocol.provider,
+                "threads": self.threads,
+                "budget_ns": budget_s * 1e9 / len(self.models),
+                "repeats": self.protocol.sessions * _REPEATS,
+            }
+
+        result, _ = self._survived(job, progress)
+        return {id_: _read(sweep) for id_, sweep in result["sweeps"].items()} if result else {}
+
+    def _session(
+        self, session: int, sweeps: Mapping[str, Sweep], session_s: float, progress: Portion
+    ) -> dict[tuple[str, int], Clustered]:
+        """Measure all batches in one process, the models interleaved: a session like those of latency."""
+        if not any(sweep.steps for sweep in sweeps.values()):
+            return {}
+        file = self.folder / "samples.npz"
+
+        def job(alive: Sequence[JobModel]) -> dict[str, Any]:
+            return {
+                "probe": "latency",
+                "runtime": "onnxruntime",
+                "models": [model.to_json() for model in alive],
+                "configurations": plan([sweeps[model.id] for model in alive], self.threads, session_s),
+                "provider": self.protocol.provider,
+                "seed": self.protocol.seed,
+                "session": session,
+                "floor": None,
+                "samples": str(file),
+            }
+
+        result, alive = self._survived(job, progress)
+        if result is None:
+            return {}
+        self.failed |= result["errors"]
+        found = {}
+        with np.load(file, allow_pickle=False) as arrays:
+            for planned in job(alive)["configurations"]:
+                for m in planned["models"]:
+                    key = f"{planned['number']}/{m}"
+                    if f"{key}/ns" in arrays:
+                        ns, block = arrays[f"{key}/ns"].astype(np.float64), arrays[f"{key}/block"].astype(np.int64)
+                        found[alive[m].id, planned["batch"]] = Clustered(ns, np.full(len(ns), session), block)
+        file.unlink()
+        return found
+
+    def _survived(
+        self, job: Callable[[Sequence[JobModel]], dict[str, Any]], progress: Portion
+    ) -> tuple[Any, list[JobModel]]:
+        """Run the job of the models that are left, until no model takes its process down; (None, []) if none is."""
+        while alive := [model for model in self.models if model.id not in self.failed]:
+            try:
+                return run_job(job(alive), self.folder, progress, cores=self.cores), alive
+            except WorkerError as error:
+                if error.model is None or error.model in self.failed:
+                    raise
+                self.failed[error.model] = error.message
+        return None, []
+
+
+def plan(sweeps: Sequence[Sweep], threads: int, session_s: float) -> list[dict[str, Any]]:
+    """Return the configurations of a session of about `session_s`, the smallest batch first.
+
+    Every batch gets the time that its least number of calls will take, and an equal part of what is left beyond.
+    """
+    least_s: dict[int, float] = {}
+    for step in (step for sweep in sweeps for step in sweep.steps):
+        least_s[step.batch] = least_s.get(step.batch, 0) + _REPEATS * step.call_ns / 1e9
+    more_s = max(session_s - sum(least_s.values()), 0) / max(len(least_s), 1)
+    found = []
+    for number, batch in enumerate(sorted(least_s)):
+        able = tuple(m for m, sweep in enumerate(sweeps) if batch in {step.batch for step in sweep.steps})
+        configuration = Configuration(threads, batch, able, share=1 / len(least_s))
+        found.append({**asdict(configuration), "number": number, "budget_s": least_s[batch] + more_s})
+    return found
+
+
+def _read(value: Mapping[str, Any]) -> Sweep:
+    return Sweep(**{**value, "steps": [Step(**step) for step in value["steps"]]})
+
+
+def _joined(parts: Sequence[Clustered]) -> Clustered:
+    return Clustered(
+        values=np.concatenate([part.values for part in parts]),
+        session=np.concatenate([part.session for part in parts]),
+        block=np.concatenate([part.block for part in parts]),
+    )

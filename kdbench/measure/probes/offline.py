@@ -1,0 +1,75 @@
+"""How far it pays to enlarge each model's batch.
+
+This process only finds out; what it timed is not used any further. All models stay loaded, as they will be in the
+sessions that measure, so that memory that is enough here is enough there.
+
+Job: `models`, `provider`, `threads`, `budget_ns` (what all further calls of one model may take) and `repeats` (how
+many calls each batch will get). Result: `sweeps`, for each id a `kdbench.measure.batch_sweep.Sweep`.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from kdbench.measure.batch_sweep import Limits, Sweep, sweep
+from kdbench.measure.headroom import available_bytes
+from kdbench.measure.inputs import prepare
+from kdbench.measure.interleaved import warm_up
+from kdbench.measure.jobs import JobModel
+from kdbench.measure.loads import Calls
+from kdbench.measure.resident import resident_bytes
+from kdbench.measure.runtime import FAULTS, Target, describe
+from kdbench.measure.worker import Channel
+
+_LOOK_NS = 100_000_000
+
+
+def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Sweep every model of the job."""
+    models = [JobModel.from_json(value) for value in job["models"]]
+    loaded: list[Target] = []
+    sweeps = {}
+    for number, model in enumerate(models):
+        channel.model(model.id)
+        channel.step(number, len(models))
+        sweeps[model.id] = asdict(_swept(model, job, loaded))
+    return {"sweeps": sweeps}
+
+
+def _swept(model: JobModel, job: dict[str, Any], loaded: list[Target]) -> Sweep:
+    first = model.fixed_batch or 1
+    try:
+        loaded.append(Target(model, provider=job["provider"], threads=job["threads"]))
+    except FAULTS as error:
+        return Sweep(next_batch=first, ended="fault", fault=describe(error))
+    look = Look(model, loaded[-1])
+    limits = Limits(job["budget_ns"], job["repeats"], look.needed_bytes, available_bytes)
+    return sweep(
+        look.call_ns, limits.hindrance if not model.fixed_batch else lambda _: "fixed", describe, FAULTS, first
+    )
+
+
+class Look:
+    """A loaded model that is tried with one batch after the other."""
+
+    def __init__(self, model: JobModel, target: Target) -> None:
+        self._model = model
+        self._target = target
+        self._images = np.load(model.images, mmap_mode="r")
+        self._loaded_bytes = resident_bytes()
+
+    def call_ns(self, batch: int) -> float:
+        """Return the time of a call with `batch` samples."""
+        inputs = prepare(self._images[np.arange(batch) % len(self._images)], self._model)
+        return warm_up(Calls(*self._target.bind([inputs])), _LOOK_NS).call_ns
+
+    def needed_bytes(self, batch: int) -> int:
+        """Return what `batch`, twice the last one, is expected to take: as much again, and its inputs.
+
+        Activations grow with the batch, and the runtime's arena gives nothing back; what does not grow is counted
+        again too, which makes this too much rather than too little. Of a GPU's memory it knows nothing: there the
+        runtime refuses what does not fit, and goes on.
+        """
+        sample = int(np.prod(self._model.shape)) * np.dtype(self._model.dtype).itemsize
+        return max(resident_bytes() - self._loaded_bytes, 0) + batch * sample
