@@ -7,13 +7,13 @@ import os
 import platform
 import subprocess
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from kdbench import __version__
 from kdbench.records import Environment, Warned
 
 _LOOK_S = 0.2  # how long to watch what else the machine is doing
-_BUSY_CORES = 0.5
+BUSY_CORES = 0.5  # of other work, from which on latencies are not to be trusted
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -56,13 +56,13 @@ def libraries() -> dict[str, str]:
 def stability(environment: Environment) -> tuple[Warned, ...]:
     """Return what about the machine makes latencies shaky, each with its remedy."""
     host = environment.host
-    findings = (_load(host), _governor(host), _quota(host), _virtual(host))
+    findings = (_load(host), _governor(host), _clock_limit(host), _virtual(host))
     return tuple(warned for warned in findings if warned is not None)
 
 
 def _load(host: dict[str, Fact]) -> Warned | None:
     busy, cores = host.get("cores_busy"), host.get("cores_logical")
-    if not isinstance(busy, float) or busy < _BUSY_CORES:
+    if not isinstance(busy, float) or busy < BUSY_CORES:
         return None
     return Warned(
         code="load",
@@ -90,14 +90,14 @@ def _governor(host: dict[str, Fact]) -> Warned | None:
     )
 
 
-def _quota(host: dict[str, Fact]) -> Warned | None:
-    quota, cores = host.get("cpu_quota_cores"), host.get("cores_usable")
-    if not isinstance(quota, float) or not isinstance(cores, int) or quota >= cores:
+def _clock_limit(host: dict[str, Fact]) -> Warned | None:
+    share = host.get("clock_limit_share")
+    if not isinstance(share, float) or share >= 1:
         return None
     return Warned(
-        code="cpu_quota",
-        message=f"the container may use {quota:g} of the {cores} cores it sees: threads beyond that are throttled",
-        remedy="raise the container's CPU limit, or measure with fewer threads",
+        code="clock_limit",
+        message=f"the clock is held at {100 * share:.0f} % of the processor's highest, or below",
+        remedy="steady clocks are good for comparing; for the device's full speed: sudo cpupower frequency-set --max",
     )
 
 
@@ -120,12 +120,15 @@ def _host(root: Path) -> dict[str, Fact]:
         "cores_physical": psutil.cpu_count(logical=False),
         "cores_logical": psutil.cpu_count(),
         "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
-        "cpu_quota_cores": _quota_cores(root),
+        "cpu_quota_cores": quota_cores(root),
         "memory_bytes": psutil.virtual_memory().total,
         "os": _operating_system(),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "governor": _first(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "governor": first_line(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "turbo": _turbo(root),
+        "clock_limit_share": _clock_limit_share(root),
+        "smt": {"1": "on", "0": "off"}.get(first_line(root / "sys/devices/system/cpu/smt/active") or ""),
         "virtualization": _virtualization(root),
         "container": _container(root),
         # Not the load average: that still holds the training this very process has just done.
@@ -134,19 +137,20 @@ def _host(root: Path) -> dict[str, Fact]:
     }
 
 
-def _first(path: Path) -> str | None:
+def first_line(path: Path) -> str | None:
     """Return the first line of a small file of the system's, or None where there is none."""
+    return _text(path).strip("\0\n ").partition("\n")[0] or None
+
+
+def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ").partition("\n")[0] or None
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return None
+        return ""
 
 
 def _cpuinfo(root: Path, key: str) -> str | None:
-    try:
-        lines = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
+    lines = _text(root / "proc/cpuinfo").splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), None)
 
 
@@ -154,13 +158,52 @@ def _cpu(root: Path) -> str | None:
     """Return the processor's name: x86 says it in cpuinfo, boards in the device tree, a Mac to sysctl."""
     if platform.system() == "Darwin":
         return _output(["sysctl", "-n", "machdep.cpu.brand_string"])
-    return _cpuinfo(root, "model name") or _first(root / "proc/device-tree/model") or platform.processor() or None
+    return _cpuinfo(root, "model name") or first_line(root / "proc/device-tree/model") or platform.processor() or None
 
 
-def _quota_cores(root: Path) -> float | None:
-    """Return how many cores a control group lets this process use, or None without a limit."""
-    quota, _, period = (_first(root / "sys/fs/cgroup/cpu.max") or "max").partition(" ")
-    return None if quota == "max" else int(quota) / int(period)
+def control_groups(root: Path) -> list[Path]:
+    """Return the folders of the control groups that hold this process's CPU time, those around it last.
+
+    Inside a container its own group is the root of what can be seen; `root` stands before /proc and /sys.
+    """
+    mount = root / "sys/fs/cgroup"
+    folders = []
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        tree = mount / "cpu" if controllers else mount  # version 1 keeps a tree for each controller
+        folders += [tree / part.relative_to("/") for part in (PurePosixPath(path), *PurePosixPath(path).parents)]
+    return [folder for folder in dict.fromkeys([*folders, mount]) if folder.is_dir()]
+
+
+def quota_cores(root: Path) -> float | None:
+    """Return how many cores the control groups let this process use, or None without a limit."""
+    quotas = []
+    for folder in control_groups(root):
+        quota, _, period = (first_line(folder / "cpu.max") or "max").partition(" ")
+        if quota == "max":
+            quota, period = (first_line(folder / f"cpu.cfs_{name}_us") or "-1" for name in ("quota", "period"))
+        if int(quota) > 0:
+            quotas.append(int(quota) / int(period))
+    return min(quotas, default=None)
+
+
+def _turbo(root: Path) -> str | None:
+    """Return whether the clock may exceed its base: `on`, `off`, or None where the system does not tell."""
+    processors = root / "sys/devices/system/cpu"
+    told = {"0": "on", "1": "off"}.get(first_line(processors / "intel_pstate/no_turbo") or "")
+    return told or {"1": "on", "0": "off"}.get(first_line(processors / "cpufreq/boost") or "")
+
+
+def _clock_limit_share(root: Path) -> float | None:
+    """Return the limit that is set to the clock over the processor's highest, of the core most limited."""
+    shares = []
+    for folder in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq"):
+        limit, highest = (first_line(folder / f"{name}_max_freq") for name in ("scaling", "cpuinfo"))
+        if limit and highest and int(highest) > 0:
+            shares.append(int(limit) / int(highest))
+    return min(shares, default=None)
 
 
 def _operating_system() -> str:
@@ -173,7 +216,7 @@ def _operating_system() -> str:
 def _virtualization(root: Path) -> str | None:
     if "hypervisor" not in (_cpuinfo(root, "flags") or "").split():
         return None
-    return _first(root / "sys/class/dmi/id/sys_vendor") or _first(root / "sys/hypervisor/type") or "yes"
+    return first_line(root / "sys/class/dmi/id/sys_vendor") or first_line(root / "sys/hypervisor/type") or "yes"
 
 
 def _container(root: Path) -> str | None:

@@ -24,7 +24,7 @@ def machine(**facts) -> Environment:
         "cores_usable": 4,
         "cores_logical": 4,
         "governor": "performance",
-        "cpu_quota_cores": None,
+        "clock_limit_share": None,
     }
     return Environment(host={**quiet, "virtualization": None, **facts}, libraries={})
 
@@ -97,6 +97,41 @@ X86 = "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nflags\t\t: fpu avx2{}\n"
         ({"sys/fs/cgroup/cpu.max": "150000 100000\n"}, "cpu_quota_cores", 1.5),
         ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, "cpu_quota_cores", None),
         ({}, "cpu_quota_cores", None),
+        (
+            {
+                "proc/self/cgroup": "0::/a.slice/b.scope\n",
+                "sys/fs/cgroup/a.slice/cpu.max": "200000 100000\n",
+                "sys/fs/cgroup/a.slice/b.scope/cpu.max": "max 100000\n",
+            },
+            "cpu_quota_cores",
+            2.0,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:memory:/m\n3:cpu,cpuacct:/x\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "250000\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/cpu/x/cpu.cfs_quota_us": "-1\n",
+            },
+            "cpu_quota_cores",
+            2.5,
+        ),
+        ({"sys/devices/system/cpu/intel_pstate/no_turbo": "0\n"}, "turbo", "on"),
+        ({"sys/devices/system/cpu/cpufreq/boost": "0\n"}, "turbo", "off"),
+        ({}, "turbo", None),
+        ({"sys/devices/system/cpu/smt/active": "1\n"}, "smt", "on"),
+        ({}, "smt", None),
+        (
+            {
+                "sys/devices/system/cpu/cpu0/cpufreq/scaling_max_freq": "4000000\n",
+                "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq": "4000000\n",
+                "sys/devices/system/cpu/cpu1/cpufreq/scaling_max_freq": "3000000\n",
+                "sys/devices/system/cpu/cpu1/cpufreq/cpuinfo_max_freq": "4000000\n",
+            },
+            "clock_limit_share",
+            0.75,
+        ),
+        ({}, "clock_limit_share", None),
         ({".dockerenv": ""}, "container", "docker"),
         ({"run/.containerenv": ""}, "container", "podman"),
     ],
@@ -167,7 +202,7 @@ def test_a_quiet_machine_gives_no_warning():
         ({"cores_busy": 1.6}, "load", "1.6 of 4 cores busy"),
         ({"governor": "powersave"}, "governor", "'powersave'"),
         ({"governor": None}, "governor_unknown", "cannot be read"),
-        ({"cpu_quota_cores": 1.5}, "cpu_quota", "1.5 of the 4"),
+        ({"clock_limit_share": 0.6}, "clock_limit", "at 60 %"),
         ({"virtualization": "QEMU", "governor": None}, "virtual_machine", "virtual machine"),
     ],
 )
@@ -178,7 +213,7 @@ def test_what_makes_numbers_shaky_is_said_once_with_a_remedy(facts, code, says):
     assert warned.remedy
 
 
-@pytest.mark.parametrize("facts", [{"cores_busy": 0.4}, {"cpu_quota_cores": 4.0}])
+@pytest.mark.parametrize("facts", [{"cores_busy": 0.4}, {"clock_limit_share": 1.0}])
 def test_the_limits_themselves_are_fine(facts):
     assert stability(machine(**facts)) == ()
 
