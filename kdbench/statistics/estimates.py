@@ -1,0 +1,93 @@
+"""An estimate and its interval; order statistics and the samples they need; the mean of independent observations."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtr, ndtri, stdtrit
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its `LEVEL` interval `[low, high]` (None where n does not allow one), from `n` observations."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def relative_width(estimate: Estimate) -> float:
+    """Return the width of an estimate's interval as a share of its value; infinite where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return math.inf
+    return (estimate.high - estimate.low) / estimate.value
+
+
+def order_statistic(values: NDArray[np.float64], share: float) -> float:
+    """Return the smallest observation that at least `share` of all do not exceed: no interpolation."""
+    rank = rank_of(share, len(values))
+    return float(np.partition(values, rank)[rank])
+
+
+def rank_of(share: float, n: int) -> int:
+    """Return the rank, from 0, of the order statistic at `share` among `n` observations."""
+    return max(math.ceil(share * n) - 1, 0)
+
+
+def samples_needed(percentile: int) -> int:
+    """Return how many samples admit a percentile: 64 for the 90th, 130 for the 95th, 662 for the 99th.
+
+    MLPerf LoadGen's early-stopping bound: with 99 % confidence, and one sample discarded, the true percentile does
+    not exceed the observed one, P(X <= 1) <= 0.01 for X ~ Binomial(n, 1 - percentile / 100).
+    """
+    tail = 1 - percentile / 100
+    n = 2
+    while bdtr(1, n, tail) > 0.01:
+        n += 1
+    return n
+
+
+def mean(values: NDArray[np.float64]) -> Estimate:
+    """Return the mean of independent observations with Student's t interval; no interval for a single one."""
+    n = len(values)
+    centre = float(np.mean(values))
+    if n < 2:
+        return Estimate(centre, None, None, n)
+    half = student_t(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return Estimate(centre, centre - half, centre + half, n)
+
+
+def median(values: NDArray[np.float64]) -> Estimate:
+    """Return the median of independent observations; no interval for fewer than six.
+
+    The interval's ends are the order statistics k and n + 1 - k for the largest k that leaves each tail at most
+    2.5 %, P(X < k) for X ~ Binomial(n, 1/2): it holds its level whatever the distribution (Thompson 1936).
+    """
+    ordered = np.sort(values)
+    n = len(ordered)
+    k = 0
+    while bdtr(k, n, 0.5) <= (1 - LEVEL) / 2:
+        k += 1
+    if k == 0:
+        return Estimate(float(np.median(ordered)), None, None, n)
+    return Estimate(float(np.median(ordered)), float(ordered[k - 1]), float(ordered[n - k]), n)
+
+
+def rate(time_ns: Estimate, samples: int) -> Estimate:
+    """Return samples per second from the time that `samples` of them take."""
+    low, high = (None if bound is None else samples * 1e9 / bound for bound in (time_ns.high, time_ns.low))
+    return Estimate(samples * 1e9 / time_ns.value, low, high, time_ns.n)
+
+
+def student_t(degrees: int) -> float:
+    """Return the quantile of Student's t that `LEVEL` of its distribution lies within, on both sides."""
+    return float(stdtrit(degrees, (1 + LEVEL) / 2))
+
+
+def normal_z() -> float:
+    """Return the quantile of the normal distribution that `LEVEL` of it lies within, on both sides."""
+    return float(ndtri((1 + LEVEL) / 2))

@@ -1,0 +1,75 @@
+"""How wide an interval over a handful of sessions must be: what the bootstrap of so few cannot know by itself.
+
+Everything here is on the logarithm of the estimated quantity. Four things are added to a bootstrap's variance:
+
+- S sessions drawn from themselves vary too little by (S - 1) / S, and S is small: S / (S - 1), and Student's t with
+  S - 1 degrees of freedom.
+- What blocks add by chance is in the spread of the sessions already, so drawing sessions and then blocks counts it
+  twice (Davison and Hinkley 1997, section 3.8). It is taken off once, and remains the least the variance can be.
+- Sessions in a row are alike: the variance of their mean is that of an AR(1) series with their lag-1 correlation.
+- A quantile away from the median lies z standard deviations between sessions off it, and S sessions give that
+  deviation s with a standard error of s / sqrt(2 (S - 1)), which resampling them cannot show.
+
+And sessions that are added until an interval is narrow enough end early when it is narrow by luck: see `widest`.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.statistics.estimates import normal_z, student_t
+
+ALIKE = 0.25  # added to the correlation of sessions' latencies: five sessions show theirs with a standard error of 0.4
+_MOST_ALIKE = 0.8
+
+
+def half_width(
+    total: float, blocks: float, sessions: NDArray[np.float64], *, z: float = 0.0, alike: float = 0.0
+) -> float:
+    """Return the half-width of the interval of a logarithm from two or more sessions.
+
+    `total` is the bootstrap variance with sessions and then blocks drawn, `blocks` with every session taken once and
+    blocks drawn; `sessions` holds each session's own value in the order they ran, `z` the standard normal quantile
+    of the share that is estimated (0 for medians and means), `alike` what is added to the correlation of sessions.
+    """
+    s = len(sessions)
+    between = max(total - blocks, 0.0) * s / (s - 1)
+    unseen = (z * float(np.std(sessions, ddof=1))) ** 2 / (2 * (s - 1))
+    of_sessions = student_t(s - 1) * math.sqrt((between + unseen) * inflation(sessions, alike))
+    return max(of_sessions, normal_z() * math.sqrt(blocks))
+
+
+def inflation(sessions: NDArray[np.float64], alike: float) -> float:
+    """Return by how much correlation of neighbours raises the variance of the mean over that of independent ones.
+
+    The lag-1 correlation of S independent values is -1/S on average (Marriott and Pope 1954), so 1/S is added, and
+    `alike`; it is held within 0 and 0.8. For an AR(1) series var(mean) = f sigma^2 / S, f = 1 + 2 sum_k (1 - k/S)
+    rho^k, and its sample variance is (S - f) / (S - 1) sigma^2 on average: the quotient of both is returned.
+    """
+    s = len(sessions)
+    off = sessions - sessions.mean()
+    square = float(off @ off)
+    correlation = float(off[1:] @ off[:-1]) / square if square else 0.0
+    rho = min(max(correlation + 1 / s + alike, 0.0), _MOST_ALIKE)
+    lags = np.arange(1, s)
+    f = 1 + 2 * float(((1 - lags / s) * rho**lags).sum())
+    return f * (s - 1) / (s - f)
+
+
+def looks(sessions: int, first: int | None) -> list[int]:
+    """Return of how many sessions a half-width is taken: of all, and of the first ones if more were added to them."""
+    if sessions < 2:
+        return []
+    fixed = sessions if first is None else max(first, 2)  # one session shows no spread
+    return [sessions] if fixed >= sessions else [sessions, fixed]
+
+
+def widest(halves: Sequence[float], sessions: int, first: int | None) -> float:
+    """Return the half-width from those of `looks`, when sessions were added until an interval was narrow enough.
+
+    Stein (1945): the standard error of the `first` sessions scaled by sqrt(first / sessions), with their degrees of
+    freedom, holds for whatever number of sessions it led to. The larger of that and the half-width of all is taken.
+    """
+    return max(half * math.sqrt(among / sessions) for half, among in zip(halves, looks(sessions, first), strict=True))
