@@ -2,7 +2,8 @@
 
 One multiply–accumulate counts one. The canonical count, which papers call MAdds, is that of convolutions, linear
 layers and matrix products at batch 1, without bias, normalisation, activation or pooling: it does not change when
-batch norm is folded or the graph is quantized.
+batch norm is folded or the graph is quantized. What is computed from weights alone (the position bias of Swin v2)
+is not counted, for whether it is still there depends on who folded the graph.
 """
 
 from collections.abc import Iterable

@@ -3,9 +3,7 @@
 import math
 from typing import Any
 
-Model = Any  # onnx.ModelProto; onnx is imported by the functions that need it
-Node = Any  # onnx.NodeProto
-Shapes = dict[str, tuple[int, ...]]
+from kdbench.measure.macs.onnx_graph import Model, Node, Shapes, replace_nodes
 
 # What exporters compute shapes and pads with.
 _ARITHMETIC = """
@@ -23,8 +21,8 @@ def is_short(tensor: Any) -> bool:
     return bool(math.prod(tensor.dims) <= _LONGEST_SHAPE)
 
 
-def fold_constants(model: Model) -> None:
-    """Replace the shape arithmetic of `model` that depends on no input by its results.
+def fold_constants(model: Model) -> dict[str, Any]:
+    """Replace the shape arithmetic of `model` that depends on no input by its results; return all short constants.
 
     A node that cannot be evaluated stays; a shape that then remains unknown is for the caller to report.
     """
@@ -44,7 +42,8 @@ def fold_constants(model: Model) -> None:
             continue
         known.update(results)
         model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in results.items())
-    replace_nodes(model, remaining)
+    replace_nodes(model.graph, remaining)
+    return known
 
 
 def _evaluated(node: Node, known: dict[str, Any], opsets: Any) -> dict[str, Any] | None:
@@ -75,12 +74,5 @@ def store_known_shapes(model: Model, shapes: Shapes) -> bool:
     model.graph.initializer.extend(
         numpy_helper.from_array(np.array(shape, np.int64), name) for name, shape in known.items()
     )
-    replace_nodes(model, [node for node in model.graph.node if node.output[0] not in known])
+    replace_nodes(model.graph, [node for node in model.graph.node if node.output[0] not in known])
     return bool(known)
-
-
-def replace_nodes(model: Model, nodes: list[Node]) -> None:
-    """Make `nodes`, which may be the model's own, all the nodes of `model`."""
-    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)

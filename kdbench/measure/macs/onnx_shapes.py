@@ -1,61 +1,16 @@
 """The shapes in an ONNX graph for one sample, by onnx's inference. Weights are not needed and not read."""
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from kdbench.errors import InputError
-from kdbench.measure.macs.onnx_constants import (
-    Model,
-    Node,
-    Shapes,
-    fold_constants,
-    is_short,
-    replace_nodes,
-    store_known_shapes,
-)
-
-# onnxruntime's own operators that onnx cannot infer: the standard operator whose output has the same shape, and
-# which inputs it takes. For inference only; the graph that is counted keeps its operators.
-_SAME_SHAPE: dict[str, tuple[str, tuple[int, ...]]] = {
-    "FusedConv": ("Conv", (0, 1)),
-    "FusedGemm": ("Gemm", (0, 1)),
-    "QGemm": ("Gemm", (0, 3)),
-    "QLinearAdd": ("Add", (0, 3)),
-    "QLinearMul": ("Mul", (0, 3)),
-    "QLinearAveragePool": ("AveragePool", (0,)),
-    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
-    "QLinearSigmoid": ("Identity", (0,)),
-    "QLinearLeakyRelu": ("Identity", (0,)),
-    "QLinearSoftmax": ("Identity", (0,)),
-    "Gelu": ("Identity", (0,)),
-    "FastGelu": ("Identity", (0,)),
-    "QuickGelu": ("Identity", (0,)),
-    "BiasGelu": ("Identity", (0,)),
-    "SkipLayerNormalization": ("Identity", (0,)),
-    "QuantizeLinear": ("Identity", (0,)),
-    "DequantizeLinear": ("Identity", (0,)),
-}
-_MICROSOFT = "com.microsoft"
+from kdbench.measure.macs.onnx_constants import fold_constants, is_short, store_known_shapes
+from kdbench.measure.macs.onnx_graph import Graph, Known, Model, Operation, Shape, data_inputs
+from kdbench.measure.macs.onnx_runtime_shapes import ruled_shapes, stand_in
 
 
-def load_graph(path: Path) -> Model:
-    """Read an ONNX file without its external weights, its local functions inlined; raises InputError if it is none."""
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # onnx brings it, untyped
-
-    try:
-        model = onnx.load(path, format="protobuf", load_external_data=False)
-    except FileNotFoundError:
-        raise InputError(f"no model at {path}", "check the path") from None
-    except (DecodeError, OSError) as error:
-        raise InputError(f"{path} is not an ONNX model: {error}", "it may be cut short or of another format") from error
-    if not model.graph.node or not model.opset_import:
-        raise InputError(f"{path} is not an ONNX model: it holds no graph", "it may be cut short or of another format")
-    return onnx.inliner.inline_local_functions(model) if model.functions else model
-
-
-def infer_shapes(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Shapes, int]:
-    """Return the known shapes of `model`'s tensors, and the batch size they hold for.
+def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Known, int]:
+    """Return what is known of `model`'s tensors, and the batch size it holds for.
 
     The batch is 1 where the model leaves it open, else the model's own. `input_shape`, without the batch axis,
     replaces the shape of the first input, and is needed where the model leaves it open. Raises InputError if it
@@ -63,38 +18,78 @@ def infer_shapes(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Sha
     """
     skeleton = _without_weights(model)
     batch = _fix_input(skeleton, input_shape)
-    replace_nodes(skeleton, [standard for node in skeleton.graph.node for standard in _standardised(node)])
-    fold_constants(skeleton)
+    return _known(skeleton), batch
+
+
+def infer_body(
+    model: Model, body: Graph, given: Mapping[str, Shape], constants: Mapping[str, Any], outer: Known
+) -> Known:
+    """Return what is known inside `body`, a graph held by a node of `model`.
+
+    `given` and `constants` are the shapes and the values of the body's own inputs; what it takes from around it is
+    known as `outer`. Raises InputError for shapes that contradict each other.
+    """
+    from onnx import helper, numpy_helper
+
+    inner = type(model)()
+    inner.CopyFrom(model)
+    inner.graph.CopyFrom(body)
+    types = outer.types | {value.name: value.type.tensor_type.elem_type or 1 for value in body.input}
+    own = {name for node in body.node for name in node.output}
+    own |= {tensor.name for tensor in body.initializer} | {value.name for value in body.input}
+    values = {name: value for name, value in outer.constants.items() if name not in own} | dict(constants)
+    around = {name: shape for name, shape in outer.shapes.items() if name not in own}
+    inner.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
+    del inner.graph.input[:]
+    inner.graph.input.extend(
+        helper.make_tensor_value_info(name, types.get(name, 1), shape)
+        for name, shape in (around | dict(given)).items()
+        if name not in values
+    )
+    return _known(_without_weights(inner))
+
+
+def _known(skeleton: Model) -> Known:
+    """Infer all there is to know, in rounds: what a shape is good for may have to be known for further shapes."""
+    from onnx import helper
+
+    stand_in(skeleton.graph)
+    constants = fold_constants(skeleton)
     # Shapes that the exporter wrote down are for its own batch, or symbolic: all of them are inferred again.
     del skeleton.graph.value_info[:]
     for output in skeleton.graph.output:
         output.type.tensor_type.ClearField("shape")
-    shapes = _inferred(skeleton)
-    while store_known_shapes(skeleton, shapes):  # What they are good for may have to be known for further shapes.
-        fold_constants(skeleton)
-        shapes |= _inferred(skeleton)
-    return shapes, batch
+    while True:
+        shapes, types = _inferred(skeleton)
+        known = Known(shapes, types, constants)
+        ruled = ruled_shapes([Operation(node, known) for node in skeleton.graph.node])
+        stored = store_known_shapes(skeleton, shapes)
+        if not ruled and not stored:
+            return known
+        constants |= fold_constants(skeleton)
+        skeleton.graph.value_info.extend(
+            helper.make_tensor_value_info(name, 1, shape)
+            for name, shape in ruled.items()  # all of them give floats
+        )
 
 
-def _inferred(model: Model) -> Shapes:
+def _inferred(model: Model) -> tuple[dict[str, Shape], dict[str, int]]:
+    """Return the shapes and the element types that onnx's inference finds out."""
     import onnx
 
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except onnx.shape_inference.InferenceError as error:
         raise InputError(f"the shapes in the model contradict each other: {error}", "check --input") from error
-    shapes: Shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
+    types = {tensor.name: tensor.data_type for tensor in inferred.initializer}
     for value in (*inferred.value_info, *inferred.input, *inferred.output):
-        axes = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(axis.HasField("dim_value") for axis in axes):
+        tensor = value.type.tensor_type
+        types[value.name] = tensor.elem_type
+        axes = tensor.shape.dim
+        if tensor.HasField("shape") and all(axis.HasField("dim_value") for axis in axes):
             shapes[value.name] = tuple(axis.dim_value for axis in axes)
-    return shapes
-
-
-def data_inputs(model: Model) -> list[Any]:
-    """Return the inputs that a caller feeds: before IR version 4, initializers are listed as inputs too."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    return [value for value in model.graph.input if value.name not in stored]
+    return shapes, types
 
 
 def _without_weights(model: Model) -> Model:
@@ -148,22 +143,3 @@ def _check_rank_and_sizes(value: Any, input_shape: tuple[int, ...]) -> None:
 def _described(value: Any) -> str:
     axes = value.type.tensor_type.shape.dim
     return f"{value.name} ({', '.join(str(axis.dim_value or axis.dim_param or '?') for axis in axes)})"
-
-
-def _standardised(node: Node) -> list[Node]:
-    """Return standard nodes whose outputs have the shapes of `node`'s."""
-    from onnx import helper
-
-    if node.domain != _MICROSOFT:
-        return [node]
-    if node.op_type == "FusedMatMul":  # A product of operands whose last two axes may be swapped.
-        swapped = {attribute.name for attribute in node.attribute if attribute.name[:5] == "trans" and attribute.i}
-        equation = f"...{'ki' if 'transA' in swapped else 'ik'},...{'jk' if 'transB' in swapped else 'kj'}->...ij"
-        return [helper.make_node("Einsum", node.input, node.output, equation=equation)]
-    if node.op_type not in _SAME_SHAPE:
-        return [node]
-    standard, positions = _SAME_SHAPE[node.op_type]
-    made = [helper.make_node(standard, [node.input[i] for i in positions], [name]) for name in node.output if name]
-    for one in made:
-        one.attribute.extend(node.attribute)
-    return made

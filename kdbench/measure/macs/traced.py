@@ -13,13 +13,17 @@ from kdbench.measure.macs.einsum import einsum_macs
 from kdbench.measure.macs.weightless import ATEN
 
 Value = Any  # torch._C.Value, which torch does not type
+Handle = Callable[[list[Value], list[Value]], Counter[str]]
+"""The MACs of an operator of a trace, by name, from its inputs and outputs."""
 
 
 def count_canonical(module: nn.Module, sample: Tensor) -> MacsReport:
-    """Count convolutions, linear layers and matrix products, nothing else."""
+    """Count convolutions, linear layers and matrix products of what depends on the sample, nothing else."""
     JitModelAnalysis, _ = _fvcore()  # noqa: N806 - a class
     unknown: list[str] = []
-    analysis = JitModelAnalysis(module, (sample,)).set_op_handle(**dict.fromkeys(ATEN), **_canonical_handles(unknown))
+    known: dict[str, bool] = {}
+    handles = {op: _of_the_sample(handle, known) for op, handle in _canonical_handles(unknown).items()}
+    analysis = JitModelAnalysis(module, (sample,)).set_op_handle(**dict.fromkeys(ATEN), **handles)
     return _report("canonical", analysis, unknown)
 
 
@@ -50,6 +54,26 @@ def _report(convention: Convention, analysis: Any, unknown: list[str]) -> MacsRe
     return MacsReport.of(convention, layers, [*analysis.unsupported_ops(), *unknown])
 
 
+def _of_the_sample(handle: Handle, known: dict[str, bool]) -> Handle:
+    """Return a handle that counts nothing where all inputs are weights: an export folds such work into constants."""
+
+    def formula(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
+        return handle(inputs, outputs) if any(_depends(value, known) for value in inputs) else Counter()
+
+    return formula
+
+
+def _depends(value: Value, known: dict[str, bool]) -> bool:
+    """Tell whether a value is computed from the trace's first input, the sample; the other inputs are weights."""
+    name, node = value.debugName(), value.node()
+    if name not in known:
+        if node.kind() == "prim::Param":
+            known[name] = name == next(node.outputs()).debugName()
+        else:
+            known[name] = any(_depends(given, known) for given in node.inputs())
+    return known[name]
+
+
 def _shape(value: Value) -> list[int]:
     sizes: list[int] = value.type().sizes()
     return sizes
@@ -63,11 +87,11 @@ def _convolution(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
 
 
 def _convolution_mode(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
-    """As a convolution: the one whose padding is given by name, never transposed."""
+    """As a convolution: one that is never transposed, its padding given by name or its kernel deformed."""
     return Counter(conv=math.prod(_shape(outputs[0])) * math.prod(_shape(inputs[1])[1:]))
 
 
-def _product(op: str, operand: int) -> Callable[[list[Value], list[Value]], Counter[str]]:
+def _product(op: str, operand: int) -> Handle:
     """Return the formula of a matrix product: each output cell sums over the last axis of input `operand`."""
 
     def formula(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
@@ -83,10 +107,35 @@ def _attention(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
     return Counter(attention=math.prod(batch) * length * keys * (width + value_width))
 
 
-def _canonical_handles(unknown: list[str]) -> dict[str, Callable[[list[Value], list[Value]], Counter[str]]]:
+def _recurrent(op: str, weights: int) -> Handle:
+    """Return the formula of a recurrent layer: each step takes one product per cell of its weight matrices.
+
+    Input `weights` lists weights and biases; the input is (length, batch, features) or the first two the other way.
+    """
+
+    def formula(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
+        shapes = [_shape(parameter) for parameter in inputs[weights].node().inputs()]
+        matrices = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+        return Counter({op: math.prod(_shape(inputs[0])[:2]) * matrices})
+
+    return formula
+
+
+def _recurrent_cell(op: str) -> Handle:
+    """Return the formula of one step of a recurrent layer: its input (batch, features), two weight matrices."""
+
+    def formula(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
+        matrices = sum(math.prod(_shape(inputs[position])) for position in (2, 3))
+        return Counter({op: math.prod(_shape(inputs[0])[:-1]) * matrices})
+
+    return formula
+
+
+def _canonical_handles(unknown: list[str]) -> dict[str, Handle]:
     def einsum(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
-        equation = inputs[0].toIValue()
-        macs = einsum_macs(equation, [_shape(operand) for operand in inputs[1].node().inputs()])
+        equation, steps = inputs[0].toIValue(), inputs[2].toIValue()
+        path = list(zip(steps[::2], steps[1::2], strict=True)) if steps else None
+        macs = einsum_macs(equation, [_shape(operand) for operand in inputs[1].node().inputs()], path)
         if macs is None:
             unknown.append(f"aten::einsum({equation})")
         return Counter(einsum=macs or 0)
@@ -102,4 +151,7 @@ def _canonical_handles(unknown: list[str]) -> dict[str, Callable[[list[Value], l
         "aten::matmul": _product("matmul", 0),
         "aten::scaled_dot_product_attention": _attention,
         "aten::einsum": einsum,
+        "torchvision::deform_conv2d": _convolution_mode,
+        **{f"aten::{op}": _recurrent(op, 2) for op in ("gru", "rnn_tanh", "rnn_relu", "lstm")},
+        **{f"aten::{op}": _recurrent_cell(op) for op in ("gru_cell", "rnn_tanh_cell", "rnn_relu_cell", "lstm_cell")},
     }

@@ -22,7 +22,7 @@ _ATEN_SHAPES = """
     pixel_shuffle pixel_unshuffle channel_shuffle dropout feature_dropout alpha_dropout embedding repeat
     repeat_interleave tile broadcast_to expand_as view_as reshape_as swapaxes movedim flip flatten unflatten
     index_select masked_fill scatter clone alias lift_fresh numel item meshgrid linspace fill zero ones_like
-    concat concatenate hstack vstack squeeze unsqueeze
+    concat concatenate hstack vstack squeeze unsqueeze unsafe_chunk unsafe_split
 """
 _ATEN_NAMES = f"{_ATEN_ACTIVATIONS} {_ATEN_NORMS} {_ATEN_POOLS} {_ATEN_ELEMENTWISE} {_ATEN_SHAPES}"
 
@@ -31,23 +31,29 @@ ATEN = frozenset(f"aten::{name}{in_place}" for name in _ATEN_NAMES.split() for i
 
 _ONNX_ACTIVATIONS = """
     Relu LeakyRelu PRelu Elu Selu Celu Gelu Mish Softplus Softsign HardSigmoid HardSwish Sigmoid Tanh Softmax
-    LogSoftmax Hardmax ThresholdedRelu Shrink Swish FastGelu QuickGelu BiasGelu
+    LogSoftmax Hardmax ThresholdedRelu Shrink Swish FastGelu QuickGelu BiasGelu BiasSplitGelu BiasSoftmax
 """
 _ONNX_NORMS = """
     BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization
     LpNormalization MeanVarianceNormalization LRN SimplifiedLayerNormalization SkipLayerNormalization
+    SkipSimplifiedLayerNormalization GroupNorm SkipGroupNorm EmbedLayerNormalization
 """
-_ONNX_POOLS = "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool Resize Upsample"
+_ONNX_POOLS = """
+    MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool MaxRoiPool RoiAlign MaxUnpool
+    Resize Upsample GridSample
+"""
 _ONNX_ELEMENTWISE = """
     Add Sub Mul Div Neg Abs Sign Pow Sqrt Reciprocal Exp Log Erf Sin Cos Floor Ceil Round Mod Min Max Mean Sum Clip
+    Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BiasAdd RotaryEmbedding
     Where Less LessOrEqual Greater GreaterOrEqual Equal And Or Xor Not IsNaN IsInf BitShift
     ReduceMean ReduceSum ReduceSumSquare ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum
     ReduceLogSumExp ArgMax ArgMin CumSum TopK NonZero
 """
 _ONNX_SHAPES = """
     Constant ConstantOfShape Identity Cast CastLike Shape Size Reshape Flatten Transpose Squeeze Unsqueeze Concat
-    Split Slice Gather GatherElements GatherND ScatterElements ScatterND Expand Tile Pad Range OneHot EyeLike
+    Split Slice Gather GatherElements GatherND Scatter ScatterElements ScatterND Expand Tile Pad Range OneHot EyeLike
     Trilu DepthToSpace SpaceToDepth Dropout ReverseSequence Unique Compress
+    CenterCropPad RandomNormal RandomNormalLike RandomUniform RandomUniformLike Bernoulli
 """
 _ONNX_QUANTIZED = """
     QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearAdd QLinearMul QLinearSigmoid QLinearLeakyRelu
