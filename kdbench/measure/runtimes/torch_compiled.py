@@ -10,10 +10,14 @@ import torch
 
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.runtimes import Runtime
-from kdbench.measure.runtimes.torch import FAULTS, Target, facts
+from kdbench.measure.runtimes.torch import FAULTS as EAGER_FAULTS
+from kdbench.measure.runtimes.torch import Target, facts
 
 # Every network of a class and every batch is an entry of one table; eight, the default, is a few models at two batches.
 _MOST_GRAPHS = 256
+
+# The one exception of the compiler's that is no RuntimeError.
+FAULTS = (*EAGER_FAULTS, torch._dynamo.exc.FailOnRecompileLimitHit)  # noqa: SLF001 - its documented place
 
 
 class CompiledTarget(Target):
