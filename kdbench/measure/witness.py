@@ -88,8 +88,9 @@ class Witness:
     def read(self) -> Reading:
         """Return what the machine's counters show now."""
         busy_s, stolen_s = _processors(self._root)
+        at_s, own_s = time.monotonic(), sum(os.times()[:4])  # at the moment of busy_s: gauges may take their time
         readings = tuple(gauge.read() for gauge in self._gauges)
-        return Reading(time.monotonic(), sum(os.times()[:4]), busy_s, stolen_s, _swapped_in(self._root), readings)
+        return Reading(at_s, own_s, busy_s, stolen_s, _swapped_in(self._root), readings)
 
     @property
     def conditions(self) -> Conditions:

@@ -1,0 +1,25 @@
+from kdbench.records import Warned
+from kdbench.report.cautions import cautions
+
+
+def test_what_has_one_remedy_is_said_together_in_the_order_of_the_first(sample):
+    quiet, cool = "measure when the machine is otherwise idle", "let it cool"
+    warned = (
+        Warned(code="load", message="before", remedy=quiet),
+        Warned(code="unstable", message="sessions differ", remedy="measure again", model="t"),
+        Warned(code="load", message="meanwhile", remedy=quiet),
+        Warned(code="throttled", message="hot", remedy=cool),
+        Warned(code="throttled", message="stopped", remedy="raise the limit"),
+        Warned(code="unstable", message="blocks differ", remedy="measure again", model="s"),
+    )
+    found = cautions(sample.model_copy(update={"warnings": warned}))
+    assert [(c.code, c.reasons) for c in found] == [
+        ("load", ((None, "before"), (None, "meanwhile"))),
+        ("unstable", (("t", "sessions differ"), ("s", "blocks differ"))),
+        ("throttled", ((None, "hot"),)),
+        ("throttled", ((None, "stopped"),)),
+    ]
+
+
+def test_a_record_without_warnings_has_no_cautions(sample):
+    assert cautions(sample.model_copy(update={"warnings": ()})) == []
