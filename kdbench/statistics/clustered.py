@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from kdbench.statistics.bootstrap import drawn_quantiles, drawn_weights
 from kdbench.statistics.estimates import Estimate, rank_of
-from kdbench.statistics.few_sessions import ALIKE, half_width, looks, widest
+from kdbench.statistics.few_sessions import ALIKE, half_width, looks, of_deviation, widest
 
 
 @dataclass(frozen=True)
@@ -63,19 +63,19 @@ def clustered_quantiles(
     ordered = data.values[order]
     block, sessions = _blocks(data)
     block = block[order]
-    own = _own_quantiles(ordered, sessions[block], shares)
+    medians, *own = _own_quantiles(ordered, sessions[block], (0.5, *shares))
     rng = np.random.default_rng(seed)
     halves: list[list[float]] = [[] for _ in shares]
-    for among in looks(own.shape[1], first):
+    for among in looks(len(medians), first):
         total, alone = (
             np.var(np.log(drawn_quantiles(ordered, block, weights, shares)), axis=1, ddof=1)
             for weights in drawn_weights(sessions, among, rng)
         )
         for row, share in enumerate(shares):
-            z = float(ndtri(share))
-            halves[row].append(half_width(total[row], alone[row], own[row, :among], z=z, alike=ALIKE))
+            unseen = of_deviation(medians[:among], float(ndtri(share)))
+            halves[row].append(half_width(total[row], alone[row], own[row][:among], unseen=unseen, alike=ALIKE))
     points = [float(ordered[rank_of(share, len(ordered))]) for share in shares]
-    return [_estimate(p, h, own.shape[1], first, len(ordered)) for p, h in zip(points, halves, strict=True)]
+    return [_estimate(p, h, len(medians), first, len(ordered)) for p, h in zip(points, halves, strict=True)]
 
 
 def _blocks(data: Clustered) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -26,19 +26,26 @@ _MOST_ALIKE = 0.8
 
 
 def half_width(
-    total: float, blocks: float, sessions: NDArray[np.float64], *, z: float = 0.0, alike: float = 0.0
+    total: float, blocks: float, sessions: NDArray[np.float64], *, unseen: float = 0.0, alike: float = 0.0
 ) -> float:
     """Return the half-width of the interval of a logarithm from two or more sessions.
 
     `total` is the bootstrap variance with sessions and then blocks drawn, `blocks` with every session taken once and
-    blocks drawn; `sessions` holds each session's own value in the order they ran, `z` the standard normal quantile
-    of the share that is estimated (0 for medians and means), `alike` what is added to the correlation of sessions.
+    blocks drawn; `sessions` holds each session's own value in the order they ran; `unseen` is a variance that
+    neither shows (`of_deviation`), and `alike` what is added to the correlation of sessions.
     """
     s = len(sessions)
     between = max(total - blocks, 0.0) * s / (s - 1)
-    unseen = (z * float(np.std(sessions, ddof=1))) ** 2 / (2 * (s - 1))
     of_sessions = student_t(s - 1) * math.sqrt((between + unseen) * inflation(sessions, alike))
     return max(of_sessions, normal_z() * math.sqrt(blocks))
+
+
+def of_deviation(medians: NDArray[np.float64], z: float) -> float:
+    """Return the variance that a quantile z standard deviations off the median has from that deviation alone.
+
+    `medians` are the sessions', which tell how far sessions lie apart, whatever a few slow calls in one do.
+    """
+    return z * z * float(np.var(medians, ddof=1)) / (2 * (len(medians) - 1))
 
 
 def inflation(sessions: NDArray[np.float64], alike: float) -> float:
