@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from kdbench import environment, recording, storage
 from kdbench.cards import ModelCard, Preprocessing
 from kdbench.errors import InputError
+from kdbench.measure.admission import require_runtimes
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
 from kdbench.measure.network import network_of
 from kdbench.measure.staging import noise_shape
@@ -74,12 +75,14 @@ def bench(
             )
         )
 
+    protocol = Protocol(**options.model_dump())
+    require_runtimes(protocol)
     folder = RunFolder(choose_folder("bench", out))
     storage.make_folder(folder.path)
     progress.folder(folder.path)
     progress.stage("measure", 2, 3)
     here = environment.fingerprint()
-    findings = measure(subjects, test, Protocol(**options.model_dump()), folder.workspace, progress)
+    findings = measure(subjects, test, protocol, folder.workspace, progress)
     record = RunRecord(
         kind="bench",
         name="bench",
@@ -95,6 +98,7 @@ def bench(
         models=tuple(subject.card for subject in subjects),
         measurements=tuple(findings.measurements),
         pairs=tuple(findings.pairs),
+        layers=findings.layers,
         warnings=(*environment.stability(here), *findings.warnings),
     )
     progress.stage("report", 3, 3)

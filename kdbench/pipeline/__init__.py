@@ -11,6 +11,8 @@ from typing import Any
 
 from kdbench import recording, storage
 from kdbench.errors import InputError
+from kdbench.measure.admission import require_runtimes
+from kdbench.measure.protocol import Protocol
 from kdbench.pipeline.exporting import export_all
 from kdbench.pipeline.material import Material, load_material
 from kdbench.pipeline.measuring import measure_all
@@ -55,6 +57,7 @@ def run(
     it stays on disk.
     """
     progress = progress or Silent()
+    require_runtimes(Protocol(**recipe.measure.model_dump()))  # now, and not after hours of training
     material, jobs, folder = _begin(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
         train_all(recipe, jobs, material, folder, progress, stages_after=3)

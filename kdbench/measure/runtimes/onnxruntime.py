@@ -23,7 +23,7 @@ FAULTS: tuple[type[Exception], ...] = (
     OSError,
 )
 
-_HINT = "install onnxruntime-gpu, and the CUDA and cuDNN it was built for, in place of onnxruntime; or use the CPU"
+_HINT = "install onnxruntime-gpu, and the CUDA and cuDNN it was built for, in place of onnxruntime; or --runtime torch"
 _ELEMENTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 
@@ -40,7 +40,7 @@ class Target:
             raise ProviderError(f"this onnxruntime has no {wanted}", _HINT)
         if provider == "cuda" and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # CUDA and cuDNN from their Python packages, where the system has none
-        options = _options(threads, spinning=spinning, fallback=provider == "cpu")
+        options = session_options(threads, spinning=spinning, fallback=provider == "cpu")
         # Without enable_fallback=0 the Python class tries the CPU by itself after a provider's failure.
         self._session = onnxruntime.InferenceSession(model.path, options, providers=[wanted], enable_fallback=0)
         used = self._session.get_providers()[0]
@@ -86,7 +86,8 @@ class Target:
         binding.synchronize_outputs()
 
 
-def _options(threads: int, *, spinning: bool, fallback: bool) -> Any:
+def session_options(threads: int, *, spinning: bool, fallback: bool) -> Any:
+    """Return the options that every session has; without `fallback`, no provider but the one asked for runs a node."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = threads

@@ -1,0 +1,188 @@
+"""What is admitted to timing: by processes that are played here, and by real ones."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdbench.errors import InputError, MeasurementError
+from kdbench.measure import admission
+from kdbench.measure.admission import admit, evaluation_provider, require_runtimes, unavailable
+from kdbench.measure.admission_findings import admission_findings
+from kdbench.measure.jobs import Network
+from kdbench.measure.network import FOREIGN
+from kdbench.measure.protocol import Portion, Protocol
+from kdbench.measure.staging import stage
+
+BOTH = Protocol(runtime=("onnxruntime", "torch"), batch=(8,))
+LOGITS = np.arange(12.0).reshape(2, 6)
+
+
+class Processes:
+    """Measuring processes that answer as they are told to: `logits` and `errors` by (runtime, provider) or runtime."""
+
+    def __init__(self) -> None:
+        self.logits: dict[object, np.ndarray] = {}
+        self.errors: dict[object, list[str]] = {}
+        self.dead: set[str] = set()
+        self.asked: list[tuple[str, str, str]] = []
+
+    def __call__(self, job, folder, progress, *, threads):
+        name, provider = job["runtime"], job["provider"]
+        (model,) = job["models"]
+        self.asked.append((name, provider, model["id"]))
+        if name in self.dead:
+            raise MeasurementError("the admission process was ended by signal 11", "try another version")
+        errors = self.errors.get((name, provider), self.errors.get((name, model["id"])))
+        if errors is None:
+            np.save(job["files"][0], self.logits.get(name, LOGITS))
+        result = {
+            "facts": {"version": "1"},
+            "load_ns": {model["id"]: 5},
+            "first_run_ns": {model["id"]: 7},
+            "errors": {model["id"]: errors} if errors else {},
+        }
+        return json.loads(json.dumps(result))
+
+
+@pytest.fixture
+def processes(monkeypatch) -> Processes:
+    played = Processes()
+    monkeypatch.setattr(admission, "run_job", played)
+    return played
+
+
+@pytest.fixture
+def subjects(tiny, subject):
+    """A teacher and its student, both with a network."""
+    made = [subject(tiny("t")), subject(tiny("s", seed=1), teacher="t")]
+    return [dataclasses.replace(each, network=Network("somewhere:build")) for each in made]
+
+
+@pytest.fixture
+def admitted(test_set, tmp_path, watcher):
+    def ask(subjects, protocol):
+        folder = tmp_path / "admission"
+        folder.mkdir(exist_ok=True)
+        models = stage(subjects, test_set, folder, 0)
+        return admit(subjects, models, protocol, folder, Portion(watcher, 0, 1, ""))
+
+    return ask
+
+
+def refusals(found) -> dict[str, list[str]]:
+    return {s.id: list(s.refused) for s in found.subjects}
+
+
+def test_onnxruntime_on_the_cpu_is_taken_for_granted(subjects, admitted, processes):
+    assert refusals(admitted(subjects, Protocol())) == {"t": [], "s": []}
+    assert processes.asked == []
+
+
+def test_a_runtime_that_says_the_same_is_admitted(subjects, admitted, processes):
+    found = admitted(subjects, BOTH)
+    assert refusals(found) == {"t": [], "s": []}
+    assert {key: run.max_abs for key, run in found.runs.items()} == {("torch", "t"): 0.0, ("torch", "s"): 0.0}
+    assert found.facts == {"torch": {"version": "1"}}
+    assert ("onnxruntime", "cpu", "t") in processes.asked
+
+
+@pytest.mark.parametrize("off", [0.02, np.nan, np.inf])
+def test_a_runtime_that_says_something_else_is_refused(subjects, admitted, processes, off):
+    processes.logits["torch"] = LOGITS + off  # the tolerance is a thousandth of the largest logit, 11
+    found = admitted(subjects, BOTH)
+    assert refusals(found) == {"t": ["torch"], "s": ["torch"]}
+    assert "stray" in found.subjects[0].refused["torch"].reason
+
+
+def test_rounding_is_admitted(subjects, admitted, processes):
+    processes.logits["torch"] = LOGITS + 0.01
+    assert refusals(admitted(subjects, BOTH)) == {"t": [], "s": []}
+
+
+def test_a_file_of_others_is_refused_by_torch_alone(subjects, admitted, processes):
+    teacher, student = subjects
+    found = admitted([teacher, dataclasses.replace(student, network=FOREIGN)], BOTH)
+    assert refusals(found) == {"t": [], "s": ["torch"]}
+
+
+def test_a_process_that_dies_costs_its_runtime_and_no_other(subjects, admitted, processes):
+    processes.dead = {"torch"}
+    found = admitted(subjects, BOTH)
+    assert refusals(found) == {"t": ["torch"], "s": ["torch"]}
+
+
+def test_what_cannot_be_compared_is_not_admitted(subjects, admitted, processes):
+    processes.errors["onnxruntime", "s"] = ["unknown operator", ""]
+    found = admitted(subjects, BOTH)
+    assert refusals(found) == {"t": [], "s": ["torch"]}
+    assert "unknown operator" in found.subjects[1].refused["torch"].reason
+
+
+def test_without_onnxruntimes_provider_accuracy_is_taken_on_the_cpu(subjects, admitted, processes):
+    protocol = dataclasses.replace(BOTH, provider="cuda")
+    processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
+    found = admitted(subjects, protocol)
+    assert refusals(found) == {"t": ["onnxruntime"], "s": ["onnxruntime"]}
+    assert evaluation_provider(found.subjects, protocol) == "cpu"
+    assert ("torch", "cuda", "t") in processes.asked  # and is compared with the CPU's logits
+    assert evaluation_provider(subjects, protocol) == "cuda"
+
+
+def test_what_is_refused_is_in_the_record_with_its_reason(subjects, admitted, processes):
+    protocol = dataclasses.replace(BOTH, provider="cuda", mode=("stream", "server"), rate_per_s=9)
+    processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
+    findings = admission_findings(admitted(subjects, protocol), protocol)
+    missing = {(m.model, m.metric, m.axes.get("batch"), m.axes.get("mode")): m for m in findings.measurements}
+    lost = missing["s", "latency_p50_ns", 1, None]
+    assert (lost.status, lost.reason, lost.hint) == ("unavailable", "this onnxruntime has no CUDA", "install it")
+    assert ("s", "throughput_per_s", 8, None) in missing
+    assert ("s", "latency_p99_ns", 1, "server") in missing
+    assert ("s", "throughput_per_s", 1, "server") not in missing
+    assert missing["t", "energy_j", None, None].status == "unavailable"
+    starts = [m for m in findings.measurements if m.axes.get("runtime") == "torch"]
+    assert {(m.model, m.metric, m.value) for m in starts} == {
+        (id_, metric, value) for id_ in ("t", "s") for metric, value in (("load_ns", 5.0), ("first_run_ns", 7.0))
+    }
+    assert {(p.axes["batch"], p.status, p.reason) for p in findings.pairs} == {
+        (batch, "unavailable", "s: this onnxruntime has no CUDA") for batch in (1, 8)
+    }
+
+
+def test_a_fault_is_an_error_and_no_mere_absence(subjects, admitted, processes):
+    processes.logits["torch"] = LOGITS + 1
+    findings = admission_findings(admitted(subjects, BOTH), BOTH)
+    assert {m.status for m in findings.measurements} == {"error"}
+    assert {m.axes["runtime"] for m in findings.measurements} == {"torch"}
+
+
+def test_one_runtime_that_can_is_enough(processes):
+    processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
+    require_runtimes(Protocol(provider="cuda", runtime=("onnxruntime", "torch")))
+    with pytest.raises(InputError, match="has no CUDA") as caught:
+        require_runtimes(Protocol(provider="cuda"))
+    assert caught.value.hint == "install it"
+
+
+def test_no_runtime_that_can_is_a_users_mistake(processes):
+    processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
+    processes.errors["torch", "cuda"] = ["PyTorch sees no GPU", "buy one"]
+    with pytest.raises(InputError, match=r"onnxruntime: this .* CUDA; torch: PyTorch sees no GPU"):
+        require_runtimes(Protocol(provider="cuda", runtime=("onnxruntime", "torch")))
+
+
+@pytest.mark.slow
+def test_real_processes_say_what_they_can(tmp_path: Path):
+    assert unavailable(Protocol(runtime=("onnxruntime", "torch")), ("onnxruntime", "torch"), tmp_path) == {}
+
+
+def test_a_real_process_says_that_there_is_no_cuda(tmp_path: Path):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has a CUDA provider")
+    (refusal,) = unavailable(Protocol(provider="cuda"), ("onnxruntime",), tmp_path).values()
+    assert "no CUDAExecutionProvider" in refusal.reason
+    assert "onnxruntime-gpu" in str(refusal.hint)

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+
+from kdbench.cards import ModelCard
+from kdbench.measure.jobs import Network
+from kdbench.measure.network import FOREIGN, Refusal, network_of
+
+
+@pytest.fixture
+def card() -> ModelCard:
+    return ModelCard(
+        id="a",
+        name="a",
+        role="student",
+        architecture="dense",
+        options={"hidden": [4]},
+        weights="checkpoints/a/weights.safetensors",
+        file="models/a.onnx",
+        sha256="0",
+        input_shape=(1, 8, 8),
+        classes=10,
+        parameters=1,
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    for name in ("models/a.onnx", "checkpoints/a/weights.safetensors"):
+        (tmp_path / "run" / name).parent.mkdir(parents=True)
+        (tmp_path / "run" / name).touch()
+    return tmp_path / "run"
+
+
+def test_a_model_of_a_run_has_its_network_in_the_runs_folder(card, run):
+    weights = run / "checkpoints" / "a" / "weights.safetensors"
+    expected = Network("kdbench.models:build", ("dense", (1, 8, 8), 10), {"hidden": [4]}, str(weights))
+    assert network_of(card, run / "models" / "a.onnx") == expected
+
+
+def test_a_file_without_a_card_is_foreign(run):
+    assert network_of(None, run / "models" / "a.onnx") is FOREIGN
+
+
+@pytest.mark.parametrize("missing", ["architecture", "weights", "classes"])
+def test_a_card_that_does_not_say_enough_is_told(card, run, missing):
+    found = network_of(card.model_copy(update={missing: None}), run / "models" / "a.onnx")
+    assert isinstance(found, Refusal)
+    assert "--resume" in str(found.hint)
+
+
+def test_a_file_that_was_moved_has_lost_its_weights(card, run, tmp_path):
+    found = network_of(card, (run / "models" / "a.onnx").rename(tmp_path / "a.onnx"))
+    assert isinstance(found, Refusal)
+    assert "checkpoints/a/weights.safetensors" in found.reason
+
+
+@pytest.mark.parametrize("weights", ["../outside.safetensors", "{tmp}/outside.safetensors"])
+def test_a_card_cannot_point_outside_its_run(card, run, tmp_path, weights):
+    (tmp_path / "outside.safetensors").touch()
+    pointing = card.model_copy(update={"weights": weights.format(tmp=tmp_path)})
+    assert isinstance(network_of(pointing, run / "models" / "a.onnx"), Refusal)
