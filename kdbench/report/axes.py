@@ -25,7 +25,8 @@ def configurations(record: RunRecord) -> list[dict[str, str | int]]:
 
     A latency without axes, such as one that could not be taken at all, is no configuration beside those that have.
     """
-    found = [m.axes for m in record.measurements if m.metric.startswith("latency_") or m.metric == "throughput_per_s"]
+    called = [m for m in record.measurements if m.metric.startswith("latency_") or m.metric == "throughput_per_s"]
+    found = [m.axes for m in called if m.axes.get("mode") != "offline"]  # a table of its own
     taken = [axes for axes in found if axes] or found
     unique = [axes for index, axes in enumerate(taken) if axes not in taken[:index]]
     return sorted(unique, key=lambda axes: (str(axes.get("provider", "")), _int(axes, "threads"), _int(axes, "batch")))

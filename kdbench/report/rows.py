@@ -1,14 +1,16 @@
 """The tables of a report, built here once. Markdown, CSV, the terminal and any other format only draw them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from kdbench import units
 from kdbench.metrics import METRICS
-from kdbench.metrics import metric as declared
-from kdbench.records import Axes, RunRecord
+from kdbench.records import RunRecord
 from kdbench.report.axes import batched_axes, configurations, headline, in_words, protocol_batch
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
+from kdbench.report.columns import column, number_at, row, taken
+from kdbench.report.costs import cost, start_and_memory
+from kdbench.report.offline import offline
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
 
 _BOLD = (
@@ -28,19 +30,19 @@ def summary(record: RunRecord) -> Table:
     axes, batch = headline(record), protocol_batch(record)
     columns = [
         Column("Model", numeric=False),
-        _column("top1"),
-        _column("top5"),
+        column("top1"),
+        column("top5"),
         Column("Avg. latency", higher_is_better=False),
-        _column("size_bytes"),
-        _column("energy_j"),
+        column("size_bytes"),
+        column("energy_j"),
         Column("MACs / batch", higher_is_better=False),
     ]
     rows = [
-        _row(
+        row(
             subject,
             number(record, subject, "top1"),
             number(record, subject, "top5"),
-            _at(record, subject, "latency_mean_ns", axes),
+            number_at(record, subject, "latency_mean_ns", axes),
             number(record, subject, "size_bytes"),
             number(record, subject, "energy_j"),
             _times(number(record, subject, "macs"), batch),
@@ -69,13 +71,13 @@ def ratios(record: RunRecord) -> Table:
     columns = [
         Column("Student", numeric=False),
         Column("Teacher", numeric=False),
-        _column("latency_ratio"),
+        column("latency_ratio"),
         *([Column("Batched speed-up", higher_is_better=True)] if batched else []),
-        _column("size_ratio"),
-        _column("macs_ratio"),
-        *([_column("energy_ratio")] if energy else []),
+        column("size_ratio"),
+        column("macs_ratio"),
+        *([column("energy_ratio")] if energy else []),
         Column("Top-1 drop (points)", higher_is_better=False),
-        _column("training_s"),
+        column("training_s"),
     ]
     rows = []
     for subject in subjects(record):
@@ -108,11 +110,11 @@ def ratios(record: RunRecord) -> Table:
 def fidelity(record: RunRecord) -> Table:
     """Return how closely each student follows its teacher, on the test set."""
     metrics = ("agreement", "predictive_kl", "loss")
-    columns = [Column("Model", numeric=False), *(_column(metric) for metric in metrics)]
+    columns = [Column("Model", numeric=False), *(column(metric) for metric in metrics)]
     rows = [
-        _row(subject, *(_of_students(record, subject, metric) for metric in metrics))
+        row(subject, *(_of_students(record, subject, metric) for metric in metrics))
         for subject in subjects(record)
-        if _taken(record, metrics)
+        if taken(record, metrics)
     ]
     notes = [
         (
@@ -136,7 +138,7 @@ def latency(record: RunRecord) -> Table:
             Column(METRICS[metric].title.removeprefix("Latency ").capitalize().replace("P", "p"), False)
             for metric in metrics
         ),
-        _column("throughput_per_s"),
+        column("throughput_per_s"),
     ]
     rows = [
         Row(
@@ -159,25 +161,6 @@ def latency(record: RunRecord) -> Table:
     return finished("Latency", columns, rows, [note])
 
 
-def cost(record: RunRecord) -> Table:
-    """Return what each model costs to store, to load and to compute."""
-    always = ("parameters", "weight_bytes", "size_bytes", "macs")
-    optional = ("load_ns", "first_run_ns", "peak_memory_bytes", "energy_net_j", "parity_max_abs")
-    metrics = (*always, *(metric for metric in optional if _taken(record, (metric,))))
-    heads = {"size_bytes": "File", "macs": "MACs / sample"}
-    columns = [
-        Column("Model", numeric=False),
-        *(Column(heads.get(metric, METRICS[metric].title)) for metric in metrics),
-    ]
-    rows = [_row(subject, *(number(record, subject, metric) for metric in metrics)) for subject in subjects(record)]
-    parity = ["ONNX parity: largest difference between a logit of the exported file and of the trained model."]
-    notes = [
-        "Load and first run: in a fresh process, after which the latencies above hold.",
-        *(parity if "parity_max_abs" in metrics else []),
-    ]
-    return finished("Cost", columns, rows, notes if "load_ns" in metrics else notes[1:])
-
-
 def training(record: RunRecord) -> Table:
     """Return how each model that was trained here came to its weights (of the first seed)."""
     heads = ("Model", "Objective", "Epochs", "Weights of epoch", "Seeds", "Precision", "Trained on")
@@ -195,35 +178,21 @@ def training(record: RunRecord) -> Table:
             run.precision,
             run.device if run.device != "cpu" else f"cpu, {run.threads} thread{'s' if run.threads > 1 else ''}",
         )
-        rows.append(_row(subject, *(Text(word) for word in words), number(record, subject, "training_s")))
+        rows.append(row(subject, *(Text(word) for word in words), number(record, subject, "training_s")))
     several = any(len(subject.cards) > 1 for subject in subjects(record))
     return finished("Training", columns, rows, ["Epochs and time are the first seed's."] if several else [])
 
 
-_TABLES: tuple[Callable[[RunRecord], Table], ...] = (summary, ratios, fidelity, latency, cost, training)
-
-
-def _column(metric: str) -> Column:
-    known = declared(metric)
-    return Column(known.title, known.higher_is_better)
-
-
-def _row(subject: Subject, *cells: Cell) -> Row:
-    return Row((Text(subject.label, code=True), *cells), group=None if subject.role == "teacher" else "students")
-
-
-def _taken(record: RunRecord, metrics: Iterable[str]) -> bool:
-    return any(measurement.metric in set(metrics) for measurement in record.measurements)
-
-
-def _at(record: RunRecord, subject: Subject, metric: str, axes: Axes) -> Number:
-    """Return the number at `axes`, or at another batch (said so, and not comparable) if the model's is fixed."""
-    cell = number(record, subject, metric, axes)
-    fixed = subject.cards[0].fixed_batch
-    if cell.value is not None or fixed is None or fixed == axes.get("batch"):
-        return cell
-    other = number(record, subject, metric, {**axes, "batch": fixed})
-    return other if other.value is None else replace(other, aside=f"batch {fixed}", comparable=False)
+_TABLES: tuple[Callable[[RunRecord], Table], ...] = (
+    summary,
+    ratios,
+    fidelity,
+    latency,
+    offline,
+    cost,
+    start_and_memory,
+    training,
+)
 
 
 def _times(cell: Number, factor: int) -> Number:

@@ -19,6 +19,8 @@ _BEHIND = {
     "energy_ratio": "energy_j",
     "size_ratio": "size_bytes",
     "macs_ratio": "macs",
+    "memory_ratio": "peak_memory_bytes",
+    "throughput_ratio": "max_throughput_per_s",
     "top1_drop": "top1",
 }
 

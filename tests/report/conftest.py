@@ -87,8 +87,13 @@ def _measurements(name: str) -> list[Measurement]:
         measured(name, "parameters", parameters),
         measured(name, "weight_bytes", 4 * parameters),
         measured(name, "size_bytes", size),
-        measured(name, "load_ns", 9.4e6),
-        measured(name, "first_run_ns", 1.9e6),
+        measured(name, "load_ns", 9.4e6, interval=_interval(9.1e6, 12.0e6), n=6),
+        measured(name, "first_run_ns", 1.9e6, n=6),
+        measured(name, "steady_run_ns", 0.98 * mean, n=6),
+        measured(name, "peak_memory_bytes", 5.5e7 + 3 * size, axes=SINGLE, n=3),
+        measured(name, "peak_memory_bytes", 5.5e7 + 20 * size, axes=BATCHED, n=3),
+        measured(name, "model_memory_bytes", 3 * size, axes=SINGLE, n=3),
+        measured(name, "model_memory_bytes", 20 * size, axes=BATCHED, n=3),
         measured(name, "parity_max_abs", 4.7e-6, n=64),
         measured(name, "training_s", seconds),
         missing(name, "energy_j", NO_COUNTER, hint=COUNTER_HINT),
@@ -186,6 +191,37 @@ def seeded() -> RunRecord:
     )
 
 
+@pytest.fixture
+def swept() -> RunRecord:
+    """Return the digits run with throughput offline: the teacher's is level from batch 4 on, a budget ended early."""
+    base = _record()
+    at: dict[str, str | int] = {"provider": "cpu", "threads": 1, "mode": "offline"}
+    rates = {"teacher": (900.0, 1200.0, 1600.0, 1590.0, 1580.0), "student-kd": (5000.0, 9000.0, 14000.0)}
+    found = []
+    for name, by_batch in rates.items():
+        for power, rate in enumerate(by_batch):
+            bounds = _interval(0.97 * rate, 1.03 * rate)
+            axes = {**at, "batch": 2**power}
+            found.append(measured(name, "throughput_per_s", rate, axes=axes, interval=bounds, n=500))
+        best = max(by_batch)
+        found.append(
+            measured(name, "max_throughput_per_s", best, axes=at, interval=_interval(0.97 * best, 1.03 * best))
+        )
+    found.append(missing("student-hint", "max_throughput_per_s", "killed by signal 9", status="error", axes=at))
+    both = {"teacher": "teacher", "student": "student-kd"}
+    short = Warned(
+        code="offline_shortened",
+        message="throughput offline with 1 thread may be larger: the budget was too short for batch 8",
+        remedy="give it a longer --budget",
+        model="student-kd",
+    )
+    return _record(
+        measurements=(*base.measurements, *found),
+        pairs=(*base.pairs, _pair("throughput_ratio", (8.75, 8.5, 9.0), both, at, n=5)),
+        warnings=(*base.warnings, short),
+    )
+
+
 REFUSED = "the ONNX file strays from the network by 0.31 (tolerance 0.0001)"
 
 
@@ -260,6 +296,7 @@ def _pairs(student: str) -> list[Pair]:
         *found,
         Pair(metric="size_ratio", value=4_612_000 / 381_000, **both),
         Pair(metric="macs_ratio", value=38_512_128 / 3_120_640, **both),
+        Pair(metric="memory_ratio", axes=SINGLE, value=(5.5e7 + 3 * 4_612_000) / (5.5e7 + 3 * 381_000), n=3, **both),
         _pair("top1_drop", drop, both, {}, n=360),
     ]
 
