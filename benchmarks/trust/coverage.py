@@ -1,0 +1,85 @@
+"""How often a 95 % interval of kdbench holds the long-run ratio, and how other methods' ratios scatter beside it.
+
+    python -m benchmarks.trust.coverage --repeats 40      about 65 minutes on an idle machine; killed, it goes on
+    python -m benchmarks.trust.coverage --render          the tables again, from what was kept
+
+Each repeat compares a teacher and a student with kdbench as a user would, one thread, batch 1, for the whole budget,
+and with each of the rivals, in an order that changes from repeat to repeat. A repeat is kept in a file of its own in
+--folder; the figures of all go to reports/trust/coverage.json.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.trust import ours, page
+from benchmarks.trust.models import PAIRS, Pair, subjects
+from benchmarks.trust.options import common, settled
+from benchmarks.trust.repeats import Values, repeat
+from benchmarks.trust.replay import replayed
+from benchmarks.trust.rivals import RIVALS
+from kdbench.measure.staging import stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def measure(name: str, pair: Pair, budget_s: float, core: int, models: Path) -> Values:
+    """Compare `pair` once by every method; `name` ends in the number of the repeat, which is the seed of everything."""
+    number = int(name.rpartition("-")[2])
+    rng = np.random.default_rng(number)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        both = subjects([pair.teacher, pair.student], models)
+        staged = stage(both, None, folder, number)
+        jobs = [staged[s.id] for s in both]
+
+        def rival(method: str) -> Values:
+            teacher_ns, student_ns = RIVALS[method](jobs, [core], folder)
+            return {"ratio": teacher_ns / student_ns, "p50_ns": [teacher_ns, student_ns]}
+
+        def kdbench() -> Values:
+            return ours.compare(both, staged, ours.whole_budget(budget_s, core, number), folder)
+
+        methods: dict[str, Callable[[], Values]] = {"kdbench": kdbench} | {m: lambda m=m: rival(m) for m in RIVALS}
+        order = [str(method) for method in rng.permutation(sorted(methods))]
+        found = {method: methods[method]() for method in order}
+    return {"pair": name.rpartition("-")[0], "order": order, "methods": found}
+
+
+def main() -> None:
+    """Run the repeats that are missing, gather all, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common(parser, repeats=40, folder="runs/trust/coverage")
+    parser.add_argument("--budget", type=float, default=20.0, metavar="S", help="seconds of kdbench, %(default)g")
+    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=[*PAIRS], help="which pairs, all of %(choices)s")
+    given = parser.parse_args()
+    if not given.render:
+        settings = {"budget_s": given.budget, "core": given.core}
+        names = [f"{pair}-{number:03}" for number in range(given.repeats) for pair in given.pairs]
+        kept = repeat(
+            names,
+            settings,
+            given.folder,
+            lambda name: measure(
+                name, PAIRS[name.rpartition("-")[0]], given.budget, given.core, given.folder / "models"
+            ),
+        )
+        settled(given.results / "coverage.json", settings, [_published(values) for values in kept])
+    page.write(given.results)
+
+
+def _published(values: Values) -> Values:
+    """Return a repeat with the earlier stops replayed, and without its rounds, which only the replay needs."""
+    kdbench = values["methods"]["kdbench"]
+    rounds = [np.array(session["rounds"]) for session in kdbench["sessions"]]
+    sessions = [{k: v for k, v in session.items() if k != "rounds"} for session in kdbench["sessions"]]
+    methods = {**values["methods"], "kdbench": {**kdbench, "sessions": sessions, "replayed": replayed(rounds)}}
+    return {**values, "methods": methods}
+
+
+if __name__ == "__main__":
+    main()

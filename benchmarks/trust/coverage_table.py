@@ -1,0 +1,139 @@
+"""The coverage experiment as Markdown, from its raw figures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.trust.markdown import commits, met, paragraph, percent, signed, table
+from benchmarks.trust.models import PAIRS, Pair
+from benchmarks.trust.ours import SINGLES
+from benchmarks.trust.repeats import Values
+from benchmarks.trust.summary import Answer, Coverage, coverage, scatter
+from kdbench import units
+
+SHARE_GOAL = 0.9  # 36 of 40
+_METHODS = """A repeat compares the pair by every method, one after the other in an order that changes: kdbench, a
+naive script (one model's calls, then the other's, 2 s, quotient of the medians), pytest-benchmark (two tests, default
+settings, quotient of the medians) and MLPerf LoadGen (SingleStream, 2 s and a process for each model, quotient of its
+own medians). All use one thread, batch 1, the same session options and inputs, and the same core. The long-run ratio is
+the geometric mean of kdbench's repeats; the other methods' own stand beside it."""
+_STOPPED = "Had kdbench stopped when its interval was narrower than a precision (the default is the first):"
+_ALONE = """Latencies of the single models, against the geometric mean of the repeats. Their intervals speak for the
+machine as it was during the run, and do not know what it is like an hour later:"""
+
+
+def section(result: Values) -> str:
+    """Return the tables of every pair in `result`, what reports/trust/coverage.json holds."""
+    repeats = result["repeats"]
+    pairs = {name: [r for r in repeats if r["pair"] == name] for name in PAIRS}
+    parts = [_pair(PAIRS[name], of_pair) for name, of_pair in pairs.items() if of_pair]
+    return "\n\n".join([_introduction(result), *parts])
+
+
+def _introduction(result: Values) -> str:
+    repeats, settings = result["repeats"], result["settings"]
+    pairs = len({r["pair"] for r in repeats})
+    each = max(len([r for r in repeats if r["pair"] == name]) for name in PAIRS)
+    others = [r["machine"]["others_cores"] for r in repeats]
+    stolen = [r["machine"]["stolen_cores"] for r in repeats]
+    took = units.duration(sum(r["machine"]["seconds"] for r in repeats))
+    about = f"""{pairs} pairs of models, {each} repeats of each, {took} in all, at {commits(repeats)}; kdbench was given
+        {settings["budget_s"]:g} s and used them up. {_METHODS} Other work kept {np.median(others):.2f} cores busy
+        meanwhile (median of the repeats; at most {max(others):.2f}), and the hypervisor took {np.median(stolen):.2f}
+        cores (at most {max(stolen):.2f})."""
+    return "\n\n".join(
+        [
+            "## Coverage: how often the interval holds the long-run ratio",
+            f"    python -m benchmarks.trust.coverage --repeats {each} --budget {settings['budget_s']:g}",
+            paragraph(about),
+        ]
+    )
+
+
+def _pair(pair: Pair, repeats: Sequence[Values]) -> str:
+    ours = [r["methods"]["kdbench"] for r in repeats]
+    truth = scatter([each["ratio"] for each in ours]).long_run
+    ratios = coverage([_answer(each) for each in ours], truth)
+    covered = met(ratios.held >= SHARE_GOAL * ratios.n)
+    narrow = met(ratios.half_width < pair.half_width_goal)
+    return "\n\n".join(
+        [
+            f"### {pair.title}",
+            paragraph(pair.about),
+            f"""- Intervals that hold the long-run ratio: {_held(ratios)}; goal {percent(SHARE_GOAL)}: {covered}.
+- Median half-width: {percent(ratios.half_width)}; goal below {percent(pair.half_width_goal)}: {narrow}.""",
+            _methods(repeats, truth),
+            _STOPPED,
+            _replays(ours, truth),
+            paragraph(_ALONE),
+            _singles(ours),
+        ]
+    )
+
+
+def _methods(repeats: Sequence[Values], truth: float) -> str:
+    rows = []
+    for method in repeats[0]["methods"]:
+        found = scatter([r["methods"][method]["ratio"] for r in repeats])
+        off = found.long_run / truth - 1
+        rows.append(
+            [
+                method,
+                _fine(found.long_run),
+                "" if method == "kdbench" else signed(percent(off), off),
+                percent(found.sd),
+                f"{_fine(found.low)} to {_fine(found.high)}",
+                percent(found.high / found.low - 1),
+            ]
+        )
+    rows.sort(key=lambda row: row[0] != "kdbench")
+    heads = ["method", "long-run ratio", "off kdbench's", "spread (sd)", "least to most", "most over least"]
+    return table(heads, rows)
+
+
+def _replays(ours: Sequence[Values], truth: float) -> str:
+    rows = [_replay("the whole budget", ours, [len(each["sessions"]) for each in ours], truth)]
+    for number, first in enumerate(ours[0]["replayed"]):
+        stopped = [each["replayed"][number] for each in ours]
+        reached = sum(each["reached"] for each in stopped)
+        name = f"{percent(first['precision'])}, reached by {reached} of {len(stopped)}"
+        rows.append(_replay(name, stopped, [each["sessions"] for each in stopped], truth))
+    return table(["stop at", "sessions (median)", "intervals that hold", "half-width (median)", "spread (sd)"], rows)
+
+
+def _replay(name: str, answers: Sequence[Values], sessions: Sequence[int], truth: float) -> list[str]:
+    found = coverage([_answer(each) for each in answers], truth)
+    sd = scatter([each["ratio"] for each in answers]).sd
+    return [name, f"{np.median(sessions):g}", _held(found), percent(found.half_width), percent(sd)]
+
+
+def _singles(ours: Sequence[Values]) -> str:
+    rows = []
+    for model in ours[0]["singles"]:
+        for metric in SINGLES:
+            answers = [_answer(each["singles"][model][metric]) for each in ours]
+            values = scatter([a.value for a in answers])
+            found = coverage(answers, values.long_run)
+            name = f"{model}, {metric.split('_')[1]}"
+            rows.append(
+                [name, units.time(values.long_run), percent(values.sd), _held(found), percent(found.half_width)]
+            )
+    return table(["latency", "long-run", "spread (sd)", "intervals that hold", "half-width (median)"], rows)
+
+
+def _fine(ratio: float) -> str:
+    return f"{units.significant(ratio, 4)}×"
+
+
+def _held(found: Coverage) -> str:
+    return f"{found.held} of {found.n} ({_whole(found.share.low)} to {_whole(found.share.high)} %)"
+
+
+def _whole(share: float | None) -> str:
+    assert share is not None, "a share of repeats has an interval"
+    return f"{100 * share:.0f}"
+
+
+def _answer(values: Values) -> Answer:
+    value = values["ratio"] if "ratio" in values else values["value"]
+    return Answer(value, values["low"], values["high"])

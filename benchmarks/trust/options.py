@@ -1,0 +1,28 @@
+"""What both experiments are told on the command line, and where their results go."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.trust.repeats import Values
+from kdbench import environment, storage
+from kdbench.measure.cores import available_cores
+
+RESULTS = Path(__file__).resolve().parents[2] / "reports/trust"
+
+
+def common(parser: argparse.ArgumentParser, *, repeats: int, folder: str) -> None:
+    """Add the options that both experiments have. Linux only: processes are pinned to a core."""
+    parser.add_argument("--repeats", type=int, default=repeats, metavar="N", help="how many in all, %(default)d")
+    parser.add_argument("--folder", type=Path, default=Path(folder), help="where repeats are kept, %(default)s")
+    last = available_cores()[-1]
+    parser.add_argument("--core", type=int, default=last, help="the core to measure on, %(default)d: the last one")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the result and the page go, reports/trust")
+    parser.add_argument("--render", action="store_true", help="measure nothing, write the tables from what is there")
+
+
+def settled(result: Path, settings: Values, repeats: Sequence[Values]) -> None:
+    """Write the result of an experiment: how it was taken, where, and the figures of every repeat."""
+    here = environment.fingerprint().model_dump(mode="json")
+    storage.make_folder(result.parent)
+    storage.write_json(result, {"settings": settings, "environment": here, "repeats": [*repeats]})

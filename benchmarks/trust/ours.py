@@ -1,0 +1,95 @@
+"""kdbench's side of both experiments: its own latency pass, as `kdbench bench` runs it, and what came of it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdbench.errors import MeasurementError
+from kdbench.measure.jobs import JobModel
+from kdbench.measure.latency import Sampled, sample
+from kdbench.measure.latency_findings import latency_findings
+from kdbench.measure.precision import log_ratios
+from kdbench.measure.protocol import Findings, Portion, Protocol, Subject
+from kdbench.progress import Silent
+from kdbench.records import Interval
+from kdbench.statistics import Clustered
+
+SINGLES = ("latency_p50_ns", "latency_mean_ns")
+_NEVER, _AT_ONCE = 0.0, math.inf  # precisions that no interval reaches, and that any does
+_DIGITS = 6  # of a log ratio: a millionth
+
+
+def whole_budget(budget_s: float, core: int, seed: int) -> Protocol:
+    """Return one thread, batch 1, back to back, in as many sessions as the budget admits."""
+    return Protocol(batch=(1,), budget_s=budget_s, precision=_NEVER, cores=(core,), energy=False, seed=seed)
+
+
+def one_session(seconds: float, core: int, seed: int) -> Protocol:
+    """Return one thread, batch 1, back to back, in one process of about `seconds`.
+
+    A session is half the budget for each that is always taken.
+    """
+    return replace(whole_budget(2 * seconds, core, seed), precision=_AT_ONCE, sessions=1)
+
+
+def compare(subjects: Sequence[Subject], models: Mapping[str, JobModel], how: Protocol, folder: Path) -> dict[str, Any]:
+    """Compare a teacher and a student; return JSON values.
+
+    `ratio` with `low` and `high`; `singles`, by model and metric, each `value`, `low`, `high` in ns; `sessions`, each
+    with its `log_ratio` (median of its rounds), its `rounds` (the log ratio of each) and its `p50_ns` by model.
+    Raises MeasurementError where there is no ratio.
+    """
+    sampled = _sampled(subjects, models, how, folder)
+    findings = latency_findings(subjects, sampled, how)
+    (pair,) = (p for p in findings.pairs if p.metric == "latency_ratio")
+    if pair.value is None:
+        raise MeasurementError(f"no ratio: {pair.reason}")
+    return {
+        "ratio": pair.value,
+        **_bounds(pair.interval),
+        "singles": {s.id: _singles(s, findings) for s in subjects},
+        "sessions": _sessions(sampled, subjects),
+    }
+
+
+def p50_ns(subject: Subject, models: Mapping[str, JobModel], how: Protocol, folder: Path) -> float:
+    """Return the median latency of one model in the one fresh process that measured it."""
+    (only,) = _medians_ns(_sampled([subject], models, how, folder).samples[subject.id, 0]).values()
+    return only
+
+
+def _sampled(subjects: Sequence[Subject], models: Mapping[str, JobModel], how: Protocol, folder: Path) -> Sampled:
+    sampled = sample(subjects, models, how, folder, Portion(Silent(), 0, 1, ""))
+    for (_, id_), reason in sampled.failed.items():
+        raise MeasurementError(f"{id_}: {reason}")
+    return sampled
+
+
+def _sessions(sampled: Sampled, subjects: Sequence[Subject]) -> list[dict[str, Any]]:
+    teacher, student = (sampled.samples[s.id, 0] for s in subjects)
+    medians = {s.id: _medians_ns(sampled.samples[s.id, 0]) for s in subjects}
+    return [
+        {
+            "log_ratio": round(float(np.median(rounds)), _DIGITS),
+            "p50_ns": {id_: of_session[session] for id_, of_session in medians.items()},
+            "rounds": [round(float(each), _DIGITS) for each in rounds],
+        }
+        for session, rounds in zip(np.unique(teacher.session).tolist(), log_ratios(teacher, student), strict=True)
+    ]
+
+
+def _medians_ns(data: Clustered) -> dict[int, float]:
+    return {int(s): float(np.median(data.values[data.session == s])) for s in np.unique(data.session)}
+
+
+def _singles(subject: Subject, findings: Findings) -> dict[str, dict[str, float | None]]:
+    found = {m.metric: m for m in findings.measurements if m.model == subject.id and m.metric in SINGLES}
+    return {metric: {"value": found[metric].value, **_bounds(found[metric].interval)} for metric in SINGLES}
+
+
+def _bounds(interval: Interval | None) -> dict[str, float | None]:
+    return {"low": interval.low if interval else None, "high": interval.high if interval else None}

@@ -1,0 +1,49 @@
+"""The page of results, reports/trust/README.md: written from the raw figures, never by hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.trust import coverage_table, peer_table
+from benchmarks.trust.markdown import table
+from benchmarks.trust.repeats import Values
+from kdbench import storage
+
+SECTIONS: dict[str, Callable[[Values], str]] = {
+    "coverage.json": coverage_table.section,
+    "peer.json": peer_table.section,
+}
+NOTES = "notes.md"
+_HOST = {
+    "cpu": "processor",
+    "cores_usable": "cores",
+    "virtualization": "virtual machine",
+    "governor": "frequency governor",
+    "os": "system",
+    "kernel": "kernel",
+    "python": "Python",
+}
+_LIBRARIES = ("kdbench", "onnxruntime", "numpy", "torch")
+
+_TOP = """# Do kdbench's numbers hold?
+
+Two experiments on real models. The raw figures lie beside this page, which is written from them by
+`python -m benchmarks.trust.coverage --render`. Needed: `pip install -e .[dev,bench]`, Linux, and an idle machine."""
+
+
+def write(folder: Path) -> Path:
+    """Write the page from the results in `folder`; what `notes.md` there says of them stands at the end."""
+    found = {name: storage.read_json(folder / name, "result") for name in SECTIONS if (folder / name).exists()}
+    parts = [_TOP, *(SECTIONS[name](result) for name, result in found.items())]
+    parts += [f"## The machine of {name}\n\n{_machine(result)}" for name, result in found.items()]
+    if (folder / NOTES).exists():
+        parts.append((folder / NOTES).read_text(encoding="utf-8").strip())
+    page = storage.make_folder(folder) / "README.md"
+    storage.write_text(page, "\n\n".join(parts) + "\n")
+    return page
+
+
+def _machine(result: Values) -> str:
+    host, libraries = result["environment"]["host"], result["environment"]["libraries"]
+    known = [[text, str(host[key])] for key, text in _HOST.items() if host.get(key) is not None]
+    versions = ", ".join(f"{name} {libraries[name]}" for name in _LIBRARIES if name in libraries)
+    return table(["", "value"], [*known, ["libraries", versions]])

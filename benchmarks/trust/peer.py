@@ -1,0 +1,60 @@
+"""Whether kdbench and MLPerf LoadGen tell the same latency of the same model.
+
+    python -m benchmarks.trust.peer --repeats 12      about 5 minutes on an idle machine; killed, it goes on
+    python -m benchmarks.trust.peer --render          the table again, from what was kept
+
+Each repeat measures a model with kdbench's latency pass in one fresh process and with LoadGen's SingleStream scenario
+in another, with the same session options and inputs, on the same core; which of the two comes first alternates. A
+model that computes nothing is measured as well: it shows what each adds to a call.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks.trust import ours, page
+from benchmarks.trust.models import PEERS, exported, subject
+from benchmarks.trust.options import common, settled
+from benchmarks.trust.repeats import Values, repeat
+from benchmarks.trust.rivals import SECONDS, loadgen
+from kdbench.measure.staging import null_model, stage
+
+NULL = "null"  # the model that computes nothing
+
+
+def measure(name: str, core: int, models: Path) -> Values:
+    """Measure the model that `name`, which ends in the repeat's number, begins with; medians in ns by process."""
+    model, _, number = name.rpartition("-")
+    seed = int(number)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        nets = {net.name: net for net in PEERS}
+        path = Path(null_model(folder).path) if model == NULL else exported(nets[model], models)
+        one = subject(path)
+        staged = stage([one], None, folder, seed)
+        how = ours.one_session(SECONDS, core, seed)
+        methods = {
+            "kdbench": lambda: ours.p50_ns(one, staged, how, folder),
+            "LoadGen": lambda: loadgen([staged[one.id]], [core], folder)[0],
+        }
+        order = sorted(methods, reverse=seed % 2 == 1)
+        found = {method: methods[method]() for method in order}
+    return {"model": model, "order": order, "p50_ns": found}
+
+
+def main() -> None:
+    """Run the repeats that are missing, gather all, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common(parser, repeats=12, folder="runs/trust/peer")
+    given = parser.parse_args()
+    if not given.render:
+        settings = {"seconds": SECONDS, "core": given.core}
+        models = [NULL, *(net.name for net in PEERS)]
+        names = [f"{model}-{number:03}" for number in range(given.repeats) for model in models]
+        kept = repeat(names, settings, given.folder, lambda name: measure(name, given.core, given.folder / "models"))
+        settled(given.results / "peer.json", settings, kept)
+    page.write(given.results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The comparison with the peer as Markdown, from its raw figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.trust.markdown import commits, met, paragraph, percent, signed, table
+from benchmarks.trust.models import PEERS
+from benchmarks.trust.repeats import Values
+from kdbench import statistics, units
+from kdbench.statistics import Estimate
+
+SHARE_LIMIT, LIMIT_NS = 0.02, 10_000
+_HOW = """One thread, batch 1, the same session options and inputs, the same core. LoadGen runs its SingleStream
+scenario. p50 is the median of the processes' medians; the difference is the median of the pairs', kdbench less LoadGen,
+raw: LoadGen's clock also holds its own way into Python and back, which the model that computes nothing shows. The goal
+is a difference within 2 % or 10 µs, whichever is more:"""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The medians of two tools on one model, and how far apart they are: ours less theirs, in ns."""
+
+    ours_ns: float
+    theirs_ns: float
+    difference_ns: Estimate
+
+    @property
+    def limit_ns(self) -> float:
+        """How far apart they may be: 2 % of theirs or 10 µs, whichever is more."""
+        return max(SHARE_LIMIT * self.theirs_ns, LIMIT_NS)
+
+    @property
+    def holds(self) -> bool:
+        """Whether they are no further apart than that."""
+        return abs(self.difference_ns.value) <= self.limit_ns
+
+
+def agreement(ours_ns: Sequence[float], theirs_ns: Sequence[float]) -> Agreement:
+    """Compare the medians of processes that took turns, pair by pair."""
+    difference = statistics.median(np.subtract(ours_ns, theirs_ns))
+    return Agreement(float(np.median(ours_ns)), float(np.median(theirs_ns)), difference)
+
+
+def section(result: Values) -> str:
+    """Return the table of `result`, what reports/trust/peer.json holds."""
+    repeats, settings = result["repeats"], result["settings"]
+    by_model: dict[str, list[Values]] = {}
+    for each in repeats:
+        by_model.setdefault(each["model"], []).append(each["p50_ns"])
+    found = {model: _of_model(p50s) for model, p50s in by_model.items()}
+    processes = min(len(p50s) for p50s in by_model.values())
+    judged = [net.name for net in PEERS if net.name in found]
+    others = [r["machine"]["others_cores"] for r in repeats]
+    rows = [_row(model, found[model], model in judged) for model in sorted(found, key=lambda m: m not in judged)]
+    heads = ["model", "kdbench p50", "LoadGen p50", "difference (95 % interval)", "relative", "limit", "goal"]
+    holding = sum(found[model].holds for model in judged)
+    about = f"""{processes} fresh processes of {settings["seconds"]:g} s by each, taking turns, at {commits(repeats)}.
+        {_HOW} {met(holding == len(judged))} for {holding} of {len(judged)} models. Other work kept
+        {np.median(others):.2f} cores busy meanwhile (median of the repeats; at most {max(others):.2f})."""
+    return "\n\n".join(
+        [
+            "## The peer: kdbench and MLPerf LoadGen on the same model",
+            f"    python -m benchmarks.trust.peer --repeats {processes}",
+            paragraph(about),
+            table(heads, rows),
+        ]
+    )
+
+
+def _of_model(p50s: Sequence[Values]) -> Agreement:
+    return agreement([each["kdbench"] for each in p50s], [each["LoadGen"] for each in p50s])
+
+
+def _row(model: str, found: Agreement, judged: bool) -> list[str]:
+    difference = found.difference_ns
+    share = difference.value / found.theirs_ns
+    return [
+        model if judged else f"{model} (computes nothing)",
+        units.time(found.ours_ns),
+        units.time(found.theirs_ns),
+        f"{_signed_time(difference.value)} {_interval(difference)}",
+        signed(percent(share), share),
+        units.time(found.limit_ns) if judged else "",
+        met(found.holds) if judged else "",
+    ]
+
+
+def _interval(difference: Estimate) -> str:
+    if difference.low is None or difference.high is None:
+        return "(too few for an interval)"
+    return f"({_signed_time(difference.low)} to {_signed_time(difference.high)})"
+
+
+def _signed_time(ns: float) -> str:
+    return signed(units.time(ns), ns)

@@ -1,0 +1,77 @@
+"""Other ways to time a teacher and a student, each run as its users run it, in fresh processes.
+
+All load the models with the session options that kdbench uses, give them its inputs and keep to its cores, so that
+what differs is the method. Each returns the models' medians in ns; each raises MeasurementError if it fails.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kdbench import storage
+from kdbench.errors import MeasurementError
+from kdbench.measure.jobs import JobModel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Rival = Callable[[Sequence[JobModel], Sequence[int], Path], list[float]]
+"""(models, cores, a folder to work in) -> the median of each model in ns."""
+
+SECONDS = 2.0  # of LoadGen for each model; the naive way takes them for both
+_SAID = 2000  # characters of a failed process's output
+
+
+def naive(models: Sequence[JobModel], cores: Sequence[int], folder: Path) -> list[float]:
+    """Time one model, then the other, in one process."""
+    said = _run("benchmarks.trust.naive", models, cores, folder, SECONDS / len(models))
+    return [float(each) for each in json.loads(said.splitlines()[-1])]
+
+
+def loadgen(models: Sequence[JobModel], cores: Sequence[int], folder: Path) -> list[float]:
+    """Let MLPerf LoadGen time one model, then the other, each in a process of its own."""
+    said = [_run("benchmarks.trust.loadgen", [model], cores, folder, SECONDS) for model in models]
+    return [float(json.loads(each.splitlines()[-1])[0]) for each in said]
+
+
+def pytest_benchmark(models: Sequence[JobModel], cores: Sequence[int], folder: Path) -> list[float]:
+    """Let pytest-benchmark time both, one test each, with its default settings."""
+    result = folder / "pytest-benchmark.json"
+    result.unlink(missing_ok=True)
+    test = str(ROOT / "benchmarks/trust/pair_pytest.py")
+    job = _job(models, cores, folder, 0)
+    _process(["pytest", test, "-q", "-p", "no:cacheprovider", "--benchmark-json", str(result)], job)
+    benchmarks = storage.read_json(result, "result of pytest-benchmark")["benchmarks"]
+    medians = {each["params"]["number"]: 1e9 * each["stats"]["median"] for each in benchmarks}
+    return [medians[number] for number in range(len(models))]
+
+
+RIVALS: dict[str, Rival] = {"naive": naive, "pytest-benchmark": pytest_benchmark, "LoadGen": loadgen}
+
+
+def _run(module: str, models: Sequence[JobModel], cores: Sequence[int], folder: Path, seconds: float) -> str:
+    job = _job(models, cores, folder, seconds)
+    return _process([module, str(job)], job)
+
+
+def _job(models: Sequence[JobModel], cores: Sequence[int], folder: Path, seconds: float) -> Path:
+    path = folder / "rival.json"
+    told = {"models": [m.to_json() for m in models], "cores": [*cores], "seconds": seconds, "folder": str(folder)}
+    storage.write_json(path, told)
+    return path
+
+
+def _process(module: Sequence[str], job: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *module],
+        cwd=ROOT,
+        env={**os.environ, "TRUST_JOB": str(job)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise MeasurementError(f"{module[0]} failed: {(done.stdout + done.stderr)[-_SAID:]}")
+    return done.stdout

@@ -1,0 +1,64 @@
+"""Every method of the experiments on a pair of tiny models, for real."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from kdbench import statistics
+from kdbench.errors import MeasurementError
+
+pytest.importorskip("mlperf_loadgen", reason="pip install -e .[bench] brings MLPerf LoadGen")
+
+from benchmarks.trust import coverage, peer
+from benchmarks.trust.loadgen import reported
+from benchmarks.trust.models import Net, Pair
+from kdbench.measure.cores import available_cores
+
+IMAGE = (1, 8, 8)
+
+
+def log(**entries: object) -> str:
+    lines = [f":::MLLOG {json.dumps({'key': key, 'value': value})}" for key, value in entries.items()]
+    return "\n".join(["something else", *lines])
+
+
+def test_loadgen_is_taken_at_its_word():
+    entries = {"result_validity": "VALID", "result_50.00_percentile_latency_ns": 31390}
+    assert reported(log(**entries)) == 31390
+
+
+def test_an_invalid_run_of_loadgen_is_no_result():
+    entries = {
+        "result_validity": "INVALID",
+        "result_invalid_reason": "too few",
+        "result_50.00_percentile_latency_ns": 1,
+    }
+    with pytest.raises(MeasurementError, match="too few"):
+        reported(log(**entries))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the experiments pin processes to a core")
+def test_a_pair_is_compared_by_every_method(tmp_path):
+    pair = Pair(Net("64-256-10", IMAGE), Net("64-16-10", IMAGE), 0.05)
+    found = coverage.measure("tiny-003", pair, 5.0, available_cores()[-1], tmp_path)
+    methods = found["methods"]
+    assert found["pair"] == "tiny"
+    assert sorted(methods) == sorted(found["order"]) == ["LoadGen", "kdbench", "naive", "pytest-benchmark"]
+    ours = methods["kdbench"]
+    assert ours["low"] < ours["ratio"] < ours["high"]
+    assert len(ours["sessions"]) >= 5
+    again = statistics.paired_ratio([np.array(session["rounds"]) for session in ours["sessions"]], first=5)
+    assert (again.low, again.value, again.high) == pytest.approx((ours["low"], ours["ratio"], ours["high"]), rel=1e-5)
+    assert set(ours["singles"]) == set(ours["sessions"][0]["p50_ns"]) == {"64-256-10", "64-16-10"}
+    assert all(each["ratio"] > 0 for each in methods.values())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the experiments pin processes to a core")
+def test_a_call_that_computes_nothing_is_measured_by_both(tmp_path):
+    found = peer.measure("null-001", available_cores()[-1], tmp_path)
+    assert found["order"] == ["kdbench", "LoadGen"]
+    assert all(100 < ns < 1e6 for ns in found["p50_ns"].values())
