@@ -4,18 +4,15 @@ A machine drifts within minutes and models timed one after the other drift apart
 milliseconds drift together, so that their ratio holds. numpy only: it runs in the measuring process.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Clock = Callable[[], int]
+from kdbench.measure.loads import Calls, Clock, Load, Stream, time_calls
 
-BLOCK_NS = 10_000_000  # a block is as many calls as take about this long, and one at least
 LEAST_ROUNDS = 3  # five sessions of a slow model give 15 calls; LoadGen's rule wants 11 for a median
 _PRIME_BELOW_NS = 50_000_000  # the caches are refilled in a few ms, which slower calls do not feel
 _WINDOW_NS = 20_000_000
@@ -29,31 +26,12 @@ WARM_UP_RULE = (
 
 
 @dataclass(frozen=True)
-class Calls:
-    """What is timed: `run(*arguments[i])`, the arguments taken in turn."""
-
-    run: Callable[..., object]
-    arguments: Sequence[tuple[Any, ...]]
-
-
-@dataclass(frozen=True)
 class Ready:
     """Calls that are warm: how many it took, and the median time of one since."""
 
     calls: Calls
     warm_up_calls: int
     call_ns: float
-
-
-def time_calls(calls: Calls, out: NDArray[np.int64], clock: Clock = time.perf_counter_ns) -> None:
-    """Time `len(out)` calls into `out`, in ns. Everything but the call is done off the clock."""
-    run, arguments = calls.run, calls.arguments
-    different = len(arguments)
-    for i in range(len(out)):
-        given = arguments[i % different]
-        begin = clock()
-        run(*given)
-        out[i] = clock() - begin
 
 
 def warm_up(calls: Calls, cap_ns: float, clock: Clock = time.perf_counter_ns) -> Ready:
@@ -86,24 +64,25 @@ def interleave(
     rng: np.random.Generator,
     tick: Callable[[], None],
     clock: Clock = time.perf_counter_ns,
+    load: Load = Stream(),
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int32]]]:
     """Time one block of each of `ready` a round until `deadline_ns` on `clock`, and LEAST_ROUNDS at least.
 
-    A round that would end after the deadline is not begun. A block opens with one call off the clock, so that no
-    call is timed on another model's caches. `tick` is called after each round. Returns, for each, the times of its
-    calls in ns and the round of each.
+    A round that would end after the deadline is not begun. A block opens with one call off the clock where the load
+    says so, that no call is timed on another model's caches. `tick` is called after each round. Returns, for each,
+    the times of its calls in ns and the round of each.
     """
-    lengths = [max(math.ceil(BLOCK_NS / max(each.call_ns, 1)), 1) for each in ready]
+    lengths = [load.calls(each.call_ns) for each in ready]
     blocks: list[list[NDArray[np.int64]]] = [[] for _ in ready]
     begin = clock()
     rounds = 0
     while ready and (rounds < LEAST_ROUNDS or clock() + (clock() - begin) / rounds <= deadline_ns):
         for index in rng.permutation(len(ready)):
             calls = ready[index].calls
-            if len(ready) > 1 and ready[index].call_ns < _PRIME_BELOW_NS:
+            if load.primed and len(ready) > 1 and ready[index].call_ns < _PRIME_BELOW_NS:
                 calls.run(*calls.arguments[0])
             ns = np.empty(lengths[index], np.int64)
-            time_calls(calls, ns, clock)
+            load.time(calls, ns, rng, clock)
             blocks[index].append(ns)
         rounds += 1
         tick()

@@ -1,7 +1,11 @@
-"""Latency and throughput of models measured together: sessions run one after the other, samples brought home."""
+"""Latency and throughput of models measured together: sessions run one after the other, samples brought home.
 
+Sessions are added until the headline ratios are known precisely enough or the budget is spent.
+"""
+
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +14,45 @@ from numpy.typing import NDArray
 
 from kdbench.errors import MeasurementError
 from kdbench.measure.configurations import Configuration, configurations
+from kdbench.measure.cores import chosen_cores
 from kdbench.measure.jobs import JobModel
+from kdbench.measure.precision import Samples, headline_width
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
 from kdbench.measure.staging import null_model
+from kdbench.measure.witness import Conditions, Witness
 from kdbench.statistics import Clustered
+
+# The budget is cut into so many sessions for each that is always taken: half of it is there for a second thought.
+_MOST_FOR_ONE = 2
+_OVERHEAD_S = 0.5  # of a session, before one has shown it: starting a process, loading models
+_LEAST_SHARE = 0.3  # of a session's time is spent timing, however long the models take to load
+
+Failures = Mapping[tuple[str, str], str]
+"""Why a subject has no samples, by runtime and the subject's id."""
 
 
 @dataclass(frozen=True)
 class Sampled:
     """What the sessions brought home.
 
-    `samples` is by subject and configuration number; `failed` maps a subject's id to the reason it has no samples
-    anywhere; `floor_ns` is one a session; `warm_up_calls` and `seconds` are by configuration, over all sessions.
+    `failed` are those without samples in a runtime; `floor_ns` is one a session; `warm_up_calls` (one a session) and
+    `call_ns` (the median warm call, one a session) are by subject and configuration number; `seconds` is the time of
+    all sessions, process starts included. `width` is the widest headline interval at the end, as a share;
+    `conditions` what the machine did meanwhile, one a process.
     """
 
     configurations: tuple[Configuration, ...]
-    samples: Mapping[tuple[str, int], Clustered]
-    failed: Mapping[str, str]
+    samples: Samples
+    failed: Failures
     floor_ns: NDArray[np.float64]
     warm_up_calls: Mapping[tuple[str, int], list[int]]
-    seconds: Sequence[float]
+    call_ns: Mapping[tuple[str, int], list[float]]
+    sessions: int = 0
+    seconds: float = 0.0
+    width: float = np.inf
+    cores: tuple[int, ...] | None = None
+    conditions: tuple[Conditions, ...] = ()
 
 
 def sample(
@@ -40,103 +62,163 @@ def sample(
     folder: Path,
     progress: Portion,
 ) -> Sampled:
-    """Run the sessions one after the other, each a fresh process with every subject in it.
+    """Run sessions one after the other, each a fresh process (one a runtime) with every subject in it.
 
-    A subject that takes a session down with it is left out from then on, and its samples are dropped; so are those
-    of one that fails in any session. Raises MeasurementError when a session fails without one subject to blame.
+    There are `protocol.sessions` at least; then it goes on until `headline_width` is below `protocol.precision` or
+    another session would end after `protocol.budget_s`. A subject that takes a session down with it is left out from
+    then on, and its samples are dropped; so are those of one that fails in any session. Raises MeasurementError when
+    a session fails without one subject to blame.
     """
-    found = configurations(subjects, protocol)
-    collected = _Collected(subjects, found, protocol.budget_s / protocol.sessions)
-    floor = null_model(folder)
-    for session in range(protocol.sessions):
-        part = progress.part(session, protocol.sessions, f"latency, session {session + 1} of {protocol.sessions}")
-        while True:
-            job = {
-                "probe": "latency",
-                "models": [models[s.id].to_json() for s in subjects],
-                "configurations": collected.remaining(),
-                "provider": protocol.provider,
-                "seed": protocol.seed,
-                "session": session,
-                "floor": floor.to_json(),
-                "samples": str(folder / "samples.npz"),
-            }
-            try:
-                result = run_job(job, folder, part)
-            except WorkerError as error:
-                if error.model is None or error.model in collected.failed:
-                    raise
-                collected.failed[error.model] = error.message
-                continue
-            collected.add(session, result, folder / "samples.npz")
-            break
-    return collected.sampled()
+    most = _MOST_FOR_ONE * protocol.sessions
+    runner = _Runner(subjects, models, protocol, folder, protocol.budget_s / most)
+    begin = time.monotonic()
+    longest_s = 0.0
+    while True:
+        number = runner.collected.sessions
+        session_begin = time.monotonic()
+        runner.run(number, progress.part(number, most, f"latency, session {number + 1}"))
+        now = time.monotonic()
+        longest_s = max(longest_s, now - session_begin)
+        if number + 1 < protocol.sessions:
+            continue
+        found = runner.collected.sampled(seconds=now - begin, first=protocol.sessions)
+        if found.width <= protocol.precision or now - begin + longest_s > protocol.budget_s:
+            return found
 
 
+class _Runner:
+    """Runs sessions that take about `session_s`, the starting of processes and the loading of models included."""
+
+    def __init__(
+        self,
+        subjects: Sequence[Subject],
+        models: Mapping[str, JobModel],
+        protocol: Protocol,
+        folder: Path,
+        session_s: float,
+    ) -> None:
+        self._subjects, self._models, self._protocol = subjects, models, protocol
+        self._folder = folder
+        self._session_s = session_s
+        self._overhead_s: dict[str, float] = {}
+        self._floor = null_model(folder)
+        cores = chosen_cores(protocol.cores, protocol.threads)
+        self.collected = _Collected(subjects, configurations(subjects, protocol), cores)
+
+    def run(self, session: int, progress: Portion) -> None:
+        """Run session number `session`, one process a runtime."""
+        for runtime in self._protocol.runtime:
+            while jobs := self.collected.remaining(runtime, self._timed_s(runtime)):
+                job = self._job(runtime, session, jobs)
+                try:
+                    begin = time.monotonic()
+                    with Witness(cores=self.collected.cores, provider=self._protocol.provider) as witness:
+                        result = run_job(job, self._folder, progress, cores=self.collected.cores)
+                except WorkerError as error:
+                    if error.model is None or (runtime, error.model) in self.collected.failed:
+                        raise
+                    self.collected.failed[runtime, error.model] = error.message
+                    continue
+                timed_s = sum(each["seconds"] for each in result["configurations"])
+                self._overhead_s[runtime] = time.monotonic() - begin - timed_s
+                self.collected.add(runtime, session, result, self._folder / "samples.npz")
+                self.collected.conditions.append(witness.conditions)
+                break
+        self.collected.sessions += 1
+
+    def _timed_s(self, runtime: str) -> float:
+        """Return how long a session is to time calls, for a process that takes its time to begin."""
+        left = self._session_s - self._overhead_s.get(runtime, _OVERHEAD_S) * len(self._protocol.runtime)
+        return max(left, _LEAST_SHARE * self._session_s)
+
+    def _job(self, runtime: str, session: int, jobs: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "probe": "latency",
+            "runtime": runtime,
+            "models": [self._models[s.id].to_json() for s in self._subjects],
+            "configurations": jobs,
+            "provider": self._protocol.provider,
+            "seed": self._protocol.seed,
+            "session": session,
+            "floor": self._floor.to_json() if runtime == "onnxruntime" else None,
+            "samples": str(self._folder / "samples.npz"),
+        }
+
+
+@dataclass
 class _Collected:
     """Samples of the sessions run so far."""
 
-    def __init__(self, subjects: Sequence[Subject], found: tuple[Configuration, ...], session_s: float) -> None:
-        self._subjects = subjects
-        self._configurations = found
-        self._session_s = session_s
-        self._parts: dict[tuple[str, int], list[tuple[int, NDArray[np.int64], NDArray[np.int64]]]] = {}
-        self._warm_up_calls: dict[tuple[str, int], list[int]] = {}
-        self._seconds = [0.0] * len(found)
-        self._floor_ns: list[float] = []
-        self.failed: dict[str, str] = {}
+    subjects: Sequence[Subject]
+    configurations: tuple[Configuration, ...]
+    cores: tuple[int, ...] | None
+    sessions: int = 0
+    failed: dict[tuple[str, str], str] = field(default_factory=dict)
+    conditions: list[Conditions] = field(default_factory=list)
+    _parts: dict[tuple[str, int], list[Clustered]] = field(default_factory=dict)
+    _warm_up_calls: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    _call_ns: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    _floor_ns: list[float] = field(default_factory=list)
 
-    def remaining(self) -> list[dict[str, Any]]:
-        """Return the configurations with the subjects that have not failed."""
-        ids = [s.id for s in self._subjects]
-        return [
-            {
-                **asdict(c),
-                "models": [m for m in c.models if ids[m] not in self.failed],
-                "budget_s": c.share * self._session_s,
-            }
-            for c in self._configurations
-        ]
+    def remaining(self, runtime: str, timed_s: float) -> list[dict[str, Any]]:
+        """Return the configurations of `runtime` with the subjects that have not failed, for a session of `timed_s`."""
+        found = []
+        for number, c in enumerate(self.configurations):
+            models = [m for m in c.models if (runtime, self.subjects[m].id) not in self.failed]
+            if c.runtime == runtime and models:
+                found.append({**asdict(c), "number": number, "models": models, "budget_s": c.share * timed_s})
+        return found
 
-    def add(self, session: int, result: Mapping[str, Any], file: Path) -> None:
-        """Take in what one session reports and the samples it left in `file`."""
-        self.failed |= result["errors"]
-        self._floor_ns.append(result["floor_ns"])
+    def add(self, runtime: str, session: int, result: Mapping[str, Any], file: Path) -> None:
+        """Take in what a session's process reports and the samples it left in `file`."""
+        self.failed |= {(runtime, id_): reason for id_, reason in result["errors"].items()}
+        if result["floor_ns"] is not None:
+            self._floor_ns.append(result["floor_ns"])
         with np.load(file, allow_pickle=False) as arrays:
-            for number, configuration in enumerate(self._configurations):
-                told = result["configurations"][number]
-                self._seconds[number] += told["seconds"]
-                for m in configuration.models:
-                    key = (self._subjects[m].id, number)
+            for told in result["configurations"]:
+                number = told["number"]
+                for m in self.configurations[number].models:
+                    key = (self.subjects[m].id, number)
                     if f"{number}/{m}/ns" in arrays:
-                        part = (session, arrays[f"{number}/{m}/ns"], arrays[f"{number}/{m}/block"])
+                        ns, block = arrays[f"{number}/{m}/ns"], arrays[f"{number}/{m}/block"]
+                        part = Clustered(ns.astype(np.float64), np.full(len(ns), session), block.astype(np.int64))
                         self._parts.setdefault(key, []).append(part)
                         self._warm_up_calls.setdefault(key, []).append(told["warm_up_calls"][key[0]])
+                        self._call_ns.setdefault(key, []).append(told["call_ns"][key[0]])
         file.unlink()
 
-    def sampled(self) -> Sampled:
+    def sampled(self, *, seconds: float, first: int) -> Sampled:
         """Return everything collected, less the samples of subjects that failed."""
-        samples = {key: _joined(parts) for key, parts in self._parts.items() if key[0] not in self.failed}
+        samples = {
+            key: _joined(parts)
+            for key, parts in self._parts.items()
+            if (self.configurations[key[1]].runtime, key[0]) not in self.failed
+        }
         return Sampled(
-            self._configurations,
+            self.configurations,
             samples,
             self.failed,
             np.array(self._floor_ns),
             self._warm_up_calls,
-            self._seconds,
+            self._call_ns,
+            self.sessions,
+            seconds,
+            headline_width(self.subjects, self.configurations, samples, first=first),
+            self.cores,
+            tuple(self.conditions),
         )
 
 
-def _joined(parts: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]]) -> Clustered:
+def _joined(parts: Sequence[Clustered]) -> Clustered:
     return Clustered(
-        values=np.concatenate([ns for _, ns, _ in parts]).astype(np.float64),
-        session=np.concatenate([np.full(len(ns), session) for session, ns, _ in parts]),
-        block=np.concatenate([block for _, _, block in parts]).astype(np.int64),
+        values=np.concatenate([part.values for part in parts]),
+        session=np.concatenate([part.session for part in parts]),
+        block=np.concatenate([part.block for part in parts]),
     )
 
 
 def nothing_sampled(subjects: Sequence[Subject], protocol: Protocol, error: MeasurementError) -> Sampled:
     """Return what is known when no session came through: every subject failed, for that reason."""
     found = configurations(subjects, protocol)
-    failed = {s.id: error.message for s in subjects}
-    return Sampled(found, {}, failed, np.empty(0), {}, [0.0] * len(found))
+    failed = {(runtime, s.id): error.message for runtime in protocol.runtime for s in subjects}
+    return Sampled(found, {}, failed, np.empty(0), {}, {})

@@ -1,4 +1,4 @@
-"""Latency samples made into measurements, ratios and warnings."""
+"""Latency samples made into measurements, ratios and raw samples to keep."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,16 +8,19 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.measure.configurations import Configuration
-from kdbench.measure.interleaved import BLOCK_NS, LEAST_ROUNDS, WARM_UP_RULE
+from kdbench.measure.interleaved import LEAST_ROUNDS, WARM_UP_RULE
 from kdbench.measure.jobs import GRAPH_OPTIMIZATION
 from kdbench.measure.latency import Sampled
+from kdbench.measure.loads import BLOCK_NS
+from kdbench.measure.precision import ratio
 from kdbench.measure.protocol import Findings, Protocol, Subject, interval, students
 from kdbench.records import Measurement, Pair, Status, measured, missing
 from kdbench.statistics import Clustered, Estimate
 
 PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
-_ALL = ("latency_p50_ns", "latency_mean_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns", "throughput_per_s")
+_LATENCIES = ("latency_p50_ns", "latency_mean_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns")
 UNSTABLE_SPREAD = 0.1
+_SATURATED = 0.95  # of the time busy: queues grow for as long as one looks, so that no latency is typical
 
 
 def latency_findings(subjects: Sequence[Subject], sampled: Sampled, protocol: Protocol) -> Findings:
@@ -27,15 +30,17 @@ def latency_findings(subjects: Sequence[Subject], sampled: Sampled, protocol: Pr
         for index, subject in enumerate(subjects):
             if index in configuration.models:
                 measurements += _of_configuration(subject, number, sampled, protocol)
-            elif configuration.batch in {1, *protocol.batch}:
+            elif configuration.batch in {1, *protocol.batch} and configuration.runtime not in subject.refused:
                 reason = f"the model's batch is fixed at {subject.facts.fixed_batch}"
                 hint = "export it with a dynamic batch"
                 axes = configuration.axes(protocol.provider)
-                measurements += [missing(subject.id, m, reason, hint=hint, axes=axes) for m in _ALL]
+                measurements += [missing(subject.id, m, reason, hint=hint, axes=axes) for m in _metrics(configuration)]
     pairs = tuple(
         _ratio(teacher, student, number, sampled, protocol)
-        for number in range(len(sampled.configurations))
+        for number, configuration in enumerate(sampled.configurations)
+        if configuration.mode != "server"  # a wait depends on chance more than on the model
         for teacher, student in students(subjects)
+        if configuration.runtime not in {*teacher.refused, *student.refused}
     )
     return Findings(tuple(measurements), pairs, samples=_raw(sampled, protocol.provider))
 
@@ -54,7 +59,20 @@ def protocol_facts(sampled: Sampled, protocol: Protocol) -> dict[str, Any]:
         facts["warm_up_calls"] = {"least": min(calls), "most": max(calls)}
     if len(sampled.floor_ns):
         facts["floor_ns"] = float(np.median(sampled.floor_ns))
+    if sampled.samples:
+        facts |= {
+            "sessions_taken": sampled.sessions,
+            "latency_s": round(sampled.seconds, 2),
+            "widest_interval": round(sampled.width, 5),
+            "stopped": "precise" if sampled.width <= protocol.precision else "budget",
+            "cores_used": None if sampled.cores is None else list(sampled.cores),
+        }
     return facts
+
+
+def _metrics(configuration: Configuration) -> tuple[str, ...]:
+    """Return what is measured in a configuration: calls that do not follow each other at once have no throughput."""
+    return (*_LATENCIES, "throughput_per_s") if configuration.mode == "stream" else _LATENCIES
 
 
 def _of_configuration(subject: Subject, number: int, sampled: Sampled, protocol: Protocol) -> list[Measurement]:
@@ -62,29 +80,51 @@ def _of_configuration(subject: Subject, number: int, sampled: Sampled, protocol:
     axes = configuration.axes(protocol.provider)
     data = sampled.samples.get((subject.id, number))
     if data is None:
-        reason = sampled.failed.get(subject.id, "no session timed it")
-        return [missing(subject.id, m, reason, status="error", axes=axes) for m in _ALL]
-    warm_up = np.median(sampled.warm_up_calls[subject.id, number])
-    source = f"onnxruntime, {protocol.sessions} sessions, each after {warm_up:.0f} calls of warm-up, threads spinning"
+        reason = sampled.failed.get((configuration.runtime, subject.id), "no session timed it")
+        return [missing(subject.id, m, reason, status="error", axes=axes) for m in _metrics(configuration)]
+    if why := saturation(configuration, sampled.call_ns[subject.id, number]):
+        hint = "name a lower rate, or more threads"
+        return [missing(subject.id, m, why, hint=hint, status="invalid", axes=axes) for m in _metrics(configuration)]
+    source = _source(configuration, sampled, sampled.warm_up_calls[subject.id, number])
     unstable = instability(data)
-    found = []
     admitted = [p for p in PERCENTILES if p == 50 or len(data.values) >= statistics.samples_needed(p)]
-    quantiles = statistics.clustered_quantiles(data, [p / 100 for p in admitted], seed=protocol.seed)
-    estimates = {PERCENTILES[p]: e for p, e in zip(admitted, quantiles, strict=True)}
-    mean = statistics.clustered_mean(data, seed=protocol.seed)
-    estimates |= {"latency_mean_ns": mean, "throughput_per_s": _rate(mean, configuration)}
-    for metric, e in estimates.items():
-        found.append(
-            measured(
-                subject.id, metric, e.value, axes=axes, interval=interval(e), n=e.n, source=source, unstable=unstable
-            )
-        )
+    found = [
+        measured(subject.id, metric, e.value, axes=axes, interval=interval(e), n=e.n, source=source, unstable=unstable)
+        for metric, e in _estimates(data, admitted, configuration, protocol).items()
+    ]
     for p in PERCENTILES.keys() - set(admitted):
         reason = f"needs {statistics.samples_needed(p)} samples, has {len(data.values)}"
         found.append(
             missing(subject.id, PERCENTILES[p], reason, hint="give it a longer --budget", axes=axes, source=source)
         )
-    return sorted(found, key=lambda m: _ALL.index(m.metric))
+    return sorted(found, key=lambda m: _metrics(configuration).index(m.metric))
+
+
+def _estimates(
+    data: Clustered, admitted: Sequence[int], configuration: Configuration, protocol: Protocol
+) -> dict[str, Estimate]:
+    shares = [p / 100 for p in admitted]
+    first, seed = protocol.sessions, protocol.seed
+    quantiles = statistics.clustered_quantiles(data, shares, seed=seed, first=first)
+    estimates = {PERCENTILES[p]: e for p, e in zip(admitted, quantiles, strict=True)}
+    mean = statistics.clustered_mean(data, seed=seed, first=first)
+    estimates["latency_mean_ns"] = mean
+    if configuration.mode == "stream":
+        estimates["throughput_per_s"] = _rate(mean, configuration)
+    return estimates
+
+
+def _source(configuration: Configuration, sampled: Sampled, warm_up_calls: Sequence[int]) -> str:
+    warm_up = f"{np.median(warm_up_calls):.0f} calls of warm-up"
+    return f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}, threads spinning"
+
+
+def saturation(configuration: Configuration, call_ns: Sequence[float]) -> str | None:
+    """Return why a model cannot serve a configuration's arrivals, from the times of its warm calls; or None."""
+    busy = configuration.rate_per_s * float(np.median(call_ns)) / 1e9
+    if busy < _SATURATED:
+        return None
+    return f"{configuration.rate_per_s} calls a second would keep it busy {100 * busy:.0f} % of the time"
 
 
 def instability(data: Clustered) -> str | None:
@@ -102,54 +142,37 @@ def _rate(mean_ns: Estimate, configuration: Configuration) -> Estimate:
 
 
 def _ratio(teacher: Subject, student: Subject, number: int, sampled: Sampled, protocol: Protocol) -> Pair:
-    axes = sampled.configurations[number].axes(protocol.provider)
-    both = [sampled.samples.get((who.id, number)) for who in (teacher, student)]
-    of_teacher, of_student = both
-    if of_teacher is None or of_student is None:
-        who = teacher if of_teacher is None else student
-        failed = who.id in sampled.failed
-        reason = f"{who.card.name}: {sampled.failed.get(who.id, 'not measured at this batch')}"
-        status: Status = "error" if failed and who is student else "unavailable"
+    configuration = sampled.configurations[number]
+    axes = configuration.axes(protocol.provider)
+    found = ratio(sampled.samples, teacher.id, student.id, number, first=protocol.sessions)
+    if found is not None:
         return Pair(
             metric="latency_ratio",
             teacher=teacher.id,
             student=student.id,
             axes=axes,
-            value=None,
-            status=status,
-            reason=reason,
+            value=found.value,
+            interval=interval(found),
+            n=found.n,
         )
-    ratio = statistics.paired_ratio(log_ratios(of_teacher, of_student))
+    who = teacher if (teacher.id, number) not in sampled.samples else student
+    failure = sampled.failed.get((configuration.runtime, who.id))
+    status: Status = "error" if failure and who is student else "unavailable"
     return Pair(
         metric="latency_ratio",
         teacher=teacher.id,
         student=student.id,
         axes=axes,
-        value=ratio.value,
-        interval=interval(ratio),
-        n=ratio.n,
+        value=None,
+        status=status,
+        reason=f"{who.card.name}: {failure or 'not measured at this batch'}",
     )
-
-
-def log_ratios(teacher: Clustered, student: Clustered) -> list[NDArray[np.float64]]:
-    """Return, for each session, the log ratio of the block medians of every round."""
-    sessions = np.unique(teacher.session)
-    return [_log_medians(teacher, s) - _log_medians(student, s) for s in sessions]
-
-
-def _log_medians(data: Clustered, session: int) -> NDArray[np.float64]:
-    chosen = data.session == session
-    values, blocks = data.values[chosen], data.block[chosen]
-    # Blocks follow each other and are of one length.
-    medians: NDArray[np.float64] = np.log(np.median(values.reshape(blocks.max() + 1, -1), axis=1))
-    return medians
 
 
 def _raw(sampled: Sampled, provider: str) -> dict[str, NDArray[np.generic]]:
     raw: dict[str, NDArray[np.generic]] = {"floor_ns": sampled.floor_ns}
     for (id_, number), data in sampled.samples.items():
-        c = sampled.configurations[number]
-        key = f"{id_}/{c.key(provider)}"
+        key = f"{id_}/{sampled.configurations[number].key(provider)}"
         raw[f"{key}/ns"] = data.values.astype(np.int64)
         raw[f"{key}/session"] = data.session.astype(np.int32)
         raw[f"{key}/block"] = data.block.astype(np.int32)

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,16 +28,24 @@ class WorkerError(MeasurementError):
         self.model = model
 
 
-def run_job(job: Mapping[str, Any], folder: Path, progress: Progress, *, threads: int = 1, detail: str = "") -> Any:
+def run_job(
+    job: Mapping[str, Any],
+    folder: Path,
+    progress: Progress,
+    *,
+    threads: int = 1,
+    cores: Sequence[int] | None = None,
+    detail: str = "",
+) -> Any:
     """Do `job` (its `probe` names what) in a fresh process and return its result, JSON values.
 
-    `folder` holds what the process is told and what it says; `threads` bounds numpy's own threads there. Blocks on
-    the process's output, so it costs no time while waiting. Raises WorkerError if the process dies; an interrupt
+    `folder` holds what the process is told and what it says; `threads` bounds numpy's own threads there; `cores` are
+    those it may use (None: all). Blocks on the process's output, so it costs no time while waiting. Raises WorkerError if the process dies; an interrupt
     ends the process at once.
     """
     result = folder / "result.json"
     result.unlink(missing_ok=True)
-    storage.write_json(folder / "job.json", {**job, "result": str(result)})
+    storage.write_json(folder / "job.json", {**job, "result": str(result), "cores": cores and list(cores)})
     with (folder / "stderr.txt").open("w+b") as stderr:
         process = subprocess.Popen(
             [*WORKER, str(folder / "job.json")],

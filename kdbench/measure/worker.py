@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from kdbench.measure.cores import pin
+
 _EVERY_NS = 250_000_000
 
 
@@ -40,6 +42,7 @@ class Channel:
 def main(path: Path) -> None:
     """Do the job described in the file `path`."""
     job = json.loads(path.read_text(encoding="utf-8"))
+    pin(job["cores"])  # before any library starts a thread
     probe = importlib.import_module(f"kdbench.measure.probes.{job['probe']}")
     result = Path(job["result"])
     partial = result.with_suffix(".part")

@@ -1,8 +1,9 @@
 """One session of latency: all models loaded, warmed up, then timed in short interleaved blocks.
 
-Job: `models`, `configurations` (each `threads`, `batch`, `budget_s`, and `models`, numbers into the list), `provider`,
-`seed`, `session`, `floor` (a model that computes nothing), `samples` (the .npz to write). Result: `floor_ns`, `errors`
-(id to reason), and one entry a configuration of `warm_up_calls` (id to count) and `seconds`. The .npz holds
+Job: `models`, `configurations` (each `number`, `threads`, `batch`, `mode`, `gap_ms`, `rate_per_s`, `budget_s`, and
+`models`, numbers into the list), `runtime`, `provider`, `seed`, `session`, `floor` (a model that computes nothing, or
+None), `cores`, `samples` (the .npz to write). Result: `floor_ns`, `errors` (id to reason), and one entry a
+configuration of its `number`, `seconds`, `warm_up_calls` and `call_ns` (id to count, to median). The .npz holds
 `{configuration}/{model}/ns`, the time of each call, and `{configuration}/{model}/block`, the round it was in.
 """
 
@@ -14,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.measure.cores import pin
 from kdbench.measure.inputs import prepare
-from kdbench.measure.interleaved import WARM_UP_SHARE, Calls, Ready, interleave, time_calls, warm_up
+from kdbench.measure.interleaved import WARM_UP_SHARE, Ready, interleave, warm_up
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.runtime import FAULTS, Target, describe
+from kdbench.measure.loads import Calls, load_of, time_calls
+from kdbench.measure.runtimes import Target, describe, runtime
 from kdbench.measure.worker import Channel
 
 _DIFFERENT_INPUTS = 8
@@ -29,8 +32,8 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
     """Measure every configuration of the job in turn; a model that fails is left out of the rest."""
     gc.disable()
     session = Session(job, channel)
-    floor = session.floor_ns(JobModel.from_json(job["floor"]))
-    done = [session.measure(number, configuration) for number, configuration in enumerate(job["configurations"])]
+    floor = session.floor_ns(JobModel.from_json(job["floor"])) if job["floor"] else None
+    done = [session.measure(configuration) for configuration in job["configurations"]]
     with Path(job["samples"]).open("wb") as stream:
         np.savez(stream, **session.samples)  # type: ignore[arg-type]  # numpy's stub takes them for allow_pickle
     return {"floor_ns": floor, "errors": session.errors, "configurations": done}
@@ -41,8 +44,10 @@ class Session:
 
     def __init__(self, job: dict[str, Any], channel: Channel) -> None:
         self._models = [JobModel.from_json(value) for value in job["models"]]
+        self._runtime = runtime(job["runtime"])
         self._provider: str = job["provider"]
         self._channel = channel
+        self._cores: list[int] | None = job["cores"]
         self._rng = np.random.default_rng([job["seed"], job["session"]])
         self._total_s: float = sum(each["budget_s"] for each in job["configurations"])
         self._before_s = 0.0
@@ -53,14 +58,14 @@ class Session:
 
     def floor_ns(self, floor: JobModel) -> float:
         """Return the median time of a call that computes nothing: what no model can be faster than here."""
-        target = Target(floor, provider=self._provider, threads=1)
+        target = self._runtime.load(floor, provider=self._provider, threads=1)
         ns = np.empty(_FLOOR_CALLS, np.int64)
         time_calls(Calls(*target.bind([prepare(np.zeros((1, 1, 1, 1), np.uint8), floor)])), ns)
         return float(np.median(ns))
 
-    def measure(self, number: int, configuration: dict[str, Any]) -> dict[str, Any]:
-        """Warm up and time the models of configuration `number`; its budget includes the warm-up, not the loading."""
-        threads, batch, budget_s = (configuration[key] for key in ("threads", "batch", "budget_s"))
+    def measure(self, configuration: dict[str, Any]) -> dict[str, Any]:
+        """Warm up and time the models of a configuration; its budget includes the warm-up, not the loading."""
+        number, threads, batch, budget_s = (configuration[key] for key in ("number", "threads", "batch", "budget_s"))
         chosen: list[int] = configuration["models"]
         calls = {m: c for m in chosen if (c := self._loaded(m, threads, batch)) is not None}
         begin = time.perf_counter_ns()
@@ -71,13 +76,16 @@ class Session:
             begin + int(budget_s * 1e9),
             self._rng,
             lambda: self._channel.step(self._before_s + (time.perf_counter_ns() - begin) / 1e9, self._total_s),
+            load=load_of(configuration),
         )
         for m, (ns, block) in zip(ready, timed, strict=True):
             self.samples[f"{number}/{m}/ns"], self.samples[f"{number}/{m}/block"] = ns, block
         self._before_s += budget_s
         return {
+            "number": number,
             "seconds": (time.perf_counter_ns() - begin) / 1e9,
             "warm_up_calls": {self._models[m].id: r.warm_up_calls for m, r in ready.items()},
+            "call_ns": {self._models[m].id: r.call_ns for m, r in ready.items()},
         }
 
     def _loaded(self, m: int, threads: int, batch: int) -> Calls | None:
@@ -87,12 +95,13 @@ class Session:
         if threads != self._threads:
             self._targets.clear()
             self._threads = threads
+            pin(self._cores and self._cores[-threads:])  # a pool's threads stay where the one that started them was
         self._channel.model(model.id)
         try:
             if m not in self._targets:
-                self._targets[m] = Target(model, provider=self._provider, threads=threads)
+                self._targets[m] = self._runtime.load(model, provider=self._provider, threads=threads)
             return Calls(*self._targets[m].bind(_inputs(model, batch)))
-        except FAULTS as error:
+        except self._runtime.faults as error:
             self.errors[model.id] = describe(error)
             return None
 
@@ -101,7 +110,7 @@ class Session:
         self._channel.model(model.id)
         try:
             return warm_up(calls, cap_ns)
-        except FAULTS as error:
+        except self._runtime.faults as error:
             self.errors[model.id] = describe(error)
             return None
 

@@ -1,0 +1,76 @@
+"""How well the headline numbers are known so far: what decides whether another session is worth its time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench import statistics
+from kdbench.measure.configurations import Configuration
+from kdbench.measure.protocol import Protocol, Subject, students
+from kdbench.records import Warned
+from kdbench.statistics import Clustered, Estimate
+
+Samples = Mapping[tuple[str, int], Clustered]
+"""The times of a subject's calls, by its id and the configuration's number."""
+
+
+def headline_width(
+    subjects: Sequence[Subject], configurations: Sequence[Configuration], samples: Samples, *, first: int
+) -> float:
+    """Return the widest 95 % interval among all ratios as a share of the ratio; infinite before there are two sessions.
+
+    Where there is nothing to compare, the typical times of the models stand for the ratios. Under random arrivals
+    there is no ratio: a wait depends on chance more than on the model. `first` sessions were always going to be taken.
+    """
+    steady = [number for number, c in enumerate(configurations) if c.mode != "server"]
+    pairs = list(students(subjects))
+    estimates = [
+        e for number in steady for t, s in pairs if (e := ratio(samples, t.id, s.id, number, first=first)) is not None
+    ]
+    if not pairs:
+        estimates = list(_typical_times(samples, steady, first))
+    return max(map(statistics.relative_width, estimates), default=0.0)
+
+
+def imprecision(width: float, protocol: Protocol) -> tuple[Warned, ...]:
+    """Return the warning that the budget ended before every headline interval was as narrow as was asked, if it did."""
+    if width <= protocol.precision:
+        return ()
+    found = f"are up to {100 * width:.1f} % wide" if np.isfinite(width) else "are unknown"
+    return (
+        Warned(
+            code="precision_missed",
+            message=f"the budget of {protocol.budget_s:g} s ended while intervals {found}, not {protocol.precision:.1%}",
+            remedy="give it a longer --budget, or measure when the machine is otherwise idle",
+        ),
+    )
+
+
+def ratio(samples: Samples, teacher: str, student: str, number: int, *, first: int | None) -> Estimate | None:
+    """Return how much longer the teacher's calls take in configuration `number`; None where one was not called so."""
+    both = samples.get((teacher, number)), samples.get((student, number))
+    if both[0] is None or both[1] is None:
+        return None
+    return statistics.paired_ratio(log_ratios(both[0], both[1]), first=first)
+
+
+def log_ratios(teacher: Clustered, student: Clustered) -> list[NDArray[np.float64]]:
+    """Return, for each session, the log ratio of the block medians of every round."""
+    sessions = np.unique(teacher.session)
+    return [_log_medians(teacher, s) - _log_medians(student, s) for s in sessions]
+
+
+def _log_medians(data: Clustered, session: int) -> NDArray[np.float64]:
+    chosen = data.session == session
+    values, blocks = data.values[chosen], data.block[chosen]
+    # Blocks follow each other and are of one length.
+    medians: NDArray[np.float64] = np.log(np.median(values.reshape(blocks.max() + 1, -1), axis=1))
+    return medians
+
+
+def _typical_times(samples: Samples, numbers: Sequence[int], first: int) -> Iterator[Estimate]:
+    for (_, number), data in samples.items():
+        if number in numbers:
+            sessions = np.unique(data.session)
+            yield statistics.paired_ratio([_log_medians(data, s) for s in sessions], first=first)
