@@ -227,7 +227,7 @@ def _container(root: Path) -> str | None:
 
 
 def _gpu() -> dict[str, Fact]:
-    """Return the NVIDIA GPUs and their driver, if a driver answers."""
+    """Return the NVIDIA GPUs, their driver and its CUDA version, if a driver answers."""
     import pynvml
 
     try:
@@ -237,7 +237,12 @@ def _gpu() -> dict[str, Fact]:
     try:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
         names = [pynvml.nvmlDeviceGetName(handle) for handle in handles]
-        return {"gpu": ", ".join(names) or None, "gpu_driver": pynvml.nvmlSystemGetDriverVersion()}
+        cuda = pynvml.nvmlSystemGetCudaDriverVersion()  # 13020 is 13.2: the newest that the driver runs
+        return {
+            "gpu": ", ".join(names) or None,
+            "gpu_driver": pynvml.nvmlSystemGetDriverVersion(),
+            "gpu_cuda": f"{cuda // 1000}.{cuda % 1000 // 10}",
+        }
     except pynvml.NVMLError:
         return {"gpu": None}
     finally:

@@ -157,6 +157,7 @@ def nvml(names: list[str]) -> SimpleNamespace:
         nvmlDeviceGetHandleByIndex=lambda index: index,
         nvmlDeviceGetName=lambda handle: names[handle],
         nvmlSystemGetDriverVersion=lambda: "580.1",
+        nvmlSystemGetCudaDriverVersion=lambda: 13020,
         nvmlShutdown=lambda: None,
     )
 
@@ -169,6 +170,7 @@ def test_gpus_are_those_a_driver_names(monkeypatch, names, gpu):
     host = fingerprint().host
     assert host["gpu"] == gpu
     assert host.get("gpu_driver") == ("580.1" if names else None)
+    assert host.get("gpu_cuda") == ("13.2" if names else None)
 
 
 def test_a_working_copy_is_known_by_its_commit_and_its_changes(tmp_path):
