@@ -21,6 +21,7 @@ _OF_ONNXRUNTIME = (
     "energy_j",
     "energy_net_j",
 )
+_STARTS = ("load_ns", "first_run_ns")  # of the other runtimes
 _LATENCIES = [metric for metric in METRICS if metric.startswith("latency_")]
 
 
@@ -35,22 +36,29 @@ def admission_findings(admitted: Admitted, protocol: Protocol) -> Findings:
 
 
 def _starts(admitted: Admitted, protocol: Protocol) -> Iterator[Measurement]:
-    axes: Axes = {"provider": protocol.provider, "threads": protocol.threads[0], "batch": 1}
     for (name, id_), run in admitted.runs.items():
-        at: Axes = {**axes, "runtime": name}
+        axes = _start_axes(name, protocol)
         source = f"{name}, one fresh process; a compiler's cache on disk as it was found"
-        yield measured(id_, "load_ns", run.load_ns, axes=at, n=1, source=source)
-        yield measured(id_, "first_run_ns", run.first_run_ns, axes=at, n=1, source=source)
+        for metric, ns in zip(_STARTS, (run.load_ns, run.first_run_ns), strict=True):
+            yield measured(id_, metric, ns, axes=axes, n=1, source=source)
+
+
+def _start_axes(name: str, protocol: Protocol) -> Axes:
+    return {"provider": protocol.provider, "threads": protocol.threads[0], "batch": 1, "runtime": name}
 
 
 def _missing(subjects: Sequence[Subject], protocol: Protocol) -> Iterator[Measurement]:
     for s in subjects:
         for name, why in s.refused.items():
-            for metric in _OF_ONNXRUNTIME if name == ONNXRUNTIME else ():
-                yield _without(s, metric, why, {})
+            for metric in _of_onnxruntime(protocol) if name == ONNXRUNTIME else _STARTS:
+                yield _without(s, metric, why, {} if name == ONNXRUNTIME else _start_axes(name, protocol))
             for c in _configurations(s, name, protocol):
                 for metric in [*_LATENCIES, *(["throughput_per_s"] if c.mode == "stream" else [])]:
                     yield _without(s, metric, why, c.axes(protocol.provider))
+
+
+def _of_onnxruntime(protocol: Protocol) -> tuple[str, ...]:
+    return (*_OF_ONNXRUNTIME, *(["max_throughput_per_s"] if "offline" in protocol.mode else []))
 
 
 def _missing_pairs(subjects: Sequence[Subject], protocol: Protocol) -> Iterator[Pair]:
