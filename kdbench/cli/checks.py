@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Literal
 
 from kdbench import units
@@ -86,6 +87,23 @@ def _threads(environment: Environment) -> Iterator[Finding]:
     yield Finding("threads", "ok", f"{detail}; measurements use the count given with --threads")
 
 
+def _latency(environment: Environment) -> Iterator[Finding]:
+    """Say what bears on latencies here, and which of the things that disturb them this machine would tell."""
+    from kdbench.measure.diagnosis import clock_step_ns
+    from kdbench.measure.throttling import gauges
+    from kdbench.measure.witness import Witness
+
+    host = environment.host
+    known = [f"{name} {host.get(name.lower()) or 'unknown'}" for name in ("governor", "turbo", "SMT")]
+    pinned = "processes can be pinned" if hasattr(os, "sched_setaffinity") else "processes cannot be pinned"
+    yield Finding("latency", "ok", f"{', '.join(known)}, clock step {units.time(clock_step_ns())}, {pinned}")
+    now = Witness().read()
+    told = {"others' load": bool(now.busy_s), "stolen time": bool(now.stolen_s)}
+    told |= {gauge.title: gauge.read() is not None for gauge in gauges(Path("/"), "cuda" if host.get("gpu") else "cpu")}
+    seen, unseen = (", ".join(name for name, here in told.items() if here is it) or "none" for it in (True, False))
+    yield Finding("disturbances", "ok", f"told here: {seen}; not told: {unseen}")
+
+
 def _data(_: Environment) -> Iterator[Finding]:
     from kdbench.data import DATASETS
 
@@ -125,4 +143,4 @@ def _gpu(environment: Environment) -> Iterator[Finding]:
         yield Finding("gpu", "ok", f"{name}, driver {environment.host.get('gpu_driver')}")
 
 
-CHECKS: tuple[Check, ...] = (_host, _stability, _libraries, _providers, _threads, _gpu, _energy, _data)
+CHECKS: tuple[Check, ...] = (_host, _stability, _libraries, _providers, _threads, _latency, _gpu, _energy, _data)

@@ -51,12 +51,36 @@ def test_a_check_that_fails_is_a_finding_and_the_others_are_heard(kdbench, monke
 
 def test_this_machine_is_examined_whole(kdbench):
     found = {line["subject"]: line for line in kdbench("doctor", "--json").json["findings"]}
-    assert {"host", "python", "libraries", "providers", "threads", "gpu", "data: digits", "data: mnist"} <= found.keys()
+    assert {
+        "host",
+        "python",
+        "libraries",
+        "providers",
+        "threads",
+        "latency",
+        "gpu",
+        "data: digits",
+        "data: mnist",
+    } <= found.keys()
     assert found["data: digits"]["state"] == "ok"
     assert found["data: mnist"]["state"] == "missing"  # the tests' environment names no data folder
     assert "KDBENCH_DATA" in found["data: mnist"]["remedy"]
     assert all(line["remedy"] for line in found.values() if line["state"] != "ok")
     assert not any("this check failed" in line["detail"] for line in found.values())
+
+
+def test_what_bears_on_latencies_is_told(monkeypatch):
+    reading = SimpleNamespace(busy_s={0: 1.0}, stolen_s={})
+    seen = [
+        SimpleNamespace(title="thermal counters", read=lambda: 0.0),
+        SimpleNamespace(title="clock", read=lambda: None),
+    ]
+    monkeypatch.setattr("kdbench.measure.witness.Witness", lambda: SimpleNamespace(read=lambda: reading))
+    monkeypatch.setattr("kdbench.measure.throttling.gauges", lambda *_: seen)
+    here = HERE.model_copy(update={"host": {**HERE.host, "governor": "performance", "turbo": "on", "smt": None}})
+    latency, disturbances = checks._latency(here)
+    assert latency.detail.startswith("governor performance, turbo on, SMT unknown, clock step ")
+    assert disturbances.detail == "told here: others' load, thermal counters; not told: stolen time, clock"
 
 
 @pytest.mark.parametrize(
