@@ -1,0 +1,138 @@
+"""Samples of known shape in, warnings out; no model is run."""
+
+import numpy as np
+import pytest
+
+from kdbench.measure import diagnosis
+from kdbench.measure.configurations import configurations
+from kdbench.measure.diagnosis import clock_step_ns, latency_warnings
+from kdbench.measure.latency import Sampled
+from kdbench.measure.protocol import Protocol
+from kdbench.measure.witness import Conditions
+from kdbench.statistics import Clustered
+
+PROTOCOL = Protocol(batch=(8,), mode=("stream", "server"), rate_per_s=100)
+BATCH_1, BATCH_8, SERVER = range(3)
+
+
+def blocks(medians):
+    """Return samples of one call a block from times (sessions, blocks)."""
+    medians = np.asarray(medians, float)
+    session, block = np.indices(medians.shape)
+    return Clustered(medians.ravel(), session.ravel(), block.ravel())
+
+
+def steady(median_ns=1e6):
+    return blocks(median_ns * (1 + 0.01 * np.random.default_rng(0).standard_normal((5, 20))))
+
+
+def restless():
+    return blocks(1e6 * (1 + 0.2 * np.random.default_rng(0).standard_normal((5, 20))))
+
+
+@pytest.fixture
+def warned(tiny, subject, monkeypatch, tmp_path):
+    """Return the warnings of these samples of model m, by configuration, on a machine of many cores."""
+    monkeypatch.setattr(diagnosis, "available_cores", lambda: tuple(range(64)))
+    monkeypatch.setattr(diagnosis, "clock_step_ns", lambda: 40.0)
+
+    def warn(by_configuration, protocol=PROTOCOL, floor_ns=5_000.0, **told):
+        subjects = [subject(tiny("m"))]
+        result = Sampled(
+            configurations=configurations(subjects, protocol),
+            samples={("m", number): data for number, data in by_configuration.items()},
+            failed={},
+            floor_ns=np.full(5, floor_ns),
+            warm_up_calls={},
+            call_ns={},
+            **told,
+        )
+        return list(latency_warnings(result, protocol, tmp_path))
+
+    return warn
+
+
+def test_configurations_are_as_these_tests_name_them(tiny, subject):
+    found = configurations([subject(tiny("m"))], PROTOCOL)
+    assert [(c.batch, c.mode) for c in found] == [(1, "stream"), (8, "stream"), (1, "server")]
+
+
+def test_steady_samples_of_a_quiet_machine_give_no_warning(warned):
+    assert warned({BATCH_1: steady(), BATCH_8: steady(8e6), SERVER: steady()}) == []
+
+
+def test_uneven_blocks_are_unstable(warned):
+    (found,) = warned({BATCH_1: steady(), BATCH_8: restless()})
+    assert (found.code, found.model) == ("unstable", "m")
+    assert found.message.startswith("latency at batch 8, 1 thread: the standard deviation of the blocks is")
+    assert found.remedy
+
+
+def test_sessions_that_differ_are_said_before_their_blocks(warned):
+    sessions = blocks(np.array([1.0, 1.3, 0.8, 1.2, 1.0])[:, None] * np.full((5, 20), 1e6))
+    (found,) = warned({BATCH_1: sessions})
+    assert "sessions differ by 18 %" in found.message
+
+
+def test_one_warning_of_a_model_for_all_the_ways_of_calling_it(warned):
+    (found,) = warned({BATCH_1: restless(), BATCH_8: restless()})
+    assert found.message.endswith("(and called in 1 other way)")
+
+
+def test_arrivals_wait_for_chance(warned):
+    assert warned({SERVER: restless()}) == []
+
+
+def test_sessions_of_two_kinds(warned):
+    sessions = blocks(np.array([500, 560, 501, 502, 561])[:, None] * np.full((5, 3), 1e3))
+    (found,) = warned({BATCH_1: sessions})
+    assert found.code == "two_states"
+    assert "--cores" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("number", "median_ns", "codes"),
+    [
+        (BATCH_1, 99_000, ["near_floor"]),
+        (BATCH_1, 101_000, []),
+        (BATCH_8, 99_000, []),  # a batch shares the call's cost
+        (SERVER, 99_000, []),  # the floor is of calls back to back
+    ],
+)
+def test_a_call_near_the_floor(warned, number, median_ns, codes):
+    found = warned({number: blocks(np.full((5, 4), median_ns))})
+    assert [w.code for w in found] == codes
+    assert all("any call costs 5.0 of its 99.0 µs" in w.message for w in found)
+
+
+@pytest.mark.parametrize(("median_ns", "codes"), [(3_990, ["coarse_clock"]), (4_010, [])])
+def test_a_call_of_few_clock_steps(warned, median_ns, codes):
+    found = warned({BATCH_8: blocks(np.full((5, 4), median_ns))})
+    assert [w.code for w in found] == codes
+    assert all("the clock's step is 40 of its 3990 ns" in w.message for w in found)
+
+
+def test_the_clocks_step_is_that_of_its_readings(monkeypatch):
+    coarse = iter(np.repeat(np.arange(100) * 700, 5).tolist())
+    monkeypatch.setattr(diagnosis.time, "perf_counter_ns", lambda: next(coarse))
+    assert clock_step_ns(500) == 700
+
+
+def test_this_clock_has_a_step():
+    assert 0 < clock_step_ns() < 1e6
+
+
+def test_disturbances_more_threads_than_cores_and_an_overrun_are_of_the_whole_run(warned, monkeypatch):
+    monkeypatch.setattr(diagnosis, "available_cores", lambda: (0, 1))
+    busy = Conditions(2.0, cores=4, others_cores=1.5)
+    found = warned({}, Protocol(threads=(1, 4), budget_s=10), conditions=(busy,), seconds=16.0)
+    assert [(w.code, w.model) for w in found] == [("load", None), ("oversubscribed", None), ("over_budget", None)]
+
+
+def test_a_quota_below_the_threads(warned, tmp_path):
+    path = tmp_path / "sys/fs/cgroup/cpu.max"
+    path.parent.mkdir(parents=True)
+    path.write_text("150000 100000\n")
+    (found,) = warned({}, Protocol(threads=(2,)))
+    assert "may use 1.5 cores: 2 threads" in found.message
+    assert warned({}, Protocol(threads=(1,))) == []
