@@ -96,6 +96,30 @@ class Pair(_Finding):
         return self
 
 
+class Layer(Value):
+    """One node of a model as the runtime ran it, and the layer of the file that it stands for.
+
+    `name` is the layer's (of several that were fused, that with the most MACs), `operator` the one that ran. `macs`
+    are one sample's; `time_ns` is a call's at `axes`, `time_share` that of all nodes' time: of the profile, which is
+    a pass of its own and slower than the calls that latencies are of. `reason` says why `macs` is missing.
+    """
+
+    model: str
+    name: str
+    operator: str
+    macs: int | None = None
+    time_ns: float | None = None
+    time_share: float | None = None
+    axes: dict[str, str | int] = Field(default_factory=dict)
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _macs_or_reason(self) -> Self:
+        if self.macs is None and not self.reason:
+            raise ValueError(f"layer {self.name!r} has neither MACs nor a reason why")
+        return self
+
+
 def measured(
     model: str,
     metric: str,
@@ -175,7 +199,7 @@ class RunRecord(Value):
     """Everything one run found out. Raw latency samples lie beside it in `samples.npz`.
 
     `recipe` is the recipe as resolved, defaults included; `protocol` says how the numbers were taken; `command` is
-    what re-creates the record.
+    what re-creates the record. `layers` are in the order in which they run, where they were asked for.
     """
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, alias="schema")
@@ -191,6 +215,7 @@ class RunRecord(Value):
     models: tuple[ModelCard, ...]
     measurements: tuple[Measurement, ...]
     pairs: tuple[Pair, ...] = ()
+    layers: tuple[Layer, ...] = ()
     warnings: tuple[Warned, ...] = ()
 
     @model_validator(mode="after")
@@ -198,7 +223,8 @@ class RunRecord(Value):
         ids = [card.id for card in self.models]
         if len(set(ids)) != len(ids):
             raise ValueError("two models share an id")
-        named = {m.model for m in self.measurements} | {x for p in self.pairs for x in (p.teacher, p.student)}
+        named = {m.model for m in self.measurements} | {layer.model for layer in self.layers}
+        named |= {x for p in self.pairs for x in (p.teacher, p.student)}
         if unknown := named - set(ids):
             raise ValueError(f"measured models without a card: {', '.join(sorted(unknown))}")
         return self

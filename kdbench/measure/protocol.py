@@ -13,7 +13,7 @@ from kdbench.measure.jobs import Network
 from kdbench.measure.network import FOREIGN, Refusal
 from kdbench.measure.target import ModelFacts
 from kdbench.progress import Progress
-from kdbench.records import Interval, Measurement, Pair, Warned
+from kdbench.records import Interval, Layer, Measurement, Pair, Warned
 from kdbench.statistics import Estimate
 
 
@@ -92,6 +92,7 @@ class Findings:
 
     measurements: tuple[Measurement, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    layers: tuple[Layer, ...] = ()
     warnings: tuple[Warned, ...] = ()
     samples: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
@@ -101,6 +102,7 @@ class Findings:
             self,
             measurements=self.measurements + other.measurements,
             pairs=self.pairs + other.pairs,
+            layers=self.layers + other.layers,
             warnings=self.warnings + other.warnings,
             samples=self.samples | other.samples,
             protocol=self.protocol | other.protocol,

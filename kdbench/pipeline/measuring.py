@@ -65,6 +65,7 @@ def measure_all(
         models=tuple(export.card for export in exports),
         measurements=(*_own_findings(exports), *refused_measurements(exports, protocol), *findings.measurements),
         pairs=(*findings.pairs, *refused_pairs(exports, protocol)),
+        layers=findings.layers,
         warnings=(*environment.stability(here), *findings.warnings, *_refusals(exports)),
     )
     return record, findings.samples

@@ -10,6 +10,7 @@ from kdbench.report.axes import batched_axes, configurations, headline, in_words
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import column, number_at, row, taken
 from kdbench.report.costs import cost, start_and_memory
+from kdbench.report.layers import where_the_time_goes
 from kdbench.report.offline import offline
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
 
@@ -191,6 +192,7 @@ _TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     offline,
     cost,
     start_and_memory,
+    where_the_time_goes,
     training,
 )
 

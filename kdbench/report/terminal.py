@@ -7,6 +7,7 @@ from kdbench.records import RunRecord
 from kdbench.report import rows
 from kdbench.report.cautions import cautions
 from kdbench.report.cells import Cell, Number, Row, Table, Text
+from kdbench.report.layers import where_the_time_goes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +21,9 @@ _BARE = "*"  # marks the best where nothing can be bold
 def summary(record: RunRecord) -> "RenderableType":
     """Return what a run prints when it is done, for `rich.console.Console.print`.
 
-    The summary table without intervals, the ratios with theirs on a second line where they do not fit beside, what
-    must be said about single cells, and the warnings with their remedies. The report holds all the rest.
+    The summary table without intervals, the ratios with theirs on a second line where they do not fit beside, the
+    layers where they were profiled, what must be said about single cells, and the warnings with their remedies. The
+    report holds all the rest.
     """
     return _Summary(record)
 
@@ -36,7 +38,9 @@ class _Summary:
         bare = console.color_system is None
         ratios = rows.ratios(self.record)
         teachers = {row.cells[1].text for row in ratios.rows}
-        for table, intervals in ((rows.summary(self.record), False), (_without_teacher(ratios, teachers), True)):
+        layers = where_the_time_goes(self.record)
+        drawn = ((rows.summary(self.record), False), (_without_teacher(ratios, teachers), True), (layers, False))
+        for table, intervals in drawn:
             if table.rows:
                 yield _drawn(table, intervals=intervals, bare=bare, width=options.max_width)
                 yield from _below(table, bare=bare)

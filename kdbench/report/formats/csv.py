@@ -1,4 +1,7 @@
-"""`report.csv`: every measurement and pair in tidy long form, one row each, numbers in their declared units."""
+"""`report.csv`: every measurement and pair in tidy long form, one row each, numbers in their declared units.
+
+`layers.csv`, beside it: every layer of a profile, one row each.
+"""
 
 import csv
 import io
@@ -8,6 +11,7 @@ from kdbench import storage
 from kdbench.metrics import metric
 from kdbench.records import Measurement, Pair, RunRecord
 from kdbench.report import FORMATS
+from kdbench.report.layers import layers_csv
 
 _BEFORE = ("run", "model", "name", "role", "seed", "teacher", "metric")
 _AFTER = ("value", "unit", "low", "high", "level", "status", "n", "evidence", "source", "reason", "hint")
@@ -16,10 +20,11 @@ _USUAL_AXES = ("provider", "threads", "batch")  # always there, so that files of
 
 @FORMATS.register("csv")
 def write(record: RunRecord, folder: Path) -> list[Path]:
-    """Write `report.csv` and return its path."""
-    path = folder / "report.csv"
-    storage.write_text(path, render(record))
-    return [path]
+    """Write `report.csv`, and `layers.csv` where layers were profiled, and return their paths."""
+    texts = {"report.csv": render(record), **({"layers.csv": layers_csv(record)} if record.layers else {})}
+    for name, text in texts.items():
+        storage.write_text(folder / name, text)
+    return [folder / name for name in texts]
 
 
 def render(record: RunRecord) -> str:

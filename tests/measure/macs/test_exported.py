@@ -26,7 +26,7 @@ _CLASSICS = """
 
 def every_network() -> list[tuple[str, tuple[int, int, int], int]]:
     zoo = [_PATTERNS.get(name, name) for name, _ in models.MODELS]
-    own = [(name, _SHAPES.get(name, (3, 32, 32)), 100) for name in zoo]
+    own = [(name, _SHAPES.get(name, (3, 32, 32)), 10) for name in zoo]
     return [*own, *((f"torchvision/{name}", (3, 224, 224), 1000) for name in _CLASSICS.split())]
 
 

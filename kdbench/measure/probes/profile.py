@@ -1,0 +1,101 @@
+"""Where the time of a call goes, node by node: onnxruntime's own profile of one model, in this fresh process.
+
+Job: `models` (one), `provider`, `threads`, `batch`, `optimised` (where to write the graph as onnxruntime runs it).
+Result: `nodes`, in the order in which they run (each `name`, `operator`, `time_ns`), `calls`, the number of calls
+whose times `time_ns` is the mean of, and `errors` (id to reason). Profiling slows every node down a little: its times
+are good for comparing nodes with each other, not for saying how long a call takes.
+"""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from kdbench.measure.inputs import prepare
+from kdbench.measure.jobs import PROVIDERS, JobModel
+from kdbench.measure.runtimes import describe
+from kdbench.measure.runtimes.onnxruntime import FAULTS, session_options
+from kdbench.measure.worker import Channel
+
+_LEAST_CALLS, _MOST_CALLS = 8, 100  # each node of each call is an event of half a kilobyte
+_WARM_UP_NS, _TIMED_NS = 500_000_000, 2_000_000_000
+_END_OF_KERNEL = "_kernel_time"
+
+Event = dict[str, Any]
+
+
+def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Profile the model of the job."""
+    (model,) = [JobModel.from_json(value) for value in job["models"]]
+    channel.model(model.id)
+    try:
+        trace, warm_ups = _profiled(model, job, channel)
+    except FAULTS as error:
+        return {"nodes": [], "calls": 0, "errors": {model.id: describe(error)}}
+    events = json.loads(trace.read_text(encoding="utf-8"))
+    trace.unlink()
+    return {**summarised(events, warm_ups), "errors": {}}
+
+
+def _profiled(model: JobModel, job: dict[str, Any], channel: Channel) -> tuple[Path, int]:
+    """Call the model under the profiler; return the file of events and the number of calls that were warm-up."""
+    options = session_options(job["threads"], spinning=True, fallback=job["provider"] == "cpu")
+    options.enable_profiling = True
+    options.profile_file_prefix = str(Path(job["optimised"]).with_suffix(""))
+    options.optimized_model_filepath = job["optimised"]
+    session = onnxruntime.InferenceSession(model.path, options, providers=[PROVIDERS[job["provider"]]])
+    images = np.load(model.images, mmap_mode="r")
+    inputs = {model.input: prepare(images[np.arange(job["batch"]) % len(images)], model)}
+    begin, calls, warm_ups = time.perf_counter_ns(), 0, 0
+    while calls - warm_ups < _MOST_CALLS:
+        spent = time.perf_counter_ns() - begin
+        if not warm_ups and (spent >= _WARM_UP_NS or calls == _MOST_CALLS) and calls:
+            warm_ups, begin = calls, time.perf_counter_ns()
+        elif warm_ups and spent >= _TIMED_NS and calls - warm_ups >= _LEAST_CALLS:
+            break
+        session.run([model.output], inputs)
+        calls += 1
+        channel.step(min(spent / _TIMED_NS, 1.0), 1.0)
+    return Path(session.end_profiling()), warm_ups
+
+
+def summarised(events: Sequence[Event], warm_ups: int) -> dict[str, Any]:
+    """Return the `nodes` and the number of `calls` of a profile, its first `warm_ups` calls left out.
+
+    The clock of the profile ticks in µs, so a node's time is a mean over calls; of these the slowest and the fastest
+    quarter are left out, which others' load or a lucky cache have touched. A node that holds a graph is timed with
+    all that it holds, whose own events are passed over. Nodes of one name are one.
+    """
+    nodes = sorted((e for e in events if str(e["name"]).endswith(_END_OF_KERNEL)), key=lambda e: (e["ts"], -e["dur"]))
+    calls = sorted((e for e in events if e["name"] == "model_run"), key=lambda e: e["ts"])[warm_ups:]
+    times = [_times_us(nodes, call) for call in calls]
+    totals = np.array([sum(each.values()) for each in times])
+    quarter = len(times) // 4
+    kept = [times[index] for index in totals.argsort(kind="stable")[quarter : len(times) - quarter]]
+    return {
+        "nodes": [
+            {
+                "name": name,
+                "operator": operator,
+                "time_ns": 1000 * float(np.mean([each[name, operator] for each in kept])),
+            }
+            for name, operator in (times[-1] if times else {})
+        ],
+        "calls": len(kept),
+    }
+
+
+def _times_us(nodes: Sequence[Event], call: Event) -> dict[tuple[str, str], int]:
+    """Return the time of each node, by name and operator, within one call."""
+    found: dict[tuple[str, str], int] = defaultdict(int)
+    end_us = call["ts"]
+    for event in nodes:
+        if call["ts"] <= event["ts"] <= call["ts"] + call["dur"] and event["ts"] >= end_us:
+            found[event["name"].removesuffix(_END_OF_KERNEL), event["args"]["op_name"]] += event["dur"]
+            end_us = event["ts"] + event["dur"]
+    return found

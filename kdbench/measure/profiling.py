@@ -1,0 +1,95 @@
+"""Where the time of a call goes, layer by layer: a pass of its own, for a profiled call is slower than a timed one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kdbench.errors import KdbenchError
+from kdbench.measure.cores import chosen_cores
+from kdbench.measure.fresh import in_turns
+from kdbench.measure.jobs import JobModel
+from kdbench.measure.macs.onnx_origin import Origin, named, origins, untraced
+from kdbench.measure.protocol import Findings, Portion, Protocol, Subject
+from kdbench.records import Layer, Warned
+
+_REMEDY = "the other measurements do not depend on it"
+
+
+def profile_findings(
+    subjects: Sequence[Subject],
+    models: Mapping[str, JobModel],
+    protocol: Protocol,
+    folder: Path,
+    progress: Portion,
+) -> Findings:
+    """Return the layers of each subject with their times, at batch 1 (a fixed batch at its own) and the first threads.
+
+    Nothing unless the protocol asks for it. A model that cannot be profiled has a warning instead of layers.
+    """
+    if not protocol.profile:
+        return Findings()
+    if protocol.provider != "cpu":
+        what = "on a GPU onnxruntime's profile shows when work was handed over, not how long it took"
+        return Findings(warnings=(Warned(code="no_profile", message=what, remedy="profile with --provider cpu"),))
+    threads = protocol.threads[0]
+    jobs = {s.id: _job(s, models[s.id], protocol, folder, number) for number, s in enumerate(subjects)}
+    cores = chosen_cores(protocol.cores, protocol.threads)
+    told = in_turns(jobs, 1, folder, progress, threads=threads, cores=cores)
+    found = Findings()
+    for subject in subjects:
+        job = jobs[subject.id]
+        if subject.id in told.failed:
+            found += _without(subject, told.failed[subject.id])
+            continue
+        (result,) = told.results[subject.id]
+        try:
+            known = origins(subject.path, Path(job["optimised"]), models[subject.id].shape)
+        except KdbenchError as error:
+            found += _without(subject, error.message)
+            continue
+        axes = {key: job[key] for key in ("provider", "threads", "batch")}
+        found += Findings(layers=_layers(subject.id, result["nodes"], known, axes))
+    return found
+
+
+def _job(subject: Subject, model: JobModel, protocol: Protocol, folder: Path, number: int) -> dict[str, Any]:
+    # A node that has no name would be called by a number of the runtime's own.
+    file = named(subject.path, folder / f"named-{number}.onnx")
+    return {
+        "probe": "profile",
+        "models": [replace(model, path=str(file)).to_json()],
+        "provider": protocol.provider,
+        "threads": protocol.threads[0],
+        "batch": subject.facts.fixed_batch or 1,
+        "optimised": str(folder / f"optimised-{number}.onnx"),
+    }
+
+
+def _without(subject: Subject, reason: str) -> Findings:
+    warning = Warned(code="no_profile", message=f"no times by layer: {reason}", remedy=_REMEDY, model=subject.id)
+    return Findings(warnings=(warning,))
+
+
+def _layers(
+    model: str, nodes: Sequence[Mapping[str, Any]], known: Mapping[str, Origin], axes: Mapping[str, str | int]
+) -> tuple[Layer, ...]:
+    """Return the nodes that ran, in their order, each as the layer of the file that it stands for."""
+    total_ns = sum(node["time_ns"] for node in nodes)
+    found = []
+    for node in nodes:
+        name, operator = node["name"], node["operator"]
+        origin = known.get(name) or untraced(name, operator)
+        found.append(
+            Layer(
+                model=model,
+                name=origin.layer,
+                operator=operator,
+                macs=origin.macs,
+                time_ns=node["time_ns"],
+                time_share=node["time_ns"] / total_ns if total_ns else None,
+                axes=dict(axes),
+                reason=origin.reason or None,
+            )
+        )
+    return tuple(found)
