@@ -107,7 +107,7 @@ def _notes_on_memory(memory: list[tuple[str, int]]) -> list[str]:
         return []
     note = (
         "Peak memory: the most that was resident at once in a process that loads and runs one model and nothing else, "
-        "interpreter, runtime and inputs included. Model memory: its part of that. The ratio is of peak memory, teacher "
-        "over student, at the smallest batch."
+        "interpreter, runtime and inputs included. Model memory: its part of that. The ratio is of peak memory, "
+        "teacher over student, at the smallest batch."
     )
     return [note]

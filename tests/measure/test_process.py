@@ -98,12 +98,13 @@ def test_the_current_folder_cannot_shadow_a_library(tmp_path, monkeypatch):
         run_job({"probe": "nothing"}, tmp_path, Silent())
 
 
-@pytest.mark.parametrize("probe", ["logits", "latency", "coldstart", "energy"])
+@pytest.mark.parametrize("probe", ["logits", "latency", "coldstart", "memory", "offline", "energy"])
 def test_a_measuring_process_imports_numpy_and_onnxruntime_only(probe):
     code = f"""
         import sys, json, importlib
         import kdbench.measure.worker
         importlib.import_module("kdbench.measure.probes.{probe}")
+        import kdbench.measure.runtimes.onnxruntime  # some probes import it only when they run
         if "{probe}" == "energy":
             from kdbench.measure.energy.source import SOURCES
             SOURCES.names()
