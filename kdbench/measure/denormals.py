@@ -39,7 +39,7 @@ def denormal_findings(subjects: Sequence[Subject]) -> Findings:
     warnings = tuple(
         _warning(s, counts[s.id]) for s in subjects if counts[s.id] > TELLING_SHARE * max(s.facts.parameters, 1)
     )
-    return Findings(warnings=warnings, protocol={"denormal_weights": {id_: n for id_, n in counts.items() if n}})
+    return Findings(warnings=warnings, protocol={"denormal_weights": counts} if counts else {})
 
 
 def denormal_count(path: Path) -> int:

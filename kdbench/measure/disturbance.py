@@ -75,7 +75,7 @@ def _load(conditions: Sequence[Conditions]) -> Iterator[Warned]:
     if not busy and not near:
         return
     most = max(c.others_cores or 0.0 for c in conditions)
-    where = f", {max(c.others_chosen_cores or 0.0 for c in near):.1f} of them among the models' own" if near else ""
+    where = f", {max(c.others_chosen_cores or 0.0 for c in near):.1f} of it on the cores of the models" if near else ""
     yield Warned(
         code="load",
         message=(

@@ -95,8 +95,12 @@ def weights_with(denormal, of=1_000_000):
 def test_a_share_that_costs_time_is_warned_of(tmp_path, subject, denormal, codes):
     findings = denormal_findings([subject(model(tmp_path / "m.onnx", weights_with(denormal)))])
     assert [w.code for w in findings.warnings] == codes
-    assert findings.protocol == {"denormal_weights": {"m": denormal} if denormal else {}}
+    assert findings.protocol == {"denormal_weights": {"m": denormal}}
     for warned in findings.warnings:
         assert warned.model == "m"
         assert warned.message.startswith("11 weights (0.0011 %)")
         assert "session.set_denormal_as_zero=1" in warned.remedy
+
+
+def test_without_subjects_there_is_no_fact():
+    assert denormal_findings([]).protocol == {}

@@ -37,7 +37,7 @@ def test_a_quiet_machine_and_one_that_tells_nothing_give_no_warning():
         (
             {"others_cores": 0.3, "others_chosen_cores": 0.2},
             "load",
-            "in 1 of 3 sessions other work kept up to 0.3 of 8 cores busy, 0.2 of them among the models' own",
+            "in 1 of 3 sessions other work kept up to 0.3 of 8 cores busy, 0.2 of it on the cores of the models",
         ),
         ({"stolen_share": 0.06}, "stolen_time", "2.0 %"),
         ({"siblings_cores": 0.4}, "busy_siblings", "up to 0.40 hardware threads"),
