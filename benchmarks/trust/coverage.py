@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.trust import ours, page
 from benchmarks.trust.models import PAIRS, Pair, subjects
-from benchmarks.trust.options import common, settled
+from benchmarks.trust.options import common, settled, told
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.replay import replayed
 from benchmarks.trust.rivals import RIVALS
@@ -82,4 +82,4 @@ def _published(values: Values) -> Values:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.trust.markdown import commits, met, paragraph, percent, signed, table
+from benchmarks.trust.markdown import commits, met, others, paragraph, percent, signed, table
 from benchmarks.trust.models import PAIRS, Pair
 from benchmarks.trust.ours import SINGLES
 from benchmarks.trust.repeats import Values
@@ -34,13 +34,9 @@ def _introduction(result: Values) -> str:
     repeats, settings = result["repeats"], result["settings"]
     pairs = len({r["pair"] for r in repeats})
     each = max(len([r for r in repeats if r["pair"] == name]) for name in PAIRS)
-    others = [r["machine"]["others_cores"] for r in repeats]
-    stolen = [r["machine"]["stolen_cores"] for r in repeats]
     took = units.duration(sum(r["machine"]["seconds"] for r in repeats))
     about = f"""{pairs} pairs of models, {each} repeats of each, {took} in all, at {commits(repeats)}; kdbench was given
-        {settings["budget_s"]:g} s and used them up. {_METHODS} Other work kept {np.median(others):.2f} cores busy
-        meanwhile (median of the repeats; at most {max(others):.2f}), and the hypervisor took {np.median(stolen):.2f}
-        cores (at most {max(stolen):.2f})."""
+        {settings["budget_s"]:g} s and used them up. {_METHODS} {others(repeats)}"""
     return "\n\n".join(
         [
             "## Coverage: how often the interval holds the long-run ratio",

@@ -3,6 +3,8 @@
 import textwrap
 from collections.abc import Sequence
 
+import numpy as np
+
 from benchmarks.trust.repeats import Values
 from kdbench import units
 
@@ -22,6 +24,18 @@ def commits(repeats: Sequence[Values]) -> str:
     """Say at which commits `repeats` were taken; a plus marks a working copy with changes."""
     found = sorted({r["commit"] for r in repeats if r["commit"]})
     return f"commit {', '.join(found)}" if found else "an unknown commit"
+
+
+def others(repeats: Sequence[Values]) -> str:
+    """Say what others did on the machine during `repeats`: the median repeat, and the worst."""
+    machines = [each["machine"] for each in repeats]
+    cores, pushed, stolen = (
+        (float(np.median([m[key] for m in machines])), max(m[key] for m in machines))
+        for key in ("others_cores", "preemptions_per_s", "stolen_cores")
+    )
+    return f"""Meanwhile, in the median repeat, other work kept {cores[0]:.2f} cores busy (at most {cores[1]:.2f}),
+        pushed these processes off their core {pushed[0]:.1f} times a second (at most {pushed[1]:.1f}), and the hypervisor took
+        {stolen[0]:.2f} cores (at most {stolen[1]:.2f})."""
 
 
 def percent(share: float | None) -> str:

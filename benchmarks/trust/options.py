@@ -1,11 +1,13 @@
 """What both experiments are told on the command line, and where their results go."""
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.trust.repeats import Values
 from kdbench import environment, storage
+from kdbench.errors import KdbenchError
 from kdbench.measure.cores import available_cores
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/trust"
@@ -19,6 +21,16 @@ def common(parser: argparse.ArgumentParser, *, repeats: int, folder: str) -> Non
     parser.add_argument("--core", type=int, default=last, help="the core to measure on, %(default)d: the last one")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result and the page go, reports/trust")
     parser.add_argument("--render", action="store_true", help="measure nothing, write the tables from what is there")
+
+
+def told(main: Callable[[], None]) -> None:
+    """Run `main`; what a user can mend, and an interrupt, end it with a sentence."""
+    try:
+        main()
+    except KdbenchError as error:
+        sys.exit(f"{error.message}\n{error.hint}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on from here")
 
 
 def settled(result: Path, settings: Values, repeats: Sequence[Values]) -> None:

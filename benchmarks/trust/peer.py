@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.trust import ours, page
 from benchmarks.trust.models import PEERS, exported, subject
-from benchmarks.trust.options import common, settled
+from benchmarks.trust.options import common, settled, told
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.rivals import SECONDS, loadgen
 from kdbench.measure.staging import null_model, stage
@@ -57,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.trust.markdown import commits, met, paragraph, percent, signed, table
+from benchmarks.trust.markdown import commits, met, others, paragraph, percent, signed, table
 from benchmarks.trust.models import PEERS
 from benchmarks.trust.repeats import Values
 from kdbench import statistics, units
@@ -52,13 +52,11 @@ def section(result: Values) -> str:
     found = {model: _of_model(p50s) for model, p50s in by_model.items()}
     processes = min(len(p50s) for p50s in by_model.values())
     judged = [net.name for net in PEERS if net.name in found]
-    others = [r["machine"]["others_cores"] for r in repeats]
     rows = [_row(model, found[model], model in judged) for model in sorted(found, key=lambda m: m not in judged)]
     heads = ["model", "kdbench p50", "LoadGen p50", "difference (95 % interval)", "relative", "limit", "goal"]
     holding = sum(found[model].holds for model in judged)
     about = f"""{processes} fresh processes of {settings["seconds"]:g} s by each, taking turns, at {commits(repeats)}.
-        {_HOW} {met(holding == len(judged))} for {holding} of {len(judged)} models. Other work kept
-        {np.median(others):.2f} cores busy meanwhile (median of the repeats; at most {max(others):.2f})."""
+        {_HOW} {met(holding == len(judged))} for {holding} of {len(judged)} models. {others(repeats)}"""
     return "\n\n".join(
         [
             "## The peer: kdbench and MLPerf LoadGen on the same model",

@@ -28,17 +28,17 @@ def repeat(names: Sequence[str], settings: Values, folder: Path, measure: Callab
     _same_settings(settings, storage.make_folder(folder))
     missing = [name for name in names if not _file(folder, name).exists()]
     commit = _commit()
-    begin = time.monotonic()
+    spent_s = 0.0  # not waiting for others who measure
     for done, name in enumerate(missing):
         with alone_on_machine(_Printing()), watched() as machine:
             found = measure(name)
         values = {"repeat": name, **found, "machine": machine, "commit": commit}
         storage.write_json(_file(folder, name), values)
-        took = time.monotonic() - begin
-        left = took / (done + 1) * (len(missing) - done - 1)
+        spent_s += machine["seconds"]
+        left_s = spent_s / (done + 1) * (len(missing) - done - 1)
         print(
             f"{name}: {len(names) - len(missing) + done + 1} of {len(names)}, {machine['others_cores']:.2f} cores busy "
-            f"with other work, {units.duration(left)} to go",
+            f"with other work, {units.duration(left_s)} to go",
             flush=True,
         )
     return kept(folder)
@@ -54,24 +54,30 @@ def watched() -> Iterator[Values]:
     """Yield a dictionary that after the block says what the machine did meanwhile.
 
     `seconds`; `others_cores`, how many cores were busy with the work of others on average; `stolen_cores`, how many a
-    hypervisor took away. Looks at counters before and after only.
+    hypervisor took away; `preemptions_per_s`, how often our processes had to leave their core, which tells of others on
+    that very core. Looks at counters before and after only.
     """
     machine: Values = {}
     before, began = _counters(), time.monotonic()
     yield machine
     seconds = time.monotonic() - began
-    busy, stolen, ours = (after - b for after, b in zip(_counters(), before, strict=True))
+    busy, stolen, ours, preemptions = (after - b for after, b in zip(_counters(), before, strict=True))
     machine["seconds"] = round(seconds, 3)
     machine["others_cores"] = round(max(busy - ours, 0.0) / seconds, 3)
     machine["stolen_cores"] = round(stolen / seconds, 3)
+    machine["preemptions_per_s"] = round(preemptions / seconds, 2)
 
 
-def _counters() -> tuple[float, float, float]:
-    """Return CPU seconds so far: of all processes, stolen by a hypervisor, of this process and its ended children."""
+def _counters() -> tuple[float, float, float, float]:
+    """Return CPU seconds so far (of all processes, stolen by a hypervisor, ours) and our involuntary switches.
+
+    Ours is what this process and its ended children did.
+    """
     times = psutil.cpu_times()
     busy = times.user + times.nice + times.system + times.irq + times.softirq
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return busy, times.steal, sum(each.ru_utime + each.ru_stime for each in usage)
+    ours = sum(each.ru_utime + each.ru_stime for each in usage)
+    return busy, times.steal, ours, sum(each.ru_nivcsw for each in usage)
 
 
 class _Printing(Silent):

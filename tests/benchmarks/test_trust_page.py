@@ -8,7 +8,7 @@ from benchmarks.trust import page
 from benchmarks.trust.markdown import percent, table
 
 ENVIRONMENT = {"host": {"cpu": "a processor", "cores_usable": 4, "governor": None}, "libraries": {"kdbench": "9.9"}}
-MACHINE = {"seconds": 30.0, "others_cores": 0.25, "stolen_cores": 0.0}
+MACHINE = {"seconds": 30.0, "others_cores": 0.25, "stolen_cores": 0.0, "preemptions_per_s": 1.5}
 
 
 def answer(ratio: float, half: float) -> dict:
@@ -86,6 +86,14 @@ def test_the_machine_and_notes_are_told(results):
     assert "governor" not in text
     assert "commit c0ffee" in text
     assert text.endswith("## Why\n\nBecause.\n")
+
+
+def test_what_others_did_is_told(results):
+    text = " ".join(page.write(results).read_text().split())
+    others = (
+        "kept 0.25 cores busy (at most 0.25), pushed these processes off their core 1.5 times a second (at most 1.5)"
+    )
+    assert text.count(others) == 2
 
 
 def test_a_table_says_what_is_a_number():
