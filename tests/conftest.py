@@ -1,6 +1,7 @@
 """What all tests share: real data where it is, and an environment that the machine's owner has not coloured."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 # Read before `_isolated` takes the variables away from the tests.
+_LOCKS = "KDBENCH_LOCK_DIR"
 _DATA_ROOT = os.environ.get("KDBENCH_DATA")
 _FOREIGN_MODELS = os.environ.get("KDBENCH_MODELS")
 
@@ -33,10 +35,18 @@ def _folder(variable: str, value: str | None, what: str) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let tests not wait for a measurement that somebody runs meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(_LOCKS, str(tmp_path_factory.mktemp("locks")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the user's settings out of the tests: none of kdbench's variables, no colours, a known width."""
-    for name in [name for name in os.environ if name.startswith("KDBENCH_")]:
+    for name in [name for name in os.environ if name.startswith("KDBENCH_") and name != _LOCKS]:
         monkeypatch.delenv(name)
     for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PYTHONWARNINGS"):
         monkeypatch.delenv(name, raising=False)

@@ -1,5 +1,6 @@
 """Only one measurement at a time on a machine."""
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -8,19 +9,22 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from kdbench import storage
 from kdbench.progress import Progress
 
 LOCK = "kdbench-measuring.lock"
+FOLDER = "KDBENCH_LOCK_DIR"  # the variable that names the folder, where the temporary one is not the whole machine's
 _LOOK_AGAIN_S = 0.25
 
 
 @contextmanager
-def alone_on_machine(progress: Progress, folder: Path | None = None) -> Iterator[None]:
-    """Hold this machine's measuring lock, a file in `folder` (the system's temporary one); wait for it visibly.
+def alone_on_machine(progress: Progress) -> Iterator[None]:
+    """Hold this machine's measuring lock, a file in KDBENCH_LOCK_DIR or the temporary folder; wait for it visibly.
 
     The lock goes with the process that holds it, however that ends.
     """
-    lock = FileLock((folder or Path(tempfile.gettempdir())) / LOCK, mode=0o666)
+    folder = Path(os.environ.get(FOLDER) or tempfile.gettempdir())
+    lock = FileLock(storage.make_folder(folder) / LOCK, mode=0o666)  # whoever comes first, others must be able to open
     begin = time.monotonic()
     told = False
     while True:

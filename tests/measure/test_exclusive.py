@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from kdbench.measure.exclusive import alone_on_machine
 
 
@@ -19,20 +21,25 @@ class Watcher:
         self._release()
 
 
-def test_a_free_lock_is_taken_without_a_word(tmp_path):
+@pytest.fixture(autouse=True)
+def _machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDBENCH_LOCK_DIR", str(tmp_path))
+
+
+def test_a_free_lock_is_taken_without_a_word():
     watcher = Watcher()
-    with alone_on_machine(watcher, tmp_path):
+    with alone_on_machine(watcher):
         pass
-    with alone_on_machine(watcher, tmp_path):
+    with alone_on_machine(watcher):
         pass
     assert (watcher.notes, watcher.steps) == ([], [])
 
 
-def test_a_second_measurement_waits_visibly_for_the_first(tmp_path):
+def test_a_second_measurement_waits_visibly_for_the_first():
     held, release, order = threading.Event(), threading.Event(), []
 
     def first():
-        with alone_on_machine(Watcher(), tmp_path):
+        with alone_on_machine(Watcher()):
             held.set()
             release.wait(10)
             order.append("first")
@@ -41,7 +48,7 @@ def test_a_second_measurement_waits_visibly_for_the_first(tmp_path):
     thread.start()
     assert held.wait(10)
     watcher = Watcher(release.set)
-    with alone_on_machine(watcher, tmp_path):
+    with alone_on_machine(watcher):
         order.append("second")
     thread.join()
     assert order == ["first", "second"]
