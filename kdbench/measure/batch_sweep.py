@@ -39,13 +39,15 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a sweep may take: each batch will be called `repeats` times, for which all together have `budget_ns`.
+    """What a sweep may take.
 
+    Each batch will be called `repeats` times, and for `least_ns` at least; all together have `budget_ns`.
     `needed_bytes` is what a batch is expected to take beyond what is taken already, `available_bytes` what is left.
     """
 
     budget_ns: float
     repeats: int
+    least_ns: float
     needed_bytes: Callable[[int], int]
     available_bytes: Callable[[], int]
 
@@ -53,9 +55,10 @@ class Limits:
         """Return what speaks against the next batch of `found`: `memory`, `budget` or nothing."""
         if self.needed_bytes(found.next_batch) > MEMORY_SHARE * self.available_bytes():
             return "memory"
-        # Twice the samples take twice the time, or less.
-        expected_ns = sum(step.call_ns for step in found.steps) + 2 * found.steps[-1].call_ns
-        return "budget" if self.repeats * expected_ns > self.budget_ns else None
+        times_ns = [step.call_ns for step in found.steps]
+        times_ns.append(2 * times_ns[-1])  # twice the samples take twice the time, or less
+        expected_ns = sum(max(self.repeats * call_ns, self.least_ns) for call_ns in times_ns)
+        return "budget" if expected_ns > self.budget_ns else None
 
 
 def sweep(

@@ -13,6 +13,7 @@ from kdbench.measure.configurations import Configuration
 from kdbench.measure.cores import chosen_cores
 from kdbench.measure.interleaved import LEAST_ROUNDS
 from kdbench.measure.jobs import JobModel
+from kdbench.measure.loads import BLOCK_NS
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
 from kdbench.statistics import Clustered
@@ -20,6 +21,7 @@ from kdbench.statistics import Clustered
 BUDGET_SHARE = 0.5  # of the latency budget, and in addition to it
 # Of each batch in each session, at the least: two calls of warm-up, one that refills the caches, and the timed ones.
 _REPEATS = 3 + LEAST_ROUNDS
+_LEAST_NS = LEAST_ROUNDS * BLOCK_NS + 20_000_000  # however short the calls: whole blocks, and a window of warm-up
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class _Runner:
                 "threads": self.threads,
                 "budget_ns": budget_s * 1e9 / len(self.models),
                 "repeats": self.protocol.sessions * _REPEATS,
+                "least_ns": self.protocol.sessions * _LEAST_NS,
             }
 
         result, _ = self._survived(job, progress)
@@ -154,7 +157,7 @@ def plan(sweeps: Sequence[Sweep], threads: int, session_s: float) -> list[dict[s
     """
     least_s: dict[int, float] = {}
     for step in (step for sweep in sweeps for step in sweep.steps):
-        least_s[step.batch] = least_s.get(step.batch, 0) + _REPEATS * step.call_ns / 1e9
+        least_s[step.batch] = least_s.get(step.batch, 0) + max(_REPEATS * step.call_ns, _LEAST_NS) / 1e9
     more_s = max(session_s - sum(least_s.values()), 0) / max(len(least_s), 1)
     found = []
     for number, batch in enumerate(sorted(least_s)):

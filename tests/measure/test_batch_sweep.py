@@ -60,7 +60,13 @@ def test_a_fixed_batch_is_the_only_one():
 
 
 def limits(**options):
-    values = {"budget_ns": 1e12, "repeats": 30, "needed_bytes": lambda _: 0, "available_bytes": lambda: 100}
+    values = {
+        "budget_ns": 1e12,
+        "repeats": 30,
+        "least_ns": 0,
+        "needed_bytes": lambda _: 0,
+        "available_bytes": lambda: 100,
+    }
     return Limits(**{**values, **options})
 
 
@@ -93,6 +99,11 @@ def test_all_calls_to_come_must_fit_the_budget():
         )
         == 4
     )
+
+
+def test_calls_however_short_take_the_time_of_their_blocks():
+    found = swept(lambda _: 1.0, limits(least_ns=1000, budget_ns=4999).hindrance)
+    assert (batches(found), found.ended) == ([1, 2, 4, 8], "budget")
 
 
 def test_nothing_speaks_against_what_fits():

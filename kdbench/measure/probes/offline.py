@@ -3,8 +3,9 @@
 This process only finds out; what it timed is not used any further. All models stay loaded, as they will be in the
 sessions that measure, so that memory that is enough here is enough there.
 
-Job: `models`, `provider`, `threads`, `budget_ns` (what all further calls of one model may take) and `repeats` (how
-many calls each batch will get). Result: `sweeps`, for each id a `kdbench.measure.batch_sweep.Sweep`.
+Job: `models`, `provider`, `threads`, and of what is to come `budget_ns` (for all calls of one model), `repeats` (how
+many calls each batch will get) and `least_ns` (how long they will last at least). Result: `sweeps`, for each id a
+`kdbench.measure.batch_sweep.Sweep`.
 """
 
 from dataclasses import asdict
@@ -22,7 +23,9 @@ from kdbench.measure.resident import resident_bytes
 from kdbench.measure.runtime import FAULTS, Target, describe
 from kdbench.measure.worker import Channel
 
+# Of one batch: so much time goes to a look, or so much of the budget.
 _LOOK_NS = 100_000_000
+_LOOK_SHARE = 0.02
 
 
 def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
@@ -43,17 +46,18 @@ def _swept(model: JobModel, job: dict[str, Any], loaded: list[Target]) -> Sweep:
         loaded.append(Target(model, provider=job["provider"], threads=job["threads"]))
     except FAULTS as error:
         return Sweep(next_batch=first, ended="fault", fault=describe(error))
-    look = Look(model, loaded[-1])
-    limits = Limits(job["budget_ns"], job["repeats"], look.needed_bytes, available_bytes)
+    look = Look(model, loaded[-1], min(_LOOK_NS, _LOOK_SHARE * job["budget_ns"]))
+    limits = Limits(job["budget_ns"], job["repeats"], job["least_ns"], look.needed_bytes, available_bytes)
     return sweep(
         look.call_ns, limits.hindrance if not model.fixed_batch else lambda _: "fixed", describe, FAULTS, first
     )
 
 
 class Look:
-    """A loaded model that is tried with one batch after the other."""
+    """A loaded model that is tried with one batch after the other, each for about `look_ns`."""
 
-    def __init__(self, model: JobModel, target: Target) -> None:
+    def __init__(self, model: JobModel, target: Target, look_ns: float) -> None:
+        self._look_ns = look_ns
         self._model = model
         self._target = target
         self._images = np.load(model.images, mmap_mode="r")
@@ -62,7 +66,7 @@ class Look:
     def call_ns(self, batch: int) -> float:
         """Return the time of a call with `batch` samples."""
         inputs = prepare(self._images[np.arange(batch) % len(self._images)], self._model)
-        return warm_up(Calls(*self._target.bind([inputs])), _LOOK_NS).call_ns
+        return warm_up(Calls(*self._target.bind([inputs])), self._look_ns).call_ns
 
     def needed_bytes(self, batch: int) -> int:
         """Return what `batch`, twice the last one, is expected to take: as much again, and its inputs.
