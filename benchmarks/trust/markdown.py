@@ -34,8 +34,8 @@ def others(repeats: Sequence[Values]) -> str:
         for key in ("others_cores", "preemptions_per_s", "stolen_cores")
     )
     return f"""Meanwhile, in the median repeat, other work kept {cores[0]:.2f} cores busy (at most {cores[1]:.2f}),
-        pushed these processes off their core {pushed[0]:.1f} times a second (at most {pushed[1]:.1f}), and the hypervisor took
-        {stolen[0]:.2f} cores (at most {stolen[1]:.2f})."""
+        pushed these processes off their core {pushed[0]:.1f} times a second (at most {pushed[1]:.1f}), and the
+        hypervisor took {stolen[0]:.2f} cores (at most {stolen[1]:.2f})."""
 
 
 def percent(share: float | None) -> str:
