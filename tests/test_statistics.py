@@ -98,11 +98,11 @@ def test_redrawn_median_has_the_bootstraps_variance():
     assert np.log(found.high / found.value) == pytest.approx(half, rel=0.02)
 
 
-@pytest.mark.parametrize("rho", [0.2, 0.55])
+@pytest.mark.parametrize("rho", [0.2, 0.85])
 def test_inflation_is_the_variance_of_an_ar1_mean_over_what_its_sample_variance_tells(rho):
     s, values = 6, np.array([1.0, 2.0, 0.5, 1.5, 2.5, 1.0])
     off = values - values.mean()
-    measured = (off[1:] @ off[:-1]) / (off @ off) + 1 / s
+    measured = (s * (off[1:] @ off[:-1]) / (off @ off) + 1) / 6
     correlation = rho ** np.abs(np.subtract.outer(np.arange(s), np.arange(s)))
     of_mean = correlation.mean()
     of_sample = (s - correlation.sum() / s) / (s - 1)

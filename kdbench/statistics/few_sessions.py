@@ -11,6 +11,15 @@ Everything here is on the logarithm of the estimated quantity. Four things are a
   deviation s with a standard error of s / sqrt(2 (S - 1)), which resampling them cannot show.
 
 And sessions that are added until an interval is narrow enough end early when it is narrow by luck: see `widest`.
+
+Some truths are not in the data, and a 95 % interval holds less than 90 % of them (benchmarks/coverage_simulated.py):
+
+- Sessions whose correlation is 0.8: 79 % of medians with five sessions, 83 % with eight, 90 % with twelve. The bound of
+  benchmarks/coverage_bound.py, for any interval that is as wide where sessions are independent, is 77 %, 85 % and 93 %
+  for sessions that nothing else tells apart.
+- A state that a share p of sessions is in, and that none of S was in, as happens with probability (1 - p)^S: a third
+  of the time for a fifth of sessions and S = 5. Quantiles beyond 1 - p lie in it: 88 % of 95th percentiles are held.
+- One session in twenty is bad, and the 95th percentile lies at its edge: 87 %.
 """
 
 import math
@@ -22,7 +31,7 @@ from numpy.typing import NDArray
 from kdbench.statistics.estimates import normal_z, student_t
 
 ALIKE = 0.25  # added to the correlation of sessions' latencies: five sessions show theirs with a standard error of 0.4
-_MOST_ALIKE = 0.8
+_MOST_ALIKE = 0.9
 
 
 def half_width(
@@ -51,15 +60,17 @@ def of_deviation(medians: NDArray[np.float64], z: float) -> float:
 def inflation(sessions: NDArray[np.float64], alike: float) -> float:
     """Return by how much correlation of neighbours raises the variance of the mean over that of independent ones.
 
-    The lag-1 correlation of S independent values is -1/S on average (Marriott and Pope 1954), so 1/S is added, and
-    `alike`; it is held within 0 and 0.8. For an AR(1) series var(mean) = f sigma^2 / S, f = 1 + 2 sum_k (1 - k/S)
-    rho^k, and its sample variance is (S - f) / (S - 1) sigma^2 on average: the quotient of both is returned.
+    The lag-1 correlation r of S values is rho - (1 + 4 rho) / S on average (Kendall 1954), which (S r + 1) / (S - 4)
+    would undo. Taken is a divisor of S - 6, because the variance rises steeply with rho, and of 6 at least, because few
+    values show little else than chance. `alike` is added, and the sum held within 0 and 0.9. For an AR(1) series
+    var(mean) = f sigma^2 / S, f = 1 + 2 sum_k (1 - k/S) rho^k, and its sample variance is (S - f) / (S - 1) sigma^2 on
+    average: the quotient of both is returned.
     """
     s = len(sessions)
     off = sessions - sessions.mean()
     square = float(off @ off)
     correlation = float(off[1:] @ off[:-1]) / square if square else 0.0
-    rho = min(max(correlation + 1 / s + alike, 0.0), _MOST_ALIKE)
+    rho = min(max((s * correlation + 1) / max(s - 6, 6) + alike, 0.0), _MOST_ALIKE)
     lags = np.arange(1, s)
     f = 1 + 2 * float(((1 - lags / s) * rho**lags).sum())
     return f * (s - 1) / (s - f)

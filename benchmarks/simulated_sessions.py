@@ -1,0 +1,159 @@
+"""Processes with known truth, drawn as kdbench samples a machine: sessions of two models in alternating blocks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench import statistics
+
+BLOCKS, CALLS = 12, 4  # a session's rounds, and each model's calls in one
+FIRST, MOST = 5, 10  # sessions of a run that stops when its ratio is known
+SHARES = (0.5, 0.9, 0.95)
+STATISTICS = ("ratio", "p50", "p90", "p95", "mean")  # the rate is the mean's inverse, and so is its interval
+_MU = 10.0
+_TRUTH_DRAWS = 4000
+
+Times = NDArray[np.float64]
+"""Log times of runs, (draws, 2 models, sessions, BLOCKS, CALLS)."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """How the logarithm of a call's time comes about; deviations are of the logarithm, 0.05 is about 5 %.
+
+    `machine` is a session's state that both models feel, `own` what each model adds to it: placement in memory. The
+    state of one session and the next correlate by `alike`; the second model feels `felt` of it. Whole sessions of a
+    model are slow by `slower` with probability `slow`. `walk` is a random walk's step from round to round through the
+    whole run, `slope` how far all sessions together drift, both common to the models. Times have no long run under
+    them, which leaves the ratio to be covered.
+    """
+
+    name: str
+    machine: float = 0.05
+    own: float = 0.02
+    alike: float = 0.0
+    felt: float = 1.0
+    slow: float = 0.0
+    slower: float = 0.15
+    walk: float = 0.0
+    slope: float = 0.0
+    calls_alike: float = 0.0
+    outliers: float = 0.0  # of calls, each 2 to 10 times as long
+    heavy_tails: bool = False
+
+    @property
+    def has_long_run(self) -> bool:
+        """Whether a model's times, and not only the ratio of two, have a distribution in the long run."""
+        return not (self.walk or self.slope)
+
+    def draw(self, rng: np.random.Generator, draws: int, sessions: int) -> Times:
+        """Return `draws` runs."""
+        per_session = (draws, 2, sessions, 1, 1)
+        state = self.machine * _series(rng.standard_normal((draws, 1, sessions)), self.alike)[..., None, None]
+        drift = self.walk * rng.standard_normal((draws, 1, sessions * BLOCKS)).cumsum(axis=2)
+        drift += self.slope * np.linspace(-0.5, 0.5, sessions * BLOCKS)
+        state = state + drift.reshape(draws, 1, sessions, BLOCKS, 1)
+        times = state * np.array([1.0, self.felt])[:, None, None, None]
+        times = (
+            times + self.own * rng.standard_normal(per_session) + self.slower * (rng.random(per_session) < self.slow)
+        )
+        shape = (draws, 2, sessions, BLOCKS * CALLS)
+        noise = rng.standard_t(3, shape) if self.heavy_tails else rng.standard_normal(shape)
+        noise = 0.03 * _series(noise, self.calls_alike)
+        noise += (rng.random(shape) < self.outliers) * np.log(rng.uniform(2, 10, shape))
+        return _MU + times + noise.reshape(draws, 2, sessions, BLOCKS, CALLS) + np.log([3.0, 1.0])[:, None, None, None]
+
+
+PLAIN = Process("plain")
+PROCESSES = (
+    PLAIN,
+    Process("sessions alike but for chance", machine=0.0, own=0.0),
+    Process("random walk", walk=0.01),
+    Process("linear drift of 20 %", slope=0.2),
+    Process("calls AR(1) 0.9", calls_alike=0.9),
+    Process("calls ×2 to ×10, 2 %", outliers=0.02),
+    Process("heavy tails", heavy_tails=True),
+    Process("bad sessions, 5 %", slow=0.05, slower=0.2),
+    Process("bimodal sessions, 20 %", slow=0.2),
+    Process("bimodal sessions, 35 %", slow=0.35),
+    Process("bimodal sessions, 50 %", slow=0.5),
+    Process("sessions AR(1) 0.3", alike=0.3),
+    Process("sessions AR(1) 0.5", alike=0.5),
+    Process("sessions AR(1) 0.8", alike=0.8),
+    Process("sessions AR(1) 0.5, felt by half", alike=0.5, felt=0.5),
+)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often an interval held the truth, and its median width as a share of the value."""
+
+    held: float
+    width: float
+
+
+def coverage(process: Process, sessions: int | None, draws: int, seed: int = 0) -> dict[str, Coverage]:
+    """Return the coverage of each of STATISTICS over `draws` runs of so many sessions.
+
+    None: of FIRST sessions, and of more up to MOST until the ratio's interval is narrower than a precision that half
+    of the runs reach with seven sessions: the choice that lets luck decide most.
+    """
+    rng = np.random.default_rng([seed, sessions or 0])
+    truth = _truth(process.draw(rng, _TRUTH_DRAWS, sessions or MOST))
+    runs = process.draw(rng, draws, sessions or MOST)
+    first = FIRST if sessions is None else None
+    if sessions is None:
+        precision = float(np.median([statistics.relative_width(_ratio(run[:, :7], first)) for run in runs]))
+        runs = [_stopped(run, precision) for run in runs]
+    found = [_estimates(run, first, process.has_long_run) for run in runs]
+    return {
+        statistic: Coverage(
+            held=float(np.mean([e[row].low <= truth[row] <= e[row].high for e in found])),
+            width=float(np.median([statistics.relative_width(e[row]) for e in found])),
+        )
+        for row, statistic in enumerate(STATISTICS)
+        if statistic == "ratio" or process.has_long_run
+    }
+
+
+def _series(noise: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
+    """Return an AR(1) series along the last axis with the marginal distribution that `noise` has, if it is normal."""
+    if rho == 0:
+        return noise
+    series = noise.copy()
+    for t in range(1, noise.shape[-1]):
+        series[..., t] = rho * series[..., t - 1] + np.sqrt(1 - rho**2) * noise[..., t]
+    return series
+
+
+def _truth(times: Times) -> list[float]:
+    rounds = np.median(times, axis=-1)
+    ratio = np.exp(np.median(rounds[:, 0] - rounds[:, 1], axis=-1).mean())
+    first = np.exp(times[:, 0])
+    return [float(ratio), *np.quantile(first, SHARES), float(first.mean())]
+
+
+def _estimates(run: NDArray[np.float64], first: int | None, has_long_run: bool) -> list[statistics.Estimate]:
+    if not has_long_run:
+        return [_ratio(run, first)]
+    sessions = run.shape[1]
+    data = statistics.Clustered(
+        values=np.exp(run[0]).ravel(),
+        session=np.repeat(np.arange(sessions), BLOCKS * CALLS),
+        block=np.tile(np.repeat(np.arange(BLOCKS), CALLS), sessions),
+    )
+    quantiles = statistics.clustered_quantiles(data, SHARES, first=first)
+    return [_ratio(run, first), *quantiles, statistics.clustered_mean(data, first=first)]
+
+
+def _ratio(run: NDArray[np.float64], first: int | None) -> statistics.Estimate:
+    rounds = np.median(run, axis=-1)
+    return statistics.paired_ratio(list(rounds[0] - rounds[1]), first=first)
+
+
+def _stopped(run: NDArray[np.float64], precision: float) -> NDArray[np.float64]:
+    for taken in range(FIRST, MOST):
+        if statistics.relative_width(_ratio(run[:, :taken], FIRST)) < precision:
+            return run[:, :taken]
+    return run
