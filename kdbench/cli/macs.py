@@ -12,6 +12,8 @@ from kdbench.cli.options import Json
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from kdbench.measure.macs import MacsReport
 
 
@@ -43,7 +45,7 @@ def macs(
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the model; repeatable.")
     ] = None,
-    by_layer: Annotated[bool, typer.Option("--by-layer", help="Show every layer's share.")] = False,
+    by_layer: Annotated[bool, typer.Option("--by-layer", help="Show every layer, and its share of the whole.")] = False,
     json: Json = False,
 ) -> None:
     """Count a model's multiply-accumulates for one image.
@@ -62,7 +64,9 @@ def macs(
     if json:
         console.result_json(found if by_layer else {key: value for key, value in found.items() if key != "by_layer"})
     else:
-        console.result(_as_text(found, by_layer=by_layer))
+        console.result(_as_text(found))
+        if by_layer:
+            console.result_drawn(_as_table(found))
 
 
 def _refuse_for_files(given: dict[str, bool]) -> None:
@@ -101,7 +105,10 @@ def _of_file(path: Path, shape: tuple[int, int, int] | None, convention: Convent
 
 
 def _result(counted: "MacsReport", *, model: str, shape: tuple[int | None, ...], parameters: int) -> dict[str, Any]:
-    layers = [{"layer": layer, "operator": operator, "macs": count} for layer, operator, count in counted.by_layer]
+    layers = [
+        {"layer": layer, "operator": operator, "macs": macs, "share": macs / counted.macs}
+        for layer, operator, macs in counted.by_layer
+    ]
     return {
         "model": model,
         "macs": counted.macs,
@@ -113,7 +120,7 @@ def _result(counted: "MacsReport", *, model: str, shape: tuple[int | None, ...],
     }
 
 
-def _as_text(found: dict[str, Any], *, by_layer: bool) -> str:
+def _as_text(found: dict[str, Any]) -> str:
     sizes = "×".join("?" if size is None else str(size) for size in found["input"])
     lines = [
         f"{found['model']} on {sizes}",
@@ -122,7 +129,23 @@ def _as_text(found: dict[str, Any], *, by_layer: bool) -> str:
     ]
     if found["uncounted"]:
         lines.append(f"  a lower bound: no rule for {', '.join(found['uncounted'])}")
-    if by_layer:
-        width = max((len(layer["layer"]) for layer in found["by_layer"]), default=0)
-        lines += [f"  {it['layer']:<{width}}  {it['macs']:>15,}  {it['operator']}" for it in found["by_layer"]]
     return "\n".join(lines)
+
+
+def _as_table(found: dict[str, Any]) -> "RenderableType":
+    """Return the layers in the model's order: what each holds, and how much of the whole has been reached with it."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for head in ("Layer", "Operator"):
+        table.add_column(head, overflow="fold")
+    for head in ("MACs", "Share", "Cumulative"):
+        table.add_column(head, justify="right", no_wrap=True)
+    reached = 0
+    for layer in found["by_layer"]:
+        reached += layer["macs"]
+        numbers = (f"{layer['macs']:,}", units.share(layer["share"]), units.share(reached / found["macs"]))
+        table.add_row(Text(layer["layer"] or "(the model itself)"), Text(layer["operator"]), *numbers)
+    return table

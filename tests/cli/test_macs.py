@@ -35,9 +35,11 @@ def test_json_says_what_was_counted_and_how(kdbench):
 def test_layers_add_up_to_the_whole(kdbench):
     found = kdbench("macs", "resnet20", "--by-layer", "--json").json
     assert sum(layer["macs"] for layer in found["by_layer"]) == found["macs"] == 40_813_184
+    assert sum(layer["share"] for layer in found["by_layer"]) == pytest.approx(1)
     text = kdbench("macs", "resnet20", "--by-layer").out
     assert all(layer["layer"] in text for layer in found["by_layer"])
     assert "40,813,184" in text
+    assert text.rstrip().endswith("100.00 %")
 
 
 def test_options_reach_the_model(kdbench):

@@ -1,10 +1,12 @@
 """Which layers of a model each node of its optimised graph stands for, and their multiply–accumulates.
 
 onnxruntime fuses, renames and lays out anew. What a fused node gives keeps the name of the tensor that the last of its
-parts gave; where the layout changed, the node is called by that name. Between these tensors lie the fused layers.
+parts gave; where the layout changed, the node is called by the name of that tensor, or of the node that gave it.
+Between these tensors lie the fused layers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from kdbench.measure.macs.onnx_shapes import infer
 from kdbench.measure.macs.weightless import ONNX
 
 _LAID_OUT = "com.microsoft.nchwc"  # onnxruntime's convolutions on channels in blocks
-# What onnxruntime puts behind a tensor's name to name the node that gives it: in blocks; batch norm as convolution.
-_SUFFIXES = ("_nchwc", "_bn")
+# What onnxruntime puts behind the name of a tensor, or of a node, to name the node that takes its place: channels in
+# blocks; batch norm as convolution; a number where the name is taken.
+_SUFFIX = re.compile(r"(_nchwc|_bn|_token_\d+)$")
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,14 @@ class Origin:
 
 @dataclass(frozen=True)
 class _Layers:
-    """The nodes of the original graph: which of them gives a tensor, and the MACs, or why there are none."""
+    """The nodes of the original graph: which of them gives a tensor, what the node of a name gives, and the MACs.
+
+    `uncounted` says why a node's MACs cannot be told.
+    """
 
     nodes: Sequence[Node]
     giver: Mapping[str, int]
+    named: Mapping[str, Sequence[str]]
     macs: Mapping[int, int]
     uncounted: Mapping[int, str]
 
@@ -65,7 +72,7 @@ def origins(original: Path, optimised: Path, input_shape: tuple[int, ...]) -> di
     """
     layers = _counted(load_graph(original), input_shape)
     nodes = list(load_graph(optimised).graph.node)
-    gives = [[tensor for tensor in _names(node) if tensor in layers.giver] for node in nodes]
+    gives = [list(dict.fromkeys(_given(node, layers))) for node in nodes]
     given = {tensor for tensors in gives for tensor in tensors}
     taken: set[int] = set()
     found: dict[str, Origin] = {}
@@ -93,17 +100,21 @@ def _counted(model: Model, input_shape: tuple[int, ...]) -> _Layers:
         macs[index] = tally.macs // batch
         if tally.uncounted:
             uncounted[index] = ", ".join(tally.uncounted)
-    return _Layers(nodes, {name: i for i, node in enumerate(nodes) for name in node.output if name}, macs, uncounted)
+    giver = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    named = {node.name: [name for name in node.output if name] for node in nodes if node.name}
+    return _Layers(nodes, giver, named, macs, uncounted)
 
 
-def _names(node: Node) -> Iterable[str]:
-    """Yield the names that what a node gives may have in the original graph."""
-    yield from filter(None, node.output)
+def _given(node: Node, layers: _Layers) -> Iterator[str]:
+    """Yield the original graph's tensors that a node of the optimised one gives, or that its name stands for."""
+    yield from (tensor for tensor in node.output if tensor in layers.giver)
     name = str(node.name)
-    for suffix in _SUFFIXES:
-        if name.endswith(suffix):
-            name = name.removesuffix(suffix)
+    yield from layers.named.get(name, ())
+    while (shorter := _SUFFIX.sub("", name)) != name:
+        name = shorter
+        if name in layers.giver:
             yield name
+        yield from layers.named.get(name, ())
 
 
 def _is_weightless(node: Node) -> bool:

@@ -7,7 +7,10 @@ import pytest
 
 from kdbench import models
 from kdbench.export.onnx import export_onnx
-from kdbench.measure.macs.onnx_counter import count_onnx
+from kdbench.measure.macs.onnx_counter import count_node, count_onnx
+from kdbench.measure.macs.onnx_graph import Operation, computed, load_graph
+from kdbench.measure.macs.onnx_origin import origins
+from kdbench.measure.macs.onnx_shapes import infer
 from kdbench.measure.macs.torch_counter import count_module
 
 pytestmark = pytest.mark.slow  # the exporter takes seconds per network
@@ -37,6 +40,7 @@ def optimised(path: Path, level: str, saved: Path) -> Path:
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
     options.optimized_model_filepath = str(saved)
     options.intra_op_num_threads = 1
+    options.log_severity_level = 4  # it warns that the graph is made for this machine
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return saved
 
@@ -55,6 +59,24 @@ def quantized(path: Path, shape: tuple[int, ...], saved: Path) -> Path:
     return saved
 
 
+def own(path: Path) -> dict[str, int]:
+    """Return the MACs of each node of a file by its own shapes, by the node's name."""
+    model = load_graph(path)
+    known, batch = infer(model, None)
+    return {
+        node.name: macs // batch
+        for node in computed(model.graph)
+        if (macs := count_node(model, Operation(node, known)).macs)
+    }
+
+
+def traced(path: Path, fused: Path, shape: tuple[int, ...]) -> dict[str, int]:
+    """Return the MACs of each node of the file `fused` by the layers of `path` that it is traced to."""
+    found = origins(path, fused, shape)
+    assert [origin.reason for origin in found.values() if origin.macs is None] == []
+    return {name: origin.macs for name, origin in found.items() if origin.macs}
+
+
 @pytest.mark.parametrize(("name", "shape", "classes"), every_network())
 def test_module_graph_and_optimised_graph_count_the_same(name, shape, classes, tmp_path):
     network = models.build(name, shape, classes).eval()
@@ -67,6 +89,9 @@ def test_module_graph_and_optimised_graph_count_the_same(name, shape, classes, t
     for form in forms:
         report = count_onnx(form)
         assert (report.macs, report.uncounted) == (module.macs, ()), form.name
+    assert traced(path, forms[-1], shape) == own(forms[-1])
+    laid_out = optimised(path, "ALL", tmp_path / "all.onnx")  # channels in whole blocks: of no count of its own
+    assert sum(traced(path, laid_out, shape).values()) == module.macs
 
 
 @pytest.mark.parametrize(
@@ -85,6 +110,11 @@ def test_quantizing_changes_no_count(name, shape, tmp_path):
     path = tmp_path / "model.onnx"
     export_onnx(network, shape, path)
     qdq = quantized(path, shape, tmp_path / "qdq.onnx")
-    for form in (qdq, optimised(qdq, "EXTENDED", tmp_path / "fused.onnx")):
+    fused = optimised(qdq, "EXTENDED", tmp_path / "fused.onnx")
+    macs = count_module(network, shape).macs
+    for form in (qdq, fused):
         report = count_onnx(form)
-        assert (report.macs, report.uncounted) == (count_module(network, shape).macs, ()), form.name
+        assert (report.macs, report.uncounted) == (macs, ()), form.name
+    assert traced(qdq, fused, shape) == own(fused)
+    laid_out = optimised(qdq, "ALL", tmp_path / "all.onnx")
+    assert sum(traced(qdq, laid_out, shape).values()) == macs
