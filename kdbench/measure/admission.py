@@ -43,12 +43,16 @@ class Admitted:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def require_runtimes(protocol: Protocol) -> None:
-    """Raise InputError where none of the protocol's runtimes can use its provider here."""
+def require_runtimes(protocol: Protocol) -> dict[str, Refusal]:
+    """Return which runtimes, onnxruntime among them, cannot use the protocol's provider on this machine.
+
+    Raises InputError where none of those that were asked for can.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        refused = unavailable(protocol, protocol.runtime, Path(folder))
+        found = unavailable(protocol, dict.fromkeys([ONNXRUNTIME, *protocol.runtime]), Path(folder))
+    refused = {name: refusal for name, refusal in found.items() if name in protocol.runtime}
     if len(refused) < len(protocol.runtime):
-        return
+        return found
     first = refused[protocol.runtime[0]]
     if len(refused) == 1:
         raise InputError(first.reason, first.hint or "")
@@ -83,24 +87,21 @@ def admit(
     subjects: Sequence[Subject],
     models: Mapping[str, JobModel],
     protocol: Protocol,
+    absent: Mapping[str, Refusal],
     folder: Path,
     progress: Portion,
 ) -> Admitted:
-    """Find out which of the protocol's runtimes run which subjects, in `folder`; onnxruntime is asked in any case.
+    """Find out, in `folder`, which of the protocol's runtimes run which subjects; those `absent` run none.
 
-    Nothing is asked, and everybody admitted, where onnxruntime on the CPU is all there is.
+    onnxruntime runs what it is given: the file is its own.
     """
-    names = list(dict.fromkeys([ONNXRUNTIME, *protocol.runtime]))
-    if (names, protocol.provider) == ([ONNXRUNTIME], "cpu"):
-        return Admitted(tuple(subjects))
-    absent = unavailable(protocol, names, folder)
     refused = {s.id: dict(absent) for s in subjects}
     runs: dict[tuple[str, str], Run] = {}
     facts: dict[str, Any] = {}
-    others = [name for name in names if name != ONNXRUNTIME and name not in absent]
+    others = [name for name in protocol.runtime if name != ONNXRUNTIME and name not in absent]
     known = [s for s in subjects if s.timed and isinstance(s.network, Network)]
-    few = _few(known, models, folder)
-    expected = _expected(few, protocol, folder) if others else {}
+    few = _few(known, models, folder) if others else {}
+    expected = _expected(few, protocol, folder)
     for number, (name, s) in enumerate((name, s) for name in others for s in subjects if s.timed):
         progress.step(number, len(others) * len(subjects))
         if isinstance(s.network, Refusal):

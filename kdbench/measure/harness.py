@@ -9,8 +9,8 @@ from kdbench.measure.admission import ONNXRUNTIME, admit, evaluation_provider, r
 from kdbench.measure.admission_findings import admission_findings
 from kdbench.measure.coldstart import cold_start_findings
 from kdbench.measure.consumption import energy_findings
-from kdbench.measure.denormals import denormal_findings
 from kdbench.measure.cores import available_cores, chosen_cores
+from kdbench.measure.denormals import denormal_findings
 from kdbench.measure.diagnosis import latency_warnings
 from kdbench.measure.disturbance import condition_facts
 from kdbench.measure.exclusive import alone_on_machine
@@ -19,6 +19,7 @@ from kdbench.measure.jobs import PROVIDERS, JobModel
 from kdbench.measure.latency import nothing_sampled, sample
 from kdbench.measure.latency_findings import latency_findings, protocol_facts
 from kdbench.measure.memory import memory_findings
+from kdbench.measure.network import Refusal
 from kdbench.measure.offline_findings import offline_findings
 from kdbench.measure.precision import imprecision
 from kdbench.measure.profiling import profile_findings
@@ -40,20 +41,27 @@ def measure(
 ) -> Findings:
     """Measure every subject and return all that was found, in `workspace` (a folder for what goes to and fro).
 
-    Nothing of the pass stays there, however it ends. While another kdbench measures on this machine, it waits. A subject that cannot be measured by some metric has that metric
-    with the reason instead of a number; the others go on. Without `test` there is no accuracy and inputs are noise.
+    Nothing of the pass stays there, however it ends. While another kdbench measures on this machine, it waits. A
+    subject that cannot be measured by some metric has that metric with the reason instead of a number; the others go
+    on. Without `test` there is no accuracy and inputs are noise.
     Raises InputError for subjects, data and protocol that do not fit each other.
     """
     _check(subjects, protocol)
+    absent = require_runtimes(protocol)
     with scratch(workspace) as folder, alone_on_machine(progress):
-        return _measure(subjects, test, protocol, folder, progress)
+        return _measure(subjects, test, protocol, absent, folder, progress)
 
 
 def _measure(
-    subjects: Sequence[Subject], test: TestSet | None, protocol: Protocol, folder: Path, progress: Progress
+    subjects: Sequence[Subject],
+    test: TestSet | None,
+    protocol: Protocol,
+    absent: Mapping[str, Refusal],
+    folder: Path,
+    progress: Progress,
 ) -> Findings:
     models = stage(subjects, test, folder, protocol.seed)
-    admitted = admit(subjects, models, protocol, folder, Portion(progress, 0, _ADMISSION, "runtimes"))
+    admitted = admit(subjects, models, protocol, absent, folder, Portion(progress, 0, _ADMISSION, "runtimes"))
     subjects = admitted.subjects
     timed = [s for s in subjects if s.timed and ONNXRUNTIME not in s.refused]
     accuracy = Portion(progress, _ADMISSION, _ACCURACY, "accuracy")
@@ -88,7 +96,6 @@ def _check(subjects: Sequence[Subject], protocol: Protocol) -> None:
     chosen_cores(protocol.cores, protocol.threads)
     if protocol.budget_s <= 0:
         raise InputError(f"a latency budget of {protocol.budget_s} s", "give it some seconds, for example 10")
-    require_runtimes(protocol)
 
 
 def _accuracies(

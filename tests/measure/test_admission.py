@@ -67,7 +67,8 @@ def admitted(test_set, tmp_path, watcher):
         folder = tmp_path / "admission"
         folder.mkdir(exist_ok=True)
         models = stage(subjects, test_set, folder, 0)
-        return admit(subjects, models, protocol, folder, Portion(watcher, 0, 1, ""))
+        absent = unavailable(protocol, ("onnxruntime", *protocol.runtime[1:]), folder)
+        return admit(subjects, models, protocol, absent, folder, Portion(watcher, 0, 1, ""))
 
     return ask
 
@@ -160,7 +161,9 @@ def test_a_fault_is_an_error_and_no_mere_absence(subjects, admitted, processes):
 
 def test_one_runtime_that_can_is_enough(processes):
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
-    require_runtimes(Protocol(provider="cuda", runtime=("onnxruntime", "torch")))
+    found = require_runtimes(Protocol(provider="cuda", runtime=("onnxruntime", "torch")))
+    assert list(found) == ["onnxruntime"]
+    assert list(require_runtimes(Protocol(provider="cuda", runtime=("torch",)))) == ["onnxruntime"]
     with pytest.raises(InputError, match="has no CUDA") as caught:
         require_runtimes(Protocol(provider="cuda"))
     assert caught.value.hint == "install it"

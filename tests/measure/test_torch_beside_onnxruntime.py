@@ -1,0 +1,123 @@
+"""A run's models measured by torch beside onnxruntime, and where onnxruntime cannot: all of it in real processes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kdbench import models
+from kdbench.cards import ModelCard, Preprocessing
+from kdbench.export.onnx import export_onnx
+from kdbench.measure import admission
+from kdbench.measure.harness import Protocol, Subject, TestSet, measure
+from kdbench.measure.network import Refusal, network_of
+from kdbench.measure.protocol import Portion
+from kdbench.measure.staging import stage
+from kdbench.measure.target import inspect
+from kdbench.run_folder import RunFolder
+
+pytestmark = pytest.mark.slow
+
+SHAPE = (1, 4, 4)
+CLASSES = 5
+QUICK = Protocol(batch=(8,), sessions=2, budget_s=1.0, energy=False, runtime=("onnxruntime", "torch"))
+TEST = TestSet(np.random.default_rng(0).integers(0, 256, (40, *SHAPE), np.uint8), np.arange(40) % CLASSES, CLASSES)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> RunFolder:
+    """What a run leaves of a teacher and a student: files, weights and cards."""
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    for id_, hidden in (("teacher", (64, 64)), ("student", (8,))):
+        torch.manual_seed(0)
+        network = models.build("dense", SHAPE, CLASSES, hidden=hidden)
+        folder.model(id_).parent.mkdir(exist_ok=True)
+        folder.checkpoint(id_).mkdir(parents=True)
+        export_onnx(network, SHAPE, folder.model(id_))
+        save_file(network.state_dict(), folder.checkpoint(id_) / "weights.safetensors")
+        folder.write_card(card(id_, hidden, inspect(folder.model(id_)).sha256))
+    return folder
+
+
+def card(id_: str, hidden: tuple[int, ...], sha256: str) -> ModelCard:
+    return ModelCard(
+        id=id_,
+        name=id_,
+        role="teacher" if id_ == "teacher" else "student",
+        architecture="dense",
+        options={"hidden": list(hidden)},
+        weights=f"checkpoints/{id_}/weights.safetensors",
+        file=f"models/{id_}.onnx",
+        sha256=sha256,
+        input_shape=SHAPE,
+        classes=CLASSES,
+        parameters=1,
+        preprocessing=Preprocessing(),
+    )
+
+
+@pytest.fixture
+def subjects(folder) -> list[Subject]:
+    found = []
+    for id_, hidden in (("teacher", (64, 64)), ("student", (8,))):
+        path = folder.model(id_)
+        own = card(id_, hidden, "")
+        teacher = None if id_ == "teacher" else "teacher"
+        found.append(Subject(own, path, inspect(path), teacher, network=network_of(own, path)))
+    return found
+
+
+def by(findings, metric: str) -> dict[tuple[str, str], object]:
+    """Return the measurements of `metric` at batch 1 by (model, runtime)."""
+    return {
+        (m.model, str(m.axes.get("runtime", "onnxruntime"))): m
+        for m in findings.measurements
+        if m.metric == metric and m.axes.get("batch", 1) == 1
+    }
+
+
+def test_both_runtimes_time_what_a_run_left(subjects, tmp_path, watcher):
+    findings = measure(subjects, TEST, QUICK, tmp_path, watcher)
+    p50 = by(findings, "latency_p50_ns")
+    assert {key: m.status in {"ok", "unstable"} for key, m in p50.items()} == {
+        (id_, name): True for id_ in ("teacher", "student") for name in ("onnxruntime", "torch")
+    }
+    assert p50["student", "torch"].source.startswith("torch")
+    assert by(findings, "first_run_ns")["student", "torch"].value > 0
+    assert {p.axes.get("runtime") for p in findings.pairs if p.metric == "latency_ratio"} == {None, "torch"}
+    assert findings.protocol["runtimes"]["torch"]["version"] == torch.__version__
+
+
+def test_weights_that_are_not_the_files_are_refused(subjects, tmp_path, watcher):
+    teacher, student = subjects
+    torch.manual_seed(1)
+    save_file(models.build("dense", SHAPE, CLASSES, hidden=(8,)).state_dict(), tmp_path / "others.safetensors")
+    other = dataclasses.replace(student.network, weights=str(tmp_path / "others.safetensors"))
+    pair = [teacher, dataclasses.replace(student, network=other)]
+    found = admission.admit(
+        pair, stage(pair, TEST, tmp_path, 0), QUICK, {}, tmp_path, Portion(watcher, 0, 1, "runtimes")
+    )
+    assert found.subjects[0].refused == {}
+    assert "stray from those of the file" in found.subjects[1].refused["torch"].reason
+
+
+def test_torch_has_numbers_where_onnxruntime_lacks_the_provider(subjects, tmp_path, watcher, monkeypatch):
+    """As on a GPU machine without onnxruntime-gpu; here torch's device is the CPU all the same."""
+    absent = {"onnxruntime": Refusal("this onnxruntime has no CUDAExecutionProvider", "install onnxruntime-gpu")}
+    monkeypatch.setattr(admission, "unavailable", lambda *_: absent)
+    findings = measure(subjects, TEST, QUICK, tmp_path, watcher)
+    p50 = by(findings, "latency_p50_ns")
+    assert p50["student", "torch"].value > 0
+    assert (p50["student", "onnxruntime"].status, p50["student", "onnxruntime"].hint) == (
+        "unavailable",
+        "install onnxruntime-gpu",
+    )
+    assert by(findings, "load_ns")["teacher", "onnxruntime"].reason == absent["onnxruntime"].reason
+    (top1,) = [m for m in findings.measurements if m.metric == "top1" and m.model == "student"]
+    assert top1.value is not None
+    assert top1.source.startswith("onnxruntime cpu")
+    ratios = {p.axes.get("runtime"): p.value for p in findings.pairs if p.metric == "latency_ratio"}
+    assert ratios[None] is None
+    assert ratios["torch"] > 0
