@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from kdbench.measure.loads import Calls, Clock, Load, Stream, time_calls
 
-LEAST_ROUNDS = 3  # five sessions of a slow model give 15 calls; LoadGen's rule wants 11 for a median
 _PRIME_BELOW_NS = 50_000_000  # the caches are refilled in a few ms, which slower calls do not feel
 _WINDOW_NS = 20_000_000
 _LONGEST_WINDOW = 1000
 _QUARTILES_AGREE = 0.1
+_STREAM = Stream()
 WARM_UP_SHARE = 0.25  # of a configuration's budget, all models together, goes to warm-up at most
 WARM_UP_RULE = (
     f"until the quartiles of two windows in a row agree within {_QUARTILES_AGREE:.0%}, "
@@ -64,9 +64,9 @@ def interleave(
     rng: np.random.Generator,
     tick: Callable[[], None],
     clock: Clock = time.perf_counter_ns,
-    load: Load = Stream(),
+    load: Load = _STREAM,
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int32]]]:
-    """Time one block of each of `ready` a round until `deadline_ns` on `clock`, and LEAST_ROUNDS at least.
+    """Time one block of each of `ready` a round until `deadline_ns` on `clock`, and `load.least_rounds` at least.
 
     A round that would end after the deadline is not begun. A block opens with one call off the clock where the load
     says so, that no call is timed on another model's caches. `tick` is called after each round. Returns, for each,
@@ -76,7 +76,7 @@ def interleave(
     blocks: list[list[NDArray[np.int64]]] = [[] for _ in ready]
     begin = clock()
     rounds = 0
-    while ready and (rounds < LEAST_ROUNDS or clock() + (clock() - begin) / rounds <= deadline_ns):
+    while ready and (rounds < load.least_rounds or clock() + (clock() - begin) / rounds <= deadline_ns):
         for index in rng.permutation(len(ready)):
             calls = ready[index].calls
             if load.primed and len(ready) > 1 and ready[index].call_ns < _PRIME_BELOW_NS:

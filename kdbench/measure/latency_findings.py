@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.measure.configurations import Configuration
-from kdbench.measure.interleaved import LEAST_ROUNDS, WARM_UP_RULE
+from kdbench.measure.interleaved import WARM_UP_RULE
 from kdbench.measure.jobs import GRAPH_OPTIMIZATION
 from kdbench.measure.latency import Sampled
-from kdbench.measure.loads import BLOCK_NS
+from kdbench.measure.loads import BLOCK_NS, LEAST_ROUNDS
 from kdbench.measure.precision import ratio
 from kdbench.measure.protocol import Findings, Protocol, Subject, interval, students
 from kdbench.records import Measurement, Pair, Status, measured, missing

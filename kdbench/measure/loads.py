@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Clock = Callable[[], int]
 
 BLOCK_NS = 10_000_000  # a block of calls back to back is as many as take about this long, and one at least
+LEAST_ROUNDS = 3  # five sessions of a slow model give 15 calls; LoadGen's rule wants 11 for a median
 _PACED_CALLS = 5  # in a block: with 5 ms between them models take turns every 25 ms
 _ARRIVALS_NS = 100_000_000  # a block of arrivals lasts about this long …
 _LEAST_ARRIVALS = 20  # … and holds so many at least
@@ -31,9 +32,13 @@ class Calls:
 
 
 class Load(Protocol):
-    """A way in which calls follow each other. `primed`: a call off the clock opens each block of it."""
+    """A way in which calls follow each other.
+
+    `primed`: a call off the clock opens each block of it. `least_rounds` are taken in a session, however short.
+    """
 
     primed: ClassVar[bool]
+    least_rounds: ClassVar[int]
 
     def calls(self, call_ns: float) -> int:
         """Return how many calls make a block when one takes `call_ns`."""
@@ -58,9 +63,10 @@ class Stream:
     """Calls back to back."""
 
     primed: ClassVar[bool] = True
+    least_rounds: ClassVar[int] = LEAST_ROUNDS
 
     def calls(self, call_ns: float) -> int:
-        """As many as take BLOCK_NS."""
+        """Return as many as take BLOCK_NS."""
         return max(math.ceil(BLOCK_NS / max(call_ns, 1)), 1)
 
     def time(self, calls: Calls, out: NDArray[np.int64], rng: np.random.Generator, clock: Clock) -> None:  # noqa: ARG002 - nothing here is random
@@ -75,9 +81,10 @@ class Paced:
     gap_ns: int
     sleep: Callable[[float], None] = time.sleep
     primed: ClassVar[bool] = False  # what another model left in the caches is gone after the idle time as well
+    least_rounds: ClassVar[int] = LEAST_ROUNDS
 
     def calls(self, call_ns: float) -> int:  # noqa: ARG002 - whatever they take
-        """A few: idle time, not the calls, makes such a block long."""
+        """Return a few: idle time, not the calls, makes such a block long."""
         return _PACED_CALLS
 
     def time(self, calls: Calls, out: NDArray[np.int64], rng: np.random.Generator, clock: Clock) -> None:  # noqa: ARG002 - nothing here is random
@@ -101,9 +108,10 @@ class Server:
     rate_per_s: float
     sleep: Callable[[float], None] = time.sleep
     primed: ClassVar[bool] = False  # the arrivals of the lead warm the caches
+    least_rounds: ClassVar[int] = 1  # a block is long, and holds many calls
 
     def calls(self, call_ns: float) -> int:  # noqa: ARG002 - arrivals do not wait for calls
-        """The arrivals of _ARRIVALS_NS, _LEAST_ARRIVALS at least."""
+        """Return the arrivals of _ARRIVALS_NS, _LEAST_ARRIVALS at least."""
         return max(math.ceil(self.rate_per_s * _ARRIVALS_NS / 1e9), _LEAST_ARRIVALS)
 
     def time(self, calls: Calls, out: NDArray[np.int64], rng: np.random.Generator, clock: Clock) -> None:

@@ -18,12 +18,15 @@ Samples = Mapping[tuple[str, int], Clustered]
 def headline_width(
     subjects: Sequence[Subject], configurations: Sequence[Configuration], samples: Samples, *, first: int
 ) -> float:
-    """Return the widest 95 % interval among all ratios as a share of the ratio; infinite before there are two sessions.
+    """Return the widest 95 % interval among the headline ratios, as a share of each; infinite before two sessions.
 
+    The headline is the first mode at the first thread count, every batch: a sweep gets the sessions that these need.
     Where there is nothing to compare, the typical times of the models stand for the ratios. Under random arrivals
     there is no ratio: a wait depends on chance more than on the model. `first` sessions were always going to be taken.
     """
-    steady = [number for number, c in enumerate(configurations) if c.mode != "server"]
+    usual = configurations[0]
+    headline = [n for n, c in enumerate(configurations) if (c.mode, c.threads) == (usual.mode, usual.threads)]
+    steady = [number for number in headline if usual.mode != "server"]
     pairs = list(students(subjects))
     estimates = [
         e for number in steady for t, s in pairs if (e := ratio(samples, t.id, s.id, number, first=first)) is not None
@@ -37,11 +40,12 @@ def imprecision(width: float, protocol: Protocol) -> tuple[Warned, ...]:
     """Return the warning that the budget ended before every headline interval was as narrow as was asked, if it did."""
     if width <= protocol.precision:
         return ()
-    found = f"are up to {100 * width:.1f} % wide" if np.isfinite(width) else "are unknown"
+    found = f"were up to {100 * width:.1f} % wide" if np.isfinite(width) else "were unknown"
     return (
         Warned(
             code="precision_missed",
-            message=f"the budget of {protocol.budget_s:g} s ended while intervals {found}, not {protocol.precision:.1%}",
+            message=f"when the budget of {protocol.budget_s:g} s was spent, intervals {found}; "
+            f"{100 * protocol.precision:g} % was asked for",
             remedy="give it a longer --budget, or measure when the machine is otherwise idle",
         ),
     )

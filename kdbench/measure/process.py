@@ -40,8 +40,8 @@ def run_job(
     """Do `job` (its `probe` names what) in a fresh process and return its result, JSON values.
 
     `folder` holds what the process is told and what it says; `threads` bounds numpy's own threads there; `cores` are
-    those it may use (None: all). Blocks on the process's output, so it costs no time while waiting. Raises WorkerError if the process dies; an interrupt
-    ends the process at once.
+    those it may use (None: all). Blocks on the process's output, so it costs no time while waiting. Raises WorkerError
+    if the process dies; an interrupt ends the process at once.
     """
     result = folder / "result.json"
     result.unlink(missing_ok=True)

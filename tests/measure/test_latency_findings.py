@@ -7,9 +7,9 @@ import pytest
 
 from kdbench.errors import MeasurementError
 from kdbench.measure.configurations import configurations
-from kdbench.measure.diagnosis import latency_warnings
 from kdbench.measure.latency import Sampled, nothing_sampled
 from kdbench.measure.latency_findings import latency_findings, protocol_facts
+from kdbench.measure.precision import headline_width, imprecision
 from kdbench.measure.protocol import Protocol
 from kdbench.statistics import Clustered
 
@@ -29,9 +29,19 @@ def pair(tiny, subject):
     return [subject(tiny("t")), subject(tiny("s"), teacher="t")]
 
 
-def sampled(subjects, by_key, failed=None, seconds=(6.0, 4.0), floor=5_000.0, protocol=PROTOCOL):
-    warm_up = {key: [40, 60, 50, 50, 50] for key in by_key}
-    return Sampled(configurations(subjects, protocol), by_key, failed or {}, np.full(5, floor), warm_up, list(seconds))
+def sampled(subjects, by_key, failed=None, floor=5_000.0, protocol=PROTOCOL, width=0.04):
+    return Sampled(
+        configurations(subjects, protocol),
+        by_key,
+        {("onnxruntime", id_): reason for id_, reason in (failed or {}).items()},
+        np.full(5, floor),
+        warm_up_calls={key: [40, 60, 50, 50, 50] for key in by_key},
+        call_ns={key: [float(np.median(data.values))] * 5 for key, data in by_key.items()},
+        sessions=5,
+        seconds=9.87654,
+        width=width,
+        cores=(3,),
+    )
 
 
 def by_metric(findings, model, batch=1):
@@ -124,22 +134,23 @@ def test_a_fixed_batch_cannot_run_the_other(tiny, subject):
     assert findings.pairs[1].status == "unavailable"
 
 
-@pytest.mark.parametrize(("median_ns", "warned"), [(99_000, {"near_floor"}), (101_000, set())])
-def test_a_call_near_the_floor_is_pointed_out(pair, median_ns, warned):
-    result = sampled(pair, {("t", 0): samples(median_ns, spread=0)}, floor=5_000)
-    exact = Clustered(np.full(4, float(median_ns)), np.zeros(4, int), np.arange(4))
-    result = sampled(pair, {("t", 0): exact}, floor=5_000)
-    found = list(latency_warnings(result, PROTOCOL))
-    assert {w.code for w in found} == warned
-    assert all("1 thread:" in w.message and w.remedy.startswith("compare batched runs") for w in found)
-
-
 def test_how_latencies_were_taken_is_told(pair):
     facts = protocol_facts(sampled(pair, {("t", 0): samples(3e6)}), PROTOCOL)
     assert (facts["floor_ns"], facts["block_ns"], facts["seed"]) == (5_000, 10_000_000, 0)
     assert facts["warm_up_calls"] == {"least": 40, "most": 60}
     assert "within 10%, or 25% of the budget" in facts["warm_up"]
+    assert (facts["sessions_taken"], facts["latency_s"], facts["cores_used"]) == (5, 9.88, [3])
+    assert (facts["stopped"], facts["widest_interval"]) == ("precise", 0.04)
     assert json.loads(json.dumps(facts)) == facts
+
+
+def test_a_budget_that_ended_first_is_told(pair):
+    facts = protocol_facts(sampled(pair, {("t", 0): samples(3e6)}, width=0.2), PROTOCOL)
+    assert facts["stopped"] == "budget"
+    (warned,) = imprecision(0.2, PROTOCOL)
+    assert (warned.code, warned.remedy.startswith("give it a longer --budget")) == ("precision_missed", True)
+    assert "20.0 % wide" in warned.message
+    assert imprecision(0.05, PROTOCOL) == ()
 
 
 def test_of_sessions_that_never_ran_nothing_is_told(pair):
@@ -147,8 +158,43 @@ def test_of_sessions_that_never_ran_nothing_is_told(pair):
     assert not {"floor_ns", "warm_up_calls"} & facts.keys()
 
 
-def test_an_overrun_is_pointed_out(pair):
-    result = sampled(pair, {}, seconds=(20.0, 9.0))
-    (warned,) = latency_warnings(result, PROTOCOL)
-    assert warned.code == "over_budget"
-    assert "29.0 s" in warned.message
+SERVED = Protocol(sessions=5, batch=(), mode=("paced", "server"), rate_per_s=400)
+
+
+@pytest.fixture
+def served(pair):
+    by_key = {("t", 0): samples(3e6), ("s", 0): samples(1e6), ("t", 1): samples(3e6), ("s", 1): samples(1e6)}
+    return latency_findings(pair, sampled(pair, by_key, protocol=SERVED), SERVED)
+
+
+def test_calls_that_do_not_follow_each_other_have_no_throughput(served):
+    assert {m.metric for m in served.measurements} == set(by_metric(served, "s"))
+    assert "throughput_per_s" not in by_metric(served, "s")
+
+
+def test_under_random_arrivals_there_is_no_ratio(served):
+    assert [p.axes["mode"] for p in served.pairs] == ["paced"]
+
+
+def test_a_server_that_cannot_keep_up_has_no_latency(served):
+    under_load = {
+        m.model: m for m in served.measurements if m.axes["mode"] == "server" and m.metric == "latency_p50_ns"
+    }
+    assert (under_load["t"].status, under_load["t"].value) == ("invalid", None)
+    assert "busy 120 % of the time" in under_load["t"].reason
+    assert under_load["s"].status == "ok"
+
+
+def test_the_headline_is_the_usual_way_of_calling(pair):
+    protocol = Protocol(sessions=5, batch=(8,), threads=(1, 2))
+    found = configurations(pair, protocol)
+    shaky = samples(1e6, spread=0.5, seed=1)
+    by_key = {("t", n): samples(3e6) for n in range(3)} | {
+        ("s", 0): samples(1e6),
+        ("s", 1): samples(1e6),
+        ("s", 2): shaky,
+    }
+    assert headline_width(pair, found, by_key, first=5) < 0.1
+    assert headline_width(pair, found, by_key | {("s", 1): shaky}, first=5) > 0.5
+    alone = {key: data for key, data in by_key.items() if key[0] == "t"}
+    assert 0 < headline_width(pair[:1], found, alone, first=5) < 0.1
