@@ -20,7 +20,7 @@ from kdbench.measure import accuracy
 from kdbench.measure.inputs import Inputs
 from kdbench.measure.probes.logits import batch_size, evaluate
 from kdbench.measure.protocol import Portion, Subject, TestSet
-from kdbench.measure.runtime import Target
+from kdbench.measure.runtimes.onnxruntime import Target
 from kdbench.measure.staging import stage
 from kdbench.measure.target import inspect
 from kdbench.measure.worker import Channel

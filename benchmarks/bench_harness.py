@@ -13,7 +13,7 @@ import pytest
 
 from kdbench.measure.inputs import prepare
 from kdbench.measure.loads import Calls, time_calls
-from kdbench.measure.runtime import Target
+from kdbench.measure.runtimes.onnxruntime import Target
 from kdbench.measure.staging import null_model
 
 PROMISE_NS = 1000

@@ -15,6 +15,7 @@ from kdbench.measure.inputs import prepare
 from kdbench.measure.interleaved import warm_up
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.loads import Calls, time_calls
+from kdbench.measure.runtimes import describe
 from kdbench.measure.worker import Channel
 
 _WARM_UP_NS = 250_000_000
@@ -29,7 +30,7 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
     images = np.load(model.images, mmap_mode="r")
     inputs = prepare(images[: model.fixed_batch or 1], model)
     start = time.perf_counter_ns()
-    from kdbench.measure.runtime import FAULTS, Target, describe  # here: its time is one of the results
+    from kdbench.measure.runtimes.onnxruntime import FAULTS, Target  # here: its time is one of the results
 
     imported = time.perf_counter_ns()
     try:

@@ -15,9 +15,10 @@ from kdbench.measure.energy.source import SOURCES
 from kdbench.measure.energy.window import update_period_ns, window, window_ns
 from kdbench.measure.inputs import prepare
 from kdbench.measure.interleaved import warm_up
-from kdbench.measure.loads import Calls
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.runtime import FAULTS, Target, describe
+from kdbench.measure.loads import Calls
+from kdbench.measure.runtimes import describe
+from kdbench.measure.runtimes.onnxruntime import FAULTS, Target
 from kdbench.measure.worker import Channel
 
 _WARM_UP_NS = 500_000_000

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from kdbench.measure.inputs import Inputs
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.runtime import FAULTS, Target, describe
+from kdbench.measure.runtimes import describe
+from kdbench.measure.runtimes.onnxruntime import FAULTS, Target
 from kdbench.measure.worker import Channel
 
 # Large enough to hide the cost of a call, small enough for activations to stay in cache.

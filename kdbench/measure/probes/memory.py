@@ -17,7 +17,8 @@ from kdbench.measure import resident
 from kdbench.measure.device_memory import DeviceMemory, UnknownError
 from kdbench.measure.inputs import prepare
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.runtime import FAULTS, Target, describe
+from kdbench.measure.runtimes import describe
+from kdbench.measure.runtimes.onnxruntime import FAULTS, Target
 from kdbench.measure.worker import Channel
 
 

@@ -20,7 +20,8 @@ from kdbench.measure.interleaved import warm_up
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.loads import Calls
 from kdbench.measure.resident import resident_bytes
-from kdbench.measure.runtime import FAULTS, Target, describe
+from kdbench.measure.runtimes import describe
+from kdbench.measure.runtimes.onnxruntime import FAULTS, Target
 from kdbench.measure.worker import Channel
 
 # Of one batch: so much time goes to a look, or so much of the budget.
