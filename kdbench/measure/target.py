@@ -55,7 +55,7 @@ def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int
     `data_shape` is the (channels, height, width) of the images it will be given. Raises InputError for a file
     that is missing, cut short or no ONNX model, has no usable input or output, or does not take such images.
     """
-    model = _read(path)
+    model = read_model(path)
     given = _the_input(model, path)
     shape = _dimensions(given)
     if len(shape) < 2:
@@ -121,7 +121,8 @@ def _guess_layout(shape: Shape) -> Layout:
     return "NHWC" if shape[3] in _CHANNELS and shape[1] not in _CHANNELS else "NCHW"
 
 
-def _read(path: Path) -> "onnx.ModelProto":
+def read_model(path: Path) -> "onnx.ModelProto":
+    """Read an ONNX file; weights kept in other files are not loaded. Raises InputError for a file that is no model."""
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # onnx brings it, without stubs
 
@@ -129,7 +130,7 @@ def _read(path: Path) -> "onnx.ModelProto":
     if not path.is_file():
         raise InputError(f"no model file at {path}", "check the path")
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(path, format="protobuf", load_external_data=False)
     except DecodeError:
         raise InputError(f"{path} is not a readable ONNX model", hint) from None
     except OSError as error:

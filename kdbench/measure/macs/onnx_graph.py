@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import InputError
+from kdbench.measure.target import read_model
 
 Model = Any  # onnx.ModelProto; onnx is imported by the functions that need it
 Graph = Any  # onnx.GraphProto
@@ -64,16 +65,10 @@ class Operation:
 def load_graph(path: Path) -> Model:
     """Read an ONNX file without its external weights, its local functions inlined; raises InputError if it is none."""
     import onnx.inliner  # not a name of onnx before it is imported
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # onnx brings it, untyped
 
-    try:
-        model = onnx.load(path, format="protobuf", load_external_data=False)
-    except FileNotFoundError:
-        raise InputError(f"no model at {path}", "check the path") from None
-    except (DecodeError, OSError) as error:
-        raise InputError(f"{path} is not an ONNX model: {error}", "it may be cut short or of another format") from error
-    if not model.graph.node or not model.opset_import:
-        raise InputError(f"{path} is not an ONNX model: it holds no graph", "it may be cut short or of another format")
+    model = read_model(path)
+    if not model.opset_import:
+        raise InputError(f"{path} does not say which operators it is made of", "export it with an opset")
     return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 

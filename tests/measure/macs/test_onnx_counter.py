@@ -134,19 +134,19 @@ def test_open_sizes_must_be_given_and_must_fit(tmp_path):
 def test_a_file_that_is_no_model_is_refused(tmp_path, content):
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="is not an ONNX model"):
+    with pytest.raises(InputError, match=r"is not a readable ONNX model|holds no ONNX graph"):
         count_onnx(path)
 
 
 def test_a_truncated_file_is_refused(tmp_path):
     path = save(tmp_path, [node("Conv", ["x", "w"])], [weight("w", 64, 8, 3, 3)])
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(InputError, match="is not an ONNX model"):
+    with pytest.raises(InputError, match=r"is not a readable ONNX model|holds no ONNX graph"):
         count_onnx(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="no model at"):
+    with pytest.raises(InputError, match="no model file at"):
         count_onnx(tmp_path / "absent.onnx")
 
 
