@@ -52,3 +52,10 @@ def _isolated(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take one fresh process where cold start and memory take several for their medians: these are tested alone."""
+    for measured in ("coldstart", "memory"):
+        monkeypatch.setattr(f"kdbench.measure.{measured}.PROCESSES", 1)

@@ -13,6 +13,8 @@ from kdbench.recipe import Measure
 from kdbench.records import RunRecord
 from kdbench.run_folder import card_path
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 QUICK = Measure(budget_s=0.2, sessions=2, batch=(4,), energy=False)
 
 

@@ -14,6 +14,8 @@ from kdbench.progress import Silent
 from kdbench.recipes import recipe_from
 from kdbench.records import RunRecord
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):

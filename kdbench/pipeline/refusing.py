@@ -8,8 +8,9 @@ from kdbench.pipeline.exporting import Exported
 from kdbench.records import Axes, Measurement, Pair, Status, missing
 
 _OWN = {"parity_max_abs", "training_s"}  # known without measuring
-_NOT_TAKEN = {"peak_memory_bytes"}
 _TIMED = {"throughput_per_s"}
+_OFFLINE = {"max_throughput_per_s", "throughput_ratio"}  # taken only where it was asked for
+_MEMORY = {"peak_memory_bytes", "model_memory_bytes", "device_memory_bytes"}
 
 
 def refused_measurements(exports: list[Exported], protocol: Protocol) -> Iterator[Measurement]:
@@ -18,7 +19,7 @@ def refused_measurements(exports: list[Exported], protocol: Protocol) -> Iterato
     for export in exports:
         if export.refused is not None:
             status: Status = "unavailable" if export.is_finite else "invalid"
-            for metric in METRICS.keys() - _OWN - _NOT_TAKEN - _fidelity(export):
+            for metric in METRICS.keys() - _OWN - _not_taken(protocol) - _fidelity(export):
                 for axes in _axes(metric, protocol):
                     yield missing(export.card.id, metric, export.refused, status=status, axes=axes)
         elif reason := next((refused[parent] for parent in export.card.parents if parent in refused), None):
@@ -34,7 +35,7 @@ def refused_pairs(exports: list[Exported], protocol: Protocol) -> Iterator[Pair]
             reason = refused.get(export.card.id) or refused.get(teacher)
             if reason is None:
                 continue
-            for metric in PAIR_METRICS:
+            for metric in PAIR_METRICS.keys() - _not_taken(protocol):
                 for axes in _axes(metric, protocol):
                     yield Pair(
                         metric=metric,
@@ -47,16 +48,28 @@ def refused_pairs(exports: list[Exported], protocol: Protocol) -> Iterator[Pair]
                     )
 
 
+def _not_taken(protocol: Protocol) -> set[str]:
+    """Return what the protocol takes of no model."""
+    on_device = {"device_memory_bytes"} if protocol.provider == "cpu" else set()
+    return on_device | (set() if "offline" in protocol.mode else _OFFLINE)
+
+
 def _fidelity(export: Exported) -> set[str]:
     return set() if export.card.parents else {"agreement", "predictive_kl"}
 
 
 def _axes(metric: str, protocol: Protocol) -> list[Axes]:
-    """Return the axes at which `metric` would have been taken: latencies by threads and batch, all else without."""
+    """Return the axes at which `metric` would have been taken; those that depend on no setting have none."""
+    provider, threads = protocol.provider, protocol.threads[0]
+    if metric in _OFFLINE:
+        return [{"provider": provider, "threads": each, "mode": "offline"} for each in protocol.threads]
+    if metric in _MEMORY:
+        largest = sorted({1, max(protocol.batch, default=1)})
+        return [{"provider": provider, "threads": threads, "batch": batch} for batch in largest]
     if not metric.startswith("latency_") and metric not in _TIMED:
         return [{}]
-    single = [(threads, 1) for threads in protocol.threads]
+    single = [(each, 1) for each in protocol.threads]
     return [
-        {"provider": protocol.provider, "threads": threads, "batch": batch}
-        for threads, batch in [*single, *((protocol.threads[0], batch) for batch in protocol.batch)]
+        {"provider": provider, "threads": each, "batch": batch}
+        for each, batch in [*single, *((threads, batch) for batch in protocol.batch)]
     ]

@@ -12,6 +12,8 @@ from kdbench.measure.harness import Protocol, measure
 from kdbench.measure.process import WorkerError
 from kdbench.metrics import METRICS
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 QUICK = Protocol(budget_s=0.2, sessions=2, batch=(4,))
 NOT_MEASURED_HERE = {"parity_max_abs", "training_s", "max_throughput_per_s", "device_memory_bytes"}
 
