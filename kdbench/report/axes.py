@@ -1,10 +1,11 @@
 """At which provider, threads and batch the numbers of a record were taken, and how to say so."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from kdbench.records import Axes, RunRecord
 
 DEFAULT_BATCH = 128
+_USUAL = {"runtime": "onnxruntime"}  # goes without saying in the axes
 
 _WORDS: Mapping[str, Callable[[str | int], str]] = {
     "batch": lambda batch: f"batch {batch}",
@@ -13,15 +14,47 @@ _WORDS: Mapping[str, Callable[[str | int], str]] = {
 }
 
 
+_OF_CALLS = ("mode", "gap_ms", "rate_per_s")
+_CALLS: Mapping[str, Callable[[Axes], str]] = {
+    "stream": lambda _: "back to back",
+    "paced": lambda axes: f"{axes['gap_ms']} ms idle before each",
+    "server": lambda axes: f"{axes['rate_per_s']} /s at random",
+}
+
+
 def in_words(axes: Axes, before: str = "") -> str:
     """Write axes as `batch 1, 1 thread, cpu provider`, `before` put in front; empty for no axes."""
     known = [write(axes[key]) for key, write in _WORDS.items() if key in axes]
-    others = [f"{key} {value}" for key, value in axes.items() if key not in _WORDS]
-    return f"{before}{', '.join([*known, *others])}" if axes else ""
+    calls = [f"calls {calls_in_words(axes)}"] if "mode" in axes else []
+    others = [f"{key} {value}" for key, value in axes.items() if key not in {*_WORDS, *_OF_CALLS}]
+    return f"{before}{', '.join([*known, *calls, *others])}" if axes else ""
+
+
+def calls_in_words(axes: Axes) -> str:
+    """Write how calls follow each other; without a word about it, they do so at once."""
+    mode = str(axes.get("mode", "stream"))
+    return _CALLS[mode](axes) if mode in _CALLS else mode
+
+
+def swept(taken: Sequence[Axes]) -> dict[str, Callable[[Axes], str]]:
+    """Return what tells the configurations `taken` apart: the head of a column, and what to write in it.
+
+    Threads and batch are always told.
+    """
+    keys = [key for key in dict.fromkeys(key for axes in taken for key in axes) if key not in _OF_CALLS]
+    differ = [key for key in keys if len({axes.get(key) for axes in taken}) > 1]
+    columns: dict[str, Callable[[Axes], str]] = {
+        key.capitalize(): lambda axes, key=key: str(axes.get(key, _USUAL.get(key, "–")))  # type: ignore[misc]
+        for key in keys
+        if key in {"threads", "batch"} or key in differ
+    }
+    if len({calls_in_words(axes) for axes in taken}) > 1:
+        columns["Calls"] = calls_in_words
+    return columns
 
 
 def configurations(record: RunRecord) -> list[dict[str, str | int]]:
-    """Return the axes at which latency was taken, each once, fewer threads and smaller batches first.
+    """Return the axes at which latency was taken, each once: the usual way of calling first, then by threads and batch.
 
     A latency without axes, such as one that could not be taken at all, is no configuration beside those that have.
     """
@@ -29,7 +62,7 @@ def configurations(record: RunRecord) -> list[dict[str, str | int]]:
     found = [m.axes for m in called if m.axes.get("mode") != "offline"]  # a table of its own
     taken = [axes for axes in found if axes] or found
     unique = [axes for index, axes in enumerate(taken) if axes not in taken[:index]]
-    return sorted(unique, key=lambda axes: (str(axes.get("provider", "")), _int(axes, "threads"), _int(axes, "batch")))
+    return sorted(unique, key=_reading_order)
 
 
 def headline(record: RunRecord) -> dict[str, str | int]:
@@ -56,6 +89,11 @@ def protocol_batch(record: RunRecord) -> int:
     batch = record.protocol.get("batch", DEFAULT_BATCH)
     sizes = [size for size in (batch if isinstance(batch, list) else [batch]) if isinstance(size, int)]
     return max(sizes, default=DEFAULT_BATCH)
+
+
+def _reading_order(axes: Axes) -> tuple[str | int, ...]:
+    named = (str(axes.get(key, "")) for key in ("provider", "runtime", "mode"))
+    return (*named, _int(axes, "threads"), _int(axes, "batch"))
 
 
 def _int(axes: Axes, key: str) -> int:

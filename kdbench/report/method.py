@@ -55,8 +55,20 @@ def environment(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def _sampling(record: RunRecord) -> str:
-    words = [f"{count} {key}" for key in ("sessions", "blocks") if (count := record.protocol.get(key)) is not None]
-    return f" ({' × '.join(words)})" if words else ""
+    """Say how many sessions there were, and why not more."""
+    told = record.protocol
+    count = told.get("sessions_taken", told.get("sessions"))
+    if count is None:
+        return ""
+    width, precision = told.get("widest_interval"), told.get("precision")
+    if not isinstance(width, float) or not isinstance(precision, float):
+        return f" ({count} sessions)"
+    why = {
+        "precise": f"no interval of the headline is wider than {100 * width:.1f} % then, {100 * precision:g} % was asked for",
+        "budget": f"the budget was spent then; the widest interval of the headline is {100 * width:.1f} %, "
+        f"{100 * precision:g} % was asked for",
+    }[str(told["stopped"])]
+    return f" ({count} sessions: {why})"
 
 
 def _name(key: str) -> str:

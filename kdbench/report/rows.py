@@ -6,13 +6,14 @@ from dataclasses import replace
 from kdbench import units
 from kdbench.metrics import METRICS
 from kdbench.records import RunRecord
-from kdbench.report.axes import batched_axes, configurations, headline, in_words, protocol_batch
+from kdbench.report.axes import batched_axes, configurations, headline, in_words, protocol_batch, swept
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import column, number_at, row, taken
 from kdbench.report.costs import cost, start_and_memory
-from kdbench.report.layers import where_the_time_goes
+from kdbench.report.layers import time_by_operator, where_the_time_goes
 from kdbench.report.offline import offline
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+from kdbench.report.sweeps import speedups
 
 _BOLD = (
     "Bold: the best number of its column among the students (the teacher is the reference and does not compete; "
@@ -130,11 +131,10 @@ def latency(record: RunRecord) -> Table:
     """Return latency percentiles and throughput of every model at every configuration that was measured."""
     metrics = ("latency_p50_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns", "latency_mean_ns")
     taken = configurations(record)
-    keys = list(dict.fromkeys(key for axes in taken for key in axes))
-    shown = [key for key in keys if key in {"threads", "batch"} or len({axes.get(key) for axes in taken}) > 1]
+    shown = swept(taken)
     columns = [
         Column("Model", numeric=False),
-        *(Column(key.capitalize()) for key in shown),
+        *(Column(head, numeric=head in {"Threads", "Batch"}) for head in shown),
         *(
             Column(METRICS[metric].title.removeprefix("Latency ").capitalize().replace("P", "p"), False)
             for metric in metrics
@@ -145,7 +145,7 @@ def latency(record: RunRecord) -> Table:
         Row(
             (
                 Text(subject.label, code=True),
-                *(Text(str(axes.get(key, "–"))) for key in shown),
+                *(Text(write(axes)) for write in shown.values()),
                 *(number(record, subject, metric, axes) for metric in (*metrics, "throughput_per_s")),
             ),
             group=None if subject.role == "teacher" else tuple(sorted(axes.items())),
@@ -154,7 +154,7 @@ def latency(record: RunRecord) -> Table:
         for subject in subjects(record)
         if any(record.find(id_, metric, **axes) for id_ in subject.ids for metric in (*metrics, "throughput_per_s"))
     ]
-    constant = {key: axes[key] for axes in taken[:1] for key in axes if key not in shown}
+    constant = {key: axes[key] for axes in taken[:1] for key in axes if key.capitalize() not in shown}
     note = (
         "Time of one call; a percentile is the order statistic, not an interpolation, and is given only where there "
         f"are enough samples for it. Throughput is in samples, not calls{in_words(constant, '. All at ')}."
@@ -189,10 +189,12 @@ _TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     ratios,
     fidelity,
     latency,
+    speedups,
     offline,
     cost,
     start_and_memory,
     where_the_time_goes,
+    time_by_operator,
     training,
 )
 

@@ -1,0 +1,69 @@
+"""Sweeps of threads, ways of calling and runtimes in the report."""
+
+import pytest
+
+from kdbench.records import Interval, Pair, measured
+from kdbench.report import rows
+from kdbench.report.axes import batched_axes, calls_in_words, configurations, headline, in_words
+from kdbench.report.sweeps import speedups
+
+SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
+PACED = {**SINGLE, "mode": "paced", "gap_ms": 5}
+SERVED = {**SINGLE, "mode": "server", "rate_per_s": 80}
+TORCH = {**SINGLE, "runtime": "torch"}
+
+
+def at(axes, value):
+    return [
+        measured(name, metric, factor * value, axes=axes, interval=Interval(low=1.0, high=1e9), n=50)
+        for name, factor in (("teacher", 5), ("student-kd", 1))
+        for metric in ("latency_p50_ns", "latency_mean_ns")
+    ]
+
+
+@pytest.fixture
+def swept(sample):
+    """The sample's configurations and three more, which come first in the record."""
+    more = [m for axes, value in ((SERVED, 4e5), (PACED, 3e5), (TORCH, 2e5)) for m in at(axes, value)]
+    pairs = [
+        Pair(metric="latency_ratio", teacher="teacher", student="student-kd", axes=axes, value=value, n=5)
+        for axes, value in ((PACED, 4.5), (TORCH, 3.5))
+    ]
+    return sample.model_copy(update={"measurements": (*sample.measurements, *more), "pairs": (*sample.pairs, *pairs)})
+
+
+def test_the_usual_way_of_calling_is_the_headline(swept):
+    assert headline(swept) == SINGLE
+    assert configurations(swept)[2:] == [PACED, SERVED, TORCH]
+    assert batched_axes(swept) == {**SINGLE, "batch": 128}
+
+
+def test_the_latency_table_says_how_calls_follow_each_other(swept):
+    table = rows.latency(swept)
+    assert [c.head for c in table.columns[1:5]] == ["Threads", "Batch", "Runtime", "Calls"]
+    told = {tuple(cell.text for cell in row.cells[3:5]) for row in table.rows}
+    assert told == {
+        ("onnxruntime", "back to back"),
+        ("onnxruntime", "5 ms idle before each"),
+        ("onnxruntime", "80 /s at random"),
+        ("torch", "back to back"),
+    }
+
+
+def test_speed_ups_of_every_configuration_have_a_table_if_there_are_more_than_the_headline(swept, sample):
+    assert speedups(sample).rows == ()
+    table = speedups(swept)
+    of_kd = {tuple(c.text for c in row.cells[1:]) for row in table.rows if row.cells[0].text == "student-kd"}
+    assert of_kd == {
+        ("1", "1", "onnxruntime", "back to back", "5.35×"),
+        ("1", "128", "onnxruntime", "back to back", "7.90×"),
+        ("1", "1", "onnxruntime", "5 ms idle before each", "4.50×"),
+        ("1", "1", "torch", "back to back", "3.50×"),
+    }
+    assert table in rows.tables(swept)
+
+
+def test_axes_in_words():
+    assert in_words(PACED) == "batch 1, 1 thread, cpu provider, calls 5 ms idle before each"
+    assert in_words(TORCH) == "batch 1, 1 thread, cpu provider, runtime torch"
+    assert calls_in_words({"mode": "offline"}) == "offline"
