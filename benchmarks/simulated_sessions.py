@@ -100,13 +100,13 @@ def coverage(process: Process, sessions: int | None, draws: int, seed: int = 0) 
     of the runs reach with seven sessions: the choice that lets luck decide most.
     """
     rng = np.random.default_rng([seed, sessions or 0])
-    truth = _truth(process.draw(rng, _TRUTH_DRAWS, sessions or MOST))
+    truth = true_values(process.draw(rng, _TRUTH_DRAWS, sessions or MOST))
     runs = process.draw(rng, draws, sessions or MOST)
     first = FIRST if sessions is None else None
     if sessions is None:
         precision = float(np.median([statistics.relative_width(_ratio(run[:, :7], first)) for run in runs]))
         runs = [_stopped(run, precision) for run in runs]
-    found = [_estimates(run, first, process.has_long_run) for run in runs]
+    found = [estimates(run, first, process.has_long_run) for run in runs]
     return {
         statistic: Coverage(
             held=float(np.mean([e[row].low <= truth[row] <= e[row].high for e in found])),
@@ -117,24 +117,16 @@ def coverage(process: Process, sessions: int | None, draws: int, seed: int = 0) 
     }
 
 
-def _series(noise: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
-    """Return an AR(1) series along the last axis with the marginal distribution that `noise` has, if it is normal."""
-    if rho == 0:
-        return noise
-    series = noise.copy()
-    for t in range(1, noise.shape[-1]):
-        series[..., t] = rho * series[..., t - 1] + np.sqrt(1 - rho**2) * noise[..., t]
-    return series
-
-
-def _truth(times: Times) -> list[float]:
+def true_values(times: Times) -> list[float]:
+    """Return what each of STATISTICS is over all runs."""
     rounds = np.median(times, axis=-1)
     ratio = np.exp(np.median(rounds[:, 0] - rounds[:, 1], axis=-1).mean())
     first = np.exp(times[:, 0])
     return [float(ratio), *np.quantile(first, SHARES), float(first.mean())]
 
 
-def _estimates(run: NDArray[np.float64], first: int | None, has_long_run: bool) -> list[statistics.Estimate]:
+def estimates(run: NDArray[np.float64], first: int | None, has_long_run: bool) -> list[statistics.Estimate]:
+    """Return each of STATISTICS of one run, or the ratio alone."""
     if not has_long_run:
         return [_ratio(run, first)]
     sessions = run.shape[1]
@@ -145,6 +137,16 @@ def _estimates(run: NDArray[np.float64], first: int | None, has_long_run: bool) 
     )
     quantiles = statistics.clustered_quantiles(data, SHARES, first=first)
     return [_ratio(run, first), *quantiles, statistics.clustered_mean(data, first=first)]
+
+
+def _series(noise: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
+    """Return an AR(1) series along the last axis with the marginal distribution that `noise` has, if it is normal."""
+    if rho == 0:
+        return noise
+    series = noise.copy()
+    for t in range(1, noise.shape[-1]):
+        series[..., t] = rho * series[..., t - 1] + np.sqrt(1 - rho**2) * noise[..., t]
+    return series
 
 
 def _ratio(run: NDArray[np.float64], first: int | None) -> statistics.Estimate:

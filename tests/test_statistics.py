@@ -89,6 +89,12 @@ def test_ratio_of_single_rounds_is_students_t_widened_for_neighbours_that_are_al
     assert found.n == 5
 
 
+def test_sessions_weigh_alike_however_many_rounds_they_have():
+    found = statistics.paired_ratio([np.log([2.0]), np.log([4.0, 4.0, 4.0, 100.0, 0.1]), np.log([8.0, 8.0])])
+    assert found.value == pytest.approx(4.0)
+    assert found.n == 8
+
+
 def test_redrawn_median_has_the_bootstraps_variance():
     rounds = np.random.default_rng(0).normal(size=21)
     drawn = np.median(np.random.default_rng(1).choice(rounds, (40_000, 21)), axis=1)

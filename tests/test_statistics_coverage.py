@@ -26,17 +26,23 @@ def load(name):
 simulated, bound = load("simulated_sessions"), load("coverage_bound")
 
 DRAWS = 200
-PLAIN, ADAPTIVE = "plain", None
+ADAPTIVE = None
 # Where the sessions of a run cannot show what the long run holds, less than 90 %, as `few_sessions` says.
 DOCUMENTED = {
-    ("sessions AR(1) 0.8", 5): 0.75,
-    ("sessions AR(1) 0.8", ADAPTIVE): 0.80,
+    ("sessions AR(1) 0.8", 5): 0.77,
+    ("sessions AR(1) 0.8", 12): 0.89,
+    ("sessions AR(1) 0.8", ADAPTIVE): 0.81,
     ("bad sessions, 5 %", 5): 0.87,
     ("bad sessions, 5 %", 12): 0.87,
     ("bad sessions, 5 %", ADAPTIVE): 0.87,
     ("bimodal sessions, 20 %", 5): 0.87,
     ("bimodal sessions, 20 %", ADAPTIVE): 0.87,
 }
+
+
+def named(name):
+    (process,) = (p for p in simulated.PROCESSES if p.name == name)
+    return process
 
 
 def noise(share, draws):
@@ -62,8 +68,7 @@ def test_intervals_of_a_quiet_machine_are_neither_too_narrow_nor_too_wide(sessio
 
 @pytest.mark.parametrize("name", ["random walk", "linear drift of 20 %"])
 def test_pairing_removes_drift_that_both_models_share(name):
-    (process,) = (p for p in simulated.PROCESSES if p.name == name)
-    found = simulated.coverage(process, 5, 400)["ratio"]
+    found = simulated.coverage(named(name), 5, 400)["ratio"]
     assert 0.9 <= found.held <= 0.99
     assert found.width < 0.1  # the machine itself drifts by 20 % and more
 
@@ -78,6 +83,21 @@ def test_little_could_be_won_on_sessions_that_are_alike(sessions, rho):
     most = bound.best_coverage(sessions, rho, widening)
     assert most - 0.05 <= held <= most + noise(most, draws)
     assert np.median(half_widths(quiet)) / np.median(student) < 1.4
+
+
+@pytest.mark.parametrize("name", ["bad sessions, 5 %", "bimodal sessions, 20 %"])
+def test_a_state_is_missed_only_by_runs_that_no_session_was_in_it(name):
+    process, p95 = named(name), simulated.STATISTICS.index("p95")
+    rng = np.random.default_rng(0)
+    truth = simulated.true_values(process.draw(rng, 4000, 5))[p95]
+    runs = process.draw(rng, 300, 5)
+    medians = np.median(runs[:, 0], axis=(2, 3))
+    slow = (medians - np.median(medians)).max(axis=1) > 0.6 * process.slower
+    estimates = [simulated.estimates(run, None, process.has_long_run)[p95] for run in runs]
+    held = np.array([e.low <= truth <= e.high for e in estimates])
+    assert held[slow].mean() >= 0.97
+    assert held.mean() >= 0.87
+    assert all(e.low <= truth for e in estimates)  # what is missed is missed upwards
 
 
 def test_the_bound_is_students_t_where_sessions_are_independent():

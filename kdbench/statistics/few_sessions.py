@@ -12,14 +12,14 @@ Everything here is on the logarithm of the estimated quantity. Four things are a
 
 And sessions that are added until an interval is narrow enough end early when it is narrow by luck: see `widest`.
 
-Some truths are not in the data, and a 95 % interval holds less than 90 % of them (benchmarks/coverage_simulated.py):
+Some truths are not in the data, and then 95 % intervals hold less than 90 % of them (benchmarks/coverage_simulated.py):
 
-- Sessions whose correlation is 0.8: 79 % of medians with five sessions, 83 % with eight, 90 % with twelve. The bound of
-  benchmarks/coverage_bound.py, for any interval that is as wide where sessions are independent, is 77 %, 85 % and 93 %
-  for sessions that nothing else tells apart.
-- A state that a share p of sessions is in, and that none of S was in, as happens with probability (1 - p)^S: a third
-  of the time for a fifth of sessions and S = 5. Quantiles beyond 1 - p lie in it: 88 % of 95th percentiles are held.
-- One session in twenty is bad, and the 95th percentile lies at its edge: 87 %.
+- Sessions whose correlation is 0.8: 79 % of medians are held with five sessions, 84 % with eight, 91 % with twelve. No
+  interval of the same width where sessions are independent could hold more than about 77 %, 85 % and 93 % of means of
+  such series (Neyman and Pearson's lemma, benchmarks/coverage_bound.py).
+- A state that a share p of sessions is in: with probability (1 - p)^S no session was in it, a third of the time for a
+  fifth of sessions and S = 5. Quantiles that lie in that state are then missed, and only then: 88 % are held of the
+  95th percentiles if a fifth of sessions are slow (92 % with twelve sessions), 87 to 89 % if one in twenty is.
 """
 
 import math
