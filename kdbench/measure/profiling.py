@@ -50,7 +50,8 @@ def profile_findings(
             continue
         axes = {key: job[key] for key in ("provider", "threads", "batch")}
         found += Findings(layers=_layers(subject.id, result["nodes"], known, axes))
-    return found
+    calls = {id_: results[0]["calls"] for id_, results in told.results.items()}
+    return found + Findings(protocol={"profiled_calls": calls} if calls else {})
 
 
 def _job(subject: Subject, model: JobModel, protocol: Protocol, folder: Path, number: int) -> dict[str, Any]:

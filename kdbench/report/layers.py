@@ -36,6 +36,28 @@ def where_the_time_goes(record: RunRecord) -> Table:
     return finished("Where the time goes", columns, rows, notes)
 
 
+def time_by_operator(record: RunRecord) -> Table:
+    """Return what each kind of operator takes in each model, all its nodes together, the most first."""
+    columns = [
+        *(Column(head, numeric=False) for head in ("Model", "Operator")),
+        *(Column(head) for head in ("Nodes", "Time", "Share of time", "MACs / sample", "Share of MACs")),
+    ]
+    rows = []
+    for subject in subjects(record):
+        layers = _of(record, subject)
+        kinds: dict[str, list[Layer]] = {}
+        for layer in layers:
+            kinds.setdefault(layer.operator, []).append(layer)
+        ranked = sorted(kinds.items(), key=lambda kind: -sum(layer.time_ns or 0.0 for layer in kind[1]))
+        total = _sum_macs(layers)
+        rows += [
+            _row(subject, (Text(operator, code=True), Text(f"{len(alike)}")), alike, total)
+            for operator, alike in ranked
+        ]
+    note = "Operators without MACs, such as reordering and quantizing, cost time that no count of MACs foretells."
+    return finished("Time by operator", columns, rows, [note])
+
+
 def layers_csv(record: RunRecord) -> str:
     """Return every layer as CSV, one row each in the order in which they run; an absent value is an empty field.
 
@@ -64,15 +86,16 @@ def _rows(subject: Subject, layers: Sequence[Layer]) -> list[Row]:
     leading, others = ranked[:LEADING], ranked[LEADING:]
     total = _sum_macs(layers)
     rows = [
-        _row(subject, Text(layer.name, code=True), Text(layer.operator, code=True), [layer], total) for layer in leading
+        _row(subject, (Text(layer.name, code=True), Text(layer.operator, code=True)), [layer], total)
+        for layer in leading
     ]
     if others:
-        rows.append(_row(subject, Text(f"{len(others)} others"), Text("–"), others, total))
+        rows.append(_row(subject, (Text(f"{len(others)} others"), Text("–")), others, total))
     return rows
 
 
-def _row(subject: Subject, name: Cell, operator: Cell, layers: Sequence[Layer], total: int | None) -> Row:
-    """Return the row of `layers` together, of a model with `total` MACs (None: not known)."""
+def _row(subject: Subject, names: tuple[Cell, Cell], layers: Sequence[Layer], total: int | None) -> Row:
+    """Return the row of `layers` together, called by `names`, of a model with `total` MACs (None: not known)."""
     macs = _sum_macs(layers)
     reason = next((layer.reason for layer in layers if layer.macs is None), None) or "the whole is not known"
     timed = all(layer.time_ns is not None and layer.time_share is not None for layer in layers)
@@ -80,8 +103,7 @@ def _row(subject: Subject, name: Cell, operator: Cell, layers: Sequence[Layer], 
     return Row(
         (
             Text(subject.label, code=True),
-            name,
-            operator,
+            *names,
             Number(units.time, _sum([layer.time_ns for layer in layers]), reason="" if timed else "not measured"),
             Number(units.share, _sum([layer.time_share for layer in layers]), reason="" if timed else "not measured"),
             Number(units.count, macs, reason="" if macs is not None else reason),

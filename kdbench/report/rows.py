@@ -195,6 +195,7 @@ _TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     start_and_memory,
     where_the_time_goes,
     time_by_operator,
+    time_by_operator,
     training,
 )
 

@@ -7,7 +7,7 @@ import pytest
 
 from kdbench import report
 from kdbench.records import Layer, RunRecord
-from kdbench.report.layers import LEADING, layers_csv, where_the_time_goes
+from kdbench.report.layers import LEADING, layers_csv, time_by_operator, where_the_time_goes
 from kdbench.report.rows import tables
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -15,8 +15,8 @@ AXES = {"provider": "cpu", "threads": 1, "batch": 1}
 
 def layer(number, macs=100, model="teacher", total=1000.0, **more):
     time_ns = 10.0 * (number + 1)
-    values = {"macs": macs, "time_ns": time_ns, "time_share": time_ns / total, "axes": AXES}
-    return Layer(model=model, name=f"layer{number}", operator="Conv", **{**values, **more})
+    values = {"operator": "Conv", "macs": macs, "time_ns": time_ns, "time_share": time_ns / total, "axes": AXES}
+    return Layer(model=model, name=f"layer{number}", **{**values, **more})
 
 
 @pytest.fixture
@@ -31,6 +31,16 @@ def test_the_slowest_layers_lead_and_the_rest_are_one_row(profiled):
     assert rest == ["60.0 ns", "6.00 %", "300", "27.27 %"]
     assert sum(row.cells[6].value for row in table.rows) == pytest.approx(1)
     assert "batch 1, 1 thread, cpu provider" in table.notes[0]
+
+
+def test_operators_are_summed_over_their_nodes(make_record):
+    layers = [layer(0), layer(1), layer(4, macs=0, operator="QuantizeLinear"), layer(2, model="student-kd")]
+    table = time_by_operator(make_record(layers=layers))
+    assert [[cell.text for cell in row.cells] for row in table.rows] == [
+        ["teacher", "QuantizeLinear", "1", "50.0 ns", "5.00 %", "0", "0.00 %"],
+        ["teacher", "Conv", "2", "30.0 ns", "3.00 %", "200", "100.00 %"],
+        ["student-kd", "Conv", "1", "30.0 ns", "3.00 %", "100", "100.00 %"],
+    ]
 
 
 def test_a_layer_that_was_not_traced_has_its_reason_and_no_share_is_told_of_a_part(make_record):

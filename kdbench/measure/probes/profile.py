@@ -2,12 +2,13 @@
 
 Job: `models` (one), `provider`, `threads`, `batch`, `optimised` (where to write the graph as onnxruntime runs it).
 Result: `nodes`, in the order in which they run (each `name`, `operator`, `time_ns`), `calls`, the number of calls
-whose times `time_ns` is the mean of, and `errors` (id to reason). Profiling slows every node down a little: its times
+that were timed, and `errors` (id to reason). Profiling slows every node down a little: its times
 are good for comparing nodes with each other, not for saying how long a call takes.
 """
 
 import json
 import time
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,35 +68,38 @@ def _profiled(model: JobModel, job: dict[str, Any], channel: Channel) -> tuple[P
 def summarised(events: Sequence[Event], warm_ups: int) -> dict[str, Any]:
     """Return the `nodes` and the number of `calls` of a profile, its first `warm_ups` calls left out.
 
-    The clock of the profile ticks in µs, so a node's time is a mean over calls; of these the slowest and the fastest
-    quarter are left out, which others' load or a lucky cache have touched. A node that holds a graph is timed with
-    all that it holds, whose own events are passed over. Nodes of one name are one.
+    The clock of the profile ticks in µs, so a node's time is a mean over calls, and not a median; its slowest and its
+    fastest quarter of calls are left out, for whoever is interrupted for a moment is so within some node. A node that
+    holds a graph is timed with all that it holds, whose own events are passed over. Nodes of one name are one.
     """
     nodes = sorted((e for e in events if str(e["name"]).endswith(_END_OF_KERNEL)), key=lambda e: (e["ts"], -e["dur"]))
     calls = sorted((e for e in events if e["name"] == "model_run"), key=lambda e: e["ts"])[warm_ups:]
-    times = [_times_us(nodes, call) for call in calls]
-    totals = np.array([sum(each.values()) for each in times])
-    quarter = len(times) // 4
-    kept = [times[index] for index in totals.argsort(kind="stable")[quarter : len(times) - quarter]]
+    starts = [event["ts"] for event in nodes]
+    times = []
+    for call in calls:
+        first, last = bisect_left(starts, call["ts"]), bisect_right(starts, call["ts"] + call["dur"])
+        times.append(_times_us(nodes[first:last]))
     return {
         "nodes": [
-            {
-                "name": name,
-                "operator": operator,
-                "time_ns": 1000 * float(np.mean([each[name, operator] for each in kept])),
-            }
-            for name, operator in (times[-1] if times else {})
+            {"name": name, "operator": operator, "time_ns": 1000 * _middle([each[name, operator] for each in times])}
+            for name, operator in (list(times[-1]) if times else [])
         ],
-        "calls": len(kept),
+        "calls": len(times),
     }
 
 
-def _times_us(nodes: Sequence[Event], call: Event) -> dict[tuple[str, str], int]:
-    """Return the time of each node, by name and operator, within one call."""
+def _middle(values: Sequence[int]) -> float:
+    """Return the mean of the middle half of `values`."""
+    quarter = len(values) // 4
+    return float(np.mean(sorted(values)[quarter : len(values) - quarter]))
+
+
+def _times_us(nodes: Sequence[Event]) -> dict[tuple[str, str], int]:
+    """Return the time of each node of one call, by name and operator; `nodes` are in the order of their beginnings."""
     found: dict[tuple[str, str], int] = defaultdict(int)
-    end_us = call["ts"]
+    end_us = 0
     for event in nodes:
-        if call["ts"] <= event["ts"] <= call["ts"] + call["dur"] and event["ts"] >= end_us:
+        if event["ts"] >= end_us:  # else a node of a graph that the last one holds
             found[event["name"].removesuffix(_END_OF_KERNEL), event["args"]["op_name"]] += event["dur"]
             end_us = event["ts"] + event["dur"]
     return found
