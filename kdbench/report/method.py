@@ -63,12 +63,9 @@ def _sampling(record: RunRecord) -> str:
     width, precision = told.get("widest_interval"), told.get("precision")
     if not isinstance(width, float) or not isinstance(precision, float):
         return f" ({count} sessions)"
-    why = {
-        "precise": f"no interval of the headline is wider than {100 * width:.1f} % then, {100 * precision:g} % was asked for",
-        "budget": f"the budget was spent then; the widest interval of the headline is {100 * width:.1f} %, "
-        f"{100 * precision:g} % was asked for",
-    }[str(told["stopped"])]
-    return f" ({count} sessions: {why})"
+    why = "then the budget was spent" if told.get("stopped") == "budget" else "then it was precise enough"
+    asked = f"{100 * precision:g} % was asked for"
+    return f" ({count} sessions: {why}; the widest interval of a headline ratio is {100 * width:.1f} % of it, {asked})"
 
 
 def _name(key: str) -> str:

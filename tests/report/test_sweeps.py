@@ -3,7 +3,7 @@
 import pytest
 
 from kdbench.records import Interval, Pair, measured
-from kdbench.report import rows
+from kdbench.report import method, rows
 from kdbench.report.axes import batched_axes, calls_in_words, configurations, headline, in_words
 from kdbench.report.sweeps import speedups
 
@@ -67,3 +67,11 @@ def test_axes_in_words():
     assert in_words(PACED) == "batch 1, 1 thread, cpu provider, calls 5 ms idle before each"
     assert in_words(TORCH) == "batch 1, 1 thread, cpu provider, runtime torch"
     assert calls_in_words({"mode": "offline"}) == "offline"
+
+
+@pytest.mark.parametrize(("stopped", "why"), [("budget", "the budget was spent"), ("precise", "it was precise enough")])
+def test_why_sampling_stopped_is_told(sample, stopped, why):
+    told = {"sessions": 5, "sessions_taken": 7, "stopped": stopped, "widest_interval": 0.0321, "precision": 0.05}
+    record = sample.model_copy(update={"protocol": {**sample.protocol, **told}})
+    (sampling,) = [note for note in method.notes(record) if "sessions:" in note]
+    assert f"7 sessions: then {why}; the widest interval of a headline ratio is 3.2 % of it, 5 % was asked" in sampling
