@@ -195,7 +195,6 @@ _TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     start_and_memory,
     where_the_time_goes,
     time_by_operator,
-    time_by_operator,
     training,
 )
 
