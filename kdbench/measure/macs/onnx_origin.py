@@ -17,8 +17,8 @@ from kdbench.measure.macs.weightless import ONNX
 
 _LAID_OUT = "com.microsoft.nchwc"  # onnxruntime's convolutions on channels in blocks
 # What onnxruntime puts behind the name of a tensor, or of a node, to name the node that takes its place: channels in
-# blocks; batch norm as convolution; a number where the name is taken.
-_SUFFIX = re.compile(r"(_nchwc|_bn|_token_\d+)$")
+# blocks; batch norm as convolution; a number where the name is taken; what fused it.
+_SUFFIX = re.compile(r"(_nchwc|_bn|_token_\d+|/\w+Fusion/?)$")
 
 
 @dataclass(frozen=True)
