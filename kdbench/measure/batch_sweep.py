@@ -55,10 +55,13 @@ class Limits:
         """Return what speaks against the next batch of `found`: `memory`, `budget` or nothing."""
         if self.needed_bytes(found.next_batch) > MEMORY_SHARE * self.available_bytes():
             return "memory"
-        times_ns = [step.call_ns for step in found.steps]
-        times_ns.append(2 * times_ns[-1])  # twice the samples take twice the time, or less
-        expected_ns = sum(max(self.repeats * call_ns, self.least_ns) for call_ns in times_ns)
-        return "budget" if expected_ns > self.budget_ns else None
+        last = found.steps[-1]
+        expected = Step(2 * last.batch, 2 * last.call_ns)  # twice the samples take twice the time, or less
+        return "budget" if self.cost_ns([*found.steps, expected]) > self.budget_ns else None
+
+    def cost_ns(self, steps: Sequence[Step]) -> float:
+        """Return how long the calls of these batches will take."""
+        return sum(max(self.repeats * step.call_ns, self.least_ns) for step in steps)
 
 
 def sweep(

@@ -91,7 +91,7 @@ class _Runner:
                 "models": [model.to_json() for model in alive],
                 "provider": self.protocol.provider,
                 "threads": self.threads,
-                "budget_ns": budget_s * 1e9 / len(self.models),
+                "budget_ns": budget_s * 1e9,
                 "repeats": self.protocol.sessions * _REPEATS,
                 "least_ns": self.protocol.sessions * _LEAST_NS,
             }

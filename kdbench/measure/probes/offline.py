@@ -3,7 +3,7 @@
 This process only finds out; what it timed is not used any further. All models stay loaded, as they will be in the
 sessions that measure, so that memory that is enough here is enough there.
 
-Job: `models`, `provider`, `threads`, and of what is to come `budget_ns` (for all calls of one model), `repeats` (how
+Job: `models`, `provider`, `threads`, and of what is to come `budget_ns` (for all calls of all models), `repeats` (how
 many calls each batch will get) and `least_ns` (how long they will last at least). Result: `sweeps`, for each id a
 `kdbench.measure.batch_sweep.Sweep`.
 """
@@ -30,28 +30,32 @@ _LOOK_SHARE = 0.02
 
 
 def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
-    """Sweep every model of the job."""
+    """Sweep every model of the job; what one leaves of its part of the budget is for those after it."""
     models = [JobModel.from_json(value) for value in job["models"]]
     loaded: list[Target] = []
+    left_ns = job["budget_ns"]
     sweeps = {}
     for number, model in enumerate(models):
         channel.model(model.id)
         channel.step(number, len(models))
-        sweeps[model.id] = asdict(_swept(model, job, loaded))
+        found, cost_ns = _swept(model, job, left_ns / (len(models) - number), loaded)
+        left_ns -= cost_ns
+        sweeps[model.id] = asdict(found)
     return {"sweeps": sweeps}
 
 
-def _swept(model: JobModel, job: dict[str, Any], loaded: list[Target]) -> Sweep:
+def _swept(model: JobModel, job: dict[str, Any], budget_ns: float, loaded: list[Target]) -> tuple[Sweep, float]:
+    """Return the sweep of one model, and what its batches will cost."""
     first = model.fixed_batch or 1
     try:
         loaded.append(Target(model, provider=job["provider"], threads=job["threads"]))
     except FAULTS as error:
-        return Sweep(next_batch=first, ended="fault", fault=describe(error))
-    look = Look(model, loaded[-1], min(_LOOK_NS, _LOOK_SHARE * job["budget_ns"]))
-    limits = Limits(job["budget_ns"], job["repeats"], job["least_ns"], look.needed_bytes, available_bytes)
-    return sweep(
-        look.call_ns, limits.hindrance if not model.fixed_batch else lambda _: "fixed", describe, FAULTS, first
-    )
+        return Sweep(next_batch=first, ended="fault", fault=describe(error)), 0.0
+    look = Look(model, loaded[-1], min(_LOOK_NS, _LOOK_SHARE * budget_ns))
+    limits = Limits(budget_ns, job["repeats"], job["least_ns"], look.needed_bytes, available_bytes)
+    hindrance = (lambda _: "fixed") if model.fixed_batch else limits.hindrance
+    found = sweep(look.call_ns, hindrance, describe, FAULTS, first)
+    return found, limits.cost_ns(found.steps)
 
 
 class Look:
