@@ -44,14 +44,15 @@ def _starts(admitted: Admitted, protocol: Protocol) -> Iterator[Measurement]:
 
 
 def _start_axes(name: str, protocol: Protocol) -> Axes:
-    return {"provider": protocol.provider, "threads": protocol.threads[0], "batch": 1, "runtime": name}
+    axes: Axes = {"provider": protocol.provider, "threads": protocol.threads[0], "batch": 1}
+    return axes if name == ONNXRUNTIME else {**axes, "runtime": name}
 
 
 def _missing(subjects: Sequence[Subject], protocol: Protocol) -> Iterator[Measurement]:
     for s in subjects:
         for name, why in s.refused.items():
             for metric in _of_onnxruntime(protocol) if name == ONNXRUNTIME else _STARTS:
-                yield _without(s, metric, why, {} if name == ONNXRUNTIME else _start_axes(name, protocol))
+                yield _without(s, metric, why, _start_axes(name, protocol))
             for c in _configurations(s, name, protocol):
                 for metric in [*_LATENCIES, *(["throughput_per_s"] if c.mode == "stream" else [])]:
                     yield _without(s, metric, why, c.axes(protocol.provider))
