@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kdbench import units
 from kdbench.errors import KdbenchError
 from kdbench.measure.cores import chosen_cores
 from kdbench.measure.fresh import in_turns
@@ -14,6 +15,7 @@ from kdbench.measure.protocol import Findings, Portion, Protocol, Subject
 from kdbench.records import Layer, Warned
 
 _REMEDY = "the other measurements do not depend on it"
+_OVERHEAD = 1.25  # nodes that take that many times the call they are part of are half profiler where they are short
 
 
 def profile_findings(
@@ -49,7 +51,8 @@ def profile_findings(
             found += _without(subject, error.message)
             continue
         axes = {key: job[key] for key in ("provider", "threads", "batch")}
-        found += Findings(layers=_layers(subject.id, result["nodes"], known, axes))
+        layers = _layers(subject.id, result["nodes"], known, axes)
+        found += Findings(layers=layers, warnings=overhead_warnings(subject.id, result))
     calls = {id_: results[0]["calls"] for id_, results in told.results.items()}
     return found + Findings(protocol={"profiled_calls": calls} if calls else {})
 
@@ -70,6 +73,20 @@ def _job(subject: Subject, model: JobModel, protocol: Protocol, folder: Path, nu
 def _without(subject: Subject, reason: str) -> Findings:
     warning = Warned(code="no_profile", message=f"no times by layer: {reason}", remedy=_REMEDY, model=subject.id)
     return Findings(warnings=(warning,))
+
+
+def overhead_warnings(model: str, result: Mapping[str, Any]) -> tuple[Warned, ...]:
+    """Return a warning where timing the nodes took a good part of their times."""
+    nodes_ns = sum(node["time_ns"] for node in result["nodes"])
+    if nodes_ns <= _OVERHEAD * result["call_ns"]:
+        return ()
+    message = (
+        f"profiled, its nodes take {units.time(nodes_ns)}, unprofiled, a whole call takes "
+        f"{units.time(result['call_ns'])}: the shares of short nodes are the profiler's"
+    )
+    return (
+        Warned(code="profile_overhead", message=message, remedy="of layers this small, compare the MACs", model=model),
+    )
 
 
 def _layers(

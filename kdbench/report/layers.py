@@ -25,8 +25,8 @@ def where_the_time_goes(record: RunRecord) -> Table:
     notes = [
         (
             f"From onnxruntime's profile{in_words(axes, ' at ')}, a pass of its own whose calls are slower than those "
-            "that latencies are of: the shares are of the profiled time. Its clock drops fractions of a microsecond, "
-            "so nodes of a few are understated."
+            "that latencies are of: the shares are of the profiled time. Being timed costs a node a microsecond or "
+            "two, so the shares of shorter ones say little."
         ),
         (
             "A layer is a node as onnxruntime ran it, after its optimisation; of several layers that it fused, it has "

@@ -101,8 +101,8 @@ def _counted(model: Model, input_shape: tuple[int, ...]) -> _Layers:
         if tally.uncounted:
             uncounted[index] = ", ".join(tally.uncounted)
     giver = {name: index for index, node in enumerate(nodes) for name in node.output if name}
-    named = {node.name: [name for name in node.output if name] for node in nodes if node.name}
-    return _Layers(nodes, giver, named, macs, uncounted)
+    by_name = {node.name: [name for name in node.output if name] for node in nodes if node.name}
+    return _Layers(nodes, giver, by_name, macs, uncounted)
 
 
 def _given(node: Node, layers: _Layers) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 Job: `models` (one), `provider`, `threads`, `batch`, `optimised` (where to write the graph as onnxruntime runs it).
 Result: `nodes`, in the order in which they run (each `name`, `operator`, `time_ns`), `calls`, the number of calls
-that were timed, and `errors` (id to reason). Profiling slows every node down a little: its times
-are good for comparing nodes with each other, not for saying how long a call takes.
+that were timed, `call_ns`, the time of a call that is not profiled, and `errors` (id to reason). Profiling slows every
+node down by a microsecond or two: its times are for comparing nodes, not for saying how long a call takes.
 """
 
 import json
@@ -16,15 +16,19 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from kdbench.measure.inputs import prepare
+from kdbench.measure.interleaved import warm_up
 from kdbench.measure.jobs import PROVIDERS, JobModel
+from kdbench.measure.loads import Calls
 from kdbench.measure.runtimes import describe
-from kdbench.measure.runtimes.onnxruntime import FAULTS, session_options
+from kdbench.measure.runtimes.onnxruntime import FAULTS, Target, session_options
 from kdbench.measure.worker import Channel
 
 _LEAST_CALLS, _MOST_CALLS = 8, 100  # each node of each call is an event of half a kilobyte
 _WARM_UP_NS, _TIMED_NS = 500_000_000, 2_000_000_000
+_WARM_UPS = 3  # of the profiled session itself: its first calls allocate
 _END_OF_KERNEL = "_kernel_time"
 
 Event = dict[str, Any]
@@ -34,35 +38,42 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
     """Profile the model of the job."""
     (model,) = [JobModel.from_json(value) for value in job["models"]]
     channel.model(model.id)
+    images = np.load(model.images, mmap_mode="r")
+    inputs = prepare(images[np.arange(job["batch"]) % len(images)], model)
     try:
-        trace, warm_ups = _profiled(model, job, channel)
+        call_ns = _warm(model, job, inputs)
+        trace = _profiled(model, job, inputs, channel)
     except FAULTS as error:
-        return {"nodes": [], "calls": 0, "errors": {model.id: describe(error)}}
+        return {"errors": {model.id: describe(error)}}
     events = json.loads(trace.read_text(encoding="utf-8"))
     trace.unlink()
-    return {**summarised(events, warm_ups), "errors": {}}
+    return {**summarised(events, _WARM_UPS), "call_ns": call_ns, "errors": {}}
 
 
-def _profiled(model: JobModel, job: dict[str, Any], channel: Channel) -> tuple[Path, int]:
-    """Call the model under the profiler; return the file of events and the number of calls that were warm-up."""
+def _warm(model: JobModel, job: dict[str, Any], inputs: NDArray[np.generic]) -> float:
+    """Get the machine going with a session that is not profiled; return the median time of one of its calls, in ns."""
+    target = Target(model, provider=job["provider"], threads=job["threads"])
+    execute, (arguments,) = target.bind([inputs])
+    return warm_up(Calls(execute, [arguments]), _WARM_UP_NS).call_ns
+
+
+def _profiled(model: JobModel, job: dict[str, Any], inputs: NDArray[np.generic], channel: Channel) -> Path:
+    """Call the model under the profiler, _WARM_UPS times and then until it will do; return the file of events."""
     options = session_options(job["threads"], spinning=True, fallback=job["provider"] == "cpu")
     options.enable_profiling = True
     options.profile_file_prefix = str(Path(job["optimised"]).with_suffix(""))
     options.optimized_model_filepath = job["optimised"]
     session = onnxruntime.InferenceSession(model.path, options, providers=[PROVIDERS[job["provider"]]])
-    images = np.load(model.images, mmap_mode="r")
-    inputs = {model.input: prepare(images[np.arange(job["batch"]) % len(images)], model)}
-    begin, calls, warm_ups = time.perf_counter_ns(), 0, 0
-    while calls - warm_ups < _MOST_CALLS:
-        spent = time.perf_counter_ns() - begin
-        if not warm_ups and (spent >= _WARM_UP_NS or calls == _MOST_CALLS) and calls:
-            warm_ups, begin = calls, time.perf_counter_ns()
-        elif warm_ups and spent >= _TIMED_NS and calls - warm_ups >= _LEAST_CALLS:
-            break
-        session.run([model.output], inputs)
-        calls += 1
-        channel.step(min(spent / _TIMED_NS, 1.0), 1.0)
-    return Path(session.end_profiling()), warm_ups
+    arguments = ([model.output], {model.input: inputs})
+    for _ in range(_WARM_UPS):
+        session.run(*arguments)
+    begin = time.perf_counter_ns()
+    calls, spent = 0, 0
+    while calls < _LEAST_CALLS or (calls < _MOST_CALLS and spent < _TIMED_NS):
+        session.run(*arguments)
+        calls, spent = calls + 1, time.perf_counter_ns() - begin
+        channel.step(calls, _MOST_CALLS)
+    return Path(session.end_profiling())
 
 
 def summarised(events: Sequence[Event], warm_ups: int) -> dict[str, Any]:
