@@ -9,6 +9,8 @@ from kdbench import data, pipeline
 from kdbench.distill import fit
 from kdbench.errors import DivergedError, InputError, StorageError
 from kdbench.export.parity import Parity
+from kdbench.measure.jobs import Network
+from kdbench.measure.network import network_of
 from kdbench.pipeline import exporting
 from kdbench.progress import Silent
 from kdbench.recipes import recipe_from
@@ -111,6 +113,7 @@ class TestRun:
             assert (folder / card.file).exists()
             assert json.loads((folder / "models" / f"{card.id}.card.json").read_text())["sha256"] == card.sha256
             assert (folder / "checkpoints" / card.id / fit.WEIGHTS).exists()
+            assert isinstance(network_of(card, folder / card.file), Network)
         text = (folder / "report.md").read_text()
         assert "kdbench run small.toml" in text
         with np.load(folder / "samples.npz", allow_pickle=False) as samples:

@@ -24,6 +24,8 @@ FAULTS: tuple[type[Exception], ...] = (
 )
 
 _HINT = "install onnxruntime-gpu, and the CUDA and cuDNN it was built for, in place of onnxruntime; or --runtime torch"
+# float32 is computed as float32, as in the other runtimes; the provider's own default is TF32.
+_SETTINGS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
 _ELEMENTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 
@@ -42,7 +44,9 @@ class Target:
             onnxruntime.preload_dlls()  # CUDA and cuDNN from their Python packages, where the system has none
         options = session_options(threads, spinning=spinning, fallback=provider == "cpu")
         # Without enable_fallback=0 the Python class tries the CPU by itself after a provider's failure.
-        self._session = onnxruntime.InferenceSession(model.path, options, providers=[wanted], enable_fallback=0)
+        self._session = onnxruntime.InferenceSession(
+            model.path, options, providers=[(wanted, _SETTINGS[provider])], enable_fallback=0
+        )
         used = self._session.get_providers()[0]
         if used != wanted:  # a provider whose library does not load is dropped with no more than a line in the log
             raise ProviderError(f"{wanted} cannot be loaded: {used} would run the model", _HINT)
@@ -100,8 +104,8 @@ def session_options(threads: int, *, spinning: bool, fallback: bool) -> Any:
     return options
 
 
-def _facts(_provider: str) -> dict[str, Any]:
-    return {"version": onnxruntime.__version__}
+def _facts(provider: str) -> dict[str, Any]:
+    return {"version": onnxruntime.__version__, "settings": _SETTINGS[provider]}
 
 
 RUNTIME = Runtime(load=Target, faults=FAULTS, facts=_facts)

@@ -139,7 +139,7 @@ def test_on_a_device_no_node_may_fall_back(model, cuda):
     Target(model, provider="cuda", threads=1)
     (options, providers, keywords) = next(call[1:] for call in cuda if call[0] == "session")
     assert options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
-    assert providers == ["CUDAExecutionProvider"]
+    assert providers == [("CUDAExecutionProvider", {"use_tf32": "0"})]
     assert keywords == {"enable_fallback": 0}
 
 
