@@ -58,5 +58,6 @@ def in_turns(
 
 
 def spread(values: Sequence[float] | NDArray[np.float64]) -> float:
-    """Return how far the extremes of `values` lie apart, as a share of their median."""
-    return float(np.ptp(values) / np.median(values))
+    """Return how far the extremes of `values`, none negative, lie apart, as a share of the largest."""
+    largest = float(np.max(values))
+    return float(np.ptp(values)) / largest if largest else 0.0

@@ -80,7 +80,7 @@ def _measurements(id_: str, batch: int, told: Told, protocol: Protocol) -> list[
     )
     found = []
     for metric, values in zip(_RESIDENT, (peak, peak - baseline), strict=True):
-        apart = spread(peak)
+        apart = spread(values)
         unstable = f"processes differ by {100 * apart:.0f} %" if apart > _UNSTABLE_SPREAD else None
         found.append(
             measured(id_, metric, float(np.median(values)), axes=axes, n=len(values), source=source, unstable=unstable)
@@ -113,10 +113,13 @@ def _ratio(teacher: Subject, student: Subject, measurements: Sequence[Measuremen
     )
     batch = next(iter(of_student))
     below, above = of_student[batch], of_teacher.get(batch)
-    both = {"metric": "memory_ratio", "teacher": teacher.id, "student": student.id, "axes": below.axes}
+    both: dict[str, Any] = {"metric": "memory_ratio", "teacher": teacher.id, "student": student.id, "axes": below.axes}
     if above is None:
         return Pair(value=None, status="unavailable", reason=f"{teacher.card.name}: not taken at batch {batch}", **both)
     if above.value is None or below.value is None:
         without, who = (above, teacher) if above.value is None else (below, student)
         return Pair(value=None, status="unavailable", reason=f"{who.card.name}: {without.reason}", **both)
+    shaky = next((m for m in (above, below) if m.status == "unstable"), None)
+    if shaky is not None:
+        both |= {"status": "unstable", "reason": shaky.reason}
     return Pair(value=above.value / below.value, n=below.n, **both)

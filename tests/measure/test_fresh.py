@@ -49,4 +49,5 @@ def test_what_fails_once_is_left_alone_and_has_no_numbers(turns, failure):
 
 
 def test_spread():
-    assert spread(np.array([9.0, 10.0, 12.0])) == pytest.approx(0.3)
+    assert spread(np.array([9.0, 10.0, 12.0])) == 0.25
+    assert spread(np.zeros(3)) == 0
