@@ -52,7 +52,7 @@ def protocol_facts(sampled: Sampled, protocol: Protocol) -> dict[str, Any]:
         "block_ns": BLOCK_NS,
         "least_rounds": LEAST_ROUNDS,
         "warm_up": WARM_UP_RULE,
-        "spinning": True,
+        "spinning": "within calls",
         "graph_optimization": GRAPH_OPTIMIZATION,
     }
     if calls := [count for counts in sampled.warm_up_calls.values() for count in counts]:
@@ -116,7 +116,8 @@ def _estimates(
 
 def _source(configuration: Configuration, sampled: Sampled, warm_up_calls: Sequence[int]) -> str:
     warm_up = f"{np.median(warm_up_calls):.0f} calls of warm-up"
-    return f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}, threads spinning"
+    spinning = ", threads spinning within a call" if configuration.runtime == "onnxruntime" else ""
+    return f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}{spinning}"
 
 
 def saturation(configuration: Configuration, call_ns: Sequence[float]) -> str | None:

@@ -65,7 +65,7 @@ def _axes(protocol: Protocol, threads: int, batch: int | None = None) -> dict[st
 def _of_subject(subject: Subject, taken: Taken, protocol: Protocol) -> Iterator[Measurement]:
     sweep = taken.sweeps.get(subject.id, Sweep())
     by_batch = _by_batch(subject, taken)
-    source = f"onnxruntime, {protocol.sessions} sessions, models interleaved, threads spinning"
+    source = f"onnxruntime, {protocol.sessions} sessions, models interleaved, threads spinning within a call"
     rates = []
     for batch, data in by_batch.items():
         e = statistics.rate(statistics.clustered_mean(data, seed=protocol.seed), batch)

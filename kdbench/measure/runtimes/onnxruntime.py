@@ -99,6 +99,8 @@ def session_options(threads: int, *, spinning: bool, fallback: bool) -> Any:
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, GRAPH_OPTIMIZATION)
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    # Threads that went on spinning after a call would fight the next model's for the cores: means doubled.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if not fallback:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
