@@ -21,7 +21,7 @@ def headline_width(
     """Return the widest 95 % interval among the headline ratios, as a share of each; infinite before two sessions.
 
     The headline is the first mode at the first thread count, every batch: a sweep gets the sessions that these need.
-    Where there is nothing to compare, the typical times of the models stand for the ratios. Under random arrivals
+    Where there is nothing to compare, the models' median times stand for the ratios. Under random arrivals
     there is no ratio: a wait depends on chance more than on the model. `first` sessions were always going to be taken.
     """
     usual = configurations[0]
@@ -32,7 +32,7 @@ def headline_width(
         e for number in steady for t, s in pairs if (e := ratio(samples, t.id, s.id, number, first=first)) is not None
     ]
     if not pairs:
-        estimates = list(_typical_times(samples, steady, first))
+        estimates = list(_median_times(samples, steady, first))
     return max(map(statistics.relative_width, estimates), default=0.0)
 
 
@@ -73,8 +73,7 @@ def _log_medians(data: Clustered, session: int) -> NDArray[np.float64]:
     return medians
 
 
-def _typical_times(samples: Samples, numbers: Sequence[int], first: int) -> Iterator[Estimate]:
+def _median_times(samples: Samples, numbers: Sequence[int], first: int) -> Iterator[Estimate]:
     for (_, number), data in samples.items():
         if number in numbers:
-            sessions = np.unique(data.session)
-            yield statistics.paired_ratio([_log_medians(data, s) for s in sessions], first=first)
+            yield from statistics.clustered_quantiles(data, (0.5,), first=first)
