@@ -1,7 +1,8 @@
 """MLPerf LoadGen in its SingleStream scenario on one model: the next query is issued when the last one is answered.
 
 `python -m benchmarks.trust.loadgen JOB.json` prints LoadGen's own median, as JSON: `[p50_ns]`. The query is answered
-in the thread that issues it, so that nothing but the call and LoadGen's own work is on its clock.
+in the thread that issues it, so that nothing but the call and LoadGen's own work is on its clock. That thread alone is
+kept to the job's cores: LoadGen's logging thread would take the core from the model several times a second.
 """
 
 import json
@@ -13,8 +14,9 @@ from typing import Any
 
 import mlperf_loadgen
 
-from benchmarks.trust.loaded import loaded, opened
+from benchmarks.trust.loaded import loaded
 from kdbench.errors import MeasurementError
+from kdbench.measure.cores import pin
 from kdbench.measure.loads import Calls
 
 _WARM_UP_S = 0.25
@@ -22,8 +24,8 @@ _LEAST_QUERIES = 100  # its early stopping wants 64
 _P50, _VALIDITY, _REASON = "result_50.00_percentile_latency_ns", "result_validity", "result_invalid_reason"
 
 
-def p50_ns(calls: Calls, seconds: float, folder: Path) -> float:
-    """Let LoadGen issue queries for `seconds`, its logs in `folder`; return the median it reports.
+def p50_ns(calls: Calls, seconds: float, folder: Path, cores: Sequence[int] | None = None) -> float:
+    """Let LoadGen issue queries for `seconds` from `cores`, its logs in `folder`; return the median it reports.
 
     Raises MeasurementError if LoadGen calls its own run invalid.
     """
@@ -31,6 +33,10 @@ def p50_ns(calls: Calls, seconds: float, folder: Path) -> float:
     run, arguments = calls.run, calls.arguments
 
     def issue(queries: Sequence[Any]) -> None:
+        nonlocal cores
+        if cores:
+            pin(cores)  # this thread; LoadGen has started its own by now
+            cores = None
         for query in queries:
             run(*arguments[query.index])
             mlperf_loadgen.QuerySamplesComplete([mlperf_loadgen.QuerySampleResponse(query.id, 0, 0)])
@@ -90,6 +96,6 @@ def _nothing(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    job = opened(Path(sys.argv[1]))
+    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     (model,) = job["models"]
-    print(json.dumps([p50_ns(loaded(model), job["seconds"], Path(job["folder"]))]))
+    print(json.dumps([p50_ns(loaded(model), job["seconds"], Path(job["folder"]), job["cores"])]))

@@ -56,7 +56,7 @@ def section(result: Values) -> str:
     heads = ["model", "kdbench p50", "LoadGen p50", "difference (95 % interval)", "relative", "limit", "goal"]
     holding = sum(found[model].holds for model in judged)
     about = f"""{processes} fresh processes of {settings["seconds"]:g} s by each, taking turns, at {commits(repeats)}.
-        {_HOW} {met(holding == len(judged))} for {holding} of {len(judged)} models. {others(repeats)}"""
+        {_HOW} {met(holding == len(judged))}, it holds for {holding} of {len(judged)} models. {others(repeats)}"""
     return "\n\n".join(
         [
             "## The peer: kdbench and MLPerf LoadGen on the same model",
