@@ -8,6 +8,7 @@ from kdbench.measure.jobs import Network
 
 # Named, not imported: the measuring process that needs it resolves it. It never comes from a file.
 _BUILDER = "kdbench.models:build"
+_LONGEST_SHOWN = 80  # characters of a name that comes from a file
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,27 @@ def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
         return FOREIGN
     if card.architecture is None or card.weights is None or card.classes is None:
         return Refusal("the card beside the file names no weights", "export it again: kdbench run … --resume")
-    folder = _run_folder(card, path)
-    weights = (folder / card.weights).resolve()
-    if not weights.is_relative_to(folder) or not weights.is_file():
-        return Refusal(f"its weights are not at {card.weights} in its run's folder", "measure it where it was exported")
+    weights = _inside(_run_folder(card, path), card.weights)
+    if weights is None:
+        shown = card.weights if len(card.weights) < _LONGEST_SHOWN else f"{card.weights[:_LONGEST_SHOWN]}…"
+        return Refusal(f"its weights are not at {shown!r} in its run's folder", "measure it where it was exported")
     return Network(_BUILDER, (card.architecture, card.input_shape, card.classes), card.options, str(weights))
 
 
 def _run_folder(card: ModelCard, path: Path) -> Path:
     """Return the folder that `card.file` is relative to; for a file that has been moved, the one it lies in."""
-    here, inside = path.resolve(), PurePosixPath(card.file).parts
-    return here.parents[len(inside) - 1] if here.parts[-len(inside) :] == inside else here.parent
+    here, file = path.resolve(), PurePosixPath(card.file)
+    moved = file.is_absolute() or here.parts[-len(file.parts) :] != file.parts
+    return here.parent if moved else here.parents[len(file.parts) - 1]
+
+
+def _inside(folder: Path, name: str) -> Path | None:
+    """Return the file called `name` in `folder`; None where there is none, or it lies outside, by a link even.
+
+    A card may come from anywhere with its model: what its name holds that no path can is no fault of this program.
+    """
+    try:
+        file = (folder / name).resolve()
+        return file if file.is_relative_to(folder) and file.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # too long a name, a circle of links, a null character
+        return None

@@ -55,8 +55,26 @@ def test_a_file_that_was_moved_has_lost_its_weights(card, run, tmp_path):
     assert "checkpoints/a/weights.safetensors" in found.reason
 
 
-@pytest.mark.parametrize("weights", ["../outside.safetensors", "{tmp}/outside.safetensors"])
+@pytest.mark.parametrize("weights", ["../outside.safetensors", "{tmp}/outside.safetensors", "link.safetensors"])
 def test_a_card_cannot_point_outside_its_run(card, run, tmp_path, weights):
     (tmp_path / "outside.safetensors").touch()
+    (run / "link.safetensors").symlink_to(tmp_path / "outside.safetensors")
     pointing = card.model_copy(update={"weights": weights.format(tmp=tmp_path)})
     assert isinstance(network_of(pointing, run / "models" / "a.onnx"), Refusal)
+
+
+@pytest.mark.parametrize(
+    "odd", [{"weights": "a\0b"}, {"weights": "a" * 5000}, {"weights": "circle"}, {"weights": "models"}, {"weights": ""}]
+)
+def test_a_card_that_names_what_cannot_be_a_file_is_refused(card, run, odd):
+    (run / "circle").symlink_to(run / "circle")
+    found = network_of(card.model_copy(update=odd), run / "models" / "a.onnx")
+    assert isinstance(found, Refusal)
+    assert len(found.reason) < 200
+
+
+@pytest.mark.parametrize("file", ["{run}/models/a.onnx", "", ".", "../models/a.onnx", "/"])
+def test_a_card_whose_own_place_is_none_is_taken_for_one_that_was_moved(card, run, file):
+    found = network_of(card.model_copy(update={"file": file.format(run=run)}), run / "models" / "a.onnx")
+    assert isinstance(found, Refusal)
+    assert "in its run's folder" in found.reason
