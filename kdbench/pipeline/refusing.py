@@ -1,15 +1,17 @@
 """What the record says of models that failed the parity gate: every metric is there, with the reason for no number."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from kdbench.measure.harness import Protocol
+from kdbench.measure.configurations import configurations
+from kdbench.measure.harness import Protocol, Subject
 from kdbench.metrics import METRICS, PAIR_METRICS
 from kdbench.pipeline.exporting import Exported
 from kdbench.records import Axes, Measurement, Pair, Status, missing
 
 _OWN = {"parity_max_abs", "training_s"}  # known without measuring
-_TIMED = {"throughput_per_s"}
 _OFFLINE = {"max_throughput_per_s", "throughput_ratio"}  # taken only where it was asked for
+_MODES_WITHOUT = {"throughput_per_s": frozenset({"paced", "server"}), "latency_ratio": frozenset({"server"})}
 _MEMORY = {"peak_memory_bytes", "model_memory_bytes", "device_memory_bytes"}
 
 
@@ -20,7 +22,7 @@ def refused_measurements(exports: list[Exported], protocol: Protocol) -> Iterato
         if export.refused is not None:
             status: Status = "unavailable" if export.is_finite else "invalid"
             for metric in METRICS.keys() - _OWN - _not_taken(protocol) - _fidelity(export):
-                for axes in _axes(metric, protocol):
+                for axes in _axes(metric, export, protocol):
                     yield missing(export.card.id, metric, export.refused, status=status, axes=axes)
         elif reason := next((refused[parent] for parent in export.card.parents if parent in refused), None):
             for metric in ("agreement", "predictive_kl"):
@@ -36,7 +38,7 @@ def refused_pairs(exports: list[Exported], protocol: Protocol) -> Iterator[Pair]
             if reason is None:
                 continue
             for metric in PAIR_METRICS.keys() - _not_taken(protocol):
-                for axes in _axes(metric, protocol):
+                for axes in _axes(metric, export, protocol):
                     yield Pair(
                         metric=metric,
                         teacher=teacher,
@@ -58,7 +60,7 @@ def _fidelity(export: Exported) -> set[str]:
     return set() if export.card.parents else {"agreement", "predictive_kl"}
 
 
-def _axes(metric: str, protocol: Protocol) -> list[Axes]:
+def _axes(metric: str, export: Exported, protocol: Protocol) -> list[Axes]:
     """Return the axes at which `metric` would have been taken; those that depend on no setting have none."""
     provider, threads = protocol.provider, protocol.threads[0]
     if metric in _OFFLINE:
@@ -66,10 +68,8 @@ def _axes(metric: str, protocol: Protocol) -> list[Axes]:
     if metric in _MEMORY:
         largest = sorted({1, max(protocol.batch, default=1)})
         return [{"provider": provider, "threads": threads, "batch": batch} for batch in largest]
-    if not metric.startswith("latency_") and metric not in _TIMED:
+    if not metric.startswith("latency_") and metric != "throughput_per_s":
         return [{}]
-    single = [(each, 1) for each in protocol.threads]
-    return [
-        {"provider": provider, "threads": each, "batch": batch}
-        for each, batch in [*single, *((threads, batch) for batch in protocol.batch)]
-    ]
+    subject = Subject(export.card, Path(export.card.file), export.facts)
+    without = _MODES_WITHOUT.get(metric, frozenset())
+    return [c.axes(provider) for c in configurations([subject], protocol) if c.mode not in without]

@@ -1,0 +1,91 @@
+"""What is said of a model that failed the parity gate, and of its student."""
+
+import pytest
+
+from kdbench.cards import ModelCard
+from kdbench.measure.harness import Protocol
+from kdbench.measure.target import ModelFacts
+from kdbench.metrics import METRICS, PAIR_METRICS
+from kdbench.pipeline.exporting import Exported
+from kdbench.pipeline.refusing import refused_measurements, refused_pairs
+from kdbench.records import missing
+
+WHY = "the ONNX file strays from the network by 9"
+FACTS = ModelFacts("0", 9, 8, 2, 17, "x", "float32", (None, 1, 4, 4), "NCHW", None, "y", (None, 5), 5)
+EVERYTHING = Protocol(
+    threads=(1, 2),
+    batch=(8,),
+    mode=("stream", "paced", "server", "offline"),
+    rate_per_s=9,
+    runtime=("onnxruntime", "torch"),
+)
+
+
+def exported(id_: str, teacher: str | None = None, refused: str | None = None, *, finite: bool = True) -> Exported:
+    card = ModelCard(
+        id=id_,
+        name=id_,
+        role="student" if teacher else "teacher",
+        parents=(teacher,) if teacher else (),
+        file=f"models/{id_}.onnx",
+        sha256="0",
+        input_shape=(1, 4, 4),
+        classes=5,
+        parameters=2,
+    )
+    parity = missing(id_, "parity_max_abs", "unknown")
+    return Exported(None, card, FACTS, parity, refused, finite)  # type: ignore[arg-type]  # how it was trained is no matter
+
+
+def axes_of(findings, metric):
+    return [{k: v for k, v in m.axes.items() if k != "provider"} for m in findings if m.metric == metric]
+
+
+def test_every_metric_is_there_with_the_reason():
+    found = list(refused_measurements([exported("t", refused=WHY)], Protocol()))
+    of_others = {"agreement", "predictive_kl", "device_memory_bytes", "max_throughput_per_s"}
+    assert {m.metric for m in found} == METRICS.keys() - of_others - {"parity_max_abs", "training_s"}
+    assert {(m.status, m.reason) for m in found} == {("unavailable", WHY)}
+
+
+def test_logits_that_are_no_numbers_are_invalid():
+    found = refused_measurements([exported("t", refused=WHY, finite=False)], Protocol())
+    assert {m.status for m in found} == {"invalid"}
+
+
+def test_a_model_that_passed_lacks_only_what_its_refused_teacher_would_have_said():
+    found = list(refused_measurements([exported("t", refused=WHY), exported("s", "t")], Protocol()))
+    assert {m.metric for m in found if m.model == "s"} == {"agreement", "predictive_kl"}
+    assert all(WHY in m.reason for m in found if m.model == "s")
+
+
+def test_times_are_missing_wherever_they_would_have_been_taken():
+    found = list(refused_measurements([exported("t", refused=WHY)], EVERYTHING))
+    p50 = axes_of(found, "latency_p50_ns")
+    single = [{"threads": 1, "batch": 1}, {"threads": 2, "batch": 1}]
+    stream = [*single[:1], {"threads": 1, "batch": 8}, *single[1:]]
+    one_runtime = [
+        *stream,
+        *({**at, "mode": "paced", "gap_ms": 5} for at in single),
+        *({**at, "mode": "server", "rate_per_s": 9} for at in single),
+    ]
+    in_torch = [{**at, "runtime": "torch"} for at in one_runtime]
+    assert p50 == [*one_runtime, *in_torch]
+    assert axes_of(found, "throughput_per_s") == [*stream, *({**at, "runtime": "torch"} for at in stream)]
+    assert axes_of(found, "max_throughput_per_s") == [{"threads": n, "mode": "offline"} for n in (1, 2)]
+
+
+def test_a_runtime_that_was_not_asked_for_is_not_missing():
+    found = refused_measurements([exported("t", refused=WHY)], Protocol(runtime=("torch",)))
+    assert {at["runtime"] for at in axes_of(found, "latency_p50_ns")} == {"torch"}
+
+
+@pytest.mark.parametrize("refused", ["t", "s"])
+def test_a_pair_of_which_one_was_refused_has_the_reason(refused):
+    both = [exported("t", refused=WHY if refused == "t" else None), exported("s", "t", WHY if refused == "s" else None)]
+    found = list(refused_pairs(both, EVERYTHING))
+    assert {p.metric for p in found} == PAIR_METRICS.keys()
+    assert {(p.teacher, p.student, p.reason) for p in found} == {("t", "s", WHY)}
+    ratios = axes_of(found, "latency_ratio")
+    assert {"threads": 1, "batch": 1, "mode": "paced", "gap_ms": 5} in ratios
+    assert not [at for at in ratios if at.get("mode") == "server"]  # such a pair is never taken
