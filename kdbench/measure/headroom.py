@@ -6,12 +6,26 @@ all counts (`man 7 cgroups`; the controllers' files are described in the kernel'
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 _ROOT = Path("/")
-# Limit and use of a group: cgroup v2's names, then v1's. A group without a limit says "max", or a number beyond any.
-# The page cache that a group has not touched lately is given back when memory runs short.
-_V2 = ("memory.max", "memory.current", "inactive_file")
-_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+class _Names(NamedTuple):
+    """The files of a group that hold its limits and its use, and the line of its statistics that counts idle cache.
+
+    A group without a limit says "max", or a number beyond any. The page cache that a group has not touched lately is
+    given back when memory runs short.
+    """
+
+    limits: tuple[str, ...]
+    used: str
+    idle_cache: str
+
+
+# Above memory.high nothing is killed, but all is slowed down: what is timed there is the kernel taking memory back.
+_V2 = _Names(("memory.max", "memory.high"), "memory.current", "inactive_file")
+_V1 = _Names(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
 
 
 def available_bytes(root: Path = _ROOT) -> int:
@@ -44,13 +58,14 @@ def _of_the_groups(root: Path) -> Iterator[int]:
             yield from _left(root / "sys/fs/cgroup/memory", path, _V1)
 
 
-def _left(mount: Path, path: str, names: tuple[str, str, str]) -> Iterator[int]:
+def _left(mount: Path, path: str, names: _Names) -> Iterator[int]:
     # In a container the path is the host's, but the mount begins at the container's own group: both are looked at.
     group = mount / path.strip("/")
     for folder in [group, *(parent for parent in group.parents if parent == mount or mount in parent.parents)]:
-        limit, used = (_number(_text(folder / name)) for name in names[:2])
-        if limit is not None and used is not None:
-            yield max(limit - used + _statistic(_text(folder / "memory.stat"), names[2]), 0)
+        limits = [limit for name in names.limits if (limit := _number(_text(folder / name))) is not None]
+        used = _number(_text(folder / names.used))
+        if limits and used is not None:
+            yield max(min(limits) - used + _statistic(_text(folder / "memory.stat"), names.idle_cache), 0)
 
 
 def _statistic(text: str, name: str) -> int:

@@ -20,7 +20,7 @@ _BEST = "max_throughput_per_s"
 _REMEDIES = {
     "memory": "measure with more memory, or fewer models at a time",
     "budget": "give it a longer --budget",
-    "fault": "try another version of the runtime",
+    "fault": "free memory where it ran out of that, else try another version of the runtime",
 }
 
 
@@ -107,7 +107,7 @@ def _end(sweep: Sweep) -> str:
         "memory": f"batch {sweep.next_batch} might take more memory than is safe",
         "budget": f"the budget was too short for batch {sweep.next_batch}",
         "fixed": "the model's batch is fixed",
-        "fault": f"batch {sweep.next_batch} failed",
+        "fault": f"batch {sweep.next_batch} failed: {sweep.fault}",
     }[sweep.ended]
 
 

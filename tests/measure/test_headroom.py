@@ -77,6 +77,18 @@ def test_the_first_version_of_groups(machine):
     assert available_bytes(root) == GB + GB // 2
 
 
+def test_where_a_group_is_slowed_down_its_memory_ends(machine):
+    root = machine(
+        {
+            "proc/self/cgroup": "0::/\n",
+            "sys/fs/cgroup/memory.max": "max\n",
+            "sys/fs/cgroup/memory.high": f"{3 * GB}\n",
+            "sys/fs/cgroup/memory.current": f"{GB}\n",
+        }
+    )
+    assert available_bytes(root) == 2 * GB
+
+
 def test_a_group_above_its_limit_leaves_nothing(machine):
     root = machine(
         {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "10\n", "sys/fs/cgroup/memory.current": "11\n"}

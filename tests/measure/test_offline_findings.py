@@ -99,7 +99,7 @@ def test_the_ratio_is_of_the_same_sessions_each_at_its_own_best_batch(tiny, subj
     [
         ("memory", "batch 4 might take more memory than is safe"),
         ("budget", "the budget was too short for batch 4"),
-        ("fault", "batch 4 failed"),
+        ("fault", "batch 4 failed: bad alloc"),
     ],
 )
 def test_a_sweep_cut_short_is_warned_of_with_its_remedy(tiny, subject, findings, taken, ended, says):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def throughput(record: RunRecord) -> Drawing | None:
-    """Draw samples a second over batch, at the fewest threads; None unless some model was called with several."""
+    """Draw samples a second over batch, at the first thread count; None unless some model was called with several."""
     taken = next(iter(settings(record)), None)
     if taken is None or not any(len(by_batch(record, subject, taken)) > 1 for subject in subjects(record)):
         return None
