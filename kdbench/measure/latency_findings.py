@@ -63,10 +63,11 @@ def protocol_facts(sampled: Sampled, protocol: Protocol) -> dict[str, Any]:
         facts |= {
             "sessions_taken": sampled.sessions,
             "latency_s": round(sampled.seconds, 2),
-            "widest_interval": round(sampled.width, 5) if np.isfinite(sampled.width) else None,
-            "stopped": "precise" if sampled.width <= protocol.precision else "budget",
             "cores_used": None if sampled.cores is None else list(sampled.cores),
         }
+        if sampled.width > 0:  # there was a headline to be precise about
+            facts["widest_interval"] = round(sampled.width, 5) if np.isfinite(sampled.width) else None
+            facts["stopped"] = "precise" if sampled.width <= protocol.precision else "budget"
     return facts
 
 

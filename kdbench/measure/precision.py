@@ -21,17 +21,18 @@ def headline_width(
     """Return the widest 95 % interval among the headline ratios, as a share of each; infinite before two sessions.
 
     The headline is the first mode at the first thread count, every batch: a sweep gets the sessions that these need.
-    Where there is nothing to compare, the models' median times stand for the ratios. Under random arrivals
-    there is no ratio: a wait depends on chance more than on the model. `first` sessions were always going to be taken.
+    Where there is nothing to compare, or what would be compared has failed, the models' median times stand for the
+    ratios. Under random arrivals there is nothing to be precise about, and 0 is returned: a wait depends on chance
+    more than on the model. `first` sessions were always going to be taken.
     """
     usual = configurations[0]
     headline = [n for n, c in enumerate(configurations) if (c.mode, c.threads) == (usual.mode, usual.threads)]
     steady = [number for number in headline if usual.mode != "server"]
-    pairs = list(students(subjects))
+    pairs = students(subjects)
     estimates = [
         e for number in steady for t, s in pairs if (e := ratio(samples, t.id, s.id, number, first=first)) is not None
     ]
-    if not pairs:
+    if not estimates:
         estimates = list(_median_times(samples, steady, first))
     return max(map(statistics.relative_width, estimates), default=0.0)
 

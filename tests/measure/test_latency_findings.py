@@ -197,3 +197,15 @@ def test_the_headline_is_the_usual_way_of_calling(pair):
     assert headline_width(pair, found, by_key | {("s", 1): shaky}, first=5) > 0.5
     alone = {key: data for key, data in by_key.items() if key[0] == "t"}
     assert 0 < headline_width(pair[:1], found, alone, first=5) < 0.1
+    alone_of_two = headline_width(pair, found, alone, first=5)  # the student has failed
+    assert alone_of_two == headline_width(pair[:1], found, alone, first=5)
+
+
+def test_where_there_is_no_headline_none_was_precise(pair):
+    served = Protocol(sessions=5, batch=(), mode=("server",), rate_per_s=100)
+    by_key = {("t", 0): samples(3e6), ("s", 0): samples(1e6)}
+    width = headline_width(pair, configurations(pair, served), by_key, first=5)
+    assert imprecision(width, served) == ()
+    facts = protocol_facts(sampled(pair, by_key, protocol=served, width=width), served)
+    assert facts["sessions_taken"] == 5
+    assert not {"stopped", "widest_interval"} & facts.keys()
