@@ -182,7 +182,7 @@ class Measure(_Section):
     cores: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     budget_s: float = Field(default=20.0, gt=0)
     precision: float = Field(default=0.05, gt=0, lt=1)
-    sessions: int = Field(default=5, ge=2)
+    sessions: int = Field(default=8, ge=2)
     energy: bool = True
     profile: bool = False
 
@@ -204,7 +204,7 @@ class Measure(_Section):
     @model_validator(mode="after")
     def _rate_of_a_server(self) -> Self:
         if "server" in self.mode and self.rate_per_s is None:
-            raise ValueError("mode 'server' needs rate_per_s, the calls that arrive in a second")
+            raise ValueError("mode 'server' needs rate_per_s: how many calls arrive in a second")
         return self
 
 

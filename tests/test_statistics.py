@@ -83,7 +83,7 @@ def test_sessions_are_drawn_with_as_many_blocks_as_they_have():
 def test_ratio_of_single_rounds_is_students_t_widened_for_neighbours_that_are_alike():
     logs = np.array([0.1, 0.3, 0.2, 0.25, 0.15])
     found = statistics.paired_ratio([np.array([value]) for value in logs])
-    half = stats.t.ppf(0.975, 4) * stats.sem(logs) * np.sqrt(few_sessions.inflation(logs, 0.0))
+    half = stats.t.ppf(0.975, 4) * stats.sem(logs) * np.sqrt(few_sessions.inflation(logs))
     assert (np.log(found.low), np.log(found.high)) == pytest.approx((logs.mean() - half, logs.mean() + half))
     assert found.value == pytest.approx(np.exp(logs.mean()))
     assert found.n == 5

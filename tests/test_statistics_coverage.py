@@ -107,4 +107,4 @@ def test_the_bound_is_students_t_where_sessions_are_independent():
 def half_widths(series):
     """Half-widths of a latency's interval from sessions' values, (draws, sessions), in which blocks add nothing."""
     s = series.shape[1]
-    return np.array([few_sessions.half_width(v.var() / s, 0.0, v, alike=few_sessions.ALIKE) for v in series])
+    return np.array([few_sessions.half_width(v.var() / s, 0.0, v) for v in series])

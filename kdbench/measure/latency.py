@@ -3,6 +3,7 @@
 Sessions are added until the headline ratios are known precisely enough or the budget is spent.
 """
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,8 +24,8 @@ from kdbench.measure.staging import null_model
 from kdbench.measure.witness import Conditions, Witness
 from kdbench.statistics import Clustered
 
-# The budget is cut into so many sessions for each that is always taken: half of it is there for a second thought.
-_MOST_FOR_ONE = 2
+# The budget is cut into so many sessions for each that is always taken: more than half of it is for a second thought.
+_MOST_FOR_ONE = 2.5
 _OVERHEAD_S = 0.5  # of a session, before one has shown it: starting a process, loading models
 _LEAST_SHARE = 0.3  # of a session's time is spent timing, however long the models take to load
 
@@ -69,7 +70,7 @@ def sample(
     then on, and its samples are dropped; so are those of one that fails in any session. Raises MeasurementError when
     a session fails without one subject to blame.
     """
-    most = _MOST_FOR_ONE * protocol.sessions
+    most = math.ceil(_MOST_FOR_ONE * protocol.sessions)
     runner = _Runner(subjects, models, protocol, folder, protocol.budget_s / most)
     begin = time.monotonic()
     longest_s = 0.0

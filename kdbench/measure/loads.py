@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Clock = Callable[[], int]
 
 BLOCK_NS = 10_000_000  # a block of calls back to back is as many as take about this long, and one at least
-LEAST_ROUNDS = 3  # five sessions of a slow model give 15 calls; LoadGen's rule wants 11 for a median
+LEAST_ROUNDS = 2  # eight sessions of a slow model give 16 calls; LoadGen's rule wants 11 for a median
 _PACED_CALLS = 5  # in a block: with 5 ms between them models take turns every 25 ms
 _ARRIVALS_NS = 100_000_000  # a block of arrivals lasts about this long …
 _LEAST_ARRIVALS = 20  # … and holds so many at least

@@ -72,7 +72,12 @@ def _environment(threads: int) -> dict[str, str]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(_THREAD_PREFIXES)}
     package_root = str(Path(kdbench.__file__).resolve().parent.parent)
     path = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**inherited, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), "PYTHONPATH": os.pathsep.join(path)}
+    return {
+        **inherited,
+        **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+        "PYTHONPATH": os.pathsep.join(path),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # NVML's order, so that both mean the same board
+    }
 
 
 def _listen(stdout: IO[bytes], progress: Progress, detail: str) -> str | None:

@@ -74,7 +74,7 @@ class Protocol:
     cores: tuple[int, ...] | None = None
     budget_s: float = 20.0
     precision: float = 0.05
-    sessions: int = 5
+    sessions: int = 8
     energy: bool = True
     profile: bool = False
     seed: int = 0

@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from kdbench.statistics.bootstrap import drawn_quantiles, drawn_weights
 from kdbench.statistics.estimates import Estimate, rank_of
-from kdbench.statistics.few_sessions import ALIKE, half_width, looks, of_deviation, widest
+from kdbench.statistics.few_sessions import half_width, looks, of_deviation, widest
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def clustered_mean(data: Clustered, *, seed: int = 0, first: int | None = None) 
         total, alone = (
             float(np.var(np.log((w @ totals) / (w @ counts)), ddof=1)) for w in drawn_weights(sessions, among, rng)
         )
-        halves.append(half_width(total, alone, own[:among], alike=ALIKE))
+        halves.append(half_width(total, alone, own[:among]))
     return _estimate(float(np.mean(data.values)), halves, len(own), first, len(data.values))
 
 
@@ -73,7 +73,7 @@ def clustered_quantiles(
         )
         for row, share in enumerate(shares):
             unseen = of_deviation(medians[:among], float(ndtri(share)))
-            halves[row].append(half_width(total[row], alone[row], own[row][:among], unseen=unseen, alike=ALIKE))
+            halves[row].append(half_width(total[row], alone[row], own[row][:among], unseen=unseen))
     points = [float(ordered[rank_of(share, len(ordered))]) for share in shares]
     return [_estimate(p, h, len(medians), first, len(ordered)) for p, h in zip(points, halves, strict=True)]
 

@@ -30,22 +30,20 @@ from numpy.typing import NDArray
 
 from kdbench.statistics.estimates import normal_z, student_t
 
-ALIKE = 0.25  # added to the correlation of sessions' latencies: five sessions show theirs with a standard error of 0.4
+ALIKE = 0.25  # added to the correlation of sessions: five sessions show theirs with a standard error of 0.4
 _MOST_ALIKE = 0.9
 
 
-def half_width(
-    total: float, blocks: float, sessions: NDArray[np.float64], *, unseen: float = 0.0, alike: float = 0.0
-) -> float:
+def half_width(total: float, blocks: float, sessions: NDArray[np.float64], *, unseen: float = 0.0) -> float:
     """Return the half-width of the interval of a logarithm from two or more sessions.
 
     `total` is the bootstrap variance with sessions and then blocks drawn, `blocks` with every session taken once and
     blocks drawn; `sessions` holds each session's own value in the order they ran; `unseen` is a variance that
-    neither shows (`of_deviation`), and `alike` what is added to the correlation of sessions.
+    neither shows (`of_deviation`).
     """
     s = len(sessions)
     between = max(total - blocks, 0.0) * s / (s - 1)
-    of_sessions = student_t(s - 1) * math.sqrt((between + unseen) * inflation(sessions, alike))
+    of_sessions = student_t(s - 1) * math.sqrt((between + unseen) * inflation(sessions))
     return max(of_sessions, normal_z() * math.sqrt(blocks))
 
 
@@ -57,7 +55,7 @@ def of_deviation(medians: NDArray[np.float64], z: float) -> float:
     return z * z * float(np.var(medians, ddof=1)) / (2 * (len(medians) - 1))
 
 
-def inflation(sessions: NDArray[np.float64], alike: float) -> float:
+def inflation(sessions: NDArray[np.float64], alike: float = ALIKE) -> float:
     """Return by how much correlation of neighbours raises the variance of the mean over that of independent ones.
 
     The lag-1 correlation r of S values is rho - (1 + 4 rho) / S on average (Kendall 1954), which (S r + 1) / (S - 4)

@@ -100,10 +100,12 @@ class Session:
         try:
             if m not in self._targets:
                 self._targets[m] = self._runtime.load(model, provider=self._provider, threads=threads)
-            return Calls(*self._targets[m].bind(_inputs(model, batch)))
+            calls = Calls(*self._targets[m].bind(_inputs(model, batch)))
+            calls.run(*calls.arguments[0])  # a compiler's or an algorithm search's seconds belong to loading
         except self._runtime.faults as error:
             self.errors[model.id] = describe(error)
             return None
+        return calls
 
     def _warm(self, m: int, calls: Calls, cap_ns: float) -> Ready | None:
         model = self._models[m]

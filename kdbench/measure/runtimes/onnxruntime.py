@@ -26,6 +26,7 @@ FAULTS: tuple[type[Exception], ...] = (
 _HINT = "install onnxruntime-gpu, and the CUDA and cuDNN it was built for, in place of onnxruntime; or --runtime torch"
 # float32 is computed as float32, as in the other runtimes; the provider's own default is TF32.
 _SETTINGS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
+_ELSEWHERE = "assigned to the default CPU EP"  # what onnxruntime says where nodes would run on the CPU after all
 _ELEMENTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 
@@ -44,9 +45,14 @@ class Target:
             onnxruntime.preload_dlls()  # CUDA and cuDNN from their Python packages, where the system has none
         options = session_options(threads, spinning=spinning, fallback=provider == "cpu")
         # Without enable_fallback=0 the Python class tries the CPU by itself after a provider's failure.
-        self._session = onnxruntime.InferenceSession(
-            model.path, options, providers=[(wanted, _SETTINGS[provider])], enable_fallback=0
-        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                model.path, options, providers=[(wanted, _SETTINGS[provider])], enable_fallback=0
+            )
+        except FAULTS as error:
+            if _ELSEWHERE not in str(error):
+                raise
+            raise ProviderError(f"{wanted} cannot be loaded, or does not run every node of the model", _HINT) from error
         used = self._session.get_providers()[0]
         if used != wanted:  # a provider whose library does not load is dropped with no more than a line in the log
             raise ProviderError(f"{wanted} cannot be loaded: {used} would run the model", _HINT)

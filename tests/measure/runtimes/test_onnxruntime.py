@@ -41,8 +41,9 @@ def test_a_provider_that_is_not_there_is_an_error(model, monkeypatch):
 def test_a_provider_that_is_promised_and_not_there_is_an_error(model, monkeypatch, capfd):
     """The real class: what it does where the library has no such provider, or one that cannot be loaded."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    with pytest.raises(FAULTS), pytest.warns(UserWarning, match="CUDAExecutionProvider"):
+    with pytest.raises(ProviderError) as caught, pytest.warns(UserWarning, match="CUDAExecutionProvider"):
         Target(model, provider="cuda", threads=1)
+    assert "onnxruntime-gpu" in caught.value.hint
     assert "Falling back" not in capfd.readouterr().out
 
 
