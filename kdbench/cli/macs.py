@@ -97,11 +97,14 @@ def _of_file(path: Path, shape: tuple[int, int, int] | None, convention: Convent
             "leave --convention out, or name the model instead of the file",
         )
     from kdbench.measure.macs.onnx_counter import count_onnx
-    from kdbench.measure.target import inspect
+    from kdbench.measure.target import data_inputs, declared_shape, read_model
+    from kdbench.measure.weights import weights_of
 
-    facts = inspect(path)
+    model = read_model(path)
+    parameters = weights_of(model, path).parameters
     counted = count_onnx(path, shape)
-    return _result(counted, model=str(path), shape=shape or facts.sample_shape, parameters=facts.parameters)
+    _, *declared = declared_shape(data_inputs(model)[0])
+    return _result(counted, model=str(path), shape=shape or tuple(declared), parameters=parameters)
 
 
 def _result(counted: "MacsReport", *, model: str, shape: tuple[int | None, ...], parameters: int) -> dict[str, Any]:
@@ -128,7 +131,7 @@ def _as_text(found: dict[str, Any]) -> str:
         f"  parameters: {found['parameters']:,}",
     ]
     if found["uncounted"]:
-        lines.append(f"  a lower bound: no rule for {', '.join(found['uncounted'])}")
+        lines.append(f"  a lower bound, without {', '.join(found['uncounted'])}")
     return "\n".join(lines)
 
 

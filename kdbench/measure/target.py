@@ -57,7 +57,7 @@ def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int
     """
     model = read_model(path)
     given = _the_input(model, path)
-    shape = _dimensions(given)
+    shape = declared_shape(given)
     if len(shape) < 2:
         raise InputError(
             f"{path}: input {given.name!r} has no batch and sample dimensions (declared: {_text(shape)})",
@@ -65,7 +65,7 @@ def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int
         )
     layout = layout_for(shape, data_shape, str(path)) if data_shape else _guess_layout(shape)
     logits = _the_output(model, output, path)
-    output_shape = _dimensions(logits)
+    output_shape = declared_shape(logits)
     weights = weights_of(model, path)
     opset = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), None)
     return ModelFacts(
@@ -140,10 +140,14 @@ def read_model(path: Path) -> "onnx.ModelProto":
     return model
 
 
-def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
-    # Files before IR version 4 list their weights among the inputs.
+def data_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
+    """Return the inputs that a caller feeds: before IR version 4, weights are listed as inputs too."""
     weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
+    inputs = data_inputs(model)
     if len(inputs) != 1:
         names = ", ".join(repr(value.name) for value in inputs) or "none"
         raise InputError(f"{path} has {len(inputs)} inputs ({names})", "kdbench measures models of one image input")
@@ -173,7 +177,7 @@ def _the_output(model: "onnx.ModelProto", wanted: str | None, path: Path) -> "on
         return found
     if len(outputs) == 1:
         return outputs[0]
-    rows = next((value for value in outputs if _is_rows_of_logits(_dimensions(value))), None)
+    rows = next((value for value in outputs if _is_rows_of_logits(declared_shape(value))), None)
     if rows is None:
         raise InputError(f"{path}: none of its outputs ({names}) has the shape (batch, classes)", "name the one to use")
     return rows
@@ -183,7 +187,8 @@ def _is_rows_of_logits(shape: Shape) -> bool:
     return len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1))
 
 
-def _dimensions(value: "onnx.ValueInfoProto") -> Shape:
+def declared_shape(value: "onnx.ValueInfoProto") -> Shape:
+    """Return the shape that the file declares, None where a dimension is left open; empty if it declares none."""
     dims = value.type.tensor_type.shape.dim
     return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims)
 

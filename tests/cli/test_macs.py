@@ -92,3 +92,20 @@ def test_a_file_that_is_no_model(kdbench, tmp_path: Path, content):
     assert ended.code == 3
     assert "Traceback" not in ended.err
     assert str(path) in ended.err
+
+
+def test_a_file_of_any_kind_is_counted_and_what_is_not_is_named(kdbench, tmp_path):
+    tokens, mask = (helper.make_tensor_value_info(name, TensorProto.INT64, [1, 6]) for name in ("tokens", "mask"))
+    weights = [numpy_helper.from_array(np.zeros(shape, np.float32), n) for n, shape in (("e", (9, 8)), ("w", (8, 5)))]
+    nodes = [
+        helper.make_node("Gather", ["e", "tokens"], ["h"]),
+        helper.make_node("MatMul", ["h", "w"], ["m"], name="dense"),
+        helper.make_node("Sparse", ["m", "mask"], ["y"], domain="com.example"),
+    ]
+    graph = helper.make_graph(nodes, "g", [tokens, mask], [helper.make_empty_tensor_value_info("y")], weights)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.example", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets), tmp_path / "text.onnx")
+    found = kdbench("macs", tmp_path / "text.onnx", "--json").json
+    assert (found["macs"], found["parameters"], found["input"]) == (6 * 8 * 5, 9 * 8 + 8 * 5, [6])
+    assert found["uncounted"] == ["com.example::Sparse"]
+    assert "a lower bound, without com.example::Sparse" in kdbench("macs", tmp_path / "text.onnx", "--by-layer").out

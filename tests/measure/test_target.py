@@ -186,3 +186,64 @@ def test_statistics_scales_and_shapes_are_no_parameters(tmp_path):
     facts = inspect(path)
     assert facts.parameters == 10 + 2 + 2
     assert facts.weight_bytes == sum(np.asarray(array).nbytes for array in arrays.values())
+
+
+def test_weights_of_branches_count_and_sparse_ones_by_their_values(tmp_path):
+    path = tmp_path / "m.onnx"
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node("MatMul", ["x", f"{name}_w"], [name])],
+            name,
+            [],
+            [value(name, ["n", 2])],
+            [numpy_helper.from_array(np.ones((4, 2), np.float32), f"{name}_w")],
+        )
+        for name in ("then", "else")
+    }
+    nodes = [
+        helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True))),
+        helper.make_node("If", ["yes"], ["h"], **branches),
+        helper.make_node("MatMul", ["h", "s"], ["y"]),
+    ]
+    model = graph_of([value("x", ["n", 4])], [value("y", ["n", 2])], nodes)
+    values, places = (numpy_helper.from_array(np.array([1, 3], kind), "s") for kind in (np.float32, np.int64))
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [2, 2]))
+    onnx.save(model, path)
+    facts = inspect(path)
+    assert facts.parameters == 2 * 8 + 2
+    assert facts.weight_bytes == 1 + 2 * 8 * 4 + 2 * 4 + 2 * 8
+
+
+def test_scales_and_zero_points_of_quantized_operators_are_no_parameters(tmp_path):
+    path = tmp_path / "m.onnx"
+    scalars = {name: np.float32(1) for name in ("xs", "ws", "ys")} | {name: np.uint8(0) for name in ("xz", "wz", "yz")}
+    stored = [numpy_helper.from_array(np.asarray(array), name) for name, array in scalars.items()]
+    stored += [numpy_helper.from_array(np.ones((4, 2, 1, 1), np.uint8), "w")]
+    stored += [numpy_helper.from_array(np.ones(4, np.int32), "b")]
+    inputs = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"]
+    nodes = [helper.make_node("QLinearConv", inputs, ["y"])]
+    images = value("x", ["n", 2, 3, 3], TensorProto.UINT8)
+    onnx.save(graph_of([images], [value("y", ["n", 4, 3, 3], TensorProto.UINT8)], nodes, stored), path)
+    assert inspect(path).parameters == 4 * 2 + 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("INT4", 4), ("UINT4", 4), ("FLOAT4E2M1", 4), ("INT8", 7), ("BFLOAT16", 14), ("DOUBLE", 56)]
+)
+def test_bytes_of_every_width(tmp_path, kind, size):
+    path = tmp_path / "m.onnx"
+    stored = TensorProto(name="w", data_type=TensorProto.DataType.Value(kind), dims=[7], raw_data=bytes(size))
+    onnx.save(graph_of([value("x", ["n", 7])], [value("y", ["n", 7])], stored=[stored]), path)
+    assert inspect(path).weight_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [({"raw_data": b"123"}, "'w' holds 3 bytes, and its shape needs 28"), ({"data_type": 77}, "element type .77.")],
+)
+def test_a_tensor_that_is_not_what_it_says(tmp_path, damage, message):
+    path = tmp_path / "m.onnx"
+    whole = {"name": "w", "data_type": TensorProto.FLOAT, "dims": [7], "raw_data": bytes(28)}
+    onnx.save(graph_of([value("x", ["n", 7])], [value("y", ["n", 7])], stored=[TensorProto(**whole | damage)]), path)
+    with pytest.raises(InputError, match=message):
+        inspect(path)

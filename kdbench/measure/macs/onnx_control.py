@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kdbench.measure.macs.onnx_graph import Graph, Known, Operation, Shape, subgraphs
+from kdbench.measure.macs.onnx_graph import Graph, Known, Operation, Shape
+from kdbench.measure.weights import subgraphs
 
 
 @dataclass(frozen=True)

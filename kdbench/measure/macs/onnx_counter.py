@@ -15,10 +15,10 @@ from kdbench.measure.macs.onnx_graph import (
     computed,
     layer_name,
     load_graph,
-    subgraphs,
 )
 from kdbench.measure.macs.onnx_shapes import infer, infer_body
 from kdbench.measure.macs.weightless import ONNX
+from kdbench.measure.weights import subgraphs
 
 
 @dataclass
@@ -82,6 +82,8 @@ def _count(operation: Operation) -> tuple[int, str]:
         macs = formula(operation)
     except KeyError as unknown:
         return 0, f"{node.op_type} (shape of {unknown.args[0]} unknown)"
+    except (IndexError, ValueError):  # it lacks an operand, or one has too few axes: no runtime would take it
+        return 0, f"{node.op_type} (operands that do not fit)"
     return (0, f"{node.op_type} (of a form without a formula)") if macs is None else (macs, "")
 
 

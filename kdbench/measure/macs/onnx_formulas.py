@@ -151,7 +151,6 @@ FORMULAS: Mapping[str, Formula] = {
 
 BY_DOMAIN: Mapping[tuple[str, str], Formula] = {
     ("", "Attention"): _attention,
-    ("ai.onnx", "Attention"): _attention,
     ("com.microsoft", "Attention"): _attention_with_weights(4),
 }
 """By domain and operator, for names that have a meaning in each."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.measure.target import read_model
+from kdbench.measure.weights import subgraphs
 
 Model = Any  # onnx.ModelProto; onnx is imported by the functions that need it
 Graph = Any  # onnx.GraphProto
@@ -18,8 +19,10 @@ Shapes = dict[str, Shape]
 # Where torch's exporter writes down which modules a node comes from, outermost first, and then its own name.
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
-DOMAINS = {"", "ai.onnx", "com.microsoft"}
+DOMAINS = {"", "com.microsoft"}
 """The standard's and onnxruntime's: an operator means what these say it does, whichever wrote it."""
+
+_ALIASES = {"ai.onnx": ""}  # the standard's long name, by which onnx's shape inference does not know it
 
 
 @dataclass(frozen=True)
@@ -69,21 +72,19 @@ def load_graph(path: Path) -> Model:
     model = read_model(path)
     if not model.opset_import:
         raise InputError(f"{path} does not say which operators it is made of", "export it with an opset")
-    return onnx.inliner.inline_local_functions(model) if model.functions else model
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    for opset in model.opset_import:
+        opset.domain = _ALIASES.get(opset.domain, opset.domain)
+    _without_aliases(model.graph)
+    return model
 
 
-def data_inputs(model: Model) -> list[Any]:
-    """Return the inputs that a caller feeds: before IR version 4, initializers are listed as inputs too."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    return [value for value in model.graph.input if value.name not in stored]
-
-
-def subgraphs(node: Node) -> Iterator[Graph]:
-    """Yield the graphs that a node holds: the branches of If, the bodies of Loop and Scan."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+def _without_aliases(graph: Graph) -> None:
+    for node in graph.node:
+        node.domain = _ALIASES.get(node.domain, node.domain)
+        for inner in subgraphs(node):
+            _without_aliases(inner)
 
 
 def computed(graph: Graph) -> Iterator[Node]:

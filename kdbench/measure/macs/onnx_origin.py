@@ -98,8 +98,9 @@ def _counted(model: Model, input_shape: tuple[int, ...]) -> _Layers:
     for index, node in enumerate(nodes):
         tally = count_node(model, Operation(node, known))
         macs[index] = tally.macs // batch
-        if tally.uncounted:
-            uncounted[index] = ", ".join(tally.uncounted)
+        uneven = ["not the same for every sample"] if tally.macs % batch else []
+        if tally.uncounted or uneven:
+            uncounted[index] = ", ".join([*tally.uncounted, *uneven])
     giver = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     by_name = {node.name: [name for name in node.output if name] for node in nodes if node.name}
     return _Layers(nodes, giver, by_name, macs, uncounted)

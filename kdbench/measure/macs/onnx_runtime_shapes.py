@@ -5,8 +5,10 @@ graph that is counted keeps its operators. The rest have a rule for the shape of
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from kdbench.measure.macs.onnx_graph import Graph, Node, Operation, Shape, replace_nodes, subgraphs
+from kdbench.measure.macs.onnx_graph import Graph, Node, Operation, Shape, replace_nodes
+from kdbench.measure.weights import subgraphs
 
 _MICROSOFT = "com.microsoft"
 
@@ -59,7 +61,9 @@ def _standardised(node: Node) -> list[Node]:
     if node.op_type not in _STAND_INS:
         return [node]
     standard, positions = _STAND_INS[node.op_type]
-    made = [helper.make_node(standard, [node.input[i] for i in positions], [name]) for name in node.output[:1]]
+    # Of Skip…Normalization the fourth output is the sum that is normalised.
+    given = [name for name in (*node.output[:1], *node.output[3:4]) if name]
+    made = [helper.make_node(standard, [node.input[i] for i in positions], [name]) for name in given]
     for one in made:
         one.attribute.extend(node.attribute)
     return made
@@ -122,15 +126,27 @@ RULES: Mapping[str, Callable[[Operation], Shape]] = {
 """The shape of the first output, by operator. A rule raises KeyError where it lacks the shape of an input."""
 
 
-def ruled_shapes(operations: list[Operation]) -> dict[str, Shape]:
-    """Return the shapes that the rules tell and that are not known yet, by tensor."""
-    found: dict[str, Shape] = {}
+def ruled_outputs(operations: list[Operation]) -> list[Any]:
+    """Return the outputs whose shapes the rules tell and that are not known yet, each as a graph describes a tensor."""
+    from onnx import helper
+
+    found = []
     for operation in operations:
         node = operation.node
         if node.domain != _MICROSOFT or node.op_type not in RULES or node.output[0] in operation.known.shapes:
             continue
         try:
-            found[node.output[0]] = RULES[node.op_type](operation)
+            shape = RULES[node.op_type](operation)
         except KeyError:
             continue  # what it needs may be known after the next inference
+        found.append(helper.make_tensor_value_info(node.output[0], _element(operation), shape))
     return found
+
+
+def _element(operation: Operation) -> int:
+    """Return the element type of what an operator with a rule gives: that of the inputs that are floats."""
+    from onnx import TensorProto
+
+    floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
+    types = (operation.known.types.get(name, 0) for name in operation.node.input)
+    return int(next((given for given in types if given in floats), TensorProto.FLOAT))

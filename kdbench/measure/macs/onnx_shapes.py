@@ -5,8 +5,9 @@ from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.measure.macs.onnx_constants import fold_constants, is_short, store_known_shapes
-from kdbench.measure.macs.onnx_graph import Graph, Known, Model, Operation, Shape, data_inputs
-from kdbench.measure.macs.onnx_runtime_shapes import ruled_shapes, stand_in
+from kdbench.measure.macs.onnx_graph import Graph, Known, Model, Operation, Shape
+from kdbench.measure.macs.onnx_runtime_shapes import ruled_outputs, stand_in
+from kdbench.measure.target import data_inputs, declared_shape
 
 
 def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Known, int]:
@@ -31,9 +32,7 @@ def infer_body(
     """
     from onnx import helper, numpy_helper
 
-    inner = type(model)()
-    inner.CopyFrom(model)
-    inner.graph.CopyFrom(body)
+    inner = type(model)(ir_version=model.ir_version, opset_import=model.opset_import, graph=body)
     types = outer.types | {value.name: value.type.tensor_type.elem_type or 1 for value in body.input}
     own = {name for node in body.node for name in node.output}
     own |= {tensor.name for tensor in body.initializer} | {value.name for value in body.input}
@@ -51,26 +50,22 @@ def infer_body(
 
 def _known(skeleton: Model) -> Known:
     """Infer all there is to know, in rounds: what a shape is good for may have to be known for further shapes."""
-    from onnx import helper
-
     stand_in(skeleton.graph)
     constants = fold_constants(skeleton)
-    # Shapes that the exporter wrote down are for its own batch, or symbolic: all of them are inferred again.
+    # Shapes that the exporter wrote down are for its own batch, or symbolic: all of them are inferred again. So are
+    # types, for a stand-in may give another than the operator that it stands for.
     del skeleton.graph.value_info[:]
     for output in skeleton.graph.output:
-        output.type.tensor_type.ClearField("shape")
+        output.ClearField("type")
     while True:
         shapes, types = _inferred(skeleton)
         known = Known(shapes, types, constants)
-        ruled = ruled_shapes([Operation(node, known) for node in skeleton.graph.node])
+        ruled = ruled_outputs([Operation(node, known) for node in skeleton.graph.node])
         stored = store_known_shapes(skeleton, shapes)
         if not ruled and not stored:
             return known
         constants |= fold_constants(skeleton)
-        skeleton.graph.value_info.extend(
-            helper.make_tensor_value_info(name, 1, shape)
-            for name, shape in ruled.items()  # all of them give floats
-        )
+        skeleton.graph.value_info.extend(ruled)
 
 
 def _inferred(model: Model) -> tuple[dict[str, Shape], dict[str, int]]:
@@ -113,6 +108,10 @@ def _fix_input(model: Model, input_shape: tuple[int, ...] | None) -> int:
     if not inputs:
         raise InputError("the model has no input", "only models that map a tensor to logits can be counted")
     first, *others = inputs
+    if not declared_shape(first):
+        raise InputError(
+            f"the model does not declare the shape of its input {first.name}", "export it with one, batch first"
+        )
     axes = first.type.tensor_type.shape.dim
     batch = axes[0].dim_value if axes and axes[0].dim_value > 0 else 1
     if input_shape is not None:

@@ -64,14 +64,24 @@ def _of_the_sample(handle: Handle, known: dict[str, bool]) -> Handle:
 
 
 def _depends(value: Value, known: dict[str, bool]) -> bool:
-    """Tell whether a value is computed from the trace's first input, the sample; the other inputs are weights."""
-    name, node = value.debugName(), value.node()
-    if name not in known:
+    """Tell whether a value is computed from the trace's first input, the sample; the other inputs are weights.
+
+    `known` has the answers so far. Without recursion: a chain of operators may be longer than Python's stack.
+    """
+    left = [value]
+    while left:
+        last = left[-1]
+        name, node = last.debugName(), last.node()
+        givens = [] if node.kind() == "prim::Param" else list(node.inputs())
+        if unknown := [given for given in givens if given.debugName() not in known]:
+            left += unknown
+            continue
+        left.pop()
         if node.kind() == "prim::Param":
             known[name] = name == next(node.outputs()).debugName()
         else:
-            known[name] = any(_depends(given, known) for given in node.inputs())
-    return known[name]
+            known[name] = any(known[given.debugName()] for given in givens)
+    return known[value.debugName()]
 
 
 def _shape(value: Value) -> list[int]:
@@ -107,16 +117,18 @@ def _attention(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
     return Counter(attention=math.prod(batch) * length * keys * (width + value_width))
 
 
-def _recurrent(op: str, weights: int) -> Handle:
+def _recurrent(op: str) -> Handle:
     """Return the formula of a recurrent layer: each step takes one product per cell of its weight matrices.
 
-    Input `weights` lists weights and biases; the input is (length, batch, features) or the first two the other way.
+    Input 2 lists weights and biases; the input is (length, batch, features) or the first two the other way. Packed
+    sequences are (steps of all sequences, features), with the weights in input 3.
     """
 
     def formula(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
-        shapes = [_shape(parameter) for parameter in inputs[weights].node().inputs()]
+        packed = inputs[3].type().kind() == "ListType"
+        shapes = [_shape(parameter) for parameter in inputs[3 if packed else 2].node().inputs()]
         matrices = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
-        return Counter({op: math.prod(_shape(inputs[0])[:2]) * matrices})
+        return Counter({op: math.prod(_shape(inputs[0])[:-1]) * matrices})
 
     return formula
 
@@ -146,12 +158,15 @@ def _canonical_handles(unknown: list[str]) -> dict[str, Handle]:
         "aten::linear": _product("linear", 0),
         "aten::addmm": _product("linear", 1),
         "aten::mm": _product("matmul", 0),
+        "aten::mv": _product("matmul", 0),
+        "aten::dot": _product("matmul", 0),
+        "aten::addmv": _product("matmul", 1),
         "aten::bmm": _product("matmul", 0),
         "aten::baddbmm": _product("matmul", 1),
         "aten::matmul": _product("matmul", 0),
         "aten::scaled_dot_product_attention": _attention,
         "aten::einsum": einsum,
         "torchvision::deform_conv2d": _convolution_mode,
-        **{f"aten::{op}": _recurrent(op, 2) for op in ("gru", "rnn_tanh", "rnn_relu", "lstm")},
+        **{f"aten::{op}": _recurrent(op) for op in ("gru", "rnn_tanh", "rnn_relu", "lstm")},
         **{f"aten::{op}": _recurrent_cell(op) for op in ("gru_cell", "rnn_tanh_cell", "rnn_relu_cell", "lstm_cell")},
     }

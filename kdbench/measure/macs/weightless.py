@@ -10,7 +10,7 @@ _ATEN_POOLS = """
     avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
     adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
     upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d
-    upsample_bicubic2d upsample_trilinear3d
+    upsample_bicubic2d upsample_trilinear3d grid_sampler
 """
 _ATEN_ELEMENTWISE = """
     add sub rsub mul div neg abs sign pow sqrt rsqrt square reciprocal exp log log1p erf sin cos floor ceil round
@@ -22,7 +22,8 @@ _ATEN_SHAPES = """
     pixel_shuffle pixel_unshuffle channel_shuffle dropout feature_dropout alpha_dropout embedding repeat
     repeat_interleave tile broadcast_to expand_as view_as reshape_as swapaxes movedim flip flatten unflatten
     index_select masked_fill scatter clone alias lift_fresh numel item meshgrid linspace fill zero ones_like
-    concat concatenate hstack vstack squeeze unsqueeze unsafe_chunk unsafe_split
+    concat concatenate hstack vstack squeeze unsqueeze unsafe_chunk unsafe_split im2col col2im
+    _pack_padded_sequence _pad_packed_sequence
 """
 _ATEN_NAMES = f"{_ATEN_ACTIVATIONS} {_ATEN_NORMS} {_ATEN_POOLS} {_ATEN_ELEMENTWISE} {_ATEN_SHAPES}"
 
@@ -53,7 +54,8 @@ _ONNX_SHAPES = """
     Constant ConstantOfShape Identity Cast CastLike Shape Size Reshape Flatten Transpose Squeeze Unsqueeze Concat
     Split Slice Gather GatherElements GatherND Scatter ScatterElements ScatterND Expand Tile Pad Range OneHot EyeLike
     Trilu DepthToSpace SpaceToDepth Dropout ReverseSequence Unique Compress
-    CenterCropPad RandomNormal RandomNormalLike RandomUniform RandomUniformLike Bernoulli
+    CenterCropPad Col2Im SequenceEmpty SequenceConstruct SequenceInsert SequenceErase SequenceAt SequenceLength
+    SplitToSequence ConcatFromSequence RandomNormal RandomNormalLike RandomUniform RandomUniformLike Bernoulli
 """
 _ONNX_QUANTIZED = """
     QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearAdd QLinearMul QLinearSigmoid QLinearLeakyRelu

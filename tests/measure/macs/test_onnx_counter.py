@@ -218,3 +218,26 @@ def test_onnxruntimes_fusions_change_no_count(convolutional, tmp_path):
     assert "FusedConv" in {one.op_type for one in onnx.load(tmp_path / "fused.onnx").graph.node}
     report = count_onnx(tmp_path / "fused.onnx")
     assert (report.macs, report.uncounted) == (CONVOLUTIONAL_MACS, ())
+
+
+def test_operands_that_do_not_fit_are_listed(tmp_path):
+    nodes = [
+        helper.make_node("LSTM", ["x", "w", "r"], ["h"], hidden_size=3),
+        helper.make_node("Conv", ["x", "k"], ["y"]),
+    ]
+    report = count_onnx(save(tmp_path, nodes, [weight("w", 1, 12, 8), weight("r", 1, 12, 3), weight("k", 4, 8, 1, 1)]))
+    assert (report.macs, report.uncounted) == (2_048, ("LSTM (operands that do not fit)",))
+
+
+def test_a_damaged_constant_is_named(tmp_path):
+    path = save(tmp_path, [node("Reshape", ["x", "shape"])], [numpy_helper.from_array(np.array([1, -1]), "shape")])
+    model = onnx.load(path)
+    model.graph.initializer[0].raw_data = b"123"
+    onnx.save(model, path)
+    with pytest.raises(InputError, match="'shape' is damaged"):
+        count_onnx(path)
+
+
+def test_an_input_without_a_shape_is_refused(tmp_path):
+    with pytest.raises(InputError, match="does not declare the shape of its input x"):
+        count_onnx(save(tmp_path, [node("MatMul", ["x", "w"])], [weight("w", 8, 5)], inputs=[None]))

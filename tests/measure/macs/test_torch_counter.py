@@ -245,3 +245,35 @@ def test_an_unknown_convention_is_answered_with_the_nearest():
     with pytest.raises(InputError, match="unknown MACs convention") as caught:
         count_module(small_network(), (3, 8, 8), "ptflop")
     assert "'ptflops'" in caught.value.hint
+
+
+class Packed(nn.Module):
+    """Four steps of a sequence of six, packed."""
+
+    def __init__(self, recurrent):
+        super().__init__()
+        self.recurrent = recurrent
+
+    def forward(self, x):
+        packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([4]), batch_first=True)
+        return nn.utils.rnn.pad_packed_sequence(self.recurrent(packed)[0])[0]
+
+
+@pytest.mark.parametrize(
+    ("recurrent", "macs"),
+    [
+        (nn.LSTM(8, 3, batch_first=True), 4 * 4 * 3 * (8 + 3)),
+        (nn.LSTM(8, 3, batch_first=True, bidirectional=True), 2 * 4 * 4 * 3 * (8 + 3)),
+        (nn.LSTM(8, 6, proj_size=2, batch_first=True), 4 * (4 * 6 * (8 + 2) + 6 * 2)),
+        (nn.GRU(8, 3, batch_first=True), 4 * 3 * 3 * (8 + 3)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Converting")  # torch warns that the trace is for these lengths
+def test_packed_sequences_count_their_own_steps(recurrent, macs):
+    report = count_module(Packed(recurrent), (6, 8))
+    assert (report.macs, report.uncounted) == (macs, ())
+
+
+def test_a_chain_longer_than_pythons_stack():
+    chain = nn.Sequential(*(nn.ReLU() for _ in range(1500)), nn.Linear(8, 8))
+    assert count_module(chain, (8,)).macs == 64
