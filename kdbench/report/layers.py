@@ -21,16 +21,17 @@ def where_the_time_goes(record: RunRecord) -> Table:
         *(Column(head) for head in ("Time", "Share of time", "MACs / sample", "Share of MACs")),
     ]
     rows = [row for subject in subjects(record) for row in _rows(subject, _of(record, subject))]
-    axes = record.layers[0].axes if record.layers else {}
+    taken = dict.fromkeys(in_words(layer.axes) for layer in record.layers)  # a file's fixed batch is its own
     notes = [
         (
-            f"From onnxruntime's profile{in_words(axes, ' at ')}, a pass of its own whose calls are slower than those "
+            f"From onnxruntime's profile at {', or '.join(taken)}, a pass of its own whose calls are slower than those "
             "that latencies are of: the shares are of the profiled time. Being timed costs a node a microsecond or "
             "two, so the shares of shorter ones say little."
         ),
         (
             "A layer is a node as onnxruntime ran it, after its optimisation; of several layers that it fused, it has "
-            "the name of the one with the most MACs, and the MACs of all."
+            "the name of the one with the most MACs, and the MACs of all: of convolutions, linear layers and matrix "
+            "products only, one multiply–accumulate counting one."
         ),
     ]
     return finished("Where the time goes", columns, rows, notes)

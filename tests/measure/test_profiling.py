@@ -45,6 +45,13 @@ def test_what_a_loop_holds_is_in_its_time_already():
     assert [(node["name"], node["time_ns"]) for node in found["nodes"]] == [("loop", 50_000.0), ("after", 3000.0)]
 
 
+def test_what_a_loop_holds_in_its_last_tick_is_no_node_of_its_own():
+    usual = [("loop", "Loop", 0, 50), ("inner", "MatMul", 40, 9)]
+    at_the_end = [("loop", "Loop", 0, 50), ("inner", "MatMul", 50, 0)]
+    for calls in ([usual, at_the_end], [at_the_end, usual]):
+        assert [node["name"] for node in summarised(trace(*calls), warm_ups=0)["nodes"]] == ["loop"]
+
+
 def test_nodes_of_one_name_are_one():
     found = summarised(trace([("same", "Conv", 0, 5), ("same", "Conv", 5, 6)]), warm_ups=0)
     assert found["nodes"] == [{"name": "same", "operator": "Conv", "time_ns": 11_000.0}]

@@ -33,6 +33,13 @@ def test_the_slowest_layers_lead_and_the_rest_are_one_row(profiled):
     assert "batch 1, 1 thread, cpu provider" in table.notes[0]
 
 
+def test_models_whose_calls_differ_are_told_to(make_record):
+    fixed = layer(2, model="student-kd", axes={**AXES, "batch": 7})
+    table = where_the_time_goes(make_record(layers=[layer(0), fixed]))
+    assert "at batch 1, 1 thread, cpu provider, or batch 7, 1 thread, cpu provider, a pass" in table.notes[0]
+    assert "convolutions, linear layers and matrix products only" in table.notes[1]
+
+
 def test_operators_are_summed_over_their_nodes(make_record):
     layers = [layer(0), layer(1), layer(4, macs=0, operator="QuantizeLinear"), layer(2, model="student-kd")]
     table = time_by_operator(make_record(layers=layers))
