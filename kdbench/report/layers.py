@@ -26,7 +26,7 @@ def where_the_time_goes(record: RunRecord) -> Table:
         (
             f"From onnxruntime's profile at {', or '.join(taken)}, a pass of its own whose calls are slower than those "
             "that latencies are of: the shares are of the profiled time. Being timed costs a node a microsecond or "
-            "two, so the shares of shorter ones say little."
+            "two, of which the profile counts whole ones only, so the shares of short nodes say little."
         ),
         (
             "A layer is a node as onnxruntime ran it, after its optimisation; of several layers that it fused, it has "
