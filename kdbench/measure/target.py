@@ -18,6 +18,7 @@ Shape = tuple[int | None, ...]
 # ONNX element types an image can be given in; the rest (int64, string, ...) belong to other kinds of model.
 _INPUT_TYPES: Mapping[int, str] = {1: "float32", 2: "uint8", 10: "float16", 11: "float64"}
 _CHANNELS = {1, 3, 4}
+_LARGEST_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,9 @@ def read_model(path: Path) -> "onnx.ModelProto":
     if not path.is_file():
         raise InputError(f"no model file at {path}", "check the path")
     try:
+        if path.stat().st_size > _LARGEST_FILE_BYTES:  # told before gigabytes are read
+            beside = "save it with its weights in a file beside it (save_as_external_data)"
+            raise InputError(f"{path} is larger than an ONNX file can be, which is 2 GiB", beside)
         model = onnx.load(path, format="protobuf", load_external_data=False)
     except DecodeError:
         raise InputError(f"{path} is not a readable ONNX model", hint) from None

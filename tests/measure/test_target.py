@@ -78,6 +78,15 @@ def test_every_truncation_is_an_input_error_or_reads_whole(tiny):
             inspect(path)
 
 
+def test_a_file_too_large_for_its_format(tmp_path):
+    path = tmp_path / "m.onnx"
+    with path.open("wb") as file:
+        file.truncate(1 << 31)  # a hole: it takes no room
+    with pytest.raises(InputError, match="2 GiB") as caught:
+        inspect(path)
+    assert "save_as_external_data" in caught.value.hint
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="no model file"):
         inspect(tmp_path / "m.onnx")
