@@ -10,6 +10,7 @@ from kdbench import environment, recording, storage
 from kdbench.cards import ModelCard, Preprocessing
 from kdbench.errors import InputError
 from kdbench.measure.admission import require_runtimes
+from kdbench.measure.cores import chosen_cores
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
 from kdbench.measure.network import network_of
 from kdbench.measure.staging import noise_shape
@@ -76,6 +77,7 @@ def bench(
         )
 
     protocol = Protocol(**options.model_dump())
+    chosen_cores(protocol.cores, protocol.threads)
     require_runtimes(protocol)
     folder = RunFolder(choose_folder("bench", out))
     storage.make_folder(folder.path)

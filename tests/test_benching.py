@@ -171,3 +171,18 @@ def test_equal_names_are_told_apart_by_their_folders(classifier, tmp_path):
     assert [card.id for card in record.models] == ["one-model", "two-model"]
     with pytest.raises(InputError, match="same file"):
         run_bench([path, path], tmp_path / "twice")
+
+
+def test_cores_that_are_not_there_leave_no_folder(classifier, tmp_path):
+    options = QUICK.model_copy(update={"cores": (99_999,)})
+    with pytest.raises(InputError, match="cores: 99999"):
+        bench([classifier("m")], accuracy=False, options=options, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_server_that_cannot_keep_up_is_a_result_and_no_failure(classifier, tmp_path):
+    options = QUICK.model_copy(update={"mode": ("server",), "rate_per_s": 10_000_000})
+    record, _ = bench([classifier("m")], accuracy=False, options=options, out=tmp_path / "out")
+    p50 = record.find("m", "latency_p50_ns")
+    assert p50.status == "invalid"
+    assert "would keep it busy" in p50.reason

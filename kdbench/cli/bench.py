@@ -9,6 +9,7 @@ import typer
 from kdbench.cli import console, options
 from kdbench.cli.options import Json, Quiet
 from kdbench.cli.session import Session
+from kdbench.errors import InputError
 
 
 class Provider(StrEnum):
@@ -36,13 +37,13 @@ def bench(
     threads: Annotated[str, typer.Option(metavar="N,…", help="Thread counts to measure at.")] = "1",
     batch: Annotated[str, typer.Option(metavar="N,…", help="Batches of the batched runs.")] = "128",
     mode: Annotated[str, typer.Option(metavar="MODE,…", help="stream, paced, offline, server.")] = "stream",
-    gap: Annotated[str, typer.Option(help="Idle time before each paced call.")] = "5ms",
+    gap: Annotated[str | None, typer.Option(help="Idle time before each paced call (default: 5ms).")] = None,
     rate: Annotated[int | None, typer.Option(min=1, help="Calls arriving a second, in mode server.")] = None,
     runtime: Annotated[str, typer.Option(metavar="NAME,…", help="onnxruntime, torch, torch-compiled.")] = "onnxruntime",
     cores: Annotated[str | None, typer.Option(metavar="N,…", help="Cores to measure on (default: the last).")] = None,
     budget: Annotated[str, typer.Option(help="Most time for latency, all models together: 30s, 2m.")] = "20s",
-    precision: Annotated[str, typer.Option(help="Go on until every speed-up's interval is narrower.")] = "5%",
-    sessions: Annotated[int, typer.Option(min=2, help="Fresh processes to spread it over, at least.")] = 5,
+    precision: Annotated[str, typer.Option(help="Go on until the speed-ups' intervals are narrower.")] = "5%",
+    sessions: Annotated[int, typer.Option(min=2, help="Fresh processes to spread it over, at least.")] = 8,
     profile: Annotated[bool, typer.Option("--profile", help="Also where the time goes, layer by layer.")] = False,
     no_energy: Annotated[bool, typer.Option("--no-energy", help="Do not look for energy counters.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write to (default: below runs/).")] = None,
@@ -60,15 +61,19 @@ def bench(
     session = Session.of(ctx)
     mean_values = options.numbers(mean, "--mean") if mean else None
     std_values = options.numbers(std, "--std") if std else None
+    modes = options.names(mode)
+    for option, value, needed in (("--gap", gap, "paced"), ("--rate", rate, "server")):
+        if value is not None and needed not in modes:
+            raise InputError(f"{option} is of calls in mode {needed}", f"add --mode {needed}, or leave {option} out")
     settings = options.measure_settings(
         provider=provider.value,
         threads=options.counts(threads, "--threads"),
         batch=options.counts(batch, "--batch"),
-        mode=options.names(mode),
-        gap_ms=round(options.seconds(gap, "--gap") * 1000),
+        mode=modes,
+        **({} if gap is None else {"gap_ms": options.milliseconds(gap, "--gap")}),
         rate_per_s=rate,
         runtime=options.names(runtime),
-        cores=options.cores(cores, "--cores") if cores else None,
+        cores=options.cores(cores, "--cores") if cores is not None else None,
         budget_s=options.seconds(budget, "--budget"),
         precision=options.share(precision, "--precision"),
         sessions=sessions,

@@ -83,7 +83,7 @@ def _providers(_: Environment) -> Iterator[Finding]:
 def _threads(environment: Environment) -> Iterator[Finding]:
     cores = environment.host["cores_usable"]
     asked = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ}
-    detail = ", ".join(f"{name}={value}" for name, value in asked.items()) or f"no limit set, {cores} cores usable"
+    detail = ", ".join(f"{name}={value}" for name, value in asked.items()) or f"no limit set, cores usable: {cores}"
     yield Finding("threads", "ok", f"{detail}; measurements use the count given with --threads")
 
 

@@ -7,7 +7,7 @@ from kdbench.cli.options import Json
 
 
 def doctor(json: Json = False) -> None:
-    """Look at the host, the libraries, the data and the energy counters.
+    """Look at the host, the libraries, what bears on latencies, the energy counters and the data.
 
     Every line says ok, warn or missing, and what would mend it. With --json the result is {"findings": [...]}.
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
+# Settings whose option is called otherwise.
+_OPTIONS = {"gap_ms": "--gap", "rate_per_s": "--rate", "budget_s": "--budget"}
 _SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -31,6 +33,15 @@ def seconds(text: str, option: str) -> float:
     if match is None or match[2] not in _SECONDS or float(match[1]) == 0:
         raise InputError(f"{option}: {text!r} is not a duration", "for example 20s, 2m, 500ms or plain seconds")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def milliseconds(text: str, option: str) -> int:
+    """Read a duration of whole milliseconds, one or more."""
+    found = seconds(text, option) * 1000
+    whole = round(found)
+    if whole < 1 or not math.isclose(found, whole):
+        raise InputError(f"{option}: {text!r} is not a whole number of milliseconds", f"for example {option} 5ms")
+    return whole
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:
@@ -53,10 +64,12 @@ def counts(text: str, option: str) -> tuple[int, ...]:
 
 def cores(text: str, option: str) -> tuple[int, ...]:
     """Read cores, counted from 0, separated by commas or as ranges, such as `2,3` or `4-7`."""
-    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+    known = re.fullmatch(r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*", text)
+    parts = [part.partition("-") for part in text.split(",")] if known else []
+    ends = [(int(first), int(last or first)) for first, _, last in parts]
+    if not ends or any(first > last for first, last in ends):
         raise InputError(f"{option}: {text!r} is not a list of cores", f"for example {option} 2,3 or {option} 4-7")
-    ends = [tuple(map(int, part.split("-"))) for part in text.split(",")]
-    return tuple(core for first, *last in ends for core in range(first, (last or [first])[0] + 1))
+    return tuple(core for first, last in ends for core in range(first, last + 1))
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -83,9 +96,12 @@ def measure_settings(**settings: Any) -> "Measure":
         return Measure(**settings)
     except ValidationError as error:
         first = error.errors()[0]
-        name = f"--{first['loc'][0]}".replace("_", "-") if first["loc"] else ""
-        text = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{name}: {text}" if name else text, "see kdbench bench --help") from None
+        text = first["msg"].removeprefix("Value error, ").replace("Input should", f"{first['input']!r} should")
+        for setting, option in _OPTIONS.items():
+            text = text.replace(setting, option)
+        key = str(first["loc"][0]) if first["loc"] else ""
+        name = f"{_OPTIONS.get(key, f'--{key}')}: " if key else ""
+        raise InputError(f"{name}{text}", "see kdbench bench --help") from None
 
 
 def shape(text: str, option: str) -> tuple[int, int, int]:

@@ -22,13 +22,13 @@ def chosen_cores(asked: Sequence[int] | None, threads: Sequence[int]) -> tuple[i
     if asked is None:
         return here[-max(threads) :] if hasattr(os, "sched_setaffinity") else None
     if not hasattr(os, "sched_setaffinity"):
-        raise InputError("this system cannot pin processes to cores", "leave the cores out")
+        raise InputError("cores: this system cannot pin processes to any", "leave the option out")
     if beyond := sorted(set(asked) - set(here)):
         raise InputError(
-            f"core {beyond[0]} cannot be used here", f"cores this process may use: {', '.join(map(str, here))}"
+            f"cores: {beyond[0]} is none that this process may use", f"those are {', '.join(map(str, here))}"
         )
     if len(asked) < max(threads):
-        raise InputError(f"{max(threads)} threads on {len(asked)} of the cores", "name as many cores as threads")
+        raise InputError(f"cores: {len(asked)} named for {max(threads)} threads", "name as many cores as threads")
     return tuple(asked)
 
 

@@ -15,7 +15,7 @@ from kdbench.measure.configurations import Configuration
 from kdbench.measure.cores import available_cores
 from kdbench.measure.disturbance import condition_warnings, crowding, shared_cores
 from kdbench.measure.latency import Sampled
-from kdbench.measure.latency_findings import instability
+from kdbench.measure.latency_findings import instability, saturation
 from kdbench.measure.protocol import Protocol, threads_text
 from kdbench.measure.steadiness import two_states, unevenness
 from kdbench.records import Warned
@@ -32,7 +32,11 @@ def latency_warnings(sampled: Sampled, protocol: Protocol, root: Path = Path("/"
     `root` stands before /proc and /sys, for tests.
     """
     for id_ in dict.fromkeys(id_ for id_, _ in sampled.samples):
-        own = [(sampled.configurations[n], data) for (i, n), data in sampled.samples.items() if i == id_]
+        own = [
+            (sampled.configurations[n], data)
+            for (i, n), data in sampled.samples.items()
+            if i == id_ and _keeps_up(sampled.configurations[n], sampled.call_ns.get((i, n)))
+        ]
         yield from _unstable(id_, own)
         yield from _two_states(id_, own)
         yield from _near_floor(id_, own, sampled)
@@ -49,6 +53,11 @@ def clock_step_ns(readings: int = 1000) -> float:
     told = np.array([clock() for _ in range(readings)])
     steps = np.diff(told)
     return float(np.min(steps[steps > 0], initial=told[-1] - told[0]))
+
+
+def _keeps_up(configuration: Configuration, call_ns: Sequence[float] | None) -> bool:
+    """Return whether a model has a latency to speak of: one that arrivals swamp has none."""
+    return not call_ns or saturation(configuration, call_ns) is None
 
 
 Own = Sequence[tuple[Configuration, Clustered]]

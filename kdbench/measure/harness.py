@@ -8,6 +8,7 @@ from kdbench.measure.accuracy import accuracy_findings, evaluate, without_accura
 from kdbench.measure.admission import ONNXRUNTIME, admit, evaluation_provider, require_runtimes
 from kdbench.measure.admission_findings import admission_findings
 from kdbench.measure.coldstart import cold_start_findings
+from kdbench.measure.configurations import configurations
 from kdbench.measure.consumption import energy_findings
 from kdbench.measure.cores import available_cores, chosen_cores
 from kdbench.measure.denormals import denormal_findings
@@ -75,7 +76,8 @@ def _measure(
             timed, models, protocol, folder, Portion(progress, _ACCURACY, _COLD_START, "cold start")
         )
         found += memory_findings(timed, models, protocol, folder, Portion(progress, _COLD_START, _MEMORY, "memory"))
-    if called := [s for s in subjects if s.timed]:
+    called = [s for s in subjects if s.timed]
+    if configurations(called, protocol):  # none where only throughput was asked for, or every runtime refused
         found += _latencies(called, models, protocol, folder, Portion(progress, _MEMORY, _LATENCY, "latency"))
     found += admission_findings(admitted, protocol)  # behind what was measured: the first axes are the headline
     if timed:

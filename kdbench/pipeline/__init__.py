@@ -12,6 +12,7 @@ from typing import Any
 from kdbench import recording, storage
 from kdbench.errors import InputError
 from kdbench.measure.admission import require_runtimes
+from kdbench.measure.cores import chosen_cores
 from kdbench.measure.protocol import Protocol
 from kdbench.pipeline.exporting import export_all
 from kdbench.pipeline.material import Material, load_material
@@ -57,7 +58,9 @@ def run(
     it stays on disk.
     """
     progress = progress or Silent()
-    require_runtimes(Protocol(**recipe.measure.model_dump()))  # now, and not after hours of training
+    protocol = Protocol(**recipe.measure.model_dump())
+    chosen_cores(protocol.cores, protocol.threads)  # now, and not after hours of training
+    require_runtimes(protocol)
     material, jobs, folder = _begin(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
         train_all(recipe, jobs, material, folder, progress, stages_after=3)

@@ -74,6 +74,27 @@ def test_a_recipe_that_asks_for_what_is_not_there(kdbench, recipe, tmp_path, ove
     assert not list((tmp_path / "out").rglob("*.onnx"))
 
 
+@pytest.mark.parametrize(
+    ("override", "message", "hint"),
+    [
+        ("measure.mode=fast", "measure.mode.0: Input should be 'stream', 'paced', 'offline' or 'server'", "recipes.md"),
+        ("measure.mode=server", "mode 'server' needs rate_per_s", "recipes.md"),
+        ("measure.gap_ms=0", "measure.gap_ms", "recipes.md"),
+        ("measure.cores=[]", "measure.cores: name at least one", "recipes.md"),
+        ("measure.cores=[99999]", "cores: 99999", "those are"),
+        ("measure.precision=2", "measure.precision", "recipes.md"),
+        ("measure.batch=[1]", "measure.batch.0", "recipes.md"),
+        ("measure.runtime=tensorrt", "measure.runtime.0", "recipes.md"),
+    ],
+)
+def test_a_measuring_that_cannot_be_is_refused_before_anything_is_trained(
+    kdbench, recipe, tmp_path, override, message, hint
+):
+    ended = kdbench("run", recipe, "--set", override, "--out", tmp_path / "out", "--quiet")
+    assert_explained(ended, message, hint)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_loss_that_is_no_number_stops_the_training(kdbench, recipe, tmp_path):
     fitting = ["--set", "teacher.0.model=64-30-10", "--set", "student.0.model=64-10"]
     ended = kdbench(

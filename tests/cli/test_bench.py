@@ -51,6 +51,20 @@ def test_options_reach_the_measuring(kdbench, benching):
     }
 
 
+def test_how_calls_follow_each_other_reaches_the_measuring(kdbench, benching):
+    line = "--mode paced,server --gap 20ms --rate 80 --runtime onnxruntime,torch --cores 2-3 --precision 2% --profile"
+    assert kdbench("bench", "m.onnx", "--no-accuracy", *line.split()).code == 0
+    assert benching.calls[0][1]["options"] == Measure(
+        mode=("paced", "server"),
+        gap_ms=20,
+        rate_per_s=80,
+        runtime=("onnxruntime", "torch"),
+        cores=(2, 3),
+        precision=0.02,
+        profile=True,
+    )
+
+
 def test_defaults_are_those_of_a_recipe(kdbench, benching):
     assert kdbench("bench", "m.onnx", "--no-accuracy").code == 0
     options = benching.calls[0][1]
@@ -75,6 +89,18 @@ def test_it_ends_with_the_table_and_the_report(kdbench, benching):
         (["--sessions", "1"], "--sessions"),
         (["--provider", "tpu"], "--provider"),
         (["--crop", "-1"], "--crop"),
+        (["--mode", "fast"], "--mode: 'fast' should be 'stream', 'paced', 'offline' or 'server'"),
+        (["--mode", ""], "--mode: name at least one"),
+        (["--mode", "server"], "mode 'server' needs --rate"),
+        (["--rate", "5"], "--rate is of calls in mode server"),
+        (["--gap", "5ms"], "--gap is of calls in mode paced"),
+        (["--mode", "paced", "--gap", "0"], "--gap"),
+        (["--mode", "paced", "--gap", "1us"], "--gap"),
+        (["--cores", ""], "--cores"),
+        (["--cores", "3-1"], "--cores"),
+        (["--precision", "200%"], "--precision"),
+        (["--precision", "0"], "--precision"),
+        (["--runtime", "tensorrt"], "--runtime: 'tensorrt' should be 'onnxruntime', 'torch' or 'torch-compiled'"),
         ([], "MODEL"),
     ],
 )
@@ -83,4 +109,5 @@ def test_wrong_options_are_refused_before_anything_starts(kdbench, benching, opt
     ended = kdbench("bench", *models, *options)
     assert ended.code == 3
     assert named in ended.err
+    assert "\nhint: " in ended.err
     assert not benching.calls

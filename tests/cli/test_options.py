@@ -20,6 +20,44 @@ def test_what_is_no_duration_is_refused_with_an_example(text):
     assert "20s" in caught.value.hint
 
 
+@pytest.mark.parametrize(("text", "expected"), [("5ms", 5), ("1s", 1000), ("0.02s", 20), (".001s", 1)])
+def test_milliseconds(text, expected):
+    assert options.milliseconds(text, "--gap") == expected
+
+
+@pytest.mark.parametrize("text", ["0", "0ms", "0.4ms", "1.5ms", "1us", "soon", ""])
+def test_what_is_no_whole_number_of_milliseconds_is_refused(text):
+    with pytest.raises(InputError, match="--gap") as caught:
+        options.milliseconds(text, "--gap")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("0", (0,)), ("2,3", (2, 3)), ("4-7", (4, 5, 6, 7)), ("0,2-3", (0, 2, 3))]
+)
+def test_cores(text, expected):
+    assert options.cores(text, "--cores") == expected
+
+
+@pytest.mark.parametrize("text", ["", "3-1", "0,", "-1", "a", "0-99999999", "1-2-3"])
+def test_what_is_no_list_of_cores_is_refused(text):
+    with pytest.raises(InputError, match="--cores") as caught:
+        options.cores(text, "--cores")
+    assert "4-7" in caught.value.hint
+
+
+@pytest.mark.parametrize(("text", "expected"), [("5%", 0.05), ("0.05", 0.05), (".5 %", 0.005), ("2.5%", 0.025)])
+def test_shares(text, expected):
+    assert options.share(text, "--precision") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("text", ["", "0", "0%", "100%", "200%", "5", "-5%", "nan", "few"])
+def test_what_is_no_share_is_refused(text):
+    with pytest.raises(InputError, match="--precision") as caught:
+        options.share(text, "--precision")
+    assert "5%" in caught.value.hint
+
+
 def test_lists_are_separated_by_commas():
     assert options.counts("1,2,4", "--threads") == (1, 2, 4)
     assert options.numbers(".485,.456,-1", "--mean") == (0.485, 0.456, -1)

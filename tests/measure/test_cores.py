@@ -24,7 +24,9 @@ def test_the_last_cores_are_chosen_as_many_as_threads():
 
 
 @pytest.mark.usefixtures("eight")
-@pytest.mark.parametrize(("asked", "threads", "about"), [((8,), (1,), "core 8"), ((0,), (2,), "2 threads on 1")])
+@pytest.mark.parametrize(
+    ("asked", "threads", "about"), [((8,), (1,), "cores: 8"), ((0,), (2,), "1 named for 2 threads")]
+)
 def test_cores_that_cannot_be_are_refused(asked, threads, about):
     with pytest.raises(InputError, match=about):
         cores.chosen_cores(asked, threads)

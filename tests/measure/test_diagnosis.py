@@ -44,8 +44,7 @@ def warned(tiny, subject, monkeypatch, tmp_path):
             failed={},
             floor_ns=np.full(5, floor_ns),
             warm_up_calls={},
-            call_ns={},
-            **told,
+            **{"call_ns": {}, **told},
         )
         return list(latency_warnings(result, protocol, tmp_path))
 
@@ -136,3 +135,9 @@ def test_a_quota_below_the_threads(warned, tmp_path):
     (found,) = warned({}, Protocol(threads=(2,)))
     assert "may use 1.5 cores: 2 threads" in found.message
     assert warned({}, Protocol(threads=(1,))) == []
+
+
+def test_nothing_is_said_of_a_server_that_cannot_keep_up(warned):
+    apart = blocks([[1e6], [2e6], [3e6], [4e6], [5e6]])
+    assert [w.code for w in warned({SERVER: apart}, call_ns={("m", SERVER): [1e6] * 5})] == ["unstable"]
+    assert warned({SERVER: apart}, call_ns={("m", SERVER): [1e7] * 5}) == []  # 100 calls of 10 ms in a second

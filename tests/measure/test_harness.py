@@ -111,6 +111,22 @@ def test_several_threads_are_axes(tiny, subject, tmp_path, watcher):
     assert axes == {(1, 1), (1, 4), (2, 1)}
 
 
+def test_throughput_alone_needs_no_latencies(tiny, subject, tmp_path, watcher):
+    protocol = dataclasses.replace(QUICK, mode=("offline",), energy=False)
+    findings = measure([subject(tiny(), data=False)], None, protocol, tmp_path, watcher)
+    known = {m.metric for m in findings.measurements if m.value is not None}
+    assert "max_throughput_per_s" in known
+    assert not {metric for metric in known if metric.startswith("latency_")}
+
+
+def test_a_runtime_that_runs_no_model_leaves_the_reason(tiny, subject, tmp_path, watcher):
+    protocol = dataclasses.replace(QUICK, runtime=("torch",), energy=False)
+    findings = measure([subject(tiny(), data=False)], None, protocol, tmp_path, watcher)
+    latencies = [m for m in findings.measurements if m.metric.startswith("latency_")]
+    assert latencies
+    assert {m.reason for m in latencies} == {"the network that the file was exported from is not known"}
+
+
 def test_a_model_that_kills_a_session_is_left_out_of_the_rest(tiny, subject, tmp_path, watcher, monkeypatch):
     real = latency.run_job
 
