@@ -20,12 +20,17 @@ _CALLS: Mapping[str, Callable[[Axes], str]] = {
     "paced": lambda axes: f"{axes['gap_ms']} ms idle before each",
     "server": lambda axes: f"{axes['rate_per_s']} /s at random",
 }
+_ONE_CALL: Mapping[str, Callable[[Axes], str]] = {
+    "paced": lambda axes: f"{axes['gap_ms']} ms idle before each call",
+    "server": lambda axes: f"{axes['rate_per_s']} calls a second at random",
+}
 
 
 def in_words(axes: Axes, before: str = "") -> str:
     """Write axes as `batch 1, 1 thread, cpu provider`, `before` put in front; empty for no axes."""
     known = [write(axes[key]) for key, write in _WORDS.items() if key in axes]
-    calls = [f"calls {calls_in_words(axes)}"] if "mode" in axes else []
+    mode = str(axes.get("mode", ""))
+    calls = [_ONE_CALL[mode](axes) if mode in _ONE_CALL else f"calls {mode}"] if mode else []
     others = [f"{key} {value}" for key, value in axes.items() if key not in {*_WORDS, *_OF_CALLS}]
     return f"{before}{', '.join([*known, *calls, *others])}" if axes else ""
 

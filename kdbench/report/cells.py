@@ -68,9 +68,13 @@ class Number:
     @property
     def footnote(self) -> str:
         """What must be said under the table about this cell; empty if the cell says it all."""
-        if not self.reason or (self.value is None and self.reason == shortened(self.reason) and not self.hint):
-            return ""
-        return f"{sentence(self.reason)} {sentence(self.hint)}".strip()
+        reason = "" if self.says_why else sentence(self.reason)
+        return f"{reason} {sentence(self.hint)}".strip() if self.reason else ""
+
+    @property
+    def says_why(self) -> bool:
+        """Whether the cell itself has room for the whole reason why there is no number."""
+        return self.value is None and self.reason == shortened(self.reason)
 
     @property
     def superscript(self) -> str:

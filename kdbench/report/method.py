@@ -1,5 +1,6 @@
 """How the numbers came about and how to read them, from the record's own protocol."""
 
+from collections.abc import Container
 from typing import Any
 
 from kdbench import units
@@ -50,7 +51,11 @@ def environment(record: RunRecord) -> list[tuple[str, str]]:
         *((_name(key), _value(key, value)) for key, value in known.host.items()),
         *known.libraries.items(),
         ("git commit", git),
-        *((f"protocol: {_name(key)}", _value(key, value)) for key, value in record.protocol.items()),
+        *(
+            (f"protocol: {_name(key)}", _value(key, value, verbatim=record.cards))
+            for key, value in record.protocol.items()
+            if value is not None  # not asked for
+        ),
     ]
 
 
@@ -65,17 +70,19 @@ def _sampling(record: RunRecord) -> str:
         return f" ({count} sessions)"
     why = "then the budget was spent" if told.get("stopped") == "budget" else "then it was precise enough"
     asked = f"{100 * precision:g} % was asked for"
-    return f" ({count} sessions: {why}; the widest interval of a headline ratio is {100 * width:.1f} % of it, {asked})"
+    return f" ({count} sessions: {why}; the widest headline interval is {100 * width:.1f} % of its number, {asked})"
 
 
 def _name(key: str) -> str:
     for suffix in ("_bytes", "_ns"):
         key = key.removesuffix(suffix)
+    if key.endswith("_per_s"):
+        return f"{key.removesuffix('_per_s')} (1/s)".replace("_", " ")
     return f"{key[:-2]} (s)".replace("_", " ") if key.endswith("_s") else key.replace("_", " ")
 
 
-def _value(key: str, value: Any) -> str:
-    """Write a value by the unit its key ends with."""
+def _value(key: str, value: Any, verbatim: Container[str] = ()) -> str:
+    """Write a value by the unit its key ends with; keys within it are put in words, but for those `verbatim`."""
     if value is None:
         return "unknown"
     if isinstance(value, bool):
@@ -83,7 +90,8 @@ def _value(key: str, value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_value(key, item) for item in value)
     if isinstance(value, dict):
-        return ", ".join(f"{_name(str(inner))} {_value(str(inner), item)}" for inner, item in value.items())
+        names = {inner: inner if inner in verbatim else _name(str(inner)) for inner in value}
+        return ", ".join(f"{names[inner]} {_value(str(inner), item, verbatim)}" for inner, item in value.items())
     return _quantity(key, value) if isinstance(value, int | float) else portable(str(value))
 
 

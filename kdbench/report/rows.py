@@ -146,7 +146,8 @@ def latency(record: RunRecord) -> Table:
             (
                 Text(subject.label, code=True),
                 *(Text(write(axes)) for write in shown.values()),
-                *(number(record, subject, metric, axes) for metric in (*metrics, "throughput_per_s")),
+                *(number(record, subject, metric, axes) for metric in metrics),
+                number(record, subject, "throughput_per_s", axes) if "mode" not in axes else _NONE,
             ),
             group=None if subject.role == "teacher" else tuple(sorted(axes.items())),
         )
@@ -155,9 +156,11 @@ def latency(record: RunRecord) -> Table:
         if any(record.find(id_, metric, **axes) for id_ in subject.ids for metric in (*metrics, "throughput_per_s"))
     ]
     constant = {key: axes[key] for axes in taken[:1] for key in axes if key.capitalize() not in shown}
+    waits = any(axes.get("mode") == "server" for axes in taken)
     note = (
-        "Time of one call; a percentile is the order statistic, not an interpolation, and is given only where there "
-        f"are enough samples for it. Throughput is in samples, not calls{in_words(constant, '. All at ')}."
+        f"Time of one call{', from its arrival on where calls arrive at random' if waits else ''}; a percentile is the "
+        "order statistic, not an interpolation, and is given only where there are enough samples for it. Throughput is "
+        f"in samples, not calls{in_words(constant, '. All at ')}."
     )
     return finished("Latency", columns, rows, [note])
 

@@ -61,6 +61,8 @@ def subjects(record: RunRecord) -> list[Subject]:
 def number(record: RunRecord, subject: Subject, metric: str, axes: Axes | None = None) -> Number:
     """Return what the record knows of `metric` of `subject`, at measurements whose axes include `axes`."""
     found = [m for id_ in subject.ids if (m := record.find(id_, metric, **dict(axes or {})))]
+    if not found and metric.startswith("latency_") and record.protocol.get("mode") == ["offline"]:
+        return Number(declared(metric).text, status="unavailable", reason="mode offline has none")
     return _cell(metric, found, len(subject.ids))
 
 
@@ -72,6 +74,8 @@ def pair_number(record: RunRecord, subject: Subject, metric: str, axes: Axes | N
     found = [p for id_ in subject.ids if (p := record.find_pair(id_, metric, **dict(axes or {})))]
     if found:
         return _cell(metric, found, len(subject.ids))
+    if metric == "latency_ratio" and axes and axes.get("mode") == "server":
+        return Number(declared(metric).text, reason="waits have no ratio")  # they depend on chance, and on the load
     behind = number(record, subject, _BEHIND[metric], axes if metric == "latency_ratio" else None)
     reason = behind.reason if behind.value is None else "not measured"
     return Number(declared(metric).text, reason=reason, hint=behind.hint if behind.value is None else "")

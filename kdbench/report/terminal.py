@@ -1,13 +1,15 @@
 """The end of a run on the terminal: the summary and the ratios, as wide as the terminal allows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from kdbench.records import RunRecord
 from kdbench.report import rows
+from kdbench.report.axes import headline, in_words
 from kdbench.report.cautions import cautions
 from kdbench.report.cells import Cell, Number, Row, Table, Text
 from kdbench.report.layers import where_the_time_goes
+from kdbench.report.offline import offline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +23,9 @@ _BARE = "*"  # marks the best where nothing can be bold
 def summary(record: RunRecord) -> "RenderableType":
     """Return what a run prints when it is done, for `rich.console.Console.print`.
 
-    The summary table without intervals, the ratios with theirs on a second line where they do not fit beside, the
-    layers where they were profiled, what must be said about single cells, and the warnings with their remedies. The
-    report holds all the rest.
+    The summary table without intervals, the ratios with theirs on a second line where they do not fit beside,
+    throughput offline and the layers where they were asked for, what must be said about single cells, and the
+    warnings with their remedies. The report holds all the rest.
     """
     return _Summary(record)
 
@@ -38,8 +40,12 @@ class _Summary:
         bare = console.color_system is None
         ratios = rows.ratios(self.record)
         teachers = {row.cells[1].text for row in ratios.rows}
-        layers = where_the_time_goes(self.record)
-        drawn = ((rows.summary(self.record), False), (_without_teacher(ratios, teachers), True), (layers, False))
+        drawn = (
+            (_with_axes(rows.summary(self.record), self.record), False),
+            (_without_teacher(ratios, teachers), True),
+            (offline(self.record), True),
+            (where_the_time_goes(self.record), False),
+        )
         for table, intervals in drawn:
             if table.rows:
                 yield _drawn(table, intervals=intervals, bare=bare, width=options.max_width)
@@ -59,6 +65,11 @@ def _without_teacher(ratios: Table, teachers: set[str]) -> Table:
         ratios.notes,
         ratios.footnotes,
     )
+
+
+def _with_axes(summary: Table, record: RunRecord) -> Table:
+    """Return the summary with its title saying at what the latency was taken."""
+    return replace(summary, title=f"{summary.title}{in_words(headline(record), ', latency at ')}")
 
 
 def _drawn(table: Table, *, intervals: bool, bare: bool, width: int) -> "RichTable":
@@ -90,7 +101,8 @@ def _cell(cell: Cell, *, intervals: bool, bare: bool, beside: bool) -> "Renderab
 
     if isinstance(cell, Text):
         return RichText(cell.text, style="cyan" if cell.code else "")
-    text = f"n/a{cell.superscript}" if cell.value is None and cell.mark else f"{cell.text}{cell.superscript}"
+    told_below = cell.value is None and cell.mark and not cell.says_why
+    text = f"{'n/a' if told_below else cell.text}{cell.superscript}"
     drawn = RichText(text, style="bold" if cell.best else "dim" if cell.value is None else "")
     if cell.best and bare:
         drawn.append(_BARE)

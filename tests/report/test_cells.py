@@ -76,7 +76,7 @@ def test_a_long_reason_or_a_hint_becomes_a_footnote_shared_by_equal_cells() -> N
     assert [cell.superscript for row in table.rows for cell in row.cells if isinstance(cell, Number)] == ["¹", "²", "¹"]
     assert table.footnotes == (
         "No energy counter: /sys/class/powercap is empty. Run as root.",
-        "No counter. Buy one.",
+        "Buy one.",  # the cell says why
     )
     assert long.text == "n/a (no energy counter)"
 

@@ -39,6 +39,13 @@ def test_a_sweep_is_no_row_of_the_latency_table_and_no_headline(swept, sample) -
     assert rows.latency(swept) == rows.latency(sample)
 
 
+def test_throughput_alone_says_why_there_is_no_latency(make_record, swept) -> None:
+    offline_only = [m for m in swept.measurements if m.axes.get("mode") == "offline"]
+    record = make_record(measurements=offline_only, pairs=(), protocol={"mode": ["offline"]})
+    assert {row.cells[3].text for row in rows.summary(record).rows} == {"n/a (mode offline has none)"}
+    assert not rows.latency(record).rows
+
+
 def test_without_a_sweep_there_is_no_table_and_no_figure(sample) -> None:
     assert not offline(sample).rows
     assert throughput(sample) is None

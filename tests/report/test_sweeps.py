@@ -63,8 +63,25 @@ def test_speed_ups_of_every_configuration_have_a_table_if_there_are_more_than_th
     assert table in rows.tables(swept)
 
 
+def test_a_time_under_arrivals_holds_the_wait_and_there_is_throughput_only_back_to_back(swept, sample):
+    assert "from its arrival on" in rows.latency(swept).notes[0]
+    assert "arrival" not in rows.latency(sample).notes[0]
+    rates = {row.cells[4].text: row.cells[-1].text for row in rows.latency(swept).rows if row.cells[3].text != "torch"}
+    assert rates["80 /s at random"] == rates["5 ms idle before each"] == "–"
+    assert " /s" in rates["back to back"]
+
+
+def test_waits_have_no_ratio(sample):
+    served = [m.model_copy(update={"axes": SERVED}) for m in sample.measurements if m.axes == SINGLE]
+    others = [m for m in sample.measurements if m.axes.get("threads") is None]
+    pairs = [pair for pair in sample.pairs if pair.metric != "latency_ratio"]
+    table = rows.ratios(sample.model_copy(update={"measurements": (*served, *others), "pairs": tuple(pairs)}))
+    assert {row.cells[2].text for row in table.rows} == {"n/a (waits have no ratio)"}
+
+
 def test_axes_in_words():
-    assert in_words(PACED) == "batch 1, 1 thread, cpu provider, calls 5 ms idle before each"
+    assert in_words(SERVED) == "batch 1, 1 thread, cpu provider, 80 calls a second at random"
+    assert in_words(PACED) == "batch 1, 1 thread, cpu provider, 5 ms idle before each call"
     assert in_words(TORCH) == "batch 1, 1 thread, cpu provider, runtime torch"
     assert calls_in_words({"mode": "offline"}) == "offline"
 
@@ -74,4 +91,4 @@ def test_why_sampling_stopped_is_told(sample, stopped, why):
     told = {"sessions": 5, "sessions_taken": 7, "stopped": stopped, "widest_interval": 0.0321, "precision": 0.05}
     record = sample.model_copy(update={"protocol": {**sample.protocol, **told}})
     (sampling,) = [note for note in method.notes(record) if "sessions:" in note]
-    assert f"7 sessions: then {why}; the widest interval of a headline ratio is 3.2 % of it, 5 % was asked" in sampling
+    assert f"7 sessions: then {why}; the widest headline interval is 3.2 % of its number, 5 % was asked" in sampling

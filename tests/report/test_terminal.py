@@ -55,3 +55,10 @@ def test_several_teachers_are_named_in_the_rows(make_record, make_card, sample) 
     text = printed(make_record(models=(*sample.models, second), pairs=(*others, pair)), 160)
     assert "Student against teacher" in text
     assert "second" in text
+
+
+def test_the_summary_says_at_what_latency_was_taken_and_throughput_offline_has_a_table(swept) -> None:
+    text = printed(swept, 160)
+    assert "Summary, latency at batch 1, 1 thread, cpu provider" in text
+    assert "Throughput (offline)" in text
+    assert "14,000 /s" in text
