@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.measure.loads import Calls, Clock, Load, Stream, time_calls
+from kdbench.measure.loads import Calls, Clock, Load, Stream, Turn, time_calls
 
-_PRIME_BELOW_NS = 50_000_000  # the caches are refilled in a few ms, which slower calls do not feel
 _WINDOW_NS = 20_000_000
 _LONGEST_WINDOW = 1000
 _QUARTILES_AGREE = 0.1
@@ -37,13 +36,15 @@ class Ready:
 def warm_up(calls: Calls, cap_ns: float, clock: Clock = time.perf_counter_ns) -> Ready:
     """Call until the quartiles of two windows in a row agree within 10 %, or `cap_ns` is over (pyperf's rule).
 
-    The first call allocates and is never typical; the second sizes the windows.
+    The first call allocates and is never typical; the second, where there is time for it, sizes the windows.
     """
     begin = clock()
     window = np.empty(1, np.int64)
     time_calls(calls, window, clock)
-    time_calls(calls, window, clock)
-    done = 2
+    done = 1
+    if clock() - begin < cap_ns:
+        time_calls(calls, window, clock)
+        done = 2
     call_ns = float(window[0])
     window = np.empty(int(np.clip(_WINDOW_NS / max(call_ns, 1), 1, _LONGEST_WINDOW)), np.int64)
     before = None
@@ -68,21 +69,21 @@ def interleave(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int32]]]:
     """Time one block of each of `ready` a round until `deadline_ns` on `clock`, and `load.least_rounds` at least.
 
-    A round that would end after the deadline is not begun. A block opens with one call off the clock where the load
-    says so, that no call is timed on another model's caches. `tick` is called after each round. Returns, for each,
+    A round that would end after the deadline is not begun. A block is primed off the clock as the load says, so that no
+    call is timed on another model's caches. `tick` is called after each round. Returns, for each,
     the times of its calls in ns and the round of each.
     """
-    lengths = [load.calls(each.call_ns) for each in ready]
+    turns = [Turn(each.calls, each.call_ns, rng, clock) for each in ready]
+    lengths = [load.count(each.call_ns) for each in ready]
     blocks: list[list[NDArray[np.int64]]] = [[] for _ in ready]
     begin = clock()
     rounds = 0
     while ready and (rounds < load.least_rounds or clock() + (clock() - begin) / rounds <= deadline_ns):
         for index in rng.permutation(len(ready)):
-            calls = ready[index].calls
-            if load.primed and len(ready) > 1 and ready[index].call_ns < _PRIME_BELOW_NS:
-                calls.run(*calls.arguments[0])
+            if len(turns) > 1:
+                load.prime(turns[index])
             ns = np.empty(lengths[index], np.int64)
-            load.time(calls, ns, rng, clock)
+            load.time(turns[index], ns)
             blocks[index].append(ns)
         rounds += 1
         tick()

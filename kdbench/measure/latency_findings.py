@@ -11,7 +11,7 @@ from kdbench.measure.configurations import Configuration
 from kdbench.measure.interleaved import WARM_UP_RULE
 from kdbench.measure.jobs import GRAPH_OPTIMIZATION
 from kdbench.measure.latency import Sampled
-from kdbench.measure.loads import BLOCK_NS, LEAST_ROUNDS
+from kdbench.measure.loads import BLOCK_NS, LEAST_ROUNDS, SATURATED, Server
 from kdbench.measure.precision import ratio
 from kdbench.measure.protocol import Findings, Protocol, Subject, interval, students
 from kdbench.records import Measurement, Pair, Status, measured, missing
@@ -20,7 +20,6 @@ from kdbench.statistics import Clustered, Estimate
 PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
 _LATENCIES = ("latency_p50_ns", "latency_mean_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns")
 UNSTABLE_SPREAD = 0.1
-_SATURATED = 0.95  # of the time busy: queues grow for as long as one looks, so that no latency is typical
 
 
 def latency_findings(subjects: Sequence[Subject], sampled: Sampled, protocol: Protocol) -> Findings:
@@ -123,8 +122,8 @@ def _source(configuration: Configuration, sampled: Sampled, warm_up_calls: Seque
 
 def saturation(configuration: Configuration, call_ns: Sequence[float]) -> str | None:
     """Return why a model cannot serve a configuration's arrivals, from the times of its warm calls; or None."""
-    busy = configuration.rate_per_s * float(np.median(call_ns)) / 1e9
-    if busy < _SATURATED:
+    busy = Server(configuration.rate_per_s).busy(float(np.median(call_ns)))
+    if busy < SATURATED:
         return None
     return f"{configuration.rate_per_s} calls a second would keep it busy {100 * busy:.0f} % of the time"
 

@@ -17,9 +17,12 @@ Clock = Callable[[], int]
 BLOCK_NS = 10_000_000  # a block of calls back to back is as many as take about this long, and one at least
 LEAST_ROUNDS = 2  # eight sessions of a slow model give 16 calls; LoadGen's rule wants 11 for a median
 _PACED_CALLS = 5  # in a block: with 5 ms between them models take turns every 25 ms
-_ARRIVALS_NS = 100_000_000  # a block of arrivals lasts about this long …
+_PRIME_BELOW_NS = 50_000_000  # the caches are refilled in a few ms, which slower calls do not feel
+_PRIMING_NS = 1_000_000  # of calls off the clock fill the caches again that another model has emptied
+_ARRIVALS_NS = 250_000_000  # a block of arrivals lasts about this long …
 _LEAST_ARRIVALS = 20  # … and holds so many at least
-_LEAD = 0.25  # of a block's arrivals come before it, unrecorded: the queue is empty only at the very beginning
+_PAST = 10.0  # arrivals, over (1 - busy share)^2: after so many a queue has forgotten that it was empty
+SATURATED = 0.95  # of the time busy: beyond, queues grow for longer than anyone looks, and no latency is typical
 _SPIN_NS = 1_000_000  # the last of a wait is spent awake: waking up late is the system's latency, not the model's
 
 
@@ -31,19 +34,28 @@ class Calls:
     arguments: Sequence[tuple[Any, ...]]
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One model's turn: its calls, the median time of a warm one, and chance and time as they are for all."""
+
+    calls: Calls
+    call_ns: float
+    rng: np.random.Generator
+    clock: Clock = time.perf_counter_ns
+
+
 class Load(Protocol):
-    """A way in which calls follow each other.
+    """A way in which calls follow each other. `least_rounds` are taken in a session, however short."""
 
-    `primed`: a call off the clock opens each block of it. `least_rounds` are taken in a session, however short.
-    """
-
-    primed: ClassVar[bool]
     least_rounds: ClassVar[int]
 
-    def calls(self, call_ns: float) -> int:
+    def count(self, call_ns: float) -> int:
         """Return how many calls make a block when one takes `call_ns`."""
 
-    def time(self, calls: Calls, out: NDArray[np.int64], rng: np.random.Generator, clock: Clock) -> None:
+    def prime(self, turn: Turn) -> None:
+        """Do off the clock what makes the calls that follow typical, after another model has had its turn."""
+
+    def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
         """Time `len(out)` calls into `out`, in ns."""
 
 
@@ -62,16 +74,21 @@ def time_calls(calls: Calls, out: NDArray[np.int64], clock: Clock = time.perf_co
 class Stream:
     """Calls back to back."""
 
-    primed: ClassVar[bool] = True
     least_rounds: ClassVar[int] = LEAST_ROUNDS
 
-    def calls(self, call_ns: float) -> int:
+    def count(self, call_ns: float) -> int:
         """Return as many as take BLOCK_NS."""
         return max(math.ceil(BLOCK_NS / max(call_ns, 1)), 1)
 
-    def time(self, calls: Calls, out: NDArray[np.int64], rng: np.random.Generator, clock: Clock) -> None:  # noqa: ARG002 - nothing here is random
+    def prime(self, turn: Turn) -> None:
+        """Call for _PRIMING_NS, once at least; calls so long that they do not feel cold caches are not primed."""
+        if turn.call_ns < _PRIME_BELOW_NS:
+            for i in range(max(math.ceil(_PRIMING_NS / max(turn.call_ns, 1)), 1)):
+                turn.calls.run(*turn.calls.arguments[i % len(turn.calls.arguments)])
+
+    def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
         """Time them."""
-        time_calls(calls, out, clock)
+        time_calls(turn.calls, out, turn.clock)
 
 
 @dataclass(frozen=True)
@@ -80,16 +97,19 @@ class Paced:
 
     gap_ns: int
     sleep: Callable[[float], None] = time.sleep
-    primed: ClassVar[bool] = False  # what another model left in the caches is gone after the idle time as well
     least_rounds: ClassVar[int] = LEAST_ROUNDS
 
-    def calls(self, call_ns: float) -> int:  # noqa: ARG002 - whatever they take
+    def count(self, call_ns: float) -> int:  # noqa: ARG002 - whatever they take
         """Return a few: idle time, not the calls, makes such a block long."""
         return _PACED_CALLS
 
-    def time(self, calls: Calls, out: NDArray[np.int64], rng: np.random.Generator, clock: Clock) -> None:  # noqa: ARG002 - nothing here is random
+    def prime(self, turn: Turn) -> None:
+        """Make one such call: idle time leaves in the caches what it found there, also what another model left."""
+        self.time(turn, np.empty(1, np.int64))
+
+    def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
         """Time the calls alone, the idle time off the clock."""
-        run, arguments, gap_s = calls.run, calls.arguments, self.gap_ns / 1e9
+        run, arguments, clock, gap_s = turn.calls.run, turn.calls.arguments, turn.clock, self.gap_ns / 1e9
         for i in range(len(out)):
             given = arguments[i % len(arguments)]
             self.sleep(gap_s)
@@ -107,25 +127,47 @@ class Server:
 
     rate_per_s: float
     sleep: Callable[[float], None] = time.sleep
-    primed: ClassVar[bool] = False  # the arrivals of the lead warm the caches
     least_rounds: ClassVar[int] = 1  # a block is long, and holds many calls
 
-    def calls(self, call_ns: float) -> int:  # noqa: ARG002 - arrivals do not wait for calls
-        """Return the arrivals of _ARRIVALS_NS, _LEAST_ARRIVALS at least."""
-        return max(math.ceil(self.rate_per_s * _ARRIVALS_NS / 1e9), _LEAST_ARRIVALS)
+    def count(self, call_ns: float) -> int:
+        """Return the arrivals of _ARRIVALS_NS, _LEAST_ARRIVALS at least; 1 where they would saturate the server."""
+        saturated = self.busy(call_ns) >= SATURATED
+        return 1 if saturated else max(math.ceil(self.rate_per_s * _ARRIVALS_NS / 1e9), _LEAST_ARRIVALS)
 
-    def time(self, calls: Calls, out: NDArray[np.int64], rng: np.random.Generator, clock: Clock) -> None:
-        """Serve a lead and then `len(out)` arrivals, of which the times are kept."""
-        run, arguments = calls.run, calls.arguments
-        lead = math.ceil(_LEAD * len(out))
+    def prime(self, turn: Turn) -> None:
+        """Call once."""
+        turn.calls.run(*turn.calls.arguments[0])
+
+    def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
+        """Serve `len(out)` arrivals, the first of which find the queue as it would be after a long time."""
+        run, arguments, clock = turn.calls.run, turn.calls.arguments, turn.clock
+        backlog_ns = self.backlog_ns(turn.call_ns, turn.rng)
         begin = clock()
-        due = begin + np.cumsum(rng.exponential(1e9 / self.rate_per_s, lead + len(out))).astype(np.int64)
+        due = begin + np.cumsum(turn.rng.exponential(1e9 / self.rate_per_s, len(out))).astype(np.int64)
+        self._wait(begin + backlog_ns, clock)
         for i, arrival in enumerate(due.tolist()):
             given = arguments[i % len(arguments)]
             self._wait(arrival, clock)
             run(*given)
-            if i >= lead:
-                out[i - lead] = clock() - arrival
+            out[i] = clock() - arrival
+
+    def busy(self, call_ns: float) -> float:
+        """Return the share of the time that calls of `call_ns` would keep it busy; above 1 it cannot keep up."""
+        return self.rate_per_s * call_ns / 1e9
+
+    def backlog_ns(self, call_ns: float, rng: np.random.Generator) -> int:
+        """Return for how long a server in its steady state would still be busy, drawn at random; 0 beyond saturation.
+
+        A queue that began empty would take the longer to fill the busier it is: 10 / (1 - busy share)^2 calls. That
+        past is drawn instead of waited for: the wait of the last of so many arrivals (Lindley 1952), if calls took
+        `call_ns` each.
+        """
+        busy = self.busy(call_ns)
+        if busy >= SATURATED:
+            return 0
+        past = math.ceil(_PAST / (1 - busy) ** 2)
+        steps = np.cumsum(call_ns - rng.exponential(1e9 / self.rate_per_s, past))
+        return int(steps[-1] - min(steps.min(), 0.0))
 
     def _wait(self, until_ns: int, clock: Clock) -> None:
         while (left := until_ns - clock()) > 0:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdbench.measure.loads import BLOCK_NS, Calls, Paced, Server, Stream, load_of
+from kdbench.measure.loads import BLOCK_NS, Calls, Paced, Server, Stream, Turn, load_of
 
 
 class World:
@@ -24,9 +24,12 @@ class World:
         self.given.append(argument)
         self.now += self.call_ns
 
+    def turn(self, seed=0):
+        return Turn(Calls(self.run, [("a",), ("b",)]), self.call_ns, np.random.default_rng(seed), self.clock)
+
     def time(self, load, count, seed=0):
         out = np.zeros(count, np.int64)
-        load.time(Calls(self.run, [("a",), ("b",)]), out, np.random.default_rng(seed), self.clock)
+        load.time(self.turn(seed), out)
         return out
 
 
@@ -35,7 +38,7 @@ def test_a_stream_times_one_call_after_the_other():
     assert world.time(Stream(), 4).tolist() == [1001] * 4
     assert world.given == ["a", "b", "a", "b"]
     assert world.slept == []
-    assert (Stream().calls(1000), Stream().calls(BLOCK_NS * 3)) == (BLOCK_NS // 1000, 1)
+    assert (Stream().count(1000), Stream().count(BLOCK_NS * 3)) == (BLOCK_NS // 1000, 1)
 
 
 def test_paced_calls_have_idle_time_before_each_off_the_clock():
@@ -44,26 +47,48 @@ def test_paced_calls_have_idle_time_before_each_off_the_clock():
     assert world.slept == [0.005] * 3
 
 
-def test_arrivals_come_at_the_rate_and_wait_for_the_calls_before():
-    # M/D/1: the mean wait is rho / (2 (1 - rho)) calls (Pollaczek and Khinchine); rho = 0.5 makes 1.5 calls in all.
-    world = World(1_000_000, look_ns=4000)
-    server = Server(500, world.sleep)
-    times = np.concatenate([world.time(server, 20_000, seed) for seed in range(2)])
-    assert times.mean() == pytest.approx(1.5e6, rel=0.04)
-    assert times.min() >= 1_000_000
-    assert world.now == pytest.approx(2 * 25_000 / 500 * 1e9, rel=0.02)  # a quarter more: the unrecorded lead
+@pytest.mark.parametrize("busy", [0.2, 0.5, 0.9])
+def test_short_blocks_of_arrivals_wait_as_in_the_long_run(busy):
+    # M/D/1: the mean wait is rho / (2 (1 - rho)) calls (Pollaczek and Khinchine).
+    call_ns = 1_000_000
+    world = World(call_ns, look_ns=4000)
+    server = Server(busy * 1000, world.sleep)
+    times = np.concatenate([world.time(server, server.count(call_ns), seed) for seed in range(400)])
+    assert times.mean() == pytest.approx(call_ns * (1 + busy / (2 * (1 - busy))), rel=0.06)
+    assert times.min() >= call_ns
 
 
-def test_an_idle_server_answers_in_the_time_of_a_call():
+def test_arrivals_come_at_the_rate():
     world = World(1000, look_ns=10_000)
-    times = world.time(Server(10, world.sleep), 30)
+    times = world.time(Server(10, world.sleep), 300)
     assert times.max() < 40_000
-    assert max(world.slept) < 1.0
-    assert sum(world.slept) == pytest.approx(38 / 10, rel=0.5)
+    assert world.now == pytest.approx(300 / 10 * 1e9, rel=0.15)
+    assert sum(world.slept) == pytest.approx(30, rel=0.15)
 
 
-def test_a_block_of_arrivals_is_long_enough_to_queue():
-    assert (Server(50).calls(1e6), Server(5000).calls(1e6)) == (20, 500)
+def test_the_steady_backlog_is_that_of_the_queue():
+    rng = np.random.default_rng(0)
+    drawn = [Server(800).backlog_ns(1e6, rng) for _ in range(4000)]
+    assert np.mean(drawn) == pytest.approx(0.8 / 0.4 * 1e6, rel=0.06)
+    assert np.mean(np.array(drawn) == 0) == pytest.approx(0.2, abs=0.03)  # it is idle a fifth of the time
+
+
+def test_a_block_of_arrivals_is_long_enough_to_queue_and_short_where_it_never_ends():
+    assert (Server(50).count(1e6), Server(800).count(1e6), Server(951).count(1e6)) == (20, 200, 1)
+    assert Server(5000).backlog_ns(1e6, np.random.default_rng(0)) == 0
+
+
+def test_back_to_back_caches_are_filled_before_a_block_and_slow_calls_do_not_mind():
+    fast, slow = World(300_000), World(60_000_000)
+    Stream().prime(fast.turn())
+    Stream().prime(slow.turn())
+    assert (fast.given, slow.given) == (["a", "b", "a", "b"], [])
+
+
+def test_a_paced_block_is_opened_by_a_paced_call():
+    world = World(2000)
+    Paced(5_000_000, world.sleep).prime(world.turn())
+    assert (world.slept, world.given) == ([0.005], ["a"])
 
 
 def test_configurations_name_their_load():
