@@ -75,7 +75,7 @@ def _unstable(id_: str, own: Own) -> Iterator[Warned]:
 
 def _two_states(id_: str, own: Own) -> Iterator[Warned]:
     found = [(configuration, why) for configuration, data in own if (why := two_states(data))]
-    remedy = "pin the process with --cores, and give it a longer --budget: more sessions weigh both states"
+    remedy = "try other --cores, and give it a longer --budget: more sessions weigh both states"
     yield from _said_once(id_, "two_states", found, remedy)
 
 
