@@ -56,5 +56,5 @@ def _dress(axes: "Axes", taken: "Taken") -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     where = {key: value for key, value in taken.items() if key != "mode"}
-    axes.set_xlabel(f"batch{in_words(where, ' (')}{')' if where else ''} (log scale)")
+    axes.set_xlabel(f"batch{in_words(where, ', at ')} (log scale)")
     axes.set_ylabel("samples per second (log scale)")
