@@ -35,10 +35,10 @@ def condition_facts(conditions: Sequence[Conditions]) -> dict[str, Any]:
 def crowding(threads: int, usable: int, quota_cores: float | None) -> Iterator[Warned]:
     """Yield that more threads were asked for than there are cores to run them, if so."""
     if threads > usable:
-        are = "is 1" if usable == 1 else f"are {usable}"
+        cores = f"{usable} cores" if usable > 1 else "one core"
         yield Warned(
             code="oversubscribed",
-            message=f"{threads} threads share the cores that this process may use, of which there {are}",
+            message=f"{threads} threads share the {cores} that this process may use",
             remedy="measure with as many threads as cores at most: threads that wait for a core stall the others",
         )
     if quota_cores is not None and threads > quota_cores:

@@ -88,6 +88,7 @@ def test_facts_are_averages_over_time():
         (4, 4, None, []),
         (2, 8, 1.5, ["may use 1.5 cores: 2 threads"]),
         (8, 4, None, ["8 threads share the 4 cores"]),
+        (2, 1, None, ["2 threads share the one core"]),
     ],
 )
 def test_more_threads_than_cores(threads, usable, quota, says):
