@@ -165,7 +165,7 @@ Count = Annotated[int, Field(ge=1)]
 class Measure(_Section):
     """What to measure, how exactly and for how long.
 
-    Latency goes on in fresh processes, `sessions` at least, until every speed-up's interval is narrower than
+    Latency goes on in fresh processes, `sessions` at least, until every headline speed-up's interval is narrower than
     `precision` (a share of the speed-up) or `budget_s` is spent. `batch` are the batched runs beside batch 1; the
     largest is also that of the table's MACs column. `mode` is how calls follow each other: `stream` back to back,
     `paced` with `gap_ms` idle before each, `server` arriving at random at `rate_per_s`; `offline` looks for the
