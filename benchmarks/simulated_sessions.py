@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kdbench import statistics
 
 BLOCKS, CALLS = 12, 4  # a session's rounds, and each model's calls in one
-FIRST, MOST = 5, 10  # sessions of a run that stops when its ratio is known
+FIRST, MOST = 8, 20  # sessions of a run that stops when its ratio is known
 SHARES = (0.5, 0.9, 0.95)
 STATISTICS = ("ratio", "p50", "p90", "p95", "mean")  # the rate is the mean's inverse, and so is its interval
 _MU = 10.0

@@ -64,7 +64,7 @@ def p50_ns(subject: Subject, models: Mapping[str, JobModel], how: Protocol, fold
 
 def _sampled(subjects: Sequence[Subject], models: Mapping[str, JobModel], how: Protocol, folder: Path) -> Sampled:
     sampled = sample(subjects, models, how, folder, Portion(Silent(), 0, 1, ""))
-    for (_, id_), reason in sampled.failed.items():
+    for (id_, _), reason in sampled.failed.items():
         raise MeasurementError(f"{id_}: {reason}")
     return sampled
 

@@ -33,6 +33,14 @@ class Ready:
     call_ns: float
 
 
+class TurnError(Exception):
+    """A model's calls raised `error` in its turn; `index` is its place among those that were interleaved."""
+
+    def __init__(self, index: int, error: Exception) -> None:
+        super().__init__(index, error)
+        self.index, self.error = index, error
+
+
 def warm_up(calls: Calls, cap_ns: float, clock: Clock = time.perf_counter_ns) -> Ready:
     """Call until the quartiles of two windows in a row agree within 10 %, or `cap_ns` is over (pyperf's rule).
 
@@ -80,10 +88,13 @@ def interleave(
     rounds = 0
     while ready and (rounds < load.least_rounds or clock() + (clock() - begin) / rounds <= deadline_ns):
         for index in rng.permutation(len(ready)):
-            if len(turns) > 1:
-                load.prime(turns[index])
             ns = np.empty(lengths[index], np.int64)
-            load.time(turns[index], ns)
+            try:
+                if len(turns) > 1:
+                    load.prime(turns[index])
+                load.time(turns[index], ns)
+            except Exception as error:  # whatever a runtime raises: the caller knows which are faults of a model
+                raise TurnError(index, error) from error
             blocks[index].append(ns)
         rounds += 1
         tick()

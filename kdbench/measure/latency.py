@@ -29,17 +29,17 @@ _MOST_FOR_ONE = 2.5
 _OVERHEAD_S = 0.5  # of a session, before one has shown it: starting a process, loading models
 _LEAST_SHARE = 0.3  # of a session's time is spent timing, however long the models take to load
 
-Failures = Mapping[tuple[str, str], str]
-"""Why a subject has no samples, by runtime and the subject's id."""
+Failures = Mapping[tuple[str, int], str]
+"""Why a subject has no samples, by its id and the configuration's number."""
 
 
 @dataclass(frozen=True)
 class Sampled:
     """What the sessions brought home.
 
-    `failed` are those without samples in a runtime; `floor_ns` is one a session; `warm_up_calls` (one a session) and
-    `call_ns` (the median warm call, one a session) are by subject and configuration number; `seconds` is the time of
-    all sessions, process starts included. `width` is the widest headline interval at the end, as a share;
+    `failed` are those without samples in a configuration; `floor_ns` is one a session; `warm_up_calls` (one a session)
+    and `call_ns` (the median warm call, one a session) are by subject and configuration number; `seconds` is the time
+    of all sessions, process starts included. `width` is the widest headline interval at the end, as a share;
     `conditions` what the machine did meanwhile, one a process.
     """
 
@@ -77,7 +77,7 @@ def sample(
     while True:
         number = runner.collected.sessions
         session_begin = time.monotonic()
-        runner.run(number, progress.part(number, most, f"latency, session {number + 1}"))
+        runner.run(number, progress.part(min(number, most - 1), most, f"latency, session {number + 1}"))
         now = time.monotonic()
         longest_s = max(longest_s, now - session_begin)
         if number + 1 < protocol.sessions:
@@ -108,21 +108,22 @@ class _Runner:
 
     def run(self, session: int, progress: Portion) -> None:
         """Run session number `session`, one process a runtime."""
-        for runtime in self._protocol.runtime:
+        runtimes = self._protocol.runtime
+        for turn, runtime in enumerate(runtimes):
+            part = progress.part(turn, len(runtimes), progress.detail)
             while jobs := self.collected.remaining(runtime, self._timed_s(runtime)):
                 job = self._job(runtime, session, jobs)
                 try:
                     begin = time.monotonic()
                     with Witness(cores=self.collected.cores, provider=self._protocol.provider) as witness:
-                        result = run_job(job, self._folder, progress, cores=self.collected.cores)
+                        result = run_job(job, self._folder, part, cores=self.collected.cores)
                 except WorkerError as error:
-                    if error.model is None or (runtime, error.model) in self.collected.failed:
+                    if error.model is None or not self.collected.lose(runtime, error.model, error.message):
                         raise
-                    self.collected.failed[runtime, error.model] = error.message
                     continue
                 timed_s = sum(each["seconds"] for each in result["configurations"])
                 self._overhead_s[runtime] = time.monotonic() - begin - timed_s
-                self.collected.add(runtime, session, result, self._folder / "samples.npz")
+                self.collected.add(session, result, self._folder / "samples.npz")
                 self.collected.conditions.append(witness.conditions)
                 break
         self.collected.sessions += 1
@@ -154,7 +155,7 @@ class _Collected:
     configurations: tuple[Configuration, ...]
     cores: tuple[int, ...] | None
     sessions: int = 0
-    failed: dict[tuple[str, str], str] = field(default_factory=dict)
+    failed: dict[tuple[str, int], str] = field(default_factory=dict)
     conditions: list[Conditions] = field(default_factory=list)
     _parts: dict[tuple[str, int], list[Clustered]] = field(default_factory=dict)
     _warm_up_calls: dict[tuple[str, int], list[int]] = field(default_factory=dict)
@@ -165,19 +166,25 @@ class _Collected:
         """Return the configurations of `runtime` with the subjects that have not failed, for a session of `timed_s`."""
         found = []
         for number, c in enumerate(self.configurations):
-            models = [m for m in c.models if (runtime, self.subjects[m].id) not in self.failed]
+            models = [m for m in c.models if (self.subjects[m].id, number) not in self.failed]
             if c.runtime == runtime and models:
                 found.append({**asdict(c), "number": number, "models": models, "budget_s": c.share * timed_s})
         return found
 
-    def add(self, runtime: str, session: int, result: Mapping[str, Any], file: Path) -> None:
+    def lose(self, runtime: str, id_: str, reason: str) -> bool:
+        """Leave a subject out of all that `runtime` does from now on; return whether it was in anything."""
+        numbers = [n for n, c in enumerate(self.configurations) if c.runtime == runtime and (id_, n) not in self.failed]
+        self.failed |= {(id_, number): reason for number in numbers}
+        return bool(numbers)
+
+    def add(self, session: int, result: Mapping[str, Any], file: Path) -> None:
         """Take in what a session's process reports and the samples it left in `file`."""
-        self.failed |= {(runtime, id_): reason for id_, reason in result["errors"].items()}
         if result["floor_ns"] is not None:
             self._floor_ns.append(result["floor_ns"])
         with np.load(file, allow_pickle=False) as arrays:
             for told in result["configurations"]:
                 number = told["number"]
+                self.failed |= {(id_, number): reason for id_, reason in told["errors"].items()}
                 for m in self.configurations[number].models:
                     key = (self.subjects[m].id, number)
                     if f"{number}/{m}/ns" in arrays:
@@ -190,11 +197,7 @@ class _Collected:
 
     def sampled(self, *, seconds: float, first: int) -> Sampled:
         """Return everything collected, less the samples of subjects that failed."""
-        samples = {
-            key: _joined(parts)
-            for key, parts in self._parts.items()
-            if (self.configurations[key[1]].runtime, key[0]) not in self.failed
-        }
+        samples = {key: _joined(parts) for key, parts in self._parts.items() if key not in self.failed}
         return Sampled(
             self.configurations,
             samples,
@@ -221,5 +224,5 @@ def _joined(parts: Sequence[Clustered]) -> Clustered:
 def nothing_sampled(subjects: Sequence[Subject], protocol: Protocol, error: MeasurementError) -> Sampled:
     """Return what is known when no session came through: every subject failed, for that reason."""
     found = configurations(subjects, protocol)
-    failed = {(runtime, s.id): error.message for runtime in protocol.runtime for s in subjects}
+    failed = {(s.id, number): error.message for number in range(len(found)) for s in subjects}
     return Sampled(found, {}, failed, np.empty(0), {}, {})

@@ -80,7 +80,7 @@ def _of_configuration(subject: Subject, number: int, sampled: Sampled, protocol:
     axes = configuration.axes(protocol.provider)
     data = sampled.samples.get((subject.id, number))
     if data is None:
-        reason = sampled.failed.get((configuration.runtime, subject.id), "no session timed it")
+        reason = sampled.failed.get((subject.id, number), "no session timed it")
         return [missing(subject.id, m, reason, status="error", axes=axes) for m in _metrics(configuration)]
     if why := saturation(configuration, sampled.call_ns[subject.id, number]):
         hint = "name a lower rate, or more threads"
@@ -157,7 +157,7 @@ def _ratio(teacher: Subject, student: Subject, number: int, sampled: Sampled, pr
             n=found.n,
         )
     who = teacher if (teacher.id, number) not in sampled.samples else student
-    failure = sampled.failed.get((configuration.runtime, who.id))
+    failure = sampled.failed.get((who.id, number))
     status: Status = "error" if failure and who is student else "unavailable"
     return Pair(
         metric="latency_ratio",

@@ -123,7 +123,8 @@ class _Runner:
         result, alive = self._survived(job, progress)
         if result is None:
             return {}
-        self.failed |= result["errors"]
+        for told in result["configurations"]:
+            self.failed |= told["errors"]
         found = {}
         with np.load(file, allow_pickle=False) as arrays:
             for planned in job(alive)["configurations"]:

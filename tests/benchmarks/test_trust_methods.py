@@ -15,6 +15,7 @@ from benchmarks.trust import coverage, peer
 from benchmarks.trust.loadgen import reported
 from benchmarks.trust.models import Net, Pair
 from kdbench.measure.cores import available_cores
+from kdbench.measure.protocol import Protocol
 
 IMAGE = (1, 8, 8)
 
@@ -49,8 +50,9 @@ def test_a_pair_is_compared_by_every_method(tmp_path):
     assert sorted(methods) == sorted(found["order"]) == ["LoadGen", "kdbench", "naive", "pytest-benchmark"]
     ours = methods["kdbench"]
     assert ours["low"] < ours["ratio"] < ours["high"]
-    assert len(ours["sessions"]) >= 5
-    again = statistics.paired_ratio([np.array(session["rounds"]) for session in ours["sessions"]], first=5)
+    first = Protocol().sessions
+    assert len(ours["sessions"]) >= first
+    again = statistics.paired_ratio([np.array(session["rounds"]) for session in ours["sessions"]], first=first)
     assert (again.low, again.value, again.high) == pytest.approx((ours["low"], ours["ratio"], ours["high"]), rel=1e-5)
     assert set(ours["singles"]) == set(ours["sessions"][0]["p50_ns"]) == {"64-256-10", "64-16-10"}
     assert all(each["ratio"] > 0 for each in methods.values())

@@ -66,7 +66,7 @@ def test_an_earlier_stop_has_a_row_of_its_own(results):
 
 def test_the_peer_is_judged_by_model(results):
     text = page.write(results).read_text()
-    assert "**missed** for 1 of 2 models" in text
+    assert "**missed**, it holds for 1 of 2 models" in text
     assert "| 784-50-10 | 5.00 µs | 7.00 µs | -2.00 µs (-2.00 µs to -2.00 µs) | -29 % | 10.0 µs | met |" in text
     assert "| vgg11_bn | 2.20 ms | 2.00 ms | +200 µs (+200 µs to +200 µs) | +10 % | 40.0 µs | **missed** |" in text
     assert "| null (computes nothing) | 3.00 µs | 5.00 µs | -2.00 µs (-2.00 µs to -2.00 µs) | -40 % |  |  |" in text

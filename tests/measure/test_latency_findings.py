@@ -33,7 +33,7 @@ def sampled(subjects, by_key, failed=None, floor=5_000.0, protocol=PROTOCOL, wid
     return Sampled(
         configurations(subjects, protocol),
         by_key,
-        {("onnxruntime", id_): reason for id_, reason in (failed or {}).items()},
+        {(id_, n): reason for id_, reason in (failed or {}).items() for n in range(2)},
         np.full(5, floor),
         warm_up_calls={key: [40, 60, 50, 50, 50] for key in by_key},
         call_ns={key: [float(np.median(data.values))] * 5 for key, data in by_key.items()},

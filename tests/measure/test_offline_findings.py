@@ -162,11 +162,11 @@ def test_a_sessions_plan_gives_every_batch_its_least_and_shares_the_rest():
     assert [(p["number"], p["batch"], p["models"]) for p in planned] == [(0, 1, (0, 1)), (1, 2, (0, 1)), (2, 4, (1,))]
     assert {p["threads"] for p in planned} == {2}
     assert sum(p["budget_s"] for p in planned) == pytest.approx(2.0)
-    # Six calls of each model at the least; the last would take 30 ms, and three blocks and a window take 50.
-    least = [0.120, 0.300, 0.050]
+    # Five calls of each model at the least; the last would take 25 ms, and two blocks and a window take 40.
+    least = [0.100, 0.250, 0.040]
     assert np.ptp([p["budget_s"] - s for p, s in zip(planned, least, strict=True)]) == pytest.approx(0)
 
 
 def test_a_session_that_is_too_short_still_gives_every_batch_its_least():
     (planned,) = plan([Sweep(2, steps(1e9))], threads=1, session_s=-1.0)
-    assert planned["budget_s"] == pytest.approx(6.0)
+    assert planned["budget_s"] == pytest.approx(5.0)

@@ -2,26 +2,29 @@
 
 Job: `models`, `configurations` (each `number`, `threads`, `batch`, `mode`, `gap_ms`, `rate_per_s`, `budget_s`, and
 `models`, numbers into the list), `runtime`, `provider`, `seed`, `session`, `floor` (a model that computes nothing, or
-None), `cores`, `samples` (the .npz to write). Result: `floor_ns`, `errors` (id to reason), and one entry a
-configuration of its `number`, `seconds`, `warm_up_calls` and `call_ns` (id to count, to median). The .npz holds
+None), `cores`, `samples` (the .npz to write). Result: `floor_ns`, and one entry a configuration of its `number`,
+`seconds`, `errors`, `warm_up_calls` and `call_ns` (id to reason, to count, to median). The .npz holds
 `{configuration}/{model}/ns`, the time of each call, and `{configuration}/{model}/block`, the round it was in.
 """
 
 import gc
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.measure.cores import pin
 from kdbench.measure.inputs import prepare
-from kdbench.measure.interleaved import WARM_UP_SHARE, Ready, interleave, warm_up
+from kdbench.measure.interleaved import WARM_UP_SHARE, Ready, TurnError, interleave, warm_up
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.loads import Calls, load_of, time_calls
 from kdbench.measure.runtimes import Target, describe, runtime
 from kdbench.measure.worker import Channel
+
+T = TypeVar("T")
 
 _DIFFERENT_INPUTS = 8
 _INPUT_BYTES = 64 << 20  # of one model's inputs: a batched run cycles fewer of them, down to one
@@ -29,14 +32,14 @@ _FLOOR_CALLS = 2000
 
 
 def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
-    """Measure every configuration of the job in turn; a model that fails is left out of the rest."""
+    """Measure every configuration of the job in turn; a model that fails is left out there."""
     gc.disable()
     session = Session(job, channel)
     floor = session.floor_ns(JobModel.from_json(job["floor"])) if job["floor"] else None
     done = [session.measure(configuration) for configuration in job["configurations"]]
     with Path(job["samples"]).open("wb") as stream:
         np.savez(stream, **session.samples)  # type: ignore[arg-type]  # numpy's stub takes them for allow_pickle
-    return {"floor_ns": floor, "errors": session.errors, "configurations": done}
+    return {"floor_ns": floor, "configurations": done}
 
 
 class Session:
@@ -54,7 +57,7 @@ class Session:
         self._threads = 0
         self._targets: dict[int, Target] = {}
         self.samples: dict[str, NDArray[Any]] = {}
-        self.errors: dict[str, str] = {}
+        self._errors: dict[str, str] = {}
 
     def floor_ns(self, floor: JobModel) -> float:
         """Return the median time of a call that computes nothing: what no model can be faster than here."""
@@ -64,57 +67,72 @@ class Session:
         return float(np.median(ns))
 
     def measure(self, configuration: dict[str, Any]) -> dict[str, Any]:
-        """Warm up and time the models of a configuration; its budget includes the warm-up, not the loading."""
+        """Warm up and time the models of a configuration; its budget includes the warm-up, not the loading.
+
+        A model that fails is left out of this configuration; it may well do in another.
+        """
         number, threads, batch, budget_s = (configuration[key] for key in ("number", "threads", "batch", "budget_s"))
-        chosen: list[int] = configuration["models"]
-        calls = {m: c for m in chosen if (c := self._loaded(m, threads, batch)) is not None}
+        self._errors = {}
+        calls = self._each(configuration["models"], lambda m: self._loaded(m, threads, batch))
         begin = time.perf_counter_ns()
         cap_ns = WARM_UP_SHARE * budget_s * 1e9 / max(len(calls), 1)
-        ready = {m: r for m, c in calls.items() if (r := self._warm(m, c, cap_ns)) is not None}
-        timed = interleave(
-            list(ready.values()),
-            begin + int(budget_s * 1e9),
-            self._rng,
-            lambda: self._channel.step(self._before_s + (time.perf_counter_ns() - begin) / 1e9, self._total_s),
-            load=load_of(configuration),
-        )
-        for m, (ns, block) in zip(ready, timed, strict=True):
+        ready = self._each(calls, lambda m: warm_up(calls[m], cap_ns))
+        for m, (ns, block) in self._interleaved(ready, begin, configuration).items():
             self.samples[f"{number}/{m}/ns"], self.samples[f"{number}/{m}/block"] = ns, block
         self._before_s += budget_s
         return {
             "number": number,
             "seconds": (time.perf_counter_ns() - begin) / 1e9,
+            "errors": self._errors,
             "warm_up_calls": {self._models[m].id: r.warm_up_calls for m, r in ready.items()},
             "call_ns": {self._models[m].id: r.call_ns for m, r in ready.items()},
         }
 
-    def _loaded(self, m: int, threads: int, batch: int) -> Calls | None:
-        model = self._models[m]
-        if model.id in self.errors:
-            return None
+    def _each(self, chosen: Iterable[int], do: Callable[[int], T]) -> dict[int, T]:
+        """Do something with each model; those that fail are noted and left out."""
+        done = {}
+        for m in chosen:
+            self._channel.model(self._models[m].id)
+            try:
+                done[m] = do(m)
+            except self._runtime.faults as error:
+                self._errors[self._models[m].id] = describe(error)
+        return done
+
+    def _loaded(self, m: int, threads: int, batch: int) -> Calls:
         if threads != self._threads:
             self._targets.clear()
             self._threads = threads
             pin(self._cores and self._cores[-threads:])  # a pool's threads stay where the one that started them was
-        self._channel.model(model.id)
-        try:
-            if m not in self._targets:
-                self._targets[m] = self._runtime.load(model, provider=self._provider, threads=threads)
-            calls = Calls(*self._targets[m].bind(_inputs(model, batch)))
-            calls.run(*calls.arguments[0])  # a compiler's or an algorithm search's seconds belong to loading
-        except self._runtime.faults as error:
-            self.errors[model.id] = describe(error)
-            return None
+        model = self._models[m]
+        if m not in self._targets:
+            self._targets[m] = self._runtime.load(model, provider=self._provider, threads=threads)
+        calls = Calls(*self._targets[m].bind(_inputs(model, batch)))
+        calls.run(*calls.arguments[0])  # a compiler's or an algorithm search's seconds belong to loading
         return calls
 
-    def _warm(self, m: int, calls: Calls, cap_ns: float) -> Ready | None:
-        model = self._models[m]
-        self._channel.model(model.id)
-        try:
-            return warm_up(calls, cap_ns)
-        except self._runtime.faults as error:
-            self.errors[model.id] = describe(error)
-            return None
+    def _interleaved(
+        self, ready: dict[int, Ready], begin_ns: int, configuration: dict[str, Any]
+    ) -> dict[int, tuple[NDArray[np.int64], NDArray[np.int32]]]:
+        """Time the models in turns; one that fails meanwhile is dropped from `ready`, and the others begin anew."""
+        deadline_ns = begin_ns + int(configuration["budget_s"] * 1e9)
+
+        def tick() -> None:
+            self._channel.step(self._before_s + (time.perf_counter_ns() - begin_ns) / 1e9, self._total_s)
+
+        while ready:
+            order = list(ready)
+            try:
+                timed = interleave(list(ready.values()), deadline_ns, self._rng, tick, load=load_of(configuration))
+            except TurnError as failed:
+                if not isinstance(failed.error, self._runtime.faults):
+                    raise
+                m = order[failed.index]
+                self._errors[self._models[m].id] = describe(failed.error)
+                del ready[m]
+                continue
+            return dict(zip(order, timed, strict=True))
+        return {}
 
 
 def _inputs(model: JobModel, batch: int) -> list[NDArray[np.generic]]:
