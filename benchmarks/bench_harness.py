@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kdbench.measure.inputs import prepare
-from kdbench.measure.loads import Calls, time_calls
+from kdbench.measure.latency.loads import Calls, time_calls
 from kdbench.measure.runtimes.onnxruntime import Target
 from kdbench.measure.staging import null_model
 

@@ -10,8 +10,8 @@ from kdbench import environment, recording, storage
 from kdbench.cards import ModelCard, Preprocessing
 from kdbench.errors import InputError
 from kdbench.measure.admission import require_runtimes
-from kdbench.measure.cores import chosen_cores
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
+from kdbench.measure.machine.cores import chosen_cores
 from kdbench.measure.network import network_of
 from kdbench.measure.staging import noise_shape
 from kdbench.measure.target import ModelFacts, inspect

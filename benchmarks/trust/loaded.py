@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.measure.cores import pin
 from kdbench.measure.inputs import prepare
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.loads import Calls
+from kdbench.measure.latency.loads import Calls
+from kdbench.measure.machine.cores import pin
 from kdbench.measure.runtimes import runtime
 
 _DIFFERENT_INPUTS = 8  # as many as kdbench's latency probe takes in turn

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.trust.repeats import Values
 from kdbench import environment, storage
 from kdbench.errors import KdbenchError
-from kdbench.measure.cores import available_cores
+from kdbench.measure.machine.cores import available_cores
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/trust"
 

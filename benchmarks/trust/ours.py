@@ -10,9 +10,9 @@ import numpy as np
 
 from kdbench.errors import MeasurementError
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.latency import Sampled, sample
-from kdbench.measure.latency_findings import latency_findings
-from kdbench.measure.precision import log_ratios
+from kdbench.measure.latency.findings import latency_findings
+from kdbench.measure.latency.precision import log_ratios
+from kdbench.measure.latency.sessions import Sampled, sample
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject
 from kdbench.progress import Silent
 from kdbench.records import Interval

@@ -11,7 +11,7 @@ import psutil
 
 from kdbench import environment, storage, units
 from kdbench.errors import InputError
-from kdbench.measure.exclusive import alone_on_machine
+from kdbench.measure.machine.exclusive import alone_on_machine
 from kdbench.progress import Silent
 
 Values = dict[str, Any]

@@ -89,9 +89,9 @@ def _threads(environment: Environment) -> Iterator[Finding]:
 
 def _latency(environment: Environment) -> Iterator[Finding]:
     """Say what bears on latencies here, and which of the things that disturb them this machine would tell."""
-    from kdbench.measure.diagnosis import clock_step_ns
-    from kdbench.measure.throttling import gauges
-    from kdbench.measure.witness import Witness
+    from kdbench.measure.latency.diagnosis import clock_step_ns
+    from kdbench.measure.machine.throttling import gauges
+    from kdbench.measure.machine.witness import Witness
 
     host = environment.host
     known = [f"{name} {host.get(name.lower()) or 'unknown'}" for name in ("governor", "turbo", "SMT")]

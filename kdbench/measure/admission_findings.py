@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kdbench.measure.admission import ONNXRUNTIME, Admitted
-from kdbench.measure.configurations import Configuration, configurations
+from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.network import Refusal
 from kdbench.measure.protocol import Findings, Protocol, Subject, students
 from kdbench.metrics import METRICS

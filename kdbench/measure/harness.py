@@ -8,21 +8,21 @@ from kdbench.measure.accuracy import accuracy_findings, evaluate, without_accura
 from kdbench.measure.admission import ONNXRUNTIME, admit, evaluation_provider, require_runtimes
 from kdbench.measure.admission_findings import admission_findings
 from kdbench.measure.coldstart import cold_start_findings
-from kdbench.measure.configurations import configurations
 from kdbench.measure.consumption import energy_findings
-from kdbench.measure.cores import available_cores, chosen_cores
 from kdbench.measure.denormals import denormal_findings
-from kdbench.measure.diagnosis import latency_warnings
-from kdbench.measure.disturbance import condition_facts
-from kdbench.measure.exclusive import alone_on_machine
 from kdbench.measure.fidelity import fidelity_findings, without_fidelity
 from kdbench.measure.jobs import PROVIDERS, JobModel
-from kdbench.measure.latency import nothing_sampled, sample
-from kdbench.measure.latency_findings import latency_findings, protocol_facts
+from kdbench.measure.latency.configurations import configurations
+from kdbench.measure.latency.diagnosis import latency_warnings
+from kdbench.measure.latency.findings import latency_findings, protocol_facts
+from kdbench.measure.latency.precision import imprecision
+from kdbench.measure.latency.sessions import nothing_sampled, sample
+from kdbench.measure.machine.cores import available_cores, chosen_cores
+from kdbench.measure.machine.disturbance import condition_facts
+from kdbench.measure.machine.exclusive import alone_on_machine
 from kdbench.measure.memory import memory_findings
 from kdbench.measure.network import Refusal
-from kdbench.measure.offline_findings import offline_findings
-from kdbench.measure.precision import imprecision
+from kdbench.measure.offline.findings import offline_findings
 from kdbench.measure.profiling import profile_findings
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, TestSet, students
 from kdbench.measure.ratios import ratio_findings

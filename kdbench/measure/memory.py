@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.measure.cores import chosen_cores
 from kdbench.measure.fresh import Told, in_turns, spread
 from kdbench.measure.jobs import JobModel
+from kdbench.measure.machine.cores import chosen_cores
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, students
 from kdbench.measure.staging import null_model
 from kdbench.records import Measurement, Pair, measured, missing
@@ -17,7 +17,7 @@ PROCESSES = 3
 # The first call of a shape learns what its activations need; the second takes one block of that size in addition to
 # the pieces of the first (onnxruntime's memory pattern); from then on nothing grows.
 CALLS = 3
-_UNSTABLE_SPREAD = 0.1
+_UNSTABLE_SPREAD, _UNSTABLE_BYTES = 0.1, 1_000_000  # both: a small model's few pages more are no instability
 _RESIDENT = ("peak_memory_bytes", "model_memory_bytes")
 _Key = tuple[str, int]  # a subject's id and a batch
 
@@ -81,7 +81,8 @@ def _measurements(id_: str, batch: int, told: Told, protocol: Protocol) -> list[
     found = []
     for metric, values in zip(_RESIDENT, (peak, peak - baseline), strict=True):
         apart = spread(values)
-        unstable = f"processes differ by {100 * apart:.0f} %" if apart > _UNSTABLE_SPREAD else None
+        unlike = apart > _UNSTABLE_SPREAD and np.ptp(values) > _UNSTABLE_BYTES
+        unstable = f"processes differ by {100 * apart:.0f} %" if unlike else None
         found.append(
             measured(id_, metric, float(np.median(values)), axes=axes, n=len(values), source=source, unstable=unstable)
         )

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from kdbench.measure.cores import pin
+from kdbench.measure.machine.cores import pin
 
 _EVERY_NS = 250_000_000
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from kdbench.measure.configurations import configurations
 from kdbench.measure.harness import Protocol, Subject
+from kdbench.measure.latency.configurations import configurations
 from kdbench.metrics import METRICS, PAIR_METRICS
 from kdbench.pipeline.exporting import Exported
 from kdbench.records import Axes, Measurement, Pair, Status, missing

@@ -6,10 +6,11 @@ from dataclasses import replace
 from kdbench import units
 from kdbench.metrics import METRICS
 from kdbench.records import RunRecord
-from kdbench.report.axes import batched_axes, configurations, headline, in_words, protocol_batch, swept
+from kdbench.report.axes import batched_axes, headline, in_words, protocol_batch
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import column, number_at, row, taken
 from kdbench.report.costs import cost, start_and_memory
+from kdbench.report.latency import latency
 from kdbench.report.layers import time_by_operator, where_the_time_goes
 from kdbench.report.offline import offline
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
@@ -125,44 +126,6 @@ def fidelity(record: RunRecord) -> Table:
         )
     ]
     return finished("Fidelity", columns, rows, notes)
-
-
-def latency(record: RunRecord) -> Table:
-    """Return latency percentiles and throughput of every model at every configuration that was measured."""
-    metrics = ("latency_p50_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns", "latency_mean_ns")
-    taken = configurations(record)
-    shown = swept(taken)
-    columns = [
-        Column("Model", numeric=False),
-        *(Column(head, numeric=head in {"Threads", "Batch"}) for head in shown),
-        *(
-            Column(METRICS[metric].title.removeprefix("Latency ").capitalize().replace("P", "p"), False)
-            for metric in metrics
-        ),
-        column("throughput_per_s"),
-    ]
-    rows = [
-        Row(
-            (
-                Text(subject.label, code=True),
-                *(Text(write(axes)) for write in shown.values()),
-                *(number(record, subject, metric, axes) for metric in metrics),
-                number(record, subject, "throughput_per_s", axes) if "mode" not in axes else _NONE,
-            ),
-            group=None if subject.role == "teacher" else tuple(sorted(axes.items())),
-        )
-        for axes in taken
-        for subject in subjects(record)
-        if any(record.find(id_, metric, **axes) for id_ in subject.ids for metric in (*metrics, "throughput_per_s"))
-    ]
-    constant = {key: axes[key] for axes in taken[:1] for key in axes if key.capitalize() not in shown}
-    waits = any(axes.get("mode") == "server" for axes in taken)
-    note = (
-        f"Time of one call{', from its arrival on where calls arrive at random' if waits else ''}; a percentile is the "
-        "order statistic, not an interpolation, and is given only where there are enough samples for it. Throughput is "
-        f"in samples, not calls{in_words(constant, '. All at ')}."
-    )
-    return finished("Latency", columns, rows, [note])
 
 
 def training(record: RunRecord) -> Table:

@@ -75,8 +75,8 @@ def test_what_bears_on_latencies_is_told(monkeypatch):
         SimpleNamespace(title="thermal counters", read=lambda: 0.0),
         SimpleNamespace(title="clock", read=lambda: None),
     ]
-    monkeypatch.setattr("kdbench.measure.witness.Witness", lambda: SimpleNamespace(read=lambda: reading))
-    monkeypatch.setattr("kdbench.measure.throttling.gauges", lambda *_: seen)
+    monkeypatch.setattr("kdbench.measure.machine.witness.Witness", lambda: SimpleNamespace(read=lambda: reading))
+    monkeypatch.setattr("kdbench.measure.machine.throttling.gauges", lambda *_: seen)
     here = HERE.model_copy(update={"host": {**HERE.host, "governor": "performance", "turbo": "on", "smt": None}})
     latency, disturbances = checks._latency(here)
     assert latency.detail.startswith("governor performance, turbo on, SMT unknown, clock step ")

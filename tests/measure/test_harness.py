@@ -7,8 +7,9 @@ import pytest
 
 from kdbench.cards import Preprocessing
 from kdbench.errors import InputError
-from kdbench.measure import accuracy, latency
+from kdbench.measure import accuracy
 from kdbench.measure.harness import Protocol, measure
+from kdbench.measure.latency import sessions
 from kdbench.measure.process import WorkerError
 from kdbench.metrics import METRICS
 
@@ -128,14 +129,14 @@ def test_a_runtime_that_runs_no_model_leaves_the_reason(tiny, subject, tmp_path,
 
 
 def test_a_model_that_kills_a_session_is_left_out_of_the_rest(tiny, subject, tmp_path, watcher, monkeypatch):
-    real = latency.run_job
+    real = sessions.run_job
 
     def dies_of_b(job, *rest, **options):
         if any(1 in c["models"] for c in job["configurations"]):
             raise WorkerError("killed by b", "", "b")
         return real(job, *rest, **options)
 
-    monkeypatch.setattr(latency, "run_job", dies_of_b)
+    monkeypatch.setattr(sessions, "run_job", dies_of_b)
     subjects = [subject(tiny(name), data=False) for name in "abc"]
     findings = measure(subjects, None, QUICK, tmp_path, watcher)
     p50 = {name: found(findings, name)["latency_p50_ns", 1] for name in "abc"}
@@ -148,7 +149,7 @@ def test_sessions_that_die_of_nothing_in_particular(tiny, subject, tmp_path, wat
     def dies(*_, **__):
         raise WorkerError("no more memory", "", None)
 
-    monkeypatch.setattr(latency, "run_job", dies)
+    monkeypatch.setattr(sessions, "run_job", dies)
     findings = measure([subject(tiny(), data=False)], None, QUICK, tmp_path, watcher)
     assert found(findings, "tiny")["latency_p50_ns", 1].reason == "no more memory"
     assert found(findings, "tiny")["load_ns", 1].status == "ok"

@@ -90,13 +90,20 @@ def test_whole_process_and_the_models_part_are_medians_over_processes(tiny, subj
 
 def test_processes_that_disagree_make_it_unstable_and_what_is_made_of_it(tiny, subject, peaks, told):
     peak = {"t": iter([100, 140, 102] * 2), "s": iter([100, 105, 102] * 2)}
-    told(lambda id_, batch: {"baseline_bytes": 60, "peak_bytes": next(peak[id_])})
+    told(lambda id_, batch: {"baseline_bytes": 60 * MB, "peak_bytes": next(peak[id_]) * MB})
     found = peaks(subject(tiny("t"), data=False), subject(tiny("s"), teacher="t", data=False))
     whole = at(found, "t", "peak_memory_bytes")[1]
     assert (whole.status, whole.reason) == ("unstable", "processes differ by 29 %")
     assert at(found, "s", "peak_memory_bytes")[1].status == "ok"
     assert at(found, "s", "model_memory_bytes")[1].status == "unstable"  # 5 of 42
     assert (found.pairs[0].value, found.pairs[0].status) == (1, "unstable")
+
+
+def test_a_few_pages_more_are_no_instability(tiny, subject, peaks, told):
+    peak = iter([64.0, 64.6, 64.1] * 2)
+    told(lambda _id, batch: {"baseline_bytes": 60 * MB, "peak_bytes": next(peak) * MB})
+    own = at(peaks(subject(tiny(), data=False)), "tiny", "model_memory_bytes")[1]
+    assert own.status == "ok"  # 15 % of what the model takes, 0.6 MB
 
 
 def test_a_model_that_takes_nothing_is_no_fault(tiny, subject, peaks, told):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdbench.records import Interval, Pair, measured
+from kdbench.records import Interval, Pair, measured, missing
 from kdbench.report import method, rows
 from kdbench.report.axes import batched_axes, calls_in_words, configurations, headline, in_words
 from kdbench.report.sweeps import speedups
@@ -92,3 +92,16 @@ def test_why_sampling_stopped_is_told(sample, stopped, why):
     record = sample.model_copy(update={"protocol": {**sample.protocol, **told}})
     (sampling,) = [note for note in method.notes(record) if "sessions:" in note]
     assert f"7 sessions: then {why}; the widest headline interval is 3.2 % of its number, 5 % was asked" in sampling
+
+
+def test_a_runtime_that_cannot_run_a_model_has_a_note_instead_of_rows(swept):
+    refused = [
+        missing(name, metric, "weights unknown", axes={**TORCH, "batch": batch}, hint="measure the run's own file")
+        for name in ("teacher", "student-alone")
+        for batch in (1, 8)
+        for metric in (*(f"latency_{which}_ns" for which in ("p50", "p90", "p95", "p99", "mean")), "throughput_per_s")
+    ]
+    kept = [m for m in swept.measurements if m.axes.get("runtime") is None]
+    table = rows.latency(swept.model_copy(update={"measurements": (*kept, *refused)}))
+    assert {row.cells[3].text for row in table.rows} == {"onnxruntime"}
+    assert "Not measured with torch: `teacher`, `student-alone` (weights unknown)." in table.notes

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from kdbench.measure.inputs import prepare
-from kdbench.measure.interleaved import warm_up
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.loads import Calls, time_calls
+from kdbench.measure.latency.interleaved import warm_up
+from kdbench.measure.latency.loads import Calls, time_calls
 from kdbench.measure.runtimes import describe
 from kdbench.measure.worker import Channel
 

@@ -14,9 +14,9 @@ import numpy as np
 from kdbench.measure.energy.source import SOURCES
 from kdbench.measure.energy.window import update_period_ns, window, window_ns
 from kdbench.measure.inputs import prepare
-from kdbench.measure.interleaved import warm_up
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.loads import Calls
+from kdbench.measure.latency.interleaved import warm_up
+from kdbench.measure.latency.loads import Calls
 from kdbench.measure.runtimes import describe
 from kdbench.measure.runtimes.onnxruntime import FAULTS, Target
 from kdbench.measure.worker import Channel

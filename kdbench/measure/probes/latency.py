@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.measure.cores import pin
 from kdbench.measure.inputs import prepare
-from kdbench.measure.interleaved import WARM_UP_SHARE, Ready, TurnError, interleave, warm_up
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.loads import Calls, load_of, time_calls
+from kdbench.measure.latency.interleaved import WARM_UP_SHARE, Ready, TurnError, interleave, warm_up
+from kdbench.measure.latency.loads import Calls, load_of, time_calls
+from kdbench.measure.machine.cores import pin
 from kdbench.measure.runtimes import Target, describe, runtime
 from kdbench.measure.worker import Channel
 

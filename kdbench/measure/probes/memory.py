@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.measure import resident
-from kdbench.measure.device_memory import DeviceMemory, UnknownError
 from kdbench.measure.inputs import prepare
 from kdbench.measure.jobs import JobModel
+from kdbench.measure.machine import resident
+from kdbench.measure.machine.device_memory import DeviceMemory, UnknownError
 from kdbench.measure.runtimes import describe
 from kdbench.measure.runtimes.onnxruntime import FAULTS, Target
 from kdbench.measure.worker import Channel

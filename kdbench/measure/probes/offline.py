@@ -5,7 +5,7 @@ sessions that measure, so that memory that is enough here is enough there.
 
 Job: `models`, `provider`, `threads`, and of what is to come `budget_ns` (for all calls of all models), `repeats` (how
 many calls each batch will get) and `least_ns` (how long they will last at least). Result: `sweeps`, for each id a
-`kdbench.measure.batch_sweep.Sweep`.
+`kdbench.measure.offline.batch_sweep.Sweep`.
 """
 
 from dataclasses import asdict
@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.measure.batch_sweep import Limits, Sweep, sweep
-from kdbench.measure.headroom import available_bytes
 from kdbench.measure.inputs import prepare
-from kdbench.measure.interleaved import warm_up
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.loads import Calls
-from kdbench.measure.resident import resident_bytes
+from kdbench.measure.latency.interleaved import warm_up
+from kdbench.measure.latency.loads import Calls
+from kdbench.measure.machine.headroom import available_bytes
+from kdbench.measure.machine.resident import resident_bytes
+from kdbench.measure.offline.batch_sweep import Limits, Sweep, sweep
 from kdbench.measure.runtimes import describe
 from kdbench.measure.runtimes.onnxruntime import FAULTS, Target
 from kdbench.measure.worker import Channel

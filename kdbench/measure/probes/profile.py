@@ -19,9 +19,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from kdbench.measure.inputs import prepare
-from kdbench.measure.interleaved import warm_up
 from kdbench.measure.jobs import PROVIDERS, JobModel
-from kdbench.measure.loads import Calls
+from kdbench.measure.latency.interleaved import warm_up
+from kdbench.measure.latency.loads import Calls
 from kdbench.measure.runtimes import describe
 from kdbench.measure.runtimes.onnxruntime import FAULTS, Target, session_options
 from kdbench.measure.worker import Channel

@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from kdbench.measure.loads import Calls, time_calls
+from kdbench.measure.latency.loads import Calls, time_calls
 from kdbench.measure.runtimes import ProviderError, describe
 from kdbench.measure.runtimes.onnxruntime import FAULTS, Target
 from kdbench.measure.staging import null_model, stage

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdbench.measure.configurations import configurations
+from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.protocol import Protocol
 
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from kdbench.measure import offline, offline_findings
-from kdbench.measure.batch_sweep import Step, Sweep
-from kdbench.measure.offline import Taken, plan
+from kdbench.measure.offline import findings as conclusions
+from kdbench.measure.offline import sessions as sampling
+from kdbench.measure.offline.batch_sweep import Step, Sweep
+from kdbench.measure.offline.sessions import Taken, plan
 from kdbench.measure.process import WorkerError
 from kdbench.measure.protocol import Portion, Protocol
 from kdbench.measure.staging import stage
@@ -17,7 +18,7 @@ def findings(tmp_path, watcher):
     def run(*subjects, sessions=2, budget_s=2.0, mode=("stream", "offline"), **protocol):
         models = stage(subjects, None, tmp_path, 0)
         how = Protocol(sessions=sessions, budget_s=budget_s, mode=mode, **protocol)
-        return offline_findings.offline_findings(subjects, models, how, tmp_path, Portion(watcher, 0, 1, "offline"))
+        return conclusions.offline_findings(subjects, models, how, tmp_path, Portion(watcher, 0, 1, "offline"))
 
     return run
 
@@ -28,7 +29,7 @@ def taken(monkeypatch):
 
     def replace(sweeps, samples=None, failed=None):
         value = Taken(1, sweeps, samples or {}, failed or {})
-        monkeypatch.setattr(offline_findings, "sample_offline", lambda *_: [value])
+        monkeypatch.setattr(conclusions, "sample_offline", lambda *_: [value])
 
     return replace
 
@@ -131,14 +132,14 @@ def test_a_model_the_runtime_refuses_has_its_reason_and_the_others_numbers(tiny,
 
 
 def test_a_model_that_takes_its_process_down_is_left_out_of_the_rest(tiny, subject, findings, monkeypatch):
-    real = offline.run_job
+    real = sampling.run_job
 
     def dies_of_b(job, *rest, **options):
         if job["probe"] == "latency" and any(model["id"] == "b" for model in job["models"]):
             raise WorkerError("killed by b", "", "b")
         return real(job, *rest, **options)
 
-    monkeypatch.setattr(offline, "run_job", dies_of_b)
+    monkeypatch.setattr(sampling, "run_job", dies_of_b)
     found = findings(*(subject(tiny(name), data=False) for name in "abc"), sessions=1, budget_s=1.2)
     best = {name: by_axes(found, name, "max_throughput_per_s")[None] for name in "abc"}
     assert best["b"].reason == "killed by b"
@@ -150,7 +151,7 @@ def test_processes_that_die_of_nothing_in_particular(tiny, subject, findings, mo
     def dies(*_, **__):
         raise WorkerError("no more memory", "", None)
 
-    monkeypatch.setattr(offline, "run_job", dies)
+    monkeypatch.setattr(sampling, "run_job", dies)
     found = findings(subject(tiny(), data=False), threads=(1, 2))
     assert [m.reason for m in found.measurements] == ["no more memory"] * 2
     assert [m.axes["threads"] for m in found.measurements] == [1, 2]

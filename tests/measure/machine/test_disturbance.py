@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from kdbench.measure.disturbance import condition_facts, condition_warnings, crowding, shared_cores
-from kdbench.measure.witness import Conditions, Slowed
+from kdbench.measure.machine.disturbance import condition_facts, condition_warnings, crowding, shared_cores
+from kdbench.measure.machine.witness import Conditions, Slowed
 
 QUIET = Conditions(
     seconds=2.0,

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.measure import cores
+from kdbench.measure.machine import cores
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
 
@@ -41,6 +41,6 @@ def test_without_pinning_cores_cannot_be_asked_for(monkeypatch):
 
 def test_a_pinned_process_stays_there():
     last = cores.available_cores()[-1]
-    code = f"import os; from kdbench.measure.cores import pin; pin([{last}]); print(os.sched_getaffinity(0))"
+    code = f"import os; from kdbench.measure.machine.cores import pin; pin([{last}]); print(os.sched_getaffinity(0))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"{{{last}}}"

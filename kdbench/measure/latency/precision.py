@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
-from kdbench.measure.configurations import Configuration
+from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.protocol import Protocol, Subject, students
 from kdbench.records import Warned
 from kdbench.statistics import Clustered, Estimate

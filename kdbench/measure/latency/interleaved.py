@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.measure.loads import Calls, Clock, Load, Stream, Turn, time_calls
+from kdbench.measure.latency.loads import Calls, Clock, Load, Stream, Turn, time_calls
 
 _WINDOW_NS = 20_000_000
 _LONGEST_WINDOW = 1000

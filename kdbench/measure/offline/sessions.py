@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.measure.batch_sweep import Step, Sweep
-from kdbench.measure.configurations import Configuration
-from kdbench.measure.cores import chosen_cores
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.loads import BLOCK_NS, LEAST_ROUNDS
+from kdbench.measure.latency.configurations import Configuration
+from kdbench.measure.latency.loads import BLOCK_NS, LEAST_ROUNDS
+from kdbench.measure.machine.cores import chosen_cores
+from kdbench.measure.offline.batch_sweep import Step, Sweep
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
 from kdbench.statistics import Clustered

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from kdbench.environment import control_groups, first_line
-from kdbench.measure.firmware import Board, GpuClocks
+from kdbench.measure.machine.firmware import Board, GpuClocks
 
 _CLOCK_FELL = 0.9  # of what it was; two readings of a steady clock differ by a few percent
 _COOL_DOWN = "let it cool, improve its cooling or its power supply, and measure again"

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdbench.measure import firmware
-from kdbench.measure.firmware import Board, GpuClocks
-from kdbench.measure.throttling import Clock, ClockLimit, Cooling, QuotaStops, ThermalCounters, gauges
+from kdbench.measure.machine import firmware
+from kdbench.measure.machine.firmware import Board, GpuClocks
+from kdbench.measure.machine.throttling import Clock, ClockLimit, Cooling, QuotaStops, ThermalCounters, gauges
 
 CPU = "sys/devices/system/cpu"
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from kdbench.measure import diagnosis
-from kdbench.measure.configurations import configurations
-from kdbench.measure.diagnosis import clock_step_ns, latency_warnings
-from kdbench.measure.latency import Sampled
+from kdbench.measure.latency import diagnosis
+from kdbench.measure.latency.configurations import configurations
+from kdbench.measure.latency.diagnosis import clock_step_ns, latency_warnings
+from kdbench.measure.latency.sessions import Sampled
+from kdbench.measure.machine.witness import Conditions
 from kdbench.measure.protocol import Protocol
-from kdbench.measure.witness import Conditions
 from kdbench.statistics import Clustered
 
 PROTOCOL = Protocol(batch=(8,), mode=("stream", "server"), rate_per_s=100)

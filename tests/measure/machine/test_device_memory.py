@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from kdbench.measure.device_memory import DeviceMemory, UnknownError
+from kdbench.measure.machine.device_memory import DeviceMemory, UnknownError
 
 MB = 1 << 20
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdbench.measure.headroom import available_bytes
+from kdbench.measure.machine.headroom import available_bytes
 
 GB = 1 << 30
 

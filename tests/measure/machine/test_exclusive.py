@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import StorageError
-from kdbench.measure import exclusive
-from kdbench.measure.exclusive import alone_on_machine
+from kdbench.measure.machine import exclusive
+from kdbench.measure.machine.exclusive import alone_on_machine
 
 
 class Watcher:
@@ -64,7 +64,7 @@ def test_a_second_measurement_waits_visibly_for_the_first():
 def test_the_lock_of_a_process_that_is_killed_is_free():
     code = """
 import time
-from kdbench.measure.exclusive import alone_on_machine
+from kdbench.measure.machine.exclusive import alone_on_machine
 from kdbench.progress import Silent
 with alone_on_machine(Silent()):
     print("held", flush=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdbench.measure.steadiness import two_states, unevenness
+from kdbench.measure.latency.steadiness import two_states, unevenness
 from kdbench.statistics import Clustered
 
 

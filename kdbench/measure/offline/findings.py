@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.errors import MeasurementError
-from kdbench.measure.batch_sweep import RULE, Sweep
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.latency_findings import instability
-from kdbench.measure.offline import BUDGET_SHARE, Taken, sample_offline
+from kdbench.measure.latency.findings import instability
+from kdbench.measure.offline.batch_sweep import RULE, Sweep
+from kdbench.measure.offline.sessions import BUDGET_SHARE, Taken, sample_offline
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, interval, students, threads_text
 from kdbench.records import Measurement, Pair, Warned, measured, missing
 from kdbench.statistics import Clustered

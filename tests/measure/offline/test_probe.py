@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kdbench.measure.interleaved import Ready
+from kdbench.measure.latency.interleaved import Ready
 from kdbench.measure.probes import offline
 from kdbench.measure.staging import stage
 from kdbench.measure.worker import Channel

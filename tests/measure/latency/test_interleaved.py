@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kdbench.measure.interleaved import Ready, interleave, warm_up
-from kdbench.measure.loads import BLOCK_NS, LEAST_ROUNDS, Calls, time_calls
+from kdbench.measure.latency.interleaved import Ready, interleave, warm_up
+from kdbench.measure.latency.loads import BLOCK_NS, LEAST_ROUNDS, Calls, time_calls
 from kdbench.measure.protocol import Protocol
 from kdbench.statistics import samples_needed
 

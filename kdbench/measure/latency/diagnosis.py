@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.environment import quota_cores
-from kdbench.measure.configurations import Configuration
-from kdbench.measure.cores import available_cores
-from kdbench.measure.disturbance import condition_warnings, crowding, shared_cores
-from kdbench.measure.latency import Sampled
-from kdbench.measure.latency_findings import instability, saturation
+from kdbench.measure.latency.configurations import Configuration
+from kdbench.measure.latency.findings import instability, saturation
+from kdbench.measure.latency.sessions import Sampled
+from kdbench.measure.latency.steadiness import two_states, unevenness
+from kdbench.measure.machine.cores import available_cores
+from kdbench.measure.machine.disturbance import condition_warnings, crowding, shared_cores
 from kdbench.measure.protocol import Protocol, threads_text
-from kdbench.measure.steadiness import two_states, unevenness
 from kdbench.records import Warned
 from kdbench.statistics import Clustered
 

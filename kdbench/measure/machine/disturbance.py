@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.environment import BUSY_CORES
-from kdbench.measure.witness import Conditions, siblings
+from kdbench.measure.machine.witness import Conditions, siblings
 from kdbench.records import Warned
 
 # Of the pinned cores' time, or of their siblings': what is lost there is as large as what is to be told apart.

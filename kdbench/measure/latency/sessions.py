@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.errors import MeasurementError
-from kdbench.measure.configurations import Configuration, configurations
-from kdbench.measure.cores import chosen_cores
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.precision import Samples, headline_width
+from kdbench.measure.latency.configurations import Configuration, configurations
+from kdbench.measure.latency.precision import Samples, headline_width
+from kdbench.measure.machine.cores import chosen_cores
+from kdbench.measure.machine.witness import Conditions, Witness
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
 from kdbench.measure.staging import null_model
-from kdbench.measure.witness import Conditions, Witness
 from kdbench.statistics import Clustered
 
 # The budget is cut into so many sessions for each that is always taken: more than half of it is for a second thought.

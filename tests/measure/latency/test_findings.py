@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from kdbench.errors import MeasurementError
-from kdbench.measure.configurations import configurations
-from kdbench.measure.latency import Sampled, nothing_sampled
-from kdbench.measure.latency_findings import latency_findings, protocol_facts
-from kdbench.measure.precision import headline_width, imprecision
+from kdbench.measure.latency.configurations import configurations
+from kdbench.measure.latency.findings import latency_findings, protocol_facts
+from kdbench.measure.latency.precision import headline_width, imprecision
+from kdbench.measure.latency.sessions import Sampled, nothing_sampled
 from kdbench.measure.protocol import Protocol
 from kdbench.statistics import Clustered
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from kdbench.environment import first_line
-from kdbench.measure.throttling import gauges
+from kdbench.measure.machine.throttling import gauges
 
 _BUSY_FIELDS = (0, 1, 2, 5, 6)  # of /proc/stat: user, nice, system, irq, softirq (guests are within user)
 _STEAL_FIELD = 7
@@ -153,8 +153,9 @@ def _processors(root: Path) -> tuple[dict[int, float], dict[int, float]]:
     ticks_per_s = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
     busy, stolen = {}, {}
     for name, ticks in _lines(root / "proc/stat"):
-        if name.startswith("cpu") and name != "cpu":
-            core = int(name.removeprefix("cpu"))
+        number = name.removeprefix("cpu")
+        if number != name and number.isdigit() and len(ticks) > _STEAL_FIELD:  # "cpu" alone is the sum of all
+            core = int(number)
             busy[core] = sum(ticks[n] for n in _BUSY_FIELDS) / ticks_per_s
             stolen[core] = ticks[_STEAL_FIELD] / ticks_per_s
     return busy, stolen
@@ -170,4 +171,9 @@ def _lines(path: Path) -> list[tuple[str, list[int]]]:
         text = path.read_text(encoding="utf-8")
     except OSError:
         return []
-    return [(words[0], [int(word) for word in words[1:]]) for line in text.splitlines() if (words := line.split())]
+    lines = [line.split() for line in text.splitlines()]
+    return [(words[0], [int(word) for word in words[1:]]) for words in lines if words and _whole(words[1:])]
+
+
+def _whole(words: list[str]) -> bool:
+    return all(word.isdigit() for word in words)

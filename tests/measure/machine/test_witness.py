@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.measure import witness
-from kdbench.measure.witness import Conditions, Reading, Slowed, Witness, siblings
+from kdbench.measure.machine import witness
+from kdbench.measure.machine.witness import Conditions, Reading, Slowed, Witness, siblings
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

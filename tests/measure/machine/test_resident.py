@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from kdbench.measure import resident
+from kdbench.measure.machine import resident
 
 STATUS = "Name:\tpython\nVmPeak:\t  900 kB\nVmHWM:\t     300 kB\nVmRSS:\t     200 kB\n"
 

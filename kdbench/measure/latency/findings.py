@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
-from kdbench.measure.configurations import Configuration
-from kdbench.measure.interleaved import WARM_UP_RULE
 from kdbench.measure.jobs import GRAPH_OPTIMIZATION
-from kdbench.measure.latency import Sampled
-from kdbench.measure.loads import BLOCK_NS, LEAST_ROUNDS, SATURATED, Server
-from kdbench.measure.precision import ratio
+from kdbench.measure.latency.configurations import Configuration
+from kdbench.measure.latency.interleaved import WARM_UP_RULE
+from kdbench.measure.latency.loads import BLOCK_NS, LEAST_ROUNDS, SATURATED, Server
+from kdbench.measure.latency.precision import ratio
+from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.protocol import Findings, Protocol, Subject, interval, students
 from kdbench.records import Measurement, Pair, Status, measured, missing
 from kdbench.statistics import Clustered, Estimate
@@ -158,6 +158,8 @@ def _ratio(teacher: Subject, student: Subject, number: int, sampled: Sampled, pr
         )
     who = teacher if (teacher.id, number) not in sampled.samples else student
     failure = sampled.failed.get((who.id, number))
+    fixed = who.facts.fixed_batch
+    absence = f"its batch is fixed at {fixed}" if fixed not in {None, configuration.batch} else "not measured so"
     status: Status = "error" if failure and who is student else "unavailable"
     return Pair(
         metric="latency_ratio",
@@ -166,7 +168,7 @@ def _ratio(teacher: Subject, student: Subject, number: int, sampled: Sampled, pr
         axes=axes,
         value=None,
         status=status,
-        reason=f"{who.card.name}: {failure or 'not measured at this batch'}",
+        reason=f"{who.card.name}: {failure or absence}",
     )
 
 

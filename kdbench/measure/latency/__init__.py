@@ -1,0 +1,1 @@
+"""How long calls take: sessions of models that take turns, and what is concluded from them."""
