@@ -11,7 +11,7 @@ from kdbench.cards import ModelCard, Preprocessing
 from kdbench.errors import InputError
 from kdbench.measure.admission import require_runtimes
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
-from kdbench.measure.machine.cores import chosen_cores
+from kdbench.measure.machine.core_choice import chosen_cores
 from kdbench.measure.network import network_of
 from kdbench.measure.staging import noise_shape
 from kdbench.measure.target import ModelFacts, inspect

@@ -169,7 +169,7 @@ class Measure(_Section):
     `precision` (a share of the speed-up) or `budget_s` is spent. `batch` are the batched runs beside batch 1; the
     largest is also that of the table's MACs column. `mode` is how calls follow each other: `stream` back to back,
     `paced` with `gap_ms` idle before each, `server` arriving at random at `rate_per_s`; `offline` looks for the
-    largest throughput. `runtime` is what runs the models, `cores` where (default: the last ones that may be used).
+    largest throughput. `runtime` is what runs the models, `cores` where (default: all that are alike).
     """
 
     provider: Literal["cpu", "cuda"] = "cpu"

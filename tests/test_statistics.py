@@ -84,9 +84,15 @@ def test_ratio_of_single_rounds_is_students_t_widened_for_neighbours_that_are_al
     logs = np.array([0.1, 0.3, 0.2, 0.25, 0.15])
     found = statistics.paired_ratio([np.array([value]) for value in logs])
     half = stats.t.ppf(0.975, 4) * stats.sem(logs) * np.sqrt(few_sessions.inflation(logs))
+    half = np.hypot(half, stats.norm.ppf(0.975) * few_sessions.RESOLUTION)
     assert (np.log(found.low), np.log(found.high)) == pytest.approx((logs.mean() - half, logs.mean() + half))
     assert found.value == pytest.approx(np.exp(logs.mean()))
     assert found.n == 5
+
+
+def test_sessions_that_agree_entirely_leave_what_runs_differ_by():
+    found = statistics.paired_ratio([np.full(10, 0.7)] * 12)
+    assert np.log([found.low, found.high]) == pytest.approx([0.7 - 0.00196, 0.7 + 0.00196], rel=1e-5)
 
 
 def test_sessions_weigh_alike_however_many_rounds_they_have():

@@ -4,14 +4,15 @@
     python -m benchmarks.trust.coverage --render          the tables again, from what was kept
 
 Each repeat compares a teacher and a student with kdbench as a user would, one thread, batch 1, for the whole budget,
-and with each of the rivals, in an order that changes from repeat to repeat. A repeat is kept in a file of its own in
---folder; the figures of all go to reports/trust/coverage.json.
+and with each of the rivals, in an order that changes from repeat to repeat. kdbench's processes take turns on the
+cores, as they do by default; a rival's are kept on one, a different one in every repeat. A repeat is kept in a file of
+its own in --folder; the figures of all go to reports/trust/coverage.json.
 """
 
 import argparse
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,13 +22,11 @@ from benchmarks.trust.options import common, settled, told
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.replay import replayed
 from benchmarks.trust.rivals import RIVALS
+from kdbench.measure.machine.core_choice import of_turn
 from kdbench.measure.staging import stage
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-
-def measure(name: str, pair: Pair, budget_s: float, core: int, models: Path) -> Values:
+def measure(name: str, pair: Pair, budget_s: float, cores: Sequence[int], models: Path) -> Values:
     """Compare `pair` once by every method; `name` ends in the number of the repeat, which is the seed of everything."""
     number = int(name.rpartition("-")[2])
     rng = np.random.default_rng(number)
@@ -38,11 +37,11 @@ def measure(name: str, pair: Pair, budget_s: float, core: int, models: Path) -> 
         jobs = [staged[s.id] for s in both]
 
         def rival(method: str) -> Values:
-            teacher_ns, student_ns = RIVALS[method](jobs, [core], folder)
+            teacher_ns, student_ns = RIVALS[method](jobs, of_turn(cores, 1, number), folder)
             return {"ratio": teacher_ns / student_ns, "p50_ns": [teacher_ns, student_ns]}
 
         def kdbench() -> Values:
-            return ours.compare(both, staged, ours.whole_budget(budget_s, core, number), folder)
+            return ours.compare(both, staged, ours.whole_budget(budget_s, cores, number), folder)
 
         methods: dict[str, Callable[[], Values]] = {"kdbench": kdbench} | {m: lambda m=m: rival(m) for m in RIVALS}
         order = [str(method) for method in rng.permutation(sorted(methods))]
@@ -58,14 +57,14 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=[*PAIRS], help="which pairs, all of %(choices)s")
     given = parser.parse_args()
     if not given.render:
-        settings = {"budget_s": given.budget, "core": given.core}
+        settings = {"budget_s": given.budget, "cores": [*given.cores]}
         names = [f"{pair}-{number:03}" for number in range(given.repeats) for pair in given.pairs]
         kept = repeat(
             names,
             settings,
             given.folder,
             lambda name: measure(
-                name, PAIRS[name.rpartition("-")[0]], given.budget, given.core, given.folder / "models"
+                name, PAIRS[name.rpartition("-")[0]], given.budget, given.cores, given.folder / "models"
             ),
         )
         settled(given.results / "coverage.json", settings, [_published(values) for values in kept])

@@ -7,20 +7,24 @@ from pathlib import Path
 
 from benchmarks.trust.repeats import Values
 from kdbench import environment, storage
+from kdbench.cli.options import cores
 from kdbench.errors import KdbenchError
-from kdbench.measure.machine.cores import available_cores
+from kdbench.measure.machine.core_choice import chosen_cores
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/trust"
 
 
 def common(parser: argparse.ArgumentParser, *, repeats: int, folder: str) -> None:
-    """Add the options that both experiments have. Linux only: processes are pinned to a core."""
+    """Add the options that both experiments have. Linux only: processes are pinned to cores."""
     parser.add_argument("--repeats", type=int, default=repeats, metavar="N", help="how many in all, %(default)d")
     parser.add_argument("--folder", type=Path, default=Path(folder), help="where repeats are kept, %(default)s")
-    last = available_cores()[-1]
-    parser.add_argument("--core", type=int, default=last, help="the core to measure on, %(default)d: the last one")
+    parser.add_argument("--cores", type=_cores, default=chosen_cores(None, (1,)), help="as of kdbench bench")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result and the page go, reports/trust")
     parser.add_argument("--render", action="store_true", help="measure nothing, write the tables from what is there")
+
+
+def _cores(text: str) -> tuple[int, ...]:
+    return chosen_cores(cores(text, "--cores"), (1,)) or ()
 
 
 def told(main: Callable[[], None]) -> None:

@@ -23,17 +23,17 @@ _NEVER, _AT_ONCE = 0.0, math.inf  # precisions that no interval reaches, and tha
 _DIGITS = 6  # of a log ratio: a millionth
 
 
-def whole_budget(budget_s: float, core: int, seed: int) -> Protocol:
+def whole_budget(budget_s: float, cores: Sequence[int], seed: int) -> Protocol:
     """Return one thread, batch 1, back to back, in as many sessions as the budget admits."""
-    return Protocol(batch=(1,), budget_s=budget_s, precision=_NEVER, cores=(core,), energy=False, seed=seed)
+    return Protocol(batch=(1,), budget_s=budget_s, precision=_NEVER, cores=tuple(cores), energy=False, seed=seed)
 
 
-def one_session(seconds: float, core: int, seed: int) -> Protocol:
+def one_session(seconds: float, cores: Sequence[int], seed: int) -> Protocol:
     """Return one thread, batch 1, back to back, in one process of about `seconds`.
 
     A session is half the budget for each that is always taken.
     """
-    return replace(whole_budget(2 * seconds, core, seed), precision=_AT_ONCE, sessions=1)
+    return replace(whole_budget(2 * seconds, cores, seed), precision=_AT_ONCE, sessions=1)
 
 
 def compare(subjects: Sequence[Subject], models: Mapping[str, JobModel], how: Protocol, folder: Path) -> dict[str, Any]:

@@ -4,12 +4,13 @@
     python -m benchmarks.trust.peer --render          the table again, from what was kept
 
 Each repeat measures a model with kdbench's latency pass in one fresh process and with LoadGen's SingleStream scenario
-in another, with the same session options and inputs, on the same core; which of the two comes first alternates. A
-model that computes nothing is measured as well: it shows what each adds to a call.
+in another, with the same session options and inputs, on the same core, a different one in every repeat; which of the
+two comes first alternates. A model that computes nothing is measured as well: it shows what each adds to a call.
 """
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.trust import ours, page
@@ -17,15 +18,17 @@ from benchmarks.trust.models import PEERS, exported, subject
 from benchmarks.trust.options import common, settled, told
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.rivals import SECONDS, loadgen
+from kdbench.measure.machine.core_choice import of_turn
 from kdbench.measure.staging import null_model, stage
 
 NULL = "null"  # the model that computes nothing
 
 
-def measure(name: str, core: int, models: Path) -> Values:
+def measure(name: str, cores: Sequence[int], models: Path) -> Values:
     """Measure the model that `name`, which ends in the repeat's number, begins with; medians in ns by process."""
     model, _, number = name.rpartition("-")
     seed = int(number)
+    core = of_turn(cores, 1, seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         nets = {net.name: net for net in PEERS}
@@ -35,7 +38,7 @@ def measure(name: str, core: int, models: Path) -> Values:
         how = ours.one_session(SECONDS, core, seed)
         methods = {
             "kdbench": lambda: ours.p50_ns(one, staged, how, folder),
-            "LoadGen": lambda: loadgen([staged[one.id]], [core], folder)[0],
+            "LoadGen": lambda: loadgen([staged[one.id]], core, folder)[0],
         }
         order = sorted(methods, reverse=seed % 2 == 1)
         found = {method: methods[method]() for method in order}
@@ -48,10 +51,10 @@ def main() -> None:
     common(parser, repeats=12, folder="runs/trust/peer")
     given = parser.parse_args()
     if not given.render:
-        settings = {"seconds": SECONDS, "core": given.core}
+        settings = {"seconds": SECONDS, "cores": [*given.cores]}
         models = [NULL, *(net.name for net in PEERS)]
         names = [f"{model}-{number:03}" for number in range(given.repeats) for model in models]
-        kept = repeat(names, settings, given.folder, lambda name: measure(name, given.core, given.folder / "models"))
+        kept = repeat(names, settings, given.folder, lambda name: measure(name, given.cores, given.folder / "models"))
         settled(given.results / "peer.json", settings, kept)
     page.write(given.results)
 

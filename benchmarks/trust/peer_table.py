@@ -12,10 +12,10 @@ from kdbench import statistics, units
 from kdbench.statistics import Estimate
 
 SHARE_LIMIT, LIMIT_NS = 0.02, 10_000
-_HOW = """One thread, batch 1, the same session options and inputs, the same core. LoadGen runs its SingleStream
-scenario. p50 is the median of the processes' medians; the difference is the median of the pairs', kdbench less LoadGen,
-raw: LoadGen's clock also holds its own way into Python and back, which the model that computes nothing shows. The goal
-is a difference within 2 % or 10 µs, whichever is more:"""
+_HOW = """One thread, batch 1, the same session options and inputs, the same core, a different one in every repeat.
+LoadGen runs its SingleStream scenario. p50 is the median of the processes' medians; the difference is the median of the
+pairs', kdbench less LoadGen, raw: LoadGen's clock also holds its own way into Python and back, which the model that
+computes nothing shows. The goal is a difference within 2 % or 10 µs, whichever is more:"""
 
 
 @dataclass(frozen=True)

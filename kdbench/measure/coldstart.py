@@ -8,7 +8,7 @@ import numpy as np
 from kdbench import statistics
 from kdbench.measure.fresh import Told, in_turns
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.machine.cores import chosen_cores
+from kdbench.measure.machine.core_choice import chosen_cores
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, interval
 from kdbench.records import Measurement, measured, missing
 

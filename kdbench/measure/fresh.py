@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.measure.machine.core_choice import of_turn
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.progress import Progress
 
@@ -36,17 +37,17 @@ def in_turns(
     """Do each of `jobs` in `processes` fresh processes, the jobs taking turns, and return what they said.
 
     A result with `errors` (id to reason), or a process that dies, fails its key, which is then left out; a key that
-    failed once has no results. `threads` bounds numpy's own; `cores` are those the processes may use.
+    failed once has no results. `threads` are a model's, and bound numpy's own; a key's processes take turns on `cores`.
     """
     results: dict[Any, list[Mapping[str, Any]]] = {key: [] for key in jobs}
     failed: dict[Any, str] = {}
-    turns = [key for _ in range(processes) for key in jobs]
-    for number, key in enumerate(turns):
+    turns = [(turn, key) for turn in range(processes) for key in jobs]
+    for number, (turn, key) in enumerate(turns):
         progress.step(number, len(turns))
         if key in failed:
             continue
         try:
-            result = run_job(jobs[key], folder, progress, threads=threads, cores=cores)
+            result = run_job(jobs[key], folder, progress, threads=threads, cores=of_turn(cores, threads, turn))
         except WorkerError as error:
             failed[key] = error.message
             continue

@@ -17,7 +17,8 @@ from kdbench.measure.latency.diagnosis import latency_warnings
 from kdbench.measure.latency.findings import latency_findings, protocol_facts
 from kdbench.measure.latency.precision import imprecision
 from kdbench.measure.latency.sessions import nothing_sampled, sample
-from kdbench.measure.machine.cores import available_cores, chosen_cores
+from kdbench.measure.machine.core_choice import chosen_cores
+from kdbench.measure.machine.cores import available_cores
 from kdbench.measure.machine.disturbance import condition_facts
 from kdbench.measure.machine.exclusive import alone_on_machine
 from kdbench.measure.memory import memory_findings

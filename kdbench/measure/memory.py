@@ -8,7 +8,7 @@ import numpy as np
 
 from kdbench.measure.fresh import Told, in_turns, spread
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.machine.cores import chosen_cores
+from kdbench.measure.machine.core_choice import chosen_cores
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, students
 from kdbench.measure.staging import null_model
 from kdbench.records import Measurement, Pair, measured, missing

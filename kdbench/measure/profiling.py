@@ -9,7 +9,7 @@ from kdbench import units
 from kdbench.errors import KdbenchError
 from kdbench.measure.fresh import in_turns
 from kdbench.measure.jobs import JobModel
-from kdbench.measure.machine.cores import chosen_cores
+from kdbench.measure.machine.core_choice import chosen_cores
 from kdbench.measure.macs.onnx_origin import Origin, named, origins, untraced
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject
 from kdbench.records import Layer, Warned

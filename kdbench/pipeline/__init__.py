@@ -12,7 +12,7 @@ from typing import Any
 from kdbench import recording, storage
 from kdbench.errors import InputError
 from kdbench.measure.admission import require_runtimes
-from kdbench.measure.machine.cores import chosen_cores
+from kdbench.measure.machine.core_choice import chosen_cores
 from kdbench.measure.protocol import Protocol
 from kdbench.pipeline.exporting import export_all
 from kdbench.pipeline.material import Material, load_material

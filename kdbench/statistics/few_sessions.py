@@ -1,6 +1,6 @@
 """How wide an interval over a handful of sessions must be: what the bootstrap of so few cannot know by itself.
 
-Everything here is on the logarithm of the estimated quantity. Four things are added to a bootstrap's variance:
+Everything here is on the logarithm of the estimated quantity. Five things are added to a bootstrap's variance:
 
 - S sessions drawn from themselves vary too little by (S - 1) / S, and S is small: S / (S - 1), and Student's t with
   S - 1 degrees of freedom.
@@ -9,6 +9,8 @@ Everything here is on the logarithm of the estimated quantity. Four things are a
 - Sessions in a row are alike: the variance of their mean is that of an AR(1) series with their lag-1 correlation.
 - A quantile away from the median lies z standard deviations between sessions off it, and S sessions give that
   deviation s with a standard error of s / sqrt(2 (S - 1)), which resampling them cannot show.
+- Runs differ by what does not change within one: `RESOLUTION`, an uncertainty of type B in the terms of the GUM
+  (JCGM 100:2008, section 4.3), is the least standard error there is.
 
 And sessions that are added until an interval is narrow enough end early when it is narrow by luck: see `widest`.
 
@@ -32,6 +34,8 @@ from kdbench.statistics.estimates import normal_z, student_t
 
 ALIKE = 0.25  # added to the correlation of sessions: five sessions show theirs with a standard error of 0.4
 _MOST_ALIKE = 0.9
+# Runs of one comparison on an idle machine, whose own sessions agreed within 0.1 %, lay up to 0.2 % off each other.
+RESOLUTION = 0.001
 
 
 def half_width(total: float, blocks: float, sessions: NDArray[np.float64], *, unseen: float = 0.0) -> float:
@@ -44,7 +48,7 @@ def half_width(total: float, blocks: float, sessions: NDArray[np.float64], *, un
     s = len(sessions)
     between = max(total - blocks, 0.0) * s / (s - 1)
     of_sessions = student_t(s - 1) * math.sqrt((between + unseen) * inflation(sessions))
-    return max(of_sessions, normal_z() * math.sqrt(blocks))
+    return math.hypot(max(of_sessions, normal_z() * math.sqrt(blocks)), normal_z() * RESOLUTION)
 
 
 def of_deviation(medians: NDArray[np.float64], z: float) -> float:

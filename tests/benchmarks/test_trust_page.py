@@ -32,11 +32,11 @@ def results(tmp_path):
     """Write both results; of ten conv intervals nine hold and are narrow, of the dense ones none does."""
     good = [repeat_of("conv", 5.0, 0.01) for _ in range(9)] + [repeat_of("conv", 5.2, 0.01)]
     bad = [repeat_of("dense", ratio, 0.06) for ratio in (4.0, 6.0)]
-    write(tmp_path / "coverage.json", {"budget_s": 20.0, "core": 3}, good + bad)
+    write(tmp_path / "coverage.json", {"budget_s": 20.0, "cores": [3]}, good + bad)
     p50s = [("784-50-10", 5000.0, 7000.0), ("vgg11_bn", 2.2e6, 2.0e6), ("null", 3000.0, 5000.0)]
     pairs = [{"model": m, "p50_ns": {"kdbench": k, "LoadGen": g}} for m, k, g in p50s for _ in range(12)]
     peers = [{**each, "machine": MACHINE, "commit": "c0ffee"} for each in pairs]
-    write(tmp_path / "peer.json", {"seconds": 2.0, "core": 3}, peers)
+    write(tmp_path / "peer.json", {"seconds": 2.0, "cores": [3]}, peers)
     return tmp_path
 
 

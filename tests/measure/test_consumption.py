@@ -9,6 +9,7 @@ from kdbench.measure.energy import Available, Found, Unavailable
 from kdbench.measure.energy.rapl import Rapl
 from kdbench.measure.process import WorkerError
 from kdbench.measure.protocol import Portion, Protocol
+from kdbench.statistics.few_sessions import RESOLUTION
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}
 # Five windows of 1 s at 60 W, 1000 calls each: 60 mJ gross, of which 20 W idle are 20 mJ.
@@ -110,7 +111,7 @@ def test_measurements_and_the_ratio_of_the_same_rounds(energy, usable, monkeypat
     assert {(m.model, m.metric): m.value for m in findings.measurements}["t", "energy_j"] == pytest.approx(0.72)
     (ratio,) = findings.pairs
     assert ratio.value == pytest.approx(3)
-    assert ratio.interval.high - ratio.interval.low < 1e-9
+    assert ratio.interval.high / ratio.interval.low == pytest.approx(np.exp(2 * 1.96 * RESOLUTION), rel=1e-5)
 
 
 class Guess(Rapl):

@@ -13,16 +13,16 @@ def turns(monkeypatch, tmp_path, watcher):
     def run(processes, **jobs):
         def answer(job, folder, progress, **options):
             run.log.append(job["name"])
-            run.options = options
+            run.threads, run.cores = options["threads"], [*run.cores, options["cores"]]
             told = job["told"](run.log.count(job["name"]))
             if isinstance(told, WorkerError):
                 raise told
             return told
 
-        run.log = []
+        run.log, run.cores = [], []
         monkeypatch.setattr(fresh, "run_job", answer)
         named = {name: {"name": name, "told": told} for name, told in jobs.items()}
-        return in_turns(named, processes, tmp_path, watcher, threads=2, cores=(3,))
+        return in_turns(named, processes, tmp_path, watcher, threads=2, cores=(0, 1, 2, 3))
 
     return run
 
@@ -34,7 +34,7 @@ def ok(turn):
 def test_jobs_take_turns_each_in_processes_of_its_own(turns, watcher):
     told = turns(3, a=ok, b=ok)
     assert turns.log == ["a", "b", "a", "b", "a", "b"]
-    assert turns.options == {"threads": 2, "cores": (3,)}
+    assert (turns.threads, turns.cores) == (2, [(2, 3)] * 2 + [(0, 1)] * 2 + [(2, 3)] * 2)
     assert told.values("a", "ns").tolist() == [10, 20, 30]
     assert not told.failed
     assert [done for done, _, _ in watcher.steps] == list(range(6))

@@ -17,7 +17,7 @@ from kdbench.errors import MeasurementError
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.precision import Samples, headline_width
-from kdbench.measure.machine.cores import chosen_cores
+from kdbench.measure.machine.core_choice import chosen_cores, of_turn
 from kdbench.measure.machine.witness import Conditions, Witness
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
@@ -109,14 +109,15 @@ class _Runner:
     def run(self, session: int, progress: Portion) -> None:
         """Run session number `session`, one process a runtime."""
         runtimes = self._protocol.runtime
+        cores = of_turn(self.collected.cores, max(self._protocol.threads), session)
         for turn, runtime in enumerate(runtimes):
             part = progress.part(turn, len(runtimes), progress.detail)
             while jobs := self.collected.remaining(runtime, self._timed_s(runtime)):
                 job = self._job(runtime, session, jobs)
                 try:
                     begin = time.monotonic()
-                    with Witness(cores=self.collected.cores, provider=self._protocol.provider) as witness:
-                        result = run_job(job, self._folder, part, cores=self.collected.cores)
+                    with Witness(cores=cores, provider=self._protocol.provider) as witness:
+                        result = run_job(job, self._folder, part, cores=cores)
                 except WorkerError as error:
                     if error.model is None or not self.collected.lose(runtime, error.model, error.message):
                         raise

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from kdbench.environment import BUSY_CORES
-from kdbench.measure.machine.witness import Conditions, siblings
+from kdbench.measure.machine.core_choice import of_turn, siblings
+from kdbench.measure.machine.witness import Conditions
 from kdbench.records import Warned
 
 # Of the pinned cores' time, or of their siblings': what is lost there is as large as what is to be told apart.
@@ -50,17 +51,18 @@ def crowding(threads: int, usable: int, quota_cores: float | None) -> Iterator[W
 
 
 def shared_cores(cores: Sequence[int] | None, threads: int, root: Path = Path("/")) -> Iterator[Warned]:
-    """Yield that among the last `threads` of `cores` some are hardware threads of one physical core, if so."""
-    pinned = (cores or ())[-threads:]
-    for number, core in enumerate(pinned):
-        together = (siblings(root, core) or frozenset()).intersection(pinned[number + 1 :])
-        if together:
-            yield Warned(
-                code="shared_core",
-                message=f"cores {core} and {min(together)} are one physical core: its threads slow each other down",
-                remedy="name one core of each pair with --cores",
-            )
-            return
+    """Yield that some of the `threads` cores a process is kept on are one physical core's hardware threads, if so."""
+    for turn in range(len(cores or ())):
+        pinned = of_turn(cores, threads, turn) or ()
+        for number, core in enumerate(pinned):
+            together = (siblings(core, root) or frozenset()).intersection(pinned[number + 1 :])
+            if together:
+                yield Warned(
+                    code="shared_core",
+                    message=f"cores {core} and {min(together)} are one physical core: its threads slow each other down",
+                    remedy="name one core of each pair with --cores",
+                )
+                return
 
 
 def _slowed(conditions: Sequence[Conditions]) -> Iterator[Warned]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kdbench.environment import first_line
+from kdbench.measure.machine.core_choice import siblings
 from kdbench.measure.machine.throttling import gauges
 
 _BUSY_FIELDS = (0, 1, 2, 5, 6)  # of /proc/stat: user, nice, system, irq, softirq (guests are within user)
@@ -131,17 +131,8 @@ class Witness:
 
     def _siblings(self, cores: frozenset[int]) -> frozenset[int] | None:
         """Return the other hardware threads of the physical cores that `cores` are on; None if it cannot be told."""
-        beside = [siblings(self._root, core) for core in cores]
+        beside = [siblings(core, self._root) for core in cores]
         return None if None in beside else frozenset().union(*(s for s in beside if s)) - cores
-
-
-def siblings(root: Path, core: int) -> frozenset[int] | None:
-    """Return the hardware threads of the physical core that `core` is on, itself among them; None if unknown."""
-    told = first_line(root / f"sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
-    if told is None:
-        return None
-    ranges = [part.partition("-") for part in told.split(",")]
-    return frozenset(n for first, _, last in ranges for n in range(int(first), int(last or first) + 1))
 
 
 def _of(busy: Mapping[int, float], cores: frozenset[int]) -> float:

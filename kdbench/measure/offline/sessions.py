@@ -11,7 +11,7 @@ import numpy as np
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.latency.loads import BLOCK_NS, LEAST_ROUNDS
-from kdbench.measure.machine.cores import chosen_cores
+from kdbench.measure.machine.core_choice import chosen_cores, of_turn
 from kdbench.measure.offline.batch_sweep import Step, Sweep
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
@@ -96,7 +96,7 @@ class _Runner:
                 "least_ns": self.protocol.sessions * _LEAST_NS,
             }
 
-        result, _ = self._survived(job, progress)
+        result, _ = self._survived(job, 0, progress)
         return {id_: _read(sweep) for id_, sweep in result["sweeps"].items()} if result else {}
 
     def _session(
@@ -120,7 +120,7 @@ class _Runner:
                 "samples": str(file),
             }
 
-        result, alive = self._survived(job, progress)
+        result, alive = self._survived(job, session, progress)
         if result is None:
             return {}
         for told in result["configurations"]:
@@ -137,12 +137,13 @@ class _Runner:
         return found
 
     def _survived(
-        self, job: Callable[[Sequence[JobModel]], dict[str, Any]], progress: Portion
+        self, job: Callable[[Sequence[JobModel]], dict[str, Any]], turn: int, progress: Portion
     ) -> tuple[Any, list[JobModel]]:
         """Run the job of the models that are left, until no model takes its process down; (None, []) if none is."""
+        cores = of_turn(self.cores, self.threads, turn)
         while alive := [model for model in self.models if model.id not in self.failed]:
             try:
-                return run_job(job(alive), self.folder, progress, cores=self.cores), alive
+                return run_job(job(alive), self.folder, progress, cores=cores), alive
             except WorkerError as error:
                 if error.model is None or error.model in self.failed:
                     raise

@@ -110,7 +110,14 @@ def smt(tmp_path):
 
 @pytest.mark.parametrize(
     ("cores", "threads", "shared"),
-    [((2, 3), 2, "cores 2 and 3"), ((2, 3), 1, None), ((1, 3), 2, None), (None, 2, None), ((0, 1, 3), 2, None)],
+    [
+        ((2, 3), 2, "cores 2 and 3"),
+        ((2, 3), 1, None),
+        ((1, 3), 2, None),
+        (None, 2, None),
+        ((0, 1, 3), 1, None),
+        ((0, 1, 3), 2, "cores 0 and 1"),  # in the third process
+    ],
 )
 def test_threads_on_one_physical_core(smt, cores, threads, shared):
     found = list(shared_cores(cores, threads, smt))

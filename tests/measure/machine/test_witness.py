@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.measure.machine import witness
-from kdbench.measure.machine.witness import Conditions, Reading, Slowed, Witness, siblings
+from kdbench.measure.machine.witness import Conditions, Reading, Slowed, Witness
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -113,10 +113,3 @@ def test_this_machine_is_read():
         pass
     assert watched.conditions.cores == os.cpu_count()
     assert watched.conditions.seconds > 0
-
-
-def test_siblings_are_lists_and_ranges(smt):
-    path = smt / "sys/devices/system/cpu/cpu1/topology/thread_siblings_list"
-    path.write_text("0-1,4\n")
-    assert siblings(smt, 1) == {0, 1, 4}
-    assert siblings(smt, 9) is None
