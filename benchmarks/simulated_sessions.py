@@ -23,7 +23,8 @@ class Process:
     """How the logarithm of a call's time comes about; deviations are of the logarithm, 0.05 is about 5 %.
 
     `machine` is a session's state that both models feel, `own` what each model adds to it: placement in memory. The
-    state of one session and the next correlate by `alike`; the second model feels `felt` of it. Whole sessions of a
+    state of one session and the next correlate by `alike`; the second model feels `felt` of it. Sessions take turns on
+    `cores`, and what a model adds correlates by `stays` with what it added last on that core. Whole sessions of a
     model are slow by `slower` with probability `slow`. `walk` is a random walk's step from round to round through the
     whole run, `slope` how far all sessions together drift, both common to the models. Times have no long run under
     them, which leaves the ratio to be covered.
@@ -34,6 +35,8 @@ class Process:
     own: float = 0.02
     alike: float = 0.0
     felt: float = 1.0
+    cores: int = 1
+    stays: float = 0.0
     slow: float = 0.0
     slower: float = 0.15
     walk: float = 0.0
@@ -55,9 +58,10 @@ class Process:
         drift += self.slope * np.linspace(-0.5, 0.5, sessions * BLOCKS)
         state = state + drift.reshape(draws, 1, sessions, BLOCKS, 1)
         times = state * np.array([1.0, self.felt])[:, None, None, None]
-        times = (
-            times + self.own * rng.standard_normal(per_session) + self.slower * (rng.random(per_session) < self.slow)
-        )
+        own = rng.standard_normal((draws, 2, sessions))
+        for core in range(self.cores):
+            own[..., core :: self.cores] = _series(own[..., core :: self.cores], self.stays)
+        times = times + self.own * own[..., None, None] + self.slower * (rng.random(per_session) < self.slow)
         shape = (draws, 2, sessions, BLOCKS * CALLS)
         noise = rng.standard_t(3, shape) if self.heavy_tails else rng.standard_normal(shape)
         noise = 0.03 * _series(noise, self.calls_alike)
@@ -82,6 +86,8 @@ PROCESSES = (
     Process("sessions AR(1) 0.5", alike=0.5),
     Process("sessions AR(1) 0.8", alike=0.8),
     Process("sessions AR(1) 0.5, felt by half", alike=0.5, felt=0.5),
+    Process("AR(1) 0.5 on each of 3 cores", own=0.05, cores=3, stays=0.5),
+    Process("AR(1) 0.7 on each of 3 cores", own=0.05, cores=3, stays=0.7),
 )
 
 
@@ -102,11 +108,11 @@ def coverage(process: Process, sessions: int | None, draws: int, seed: int = 0) 
     rng = np.random.default_rng([seed, sessions or 0])
     truth = true_values(process.draw(rng, _TRUTH_DRAWS, sessions or MOST))
     runs = process.draw(rng, draws, sessions or MOST)
-    first = FIRST if sessions is None else None
+    plan = statistics.Plan(FIRST if sessions is None else None, process.cores)
     if sessions is None:
-        precision = float(np.median([statistics.relative_width(_ratio(run[:, :7], first)) for run in runs]))
-        runs = [_stopped(run, precision) for run in runs]
-    found = [estimates(run, first, process.has_long_run) for run in runs]
+        precision = float(np.median([statistics.relative_width(_ratio(run[:, :7], plan)) for run in runs]))
+        runs = [_stopped(run, precision, plan) for run in runs]
+    found = [estimates(run, plan, process.has_long_run) for run in runs]
     return {
         statistic: Coverage(
             held=float(np.mean([e[row].low <= truth[row] <= e[row].high for e in found])),
@@ -125,18 +131,18 @@ def true_values(times: Times) -> list[float]:
     return [float(ratio), *np.quantile(first, SHARES), float(first.mean())]
 
 
-def estimates(run: NDArray[np.float64], first: int | None, has_long_run: bool) -> list[statistics.Estimate]:
+def estimates(run: NDArray[np.float64], plan: statistics.Plan, has_long_run: bool) -> list[statistics.Estimate]:
     """Return each of STATISTICS of one run, or the ratio alone."""
     if not has_long_run:
-        return [_ratio(run, first)]
+        return [_ratio(run, plan)]
     sessions = run.shape[1]
     data = statistics.Clustered(
         values=np.exp(run[0]).ravel(),
         session=np.repeat(np.arange(sessions), BLOCKS * CALLS),
         block=np.tile(np.repeat(np.arange(BLOCKS), CALLS), sessions),
     )
-    quantiles = statistics.clustered_quantiles(data, SHARES, first=first)
-    return [_ratio(run, first), *quantiles, statistics.clustered_mean(data, first=first)]
+    quantiles = statistics.clustered_quantiles(data, SHARES, plan=plan)
+    return [_ratio(run, plan), *quantiles, statistics.clustered_mean(data, plan=plan)]
 
 
 def _series(noise: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
@@ -149,13 +155,13 @@ def _series(noise: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
     return series
 
 
-def _ratio(run: NDArray[np.float64], first: int | None) -> statistics.Estimate:
+def _ratio(run: NDArray[np.float64], plan: statistics.Plan) -> statistics.Estimate:
     rounds = np.median(run, axis=-1)
-    return statistics.paired_ratio(list(rounds[0] - rounds[1]), first=first)
+    return statistics.paired_ratio(list(rounds[0] - rounds[1]), plan=plan)
 
 
-def _stopped(run: NDArray[np.float64], precision: float) -> NDArray[np.float64]:
+def _stopped(run: NDArray[np.float64], precision: float, plan: statistics.Plan) -> NDArray[np.float64]:
     for taken in range(FIRST, MOST):
-        if statistics.relative_width(_ratio(run[:, :taken], FIRST)) < precision:
+        if statistics.relative_width(_ratio(run[:, :taken], plan)) < precision:
             return run[:, :taken]
     return run

@@ -78,7 +78,7 @@ def bench(
 
     protocol = Protocol(**options.model_dump())
     chosen_cores(protocol.cores, protocol.threads)
-    require_runtimes(protocol)
+    require_runtimes(protocol, progress)
     folder = RunFolder(choose_folder("bench", out))
     storage.make_folder(folder.path)
     progress.folder(folder.path)

@@ -160,6 +160,7 @@ class Student(_Trained):
 Mode = Literal["stream", "paced", "offline", "server"]
 Runtime = Literal["onnxruntime", "torch", "torch-compiled"]
 Count = Annotated[int, Field(ge=1)]
+LEAST_PRECISION = 0.004  # no interval of a speed-up is narrower (kdbench.statistics.few_sessions.RESOLUTION)
 
 
 class Measure(_Section):
@@ -169,7 +170,7 @@ class Measure(_Section):
     `precision` (a share of the speed-up) or `budget_s` is spent. `batch` are the batched runs beside batch 1; the
     largest is also that of the table's MACs column. `mode` is how calls follow each other: `stream` back to back,
     `paced` with `gap_ms` idle before each, `server` arriving at random at `rate_per_s`; `offline` looks for the
-    largest throughput. `runtime` is what runs the models, `cores` where (default: all that are alike).
+    largest throughput. `runtime` is what runs the models, `cores` where, in turns (default: see docs/recipes.md).
     """
 
     provider: Literal["cpu", "cuda"] = "cpu"
@@ -181,7 +182,7 @@ class Measure(_Section):
     runtime: tuple[Runtime, ...] = ("onnxruntime",)
     cores: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     budget_s: float = Field(default=20.0, gt=0)
-    precision: float = Field(default=0.05, gt=0, lt=1)
+    precision: float = Field(default=0.05, ge=LEAST_PRECISION, lt=1)
     sessions: int = Field(default=8, ge=2)
     energy: bool = True
     profile: bool = False

@@ -5,10 +5,10 @@ Frozen pydantic models: they validate what is read from a file, and their JSON S
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -60,6 +60,9 @@ class _Finding(Value):
         if self.status != "ok" and not self.reason:
             raise ValueError(f"{self.metric}: status {self.status!r} needs a reason")
         return self
+
+
+_Kind = TypeVar("_Kind", bound=_Finding)
 
 
 class Measurement(_Finding):
@@ -235,18 +238,14 @@ class RunRecord(Value):
         return {card.id: card for card in self.models}
 
     def find(self, model: str, metric: str, **axes: str | int) -> Measurement | None:
-        """Return the first measurement of `metric` of `model` whose axes include `axes`, or None."""
-        for m in self.measurements:
-            if m.model == model and m.metric == metric and axes.items() <= m.axes.items():
-                return m
-        return None
+        """Return the measurement of `metric` of `model` whose axes are `axes`, or have the fewest more; or None."""
+        found = (m for m in self.measurements if m.model == model and m.metric == metric)
+        return _nearest(found, axes)
 
     def find_pair(self, student: str, metric: str, **axes: str | int) -> Pair | None:
-        """Return the first pair `metric` of `student` whose axes include `axes`, or None."""
-        for p in self.pairs:
-            if p.student == student and p.metric == metric and axes.items() <= p.axes.items():
-                return p
-        return None
+        """Return the pair `metric` of `student` whose axes are `axes`, or have the fewest more; or None."""
+        found = (p for p in self.pairs if p.student == student and p.metric == metric)
+        return _nearest(found, axes)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""
@@ -279,6 +278,11 @@ class RunRecord(Value):
             raise InputError(
                 f"{path} is not a valid record: {where}: {first['msg']}", "was it edited by hand?"
             ) from error
+
+
+def _nearest(findings: Iterable[_Kind], axes: Axes) -> _Kind | None:
+    including = (found for found in findings if axes.items() <= found.axes.items())
+    return min(including, key=lambda found: len(found.axes), default=None)
 
 
 def record_schema() -> dict[str, Any]:

@@ -118,22 +118,24 @@ def test_inflation_is_the_variance_of_an_ar1_mean_over_what_its_sample_variance_
     correlation = rho ** np.abs(np.subtract.outer(np.arange(s), np.arange(s)))
     of_mean = correlation.mean()
     of_sample = (s - correlation.sum() / s) / (s - 1)
-    assert few_sessions.inflation(values, rho - measured) == pytest.approx(of_mean / (of_sample / s))
-    assert few_sessions.inflation(values, -2.0) == 1
-    assert few_sessions.inflation(np.ones(5), 0.0) > 1
+    assert few_sessions.inflation(values, alike=rho - measured) == pytest.approx(of_mean / (of_sample / s))
+    assert few_sessions.inflation(values, alike=-2.0) == 1
+    assert few_sessions.inflation(np.ones(5), alike=0.0) > 1
 
 
 def test_sessions_added_after_a_look_cannot_make_an_interval_narrower_than_steins():
     agreeing = [np.array([value]) for value in (0.0, 0.3, -0.2, 0.1, -0.1)]
     more = [*agreeing, *(np.array([0.02]) for _ in range(5))]
-    look, stopped = statistics.paired_ratio(agreeing), statistics.paired_ratio(more, first=5)
+    look, stopped = statistics.paired_ratio(agreeing), statistics.paired_ratio(more, plan=statistics.Plan(first=5))
     expected = np.log(look.high / look.value) * np.sqrt(5 / 10)
     assert np.log(stopped.high / stopped.value) == pytest.approx(expected)
     assert np.log(stopped.high / stopped.value) > np.log(statistics.paired_ratio(more).high / stopped.value)
-    assert statistics.paired_ratio(more, first=10) == statistics.paired_ratio(more)
+    assert statistics.paired_ratio(more, plan=statistics.Plan(first=10)) == statistics.paired_ratio(more)
     data = clustered(run(10))
     for estimate in (statistics.clustered_mean, lambda *a, **k: statistics.clustered_quantiles(*a, (0.9,), **k)[0]):
-        assert statistics.relative_width(estimate(data, first=5)) >= statistics.relative_width(estimate(data))
+        assert statistics.relative_width(estimate(data, plan=statistics.Plan(first=5))) >= statistics.relative_width(
+            estimate(data)
+        )
 
 
 def test_relative_width_is_infinite_without_an_interval():

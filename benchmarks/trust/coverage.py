@@ -20,7 +20,7 @@ from benchmarks.trust import ours, page
 from benchmarks.trust.models import PAIRS, Pair, subjects
 from benchmarks.trust.options import common, settled, told
 from benchmarks.trust.repeats import Values, repeat
-from benchmarks.trust.replay import replayed
+from benchmarks.trust.replay import answer, plan_on, replayed
 from benchmarks.trust.rivals import RIVALS
 from kdbench.measure.machine.core_choice import of_turn
 from kdbench.measure.staging import stage
@@ -67,17 +67,22 @@ def main() -> None:
                 name, PAIRS[name.rpartition("-")[0]], given.budget, given.cores, given.folder / "models"
             ),
         )
-        settled(given.results / "coverage.json", settings, [_published(values) for values in kept])
+        settled(given.results / "coverage.json", settings, [published(values, len(given.cores)) for values in kept])
     page.write(given.results)
 
 
-def _published(values: Values) -> Values:
-    """Return a repeat with the earlier stops replayed, and without its rounds, which only the replay needs."""
+def published(values: Values, cores: int) -> Values:
+    """Return a repeat as it is published: without its rounds, which only its statistics need.
+
+    The interval is computed anew from them, as kdbench does it now for sessions in turns on so many cores, and what
+    earlier stops would have told.
+    """
     kdbench = values["methods"]["kdbench"]
     rounds = [np.array(session["rounds"]) for session in kdbench["sessions"]]
     sessions = [{k: v for k, v in session.items() if k != "rounds"} for session in kdbench["sessions"]]
-    methods = {**values["methods"], "kdbench": {**kdbench, "sessions": sessions, "replayed": replayed(rounds)}}
-    return {**values, "methods": methods}
+    plan = plan_on(cores)
+    told = {**kdbench, **answer(rounds, plan), "sessions": sessions, "replayed": replayed(rounds, plan)}
+    return {**values, "methods": {**values["methods"], "kdbench": told}}
 
 
 if __name__ == "__main__":

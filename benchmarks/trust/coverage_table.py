@@ -33,15 +33,17 @@ def section(result: Values) -> str:
 
 def _introduction(result: Values) -> str:
     repeats, settings = result["repeats"], result["settings"]
-    pairs = len({r["pair"] for r in repeats})
+    names = " ".join(dict.fromkeys(r["pair"] for r in repeats))
+    pairs = len(names.split())
     each = max(len([r for r in repeats if r["pair"] == name]) for name in PAIRS)
+    command = "python -m benchmarks.trust.coverage"
     took = units.duration(sum(r["machine"]["seconds"] for r in repeats))
     about = f"""{pairs} pairs of models, {each} repeats of each, {took} in all, at {commits(repeats)}; kdbench was given
         {settings["budget_s"]:g} s and used them up. {_METHODS} {others(repeats)}"""
     return "\n\n".join(
         [
             "## Coverage: how often the interval holds the long-run ratio",
-            f"    python -m benchmarks.trust.coverage --repeats {each} --budget {settings['budget_s']:g}",
+            f"    {command} --repeats {each} --budget {settings['budget_s']:g} --pairs {names}",
             paragraph(about),
         ]
     )

@@ -18,13 +18,15 @@ def common(parser: argparse.ArgumentParser, *, repeats: int, folder: str) -> Non
     """Add the options that both experiments have. Linux only: processes are pinned to cores."""
     parser.add_argument("--repeats", type=int, default=repeats, metavar="N", help="how many in all, %(default)d")
     parser.add_argument("--folder", type=Path, default=Path(folder), help="where repeats are kept, %(default)s")
-    parser.add_argument("--cores", type=_cores, default=chosen_cores(None, (1,)), help="as of kdbench bench")
+    parser.add_argument(
+        "--cores", type=_cores, default=chosen_cores(None, (1,)), help="as of kdbench bench, whose default it is"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result and the page go, reports/trust")
     parser.add_argument("--render", action="store_true", help="measure nothing, write the tables from what is there")
 
 
 def _cores(text: str) -> tuple[int, ...]:
-    return chosen_cores(cores(text, "--cores"), (1,)) or ()
+    return chosen_cores(tuple(dict.fromkeys(cores(text, "--cores"))), (1,)) or ()
 
 
 def told(main: Callable[[], None]) -> None:

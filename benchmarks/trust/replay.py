@@ -6,32 +6,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.trust.repeats import Values
-from kdbench import statistics
 from kdbench.measure.protocol import Protocol
+from kdbench.statistics import Estimate, Plan, paired_ratio, relative_width
 
 PRECISIONS = (Protocol().precision, 0.02)
 
 
-def replayed(rounds: Sequence[NDArray[np.float64]], least: int = Protocol().sessions) -> list[Values]:
-    """Return the answer at each of PRECISIONS, from the log ratios of the rounds of each session.
+def plan_on(cores: int) -> Plan:
+    """Return how the sessions of a comparison came about that took turns on so many cores."""
+    return Plan(Protocol().sessions, cores)
+
+
+def answer(rounds: Sequence[NDArray[np.float64]], plan: Plan) -> Values:
+    """Return `ratio`, `low` and `high` from the log ratios of the rounds of each session."""
+    return _values(paired_ratio(rounds, plan=plan))
+
+
+def replayed(rounds: Sequence[NDArray[np.float64]], plan: Plan) -> list[Values]:
+    """Return the answer at each of PRECISIONS.
 
     Sessions are as long whatever the precision: the first of them are what an earlier stop would have had. Each has
-    `precision`, `reached` (or the budget ended before), `sessions`, `ratio`, `low` and `high`.
+    `precision`, `reached` (or the budget ended before) and `sessions` besides what `answer` has.
     """
-    return [_stopped(rounds, precision, min(least, len(rounds))) for precision in PRECISIONS]
+    return [_stopped(rounds, precision, plan) for precision in PRECISIONS]
 
 
-def _stopped(rounds: Sequence[NDArray[np.float64]], precision: float, least: int) -> Values:
-    for sessions in range(least, len(rounds) + 1):
-        found = statistics.paired_ratio(rounds[:sessions], first=least)
-        reached = statistics.relative_width(found) <= precision
+def _stopped(rounds: Sequence[NDArray[np.float64]], precision: float, plan: Plan) -> Values:
+    for sessions in range(min(plan.first or 1, len(rounds)), len(rounds) + 1):
+        found = paired_ratio(rounds[:sessions], plan=plan)
+        reached = relative_width(found) <= precision
         if reached:
             break
-    return {
-        "precision": precision,
-        "reached": reached,
-        "sessions": sessions,
-        "ratio": found.value,
-        "low": found.low,
-        "high": found.high,
-    }
+    return {"precision": precision, "reached": reached, "sessions": sessions, **_values(found)}
+
+
+def _values(found: Estimate) -> Values:
+    return {"ratio": found.value, "low": found.low, "high": found.high}

@@ -40,7 +40,10 @@ def bench(
     gap: Annotated[str | None, typer.Option(help="Idle time before each paced call (default: 5ms).")] = None,
     rate: Annotated[int | None, typer.Option(min=1, help="Calls arriving a second, in mode server.")] = None,
     runtime: Annotated[str, typer.Option(metavar="NAME,…", help="onnxruntime, torch, torch-compiled.")] = "onnxruntime",
-    cores: Annotated[str | None, typer.Option(metavar="N,…", help="Cores that processes take turns on.")] = None,
+    cores: Annotated[
+        str | None,
+        typer.Option(metavar="N,…", help="Cores that processes take turns on (default: all that are alike)."),
+    ] = None,
     budget: Annotated[str, typer.Option(help="Most time for latency, all models together: 30s, 2m.")] = "20s",
     precision: Annotated[str, typer.Option(help="Go on until the speed-ups' intervals are narrower.")] = "5%",
     sessions: Annotated[int, typer.Option(min=2, help="Fresh processes to spread it over, at least.")] = 8,

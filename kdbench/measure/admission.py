@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from kdbench import metrics, storage
 from kdbench.errors import InputError, MeasurementError
 from kdbench.measure.jobs import JobModel, Network
+from kdbench.measure.machine.core_choice import chosen_cores, of_turn
+from kdbench.measure.machine.exclusive import alone_on_machine
 from kdbench.measure.network import Refusal
 from kdbench.measure.process import run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
@@ -43,7 +45,17 @@ class Admitted:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def require_runtimes(protocol: Protocol) -> dict[str, Refusal]:
+def require_runtimes(protocol: Protocol, progress: Progress) -> None:
+    """Raise InputError where no runtime that was asked for can use the protocol's provider on this machine.
+
+    Where processes must be started to know, it waits while another kdbench measures.
+    """
+    if _in_question([ONNXRUNTIME, *protocol.runtime], protocol):
+        with alone_on_machine(progress):
+            absent_runtimes(protocol)
+
+
+def absent_runtimes(protocol: Protocol) -> dict[str, Refusal]:
     """Return which runtimes, onnxruntime among them, cannot use the protocol's provider on this machine.
 
     Raises InputError where none of those that were asked for can.
@@ -66,7 +78,7 @@ def unavailable(protocol: Protocol, names: Iterable[str], folder: Path) -> dict[
     Each runs a model that computes nothing: what a library says of itself does not count. onnxruntime on the CPU is
     taken for granted.
     """
-    asked = [name for name in names if (name, protocol.provider) != (ONNXRUNTIME, "cpu")]
+    asked = _in_question(names, protocol)
     if not asked:
         return {}
     null = replace(null_model(folder), images=str(folder / "null.npy"))
@@ -172,18 +184,24 @@ def _try(
     return Run(told["load_ns"][model.id], told["first_run_ns"][model.id], max_abs), told["facts"]
 
 
+def _in_question(names: Iterable[str], protocol: Protocol) -> list[str]:
+    return [name for name in names if (name, protocol.provider) != (ONNXRUNTIME, "cpu")]
+
+
 def _ask(name: str, models: Sequence[JobModel], protocol: Protocol, folder: Path, progress: Progress) -> Any | Refusal:
     """Return what a fresh process says of `models` in runtime `name`; a Refusal where it did not live to say it."""
+    threads = protocol.threads[0]
+    cores = of_turn(chosen_cores(protocol.cores, protocol.threads), threads, 0)
     job = {
         "probe": "admission",
         "runtime": name,
         "models": [model.to_json() for model in models],
         "files": [str(_file(folder, number)) for number in range(len(models))],
         "provider": protocol.provider,
-        "threads": protocol.threads[0],
+        "threads": threads,
     }
     try:
-        return run_job(job, folder, progress, threads=protocol.threads[0])
+        return run_job(job, folder, progress, threads=threads, cores=cores)
     except MeasurementError as error:
         return Refusal(error.message, error.hint, fault=True)
 

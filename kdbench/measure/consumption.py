@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kdbench import statistics
 from kdbench.measure.energy import Available, Found, sources
 from kdbench.measure.jobs import JobModel
+from kdbench.measure.machine.core_choice import chosen_cores, of_turn
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, interval, students
 from kdbench.records import Evidence, Measurement, Pair, Status, measured, missing
@@ -64,8 +65,9 @@ def energy_findings(
         "source": usable.counter.name,
         "rounds": ROUNDS,
     }
+    cores = of_turn(chosen_cores(protocol.cores, protocol.threads), protocol.threads[0], 0)
     try:
-        result = run_job(job, folder, progress)
+        result = run_job(job, folder, progress, threads=protocol.threads[0], cores=cores)
     except WorkerError as error:
         return _without(subjects, protocol, error.message, error.hint, "error")
     return _findings(subjects, result, usable, protocol)

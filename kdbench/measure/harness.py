@@ -1,11 +1,11 @@
-"""The one measuring pass: accuracy and fidelity, then costs, cold start, latency and energy, each by itself."""
+"""The one measuring pass: one kind of number after the other, each in processes of its own, and what disturbed them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kdbench.errors import InputError, MeasurementError
 from kdbench.measure.accuracy import accuracy_findings, evaluate, without_accuracy
-from kdbench.measure.admission import ONNXRUNTIME, admit, evaluation_provider, require_runtimes
+from kdbench.measure.admission import ONNXRUNTIME, absent_runtimes, admit, evaluation_provider
 from kdbench.measure.admission_findings import admission_findings
 from kdbench.measure.coldstart import cold_start_findings
 from kdbench.measure.consumption import energy_findings
@@ -19,8 +19,9 @@ from kdbench.measure.latency.precision import imprecision
 from kdbench.measure.latency.sessions import nothing_sampled, sample
 from kdbench.measure.machine.core_choice import chosen_cores
 from kdbench.measure.machine.cores import available_cores
-from kdbench.measure.machine.disturbance import condition_facts
+from kdbench.measure.machine.disturbance import condition_facts, condition_warnings, threads_warnings
 from kdbench.measure.machine.exclusive import alone_on_machine
+from kdbench.measure.machine.witness import Conditions
 from kdbench.measure.memory import memory_findings
 from kdbench.measure.network import Refusal
 from kdbench.measure.offline.findings import offline_findings
@@ -35,7 +36,7 @@ from kdbench.registry import suggestion
 __all__ = ["Findings", "Protocol", "Subject", "TestSet", "measure"]
 
 # Where each pass ends on the watcher's scale of 0 to 1: a guess, for passes differ with the models.
-_ADMISSION, _ACCURACY, _COLD_START, _MEMORY, _LATENCY, _OFFLINE = 0.1, 0.3, 0.35, 0.4, 0.8, 0.9
+_ADMISSION, _ACCURACY, _COLD_START, _MEMORY, _LATENCY, _OFFLINE, _LAYERS = 0.1, 0.3, 0.35, 0.4, 0.8, 0.88, 0.9
 
 
 def measure(
@@ -49,9 +50,9 @@ def measure(
     Raises InputError for subjects, data and protocol that do not fit each other.
     """
     _check(subjects, protocol)
-    absent = require_runtimes(protocol)
     with scratch(workspace) as folder, alone_on_machine(progress):
-        return _measure(subjects, test, protocol, absent, folder, progress)
+        found = _measure(subjects, test, protocol, absent_runtimes(protocol), folder, progress)
+    return found + _of_the_machine(found.conditions, protocol)
 
 
 def _measure(
@@ -83,8 +84,8 @@ def _measure(
     found += admission_findings(admitted, protocol)  # behind what was measured: the first axes are the headline
     if timed:
         found += offline_findings(timed, models, protocol, folder, Portion(progress, _LATENCY, _OFFLINE, "offline"))
-        found += profile_findings(timed, models, protocol, folder, Portion(progress, _OFFLINE, _OFFLINE, "layers"))
-        found += energy_findings(timed, models, protocol, folder, Portion(progress, _OFFLINE, 1, "energy"))
+        found += profile_findings(timed, models, protocol, folder, Portion(progress, _OFFLINE, _LAYERS, "layers"))
+        found += energy_findings(timed, models, protocol, folder, Portion(progress, _LAYERS, 1, "energy"))
     return found
 
 
@@ -139,5 +140,13 @@ def _latencies(
     found = latency_findings(subjects, sampled, protocol)
     return found + Findings(
         warnings=(*imprecision(sampled.width, protocol), *latency_warnings(sampled, protocol)),
-        protocol=protocol_facts(sampled, protocol) | condition_facts(sampled.conditions),
+        protocol=protocol_facts(sampled, protocol),
+        conditions=sampled.conditions,
     )
+
+
+def _of_the_machine(conditions: Sequence[Conditions], protocol: Protocol) -> Findings:
+    """Return what disturbed the sessions, and whether the threads had the cores they need."""
+    cores = chosen_cores(protocol.cores, protocol.threads)
+    warnings = (*condition_warnings(conditions), *threads_warnings(max(protocol.threads), cores))
+    return Findings(warnings=warnings, protocol=condition_facts(conditions))

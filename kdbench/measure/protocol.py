@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kdbench.cards import ModelCard
 from kdbench.measure.jobs import Network
+from kdbench.measure.machine.witness import Conditions
 from kdbench.measure.network import FOREIGN, Refusal
 from kdbench.measure.target import ModelFacts
 from kdbench.progress import Progress
@@ -84,10 +85,10 @@ class Protocol:
 class Findings:
     """What the harness found out.
 
-    `samples` holds the raw latencies: `{model}/{provider}-t{threads}-b{batch}/ns`, int64, the time of each call;
-    `.../session` and `.../block`, int32, the session each call was in and the round within it; and `floor_ns`, the
-    median time of a call that computes nothing, one a session. `protocol` tells how latencies were taken, beyond what
-    `Protocol` says; JSON values.
+    `samples` holds the raw latencies: `{model}/{configuration}/ns`, int64, the time of each call, where a configuration
+    is named like `cpu-t1-b8` (`Configuration.key`); `.../session` and `.../block`, int32, the session each call was in
+    and the round within it; and `floor_ns`, the median time of a call that computes nothing, one a session. `protocol`
+    tells how latencies were taken, beyond what `Protocol` says; JSON values. `conditions` are those of every session.
     """
 
     measurements: tuple[Measurement, ...] = ()
@@ -96,6 +97,7 @@ class Findings:
     warnings: tuple[Warned, ...] = ()
     samples: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
+    conditions: tuple[Conditions, ...] = ()
 
     def __add__(self, other: "Findings") -> "Findings":
         return replace(
@@ -106,6 +108,7 @@ class Findings:
             warnings=self.warnings + other.warnings,
             samples=self.samples | other.samples,
             protocol=self.protocol | other.protocol,
+            conditions=self.conditions + other.conditions,
         )
 
 

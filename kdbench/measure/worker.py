@@ -1,6 +1,6 @@
 """The measuring process: `python -m kdbench.measure.worker JOB.json`.
 
-It imports numpy and onnxruntime, so that nothing else shares its caches, threads and memory. The job names a
+It imports numpy and one runtime, so that nothing else shares its caches, threads and memory. The job names a
 probe, a module of `kdbench.measure.probes`, whose `run(job, channel)` returns JSON values; these are written to the
 job's `result`. What happens meanwhile goes to standard output, one JSON object a line.
 """

@@ -60,7 +60,7 @@ def run(
     progress = progress or Silent()
     protocol = Protocol(**recipe.measure.model_dump())
     chosen_cores(protocol.cores, protocol.threads)  # now, and not after hours of training
-    require_runtimes(protocol)
+    require_runtimes(protocol, progress)
     material, jobs, folder = _begin(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
         train_all(recipe, jobs, material, folder, progress, stages_after=3)

@@ -58,6 +58,17 @@ def swept(taken: Sequence[Axes]) -> dict[str, Callable[[Axes], str]]:
     return columns
 
 
+def runtime_of(axes: Axes) -> str:
+    """Return the name of the runtime that measured at `axes`; the usual one goes without saying there."""
+    return str(axes.get("runtime", _USUAL["runtime"]))
+
+
+def shared(taken: Sequence[Axes], columns: Mapping[str, object]) -> dict[str, str | int]:
+    """Return the axes that all the configurations `taken` have in common and no column of `swept` tells."""
+    told = {*(head.lower() for head in columns), *(_OF_CALLS if "Calls" in columns else ())}
+    return {key: axes[key] for axes in taken[:1] for key in axes if key not in told}
+
+
 def configurations(record: RunRecord) -> list[dict[str, str | int]]:
     """Return the axes at which latency was taken, each once: the usual way of calling first, then by threads and batch.
 

@@ -1,8 +1,10 @@
 """How long calls take: percentiles, mean and throughput of every model, in every configuration."""
 
+from collections.abc import Iterator, Mapping, Sequence
+
 from kdbench.metrics import METRICS
 from kdbench.records import Axes, RunRecord
-from kdbench.report.axes import configurations, in_words, swept
+from kdbench.report.axes import configurations, in_words, runtime_of, shared, swept
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import column
 from kdbench.report.subjects import Subject, number, subjects
@@ -15,9 +17,10 @@ _NONE = Text("–")
 def latency(record: RunRecord) -> Table:
     """Return latency percentiles and throughput of every model at every configuration that was measured.
 
-    A runtime that could not run a model has a note instead of rows of reasons.
+    A runtime beside others that could not run a model has a note instead of rows of reasons.
     """
     taken = configurations(record)
+    refusals = _refusals(record, taken)
     shown = swept(taken)
     columns = [
         Column("Model", numeric=False),
@@ -25,21 +28,16 @@ def latency(record: RunRecord) -> Table:
         *(Column(_head(metric), False) for metric in _TIMES),
         column("throughput_per_s"),
     ]
-    rows: list[Row] = []
-    refused: dict[tuple[str, str], list[str]] = {}
+    rows = []
     for axes in taken:
         for subject in subjects(record):
-            if not any(record.find(id_, metric, **axes) for id_ in subject.ids for metric in _ALL):
-                continue
-            cells = _cells(record, subject, axes)
-            if reason := _refusal(axes, cells):
-                labels = refused.setdefault((str(axes["runtime"]), reason), [])
-                labels += [subject.label] if subject.label not in labels else []
+            if not _told(record, subject, axes) or (runtime_of(axes), subject.label) in refusals:
                 continue
             words = (Text(write(axes)) for write in shown.values())
             group = None if subject.role == "teacher" else tuple(sorted(axes.items()))
-            rows.append(Row((Text(subject.label, code=True), *words, *cells), group=group))
-    constant = {key: axes[key] for axes in taken[:1] for key in axes if key.capitalize() not in shown}
+            cells = (Text(subject.label, code=True), *words, *_cells(record, subject, axes))
+            rows.append(Row(cells, group=group))
+    constant = shared(taken, shown)
     waits = any(axes.get("mode") == "server" for axes in taken)
     notes = [
         (
@@ -47,7 +45,7 @@ def latency(record: RunRecord) -> Table:
             "the order statistic, not an interpolation, and is given only where there are enough samples for it. "
             f"Throughput is in samples, not calls{in_words(constant, '. All at ')}."
         ),
-        *(_sentence(runtime, reason, labels) for (runtime, reason), labels in refused.items()),
+        *_sentences(refusals),
     ]
     return finished("Latency", columns, rows, notes)
 
@@ -61,14 +59,30 @@ def _cells(record: RunRecord, subject: Subject, axes: Axes) -> list[Cell]:
     return [*times, number(record, subject, "throughput_per_s", axes) if "mode" not in axes else _NONE]
 
 
-def _refusal(axes: Axes, cells: list[Cell]) -> str | None:
-    """Return why a runtime has no number at all of a model; None if it has one, or has not for different reasons."""
-    numbers = [cell for cell in cells if isinstance(cell, Number)]
-    reasons = {cell.reason for cell in numbers}
-    if "runtime" not in axes or len(reasons) > 1 or any(cell.value is not None for cell in numbers):
-        return None
-    return reasons.pop()
+def _told(record: RunRecord, subject: Subject, axes: Axes) -> bool:
+    return any(record.find(id_, metric, **axes) for id_ in subject.ids for metric in _ALL)
 
 
-def _sentence(runtime: str, reason: str, labels: list[str]) -> str:
-    return f"Not measured with {runtime}: {', '.join(f'`{label}`' for label in labels)} ({reason})."
+def _refusals(record: RunRecord, taken: Sequence[Axes]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return why a runtime has no number of a model, by the runtime's name and the model's label: reason and hint.
+
+    Those are left out that have several reasons, and models that no other runtime has a number of.
+    """
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for subject in subjects(record):
+        cells: dict[str, list[Number]] = {}
+        for axes in taken:
+            if _told(record, subject, axes):
+                numbers = (cell for cell in _cells(record, subject, axes) if isinstance(cell, Number))
+                cells.setdefault(runtime_of(axes), []).extend(numbers)
+        empty = {name: own for name, own in cells.items() if all(cell.value is None for cell in own)}
+        if len(empty) < len(cells):
+            whys = {(name, subject.label): {(cell.reason, cell.hint) for cell in own} for name, own in empty.items()}
+            found |= {key: why.pop() for key, why in whys.items() if len(why) == 1}
+    return found
+
+
+def _sentences(refusals: Mapping[tuple[str, str], tuple[str, str]]) -> Iterator[str]:
+    for runtime, why in dict.fromkeys((runtime, why) for (runtime, _), why in refusals.items()):
+        labels = [f"`{label}`" for (name, label), each in refusals.items() if (name, each) == (runtime, why)]
+        yield f"Not measured with {runtime}: {', '.join(labels)} ({'; '.join(filter(None, why))})."

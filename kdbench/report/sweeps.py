@@ -1,7 +1,7 @@
 """Speed-ups beyond the headline: at every thread count, batch, runtime and way of calling that was measured."""
 
 from kdbench.records import RunRecord
-from kdbench.report.axes import batched_axes, configurations, headline, in_words, swept
+from kdbench.report.axes import batched_axes, configurations, headline, in_words, shared, swept
 from kdbench.report.cells import Column, Row, Table, Text, finished
 from kdbench.report.columns import column
 from kdbench.report.subjects import pair_number, subjects, teacher_of
@@ -31,6 +31,6 @@ def speedups(record: RunRecord) -> Table:
         for subject in subjects(record)
         if teacher_of(record, subject) is not None
     ]
-    constant = {key: axes[key] for axes in taken[:1] for key in axes if key.capitalize() not in shown}
+    constant = shared(taken, shown)
     note = f"Teacher over student, from blocks that were timed side by side{in_words(constant, '. All at ')}."
     return finished("Speed-up by configuration", columns, rows, [note])

@@ -21,13 +21,16 @@ from kdbench.statistics.estimates import (
     relative_width,
     samples_needed,
 )
+from kdbench.statistics.few_sessions import PLAIN, Plan
 from kdbench.statistics.paired import paired_ratio
 from kdbench.statistics.shares import binomial_share, paired_share_difference
 
 __all__ = [
     "LEVEL",
+    "PLAIN",
     "Clustered",
     "Estimate",
+    "Plan",
     "binomial_share",
     "clustered_mean",
     "clustered_quantiles",

@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from kdbench.statistics.bootstrap import drawn_quantiles, drawn_weights
 from kdbench.statistics.estimates import Estimate, rank_of
-from kdbench.statistics.few_sessions import half_width, looks, of_deviation, widest
+from kdbench.statistics.few_sessions import PLAIN, Plan, half_width, looks, of_deviation, widest
 
 
 @dataclass(frozen=True)
@@ -31,33 +31,32 @@ def session_spread(data: Clustered) -> float:
     return float(np.std(medians, ddof=1) / np.mean(medians)) if len(medians) > 1 else 0.0
 
 
-def clustered_mean(data: Clustered, *, seed: int = 0, first: int | None = None) -> Estimate:
+def clustered_mean(data: Clustered, *, seed: int = 0, plan: Plan = PLAIN) -> Estimate:
     """Return the mean of all observations; the interval is `clustered_quantiles`' with no quantile term."""
     block, sessions = _blocks(data)
     totals, counts = np.bincount(block, weights=data.values), np.bincount(block)
     own = np.log(np.bincount(sessions, weights=totals) / np.bincount(sessions, weights=counts))
     rng = np.random.default_rng(seed)
     halves = []
-    for among in looks(len(own), first):
+    for among in looks(len(own), plan.first):
         total, alone = (
             float(np.var(np.log((w @ totals) / (w @ counts)), ddof=1)) for w in drawn_weights(sessions, among, rng)
         )
-        halves.append(half_width(total, alone, own[:among]))
-    return _estimate(float(np.mean(data.values)), halves, len(own), first, len(data.values))
+        halves.append(half_width(total, alone, own[:among], cores=plan.cores))
+    return _estimate(float(np.mean(data.values)), halves, len(own), plan.first, len(data.values))
 
 
 def clustered_quantiles(
-    data: Clustered, shares: Sequence[float], *, seed: int = 0, first: int | None = None
+    data: Clustered, shares: Sequence[float], *, seed: int = 0, plan: Plan = PLAIN
 ) -> list[Estimate]:
     """Return the order statistics at `shares` of all observations, with confidence intervals.
 
     An interval is for the quantile that the calls of infinitely many such sessions would have together, and covers
     what sessions and blocks add by chance. It is no prediction interval: a single further session may well lie
-    outside. `first` is the number of sessions that would have been taken in any case, if more were added until an
-    interval was narrow enough.
+    outside.
 
     The variance is a hierarchical bootstrap's (sessions, then blocks within them), taken of the logarithm and widened
-    for what few sessions do not show (`few_sessions`).
+    for what few sessions do not show (`few_sessions`), which depends on the `plan` they followed.
     """
     order = np.argsort(data.values, kind="stable")
     ordered = data.values[order]
@@ -66,16 +65,16 @@ def clustered_quantiles(
     medians, *own = _own_quantiles(ordered, sessions[block], (0.5, *shares))
     rng = np.random.default_rng(seed)
     halves: list[list[float]] = [[] for _ in shares]
-    for among in looks(len(medians), first):
+    for among in looks(len(medians), plan.first):
         total, alone = (
             np.var(np.log(drawn_quantiles(ordered, block, weights, shares)), axis=1, ddof=1)
             for weights in drawn_weights(sessions, among, rng)
         )
         for row, share in enumerate(shares):
             unseen = of_deviation(medians[:among], float(ndtri(share)))
-            halves[row].append(half_width(total[row], alone[row], own[row][:among], unseen=unseen))
+            halves[row].append(half_width(total[row], alone[row], own[row][:among], cores=plan.cores, unseen=unseen))
     points = [float(ordered[rank_of(share, len(ordered))]) for share in shares]
-    return [_estimate(p, h, len(medians), first, len(ordered)) for p, h in zip(points, halves, strict=True)]
+    return [_estimate(p, h, len(medians), plan.first, len(ordered)) for p, h in zip(points, halves, strict=True)]
 
 
 def _blocks(data: Clustered) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

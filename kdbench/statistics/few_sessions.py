@@ -1,12 +1,13 @@
 """How wide an interval over a handful of sessions must be: what the bootstrap of so few cannot know by itself.
 
-Everything here is on the logarithm of the estimated quantity. Five things are added to a bootstrap's variance:
+Everything here is on the logarithm of the estimated quantity. Five things set an interval apart from a bootstrap's:
 
 - S sessions drawn from themselves vary too little by (S - 1) / S, and S is small: S / (S - 1), and Student's t with
   S - 1 degrees of freedom.
 - What blocks add by chance is in the spread of the sessions already, so drawing sessions and then blocks counts it
   twice (Davison and Hinkley 1997, section 3.8). It is taken off once, and remains the least the variance can be.
-- Sessions in a row are alike: the variance of their mean is that of an AR(1) series with their lag-1 correlation.
+- Sessions in a row are alike, and so are those that follow each other on one core: the variance of their mean is that
+  of an AR(1) series with their correlation, or of as many series as cores.
 - A quantile away from the median lies z standard deviations between sessions off it, and S sessions give that
   deviation s with a standard error of s / sqrt(2 (S - 1)), which resampling them cannot show.
 - Runs differ by what does not change within one: `RESOLUTION`, an uncertainty of type B in the terms of the GUM
@@ -26,6 +27,7 @@ Some truths are not in the data, and then 95 % intervals hold less than 90 % of 
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,17 +40,34 @@ _MOST_ALIKE = 0.9
 RESOLUTION = 0.001
 
 
-def half_width(total: float, blocks: float, sessions: NDArray[np.float64], *, unseen: float = 0.0) -> float:
+@dataclass(frozen=True)
+class Plan:
+    """How sessions came about.
+
+    They took turns on `cores` cores: each ran where the one `cores` before it had. `first` of them were to be taken in
+    any case, more until an interval was narrow enough; None: none was added.
+    """
+
+    first: int | None = None
+    cores: int = 1
+
+
+PLAIN = Plan()
+
+
+def half_width(
+    total: float, blocks: float, sessions: NDArray[np.float64], *, cores: int = 1, unseen: float = 0.0
+) -> float:
     """Return the half-width of the interval of a logarithm from two or more sessions.
 
     `total` is the bootstrap variance with sessions and then blocks drawn, `blocks` with every session taken once and
-    blocks drawn; `sessions` holds each session's own value in the order they ran; `unseen` is a variance that
-    neither shows (`of_deviation`).
+    blocks drawn; `sessions` holds each session's own value in the order they ran, in turns on `cores`; `unseen` is a
+    variance that neither shows (`of_deviation`).
     """
     s = len(sessions)
     between = max(total - blocks, 0.0) * s / (s - 1)
-    of_sessions = student_t(s - 1) * math.sqrt((between + unseen) * inflation(sessions))
-    return math.hypot(max(of_sessions, normal_z() * math.sqrt(blocks)), normal_z() * RESOLUTION)
+    of_sessions = student_t(s - 1) * math.sqrt((between + unseen) * inflation(sessions, cores))
+    return max(of_sessions, normal_z() * math.sqrt(blocks))
 
 
 def of_deviation(medians: NDArray[np.float64], z: float) -> float:
@@ -59,23 +78,33 @@ def of_deviation(medians: NDArray[np.float64], z: float) -> float:
     return z * z * float(np.var(medians, ddof=1)) / (2 * (len(medians) - 1))
 
 
-def inflation(sessions: NDArray[np.float64], alike: float = ALIKE) -> float:
-    """Return by how much correlation of neighbours raises the variance of the mean over that of independent ones.
+def inflation(sessions: NDArray[np.float64], cores: int = 1, alike: float = ALIKE) -> float:
+    """Return by how much correlation raises the variance of the mean over that of independent sessions.
+
+    Either neighbours are alike, or sessions in a row on one of the `cores` that they take turns on: the larger factor
+    counts. For an AR(1) series var(mean) = f sigma^2 / S, f = 1 + 2 sum_k (1 - k/S) rho^k, and its sample variance is
+    (S - f) / (S - 1) sigma^2 on average: the quotient of both is returned. For one series a core, each is S / `cores`
+    long. `alike` is added to the correlation that is seen.
+    """
+    s = len(sessions)
+    f = max(_of_series(sessions, lag, s / lag, alike) for lag in {1, cores} if lag < s)
+    return f * (s - 1) / (s - f)
+
+
+def _of_series(sessions: NDArray[np.float64], lag: int, length: float, alike: float) -> float:
+    """Return f of series of `length` whose neighbours lie `lag` sessions apart.
 
     The lag-1 correlation r of S values is rho - (1 + 4 rho) / S on average (Kendall 1954), which (S r + 1) / (S - 4)
     would undo. Taken is a divisor of S - 6, because the variance rises steeply with rho, and of 6 at least, because few
-    values show little else than chance. `alike` is added, and the sum held within 0 and 0.9. For an AR(1) series
-    var(mean) = f sigma^2 / S, f = 1 + 2 sum_k (1 - k/S) rho^k, and its sample variance is (S - f) / (S - 1) sigma^2 on
-    average: the quotient of both is returned.
+    values show little else than chance; one less for each lag more. The sum with `alike` is held within 0 and 0.9.
     """
     s = len(sessions)
     off = sessions - sessions.mean()
     square = float(off @ off)
-    correlation = float(off[1:] @ off[:-1]) / square if square else 0.0
-    rho = min(max((s * correlation + 1) / max(s - 6, 6) + alike, 0.0), _MOST_ALIKE)
-    lags = np.arange(1, s)
-    f = 1 + 2 * float(((1 - lags / s) * rho**lags).sum())
-    return f * (s - 1) / (s - f)
+    correlation = float(off[lag:] @ off[:-lag]) / square if square else 0.0
+    rho = min(max((s * correlation + 1) / max(s - 5 - lag, 6) + alike, 0.0), _MOST_ALIKE)
+    lags = np.arange(1, math.ceil(length))
+    return 1 + 2 * float(((1 - lags / length) * rho**lags).sum())
 
 
 def looks(sessions: int, first: int | None) -> list[int]:
@@ -90,6 +119,8 @@ def widest(halves: Sequence[float], sessions: int, first: int | None) -> float:
     """Return the half-width from those of `looks`, when sessions were added until an interval was narrow enough.
 
     Stein (1945): the standard error of the `first` sessions scaled by sqrt(first / sessions), with their degrees of
-    freedom, holds for whatever number of sessions it led to. The larger of that and the half-width of all is taken.
+    freedom, holds for whatever number of sessions it led to. The larger of that and the half-width of all is taken,
+    and RESOLUTION added.
     """
-    return max(half * math.sqrt(among / sessions) for half, among in zip(halves, looks(sessions, first), strict=True))
+    widths = (half * math.sqrt(among / sessions) for half, among in zip(halves, looks(sessions, first), strict=True))
+    return math.hypot(max(widths), normal_z() * RESOLUTION)

@@ -38,34 +38,37 @@ def test_the_goal_of_36_in_40_is_told_with_its_own_interval():
     assert (share.value, share.low, share.high) == pytest.approx((0.9, exact.low, exact.high))
 
 
+THREE = statistics.Plan(first=5, cores=3)
+
+
 def sessions(spread: float, number: int) -> list[np.ndarray]:
     rng = np.random.default_rng(7)
     return [math.log(5) + spread * rng.standard_normal() + 0.01 * rng.standard_normal(40) for _ in range(number)]
 
 
 def test_alike_sessions_stop_at_the_least():
-    for stop, precision in zip(replayed(sessions(1e-4, 9), 5), PRECISIONS, strict=True):
+    for stop, precision in zip(replayed(sessions(1e-4, 9), THREE), PRECISIONS, strict=True):
         assert (stop["precision"], stop["reached"], stop["sessions"]) == (precision, True, 5)
 
 
 def test_unlike_sessions_use_the_budget_up():
     rounds = sessions(0.5, 9)
-    whole = statistics.paired_ratio(rounds, first=5)
-    for stop in replayed(rounds, 5):
+    whole = statistics.paired_ratio(rounds, plan=THREE)
+    for stop in replayed(rounds, THREE):
         assert (stop["reached"], stop["sessions"]) == (False, 9)
         assert (stop["ratio"], stop["low"], stop["high"]) == (whole.value, whole.low, whole.high)
 
 
 def test_a_stop_knows_nothing_of_later_sessions():
     rounds = sessions(0.02, 20)
-    stop = replayed(rounds, 5)[0]
+    stop = replayed(rounds, THREE)[0]
     assert stop["reached"]
     assert 5 <= stop["sessions"] < 20
-    assert replayed(rounds[: stop["sessions"]], 5)[0] == stop
+    assert replayed(rounds[: stop["sessions"]], THREE)[0] == stop
 
 
 def test_few_sessions_are_replayed_as_they_are():
-    assert replayed(sessions(0.5, 2), 5)[0]["sessions"] == 2
+    assert replayed(sessions(0.5, 2), THREE)[0]["sessions"] == 2
 
 
 @pytest.mark.parametrize(

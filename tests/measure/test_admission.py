@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from kdbench.errors import InputError, MeasurementError
 from kdbench.measure import admission
-from kdbench.measure.admission import admit, evaluation_provider, require_runtimes, unavailable
+from kdbench.measure.admission import absent_runtimes, admit, evaluation_provider, require_runtimes, unavailable
 from kdbench.measure.admission_findings import admission_findings
 from kdbench.measure.jobs import Network
 from kdbench.measure.network import FOREIGN
@@ -161,11 +162,11 @@ def test_a_fault_is_an_error_and_no_mere_absence(subjects, admitted, processes):
 
 def test_one_runtime_that_can_is_enough(processes):
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
-    found = require_runtimes(Protocol(provider="cuda", runtime=("onnxruntime", "torch")))
+    found = absent_runtimes(Protocol(provider="cuda", runtime=("onnxruntime", "torch")))
     assert list(found) == ["onnxruntime"]
-    assert list(require_runtimes(Protocol(provider="cuda", runtime=("torch",)))) == ["onnxruntime"]
+    assert list(absent_runtimes(Protocol(provider="cuda", runtime=("torch",)))) == ["onnxruntime"]
     with pytest.raises(InputError, match="has no CUDA") as caught:
-        require_runtimes(Protocol(provider="cuda"))
+        absent_runtimes(Protocol(provider="cuda"))
     assert caught.value.hint == "install it"
 
 
@@ -173,7 +174,22 @@ def test_no_runtime_that_can_is_a_users_mistake(processes):
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
     processes.errors["torch", "cuda"] = ["PyTorch sees no GPU", "buy one"]
     with pytest.raises(InputError, match=r"onnxruntime: this .* CUDA; torch: PyTorch sees no GPU"):
-        require_runtimes(Protocol(provider="cuda", runtime=("onnxruntime", "torch")))
+        absent_runtimes(Protocol(provider="cuda", runtime=("onnxruntime", "torch")))
+
+
+def test_processes_that_find_out_wait_for_another_measurement(processes, watcher, monkeypatch):
+    held = []
+
+    @contextmanager
+    def alone(progress):
+        held.append(progress)
+        yield
+
+    monkeypatch.setattr(admission, "alone_on_machine", alone)
+    require_runtimes(Protocol(), watcher)  # nothing to find out
+    assert held == []
+    require_runtimes(Protocol(runtime=("torch",)), watcher)
+    assert held == [watcher]
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def ok(turn):
 def test_jobs_take_turns_each_in_processes_of_its_own(turns, watcher):
     told = turns(3, a=ok, b=ok)
     assert turns.log == ["a", "b", "a", "b", "a", "b"]
-    assert (turns.threads, turns.cores) == (2, [(2, 3)] * 2 + [(0, 1)] * 2 + [(2, 3)] * 2)
+    assert (turns.threads, turns.cores) == (2, [(2, 3)] * 2 + [(1, 2)] * 2 + [(0, 1)] * 2)
     assert told.values("a", "ns").tolist() == [10, 20, 30]
     assert not told.failed
     assert [done for done, _, _ in watcher.steps] == list(range(6))

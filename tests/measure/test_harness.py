@@ -1,6 +1,7 @@
 """The whole pass on tiny models, through real measuring processes."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +11,10 @@ from kdbench.errors import InputError
 from kdbench.measure import accuracy
 from kdbench.measure.harness import Protocol, measure
 from kdbench.measure.latency import sessions
+from kdbench.measure.machine.core_choice import of_turn
+from kdbench.measure.machine.cores import available_cores
+from kdbench.measure.machine.witness import Conditions, Witness
+from kdbench.measure.offline import sessions as offline_sessions
 from kdbench.measure.process import WorkerError
 from kdbench.metrics import METRICS
 
@@ -118,6 +123,34 @@ def test_throughput_alone_needs_no_latencies(tiny, subject, tmp_path, watcher):
     known = {m.metric for m in findings.measurements if m.value is not None}
     assert "max_throughput_per_s" in known
     assert not {metric for metric in known if metric.startswith("latency_")}
+
+
+def test_what_disturbs_throughput_is_told(tiny, subject, tmp_path, watcher, monkeypatch):
+    busy = Conditions(1.0, cores=4, others_cores=2.5)
+    monkeypatch.setattr(Witness, "between", lambda *_: busy)
+    protocol = dataclasses.replace(QUICK, mode=("offline",), energy=False)
+    findings = measure([subject(tiny(), data=False)], None, protocol, tmp_path, watcher)
+    (load,) = [w for w in findings.warnings if w.code == "load"]
+    assert "2.5 of 4 cores busy" in load.message
+    assert findings.protocol["meanwhile"] == {"others_cores": 2.5}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
+@pytest.mark.parametrize(("mode", "where"), [("stream", sessions), ("offline", offline_sessions)])
+def test_sessions_take_turns_on_the_cores(tiny, subject, tmp_path, watcher, monkeypatch, mode, where):
+    real, kept = where.run_job, []
+
+    def noting(job, *rest, cores, **options):
+        kept.extend([cores] if job["probe"] == "latency" else [])
+        return real(job, *rest, cores=cores, **options)
+
+    monkeypatch.setattr(where, "run_job", noting)
+    cores = available_cores()
+    protocol = dataclasses.replace(QUICK, mode=(mode,), cores=cores, energy=False)
+    findings = measure([subject(tiny(), data=False)], None, protocol, tmp_path, watcher)
+    assert kept == [of_turn(cores, 1, turn) for turn in range(len(kept))]
+    assert len(kept) >= 2
+    assert mode == "offline" or findings.protocol["cores_used"] == list(cores)
 
 
 def test_a_runtime_that_runs_no_model_leaves_the_reason(tiny, subject, tmp_path, watcher):

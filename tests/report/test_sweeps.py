@@ -11,6 +11,7 @@ SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 PACED = {**SINGLE, "mode": "paced", "gap_ms": 5}
 SERVED = {**SINGLE, "mode": "server", "rate_per_s": 80}
 TORCH = {**SINGLE, "runtime": "torch"}
+TIMES = tuple(f"latency_{which}_ns" for which in ("p50", "p90", "p95", "p99", "mean"))
 
 
 def at(axes, value):
@@ -29,7 +30,7 @@ def swept(sample):
         Pair(metric="latency_ratio", teacher="teacher", student="student-kd", axes=axes, value=value, n=5)
         for axes, value in ((PACED, 4.5), (TORCH, 3.5))
     ]
-    return sample.model_copy(update={"measurements": (*sample.measurements, *more), "pairs": (*sample.pairs, *pairs)})
+    return sample.model_copy(update={"measurements": (*more, *sample.measurements), "pairs": (*pairs, *sample.pairs)})
 
 
 def test_the_usual_way_of_calling_is_the_headline(swept):
@@ -99,9 +100,32 @@ def test_a_runtime_that_cannot_run_a_model_has_a_note_instead_of_rows(swept):
         missing(name, metric, "weights unknown", axes={**TORCH, "batch": batch}, hint="measure the run's own file")
         for name in ("teacher", "student-alone")
         for batch in (1, 8)
-        for metric in (*(f"latency_{which}_ns" for which in ("p50", "p90", "p95", "p99", "mean")), "throughput_per_s")
+        for metric in (*TIMES, "throughput_per_s")
     ]
     kept = [m for m in swept.measurements if m.axes.get("runtime") is None]
     table = rows.latency(swept.model_copy(update={"measurements": (*kept, *refused)}))
     assert {row.cells[3].text for row in table.rows} == {"onnxruntime"}
-    assert "Not measured with torch: `teacher`, `student-alone` (weights unknown)." in table.notes
+    why = "weights unknown; measure the run's own file"
+    assert f"Not measured with torch: `teacher`, `student-alone` ({why})." in table.notes
+
+
+def test_a_runtime_that_fails_in_one_way_of_calling_keeps_its_rows(swept):
+    served = {**TORCH, "mode": "server", "rate_per_s": 9}
+    late = [missing("teacher", metric, "busy 120 % of the time", axes=served) for metric in TIMES]
+    table = rows.latency(swept.model_copy(update={"measurements": (*swept.measurements, *late)}))
+    assert ("teacher", "torch", "9 /s at random") in {tuple(row.cells[i].text for i in (0, 3, 4)) for row in table.rows}
+    assert not [note for note in table.notes if note.startswith("Not measured")]
+
+
+def test_a_runtime_that_is_alone_has_rows_of_reasons(sample):
+    refused = [missing("teacher", metric, "weights unknown", axes=TORCH) for metric in TIMES]
+    others = [m for m in sample.measurements if not m.metric.startswith("latency_") and m.metric != "throughput_per_s"]
+    table = rows.latency(sample.model_copy(update={"measurements": (*others, *refused)}))
+    assert [row.cells[0].text for row in table.rows] == ["teacher"]
+
+
+def test_what_a_column_tells_is_not_said_of_all(swept):
+    kept = [m for m in swept.measurements if m.axes.get("mode") in {"paced", "server"}]
+    others = [m for m in swept.measurements if m.axes.get("threads") is None]
+    note = rows.latency(swept.model_copy(update={"measurements": (*kept, *others)})).notes[0]
+    assert note.endswith("All at cpu provider.")

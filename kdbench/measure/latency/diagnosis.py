@@ -6,17 +6,13 @@ What speaks against the machine itself stands in `kdbench.environment.stability`
 
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from kdbench.environment import quota_cores
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.latency.findings import instability, saturation
 from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.latency.steadiness import two_states, unevenness
-from kdbench.measure.machine.cores import available_cores
-from kdbench.measure.machine.disturbance import condition_warnings, crowding, shared_cores
 from kdbench.measure.protocol import Protocol, threads_text
 from kdbench.records import Warned
 from kdbench.statistics import Clustered
@@ -26,11 +22,8 @@ _CLOCK_STEPS = 100  # a call of so many steps is known to 1 %
 _OVERRUN = 1.5
 
 
-def latency_warnings(sampled: Sampled, protocol: Protocol, root: Path = Path("/")) -> Iterator[Warned]:
-    """Yield what the samples say about themselves, and what the machine did meanwhile.
-
-    `root` stands before /proc and /sys, for tests.
-    """
+def latency_warnings(sampled: Sampled, protocol: Protocol) -> Iterator[Warned]:
+    """Yield what the samples say about themselves."""
     for id_ in dict.fromkeys(id_ for id_, _ in sampled.samples):
         own = [
             (sampled.configurations[n], data)
@@ -41,9 +34,6 @@ def latency_warnings(sampled: Sampled, protocol: Protocol, root: Path = Path("/"
         yield from _two_states(id_, own)
         yield from _near_floor(id_, own, sampled)
         yield from _near_clock(id_, own, clock_step_ns())
-    yield from condition_warnings(sampled.conditions)
-    yield from crowding(max(protocol.threads), len(available_cores()), quota_cores(root))
-    yield from shared_cores(sampled.cores, max(protocol.threads), root)
     yield from _overrun(sampled.seconds, protocol.budget_s)
 
 

@@ -15,7 +15,7 @@ from kdbench.measure.latency.precision import ratio
 from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.protocol import Findings, Protocol, Subject, interval, students
 from kdbench.records import Measurement, Pair, Status, measured, missing
-from kdbench.statistics import Clustered, Estimate
+from kdbench.statistics import Clustered, Estimate, Plan
 
 PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
 _LATENCIES = ("latency_p50_ns", "latency_mean_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns")
@@ -90,7 +90,7 @@ def _of_configuration(subject: Subject, number: int, sampled: Sampled, protocol:
     admitted = [p for p in PERCENTILES if p == 50 or len(data.values) >= statistics.samples_needed(p)]
     found = [
         measured(subject.id, metric, e.value, axes=axes, interval=interval(e), n=e.n, source=source, unstable=unstable)
-        for metric, e in _estimates(data, admitted, configuration, protocol).items()
+        for metric, e in _estimates(data, admitted, configuration, sampled.plan, protocol.seed).items()
     ]
     for p in PERCENTILES.keys() - set(admitted):
         reason = f"needs {statistics.samples_needed(p)} samples, has {len(data.values)}"
@@ -101,13 +101,12 @@ def _of_configuration(subject: Subject, number: int, sampled: Sampled, protocol:
 
 
 def _estimates(
-    data: Clustered, admitted: Sequence[int], configuration: Configuration, protocol: Protocol
+    data: Clustered, admitted: Sequence[int], configuration: Configuration, plan: Plan, seed: int
 ) -> dict[str, Estimate]:
     shares = [p / 100 for p in admitted]
-    first, seed = protocol.sessions, protocol.seed
-    quantiles = statistics.clustered_quantiles(data, shares, seed=seed, first=first)
+    quantiles = statistics.clustered_quantiles(data, shares, seed=seed, plan=plan)
     estimates = {PERCENTILES[p]: e for p, e in zip(admitted, quantiles, strict=True)}
-    mean = statistics.clustered_mean(data, seed=seed, first=first)
+    mean = statistics.clustered_mean(data, seed=seed, plan=plan)
     estimates["latency_mean_ns"] = mean
     if configuration.mode == "stream":
         estimates["throughput_per_s"] = _rate(mean, configuration)
@@ -145,7 +144,7 @@ def _rate(mean_ns: Estimate, configuration: Configuration) -> Estimate:
 def _ratio(teacher: Subject, student: Subject, number: int, sampled: Sampled, protocol: Protocol) -> Pair:
     configuration = sampled.configurations[number]
     axes = configuration.axes(protocol.provider)
-    found = ratio(sampled.samples, teacher.id, student.id, number, first=protocol.sessions)
+    found = ratio(sampled.samples, teacher.id, student.id, number, sampled.plan)
     if found is not None:
         return Pair(
             metric="latency_ratio",

@@ -9,31 +9,31 @@ from kdbench import statistics
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.protocol import Protocol, Subject, students
 from kdbench.records import Warned
-from kdbench.statistics import Clustered, Estimate
+from kdbench.statistics import Clustered, Estimate, Plan
 
 Samples = Mapping[tuple[str, int], Clustered]
 """The times of a subject's calls, by its id and the configuration's number."""
 
 
 def headline_width(
-    subjects: Sequence[Subject], configurations: Sequence[Configuration], samples: Samples, *, first: int
+    subjects: Sequence[Subject], configurations: Sequence[Configuration], samples: Samples, plan: Plan
 ) -> float:
     """Return the widest 95 % interval among the headline ratios, as a share of each; infinite before two sessions.
 
     The headline is the first mode at the first thread count, every batch: a sweep gets the sessions that these need.
     Where there is nothing to compare, or what would be compared has failed, the models' median times stand for the
     ratios. Under random arrivals there is nothing to be precise about, and 0 is returned: a wait depends on chance
-    more than on the model. `first` sessions were always going to be taken.
+    more than on the model.
     """
     usual = configurations[0]
     headline = [n for n, c in enumerate(configurations) if (c.mode, c.threads) == (usual.mode, usual.threads)]
     steady = [number for number in headline if usual.mode != "server"]
     pairs = students(subjects)
     estimates = [
-        e for number in steady for t, s in pairs if (e := ratio(samples, t.id, s.id, number, first=first)) is not None
+        e for number in steady for t, s in pairs if (e := ratio(samples, t.id, s.id, number, plan)) is not None
     ]
     if not estimates:
-        estimates = list(_median_times(samples, steady, first))
+        estimates = list(_median_times(samples, steady, plan))
     return max(map(statistics.relative_width, estimates), default=0.0)
 
 
@@ -52,12 +52,12 @@ def imprecision(width: float, protocol: Protocol) -> tuple[Warned, ...]:
     )
 
 
-def ratio(samples: Samples, teacher: str, student: str, number: int, *, first: int | None) -> Estimate | None:
+def ratio(samples: Samples, teacher: str, student: str, number: int, plan: Plan) -> Estimate | None:
     """Return how much longer the teacher's calls take in configuration `number`; None where one was not called so."""
     both = samples.get((teacher, number)), samples.get((student, number))
     if both[0] is None or both[1] is None:
         return None
-    return statistics.paired_ratio(log_ratios(both[0], both[1]), first=first)
+    return statistics.paired_ratio(log_ratios(both[0], both[1]), plan=plan)
 
 
 def log_ratios(teacher: Clustered, student: Clustered) -> list[NDArray[np.float64]]:
@@ -74,7 +74,7 @@ def _log_medians(data: Clustered, session: int) -> NDArray[np.float64]:
     return medians
 
 
-def _median_times(samples: Samples, numbers: Sequence[int], first: int) -> Iterator[Estimate]:
+def _median_times(samples: Samples, numbers: Sequence[int], plan: Plan) -> Iterator[Estimate]:
     for (_, number), data in samples.items():
         if number in numbers:
-            yield from statistics.clustered_quantiles(data, (0.5,), first=first)
+            yield from statistics.clustered_quantiles(data, (0.5,), plan=plan)

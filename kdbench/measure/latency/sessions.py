@@ -22,7 +22,7 @@ from kdbench.measure.machine.witness import Conditions, Witness
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
 from kdbench.measure.staging import null_model
-from kdbench.statistics import Clustered
+from kdbench.statistics import PLAIN, Clustered, Plan
 
 # The budget is cut into so many sessions for each that is always taken: more than half of it is for a second thought.
 _MOST_FOR_ONE = 2.5
@@ -40,7 +40,7 @@ class Sampled:
     `failed` are those without samples in a configuration; `floor_ns` is one a session; `warm_up_calls` (one a session)
     and `call_ns` (the median warm call, one a session) are by subject and configuration number; `seconds` is the time
     of all sessions, process starts included. `width` is the widest headline interval at the end, as a share;
-    `conditions` what the machine did meanwhile, one a process.
+    `conditions` what the machine did meanwhile, one a process; `plan` is how sessions came about.
     """
 
     configurations: tuple[Configuration, ...]
@@ -54,6 +54,7 @@ class Sampled:
     width: float = np.inf
     cores: tuple[int, ...] | None = None
     conditions: tuple[Conditions, ...] = ()
+    plan: Plan = PLAIN
 
 
 def sample(
@@ -82,7 +83,7 @@ def sample(
         longest_s = max(longest_s, now - session_begin)
         if number + 1 < protocol.sessions:
             continue
-        found = runner.collected.sampled(seconds=now - begin, first=protocol.sessions)
+        found = runner.collected.sampled(now - begin, protocol.sessions)
         if found.width <= protocol.precision or now - begin + longest_s > protocol.budget_s:
             return found
 
@@ -196,9 +197,10 @@ class _Collected:
                         self._call_ns.setdefault(key, []).append(told["call_ns"][key[0]])
         file.unlink()
 
-    def sampled(self, *, seconds: float, first: int) -> Sampled:
+    def sampled(self, seconds: float, first: int) -> Sampled:
         """Return everything collected, less the samples of subjects that failed."""
         samples = {key: _joined(parts) for key, parts in self._parts.items() if key not in self.failed}
+        plan = Plan(first, len(self.cores or (None,)))
         return Sampled(
             self.configurations,
             samples,
@@ -208,9 +210,10 @@ class _Collected:
             self._call_ns,
             self.sessions,
             seconds,
-            headline_width(self.subjects, self.configurations, samples, first=first),
+            headline_width(self.subjects, self.configurations, samples, plan),
             self.cores,
             tuple(self.conditions),
+            plan,
         )
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.environment import BUSY_CORES
-from kdbench.measure.machine.core_choice import of_turn, siblings
+from kdbench.environment import BUSY_CORES, quota_cores
+from kdbench.measure.machine.core_choice import of_turn
+from kdbench.measure.machine.cores import available_cores
+from kdbench.measure.machine.topology import siblings
 from kdbench.measure.machine.witness import Conditions
 from kdbench.records import Warned
 
@@ -33,6 +35,15 @@ def condition_facts(conditions: Sequence[Conditions]) -> dict[str, Any]:
     return {"meanwhile": {name: round(value, 4) for name, value in found.items()}} if found else {}
 
 
+def threads_warnings(threads: int, cores: Sequence[int] | None, root: Path = Path("/")) -> Iterator[Warned]:
+    """Yield what so many threads lack on this machine, in processes that take turns on `cores`.
+
+    `root` stands before /proc and /sys, for tests.
+    """
+    yield from crowding(threads, len(available_cores()), quota_cores(root))
+    yield from shared_cores(cores, threads, root)
+
+
 def crowding(threads: int, usable: int, quota_cores: float | None) -> Iterator[Warned]:
     """Yield that more threads were asked for than there are cores to run them, if so."""
     if threads > usable:
@@ -53,7 +64,7 @@ def crowding(threads: int, usable: int, quota_cores: float | None) -> Iterator[W
 def shared_cores(cores: Sequence[int] | None, threads: int, root: Path = Path("/")) -> Iterator[Warned]:
     """Yield that some of the `threads` cores a process is kept on are one physical core's hardware threads, if so."""
     for turn in range(len(cores or ())):
-        pinned = of_turn(cores, threads, turn) or ()
+        pinned = sorted(set(of_turn(cores, threads, turn) or ()))  # more threads than cores have some twice
         for number, core in enumerate(pinned):
             together = (siblings(core, root) or frozenset()).intersection(pinned[number + 1 :])
             if together:

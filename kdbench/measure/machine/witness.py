@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kdbench.measure.machine.core_choice import siblings
 from kdbench.measure.machine.throttling import gauges
+from kdbench.measure.machine.topology import siblings
 
 _BUSY_FIELDS = (0, 1, 2, 5, 6)  # of /proc/stat: user, nice, system, irq, softirq (guests are within user)
 _STEAL_FIELD = 7
@@ -117,13 +117,13 @@ class Witness:
             return Conditions(seconds, swapped_in_pages=swapped, slowed=slowed)
         stolen_s = sum(after.stolen_s[core] - before.stolen_s[core] for core in busy)
         own_s = after.own_s - before.own_s
-        chosen, siblings = self._chosen, None if self._chosen is None else self._siblings(self._chosen)
+        chosen, beside = self._chosen, None if self._chosen is None else self._siblings(self._chosen)
         return Conditions(
             seconds,
             cores=len(busy),
             others_cores=max(sum(busy.values()) - own_s, 0.0) / seconds,
             others_chosen_cores=None if chosen is None else max(_of(busy, chosen) - own_s, 0.0) / seconds,
-            siblings_cores=None if siblings is None else _of(busy, siblings) / seconds,
+            siblings_cores=None if beside is None else _of(busy, beside) / seconds,
             stolen_share=stolen_s / max(sum(busy.values()) + stolen_s, 1e-9),
             swapped_in_pages=swapped,
             slowed=slowed,

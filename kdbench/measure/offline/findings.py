@@ -51,6 +51,7 @@ def offline_findings(
             pairs=tuple(_ratio(teacher, student, each, protocol) for teacher, student in students(subjects)),
             warnings=tuple(w for s in subjects if (w := _shortened(s, each)) is not None),
             samples=_raw(each, protocol),
+            conditions=each.conditions,
         )
     return found
 
@@ -68,7 +69,7 @@ def _of_subject(subject: Subject, taken: Taken, protocol: Protocol) -> Iterator[
     source = f"onnxruntime, {protocol.sessions} sessions, models interleaved, threads spinning within a call"
     rates = []
     for batch, data in by_batch.items():
-        e = statistics.rate(statistics.clustered_mean(data, seed=protocol.seed), batch)
+        e = statistics.rate(statistics.clustered_mean(data, seed=protocol.seed, plan=taken.plan), batch)
         at, unstable = _axes(protocol, taken.threads, batch), instability(data)
         rates.append(
             measured(
@@ -134,7 +135,7 @@ def _ratio(teacher: Subject, student: Subject, taken: Taken, protocol: Protocol)
             reason = f"{who.card.name}: {why}"
             return Pair(metric="throughput_ratio", value=None, status="unavailable", reason=reason, **both)
     logs = np.log(rates[student.id]) - np.log(rates[teacher.id])
-    e = statistics.paired_ratio([np.array([each]) for each in logs])
+    e = statistics.paired_ratio([np.array([each]) for each in logs], plan=taken.plan)
     return Pair(metric="throughput_ratio", value=e.value, interval=interval(e), n=e.n, **both)
 
 

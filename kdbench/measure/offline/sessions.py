@@ -12,10 +12,11 @@ from kdbench.measure.jobs import JobModel
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.latency.loads import BLOCK_NS, LEAST_ROUNDS
 from kdbench.measure.machine.core_choice import chosen_cores, of_turn
+from kdbench.measure.machine.witness import Conditions, Witness
 from kdbench.measure.offline.batch_sweep import Step, Sweep
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
-from kdbench.statistics import Clustered
+from kdbench.statistics import PLAIN, Clustered, Plan
 
 BUDGET_SHARE = 0.5  # of the latency budget, and in addition to it
 # Of each batch in each session, at the least: two calls of warm-up, one that refills the caches, and the timed ones.
@@ -27,13 +28,16 @@ _LEAST_NS = LEAST_ROUNDS * BLOCK_NS + 20_000_000  # however short the calls: who
 class Taken:
     """What was brought home at one number of threads.
 
-    `sweeps` are by subject, `samples` by subject and batch; `failed` says why a subject has neither.
+    `sweeps` are by subject, `samples` by subject and batch; `failed` says why a subject has neither; `plan` is how the
+    sessions came about, `conditions` what the machine did meanwhile, one a process.
     """
 
     threads: int
     sweeps: Mapping[str, Sweep]
     samples: Mapping[tuple[str, int], Clustered]
     failed: Mapping[str, str]
+    plan: Plan = PLAIN
+    conditions: tuple[Conditions, ...] = ()
 
 
 def sample_offline(
@@ -69,6 +73,7 @@ class _Runner:
     cores: tuple[int, ...] | None
     folder: Path
     failed: dict[str, str] = field(default_factory=dict)
+    conditions: list[Conditions] = field(default_factory=list)
 
     def taken(self, budget_s: float, progress: Portion) -> Taken:
         """Find the batches, then measure them, in about `budget_s`."""
@@ -82,7 +87,8 @@ class _Runner:
             for key, data in self._session(session, sweeps, left_s / sessions, part).items():
                 parts.setdefault(key, []).append(data)
         samples = {key: _joined(each) for key, each in parts.items() if key[0] not in self.failed}
-        return Taken(self.threads, sweeps, samples, self.failed)
+        plan = Plan(cores=len(self.cores or (None,)))
+        return Taken(self.threads, sweeps, samples, self.failed, plan, tuple(self.conditions))
 
     def _sweeps(self, budget_s: float, progress: Portion) -> dict[str, Sweep]:
         def job(alive: Sequence[JobModel]) -> dict[str, Any]:
@@ -143,11 +149,15 @@ class _Runner:
         cores = of_turn(self.cores, self.threads, turn)
         while alive := [model for model in self.models if model.id not in self.failed]:
             try:
-                return run_job(job(alive), self.folder, progress, cores=cores), alive
+                with Witness(cores=cores, provider=self.protocol.provider) as witness:
+                    result = run_job(job(alive), self.folder, progress, cores=cores)
             except WorkerError as error:
                 if error.model is None or error.model in self.failed:
                     raise
                 self.failed[error.model] = error.message
+                continue
+            self.conditions.append(witness.conditions)
+            return result, alive
         return None, []
 
 

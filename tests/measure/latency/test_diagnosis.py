@@ -7,7 +7,6 @@ from kdbench.measure.latency import diagnosis
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.latency.diagnosis import clock_step_ns, latency_warnings
 from kdbench.measure.latency.sessions import Sampled
-from kdbench.measure.machine.witness import Conditions
 from kdbench.measure.protocol import Protocol
 from kdbench.statistics import Clustered
 
@@ -31,9 +30,8 @@ def restless():
 
 
 @pytest.fixture
-def warned(tiny, subject, monkeypatch, tmp_path):
-    """Return the warnings of these samples of model m, by configuration, on a machine of many cores."""
-    monkeypatch.setattr(diagnosis, "available_cores", lambda: tuple(range(64)))
+def warned(tiny, subject, monkeypatch):
+    """Return the warnings of these samples of model m, by configuration."""
     monkeypatch.setattr(diagnosis, "clock_step_ns", lambda: 40.0)
 
     def warn(by_configuration, protocol=PROTOCOL, floor_ns=5_000.0, **told):
@@ -46,7 +44,7 @@ def warned(tiny, subject, monkeypatch, tmp_path):
             warm_up_calls={},
             **{"call_ns": {}, **told},
         )
-        return list(latency_warnings(result, protocol, tmp_path))
+        return list(latency_warnings(result, protocol))
 
     return warn
 
@@ -121,20 +119,8 @@ def test_this_clock_has_a_step():
     assert 0 < clock_step_ns() < 1e6
 
 
-def test_disturbances_more_threads_than_cores_and_an_overrun_are_of_the_whole_run(warned, monkeypatch):
-    monkeypatch.setattr(diagnosis, "available_cores", lambda: (0, 1))
-    busy = Conditions(2.0, cores=4, others_cores=1.5)
-    found = warned({}, Protocol(threads=(1, 4), budget_s=10), conditions=(busy,), seconds=16.0)
-    assert [(w.code, w.model) for w in found] == [("load", None), ("oversubscribed", None), ("over_budget", None)]
-
-
-def test_a_quota_below_the_threads(warned, tmp_path):
-    path = tmp_path / "sys/fs/cgroup/cpu.max"
-    path.parent.mkdir(parents=True)
-    path.write_text("150000 100000\n")
-    (found,) = warned({}, Protocol(threads=(2,)))
-    assert "may use 1.5 cores: 2 threads" in found.message
-    assert warned({}, Protocol(threads=(1,))) == []
+def test_an_overrun_is_of_the_whole_run(warned):
+    assert [(w.code, w.model) for w in warned({}, Protocol(budget_s=10), seconds=16.0)] == [("over_budget", None)]
 
 
 def test_nothing_is_said_of_a_server_that_cannot_keep_up(warned):

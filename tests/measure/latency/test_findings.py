@@ -11,7 +11,7 @@ from kdbench.measure.latency.findings import latency_findings, protocol_facts
 from kdbench.measure.latency.precision import headline_width, imprecision
 from kdbench.measure.latency.sessions import Sampled, nothing_sampled
 from kdbench.measure.protocol import Protocol
-from kdbench.statistics import Clustered
+from kdbench.statistics import Clustered, Plan
 
 PROTOCOL = Protocol(sessions=5, batch=(8,), budget_s=10)
 
@@ -41,6 +41,7 @@ def sampled(subjects, by_key, failed=None, floor=5_000.0, protocol=PROTOCOL, wid
         seconds=9.87654,
         width=width,
         cores=(3,),
+        plan=Plan(protocol.sessions),
     )
 
 
@@ -193,18 +194,18 @@ def test_the_headline_is_the_usual_way_of_calling(pair):
         ("s", 1): samples(1e6),
         ("s", 2): shaky,
     }
-    assert headline_width(pair, found, by_key, first=5) < 0.1
-    assert headline_width(pair, found, by_key | {("s", 1): shaky}, first=5) > 0.5
+    assert headline_width(pair, found, by_key, Plan(first=5)) < 0.1
+    assert headline_width(pair, found, by_key | {("s", 1): shaky}, Plan(first=5)) > 0.5
     alone = {key: data for key, data in by_key.items() if key[0] == "t"}
-    assert 0 < headline_width(pair[:1], found, alone, first=5) < 0.1
-    alone_of_two = headline_width(pair, found, alone, first=5)  # the student has failed
-    assert alone_of_two == headline_width(pair[:1], found, alone, first=5)
+    assert 0 < headline_width(pair[:1], found, alone, Plan(first=5)) < 0.1
+    alone_of_two = headline_width(pair, found, alone, Plan(first=5))  # the student has failed
+    assert alone_of_two == headline_width(pair[:1], found, alone, Plan(first=5))
 
 
 def test_where_there_is_no_headline_none_was_precise(pair):
     served = Protocol(sessions=5, batch=(), mode=("server",), rate_per_s=100)
     by_key = {("t", 0): samples(3e6), ("s", 0): samples(1e6)}
-    width = headline_width(pair, configurations(pair, served), by_key, first=5)
+    width = headline_width(pair, configurations(pair, served), by_key, Plan(first=5))
     assert imprecision(width, served) == ()
     facts = protocol_facts(sampled(pair, by_key, protocol=served, width=width), served)
     assert facts["sessions_taken"] == 5

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from kdbench.measure.machine.disturbance import condition_facts, condition_warnings, crowding, shared_cores
+from kdbench.measure.machine import disturbance
+from kdbench.measure.machine.disturbance import (
+    condition_facts,
+    condition_warnings,
+    crowding,
+    shared_cores,
+    threads_warnings,
+)
 from kdbench.measure.machine.witness import Conditions, Slowed
 
 QUIET = Conditions(
@@ -117,9 +124,22 @@ def smt(tmp_path):
         (None, 2, None),
         ((0, 1, 3), 1, None),
         ((0, 1, 3), 2, "cores 0 and 1"),  # in the third process
+        ((0, 2), 5, None),  # more threads than cores: a warning of its own
     ],
 )
 def test_threads_on_one_physical_core(smt, cores, threads, shared):
     found = list(shared_cores(cores, threads, smt))
     assert [w.message.partition(" are")[0] for w in found] == ([shared] if shared else [])
     assert all(w.code == "shared_core" and "--cores" in w.remedy for w in found)
+
+
+def test_more_threads_than_cores_and_a_quota_below_the_threads(monkeypatch, tmp_path):
+    monkeypatch.setattr(disturbance, "available_cores", lambda: (0, 1))
+    assert [w.code for w in threads_warnings(4, (0, 1), tmp_path)] == ["oversubscribed"]
+    assert list(threads_warnings(2, (0, 1), tmp_path)) == []
+    path = tmp_path / "sys/fs/cgroup/cpu.max"
+    path.parent.mkdir(parents=True)
+    path.write_text("150000 100000\n")
+    (found,) = threads_warnings(2, (0, 1), tmp_path)
+    assert "may use 1.5 cores: 2 threads" in found.message
+    assert list(threads_warnings(1, (0, 1), tmp_path)) == []
