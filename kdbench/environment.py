@@ -129,7 +129,7 @@ def _host(root: Path) -> dict[str, Fact]:
         "turbo": _turbo(root),
         "clock_limit_share": _clock_limit_share(root),
         "smt": {"1": "on", "0": "off"}.get(first_line(root / "sys/devices/system/cpu/smt/active") or ""),
-        "virtualization": _virtualization(root),
+        "virtualization": virtualization(root),
         "container": _container(root),
         # Not the load average: that still holds the training this very process has just done.
         "cores_busy": round(psutil.cpu_percent(interval=_LOOK_S) / 100 * (psutil.cpu_count() or 1), 2),
@@ -213,7 +213,8 @@ def _operating_system() -> str:
         return platform.platform(terse=True)
 
 
-def _virtualization(root: Path) -> str | None:
+def virtualization(root: Path = Path("/")) -> str | None:
+    """Return what runs this machine as its guest, or None where it has the hardware for itself."""
     if "hypervisor" not in (_cpuinfo(root, "flags") or "").split():
         return None
     return first_line(root / "sys/class/dmi/id/sys_vendor") or first_line(root / "sys/hypervisor/type") or "yes"

@@ -67,14 +67,14 @@ def main() -> None:
                 name, PAIRS[name.rpartition("-")[0]], given.budget, given.cores, given.folder / "models"
             ),
         )
-        settled(given.results / "coverage.json", settings, [published(values, len(given.cores)) for values in kept])
+        settled(given.results / "coverage.json", settings, [published(values, given.cores) for values in kept])
     page.write(given.results)
 
 
-def published(values: Values, cores: int) -> Values:
+def published(values: Values, cores: Sequence[int]) -> Values:
     """Return a repeat as it is published: without its rounds, which only its statistics need.
 
-    The interval is computed anew from them, as kdbench does it now for sessions in turns on so many cores, and what
+    The interval is computed anew from them, as kdbench does it now for sessions in turns on `cores`, and what
     earlier stops would have told.
     """
     kdbench = values["methods"]["kdbench"]

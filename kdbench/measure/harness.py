@@ -139,7 +139,7 @@ def _latencies(
         sampled = nothing_sampled(subjects, protocol, error)
     found = latency_findings(subjects, sampled, protocol)
     return found + Findings(
-        warnings=(*imprecision(sampled.width, protocol), *latency_warnings(sampled, protocol)),
+        warnings=(*imprecision(sampled.width, protocol, sampled.plan), *latency_warnings(sampled, protocol)),
         protocol=protocol_facts(sampled, protocol),
         conditions=sampled.conditions,
     )

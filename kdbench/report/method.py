@@ -18,7 +18,7 @@ def notes(record: RunRecord) -> list[str]:
         (
             f"`[low, high]` is a confidence interval at {level}. Of an accuracy it covers the choice of test samples"
             f"{f' (n = {n:,})' if n else ''}; of several seeds, the choice of seed; of a time or a speed-up, the "
-            "choice of sessions and blocks."
+            f"choice of sessions and blocks{_beyond(record)}."
         ),
         (
             "Latency is sampled in sessions, each a fresh process, in which the models take turns in short blocks"
@@ -57,6 +57,13 @@ def environment(record: RunRecord) -> list[tuple[str, str]]:
             if value is not None  # not asked for
         ),
     ]
+
+
+def _beyond(record: RunRecord) -> str:
+    resolution = record.protocol.get("resolution")
+    if not isinstance(resolution, float):
+        return ""
+    return f", and a standard error of {100 * resolution:g} % for what runs differ by though their sessions do not"
 
 
 def _sampling(record: RunRecord) -> str:

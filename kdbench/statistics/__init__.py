@@ -7,7 +7,7 @@ the whole table.
 
 What no interval can hold is a machine that is another one an hour later: sessions that follow each other within
 seconds are alike, and the interval of a single latency speaks for the machine as it was then. A ratio from paired
-blocks does not depend on it.
+blocks depends on it far less, and `few_sessions.RESOLUTION` allows for that.
 """
 
 from kdbench.statistics.clustered import Clustered, clustered_mean, clustered_quantiles, session_spread

@@ -43,7 +43,7 @@ def clustered_mean(data: Clustered, *, seed: int = 0, plan: Plan = PLAIN) -> Est
             float(np.var(np.log((w @ totals) / (w @ counts)), ddof=1)) for w in drawn_weights(sessions, among, rng)
         )
         halves.append(half_width(total, alone, own[:among], cores=plan.cores))
-    return _estimate(float(np.mean(data.values)), halves, len(own), plan.first, len(data.values))
+    return _estimate(float(np.mean(data.values)), halves, len(own), plan, len(data.values))
 
 
 def clustered_quantiles(
@@ -74,7 +74,7 @@ def clustered_quantiles(
             unseen = of_deviation(medians[:among], float(ndtri(share)))
             halves[row].append(half_width(total[row], alone[row], own[row][:among], cores=plan.cores, unseen=unseen))
     points = [float(ordered[rank_of(share, len(ordered))]) for share in shares]
-    return [_estimate(p, h, len(medians), plan.first, len(ordered)) for p, h in zip(points, halves, strict=True)]
+    return [_estimate(p, h, len(medians), plan, len(ordered)) for p, h in zip(points, halves, strict=True)]
 
 
 def _blocks(data: Clustered) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -96,8 +96,8 @@ def _own_quantiles(
     return np.array(found).T
 
 
-def _estimate(point: float, halves: Sequence[float], sessions: int, first: int | None, n: int) -> Estimate:
+def _estimate(point: float, halves: Sequence[float], sessions: int, plan: Plan, n: int) -> Estimate:
     if not halves:
         return Estimate(point, None, None, n)
-    half = widest(halves, sessions, first)
+    half = widest(halves, sessions, plan)
     return Estimate(point, point * math.exp(-half), point * math.exp(half), n)

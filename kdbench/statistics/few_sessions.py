@@ -10,8 +10,8 @@ Everything here is on the logarithm of the estimated quantity. Five things set a
   of an AR(1) series with their correlation, or of as many series as cores.
 - A quantile away from the median lies z standard deviations between sessions off it, and S sessions give that
   deviation s with a standard error of s / sqrt(2 (S - 1)), which resampling them cannot show.
-- Runs differ by what does not change within one: `RESOLUTION`, an uncertainty of type B in the terms of the GUM
-  (JCGM 100:2008, section 4.3), is the least standard error there is.
+- Runs differ by what does not change within one. That is an uncertainty of type B in the terms of the GUM (JCGM
+  100:2008, section 4.3), and the least standard error there is: `RESOLUTION`.
 
 And sessions that are added until an interval is narrow enough end early when it is narrow by luck: see `widest`.
 
@@ -36,8 +36,10 @@ from kdbench.statistics.estimates import normal_z, student_t
 
 ALIKE = 0.25  # added to the correlation of sessions: five sessions show theirs with a standard error of 0.4
 _MOST_ALIKE = 0.9
-# Runs of one comparison on an idle machine, whose own sessions agreed within 0.1 %, lay up to 0.2 % off each other.
+# How far runs of one comparison scatter beyond what their sessions show, as a share (reports/trust): the speed-up of
+# two convolutional nets by 0.13 % in calm hours, by 0.58 % in others: a guest does not see what its neighbours do.
 RESOLUTION = 0.001
+SHARED_RESOLUTION = 0.005
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,18 @@ class Plan:
     """How sessions came about.
 
     They took turns on `cores` cores: each ran where the one `cores` before it had. `first` of them were to be taken in
-    any case, more until an interval was narrow enough; None: none was added.
+    any case, more until an interval was narrow enough; None: none was added. `resolution` is the standard error that
+    no number of sessions takes away, as a share: SHARED_RESOLUTION on a machine with neighbours.
     """
 
     first: int | None = None
     cores: int = 1
+    resolution: float = RESOLUTION
+
+    @property
+    def least_width(self) -> float:
+        """The width of the narrowest interval there can be, as a share of the value."""
+        return 2 * normal_z() * self.resolution
 
 
 PLAIN = Plan()
@@ -115,12 +124,14 @@ def looks(sessions: int, first: int | None) -> list[int]:
     return [sessions] if fixed >= sessions else [sessions, fixed]
 
 
-def widest(halves: Sequence[float], sessions: int, first: int | None) -> float:
+def widest(halves: Sequence[float], sessions: int, plan: Plan) -> float:
     """Return the half-width from those of `looks`, when sessions were added until an interval was narrow enough.
 
     Stein (1945): the standard error of the `first` sessions scaled by sqrt(first / sessions), with their degrees of
     freedom, holds for whatever number of sessions it led to. The larger of that and the half-width of all is taken,
-    and RESOLUTION added.
+    and the resolution added.
     """
-    widths = (half * math.sqrt(among / sessions) for half, among in zip(halves, looks(sessions, first), strict=True))
-    return math.hypot(max(widths), normal_z() * RESOLUTION)
+    widths = (
+        half * math.sqrt(among / sessions) for half, among in zip(halves, looks(sessions, plan.first), strict=True)
+    )
+    return math.hypot(max(widths), normal_z() * plan.resolution)

@@ -25,7 +25,7 @@ def paired_ratio(log_ratios: Sequence[NDArray[np.float64]], *, plan: Plan = PLAI
     rounds = sum(len(ratios) for ratios in log_ratios)
     if not halves:
         return Estimate(math.exp(value), None, None, rounds)
-    half = widest(halves, len(medians), plan.first)
+    half = widest(halves, len(medians), plan)
     return Estimate(math.exp(value), math.exp(value - half), math.exp(value + half), rounds)
 
 

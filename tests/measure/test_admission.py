@@ -30,7 +30,7 @@ class Processes:
         self.dead: set[str] = set()
         self.asked: list[tuple[str, str, str]] = []
 
-    def __call__(self, job, folder, progress, *, threads):
+    def __call__(self, job, folder, progress, *, threads, cores):
         name, provider = job["runtime"], job["provider"]
         (model,) = job["models"]
         self.asked.append((name, provider, model["id"]))

@@ -95,6 +95,15 @@ def test_why_sampling_stopped_is_told(sample, stopped, why):
     assert f"7 sessions: then {why}; the widest headline interval is 3.2 % of its number, 5 % was asked" in sampling
 
 
+def test_what_runs_differ_by_is_told(sample):
+    assert "though their sessions do not" not in method.notes(sample)[0]
+    record = sample.model_copy(update={"protocol": {**sample.protocol, "resolution": 0.005}})
+    assert (
+        "choice of sessions and blocks, and a standard error of 0.5 % for what runs differ by"
+        in method.notes(record)[0]
+    )
+
+
 def test_a_runtime_that_cannot_run_a_model_has_a_note_instead_of_rows(swept):
     refused = [
         missing(name, metric, "weights unknown", axes={**TORCH, "batch": batch}, hint="measure the run's own file")

@@ -62,6 +62,7 @@ def protocol_facts(sampled: Sampled, protocol: Protocol) -> dict[str, Any]:
         facts |= {
             "sessions_taken": sampled.sessions,
             "latency_s": round(sampled.seconds, 2),
+            "resolution": sampled.plan.resolution,
             "cores_used": None if sampled.cores is None else list(sampled.cores),
         }
         if sampled.width > 0:  # there was a headline to be precise about

@@ -21,6 +21,7 @@ from kdbench.measure.machine.core_choice import chosen_cores, of_turn
 from kdbench.measure.machine.witness import Conditions, Witness
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
+from kdbench.measure.session_plan import session_plan
 from kdbench.measure.staging import null_model
 from kdbench.statistics import PLAIN, Clustered, Plan
 
@@ -200,7 +201,7 @@ class _Collected:
     def sampled(self, seconds: float, first: int) -> Sampled:
         """Return everything collected, less the samples of subjects that failed."""
         samples = {key: _joined(parts) for key, parts in self._parts.items() if key not in self.failed}
-        plan = Plan(first, len(self.cores or (None,)))
+        plan = session_plan(self.cores, first)
         return Sampled(
             self.configurations,
             samples,

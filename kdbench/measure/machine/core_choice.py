@@ -1,9 +1,9 @@
 """On which cores measuring processes take turns.
 
-Processes that follow each other on one core are alike: the kernel hands the pages that one let go of to the next on
-that core, and a model that does not fit a core's own cache is a tenth slower on some pages than on others, for tens of
-seconds. Sessions that take turns on several cores are not. A core's state is then one of several in every run, and
-not what the run is about.
+Processes that follow each other on one core are alike: a model that does not fit a core's own cache is a tenth slower
+for tens of seconds and then is not, on each core by itself (docs/architecture.md has the figures). The likely reason is
+memory: the kernel hands the pages that a process let go of to the next one on that core. In a run whose sessions take
+turns on several cores, a core's state is one of several, and not what the run is about.
 """
 
 import os

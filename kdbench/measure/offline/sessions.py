@@ -16,6 +16,7 @@ from kdbench.measure.machine.witness import Conditions, Witness
 from kdbench.measure.offline.batch_sweep import Step, Sweep
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
+from kdbench.measure.session_plan import session_plan
 from kdbench.statistics import PLAIN, Clustered, Plan
 
 BUDGET_SHARE = 0.5  # of the latency budget, and in addition to it
@@ -87,8 +88,8 @@ class _Runner:
             for key, data in self._session(session, sweeps, left_s / sessions, part).items():
                 parts.setdefault(key, []).append(data)
         samples = {key: _joined(each) for key, each in parts.items() if key[0] not in self.failed}
-        plan = Plan(cores=len(self.cores or (None,)))
-        return Taken(self.threads, sweeps, samples, self.failed, plan, tuple(self.conditions))
+        conditions = tuple(self.conditions)
+        return Taken(self.threads, sweeps, samples, self.failed, session_plan(self.cores), conditions)
 
     def _sweeps(self, budget_s: float, progress: Portion) -> dict[str, Sweep]:
         def job(alive: Sequence[JobModel]) -> dict[str, Any]:

@@ -147,10 +147,10 @@ def test_how_latencies_were_taken_is_told(pair):
 def test_a_budget_that_ended_first_is_told(pair):
     facts = protocol_facts(sampled(pair, {("t", 0): samples(3e6)}, width=0.2), PROTOCOL)
     assert facts["stopped"] == "budget"
-    (warned,) = imprecision(0.2, PROTOCOL)
+    (warned,) = imprecision(0.2, PROTOCOL, Plan())
     assert (warned.code, warned.remedy.startswith("give it a longer --budget")) == ("precision_missed", True)
     assert "20.0 % wide" in warned.message
-    assert imprecision(0.05, PROTOCOL) == ()
+    assert imprecision(0.05, PROTOCOL, Plan()) == ()
 
 
 def test_of_sessions_that_never_ran_nothing_is_told(pair):
@@ -206,7 +206,7 @@ def test_where_there_is_no_headline_none_was_precise(pair):
     served = Protocol(sessions=5, batch=(), mode=("server",), rate_per_s=100)
     by_key = {("t", 0): samples(3e6), ("s", 0): samples(1e6)}
     width = headline_width(pair, configurations(pair, served), by_key, Plan(first=5))
-    assert imprecision(width, served) == ()
+    assert imprecision(width, served, Plan()) == ()
     facts = protocol_facts(sampled(pair, by_key, protocol=served, width=width), served)
     assert facts["sessions_taken"] == 5
     assert not {"stopped", "widest_interval"} & facts.keys()
