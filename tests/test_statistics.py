@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from kdbench import statistics
+from kdbench.recipe import LEAST_PRECISION
 from kdbench.statistics import bootstrap, few_sessions
 
 BLOCKS, PER_BLOCK = 12, 4
@@ -99,6 +100,10 @@ def test_sessions_that_agree_entirely_leave_what_runs_differ_by():
         [0.7 - 0.0098, 0.7 + 0.0098], rel=1e-4
     )
     assert statistics.relative_width(beside_neighbours) == pytest.approx(shared.least_width, rel=1e-3)
+
+
+def test_no_precision_can_be_asked_for_that_no_interval_has():
+    assert statistics.Plan().least_width <= LEAST_PRECISION < 1.05 * statistics.Plan().least_width
 
 
 def test_sessions_that_are_alike_on_each_core_widen_an_interval():

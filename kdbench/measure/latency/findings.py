@@ -14,6 +14,7 @@ from kdbench.measure.latency.loads import BLOCK_NS, LEAST_ROUNDS, SATURATED, Ser
 from kdbench.measure.latency.precision import ratio
 from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.protocol import Findings, Protocol, Subject, interval, students
+from kdbench.measure.raw_samples import kept
 from kdbench.records import Measurement, Pair, Status, measured, missing
 from kdbench.statistics import Clustered, Estimate, Plan
 
@@ -173,10 +174,5 @@ def _ratio(teacher: Subject, student: Subject, number: int, sampled: Sampled, pr
 
 
 def _raw(sampled: Sampled, provider: str) -> dict[str, NDArray[np.generic]]:
-    raw: dict[str, NDArray[np.generic]] = {"floor_ns": sampled.floor_ns}
-    for (id_, number), data in sampled.samples.items():
-        key = f"{id_}/{sampled.configurations[number].key(provider)}"
-        raw[f"{key}/ns"] = data.values.astype(np.int64)
-        raw[f"{key}/session"] = data.session.astype(np.int32)
-        raw[f"{key}/block"] = data.block.astype(np.int32)
-    return raw
+    keys = {(id_, n): f"{id_}/{sampled.configurations[n].key(provider)}" for id_, n in sampled.samples}
+    return {"floor_ns": sampled.floor_ns, **kept({keys[key]: data for key, data in sampled.samples.items()})}

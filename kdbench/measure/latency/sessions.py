@@ -21,6 +21,7 @@ from kdbench.measure.machine.core_choice import chosen_cores, of_turn
 from kdbench.measure.machine.witness import Conditions, Witness
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
+from kdbench.measure.raw_samples import joined, of_session
 from kdbench.measure.session_plan import session_plan
 from kdbench.measure.staging import null_model
 from kdbench.statistics import PLAIN, Clustered, Plan
@@ -84,7 +85,7 @@ def sample(
         longest_s = max(longest_s, now - session_begin)
         if number + 1 < protocol.sessions:
             continue
-        found = runner.collected.sampled(now - begin, protocol.sessions)
+        found = runner.collected.sampled(now - begin)
         if found.width <= protocol.precision or now - begin + longest_s > protocol.budget_s:
             return found
 
@@ -106,7 +107,8 @@ class _Runner:
         self._overhead_s: dict[str, float] = {}
         self._floor = null_model(folder)
         cores = chosen_cores(protocol.cores, protocol.threads)
-        self.collected = _Collected(subjects, configurations(subjects, protocol), cores)
+        plan = session_plan(cores, protocol.sessions)
+        self.collected = _Collected(subjects, configurations(subjects, protocol), cores, plan)
 
     def run(self, session: int, progress: Portion) -> None:
         """Run session number `session`, one process a runtime."""
@@ -157,6 +159,7 @@ class _Collected:
     subjects: Sequence[Subject]
     configurations: tuple[Configuration, ...]
     cores: tuple[int, ...] | None
+    plan: Plan
     sessions: int = 0
     failed: dict[tuple[str, int], str] = field(default_factory=dict)
     conditions: list[Conditions] = field(default_factory=list)
@@ -190,18 +193,15 @@ class _Collected:
                 self.failed |= {(id_, number): reason for id_, reason in told["errors"].items()}
                 for m in self.configurations[number].models:
                     key = (self.subjects[m].id, number)
-                    if f"{number}/{m}/ns" in arrays:
-                        ns, block = arrays[f"{number}/{m}/ns"], arrays[f"{number}/{m}/block"]
-                        part = Clustered(ns.astype(np.float64), np.full(len(ns), session), block.astype(np.int64))
+                    if (part := of_session(arrays, f"{number}/{m}", session)) is not None:
                         self._parts.setdefault(key, []).append(part)
                         self._warm_up_calls.setdefault(key, []).append(told["warm_up_calls"][key[0]])
                         self._call_ns.setdefault(key, []).append(told["call_ns"][key[0]])
         file.unlink()
 
-    def sampled(self, seconds: float, first: int) -> Sampled:
+    def sampled(self, seconds: float) -> Sampled:
         """Return everything collected, less the samples of subjects that failed."""
-        samples = {key: _joined(parts) for key, parts in self._parts.items() if key not in self.failed}
-        plan = session_plan(self.cores, first)
+        samples = {key: joined(parts) for key, parts in self._parts.items() if key not in self.failed}
         return Sampled(
             self.configurations,
             samples,
@@ -211,19 +211,11 @@ class _Collected:
             self._call_ns,
             self.sessions,
             seconds,
-            headline_width(self.subjects, self.configurations, samples, plan),
+            headline_width(self.subjects, self.configurations, samples, self.plan),
             self.cores,
             tuple(self.conditions),
-            plan,
+            self.plan,
         )
-
-
-def _joined(parts: Sequence[Clustered]) -> Clustered:
-    return Clustered(
-        values=np.concatenate([part.values for part in parts]),
-        session=np.concatenate([part.session for part in parts]),
-        block=np.concatenate([part.block for part in parts]),
-    )
 
 
 def nothing_sampled(subjects: Sequence[Subject], protocol: Protocol, error: MeasurementError) -> Sampled:

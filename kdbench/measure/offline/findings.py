@@ -13,6 +13,7 @@ from kdbench.measure.latency.findings import instability
 from kdbench.measure.offline.batch_sweep import RULE, Sweep
 from kdbench.measure.offline.sessions import BUDGET_SHARE, Taken, sample_offline
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, interval, students, threads_text
+from kdbench.measure.raw_samples import kept
 from kdbench.records import Measurement, Pair, Warned, measured, missing
 from kdbench.statistics import Clustered
 
@@ -148,10 +149,5 @@ def _session_rates(by_batch: Mapping[int, Clustered]) -> NDArray[np.float64]:
 
 
 def _raw(taken: Taken, protocol: Protocol) -> dict[str, NDArray[np.generic]]:
-    raw: dict[str, NDArray[np.generic]] = {}
-    for (id_, batch), data in taken.samples.items():
-        key = f"{id_}/{protocol.provider}-t{taken.threads}-b{batch}-offline"
-        raw[f"{key}/ns"] = data.values.astype(np.int64)
-        raw[f"{key}/session"] = data.session.astype(np.int32)
-        raw[f"{key}/block"] = data.block.astype(np.int32)
-    return raw
+    at = f"{protocol.provider}-t{taken.threads}"
+    return kept({f"{id_}/{at}-b{batch}-offline": data for (id_, batch), data in taken.samples.items()})

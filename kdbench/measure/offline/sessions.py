@@ -16,6 +16,7 @@ from kdbench.measure.machine.witness import Conditions, Witness
 from kdbench.measure.offline.batch_sweep import Step, Sweep
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
+from kdbench.measure.raw_samples import joined, of_session
 from kdbench.measure.session_plan import session_plan
 from kdbench.statistics import PLAIN, Clustered, Plan
 
@@ -87,7 +88,7 @@ class _Runner:
             part = progress.part(session + 1, sessions + 1, f"{progress.detail}, session {session + 1} of {sessions}")
             for key, data in self._session(session, sweeps, left_s / sessions, part).items():
                 parts.setdefault(key, []).append(data)
-        samples = {key: _joined(each) for key, each in parts.items() if key[0] not in self.failed}
+        samples = {key: joined(each) for key, each in parts.items() if key[0] not in self.failed}
         conditions = tuple(self.conditions)
         return Taken(self.threads, sweeps, samples, self.failed, session_plan(self.cores), conditions)
 
@@ -137,9 +138,8 @@ class _Runner:
             for planned in job(alive)["configurations"]:
                 for m in planned["models"]:
                     key = f"{planned['number']}/{m}"
-                    if f"{key}/ns" in arrays:
-                        ns, block = arrays[f"{key}/ns"].astype(np.float64), arrays[f"{key}/block"].astype(np.int64)
-                        found[alive[m].id, planned["batch"]] = Clustered(ns, np.full(len(ns), session), block)
+                    if (part := of_session(arrays, key, session)) is not None:
+                        found[alive[m].id, planned["batch"]] = part
         file.unlink()
         return found
 
@@ -181,11 +181,3 @@ def plan(sweeps: Sequence[Sweep], threads: int, session_s: float) -> list[dict[s
 
 def _read(value: Mapping[str, Any]) -> Sweep:
     return Sweep(**{**value, "steps": [Step(**step) for step in value["steps"]]})
-
-
-def _joined(parts: Sequence[Clustered]) -> Clustered:
-    return Clustered(
-        values=np.concatenate([part.values for part in parts]),
-        session=np.concatenate([part.session for part in parts]),
-        block=np.concatenate([part.block for part in parts]),
-    )
