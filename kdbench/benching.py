@@ -9,9 +9,7 @@ from pydantic import ValidationError
 from kdbench import environment, recording, storage
 from kdbench.cards import ModelCard, Preprocessing
 from kdbench.errors import InputError
-from kdbench.measure.admission import require_runtimes
-from kdbench.measure.harness import Protocol, Subject, TestSet, measure
-from kdbench.measure.machine.core_choice import chosen_cores
+from kdbench.measure.harness import Protocol, Subject, TestSet, check_protocol, measure
 from kdbench.measure.network import network_of
 from kdbench.measure.staging import noise_shape
 from kdbench.measure.target import ModelFacts, inspect
@@ -77,8 +75,7 @@ def bench(
         )
 
     protocol = Protocol(**options.model_dump())
-    chosen_cores(protocol.cores, protocol.threads)
-    require_runtimes(protocol, progress)
+    check_protocol(protocol, progress)
     folder = RunFolder(choose_folder("bench", out))
     storage.make_folder(folder.path)
     progress.folder(folder.path)

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Role = Literal["teacher", "student", "variant"]
+Evidence = Literal["measured", "modelled", "estimated"]  # how a number comes about
 
 
 class Value(BaseModel):
@@ -41,11 +42,22 @@ class Epoch(Value):
     seconds: float
 
 
+class EnergyUse(Value):
+    """Gross joules that the meter `source` counted in the hardware of `scope`, and half the width of their interval."""
+
+    scope: str
+    source: str
+    evidence: Evidence
+    energy_j: float
+    half_width_j: float
+
+
 class Training(Value):
     """How a model came to its weights: those after epoch `kept_epoch`.
 
     `objective` is the loss in words, with its weights; `best_epoch` the first of the best validation accuracy;
-    `seconds` the wall time of the epochs, validation included, on `device` with `threads` CPU threads.
+    `seconds` the wall time of the epochs, validation included, on `device` with `threads` CPU threads; `energy` what
+    they used, the part that trained first, or `unmetered` says why that is not known.
     """
 
     objective: str
@@ -58,6 +70,8 @@ class Training(Value):
     threads: int
     seed: int
     stopped_early: bool = False
+    energy: tuple[EnergyUse, ...] = ()
+    unmetered: str | None = None
     curve: tuple[Epoch, ...] = ()
 
 

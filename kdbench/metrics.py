@@ -12,7 +12,8 @@ class Metric:
     """A quantity with one meaning.
 
     `higher_is_better` is None where neither direction is better in itself; `formula` says how the value comes
-    about; `text` writes a value of this metric for a person.
+    about; `text` writes a value of this metric for a person. `plus_minus` writes a value with the half-width of its
+    interval; a metric without it has its intervals in brackets, beside the value.
     """
 
     id: str
@@ -21,6 +22,7 @@ class Metric:
     higher_is_better: bool | None
     formula: str
     text: Callable[[float], str]
+    plus_minus: Callable[[float, float], str] | None = None
 
 
 def _latency(id_: str, title: str, what: str) -> Metric:
@@ -157,14 +159,42 @@ _ALL = (
         "bytes of the exported file and its external weights",
         units.size,
     ),
-    Metric("energy_j", "Energy / run", "J", False, "gross energy of the window / inferences in it", units.energy),
     Metric(
-        "energy_net_j",
-        "Net energy / run",
+        "energy_j",
+        "Energy / inference",
         "J",
         False,
-        "(energy of the window - idle power x window) / inferences in it",
+        "gross energy of a window / inferences in it, the median of the windows",
         units.energy,
+        units.energy_plus_minus,
+    ),
+    Metric(
+        "energy_net_j",
+        "Net energy / inference",
+        "J",
+        False,
+        "(gross energy of a window - idle power x its length) / inferences in it, the median of the windows; idle is "
+        "the machine with the models loaded",
+        units.energy,
+        units.energy_plus_minus,
+    ),
+    Metric(
+        "energy_run_j",
+        "Energy / run",
+        "J",
+        False,
+        "gross energy of a window / calls in it, the median of the windows: one call runs one batch",
+        units.energy,
+        units.energy_plus_minus,
+    ),
+    Metric(
+        "co2_g",
+        "CO₂e / inference",
+        "g",
+        False,
+        "energy_j x carbon intensity of the country's electricity",
+        units.mass,
+        units.mass_plus_minus,
     ),
     Metric(
         "training_s",
@@ -173,6 +203,24 @@ _ALL = (
         False,
         "wall time of the epochs, validation included",
         units.duration,
+    ),
+    Metric(
+        "training_j",
+        "Training energy",
+        "J",
+        False,
+        "gross energy of the epochs, validation included",
+        units.energy,
+        units.energy_plus_minus,
+    ),
+    Metric(
+        "training_co2_g",
+        "Training CO₂e",
+        "g",
+        False,
+        "training_j x carbon intensity of the country's electricity",
+        units.mass,
+        units.mass_plus_minus,
     ),
 )
 
@@ -186,7 +234,7 @@ _PAIRS = (
         "session, then the geometric mean over sessions",
         units.ratio,
     ),
-    Metric("energy_ratio", "Energy ratio", "1", True, "teacher energy_j / student energy_j", units.ratio),
+    Metric("energy_ratio", "Energy ratio", "1", True, "teacher energy_j / student energy_j, of windows that took turns", units.ratio),
     Metric("size_ratio", "Size ratio", "1", True, "teacher size_bytes / student size_bytes", units.ratio),
     Metric("macs_ratio", "MACs ratio", "1", True, "teacher macs / student macs", units.ratio),
     Metric(

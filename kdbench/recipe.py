@@ -171,6 +171,8 @@ class Measure(_Section):
     largest is also that of the table's MACs column. `mode` is how calls follow each other: `stream` back to back,
     `paced` with `gap_ms` idle before each, `server` arriving at random at `rate_per_s`; `offline` looks for the
     largest throughput. `runtime` is what runs the models, `cores` where, in turns (default: see docs/recipes.md).
+    `energy` is metered for some seconds a model (`quick`) or for a minute (`full`); `estimate_energy` admits a labelled
+    estimate where there is no meter, and with a `country` (ISO 3166, three letters) joules become CO₂e too.
     """
 
     provider: Literal["cpu", "cuda"] = "cpu"
@@ -184,7 +186,9 @@ class Measure(_Section):
     budget_s: float = Field(default=20.0, gt=0)
     precision: float = Field(default=0.05, ge=LEAST_PRECISION, lt=1)
     sessions: int = Field(default=8, ge=2)
-    energy: bool = True
+    energy: Literal["off", "quick", "full"] = "quick"
+    estimate_energy: bool = False
+    country: str | None = None
     profile: bool = False
 
     @field_validator("threads", "batch", "mode", "runtime", "cores", mode="before")

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from kdbench import storage
-from kdbench.cards import ModelCard, Value
+from kdbench.cards import Evidence, ModelCard, Value
 from kdbench.errors import InputError
 from kdbench.metrics import METRICS, PAIR_METRICS
 
@@ -23,7 +23,6 @@ from kdbench.metrics import METRICS, PAIR_METRICS
 SCHEMA_VERSION: Literal[1] = 1
 
 Status = Literal["ok", "unavailable", "below_resolution", "unstable", "invalid", "error"]
-Evidence = Literal["measured", "modelled", "estimated"]
 Axes = Mapping[str, str | int]
 
 
@@ -42,7 +41,10 @@ class Interval(Value):
 
 
 class _Finding(Value):
-    """What measurements of one model and of a pair have in common: a number, or the reason there is none."""
+    """What measurements of one model and of a pair have in common: a number, or the reason there is none.
+
+    `evidence` is how the number comes about; estimates are neither ranked nor gated against measurements.
+    """
 
     metric: str
     axes: dict[str, str | int] = Field(default_factory=dict)
@@ -50,6 +52,7 @@ class _Finding(Value):
     status: Status = "ok"
     interval: Interval | None = None
     n: int | None = None
+    evidence: Evidence = "measured"
     reason: str | None = None
 
     @model_validator(mode="after")
@@ -74,7 +77,6 @@ class Measurement(_Finding):
 
     model: str
     unit: str
-    evidence: Evidence = "measured"
     source: str | None = None
     hint: str | None = None
 

@@ -6,7 +6,9 @@ from decimal import Decimal
 _TIME = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 _COUNT = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
-_ENERGY = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"))
+_ENERGY = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"))
+_POWER = ((1.0, "W"), (1e-3, "mW"))
+_MASS = ((1e3, "kg"), (1.0, "g"), (1e-3, "mg"), (1e-6, "µg"), (1e-9, "ng"))
 
 
 def _scaled(value: float, steps: Sequence[tuple[float, str]], digits: int) -> str:
@@ -16,6 +18,27 @@ def _scaled(value: float, steps: Sequence[tuple[float, str]], digits: int) -> st
         if float(f"{abs(value) / factor:.{digits}g}") >= 1 or (factor, unit) == steps[-1]:
             return f"{significant(value / factor, digits)} {unit}".rstrip()
     raise AssertionError("steps is empty")
+
+
+def _plus_minus(value: float, uncertainty: float, steps: Sequence[tuple[float, str]]) -> str:
+    """Write both in the largest unit that leaves the larger of them at one or more: `12.3 ± 0.4 mJ`.
+
+    The uncertainty has one significant digit, two where the first is a 1; the value ends at the same decimal place.
+    """
+    for factor, unit in steps:
+        place = _last_place(uncertainty / factor) if uncertainty else _last_place(value / factor, digits=3)
+        # Adding zero turns what rounds to -0 into 0.
+        shown, error = (round(each / factor, -place) + 0.0 for each in (value, uncertainty))
+        if max(abs(shown), error) >= 1 or (factor, unit) == steps[-1]:
+            decimals = max(-place, 0)
+            return f"{shown:,.{decimals}f} ± {error:,.{decimals}f} {unit}"
+    raise AssertionError("steps is empty")
+
+
+def _last_place(value: float, digits: int | None = None) -> int:
+    """Return the power of ten of the last of `digits` significant digits; of one, or two after a 1, by default."""
+    mantissa, _, exponent = f"{value:.{(digits or 2) - 1}e}".partition("e")
+    return int(exponent) + 1 - (digits or (2 if mantissa.startswith("1") else 1))
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -55,6 +78,26 @@ def count(value: float) -> str:
 def energy(joules: float) -> str:
     """Write an energy given in joules: `12.3 mJ`."""
     return _scaled(joules, _ENERGY, 3)
+
+
+def energy_plus_minus(joules: float, uncertainty: float) -> str:
+    """Write an energy and its uncertainty, both given in joules: `12.3 ± 0.4 mJ`, `598 ± 13 mJ`."""
+    return _plus_minus(joules, uncertainty, _ENERGY)
+
+
+def power(watts: float) -> str:
+    """Write a power given in watts: `61.4 W`, `850 mW`."""
+    return _scaled(watts, _POWER, 3)
+
+
+def mass(grams: float) -> str:
+    """Write a mass given in grams: `1.23 µg`, `4.50 kg`."""
+    return _scaled(grams, _MASS, 3)
+
+
+def mass_plus_minus(grams: float, uncertainty: float) -> str:
+    """Write a mass and its uncertainty, both given in grams: `1.23 ± 0.04 µg`."""
+    return _plus_minus(grams, uncertainty, _MASS)
 
 
 def share(value: float) -> str:

@@ -15,7 +15,7 @@ from kdbench.run_folder import card_path
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
-QUICK = Measure(budget_s=0.2, sessions=2, batch=(4,), energy=False)
+QUICK = Measure(budget_s=0.2, sessions=2, batch=(4,), energy="off")
 
 
 @pytest.fixture(scope="module")

@@ -117,10 +117,64 @@ def test_count(count: float, text: str) -> None:
         (0.99996, "1.00 J"),
         (4e-10, "0.400 nJ"),
         (-2e-3, "-2.00 mJ"),
+        (999.6, "1.00 kJ"),
+        (2150, "2.15 kJ"),
+        (4.2e7, "42.0 MJ"),
+        (3.6e9, "3,600 MJ"),
     ],
 )
 def test_energy(joules: float, text: str) -> None:
     assert units.energy(joules) == text
+
+
+@pytest.mark.parametrize(("watts", "text"), [(0, "0 mW"), (0.85, "850 mW"), (61.4, "61.4 W"), (1450, "1,450 W")])
+def test_power(watts: float, text: str) -> None:
+    assert units.power(watts) == text
+
+
+@pytest.mark.parametrize(
+    ("grams", "text"), [(0, "0 ng"), (4.7e-7, "470 ng"), (1.23e-6, "1.23 µg"), (0.2271, "227 mg"), (4500, "4.50 kg")]
+)
+def test_mass(grams: float, text: str) -> None:
+    assert units.mass(grams) == text
+
+
+@pytest.mark.parametrize(
+    ("joules", "uncertainty", "text"),
+    [
+        (12.345e-3, 0.42e-3, "12.3 ± 0.4 mJ"),
+        (0.5975, 0.0131, "598 ± 13 mJ"),  # a first digit of 1 has a second beside it
+        (1234, 96, "1.23 ± 0.10 kJ"),  # 96 is rounded as 9 is, to its first digit's place
+        (0.9994, 0.02, "1.00 ± 0.02 J"),  # not 1,000 ± 20 mJ
+        (0.6, 0.5, "600 ± 500 mJ"),
+        (3e-7, 1.2e-3, "0.0 ± 1.2 mJ"),  # the larger of the two chooses the unit
+        (-1e-5, 1e-3, "0.0 ± 1.0 mJ"),
+        (-2e-3, 4e-4, "-2.0 ± 0.4 mJ"),
+        (0.0123, 0, "12.3 ± 0.0 mJ"),
+        (0, 0, "0.00 ± 0.00 nJ"),
+        (3.6e9, 2e6, "3,600 ± 2 MJ"),
+    ],
+)
+def test_an_energy_ends_where_its_uncertainty_does(joules: float, uncertainty: float, text: str) -> None:
+    assert units.energy_plus_minus(joules, uncertainty) == text
+
+
+JOULES = {"nJ": 1e-9, "µJ": 1e-6, "mJ": 1e-3, "J": 1.0, "kJ": 1e3, "MJ": 1e6}
+
+
+@given(st.floats(min_value=1e-9, max_value=1e8), st.floats(min_value=1e-4, max_value=0.5))
+def test_an_energy_is_never_written_off_by_more_than_half_its_uncertainty_and_both_end_alike(
+    joules: float, share: float
+) -> None:
+    uncertainty = share * joules
+    value, _, error, unit = units.energy_plus_minus(joules, uncertainty).replace(",", "").split()
+    assert float(value) * JOULES[unit] == pytest.approx(joules, abs=0.5001 * uncertainty)
+    assert float(error) * JOULES[unit] == pytest.approx(uncertainty, rel=0.34)  # 1.49 is written 1.5, 2.5 is written 2
+    assert len(value.partition(".")[2]) == len(error.partition(".")[2])
+
+
+def test_a_mass_with_its_uncertainty() -> None:
+    assert units.mass_plus_minus(1.234e-6, 4.2e-8) == "1.23 ± 0.04 µg"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ _DIGITS = 6  # of a log ratio: a millionth
 
 def whole_budget(budget_s: float, cores: Sequence[int], seed: int) -> Protocol:
     """Return one thread, batch 1, back to back, in as many sessions as the budget admits."""
-    return Protocol(batch=(1,), budget_s=budget_s, precision=_NEVER, cores=tuple(cores), energy=False, seed=seed)
+    return Protocol(batch=(1,), budget_s=budget_s, precision=_NEVER, cores=tuple(cores), energy="off", seed=seed)
 
 
 def one_session(seconds: float, cores: Sequence[int], seed: int) -> Protocol:

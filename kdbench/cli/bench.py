@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kdbench.cli import console, options
-from kdbench.cli.options import Json, Quiet
+from kdbench.cli.options import EstimateEnergy, Json, Quiet
 from kdbench.cli.session import Session
 from kdbench.errors import InputError
 
@@ -17,6 +17,14 @@ class Provider(StrEnum):
 
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Energy(StrEnum):
+    """How thoroughly energy is metered."""
+
+    OFF = "off"
+    QUICK = "quick"
+    FULL = "full"
 
 
 def bench(
@@ -48,7 +56,11 @@ def bench(
     precision: Annotated[str, typer.Option(help="Go on until the speed-ups' intervals are narrower.")] = "5%",
     sessions: Annotated[int, typer.Option(min=2, help="Fresh processes to spread it over, at least.")] = 8,
     profile: Annotated[bool, typer.Option("--profile", help="Also where the time goes, layer by layer.")] = False,
-    no_energy: Annotated[bool, typer.Option("--no-energy", help="Do not look for energy counters.")] = False,
+    energy: Annotated[Energy, typer.Option(help="Windows of a second or so each, of ten, or none.")] = Energy.QUICK,
+    estimate_energy: EstimateEnergy = False,
+    country: Annotated[
+        str | None, typer.Option(metavar="ISO", help="Country, such as DEU, whose electricity turns joules into CO₂e.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write to (default: below runs/).")] = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -80,7 +92,9 @@ def bench(
         budget_s=options.seconds(budget, "--budget"),
         precision=options.share(precision, "--precision"),
         sessions=sessions,
-        energy=not no_energy,
+        energy=energy.value,
+        estimate_energy=estimate_energy,
+        country=country,
         profile=profile,
     )
     with watching(session, quiet=quiet) as progress:

@@ -13,6 +13,7 @@ from typing import Literal
 from kdbench import units
 from kdbench.environment import fingerprint, stability
 from kdbench.errors import KdbenchError
+from kdbench.measure.jobs import PROVIDERS
 from kdbench.records import Environment
 
 State = Literal["ok", "warn", "missing"]
@@ -125,14 +126,23 @@ def _data_set(name: str) -> Finding:
 
 
 def _energy(_: Environment) -> Iterator[Finding]:
-    from kdbench.measure.energy import Available, sources
+    """Tell of every source what it found here, and for each provider which of them would be read."""
+    from kdbench.measure.energy.choice import choose, every_source
+    from kdbench.measure.energy.source import Available, Unavailable
 
-    for source in sources():
-        subject = f"energy: {source.counter.name}"
+    for source in every_source():
+        subject, counter = f"energy: {source.counter.name}", source.counter
         if isinstance(source.state, Available):
-            yield Finding(subject, "ok", source.state.detail)
+            yield Finding(subject, "ok", f"{counter.scope}, {counter.evidence}: {source.state.detail}")
         else:
             yield Finding(subject, "missing", source.state.reason, source.state.hint)
+    for provider in PROVIDERS:
+        choice = choose(provider, estimate=False)
+        if isinstance(choice.leading, Unavailable):
+            yield Finding(f"energy with {provider}", "missing", choice.leading.reason, choice.leading.hint)
+        else:
+            used = " and ".join(f"{each.counter.scope} by {each.counter.name}" for each in choice.used)
+            yield Finding(f"energy with {provider}", "ok", used)
 
 
 def _gpu(environment: Environment) -> Iterator[Finding]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+EstimateEnergy = Annotated[
+    bool, typer.Option("--estimate-energy", help="Where no meter can be read, estimate energy, and label it so.")
+]
 
 # Settings whose option is called otherwise.
 _OPTIONS = {"gap_ms": "--gap", "rate_per_s": "--rate", "budget_s": "--budget"}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.options import Json, Quiet, recipe_names
+from kdbench.cli.options import EstimateEnergy, Json, Quiet, recipe_names
 from kdbench.cli.session import Session
 
 RecipeName = Annotated[
@@ -19,12 +19,18 @@ Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder t
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what the folder already holds.")]
 
 
+def overridden(overrides: list[str] | None, *, estimate_energy: bool) -> list[str]:
+    """Return what overrides the recipe: the options that stand for a key of it come last."""
+    return [*(overrides or ()), *(["measure.estimate_energy=true"] if estimate_energy else [])]
+
+
 def run(
     ctx: typer.Context,
     recipe: RecipeName = "digits",
     overrides: Overrides = None,
     out: Out = None,
     resume: Resume = False,
+    estimate_energy: EstimateEnergy = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -39,7 +45,7 @@ def run(
 
     session = Session.of(ctx)
     session.resumable = True
-    loaded = load_recipe(recipe, overrides or ())
+    loaded = load_recipe(recipe, overridden(overrides, estimate_energy=estimate_energy))
     with watching(session, quiet=quiet) as progress:
         from kdbench import pipeline
 

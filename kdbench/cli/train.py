@@ -3,8 +3,8 @@
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.options import Json, Quiet
-from kdbench.cli.run import Out, Overrides, RecipeName, Resume
+from kdbench.cli.options import EstimateEnergy, Json, Quiet
+from kdbench.cli.run import Out, Overrides, RecipeName, Resume, overridden
 from kdbench.cli.session import Session
 
 
@@ -14,6 +14,7 @@ def train(
     overrides: Overrides = None,
     out: Out = None,
     resume: Resume = False,
+    estimate_energy: EstimateEnergy = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -28,7 +29,7 @@ def train(
 
     session = Session.of(ctx)
     session.resumable = True
-    loaded = load_recipe(recipe, overrides or ())
+    loaded = load_recipe(recipe, overridden(overrides, estimate_energy=estimate_energy))
     with watching(session, quiet=quiet) as progress:
         from kdbench import pipeline
 

@@ -25,6 +25,7 @@ from torch import nn
 
 from kdbench import cards, storage
 from kdbench.data.batches import Batches
+from kdbench.distill.metering import EnergyMeter
 from kdbench.distill.module import MONITORED, TrainingModule
 from kdbench.distill.objective import Objective
 from kdbench.errors import InputError
@@ -81,17 +82,18 @@ def fit(
     folder: Path,
     key: str,
     progress: Progress,
+    meter: EnergyMeter | None = None,
 ) -> cards.Training:
     """Train `network` in place and leave its weights in `folder`; go on where an earlier try under `key` stopped.
 
     `network` ends with the weights of the best validation epoch or the last, as `training.keep` says, in
-    evaluation mode, on the CPU. `key` is a hash of everything the result depends on. Raises DivergedError if
-    the loss stops being finite, StorageError if the folder cannot be written.
+    evaluation mode, on the CPU. `key` is a hash of everything the result depends on; `meter` tells the energy of the
+    epochs. Raises DivergedError if the loss stops being finite, StorageError if the folder cannot be written.
     """
     unfinished = folder / _UNFINISHED
     checkpoint = _resumable(unfinished, key)
     storage.write_json(storage.make_folder(unfinished) / "key.json", {"key": key})
-    module = TrainingModule(network, objective, training, train, seed)
+    module = TrainingModule(network, objective, training, train, seed, meter)
     if training.channels_last:
         module.to(memory_format=torch.channels_last)
     with _threads(training.threads):
@@ -100,17 +102,21 @@ def fit(
     if module.best_weights:
         network.load_state_dict(module.best_weights)
     network.cpu().to(memory_format=torch.contiguous_format).eval()
+    seconds = sum(row.seconds for row in module.curve)
+    energy, unmetered = module.energy.uses(len(module.curve), seconds)
     summary = cards.Training(
         objective=objective.formula(),
         epochs=len(module.curve),
         best_epoch=module.best_epoch,
         kept_epoch=module.best_epoch if module.best_weights else len(module.curve),
-        seconds=sum(row.seconds for row in module.curve),
+        seconds=seconds,
         precision=training.precision,
         device=device_of(training).type,
         threads=threads,
         seed=seed,
         stopped_early=len(module.curve) < training.epochs,
+        energy=energy,
+        unmetered=unmetered,
         curve=tuple(module.curve),
     )
     _leave_behind(network, summary, folder, key)

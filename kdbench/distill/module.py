@@ -11,6 +11,7 @@ from torch import Tensor, nn, optim
 from kdbench.cards import Epoch
 from kdbench.data.batches import Batch, Batches
 from kdbench.distill.losses import correct, cross_entropy
+from kdbench.distill.metering import EnergyMeter, EpochEnergy
 from kdbench.distill.objective import Objective
 from kdbench.distill.optimize import build_optimizer, learning_rate_factor
 from kdbench.errors import DivergedError
@@ -40,12 +41,18 @@ class TrainingModule(pl.LightningModule):
     """Trains `network` under `objective`; validates with plain cross-entropy, in evaluation mode.
 
     `curve` grows by one row per epoch; `best_weights` are the network's after the epoch of the best validation
-    accuracy so far, if they are to be kept. Both are saved in Lightning's checkpoints, so that a resumed training
-    ends as an uninterrupted one.
+    accuracy so far, if they are to be kept; `energy` is that of the epochs, by `meter`. All are saved in Lightning's
+    checkpoints, so that a resumed training ends as an uninterrupted one.
     """
 
     def __init__(
-        self, network: nn.Module, objective: Objective, training: Training, batches: Batches, seed: int
+        self,
+        network: nn.Module,
+        objective: Objective,
+        training: Training,
+        batches: Batches,
+        seed: int,
+        meter: EnergyMeter | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -55,6 +62,7 @@ class TrainingModule(pl.LightningModule):
         self.seed = seed
         self.curve: list[Epoch] = []
         self.best_weights: dict[str, Tensor] = {}
+        self.energy = EpochEnergy(meter)
 
     @property
     def best_epoch(self) -> int:
@@ -82,6 +90,7 @@ class TrainingModule(pl.LightningModule):
         self._train = _Tally()
         self._learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         self._epoch_began = time.perf_counter()
+        self.energy.begin()
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """Return the loss of one batch."""
@@ -109,6 +118,7 @@ class TrainingModule(pl.LightningModule):
                 f"{validation_loss} in validation",
                 "try a lower training.optimizer.lr, gradient clipping (training.clip = 1.0) or precision 32",
             )
+        self.energy.end()
         self.curve.append(
             Epoch(
                 epoch=self.current_epoch + 1,
@@ -126,11 +136,14 @@ class TrainingModule(pl.LightningModule):
             self.best_weights = {name: value.detach().cpu().clone() for name, value in now.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the curve and the best weights with the latest."""
+        """Keep the curve, the energy and the best weights with the latest."""
         checkpoint["best_weights"] = self.best_weights
         checkpoint["curve"] = [epoch.model_dump() for epoch in self.curve]
+        checkpoint["energy"] = {"joules": self.energy.joules, "epochs": self.energy.epochs}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the curve and the best weights up where they were left."""
+        """Take the curve, the energy and the best weights up where they were left."""
         self.best_weights = checkpoint["best_weights"]
         self.curve = [Epoch.model_validate(epoch) for epoch in checkpoint["curve"]]
+        metered = checkpoint.get("energy", {"joules": {}, "epochs": 0})
+        self.energy.joules, self.energy.epochs = metered["joules"], metered["epochs"]

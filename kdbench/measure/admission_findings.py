@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 
 from kdbench.measure.admission import ONNXRUNTIME, Admitted
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.network import Refusal
-from kdbench.measure.protocol import Findings, Protocol, Subject, students
+from kdbench.measure.protocol import Findings, Protocol, Subject, outer_batches, students
 from kdbench.metrics import METRICS
 from kdbench.records import Axes, Measurement, Pair, Status, measured, missing
 
@@ -18,9 +19,8 @@ _OF_ONNXRUNTIME = (
     "peak_memory_bytes",
     "model_memory_bytes",
     "device_memory_bytes",
-    "energy_j",
-    "energy_net_j",
 )
+_ENERGIES = ("energy_j", "energy_net_j", "energy_run_j")
 _STARTS = ("load_ns", "first_run_ns")  # of the other runtimes
 _LATENCIES = [metric for metric in METRICS if metric.startswith("latency_")]
 
@@ -53,6 +53,9 @@ def _missing(subjects: Sequence[Subject], protocol: Protocol) -> Iterator[Measur
         for name, why in s.refused.items():
             for metric in _of_onnxruntime(protocol) if name == ONNXRUNTIME else _STARTS:
                 yield _without(s, metric, why, _start_axes(name, protocol))
+            if name == ONNXRUNTIME:
+                for metric, batch in product(_ENERGIES, outer_batches(s, protocol)):
+                    yield _without(s, metric, why, {**_start_axes(name, protocol), "batch": batch})
             for c in _configurations(s, name, protocol):
                 for metric in [*_LATENCIES, *(["throughput_per_s"] if c.mode == "stream" else [])]:
                     yield _without(s, metric, why, c.axes(protocol.provider))

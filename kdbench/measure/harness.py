@@ -5,11 +5,12 @@ from pathlib import Path
 
 from kdbench.errors import InputError, MeasurementError
 from kdbench.measure.accuracy import accuracy_findings, evaluate, without_accuracy
-from kdbench.measure.admission import ONNXRUNTIME, absent_runtimes, admit, evaluation_provider
+from kdbench.measure.admission import ONNXRUNTIME, absent_runtimes, admit, evaluation_provider, require_runtimes
 from kdbench.measure.admission_findings import admission_findings
 from kdbench.measure.coldstart import cold_start_findings
-from kdbench.measure.consumption import energy_findings
 from kdbench.measure.denormals import denormal_findings
+from kdbench.measure.energy.carbon import carbon_intensity
+from kdbench.measure.energy.findings import energy_findings
 from kdbench.measure.fidelity import fidelity_findings, without_fidelity
 from kdbench.measure.jobs import PROVIDERS, JobModel
 from kdbench.measure.latency.configurations import configurations
@@ -33,10 +34,18 @@ from kdbench.measure.staging import scratch, stage
 from kdbench.progress import Progress
 from kdbench.registry import suggestion
 
-__all__ = ["Findings", "Protocol", "Subject", "TestSet", "measure"]
+__all__ = ["Findings", "Protocol", "Subject", "TestSet", "check_protocol", "measure"]
 
 # Where each pass ends on the watcher's scale of 0 to 1: a guess, for passes differ with the models.
 _ADMISSION, _ACCURACY, _COLD_START, _MEMORY, _LATENCY, _OFFLINE, _LAYERS = 0.1, 0.3, 0.35, 0.4, 0.8, 0.88, 0.9
+
+
+def check_protocol(protocol: Protocol, progress: Progress) -> None:
+    """Raise InputError for what this machine cannot do: before data is loaded and models are trained, not after."""
+    chosen_cores(protocol.cores, protocol.threads)
+    if protocol.country is not None:
+        carbon_intensity(protocol.country)
+    require_runtimes(protocol, progress)
 
 
 def measure(

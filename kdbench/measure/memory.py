@@ -9,7 +9,7 @@ import numpy as np
 from kdbench.measure.fresh import Told, in_turns, spread
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.machine.core_choice import chosen_cores
-from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, students
+from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, outer_batches, students
 from kdbench.measure.staging import null_model
 from kdbench.records import Measurement, Pair, measured, missing
 
@@ -48,7 +48,7 @@ def memory_findings(
             "null": null,
         }
         for s in subjects
-        for batch in _batches(s, protocol)
+        for batch in outer_batches(s, protocol)
     }
     told = in_turns(jobs, PROCESSES, folder, progress, threads=threads, cores=cores)
     measurements = tuple(m for id_, batch in jobs for m in _measurements(id_, batch, told, protocol))
@@ -59,12 +59,6 @@ def memory_findings(
     smallest = min(told.results, key=lambda key: key[1])
     baseline = float(np.median(told.values(smallest, "baseline_bytes")))
     return found + Findings(protocol={"memory_processes": PROCESSES, "memory_before_the_model_bytes": baseline})
-
-
-def _batches(subject: Subject, protocol: Protocol) -> list[int]:
-    if subject.facts.fixed_batch:
-        return [subject.facts.fixed_batch]
-    return sorted({1, max(protocol.batch, default=1)})
 
 
 def _measurements(id_: str, batch: int, told: Told, protocol: Protocol) -> list[Measurement]:

@@ -62,7 +62,9 @@ class Protocol:
     narrower than `precision` (a share of the ratio) or `budget_s` is spent. Batch 1 is timed at every one of
     `threads`, each `batch` at the first of them only; calls follow each other as each `mode` says, `gap_ms` idle
     between them when paced, at `rate_per_s` on average when a server. `runtime` is what runs the models; `cores` is
-    where, of the cores this process may use (None: `core_choice`). `profile` asks where the time goes by layer.
+    where, of the cores this process may use (None: `core_choice`). `energy` is "off" or one of `energy.findings.MODES`;
+    `estimate_energy` admits a labelled estimate where no counter can be read, `country` (ISO 3166, three letters) asks
+    for CO₂e. `profile` asks where the time goes by layer.
     """
 
     provider: str = "cpu"
@@ -76,7 +78,9 @@ class Protocol:
     budget_s: float = 20.0
     precision: float = 0.05
     sessions: int = 8
-    energy: bool = True
+    energy: str = "quick"
+    estimate_energy: bool = False
+    country: str | None = None
     profile: bool = False
     seed: int = 0
 
@@ -150,6 +154,13 @@ def interval(estimate: Estimate) -> Interval | None:
     if estimate.low is None or estimate.high is None:
         return None
     return Interval(low=estimate.low, high=estimate.high)
+
+
+def outer_batches(subject: Subject, protocol: Protocol) -> list[int]:
+    """Return batch 1 and the largest of the protocol's, between which costs lie; a fixed batch alone."""
+    if subject.facts.fixed_batch:
+        return [subject.facts.fixed_batch]
+    return sorted({1, max(protocol.batch, default=1)})
 
 
 def threads_text(count: int) -> str:

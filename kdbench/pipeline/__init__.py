@@ -11,9 +11,7 @@ from typing import Any
 
 from kdbench import recording, storage
 from kdbench.errors import InputError
-from kdbench.measure.admission import require_runtimes
-from kdbench.measure.machine.core_choice import chosen_cores
-from kdbench.measure.protocol import Protocol
+from kdbench.measure.harness import Protocol, check_protocol
 from kdbench.pipeline.exporting import export_all
 from kdbench.pipeline.material import Material, load_material
 from kdbench.pipeline.measuring import measure_all
@@ -58,9 +56,7 @@ def run(
     it stays on disk.
     """
     progress = progress or Silent()
-    protocol = Protocol(**recipe.measure.model_dump())
-    chosen_cores(protocol.cores, protocol.threads)  # now, and not after hours of training
-    require_runtimes(protocol, progress)
+    check_protocol(Protocol(**recipe.measure.model_dump()), progress)
     material, jobs, folder = _begin(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
         train_all(recipe, jobs, material, folder, progress, stages_after=3)

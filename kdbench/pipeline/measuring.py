@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdbench import environment, records
+from kdbench.measure.energy.training import training_energy
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
 from kdbench.measure.network import network_of
 from kdbench.pipeline.exporting import Exported
@@ -63,7 +64,7 @@ def measure_all(
         protocol={**recipe.measure.model_dump(mode="json"), **findings.protocol},
         environment=here,
         models=tuple(export.card for export in exports),
-        measurements=(*_own_findings(exports), *refused_measurements(exports, protocol), *findings.measurements),
+        measurements=(*_own_findings(exports, protocol.country), *refused_measurements(exports, protocol), *findings.measurements),
         pairs=(*findings.pairs, *refused_pairs(exports, protocol)),
         layers=findings.layers,
         warnings=(*environment.stability(here), *findings.warnings, *_refusals(exports)),
@@ -77,12 +78,13 @@ def _published(recipe: Recipe) -> dict[str, Any]:
     return {**resolved, "data": {**resolved["data"], "root": None}}
 
 
-def _own_findings(exports: list[Exported]) -> Iterator[Measurement]:
+def _own_findings(exports: list[Exported], country: str | None) -> Iterator[Measurement]:
     """Yield what training and export found out."""
     for export in exports:
         yield export.parity
         if export.card.training is not None:
             yield records.measured(export.card.id, "training_s", export.card.training.seconds, n=1, source="wall clock")
+            yield from training_energy(export.card, country)
 
 
 def _refusals(exports: list[Exported]) -> Iterator[Warned]:

@@ -5,14 +5,18 @@ from pathlib import Path
 
 from kdbench.measure.harness import Protocol, Subject
 from kdbench.measure.latency.configurations import configurations
+from kdbench.measure.protocol import outer_batches
 from kdbench.metrics import METRICS, PAIR_METRICS
 from kdbench.pipeline.exporting import Exported
 from kdbench.records import Axes, Measurement, Pair, Status, missing
 
-_OWN = {"parity_max_abs", "training_s"}  # known without measuring
+_OWN = {"parity_max_abs", "training_s", "training_j", "training_co2_g"}  # known without measuring
 _OFFLINE = {"max_throughput_per_s", "throughput_ratio"}  # taken only where it was asked for
 _MODES_WITHOUT = {"throughput_per_s": frozenset({"paced", "server"}), "latency_ratio": frozenset({"server"})}
-_MEMORY = {"peak_memory_bytes", "model_memory_bytes", "device_memory_bytes"}
+_AT_OUTER_BATCHES = {
+    *("peak_memory_bytes", "model_memory_bytes", "device_memory_bytes"),
+    *("energy_j", "energy_net_j", "energy_run_j", "energy_ratio", "co2_g"),
+}
 
 
 def refused_measurements(exports: list[Exported], protocol: Protocol) -> Iterator[Measurement]:
@@ -53,7 +57,8 @@ def refused_pairs(exports: list[Exported], protocol: Protocol) -> Iterator[Pair]
 def _not_taken(protocol: Protocol) -> set[str]:
     """Return what the protocol takes of no model."""
     on_device = {"device_memory_bytes"} if protocol.provider == "cpu" else set()
-    return on_device | (set() if "offline" in protocol.mode else _OFFLINE)
+    emitted = set() if protocol.country else {"co2_g"}
+    return on_device | emitted | (set() if "offline" in protocol.mode else _OFFLINE)
 
 
 def _fidelity(export: Exported) -> set[str]:
@@ -65,11 +70,11 @@ def _axes(metric: str, export: Exported, protocol: Protocol) -> list[Axes]:
     provider, threads = protocol.provider, protocol.threads[0]
     if metric in _OFFLINE:
         return [{"provider": provider, "threads": each, "mode": "offline"} for each in protocol.threads]
-    if metric in _MEMORY:
-        largest = sorted({1, max(protocol.batch, default=1)})
-        return [{"provider": provider, "threads": threads, "batch": batch} for batch in largest]
+    subject = Subject(export.card, Path(export.card.file), export.facts)
+    if metric in _AT_OUTER_BATCHES:
+        batches = outer_batches(subject, protocol)
+        return [{"provider": provider, "threads": threads, "batch": batch} for batch in batches]
     if not metric.startswith("latency_") and metric != "throughput_per_s":
         return [{}]
-    subject = Subject(export.card, Path(export.card.file), export.facts)
     without = _MODES_WITHOUT.get(metric, frozenset())
     return [c.axes(provider) for c in configurations([subject], protocol) if c.mode not in without]

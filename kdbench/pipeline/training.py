@@ -1,5 +1,7 @@
 """The training stage: every network of a recipe fitted, in order, what is already there kept."""
 
+from contextlib import ExitStack
+
 import torch
 from torch import nn
 
@@ -8,6 +10,7 @@ from kdbench.data.dataset import Dataset
 from kdbench.distill import fit
 from kdbench.distill.objective import Objective, student_objective
 from kdbench.errors import DivergedError
+from kdbench.measure.energy.epochs import EpochMeter
 from kdbench.pipeline.material import Material
 from kdbench.pipeline.plan import Job
 from kdbench.progress import Progress
@@ -22,12 +25,17 @@ def train_all(
     recipe: Recipe, jobs: list[Job], material: Material, folder: RunFolder, progress: Progress, *, stages_after: int
 ) -> None:
     """Train whatever of `jobs` the folder does not hold yet; `stages_after` are counted in the progress."""
-    for number, job in enumerate(jobs, start=1):
-        progress.stage(f"train {job.id}", number, len(jobs) + stages_after)
-        if fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content)):
-            progress.note(f"{job.id}: already trained")
-            continue
-        _train(job, recipe, material, folder, progress)
+    with ExitStack() as stack:
+        meters: dict[str, EpochMeter | None] = {}
+        for number, job in enumerate(jobs, start=1):
+            progress.stage(f"train {job.id}", number, len(jobs) + stages_after)
+            if fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content)):
+                progress.note(f"{job.id}: already trained")
+                continue
+            device = fit.device_of(job.entry.training).type
+            if device not in meters:
+                meters[device] = _meter(recipe, device, stack)
+            _train(job, recipe, material, folder, progress, meters[device])
 
 
 def trained_network(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
@@ -58,7 +66,21 @@ def _objective(job: Job, network: nn.Module, teacher: nn.Module | None, material
     return student_objective(job.entry, network, teacher, material.example(material.train, 2))
 
 
-def _train(job: Job, recipe: Recipe, material: Material, folder: RunFolder, progress: Progress) -> None:
+def _meter(recipe: Recipe, device: str, stack: ExitStack) -> EpochMeter | None:
+    """Return the meter of what is computed on `device`, closed with `stack`; None where energy was not asked for."""
+    if recipe.measure.energy == "off":
+        return None
+    return stack.enter_context(EpochMeter(device, estimate=recipe.measure.estimate_energy))
+
+
+def _train(
+    job: Job,
+    recipe: Recipe,
+    material: Material,
+    folder: RunFolder,
+    progress: Progress,
+    meter: EpochMeter | None,
+) -> None:
     learns = isinstance(job.entry, Student) and job.entry.terms
     teacher = trained_network(job.teacher, material.dataset, folder) if job.teacher and learns else None
     network = _build(job, material.dataset)
@@ -79,6 +101,7 @@ def _train(job: Job, recipe: Recipe, material: Material, folder: RunFolder, prog
             folder=folder.checkpoint(job.id),
             key=job.key(recipe, material.content),
             progress=progress,
+            meter=meter,
         )
     except DivergedError as error:
         raise DivergedError(f"{job.id}: {error.message}", error.hint) from error

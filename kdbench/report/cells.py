@@ -3,14 +3,18 @@
 A cell knows its text. A format decides only how to set it: bold, code, a footnote mark.
 """
 
+import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from kdbench.records import Evidence, Interval, Status
+from kdbench import units
+from kdbench.cards import Evidence
+from kdbench.records import Interval, Status
 
 SHORT = 32  # longest reason, in characters, that a cell shows in full
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_UNCERTAINTY = re.compile(r" ± [\d,.]+")
 _NUMBER_AND_UNIT = re.compile(r"([+-]?[\d,]*\.?\d+(?:e[+-]?\d+)?)(\D*)")
 
 
@@ -26,8 +30,10 @@ class Text:
 class Number:
     """A cell that holds a number with its interval, or the reason why there is none.
 
-    `write` turns the value into text; `aside` qualifies it ("batch 8"); a number that is not `comparable` with
-    the others of its column is shown but never the best; `mark` is the number of the footnote on it.
+    `write` turns the value into text, and `plus_minus`, if given, the value and the half-width of its interval, which
+    then has no brackets; an estimate is written roughly, without an interval. `aside` qualifies it ("batch 8"); a
+    number that is not `comparable` with the others of its column is shown but never the best; `mark` is the number of
+    the footnote on it.
     """
 
     write: Callable[[float], str]
@@ -41,10 +47,11 @@ class Number:
     comparable: bool = True
     best: bool = False
     mark: int | None = None
+    plus_minus: Callable[[float, float], str] | None = None
 
     @property
     def text(self) -> str:
-        """The value as text, or `n/a (reason)`; without the interval."""
+        """The value as text, or `n/a (reason)`; without an interval in brackets."""
         if self.value is None:
             return f"n/a ({shortened(self.reason)})"
         text = self.plain
@@ -55,15 +62,31 @@ class Number:
 
     @property
     def plain(self) -> str:
-        """The value as text and nothing else; empty if there is none."""
-        return "" if self.value is None else self.write(self.value)
+        """The value as text and nothing else, but its uncertainty where it has one; empty if there is no value."""
+        if self.value is None:
+            return ""
+        if self.evidence == "estimated":
+            return roughly(self.value, self.write)
+        if self.plus_minus is not None and self._half_width is not None:
+            return self.plus_minus(self.value, self._half_width)
+        return self.write(self.value)
 
     @property
     def interval_text(self) -> str:
-        """The interval as `[low, high]`, in the value's unit where that fits; empty if there is none."""
-        if self.value is None or self.interval is None:
+        """The interval as `[low, high]`, in the value's unit where that fits; empty if there is none to be told."""
+        if self.value is None or self.interval is None or self.evidence == "estimated":
+            return ""
+        if self.plus_minus is not None and self._half_width is not None:
             return ""
         return bracketed(self.value, self.interval, self.write)
+
+    @property
+    def _half_width(self) -> float | None:
+        """Half the interval; None without one, and where the value is not in its middle."""
+        if self.value is None or self.interval is None:
+            return None
+        below, above = self.value - self.interval.low, self.interval.high - self.value
+        return (below + above) / 2 if math.isclose(below, above, rel_tol=1e-3) else None
 
     @property
     def footnote(self) -> str:
@@ -110,7 +133,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with what must be said under it: `notes` on all of it, `footnotes` on marked cells, from 1."""
+    """A table with what must be said under it: `notes` on all of it, `footnotes` on marked cells, from 1.
+
+    Without columns it is a section of words, its notes.
+    """
 
     title: str
     columns: tuple[Column, ...]
@@ -120,6 +146,11 @@ class Table:
 
     def __post_init__(self) -> None:
         assert all(len(row.cells) == len(self.columns) for row in self.rows), self.title
+
+    @property
+    def shown(self) -> bool:
+        """Whether it has anything to show: rows, or nothing but words."""
+        return bool(self.rows or (self.notes and not self.columns))
 
 
 def finished(title: str, columns: Sequence[Column], rows: Iterable[Row], notes: Iterable[str] = ()) -> Table:
@@ -153,10 +184,14 @@ def _flag_best(body: list[list[Cell]], index: int, column: Column, competitors: 
     if len(cells) < 2:
         return
     choose = max if column.higher_is_better else min
-    best = choose(cells.values(), key=lambda cell: cell.value or 0.0).plain
+    best = _without_uncertainty(choose(cells.values(), key=lambda cell: cell.value or 0.0))
     for row, cell in cells.items():
-        if cell.plain == best:
+        if _without_uncertainty(cell) == best:
             body[row][index] = replace(cell, best=True)
+
+
+def _without_uncertainty(cell: Number) -> str:
+    return _UNCERTAINTY.sub("", cell.plain)
 
 
 def shortened(reason: str) -> str:
@@ -176,6 +211,13 @@ def sentence(text: str) -> str:
     if re.match(r"[a-z]+([ ,;:.']|$)", text):
         text = text[0].upper() + text[1:]
     return text if not text or text[-1] in ".!?" else f"{text}."
+
+
+def roughly(value: float, write: Callable[[float], str]) -> str:
+    """Write a value with two significant digits: `12 mJ`, `3.1×`."""
+    text = write(float(f"{value:.1e}"))
+    parts = _NUMBER_AND_UNIT.fullmatch(text)
+    return f"{units.significant(float(parts[1].replace(',', '')), 2)}{parts[2]}" if parts else text
 
 
 def bracketed(value: float, interval: Interval, write: Callable[[float], str]) -> str:

@@ -38,7 +38,9 @@ def cell(value: Cell, intervals: bool) -> str:
 
 
 def table(drawn: Table) -> str:
-    """Return the table with its footnotes and notes below it."""
+    """Return the table with its footnotes and notes below it; without columns, the notes alone as paragraphs."""
+    if not drawn.columns:
+        return "\n\n".join(prose(note) for note in drawn.notes)
     heads = [in_table(column.head) for column in drawn.columns]
     rules = ["---:" if column.numeric else ":---" for column in drawn.columns]
     body = [

@@ -6,7 +6,10 @@ from typing import Any
 from kdbench import units
 from kdbench.metrics import METRICS, PAIR_METRICS, Metric
 from kdbench.records import RunRecord
+from kdbench.report.metering import energies
 from kdbench.report.portable import portable
+
+_UNITS = {"_per_s": "1/s", "_ms": "ms", "_s": "s", "_w": "W", "_per_kwh": "per kWh"}  # endings of keys, told in words
 
 
 def notes(record: RunRecord) -> list[str]:
@@ -29,6 +32,7 @@ def notes(record: RunRecord) -> list[str]:
             "One multiply–accumulate counts as one MAC, of convolutions, linear layers and matrix products; bias, "
             "normalisation, activation and pooling are not counted."
         ),
+        *_energy(record),
         (
             "`n/a` means that there is no number, and why; nothing is filled in. An unstable number is shown but "
             "satisfies no gate. `~` marks an estimate, which is never ranked against a measurement."
@@ -66,6 +70,19 @@ def _beyond(record: RunRecord) -> str:
     return f", and a standard error of {100 * resolution:g} % for what runs differ by though their sessions do not"
 
 
+def _energy(record: RunRecord) -> list[str]:
+    """Say how energies came about, and what their uncertainties hold; nothing where none was measured."""
+    if not any(m.value is not None and m.evidence == "measured" for m in energies(record, "energy_j", "training_j")):
+        return []
+    note = (
+        "Energy is read from the meter named with it, and is of that part of the machine alone. Models take turns in "
+        "windows of many calls, and a model's number is the median of its windows; `±` is half of a 95 % interval, "
+        "which holds the spread between windows, the meter's steps and, for net energy, what is not known of the idle "
+        "power; how well a meter is calibrated, it cannot hold. Energy ratios are of windows of the same round."
+    )
+    return [note]
+
+
 def _sampling(record: RunRecord) -> str:
     """Say how many sessions there were, and why not more."""
     told = record.protocol
@@ -83,9 +100,10 @@ def _sampling(record: RunRecord) -> str:
 def _name(key: str) -> str:
     for suffix in ("_bytes", "_ns"):
         key = key.removesuffix(suffix)
-    if key.endswith("_per_s"):
-        return f"{key.removesuffix('_per_s')} (1/s)".replace("_", " ")
-    return f"{key[:-2]} (s)".replace("_", " ") if key.endswith("_s") else key.replace("_", " ")
+    for suffix, unit in _UNITS.items():
+        if key.endswith(suffix):
+            return f"{key.removesuffix(suffix)} ({unit})".replace("_", " ")
+    return key.replace("_", " ")
 
 
 def _value(key: str, value: Any, verbatim: Container[str] = ()) -> str:

@@ -6,6 +6,8 @@ from kdbench.records import RunRecord
 from kdbench.report.axes import headline, in_words
 from kdbench.report.cautions import cautions
 from kdbench.report.cells import Number, bracketed, shortened
+from kdbench.report.energy import energy_ratio
+from kdbench.report.metering import energies, scope_in_words, scope_of
 from kdbench.report.rows import summary
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
 
@@ -82,7 +84,7 @@ def _student(record: RunRecord, student: Subject, beginning: str, whom: str) -> 
     if all(cell.value is None for cell in found) and len({cell.reason for cell in found}) == 1:
         return f"`{student.label}` {_no('results', size)}."
     name = f"{beginning}`{student.label}`{': it' if beginning else ''}"
-    clauses = [_accuracy(record, student, whom), _speed(record, student, whom)]
+    clauses = [_accuracy(record, student, whom), _speed(record, student, whom), *_energy(record, student)]
     if size.value is not None:
         clauses.append(
             f"its file is {size.text} smaller" if size.value >= 1 else f"its file is larger (size ratio {size.text})"
@@ -119,6 +121,24 @@ def _speed(record: RunRecord, student: Subject, whom: str) -> str:
     if speed.value < 1:
         return f"is slower than {whom} ({_with_interval(speed)} its speed)"
     return f"runs {_with_interval(speed)} faster{'' if whom == _THE_TEACHER else f' than {whom}'}"
+
+
+def _energy(record: RunRecord, student: Subject) -> list[str]:
+    """Say what a student saves in energy, of what; nothing unless that was measured and is stable."""
+    ratio = energy_ratio(record, student)
+    if ratio.value is None or ratio.interval is None or ratio.evidence != "measured" or not ratio.competes:
+        return []
+    compared = {*student.ids, *(pair.teacher for pair in record.pairs if pair.student in student.ids)}
+    behind = [m for m in energies(record, "energy_j") if m.model in compared and m.value is not None]
+    if any(m.status == "unstable" for m in behind):
+        return []
+    scope = scope_of(behind[0]) if behind else ""
+    what = f"energy of {scope_in_words(scope)}" if scope else "energy"
+    if ratio.interval.low <= 1 <= ratio.interval.high:
+        return [f"takes neither less nor more {what} beyond doubt (ratio {_with_interval(ratio)})"]
+    if ratio.value < 1:
+        return [f"takes more {what} (ratio {_with_interval(ratio)})"]
+    return [f"takes {_with_interval(ratio)} less {what}"]
 
 
 def _gaps(record: RunRecord) -> list[str]:

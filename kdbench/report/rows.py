@@ -4,17 +4,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kdbench import units
-from kdbench.metrics import METRICS
 from kdbench.records import RunRecord
 from kdbench.report.axes import batched_axes, headline, in_words, protocol_batch
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import column, number_at, row, taken
 from kdbench.report.costs import cost, start_and_memory
+from kdbench.report.energy import energy, energy_per_run, energy_ratio, has_ratios, notes_on_ratios, notes_on_runs
 from kdbench.report.latency import latency
 from kdbench.report.layers import time_by_operator, where_the_time_goes
 from kdbench.report.offline import offline
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
 from kdbench.report.sweeps import speedups
+from kdbench.report.training import training
 
 _BOLD = (
     "Bold: the best number of its column among the students (the teacher is the reference and does not compete; "
@@ -24,8 +25,8 @@ _NONE = Text("–")
 
 
 def tables(record: RunRecord) -> list[Table]:
-    """Return the tables of the report that have rows, in reading order."""
-    return [table for build in _TABLES if (table := build(record)).rows]
+    """Return the tables of the report that have something to show, in reading order."""
+    return [table for build in _TABLES if (table := build(record)).shown]
 
 
 def summary(record: RunRecord) -> Table:
@@ -37,7 +38,7 @@ def summary(record: RunRecord) -> Table:
         column("top5"),
         Column("Avg. latency", higher_is_better=False),
         column("size_bytes"),
-        column("energy_j"),
+        column("energy_run_j"),
         Column("MACs / batch", higher_is_better=False),
     ]
     rows = [
@@ -47,15 +48,14 @@ def summary(record: RunRecord) -> Table:
             number(record, subject, "top5"),
             number_at(record, subject, "latency_mean_ns", axes),
             number(record, subject, "size_bytes"),
-            number(record, subject, "energy_j"),
+            energy_per_run(record, subject),
             _times(number(record, subject, "macs"), batch),
         )
         for subject in subjects(record)
     ]
-    energy = next((m for m in record.measurements if m.metric == "energy_j" and m.value is not None), None)
     notes = [
         f"Avg. latency: mean time of one call{in_words(axes, ' at ')}.",
-        *([f"Energy / run: {METRICS['energy_j'].formula}{in_words(energy.axes, ', at ')}."] if energy else []),
+        *notes_on_runs(record),
         (
             f"MACs / batch: for a batch of {batch}; one multiply–accumulate counts one, of convolutions, linear layers "
             "and matrix products only."
@@ -70,7 +70,7 @@ def summary(record: RunRecord) -> Table:
 def ratios(record: RunRecord) -> Table:
     """Return what each student gains and loses against its teacher."""
     axes, batched = headline(record), batched_axes(record)
-    energy = any(pair.metric == "energy_ratio" and pair.value is not None for pair in record.pairs)
+    compared = has_ratios(record)
     columns = [
         Column("Student", numeric=False),
         Column("Teacher", numeric=False),
@@ -78,7 +78,7 @@ def ratios(record: RunRecord) -> Table:
         *([Column("Batched speed-up", higher_is_better=True)] if batched else []),
         column("size_ratio"),
         column("macs_ratio"),
-        *([column("energy_ratio")] if energy else []),
+        *([column("energy_ratio")] if compared else []),
         Column("Top-1 drop (points)", higher_is_better=False),
         column("training_s"),
     ]
@@ -92,7 +92,7 @@ def ratios(record: RunRecord) -> Table:
             *([pair_number(record, subject, "latency_ratio", batched)] if batched else []),
             pair_number(record, subject, "size_ratio"),
             pair_number(record, subject, "macs_ratio"),
-            *([pair_number(record, subject, "energy_ratio")] if energy else []),
+            *([energy_ratio(record, subject)] if compared else []),
             pair_number(record, subject, "top1_drop"),
             number(record, subject, "training_s"),
         ]
@@ -106,6 +106,7 @@ def ratios(record: RunRecord) -> Table:
             f"Speed-up: from interleaved, paired blocks{in_words(axes, ' at ')}"
             f"{in_words(batched, '; batched: at ') if batched else ''}."
         ),
+        *notes_on_ratios(record),
     ]
     return finished("Student against teacher", columns, rows, notes)
 
@@ -128,28 +129,6 @@ def fidelity(record: RunRecord) -> Table:
     return finished("Fidelity", columns, rows, notes)
 
 
-def training(record: RunRecord) -> Table:
-    """Return how each model that was trained here came to its weights (of the first seed)."""
-    heads = ("Model", "Objective", "Epochs", "Weights of epoch", "Seeds", "Precision", "Trained on")
-    columns = [*(Column(head, numeric=False) for head in heads), Column("Training time")]
-    rows = []
-    for subject in subjects(record):
-        run = subject.cards[0].training
-        if run is None:
-            continue
-        words = (
-            run.objective,
-            f"{run.epochs} (stopped early)" if run.stopped_early else f"{run.epochs}",
-            f"{run.kept_epoch} (best)" if run.kept_epoch == run.best_epoch else f"{run.kept_epoch}",
-            ", ".join(str(card.seed) for card in subject.cards if card.seed is not None) or "–",
-            run.precision,
-            run.device if run.device != "cpu" else f"cpu, {run.threads} thread{'s' if run.threads > 1 else ''}",
-        )
-        rows.append(row(subject, *(Text(word) for word in words), number(record, subject, "training_s")))
-    several = any(len(subject.cards) > 1 for subject in subjects(record))
-    return finished("Training", columns, rows, ["Epochs and time are the first seed's."] if several else [])
-
-
 _TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     summary,
     ratios,
@@ -157,6 +136,7 @@ _TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     latency,
     speedups,
     offline,
+    energy,
     cost,
     start_and_memory,
     where_the_time_goes,

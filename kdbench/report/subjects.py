@@ -23,6 +23,7 @@ _BEHIND = {
     "throughput_ratio": "max_throughput_per_s",
     "top1_drop": "top1",
 }
+_OF_CALLS = {"latency_ratio", "energy_ratio"}  # taken at the axes of calls, as what is behind them
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def pair_number(record: RunRecord, subject: Subject, metric: str, axes: Axes | N
         return _cell(metric, found, len(subject.ids))
     if metric == "latency_ratio" and axes and axes.get("mode") == "server":
         return Number(declared(metric).text, reason="waits have no ratio")  # they depend on chance, and on the load
-    behind = number(record, subject, _BEHIND[metric], axes if metric == "latency_ratio" else None)
+    behind = number(record, subject, _BEHIND[metric], axes if metric in _OF_CALLS else None)
     reason = behind.reason if behind.value is None else "not measured"
     return Number(declared(metric).text, reason=reason, hint=behind.hint if behind.value is None else "")
 
@@ -110,9 +111,10 @@ def _cell(metric: str, found: Sequence[Measurement | Pair], seeds: int) -> Numbe
         first.value,
         first.interval,
         first.status,
-        evidence=first.evidence if isinstance(first, Measurement) else "measured",
+        evidence=first.evidence,
         reason=first.reason or "",
         hint=(first.hint or "") if isinstance(first, Measurement) else "",
+        plus_minus=declared(metric).plus_minus,
     )
     return _over_seeds(metric, cell, valued, seeds) if seeds > 1 and metric in OF_THE_WEIGHTS else cell
 

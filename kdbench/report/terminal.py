@@ -8,7 +8,9 @@ from kdbench.report import rows
 from kdbench.report.axes import headline, in_words
 from kdbench.report.cautions import cautions
 from kdbench.report.cells import Cell, Number, Row, Table, Text
+from kdbench.report.energy import run_batch
 from kdbench.report.layers import where_the_time_goes
+from kdbench.report.metering import energies
 from kdbench.report.offline import offline
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class _Summary:
         teachers = {row.cells[1].text for row in ratios.rows}
         drawn = (
             (_with_axes(rows.summary(self.record), self.record), False),
-            (_without_teacher(ratios, teachers), True),
+            (_compact(ratios, teachers), True),
             (offline(self.record), True),
             (where_the_time_goes(self.record), False),
         )
@@ -53,23 +55,27 @@ class _Summary:
         yield from _warnings(self.record)
 
 
-def _without_teacher(ratios: Table, teachers: set[str]) -> Table:
-    """Return the ratios with the one teacher named in the title instead of in every row."""
-    if len(teachers) != 1:
-        return ratios
-    kept = [index for index in range(len(ratios.columns)) if index != 1]
-    return Table(
-        f"Compared with {next(iter(teachers))}",
-        tuple(ratios.columns[index] for index in kept),
-        tuple(Row(tuple(row.cells[index] for index in kept), row.group) for row in ratios.rows),
-        ratios.notes,
-        ratios.footnotes,
+def _compact(ratios: Table, teachers: set[str]) -> Table:
+    """Return the ratios as they fit 100 columns: a lone teacher in the title, energy in the training time's place."""
+    heads = [column.head for column in ratios.columns]
+    alone = len(teachers) == 1
+    dropped = {"Teacher"} if alone else set()
+    if "Energy ratio" in heads:
+        dropped.add("Training time")
+    kept = [index for index, head in enumerate(heads) if head not in dropped]
+    return replace(
+        ratios,
+        title=f"Compared with {next(iter(teachers))}" if alone else ratios.title,
+        columns=tuple(ratios.columns[index] for index in kept),
+        rows=tuple(Row(tuple(row.cells[index] for index in kept), row.group) for row in ratios.rows),
     )
 
 
 def _with_axes(summary: Table, record: RunRecord) -> Table:
-    """Return the summary with its title saying at what the latency was taken."""
-    return replace(summary, title=f"{summary.title}{in_words(headline(record), ', latency at ')}")
+    """Return the summary with its title saying at what latency and energy were taken."""
+    metered = any(m.value is not None for m in energies(record, "energy_run_j"))
+    energy = f"; energy at batch {run_batch(record)}" if metered else ""
+    return replace(summary, title=f"{summary.title}{in_words(headline(record), ', latency at ')}{energy}")
 
 
 def _drawn(table: Table, *, intervals: bool, bare: bool, width: int) -> "RichTable":

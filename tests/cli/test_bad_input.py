@@ -13,7 +13,7 @@ RECIPE = """
 name = "tiny"
 data = { name = "digits" }
 training = { epochs = 1 }
-measure = { budget_s = 1, sessions = 2, energy = false }
+measure = { budget_s = 1, sessions = 2, energy = "off" }
 [[teacher]]
 name = "teacher"
 model = "64-10"
@@ -141,7 +141,7 @@ def test_accuracy_without_data(kdbench, tmp_path):
 @pytest.mark.slow
 def test_logits_that_are_no_numbers_fail_after_the_record_is_written(kdbench, tmp_path):
     path = linear(tmp_path / "model.onnx", weight=float("nan"))
-    quick = ["--budget", "1s", "--sessions", "2", "--no-energy", "--quiet"]
+    quick = ["--budget", "1s", "--sessions", "2", "--energy", "off", "--quiet"]
     ended = kdbench("bench", path, "--data", "digits", "--out", tmp_path / "out", *quick)
     assert ended.code == 3
     assert "model" in ended.err

@@ -118,7 +118,7 @@ def test_several_threads_are_axes(tiny, subject, tmp_path, watcher):
 
 
 def test_throughput_alone_needs_no_latencies(tiny, subject, tmp_path, watcher):
-    protocol = dataclasses.replace(QUICK, mode=("offline",), energy=False)
+    protocol = dataclasses.replace(QUICK, mode=("offline",), energy="off")
     findings = measure([subject(tiny(), data=False)], None, protocol, tmp_path, watcher)
     known = {m.metric for m in findings.measurements if m.value is not None}
     assert "max_throughput_per_s" in known
@@ -128,7 +128,7 @@ def test_throughput_alone_needs_no_latencies(tiny, subject, tmp_path, watcher):
 def test_what_disturbs_throughput_is_told(tiny, subject, tmp_path, watcher, monkeypatch):
     busy = Conditions(1.0, cores=4, others_cores=2.5)
     monkeypatch.setattr(Witness, "between", lambda *_: busy)
-    protocol = dataclasses.replace(QUICK, mode=("offline",), energy=False)
+    protocol = dataclasses.replace(QUICK, mode=("offline",), energy="off")
     findings = measure([subject(tiny(), data=False)], None, protocol, tmp_path, watcher)
     (load,) = [w for w in findings.warnings if w.code == "load"]
     assert "2.5 of 4 cores busy" in load.message
@@ -146,7 +146,7 @@ def test_sessions_take_turns_on_the_cores(tiny, subject, tmp_path, watcher, monk
 
     monkeypatch.setattr(where, "run_job", noting)
     cores = available_cores()
-    protocol = dataclasses.replace(QUICK, mode=(mode,), cores=cores, energy=False)
+    protocol = dataclasses.replace(QUICK, mode=(mode,), cores=cores, energy="off")
     findings = measure([subject(tiny(), data=False)], None, protocol, tmp_path, watcher)
     assert kept == [of_turn(cores, 1, turn) for turn in range(len(kept))]
     assert len(kept) >= 2
@@ -154,7 +154,7 @@ def test_sessions_take_turns_on_the_cores(tiny, subject, tmp_path, watcher, monk
 
 
 def test_a_runtime_that_runs_no_model_leaves_the_reason(tiny, subject, tmp_path, watcher):
-    protocol = dataclasses.replace(QUICK, runtime=("torch",), energy=False)
+    protocol = dataclasses.replace(QUICK, runtime=("torch",), energy="off")
     findings = measure([subject(tiny(), data=False)], None, protocol, tmp_path, watcher)
     latencies = [m for m in findings.measurements if m.metric.startswith("latency_")]
     assert latencies

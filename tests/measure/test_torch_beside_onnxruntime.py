@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 SHAPE = (1, 4, 4)
 CLASSES = 5
-QUICK = Protocol(batch=(8,), sessions=2, budget_s=1.0, energy=False, runtime=("onnxruntime", "torch"))
+QUICK = Protocol(batch=(8,), sessions=2, budget_s=1.0, energy="off", runtime=("onnxruntime", "torch"))
 TEST = TestSet(np.random.default_rng(0).integers(0, 256, (40, *SHAPE), np.uint8), np.arange(40) % CLASSES, CLASSES)
 
 

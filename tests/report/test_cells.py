@@ -82,9 +82,58 @@ def test_a_long_reason_or_a_hint_becomes_a_footnote_shared_by_equal_cells() -> N
 
 
 def test_estimates_and_unstable_numbers_are_marked_in_the_text() -> None:
-    assert Number(units.energy, 0.012, evidence="estimated").text == "~12.0 mJ (est.)"
+    assert Number(units.energy, 0.012, evidence="estimated").text == "~12 mJ (est.)"
     assert Number(units.time, 1e6, status="unstable", reason="drift").text == "1.00 ms (unstable)"
     assert Number(units.time, 1e6, aside="batch 8").text == "1.00 ms (batch 8)"
+
+
+@pytest.mark.parametrize(
+    ("value", "write", "text"),
+    [
+        (0.01234, units.energy, "~12 mJ (est.)"),
+        (0.996, units.energy, "~1.0 J (est.)"),
+        (3.149, units.ratio, "~3.1× (est.)"),
+        (1249, units.ratio, "~1,200× (est.)"),
+    ],
+)
+def test_an_estimate_has_two_digits_and_no_interval(value, write, text) -> None:
+    cell = Number(write, value, Interval(low=0.9 * value, high=1.1 * value), evidence="estimated")
+    assert (cell.text, cell.interval_text) == (text, "")
+
+
+def energy(value: float, half: float, **more: object) -> Number:
+    interval = Interval(low=value - half, high=value + half)
+    return Number(units.energy, value, interval, plus_minus=units.energy_plus_minus, **more)
+
+
+def test_where_the_uncertainty_is_in_the_text_there_are_no_brackets() -> None:
+    cell = energy(0.0123, 0.0004)
+    assert (cell.text, cell.interval_text) == ("12.3 ± 0.4 mJ", "")
+    shaky = energy(0.0123, 0.0004, status="unstable", reason="idle power changed by 8 %", aside="batch 8")
+    assert shaky.text == "12.3 ± 0.4 mJ (batch 8) (unstable)"
+
+
+def test_an_interval_that_is_not_symmetric_is_bracketed() -> None:
+    cell = Number(units.energy, 0.0123, Interval(low=0.012, high=0.014), plus_minus=units.energy_plus_minus)
+    assert (cell.text, cell.interval_text) == ("12.3 mJ", "[12.0, 14.0]")
+    bare = Number(units.energy, 0.0123, plus_minus=units.energy_plus_minus)
+    assert (bare.text, bare.interval_text) == ("12.3 mJ", "")
+
+
+def test_energies_that_print_the_same_tie_whatever_their_uncertainties_but_not_in_other_units() -> None:
+    column = Column("Energy", higher_is_better=False)
+    assert best(one_column(column, [energy(0.0121, 0.003), energy(0.0119, 0.004), energy(0.012e-3, 4e-6)])) == [
+        False,
+        False,
+        True,
+    ]
+    assert best(one_column(column, [energy(0.0121, 0.003), energy(0.0119, 0.004)])) == [True, True]
+
+
+def test_words_alone_are_shown_and_a_table_without_rows_is_not() -> None:
+    assert Table("T", (), (), ("why there is nothing",)).shown
+    assert not Table("T", (), ()).shown
+    assert not Table("T", (SHARE,), (), ("a note",)).shown
 
 
 def test_footnote_marks_beyond_nine() -> None:
@@ -97,6 +146,7 @@ def test_footnote_marks_beyond_nine() -> None:
         ("needs 662 samples, has 410", "needs 662 samples, has 410"),
         ("no counter; the driver is not loaded on this machine", "no counter"),
         ("the quick brown fox jumps over the lazy dog and on", "the quick brown fox jumps over…"),
+        ("RAPL: permission denied", "RAPL: permission denied"),
         ("RAPL: no counters under /sys/class/powercap", "RAPL: no counters under…"),
         ("two\n  lines", "two lines"),
     ],

@@ -38,7 +38,7 @@ def bench(make_record, make_card) -> RunRecord:
     )
 
 
-@pytest.mark.parametrize("which", ["sample", "seeded"])
+@pytest.mark.parametrize("which", ["sample", "seeded", "metered"])
 def test_markdown_and_csv_are_as_they_were(which: str, request, tmp_path) -> None:
     record = request.getfixturevalue(which)
     report.write(record, tmp_path, ["md", "csv"])
@@ -87,6 +87,20 @@ def test_csv_has_one_row_for_each_finding_and_loses_no_digit(sample, tmp_path) -
         assert row["batch"] == str(finding.axes.get("batch", ""))
 
 
+def test_csv_tells_how_energies_came_about_of_what_and_how_sure_they_are(metered_gpu, estimated, tmp_path) -> None:
+    found = {}
+    for record, folder in ((metered_gpu, tmp_path / "a"), (estimated, tmp_path / "b")):
+        (path,) = report.write(record, folder, ["csv"])
+        with path.open(encoding="utf-8", newline="") as stream:
+            found[folder.name] = [row for row in csv.DictReader(stream) if row["model"] == "student-alone"]
+    scoped = [row for row in found["a"] if row["metric"] == "energy_j" and row["batch"] == "1"]
+    assert [row["scope"] for row in scoped] == ["", "cpu.package", "gpu0.board + cpu.package"]
+    assert all(float(row["low"]) < float(row["value"]) < float(row["high"]) for row in scoped)
+    assert [row["source"] for row in scoped][:2] == ["nvml, gpu0.board", "rapl, cpu.package"]
+    told = {(row["metric"], row["evidence"], row["low"]) for row in found["b"] if row["metric"].startswith("energy_")}
+    assert told == {(m, "estimated", "") for m in ("energy_j", "energy_net_j", "energy_run_j", "energy_ratio")}
+
+
 def test_csv_of_a_record_without_findings_has_its_columns(make_record, tmp_path) -> None:
     (path,) = report.write(make_record(measurements=(), pairs=()), tmp_path, ["csv"])
     assert path.read_text(encoding="utf-8").startswith("run,model,name,role,seed,teacher,metric,provider,threads,batch")
@@ -98,9 +112,11 @@ def test_an_axis_of_its_own_is_a_column(make_record, sample, tmp_path) -> None:
     assert ",batch,mode,value," in path.read_text(encoding="utf-8").splitlines()[0]
 
 
-def test_json_is_the_record(sample, tmp_path) -> None:
-    (path,) = report.write(sample, tmp_path, ["json"])
-    assert RunRecord.read(path) == sample
+@pytest.mark.parametrize("which", ["sample", "metered_gpu", "estimated"])
+def test_json_is_the_record(which: str, request, tmp_path) -> None:
+    record = request.getfixturevalue(which)
+    (path,) = report.write(record, tmp_path, ["json"])
+    assert RunRecord.read(path) == record
     assert json.loads(path.read_text(encoding="utf-8"))["schema"] == 1
 
 

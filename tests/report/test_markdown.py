@@ -6,7 +6,7 @@ from markdown_it import MarkdownIt
 from kdbench import units
 from kdbench.records import Interval
 from kdbench.report import markdown
-from kdbench.report.cells import Column, Number, Row, Text, finished
+from kdbench.report.cells import Column, Number, Row, Table, Text, finished
 from kdbench.report.formats.md import render
 
 GFM = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -51,6 +51,10 @@ def test_the_best_is_bold_without_its_interval_and_the_mark_follows_the_number()
     assert markdown.cell(cell, intervals=False) == "**5.30×**"
     marked = Number(units.ratio, 5.3, Interval(low=5.1, high=5.5), "unstable", reason="drift", mark=2)
     assert markdown.cell(marked, intervals=True) == "5.30× (unstable)² [5.10, 5.50]"
+
+
+def test_a_section_of_words_has_no_table() -> None:
+    assert markdown.table(Table("T", (), (), ("One *reason*.", "Another."))) == "One \\*reason\\*.\n\nAnother."
 
 
 def test_every_table_of_a_report_renders_as_a_table(sample) -> None:

@@ -163,6 +163,47 @@ def test_a_student_without_any_number_is_told_once_with_its_reason(refused, make
     assert "There is no number for Energy / run (no energy counter could be read)." in text
 
 
+@pytest.fixture
+def saving(metered):
+    """Return what tells of student-alone beside the teacher, with another energy ratio at batch 1."""
+
+    def tell(ratio: tuple[float, float, float], record: RunRecord = metered, **changes: object) -> str:
+        both = {"teacher", "student-alone"}
+        found = [m for m in record.measurements if m.model in both]
+        kept = [p for p in record.pairs if p.student == "student-alone" and p.metric != "energy_ratio"]
+        (pair,) = pairs("teacher", "student-alone", energy_ratio=ratio)
+        given = pair.model_copy(update={"axes": SINGLE, **changes})
+        cards = [card for card in record.models if card.id in both]
+        return paragraph(record.model_copy(update={"models": cards, "measurements": found, "pairs": [*kept, given]}))
+
+    return tell
+
+
+def test_a_saving_in_energy_is_told_with_what_it_is_of(saving, metered_gpu) -> None:
+    assert ", takes 5.11× [4.97, 5.26] less energy of the CPU's packages, and its file" in saving((5.11, 4.97, 5.26))
+    assert "less energy of the board of GPU 0, and" in saving((5.11, 4.97, 5.26), metered_gpu)
+
+
+def test_an_energy_ratio_whose_interval_holds_one_or_is_below_is_no_saving(saving) -> None:
+    assert "neither less nor more energy of the CPU's packages beyond doubt (ratio 1.02×" in saving((1.02, 0.97, 1.06))
+    assert "takes more energy of the CPU's packages (ratio 0.800× [0.700, 0.900])" in saving((0.8, 0.7, 0.9))
+
+
+def test_an_estimated_saving_is_not_told(saving, estimated) -> None:
+    assert "energy" not in saving((5.11, 4.97, 5.26), estimated, evidence="estimated", interval=None)
+    assert "energy" not in saving((5.11, 4.97, 5.26), evidence="estimated")
+
+
+def test_a_saving_of_unstable_energies_is_not_told(saving, metered) -> None:
+    shaky = [
+        m.model_copy(update={"status": "unstable", "reason": "drift"})
+        if (m.model, m.metric, m.axes.get("batch")) == ("teacher", "energy_j", 1)
+        else m
+        for m in metered.measurements
+    ]
+    assert "energy" not in saving((5.11, 4.97, 5.26), metered.model_copy(update={"measurements": shaky}))
+
+
 def test_gaps_and_warnings_are_named(sample) -> None:
     text = paragraph(sample)
     assert "There is no number for Energy / run (no energy counter could be read)." in text

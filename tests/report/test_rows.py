@@ -122,10 +122,13 @@ def test_a_refused_model_stands_in_every_table_with_its_reason_once(refused) -> 
         "Student against teacher",
         "Fidelity",
         "Latency",
+        "Energy",
         "Cost",
         "Start-up and memory",
         "Training",
     ]
+    assert built["Energy"].notes[1] == f"No energy of `student-hint`: {reason[0].lower()}{reason[1:]}"
+    del built["Energy"]
     for title, table in built.items():
         mine = [row for row in table.rows if row.cells[0].text == "student-hint"]
         assert len(mine) == (2 if title == "Latency" else 1), title

@@ -80,6 +80,13 @@ def test_the_teacher_stands_first_wherever_it_is_in_the_record(make_record, make
     assert [s.label for s in subjects(record)] == ["teacher", "student-kd", "student-alone"]
 
 
+def test_a_pair_keeps_how_it_came_about(estimated, metered) -> None:
+    for record, evidence in ((estimated, "estimated"), (metered, "measured")):
+        student = subjects(record)[2]
+        ratio = pair_number(record, student, "energy_ratio", {"batch": 1})
+        assert (ratio.evidence, ratio.competes) == (evidence, evidence == "measured")
+
+
 def test_a_missing_pair_has_the_reason_of_what_it_would_be_taken_from(make_record, make_card) -> None:
     cards = [make_card("teacher"), make_card("student-kd")]
     found = [missing("student-kd", "top1", "the classes do not match", hint="export it again")]
@@ -88,3 +95,13 @@ def test_a_missing_pair_has_the_reason_of_what_it_would_be_taken_from(make_recor
     assert pair_number(record, student, "top1_drop").text == "n/a (the classes do not match)"
     assert pair_number(record, student, "top1_drop").hint == "export it again"
     assert pair_number(record, student, "size_ratio").text == "n/a (not measured)"
+
+
+def test_a_missing_energy_ratio_has_the_reason_of_the_energy_at_its_batch(make_record, make_card) -> None:
+    found = [
+        measured("student-kd", "energy_j", 0.1, axes={"batch": 1}),
+        missing("student-kd", "energy_j", "killed", axes={"batch": 8}),
+    ]
+    record = make_record(models=[make_card("student-kd")], measurements=found, pairs=(), warnings=())
+    (student,) = subjects(record)
+    assert pair_number(record, student, "energy_ratio", {"batch": 8}).text == "n/a (killed)"

@@ -12,6 +12,14 @@ def printed(record, width: int, **options: object) -> str:
     return stream.getvalue()
 
 
+def test_at_100_columns_no_energy_of_the_summary_is_broken(metered) -> None:
+    text = printed(metered, 100)
+    assert "Summary, latency at batch 1, 1 thread, cpu provider; energy at batch 128" in text
+    assert "4.42 ± 0.13 J" in text
+    assert "579 ± 17 mJ" in text
+    assert "[4.97, 5.26]" in text
+
+
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_the_tables_fit_the_terminal_and_lose_nothing(sample, width: int) -> None:
     text = printed(sample, width)

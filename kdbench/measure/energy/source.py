@@ -3,14 +3,16 @@
 The measuring process reads sources itself, between calls: the standard library alone is imported here.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 from kdbench.registry import Registry
 
 if TYPE_CHECKING:
-    from kdbench.records import Evidence
+    from kdbench.cards import Evidence
 
 Clock = Callable[[], int]  # monotonic nanoseconds
 Pause = Callable[[float], None]  # seconds
@@ -19,43 +21,77 @@ _PROOF_TRIES = 50
 _PROOF_PAUSE_S = 0.02
 
 
+class Rank(IntEnum):
+    """How near a source is to the energy of the part that is asked for; of several, the first is taken."""
+
+    COUNTER = 0  # the part's own energy counter
+    POWER = 1  # the part's power, sampled and added up
+    MEAN_POWER = 2  # the same, of a power that the sensor averages over a second or so
+    BOARD = 3  # a wider meter, which holds the part and more
+    ESTIMATE = 4  # no meter at all
+
+
+class Part:
+    """The parts of a machine that meters cover. Scopes that have one in common overlap, and are never added."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+    REST = "rest"
+
+
 @dataclass(frozen=True)
 class Available:
-    """A source whose counter was read and seen to advance."""
+    """A source whose counter was read and seen to advance; `detail` says what it covers here, in a few words."""
 
     detail: str
 
 
 @dataclass(frozen=True)
 class Unavailable:
-    """A source that cannot be used: why, and what would change that."""
+    """A source that cannot be used: why, and what would change that.
+
+    `reason` is short, for a table's cell: `RAPL: permission denied`. Where the machine is not of the source's kind
+    at all (no Jetson), it is not `expected`, and its reason is not worth a reader's time.
+    """
 
     reason: str
     hint: str = ""
+    expected: bool = True
+
+
+class CounterError(RuntimeError):
+    """A source that could be used and no longer can: its message is the reason, in a few words."""
 
 
 class Counter(Protocol):
     """A cumulative energy counter.
 
-    `providers` are the execution providers whose work it counts; `scope` names the hardware it covers, so that
-    scopes that overlap are never added; `evidence` is how its joules come about, and is written
-    into every measurement taken with it.
+    `scope` names the hardware that it covers, of which `covers` are the `Part`s; `evidence` is how its joules come
+    about, and is written into every measurement taken with it. A counter that is `stepped` moves at moments of its
+    own, and a reading is stale by up to one of its steps; one that is not returns what it says as of the time it
+    returns. `lag_s` is how long a change of power takes to show in full.
     """
 
     name: str
-    providers: frozenset[str]
+    rank: Rank
     scope: str
+    covers: frozenset[str]
     evidence: "Evidence"
+    stepped: bool
+    lag_s: float
 
     def available(self) -> Available | Unavailable:
-        """Say whether it can be used here, proved by a counter that advanced."""
+        """Say whether it can be used here, proved by a counter that advanced; nothing keeps running afterwards."""
 
     def read(self) -> tuple[int, float]:
-        """Return (monotonic ns, joules since some fixed moment); never decreases."""
+        """Return (monotonic ns, joules since some fixed moment); raises CounterError where it no longer answers."""
+
+    def close(self) -> None:
+        """End whatever runs in the background for it; a counter that was closed starts anew when read again."""
 
 
 SOURCES: Registry[Callable[[], Counter]] = Registry(
-    "energy source", package="kdbench.measure.energy", group="kdbench.energy_sources"
+    "energy source", package="kdbench.measure.energy.sources", group="kdbench.energy_sources"
 )
 
 
@@ -66,19 +102,8 @@ class Found:
     counter: Counter
     state: Available | Unavailable
 
-    def __str__(self) -> str:
-        if isinstance(self.state, Available):
-            return f"{self.counter.name}: {self.state.detail}"
-        return f"{self.state.reason}; {self.state.hint}" if self.state.hint else self.state.reason
 
-
-def sources(provider: str | None = None) -> list[Found]:
-    """Return every source that counts the work of `provider` (of any, by default), and whether it can be used."""
-    counters = [make() for _, make in SOURCES]
-    return [Found(c, c.available()) for c in counters if provider is None or provider in c.providers]
-
-
-def advances(counter: Counter, pause: Pause) -> bool:
+def advances(counter: Counter, pause: Pause = time.sleep) -> bool:
     """Return whether the counter moves within a second: one that stands still measures nothing."""
     _, first = counter.read()
     for _ in range(_PROOF_TRIES):

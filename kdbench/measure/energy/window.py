@@ -5,69 +5,105 @@ counts the calls in between, is off by one period's worth of calls in all instea
 """
 
 import statistics
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
-from kdbench.measure.energy.source import Clock, Counter
+from kdbench.measure.energy.source import Clock, Counter, CounterError
 
 _PERIOD_EDGES = 10
-_LEAST_UPDATES = 20  # an edge is seen up to one period late: 20 periods keep that below 5 %
-_LEAST_NS = 1_000_000_000
+_LEAST_EDGES = 3
+_CALIBRATION_NS = 2_000_000_000
 _PATIENCE_NS = 10_000_000_000
+
+
+class Span(NamedTuple):
+    """What one counter counted between two of its readings."""
+
+    energy_j: float
+    duration_ns: int
 
 
 @dataclass(frozen=True)
 class Window:
-    """Energy used and calls made between two edges of the counter."""
+    """Calls made between two edges of the leading counter, and what each counter counted meanwhile, that one first."""
 
-    energy_j: float
-    duration_ns: int
+    calls: int
+    spans: tuple[Span, ...]
+
+
+class _Edge(NamedTuple):
+    at_ns: int
+    joules: float
     calls: int
 
 
-class StalledError(RuntimeError):
-    """A counter that stopped moving."""
+def update_period_ns(counter: Counter, clock: Clock = time.monotonic_ns) -> float:
+    """Return the median time between two movements of the counter, found by reading it without rest.
 
-
-def update_period_ns(counter: Counter) -> float:
-    """Return the median time between two movements of the counter, found by reading it without rest."""
-    edges = [_edge(counter, _nothing)[0] for _ in range(_PERIOD_EDGES + 1)]
-    return statistics.median(after - before for before, after in pairwise(edges))
-
-
-def window_ns(period_ns: float) -> int:
-    """Return how long a window has to be for a counter of this update period."""
-    return max(_LEAST_NS, round(_LEAST_UPDATES * period_ns))
-
-
-def window(counter: Counter, call: Callable[[], object], length_ns: int, clock: Clock) -> Window:
-    """Make calls for `length_ns` and on to the counter's next edge; return what they used.
-
-    While the length runs the counter is left alone: reading it costs time and energy itself. `clock` must be the one
-    the counter tells its time by. Raises StalledError if the counter stops.
+    Takes two seconds at most where three movements fit in there. What a counter that is not stepped says lags behind
+    by `lag_s`, and its period is no shorter than that.
     """
-    begin_ns, begin_j, _ = _edge(counter, call)
+    begun_ns = clock()
+    edges = [_edge(counter, _nothing, clock).at_ns]
+    while len(edges) <= _PERIOD_EDGES and (len(edges) <= _LEAST_EDGES or clock() - begun_ns < _CALIBRATION_NS):
+        edges.append(_edge(counter, _nothing, clock).at_ns)
+    period_ns = statistics.median(after - before for before, after in pairwise(edges))
+    return max(period_ns, counter.lag_s * 1e9)
+
+
+def window(
+    counters: Sequence[Counter], call: Callable[[], object], length_ns: float, settle_ns: float, clock: Clock
+) -> Window:
+    """Make calls for `settle_ns` unseen, then for `length_ns` and on to the first counter's next edge.
+
+    While the length runs no counter is touched: reading costs time and energy itself. `clock` must be the one that
+    the counters tell their time by. Raises CounterError if one of them stops, fails or goes back.
+    """
+    for counter in counters:
+        counter.read()  # one that is polled begins here
+    settled_ns = clock() + settle_ns + max(counter.lag_s for counter in counters) * 1e9
+    while clock() < settled_ns:
+        call()
+    leading, *beside = counters
+    begin = _edge(leading, call, clock)
+    others_begin = [counter.read() for counter in beside]
     calls = 0
-    while clock() - begin_ns < length_ns:
+    while clock() - begin.at_ns < length_ns:
         call()
         calls += 1
-    end_ns, end_j, more = _edge(counter, call)
-    return Window(end_j - begin_j, end_ns - begin_ns, calls + more)
+    end = _edge(leading, call, clock)
+    others_end = [counter.read() for counter in beside]
+    others = (
+        _span(counter, *readings) for counter, *readings in zip(beside, others_begin, others_end, strict=True)
+    )
+    return Window(calls + end.calls, (_span(leading, begin[:2], end[:2]), *others))
 
 
-def _edge(counter: Counter, call: Callable[[], object]) -> tuple[int, float, int]:
+def _span(counter: Counter, begin: tuple[int, float], end: tuple[int, float]) -> Span:
+    """Return what lies between two readings; raises CounterError where that cannot be."""
+    if end[1] < begin[1]:
+        raise CounterError(f"{counter.name}: the counter went back")
+    if end[0] <= begin[0]:
+        raise CounterError(f"{counter.name}: the counter's time stands still")
+    return Span(end[1] - begin[1], end[0] - begin[0])
+
+
+def _edge(counter: Counter, call: Callable[[], object], clock: Clock) -> _Edge:
     """Call until the counter moves; return the time and the joules then, and the number of calls made."""
-    start_ns, before = counter.read()
+    begun_ns, start = clock(), counter.read()
+    moves = 1 if counter.stepped else 0  # joules that step, or the time that what is read is as of
     calls = 0
     while True:
         call()
         calls += 1
-        now_ns, now = counter.read()
-        if now != before:
-            return now_ns, now, calls
-        if now_ns - start_ns > _PATIENCE_NS:
-            raise StalledError(f"the {counter.name} counter has not moved for {_PATIENCE_NS // 10**9} s")
+        now = counter.read()
+        if now[moves] != start[moves]:
+            return _Edge(*now, calls)
+        if clock() - begun_ns > _PATIENCE_NS:
+            raise CounterError(f"{counter.name}: the counter stands still")
 
 
 def _nothing() -> None:

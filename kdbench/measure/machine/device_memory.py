@@ -7,7 +7,7 @@ process ids of their own, Windows), the growth of what is used on the whole boar
 import os
 from typing import Any
 
-from kdbench.measure.energy.nvml import first_visible
+from kdbench.measure.machine.nvidia import first_visible
 
 
 class UnknownError(RuntimeError):

@@ -53,7 +53,7 @@ class GpuClocks:
         """Return the bits of the reasons that hold now."""
         import pynvml
 
-        from kdbench.measure.energy.nvml import first_visible
+        from kdbench.measure.machine.nvidia import first_visible
 
         try:
             pynvml.nvmlInit()

@@ -1,18 +1,22 @@
 """Energy of models called back to back: windows in turn, the idle machine before and after, models loaded.
 
-Job: `models`, `provider`, `threads`, `source` (an energy source's name), `rounds`. Result: `period_ns` (the counter's),
-`idle` (two windows), `windows` (id to one a round; each `energy_j`, `duration_ns`, `calls`), `errors` (id to reason).
+Job: `models`, `provider`, `threads`, `runs` (pairs of a model's id and a batch), `sources` (names, the leading one
+first), `rounds`, and of a window `least_ns`, `least_updates` (of the leading counter) and `settle_ns`. Result:
+`period_ns` (one a source), `length_ns`, `idle` (two windows), `windows` (for each run one a round, none where its model
+failed), `errors` (id to reason), `fault` (why a source gave out, or null: nothing of this process is to be used then).
+A window is `calls` and `spans`, one a source, of joules and nanoseconds.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from kdbench.measure.energy.source import SOURCES
-from kdbench.measure.energy.window import update_period_ns, window, window_ns
+from kdbench.measure.energy.source import SOURCES, Counter, CounterError
+from kdbench.measure.energy.window import Window, update_period_ns, window
 from kdbench.measure.inputs import prepare
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.latency.interleaved import warm_up
@@ -22,44 +26,76 @@ from kdbench.measure.runtimes.onnxruntime import FAULTS, Target
 from kdbench.measure.worker import Channel
 
 _WARM_UP_NS = 500_000_000
-_IDLE_NAP_S = 0.001
+_NAP_S = 0.02  # long enough that waking up is no work to speak of, and short beside a window
+
+Call = Callable[[], object]
 
 
 def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
-    """Take the windows of every model of the job. Threads do not spin: between calls that would be energy too."""
-    counter = SOURCES.get(job["source"])()
-    models = [JobModel.from_json(value) for value in job["models"]]
-    calls: dict[str, Callable[[], object]] = {}
+    """Take the windows of every run of the job. Threads do not spin: between calls that would be energy too."""
+    counters = [SOURCES.get(name)() for name in job["sources"]]
     errors: dict[str, str] = {}
-    for model in models:
-        channel.model(model.id)
+    calls = _warm_calls(job, errors, channel)
+    try:
+        return {**_windows(counters, calls, job, channel), "errors": errors, "fault": None}
+    except CounterError as error:
+        return {"errors": errors, "fault": str(error)}
+    finally:
+        for counter in counters:
+            counter.close()
+
+
+def _windows(
+    counters: list[Counter], calls: list[Call | None], job: dict[str, Any], channel: Channel
+) -> dict[str, Any]:
+    """Return the windows: each round takes the runs in the other order than the one before, so that drifts cancel."""
+    periods_ns = [update_period_ns(counter) for counter in counters]
+    length_ns = max(job["least_ns"], job["least_updates"] * periods_ns[0])
+
+    def taken(call: Call) -> Window:
+        return window(counters, call, length_ns, job["settle_ns"], time.monotonic_ns)
+
+    idle = [taken(_nap)]
+    windows: list[list[Window]] = [[] for _ in calls]
+    order = [number for number, call in enumerate(calls) if call is not None]
+    for turn in range(job["rounds"]):
+        for position, number in enumerate(order if turn % 2 == 0 else order[::-1]):
+            call = calls[number]
+            assert call is not None
+            windows[number].append(taken(call))
+            channel.step(turn * len(order) + position + 1, job["rounds"] * len(order))
+    idle.append(taken(_nap))
+    return {
+        "period_ns": periods_ns,
+        "length_ns": length_ns,
+        "idle": [asdict(each) for each in idle],
+        "windows": [[asdict(each) for each in of_run] for of_run in windows],
+    }
+
+
+def _warm_calls(job: dict[str, Any], errors: dict[str, str], channel: Channel) -> list[Call | None]:
+    """Return a call of each run, warm; None where its model failed, for which `errors` then has the reason."""
+    models = {model.id: model for model in (JobModel.from_json(value) for value in job["models"])}
+    targets: dict[str, Target] = {}
+    calls: list[Call | None] = []
+    for id_, batch in job["runs"]:
+        channel.model(id_)
         try:
-            calls[model.id] = _warm_call(model, job["provider"], job["threads"])
+            if id_ not in targets:
+                targets[id_] = Target(models[id_], provider=job["provider"], threads=job["threads"], spinning=False)
+            calls.append(_warm(targets[id_], models[id_], batch))
         except FAULTS as error:
-            errors[model.id] = describe(error)
-    period_ns = update_period_ns(counter)
-    length_ns = window_ns(period_ns)
-    idle = [window(counter, _nap, length_ns, time.monotonic_ns)]
-    windows: dict[str, list[dict[str, Any]]] = {id_: [] for id_ in calls}
-    for number in range(job["rounds"]):
-        for position, (id_, call) in enumerate(calls.items()):
-            windows[id_].append(asdict(window(counter, call, length_ns, time.monotonic_ns)))
-            channel.step(number * len(calls) + position + 1, job["rounds"] * len(calls))
-    idle.append(window(counter, _nap, length_ns, time.monotonic_ns))
-    return {"period_ns": period_ns, "idle": [asdict(each) for each in idle], "windows": windows, "errors": errors}
+            errors[id_] = describe(error)
+            calls.append(None)
+    return calls
 
 
-def _warm_call(model: JobModel, provider: str, threads: int) -> Callable[[], object]:
-    target = Target(model, provider=provider, threads=threads, spinning=False)
+def _warm(target: Target, model: JobModel, batch: int) -> Call:
     images = np.load(model.images, mmap_mode="r")
-    execute, (arguments,) = target.bind([prepare(images[: model.fixed_batch or 1], model)])
+    execute, (arguments,) = target.bind([prepare(images[np.arange(batch) % len(images)], model)])
     warm_up(Calls(execute, [arguments]), _WARM_UP_NS)
-
-    def call() -> object:
-        return execute(*arguments)
-
-    return call
+    return partial(execute, *arguments)
 
 
 def _nap() -> None:
-    time.sleep(_IDLE_NAP_S)
+    time.sleep(_NAP_S)

@@ -64,7 +64,7 @@ def _fields(record: RunRecord, finding: Measurement | Pair, axes: tuple[str, ...
         "level": interval.level if interval else None,
         "status": finding.status,
         "n": finding.n,
-        "evidence": one.evidence if one else None,
+        "evidence": finding.evidence,
         "source": one.source if one else None,
         "reason": finding.reason,
         "hint": one.hint if one else None,

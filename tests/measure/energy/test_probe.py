@@ -1,65 +1,113 @@
-"""The energy probe in this process, with a counter of known power put in the place of the machine's."""
+"""The energy probe in this process, with counters of known power put in the place of the machine's."""
 
 import time
 
 import pytest
 
-from kdbench.measure.energy import SOURCES, Available
+from kdbench.measure.energy.source import SOURCES, CounterError
 from kdbench.measure.probes import energy
 from kdbench.measure.staging import stage
-
-POWER_W = 30.0
 
 
 class Steps:
     """A counter of constant power that moves once a millisecond."""
 
-    name = "steps"
-    providers = frozenset({"cpu"})
-    scope = "test"
-    evidence = "measured"
-
-    def available(self):
-        return Available("always")
+    name, scope, stepped, lag_s = "steps", "test", True, 0.0
+    power_w = 30.0
+    closed = 0
 
     def read(self):
         now = time.monotonic_ns()
-        return now, now // 1_000_000 * POWER_W / 1e3
+        return now, now // 1_000_000 * self.power_w / 1e3
+
+    def close(self):
+        type(self).closed += 1
+
+
+class Beside(Steps):
+    name, scope, power_w = "beside", "other", 7.0
+
+
+class Breaks(Steps):
+    name = "breaks"
+    reads = 0
+
+    def read(self):
+        type(self).reads += 1
+        if self.reads > 200:
+            raise CounterError("NVML: GPU is lost")
+        return super().read()
 
 
 class Listener:
     def __init__(self):
-        self.models = []
+        self.models, self.steps = [], []
 
     def model(self, id_):
         self.models.append(id_)
 
     def step(self, done, total):
-        assert done <= total
+        self.steps.append((done, total))
 
 
 @pytest.fixture
 def job(tiny, subject, test_set, tmp_path, monkeypatch):
-    monkeypatch.setattr(energy, "window_ns", lambda period_ns: 20_000_000)
     monkeypatch.setattr(energy, "_WARM_UP_NS", 1_000_000)
     SOURCES.names()
-    monkeypatch.setitem(SOURCES._entries, "steps", Steps)
+    for counter in (Steps, Beside, Breaks):
+        monkeypatch.setitem(SOURCES._entries, counter.name, counter)
     subjects = [subject(tiny("a")), subject(tiny("broken", op="Unheard")), subject(tiny("c", batch=5))]
     models = stage(subjects, test_set, tmp_path, 0)
-    models = [models[s.id].to_json() for s in subjects]
-    return {"models": models, "provider": "cpu", "threads": 1, "source": "steps", "rounds": 3}
+    return {
+        "models": [models[s.id].to_json() for s in subjects],
+        "runs": [("a", 1), ("a", 8), ("broken", 1), ("c", 5)],
+        "provider": "cpu",
+        "threads": 1,
+        "sources": ["steps", "beside"],
+        "rounds": 3,
+        "least_ns": 20_000_000,
+        "least_updates": 10,
+        "settle_ns": 0,
+    }
 
 
-def test_windows_of_every_model_that_runs(job):
+def test_windows_of_every_run_whose_model_runs(job):
     listener = Listener()
     result = energy.run(job, listener)
-    assert listener.models == ["a", "broken", "c"]
+    assert listener.models == ["a", "a", "broken", "c"]
+    assert listener.steps[-1] == (9, 9)
     assert list(result["errors"]) == ["broken"]
-    assert {id_: len(taken) for id_, taken in result["windows"].items()} == {"a": 3, "c": 3}
+    assert [len(windows) for windows in result["windows"]] == [3, 3, 0, 3]
+    assert result["fault"] is None
     assert len(result["idle"]) == 2
-    for taken in (*result["idle"], *result["windows"]["a"], *result["windows"]["c"]):
+    assert result["length_ns"] == max(20_000_000, 10 * result["period_ns"][0])
+    for taken in (*result["idle"], *(each for windows in result["windows"] for each in windows)):
         assert taken["calls"] > 0
-        # Both ends stand on an edge, so the power comes out but for how late each edge was seen.
-        assert taken["energy_j"] == pytest.approx(
-            POWER_W * round(taken["duration_ns"] / 1e6) / 1e3, abs=2 * POWER_W / 1e3
-        )
+        for (energy_j, duration_ns), counter in zip(taken["spans"], (Steps, Beside), strict=True):
+            # Both ends stand on an edge, so the power comes out but for how late each edge was seen.
+            expected = counter.power_w * round(duration_ns / 1e6) / 1e3
+            assert energy_j == pytest.approx(expected, abs=2 * counter.power_w / 1e3)
+
+
+def test_rounds_take_turns_in_both_directions(job, monkeypatch):
+    """So that a drift over the rounds is the same for the first model as for the last."""
+    order = []
+    inner = energy.window
+
+    def noting(counters, call, *rest):
+        order.append(call)
+        return inner(counters, call, *rest)
+
+    monkeypatch.setattr(energy, "window", noting)
+    energy.run(job, Listener())
+    idle, *rounds, after = order
+    assert idle is after
+    assert rounds[:3] == rounds[3:6][::-1] == rounds[6:9]
+
+
+def test_a_source_that_gives_out_spoils_the_whole_process(job):
+    Breaks.reads = Breaks.closed = 0
+    result = energy.run({**job, "sources": ["breaks"]}, Listener())
+    assert result["fault"] == "NVML: GPU is lost"
+    assert "windows" not in result
+    assert Breaks.closed == 1

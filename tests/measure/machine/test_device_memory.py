@@ -75,6 +75,13 @@ def test_what_the_driver_refuses_is_a_reason(driver, monkeypatch, call):
         DeviceMemory()
 
 
+@pytest.mark.parametrize("visible", ["", "-1"])
+def test_a_gpu_that_is_hidden_is_not_looked_at(driver, monkeypatch, visible):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(UnknownError, match="NVML: Not Found"):
+        DeviceMemory()
+
+
 def test_a_driver_that_falls_silent_later(driver, monkeypatch):
     device = DeviceMemory()
 

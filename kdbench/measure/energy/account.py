@@ -1,0 +1,170 @@
+"""What windows of energy say of one call: the value, and how sure it is.
+
+A value is the median of the windows. Its standard uncertainty has three parts, combined as the GUM does (JCGM 100:2008,
+5.1): the spread between windows; the counter's steps, a period's worth of the power, evenly distributed (4.3.7 there);
+and, of net energy, that of the idle power. It says how well the energy repeats on this machine in these minutes; how
+well the meter itself is calibrated, no meter tells.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench import statistics
+from kdbench.cards import Evidence
+
+IDLE_DRIFT = 0.05
+WINDOW_SPREAD = 0.05
+# Windows of a second or so see one state of clocks, fans and temperature, and no number of them says how far the next
+# minute's is: as a share of the value, a standard uncertainty of its own.
+QUICK_RESOLUTION = 0.025
+_OF_A_MEDIAN = math.sqrt(math.pi / 2)  # standard error of a median over that of a mean, of normal values
+
+
+@dataclass(frozen=True)
+class Meter:
+    """One source as the pass read it: its update period, and the idle power before and after with one window each."""
+
+    name: str
+    scope: str
+    evidence: Evidence
+    period_s: float
+    idle_w: tuple[float, float]
+    idle_s: float
+
+
+@dataclass(frozen=True)
+class Account:
+    """What one meter, or several together, counted of one run (a model at a batch); an element a window.
+
+    `gross_j` and `seconds` are one call's. `step_j` is the standard uncertainty of `gross_j` by the counter's steps,
+    `idle_u_w` that of the idle power `idle_w`, and `idle_drift` how far the power before and after are apart, as a
+    share of it. `resolution` is a standard uncertainty besides, as a share of the gross energy.
+    """
+
+    scope: str
+    source: str
+    evidence: Evidence
+    gross_j: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    step_j: float
+    idle_w: float
+    idle_u_w: float
+    idle_drift: float
+    resolution: float = 0.0
+
+    def __add__(self, other: "Account") -> "Account":
+        """Return the account of both meters together, which must not overlap."""
+        idle_w = self.idle_w + other.idle_w
+        drift_w = self.idle_drift * self.idle_w + other.idle_drift * other.idle_w
+        return Account(
+            scope=f"{self.scope} + {other.scope}",
+            source=f"{self.source}; {other.source}",
+            evidence=self.evidence if self.evidence != "measured" else other.evidence,
+            gross_j=self.gross_j + other.gross_j,
+            seconds=self.seconds,
+            step_j=math.hypot(self.step_j, other.step_j),
+            idle_w=idle_w,
+            idle_u_w=math.hypot(self.idle_u_w, other.idle_u_w),
+            idle_drift=drift_w / idle_w if idle_w else 0.0,
+            resolution=max(self.resolution, other.resolution),
+        )
+
+
+@dataclass(frozen=True)
+class Value:
+    """An energy of one call in joules, and the half-width of its 95 % interval; `unstable` says why no gate may rely.
+
+    Where `resolved` is False the energy is below twice its standard uncertainty, and not told apart from none.
+    """
+
+    joules: float
+    half_width_j: float
+    resolved: bool
+    unstable: str | None = None
+
+
+def accounts(windows: Sequence[Mapping[str, Any]], meters: Sequence[Meter], *, resolution: float) -> list[Account]:
+    """Return the account of each meter, from the windows of one run as the probe leaves them.
+
+    A window's length and its calls are the leading meter's; what another counted between its own two readings is
+    taken as a power over that length.
+    """
+    calls = np.array([w["calls"] for w in windows], dtype=np.float64)
+    seconds = np.array([w["spans"][0][1] / 1e9 for w in windows]) / calls
+    found = []
+    for number, meter in enumerate(meters):
+        watts = np.array([w["spans"][number][0] / (w["spans"][number][1] / 1e9) for w in windows])
+        before, after = meter.idle_w
+        idle_w = (before + after) / 2
+        idle_step_w = idle_w * meter.period_s / math.sqrt(3) / meter.idle_s / math.sqrt(2)  # the mean of two windows
+        found.append(
+            Account(
+                scope=meter.scope,
+                source=f"{meter.name}, {meter.scope}",
+                evidence=meter.evidence,
+                gross_j=watts * seconds,
+                seconds=seconds,
+                step_j=float(np.median(watts * meter.period_s / math.sqrt(3) / calls)),
+                idle_w=idle_w,
+                idle_u_w=math.hypot(idle_step_w, abs(after - before) / 2),
+                idle_drift=abs(after - before) / idle_w if idle_w else 0.0,
+                resolution=resolution,
+            )
+        )
+    return found
+
+
+def gross(account: Account) -> Value:
+    """Return the energy of one call, the idle machine's included."""
+    centre = float(np.median(account.gross_j))
+    spread = float(np.std(account.gross_j, ddof=1)) / centre if centre > 0 else 0.0
+    unstable = f"windows differ by {100 * spread:.0f} %" if spread > WINDOW_SPREAD else None
+    return _value(account.gross_j, math.hypot(account.step_j, account.resolution * centre), unstable)
+
+
+def net(account: Account) -> Value:
+    """Return the energy of one call beyond what the idle machine takes in the same time.
+
+    The steps and the resolution of the gross energy are this one's too; the idle power's uncertainty comes on top.
+    """
+    values = account.gross_j - account.idle_w * account.seconds
+    systematic = math.hypot(
+        account.step_j,
+        account.resolution * float(np.median(account.gross_j)),
+        account.idle_u_w * float(np.median(account.seconds)),
+    )
+    drift = account.idle_drift
+    unstable = f"idle power changed by {100 * drift:.0f} %" if drift > IDLE_DRIFT else gross(account).unstable
+    return _value(values, systematic, unstable)
+
+
+def ratio(teacher: Account, student: Account) -> statistics.Estimate:
+    """Return teacher over student of the gross energy per call, of windows of the same rounds.
+
+    What both shared in a round cancels; each one's steps do not, and widen the interval.
+    """
+    logs = np.log(teacher.gross_j / student.gross_j)
+    found = statistics.paired_ratio([np.array([each]) for each in logs])
+    assert found.low is not None
+    assert found.high is not None
+    steps = math.hypot(*(each.step_j / float(np.median(each.gross_j)) for each in (teacher, student)))
+    half = math.hypot(math.log(found.high / found.low) / 2, 2 * steps)
+    return statistics.Estimate(found.value, found.value * math.exp(-half), found.value * math.exp(half), found.n)
+
+
+def _value(values: NDArray[np.float64], systematic: float, unstable: str | None) -> Value:
+    centre = float(np.median(values))
+    spread = statistics.mean(values)  # for its Student t: windows are few
+    assert spread.high is not None
+    standard_error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) * _OF_A_MEDIAN
+    return Value(
+        joules=centre,
+        half_width_j=math.hypot((spread.high - spread.value) * _OF_A_MEDIAN, 2 * systematic),
+        resolved=centre >= 2 * math.hypot(standard_error, systematic),
+        unstable=unstable,
+    )

@@ -1,0 +1,70 @@
+"""Which source counts the energy of which part of the machine: the nearest to each, and no joule twice."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kdbench.measure.energy.source import SOURCES, Available, Counter, Found, Part, Rank, Unavailable
+
+# The parts at work where a provider runs a model; the first is the one that runs it.
+_PARTS = {"cpu": (Part.CPU,), "cuda": (Part.GPU, Part.CPU)}
+_ESTIMATE_HINT = "--estimate-energy gives a labelled estimate"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The sources to read for a provider.
+
+    `leading` counts the part that runs the model; `beside` those of the other parts at work that have one, none of
+    which overlaps another. Where nothing counts the leading part, `leading` says why.
+    """
+
+    leading: Found | Unavailable
+    beside: tuple[Found, ...] = ()
+
+    @property
+    def used(self) -> tuple[Found, ...]:
+        """The sources that are read, the leading one first; none without a leading one."""
+        return () if isinstance(self.leading, Unavailable) else (self.leading, *self.beside)
+
+
+def every_source() -> Iterator[Found]:
+    """Yield every source there is, the nearest first, and whether it can be used on this machine."""
+    for counter in _ranked():
+        yield Found(counter, counter.available())
+
+
+def choose(provider: str, *, estimate: bool) -> Choice:
+    """Return the sources for models that `provider` runs; `estimate` admits what is no measurement."""
+    found: list[Found] = []
+    refusals: list[Unavailable] = []
+    leading_part, *others = _PARTS[provider]
+    for part in (leading_part, *others):
+        if any(part in each.counter.covers for each in found):
+            continue
+        held = frozenset().union(*(each.counter.covers for each in found))
+        for counter in _ranked():
+            if part not in counter.covers or counter.covers & held:
+                continue
+            if counter.rank is Rank.ESTIMATE and not estimate:
+                continue
+            state = counter.available()
+            if isinstance(state, Available):
+                found.append(Found(counter, state))
+                break
+            if part == leading_part:
+                refusals.append(state)
+        if not found:
+            return Choice(_refusal(refusals, estimable=provider == "cpu" and not estimate))
+    return Choice(found[0], tuple(found[1:]))
+
+
+def _ranked() -> list[Counter]:
+    return sorted((make() for _, make in SOURCES), key=lambda counter: (counter.rank, counter.name))
+
+
+def _refusal(refusals: list[Unavailable], *, estimable: bool) -> Unavailable:
+    """Return the reason of the nearest source that this machine should have, and every remedy."""
+    expected = [each for each in refusals if each.expected]
+    reason = expected[0].reason if expected else "no energy counter"
+    hints = [*dict.fromkeys(each.hint for each in expected if each.hint), *([_ESTIMATE_HINT] if estimable else [])]
+    return Unavailable(reason, "; ".join(hints))

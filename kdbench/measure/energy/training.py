@@ -1,0 +1,48 @@
+"""What a model's card says of the energy of its training, as measurements."""
+
+from collections.abc import Iterator, Sequence
+
+from kdbench.cards import EnergyUse, ModelCard
+from kdbench.measure.energy.carbon import carbon_intensity
+from kdbench.measure.energy.findings import emission
+from kdbench.records import Interval, Measurement, measured, missing
+
+
+def training_energy(card: ModelCard, country: str | None) -> Iterator[Measurement]:
+    """Yield the energy of a model's training: of the part that trained it, of the others by scope, and of all.
+
+    With a `country` each has its CO₂e beside it. Nothing is yielded of a model that was not trained here.
+    """
+    if card.training is None:
+        return
+    for energy in _energies(card.id, card.training.energy, card.training.unmetered):
+        yield energy
+        if country is not None:
+            yield emission(energy, "training_co2_g", carbon_intensity(country))
+
+
+def _energies(model: str, uses: Sequence[EnergyUse], unmetered: str | None) -> Iterator[Measurement]:
+    if not uses:
+        yield missing(model, "training_j", unmetered or "it was not metered")
+        return
+    yield _measurement(model, uses[:1], {})
+    for number in range(1, len(uses)):
+        yield _measurement(model, uses[number : number + 1], {"scope": uses[number].scope})
+    if len(uses) > 1:
+        yield _measurement(model, uses, {"scope": " + ".join(use.scope for use in uses)})
+
+
+def _measurement(model: str, uses: Sequence[EnergyUse], axes: dict[str, str | int]) -> Measurement:
+    joules = sum(use.energy_j for use in uses)
+    half = sum(use.half_width_j**2 for use in uses) ** 0.5
+    estimated = next((use.evidence for use in uses if use.evidence != "measured"), None)
+    return measured(
+        model,
+        "training_j",
+        joules,
+        axes=axes,
+        interval=None if estimated else Interval(low=joules - half, high=joules + half),
+        n=1,
+        source="; ".join(f"{use.source}, {use.scope}" for use in uses),
+        evidence=estimated or "measured",
+    )

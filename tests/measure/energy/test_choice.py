@@ -1,0 +1,139 @@
+"""Which source is read for what, with sources of this file alone in the register."""
+
+import pytest
+
+from kdbench.measure.energy import choice
+from kdbench.measure.energy.choice import choose, every_source
+from kdbench.measure.energy.source import SOURCES, Available, Part, Rank, Unavailable
+
+WORKS = Available("it works")
+
+
+def source(name, rank, covers, state=WORKS, evidence="measured"):
+    class Source:
+        def available(self):
+            return state
+
+    Source.name, Source.rank, Source.covers, Source.evidence = name, rank, frozenset(covers), evidence
+    Source.scope = f"{name} scope"
+    return Source
+
+
+RAPL = source("rapl", Rank.COUNTER, {Part.CPU})
+PSYS = source("psys", Rank.BOARD, {Part.CPU, Part.GPU, Part.REST})
+NVML = source("nvml", Rank.COUNTER, {Part.GPU})
+POWER = source("power", Rank.POWER, {Part.GPU})
+GUESS = source("guess", Rank.ESTIMATE, {Part.CPU}, evidence="estimated")
+
+
+def refusing(entry, reason, hint="", *, expected=True):
+    state = Unavailable(reason, hint, expected=expected)
+    return source(entry.name, entry.rank, entry.covers, state, entry.evidence)
+
+
+@pytest.fixture
+def register(monkeypatch):
+    SOURCES.names()
+
+    def fill(*entries):
+        monkeypatch.setattr(SOURCES, "_entries", {entry.name: entry for entry in entries})
+
+    return fill
+
+
+def used(provider, *, estimate=False):
+    return [each.counter.name for each in choose(provider, estimate=estimate).used]
+
+
+def test_the_sources_that_ship():
+    assert SOURCES.names() == [
+        "codecarbon",
+        "jetson",
+        "nvml",
+        "nvml-mean-power",
+        "nvml-power",
+        "rapl",
+        "rapl-psys",
+        "raspberry-pi",
+    ]
+
+
+def test_every_shipped_source_says_what_it_covers_and_how():
+    known = {Part.CPU, Part.GPU, Part.REST}
+    for _, make in SOURCES:
+        counter = make()
+        assert counter.scope
+        assert counter.covers
+        assert counter.covers <= known
+        assert (counter.evidence == "estimated") == (counter.rank is Rank.ESTIMATE)
+
+
+def test_each_provider_is_led_by_its_part(register):
+    register(RAPL, NVML)
+    assert used("cpu") == ["rapl"]
+    assert used("cuda") == ["nvml", "rapl"]
+
+
+def test_the_nearest_source_that_works_is_taken(register):
+    register(refusing(NVML, "NVML: no counter"), POWER, RAPL, PSYS)
+    assert used("cuda") == ["power", "rapl"]
+    register(refusing(RAPL, "RAPL: no"), PSYS)
+    assert used("cpu") == ["psys"]
+
+
+def test_no_two_sources_overlap(register):
+    """A wide meter that leads holds the CPU already: its package would be counted twice."""
+    register(RAPL, PSYS)
+    assert used("cuda") == ["psys"]
+    register(NVML, PSYS)  # and one that holds the board already is no meter of the rest
+    assert used("cuda") == ["nvml"]
+
+
+def test_an_estimate_is_taken_only_when_asked_for_and_when_nothing_measures(register):
+    register(GUESS)
+    assert used("cpu") == []
+    assert used("cpu", estimate=True) == ["guess"]
+    register(GUESS, RAPL)
+    assert used("cpu", estimate=True) == ["rapl"]
+    register(GUESS, NVML)
+    assert used("cuda", estimate=True) == ["nvml", "guess"]
+
+
+def test_the_reason_is_that_of_the_nearest_source_this_machine_should_have(register):
+    register(
+        refusing(RAPL, "RAPL: permission denied", "be root"),
+        refusing(PSYS, "RAPL: no psys", expected=False),
+        refusing(source("pi", Rank.BOARD, {Part.CPU}), "Pi: no vcgencmd", "install it"),
+    )
+    refusal = choose("cpu", estimate=False).leading
+    assert refusal.reason == "RAPL: permission denied"
+    assert refusal.hint == "be root; install it; --estimate-energy gives a labelled estimate"
+    assert "estimate" not in choose("cpu", estimate=True).leading.hint
+
+
+def test_a_machine_without_any_source_has_no_energy_and_no_zero(register):
+    register(refusing(RAPL, "RAPL: not on this CPU", expected=False))
+    choice_made = choose("cuda", estimate=True)
+    assert choice_made.used == ()
+    assert choice_made.leading == Unavailable("no energy counter")
+
+
+def test_all_are_listed_the_nearest_first(register):
+    register(GUESS, PSYS, RAPL)
+    assert [found.counter.name for found in every_source()] == ["rapl", "psys", "guess"]
+
+
+def test_what_is_not_asked_for_is_not_tried(register):
+    class Costly(GUESS):
+        def available(self):
+            raise AssertionError
+
+    register(Costly, RAPL, NVML)
+    assert used("cpu", estimate=True) == ["rapl"]
+    assert used("cuda", estimate=False) == ["nvml", "rapl"]
+
+
+def test_parts_of_every_provider():
+    from kdbench.measure.jobs import PROVIDERS
+
+    assert choice._PARTS.keys() == PROVIDERS.keys()

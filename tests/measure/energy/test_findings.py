@@ -1,0 +1,258 @@
+import numpy as np
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.measure.energy import findings as energy_pass
+from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, gross, net, ratio
+from kdbench.measure.energy.choice import Choice
+from kdbench.measure.energy.findings import energy_findings
+from kdbench.measure.energy.source import Available, Found, Unavailable
+from kdbench.measure.energy.sources.codecarbon import CodeCarbon
+from kdbench.measure.energy.sources.nvml import Nvml
+from kdbench.measure.energy.sources.rapl import Rapl
+from kdbench.measure.process import WorkerError
+from kdbench.measure.protocol import Portion, Protocol
+from kdbench.measure.staging import stage
+from kdbench.statistics.few_sessions import RESOLUTION
+
+
+def account(**changes):
+    """Return five windows of 60 W, 1 ms a call: 60 mJ gross, of which 20 W idle are 20 mJ."""
+    return Account(
+        **{
+            "scope": "cpu.package",
+            "source": "rapl, cpu.package",
+            "evidence": "measured",
+            "gross_j": np.array([60.0, 60.1, 59.9, 60.2, 59.8]) / 1e3,
+            "seconds": np.full(5, 1e-3),
+            "step_j": 60 * 1e-3 / np.sqrt(3) / 1000,  # a millisecond's steps over a window of a thousand calls
+            "idle_w": 20.0,
+            "idle_u_w": 0.1,
+            "idle_drift": 0.01,
+            **changes,
+        }
+    )
+
+
+def test_gross_and_net():
+    assert gross(account()).joules == pytest.approx(0.060)
+    assert net(account()).joules == pytest.approx(0.040)
+    assert 0 < gross(account()).half_width_j < net(account()).half_width_j < 0.001
+
+
+def test_idle_power_that_drifts_makes_net_unstable_and_wider():
+    drifting = account(idle_drift=0.2, idle_u_w=2.0)
+    assert net(drifting).unstable == "idle power changed by 20 %"
+    assert gross(drifting).unstable is None
+    assert net(drifting).half_width_j > 2 * net(account()).half_width_j
+
+
+def test_windows_that_differ_are_unstable():
+    shaky = account(gross_j=np.array([60.0, 70.0, 50.0, 66.0, 54.0]) / 1e3)
+    assert gross(shaky).unstable == net(shaky).unstable == "windows differ by 14 %"
+
+
+def test_net_that_cannot_be_told_from_idle():
+    near_idle = account(idle_w=59.9)
+    assert not net(near_idle).resolved
+    assert gross(near_idle).resolved
+
+
+def test_an_energy_below_the_counters_steps_is_not_resolved():
+    assert not gross(account(step_j=0.04)).resolved
+
+
+def test_coarse_steps_widen_the_interval():
+    step_j = 60 * 0.1 / np.sqrt(3) / 1000  # of a counter that moves every 100 ms
+    assert gross(account(step_j=step_j)).half_width_j >= 2 * step_j
+
+
+def test_quick_windows_are_good_for_five_per_cent():
+    value = gross(account(resolution=QUICK_RESOLUTION))
+    assert value.half_width_j / value.joules == pytest.approx(0.05, rel=0.05)
+
+
+def test_a_ratio_holds_the_steps_of_both():
+    def wide(**changes):
+        found = ratio(account(gross_j=np.full(5, 0.06), **changes), account(gross_j=np.full(5, 0.02)))
+        assert found.value == pytest.approx(3)
+        return np.log(found.high / found.low) / 2
+
+    assert wide(step_j=0.0) < 0.01
+    assert wide(step_j=0.06 * 0.05) == pytest.approx(0.1, rel=0.05)
+
+
+@pytest.fixture
+def subjects(tiny, subject):
+    return [subject(tiny("t")), subject(tiny("s"), teacher="t")]
+
+
+@pytest.fixture
+def energy(subjects, tmp_path, watcher):
+    def run(**protocol):
+        models = stage(subjects, None, tmp_path, 0)
+        portion = Portion(watcher, 0, 1, "energy")
+        return energy_findings(subjects, models, Protocol(**{"batch": (8,), **protocol}), tmp_path, portion)
+
+    return run
+
+
+def reading(watts, *scale, seconds=1.0, calls=100):
+    """Return windows of one run as the probe leaves them: of each source in `watts`, times each of `scale`."""
+    return [
+        {"calls": calls, "spans": [(each * seconds * factor, int(seconds * 1e9)) for each in watts]}
+        for factor in scale or (1.0, 1.01, 0.99, 1.0, 1.0)
+    ]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with these counters, whose measuring process says `result`; what it was told is in `jobs`."""
+    jobs = []
+
+    def install(*counters, **result):
+        found = [Found(counter, Available("1 package")) for counter in counters]
+        monkeypatch.setattr(energy_pass, "choose", lambda provider, *, estimate: Choice(found[0], tuple(found[1:])))
+        ones = [1.0] * len(counters)
+        whole = {
+            "period_ns": [1e6] * len(counters),
+            "length_ns": 1e9,
+            "idle": reading([10 * one for one in ones], 1.0, 1.0),
+            "errors": {},
+            "fault": None,
+            **result,
+        }
+        monkeypatch.setattr(energy_pass, "run_job", lambda job, *_, **__: jobs.append(job) or whole)
+        return jobs
+
+    return install
+
+
+def values(findings, **axes):
+    return {
+        (m.model, m.metric, m.axes["batch"]): m.value for m in findings.measurements if "scope" not in m.axes and axes == {}
+    }
+
+
+def test_without_a_source_every_value_has_its_reason(energy, monkeypatch):
+    monkeypatch.setattr(energy_pass, "choose", lambda *_, **__: Choice(Unavailable("RAPL: permission denied", "be root")))
+    found = energy()
+    assert {(m.status, m.reason, m.hint, m.value) for m in found.measurements} == {
+        ("unavailable", "RAPL: permission denied", "be root", None)
+    }
+    assert {(m.model, m.metric, m.axes["batch"]) for m in found.measurements} == {
+        (id_, metric, batch)
+        for id_ in "ts"
+        for metric in ("energy_j", "energy_net_j", "energy_run_j")
+        for batch in (1, 8)
+    }
+    assert found.pairs == ()
+
+
+def test_energy_that_was_not_asked_for(energy):
+    assert {m.reason for m in energy(energy="off").measurements} == {"energy was not asked for"}
+
+
+def test_per_inference_and_per_run(energy, machine):
+    machine(Rapl(), windows=[reading([60]), reading([80]), reading([20]), reading([40])])
+    found = values(energy())
+    assert found["t", "energy_j", 1] == pytest.approx(0.6)
+    assert found["t", "energy_run_j", 1] == pytest.approx(0.6)
+    assert found["t", "energy_run_j", 8] == pytest.approx(0.8)
+    assert found["t", "energy_j", 8] == pytest.approx(0.1)
+    assert found["s", "energy_net_j", 8] == pytest.approx((0.4 - 0.1) / 8)
+
+
+def test_the_ratio_is_of_the_same_rounds(energy, machine):
+    drift = [1.0, 1.1, 1.2, 1.3, 1.4]  # of the machine: it must not show in the ratio
+    machine(Rapl(), windows=[reading([60], *drift), reading([60]), reading([20], *drift), reading([30])])
+    by_batch = {pair.axes["batch"]: pair for pair in energy().pairs}
+    assert by_batch[1].value == pytest.approx(3)
+    assert by_batch[1].interval.high / by_batch[1].interval.low == pytest.approx(np.exp(2 * 1.96 * RESOLUTION), rel=0.01)
+    assert (by_batch[1].status, by_batch[1].reason) == ("unstable", "windows differ by 13 %")
+    assert by_batch[8].value == pytest.approx(2, rel=0.01)
+    assert (by_batch[8].status, by_batch[8].evidence) == ("ok", "measured")
+
+
+def test_full_and_quick_windows(energy, machine):
+    jobs = machine(Rapl(), windows=[reading([60])] * 4)
+    quick, full = (energy(energy=mode) for mode in ("quick", "full"))
+    assert (jobs[0]["least_ns"], jobs[0]["least_updates"], jobs[0]["rounds"]) == (1e9, 20, 5)
+    assert (jobs[1]["least_ns"], jobs[1]["least_updates"], jobs[1]["rounds"]) == (1e10, 100, 5)
+    widths = [m.measurements[0].interval.high - m.measurements[0].interval.low for m in (quick, full)]
+    assert widths[0] > 2 * widths[1]
+    assert full.protocol["energy_pass"] == {
+        "mode": "full",
+        "windows": 5,
+        "window_s": 1.0,
+        "sources": [
+            {
+                "name": "rapl",
+                "scope": "cpu.package",
+                "detail": "1 package",
+                "evidence": "measured",
+                "update_period_ms": 1.0,
+                "idle_w": [10.0, 10.0],
+            }
+        ],
+    }
+
+
+def test_a_gpu_leads_and_the_processor_stands_beside_it(energy, machine):
+    machine(Nvml(), Rapl(), windows=[reading([200, 30])] * 4)
+    found = energy(provider="cuda")
+    per_scope = {m.axes.get("scope"): m for m in found.measurements if m.metric == "energy_j" and m.axes["batch"] == 1}
+    assert {scope: m.value for scope, m in per_scope.items() if m.model == "s"} == pytest.approx(
+        {None: 2.0, "cpu.package": 0.3, "gpu0.board + cpu.package": 2.3}
+    )
+    assert per_scope[None].source == "nvml, gpu0.board"
+    assert per_scope["gpu0.board + cpu.package"].source == "nvml, gpu0.board; rapl, cpu.package"
+    assert {"s/cuda-t1-b8-energy/calls", "s/cuda-t1-b8-energy/nvml-j", "s/cuda-t1-b8-energy/rapl-ns"} <= set(found.samples)
+
+
+def test_an_estimate_is_labelled_everywhere_and_claims_no_interval(energy, machine):
+    machine(CodeCarbon(), windows=[reading([60])] * 4)
+    found = energy(estimate_energy=True, country="DEU")
+    assert {(m.evidence, m.interval) for m in found.measurements} == {("estimated", None)}
+    assert {(p.evidence, p.interval) for p in found.pairs} == {("estimated", None)}
+
+
+def test_grams_of_co2_are_modelled_from_measured_joules(energy, machine):
+    machine(Rapl(), windows=[reading([60])] * 4)
+    found = energy(country="deu")
+    by_metric = {m.metric: m for m in found.measurements if m.model == "s" and m.axes["batch"] == 1}
+    g_per_kwh = found.protocol["carbon"]["g_per_kwh"]
+    assert by_metric["co2_g"].value == pytest.approx(by_metric["energy_j"].value / 3.6e6 * g_per_kwh)
+    assert by_metric["co2_g"].evidence == "modelled"
+    assert by_metric["co2_g"].interval.high > by_metric["co2_g"].value
+    assert "Germany" in by_metric["co2_g"].source
+
+
+def test_a_country_that_is_none_is_refused(energy):
+    with pytest.raises(InputError, match="XYZ"):
+        energy(country="XYZ")
+
+
+def test_net_below_its_resolution_has_no_number(energy, machine):
+    machine(Rapl(), windows=[reading([10.01])] * 4)
+    found = {m.metric: m for m in energy().measurements if m.model == "s"}
+    assert (found["energy_net_j"].status, found["energy_net_j"].value) == ("below_resolution", None)
+    assert found["energy_j"].status == "ok"
+
+
+def test_a_model_that_failed_a_source_that_gave_out_and_a_process_that_died(energy, machine, monkeypatch):
+    machine(Rapl(), windows=[[], [], reading([60]), reading([60])], errors={"t": "no such operator"})
+    found = energy()
+    assert {(m.model, m.status, m.reason) for m in found.measurements} == {
+        ("t", "error", "no such operator"),
+        ("s", "ok", None),
+    }
+    assert {(p.status, p.reason) for p in found.pairs} == {("unavailable", "t: no such operator")}
+    machine(Rapl(), fault="RAPL: unreadable")
+    assert {(m.status, m.reason) for m in energy().measurements} == {("error", "RAPL: unreadable")}
+
+    def dies(*_, **__):
+        raise WorkerError("gone", "", None)
+
+    monkeypatch.setattr(energy_pass, "run_job", dies)
+    assert {(m.status, m.reason) for m in energy().measurements} == {("error", "gone")}

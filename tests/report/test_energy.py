@@ -1,0 +1,270 @@
+"""Energy in the report: the table, the summary's column, training, and what is said of how it was metered."""
+
+import pytest
+
+from kdbench.records import measured, missing
+from kdbench.report import method, rows
+from kdbench.report.cells import Number
+from kdbench.report.energy import energy, energy_per_run, energy_ratio, run_batch
+from kdbench.report.metering import scope_in_words
+from kdbench.report.subjects import subjects
+from kdbench.report.training import training
+
+SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
+
+
+def heads(table):
+    return [column.head for column in table.columns]
+
+
+def cells(table, label, **where):
+    """Return the texts of the row of `label` whose other words are `where`, by their heads."""
+    for row in table.rows:
+        texts = dict(zip(heads(table), (cell.text for cell in row.cells), strict=True))
+        if row.cells[0].text == label and where.items() <= texts.items():
+            return texts
+    raise AssertionError(f"no row of {label} at {where}")
+
+
+def column(table, head):
+    index = heads(table).index(head)
+    return {row.cells[0].text: row.cells[index] for row in table.rows}
+
+
+def without_energies(record):
+    return [m for m in record.measurements if not m.metric.startswith(("energy_", "co2_"))]
+
+
+def test_models_have_a_row_at_each_batch_with_gross_net_run_and_ratio(metered) -> None:
+    table = energy(metered)
+    assert heads(table) == [
+        "Model",
+        "Batch",
+        "Energy / inference",
+        "Net / inference",
+        "Energy / run",
+        "CO₂e / inference",
+        "Energy ratio",
+    ]
+    assert cells(table, "student-alone", Batch="128") == {
+        "Model": "student-alone",
+        "Batch": "128",
+        "Energy / inference": "4.52 ± 0.14 mJ",
+        "Net / inference": "3.70 ± 0.11 mJ",
+        "Energy / run": "579 ± 17 mJ",
+        "CO₂e / inference": "477 ± 14 ng",
+        "Energy ratio": "7.63×",
+    }
+    assert cells(table, "teacher", Batch="1")["Energy ratio"] == "–"
+    assert cells(table, "student-kd", Batch="1")["Net / inference"] == "n/a (net below 2u = 1.2 mJ)"
+    assert cells(table, "student-kd", Batch="128")["Energy / inference"] == "4.49 ± 0.13 mJ (unstable)"
+    assert table in rows.tables(metered)
+
+
+def test_the_least_energy_of_a_batch_is_the_best_unless_it_is_unstable(metered) -> None:
+    flagged = [(r.cells[0].text, r.cells[1].text) for r in energy(metered).rows if r.cells[2].best]
+    assert flagged == [("student-kd", "1")]
+
+
+def test_the_notes_say_what_was_metered_by_what_and_how(metered) -> None:
+    told = " ".join(energy(metered).notes)
+    assert "net is without the idle power, taken with the models loaded" in told
+    assert "All at 1 thread, cpu provider." in told
+    assert (
+        "Metered: the CPU's packages (`cpu.package`), by rapl: 1 package; updated every 1.00 ms; idle 20.1 W before "
+        "the windows, 20.3 W after them."
+    ) in told
+    assert "median of 5 windows of 10 s or more (full mode)" in told
+    assert "380 g per kWh, the carbon intensity of electricity in Germany (codecarbon 3.3.2)" in told
+    assert "estimate" not in told
+    assert "Quick" not in told
+    assert told.endswith("No energy of `student-hint`: killed by signal 9. Give it more memory.")
+
+
+def test_quick_windows_are_said_to_be_rough(metered) -> None:
+    quick = {**metered.protocol["energy_pass"], "mode": "quick", "window_s": 1.0}
+    record = metered.model_copy(update={"protocol": {**metered.protocol, "energy_pass": quick}})
+    told = " ".join(energy(record).notes)
+    assert "5 windows of 1 s or more (quick mode)" in told
+    assert "±5 %" in told
+
+
+def test_estimates_are_marked_never_best_and_said_to_be_no_measurements(estimated) -> None:
+    table = energy(estimated)
+    assert cells(table, "student-alone") == {
+        "Model": "student-alone",
+        "Batch": "1",
+        "Energy / inference": "~14 mJ (est.)",
+        "Net / inference": "~9.9 mJ (est.)",
+        "Energy / run": "~14 mJ (est.)",
+        "Energy ratio": "~5.1× (est.)",
+    }
+    numbers = [
+        cell
+        for built in (table, rows.summary(estimated), rows.ratios(estimated), training(estimated))
+        for row in built.rows
+        for cell in row.cells
+        if isinstance(cell, Number) and cell.evidence == "estimated"
+    ]
+    assert len(numbers) > 12
+    assert not any(cell.best or cell.interval_text for cell in numbers)
+    told = " ".join(table.notes)
+    assert "Estimated: the CPU (`cpu.estimate`), by codecarbon" in told
+    assert "`~` marks an estimate: CPU time × assumed TDP." in told
+    assert "±" not in told  # estimates have no uncertainty that quick windows could be part of
+
+
+def test_scopes_are_told_apart_the_headline_first_and_the_sum_last(metered_gpu) -> None:
+    table = energy(metered_gpu)
+    assert heads(table)[:3] == ["Model", "Batch", "Scope"]
+    by_scope = list(dict.fromkeys(row.cells[2].text for row in table.rows))
+    assert by_scope == ["gpu0.board", "cpu.package", "gpu0.board + cpu.package"]
+    assert cells(table, "teacher", Batch="1", Scope="gpu0.board")["Energy / run"] == "216 ± 6 mJ"
+    assert cells(table, "teacher", Batch="1", Scope="cpu.package")["Energy / run"] == "72 ± 2 mJ"
+    both = cells(table, "student-kd", Batch="1", Scope="gpu0.board + cpu.package")
+    assert (both["Energy / run"], both["Energy ratio"]) == ("56.1 ± 1.7 mJ", "–")
+    told = " ".join(table.notes)
+    assert "by nvml: total energy counter; updated every 102 ms" in told
+    assert "no part in common: the board of GPU 0 and the CPU's packages." in told
+
+
+def test_a_model_that_failed_at_one_batch_keeps_its_row_there(metered) -> None:
+    at = {**SINGLE, "batch": 128}
+    failed = [
+        missing(m.model, m.metric, "killed", status="error", axes=at)
+        if (m.model, m.axes) == ("student-alone", at) and m.metric.startswith("energy_")
+        else m
+        for m in metered.measurements
+    ]
+    row = cells(energy(metered.model_copy(update={"measurements": failed})), "student-alone", Batch="128")
+    assert row["Energy / inference"] == row["Net / inference"] == row["Energy / run"] == "n/a (killed)"
+
+
+def test_where_nothing_was_metered_one_sentence_says_why_and_what_would_help(make_record, sample) -> None:
+    reasons = [
+        missing(m.model, m.metric, "RAPL: permission denied", hint="run as root", axes=m.axes)
+        for m in sample.measurements
+        if m.metric.startswith("energy_")
+    ]
+    record = make_record(measurements=[*without_energies(sample), *reasons])
+    table = energy(record)
+    assert (table.columns, table.rows) == ((), ())
+    assert table.notes == ("No energy was measured: RAPL: permission denied. Run as root.",)
+    assert table in rows.tables(record)
+    assert {cell.text for cell in column(rows.summary(record), "Energy / run").values()} == {
+        "n/a (RAPL: permission denied)"
+    }
+
+
+def test_energy_that_was_not_asked_for_has_no_section(make_record, sample) -> None:
+    unasked = missing("teacher", "energy_j", "energy was not asked for", axes=SINGLE)
+    record = make_record(measurements=[*without_energies(sample), unasked])
+    assert "Energy" not in {table.title for table in rows.tables(record)}
+    assert "Energy" not in {table.title for table in rows.tables(make_record(measurements=without_energies(sample)))}
+
+
+def test_the_summary_has_the_energy_of_the_largest_batch_and_says_of_what(metered, metered_gpu) -> None:
+    assert column(rows.summary(metered), "Energy / run")["teacher"].text == "4.42 ± 0.13 J"
+    note = "Energy / run: gross, of one call at batch 128, 1 thread, cpu provider; "
+    assert f"{note}the CPU's packages, by rapl." in rows.summary(metered).notes
+    assert f"{note}the board of GPU 0, by nvml." in rows.summary(metered_gpu).notes
+    assert column(rows.summary(metered_gpu), "Energy / run")["teacher"].text == "13.2 ± 0.4 J"
+
+
+def test_the_summary_falls_back_to_the_batch_that_there_is(estimated) -> None:
+    assert run_batch(estimated) == 1
+    assert column(rows.summary(estimated), "Energy / run")["teacher"].text == "~72 mJ (est.)"
+    note = "Energy / run: an estimate, of one call at batch 1, 1 thread, cpu provider; the CPU, by codecarbon."
+    assert note in rows.summary(estimated).notes
+
+
+def test_a_model_of_fixed_batch_shows_its_energies_at_that_batch_out_of_contest(metered, make_card) -> None:
+    fixed = make_card("student-kd", id="fixed", name="fixed", fixed_batch=8)
+    at = {**SINGLE, "batch": 8}
+    little = [measured("fixed", metric, 1e-6, axes=at) for metric in ("energy_j", "energy_run_j")]
+    pair = next(p for p in metered.pairs if p.metric == "energy_ratio")
+    huge = pair.model_copy(update={"student": "fixed", "axes": at, "value": 99.0, "interval": None})
+    changes = {"models": (*metered.models, fixed), "measurements": (*metered.measurements, *little)}
+    record = metered.model_copy(update={**changes, "pairs": (*metered.pairs, huge)})
+    (subject,) = [s for s in subjects(record) if s.label == "fixed"]
+    for cell, text in ((energy_per_run(record, subject), "1.00 µJ"), (energy_ratio(record, subject), "99.0×")):
+        assert (cell.text, cell.competes) == (f"{text} (batch 8)", False)
+    assert run_batch(record) == 128
+    assert cells(energy(record), "fixed")["Batch"] == "8"
+
+
+def test_a_reason_at_another_batch_than_the_largest_is_shown(make_record, sample) -> None:
+    reason = missing("teacher", "energy_run_j", "NVML: not supported", axes=SINGLE)
+    record = make_record(measurements=[*without_energies(sample), reason])
+    assert column(rows.summary(record), "Energy / run")["teacher"].text == "n/a (NVML: not supported)"
+    inference = missing("teacher", "energy_j", "RAPL: no counters", axes=SINGLE)
+    record = make_record(measurements=[*without_energies(sample), inference])
+    assert column(rows.summary(record), "Energy / run")["teacher"].text == "n/a (RAPL: no counters)"
+
+
+def test_the_ratios_are_those_of_batch_1_and_said_to_be(metered) -> None:
+    swapped = metered.model_copy(update={"pairs": tuple(reversed(metered.pairs))})
+    for record in (metered, swapped):
+        assert column(rows.ratios(record), "Energy ratio")["student-kd"].text == "5.14×"
+    assert rows.ratios(metered).notes[-1] == (
+        "Energy ratio: of gross energy per inference at batch 1, from windows that took turns; the CPU's packages, by "
+        "rapl."
+    )
+
+
+def test_training_has_its_energy_of_each_scope_and_what_it_emits(metered, metered_gpu, sample) -> None:
+    assert heads(training(metered))[-3:] == ["Training time", "Training energy", "Training CO₂e"]
+    assert cells(training(metered), "teacher")["Training energy"] == "2.15 ± 0.06 kJ"
+    assert cells(training(metered), "teacher")["Training CO₂e"] == "227 ± 7 mg"
+    assert "380 g per kWh" in training(metered).notes[-1]
+    of_gpu = training(metered_gpu)
+    assert heads(of_gpu)[-2:] == ["Training energy, cpu.package", "Training energy, gpu0.board + cpu.package"]
+    assert cells(of_gpu, "teacher")["Training energy, cpu.package"] == "2.15 ± 0.06 kJ"
+    assert cells(of_gpu, "teacher")["Training energy"] == "6.45 ± 0.19 kJ"
+    assert of_gpu.notes == ("Training energy: gross, of the epochs, validation included; the board of GPU 0, by nvml.",)
+    assert heads(training(sample))[-1] == "Training time"
+    assert training(sample).notes == ()
+
+
+def test_an_estimated_training_energy_is_said_to_be_one(estimated) -> None:
+    assert cells(training(estimated), "teacher")["Training energy"] == "~2.2 kJ (est.)"
+    assert training(estimated).notes[-1].endswith("An estimate, to be compared with no measurement.")
+
+
+def test_how_energies_came_about_is_told_where_they_were_measured(metered, estimated, sample) -> None:
+    (note,) = [note for note in method.notes(metered) if note.startswith("Energy")]
+    assert "half of a 95 % interval" in note
+    for record in (estimated, sample):
+        assert not [note for note in method.notes(record) if note.startswith("Energy")]
+
+
+def test_the_protocol_is_told_with_its_units(metered) -> None:
+    told = dict(method.environment(metered))
+    assert "window (s) 10" in told["protocol: energy pass"]
+    assert "idle (W) 20.1, 20.3" in told["protocol: energy pass"]
+    assert "update period (ms) 1," in told["protocol: energy pass"]
+    assert "g (per kWh) 380.1" in told["protocol: carbon"]
+
+
+def test_a_record_without_a_word_on_its_windows_is_told_without(metered) -> None:
+    bare = {key: value for key, value in metered.protocol.items() if key not in {"energy_pass", "carbon"}}
+    notes = energy(metered.model_copy(update={"protocol": bare})).notes
+    assert len(notes) == 2  # what gross and net are, and who has none
+
+
+def test_the_cost_table_leaves_energy_to_its_own(metered) -> None:
+    (cost,) = [table for table in rows.tables(metered) if table.title == "Cost"]
+    assert not [head for head in heads(cost) if "nergy" in head]
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        ("cpu.package", "the CPU's packages"),
+        ("gpu3.board + cpu.package", "the board of GPU 3 and the CPU's packages"),
+        ("platform", "the whole platform"),
+        ("some.thing", "some.thing"),
+    ],
+)
+def test_scopes_in_words(scope: str, words: str) -> None:
+    assert scope_in_words(scope) == words
