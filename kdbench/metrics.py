@@ -234,7 +234,14 @@ _PAIRS = (
         "session, then the geometric mean over sessions",
         units.ratio,
     ),
-    Metric("energy_ratio", "Energy ratio", "1", True, "teacher energy_j / student energy_j, of windows that took turns", units.ratio),
+    Metric(
+        "energy_ratio",
+        "Energy ratio",
+        "1",
+        True,
+        "teacher energy_j / student energy_j, of windows that took turns",
+        units.ratio,
+    ),
     Metric("size_ratio", "Size ratio", "1", True, "teacher size_bytes / student size_bytes", units.ratio),
     Metric("macs_ratio", "MACs ratio", "1", True, "teacher macs / student macs", units.ratio),
     Metric(

@@ -135,7 +135,8 @@ def _energy(_: Environment) -> Iterator[Finding]:
         if isinstance(source.state, Available):
             yield Finding(subject, "ok", f"{counter.scope}, {counter.evidence}: {source.state.detail}")
         else:
-            yield Finding(subject, "missing", source.state.reason, source.state.hint)
+            remedy = source.state.hint or "nothing to mend: this machine is of another kind"
+            yield Finding(subject, "missing", source.state.reason, remedy)
     for provider in PROVIDERS:
         choice = choose(provider, estimate=False)
         if isinstance(choice.leading, Unavailable):

@@ -64,7 +64,11 @@ def measure_all(
         protocol={**recipe.measure.model_dump(mode="json"), **findings.protocol},
         environment=here,
         models=tuple(export.card for export in exports),
-        measurements=(*_own_findings(exports, protocol.country), *refused_measurements(exports, protocol), *findings.measurements),
+        measurements=(
+            *_own_findings(exports, protocol.country),
+            *refused_measurements(exports, protocol),
+            *findings.measurements,
+        ),
         pairs=(*findings.pairs, *refused_pairs(exports, protocol)),
         layers=findings.layers,
         warnings=(*environment.stability(here), *findings.warnings, *_refusals(exports)),

@@ -49,10 +49,12 @@ def notes_on_metering(record: RunRecord, taken: list[Axes]) -> list[str]:
     """Return what must be known of the energies at the axes `taken`: of what, by what, in which windows."""
     energy_pass = _mapping(record.protocol.get("energy_pass"))
     sources = [_mapping(source) for source in energy_pass.get("sources", ())]
+    uncounted = [str(reason) for reason in energy_pass.get("uncounted", ())]
     estimated = any(m.evidence == "estimated" for m in energies(record, "energy_j", "energy_run_j"))
     sums = [scope for axes in taken if " + " in (scope := str(axes.get("scope", "")))]
     return [
         *(_source(source) for source in sources),
+        *([f"Other parts at work have no number: {'; '.join(uncounted)}."] if uncounted else []),
         *([f"The sum is of scopes that have no part in common: {scope_in_words(scope)}." for scope in sums[:1]]),
         *_windows(energy_pass),
         *([_ESTIMATED] if estimated else [_QUICK] if energy_pass.get("mode") == "quick" else []),

@@ -45,7 +45,16 @@ def test_options_reach_the_measuring(kdbench, benching):
         "teacher": "teacher",
         "output": "logits",
         "accuracy": True,
-        "options": Measure(provider="cuda", threads=(1, 2), batch=(64,), budget_s=120, sessions=3, energy="off", estimate_energy=True, country="DEU"),
+        "options": Measure(
+            provider="cuda",
+            threads=(1, 2),
+            batch=(64,),
+            budget_s=120,
+            sessions=3,
+            energy="off",
+            estimate_energy=True,
+            country="DEU",
+        ),
         "out": Path("O"),
         "command": f"kdbench {line}",
     }

@@ -59,6 +59,11 @@ def test_this_machine_is_examined_whole(kdbench):
         "threads",
         "latency",
         "gpu",
+        "energy: rapl",
+        "energy: nvml",
+        "energy: codecarbon",
+        "energy with cpu",
+        "energy with cuda",
         "data: digits",
         "data: mnist",
     } <= found.keys()

@@ -44,8 +44,15 @@ def axes_of(findings, metric):
 def test_every_metric_is_there_with_the_reason():
     found = list(refused_measurements([exported("t", refused=WHY)], Protocol()))
     of_others = {"agreement", "predictive_kl", "device_memory_bytes", "max_throughput_per_s"}
-    assert {m.metric for m in found} == METRICS.keys() - of_others - {"parity_max_abs", "training_s"}
+    of_training = {"parity_max_abs", "training_s", "training_j", "training_co2_g"}
+    assert {m.metric for m in found} == METRICS.keys() - of_others - of_training - {"co2_g"}
     assert {(m.status, m.reason) for m in found} == {("unavailable", WHY)}
+
+
+def test_energy_is_missing_where_it_would_have_been_taken():
+    found = list(refused_measurements([exported("t", refused=WHY)], Protocol(batch=(4, 8), country="DEU")))
+    for metric in ("energy_j", "energy_net_j", "energy_run_j", "co2_g"):
+        assert axes_of(found, metric) == [{"threads": 1, "batch": 1}, {"threads": 1, "batch": 8}]
 
 
 def test_logits_that_are_no_numbers_are_invalid():

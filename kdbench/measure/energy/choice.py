@@ -15,11 +15,12 @@ class Choice:
     """The sources to read for a provider.
 
     `leading` counts the part that runs the model; `beside` those of the other parts at work that have one, none of
-    which overlaps another. Where nothing counts the leading part, `leading` says why.
+    which overlaps another. Where nothing counts the leading part, `leading` says why; `uncounted` says it of others.
     """
 
     leading: Found | Unavailable
     beside: tuple[Found, ...] = ()
+    uncounted: tuple[Unavailable, ...] = ()
 
     @property
     def used(self) -> tuple[Found, ...]:
@@ -36,26 +37,36 @@ def every_source() -> Iterator[Found]:
 def choose(provider: str, *, estimate: bool) -> Choice:
     """Return the sources for models that `provider` runs; `estimate` admits what is no measurement."""
     found: list[Found] = []
-    refusals: list[Unavailable] = []
-    leading_part, *others = _PARTS[provider]
-    for part in (leading_part, *others):
-        if any(part in each.counter.covers for each in found):
-            continue
+    uncounted: list[Unavailable] = []
+    for part in _PARTS[provider]:
         held = frozenset().union(*(each.counter.covers for each in found))
-        for counter in _ranked():
-            if part not in counter.covers or counter.covers & held:
-                continue
-            if counter.rank is Rank.ESTIMATE and not estimate:
-                continue
-            state = counter.available()
-            if isinstance(state, Available):
-                found.append(Found(counter, state))
-                break
-            if part == leading_part:
-                refusals.append(state)
-        if not found:
-            return Choice(_refusal(refusals, estimable=provider == "cpu" and not estimate))
-    return Choice(found[0], tuple(found[1:]))
+        if part in held:
+            continue
+        nearest = _nearest(part, held, estimate=estimate)
+        if isinstance(nearest, Found):
+            found.append(nearest)
+        elif not found:
+            return Choice(nearest)
+        else:
+            uncounted.append(nearest)
+    return Choice(found[0], tuple(found[1:]), tuple(uncounted))
+
+
+def _nearest(part: str, held: frozenset[str], *, estimate: bool) -> Found | Unavailable:
+    """Return the nearest source of `part` that works and counts nothing that is `held` already, or why there is none."""
+    refusals: list[Unavailable] = []
+    estimable = False
+    for counter in _ranked():
+        if part not in counter.covers or counter.covers & held:
+            continue
+        if counter.rank is Rank.ESTIMATE and not estimate:
+            estimable = True
+            continue
+        state = counter.available()
+        if isinstance(state, Available):
+            return Found(counter, state)
+        refusals.append(state)
+    return _refusal(refusals, estimable=estimable)
 
 
 def _ranked() -> list[Counter]:

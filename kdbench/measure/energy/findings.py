@@ -129,6 +129,7 @@ def _taken(runs: Sequence[_Run], result: Mapping[str, Any], choice: Choice, prot
             "windows": mode.rounds,
             "window_s": round(result["length_ns"] / 1e9, 3),
             "sources": [_facts(each, meter) for each, meter in zip(choice.used, meters, strict=True)],
+            **({"uncounted": [each.reason for each in choice.uncounted]} if choice.uncounted else {}),
         },
     )
 
@@ -177,10 +178,13 @@ def _of_subject(
 def _of_account(
     model: str, account: Account, batch: int, axes: Mapping[str, str | int], intensity: CarbonIntensity | None
 ) -> Iterator[Measurement]:
-    of_call, beyond_idle = gross(account), net(account)
+    of_call = gross(account)
     per_inference = _measurement(model, "energy_j", of_call, batch, account, axes)
     yield per_inference
-    yield _measurement(model, "energy_net_j", beyond_idle, batch, account, axes)
+    if account.evidence == "measured":
+        yield _measurement(model, "energy_net_j", net(account), batch, account, axes)
+    else:
+        yield missing(model, "energy_net_j", "an estimate has no idle power", axes=axes, source=account.source)
     yield _measurement(model, "energy_run_j", of_call, 1, account, axes)
     if intensity is not None:
         yield emission(per_inference, "co2_g", intensity)

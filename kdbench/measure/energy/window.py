@@ -76,9 +76,7 @@ def window(
         calls += 1
     end = _edge(leading, call, clock)
     others_end = [counter.read() for counter in beside]
-    others = (
-        _span(counter, *readings) for counter, *readings in zip(beside, others_begin, others_end, strict=True)
-    )
+    others = (_span(counter, *readings) for counter, *readings in zip(beside, others_begin, others_end, strict=True))
     return Window(calls + end.calls, (_span(leading, begin[:2], end[:2]), *others))
 
 

@@ -104,6 +104,7 @@ def test_the_reason_is_that_of_the_nearest_source_this_machine_should_have(regis
         refusing(RAPL, "RAPL: permission denied", "be root"),
         refusing(PSYS, "RAPL: no psys", expected=False),
         refusing(source("pi", Rank.BOARD, {Part.CPU}), "Pi: no vcgencmd", "install it"),
+        refusing(GUESS, "codecarbon: not installed"),
     )
     refusal = choose("cpu", estimate=False).leading
     assert refusal.reason == "RAPL: permission denied"

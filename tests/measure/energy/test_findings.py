@@ -130,12 +130,16 @@ def machine(monkeypatch):
 
 def values(findings, **axes):
     return {
-        (m.model, m.metric, m.axes["batch"]): m.value for m in findings.measurements if "scope" not in m.axes and axes == {}
+        (m.model, m.metric, m.axes["batch"]): m.value
+        for m in findings.measurements
+        if "scope" not in m.axes and axes == {}
     }
 
 
 def test_without_a_source_every_value_has_its_reason(energy, monkeypatch):
-    monkeypatch.setattr(energy_pass, "choose", lambda *_, **__: Choice(Unavailable("RAPL: permission denied", "be root")))
+    monkeypatch.setattr(
+        energy_pass, "choose", lambda *_, **__: Choice(Unavailable("RAPL: permission denied", "be root"))
+    )
     found = energy()
     assert {(m.status, m.reason, m.hint, m.value) for m in found.measurements} == {
         ("unavailable", "RAPL: permission denied", "be root", None)
@@ -168,7 +172,9 @@ def test_the_ratio_is_of_the_same_rounds(energy, machine):
     machine(Rapl(), windows=[reading([60], *drift), reading([60]), reading([20], *drift), reading([30])])
     by_batch = {pair.axes["batch"]: pair for pair in energy().pairs}
     assert by_batch[1].value == pytest.approx(3)
-    assert by_batch[1].interval.high / by_batch[1].interval.low == pytest.approx(np.exp(2 * 1.96 * RESOLUTION), rel=0.01)
+    assert by_batch[1].interval.high / by_batch[1].interval.low == pytest.approx(
+        np.exp(2 * 1.96 * RESOLUTION), rel=0.01
+    )
     assert (by_batch[1].status, by_batch[1].reason) == ("unstable", "windows differ by 13 %")
     assert by_batch[8].value == pytest.approx(2, rel=0.01)
     assert (by_batch[8].status, by_batch[8].evidence) == ("ok", "measured")
@@ -207,13 +213,18 @@ def test_a_gpu_leads_and_the_processor_stands_beside_it(energy, machine):
     )
     assert per_scope[None].source == "nvml, gpu0.board"
     assert per_scope["gpu0.board + cpu.package"].source == "nvml, gpu0.board; rapl, cpu.package"
-    assert {"s/cuda-t1-b8-energy/calls", "s/cuda-t1-b8-energy/nvml-j", "s/cuda-t1-b8-energy/rapl-ns"} <= set(found.samples)
+    assert {"s/cuda-t1-b8-energy/calls", "s/cuda-t1-b8-energy/nvml-j", "s/cuda-t1-b8-energy/rapl-ns"} <= set(
+        found.samples
+    )
 
 
 def test_an_estimate_is_labelled_everywhere_and_claims_no_interval(energy, machine):
     machine(CodeCarbon(), windows=[reading([60])] * 4)
     found = energy(estimate_energy=True, country="DEU")
-    assert {(m.evidence, m.interval) for m in found.measurements} == {("estimated", None)}
+    assert {(m.evidence, m.interval) for m in found.measurements if m.value is not None} == {("estimated", None)}
+    assert {(m.metric, m.reason) for m in found.measurements if m.value is None} == {
+        ("energy_net_j", "an estimate has no idle power")
+    }
     assert {(p.evidence, p.interval) for p in found.pairs} == {("estimated", None)}
 
 

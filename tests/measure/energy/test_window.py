@@ -162,9 +162,7 @@ def test_a_power_that_is_polled_is_recovered_too(work_w, call_ms, poll_ms, lengt
     machine = Machine()
     call_ns = int(call_ms * MS)
     counter = Sampled(machine, poll_ms / 1e3)
-    (found,) = measured(
-        machine, counter, [machine.call(call_ns, work_w)], length_ns=length_s * S, settle_ns=300 * MS
-    )
+    (found,) = measured(machine, counter, [machine.call(call_ns, work_w)], length_ns=length_s * S, settle_ns=300 * MS)
     assert holds(gross(found), (20 + work_w) * call_ns / S)
 
 
@@ -209,9 +207,7 @@ def test_teacher_and_student_in_turn_survive_a_drift():
     """The machine warms up by a fifth while it is measured: the ratio does not notice."""
     machine = Machine(30.0, drift=lambda t_s: 0.3 * t_s)
     counter = Stepped(machine, 10 * MS)
-    teacher, student = measured(
-        machine, counter, [machine.call(8 * MS, 60.0), machine.call(2 * MS, 60.0)], length_ns=S
-    )
+    teacher, student = measured(machine, counter, [machine.call(8 * MS, 60.0), machine.call(2 * MS, 60.0)], length_ns=S)
     found = ratio(teacher, student)
     assert found.low < 4.0 < found.high
     assert (found.high - found.low) / found.value < 0.05
@@ -235,7 +231,9 @@ def test_a_window_begins_when_a_change_of_power_shows():
     counter.lag_s = 1.0
     begun = machine.now
     seen = []
-    window([counter], lambda: (seen.append(machine.now), machine.spend(10 * MS, 5.0)), 100 * MS, 200 * MS, machine.clock)
+    window(
+        [counter], lambda: (seen.append(machine.now), machine.spend(10 * MS, 5.0)), 100 * MS, 200 * MS, machine.clock
+    )
     assert seen[-1] - begun >= 1300 * MS
 
 

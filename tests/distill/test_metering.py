@@ -1,0 +1,99 @@
+"""A training told by a meter what its epochs used, over interruptions too."""
+
+from itertools import count
+
+import pytest
+from networks import batches, stripes, tiny
+
+from kdbench.cards import EnergyUse
+from kdbench.distill import fit
+from kdbench.distill.metering import EpochEnergy
+from kdbench.distill.objective import Objective
+from kdbench.progress import Silent
+from kdbench.recipe import Training
+
+
+class Ticks:
+    """A meter that counts one joule a reading; `silent_from` is the reading from which on it has given out."""
+
+    def __init__(self, silent_from=10**9):
+        self.refusal = None
+        self._readings, self._silent_from = count(), silent_from
+
+    def read(self):
+        number = next(self._readings)
+        if number >= self._silent_from:
+            self.refusal = "RAPL: unreadable"
+            return {}
+        return {"cpu.package": float(number)}
+
+    def uses(self, joules, seconds):
+        return tuple(
+            EnergyUse(scope=scope, source="ticks", evidence="measured", energy_j=energy_j, half_width_j=seconds)
+            for scope, energy_j in joules.items()
+        )
+
+
+class Stops(Silent):
+    def step(self, done, total, detail=""):
+        if detail.startswith("epoch 2/") and "loss" in detail:
+            raise KeyboardInterrupt
+
+
+def trained(folder, meter, progress=None):
+    options = Training.model_validate({"epochs": 4, "batch": 16, "device": "cpu", "threads": 1})
+    return fit.fit(
+        tiny(),
+        Objective(),
+        batches(stripes(48), 16, train=True, seed=5),
+        batches(stripes(24, seed=1)),
+        options,
+        seed=5,
+        folder=folder,
+        key="k",
+        progress=progress or Silent(),
+        meter=meter,
+    )
+
+
+def test_the_energy_of_the_epochs_is_in_the_summary(tmp_path):
+    """Nothing between the epochs counts: of eight readings in a row, four differences."""
+    summary = trained(tmp_path, Ticks())
+    assert [(use.scope, use.energy_j) for use in summary.energy] == [("cpu.package", 4.0)]
+    assert summary.energy[0].half_width_j == summary.seconds
+    assert summary.unmetered is None
+    assert fit.finished(tmp_path, "k") == summary
+
+
+def test_energy_survives_an_interruption(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, Ticks(), Stops())
+    summary = trained(tmp_path, Ticks())
+    assert len(summary.curve) == 4
+    assert summary.energy[0].energy_j == 4.0  # one epoch before; the second was begun anew
+
+
+def test_epochs_without_a_meter_leave_no_sum_of_the_others(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, None, Stops())
+    summary = trained(tmp_path, Ticks())
+    assert summary.energy == ()
+    assert summary.unmetered == "3 of 4 epochs were metered"  # the second was begun anew
+
+
+def test_a_meter_that_gives_out_does_not_stop_the_training(tmp_path):
+    summary = trained(tmp_path, Ticks(silent_from=3))
+    assert summary.epochs == 4
+    assert (summary.energy, summary.unmetered) == ((), "RAPL: unreadable")
+
+
+def test_without_a_meter_energy_was_not_asked_for(tmp_path):
+    assert trained(tmp_path, None).unmetered == "energy was not asked for"
+
+
+def test_a_scope_that_is_there_at_one_end_only_counts_for_nothing():
+    meter = Ticks(silent_from=1)
+    energy = EpochEnergy(meter)
+    energy.begin()
+    energy.end()
+    assert (energy.joules, energy.epochs) == ({}, 0)

@@ -1,0 +1,75 @@
+"""The whole pass in its own process, on a powercap folder whose counter follows a known power."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from kdbench.measure.energy import findings
+from kdbench.measure.energy.epochs import EpochMeter
+from kdbench.measure.energy.findings import Mode, energy_findings
+from kdbench.measure.protocol import Portion, Protocol
+from kdbench.measure.staging import stage
+
+POWER_W = 25.0
+MAX_UJ = 262_143_328_850
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A processor's package that draws POWER_W whatever it does, and whose counter turns over on the way."""
+    zone = tmp_path / "powercap" / "intel-rapl:0"
+    zone.mkdir(parents=True)
+    (zone / "name").write_text("package-0\n")
+    (zone / "max_energy_range_uj").write_text(f"{MAX_UJ}\n")
+    file = os.open(zone / "energy_uj", os.O_WRONLY | os.O_CREAT)
+    begun_ns, ended = time.monotonic_ns(), threading.Event()
+
+    def update():
+        used = int((time.monotonic_ns() - begun_ns) / 1e3 * POWER_W)
+        os.pwrite(file, b"%-14d\n" % ((MAX_UJ - 20_000_000 + used) % (MAX_UJ + 1)), 0)
+
+    def keep_updating():
+        while not ended.wait(0.001):
+            update()
+
+    update()
+    thread = threading.Thread(target=keep_updating, daemon=True)
+    thread.start()
+    monkeypatch.setenv("KDBENCH_POWERCAP", str(zone.parent))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    yield
+    ended.set()
+    thread.join()
+    os.close(file)
+
+
+def test_energy_times_rate_is_the_power(package, tiny, subject, test_set, tmp_path, watcher, monkeypatch):
+    monkeypatch.setitem(findings.MODES, "quick", Mode(3, 0.1, 20, 0.0, 0.025))
+    subjects = [subject(tiny("t")), subject(tiny("s", seed=1), teacher="t")]
+    models = stage(subjects, test_set, tmp_path, 0)
+    found = energy_findings(subjects, models, Protocol(batch=(4,)), tmp_path, Portion(watcher, 0, 1, "energy"))
+    for m in found.measurements:
+        assert m.status in {"ok", "unstable", "below_resolution"}, m.reason
+        if m.metric != "energy_run_j":
+            continue
+        key = f"{m.model}/cpu-t1-b{m.axes['batch']}-energy"
+        calls, joules, ns = (found.samples[f"{key}/{name}"] for name in ("calls", "rapl-j", "rapl-ns"))
+        assert np.median(joules / calls) == pytest.approx(m.value)
+        # Steps of a millisecond or so, seen late by as much, on either side of windows of a tenth of a second.
+        assert joules / (ns / 1e9) == pytest.approx(POWER_W, rel=0.2)
+    assert {m.source for m in found.measurements} == {"rapl, cpu.package"}
+    assert {(p.teacher, p.student, p.axes["batch"]) for p in found.pairs} == {("t", "s", 1), ("t", "s", 4)}
+    # The machine draws the same whatever it does: nothing can be told from idle.
+    assert "below_resolution" in {m.status for m in found.measurements if m.metric == "energy_net_j"}
+
+
+def test_a_training_is_metered_over_a_turn_of_the_counter(package):
+    with EpochMeter("cpu", estimate=False) as meter:
+        begun_ns, before = time.monotonic_ns(), meter.read()
+        time.sleep(1.0)  # at 25 W the counter, 20 J before its end when it was made, turns over soon
+        after, ended_ns = meter.read(), time.monotonic_ns()
+    used = after["cpu.package"] - before["cpu.package"]
+    assert used == pytest.approx(POWER_W * (ended_ns - begun_ns) / 1e9, rel=0.2)

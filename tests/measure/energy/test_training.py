@@ -1,0 +1,72 @@
+import pytest
+
+from kdbench.cards import EnergyUse, ModelCard, Training
+from kdbench.measure.energy.training import training_energy
+
+
+def card(energy=(), unmetered=None, *, trained=True):
+    training = Training(
+        objective="CE",
+        epochs=1,
+        best_epoch=1,
+        kept_epoch=1,
+        seconds=10.0,
+        precision="32",
+        device="cpu",
+        threads=1,
+        seed=0,
+        energy=energy,
+        unmetered=unmetered,
+    )
+    return ModelCard(
+        id="m",
+        name="m",
+        role="teacher",
+        file="m.onnx",
+        sha256="0",
+        input_shape=(1,),
+        classes=2,
+        parameters=1,
+        training=training if trained else None,
+    )
+
+
+def use(scope, joules, evidence="measured", half=3.0):
+    return EnergyUse(scope=scope, source="meter", evidence=evidence, energy_j=joules, half_width_j=half)
+
+
+def test_one_scope():
+    (found,) = training_energy(card((use("cpu.package", 500.0),)), None)
+    assert (found.metric, found.value, found.axes, found.source) == ("training_j", 500.0, {}, "meter, cpu.package")
+    assert (found.interval.low, found.interval.high) == (497.0, 503.0)
+
+
+def test_several_scopes_and_their_sum_with_co2():
+    board = use("gpu0.board", 3.6e6, half=4.0)
+    found = list(training_energy(card((board, use("cpu.package", 1.8e6))), "FRA"))
+    assert [(m.metric, m.axes.get("scope")) for m in found] == [
+        (metric, scope)
+        for scope in (None, "cpu.package", "gpu0.board + cpu.package")
+        for metric in ("training_j", "training_co2_g")
+    ]
+    joules, grams = found[4], found[5]
+    assert joules.value == 5.4e6
+    assert joules.interval.high - joules.value == pytest.approx(5.0)
+    assert grams.evidence == "modelled"
+    assert grams.value == pytest.approx(1.5 * found[1].value)
+
+
+def test_an_estimate_stays_one():
+    board, guess = use("gpu0.board", 100.0), use("cpu.estimate", 10.0, "estimated")
+    leading, beside, together = training_energy(card((board, guess)), None)
+    assert [m.evidence for m in (leading, beside, together)] == ["measured", "estimated", "estimated"]
+    assert together.interval is None
+
+
+def test_a_training_that_was_not_metered_says_why():
+    (found,) = training_energy(card(unmetered="RAPL: permission denied"), None)
+    assert (found.status, found.reason) == ("unavailable", "RAPL: permission denied")
+
+
+def test_a_model_that_was_not_trained_here_has_none():
+    assert list(training_energy(card(trained=False), "FRA")) == []
