@@ -1,4 +1,4 @@
-"""What a training asks of a meter of energy. The meters themselves belong to measuring, of which training knows nothing."""
+"""What a training asks of a meter of energy; the meters themselves belong to measuring, which it knows nothing of."""
 
 from collections.abc import Mapping
 from typing import Protocol

@@ -53,7 +53,7 @@ def choose(provider: str, *, estimate: bool) -> Choice:
 
 
 def _nearest(part: str, held: frozenset[str], *, estimate: bool) -> Found | Unavailable:
-    """Return the nearest source of `part` that works and counts nothing that is `held` already, or why there is none."""
+    """Return the nearest source of `part` that works and counts nothing that is `held`, or why there is none."""
     refusals: list[Unavailable] = []
     estimable = False
     for counter in _ranked():

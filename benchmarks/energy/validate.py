@@ -1,0 +1,219 @@
+"""Whether the joules hold: kdbench's energies beside other readings of the same board, on a machine that has a meter.
+
+    python -m benchmarks.energy.validate --provider cuda                     about 5 minutes a model
+    python -m benchmarks.energy.validate --provider cuda --runtime torch     where onnxruntime has no CUDA provider
+    python -m benchmarks.energy.validate --provider cpu                      RAPL, where it can be read
+    python -m benchmarks.energy.validate --render                            the page again, from what was kept
+
+Four questions, each of one model called back to back:
+
+1. Energy per inference × rate, by kdbench's windows, beside the mean power that NVML told meanwhile, asked 20 times a
+   second by a thread of this script and averaged: the same minute seen by another way.
+2. All measuring sources of the part side by side, over the same windows.
+3. The idle power, with the model loaded, in windows that follow each other: how much it moves.
+4. Windows of 0.1 to 10 s against the mean of the minute: from which length on 95 % of them are within 1 %.
+
+Ends with exit code 2 where nothing can be validated because nothing measures.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from benchmarks.energy import page
+from benchmarks.trust.models import CIFAR, CLASSES, Net, exported, subject
+from kdbench import environment, storage
+from kdbench.errors import KdbenchError
+from kdbench.measure.energy.account import Meter, accounts, gross
+from kdbench.measure.energy.choice import every_source
+from kdbench.measure.energy.source import Available, Counter, Part
+from kdbench.measure.energy.window import Window, update_period_ns, window
+from kdbench.measure.inputs import prepare
+from kdbench.measure.jobs import PROVIDERS, Network
+from kdbench.measure.latency.interleaved import warm_up
+from kdbench.measure.latency.loads import Calls
+from kdbench.measure.machine.nvidia import first_visible
+from kdbench.measure.runtimes import runtime
+from kdbench.measure.staging import stage
+
+RESULTS = Path(__file__).resolve().parents[2] / "reports/energy"
+_NETS = {name: Net(name, CIFAR) for name in ("resnet20", "vgg11_bn")}
+_PART = {"cpu": Part.CPU, "cuda": Part.GPU}
+_LENGTHS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_ASKED_EVERY_S = 0.05
+_NAP_S = 0.02
+
+Call = Callable[[], object]
+
+
+def usable(part: str) -> list[tuple[Counter, str]]:
+    """Return every source that measures `part` on this machine, the nearest first, and what it says of itself."""
+    return [
+        (found.counter, found.state.detail)
+        for found in every_source()
+        if part in found.counter.covers and found.counter.evidence == "measured" and isinstance(found.state, Available)
+    ]
+
+
+def call_of(net: Net, given: argparse.Namespace) -> Call:
+    """Return a call of the net's file, or of its network, with one batch, warm; the weights are random either way."""
+    one = subject(exported(net, given.folder / "models"))
+    one = replace(one, network=Network("kdbench.models:build", (net.name, net.shape, CLASSES)))
+    with tempfile.TemporaryDirectory() as temporary:
+        model = stage([one], None, Path(temporary), 0)[one.id]
+        images = np.load(model.images)
+    load = runtime(given.runtime).load
+    target = load(model, provider=given.provider, threads=1, spinning=False)
+    execute, (arguments,) = target.bind([prepare(images[np.arange(given.batch) % len(images)], model)])
+    warm_up(Calls(execute, [arguments]), 1e9)
+    return partial(execute, *arguments)
+
+
+def validated(net: Net, counters: Sequence[Counter], given: argparse.Namespace) -> dict[str, Any]:
+    """Return the answers to the four questions for one net; powers in watts, energies in joules of one inference."""
+    call = call_of(net, given)
+    periods_s = [update_period_ns(counter) / 1e9 for counter in counters]
+
+    def taken(length_s: float, settle_s: float, what: Call = call, sources: Sequence[Counter] = counters) -> Window:
+        length_ns = max(length_s * given.scale, 2 * periods_s[0]) * 1e9
+        return window(sources, what, length_ns, settle_s * given.scale * 1e9, time.monotonic_ns)
+
+    idle = [taken(10, 3.0, _nap) for _ in range(5)]
+    taken(3, 0.0)  # clocks and temperature come up before the minute begins
+    with Asked(given.part or _PART[given.provider]) as asked:
+        minute = [taken(10, 0.0) for _ in range(6)]
+    short = {length_s: [taken(length_s, 0.1, sources=counters[:1]) for _ in range(20)] for length_s in _LENGTHS_S}
+    return {
+        "model": net.name,
+        "batch": given.batch,
+        "periods_s": periods_s,
+        "minute": _minute(minute, counters, periods_s, asked.watts, given),
+        "idle_w": [[span.energy_j / span.duration_ns * 1e9 for span in each.spans] for each in idle],
+        "lengths": [_off(length_s, minute, windows) for length_s, windows in short.items()],
+    }
+
+
+def _minute(
+    windows: Sequence[Window], counters: Sequence[Counter], periods_s: list[float], asked_w: list[float], given: Any
+) -> dict[str, Any]:
+    """Return what each source says of the minute, and what the board's power was by asking for it."""
+    meters = [
+        Meter(c.name, c.scope, c.evidence, period, (0.0, 0.0), 1.0)
+        for c, period in zip(counters, periods_s, strict=True)
+    ]
+    rate = sum(w.calls for w in windows) * given.batch / (sum(w.spans[0].duration_ns for w in windows) / 1e9)
+    by_source = {}
+    for account in accounts([asdict(w) for w in windows], meters, resolution=0.0):
+        value = gross(account)
+        by_source[account.source] = {
+            "energy_j": value.joules / given.batch,
+            "half_width_j": value.half_width_j / given.batch,
+            "power_w": value.joules / given.batch * rate,
+        }
+    return {
+        "rate_per_s": rate,
+        "by_source": by_source,
+        "asked_w": statistics.fmean(asked_w) if asked_w else None,
+        "asked": len(asked_w),
+    }
+
+
+def _off(length_s: float, minute: Sequence[Window], windows: Sequence[Window]) -> dict[str, float]:
+    """Return how far windows of one length are off the minute's energy per call, as a share: 95 % are no further."""
+
+    def per_call(each: Window) -> float:
+        return each.spans[0].energy_j / each.calls
+
+    truth = sum(w.spans[0].energy_j for w in minute) / sum(w.calls for w in minute)
+    off = sorted(abs(per_call(each) / truth - 1) for each in windows)
+    taken_s = statistics.median(each.spans[0].duration_ns for each in windows) / 1e9
+    return {"length_s": length_s, "taken_s": taken_s, "off": off[int(0.95 * len(off)) - 1]}
+
+
+class Asked:
+    """The board's power, asked for by a thread without any of kdbench's sources; of a CPU, nothing."""
+
+    def __init__(self, part: str) -> None:
+        self.watts: list[float] = []
+        self._on = part == Part.GPU
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._on:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._on:
+            self._thread.join()
+
+    def _ask(self) -> None:
+        import pynvml
+
+        pynvml.nvmlInit()
+        board = first_visible(pynvml)
+        while not self._ended.wait(_ASKED_EVERY_S):
+            self.watts.append(pynvml.nvmlDeviceGetPowerUsage(board) / 1e3)
+        pynvml.nvmlShutdown()
+
+
+def _nap() -> None:
+    time.sleep(_NAP_S)
+
+
+def main() -> int:
+    """Validate what this machine has, keep the figures, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--provider", choices=sorted(PROVIDERS), default="cuda", help="what runs the models")
+    parser.add_argument("--runtime", default="onnxruntime", help="onnxruntime, torch or torch-compiled")
+    parser.add_argument("--part", choices=sorted(_PART.values()), help="the part to meter (default: the provider's)")
+    parser.add_argument("--nets", nargs="+", choices=sorted(_NETS), default=sorted(_NETS))
+    parser.add_argument("--batch", type=int, default=128, metavar="N")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all lengths of time: 0.01 to try the script out")
+    parser.add_argument("--folder", type=Path, default=Path("runs/energy"), help="where models are kept, %(default)s")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where figures and page go, reports/energy")
+    parser.add_argument("--render", action="store_true", help="measure nothing, write the page from what is there")
+    given = parser.parse_args()
+    try:
+        if given.render:
+            page.write(given.results)
+            return 0
+        found = usable(given.part or _PART[given.provider])
+        if not found:
+            print("nothing to validate: no source measures energy here (kdbench doctor says why)", file=sys.stderr)
+            return 2
+        counters = [counter for counter, _ in found]
+        answers = [validated(_NETS[name], counters, given) for name in given.nets]
+        for counter in counters:
+            counter.close()
+        storage.make_folder(given.results)
+        storage.write_json(
+            given.results / f"validation-{given.part or _PART[given.provider]}.json",
+            {
+                "settings": {key: getattr(given, key) for key in ("provider", "runtime", "batch", "scale")},
+                "environment": environment.fingerprint().model_dump(mode="json"),
+                "sources": [{"name": c.name, "scope": c.scope, "detail": detail} for c, detail in found],
+                "models": answers,
+            },
+        )
+        page.write(given.results)
+    except KdbenchError as error:
+        print(f"{error.message}\n{error.hint}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
