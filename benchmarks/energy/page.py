@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.trust.markdown import met, paragraph, percent, table
+from benchmarks.trust.markdown import met, paragraph, percent, signed, table
 from kdbench import storage, units
 from kdbench.errors import InputError
 
@@ -53,7 +53,7 @@ def _minute(figures: Figures) -> Iterator[str]:
                 units.rate(minute["rate_per_s"]),
                 units.power(leading["power_w"]),
                 "n/a (no second reading)" if asked is None else f"{units.power(asked)} ({minute['asked']} readings)",
-                "–" if asked is None else percent(leading["power_w"] / asked - 1),
+                "–" if asked is None else _apart(leading["power_w"] / asked - 1),
             ]
         )
     yield table(["Model", "Energy / inference", "Rate", "Product", "Power asked for", "Apart"], rows)
@@ -65,7 +65,7 @@ def _sources(figures: Figures) -> Iterator[str]:
     rows = []
     for model in figures["models"]:
         powers = [each["power_w"] for each in model["minute"]["by_source"].values()]
-        cells = [units.power(powers[0]), *(f"{units.power(p)} ({percent(p / powers[0] - 1)})" for p in powers[1:])]
+        cells = [units.power(powers[0]), *(f"{units.power(p)} ({_apart(p / powers[0] - 1)})" for p in powers[1:])]
         rows.append([f"`{model['model']}`", *cells])
     yield table(["Model", *(f"`{name}`" for name in names)], rows)
     yield paragraph(
@@ -86,7 +86,7 @@ def _idle(figures: Figures) -> Iterator[str]:
         mean = statistics.fmean(watts)
         drift = (watts[-1] - watts[0]) / mean if mean else 0.0
         spread = statistics.stdev(watts) / mean if mean else 0.0
-        rows.append([f"`{model['model']}`", units.power(mean), percent(spread), percent(drift)])
+        rows.append([f"`{model['model']}`", units.power(mean), percent(spread), _apart(drift)])
     yield table(["Model", "Mean", "Standard deviation", "Last window against the first"], rows)
 
 
@@ -103,6 +103,10 @@ def _lengths(figures: Figures) -> Iterator[str]:
         "How far 95 % of 20 windows are off the energy per call of the whole minute, at most; a window goes on to the "
         "counter's next edge, and is no shorter than two of its updates."
     )
+
+
+def _apart(share: float) -> str:
+    return signed(percent(share), share)
 
 
 def _smallest(lengths: list[tuple[float, float]]) -> float | None:

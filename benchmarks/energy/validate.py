@@ -36,7 +36,7 @@ from kdbench import environment, storage
 from kdbench.errors import KdbenchError
 from kdbench.measure.energy.account import Meter, accounts, gross
 from kdbench.measure.energy.choice import every_source
-from kdbench.measure.energy.source import Available, Counter, Part
+from kdbench.measure.energy.source import Available, Counter, CounterError, Part
 from kdbench.measure.energy.window import Window, update_period_ns, window
 from kdbench.measure.inputs import prepare
 from kdbench.measure.jobs import PROVIDERS, Network
@@ -52,6 +52,7 @@ _PART = {"cpu": Part.CPU, "cuda": Part.GPU}
 _LENGTHS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _ASKED_EVERY_S = 0.05
 _NAP_S = 0.02
+_LEAST_S = 0.3  # in which every source that is polled has a new reading
 
 Call = Callable[[], object]
 
@@ -85,7 +86,8 @@ def validated(net: Net, counters: Sequence[Counter], given: argparse.Namespace) 
     periods_s = [update_period_ns(counter) / 1e9 for counter in counters]
 
     def taken(length_s: float, settle_s: float, what: Call = call, sources: Sequence[Counter] = counters) -> Window:
-        length_ns = max(length_s * given.scale, 2 * periods_s[0]) * 1e9
+        least_s = max(2 * periods_s[0], _LEAST_S if len(sources) > 1 else 0.0)
+        length_ns = max(length_s * given.scale, least_s) * 1e9
         return window(sources, what, length_ns, settle_s * given.scale * 1e9, time.monotonic_ns)
 
     idle = [taken(10, 3.0, _nap) for _ in range(5)]
@@ -209,6 +211,9 @@ def main() -> int:
             },
         )
         page.write(given.results)
+    except CounterError as error:
+        print(f"a source gave out: {error}", file=sys.stderr)
+        return 2
     except KdbenchError as error:
         print(f"{error.message}\n{error.hint}", file=sys.stderr)
         return error.exit_code
