@@ -221,7 +221,10 @@ def test_training_has_its_energy_of_each_scope_and_what_it_emits(metered, metere
     assert heads(of_gpu)[-2:] == ["Training energy, cpu.package", "Training energy, gpu0.board + cpu.package"]
     assert cells(of_gpu, "teacher")["Training energy, cpu.package"] == "2.15 ± 0.06 kJ"
     assert cells(of_gpu, "teacher")["Training energy"] == "6.45 ± 0.19 kJ"
-    assert of_gpu.notes == ("Training energy: gross, of the epochs, validation included; the board of GPU 0, by nvml.",)
+    assert of_gpu.notes == (
+        "Training energy: gross, of the epochs, validation included; the board of GPU 0, by nvml. `±` is the meter's "
+        "steps alone: the same training another time differs by more.",
+    )
     assert heads(training(sample))[-1] == "Training time"
     assert training(sample).notes == ()
 

@@ -19,7 +19,7 @@ from kdbench.cards import Evidence
 
 IDLE_DRIFT = 0.05
 WINDOW_SPREAD = 0.05
-# Windows of a second or so see one state of clocks, fans and temperature, and no number of them says how far the next
+# Windows of half a second see one state of clocks, fans and temperature, and no number of them says how far the next
 # minute's is: as a share of the value, a standard uncertainty of its own.
 QUICK_RESOLUTION = 0.025
 _OF_A_MEDIAN = math.sqrt(math.pi / 2)  # standard error of a median over that of a mean, of normal values

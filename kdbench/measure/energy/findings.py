@@ -36,7 +36,7 @@ class Mode:
 
 
 MODES = {
-    "quick": Mode(rounds=5, least_s=1.0, least_updates=20, settle_s=0.1, resolution=QUICK_RESOLUTION),
+    "quick": Mode(rounds=5, least_s=0.5, least_updates=20, settle_s=0.1, resolution=QUICK_RESOLUTION),
     # The shape of MLPerf Tiny's energy runs: five windows of ten seconds, and their median.
     "full": Mode(rounds=5, least_s=10.0, least_updates=100, settle_s=1.0, resolution=0.0),
 }
