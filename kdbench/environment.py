@@ -22,6 +22,8 @@ LIBRARIES = (
     "onnxscript",
     "onnxruntime",
     "onnxruntime-gpu",
+    "nvidia-ml-py",
+    "codecarbon",
     "fvcore",
     "numpy",
     "scipy",

@@ -171,8 +171,8 @@ class Measure(_Section):
     largest is also that of the table's MACs column. `mode` is how calls follow each other: `stream` back to back,
     `paced` with `gap_ms` idle before each, `server` arriving at random at `rate_per_s`; `offline` looks for the
     largest throughput. `runtime` is what runs the models, `cores` where, in turns (default: see docs/recipes.md).
-    `energy` is metered in windows of half a second (`quick`) or ten seconds (`full`); `estimate_energy` admits a labelled
-    estimate where there is no meter, and with a `country` (ISO 3166, three letters) joules become CO₂e too.
+    `energy` is metered in windows of half a second (`quick`) or ten seconds (`full`); `estimate_energy` admits a
+    labelled estimate where there is no meter, and with a `country` (ISO 3166, three letters) joules become CO₂e too.
     """
 
     provider: Literal["cpu", "cuda"] = "cpu"
@@ -205,6 +205,12 @@ class Measure(_Section):
         if not value:
             raise ValueError("name at least one")
         return tuple(dict.fromkeys(value))
+
+    @model_validator(mode="after")
+    def _energy_to_convert(self) -> Self:
+        if self.country is not None and self.energy == "off":
+            raise ValueError("country turns joules into CO₂e, and energy is off")
+        return self
 
     @model_validator(mode="after")
     def _rate_of_a_server(self) -> Self:

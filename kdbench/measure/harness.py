@@ -10,7 +10,7 @@ from kdbench.measure.admission_findings import admission_findings
 from kdbench.measure.coldstart import cold_start_findings
 from kdbench.measure.denormals import denormal_findings
 from kdbench.measure.energy.carbon import carbon_intensity
-from kdbench.measure.energy.findings import energy_findings
+from kdbench.measure.energy.findings import energy_findings, expected_s, sources_for
 from kdbench.measure.fidelity import fidelity_findings, without_fidelity
 from kdbench.measure.jobs import PROVIDERS, JobModel
 from kdbench.measure.latency.configurations import configurations
@@ -36,8 +36,10 @@ from kdbench.registry import suggestion
 
 __all__ = ["Findings", "Protocol", "Subject", "TestSet", "check_protocol", "measure"]
 
-# Where each pass ends on the watcher's scale of 0 to 1: a guess, for passes differ with the models.
-_ADMISSION, _ACCURACY, _COLD_START, _MEMORY, _LATENCY, _OFFLINE, _LAYERS = 0.1, 0.3, 0.35, 0.4, 0.8, 0.88, 0.9
+# Where each pass but energy's ends on a scale of 0 to 1, and how long they take besides latency's budget: guesses, for
+# passes differ with the models.
+_ADMISSION, _ACCURACY, _COLD_START, _MEMORY, _LATENCY, _OFFLINE = 0.1, 0.33, 0.4, 0.45, 0.9, 0.97
+_BESIDE_LATENCY_S = 20.0
 
 
 def check_protocol(protocol: Protocol, progress: Progress) -> None:
@@ -73,6 +75,11 @@ def _measure(
     progress: Progress,
 ) -> Findings:
     models = stage(subjects, test, folder, protocol.seed)
+    meters = sources_for(protocol)
+    rest_s = protocol.budget_s + _BESIDE_LATENCY_S
+    until_energy = rest_s / (rest_s + expected_s([s for s in subjects if s.timed], protocol, meters))
+    energy = Portion(progress, until_energy, 1, "energy")
+    progress = Portion(progress, 0, until_energy, "")
     admitted = admit(subjects, models, protocol, absent, folder, Portion(progress, 0, _ADMISSION, "runtimes"))
     subjects = admitted.subjects
     timed = [s for s in subjects if s.timed and ONNXRUNTIME not in s.refused]
@@ -93,8 +100,8 @@ def _measure(
     found += admission_findings(admitted, protocol)  # behind what was measured: the first axes are the headline
     if timed:
         found += offline_findings(timed, models, protocol, folder, Portion(progress, _LATENCY, _OFFLINE, "offline"))
-        found += profile_findings(timed, models, protocol, folder, Portion(progress, _OFFLINE, _LAYERS, "layers"))
-        found += energy_findings(timed, models, protocol, folder, Portion(progress, _LAYERS, 1, "energy"))
+        found += profile_findings(timed, models, protocol, folder, Portion(progress, _OFFLINE, 1, "layers"))
+        found += energy_findings(timed, models, protocol, meters, folder, energy)
     return found
 
 

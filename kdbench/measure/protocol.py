@@ -132,7 +132,7 @@ class Portion:
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Show `done` of `total` of this part."""
         share = min(done / total, 1.0) if total else 1.0
-        text = f"{self.detail}: {detail}" if detail else self.detail
+        text = ": ".join(filter(None, (self.detail, detail)))
         self.whole.step(self.start + share * (self.end - self.start), 1.0, text)
 
     def note(self, text: str) -> None:

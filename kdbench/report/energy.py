@@ -27,7 +27,11 @@ def energy(record: RunRecord) -> Table:
         return Table("Energy", (), (), tuple(refusals))
     taken = _taken(record)
     shown = _told_apart(taken, scope_of(valued[0]))
-    metrics = (*_METRICS, *(["co2_g"] if any(m.value is not None for m in energies(record, "co2_g")) else []))
+    estimated = all(m.evidence == "estimated" for m in valued)
+    metrics = [
+        *(metric for metric in _METRICS if metric != "energy_net_j" or not estimated),
+        *(["co2_g"] if any(m.value is not None for m in energies(record, "co2_g")) else []),
+    ]
     compared = has_ratios(record)
     columns = [
         Column("Model", numeric=False),
@@ -51,11 +55,14 @@ def energy(record: RunRecord) -> Table:
         if any(m.axes == axes and m.model in subject.ids for m in told)
     ]
     constant = {key: value for key, value in shared(taken, shown).items() if key != "scope"}
+    what = (
+        "An estimate knows no idle power: it is of the models' own work"
+        if estimated
+        else "Gross energy is all that was drawn in a window, idle or not; net is without the idle power, taken with "
+        "the models loaded"
+    )
     notes = [
-        (
-            "Gross energy is all that was drawn in a window, idle or not; net is without the idle power, taken with "
-            f"the models loaded. A run is one call, of one batch{in_words(constant, '. All at ')}."
-        ),
+        f"{what}. A run is one call, of one batch{in_words(constant, '. All at ')}.",
         *notes_on_metering(record, taken),
         *(notes_on_carbon(record) if "co2_g" in metrics else []),
         *refusals,

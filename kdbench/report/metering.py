@@ -70,7 +70,7 @@ def notes_on_carbon(record: RunRecord) -> Iterator[str]:
         source = f" ({carbon['source']})" if carbon.get("source") else ""
         yield (
             f"CO₂e: gross energy × {units.significant(intensity, 3)} g per kWh, the carbon intensity of electricity in "
-            f"{place}{source}. It is modelled, of the metered energy alone."
+            f"{place}{source}. It is modelled, and of that energy alone."
         )
 
 

@@ -62,10 +62,12 @@ def _compact(ratios: Table, teachers: set[str]) -> Table:
     dropped = {"Teacher"} if alone else set()
     if "Energy ratio" in heads:
         dropped.add("Training time")
+    # Above, the energy is that of a whole batch.
+    at = ", energy ratio at batch 1" if "Energy ratio" in heads else ""
     kept = [index for index, head in enumerate(heads) if head not in dropped]
     return replace(
         ratios,
-        title=f"Compared with {next(iter(teachers))}" if alone else ratios.title,
+        title=f"{f'Compared with {next(iter(teachers))}' if alone else ratios.title}{at}",
         columns=tuple(ratios.columns[index] for index in kept),
         rows=tuple(Row(tuple(row.cells[index] for index in kept), row.group) for row in ratios.rows),
     )

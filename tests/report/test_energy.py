@@ -95,7 +95,6 @@ def test_estimates_are_marked_never_best_and_said_to_be_no_measurements(estimate
         "Model": "student-alone",
         "Batch": "1",
         "Energy / inference": "~14 mJ (est.)",
-        "Net / inference": "~9.9 mJ (est.)",
         "Energy / run": "~14 mJ (est.)",
         "Energy ratio": "~5.1× (est.)",
     }
@@ -222,8 +221,10 @@ def test_training_has_its_energy_of_each_scope_and_what_it_emits(metered, metere
     assert cells(of_gpu, "teacher")["Training energy, cpu.package"] == "2.15 ± 0.06 kJ"
     assert cells(of_gpu, "teacher")["Training energy"] == "6.45 ± 0.19 kJ"
     assert of_gpu.notes == (
-        "Training energy: gross, of the epochs, validation included; the board of GPU 0, by nvml. `±` is the meter's "
-        "steps alone: the same training another time differs by more.",
+        (
+            "Training energy: gross, of the epochs, validation included; the board of GPU 0, by nvml. `±` is the "
+            "meter's steps alone: the same training another time differs by more."
+        ),
     )
     assert heads(training(sample))[-1] == "Training time"
     assert training(sample).notes == ()

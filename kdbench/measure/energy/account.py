@@ -123,7 +123,7 @@ def gross(account: Account) -> Value:
     """Return the energy of one call, the idle machine's included."""
     centre = float(np.median(account.gross_j))
     spread = float(np.std(account.gross_j, ddof=1)) / centre if centre > 0 else 0.0
-    unstable = f"windows differ by {100 * spread:.0f} %" if spread > WINDOW_SPREAD else None
+    unstable = f"windows differ by {100 * spread:.1f} %" if spread > WINDOW_SPREAD else None
     return _value(account.gross_j, math.hypot(account.step_j, account.resolution * centre), unstable)
 
 
@@ -139,7 +139,7 @@ def net(account: Account) -> Value:
         account.idle_u_w * float(np.median(account.seconds)),
     )
     drift = account.idle_drift
-    unstable = f"idle power changed by {100 * drift:.0f} %" if drift > IDLE_DRIFT else gross(account).unstable
+    unstable = f"idle power changed by {100 * drift:.1f} %" if drift > IDLE_DRIFT else gross(account).unstable
     return _value(values, systematic, unstable)
 
 

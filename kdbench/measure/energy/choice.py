@@ -1,6 +1,6 @@
 """Which source counts the energy of which part of the machine: the nearest to each, and no joule twice."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kdbench.measure.energy.source import SOURCES, Available, Counter, Found, Part, Rank, Unavailable
@@ -54,7 +54,7 @@ def choose(provider: str, *, estimate: bool) -> Choice:
 
 def _nearest(part: str, held: frozenset[str], *, estimate: bool) -> Found | Unavailable:
     """Return the nearest source of `part` that works and counts nothing that is `held`, or why there is none."""
-    refusals: list[Unavailable] = []
+    refusals: dict[str, Unavailable] = {}
     estimable = False
     for counter in _ranked():
         if part not in counter.covers or counter.covers & held:
@@ -65,7 +65,7 @@ def _nearest(part: str, held: frozenset[str], *, estimate: bool) -> Found | Unav
         state = counter.available()
         if isinstance(state, Available):
             return Found(counter, state)
-        refusals.append(state)
+        refusals[counter.name] = state
     return _refusal(refusals, estimable=estimable)
 
 
@@ -73,9 +73,13 @@ def _ranked() -> list[Counter]:
     return sorted((make() for _, make in SOURCES), key=lambda counter: (counter.rank, counter.name))
 
 
-def _refusal(refusals: list[Unavailable], *, estimable: bool) -> Unavailable:
-    """Return the reason of the nearest source that this machine should have, and every remedy."""
-    expected = [each for each in refusals if each.expected]
-    reason = expected[0].reason if expected else "no energy counter"
-    hints = [*dict.fromkeys(each.hint for each in expected if each.hint), *([_ESTIMATE_HINT] if estimable else [])]
-    return Unavailable(reason, "; ".join(hints))
+def _refusal(refusals: Mapping[str, Unavailable], *, estimable: bool) -> Unavailable:
+    """Return the reason of the nearest source that this machine should have, and every remedy, by its source's name."""
+    expected = {name: each for name, each in refusals.items() if each.expected}
+    reason = next((each.reason for each in expected.values()), "no energy counter")
+    names: dict[str, str] = {}
+    for name, each in expected.items():
+        if each.hint:
+            names.setdefault(each.hint, name)
+    hints = [f"{name}: {hint}" if len(names) > 1 else hint for hint, name in names.items()]
+    return Unavailable(reason, "; ".join([*hints, *([_ESTIMATE_HINT] if estimable else [])]))

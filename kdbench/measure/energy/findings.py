@@ -52,25 +52,39 @@ class Taken:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+def sources_for(protocol: Protocol) -> Choice:
+    """Return the sources that the protocol's provider and wishes come to on this machine."""
+    if protocol.energy == "off":
+        return Choice(Unavailable("energy was not asked for"))
+    return choose(protocol.provider, estimate=protocol.estimate_energy)
+
+
+def expected_s(subjects: Sequence[Subject], protocol: Protocol, choice: Choice) -> float:
+    """Return about how many seconds the pass will take."""
+    if isinstance(choice.leading, Unavailable):
+        return 0.0
+    mode = MODES[protocol.energy]
+    return (len(_runs(subjects, protocol)) * mode.rounds + 2) * (mode.least_s + mode.settle_s)
+
+
 def energy_findings(
     subjects: Sequence[Subject],
     models: Mapping[str, JobModel],
     protocol: Protocol,
+    choice: Choice,
     folder: Path,
     progress: Portion,
 ) -> Findings:
     """Return energy per inference and per run of each subject, at batch 1 and at the largest, and students' ratios.
 
-    Where no source counts the part that runs the models every value is unavailable, with the source's reason.
+    `choice` is that of `sources_for`; where nothing counts the part that runs the models every value is unavailable,
+    with the reason.
     """
     intensity = carbon_intensity(protocol.country) if protocol.country else None
     found = Findings(protocol={"carbon": intensity.to_json()} if intensity else {})
-    if protocol.energy == "off":
-        return found + _without(subjects, protocol, Unavailable("energy was not asked for"), "unavailable")
-    choice = choose(protocol.provider, estimate=protocol.estimate_energy)
     if isinstance(choice.leading, Unavailable):
         return found + _without(subjects, protocol, choice.leading, "unavailable")
-    runs = [(s.id, batch) for s in subjects for batch in outer_batches(s, protocol)]
+    runs = _runs(subjects, protocol)
     try:
         result = run_job(
             _job(models, runs, choice, protocol),
@@ -91,6 +105,10 @@ def energy_findings(
         samples=dict(taken.samples),
         protocol={"energy_pass": dict(taken.facts)},
     )
+
+
+def _runs(subjects: Sequence[Subject], protocol: Protocol) -> list[_Run]:
+    return [(s.id, batch) for s in subjects for batch in outer_batches(s, protocol)]
 
 
 def _job(models: Mapping[str, JobModel], runs: Sequence[_Run], choice: Choice, protocol: Protocol) -> dict[str, Any]:
@@ -155,7 +173,7 @@ def _facts(found: Found, meter: Meter) -> dict[str, Any]:
         "detail": found.state.detail,
         "evidence": meter.evidence,
         "update_period_ms": round(1e3 * meter.period_s, 3),
-        "idle_w": [round(each, 4) for each in meter.idle_w],
+        **({"idle_w": [round(each, 4) for each in meter.idle_w]} if meter.evidence == "measured" else {}),
     }
 
 
@@ -260,7 +278,8 @@ def _ratios(teacher: Subject, student: Subject, taken: Taken, protocol: Protocol
             yield Pair(metric="energy_ratio", value=None, status="below_resolution", reason=reason, **both)
             continue
         found = ratio(first, second)
-        unstable = gross(first).unstable or gross(second).unstable
+        shaky = ((who.id, why) for who, each in ((teacher, first), (student, second)) if (why := gross(each).unstable))
+        unstable = next((f"{id_}: {why}" for id_, why in shaky), None)
         yield Pair(
             metric="energy_ratio",
             value=found.value,

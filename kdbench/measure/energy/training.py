@@ -15,10 +15,12 @@ def training_energy(card: ModelCard, country: str | None) -> Iterator[Measuremen
     """
     if card.training is None:
         return
+    intensity = carbon_intensity(country) if country is not None else None
     for energy in _energies(card.id, card.training.energy, card.training.unmetered):
         yield energy
-        if country is not None:
-            yield emission(energy, "training_co2_g", carbon_intensity(country))
+        if intensity is not None:
+            # The meter's steps, which is all that its interval holds, are nothing beside a yearly mean.
+            yield emission(energy.model_copy(update={"interval": None}), "training_co2_g", intensity)
 
 
 def _energies(model: str, uses: Sequence[EnergyUse], unmetered: str | None) -> Iterator[Measurement]:

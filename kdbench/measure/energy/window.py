@@ -83,15 +83,16 @@ def window(
 def _span(counter: Counter, begin: tuple[int, float], end: tuple[int, float]) -> Span:
     """Return what lies between two readings; raises CounterError where that cannot be."""
     if end[1] < begin[1]:
-        raise CounterError(f"{counter.name}: the counter went back")
+        raise CounterError(f"{counter.name} went back")
     if end[0] <= begin[0]:
-        raise CounterError(f"{counter.name}: the counter's time stands still")
+        raise CounterError(f"{counter.name} stands still")
     return Span(end[1] - begin[1], end[0] - begin[0])
 
 
 def _edge(counter: Counter, call: Callable[[], object], clock: Clock) -> _Edge:
     """Call until the counter moves; return the time and the joules then, and the number of calls made."""
-    begun_ns, start = clock(), counter.read()
+    start = counter.read()
+    begun_ns = clock()  # now: a source's first reading may be what starts it
     moves = 1 if counter.stepped else 0  # joules that step, or the time that what is read is as of
     calls = 0
     while True:
@@ -101,7 +102,7 @@ def _edge(counter: Counter, call: Callable[[], object], clock: Clock) -> _Edge:
         if now[moves] != start[moves]:
             return _Edge(*now, calls)
         if clock() - begun_ns > _PATIENCE_NS:
-            raise CounterError(f"{counter.name}: the counter stands still")
+            raise CounterError(f"{counter.name} stands still")
 
 
 def _nothing() -> None:

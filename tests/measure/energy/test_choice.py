@@ -108,7 +108,7 @@ def test_the_reason_is_that_of_the_nearest_source_this_machine_should_have(regis
     )
     refusal = choose("cpu", estimate=False).leading
     assert refusal.reason == "RAPL: permission denied"
-    assert refusal.hint == "be root; install it; --estimate-energy gives a labelled estimate"
+    assert refusal.hint == "rapl: be root; pi: install it; --estimate-energy gives a labelled estimate"
     assert "estimate" not in choose("cpu", estimate=True).leading.hint
 
 

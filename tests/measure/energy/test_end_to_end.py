@@ -9,7 +9,7 @@ import pytest
 
 from kdbench.measure.energy import findings
 from kdbench.measure.energy.epochs import EpochMeter
-from kdbench.measure.energy.findings import Mode, energy_findings
+from kdbench.measure.energy.findings import Mode, energy_findings, sources_for
 from kdbench.measure.protocol import Portion, Protocol
 from kdbench.measure.staging import stage
 
@@ -50,7 +50,8 @@ def test_energy_times_rate_is_the_power(package, tiny, subject, test_set, tmp_pa
     monkeypatch.setitem(findings.MODES, "quick", Mode(3, 0.1, 20, 0.0, 0.025))
     subjects = [subject(tiny("t")), subject(tiny("s", seed=1), teacher="t")]
     models = stage(subjects, test_set, tmp_path, 0)
-    found = energy_findings(subjects, models, Protocol(batch=(4,)), tmp_path, Portion(watcher, 0, 1, "energy"))
+    protocol, portion = Protocol(batch=(4,)), Portion(watcher, 0, 1, "energy")
+    found = energy_findings(subjects, models, protocol, sources_for(protocol), tmp_path, portion)
     for m in found.measurements:
         assert m.status in {"ok", "unstable", "below_resolution"}, m.reason
         if m.metric != "energy_run_j":

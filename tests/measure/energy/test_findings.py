@@ -5,7 +5,7 @@ from kdbench.errors import InputError
 from kdbench.measure.energy import findings as energy_pass
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, gross, net, ratio
 from kdbench.measure.energy.choice import Choice
-from kdbench.measure.energy.findings import energy_findings
+from kdbench.measure.energy.findings import energy_findings, expected_s, sources_for
 from kdbench.measure.energy.source import Available, Found, Unavailable
 from kdbench.measure.energy.sources.codecarbon import CodeCarbon
 from kdbench.measure.energy.sources.nvml import Nvml
@@ -42,14 +42,14 @@ def test_gross_and_net():
 
 def test_idle_power_that_drifts_makes_net_unstable_and_wider():
     drifting = account(idle_drift=0.2, idle_u_w=2.0)
-    assert net(drifting).unstable == "idle power changed by 20 %"
+    assert net(drifting).unstable == "idle power changed by 20.0 %"
     assert gross(drifting).unstable is None
     assert net(drifting).half_width_j > 2 * net(account()).half_width_j
 
 
 def test_windows_that_differ_are_unstable():
     shaky = account(gross_j=np.array([60.0, 70.0, 50.0, 66.0, 54.0]) / 1e3)
-    assert gross(shaky).unstable == net(shaky).unstable == "windows differ by 14 %"
+    assert gross(shaky).unstable == net(shaky).unstable == "windows differ by 13.7 %"
 
 
 def test_net_that_cannot_be_told_from_idle():
@@ -89,10 +89,11 @@ def subjects(tiny, subject):
 
 @pytest.fixture
 def energy(subjects, tmp_path, watcher):
-    def run(**protocol):
+    def run(**settings):
         models = stage(subjects, None, tmp_path, 0)
         portion = Portion(watcher, 0, 1, "energy")
-        return energy_findings(subjects, models, Protocol(**{"batch": (8,), **protocol}), tmp_path, portion)
+        protocol = Protocol(**{"batch": (8,), **settings})
+        return energy_findings(subjects, models, protocol, sources_for(protocol), tmp_path, portion)
 
     return run
 
@@ -175,7 +176,7 @@ def test_the_ratio_is_of_the_same_rounds(energy, machine):
     assert by_batch[1].interval.high / by_batch[1].interval.low == pytest.approx(
         np.exp(2 * 1.96 * RESOLUTION), rel=0.01
     )
-    assert (by_batch[1].status, by_batch[1].reason) == ("unstable", "windows differ by 13 %")
+    assert (by_batch[1].status, by_batch[1].reason) == ("unstable", "t: windows differ by 13.2 %")
     assert by_batch[8].value == pytest.approx(2, rel=0.01)
     assert (by_batch[8].status, by_batch[8].evidence) == ("ok", "measured")
 
@@ -267,3 +268,11 @@ def test_a_model_that_failed_a_source_that_gave_out_and_a_process_that_died(ener
 
     monkeypatch.setattr(energy_pass, "run_job", dies)
     assert {(m.status, m.reason) for m in energy().measurements} == {("error", "gone")}
+
+
+def test_how_long_the_pass_will_take(subjects, machine):
+    machine(Rapl())
+    quick, full = Protocol(batch=(8,)), Protocol(batch=(8,), energy="full")
+    assert expected_s(subjects, quick, sources_for(quick)) == pytest.approx(22 * 0.6)
+    assert expected_s(subjects, full, sources_for(full)) == pytest.approx(22 * 11)
+    assert expected_s(subjects, quick, sources_for(Protocol(energy="off"))) == 0

@@ -252,6 +252,15 @@ def test_a_counter_that_stops_is_an_error_not_a_zero():
         window([Stepped(machine, MS)], machine.call(MS, 0.0), S, 0, machine.clock)
 
 
+def test_a_source_may_take_its_time_to_start():
+    """The first reading of an estimate imports and sets up: that is not the counter standing still."""
+    machine = Machine()
+    counter = Stepped(machine, 20 * MS)
+    inner, slow = counter.read, [30 * S]
+    counter.read = lambda: (slow and machine.spend(slow.pop()), inner())[1]
+    assert update_period_ns(counter, machine.clock) == pytest.approx(20 * MS, rel=0.02)
+
+
 def test_a_polled_meter_whose_time_stands_still_is_an_error():
     machine = Machine()
     counter = Sampled(machine, 1e9)

@@ -35,6 +35,7 @@ POWERCAP_VARIABLE = "KDBENCH_POWERCAP"
 _PACKAGE = re.compile(r"package-(\d+)(-die-\d+)?")
 _PSYS = re.compile("psys")
 _MIRRORED_UJ = 1_000_000  # two reads of one counter, a millisecond apart, differ by less than a joule
+_MOST_W = 1000  # that a zone can draw for long; the largest packages are at half of it
 _X86 = {"x86_64", "amd64", "i386", "i686"}
 
 
@@ -44,21 +45,28 @@ class _Zone:
     `last_uj` is where it stood when it was read last.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, now_ns: int) -> None:
         # The counter takes the values 0 ... max, so a turn is max + 1 steps.
         self._turn = int((folder / "max_energy_range_uj").read_text(encoding="ascii")) + 1
         self._energy = NumberFile(folder / "energy_uj")
         self.last_uj = self._energy.read()
+        self._last_ns = now_ns
         self._since_uj = 0
 
-    def microjoules(self) -> int:
-        """Return the energy since this object was made; to be called at least once a turn (minutes)."""
+    def microjoules(self, now_ns: int) -> int:
+        """Return the energy since this object was made; to be called at least once a turn (minutes).
+
+        Raises CounterError where the counter went back without having come to its end: it was reset.
+        """
         now = self._energy.read()
         # A counter seen beyond its stated range has a longer turn; without this, its next wrap would count as a
         # whole turn too much.
         self._turn = max(self._turn, self.last_uj + 1)
-        self._since_uj += (now - self.last_uj) % self._turn
-        self.last_uj = now
+        used = (now - self.last_uj) % self._turn
+        if now < self.last_uj and used > _MOST_W * (now_ns - self._last_ns) / 1e3 + _MIRRORED_UJ:
+            raise CounterError("RAPL: the counter went back")
+        self._since_uj += used
+        self.last_uj, self._last_ns = now, now_ns
         return self._since_uj
 
     def mirrors(self, other: "_Zone") -> bool:
@@ -120,8 +128,9 @@ class _Powercap(ABC):
         """Return (monotonic ns, joules since the first read); raises CounterError where they cannot be read."""
         try:
             if self._zones is None:
-                self._zones = _distinct(self._folders())
-            microjoules = sum(zone.microjoules() for zone in self._zones)
+                self._zones = _distinct(self._folders(), self._clock())
+            now_ns = self._clock()
+            microjoules = sum(zone.microjoules(now_ns) for zone in self._zones)
         except PermissionError as error:
             raise CounterError("RAPL: permission denied") from error
         except (OSError, ValueError) as error:
@@ -183,6 +192,8 @@ class Rapl(_Powercap):
     def _absent(self) -> Unavailable:
         if not self._fitting:
             return Unavailable("RAPL: not Linux on x86", expected=False)
+        if named := os.environ.get(POWERCAP_VARIABLE):
+            return Unavailable("RAPL: no counters", f"{POWERCAP_VARIABLE}={named} holds no intel-rapl:* folders")
         return Unavailable(
             "RAPL: no counters",
             "virtual machines and containers hide them (for a container: -v /sys/devices/virtual/powercap:/powercap:ro "
@@ -209,7 +220,7 @@ class RaplPsys(_Powercap):
         return Unavailable("RAPL: no platform counter", expected=False)
 
 
-def _distinct(folders: dict[str, Path]) -> list[_Zone]:
+def _distinct(folders: dict[str, Path], now_ns: int) -> list[_Zone]:
     """Open the zones, leaving out a die that shows another die's counter.
 
     AMD counts by package, and some kernels show that one counter once a die: added up, they would tell as many times
@@ -219,7 +230,7 @@ def _distinct(folders: dict[str, Path]) -> list[_Zone]:
     for _, names in groupby(sorted(folders, key=_package), key=_package):
         dies: list[_Zone] = []
         for name in names:
-            zone = _Zone(folders[name])
+            zone = _Zone(folders[name], now_ns)
             if any(zone.mirrors(die) for die in dies):
                 zone.close()
             else:

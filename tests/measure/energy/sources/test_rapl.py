@@ -1,6 +1,7 @@
 """RAPL in a powercap folder of our own."""
 
 import os
+from itertools import count
 
 import pytest
 
@@ -33,12 +34,12 @@ def powercap(tmp_path):
 
 @pytest.fixture
 def make(powercap):
-    """Make sources on the folder, with a clock that stands still; `pause` is what happens while they wait."""
+    """Make sources on the folder, with a clock that ticks a second a look; `pause` is what happens while they wait."""
     made = []
 
     def make(pause=lambda seconds: None, kind=Rapl, **machine):
         machine = {"system": "Linux", "machine": "x86_64", **machine}
-        made.append(kind(powercap.root, clock=lambda: 42, pause=pause, **machine))
+        made.append(kind(powercap.root, clock=count(step=10**9).__next__, pause=pause, **machine))
         return made[-1]
 
     yield make
@@ -90,12 +91,12 @@ def test_packages_are_added_and_nothing_is_counted_twice(powercap, make):
         powercap.add("intel-rapl-mmio:0", "package-0"),
     ]
     source = make()
-    assert source.read() == (42, 0.0)
+    assert source.read()[1] == 0.0
     for file in others:
         file.write_text("999000000")
     counters[0].write_text("1000005")
     counters[1].write_text("2000007")
-    assert source.read() == (42, 3.0)
+    assert source.read()[1] == 3.0
 
 
 def test_zones_below_their_driver_as_in_sys_devices(powercap, make):
@@ -160,6 +161,24 @@ def test_a_wrap_goes_on_counting(powercap, make):
     assert source.read()[1] == 1.0
     counter.write_text("500000")
     assert source.read()[1] == 1.5
+
+
+def test_a_counter_that_was_reset_is_an_error_not_a_turn_of_it(powercap, make):
+    """Elsewhere a negative energy; by the plain modulo, 262 kJ in a second."""
+    counter = powercap.add("intel-rapl:0", "package-0", 130 * JOULE)
+    source = make()
+    source.read()
+    counter.write_text(str(5 * JOULE))
+    with pytest.raises(CounterError, match="went back"):
+        source.read()
+
+
+def test_a_turn_that_takes_as_long_as_it_should_is_none(powercap, make):
+    counter = powercap.add("intel-rapl:0", "package-0", MAX_UJ - 400 * JOULE)
+    source = make()
+    source.read()
+    counter.write_text(str(300 * JOULE))  # 700 J in a second or two: a large package at full load
+    assert source.read()[1] == pytest.approx(700)
 
 
 def test_a_counter_at_its_greatest_value(powercap, make):
