@@ -239,7 +239,7 @@ _PAIRS = (
         "Energy ratio",
         "1",
         True,
-        "teacher energy_j / student energy_j, of windows that took turns",
+        "teacher energy_j / student energy_j of windows of the same round: the geometric mean over rounds",
         units.ratio,
     ),
     Metric("size_ratio", "Size ratio", "1", True, "teacher size_bytes / student size_bytes", units.ratio),

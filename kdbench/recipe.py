@@ -171,8 +171,9 @@ class Measure(_Section):
     largest is also that of the table's MACs column. `mode` is how calls follow each other: `stream` back to back,
     `paced` with `gap_ms` idle before each, `server` arriving at random at `rate_per_s`; `offline` looks for the
     largest throughput. `runtime` is what runs the models, `cores` where, in turns (default: see docs/recipes.md).
-    `energy` is metered in windows of half a second (`quick`) or ten seconds (`full`); `estimate_energy` admits a
-    labelled estimate where there is no meter, and with a `country` (ISO 3166, three letters) joules become CO₂e too.
+    `energy` is metered in windows of half a second (`quick`), or of ten seconds or a hundred updates of the meter
+    (`full`); `estimate_energy` admits a labelled estimate where there is no meter, and with a `country` (ISO 3166,
+    three letters) joules become CO₂e too.
     """
 
     provider: Literal["cpu", "cuda"] = "cpu"

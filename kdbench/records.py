@@ -167,8 +167,12 @@ def missing(
     hint: str | None = None,
     axes: Axes | None = None,
     source: str | None = None,
+    evidence: Evidence = "measured",
 ) -> Measurement:
-    """Return a measurement without a number: the metric stays in the record, with the reason."""
+    """Return a measurement without a number: the metric stays in the record, with the reason.
+
+    `evidence` is what the number would have been.
+    """
     return Measurement(
         model=model,
         metric=metric,
@@ -176,6 +180,7 @@ def missing(
         value=None,
         unit=METRICS[metric].unit,
         status=status,
+        evidence=evidence,
         reason=reason,
         hint=hint,
         source=source,

@@ -56,7 +56,9 @@ def bench(
     precision: Annotated[str, typer.Option(help="Go on until the speed-ups' intervals are narrower.")] = "5%",
     sessions: Annotated[int, typer.Option(min=2, help="Fresh processes to spread it over, at least.")] = 8,
     profile: Annotated[bool, typer.Option("--profile", help="Also where the time goes, layer by layer.")] = False,
-    energy: Annotated[Energy, typer.Option(help="Windows of half a second, of ten seconds, or none.")] = Energy.QUICK,
+    energy: Annotated[
+        Energy, typer.Option(help="None; windows of half a second; of ten seconds or 100 updates.")
+    ] = Energy.QUICK,
     estimate_energy: EstimateEnergy = False,
     country: Annotated[
         str | None, typer.Option(metavar="ISO", help="Country, such as DEU, whose electricity turns joules into CO₂e.")

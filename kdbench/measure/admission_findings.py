@@ -7,7 +7,7 @@ from itertools import product
 from kdbench.measure.admission import ONNXRUNTIME, Admitted
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.network import Refusal
-from kdbench.measure.protocol import Findings, Protocol, Subject, outer_batches, students
+from kdbench.measure.protocol import Findings, Protocol, Subject, energy_metrics, outer_batches, students
 from kdbench.metrics import METRICS
 from kdbench.records import Axes, Measurement, Pair, Status, measured, missing
 
@@ -20,7 +20,6 @@ _OF_ONNXRUNTIME = (
     "model_memory_bytes",
     "device_memory_bytes",
 )
-_ENERGIES = ("energy_j", "energy_net_j", "energy_run_j")
 _STARTS = ("load_ns", "first_run_ns")  # of the other runtimes
 _LATENCIES = [metric for metric in METRICS if metric.startswith("latency_")]
 
@@ -54,7 +53,7 @@ def _missing(subjects: Sequence[Subject], protocol: Protocol) -> Iterator[Measur
             for metric in _of_onnxruntime(protocol) if name == ONNXRUNTIME else _STARTS:
                 yield _without(s, metric, why, _start_axes(name, protocol))
             if name == ONNXRUNTIME:
-                for metric, batch in product(_ENERGIES, outer_batches(s, protocol)):
+                for metric, batch in product(energy_metrics(protocol), outer_batches(s, protocol)):
                     yield _without(s, metric, why, {**_start_axes(name, protocol), "batch": batch})
             for c in _configurations(s, name, protocol):
                 for metric in [*_LATENCIES, *(["throughput_per_s"] if c.mode == "stream" else [])]:

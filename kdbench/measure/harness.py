@@ -10,7 +10,7 @@ from kdbench.measure.admission_findings import admission_findings
 from kdbench.measure.coldstart import cold_start_findings
 from kdbench.measure.denormals import denormal_findings
 from kdbench.measure.energy.carbon import carbon_intensity
-from kdbench.measure.energy.findings import energy_findings, expected_s, sources_for
+from kdbench.measure.energy.findings import MODES, energy_findings, expected_s, sources_for
 from kdbench.measure.fidelity import fidelity_findings, without_fidelity
 from kdbench.measure.jobs import PROVIDERS, JobModel
 from kdbench.measure.latency.configurations import configurations
@@ -45,6 +45,8 @@ _BESIDE_LATENCY_S = 20.0
 def check_protocol(protocol: Protocol, progress: Progress) -> None:
     """Raise InputError for what this machine cannot do: before data is loaded and models are trained, not after."""
     chosen_cores(protocol.cores, protocol.threads)
+    if protocol.energy not in {"off", *MODES}:
+        raise InputError(f"unknown energy mode {protocol.energy!r}", suggestion(protocol.energy, ["off", *MODES]))
     if protocol.country is not None:
         carbon_intensity(protocol.country)
     require_runtimes(protocol, progress)

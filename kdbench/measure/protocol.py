@@ -156,6 +156,11 @@ def interval(estimate: Estimate) -> Interval | None:
     return Interval(low=estimate.low, high=estimate.high)
 
 
+def energy_metrics(protocol: Protocol) -> tuple[str, ...]:
+    """Return what the energy pass tells of each model and batch."""
+    return ("energy_j", "energy_net_j", "energy_run_j", *(["co2_g"] if protocol.country else []))
+
+
 def outer_batches(subject: Subject, protocol: Protocol) -> list[int]:
     """Return batch 1 and the largest of the protocol's, between which costs lie; a fixed batch alone."""
     if subject.facts.fixed_batch:

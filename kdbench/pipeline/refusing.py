@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kdbench.measure.harness import Protocol, Subject
 from kdbench.measure.latency.configurations import configurations
-from kdbench.measure.protocol import outer_batches
+from kdbench.measure.protocol import energy_metrics, outer_batches
 from kdbench.metrics import METRICS, PAIR_METRICS
 from kdbench.pipeline.exporting import Exported
 from kdbench.records import Axes, Measurement, Pair, Status, missing
@@ -13,10 +13,7 @@ from kdbench.records import Axes, Measurement, Pair, Status, missing
 _OWN = {"parity_max_abs", "training_s", "training_j", "training_co2_g"}  # known without measuring
 _OFFLINE = {"max_throughput_per_s", "throughput_ratio"}  # taken only where it was asked for
 _MODES_WITHOUT = {"throughput_per_s": frozenset({"paced", "server"}), "latency_ratio": frozenset({"server"})}
-_AT_OUTER_BATCHES = {
-    *("peak_memory_bytes", "model_memory_bytes", "device_memory_bytes"),
-    *("energy_j", "energy_net_j", "energy_run_j", "energy_ratio", "co2_g"),
-}
+_MEMORY = {"peak_memory_bytes", "model_memory_bytes", "device_memory_bytes"}
 
 
 def refused_measurements(exports: list[Exported], protocol: Protocol) -> Iterator[Measurement]:
@@ -71,7 +68,7 @@ def _axes(metric: str, export: Exported, protocol: Protocol) -> list[Axes]:
     if metric in _OFFLINE:
         return [{"provider": provider, "threads": each, "mode": "offline"} for each in protocol.threads]
     subject = Subject(export.card, Path(export.card.file), export.facts)
-    if metric in _AT_OUTER_BATCHES:
+    if metric in {*_MEMORY, *energy_metrics(protocol), "energy_ratio"}:
         batches = outer_batches(subject, protocol)
         return [{"provider": provider, "threads": threads, "batch": batch} for batch in batches]
     if not metric.startswith("latency_") and metric != "throughput_per_s":

@@ -9,8 +9,8 @@ from kdbench.records import Axes, Measurement, RunRecord
 
 _ESTIMATED = "`~` marks an estimate: CPU time × assumed TDP. It is not ranked, nor to be compared with measurements."
 _QUICK = (
-    "Quick windows are too short to see clocks, fans and temperature change: about ±5 % of the gross energy is part of "
-    "every uncertainty, which full windows do without."
+    "Quick windows are too short to see clocks, fans and temperature change: ±{:.0%} of the gross energy is part of "
+    "every uncertainty for that, which full windows do without."
 )
 _PARTS = (
     (r"cpu\.package", "the CPU's packages"),
@@ -50,14 +50,17 @@ def notes_on_metering(record: RunRecord, taken: list[Axes]) -> list[str]:
     energy_pass = _mapping(record.protocol.get("energy_pass"))
     sources = [_mapping(source) for source in energy_pass.get("sources", ())]
     uncounted = [str(reason) for reason in energy_pass.get("uncounted", ())]
-    estimated = any(m.evidence == "estimated" for m in energies(record, "energy_j", "energy_run_j"))
+    kinds = {m.evidence for m in energies(record, "energy_j", "energy_run_j") if m.value is not None}
+    metered, estimated = "measured" in kinds, "estimated" in kinds
+    resolution = energy_pass.get("resolution")
     sums = [scope for axes in taken if " + " in (scope := str(axes.get("scope", "")))]
     return [
         *(_source(source) for source in sources),
         *([f"Other parts at work have no number: {'; '.join(uncounted)}."] if uncounted else []),
         *([f"The sum is of scopes that have no part in common: {scope_in_words(scope)}." for scope in sums[:1]]),
         *_windows(energy_pass),
-        *([_ESTIMATED] if estimated else [_QUICK] if energy_pass.get("mode") == "quick" else []),
+        *([_QUICK.format(2 * resolution)] if metered and isinstance(resolution, float) and resolution > 0 else []),
+        *([_ESTIMATED] if estimated else []),
     ]
 
 

@@ -53,7 +53,6 @@ def _notes_on_energy(record: RunRecord) -> list[str]:
     if first is None:
         return []
     estimate = " An estimate, to be compared with no measurement." if first.evidence == "estimated" else ""
-    steps = " `±` is the meter's steps alone: the same training another time differs by more." if first.interval else ""
-    note = f"Training energy: gross, of the epochs, validation included; {by_whom(first)}.{steps}{estimate}"
+    note = f"Training energy: gross, of the epochs, validation included; {by_whom(first)}.{estimate}"
     modelled = any(m.value is not None for m in energies(record, "training_co2_g"))
     return [note, *(notes_on_carbon(record) if modelled else [])]

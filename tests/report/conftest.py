@@ -297,7 +297,7 @@ def _energies(
             add(name, "energy_j", times * gross, where, shaky)
             if last and batch == 1:
                 why = {"status": "below_resolution", "source": source}
-                found.append(missing(name, "energy_net_j", "net below 2u = 1.2 mJ", axes=where, **why))
+                found.append(missing(name, "energy_net_j", "below twice its uncertainty", axes=where, **why))
             else:
                 add(name, "energy_net_j", times * net, where, shaky)
             add(name, "energy_run_j", times * gross * batch, where, shaky)

@@ -56,7 +56,7 @@ def test_models_have_a_row_at_each_batch_with_gross_net_run_and_ratio(metered) -
         "Energy ratio": "7.63×",
     }
     assert cells(table, "teacher", Batch="1")["Energy ratio"] == "–"
-    assert cells(table, "student-kd", Batch="1")["Net / inference"] == "n/a (net below 2u = 1.2 mJ)"
+    assert cells(table, "student-kd", Batch="1")["Net / inference"] == "n/a (below twice its uncertainty)"
     assert cells(table, "student-kd", Batch="128")["Energy / inference"] == "4.49 ± 0.13 mJ (unstable)"
     assert table in rows.tables(metered)
 

@@ -146,7 +146,9 @@ def net(account: Account) -> Value:
 def ratio(teacher: Account, student: Account) -> statistics.Estimate:
     """Return teacher over student of the gross energy per call, of windows of the same rounds.
 
-    What both shared in a round cancels; each one's steps do not, and widen the interval.
+    The geometric mean over the rounds, so not the quotient of the two medians; like every ratio its interval is no
+    narrower than `statistics.few_sessions.RESOLUTION` admits. What both shared in a round cancels; each one's steps do
+    not, and widen the interval.
     """
     logs = np.log(teacher.gross_j / student.gross_j)
     found = statistics.paired_ratio([np.array([each]) for each in logs])

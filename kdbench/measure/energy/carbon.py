@@ -9,7 +9,8 @@ from importlib.metadata import version
 from typing import Any
 
 from kdbench.errors import InputError
-from kdbench.measure.energy.sources.codecarbon import J_PER_KWH, hushed
+from kdbench.measure.energy.with_codecarbon import J_PER_KWH, hushed
+from kdbench.records import Interval, Measurement, measured, missing
 from kdbench.registry import suggestion
 
 _WANTED = "give the three-letter code of a country (ISO 3166 alpha-3), such as DEU"
@@ -62,6 +63,37 @@ def carbon_intensity(country: str) -> CarbonIntensity:
     with hushed():
         kg_per_kwh = Emissions(tables).get_country_emissions(Energy.from_energy(kWh=1.0), GeoMetadata(code))
     return CarbonIntensity(code, mixes[code]["country_name"], kg_per_kwh * 1000, f"codecarbon {version('codecarbon')}")
+
+
+def emission(energy: Measurement, metric: str, intensity: CarbonIntensity) -> Measurement:
+    """Return what the energy stands for in grams of CO₂e, as `metric`: measured joules times a country's mean."""
+    source = f"{energy.source}; {intensity.g_per_kwh:.0f} g/kWh ({intensity.name}, {intensity.source})"
+    evidence = "modelled" if energy.evidence == "measured" else energy.evidence
+    if energy.value is None:
+        return missing(
+            energy.model,
+            metric,
+            energy.reason or "",
+            status=energy.status,
+            hint=energy.hint,
+            axes=energy.axes,
+            source=source,
+            evidence=evidence,
+        )
+    bounds = energy.interval and Interval(
+        low=grams(energy.interval.low, intensity), high=grams(energy.interval.high, intensity)
+    )
+    return measured(
+        energy.model,
+        metric,
+        grams(energy.value, intensity),
+        axes=energy.axes,
+        interval=bounds,
+        n=energy.n,
+        source=source,
+        evidence=evidence,
+        unstable=energy.reason,
+    )
 
 
 def _unknown(country: str, names: Mapping[str, str]) -> InputError:

@@ -11,16 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, Meter, Value, accounts, gross, net, ratio
-from kdbench.measure.energy.carbon import CarbonIntensity, carbon_intensity, grams
+from kdbench.measure.energy.carbon import CarbonIntensity, carbon_intensity, emission
 from kdbench.measure.energy.choice import Choice, choose
 from kdbench.measure.energy.source import Available, Found, Unavailable
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.machine.core_choice import chosen_cores, of_turn
 from kdbench.measure.process import WorkerError, run_job
-from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, interval, outer_batches, students
+from kdbench.measure.protocol import (
+    Findings,
+    Portion,
+    Protocol,
+    Subject,
+    energy_metrics,
+    interval,
+    outer_batches,
+    students,
+)
 from kdbench.records import Interval, Measurement, Pair, Status, measured, missing
 
-_METRICS = ("energy_j", "energy_net_j", "energy_run_j")
 _Run = tuple[str, int]  # a subject's id and a batch
 
 
@@ -113,6 +121,7 @@ def _runs(subjects: Sequence[Subject], protocol: Protocol) -> list[_Run]:
 
 def _job(models: Mapping[str, JobModel], runs: Sequence[_Run], choice: Choice, protocol: Protocol) -> dict[str, Any]:
     mode = MODES[protocol.energy]
+    estimated = choice.used[0].counter.evidence != "measured"  # then it is asked at will, and has no steps
     return {
         "probe": "energy",
         "models": [models[id_].to_json() for id_ in dict.fromkeys(id_ for id_, _ in runs)],
@@ -122,7 +131,7 @@ def _job(models: Mapping[str, JobModel], runs: Sequence[_Run], choice: Choice, p
         "sources": [each.counter.name for each in choice.used],
         "rounds": mode.rounds,
         "least_ns": mode.least_s * 1e9,
-        "least_updates": mode.least_updates,
+        "least_updates": 0 if estimated else mode.least_updates,
         "settle_ns": mode.settle_s * 1e9,
     }
 
@@ -146,6 +155,7 @@ def _taken(runs: Sequence[_Run], result: Mapping[str, Any], choice: Choice, prot
             "mode": protocol.energy,
             "windows": mode.rounds,
             "window_s": round(result["length_ns"] / 1e9, 3),
+            "resolution": mode.resolution,
             "sources": [_facts(each, meter) for each, meter in zip(choice.used, meters, strict=True)],
             **({"uncounted": [each.reason for each in choice.uncounted]} if choice.uncounted else {}),
         },
@@ -172,8 +182,14 @@ def _facts(found: Found, meter: Meter) -> dict[str, Any]:
         "scope": meter.scope,
         "detail": found.state.detail,
         "evidence": meter.evidence,
+        **(_of_the_meter(meter) if meter.evidence == "measured" else {}),
+    }
+
+
+def _of_the_meter(meter: Meter) -> dict[str, Any]:
+    return {
         "update_period_ms": round(1e3 * meter.period_s, 3),
-        **({"idle_w": [round(each, 4) for each in meter.idle_w]} if meter.evidence == "measured" else {}),
+        "idle_w": [round(each, 4) for each in meter.idle_w],
     }
 
 
@@ -202,23 +218,23 @@ def _of_account(
     if account.evidence == "measured":
         yield _measurement(model, "energy_net_j", net(account), batch, account, axes)
     else:
-        yield missing(model, "energy_net_j", "an estimate has no idle power", axes=axes, source=account.source)
+        yield _without_number(model, "energy_net_j", "unavailable", "an estimate has no idle power", account, axes)
     yield _measurement(model, "energy_run_j", of_call, 1, account, axes)
     if intensity is not None:
         yield emission(per_inference, "co2_g", intensity)
 
 
 def _measurement(
-    model: str, metric: str, value: Value, share: int, account: Account, axes: Mapping[str, str | int]
+    model: str, metric: str, value: Value, among: int, account: Account, axes: Mapping[str, str | int]
 ) -> Measurement:
-    """Return `value`, divided among `share` inferences, as a measurement. An estimate has no interval.
+    """Return `value`, divided `among` so many inferences, as a measurement. An estimate has no interval.
 
     The spread of what is made of one assumed power says nothing of how wrong that power is.
     """
-    joules, half = value.joules / share, value.half_width_j / share
+    joules, half = value.joules / among, value.half_width_j / among
     if not value.resolved:
         reason = "below twice its uncertainty"
-        return missing(model, metric, reason, status="below_resolution", axes=axes, source=account.source)
+        return _without_number(model, metric, "below_resolution", reason, account, axes)
     return measured(
         model,
         metric,
@@ -232,33 +248,10 @@ def _measurement(
     )
 
 
-def emission(energy: Measurement, metric: str, intensity: CarbonIntensity) -> Measurement:
-    """Return what the energy stands for in grams of CO₂e, as `metric`: measured joules times a country's mean."""
-    source = f"{energy.source}; {intensity.g_per_kwh:.0f} g/kWh ({intensity.name}, {intensity.source})"
-    if energy.value is None:
-        return missing(
-            energy.model,
-            metric,
-            energy.reason or "",
-            status=energy.status,
-            hint=energy.hint,
-            axes=energy.axes,
-            source=source,
-        )
-    bounds = energy.interval and Interval(
-        low=grams(energy.interval.low, intensity), high=grams(energy.interval.high, intensity)
-    )
-    return measured(
-        energy.model,
-        metric,
-        grams(energy.value, intensity),
-        axes=energy.axes,
-        interval=bounds,
-        n=energy.n,
-        source=source,
-        evidence="modelled" if energy.evidence == "measured" else energy.evidence,
-        unstable=energy.reason,
-    )
+def _without_number(
+    model: str, metric: str, status: Status, reason: str, account: Account, axes: Mapping[str, str | int]
+) -> Measurement:
+    return missing(model, metric, reason, status=status, axes=axes, source=account.source, evidence=account.evidence)
 
 
 def _ratios(teacher: Subject, student: Subject, taken: Taken, protocol: Protocol) -> Iterator[Pair]:
@@ -275,11 +268,18 @@ def _ratios(teacher: Subject, student: Subject, taken: Taken, protocol: Protocol
         first, second = (taken.accounts[run][0] for run in runs)
         if not (gross(first).resolved and gross(second).resolved):
             reason = "an energy is below twice its uncertainty"
-            yield Pair(metric="energy_ratio", value=None, status="below_resolution", reason=reason, **both)
+            yield Pair(
+                metric="energy_ratio",
+                value=None,
+                status="below_resolution",
+                reason=reason,
+                evidence=first.evidence,
+                **both,
+            )
             continue
         found = ratio(first, second)
-        shaky = ((who.id, why) for who, each in ((teacher, first), (student, second)) if (why := gross(each).unstable))
-        unstable = next((f"{id_}: {why}" for id_, why in shaky), None)
+        both_gross = {teacher.id: gross(first), student.id: gross(second)}
+        unstable = next((f"{id_}: {value.unstable}" for id_, value in both_gross.items() if value.unstable), None)
         yield Pair(
             metric="energy_ratio",
             value=found.value,
@@ -299,7 +299,7 @@ def _axes(protocol: Protocol, batch: int) -> dict[str, str | int]:
 def _missing(
     model: str, axes: Mapping[str, str | int], why: Unavailable, status: Status, protocol: Protocol
 ) -> Iterator[Measurement]:
-    for metric in (*_METRICS, *(["co2_g"] if protocol.country else [])):
+    for metric in energy_metrics(protocol):
         yield missing(model, metric, why.reason, status=status, hint=why.hint or None, axes=axes)
 
 

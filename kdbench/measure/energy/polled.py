@@ -10,8 +10,8 @@ from kdbench.measure.energy.source import Clock, CounterError
 class PolledCounter(ABC):
     """The energy below a line through readings of power, each `poll_s` seconds after the one before.
 
-    A thread reads from the first `read` on until `close`. It sleeps between readings, and takes a measured part in
-    none of the models' work. `background` False leaves the thread out: then `read` takes a reading itself whenever
+    A thread reads from the first `read` on until `close`, and sleeps in between, so that it costs the models' work next
+    to nothing. `background` False leaves the thread out: then `read` takes a reading itself whenever
     one is due, which is how a test drives it with a clock of its own.
     """
 

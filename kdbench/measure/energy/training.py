@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from kdbench.cards import EnergyUse, ModelCard
-from kdbench.measure.energy.carbon import carbon_intensity
-from kdbench.measure.energy.findings import emission
-from kdbench.records import Interval, Measurement, measured, missing
+from kdbench.measure.energy.carbon import carbon_intensity, emission
+from kdbench.records import Measurement, measured, missing
+
+_STEPS = 0.05  # of the energy: more than that, and it is unstable
 
 
 def training_energy(card: ModelCard, country: str | None) -> Iterator[Measurement]:
@@ -19,8 +20,7 @@ def training_energy(card: ModelCard, country: str | None) -> Iterator[Measuremen
     for energy in _energies(card.id, card.training.energy, card.training.unmetered):
         yield energy
         if intensity is not None:
-            # The meter's steps, which is all that its interval holds, are nothing beside a yearly mean.
-            yield emission(energy.model_copy(update={"interval": None}), "training_co2_g", intensity)
+            yield emission(energy, "training_co2_g", intensity)
 
 
 def _energies(model: str, uses: Sequence[EnergyUse], unmetered: str | None) -> Iterator[Measurement]:
@@ -35,16 +35,21 @@ def _energies(model: str, uses: Sequence[EnergyUse], unmetered: str | None) -> I
 
 
 def _measurement(model: str, uses: Sequence[EnergyUse], axes: dict[str, str | int]) -> Measurement:
+    """Return the sum of `uses`, without an interval: what the same training takes another time is not known from one.
+
+    What is known of its uncertainty is the part of the counter's steps.
+    """
     joules = sum(use.energy_j for use in uses)
     half = sum(use.half_width_j**2 for use in uses) ** 0.5
     estimated = next((use.evidence for use in uses if use.evidence != "measured"), None)
+    coarse = f"known to ±{100 * half / joules:.0f} %, by the meter's steps" if half > _STEPS * joules > 0 else None
     return measured(
         model,
         "training_j",
         joules,
         axes=axes,
-        interval=None if estimated else Interval(low=joules - half, high=joules + half),
         n=1,
         source="; ".join(f"{use.source}, {use.scope}" for use in uses),
         evidence=estimated or "measured",
+        unstable=coarse,
     )

@@ -59,8 +59,9 @@ def window(
 ) -> Window:
     """Make calls for `settle_ns` unseen, then for `length_ns` and on to the first counter's next edge.
 
-    While the length runs no counter is touched: reading costs time and energy itself. `clock` must be the one that
-    the counters tell their time by. Raises CounterError if one of them stops, fails or goes back.
+    Before, as many more as it takes the slowest counter to show the change of power. While the length runs no counter
+    is asked: that would cost time and energy itself. `clock` must be the one that the counters tell their time by.
+    Raises CounterError if one of them stops, fails or goes back.
     """
     for counter in counters:
         counter.read()  # one that is polled begins here

@@ -4,11 +4,9 @@ No meter is read. The share of the machine's CPU time that this process and its 
 thermal design power (TDP) of the CPU's model, or by a guess of 4 W a thread where codecarbon does not know the model.
 """
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +21,7 @@ from kdbench.measure.energy.source import (
     Unavailable,
     advances,
 )
+from kdbench.measure.energy.with_codecarbon import J_PER_KWH, Log, hushed
 
 if TYPE_CHECKING:
     from codecarbon.output_methods.base_output import BaseOutput
@@ -30,38 +29,7 @@ if TYPE_CHECKING:
 
     from kdbench.cards import Evidence
 
-J_PER_KWH = 3.6e6
 _FRESH_S = 0.1  # within 50 ms of a measurement codecarbon takes no other, and says the same again
-
-
-class Log(logging.Filter):
-    """Lets nothing of codecarbon's log through, and keeps the last error that codecarbon swallowed."""
-
-    swallowed: BaseException | None = None
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return False: the record goes nowhere."""
-        if record.exc_info and record.exc_info[1] is not None:
-            self.swallowed = record.exc_info[1]
-        return False
-
-    def reason(self, otherwise: str) -> str:
-        """Return the swallowed error in a few words, `otherwise` where there is none."""
-        if self.swallowed is None:
-            return f"codecarbon: {otherwise}"
-        return f"codecarbon: {type(self.swallowed).__name__}: {self.swallowed}".partition("\n")[0]
-
-
-@contextmanager
-def hushed(log: Log | None = None) -> Iterator[None]:
-    """Keep codecarbon from writing to the terminal: its import already does, before a level can be set."""
-    log = log or Log()
-    logger = logging.getLogger("codecarbon")
-    logger.addFilter(log)
-    try:
-        yield
-    finally:
-        logger.removeFilter(log)
 
 
 def compute(seconds: float) -> None:
