@@ -88,7 +88,8 @@ def validated(net: Net, counters: Sequence[Counter], given: argparse.Namespace) 
     def taken(length_s: float, settle_s: float, what: Call = call, sources: Sequence[Counter] = counters) -> Window:
         least_s = max(2 * periods_s[0], _LEAST_S if len(sources) > 1 else 0.0)
         length_ns = max(length_s * given.scale, least_s) * 1e9
-        return window(sources, what, length_ns, settle_s * given.scale * 1e9, time.monotonic_ns)
+        settle_ns = settle_s * given.scale * 1e9
+        return window(sources, what, length_ns, settle_ns, time.monotonic_ns, period_ns=periods_s[0] * 1e9)
 
     idle = [taken(10, 3.0, _nap) for _ in range(5)]
     taken(3, 0.0)  # clocks and temperature come up before the minute begins
@@ -110,7 +111,7 @@ def _minute(
 ) -> dict[str, Any]:
     """Return what each source says of the minute, and what the board's power was by asking for it."""
     meters = [
-        Meter(c.name, c.scope, c.evidence, period, (0.0, 0.0), 1.0)
+        Meter(c.name, c.scope, c.evidence, period, np.zeros(2), 1.0)
         for c, period in zip(counters, periods_s, strict=True)
     ]
     rate = sum(w.calls for w in windows) * given.batch / (sum(w.spans[0].duration_ns for w in windows) / 1e9)

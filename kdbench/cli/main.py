@@ -56,6 +56,9 @@ def _top(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    # NVML numbers boards by their place on the bus, CUDA the fastest first: what is trained on, measured on and metered
+    # has to be one and the same board. Read when CUDA starts.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     session = Session(tuple(sys.argv[1:] if arguments is None else arguments))
     command = typer.main.get_command(app)
 

@@ -145,5 +145,5 @@ class TrainingModule(pl.LightningModule):
         """Take the curve, the energy and the best weights up where they were left."""
         self.best_weights = checkpoint["best_weights"]
         self.curve = [Epoch.model_validate(epoch) for epoch in checkpoint["curve"]]
-        metered = checkpoint.get("energy", {"joules": {}, "epochs": 0})
+        metered = checkpoint.get("energy", {"joules": {}, "epochs": {}})
         self.energy.joules, self.energy.epochs = metered["joules"], metered["epochs"]

@@ -9,7 +9,7 @@ from kdbench.records import Axes, Measurement, RunRecord
 
 _ESTIMATED = "`~` marks an estimate: CPU time × assumed TDP. It is not ranked, nor to be compared with measurements."
 _QUICK = (
-    "Quick windows are too short to see clocks, fans and temperature change: ±{:.0%} of the gross energy is part of "
+    "Quick windows are too short to see clocks, fans and temperature change: ±{:.0f} % of the gross energy is part of "
     "every uncertainty for that, which full windows do without."
 )
 _PARTS = (
@@ -59,7 +59,7 @@ def notes_on_metering(record: RunRecord, taken: list[Axes]) -> list[str]:
         *([f"Other parts at work have no number: {'; '.join(uncounted)}."] if uncounted else []),
         *([f"The sum is of scopes that have no part in common: {scope_in_words(scope)}." for scope in sums[:1]]),
         *_windows(energy_pass),
-        *([_QUICK.format(2 * resolution)] if metered and isinstance(resolution, float) and resolution > 0 else []),
+        *([_QUICK.format(200 * resolution)] if metered and isinstance(resolution, float) and resolution > 0 else []),
         *([_ESTIMATED] if estimated else []),
     ]
 
@@ -91,8 +91,8 @@ def _source(source: Mapping[str, Any]) -> str:
 
 def _idle(watts: Any) -> Iterator[str]:
     known = [each for each in watts if isinstance(each, int | float)] if isinstance(watts, list | tuple) else []
-    if len(known) == 2:
-        yield f"idle {units.power(known[0])} before the windows, {units.power(known[1])} after them"
+    if known:
+        yield f"idle {units.power(known[0])} before the windows, {units.power(known[-1])} after them"
 
 
 def _windows(energy_pass: Mapping[str, Any]) -> Iterator[str]:

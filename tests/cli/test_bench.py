@@ -26,7 +26,7 @@ def test_options_reach_the_measuring(kdbench, benching):
     line = (
         "bench teacher.onnx student.onnx --data cifar10 --data-root D --download --resize 36 --crop 32 "
         "--mean .485,.456,.406 --std .229,.224,.225 --scale 1 --teacher teacher --output logits --provider cuda "
-        "--threads 1,2 --batch 64 --budget 2m --sessions 3 --energy off --estimate-energy --country DEU --out O"
+        "--threads 1,2 --batch 64 --budget 2m --sessions 3 --energy full --estimate-energy --country DEU --out O"
     )
     ended = kdbench(*line.split())
     assert ended.code == 0
@@ -51,7 +51,7 @@ def test_options_reach_the_measuring(kdbench, benching):
             batch=(64,),
             budget_s=120,
             sessions=3,
-            energy="off",
+            energy="full",
             estimate_energy=True,
             country="DEU",
         ),

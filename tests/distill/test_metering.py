@@ -16,8 +16,9 @@ from kdbench.recipe import Training
 class Ticks:
     """A meter that counts one joule a reading; `silent_from` is the reading from which on it has given out."""
 
-    def __init__(self, silent_from=10**9):
+    def __init__(self, silent_from=10**9, sources=("cpu.package",)):
         self.refusal = None
+        self._sources = sources
         self._readings, self._silent_from = count(), silent_from
 
     def read(self):
@@ -25,12 +26,13 @@ class Ticks:
         if number >= self._silent_from:
             self.refusal = "RAPL: unreadable"
             return {}
-        return {"cpu.package": float(number)}
+        return dict.fromkeys(self._sources, float(number))
 
-    def uses(self, joules, seconds):
+    def uses(self, joules, seconds, epochs):
         return tuple(
-            EnergyUse(scope=scope, source="ticks", evidence="measured", energy_j=energy_j, half_width_j=seconds)
-            for scope, energy_j in joules.items()
+            EnergyUse(scope=source, source="ticks", evidence="measured", energy_j=joules[source], half_width_j=seconds)
+            for source in self._sources
+            if source in joules
         )
 
 
@@ -91,9 +93,20 @@ def test_without_a_meter_energy_was_not_asked_for(tmp_path):
     assert trained(tmp_path, None).unmetered == "energy was not asked for"
 
 
-def test_a_scope_that_is_there_at_one_end_only_counts_for_nothing():
+def test_another_meter_after_an_interruption_is_not_added_to_the_first(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "led", Ticks(sources=("rapl",)), Stops())
+    summary = trained(tmp_path / "led", Ticks(sources=("estimate",)))
+    assert (summary.energy, summary.unmetered) == ((), "3 of 4 epochs were metered")
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "beside", Ticks(sources=("board",)), Stops())
+    summary = trained(tmp_path / "beside", Ticks(sources=("board", "package")))
+    assert [use.scope for use in summary.energy] == ["board"]
+
+
+def test_a_source_that_is_there_at_one_end_only_counts_for_nothing():
     meter = Ticks(silent_from=1)
     energy = EpochEnergy(meter)
     energy.begin()
     energy.end()
-    assert (energy.joules, energy.epochs) == ({}, 0)
+    assert (energy.joules, energy.epochs) == ({}, {})

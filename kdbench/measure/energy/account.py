@@ -27,13 +27,16 @@ _OF_A_MEDIAN = math.sqrt(math.pi / 2)  # standard error of a median over that of
 
 @dataclass(frozen=True)
 class Meter:
-    """One source as the pass read it: its update period, and the idle power before and after with one window each."""
+    """One source as the pass read it: its update period, and the idle power in windows of at least `idle_s` each.
+
+    The first lies before all rounds of windows, one after each of them.
+    """
 
     name: str
     scope: str
     evidence: Evidence
     period_s: float
-    idle_w: tuple[float, float]
+    idle_w: NDArray[np.float64]
     idle_s: float
 
 
@@ -41,9 +44,9 @@ class Meter:
 class Account:
     """What one meter, or several together, counted of one run (a model at a batch); an element a window.
 
-    `gross_j` and `seconds` are one call's. `step_j` is the standard uncertainty of `gross_j` by the counter's steps,
-    `idle_u_w` that of the idle power `idle_w`, and `idle_drift` how far the power before and after are apart, as a
-    share of it. `resolution` is a standard uncertainty besides, as a share of the gross energy.
+    `gross_j` and `seconds` are one call's; `idle_w` are the idle powers, an element an idle window. `step_j` is the
+    standard uncertainty of `gross_j` by the counter's steps, `idle_step_w` that of the mean idle power. `resolution` is
+    a standard uncertainty besides, as a share of the gross energy.
     """
 
     scope: str
@@ -52,15 +55,12 @@ class Account:
     gross_j: NDArray[np.float64]
     seconds: NDArray[np.float64]
     step_j: float
-    idle_w: float
-    idle_u_w: float
-    idle_drift: float
+    idle_w: NDArray[np.float64]
+    idle_step_w: float
     resolution: float = 0.0
 
     def __add__(self, other: "Account") -> "Account":
         """Return the account of both meters together, which must not overlap."""
-        idle_w = self.idle_w + other.idle_w
-        drift_w = self.idle_drift * self.idle_w + other.idle_drift * other.idle_w
         return Account(
             scope=f"{self.scope} + {other.scope}",
             source=f"{self.source}; {other.source}",
@@ -68,9 +68,8 @@ class Account:
             gross_j=self.gross_j + other.gross_j,
             seconds=self.seconds,
             step_j=math.hypot(self.step_j, other.step_j),
-            idle_w=idle_w,
-            idle_u_w=math.hypot(self.idle_u_w, other.idle_u_w),
-            idle_drift=drift_w / idle_w if idle_w else 0.0,
+            idle_w=self.idle_w + other.idle_w,
+            idle_step_w=math.hypot(self.idle_step_w, other.idle_step_w),
             resolution=max(self.resolution, other.resolution),
         )
 
@@ -79,13 +78,17 @@ class Account:
 class Value:
     """An energy of one call in joules, and the half-width of its 95 % interval; `unstable` says why no gate may rely.
 
-    Where `resolved` is False the energy is below twice its standard uncertainty, and not told apart from none.
+    An energy that is not `resolved` is within its uncertainty of none.
     """
 
     joules: float
     half_width_j: float
-    resolved: bool
     unstable: str | None = None
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the interval holds energies above zero alone."""
+        return self.joules > self.half_width_j
 
 
 def accounts(windows: Sequence[Mapping[str, Any]], meters: Sequence[Meter], *, resolution: float) -> list[Account]:
@@ -99,9 +102,7 @@ def accounts(windows: Sequence[Mapping[str, Any]], meters: Sequence[Meter], *, r
     found = []
     for number, meter in enumerate(meters):
         watts = np.array([w["spans"][number][0] / (w["spans"][number][1] / 1e9) for w in windows])
-        before, after = meter.idle_w
-        idle_w = (before + after) / 2
-        idle_step_w = idle_w * meter.period_s / math.sqrt(3) / meter.idle_s / math.sqrt(2)  # the mean of two windows
+        idle_step_w = float(np.mean(meter.idle_w)) * meter.period_s / math.sqrt(3) / meter.idle_s
         found.append(
             Account(
                 scope=meter.scope,
@@ -110,9 +111,8 @@ def accounts(windows: Sequence[Mapping[str, Any]], meters: Sequence[Meter], *, r
                 gross_j=watts * seconds,
                 seconds=seconds,
                 step_j=float(np.median(watts * meter.period_s / math.sqrt(3) / calls)),
-                idle_w=idle_w,
-                idle_u_w=math.hypot(idle_step_w, abs(after - before) / 2),
-                idle_drift=abs(after - before) / idle_w if idle_w else 0.0,
+                idle_w=meter.idle_w,
+                idle_step_w=idle_step_w / math.sqrt(len(meter.idle_w)),
                 resolution=resolution,
             )
         )
@@ -124,23 +124,25 @@ def gross(account: Account) -> Value:
     centre = float(np.median(account.gross_j))
     spread = float(np.std(account.gross_j, ddof=1)) / centre if centre > 0 else 0.0
     unstable = f"windows differ by {100 * spread:.1f} %" if spread > WINDOW_SPREAD else None
-    return _value(account.gross_j, math.hypot(account.step_j, account.resolution * centre), unstable)
+    half = _half_width(account.gross_j, _OF_A_MEDIAN)
+    return Value(centre, math.hypot(half, 2 * account.step_j, 2 * account.resolution * centre), unstable)
 
 
 def net(account: Account) -> Value:
     """Return the energy of one call beyond what the idle machine takes in the same time.
 
-    The steps and the resolution of the gross energy are this one's too; the idle power's uncertainty comes on top.
+    The uncertainty of the gross energy is this one's too; that of the mean idle power comes on top, by its spread
+    between the idle windows and by the counter's steps.
     """
-    values = account.gross_j - account.idle_w * account.seconds
-    systematic = math.hypot(
-        account.step_j,
-        account.resolution * float(np.median(account.gross_j)),
-        account.idle_u_w * float(np.median(account.seconds)),
+    above = gross(account)
+    idle_w, seconds = float(np.mean(account.idle_w)), float(np.median(account.seconds))
+    idle_half_w = math.hypot(_half_width(account.idle_w), 2 * account.idle_step_w)
+    drift = abs(float(account.idle_w[-1] - account.idle_w[0])) / idle_w if idle_w > 0 else 0.0
+    return Value(
+        joules=float(np.median(account.gross_j - idle_w * account.seconds)),
+        half_width_j=math.hypot(above.half_width_j, idle_half_w * seconds),
+        unstable=f"idle power changed by {100 * drift:.1f} %" if drift > IDLE_DRIFT else above.unstable,
     )
-    drift = account.idle_drift
-    unstable = f"idle power changed by {100 * drift:.1f} %" if drift > IDLE_DRIFT else gross(account).unstable
-    return _value(values, systematic, unstable)
 
 
 def ratio(teacher: Account, student: Account) -> statistics.Estimate:
@@ -159,14 +161,8 @@ def ratio(teacher: Account, student: Account) -> statistics.Estimate:
     return statistics.Estimate(found.value, found.value * math.exp(-half), found.value * math.exp(half), found.n)
 
 
-def _value(values: NDArray[np.float64], systematic: float, unstable: str | None) -> Value:
-    centre = float(np.median(values))
-    spread = statistics.mean(values)  # for its Student t: windows are few
-    assert spread.high is not None
-    standard_error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) * _OF_A_MEDIAN
-    return Value(
-        joules=centre,
-        half_width_j=math.hypot((spread.high - spread.value) * _OF_A_MEDIAN, 2 * systematic),
-        resolved=centre >= 2 * math.hypot(standard_error, systematic),
-        unstable=unstable,
-    )
+def _half_width(values: NDArray[np.float64], widened: float = 1.0) -> float:
+    """Return half of the 95 % interval of the mean of a few values (Student's t), `widened` for another statistic."""
+    found = statistics.mean(values)
+    assert found.high is not None
+    return (found.high - found.value) * widened

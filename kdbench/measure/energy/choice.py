@@ -57,7 +57,7 @@ def _nearest(part: str, held: frozenset[str], *, estimate: bool) -> Found | Unav
     refusals: dict[str, Unavailable] = {}
     estimable = False
     for counter in _ranked():
-        if part not in counter.covers or counter.covers & held:
+        if part not in counter.stands_for or counter.covers & held:
             continue
         if counter.rank is Rank.ESTIMATE and not estimate:
             estimable = True

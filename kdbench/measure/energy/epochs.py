@@ -17,7 +17,8 @@ _ALIVE_S = 10.0  # RAPL's counters turn over within minutes on a large machine, 
 class EpochMeter:
     """Reads every source that counts what runs on `provider` from entry to exit; never an obstacle to the work.
 
-    Where there is no source, or one gives out, `read` returns nothing from then on, and `refusal` says why.
+    Where nothing counts the part that computes, or that source gives out, `read` returns nothing from then on, and
+    `refusal` says why. Another one that gives out is left out.
     """
 
     def __init__(self, provider: str, *, estimate: bool) -> None:
@@ -25,6 +26,7 @@ class EpochMeter:
         self._estimate = estimate
         self._counters: list[Counter] = []
         self._period_s: dict[str, float] = {}
+        self._gone: set[str] = set()  # the names of those that gave out
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep_alive, name="kdbench-energy", daemon=True)
@@ -36,10 +38,11 @@ class EpochMeter:
             self.refusal = choice.leading.reason
             return self
         self._counters = [each.counter for each in choice.used]
-        try:
-            self._period_s = {counter.scope: update_period_ns(counter) / 1e9 for counter in self._counters}
-        except CounterError as error:
-            self.refusal = str(error)
+        for counter in self._counters:
+            try:
+                self._period_s[counter.name] = update_period_ns(counter) / 1e9
+            except CounterError as error:
+                self._give_up(counter, str(error))
         self._keeper.start()
         return self
 
@@ -53,37 +56,51 @@ class EpochMeter:
             counter.close()
 
     def read(self) -> dict[str, float]:
-        """Return the joules of each scope since some fixed moment; empty where there are none."""
+        """Return the joules of each source since some fixed moment, the part that trains first; empty without it."""
         return self._read(self._counters)
 
-    def _read(self, counters: Sequence[Counter]) -> dict[str, float]:
-        with self._lock:
-            if self.refusal is not None:
-                return {}
-            try:
-                return {counter.scope: counter.read()[1] for counter in counters}
-            except CounterError as error:
-                self.refusal = str(error)
-                return {}
+    def uses(self, joules: Mapping[str, float], seconds: float, epochs: int) -> tuple[EnergyUse, ...]:
+        """Return what each source of `joules` counted in so many epochs, of `seconds` in all.
 
-    def uses(self, joules: Mapping[str, float], seconds: float) -> tuple[EnergyUse, ...]:
-        """Return what each scope used in epochs of `seconds` in all, the part that trained first.
-
-        The uncertainty is that of the counter's steps: an epoch begins where the one before ended, or nearly so.
+        The uncertainty is that of the counter's steps at both ends of every epoch.
         """
         return tuple(
             EnergyUse(
                 scope=counter.scope,
                 source=counter.name,
                 evidence=counter.evidence,
-                energy_j=joules[counter.scope],
-                half_width_j=2 * joules[counter.scope] / seconds * self._period_s[counter.scope] / math.sqrt(3),
+                energy_j=used_j,
+                half_width_j=2 * self._step_j(counter, used_j / seconds) * math.sqrt(epochs) if seconds > 0 else used_j,
             )
             for counter in self._counters
-            if counter.scope in joules
+            if (used_j := joules.get(_key(counter))) is not None
         )
+
+    def _step_j(self, counter: Counter, power_w: float) -> float:
+        return power_w * self._period_s[counter.name] / math.sqrt(3)
+
+    def _read(self, counters: Sequence[Counter]) -> dict[str, float]:
+        """Return the readings of `counters`; one that gives out is left out from then on."""
+        with self._lock:
+            found = {}
+            for counter in (each for each in counters if each.name not in self._gone):
+                try:
+                    found[_key(counter)] = counter.read()[1]
+                except CounterError as error:
+                    self._give_up(counter, str(error))
+            return found if self.refusal is None else {}
+
+    def _give_up(self, counter: Counter, reason: str) -> None:
+        self._gone.add(counter.name)
+        if counter is self._counters[0]:
+            self.refusal = reason
 
     def _keep_alive(self) -> None:
         turning = [counter for counter in self._counters if counter.stepped]
         while not self._ended.wait(_ALIVE_S):
             self._read(turning)
+
+
+def _key(counter: Counter) -> str:
+    """Return what tells a source's joules from another's, in this process and in one that goes on with its work."""
+    return f"{counter.name}, {counter.scope}"

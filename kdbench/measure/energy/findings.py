@@ -72,7 +72,10 @@ def expected_s(subjects: Sequence[Subject], protocol: Protocol, choice: Choice) 
     if isinstance(choice.leading, Unavailable):
         return 0.0
     mode = MODES[protocol.energy]
-    return (len(_runs(subjects, protocol)) * mode.rounds + 2) * (mode.least_s + mode.settle_s)
+    lag_s = max(each.counter.lag_s for each in choice.used)
+    length_s = max(mode.least_s, mode.least_updates * choice.used[0].counter.lag_s)
+    windows = len(_runs(subjects, protocol)) * mode.rounds + mode.rounds + 1
+    return windows * (length_s + mode.settle_s + lag_s)
 
 
 def energy_findings(
@@ -137,7 +140,9 @@ def _job(models: Mapping[str, JobModel], runs: Sequence[_Run], choice: Choice, p
 
 
 def _taken(runs: Sequence[_Run], result: Mapping[str, Any], choice: Choice, protocol: Protocol) -> Taken:
-    meters = [_meter(number, each, result) for number, each in enumerate(choice.used)]
+    held_out = [each for each in choice.used if each.counter.name in result["sources"]]
+    uncounted = [*(each.reason for each in choice.uncounted), *result["dropped"].values()]
+    meters = [_meter(number, each, result) for number, each in enumerate(held_out)]
     mode = MODES[protocol.energy]
     by_run = {run: windows for run, windows in zip(runs, result["windows"], strict=True) if windows}
     samples: dict[str, NDArray[np.generic]] = {}
@@ -156,21 +161,20 @@ def _taken(runs: Sequence[_Run], result: Mapping[str, Any], choice: Choice, prot
             "windows": mode.rounds,
             "window_s": round(result["length_ns"] / 1e9, 3),
             "resolution": mode.resolution,
-            "sources": [_facts(each, meter) for each, meter in zip(choice.used, meters, strict=True)],
-            **({"uncounted": [each.reason for each in choice.uncounted]} if choice.uncounted else {}),
+            "sources": [_facts(each, meter) for each, meter in zip(held_out, meters, strict=True)],
+            **({"uncounted": uncounted} if uncounted else {}),
         },
     )
 
 
 def _meter(number: int, found: Found, result: Mapping[str, Any]) -> Meter:
     idle = [window["spans"][number] for window in result["idle"]]
-    before, after = (joules / (duration_ns / 1e9) for joules, duration_ns in idle)
     return Meter(
         name=found.counter.name,
         scope=found.counter.scope,
         evidence=found.counter.evidence,
         period_s=result["period_ns"][number] / 1e9,
-        idle_w=(before, after),
+        idle_w=np.array([joules / (duration_ns / 1e9) for joules, duration_ns in idle]),
         idle_s=min(duration_ns for _, duration_ns in idle) / 1e9,
     )
 
@@ -189,7 +193,7 @@ def _facts(found: Found, meter: Meter) -> dict[str, Any]:
 def _of_the_meter(meter: Meter) -> dict[str, Any]:
     return {
         "update_period_ms": round(1e3 * meter.period_s, 3),
-        "idle_w": [round(each, 4) for each in meter.idle_w],
+        "idle_w": [round(float(each), 4) for each in meter.idle_w],
     }
 
 
@@ -233,7 +237,7 @@ def _measurement(
     """
     joules, half = value.joules / among, value.half_width_j / among
     if not value.resolved:
-        reason = "below twice its uncertainty"
+        reason = "within its uncertainty of 0"
         return _without_number(model, metric, "below_resolution", reason, account, axes)
     return measured(
         model,
@@ -267,7 +271,7 @@ def _ratios(teacher: Subject, student: Subject, taken: Taken, protocol: Protocol
             continue
         first, second = (taken.accounts[run][0] for run in runs)
         if not (gross(first).resolved and gross(second).resolved):
-            reason = "an energy is below twice its uncertainty"
+            reason = "an energy is within its uncertainty of 0"
             yield Pair(
                 metric="energy_ratio",
                 value=None,

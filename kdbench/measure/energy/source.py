@@ -63,19 +63,28 @@ class CounterError(RuntimeError):
     """A source that could be used and no longer can: its message is the reason, in a few words."""
 
 
+class GaveOutError(CounterError):
+    """The same, and which source it is, by its name."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(reason)
+        self.name = name
+
+
 class Counter(Protocol):
     """A cumulative energy counter.
 
-    `scope` names the hardware that it covers, of which `covers` are the `Part`s; `evidence` is how its joules come
-    about, and is written into every measurement taken with it. A counter that is `stepped` moves at moments of its
-    own, and a reading is stale by up to one of its steps; one that is not returns what it says as of the time it
-    returns. `lag_s` is how long a change of power takes to show in full.
+    `scope` names the hardware that it covers, of which `covers` are the `Part`s, and `stands_for` those whose energy it
+    may be called; `evidence` is how its joules come about, and is written into every measurement taken with it. A
+    counter that is `stepped` moves at moments of its own, and a reading is stale by up to one of its steps; one that is
+    not returns what it says as of the time it returns. `lag_s` is how long a change of power takes to show in full.
     """
 
     name: str
     rank: Rank
     scope: str
     covers: frozenset[str]
+    stands_for: frozenset[str]
     evidence: "Evidence"
     stepped: bool
     lag_s: float

@@ -40,16 +40,20 @@ def _measurement(model: str, uses: Sequence[EnergyUse], axes: dict[str, str | in
     What is known of its uncertainty is the part of the counter's steps.
     """
     joules = sum(use.energy_j for use in uses)
-    half = sum(use.half_width_j**2 for use in uses) ** 0.5
     estimated = next((use.evidence for use in uses if use.evidence != "measured"), None)
-    coarse = f"known to ±{100 * half / joules:.0f} %, by the meter's steps" if half > _STEPS * joules > 0 else None
+    half = 0.0 if estimated else sum(use.half_width_j**2 for use in uses) ** 0.5
+    source = "; ".join(f"{use.source}, {use.scope}" for use in uses)
+    if joules <= half:
+        reason = "shorter than the meter's steps"
+        return missing(model, "training_j", reason, status="below_resolution", axes=axes, source=source)
+    coarse = f"known to ±{100 * half / joules:.0f} %, by the meter's steps" if half > _STEPS * joules else None
     return measured(
         model,
         "training_j",
         joules,
         axes=axes,
         n=1,
-        source="; ".join(f"{use.source}, {use.scope}" for use in uses),
+        source=source,
         evidence=estimated or "measured",
         unstable=coarse,
     )

@@ -1,21 +1,23 @@
-"""Energy of models called back to back: windows in turn, the idle machine before and after, models loaded.
+"""Energy of models called back to back: windows in turn, the idle machine before and after each round, models loaded.
 
 Job: `models`, `provider`, `threads`, `runs` (pairs of a model's id and a batch), `sources` (names, the leading one
 first), `rounds`, and of a window `least_ns`, `least_updates` (of the leading counter) and `settle_ns`. Result:
-`period_ns` (one a source), `length_ns`, `idle` (two windows), `windows` (for each run one a round, none where its model
-failed), `errors` (id to reason), `fault` (why a source gave out, or null: nothing of this process is to be used then).
-A window is `calls` and `spans`, one a source, of joules and nanoseconds.
+`sources` (those that held out), `dropped` (name to reason, of the others), `period_ns` (one a source), `length_ns`,
+`idle` (a window before the rounds and after each), `windows` (for each run one a round, none where its model failed),
+`errors` (id to reason), `fault` (why the leading source gave out, or null: there is nothing else then). A window is
+`calls` and `spans`, one a source, of joules and nanoseconds.
 """
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from kdbench.measure.energy.source import SOURCES, Counter, CounterError
+from kdbench.measure.energy.source import SOURCES, Counter, GaveOutError
 from kdbench.measure.energy.window import Window, update_period_ns, window
 from kdbench.measure.inputs import prepare
 from kdbench.measure.jobs import JobModel
@@ -33,16 +35,23 @@ Call = Callable[[], object]
 
 def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
     """Take the windows of every run of the job. Threads do not spin: between calls that would be energy too."""
-    counters = [SOURCES.get(name)() for name in job["sources"]]
     errors: dict[str, str] = {}
+    dropped: dict[str, str] = {}
     calls = _warm_calls(job, errors, channel)
-    try:
-        return {**_windows(counters, calls, job, channel), "errors": errors, "fault": None}
-    except CounterError as error:
-        return {"errors": errors, "fault": str(error)}
-    finally:
+    with ExitStack() as stack:
+        counters = [SOURCES.get(name)() for name in job["sources"]]
         for counter in counters:
-            counter.close()
+            stack.callback(counter.close)
+        while True:
+            used = [counter for counter in counters if counter.name not in dropped]
+            try:
+                found = _windows(used, calls, job, channel)
+            except GaveOutError as error:
+                if error.name == used[0].name:
+                    return {"errors": errors, "fault": str(error)}
+                dropped[error.name] = str(error)  # and once more, without it
+            else:
+                return {**found, "dropped": dropped, "errors": errors, "fault": None}
 
 
 def _windows(
@@ -53,7 +62,8 @@ def _windows(
     length_ns = max(job["least_ns"], job["least_updates"] * periods_ns[0])
 
     def taken(call: Call) -> Window:
-        return window(counters, call, length_ns, job["settle_ns"], time.monotonic_ns)
+        settle_ns = job["settle_ns"]
+        return window(counters, call, length_ns, settle_ns, time.monotonic_ns, period_ns=periods_ns[0])
 
     idle = [taken(_nap)]
     windows: list[list[Window]] = [[] for _ in calls]
@@ -64,8 +74,9 @@ def _windows(
             assert call is not None
             windows[number].append(taken(call))
             channel.step(turn * len(order) + position + 1, job["rounds"] * len(order))
-    idle.append(taken(_nap))
+        idle.append(taken(_nap))
     return {
+        "sources": [counter.name for counter in counters],
         "period_ns": periods_ns,
         "length_ns": length_ns,
         "idle": [asdict(each) for each in idle],

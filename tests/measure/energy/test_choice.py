@@ -9,18 +9,20 @@ from kdbench.measure.energy.source import SOURCES, Available, Part, Rank, Unavai
 WORKS = Available("it works")
 
 
-def source(name, rank, covers, state=WORKS, evidence="measured"):
+def source(name, rank, covers, state=WORKS, evidence="measured", stands_for=None):
     class Source:
         def available(self):
             return state
 
     Source.name, Source.rank, Source.covers, Source.evidence = name, rank, frozenset(covers), evidence
     Source.scope = f"{name} scope"
+    Source.stands_for = frozenset(stands_for or covers)
     return Source
 
 
 RAPL = source("rapl", Rank.COUNTER, {Part.CPU})
-PSYS = source("psys", Rank.BOARD, {Part.CPU, Part.GPU, Part.REST})
+PSYS = source("psys", Rank.BOARD, {Part.CPU, Part.GPU, Part.REST}, stands_for={Part.CPU})
+JETSON = source("jetson", Rank.BOARD, {Part.CPU, Part.GPU, Part.REST}, stands_for={Part.CPU, Part.GPU})
 NVML = source("nvml", Rank.COUNTER, {Part.GPU})
 POWER = source("power", Rank.POWER, {Part.GPU})
 GUESS = source("guess", Rank.ESTIMATE, {Part.CPU}, evidence="estimated")
@@ -28,7 +30,7 @@ GUESS = source("guess", Rank.ESTIMATE, {Part.CPU}, evidence="estimated")
 
 def refusing(entry, reason, hint="", *, expected=True):
     state = Unavailable(reason, hint, expected=expected)
-    return source(entry.name, entry.rank, entry.covers, state, entry.evidence)
+    return source(entry.name, entry.rank, entry.covers, state, entry.evidence, entry.stands_for)
 
 
 @pytest.fixture
@@ -65,6 +67,8 @@ def test_every_shipped_source_says_what_it_covers_and_how():
         assert counter.scope
         assert counter.covers
         assert counter.covers <= known
+        assert counter.stands_for
+        assert counter.stands_for <= counter.covers
         assert (counter.evidence == "estimated") == (counter.rank is Rank.ESTIMATE)
 
 
@@ -83,10 +87,17 @@ def test_the_nearest_source_that_works_is_taken(register):
 
 def test_no_two_sources_overlap(register):
     """A wide meter that leads holds the CPU already: its package would be counted twice."""
-    register(RAPL, PSYS)
-    assert used("cuda") == ["psys"]
+    register(RAPL, JETSON)
+    assert used("cuda") == ["jetson"]
     register(NVML, PSYS)  # and one that holds the board already is no meter of the rest
     assert used("cuda") == ["nvml"]
+
+
+def test_a_platform_does_not_stand_for_its_graphics_board(register):
+    """It may hold it or not; that a sum must not hold both is another matter."""
+    register(refusing(NVML, "NVML: no counter"), PSYS)
+    assert used("cuda") == []
+    assert used("cpu") == ["psys"]
 
 
 def test_an_estimate_is_taken_only_when_asked_for_and_when_nothing_measures(register):

@@ -11,9 +11,10 @@ from kdbench.measure.energy.source import Available, CounterError, Found, Unavai
 class Counter:
     """Moves by a joule whenever it is read, five milliseconds apart by its own clock: an edge is two readings."""
 
-    name, evidence, stepped, lag_s = "counter", "measured", True, 0.0
+    evidence, stepped, lag_s = "measured", True, 0.0
 
     def __init__(self, scope="cpu.package", breaks_at=10**9):
+        self.name = {"gpu0.board": "nvml"}.get(scope, "rapl")
         self.scope, self.reads, self.closed, self._breaks_at = scope, 0, 0, breaks_at
 
     def read(self):
@@ -40,7 +41,11 @@ def test_every_scope_is_read_and_closed(chosen):
     board, package = chosen(Counter("gpu0.board"), Counter())
     with EpochMeter("cuda", estimate=False) as meter:
         before, after = meter.read(), meter.read()
-    assert {scope: after[scope] - before[scope] for scope in after} == {"gpu0.board": 1.0, "cpu.package": 1.0}
+    assert {source: after[source] - before[source] for source in after} == {
+        "nvml, gpu0.board": 1.0,
+        "rapl, cpu.package": 1.0,
+    }
+    assert next(iter(after)) == "nvml, gpu0.board"
     assert (board.closed, package.closed) == (1, 1)
     assert not [thread for thread in threading.enumerate() if thread.name == "kdbench-energy"]
 
@@ -48,9 +53,11 @@ def test_every_scope_is_read_and_closed(chosen):
 def test_what_a_training_used_with_the_uncertainty_of_the_counters_steps(chosen):
     chosen(Counter("gpu0.board"), Counter())
     with EpochMeter("cuda", estimate=False) as meter:
-        board, package = meter.uses({"gpu0.board": 1000.0, "cpu.package": 100.0}, seconds=10.0)
-    assert (board.scope, board.source, board.energy_j) == ("gpu0.board", "counter", 1000.0)
-    assert board.half_width_j == pytest.approx(2 * 100 * 0.01 / 3**0.5)  # 100 W for a step of 10 ms
+        joules = {"nvml, gpu0.board": 1000.0, "rapl, cpu.package": 100.0}
+        board, package = meter.uses(joules, seconds=10.0, epochs=4)
+    assert (board.scope, board.source, board.energy_j) == ("gpu0.board", "nvml", 1000.0)
+    # 100 W for a step of 10 ms, at the ends of each of four epochs.
+    assert board.half_width_j == pytest.approx(2 * 100 * 0.01 / 3**0.5 * 2)
     assert package.half_width_j == pytest.approx(board.half_width_j / 10)
 
 
@@ -72,6 +79,15 @@ def test_a_source_that_gives_out_is_silent_from_then_on(chosen):
     assert counter.reads == reads
 
 
+def test_another_one_that_gives_out_is_left_out(chosen):
+    chosen(Counter("gpu0.board"), Counter(breaks_at=20))
+    with EpochMeter("cuda", estimate=False) as meter:
+        while "rapl, cpu.package" in meter.read():
+            pass
+        assert list(meter.read()) == ["nvml, gpu0.board"]
+        assert meter.refusal is None
+
+
 def test_a_source_that_gives_out_at_once_is_no_obstacle(chosen):
     (counter,) = chosen(Counter(breaks_at=1))
     with EpochMeter("cpu", estimate=False) as meter:
@@ -82,7 +98,7 @@ def test_a_source_that_gives_out_at_once_is_no_obstacle(chosen):
 def test_counters_that_turn_over_are_read_in_between(chosen, monkeypatch):
     """And what is not stepped is left to the thread that works: an estimate asks after that thread's time."""
     monkeypatch.setattr(epochs, "_ALIVE_S", 0.001)
-    turning, other = chosen(Counter("one"), Counter("two"))
+    turning, other = chosen(Counter("gpu0.board"), Counter("cpu.package"))
     other.stepped = False
     with EpochMeter("cpu", estimate=False) as meter:
         at_first, enough = other.reads, threading.Event()

@@ -26,9 +26,8 @@ def account(**changes):
             "gross_j": np.array([60.0, 60.1, 59.9, 60.2, 59.8]) / 1e3,
             "seconds": np.full(5, 1e-3),
             "step_j": 60 * 1e-3 / np.sqrt(3) / 1000,  # a millisecond's steps over a window of a thousand calls
-            "idle_w": 20.0,
-            "idle_u_w": 0.1,
-            "idle_drift": 0.01,
+            "idle_w": np.array([20.0, 20.05, 19.95, 20.1, 19.9, 20.0]),
+            "idle_step_w": 0.0,
             **changes,
         }
     )
@@ -41,10 +40,16 @@ def test_gross_and_net():
 
 
 def test_idle_power_that_drifts_makes_net_unstable_and_wider():
-    drifting = account(idle_drift=0.2, idle_u_w=2.0)
+    drifting = account(idle_w=np.linspace(18.0, 22.0, 6))
     assert net(drifting).unstable == "idle power changed by 20.0 %"
+    assert net(drifting).joules == pytest.approx(0.040)
     assert gross(drifting).unstable is None
     assert net(drifting).half_width_j > 2 * net(account()).half_width_j
+
+
+def test_net_holds_the_steps_of_the_idle_windows_and_what_gross_holds():
+    assert net(account(idle_step_w=1.0)).half_width_j >= 2e-3
+    assert net(account(resolution=0.025)).half_width_j >= 0.05 * 0.060
 
 
 def test_windows_that_differ_are_unstable():
@@ -53,9 +58,20 @@ def test_windows_that_differ_are_unstable():
 
 
 def test_net_that_cannot_be_told_from_idle():
-    near_idle = account(idle_w=59.9)
+    near_idle = account(idle_w=np.full(6, 59.9))
     assert not net(near_idle).resolved
     assert gross(near_idle).resolved
+
+
+def test_what_has_a_number_has_an_interval_above_zero():
+    """A net energy of which the interval held zero would be a number that says nothing."""
+    for above in np.linspace(0.0, 1.0, 21):
+        value = net(account(idle_w=60.0 - above + np.array([0.1, -0.1, 0.1, -0.1, 0.1, -0.1])))
+        assert value.resolved == (value.joules - value.half_width_j > 0)
+
+
+def test_nothing_is_never_a_number():
+    assert not gross(account(gross_j=np.zeros(5), step_j=0.0)).resolved
 
 
 def test_an_energy_below_the_counters_steps_is_not_resolved():
@@ -118,7 +134,9 @@ def machine(monkeypatch):
         whole = {
             "period_ns": [1e6] * len(counters),
             "length_ns": 1e9,
-            "idle": reading([10 * one for one in ones], 1.0, 1.0),
+            "idle": reading([10 * one for one in ones], 1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
+            "sources": [counter.name for counter in counters],
+            "dropped": {},
             "errors": {},
             "fault": None,
             **result,
@@ -188,6 +206,7 @@ def test_full_and_quick_windows(energy, machine):
         "mode": "full",
         "windows": 5,
         "window_s": 1.0,
+        "resolution": 0.0,
         "sources": [
             {
                 "name": "rapl",
@@ -195,7 +214,7 @@ def test_full_and_quick_windows(energy, machine):
                 "detail": "1 package",
                 "evidence": "measured",
                 "update_period_ms": 1.0,
-                "idle_w": [10.0, 10.0],
+                "idle_w": [10.0] * 6,
             }
         ],
     }
@@ -269,6 +288,48 @@ def test_a_model_that_failed_a_source_that_gave_out_and_a_process_that_died(ener
 def test_how_long_the_pass_will_take(subjects, machine):
     machine(Rapl())
     quick, full = Protocol(batch=(8,)), Protocol(batch=(8,), energy="full")
-    assert expected_s(subjects, quick, sources_for(quick)) == pytest.approx(22 * 0.6)
-    assert expected_s(subjects, full, sources_for(full)) == pytest.approx(22 * 11)
+    assert expected_s(subjects, quick, sources_for(quick)) == pytest.approx(26 * 0.6)
+    assert expected_s(subjects, full, sources_for(full)) == pytest.approx(26 * 11)
     assert expected_s(subjects, quick, sources_for(Protocol(energy="off"))) == 0
+
+
+def test_a_source_beside_that_gave_out_is_left_out_and_named(energy, machine):
+    machine(Nvml(), Rapl(), windows=[reading([200])] * 4, sources=["nvml"], dropped={"rapl": "RAPL: unreadable"})
+    found = energy(provider="cuda")
+    assert {m.axes.get("scope") for m in found.measurements} == {None}
+    assert found.protocol["energy_pass"]["uncounted"] == ["RAPL: unreadable"]
+    assert [each["name"] for each in found.protocol["energy_pass"]["sources"]] == ["nvml"]
+
+
+def test_an_estimate_is_admitted_only_where_it_was_asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(energy_pass, "choose", lambda provider, *, estimate: asked.append((provider, estimate)))
+    for protocol in (Protocol(), Protocol(provider="cuda", estimate_energy=True)):
+        sources_for(protocol)
+    assert asked == [("cpu", False), ("cuda", True)]
+
+
+def test_the_interval_is_divided_like_the_value(energy, machine):
+    machine(Rapl(), windows=[reading([60])] * 4)
+    at_8 = {m.metric: m for m in energy().measurements if m.model == "s" and m.axes["batch"] == 8}
+    inference, run = at_8["energy_j"], at_8["energy_run_j"]
+    assert run.value == pytest.approx(8 * inference.value)
+    assert run.interval.high - run.value == pytest.approx(8 * (inference.interval.high - inference.value))
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_ratio_needs_both_energies(energy, machine, lost):
+    """One in whose windows the counter moved once, if at all, has no place above or below the line."""
+    coarse = reading([60], seconds=1e-4, calls=1)
+    windows = [coarse if number == lost else reading([60]) for number in (0, 0, 1, 1)]
+    machine(Rapl(), windows=windows)
+    assert {(p.status, p.reason) for p in energy().pairs} == {
+        ("below_resolution", "an energy is within its uncertainty of 0")
+    }
+
+
+def test_what_is_unstable_in_joules_is_so_in_grams(energy, machine):
+    machine(Rapl(), windows=[reading([60], 1.0, 1.1, 0.9, 1.05, 0.95)] * 4)
+    found = {m.metric: m for m in energy(country="FRA").measurements if m.model == "s"}
+    assert found["energy_j"].status == found["co2_g"].status == "unstable"
+    assert found["co2_g"].reason == found["energy_j"].reason

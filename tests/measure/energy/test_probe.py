@@ -12,7 +12,7 @@ from kdbench.measure.staging import stage
 class Steps:
     """A counter of constant power that moves once a millisecond."""
 
-    name, scope, stepped, lag_s = "steps", "test", True, 0.0
+    name, scope, evidence, stepped, lag_s = "steps", "test", "measured", True, 0.0
     power_w = 30.0
     closed = 0
 
@@ -79,7 +79,8 @@ def test_windows_of_every_run_whose_model_runs(job):
     assert list(result["errors"]) == ["broken"]
     assert [len(windows) for windows in result["windows"]] == [3, 3, 0, 3]
     assert result["fault"] is None
-    assert len(result["idle"]) == 2
+    assert len(result["idle"]) == 4  # before the three rounds, and after each
+    assert (result["sources"], result["dropped"]) == (["steps", "beside"], {})
     assert result["length_ns"] == max(20_000_000, 10 * result["period_ns"][0])
     for taken in (*result["idle"], *(each for windows in result["windows"] for each in windows)):
         assert taken["calls"] > 0
@@ -94,18 +95,37 @@ def test_rounds_take_turns_in_both_directions(job, monkeypatch):
     order = []
     inner = energy.window
 
-    def noting(counters, call, *rest):
+    def noting(counters, call, *rest, **how):
         order.append(call)
-        return inner(counters, call, *rest)
+        return inner(counters, call, *rest, **how)
 
     monkeypatch.setattr(energy, "window", noting)
     energy.run(job, Listener())
-    idle, *rounds, after = order
-    assert idle is after
-    assert rounds[:3] == rounds[3:6][::-1] == rounds[6:9]
+    idle = order[0]
+    assert [number for number, call in enumerate(order) if call is idle] == [0, 4, 8, 12]
+    first, second, third = order[1:4], order[5:8], order[9:12]
+    assert first == second[::-1] == third
 
 
-def test_a_source_that_gives_out_spoils_the_whole_process(job):
+def test_a_source_beside_that_gives_out_is_left_out(job):
+    Breaks.reads = Breaks.closed = 0
+    result = energy.run({**job, "sources": ["steps", "breaks"]}, Listener())
+    assert (result["sources"], result["dropped"]) == (["steps"], {"breaks": "NVML: GPU is lost"})
+    assert result["fault"] is None
+    assert [len(windows) for windows in result["windows"]] == [3, 3, 0, 3]
+    assert {len(window["spans"]) for windows in result["windows"] for window in windows} == {1}
+    assert Breaks.closed == 1
+
+
+def test_threads_do_not_spin(job, monkeypatch):
+    asked = []
+    inner = energy.Target
+    monkeypatch.setattr(energy, "Target", lambda *args, **how: asked.append(how["spinning"]) or inner(*args, **how))
+    energy.run(job, Listener())
+    assert set(asked) == {False}
+
+
+def test_a_leading_source_that_gives_out_spoils_the_whole_process(job):
     Breaks.reads = Breaks.closed = 0
     result = energy.run({**job, "sources": ["breaks"]}, Listener())
     assert result["fault"] == "NVML: GPU is lost"

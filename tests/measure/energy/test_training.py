@@ -38,7 +38,7 @@ def use(scope, joules, evidence="measured", half=3.0):
 def test_one_scope():
     (found,) = training_energy(card((use("cpu.package", 500.0),)), None)
     assert (found.metric, found.value, found.axes, found.source) == ("training_j", 500.0, {}, "meter, cpu.package")
-    assert (found.interval.low, found.interval.high) == (497.0, 503.0)
+    assert (found.interval, found.status) == (None, "ok")  # of one training no spread is known
 
 
 def test_several_scopes_and_their_sum_with_co2():
@@ -51,9 +51,16 @@ def test_several_scopes_and_their_sum_with_co2():
     ]
     joules, grams = found[4], found[5]
     assert joules.value == 5.4e6
-    assert joules.interval.high - joules.value == pytest.approx(5.0)
     assert grams.evidence == "modelled"
     assert grams.value == pytest.approx(1.5 * found[1].value)
+
+
+def test_a_training_of_a_few_of_the_meters_steps_is_unstable_and_one_of_less_is_none():
+    (coarse,) = training_energy(card((use("gpu0.board", 100.0, half=30.0),)), None)
+    assert (coarse.status, coarse.reason) == ("unstable", "known to ±30 %, by the meter's steps")
+    for joules in (0.0, 20.0):
+        (nothing,) = training_energy(card((use("gpu0.board", joules, half=30.0),)), None)
+        assert (nothing.status, nothing.value) == ("below_resolution", None)
 
 
 def test_an_estimate_stays_one():

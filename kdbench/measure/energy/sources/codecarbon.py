@@ -51,6 +51,7 @@ class CodeCarbon:
     rank = Rank.ESTIMATE
     scope = "cpu.estimate"
     covers = frozenset({Part.CPU})
+    stands_for = frozenset({Part.CPU})
     evidence: "Evidence" = "estimated"
     stepped = False
     lag_s = 0.0

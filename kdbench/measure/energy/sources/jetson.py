@@ -77,6 +77,7 @@ class Jetson(PolledCounter):
     rank = Rank.BOARD
     scope = "module"
     covers = frozenset({Part.CPU, Part.GPU, Part.REST})
+    stands_for = frozenset({Part.CPU, Part.GPU})
     evidence: "Evidence" = "measured"
     poll_s = 0.05
     # NVIDIA's driver of JetPack 4 has the monitor average 64 rounds of three channels, 1.1 ms each for voltage and

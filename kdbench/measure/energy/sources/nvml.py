@@ -27,6 +27,7 @@ class Nvml:
     rank = Rank.COUNTER
     scope = SCOPE
     covers = frozenset({Part.GPU})
+    stands_for = frozenset({Part.GPU})
     evidence: "Evidence" = "measured"
     stepped = True
     lag_s = 0.0

@@ -35,6 +35,7 @@ class _BoardPower(PolledCounter):
     rank: Rank
     scope = SCOPE
     covers = frozenset({Part.GPU})
+    stands_for = frozenset({Part.GPU})
     evidence: "Evidence" = "measured"
     lag_s: float
     what: str

@@ -90,6 +90,7 @@ class _Powercap(ABC):
     rank: Rank
     scope: str
     covers: frozenset[str]
+    stands_for: frozenset[str] = frozenset({Part.CPU})  # a board of its own hangs on no such counter
     evidence: "Evidence" = "measured"
     stepped = True
     lag_s = 0.0

@@ -64,6 +64,7 @@ class RaspberryPi(PolledCounter):
     rank = Rank.BOARD
     scope = "board.pmic"
     covers = frozenset({Part.CPU, Part.GPU, Part.REST})
+    stands_for = frozenset({Part.CPU})
     evidence: "Evidence" = "measured"
     poll_s = 0.2  # each reading starts a process: some milliseconds of one core
     lag_s = 0.2  # the chip averages nothing, and a change shows by the next reading
