@@ -197,8 +197,8 @@ class Rapl(_Powercap):
             return Unavailable("RAPL: no counters", f"{POWERCAP_VARIABLE}={named} holds no intel-rapl:* folders")
         return Unavailable(
             "RAPL: no counters",
-            f"virtual machines hide them; for a container see {POWERCAP_VARIABLE} in docs/energy.md; else sudo modprobe "
-            "intel_rapl_msr",
+            f"virtual machines hide them; for a container see {POWERCAP_VARIABLE} in docs/energy.md; else "
+            "sudo modprobe intel_rapl_msr",
         )
 
 
