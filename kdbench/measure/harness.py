@@ -10,7 +10,8 @@ from kdbench.measure.admission_findings import admission_findings
 from kdbench.measure.coldstart import cold_start_findings
 from kdbench.measure.denormals import denormal_findings
 from kdbench.measure.energy.carbon import carbon_intensity
-from kdbench.measure.energy.findings import MODES, energy_findings, expected_s, sources_for
+from kdbench.measure.energy.findings import energy_findings
+from kdbench.measure.energy.rounds import MODES, expected_s, sources_for
 from kdbench.measure.fidelity import fidelity_findings, without_fidelity
 from kdbench.measure.jobs import PROVIDERS, JobModel
 from kdbench.measure.latency.configurations import configurations

@@ -62,7 +62,7 @@ class Protocol:
     narrower than `precision` (a share of the ratio) or `budget_s` is spent. Batch 1 is timed at every one of
     `threads`, each `batch` at the first of them only; calls follow each other as each `mode` says, `gap_ms` idle
     between them when paced, at `rate_per_s` on average when a server. `runtime` is what runs the models; `cores` is
-    where, of the cores this process may use (None: `core_choice`). `energy` is "off" or one of `energy.findings.MODES`;
+    where, of the cores this process may use (None: `core_choice`). `energy` is "off" or one of `energy.rounds.MODES`;
     `estimate_energy` admits a labelled estimate where no counter can be read, `country` (ISO 3166, three letters) asks
     for CO₂e. `profile` asks where the time goes by layer.
     """

@@ -7,9 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from kdbench.measure.energy import findings
+from kdbench.measure.energy import rounds
 from kdbench.measure.energy.epochs import EpochMeter
-from kdbench.measure.energy.findings import Mode, energy_findings, sources_for
+from kdbench.measure.energy.findings import energy_findings
+from kdbench.measure.energy.rounds import Mode, sources_for
 from kdbench.measure.protocol import Portion, Protocol
 from kdbench.measure.staging import stage
 
@@ -47,7 +48,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_energy_times_rate_is_the_power(package, tiny, subject, test_set, tmp_path, watcher, monkeypatch):
-    monkeypatch.setitem(findings.MODES, "quick", Mode(3, 0.1, 20, 0.0, 0.025))
+    monkeypatch.setitem(rounds.MODES, "quick", Mode(3, 0.1, 20, 0.0, 0.025))
     subjects = [subject(tiny("t")), subject(tiny("s", seed=1), teacher="t")]
     models = stage(subjects, test_set, tmp_path, 0)
     protocol, portion = Protocol(batch=(4,)), Portion(watcher, 0, 1, "energy")

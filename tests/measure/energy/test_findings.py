@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.measure.energy import findings as energy_pass
+from kdbench.measure.energy import rounds as energy_pass
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, gross, net, ratio
 from kdbench.measure.energy.choice import Choice
-from kdbench.measure.energy.findings import energy_findings, expected_s, sources_for
+from kdbench.measure.energy.findings import energy_findings
+from kdbench.measure.energy.rounds import expected_s, sources_for
 from kdbench.measure.energy.source import Available, Found, Unavailable
 from kdbench.measure.energy.sources.codecarbon import CodeCarbon
 from kdbench.measure.energy.sources.nvml import Nvml

@@ -1,0 +1,166 @@
+"""The energy pass: which sources to read, and rounds of windows of all models, in a process of its own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, Meter, accounts
+from kdbench.measure.energy.choice import Choice, choose
+from kdbench.measure.energy.source import Available, Found, Unavailable
+from kdbench.measure.jobs import JobModel
+from kdbench.measure.machine.core_choice import chosen_cores, of_turn
+from kdbench.measure.process import run_job
+from kdbench.measure.protocol import Portion, Protocol, Subject, outer_batches
+
+Run = tuple[str, int]  # a subject's id and a batch
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How thoroughly windows are taken: how many, how long at least, over how many updates of the counter."""
+
+    rounds: int
+    least_s: float
+    least_updates: int
+    settle_s: float
+    resolution: float
+
+
+MODES = {
+    "quick": Mode(rounds=5, least_s=0.5, least_updates=20, settle_s=0.1, resolution=QUICK_RESOLUTION),
+    # The shape of MLPerf Tiny's energy runs: five windows of ten seconds, and their median.
+    "full": Mode(rounds=5, least_s=10.0, least_updates=100, settle_s=1.0, resolution=0.0),
+}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What the pass found out: the account of each meter in each run, or why a run has none, and the raw windows."""
+
+    accounts: Mapping[Run, Sequence[Account]] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    samples: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sources_for(protocol: Protocol) -> Choice:
+    """Return the sources that the protocol's provider and wishes come to on this machine."""
+    if protocol.energy == "off":
+        return Choice(Unavailable("energy was not asked for"))
+    return choose(protocol.provider, estimate=protocol.estimate_energy)
+
+
+def expected_s(subjects: Sequence[Subject], protocol: Protocol, choice: Choice) -> float:
+    """Return about how many seconds the pass will take."""
+    if isinstance(choice.leading, Unavailable):
+        return 0.0
+    mode = MODES[protocol.energy]
+    lag_s = max(each.counter.lag_s for each in choice.used)
+    length_s = max(mode.least_s, mode.least_updates * choice.used[0].counter.lag_s)
+    windows = len(runs_of(subjects, protocol)) * mode.rounds + mode.rounds + 1
+    return windows * (length_s + mode.settle_s + lag_s)
+
+
+def take(
+    runs: Sequence[Run],
+    models: Mapping[str, JobModel],
+    protocol: Protocol,
+    choice: Choice,
+    folder: Path,
+    progress: Portion,
+) -> Taken | Unavailable:
+    """Take the windows of all `runs`, or say why the leading source gave out; raises WorkerError."""
+    result = run_job(
+        _job(models, runs, choice, protocol),
+        folder,
+        progress,
+        threads=protocol.threads[0],
+        cores=of_turn(chosen_cores(protocol.cores, protocol.threads), protocol.threads[0], 0),
+    )
+    if result["fault"]:
+        return Unavailable(result["fault"], "run kdbench doctor, and measure again")
+    return _taken(runs, result, choice, protocol)
+
+
+def runs_of(subjects: Sequence[Subject], protocol: Protocol) -> list[Run]:
+    """Return every model at each of its outer batches."""
+    return [(s.id, batch) for s in subjects for batch in outer_batches(s, protocol)]
+
+
+def _job(models: Mapping[str, JobModel], runs: Sequence[Run], choice: Choice, protocol: Protocol) -> dict[str, Any]:
+    mode = MODES[protocol.energy]
+    estimated = choice.used[0].counter.evidence != "measured"  # then it is asked at will, and has no steps
+    return {
+        "probe": "energy",
+        "models": [models[id_].to_json() for id_ in dict.fromkeys(id_ for id_, _ in runs)],
+        "provider": protocol.provider,
+        "threads": protocol.threads[0],
+        "runs": runs,
+        "sources": [each.counter.name for each in choice.used],
+        "rounds": mode.rounds,
+        "least_ns": mode.least_s * 1e9,
+        "least_updates": 0 if estimated else mode.least_updates,
+        "settle_ns": mode.settle_s * 1e9,
+    }
+
+
+def _taken(runs: Sequence[Run], result: Mapping[str, Any], choice: Choice, protocol: Protocol) -> Taken:
+    held_out = [each for each in choice.used if each.counter.name in result["sources"]]
+    uncounted = [*(each.reason for each in choice.uncounted), *result["dropped"].values()]
+    meters = [_meter(number, each, result) for number, each in enumerate(held_out)]
+    mode = MODES[protocol.energy]
+    by_run = {run: windows for run, windows in zip(runs, result["windows"], strict=True) if windows}
+    samples: dict[str, NDArray[np.generic]] = {}
+    for (id_, batch), windows in by_run.items():
+        key = f"{id_}/{protocol.provider}-t{protocol.threads[0]}-b{batch}-energy"
+        samples[f"{key}/calls"] = np.array([w["calls"] for w in windows], dtype=np.int64)
+        for number, meter in enumerate(meters):
+            samples[f"{key}/{meter.name}-j"] = np.array([w["spans"][number][0] for w in windows], dtype=np.float64)
+            samples[f"{key}/{meter.name}-ns"] = np.array([w["spans"][number][1] for w in windows], dtype=np.int64)
+    return Taken(
+        accounts={run: accounts(windows, meters, resolution=mode.resolution) for run, windows in by_run.items()},
+        failed=result["errors"],
+        samples=samples,
+        facts={
+            "mode": protocol.energy,
+            "windows": mode.rounds,
+            "window_s": round(result["length_ns"] / 1e9, 3),
+            "resolution": mode.resolution,
+            "sources": [_facts(each, meter) for each, meter in zip(held_out, meters, strict=True)],
+            **({"uncounted": uncounted} if uncounted else {}),
+        },
+    )
+
+
+def _meter(number: int, found: Found, result: Mapping[str, Any]) -> Meter:
+    idle = [window["spans"][number] for window in result["idle"]]
+    return Meter(
+        name=found.counter.name,
+        scope=found.counter.scope,
+        evidence=found.counter.evidence,
+        period_s=result["period_ns"][number] / 1e9,
+        idle_w=np.array([joules / (duration_ns / 1e9) for joules, duration_ns in idle]),
+        idle_s=min(duration_ns for _, duration_ns in idle) / 1e9,
+    )
+
+
+def _facts(found: Found, meter: Meter) -> dict[str, Any]:
+    assert isinstance(found.state, Available)
+    return {
+        "name": meter.name,
+        "scope": meter.scope,
+        "detail": found.state.detail,
+        "evidence": meter.evidence,
+        **(_of_the_meter(meter) if meter.evidence == "measured" else {}),
+    }
+
+
+def _of_the_meter(meter: Meter) -> dict[str, Any]:
+    return {
+        "update_period_ms": round(1e3 * meter.period_s, 3),
+        "idle_w": [round(float(each), 4) for each in meter.idle_w],
+    }
