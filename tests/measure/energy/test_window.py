@@ -335,3 +335,22 @@ def test_accounts_of_two_meters_are_added():
     assert both.resolution == 0.025
     guess = one + Account("cpu.estimate", "codecarbon", "estimated", ones, ones, 0.1, 0 * idle, 0.0)
     assert guess.evidence == "estimated"
+
+
+def test_a_counter_beside_has_a_time_of_its_own():
+    """What it counted between its own readings is a power, whatever time lay between the leading one's edges."""
+    windows = [{"calls": 10, "spans": [(100.0, S), (30.0, 2 * S)]}] * 5
+    meters = [Meter(name, name, "measured", 0.1, np.full(6, 5.0), 1.0) for name in ("leading", "beside")]
+    leading, beside = accounts(windows, meters, resolution=0.0)
+    assert gross(leading).joules == pytest.approx(10.0)
+    assert gross(beside).joules == pytest.approx(15.0 * 0.1)
+    assert beside.step_j == pytest.approx(15.0 * 0.1 / np.sqrt(3) / 10)
+
+
+def test_windows_five_per_cent_apart_are_the_limit():
+    def spread(share):
+        values = 1 + share * np.array([-1.0, -1.0, 0.0, 1.0, 1.0])
+        return gross(Account("s", "s", "measured", values, np.ones(5), 0.0, np.ones(6), 0.0)).unstable
+
+    assert spread(0.049) is None
+    assert spread(0.051) == "windows differ by 5.1 %"
