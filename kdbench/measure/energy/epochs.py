@@ -77,7 +77,7 @@ class EpochMeter:
         )
 
     def _step_j(self, counter: Counter, power_w: float) -> float:
-        return power_w * self._period_s[counter.name] / math.sqrt(3)
+        return power_w * self._period_s.get(counter.name, 0.0) / math.sqrt(3)
 
     def _read(self, counters: Sequence[Counter]) -> dict[str, float]:
         """Return the readings of `counters`; one that gives out is left out from then on."""
