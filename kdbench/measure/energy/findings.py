@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from operator import add
 from pathlib import Path
+from typing import Any
 
 from kdbench.measure.energy.account import Account, Value, gross, net, ratio
 from kdbench.measure.energy.carbon import CarbonIntensity, carbon_intensity, emission
@@ -121,38 +122,30 @@ def _ratios(teacher: Subject, student: Subject, taken: Taken, protocol: Protocol
     """Yield teacher over student of the leading scope's gross energy per inference, at each batch of the student."""
     for batch in outer_batches(student, protocol):
         both = {"teacher": teacher.id, "student": student.id, "axes": _axes(protocol, batch)}
-        runs = [(teacher.id, batch), (student.id, batch)]
-        lacking = next(((id_, batch) for id_, batch in runs if (id_, batch) not in taken.accounts), None)
-        if lacking is not None:
-            why = taken.failed.get(lacking[0], f"not run at batch {batch}")
-            reason = f"{lacking[0]}: {why}"
+        lacking = next((each.id for each in (teacher, student) if (each.id, batch) not in taken.accounts), None)
+        if lacking is None:
+            yield _ratio(*(taken.accounts[each.id, batch][0] for each in (teacher, student)), both)
+        else:
+            reason = f"{lacking}: {taken.failed.get(lacking, f'not run at batch {batch}')}"
             yield Pair(metric="energy_ratio", value=None, status="unavailable", reason=reason, **both)
-            continue
-        first, second = (taken.accounts[run][0] for run in runs)
-        if not (gross(first).resolved and gross(second).resolved):
-            reason = "an energy is within its uncertainty of 0"
-            yield Pair(
-                metric="energy_ratio",
-                value=None,
-                status="below_resolution",
-                reason=reason,
-                evidence=first.evidence,
-                **both,
-            )
-            continue
-        found = ratio(first, second)
-        both_gross = {teacher.id: gross(first), student.id: gross(second)}
-        unstable = next((f"{id_}: {value.unstable}" for id_, value in both_gross.items() if value.unstable), None)
-        yield Pair(
-            metric="energy_ratio",
-            value=found.value,
-            status="unstable" if unstable else "ok",
-            reason=unstable,
-            interval=interval(found) if first.evidence == "measured" else None,
-            n=found.n,
-            evidence=first.evidence,
-            **both,
-        )
+
+
+def _ratio(teacher: Account, student: Account, both: Mapping[str, Any]) -> Pair:
+    """Return the pair of two accounts; `both` says whose they are, and at which axes."""
+    how = {"metric": "energy_ratio", "evidence": teacher.evidence, **both}
+    of_each = {both["teacher"]: gross(teacher), both["student"]: gross(student)}
+    if not all(value.resolved for value in of_each.values()):
+        return Pair(value=None, status="below_resolution", reason="an energy is within its uncertainty of 0", **how)
+    unstable = next((f"{id_}: {value.unstable}" for id_, value in of_each.items() if value.unstable), None)
+    found = ratio(teacher, student)
+    return Pair(
+        value=found.value,
+        status="unstable" if unstable else "ok",
+        reason=unstable,
+        interval=interval(found) if teacher.evidence == "measured" else None,
+        n=found.n,
+        **how,
+    )
 
 
 def _axes(protocol: Protocol, batch: int) -> dict[str, str | int]:

@@ -1,7 +1,7 @@
 """The energy pass: which sources to read, and rounds of windows of all models, in a process of its own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,10 @@ MODES = {
 class Taken:
     """What the pass found out: the account of each meter in each run, or why a run has none, and the raw windows."""
 
-    accounts: Mapping[Run, Sequence[Account]] = field(default_factory=dict)
-    failed: Mapping[str, str] = field(default_factory=dict)
-    samples: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    accounts: Mapping[Run, Sequence[Account]]
+    failed: Mapping[str, str]
+    samples: Mapping[str, NDArray[np.generic]]
+    facts: Mapping[str, Any]
 
 
 def sources_for(protocol: Protocol) -> Choice:
