@@ -124,7 +124,7 @@ def _ratios(teacher: Subject, student: Subject, taken: Taken, protocol: Protocol
         both = {"teacher": teacher.id, "student": student.id, "axes": _axes(protocol, batch)}
         lacking = next((each.id for each in (teacher, student) if (each.id, batch) not in taken.accounts), None)
         if lacking is None:
-            yield _ratio(*(taken.accounts[each.id, batch][0] for each in (teacher, student)), both)
+            yield _ratio(taken.accounts[teacher.id, batch][0], taken.accounts[student.id, batch][0], both)
         else:
             reason = f"{lacking}: {taken.failed.get(lacking, f'not run at batch {batch}')}"
             yield Pair(metric="energy_ratio", value=None, status="unavailable", reason=reason, **both)
