@@ -62,7 +62,9 @@ def usable(part: str) -> list[tuple[Counter, str]]:
     return [
         (found.counter, found.state.detail)
         for found in every_source()
-        if part in found.counter.covers and found.counter.evidence == "measured" and isinstance(found.state, Available)
+        if part in found.counter.stands_for
+        and found.counter.evidence == "measured"
+        and isinstance(found.state, Available)
     ]
 
 

@@ -67,7 +67,8 @@ def carbon_intensity(country: str) -> CarbonIntensity:
 
 def emission(energy: Measurement, metric: str, intensity: CarbonIntensity) -> Measurement:
     """Return what the energy stands for in grams of CO₂e, as `metric`: measured joules times a country's mean."""
-    source = f"{energy.source}; {intensity.g_per_kwh:.0f} g/kWh ({intensity.name}, {intensity.source})"
+    factor = f"{intensity.g_per_kwh:.0f} g/kWh ({intensity.name}, {intensity.source})"
+    source = "; ".join(filter(None, (energy.source, factor)))
     evidence = "modelled" if energy.evidence == "measured" else energy.evidence
     if energy.value is None:
         return missing(

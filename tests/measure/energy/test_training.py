@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from kdbench.cards import EnergyUse, ModelCard, Training
@@ -73,6 +75,9 @@ def test_an_estimate_stays_one():
 def test_a_training_that_was_not_metered_says_why():
     (found,) = training_energy(card(unmetered="RAPL: permission denied"), None)
     assert (found.status, found.reason) == ("unavailable", "RAPL: permission denied")
+    _, grams = training_energy(card(unmetered="RAPL: permission denied"), "FRA")
+    assert (grams.status, grams.reason) == ("unavailable", "RAPL: permission denied")
+    assert re.fullmatch(r"\d+ g/kWh \(France, codecarbon [\d.]+\)", grams.source)
 
 
 def test_a_model_that_was_not_trained_here_has_none():
