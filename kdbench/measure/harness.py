@@ -44,7 +44,7 @@ _BESIDE_LATENCY_S = 20.0
 
 
 def check_protocol(protocol: Protocol, progress: Progress) -> None:
-    """Raise InputError for what this machine cannot do: before data is loaded and models are trained, not after."""
+    """Raise InputError for what this machine cannot do: before anything is trained or measured, not after."""
     chosen_cores(protocol.cores, protocol.threads)
     if protocol.energy not in {"off", *MODES}:
         raise InputError(f"unknown energy mode {protocol.energy!r}", suggestion(protocol.energy, ["off", *MODES]))

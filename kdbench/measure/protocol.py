@@ -91,8 +91,10 @@ class Findings:
 
     `samples` holds the raw latencies: `{model}/{configuration}/ns`, int64, the time of each call, where a configuration
     is named like `cpu-t1-b8` (`Configuration.key`); `.../session` and `.../block`, int32, the session each call was in
-    and the round within it; and `floor_ns`, the median time of a call that computes nothing, one a session. `protocol`
-    tells how latencies were taken, beyond what `Protocol` says; JSON values. `conditions` are those of every session.
+    and the round within it; and `floor_ns`, the median time of a call that computes nothing, one a session. Of energy,
+    an element a window: `{model}/{configuration}-energy/calls`, and of each source `…/{source}-j` and `…/{source}-ns`.
+    `protocol` tells how numbers were taken, beyond what `Protocol` says; JSON values. `conditions` are those of every
+    session.
     """
 
     measurements: tuple[Measurement, ...] = ()

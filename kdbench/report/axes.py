@@ -41,17 +41,20 @@ def calls_in_words(axes: Axes) -> str:
     return _CALLS[mode](axes) if mode in _CALLS else mode
 
 
-def swept(taken: Sequence[Axes]) -> dict[str, Callable[[Axes], str]]:
+def swept(
+    taken: Sequence[Axes], always: Sequence[str] = ("threads", "batch"), usual: Mapping[str, str] = _USUAL
+) -> dict[str, Callable[[Axes], str]]:
     """Return what tells the configurations `taken` apart: the head of a column, and what to write in it.
 
-    Threads and batch are always told.
+    Axes that are `always` told have a column even where they do not differ; `usual` is what an axis is that is not
+    named.
     """
     keys = [key for key in dict.fromkeys(key for axes in taken for key in axes) if key not in _OF_CALLS]
     differ = [key for key in keys if len({axes.get(key) for axes in taken}) > 1]
     columns: dict[str, Callable[[Axes], str]] = {
-        key.capitalize(): lambda axes, key=key: str(axes.get(key, _USUAL.get(key, "–")))  # type: ignore[misc]
+        key.capitalize(): lambda axes, key=key: str(axes.get(key, usual.get(key, "–")))  # type: ignore[misc]
         for key in keys
-        if key in {"threads", "batch"} or key in differ
+        if key in always or key in differ
     }
     if len({calls_in_words(axes) for axes in taken}) > 1:
         columns["Calls"] = calls_in_words

@@ -1,10 +1,10 @@
 """What inferences and runs take in energy, of which part of the machine, and how that was found."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from kdbench.records import Axes, RunRecord
-from kdbench.report.axes import in_words, protocol_batch, shared
+from kdbench.report.axes import in_words, protocol_batch, shared, swept
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished, sentence
 from kdbench.report.columns import column
 from kdbench.report.metering import by_whom, energies, notes_on_carbon, notes_on_metering, scope_of
@@ -26,7 +26,7 @@ def energy(record: RunRecord) -> Table:
     if not valued:
         return Table("Energy", (), (), tuple(refusals))
     taken = _taken(record)
-    shown = _told_apart(taken, scope_of(valued[0]))
+    shown = swept(taken, always=("batch",), usual={"scope": scope_of(valued[0])})
     estimated = all(m.evidence == "estimated" for m in valued)
     metrics = [
         *(metric for metric in _METRICS if metric != "energy_net_j" or not estimated),
@@ -145,17 +145,6 @@ def _taken(record: RunRecord) -> list[Axes]:
     return sorted(
         unique, key=lambda axes: (scopes.index(axes.get("scope")), axes.get("threads", 0), axes.get("batch", 0))
     )
-
-
-def _told_apart(taken: list[Axes], headline: str) -> dict[str, Callable[[Axes], str]]:
-    """Return what tells energies apart, as `axes.swept` does: the batch always, others where they differ."""
-    keys = list(dict.fromkeys(["batch", *(key for axes in taken for key in axes)]))
-    differ = [key for key in keys if key == "batch" or len({axes.get(key) for axes in taken}) > 1]
-    usual = {"scope": headline}
-    return {
-        key.capitalize(): lambda axes, key=key: str(axes.get(key, usual.get(key, "–")))  # type: ignore[misc]
-        for key in differ
-    }
 
 
 def _refusals(record: RunRecord, valued: set[str]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.cards import Evidence
+from kdbench.measure.energy.source import in_records
 
 IDLE_DRIFT = 0.05
 WINDOW_SPREAD = 0.05
@@ -106,7 +107,7 @@ def accounts(windows: Sequence[Mapping[str, Any]], meters: Sequence[Meter], *, r
         found.append(
             Account(
                 scope=meter.scope,
-                source=f"{meter.name}, {meter.scope}",
+                source=in_records(meter.name, meter.scope),
                 evidence=meter.evidence,
                 gross_j=watts * seconds,
                 seconds=seconds,

@@ -8,7 +8,7 @@ from typing import Self
 
 from kdbench.cards import EnergyUse
 from kdbench.measure.energy.choice import choose
-from kdbench.measure.energy.source import Counter, CounterError, Unavailable
+from kdbench.measure.energy.source import Counter, CounterError, Unavailable, in_records
 from kdbench.measure.energy.window import update_period_ns
 
 _ALIVE_S = 10.0  # RAPL's counters turn over within minutes on a large machine, and a turn that no one saw is lost
@@ -103,4 +103,4 @@ class EpochMeter:
 
 def _key(counter: Counter) -> str:
     """Return what tells a source's joules from another's, in this process and in one that goes on with its work."""
-    return f"{counter.name}, {counter.scope}"
+    return in_records(counter.name, counter.scope)

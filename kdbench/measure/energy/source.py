@@ -99,6 +99,11 @@ class Counter(Protocol):
         """End whatever runs in the background for it; a counter that was closed starts anew when read again."""
 
 
+def in_records(name: str, scope: str) -> str:
+    """Return a source as records name it: `rapl, cpu.package`."""
+    return f"{name}, {scope}"
+
+
 SOURCES: Registry[Callable[[], Counter]] = Registry(
     "energy source", package="kdbench.measure.energy.sources", group="kdbench.energy_sources"
 )

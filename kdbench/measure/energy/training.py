@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from kdbench.cards import EnergyUse, ModelCard
 from kdbench.measure.energy.carbon import carbon_intensity, emission
+from kdbench.measure.energy.source import in_records
 from kdbench.records import Measurement, measured, missing
 
 _STEPS = 0.05  # of the energy: more than that, and it is unstable
@@ -42,7 +43,7 @@ def _measurement(model: str, uses: Sequence[EnergyUse], axes: dict[str, str | in
     joules = sum(use.energy_j for use in uses)
     estimated = next((use.evidence for use in uses if use.evidence != "measured"), None)
     half = 0.0 if estimated else sum(use.half_width_j**2 for use in uses) ** 0.5
-    source = "; ".join(f"{use.source}, {use.scope}" for use in uses)
+    source = "; ".join(in_records(use.source, use.scope) for use in uses)
     if joules <= half:
         reason = "shorter than the meter's steps"
         return missing(model, "training_j", reason, status="below_resolution", axes=axes, source=source)
