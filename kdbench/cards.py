@@ -78,6 +78,7 @@ class Training(Value):
 class ModelCard(Value):
     """What a model file is and where it came from. Shapes are channels × height × width.
 
+    `parents` is what it is compared with, `teachers` what it learned from; `axes` is its point of a sweep.
     `options` are those of the `architecture`; `weights` is the .safetensors file, in the run's folder as `file` is,
     of the network that was exported.
     """
@@ -86,8 +87,10 @@ class ModelCard(Value):
     name: str
     role: Role
     parents: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = ()
     architecture: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+    axes: dict[str, str | int | float | bool] = Field(default_factory=dict)
     weights: str | None = None
     seed: int | None = None
     file: str

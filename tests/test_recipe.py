@@ -154,7 +154,7 @@ def test_a_student_belongs_to_the_teacher_it_names_or_to_the_first():
     teachers = [{"name": "a", "model": "mlp"}, {"name": "b", "model": "mlp"}]
     students = [{"name": "s", "model": "mlp"}, {"name": "t", "model": "mlp", "teacher": "b"}]
     recipe = recipe_from(with_(teacher=teachers, student=students))
-    assert [recipe.teacher_of(student).name for student in recipe.student] == ["a", "b"]
+    assert [recipe.teachers_of(student)[0].name for student in recipe.student] == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))

@@ -1,15 +1,29 @@
 """Random changes of training images, a whole batch at a time, on the device where the images lie.
 
-The change of one sample is a *view*: where the crop of the zero-padded image begins, and whether it is mirrored.
-Views are drawn apart from being applied, so a whole epoch's can be drawn at once and belong to samples, not batches.
+The change of one sample is a *view*: where the crop of the zero-padded image begins, and whether it is mirrored. Views
+are numbered, and which one a sample shows in an epoch is a hash of seed, epoch and sample (`kdbench.data.counter`). Of
+few views, or a chosen few, each has a *slot*: what a teacher says of a sample can then be kept by sample and slot.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from kdbench.data.counter import below, key_of, words
+
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
+
+    from kdbench.recipe import Augment
+
+    Numbers = npt.NDArray[np.int64]
+
+# As many views as this are few enough to be all kept, where nobody chose a number.
+FEW_VIEWS = 16
+_BANK, _ORDER = 0x6B616E6B, 0x6F726472  # keys of their own: a bank is the same for every seed
 
 
 class Views(NamedTuple):
@@ -28,13 +42,52 @@ class Views(NamedTuple):
         return Views(*(field.to(device) for field in self))
 
 
-def draw_views(count: int, pad: int, flip: bool, generator: torch.Generator) -> Views:
-    """Draw independent views for `count` samples: every offset equally likely, mirrored with chance ½ if `flip`."""
+def slot_count(augment: Augment) -> int | None:
+    """Return how many views each image comes in, or None where they are too many to be kept."""
+    total = augment.distinct_views
+    if augment.views is not None:
+        return min(augment.views, total)
+    return total if total <= FEW_VIEWS else None
+
+
+def slots_of_epoch(augment: Augment, samples: Numbers, seed: int, epoch: int) -> Numbers | None:
+    """Return the slot (N,) of the view that each of `samples` (N,) shows in an epoch; None where views have none.
+
+    A chosen number of views is gone through in turn, from a start of each sample's own, so that none is shown twice
+    before all are shown once; otherwise every epoch draws anew.
+    """
+    count = slot_count(augment)
+    if count is None:
+        return None
+    if augment.views is None:
+        return below(count, words(key_of(seed, epoch), samples))
+    return (below(count, words(key_of(_ORDER, seed), samples)) + epoch) % count
+
+
+def views_in_slots(augment: Augment, samples: Numbers, slots: Numbers | int) -> Numbers:
+    """Return the number (N,) of the view that each of `samples` has in its slot; no sample has a view twice."""
+    total, count = augment.distinct_views, slot_count(augment)
+    assert count is not None, "views without slots"
+    if count == total:
+        return samples * 0 + slots
+    # Steps that share no divisor with the number of views visit each once before any again; about the golden section
+    # of it keeps the few that are taken apart.
+    step = next(s for s in range(int(0.618 * total), total + 1) if math.gcd(s, total) == 1)
+    return (below(total, words(key_of(_BANK), samples)) + slots * step) % total
+
+
+def views_of_epoch(augment: Augment, samples: Numbers, seed: int, epoch: int) -> Numbers:
+    """Return the number (N,) of the view that each of `samples` shows in an epoch, where views have no slots."""
+    return below(augment.distinct_views, words(key_of(seed, epoch), samples))
+
+
+def decoded(numbers: Numbers, augment: Augment) -> Views:
+    """Return the views of those numbers: first half as the image is, second half mirrored; rows, then columns."""
     import torch
 
-    offsets = torch.randint(2 * pad + 1, (2, count), generator=generator)
-    coins = torch.randint(2, (count,), generator=generator) == 1
-    return Views(offsets[0], offsets[1], coins if flip else torch.zeros_like(coins))
+    side = 2 * augment.pad + 1
+    rest = torch.from_numpy(numbers)
+    return Views((rest % side**2) // side, rest % side, rest >= side**2)
 
 
 def apply_views(images: torch.Tensor, views: Views, pad: int) -> torch.Tensor:
@@ -55,8 +108,3 @@ def apply_views(images: torch.Tensor, views: Views, pad: int) -> torch.Tensor:
     position = row[:, :, None] * (width + 2 * pad) + column[:, None, :]
     position = position.view(batch, 1, height * width).expand(batch, channels, height * width)
     return padded.reshape(batch, channels, -1).gather(2, position).view(batch, channels, height, width)
-
-
-def augment(images: torch.Tensor, pad: int, flip: bool, generator: torch.Generator) -> torch.Tensor:
-    """Return freshly drawn views of (B, C, H, W) uint8 `images`; the generator is a CPU one, whatever the device."""
-    return apply_views(images, draw_views(len(images), pad, flip, generator).to(images.device), pad)

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from kdbench.data.augment import apply_views, draw_views
+from kdbench.data.augment import (
+    apply_views,
+    decoded,
+    slot_count,
+    slots_of_epoch,
+    views_in_slots,
+    views_of_epoch,
+)
+from kdbench.data.counter import key_of
+from kdbench.data.mixing import Mixing
 from kdbench.errors import InputError
 from kdbench.recipe import Augment
 
@@ -15,24 +24,31 @@ if TYPE_CHECKING:
 
     import torch
 
+    from kdbench.data.augment import Views
     from kdbench.data.dataset import Split
 
 _NO_CHANGE = Augment()
 
 
 class Batch(NamedTuple):
-    """B samples: normalised images (B, C, H, W) float32, labels (B,) int64, their positions in the split (B,) int64."""
+    """B samples: normalised images (B, C, H, W) float32, labels (B,) int64, their positions in the split (B,) int64.
+
+    Where images were mixed, the labels are distributions (B, classes) float32. `slot` (B,) int64 says in which of its
+    views each image is, where views are few (`kdbench.data.augment`).
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
     index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a batch
+    slot: torch.Tensor | None = None
 
 
 class Batches:
     """The batches of one epoch of a resident split; iterate again for the next, after `set_epoch`.
 
-    With `train` the samples come in an order, and changed by `augment` in a way, that depend on (seed, epoch) alone;
-    the change of a sample does not depend on the batch size either. Without it they come in order and unchanged.
+    With `train` the samples come in an order that depends on (seed, epoch) alone, each in a view that depends on
+    (seed, epoch, sample) alone. Mixed images depend on the batch as well, and need to know the number of `classes`.
+    Without `train` they come in order and unchanged.
 
     `drop_last` leaves out a last batch that is not full. Without it, in training, a single left-over sample joins the
     batch before it: batch norm has no variance of one. (A `batch` of 1 is taken at its word.)
@@ -56,6 +72,7 @@ class Batches:
         device: str | torch.device = "cpu",
         channels_last: bool = False,
         drop_last: bool = False,
+        classes: int | None = None,
     ) -> None:
         import torch
 
@@ -79,6 +96,13 @@ class Batches:
         self.epoch = 0
         self.channels_last = channels_last
         self.device = torch.device(device)
+        self.labels = split.labels
+        self.normalisation = {"mean": tuple(mean), "std": tuple(std)}
+        self._samples = split.samples
+        self._mixing = None
+        if train and augment.mixes:
+            assert classes is not None, "mixed labels are distributions over a known number of classes"
+            self._mixing = Mixing(augment, classes, seed)
         self._images = torch.from_numpy(split.images).to(self.device)
         self._labels = torch.from_numpy(split.labels).to(self.device)
         # (x / 255 - mean) / std as x · scale + shift, in double precision until the end.
@@ -108,22 +132,44 @@ class Batches:
             index = torch.arange(start, stop, device=self.device)
             yield Batch(self._normalised(self._images[start:stop]), self._labels[start:stop], index)
 
+    @property
+    def slots(self) -> int | None:
+        """How many views each image comes in, where they are few; see `kdbench.data.augment`."""
+        return slot_count(self.augment)
+
+    def in_slot(self, slot: int, batch: int) -> Iterator[Batch]:
+        """Yield every sample in order, in its view of that slot, unmixed: what a teacher is asked ahead of time."""
+        import torch
+
+        views = decoded(views_in_slots(self.augment, self._samples, slot), self.augment).to(self.device)
+        for start, stop in batch_bounds(len(self._labels), batch, drop_last=False, join_single=False):
+            index = torch.arange(start, stop, device=self.device)
+            images = self._viewed(self._images[start:stop], views.of(index))
+            yield Batch(self._normalised(images), self._labels[start:stop], index, torch.full_like(index, slot))
+
     def _training(self) -> Iterator[Batch]:
         import torch
 
         # Drawn on the CPU whatever the device: the same seed gives the same order and views everywhere.
-        generator = torch.Generator().manual_seed(_epoch_seed(self.seed, self.epoch))
-        count, pad = len(self._labels), self.augment.pad
-        order = torch.randperm(count, generator=generator).to(self.device)
-        views = None
-        if pad or self.augment.flip:
-            views = draw_views(count, pad, self.augment.flip, generator).to(self.device)
-        for start, stop in self._bounds:
+        generator = torch.Generator().manual_seed(key_of(self.seed, self.epoch) >> 1)
+        order = torch.randperm(len(self._labels), generator=generator).to(self.device)
+        slots = slots_of_epoch(self.augment, self._samples, self.seed, self.epoch)
+        if slots is None:
+            numbers, slot = views_of_epoch(self.augment, self._samples, self.seed, self.epoch), None
+        else:
+            numbers = views_in_slots(self.augment, self._samples, slots)
+            slot = torch.from_numpy(slots).to(self.device)
+        views = decoded(numbers, self.augment).to(self.device)
+        for number, (start, stop) in enumerate(self._bounds):
             index = order[start:stop]
-            images = self._images.index_select(0, index)
-            if views is not None:
-                images = apply_views(images, views.of(index), pad)
-            yield Batch(self._normalised(images), self._labels.index_select(0, index), index)
+            images = self._normalised(self._viewed(self._images.index_select(0, index), views.of(index)))
+            labels = self._labels.index_select(0, index)
+            if self._mixing is not None:
+                images, labels = self._mixing(images, labels, self.epoch, number)
+            yield Batch(images, labels, index, None if slot is None else slot.index_select(0, index))
+
+    def _viewed(self, images: torch.Tensor, views: Views) -> torch.Tensor:
+        return images if self.augment.distinct_views == 1 else apply_views(images, views, self.augment.pad)
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
         import torch
@@ -150,9 +196,3 @@ def batch_bounds(count: int, batch: int, *, drop_last: bool, join_single: bool) 
             stops.pop()
         stops.append(count)
     return list(zip([0, *stops], stops, strict=False))
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    """Mix seed and epoch into 63 bits, so that neighbouring ones have unrelated streams."""
-    words = np.random.SeedSequence([seed % 2**64, epoch]).generate_state(1, np.uint64)
-    return int(words[0] >> np.uint64(1))

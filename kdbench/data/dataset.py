@@ -25,13 +25,21 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images (N, C, H, W) uint8, C-contiguous, and their labels (N,) int64; never empty."""
+    """Images (N, C, H, W) uint8, C-contiguous, and their labels (N,) int64; never empty.
+
+    `samples` (N,) int64 are the numbers by which the set itself counts them: a part of a split keeps them, and chance
+    is keyed to them.
+    """
 
     images: Images
     labels: Labels
+    samples: Labels = None  # type: ignore[assignment]  # counted from 0 where they are not given
 
     def __post_init__(self) -> None:
+        if self.samples is None:
+            object.__setattr__(self, "samples", np.arange(len(self.labels), dtype=np.int64))
         images, labels = self.images, self.labels
+        _require(len(self.samples) == len(labels), f"{len(labels)} labels but {len(self.samples)} sample numbers")
         _require(images.dtype == np.uint8 and images.ndim == 4, f"images must be (N,C,H,W) uint8, not {_form(images)}")
         _require(labels.dtype == np.int64 and labels.ndim == 1, f"labels must be (N,) int64, not {_form(labels)}")
         _require(len(images) == len(labels), f"{len(images)} images but {len(labels)} labels")
@@ -44,7 +52,7 @@ class Split:
     def subset(self, indices: Sequence[int] | Indices) -> "Split":
         """Return a copy of the samples at `indices`, in that order."""
         chosen = np.asarray(indices, dtype=np.int64)
-        return Split(self.images[chosen], self.labels[chosen])
+        return Split(self.images[chosen], self.labels[chosen], self.samples[chosen])
 
 
 def _form(array: npt.NDArray[np.generic]) -> str:

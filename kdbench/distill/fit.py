@@ -28,7 +28,7 @@ from kdbench.data.batches import Batches
 from kdbench.distill.metering import EnergyMeter
 from kdbench.distill.module import MONITORED, TrainingModule
 from kdbench.distill.objective import Objective
-from kdbench.errors import InputError
+from kdbench.distill.placement import device_of, resolved
 from kdbench.progress import Progress
 from kdbench.recipe import Training
 
@@ -63,14 +63,6 @@ def load_weights(network: nn.Module, folder: Path) -> None:
     network.load_state_dict(load_file(folder / WEIGHTS))
 
 
-def device_of(training: Training) -> torch.device:
-    """Return the device that a recipe asks for; raises InputError where CUDA is asked for and absent."""
-    if training.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("training.device is cuda, but PyTorch sees no GPU", 'use device = "auto" or "cpu"')
-    use_cuda = training.device == "cuda" or (training.device == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if use_cuda else "cpu")
-
-
 def fit(
     network: nn.Module,
     objective: Objective,
@@ -93,6 +85,7 @@ def fit(
     unfinished = folder / _UNFINISHED
     checkpoint = _resumable(unfinished, key)
     storage.write_json(storage.make_folder(unfinished) / "key.json", {"key": key})
+    training = resolved(training, network)
     module = TrainingModule(network, objective, training, train, seed, meter)
     if training.channels_last:
         module.to(memory_format=torch.channels_last)
@@ -164,7 +157,7 @@ def _run_trainer(
         # Lightning's advice on workers and logging intervals is for loaders and loggers that are not used here.
         warnings.filterwarnings("ignore", module=r"lightning\..*")
         trainer = pl.Trainer(
-            max_epochs=training.epochs,
+            max_epochs=min(training.stop_at or training.epochs, training.epochs),
             accelerator="gpu" if device_of(training).type == "cuda" else "cpu",
             devices=1,
             precision=_PRECISION[training.precision],

@@ -1,7 +1,7 @@
 """What a distillation method is: one weighted term of a student's loss, with options of its own."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
+from kdbench.recipe import Model
 from kdbench.registry import suggestion
 
 
@@ -19,51 +20,89 @@ class MethodOptions(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
-    """What a method may look at when it is set up: both networks, and a batch (2, C, H, W) they accept."""
+class Setting:
+    """What a method may look at when it is set up.
+
+    Both sides' networks, a batch `example` (2, C, H, W) they accept, the `labels` (N,) of the training samples by
+    position, the number of `classes`, and `build`, which makes another network of the student's kind from a seed.
+    """
 
     student: nn.Module
-    teacher: nn.Module
+    teachers: tuple[nn.Module, ...]
     example: Tensor
+    labels: Tensor
+    classes: int
+    build: Callable[[Model | None, int], nn.Module]
+
+    @property
+    def teacher(self) -> nn.Module:
+        """The first teacher."""
+        return self.teachers[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What one teacher says of one batch, detached: logits (B, C), and the features of the tapped layers."""
+
+    logits: Tensor
+    features: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One training step as a method sees it. Everything of the teacher's is detached.
+    """One training step as a method sees it.
 
-    Features are those of the layers that the method tapped, by module path.
+    `labels` are (B,) int64, or distributions (B, C) where images were mixed; `index` (B,) int64 the samples' positions
+    in the training part. Features are those of the layers that the method tapped, by module path; there is one lesson
+    a teacher, and none while no term of the step is `taught`.
     """
 
+    images: Tensor
     labels: Tensor
-    student_logits: Tensor
-    teacher_logits: Tensor
+    index: Tensor
     epoch: int
+    student_logits: Tensor
     student_features: Mapping[str, Tensor] = field(default_factory=dict)
-    teacher_features: Mapping[str, Tensor] = field(default_factory=dict)
+    lessons: tuple[Lesson, ...] = ()
+
+    @property
+    def teacher_logits(self) -> Tensor:
+        """The first teacher's logits (B, C)."""
+        return self.lessons[0].logits
+
+    @property
+    def teacher_features(self) -> Mapping[str, Tensor]:
+        """The first teacher's features."""
+        return self.lessons[0].features
 
 
 class Method(nn.Module, ABC):
     """One term of a student's loss; the result of `forward` is already weighted.
 
-    A method may own parameters (a regressor): they are trained with the student and never exported.
-    `usual_ce_weight` is the weight of the cross-entropy that its authors put beside it.
+    A method may own parameters (a regressor) and buffers: they are trained and saved with the student and never
+    exported. `usual_ce_weight` is the weight of the cross-entropy that its authors put beside it; `taught` says whether
+    it asks teachers at all, `of_several` whether it listens to more than the first, `admits_mixing` whether it makes
+    sense of images mixed of two samples.
     """
 
     Options: ClassVar[type[MethodOptions]]
     usual_ce_weight: ClassVar[float]
+    taught: ClassVar[bool] = True
+    of_several: ClassVar[bool] = False
+    admits_mixing: ClassVar[bool] = True
 
     @classmethod
-    def from_recipe(cls, name: str, options: Mapping[str, Any], pair: Pair) -> "Method":
+    def from_recipe(cls, name: str, options: Mapping[str, Any], setting: Setting) -> "Method":
         """Build the method from a recipe's keys; raises InputError for one it does not admit."""
         try:
             admitted = cls.Options(**options)
         except ValidationError as error:
             raise _explained(error, name, list(cls.Options.model_fields)) from error
-        return cls(admitted, pair)
+        return cls(admitted, setting)
 
     @abstractmethod
-    def __init__(self, options: MethodOptions, pair: Pair) -> None:
-        """Set the term up for these two networks; raises InputError where they do not suit it."""
+    def __init__(self, options: MethodOptions, setting: Setting) -> None:
+        """Set the term up for these networks and data; raises InputError where they do not suit it."""
         super().__init__()
 
     @property
@@ -73,7 +112,7 @@ class Method(nn.Module, ABC):
 
     @property
     def teacher_layers(self) -> tuple[str, ...]:
-        """Module paths of the teacher's features that `forward` needs."""
+        """Module paths of the teachers' features that `forward` needs."""
         return ()
 
     @abstractmethod

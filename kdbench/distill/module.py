@@ -79,9 +79,9 @@ class TrainingModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_fit_start(self) -> None:
-        """Put the teacher, which Lightning does not know, on the device."""
-        if self.objective.teacher is not None:
-            self.objective.teacher.to(self.device)
+        """Put the teachers, which Lightning does not know, on the device."""
+        for teacher in self.objective.teachers:
+            teacher.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         """Key every source of chance to (seed, epoch): a resumed epoch repeats what it would have been."""
@@ -95,7 +95,7 @@ class TrainingModule(pl.LightningModule):
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """Return the loss of one batch."""
         loss: Tensor
-        loss, logits = self.objective(self.network, batch.images, batch.labels, self.current_epoch)
+        loss, logits = self.objective(self.network, batch, self.current_epoch)
         self._train.add(loss, logits, batch.labels)
         return loss
 

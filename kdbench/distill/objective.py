@@ -1,19 +1,46 @@
 """A model's loss: the weighted cross-entropy with the labels and the weighted terms of its distillation methods."""
 
+from collections.abc import Iterable, Sequence
+
 import torch
 from torch import Tensor, nn
 
+from kdbench.data.batches import Batch
 from kdbench.distill.losses import cross_entropy
-from kdbench.distill.method import Method, Pair, Step
+from kdbench.distill.method import Method, Setting, Step
 from kdbench.distill.methods import METHODS
-from kdbench.distill.teacher import Lesson, LiveTeacher
+from kdbench.distill.teacher import Teacher
 from kdbench.errors import InputError
 from kdbench.models.taps import Taps
-from kdbench.recipe import Student
+from kdbench.recipe import Student, Term
+
+
+class ScheduledTerm(nn.Module):
+    """A method's term from one epoch until before another; while one that is `alone` holds, nothing else counts."""
+
+    def __init__(
+        self, method: Method, *, from_epoch: int = 0, until_epoch: int | None = None, alone: bool = False
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.from_epoch = from_epoch
+        self.until_epoch = until_epoch
+        self.alone = alone
+
+    def holds(self, epoch: int) -> bool:
+        """Return whether the term counts in `epoch`, from 0."""
+        return epoch >= self.from_epoch and (self.until_epoch is None or epoch < self.until_epoch)
+
+    def formula(self) -> str:
+        """Return the term in words and numbers, and when it holds."""
+        first, last = self.from_epoch + 1, self.until_epoch
+        when = "" if last is None and first == 1 else f"from epoch {first}" if last is None else f"epochs {first}–{last}"
+        how = ", ".join(filter(None, (when, "alone" if self.alone else "")))
+        return self.method.formula() + (f" ({how})" if how else "")
 
 
 class Objective(nn.Module):
-    """ce_weight · CE + Σ terms. Without terms no teacher is asked.
+    """ce_weight · CE + Σ terms. Teachers are asked in epochs in which a term listens to them.
 
     `label_smoothing` applies to the cross-entropy alone.
     """
@@ -22,59 +49,86 @@ class Objective(nn.Module):
         self,
         *,
         ce_weight: float = 1.0,
-        terms: tuple[Method, ...] = (),
-        teacher: LiveTeacher | None = None,
+        terms: Sequence[ScheduledTerm] = (),
+        teachers: Sequence[Teacher] = (),
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        assert bool(terms) == (teacher is not None), "terms need a teacher, and a teacher needs terms"
+        assert bool(teachers) == any(term.method.taught for term in terms), "who is taught needs a teacher, and only he"
         self.ce_weight = ce_weight
         self.terms = nn.ModuleList(terms)
-        self.teacher = teacher
+        self.teachers = tuple(teachers)
         self.label_smoothing = label_smoothing
-        self.student_layers = tuple(dict.fromkeys(layer for term in terms for layer in term.student_layers))
-        self.teacher_layers = tuple(dict.fromkeys(layer for term in terms for layer in term.teacher_layers))
 
-    def forward(self, network: nn.Module, images: Tensor, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
-        """Return the loss, a scalar, and the network's logits (B, C)."""
-        with Taps(network, self.student_layers) as taps:
-            logits: Tensor = network(images)
+    def forward(self, network: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch in an epoch, a scalar, and the network's logits (B, C)."""
+        terms = self.holding(epoch)
+        with Taps(network, _layers(term.method.student_layers for term in terms)) as taps:
+            logits: Tensor = network(batch.images)
         loss = torch.zeros((), device=logits.device)
-        if self.ce_weight:
-            loss = loss + self.ce_weight * cross_entropy(logits, labels, self.label_smoothing)
-        if self.teacher is not None:
-            lesson: Lesson = self.teacher.lesson(images, self.teacher_layers)
-            step = Step(labels, logits, lesson.logits, epoch, taps.features, lesson.features)
-            for term in self.terms:
-                loss = loss + term(step)
+        if self.ce_weight and not any(term.alone for term in terms):
+            loss = loss + self.ce_weight * cross_entropy(logits, batch.labels, self.label_smoothing)
+        if terms:
+            taught = any(term.method.taught for term in terms)
+            layers = _layers(term.method.teacher_layers for term in terms)
+            lessons = tuple(teacher.lesson(batch, layers) for teacher in self.teachers) if taught else ()
+            step = Step(batch.images, batch.labels, batch.index, epoch, logits, taps.features, lessons)
+            for term in terms:
+                loss = loss + term.method(step)
         return loss, logits
+
+    def holding(self, epoch: int) -> list[ScheduledTerm]:
+        """Return the terms that count in `epoch`, from 0: those that are alone, if any, else all that hold."""
+        holding = [term for term in self.terms if isinstance(term, ScheduledTerm) and term.holds(epoch)]
+        return [term for term in holding if term.alone] or holding
 
     def formula(self) -> str:
         """Return the loss in words and numbers, for the record."""
-        parts = [term.formula() for term in self.terms if isinstance(term, Method)]
+        parts = [term.formula() for term in self.terms if isinstance(term, ScheduledTerm)]
         if self.ce_weight:
             parts.insert(0, "CE" if self.ce_weight == 1 else f"{self.ce_weight:g}·CE")
         return " + ".join(parts)
 
 
-def student_objective(student: Student, network: nn.Module, teacher: nn.Module | None, example: Tensor) -> Objective:
-    """Build the loss that a recipe's student asks for.
+def student_terms(student: Student, setting: Setting) -> tuple[ScheduledTerm, ...]:
+    """Build the terms that a recipe's student asks for.
 
-    `example` is a batch (2, C, H, W) from which the methods learn the shapes of features. Raises InputError for
-    an unknown method or option, or a loss that is empty.
+    Raises InputError for an unknown method or option, a loss that is empty, or what does not go together.
     """
-    smoothing = student.training.label_smoothing
-    if not student.terms:
-        if student.ce_weight == 0:
-            raise InputError(f"student {student.name!r} has no terms and ce_weight 0: there is nothing to learn from")
-        return Objective(ce_weight=1.0 if student.ce_weight is None else student.ce_weight, label_smoothing=smoothing)
-    assert teacher is not None, "a student with terms is trained after its teacher"
-    pair = Pair(network, teacher, example)
-    terms = tuple(METHODS.get(term.method).from_recipe(term.method, term.options, pair) for term in student.terms)
-    usual = terms[0].usual_ce_weight
+    terms = tuple(_term(term, setting) for term in student.terms)
+    if not terms and student.ce_weight == 0:
+        raise InputError(f"student {student.name!r} has no terms and ce_weight 0: there is nothing to learn from")
+    if len(student.teacher) > 1 and not any(term.method.of_several for term in terms):
+        raise InputError(
+            f"student {student.name!r} has {len(student.teacher)} teachers, and no term listens to more than one",
+            'use the method "multi_teacher"',
+        )
+    for term, asked in zip(terms, student.terms, strict=True):
+        if student.data.augment.mixes and not term.method.admits_mixing:
+            raise InputError(
+                f"student {student.name!r}: {asked.method} compares single samples, and mixup and cutmix mix two",
+                f"set student.{student.name}.data.augment.mixup and cutmix to 0",
+            )
+    return terms
+
+
+def student_objective(student: Student, terms: Sequence[ScheduledTerm], teachers: Sequence[Teacher]) -> Objective:
+    """Return the loss of a recipe's student, its terms built and its teachers chosen."""
+    usual = terms[0].method.usual_ce_weight if terms else 1.0
     return Objective(
         ce_weight=usual if student.ce_weight is None else student.ce_weight,
         terms=terms,
-        teacher=LiveTeacher(teacher),
-        label_smoothing=smoothing,
+        teachers=teachers,
+        label_smoothing=student.training.label_smoothing,
     )
+
+
+def _term(term: Term, setting: Setting) -> ScheduledTerm:
+    if term.until_epoch is not None and term.until_epoch <= term.from_epoch:
+        raise InputError(f"term {term.method!r} ends in epoch {term.until_epoch}, before it begins")
+    method = METHODS.get(term.method).from_recipe(term.method, term.options, setting)
+    return ScheduledTerm(method, from_epoch=term.from_epoch, until_epoch=term.until_epoch, alone=term.alone)
+
+
+def _layers(of_terms: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(layer for layers in of_terms for layer in layers))

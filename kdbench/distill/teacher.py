@@ -1,20 +1,24 @@
 """A teacher during a student's training: frozen, in evaluation mode, never part of what is trained or saved."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from kdbench.data.batches import Batch
+from kdbench.distill.method import Lesson
 from kdbench.models.taps import Taps
 
 
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """What the teacher says of one batch: logits (B, C), and the features of the tapped layers."""
+class Teacher(Protocol):
+    """Whoever can say what a teacher says of a batch."""
 
-    logits: Tensor
-    features: Mapping[str, Tensor]
+    def to(self, device: torch.device) -> None:
+        """Move what is asked at every step to `device`."""
+
+    def lesson(self, batch: Batch, layers: Sequence[str] = ()) -> Lesson:
+        """Return the teacher's word on a batch; `layers` are the features that are asked for too."""
 
 
 class LiveTeacher:
@@ -24,16 +28,18 @@ class LiveTeacher:
     itself, hand its weights to the optimiser and write them into every checkpoint.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, channels_last: bool = False) -> None:
         self.network = network.eval().requires_grad_(requires_grad=False)
+        if channels_last:
+            self.network.to(memory_format=torch.channels_last)
 
     def to(self, device: torch.device) -> None:
         """Move the teacher's weights to `device`."""
         self.network.to(device)
 
-    def lesson(self, images: Tensor, layers: Sequence[str] = ()) -> Lesson:
-        """Return the teacher's word on `images` (B, C, H, W), already normalised; no graph is built."""
-        # no_grad, not inference_mode: the student's backward pass may save these tensors.
-        with torch.no_grad(), Taps(self.network, tuple(layers)) as taps:
-            logits: Tensor = self.network(images)
-        return Lesson(logits, dict(taps.features))
+    def lesson(self, batch: Batch, layers: Sequence[str] = ()) -> Lesson:
+        """Return the teacher's word on the batch's images; no graph is built."""
+        with torch.inference_mode(), Taps(self.network, tuple(layers)) as taps:
+            logits: Tensor = self.network(batch.images)
+        # Copies, for a student's backward pass may save what it is compared with, and tensors of inference mode refuse.
+        return Lesson(logits.clone(), {layer: feature.clone() for layer, feature in taps.features.items()})

@@ -9,8 +9,8 @@ from kdbench.export.onnx import export_onnx
 from kdbench.export.parity import check_parity
 from kdbench.measure.target import ModelFacts, inspect
 from kdbench.pipeline.material import Material
-from kdbench.pipeline.plan import Job
-from kdbench.pipeline.training import trained_network
+from kdbench.pipeline.networks import trained
+from kdbench.pipeline.plan import Job, shown
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.records import Measurement
@@ -39,6 +39,7 @@ def export_all(
 ) -> list[Exported]:
     """Export every job's network, whatever the folder holds: exporting is quick, and a stale file is worse."""
     exports = []
+    jobs = shown(jobs)
     for done, job in enumerate(jobs):
         progress.step(done, len(jobs), job.id)
         exports.append(_export(job, recipe, material, folder))
@@ -46,7 +47,7 @@ def export_all(
 
 
 def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> Exported:
-    network = trained_network(job, material.dataset, folder)
+    network = trained(job, material.dataset, folder)
     path = folder.model(job.id)
     export_onnx(network, material.dataset.input_shape, path)
     parity = check_parity(network, path, material.example(material.validation, PARITY_SAMPLES))
@@ -65,8 +66,10 @@ def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> 
         name=job.entry.name,
         role=job.role,
         parents=(job.teacher.id,) if job.teacher else (),
+        teachers=tuple(teacher.id for teacher in job.teachers) if job.learns else (),
         architecture=job.entry.model.name,
         options=job.entry.model.options,
+        axes=job.entry.axes,
         weights=str((folder.checkpoint(job.id) / fit.WEIGHTS).relative_to(folder.path)),
         seed=job.seed,
         file=str(path.relative_to(folder.path)),

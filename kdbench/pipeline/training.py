@@ -1,20 +1,29 @@
 """The training stage: every network of a recipe fitted, in order, what is already there kept."""
 
+import os
+from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from kdbench import models
-from kdbench.data.dataset import Dataset
+from kdbench import storage
+from kdbench.data.batches import Batches
 from kdbench.distill import fit
-from kdbench.distill.objective import Objective, student_objective
+from kdbench.distill.logit_cache import LogitCache
+from kdbench.distill.method import Setting
+from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
+from kdbench.distill.placement import device_of, resolved
+from kdbench.distill.teacher import LiveTeacher, Teacher
 from kdbench.errors import DivergedError
 from kdbench.measure.energy.epochs import EpochMeter
+from kdbench.pipeline import networks
+from kdbench.pipeline.caching import is_cached
 from kdbench.pipeline.material import Material
 from kdbench.pipeline.plan import Job
 from kdbench.progress import Progress
-from kdbench.recipe import Recipe, Student
+from kdbench.recipe import Recipe, Student, Training
 from kdbench.run_folder import RunFolder
 
 # Validation needs no gradients, so its batches may be larger than those of the training.
@@ -32,38 +41,79 @@ def train_all(
             if fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content)):
                 progress.note(f"{job.id}: already trained")
                 continue
-            device = fit.device_of(job.entry.training).type
+            device = device_of(job.entry.training).type
             if device not in meters:
                 meters[device] = _meter(recipe, device, stack)
             _train(job, recipe, material, folder, progress, meters[device])
 
 
-def trained_network(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
-    """Return a finished job's network with its weights, on the CPU, in evaluation mode."""
-    network = _build(job, dataset)
-    fit.load_weights(network, folder.checkpoint(job.id))
-    return network.eval()
-
-
 def check(jobs: list[Job], material: Material) -> None:
     """Build every network and loss of the first seed once: what is misspelt fails before hours are spent."""
     for job in jobs:
-        if job.seed == jobs[0].seed:
-            teacher = _build(job.teacher, material.dataset) if job.teacher else None
-            _objective(job, _build(job, material.dataset), teacher, material)
-            fit.device_of(job.entry.training)
+        if job.seed == jobs[0].seed or job.part == 1:
+            network = networks.fresh(job, material.dataset)
+            terms = _terms(job, network, [networks.fresh(t, material.dataset) for t in job.teachers], material)
+            training = _training_of(job)
+            is_cached(job.entry, terms, training)
+            device_of(training)
 
 
-def _build(job: Job, dataset: Dataset) -> nn.Module:
-    """Build a job's network with fresh weights that depend on nothing but the seed and the architecture."""
-    torch.manual_seed(job.seed)
-    return models.build(job.entry.model.name, dataset.input_shape, dataset.classes, **job.entry.model.options)
+def _training_of(job: Job) -> Training:
+    """Return how a job is trained: the fused network of sub-students has a training of its own."""
+    entry = job.entry
+    fused = isinstance(entry, Student) and entry.sub_students is not None and job.parts
+    return entry.sub_students.head if fused else entry.training  # type: ignore[attr-defined]
 
 
-def _objective(job: Job, network: nn.Module, teacher: nn.Module | None, material: Material) -> Objective:
-    if not isinstance(job.entry, Student):
-        return Objective(label_smoothing=job.entry.training.label_smoothing)
-    return student_objective(job.entry, network, teacher, material.example(material.train, 2))
+def _terms(
+    job: Job, network: nn.Module, teachers: Sequence[nn.Module], material: Material
+) -> tuple[ScheduledTerm, ...]:
+    """Return the terms of a student's loss. Teachers have none, and fused parts learn from the labels."""
+    if not isinstance(job.entry, Student) or job.parts:
+        return ()
+    part = material.part_of(job.entry.data)
+    setting = Setting(
+        student=network,
+        teachers=tuple(teachers),
+        example=material.example(part.split, 2),
+        labels=torch.from_numpy(part.split.labels),
+        classes=material.dataset.classes,
+        build=networks.builder(job, material.dataset),
+    )
+    return student_terms(job.entry, setting)
+
+
+def _objective(job: Job, terms: Sequence[ScheduledTerm], teachers: Sequence[Teacher], training: Training) -> Objective:
+    if not isinstance(job.entry, Student) or job.parts:
+        return Objective(label_smoothing=training.label_smoothing)
+    return student_objective(job.entry, terms, teachers)
+
+
+def _teachers(
+    job: Job, learned: list[nn.Module], terms: Sequence[ScheduledTerm], shuffled: Batches, training: Training,
+    material: Material, folder: RunFolder, progress: Progress,
+) -> list[Teacher]:  # fmt: skip
+    """Return the job's teachers, asked at every step or once and for all."""
+    if not any(term.method.taught for term in terms):
+        return []
+    if not is_cached(job.entry, terms, training):
+        return [LiveTeacher(network, channels_last=shuffled.channels_last) for network in learned]
+    cache = LogitCache(Path(os.environ.get("KDBENCH_CACHE") or folder.path / "cache") / "teacher-logits")
+    content = material.part_of(job.entry.data).content
+    return [
+        cache.teacher(
+            network, _identity(teacher, folder), shuffled, precision=training.precision, content=content,
+            progress=progress,
+        )
+        for network, teacher in zip(learned, job.teachers, strict=True)
+    ]  # fmt: skip
+
+
+def _identity(job: Job, folder: RunFolder) -> str:
+    """Return a hash of a trained network: its architecture and its weights."""
+    weights = storage.sha256(folder.checkpoint(job.id) / fit.WEIGHTS)
+    model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students"})
+    return storage.content_hash({"weights": weights, **model})
 
 
 def _meter(recipe: Recipe, device: str, stack: ExitStack) -> EpochMeter | None:
@@ -81,19 +131,21 @@ def _train(
     progress: Progress,
     meter: EpochMeter | None,
 ) -> None:
-    learns = isinstance(job.entry, Student) and job.entry.terms
-    teacher = trained_network(job.teacher, material.dataset, folder) if job.teacher and learns else None
-    network = _build(job, material.dataset)
-    objective = _objective(job, network, teacher, material)
-    training = job.entry.training
-    placed = {"device": fit.device_of(training), "channels_last": training.channels_last}
+    dataset = material.dataset
+    network = networks.beginning(job, material, folder)
+    learned = [networks.trained(teacher, dataset, folder) for teacher in job.teachers] if job.learns else []
+    terms = _terms(job, network, learned, material)
+    training = resolved(_training_of(job), network)
+    placed = {"device": device_of(training), "channels_last": training.channels_last}
     shuffled = material.batches(
-        material.train, training.batch, train=True, augment=recipe.data.augment, seed=job.seed, **placed
-    )
+        material.part_of(job.entry.data).split, training.batch, train=True, augment=job.entry.data.augment,
+        seed=job.seed, classes=dataset.classes, **placed,
+    )  # fmt: skip
+    teachers = _teachers(job, learned, terms, shuffled, training, material, folder, progress)
     try:
         fit.fit(
             network,
-            objective,
+            _objective(job, terms, teachers, training),
             shuffled,
             material.batches(material.validation, max(training.batch, EVALUATION_BATCH), **placed),
             training,

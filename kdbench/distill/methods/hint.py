@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdbench.distill.losses import feature_mse
-from kdbench.distill.method import Method, MethodOptions, Pair, Step
+from kdbench.distill.method import Method, MethodOptions, Setting, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 from kdbench.models.taps import Taps, middle_stage
@@ -64,13 +64,13 @@ class Hint(Method):
     Options = HintOptions
     usual_ce_weight: ClassVar[float] = 1.0
 
-    def __init__(self, options: HintOptions, pair: Pair) -> None:
-        super().__init__(options, pair)
+    def __init__(self, options: HintOptions, setting: Setting) -> None:
+        super().__init__(options, setting)
         self.weight = options.hint_weight
-        self.student_layer = options.student_layer or middle_stage(pair.student)
-        self.teacher_layer = options.teacher_layer or middle_stage(pair.teacher)
-        student = _feature(pair.student, self.student_layer, pair.example)
-        teacher = _feature(pair.teacher, self.teacher_layer, pair.example)
+        self.student_layer = options.student_layer or middle_stage(setting.student)
+        self.teacher_layer = options.teacher_layer or middle_stage(setting.teacher)
+        student = _feature(setting.student, self.student_layer, setting.example)
+        teacher = _feature(setting.teacher, self.teacher_layer, setting.example)
         if student.dim() != teacher.dim():
             raise InputError(
                 f"hint: {self.student_layer!r} gives {tuple(student.shape[1:])} and {self.teacher_layer!r} "

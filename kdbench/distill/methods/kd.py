@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdbench.distill.losses import softened_kl
-from kdbench.distill.method import Method, MethodOptions, Pair, Step
+from kdbench.distill.method import Method, MethodOptions, Setting, Step
 from kdbench.distill.methods import METHODS
 
 
@@ -24,8 +24,8 @@ class Kd(Method):
     Options = KdOptions
     usual_ce_weight: ClassVar[float] = 0.1
 
-    def __init__(self, options: KdOptions, pair: Pair) -> None:
-        super().__init__(options, pair)
+    def __init__(self, options: KdOptions, setting: Setting) -> None:
+        super().__init__(options, setting)
         self.options = options
 
     def forward(self, step: Step) -> Tensor:

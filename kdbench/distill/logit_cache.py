@@ -1,0 +1,143 @@
+"""A teacher's logits, asked once and kept: one file for all students, seeds and sweeps that show it the same images.
+
+A table (samples, slots, classes) of float16, memory-mapped. It is named by a hash of whatever the logits depend on: the
+teacher's weights, the images, how they are normalised and in which views they come, and the precision. Two runs that
+want the same table at once wait for each other; one that is killed leaves none behind.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from kdbench import storage
+from kdbench.data.batches import Batch, Batches
+from kdbench.distill.method import Lesson
+from kdbench.distill.placement import autocast
+from kdbench.errors import InputError, StorageError
+from kdbench.progress import Progress
+
+FORMAT = 1  # of the table and of what is hashed
+_BATCH = 512  # without gradients, batches may be larger than those of the training
+_DEVICE_SHARE = 0.25  # of a GPU's free memory that the table may take
+
+
+class CachedTeacher:
+    """A teacher that is not asked any more: its logits by sample and slot, (N, K, C) float16.
+
+    It knows no features, and no image that it was not shown.
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        self._slots = table.shape[1]
+        self._rows = table.view(-1, table.shape[2])
+
+    def to(self, device: torch.device) -> None:
+        """Move the table to `device`, if it is small beside the memory that is free there."""
+        if device.type != "cuda":
+            return
+        free, _ = torch.cuda.mem_get_info(device)
+        if self._rows.nbytes <= _DEVICE_SHARE * free:
+            self._rows = self._rows.to(device)
+
+    def lesson(self, batch: Batch, layers: Sequence[str] = ()) -> Lesson:
+        """Return the logits of the batch's samples in their slots, float32."""
+        assert not layers, "cached logits hold no features"
+        assert batch.slot is not None, "views without slots cannot be looked up"
+        row = (batch.index * self._slots + batch.slot).to(self._rows.device)
+        return Lesson(self._rows.index_select(0, row).to(batch.images.device, torch.float32))
+
+
+@dataclass(frozen=True)
+class LogitCache:
+    """The folder of such tables."""
+
+    folder: Path
+
+    def teacher(
+        self, network: nn.Module, identity: str, batches: Batches, *, precision: str, content: str, progress: Progress
+    ) -> CachedTeacher:
+        """Return the cached teacher for the images of `batches`, its table filled if there is none yet.
+
+        `identity` stands for the network and its weights, `content` for the images. The network is moved to the
+        batches' device to fill the table. Raises StorageError where it cannot be written, and InputError for logits
+        that float16 cannot hold.
+        """
+        slots = batches.slots
+        assert slots is not None, "views without slots cannot be kept"
+        key = storage.content_hash(
+            {
+                "format": FORMAT,
+                "teacher": identity,
+                "images": content,
+                "normalisation": batches.normalisation,
+                "views": {"pad": batches.augment.pad, "flip": batches.augment.flip, "slots": slots},
+                "precision": precision,
+            }
+        )
+        storage.make_folder(self.folder)
+        path = self.folder / f"{key}.npy"
+        with FileLock(self.folder / f"{key}.lock"):
+            if _opened(path, len(batches.labels), slots) is None:
+                _fill(path, network, batches, slots, precision, progress)
+        table = _opened(path, len(batches.labels), slots)
+        assert table is not None, f"{path} was just written"
+        return CachedTeacher(torch.from_numpy(table))
+
+
+def _opened(path: Path, samples: int, slots: int) -> Any:
+    """Return the table at `path`, memory-mapped; None if there is none, or one cut short."""
+    try:
+        # Copy on write: torch wants writable memory, and nobody writes.
+        table = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return table if table.dtype == np.float16 and table.shape[:2] == (samples, slots) and table.ndim == 3 else None
+
+
+def _fill(
+    path: Path, network: nn.Module, batches: Batches, slots: int, precision: str, progress: Progress
+) -> None:
+    network = network.eval().to(batches.device)
+    if batches.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    with storage.replacing(path) as temporary:
+        table = None
+        with torch.inference_mode(), autocast(batches.device, precision):
+            for slot in range(slots):
+                progress.step(slot, slots, f"teacher's logits, view {slot + 1} of {slots}")
+                for batch in batches.in_slot(slot, _BATCH):
+                    logits = _half(network(batch.images))
+                    if table is None:
+                        table = _new_table(temporary, (len(batches.labels), slots, logits.shape[1]))
+                    start = int(batch.index[0])
+                    table[start : start + len(logits), slot] = logits
+        assert table is not None, "no images"
+        table.flush()
+
+
+def _half(logits: Tensor) -> Any:
+    values = logits.float().cpu()
+    # Not a number stays one: the loss will tell.
+    if values.abs().max() > torch.finfo(torch.float16).max:
+        raise InputError(
+            f"the teacher's logits reach {float(values.abs().max()):.3g}, more than float16 holds",
+            'set cache = "off" for its students',
+        )
+    return values.half().numpy()
+
+
+def _new_table(path: Path, shape: tuple[int, int, int]) -> Any:
+    size, free = 2 * shape[0] * shape[1] * shape[2], shutil.disk_usage(path.parent).free
+    if size > free:
+        raise StorageError(
+            f"the teacher's logits need {size / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free",
+            'choose fewer data.augment.views, another folder (KDBENCH_CACHE), or cache = "off"',
+        )
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)

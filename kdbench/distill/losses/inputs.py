@@ -1,0 +1,29 @@
+"""What every loss does with its inputs: widen them to float32, keep autocast away, and refuse to broadcast."""
+
+import torch
+from torch import Tensor
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return `values` in float32, or wider where they are.
+
+    On a CPU, autocast leaves log_softmax in bfloat16, whose rounding is as large as the divergence between a good
+    student and its teacher.
+    """
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def without_autocast(values: Tensor) -> torch.autocast:
+    """Return a context in which products of matrices on the device of `values` are not rounded to a half precision.
+
+    Autocast narrows them again whatever `wide` made of their factors; other operations keep the type they are given.
+    """
+    return torch.autocast(values.device.type, enabled=False)
+
+
+def require_same_shape(student: Tensor, teacher: Tensor, what: str) -> None:
+    """Raise ValueError unless both have one shape: torch would broadcast, and train on nonsense."""
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"{what} differ in shape: {tuple(student.shape)} of the student, {tuple(teacher.shape)} of the teacher"
+        )

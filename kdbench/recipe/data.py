@@ -1,0 +1,125 @@
+"""The `[data]` table: the set, its cuts, and which training images and labels a model gets to see."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from kdbench.recipe.section import Section
+
+# What a level of augmentation stands for, weakest first, as Stanton et al. 2021 vary it.
+AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "flip": {"flip": True},
+    "crop_flip": {"pad": 4, "flip": True},
+    "mixup": {"pad": 4, "flip": True, "mixup": 1.0},
+    "cutmix": {"pad": 4, "flip": True, "cutmix": 1.0},
+    "mixup_cutmix": {"pad": 4, "flip": True, "mixup": 1.0, "cutmix": 1.0},
+}
+
+
+class Augment(Section):
+    """Random changes of training images: zero-pad by `pad` and crop back, flip left-right with chance one half.
+
+    With `views` every image comes in that many different views and no others, one an epoch in turn; a teacher then
+    need not look at an image more often. `mixup` and `cutmix` are the α of Beta(α, α) for the share of a second image
+    (0: off); with both, each batch takes one of the two.
+    """
+
+    pad: int = Field(default=0, ge=0, le=32)
+    flip: bool = False
+    views: int | None = Field(default=None, gt=0, le=256)
+    mixup: float = Field(default=0.0, ge=0)
+    cutmix: float = Field(default=0.0, ge=0)
+
+    @property
+    def distinct_views(self) -> int:
+        """In how many ways an image can be cropped and flipped."""
+        return (2 * self.pad + 1) ** 2 * (2 if self.flip else 1)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with one another."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
+class Subset(Section):
+    """A part of the training images: one of the ways below.
+
+    `first_per_class` are the first of each class in the set's own order, `random` are drawn with `seed`, `half` is
+    one of two halves (`D0`, `D1`) of equal shares of every class, cut with `seed`.
+    """
+
+    first_per_class: int | None = Field(default=None, gt=0)
+    random: int | None = Field(default=None, gt=0)
+    half: Literal["D0", "D1"] | None = None
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(way is not None for way in (self.first_per_class, self.random, self.half)) > 1:
+            raise ValueError("subset: choose one of first_per_class, random and half")
+        return self
+
+
+class LabelNoise(Section):
+    """Wrong labels among the training images: a `share` of them or a `count`, drawn with `seed`."""
+
+    share: float = Field(default=0.0, ge=0, le=1)
+    count: int | None = Field(default=None, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _share_or_count(self) -> Self:
+        if self.share and self.count is not None:
+            raise ValueError("label_noise: give share or count, not both")
+        return self
+
+    @property
+    def flips(self) -> bool:
+        """Whether any label is changed."""
+        return bool(self.share or self.count)
+
+
+class Examples(Section):
+    """What one model is trained on: which images, with which labels, changed how at random.
+
+    The validation and the test part are never touched by any of it.
+    """
+
+    augment: Augment = Augment()
+    subset: Subset = Subset()
+    label_noise: LabelNoise = LabelNoise()
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _level(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in AUGMENT_LEVELS:
+                raise ValueError(f"augment: unknown level {value!r}; levels: {', '.join(AUGMENT_LEVELS)}")
+            return AUGMENT_LEVELS[value]
+        return value
+
+
+class Data(Examples):
+    """The data set and how it is cut. `validation` is the share taken off the training part, by class.
+
+    The keys of `Examples` are every model's, unless its own `data` table says otherwise.
+    """
+
+    name: str
+    root: str | None = None
+    download: bool = False
+    validation: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
+    split_seed: int = 0
+    resize: int | None = Field(default=None, gt=0)
+    crop: int | None = Field(default=None, gt=0)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _usable_normalisation(self) -> Self:
+        if self.std is not None and (not self.std or min(self.std) <= 0):
+            raise ValueError("std: give one positive value per channel")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}: give one per channel")
+        return self

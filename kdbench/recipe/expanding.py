@@ -1,0 +1,159 @@
+"""What stands for several models in a recipe, written out: inherited tables, sweeps, generations.
+
+    sweep = { "terms.0.temperature" = [1, 4], "training.epochs" = [2, 5] }    every combination is a model
+    sweep = { "ce_weight, terms.0.kd_weight" = [[0.1, 0.9], [0.5, 0.5]] }     keys that move together: one axis
+    generations = 3                                                           each taught by the one before
+
+A sweep's keys are dotted paths into the entry; an axis of several is named after its first, and after those of the rest
+that the entry's name mentions. Its models are called by the entry's `name`, in which `{temperature}`
+stands for the value of the axis whose key ends so; axes that the name does not mention are appended. Both are written
+out before anything is checked, so that a value in a sweep is refused as any other is.
+"""
+
+import copy
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kdbench.recipe.data import AUGMENT_LEVELS, Examples
+from kdbench.recipe.section import merged
+
+_OF_EXAMPLES = tuple(Examples.model_fields)
+
+
+def expanded(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's content with sweeps and generations written out and shared tables inherited by every entry.
+
+    Content that has another form than a recipe's is left for validation to complain about. Raises ValueError for a
+    sweep that cannot be written out.
+    """
+    result = dict(recipe)
+    training, data = _table(result.get("training")), _table(result.get("data"))
+    examples = {key: _spelt_out(key, value) for key, value in data.items() if key in _OF_EXAMPLES}
+    for role in ("teacher", "student"):
+        entries = result.get(role)
+        if isinstance(entries, dict):
+            entries = [entries]
+        if isinstance(entries, list | tuple) and all(isinstance(entry, dict) for entry in entries):
+            points = [point for entry in entries for swept in _swept(entry) for point in _generations(swept)]
+            result[role] = [_inheriting(point, training, examples) for point in points]
+    return result
+
+
+def _inheriting(entry: dict[str, Any], training: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
+    own = entry.get("data", {})
+    if isinstance(own, dict):
+        own = {key: _spelt_out(key, value) for key, value in own.items()}
+    entry = {**entry, "training": merged(training, entry.get("training", {})), "data": merged(examples, own)}
+    if isinstance(own, dict) and "subset" in own:  # one way of choosing replaces another
+        entry["data"]["subset"] = own["subset"]
+    parts = entry.get("sub_students")
+    if isinstance(parts, dict):
+        entry["sub_students"] = {**parts, "head": merged(entry["training"], parts.get("head", {}))}
+    return entry
+
+
+def _spelt_out(key: str, value: Any) -> Any:
+    """Return an augmentation given as a level as the table it stands for; a level replaces, it is not added to."""
+    if key != "augment" or not isinstance(value, str) or value not in AUGMENT_LEVELS:
+        return value
+    return {"pad": 0, "flip": False, "mixup": 0.0, "cutmix": 0.0, **AUGMENT_LEVELS[value]}
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _swept(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield an entry for every combination of its sweep's values; the entry itself if it has no sweep."""
+    entry = dict(entry)
+    sweep = entry.pop("sweep", None)
+    if sweep is None:
+        yield entry
+        return
+    if not isinstance(sweep, dict) or not sweep or not all(isinstance(v, list | tuple) and v for v in sweep.values()):
+        raise ValueError('sweep: give each axis a list of values, such as { "training.epochs" = [2, 5] }')
+    axes = [tuple(path.strip() for path in key.split(",")) for key in sweep]
+    template = str(entry.get("name", ""))
+    labels = _labels([path for paths in axes for path in paths])
+    for values in itertools.product(*sweep.values()):
+        point, named = copy.deepcopy(entry), {}
+        for paths, value in zip(axes, values, strict=True):
+            together = [value] if len(paths) == 1 else value
+            if not isinstance(together, list | tuple) or len(together) != len(paths):
+                raise ValueError(f"sweep: {', '.join(paths)!r}: give lists of {len(paths)} values (given: {value!r})")
+            for path, each in zip(paths, together, strict=True):
+                _put(point, path, each)
+                if path == paths[0] or f"{{{labels[path]}}}" in template:
+                    named[labels[path]] = _plain(each)
+        yield {**point, "name": _named(template, named), "axes": named}
+
+
+def _labels(paths: list[str]) -> dict[str, str]:
+    """Return a short name for each path: its last word, or all of it where that names two."""
+    last = {path: path.rpartition(".")[2] for path in paths}
+    words = list(last.values())
+    named = {path: word if words.count(word) == 1 and word != "name" else path for path, word in last.items()}
+    return {path: re.sub(r"\W+", "_", label.removesuffix(".name")) for path, label in named.items()}
+
+
+def _plain(value: Any) -> str | int | float | bool:
+    if isinstance(value, list | tuple):
+        return "-".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return "-".join(str(item) for item in value.values())
+    return value  # type: ignore[no-any-return]
+
+
+def _named(template: str, axes: Mapping[str, Any]) -> str:
+    rest = []
+    for label, value in axes.items():
+        text = re.sub(r"[^A-Za-z0-9_-]+", "_", str(value)).strip("_")
+        if f"{{{label}}}" in template:
+            template = template.replace(f"{{{label}}}", text)
+        else:
+            rest.append(f"{label}{text}")
+    return "-".join((template, *rest))
+
+
+def _put(node: Any, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for depth, key in enumerate(parents):
+        node = _child(node, key, path, ".".join(parents[: depth + 1]))
+    if isinstance(node, list):
+        if not last.isdigit() or int(last) >= len(node):
+            raise ValueError(f"sweep: {path!r}: there is no item {last!r}")
+        node[int(last)] = value
+    else:
+        node[last] = value
+
+
+def _child(node: Any, key: str, path: str, so_far: str) -> Any:
+    if isinstance(node, list):
+        if not key.isdigit() or int(key) >= len(node):
+            raise ValueError(f"sweep: {path!r}: there is no item {so_far!r}")
+        return node[int(key)]
+    if isinstance(node.get(key), str) and key == "model":
+        node[key] = {"name": node[key]}
+    child = node.setdefault(key, {})
+    if not isinstance(child, dict | list):
+        raise ValueError(f"sweep: {path!r}: {so_far!r} is a plain value")
+    return child
+
+
+def _generations(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the generations of a born-again student, each taught by the one before; the entry itself if it is one."""
+    entry = dict(entry)
+    count = entry.pop("generations", None)
+    if count is None:
+        yield entry
+        return
+    if not isinstance(count, int) or not 1 <= count <= 100:
+        raise ValueError(f"generations: give a number from 1 to 100 (given: {count!r})")
+    name = str(entry.get("name", ""))
+    taught_by = entry.get("teacher")
+    for number in range(1, count + 1):
+        axes = {**entry.get("axes", {}), "generation": number}
+        yield {**entry, "name": f"{name}-{number}", "teacher": taught_by, "axes": axes}
+        taught_by = f"{name}-{number}"

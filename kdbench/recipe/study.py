@@ -1,0 +1,92 @@
+"""A whole study: one data set, teachers, students, and what is measured of them."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from kdbench import storage
+from kdbench.recipe.analysis import Analysis
+from kdbench.recipe.data import Data
+from kdbench.recipe.expanding import expanded
+from kdbench.recipe.measure import Measure
+from kdbench.recipe.models import Student, Teacher
+from kdbench.recipe.section import Section
+from kdbench.recipe.training import Training
+from kdbench.registry import suggestion
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Recipe(Section):
+    """A whole study.
+
+    `training` and the keys of `data` that say what is trained on hold the defaults that a teacher's or student's own
+    tables override key by key. With several `seeds` every model is trained once per seed; accuracies are then reported
+    as their mean.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
+    title: str = ""
+    seeds: tuple[Seed, ...] = (0,)
+    data: Data
+    training: Training = Training()
+    teacher: tuple[Teacher, ...] = Field(min_length=1)
+    student: tuple[Student, ...] = ()
+    measure: Measure = Measure()
+    analysis: Analysis = Analysis()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expanded(cls, value: Any) -> Any:
+        return expanded(value) if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _names_hold(self) -> Self:
+        names = [*(teacher.name for teacher in self.teacher), *(student.name for student in self.student)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the name {twice[0]!r} is used twice")
+        for student in self.student:
+            for other in needed_by(student):
+                if other not in names:
+                    raise ValueError(
+                        f"student {student.name!r} names the model {other!r}, which the recipe does not have; "
+                        + suggestion(other, names, f"it has {', '.join(names)}")
+                    )
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds: name at least one, each once")
+        self._no_circles()
+        return self
+
+    def _no_circles(self) -> None:
+        done = {teacher.name for teacher in self.teacher}
+        waiting = list(self.student)
+        while waiting:
+            ready = [student for student in waiting if done.issuperset(needed_by(student))]
+            if not ready:
+                raise ValueError(f"student {waiting[0].name!r} is, by way of others, its own teacher")
+            done |= {student.name for student in ready}
+            waiting = [student for student in waiting if student not in ready]
+
+    def entry(self, name: str) -> Teacher | Student:
+        """Return the teacher or student of that name."""
+        return next(entry for entry in (*self.teacher, *self.student) if entry.name == name)
+
+    def teachers_of(self, student: Student) -> tuple[Teacher | Student, ...]:
+        """Return the models that `student` learns from; it is compared with the first."""
+        return tuple(self.entry(name) for name in student.teacher) or self.teacher[:1]
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the recipe as JSON values, every default written out."""
+        return self.model_dump(mode="json")
+
+    def hash(self) -> str:
+        """Return the SHA-256 of the resolved recipe, the place of the data left out."""
+        content = self.resolved()
+        content["data"] = {key: value for key, value in content["data"].items() if key not in {"root", "download"}}
+        return storage.content_hash(content)
+
+
+def needed_by(student: Student) -> tuple[str, ...]:
+    """Return the names of the models that must be trained before `student`, as far as it names any."""
+    start = (student.start.model,) if student.start is not None and student.start.model is not None else ()
+    return (*student.teacher, *start)

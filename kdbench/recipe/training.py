@@ -1,0 +1,71 @@
+"""The `training` tables: for how long, with which optimiser and schedule, in which precision and where."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from kdbench.recipe.section import Section
+
+Precision = Literal["32", "bf16", "16"]
+Auto = Literal["auto"]
+
+
+class Optimizer(Section):
+    """An optimiser by name; `momentum` and `nesterov` are for SGD, `betas` for the Adam family."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = Field(default=0.05, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+class Schedule(Section):
+    """A learning-rate schedule by name, advanced at every step.
+
+    `milestones` (for `step`) are epochs or, below one, shares of all epochs; `warmup` is in epochs.
+    """
+
+    name: Literal["constant", "cosine", "step", "onecycle"] = "cosine"
+    warmup: float = Field(default=0.0, ge=0)
+    milestones: tuple[float, ...] = (150, 180, 210)
+    gamma: float = Field(default=0.1, gt=0, lt=1)
+
+
+class Training(Section):
+    """How long and how to train.
+
+    `stop_at` ends the training after that epoch, the schedule being that of all `epochs`: an early-stopped model.
+    `patience` stops after that many epochs without a better validation accuracy; `keep` says which weights the
+    model ends up with: those of the last epoch or of the best on the validation split (never the test set).
+    `precision`, `channels_last` and `compile` may be left to `auto` (see kdbench.distill.placement); `devices`,
+    `num_nodes` and `strategy` are Lightning's, and `batch` is what all devices together take in a step.
+    """
+
+    epochs: int = Field(default=10, gt=0)
+    batch: int = Field(default=64, gt=0)
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    clip: float | None = Field(default=None, gt=0)
+    stop_at: int | None = Field(default=None, gt=0)
+    patience: int | None = Field(default=None, gt=0)
+    keep: Literal["best", "last"] = "best"
+    precision: Precision | Auto = "32"
+    channels_last: bool | Auto = False
+    compile: bool | Auto = False
+    threads: int | None = Field(default=None, gt=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int | Auto = 1
+    num_nodes: int = Field(default=1, gt=0)
+    strategy: str = "auto"
+
+    @model_validator(mode="after")
+    def _milestones_are_reached(self) -> Self:
+        if self.schedule.name == "step" and min(self.schedule.milestones, default=0) >= self.epochs:
+            raise ValueError(
+                f"schedule: no milestone of {self.schedule.milestones} lies within {self.epochs} epochs; "
+                "a milestone below one is a share of all epochs, such as 0.6"
+            )
+        return self

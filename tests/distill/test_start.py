@@ -1,0 +1,57 @@
+import pytest
+import torch
+from networks import batches, stripes, tiny
+
+from kdbench.distill.start import begin_part_way, re_estimate
+from kdbench.errors import InputError
+from kdbench.recipe import Start
+
+
+def images():
+    return batches(stripes(48), batch=48)
+
+
+def start(share, **keys):
+    return Start(share=share, **keys)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_weights_lie_on_the_line_between_the_two(share):
+    network, fresh, teacher = tiny(0), tiny(0), tiny(1)
+    begin_part_way(network, teacher, start(share), images())
+    for name, value in network.named_parameters():
+        expected = (1 - share) * fresh.get_parameter(name) + share * teacher.get_parameter(name)
+        torch.testing.assert_close(value, expected, msg=name)
+    assert network.training
+
+
+def test_batch_norm_is_that_of_the_training_images_under_the_mixed_weights():
+    network = tiny(0)
+    begin_part_way(network, tiny(1), start(0.5), images())
+    (batch,) = images()
+    convolved = network.first[0](batch.images)
+    torch.testing.assert_close(network.first[1].running_mean, convolved.mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(network.first[1].running_var, convolved.var(dim=(0, 2, 3)))
+
+
+def test_batch_norm_can_be_mixed_too():
+    network, fresh, teacher = tiny(0), tiny(0), tiny(1)
+    teacher.first[1].running_mean += 2
+    begin_part_way(network, teacher, start(0.5, batch_norm="mix"), images())
+    expected = (fresh.first[1].running_mean + teacher.first[1].running_mean) / 2
+    torch.testing.assert_close(network.first[1].running_mean, expected)
+
+
+def test_a_re_estimate_is_the_mean_over_batches_and_draws_no_dropout():
+    network = tiny(0, dropout=0.5)
+    state = torch.random.get_rng_state()
+    re_estimate(network, batches(stripes(48), batch=16))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    means = [network.first[0](b.images).mean(dim=(0, 2, 3)) for b in batches(stripes(48), batch=16)]
+    torch.testing.assert_close(network.first[1].running_mean, torch.stack(means).mean(dim=0))
+    assert network.first[1].momentum == 0.1
+
+
+def test_another_shape_is_refused():
+    with pytest.raises(InputError, match="same shape"):
+        begin_part_way(tiny(0), tiny(1, width=8), start(0.5), images())

@@ -1,0 +1,128 @@
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.recipes import recipe_from
+
+TEACHER = {"name": "big", "model": "mlp"}
+
+
+def recipe(*students, **keys):
+    return recipe_from({"name": "tiny", "data": {"name": "digits"}, "teacher": TEACHER, "student": students, **keys})
+
+
+def swept(name="s", terms=(), **sweep):
+    axes = {key.replace("__", "."): value for key, value in sweep.items()}
+    return {"name": name, "model": {"name": "mlp", "widths": [30]}, "terms": list(terms), "sweep": axes}
+
+
+KD = {"method": "kd", "temperature": 1}
+
+
+def test_a_sweep_is_every_combination_of_its_axes_in_order():
+    found = recipe(swept(terms=[KD], terms__0__temperature=[1, 3.5], training__epochs=[2, 5])).student
+    assert [s.name for s in found] == [
+        "s-temperature1-epochs2", "s-temperature1-epochs5", "s-temperature3_5-epochs2", "s-temperature3_5-epochs5",
+    ]  # fmt: skip
+    assert [(s.terms[0].options["temperature"], s.training.epochs) for s in found] == [
+        (1, 2), (1, 5), (3.5, 2), (3.5, 5),
+    ]  # fmt: skip
+    assert found[2].axes == {"temperature": 3.5, "epochs": 2}
+
+
+def test_a_name_says_where_the_values_go():
+    found = recipe(swept("w{widths}-T{temperature}", [KD], model__widths=[[50], [300, 20]], terms__0__temperature=[4]))
+    assert [s.name for s in found.student] == ["w50-T4", "w300-20-T4"]
+    assert [s.model.options["widths"] for s in found.student] == [[50], [300, 20]]
+    assert found.student[1].axes["widths"] == "300-20"
+
+
+def test_axes_that_end_alike_are_told_apart():
+    found = recipe(swept(training__optimizer__lr=[0.1], model__name=["mlp"], training__schedule__name=["cosine"])).student
+    assert set(found[0].axes) == {"lr", "model", "training_schedule"}
+
+
+def test_keys_that_move_together_are_one_axis():
+    weights = {"ce_weight, terms.0.kd_weight": [[0.1, 0.9], [0.5, 0.5]]}
+    found = recipe({**swept("s", [KD]), "sweep": weights}).student
+    assert [(s.ce_weight, s.terms[0].options["kd_weight"]) for s in found] == [(0.1, 0.9), (0.5, 0.5)]
+    assert [s.name for s in found] == ["s-ce_weight0_1", "s-ce_weight0_5"]
+    assert found[1].axes == {"ce_weight": 0.5}
+
+
+def test_whole_terms_and_teachers_can_be_swept():
+    teachers = [{**TEACHER, "name": "big-{widths}", "sweep": {"model.widths": [[40], [80]]}}]
+    student = swept("s-{teacher}", [KD], teacher=["big-40", "big-80"])
+    found = recipe(student, teacher=teachers)
+    assert [t.model.options["widths"] for t in found.teacher] == [[40], [80]]
+    assert [found.teachers_of(s)[0].name for s in found.student] == ["big-40", "big-80"]
+
+
+def test_the_points_of_a_sweep_share_no_table():
+    first, second = recipe(swept(terms=[KD], terms__0__temperature=[1, 2])).student
+    assert first.terms[0].options == {"temperature": 1}
+    assert second.terms[0].options == {"temperature": 2}
+
+
+@pytest.mark.parametrize(
+    ("student", "message"),
+    [
+        ({"sweep": {}}, "give each axis a list"),
+        ({"sweep": {"training.epochs": 5}}, "give each axis a list"),
+        ({"sweep": {"training.epochs": []}}, "give each axis a list"),
+        ({"sweep": {"ce_weight, training.epochs": [0.1]}}, "give lists of 2 values"),
+        ({"sweep": {"terms.0.temperature": [1]}}, "there is no item"),
+        ({"sweep": {"training.epochs.x": [1]}, "training": {"epochs": 3}}, "plain value"),
+        ({"sweep": {"training.epoch": [1]}}, "unknown key"),
+        ({"sweep": {"training.epochs": [0]}}, "greater than 0"),
+        ({"sweep": {"training.epochs": [2, 2]}}, "used twice"),
+        ({"generations": 0}, "generations"),
+        ({"generations": "two"}, "generations"),
+    ],
+)
+def test_what_cannot_be_written_out_is_refused(student, message):
+    with pytest.raises(InputError, match=message):
+        recipe({"name": "s", "model": "mlp", "terms": [], **student})
+
+
+def test_generations_teach_each_other():
+    found = recipe({"name": "ban", "model": "mlp", "terms": [KD], "generations": 3}).student
+    assert [s.name for s in found] == ["ban-1", "ban-2", "ban-3"]
+    assert [s.teacher for s in found] == [(), ("ban-1",), ("ban-2",)]
+    assert [s.axes for s in found] == [{"generation": 1}, {"generation": 2}, {"generation": 3}]
+
+
+def test_what_is_trained_on_is_inherited_key_by_key():
+    data = {"name": "digits", "augment": {"pad": 4, "flip": True}, "label_noise": {"share": 0.1, "seed": 3}}
+    own, level = recipe(
+        {"name": "a", "model": "mlp", "data": {"augment": {"flip": False}, "label_noise": {"share": 0.2}}},
+        {"name": "b", "model": "mlp", "data": {"augment": "mixup", "subset": {"random": 100}}},
+        data=data,
+    ).student
+    assert (own.data.augment.pad, own.data.augment.flip) == (4, False)
+    assert (own.data.label_noise.share, own.data.label_noise.seed) == (0.2, 3)
+    assert (level.data.augment.mixup, level.data.augment.pad, level.data.label_noise.share) == (1.0, 4, 0.1)
+    assert level.data.subset.random == 100
+
+
+def test_a_level_is_less_than_what_it_replaces_where_it_says_less():
+    (student,) = recipe(
+        {"name": "a", "model": "mlp", "data": {"augment": "none"}}, data={"name": "digits", "augment": "mixup"}
+    ).student
+    assert student.data.augment.distinct_views == 1
+    assert not student.data.augment.mixes
+
+
+def test_a_subset_replaces_another_whole():
+    students = [{"name": "a", "model": "mlp", "data": {"subset": subset}} for subset in ({}, {"half": "D0"})]
+    students[1]["name"] = "b"
+    everything, half = recipe(*students, data={"name": "digits", "subset": {"random": 50}}).student
+    assert everything.data.subset.random is None
+    assert (half.data.subset.random, half.data.subset.half) == (None, "D0")
+
+
+def test_the_head_of_sub_students_inherits_their_training():
+    parts = {"count": 3, "head": {"epochs": 2}}
+    (student,) = recipe(
+        {"name": "s", "model": "mlp", "training": {"epochs": 9, "batch": 16}, "sub_students": parts}
+    ).student
+    assert (student.training.epochs, student.sub_students.head.epochs, student.sub_students.head.batch) == (9, 2, 16)

@@ -1,0 +1,44 @@
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.recipe import Augment
+from kdbench.recipes import recipe_from
+
+KD = [{"method": "kd"}]
+
+
+def recipe(*students):
+    teachers = [{"name": "a", "model": "mlp"}, {"name": "b", "model": "mlp"}]
+    return recipe_from({"name": "tiny", "data": {"name": "digits"}, "teacher": teachers, "student": list(students)})
+
+
+def test_a_student_may_have_several_teachers_and_students_for_teachers():
+    found = recipe(
+        {"name": "s", "model": "mlp", "teacher": ["b", "t"], "terms": KD}, {"name": "t", "model": "mlp", "terms": KD}
+    )
+    assert [teacher.name for teacher in found.teachers_of(found.student[0])] == ["b", "t"]
+    assert [teacher.name for teacher in found.teachers_of(found.student[1])] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("students", "message"),
+    [
+        ([{"name": "s", "teacher": "s"}], "its own teacher"),
+        ([{"name": "s", "teacher": "t"}, {"name": "t", "teacher": ["a", "s"]}], "its own teacher"),
+        ([{"name": "s", "start": {"model": "c", "share": 0.5}}], "which the recipe does not have"),
+        ([{"name": "s", "start": {"share": 1.5}}], "less than or equal to 1"),
+        ([{"name": "s", "data": {"subset": {"random": 5, "half": "D0"}}}], "choose one"),
+        ([{"name": "s", "data": {"label_noise": {"share": 0.5, "count": 5}}}], "share or count"),
+        ([{"name": "s", "data": {"augment": "mixap"}}], "unknown level 'mixap'"),
+        ([{"name": "s", "quantize": {"weight_bits": 1}}], "greater than or equal to 2"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(students, message):
+    with pytest.raises(InputError, match=message):
+        recipe(*({"model": "mlp", **student} for student in students))
+
+
+def test_views_are_counted():
+    assert Augment().distinct_views == 1
+    assert Augment(flip=True).distinct_views == 2
+    assert Augment(pad=4, flip=True).distinct_views == 162
