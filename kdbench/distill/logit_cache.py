@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from kdbench import storage
 from kdbench.data.batches import Batch, Batches
 from kdbench.distill.method import Lesson
-from kdbench.distill.placement import autocast
+from kdbench.distill.placement import autocast, evaluation_batch
 from kdbench.errors import InputError, StorageError
 from kdbench.progress import Progress
 
 FORMAT = 1  # of the table and of what is hashed
-_BATCH = 512  # without gradients, batches may be larger than those of the training
 _DEVICE_SHARE = 0.25  # of a GPU's free memory that the table may take
 
 
@@ -112,7 +111,7 @@ def _fill(
         with torch.inference_mode(), autocast(batches.device, precision):
             for slot in range(slots):
                 progress.step(slot, slots, f"teacher's logits, view {slot + 1} of {slots}")
-                for batch in batches.in_slot(slot, _BATCH):
+                for batch in batches.in_slot(slot, evaluation_batch(batches.device, batches.batch)):
                     logits = _half(network(batch.images))
                     if table is None:
                         table = _new_table(temporary, (len(batches.labels), slots, logits.shape[1]))

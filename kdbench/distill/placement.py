@@ -12,6 +12,9 @@ from torch import nn
 from kdbench.errors import InputError
 from kdbench.recipe import Training
 
+# Parameters from which bf16 pays; in a smaller network the casts cost what the products save.
+LEAST_FOR_BF16 = 100_000
+
 
 def device_of(training: Training) -> torch.device:
     """Return the device that a recipe asks for; raises InputError where CUDA is asked for and absent."""
@@ -22,17 +25,26 @@ def device_of(training: Training) -> torch.device:
 
 
 def resolved(training: Training, network: nn.Module) -> Training:
-    """Return `training` with nothing left to `auto` of what the training's arithmetic depends on."""
+    """Return `training` with nothing left to `auto` of what the training's arithmetic depends on.
+
+    bf16 where the device multiplies it and the network is large enough to gain; channels_last for convolutions;
+    compiled on a GPU alone: on the CPUs that were measured (reports/training_speed) it gains nothing.
+    """
     device = device_of(training)
-    convolves = any(isinstance(module, nn.Conv2d) for module in network.modules())
+    size = sum(parameter.numel() for parameter in network.parameters())
     choices = {
-        "precision": "bf16" if convolves and computes_bf16(device) else "32",
-        "channels_last": convolves,
-        "compile": False,
+        "precision": "bf16" if computes_bf16(device) and size >= LEAST_FOR_BF16 else "32",
+        "channels_last": any(isinstance(module, nn.Conv2d) for module in network.modules()),
+        "compile": device.type == "cuda",
     }
     return training.model_copy(
         update={key: choice for key, choice in choices.items() if getattr(training, key) == "auto"}
     )
+
+
+def evaluation_batch(device: torch.device, batch: int) -> int:
+    """Return a batch for passes without gradients: large on a GPU; on a CPU large blocks of memory cost more."""
+    return max(batch, 512) if device.type == "cuda" else min(max(batch, 64), 128)
 
 
 def computes_bf16(device: torch.device) -> bool:

@@ -14,7 +14,7 @@ from kdbench.distill import fit
 from kdbench.distill.logit_cache import LogitCache
 from kdbench.distill.method import Setting
 from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
-from kdbench.distill.placement import device_of, resolved
+from kdbench.distill.placement import device_of, evaluation_batch, resolved
 from kdbench.distill.teacher import LiveTeacher, Teacher
 from kdbench.errors import DivergedError
 from kdbench.measure.energy.epochs import EpochMeter
@@ -25,9 +25,6 @@ from kdbench.pipeline.plan import Job
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Student, Training
 from kdbench.run_folder import RunFolder
-
-# Validation needs no gradients, so its batches may be larger than those of the training.
-EVALUATION_BATCH = 512
 
 
 def train_all(
@@ -136,7 +133,8 @@ def _train(
     learned = [networks.trained(teacher, dataset, folder) for teacher in job.teachers] if job.learns else []
     terms = _terms(job, network, learned, material)
     training = resolved(_training_of(job), network)
-    placed = {"device": device_of(training), "channels_last": training.channels_last}
+    device = device_of(training)
+    placed = {"device": device, "channels_last": training.channels_last}
     shuffled = material.batches(
         material.part_of(job.entry.data).split, training.batch, train=True, augment=job.entry.data.augment,
         seed=job.seed, classes=dataset.classes, **placed,
@@ -147,7 +145,7 @@ def _train(
             network,
             _objective(job, terms, teachers, training),
             shuffled,
-            material.batches(material.validation, max(training.batch, EVALUATION_BATCH), **placed),
+            material.batches(material.validation, evaluation_batch(device, training.batch), **placed),
             training,
             seed=job.seed,
             folder=folder.checkpoint(job.id),

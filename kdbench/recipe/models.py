@@ -55,10 +55,14 @@ class Start(Section):
 
 
 class Quantize(Section):
-    """Train with fake quantization: weights per output channel and symmetric, activations per tensor."""
+    """Train with fake quantization: weights per output channel and symmetric, activations per tensor.
+
+    `first_last_bits` are those of weights and activations in the first and in the last layer.
+    """
 
     weight_bits: int = Field(default=8, ge=2, le=8)
     activation_bits: int = Field(default=8, ge=2, le=8)
+    first_last_bits: int = Field(default=8, ge=2, le=8)
 
 
 class SubStudents(Section):

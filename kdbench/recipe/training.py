@@ -52,9 +52,9 @@ class Training(Section):
     stop_at: int | None = Field(default=None, gt=0)
     patience: int | None = Field(default=None, gt=0)
     keep: Literal["best", "last"] = "best"
-    precision: Precision | Auto = "32"
-    channels_last: bool | Auto = False
-    compile: bool | Auto = False
+    precision: Precision | Auto = "auto"
+    channels_last: bool | Auto = "auto"
+    compile: bool | Auto = "auto"
     threads: int | None = Field(default=None, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int | Auto = 1
