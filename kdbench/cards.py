@@ -78,7 +78,8 @@ class Training(Value):
 class ModelCard(Value):
     """What a model file is and where it came from. Shapes are channels × height × width.
 
-    `parents` is what it is compared with, `teachers` what it learned from; `axes` is its point of a sweep.
+    `parents` is what it is compared with, `teachers` what it learned from; `family` and `axes` its sweep
+    and its point of it.
     `options` are those of the `architecture`; `weights` is the .safetensors file, in the run's folder as `file` is,
     of the network that was exported.
     """
@@ -90,6 +91,7 @@ class ModelCard(Value):
     teachers: tuple[str, ...] = ()
     architecture: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+    family: str | None = None
     axes: dict[str, str | int | float | bool] = Field(default_factory=dict)
     weights: str | None = None
     seed: int | None = None

@@ -1,7 +1,7 @@
 """Mixed training images: torchvision's MixUp and CutMix, with chance keyed to (seed, epoch, batch).
 
 MixUp: Zhang et al. 2018 (arXiv:1710.09412); CutMix: Yun et al. 2019 (arXiv:1905.04899). Labels become a distribution
-over the classes, and the share of the second image is drawn from Beta(α, α).
+over the classes, and the share of the second image comes from a symmetric Beta distribution.
 """
 
 from __future__ import annotations

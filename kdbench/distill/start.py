@@ -21,7 +21,7 @@ def begin_part_way(network: nn.Module, other: nn.Module, start: Start, images: B
     fresh, learned = network.state_dict(), other.state_dict()
     shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in (fresh, learned)]
     if shapes[0] != shapes[1]:
-        odd = sorted(shapes[0].items() ^ shapes[1].items())[0][0]
+        odd = min(shapes[0].items() ^ shapes[1].items())[0]
         raise InputError(
             f"a start part-way to another model needs one of the same shape; they differ in {odd!r}",
             "choose the same model, or leave start out",
@@ -33,7 +33,7 @@ def begin_part_way(network: nn.Module, other: nn.Module, start: Start, images: B
 
 
 def re_estimate(network: nn.Module, images: Batches) -> None:
-    """Take the running statistics of batch norm anew: the mean over all batches of `images`, by the weights as they are.
+    """Take batch norm's running statistics anew: the mean over all batches of `images`, by the weights as they are.
 
     A mixture of two networks' statistics is that of neither: signals fade or explode from layer to layer.
     """

@@ -20,9 +20,10 @@ def is_cached(entry: Trained, terms: Sequence[ScheduledTerm], training: Training
     reason = _why_wrong(entry, taught)
     if entry.cache == "on":
         if reason is not None:
-            raise InputError(f"student {entry.name!r} asks for cached logits: {reason}", 'choose cache = "auto" or "off"')
+            hint = 'choose cache = "auto" or "off"'
+            raise InputError(f"student {entry.name!r} asks for cached logits, but {reason}", hint)
         return True
-    return bool(taught) and reason is None and (slot_count(entry.data.augment) or 0) <= _taught_epochs(taught, training)
+    return reason is None and (slot_count(entry.data.augment) or 0) <= _taught_epochs(taught, training)
 
 
 def _why_wrong(student: Student, taught: Sequence[ScheduledTerm]) -> str | None:

@@ -9,7 +9,7 @@ from kdbench.export.onnx import export_onnx
 from kdbench.export.parity import check_parity
 from kdbench.measure.target import ModelFacts, inspect
 from kdbench.pipeline.material import Material
-from kdbench.pipeline.networks import trained
+from kdbench.pipeline.networks import architecture, trained
 from kdbench.pipeline.plan import Job, shown
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
@@ -61,14 +61,16 @@ def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> 
         )
         finding = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
     facts = inspect(path, data_shape=material.dataset.input_shape)
+    model = architecture(job.entry)
     card = ModelCard(
         id=job.id,
         name=job.entry.name,
         role=job.role,
         parents=(job.teacher.id,) if job.teacher else (),
         teachers=tuple(teacher.id for teacher in job.teachers) if job.learns else (),
-        architecture=job.entry.model.name,
-        options=job.entry.model.options,
+        architecture=model.name,
+        options=model.options,
+        family=job.entry.family,
         axes=job.entry.axes,
         weights=str((folder.checkpoint(job.id) / fit.WEIGHTS).relative_to(folder.path)),
         seed=job.seed,

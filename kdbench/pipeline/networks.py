@@ -10,10 +10,11 @@ from kdbench.data.dataset import Dataset
 from kdbench.distill import fit
 from kdbench.distill.quantize import with_fake_quantization
 from kdbench.distill.start import begin_part_way
-from kdbench.distill.sub_students import Fused, SubStudent
+from kdbench.distill.sub_students import SubStudent, fuse
+from kdbench.models.fused import Fused
 from kdbench.pipeline.material import Material
 from kdbench.pipeline.plan import Job
-from kdbench.recipe import Model, Student
+from kdbench.recipe import Model, Student, Trained
 from kdbench.run_folder import RunFolder
 
 
@@ -22,20 +23,18 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
     entry = job.entry
     if not isinstance(entry, Student):
         return _built(entry.model, job.seed, dataset, dataset.classes)
-    if entry.sub_students is not None:
-        features, classes = entry.sub_students.features, dataset.classes
-        if job.part is not None:
-            return SubStudent(_built(entry.model, job.seed, dataset, features), features, classes)
-        return Fused([fresh(part, dataset) for part in job.parts], tune=entry.sub_students.tune)
-    network = _built(entry.model, job.seed, dataset, dataset.classes)
+    if entry.sub_students is not None and job.part is not None:
+        features = entry.sub_students.features
+        return SubStudent(_built(entry.model, job.seed, dataset, features), features, dataset.classes)
+    network = _built(architecture(entry), job.seed, dataset, dataset.classes)
     return network if entry.quantize is None else with_fake_quantization(network, entry.quantize)
 
 
 def beginning(job: Job, material: Material, folder: RunFolder) -> nn.Module:
     """Return a job's network with the weights that its training begins with."""
     network = fresh(job, material.dataset)
-    if isinstance(network, Fused):
-        network.take([trained(part, material.dataset, folder) for part in job.parts])
+    if job.parts:
+        _fuse(network, [trained(part, material.dataset, folder) for part in job.parts], job)
     if job.start is not None:
         assert isinstance(job.entry, Student)
         assert job.entry.start is not None
@@ -58,6 +57,24 @@ def builder(job: Job, dataset: Dataset) -> Callable[[Model | None, int], nn.Modu
         return _built(model or job.entry.model, job.seed + 7919 * number, dataset, dataset.classes)
 
     return build
+
+
+def architecture(entry: Trained) -> Model:
+    """Return the model by which an entry's exported network is built: the fused one, where it has parts."""
+    parts = entry.sub_students if isinstance(entry, Student) else None
+    if parts is None:
+        return entry.model
+    trunk = entry.model.model_dump()
+    return Model.model_validate({"name": "fused", "trunk": trunk, "count": parts.count, "features": parts.features})
+
+
+def _fuse(network: nn.Module, parts: list[nn.Module], job: Job) -> None:
+    assert isinstance(network, Fused)
+    assert isinstance(job.entry, Student)
+    assert job.entry.sub_students is not None
+    fuse(network, [part for part in parts if isinstance(part, SubStudent)])
+    if job.entry.sub_students.tune == "head":
+        network.freeze_trunks()
 
 
 def _built(model: Model, seed: int, dataset: Dataset, outputs: int) -> nn.Module:

@@ -48,7 +48,7 @@ class Job:
         return storage.content_hash(
             {
                 "data": {"content": data, **recipe.data.model_dump(mode="json", exclude=_ELSEWHERE)},
-                "model": self.entry.model_dump(mode="json", exclude={"name", "teacher", "axes"}),
+                "model": self.entry.model_dump(mode="json", exclude={"name", "teacher", "family", "axes"}),
                 "seed": self.seed,
                 "teachers": [teacher.key(recipe, data) for teacher in self.teachers] if self.learns else [],
                 "start": self.start.key(recipe, data) if self.start else None,

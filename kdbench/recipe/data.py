@@ -21,8 +21,8 @@ class Augment(Section):
     """Random changes of training images: zero-pad by `pad` and crop back, flip left-right with chance one half.
 
     With `views` every image comes in that many different views and no others, one an epoch in turn; a teacher then
-    need not look at an image more often. `mixup` and `cutmix` are the α of Beta(α, α) for the share of a second image
-    (0: off); with both, each batch takes one of the two.
+    need not look at an image more often. `mixup` and `cutmix` are the parameter of the symmetric Beta distribution that
+    the share of a second image comes from (0: off); with both, each batch takes one of the two.
     """
 
     pad: int = Field(default=0, ge=0, le=32)

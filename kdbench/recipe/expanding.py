@@ -87,7 +87,7 @@ def _swept(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 _put(point, path, each)
                 if path == paths[0] or f"{{{labels[path]}}}" in template:
                     named[labels[path]] = _plain(each)
-        yield {**point, "name": _named(template, named), "axes": named}
+        yield {**point, "name": _named(template, named), "family": template, "axes": named}
 
 
 def _labels(paths: list[str]) -> dict[str, str]:
@@ -138,7 +138,7 @@ def _child(node: Any, key: str, path: str, so_far: str) -> Any:
         node[key] = {"name": node[key]}
     child = node.setdefault(key, {})
     if not isinstance(child, dict | list):
-        raise ValueError(f"sweep: {path!r}: {so_far!r} is a plain value")
+        raise ValueError(f"sweep: {path!r}: {so_far!r} is a plain value")  # noqa: TRY004 - pydantic catches this one
     return child
 
 
@@ -155,5 +155,5 @@ def _generations(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     taught_by = entry.get("teacher")
     for number in range(1, count + 1):
         axes = {**entry.get("axes", {}), "generation": number}
-        yield {**entry, "name": f"{name}-{number}", "teacher": taught_by, "axes": axes}
+        yield {**entry, "name": f"{name}-{number}", "teacher": taught_by, "family": name, "axes": axes}
         taught_by = f"{name}-{number}"

@@ -82,7 +82,7 @@ class Trained(Section):
     """What teachers and students have in common.
 
     `seed_offset` is added to each of the recipe's seeds: models of one architecture begin alike unless theirs differ.
-    `axes` is the point of a sweep that the entry stands for.
+    `family` and `axes` say of which sweep the entry is a point, and which.
     """
 
     # No dots: they part the keys of an override.
@@ -91,6 +91,7 @@ class Trained(Section):
     training: Training = Training()
     data: Examples = Examples()
     seed_offset: int = Field(default=0, ge=0)
+    family: str | None = None
     axes: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
     @field_validator("model", mode="before")

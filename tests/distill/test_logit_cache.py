@@ -104,13 +104,13 @@ def test_an_interrupted_filling_leaves_nothing(tmp_path):
     assert len(tables(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("harm", [lambda path: path.write_bytes(path.read_bytes()[:200]), lambda path: path.write_bytes(b"")])
-def test_a_table_cut_short_is_filled_again(tmp_path, harm):
+@pytest.mark.parametrize("left", [0, 200])
+def test_a_table_cut_short_is_filled_again(tmp_path, left):
     network, shown = tiny(3), training(Augment())
     cached(tmp_path, network, shown)
     (path,) = tables(tmp_path)
     whole = np.load(path)
-    harm(path)
+    path.write_bytes(path.read_bytes()[:left])
     cached(tmp_path, network, shown)
     assert np.array_equal(np.load(path), whole)
 

@@ -2,7 +2,8 @@ import torch
 from networks import tiny
 from torch import nn
 
-from kdbench.distill.sub_students import Fused, SubStudent
+from kdbench.distill.sub_students import SubStudent, fuse
+from kdbench.models.fused import Fused
 
 IMAGES = torch.linspace(-1, 1, 4 * 64).view(4, 1, 8, 8)
 
@@ -15,10 +16,10 @@ def parts(count=3):
     return made
 
 
-def fused(tune="head", count=3):
+def fused(count=3):
     learned = parts(count)
-    network = Fused(parts(count), tune=tune)
-    network.take(learned)
+    network = Fused([tiny(10 + seed, classes=5) for seed in range(count)], features=5, classes=3)
+    fuse(network, learned)
     return network, learned
 
 
@@ -36,6 +37,7 @@ def test_the_head_is_one_linear_layer_over_all_features():
 
 def test_only_the_head_is_trained_and_frozen_trunks_stay_in_evaluation_mode():
     network, _ = fused()
+    network.freeze_trunks()
     network.train()
     assert {name for name, p in network.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
     assert network.training
@@ -46,7 +48,7 @@ def test_only_the_head_is_trained_and_frozen_trunks_stay_in_evaluation_mode():
 
 
 def test_everything_can_be_tuned():
-    network, _ = fused(tune="all")
+    network, _ = fused()
     network.train()
     assert all(p.requires_grad for p in network.parameters())
     assert all(module.training for module in network.trunks.modules())
