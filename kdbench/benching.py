@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from kdbench import environment, recording, storage
 from kdbench.cards import ModelCard, Preprocessing
 from kdbench.errors import InputError
-from kdbench.measure.harness import Protocol, Subject, TestSet, check_protocol, measure
+from kdbench.measure.harness import Analyses, Protocol, Subject, TestSet, check_protocol, measure
 from kdbench.measure.network import network_of
 from kdbench.measure.staging import noise_shape
 from kdbench.measure.target import ModelFacts, inspect
@@ -57,8 +57,9 @@ def bench(
 
     progress.stage("load", 1, 3)
     test, shape = None, None
+    class_names: tuple[str, ...] = ()
     if accuracy and data is not None:
-        test, shape = _load_test(data, data_root, download=download, resize=resize, crop=crop)
+        test, shape, class_names = _load_test(data, data_root, download=download, resize=resize, crop=crop)
     subjects = []
     for id_, path in zip(ids, paths, strict=True):
         facts = inspect(path, output=output, data_shape=shape)
@@ -81,7 +82,7 @@ def bench(
     progress.folder(folder.path)
     progress.stage("measure", 2, 3)
     here = environment.fingerprint()
-    findings = measure(subjects, test, protocol, folder.workspace, progress)
+    findings = measure(subjects, test, protocol, folder.workspace, progress, Analyses(class_names))
     record = RunRecord(
         kind="bench",
         name="bench",
@@ -135,12 +136,13 @@ def _reference(ids: list[str], paths: Sequence[Path], teacher: str | None) -> st
 
 def _load_test(
     name: str, root: str | None, *, download: bool, resize: int | None, crop: int | None
-) -> tuple[TestSet, tuple[int, int, int]]:
+) -> tuple[TestSet, tuple[int, int, int], tuple[str, ...]]:
     from kdbench import data  # loading some sets imports torch, which synthetic inputs do not need
 
     dataset = data.load(name, root=root, download=download, parts=("test",), resize=resize, crop=crop)
     assert dataset.test is not None, "a loader that was asked for the test part gives it or says why not"
-    return TestSet(dataset.test.images, dataset.test.labels, dataset.known_classes), dataset.input_shape
+    test = TestSet(dataset.test.images, dataset.test.labels, dataset.known_classes)
+    return test, dataset.input_shape, dataset.class_names
 
 
 def _own_card(path: Path, facts: ModelFacts) -> ModelCard | None:

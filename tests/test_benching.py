@@ -67,6 +67,11 @@ def test_files_are_measured_side_by_side_against_the_first(classifier, templates
     expected = float((guess == digits.labels).mean())
     assert record.find("big", "top1").value == pytest.approx(expected, abs=0.006)
     assert record.find("small", "agreement").value == 1
+    assert record.find("small", "logit_spearman").value == pytest.approx(1)
+    assert record.find("big", "ece").value > 0
+    assert [m.axes["class"] for m in record.measurements if (m.model, m.metric) == ("big", "class_top1")] == [
+        *"0123456789"
+    ]
     assert record.find("big", "macs").value == 640
     assert record.find_pair("small", "latency_ratio", batch=1).interval is not None
     assert record.find("small", "latency_p50_ns", batch=4).status == "unavailable"

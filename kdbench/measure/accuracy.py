@@ -1,7 +1,7 @@
 """Top-1, top-5 and loss on a test set, from the logits that the exported file gives through onnxruntime."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.errors import InputError
+from kdbench.measure.analysis.divergence import log_softmax
+from kdbench.measure.analysis.risk import empirical_risks
 from kdbench.measure.jobs import JobModel
 from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Findings, Portion, Subject, TestSet, interval, threads_text
-from kdbench.records import Measurement, Status, Warned, measured, missing
+from kdbench.records import Axes, Measurement, Status, Warned, measured, missing
 
 ACCURACIES = ("top1", "top5", "loss")
 
@@ -35,12 +37,15 @@ class Evaluation:
     def log_probabilities(self) -> NDArray[np.float64]:
         """Return log p, float64 (N, classes): a stable log-softmax of the logits, or the log of probabilities."""
         assert self.logits is not None
-        values = self.logits.astype(np.float64)
         if self.are_probabilities:
-            return np.log(np.maximum(values, np.finfo(np.float32).tiny))
-        values -= values.max(axis=1, keepdims=True)
-        values -= np.log(np.exp(values).sum(axis=1, keepdims=True))
-        return values
+            return np.log(np.maximum(self.logits.astype(np.float64), np.finfo(np.float32).tiny))
+        return log_softmax(self.logits)
+
+    def only(self, samples: NDArray[np.bool_]) -> "Evaluation":
+        """Return what the model said about some of the samples, (N,)."""
+        if self.logits is None or self.ranks is None:
+            return self
+        return replace(self, logits=self.logits[samples], ranks=self.ranks[samples])
 
 
 def evaluate(
@@ -92,36 +97,44 @@ def label_ranks(logits: NDArray[np.generic], labels: NDArray[np.int64]) -> NDArr
     return ranks
 
 
-def accuracy_findings(subject: Subject, evaluation: Evaluation, labels: NDArray[np.int64]) -> Findings:
-    """Return top-1, top-5 and loss of one subject with their intervals."""
+def accuracy_findings(
+    subject: Subject, evaluation: Evaluation, labels: NDArray[np.int64], axes: Axes | None = None
+) -> Findings:
+    """Return top-1, top-5 and loss of one subject with their intervals, at `axes` where not on the test set."""
     ranks = evaluation.ranks
     if ranks is None:
-        return without_accuracy(subject, evaluation.reason, evaluation.status, evaluation.source)
+        return without_accuracy(subject, evaluation.reason, evaluation.status, evaluation.source, axes)
     logs = evaluation.log_probabilities()
-    losses = -np.take_along_axis(logs, labels[:, None], axis=1)[:, 0]
+    losses = empirical_risks(logs, labels)
     classes = logs.shape[1]
     top5 = (
-        _estimated(subject, "top5", statistics.binomial_share(int((ranks < 5).sum()), len(ranks)), evaluation)
+        _estimated(subject, "top5", statistics.binomial_share(int((ranks < 5).sum()), len(ranks)), evaluation, axes)
         if classes >= 5
-        else missing(subject.id, "top5", f"the model has {classes} classes", source=evaluation.source)
+        else missing(subject.id, "top5", f"the model has {classes} classes", axes=axes, source=evaluation.source)
     )
     top1 = statistics.binomial_share(int((ranks == 0).sum()), len(ranks))
     measurements = (
-        _estimated(subject, "top1", top1, evaluation),
+        _estimated(subject, "top1", top1, evaluation, axes),
         top5,
-        _estimated(subject, "loss", statistics.mean(losses), evaluation),
+        _estimated(subject, "loss", statistics.mean(losses), evaluation, axes),
     )
-    return Findings(measurements, warnings=_probability_warning(subject) if evaluation.are_probabilities else ())
+    warned = evaluation.are_probabilities and not axes  # once
+    return Findings(measurements, warnings=_probability_warning(subject) if warned else ())
 
 
-def without_accuracy(subject: Subject, reason: str, status: Status, source: str | None = None) -> Findings:
+def without_accuracy(
+    subject: Subject, reason: str, status: Status, source: str | None = None, axes: Axes | None = None
+) -> Findings:
     """Return top-1, top-5 and loss without a number, and the reason."""
-    return Findings(tuple(missing(subject.id, m, reason, status=status, source=source) for m in ACCURACIES))
+    return Findings(tuple(missing(subject.id, m, reason, status=status, source=source, axes=axes) for m in ACCURACIES))
 
 
-def _estimated(subject: Subject, metric: str, estimate: statistics.Estimate, evaluation: Evaluation) -> Measurement:
+def _estimated(
+    subject: Subject, metric: str, estimate: statistics.Estimate, evaluation: Evaluation, axes: Axes | None
+) -> Measurement:
+    bounds = interval(estimate)
     return measured(
-        subject.id, metric, estimate.value, interval=interval(estimate), n=estimate.n, source=evaluation.source
+        subject.id, metric, estimate.value, axes=axes, interval=bounds, n=estimate.n, source=evaluation.source
     )
 
 

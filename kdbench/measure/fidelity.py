@@ -1,42 +1,95 @@
-"""How far a student says what its teacher says: top-1 agreement and predictive KL (Stanton et al. 2021)."""
+"""How far a student says what its teacher says: agreement, divergence (Stanton et al. 2021), order of the classes."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from kdbench import statistics
 from kdbench.measure.accuracy import Evaluation
+from kdbench.measure.analysis.divergence import kl_divergences
+from kdbench.measure.analysis.rank_correlation import spearman
+from kdbench.measure.analysis.standardization import Std, standardized_kl
 from kdbench.measure.protocol import Findings, Subject, interval
-from kdbench.records import Pair, Status, measured, missing
+from kdbench.records import Axes, Measurement, Pair, Status, measured, missing
 
-FIDELITIES = ("agreement", "predictive_kl")
+FIDELITIES = ("agreement", "predictive_kl", "standardized_kl", "logit_spearman")
 
 
-def fidelity_findings(teacher: Subject, student: Subject, evaluations: Mapping[str, Evaluation]) -> Findings:
-    """Return agreement and KL(teacher || student) of one student, and its top-1 drop in points."""
+class Incomparable(NamedTuple):
+    """Why two models' answers cannot be compared, and how a record says so."""
+
+    reason: str
+    status: Status
+
+
+def incomparable(teacher: Subject, student: Subject, evaluations: Mapping[str, Evaluation]) -> Incomparable | None:
+    """Return why a student's answers cannot be compared with its teacher's, or None."""
     of_teacher, of_student = evaluations[teacher.id], evaluations[student.id]
     for who, evaluation in ((teacher, of_teacher), (student, of_student)):
         if evaluation.logits is None:
             status = evaluation.status if who is student else "unavailable"
-            return without_fidelity(teacher, student, f"{who.card.name}: {evaluation.reason}", status)
+            return Incomparable(f"{who.card.name}: {evaluation.reason}", status)
+    assert of_teacher.logits is not None
+    assert of_student.logits is not None
+    classes = of_teacher.logits.shape[1], of_student.logits.shape[1]
+    if classes[0] != classes[1]:
+        return Incomparable(f"teacher and student tell {classes[0]} and {classes[1]} classes apart", "unavailable")
+    return None
+
+
+def fidelity_findings(
+    teacher: Subject,
+    student: Subject,
+    evaluations: Mapping[str, Evaluation],
+    axes: Axes | None = None,
+    std: Std = "population",
+) -> Findings:
+    """Return how one student follows its teacher, at `axes` where not on the test set; there its top-1 drop as well.
+
+    KL is of the teacher from the student; that of standardized logits is by the standard deviation `std`.
+    """
+    why = incomparable(teacher, student, evaluations)
+    if why is not None:
+        return without_fidelity(teacher, student, *why, axes)
+    of_teacher, of_student = evaluations[teacher.id], evaluations[student.id]
     log_t, log_s = of_teacher.log_probabilities(), of_student.log_probabilities()
-    if log_t.shape != log_s.shape:
-        reason = f"teacher and student tell {log_t.shape[1]} and {log_s.shape[1]} classes apart"
-        return without_fidelity(teacher, student, reason, "unavailable")
     same = int((log_t.argmax(axis=1) == log_s.argmax(axis=1)).sum())
-    agreement = statistics.binomial_share(same, len(log_t))
-    divergence = statistics.mean((np.exp(log_t) * (log_t - log_s)).sum(axis=1))
+    source = f"against {teacher.id}"
+    found = {
+        "agreement": (statistics.binomial_share(same, len(log_t)), source),
+        "predictive_kl": (statistics.mean(kl_divergences(log_t, log_s)), source),
+        "standardized_kl": (
+            statistics.mean(standardized_kl(log_t, log_s, std)),
+            f"{source}, {std} standard deviation",
+        ),
+    }
     measurements = tuple(
-        measured(student.id, metric, e.value, interval=interval(e), n=e.n, source=f"against {teacher.id}")
-        for metric, e in (("agreement", agreement), ("predictive_kl", divergence))
+        measured(student.id, metric, e.value, axes=axes, interval=interval(e), n=e.n, source=said)
+        for metric, (e, said) in found.items()
     )
-    return Findings(measurements, (_top1_drop(teacher, student, of_teacher, of_student),))
+    correlations = spearman(log_t, log_s)
+    order = _correlation(student, correlations[~np.isnan(correlations)], axes, source)
+    drops = () if axes else (_top1_drop(teacher, student, of_teacher, of_student),)
+    return Findings((*measurements, order), drops)
 
 
-def without_fidelity(teacher: Subject, student: Subject, reason: str, status: Status) -> Findings:
-    """Return agreement, KL and top-1 drop without a number, and the reason."""
+def without_fidelity(
+    teacher: Subject, student: Subject, reason: str, status: Status, axes: Axes | None = None
+) -> Findings:
+    """Return every fidelity and, of the test set, the top-1 drop without a number, and the reason."""
     drop = Pair(metric="top1_drop", teacher=teacher.id, student=student.id, value=None, status=status, reason=reason)
-    return Findings(tuple(missing(student.id, m, reason, status=status) for m in FIDELITIES), (drop,))
+    fidelities = tuple(missing(student.id, m, reason, status=status, axes=axes) for m in FIDELITIES)
+    return Findings(fidelities, () if axes else (drop,))
+
+
+def _correlation(student: Subject, rhos: "np.ndarray", axes: Axes | None, source: str) -> Measurement:
+    """Return the mean of the rank correlations of the samples whose logits have an order."""
+    if not len(rhos):
+        reason = "the logits of every sample are all equal: they have no order"
+        return missing(student.id, "logit_spearman", reason, status="invalid", axes=axes, source=source)
+    e = statistics.mean(rhos)
+    return measured(student.id, "logit_spearman", e.value, axes=axes, interval=interval(e), n=e.n, source=source)
 
 
 def _top1_drop(teacher: Subject, student: Subject, of_teacher: Evaluation, of_student: Evaluation) -> Pair:

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kdbench.errors import InputError, MeasurementError
-from kdbench.measure.accuracy import accuracy_findings, evaluate, without_accuracy
 from kdbench.measure.admission import ONNXRUNTIME, absent_runtimes, admit, evaluation_provider, require_runtimes
 from kdbench.measure.admission_findings import admission_findings
+from kdbench.measure.analysis.plan import Analyses, TrainingImages
+from kdbench.measure.answers import answer_findings
 from kdbench.measure.coldstart import cold_start_findings
 from kdbench.measure.denormals import denormal_findings
 from kdbench.measure.energy.carbon import carbon_intensity
 from kdbench.measure.energy.findings import energy_findings
 from kdbench.measure.energy.rounds import MODES, expected_s, sources_for
-from kdbench.measure.fidelity import fidelity_findings, without_fidelity
 from kdbench.measure.jobs import PROVIDERS, JobModel
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.latency.diagnosis import latency_warnings
@@ -20,7 +20,6 @@ from kdbench.measure.latency.findings import latency_findings, protocol_facts
 from kdbench.measure.latency.precision import imprecision
 from kdbench.measure.latency.sessions import nothing_sampled, sample
 from kdbench.measure.machine.core_choice import chosen_cores
-from kdbench.measure.machine.cores import available_cores
 from kdbench.measure.machine.disturbance import condition_facts, condition_warnings, threads_warnings
 from kdbench.measure.machine.exclusive import alone_on_machine
 from kdbench.measure.machine.witness import Conditions
@@ -28,14 +27,23 @@ from kdbench.measure.memory import memory_findings
 from kdbench.measure.network import Refusal
 from kdbench.measure.offline.findings import offline_findings
 from kdbench.measure.profiling import profile_findings
-from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, TestSet, students
+from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, TestSet
 from kdbench.measure.ratios import ratio_findings
 from kdbench.measure.size import size_findings
 from kdbench.measure.staging import scratch, stage
 from kdbench.progress import Progress
 from kdbench.registry import suggestion
 
-__all__ = ["Findings", "Protocol", "Subject", "TestSet", "check_protocol", "measure"]
+__all__ = [
+    "Analyses",
+    "Findings",
+    "Protocol",
+    "Subject",
+    "TestSet",
+    "TrainingImages",
+    "check_protocol",
+    "measure",
+]
 
 # Where each pass but energy's ends on a scale of 0 to 1, and how long they take besides latency's budget: guesses, for
 # passes differ with the models.
@@ -54,24 +62,31 @@ def check_protocol(protocol: Protocol, progress: Progress) -> None:
 
 
 def measure(
-    subjects: Sequence[Subject], test: TestSet | None, protocol: Protocol, workspace: Path, progress: Progress
+    subjects: Sequence[Subject],
+    test: TestSet | None,
+    protocol: Protocol,
+    workspace: Path,
+    progress: Progress,
+    analyses: Analyses | None = None,
 ) -> Findings:
     """Measure every subject and return all that was found, in `workspace` (a folder for what goes to and fro).
 
     Nothing of the pass stays there, however it ends. While another kdbench measures on this machine, it waits. A
     subject that cannot be measured by some metric has that metric with the reason instead of a number; the others go
-    on. Without `test` there is no accuracy and inputs are noise.
+    on. Without `test` there is no accuracy and inputs are noise. `analyses` say what else logits are asked for.
     Raises InputError for subjects, data and protocol that do not fit each other.
     """
     _check(subjects, protocol)
     with scratch(workspace) as folder, alone_on_machine(progress):
-        found = _measure(subjects, test, protocol, absent_runtimes(protocol), folder, progress)
+        absent = absent_runtimes(protocol)
+        found = _measure(subjects, test, analyses or Analyses(), protocol, absent, folder, progress)
     return found + _of_the_machine(found.conditions, protocol)
 
 
 def _measure(
     subjects: Sequence[Subject],
     test: TestSet | None,
+    analyses: Analyses,
     protocol: Protocol,
     absent: Mapping[str, Refusal],
     folder: Path,
@@ -87,7 +102,8 @@ def _measure(
     subjects = admitted.subjects
     timed = [s for s in subjects if s.timed and ONNXRUNTIME not in s.refused]
     accuracy = Portion(progress, _ADMISSION, _ACCURACY, "accuracy")
-    found = _accuracies(subjects, models, test, evaluation_provider(subjects, protocol), folder, accuracy)
+    provider = evaluation_provider(subjects, protocol)
+    found = answer_findings(subjects, models, test, analyses, provider, folder, accuracy)
     for subject in subjects:
         found += size_findings(subject, models[subject.id].shape)
     found += ratio_findings(subjects, found.measurements)
@@ -119,30 +135,6 @@ def _check(subjects: Sequence[Subject], protocol: Protocol) -> None:
     chosen_cores(protocol.cores, protocol.threads)
     if protocol.budget_s <= 0:
         raise InputError(f"a latency budget of {protocol.budget_s} s", "give it some seconds, for example 10")
-
-
-def _accuracies(
-    subjects: Sequence[Subject],
-    models: Mapping[str, JobModel],
-    test: TestSet | None,
-    provider: str,
-    folder: Path,
-    progress: Portion,
-) -> Findings:
-    """Return accuracy of every subject and fidelity of every student; without a test set, why there is none."""
-    found = Findings()
-    if test is None:
-        for subject in subjects:
-            found += without_accuracy(subject, "no test data was given", "unavailable")
-        for teacher, student in students(subjects):
-            found += without_fidelity(teacher, student, "no test data was given", "unavailable")
-        return found
-    evaluations = evaluate(subjects, models, test, provider, len(available_cores()), folder, progress)
-    for subject in subjects:
-        found += accuracy_findings(subject, evaluations[subject.id], test.labels)
-    for teacher, student in students(subjects):
-        found += fidelity_findings(teacher, student, evaluations)
-    return found
 
 
 def _latencies(

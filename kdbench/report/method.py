@@ -16,7 +16,7 @@ def notes(record: RunRecord) -> list[str]:
     """Return the rules for reading the report's numbers, one sentence or two each."""
     levels = {f.interval.level for f in (*record.measurements, *record.pairs) if f.interval is not None}
     level = " or ".join(f"{100 * level:g} %" for level in sorted(levels)) or "95 %"
-    n = next((m.n for m in record.measurements if m.metric == "top1" and m.n), None)
+    n = next((m.n for m in record.measurements if m.metric == "top1" and m.n and not m.axes), None)
     return [
         (
             f"`[low, high]` is a confidence interval at {level}. Of an accuracy it covers the choice of test samples"

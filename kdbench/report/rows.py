@@ -6,14 +6,21 @@ from dataclasses import replace
 from kdbench import units
 from kdbench.records import RunRecord
 from kdbench.report.axes import batched_axes, headline, in_words, protocol_batch
-from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
-from kdbench.report.columns import column, number_at, row, taken
+from kdbench.report.calibration import calibration
+from kdbench.report.cells import Column, Number, Row, Table, Text, finished
+from kdbench.report.classes import per_class
+from kdbench.report.columns import column, number_at, row
 from kdbench.report.costs import cost, start_and_memory
 from kdbench.report.energy import energy, energy_per_run, energy_ratio, has_ratios, notes_on_ratios, notes_on_runs
+from kdbench.report.families import swept
+from kdbench.report.fidelity import fidelity, train_against_test
+from kdbench.report.label_noise import label_noise
 from kdbench.report.latency import latency
 from kdbench.report.layers import time_by_operator, where_the_time_goes
+from kdbench.report.mismatches import examples, mismatches
 from kdbench.report.offline import offline
-from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+from kdbench.report.risk import risk_variance
+from kdbench.report.subjects import number, pair_number, subjects, teacher_of
 from kdbench.report.sweeps import speedups
 from kdbench.report.training import training
 
@@ -21,7 +28,6 @@ _BOLD = (
     "Bold: the best number of its column among the students (the teacher is the reference and does not compete; "
     "estimates and unstable numbers never do). Where two intervals overlap, their order is not settled."
 )
-_NONE = Text("–")
 
 
 def tables(record: RunRecord) -> list[Table]:
@@ -111,28 +117,18 @@ def ratios(record: RunRecord) -> Table:
     return finished("Student against teacher", columns, rows, notes)
 
 
-def fidelity(record: RunRecord) -> Table:
-    """Return how closely each student follows its teacher, on the test set."""
-    metrics = ("agreement", "predictive_kl", "loss")
-    columns = [Column("Model", numeric=False), *(column(metric) for metric in metrics)]
-    rows = [
-        row(subject, *(_of_students(record, subject, metric) for metric in metrics))
-        for subject in subjects(record)
-        if taken(record, metrics)
-    ]
-    notes = [
-        (
-            "Agreement: share of samples on which student and teacher name the same class. KL: KL(teacher‖student) in "
-            "nats at temperature 1. Loss: cross-entropy with the labels, in nats."
-        )
-    ]
-    return finished("Fidelity", columns, rows, notes)
-
-
 _TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     summary,
     ratios,
+    swept,
     fidelity,
+    train_against_test,
+    calibration,
+    per_class,
+    label_noise,
+    mismatches,
+    examples,
+    risk_variance,
     latency,
     speedups,
     offline,
@@ -149,13 +145,6 @@ def _times(cell: Number, factor: int) -> Number:
     return cell if cell.value is None else replace(cell, value=cell.value * factor)
 
 
-def _of_students(record: RunRecord, subject: Subject, metric: str) -> Cell:
-    """Return the number; a dash where it compares with the teacher and the subject is the teacher."""
-    cell = number(record, subject, metric)
-    followed = metric in {"agreement", "predictive_kl"}
-    return _NONE if followed and subject.role == "teacher" and cell.value is None else cell
-
-
 def _seed_notes(record: RunRecord) -> list[str]:
     several = [subject for subject in subjects(record) if len(subject.cards) > 1]
     if not several:
@@ -163,5 +152,5 @@ def _seed_notes(record: RunRecord) -> list[str]:
     counts = sorted({len(subject.cards) for subject in several})
     n = units.count(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     who = "All models" if len(several) == len(subjects(record)) else ", ".join(f"`{s.label}`" for s in several)
-    what = "accuracy, loss and fidelity are the mean over"
+    what = "accuracy, loss, fidelity and what else logits tell are the mean over"
     return [f"{who}: {what} {n} seeds, with a Student-t interval over the seeds; all else is of the first seed."]

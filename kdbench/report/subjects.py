@@ -1,17 +1,28 @@
 """What a report's row is about: one model, or the models of one name trained with several seeds."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from kdbench.cards import ModelCard, Role
+from kdbench.metrics import PREDICTIONS
 from kdbench.metrics import metric as declared
 from kdbench.records import Axes, Interval, Measurement, Pair, RunRecord
 from kdbench.report.cells import Number
 
 # What another training seed would change. Of these a row of several seeds states the mean over the seeds; all
 # else (time, size, MACs) is a property of the architecture and is taken from the first seed that has it.
-OF_THE_WEIGHTS = frozenset({"top1", "top5", "loss", "agreement", "predictive_kl", "top1_drop"})
+OF_THE_WEIGHTS = frozenset({metric.id for metric in PREDICTIONS} - {"parity_max_abs"} | {"top1_drop"})
+
+# What a metric, or those of a unit, can be at all: an interval over seeds covers as well without the rest.
+_POSSIBLE = {
+    "logit_spearman": (-1.0, 1.0),
+    "share": (0.0, 1.0),
+    "nats": (0.0, math.inf),
+    "nats²": (0.0, math.inf),
+    "samples": (0.0, math.inf),
+}
 
 # The measurement behind a pair's metric: where the pair is missing, its reason is the pair's.
 _BEHIND = {
@@ -124,8 +135,9 @@ def _over_seeds(metric: str, first: Number, valued: Sequence[Measurement | Pair]
     if len(valued) == 1:
         return Number(first.write, first.value, first.interval, first.status, aside=f"1 of {seeds} seeds")
     mean, interval = mean_over_seeds([finding.value for finding in valued if finding.value is not None])
-    if declared(metric).unit == "share":  # a share beyond 0 or 1 cannot be; the interval covers as well without it
-        interval = Interval(low=max(interval.low, 0.0), high=min(interval.high, 1.0), level=interval.level)
+    least, most = _POSSIBLE.get(metric, _POSSIBLE.get(declared(metric).unit, (-math.inf, math.inf)))
+    low, high = max(interval.low, min(least, mean)), min(interval.high, max(most, mean))  # a KL of 0 may be -1e-17
+    interval = Interval(low=low, high=high, level=interval.level)
     shaky = next((finding for finding in valued if finding.status == "unstable"), None)
     return Number(
         first.write,

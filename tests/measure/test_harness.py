@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_process")
 QUICK = Protocol(budget_s=0.2, sessions=2, batch=(4,))
 NOT_MEASURED_HERE = {"parity_max_abs", "training_s", "max_throughput_per_s", "device_memory_bytes"}
 NOT_MEASURED_HERE |= {"training_j", "training_co2_g", "co2_g"}
+NOT_MEASURED_HERE |= {"noise_corrected", "noise_memorised", "mismatches", "mismatches_fixed", "mismatches_made"}
 
 
 def found(findings, model):
@@ -108,7 +109,7 @@ def test_a_model_the_runtime_refuses_has_reasons_and_the_others_numbers(tiny, su
 def test_an_untimed_subject_is_weighed_but_not_timed(tiny, subject, test_set, tmp_path, watcher):
     subjects = [subject(tiny("a")), subject(tiny("b"), timed=False)]
     metrics = {metric for metric, _ in found(measure(subjects, test_set, QUICK, tmp_path, watcher), "b")}
-    assert metrics == {"top1", "top5", "loss", "size_bytes", "weight_bytes", "parameters", "macs"}
+    assert metrics == {"top1", "top5", "loss", "ece", "class_top1", "size_bytes", "weight_bytes", "parameters", "macs"}
 
 
 def test_several_threads_are_axes(tiny, subject, tmp_path, watcher):

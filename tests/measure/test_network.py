@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cards import ModelCard
+from kdbench.cards import Bits, ModelCard
 from kdbench.measure.jobs import Network
-from kdbench.measure.network import FOREIGN, Refusal, network_of
+from kdbench.measure.network import EMULATED, FOREIGN, Refusal, network_of
 
 
 @pytest.fixture
@@ -40,6 +40,13 @@ def test_a_model_of_a_run_has_its_network_in_the_runs_folder(card, run):
 
 def test_a_file_without_a_card_is_foreign(run):
     assert network_of(None, run / "models" / "a.onnx") is FOREIGN
+
+
+def test_a_quantized_network_is_only_emulated_by_torch(card, run):
+    quantized = card.model_copy(update={"bits": Bits(weights=3, activations=8, first_last=8)})
+    found = network_of(quantized, run / "models" / "a.onnx")
+    assert found is EMULATED
+    assert "onnxruntime" in str(found.hint)
 
 
 @pytest.mark.parametrize("missing", ["architecture", "weights", "classes"])

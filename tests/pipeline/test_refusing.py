@@ -1,9 +1,12 @@
 """What is said of a model that failed the parity gate, and of its student."""
 
+import numpy as np
 import pytest
 
 from kdbench.cards import ModelCard
-from kdbench.measure.harness import Protocol
+from kdbench.measure.analysis.findings import MISMATCHES, NOISE, RISKS
+from kdbench.measure.fidelity import FIDELITIES
+from kdbench.measure.harness import Analyses, Protocol, TrainingImages
 from kdbench.measure.target import ModelFacts
 from kdbench.metrics import METRICS, PAIR_METRICS
 from kdbench.pipeline.exporting import Exported
@@ -43,10 +46,45 @@ def axes_of(findings, metric):
 
 def test_every_metric_is_there_with_the_reason():
     found = list(refused_measurements([exported("t", refused=WHY)], Protocol()))
-    of_others = {"agreement", "predictive_kl", "device_memory_bytes", "max_throughput_per_s"}
+    of_others = {*FIDELITIES, *RISKS, *NOISE, *MISMATCHES, "device_memory_bytes", "max_throughput_per_s"}
     of_training = {"parity_max_abs", "training_s", "training_j", "training_co2_g"}
     assert {m.metric for m in found} == METRICS.keys() - of_others - of_training - {"co2_g"}
     assert {(m.status, m.reason) for m in found} == {("unavailable", WHY)}
+
+
+def analyses(*, flipped=False, drawn=True):
+    labels = np.arange(2)
+    images = TrainingImages(np.zeros((2, 1, 4, 4), np.uint8), labels + flipped, labels, np.full(2, drawn))
+    return Analyses(training=dict.fromkeys(("t", "alone", "s"), images), independent={"s": "alone"})
+
+
+def test_what_is_said_of_training_images_is_missing_there_too():
+    exports = [exported("t"), exported("alone", "t"), exported("s", "t", refused=WHY)]
+    found = list(refused_measurements(exports, Protocol(), analyses()))
+    for metric in ("top1", "loss", "ece", "agreement", "logit_spearman"):
+        assert axes_of(found, metric) == [{}, {"part": "train"}], metric
+    assert axes_of(found, "mismatches") == [{"beside": "alone"}, {"part": "train", "beside": "alone"}]
+    assert axes_of(found, "class_top1") == axes_of(found, "distilled_risk_variance") == [{}]
+    assert not axes_of(found, "noise_corrected")
+    none = list(refused_measurements(exports, Protocol(), analyses(drawn=False)))
+    assert axes_of(none, "top1") == [{}]
+
+
+def test_wrong_labels_are_followed_only_where_there_are_some():
+    exports = [exported("t"), exported("s", "t", refused=WHY)]
+    found = list(refused_measurements(exports, Protocol(), analyses(flipped=True)))
+    assert axes_of(found, "noise_corrected") == axes_of(found, "noise_memorised") == [{}]
+
+
+@pytest.mark.parametrize("refused", ["t", "alone"])
+def test_a_student_without_its_teacher_or_its_independent_one_has_no_mismatches(refused):
+    exports = [
+        exported(id_, of, WHY if id_ == refused else None) for id_, of in (("t", None), ("alone", "t"), ("s", "t"))
+    ]
+    found = [m for m in refused_measurements(exports, Protocol(), analyses()) if m.model == "s"]
+    assert {m.metric for m in found} >= set(MISMATCHES)
+    assert all(m.reason.endswith(f"was not measured: {WHY}") for m in found)
+    assert ("agreement" in {m.metric for m in found}) == (refused == "t")
 
 
 def test_energy_is_missing_where_it_would_have_been_taken():
@@ -62,7 +100,7 @@ def test_logits_that_are_no_numbers_are_invalid():
 
 def test_a_model_that_passed_lacks_only_what_its_refused_teacher_would_have_said():
     found = list(refused_measurements([exported("t", refused=WHY), exported("s", "t")], Protocol()))
-    assert {m.metric for m in found if m.model == "s"} == {"agreement", "predictive_kl"}
+    assert {m.metric for m in found if m.model == "s"} == {*FIDELITIES, *RISKS}
     assert all(WHY in m.reason for m in found if m.model == "s")
 
 

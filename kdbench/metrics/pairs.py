@@ -1,0 +1,45 @@
+"""What a student is beside its teacher."""
+
+from kdbench import units
+from kdbench.metrics.metric import Metric
+
+PAIRS = (
+    Metric(
+        "latency_ratio",
+        "Speed-up",
+        "1",
+        True,
+        "ratio of block medians, teacher / student, of paired, interleaved blocks: the median over the rounds of a "
+        "session, then the geometric mean over sessions",
+        units.ratio,
+    ),
+    Metric(
+        "energy_ratio",
+        "Energy ratio",
+        "1",
+        True,
+        "teacher energy_j / student energy_j of windows of the same round: the geometric mean over rounds",
+        units.ratio,
+    ),
+    Metric("size_ratio", "Size ratio", "1", True, "teacher size_bytes / student size_bytes", units.ratio),
+    Metric("macs_ratio", "MACs ratio", "1", True, "teacher macs / student macs", units.ratio),
+    Metric(
+        "memory_ratio", "Memory ratio", "1", True, "teacher peak_memory_bytes / student peak_memory_bytes", units.ratio
+    ),
+    Metric(
+        "throughput_ratio",
+        "Throughput ratio",
+        "1",
+        True,
+        "student max_throughput_per_s / teacher max_throughput_per_s: the geometric mean over sessions",
+        units.ratio,
+    ),
+    Metric(
+        "top1_drop",
+        "Top-1 drop",
+        "points",
+        False,
+        "teacher top1 - student top1, in percentage points, on the same samples",
+        units.points,
+    ),
+)
