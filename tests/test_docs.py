@@ -17,7 +17,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "
 SECTIONS = [
     section
     for section in vars(recipe).values()
-    if isinstance(section, type) and issubclass(section, BaseModel) and section.__module__ == recipe.__name__
+    if isinstance(section, type) and issubclass(section, BaseModel) and section.__module__.startswith(recipe.__name__)
 ]
 
 

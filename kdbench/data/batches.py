@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from kdbench.data.augment import (
 )
 from kdbench.data.counter import key_of
 from kdbench.data.mixing import Mixing
+from kdbench.data.parts import batch_bounds, part_of
 from kdbench.errors import InputError
 from kdbench.recipe import Augment
 
@@ -55,6 +57,8 @@ class Batches:
 
     Lightning takes it as it is: an iterable with a length. It is also its own `sampler`, which is where Lightning
     announces the epoch, also when it resumes; an iteration reads the epoch when its first batch is drawn.
+
+    `shared` makes the batches of one of several processes: `parts` says which samples of each batch are its own.
     """
 
     batch_sampler: None = None  # Lightning asks for it of whatever has a sampler
@@ -109,9 +113,16 @@ class Batches:
         self._scale = self._per_channel(1 / (255 * np.asarray(std, dtype=np.float64)))
         self._shift = self._per_channel(-np.asarray(mean, dtype=np.float64) / np.asarray(std, dtype=np.float64))
         self._bounds = batch_bounds(len(split), batch, drop_last=drop_last, join_single=train)
+        self.parts = [part_of(start, stop, 0, 1) for start, stop in self._bounds]
 
     def __len__(self) -> int:
         return len(self._bounds)
+
+    def shared(self, rank: int, processes: int) -> Self:
+        """Return what process `rank` of `processes` takes of these batches: the same order, views and mixtures."""
+        own = copy.copy(self)
+        own.parts = [part_of(start, stop, rank, processes) for start, stop in self._bounds]
+        return own
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0, of iterations that have not drawn a batch yet."""
@@ -128,7 +139,7 @@ class Batches:
     def _evaluation(self) -> Iterator[Batch]:
         import torch
 
-        for start, stop in self._bounds:
+        for start, stop, *_ in self.parts:
             index = torch.arange(start, stop, device=self.device)
             yield Batch(self._normalised(self._images[start:stop]), self._labels[start:stop], index)
 
@@ -160,12 +171,16 @@ class Batches:
             numbers = views_in_slots(self.augment, self._samples, slots)
             slot = torch.from_numpy(slots).to(self.device)
         views = decoded(numbers, self.augment).to(self.device)
-        for number, (start, stop) in enumerate(self._bounds):
+        for number, (whole, part) in enumerate(zip(self._bounds, self.parts, strict=True)):
+            # Every process makes the whole of a mixed batch, for its images are mixed with those of other processes.
+            start, stop = whole if self._mixing is not None else part[:2]
             index = order[start:stop]
             images = self._normalised(self._viewed(self._images.index_select(0, index), views.of(index)))
             labels = self._labels.index_select(0, index)
             if self._mixing is not None:
                 images, labels = self._mixing(images, labels, self.epoch, number)
+                own = slice(part.start - start, part.stop - start)
+                images, labels, index = images[own], labels[own], index[own]
             yield Batch(images, labels, index, None if slot is None else slot.index_select(0, index))
 
     def _viewed(self, images: torch.Tensor, views: Views) -> torch.Tensor:
@@ -182,17 +197,3 @@ class Batches:
         import torch
 
         return torch.from_numpy(values.astype(np.float32)).view(1, -1, 1, 1).to(self.device)
-
-
-def batch_bounds(count: int, batch: int, *, drop_last: bool, join_single: bool) -> list[tuple[int, int]]:
-    """Return first and past-the-last position of each batch of `count` samples.
-
-    A left-over of fewer than `batch` samples is left out with `drop_last`; a single one is, with `join_single`,
-    joined to the batch before it.
-    """
-    stops = list(range(batch, count + 1, batch))
-    if count % batch and not drop_last:
-        if join_single and count % batch == 1 and stops:
-            stops.pop()
-        stops.append(count)
-    return list(zip([0, *stops], stops, strict=False))

@@ -1,7 +1,7 @@
 """What a data set is once it is loaded: uint8 images in memory, labels, names and normalisation constants."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -16,6 +16,9 @@ PARTS: tuple[Part, Part] = ("train", "test")
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.integer]
+
+
+_UNCOUNTED: Labels = np.empty(0, dtype=np.int64)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -33,10 +36,10 @@ class Split:
 
     images: Images
     labels: Labels
-    samples: Labels = None  # type: ignore[assignment]  # counted from 0 where they are not given
+    samples: Labels = field(default_factory=lambda: _UNCOUNTED)  # counted from 0 where they are not given
 
     def __post_init__(self) -> None:
-        if self.samples is None:
+        if self.samples is _UNCOUNTED:
             object.__setattr__(self, "samples", np.arange(len(self.labels), dtype=np.int64))
         images, labels = self.images, self.labels
         _require(len(self.samples) == len(labels), f"{len(labels)} labels but {len(self.samples)} sample numbers")

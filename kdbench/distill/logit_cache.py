@@ -45,7 +45,7 @@ class CachedTeacher:
         if self._rows.nbytes <= _DEVICE_SHARE * free:
             self._rows = self._rows.to(device)
 
-    def lesson(self, batch: Batch, layers: Sequence[str] = ()) -> Lesson:
+    def lesson(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> Lesson:  # noqa: ARG002
         """Return the logits of the batch's samples in their slots, float32."""
         assert not layers, "cached logits hold no features"
         assert batch.slot is not None, "views without slots cannot be looked up"

@@ -42,9 +42,9 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What one teacher says of one batch, detached: logits (B, C), and the features of the tapped layers."""
+    """What one teacher says of one batch, detached: logits (B, C), if a term wants them, and the tapped features."""
 
-    logits: Tensor
+    logits: Tensor | None
     features: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -68,7 +68,14 @@ class Step:
     @property
     def teacher_logits(self) -> Tensor:
         """The first teacher's logits (B, C)."""
-        return self.lessons[0].logits
+        return self.all_teacher_logits[0]
+
+    @property
+    def all_teacher_logits(self) -> tuple[Tensor, ...]:
+        """Every teacher's logits (B, C)."""
+        heard = tuple(lesson.logits for lesson in self.lessons if lesson.logits is not None)
+        assert len(heard) == len(self.lessons), "a method that says it wants no logits asks for them"
+        return heard
 
     @property
     def teacher_features(self) -> Mapping[str, Tensor]:
@@ -81,15 +88,17 @@ class Method(nn.Module, ABC):
 
     A method may own parameters (a regressor) and buffers: they are trained and saved with the student and never
     exported. `usual_ce_weight` is the weight of the cross-entropy that its authors put beside it; `taught` says whether
-    it asks teachers at all, `of_several` whether it listens to more than the first, `admits_mixing` whether it makes
-    sense of images mixed of two samples.
+    it asks teachers at all, `wants_logits` whether it does so for more than features, `of_several` whether it listens to more than the first, `admits_mixing` whether it makes
+    sense of images mixed of two samples, `admits_processes` whether it may be trained by several processes at once.
     """
 
     Options: ClassVar[type[MethodOptions]]
     usual_ce_weight: ClassVar[float]
     taught: ClassVar[bool] = True
+    wants_logits: ClassVar[bool] = True
     of_several: ClassVar[bool] = False
     admits_mixing: ClassVar[bool] = True
+    admits_processes: ClassVar[bool] = True
 
     @classmethod
     def from_recipe(cls, name: str, options: Mapping[str, Any], setting: Setting) -> "Method":

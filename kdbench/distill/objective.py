@@ -34,9 +34,14 @@ class ScheduledTerm(nn.Module):
     def formula(self) -> str:
         """Return the term in words and numbers, and when it holds."""
         first, last = self.from_epoch + 1, self.until_epoch
-        when = "" if last is None and first == 1 else f"from epoch {first}" if last is None else f"epochs {first}–{last}"
-        how = ", ".join(filter(None, (when, "alone" if self.alone else "")))
-        return self.method.formula() + (f" ({how})" if how else "")
+        how = []
+        if last is not None:
+            how.append(f"epochs {first}–{last}")
+        elif first > 1:
+            how.append(f"from epoch {first}")
+        if self.alone:
+            how.append("alone")
+        return self.method.formula() + (f" ({', '.join(how)})" if how else "")
 
 
 class Objective(nn.Module):
@@ -71,7 +76,9 @@ class Objective(nn.Module):
         if terms:
             taught = any(term.method.taught for term in terms)
             layers = _layers(term.method.teacher_layers for term in terms)
-            lessons = tuple(teacher.lesson(batch, layers) for teacher in self.teachers) if taught else ()
+            wanted = any(term.method.taught and term.method.wants_logits for term in terms)
+            asked = self.teachers if taught else ()
+            lessons = tuple(teacher.lesson(batch, layers, logits=wanted) for teacher in asked)
             step = Step(batch.images, batch.labels, batch.index, epoch, logits, taps.features, lessons)
             for term in terms:
                 loss = loss + term.method(step)
@@ -96,8 +103,7 @@ def student_terms(student: Student, setting: Setting) -> tuple[ScheduledTerm, ..
     Raises InputError for an unknown method or option, a loss that is empty, or what does not go together.
     """
     terms = tuple(_term(term, setting) for term in student.terms)
-    if not terms and student.ce_weight == 0:
-        raise InputError(f"student {student.name!r} has no terms and ce_weight 0: there is nothing to learn from")
+    _require_a_loss(student, terms)
     if len(student.teacher) > 1 and not any(term.method.of_several for term in terms):
         raise InputError(
             f"student {student.name!r} has {len(student.teacher)} teachers, and no term listens to more than one",
@@ -109,14 +115,19 @@ def student_terms(student: Student, setting: Setting) -> tuple[ScheduledTerm, ..
                 f"student {student.name!r}: {asked.method} compares single samples, and mixup and cutmix mix two",
                 f"set student.{student.name}.data.augment.mixup and cutmix to 0",
             )
+        if (student.training.devices, student.training.num_nodes) != (1, 1) and not term.method.admits_processes:
+            raise InputError(
+                f"student {student.name!r}: {asked.method} remembers all samples, and each of several processes would "
+                "remember its own share",
+                f"set student.{student.name}.training.devices and num_nodes to 1",
+            )
     return terms
 
 
 def student_objective(student: Student, terms: Sequence[ScheduledTerm], teachers: Sequence[Teacher]) -> Objective:
     """Return the loss of a recipe's student, its terms built and its teachers chosen."""
-    usual = terms[0].method.usual_ce_weight if terms else 1.0
     return Objective(
-        ce_weight=usual if student.ce_weight is None else student.ce_weight,
+        ce_weight=_ce_weight(student, terms),
         terms=terms,
         teachers=teachers,
         label_smoothing=student.training.label_smoothing,
@@ -125,9 +136,31 @@ def student_objective(student: Student, terms: Sequence[ScheduledTerm], teachers
 
 def _term(term: Term, setting: Setting) -> ScheduledTerm:
     if term.until_epoch is not None and term.until_epoch <= term.from_epoch:
-        raise InputError(f"term {term.method!r} ends in epoch {term.until_epoch}, before it begins")
+        raise InputError(
+            f"term {term.method!r} holds from epoch {term.from_epoch} until before {term.until_epoch}: never",
+            "give an until_epoch above from_epoch",
+        )
     method = METHODS.get(term.method).from_recipe(term.method, term.options, setting)
     return ScheduledTerm(method, from_epoch=term.from_epoch, until_epoch=term.until_epoch, alone=term.alone)
+
+
+def _ce_weight(student: Student, terms: Sequence[ScheduledTerm]) -> float:
+    if student.ce_weight is not None:
+        return student.ce_weight
+    return terms[0].method.usual_ce_weight if terms else 1.0
+
+
+def _require_a_loss(student: Student, terms: Sequence[ScheduledTerm]) -> None:
+    """Raise InputError if there is an epoch in which neither the labels nor a term count."""
+    if _ce_weight(student, terms):
+        return
+    for epoch in range(student.training.epochs):
+        if not any(term.holds(epoch) for term in terms):
+            raise InputError(
+                f"student {student.name!r} has nothing to learn from in epoch {epoch + 1}: ce_weight is 0 and no term "
+                "holds",
+                "give a ce_weight, or terms that hold throughout",
+            )
 
 
 def _layers(of_terms: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ same.
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -51,7 +52,8 @@ def computes_bf16(device: torch.device) -> bool:
     """Return whether the device multiplies bfloat16 in hardware: a CPU that only emulates it is slower with it."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - none is public
+    cpu: Any = torch.cpu
+    return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())  # noqa: SLF001 - none is public
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:

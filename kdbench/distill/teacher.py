@@ -17,8 +17,8 @@ class Teacher(Protocol):
     def to(self, device: torch.device) -> None:
         """Move what is asked at every step to `device`."""
 
-    def lesson(self, batch: Batch, layers: Sequence[str] = ()) -> Lesson:
-        """Return the teacher's word on a batch; `layers` are the features that are asked for too."""
+    def lesson(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> Lesson:
+        """Return the teacher's word on a batch: its features of `layers`, and its logits unless nobody wants them."""
 
 
 class LiveTeacher:
@@ -37,9 +37,14 @@ class LiveTeacher:
         """Move the teacher's weights to `device`."""
         self.network.to(device)
 
-    def lesson(self, batch: Batch, layers: Sequence[str] = ()) -> Lesson:
-        """Return the teacher's word on the batch's images; no graph is built."""
-        with torch.inference_mode(), Taps(self.network, tuple(layers)) as taps:
-            logits: Tensor = self.network(batch.images)
+    def lesson(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> Lesson:
+        """Return the teacher's word on the batch's images; no graph is built.
+
+        Without `logits` the teacher is run as far as the last of `layers`, and no further.
+        """
+        said: Tensor | None = None
+        with torch.inference_mode(), Taps(self.network, tuple(layers), no_further=not logits) as taps:
+            said = self.network(batch.images)
         # Copies, for a student's backward pass may save what it is compared with, and tensors of inference mode refuse.
-        return Lesson(logits.clone(), {layer: feature.clone() for layer, feature in taps.features.items()})
+        features = {layer: feature.clone() for layer, feature in taps.features.items()}
+        return Lesson(None if said is None else said.clone(), features)

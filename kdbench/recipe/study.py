@@ -69,7 +69,8 @@ class Recipe(Section):
 
     def entry(self, name: str) -> Teacher | Student:
         """Return the teacher or student of that name."""
-        return next(entry for entry in (*self.teacher, *self.student) if entry.name == name)
+        entries: tuple[Teacher | Student, ...] = (*self.teacher, *self.student)
+        return next(entry for entry in entries if entry.name == name)
 
     def teachers_of(self, student: Student) -> tuple[Teacher | Student, ...]:
         """Return the models that `student` learns from; it is compared with the first."""

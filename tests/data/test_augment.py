@@ -1,16 +1,39 @@
+import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from kdbench.data.augment import Views, apply_views, augment, draw_views
+from kdbench.data.augment import (
+    FEW_VIEWS,
+    Views,
+    apply_views,
+    decoded,
+    slot_count,
+    slots_of_epoch,
+    views_in_slots,
+    views_of_epoch,
+)
+from kdbench.recipe import Augment
 
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+SAMPLES = np.arange(500)
+BANKS = [
+    Augment(pad=4, flip=True, views=16),
+    Augment(pad=1, views=9),
+    Augment(pad=2, flip=True, views=7),
+    Augment(pad=1, flip=True, views=18),
+    Augment(flip=True, views=2),
+]
 
 
 def noise(batch, channels, height, width):
-    return torch.randint(256, (batch, channels, height, width), dtype=torch.uint8, generator=generator(1))
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(256, (batch, channels, height, width), dtype=torch.uint8, generator=generator)
+
+
+def drawn(augment, count, *, seed=0, epoch=0) -> Views:
+    return decoded(views_of_epoch(augment, np.arange(count), seed, epoch), augment)
 
 
 def one_by_one(images, views, pad):
@@ -31,45 +54,99 @@ def one_by_one(images, views, pad):
     st.integers(0, 2**32),
 )  # fmt: skip
 def test_against_torchvision_image_by_image(batch, channels, height, width, pad, flip, seed):
-    images = noise(batch, channels, height, width)
-    views = draw_views(batch, pad, flip, generator(seed))
+    images, views = noise(batch, channels, height, width), drawn(Augment(pad=pad, flip=flip), batch, seed=seed)
     result = apply_views(images, views, pad)
     assert result.dtype == torch.uint8
     assert torch.equal(result, one_by_one(images, views, pad))
-    assert torch.equal(result, augment(images, pad, flip, generator(seed)))
 
 
 def test_images_in_channels_last_order():
-    images = noise(4, 3, 8, 8)
-    views = draw_views(4, 2, True, generator())
+    images, views = noise(4, 3, 8, 8), drawn(Augment(pad=2, flip=True), 4)
     last = images.contiguous(memory_format=torch.channels_last)
     assert torch.equal(apply_views(last, views, 2), apply_views(images, views, 2))
 
 
-def test_every_offset_is_equally_likely():
-    count, pad = 81_000, 4
-    views = draw_views(count, pad, True, generator())
-    # 81 offsets, 1000 expected of each, standard deviation 31: five of them either way.
-    counts = torch.bincount(views.row * 9 + views.column, minlength=81)
-    assert counts.shape == (81,)
-    assert counts.min() > 840
-    assert counts.max() < 1160
-    assert abs(views.mirrored.double().mean() - 0.5) < 0.01
+def test_every_view_has_a_number_of_its_own():
+    augment = Augment(pad=3, flip=True)
+    views = decoded(np.arange(augment.distinct_views), augment)
+    assert len(set(zip(*(field.tolist() for field in views), strict=True))) == 7 * 7 * 2 == augment.distinct_views
+    assert {int(views.row.min()), int(views.column.min())} == {0}
+    assert {int(views.row.max()), int(views.column.max())} == {6}
 
 
-def test_without_flip_nothing_is_mirrored_and_offsets_stay_the_same():
-    with_flip, without = (draw_views(100, 4, flip, generator()) for flip in (True, False))
-    assert not without.mirrored.any()
-    assert torch.equal(with_flip.row, without.row)
+def test_every_view_is_equally_likely_and_drawn_anew_each_epoch():
+    augment = Augment(pad=4, flip=True)
+    first, second = (views_of_epoch(augment, np.arange(40_000), 0, epoch) for epoch in (0, 1))
+    assert stats.chisquare(np.bincount(first, minlength=162)).pvalue > 1e-3
+    # Two independent draws from 162 agree once in 162: 247 of 40 000, standard deviation 16.
+    assert 167 < (first == second).sum() < 327
 
 
 def test_views_of_chosen_samples():
-    views = draw_views(10, 4, True, generator())
+    views = drawn(Augment(pad=4, flip=True), 10)
     chosen = views.of(torch.tensor([7, 2]))
     assert isinstance(chosen, Views)
     assert chosen.row.tolist() == [views.row[7], views.row[2]]
 
 
-def test_views_without_change():
+def test_the_view_without_change_changes_nothing():
     images = noise(5, 3, 6, 6)
-    assert torch.equal(augment(images, 0, False, generator()), images)
+    assert torch.equal(apply_views(images, drawn(Augment(), 5), 0), images)
+
+
+@pytest.mark.parametrize(
+    ("augment", "expected"),
+    [
+        (Augment(), 1),
+        (Augment(flip=True), 2),
+        (Augment(pad=1), 9),
+        (Augment(pad=1, flip=True), None),  # 18 views, more than are kept unasked
+        (Augment(pad=4, flip=True, views=8), 8),
+        (Augment(flip=True, views=200), 2),
+    ],
+)
+def test_few_views_have_slots(augment, expected):
+    assert slot_count(augment) == expected
+    assert (slots_of_epoch(augment, SAMPLES, 0, 0) is None) is (expected is None)
+    assert FEW_VIEWS == 16, "the cases above are about 16"
+
+
+@pytest.mark.parametrize("augment", BANKS, ids=str)
+def test_a_sample_has_no_view_in_two_slots_and_the_same_bank_for_every_seed(augment):
+    bank = np.stack([views_in_slots(augment, SAMPLES, slot) for slot in range(slot_count(augment))], axis=1)
+    assert all(len(set(row)) == slot_count(augment) for row in bank.tolist())
+    assert 0 <= bank.min() <= bank.max() < augment.distinct_views
+    some = np.array([400, 3])
+    assert np.array_equal(views_in_slots(augment, some, 1), bank[some, 1])
+
+
+@pytest.mark.parametrize("augment", BANKS, ids=str)
+@pytest.mark.parametrize("first_epoch", [0, 5])
+def test_all_of_a_samples_views_are_shown_before_any_again(augment, first_epoch):
+    count = slot_count(augment)
+    shown = np.stack([slots_of_epoch(augment, SAMPLES, 3, first_epoch + epoch) for epoch in range(count)], axis=1)
+    assert (np.sort(shown, axis=1) == np.arange(count)).all()
+
+
+def test_samples_begin_at_slots_of_their_own_and_other_seeds_at_others():
+    augment, many = Augment(pad=4, flip=True, views=16), np.arange(16_000)
+    first, other = (slots_of_epoch(augment, many, seed, 0) for seed in (0, 1))
+    assert stats.chisquare(np.bincount(first, minlength=16)).pvalue > 1e-3
+    # Independent starts agree once in 16: 1000 times, standard deviation 31.
+    assert 845 < (first == other).sum() < 1155
+
+
+@pytest.mark.parametrize("augment", [Augment(pad=4, flip=True, views=16), Augment(pad=4, views=3)], ids=str)
+def test_over_all_samples_a_bank_shows_every_view_equally_often(augment):
+    total = augment.distinct_views
+    many = np.arange(200 * total)
+    for slot in (0, slot_count(augment) - 1):
+        counts = np.bincount(views_in_slots(augment, many, slot), minlength=total)
+        assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_views_without_a_bank_of_their_own_are_drawn_anew_each_epoch():
+    augment, many = Augment(flip=True), np.arange(4_000)
+    first, second = (slots_of_epoch(augment, many, 0, epoch) for epoch in (0, 1))
+    assert 1_850 < (first == second).sum() < 2_150  # half, standard deviation 32
+    assert np.array_equal(views_in_slots(augment, many, first), first)

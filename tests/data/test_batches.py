@@ -1,13 +1,11 @@
 import warnings
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from kdbench.data.batches import Batch, Batches, batch_bounds
+from kdbench.data.augment import slots_of_epoch
+from kdbench.data.batches import Batch, Batches
 from kdbench.data.dataset import Split
 from kdbench.errors import InputError
 from kdbench.recipe import Augment
@@ -28,23 +26,10 @@ def batches(split=None, **options):
 
 def same(first, second):
     return len(first) == len(second) and all(
-        torch.equal(a, b) for one, other in zip(first, second, strict=True) for a, b in zip(one, other, strict=True)
+        a is b is None or torch.equal(a, b)
+        for one, other in zip(first, second, strict=True)
+        for a, b in zip(one, other, strict=True)
     )
-
-
-@given(st.integers(1, 300), st.integers(1, 64), st.booleans(), st.booleans())
-def test_bounds(count, batch, drop_last, join_single):
-    bounds = batch_bounds(count, batch, drop_last=drop_last, join_single=join_single)
-    assert all(stop == start for (_, stop), (start, _) in pairwise(bounds))
-    sizes = [stop - start for start, stop in bounds]
-    assert set(sizes[:-1]) <= {batch}
-    if drop_last:
-        assert sum(sizes) == count - count % batch
-    else:
-        assert sum(sizes) == count
-        assert len(sizes) == -(-count // batch) - (join_single and count > batch > 1 and count % batch == 1)
-    if join_single and batch > 1 and count > 1:
-        assert 1 not in sizes
 
 
 @pytest.mark.parametrize("train", [True, False])
@@ -114,6 +99,79 @@ def test_a_sample_changes_the_same_way_in_batches_of_any_size():
         order = torch.cat([b.index for b in seen]).argsort()
         views.append(torch.cat([b.images for b in seen])[order])
     assert torch.equal(*views)
+
+
+def test_a_sample_changes_the_same_way_in_a_subset():
+    split = toy()
+    few = split.subset(np.array([20, 3, 11]))
+    (whole,), (part,) = batches(split, batch=23, augment=CHANGE), batches(few, batch=23, augment=CHANGE)
+    for position, sample in enumerate([20, 3, 11]):
+        assert torch.equal(part.images[part.index == position], whole.images[whole.index == sample])
+
+
+@pytest.mark.parametrize("augment", [Augment(), Augment(flip=True), Augment(pad=2, flip=True, views=5)], ids=str)
+def test_a_batch_says_in_which_of_few_views_each_image_is(augment):
+    loader = batches(augment=augment, seed=5)
+    kept = [torch.cat([batch.images for batch in loader.in_slot(slot, 7)]) for slot in range(loader.slots)]
+    for epoch in range(4):
+        loader.set_epoch(epoch)
+        for batch in loader:
+            expected = torch.stack([kept[s][i] for s, i in zip(batch.slot, batch.index, strict=True)])
+            assert torch.equal(batch.images, expected)
+            wanted = slots_of_epoch(augment, np.arange(23), 5, epoch)
+            assert batch.slot.tolist() == wanted[batch.index].tolist()
+
+
+def test_what_a_teacher_is_asked_ahead_of_time_comes_in_order_with_its_slot():
+    loader = batches(augment=Augment(pad=2, flip=True, views=5))
+    asked = list(loader.in_slot(3, 10))
+    assert [len(batch.labels) for batch in asked] == [10, 10, 3]
+    assert torch.cat([batch.index for batch in asked]).tolist() == list(range(23))
+    assert torch.cat([batch.labels for batch in asked]).tolist() == list(range(23))
+    assert set(torch.cat([batch.slot for batch in asked]).tolist()) == {3}
+
+
+def test_mixed_batches_keep_order_and_views_and_carry_distributions():
+    plain, mixing = batches(augment=CHANGE), batches(augment=Augment(pad=2, flip=True, mixup=1.0), classes=23)
+    for batch, mixed in zip(plain, mixing, strict=True):
+        assert torch.equal(batch.index, mixed.index)
+        own = mixed.labels[torch.arange(len(batch.labels)), batch.labels]
+        share = float(own[0])
+        torch.testing.assert_close(mixed.labels.sum(1), torch.ones(len(own)))
+        torch.testing.assert_close(mixed.images, share * batch.images + (1 - share) * batch.images.roll(1, 0))
+
+
+SHARED = {
+    "plain": {},
+    "views": {"augment": CHANGE},
+    "bank": {"augment": Augment(pad=2, flip=True, views=5)},
+    "mixed": {"augment": Augment(pad=1, mixup=1.0, cutmix=1.0), "classes": 23},
+    "evaluation": {"train": False},
+}
+
+
+@pytest.mark.parametrize("options", SHARED.values(), ids=SHARED)
+@pytest.mark.parametrize("processes", [2, 3])
+def test_the_parts_of_several_processes_make_up_the_batches_of_one(options, processes):
+    loader = batches(batch=8, **options)
+    shares = [loader.shared(rank, processes) for rank in range(processes)]
+    for each in (loader, *shares):
+        each.set_epoch(2)
+    assert {len(each) for each in shares} == {len(loader)}
+    for number, (whole, *taken) in enumerate(zip(loader, *shares, strict=True)):
+        counted = [share.parts[number].counted for share in shares]
+        own = [batch for batch, count in zip(taken, counted, strict=True) if count]
+        assert [len(batch.labels) for batch in own] == [count for count in counted if count]
+        joined = [None if parts[0] is None else torch.cat(parts) for parts in zip(*own, strict=True)]
+        assert same([whole], [Batch(*joined)])
+
+
+def test_a_left_over_too_small_to_share_is_given_to_all():
+    loader = batches(toy(10), batch=8)
+    taken = [list(loader.shared(rank, 2))[-1] for rank in range(2)]
+    assert same(taken[:1], taken[1:])
+    assert len(taken[0].labels) == 2
+    assert [loader.shared(rank, 2).parts[-1].counted for rank in range(2)] == [2, 0]
 
 
 def test_augmentation_is_drawn_anew_each_epoch_and_only_in_training():

@@ -6,6 +6,9 @@ from torch import Tensor, nn
 
 from kdbench.data.batches import Batches
 from kdbench.data.dataset import Split
+from kdbench.distill.method import Lesson, Setting, Step
+
+EXAMPLE = torch.linspace(-1, 1, 128).view(2, 1, 8, 8)
 
 
 class TinyNet(nn.Module):
@@ -42,3 +45,37 @@ def stripes(samples: int, seed: int = 0) -> Split:
 
 def batches(split: Split, batch: int = 16, **options) -> Batches:
     return Batches(split, **{"batch": batch, "mean": (0.3,), "std": (0.3,), "train": False, **options})
+
+
+def setting(student: nn.Module | None = None, *teachers: nn.Module, **changes) -> Setting:
+    """What a method is told of a small student and its teachers; 48 training samples of three classes."""
+    usual = {
+        "student": student or tiny(),
+        "teachers": teachers or (tiny(1, width=8),),
+        "example": EXAMPLE,
+        "labels": torch.arange(48) % 3,
+        "classes": 3,
+        "build": lambda _model, number: tiny(100 + number),
+    }
+    return Setting(**{**usual, **changes})
+
+
+def random_logits(batch: int = 6, seed: int = 0) -> Tensor:
+    return 3 * torch.randn(batch, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def step(
+    student_logits: Tensor, *teacher_logits: Tensor, student_features=None, teacher_features=None, **changes
+) -> Step:
+    """A step of such logits, whose first samples are those of the split."""
+    batch = len(student_logits)
+    usual = {
+        "images": torch.zeros(batch, 1, 8, 8),
+        "labels": torch.arange(batch) % 3,
+        "index": torch.arange(batch),
+        "epoch": 0,
+        "student_logits": student_logits,
+        "student_features": student_features or {},
+        "lessons": tuple(Lesson(logits, teacher_features or {}) for logits in teacher_logits),
+    }
+    return Step(**{**usual, **changes})

@@ -57,3 +57,19 @@ def test_the_middle_stage_is_the_lower_of_two(widths, middle):
 def test_a_module_without_stages_has_no_middle():
     with pytest.raises(InputError, match="names no stages"):
         middle_stage(nn.Linear(2, 2))
+
+
+def test_no_further_ends_the_block_and_no_other(network):
+    images = torch.rand(2, 1, 8, 8)
+    with Taps(network, ["blocks.2"]) as outer, Taps(network, ["blocks.0"], no_further=True) as inner:
+        network(images)
+        pytest.fail("the forward went on")
+    assert set(inner.features) == {"blocks.0"}
+    assert outer.features == {}
+    assert hooks(network) == 0
+
+
+def test_an_error_inside_is_not_swallowed(network):
+    with pytest.raises(RuntimeError), Taps(network, ["blocks.2"], no_further=True):
+        network(torch.rand(2, 3, 8, 8))
+    assert hooks(network) == 0

@@ -1,6 +1,7 @@
 """Hints (FitNets, Romero et al. 2015): a layer of the student, through a regressor, matches one of the teacher's.
 
-This is the joint form: the hint is a term beside the cross-entropy from the first step on.
+The hint is a term beside the cross-entropy from the first step on. With `until_epoch = n, alone = true` it is the first
+of two stages, as in the paper: for n epochs it trains the student up to that layer, then the rest of the loss goes on.
 """
 
 from typing import ClassVar
@@ -10,19 +11,18 @@ import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from pydantic import Field
 from torch import Tensor, nn
 
+from kdbench.distill.layers import LayerMethod, LayerOptions
 from kdbench.distill.losses import feature_mse
-from kdbench.distill.method import Method, MethodOptions, Setting, Step
+from kdbench.distill.method import Setting, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
-from kdbench.models.taps import Taps, middle_stage
+from kdbench.models.taps import middle_stage
 
 
-class HintOptions(MethodOptions):
-    """Weight of the term and the two layers, as module paths; a layer not named is the network's middle stage."""
+class HintOptions(LayerOptions):
+    """Weight of the term; a layer not named is the network's middle stage."""
 
     hint_weight: float = Field(default=100.0, ge=0)
-    student_layer: str | None = None
-    teacher_layer: str | None = None
 
 
 class Regressor(nn.Module):
@@ -58,19 +58,17 @@ class Regressor(nn.Module):
 
 
 @METHODS.register("hint")
-class Hint(Method):
+class Hint(LayerMethod):
     """hint_weight · MSE(regressor(f_s), f_t)."""
 
     Options = HintOptions
     usual_ce_weight: ClassVar[float] = 1.0
+    wants_logits: ClassVar[bool] = False
 
     def __init__(self, options: HintOptions, setting: Setting) -> None:
-        super().__init__(options, setting)
+        super().__init__(options, setting, middle_stage)
         self.weight = options.hint_weight
-        self.student_layer = options.student_layer or middle_stage(setting.student)
-        self.teacher_layer = options.teacher_layer or middle_stage(setting.teacher)
-        student = _feature(setting.student, self.student_layer, setting.example)
-        teacher = _feature(setting.teacher, self.teacher_layer, setting.example)
+        student, teacher = self.examples(setting)
         if student.dim() != teacher.dim():
             raise InputError(
                 f"hint: {self.student_layer!r} gives {tuple(student.shape[1:])} and {self.teacher_layer!r} "
@@ -78,16 +76,6 @@ class Hint(Method):
                 "name two maps or two vectors with student_layer and teacher_layer",
             )
         self.regressor = Regressor(student, teacher)
-
-    @property
-    def student_layers(self) -> tuple[str, ...]:
-        """Return the one tapped layer of the student."""
-        return (self.student_layer,)
-
-    @property
-    def teacher_layers(self) -> tuple[str, ...]:
-        """Return the one tapped layer of the teacher."""
-        return (self.teacher_layer,)
 
     def forward(self, step: Step) -> Tensor:
         """Return the weighted term of one step."""
@@ -97,13 +85,3 @@ class Hint(Method):
     def formula(self) -> str:
         """Return the term in words and numbers."""
         return f"{self.weight:g}·MSE(regressor({self.student_layer}), {self.teacher_layer})"
-
-
-def _feature(network: nn.Module, layer: str, example: Tensor) -> Tensor:
-    """Return what `layer` puts out for `example`, the network left in the mode it was found in."""
-    was_training = network.training
-    network.eval()
-    with torch.no_grad(), Taps(network, (layer,)) as taps:
-        network(example)
-    network.train(was_training)
-    return taps.features[layer]

@@ -1,0 +1,156 @@
+"""Contrastive distillation, CRD (Tian, Krishnan, Isola 2020, "Contrastive Representation Distillation").
+
+A sample's embedding by the student is told from the teacher's embeddings of samples of other classes, and the other way
+round. Two memories hold an embedding of every training sample by either network.
+"""
+
+import math
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
+from pydantic import Field
+from torch import Tensor, nn
+
+from kdbench.distill.layers import LayerMethod, LayerOptions, pooled
+from kdbench.distill.losses import contrast_log_partition, contrast_scores, contrastive_loss, momentum_update
+from kdbench.distill.losses.inputs import wide
+from kdbench.distill.method import Setting, Step
+from kdbench.distill.methods import METHODS
+from kdbench.errors import InputError
+from kdbench.models.taps import last_stage
+
+
+class ContrastiveOptions(LayerOptions):
+    """The authors' values; `momentum` is the share that an old embedding keeps. A layer not named is the last stage."""
+
+    contrastive_weight: float = Field(default=0.8, ge=0)
+    feature_dim: int = Field(default=128, gt=0)
+    negatives: int = Field(default=16384, gt=0)
+    temperature: float = Field(default=0.07, gt=0)
+    momentum: float = Field(default=0.5, ge=0, lt=1)
+
+
+class Embedding(nn.Module):
+    """A linear layer on pooled features, onto the unit sphere: (B, C, H, W) or (B, C) to (B, D) float32."""
+
+    def __init__(self, example: Tensor, dimensions: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(example.shape[1], dimensions)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the embeddings of features."""
+        return F.normalize(wide(self.linear(pooled(features))), dim=1)
+
+
+class OtherClasses(nn.Module):
+    """Draws samples of other classes, uniformly and with replacement, from the `labels` (N,) of all samples."""
+
+    labels: Tensor
+    order: Tensor
+    counts: Tensor
+    starts: Tensor
+
+    def __init__(self, labels: Tensor, classes: int) -> None:
+        super().__init__()
+        counts = torch.bincount(labels, minlength=classes)
+        if int(counts.max()) == len(labels):
+            raise InputError(
+                "contrastive: all training samples are of one class, and the negatives are those of others",
+                "choose another subset of the data, or another method",
+            )
+        # Known from the data: not worth a place in a checkpoint.
+        self.register_buffer("labels", labels, persistent=False)
+        self.register_buffer("order", labels.argsort(stable=True), persistent=False)
+        self.register_buffer("counts", counts, persistent=False)
+        self.register_buffer("starts", counts.cumsum(0) - counts, persistent=False)
+
+    def forward(self, index: Tensor, count: int) -> Tensor:
+        """Return `count` samples for each of the samples `index` (B,), as positions (B, count)."""
+        own = self.labels[index].unsqueeze(1)
+        # A remainder of so wide a range is uniform: its bias is below N / 2^62.
+        chance = torch.randint(2**62, (len(index), count), device=index.device)
+        place = chance % (len(self.labels) - self.counts[own])
+        return self.order[place + self.counts[own] * (place >= self.starts[own])]
+
+
+@METHODS.register("contrastive")
+class Contrastive(LayerMethod):
+    """contrastive_weight · CRD: each sample against its `negatives` of other classes, in both directions.
+
+    Negatives are drawn with replacement, so that a small set of samples needs no other loss (the authors' code does so
+    where it has to). The partition constants are estimated from the first batch and kept, as there.
+    """
+
+    Options = ContrastiveOptions
+    usual_ce_weight: ClassVar[float] = 1.0
+    wants_logits: ClassVar[bool] = False
+    admits_mixing: ClassVar[bool] = False  # a mixed image is no one sample's
+    admits_processes: ClassVar[bool] = False  # each process would remember its own share alone
+
+    student_memory: Tensor
+    teacher_memory: Tensor
+    log_partition: Tensor
+
+    def __init__(self, options: ContrastiveOptions, setting: Setting) -> None:
+        super().__init__(options, setting, last_stage)
+        self.options = options
+        student, teacher = self.examples(setting)
+        self.embed_student = Embedding(student, options.feature_dim)
+        self.embed_teacher = Embedding(teacher, options.feature_dim)
+        self.draw_negatives = OtherClasses(setting.labels, setting.classes)
+        shape = (len(setting.labels), options.feature_dim)
+        bound = math.sqrt(3 / options.feature_dim)  # rows of length 1 on average
+        self.register_buffer("student_memory", torch.empty(shape).uniform_(-bound, bound))
+        self.register_buffer("teacher_memory", torch.empty(shape).uniform_(-bound, bound))
+        self.register_buffer("log_partition", torch.full((2,), math.nan))
+        self._estimated = False
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the weighted term of one step, and remember the step's embeddings."""
+        student = self.embed_student(step.student_features[self.student_layer])
+        teacher = self.embed_teacher(step.teacher_features[self.teacher_layer])
+        negatives = self.draw_negatives(step.index, self.options.negatives)
+        samples = torch.cat([step.index.unsqueeze(1), negatives], dim=1)
+        scores = (
+            contrast_scores(student, self.teacher_memory, samples),
+            contrast_scores(teacher, self.student_memory, samples),
+        )
+        self._estimate_partition(scores)
+        losses = [
+            contrastive_loss(
+                side,
+                temperature=self.options.temperature,
+                n_data=len(self.student_memory),
+                log_partition=log_partition,
+            )
+            for side, log_partition in zip(scores, self.log_partition.unbind(), strict=True)
+        ]
+        self.student_memory = self._remembered(self.student_memory, step.index, student)
+        self.teacher_memory = self._remembered(self.teacher_memory, step.index, teacher)
+        return self.options.contrastive_weight * (losses[0] + losses[1])
+
+    def formula(self) -> str:
+        """Return the term in words and numbers."""
+        options = self.options
+        return (
+            f"{options.contrastive_weight:g}·CRD({self.student_layer}, {self.teacher_layer}) in {options.feature_dim} "
+            f"dimensions, {options.negatives} negatives, τ = {options.temperature:g}, momentum {options.momentum:g}"
+        )
+
+    def _estimate_partition(self, scores: tuple[Tensor, Tensor]) -> None:
+        """Take log Z of both directions from the first batch; a resumed training has it already."""
+        if self._estimated:
+            return
+        self._estimated = True  # so that no further step waits for the device
+        if bool(self.log_partition.isnan().all()):
+            estimates = [
+                contrast_log_partition(side, temperature=self.options.temperature, n_data=len(self.student_memory))
+                for side in scores
+            ]
+            self.log_partition = torch.stack(estimates)
+
+    def _remembered(self, memory: Tensor, index: Tensor, embeddings: Tensor) -> Tensor:
+        """Return a copy of a memory, its rows `index` moved towards embeddings; the backward pass needs the old one."""
+        rows = momentum_update(memory[index], embeddings, self.options.momentum)
+        return memory.index_copy(0, index, rows)

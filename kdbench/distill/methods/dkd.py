@@ -1,0 +1,54 @@
+"""Decoupled distillation (Zhao et al. 2022, "Decoupled Knowledge Distillation").
+
+What the teacher says of the target class and what it says of the others are weighed apart.
+"""
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from kdbench.distill.losses import dkd, warm_up
+from kdbench.distill.method import Method, MethodOptions, Setting, Step
+from kdbench.distill.methods import METHODS
+
+
+class DkdOptions(MethodOptions):
+    """The paper's values; its alpha is `tckd_weight`, its beta `nckd_weight`; `warmup` is in epochs."""
+
+    tckd_weight: float = Field(default=1.0, ge=0)
+    nckd_weight: float = Field(default=8.0, ge=0)
+    temperature: float = Field(default=4.0, gt=0)
+    warmup: int = Field(default=20, ge=0)
+
+
+@METHODS.register("dkd")
+class Dkd(Method):
+    """min(epoch / warmup, 1) · T² · (tckd_weight · TCKD + nckd_weight · NCKD)."""
+
+    Options = DkdOptions
+    usual_ce_weight: ClassVar[float] = 1.0
+    admits_mixing: ClassVar[bool] = False  # a mixed image has no one target class
+
+    def __init__(self, options: DkdOptions, setting: Setting) -> None:
+        super().__init__(options, setting)
+        self.options = options
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the weighted term of one step."""
+        options = self.options
+        loss = dkd(
+            step.student_logits,
+            step.teacher_logits,
+            step.labels,
+            options.temperature,
+            alpha=options.tckd_weight,
+            beta=options.nckd_weight,
+        )
+        return warm_up(step.epoch + 1, options.warmup) * loss  # the authors count epochs from 1
+
+    def formula(self) -> str:
+        """Return the term in words and numbers."""
+        options = self.options
+        warmup = f"min(epoch/{options.warmup}, 1)·" if options.warmup else ""
+        return f"{warmup}T²·({options.tckd_weight:g}·TCKD + {options.nckd_weight:g}·NCKD), T = {options.temperature:g}"

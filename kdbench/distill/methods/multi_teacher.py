@@ -1,0 +1,63 @@
+"""Several teachers at once: the student matches their ensemble, or each of them a little.
+
+`student.teacher` lists them. An ensemble's logits are the log of the mean probability, as in Stanton et al. 2021, "Does
+Knowledge Distillation Really Work?".
+"""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from kdbench.distill.losses import ensemble_logits, mean_kl, softened_kl
+from kdbench.distill.method import Method, MethodOptions, Setting, Step
+from kdbench.distill.methods import METHODS
+
+Combine = Literal["probabilities", "divergences"]
+
+
+class MultiTeacherOptions(MethodOptions):
+    """What is averaged over the teachers: their probabilities, or the student's divergences from each."""
+
+    kd_weight: float = Field(default=0.9, ge=0)
+    temperature: float = Field(default=4.0, gt=0)
+    combine: Combine = "probabilities"
+
+
+def _from_ensemble(student: Tensor, teachers: Sequence[Tensor], temperature: float) -> Tensor:
+    return softened_kl(student, ensemble_logits(teachers), temperature)
+
+
+_LOSSES: dict[Combine, Callable[[Tensor, Sequence[Tensor], float], Tensor]] = {
+    "probabilities": _from_ensemble,
+    "divergences": mean_kl,
+}
+_WORDS: dict[Combine, str] = {
+    "probabilities": "KL(t‖s), t the mean probability of {count} teachers",
+    "divergences": "mean of KL(t‖s) over {count} teachers",
+}
+
+
+@METHODS.register("multi_teacher")
+class MultiTeacher(Method):
+    """kd_weight · T² · KL(p_t^T ‖ p_s^T) with t the ensemble of all teachers, or the mean of KLs over them."""
+
+    Options = MultiTeacherOptions
+    usual_ce_weight: ClassVar[float] = 0.1
+    of_several: ClassVar[bool] = True
+
+    def __init__(self, options: MultiTeacherOptions, setting: Setting) -> None:
+        super().__init__(options, setting)
+        self.options = options
+        self.teachers = len(setting.teachers)
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the weighted term of one step."""
+        loss = _LOSSES[self.options.combine](step.student_logits, step.all_teacher_logits, self.options.temperature)
+        return self.options.kd_weight * loss
+
+    def formula(self) -> str:
+        """Return the term in words and numbers."""
+        words = _WORDS[self.options.combine].format(count=self.teachers)
+        return f"{self.options.kd_weight:g}·T²·{words}, T = {self.options.temperature:g}"

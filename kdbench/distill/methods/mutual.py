@@ -1,0 +1,81 @@
+"""Deep mutual learning (Zhang et al. 2018, "Deep Mutual Learning"): networks that learn at once, from each other.
+
+No teacher is trained before. The student's peers belong to the term: they are trained by the student's optimiser and
+saved while the training lasts, and are gone with it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from kdbench.distill.losses import cross_entropy, mutual_kl
+from kdbench.distill.method import Method, MethodOptions, Setting, Step
+from kdbench.distill.methods import METHODS
+from kdbench.errors import InputError
+from kdbench.recipe import Model
+
+
+class MutualOptions(MethodOptions):
+    """Weights, temperature, and who the peers are: `peers` networks of the student's own model, or those of `models`.
+
+    `peer_ce_weight` weighs the peers' own cross-entropy; the student's is the recipe's `ce_weight`.
+    """
+
+    mutual_weight: float = Field(default=1.0, ge=0)
+    peer_ce_weight: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+    peers: int = Field(default=1, ge=1, le=32)
+    models: tuple[Model, ...] = ()
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            return value
+        return [{"name": model} if isinstance(model, str) else model for model in value]
+
+
+@METHODS.register("mutual")
+class Mutual(Method):
+    """mutual_weight · mean over the peers of T² · KL(p_peer^T ‖ p_s^T); peers learn alike, and from the labels.
+
+    The loss of the term is the sum of the student's and the peers' parts. In each part the others' probabilities are
+    constants: every network gets the gradient of its own part alone.
+    """
+
+    Options = MutualOptions
+    usual_ce_weight: ClassVar[float] = 1.0
+    taught: ClassVar[bool] = False
+
+    def __init__(self, options: MutualOptions, setting: Setting) -> None:
+        super().__init__(options, setting)
+        if options.models and "peers" in options.model_fields_set:
+            raise InputError("mutual: both peers and models say who the peers are", "leave one of them out")
+        models: Sequence[Model | None] = options.models or [None] * options.peers
+        self.options = options
+        self.peers = nn.ModuleList(setting.build(model, number) for number, model in enumerate(models, start=1))
+        self.peers.train()
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the weighted terms of the student and of its peers."""
+        options = self.options
+        everyone = [step.student_logits, *(peer(step.images) for peer in self.peers)]
+        loss = torch.zeros((), device=step.student_logits.device)
+        for number, logits in enumerate(everyone):
+            others = everyone[:number] + everyone[number + 1 :]
+            loss = loss + options.mutual_weight * mutual_kl(logits, others, options.temperature)
+        for logits in everyone[1:]:
+            loss = loss + options.peer_ce_weight * cross_entropy(logits, step.labels)
+        return loss
+
+    def formula(self) -> str:
+        """Return the term in words and numbers."""
+        options, count = self.options, len(self.peers)
+        peers = "1 peer's" if count == 1 else f"{count} peers'"
+        return (
+            f"{options.mutual_weight:g}·T²·mean KL(peer‖s), T = {options.temperature:g}, + {peers} own "
+            f"({options.peer_ce_weight:g}·CE + {options.mutual_weight:g}·T²·mean KL(other‖peer))"
+        )

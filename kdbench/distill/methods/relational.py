@@ -1,0 +1,58 @@
+"""Relational distillation (Park et al. 2019, "Relational Knowledge Distillation").
+
+The samples of a batch lie to each other in the student's feature space as they do in the teacher's.
+"""
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from kdbench.distill.layers import LayerMethod, LayerOptions, pooled
+from kdbench.distill.losses import rkd_angle, rkd_distance
+from kdbench.distill.method import Setting, Step
+from kdbench.distill.methods import METHODS
+from kdbench.models.taps import last_stage
+
+
+class RelationalOptions(LayerOptions):
+    """Weights of the two parts; a layer not named is the network's last stage."""
+
+    relational_distance_weight: float = Field(default=25.0, ge=0)
+    relational_angle_weight: float = Field(default=50.0, ge=0)
+
+
+@METHODS.register("relational")
+class Relational(LayerMethod):
+    """relational_distance_weight · SmoothL1(distances) + relational_angle_weight · SmoothL1(angles) in a batch.
+
+    Maps are averaged over their cells first. Angles take memory for B² features and B³ numbers.
+    """
+
+    Options = RelationalOptions
+    usual_ce_weight: ClassVar[float] = 1.0
+    wants_logits: ClassVar[bool] = False
+
+    def __init__(self, options: RelationalOptions, setting: Setting) -> None:
+        super().__init__(options, setting, last_stage)
+        self.parts = tuple(
+            (weight, loss, name)
+            for weight, loss, name in (
+                (options.relational_distance_weight, rkd_distance, "distances"),
+                (options.relational_angle_weight, rkd_angle, "angles"),
+            )
+            if weight
+        )
+        self.examples(setting)
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the weighted term of one step."""
+        student = pooled(step.student_features[self.student_layer])
+        teacher = pooled(step.teacher_features[self.teacher_layer])
+        parts = (weight * loss(student, teacher) for weight, loss, _ in self.parts)
+        return sum(parts, start=student.new_zeros(()))
+
+    def formula(self) -> str:
+        """Return the term in words and numbers."""
+        parts = " + ".join(f"{weight:g}·SmoothL1({name})" for weight, _, name in self.parts)
+        return f"{parts or '0'} of {self.student_layer}, {self.teacher_layer}"

@@ -1,0 +1,102 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from networks import setting, step
+from scipy.spatial.distance import cdist
+from torch import nn
+
+from kdbench.distill.methods.relational import Relational
+from kdbench.errors import InputError
+
+LOGITS = torch.zeros(5, 3)
+STUDENT, TEACHER = (torch.randn(5, width, 4, 4, generator=torch.Generator().manual_seed(0)) for width in (8, 16))
+
+
+def relational(networks=None, **options):
+    return Relational.from_recipe("relational", options, networks or setting())
+
+
+def loss(term, student=STUDENT, teacher=TEACHER):
+    features = {"student_features": {"second": student}, "teacher_features": {"second": teacher}}
+    return term(step(LOGITS, LOGITS, **features)).item()
+
+
+def smooth_l1(differences):
+    size = np.abs(differences)
+    return np.where(size < 1, size**2 / 2, size - 0.5).mean()
+
+
+def pooled(maps):
+    return maps.double().numpy().mean(axis=(2, 3))
+
+
+def distances(maps):
+    found = cdist(pooled(maps), pooled(maps))
+    return found / found[found > 0].mean()
+
+
+def cosines(maps):
+    points = pooled(maps)
+    found = np.zeros((len(points),) * 3)
+    for i, j, k in itertools.product(range(len(points)), repeat=3):
+        if i not in {j, k}:
+            one, other = points[j] - points[i], points[k] - points[i]
+            found[i, j, k] = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
+    return found
+
+
+def test_it_compares_distances_and_angles_between_pooled_features():
+    apart = smooth_l1(distances(STUDENT) - distances(TEACHER))
+    angles = smooth_l1(cosines(STUDENT) - cosines(TEACHER))
+    assert loss(relational()) == pytest.approx(25 * apart + 50 * angles, rel=1e-4)
+    assert loss(relational(relational_angle_weight=0, relational_distance_weight=2)) == pytest.approx(
+        2 * apart, rel=1e-4
+    )
+
+
+def test_the_last_stages_are_compared_unless_others_are_named():
+    assert relational().student_layers == relational().teacher_layers == ("second",)
+    assert relational(student_layer="first").student_layers == ("first",)
+
+
+def test_vectors_are_taken_as_they_are():
+    term = relational(student_layer="head", teacher_layer="second")
+    assert term.student_layers == ("head",)
+    vectors = TEACHER.mean(dim=(2, 3))
+    assert loss(relational(), vectors, TEACHER) == pytest.approx(0, abs=1e-6)
+
+
+class Tokens(nn.Module):
+    """Like a transformer: what flows in it is (B, tokens, channels)."""
+
+    stages = ("tokens",)
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.unused, self.head = nn.Flatten(2), nn.Identity(), nn.Linear(64, 3)
+
+    def forward(self, images):
+        return self.head(self.tokens(images)[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"), [(None, r"gives \(1, 64\), and neither"), ("unused", "not passed through")]
+)
+def test_what_is_neither_map_nor_vector_is_refused(layer, message):
+    with pytest.raises(InputError, match=message) as caught:
+        relational(setting(Tokens()), student_layer=layer)
+    assert caught.value.hint
+
+
+def test_bfloat16_features_are_pooled_and_compared_in_float32():
+    rounded = STUDENT.bfloat16(), TEACHER.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss(relational(), *rounded)
+    assert found == loss(relational(), *(maps.float() for maps in rounded))
+
+
+def test_the_record_tells_its_numbers():
+    assert relational().formula() == "25·SmoothL1(distances) + 50·SmoothL1(angles) of second, second"
+    assert relational(relational_distance_weight=0).formula() == "50·SmoothL1(angles) of second, second"

@@ -1,0 +1,168 @@
+"""A student's loss: its terms, when they hold, and what is refused."""
+
+import pytest
+import torch
+from networks import EXAMPLE, setting, tiny
+from scipy.special import softmax
+from scipy.stats import entropy
+from students import objective_of, student
+from torch.nn.functional import cross_entropy
+
+from kdbench.data.batches import Batch
+from kdbench.distill.objective import student_terms
+from kdbench.errors import InputError
+
+LABELS = torch.tensor([0, 1])
+BATCH = Batch(EXAMPLE, LABELS, torch.arange(2))
+KD = {"method": "kd"}
+HINT = {"method": "hint"}
+TWO_STAGES = ({**HINT, "until_epoch": 2, "alone": True}, {**KD, "from_epoch": 2})
+
+
+def counted(network):
+    """Count the forwards of a network."""
+    calls = []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+def test_terms_add_up_and_reach_only_the_student():
+    learner, teacher = tiny(), tiny(1, width=8)
+    entry = student(KD, {**HINT, "hint_weight": 2}, ce_weight=0.25)
+    objective = objective_of(entry, learner, teacher)
+    loss, logits = objective(learner, BATCH, epoch=0)
+    loss.backward()
+    assert logits.shape == (2, 3)
+    assert all(p.grad is not None for p in learner.parameters())
+    assert all(p.grad is not None for p in objective.parameters())
+    assert all(p.grad is None for p in teacher.parameters())
+    assert len(list(objective.parameters())) == len(list(objective.terms[1].method.regressor.parameters()))
+    assert objective.formula().startswith("0.25·CE + 0.9·T²·KL")
+
+
+def test_the_teacher_teaches_and_the_student_learns():
+    """KL(teacher ‖ student) of the two networks' own answers; swapped, it would be another number."""
+    learner, teacher = tiny().eval(), tiny(1, width=8)
+    with torch.no_grad():
+        teacher.head.bias.add_(torch.tensor([2.0, 0, -1]))
+    objective = objective_of(student({**KD, "kd_weight": 1, "temperature": 1}, ce_weight=0), learner, teacher)
+    found, logits = objective(learner, BATCH, epoch=0)
+    q = softmax(logits.detach().double().numpy(), axis=1)
+    p = softmax(teacher(EXAMPLE).double().numpy(), axis=1)
+    assert found.item() == pytest.approx(entropy(p, q, axis=1).mean(), rel=1e-5)
+    assert found.item() != pytest.approx(entropy(q, p, axis=1).mean(), rel=0.05)
+
+
+def test_without_a_weight_the_first_terms_usual_one_holds():
+    found = [objective_of(student(*terms), tiny(), tiny(1)).ce_weight for terms in ((), (KD,), (HINT,), (KD, HINT))]
+    assert found == [1, 0.1, 1, 0.1]
+
+
+def test_labels_are_not_looked_at_when_their_weight_is_zero():
+    learner = tiny().eval()
+    objective = objective_of(student(KD, ce_weight=0), learner, tiny(1))
+    losses = [objective(learner, BATCH._replace(labels=torch.tensor(own)), 0)[0].item() for own in ([0, 1], [2, 2])]
+    assert losses[0] == losses[1]
+
+
+def test_early_stopped_distillation_goes_on_with_the_labels_alone():
+    learner, teacher = tiny().eval(), tiny(1)
+    calls = counted(teacher)
+    objective = objective_of(student({**KD, "until_epoch": 3}, ce_weight=0.5), learner, teacher)
+    for epoch in range(6):
+        loss, logits = objective(learner, BATCH, epoch)
+        only_labels = 0.5 * cross_entropy(logits, LABELS).item()
+        assert (loss.item() == pytest.approx(only_labels, rel=1e-6)) == (epoch >= 3)
+    assert len(calls) == 3, "a teacher that no term listens to is not asked"
+    assert objective.formula() == "0.5·CE + 0.9·T²·KL(t‖s), T = 4 (epochs 1–3)"
+
+
+def test_a_teacher_is_not_asked_while_only_peers_are_listened_to():
+    learner, teacher = tiny().eval(), tiny(1)
+    calls = counted(teacher)
+    objective = objective_of(student({**KD, "until_epoch": 1}, {"method": "mutual"}), learner, teacher)
+    for epoch in range(3):
+        objective(learner, BATCH, epoch)
+    assert len(calls) == 1
+
+
+def test_while_a_term_is_alone_neither_labels_nor_other_terms_count():
+    learner, teacher = tiny().eval(), tiny(1, width=8)
+    objective = objective_of(student(*TWO_STAGES, KD, ce_weight=1), learner, teacher)
+    assert [[type(term.method).__name__ for term in objective.holding(epoch)] for epoch in (0, 1, 2)] == [
+        ["Hint"],
+        ["Hint"],
+        ["Kd", "Kd"],
+    ]
+    objective.eval()
+    with torch.no_grad():
+        alone = objective_of(student(HINT, ce_weight=0), learner, teacher).eval()
+        alone.load_state_dict({name: v for name, v in objective.state_dict().items() if name.startswith("terms.0")})
+        assert objective(learner, BATCH, 1)[0] == alone(learner, BATCH, 1)[0]
+    assert objective.formula().endswith(
+        "(epochs 1–2, alone) + 0.9·T²·KL(t‖s), T = 4 (from epoch 3) + 0.9·T²·KL(t‖s), T = 4"
+    )
+
+
+def test_the_first_of_two_stages_reaches_the_layers_up_to_the_hint_and_the_regressor():
+    learner, teacher = tiny(), tiny(1, width=8)
+    objective = objective_of(student(*TWO_STAGES), learner, teacher)
+    objective(learner, BATCH, epoch=0)[0].backward()
+    assert all(p.grad is not None for p in [*learner.first.parameters(), *objective.parameters()])
+    assert all(p.grad is None for p in [*learner.second.parameters(), *learner.head.parameters()])
+    objective(learner, BATCH, epoch=2)[0].backward()
+    assert all(p.grad is not None for p in learner.parameters())
+
+
+@pytest.mark.parametrize(
+    ("terms", "keys", "epoch"),
+    [
+        ((), {"ce_weight": 0}, 1),
+        ((KD, {**HINT, "until_epoch": 2}), {"ce_weight": 0, "training": {"epochs": 4}}, None),
+        (({**KD, "until_epoch": 2},), {"ce_weight": 0, "training": {"epochs": 4}}, 3),
+        (({**KD, "until_epoch": 2},), {"ce_weight": 0, "training": {"epochs": 2}}, None),
+        (({**KD, "from_epoch": 1},), {"ce_weight": 0}, 1),
+        (({"method": "function_matching", "until_epoch": 9},), {"training": {"epochs": 10}}, 10),
+    ],
+)
+def test_an_epoch_with_nothing_to_learn_from_is_refused(terms, keys, epoch):
+    if epoch is None:
+        student_terms(student(*terms, **keys), setting())
+        return
+    with pytest.raises(InputError, match=f"nothing to learn from in epoch {epoch}") as caught:
+        student_terms(student(*terms, **keys), setting())
+    assert "ce_weight" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("terms", "keys", "message", "hint"),
+    [
+        ([{"method": "hnt"}], {}, "unknown method 'hnt'", "did you mean 'hint'"),
+        ([{**KD, "from_epoch": 3, "until_epoch": 3}], {}, "never", "until_epoch above from_epoch"),
+        ([KD], {"teacher": ["a", "b"]}, "no term listens to more than one", "multi_teacher"),
+        ([{"method": "dkd"}], {"data": {"augment": {"mixup": 1}}}, "dkd compares single samples", "mixup"),
+        ([KD, {"method": "contrastive"}], {"data": {"augment": {"cutmix": 1}}}, "contrastive compares", "cutmix"),
+        ([{"method": "contrastive"}], {"training": {"devices": 2}}, "its own share", "training.devices"),
+        ([{"method": "contrastive"}], {"training": {"num_nodes": 2}}, "its own share", "num_nodes"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(terms, keys, message, hint):
+    with pytest.raises(InputError, match=message) as caught:
+        student_terms(student(*terms, **keys), setting())
+    assert hint in caught.value.hint
+
+
+def test_labels_of_mixed_images_are_distributions():
+    learner = tiny().eval()
+    mixed = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.5, 0.5]])
+    loss, logits = objective_of(student(), learner)(learner, BATCH._replace(labels=mixed), 0)
+    expected = -(mixed * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_the_loss_is_float32_under_autocast():
+    learner, teacher = tiny(), tiny(1, width=8)
+    objective = objective_of(student(KD, HINT), learner, teacher)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, logits = objective(learner, BATCH, 0)
+    assert (logits.dtype, loss.dtype) == (torch.bfloat16, torch.float32)
