@@ -57,7 +57,9 @@ class Training(Value):
 
     `objective` is the loss in words, with its weights; `best_epoch` the first of the best validation accuracy;
     `seconds` the wall time of the epochs, validation included, on `device` with `threads` CPU threads; `energy` what
-    they used, the part that trained first, or `unmetered` says why that is not known.
+    they used, the part that trained first, or `unmetered` says why that is not known. `teacher` says whether teachers
+    were asked at every step (`live`) or their logits `kept`, and `teacher_s` how long it took to compute those, once
+    for all students that share them: it is no part of `seconds`.
     """
 
     objective: str
@@ -72,7 +74,17 @@ class Training(Value):
     stopped_early: bool = False
     energy: tuple[EnergyUse, ...] = ()
     unmetered: str | None = None
+    teacher: Literal["live", "kept"] | None = None
+    teacher_s: float = 0.0
     curve: tuple[Epoch, ...] = ()
+
+
+class Bits(Value):
+    """The bits of a network's weights and activations, and of both in its first and last layers."""
+
+    weights: int
+    activations: int
+    first_last: int
 
 
 class ModelCard(Value):
@@ -80,8 +92,8 @@ class ModelCard(Value):
 
     `parents` is what it is compared with, `teachers` what it learned from; `family` and `axes` its sweep
     and its point of it.
-    `options` are those of the `architecture`; `weights` is the .safetensors file, in the run's folder as `file` is,
-    of the network that was exported.
+    `options` are those of the `architecture`, `bits` those of a network that was trained to be quantized; `weights` is
+    the .safetensors file, in the run's folder as `file` is, of the network that was exported.
     """
 
     id: str
@@ -91,6 +103,7 @@ class ModelCard(Value):
     teachers: tuple[str, ...] = ()
     architecture: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+    bits: Bits | None = None
     family: str | None = None
     axes: dict[str, str | int | float | bool] = Field(default_factory=dict)
     weights: str | None = None

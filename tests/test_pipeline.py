@@ -225,7 +225,9 @@ def test_a_model_that_fails_parity_is_not_measured_and_the_record_says_so(archiv
     monkeypatch.setattr(
         exporting,
         "check_parity",
-        lambda network, path, images: Parity(9.0, 1e-3, 5) if path.stem == "kd" else real(network, path, images),
+        lambda network, path, images, **how: (
+            Parity(9.0, 1e-3, 5) if path.stem == "kd" else real(network, path, images, **how)
+        ),
     )
     two = content(archive)
     two["student"] = two["student"][:2]
@@ -245,7 +247,7 @@ def test_a_model_that_fails_parity_is_not_measured_and_the_record_says_so(archiv
 
 @pytest.mark.slow
 def test_logits_that_are_no_numbers_fail_after_everything_is_written(archive, tmp_path, monkeypatch):
-    def nothing_but_nan(_network, path, _images):
+    def nothing_but_nan(_network, path, _images, **_how):
         return Parity(float("nan") if path.stem == "teacher" else 0.0, 1.0, 5)
 
     monkeypatch.setattr(exporting, "check_parity", nothing_but_nan)

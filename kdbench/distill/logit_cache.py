@@ -6,10 +6,11 @@ want the same table at once wait for each other; one that is killed leaves none 
 """
 
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,10 +31,14 @@ _DEVICE_SHARE = 0.25  # of a GPU's free memory that the table may take
 class CachedTeacher:
     """A teacher that is not asked any more: its logits by sample and slot, (N, K, C) float16.
 
-    It knows no features, and no image that it was not shown.
+    It knows no features, and no image that it was not shown. `prepared_s` are the seconds that filling the table took,
+    0 where it was there.
     """
 
-    def __init__(self, table: Tensor) -> None:
+    kind: Literal["live", "kept"] = "kept"
+
+    def __init__(self, table: Tensor, prepared_s: float = 0.0) -> None:
+        self.prepared_s = prepared_s
         self._slots = table.shape[1]
         self._rows = table.view(-1, table.shape[2])
 
@@ -82,12 +87,15 @@ class LogitCache:
         )
         storage.make_folder(self.folder)
         path = self.folder / f"{key}.npy"
+        seconds = 0.0
         with FileLock(self.folder / f"{key}.lock"):
             if _opened(path, len(batches.labels), slots) is None:
+                began = time.perf_counter()
                 _fill(path, network, batches, slots, precision, progress)
+                seconds = time.perf_counter() - began
         table = _opened(path, len(batches.labels), slots)
         assert table is not None, f"{path} was just written"
-        return CachedTeacher(torch.from_numpy(table))
+        return CachedTeacher(torch.from_numpy(table), seconds)
 
 
 def _opened(path: Path, samples: int, slots: int) -> Any:
@@ -100,9 +108,7 @@ def _opened(path: Path, samples: int, slots: int) -> Any:
     return table if table.dtype == np.float16 and table.shape[:2] == (samples, slots) and table.ndim == 3 else None
 
 
-def _fill(
-    path: Path, network: nn.Module, batches: Batches, slots: int, precision: str, progress: Progress
-) -> None:
+def _fill(path: Path, network: nn.Module, batches: Batches, slots: int, precision: str, progress: Progress) -> None:
     network = network.eval().to(batches.device)
     if batches.channels_last:
         network = network.to(memory_format=torch.channels_last)

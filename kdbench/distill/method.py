@@ -87,9 +87,11 @@ class Method(nn.Module, ABC):
     """One term of a student's loss; the result of `forward` is already weighted.
 
     A method may own parameters (a regressor) and buffers: they are trained and saved with the student and never
-    exported. `usual_ce_weight` is the weight of the cross-entropy that its authors put beside it; `taught` says whether
-    it asks teachers at all, `wants_logits` whether it does so for more than features, `of_several` whether it listens to more than the first, `admits_mixing` whether it makes
-    sense of images mixed of two samples, `admits_processes` whether it may be trained by several processes at once.
+    exported. `usual_ce_weight` is the weight of the cross-entropy that its authors put beside it.
+
+    `taught` says whether it asks teachers at all, `wants_logits` whether it does so for more than features,
+    `of_several` whether it listens to more than the first, `admits_mixing` whether it makes sense of images mixed of
+    two samples, `admits_processes` whether it may be trained by several processes at once.
     """
 
     Options: ClassVar[type[MethodOptions]]

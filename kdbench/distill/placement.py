@@ -51,7 +51,7 @@ def evaluation_batch(device: torch.device, batch: int) -> int:
 def computes_bf16(device: torch.device) -> bool:
     """Return whether the device multiplies bfloat16 in hardware: a CPU that only emulates it is slower with it."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     cpu: Any = torch.cpu
     return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())  # noqa: SLF001 - none is public
 

@@ -1,7 +1,7 @@
 """A teacher during a student's training: frozen, in evaluation mode, never part of what is trained or saved."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,13 @@ from kdbench.models.taps import Taps
 
 
 class Teacher(Protocol):
-    """Whoever can say what a teacher says of a batch."""
+    """Whoever can say what a teacher says of a batch.
+
+    `kind` is how, and `prepared_s` how many seconds it took before the training began.
+    """
+
+    kind: Literal["live", "kept"]
+    prepared_s: float
 
     def to(self, device: torch.device) -> None:
         """Move what is asked at every step to `device`."""
@@ -27,6 +33,9 @@ class LiveTeacher:
     Deliberately not an `nn.Module`: a student that held it as a child would switch it to training mode with
     itself, hand its weights to the optimiser and write them into every checkpoint.
     """
+
+    kind: Literal["live", "kept"] = "live"
+    prepared_s = 0.0
 
     def __init__(self, network: nn.Module, *, channels_last: bool = False) -> None:
         self.network = network.eval().requires_grad_(requires_grad=False)

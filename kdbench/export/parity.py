@@ -12,18 +12,22 @@ from torch import Tensor, nn
 from kdbench.metrics import parity_tolerance
 
 _BATCH = 32  # large images need little memory so
+# Of a network that rounds its activations, an image in ten may have met a rounding boundary in one computation alone.
+_SHARE_OF_ROUNDED = 0.9
 
 
 @dataclass(frozen=True)
 class Parity:
     """Largest absolute difference of logits over `samples` inputs, and whether it is within `tolerance`.
 
-    `max_abs` is NaN when either side gave a logit that is not finite.
+    Of a network that rounds its activations, what counts is `most`: what nine inputs in ten stay below. Both are NaN
+    when either side gave a logit that is not finite.
     """
 
     max_abs: float
     tolerance: float
     samples: int
+    most: float | None = None
 
     @property
     def is_finite(self) -> bool:
@@ -31,24 +35,42 @@ class Parity:
         return math.isfinite(self.max_abs)
 
     @property
+    def strays(self) -> float:
+        """The difference that the tolerance is for."""
+        return self.max_abs if self.most is None else self.most
+
+    @property
     def holds(self) -> bool:
         """Whether the file may be measured in the network's name."""
-        return self.max_abs <= self.tolerance
+        return self.strays <= self.tolerance
 
 
-def check_parity(network: nn.Module, path: Path, images: Tensor) -> Parity:
-    """Compare `network` with the ONNX file at `path` on normalised `images` (N, C, H, W), float32."""
+def check_parity(network: nn.Module, path: Path, images: Tensor, *, rounding: Tensor | None = None) -> Parity:
+    """Compare `network` with the ONNX file at `path` on normalised `images` (N, C, H, W), float32.
+
+    `rounding` (N,) is for a network that rounds its activations to a grid: how far each image's logits may stray when
+    sums differ in their last digits. The file is then computed as it is written: with its optimisations onnxruntime
+    would compute in integers, with biases rounded, what the file has in floating point.
+    """
     network.eval()
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    if rounding is not None:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    difference, largest = 0.0, 0.0
+    differences, largest = [], 0.0
     for part in torch.split(images, _BATCH):
         with torch.no_grad():
             expected = network(part).numpy()
         (found,) = session.run(None, {name: part.numpy()})
         # numpy's maximum, unlike Python's, lets NaN through.
-        difference = float(np.maximum(difference, np.abs(expected - found).max()))
+        differences.append(np.abs(expected - found).max(axis=1))
         largest = float(np.maximum(largest, np.abs(expected).max()))
-    return Parity(difference, parity_tolerance(largest), len(images))
+    each = np.concatenate(differences)
+    max_abs, usual = float(each.max()), parity_tolerance(largest)
+    if rounding is None:
+        return Parity(max_abs, usual, len(images))
+    allowed = float(torch.quantile(rounding, _SHARE_OF_ROUNDED))
+    most = float(np.quantile(each, _SHARE_OF_ROUNDED))
+    return Parity(max_abs, max(usual, allowed), len(images), most)

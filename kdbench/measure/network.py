@@ -25,6 +25,12 @@ FOREIGN = Refusal(
     "measure RUN/models/ID.onnx of a kdbench run, where the weights lie beside it",
 )
 
+EMULATED = Refusal(
+    "it was trained with fake quantization, and PyTorch computes that in float32 with every rounding as a pass of its "
+    "own: its times would be those of the emulation",
+    "measure its file in onnxruntime",
+)
+
 
 def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
     """Return how to build the network that `card` says the file at `path` was exported from, or why nobody can.
@@ -33,6 +39,8 @@ def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
     """
     if card is None:
         return FOREIGN
+    if card.bits is not None:
+        return EMULATED
     if card.architecture is None or card.weights is None or card.classes is None:
         return Refusal("the card beside the file names no weights", "export it again: kdbench run … --resume")
     weights = _inside(_run_folder(card, path), card.weights)

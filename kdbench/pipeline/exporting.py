@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 
 from kdbench import records
-from kdbench.cards import ModelCard
+from kdbench.cards import Bits, ModelCard, Training
 from kdbench.distill import fit
+from kdbench.distill.quantize import deployed, rounding_sensitivity
 from kdbench.export.onnx import export_onnx
 from kdbench.export.parity import check_parity
 from kdbench.measure.target import ModelFacts, inspect
 from kdbench.pipeline.material import Material
 from kdbench.pipeline.networks import architecture, trained
 from kdbench.pipeline.plan import Job, shown
+from kdbench.pipeline.summing import with_parts
 from kdbench.progress import Progress
-from kdbench.recipe import Recipe
+from kdbench.recipe import Recipe, Student
 from kdbench.records import Measurement
 from kdbench.run_folder import RunFolder
 
@@ -49,13 +51,14 @@ def export_all(
 def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> Exported:
     network = trained(job, material.dataset, folder)
     path = folder.model(job.id)
-    export_onnx(network, material.dataset.input_shape, path)
-    parity = check_parity(network, path, material.example(material.validation, PARITY_SAMPLES))
+    images = material.example(material.validation, PARITY_SAMPLES)
+    export_onnx(deployed(network), material.dataset.input_shape, path)
+    parity = check_parity(network, path, images, rounding=rounding_sensitivity(network, images))
     refused = None
     finding = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
     if not parity.holds:
         refused = (
-            f"the ONNX file strays from the network by {parity.max_abs:.3g} (tolerance {parity.tolerance:.3g})"
+            f"the ONNX file strays from the network by {parity.strays:.3g} (tolerance {parity.tolerance:.3g})"
             if parity.is_finite
             else "its logits on real inputs are NaN or infinite"
         )
@@ -70,6 +73,7 @@ def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> 
         teachers=tuple(teacher.id for teacher in job.teachers) if job.learns else (),
         architecture=model.name,
         options=model.options,
+        bits=_bits(job),
         family=job.entry.family,
         axes=job.entry.axes,
         weights=str((folder.checkpoint(job.id) / fit.WEIGHTS).relative_to(folder.path)),
@@ -82,7 +86,21 @@ def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> 
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         opset=facts.opset,
         preprocessing=material.preprocessing,
-        training=fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content)),
+        training=_training(job, recipe, material, folder),
     )
     folder.write_card(card)
     return Exported(job, card, facts, finding, refused, parity.is_finite)
+
+
+def _training(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> Training | None:
+    """Return the summary of a job's training and, if it has parts, of theirs."""
+    own = fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content))
+    parts = [part for each in job.parts if (part := _training(each, recipe, material, folder)) is not None]
+    return with_parts(own, parts) if own is not None and parts else own
+
+
+def _bits(job: Job) -> Bits | None:
+    options = job.entry.quantize if isinstance(job.entry, Student) else None
+    if options is None:
+        return None
+    return Bits(weights=options.weight_bits, activations=options.activation_bits, first_last=options.first_last_bits)

@@ -10,8 +10,10 @@ from kdbench import environment, records
 from kdbench.measure.energy.training import training_energy
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
 from kdbench.measure.network import network_of
+from kdbench.pipeline.analysing import analyses_of
 from kdbench.pipeline.exporting import Exported
 from kdbench.pipeline.material import Material
+from kdbench.pipeline.quantizing import quantization_warnings
 from kdbench.pipeline.refusing import refused_measurements, refused_pairs
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
@@ -45,6 +47,7 @@ def measure_all(
     test = material.dataset.test
     assert test is not None, "a loader that was asked for the test part gives it or says why not"
     protocol = Protocol(**recipe.measure.model_dump())
+    analyses = analyses_of(recipe, [export.job for export in exports], material)
     here = environment.fingerprint()
     findings = measure(
         subjects,
@@ -52,6 +55,7 @@ def measure_all(
         protocol,
         folder.workspace,
         progress,
+        analyses,
     )
     record = RunRecord(
         kind="run",
@@ -66,12 +70,17 @@ def measure_all(
         models=tuple(export.card for export in exports),
         measurements=(
             *_own_findings(exports, protocol.country),
-            *refused_measurements(exports, protocol),
+            *refused_measurements(exports, protocol, analyses),
             *findings.measurements,
         ),
         pairs=(*findings.pairs, *refused_pairs(exports, protocol)),
         layers=findings.layers,
-        warnings=(*environment.stability(here), *findings.warnings, *_refusals(exports)),
+        warnings=(
+            *environment.stability(here),
+            *findings.warnings,
+            *_refusals(exports),
+            *quantization_warnings(exports, folder),
+        ),
     )
     return record, findings.samples
 

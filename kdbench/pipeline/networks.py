@@ -8,9 +8,10 @@ from torch import nn
 from kdbench import models
 from kdbench.data.dataset import Dataset
 from kdbench.distill import fit
-from kdbench.distill.quantize import with_fake_quantization
+from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
 from kdbench.distill.start import begin_part_way
 from kdbench.distill.sub_students import SubStudent, fuse
+from kdbench.errors import InputError
 from kdbench.models.fused import Fused
 from kdbench.pipeline.material import Material
 from kdbench.pipeline.plan import Job
@@ -23,6 +24,11 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
     entry = job.entry
     if not isinstance(entry, Student):
         return _built(entry.model, job.seed, dataset, dataset.classes)
+    if entry.sub_students is not None and entry.quantize is not None:
+        raise InputError(
+            f"student {entry.name!r} is to be quantized, and to be made of sub-students: it can be one or the other",
+            "leave out quantize or sub_students",
+        )
     if entry.sub_students is not None and job.part is not None:
         features = entry.sub_students.features
         return SubStudent(_built(entry.model, job.seed, dataset, features), features, dataset.classes)
@@ -39,7 +45,11 @@ def beginning(job: Job, material: Material, folder: RunFolder) -> nn.Module:
         assert isinstance(job.entry, Student)
         assert job.entry.start is not None
         images = material.batches(material.part_of(job.entry.data).split, job.entry.training.batch)
-        begin_part_way(network, trained(job.start, material.dataset, folder), job.entry.start, images)
+        other = trained(job.start, material.dataset, folder)
+        if job.entry.quantize is not None and not is_quantized(other):
+            other = with_fake_quantization(other, job.entry.quantize)
+        begin_part_way(network, other, job.entry.start, images)
+        forget_ranges(network)
     return network
 
 

@@ -1,5 +1,6 @@
 """How the models that were trained here came to their weights, and what that took in time and energy."""
 
+from kdbench import units
 from kdbench.metrics import METRICS
 from kdbench.records import Axes, RunRecord
 from kdbench.report.cells import Column, Table, Text, finished
@@ -7,10 +8,12 @@ from kdbench.report.columns import row
 from kdbench.report.metering import by_whom, energies, notes_on_carbon
 from kdbench.report.subjects import number, subjects
 
+_ASKED = {None: "none", "live": "asked at every step", "kept": "logits kept"}
+
 
 def training(record: RunRecord) -> Table:
     """Return how each model that was trained here came to its weights (of the first seed)."""
-    heads = ("Model", "Objective", "Epochs", "Weights of epoch", "Seeds", "Precision", "Trained on")
+    heads = ("Model", "Objective", "Teacher", "Epochs", "Weights of epoch", "Seeds", "Precision", "Trained on")
     spent = _energies(record)
     columns = [*(Column(head, numeric=False) for head in heads), Column("Training time"), *map(Column, spent)]
     rows = []
@@ -20,6 +23,7 @@ def training(record: RunRecord) -> Table:
             continue
         words = (
             run.objective,
+            _ASKED[run.teacher],
             f"{run.epochs} (stopped early)" if run.stopped_early else f"{run.epochs}",
             f"{run.kept_epoch} (best)" if run.kept_epoch == run.best_epoch else f"{run.kept_epoch}",
             ", ".join(str(card.seed) for card in subject.cards if card.seed is not None) or "–",
@@ -32,8 +36,25 @@ def training(record: RunRecord) -> Table:
         )
     several = any(len(subject.cards) > 1 for subject in subjects(record))
     what = "Epochs, time and energy" if spent else "Epochs and time"
-    notes = [*([f"{what} are the first seed's."] if several else []), *_notes_on_energy(record)]
+    notes = [
+        *([f"{what} are the first seed's."] if several else []),
+        *_notes_on_teachers(record),
+        *_notes_on_energy(record),
+    ]
     return finished("Training", columns, rows, notes)
+
+
+def _notes_on_teachers(record: RunRecord) -> list[str]:
+    runs = [card.training for card in record.models if card.training is not None]
+    if not any(run.teacher == "kept" for run in runs):
+        return []
+    seconds = units.duration(sum(run.teacher_s for run in runs))
+    return [
+        (
+            "Logits kept: asked once for every image and view, before the training, and shared by all students that "
+            f"see the same. That took {seconds} in all, which is in no training time."
+        )
+    ]
 
 
 def _energies(record: RunRecord) -> dict[str, tuple[str, Axes]]:

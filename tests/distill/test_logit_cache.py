@@ -23,9 +23,7 @@ def training(augment, **options):
 
 
 def cached(folder, network, shown, *, identity="t", content="c", precision="32") -> CachedTeacher:
-    return LogitCache(folder).teacher(
-        network, identity, shown, precision=precision, content=content, progress=Silent()
-    )
+    return LogitCache(folder).teacher(network, identity, shown, precision=precision, content=content, progress=Silent())
 
 
 def tables(folder) -> list[Path]:

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -54,12 +56,42 @@ def test_parity_fails_when_the_weights_differ(network, exported):
     assert not check_parity(other, exported, torch.rand(8, *SHAPE)).holds
 
 
+def test_parity_admits_what_rounding_may_move_and_no_more(network, exported):
+    images = torch.rand(8, *SHAPE)
+    moved = copy.deepcopy(network)
+    with torch.no_grad():
+        next(parameter for name, parameter in moved.named_parameters() if name.endswith("head.2.bias")).add_(0.05)
+    assert check_parity(moved, exported, images, rounding=torch.full((8,), 0.06)).holds
+    assert not check_parity(moved, exported, images, rounding=torch.full((8,), 0.04)).holds
+    assert not check_parity(moved, exported, images).holds
+
+
+def test_one_image_in_ten_may_have_crossed_a_boundary(network, exported):
+    class Crossing(nn.Module):
+        def __init__(self, count: int) -> None:
+            super().__init__()
+            self.count = count
+
+        def forward(self, images):
+            off = torch.zeros(len(images), 1)
+            off[: self.count] = 0.5
+            return network(images) + off
+
+    images, rounding = torch.rand(30, *SHAPE), torch.zeros(30)
+    found = check_parity(Crossing(2), exported, images, rounding=rounding)
+    assert found.holds
+    assert found.max_abs == pytest.approx(0.5, abs=1e-4)
+    assert not check_parity(Crossing(4), exported, images, rounding=rounding).holds
+    assert not check_parity(Crossing(2), exported, images).holds
+
+
 def test_parity_fails_when_a_logit_is_not_a_number(network, exported):
     images = torch.rand(8, *SHAPE)
     images[3] = float("nan")
-    parity = check_parity(network, exported, images)
-    assert np.isnan(parity.max_abs)
-    assert not parity.holds
+    for rounding in (None, torch.zeros(8)):
+        parity = check_parity(network, exported, images, rounding=rounding)
+        assert np.isnan(parity.max_abs)
+        assert not parity.holds
 
 
 def test_dropout_and_batch_statistics_do_not_reach_the_file(tmp_path):
@@ -87,3 +119,9 @@ def test_what_cannot_be_exported_is_told_without_a_traceback(tmp_path):
     with pytest.raises(ExportError, match="cannot be exported"):
         export_onnx(DependsOnData(), SHAPE, tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_file_tells_no_path_of_the_machine_it_was_made_on(exported):
+    for node in onnx.load(exported).graph.node:
+        assert not any("/" in entry.value and ".py" in entry.value for entry in node.metadata_props), node.name
+    assert exporting.__file__.rpartition("/")[0].encode() not in exported.read_bytes()

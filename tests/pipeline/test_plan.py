@@ -9,9 +9,7 @@ KD = [{"method": "kd"}]
 def jobs_of(*students, **keys):
     teachers = [{"name": "a", "model": "mlp"}, {"name": "b", "model": {"name": "mlp", "widths": [7]}}]
     students = [{"model": "mlp", **student} for student in students]
-    recipe = recipe_from(
-        {"name": "tiny", "data": {"name": "digits"}, "teacher": teachers, "student": students, **keys}
-    )
+    recipe = recipe_from({"name": "tiny", "data": {"name": "digits"}, "teacher": teachers, "student": students, **keys})
     return recipe, {job.id: job for job in plan(recipe)}
 
 
@@ -81,9 +79,16 @@ def test_another_teachers_training_changes_those_it_teaches_alone():
     before = keys_of(*students)
     after = keys_of(*students, training={"epochs": 3})
     assert all(before[id_] != after[id_] for id_ in before)
-    recipe, jobs = jobs_of(*students)
+    recipe, _ = jobs_of(*students)
     other = recipe.model_copy(
-        update={"teacher": (recipe.teacher[0].model_copy(update={"model": recipe.teacher[0].model.model_copy(update={"widths": [9]})}), recipe.teacher[1])}
+        update={
+            "teacher": (
+                recipe.teacher[0].model_copy(
+                    update={"model": recipe.teacher[0].model.model_copy(update={"widths": [9]})}
+                ),
+                recipe.teacher[1],
+            )
+        }
     )
     changed = {job.id: job.key(other, "data") for job in plan(other)}
     assert changed["s"] != before["s"]

@@ -37,7 +37,8 @@ def test_a_name_says_where_the_values_go():
 
 
 def test_axes_that_end_alike_are_told_apart():
-    found = recipe(swept(training__optimizer__lr=[0.1], model__name=["mlp"], training__schedule__name=["cosine"])).student
+    axes = {"training__optimizer__lr": [0.1], "model__name": ["mlp"], "training__schedule__name": ["cosine"]}
+    found = recipe(swept(**axes)).student
     assert set(found[0].axes) == {"lr", "model", "training_schedule"}
 
 

@@ -32,7 +32,9 @@ def test_words_are_drawn_along_only_where_there_is_no_number(make_record, make_c
     def along(**axes):
         names = [f"s{index}" for index in range(3)]
         cards = [
-            make_card("student-kd", id=name, name=name, family="f", axes={axis: values[i] for axis, values in axes.items()})
+            make_card(
+                "student-kd", id=name, name=name, family="f", axes={axis: values[i] for axis, values in axes.items()}
+            )
             for i, name in enumerate(names)
         ]
         found = tuple(measured(name, "top1", 0.5, n=9) for name in names)
@@ -47,7 +49,11 @@ def test_words_are_drawn_along_only_where_there_is_no_number(make_record, make_c
 def test_the_table_has_a_row_a_point_and_one_best(record):
     table = swept(record)
     assert len(table.rows) == len(POINTS)
-    assert [cell.text for cell in table.rows[2].cells[:3]] == ["T{temperature}-{epochs}", "temperature 4, epochs 2", "T4-2"]
+    assert [cell.text for cell in table.rows[2].cells[:3]] == [
+        "T{temperature}-{epochs}",
+        "temperature 4, epochs 2",
+        "T4-2",
+    ]
     best = [row.cells[3] for row in table.rows if isinstance(row.cells[3], Number) and row.cells[3].best]
     assert [cell.value for cell in best] == [0.95]
 

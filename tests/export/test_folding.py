@@ -1,0 +1,113 @@
+"""Batch norm behind integer weights: gone from the graph, and in its numbers."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from kdbench.distill.quantize import deployed, with_fake_quantization
+from kdbench.export import onnx as exporting
+from kdbench.export.onnx import export_onnx
+from kdbench.recipe import Quantize
+
+
+def batch_norm(channels: int, kind=nn.BatchNorm2d) -> nn.Module:
+    """Batch norm as training may leave it: with factors below and above 0, and one that is 0."""
+    norm = kind(channels)
+    with torch.no_grad():
+        norm.weight.copy_(torch.linspace(-1, 1, channels))
+        norm.bias.normal_()
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.2, 3)
+    assert 0 in norm.weight
+    return norm
+
+
+def network(*layers: nn.Module, images: torch.Tensor) -> nn.Module:
+    """The layers quantized, their ranges seen, batch norm left as it is."""
+    quantized = with_fake_quantization(nn.Sequential(*layers), Quantize(weight_bits=3))
+    norms = [layer.eval() for layer in quantized.train() if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    quantized(images)
+    assert norms
+    return quantized.eval()
+
+
+def operators(path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def logits(path, images) -> np.ndarray:
+    how = ort.SessionOptions()
+    how.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    (found,) = ort.InferenceSession(path, how, providers=["CPUExecutionProvider"]).run(None, {"input": images.numpy()})
+    return found
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_behind_a_convolution_it_goes_into_scales_and_bias(tmp_path, bias, groups):
+    torch.manual_seed(0)
+    images, path = torch.rand(8, 3, 6, 6), tmp_path / "net.onnx"
+    # Zero padding after the norm's shift would differ: what is folded is what comes behind the convolution.
+    whole = network(nn.Conv2d(3, 9, 3, padding=1, bias=bias, groups=groups), batch_norm(9), nn.Flatten(), images=images)
+    export_onnx(deployed(whole), (3, 6, 6), path)
+    assert "BatchNormalization" not in operators(path)
+    np.testing.assert_allclose(logits(path, images), whole(images).detach().numpy(), atol=1e-5)
+    onnx.checker.check_model(path, full_check=True)
+
+
+def test_behind_a_linear_layer_too(tmp_path):
+    torch.manual_seed(0)
+    images, path = torch.rand(8, 1, 4, 4), tmp_path / "net.onnx"
+    whole = network(nn.Flatten(), nn.Linear(16, 5), batch_norm(5, nn.BatchNorm1d), images=images)
+    export_onnx(deployed(whole), (1, 4, 4), path)
+    assert [value.name for value in onnx.load(path).graph.output] == ["logits"]
+    assert "BatchNormalization" not in operators(path)
+    np.testing.assert_allclose(logits(path, images), whole(images).detach().numpy(), atol=1e-5)
+
+
+def test_no_integer_leaves_its_range_and_no_scale_is_zero(tmp_path):
+    torch.manual_seed(0)
+    images, path = torch.rand(8, 3, 6, 6), tmp_path / "net.onnx"
+    whole = network(nn.Conv2d(3, 9, 3), batch_norm(9), nn.Conv2d(9, 9, 3), batch_norm(9), nn.Flatten(), images=images)
+    export_onnx(deployed(whole), (3, 6, 6), path)
+    graph = onnx.load(path).graph
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weights = [node.input for node in graph.node if node.input[0] in tensors and node.op_type == "DequantizeLinear"]
+    assert len(weights) == 2
+    for integers, scale, _ in weights:
+        assert tensors[integers].min() >= -127
+        assert (tensors[scale] > 0).all()
+
+
+def test_what_two_read_stays(tmp_path):
+    class Forked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(1, 3, 3), batch_norm(3)
+
+        def forward(self, images):
+            found = self.conv(images)
+            return (found + self.norm(found)).flatten(1)
+
+    torch.manual_seed(0)
+    images, path = torch.rand(4, 1, 5, 5), tmp_path / "net.onnx"
+    whole = with_fake_quantization(Forked(), Quantize()).train()
+    whole.norm.eval()
+    whole(images)
+    export_onnx(deployed(whole.eval()), (1, 5, 5), path)
+    assert "BatchNormalization" in operators(path)
+    np.testing.assert_allclose(logits(path, images), whole(images).detach().numpy(), atol=1e-5)
+
+
+def test_weights_beside_the_file_are_folded_as_well(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "_INLINE_LIMIT_BYTES", 0)
+    torch.manual_seed(0)
+    images, path = torch.rand(8, 3, 6, 6), tmp_path / "net.onnx"
+    whole = network(nn.Conv2d(3, 9, 3), batch_norm(9), nn.Flatten(), images=images)
+    export_onnx(deployed(whole), (3, 6, 6), path)
+    assert (tmp_path / "net.onnx.data").exists()
+    np.testing.assert_allclose(logits(path, images), whole(images).detach().numpy(), atol=1e-5)
