@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from kdbench.records import RunRecord
 
 
+def speaks() -> bool:
+    """Whether this is the first of the processes that torchrun or srun started for one command, or the only one."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+
+
 def result(text: str) -> None:
     """Write a result to standard output; a reader that went away, such as `head`, is no error."""
     try:

@@ -20,7 +20,8 @@ def train(
 ) -> None:
     """Train a recipe's teachers and students, and stop there.
 
-    `kdbench run RECIPE --out DIR --resume` goes on from the folder it leaves.
+    `kdbench run RECIPE --out DIR --resume` goes on from the folder it leaves. On several machines it is started on each
+    with torchrun or srun.
 
     Example: kdbench train mnist_dense --out runs/dense
     """
@@ -34,6 +35,8 @@ def train(
         from kdbench import pipeline
 
         folder = pipeline.train(loaded, out, resume=resume, progress=progress)
+    if not console.speaks():
+        return
     if json:
         console.result_json({"folder": str(folder)})
     else:

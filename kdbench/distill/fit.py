@@ -1,34 +1,29 @@
-"""Fit one network with Lightning's Trainer and leave safetensors, a summary and a curve behind.
+"""Fit one network and leave safetensors, a summary and a curve behind.
 
 A checkpoint folder holds `weights.safetensors`, `training.json` and `curve.csv` once the training is complete;
-until then Lightning's own checkpoints, from which an interrupted training goes on.
+until then a checkpoint of Lightning's, from which an interrupted training goes on.
 """
 
 import csv
 import io
-import logging
-import signal
-import threading
-import time
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kdbench import cards, storage
 from kdbench.data.batches import Batches
+from kdbench.distill import trainer
+from kdbench.distill.devices import processes_of
 from kdbench.distill.metering import EnergyMeter
-from kdbench.distill.module import MONITORED, TrainingModule
+from kdbench.distill.module import TrainingModule
 from kdbench.distill.objective import Objective
 from kdbench.distill.placement import device_of, resolved
+from kdbench.distill.processes import Processes, joined
 from kdbench.progress import Progress
 from kdbench.recipe import Training
 
@@ -36,13 +31,7 @@ WEIGHTS = "weights.safetensors"
 SUMMARY = "training.json"
 CURVE = "curve.csv"
 _UNFINISHED = "unfinished"
-_LATEST = "latest"
-
-_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
-    "32": "32-true",
-    "bf16": "bf16-mixed",
-    "16": "16-mixed",
-}
+_LATEST = "latest.ckpt"
 
 
 def finished(folder: Path, key: str) -> cards.Training | None:
@@ -81,16 +70,29 @@ def fit(
     `network` ends with the weights of the best validation epoch or the last, as `training.keep` says, in
     evaluation mode, on the CPU. `key` is a hash of everything the result depends on; `meter` tells the energy of the
     epochs. Raises DivergedError if the loss stops being finite, StorageError if the folder cannot be written.
+
+    A training on several devices is done by as many processes, which all call this with the same arguments and a
+    `folder` that all can read; the first one writes.
     """
+    processes = joined()
+    assert processes.count == processes_of(training), "a training on several devices is started by as many processes"
     unfinished = folder / _UNFINISHED
-    checkpoint = _resumable(unfinished, key)
-    storage.write_json(storage.make_folder(unfinished) / "key.json", {"key": key})
+    resume = processes.of_first(lambda: _prepared(unfinished, key))
     training = resolved(training, network)
-    module = TrainingModule(network, objective, training, train, seed, meter)
+    module = TrainingModule(
+        network,
+        objective,
+        training,
+        train.shared(processes.rank, processes.count),
+        validation.shared(processes.rank, processes.count),
+        seed,
+        meter,
+        processes,
+    )
     if training.channels_last:
         module.to(memory_format=torch.channels_last)
     with _threads(training.threads):
-        _run_trainer(module, validation, training, unfinished, checkpoint, progress)
+        trainer.run(module, training, unfinished / _LATEST, progress, resume=resume)
         threads = torch.get_num_threads()
     if module.best_weights:
         network.load_state_dict(module.best_weights)
@@ -110,10 +112,17 @@ def fit(
         stopped_early=len(module.curve) < training.epochs,
         energy=energy,
         unmetered=unmetered,
+        teacher=objective.teachers[0].kind if objective.teachers else None,
+        teacher_s=_summed(processes, (teacher.prepared_s for teacher in objective.teachers)),
         curve=tuple(module.curve),
     )
-    _leave_behind(network, summary, folder, key)
+    processes.of_first(lambda: _leave_behind(network, summary, folder, key))
     return summary
+
+
+def _summed(processes: Processes, seconds: Iterable[float]) -> float:
+    """Return the seconds of all processes: what one did, the others waited for and did not do again."""
+    return float(processes.summed(torch.tensor(sum(seconds), dtype=torch.float64)))
 
 
 @contextmanager
@@ -127,84 +136,16 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _resumable(unfinished: Path, key: str) -> Path | None:
-    """Return Lightning's last checkpoint of an interrupted training under `key`; clear away any other's."""
-    if not unfinished.exists():
-        return None
+def _prepared(unfinished: Path, key: str) -> bool:
+    """Make the folder of what is unfinished; return whether it holds a checkpoint under `key`, clear away any other."""
     marker = unfinished / "key.json"
-    last = unfinished / f"{_LATEST}.ckpt"
-    if last.exists() and marker.exists() and storage.read_json(marker, "checkpoint key").get("key") == key:
-        return last
-    _clear(unfinished)
-    return None
-
-
-def _run_trainer(
-    module: TrainingModule,
-    validation: Batches,
-    training: Training,
-    unfinished: Path,
-    checkpoint: Path | None,
-    progress: Progress,
-) -> None:
-    # Without a monitor it keeps the latest alone, which is all that resuming needs.
-    latest = ModelCheckpoint(unfinished, _LATEST, save_on_train_epoch_end=True, enable_version_counter=False)
-    callbacks: list[Callback] = [latest, _Watch(progress)]
-    if training.patience is not None:
-        callbacks.append(EarlyStopping(MONITORED, mode="max", patience=training.patience))
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        # Lightning's advice on workers and logging intervals is for loaders and loggers that are not used here.
-        warnings.filterwarnings("ignore", module=r"lightning\..*")
-        trainer = pl.Trainer(
-            max_epochs=min(training.stop_at or training.epochs, training.epochs),
-            accelerator="gpu" if device_of(training).type == "cuda" else "cpu",
-            devices=1,
-            precision=_PRECISION[training.precision],
-            gradient_clip_val=training.clip,
-            callbacks=callbacks,
-            default_root_dir=unfinished,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-        on_interrupt = signal.getsignal(signal.SIGINT)
-        try:
-            trainer.fit(module, module.batches, validation, ckpt_path=checkpoint, weights_only=True)
-        except SystemExit:
-            # Lightning turns Ctrl-C into exit(1) and leaves SIGINT ignored; the caller decides about both.
-            if not trainer.interrupted:
-                raise
-            raise KeyboardInterrupt from None
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGINT, on_interrupt)
-
-
-class _Watch(Callback):
-    """Tells the progress how far the training is; at most ten times a second, so that it costs nothing."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._next = 0.0
-
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + 0.1
-        assert isinstance(module, TrainingModule)
-        total = len(module.batches) * (trainer.max_epochs or 1)
-        self._progress.step(trainer.global_step, total, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, TrainingModule)
-        row = module.curve[-1]
-        detail = (
-            f"epoch {row.epoch}/{trainer.max_epochs}, loss {row.train_loss:.4f}, validation {row.validation_top1:.2%}"
-        )
-        self._progress.step(trainer.global_step, len(module.batches) * (trainer.max_epochs or 1), detail)
+    if unfinished.exists():
+        mine = marker.exists() and storage.read_json(marker, "checkpoint key").get("key") == key
+        if mine and (unfinished / _LATEST).exists():
+            return True
+        _clear(unfinished)
+    storage.write_json(storage.make_folder(unfinished) / marker.name, {"key": key})
+    return False
 
 
 def _leave_behind(network: nn.Module, summary: cards.Training, folder: Path, key: str) -> None:

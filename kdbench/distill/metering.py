@@ -18,6 +18,22 @@ class EnergyMeter(Protocol):
         """Return differences of readings, summed over `epochs` of `seconds` in all, as a card holds them."""
 
 
+class Unmetered:
+    """No meter, and why: `refusal`."""
+
+    def __init__(self, refusal: str) -> None:
+        self.refusal: str | None = refusal
+
+    def read(self) -> Mapping[str, float]:
+        """Return nothing."""
+        return {}
+
+    def uses(self, joules: Mapping[str, float], seconds: float, epochs: int) -> tuple[EnergyUse, ...]:
+        """Return nothing."""
+        del joules, seconds, epochs
+        return ()
+
+
 class EpochEnergy:
     """The joules of a training's epochs by source, added up over interruptions.
 

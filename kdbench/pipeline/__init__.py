@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import recording, storage
-from kdbench.errors import InputError
+from kdbench.distill.devices import check_devices
+from kdbench.distill.processes import joined, started
+from kdbench.errors import InputError, KdbenchError
 from kdbench.measure.harness import Protocol, check_protocol
 from kdbench.pipeline.exporting import export_all
 from kdbench.pipeline.material import Material, load_material
 from kdbench.pipeline.measuring import measure_all
 from kdbench.pipeline.plan import Job, plan
-from kdbench.pipeline.training import check, train_all
+from kdbench.pipeline.training import check, train_all, training_of
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
 from kdbench.recipes import recipe_from
@@ -33,8 +35,11 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Run the training stage alone and return the run's folder; `run` with `resume` goes on from it."""
-    progress = progress or Silent()
+    """Run the training stage alone and return the run's folder; `run` with `resume` goes on from it.
+
+    Where torchrun or srun started several processes, all of them call this, and the first one alone speaks and writes.
+    """
+    progress = progress if progress is not None and joined().first else Silent()
     material, jobs, folder = _begin(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
         train_all(recipe, jobs, material, folder, progress, stages_after=0)
@@ -56,6 +61,8 @@ def run(
     it stays on disk.
     """
     progress = progress or Silent()
+    with _told_once():
+        _refuse_company()
     check_protocol(Protocol(**recipe.measure.model_dump()), progress)
     material, jobs, folder = _begin(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
@@ -74,10 +81,35 @@ def _begin(
     recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool
 ) -> tuple[Material, list[Job], RunFolder]:
     """Load the data and build every network once, and only then make the folder: what is misspelt leaves none."""
-    refuse_taken(out, resume=resume)
-    material, jobs = load_material(recipe), plan(recipe)
-    check(jobs, material)
-    return material, jobs, _open(recipe, out, progress, resume=resume)
+    processes = joined()
+    with _told_once():
+        jobs = plan(recipe)
+        for job in jobs:
+            check_devices(training_of(job))
+        processes.of_first(lambda: refuse_taken(out, resume=resume))
+        material = processes.first_then_all(lambda: load_material(recipe))
+        check(jobs, material)
+        path = processes.of_first(lambda: _open(recipe, out, progress, resume=resume).path)
+    return material, jobs, RunFolder(path)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """Let an error that all processes meet with be told by the first one; the others end without a word."""
+    try:
+        yield
+    except KdbenchError as error:
+        if joined().first:
+            raise
+        raise SystemExit(error.exit_code) from error
+
+
+def _refuse_company() -> None:
+    if started() > 1:
+        raise InputError(
+            f"{started()} processes were started together, and what is measured has to be alone",
+            "train with `kdbench train RECIPE --out DIR`, then measure with `kdbench run RECIPE --out DIR --resume`",
+        )
 
 
 def _open(recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool) -> RunFolder:

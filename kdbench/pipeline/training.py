@@ -11,10 +11,13 @@ from torch import nn
 from kdbench import storage
 from kdbench.data.batches import Batches
 from kdbench.distill import fit
+from kdbench.distill.devices import processes_of
 from kdbench.distill.logit_cache import LogitCache
+from kdbench.distill.metering import EnergyMeter, Unmetered
 from kdbench.distill.method import Setting
 from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
 from kdbench.distill.placement import device_of, evaluation_batch, resolved
+from kdbench.distill.processes import started
 from kdbench.distill.teacher import LiveTeacher, Teacher
 from kdbench.errors import DivergedError
 from kdbench.measure.energy.epochs import EpochMeter
@@ -22,9 +25,12 @@ from kdbench.pipeline import networks
 from kdbench.pipeline.caching import is_cached
 from kdbench.pipeline.material import Material
 from kdbench.pipeline.plan import Job
+from kdbench.pipeline.spreading import train_spread
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Student, Training
 from kdbench.run_folder import RunFolder
+
+SPREAD = "a training on several devices is not metered"
 
 
 def train_all(
@@ -38,10 +44,17 @@ def train_all(
             if fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content)):
                 progress.note(f"{job.id}: already trained")
                 continue
-            device = device_of(job.entry.training).type
+            training = training_of(job)
+            if (count := processes_of(training)) > 1:
+                if started() == 1:
+                    train_spread(job.id, count, folder, progress)
+                else:
+                    train_one(job, recipe, material, folder, progress, Unmetered(SPREAD))
+                continue
+            device = device_of(training).type
             if device not in meters:
                 meters[device] = _meter(recipe, device, stack)
-            _train(job, recipe, material, folder, progress, meters[device])
+            train_one(job, recipe, material, folder, progress, meters[device])
 
 
 def check(jobs: list[Job], material: Material) -> None:
@@ -50,12 +63,12 @@ def check(jobs: list[Job], material: Material) -> None:
         if job.seed == jobs[0].seed or job.part == 1:
             network = networks.fresh(job, material.dataset)
             terms = _terms(job, network, [networks.fresh(t, material.dataset) for t in job.teachers], material)
-            training = _training_of(job)
+            training = training_of(job)
             is_cached(job.entry, terms, training)
             device_of(training)
 
 
-def _training_of(job: Job) -> Training:
+def training_of(job: Job) -> Training:
     """Return how a job is trained: the fused network of sub-students has a training of its own."""
     entry = job.entry
     fused = isinstance(entry, Student) and entry.sub_students is not None and job.parts
@@ -120,19 +133,20 @@ def _meter(recipe: Recipe, device: str, stack: ExitStack) -> EpochMeter | None:
     return stack.enter_context(EpochMeter(device, estimate=recipe.measure.estimate_energy))
 
 
-def _train(
+def train_one(
     job: Job,
     recipe: Recipe,
     material: Material,
     folder: RunFolder,
     progress: Progress,
-    meter: EpochMeter | None,
+    meter: EnergyMeter | None,
 ) -> None:
+    """Train a job, as one of several processes if it takes several; whatever it needs is in the folder."""
     dataset = material.dataset
     network = networks.beginning(job, material, folder)
     learned = [networks.trained(teacher, dataset, folder) for teacher in job.teachers] if job.learns else []
     terms = _terms(job, network, learned, material)
-    training = resolved(_training_of(job), network)
+    training = resolved(training_of(job), network)
     device = device_of(training)
     placed = {"device": device, "channels_last": training.channels_last}
     shuffled = material.batches(

@@ -1,6 +1,7 @@
 """How the models that were trained here came to their weights, and what that took in time and energy."""
 
 from kdbench import units
+from kdbench.cards import Training
 from kdbench.metrics import METRICS
 from kdbench.records import Axes, RunRecord
 from kdbench.report.cells import Column, Table, Text, finished
@@ -8,12 +9,23 @@ from kdbench.report.columns import row
 from kdbench.report.metering import by_whom, energies, notes_on_carbon
 from kdbench.report.subjects import number, subjects
 
+MARGIN = 0.005  # of a validation accuracy, as a share: half a point
 _ASKED = {None: "none", "live": "asked at every step", "kept": "logits kept"}
 
 
 def training(record: RunRecord) -> Table:
     """Return how each model that was trained here came to its weights (of the first seed)."""
-    heads = ("Model", "Objective", "Teacher", "Epochs", "Weights of epoch", "Seeds", "Precision", "Trained on")
+    heads = (
+        "Model",
+        "Objective",
+        "Teacher",
+        "Epochs",
+        "Converged",
+        "Weights of epoch",
+        "Seeds",
+        "Precision",
+        "Trained on",
+    )
     spent = _energies(record)
     columns = [*(Column(head, numeric=False) for head in heads), Column("Training time"), *map(Column, spent)]
     rows = []
@@ -25,6 +37,7 @@ def training(record: RunRecord) -> Table:
             run.objective,
             _ASKED[run.teacher],
             f"{run.epochs} (stopped early)" if run.stopped_early else f"{run.epochs}",
+            str(converged(run)),
             f"{run.kept_epoch} (best)" if run.kept_epoch == run.best_epoch else f"{run.kept_epoch}",
             ", ".join(str(card.seed) for card in subject.cards if card.seed is not None) or "–",
             run.precision,
@@ -37,11 +50,18 @@ def training(record: RunRecord) -> Table:
     several = any(len(subject.cards) > 1 for subject in subjects(record))
     what = "Epochs, time and energy" if spent else "Epochs and time"
     notes = [
+        f"Converged: the first epoch whose validation accuracy is within {100 * MARGIN:g} points of the best.",
         *([f"{what} are the first seed's."] if several else []),
         *_notes_on_teachers(record),
         *_notes_on_energy(record),
     ]
     return finished("Training", columns, rows, notes)
+
+
+def converged(run: Training) -> int | str:
+    """Return the first epoch, from 1, whose validation accuracy is within `MARGIN` of the best; "?" without a curve."""
+    best = max((epoch.validation_top1 for epoch in run.curve), default=0.0)
+    return next((epoch.epoch for epoch in run.curve if epoch.validation_top1 >= best - MARGIN), "?")
 
 
 def _notes_on_teachers(record: RunRecord) -> list[str]:

@@ -3,12 +3,13 @@ import csv
 import pytest
 import torch
 from networks import batches, stripes, tiny
+from students import objective_of, student
 
-from kdbench.distill import fit
-from kdbench.distill.objective import Objective, student_objective
+from kdbench.distill import fit, trainer
+from kdbench.distill.objective import Objective
 from kdbench.errors import DivergedError, InputError
 from kdbench.progress import Silent
-from kdbench.recipe import Student, Training
+from kdbench.recipe import Training
 
 TRAIN, VALIDATION = stripes(96), stripes(48, seed=1)
 
@@ -96,6 +97,24 @@ def test_the_best_weights_survive_an_interruption_and_a_move(tmp_path):
     assert same_weights(resumed, whole)
 
 
+def test_a_training_is_saved_now_and_then_and_not_after_every_short_epoch(tmp_path, monkeypatch):
+    saved = []
+    real = trainer.storage.replacing
+
+    def noting(path):
+        saved.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(trainer.storage, "replacing", noting)
+    run_fit(tmp_path / "often")
+    assert saved.count("latest.ckpt") == 4
+    saved.clear()
+    monkeypatch.setattr(trainer, "SAVE_EVERY_S", 1e9)
+    run_fit(tmp_path / "seldom")
+    assert "latest.ckpt" not in saved
+    assert fit.WEIGHTS in saved
+
+
 def test_a_checkpoint_made_under_other_settings_is_not_taken_up(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_fit(tmp_path / "cut", progress=Stops(2), key="old")
@@ -142,8 +161,7 @@ def test_the_student_is_in_training_mode_in_every_epoch_and_the_teacher_in_none(
     modes = []
     learner.register_forward_hook(lambda module, *_: modes.append((module.training, torch.is_grad_enabled())))
     teacher.register_forward_hook(lambda module, *_: modes.append(("teacher", module.training)))
-    entry = Student.model_validate({"name": "s", "model": "tiny", "terms": [{"method": "kd"}]})
-    objective = student_objective(entry, learner, teacher, torch.zeros(2, 1, 8, 8))
+    objective = objective_of(student({"method": "kd"}), learner, teacher)
     modes.clear()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     run_fit(tmp_path, training(epochs=2), network=learner, objective=objective)
@@ -158,8 +176,7 @@ def test_the_student_is_in_training_mode_in_every_epoch_and_the_teacher_in_none(
 
 def test_a_teacher_is_not_saved_with_its_student(tmp_path):
     learner = tiny(dropout=0.2)
-    entry = Student.model_validate({"name": "s", "model": "tiny", "terms": [{"method": "hint"}]})
-    objective = student_objective(entry, learner, tiny(1, width=8), torch.zeros(2, 1, 8, 8))
+    objective = objective_of(student({"method": "hint"}), learner, tiny(1, width=8))
     _, summary = run_fit(tmp_path, network=learner, objective=objective)
     weights = fit.load_file(tmp_path / fit.WEIGHTS)
     assert set(weights) == set(tiny().state_dict())
