@@ -1,0 +1,67 @@
+"""What the repeats say: images per second, ratios with intervals, goals, and when a one-off cost has paid."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdbench import statistics
+from kdbench.statistics import Estimate
+
+Found = Mapping[str, Mapping[str, float]]  # what a repeat found of each contestant
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound on how long a step of `slow` takes, in steps of `fast`: at most, or with `at_least` at least."""
+
+    title: str
+    slow: str
+    fast: str
+    bound: float
+    at_least: bool
+
+    def met(self, ratio: float) -> bool:
+        """Return whether a ratio of the two is within the bound."""
+        return ratio >= self.bound if self.at_least else ratio <= self.bound
+
+
+GOALS = (
+    Goal("cached KD over plain cross-entropy", "kd", "labels", 1.10, at_least=False),
+    Goal("hint over plain cross-entropy", "hint", "labels", 1.60, at_least=False),
+    Goal("plain loop over kdbench, both fp32", "plain", "kd-32", 2.0, at_least=True),
+    Goal("plain loop over kdbench's defaults", "plain", "kd", 4.0, at_least=True),
+    Goal("torchdistill over kdbench, both fp32", "torchdistill", "kd-32", 2.0, at_least=True),
+    Goal("torchdistill over kdbench's defaults", "torchdistill", "kd", 4.0, at_least=True),
+)
+
+
+def ratio(repeats: Sequence[Found], slow: str, fast: str) -> Estimate | None:
+    """Return the median over repeats of how many steps of `fast` go into one of `slow`; None if either is not there.
+
+    Each repeat's ratio is of two processes that ran within a minute or two, in an order that changes.
+    """
+    values = [each[slow]["step_s"] / each[fast]["step_s"] for each in repeats if slow in each and fast in each]
+    return statistics.median(np.array(values)) if values else None
+
+
+def images_per_s(repeats: Sequence[Found], contestant: str, batch: int) -> float | None:
+    """Return the median over repeats of the images that a contestant takes in a second."""
+    values = [_rate(each[contestant], batch) for each in repeats if contestant in each]
+    return float(np.median(values)) if values else None
+
+
+def once_s(repeats: Sequence[Found], contestant: str) -> float | None:
+    """Return the median over repeats of what a contestant's first steps take beyond as many later ones."""
+    values = [each[contestant]["once_s"] for each in repeats if contestant in each]
+    return float(np.median(values)) if values else None
+
+
+def epochs_to_pay(fill_s: float, live_s: float, cached_s: float) -> float:
+    """Return after how many epochs of `live_s` and `cached_s` a cache that took `fill_s` to fill has paid."""
+    return fill_s / (live_s - cached_s) if live_s > cached_s else math.inf
+
+
+def _rate(found: Mapping[str, float], batch: int) -> float:
+    return found["images_per_s"] if "images_per_s" in found else batch / found["step_s"]

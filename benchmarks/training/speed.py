@@ -1,0 +1,110 @@
+"""How fast kdbench distils, beside torchdistill, a plain PyTorch loop, and its own training on labels alone.
+
+    python -m benchmarks.training.speed --repeats 10    about 40 minutes on two cores; killed, it goes on
+    python -m benchmarks.training.speed --render        the page again, from what was kept
+
+CIFAR-100 from KDBENCH_DATA, images and all. A repeat times every contestant on one pair, each in a fresh process, in an
+order that changes; a step's time holds the loading of its batch. First of all the plain loop is timed with several
+numbers of loader processes, and it and torchdistill get the best of them. What others on the machine disturbed is timed
+again. Linux only: processes are pinned to cores.
+"""
+
+import argparse
+import os
+import random
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.training import contestants, page
+from benchmarks.training.calm import undisturbed
+from benchmarks.training.workload import PAIRS, Workload
+from benchmarks.trust.options import settled, told
+from benchmarks.trust.repeats import Values, repeat
+from kdbench.errors import InputError
+from kdbench.measure.machine.core_choice import chosen_cores, of_turn
+
+RESULTS = Path(__file__).resolve().parents[2] / "reports/training_speed"
+RESULT = "speed.json"
+_TRIALS = 2  # of each number of loader processes
+
+
+def measure(name: str, pairs: dict[str, Workload], cores: Sequence[int], folder: Path) -> Values:
+    """Time every contestant on the pair that `name`, which ends in the repeat's number, begins with."""
+    pair, _, number = name.rpartition("-")
+    workload = pairs[pair]
+    order = list(contestants.timed_here())
+    random.Random(int(number)).shuffle(order)
+    kept = of_turn(cores, workload.threads, int(number)) or ()
+    found = {each: undisturbed(partial(contestants.run, each, workload.to_json(), kept, folder)) for each in order}
+    return {"pair": pair, "order": order, "cores": [*kept], "found": found}
+
+
+def try_workers(name: str, pairs: dict[str, Workload], cores: Sequence[int], folder: Path) -> Values:
+    """Time the plain loop with no, one, two and as many loader processes as there are threads."""
+    pair, _, number = name.rpartition("-")
+    workload = pairs[pair]
+    kept = of_turn(cores, workload.threads, int(number)) or ()
+    numbers = sorted({0, 1, 2, workload.threads}, reverse=int(number) % 2 == 1)
+    step_s = {}
+    for workers in numbers:
+        asked = workload.with_workers(workers).to_json()
+        step_s[str(workers)] = undisturbed(partial(contestants.run, "plain", asked, kept, folder))["step_s"]
+    return {"pair": pair, "step_s": step_s}
+
+
+def best_workers(trials: Sequence[Values]) -> int:
+    """Return the number of loader processes with which the median trial is fastest; the fewest of equals."""
+    numbers = trials[0]["step_s"]
+    return min(map(int, numbers), key=lambda each: (np.median([t["step_s"][str(each)] for t in trials]), each))
+
+
+def main() -> None:
+    """Run the repeats that are missing, gather all, and write the page."""
+    given = _options().parse_args()
+    if not given.render:
+        _run(given)
+    page.write(given.results, RESULT)
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=10, metavar="N", help="of each pair, %(default)d")
+    parser.add_argument("--threads", type=int, default=2, metavar="N", help="and cores for each, %(default)d")
+    parser.add_argument("--steps", type=int, default=Workload.steps, metavar="N", help="counted, %(default)d")
+    parser.add_argument("--folder", type=Path, default=Path("runs/training_speed"), help="of repeats, %(default)s")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the page goes, reports/training_speed")
+    parser.add_argument("--render", action="store_true", help="measure nothing, write the page from what is there")
+    return parser
+
+
+def _run(given: argparse.Namespace) -> None:
+    if "KDBENCH_DATA" not in os.environ:
+        raise InputError("KDBENCH_DATA is not set", "let it name the folder that holds cifar-100-python")
+    cores = chosen_cores(None, (given.threads,)) or ()
+    options: dict[str, Any] = {"threads": given.threads, "steps": given.steps}
+    pairs = {pair: Workload(*networks, **options) for pair, networks in PAIRS.items()}
+    for name, contestant in contestants.CONTESTANTS.items():
+        if why := contestant.why_not():
+            print(f"{name} is left out: {why}", flush=True)
+    settings = {**options, "cores": [*cores], "contestants": [*contestants.timed_here()]}
+    settings["libraries"] = contestants.versions()
+
+    work = given.folder.resolve()
+    trials = repeat(_names(_TRIALS), settings, work / "workers", lambda name: try_workers(name, pairs, cores, work))
+    tried = {pair: [each for each in trials if each["pair"] == pair] for pair in pairs}
+    pairs = {pair: workload.with_workers(best_workers(tried[pair])) for pair, workload in pairs.items()}
+    settings["workloads"] = {pair: workload.to_json() for pair, workload in pairs.items()}
+    repeats = repeat(_names(given.repeats), settings, work / "repeats", lambda name: measure(name, pairs, cores, work))
+    settled(given.results / RESULT, {**settings, "workers_tried": tried}, repeats)
+
+
+def _names(count: int) -> list[str]:
+    return [f"{pair}-{number:03}" for number in range(count) for pair in PAIRS]
+
+
+if __name__ == "__main__":
+    told(main)
