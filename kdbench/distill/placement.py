@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kdbench.distill.compiling import missing_compiler
 from kdbench.errors import InputError
 from kdbench.recipe import Training
 
@@ -36,7 +37,7 @@ def resolved(training: Training, network: nn.Module) -> Training:
     choices = {
         "precision": "bf16" if computes_bf16(device) and size >= LEAST_FOR_BF16 else "32",
         "channels_last": any(isinstance(module, nn.Conv2d) for module in network.modules()),
-        "compile": device.type == "cuda",
+        "compile": device.type == "cuda" and missing_compiler("cuda") is None,
     }
     return training.model_copy(
         update={key: choice for key, choice in choices.items() if getattr(training, key) == "auto"}

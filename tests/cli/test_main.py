@@ -77,8 +77,8 @@ def test_a_reader_that_went_away_is_silent():
     [
         ("kdbench ", list(COMMANDS)),
         ("kdbench re", ["report"]),
-        ("kdbench run mnist_", ["mnist_dense", "mnist_keras"]),
-        ("kdbench train digi", ["digits"]),
+        ("kdbench run mnist_", ["mnist_dense", "mnist_keras", "mnist_noise"]),
+        ("kdbench train digi", ["digits", "digits_methods"]),
         ("kdbench list da", ["datasets"]),
         ("kdbench macs --convention th", ["thop"]),
     ],

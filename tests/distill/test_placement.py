@@ -14,7 +14,8 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 @pytest.fixture
 def hardware(monkeypatch):
-    def has(*, bf16=True, device=CPU):
+    def has(*, bf16=True, device=CPU, missing=None):
+        monkeypatch.setattr(placement, "missing_compiler", lambda _: missing)
         monkeypatch.setattr(placement, "computes_bf16", lambda _: bf16)
         monkeypatch.setattr(placement, "device_of", lambda _: device)
 
@@ -37,9 +38,11 @@ def test_channels_last_is_for_convolutions(hardware):
     assert resolved(Training(), nn.Linear(3, 3)).channels_last is False
 
 
-@pytest.mark.parametrize(("device", "expected"), [(CPU, False), (GPU, True)])
-def test_compiling_is_left_to_gpus(hardware, device, expected):
-    hardware(device=device)
+@pytest.mark.parametrize(
+    ("device", "missing", "expected"), [(CPU, None, False), (GPU, None, True), (GPU, "Triton", False)]
+)
+def test_compiling_is_left_to_gpus_that_have_a_compiler(hardware, device, missing, expected):
+    hardware(device=device, missing=missing)
     assert resolved(Training(), tiny()).compile is expected
 
 
