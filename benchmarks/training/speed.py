@@ -29,7 +29,7 @@ from kdbench.measure.machine.core_choice import chosen_cores, of_turn
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/training_speed"
 RESULT = "speed.json"
-_TRIALS = 2  # of each number of loader processes
+_TRIALS = 1  # of each number of loader processes
 
 
 def measure(name: str, pairs: dict[str, Workload], cores: Sequence[int], folder: Path) -> Values:
