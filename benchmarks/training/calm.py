@@ -8,7 +8,8 @@ import psutil
 
 from benchmarks.trust.repeats import watched
 
-LIMIT_CORES = 2.5  # of other work on the whole machine, beside the two that are timed: from which on a timing is not believed
+# Of other work on the whole machine, the two cores that are timed not counted; from it on a timing is not believed.
+LIMIT_CORES = 2.5
 _LOOK_S, _LOOKS = 2.0, 2
 
 

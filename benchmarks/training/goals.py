@@ -42,8 +42,18 @@ def ratio(repeats: Sequence[Found], slow: str, fast: str) -> Estimate | None:
 
     Each repeat's ratio is of two processes that ran within a minute or two, in an order that changes.
     """
-    values = [each[slow]["step_s"] / each[fast]["step_s"] for each in repeats if slow in each and fast in each]
+    values = _ratios(repeats, slow, fast)
     return statistics.median(np.array(values)) if values else None
+
+
+def spread(repeats: Sequence[Found], slow: str, fast: str) -> tuple[float, float]:
+    """Return the least and the largest of the repeats' ratios: what can be said of too few for an interval."""
+    values = _ratios(repeats, slow, fast)
+    return min(values), max(values)
+
+
+def _ratios(repeats: Sequence[Found], slow: str, fast: str) -> list[float]:
+    return [each[slow]["step_s"] / each[fast]["step_s"] for each in repeats if slow in each and fast in each]
 
 
 def images_per_s(repeats: Sequence[Found], contestant: str, batch: int) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.training.calm import LIMIT_CORES
 from benchmarks.training.contestants import CONTESTANTS, VIEWS
-from benchmarks.training.goals import GOALS, Found, Goal, epochs_to_pay, images_per_s, once_s, ratio
+from benchmarks.training.goals import GOALS, Found, Goal, epochs_to_pay, images_per_s, once_s, ratio, spread
 from benchmarks.trust.markdown import commits, met, paragraph, table
 from kdbench import storage, units
 from kdbench.statistics import Estimate
@@ -29,7 +29,7 @@ _TOP = """# How fast does kdbench distil?
 
 Beside a plain PyTorch loop, torchdistill, and its own training on the labels alone, with the images of CIFAR-100. The
 raw figures lie beside this page, which is written from them by `python -m benchmarks.training.speed --render`. Needed:
-`pip install -e .[dev] torchdistill`, KDBENCH_DATA, Linux, and an idle machine; without torchdistill it is left out."""
+`pip install -e .[bench]`, KDBENCH_DATA, Linux, and an idle machine; without torchdistill it is left out."""
 
 
 def write(folder: Path, name: str) -> Path:
@@ -48,9 +48,7 @@ def _sections(result: dict[str, Any]) -> Iterator[str]:
     found = {pair: [each["found"] for each in repeats if each["pair"] == pair] for pair in settings["workloads"]}
     yield _how(settings, repeats)
     yield "## Goals"
-    yield table(
-        ["a step of … over one of …", "pair", "ratio (95 % interval)", "goal", ""], list(_goals(settings, found))
-    )
+    yield table(["a step of … over one of …", "pair", "ratio", "goal", ""], list(_goals(settings, found)))
     for pair, of_pair in found.items():
         yield f"## {_arrow(settings, pair)}"
         yield _rates(of_pair, settings["workloads"][pair]["batch"])
@@ -68,8 +66,8 @@ def _how(settings: dict[str, Any], repeats: Sequence[dict[str, Any]]) -> str:
         that is kept, with all its loader processes, to {settings["threads"]} cores, in an order that changes. Batch
         {work["batch"]}, {settings["threads"]} threads, SGD with momentum, images cropped from a border of 4 and
         flipped; {work["steps"]} steps are counted after {work["warmup"]} others, with the loading of their batches.
-        Ratios are of the two processes of one repeat; the median of the repeats is given, and the interval that holds
-        the median of all such repeats. {_disturbed(repeats)}"""
+        Ratios are of the two processes of one repeat; the median of the repeats is given, with the 95 % interval that
+        holds the median of all such repeats or, of fewer than six, their range. {_disturbed(repeats)}"""
     return paragraph(how)
 
 
@@ -77,16 +75,17 @@ def _disturbed(repeats: Sequence[dict[str, Any]]) -> str:
     timings = [timing for each in repeats for timing in each["found"].values()]
     tries = sum(timing["tries"] for timing in timings)
     cores = float(np.median([timing["others_cores"] for timing in timings]))
-    return f"""A timing during which other work kept more than {LIMIT_CORES} of a core busy was taken again, whatever it
-        found: {tries - len(timings)} of {tries}; in the median one that was kept it was {cores:.2f} of a core."""
+    return f"""A timing during which other work kept more than {LIMIT_CORES:g} cores busy was taken again, whatever it
+        found: {tries - len(timings)} of {tries}; in the median one that was kept others had {cores:.2f} cores."""
 
 
 def _goals(settings: dict[str, Any], found: dict[str, list[Found]]) -> Iterator[list[str]]:
     for goal in GOALS:
         for pair, repeats in found.items():
             estimate = ratio(repeats, goal.slow, goal.fast)
+            shown = _ratio(repeats, goal.slow, goal.fast)
             bound = f"{'at least' if goal.at_least else 'at most'} {units.ratio(goal.bound)}"
-            yield [goal.title, _arrow(settings, pair), _ratio(estimate), bound, _verdict(goal, estimate)]
+            yield [goal.title, _arrow(settings, pair), shown, bound, _verdict(goal, estimate)]
 
 
 def _arrow(settings: dict[str, Any], pair: str) -> str:
@@ -104,8 +103,8 @@ def _rates(repeats: Sequence[Found], batch: int) -> str:
         rate = images_per_s(repeats, name, batch)
         if name == "fill" or rate is None:
             continue
-        faster = _ratio(ratio(repeats, "plain", name)) if name != "plain" else ""
-        over = _ratio(ratio(repeats, name, "labels")) if name != "labels" else ""
+        faster = _ratio(repeats, "plain", name) if name != "plain" else ""
+        over = _ratio(repeats, name, "labels") if name != "labels" else ""
         rows.append([contestant.title, f"{rate:,.0f}", units.time(1e9 * batch / rate), faster, over])
     heads = ["", "images/s", "step", "times the plain loop's rate", "times the step of cross-entropy"]
     return table(heads, rows)
@@ -153,9 +152,12 @@ def _machine(environment: dict[str, Any], settings: dict[str, Any]) -> str:
     return table(["", "value"], [*known, ["libraries", versions]])
 
 
-def _ratio(estimate: Estimate | None) -> str:
+def _ratio(repeats: Sequence[Found], slow: str, fast: str) -> str:
+    """Return the median ratio and its interval; of too few repeats for one, their range, and said so."""
+    estimate = ratio(repeats, slow, fast)
     if estimate is None:
         return "–"
     if estimate.low is None or estimate.high is None:
-        return units.ratio(estimate.value)
+        least, most = spread(repeats, slow, fast)
+        return f"{units.ratio(estimate.value)} (repeats: {units.ratio(least)} to {units.ratio(most)})"
     return f"{units.ratio(estimate.value)} ({units.ratio(estimate.low)} to {units.ratio(estimate.high)})"

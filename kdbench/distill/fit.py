@@ -100,7 +100,7 @@ def fit(
     seconds = sum(row.seconds for row in module.curve)
     energy, unmetered = module.energy.uses(len(module.curve), seconds)
     summary = cards.Training(
-        objective=objective.formula(),
+        objective=objective.formula(len(module.curve)),
         epochs=len(module.curve),
         best_epoch=module.best_epoch,
         kept_epoch=module.best_epoch if module.best_weights else len(module.curve),
@@ -149,6 +149,8 @@ def _prepared(unfinished: Path, key: str) -> bool:
 
 
 def _leave_behind(network: nn.Module, summary: cards.Training, folder: Path, key: str) -> None:
+    # An earlier training's, under another key: from here on it is not what the folder holds.
+    (folder / SUMMARY).unlink(missing_ok=True)
     with storage.replacing(folder / WEIGHTS) as path:
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
     table = io.StringIO()

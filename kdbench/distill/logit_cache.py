@@ -5,6 +5,7 @@ teacher's weights, the images, how they are normalised and in which views they c
 want the same table at once wait for each other; one that is killed leaves none behind.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from kdbench.distill.placement import autocast, evaluation_batch
 from kdbench.errors import InputError, StorageError
 from kdbench.progress import Progress
 
-FORMAT = 1  # of the table and of what is hashed
+FORMAT = 2  # of the table and of what is hashed
 _DEVICE_SHARE = 0.25  # of a GPU's free memory that the table may take
 
 
@@ -83,6 +84,9 @@ class LogitCache:
                 "normalisation": batches.normalisation,
                 "views": {"pad": batches.augment.pad, "flip": batches.augment.flip, "slots": slots},
                 "precision": precision,
+                # Both change the last bits, and whoever comes first fills the table.
+                "device": batches.device.type,
+                "channels_last": batches.channels_last,
             }
         )
         storage.make_folder(self.folder)
@@ -91,6 +95,7 @@ class LogitCache:
         with FileLock(self.folder / f"{key}.lock"):
             if _opened(path, len(batches.labels), slots) is None:
                 began = time.perf_counter()
+                _clear_away(path)
                 _fill(path, network, batches, slots, precision, progress)
                 seconds = time.perf_counter() - began
         table = _opened(path, len(batches.labels), slots)
@@ -106,6 +111,12 @@ def _opened(path: Path, samples: int, slots: int) -> Any:
     except (OSError, ValueError, EOFError):
         return None
     return table if table.dtype == np.float16 and table.shape[:2] == (samples, slots) and table.ndim == 3 else None
+
+
+def _clear_away(path: Path) -> None:
+    """Remove what a killed process left of this table; under its lock nobody else can be writing it."""
+    for left in path.parent.glob(f".{path.name}.*.part"):
+        left.unlink(missing_ok=True)
 
 
 def _fill(path: Path, network: nn.Module, batches: Batches, slots: int, precision: str, progress: Progress) -> None:
@@ -145,4 +156,9 @@ def _new_table(path: Path, shape: tuple[int, int, int]) -> Any:
             f"the teacher's logits need {size / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free",
             'choose fewer data.augment.views, another folder (KDBENCH_CACHE), or cache = "off"',
         )
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        # A disk that fills up later is then an error here, not a signal from the memory map.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return table

@@ -69,8 +69,12 @@ class TrainingModule(pl.LightningModule):
 
     @property
     def best_epoch(self) -> int:
-        """The first epoch, from 1, with the best validation accuracy; 0 before any."""
-        return max(self.curve, key=lambda row: row.validation_top1).epoch if self.curve else 0
+        """The first epoch, from 1, with the best validation accuracy; 0 before any.
+
+        Epochs in which a term was alone count only while there are no others: the network is not whole yet.
+        """
+        whole = [row for row in self.curve if row.epoch > self.objective.whole_from]
+        return max(whole or self.curve, key=lambda row: row.validation_top1).epoch if self.curve else 0
 
     def configure_optimizers(self) -> optim.Optimizer:
         """Return the optimiser over the network's and the methods' parameters."""
@@ -166,4 +170,5 @@ class TrainingModule(pl.LightningModule):
 
     def _out_of_patience(self) -> bool:
         patience = self.training_options.patience
-        return patience is not None and len(self.curve) - self.best_epoch >= patience
+        begun = len(self.curve) > self.objective.whole_from
+        return patience is not None and begun and len(self.curve) - self.best_epoch >= patience

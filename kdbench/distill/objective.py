@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.data.batches import Batch
+from kdbench.distill.devices import processes_of
 from kdbench.distill.losses import cross_entropy
 from kdbench.distill.method import Method, Setting, Step
 from kdbench.distill.methods import METHODS
@@ -45,7 +46,7 @@ class ScheduledTerm(nn.Module):
 
 
 class Objective(nn.Module):
-    """ce_weight · CE + Σ terms. Teachers are asked in epochs in which a term listens to them.
+    """ce_weight · CE + Σ terms; CE alone in epochs in which no term holds. Teachers are asked while a term listens.
 
     `label_smoothing` applies to the cross-entropy alone.
     """
@@ -71,14 +72,17 @@ class Objective(nn.Module):
         with Taps(network, _layers(term.method.student_layers for term in terms)) as taps:
             logits: Tensor = network(batch.images)
         loss = torch.zeros((), device=logits.device)
-        if self.ce_weight and not any(term.alone for term in terms):
-            loss = loss + self.ce_weight * cross_entropy(logits, batch.labels, self.label_smoothing)
+        if weight := self._label_weight(terms):
+            loss = loss + weight * cross_entropy(logits, batch.labels, self.label_smoothing)
         if terms:
             taught = any(term.method.taught for term in terms)
-            layers = _layers(term.method.teacher_layers for term in terms)
             wanted = any(term.method.taught and term.method.wants_logits for term in terms)
             asked = self.teachers if taught else ()
-            lessons = tuple(teacher.lesson(batch, layers, logits=wanted) for teacher in asked)
+            # Features are the first teacher's: no method compares those of several.
+            layers = _layers(term.method.teacher_layers for term in terms)
+            lessons = tuple(
+                teacher.lesson(batch, () if number else layers, logits=wanted) for number, teacher in enumerate(asked)
+            )
             step = Step(batch.images, batch.labels, batch.index, epoch, logits, taps.features, lessons)
             for term in terms:
                 loss = loss + term.method(step)
@@ -89,12 +93,25 @@ class Objective(nn.Module):
         holding = [term for term in self.terms if isinstance(term, ScheduledTerm) and term.holds(epoch)]
         return [term for term in holding if term.alone] or holding
 
-    def formula(self) -> str:
-        """Return the loss in words and numbers, for the record."""
+    @property
+    def whole_from(self) -> int:
+        """The first epoch, from 0, after all those in which a term is alone: from there on the whole network learns."""
+        ends = [term.until_epoch or 0 for term in self.terms if isinstance(term, ScheduledTerm) and term.alone]
+        return max(ends, default=0)
+
+    def formula(self, epochs: int) -> str:
+        """Return the loss of so many epochs in words and numbers, for the record."""
         parts = [term.formula() for term in self.terms if isinstance(term, ScheduledTerm)]
         if self.ce_weight:
             parts.insert(0, "CE" if self.ce_weight == 1 else f"{self.ce_weight:g}·CE")
-        return " + ".join(parts)
+        without = [epoch for epoch in range(epochs) if len(self.terms) and not self.holding(epoch)]
+        return " + ".join(parts) + ("; CE in other epochs" if without and self.ce_weight != 1 else "")
+
+    def _label_weight(self, holding: Sequence[ScheduledTerm]) -> float:
+        """Return the cross-entropy's weight: none beside a term that is alone, and 1 where it is all there is."""
+        if any(term.alone for term in holding):
+            return 0.0
+        return self.ce_weight if holding or not len(self.terms) else 1.0
 
 
 def student_terms(student: Student, setting: Setting) -> tuple[ScheduledTerm, ...]:
@@ -104,6 +121,13 @@ def student_terms(student: Student, setting: Setting) -> tuple[ScheduledTerm, ..
     """
     terms = tuple(_term(term, setting) for term in student.terms)
     _require_a_loss(student, terms)
+    for term, asked in zip(terms, student.terms, strict=True):
+        if term.from_epoch >= _epochs(student):
+            raise InputError(
+                f"student {student.name!r}: {asked.method} holds from epoch {term.from_epoch} on, and there are "
+                f"{_epochs(student)}",
+                "epochs are counted from 0: give a smaller from_epoch, or train for longer",
+            )
     if len(student.teacher) > 1 and not any(term.method.of_several for term in terms):
         raise InputError(
             f"student {student.name!r} has {len(student.teacher)} teachers, and no term listens to more than one",
@@ -115,7 +139,7 @@ def student_terms(student: Student, setting: Setting) -> tuple[ScheduledTerm, ..
                 f"student {student.name!r}: {asked.method} compares single samples, and mixup and cutmix mix two",
                 f"set student.{student.name}.data.augment.mixup and cutmix to 0",
             )
-        if (student.training.devices, student.training.num_nodes) != (1, 1) and not term.method.admits_processes:
+        if processes_of(student.training) > 1 and not term.method.admits_processes:
             raise InputError(
                 f"student {student.name!r}: {asked.method} remembers all samples, and each of several processes would "
                 "remember its own share",
@@ -154,13 +178,18 @@ def _require_a_loss(student: Student, terms: Sequence[ScheduledTerm]) -> None:
     """Raise InputError if there is an epoch in which neither the labels nor a term count."""
     if _ce_weight(student, terms):
         return
-    for epoch in range(student.training.epochs):
+    for epoch in range(_epochs(student)):
         if not any(term.holds(epoch) for term in terms):
             raise InputError(
                 f"student {student.name!r} has nothing to learn from in epoch {epoch + 1}: ce_weight is 0 and no term "
                 "holds",
                 "give a ce_weight, or terms that hold throughout",
             )
+
+
+def _epochs(student: Student) -> int:
+    """Return for how many epochs a student is trained at most."""
+    return min(student.training.stop_at or student.training.epochs, student.training.epochs)
 
 
 def _layers(of_terms: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

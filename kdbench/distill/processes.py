@@ -1,6 +1,6 @@
 """The processes that train one network together: who they are, what they agree on, what they add up.
 
-They are started from outside, by torchrun, srun, or kdbench itself (`kdbench.pipeline.ranks`), and all do the same work
+They are started from outside, by torchrun, srun, or kdbench itself (`pipeline.spreading`), and all do the same work
 on their own parts of the data. Lightning's `Trainer` finds them by the same marks in the environment.
 """
 

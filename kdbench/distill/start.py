@@ -18,6 +18,16 @@ def begin_part_way(network: nn.Module, other: nn.Module, start: Start, images: B
 
     Raises InputError where the two differ in shape.
     """
+    require_same_shape(network, other)
+    fresh, learned = network.state_dict(), other.state_dict()
+    network.load_state_dict({name: _mixed(fresh[name], learned[name], start.share) for name in fresh})
+    if start.batch_norm == "re-estimate":
+        re_estimate(network, images)
+    network.train()
+
+
+def require_same_shape(network: nn.Module, other: nn.Module) -> None:
+    """Raise InputError where the weights of two networks differ in name or shape."""
     fresh, learned = network.state_dict(), other.state_dict()
     shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in (fresh, learned)]
     if shapes[0] != shapes[1]:
@@ -26,10 +36,6 @@ def begin_part_way(network: nn.Module, other: nn.Module, start: Start, images: B
             f"a start part-way to another model needs one of the same shape; they differ in {odd!r}",
             "choose the same model, or leave start out",
         )
-    network.load_state_dict({name: _mixed(fresh[name], learned[name], start.share) for name in fresh})
-    if start.batch_norm == "re-estimate":
-        re_estimate(network, images)
-    network.train()
 
 
 def re_estimate(network: nn.Module, images: Batches) -> None:

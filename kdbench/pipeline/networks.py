@@ -44,13 +44,18 @@ def beginning(job: Job, material: Material, folder: RunFolder) -> nn.Module:
     if job.start is not None:
         assert isinstance(job.entry, Student)
         assert job.entry.start is not None
-        images = material.batches(material.part_of(job.entry.data).split, job.entry.training.batch)
+        # As in training a single left-over image joins the batch before it: it has no variance.
+        images = material.batches(material.part_of(job.entry.data).split, job.entry.training.batch, train=True)
         other = trained(job.start, material.dataset, folder)
-        if job.entry.quantize is not None and not is_quantized(other):
-            other = with_fake_quantization(other, job.entry.quantize)
-        begin_part_way(network, other, job.entry.start, images)
+        begin_part_way(network, _as_the_students(other, job), job.entry.start, images)
         forget_ranges(network)
     return network
+
+
+def like_start(job: Job, dataset: Dataset) -> nn.Module:
+    """Return a network of the kind that a job's begins part-way to, with fresh weights."""
+    assert job.start is not None
+    return _as_the_students(fresh(job.start, dataset), job)
 
 
 def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
@@ -76,6 +81,14 @@ def architecture(entry: Trained) -> Model:
         return entry.model
     trunk = entry.model.model_dump()
     return Model.model_validate({"name": "fused", "trunk": trunk, "count": parts.count, "features": parts.features})
+
+
+def _as_the_students(other: nn.Module, job: Job) -> nn.Module:
+    """Return a network to begin with as a student's own is built: quantized, where the student is."""
+    assert isinstance(job.entry, Student)
+    if job.entry.quantize is None or is_quantized(other):
+        return other
+    return with_fake_quantization(other, job.entry.quantize)
 
 
 def _fuse(network: nn.Module, parts: list[nn.Module], job: Job) -> None:

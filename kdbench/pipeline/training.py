@@ -18,8 +18,9 @@ from kdbench.distill.method import Setting
 from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
 from kdbench.distill.placement import device_of, evaluation_batch, resolved
 from kdbench.distill.processes import started
+from kdbench.distill.start import require_same_shape
 from kdbench.distill.teacher import LiveTeacher, Teacher
-from kdbench.errors import DivergedError
+from kdbench.errors import DivergedError, StorageError
 from kdbench.measure.energy.epochs import EpochMeter
 from kdbench.pipeline import networks
 from kdbench.pipeline.caching import is_cached
@@ -58,14 +59,20 @@ def train_all(
 
 
 def check(jobs: list[Job], material: Material) -> None:
-    """Build every network and loss of the first seed once: what is misspelt fails before hours are spent."""
+    """Build every entry's network and loss once: what is misspelt fails before hours are spent."""
+    seen: set[tuple[str, bool]] = set()
     for job in jobs:
-        if job.seed == jobs[0].seed or job.part == 1:
-            network = networks.fresh(job, material.dataset)
-            terms = _terms(job, network, [networks.fresh(t, material.dataset) for t in job.teachers], material)
-            training = training_of(job)
-            is_cached(job.entry, terms, training)
-            device_of(training)
+        kind = (job.entry.name, job.part is None)
+        if kind in seen:  # another seed's, or another part
+            continue
+        seen.add(kind)
+        network = networks.fresh(job, material.dataset)
+        terms = _terms(job, network, [networks.fresh(t, material.dataset) for t in job.teachers], material)
+        if not job.parts:
+            is_cached(job.entry, terms, training_of(job))
+        if job.start is not None:
+            require_same_shape(network, networks.like_start(job, material.dataset))
+        device_of(training_of(job))
 
 
 def training_of(job: Job) -> Training:
@@ -108,7 +115,7 @@ def _teachers(
         return []
     if not is_cached(job.entry, terms, training):
         return [LiveTeacher(network, channels_last=shuffled.channels_last) for network in learned]
-    cache = LogitCache(Path(os.environ.get("KDBENCH_CACHE") or folder.path / "cache") / "teacher-logits")
+    cache = logit_cache(folder)
     content = material.part_of(job.entry.data).content
     return [
         cache.teacher(
@@ -117,6 +124,21 @@ def _teachers(
         )
         for network, teacher in zip(learned, job.teachers, strict=True)
     ]  # fmt: skip
+
+
+def logit_cache(folder: RunFolder) -> LogitCache:
+    """Return where teachers' logits are kept: in the run's folder, or where KDBENCH_CACHE says, for several runs.
+
+    Raises StorageError where the latter cannot be written to.
+    """
+    shared = os.environ.get("KDBENCH_CACHE")
+    place = Path(shared).expanduser() if shared else folder.path / "cache"
+    try:
+        return LogitCache(storage.make_folder(place / "teacher-logits"))
+    except StorageError as error:
+        if not shared:
+            raise
+        raise StorageError(error.message, "let KDBENCH_CACHE name a folder you may write to, or unset it") from error
 
 
 def _identity(job: Job, folder: RunFolder) -> str:

@@ -107,6 +107,9 @@ def _plain(value: Any) -> str | int | float | bool:
 
 
 def _named(template: str, axes: Mapping[str, Any]) -> str:
+    meant = re.findall(r"\{(\w*)\}", template)
+    if unknown := [word for word in meant if word not in axes]:
+        raise ValueError(f"name {template!r}: there is no axis {unknown[0]!r}; axes: {', '.join(axes)}")
     rest = []
     for label, value in axes.items():
         text = re.sub(r"[^A-Za-z0-9_-]+", "_", str(value)).strip("_")
@@ -118,6 +121,8 @@ def _named(template: str, axes: Mapping[str, Any]) -> str:
 
 
 def _put(node: Any, path: str, value: Any) -> None:
+    if path.startswith("terms.") and not node.get("terms"):
+        raise ValueError(f"sweep: {path!r}: the entry has no terms")
     *parents, last = path.split(".")
     for depth, key in enumerate(parents):
         node = _child(node, key, path, ".".join(parents[: depth + 1]))
@@ -151,6 +156,8 @@ def _generations(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
         return
     if not isinstance(count, int) or not 1 <= count <= 100:
         raise ValueError(f"generations: give a number from 1 to 100 (given: {count!r})")
+    if not entry.get("terms"):
+        raise ValueError("generations: without terms nobody learns from the generation before")
     name = str(entry.get("name", ""))
     taught_by = entry.get("teacher")
     for number in range(1, count + 1):

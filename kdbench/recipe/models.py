@@ -1,8 +1,8 @@
 """The `[[teacher]]` and `[[student]]` tables: which network, taught by whom and how, starting from what."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kdbench.recipe.data import Examples
 from kdbench.recipe.section import Section
@@ -125,3 +125,16 @@ class Student(Trained):
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return () if value is None else (value,) if isinstance(value, str) else value
+
+    @field_validator("terms", mode="before")
+    @classmethod
+    def _one_term(cls, value: Any) -> Any:
+        return [value] if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if len(set(self.teacher)) < len(self.teacher):
+            raise ValueError(f"student {self.name!r} names a teacher twice: {', '.join(self.teacher)}")
+        if self.sub_students is not None and self.start is not None:
+            raise ValueError(f"student {self.name!r}: sub-students begin afresh: leave out start or sub_students")
+        return self

@@ -162,10 +162,10 @@ def test_what_is_paid_once_is_told(written):
 
 def test_what_others_disturbed_is_told(written):
     text = " ".join(written.split())
-    assert "whatever it found: 12 of 60; in the median one that was kept it was 0.25 of a core" in text
+    assert "whatever it found: 12 of 60; in the median one that was kept others had 0.25 cores" in text
 
 
-@pytest.mark.parametrize(("busy_cores", "tries"), [([0.1], 1), ([2.0, 0.6, 0.5], 3)])
+@pytest.mark.parametrize(("busy_cores", "tries"), [([0.1], 1), ([calm.LIMIT_CORES + 2, calm.LIMIT_CORES + 0.1, calm.LIMIT_CORES], 3)])
 def test_a_timing_that_others_disturbed_is_taken_again(monkeypatch, busy_cores, tries):
     during = iter(busy_cores)
 
@@ -205,3 +205,9 @@ def test_the_machine_and_notes_are_told(tmp_path):
     assert "kdbench 9.9, pillow 13" in text
     assert "commit c0ffee" in text
     assert text.endswith("## Why\n\nBecause.\n")
+
+
+def test_too_few_repeats_for_an_interval_have_their_range():
+    repeats = [{"plain": {"step_s": step}, "kd": {"step_s": 1.0}} for step in (3.0, 2.0, 2.5)]
+    assert page._ratio(repeats, "plain", "kd") == "2.50× (repeats: 2.00× to 3.00×)"
+    assert page._ratio(repeats, "plain", "hint") == "–"

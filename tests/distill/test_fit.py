@@ -197,3 +197,32 @@ def test_cuda_where_there_is_none_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="no GPU"):
         fit.device_of(training(device="cuda"))
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_patience_and_the_best_epoch_begin_when_no_term_is_alone_any_more(tmp_path, keep):
+    learner, teacher = tiny(), tiny(1, width=8)
+    stages = [{"method": "hint", "until_epoch": 4, "alone": True}, {"method": "kd", "from_epoch": 4}]
+    objective = objective_of(student(*stages), learner, teacher)
+    options = training(epochs=8, patience=2, keep=keep)
+    _, summary = run_fit(tmp_path, options, network=learner, objective=objective)
+    assert summary.epochs > 5, "the first stage improves no accuracy, and is no reason to stop"
+    assert summary.best_epoch > 4
+
+
+def test_a_folder_whose_weights_were_replaced_is_not_taken_for_the_earlier_training(tmp_path, monkeypatch):
+    """Killed between the weights and the summary, of a training under another key."""
+    run_fit(tmp_path, training(epochs=1))
+    assert fit.finished(tmp_path, "k")
+    write_text = fit.storage.write_text
+
+    def killed(path, text):
+        if path.name == fit.CURVE:
+            raise KeyboardInterrupt
+        write_text(path, text)
+
+    monkeypatch.setattr(fit.storage, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(tmp_path, training(epochs=1), key="another")
+    assert fit.finished(tmp_path, "k") is None
+    assert fit.finished(tmp_path, "another") is None

@@ -64,6 +64,7 @@ def test_a_table_is_filled_once_for_all_that_agree_on_the_key(tmp_path):
         {"identity": "u"},
         {"content": "d"},
         {"precision": "bf16"},
+        {"shown": training(Augment(**CROPS, views=3), channels_last=True)},
         {"shown": training(Augment(**CROPS, views=5))},
         {"shown": training(Augment(pad=2, views=3))},
         {"shown": training(Augment(**CROPS, views=3), mean=(0.5,))},
@@ -113,6 +114,17 @@ def test_a_table_cut_short_is_filled_again(tmp_path, left):
     assert np.array_equal(np.load(path), whole)
 
 
+def test_what_a_killed_run_left_of_a_table_is_cleared_away(tmp_path):
+    cached(tmp_path, tiny(3), training(Augment()))
+    (path,) = tables(tmp_path)
+    path.unlink()
+    left = tmp_path / f".{path.name}.12345.part"
+    left.write_bytes(b"half")
+    cached(tmp_path, tiny(3), training(Augment()))
+    assert tables(tmp_path) == [path]
+    assert not left.exists()
+
+
 def test_logits_that_float16_cannot_hold_are_refused(tmp_path):
     network = tiny(3)
     with torch.no_grad():
@@ -129,7 +141,7 @@ def test_a_full_disk_is_told_before_the_work(tmp_path, monkeypatch):
     assert "KDBENCH_CACHE" in caught.value.hint
 
 
-def _fill(folder, seed, barrier, results):
+def _fill(folder, barrier, results):
     torch.set_num_threads(1)
     network, shown = tiny(3), training(Augment(**CROPS, views=4))
     barrier.wait(timeout=60)
@@ -141,7 +153,7 @@ def _fill(folder, seed, barrier, results):
 def test_two_runs_that_fill_one_table_at_once_agree(tmp_path):
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.Queue()
-    runs = [context.Process(target=_fill, args=(tmp_path, seed, barrier, results)) for seed in range(2)]
+    runs = [context.Process(target=_fill, args=(tmp_path, barrier, results)) for _ in range(2)]
     for run in runs:
         run.start()
     sums = {results.get(timeout=120) for _ in runs}

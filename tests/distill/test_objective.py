@@ -37,7 +37,7 @@ def test_terms_add_up_and_reach_only_the_student():
     assert all(p.grad is not None for p in objective.parameters())
     assert all(p.grad is None for p in teacher.parameters())
     assert len(list(objective.parameters())) == len(list(objective.terms[1].method.regressor.parameters()))
-    assert objective.formula().startswith("0.25·CE + 0.9·T²·KL")
+    assert objective.formula(10).startswith("0.25·CE + 0.9·T²·KL")
 
 
 def test_the_teacher_teaches_and_the_student_learns():
@@ -71,10 +71,11 @@ def test_early_stopped_distillation_goes_on_with_the_labels_alone():
     objective = objective_of(student({**KD, "until_epoch": 3}, ce_weight=0.5), learner, teacher)
     for epoch in range(6):
         loss, logits = objective(learner, BATCH, epoch)
-        only_labels = 0.5 * cross_entropy(logits, LABELS).item()
+        only_labels = cross_entropy(logits, LABELS).item()  # with a weight of 1, as a student without terms
         assert (loss.item() == pytest.approx(only_labels, rel=1e-6)) == (epoch >= 3)
     assert len(calls) == 3, "a teacher that no term listens to is not asked"
-    assert objective.formula() == "0.5·CE + 0.9·T²·KL(t‖s), T = 4 (epochs 1–3)"
+    assert objective.formula(6) == "0.5·CE + 0.9·T²·KL(t‖s), T = 4 (epochs 1–3); CE in other epochs"
+    assert objective.formula(3) == "0.5·CE + 0.9·T²·KL(t‖s), T = 4 (epochs 1–3)"
 
 
 def test_a_teacher_is_not_asked_while_only_peers_are_listened_to():
@@ -99,7 +100,7 @@ def test_while_a_term_is_alone_neither_labels_nor_other_terms_count():
         alone = objective_of(student(HINT, ce_weight=0), learner, teacher).eval()
         alone.load_state_dict({name: v for name, v in objective.state_dict().items() if name.startswith("terms.0")})
         assert objective(learner, BATCH, 1)[0] == alone(learner, BATCH, 1)[0]
-    assert objective.formula().endswith(
+    assert objective.formula(10).endswith(
         "(epochs 1–2, alone) + 0.9·T²·KL(t‖s), T = 4 (from epoch 3) + 0.9·T²·KL(t‖s), T = 4"
     )
 
@@ -166,3 +167,22 @@ def test_the_loss_is_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         loss, logits = objective(learner, BATCH, 0)
     assert (logits.dtype, loss.dtype) == (torch.bfloat16, torch.float32)
+
+
+def test_features_are_asked_of_the_first_teacher_alone():
+    """Another teacher need not have the layer, and its features would be copied for nothing."""
+    learner, first, second = tiny(), tiny(1, width=8), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    entry = student({"method": "multi_teacher"}, HINT, teacher=["a", "b"])
+    loss, _ = objective_of(entry, learner, first, second)(learner, BATCH, 0)
+    assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("training", [{"epochs": 5}, {"epochs": 9, "stop_at": 5}])
+def test_a_term_that_begins_after_the_last_epoch_is_refused(training):
+    with pytest.raises(InputError, match="there are 5"):
+        student_terms(student({**KD, "from_epoch": 5}, training=training), setting())
+
+
+def test_without_labels_the_terms_need_hold_no_longer_than_the_training():
+    entry = student({**KD, "until_epoch": 5}, ce_weight=0, training={"epochs": 9, "stop_at": 5})
+    assert student_terms(entry, setting())

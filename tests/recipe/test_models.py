@@ -25,6 +25,8 @@ def test_a_student_may_have_several_teachers_and_students_for_teachers():
     [
         ([{"name": "s", "teacher": "s"}], "its own teacher"),
         ([{"name": "s", "teacher": "t"}, {"name": "t", "teacher": ["a", "s"]}], "its own teacher"),
+        ([{"name": "s", "teacher": ["a", "b", "a"], "terms": KD}], "names a teacher twice"),
+        ([{"name": "s", "start": {"share": 0.5}, "sub_students": {}}], "leave out start or sub_students"),
         ([{"name": "s", "start": {"model": "c", "share": 0.5}}], "which the recipe does not have"),
         ([{"name": "s", "start": {"share": 1.5}}], "less than or equal to 1"),
         ([{"name": "s", "data": {"subset": {"random": 5, "half": "D0"}}}], "choose one"),
@@ -42,3 +44,7 @@ def test_views_are_counted():
     assert Augment().distinct_views == 1
     assert Augment(flip=True).distinct_views == 2
     assert Augment(pad=4, flip=True).distinct_views == 162
+
+
+def test_a_single_term_stands_for_a_list_of_one():
+    assert recipe({"name": "s", "model": "mlp", "terms": KD[0]}).student[0].terms[0].method == "kd"

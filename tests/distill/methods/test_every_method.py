@@ -60,7 +60,7 @@ def test_it_learns_and_leaves_only_the_students_weights(tmp_path, teachers, meth
     assert torch.isfinite(torch.tensor(losses)).all()
     assert losses[1] < losses[0]
     assert load_file(tmp_path / fit.WEIGHTS).keys() == tiny().state_dict().keys()
-    assert summary.objective == objective.formula()
+    assert summary.objective == objective.formula(2)
     assert all(same_weights(network.state_dict(), was) for network, was in zip(taught_by, before, strict=True))
 
 
@@ -113,5 +113,5 @@ def test_its_loss_is_float32_whatever_the_networks_compute_in(teachers, method):
 def test_its_description_and_formula_name_it_in_plain_numbers(teachers, method):
     _, objective, _ = prepared(method, teachers)
     assert METHODS.get(method).__doc__
-    assert "{" not in objective.formula()
+    assert "{" not in objective.formula(10)
     assert set(OPTIONS[method]) <= set(METHODS.get(method).Options.model_fields)
