@@ -165,7 +165,10 @@ def test_what_others_disturbed_is_told(written):
     assert "whatever it found: 12 of 60; in the median one that was kept others had 0.25 cores" in text
 
 
-@pytest.mark.parametrize(("busy_cores", "tries"), [([0.1], 1), ([calm.LIMIT_CORES + 2, calm.LIMIT_CORES + 0.1, calm.LIMIT_CORES], 3)])
+LIMIT = calm.LIMIT_CORES
+
+
+@pytest.mark.parametrize(("busy_cores", "tries"), [([0.1], 1), ([LIMIT + 2, LIMIT + 0.1, LIMIT], 3)])
 def test_a_timing_that_others_disturbed_is_taken_again(monkeypatch, busy_cores, tries):
     during = iter(busy_cores)
 
