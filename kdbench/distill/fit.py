@@ -22,7 +22,7 @@ from kdbench.distill.devices import processes_of
 from kdbench.distill.metering import EnergyMeter
 from kdbench.distill.module import TrainingModule
 from kdbench.distill.objective import Objective
-from kdbench.distill.placement import device_of, resolved
+from kdbench.distill.placement import device_of, resolved, usable_cores
 from kdbench.distill.processes import Processes, joined
 from kdbench.progress import Progress
 from kdbench.recipe import Training
@@ -127,9 +127,12 @@ def _summed(processes: Processes, seconds: Iterable[float]) -> float:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Compute with `count` threads while the block runs; None leaves the number as it is."""
+    """Compute with `count` threads while the block runs, or as many as there are cores; None leaves the number alone.
+
+    More threads than cores wait for each other: a hundred times slower has been seen.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    torch.set_num_threads(min(count, usable_cores()) if count else before)
     try:
         yield
     finally:

@@ -38,7 +38,7 @@ def measure_all(
             facts=export.facts,
             teacher=next((parent for parent in export.card.parents if parent in admitted), None),
             # Latency does not depend on the weights: one seed's models stand for all.
-            timed=export.job.seed == recipe.seeds[0],
+            timed=export.job.of_seed == recipe.seeds[0],
             network=network_of(export.card, folder.model(export.card.id)),
         )
         for export in exports

@@ -10,7 +10,7 @@ from kdbench.recipe import Recipe, Student, Teacher, Trained, needed_by
 
 @dataclass(frozen=True)
 class Job:
-    """One network to be trained at one seed.
+    """One network to be trained at one seed: its own, which is the recipe's `of_seed` and what is added to that.
 
     `teachers` are the jobs it learns from, the first the one it is compared with; `start` is the job whose weights it
     begins with, in part; `parts` those of which it is made. A job with a `part` is such a part, counted from 1: it is
@@ -20,6 +20,7 @@ class Job:
     id: str
     entry: Trained
     seed: int
+    of_seed: int
     teachers: tuple["Job", ...] = ()
     start: "Job | None" = None
     parts: tuple["Job", ...] = ()
@@ -86,7 +87,7 @@ def shown(jobs: list[Job]) -> list[Job]:
 
 def _jobs(recipe: Recipe, entry: Teacher | Student, seed: int, done: dict[str, Job]) -> list[Job]:
     """Return an entry's jobs: those of its parts, if it has any, and its own."""
-    common: dict[str, Any] = {"entry": entry, "seed": seed + entry.seed_offset}
+    common: dict[str, Any] = {"entry": entry, "seed": seed + entry.seed_offset, "of_seed": seed}
     name = entry.name + (f"-seed{seed}" if len(recipe.seeds) > 1 else "")
     if isinstance(entry, Teacher):
         return [Job(name, **common)]

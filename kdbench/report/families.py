@@ -1,13 +1,13 @@
 """Sweeps of a recipe: which models are points of one, and where on it each lies."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from kdbench.records import RunRecord
 from kdbench.report.cells import Cell, Column, Row, Table, Text, finished
 from kdbench.report.columns import column, taken
-from kdbench.report.subjects import Subject, number, pair_number, subjects
+from kdbench.report.subjects import Subject, have_one_teacher, number, pair_number, subjects
 
 Value = str | int | float | bool
 
@@ -74,9 +74,13 @@ def swept(record: RunRecord) -> Table:
 def _row(record: RunRecord, family: Family, member: Subject, followed: list[str]) -> Row:
     point = ", ".join(f"{axis} {value}" for axis, value in family.point(member).items())
     against = [metric for metric in followed if member.role == "student"]
+    alike = have_one_teacher(record, family.members)
     cells: list[Cell] = [number(record, member, "top1")]
     if followed:
-        cells.append(pair_number(record, member, "top1_drop") if against else Text("–"))
-    cells += [number(record, member, metric) if against else Text("–") for metric in followed]
+        drop = pair_number(record, member, "top1_drop")
+        cells.append(replace(drop, comparable=alike) if against else Text("–"))
+    cells += [
+        replace(number(record, member, metric), comparable=alike) if against else Text("–") for metric in followed
+    ]
     cells.append(number(record, member, "training_s"))
     return Row((Text(family.name, code=True), Text(point), Text(member.label, code=True), *cells), group=family.name)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from kdbench.records import Axes, Interval, RunRecord
 from kdbench.report.cells import Cell, Column, Number, Table, Text, finished
 from kdbench.report.columns import column, row, taken
-from kdbench.report.subjects import Subject, number, subjects
+from kdbench.report.subjects import Subject, have_one_teacher, number, subjects
 
 TRAIN: Axes = {"part": "train"}
 _FOLLOWED = {"agreement", "predictive_kl", "standardized_kl", "logit_spearman"}  # there is a teacher to follow
@@ -64,7 +64,11 @@ def _cell(record: RunRecord, subject: Subject, metric: str, axes: Axes) -> Cell:
 def _of_students(record: RunRecord, subject: Subject, metric: str, axes: Axes | None = None) -> Cell:
     """Return the number; a dash where it compares with the teacher and the subject is the teacher."""
     cell = number(record, subject, metric, axes)
-    return Text("–") if metric in _FOLLOWED and subject.role == "teacher" and cell.value is None else cell
+    if metric not in _FOLLOWED:
+        return cell
+    if subject.role == "teacher" and cell.value is None:
+        return Text("–")
+    return replace(cell, comparable=have_one_teacher(record, subjects(record)))
 
 
 def _error(agreement: Number) -> Number:

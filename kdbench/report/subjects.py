@@ -1,7 +1,7 @@
 """What a report's row is about: one model, or the models of one name trained with several seeds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -97,6 +97,15 @@ def teacher_of(record: RunRecord, subject: Subject) -> str | None:
     """Return the label of the model that `subject` is compared with, or None."""
     teachers = {pair.teacher for pair in record.pairs if pair.student in subject.ids}
     return next((other.label for other in subjects(record) if teachers & set(other.ids)), None)
+
+
+def have_one_teacher(record: RunRecord, compared: Iterable[Subject]) -> bool:
+    """Return whether those of `compared` that are compared with a teacher are so with the same one.
+
+    What is said relative to different teachers has no best.
+    """
+    names = {card.id: card.name for card in record.models}
+    return len({names.get(parent) for subject in compared for card in subject.cards for parent in card.parents}) <= 1
 
 
 def mean_over_seeds(values: Sequence[float]) -> tuple[float, Interval]:

@@ -93,3 +93,8 @@ def test_another_teachers_training_changes_those_it_teaches_alone():
     changed = {job.id: job.key(other, "data") for job in plan(other)}
     assert changed["s"] != before["s"]
     assert changed["alone"] == before["alone"]
+
+
+def test_an_offset_moves_a_models_seed_and_not_the_recipes_it_belongs_to():
+    _, jobs = jobs_of({"name": "s", "seed_offset": 3, "terms": KD}, seeds=[1, 0])
+    assert [(jobs[id_].seed, jobs[id_].of_seed) for id_ in ("s-seed1", "s-seed0")] == [(4, 1), (3, 0)]

@@ -68,3 +68,25 @@ def test_the_figure_names_its_axes_and_lines(record):
     for words in ("T{temperature}-{epochs}", "temperature", "epochs 2", "epochs 5", "Top-1, %"):
         assert words in drawing.svg
     assert "agreement" not in drawing.svg  # nothing was said of it
+
+
+def test_what_is_relative_to_different_teachers_has_no_best(make_record, make_card):
+    def best_of(parents):
+        cards, found = [make_card("teacher")], [measured("teacher", "top1", 0.98, n=100)]
+        for index, parent in enumerate(parents):
+            name = f"s{index}"
+            card = make_card("student-kd", id=name, name=name, family="f", axes={"step": index}, parents=(parent,))
+            cards.append(card)
+            found += [measured(name, metric, 0.5 + index / 10, n=100) for metric in ("top1", "agreement")]
+        record = make_record(models=tuple(cards), measurements=tuple(found), pairs=(), warnings=(), layers=())
+        heads = [column.head for column in swept(record).columns]
+        return {
+            head
+            for row in swept(record).rows
+            for head, cell in zip(heads, row.cells, strict=True)
+            if isinstance(cell, Number) and cell.best
+        }
+
+    assert {"Top-1", "Agreement"} <= best_of(["teacher", "teacher"])
+    assert "Agreement" not in best_of(["teacher", "s0"])
+    assert "Top-1" in best_of(["teacher", "s0"])
