@@ -119,15 +119,9 @@ def student_terms(student: Student, setting: Setting) -> tuple[ScheduledTerm, ..
 
     Raises InputError for an unknown method or option, a loss that is empty, or what does not go together.
     """
-    terms = tuple(_term(term, setting) for term in student.terms)
-    _require_a_loss(student, terms)
-    for term, asked in zip(terms, student.terms, strict=True):
-        if term.from_epoch >= _epochs(student):
-            raise InputError(
-                f"student {student.name!r}: {asked.method} holds from epoch {term.from_epoch} on, and there are "
-                f"{_epochs(student)}",
-                "epochs are counted from 0: give a smaller from_epoch, or train for longer",
-            )
+    terms = tuple(_term(term, student, setting) for term in student.terms)
+    if not terms and student.ce_weight == 0:
+        raise InputError(f"student {student.name!r} has no terms and ce_weight 0: there is nothing to learn from")
     if len(student.teacher) > 1 and not any(term.method.of_several for term in terms):
         raise InputError(
             f"student {student.name!r} has {len(student.teacher)} teachers, and no term listens to more than one",
@@ -158,38 +152,28 @@ def student_objective(student: Student, terms: Sequence[ScheduledTerm], teachers
     )
 
 
-def _term(term: Term, setting: Setting) -> ScheduledTerm:
-    if term.until_epoch is not None and term.until_epoch <= term.from_epoch:
+def _term(term: Term, student: Student, setting: Setting) -> ScheduledTerm:
+    begin = student.training.epoch_at(term.from_epoch)
+    end = None if term.until_epoch is None else student.training.epoch_at(term.until_epoch)
+    if end is not None and end <= begin:
         raise InputError(
-            f"term {term.method!r} holds from epoch {term.from_epoch} until before {term.until_epoch}: never",
+            f"student {student.name!r}: {term.method} holds from epoch {begin} until before {end}: never",
             "give an until_epoch above from_epoch",
         )
+    if begin >= student.training.last_epoch:
+        raise InputError(
+            f"student {student.name!r}: {term.method} holds from epoch {begin} on, and there are "
+            f"{student.training.last_epoch}",
+            "epochs are counted from 0: give a smaller from_epoch, a share such as 0.25, or train for longer",
+        )
     method = METHODS.get(term.method).from_recipe(term.method, term.options, setting)
-    return ScheduledTerm(method, from_epoch=term.from_epoch, until_epoch=term.until_epoch, alone=term.alone)
+    return ScheduledTerm(method, from_epoch=begin, until_epoch=end, alone=term.alone)
 
 
 def _ce_weight(student: Student, terms: Sequence[ScheduledTerm]) -> float:
     if student.ce_weight is not None:
         return student.ce_weight
     return terms[0].method.usual_ce_weight if terms else 1.0
-
-
-def _require_a_loss(student: Student, terms: Sequence[ScheduledTerm]) -> None:
-    """Raise InputError if there is an epoch in which neither the labels nor a term count."""
-    if _ce_weight(student, terms):
-        return
-    for epoch in range(_epochs(student)):
-        if not any(term.holds(epoch) for term in terms):
-            raise InputError(
-                f"student {student.name!r} has nothing to learn from in epoch {epoch + 1}: ce_weight is 0 and no term "
-                "holds",
-                "give a ce_weight, or terms that hold throughout",
-            )
-
-
-def _epochs(student: Student) -> int:
-    """Return for how many epochs a student is trained at most."""
-    return min(student.training.stop_at or student.training.epochs, student.training.epochs)
 
 
 def _layers(of_terms: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

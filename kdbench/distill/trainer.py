@@ -63,7 +63,7 @@ def run(module: TrainingModule, training: Training, latest: Path, progress: Prog
 def _trainer(training: Training, latest: Path, progress: Progress) -> pl.Trainer:
     on_gpu = device_of(training).type == "cuda"
     return pl.Trainer(
-        max_epochs=min(training.stop_at or training.epochs, training.epochs),
+        max_epochs=training.last_epoch,
         accelerator="gpu" if on_gpu else "cpu",
         devices=devices_of(training),
         num_nodes=training.num_nodes,

@@ -27,16 +27,23 @@ def analyses_of(recipe: Recipe, jobs: list[Job], material: Material) -> Analyses
 def independent_of(job: Job, jobs: list[Job]) -> Job | None:
     """Return the student that tells what distillation did to a distilled one: of its network and seed, on labels alone.
 
-    Of several, the one with the most in common: training images first, then the teacher; the first of those.
+    Of several, the one with the most in common: first weights, then training images, then the teacher; the first of
+    those.
     """
     if not job.learns:
         return None
     alike = [
         other
         for other in jobs
-        if _on_labels_alone(other) and (other.seed, other.entry.model) == (job.seed, job.entry.model)
+        if _on_labels_alone(other) and (other.of_seed, other.entry.model) == (job.of_seed, job.entry.model)
     ]
-    return max(alike, key=lambda o: (o.entry.data == job.entry.data, o.teachers[:1] == job.teachers[:1]), default=None)
+
+    def in_common(other: Job) -> tuple[bool, ...]:
+        return (
+            other.seed == job.seed, other.entry.data == job.entry.data, other.teachers[:1] == job.teachers[:1],
+        )  # fmt: skip
+
+    return max(alike, key=in_common, default=None)
 
 
 def drawn(labels: Labels, samples: int) -> NDArray[np.bool_]:

@@ -44,5 +44,4 @@ def _why_wrong(student: Student, taught: Sequence[ScheduledTerm]) -> str | None:
 
 
 def _taught_epochs(taught: Sequence[ScheduledTerm], training: Training) -> int:
-    epochs = min(training.stop_at or training.epochs, training.epochs)
-    return sum(any(term.holds(epoch) for term in taught) for epoch in range(epochs))
+    return sum(any(term.holds(epoch) for term in taught) for epoch in range(training.last_epoch))

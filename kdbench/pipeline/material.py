@@ -35,7 +35,7 @@ class Material:
     """The data of a run, cut: training and validation part for the training, the test part for the end.
 
     `dataset` is what is left of the set itself: everything but the training part. `content` is a hash of the images
-    and labels that are trained on.
+    and labels that are trained on, and of how they are normalised.
     """
 
     dataset: Dataset
@@ -81,7 +81,7 @@ def load_material(recipe: Recipe) -> Material:
     assert dataset.train is not None, "a loader that was asked for the training part gives it or says why not"
     train_part, validation = cut_validation(dataset.train, wanted.validation, wanted.split_seed)
     preprocessing = Preprocessing(mean=wanted.mean or dataset.mean, std=wanted.std or dataset.std)
-    content = _hash(dataset.train.images.data, dataset.train.labels.data)
+    content = _hash(dataset.train.images.data, dataset.train.labels.data, preprocessing.model_dump_json().encode())
     # The whole training part is let go: its two cuts are copies.
     return Material(dataset.only(("test",)), content, train_part, validation, preprocessing)
 

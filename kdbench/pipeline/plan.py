@@ -10,7 +10,7 @@ from kdbench.recipe import Recipe, Student, Teacher, Trained, needed_by
 
 @dataclass(frozen=True)
 class Job:
-    """One network to be trained at one seed: its own, which is the recipe's `of_seed` and what is added to that.
+    """One network to be trained at one seed: its own, which is the recipe's, `of_seed`, but for an offset.
 
     `teachers` are the jobs it learns from, the first the one it is compared with; `start` is the job whose weights it
     begins with, in part; `parts` those of which it is made. A job with a `part` is such a part, counted from 1: it is
@@ -85,9 +85,14 @@ def shown(jobs: list[Job]) -> list[Job]:
     return [job for job in jobs if job.part is None]
 
 
+def own_seed(seed: int, offset: int) -> int:
+    """Return the seed of a model with an offset: not the sum, by which one seed's model would be another seed's again."""
+    return key_of(seed, offset) % 2**31 if offset else seed
+
+
 def _jobs(recipe: Recipe, entry: Teacher | Student, seed: int, done: dict[str, Job]) -> list[Job]:
     """Return an entry's jobs: those of its parts, if it has any, and its own."""
-    common: dict[str, Any] = {"entry": entry, "seed": seed + entry.seed_offset, "of_seed": seed}
+    common: dict[str, Any] = {"entry": entry, "seed": own_seed(seed, entry.seed_offset), "of_seed": seed}
     name = entry.name + (f"-seed{seed}" if len(recipe.seeds) > 1 else "")
     if isinstance(entry, Teacher):
         return [Job(name, **common)]

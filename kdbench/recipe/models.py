@@ -25,15 +25,16 @@ class Model(BaseModel):
 class Term(BaseModel):
     """One weighted term of a student's objective: a distillation method by name, other keys are its options.
 
-    It holds from `from_epoch` (0 is the first) until before `until_epoch`. While a term that is `alone` holds, it is
-    the whole objective: neither the labels nor other terms count, as in the first of two stages.
+    It holds from `from_epoch` (0 is the first) until before `until_epoch`; below one they are shares of all epochs.
+    While a term that is `alone` holds, it is the whole objective: neither the labels nor other terms count, as in the
+    first of two stages.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     method: str
-    from_epoch: int = Field(default=0, ge=0)
-    until_epoch: int | None = Field(default=None, gt=0)
+    from_epoch: float = Field(default=0, ge=0)
+    until_epoch: float | None = Field(default=None, gt=0)
     alone: bool = False
 
     @property
@@ -81,7 +82,7 @@ class SubStudents(Section):
 class Trained(Section):
     """What teachers and students have in common.
 
-    `seed_offset` is added to each of the recipe's seeds: models of one architecture begin alike unless theirs differ.
+    `seed_offset` makes another seed of each of the recipe's: models of one architecture begin alike unless theirs differ.
     `family` and `axes` say of which sweep the entry is a point, and which.
     """
 

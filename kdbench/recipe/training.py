@@ -36,7 +36,8 @@ class Schedule(Section):
 class Training(Section):
     """How long and how to train.
 
-    `stop_at` ends the training after that epoch, the schedule being that of all `epochs`: an early-stopped model.
+    `stop_at` ends the training after that epoch (below one: that share of them), the schedule being that of all
+    `epochs`: an early-stopped model.
     `patience` stops after that many epochs without a better validation accuracy; `keep` says which weights the
     model ends up with: those of the last epoch or of the best on the validation split (never the test set).
     `precision`, `channels_last` and `compile` may be left to `auto` (see kdbench.distill.placement); `devices`,
@@ -49,7 +50,7 @@ class Training(Section):
     schedule: Schedule = Schedule()
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     clip: float | None = Field(default=None, gt=0)
-    stop_at: int | None = Field(default=None, gt=0)
+    stop_at: float | None = Field(default=None, gt=0)
     patience: int | None = Field(default=None, gt=0)
     keep: Literal["best", "last"] = "best"
     precision: Precision | Auto = "auto"
@@ -60,6 +61,15 @@ class Training(Section):
     devices: int | Auto = 1
     num_nodes: int = Field(default=1, gt=0)
     strategy: str = "auto"
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch, from 1, after which the training ends, unless patience ends it before."""
+        return self.epochs if self.stop_at is None else min(self.epoch_at(self.stop_at), self.epochs)
+
+    def epoch_at(self, time: float) -> int:
+        """Return a number of epochs, or below one a share of all, as a number of epochs."""
+        return max(1, round(time * self.epochs)) if 0 < time < 1 else round(time)
 
     @model_validator(mode="after")
     def _milestones_are_reached(self) -> Self:

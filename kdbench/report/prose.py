@@ -21,7 +21,7 @@ def paragraph(record: RunRecord) -> str:
     students = [subject for subject in found if subject.label in teachers]
     several = len(set(teachers.values())) > 1
     if several:
-        count = sum(subject.role == "teacher" for subject in found)
+        count = len(set(teachers.values()))
         sentences = [f"{count} teachers and {len(students)} students: each student is compared with its own teacher."]
     else:
         reference = [subject for subject in found if subject not in students]

@@ -115,24 +115,24 @@ def test_the_first_of_two_stages_reaches_the_layers_up_to_the_hint_and_the_regre
     assert all(p.grad is not None for p in learner.parameters())
 
 
-@pytest.mark.parametrize(
-    ("terms", "keys", "epoch"),
-    [
-        ((), {"ce_weight": 0}, 1),
-        ((KD, {**HINT, "until_epoch": 2}), {"ce_weight": 0, "training": {"epochs": 4}}, None),
-        (({**KD, "until_epoch": 2},), {"ce_weight": 0, "training": {"epochs": 4}}, 3),
-        (({**KD, "until_epoch": 2},), {"ce_weight": 0, "training": {"epochs": 2}}, None),
-        (({**KD, "from_epoch": 1},), {"ce_weight": 0}, 1),
-        (({"method": "function_matching", "until_epoch": 9},), {"training": {"epochs": 10}}, 10),
-    ],
-)
-def test_an_epoch_with_nothing_to_learn_from_is_refused(terms, keys, epoch):
-    if epoch is None:
-        student_terms(student(*terms, **keys), setting())
-        return
-    with pytest.raises(InputError, match=f"nothing to learn from in epoch {epoch}") as caught:
-        student_terms(student(*terms, **keys), setting())
-    assert "ce_weight" in caught.value.hint
+def test_a_student_with_neither_labels_nor_terms_is_refused():
+    with pytest.raises(InputError, match="nothing to learn from"):
+        student_terms(student(ce_weight=0), setting())
+
+
+def test_without_labels_beside_its_terms_a_student_learns_from_them_when_no_term_holds():
+    learner, teacher = tiny().eval(), tiny(1)
+    objective = objective_of(student({"method": "function_matching", "until_epoch": 2}), learner, teacher)
+    loss, logits = objective(learner, BATCH, 2)
+    torch.testing.assert_close(loss, cross_entropy(logits, LABELS))
+
+
+def test_times_below_one_are_shares_of_all_epochs():
+    entry = student({**KD, "from_epoch": 0.25, "until_epoch": 0.5}, training={"epochs": 12, "stop_at": 0.75})
+    (term,) = student_terms(entry, setting())
+    assert (term.from_epoch, term.until_epoch, entry.training.last_epoch) == (3, 6, 9)
+    short = student({**KD, "until_epoch": 0.1}, training={"epochs": 3})
+    assert student_terms(short, setting())[0].until_epoch == 1
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,3 @@ def test_features_are_asked_of_the_first_teacher_alone():
 def test_a_term_that_begins_after_the_last_epoch_is_refused(training):
     with pytest.raises(InputError, match="there are 5"):
         student_terms(student({**KD, "from_epoch": 5}, training=training), setting())
-
-
-def test_without_labels_the_terms_need_hold_no_longer_than_the_training():
-    entry = student({**KD, "until_epoch": 5}, ce_weight=0, training={"epochs": 9, "stop_at": 5})
-    assert student_terms(entry, setting())

@@ -97,4 +97,11 @@ def test_another_teachers_training_changes_those_it_teaches_alone():
 
 def test_an_offset_moves_a_models_seed_and_not_the_recipes_it_belongs_to():
     _, jobs = jobs_of({"name": "s", "seed_offset": 3, "terms": KD}, seeds=[1, 0])
-    assert [(jobs[id_].seed, jobs[id_].of_seed) for id_ in ("s-seed1", "s-seed0")] == [(4, 1), (3, 0)]
+    assert [jobs[id_].of_seed for id_ in ("s-seed1", "s-seed0", "a-seed1")] == [1, 0, 1]
+    assert (jobs["a-seed1"].seed, jobs["a-seed0"].seed) == (1, 0)
+
+
+def test_members_of_an_ensemble_are_not_each_others_at_another_seed():
+    students = [{"name": f"s{offset}", "seed_offset": offset} for offset in range(4)]
+    _, jobs = jobs_of(*students, seeds=[0, 1, 2])
+    assert len({job.seed for id_, job in jobs.items() if id_.startswith("s")}) == 12
