@@ -86,7 +86,7 @@ def shown(jobs: list[Job]) -> list[Job]:
 
 
 def own_seed(seed: int, offset: int) -> int:
-    """Return the seed of a model with an offset: not the sum, by which one seed's model would be another seed's again."""
+    """Return a model's seed: with an offset not the sum, by which one seed's model would be another's again."""
     return key_of(seed, offset) % 2**31 if offset else seed
 
 

@@ -82,7 +82,8 @@ class SubStudents(Section):
 class Trained(Section):
     """What teachers and students have in common.
 
-    `seed_offset` makes another seed of each of the recipe's: models of one architecture begin alike unless theirs differ.
+    `seed_offset` makes another seed of each of the recipe's: models of one architecture begin alike unless theirs
+    differ.
     `family` and `axes` say of which sweep the entry is a point, and which.
     """
 
