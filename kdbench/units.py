@@ -75,6 +75,11 @@ def count(value: float) -> str:
     return _scaled(value, _COUNT, 5) if value >= 1000 else f"{value:.0f}"
 
 
+def whole(value: float) -> str:
+    """Write a number of things that are counted one by one, such as images: every digit of it."""
+    return f"{value:,.0f}"
+
+
 def energy(joules: float) -> str:
     """Write an energy given in joules: `12.3 mJ`."""
     return _scaled(joules, _ENERGY, 3)

@@ -205,3 +205,8 @@ def test_rate_and_number() -> None:
     assert units.number(0) == "0.0000"
     assert units.number(4.7e-6) == "4.7e-06"
     assert units.number(-0.5) == "-0.5000"
+
+
+@pytest.mark.parametrize(("things", "text"), [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345")])
+def test_things_that_are_counted_keep_every_digit(things: float, text: str) -> None:
+    assert units.whole(things) == text

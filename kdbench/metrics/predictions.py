@@ -93,7 +93,7 @@ PREDICTIONS = (
         "samples",
         False,
         "samples on which the teacher and one of two students name the label and that student has the larger KL",
-        units.count,
+        units.whole,
     ),
     Metric(
         "mismatches_fixed",
@@ -101,7 +101,7 @@ PREDICTIONS = (
         "samples",
         True,
         "mismatches that are none by the KL of standardized logits",
-        units.count,
+        units.whole,
     ),
     Metric(
         "mismatches_made",
@@ -109,7 +109,7 @@ PREDICTIONS = (
         "samples",
         False,
         "samples that are mismatches by the KL of standardized logits alone",
-        units.count,
+        units.whole,
     ),
     Metric(
         "parity_max_abs",

@@ -37,6 +37,6 @@ def _cells(record: RunRecord, subject: Subject, n: int | None) -> list[Cell]:
     rest = None
     if corrected.value is not None and memorised.value is not None:
         rest = max(1 - corrected.value - memorised.value, 0.0)  # three shares that add up to 1, but for rounding
-    counted = Number(units.count, n, reason="" if n else corrected.reason)
+    counted = Number(units.whole, n, reason="" if n else corrected.reason)
     neither = Number(units.share, rest, reason="" if rest is not None else corrected.reason)
     return [counted, corrected, memorised, neither]
