@@ -20,17 +20,16 @@ def sweeps(record: RunRecord) -> Drawing | None:
     shown = families(record)[:_MOST]
     if not shown:
         return None
-    panels = [
-        (metric, title)
-        for metric, title in _PANELS
-        if any(number(record, m, metric).value is not None for family in shown for m in family.members)
-    ]
+    panels = [(metric, title) for metric, title in _PANELS if any(_known(record, family, metric) for family in shown)]
     if not panels:
         return None
     with canvas(4.5 * len(panels), 2.9 * len(shown)) as figure:
         grid = figure.subplots(len(shown), len(panels), squeeze=False)
         for family, row in zip(shown, grid, strict=True):
             for (metric, title), axes in zip(panels, row, strict=True):
+                if not _known(record, family, metric):  # teachers follow nobody
+                    axes.set_visible(False)
+                    continue
                 _draw(record, family, metric, axes)
                 axes.set_ylabel(title)
             row[0].set_title(family.name, loc="left")
@@ -43,6 +42,10 @@ def sweeps(record: RunRecord) -> Drawing | None:
         + (f" {left_out} more are in the table alone." if left_out else ""),
         svg,
     )
+
+
+def _known(record: RunRecord, family: Family, metric: str) -> bool:
+    return any(number(record, member, metric).value is not None for member in family.members)
 
 
 def _draw(record: RunRecord, family: Family, metric: str, axes: "Axes") -> None:
