@@ -62,7 +62,7 @@ def _draw(record: RunRecord, family: Family, metric: str, axes: "Axes") -> None:
         xs = [x for x, _ in drawn]
         ys = [100 * (cell.value or 0.0) for _, cell in drawn]
         # Between categories there is nothing for a line to lead through.
-        axes.plot(xs, ys, dashes if numeric else "", color=colour, marker=marker, ms=4, lw=1.4, label=label)
+        axes.plot(xs, ys, ls=dashes if numeric else "none", color=colour, marker=marker, ms=4, lw=1.4, label=label)
         for x, cell in drawn:
             if cell.interval is not None and cell.value is not None:
                 low, high = error_bar(cell.value, cell.interval.low, cell.interval.high)
