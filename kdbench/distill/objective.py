@@ -37,7 +37,7 @@ class ScheduledTerm(nn.Module):
         first, last = self.from_epoch + 1, self.until_epoch
         how = []
         if last is not None:
-            how.append(f"epochs {first}–{last}")
+            how.append(f"epoch {first}" if first == last else f"epochs {first}–{last}")
         elif first > 1:
             how.append(f"from epoch {first}")
         if self.alone:
