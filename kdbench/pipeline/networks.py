@@ -11,7 +11,6 @@ from kdbench.distill import fit
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
 from kdbench.distill.start import begin_part_way
 from kdbench.distill.sub_students import SubStudent, fuse
-from kdbench.errors import InputError
 from kdbench.models.fused import Fused
 from kdbench.pipeline.material import Material
 from kdbench.pipeline.plan import Job
@@ -24,11 +23,6 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
     entry = job.entry
     if not isinstance(entry, Student):
         return _built(entry.model, job.seed, dataset, dataset.classes)
-    if entry.sub_students is not None and entry.quantize is not None:
-        raise InputError(
-            f"student {entry.name!r} is to be quantized, and to be made of sub-students: it can be one or the other",
-            "leave out quantize or sub_students",
-        )
     if entry.sub_students is not None and job.part is not None:
         features = entry.sub_students.features
         return SubStudent(_built(entry.model, job.seed, dataset, features), features, dataset.classes)

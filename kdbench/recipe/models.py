@@ -139,4 +139,9 @@ class Student(Trained):
             raise ValueError(f"student {self.name!r} names a teacher twice: {', '.join(self.teacher)}")
         if self.sub_students is not None and self.start is not None:
             raise ValueError(f"student {self.name!r}: sub-students begin afresh: leave out start or sub_students")
+        if self.sub_students is not None and self.quantize is not None:
+            raise ValueError(
+                f"student {self.name!r} is to be quantized, and to be made of sub-students: it can be one or the other"
+                "; leave out quantize or sub_students"
+            )
         return self

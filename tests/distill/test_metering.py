@@ -4,6 +4,7 @@ from itertools import count
 
 import pytest
 from networks import batches, stripes, tiny
+from students import Stops
 
 from kdbench.cards import EnergyUse
 from kdbench.distill import fit
@@ -36,12 +37,6 @@ class Ticks:
         )
 
 
-class Stops(Silent):
-    def step(self, done, total, detail=""):
-        if detail.startswith("epoch 2/") and "loss" in detail:
-            raise KeyboardInterrupt
-
-
 def trained(folder, meter, progress=None):
     options = Training.model_validate({"epochs": 4, "batch": 16, "device": "cpu", "threads": 1})
     return fit.fit(
@@ -69,7 +64,7 @@ def test_the_energy_of_the_epochs_is_in_the_summary(tmp_path):
 
 def test_energy_survives_an_interruption(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path, Ticks(), Stops())
+        trained(tmp_path, Ticks(), Stops(2))
     summary = trained(tmp_path, Ticks())
     assert len(summary.curve) == 4
     assert summary.energy[0].energy_j == 4.0  # one epoch before; the second was begun anew
@@ -77,7 +72,7 @@ def test_energy_survives_an_interruption(tmp_path):
 
 def test_epochs_without_a_meter_leave_no_sum_of_the_others(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path, None, Stops())
+        trained(tmp_path, None, Stops(2))
     summary = trained(tmp_path, Ticks())
     assert summary.energy == ()
     assert summary.unmetered == "3 of 4 epochs were metered"  # the second was begun anew
@@ -95,11 +90,11 @@ def test_without_a_meter_energy_was_not_asked_for(tmp_path):
 
 def test_another_meter_after_an_interruption_is_not_added_to_the_first(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "led", Ticks(sources=("rapl",)), Stops())
+        trained(tmp_path / "led", Ticks(sources=("rapl",)), Stops(2))
     summary = trained(tmp_path / "led", Ticks(sources=("estimate",)))
     assert (summary.energy, summary.unmetered) == ((), "3 of 4 epochs were metered")
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "beside", Ticks(sources=("board",)), Stops())
+        trained(tmp_path / "beside", Ticks(sources=("board",)), Stops(2))
     summary = trained(tmp_path / "beside", Ticks(sources=("board", "package")))
     assert [use.scope for use in summary.energy] == ["board"]
 

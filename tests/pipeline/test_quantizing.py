@@ -89,7 +89,6 @@ def test_a_quantized_student_begins_where_another_in_full_precision_ended_and_is
 
 
 def test_quantized_sub_students_are_refused_before_anything_is_trained(tmp_path):
-    recipe = recipe_from(content(sub_students={"count": 2, "features": 4}))
     with pytest.raises(InputError, match="one or the other"):
-        pipeline.train(recipe, tmp_path / "out")
+        pipeline.train(recipe_from(content(sub_students={"count": 2, "features": 4})), tmp_path / "out")
     assert not (tmp_path / "out").exists()
