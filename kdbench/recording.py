@@ -16,7 +16,7 @@ def keep(record: RunRecord, samples: Mapping[str, np.ndarray], folder: RunFolder
     """Write the raw samples, the record and its report to `folder`."""
     folder.write_samples(samples)
     record.write(folder.record)
-    report.write(record, folder.path)
+    report.write(report.Content(record, samples=samples), folder.path)
 
 
 def refuse_nonsense(record: RunRecord, folder: RunFolder) -> None:

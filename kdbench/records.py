@@ -258,6 +258,10 @@ class RunRecord(Value):
         """Return the record as JSON values."""
         return self.model_dump(mode="json", by_alias=True)
 
+    def hash(self) -> str:
+        """Return the content hash of the record, by which a verdict names what it judged."""
+        return storage.content_hash(self.to_json())
+
     def write(self, path: Path) -> None:
         """Write the record to `path`, whole or not at all."""
         storage.write_json(path, self.to_json())

@@ -4,6 +4,7 @@ OUT/recipe.json                  the recipe as resolved: what the folder is for
 OUT/checkpoints/ID/              weights.safetensors, training.json, curve.csv
 OUT/models/ID.onnx, ID.card.json what ships, and what it is
 OUT/record.json, samples.npz     what was measured, and the raw samples behind it
+OUT/verdicts/TARGET.json         how it stands to a target
 OUT/report.md, figures/          what a person reads
 """
 
@@ -44,6 +45,15 @@ class RunFolder:
     def model(self, model_id: str) -> Path:
         """Return the path of one model's ONNX file."""
         return self.path / "models" / f"{model_id}.onnx"
+
+    @property
+    def verdicts(self) -> Path:
+        """The folder of the verdicts, one file a target."""
+        return self.path / "verdicts"
+
+    def verdict(self, target: str) -> Path:
+        """Return the path of the verdict against one target."""
+        return self.verdicts / f"{target}.json"
 
     @property
     def workspace(self) -> Path:

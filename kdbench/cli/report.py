@@ -23,13 +23,12 @@ def report(
 
     Example: kdbench report runs/first --format md --format csv
     """
-    from kdbench.records import RunRecord
-    from kdbench.report import write
+    from kdbench.report import Content, write
 
-    record = RunRecord.read(run)
+    content = Content.read(run)
     folder = out or (run if run.is_dir() else run.parent)
     names = tuple(name for text in formats or ["md"] for name in text.split(","))
-    files = write(record, folder, names)
+    files = write(content, folder, names)
     if json:
         console.result_json({"files": [str(file) for file in files]})
     else:

@@ -12,6 +12,7 @@ ENERGY = (
         "gross energy of a window / inferences in it, the median of the windows",
         units.energy,
         units.energy_plus_minus,
+        of_the_machine=True,
     ),
     Metric(
         "energy_net_j",
@@ -22,6 +23,7 @@ ENERGY = (
         "the machine with the models loaded",
         units.energy,
         units.energy_plus_minus,
+        of_the_machine=True,
     ),
     Metric(
         "energy_run_j",
@@ -31,6 +33,7 @@ ENERGY = (
         "gross energy of a window / calls in it, the median of the windows: one call runs one batch",
         units.energy,
         units.energy_plus_minus,
+        of_the_machine=True,
     ),
     Metric(
         "co2_g",
@@ -40,6 +43,7 @@ ENERGY = (
         "energy_j x carbon intensity of the country's electricity",
         units.mass,
         units.mass_plus_minus,
+        of_the_machine=True,
     ),
     Metric(
         "training_s",
@@ -48,6 +52,7 @@ ENERGY = (
         False,
         "wall time of the epochs, validation included",
         units.duration,
+        of_the_machine=True,
     ),
     Metric(
         "training_j",
@@ -57,6 +62,7 @@ ENERGY = (
         "gross energy of the epochs, validation included",
         units.energy,
         units.energy_plus_minus,
+        of_the_machine=True,
     ),
     Metric(
         "training_co2_g",
@@ -66,5 +72,6 @@ ENERGY = (
         "training_j x carbon intensity of the country's electricity",
         units.mass,
         units.mass_plus_minus,
+        of_the_machine=True,
     ),
 )

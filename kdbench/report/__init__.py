@@ -9,18 +9,23 @@ from pathlib import Path
 from kdbench import storage
 from kdbench.records import RunRecord
 from kdbench.registry import Registry
+from kdbench.report.content import Content
 
-Writer = Callable[[RunRecord, Path], list[Path]]
+__all__ = ["FORMATS", "Content", "Writer", "write"]
+
+Writer = Callable[[Content, Path], list[Path]]
 """Writes one rendering of a record into an existing folder and returns the paths of the files, the main one first."""
 
 FORMATS: Registry[Writer] = Registry("report format", package="kdbench.report.formats", group="kdbench.report_formats")
 
 
-def write(record: RunRecord, folder: Path, formats: Sequence[str] = ("md",)) -> list[Path]:
-    """Render `record` into `folder` in each of `formats` and return the paths of the files written.
+def write(content: Content | RunRecord, folder: Path, formats: Sequence[str] = ("md",)) -> list[Path]:
+    """Render a record, with what lies beside it, into `folder` in each of `formats`; return the paths of the files.
 
     Raises InputError for an unknown format, before anything is written, and StorageError.
     """
     writers = [FORMATS.get(name) for name in formats]
+    if isinstance(content, RunRecord):
+        content = Content(content)
     storage.make_folder(folder)
-    return [path for writer in writers for path in writer(record, folder)]
+    return [path for writer in writers for path in writer(content, folder)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from kdbench.cards import ModelCard, Role
-from kdbench.metrics import PREDICTIONS
+from kdbench.metrics import BEHIND, PREDICTIONS
 from kdbench.metrics import metric as declared
 from kdbench.records import Axes, Interval, Measurement, Pair, RunRecord
 from kdbench.report.cells import Number
@@ -24,16 +24,6 @@ _POSSIBLE = {
     "samples": (0.0, math.inf),
 }
 
-# The measurement behind a pair's metric: where the pair is missing, its reason is the pair's.
-_BEHIND = {
-    "latency_ratio": "latency_p50_ns",
-    "energy_ratio": "energy_j",
-    "size_ratio": "size_bytes",
-    "macs_ratio": "macs",
-    "memory_ratio": "peak_memory_bytes",
-    "throughput_ratio": "max_throughput_per_s",
-    "top1_drop": "top1",
-}
 _OF_CALLS = {"latency_ratio", "energy_ratio"}  # taken at the axes of calls, as what is behind them
 
 
@@ -88,7 +78,7 @@ def pair_number(record: RunRecord, subject: Subject, metric: str, axes: Axes | N
         return _cell(metric, found, len(subject.ids))
     if metric == "latency_ratio" and axes and axes.get("mode") == "server":
         return Number(declared(metric).text, reason="waits have no ratio")  # they depend on chance, and on the load
-    behind = number(record, subject, _BEHIND[metric], axes if metric in _OF_CALLS else None)
+    behind = number(record, subject, BEHIND[metric], axes if metric in _OF_CALLS else None)
     reason = behind.reason if behind.value is None else "not measured"
     return Number(declared(metric).text, reason=reason, hint=behind.hint if behind.value is None else "")
 

@@ -5,7 +5,7 @@ from markdown_it import MarkdownIt
 
 from kdbench import units
 from kdbench.records import Interval
-from kdbench.report import markdown
+from kdbench.report import Content, markdown
 from kdbench.report.cells import Column, Number, Row, Table, Text, finished
 from kdbench.report.formats.md import render
 
@@ -58,7 +58,7 @@ def test_a_section_of_words_has_no_table() -> None:
 
 
 def test_every_table_of_a_report_renders_as_a_table(sample) -> None:
-    text = render(sample, [])
+    text = render(Content(sample))
     html = GFM.render(text)
     assert html.count("<table>") == len(re.findall(r"^\| :?---", text, flags=re.MULTILINE))
     assert "Example CPU | 4 cores" in html
@@ -68,4 +68,4 @@ def test_every_table_of_a_report_renders_as_a_table(sample) -> None:
 
 
 def test_a_report_names_no_path_of_the_machine(sample) -> None:
-    assert "/home" not in render(sample, [])
+    assert "/home" not in render(Content(sample))

@@ -10,7 +10,7 @@ from pathlib import Path
 from kdbench import storage
 from kdbench.metrics import metric
 from kdbench.records import Measurement, Pair, RunRecord
-from kdbench.report import FORMATS
+from kdbench.report import FORMATS, Content
 from kdbench.report.layers import layers_csv
 
 _BEFORE = ("run", "model", "name", "role", "seed", "teacher", "metric")
@@ -19,8 +19,9 @@ _USUAL_AXES = ("provider", "threads", "batch")  # always there, so that files of
 
 
 @FORMATS.register("csv")
-def write(record: RunRecord, folder: Path) -> list[Path]:
+def write(content: Content, folder: Path) -> list[Path]:
     """Write `report.csv`, and `layers.csv` where layers were profiled, and return their paths."""
+    record = content.record
     texts = {"report.csv": render(record), **({"layers.csv": layers_csv(record)} if record.layers else {})}
     for name, text in texts.items():
         storage.write_text(folder / name, text)

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from kdbench.records import RunRecord
-from kdbench.report import FORMATS
+from kdbench.report import FORMATS, Content
 
 
 @FORMATS.register("json")
-def write(record: RunRecord, folder: Path) -> list[Path]:
+def write(content: Content, folder: Path) -> list[Path]:
     """Write `report.json` and return its path."""
     path = folder / "report.json"
-    record.write(path)
+    content.record.write(path)
     return [path]

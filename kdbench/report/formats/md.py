@@ -3,30 +3,28 @@
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from kdbench import storage
-from kdbench.records import RunRecord
-from kdbench.report import FORMATS, markdown, method, prose, rows
+from kdbench.report import FORMATS, Content, markdown, method, prose
 from kdbench.report.cautions import cautions
 from kdbench.report.cells import sentence
-from kdbench.report.figures import Drawing, draw
 from kdbench.report.portable import portable, portable_recipe
 
 LEADING = 2  # tables before the warnings and figures: what a reader acts on
 
 
 @FORMATS.register("md")
-def write(record: RunRecord, folder: Path) -> list[Path]:
+def write(content: Content, folder: Path) -> list[Path]:
     """Write `report.md` and `figures/*.svg` and return their paths."""
-    drawings = draw(record)
+    drawings = content.drawings
     figures = storage.make_folder(folder / "figures") if drawings else folder
     paths = [folder / "report.md", *(figures / f"{drawing.name}.svg" for drawing in drawings)]
     for path, drawing in zip(paths[1:], drawings, strict=True):
         storage.write_text(path, drawing.svg)
-    storage.write_text(paths[0], render(record, drawings))
+    storage.write_text(paths[0], render(content))
     return paths
 
 
-def render(record: RunRecord, drawings: list[Drawing]) -> str:
-    """Return the report's Markdown, the drawings referred to as `figures/NAME.svg`."""
+def render(content: Content) -> str:
+    """Return the report's Markdown, its drawings referred to as `figures/NAME.svg`."""
     import tomli_w
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -48,14 +46,14 @@ def render(record: RunRecord, drawings: list[Drawing]) -> str:
         "sentence": sentence,
         "basename": lambda path: PurePosixPath(PureWindowsPath(path).as_posix()).name,
     }
-    built = rows.tables(record)
+    record, built = content.record, content.tables
     return environment.get_template("report.md.j2").render(
         record=record,
         paragraph=prose.paragraph(record),
         leading=built[:LEADING],
         following=built[LEADING:],
         cautions=cautions(record),
-        drawings=drawings,
+        drawings=content.drawings,
         notes=method.notes(record),
         glossary=method.glossary(record),
         environment=method.environment(record),

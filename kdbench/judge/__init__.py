@@ -1,0 +1,1 @@
+"""Judgement on records alone: a run against a target, a run against another, a metric over many runs."""

@@ -1,0 +1,72 @@
+"""What a report is rendered from: the record, and what lies beside it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+from kdbench.errors import InputError
+from kdbench.records import RunRecord
+from kdbench.report import rows
+from kdbench.report.cells import Table
+from kdbench.report.figures import Drawing, draw
+from kdbench.run_folder import RunFolder
+from kdbench.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Samples = Mapping[str, "NDArray[Any]"]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A record with its verdicts and raw samples, if there are any; tables and figures are made once for all formats.
+
+    `samples` holds arrays as `samples.npz` does; without them there are no distributions to draw.
+    """
+
+    record: RunRecord
+    verdicts: tuple[Verdict, ...] = ()
+    samples: Samples = field(default_factory=dict)
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        """The tables that have something to show, in reading order."""
+        return rows.tables(self.record)
+
+    @cached_property
+    def drawings(self) -> list[Drawing]:
+        """The figures that there are numbers for, in reading order."""
+        return draw(self.record)
+
+    @classmethod
+    def read(cls, run: Path) -> "Content":
+        """Read a run's folder, or a record alone: the record, the samples, and the verdicts on this very record.
+
+        Raises InputError for files that are there and cannot be read.
+        """
+        folder = run if run.is_dir() else run.parent
+        record = RunRecord.read(run)
+        verdicts = [Verdict.read(path) for path in sorted(RunFolder(folder).verdicts.glob("*.json"))]
+        return cls(record, tuple(v for v in verdicts if v.record_hash == record.hash()), read_samples(folder))
+
+
+def read_samples(folder: Path) -> Samples:
+    """Return the raw samples of a run's folder, read one by one as they are asked for; nothing where there are none.
+
+    Raises InputError for a file that is no archive of arrays.
+    """
+    import numpy as np
+
+    path = folder / "samples.npz"
+    if not path.exists():
+        return {}
+    try:
+        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+    except (OSError, ValueError, BadZipFile) as error:
+        raise InputError(
+            f"{path} is not a readable archive of samples: {error}", "measure again with --resume"
+        ) from error
