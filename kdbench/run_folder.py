@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from kdbench import storage
 from kdbench.cards import ModelCard
 from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DEFAULT_PARENT = Path("runs")
 
@@ -64,8 +66,10 @@ class RunFolder:
         """Write a model's card beside its file."""
         storage.write_json(card_path(self.model(card.id)), card.model_dump(mode="json"))
 
-    def write_samples(self, samples: Mapping[str, np.ndarray]) -> None:
+    def write_samples(self, samples: "Mapping[str, NDArray[Any]]") -> None:
         """Write the raw samples, so that any statistic can be computed again."""
+        import numpy as np
+
         with storage.writing(self.path / "samples.npz") as stream:
             np.savez_compressed(stream, **samples)  # type: ignore[arg-type]
 
