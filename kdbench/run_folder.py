@@ -8,7 +8,6 @@ OUT/verdicts/TARGET.json         how it stands to a target
 OUT/report.md, figures/          what a person reads
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,8 @@ from kdbench.cards import ModelCard
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 DEFAULT_PARENT = Path("runs")
