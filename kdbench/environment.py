@@ -117,6 +117,7 @@ def _host(root: Path) -> dict[str, Fact]:
     import psutil
 
     return {
+        "board": first_line(root / "proc/device-tree/model"),  # of a PC the processor says enough
         "cpu": _cpu(root),
         "machine": platform.machine(),
         "cores_physical": psutil.cpu_count(logical=False),

@@ -1,22 +1,32 @@
 """The end of every measuring pass: record, samples and report written, and a word where numbers were no numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from kdbench import report
 from kdbench.errors import DivergedError, MeasurementError
+from kdbench.judge.readiness import judge
+from kdbench.judge.target import Target
 from kdbench.records import RunRecord
 from kdbench.run_folder import RunFolder
 
 _SIGNS_OF_LIFE = {"top1", "latency_p50_ns"}
 
 
-def keep(record: RunRecord, samples: Mapping[str, np.ndarray], folder: RunFolder) -> None:
-    """Write the raw samples, the record and its report to `folder`."""
+def keep(
+    record: RunRecord, samples: Mapping[str, np.ndarray], folder: RunFolder, targets: Sequence[Target] = ()
+) -> None:
+    """Write the raw samples, the record, its verdict on each target and its reports to `folder`.
+
+    The reports are for a terminal's reader and a browser's.
+    """
     folder.write_samples(samples)
     record.write(folder.record)
-    report.write(report.Content(record, samples=samples), folder.path)
+    verdicts = tuple(judge(record, target) for target in targets)
+    for verdict in verdicts:
+        folder.write_verdict(verdict)
+    report.write(report.Content(record, verdicts, samples), folder.path, ("md", "html"))
 
 
 def refuse_nonsense(record: RunRecord, folder: RunFolder) -> None:

@@ -5,7 +5,7 @@ OUT/checkpoints/ID/              weights.safetensors, training.json, curve.csv
 OUT/models/ID.onnx, ID.card.json what ships, and what it is
 OUT/record.json, samples.npz     what was measured, and the raw samples behind it
 OUT/verdicts/TARGET.json         how it stands to a target
-OUT/report.md, figures/          what a person reads
+OUT/report.md, figures/          what a person reads; the same as one page: OUT/report.html
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench import storage
 from kdbench.cards import ModelCard
 from kdbench.errors import InputError
+from kdbench.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,15 @@ class RunFolder:
     def write_card(self, card: ModelCard) -> None:
         """Write a model's card beside its file."""
         storage.write_json(card_path(self.model(card.id)), card.model_dump(mode="json"))
+
+    def write_verdict(self, verdict: Verdict) -> Path:
+        """Write a verdict, in the place of an earlier one on the same target, and return its path.
+
+        Raises StorageError where that cannot be.
+        """
+        storage.make_folder(self.verdicts)
+        verdict.write(self.verdict(verdict.target))
+        return self.verdict(verdict.target)
 
     def write_samples(self, samples: "Mapping[str, NDArray[Any]]") -> None:
         """Write the raw samples, so that any statistic can be computed again."""

@@ -1,5 +1,6 @@
-"""The only place where nanoseconds, bytes, MACs and joules become text."""
+"""The only place where nanoseconds, bytes, MACs and joules become text, and text such as `50 ms` becomes them."""
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -9,6 +10,39 @@ _COUNT = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _ENERGY = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"))
 _POWER = ((1.0, "W"), (1e-3, "mW"))
 _MASS = ((1e3, "kg"), (1.0, "g"), (1e-3, "mg"), (1e-6, "µg"), (1e-9, "ng"))
+
+# How a quantity may be typed, by the unit it is kept in. Counts have prefixes alone; ratios may end with a sign.
+_PREFIXES = {unit: factor for factor, unit in _COUNT}
+_TYPED: dict[str, dict[str, float]] = {
+    "ns": {unit: factor for factor, unit in _TIME} | {"us": 1e3, "min": 60e9},
+    "s": {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0},
+    "bytes": {unit: factor for factor, unit in _BYTES} | {"KB": 1e3, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+    "MACs": _PREFIXES | {f"{unit}MACs": factor for unit, factor in _PREFIXES.items()},
+    "1": _PREFIXES | {"×": 1.0, "x": 1.0},
+    "J": {unit: factor for factor, unit in _ENERGY} | {"uJ": 1e-6},
+    "g": {unit: factor for factor, unit in _MASS} | {"ug": 1e-6},
+    "share": {"%": 1e-2},
+    "points": {"points": 1.0, "point": 1.0, "pp": 1.0},
+    "1/s": {"/s": 1.0, "1/s": 1.0},
+}
+# A comma parts thousands and nothing else: "0,5 s" is an error rather than 5 s.
+_QUANTITY = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+|(?=\.))(?:\.\d+)?(?:e[+-]?\d+)?)\s*((?:1/)?\D*)")
+
+
+def parse(text: str, unit: str) -> float:
+    """Read a quantity such as `50 ms`, `20 MB`, `85 %` or `300 M` as a number in `unit`, the one it is kept in.
+
+    A number alone is in `unit` already. Raises ValueError, which names the units that fit.
+    """
+    match = _QUANTITY.fullmatch(text.strip().replace("\N{GREEK SMALL LETTER MU}", "µ"))
+    factors = {"": 1.0, unit: 1.0} | _TYPED.get(unit, {})
+    fitting = ", ".join(known for known in factors if known)
+    if match is None:
+        raise ValueError(f"{text!r} is no quantity: a number, then one of {fitting}")
+    if match[2] not in factors:
+        raise ValueError(f"{match[2]!r} is no unit that fits here; these do: {fitting}")
+    # Decimal, so that 1.1 ms is 1,100,000 ns and not a digit beside it.
+    return float(Decimal(match[1].replace(",", "")) * Decimal(repr(factors[match[2]])))
 
 
 def _scaled(value: float, steps: Sequence[tuple[float, str]], digits: int) -> str:
@@ -110,10 +144,45 @@ def share(value: float) -> str:
     return f"{100 * value:.2f} %"
 
 
+def percent(value: float) -> str:
+    """Write how far one number is from another, as a share of it, roughly: `22 %`, `0.41 %`, `1,300 %`."""
+    return f"{significant(100 * value, 2)} %"
+
+
 def points(value: float) -> str:
     """Write a difference of shares, given in percentage points, with its sign: `+0.40`, `0.00`."""
     text = f"{value:+.2f}"
     return text if float(text) else text[1:]
+
+
+def change(ratio: float) -> str:
+    """Write a change, given as new over old, with its sign: `+5.2 %`, `-48.0 %`, `+0.03 %`, `0.0 %`."""
+    percentage = 100 * (ratio - 1)
+    if abs(percentage) < 1e-6:  # what rounding leaves of a quotient
+        return "0.0 %"
+    text = f"{percentage:+.1f}" if abs(percentage) >= 0.1 else f"{percentage:+.1g}"
+    return f"{text} %"
+
+
+def tolerance(value: float, *, in_points: bool) -> str:
+    """Write how much worse a number may be, with as few digits as it has: `5 %` of itself, `0.5 points`."""
+    return f"{value:g} points" if in_points else f"{100 * value:g} %"
+
+
+def points_apart(value: float) -> str:
+    """Write how far apart two shares are or may be, given in percentage points: `1.30 points`."""
+    return f"{abs(value):.2f} points"
+
+
+def points_allowed(value: float) -> str:
+    """Write a limit that somebody chose, in percentage points: `1 point`, `0.5 points`."""
+    text = f"{value:g}"
+    return f"{text} point{'' if text == '1' else 's'}"
+
+
+def chosen(text: str) -> str:
+    """Return a number that somebody chose, such as a limit, without the zeros behind its point: `20 ms`, `1.5×`."""
+    return re.sub(r"(\.\d*?)0+(?!\d)", lambda digits: digits[1].rstrip("."), text)
 
 
 def ratio(value: float) -> str:
@@ -129,3 +198,13 @@ def rate(per_second: float) -> str:
 def number(value: float) -> str:
     """Write a dimensionless number, such as a loss in nats: `0.0812`."""
     return f"{value:.4f}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
+
+
+def fixed(value: float, decimals: int) -> str:
+    """Write a number whose unit stands elsewhere, such as in a column's head: `67.60`."""
+    return f"{value:,.{decimals}f}"
+
+
+def two_decimals_or_more(value: float) -> str:
+    """Write a number as `fixed` with two decimals, and one below 1 with three significant digits: `97.44`, `0.0205`."""
+    return fixed(value, 2) if abs(value) >= 1 or value == 0 else significant(value, 3)

@@ -4,7 +4,7 @@ Frozen values like a record: `judge` makes them, `report` turns them into text, 
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -73,7 +73,8 @@ class Verdict(Value):
     """A run against a target: every candidate's standing, and the best that passes.
 
     `example` says that the target's numbers are examples. `record_hash` is the content hash of the record that was
-    judged: a verdict of another record, or of an older state of it, is not to be shown beside it.
+    judged: a verdict of another record, or of an older state of it, is not to be shown beside it. `measured_on` is the
+    machine in words, `cautions` are the codes of the record's warnings.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -85,7 +86,9 @@ class Verdict(Value):
     created: str
     overall: Overall
     best: str | None = None
-    models: tuple[ModelVerdict, ...]
+    models: tuple[ModelVerdict, ...] = Field(min_length=1)
+    measured_on: str = ""
+    cautions: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -93,6 +96,12 @@ class Verdict(Value):
         if (self.best is not None) != bool(ready) or (self.best is not None and self.best not in ready):
             raise ValueError(f"best is {self.best!r}, ready are {ready}")
         return self
+
+    @property
+    def nearest(self) -> ModelVerdict:
+        """The best model, or else the first of those that lack least: fewest required FAILs, then fewest open ones."""
+        best = next((each for each in self.models if each.model == self.best), None)
+        return best or min(self.models, key=_lack)
 
     @property
     def exit_code(self) -> int:
@@ -116,12 +125,17 @@ class Verdict(Value):
             ) from error
 
 
+def _lack(model: ModelVerdict) -> tuple[int, int]:
+    return sum(criterion.outcome == "FAIL" for criterion in model.missing), len(model.missing)
+
+
 class Compared(Value):
     """One metric of a model before and after.
 
     `base` and `new` are values in the metric's unit. `change` is new over base, so 1 is no change; for shares, new
     minus base in percentage points, so 0 is none; `interval` is the change's. `threshold` is how much worse the change
-    may be, as a positive relative difference, or in points. `reason` says why, where the outcome does not speak for
+    may be, as a positive relative difference, or in points. `anchor` is the model beside which an `anchored` change
+    was found: it is then not the quotient of the two values. `reason` says why, where the outcome does not speak for
     itself; `remedy` what would settle it.
     """
 
@@ -137,6 +151,7 @@ class Compared(Value):
     n: int | None = None
     threshold: float
     way: Way | None = None
+    anchor: str = ""
     outcome: Change
     reason: str = ""
     remedy: str = ""
@@ -151,7 +166,9 @@ class Comparison(Value):
     """Two records, or two states of a model measured side by side: what changed.
 
     `base` and `new` say in words what was compared, such as a run's name and commit. `unmatched` are models that only
-    one of them has. `remeasured` says that both were measured side by side for this comparison.
+    one of them has. `remeasured` says that both were measured side by side for this comparison; `identical` are then
+    the models whose file is the same on both sides, of which nothing was measured, and `machine` says where the others
+    were.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -161,6 +178,8 @@ class Comparison(Value):
     overall: Change
     remeasured: bool = False
     rows: tuple[Compared, ...]
+    identical: tuple[str, ...] = ()
+    machine: str = ""
     unmatched: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -168,3 +187,7 @@ class Comparison(Value):
     def exit_code(self) -> int:
         """0 same or better, 1 regressed, 2 inconclusive."""
         return EXIT_CODES[self.overall]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as JSON values."""
+        return self.model_dump(mode="json", by_alias=True)

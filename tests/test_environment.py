@@ -85,6 +85,8 @@ X86 = "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nflags\t\t: fpu avx2{}\n"
     [
         ({"proc/cpuinfo": X86.format("")}, "cpu", "Some CPU @ 3 GHz"),
         ({"proc/device-tree/model": "Raspberry Pi 5 Model B\0"}, "cpu", "Raspberry Pi 5 Model B"),
+        ({"proc/device-tree/model": "Raspberry Pi 5 Model B\0"}, "board", "Raspberry Pi 5 Model B"),
+        ({"proc/cpuinfo": X86.format("")}, "board", None),
         ({"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave\n"}, "governor", "powersave"),
         ({}, "governor", None),
         ({"proc/cpuinfo": X86.format("")}, "virtualization", None),

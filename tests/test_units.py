@@ -210,3 +210,87 @@ def test_rate_and_number() -> None:
 @pytest.mark.parametrize(("things", "text"), [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345")])
 def test_things_that_are_counted_keep_every_digit(things: float, text: str) -> None:
     assert units.whole(things) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(97.44, "97.44"), (9.8026, "9.80"), (1234.5, "1,234.50"), (0.020490, "0.0205"), (0, "0.00")]
+)
+def test_numbers_under_a_head_with_their_unit(value, text):
+    assert units.two_decimals_or_more(value) == text
+    assert units.fixed(value, 2) == f"{value:,.2f}"
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("50 ms", "ns", 50e6),
+        ("1.1ms", "ns", 1_100_000),
+        ("50 µs", "ns", 50e3),
+        ("50 \N{GREEK SMALL LETTER MU}s", "ns", 50e3),
+        (" .5 s ", "ns", 5e8),
+        ("2 min", "s", 120),
+        ("20 MB", "bytes", 20e6),
+        ("1 MiB", "bytes", 1_048_576),
+        ("85 %", "share", 0.85),
+        ("0.85", "share", 0.85),
+        ("12 mJ", "J", 0.012),
+        ("1.5e-3", "J", 0.0015),
+        ("300 M", "MACs", 300e6),
+        ("300 MMACs", "MACs", 300e6),
+        ("12,300 /s", "1/s", 12_300),
+        ("12 1/s", "1/s", 12),
+        ("3×", "1", 3),
+        ("1.5 M", "1", 1.5e6),
+        ("0.5 points", "points", 0.5),
+        ("0.1", "nats", 0.1),
+        ("-1", "points", -1),
+    ],
+)
+def test_quantities_are_read_in_the_unit_they_are_kept_in(text, unit, value):
+    assert units.parse(text, unit) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "says"),
+    [
+        ("50 ms", "bytes", "these do: bytes, GB, MB"),
+        ("1 %", "points", "these do: points, point, pp"),
+        ("5 furlongs", "nats", "these do: nats"),
+        ("0,5 s", "ns", "no quantity"),
+        ("1 000 s", "s", "no quantity"),
+        ("1-2", "ns", "no quantity"),
+        ("nan", "ns", "no quantity"),
+        ("", "ns", "no quantity"),
+        ("ms", "ns", "no quantity"),
+    ],
+)
+def test_what_is_no_quantity_of_that_unit_is_refused_with_those_that_fit(text, unit, says):
+    with pytest.raises(ValueError, match=says):
+        units.parse(text, unit)
+
+
+@given(st.floats(min_value=1e-9, max_value=1e15))
+def test_what_is_written_can_be_read_again(value):
+    for write, unit in ((units.time, "ns"), (units.size, "bytes"), (units.energy, "J"), (units.rate, "1/s")):
+        assert units.parse(write(value), unit) == pytest.approx(value, rel=0.0051, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [("20.0 ms", "20 ms"), ("1.50×", "1.5×"), ("85.00 %", "85 %"), ("500 /s", "500 /s"), ("0.050", "0.05"), ("0", "0")],
+)
+def test_a_number_that_was_chosen_has_no_zeros_behind_its_point(text, plain):
+    assert units.chosen(text) == plain
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.2234, "22 %"), (0.0041, "0.41 %"), (13.4, "1,300 %"), (1, "100 %")])
+def test_a_distance_is_said_roughly(share, text):
+    assert units.percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("points", "apart", "allowed"), [(1, "1.00 points", "1 point"), (0.5, "0.50 points", "0.5 points")]
+)
+def test_points_as_a_distance_and_as_a_limit(points, apart, allowed):
+    assert units.points_apart(-points) == apart
+    assert units.points_allowed(points) == allowed

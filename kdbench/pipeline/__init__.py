@@ -4,7 +4,7 @@ Each stage reads what the one before left in the run's folder and leaves its own
 there. Nothing downstream reaches back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from kdbench import recording, storage
 from kdbench.distill.devices import check_devices
 from kdbench.distill.processes import joined, started
 from kdbench.errors import InputError, KdbenchError
+from kdbench.judge.target import Target
 from kdbench.measure.harness import Protocol, check_protocol
 from kdbench.pipeline.exporting import export_all
 from kdbench.pipeline.material import Material, load_material
@@ -51,14 +52,15 @@ def run(
     out: Path | None = None,
     *,
     resume: bool = False,
+    targets: Sequence[Target] = (),
     progress: Progress | None = None,
     command: str = "",
 ) -> tuple[RunRecord, Path]:
-    """Train, export, measure and report a recipe; return the record and the run's folder.
+    """Train, export, measure, judge and report a recipe; return the record and the run's folder.
 
-    `resume` goes on with what `out` holds: trainings made under the same settings are kept. `command` is what the
-    report tells its reader to type. Raises a KdbenchError for whatever the user can mend; what was finished before
-    it stays on disk.
+    `resume` goes on with what `out` holds: trainings made under the same settings are kept. The verdicts on `targets`
+    are kept beside the record. `command` is what the report tells its reader to type. Raises a KdbenchError for
+    whatever the user can mend; what was finished before it stays on disk.
     """
     progress = progress or Silent()
     with _told_once():
@@ -72,7 +74,7 @@ def run(
         progress.stage("measure", len(jobs) + 2, len(jobs) + 3)
         record, samples = measure_all(recipe, exports, material, folder, progress, command)
         progress.stage("report", len(jobs) + 3, len(jobs) + 3)
-        recording.keep(record, samples, folder)
+        recording.keep(record, samples, folder, targets)
     recording.refuse_nonsense(record, folder)
     return record, folder.path
 

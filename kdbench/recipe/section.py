@@ -3,13 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from kdbench.toml_files import Section
 
-
-class Section(BaseModel):
-    """A table of a recipe."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+__all__ = ["Section", "merged"]
 
 
 def merged(base: Any, over: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`report.md` with its figures: the report a person reads, as Markdown for GitHub."""
+"""`report.md` with its figures: the report a person reads, as Markdown for GitHub; `report-STYLE.md` in a style."""
 
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -7,24 +7,25 @@ from kdbench.report import FORMATS, Content, markdown, method, prose
 from kdbench.report.cautions import cautions
 from kdbench.report.cells import sentence
 from kdbench.report.portable import portable, portable_recipe
+from kdbench.report.verdict import verdict_sentence, verdict_table
 
 LEADING = 2  # tables before the warnings and figures: what a reader acts on
 
 
 @FORMATS.register("md")
 def write(content: Content, folder: Path) -> list[Path]:
-    """Write `report.md` and `figures/*.svg` and return their paths."""
+    """Write `report.md`, or that of the style, and `figures/*.svg`, and return their paths."""
     drawings = content.drawings
     figures = storage.make_folder(folder / "figures") if drawings else folder
-    paths = [folder / "report.md", *(figures / f"{drawing.name}.svg" for drawing in drawings)]
+    paths = [folder / f"{content.stem}.md", *(figures / f"{drawing.name}.svg" for drawing in drawings)]
     for path, drawing in zip(paths[1:], drawings, strict=True):
         storage.write_text(path, drawing.svg)
     storage.write_text(paths[0], render(content))
     return paths
 
 
-def render(content: Content) -> str:
-    """Return the report's Markdown, its drawings referred to as `figures/NAME.svg`."""
+def render(content: Content, *, figures: bool = True) -> str:
+    """Return the report's Markdown, its drawings referred to as `figures/NAME.svg`, or without `figures` left out."""
     import tomli_w
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -47,13 +48,15 @@ def render(content: Content) -> str:
         "basename": lambda path: PurePosixPath(PureWindowsPath(path).as_posix()).name,
     }
     record, built = content.record, content.tables
-    return environment.get_template("report.md.j2").render(
+    return environment.get_template("report.md.j2" if content.style is None else "style.md.j2").render(
+        layout=content.layout,
         record=record,
+        verdicts=[(verdict_sentence(verdict), verdict_table(verdict)) for verdict in content.verdicts],
         paragraph=prose.paragraph(record),
         leading=built[:LEADING],
         following=built[LEADING:],
         cautions=cautions(record),
-        drawings=content.drawings,
+        drawings=content.drawings if figures else [],
         notes=method.notes(record),
         glossary=method.glossary(record),
         environment=method.environment(record),

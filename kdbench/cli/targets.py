@@ -1,0 +1,115 @@
+"""Targets on the command line: naming them, showing what was judged, and the exit code of several."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kdbench.cli import console
+from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    from kdbench.judge.target import Target
+    from kdbench.records import RunRecord
+    from kdbench.report import Content
+    from kdbench.verdicts import Verdict
+
+_WORST_FIRST = (1, 2, 0)
+
+
+def target_names(incomplete: str) -> list[str]:
+    """Return the shipped targets that begin so, for shell completion."""
+    from kdbench.judge.target import shipped_targets
+
+    return [name for name in shipped_targets() if name.startswith(incomplete)]
+
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="T",
+        help="Judge against this target: a shipped one (kdbench list targets) or a .toml file; repeatable.",
+        autocompletion=target_names,
+    ),
+]
+
+
+def load_targets(names: Sequence[str] | None) -> "tuple[Target, ...]":
+    """Return the named targets; raises InputError for one that is not known, and for two of one name."""
+    from kdbench.judge.target import load_target
+
+    targets = tuple(load_target(name) for name in dict.fromkeys(names or ()))
+    taken: set[str] = set()
+    for target in targets:
+        if target.name in taken:
+            hint = "verdicts are kept by the name: change the `name` in one of the files"
+            raise InputError(f"two targets are called {target.name!r}", hint)
+        taken.add(target.name)
+    return targets
+
+
+def judge_all(
+    record: "RunRecord", targets: "Sequence[Target]", models: Sequence[str] | None = None
+) -> "tuple[Verdict, ...]":
+    """Return the record's verdict on each target."""
+    from kdbench.judge.readiness import judge
+
+    return tuple(judge(record, target, models) for target in targets)
+
+
+def show_verdicts(verdicts: "Sequence[Verdict]") -> None:
+    """Write each verdict to standard output: one paragraph, then every criterion of every model."""
+    if not verdicts:
+        return
+    from rich.text import Text
+
+    from kdbench.report.terminal import one_table
+    from kdbench.report.verdict import verdict_sentence, verdict_table
+
+    for verdict in verdicts:
+        table = verdict_table(verdict)
+        console.result_drawn(Text(verdict_sentence(verdict).replace("`", "")))
+        console.result("")
+        console.result_drawn(one_table(table))
+        console.result_drawn(Text("\n".join(table.notes)))
+        console.result("")
+
+
+def show_run(record: "RunRecord", folder: Path, targets: "Sequence[Target]", *, json: bool) -> int:
+    """Write what a run found out and its verdicts on the targets, and return the exit code: 0 without targets."""
+    if not targets:
+        console.show_record(record, folder, json=json)
+        return 0
+    from kdbench.run_folder import RunFolder
+    from kdbench.verdicts import Verdict
+
+    verdicts = [Verdict.read(RunFolder(folder).verdict(target.name)) for target in targets]
+    if json:
+        console.result_json({**record.to_json(), "folder": str(folder), "verdicts": as_json(verdicts)})
+    else:
+        console.show_record(record, folder, json=False)
+        console.result("")
+        show_verdicts(verdicts)
+    return exit_code(verdicts)
+
+
+def with_verdicts(content: "Content", targets: "Sequence[Target]") -> "Content":
+    """Return a report's content with the verdicts on these targets in the place of those that were kept."""
+    new = judge_all(content.record, targets)
+    judged = {verdict.target for verdict in new}
+    kept = tuple(verdict for verdict in content.verdicts if verdict.target not in judged)
+    return replace(content, verdicts=(*new, *kept))
+
+
+def as_json(verdicts: "Sequence[Verdict]") -> list[dict[str, Any]]:
+    """Return the verdicts as JSON values."""
+    return [verdict.model_dump(mode="json", by_alias=True) for verdict in verdicts]
+
+
+def exit_code(verdicts: "Sequence[Verdict]") -> int:
+    """Return the worst of the verdicts' exit codes: 1 where any is NOT READY, or else 2 where any is INCONCLUSIVE."""
+    codes = {verdict.exit_code for verdict in verdicts}
+    return next((code for code in _WORST_FIRST if code in codes), 0)

@@ -1,0 +1,50 @@
+"""Which of a record's models may replace the teacher: those that a verdict is about."""
+
+from collections.abc import Sequence
+
+from kdbench.cards import ModelCard
+from kdbench.errors import InputError
+from kdbench.records import RunRecord
+from kdbench.registry import suggestion
+
+_TIMED = "latency_p50_ns"
+
+
+def candidates(record: RunRecord, models: Sequence[str] | None = None) -> list[ModelCard]:
+    """Return the models to judge: those named, by id or name, or else all but the teachers, if there are others.
+
+    Of a model that was trained with several seeds it is the one that was timed, or else the first: that file would
+    ship. Raises InputError for a name that the record does not have, and for a record without models.
+    """
+    if not record.models:
+        raise InputError("the record has no models to judge", "measure some: `kdbench bench MODEL…`")
+    if models:
+        return list({card.id: card for name in models for card in _named(record, name)}.values())
+    students = [card for card in record.models if card.role != "teacher"]
+    return _of_each_name(record, students or list(record.models))
+
+
+def _named(record: RunRecord, name: str) -> list[ModelCard]:
+    if name in record.cards:
+        return [record.cards[name]]
+    found = [card for card in record.models if card.name == name]
+    if not found:
+        known = list(dict.fromkeys(word for card in record.models for word in (card.name, card.id)))
+        raise InputError(f"the record has no model {name!r}", suggestion(name, known))
+    return _of_each_name(record, found)
+
+
+def _of_each_name(record: RunRecord, cards: Sequence[ModelCard]) -> list[ModelCard]:
+    """Return one card of those that differ in their seed alone, and all others."""
+    by_name: dict[str, list[ModelCard]] = {}
+    for card in cards:
+        by_name.setdefault(card.name, []).append(card)
+    timed = {m.model for m in record.measurements if m.metric == _TIMED and m.value is not None}
+    chosen: list[ModelCard] = []
+    for alike in by_name.values():
+        seeds = {card.seed for card in alike}
+        if len(alike) > 1 and len(seeds) == len(alike) and None not in seeds:
+            chosen.append(next((card for card in alike if card.id in timed), alike[0]))
+        else:  # different models that share a file's name
+            chosen += alike
+    return chosen

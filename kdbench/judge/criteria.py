@@ -1,0 +1,197 @@
+"""What a target asks of one metric: its bounds as they are written, and each of them as a limit."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self
+
+from pydantic import Field, PlainValidator, model_validator
+
+from kdbench import units
+from kdbench.cards import Evidence
+from kdbench.errors import InputError
+from kdbench.judge.bounds import Side
+from kdbench.metrics import BEHIND, METRICS, PAIR_METRICS, Metric
+from kdbench.metrics import metric as declared
+from kdbench.registry import suggestion
+from kdbench.toml_files import Section, WrongValueError
+from kdbench.verdicts import Rule
+
+SIDES: dict[Rule, Side] = {
+    "max": "max",
+    "min": "min",
+    "max_drop_vs_teacher": "max",
+    "min_ratio_vs_teacher": "min",
+}
+PAIR_OF = {behind: pair for pair, behind in BEHIND.items()}
+"""The pair metric that a run measures of a model's metric."""
+
+_OF_THE_FILE = ("part", "class", "beside")  # the axes of what another machine would find as well
+_COUNTS = ("batch", "threads", "gap_ms", "rate_per_s")
+AXES = (*_COUNTS, "provider", "runtime", "mode", "scope", *_OF_THE_FILE)
+
+
+def _quantity(value: Any) -> float | str:
+    if isinstance(value, str) or (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    ):
+        return value
+    raise WrongValueError(f"{value!r} is no limit", 'a limit is a number, or a text such as "50 ms"')
+
+
+Quantity = Annotated[float | str, PlainValidator(_quantity)]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One bound: `value` is in the unit of `metric`, or of the drop (points) or ratio that the rule is about.
+
+    `evidence` is the weakest that is admitted.
+    """
+
+    metric: str
+    rule: Rule
+    value: float
+    axes: Mapping[str, str | int]
+    required: bool = True
+    evidence: Evidence = "measured"
+
+    @property
+    def side(self) -> Side:
+        """Whether the number may be at most, or must be at least, the value."""
+        return SIDES[self.rule]
+
+    @property
+    def pair(self) -> str | None:
+        """The pair metric that answers; None where the model's own number does, or two models' numbers."""
+        if self.metric in PAIR_METRICS:
+            return self.metric
+        return None if self.rule in {"max", "min"} else PAIR_OF.get(self.metric)
+
+    @property
+    def held_against(self) -> Metric:
+        """What the limit is held against, and how that is written."""
+        if self.pair is not None:
+            return PAIR_METRICS[self.pair]
+        of = declared(self.metric)
+        if self.rule == "max_drop_vs_teacher":
+            return replace(of, title=f"{of.title} drop", unit="points", higher_is_better=False, text=units.points)
+        if self.rule == "min_ratio_vs_teacher":
+            return replace(of, title=f"{of.title} ratio", unit="1", higher_is_better=True, text=units.ratio)
+        return of
+
+
+class Criterion(Section):
+    """A `[[criterion]]` of a target. A limit is a number in the metric's unit, or text such as `"50 ms"`."""
+
+    metric: str
+    max: Quantity | None = None
+    min: Quantity | None = None
+    max_drop_vs_teacher: Quantity | None = None
+    min_ratio_vs_teacher: Quantity | None = None
+    axes: dict[str, Annotated[str | int, PlainValidator(lambda value: value)]] = Field(default_factory=dict)
+    required: bool = True
+    evidence: Evidence = "measured"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        known_metric(self.metric)
+        limits = self.limits
+        if not limits:
+            raise WrongValueError(f"{self.metric} has no limit", f"give one of {', '.join(SIDES)}")
+        for limit in limits:
+            _check(limit)
+        if len(limits) == 1:
+            _check_direction(limits[0])
+        _check_axes(self.metric, self.axes)
+        return self
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The bounds, one by one; raises WrongValueError for a quantity that does not fit."""
+        given = {rule: quantity for rule in SIDES if (quantity := getattr(self, rule)) is not None}
+        return tuple(self._limit(rule, quantity) for rule, quantity in given.items())
+
+    def _limit(self, rule: Rule, quantity: float | str) -> Limit:
+        shape = Limit(self.metric, rule, 0.0, self.axes, self.required, self.evidence)
+        _check_comparable(shape)
+        if not isinstance(quantity, str):
+            return replace(shape, value=quantity)
+        unit = shape.held_against.unit
+        try:
+            return replace(shape, value=units.parse(quantity, unit))
+        except ValueError as error:
+            message = f"{self.metric}: {rule} = {quantity!r}: {error}"
+            raise WrongValueError(
+                message, f"or give a number in {unit}" if unit != "1" else "or give a number"
+            ) from None
+
+
+def _check_comparable(limit: Limit) -> None:
+    """Refuse a drop or ratio that has no meaning, or that no run measures."""
+    if limit.rule in {"max", "min"}:
+        return
+    if limit.metric in PAIR_METRICS:
+        message = f"{limit.metric} is relative to the teacher already"
+        raise WrongValueError(message, "bound it with max or min")
+    known = _DROPS if limit.rule == "max_drop_vs_teacher" else _RATIOS
+    if limit.metric in known:
+        return
+    hint = f"it can be given for {', '.join(known)}"
+    if limit.metric.startswith("latency_") and limit.rule == "min_ratio_vs_teacher":
+        hint = "speed-ups are of medians: bound latency_p50_ns with it, or latency_ratio with min"
+    raise WrongValueError(f"{limit.metric} has no {limit.rule}: no run measures it", hint)
+
+
+# Of a student alone, or of student and teacher together: the teacher has none to compare with.
+_OF_STUDENTS = {"agreement", "noise_corrected", "parity_max_abs"}
+_DROPS = [m.id for m in METRICS.values() if m.unit == "share" and m.higher_is_better and m.id not in _OF_STUDENTS]
+_RATIOS = [
+    m.id
+    for m in METRICS.values()
+    if m.id != "top1" and (m.id in PAIR_OF or m.repeats_within == 0) and m.id not in _OF_STUDENTS
+]
+
+
+def _check(limit: Limit) -> None:
+    of = limit.held_against
+    if limit.value < 0:
+        raise WrongValueError(f"{limit.metric}: {limit.rule} = {limit.value:g} is negative", "limits begin at 0")
+    if of.unit == "share" and limit.value > 1:
+        message = f"{limit.metric}: {limit.rule} = {limit.value:g}, but a share is at most 1"
+        raise WrongValueError(message, f'write {limit.value / 100:g}, or "{limit.value:g} %"')
+
+
+def _check_direction(limit: Limit) -> None:
+    """Refuse a lone bound on the side where every model gets better: it would let the worst ones pass."""
+    better = limit.held_against.higher_is_better
+    if better is None or better == (limit.side == "min"):
+        return
+    more, other = ("higher", "min") if better else ("lower", "max")
+    message = f"{limit.metric}: {limit.rule} alone lets every worse model pass, because {more} is better"
+    raise WrongValueError(message, f"did you mean {other!r}?")
+
+
+_EXAMPLE = "axes = { batch = 1, threads = 4 }"
+
+
+def _check_axes(metric: str, axes: Mapping[str, str | int]) -> None:
+    known = AXES if declared(metric).of_the_machine else _OF_THE_FILE
+    for axis, value in axes.items():
+        if axis not in AXES:
+            raise WrongValueError(f"{metric}: unknown axis {axis!r}", suggestion(axis, known))
+        if axis not in known:
+            raise WrongValueError(f"{metric} has no axis {axis!r}", "it is a property of the file: leave the axis out")
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        named = isinstance(value, str) or (whole and axis == "class")  # a class without a name goes by its number
+        if not ((whole and int(value) >= 1) if axis in _COUNTS else named):
+            kind = "a whole number from 1 on" if axis in _COUNTS else "a text"
+            raise WrongValueError(f"{metric}: the axis {axis!r} is {kind}, not {value!r}", f"for example {_EXAMPLE}")
+
+
+def known_metric(id_: str) -> Metric:
+    """Return a metric by its id; raises WrongValueError with the nearest known one."""
+    try:
+        return declared(id_)
+    except InputError:
+        raise WrongValueError(f"unknown metric {id_!r}", suggestion(id_, [*METRICS, *PAIR_METRICS])) from None

@@ -1,0 +1,383 @@
+"""A run held against a target: every rule, every outcome, and what no run can certify."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kdbench.errors import InputError
+from kdbench.judge.readiness import judge
+from kdbench.records import Environment, Interval, Pair, Warned, measured, missing
+
+SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
+BATCHED = {**SINGLE, "batch": 8}
+ACCURATE = {"metric": "top1", "max_drop_vs_teacher": "1 point"}
+FAST = {"metric": "latency_p50_ns", "max": "20 ms"}
+LAPTOP = Environment(host={"cpu": "Some laptop"}, libraries={})
+
+
+def criteria(verdict, model="student"):
+    """Return a model's criteria but the device's."""
+    (found,) = (each for each in verdict.models if each.model == model)
+    return [criterion for criterion in found.criteria if criterion.rule != "device"]
+
+
+def device(verdict):
+    return next(criterion for criterion in verdict.models[0].criteria if criterion.rule == "device")
+
+
+def replaced(record, model, metric, *found):
+    """Return the record with these findings in the place of the model's at the metric."""
+    kept = [m for m in record.measurements if (m.model, m.metric) != (model, metric)]
+    return record.model_copy(update={"measurements": (*kept, *found)})
+
+
+@pytest.fixture
+def one(make_run, on_a_pi):
+    """Return the only criterion of the student, judged by one criterion of a target."""
+
+    def judged(record=None, **criterion):
+        (found,) = criteria(judge(record or make_run(), on_a_pi(criterion)))
+        return found
+
+    return judged
+
+
+@pytest.mark.parametrize(
+    ("criterion", "outcome", "value"),
+    [
+        ({"metric": "latency_p50_ns", "max": "20 ms"}, "PASS", 10e6),
+        ({"metric": "latency_p50_ns", "max": "10.2 ms"}, "MARGINAL", 10e6),
+        ({"metric": "latency_p50_ns", "max": "9 ms"}, "FAIL", 10e6),
+        ({"metric": "top1", "min": "85 %"}, "PASS", 0.90),
+        ({"metric": "top1", "min": "90 %"}, "MARGINAL", 0.90),
+        ({"metric": "top1", "min": "95 %"}, "FAIL", 0.90),
+        ({"metric": "top1", "max_drop_vs_teacher": 1}, "PASS", 0.5),
+        ({"metric": "top1", "max_drop_vs_teacher": 0.5}, "MARGINAL", 0.5),
+        ({"metric": "top1", "max_drop_vs_teacher": 0.1}, "FAIL", 0.5),
+        ({"metric": "top1_drop", "max": 1}, "PASS", 0.5),
+        ({"metric": "latency_p50_ns", "min_ratio_vs_teacher": 3}, "PASS", 4),
+        ({"metric": "latency_p50_ns", "min_ratio_vs_teacher": 4}, "MARGINAL", 4),
+        ({"metric": "latency_p50_ns", "min_ratio_vs_teacher": 5}, "FAIL", 4),
+        ({"metric": "size_bytes", "min_ratio_vs_teacher": 4}, "PASS", 4),
+        ({"metric": "macs_ratio", "min": 4.1}, "FAIL", 4),
+        ({"metric": "parameters", "min_ratio_vs_teacher": 4}, "PASS", 4),
+        ({"metric": "parameters", "min_ratio_vs_teacher": 4.1}, "FAIL", 4),
+        ({"metric": "top5", "max_drop_vs_teacher": 1.1}, "PASS", 0),
+        ({"metric": "top5", "max_drop_vs_teacher": 0.9}, "MARGINAL", 0),
+        ({"metric": "class_top1", "min": 0.3, "axes": {"class": "3"}}, "PASS", 0.5),
+        ({"metric": "energy_j", "max": 1}, "UNKNOWN", None),
+        ({"metric": "training_s", "max": 100}, "UNKNOWN", 12.0),
+    ],
+)
+def test_every_rule_has_every_outcome(one, criterion, outcome, value):
+    found = one(**criterion)
+    assert found.outcome == outcome
+    assert found.value == (None if value is None else pytest.approx(value))
+    assert (found.reason == "") == (outcome == "PASS")
+
+
+def test_a_drop_without_a_pair_lies_between_the_extremes_of_both_intervals(one):
+    # Teacher and student: [98.5, 99.5] % each, so that the drop may be 1 point either way.
+    bounds = one(metric="top5", max_drop_vs_teacher=5).interval
+    assert (bounds.low, bounds.high) == (pytest.approx(-1), pytest.approx(1))
+
+
+@given(shift=st.floats(-1, 1))
+def test_drops_by_two_intervals_hold_for_the_worst_dependence(shift):
+    # The standard deviation of a difference is at most the sum of both, reached at a correlation of -1.
+    teacher, student, rho = 0.01, 0.02, shift
+    spread = (teacher**2 + student**2 - 2 * rho * teacher * student) ** 0.5
+    assert 1.96 * (teacher + student) >= 1.96 * spread - 1e-12
+
+
+def test_a_model_is_ready_where_all_that_is_required_passes(make_run, on_a_pi):
+    verdict = judge(make_run(), on_a_pi(ACCURATE, FAST, {"metric": "size_bytes", "max": 1, "required": False}))
+    assert (verdict.overall, verdict.best, verdict.exit_code) == ("READY", "student", 0)
+    assert verdict.models[0].missing == ()
+    assert [c.outcome for c in verdict.models[0].criteria] == ["PASS", "PASS", "PASS", "FAIL"]
+    assert verdict.record_hash == make_run().hash()
+    assert "Raspberry Pi 5" in verdict.measured_on
+
+
+def test_a_required_fail_settles_it_whatever_else_is_unknown(make_run, on_a_pi):
+    verdict = judge(make_run(), on_a_pi({"metric": "energy_j", "max": 1}, {"metric": "size_bytes", "max": 1}))
+    assert (verdict.overall, verdict.best, verdict.exit_code) == ("NOT READY", None, 1)
+    assert [c.outcome for c in criteria(verdict)] == ["UNKNOWN", "FAIL"]
+
+
+@pytest.mark.parametrize("open_", [{"metric": "energy_j", "max": 1}, {"metric": "top1", "min": "90 %"}])
+def test_what_is_unknown_or_marginal_leaves_it_open(make_run, on_a_pi, open_):
+    verdict = judge(make_run(), on_a_pi(FAST, open_))
+    assert (verdict.overall, verdict.best, verdict.exit_code) == ("INCONCLUSIVE", None, 2)
+    assert [c.metric for c in verdict.models[0].missing] == [open_["metric"]]
+
+
+def test_one_model_that_is_ready_is_enough_and_one_that_may_be_leaves_it_open(make_run, on_a_pi):
+    size = {"metric": "size_bytes", "max": "6 MB"}
+    base = make_run("small", "large", "unknown")
+    large = replaced(base, "large", "size_bytes", measured("large", "size_bytes", 9e6))
+    mixed = replaced(large, "unknown", "size_bytes", missing("unknown", "size_bytes", "the file is gone"))
+    assert [m.overall for m in judge(mixed, on_a_pi(size)).models] == ["READY", "NOT READY", "INCONCLUSIVE"]
+    assert judge(mixed, on_a_pi(size)).overall == "READY"
+    assert judge(mixed, on_a_pi(size), ["large", "unknown"]).overall == "INCONCLUSIVE"
+    assert judge(mixed, on_a_pi(size), ["large"]).overall == "NOT READY"
+
+
+@given(
+    limits=st.lists(
+        st.sampled_from(
+            [
+                {"metric": "top1", "min": 0.01},
+                {"metric": "size_bytes", "max": "1 GB"},
+                {"metric": "macs", "max": "1 T"},
+                {"metric": "latency_p50_ns", "max": "1 s"},
+                {"metric": "peak_memory_bytes", "max": 1e12},
+                {"metric": "latency_ratio", "min": 0.1},
+            ]
+        ),
+        min_size=1,
+        unique_by=lambda criterion: criterion["metric"],
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+def test_a_run_on_another_machine_is_never_ready_however_loose_the_limits(make_run, on_a_pi, limits):
+    here, there = (judge(make_run(**change), on_a_pi(*limits)) for change in ({}, {"environment": LAPTOP}))
+    assert here.overall == "READY"
+    assert there.overall == "INCONCLUSIVE"
+    assert device(there).outcome == "UNKNOWN"
+    for criterion in criteria(there):
+        of_the_machine = criterion.metric in {"latency_p50_ns", "peak_memory_bytes", "latency_ratio"}
+        assert criterion.outcome == ("UNKNOWN" if of_the_machine else "PASS")
+
+
+def test_what_another_machine_says_of_times_is_shown_and_not_believed(make_run, on_a_pi):
+    verdict = judge(make_run(environment=LAPTOP), on_a_pi(FAST))
+    (found,) = criteria(verdict)
+    assert found.value == 10e6
+    assert found.reason == "measured on Some laptop, not on a Pi"
+    assert found.remedy == "measure on a Pi"
+    assert "the record names no board" in device(verdict).reason
+
+
+def test_a_file_that_is_too_large_is_so_on_every_machine(make_run, on_a_pi):
+    verdict = judge(make_run(environment=LAPTOP), on_a_pi({"metric": "size_bytes", "max": "1 MB"}))
+    assert verdict.overall == "NOT READY"
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"board": "Jetson"}, "board is 'Raspberry Pi 5 Model B Rev 1.0', not 'Jetson'"),
+        ({"board": "raspberry pi [45]"}, ""),
+        ({"cpu": "^Cortex-A7"}, ""),
+        ({"gpu": "H100"}, "the record names no gpu"),
+        ({"memory_bytes": "8 GB"}, ""),
+        ({"memory_bytes": "16 GB"}, "memory bytes is 8.20 GB, not 16.0 GB or more"),
+        ({"cores_usable": 8}, "cores usable is 4, not 8 or more"),
+        ({"libraries": {"onnxruntime": r"^1\.22"}}, ""),
+        ({"libraries": {"onnxruntime": "^2"}}, "onnxruntime is '1.22.0', not '^2'"),
+        ({"libraries": {"torch": "2"}}, "the record names no torch"),
+        ({"provider": "cuda"}, "provider is cpu, not cuda"),
+        ({"runtime": "onnxruntime-web"}, "runtime is onnxruntime, not onnxruntime-web"),
+        ({"runtime": "onnxruntime"}, ""),
+    ],
+)
+def test_the_device_is_told_by_its_facts_its_libraries_and_what_ran_the_models(make_run, on_a_pi, asked, says):
+    found = device(judge(make_run(), on_a_pi(ACCURATE, device=asked)))
+    assert found.outcome == ("UNKNOWN" if says else "PASS")
+    assert says in found.reason
+
+
+def test_without_a_device_any_machine_counts_and_is_named(make_run, on_a_pi):
+    verdict = judge(make_run(environment=LAPTOP), on_a_pi(FAST, device={}))
+    assert verdict.overall == "READY"
+    assert device(verdict).reason == "any machine counts: measured on Some laptop"
+    assert verdict.measured_on == "Some laptop"
+
+
+def test_a_model_without_a_teacher_has_no_drop_and_no_ratio(make_run, make_card, on_a_pi):
+    alone = make_run(models=(make_card("teacher"), make_card("student", parents=())), pairs=())
+    found = criteria(judge(alone, on_a_pi(ACCURATE, {"metric": "parameters", "min_ratio_vs_teacher": 1})))
+    assert {(c.outcome, c.reason) for c in found} == {("UNKNOWN", "it is compared with no other model")}
+    assert all("kdbench bench TEACHER STUDENT" in c.remedy for c in found)
+
+
+def test_a_pair_that_could_not_be_measured_says_why(make_run, one):
+    pair = Pair(metric="latency_ratio", teacher="teacher", student="student", axes=SINGLE, value=None,
+                status="invalid", reason="the teacher is unstable")  # fmt: skip
+    found = one(make_run(pairs=(pair,)), metric="latency_p50_ns", min_ratio_vs_teacher=2)
+    assert (found.outcome, found.reason) == ("UNKNOWN", "the teacher is unstable")
+
+
+def test_two_numbers_are_as_weak_as_the_weaker(make_run, one):
+    interval = Interval(low=0.9, high=1.0)
+    shaky = measured("teacher", "top5", 0.95, interval=interval, unstable="it wobbles")
+    found = one(replaced(make_run(), "teacher", "top5", shaky), metric="top5", max_drop_vs_teacher=50)
+    assert (found.outcome, found.reason) == ("UNKNOWN", "the teacher: it wobbles")
+    guessed = measured("student", "top5", 0.95, interval=interval, evidence="modelled")
+    found = one(replaced(make_run(), "student", "top5", guessed), metric="top5", max_drop_vs_teacher=50)
+    assert (found.outcome, found.evidence) == ("UNKNOWN", "modelled")
+
+
+def test_training_images_and_single_classes_never_answer_for_the_test_set(make_run, one):
+    record = replaced(
+        make_run(), "student", "top1", measured("student", "top1", 0.999, axes={"part": "train"},
+                                                interval=Interval(low=0.99, high=1))
+    )  # fmt: skip
+    found = one(record, metric="top1", min=0.5)
+    assert (found.outcome, found.value) == ("UNKNOWN", None)
+    assert found.reason == "not measured at part test, but at part train"
+    assert one(record, metric="top1", min=0.5, axes={"part": "train"}).outcome == "PASS"
+    classes = one(record, metric="class_top1", min=0.1)
+    assert one(record, metric="class_top1", min=0.1, axes={"class": 3}).outcome == "PASS"
+    assert (classes.outcome, classes.reason) == ("UNKNOWN", "not measured as a whole, but at class 3")
+
+
+def test_a_model_of_fixed_batch_is_not_judged_at_batch_1(make_run, one):
+    fixed = measured("student", "latency_p50_ns", 8e6, axes=BATCHED, interval=Interval(low=7e6, high=9e6))
+    record = replaced(make_run(), "student", "latency_p50_ns", fixed)
+    found = one(record, **FAST)
+    assert (found.outcome, found.reason) == ("UNKNOWN", "not measured at batch 1, but at batch 8")
+    assert "other axes" in found.remedy
+    assert one(record, **FAST, axes={"batch": 8}).outcome == "PASS"
+
+
+@pytest.mark.parametrize("asked", [{"threads": 4}, {"mode": "paced"}, {"runtime": "torch"}, {"provider": "cuda"}])
+def test_a_number_at_other_axes_is_no_answer(one, asked):
+    found = one(**FAST, axes=asked)
+    (axis, value), = asked.items()  # fmt: skip
+    assert (found.outcome, found.value) == ("UNKNOWN", None)
+    assert f"{axis} {value}" in found.reason
+
+
+def test_other_modes_runtimes_and_scopes_do_not_answer_for_the_usual_one(make_run, one):
+    others = ({"mode": "paced", "gap_ms": 5}, {"runtime": "torch"})
+    found = [
+        measured("student", "latency_p50_ns", 1.0, axes={**SINGLE, **other}, interval=Interval(low=1, high=1))
+        for other in others
+    ]
+    record = make_run()
+    slow = next(m for m in record.measurements if (m.model, m.metric) == ("student", "latency_p50_ns"))
+    assert one(replaced(record, "student", "latency_p50_ns", *found, slow), **FAST).value == 10e6
+    assert one(replaced(record, "student", "latency_p50_ns", *found), **FAST).outcome == "UNKNOWN"
+    paced = one(replaced(record, "student", "latency_p50_ns", *found), **FAST, axes={"mode": "paced"})
+    assert (paced.outcome, paced.axes["gap_ms"]) == ("PASS", 5)
+
+
+def test_of_several_thread_counts_the_headline_answers_and_says_so(make_run, one):
+    four = measured(
+        "student", "latency_p50_ns", 3e6, axes={**SINGLE, "threads": 4}, interval=Interval(low=2e6, high=4e6)
+    )
+    record = make_run()
+    record = record.model_copy(update={"measurements": (four, *record.measurements)})
+    assert one(record, **FAST).axes == SINGLE
+    assert one(record, **FAST, axes={"threads": 4}).value == 3e6
+
+
+def test_the_largest_throughput_is_found_in_its_own_mode(make_run, one):
+    axes = {"provider": "cpu", "threads": 1, "mode": "offline"}
+    best = measured("student", "max_throughput_per_s", 900.0, axes=axes, interval=Interval(low=800, high=1000))
+    record = make_run()
+    record = record.model_copy(update={"measurements": (*record.measurements, best)})
+    assert one(record, metric="max_throughput_per_s", min=700).outcome == "PASS"
+
+
+def test_what_could_not_be_measured_at_all_says_why_whatever_axes_are_asked(make_run, one):
+    gone = missing("student", "latency_p50_ns", "the model crashed", status="error", hint="see its log")
+    found = one(replaced(make_run(), "student", "latency_p50_ns", gone), **FAST, axes={"threads": 4})
+    assert (found.outcome, found.reason, found.remedy) == ("UNKNOWN", "the model crashed", "see its log")
+
+
+@pytest.mark.parametrize("code", ["throttled", "swapping"])
+@pytest.mark.parametrize("about", [None, "student"])
+def test_times_of_a_machine_that_was_not_itself_are_unknown(make_run, on_a_pi, code, about):
+    warned = Warned(code=code, message="in 2 of 8 sessions", remedy="cool it", model=about)
+    found = criteria(judge(make_run(warnings=(warned,)), on_a_pi(ACCURATE, FAST)))
+    assert [c.outcome for c in found] == ["PASS", "UNKNOWN"]
+    assert "in 2 of 8 sessions" in found[1].reason
+    assert found[1].remedy == "cool it"
+
+
+@pytest.mark.parametrize(("code", "outcome"), [("throttled", "PASS"), ("swapping", "UNKNOWN")])
+def test_a_slow_clock_leaves_memory_as_it_is_and_swapping_does_not(make_run, on_a_pi, code, outcome):
+    record = make_run(warnings=(Warned(code=code, message="m"),))
+    (found,) = criteria(judge(record, on_a_pi({"metric": "peak_memory_bytes", "max": "1 GB"})))
+    assert found.outcome == outcome
+
+
+@pytest.mark.parametrize(("code", "about"), [("throttled", "teacher"), ("load", None), ("near_floor", "student")])
+def test_other_warnings_are_named_and_change_nothing(make_run, on_a_pi, code, about):
+    verdict = judge(make_run(warnings=(Warned(code=code, message="m", model=about),)), on_a_pi(FAST))
+    assert verdict.overall == "READY"
+    assert verdict.cautions == (code,)
+
+
+def test_teachers_are_no_candidates_unless_they_are_named_or_alone(make_run, make_card, on_a_pi):
+    assert [m.model for m in judge(make_run("a", "b"), on_a_pi(FAST)).models] == ["a", "b"]
+    assert [m.model for m in judge(make_run(), on_a_pi(FAST), ["teacher"]).models] == ["teacher"]
+    alone = make_run(models=(make_card("teacher"),), pairs=(), measurements=())
+    assert [m.model for m in judge(alone, on_a_pi(FAST)).models] == ["teacher"]
+
+
+def test_of_several_seeds_the_one_that_was_timed_is_judged(make_run, make_card, on_a_pi):
+    cards = [make_card("teacher"), *(make_card(f"s-seed{n}", name="s", seed=n) for n in range(3))]
+    record = make_run("s-seed0", "s-seed1", "s-seed2", models=tuple(cards))
+    untimed = [m for m in record.measurements if m.metric != "latency_p50_ns" or m.model == "s-seed1"]
+    record = record.model_copy(update={"measurements": tuple(untimed)})
+    assert [m.model for m in judge(record, on_a_pi(FAST)).models] == ["s-seed1"]
+    assert [m.model for m in judge(record, on_a_pi(FAST), ["s"]).models] == ["s-seed1"]
+    assert [m.model for m in judge(record, on_a_pi(FAST), ["s-seed2", "s"]).models] == ["s-seed2", "s-seed1"]
+    none = record.model_copy(update={"measurements": ()})
+    assert [m.model for m in judge(none, on_a_pi(FAST)).models] == ["s-seed0"]
+
+
+def test_models_that_share_a_files_name_alone_are_all_judged(make_run, make_card, on_a_pi):
+    cards = (make_card("teacher"), make_card("a-net", name="net"), make_card("b-net", name="net"))
+    assert len(judge(make_run("a-net", "b-net", models=cards), on_a_pi(FAST)).models) == 2
+
+
+def test_an_unknown_model_and_a_record_without_any_are_the_users_mistake(make_run, on_a_pi):
+    with pytest.raises(InputError) as caught:
+        judge(make_run(), on_a_pi(FAST), ["studnet"])
+    assert caught.value.hint == "did you mean 'student'?"
+    with pytest.raises(InputError, match="no models"):
+        judge(make_run(models=(), measurements=(), pairs=()), on_a_pi(FAST))
+
+
+def test_the_best_is_chosen_by_what_the_target_prefers(make_run, on_a_pi):
+    base = make_run("accurate", "quick", "small")
+    wide = Interval(low=0.85, high=0.99)
+    base = replaced(base, "accurate", "top1", measured("accurate", "top1", 0.95, interval=wide))
+    quick = measured("quick", "latency_p50_ns", 1e6, axes=SINGLE, interval=Interval(low=0.9e6, high=1.1e6))
+    base = replaced(base, "quick", "latency_p50_ns", quick)
+    base = replaced(base, "small", "size_bytes", measured("small", "size_bytes", 1e6))
+    best = {
+        prefer: judge(base, on_a_pi({"metric": "top1", "min": 0.5}, prefer=[prefer])).best
+        for prefer in ("top1", "latency_p50_ns", "size_bytes", "latency_ratio")
+    }
+    # With equal speed-ups, the first of the record.
+    assert best == {
+        "top1": "accurate",
+        "latency_p50_ns": "quick",
+        "size_bytes": "small",
+        "latency_ratio": "accurate",
+    }
+
+
+def test_a_number_that_cannot_be_relied_on_prefers_nobody(make_run, on_a_pi):
+    shaky = measured("a", "latency_p50_ns", 1.0, axes=SINGLE, unstable="it wobbles")
+    record = replaced(make_run("a", "b"), "a", "latency_p50_ns", shaky)
+    target = on_a_pi({"metric": "top1", "min": 0.5}, prefer=["latency_p50_ns"])
+    assert judge(record, target).best == "b"
+
+
+def test_only_what_is_ready_is_best(make_run, on_a_pi):
+    record = replaced(make_run("a", "b"), "a", "size_bytes", measured("a", "size_bytes", 1e9))
+    assert judge(record, on_a_pi({"metric": "size_bytes", "max": "10 MB"}, prefer=["top1"])).best == "b"
+
+
+def test_the_nearest_model_is_the_one_that_lacks_least(make_run, on_a_pi):
+    record = replaced(make_run("a", "b"), "a", "size_bytes", measured("a", "size_bytes", 1e9))
+    limits = ({"metric": "size_bytes", "max": "10 MB"}, {"metric": "energy_j", "max": 1})
+    assert judge(record, on_a_pi(*limits)).nearest.model == "b"
+    assert judge(record, on_a_pi(*limits[:1])).nearest.model == "b"
