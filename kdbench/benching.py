@@ -1,7 +1,8 @@
 """Measure model files that kdbench did not train: the same harness, the same record, no recipe."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from kdbench import environment, recording, storage
 from kdbench.cards import ModelCard, Preprocessing
 from kdbench.errors import InputError
+from kdbench.judge.target import Target
 from kdbench.measure.harness import Analyses, Protocol, Subject, TestSet, check_protocol, measure
 from kdbench.measure.network import network_of
 from kdbench.measure.staging import noise_shape
@@ -23,6 +25,8 @@ from kdbench.run_folder import RunFolder, card_path, choose_folder, refuse_taken
 def bench(
     paths: Sequence[Path],
     *,
+    name: str = "bench",
+    cards: Mapping[str, ModelCard | None] | None = None,
     data: str | None = None,
     data_root: str | None = None,
     download: bool = False,
@@ -31,28 +35,34 @@ def bench(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     scale: float | None = None,
-    teacher: str | None = None,
+    teacher: str | Mapping[str, str] | None = None,
     output: str | None = None,
     accuracy: bool = True,
+    timed: bool | Container[str] = True,
     options: Measure | None = None,
     out: Path | None = None,
+    targets: Sequence[Target] = (),
     progress: Progress | None = None,
     command: str = "",
 ) -> tuple[RunRecord, Path]:
     """Measure ONNX files side by side; return the record and the folder that it and the report lie in.
 
     The first file is the reference of the ratios unless `teacher` names another by its id (the file's name
-    without suffix). Pixels become inputs by `(pixel / scale - mean) / std`; what is not given is taken from
-    the card that lies beside a file kdbench exported, else scale 255, mean 0, std 1. Without `accuracy` no
-    data is needed: inputs are synthetic, of each model's own shape. Raises InputError for files, data and
-    options that do not fit.
+    without suffix), or says of each id whose ratios it has; those left out have none. Pixels become inputs by
+    `(pixel / scale - mean) / std`; what is not given is taken from the card that lies beside a file kdbench exported,
+    else scale 255, mean 0, std 1. Without `accuracy` no data is needed: inputs are synthetic, of each model's own
+    shape. Models that are not `timed` (all, none, or those of the ids that are) get what does not depend on the machine
+    only: accuracy, fidelity, size and MACs. `cards` gives the files other ids than their names, in their order, and
+    other cards than those beside them, where one is given; `name` is the record's. Raises InputError for files, data
+    and options that do not fit.
     """
     progress = progress or Silent()
     options = options or Measure()
     if accuracy and data is None:
         raise InputError("accuracy needs data", "add --data NAME, or --no-accuracy to measure on synthetic inputs")
-    ids = _ids(paths)
-    reference = _reference(ids, paths, teacher)
+    cards = cards or {}
+    ids = list(cards) or ids_of(paths)
+    references = _references(ids, paths, teacher)
     refuse_taken(out)
 
     progress.stage("load", 1, 3)
@@ -60,24 +70,21 @@ def bench(
     class_names: tuple[str, ...] = ()
     if accuracy and data is not None:
         test, shape, class_names = _load_test(data, data_root, download=download, resize=resize, crop=crop)
-    subjects = []
-    for id_, path in zip(ids, paths, strict=True):
-        facts = inspect(path, output=output, data_shape=shape)
-        own = _own_card(path, facts)
-        given = _preprocessing(own, mean, std, scale)
-        subjects.append(
-            Subject(
-                card=_card(id_, path, facts, shape, given, reference=reference),
-                path=path,
-                facts=facts,
-                teacher=None if id_ == reference else reference,
-                network=network_of(own, path),
-            )
+    feed = partial(subject_of, shape=shape, output=output, mean=mean, std=std, scale=scale)
+    subjects = [
+        feed(
+            path,
+            id_,
+            reference=references[id_],
+            timed=timed if isinstance(timed, bool) else id_ in timed,
+            card=cards.get(id_),
         )
+        for id_, path in zip(ids, paths, strict=True)
+    ]
 
     protocol = Protocol(**options.model_dump())
     check_protocol(protocol, progress)
-    folder = RunFolder(choose_folder("bench", out))
+    folder = RunFolder(choose_folder(name, out))
     storage.make_folder(folder.path)
     progress.folder(folder.path)
     progress.stage("measure", 2, 3)
@@ -85,7 +92,7 @@ def bench(
     findings = measure(subjects, test, protocol, folder.workspace, progress, Analyses(class_names))
     record = RunRecord(
         kind="bench",
-        name="bench",
+        name=name,
         title=f"{', '.join(ids)} on {data}" if test is not None else f"{', '.join(ids)} on synthetic inputs",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
@@ -102,12 +109,43 @@ def bench(
         warnings=(*environment.stability(here), *findings.warnings),
     )
     progress.stage("report", 3, 3)
-    recording.keep(record, findings.samples, folder)
+    recording.keep(record, findings.samples, folder, targets)
     recording.refuse_nonsense(record, folder)
     return record, folder.path
 
 
-def _ids(paths: Sequence[Path]) -> list[str]:
+def subject_of(
+    path: Path,
+    id_: str,
+    *,
+    reference: str,
+    shape: tuple[int, int, int] | None = None,
+    output: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    scale: float | None = None,
+    timed: bool = True,
+    card: ModelCard | None = None,
+) -> Subject:
+    """Return a model file as it is measured, for images of `shape` or for noise, beside the model called `reference`.
+
+    `card` is the file's, where that is not the one beside it. Raises InputError for a file that cannot be measured, or
+    not on such images.
+    """
+    facts = inspect(path, output=output, data_shape=shape)
+    own = card or _own_card(path, facts)
+    given = _preprocessing(own, mean, std, scale)
+    return Subject(
+        card=_card(id_, path, facts, shape, given, reference=reference),
+        path=path,
+        facts=facts,
+        teacher=None if id_ == reference else reference,
+        timed=timed,
+        network=network_of(own, path),
+    )
+
+
+def ids_of(paths: Sequence[Path]) -> list[str]:
     """Name the models after their files, with the folder's name where two files share one."""
     if not paths:
         raise InputError("no model to measure", "name at least one .onnx file")
@@ -117,6 +155,13 @@ def _ids(paths: Sequence[Path]) -> list[str]:
     if len(set(ids)) != len(ids):
         raise InputError("two models are the same file, or cannot be told apart by name", "name each file once")
     return ids
+
+
+def _references(ids: list[str], paths: Sequence[Path], teacher: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Return whom each id is compared with; a reference with itself."""
+    if isinstance(teacher, Mapping):
+        return {id_: teacher.get(id_, id_) for id_ in ids}
+    return dict.fromkeys(ids, _reference(ids, paths, teacher))
 
 
 def _reference(ids: list[str], paths: Sequence[Path], teacher: str | None) -> str:

@@ -78,6 +78,7 @@ def test_files_are_measured_side_by_side_against_the_first(classifier, templates
     assert [card.role for card in record.models] == ["teacher", "student"]
     assert RunRecord.read(folder) == record
     assert (folder / "report.md").exists()
+    assert (folder / "report.html").exists()
 
 
 def test_another_reference_can_be_named_by_id_or_file(classifier, tmp_path):
@@ -87,6 +88,31 @@ def test_another_reference_can_be_named_by_id_or_file(classifier, tmp_path):
         assert {pair.teacher for pair in record.pairs} == {"b"}
     with pytest.raises(InputError, match="none of the models"):
         run_bench(paths, tmp_path, teacher="c")
+
+
+def test_each_model_can_have_a_reference_of_its_own_and_an_id_whatever_its_file(classifier, tmp_path):
+    record, _ = run_bench(
+        [classifier(name) for name in "abcd"],
+        tmp_path,
+        name="twins",
+        cards=dict.fromkeys(("base-a", "new-a", "base-c", "new-c")),
+        teacher={"new-a": "base-a", "new-c": "base-c"},
+        timed={"base-a", "new-a"},
+    )
+    assert record.name == "twins"
+    assert [(card.id, card.role, card.file) for card in record.models] == [
+        ("base-a", "teacher", "a.onnx"),
+        ("new-a", "student", "b.onnx"),
+        ("base-c", "teacher", "c.onnx"),
+        ("new-c", "student", "d.onnx"),
+    ]
+    assert {(p.teacher, p.student) for p in record.pairs if p.metric == "size_ratio"} == {
+        ("base-a", "new-a"),
+        ("base-c", "new-c"),
+    }
+    assert {p.student for p in record.pairs if p.metric == "latency_ratio"} == {"new-a"}
+    assert record.find("new-c", "latency_p50_ns") is None
+    assert record.find("new-c", "top1").value > 0.5
 
 
 def test_without_accuracy_no_data_is_needed(classifier, tmp_path):

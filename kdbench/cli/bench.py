@@ -1,81 +1,65 @@
 """`kdbench bench`: measure model files that kdbench did not train."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kdbench.cli import console, options
+from kdbench.cli import measuring, options
+from kdbench.cli.measuring import Energy, Provider
 from kdbench.cli.options import EstimateEnergy, Json, Quiet
 from kdbench.cli.session import Session
+from kdbench.cli.targets import Targets, load_targets, show_run
 from kdbench.errors import InputError
-
-
-class Provider(StrEnum):
-    """What runs the models."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class Energy(StrEnum):
-    """How thoroughly energy is metered."""
-
-    OFF = "off"
-    QUICK = "quick"
-    FULL = "full"
 
 
 def bench(
     ctx: typer.Context,
     models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="ONNX files; the first is the reference.")],
-    data: Annotated[str | None, typer.Option(help="Data set to score on: a name, folder:PATH or npz:PATH.")] = None,
-    data_root: Annotated[str | None, typer.Option(help="Where data sets lie (default: KDBENCH_DATA).")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is missing.")] = False,
-    resize: Annotated[int | None, typer.Option(min=1, help="Resize the shorter side of images to this.")] = None,
-    crop: Annotated[int | None, typer.Option(min=1, help="Then cut this square out of the centre.")] = None,
-    mean: Annotated[str | None, typer.Option(metavar="M,…", help="Mean per channel, after scaling.")] = None,
-    std: Annotated[str | None, typer.Option(metavar="S,…", help="Standard deviation per channel.")] = None,
-    scale: Annotated[float | None, typer.Option(help="Pixels are divided by this first (default: 255).")] = None,
+    data: measuring.Data = None,
+    data_root: measuring.DataRoot = None,
+    download: measuring.Download = False,
+    resize: measuring.Resize = None,
+    crop: measuring.Crop = None,
+    mean: measuring.Mean = None,
+    std: measuring.Std = None,
+    scale: measuring.Scale = None,
     teacher: Annotated[str | None, typer.Option(help="Model the ratios are taken against.")] = None,
-    output: Annotated[str | None, typer.Option(help="Name of the output that holds the logits.")] = None,
-    no_accuracy: Annotated[bool, typer.Option("--no-accuracy", help="Synthetic inputs; no data needed.")] = False,
-    provider: Annotated[Provider, typer.Option(help="What runs the models.")] = Provider.CPU,
-    threads: Annotated[str, typer.Option(metavar="N,…", help="Thread counts to measure at.")] = "1",
-    batch: Annotated[str, typer.Option(metavar="N,…", help="Batches of the batched runs.")] = "128",
+    output: measuring.Output = None,
+    no_accuracy: measuring.NoAccuracy = False,
+    provider: measuring.OfProvider = Provider.CPU,
+    threads: measuring.Threads = "1",
+    batch: measuring.Batch = "128",
     mode: Annotated[str, typer.Option(metavar="MODE,…", help="stream, paced, offline, server.")] = "stream",
     gap: Annotated[str | None, typer.Option(help="Idle time before each paced call (default: 5ms).")] = None,
     rate: Annotated[int | None, typer.Option(min=1, help="Calls arriving a second, in mode server.")] = None,
     runtime: Annotated[str, typer.Option(metavar="NAME,…", help="onnxruntime, torch, torch-compiled.")] = "onnxruntime",
-    cores: Annotated[
-        str | None,
-        typer.Option(metavar="N,…", help="Cores that processes take turns on (default: all that are alike)."),
-    ] = None,
-    budget: Annotated[str, typer.Option(help="Most time for latency, all models together: 30s, 2m.")] = "20s",
-    precision: Annotated[str, typer.Option(help="Go on until the speed-ups' intervals are narrower.")] = "5%",
-    sessions: Annotated[int, typer.Option(min=2, help="Fresh processes to spread it over, at least.")] = 8,
+    cores: measuring.Cores = None,
+    budget: measuring.Budget = "20s",
+    precision: measuring.Precision = "5%",
+    sessions: measuring.Sessions = 8,
     profile: Annotated[bool, typer.Option("--profile", help="Also where the time goes, layer by layer.")] = False,
-    energy: Annotated[
-        Energy, typer.Option(help="None; windows of half a second; of ten seconds or 100 updates.")
-    ] = Energy.QUICK,
+    energy: measuring.OfEnergy = Energy.QUICK,
     estimate_energy: EstimateEnergy = False,
     country: Annotated[
         str | None, typer.Option(metavar="ISO", help="Country, such as DEU, whose electricity turns joules into CO₂e.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write to (default: below runs/).")] = None,
+    targets: Targets = None,
     quiet: Quiet = False,
     json: Json = False,
-) -> None:
+) -> int:
     """Measure ONNX models: accuracy, latency, cost, size and energy, with ratios.
 
-    With --json the result is the content of record.json, and the key "folder" beside it.
+    With --target the exit code is that of the verdict, as of `kdbench ready`. With --json the result is the content of
+    record.json, and the keys "folder" and, with --target, "verdicts" beside it.
 
     Example: kdbench bench big.onnx small.onnx --data cifar10 --mean .485,.456,.406 --std .229,.224,.225 --budget 20s
     """
     from kdbench.cli.progress import watching
 
     session = Session.of(ctx)
+    judged_by = load_targets(targets)
     mean_values = options.numbers(mean, "--mean") if mean else None
     std_values = options.numbers(std, "--std") if std else None
     modes = options.names(mode)
@@ -117,7 +101,8 @@ def bench(
             accuracy=not no_accuracy,
             options=settings,
             out=out,
+            targets=judged_by,
             progress=progress,
             command=session.command,
         )
-    console.show_record(record, folder, json=json)
+    return show_run(record, folder, judged_by, json=json)

@@ -42,7 +42,10 @@ def answer_findings(
     parts = _parts(subjects, analyses)
     watches = _shared_out(progress, [len(test.labels), *(len(images.given) for images, _ in parts)])
     evaluations = evaluate(subjects, models, test, provider, len(available_cores()), folder, watches[0])
-    found = _of_test(subjects, test, evaluations, analyses)
+    found = _of_test(subjects, test, evaluations, analyses) + Findings(
+        samples={f"{id_}/correct": each.ranks == 0 for id_, each in evaluations.items() if each.ranks is not None},
+        protocol={"test_set_sha256": test.sha256()},
+    )
     for (images, owners), watch in zip(parts, watches[1:], strict=True):
         asked = _asked(subjects, owners, analyses)
         answers = _evaluate_sound(asked, evaluations, images, test.classes, provider, folder / "training", watch)

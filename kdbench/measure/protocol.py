@@ -1,5 +1,6 @@
 """What is measured, on what, how, and what comes back: the values the harness takes and returns."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,6 +54,14 @@ class TestSet:
     labels: NDArray[np.int64]
     classes: int | None = None
 
+    def sha256(self) -> str:
+        """Return what tells this set from others: the SHA-256 of its shape, images and labels, in their order."""
+        found = hashlib.sha256(repr(self.images.shape).encode())
+        for image in self.images:  # one by one: a large set is no array in one piece
+            found.update(image.tobytes())
+        found.update(self.labels.astype("<i8").tobytes())
+        return found.hexdigest()
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -93,6 +102,7 @@ class Findings:
     is named like `cpu-t1-b8` (`Configuration.key`); `.../session` and `.../block`, int32, the session each call was in
     and the round within it; and `floor_ns`, the median time of a call that computes nothing, one a session. Of energy,
     an element a window: `{model}/{configuration}-energy/calls`, and of each source `…/{source}-j` and `…/{source}-ns`.
+    Of accuracy `{model}/correct`, bool (N,): on which test images, in their order, the label was ranked first.
     `protocol` tells how numbers were taken, beyond what `Protocol` says; JSON values. `conditions` are those of every
     session.
     """

@@ -32,6 +32,23 @@ def summary(record: RunRecord) -> "RenderableType":
     return _Summary(record)
 
 
+def one_table(table: Table) -> "RenderableType":
+    """Return one table with its intervals and footnotes, for `rich.console.Console.print`."""
+    return _OneTable(table)
+
+
+@dataclass(frozen=True)
+class _OneTable:
+    """Draws itself when the console, its width and its colours are known."""
+
+    table: Table
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
+        bare = console.color_system is None
+        yield _drawn(self.table, intervals=True, bare=bare, width=options.max_width)
+        yield from _below(self.table, bare=bare)
+
+
 @dataclass(frozen=True)
 class _Summary:
     """Draws itself when the console, its width and its colours are known."""

@@ -1,5 +1,7 @@
 """Test set and training images through real measuring processes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,29 @@ def test_classes_go_by_their_names_and_by_number_without(answered, three, test_s
     assert [key[2] for key in numbered if key[1] == "class_top1"] == seen
     shares = [m for key, m in named.items() if key[1] == "class_top1"]
     assert sum(m.value * m.n for m in shares) == pytest.approx(50 * named["t", "top1"].value)
+
+
+def test_which_images_were_right_is_kept(answered, three, test_set, by_hand):
+    found, findings = answered(three, test_set)
+    right = by_hand(test_set.images).argmax(axis=1) == test_set.labels
+    assert findings.samples["t/correct"].dtype == bool
+    assert findings.samples["t/correct"].tolist() == right.tolist()
+    assert {name: float(findings.samples[f"{name}/correct"].mean()) for name in ("t", "alone", "kd")} == {
+        name: found[name, "top1"].value for name in ("t", "alone", "kd")
+    }
+    assert findings.protocol["test_set_sha256"] == test_set.sha256()
+
+
+def test_a_test_set_is_told_from_others_by_images_labels_and_order(test_set):
+    images, labels = test_set.images, test_set.labels
+    others = [
+        replace(test_set, images=images[::-1]),
+        replace(test_set, labels=labels[::-1]),
+        replace(test_set, images=images.reshape(*images.shape[:2], -1, 1)),
+        replace(test_set, images=images[1:], labels=labels[1:]),
+    ]
+    assert len({test_set.sha256(), *(other.sha256() for other in others)}) == 5
+    assert replace(test_set, images=images.copy()).sha256() == test_set.sha256()
 
 
 def test_training_images_are_told_apart_from_the_test_set(answered, three, test_set, training):

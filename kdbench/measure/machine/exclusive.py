@@ -19,12 +19,13 @@ _LOOK_AGAIN_S = 0.25
 
 
 @contextmanager
-def alone_on_machine(progress: Progress) -> Iterator[None]:
+def alone_on_machine(progress: Progress, lock_name: str = LOCK) -> Iterator[None]:
     """Hold this machine's measuring lock, a file in KDBENCH_LOCK_DIR or /tmp; wait for it visibly.
 
-    The lock goes with the process that holds it, however that ends. Raises StorageError where there can be no lock.
+    Another `lock_name` is another lock: of work that measures several times and is to be alone all the while. A lock
+    goes with the process that holds it, however that ends. Raises StorageError where there can be no lock.
     """
-    path = _folder() / LOCK
+    path = _folder() / lock_name
     lock = FileLock(path, mode=0o666)  # whoever comes first, others must be able to open it
     begin = time.monotonic()
     told = False

@@ -1,0 +1,1 @@
+"""How two numbers are compared: which belong together, what lies between them, and what that means."""

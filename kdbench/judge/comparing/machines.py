@@ -1,0 +1,69 @@
+"""What differs between two records besides the models: the machine, the software."""
+
+from collections.abc import Iterator, Mapping
+
+from kdbench.records import Axes, RunRecord
+
+# The facts of a host that its times depend on. Its kernel, Python and total memory are no other machine.
+_MACHINE = (
+    "cpu",
+    "machine",
+    "cores_physical",
+    "cores_logical",
+    "cores_usable",
+    "cpu_quota_cores",
+    "gpu",
+    "virtualization",
+    "container",
+    "governor",
+    "turbo",
+    "clock_limit_share",
+    "smt",
+)
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+_OTHER_LIBRARIES = ("kdbench", "numpy", "torch")
+_DRIVER = ("gpu_driver", "gpu_cuda")
+_OTHER_FACTS = ("os", "kernel", "python")
+
+Difference = tuple[str, object, object]
+
+
+def other_machine(base: RunRecord, new: RunRecord) -> str:
+    """Return in words what makes the machines of two records different ones; empty where nothing does.
+
+    A record that does not say its processor could be of any machine.
+    """
+    before, after = base.environment.host, new.environment.host
+    if before.get("cpu") is None or after.get("cpu") is None:
+        return "the processor is not known"
+    return "; ".join(map(_in_words, _differing(before, after, _MACHINE)))
+
+
+def other_runtime(base: RunRecord, new: RunRecord, axes: Axes) -> str:
+    """Return in words what else than the model may have changed the times at `axes`: runtime, driver."""
+    libraries = (*RUNTIMES, *(("torch",) if str(axes.get("runtime", "")).startswith("torch") else ()))
+    found = [*_differing(base.environment.libraries, new.environment.libraries, libraries)]
+    if axes.get("provider") == "cuda":
+        found += _differing(base.environment.host, new.environment.host, _DRIVER)
+    return "; ".join(map(_in_words, found))
+
+
+def other_software(base: RunRecord, new: RunRecord) -> str:
+    """Return in words which software differs, of all that a number may depend on; empty where none does."""
+    found = [
+        *_differing(base.environment.libraries, new.environment.libraries, (*RUNTIMES, *_OTHER_LIBRARIES)),
+        *_differing(base.environment.host, new.environment.host, (*_DRIVER, *_OTHER_FACTS)),
+    ]
+    return "; ".join(map(_in_words, found))
+
+
+def _differing(base: Mapping[str, object], new: Mapping[str, object], keys: tuple[str, ...]) -> Iterator[Difference]:
+    for key in keys:
+        if base.get(key) != new.get(key):
+            yield key, base.get(key), new.get(key)
+
+
+def _in_words(difference: Difference) -> str:
+    key, before, after = difference
+    told = ["unknown" if value is None else value for value in (before, after)]
+    return f"{key.replace('_', ' ')} {told[0]} → {told[1]}"
