@@ -1,0 +1,102 @@
+"""`kdbench history`: one metric over a folder of records, and where it changed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kdbench.cli import console
+from kdbench.cli.options import Json, assignments, names
+
+if TYPE_CHECKING:
+    from kdbench.histories import History
+    from kdbench.report.figures.drawing import Drawing
+
+
+def history(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders of runs, searched to any depth.")],
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="ID", help="Metric to follow; repeatable (default: the main ones)."),
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", metavar="NAME", help="Model to follow; repeatable (default: all).")
+    ] = None,
+    axes: Annotated[
+        str | None, typer.Option(metavar="KEY=VALUE,...", help="At what it was taken, such as threads=1,batch=128.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write history.md and its figures there.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the Markdown alone to a file.")] = None,
+    json: Json = False,
+) -> None:
+    """Show numbers over the records of many runs, with their intervals, and find the changes.
+
+    Records are the record.json files below the folders, in the order of their time. A change is a step that the
+    numbers' own scatter does not explain. It is no gate: the exit code is 0 whatever changed; kdbench compare is one.
+
+    Example: kdbench history runs --metric latency_p50_ns --model student-kd --out history
+    """
+    from kdbench.judge.found_records import find_records
+    from kdbench.judge.history import history as over_records
+
+    found, notes = find_records(folders)
+    told = over_records(
+        found,
+        metrics=[name for text in metrics or [] for name in names(text)],
+        models=[name for text in models or [] for name in names(text)],
+        axes=assignments(list(names(axes)), "--axes") if axes else None,
+        notes=notes,
+    )
+    files = _write(told, out, markdown)
+    if json:
+        console.result_json({**told.model_dump(mode="json", by_alias=True), "files": [str(file) for file in files]})
+        return
+    _show(told)
+    console.result("\n".join(str(file) for file in files))
+
+
+def _show(told: "History") -> None:
+    from kdbench.report.history import sentence, series_table
+    from kdbench.report.terminal import one_table
+
+    for series in told.series:
+        console.result_drawn(one_table(series_table(series)))
+        console.result(f"{sentence(series)}\n")
+    for note in told.notes:
+        console.say(f"note: {note}")
+
+
+def _write(told: "History", out: Path | None, markdown: Path | None) -> list[Path]:
+    """Write what was asked for and return the paths."""
+    from kdbench import storage
+    from kdbench.report.history import render
+
+    files = []
+    if markdown is not None:
+        storage.make_folder(markdown.parent)
+        storage.write_text(markdown, render(told, []))
+        files.append(markdown)
+    if out is not None:
+        drawings = _draw(told)
+        figures = storage.make_folder(out / "figures")
+        storage.write_text(out / "history.md", render(told, drawings))
+        for drawing in drawings:
+            storage.write_text(figures / f"{drawing.name}.svg", drawing.svg)
+        files += [out / "history.md", *(figures / f"{drawing.name}.svg" for drawing in drawings)]
+    return files
+
+
+def _draw(told: "History") -> "list[Drawing]":
+    from kdbench.report.figures.history import draw_series
+    from kdbench.report.history import short_commit, size_text, title
+
+    return [
+        draw_series(
+            series,
+            place,
+            title(series),
+            [short_commit(point) or point.run for point in series.points],
+            [size_text(series, change) for change in series.changes],
+        )
+        for place, series in enumerate(told.series, 1)
+    ]

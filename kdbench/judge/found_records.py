@@ -1,0 +1,63 @@
+"""The records below folders: each with a short name, and what was found that is none."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kdbench.errors import InputError
+from kdbench.records import RunRecord
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record, the name of its run within the folder that was searched, and when it was taken."""
+
+    run: str
+    taken: datetime
+    record: RunRecord
+
+
+def find_records(places: list[Path]) -> tuple[list[Found], list[str]]:
+    """Return every record below `places` (folders, or records themselves), oldest first, and a note on each left out.
+
+    Left out are files that cannot be read as a record, and copies of one that was found. Raises InputError for a place
+    that is not there, and where there is no record at all.
+    """
+    found: dict[str, Found] = {}
+    notes = []
+    for place in places:
+        if not place.exists():
+            raise InputError(f"{place} is not there", "name a folder of runs, such as runs/")
+        for path in [place] if place.is_file() else sorted(place.rglob("record.json")):
+            run = _name(path, place)
+            try:
+                record = RunRecord.read(path)
+                taken = _time(record.created)
+            except InputError as error:
+                notes.append(f"{run} is left out: {error.message.replace(str(path), path.name)}")
+                continue
+            key = record.hash()
+            if key in found:
+                notes.append(f"{run} is left out: a copy of {found[key].run}")
+            else:
+                found[key] = Found(run, taken, record)
+    if not found:
+        where = ", ".join(map(str, places))
+        raise InputError(
+            f"no record below {where}", notes[0] if notes else "records are the record.json files that runs leave"
+        )
+    return sorted(found.values(), key=lambda each: (each.taken, each.run)), notes
+
+
+def _name(path: Path, place: Path) -> str:
+    if place in {path, path.parent}:
+        return path.resolve().parent.name
+    return path.parent.relative_to(place).as_posix()
+
+
+def _time(created: str) -> datetime:
+    try:
+        taken = datetime.fromisoformat(created)
+    except ValueError:
+        raise InputError(f"its time {created!r} is none") from None
+    return taken if taken.tzinfo else taken.replace(tzinfo=UTC)

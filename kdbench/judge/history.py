@@ -1,0 +1,246 @@
+"""One metric over the records of a folder: series by model, axes and machine, and the steps in each."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from kdbench import metrics as declared
+from kdbench.errors import InputError
+from kdbench.histories import Change, History, Level, Point, Series
+from kdbench.judge.found_records import Found
+from kdbench.metrics import METRICS, PAIR_METRICS, PREDICTIONS
+from kdbench.records import Axes, Interval, Measurement, Pair, RunRecord
+from kdbench.registry import suggestion
+
+MAIN = ("top1", "latency_p50_ns", "latency_ratio", "size_bytes")
+"""What is shown unless something is asked for."""
+
+# Medians of one model on one virtual machine scattered by 4 % over 40 runs that differed in nothing, of which their
+# intervals hold a part (reports/trust); of other machines there is no such figure, and the series has to tell.
+BETWEEN_RUNS = 0.04
+
+_HOST = ("cpu", "machine", "cores_physical", "cores_logical", "cores_usable", "cpu_quota_cores", "gpu")
+_DIFFERENCES = {metric.id for metric in PREDICTIONS} | {"top1_drop"}  # of which a quotient says nothing
+
+Finding = Measurement | Pair
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What the points of one series have in common."""
+
+    metric: str
+    model: str
+    axes: tuple[tuple[str, str | int], ...]
+    teacher: str | None
+    host: tuple[str | float | None, ...]
+
+
+def history(
+    found: Sequence[Found],
+    metrics: Sequence[str] = (),
+    models: Sequence[str] = (),
+    axes: Axes | None = None,
+    notes: Sequence[str] = (),
+) -> History:
+    """Return the series of `metrics` over records, oldest first.
+
+    Without `metrics` those of `MAIN` that there are. `models` are names or ids. With `axes` every series whose axes
+    include them is returned, without them each model's at the fewest axes, the smallest batch and the fewest threads.
+    Raises InputError for a metric, model or axis that no record has, naming the nearest that one has.
+    """
+    _refuse_unknown(found, metrics, models)
+    collected: dict[_Key, list[tuple[Found, Finding]]] = {}
+    for each in found:
+        for metric in metrics or MAIN:
+            for finding in _findings(each.record, metric, models, axes):
+                collected.setdefault(_key(each.record, finding), []).append((each, finding))
+    if not collected:
+        raise InputError(*_nothing_at(found, metrics or MAIN, axes or {}))
+    order = {metric: place for place, metric in enumerate(metrics or MAIN)}
+    series = [_series(key, taken) for key, taken in sorted(collected.items(), key=lambda item: order[item[0].metric])]
+    return History(records=len(found), series=tuple(series), notes=tuple(notes))
+
+
+def _findings(record: RunRecord, metric: str, models: Sequence[str], axes: Axes | None) -> Iterator[Finding]:
+    by_model: dict[str, list[Finding]] = {}
+    every: tuple[Finding, ...] = (*record.measurements, *record.pairs)
+    for finding in every:
+        if finding.metric == metric and (not models or {_id(finding), record.cards[_id(finding)].name} & set(models)):
+            by_model.setdefault(_id(finding), []).append(finding)
+    for of_model in by_model.values():
+        if axes is None:
+            yield min(of_model, key=_headline)
+        else:
+            yield from (finding for finding in of_model if axes.items() <= finding.axes.items())
+
+
+def _headline(finding: Finding) -> tuple[float, ...]:
+    sizes = (finding.axes.get(axis, 0) for axis in ("batch", "threads"))
+    return (len(finding.axes), *(size if isinstance(size, int) else 0 for size in sizes))
+
+
+def _id(finding: Finding) -> str:
+    return finding.student if isinstance(finding, Pair) else finding.model
+
+
+def _key(record: RunRecord, finding: Finding) -> _Key:
+    teacher = finding.teacher if isinstance(finding, Pair) else None
+    of_machine = declared.metric(finding.metric).of_the_machine
+    host = tuple(record.environment.host.get(fact) for fact in _HOST) if of_machine else ()
+    return _Key(finding.metric, _id(finding), tuple(sorted(finding.axes.items())), teacher, host)
+
+
+def _series(key: _Key, taken: Sequence[tuple[Found, Finding]]) -> Series:
+    metric = declared.metric(key.metric)
+    points = tuple(_point(each, finding, of_machine=metric.of_the_machine) for each, finding in taken)
+    places = [place for place, point in enumerate(points) if point.counts]
+    values = [value for place in places if (value := points[place].value) is not None]
+    relative = key.metric not in _DIFFERENCES and all(value > 0 for value in values)
+    scatter = _least_scatter([points[place] for place in places], key.metric, relative, _virtual(taken))
+    levels, changes = _stepped(points, places, values, metric=metric, relative=relative, scatter=scatter)
+    return Series(
+        model=key.model,
+        metric=key.metric,
+        unit=metric.unit,
+        axes=dict(taken[-1][1].axes),
+        teacher=key.teacher,
+        machine=_machine(dict(zip(_HOST, key.host, strict=False))),
+        relative=relative,
+        scatter=scatter,
+        points=points,
+        levels=levels,
+        changes=changes,
+        note=_too_few(values, metric),
+    )
+
+
+def _point(each: Found, finding: Finding, *, of_machine: bool) -> Point:
+    environment = each.record.environment
+    reason = finding.reason or "" if finding.status != "ok" else ""
+    if finding.status == "unstable":
+        reason = f"unstable: {reason}"
+    elif finding.evidence == "estimated":
+        reason = "an estimate, no measurement"
+    return Point(
+        run=each.run,
+        created=each.record.created,
+        commit=environment.git_commit,
+        dirty=environment.git_dirty,
+        value=finding.value,
+        interval=finding.interval,
+        reason=reason,
+        runtime=environment.libraries.get("onnxruntime") if of_machine else None,
+    )
+
+
+def _virtual(taken: Sequence[tuple[Found, Finding]]) -> bool:
+    return any(each.record.environment.host.get("virtualization") is not None for each, _ in taken)
+
+
+def _least_scatter(points: Sequence[Point], metric: str, relative: bool, virtual: bool) -> float:
+    """Return the least standard deviation that points can have around their level: of logarithms where `relative`.
+
+    The mean of what the intervals say (a half-width is 1.96 standard errors), or of what the metric repeats within; and
+    for times and rates on a virtual machine, what runs differ by that differ in nothing. Ratios have that in their
+    intervals.
+    """
+    within = declared.metric(metric).repeats_within
+    errors = [error for point in points if (error := _standard_error(point, relative)) is not None]
+    own = math.sqrt(sum(error**2 for error in errors) / len(errors)) if errors else (within or 0.0) / 1.96
+    timed = METRICS[metric].unit in {"ns", "1/s"} if metric in METRICS else False
+    return math.hypot(own, BETWEEN_RUNS if timed and virtual else 0.0)
+
+
+def _standard_error(point: Point, relative: bool) -> float | None:
+    bounds = point.interval
+    if bounds is None or (relative and bounds.low <= 0):
+        return None
+    width = math.log(bounds.high / bounds.low) if relative else bounds.high - bounds.low
+    return width / (2 * 1.96)
+
+
+def _stepped(
+    points: Sequence[Point],
+    places: Sequence[int],
+    values: Sequence[float],
+    *,
+    metric: declared.Metric,
+    relative: bool,
+    scatter: float,
+) -> tuple[tuple[Level, ...], tuple[Change, ...]]:
+    """Return the levels of a series and the changes between them, by the places of the points that count."""
+    import numpy as np
+
+    from kdbench.statistics.change_points import exact_steps, find_steps
+
+    if not values:
+        return (), ()
+    scaled = np.log(values) if relative else np.array(values, dtype=np.float64)
+    found = exact_steps(scaled) if metric.repeats_within == 0 else find_steps(scaled, scatter)
+    undo = math.exp if relative else float
+    ends = (*(start - 1 for start in found.starts[1:]), len(places) - 1)
+    levels = tuple(
+        Level(first=places[start], last=places[end], value=undo(mean))
+        for start, end, mean in zip(found.starts, ends, found.means, strict=True)
+    )
+    changes = tuple(
+        Change(
+            at=places[step.at],
+            change=undo(step.change),
+            interval=Interval(low=undo(step.low), high=undo(step.high)),
+            better=None if metric.higher_is_better is None else (step.change > 0) == metric.higher_is_better,
+            runtime=_runtimes(points[places[step.at - 1]], points[places[step.at]]),
+        )
+        for step in found.steps
+    )
+    return levels, changes
+
+
+def _too_few(values: Sequence[float], metric: declared.Metric) -> str:
+    from kdbench.statistics.change_points import FEWEST
+
+    if len(values) >= FEWEST or metric.repeats_within == 0:
+        return ""
+    return f"{len(values)} of the {FEWEST} numbers or more that can show a change beyond their own scatter"
+
+
+def _runtimes(before: Point, after: Point) -> str:
+    return f"{before.runtime} → {after.runtime}" if before.runtime != after.runtime else ""
+
+
+def _machine(host: Mapping[str, str | float | None]) -> str:
+    """Return what tells machines apart, in words; nothing for a metric that is no machine's."""
+    if not host:
+        return ""
+    cores = host["cores_usable"] or host["cores_logical"]
+    words = [host["cpu"] or host["machine"] or "unknown machine", f"{cores} cores" if cores else None, host["gpu"]]
+    return ", ".join(str(word) for word in words if word)
+
+
+def _refuse_unknown(found: Sequence[Found], metrics: Sequence[str], models: Sequence[str]) -> None:
+    taken = {f.metric for each in found for f in (*each.record.measurements, *each.record.pairs)}
+    for metric in metrics:
+        if metric not in METRICS and metric not in PAIR_METRICS:
+            raise InputError(f"unknown metric {metric!r}", suggestion(metric, [*METRICS, *PAIR_METRICS]))
+        if metric not in taken:
+            raise InputError(f"no record has {metric}", f"they have {', '.join(sorted(taken))}")
+    names = {name for each in found for card in each.record.models for name in (card.id, card.name)}
+    for model in models:
+        if model not in names:
+            raise InputError(f"no record has a model {model!r}", suggestion(model, sorted(names)))
+
+
+def _nothing_at(found: Sequence[Found], metrics: Sequence[str], axes: Axes) -> tuple[str, str]:
+    """Return message and hint for axes, or models, that have no number of the metrics."""
+    values: dict[str, set[str]] = {}
+    for each in found:
+        for finding in (*each.record.measurements, *each.record.pairs):
+            if finding.metric in metrics:
+                for axis, value in finding.axes.items():
+                    values.setdefault(axis, set()).add(str(value))
+    told = "; ".join(f"{axis} {', '.join(sorted(known))}" for axis, known in values.items())
+    if not axes:
+        return f"no record has {' or '.join(metrics)} of that", "choose with --metric and --model"
+    asked = ",".join(f"{axis}={value}" for axis, value in axes.items())
+    return f"no record has {' or '.join(metrics)} at {asked}", f"taken at: {told}" if told else "leave out --axes"

@@ -1,0 +1,265 @@
+import math
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from kdbench.cards import ModelCard
+from kdbench.errors import InputError
+from kdbench.histories import History
+from kdbench.judge.found_records import Found, find_records
+from kdbench.judge.history import BETWEEN_RUNS, MAIN, history
+from kdbench.records import Environment, Interval, Measurement, Pair, RunRecord, measured, missing
+
+AXES = {"provider": "cpu", "threads": 1, "batch": 1}
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def card(name: str, role: str = "student") -> ModelCard:
+    return ModelCard(
+        id=name,
+        name=name,
+        role=role,
+        file=f"{name}.onnx",
+        sha256="0" * 64,
+        input_shape=(1, 8, 8),
+        classes=10,
+        parameters=10,
+    )
+
+
+def latency(value: float, model: str = "small", **axes: str | int) -> Measurement:
+    bounds = Interval(low=0.99 * value, high=1.01 * value)
+    return measured(model, "latency_p50_ns", value, axes={**AXES, **axes}, interval=bounds)
+
+
+def record(day: int, *measurements: Measurement, pairs: tuple[Pair, ...] = (), **facts: object) -> RunRecord:
+    host = {"cpu": facts.get("cpu", "EPYC"), "cores_usable": 4, "virtualization": facts.get("virtualization")}
+    return RunRecord(
+        kind="bench",
+        name="ci",
+        created=(START + timedelta(days=day)).isoformat(),
+        command="kdbench bench",
+        environment=Environment(
+            host=host,
+            libraries={"onnxruntime": facts.get("runtime", "1.30")},
+            git_commit=f"{day:040x}",
+            git_dirty=False,
+        ),
+        models=(card("big", "teacher"), card("small")),
+        measurements=measurements,
+        pairs=pairs,
+    )
+
+
+def found(*records: RunRecord) -> list[Found]:
+    return [Found(f"run-{n}", datetime.fromisoformat(each.created), each) for n, each in enumerate(records)]
+
+
+def days(values: list[float], **facts: object) -> list[Found]:
+    return found(*(record(day, latency(value), **facts) for day, value in enumerate(values)))
+
+
+def stepping(n: int = 20, at: int = 12, by: float = 1.2) -> list[float]:
+    rng = np.random.default_rng(0)
+    return [1000.0 * math.exp(rng.normal(0, 0.01)) * (by if day >= at else 1.0) for day in range(n)]
+
+
+def test_a_step_is_found_with_its_size_interval_and_direction():
+    (series,) = history(days(stepping()), ["latency_p50_ns"]).series
+    (change,) = series.changes
+    assert change.at == 12
+    assert change.change == pytest.approx(1.2, rel=0.02)
+    assert change.interval.low < 1.2 < change.interval.high
+    assert change.better is False
+    assert [(level.first, level.last) for level in series.levels] == [(0, 11), (12, 19)]
+    assert series.levels[1].value / series.levels[0].value == pytest.approx(change.change)
+    assert (series.points[12].commit, series.points[12].run) == (f"{12:040x}", "run-12")
+
+
+def test_faster_is_better():
+    (series,) = history(days(stepping(by=0.7)), ["latency_p50_ns"]).series
+    assert [change.better for change in series.changes] == [True]
+
+
+def test_a_virtual_machines_times_scatter_between_runs():
+    small_step = stepping(n=12, at=6, by=1.06)
+    (bare,) = history(days(small_step), ["latency_p50_ns"]).series
+    (guest,) = history(days(small_step, virtualization="yes"), ["latency_p50_ns"]).series
+    assert len(bare.changes) == 1
+    assert guest.changes == ()
+    own = math.log(1.01 / 0.99) / 3.92
+    assert bare.scatter == pytest.approx(own)
+    assert guest.scatter == pytest.approx(math.hypot(own, BETWEEN_RUNS))
+
+
+def test_another_machine_is_another_series_for_times_and_not_for_accuracies():
+    records = [
+        record(day, latency(1000.0 + day), measured("small", "top1", 0.9), cpu="EPYC" if day % 2 else "Xeon")
+        for day in range(6)
+    ]
+    series = history(found(*records), ["latency_p50_ns", "top1"]).series
+    assert [(each.metric, each.machine, len(each.points)) for each in series] == [
+        ("latency_p50_ns", "Xeon, 4 cores", 3),
+        ("latency_p50_ns", "EPYC, 4 cores", 3),
+        ("top1", "", 6),
+    ]
+
+
+def test_another_onnxruntime_is_named_at_the_change():
+    values = stepping(n=12, at=6)
+    records = [record(day, latency(v), runtime="1.31" if day >= 6 else "1.30") for day, v in enumerate(values)]
+    (series,) = history(found(*records), ["latency_p50_ns"]).series
+    assert series.runtimes == {6: "1.30 → 1.31"}
+    assert [change.runtime for change in series.changes] == ["1.30 → 1.31"]
+
+
+def test_what_is_missing_unstable_or_estimated_is_a_gap_with_its_reason():
+    shaky = measured("small", "latency_p50_ns", 9e9, axes=AXES, unstable="the sessions disagree by 31 %")
+    absent = missing("small", "latency_p50_ns", "needs 64 samples, has 15", axes=AXES)
+    guessed = measured("small", "latency_p50_ns", 9e9, axes=AXES, evidence="estimated")
+    records = [record(day, latency(1000.0 + day)) for day in range(6)]
+    odd = [record(6 + n, each) for n, each in enumerate((shaky, absent, guessed))]
+    (series,) = history(found(*records, *odd), ["latency_p50_ns"]).series
+    assert [point.reason for point in series.points[6:]] == [
+        "unstable: the sessions disagree by 31 %",
+        "needs 64 samples, has 15",
+        "an estimate, no measurement",
+    ]
+    assert [point.counts for point in series.points] == [True] * 6 + [False] * 3
+    assert series.points[6].value == 9e9
+    assert series.counted == 6
+    assert series.changes == ()
+
+
+def test_gaps_do_not_move_the_place_of_a_change():
+    shaky = measured("small", "latency_p50_ns", 9e9, axes=AXES, unstable="restless")
+    values = stepping(n=12, at=6)
+    records = [record(0, shaky), *(record(day, latency(value)) for day, value in enumerate(values, 1))]
+    (series,) = history(found(*records), ["latency_p50_ns"]).series
+    assert [change.at for change in series.changes] == [7]
+    assert (series.levels[0].first, series.levels[1].last) == (1, 12)
+
+
+def test_counts_change_wherever_they_differ_even_once():
+    sizes = [100, 100, 90]
+    records = [record(day, measured("small", "size_bytes", size)) for day, size in enumerate(sizes)]
+    (series,) = history(found(*records), ["size_bytes"]).series
+    assert [(change.at, change.change, change.better) for change in series.changes] == [(2, pytest.approx(0.9), True)]
+    assert series.note == ""
+
+
+def test_accuracies_change_by_differences():
+    values = [0.90, 0.901, 0.899, 0.9, 0.9, 0.85, 0.851, 0.849, 0.85, 0.85]
+    bounds = [Interval(low=v - 0.004, high=v + 0.004) for v in values]
+    records = [
+        record(n, measured("small", "top1", v, interval=b)) for n, (v, b) in enumerate(zip(values, bounds, strict=True))
+    ]
+    (series,) = history(found(*records), ["top1"]).series
+    assert not series.relative
+    (change,) = series.changes
+    assert (change.at, change.better) == (5, False)
+    assert change.change == pytest.approx(-0.05)
+
+
+def test_few_points_are_shown_and_say_that_no_change_was_looked_for():
+    (series,) = history(days([1.0, 2.0, 3.0]), ["latency_p50_ns"]).series
+    assert series.changes == ()
+    assert "3 of the 5" in series.note
+
+
+def test_pairs_are_followed_like_metrics_by_student_and_teacher():
+    pairs = [
+        Pair(
+            metric="latency_ratio",
+            axes=AXES,
+            value=v,
+            interval=Interval(low=0.99 * v, high=1.01 * v),
+            teacher="big",
+            student="small",
+        )
+        for v in (5.0, 5.01, 4.99, 5.0, 3.0, 3.01, 2.99, 3.0)
+    ]
+    records = [record(day, latency(1000.0), pairs=(pair,)) for day, pair in enumerate(pairs)]
+    (series,) = history(found(*records), ["latency_ratio"]).series
+    assert (series.model, series.teacher) == ("small", "big")
+    assert [(change.at, change.better) for change in series.changes] == [(4, False)]
+
+
+def test_without_axes_the_headline_is_followed_with_axes_all_that_include_them():
+    records = [record(day, latency(1.0), latency(60.0, batch=128), latency(0.5, threads=4)) for day in range(2)]
+    (headline,) = history(found(*records), ["latency_p50_ns"]).series
+    assert headline.axes == AXES
+    (batched,) = history(found(*records), ["latency_p50_ns"], axes={"batch": 128}).series
+    assert batched.points[0].value == 60.0
+    assert len(history(found(*records), ["latency_p50_ns"], axes={"provider": "cpu"}).series) == 3
+
+
+def test_without_a_metric_the_main_ones_that_there_are_are_shown_in_their_order():
+    series = history(found(record(0, latency(1.0), measured("small", "top1", 0.5)))).series
+    assert [each.metric for each in series] == [metric for metric in MAIN if metric in {"top1", "latency_p50_ns"}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message", "hint"),
+    [
+        ({"metrics": ["latency_p5_ns"]}, "unknown metric", "did you mean 'latency_p50_ns'"),
+        ({"metrics": ["ece"]}, "no record has ece", "they have latency_p50_ns"),
+        ({"models": ["smal"]}, "no record has a model 'smal'", "did you mean 'small'"),
+        ({"axes": {"batch": 3}}, "at batch=3", "batch 1"),
+        ({"metrics": ["latency_p50_ns"], "models": ["big"]}, "no record has latency_p50_ns of that", "--model"),
+    ],
+)
+def test_what_no_record_has_is_refused_with_the_nearest(asked, message, hint):
+    with pytest.raises(InputError, match=message) as caught:
+        history(days([1.0]), **asked)
+    assert hint in caught.value.hint
+
+
+def test_records_are_found_to_any_depth_oldest_first_and_named_within_the_folder(tmp_path):
+    for path, day in (("b/deep/run", 1), ("a", 2)):
+        (tmp_path / path).mkdir(parents=True)
+        record(day, latency(1.0)).write(tmp_path / path / "record.json")
+    told, notes = find_records([tmp_path])
+    assert [each.run for each in told] == ["b/deep/run", "a"]
+    assert notes == []
+    (alone,), _ = find_records([tmp_path / "a" / "record.json"])
+    assert alone.run == "a"
+
+
+def test_what_cannot_be_read_is_left_out_with_a_note_without_paths(tmp_path):
+    for name in ("good", "other", "cut", "copy", "timeless"):
+        (tmp_path / name).mkdir()
+    record(0, latency(1.0)).write(tmp_path / "good" / "record.json")
+    record(0, latency(1.0)).write(tmp_path / "copy" / "record.json")
+    record(0, latency(1.0)).model_copy(update={"created": "yesterday"}).write(tmp_path / "timeless" / "record.json")
+    (tmp_path / "other" / "record.json").write_text('{"schema": 99}')
+    (tmp_path / "cut" / "record.json").write_text('{"schema"')
+    told, notes = find_records([tmp_path])
+    assert len(told) == 1
+    text = "\n".join(notes)
+    assert "good is left out: a copy of copy" in text
+    assert "other is left out: record.json has record schema 99" in text
+    assert "cut is left out: record.json is not a readable record" in text
+    assert "timeless is left out" in text
+    assert str(tmp_path) not in text
+
+
+def test_a_folder_without_records_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no record below"):
+        find_records([tmp_path])
+    with pytest.raises(InputError, match="is not there"):
+        find_records([tmp_path / "missing"])
+
+
+def test_times_with_and_without_a_zone_have_an_order(tmp_path):
+    for name, created in (("late", "2026-01-01T12:00:00"), ("early", "2026-01-01T12:30:00+02:00")):
+        (tmp_path / name).mkdir()
+        record(0, latency(1.0)).model_copy(update={"created": created}).write(tmp_path / name / "record.json")
+    told, _ = find_records([tmp_path])
+    assert [each.run for each in told] == ["early", "late"]
+
+
+def test_a_history_survives_its_json():
+    told = history(days(stepping()), notes=["one"])
+    assert History.model_validate_json(told.model_dump_json(by_alias=True)) == told
