@@ -47,11 +47,11 @@ def say(text: str) -> None:
 
 
 def show_record(found: "RunRecord", folder: Path, *, json: bool) -> None:
-    """Write what a run found out: its summary table and where its report lies, or the record as JSON."""
+    """Write what a run found out: its summary table and where its reports lie, or the record as JSON."""
     if json:
         result_json({**found.to_json(), "folder": str(folder)})
         return
     from kdbench.report.terminal import summary
 
     result_drawn(summary(found))
-    result(f"report: {folder / 'report.md'}")
+    result(f"report: {folder / 'report.md'} and {folder / 'report.html'}")

@@ -26,13 +26,15 @@ class Kind(StrEnum):
     MODELS = "models"
     METHODS = "methods"
     FORMATS = "formats"
+    STYLES = "styles"
+    TARGETS = "targets"
 
 
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.", metavar="KIND")],
     json: Json = False,
 ) -> None:
-    """List recipes, datasets, models, methods or formats.
+    """List recipes, datasets, models, methods, formats, styles or targets.
 
     With --json the result is an object of names and descriptions.
 
@@ -71,7 +73,7 @@ def _recipes() -> dict[str, str]:
 
 
 def _header(toml: str) -> str:
-    """Return the first line of a recipe's evidence header."""
+    """Return the first line of the header of a recipe or target."""
     first = toml.lstrip().partition("\n")[0]
     return first.lstrip("# ").strip() if first.startswith("#") else ""
 
@@ -100,6 +102,18 @@ def _formats() -> dict[str, str]:
     return _registered(FORMATS)
 
 
+def _styles() -> dict[str, str]:
+    from kdbench.report.styles import STYLES
+
+    return _registered(STYLES)
+
+
+def _targets() -> dict[str, str]:
+    from kdbench.judge.target import shipped_targets
+
+    return {name: _header(text) for name, text in shipped_targets().items()}
+
+
 def _registered(registry: "Registry[Any]") -> dict[str, str]:
     return {name: _first_line(registry.get(name)) for name in registry.names()}
 
@@ -114,4 +128,6 @@ _LISTS: dict[Kind, Callable[[], dict[str, str]]] = {
     Kind.MODELS: _models,
     Kind.METHODS: _methods,
     Kind.FORMATS: _formats,
+    Kind.STYLES: _styles,
+    Kind.TARGETS: _targets,
 }

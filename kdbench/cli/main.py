@@ -14,11 +14,14 @@ import typer
 
 from kdbench import __version__
 from kdbench.cli.bench import bench
+from kdbench.cli.compare import compare
 from kdbench.cli.console import result
 from kdbench.cli.doctor import doctor
+from kdbench.cli.history import history
 from kdbench.cli.list import list_
 from kdbench.cli.macs import macs
 from kdbench.cli.outcome import conclude
+from kdbench.cli.ready import ready
 from kdbench.cli.report import report
 from kdbench.cli.run import run
 from kdbench.cli.session import Session
@@ -37,7 +40,10 @@ app.command("run")(run)
 app.command("train")(train)
 app.command("bench")(bench)
 app.command("macs")(macs)
+app.command("compare")(compare)
+app.command("ready")(ready)
 app.command("report")(report)
+app.command("history")(history)
 app.command("list")(list_)
 app.command("doctor")(doctor)
 

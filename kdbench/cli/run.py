@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from kdbench.cli import console
 from kdbench.cli.options import EstimateEnergy, Json, Quiet, recipe_names
 from kdbench.cli.session import Session
+from kdbench.cli.targets import Targets, load_targets, show_run
 
 RecipeName = Annotated[
     str, typer.Argument(help="A shipped recipe's name or the path of a .toml file.", autocompletion=recipe_names)
@@ -30,13 +30,15 @@ def run(
     overrides: Overrides = None,
     out: Out = None,
     resume: Resume = False,
+    targets: Targets = None,
     estimate_energy: EstimateEnergy = False,
     quiet: Quiet = False,
     json: Json = False,
-) -> None:
+) -> int:
     """Train, distil, export, measure and report: the whole recipe.
 
-    With --json the result is the content of record.json, and the key "folder" beside it.
+    With --target the exit code is that of the verdict, as of `kdbench ready`. With --json the result is the content of
+    record.json, and the keys "folder" and, with --target, "verdicts" beside it.
 
     Example: kdbench run digits --set training.epochs=5 --out runs/first
     """
@@ -45,9 +47,12 @@ def run(
 
     session = Session.of(ctx)
     session.resumable = True
+    judged_by = load_targets(targets)
     loaded = load_recipe(recipe, overridden(overrides, estimate_energy=estimate_energy))
     with watching(session, quiet=quiet) as progress:
         from kdbench import pipeline
 
-        record, folder = pipeline.run(loaded, out, resume=resume, progress=progress, command=session.command)
-    console.show_record(record, folder, json=json)
+        record, folder = pipeline.run(
+            loaded, out, resume=resume, targets=judged_by, progress=progress, command=session.command
+        )
+    return show_run(record, folder, judged_by, json=json)

@@ -115,12 +115,16 @@ Cell = Text | Number
 
 @dataclass(frozen=True)
 class Column:
-    """A column's head, and whether higher or lower numbers are better (None: the column has no best)."""
+    """A column's head, and whether higher or lower numbers are better (None: the column has no best).
+
+    `unit` is that of the cells' values; empty where the head tells it.
+    """
 
     head: str
     higher_is_better: bool | None = None
     numeric: bool = True
     intervals: bool = True
+    unit: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from kdbench.report.subjects import Subject, number
 def column(metric: str) -> Column:
     """Return the column of a metric: its title, and which direction is better."""
     known = declared(metric)
-    return Column(known.title, known.higher_is_better)
+    return Column(known.title, known.higher_is_better, unit=known.unit)
 
 
 def row(subject: Subject, *cells: Cell) -> Row:

@@ -1,10 +1,8 @@
 """What a report is rendered from: the record, and what lies beside it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from kdbench.errors import InputError
@@ -12,35 +10,46 @@ from kdbench.records import RunRecord
 from kdbench.report import rows
 from kdbench.report.cells import Table
 from kdbench.report.figures import Drawing, draw
+from kdbench.report.raw_samples import Samples
+from kdbench.report.styles import Layout, lay_out
 from kdbench.run_folder import RunFolder
 from kdbench.verdicts import Verdict
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Samples = Mapping[str, "NDArray[Any]"]
 
 
 @dataclass(frozen=True)
 class Content:
     """A record with its verdicts and raw samples, if there are any; tables and figures are made once for all formats.
 
-    `samples` holds arrays as `samples.npz` does; without them there are no distributions to draw.
+    `samples` holds arrays as `samples.npz` does; without them there are no distributions to draw. With a `style` the
+    tables and figures are those of a study's report, and nothing else.
     """
 
     record: RunRecord
     verdicts: tuple[Verdict, ...] = ()
     samples: Samples = field(default_factory=dict)
+    style: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """What the files are called, before their suffix."""
+        return "report" if self.style is None else f"report-{self.style}"
+
+    @cached_property
+    def layout(self) -> Layout | None:
+        """The style's tables and figures; None for the whole report. Raises InputError where it does not apply."""
+        return None if self.style is None else lay_out(self.record, self.style)
 
     @cached_property
     def tables(self) -> list[Table]:
-        """The tables that have something to show, in reading order."""
-        return rows.tables(self.record)
+        """The tables that have something to show, in reading order; raises InputError as `layout` does."""
+        return rows.tables(self.record) if self.layout is None else list(self.layout.tables)
 
     @cached_property
     def drawings(self) -> list[Drawing]:
-        """The figures that there are numbers for, in reading order."""
-        return draw(self.record)
+        """The figures that there are numbers for, in reading order; raises InputError as `layout` does."""
+        if self.layout is None:
+            return draw(self.record, self.samples)
+        return [drawing for figure in self.layout.figures if (drawing := figure(self.record)) is not None]
 
     @classmethod
     def read(cls, run: Path) -> "Content":

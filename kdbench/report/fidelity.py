@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kdbench.records import Axes, Interval, RunRecord
+from kdbench.records import Axes, RunRecord
 from kdbench.report.cells import Cell, Column, Number, Table, Text, finished
 from kdbench.report.columns import column, row, taken
+from kdbench.report.rescaling import complement
 from kdbench.report.subjects import Subject, have_one_teacher, number, subjects
 
 TRAIN: Axes = {"part": "train"}
@@ -58,7 +59,7 @@ def train_against_test(record: RunRecord) -> Table:
 
 def _cell(record: RunRecord, subject: Subject, metric: str, axes: Axes) -> Cell:
     cell = _of_students(record, subject, metric, axes)
-    return _error(cell) if metric == "agreement" and isinstance(cell, Number) else cell
+    return complement(cell) if metric == "agreement" and isinstance(cell, Number) else cell
 
 
 def _of_students(record: RunRecord, subject: Subject, metric: str, axes: Axes | None = None) -> Cell:
@@ -69,12 +70,3 @@ def _of_students(record: RunRecord, subject: Subject, metric: str, axes: Axes | 
     if subject.role == "teacher" and cell.value is None:
         return Text("–")
     return replace(cell, comparable=have_one_teacher(record, subjects(record)))
-
-
-def _error(agreement: Number) -> Number:
-    """Return 1 - agreement."""
-    if agreement.value is None:
-        return agreement
-    known = agreement.interval
-    interval = None if known is None else Interval(low=1 - known.high, high=1 - known.low, level=known.level)
-    return replace(agreement, value=1 - agreement.value, interval=interval)

@@ -42,7 +42,7 @@ def summary(record: RunRecord) -> Table:
         Column("Model", numeric=False),
         column("top1"),
         column("top5"),
-        Column("Avg. latency", higher_is_better=False),
+        Column("Avg. latency", higher_is_better=False, unit="ns"),
         column("size_bytes"),
         column("energy_run_j"),
         Column("MACs / batch", higher_is_better=False),

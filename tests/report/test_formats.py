@@ -57,13 +57,14 @@ def test_every_path_is_returned_and_every_picture_of_the_report_is_there(sample,
     assert {path.name for path in paths} == {
         "report.md",
         "accuracy_latency.svg",
+        "accuracy_size.svg",
         "speedup.svg",
         "training_curves.svg",
         "report.csv",
         "report.json",
     }
     text = paths[0].read_text(encoding="utf-8")
-    for picture in paths[1:4]:
+    for picture in paths[1:5]:
         assert f"](figures/{picture.name})" in text
         assert ET.parse(picture).getroot().tag.endswith("svg")
     assert not list(tmp_path.rglob(".*.part"))
@@ -139,7 +140,8 @@ def test_a_report_is_rendered_without_torch_onnx_or_a_window(sample, tmp_path) -
         "import sys; from pathlib import Path; from kdbench import report; from kdbench.records import RunRecord\n"
         "from kdbench.report.terminal import summary; from rich.console import Console\n"
         f"record = RunRecord.read(Path({str(tmp_path)!r}))\n"
-        f"report.write(record, Path({str(tmp_path)!r}), ['md', 'csv', 'json']); Console().print(summary(record))\n"
+        f"report.write(record, Path({str(tmp_path)!r}), ['md', 'html', 'csv', 'json'])\n"
+        "Console().print(summary(record))\n"
         "heavy = {'torch', 'torchvision', 'lightning', 'onnx', 'onnxruntime', 'sklearn', 'matplotlib.pyplot'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.cards import Epoch
 from kdbench.records import RunRecord
-from kdbench.report.figures.drawing import Drawing, canvas, look, to_svg
+from kdbench.report.figures.drawing import Drawing, canvas, log_ticks, look, to_svg
 from kdbench.report.subjects import subjects
 
 if TYPE_CHECKING:
@@ -57,13 +57,11 @@ def _series(curve: tuple[Epoch, ...], field: str) -> tuple[list[int], list[float
 
 
 def _dress(axes: "Axes", field: str, title: str, unit: str) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import MaxNLocator
 
     axes.set_title(title, loc="left")
     axes.set_ylabel(unit)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if field.endswith("loss"):  # objectives differ by orders of magnitude, and so do a curve's two ends
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        log_ticks(axes.yaxis, "{:g}".format)

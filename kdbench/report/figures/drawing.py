@@ -1,12 +1,13 @@
 """What the figures share: colours, sizes, and how a matplotlib figure becomes SVG text."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, told apart with any colour vision (https://jfly.uni-koeln.de/color/), without its yellow,
@@ -15,6 +16,10 @@ COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#5
 MARKERS = ("o", "s", "^", "D", "v")
 DASHES = ("-", "--", ":", "-.")
 GREY = "#5f6368"
+GRID = "#e4e6e9"
+
+# An axis of fewer decades holds too few of 1, 2, 5, 10; one of more has room for powers of ten only.
+_FEW_DECADES, _MANY_DECADES = 1.0, 3.5
 
 _STYLE: Any = {
     "font.size": 10,
@@ -25,7 +30,7 @@ _STYLE: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.titlesize": 11,
-    "grid.color": "#e4e6e9",
+    "grid.color": GRID,
     "grid.linewidth": 0.8,
     "xtick.color": GREY,
     "ytick.color": GREY,
@@ -77,3 +82,23 @@ def look(index: int) -> tuple[str, str, str]:
 def error_bar(value: float, low: float, high: float) -> tuple[Sequence[float], Sequence[float]]:
     """Return an interval as matplotlib wants it: distances below and above the value, none of them negative."""
     return [max(value - low, 0.0)], [max(high - value, 0.0)]
+
+
+def log_ticks(axis: "Axis", write: Callable[[float], str]) -> None:
+    """Label a logarithmic axis whose limits are settled at round values, each as `write` has it less empty decimals."""
+    from math import log10
+
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    decades = log10(high / low)
+    steps = (1, 2, 5) if decades < _MANY_DECADES else (1,)
+    axis.set_major_locator(MaxNLocator(6) if decades < _FEW_DECADES else LogLocator(base=10, subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _without_empty_decimals(write(value))))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _without_empty_decimals(text: str) -> str:
+    """Return `200 µs` for `200.00 µs`, `1.5 ms` for `1.50 ms`."""
+    number, space, unit = text.partition(" ")
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{space}{unit}"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.records import RunRecord
 from kdbench.report.axes import in_words
-from kdbench.report.figures.drawing import Drawing, canvas, error_bar, look, to_svg
+from kdbench.report.figures.drawing import Drawing, canvas, error_bar, log_ticks, look, to_svg
 from kdbench.report.offline import by_batch, settings
 from kdbench.report.subjects import Subject, subjects
 
@@ -47,14 +47,12 @@ def _curve(axes: "Axes", record: RunRecord, subject: Subject, index: int, taken:
 
 
 def _dress(axes: "Axes", taken: "Taken") -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter
 
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    log_ticks(axes.yaxis, "{:,g}".format)
     where = {key: value for key, value in taken.items() if key != "mode"}
     axes.set_xlabel(f"batch{in_words(where, ', at ')} (log scale)")
     axes.set_ylabel("samples per second (log scale)")

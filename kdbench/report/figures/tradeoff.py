@@ -1,7 +1,6 @@
-"""Accuracy against latency: which models are worth their time."""
+"""Accuracy against what it is paid with, time, bytes or joules: which models are worth their cost."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,46 +8,98 @@ from kdbench import units
 from kdbench.records import RunRecord
 from kdbench.report.axes import headline, in_words
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, look, to_svg
+from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, log_ticks, look, to_svg
 from kdbench.report.figures.labels import place
-from kdbench.report.subjects import number, subjects
+from kdbench.report.metering import by_whom, energies
+from kdbench.report.subjects import Subject, number, subjects
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
+class _Cost:
+    """What accuracy is paid with: its `name` in the title, the axis' `label`, how to `write` a value, each model's."""
+
+    name: str
+    label: str
+    write: Callable[[float], str]
+    of: Callable[[Subject], Number]
+
+
+@dataclass(frozen=True)
 class _Point:
-    """A model in the plane: time of a call against accuracy."""
+    """A model in the plane: cost against accuracy."""
 
     label: str
     index: int
-    latency: Number
+    cost: Number
     top1: Number
 
     @property
     def xy(self) -> tuple[float, float]:
-        """Latency in nanoseconds, accuracy in per cent."""
-        return self.latency.value or 0.0, 100 * (self.top1.value or 0.0)
+        """Cost in its base unit, accuracy in per cent."""
+        return self.cost.value or 0.0, 100 * (self.top1.value or 0.0)
 
     @property
     def bars(self) -> list[list[tuple[float, float]]]:
         """The error bars, as paths."""
         x, y = self.xy
-        time, share = self.latency.interval, self.top1.interval
+        cost, share = self.cost.interval, self.top1.interval
         return [
-            *([[(time.low, y), (time.high, y)]] if time else []),
+            *([[(cost.low, y), (cost.high, y)]] if cost else []),
             *([[(x, 100 * share.low), (x, 100 * share.high)]] if share else []),
         ]
 
 
 def accuracy_latency(record: RunRecord) -> Drawing | None:
     """Draw top-1 over mean latency with intervals and the Pareto front; None with fewer than two such models."""
-    axes_taken = headline(record)
+    taken = headline(record)
+    label = f"mean latency of one call{in_words(taken, ', ')}"
+    cost = _Cost("latency", label, units.time, lambda subject: number(record, subject, "latency_mean_ns", taken))
+    return _tradeoff(record, cost)
+
+
+def accuracy_size(record: RunRecord) -> Drawing | None:
+    """Draw top-1 over the size of the model file; None with fewer than two such models, or if all are of one size."""
+    cost = _Cost("size", "model file", units.size, lambda subject: number(record, subject, "size_bytes"))
+    sizes = {cost.write(cell.value) for each in subjects(record) if (cell := cost.of(each)).value is not None}
+    return _tradeoff(record, cost) if len(sizes) > 1 else None
+
+
+def accuracy_energy(record: RunRecord) -> Drawing | None:
+    """Draw top-1 over the measured energy of one inference; None with fewer than two such models.
+
+    Estimates are left out: a front ranks, and they are good enough for no ranking.
+    """
+    metered = [m for m in energies(record, "energy_j") if m.value is not None and m.evidence == "measured"]
+    if not metered:
+        return None
+    first = next((m for m in metered if m.axes.get("batch") == 1), metered[0])
+
+    def of(subject: Subject) -> Number:
+        cell = number(record, subject, "energy_j", first.axes)
+        return cell if cell.evidence == "measured" else Number(units.energy, reason="an estimate")
+
+    where = {key: value for key, value in first.axes.items() if key != "scope"}
+    label = f"gross energy of one inference{in_words(where, ', ')}; {by_whom(first)}"
+    return _tradeoff(record, _Cost("energy", label, units.energy, of))
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points (cost, accuracy) that no other beats in one without losing in the other, by cost."""
+    front: list[tuple[float, float]] = []
+    for x, y in sorted(set(points), key=lambda point: (point[0], -point[1])):
+        if not front or y > front[-1][1]:
+            front.append((x, y))
+    return front
+
+
+def _tradeoff(record: RunRecord, cost: _Cost) -> Drawing | None:
     points = [
-        _Point(subject.label, index, latency, top1)
+        _Point(subject.label, index, paid, top1)
         for index, subject in enumerate(subjects(record))
-        if (latency := number(record, subject, "latency_mean_ns", axes_taken)).value is not None
+        if (paid := cost.of(subject)).value is not None
         if (top1 := number(record, subject, "top1")).value is not None
     ]
     if len(points) < 2:
@@ -60,55 +111,41 @@ def accuracy_latency(record: RunRecord) -> Drawing | None:
         front = pareto_front([point.xy for point in points])
         axes.plot(*zip(*front, strict=True), color=GREY, lw=1, ls="--", zorder=1)
         axes.set_xscale("log")
-        _time_ticks(axes)
-        axes.set_xlabel(f"mean latency of one call{in_words(axes_taken, ', ')} (log scale)")
+        axes.set_xlabel(f"{cost.label} (log scale)")
         axes.set_ylabel("top-1 accuracy, %")
         axes.margins(0.12, 0.15)
+        log_ticks(axes.xaxis, cost.write)
         labels = [(point.label, point.xy, look(point.index)[0]) for point in points]
         place(figure, axes, labels, [front, *(bar for point in points for bar in point.bars)])
         svg = to_svg(figure)
+    hollow = " A hollow point is unstable." if any(_unstable(point) for point in points) else ""
     return Drawing(
-        "accuracy_latency",
-        "Accuracy against latency",
+        f"accuracy_{cost.name}",
+        f"Accuracy against {cost.name}",
         "Up and to the left is better. Bars are intervals; the dashed line joins the models that no other beats in "
-        "both. A hollow point is unstable.",
+        f"both.{hollow}",
         svg,
     )
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points (time, accuracy) that no other beats in one without losing in the other, by time."""
-    front: list[tuple[float, float]] = []
-    for x, y in sorted(set(points), key=lambda point: (point[0], -point[1])):
-        if not front or y > front[-1][1]:
-            front.append((x, y))
-    return front
+def _unstable(point: _Point) -> bool:
+    return "unstable" in {point.cost.status, point.top1.status}
 
 
 def _draw_point(axes: "Axes", point: _Point) -> None:
     colour, marker, _ = look(point.index)
     x, y = point.xy
-    time, share = point.latency.interval, point.top1.interval
-    hollow = "unstable" in {point.latency.status, point.top1.status}
+    cost, share = point.cost.interval, point.top1.interval
     axes.errorbar(
         x,
         y,
-        xerr=error_bar(x, time.low, time.high) if time else None,
+        xerr=error_bar(x, cost.low, cost.high) if cost else None,
         yerr=error_bar(y, 100 * share.low, 100 * share.high) if share else None,
         fmt=marker,
         color=colour,
-        markerfacecolor="white" if hollow else colour,
+        markerfacecolor="white" if _unstable(point) else colour,
         markersize=7,
         elinewidth=1.2,
         capsize=2.5,
         zorder=3,
     )
-
-
-def _time_ticks(axes: "Axes") -> None:
-    """Label a logarithmic time axis at 1, 2, 5, 10 … in ns, µs, ms or s."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+ ", " ", units.time(value))))
-    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,6 +1,7 @@
 """`report.csv`: every measurement and pair in tidy long form, one row each, numbers in their declared units.
 
-`layers.csv`, beside it: every layer of a profile, one row each.
+`layers.csv`, beside it: every layer of a profile, one row each. In a style: `report-STYLE.csv`, its first table as it
+is shown, with value, low and high of each number, and `report-STYLE-2.csv` and so on for the others.
 """
 
 import csv
@@ -12,6 +13,7 @@ from kdbench.metrics import metric
 from kdbench.records import Measurement, Pair, RunRecord
 from kdbench.report import FORMATS, Content
 from kdbench.report.layers import layers_csv
+from kdbench.report.tabular import table_csv
 
 _BEFORE = ("run", "model", "name", "role", "seed", "teacher", "metric")
 _AFTER = ("value", "unit", "low", "high", "level", "status", "n", "evidence", "source", "reason", "hint")
@@ -20,9 +22,15 @@ _USUAL_AXES = ("provider", "threads", "batch")  # always there, so that files of
 
 @FORMATS.register("csv")
 def write(content: Content, folder: Path) -> list[Path]:
-    """Write `report.csv`, and `layers.csv` where layers were profiled, and return their paths."""
+    """Write `report.csv`, and `layers.csv` where layers were profiled, or the style's tables; return their paths."""
     record = content.record
-    texts = {"report.csv": render(record), **({"layers.csv": layers_csv(record)} if record.layers else {})}
+    if content.style is None:
+        texts = {"report.csv": render(record), **({"layers.csv": layers_csv(record)} if record.layers else {})}
+    else:
+        places = ("", *(f"-{place}" for place in range(2, len(content.tables) + 1)))
+        texts = {
+            f"{content.stem}{place}.csv": table_csv(table) for place, table in zip(places, content.tables, strict=True)
+        }
     for name, text in texts.items():
         storage.write_text(folder / name, text)
     return [folder / name for name in texts]

@@ -1,0 +1,131 @@
+"""`report.html`: the report as one file that opens anywhere, without a network and without a script to read it."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+from kdbench import storage
+from kdbench.records import RunRecord
+from kdbench.report import FORMATS, Content, html, method, prose
+from kdbench.report.cautions import cautions
+from kdbench.report.cells import Column, Row, Table, Text, sentence
+from kdbench.report.formats.md import LEADING
+from kdbench.report.inline_svg import inlined
+from kdbench.report.portable import portable, portable_recipe
+from kdbench.report.verdict import verdict_sentence, verdict_table
+from kdbench.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TAKEN = (
+    *("report", "status", "verdict", "warnings", "figures", "how-to-read"),
+    *("environment", "re-create", "glossary", "machine", "files", "model-files"),
+)
+
+
+@FORMATS.register("html")
+def write(content: Content, folder: Path) -> list[Path]:
+    """Write `report.html`, or that of the style, and return its path."""
+    path = folder / f"{content.stem}.html"
+    storage.write_text(path, render(content))
+    return [path]
+
+
+def render(content: Content) -> str:
+    """Return the report as one page: style sheet, script and figures are in it."""
+    import tomli_w
+    from markupsafe import Markup
+
+    environment = _environment()
+    record, built, drawn = content.record, content.tables, inlined(content.drawings)
+    verdicts = [(*_said(verdict), verdict_table(verdict)) for verdict in content.verdicts]
+    sheet, script = (_source(environment, name) for name in ("report.css", "report.js"))
+    return environment.get_template("report.html.j2").render(
+        title=portable(record.title or record.name),
+        record=record,
+        layout=content.layout,
+        paragraph=prose.paragraph(record),
+        leading=built[:LEADING],
+        following=built[LEADING:],
+        verdicts=verdicts,
+        anchors=html.anchors((table.title for table in (*(judged for *_, judged in verdicts), *built)), _TAKEN),
+        cautions=cautions(record),
+        drawings=content.drawings,
+        svgs=drawn.svgs,
+        figure_entries=[(f"figure-{drawing.name}", drawing.title) for drawing in content.drawings],
+        notes=method.notes(record),
+        glossary=_glossary(record),
+        environment=_words("Environment", ("Item", "Value"), method.environment(record)),
+        files=_files(record),
+        command=portable(record.command),
+        recipe=tomli_w.dumps(portable_recipe(record.recipe)).strip() if record.recipe else "",
+        style=Markup(f"{sheet}\n{drawn.css}\n"),  # noqa: S704  # both written here
+        script=Markup(script),  # noqa: S704  # the package's own
+    )
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("kdbench.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=True,
+    )
+    environment.filters |= {
+        "prose": html.prose,
+        "rows": html.rows,
+        "unit": html.unit,
+        "outcome": html.outcome,
+        "sentence": sentence,
+        "integrity": _integrity,
+    }
+    return environment
+
+
+def _source(environment: "Environment", name: str) -> str:
+    """Return a file from the templates' folder as it is."""
+    assert environment.loader is not None
+    text, *_ = environment.loader.get_source(environment, name)
+    return text
+
+
+def _said(verdict: Verdict) -> tuple[str, str]:
+    """Return the verdict as a headline, and what its paragraph says beyond that."""
+    headline = f"{verdict.overall} for {verdict.title}"
+    return headline, sentence(verdict_sentence(verdict).removeprefix(f"{headline}: "))
+
+
+def _integrity(text: str) -> str:
+    """Return the hash by which the page's policy allows its own style sheet and script, and no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _words(title: str, heads: Sequence[str], cells: Sequence[Sequence[str | Text]]) -> Table:
+    """Return a table of nothing but words."""
+    rows = [Row(tuple(cell if isinstance(cell, Text) else Text(cell) for cell in row)) for row in cells]
+    return Table(title, tuple(Column(head, numeric=False) for head in heads), tuple(rows))
+
+
+def _glossary(record: RunRecord) -> Table:
+    cells = [(m.title, Text(m.id, code=True), m.unit, m.formula) for m in method.glossary(record)]
+    return _words("How each metric is defined", ("Metric", "Id", "Unit", "Definition"), cells)
+
+
+def _files(record: RunRecord) -> Table:
+    cells: list[Any] = [
+        (
+            Text(card.id, code=True),
+            PurePosixPath(PureWindowsPath(card.file).as_posix()).name,
+            Text(card.sha256, code=True),
+            "×".join(str(side) for side in card.input_shape),
+            "unknown" if card.opset is None else str(card.opset),
+        )
+        for card in record.models
+    ]
+    return _words("Model files", ("Model", "File", "SHA-256", "Input", "Opset"), cells)

@@ -1,0 +1,60 @@
+"""Report styles, one file each: a record's numbers laid out as a published study lays out its own tables.
+
+A style registers a function from a record to its `Layout` in `STYLES`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from kdbench.errors import InputError
+from kdbench.records import RunRecord
+from kdbench.registry import Registry
+from kdbench.report.cells import Table
+from kdbench.report.figures import Drawing
+
+Figure = Callable[[RunRecord], Drawing | None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a study shows: its tables, and the figures that go with them, which are drawn only where they are wanted.
+
+    `after` names the study: authors and title.
+    """
+
+    after: str
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...] = ()
+
+
+Style = Callable[[RunRecord], Layout]
+"""Lays a record out. Raises InputError, with a hint at what to run, for a record that has nothing to show in it."""
+
+STYLES: Registry[Style] = Registry("report style", package="kdbench.report.styles", group="kdbench.report_styles")
+
+
+def lay_out(record: RunRecord, name: str) -> Layout:
+    """Return a record in the style called `name`.
+
+    Raises InputError for an unknown style, and for one that does not apply: what it needs, and which styles apply.
+    """
+    style = STYLES.get(name)
+    try:
+        return style(record)
+    except InputError as error:
+        suited = [other for other, each in STYLES if each is not style and _applies(each, record)]
+        also = f"; this run can be shown in {', '.join(suited)}" if suited else ""
+        raise InputError(f"style {name} does not apply: {error.message}", f"{error.hint}{also}") from error
+
+
+def shown(tables: Iterable[Table]) -> tuple[Table, ...]:
+    """Return those of `tables` that have something to show."""
+    return tuple(table for table in tables if table.shown)
+
+
+def _applies(style: Style, record: RunRecord) -> bool:
+    try:
+        style(record)
+    except InputError:
+        return False
+    return True

@@ -1,0 +1,51 @@
+"""Cells as HTML: their values, marks and anchors."""
+
+from kdbench import units
+from kdbench.records import Interval
+from kdbench.report import html
+from kdbench.report.cells import Column, Number, Row, Text, finished
+
+
+def test_a_column_of_several_units_tells_texts_alone():
+    rows = [
+        Row((Text("a"), Number(units.time, 5.0))),
+        Row((Text("b"), Number(units.size, 7.0, Interval(low=6, high=8)))),
+    ]
+    table = finished("T", [Column("Model", numeric=False), Column("Measured")], rows)
+    assert html.unit(table, 1) == ""
+    assert not any("data-" in cell for row in html.rows(table, "t") for cell in row)
+
+
+def test_a_footnote_leads_to_its_number_and_back():
+    lost = Number(units.time, reason="a reason that is too long to stand in the cell itself", hint="try again")
+    rows = [Row((Text("a"), lost)), Row((Text("b"), lost))]
+    first, second = html.rows(finished("T", [Column("Model", numeric=False), Column("X")], rows), "t")
+    assert 'id="t-ref-1" href="#t-note-1"' in first[1]
+    assert "id=" not in second[1]
+    assert 'href="#t-note-1"' in second[1]
+
+
+def test_anchors_are_legible_and_unique():
+    assert html.anchors(["Student against teacher", "KL, Test!", "Warnings", "¿?"], ["warnings"]) == {
+        "Student against teacher": "student-against-teacher",
+        "KL, Test!": "kl-test",
+        "Warnings": "warnings-2",
+        "¿?": "table",
+    }
+
+
+def test_what_a_sentence_has_in_backticks_is_code_and_the_rest_is_taken_literally():
+    assert html.prose("run `a<b` & see /home/me/x.toml") == "run <code>a&lt;b</code> &amp; see x.toml"
+
+
+def test_an_outcome_has_a_word_and_a_class_for_its_symbol():
+    table = finished(
+        "T", [Column("Model", numeric=False), Column("Outcome", numeric=False)], [Row((Text("a"), Text("FAIL")))]
+    )
+    assert '<span class="outcome bad">FAIL</span>' in html.rows(table, "t")[0][1]
+    assert [html.outcome(text) for text in ("READY for a board", "NOT READY", "INCONCLUSIVE", "other")] == [
+        "good",
+        "bad",
+        "open",
+        "",
+    ]
