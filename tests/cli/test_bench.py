@@ -56,6 +56,7 @@ def test_options_reach_the_measuring(kdbench, benching):
             country="DEU",
         ),
         "out": Path("O"),
+        "targets": (),
         "command": f"kdbench {line}",
     }
 
@@ -84,7 +85,7 @@ def test_defaults_are_those_of_a_recipe(kdbench, benching):
 
 def test_it_ends_with_the_table_and_the_report(kdbench, benching):
     ended = kdbench("bench", "m.onnx", "--no-accuracy")
-    assert ended.out.splitlines()[-1] == "report: runs/bench-1/report.md"
+    assert ended.out.splitlines()[-1] == "report: runs/bench-1/report.md and runs/bench-1/report.html"
     assert kdbench("bench", "m.onnx", "--json").json["folder"] == "runs/bench-1"
 
 

@@ -8,6 +8,8 @@ KINDS = {
     "models": {"vgg11_bn", "resnet20", "mobilenet_v3_small"},
     "methods": {"kd", "hint"},
     "formats": {"md", "csv", "json"},
+    "targets": {"raspberry-pi-5", "server-cpu"},
+    "styles": {"summary", "ratio", "sweep", "fidelity", "teachers"},
 }
 
 

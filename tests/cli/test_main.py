@@ -6,7 +6,7 @@ import pytest
 
 import kdbench as package
 
-COMMANDS = ("run", "train", "bench", "macs", "report", "list", "doctor")
+COMMANDS = ("run", "train", "bench", "macs", "compare", "ready", "report", "history", "list", "doctor")
 
 
 def test_bare_invocation_prints_help_and_succeeds(kdbench):
@@ -76,7 +76,7 @@ def test_a_reader_that_went_away_is_silent():
     ("typed", "completed"),
     [
         ("kdbench ", list(COMMANDS)),
-        ("kdbench re", ["report"]),
+        ("kdbench re", ["ready", "report"]),
         ("kdbench run mnist_", ["mnist_dense", "mnist_keras", "mnist_noise"]),
         ("kdbench train digi", ["digits", "digits_methods"]),
         ("kdbench list da", ["datasets"]),

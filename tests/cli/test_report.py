@@ -75,3 +75,33 @@ def test_the_record_is_left_as_it_was(kdbench, run, record):
     kdbench("report", run, "--format", "json")
     assert (run / "record.json").read_bytes() == before
     assert RunRecord.model_validate(json.loads(before)) == record
+
+
+def test_a_style_is_written_beside_the_report(kdbench, run):
+    kdbench("report", run)
+    ended = kdbench("report", run, "--style", "summary", "--format", "md,csv")
+    assert ended.out.split() == [str(run / "report-summary.md"), str(run / "report-summary.csv")]
+    assert (run / "report.md").exists()
+    assert "Top-1 Accuracy" in (run / "report-summary.md").read_text()
+
+
+def test_a_style_that_does_not_apply_writes_nothing_of_the_others_either(kdbench, run):
+    ended = kdbench("report", run, "--style", "summary", "--style", "sweep")
+    assert ended.code == 3
+    assert "style sweep does not apply: tiny has no sweep" in ended.err
+    assert "this run can be shown in summary" in ended.err
+    assert [path.name for path in run.iterdir()] == ["record.json"]
+
+
+def test_markdown_for_pasting_writes_no_file(kdbench, run):
+    ended = kdbench("report", run, "--style", "summary", "--stdout")
+    assert ended.out.startswith("# tiny\n\n## Quantitative Analysis Summary\n\n| Model | Top-1 Accuracy |")
+    assert kdbench("report", run, "--stdout").out.startswith("# tiny\n")
+    assert [path.name for path in run.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize("other", [["--out", "x"], ["--format", "csv"], ["--json"]])
+def test_what_is_printed_for_pasting_is_markdown_and_nothing_else(kdbench, run, other):
+    ended = kdbench("report", run, "--stdout", *other)
+    assert ended.code == 3
+    assert f"does not go with {other[0]}" in ended.err

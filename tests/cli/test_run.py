@@ -20,7 +20,7 @@ def pipeline(monkeypatch, record):
     """A pipeline that trains nothing, notes what it was asked for and returns a record."""
     calls: list[SimpleNamespace] = []
 
-    def run(recipe, out, *, resume, progress, command):
+    def run(recipe, out, *, resume, progress, command, targets=()):
         calls.append(SimpleNamespace(recipe=recipe, out=out, resume=resume, command=command))
         progress.stage("train teacher", 1, 1)
         progress.step(1, 2, "epoch 1")
@@ -47,7 +47,7 @@ def test_a_run_ends_with_the_table_and_the_path_of_the_report(kdbench, pipeline,
     ended = kdbench("run", recipe)
     assert ended.code == 0
     assert "teacher" in ended.out
-    assert ended.out.splitlines()[-1] == "report: runs/tiny-1/report.md"
+    assert ended.out.splitlines()[-1] == "report: runs/tiny-1/report.md and runs/tiny-1/report.html"
     assert "[1/1] train teacher" in ended.err
 
 
