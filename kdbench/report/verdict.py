@@ -17,32 +17,38 @@ _OUTCOMES = (
     "PASS: the whole interval keeps to the limit. MARGINAL: it straddles it. UNKNOWN: there is no number, or one that "
     "cannot be relied on."
 )
+_IN_FULL = 5  # models with a row for each criterion: of a sweep's dozens, nobody reads more
 _HEADS = ("Model", "Criterion", "Limit", "Measured", "Outcome", "What is missing")
 
 
 def verdict_table(verdict: Verdict) -> Table:
     """Return every candidate against every criterion: the best first, then what else is ready, then what lacks least.
 
-    The first row is the device's, which is the same for all of them.
+    The first row is the device's, which is the same for all of them. Of many candidates those after the first few have
+    one row each.
     """
     shared = _shared_axes(verdict)
     device = next(criterion for criterion in verdict.nearest.criteria if criterion.rule == "device")
+    ordered = sorted(verdict.models, key=lambda each: (_ORDER.index(each.overall), each.model != verdict.best))
     rows = [
         _device(verdict, device),
         *(
             _row(model, criterion, shared, device.remedy)
-            for model in sorted(
-                verdict.models, key=lambda each: (_ORDER.index(each.overall), each.model != verdict.best)
-            )
-            for criterion in model.criteria
-            if criterion.rule != "device"
+            for model in ordered[:_IN_FULL]
+            for criterion in _own(model.criteria)
         ),
+        *(_in_short(model) for model in ordered[_IN_FULL:]),
     ]
     heads: tuple[str, ...] = _HEADS
     if not any(row.cells[-1].text for row in rows):
         heads, rows = _HEADS[:-1], [Row(row.cells[:-1]) for row in rows]
     columns = [Column(head, numeric=head in {"Limit", "Measured"}) for head in heads]
-    notes = [_OUTCOMES, *([f"All at {in_words(shared)}."] if shared else [])]
+    short = "The last models have one row each: `kdbench ready --model NAME` shows all of theirs."
+    notes = [
+        _OUTCOMES,
+        *([f"All at {in_words(shared)}."] if shared else []),
+        *([short] if len(ordered) > _IN_FULL else []),
+    ]
     return finished(f"Readiness for {verdict.title}", columns, rows, notes)
 
 
@@ -159,6 +165,26 @@ def _plus_minus(criterion: Criterion) -> Metric | None:
 def _device(verdict: Verdict, criterion: Criterion) -> Row:
     told = ("all", "Device", verdict.title, verdict.measured_on, criterion.outcome, _why(criterion))
     return Row(tuple(Text(text) for text in told))
+
+
+def _own(criteria: Sequence[Criterion]) -> list[Criterion]:
+    """Return a model's criteria without the device's."""
+    return [criterion for criterion in criteria if criterion.rule != "device"]
+
+
+def _in_short(model: ModelVerdict) -> Row:
+    """Return the one row of a model: how many criteria it meets, its verdict, and which it does not meet."""
+    required = [criterion for criterion in _own(model.criteria) if criterion.required]
+    lacking = [criterion for criterion in required if criterion.outcome != "PASS"]
+    cells = (
+        Text(model.model, code=True),
+        Text(f"{len(required) - len(lacking)} of {len(required)} required"),
+        Text(""),
+        _NONE,
+        Text(model.overall),
+        Text(", ".join(f"{title(criterion)}: {criterion.outcome}" for criterion in lacking)),
+    )
+    return Row(cells)
 
 
 def _row(model: ModelVerdict, criterion: Criterion, aside: Container[str], of_device: str) -> Row:

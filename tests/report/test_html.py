@@ -214,7 +214,9 @@ def test_figures_have_a_name_and_a_description(outline, content):
 @pytest.mark.parametrize("outcome", ["PASS", "FAIL", "MARGINAL", "UNKNOWN"])
 def test_the_verdict_comes_first_in_words(sample, outcome):
     verdict = verdict_on(sample, outcome)
-    outline = Outline(render(Content(sample, (verdict,))))
+    page = render(Content(sample, (verdict,)))
+    assert page.index(f"{verdict.overall} for a board") < page.index('class="finding"')
+    outline = Outline(page)
     assert [head["text"] for head in outline.all("h2")][:3] == ["Verdict", "Summary", "Student against teacher"]
     assert any(p["text"].startswith(f"{verdict.overall} for a board") for p in outline.all("p"))
     assert any(row[-2] == outcome for row in outline.tables()["Readiness for a board"])

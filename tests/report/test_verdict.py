@@ -172,3 +172,13 @@ def test_what_the_device_row_says_is_not_said_in_every_row():
         "Measure on a Pi.",
         "No meter. Plug one in.",
     ]
+
+
+def test_of_many_models_the_last_have_one_row_each():
+    names = "abcdefg"
+    models = [model(name, "NOT READY", HERE, top1("FAIL"), top1()) for name in names]
+    table = verdict_table(verdict("NOT READY", *models))
+    assert [row.cells[0].text for row in table.rows] == ["all", *"aabbccddee", "f", "g"]
+    cells = [cell.text for cell in table.rows[-1].cells]
+    assert cells == ["g", "1 of 2 required", "", "–", "NOT READY", "Top-1: FAIL"]
+    assert any("--model" in note for note in table.notes)
