@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["pytester"]  # for tests of the plug-in
+collect_ignore = ["sample_project"]  # a project of its own, which such a test runs
+
 # Tests run beside other work: more than two threads only make them fight for the cores. Read by torch when it loads.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 

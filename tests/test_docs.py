@@ -13,6 +13,7 @@ from kdbench.cli.main import app
 from kdbench.distill.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
+SHOWN = {"", "sh", "text", "yaml"}  # the languages of blocks with commands; in YAML behind `run:` and `entry:`
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 SECTIONS = [
     section
@@ -23,11 +24,11 @@ SECTIONS = [
 
 def commands_shown():
     for document in DOCUMENTS:
-        for block in re.findall(r"```(?:sh|text)?\n(.*?)```", document.read_text(), re.DOTALL):
-            for line in block.splitlines():
-                command = line.split("  #")[0].split("&&")[-1].strip()
-                if command.startswith("kdbench "):
-                    yield pytest.param(command, id=f"{document.name}: {command[:40]}")
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+        for line in (line for language, block in blocks if language in SHOWN for line in block.splitlines()):
+            command = re.sub(r"^(- )?(run|entry): ", "", line.split("  #")[0].split("&&")[-1].strip())
+            if command.startswith("kdbench "):
+                yield pytest.param(command, id=f"{document.name}: {command[:40]}")
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)

@@ -116,6 +116,7 @@ class TestRun:
             assert isinstance(network_of(card, folder / card.file), Network)
         text = (folder / "report.md").read_text()
         assert "kdbench run small.toml" in text
+        assert "kdbench run small.toml" in (folder / "report.html").read_text()
         with np.load(folder / "samples.npz", allow_pickle=False) as samples:
             assert len(samples.files) > 0
 

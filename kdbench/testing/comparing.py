@@ -1,0 +1,191 @@
+"""Gates against a baseline: one that is stored, or a model that is measured again beside the candidate."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from kdbench import gating, storage, units
+from kdbench.errors import InputError
+from kdbench.judge.compare import compare
+from kdbench.judge.comparing.thresholds import Thresholds, comparable
+from kdbench.records import RunRecord
+from kdbench.report.content import read_samples
+from kdbench.testing.context import Context
+from kdbench.testing.gate import Change, hold
+from kdbench.testing.passes import Depth, Files, contents
+from kdbench.verdicts import Comparison
+
+Limits = float | str | Mapping[str, float | str] | None
+"""How much worse a metric may be: relative (`0.1`, `"10 %"`), or for shares in points; for all, or by metric."""
+
+
+@dataclass(frozen=True)
+class States:
+    """What is compared with what: runs' folders, records or .onnx files; measured side by side, or as they are stored.
+
+    `files` say how the models of both are fed and measured, where they are.
+    """
+
+    base: Path
+    new: Path
+    remeasured: bool
+    files: Files
+    metrics: tuple[str, ...] = ()
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+    def compare(self, context: Context) -> Comparison:
+        """Return what changed; raises KdbenchError where that cannot be said."""
+        if not self.remeasured:
+            return _of_records(RunRecord.read(self.base), RunRecord.read(self.new), self)
+        return _kept(context, self)
+
+
+def stored_or_again(
+    context: Context,
+    base: str | Path,
+    new: str | Path,
+    files: Files,
+    *,
+    remeasure: bool,
+    metrics: Sequence[str],
+    thresholds: Limits,
+) -> Change:
+    """Return the change between two states: stored ones as they are, .onnx files by measuring them side by side."""
+    paths = context.places.find(base, "baseline"), context.places.find(new, "run or model")
+    again = remeasure or any(path.suffix == ".onnx" for path in paths)
+    states = States(*paths, again, files, tuple(metrics), _thresholds(thresholds))
+    name = f"{paths[1].name} after {paths[0].name}"
+    if context.settings.judged:
+        return Change(context, name, states.compare(context))
+    for path in paths:
+        if path.suffix == ".onnx":
+            context.passes.call_once(Files((path,), files.data, files.feeding, files.measuring))
+        else:
+            RunRecord.read(path)
+    return Change(context, name, None)
+
+
+def against_baseline(
+    context: Context,
+    files: Files,
+    baseline: str | Path | None,
+    *,
+    remeasure: bool,
+    metrics: Sequence[str],
+    thresholds: Limits,
+    inconclusive: str | None,
+) -> None:
+    """Hold a model against its own state at `baseline`, or at the session's."""
+    __tracebackhide__ = True
+    own, new = _thresholds(thresholds), files.paths[-1]
+    if not context.settings.judged:
+        hold(context, new.name, None, inconclusive)
+        return
+    base = _same_model(context, baseline, new)
+    if remeasure or base.suffix == ".onnx":
+        states = States(base, new, True, files, tuple(metrics), own)
+        hold(context, new.name, states.compare(context), inconclusive)
+        return
+    depth = max((Depth.of(comparable(id_)) for id_ in metrics), default=Depth.TIMES)
+    record, folder = context.passes.record(files, depth)
+    context.saw(folder, record.measurements[0], files.student)
+    states = States(base, folder, False, files, tuple(metrics), own)
+    hold(context, new.name, _of_records(RunRecord.read(base), record, states), inconclusive)
+
+
+def _same_model(context: Context, baseline: str | Path | None, new: Path) -> Path:
+    """Return the record or the file that a model's baseline is, where `baseline` may be a folder of such files."""
+    named = context.places.find(baseline, "baseline") if baseline is not None else context.settings.baseline
+    if named is None:
+        raise InputError(
+            f"{new.name} has no baseline", "name one: --kdbench-baseline PATH, or no_regression(baseline=PATH)"
+        )
+    if not named.exists():
+        raise InputError(f"there is no baseline at {named}", "check --kdbench-baseline")
+    if named.is_file() or (named / "record.json").exists():
+        return named
+    inside = [named / new.name]
+    if new.is_relative_to(context.settings.root):  # the checkout of another branch
+        inside.insert(0, named / new.relative_to(context.settings.root))
+    found = next((each for each in inside if each.is_file()), None)
+    if found is None:
+        raise InputError(
+            f"the baseline {named} has neither a record.json nor {new.name}",
+            "name a run's folder, or a folder with the models of the baseline",
+        )
+    return found
+
+
+def _of_records(base: RunRecord, new: RunRecord, states: States) -> Comparison:
+    student = states.files.student if states.files.paths else None
+    named = {card.name for card in base.models} | {card.id for card in base.models}
+    return compare(
+        base,
+        new,
+        models={student: student} if student in named else None,
+        metrics=states.metrics,
+        thresholds=states.thresholds,
+        base_samples=_samples(states.base),
+        new_samples=_samples(states.new),
+    )
+
+
+def _samples(path: Path) -> Mapping[str, Any]:
+    return read_samples(path if path.is_dir() else path.parent)
+
+
+def _side_by_side(context: Context, states: States, out: Path) -> Comparison:
+    files = states.files
+    comparison, _ = gating.remeasure(
+        states.base,
+        states.new,
+        metrics=states.metrics,
+        thresholds=states.thresholds,
+        data=files.data,
+        # A run's folder says itself what data its models are scored on.
+        accuracy=files.data is not None or states.new.suffix != ".onnx",
+        options=files.options(Depth.TIMES),
+        out=out,
+        progress=context.passes.progress,
+        command="pytest --benchmark",
+        **files.feeding,
+    )
+    return comparison
+
+
+def _kept(context: Context, states: States) -> Comparison:
+    """Return a comparison by measuring, made once a session for all tests and processes."""
+    asked = [contents(states.base), contents(states.new), states.files.how(Depth.TIMES), states.metrics]
+    key = storage.content_hash([*asked, str(states.thresholds)])
+    folder = storage.make_folder(context.passes.folder)
+    out = folder / f"compare-{states.new.stem}-{key[:8]}"
+    with FileLock(folder / f".{key[:12]}.lock"):
+        file = out / "comparison.json"
+        if file.exists():
+            return Comparison.model_validate(storage.read_json(file, "comparison"))
+        comparison = _side_by_side(context, states, out)
+        storage.make_folder(out)  # none was needed where all files are the same
+        storage.write_json(file, comparison.to_json())
+        return comparison
+
+
+def _thresholds(limits: Limits) -> Thresholds:
+    if limits is None:
+        return Thresholds()
+    if not isinstance(limits, Mapping):
+        return Thresholds(relative=_amount(limits, "share", "thresholds"))
+    own = {}
+    for id_, limit in limits.items():
+        metric = comparable(id_)
+        own[metric.id] = _amount(limit, "points" if metric.unit == "share" else "share", id_)
+    return Thresholds(own=own)
+
+
+def _amount(limit: float | str, unit: str, name: str) -> float:
+    try:
+        return units.parse(limit, unit) if isinstance(limit, str) else float(limit)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}", "for example '10 %', or 0.3 (points) for an accuracy") from error

@@ -1,0 +1,179 @@
+"""What is measured for tests: each set of files once a session, as deep as the tests ask, whatever process asks first.
+
+A pass leaves a run's folder in the session's: its report can be opened when the tests are done.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from kdbench import benching, storage
+from kdbench.errors import InputError, KdbenchError
+from kdbench.metrics import BEHIND, Metric, metric
+from kdbench.progress import Progress
+from kdbench.recipe import Measure
+from kdbench.records import RunRecord
+from kdbench.registry import suggestion
+from kdbench.run_folder import RunFolder
+
+FEEDING = ("data_root", "download", "resize", "crop", "mean", "std", "scale", "output")
+"""The options of `kdbench.bench` that say how models are fed; those of `Measure` say how they are measured."""
+
+
+class Depth(IntEnum):
+    """How much is measured: what is the files' own, the machine's times and memory too, its energy too."""
+
+    FILES = 0
+    TIMES = 1
+    ENERGY = 2
+
+    @classmethod
+    def of(cls, wanted: Metric) -> "Depth":
+        """Return how deep a pass must go to find a metric."""
+        if not wanted.of_the_machine:
+            return cls.FILES
+        behind = metric(BEHIND.get(wanted.id, wanted.id))
+        return cls.ENERGY if behind.unit in {"J", "g"} else cls.TIMES
+
+
+@dataclass(frozen=True)
+class Files:
+    """Model files that are measured side by side, the first being the reference; on what data, and how."""
+
+    paths: tuple[Path, ...]
+    data: str | None = None
+    feeding: Mapping[str, Any] = field(default_factory=dict)
+    measuring: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def student(self) -> str:
+        """The id of the last file's model in a record of them all, as `benching.bench` gives it."""
+        return benching.ids_of(self.paths)[-1]
+
+    def options(self, depth: Depth) -> Measure:
+        """Return the settings of a pass; raises InputError for those that are not possible."""
+        given = {"energy": "quick" if depth is Depth.ENERGY else "off", **self.measuring}
+        if given["energy"] == "off" and "energy" not in self.measuring:
+            given.pop("country", None)  # it turns joules into CO₂e, and nobody asked for joules
+        try:
+            return Measure(**given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            said = first["msg"].removeprefix("Value error, ")
+            raise InputError(f"{where}: {said}" if where else said, "see the table [measure] of a recipe") from None
+
+    def key(self, depth: Depth) -> str:
+        """Return what tells this pass from others: contents of the files, data, and all that may move a number."""
+        models = [[id_, *contents(path)] for id_, path in zip(self.ids, self.paths, strict=True)]
+        return storage.content_hash([models, self.how(depth)])
+
+    def how(self, depth: Depth) -> dict[str, Any]:
+        """Return as JSON values how the files are measured: on what data, how fed, how exactly."""
+        return {
+            "data": self.data,
+            "feeding": {name: str(value) for name, value in sorted(self.feeding.items())},
+            "options": self.options(depth).model_dump(mode="json") if depth else None,
+        }
+
+    @property
+    def ids(self) -> list[str]:
+        """The models' ids in a record of these files."""
+        return benching.ids_of(self.paths)
+
+
+@dataclass
+class Passes:
+    """The passes of a session, in `folder`; `progress` is told what is worth a line."""
+
+    folder: Path
+    progress: Progress
+    _done: dict[str, tuple[RunRecord, Path]] = field(default_factory=dict)
+    _failed: dict[str, KdbenchError] = field(default_factory=dict)
+    _called: set[str] = field(default_factory=set)
+
+    def record(self, files: Files, depth: Depth) -> tuple[RunRecord, Path]:
+        """Return the record of a pass at least as deep as `depth`, and its folder; measured where it is not there yet.
+
+        Raises KdbenchError for what cannot be measured, and the same one again if it is asked again.
+        """
+        for deeper in Depth:
+            if deeper > depth and (known := self._known(files, deeper)):
+                return known
+        key = files.key(depth)
+        if key in self._failed:
+            raise self._failed[key]
+        storage.make_folder(self.folder)
+        # Another of xdist's workers may be at it: whoever comes second finds it done.
+        with FileLock(self.folder / f".{key[:12]}.lock"):
+            known = self._known(files, depth)
+            if known is None:
+                known = self._done[key] = self._measure(files, depth, key)
+        return known
+
+    def call_once(self, files: Files) -> None:
+        """Call each of the models once, the first time that they are asked for; raises KdbenchError if it fails."""
+        from kdbench.testing.smoke import call_once
+
+        key = files.key(Depth.FILES)
+        if key not in self._called:
+            call_once(files)
+            self._called.add(key)
+
+    def _known(self, files: Files, depth: Depth) -> tuple[RunRecord, Path] | None:
+        key = files.key(depth)
+        folder = self._folder(files, key)
+        if key not in self._done and RunFolder(folder).record.exists():
+            self._done[key] = RunRecord.read(folder), folder
+        return self._done.get(key)
+
+    def _measure(self, files: Files, depth: Depth, key: str) -> tuple[RunRecord, Path]:
+        out = self._folder(files, key)
+        try:
+            return benching.bench(
+                files.paths,
+                data=files.data,
+                accuracy=files.data is not None,
+                timed=depth > Depth.FILES,
+                options=files.options(depth),
+                out=out,
+                progress=self.progress,
+                command="pytest --benchmark",
+                **files.feeding,
+            )
+        except KdbenchError as error:
+            # A model that could not be run has a record that says so, metric by metric: that is what a bound meets.
+            if not RunFolder(out).record.exists():
+                self._failed[key] = error
+                raise
+            return RunRecord.read(out), out
+
+    def _folder(self, files: Files, key: str) -> Path:
+        return self.folder / f"{'-'.join(files.ids)[:60]}-{key[:8]}"
+
+
+def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part a test's options into how models are fed and how they are measured; raises InputError for unknown ones."""
+    known = {*FEEDING, *Measure.model_fields}
+    for name in options:
+        if name not in known:
+            raise InputError(f"unknown option {name!r}", suggestion(name, sorted(known)))
+    feeding = {name: value for name, value in options.items() if name in FEEDING}
+    for name in ("mean", "std"):
+        if isinstance(value := feeding.get(name), int | float):
+            feeding[name] = (float(value),)
+    return feeding, {name: value for name, value in options.items() if name not in FEEDING}
+
+
+def contents(path: Path) -> list[str]:
+    """Return the hashes of a model's file, of its weights where torch wrote them beside it, and of its card.
+
+    Of a run's folder, the hash of its record.
+    """
+    beside = (path.with_name(f"{path.name}.data"), path.with_suffix(".card.json"), path / "record.json")
+    return [storage.sha256(each) for each in (path, *beside) if each.is_file()]

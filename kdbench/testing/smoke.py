@@ -1,0 +1,68 @@
+"""A model called once, to see that it can be: what a test of it comes to while nothing is timed."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from kdbench import benching
+from kdbench.errors import DataMissingError, MeasurementError
+from kdbench.measure.inputs import prepare
+from kdbench.measure.jobs import JobModel
+from kdbench.measure.protocol import TestSet
+from kdbench.measure.runtimes import describe
+from kdbench.measure.staging import stage
+from kdbench.testing.passes import Depth, Files
+
+_IMAGES = 4
+
+
+def call_once(files: Files) -> None:
+    """Load each of the models and call it with a few images, or with noise where there are none on this machine.
+
+    Raises InputError for a file, data or options that a measuring pass would refuse, MeasurementError for a model that
+    does not run or whose output is not finite.
+    """
+    files.options(Depth.TIMES)
+    test = _few_images(files)
+    shape = tuple(test.images.shape[1:]) if test is not None else None
+    assert shape is None or len(shape) == 3
+    options: dict[str, Any] = {name: files.feeding.get(name) for name in ("output", "mean", "std", "scale")}
+    subjects = [
+        benching.subject_of(path, id_, reference=files.ids[0], shape=shape, **options)
+        for path, id_ in zip(files.paths, files.ids, strict=True)
+    ]
+    with TemporaryDirectory(prefix="kdbench-smoke-") as folder:
+        for model in stage(subjects, test, Path(folder), 0).values():
+            _call(model)
+
+
+def _few_images(files: Files) -> TestSet | None:
+    if files.data is None:
+        return None
+    from kdbench import data
+
+    given = {name: files.feeding[name] for name in ("download", "resize", "crop") if name in files.feeding}
+    try:
+        test = data.load(files.data, root=files.feeding.get("data_root"), parts=("test",), **given).test
+    except DataMissingError:  # it may be only where tests are judged
+        return None
+    assert test is not None, "a loader that was asked for the test part gives it or says why not"
+    return TestSet(test.images[:_IMAGES], test.labels[:_IMAGES])
+
+
+def _call(model: JobModel) -> None:
+    from kdbench.measure.runtimes.onnxruntime import FAULTS, Target
+
+    images = np.load(model.images)
+    batch = model.fixed_batch or min(len(images), _IMAGES)
+    inputs = prepare(np.resize(images, (batch, *images.shape[1:])), model)
+    try:
+        outputs = Target(model, provider="cpu", threads=1)(inputs)
+    except FAULTS as error:
+        raise MeasurementError(f"{Path(model.path).name} could not be run: {describe(error)}") from error
+    if not np.isfinite(outputs).all():
+        raise MeasurementError(
+            f"{Path(model.path).name}: its output is not finite", "check its weights and the preprocessing"
+        )

@@ -1,0 +1,92 @@
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+from filelock import FileLock, Timeout
+
+from kdbench.measure.machine.exclusive import FOLDER
+from kdbench.testing.alone import LOCK
+
+HELD = f"""
+    import os
+    import pytest
+    from filelock import FileLock, Timeout
+
+    def held():
+        lock = FileLock(os.path.join(os.environ["{FOLDER}"], "{LOCK}"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
+    @pytest.fixture
+    def made(kdbench):
+        assert held()
+        yield
+        assert held()
+
+    def test_ours(made):
+        assert held()
+
+    def test_theirs(benchmark):
+        benchmark.pedantic(held, rounds=1)
+        assert held()
+
+    def test_plain():
+        assert not held()
+"""
+
+
+def test_a_timed_test_has_the_machine_from_its_fixtures_on(run):
+    run(HELD, "--benchmark").assert_outcomes(passed=2, deselected=1)
+
+
+def test_nothing_is_held_by_tests_that_are_not_timed(run):
+    run(HELD, "-k", "plain").assert_outcomes(passed=1)
+    run(HELD, "-k", "theirs").assert_outcomes(failed=1)
+
+
+def lock_file():
+    return Path(os.environ[FOLDER]) / LOCK
+
+
+def _hold(path, begun, end):
+    with FileLock(path):
+        begun.set()
+        end.wait(30)
+
+
+def test_a_test_waits_for_another_process_and_says_so(run, monkeypatch):
+    """The other process lets go when it is told that somebody waits."""
+    fork = multiprocessing.get_context("fork")
+    begun, end = fork.Event(), fork.Event()
+    other = fork.Process(target=_hold, args=(lock_file(), begun, end))
+    other.start()
+    assert begun.wait(30)
+    from kdbench.testing.alone import Notes
+
+    told = []
+    monkeypatch.setattr(Notes, "note", lambda _, text: (told.append(text), end.set()))
+    run("def test_it(benchmark):\n    benchmark.pedantic(sum, ([1],))", "--benchmark").assert_outcomes(passed=1)
+    other.join()
+    assert len(told) == 1
+    assert "waiting" in told[0]
+
+
+def test_where_there_can_be_no_lock_the_session_ends(run, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(FOLDER, str(tmp_path / "file"))
+    result = run("def test_it(benchmark):\n    benchmark.pedantic(sum, ([1],))", "--benchmark")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["*kdbench: no measuring lock can be held at *"])
+
+
+def test_the_lock_of_tests_is_not_that_of_measurements(tmp_path):
+    from kdbench.measure.machine.exclusive import alone_on_machine
+    from kdbench.progress import Silent
+
+    with alone_on_machine(Silent(), LOCK), alone_on_machine(Silent()), pytest.raises(Timeout):
+        FileLock(lock_file()).acquire(timeout=0)

@@ -1,0 +1,164 @@
+import pytest
+
+from kdbench.verdicts import Compared, Comparison
+
+OWN = 'def test_it(kdbench):\n    kdbench.model("student.onnx", data="digits").no_regression({arguments})'
+BOTH = "def test_it(kdbench):\n    kdbench.compare({names}).no_regression({arguments})"
+SIZE = 'metrics=("size_bytes",)'
+
+
+def test_two_stored_runs_are_compared(run, store):
+    store("base")
+    store("same")
+    store("slow", slower=1.5)
+    run(BOTH.format(names='"base", "same"', arguments=""), "--benchmark").assert_outcomes(passed=1)
+    result = run(BOTH.format(names='"base", "slow"', arguments=""), "--benchmark")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*latency_p50_ns at batch 1, 1 thread is 481 µs → 722 µs, +50* at most 5 % higher*"])
+    result.stdout.fnmatch_lines(["same *slow after base: the change none that counts in * numbers; *"])
+
+
+def test_a_threshold_can_be_set(run, store):
+    store("base")
+    store("slow", slower=1.5)
+    names = '"base", "slow", metrics=("latency_p50_ns",), thresholds={"latency_p50_ns": "90 %"}'
+    run(BOTH.format(names=names, arguments=""), "--benchmark").assert_outcomes(passed=1)
+
+
+def test_a_model_is_held_against_its_stored_state(run, passes, store):
+    store("faster", slower=0.5)
+    run(OWN.format(arguments=SIZE), "--benchmark", "--kdbench-baseline=faster").assert_outcomes(passed=1)
+    assert [each["timed"] for each in passes] == [False]
+    result = run(OWN.format(arguments='"faster"'), "--benchmark")
+    result.assert_outcomes(failed=1)
+    assert [each["timed"] for each in passes] == [False, True]
+
+
+def test_without_a_baseline_there_is_no_gate_to_pass(run, passes):
+    result = run(OWN.format(arguments=""), "--benchmark")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["student.onnx has no baseline", "hint: *--kdbench-baseline PATH*"])
+
+
+@pytest.mark.parametrize(
+    ("baseline", "message"),
+    [("nowhere", "there is no baseline at *nowhere"), ("empty", "the baseline *empty has neither a record.json nor*")],
+)
+def test_a_baseline_that_is_not_there_fails(pytester, run, passes, baseline, message):
+    pytester.mkdir("empty")
+    result = run(OWN.format(arguments=""), "--benchmark", f"--kdbench-baseline={baseline}")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([message])
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Let a measured comparison end as the test says; returns how it was asked for."""
+    asked = []
+
+    def end(outcome):
+        if outcome == "identical":
+            told = Comparison(base="a", new="b", created="2025", overall="same", rows=(), identical=("student",))
+            monkeypatch.setattr("kdbench.gating.remeasure", lambda *_, **__: (told, None))
+            return asked
+        row = Compared(
+            base_model="student", new_model="student", metric="size_bytes", unit="bytes", base=1e6, new=1.2e6,
+            change=1.2, threshold=0.01, outcome=outcome, reason="made up" if outcome == "inconclusive" else "",
+        )  # fmt: skip
+
+        def remeasure(base, new, **options):
+            asked.append((base, new, options))
+            return Comparison(base=base.name, new=new.name, created="2025", overall=outcome, rows=(row,)), None
+
+        monkeypatch.setattr("kdbench.gating.remeasure", remeasure)
+        return asked
+
+    return end
+
+
+@pytest.mark.parametrize(
+    ("outcome", "options", "expected"),
+    [
+        ("improved", [], "passed"),
+        ("same", [], "passed"),
+        ("identical", [], "passed"),
+        ("regressed", [], "failed"),
+        ("regressed", ["--kdbench-inconclusive=pass"], "failed"),
+        ("inconclusive", [], "failed"),
+        ("inconclusive", ["--kdbench-inconclusive=fail"], "failed"),
+        ("inconclusive", ["--kdbench-inconclusive=skip"], "skipped"),
+        ("inconclusive", ["-o", "kdbench_inconclusive=pass"], "passed"),
+    ],
+)
+def test_only_what_is_known_to_be_no_worse_passes(run, gate, outcome, options, expected):
+    gate(outcome)
+    tests = BOTH.format(names='"teacher.onnx", "student.onnx"', arguments="")
+    run(tests, "--benchmark", *options).assert_outcomes(**{expected: 1})
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("fail", "failed"), ("skip", "skipped"), ("pass", "passed")])
+def test_a_test_may_say_itself_what_inconclusive_does(run, gate, policy, expected):
+    gate("inconclusive")
+    tests = BOTH.format(names='"teacher.onnx", "student.onnx"', arguments=f"inconclusive={policy!r}")
+    run(tests, "--benchmark", "--kdbench-inconclusive=pass").assert_outcomes(**{expected: 1})
+
+
+def test_the_checkout_of_another_branch_is_measured_beside_this_one(pytester, run, gate):
+    asked = gate("same")
+    base = pytester.mkdir("base")
+    (base / "student.onnx").write_bytes((pytester.path / "teacher.onnx").read_bytes())
+    options = ("--benchmark", "--kdbench-baseline=base", "--kdbench-budget=2s")
+    tests = OWN.format(arguments="")
+    run(f"{tests}\n{tests.replace('test_it', 'test_again')}", *options).assert_outcomes(passed=2)
+    ((before, after, told),) = asked  # made once a session
+    assert (before, after) == (base / "student.onnx", pytester.path / "student.onnx")
+    assert (told["data"], told["accuracy"], told["options"].budget_s) == ("digits", True, 2.0)
+
+
+def test_stored_runs_may_be_measured_again(run, store, gate):
+    asked = gate("same")
+    store("base")
+    store("new")
+    names = '"base", "new", remeasure=True, threads=2'
+    run(BOTH.format(names=names, arguments=""), "--benchmark").assert_outcomes(passed=1)
+    assert (asked[0][2]["accuracy"], asked[0][2]["options"].threads) == (True, (2,))
+
+
+def test_a_smoke_run_judges_nothing_and_reads_what_is_there(run, store, gate):
+    asked = gate("regressed")
+    store("base")
+    store("slow", slower=1.5)
+    own = OWN.format(arguments="").replace('"digits"', "None")
+    for tests in (BOTH.format(names='"base", "slow"', arguments=""), own):
+        result = run(tests)
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(["kdbench: 1 bound not judged; *"])
+    run(BOTH.format(names='"base", "nowhere"', arguments="")).assert_outcomes(failed=1)
+    assert not asked
+
+
+def test_the_comparison_can_be_read(run, store):
+    store("base")
+    store("slow", slower=1.5)
+    tests = """
+        def test_it(kdbench):
+            assert kdbench.compare("base", "slow").comparison.overall == "regressed"
+    """
+    run(tests, "--benchmark").assert_outcomes(passed=1)
+    run(tests).assert_outcomes(skipped=1)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ('"base", "base", thresholds={"latency": 0.1}', "unknown metric 'latency'"),
+        ('"base", "base", thresholds="a lot"', "thresholds: 'a lot' is no quantity*"),
+        ('"base", "base", metrics=("size",)', "unknown metric 'size'"),
+        ('"base", "none"', "there is no run or model none in *"),
+    ],
+)
+def test_what_is_written_wrong_is_told(run, store, names, message):
+    store("base")
+    result = run(BOTH.format(names=names, arguments=""), "--benchmark")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([message])

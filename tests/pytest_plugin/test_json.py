@@ -1,0 +1,148 @@
+import json
+
+import numpy as np
+import pytest
+
+from kdbench.testing.replay import Replay, call_times, enter
+
+AT = {"provider": "cpu", "threads": 1, "batch": 1}
+BOUNDS = """
+    import pytest
+
+    def test_latency(kdbench):
+        model = kdbench.model("student.onnx", data="digits")
+        model.top1.at_least(0.9)
+        model.latency_p50_ns.at_most("5 ms")
+
+    def test_accuracy(kdbench):
+        kdbench.model("student.onnx", data="digits").top1.at_least(0.9)
+
+    @pytest.mark.benchmark(group="pairs")
+    def test_ratio(kdbench):
+        kdbench.ratio(teacher="teacher.onnx", student="student.onnx", metric="latency_ratio").at_least(3)
+
+    def test_beside(kdbench, benchmark):
+        benchmark.pedantic(sum, ([1, 2],), rounds=7)
+        kdbench.model("student.onnx", data="digits").latency_p50_ns.at_most("5 ms")
+
+    def test_that_asks_late(kdbench, request):
+        request.getfixturevalue("benchmark").pedantic(sum, ([1, 2],), rounds=9)
+        kdbench.model("student.onnx", data="digits").latency_p50_ns.at_most("5 ms")
+
+    def test_failing(kdbench):
+        kdbench.model("student.onnx", data="digits").latency_p50_ns.at_most("5 ns")
+"""
+
+
+@pytest.fixture
+def entries(pytester, run, passes):
+    """Run the tests and return the JSON's entries by the test's name, and the session's result."""
+    result = run(BOUNDS, "--benchmark", "--benchmark-json=out.json")
+    result.assert_outcomes(passed=5, failed=1)
+    found = json.loads((pytester.path / "out.json").read_text())
+    return {each["name"]: each for each in found["benchmarks"]}, result
+
+
+def test_the_call_times_are_entered_as_rounds(entries):
+    stats = entries[0]["test_latency"]["stats"]
+    assert stats["data"] == [470e-6, 480e-6, 490e-6, 500e-6]
+    assert (stats["min"], stats["max"], stats["rounds"], stats["iterations"]) == (470e-6, 500e-6, 4, 1)
+    assert stats["mean"] == pytest.approx(485e-6)
+    assert stats["ops"] == pytest.approx(1 / 485e-6)
+    assert stats["stddev"] == pytest.approx(np.std([470e-6, 480e-6, 490e-6, 500e-6], ddof=1))
+
+
+def test_they_are_what_github_action_benchmark_reads(entries):
+    # extractPytestResult of github-action-benchmark v1: fullname, stats.ops, stats.stddev, stats.mean, stats.rounds.
+    for entry in entries[0].values():
+        assert entry["fullname"].startswith("test_it.py::")
+        assert all(entry["stats"][key] > 0 for key in ("ops", "mean", "rounds"))
+        assert entry["stats"]["stddev"] >= 0
+
+
+def test_a_pair_enters_the_student_in_the_group_of_its_mark(entries):
+    assert entries[0]["test_ratio"]["group"] == "pairs"
+    assert entries[0]["test_ratio"]["stats"]["rounds"] == 4
+
+
+def test_a_test_without_times_has_no_entry_and_no_warning(entries):
+    assert "test_accuracy" not in entries[0]
+    entries[1].stdout.no_fnmatch_line("*not used at all*")
+
+
+def test_a_failed_bound_has_its_entry(entries):
+    (bound,) = entries[0]["test_failing"]["extra_info"]["kdbench"]["bounds"]
+    assert (bound["outcome"], bound["passed"], bound["limit"]) == ("FAIL", False, 5)
+
+
+def test_numbers_intervals_and_limits_are_in_extra_info(entries):
+    told = entries[0]["test_latency"]["extra_info"]["kdbench"]
+    top1, p50 = told["bounds"]
+    assert (top1["metric"], top1["value"], top1["n"], top1["side"]) == ("top1", 0.9173, 10_000, "min")
+    assert top1["interval"] == {"low": 0.9118, "high": 0.9225, "level": 0.95}
+    assert (p50["axes"], p50["limit"], p50["outcome"]) == (AT, 5e6, "PASS")
+    assert any(name.startswith("student-") for name in told["records"])
+
+
+@pytest.mark.parametrize(("name", "rounds"), [("test_beside", 7), ("test_that_asks_late", 9)])
+def test_a_test_that_times_something_itself_keeps_that(entries, name, rounds):
+    entry = entries[0][name]
+    assert entry["stats"]["rounds"] == rounds
+    assert entry["stats"]["max"] < 480e-6
+    assert entry["extra_info"]["kdbench"]["bounds"][0]["metric"] == "latency_p50_ns"
+
+
+def test_runs_are_saved_and_compared(pytester, run, passes):
+    for _ in range(2):
+        result = run(BOUNDS, "--benchmark", "--benchmark-autosave", "--benchmark-compare")
+    result.stdout.fnmatch_lines(["*test_latency*(0001_*"])
+    assert len(list(pytester.path.glob(".benchmarks/*/000?_*.json"))) == 2
+
+
+def test_a_smoke_run_has_no_entries(pytester, run):
+    tests = 'def test_it(kdbench):\n    kdbench.model("student.onnx").latency_p50_ns.at_most("5 ns")'
+    result = run(tests, "--benchmark-json=out.json")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*not used at all*")
+    assert not (pytester.path / "out.json").exists()
+
+
+def test_many_calls_are_thinned_by_rank():
+    rng = np.random.default_rng(0)
+    calls = (1e5 * rng.lognormal(0, 0.3, 40_000)).astype(np.int64)
+    found = call_times({"m/cpu-t1-b1/ns": calls}, "m", AT)
+    assert len(found) == 1000
+    assert set(found) <= set(calls / 1e9)
+    assert np.mean(found) == pytest.approx(calls.mean() / 1e9, rel=1e-3)
+    assert np.std(found) == pytest.approx(calls.std() / 1e9, rel=0.02)
+
+
+def test_one_slow_call_of_many_does_not_weigh_more_than_it_did():
+    calls = np.full(100_000, 1000)
+    calls[5] = 10_000_000
+    assert np.mean(call_times({"m/cpu-t1-b1/ns": calls}, "m", AT)) == pytest.approx(1e-6)
+
+
+def test_without_samples_there_are_no_times():
+    assert call_times({}, "m", AT) == []
+    assert call_times({"m/cpu-t1-b1/ns": np.ones(3, np.int64)}, "m", {}) == []
+
+
+def test_an_unloaded_timer_is_the_clock():
+    replay = Replay()
+    assert 0 < replay() <= replay()
+    replay.load([0.25, 0.5])
+    assert [replay() for _ in range(4)] == [0.0, 0.25, 0.0, 0.5]
+    assert replay() > 0
+
+
+def test_what_is_measured_by_the_test_is_not_replaced():
+    class Used:
+        stats = object()
+        extra_info = {}  # noqa: RUF012 - as pytest-benchmark's
+
+        def pedantic(self, *_, **__):
+            raise AssertionError
+
+    enter(Used(), Replay(), [1.0], {"bounds": []})
+    assert Used.extra_info == {"kdbench": {"bounds": []}}

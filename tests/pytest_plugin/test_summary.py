@@ -1,0 +1,96 @@
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from kdbench.testing.judged import NOT_JUDGED, Judged, judged_of
+from kdbench.testing.summary import append_to_step, not_judged, table
+
+BOUNDS = """
+    def test_good(kdbench):
+        model = kdbench.model("student.onnx", data="digits")
+        model.top1.at_least(0.9)
+        model.size_bytes.at_most("2 MB")
+
+    def test_bad(kdbench):
+        kdbench.model("student.onnx", data="digits").top1.at_least(0.95)
+"""
+
+
+@pytest.fixture
+def step(tmp_path, monkeypatch, run):  # after `run`, which takes the variable away
+    path = tmp_path / "step.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    return path
+
+
+def test_the_terminal_has_a_line_for_every_bound(run, passes):
+    result = run(BOUNDS, "--benchmark")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "=* kdbench =*",
+            "PASS  test_it.py::test_good  student.onnx: top1 91.73 % ?91.18, 92.25? (n = 10,000); at least 90 %",
+            "PASS  test_it.py::test_good  student.onnx: size_bytes 1.50 MB; at most 2 MB",
+            "FAIL  test_it.py::test_bad  student.onnx: top1 91.73 % *; at least 95 %",
+            "records and reports: .benchmarks/kdbench/*",
+        ]
+    )
+
+
+def test_the_steps_summary_is_appended_to(run, passes, step):
+    step.write_text("before\n")
+    run(BOUNDS, "--benchmark")
+    text = step.read_text()
+    assert text.startswith("before\n### kdbench: 3 bounds, 1 of them not met\n")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert lines[-1] == (
+        "| ❌ | `test_it.py::test_bad` | `student.onnx` | top1 | 91.73 % [91.18, 92.25] (n = 10,000) "
+        "| at least 95 % | FAIL |"
+    )
+    assert len(lines) == 5
+
+
+def test_a_smoke_run_writes_no_step_summary(run, step):
+    run('def test_it(kdbench):\n    kdbench.model("student.onnx").size_bytes.at_most(1)')
+    assert not step.exists()
+
+
+def test_a_step_summary_that_cannot_be_written_is_no_failure(run, passes, monkeypatch, step):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step.parent))
+    result = run(BOUNDS, "--benchmark", "-k", "good")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["warning: the step summary was not written: *"])
+
+
+def test_junit_has_the_bounds_as_properties(pytester, run, passes):
+    run(BOUNDS, "--benchmark", "--junitxml=out.xml")
+    cases = ET.parse(pytester.path / "out.xml").findall(".//testcase")
+    found = {case.get("name"): [p.get("value") for p in case.iter("property")] for case in cases}
+    assert [json.loads(each)["outcome"] for each in found["test_good"]] == ["PASS", "PASS"]
+    (bad,) = (json.loads(each) for each in found["test_bad"])
+    assert (bad["outcome"], bad["numbers"]["value"], bad["numbers"]["limit"]) == ("FAIL", 0.9173, 0.95)
+
+
+def test_words_from_outside_are_escaped(tmp_path, monkeypatch):
+    path = tmp_path / "step.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    hostile = Judged("a|b<img>", "*x*", "/home/me/models/a.onnx [1](2)", "at least 1", "PASS", passed=True)
+    assert not append_to_step({"test[a|b]": (hostile,)})
+    row = path.read_text().splitlines()[-2]
+    assert row.replace("\\|", "").count("|") == 8
+    assert "/home/me" not in row
+    assert "\\*x\\*" in row
+    assert "1\\](2)" in row
+
+
+def test_a_bound_travels_as_text():
+    bound = Judged("m", "top1", "90 %", "at least 91 %", "FAIL", False, "short", "train", {"value": 0.9})
+    assert judged_of([("other", 1), bound.to_property()]) == (bound,)
+
+
+def test_what_is_not_judged_is_counted_and_not_listed():
+    left = Judged("m", "top1", "not measured", "at least 91 %", NOT_JUDGED, passed=True)
+    assert not_judged({"a": (left,), "b": (left,)}).startswith("kdbench: 2 bounds not judged")
+    assert not not_judged({})
+    assert not table({"a": (left,)}).rows
