@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from kdbench.recipe import Recipe
     from kdbench.recipes import load_recipe
     from kdbench.records import Measurement, RunRecord
+    from kdbench.verdicts import Comparison, Verdict
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "KdbenchError",
     "Measurement",
     "ModelCard",
     "Recipe",
     "RunRecord",
+    "Verdict",
     "__version__",
     "bench",
     "load_recipe",
@@ -31,11 +34,13 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Comparison": "kdbench.verdicts",
     "KdbenchError": "kdbench.errors",
     "Measurement": "kdbench.records",
     "ModelCard": "kdbench.cards",
     "Recipe": "kdbench.recipe",
     "RunRecord": "kdbench.records",
+    "Verdict": "kdbench.verdicts",
     "bench": "kdbench.benching",
     "load_recipe": "kdbench.recipes",
     "run": "kdbench.pipeline",
