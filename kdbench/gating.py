@@ -9,9 +9,9 @@ from typing import Any
 from kdbench import benching, storage
 from kdbench.cards import ModelCard
 from kdbench.errors import InputError
-from kdbench.judge.compare import Findings, compared, described, machine_of, overall
+from kdbench.judge.compare import Findings, compared, described, left_out, machine_of, overall
 from kdbench.judge.comparing.matching import Match, match
-from kdbench.judge.comparing.thresholds import Thresholds
+from kdbench.judge.comparing.thresholds import Thresholds, asked
 from kdbench.judge.comparing.ways import Records
 from kdbench.measure.target import inspect
 from kdbench.progress import Progress
@@ -50,6 +50,7 @@ def remeasure(
     else `benching.bench` is told about inputs. Raises InputError for states without models, and for a file that is not
     the one that its record is of.
     """
+    asked(metrics, thresholds)  # what cannot be meant is refused before anything is measured
     before, after = _State.read(base), _State.read(new)
     matched = match(before.cards, after.cards, models)
     for pair in matched.pairs:
@@ -85,13 +86,14 @@ def remeasure(
         base=before.described,
         new=after.described,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        overall=overall(found.rows) if found.rows or changed else "same",
+        overall=overall(found.rows, matched.lost) if found.rows or changed or matched.lost else "same",
         remeasured=True,
         rows=tuple(row for twin in changed for row in twin.renamed(found)),
         identical=tuple(pair.new.id for pair in matched.pairs if pair.same_file),
         machine=machine,
-        unmatched=matched.unmatched,
-        notes=found.notes,
+        lost=matched.lost,
+        added=matched.added,
+        notes=(*left_out(matched), *(_renamed(note, changed) for note in found.notes)),
     )
     if folder is not None:
         storage.write_json(folder / "comparison.json", comparison.to_json())
@@ -161,6 +163,12 @@ class _Twin:
         for row in found.rows:
             if row.new_model == self.new_id:
                 yield row.model_copy(update={"base_model": self.pair.base.id, "new_model": self.pair.new.id})
+
+
+def _renamed(note: str, twins: Sequence[_Twin]) -> str:
+    """Return a note that begins with a model's name with the one that it has elsewhere."""
+    name, sign, text = note.partition(": ")
+    return f"{next((twin.pair.new.id for twin in twins if twin.new_id == name), name)}{sign}{text}"
 
 
 def _timed(twins: Sequence[_Twin]) -> Iterator[str]:

@@ -60,8 +60,9 @@ class Change(Value):
 class Series(Value):
     """One metric of one model at one point of its axes, on one machine; `machine` is empty for what any machine gives.
 
-    `teacher` is whom a pair's metric compares with. `scatter` is the least standard deviation that points were taken to
-    have around their level, as a share where the series is `relative`. `note` says why no changes were looked for.
+    `teacher` is whom a pair's metric compares with. `study` is the records' name and `test_set` the hash of what was
+    scored on, where a history has several. `scatter` is the least standard deviation that points were taken to have
+    around their level, as a share where the series is `relative`. `note` says why no changes were looked for.
     """
 
     model: str
@@ -70,6 +71,8 @@ class Series(Value):
     axes: dict[str, str | int] = Field(default_factory=dict)
     teacher: str | None = None
     machine: str = ""
+    study: str = ""
+    test_set: str = ""
     relative: bool = False
     scatter: float = 0.0
     points: tuple[Point, ...]

@@ -8,6 +8,7 @@ OUT/verdicts/TARGET.json         how it stands to a target
 OUT/report.md, figures/          what a person reads; the same as one page: OUT/report.html
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,6 +64,11 @@ class RunFolder:
     def workspace(self) -> Path:
         """Return the folder through which measuring processes are fed; it holds nothing worth keeping."""
         return self.path / ".measuring"
+
+    def changed(self, cards: Iterable[ModelCard]) -> list[Path]:
+        """Return the model files that are here and are not those of the cards: they were changed since."""
+        files = {self.path / card.file: card.sha256 for card in cards}
+        return [file for file, sha256 in files.items() if file.is_file() and storage.sha256(file) != sha256]
 
     def write_card(self, card: ModelCard) -> None:
         """Write a model's card beside its file."""

@@ -1,8 +1,9 @@
 """The only place where nanoseconds, bytes, MACs and joules become text, and text such as `50 ms` becomes them."""
 
+import math
 import re
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, Overflow
 
 _TIME = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
@@ -32,7 +33,7 @@ _QUANTITY = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+|(?=\.))(?:\.\d+)?(?:e[+
 def parse(text: str, unit: str) -> float:
     """Read a quantity such as `50 ms`, `20 MB`, `85 %` or `300 M` as a number in `unit`, the one it is kept in.
 
-    A number alone is in `unit` already. Raises ValueError, which names the units that fit.
+    A number alone is in `unit` already. Raises ValueError, which names the units that fit, also for one without end.
     """
     match = _QUANTITY.fullmatch(text.strip().replace("\N{GREEK SMALL LETTER MU}", "µ"))
     factors = {"": 1.0, unit: 1.0} | _TYPED.get(unit, {})
@@ -42,7 +43,13 @@ def parse(text: str, unit: str) -> float:
     if match[2] not in factors:
         raise ValueError(f"{match[2]!r} is no unit that fits here; these do: {fitting}")
     # Decimal, so that 1.1 ms is 1,100,000 ns and not a digit beside it.
-    return float(Decimal(match[1].replace(",", "")) * Decimal(repr(factors[match[2]])))
+    try:
+        value = float(Decimal(match[1].replace(",", "")) * Decimal(repr(factors[match[2]])))
+    except Overflow:
+        value = math.inf
+    if math.isinf(value):
+        raise ValueError("more than any number that there is")
+    return value
 
 
 def _scaled(value: float, steps: Sequence[tuple[float, str]], digits: int) -> str:

@@ -165,10 +165,11 @@ class Compared(Value):
 class Comparison(Value):
     """Two records, or two states of a model measured side by side: what changed.
 
-    `base` and `new` say in words what was compared, such as a run's name and commit. `unmatched` are models that only
-    one of them has. `remeasured` says that both were measured side by side for this comparison; `identical` are then
-    the models whose file is the same on both sides, of which nothing was measured, and `machine` says where the others
-    were.
+    `base` and `new` say in words what was compared, such as a run's name and commit. `lost` are models of the base that
+    the new one lacks, which makes it inconclusive at best; `added` are new ones, which gate nothing.
+
+    `remeasured` says that both were measured side by side for this comparison; `identical` are then the models whose
+    file is the same on both sides, of which nothing was measured, and `machine` says where the others were.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -180,7 +181,8 @@ class Comparison(Value):
     rows: tuple[Compared, ...]
     identical: tuple[str, ...] = ()
     machine: str = ""
-    unmatched: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -27,10 +27,10 @@ def digits():
     return data.load("digits", parts=("test",)).test
 
 
-def network(path: Path, digits, *, hidden: int = 64, worse: int = 0) -> Path:
+def network(path: Path, digits, *, hidden: int = 64, worse: int = 0, batch: str | int = "n") -> Path:
     """Write a classifier of the digits by their mean images, behind an identity that costs 64 x `hidden` MACs twice.
 
-    It never names the last `worse` classes.
+    It never names the last `worse` classes. Its `batch` is a name, or fixed.
     """
     pixels = digits.images.reshape(len(digits), -1) / 255
     means = np.stack([pixels[digits.labels == label].mean(axis=0) for label in range(10)], axis=1)
@@ -46,8 +46,8 @@ def network(path: Path, digits, *, hidden: int = 64, worse: int = 0) -> Path:
         helper.make_node("MatMul", ["positive", "down"], ["g"]),
         helper.make_node("Gemm", ["g", "w", "b"], ["y"]),
     ]
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 8, 8])
-    found = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 1, 8, 8])
+    found = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 10])
     graph = helper.make_graph(nodes, "digits", [given], [found], stored)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
@@ -104,7 +104,7 @@ def test_a_larger_network_regressed_and_the_same_file_is_not_measured(run, tmp_p
     assert comparison.overall == "regressed"
     assert comparison.remeasured
     assert comparison.identical == ("teacher",)
-    assert comparison.unmatched == ("another (new only)",)
+    assert comparison.added == ("another",)
     found = outcomes(comparison)
     assert found.pop("peak_memory_bytes") in {"same", "regressed", "inconclusive"}  # a few MB beside the runtime's 60
     assert found == {
@@ -121,6 +121,28 @@ def test_a_larger_network_regressed_and_the_same_file_is_not_measured(run, tmp_p
     assert {card.id for card in record.models} == {"base-student", "new-student"}
     assert Comparison.model_validate(storage.read_json(folder / "comparison.json", "comparison")) == comparison
     assert (folder / "report.md").exists()
+
+
+@pytest.mark.slow
+def test_what_one_of_them_has_alone_is_told_by_the_models_own_name(digits, tmp_path):
+    base = network(tmp_path / "a" / "net.onnx", digits, batch=1)
+    new = network(tmp_path / "b" / "net.onnx", digits)
+    comparison, _ = remeasure(
+        base, new, options=QUICK, out=tmp_path / "out", accuracy=False, metrics=["peak_memory_bytes"]
+    )
+    (note,) = comparison.notes
+    assert note.startswith("net: peak_memory_bytes at ")
+    assert note.endswith("batch 4: the new record only")
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_measured(digits, tmp_path):
+    files = [network(tmp_path / name / "net.onnx", digits, worse=worse) for name, worse in (("a", 0), ("b", 1))]
+    given = {"options": QUICK, "out": tmp_path / "out", "accuracy": False}
+    with pytest.raises(InputError, match="unknown metric"):
+        remeasure(*files, **given, metrics=["top0"])
+    with pytest.raises(InputError, match="macs is not compared"):
+        remeasure(*files, **given, metrics=["top1"], thresholds=Thresholds.read(["macs=5%"]))
+    assert not (tmp_path / "out").exists()
 
 
 def test_files_that_are_all_the_same_are_the_same_and_nothing_is_measured(run, tmp_path):

@@ -80,6 +80,9 @@ def compare(
     """
     if json and markdown == _STDOUT:
         raise InputError("--json and --markdown - both write to standard output", "give --markdown a file")
+    for file, option in ((markdown, "--markdown"), (junit, "--junit")):
+        if file is not None and file != _STDOUT:
+            options.make_room(file, option)
     asked = {"models": _pairs(models or ()), "metrics": metrics or (), "thresholds": _thresholds(thresholds or ())}
     folder = None
     if remeasure:
@@ -153,9 +156,14 @@ def _refuse_measuring(ctx: typer.Context) -> None:
 
 
 def _pairs(texts: "list[str] | tuple[()]") -> Mapping[str, str]:
-    """Read `NAME` and `BASE=NEW`."""
-    named = (text.partition("=") for text in texts)
-    return {base.strip(): (new if sign else base).strip() for base, sign, new in named}
+    """Read `NAME` and `BASE=NEW`; raises InputError where a base is to be two models."""
+    named: dict[str, str] = {}
+    for text in texts:
+        base, sign, new = (part.strip() for part in text.partition("="))
+        after = new if sign else base
+        if named.setdefault(base, after) != after:
+            raise InputError(f"--model names {base!r} twice: as {named[base]} and as {after}", "compare one at a time")
+    return named
 
 
 def _thresholds(texts: "list[str] | tuple[()]") -> Any:

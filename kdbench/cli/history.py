@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.options import Json, assignments, names
+from kdbench.cli.options import Json, assignments, make_room, names
 
 if TYPE_CHECKING:
     from kdbench.histories import History
@@ -39,6 +39,8 @@ def history(
     from kdbench.judge.found_records import find_records
     from kdbench.judge.history import history as over_records
 
+    if markdown is not None:
+        make_room(markdown, "--markdown")
     found, notes = find_records(folders)
     told = over_records(
         found,
@@ -52,7 +54,8 @@ def history(
         console.result_json({**told.model_dump(mode="json", by_alias=True), "files": [str(file) for file in files]})
         return
     _show(told)
-    console.result("\n".join(str(file) for file in files))
+    for file in files:
+        console.result(str(file))
 
 
 def _show(told: "History") -> None:
@@ -73,7 +76,6 @@ def _write(told: "History", out: Path | None, markdown: Path | None) -> list[Pat
 
     files = []
     if markdown is not None:
-        storage.make_folder(markdown.parent)
         storage.write_text(markdown, render(told, []))
         files.append(markdown)
     if out is not None:

@@ -3,6 +3,7 @@
 import math
 import re
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -87,6 +88,18 @@ def share(text: str, option: str) -> float:
     if not 0 < value < 1:
         raise InputError(f"{option}: {text!r} is not a share above 0 and below 1", f"for example {option} 5%")
     return value
+
+
+def make_room(file: Path, option: str) -> None:
+    """Make the folder of a file to be written, before the work is done that it is to hold.
+
+    Raises InputError for what is no file, StorageError for a folder that cannot be made or written to.
+    """
+    from kdbench import storage
+
+    if file.is_dir():
+        raise InputError(f"{option}: {str(file)!r} is a folder, not a file", "name the file in it")
+    storage.make_folder(file.parent)
 
 
 def measure_settings(**settings: Any) -> "Measure":

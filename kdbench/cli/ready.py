@@ -13,6 +13,7 @@ from kdbench.errors import InputError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kdbench.records import RunRecord
     from kdbench.verdicts import Verdict
 
 
@@ -28,8 +29,8 @@ def ready(
     """Judge a run's models against what a device asks for: PASS, FAIL, MARGINAL or UNKNOWN, and why.
 
     Exits with 0 where a model is READY, 1 where all are NOT READY, 2 where that is not known. Of several targets the
-    worst counts: 1 before 2 before 0. The verdict is kept in the run's folder, and `kdbench report` shows it. With
-    --json the result is {"exit_code": …, "verdicts": […], "files": […]}.
+    worst counts: 1 before 2 before 0. The verdict is kept in the run's folder, and `kdbench report` shows it; one on
+    some models only (--model) is not. With --json the result is {"exit_code": …, "verdicts": […], "files": […]}.
 
     Example: kdbench ready runs/first --target raspberry-pi-5
     """
@@ -41,14 +42,26 @@ def ready(
         shipped = ", ".join(shipped_targets())
         raise InputError("no target is named", f"add --target T, with one of {shipped}, or a .toml file of your own")
     loaded = load_targets(targets)
-    verdicts = judge_all(RunRecord.read(run), loaded, models)
-    files = _keep(verdicts, run)
+    record = RunRecord.read(run)
+    _refuse_changed(record, run)
+    verdicts = judge_all(record, loaded, models)
+    files = [] if models else _keep(verdicts, run)
     if json:
         found = {"exit_code": exit_code(verdicts), "verdicts": as_json(verdicts)}
         console.result_json({**found, "files": [str(file) for file in files]})
     else:
         show_verdicts(verdicts)
     return exit_code(verdicts)
+
+
+def _refuse_changed(record: "RunRecord", run: Path) -> None:
+    """Raise InputError where a model beside the record is not the file that was measured: it is what would ship."""
+    from kdbench.run_folder import RunFolder
+
+    changed = RunFolder(run if run.is_dir() else run.parent).changed(record.models)
+    if changed:
+        hint = "measure it, with kdbench bench, or restore what was measured"
+        raise InputError(f"{changed[0]} is not the file that the record is of", hint)
 
 
 def _keep(verdicts: "Sequence[Verdict]", run: Path) -> list[Path]:

@@ -74,7 +74,7 @@ def show_verdicts(verdicts: "Sequence[Verdict]") -> None:
         console.result_drawn(Text(verdict_sentence(verdict).replace("`", "")))
         console.result("")
         console.result_drawn(one_table(table))
-        console.result_drawn(Text("\n".join(table.notes)))
+        console.result_drawn(Text("\n".join(table.notes).replace("`", "")))
         console.result("")
 
 

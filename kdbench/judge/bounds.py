@@ -17,7 +17,8 @@ from kdbench.records import Interval, Measurement, Pair, Status
 from kdbench.verdicts import Outcome
 
 Side = Literal["max", "min"]
-_STRENGTH: dict[Evidence, int] = {"estimated": 0, "modelled": 1, "measured": 2}
+STRENGTH: dict[Evidence, int] = {"estimated": 0, "modelled": 1, "measured": 2}
+"""How far evidence may be relied on, the weakest first."""
 _HOPELESS = 100.0  # times as narrow, which takes ten thousand times as many samples
 
 # How a number is on the wrong side, by its unit: 22 % too slow.
@@ -100,10 +101,10 @@ def weakness(found: Finding, weakest: Evidence = "measured") -> Standing | None:
         return Standing("UNKNOWN", read.reason or "not measured", read.hint)
     if read.status != "ok":
         return Standing("UNKNOWN", f"{read.status}: {read.reason}", "measure again on a quiet machine")
-    if _STRENGTH[read.evidence] < _STRENGTH[weakest]:
+    if STRENGTH[read.evidence] < STRENGTH[weakest]:
         return Standing("UNKNOWN", f"{read.evidence}, not {weakest}", read.hint)
     if bounds_of(found) is None:
-        more = "measure in more sessions" if read.of.of_the_machine else "set a limit to a metric that has one"
+        more = "measure in more sessions" if read.of.of_the_machine else "choose a metric that has one"
         return Standing("UNKNOWN", "one number without an interval proves nothing", more)
     return None
 

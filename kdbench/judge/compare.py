@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 
 from kdbench import units
 from kdbench.judge.comparing.machines import RUNTIMES, other_software
-from kdbench.judge.comparing.matching import Match, match
+from kdbench.judge.comparing.matching import Match, Matched, match
 from kdbench.judge.comparing.occasions import in_words, measured_at_all, occasions
 from kdbench.judge.comparing.rule import outcome, uncertainty
 from kdbench.judge.comparing.shifts import Doubt, Shift
-from kdbench.judge.comparing.thresholds import DEFAULT_METRICS, Thresholds, comparable
-from kdbench.judge.comparing.ways import REMEASURE, Question, Records, Samples, change, unaided
+from kdbench.judge.comparing.thresholds import Thresholds, asked
+from kdbench.judge.comparing.ways import REMEASURE, Question, Records, Samples, answers_are_kept, change, unaided
 from kdbench.metrics import Metric
 from kdbench.records import RunRecord
 from kdbench.verdicts import Change, Compared, Comparison
@@ -47,10 +47,11 @@ def compare(
         base=described(base),
         new=described(new),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        overall=overall(found.rows),
+        overall=overall(found.rows, matched.lost),
         rows=found.rows,
-        unmatched=matched.unmatched,
-        notes=(*_of_the_records(records), *found.notes),
+        lost=matched.lost,
+        added=matched.added,
+        notes=(*_of_the_records(records), *left_out(matched), *found.notes),
     )
 
 
@@ -65,23 +66,32 @@ class Findings:
 def compared(
     records: Records, matches: Iterable[Match], metrics: Sequence[str] = (), thresholds: Thresholds = _ALL_DEFAULTS
 ) -> Findings:
-    """Return every metric of every match; raises InputError for a metric that cannot be compared."""
-    asked = [comparable(id_) for id_ in dict.fromkeys(metrics or DEFAULT_METRICS)]
+    """Return every metric of every match.
+
+    Raises InputError for a metric that cannot be compared, and for a threshold of one that is not.
+    """
+    compared_by = asked(metrics, thresholds)
     rows: list[Compared] = []
     notes: list[str] = []
     for pair in matches:
-        for metric in asked:
+        for metric in compared_by:
             found = _of_metric(records, pair, metric, thresholds, by_name=bool(metrics))
             rows += found.rows
             notes += found.notes
-    absent = [metric.id for metric in asked if metric.id not in {row.metric for row in rows}] if metrics else []
+    absent = [metric.id for metric in compared_by if metric.id not in {row.metric for row in rows}] if metrics else []
     notes += [f"{id_}: neither has a number" for id_ in absent]
     return Findings(tuple(rows), tuple(dict.fromkeys(notes)))
 
 
-def overall(rows: Iterable[Compared]) -> Change:
-    """Return the worst outcome of all; of no rows nothing is known."""
-    found = {row.outcome for row in rows}
+def left_out(matched: Matched) -> Iterator[str]:
+    """Name the teachers that only the base has: they are no candidates, and gate nothing."""
+    if matched.teachers:
+        yield f"the base's alone, and no candidates: {', '.join(matched.teachers)}"
+
+
+def overall(rows: Iterable[Compared], lost: Sequence[str]) -> Change:
+    """Return the worst outcome of all; of no rows, and of models that were lost, nothing is known."""
+    found: set[Change] = {row.outcome for row in rows} | ({"inconclusive"} if lost else set())
     return next((each for each in _SEVERITY if each in found), "inconclusive")
 
 
@@ -144,8 +154,10 @@ def _remedy(question: Question, found: Shift) -> str:
         if found.way == "paired":
             return "give it a longer --budget"
         return REMEASURE if found.way == "separate" else f"{REMEASURE}, or give both runs a longer --budget"
-    if question.metric.of_the_machine or found.way == "paired":
-        return "score more test images" if found.way == "paired" else REMEASURE
+    if question.metric.of_the_machine:
+        return "it repeats no better than that: allow it more with --threshold" if found.way == "paired" else REMEASURE
+    if found.way == "paired" or question.metric.id != "top1" or answers_are_kept(question):
+        return "score more test images"
     return "keep samples.npz beside both records: the same images tell more than two samples of them"
 
 

@@ -1,11 +1,14 @@
 """The records below folders: each with a short name, and what was found that is none."""
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from kdbench.errors import InputError
 from kdbench.records import RunRecord
+
+RECORD = "record.json"
 
 
 @dataclass(frozen=True)
@@ -20,15 +23,15 @@ class Found:
 def find_records(places: list[Path]) -> tuple[list[Found], list[str]]:
     """Return every record below `places` (folders, or records themselves), oldest first, and a note on each left out.
 
-    Left out are files that cannot be read as a record, and copies of one that was found. Raises InputError for a place
-    that is not there, and where there is no record at all.
+    Left out are folders that cannot be read, files that are no record, and copies of one that was found. Raises
+    InputError for a place that is not there, and where there is no record at all.
     """
     found: dict[str, Found] = {}
-    notes = []
+    notes: list[str] = []
     for place in places:
         if not place.exists():
             raise InputError(f"{place} is not there", "name a folder of runs, such as runs/")
-        for path in [place] if place.is_file() else sorted(place.rglob("record.json")):
+        for path in [place] if place.is_file() else _below(place, notes):
             run = _name(path, place)
             try:
                 record = RunRecord.read(path)
@@ -47,6 +50,17 @@ def find_records(places: list[Path]) -> tuple[list[Found], list[str]]:
             f"no record below {where}", notes[0] if notes else "records are the record.json files that runs leave"
         )
     return sorted(found.values(), key=lambda each: (each.taken, each.run)), notes
+
+
+def _below(place: Path, notes: list[str]) -> list[Path]:
+    """Return the files called record.json below a folder, and add a note on each folder that cannot be read."""
+
+    def note(error: OSError) -> None:
+        folder = Path(error.filename or place)
+        name = folder.relative_to(place).as_posix() if folder != place else folder.resolve().name
+        notes.append(f"{name} is left out: {error.strerror}")
+
+    return sorted(Path(folder) / RECORD for folder, _, files in os.walk(place, onerror=note) if RECORD in files)
 
 
 def _name(path: Path, place: Path) -> str:

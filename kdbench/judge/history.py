@@ -1,15 +1,15 @@
-"""One metric over the records of a folder: series by model, axes and machine, and the steps in each."""
+"""One metric over the records of a folder: its series, and the steps in each."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from kdbench import metrics as declared
 from kdbench.errors import InputError
 from kdbench.histories import Change, History, Level, Point, Series
 from kdbench.judge.found_records import Found
+from kdbench.judge.series_keys import Finding, Key, Several, key_of, machine_in_words, model_of
 from kdbench.metrics import METRICS, PAIR_METRICS, PREDICTIONS
-from kdbench.records import Axes, Interval, Measurement, Pair, RunRecord
+from kdbench.records import Axes, Interval, RunRecord
 from kdbench.registry import suggestion
 
 MAIN = ("top1", "latency_p50_ns", "latency_ratio", "size_bytes")
@@ -19,21 +19,7 @@ MAIN = ("top1", "latency_p50_ns", "latency_ratio", "size_bytes")
 # intervals hold a part (reports/trust); of other machines there is no such figure, and the series has to tell.
 BETWEEN_RUNS = 0.04
 
-_HOST = ("cpu", "machine", "cores_physical", "cores_logical", "cores_usable", "cpu_quota_cores", "gpu")
 _DIFFERENCES = {metric.id for metric in PREDICTIONS} | {"top1_drop"}  # of which a quotient says nothing
-
-Finding = Measurement | Pair
-
-
-@dataclass(frozen=True)
-class _Key:
-    """What the points of one series have in common."""
-
-    metric: str
-    model: str
-    axes: tuple[tuple[str, str | int], ...]
-    teacher: str | None
-    host: tuple[str | float | None, ...]
 
 
 def history(
@@ -50,15 +36,17 @@ def history(
     Raises InputError for a metric, model or axis that no record has, naming the nearest that one has.
     """
     _refuse_unknown(found, metrics, models)
-    collected: dict[_Key, list[tuple[Found, Finding]]] = {}
+    collected: dict[Key, list[tuple[Found, Finding]]] = {}
     for each in found:
         for metric in metrics or MAIN:
             for finding in _findings(each.record, metric, models, axes):
-                collected.setdefault(_key(each.record, finding), []).append((each, finding))
+                collected.setdefault(key_of(each.record, finding), []).append((each, finding))
     if not collected:
         raise InputError(*_nothing_at(found, metrics or MAIN, axes or {}))
     order = {metric: place for place, metric in enumerate(metrics or MAIN)}
-    series = [_series(key, taken) for key, taken in sorted(collected.items(), key=lambda item: order[item[0].metric])]
+    several = Several.of(collected)
+    ordered = sorted(collected.items(), key=lambda item: order[item[0].metric])
+    series = [_series(key, taken, several) for key, taken in ordered]
     return History(records=len(found), series=tuple(series), notes=tuple(notes))
 
 
@@ -66,8 +54,9 @@ def _findings(record: RunRecord, metric: str, models: Sequence[str], axes: Axes 
     by_model: dict[str, list[Finding]] = {}
     every: tuple[Finding, ...] = (*record.measurements, *record.pairs)
     for finding in every:
-        if finding.metric == metric and (not models or {_id(finding), record.cards[_id(finding)].name} & set(models)):
-            by_model.setdefault(_id(finding), []).append(finding)
+        model = model_of(finding)
+        if finding.metric == metric and (not models or {model, record.cards[model].name} & set(models)):
+            by_model.setdefault(model, []).append(finding)
     for of_model in by_model.values():
         if axes is None:
             yield min(of_model, key=_headline)
@@ -80,18 +69,7 @@ def _headline(finding: Finding) -> tuple[float, ...]:
     return (len(finding.axes), *(size if isinstance(size, int) else 0 for size in sizes))
 
 
-def _id(finding: Finding) -> str:
-    return finding.student if isinstance(finding, Pair) else finding.model
-
-
-def _key(record: RunRecord, finding: Finding) -> _Key:
-    teacher = finding.teacher if isinstance(finding, Pair) else None
-    of_machine = declared.metric(finding.metric).of_the_machine
-    host = tuple(record.environment.host.get(fact) for fact in _HOST) if of_machine else ()
-    return _Key(finding.metric, _id(finding), tuple(sorted(finding.axes.items())), teacher, host)
-
-
-def _series(key: _Key, taken: Sequence[tuple[Found, Finding]]) -> Series:
+def _series(key: Key, taken: Sequence[tuple[Found, Finding]], several: Several) -> Series:
     metric = declared.metric(key.metric)
     points = tuple(_point(each, finding, of_machine=metric.of_the_machine) for each, finding in taken)
     places = [place for place, point in enumerate(points) if point.counts]
@@ -105,7 +83,9 @@ def _series(key: _Key, taken: Sequence[tuple[Found, Finding]]) -> Series:
         unit=metric.unit,
         axes=dict(taken[-1][1].axes),
         teacher=key.teacher,
-        machine=_machine(dict(zip(_HOST, key.host, strict=False))),
+        machine=machine_in_words(key),
+        study=several.study(key),
+        test_set=several.test_set(key),
         relative=relative,
         scatter=scatter,
         points=points,
@@ -207,15 +187,6 @@ def _too_few(values: Sequence[float], metric: declared.Metric) -> str:
 
 def _runtimes(before: Point, after: Point) -> str:
     return f"{before.runtime} → {after.runtime}" if before.runtime != after.runtime else ""
-
-
-def _machine(host: Mapping[str, str | float | None]) -> str:
-    """Return what tells machines apart, in words; nothing for a metric that is no machine's."""
-    if not host:
-        return ""
-    cores = host["cores_usable"] or host["cores_logical"]
-    words = [host["cpu"] or host["machine"] or "unknown machine", f"{cores} cores" if cores else None, host["gpu"]]
-    return ", ".join(str(word) for word in words if word)
 
 
 def _refuse_unknown(found: Sequence[Found], metrics: Sequence[str], models: Sequence[str]) -> None:

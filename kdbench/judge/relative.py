@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from kdbench.cards import ModelCard
-from kdbench.judge.bounds import Reading, reading
+from kdbench.judge.bounds import STRENGTH, Reading, reading
 from kdbench.judge.criteria import Limit
 from kdbench.judge.device import Device
 from kdbench.judge.selecting import answering, nowhere, usual_axes
@@ -21,7 +21,7 @@ def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Re
     if teacher is None:
         return Reading(limit.held_against, None, status="unavailable", reason=_NO_TEACHER, hint=_NAME_ONE)
     if limit.pair is not None:
-        return _of_pair(record, card.id, limit, device)
+        return _of_pair(record, teacher, card.id, limit, device)
     of_both = (own(record, teacher, limit, device), own(record, card.id, limit, device))
     return (_drop if limit.rule == "max_drop_vs_teacher" else _ratio)(limit, *of_both)
 
@@ -40,9 +40,9 @@ def own(record: RunRecord, model: str, limit: Limit, device: Device) -> Reading:
     return reading(found) if found is not None else _missing(limit, *nowhere(findings, limit.axes, usual))
 
 
-def _of_pair(record: RunRecord, student: str, limit: Limit, device: Device) -> Reading:
+def _of_pair(record: RunRecord, teacher: str, student: str, limit: Limit, device: Device) -> Reading:
     assert limit.pair is not None
-    findings = [p for p in record.pairs if p.student == student and p.metric == limit.pair]
+    findings = [p for p in record.pairs if (p.teacher, p.student, p.metric) == (teacher, student, limit.pair)]
     usual = usual_axes(limit.pair, device)
     found = answering(findings, limit.axes, usual)
     return reading(found) if found is not None else _missing(limit, *nowhere(findings, limit.axes, usual))
@@ -95,6 +95,6 @@ def _combined(
         of_values(teacher.value, student.value),
         interval,
         n=min((n for n in (teacher.n, student.n) if n is not None), default=None),
-        evidence=student.evidence if teacher.evidence == "measured" else teacher.evidence,
+        evidence=min(teacher.evidence, student.evidence, key=STRENGTH.__getitem__),
         axes=student.axes,
     )

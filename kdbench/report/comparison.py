@@ -14,6 +14,7 @@ from kdbench.verdicts import Change, Compared, Comparison
 
 SYMBOLS: dict[Change, str] = {"regressed": "✗", "improved": "✓", "same": "✓", "inconclusive": "?"}
 _SEVERITY: tuple[Change, ...] = ("regressed", "inconclusive", "improved", "same")
+_TOLD_EACH = {"batch", "beside", "class"}  # axes that are part of what a number is of
 _USUAL: Axes = {"provider": "cpu"}  # goes without saying
 _NAMED, _LISTED = 3, 8  # so many numbers are named in a sentence, and models in a list
 _VERBS: dict[Change, str] = {
@@ -35,8 +36,8 @@ _WAYS = {
         "machine did in between cancels; the change is then not the quotient of the two numbers."
     ),
     "separate": (
-        "Apart: two stored numbers with their intervals; those of times hold another 4 % a run, by which one machine's "
-        "times move between runs."
+        "Apart: two numbers with their own intervals; those of stored times hold another 4 % a run, by which one "
+        "machine's times move between runs."
     ),
 }
 _WAY_NAMES = {"exact": "counted", "paired": "side by side", "separate": "apart"}
@@ -63,16 +64,22 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def sentence(comparison: Comparison) -> str:
     """Return the verdict in a sentence or two."""
+    gone = [f"Gone: {_listed(comparison.lost)}."] if comparison.lost else []
+    return " ".join([_of_numbers(comparison), *gone])
+
+
+def _of_numbers(comparison: Comparison) -> str:
     rows = comparison.rows
     if not rows:
         return "Nothing changed: the files are the same." if comparison.identical else "There was nothing to compare."
     of_all = f"Of {_counted(len(rows), 'number')} of {_counted(len({row.new_model for row in rows}), 'model')}"
-    if comparison.overall == "same":
+    worst = min((row.outcome for row in rows), key=_SEVERITY.index)  # all that is known where a model was lost
+    if worst == "same":
         return f"{of_all}, none is worse by more than its threshold."
-    found = [row for row in rows if row.outcome == comparison.overall]
+    found = [row for row in rows if row.outcome == worst]
     named = "; ".join(map(_in_words, found[:_NAMED]))
     more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return f"{of_all}, {len(found)} {_VERBS[comparison.overall]}: {named}{more}."
+    return f"{of_all}, {len(found)} {_VERBS[worst]}: {named}{more}."
 
 
 def verdict_line(comparison: Comparison) -> str:
@@ -83,9 +90,11 @@ def verdict_line(comparison: Comparison) -> str:
 def remarks(comparison: Comparison) -> list[str]:
     """Return what must be said beside the table: of models, machines, software and measurements."""
     same = [f"The same file on both sides, not measured: {_listed(comparison.identical)}."]
-    only = [f"Not compared: {_listed(comparison.unmatched)}."]
+    gone = [f"Gone, which never passes: {_listed(comparison.lost)}. Where that is meant, name the others with --model."]
+    added = [f"New, and compared with nothing: {_listed(comparison.added)}."]
     notes = [f"{note[0].upper() if note.split()[0].isalpha() else note[0]}{note[1:]}." for note in comparison.notes]
-    return [*(same if comparison.identical else []), *(only if comparison.unmatched else []), *notes]
+    told = ((same, comparison.identical), (gone, comparison.lost), (added, comparison.added))
+    return [*(line for lines, models in told for line in lines if models), *notes]
 
 
 def markdown(comparison: Comparison) -> str:
@@ -127,13 +136,13 @@ def change_in_words(row: Compared) -> str:
 
 
 def _shared_axes(rows: Sequence[Compared]) -> Axes:
-    """Return the axes at which everything was taken that has any; which single batch it was is told in any case."""
+    """Return the axes at which everything was taken that has any, but for those that are told in any case."""
     taken = [row.axes for row in rows if row.axes]
     return {
         key: value
         for axes in taken[:1]
         for key, value in axes.items()
-        if key != "batch" and all(other.get(key) == value for other in taken)
+        if key not in _TOLD_EACH and all(other.get(key) == value for other in taken)
     }
 
 

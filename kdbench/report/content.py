@@ -3,14 +3,12 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile
 
-from kdbench.errors import InputError
 from kdbench.records import RunRecord
 from kdbench.report import rows
 from kdbench.report.cells import Table
 from kdbench.report.figures import Drawing, draw
-from kdbench.report.raw_samples import Samples
+from kdbench.report.raw_samples import UNREADABLE, Archive, Samples, unreadable
 from kdbench.report.styles import Layout, lay_out
 from kdbench.run_folder import RunFolder
 from kdbench.verdicts import Verdict
@@ -66,7 +64,7 @@ class Content:
 def read_samples(folder: Path) -> Samples:
     """Return the raw samples of a run's folder, read one by one as they are asked for; nothing where there are none.
 
-    Raises InputError for a file that is no archive of arrays.
+    Raises InputError for a file that is no archive of arrays, and later for one of them that is damaged.
     """
     import numpy as np
 
@@ -74,8 +72,9 @@ def read_samples(folder: Path) -> Samples:
     if not path.exists():
         return {}
     try:
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-    except (OSError, ValueError, BadZipFile) as error:
-        raise InputError(
-            f"{path} is not a readable archive of samples: {error}", "measure again with --resume"
-        ) from error
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            raise ValueError("it is a single array")  # noqa: TRY004 - no archive, as what numpy cannot read
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+    return Archive(path, found)

@@ -11,6 +11,7 @@ from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, bracket
 from kdbench.report.figures.drawing import Drawing
 
 _COMMIT = 9  # characters of a commit that are shown
+_HASH = 8  # characters of a test set's hash that are shown
 _BETTER = {True: ", better", False: ", worse", None: ""}
 
 
@@ -34,10 +35,13 @@ def series_table(series: Series) -> Table:
 
 
 def title(series: Series) -> str:
-    """Say what a series is of: metric, model, teacher, axes, machine."""
+    """Say what a series is of: metric, model, teacher, study, test set, axes, machine."""
     against = f" of `{series.teacher}` over" if series.teacher else " of"
     machine = f"; {series.machine}" if series.machine else ""
-    return f"{declared(series.metric).title}{against} `{series.model}`{in_words(series.axes, ', ')}{machine}"
+    study = f" in {series.study}" if series.study else ""
+    scored = f", test set {series.test_set[:_HASH]}" if series.test_set else ""
+    what = f"{declared(series.metric).title}{against} `{series.model}`{study}"
+    return f"{what}{scored}{in_words(series.axes, ', ')}{machine}"
 
 
 def sentence(series: Series) -> str:
@@ -102,7 +106,7 @@ NOTES = (
         "nothing. Of series without any change, at most about one in twenty shows one."
     ),
     "Numbers that are missing, unstable or estimated are shown, and not looked at for changes.",
-    "Another machine begins another series, for what depends on the machine.",
+    "Another machine begins another series of what depends on the machine, other test data of what is scored on it.",
 )
 
 

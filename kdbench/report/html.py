@@ -23,6 +23,8 @@ _OUTCOMES = {
 }
 _ONE = re.compile(r"\+?(1(?:\.0+)?|100\.00)(.*)")  # of shares 100 %, which are told in parts of one
 _COUNT = re.compile(r"\d+(\.\d+)?")
+_HYPHENATED = re.compile(r"(\w+(?:-\w+)+)")
+_LONG = 32  # characters of a name, from which it may be broken
 
 
 def prose(text: str) -> "Markup":
@@ -32,6 +34,17 @@ def prose(text: str) -> "Markup":
     parts = _CODE_SPAN.split(" ".join(portable(text).split()))
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts)
+    )
+
+
+def unbroken(text: str) -> "Markup":
+    """Return a head whose lines break between words, not within `Speed-up`."""
+    from markupsafe import Markup, escape
+
+    parts = _HYPHENATED.split(text)
+    return Markup("").join(
+        Markup('<span class="word">{}</span>').format(part) if index % 2 else escape(part)
+        for index, part in enumerate(parts)
     )
 
 
@@ -108,6 +121,8 @@ def _element(cell: Cell, column: Column, anchor: str, *, head: bool, first: bool
 def _class(cell: Cell, column: Column) -> str:
     if isinstance(cell, Number) and cell.value is None:
         return "none"
+    if isinstance(cell, Text) and cell.code and len(cell.text) > _LONG:
+        return "long"
     return "number" if column.numeric else ""
 
 

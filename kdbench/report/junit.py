@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 from kdbench.report.comparison import change_in_words, explanations, metric_in_words, model_in_words, verdict_line
 from kdbench.report.portable import portable
-from kdbench.verdicts import Change, Compared, Comparison
+from kdbench.verdicts import Change, Comparison
 
 _ELEMENT: dict[Change, str] = {"regressed": "failure", "inconclusive": "error"}
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # no character of XML 1.0
@@ -22,6 +22,7 @@ def junit(comparison: Comparison) -> str:
     and neither means anything here.
     """
     outcomes = [row.outcome for row in comparison.rows]
+    nothing = not outcomes and not comparison.identical and not comparison.lost
     suite = ET.Element(
         "testsuite",
         {
@@ -30,9 +31,9 @@ def junit(comparison: Comparison) -> str:
             "id": "0",
             "hostname": "localhost",
             "timestamp": comparison.created[:19],
-            "tests": str(len(outcomes) + len(comparison.identical)),
+            "tests": str(len(outcomes) + len(comparison.identical) + len(comparison.lost) + nothing),
             "failures": str(outcomes.count("regressed")),
-            "errors": str(outcomes.count("inconclusive")),
+            "errors": str(outcomes.count("inconclusive") + len(comparison.lost) + nothing),
             "time": "0",
         },
     )
@@ -40,9 +41,14 @@ def junit(comparison: Comparison) -> str:
     for name, value in (("base", comparison.base), ("new", comparison.new), ("overall", comparison.overall)):
         ET.SubElement(properties, "property", {"name": name, "value": _text(value)})
     for row in comparison.rows:
-        _case(suite, model_in_words(row), metric_in_words(row), row)
+        case = _case(suite, model_in_words(row), metric_in_words(row))
+        _told(case, row.outcome, "; ".join(filter(None, (change_in_words(row), row.reason))), row.remedy)
     for model in comparison.identical:
         _case(suite, model, "the same file")
+    for model in comparison.lost:
+        _told(_case(suite, model, "any number"), "inconclusive", "the new one has no such model")
+    if nothing:  # of no cases at all, CI would say that none failed
+        _told(_case(suite, "kdbench compare", "any number"), "inconclusive", "there was nothing to compare")
     said = [verdict_line(comparison), *comparison.notes, *explanations(comparison)]
     ET.SubElement(suite, "system-out").text = _text("\n".join(said))
     ET.SubElement(suite, "system-err")
@@ -52,12 +58,15 @@ def junit(comparison: Comparison) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
 
 
-def _case(suite: ET.Element, model: str, name: str, row: Compared | None = None) -> None:
-    case = ET.SubElement(suite, "testcase", {"classname": _text(model), "name": _text(name), "time": "0"})
-    if row is not None and row.outcome in _ELEMENT:
-        message = "; ".join(part for part in (change_in_words(row), row.reason) if part)
-        told = ET.SubElement(case, _ELEMENT[row.outcome], {"message": _text(message), "type": row.outcome})
-        told.text = _text("\n".join(part for part in (message, row.remedy) if part))
+def _case(suite: ET.Element, model: str, name: str) -> ET.Element:
+    return ET.SubElement(suite, "testcase", {"classname": _text(model), "name": _text(name), "time": "0"})
+
+
+def _told(case: ET.Element, outcome: Change, message: str, remedy: str = "") -> None:
+    """Add to a case why it is none that passed, if so."""
+    if outcome in _ELEMENT:
+        told = ET.SubElement(case, _ELEMENT[outcome], {"message": _text(message), "type": outcome})
+        told.text = _text("\n".join(filter(None, (message, remedy))))
 
 
 def _text(text: str) -> str:

@@ -1,8 +1,12 @@
 """The time of every call as a run keeps it in `samples.npz`: found by the axes that the record tells."""
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
+from kdbench.errors import InputError
 from kdbench.records import Axes
 from kdbench.report.subjects import Subject
 
@@ -11,7 +15,34 @@ if TYPE_CHECKING:
 
 Samples = Mapping[str, "NDArray[Any]"]
 
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error, BadZipFile)
+"""What reading an archive of arrays, or one of them, raises where it is damaged."""
+
 _MODES = {"paced": "-paced{gap_ms}ms", "server": "-server{rate_per_s}"}
+
+
+class Archive(Mapping[str, "NDArray[Any]"]):
+    """The arrays of a file, each read when it is asked for, which raises InputError where it is damaged."""
+
+    def __init__(self, path: Path, arrays: Samples) -> None:
+        self._path, self._arrays = path, arrays
+
+    def __getitem__(self, key: str) -> "NDArray[Any]":
+        try:
+            return self._arrays[key]
+        except UNREADABLE as error:
+            raise unreadable(self._path, error) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """Return what to tell of an archive that cannot be read."""
+    return InputError(f"{path} is not a readable archive of samples: {error}", "measure again with --resume")
 
 
 def configuration_key(axes: Axes) -> str:

@@ -103,7 +103,7 @@ def _drawn(table: Table, *, intervals: bool, bare: bool, width: int) -> "RichTab
     from rich.text import Text as RichText
 
     drawn = RichTable(
-        title=RichText(table.title),
+        title=RichText(_plain(table.title)),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -125,7 +125,7 @@ def _cell(cell: Cell, *, intervals: bool, bare: bool, beside: bool) -> "Renderab
     from rich.text import Text as RichText
 
     if isinstance(cell, Text):
-        return RichText(cell.text, style="cyan" if cell.code else "")
+        return RichText(cell.text, style="cyan") if cell.code else RichText(_plain(cell.text))
     told_below = cell.value is None and cell.mark and not cell.says_why
     text = f"{'n/a' if told_below else cell.text}{cell.superscript}"
     drawn = RichText(text, style="bold" if cell.best else "dim" if cell.value is None else "")
@@ -136,10 +136,15 @@ def _cell(cell: Cell, *, intervals: bool, bare: bool, beside: bool) -> "Renderab
     return drawn
 
 
+def _plain(text: str) -> str:
+    """Return a sentence without the marks of its code spans, which nothing sets in type here."""
+    return text.replace("`", "")
+
+
 def _below(table: Table, *, bare: bool) -> "Iterator[RenderableType]":
     from rich.text import Text as RichText
 
-    marks = [f"{Number(str, mark=number).superscript} {text}" for number, text in enumerate(table.footnotes, 1)]
+    marks = [f"{Number(str, mark=number).superscript} {_plain(text)}" for number, text in enumerate(table.footnotes, 1)]
     starred = any(isinstance(cell, Number) and cell.best for row in table.rows for cell in row.cells)
     lines = [*marks, *([f"{_BARE} best of the students"] if bare and starred else [])]
     if lines:

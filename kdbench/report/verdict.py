@@ -196,7 +196,7 @@ def _row(model: ModelVerdict, criterion: Criterion, aside: Container[str], of_de
         Text(limit_text(criterion)),
         _measured(criterion),
         Text(criterion.outcome if criterion.required else f"{criterion.outcome} (not required)"),
-        Text(sentence(of_device) if criterion.remedy == of_device else _why(criterion)),
+        Text(sentence(of_device) if of_device and criterion.remedy == of_device else _why(criterion)),
     )
     return Row(cells)
 

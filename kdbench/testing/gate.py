@@ -7,7 +7,7 @@ from kdbench.errors import InputError
 from kdbench.metrics import metric
 from kdbench.report.cells import bracketed
 from kdbench.testing.context import Context
-from kdbench.testing.failing import told
+from kdbench.testing.failing import in_tests, told
 from kdbench.testing.found import at
 from kdbench.testing.judged import NOT_JUDGED, Judged
 from kdbench.verdicts import Compared, Comparison
@@ -57,6 +57,7 @@ def hold(context: Context, name: str, comparison: Comparison | None, inconclusiv
     judged = [
         _judged(comparison, row, passed=row.outcome in passing) for row in comparison.rows if row.outcome != "same"
     ]
+    judged += [_lost(comparison, model, passed="inconclusive" in passing) for model in comparison.lost]
     same = sum(row.outcome == "same" for row in comparison.rows)
     if same:
         judged.append(_unchanged(name, comparison, same))
@@ -82,8 +83,22 @@ def _judged(comparison: Comparison, row: Compared, *, passed: bool) -> Judged:
         outcome=row.outcome,
         passed=passed,
         reason=row.reason,
-        remedy=row.remedy,
+        remedy=in_tests(row.remedy),
         numbers=row.model_dump(mode="json"),
+    )
+
+
+def _lost(comparison: Comparison, model: str, *, passed: bool) -> Judged:
+    """Return the line of a model that is there no longer."""
+    return Judged(
+        subject=model,
+        what="the model",
+        found="gone",
+        asked=f"no regression against {comparison.base}",
+        outcome="inconclusive",
+        passed=passed,
+        reason="the new one has no such model",
+        remedy="where that is meant, hold each model to its own: kdbench.model(…).no_regression(…)",
     )
 
 
@@ -121,5 +136,5 @@ def _without_rows(name: str, comparison: Comparison, *, passed: bool) -> Judged:
         asked=f"no regression against {comparison.base}",
         outcome=comparison.overall,
         passed=passed,
-        reason="" if same else "no metric is in both; " + "; ".join((*comparison.unmatched, *comparison.notes)),
+        reason="" if same else "no metric is in both" + "".join(f"; {note}" for note in comparison.notes),
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 
 from kdbench.recipe import Measure
@@ -66,6 +67,34 @@ def test_markdown_and_junit_are_written(kdbench, runs, tmp_path):
     assert ET.parse(cases).find("testsuite").get("failures") == "1"
 
 
+def test_what_is_written_has_a_folder_made_for_it_before_anything_is_compared(kdbench, runs, tmp_path):
+    comment = tmp_path / "deep" / "er" / "comment.md"
+    assert kdbench("compare", *runs(1000), "--markdown", comment).code == 0
+    assert comment.exists()
+    in_a_file = comment / "junit.xml"
+    ended = kdbench("compare", tmp_path / "no", tmp_path / "run", "--junit", in_a_file)
+    assert ended.code == 3
+    assert "cannot be written" in ended.err
+
+
+@pytest.mark.parametrize("option", ["--markdown", "--junit"])
+def test_a_folder_is_no_file_to_write(kdbench, runs, option):
+    for name in ("", "."):  # a variable of CI that is not set, and a folder
+        ended = kdbench("compare", *runs(1000), option, name)
+        assert ended.code == 3
+        assert f"{option}: '.' is a folder" in ended.err
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", "an array"], ids=["empty", "cut short", "an array"])
+def test_samples_that_are_no_archive_are_named(kdbench, runs, content):
+    base, new = runs(1000)
+    with (new / "samples.npz").open("wb") as stream:
+        np.save(stream, np.arange(5)) if isinstance(content, str) else stream.write(content)
+    ended = kdbench("compare", base, new)
+    assert ended.code == 3
+    assert "samples.npz is not a readable archive of samples" in ended.err
+
+
 def test_markdown_alone_goes_to_standard_output(kdbench, runs):
     ended = kdbench("compare", *runs(1100), "--markdown", "-")
     assert ended.out.startswith("### ✗ kdbench: regressed")
@@ -90,6 +119,9 @@ def test_a_record_of_another_machine_is_told(kdbench, runs, record):
         (["--data", "digits"], "--data says how to measure"),
         (["--metric", "tpo1"], "unknown metric 'tpo1'"),
         (["--threshold", "5"], "is not a number of per cent"),
+        (["--threshold", "parameters=5%"], "parameters is not compared"),
+        (["--metric", "top1", "--threshold", "macs=5%"], "macs is not compared"),
+        (["--model", "teacher=a", "--model", "teacher=b"], "--model names 'teacher' twice"),
         (["--remeasure"], "has no models beside its record"),
     ],
 )

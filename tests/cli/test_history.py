@@ -39,7 +39,7 @@ def test_the_table_marks_the_change_and_a_sentence_tells_it(kdbench, runs):
     ended = kdbench("history", runs, "--metric", "latency_p50_ns")
     assert ended.code == 0
     lines = ended.out.splitlines()
-    assert lines[0].split(";")[0] == "Latency p50 of `teacher`, batch 1, 1 thread, cpu provider"
+    assert lines[0].split(";")[0] == "Latency p50 of teacher, batch 1, 1 thread, cpu provider"
     (marked,) = [line for line in lines if line.startswith(" 2026-03-07")]
     assert "666666666" in marked
     assert "night-6" in marked
@@ -52,9 +52,23 @@ def test_the_table_marks_the_change_and_a_sentence_tells_it(kdbench, runs):
     assert "other is left out" in ended.err
 
 
+def test_studies_and_test_sets_are_told_apart(kdbench, tmp_path, record):
+    of_one = record.model_copy(update={"name": "one", "measurements": (measured("teacher", "top1", 0.9),)})
+    again = of_one.model_copy(update={"protocol": {"test_set_sha256": "abcdef0123456789"}})
+    for name, each in {"a": of_one, "b": again, "c": of_one.model_copy(update={"name": "two"})}.items():
+        (tmp_path / name).mkdir()
+        each.write(tmp_path / name / "record.json")
+    lines = kdbench("history", tmp_path, "--metric", "top1").out.splitlines()
+    assert [line for line in lines if line.startswith("Top-1 of")] == [
+        "Top-1 of teacher in one, test set unknown",
+        "Top-1 of teacher in one, test set abcdef01",
+        "Top-1 of teacher in two",
+    ]
+
+
 def test_without_a_metric_the_main_ones_are_told(kdbench, runs):
     out = kdbench("history", runs).out
-    assert "Latency p50 of `teacher`" in out
+    assert "Latency p50 of teacher" in out
     assert "1 change in 10 points: 2026-03-07 at 666666666: -11.1 %, better." in out
 
 

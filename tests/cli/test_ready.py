@@ -90,6 +90,15 @@ def test_the_models_to_judge_can_be_named(kdbench, run, target):
     ended = kdbench("ready", run, "--target", target("85 %"), "--model", "tiny", "--model", "big", "--json")
     assert [model["model"] for model in ended.json["verdicts"][0]["models"]] == ["tiny", "big"]
     assert ended.json["verdicts"][0]["best"] == "big"
+    assert not (run / "verdicts").exists()
+
+
+def test_a_model_that_is_not_the_one_that_was_measured_is_refused(kdbench, run, target):
+    (run / "small.onnx").write_bytes(b"another")
+    ended = kdbench("ready", run, "--target", target("85 %"))
+    assert ended.code == 3
+    assert "small.onnx is not the file that the record is of" in ended.err
+    assert not (run / "verdicts").exists()
 
 
 def test_json_is_the_verdict_as_it_is_kept(kdbench, run, target):

@@ -9,7 +9,10 @@ import pytest
 from kdbench.cards import ModelCard
 from kdbench.errors import InputError
 from kdbench.judge.compare import compare
+from kdbench.judge.compare import compared as compared_in
+from kdbench.judge.comparing.matching import Match
 from kdbench.judge.comparing.thresholds import Thresholds
+from kdbench.judge.comparing.ways import Records
 from kdbench.records import Environment, Interval, Pair, RunRecord, measured, missing
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -68,7 +71,8 @@ def only(comparison, metric="latency_p50_ns", model="student"):
 
 
 @pytest.mark.parametrize(
-    ("new", "outcome"), [(1000, "same"), (1009, "same"), (1010, "same"), (1011, "regressed"), (980, "improved")]
+    ("new", "outcome"),
+    [(1000, "same"), (995, "same"), (1009, "same"), (1010, "same"), (1011, "regressed"), (980, "improved")],
 )
 def test_what_is_counted_has_no_uncertainty(new, outcome):
     base, after = (record(measured("student", "size_bytes", size)) for size in (1000, new))
@@ -111,6 +115,39 @@ def test_a_ratio_is_sound_where_the_sessions_of_its_models_differ():
     shaky = [latency("teacher", 5000.0), latency("student", 1250.0, unstable="sessions differ by 31 %")]
     row = only(compare(base, new.model_copy(update={"measurements": tuple(shaky)})))
     assert (row.outcome, row.way) == ("regressed", "anchored")
+
+
+def test_another_driver_of_a_gpu_may_be_the_cause_so_nothing_is_anchored():
+    at = {**AT, "provider": "cuda"}
+
+    def taken(sha, driver):
+        found = measured("student", "latency_p50_ns", 1000.0, axes=at, interval=around(1000.0, 0.005))
+        cards = (card("teacher", "a", "teacher"), card("student", sha))
+        ratio = speed_up(5.0).model_copy(update={"axes": at})
+        return record(found, models=cards, pairs=(ratio,), host={**HOST, "gpu_driver": driver})
+
+    assert only(compare(taken("1", "570.1"), taken("2", "570.1"))).way == "anchored"
+    assert only(compare(taken("1", "570.1"), taken("2", "580.2"))).way == "separate"
+
+
+def test_machines_that_do_not_say_what_they_are_may_be_two():
+    base, new = (record(latency("student", 1000.0), host={}) for _ in range(2))
+    row = only(compare(base, new))
+    assert (row.outcome, row.reason) == ("inconclusive", "taken on another machine: the processor is not known")
+
+
+UNSURE = {"status": "unstable", "reason": "sessions differ by 31 %"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [UNSURE, {"evidence": "estimated"}, {"interval": None}, {"axes": {**AT, "batch": 128}}],
+    ids=["unstable", "estimated", "without an interval", "at other axes"],
+)
+def test_a_ratio_that_cannot_be_relied_on_anchors_nothing(changes):
+    base, new = both(1000.0, 1000.0, 5.0, 5.0)
+    weak = new.model_copy(update={"pairs": (new.pairs[0].model_copy(update=changes),)})
+    assert only(compare(base, weak)).way == only(compare(weak, base)).way == "separate"
 
 
 def test_a_retrained_teacher_is_compared_beside_its_student():
@@ -195,6 +232,58 @@ def test_memory_repeats_within_a_per_cent(new, outcome):
     assert row.interval.high == pytest.approx(row.change * 1.01 / 0.99)
 
 
+def side_by_side(metric, base, new, **changes):
+    """Return how two models of one record compare, as after measuring both."""
+    found = record(
+        measured("old", metric, base, **changes),
+        measured("new", metric, new, **changes),
+        models=(card("old"), card("new", "1")),
+    )
+    records = Records(found, found, together=True)
+    (row,) = compared_in(records, [Match(*found.models)], [metric]).rows
+    return row
+
+
+@pytest.mark.parametrize(
+    ("metric", "pair", "outcome"),
+    [
+        ("latency_p50_ns", "latency_ratio", "regressed"),
+        ("energy_j", "energy_ratio", "regressed"),
+        ("max_throughput_per_s", "throughput_ratio", "regressed"),
+    ],
+)
+def test_what_ran_in_turns_is_compared_by_its_ratio(metric, pair, outcome):
+    low, high = 0.7, 0.9  # the new one is 0.8 times as good
+    ratio = Pair(
+        metric=pair, teacher="old", student="new", axes=AT, value=0.8, interval=Interval(low=low, high=high), n=9
+    )
+    alike = [measured(model, metric, 5.0, axes=AT, interval=around(5.0, 0.3)) for model in ("old", "new")]
+    found = record(*alike, models=(card("old"), card("new", "1")), pairs=(ratio,))
+    (row,) = compared_in(Records(found, found, together=True), [Match(*found.models)], [metric]).rows
+    times = (0.8, 0.7, 0.9) if metric == "max_throughput_per_s" else (1 / 0.8, 1 / 0.9, 1 / 0.7)
+    assert (row.outcome, row.way) == (outcome, "paired")
+    assert (row.change, row.interval.low, row.interval.high) == pytest.approx(times)
+
+
+def test_what_ran_in_turns_without_a_ratio_to_rely_on_is_inconclusive():
+    alike = [latency(model, 1000.0) for model in ("old", "new")]
+    ratio = speed_up(1.0, teacher="old", student="new").model_copy(update=UNSURE)
+    found = record(*alike, models=(card("old"), card("new", "1")), pairs=(ratio,))
+    (row,) = compared_in(Records(found, found, together=True), [Match(*found.models)], ["latency_p50_ns"]).rows
+    assert (row.outcome, row.reason) == ("inconclusive", "unstable: sessions differ by 31 %")
+
+
+def test_memory_measured_again_has_no_other_remedy_than_a_threshold():
+    row = side_by_side("peak_memory_bytes", 5e7, 5.2e7, axes=AT)
+    assert (row.outcome, row.way) == ("inconclusive", "paired")
+    assert "--threshold" in row.remedy
+
+
+def test_only_top1_is_compared_image_by_image():
+    row = side_by_side("top5", 0.95, 0.95, interval=Interval(low=0.9, high=0.98), n=100)
+    assert (row.outcome, row.way, row.remedy) == ("inconclusive", "separate", "score more test images")
+
+
 @pytest.mark.parametrize(
     "new",
     [
@@ -228,8 +317,11 @@ def test_what_neither_has_is_left_out_and_named_if_it_was_asked_for():
 
 
 def test_what_failed_in_both_is_no_pass():
-    broken = record(missing("student", "latency_p50_ns", "killed by signal 9", status="error", axes=AT))
-    assert compare(broken, broken).overall == "inconclusive"
+    broken = record(
+        missing("student", "latency_p50_ns", "killed by signal 9", status="error", axes=AT),
+        measured("student", "size_bytes", 1000),
+    )
+    assert [row.outcome for row in compare(broken, broken).rows] == ["inconclusive", "same"]
 
 
 def test_nothing_to_compare_is_no_pass():
@@ -297,6 +389,8 @@ def test_without_the_samples_two_accuracies_are_independent():
     assert apart.change == pytest.approx(paired.change)
     assert apart.interval.high - apart.interval.low > 3 * (paired.interval.high - paired.interval.low)
     assert "samples.npz" in apart.remedy
+    unsaid = scored(range(890), sha="2", test_set=None)
+    assert compared(base, unsaid).remedy == "score more test images"  # the samples are there
 
 
 def test_answers_that_are_the_same_are_the_same_however_few():
@@ -341,6 +435,17 @@ def test_the_worst_of_all_is_the_outcome():
     assert compare(of(100, 100), of(200, 50)).overall == "regressed"
     assert compare(of(100, 100), of(100, 100)).exit_code == 0
     assert compare(of(100, 100), of(200, 100)).exit_code == 1
+
+
+def test_a_model_that_is_gone_never_passes():
+    size = measured("student", "size_bytes", 100)
+    two = (card("student"), card("lost", "1"))
+    base = record(size, measured("lost", "size_bytes", 100), models=two)
+    found = compare(base, record(size))
+    assert (found.overall, found.lost, found.exit_code) == ("inconclusive", ("lost",), 2)
+    assert compare(base, record(size), models={"student": "student"}).overall == "same"
+    found = compare(record(size), base)
+    assert (found.overall, found.added) == ("same", ("lost",))
 
 
 def test_a_metric_without_a_better_direction_or_unknown_is_refused():

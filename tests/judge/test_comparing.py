@@ -110,7 +110,12 @@ def ids(matched):
 def test_models_match_by_name_and_seed():
     matched = match(cards("teacher@0", "a@0", "a@1", "b@0"), cards("c@0", "a@1", "teacher@0", "a@0"))
     assert ids(matched) == [("a-seed1", "a-seed1"), ("teacher-seed0", "teacher-seed0"), ("a-seed0", "a-seed0")]
-    assert matched.unmatched == ("b-seed0 (base only)", "c-seed0 (new only)")
+    assert (matched.lost, matched.added) == (("b-seed0",), ("c-seed0",))
+
+
+def test_a_teacher_that_is_gone_is_no_loss():
+    matched = match(cards("teacher", "a"), cards("a"))
+    assert (matched.lost, matched.teachers) == ((), ("teacher",))
 
 
 def test_one_student_each_matches_whatever_the_names():
@@ -126,7 +131,7 @@ def test_models_as_they_are_chosen():
     base, new = cards("teacher", "a", "b"), cards("teacher", "a", "c")
     assert ids(match(base, new, {"b": "c"})) == [("b", "c")]
     assert ids(match(base, new, {"a": "a"})) == [("a", "a")]
-    with pytest.raises(InputError, match="the new has no model 'b'"):
+    with pytest.raises(InputError, match="the new run has no model 'b'"):
         match(base, new, {"b": "b"})
 
 

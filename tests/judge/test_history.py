@@ -1,5 +1,8 @@
+import errno
 import math
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,6 +107,31 @@ def test_another_machine_is_another_series_for_times_and_not_for_accuracies():
         ("latency_p50_ns", "EPYC, 4 cores", 3),
         ("top1", "", 6),
     ]
+
+
+def test_models_of_two_studies_have_nothing_but_a_name_in_common():
+    night = [record(day, latency(1000.0), measured("small", "top1", 0.9)) for day in range(4)]
+    other = [each.model_copy(update={"name": "mnist"}) for each in night[2:]]
+    series = history(found(*night[:2], *other), ["top1", "latency_p50_ns"]).series
+    assert [(each.metric, each.study, len(each.points)) for each in series] == [
+        ("top1", "ci", 2),
+        ("top1", "mnist", 2),
+        ("latency_p50_ns", "ci", 2),
+        ("latency_p50_ns", "mnist", 2),
+    ]
+    assert {each.study for each in history(found(*night)).series} == {""}
+
+
+def test_other_test_data_is_another_series_of_what_is_scored_on_it():
+    night = [record(day, measured("small", "size_bytes", 9), measured("small", "top1", 0.9)) for day in range(4)]
+    told = [each.model_copy(update={"protocol": {"test_set_sha256": "a" * 64}}) for each in night[1:]]
+    series = history(found(night[0], *told), ["top1", "size_bytes"]).series
+    assert [(each.metric, each.test_set, len(each.points)) for each in series] == [
+        ("top1", "unknown", 1),
+        ("top1", "a" * 64, 3),
+        ("size_bytes", "", 4),
+    ]
+    assert {each.test_set for each in history(found(*told)).series} == {""}
 
 
 def test_another_onnxruntime_is_named_at_the_change():
@@ -243,6 +271,23 @@ def test_what_cannot_be_read_is_left_out_with_a_note_without_paths(tmp_path):
     assert "cut is left out: record.json is not a readable record" in text
     assert "timeless is left out" in text
     assert str(tmp_path) not in text
+
+
+def test_a_folder_that_cannot_be_read_is_left_out_with_a_note(tmp_path, monkeypatch):
+    for name in ("good", "locked"):
+        (tmp_path / name).mkdir()
+        record(0, latency(1.0)).write(tmp_path / name / "record.json")
+    scan = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "locked":  # mode 000 would not keep root out
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    told, notes = find_records([tmp_path])
+    assert [each.run for each in told] == ["good"]
+    assert notes == ["locked is left out: Permission denied"]
 
 
 def test_a_folder_without_records_is_refused(tmp_path):

@@ -219,6 +219,44 @@ def test_two_numbers_are_as_weak_as_the_weaker(make_run, one):
     assert (found.outcome, found.evidence) == ("UNKNOWN", "modelled")
 
 
+@pytest.mark.parametrize("weaker", ["teacher", "student"])
+def test_an_estimate_beside_a_model_is_an_estimate(make_run, one, weaker):
+    run = make_run()
+    for who in ("teacher", "student"):
+        evidence = "estimated" if who == weaker else "modelled"
+        number = measured(who, "top5", 0.95, interval=Interval(low=0.9, high=1.0), evidence=evidence)
+        run = replaced(run, who, "top5", number)
+    found = one(run, metric="top5", max_drop_vs_teacher=50, evidence="modelled")
+    assert (found.outcome, found.evidence) == ("UNKNOWN", "estimated")
+
+
+def test_all_ratios_of_a_student_are_to_the_same_teacher(make_run, make_card, one):
+    run = make_run()
+    to_another = [
+        pair.model_copy(update={"teacher": "assistant", "value": 99.0})
+        for pair in run.pairs
+        if pair.metric != "top1_drop"
+    ]
+    cards = (*run.models, make_card("assistant", role="teacher", parents=()))
+    drop = tuple(pair for pair in run.pairs if pair.metric == "top1_drop")
+    found = one(make_run(models=cards, pairs=(*drop, *to_another)), metric="latency_p50_ns", min_ratio_vs_teacher=2)
+    assert (found.outcome, found.value) == ("UNKNOWN", None)
+
+
+def test_whom_a_student_was_measured_beside_is_its_teacher(make_run, make_card, one):
+    run = make_run()
+    assistant = make_card("assistant", role="teacher", parents=())
+    student = make_card("student", parents=("assistant",))
+    found = one(make_run(models=(run.models[0], assistant, student)), metric="latency_p50_ns", min_ratio_vs_teacher=2)
+    assert (found.outcome, found.value) == ("PASS", 4.0)
+
+
+def test_a_record_that_does_not_say_what_ran_its_models_is_of_no_device(make_run, on_a_pi):
+    verdict = judge(make_run(protocol={}, measurements=(), pairs=()), on_a_pi({"metric": "top1", "min": 0.5}))
+    assert verdict.models[0].criteria[0].outcome == "UNKNOWN"
+    assert "provider is unknown, not cpu" in verdict.models[0].criteria[0].reason
+
+
 def test_training_images_and_single_classes_never_answer_for_the_test_set(make_run, one):
     record = replaced(
         make_run(), "student", "top1", measured("student", "top1", 0.999, axes={"part": "train"},

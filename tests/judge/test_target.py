@@ -48,6 +48,7 @@ def test_no_shipped_target_of_another_device_is_met_by_a_run_on_a_server(name):
         # What the boards' device trees call themselves.
         ("raspberry-pi-5", "Raspberry Pi 5 Model B Rev 1.0", True),
         ("raspberry-pi-5", "Raspberry Pi 4 Model B Rev 1.5", False),
+        ("raspberry-pi-5", "Raspberry Pi 500 Rev 1.0", False),
         ("jetson-orin-nano", "NVIDIA Jetson Orin Nano Developer Kit", True),
         ("jetson-orin-nano", "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super", True),
         ("jetson-orin-nano", "NVIDIA Jetson AGX Orin Developer Kit", False),
@@ -111,6 +112,8 @@ def test_several_limits_of_one_criterion_are_a_line_each_with_the_same_axes():
         ({"metric": "latency_p50_ns", "max": "0,5 s"}, "is no quantity", "ns"),
         ({"metric": "size_bytes", "max": True}, "True is no limit", "50 ms"),
         ({"metric": "size_bytes", "max": float("nan")}, "nan is no limit", ""),
+        ({"metric": "load_ns", "max": "1e400 ms"}, "more than any number", "number in ns"),
+        ({"metric": "load_ns", "max": "1e9999999 ms"}, "more than any number", "number in ns"),
         ({"metric": "size_bytes", "max": -1}, "negative", "0"),
         ({"metric": "size_bytes", "max": 1, "min": 2}, "exclude each other", "mixed up"),
         ({"metric": "top1", "min": 85}, "a share is at most 1", "85 %"),

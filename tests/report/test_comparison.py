@@ -99,7 +99,8 @@ def full():
         WORSE,
         UNKNOWN,
         SLOWER,
-        unmatched=("student-old (base only)",),
+        lost=("student-old",),
+        added=("student-fresh",),
         notes=("other software, which may be a cause: torch 2.4 → 2.5",),
     )
 
@@ -130,7 +131,7 @@ def test_a_change_that_cannot_be_told_says_why_and_what_would_help(full):
 def test_the_verdict_names_what_got_worse(full):
     assert verdict_line(full) == (
         "✗ REGRESSED: Of 6 numbers of 3 models, 1 got worse: student-kd, Latency p50, batch 1, 1 thread: "
-        "+21.2 % [+19.0, +23.7]."
+        "+21.2 % [+19.0, +23.7]. Gone: student-old."
     )
 
 
@@ -160,8 +161,8 @@ def test_files_that_are_the_same_are_named():
 
 
 def test_long_lists_of_models_are_cut(full):
-    many = full.model_copy(update={"unmatched": tuple(f"m{number} (new only)" for number in range(30))})
-    assert remarks(many)[0].endswith("m7 (new only), and 22 more.")
+    many = full.model_copy(update={"lost": (), "added": tuple(f"m{number}" for number in range(30))})
+    assert remarks(many)[0].endswith("m7, and 22 more.")
 
 
 @pytest.mark.parametrize("width", [100, 140])
@@ -176,17 +177,18 @@ def test_the_table_fits_the_terminal(full, width):
 def test_junit_has_a_case_for_every_number_and_calls_what_is_not_known_an_error(full):
     suite = ET.fromstring(junit(full)).find("testsuite")
     assert {key: suite.get(key) for key in ("tests", "failures", "errors")} == {
-        "tests": "6",
+        "tests": "7",
         "failures": "1",
-        "errors": "2",
+        "errors": "3",
     }
     cases = suite.findall("testcase")
-    assert len(cases) == 6
+    assert len(cases) == 7
     (failed,) = [case for case in cases if case.find("failure") is not None]
     assert (failed.get("classname"), failed.get("name")) == ("student-kd", "Latency p50, batch 1, 1 thread")
     assert failed.find("failure").get("message") == "+21.2 % [+19.0, +23.7]"
     errors = [case.find("error").get("message") for case in cases if case.find("error") is not None]
     assert "taken on another machine: cpu A|B <1> → C" in errors
+    assert "the new one has no such model" in errors
 
 
 def test_junit_is_in_the_order_that_the_schemas_ask_for(full):
@@ -194,7 +196,7 @@ def test_junit_is_in_the_order_that_the_schemas_ask_for(full):
     (suite,) = root
     assert (root.tag, suite.tag) == ("testsuites", "testsuite")
     order = [child.tag for child in suite]
-    assert order == ["properties", *["testcase"] * 6, "system-out", "system-err"]
+    assert order == ["properties", *["testcase"] * 7, "system-out", "system-err"]
     # What the schema of Windy Road requires, which is the strictest in use.
     assert {"name", "timestamp", "hostname", "tests", "failures", "errors", "time", "id", "package"} == set(
         suite.keys()
@@ -210,6 +212,28 @@ def test_junit_holds_what_xml_cannot_and_depends_on_nothing_else(full):
     assert junit(odd) == junit(odd)
     properties = {p.get("name"): p.get("value") for p in ET.fromstring(junit(odd)).iter("property")}
     assert properties["base"] == 'a "quoted" & <tagged>  name in a'
+
+
+def test_a_model_that_is_gone_is_told_where_nothing_else_changed():
+    found = comparison(BESIDE, overall="inconclusive", lost=("student-old",))
+    assert verdict_line(found) == (
+        "? INCONCLUSIVE: Of 1 number of 1 model, none is worse by more than its threshold. Gone: student-old."
+    )
+    assert "never passes: student-old" in remarks(found)[0]
+
+
+def test_junit_of_nothing_is_no_pass():
+    suite = ET.fromstring(junit(comparison(overall="inconclusive"))).find("testsuite")
+    (case,) = suite.findall("testcase")
+    assert (suite.get("tests"), suite.get("errors")) == ("1", "1")
+    assert case.find("error").get("message") == "there was nothing to compare"
+
+
+def test_what_a_number_is_of_is_said_with_each():
+    axes = {"class": "3", "provider": "cpu"}
+    table = comparison_table(comparison(row("top1", axes=axes, base=0.5, new=0.5), overall="same"))
+    assert table.title == "What changed at cpu provider"
+    assert table.rows[0].cells[2].text == "Top-1, class 3"
 
 
 def test_junit_has_a_case_for_a_file_that_is_the_same():

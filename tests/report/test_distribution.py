@@ -5,8 +5,10 @@ import re
 import numpy as np
 import pytest
 
+from kdbench.errors import InputError
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.report import Content
+from kdbench.report.content import read_samples
 from kdbench.report.figures.distribution import _quantiles, latency_distribution
 from kdbench.report.raw_samples import configuration_key
 
@@ -69,3 +71,19 @@ def test_without_samples_there_is_no_such_figure(sample, samples):
     names = [drawing.name for drawing in Content(sample, samples=samples).drawings]
     assert names.index("latency_distribution") == names.index("speedup") + 1
     assert not re.search("nan|inf", Content(sample, samples=samples).drawings[3].svg)
+
+
+def test_a_damaged_array_is_the_users_to_know_and_the_others_are_read(tmp_path):
+    path = tmp_path / "samples.npz"
+    times = RNG.integers(1, 10**9, 5000)
+    np.savez_compressed(path, good=times, bad=times)
+    data = bytearray(path.read_bytes())
+    data[-3000:-2000] = bytes(1000)
+    path.write_bytes(data)
+    samples = read_samples(tmp_path)
+    assert list(samples) == ["good", "bad"]
+    assert (samples["good"] == times).all()
+    with pytest.raises(InputError, match=r"samples\.npz is not a readable archive"):
+        samples["bad"]
+    with pytest.raises(KeyError):
+        samples["absent"]

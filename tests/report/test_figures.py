@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation, Text
 
 from kdbench.report.figures import draw
-from kdbench.report.figures.drawing import COLOURS, canvas, look
+from kdbench.report.figures.drawing import COLOURS, canvas, keep_in_sight, legend_below, look, short, to_svg
 from kdbench.report.figures.labels import place
-from kdbench.report.figures.tradeoff import pareto_front
+from kdbench.report.figures.tradeoff import accuracy_latency, pareto_front
 
 PLANE = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12)
 
@@ -25,8 +25,12 @@ def test_the_front_is_what_no_other_point_beats(points: list[tuple[int, int]]) -
     assert pareto_front(points) == sorted({point for point in points if not beaten(point)})
 
 
+def words_in_order(svg: str) -> list[str]:
+    return ["".join(node.itertext()).strip() for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
 def words(svg: str) -> set[str]:
-    return {"".join(node.itertext()).strip() for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
+    return set(words_in_order(svg))
 
 
 def test_figures_say_what_they_show_in_words_with_units(sample) -> None:
@@ -60,7 +64,7 @@ def test_labels_cover_neither_points_nor_each_other(seed: int) -> None:
         axes.set_xscale("log")
         axes.plot(*zip(*points, strict=True), "o")
         axes.margins(0.12, 0.15)
-        place(figure, axes, [(f"student-{index}", xy, "black") for index, xy in enumerate(points)], [])
+        left = place(figure, axes, [(f"student-{index}", xy, "black") for index, xy in enumerate(points)], [])
         renderer = FigureCanvasAgg(figure).get_renderer()
         notes = [child for child in axes.get_children() if isinstance(child, Annotation)]
         boxes = []
@@ -68,6 +72,71 @@ def test_labels_cover_neither_points_nor_each_other(seed: int) -> None:
             note.update_positions(renderer)
             boxes.append(Text.get_window_extent(note, renderer))
         centres = axes.transData.transform(points)
+    assert left == []
     assert len(boxes) == len(points)
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
     assert not any(box.contains(*centre) for box in boxes for centre in centres)
+
+
+def test_a_label_without_room_is_left_to_the_legend() -> None:
+    crowd = [(f"student-{index}", (1.0, 1.0), "black") for index in range(60)]
+    with canvas(4, 3) as figure:
+        axes = figure.subplots()
+        axes.plot([0, 2], [0, 2], "o")
+        left = place(figure, axes, crowd, [])
+        written = {child.get_text() for child in axes.get_children() if isinstance(child, Annotation)}
+    assert written
+    assert left
+    assert written | {text for text, *_ in left} == {text for text, *_ in crowd}
+    assert not written & {text for text, *_ in left}
+
+
+def test_every_model_of_a_crowd_is_named_once_in_the_plane_or_below_it(make_record, make_card, sample) -> None:
+    names = [f"a-student-with-a-name-of-some-length-{number}" for number in range(30)]
+    findings = [
+        m.model_copy(update={"model": name})
+        for name in names
+        for m in sample.measurements
+        if m.model == "student-kd" and m.metric in {"top1", "latency_mean_ns"}
+    ]
+    cards = [make_card("student-kd", id=name, name=name) for name in names]
+    drawing = accuracy_latency(make_record(models=cards, measurements=findings, pairs=(), warnings=()))
+    texts = [text for text in words_in_order(drawing.svg) if text.startswith("a-student")]
+    assert sorted(texts) == sorted(names)
+
+
+@pytest.mark.parametrize("length", [5, 30, 200])
+def test_a_legend_leaves_the_axes_their_room_and_sticks_out_nowhere(length: int) -> None:
+    names = [f"{number:02}{'m' * length}" for number in range(40)]
+    with canvas(8, 4) as figure:
+        axes = figure.subplots()
+        lines = [axes.plot([0, 1], [0, number])[0] for number in range(40)]
+        legend_below(figure, lines, names)
+        FigureCanvasAgg(figure).draw()
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+        assert figure.bbox.x0 <= box.x0
+        assert box.x1 <= figure.bbox.x1
+        assert axes.get_window_extent().height > 200
+
+
+@pytest.mark.parametrize(("name", "expected"), [("conv1", "conv1"), ("abcdefghijklmnop", "ab…jklmnop")])
+def test_names_too_long_lose_their_middle(name: str, expected: str) -> None:
+    assert short(name, 10) == expected
+
+
+def test_an_interval_without_end_does_not_flatten_the_values() -> None:
+    with canvas(4, 3) as figure:
+        axes = figure.subplots()
+        axes.set_yscale("log")
+        axes.plot([1, 2], [20.0, 30.0])
+        axes.errorbar([2], [30.0], yerr=[[29.99], [1e6]])
+        keep_in_sight(axes.yaxis, [20.0, 30.0])
+        assert axes.get_ylim() == pytest.approx((4.0, 150.0))
+
+
+def test_a_dollar_in_a_name_is_a_dollar() -> None:
+    with canvas(4, 3) as figure:
+        figure.subplots().set_title("$x^2$ and $\\frac{a")
+        svg = to_svg(figure)
+    assert "$x^2$ and $\\frac{a" in svg

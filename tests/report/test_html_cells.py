@@ -25,6 +25,17 @@ def test_a_footnote_leads_to_its_number_and_back():
     assert 'href="#t-note-1"' in second[1]
 
 
+def test_a_long_name_may_be_broken_and_a_short_one_not():
+    rows = [Row((Text(name, code=True),)) for name in ("student", "s" * 40)]
+    (brief,), (lengthy,) = html.rows(finished("T", [Column("Model", numeric=False)], rows), "t")
+    assert 'class="long"' in lengthy
+    assert "class" not in brief
+
+
+def test_a_head_is_not_broken_at_its_hyphens():
+    assert html.unbroken("Top-1 drop <b>") == '<span class="word">Top-1</span> drop &lt;b&gt;'
+
+
 def test_anchors_are_legible_and_unique():
     assert html.anchors(["Student against teacher", "KL, Test!", "Warnings", "¿?"], ["warnings"]) == {
         "Student against teacher": "student-against-teacher",

@@ -50,6 +50,18 @@ def test_a_model_without_a_number_has_no_curve(make_record):
     assert "student-kd" not in drawing.svg
 
 
+@pytest.mark.parametrize(("figure", "along"), [(latency_threads, "threads"), (latency_batch, "batch")])
+def test_an_unstable_point_of_a_curve_is_hollow_and_the_caption_says_so(make_record, figure, along):
+    steady = called(along, (1, 2, 4))
+    shaky = [
+        m.model_copy(update={"status": "unstable", "reason": "drift"}) if m.axes[along] == 4 else m for m in steady
+    ]
+    drawings = [figure(make_record(measurements=found, pairs=())) for found in (steady, shaky)]
+    assert ["hollow point is unstable" in drawing.caption for drawing in drawings] == [False, True]
+    white = [len(re.findall(r"<use [^>]*fill: #ffffff", drawing.svg)) for drawing in drawings]
+    assert white[1] > white[0]
+
+
 def test_sizes_are_exact_and_files_of_one_size_are_not_drawn(sample, make_record):
     drawing = accuracy_size(sample)
     assert {"model file (log scale)", "1 MB", "student-hint"} <= words(drawing.svg)

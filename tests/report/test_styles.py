@@ -27,6 +27,9 @@ AHAD_STANDARDIZATION = (  # section 2.3
     "Setup | KL Divergence (ORIGINAL) | KL Divergence (STANDARDIZED) | Ranking Correlation (Spearman) | "
     "Prediction Correctness"
 )
+MISMATCHES = (  # section 2.2 says so in a sentence
+    "Student | Beside | Mismatches, test | Fixed, test | Made, test | Mismatches, train | Fixed, train | Made, train"
+)
 AHAD_METRICS = (  # section 3.2, the rows; there is no energy without a meter, and the row says so
     "Top-1 Accuracy | Top-5 Accuracy | Avg. Latency | Energy / Run | MACs / Batch | Convergence Speed"
 )
@@ -73,7 +76,7 @@ def value(cell: object) -> float:
 @pytest.mark.parametrize(
     ("run", "style", "expected"),
     [
-        ("digits_methods", "summary", [AHAD_SUMMARY, f"{AHAD_STANDARDIZATION} | Sample", AHAD_SIZES]),
+        ("digits_methods", "summary", [AHAD_SUMMARY, MISMATCHES, f"{AHAD_STANDARDIZATION} | Sample", AHAD_SIZES]),
         ("mnist_dense", "ratio", [f"{GUPTA_MNIST} | Student"]),
         ("digits_methods", "ratio", [GUPTA_CIFAR]),
         ("mnist_dense", "sweep", ["Model | Accuracy Score", "Temperature | Accuracy Score", "Epochs | Accuracy Score"]),
@@ -87,6 +90,20 @@ def value(cell: object) -> float:
 )
 def test_tables_have_the_studies_heads_in_their_order(records, run, style, expected):
     assert [heads(table) for table in lay_out(records[run], style).tables][: len(expected)] == expected
+
+
+@pytest.mark.parametrize(
+    ("style", "figures"),
+    [
+        ("summary", ["training_curves"]),
+        ("teachers", ["training_curves"]),
+        ("sweep", ["sweeps"]),
+        ("ratio", []),
+        ("fidelity", []),
+    ],
+)
+def test_a_style_has_the_figures_that_its_study_draws(records, style, figures):
+    assert [drawing.name for drawing in Content(records["mnist_dense"], style=style).drawings] == figures
 
 
 def test_the_summary_sets_methods_side_by_side_with_one_column_each(records):

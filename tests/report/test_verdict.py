@@ -174,6 +174,12 @@ def test_what_the_device_row_says_is_not_said_in_every_row():
     ]
 
 
+def test_on_the_device_itself_what_nobody_can_mend_still_has_its_reason():
+    own = top1("UNKNOWN", metric="size_bytes", value=None, interval=None, reason="the student: 0 bytes", remedy="")
+    rows = verdict_table(verdict("INCONCLUSIVE", model("a", "INCONCLUSIVE", HERE, own))).rows
+    assert rows[1].cells[5].text == "The student: 0 bytes."
+
+
 def test_of_many_models_the_last_have_one_row_each():
     names = "abcdefg"
     models = [model(name, "NOT READY", HERE, top1("FAIL"), top1()) for name in names]

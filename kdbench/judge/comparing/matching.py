@@ -23,10 +23,15 @@ class Match:
 
 @dataclass(frozen=True)
 class Matched:
-    """The models that both have, in the new one's order, and in words those that only one has."""
+    """The models that both have, in the new one's order, and the ids of those that only one has.
+
+    Of the base's these are the candidates that were `lost`, and `teachers` that served for comparison only.
+    """
 
     pairs: tuple[Match, ...]
-    unmatched: tuple[str, ...]
+    lost: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
 
 def match(base: Sequence[ModelCard], new: Sequence[ModelCard], chosen: Mapping[str, str] | None = None) -> Matched:
@@ -40,11 +45,11 @@ def match(base: Sequence[ModelCard], new: Sequence[ModelCard], chosen: Mapping[s
         pairs = [
             pair
             for before, after in chosen.items()
-            for pair in _seed_by_seed(_called(before, base, "base"), _called(after, new, "new"))
+            for pair in _seed_by_seed(_called(before, base, "base"), _called(after, new, "new run"))
         ]
         if not pairs:
             raise InputError("the models that were named have no seed in common", "name single ones by their ids")
-        return Matched(tuple(pairs), ())
+        return Matched(tuple(pairs))
     names = dict.fromkeys(card.name for card in new)
     pairs = [p for name in names for p in _seed_by_seed(_named(name, base), _named(name, new))]
     pairs += _alone(_left(base, [p.base for p in pairs]), _left(new, [p.new for p in pairs]), base, new)
@@ -54,12 +59,12 @@ def match(base: Sequence[ModelCard], new: Sequence[ModelCard], chosen: Mapping[s
             "say which is which with --model BASE=NEW",
         )
     order = {card.id: number for number, card in enumerate(new)}
+    left, candidates = _left(base, [p.base for p in pairs]), _candidates(base)
     return Matched(
         tuple(sorted(pairs, key=lambda pair: order[pair.new.id])),
-        (
-            *(f"{card.id} (base only)" for card in _left(base, [p.base for p in pairs])),
-            *(f"{card.id} (new only)" for card in _left(new, [p.new for p in pairs])),
-        ),
+        lost=tuple(card.id for card in left if card in candidates),
+        teachers=tuple(card.id for card in left if card not in candidates),
+        added=tuple(card.id for card in _left(new, [p.new for p in pairs])),
     )
 
 

@@ -63,6 +63,20 @@ def comparable(id_: str) -> Metric:
     return metric
 
 
+def asked(metrics: Sequence[str], thresholds: Thresholds) -> list[Metric]:
+    """Return the metrics to compare, each once: those of these ids, by default DEFAULT_METRICS.
+
+    Raises InputError for one that cannot be compared, and for a threshold of one that is not: who sets it takes it for
+    gated.
+    """
+    found = [comparable(id_) for id_ in dict.fromkeys(metrics or DEFAULT_METRICS)]
+    for id_ in thresholds.own:
+        if comparable(id_) not in found:
+            others = " ".join(f"--metric {metric.id}" for metric in found)
+            raise InputError(f"--threshold {id_}=…, and {id_} is not compared", f"add --metric {id_} to {others}")
+    return found
+
+
 def _share(text: str, whole: str) -> float:
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*", text)
     if found is None:

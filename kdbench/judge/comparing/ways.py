@@ -211,7 +211,15 @@ def unaided(question: Question) -> Shift | Doubt:
     together = question.records.together
     between_runs = BETWEEN_RUNS if question.timed and not together else 0.0
     found = on_their_own(question.base, question.new, question.metric, (bounds[0], bounds[1]), between_runs)
-    return replace(found, way="paired") if together and isinstance(found, Shift) else found
+    in_turns = together and question.metric.of_the_machine
+    return replace(found, way="paired") if in_turns and isinstance(found, Shift) else found
+
+
+def answers_are_kept(question: Question) -> bool:
+    """Return whether both records keep which images were right."""
+    records = question.records
+    both = ((records.base_samples, question.base), (records.new_samples, question.new))
+    return all(_correct(samples, top1) is not None for samples, top1 in both)
 
 
 _WAYS: tuple[Callable[[Question], Shift | Doubt | None], ...] = (

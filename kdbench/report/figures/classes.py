@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.records import RunRecord
 from kdbench.report.classes import MOST_COLUMNS, Shares, class_shares, differences
-from kdbench.report.figures.drawing import GREY, Drawing, canvas, to_svg
+from kdbench.report.figures.drawing import GREY, Drawing, canvas, short, to_svg
 from kdbench.report.subjects import subjects, teacher_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def class_accuracy(record: RunRecord) -> Drawing | None:
 
 def _bars(axes: "Axes", reference: str, own: Shares, classes: Sequence[str | int]) -> None:
     axes.bar(range(len(classes)), [100 * own[name] for name in classes], width=0.85, color=GREY)
-    axes.set_title(reference, loc="left")
+    axes.set_title(short(reference), loc="left")
     axes.set_ylabel("top-1, %")
     axes.set_ylim(0, 100)
     axes.grid(visible=False, axis="x")
@@ -62,7 +62,7 @@ def _map(figure: "Figure", axes: "Axes", gaps: dict[str, dict[str | int, float]]
     cells = np.array([[gap.get(name, np.nan) for name in classes] for gap in gaps.values()])
     most = max(float(np.nanmax(np.abs(cells))), _LEAST_POINTS)
     image = axes.imshow(cells, cmap=_COLOURS, vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
-    axes.set_yticks(range(len(gaps)), list(gaps))
+    axes.set_yticks(range(len(gaps)), [short(label) for label in gaps])
     axes.grid(visible=False)
     figure.colorbar(image, ax=axes, label="points", fraction=0.04, pad=0.01)
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.cards import Epoch
 from kdbench.records import RunRecord
-from kdbench.report.figures.drawing import Drawing, canvas, log_ticks, look, to_svg
+from kdbench.report.figures.drawing import Drawing, canvas, legend_below, log_ticks, look, to_svg
 from kdbench.report.subjects import subjects
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def training_curves(record: RunRecord) -> Drawing | None:
             _dress(axes, field, title, unit)
         for axes in figure.axes[2:]:
             axes.set_xlabel("epoch")
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
+        legend_below(figure, *figure.axes[0].get_legend_handles_labels())
         svg = to_svg(figure)
     return Drawing(
         "training_curves",

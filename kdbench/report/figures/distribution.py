@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from kdbench import units
 from kdbench.records import RunRecord
 from kdbench.report.axes import headline, in_words
-from kdbench.report.figures.drawing import GREY, Drawing, canvas, log_ticks, look, to_svg
+from kdbench.report.figures.drawing import GREY, Drawing, canvas, legend_below, log_ticks, look, to_svg
 from kdbench.report.raw_samples import Samples, call_times_ns
 from kdbench.report.subjects import subjects
 
@@ -42,7 +42,7 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
         _dress(axes)
         axes.set_xlabel(f"time of one call{in_words(taken, ', ')} (log scale)")
         axes.set_ylabel("share of calls that took no longer")
-        figure.legend(loc="outside lower center", ncols=4)
+        legend_below(figure, *axes.get_legend_handles_labels())
         svg = to_svg(figure)
     counts = [n for *_, n in curves.values()]
     return Drawing(

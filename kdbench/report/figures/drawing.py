@@ -21,6 +21,11 @@ GRID = "#e4e6e9"
 # An axis of fewer decades holds too few of 1, 2, 5, 10; one of more has room for powers of ten only.
 _FEW_DECADES, _MANY_DECADES = 1.0, 3.5
 
+_LONGEST = 40  # characters of a name
+_MOST_COLUMNS = 4  # of a legend
+
+_BEYOND = 5.0  # how many times the largest value, or a part of the smallest, a logarithmic axis shows
+
 _STYLE: Any = {
     "font.size": 10,
     "font.family": "sans-serif",
@@ -39,6 +44,7 @@ _STYLE: Any = {
     "legend.frameon": False,
     "figure.facecolor": "white",  # legible on a dark page too
     "savefig.facecolor": "white",
+    "text.parse_math": False,  # a model may be called $x$
     "svg.fonttype": "none",  # text stays text: searchable, and small
     "svg.hashsalt": "kdbench",  # ids derive from the content, not from chance
 }
@@ -82,6 +88,33 @@ def look(index: int) -> tuple[str, str, str]:
 def error_bar(value: float, low: float, high: float) -> tuple[Sequence[float], Sequence[float]]:
     """Return an interval as matplotlib wants it: distances below and above the value, none of them negative."""
     return [max(value - low, 0.0)], [max(high - value, 0.0)]
+
+
+def short(name: str, longest: int = _LONGEST) -> str:
+    """Return a name with its middle left out where it is too long: its end tells names apart."""
+    start, end = (longest - 1) // 4, longest - 1 - (longest - 1) // 4
+    return name if len(name) <= longest else f"{name[:start]}…{name[-end:]}"
+
+
+def legend_below(figure: "Figure", handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """Write a legend below all axes, in as many columns as have room; what it takes makes the figure higher."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    names = [short(label) for label in labels]
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]  # matplotlib's has no types
+    for columns in range(min(len(names), _MOST_COLUMNS), 0, -1):
+        legend = figure.legend(handles, names, loc="outside lower center", ncols=columns)
+        box = legend.get_window_extent(renderer)
+        if box.width <= figure.bbox.width or columns == 1:
+            figure.set_figheight(figure.get_figheight() + box.height / figure.dpi)
+            return
+        legend.remove()
+
+
+def keep_in_sight(axis: "Axis", values: Sequence[float]) -> None:
+    """Let intervals run out of a logarithmic axis rather than flatten what it shows: the `values`, all above 0."""
+    low, high = axis.get_view_interval()
+    axis.set_view_interval(max(low, min(values) / _BEYOND), min(high, max(values) * _BEYOND), ignore=True)
 
 
 def log_ticks(axis: "Axis", write: Callable[[float], str]) -> None:

@@ -18,15 +18,15 @@ Label = tuple[str, tuple[float, float], str]
 # Where a label may stand, seen from its point, the most usual first: beside it, above and below it, then further
 # out in the same directions, from where a thin line leads back. Distances in points (1/72 inch).
 _DIRECTIONS = ((1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5), (0.3, 1), (0.3, -1), (-0.3, 1), (-0.3, -1), (1, 0), (-1, 0))
-_DISTANCES = (8, 14, 22, 32, 44, 58, 76)
+_DISTANCES = (8, 14, 22)
 _LEADER_FROM = 22
 _CLEARANCE = 4.0  # half the width, in pixels, of the room that a point or line keeps free around itself
 
 
 def place(
     figure: "Figure", axes: "Axes", labels: Sequence[Label], lines: Sequence[Sequence[tuple[float, float]]]
-) -> None:
-    """Write the labels, each at the first of its places that is free and inside the axes.
+) -> list[Label]:
+    """Write the labels, each at the first of its places that is free and inside the axes; return those without one.
 
     `lines` are the paths, in data coordinates, that no label may cover. Limits, scales and margins of the axes must
     be set; the layout is settled here, by drawing once.
@@ -39,32 +39,32 @@ def place(
     frame = axes.get_window_extent()
     taken = [box for line in lines for box in _boxes_along(axes.transData.transform(line))]
     taken += [box for _, xy, _ in labels for box in _boxes_along(axes.transData.transform([xy]))]
+    left = []
     for label in labels:
         note = _placed(renderer, axes, label, frame, taken)
-        taken.append(_extent(note, renderer))
+        if note is None:
+            left.append(label)
+        else:
+            taken.append(_extent(note, renderer))
+    return left
 
 
 def _placed(
     renderer: "RendererBase", axes: "Axes", label: Label, frame: "Bbox", taken: Sequence["Bbox"]
-) -> "Annotation":
-    """Write one label at the place that covers least: nothing, if there is such a place."""
+) -> "Annotation | None":
+    """Write one label where it covers nothing; None if there is no such place."""
     import numpy as np
 
     x0, y0, x1, y1 = np.array([box.extents for box in taken]).reshape(-1, 4).T
-    fewest, best = len(taken) + 1, (0.0, 0.0)
     for distance in _DISTANCES:
         for dx, dy in _DIRECTIONS:
             note = _write(axes, label, (dx * distance, dy * distance))
             box = _extent(note, renderer)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            if inside and not ((box.x0 <= x1) & (x0 <= box.x1) & (box.y0 <= y1) & (y0 <= box.y1)).any():
+                return note
             note.remove()
-            if not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1):
-                continue
-            covered = int(((box.x0 <= x1) & (x0 <= box.x1) & (box.y0 <= y1) & (y0 <= box.y1)).sum())
-            if covered < fewest:
-                fewest, best = covered, (dx * distance, dy * distance)
-            if covered == 0:
-                return _write(axes, label, best)
-    return _write(axes, label, best)
+    return None
 
 
 def _write(axes: "Axes", label: Label, offset: tuple[float, float]) -> "Annotation":

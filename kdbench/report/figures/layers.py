@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from kdbench.records import Layer, RunRecord
-from kdbench.report.figures.drawing import COLOURS, Drawing, canvas, to_svg
+from kdbench.report.figures.drawing import COLOURS, Drawing, canvas, short, to_svg
 from kdbench.report.subjects import subjects
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def layer_times(record: RunRecord) -> Drawing | None:
         panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axes, (label, layers) in zip(panels, shown.items(), strict=True):
             _panel(axes, layers)
-            axes.set_title(label, loc="left")
+            axes.set_title(short(label), loc="left")
         panels[0].set_xlim(left=0)
         panels[-1].set_xlabel("share of the model's time, and of its MACs, %")
         entries = {
@@ -57,11 +57,6 @@ def _panel(axes: "Axes", layers: list[Layer]) -> None:
     if total and all(layer.macs is not None for layer in layers):
         shares = [100 * (layer.macs or 0) / total for layer in leading]
         axes.plot(shares, rows, "D", color=COLOURS[2], markersize=5, markeredgecolor="white", label="MACs")
-    axes.set_yticks(rows, [_short(layer.name) for layer in leading])
+    axes.set_yticks(rows, [short(layer.name, _LONGEST) for layer in leading])
     axes.set_ylim(len(leading) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-
-
-def _short(name: str) -> str:
-    """Return a name with its middle left out where it is too long: its end tells layers apart."""
-    return name if len(name) <= _LONGEST else f"{name[:8]}…{name[-(_LONGEST - 9) :]}"

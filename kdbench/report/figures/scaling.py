@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from kdbench import units
 from kdbench.records import RunRecord
 from kdbench.report.axes import configurations, headline, in_words
-from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import Drawing, canvas, error_bar, log_ticks, look, to_svg
+from kdbench.report.figures.counted import HOLLOW, draw_counted
+from kdbench.report.figures.drawing import Drawing, canvas, keep_in_sight, legend_below, log_ticks, to_svg
 from kdbench.report.subjects import number, subjects
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ def latency_threads(record: RunRecord) -> Drawing | None:
     values = _values(record, "threads")
     if len(values) < 2:
         return None
+    svg, hollow = _drawn(record, "threads", values, [_LATENCY])
     return Drawing(
         "latency_threads",
         "Latency against threads",
-        "Lower is better; bars are intervals. Where a curve is level, or rises, a model is too small for more threads.",
-        _svg(record, "threads", values, [_LATENCY]),
+        "Lower is better; bars are intervals. Where a curve is level, or rises, a model is too small for more threads."
+        f"{hollow}",
+        svg,
     )
 
 
@@ -36,12 +38,13 @@ def latency_batch(record: RunRecord) -> Drawing | None:
     values = _values(record, "batch")
     if len(values) < _FEWEST_BATCHES:
         return None
+    svg, hollow = _drawn(record, "batch", values, [_LATENCY, _RATE])
     return Drawing(
         "latency_batch",
         "Latency and throughput against batch",
         "A larger batch pays as long as the right-hand curve rises; what it costs each call is on the left. Bars are "
-        "intervals.",
-        _svg(record, "batch", values, [_LATENCY, _RATE]),
+        f"intervals.{hollow}",
+        svg,
     )
 
 
@@ -52,41 +55,32 @@ def _values(record: RunRecord, along: str) -> list[int]:
     return sorted({value for value, others in rest if others == base and isinstance(value, int)})
 
 
-def _svg(record: RunRecord, along: str, values: Sequence[int], panels: Sequence[tuple[str, str]]) -> str:
+def _drawn(record: RunRecord, along: str, values: Sequence[int], panels: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Return the figure, and what its caption must say of points that are unstable."""
     base = headline(record)
     where = {key: value for key, value in base.items() if key != along}
+    hollow = False
     with canvas(8 if len(panels) == 1 else 9, 4.4) as figure:
         row = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (metric, title) in zip(row, panels, strict=True):
+            shown = []
             for index, subject in enumerate(subjects(record)):
                 cells = {value: number(record, subject, metric, {**base, along: value}) for value in values}
-                _curve(axes, cells, subject.label, index)
-            _dress(axes, values, metric)
+                shown += draw_counted(axes, cells, subject.label, index)
+                hollow |= any(cell.value is not None and cell.status == "unstable" for cell in cells.values())
+            _dress(axes, values, shown, metric)
             axes.set_xlabel(f"{along}{in_words(where, ', at ')} (log scale)" if len(panels) == 1 else along)
             axes.set_ylabel(f"{title} (log scale)")
         if len(panels) > 1:
             figure.suptitle(in_words(where), fontsize=10)
-        handles, labels = row[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
-        return to_svg(figure)
+        legend_below(figure, *row[0].get_legend_handles_labels())
+        return to_svg(figure), HOLLOW if hollow else ""
 
 
-def _curve(axes: "Axes", cells: dict[int, Number], label: str, index: int) -> None:
-    colour, marker, dashes = look(index)
-    known = {value: cell for value, cell in cells.items() if cell.value is not None}
-    if not known:
-        return
-    ys = [cell.value or 0.0 for cell in known.values()]
-    axes.plot(list(known), ys, dashes, color=colour, marker=marker, label=label, lw=1.4)
-    for (value, cell), y in zip(known.items(), ys, strict=True):
-        if cell.interval is not None:
-            bar = error_bar(y, cell.interval.low, cell.interval.high)
-            axes.errorbar(value, y, yerr=bar, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5)
-
-
-def _dress(axes: "Axes", values: Sequence[int], metric: str) -> None:
+def _dress(axes: "Axes", values: Sequence[int], shown: Sequence[float], metric: str) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(values, [f"{value}" for value in values])
     axes.minorticks_off()
+    keep_in_sight(axes.yaxis, shown)
     log_ticks(axes.yaxis, units.time if metric.endswith("_ns") else "{:,g}".format)

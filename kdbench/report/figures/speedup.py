@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 from kdbench.records import RunRecord
 from kdbench.report.axes import batched_axes, headline, in_words
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import COLOURS, GREY, Drawing, canvas, error_bar, to_svg
+from kdbench.report.figures.drawing import COLOURS, GREY, Drawing, canvas, error_bar, short, to_svg
 from kdbench.report.subjects import pair_number, subjects, teacher_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BAR = 0.38  # height of a bar, where the students stand 1 apart
+_MANY = 24  # students, from which bars are as thin as their numbers
+_SPACIOUS, _DENSE = 0.24, 0.16  # inches of a bar
+_GAP = 0.14  # inches between students
 
 
 def speedup(record: RunRecord) -> Drawing | None:
@@ -22,14 +25,15 @@ def speedup(record: RunRecord) -> Drawing | None:
     series = [[pair_number(record, subject, "latency_ratio", axes) for subject in compared] for axes in settings]
     if not any(cell.value is not None for cells in series for cell in cells):
         return None
-    with canvas(8, 1.3 + (0.14 + 0.24 * len(settings)) * len(compared)) as figure:
+    row = _GAP + _SPACIOUS * len(settings) if len(compared) < _MANY else _DENSE * (len(settings) + 0.3)
+    with canvas(8, 1.3 + row * len(compared)) as figure:
         axes = figure.subplots()
         for index, (taken, cells) in enumerate(zip(settings, series, strict=True)):
             offset = (index - (len(settings) - 1) / 2) * _BAR
             axes.barh(0, 0, color=COLOURS[1 + index], label=in_words(taken))  # for the legend
             _bars(axes, cells, offset, COLOURS[1 + index])
         axes.axvline(1, color=GREY, lw=1, ls="--")
-        axes.set_yticks(range(len(compared)), [subject.label for subject in compared])
+        axes.set_yticks(range(len(compared)), [short(subject.label) for subject in compared])
         axes.set_ylim(len(compared) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.14)

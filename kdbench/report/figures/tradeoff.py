@@ -8,13 +8,26 @@ from kdbench import units
 from kdbench.records import RunRecord
 from kdbench.report.axes import headline, in_words
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, log_ticks, look, to_svg
+from kdbench.report.figures.counted import HOLLOW
+from kdbench.report.figures.drawing import (
+    GREY,
+    Drawing,
+    canvas,
+    error_bar,
+    keep_in_sight,
+    legend_below,
+    log_ticks,
+    look,
+    short,
+    to_svg,
+)
 from kdbench.report.figures.labels import place
 from kdbench.report.metering import by_whom, energies
 from kdbench.report.subjects import Subject, number, subjects
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -114,11 +127,11 @@ def _tradeoff(record: RunRecord, cost: _Cost) -> Drawing | None:
         axes.set_xlabel(f"{cost.label} (log scale)")
         axes.set_ylabel("top-1 accuracy, %")
         axes.margins(0.12, 0.15)
+        keep_in_sight(axes.xaxis, [point.xy[0] for point in points])
         log_ticks(axes.xaxis, cost.write)
-        labels = [(point.label, point.xy, look(point.index)[0]) for point in points]
-        place(figure, axes, labels, [front, *(bar for point in points for bar in point.bars)])
+        _name(figure, axes, points, front)
         svg = to_svg(figure)
-    hollow = " A hollow point is unstable." if any(_unstable(point) for point in points) else ""
+    hollow = HOLLOW if any(_unstable(point) for point in points) else ""
     return Drawing(
         f"accuracy_{cost.name}",
         f"Accuracy against {cost.name}",
@@ -126,6 +139,26 @@ def _tradeoff(record: RunRecord, cost: _Cost) -> Drawing | None:
         f"both.{hollow}",
         svg,
     )
+
+
+def _name(figure: "Figure", axes: "Axes", points: Sequence[_Point], front: Sequence[tuple[float, float]]) -> None:
+    """Write each name beside its point, those of the front first; in a legend what has no room there."""
+    from matplotlib.lines import Line2D
+
+    by_rank = sorted(points, key=lambda point: point.xy not in front)
+    labels = [(short(point.label), point.xy, look(point.index)[0]) for point in by_rank]
+    left = place(figure, axes, labels, [front, *(bar for point in points for bar in point.bars)])
+    crowded = [point for point, label in zip(by_rank, labels, strict=True) if label in left]
+    handles = [
+        Line2D([], [], ls="none", color=colour, marker=marker, markerfacecolor=_face(point, colour), markersize=7)
+        for point, (colour, marker, _) in ((point, look(point.index)) for point in crowded)
+    ]
+    if crowded:
+        legend_below(figure, handles, [point.label for point in crowded])
+
+
+def _face(point: _Point, colour: str) -> str:
+    return "white" if _unstable(point) else colour
 
 
 def _unstable(point: _Point) -> bool:
@@ -143,7 +176,7 @@ def _draw_point(axes: "Axes", point: _Point) -> None:
         yerr=error_bar(y, 100 * share.low, 100 * share.high) if share else None,
         fmt=marker,
         color=colour,
-        markerfacecolor="white" if _unstable(point) else colour,
+        markerfacecolor=_face(point, colour),
         markersize=7,
         elinewidth=1.2,
         capsize=2.5,

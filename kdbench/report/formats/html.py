@@ -2,15 +2,13 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kdbench import storage
-from kdbench.records import RunRecord
-from kdbench.report import FORMATS, Content, html, method, prose
+from kdbench.report import FORMATS, Content, html, method, prose, provenance
 from kdbench.report.cautions import cautions
-from kdbench.report.cells import Column, Row, Table, Text, sentence
+from kdbench.report.cells import sentence
 from kdbench.report.formats.md import LEADING
 from kdbench.report.inline_svg import inlined
 from kdbench.report.portable import portable, portable_recipe
@@ -57,9 +55,9 @@ def render(content: Content) -> str:
         svgs=drawn.svgs,
         figure_entries=[(f"figure-{drawing.name}", drawing.title) for drawing in content.drawings],
         notes=method.notes(record),
-        glossary=_glossary(record),
-        environment=_words("Environment", ("Item", "Value"), method.environment(record)),
-        files=_files(record),
+        glossary=provenance.glossary(record),
+        environment=provenance.environment(record),
+        files=provenance.model_files(record),
         command=portable(record.command),
         recipe=tomli_w.dumps(portable_recipe(record.recipe)).strip() if record.recipe else "",
         style=Markup(f"{sheet}\n{drawn.css}\n"),  # noqa: S704  # both written here
@@ -81,6 +79,7 @@ def _environment() -> "Environment":
         "prose": html.prose,
         "rows": html.rows,
         "unit": html.unit,
+        "unbroken": html.unbroken,
         "outcome": html.outcome,
         "sentence": sentence,
         "integrity": _integrity,
@@ -104,28 +103,3 @@ def _said(verdict: Verdict) -> tuple[str, str]:
 def _integrity(text: str) -> str:
     """Return the hash by which the page's policy allows its own style sheet and script, and no other."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _words(title: str, heads: Sequence[str], cells: Sequence[Sequence[str | Text]]) -> Table:
-    """Return a table of nothing but words."""
-    rows = [Row(tuple(cell if isinstance(cell, Text) else Text(cell) for cell in row)) for row in cells]
-    return Table(title, tuple(Column(head, numeric=False) for head in heads), tuple(rows))
-
-
-def _glossary(record: RunRecord) -> Table:
-    cells = [(m.title, Text(m.id, code=True), m.unit, m.formula) for m in method.glossary(record)]
-    return _words("How each metric is defined", ("Metric", "Id", "Unit", "Definition"), cells)
-
-
-def _files(record: RunRecord) -> Table:
-    cells: list[Any] = [
-        (
-            Text(card.id, code=True),
-            PurePosixPath(PureWindowsPath(card.file).as_posix()).name,
-            Text(card.sha256, code=True),
-            "×".join(str(side) for side in card.input_shape),
-            "unknown" if card.opset is None else str(card.opset),
-        )
-        for card in record.models
-    ]
-    return _words("Model files", ("Model", "File", "SHA-256", "Input", "Opset"), cells)

@@ -1,9 +1,9 @@
 """`report.md` with its figures: the report a person reads, as Markdown for GitHub; `report-STYLE.md` in a style."""
 
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from kdbench import storage
-from kdbench.report import FORMATS, Content, markdown, method, prose
+from kdbench.report import FORMATS, Content, markdown, method, prose, provenance
 from kdbench.report.cautions import cautions
 from kdbench.report.cells import sentence
 from kdbench.report.portable import portable, portable_recipe
@@ -40,12 +40,9 @@ def render(content: Content, *, figures: bool = True) -> str:
     )
     environment.filters |= {
         "prose": markdown.prose,
-        "in_table": markdown.in_table,
         "code": markdown.code,
-        "pipes": lambda text: text.replace("|", "\\|"),
         "table": markdown.table,
         "sentence": sentence,
-        "basename": lambda path: PurePosixPath(PureWindowsPath(path).as_posix()).name,
     }
     record, built = content.record, content.tables
     return environment.get_template("report.md.j2" if content.style is None else "style.md.j2").render(
@@ -58,8 +55,9 @@ def render(content: Content, *, figures: bool = True) -> str:
         cautions=cautions(record),
         drawings=content.drawings if figures else [],
         notes=method.notes(record),
-        glossary=method.glossary(record),
-        environment=method.environment(record),
+        glossary=provenance.glossary(record),
+        environment=provenance.environment(record),
+        files=provenance.model_files(record),
         command=portable(record.command),
         recipe=tomli_w.dumps(portable_recipe(record.recipe)).strip() if record.recipe else "",
     )

@@ -6,7 +6,8 @@ from kdbench.records import RunRecord
 from kdbench.report import rows
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import row
-from kdbench.report.mismatches import examples
+from kdbench.report.figures.curves import training_curves
+from kdbench.report.mismatches import examples, mismatches
 from kdbench.report.settings import is_taught
 from kdbench.report.styles import STYLES, Layout, shown
 from kdbench.report.subjects import Subject, number, subjects
@@ -34,8 +35,15 @@ _STANDARDIZED = {
 @STYLES.register("summary")
 def summary(record: RunRecord) -> Layout:
     """Accuracy, latency, size, energy and MACs of every model, methods side by side (after Ahad)."""
-    tables = (_summary(record), _comparison(record), _standardization(record), _sub_students(record))
-    return Layout('Ahad, "Knowledge Distillation Techniques: Analysis and Comparison"', shown(tables))
+    tables = (
+        _summary(record),
+        _comparison(record),
+        replace(mismatches(record), title="Mismatch Cases"),
+        _standardization(record),
+        _sub_students(record),
+    )
+    after = 'Ahad, "Knowledge Distillation Techniques: Analysis and Comparison"'
+    return Layout(after, shown(tables), (training_curves,))
 
 
 def _summary(record: RunRecord) -> Table:

@@ -3,6 +3,7 @@
 from kdbench.errors import InputError
 from kdbench.records import RunRecord
 from kdbench.report.cells import Column, Number, Row, Table, Text, finished
+from kdbench.report.figures.curves import training_curves
 from kdbench.report.rescaling import millions, percent
 from kdbench.report.settings import is_taught, network, settings
 from kdbench.report.styles import STYLES, Layout
@@ -22,7 +23,7 @@ def teachers(record: RunRecord) -> Layout:
             "run a recipe whose students have a teacher, such as kdbench run digits",
         )
     after = 'Roset, Thomas, Lisboa, "Understanding Teacher-Student Architectural Choices on Knowledge Distillation"'
-    return Layout(after, (_models(record, students), _trained(record, students)))
+    return Layout(after, (_models(record, students), _trained(record, students)), (training_curves,))
 
 
 def _models(record: RunRecord, students: list[Subject]) -> Table:

@@ -105,8 +105,9 @@ class Page:
         self.send("Emulation.setEmulatedMedia", media=media, features=features)
 
     def open(self, path: Path) -> None:
+        before = len(self.told("Page.loadEventFired"))
         self.send("Page.navigate", url=path.as_uri())
-        while not self.told("Page.loadEventFired"):
+        while len(self.told("Page.loadEventFired")) == before:
             self._browser.events.append(self._browser.receive())
 
     def evaluate(self, expression: str) -> Any:
