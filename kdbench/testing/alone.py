@@ -1,7 +1,7 @@
 """One benchmark test at a time on a machine, whichever process runs it."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import pytest
 
@@ -19,12 +19,16 @@ class Notes(Silent):
 
     def __init__(self, config: pytest.Config) -> None:
         self._terminal = config.pluginmanager.get_plugin("terminalreporter")
+        self._capture = config.pluginmanager.get_plugin("capturemanager")
 
     def note(self, text: str) -> None:
-        """Write the note on a line of its own."""
-        if self._terminal is not None:
+        """Write the note on a line of its own, at once: what a test writes is shown when it is done, and has failed."""
+        if self._terminal is None:
+            return
+        with self._capture.global_and_fixture_disabled() if self._capture is not None else nullcontext():
             self._terminal.ensure_newline()
             self._terminal.write_line(f"kdbench: {text}")
+            self._terminal.flush()
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """Gates against a baseline: one that is stored, or a model that is measured again beside the candidate."""
 
+import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from kdbench import gating, storage, units
 from kdbench.errors import InputError
@@ -20,6 +20,8 @@ from kdbench.verdicts import Comparison
 
 Limits = float | str | Mapping[str, float | str] | None
 """How much worse a metric may be: relative (`0.1`, `"10 %"`), or for shares in points; for all, or by metric."""
+
+_AMOUNTS = "for example '10 %', or 0.3 (points) for an accuracy"
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,10 @@ def _side_by_side(context: Context, states: States, out: Path) -> Comparison:
         command="pytest --benchmark",
         **files.feeding,
     )
+    root = context.settings.root
+    if states.base.suffix == ".onnx" and states.base.is_relative_to(root):
+        # Its name alone is most often the new one's too.
+        comparison = comparison.model_copy(update={"base": states.base.relative_to(root).as_posix()})
     return comparison
 
 
@@ -160,16 +166,20 @@ def _kept(context: Context, states: States) -> Comparison:
     """Return a comparison by measuring, made once a session for all tests and processes."""
     asked = [contents(states.base), contents(states.new), states.files.how(Depth.TIMES), states.metrics]
     key = storage.content_hash([*asked, str(states.thresholds)])
-    folder = storage.make_folder(context.passes.folder)
-    out = folder / f"compare-{states.new.stem}-{key[:8]}"
-    with FileLock(folder / f".{key[:12]}.lock"):
-        file = out / "comparison.json"
-        if file.exists():
-            return Comparison.model_validate(storage.read_json(file, "comparison"))
+    out = context.passes.folder / f"compare-{states.new.stem}-{key[:8]}"
+    file = out / "comparison.json"
+
+    def known() -> Comparison | None:
+        return Comparison.model_validate(storage.read_json(file, "comparison")) if file.exists() else None
+
+    def made() -> Comparison:
+        shutil.rmtree(out, ignore_errors=True)  # of a worker that ended midway
         comparison = _side_by_side(context, states, out)
         storage.make_folder(out)  # none was needed where all files are the same
         storage.write_json(file, comparison.to_json())
         return comparison
+
+    return context.passes.once(key, known, made)
 
 
 def _thresholds(limits: Limits) -> Thresholds:
@@ -186,6 +196,9 @@ def _thresholds(limits: Limits) -> Thresholds:
 
 def _amount(limit: float | str, unit: str, name: str) -> float:
     try:
-        return units.parse(limit, unit) if isinstance(limit, str) else float(limit)
-    except ValueError as error:
-        raise InputError(f"{name}: {error}", "for example '10 %', or 0.3 (points) for an accuracy") from error
+        amount = units.parse(limit, unit) if isinstance(limit, str) else float(limit)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name}: {error}", _AMOUNTS) from error
+    if not 0 <= amount < math.inf:
+        raise InputError(f"{name}: {limit} is no amount by which a number may be worse", _AMOUNTS)
+    return amount

@@ -8,7 +8,7 @@ import pytest
 
 from kdbench.records import Measurement, Pair
 from kdbench.testing.alone import Notes
-from kdbench.testing.judged import Judged
+from kdbench.testing.judged import PROPERTY, Judged
 from kdbench.testing.passes import Depth, Files, Passes, split
 from kdbench.testing.places import Places
 from kdbench.testing.replay import call_times
@@ -32,6 +32,8 @@ class Context:
         """Return the context of a test."""
         settings = Settings.of(item.config)
         passes = item.config.stash.setdefault(_PASSES, Passes(settings.session, Notes(item.config)))
+        # A test that is run again has those of its last time, and they are gone.
+        item.user_properties[:] = [each for each in item.user_properties if each[0] != PROPERTY]
         return cls(item, settings, Places(item.path.parent, settings.root), passes)
 
     @property

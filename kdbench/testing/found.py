@@ -13,7 +13,7 @@ from kdbench.metrics import Metric
 from kdbench.records import Axes, Interval, Measurement, Pair
 from kdbench.report.axes import in_words
 from kdbench.report.cells import Number
-from kdbench.testing.failing import told
+from kdbench.testing.failing import in_tests, told
 from kdbench.testing.judged import NOT_JUDGED, Judged
 
 Limit = float | str
@@ -21,6 +21,7 @@ Limit = float | str
 
 _SIDES: dict[Side, str] = {"min": "at least", "max": "at most"}
 _MARGINAL = (None, "fail", "pass")
+_NEVER_NEGATIVE = {"ns", "s", "1/s", "bytes", "MACs", "J", "g", "samples"}
 
 
 class Sink(Protocol):
@@ -102,7 +103,7 @@ class Found:
                 passed=standing.outcome in lets_pass,
                 # Of a FAIL the line above says all but how far it is.
                 reason=standing.remedy if standing.outcome == "FAIL" else standing.reason,
-                remedy="" if standing.outcome == "FAIL" else standing.remedy,
+                remedy="" if standing.outcome == "FAIL" else in_tests(standing.remedy),
                 numbers={**found.model_dump(mode="json"), "side": side, "limit": number},
             )
         )
@@ -144,7 +145,7 @@ def _number(limit: Limit, metric: Metric) -> float:
         number = units.parse(limit, metric.unit) if isinstance(limit, str) else float(limit)
     except (ValueError, TypeError) as error:
         raise InputError(f"a limit of {limit!r} for {metric.id}: {error}", _example(metric)) from error
-    if not math.isfinite(number):
+    if not math.isfinite(number) or (number < 0 and metric.unit in _NEVER_NEGATIVE):
         raise InputError(f"a limit of {limit!r} for {metric.id}", _example(metric))
     if metric.unit == "share" and not 0 <= number <= 1:
         raise InputError(f"{metric.id} is a share of one, and {limit!r} is none", f"did you mean '{limit} %'?")

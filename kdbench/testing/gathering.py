@@ -44,8 +44,8 @@ class Gathering:
             terminalreporter.write_line(left, yellow=True)
         if judged := lines(self._bounds):
             terminalreporter.section("kdbench")
-            for passed, line in judged:
-                terminalreporter.write_line(line, green=passed, red=not passed)
+            for colour, line in judged:
+                terminalreporter.write_line(line, **{colour: True})
             settings = Settings.of(config)
             if settings.session.is_dir():
                 terminalreporter.write_line(f"records and reports: {settings.shown_session}")

@@ -7,6 +7,7 @@ from typing import Any
 
 PROPERTY = "kdbench"  # the name of a report's property that holds one bound, as JSON
 NOT_JUDGED = "NOT JUDGED"
+_MET = {"PASS", "READY", "same", "improved"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Judged:
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def met(self) -> bool:
+        """Whether the bound is met: what is only let pass, such as a MARGINAL, is not."""
+        return self.outcome in _MET
+
+    @property
     def sentence(self) -> str:
         """All of it in one line."""
         told = f"{self.subject}: {self.what} is {self.found}; {self.asked} is asked for"
@@ -36,9 +42,10 @@ class Judged:
 
     @property
     def message(self) -> str:
-        """What a failed test says: the line, the reason and the remedy."""
+        """What a failed test says: the line, the reason where that is not in it, and the remedy."""
+        reason = "" if self.reason in self.found else self.reason
         hint = f"hint: {self.remedy}" if self.remedy else ""
-        return "\n".join(line for line in (self.sentence, self.reason, hint) if line)
+        return "\n".join(line for line in (self.sentence, reason, hint) if line)
 
     def to_json(self) -> dict[str, Any]:
         """Return the bound as JSON values: the numbers, and beside them what the words of the other fields are."""

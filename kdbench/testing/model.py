@@ -130,5 +130,5 @@ def _elsewhere(record: RunRecord, model: str, id_: str) -> str:
     """Return where a metric was measured instead of where it was asked for."""
     taken = [in_words(m.axes) for m in record.measurements if (m.model, m.metric) == (model, id_)]
     if not any(taken):
-        return "is there an option of kdbench.model(…) that asks for it, such as mode= or data=?"
+        return "is there an option of kdbench.model(…) that asks for it, such as data=, teacher= or mode=?"
     return f"measured at {'; '.join(taken)}: name others with threads=, batch= or mode= of kdbench.model(…)"

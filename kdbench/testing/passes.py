@@ -3,11 +3,12 @@
 A pass leaves a run's folder in the session's: its report can be opened when the tests are done.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock
 from pydantic import ValidationError
@@ -23,6 +24,9 @@ from kdbench.run_folder import RunFolder
 
 FEEDING = ("data_root", "download", "resize", "crop", "mean", "std", "scale", "output")
 """The options of `kdbench.bench` that say how models are fed; those of `Measure` say how they are measured."""
+KEYWORDS = {*FEEDING, *Measure.model_fields}
+
+_T = TypeVar("_T")
 
 
 class Depth(IntEnum):
@@ -76,7 +80,7 @@ class Files:
     def how(self, depth: Depth) -> dict[str, Any]:
         """Return as JSON values how the files are measured: on what data, how fed, how exactly."""
         return {
-            "data": self.data,
+            "data": [self.data, *_origin(self.data)],
             "feeding": {name: str(value) for name, value in sorted(self.feeding.items())},
             "options": self.options(depth).model_dump(mode="json") if depth else None,
         }
@@ -106,15 +110,22 @@ class Passes:
             if deeper > depth and (known := self._known(files, deeper)):
                 return known
         key = files.key(depth)
+        self._done[key] = self.once(key, lambda: self._known(files, depth), lambda: self._measure(files, depth, key))
+        return self._done[key]
+
+    def once(self, key: str, known: Callable[[], _T | None], make: Callable[[], _T]) -> _T:
+        """Return what is `known`, or `make` it where it is not; what raised a KdbenchError raises it again."""
         if key in self._failed:
             raise self._failed[key]
         storage.make_folder(self.folder)
         # Another of xdist's workers may be at it: whoever comes second finds it done.
         with FileLock(self.folder / f".{key[:12]}.lock"):
-            known = self._known(files, depth)
-            if known is None:
-                known = self._done[key] = self._measure(files, depth, key)
-        return known
+            try:
+                found = known()
+                return make() if found is None else found
+            except KdbenchError as error:
+                self._failed[key] = error
+                raise
 
     def call_once(self, files: Files) -> None:
         """Call each of the models once, the first time that they are asked for; raises KdbenchError if it fails."""
@@ -146,10 +157,9 @@ class Passes:
                 command="pytest --benchmark",
                 **files.feeding,
             )
-        except KdbenchError as error:
+        except KdbenchError:
             # A model that could not be run has a record that says so, metric by metric: that is what a bound meets.
             if not RunFolder(out).record.exists():
-                self._failed[key] = error
                 raise
             return RunRecord.read(out), out
 
@@ -159,10 +169,9 @@ class Passes:
 
 def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part a test's options into how models are fed and how they are measured; raises InputError for unknown ones."""
-    known = {*FEEDING, *Measure.model_fields}
     for name in options:
-        if name not in known:
-            raise InputError(f"unknown option {name!r}", suggestion(name, sorted(known)))
+        if name not in KEYWORDS:
+            raise InputError(f"unknown option {name!r}", suggestion(name, sorted(KEYWORDS)))
     feeding = {name: value for name, value in options.items() if name in FEEDING}
     for name in ("mean", "std"):
         if isinstance(value := feeding.get(name), int | float):
@@ -177,3 +186,11 @@ def contents(path: Path) -> list[str]:
     """
     beside = (path.with_name(f"{path.name}.data"), path.with_suffix(".card.json"), path / "record.json")
     return [storage.sha256(each) for each in (path, *beside) if each.is_file()]
+
+
+def _origin(data: str | None) -> list[str | int]:
+    """Return what tells a data set from another of its name: a file's size and time, else where sets are looked for."""
+    if data is not None and data.startswith("npz:"):
+        state = Path(data.removeprefix("npz:")).stat()
+        return [state.st_size, state.st_mtime_ns]
+    return [os.environ.get("KDBENCH_DATA", "")]

@@ -112,7 +112,7 @@ def session_name(config: pytest.Config) -> str:
     """Return the name of the session's folder; the same in the process that was started and in xdist's workers."""
     if on_worker(config):
         return str(getattr(config, "workerinput")[SESSION])  # noqa: B009 - an attribute that only xdist's configs have
-    return config.stash.setdefault(_STAMP, f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}")
+    return config.stash.setdefault(_STAMP, f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.urandom(3).hex()}")
 
 
 def _read(config: pytest.Config) -> Settings:

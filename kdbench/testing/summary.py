@@ -1,8 +1,10 @@
 """What a session says in the end: a line for every bound in the terminal, a table in CI's summary of the step."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from kdbench.report import markdown
 from kdbench.report.cells import Column, Row, Table, Text
@@ -13,18 +15,35 @@ Bounds = Mapping[str, Sequence[Judged]]
 """The bounds of each test, by its id."""
 
 
+class _Mark(NamedTuple):
+    sign: str
+    colour: str
+    told: str
+
+
+_PASSED = _Mark("✅", "green", "met")
+_LET_PASS = _Mark("⚠️", "yellow", "let pass")
+_FAILED = _Mark("❌", "red", "not met")
+
+
+def _mark(judged: Judged) -> _Mark:
+    if judged.met:
+        return _PASSED
+    return _LET_PASS if judged.passed else _FAILED
+
+
 def not_judged(bounds: Bounds) -> str:
     """Return the line for bounds that a smoke run left alone; empty if there were none."""
     count = sum(each.outcome == NOT_JUDGED for held in bounds.values() for each in held)
     return f"kdbench: {count} bound{'s' * (count != 1)} not judged; pytest --benchmark judges them" if count else ""
 
 
-def lines(bounds: Bounds) -> list[tuple[bool, str]]:
-    """Return a line for every bound that was judged, and whether it passed."""
+def lines(bounds: Bounds) -> list[tuple[str, str]]:
+    """Return a line for every bound that was judged, and the colour that it has."""
     judged = [(test, each) for test, held in bounds.items() for each in held if each.outcome != NOT_JUDGED]
     width = max((len(each.outcome) for _, each in judged), default=0)
     return [
-        (each.passed, f"{each.outcome:<{width}}  {test}  {each.subject}: {each.what} {each.found}; {each.asked}")
+        (_mark(each).colour, f"{each.outcome:<{width}}  {test}  {each.subject}: {each.what} {each.found}; {each.asked}")
         for test, each in judged
     ]
 
@@ -35,7 +54,7 @@ def table(bounds: Bounds) -> Table:
     rows = [
         Row(
             (
-                Text("✅" if each.passed else "❌"),
+                Text(_mark(each).sign),
                 Text(test, code=True),
                 Text(each.subject, code=True),
                 Text(each.what),
@@ -57,8 +76,10 @@ def append_to_step(bounds: Bounds) -> str:
     drawn = table(bounds)
     if not path or not drawn.rows:
         return ""
-    failed = sum(not each.passed for held in bounds.values() for each in held)
-    told = f"{len(drawn.rows)} bounds, {failed} of them not met" if failed else f"{len(drawn.rows)} bounds, all met"
+    signs = Counter(_mark(each).sign for held in bounds.values() for each in held)
+    count = f"{len(drawn.rows)} bound{'s' * (len(drawn.rows) != 1)}"
+    others = [f"{signs[mark.sign]} {mark.told}" for mark in (_FAILED, _LET_PASS) if signs[mark.sign]]
+    told = ", ".join([count, *others] if others else [count, "all met"])
     try:
         with Path(path).open("a", encoding="utf-8") as stream:  # other steps' tables are in it: nothing to rename over
             stream.write(f"### kdbench: {told}\n\n{markdown.table(drawn)}\n\n")

@@ -76,6 +76,16 @@ def test_a_test_waits_for_another_process_and_says_so(run, monkeypatch):
     assert "waiting" in told[0]
 
 
+def test_what_is_noted_while_a_test_runs_is_seen(pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    pytester.makepyfile("""
+        def test_it(request):
+            from kdbench.testing.alone import Notes
+            Notes(request.config).note("waiting")
+    """)
+    pytester.runpytest_subprocess().stdout.fnmatch_lines(["kdbench: waiting"])
+
+
 def test_where_there_can_be_no_lock_the_session_ends(run, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(FOLDER, str(tmp_path / "file"))

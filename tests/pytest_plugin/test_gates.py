@@ -109,10 +109,41 @@ def test_the_checkout_of_another_branch_is_measured_beside_this_one(pytester, ru
     (base / "student.onnx").write_bytes((pytester.path / "teacher.onnx").read_bytes())
     options = ("--benchmark", "--kdbench-baseline=base", "--kdbench-budget=2s")
     tests = OWN.format(arguments="")
-    run(f"{tests}\n{tests.replace('test_it', 'test_again')}", *options).assert_outcomes(passed=2)
+    result = run(f"{tests}\n{tests.replace('test_it', 'test_again')}", *options)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*; no regression against base/student.onnx"])
     ((before, after, told),) = asked  # made once a session
     assert (before, after) == (base / "student.onnx", pytester.path / "student.onnx")
     assert (told["data"], told["accuracy"], told["options"].budget_s) == ("digits", True, 2.0)
+
+
+def test_a_comparison_that_cannot_be_made_is_tried_once(run, monkeypatch):
+    from kdbench.errors import MeasurementError
+
+    tried = []
+
+    def remeasure(base, new, *, out, **_):
+        tried.append(out.exists())
+        raise MeasurementError("it does not run")
+
+    monkeypatch.setattr("kdbench.gating.remeasure", remeasure)
+    tests = BOTH.format(names='"teacher.onnx", "student.onnx"', arguments="")
+    result = run(f"{tests}\n{tests.replace('test_it', 'test_again')}", "--benchmark")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["it does not run"])
+    assert tried == [False]
+
+
+def test_what_a_killed_worker_left_of_a_comparison_is_in_nobodys_way(pytester, run, gate, monkeypatch):
+    gate("same")
+    left = pytester.mkdir("kept") / "session" / "compare-student-00000000"
+    left.mkdir(parents=True)
+    (left / "record.json").write_text("")
+    monkeypatch.setattr("kdbench.testing.settings.session_name", lambda _: "session")
+    monkeypatch.setattr("kdbench.storage.content_hash", lambda _: "0" * 64)
+    tests = BOTH.format(names='"teacher.onnx", "student.onnx"', arguments="")
+    run(tests, "--benchmark", "--kdbench-out=kept").assert_outcomes(passed=1)
+    assert [path.name for path in left.iterdir()] == ["comparison.json"]
 
 
 def test_stored_runs_may_be_measured_again(run, store, gate):
@@ -153,6 +184,8 @@ def test_the_comparison_can_be_read(run, store):
     [
         ('"base", "base", thresholds={"latency": 0.1}', "unknown metric 'latency'"),
         ('"base", "base", thresholds="a lot"', "thresholds: 'a lot' is no quantity*"),
+        ('"base", "base", thresholds="-5 %"', "thresholds: -5 % is no amount by which a number may be worse"),
+        ('"base", "base", thresholds={"top1": float("nan")}', "top1: nan is no amount by which *"),
         ('"base", "base", metrics=("size",)', "unknown metric 'size'"),
         ('"base", "none"', "there is no run or model none in *"),
     ],

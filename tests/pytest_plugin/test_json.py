@@ -104,7 +104,8 @@ def test_a_smoke_run_has_no_entries(pytester, run):
     result = run(tests, "--benchmark-json=out.json")
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*not used at all*")
-    assert not (pytester.path / "out.json").exists()
+    out = pytester.path / "out.json"
+    assert not out.exists() or not out.read_text()  # pytest-benchmark 5.1 opens it when it reads its options
 
 
 def test_many_calls_are_thinned_by_rank():

@@ -42,13 +42,45 @@ def test_the_steps_summary_is_appended_to(run, passes, step):
     step.write_text("before\n")
     run(BOUNDS, "--benchmark")
     text = step.read_text()
-    assert text.startswith("before\n### kdbench: 3 bounds, 1 of them not met\n")
+    assert text.startswith("before\n### kdbench: 3 bounds, 1 not met\n")
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert lines[-1] == (
         "| ❌ | `test_it.py::test_bad` | `student.onnx` | top1 | 91.73 % [91.18, 92.25] (n = 10,000) "
         "| at least 95 % | FAIL |"
     )
     assert len(lines) == 5
+
+
+def test_a_test_that_is_run_again_is_told_of_once(pytester, run, passes, step):
+    pytester.makeconftest("""
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item):
+            runtestprotocol(item, nextitem=None, log=False)
+    """)
+    tests = """
+        from itertools import count
+        again = count()
+
+        def test_it(kdbench):
+            kdbench.model("student.onnx").size_bytes.at_most("2 MB" if next(again) else "1 MB")
+    """
+    run(tests, "--benchmark").assert_outcomes(passed=1)
+    assert step.read_text().startswith("### kdbench: 1 bound, all met\n")
+
+
+def test_what_is_let_pass_is_not_called_met(run, passes, step):
+    tests = """
+        def test_it(kdbench):
+            model = kdbench.model("student.onnx", data="digits")
+            model.top1.at_least(0.92, marginal="pass").at_least(0.9).at_least(0.95)
+    """
+    result = run(tests, "--benchmark", "--color=yes")
+    text = step.read_text()
+    assert text.startswith("### kdbench: 3 bounds, 1 not met, 1 let pass\n")
+    assert [line[2:4].strip() for line in text.splitlines() if "`" in line] == ["⚠️", "✅", "❌"]
+    colours = [line[:5] for line in result.outlines if "student.onnx: top1 91" in line]
+    assert colours == ["\x1b[33m", "\x1b[32m", "\x1b[31m"]
 
 
 def test_a_smoke_run_writes_no_step_summary(run, step):
