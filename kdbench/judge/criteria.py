@@ -157,6 +157,8 @@ def _check(limit: Limit) -> None:
     of = limit.held_against
     if limit.value < 0:
         raise WrongValueError(f"{limit.metric}: {limit.rule} = {limit.value:g} is negative", "limits begin at 0")
+    if limit.value == 0 and limit.side == "min" and of.id != "logit_spearman":  # which may be negative
+        raise WrongValueError(f"{limit.metric}: {limit.rule} = 0 lets every model pass", "give the least it may be")
     if of.unit == "share" and limit.value > 1:
         message = f"{limit.metric}: {limit.rule} = {limit.value:g}, but a share is at most 1"
         raise WrongValueError(message, f'write {limit.value / 100:g}, or "{limit.value:g} %"')

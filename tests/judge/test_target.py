@@ -115,6 +115,8 @@ def test_several_limits_of_one_criterion_are_a_line_each_with_the_same_axes():
         ({"metric": "load_ns", "max": "1e400 ms"}, "more than any number", "number in ns"),
         ({"metric": "load_ns", "max": "1e9999999 ms"}, "more than any number", "number in ns"),
         ({"metric": "size_bytes", "max": -1}, "negative", "0"),
+        ({"metric": "top1", "min": 0}, "lets every model pass", "the least"),
+        ({"metric": "size_bytes", "min_ratio_vs_teacher": 0}, "lets every model pass", "the least"),
         ({"metric": "size_bytes", "max": 1, "min": 2}, "exclude each other", "mixed up"),
         ({"metric": "top1", "min": 85}, "a share is at most 1", "85 %"),
         ({"metric": "top1", "max": 0.9}, "higher is better", "did you mean 'min'?"),
