@@ -14,12 +14,13 @@ from kdbench.judge.comparing.matching import Match, match
 from kdbench.judge.comparing.thresholds import Thresholds, asked
 from kdbench.judge.comparing.ways import Records
 from kdbench.measure.target import inspect
+from kdbench.metrics import PREDICTIONS
 from kdbench.progress import Progress
 from kdbench.recipe import Measure
 from kdbench.records import RunRecord
 from kdbench.report.content import read_samples
 from kdbench.run_folder import RunFolder
-from kdbench.verdicts import Comparison
+from kdbench.verdicts import REMEASURED, Comparison
 
 _ALL_DEFAULTS = Thresholds()
 
@@ -48,9 +49,11 @@ def remeasure(
     beside its base in the same sessions, so that it does not matter on which machines they were timed before. The data
     is that of the new record, or of the base's, unless `data`, `resize` and `crop` say otherwise; `feeding` is what
     else `benching.bench` is told about inputs. Raises InputError for states without models, and for a file that is not
-    the one that its record is of.
+    the one that its record is of. Neither times nor accuracies are taken where no metric asks for any.
     """
-    asked(metrics, thresholds)  # what cannot be meant is refused before anything is measured
+    wanted = asked(metrics, thresholds)  # what cannot be meant is refused before anything is measured
+    timed = any(metric.of_the_machine for metric in wanted)
+    accuracy = accuracy and any(metric in PREDICTIONS for metric in wanted)
     before, after = _State.read(base), _State.read(new)
     matched = match(before.cards, after.cards, models)
     for pair in matched.pairs:
@@ -63,14 +66,14 @@ def remeasure(
         told = {**(after.data or before.data), **{key: value for key, value in given.items() if value is not None}}
         record, folder = benching.bench(
             [path for twin in changed for path in (before.files[twin.pair.base.id], after.files[twin.pair.new.id])],
-            name="compare",
+            name=REMEASURED,
             cards={
                 id_: card if state.recorded else None
                 for twin in changed
                 for state, (id_, card) in zip((before, after), twin.cards.items(), strict=True)
             },
             teacher={twin.new_id: twin.base_id for twin in changed},
-            timed=set(_timed(changed)),
+            timed=set(_timed(changed)) if timed else False,
             accuracy=accuracy,
             options=options,
             out=out,

@@ -272,8 +272,10 @@ class RunRecord(Value):
 
         Raises InputError if there is none or it does not hold together.
         """
+        if path.suffix == ".onnx":
+            raise InputError(f"{path} is a model, not a record", "measure it first: kdbench bench leaves a record")
         if path.is_dir():
-            path /= "record.json"
+            path = _in_folder(path)
         content = storage.read_json(path, "record")
         version = content.get("schema") if isinstance(content, dict) else None
         if version != SCHEMA_VERSION:
@@ -294,6 +296,15 @@ class RunRecord(Value):
 def _nearest(findings: Iterable[_Kind], axes: Axes) -> _Kind | None:
     including = (found for found in findings if axes.items() <= found.axes.items())
     return min(including, key=lambda found: len(found.axes), default=None)
+
+
+def _in_folder(folder: Path) -> Path:
+    """Return the record of a run's folder; raises InputError, naming the runs below it, where it is none."""
+    path = folder / "record.json"
+    below = sorted(record.parent.name for record in folder.glob("*/record.json")) if not path.exists() else []
+    if below:
+        raise InputError(f"{folder} is no run but a folder of runs", f"name one of them: {', '.join(below[-5:])}")
+    return path
 
 
 def record_schema() -> dict[str, Any]:

@@ -25,6 +25,9 @@ Change = Literal["regressed", "improved", "same", "inconclusive"]
 Way = Literal["exact", "paired", "anchored", "separate"]
 """How two numbers were compared: counted; side by side; each beside a model that both records have; on their own."""
 
+REMEASURED = "compare"
+"""The name of a record that was measured for a comparison alone."""
+
 EXIT_CODES: dict[str, int] = {"READY": 0, "NOT READY": 1, "INCONCLUSIVE": 2} | {
     "improved": 0,
     "same": 0,

@@ -155,6 +155,16 @@ def test_files_that_are_all_the_same_are_the_same_and_nothing_is_measured(run, t
 
 
 @pytest.mark.slow
+def test_of_what_no_metric_asks_for_nothing_is_measured(digits, tmp_path):
+    base = network(tmp_path / "a" / "net.onnx", digits)
+    new = network(tmp_path / "b" / "net.onnx", digits, hidden=128)
+    comparison, folder = remeasure(base, new, metrics=["size_bytes", "macs"], options=QUICK, out=tmp_path / "out")
+    assert outcomes(comparison, "net") == {"size_bytes": "regressed", "macs": "regressed"}
+    measured = {m.metric for m in RunRecord.read(folder).measurements if m.value is not None}
+    assert measured == {"size_bytes", "weight_bytes", "macs", "parameters"}
+
+
+@pytest.mark.slow
 def test_single_files_are_scored_on_the_data_that_is_named(digits, tmp_path):
     base = network(tmp_path / "a" / "net.onnx", digits)
     new = network(tmp_path / "b" / "net.onnx", digits, worse=1)

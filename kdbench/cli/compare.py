@@ -83,7 +83,11 @@ def compare(
     for file, option in ((markdown, "--markdown"), (junit, "--junit")):
         if file is not None and file != _STDOUT:
             options.make_room(file, option)
-    asked = {"models": _pairs(models or ()), "metrics": metrics or (), "thresholds": _thresholds(thresholds or ())}
+    asked = {
+        "models": _pairs(models or ()),
+        "metrics": [name for text in metrics or () for name in options.names(text)],
+        "thresholds": _thresholds(thresholds or ()),
+    }
     folder = None
     if remeasure:
         settings = options.measure_settings(

@@ -46,7 +46,7 @@ def history(
         found,
         metrics=[name for text in metrics or [] for name in names(text)],
         models=[name for text in models or [] for name in names(text)],
-        axes=assignments(list(names(axes)), "--axes") if axes else None,
+        axes=assignments(list(names(axes)), "--axes", "threads=1,batch=128") if axes else None,
         notes=notes,
     )
     files = _write(told, out, markdown)

@@ -132,13 +132,13 @@ def shape(text: str, option: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def assignments(texts: list[str], option: str) -> dict[str, Any]:
+def assignments(texts: list[str], option: str, example: str = "width=0.5") -> dict[str, Any]:
     """Read `key=value` pairs; values are TOML, or else plain text."""
     found: dict[str, Any] = {}
     for text in texts:
         key, sign, value = text.partition("=")
         if not sign or not key.strip():
-            raise InputError(f"{option}: {text!r} is not of the form key=value", f"for example {option} width=0.5")
+            raise InputError(f"{option}: {text!r} is not of the form key=value", f"for example {option} {example}")
         try:
             found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

@@ -51,6 +51,8 @@ def ready(
         console.result_json({**found, "files": [str(file) for file in files]})
     else:
         show_verdicts(verdicts)
+        for file in files:
+            console.say(f"kept for the run's reports: {file}")
     return exit_code(verdicts)
 
 

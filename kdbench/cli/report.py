@@ -49,6 +49,8 @@ def report(
     if stdout:
         _refuse(formats, out, json)
     wanted = [name for text in styles or [] for name in names(text)]
+    if wanted and targets:
+        raise InputError("a style has no verdict: --target is of the whole report", "leave out --style or --target")
     contents = _in_styles(with_verdicts(Content.read(run), load_targets(targets)), wanted)
     if stdout:
         console.result(_markdown(contents))

@@ -44,11 +44,13 @@ def run(
     """
     from kdbench.cli.progress import watching
     from kdbench.recipes import load_recipe
+    from kdbench.run_folder import refuse_taken
 
     session = Session.of(ctx)
     session.resumable = True
     judged_by = load_targets(targets)
     loaded = load_recipe(recipe, overridden(overrides, estimate_energy=estimate_energy))
+    refuse_taken(out, resume=resume)
     with watching(session, quiet=quiet) as progress:
         from kdbench import pipeline
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench.cli import console
+from kdbench.cli import console, options
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def load_targets(names: Sequence[str] | None) -> "tuple[Target, ...]":
     """Return the named targets; raises InputError for one that is not known, and for two of one name."""
     from kdbench.judge.target import load_target
 
-    targets = tuple(load_target(name) for name in dict.fromkeys(names or ()))
+    # A comma separates names, and may be part of a file's.
+    several = [name for text in names or () for name in ([text] if Path(text).exists() else options.names(text))]
+    targets = tuple(load_target(name) for name in dict.fromkeys(several))
     taken: set[str] = set()
     for target in targets:
         if target.name in taken:

@@ -162,6 +162,9 @@ def _remedy(question: Question, found: Shift) -> str:
 
 
 def _of_the_records(records: Records) -> Iterator[str]:
+    names = records.base.name, records.new.name
+    if names[0] != names[1] and {records.base.kind, records.new.kind} == {"run"}:
+        yield f"two studies: {names[0]} and {names[1]}"
     if records.other_machine:
         yield f"another machine: {records.other_machine}"
     if software := other_software(records.base, records.new):

@@ -83,7 +83,7 @@ def _differs(name: str, found: str | float | None, wanted: str | float, *, in_by
         yield f"the record names no {name}"
     elif isinstance(wanted, str):
         if not re.search(wanted, str(found), re.IGNORECASE):
-            yield f"{name} is {found!r}, not {wanted!r}"
+            yield f"{name} is '{found}', not '{wanted}'"
     elif not isinstance(found, int | float) or found < wanted:
         write = units.size if in_bytes else units.whole
         yield f"{name} is {write(found) if isinstance(found, int | float) else found}, not {write(wanted)} or more"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kdbench.errors import InputError
 from kdbench.records import RunRecord
+from kdbench.verdicts import REMEASURED
 
 RECORD = "record.json"
 
@@ -23,10 +24,12 @@ class Found:
 def find_records(places: list[Path]) -> tuple[list[Found], list[str]]:
     """Return every record below `places` (folders, or records themselves), oldest first, and a note on each left out.
 
-    Left out are folders that cannot be read, files that are no record, and copies of one that was found. Raises
+    Left out are folders that cannot be read, files that are no record, copies of one that was found, and what `kdbench
+    compare --remeasure` measured. Raises
     InputError for a place that is not there, and where there is no record at all.
     """
     found: dict[str, Found] = {}
+    compared = 0
     notes: list[str] = []
     for place in places:
         if not place.exists():
@@ -40,10 +43,14 @@ def find_records(places: list[Path]) -> tuple[list[Found], list[str]]:
                 notes.append(f"{run} is left out: {error.message.replace(str(path), path.name)}")
                 continue
             key = record.hash()
-            if key in found:
+            if (record.kind, record.name) == ("bench", REMEASURED):
+                compared += 1
+            elif key in found:
                 notes.append(f"{run} is left out: a copy of {found[key].run}")
             else:
                 found[key] = Found(run, taken, record)
+    if compared:
+        notes.append(f"measured for a comparison alone, and left out: {compared} record{'s' * (compared > 1)}")
     if not found:
         where = ", ".join(map(str, places))
         raise InputError(

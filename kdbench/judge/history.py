@@ -182,7 +182,7 @@ def _too_few(values: Sequence[float], metric: declared.Metric) -> str:
 
     if len(values) >= FEWEST or metric.repeats_within == 0:
         return ""
-    return f"{len(values)} of the {FEWEST} numbers or more that can show a change beyond their own scatter"
+    return f"that takes {FEWEST} numbers, and there {'is' if len(values) == 1 else 'are'} {len(values)}"
 
 
 def _runtimes(before: Point, after: Point) -> str:

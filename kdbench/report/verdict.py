@@ -98,8 +98,9 @@ def _not_ready(verdict: Verdict, nearest: ModelVerdict) -> str:
 
 
 def _open(verdict: Verdict, nearest: ModelVerdict) -> str:
-    met = sum(criterion.required and criterion.outcome == "PASS" for criterion in nearest.criteria)
-    meets = f"meets {met} of {sum(criterion.required for criterion in nearest.criteria)} required criteria"
+    required = [criterion for criterion in _own(nearest.criteria) if criterion.required]
+    met = sum(criterion.outcome == "PASS" for criterion in required)
+    meets = f"meets {met} of {len(required)} required criteria"
     if len(verdict.models) == 1:
         return f"`{nearest.model}` {meets} and is not known to miss one"
     still = sum(model.overall == "INCONCLUSIVE" for model in verdict.models)
@@ -114,7 +115,7 @@ _FINDINGS: dict[str, Callable[[Verdict, ModelVerdict], str]] = {
 
 
 def _all_required(model: ModelVerdict) -> str:
-    count = sum(criterion.required and criterion.rule != "device" for criterion in model.criteria)
+    count = sum(criterion.required for criterion in _own(model.criteria))
     return f"all {count} required criteria" if count > 1 else "the required criterion"
 
 

@@ -103,12 +103,12 @@ def _same_model(context: Context, baseline: str | Path | None, new: Path) -> Pat
     named = context.places.find(baseline, "baseline") if baseline is not None else context.settings.baseline
     if named is None:
         raise InputError(
-            f"{new.name} has no baseline", "name one: --kdbench-baseline PATH, or no_regression(baseline=PATH)"
+            f"{new.name} has no baseline", "name one: --kdbench-baseline=PATH, or no_regression(baseline=PATH)"
         )
     if not named.exists():
         raise InputError(f"there is no baseline at {named}", "check --kdbench-baseline")
     if named.is_file() or (named / "record.json").exists():
-        return named
+        return _another(named, new)
     inside = [named / new.name]
     if new.is_relative_to(context.settings.root):  # the checkout of another branch
         inside.insert(0, named / new.relative_to(context.settings.root))
@@ -118,7 +118,21 @@ def _same_model(context: Context, baseline: str | Path | None, new: Path) -> Pat
             f"the baseline {named} has neither a record.json nor {new.name}",
             "name a run's folder, or a folder with the models of the baseline",
         )
-    return found
+    return _another(found, new)
+
+
+def _another(baseline: Path, new: Path) -> Path:
+    """Return the baseline; raises InputError where it is the very file that is to be compared with it.
+
+    pytest takes `base` in `--kdbench-baseline base` for a folder of tests while it looks for the root folder, and a
+    project in there then becomes the root: every model would be found in the baseline, and be the same.
+    """
+    if baseline.resolve() != new.resolve():
+        return baseline
+    raise InputError(
+        f"{new.name} and its baseline are one file: {new}",
+        "name the tests, and write --kdbench-baseline=PATH with an equals sign: see the root folder that pytest prints",
+    )
 
 
 def _of_records(base: RunRecord, new: RunRecord, states: States) -> Comparison:

@@ -229,3 +229,8 @@ def test_a_run_with_a_target_keeps_shows_and_ends_with_its_verdict(capsys, recor
 def test_a_run_without_a_target_ends_well_whatever_it_found(capsys, record, tmp_path):
     assert show_run(record, tmp_path, (), json=True) == 0
     assert "verdicts" not in json.loads(capsys.readouterr().out)
+
+
+def test_targets_may_be_separated_by_commas(kdbench, run):
+    ended = kdbench("ready", run, "--target", "server-cpu,raspberry-pi-5", "--json")
+    assert [verdict["target"] for verdict in ended.json["verdicts"]] == ["server-cpu", "raspberry-pi-5"]

@@ -193,7 +193,7 @@ def test_accuracies_change_by_differences():
 def test_few_points_are_shown_and_say_that_no_change_was_looked_for():
     (series,) = history(days([1.0, 2.0, 3.0]), ["latency_p50_ns"]).series
     assert series.changes == ()
-    assert "3 of the 5" in series.note
+    assert series.note == "that takes 5 numbers, and there are 3"
 
 
 def test_pairs_are_followed_like_metrics_by_student_and_teacher():
@@ -288,6 +288,15 @@ def test_a_folder_that_cannot_be_read_is_left_out_with_a_note(tmp_path, monkeypa
     told, notes = find_records([tmp_path])
     assert [each.run for each in told] == ["good"]
     assert notes == ["locked is left out: Permission denied"]
+
+
+def test_what_was_measured_for_a_comparison_is_no_part_of_a_history(tmp_path):
+    for name in ("ci", "compare"):
+        (tmp_path / name).mkdir()
+        record(0, latency(1.0)).model_copy(update={"name": name}).write(tmp_path / name / "record.json")
+    told, notes = find_records([tmp_path])
+    assert [each.run for each in told] == ["ci"]
+    assert notes == ["measured for a comparison alone, and left out: 1 record"]
 
 
 def test_a_folder_without_records_is_refused(tmp_path):

@@ -37,7 +37,7 @@ def test_a_model_is_held_against_its_stored_state(run, passes, store):
 def test_without_a_baseline_there_is_no_gate_to_pass(run, passes):
     result = run(OWN.format(arguments=""), "--benchmark")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["student.onnx has no baseline", "hint: *--kdbench-baseline PATH*"])
+    result.stdout.fnmatch_lines(["student.onnx has no baseline", "hint: *--kdbench-baseline=PATH*"])
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,13 @@ def test_a_baseline_that_is_not_there_fails(pytester, run, passes, baseline, mes
     result = run(OWN.format(arguments=""), "--benchmark", f"--kdbench-baseline={baseline}")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize("baseline", [".", "student.onnx"])
+def test_a_model_that_is_its_own_baseline_fails(run, passes, baseline):
+    result = run(OWN.format(arguments=""), "--benchmark", f"--kdbench-baseline={baseline}")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["student.onnx and its baseline are one file: *", "hint: *--kdbench-baseline=PATH*"])
 
 
 @pytest.fixture

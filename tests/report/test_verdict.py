@@ -80,7 +80,7 @@ def test_what_one_remedy_would_mend_is_said_together_and_failures_first():
 def test_an_open_question_says_how_much_is_met():
     open_ = model("a", "INCONCLUSIVE", HERE, top1(), top1("MARGINAL", metric="top5", remedy="more samples"))
     said = verdict_sentence(verdict("INCONCLUSIVE", open_))
-    assert "`a` meets 2 of 3 required criteria and is not known to miss one." in said
+    assert "`a` meets 1 of 2 required criteria and is not known to miss one." in said
     assert "What is missing: Top-5: more samples." in said
 
 
