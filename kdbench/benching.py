@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from kdbench import environment, recording, storage
-from kdbench.cards import ModelCard, Preprocessing
+from kdbench.cards import ModelCard, Preprocessing, complaint
 from kdbench.errors import InputError
 from kdbench.judge.target import Target
 from kdbench.measure.harness import Analyses, Protocol, Subject, TestSet, check_protocol, measure
@@ -218,10 +218,8 @@ def _read_card(path: Path) -> ModelCard:
     try:
         return ModelCard.model_validate(storage.read_json(path, "model card"))
     except ValidationError as error:
-        complaint = error.errors()[0]
-        where = ".".join(map(str, complaint["loc"]))
         raise InputError(
-            f"{path} is no model card of this version: {where}: {complaint['msg']}",
+            f"{path} is no model card of this version: {complaint(error)}",
             "export the model again, or move the card away and give --mean, --std and --scale",
         ) from error
 

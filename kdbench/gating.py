@@ -19,7 +19,7 @@ from kdbench.progress import Progress
 from kdbench.recipe import Measure
 from kdbench.records import RunRecord
 from kdbench.report.content import read_samples
-from kdbench.run_folder import RunFolder
+from kdbench.run_folder import RunFolder, refuse_changed
 from kdbench.verdicts import REMEASURED, Comparison
 
 _ALL_DEFAULTS = Thresholds()
@@ -133,11 +133,8 @@ class _State:
         path = self.files[card.id]
         if not path.exists():
             raise InputError(f"{path} is not there", "restore it, or leave the model out with --model")
-        if storage.sha256(path) != card.sha256:
-            raise InputError(
-                f"{path} is not the file that the record is of",
-                "it was changed or cut short since: restore it, run again, or name the .onnx file itself",
-            )
+        hint = "it was changed or cut short since: restore it, run again, or name the .onnx file itself"
+        refuse_changed(path, card, hint)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from kdbench import storage
-from kdbench.cards import Evidence, ModelCard, Value
+from kdbench.cards import Evidence, ModelCard, Value, complaint
 from kdbench.errors import InputError
 from kdbench.metrics import METRICS, PAIR_METRICS
 
@@ -286,11 +286,7 @@ class RunRecord(Value):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InputError(
-                f"{path} is not a valid record: {where}: {first['msg']}", "was it edited by hand?"
-            ) from error
+            raise InputError(f"{path} is not a valid record: {complaint(error)}", "was it edited by hand?") from error
 
 
 def _nearest(findings: Iterable[_Kind], axes: Axes) -> _Kind | None:

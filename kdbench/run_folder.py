@@ -8,7 +8,6 @@ OUT/verdicts/TARGET.json         how it stands to a target
 OUT/report.md, figures/          what a person reads; the same as one page: OUT/report.html
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,11 +64,6 @@ class RunFolder:
         """Return the folder through which measuring processes are fed; it holds nothing worth keeping."""
         return self.path / ".measuring"
 
-    def changed(self, cards: Iterable[ModelCard]) -> list[Path]:
-        """Return the model files that are here and are not those of the cards: they were changed since."""
-        files = {self.path / card.file: card.sha256 for card in cards}
-        return [file for file, sha256 in files.items() if file.is_file() and storage.sha256(file) != sha256]
-
     def write_card(self, card: ModelCard) -> None:
         """Write a model's card beside its file."""
         storage.write_json(card_path(self.model(card.id)), card.model_dump(mode="json"))
@@ -94,6 +88,12 @@ class RunFolder:
 def card_path(model: Path) -> Path:
     """Return where the card of an ONNX file lies: beside it."""
     return model.with_suffix(".card.json")
+
+
+def refuse_changed(file: Path, card: ModelCard, hint: str) -> None:
+    """Raise InputError where a file is not the one that a card is of: it was changed or cut short since."""
+    if storage.sha256(file) != card.sha256:
+        raise InputError(f"{file} is not the file that the record is of", hint)
 
 
 def choose_folder(name: str, out: Path | None, *, resume: bool = False) -> Path:

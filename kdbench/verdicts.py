@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from kdbench import storage
-from kdbench.cards import Evidence, Value
+from kdbench.cards import Evidence, Value, complaint
 from kdbench.errors import InputError
 from kdbench.records import Interval
 
@@ -121,11 +121,7 @@ class Verdict(Value):
         try:
             return cls.model_validate(storage.read_json(path, "verdict"))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InputError(
-                f"{path} is not a valid verdict: {where}: {first['msg']}", "judge the run again"
-            ) from error
+            raise InputError(f"{path} is not a valid verdict: {complaint(error)}", "judge the run again") from error
 
 
 def _lack(model: ModelVerdict) -> tuple[int, int]:

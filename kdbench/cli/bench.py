@@ -66,19 +66,19 @@ def bench(
     for option, value, needed in (("--gap", gap, "paced"), ("--rate", rate, "server")):
         if value is not None and needed not in modes:
             raise InputError(f"{option} is of calls in mode {needed}", f"add --mode {needed}, or leave {option} out")
-    settings = options.measure_settings(
-        provider=provider.value,
-        threads=options.counts(threads, "--threads"),
-        batch=options.counts(batch, "--batch"),
+    settings = measuring.settings(
+        provider=provider,
+        threads=threads,
+        batch=batch,
         mode=modes,
         **({} if gap is None else {"gap_ms": options.milliseconds(gap, "--gap")}),
         rate_per_s=rate,
         runtime=options.names(runtime),
-        cores=options.cores(cores, "--cores") if cores is not None else None,
-        budget_s=options.seconds(budget, "--budget"),
-        precision=options.share(precision, "--precision"),
+        cores=cores,
+        budget=budget,
+        precision=precision,
         sessions=sessions,
-        energy=energy.value,
+        energy=energy,
         estimate_energy=estimate_energy,
         country=country,
         profile=profile,

@@ -90,15 +90,15 @@ def compare(
     }
     folder = None
     if remeasure:
-        settings = options.measure_settings(
-            provider=provider.value,
-            threads=options.counts(threads, "--threads"),
-            batch=options.counts(batch, "--batch"),
-            cores=options.cores(cores, "--cores") if cores is not None else None,
-            budget_s=options.seconds(budget, "--budget"),
-            precision=options.share(precision, "--precision"),
+        settings = measuring.settings(
+            provider=provider,
+            threads=threads,
+            batch=batch,
+            cores=cores,
+            budget=budget,
+            precision=precision,
             sessions=sessions,
-            energy=energy.value,
+            energy=energy,
             estimate_energy=estimate_energy,
         )
         feeding = {

@@ -1,9 +1,14 @@
 """Options of the commands that measure files: what data, fed how, measured how."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from kdbench.cli import options
+
+if TYPE_CHECKING:
+    from kdbench.recipe import Measure
 
 
 class Provider(StrEnum):
@@ -43,3 +48,30 @@ Sessions = Annotated[int, typer.Option(min=2, help="Fresh processes to spread it
 OfEnergy = Annotated[
     Energy, typer.Option("--energy", help="None; windows of half a second; of ten seconds or 100 updates.")
 ]
+
+
+def settings(
+    *,
+    provider: Provider,
+    threads: str,
+    batch: str,
+    cores: str | None,
+    budget: str,
+    precision: str,
+    energy: Energy,
+    **others: Any,
+) -> "Measure":
+    """Return the settings of a measuring pass from these options as they were typed, and `others` as they are.
+
+    Raises InputError for an option that cannot be read, and for settings that are not possible.
+    """
+    return options.measure_settings(
+        provider=provider.value,
+        threads=options.counts(threads, "--threads"),
+        batch=options.counts(batch, "--batch"),
+        cores=options.cores(cores, "--cores") if cores is not None else None,
+        budget_s=options.seconds(budget, "--budget"),
+        precision=options.share(precision, "--precision"),
+        energy=energy.value,
+        **others,
+    )

@@ -58,12 +58,12 @@ def ready(
 
 def _refuse_changed(record: "RunRecord", run: Path) -> None:
     """Raise InputError where a model beside the record is not the file that was measured: it is what would ship."""
-    from kdbench.run_folder import RunFolder
+    from kdbench.run_folder import refuse_changed
 
-    changed = RunFolder(run if run.is_dir() else run.parent).changed(record.models)
-    if changed:
-        hint = "measure it, with kdbench bench, or restore what was measured"
-        raise InputError(f"{changed[0]} is not the file that the record is of", hint)
+    folder = run if run.is_dir() else run.parent
+    for card in record.models:
+        if (folder / card.file).is_file():
+            refuse_changed(folder / card.file, card, "measure it, with kdbench bench, or restore what was measured")
 
 
 def _keep(verdicts: "Sequence[Verdict]", run: Path) -> list[Path]:

@@ -20,8 +20,12 @@ def candidates(record: RunRecord, models: Sequence[str] | None = None) -> list[M
         raise InputError("the record has no models to judge", "measure some: `kdbench bench MODEL…`")
     if models:
         return list({card.id: card for name in models for card in _named(record, name)}.values())
-    students = [card for card in record.models if card.role != "teacher"]
-    return _of_each_name(record, students or list(record.models))
+    return _of_each_name(record, besides_teachers(record.models))
+
+
+def besides_teachers(cards: Sequence[ModelCard]) -> Sequence[ModelCard]:
+    """Return the models besides teachers; where there are no others, all of them: each is its own reference."""
+    return [card for card in cards if card.role != "teacher"] or cards
 
 
 def _named(record: RunRecord, name: str) -> list[ModelCard]:

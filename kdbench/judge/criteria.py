@@ -11,7 +11,7 @@ from kdbench import units
 from kdbench.cards import Evidence
 from kdbench.errors import InputError
 from kdbench.judge.bounds import Side
-from kdbench.metrics import BEHIND, METRICS, PAIR_METRICS, Metric
+from kdbench.metrics import METRICS, PAIR_METRICS, PAIR_OF, Metric
 from kdbench.metrics import metric as declared
 from kdbench.registry import suggestion
 from kdbench.toml_files import Section, WrongValueError
@@ -23,8 +23,6 @@ SIDES: dict[Rule, Side] = {
     "max_drop_vs_teacher": "max",
     "min_ratio_vs_teacher": "min",
 }
-PAIR_OF = {behind: pair for pair, behind in BEHIND.items()}
-"""The pair metric that a run measures of a model's metric."""
 
 _OF_THE_FILE = ("part", "class", "beside")  # the axes of what another machine would find as well
 _COUNTS = ("batch", "threads", "gap_ms", "rate_per_s")

@@ -4,10 +4,10 @@ from kdbench.errors import InputError
 from kdbench.metrics.costs import COSTS
 from kdbench.metrics.energy import ENERGY
 from kdbench.metrics.metric import Metric
-from kdbench.metrics.pairs import BEHIND, PAIRS
+from kdbench.metrics.pairs import BEHIND, PAIR_OF, PAIRS
 from kdbench.metrics.predictions import PREDICTIONS
 
-__all__ = ["BEHIND", "METRICS", "PAIR_METRICS", "PREDICTIONS", "Metric", "metric", "parity_tolerance"]
+__all__ = ["BEHIND", "METRICS", "PAIR_METRICS", "PAIR_OF", "PREDICTIONS", "Metric", "metric", "parity_tolerance"]
 
 # float32 sums taken in another order differ by a few units in the last place per layer; another computation differs
 # by whole logits. The tolerance is relative to the largest logit, with a floor for networks that say little.

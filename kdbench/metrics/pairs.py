@@ -66,3 +66,4 @@ BEHIND = {
     "throughput_ratio": "max_throughput_per_s",
     "top1_drop": "top1",
 }
+PAIR_OF = {behind: pair for pair, behind in BEHIND.items()}

@@ -58,7 +58,8 @@ class Content:
         folder = run if run.is_dir() else run.parent
         record = RunRecord.read(run)
         verdicts = [Verdict.read(path) for path in sorted(RunFolder(folder).verdicts.glob("*.json"))]
-        return cls(record, tuple(v for v in verdicts if v.record_hash == record.hash()), read_samples(folder))
+        own = record.hash() if verdicts else ""
+        return cls(record, tuple(v for v in verdicts if v.record_hash == own), read_samples(folder))
 
 
 def read_samples(folder: Path) -> Samples:

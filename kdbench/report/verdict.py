@@ -3,14 +3,13 @@
 from collections.abc import Callable, Container, Sequence
 
 from kdbench import units
-from kdbench.metrics import BEHIND, PAIR_METRICS, Metric
+from kdbench.metrics import PAIR_OF, Metric
 from kdbench.metrics import metric as declared
 from kdbench.report.axes import in_words
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished, sentence
 from kdbench.verdicts import Criterion, ModelVerdict, Verdict
 
 _NONE = Text("–")
-_PAIR_OF = {behind: PAIR_METRICS[pair] for pair, behind in BEHIND.items()}
 _SIDES = {"max": "≤", "min": "≥", "max_drop_vs_teacher": "≤", "min_ratio_vs_teacher": "≥"}
 _EXAMPLES = "The target's numbers are examples: put your own in their place before you rely on this."
 _OUTCOMES = (
@@ -138,8 +137,8 @@ def title(criterion: Criterion) -> str:
         return "Device"
     if criterion.rule in {"max", "min"}:
         return declared(criterion.metric).title
-    if criterion.metric in _PAIR_OF:
-        return _PAIR_OF[criterion.metric].title
+    if criterion.metric in PAIR_OF:
+        return declared(PAIR_OF[criterion.metric]).title
     kind = "drop" if criterion.rule == "max_drop_vs_teacher" else "ratio"
     return f"{declared(criterion.metric).title} {kind}"
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from kdbench.cards import ModelCard
 from kdbench.errors import InputError
+from kdbench.judge.candidates import besides_teachers
 from kdbench.registry import suggestion
 
 
@@ -59,7 +60,7 @@ def match(base: Sequence[ModelCard], new: Sequence[ModelCard], chosen: Mapping[s
             "say which is which with --model BASE=NEW",
         )
     order = {card.id: number for number, card in enumerate(new)}
-    left, candidates = _left(base, [p.base for p in pairs]), _candidates(base)
+    left, candidates = _left(base, [p.base for p in pairs]), besides_teachers(base)
     return Matched(
         tuple(sorted(pairs, key=lambda pair: order[pair.new.id])),
         lost=tuple(card.id for card in left if card in candidates),
@@ -72,16 +73,11 @@ def _alone(
     left_base: Sequence[ModelCard], left_new: Sequence[ModelCard], base: Sequence[ModelCard], new: Sequence[ModelCard]
 ) -> list[Match]:
     """Return the one candidate of each record as a pair, where neither has another."""
-    before, after = _candidates(base), _candidates(new)
+    before, after = besides_teachers(base), besides_teachers(new)
     names = {card.name for card in before}, {card.name for card in after}
     if any(len(each) != 1 for each in names):
         return []
     return _seed_by_seed([c for c in before if c in left_base], [c for c in after if c in left_new])
-
-
-def _candidates(cards: Sequence[ModelCard]) -> Sequence[ModelCard]:
-    """Return the models besides teachers; of a record of a single model that one, which is its own reference."""
-    return [card for card in cards if card.role != "teacher"] or cards
 
 
 def _seed_by_seed(base: Sequence[ModelCard], new: Sequence[ModelCard]) -> list[Match]:

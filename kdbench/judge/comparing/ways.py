@@ -20,7 +20,7 @@ from kdbench.judge.comparing.shifts import (
     side_by_side,
     unchanged,
 )
-from kdbench.metrics import BEHIND, PAIR_METRICS, PREDICTIONS, Metric
+from kdbench.metrics import PAIR_METRICS, PAIR_OF, PREDICTIONS, Metric
 from kdbench.records import Measurement, Pair, RunRecord
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ _SAME_FILE = "the same file: a difference is the machine's doing"
 _OF_TEST_DATA = {metric.id for metric in PREDICTIONS} - {"parity_max_abs"}
 _OF_THE_FILE_ALONE = {"top1", "top5", "loss", "ece"}  # the rest of them is of the teacher, too
 # The ratios that are sampled: the others are quotients of two numbers that tell as much.
-_PAIR_OF = {
+_SAMPLED_RATIO_OF = {
     metric: pair
-    for pair, metric in BEHIND.items()
+    for metric, pair in PAIR_OF.items()
     if PAIR_METRICS[pair].repeats_within is None and PAIR_METRICS[pair].unit == "1"
 }
 
@@ -171,7 +171,7 @@ def _answers(question: Question) -> Shift | None:
 
 def _side_by_side(question: Question) -> Shift | Doubt | None:
     """Take the ratio of two that ran in turns: it is sound where sessions differ, which it does not depend on."""
-    if not question.records.together or question.metric.id not in _PAIR_OF:
+    if not question.records.together or question.metric.id not in _SAMPLED_RATIO_OF:
         return None
     pair = _pair(question.records.new, question, question.match.base.id, question.match.new.id)
     if pair is None:
@@ -186,7 +186,7 @@ def _beside_an_anchor(question: Question) -> Shift | None:
     Not with another runtime: what that does to both models would cancel as well.
     """
     records = question.records
-    if question.metric.id not in _PAIR_OF or other_runtime(records.base, records.new, question.new.axes):
+    if question.metric.id not in _SAMPLED_RATIO_OF or other_runtime(records.base, records.new, question.new.axes):
         return None
     for base_anchor, new_anchor in _anchors(question):
         for as_student in (True, False):
@@ -247,7 +247,7 @@ def _anchors(question: Question) -> Iterator[tuple[str, str]]:
 
 def _pair(record: RunRecord, question: Question, teacher: str, student: str) -> Pair | None:
     """Return how a student stood to a teacher at the axes in question, if that was measured."""
-    metric = _PAIR_OF[question.metric.id]
+    metric = _SAMPLED_RATIO_OF[question.metric.id]
     found = (p for p in record.pairs if (p.metric, p.teacher, p.student) == (metric, teacher, student))
     return next((p for p in found if p.axes == question.new.axes), None)
 

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import storage
-from kdbench.report import FORMATS, Content, html, method, prose, provenance
-from kdbench.report.cautions import cautions
+from kdbench.report import FORMATS, Content, html
 from kdbench.report.cells import sentence
-from kdbench.report.formats.md import LEADING
 from kdbench.report.inline_svg import inlined
-from kdbench.report.portable import portable, portable_recipe
+from kdbench.report.parts import parts
+from kdbench.report.portable import portable
 from kdbench.report.verdict import verdict_sentence, verdict_table
 from kdbench.verdicts import Verdict
 
@@ -34,32 +33,22 @@ def write(content: Content, folder: Path) -> list[Path]:
 
 def render(content: Content) -> str:
     """Return the report as one page: style sheet, script and figures are in it."""
-    import tomli_w
     from markupsafe import Markup
 
     environment = _environment()
-    record, built, drawn = content.record, content.tables, inlined(content.drawings)
+    record, drawn = content.record, inlined(content.drawings)
     verdicts = [(*_said(verdict), verdict_table(verdict)) for verdict in content.verdicts]
     sheet, script = (_source(environment, name) for name in ("report.css", "report.js"))
     return environment.get_template("report.html.j2").render(
         title=portable(record.title or record.name),
-        record=record,
-        layout=content.layout,
-        paragraph=prose.paragraph(record),
-        leading=built[:LEADING],
-        following=built[LEADING:],
+        **parts(content),
         verdicts=verdicts,
-        anchors=html.anchors((table.title for table in (*(judged for *_, judged in verdicts), *built)), _TAKEN),
-        cautions=cautions(record),
+        anchors=html.anchors(
+            (table.title for table in (*(judged for *_, judged in verdicts), *content.tables)), _TAKEN
+        ),
         drawings=content.drawings,
         svgs=drawn.svgs,
         figure_entries=[(f"figure-{drawing.name}", drawing.title) for drawing in content.drawings],
-        notes=method.notes(record),
-        glossary=provenance.glossary(record),
-        environment=provenance.environment(record),
-        files=provenance.model_files(record),
-        command=portable(record.command),
-        recipe=tomli_w.dumps(portable_recipe(record.recipe)).strip() if record.recipe else "",
         style=Markup(f"{sheet}\n{drawn.css}\n"),  # noqa: S704  # both written here
         script=Markup(script),  # noqa: S704  # the package's own
     )

@@ -3,13 +3,10 @@
 from pathlib import Path
 
 from kdbench import storage
-from kdbench.report import FORMATS, Content, markdown, method, prose, provenance
-from kdbench.report.cautions import cautions
+from kdbench.report import FORMATS, Content, markdown
 from kdbench.report.cells import sentence
-from kdbench.report.portable import portable, portable_recipe
+from kdbench.report.parts import parts
 from kdbench.report.verdict import verdict_sentence, verdict_table
-
-LEADING = 2  # tables before the warnings and figures: what a reader acts on
 
 
 @FORMATS.register("md")
@@ -26,7 +23,6 @@ def write(content: Content, folder: Path) -> list[Path]:
 
 def render(content: Content, *, figures: bool = True) -> str:
     """Return the report's Markdown, its drawings referred to as `figures/NAME.svg`, or without `figures` left out."""
-    import tomli_w
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # Markdown is escaped by the filters of kdbench.report.markdown; HTML's autoescape would garble it.
@@ -44,20 +40,8 @@ def render(content: Content, *, figures: bool = True) -> str:
         "table": markdown.table,
         "sentence": sentence,
     }
-    record, built = content.record, content.tables
     return environment.get_template("report.md.j2" if content.style is None else "style.md.j2").render(
-        layout=content.layout,
-        record=record,
+        **parts(content),
         verdicts=[(verdict_sentence(verdict), verdict_table(verdict)) for verdict in content.verdicts],
-        paragraph=prose.paragraph(record),
-        leading=built[:LEADING],
-        following=built[LEADING:],
-        cautions=cautions(record),
         drawings=content.drawings if figures else [],
-        notes=method.notes(record),
-        glossary=provenance.glossary(record),
-        environment=provenance.environment(record),
-        files=provenance.model_files(record),
-        command=portable(record.command),
-        recipe=tomli_w.dumps(portable_recipe(record.recipe)).strip() if record.recipe else "",
     )
