@@ -15,16 +15,16 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from kdbench.cards import ModelCard, Preprocessing
-from kdbench.measure import accuracy
-from kdbench.measure.inputs import Inputs
-from kdbench.measure.probes.logits import batch_size, evaluate
+from kdbench.evaluate import accuracy
 from kdbench.measure.protocol import Portion, Subject, TestSet
-from kdbench.measure.runtimes.onnxruntime import Target
 from kdbench.measure.staging import stage
-from kdbench.measure.target import inspect
-from kdbench.measure.worker import Channel
+from kdbench.modelfile.facts import inspect
 from kdbench.progress import Silent
+from kdbench.results.cards import ModelCard, Preprocessing
+from kdbench.worker.__main__ import Channel
+from kdbench.worker.inputs import Inputs
+from kdbench.worker.probes.logits import batch_size, evaluate
+from kdbench.worker.runtimes.onnxruntime import Target
 
 PROMISE = 0.9
 THREADS = 1

@@ -11,10 +11,10 @@ import time
 import numpy as np
 import pytest
 
-from kdbench.measure.inputs import prepare
-from kdbench.measure.latency.loads import Calls, time_calls
-from kdbench.measure.runtimes.onnxruntime import Target
 from kdbench.measure.staging import null_model
+from kdbench.worker.inputs import prepare
+from kdbench.worker.loads import Calls, time_calls
+from kdbench.worker.runtimes.onnxruntime import Target
 
 PROMISE_NS = 1000
 CALLS = 5000

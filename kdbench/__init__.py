@@ -7,14 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kdbench.benching import bench
-    from kdbench.cards import ModelCard
     from kdbench.errors import KdbenchError
-    from kdbench.pipeline import run, train
     from kdbench.recipe import Recipe
-    from kdbench.recipes import load_recipe
-    from kdbench.records import Measurement, RunRecord
-    from kdbench.verdicts import Comparison, Verdict
+    from kdbench.recipe.loading import load_recipe
+    from kdbench.results.cards import ModelCard
+    from kdbench.results.records import Measurement, RunRecord
+    from kdbench.results.verdicts import Comparison, Verdict
+    from kdbench.workflows.bench import bench
+    from kdbench.workflows.run import run, train
 
 __version__ = "0.1.0"
 
@@ -34,17 +34,17 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Comparison": "kdbench.verdicts",
+    "Comparison": "kdbench.results.verdicts",
     "KdbenchError": "kdbench.errors",
-    "Measurement": "kdbench.records",
-    "ModelCard": "kdbench.cards",
+    "Measurement": "kdbench.results.records",
+    "ModelCard": "kdbench.results.cards",
     "Recipe": "kdbench.recipe",
-    "RunRecord": "kdbench.records",
-    "Verdict": "kdbench.verdicts",
-    "bench": "kdbench.benching",
-    "load_recipe": "kdbench.recipes",
-    "run": "kdbench.pipeline",
-    "train": "kdbench.pipeline",
+    "RunRecord": "kdbench.results.records",
+    "Verdict": "kdbench.results.verdicts",
+    "bench": "kdbench.workflows.bench",
+    "load_recipe": "kdbench.recipe.loading",
+    "run": "kdbench.workflows.run",
+    "train": "kdbench.workflows.run",
 }
 
 

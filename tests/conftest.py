@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["pytester"]  # for tests of the plug-in
+pytest_plugins = ["pytester", "model_files"]  # the former for tests of the plug-in, the latter beside this file
 collect_ignore = ["sample_project"]  # a project of its own, which such a test runs
 
 # Tests run beside other work: more than two threads only make them fight for the cores. Read by torch when it loads.

@@ -32,19 +32,20 @@ import numpy as np
 
 from benchmarks.energy import page
 from benchmarks.trust.models import CIFAR, CLASSES, Net, exported, subject
-from kdbench import environment, storage
+from kdbench import storage
 from kdbench.errors import KdbenchError
+from kdbench.machine import fingerprint
+from kdbench.machine.nvidia import first_visible
 from kdbench.measure.energy.account import Meter, accounts, gross
-from kdbench.measure.energy.choice import every_source
-from kdbench.measure.energy.source import Available, Counter, CounterError, Part
-from kdbench.measure.energy.window import Window, update_period_ns, window
-from kdbench.measure.inputs import prepare
-from kdbench.measure.jobs import PROVIDERS, Network
-from kdbench.measure.latency.interleaved import warm_up
-from kdbench.measure.latency.loads import Calls
-from kdbench.measure.machine.nvidia import first_visible
-from kdbench.measure.runtimes import runtime
 from kdbench.measure.staging import stage
+from kdbench.meters.choice import every_source
+from kdbench.meters.meter import Available, Counter, CounterError, Part
+from kdbench.worker.energy_window import Window, update_period_ns, window
+from kdbench.worker.inputs import prepare
+from kdbench.worker.interleaved import warm_up
+from kdbench.worker.jobs import PROVIDERS, Network
+from kdbench.worker.loads import Calls
+from kdbench.worker.runtimes import runtime
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/energy"
 _NETS = {name: Net(name, CIFAR) for name in ("resnet20", "vgg11_bn")}
@@ -208,7 +209,7 @@ def main() -> int:
             given.results / f"validation-{given.part or _PART[given.provider]}.json",
             {
                 "settings": {key: getattr(given, key) for key in ("provider", "runtime", "batch", "scale")},
-                "environment": environment.fingerprint().model_dump(mode="json"),
+                "environment": fingerprint.fingerprint().model_dump(mode="json"),
                 "sources": [{"name": c.name, "scope": c.scope, "detail": detail} for c, detail in found],
                 "models": answers,
             },

@@ -25,7 +25,7 @@ from benchmarks.training.workload import PAIRS, Workload
 from benchmarks.trust.options import settled, told
 from benchmarks.trust.repeats import Values, repeat
 from kdbench.errors import InputError
-from kdbench.measure.machine.core_choice import chosen_cores, of_turn
+from kdbench.machine.core_choice import chosen_cores, of_turn
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/training_speed"
 RESULT = "speed.json"

@@ -22,7 +22,7 @@ from benchmarks.trust.options import common, settled, told
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.replay import answer, plan_on, replayed
 from benchmarks.trust.rivals import RIVALS
-from kdbench.measure.machine.core_choice import of_turn
+from kdbench.machine.core_choice import of_turn
 from kdbench.measure.staging import stage
 
 

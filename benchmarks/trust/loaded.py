@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.measure.inputs import prepare
-from kdbench.measure.jobs import JobModel
-from kdbench.measure.latency.loads import Calls
-from kdbench.measure.machine.cores import pin
-from kdbench.measure.runtimes import runtime
+from kdbench.machine.cores import pin
+from kdbench.worker.inputs import prepare
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.loads import Calls
+from kdbench.worker.runtimes import runtime
 
 _DIFFERENT_INPUTS = 8  # as many as kdbench's latency probe takes in turn
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench import storage
-from kdbench.cards import ModelCard
 from kdbench.errors import InputError
 from kdbench.measure.protocol import Subject
-from kdbench.measure.target import inspect
+from kdbench.modelfile.facts import inspect
+from kdbench.results.cards import ModelCard
 
 CLASSES = 10
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.trust.repeats import Values
-from kdbench import environment, storage
+from kdbench import storage
 from kdbench.cli.options import cores
 from kdbench.errors import KdbenchError
-from kdbench.measure.machine.core_choice import chosen_cores
+from kdbench.machine import fingerprint
+from kdbench.machine.core_choice import chosen_cores
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/trust"
 
@@ -41,6 +42,6 @@ def told(main: Callable[[], None]) -> None:
 
 def settled(result: Path, settings: Values, repeats: Sequence[Values]) -> None:
     """Write the result of an experiment: how it was taken, where, and the figures of every repeat."""
-    here = environment.fingerprint().model_dump(mode="json")
+    here = fingerprint.fingerprint().model_dump(mode="json")
     storage.make_folder(result.parent)
     storage.write_json(result, {"settings": settings, "environment": here, "repeats": [*repeats]})

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from kdbench.errors import MeasurementError
-from kdbench.measure.jobs import JobModel
 from kdbench.measure.latency.findings import latency_findings
 from kdbench.measure.latency.precision import log_ratios
 from kdbench.measure.latency.sessions import Sampled, sample
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject
 from kdbench.progress import Silent
-from kdbench.records import Interval
+from kdbench.results.records import Interval
 from kdbench.statistics import Clustered
+from kdbench.worker.jobs import JobModel
 
 SINGLES = ("latency_p50_ns", "latency_mean_ns")
 _NEVER, _AT_ONCE = 0.0, math.inf  # precisions that no interval reaches, and that any does

@@ -18,7 +18,7 @@ from benchmarks.trust.models import PEERS, exported, subject
 from benchmarks.trust.options import common, settled, told
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.rivals import SECONDS, loadgen
-from kdbench.measure.machine.core_choice import of_turn
+from kdbench.machine.core_choice import of_turn
 from kdbench.measure.staging import null_model, stage
 
 NULL = "null"  # the model that computes nothing

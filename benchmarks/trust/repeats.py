@@ -9,9 +9,10 @@ from typing import Any
 
 import psutil
 
-from kdbench import environment, storage, units
+from kdbench import storage, units
 from kdbench.errors import InputError
-from kdbench.measure.machine.exclusive import alone_on_machine
+from kdbench.machine import fingerprint
+from kdbench.machine.lock import alone_on_machine
 from kdbench.progress import Silent
 
 Values = dict[str, Any]
@@ -98,7 +99,7 @@ def _same_settings(settings: Values, folder: Path) -> None:
 
 
 def _commit() -> str | None:
-    found = environment.fingerprint()
+    found = fingerprint.fingerprint()
     return f"{found.git_commit[:_COMMIT]}{'+' if found.git_dirty else ''}" if found.git_commit else None
 
 

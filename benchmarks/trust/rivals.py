@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kdbench import storage
 from kdbench.errors import MeasurementError
-from kdbench.measure.jobs import JobModel
+from kdbench.worker.jobs import JobModel
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -84,9 +84,9 @@ def bench(
         profile=profile,
     )
     with watching(session, quiet=quiet) as progress:
-        from kdbench import benching
+        from kdbench.workflows.bench import bench as bench_models
 
-        record, folder = benching.bench(
+        record, folder = bench_models(
             models,
             data=data,
             data_root=data_root,

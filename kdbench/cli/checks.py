@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from kdbench import units
-from kdbench.environment import fingerprint, stability
 from kdbench.errors import KdbenchError
-from kdbench.measure.jobs import PROVIDERS
-from kdbench.records import Environment
+from kdbench.machine.fingerprint import fingerprint, stability
+from kdbench.results.records import Environment
+from kdbench.worker.jobs import PROVIDERS
 
 State = Literal["ok", "warn", "missing"]
 
@@ -90,9 +90,9 @@ def _threads(environment: Environment) -> Iterator[Finding]:
 
 def _latency(environment: Environment) -> Iterator[Finding]:
     """Say what bears on latencies here, and which of the things that disturb them this machine would tell."""
+    from kdbench.machine.system_monitor import Witness
+    from kdbench.machine.throttling import gauges
     from kdbench.measure.latency.diagnosis import clock_step_ns
-    from kdbench.measure.machine.throttling import gauges
-    from kdbench.measure.machine.witness import Witness
 
     host = environment.host
     known = [f"{name} {host.get(name.lower()) or 'unknown'}" for name in ("governor", "turbo", "SMT")]
@@ -127,8 +127,8 @@ def _data_set(name: str) -> Finding:
 
 def _energy(_: Environment) -> Iterator[Finding]:
     """Tell of every source what it found here, and for each provider which of them would be read."""
-    from kdbench.measure.energy.choice import choose, every_source
-    from kdbench.measure.energy.source import Available, Unavailable
+    from kdbench.meters.choice import choose, every_source
+    from kdbench.meters.meter import Available, Unavailable
 
     for source in every_source():
         subject, counter = f"energy: {source.counter.name}", source.counter

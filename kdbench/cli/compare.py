@@ -13,7 +13,7 @@ from kdbench.cli.session import Session
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
-    from kdbench.verdicts import Comparison
+    from kdbench.results.verdicts import Comparison
 
 _STDOUT = Path("-")
 # All options but these say how to measure, and mean nothing where nothing is measured.
@@ -125,8 +125,8 @@ def compare(
 
 def _stored(base: Path, new: Path, **asked: Any) -> "Comparison":
     from kdbench.judge.compare import compare as compare_records
-    from kdbench.records import RunRecord
     from kdbench.report.content import read_samples
+    from kdbench.results.records import RunRecord
 
     for path in (base, new):
         if path.suffix == ".onnx":
@@ -142,9 +142,9 @@ def _measured(
     from kdbench.cli.progress import watching
 
     with watching(session, quiet=quiet) as progress:
-        from kdbench import gating
+        from kdbench.workflows import remeasure
 
-        return gating.remeasure(base, new, progress=progress, command=session.command, **options)
+        return remeasure.remeasure(base, new, progress=progress, command=session.command, **options)
 
 
 def _refuse_measuring(ctx: typer.Context) -> None:

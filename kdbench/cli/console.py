@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kdbench.records import RunRecord
+    from kdbench.results.records import RunRecord
 
 
 def speaks() -> bool:

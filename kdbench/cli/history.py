@@ -9,8 +9,8 @@ from kdbench.cli import console
 from kdbench.cli.options import Json, assignments, make_room, names
 
 if TYPE_CHECKING:
-    from kdbench.histories import History
     from kdbench.report.figures.drawing import Drawing
+    from kdbench.results.histories import History
 
 
 def history(

@@ -67,7 +67,7 @@ def _by_number(name: str) -> list[tuple[str, int]]:
 
 
 def _recipes() -> dict[str, str]:
-    from kdbench.recipes import shipped_recipes
+    from kdbench.recipe.loading import shipped_recipes
 
     return {name: _header(text) for name, text in shipped_recipes().items()}
 

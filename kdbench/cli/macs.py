@@ -14,7 +14,7 @@ from kdbench.errors import InputError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from kdbench.measure.macs import MacsReport
+    from kdbench.macs import MacsReport
 
 
 class Convention(StrEnum):
@@ -81,7 +81,7 @@ def _refuse_for_files(given: dict[str, bool]) -> None:
 def _of_network(
     name: str, shape: tuple[int, int, int], classes: int, convention: Convention, model_options: dict[str, Any]
 ) -> dict[str, Any]:
-    from kdbench.measure.macs.torch_counter import count_module
+    from kdbench.macs.torch_counter import count_module
     from kdbench.models import build
 
     network = build(name, shape, classes, **model_options)
@@ -96,9 +96,9 @@ def _of_file(path: Path, shape: tuple[int, int, int] | None, convention: Convent
             f"an .onnx file has no {convention} count: that convention is defined on torch modules",
             "leave --convention out, or name the model instead of the file",
         )
-    from kdbench.measure.macs.onnx_counter import count_onnx
-    from kdbench.measure.target import data_inputs, declared_shape, read_model
-    from kdbench.measure.weights import weights_of
+    from kdbench.macs.onnx_counter import count_onnx
+    from kdbench.modelfile.facts import data_inputs, declared_shape, read_model
+    from kdbench.modelfile.weights import weights_of
 
     model = read_model(path)
     parameters = weights_of(model, path).parameters

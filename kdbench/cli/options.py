@@ -26,7 +26,7 @@ _SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 def recipe_names(incomplete: str) -> list[str]:
     """Return the shipped recipes that begin so, for shell completion."""
-    from kdbench.recipes import shipped_recipes
+    from kdbench.recipe.loading import shipped_recipes
 
     return [name for name in shipped_recipes() if name.startswith(incomplete)]
 

@@ -13,8 +13,8 @@ from kdbench.errors import InputError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kdbench.records import RunRecord
-    from kdbench.verdicts import Verdict
+    from kdbench.results.records import RunRecord
+    from kdbench.results.verdicts import Verdict
 
 
 def ready(
@@ -34,7 +34,7 @@ def ready(
 
     Example: kdbench ready runs/first --target raspberry-pi-5
     """
-    from kdbench.records import RunRecord
+    from kdbench.results.records import RunRecord
 
     if not targets:
         from kdbench.judge.target import shipped_targets
@@ -58,7 +58,7 @@ def ready(
 
 def _refuse_changed(record: "RunRecord", run: Path) -> None:
     """Raise InputError where a model beside the record is not the file that was measured: it is what would ship."""
-    from kdbench.run_folder import refuse_changed
+    from kdbench.results.run_folder import refuse_changed
 
     folder = run if run.is_dir() else run.parent
     for card in record.models:
@@ -68,7 +68,7 @@ def _refuse_changed(record: "RunRecord", run: Path) -> None:
 
 def _keep(verdicts: "Sequence[Verdict]", run: Path) -> list[Path]:
     """Write the verdicts to the run's folder; say so where that cannot be, which makes them no less true."""
-    from kdbench.run_folder import RunFolder
+    from kdbench.results.run_folder import RunFolder
 
     folder = RunFolder(run if run.is_dir() else run.parent)
     if not run.is_dir() and run != folder.record:

@@ -43,8 +43,8 @@ def run(
     Example: kdbench run digits --set training.epochs=5 --out runs/first
     """
     from kdbench.cli.progress import watching
-    from kdbench.recipes import load_recipe
-    from kdbench.run_folder import refuse_taken
+    from kdbench.recipe.loading import load_recipe
+    from kdbench.results.run_folder import refuse_taken
 
     session = Session.of(ctx)
     session.resumable = True
@@ -52,9 +52,9 @@ def run(
     loaded = load_recipe(recipe, overridden(overrides, estimate_energy=estimate_energy))
     refuse_taken(out, resume=resume)
     with watching(session, quiet=quiet) as progress:
-        from kdbench import pipeline
+        from kdbench.workflows.run import run as run_recipe
 
-        record, folder = pipeline.run(
+        record, folder = run_recipe(
             loaded, out, resume=resume, targets=judged_by, progress=progress, command=session.command
         )
     return show_run(record, folder, judged_by, json=json)

@@ -12,9 +12,9 @@ from kdbench.errors import InputError
 
 if TYPE_CHECKING:
     from kdbench.judge.target import Target
-    from kdbench.records import RunRecord
     from kdbench.report import Content
-    from kdbench.verdicts import Verdict
+    from kdbench.results.records import RunRecord
+    from kdbench.results.verdicts import Verdict
 
 _WORST_FIRST = (1, 2, 0)
 
@@ -85,8 +85,8 @@ def show_run(record: "RunRecord", folder: Path, targets: "Sequence[Target]", *, 
     if not targets:
         console.show_record(record, folder, json=json)
         return 0
-    from kdbench.run_folder import RunFolder
-    from kdbench.verdicts import Verdict
+    from kdbench.results.run_folder import RunFolder
+    from kdbench.results.verdicts import Verdict
 
     verdicts = [Verdict.read(RunFolder(folder).verdict(target.name)) for target in targets]
     if json:

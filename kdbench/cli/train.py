@@ -26,15 +26,15 @@ def train(
     Example: kdbench train mnist_dense --out runs/dense
     """
     from kdbench.cli.progress import watching
-    from kdbench.recipes import load_recipe
+    from kdbench.recipe.loading import load_recipe
 
     session = Session.of(ctx)
     session.resumable = True
     loaded = load_recipe(recipe, overridden(overrides, estimate_energy=estimate_energy))
     with watching(session, quiet=quiet) as progress:
-        from kdbench import pipeline
+        from kdbench.workflows.run import train as train_recipe
 
-        folder = pipeline.train(loaded, out, resume=resume, progress=progress)
+        folder = train_recipe(loaded, out, resume=resume, progress=progress)
     if not console.speaks():
         return
     if json:

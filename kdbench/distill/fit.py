@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kdbench import cards, storage
+from kdbench import storage
 from kdbench.data.batches import Batches
 from kdbench.distill import trainer
 from kdbench.distill.devices import processes_of
@@ -26,6 +26,7 @@ from kdbench.distill.placement import device_of, resolved, usable_cores
 from kdbench.distill.processes import Processes, joined
 from kdbench.progress import Progress
 from kdbench.recipe import Training
+from kdbench.results import cards
 
 WEIGHTS = "weights.safetensors"
 SUMMARY = "training.json"

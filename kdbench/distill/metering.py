@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from kdbench.cards import EnergyUse
+from kdbench.results.cards import EnergyUse
 
 
 class EnergyMeter(Protocol):

@@ -8,7 +8,6 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn, optim
 
-from kdbench.cards import Epoch
 from kdbench.data.batches import Batch, Batches
 from kdbench.data.counter import key_of
 from kdbench.distill.compiling import compiled
@@ -20,6 +19,7 @@ from kdbench.distill.processes import Processes
 from kdbench.distill.tally import Tally, means
 from kdbench.errors import DivergedError
 from kdbench.recipe import Training
+from kdbench.results.cards import Epoch
 
 ALONE = Processes()
 _CHANCE = 0x64726177  # a key of its own: what is drawn has nothing to do with the order of the samples

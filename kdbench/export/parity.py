@@ -9,7 +9,7 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from kdbench.metrics import parity_tolerance
+from kdbench.results.metrics import parity_tolerance
 
 _BATCH = 32  # large images need little memory so
 # Of a network that rounds its activations, an image in ten may have met a rounding boundary in one computation alone.

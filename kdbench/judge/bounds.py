@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from kdbench import units
-from kdbench.cards import Evidence
-from kdbench.metrics import Metric
-from kdbench.metrics import metric as declared
-from kdbench.records import Interval, Measurement, Pair, Status
-from kdbench.verdicts import Outcome
+from kdbench.results.cards import Evidence
+from kdbench.results.metrics import Metric
+from kdbench.results.metrics import metric as declared
+from kdbench.results.records import Interval, Measurement, Pair, Status
+from kdbench.results.verdicts import Outcome
 
 Side = Literal["max", "min"]
 STRENGTH: dict[Evidence, int] = {"estimated": 0, "modelled": 1, "measured": 2}

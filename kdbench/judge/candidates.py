@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from kdbench.cards import ModelCard
 from kdbench.errors import InputError
-from kdbench.records import RunRecord
 from kdbench.registry import suggestion
+from kdbench.results.cards import ModelCard
+from kdbench.results.records import RunRecord
 
 _TIMED = "latency_p50_ns"
 

@@ -16,9 +16,9 @@ from kdbench.judge.comparing.rule import outcome, uncertainty
 from kdbench.judge.comparing.shifts import Doubt, Shift
 from kdbench.judge.comparing.thresholds import Thresholds, asked
 from kdbench.judge.comparing.ways import REMEASURE, Question, Records, Samples, answers_are_kept, change, unaided
-from kdbench.metrics import Metric
-from kdbench.records import RunRecord
-from kdbench.verdicts import Change, Compared, Comparison
+from kdbench.results.metrics import Metric
+from kdbench.results.records import RunRecord
+from kdbench.results.verdicts import Change, Compared, Comparison
 
 _ALL_DEFAULTS = Thresholds()
 _SEVERITY: tuple[Change, ...] = ("regressed", "inconclusive", "improved", "same")

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Self
 from pydantic import Field, PlainValidator, model_validator
 
 from kdbench import units
-from kdbench.cards import Evidence
 from kdbench.errors import InputError
 from kdbench.judge.bounds import Side
-from kdbench.metrics import METRICS, PAIR_METRICS, PAIR_OF, Metric
-from kdbench.metrics import metric as declared
 from kdbench.registry import suggestion
+from kdbench.results.cards import Evidence
+from kdbench.results.metrics import METRICS, PAIR_METRICS, PAIR_OF, Metric
+from kdbench.results.metrics import metric as declared
+from kdbench.results.verdicts import Rule
 from kdbench.toml_files import Section, WrongValueError
-from kdbench.verdicts import Rule
 
 SIDES: dict[Rule, Side] = {
     "max": "max",

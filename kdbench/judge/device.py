@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, StrictFloat
 
 from kdbench import units
-from kdbench.records import RunRecord
+from kdbench.results.records import RunRecord
 from kdbench.toml_files import Section, WrongValueError
 
 USUAL_RUNTIME = "onnxruntime"

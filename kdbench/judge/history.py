@@ -3,14 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from kdbench import metrics as declared
 from kdbench.errors import InputError
-from kdbench.histories import Change, History, Level, Point, Series
 from kdbench.judge.found_records import Found
 from kdbench.judge.series_keys import Finding, Key, Several, key_of, machine_in_words, model_of
-from kdbench.metrics import METRICS, PAIR_METRICS, PREDICTIONS
-from kdbench.records import Axes, Interval, RunRecord
 from kdbench.registry import suggestion
+from kdbench.results import metrics as declared
+from kdbench.results.histories import Change, History, Level, Point, Series
+from kdbench.results.metrics import METRICS, PAIR_METRICS, PREDICTIONS
+from kdbench.results.records import Axes, Interval, RunRecord
 
 MAIN = ("top1", "latency_p50_ns", "latency_ratio", "size_bytes")
 """What is shown unless something is asked for."""

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-from kdbench.cards import ModelCard
 from kdbench.judge.bounds import Reading, Standing, stand, weakness
 from kdbench.judge.candidates import candidates
 from kdbench.judge.criteria import Limit
 from kdbench.judge.device import differences, machine_in_words, machine_name
 from kdbench.judge.relative import read
 from kdbench.judge.target import Target
-from kdbench.metrics import metric as declared
-from kdbench.records import RunRecord, Warned
-from kdbench.verdicts import Criterion, ModelVerdict, Overall, Verdict
+from kdbench.results.cards import ModelCard
+from kdbench.results.metrics import metric as declared
+from kdbench.results.records import RunRecord, Warned
+from kdbench.results.verdicts import Criterion, ModelVerdict, Overall, Verdict
 
 # The machine was not as it is when it works undisturbed: its times and energies are those of another state. A clock
 # that was slowed leaves memory as it is.

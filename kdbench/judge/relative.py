@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from kdbench.cards import ModelCard
 from kdbench.judge.bounds import STRENGTH, Reading, reading
 from kdbench.judge.criteria import Limit
 from kdbench.judge.device import Device
 from kdbench.judge.selecting import answering, nowhere, usual_axes
-from kdbench.records import Interval, RunRecord
+from kdbench.results.cards import ModelCard
+from kdbench.results.records import Interval, RunRecord
 
 _NO_TEACHER = "it is compared with no other model"
 _NAME_ONE = "measure it beside its teacher: `kdbench bench TEACHER STUDENT`"

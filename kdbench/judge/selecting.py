@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from kdbench.judge.device import USUAL_RUNTIME, Device
-from kdbench.metrics import metric as declared
-from kdbench.records import Axes, Measurement, Pair
+from kdbench.results.metrics import metric as declared
+from kdbench.results.records import Axes, Measurement, Pair
 
 F = TypeVar("F", Measurement, Pair)
 

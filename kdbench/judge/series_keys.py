@@ -6,9 +6,9 @@ Models of two studies may have nothing in common but a name, such as "teacher".
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kdbench.metrics import PREDICTIONS
-from kdbench.metrics import metric as declared
-from kdbench.records import Measurement, Pair, RunRecord
+from kdbench.results.metrics import PREDICTIONS
+from kdbench.results.metrics import metric as declared
+from kdbench.results.records import Measurement, Pair, RunRecord
 
 Finding = Measurement | Pair
 

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import metrics, storage
+from kdbench import storage
 from kdbench.errors import InputError, MeasurementError
-from kdbench.measure.jobs import JobModel, Network
-from kdbench.measure.machine.core_choice import chosen_cores, of_turn
-from kdbench.measure.machine.exclusive import alone_on_machine
+from kdbench.machine.core_choice import chosen_cores, of_turn
+from kdbench.machine.lock import alone_on_machine
 from kdbench.measure.network import Refusal
-from kdbench.measure.process import run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
 from kdbench.measure.staging import null_model
 from kdbench.progress import Progress, Silent
+from kdbench.results import metrics
+from kdbench.worker.jobs import JobModel, Network
+from kdbench.worker.process import run_job
 
 ONNXRUNTIME = "onnxruntime"
 _IMAGES = 16  # compared one by one

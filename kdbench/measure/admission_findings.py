@@ -8,8 +8,8 @@ from kdbench.measure.admission import ONNXRUNTIME, Admitted
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.network import Refusal
 from kdbench.measure.protocol import Findings, Protocol, Subject, energy_metrics, outer_batches, students
-from kdbench.metrics import METRICS
-from kdbench.records import Axes, Measurement, Pair, Status, measured, missing
+from kdbench.results.metrics import METRICS
+from kdbench.results.records import Axes, Measurement, Pair, Status, measured, missing
 
 # What onnxruntime alone is asked for, at the provider of the latencies.
 _OF_ONNXRUNTIME = (

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from kdbench import statistics
-from kdbench.measure.fresh import Told, in_turns
-from kdbench.measure.jobs import JobModel
-from kdbench.measure.machine.core_choice import chosen_cores
+from kdbench.machine.core_choice import chosen_cores
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, interval
-from kdbench.records import Measurement, measured, missing
+from kdbench.results.records import Measurement, measured, missing
+from kdbench.worker.fresh import Told, in_turns
+from kdbench.worker.jobs import JobModel
 
 PROCESSES = 6  # the fewest whose extremes hold the median with 95 % confidence
 _METRICS = ("load_ns", "first_run_ns", "steady_run_ns")

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.measure.protocol import Findings, Subject
-from kdbench.measure.weights import tensors_of
-from kdbench.records import Warned
+from kdbench.modelfile.weights import tensors_of
+from kdbench.results.records import Warned
 
 if TYPE_CHECKING:
     import onnx

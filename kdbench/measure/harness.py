@@ -4,25 +4,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kdbench.errors import InputError, MeasurementError
+from kdbench.evaluate.plan import Analyses, TrainingImages
+from kdbench.evaluate.predictions import answer_findings
+from kdbench.machine.core_choice import chosen_cores
+from kdbench.machine.disturbance import condition_facts, condition_warnings, threads_warnings
+from kdbench.machine.lock import alone_on_machine
+from kdbench.machine.system_monitor import Conditions
 from kdbench.measure.admission import ONNXRUNTIME, absent_runtimes, admit, evaluation_provider, require_runtimes
 from kdbench.measure.admission_findings import admission_findings
-from kdbench.measure.analysis.plan import Analyses, TrainingImages
-from kdbench.measure.answers import answer_findings
 from kdbench.measure.coldstart import cold_start_findings
 from kdbench.measure.denormals import denormal_findings
-from kdbench.measure.energy.carbon import carbon_intensity
 from kdbench.measure.energy.findings import energy_findings
 from kdbench.measure.energy.rounds import MODES, expected_s, sources_for
-from kdbench.measure.jobs import PROVIDERS, JobModel
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.latency.diagnosis import latency_warnings
 from kdbench.measure.latency.findings import latency_findings, protocol_facts
 from kdbench.measure.latency.precision import imprecision
 from kdbench.measure.latency.sessions import nothing_sampled, sample
-from kdbench.measure.machine.core_choice import chosen_cores
-from kdbench.measure.machine.disturbance import condition_facts, condition_warnings, threads_warnings
-from kdbench.measure.machine.exclusive import alone_on_machine
-from kdbench.measure.machine.witness import Conditions
 from kdbench.measure.memory import memory_findings
 from kdbench.measure.network import Refusal
 from kdbench.measure.offline.findings import offline_findings
@@ -31,8 +29,10 @@ from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, TestS
 from kdbench.measure.ratios import ratio_findings
 from kdbench.measure.size import size_findings
 from kdbench.measure.staging import scratch, stage
+from kdbench.meters.carbon import carbon_intensity
 from kdbench.progress import Progress
 from kdbench.registry import suggestion
+from kdbench.worker.jobs import PROVIDERS, JobModel
 
 __all__ = [
     "Analyses",

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.measure.fresh import Told, in_turns, spread
-from kdbench.measure.jobs import JobModel
-from kdbench.measure.machine.core_choice import chosen_cores
+from kdbench.machine.core_choice import chosen_cores
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, outer_batches, students
 from kdbench.measure.staging import null_model
-from kdbench.records import Measurement, Pair, measured, missing
+from kdbench.results.records import Measurement, Pair, measured, missing
+from kdbench.worker.fresh import Told, in_turns, spread
+from kdbench.worker.jobs import JobModel
 
 PROCESSES = 3
 # The first call of a shape learns what its activations need; the second takes one block of that size in addition to

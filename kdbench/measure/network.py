@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from kdbench.cards import ModelCard
-from kdbench.measure.jobs import Network
+from kdbench.results.cards import ModelCard
+from kdbench.worker.jobs import Network
 
 # Named, not imported: the measuring process that needs it resolves it. It never comes from a file.
 _BUILDER = "kdbench.models:build"

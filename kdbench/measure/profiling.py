@@ -7,12 +7,12 @@ from typing import Any
 
 from kdbench import units
 from kdbench.errors import KdbenchError
-from kdbench.measure.fresh import in_turns
-from kdbench.measure.jobs import JobModel
-from kdbench.measure.machine.core_choice import chosen_cores
-from kdbench.measure.macs.onnx_origin import Origin, named, origins, untraced
+from kdbench.machine.core_choice import chosen_cores
+from kdbench.macs.onnx_origin import Origin, named, origins, untraced
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject
-from kdbench.records import Layer, Warned
+from kdbench.results.records import Layer, Warned
+from kdbench.worker.fresh import in_turns
+from kdbench.worker.jobs import JobModel
 
 _REMEDY = "the other measurements do not depend on it"
 _OVERHEAD = 1.25  # nodes that take that many times the call they are part of are half profiler where they are short

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.cards import ModelCard
-from kdbench.measure.jobs import Network
-from kdbench.measure.machine.witness import Conditions
+from kdbench.machine.system_monitor import Conditions
 from kdbench.measure.network import FOREIGN, Refusal
-from kdbench.measure.target import ModelFacts
+from kdbench.modelfile.facts import ModelFacts
 from kdbench.progress import Progress
-from kdbench.records import Interval, Layer, Measurement, Pair, Warned
+from kdbench.results.cards import ModelCard
+from kdbench.results.records import Interval, Layer, Measurement, Pair, Warned
 from kdbench.statistics import Estimate
+from kdbench.worker.jobs import Network
 
 
 @dataclass(frozen=True)

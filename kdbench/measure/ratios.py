@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from kdbench.measure.protocol import Findings, Subject, students
-from kdbench.records import Measurement, Pair
+from kdbench.results.records import Measurement, Pair
 
 _OF = {"size_ratio": "size_bytes", "macs_ratio": "macs"}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kdbench.environment import virtualization
+from kdbench.machine.fingerprint import virtualization
 from kdbench.statistics import Plan
 from kdbench.statistics.few_sessions import RESOLUTION, SHARED_RESOLUTION
 

@@ -1,9 +1,9 @@
 """What a model costs whatever it runs on: bytes, parameters, multiply-accumulates."""
 
 from kdbench.errors import KdbenchError
-from kdbench.measure.macs.onnx_counter import count_onnx
+from kdbench.macs.onnx_counter import count_onnx
 from kdbench.measure.protocol import Findings, Subject
-from kdbench.records import Measurement, measured, missing
+from kdbench.results.records import Measurement, measured, missing
 
 _MACS_SOURCE = "ONNX graph, canonical"
 

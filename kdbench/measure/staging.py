@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import storage
-from kdbench.cards import Preprocessing
 from kdbench.errors import InputError
-from kdbench.measure.jobs import JobModel, Network
 from kdbench.measure.protocol import Subject, TestSet
-from kdbench.measure.target import ModelFacts, fits, layout_for
+from kdbench.modelfile.facts import ModelFacts, fits, layout_for
+from kdbench.results.cards import Preprocessing
+from kdbench.worker.jobs import JobModel, Network
 
 _NOISE_IMAGES = 64
 _OPEN_SIDE = 224  # of an image whose height or width the model leaves open

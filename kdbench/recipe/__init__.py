@@ -1,7 +1,7 @@
 """Recipes: what to train, how to distil it and what to measure, as inert values.
 
 Building one touches no environment, device or file; names of models, data sets and methods are resolved by the
-stage that needs them. How a recipe is read, overridden and complained about is told in `kdbench.recipes`.
+stage that needs them. How a recipe is read, overridden and complained about is told in `kdbench.recipe.loading`.
 """
 
 from kdbench.recipe.analysis import Analysis

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kdbench import storage
-from kdbench.records import RunRecord
 from kdbench.registry import Registry
 from kdbench.report.content import Content
+from kdbench.results.records import RunRecord
 
 __all__ = ["FORMATS", "Content", "Writer", "write"]
 

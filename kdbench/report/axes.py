@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from kdbench.records import Axes, RunRecord
+from kdbench.results.records import Axes, RunRecord
 
 DEFAULT_BATCH = 128
 _USUAL = {"runtime": "onnxruntime"}  # goes without saying in the axes

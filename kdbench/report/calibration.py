@@ -1,10 +1,10 @@
 """Whether models are as sure as they are right, and what the loss makes of it."""
 
-from kdbench.records import RunRecord
 from kdbench.report.cells import Column, Table, finished
 from kdbench.report.columns import row, taken
 from kdbench.report.fidelity import TRAIN
 from kdbench.report.subjects import number, subjects
+from kdbench.results.records import RunRecord
 
 
 def calibration(record: RunRecord) -> Table:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kdbench.records import RunRecord
+from kdbench.results.records import RunRecord
 
 
 @dataclass(frozen=True)

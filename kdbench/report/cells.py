@@ -9,8 +9,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from kdbench import units
-from kdbench.cards import Evidence
-from kdbench.records import Interval, Status
+from kdbench.results.cards import Evidence
+from kdbench.results.records import Interval, Status
 
 SHORT = 32  # longest reason, in characters, that a cell shows in full
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from kdbench import units
-from kdbench.records import RunRecord
 from kdbench.report.cells import Cell, Column, Number, Table, Text, finished
 from kdbench.report.columns import row
 from kdbench.report.subjects import Subject, subjects, teacher_of
+from kdbench.results.records import RunRecord
 
 Shares = Mapping[str | int, float]
 """Top-1 by class, in the order of the labels."""

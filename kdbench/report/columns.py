@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from kdbench.metrics import metric as declared
-from kdbench.records import Axes, RunRecord
 from kdbench.report.cells import Cell, Column, Number, Row, Text
 from kdbench.report.subjects import Subject, number
+from kdbench.results.metrics import metric as declared
+from kdbench.results.records import Axes, RunRecord
 
 
 def column(metric: str) -> Column:

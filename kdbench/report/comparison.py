@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kdbench import units
-from kdbench.metrics import METRICS
-from kdbench.records import Axes
 from kdbench.report.axes import in_words
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.markdown import prose
 from kdbench.report.markdown import table as markdown_table
-from kdbench.verdicts import Change, Compared, Comparison
+from kdbench.results.metrics import METRICS
+from kdbench.results.records import Axes
+from kdbench.results.verdicts import Change, Compared, Comparison
 
 SYMBOLS: dict[Change, str] = {"regressed": "✗", "improved": "✓", "same": "✓", "inconclusive": "?"}
 _SEVERITY: tuple[Change, ...] = ("regressed", "inconclusive", "improved", "same")

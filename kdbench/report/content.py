@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from kdbench.records import RunRecord
 from kdbench.report import rows
 from kdbench.report.cells import Table
 from kdbench.report.figures import Drawing, draw
-from kdbench.report.raw_samples import UNREADABLE, Archive, Samples, unreadable
 from kdbench.report.styles import Layout, lay_out
-from kdbench.run_folder import RunFolder
-from kdbench.verdicts import Verdict
+from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RunFolder
+from kdbench.results.samples import UNREADABLE, Archive, Samples, unreadable
+from kdbench.results.verdicts import Verdict
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """What a model costs beside time per call: to store and compute, and to get going."""
 
-from kdbench.metrics import METRICS
-from kdbench.records import Measurement, RunRecord
 from kdbench.report.cells import Cell, Column, Number, Table, Text, finished
 from kdbench.report.columns import column, number_at, row, taken
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+from kdbench.results.metrics import METRICS
+from kdbench.results.records import Measurement, RunRecord
 
 _START = ("load_ns", "first_run_ns", "steady_run_ns")
 _MEMORY = ("peak_memory_bytes", "model_memory_bytes", "device_memory_bytes")

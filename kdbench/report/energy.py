@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from kdbench.records import Axes, RunRecord
 from kdbench.report.axes import in_words, protocol_batch, shared, swept
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished, sentence
 from kdbench.report.columns import column
 from kdbench.report.metering import by_whom, energies, notes_on_carbon, notes_on_metering, scope_of
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+from kdbench.results.records import Axes, RunRecord
 
 _METRICS = ("energy_j", "energy_net_j", "energy_run_j")
 _HEADS = {"energy_net_j": "Net / inference"}

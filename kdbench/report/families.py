@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from kdbench.records import RunRecord
 from kdbench.report.cells import Cell, Column, Row, Table, Text, finished
 from kdbench.report.columns import column, taken
 from kdbench.report.subjects import Subject, have_one_teacher, number, pair_number, subjects
+from kdbench.results.records import RunRecord
 
 Value = str | int | float | bool
 

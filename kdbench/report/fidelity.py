@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kdbench.records import Axes, RunRecord
 from kdbench.report.cells import Cell, Column, Number, Table, Text, finished
 from kdbench.report.columns import column, row, taken
 from kdbench.report.rescaling import complement
 from kdbench.report.subjects import Subject, have_one_teacher, number, subjects
+from kdbench.results.records import Axes, RunRecord
 
 TRAIN: Axes = {"part": "train"}
 _FOLLOWED = {"agreement", "predictive_kl", "standardized_kl", "logit_spearman"}  # there is a teacher to follow

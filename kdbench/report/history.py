@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 from kdbench import units
-from kdbench.histories import Change, History, Point, Series
-from kdbench.metrics import metric as declared
 from kdbench.report import markdown
 from kdbench.report.axes import in_words
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, bracketed, finished
 from kdbench.report.figures.drawing import Drawing
+from kdbench.results.histories import Change, History, Point, Series
+from kdbench.results.metrics import metric as declared
 
 _COMMIT = 9  # characters of a commit that are shown
 _HASH = 8  # characters of a test set's hash that are shown

@@ -1,10 +1,10 @@
 """What became of wrong labels: corrected or believed."""
 
 from kdbench import units
-from kdbench.records import RunRecord
 from kdbench.report.cells import Cell, Column, Number, Table, finished
 from kdbench.report.columns import column, row
 from kdbench.report.subjects import Subject, number, subjects
+from kdbench.results.records import RunRecord
 
 
 def label_noise(record: RunRecord) -> Table:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from kdbench.metrics import METRICS
-from kdbench.records import Axes, RunRecord
 from kdbench.report.axes import configurations, in_words, runtime_of, shared, swept
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import column
 from kdbench.report.subjects import Subject, number, subjects
+from kdbench.results.metrics import METRICS
+from kdbench.results.records import Axes, RunRecord
 
 _TIMES = ("latency_p50_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns", "latency_mean_ns")
 _ALL = (*_TIMES, "throughput_per_s")

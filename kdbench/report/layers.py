@@ -5,10 +5,10 @@ import io
 from collections.abc import Sequence
 
 from kdbench import units
-from kdbench.records import Layer, RunRecord
 from kdbench.report.axes import in_words
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.subjects import Subject, subjects
+from kdbench.results.records import Layer, RunRecord
 
 LEADING = 8  # layers shown of each model; the rest are one row
 _FIELDS = ("run", "model", "position", "layer", "operator", "macs", "time_ns", "time_share", "reason")

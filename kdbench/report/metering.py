@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdbench import units
-from kdbench.records import Axes, Measurement, RunRecord
+from kdbench.results.records import Axes, Measurement, RunRecord
 
 _ESTIMATED = "`~` marks an estimate: CPU time × assumed TDP. It is not ranked, nor to be compared with measurements."
 _QUICK = (

@@ -4,10 +4,10 @@ from collections.abc import Container
 from typing import Any
 
 from kdbench import units
-from kdbench.metrics import METRICS, PAIR_METRICS, Metric
-from kdbench.records import RunRecord
 from kdbench.report.metering import energies
 from kdbench.report.portable import portable
+from kdbench.results.metrics import METRICS, PAIR_METRICS, Metric
+from kdbench.results.records import RunRecord
 
 _UNITS = {"_per_s": "1/s", "_ms": "ms", "_s": "s", "_w": "W", "_per_kwh": "per kWh"}  # endings of keys, told in words
 

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from kdbench.metrics import METRICS
-from kdbench.records import Axes, Measurement, RunRecord
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import column
 from kdbench.report.fidelity import TRAIN
 from kdbench.report.subjects import Subject, number, subjects
+from kdbench.results.metrics import METRICS
+from kdbench.results.records import Axes, Measurement, RunRecord
 
 _COUNTS = ("mismatches", "mismatches_fixed", "mismatches_made")
 _EXAMPLES = 4

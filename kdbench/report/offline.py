@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from kdbench.records import Axes, Measurement, RunRecord
 from kdbench.report.axes import in_words
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import column
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+from kdbench.results.records import Axes, Measurement, RunRecord
 
 _BEST = "max_throughput_per_s"
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-from kdbench.records import RunRecord
 from kdbench.report.axes import headline, in_words
 from kdbench.report.cautions import cautions
 from kdbench.report.cells import Number, bracketed, shortened
@@ -10,6 +9,7 @@ from kdbench.report.energy import energy_ratio
 from kdbench.report.metering import energies, scope_in_words, scope_of
 from kdbench.report.rows import summary
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+from kdbench.results.records import RunRecord
 
 _THE_TEACHER = "the teacher"  # where there is but one
 

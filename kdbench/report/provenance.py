@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 
-from kdbench.records import RunRecord
 from kdbench.report import method
 from kdbench.report.cells import Column, Row, Table, Text
+from kdbench.results.records import RunRecord
 
 
 def glossary(record: RunRecord) -> Table:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import partial
 
 from kdbench import units
-from kdbench.records import Interval
 from kdbench.report.cells import Number
+from kdbench.results.records import Interval
 
 PERCENT = 100.0
 MILLIONS = 1e-6

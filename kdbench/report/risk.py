@@ -1,10 +1,10 @@
 """How much the empirical and the distilled risk of each student vary."""
 
 from kdbench import units
-from kdbench.records import RunRecord
 from kdbench.report.cells import Column, Number, Table, finished
 from kdbench.report.columns import row
 from kdbench.report.subjects import Subject, number, subjects
+from kdbench.results.records import RunRecord
 
 _VARIANCES = ("empirical_risk_variance", "distilled_risk_variance")
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kdbench import units
-from kdbench.records import RunRecord
 from kdbench.report.axes import batched_axes, headline, in_words, protocol_batch
 from kdbench.report.calibration import calibration
 from kdbench.report.cells import Column, Number, Row, Table, Text, finished
@@ -23,6 +22,7 @@ from kdbench.report.risk import risk_variance
 from kdbench.report.subjects import number, pair_number, subjects, teacher_of
 from kdbench.report.sweeps import speedups
 from kdbench.report.training import training
+from kdbench.results.records import RunRecord
 
 _BOLD = (
     "Bold: the best number of its column among the students (the teacher is the reference and does not compete; "

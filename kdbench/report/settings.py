@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdbench.records import RunRecord
 from kdbench.report.subjects import Subject
+from kdbench.results.records import RunRecord
 
 _TEMPERATURE = re.compile(r"\bT = (\d+(?:\.\d+)?)")  # as an objective states it, a method's default included
 _DENSE = re.compile(r"\d+(?:-\d+)+")

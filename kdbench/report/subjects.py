@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from kdbench.cards import ModelCard, Role
-from kdbench.metrics import BEHIND, PREDICTIONS
-from kdbench.metrics import metric as declared
-from kdbench.records import Axes, Interval, Measurement, Pair, RunRecord
 from kdbench.report.cells import Number
+from kdbench.results.cards import ModelCard, Role
+from kdbench.results.metrics import BEHIND, PREDICTIONS
+from kdbench.results.metrics import metric as declared
+from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
 
 # What another training seed would change. Of these a row of several seeds states the mean over the seeds; all
 # else (time, size, MACs) is a property of the architecture and is taken from the first seed that has it.

@@ -1,10 +1,10 @@
 """Speed-ups beyond the headline: at every thread count, batch, runtime and way of calling that was measured."""
 
-from kdbench.records import RunRecord
 from kdbench.report.axes import batched_axes, configurations, headline, in_words, shared, swept
 from kdbench.report.cells import Column, Row, Table, Text, finished
 from kdbench.report.columns import column
 from kdbench.report.subjects import pair_number, subjects, teacher_of
+from kdbench.results.records import RunRecord
 
 
 def speedups(record: RunRecord) -> Table:

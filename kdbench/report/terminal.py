@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from kdbench.records import RunRecord
 from kdbench.report import rows
 from kdbench.report.axes import headline, in_words
 from kdbench.report.cautions import cautions
@@ -12,6 +11,7 @@ from kdbench.report.energy import run_batch
 from kdbench.report.layers import where_the_time_goes
 from kdbench.report.metering import energies
 from kdbench.report.offline import offline
+from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,13 +1,13 @@
 """How the models that were trained here came to their weights, and what that took in time and energy."""
 
 from kdbench import units
-from kdbench.cards import Training
-from kdbench.metrics import METRICS
-from kdbench.records import Axes, RunRecord
 from kdbench.report.cells import Column, Table, Text, finished
 from kdbench.report.columns import row
 from kdbench.report.metering import by_whom, energies, notes_on_carbon
 from kdbench.report.subjects import number, subjects
+from kdbench.results.cards import Training
+from kdbench.results.metrics import METRICS
+from kdbench.results.records import Axes, RunRecord
 
 MARGIN = 0.005  # of a validation accuracy, as a share: half a point
 _ASKED = {None: "none", "live": "asked at every step", "kept": "logits kept"}

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Container, Sequence
 
 from kdbench import units
-from kdbench.metrics import PAIR_OF, Metric
-from kdbench.metrics import metric as declared
 from kdbench.report.axes import in_words
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished, sentence
-from kdbench.verdicts import Criterion, ModelVerdict, Verdict
+from kdbench.results.metrics import PAIR_OF, Metric
+from kdbench.results.metrics import metric as declared
+from kdbench.results.verdicts import Criterion, ModelVerdict, Verdict
 
 _NONE = Text("–")
 _SIDES = {"max": "≤", "min": "≥", "max_drop_vs_teacher": "≤", "min_ratio_vs_teacher": "≥"}

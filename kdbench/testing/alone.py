@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 import pytest
 
 from kdbench.errors import KdbenchError
-from kdbench.measure.machine.exclusive import alone_on_machine
+from kdbench.machine.lock import alone_on_machine
 from kdbench.progress import Silent
 
 # Not the lock of a measurement: that one is taken inside, by the harness, of which the test may hold several in turn.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kdbench.records import RunRecord
+from kdbench.results.records import RunRecord
 from kdbench.testing.comparing import Limits, stored_or_again
 from kdbench.testing.context import Context
 from kdbench.testing.failing import told
@@ -17,7 +17,7 @@ from kdbench.testing.model import Model, ratio
 from kdbench.testing.replay import REPLAY, enter
 
 if TYPE_CHECKING:
-    from kdbench.verdicts import Verdict
+    from kdbench.results.verdicts import Verdict
 
 
 class Bench:

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kdbench import gating, storage, units
+from kdbench import storage, units
 from kdbench.errors import InputError
 from kdbench.judge.compare import compare
 from kdbench.judge.comparing.thresholds import Thresholds, comparable
-from kdbench.records import RunRecord
 from kdbench.report.content import read_samples
+from kdbench.results.records import RunRecord
+from kdbench.results.verdicts import Comparison
 from kdbench.testing.context import Context
 from kdbench.testing.gate import Change, hold
 from kdbench.testing.passes import Depth, Files, contents
-from kdbench.verdicts import Comparison
+from kdbench.workflows import remeasure
 
 Limits = float | str | Mapping[str, float | str] | None
 """How much worse a metric may be: relative (`0.1`, `"10 %"`), or for shares in points; for all, or by metric."""
@@ -155,7 +156,7 @@ def _samples(path: Path) -> Mapping[str, Any]:
 
 def _side_by_side(context: Context, states: States, out: Path) -> Comparison:
     files = states.files
-    comparison, _ = gating.remeasure(
+    comparison, _ = remeasure.remeasure(
         states.base,
         states.new,
         metrics=states.metrics,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kdbench.records import Measurement, Pair
+from kdbench.results.records import Measurement, Pair
 from kdbench.testing.alone import Notes
 from kdbench.testing.judged import PROPERTY, Judged
 from kdbench.testing.passes import Depth, Files, Passes, split

@@ -9,10 +9,10 @@ import pytest
 from kdbench import units
 from kdbench.errors import InputError
 from kdbench.judge.bounds import Side, limit_in_words, stand
-from kdbench.metrics import Metric
-from kdbench.records import Axes, Interval, Measurement, Pair
 from kdbench.report.axes import in_words
 from kdbench.report.cells import Number
+from kdbench.results.metrics import Metric
+from kdbench.results.records import Axes, Interval, Measurement, Pair
 from kdbench.testing.failing import in_tests, told
 from kdbench.testing.judged import NOT_JUDGED, Judged
 

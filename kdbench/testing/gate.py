@@ -4,13 +4,13 @@ import pytest
 
 from kdbench import units
 from kdbench.errors import InputError
-from kdbench.metrics import metric
 from kdbench.report.cells import bracketed
+from kdbench.results.metrics import metric
+from kdbench.results.verdicts import Compared, Comparison
 from kdbench.testing.context import Context
 from kdbench.testing.failing import in_tests, told
 from kdbench.testing.found import at
 from kdbench.testing.judged import NOT_JUDGED, Judged
-from kdbench.verdicts import Compared, Comparison
 
 _POLICIES = ("fail", "skip", "pass")
 _GOOD = {"same", "improved"}

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdbench.errors import InputError
-from kdbench.metrics import METRICS, PAIR_METRICS, Metric
-from kdbench.records import Axes, Measurement, Pair, RunRecord, missing
 from kdbench.registry import suggestion
 from kdbench.report.axes import in_words
+from kdbench.results.metrics import METRICS, PAIR_METRICS, Metric
+from kdbench.results.records import Axes, Measurement, Pair, RunRecord, missing
 from kdbench.testing.comparing import Limits, against_baseline
 from kdbench.testing.context import Context
 from kdbench.testing.failing import told

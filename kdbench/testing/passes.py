@@ -13,14 +13,15 @@ from typing import Any, TypeVar
 from filelock import FileLock
 from pydantic import ValidationError
 
-from kdbench import benching, storage
+from kdbench import storage
 from kdbench.errors import InputError, KdbenchError
-from kdbench.metrics import BEHIND, Metric, metric
 from kdbench.progress import Progress
 from kdbench.recipe import Measure
-from kdbench.records import RunRecord
 from kdbench.registry import suggestion
-from kdbench.run_folder import RunFolder
+from kdbench.results.metrics import BEHIND, Metric, metric
+from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows import bench
 
 FEEDING = ("data_root", "download", "resize", "crop", "mean", "std", "scale", "output")
 """The options of `kdbench.bench` that say how models are fed; those of `Measure` say how they are measured."""
@@ -56,8 +57,8 @@ class Files:
 
     @property
     def student(self) -> str:
-        """The id of the last file's model in a record of them all, as `benching.bench` gives it."""
-        return benching.ids_of(self.paths)[-1]
+        """The id of the last file's model in a record of them all, as `bench.bench` gives it."""
+        return bench.ids_of(self.paths)[-1]
 
     def options(self, depth: Depth) -> Measure:
         """Return the settings of a pass; raises InputError for those that are not possible."""
@@ -88,7 +89,7 @@ class Files:
     @property
     def ids(self) -> list[str]:
         """The models' ids in a record of these files."""
-        return benching.ids_of(self.paths)
+        return bench.ids_of(self.paths)
 
 
 @dataclass
@@ -146,7 +147,7 @@ class Passes:
     def _measure(self, files: Files, depth: Depth, key: str) -> tuple[RunRecord, Path]:
         out = self._folder(files, key)
         try:
-            return benching.bench(
+            return bench.bench(
                 files.paths,
                 data=files.data,
                 accuracy=files.data is not None,

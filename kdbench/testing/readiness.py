@@ -5,10 +5,10 @@ from pathlib import Path
 
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import load_target, shipped_targets
-from kdbench.records import RunRecord
+from kdbench.results.records import RunRecord
+from kdbench.results.verdicts import Verdict
 from kdbench.testing.judged import Judged
 from kdbench.testing.places import Places
-from kdbench.verdicts import Verdict
 
 _MOST = 8  # lines on what is missing: of many models, they say much the same
 

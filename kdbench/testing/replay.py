@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from kdbench.records import Axes
+    from kdbench.results.records import Axes
 
 _MOST = 1000  # rounds that are entered: every one is a number in the JSON
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from kdbench import benching
 from kdbench.errors import DataMissingError, MeasurementError
-from kdbench.measure.inputs import prepare
-from kdbench.measure.jobs import JobModel
 from kdbench.measure.protocol import TestSet
-from kdbench.measure.runtimes import describe
 from kdbench.measure.staging import stage
 from kdbench.testing.passes import Depth, Files
+from kdbench.worker.inputs import prepare
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.runtimes import describe
+from kdbench.workflows import bench
 
 _IMAGES = 4
 
@@ -30,7 +30,7 @@ def call_once(files: Files) -> None:
     assert shape is None or len(shape) == 3
     options: dict[str, Any] = {name: files.feeding.get(name) for name in ("output", "mean", "std", "scale")}
     subjects = [
-        benching.subject_of(path, id_, reference=files.ids[0], shape=shape, **options)
+        bench.subject_of(path, id_, reference=files.ids[0], shape=shape, **options)
         for path, id_ in zip(files.paths, files.ids, strict=True)
     ]
     with TemporaryDirectory(prefix="kdbench-smoke-") as folder:
@@ -53,7 +53,7 @@ def _few_images(files: Files) -> TestSet | None:
 
 
 def _call(model: JobModel) -> None:
-    from kdbench.measure.runtimes.onnxruntime import FAULTS, Target
+    from kdbench.worker.runtimes.onnxruntime import FAULTS, Target
 
     images = np.load(model.images)
     batch = model.fixed_batch or min(len(images), _IMAGES)

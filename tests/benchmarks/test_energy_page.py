@@ -5,7 +5,7 @@ import pytest
 from benchmarks.energy import page
 from benchmarks.energy.validate import _off
 from kdbench.errors import InputError
-from kdbench.measure.energy.window import Span, Window
+from kdbench.worker.energy_window import Span, Window
 
 
 def model(**changes):

@@ -12,7 +12,7 @@ pytest.importorskip("mlperf_loadgen", reason="pip install -e .[bench] brings MLP
 from benchmarks.trust import coverage, peer
 from benchmarks.trust.loadgen import reported
 from benchmarks.trust.models import Net, Pair
-from kdbench.measure.machine.cores import available_cores
+from kdbench.machine.cores import available_cores
 from kdbench.measure.protocol import Protocol
 
 IMAGE = (1, 8, 8)

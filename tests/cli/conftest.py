@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from kdbench.cards import ModelCard
 from kdbench.cli.main import main
-from kdbench.records import Environment, RunRecord, measured
+from kdbench.results.cards import ModelCard
+from kdbench.results.records import Environment, RunRecord, measured
 
 
 @dataclass(frozen=True)

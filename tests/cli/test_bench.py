@@ -17,8 +17,8 @@ def benching(monkeypatch, record):
         return record, Path("runs/bench-1")
 
     fake.bench = bench
-    monkeypatch.setitem(sys.modules, "kdbench.benching", fake)
-    monkeypatch.setattr("kdbench.benching", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "kdbench.workflows.bench", fake)
+    monkeypatch.setattr("kdbench.workflows.bench", fake, raising=False)
     return fake
 
 

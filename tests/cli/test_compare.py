@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kdbench.recipe import Measure
-from kdbench.records import Environment, RunRecord, measured
-from kdbench.verdicts import Comparison
+from kdbench.results.records import Environment, RunRecord, measured
+from kdbench.results.verdicts import Comparison
 
 
 @pytest.fixture
@@ -149,8 +149,8 @@ def gating(monkeypatch):
         return Comparison(**values, identical=("teacher",), remeasured=True), Path("runs/compare-1")
 
     fake.remeasure = remeasure
-    monkeypatch.setitem(sys.modules, "kdbench.gating", fake)
-    monkeypatch.setattr("kdbench.gating", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "kdbench.workflows.remeasure", fake)
+    monkeypatch.setattr("kdbench.workflows.remeasure", fake, raising=False)
     return fake
 
 

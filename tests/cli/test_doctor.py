@@ -5,7 +5,7 @@ import pytest
 from kdbench.cli import checks
 from kdbench.cli.checks import Finding
 from kdbench.errors import DataMissingError
-from kdbench.records import Environment
+from kdbench.results.records import Environment
 
 HERE = Environment(
     host={"cpu": "CPU", "machine": "x", "cores_usable": 2, "cores_logical": 4, "memory_bytes": 8e9, "os": "OS"},
@@ -80,8 +80,8 @@ def test_what_bears_on_latencies_is_told(monkeypatch):
         SimpleNamespace(title="thermal counters", read=lambda: 0.0),
         SimpleNamespace(title="clock", read=lambda: None),
     ]
-    monkeypatch.setattr("kdbench.measure.machine.witness.Witness", lambda: SimpleNamespace(read=lambda: reading))
-    monkeypatch.setattr("kdbench.measure.machine.throttling.gauges", lambda *_: seen)
+    monkeypatch.setattr("kdbench.machine.system_monitor.Witness", lambda: SimpleNamespace(read=lambda: reading))
+    monkeypatch.setattr("kdbench.machine.throttling.gauges", lambda *_: seen)
     here = HERE.model_copy(update={"host": {**HERE.host, "governor": "performance", "turbo": "on", "smt": None}})
     latency, disturbances = checks._latency(here)
     assert latency.detail.startswith("governor performance, turbo on, SMT unknown, clock step ")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.records import Environment, Interval, RunRecord, measured, missing
+from kdbench.results.records import Environment, Interval, RunRecord, measured, missing
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from kdbench import recording
-from kdbench.cards import ModelCard
 from kdbench.cli.targets import exit_code, load_targets, show_run
-from kdbench.records import Environment, Interval, RunRecord, measured
-from kdbench.run_folder import RunFolder
-from kdbench.verdicts import Verdict
+from kdbench.results.cards import ModelCard
+from kdbench.results.records import Environment, Interval, RunRecord, measured
+from kdbench.results.run_folder import RunFolder
+from kdbench.results.verdicts import Verdict
+from kdbench.workflows import write_results
 
 ANY_MACHINE = '[[criterion]]\nmetric = "top1"\nmin = "{limit}"\n'
 
@@ -216,7 +216,7 @@ def test_a_misspelt_target_is_told_before_any_work(kdbench, run, command, tmp_pa
 @pytest.mark.parametrize(("limit", "code"), [("85 %", 0), ("90 %", 2), ("99 %", 1)])
 def test_a_run_with_a_target_keeps_shows_and_ends_with_its_verdict(capsys, record, run, target, limit, code):
     asked = load_targets([str(target(limit))])
-    recording.keep(record, {}, RunFolder(run), asked)
+    write_results.keep(record, {}, RunFolder(run), asked)
     assert "Readiness for mine" in (run / "report.md").read_text()
     assert show_run(record, run, asked, json=True) == code
     shown = json.loads(capsys.readouterr().out)

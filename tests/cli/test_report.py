@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.records import RunRecord
+from kdbench.results.records import RunRecord
 
 
 @pytest.fixture

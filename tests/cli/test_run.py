@@ -31,8 +31,8 @@ def pipeline(monkeypatch, record):
 
     # Not the real module: importing it takes seconds, and what it does is tested beside it.
     fake = SimpleNamespace(calls=calls, run=run, train=train)
-    monkeypatch.setitem(__import__("sys").modules, "kdbench.pipeline", fake)
-    monkeypatch.setattr("kdbench.pipeline", fake, raising=False)
+    monkeypatch.setitem(__import__("sys").modules, "kdbench.workflows.run", fake)
+    monkeypatch.setattr("kdbench.workflows.run", fake, raising=False)
     return fake
 
 

@@ -10,13 +10,13 @@ from networks import batches, setting, stripes, tiny
 from students import objective_of, student
 from torch import Tensor, nn
 
-from kdbench import cards
 from kdbench.data.batches import Batches
 from kdbench.distill import fit
 from kdbench.distill.logit_cache import CachedTeacher
 from kdbench.distill.objective import Objective, student_objective, student_terms
 from kdbench.progress import Silent
 from kdbench.recipe import Augment, Training
+from kdbench.results import cards
 
 # Six batches of 16 and one of 5.
 TRAIN, VALIDATION = stripes(101), stripes(45, seed=1)

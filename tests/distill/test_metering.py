@@ -6,12 +6,12 @@ import pytest
 from networks import batches, stripes, tiny
 from students import Stops
 
-from kdbench.cards import EnergyUse
 from kdbench.distill import fit
 from kdbench.distill.metering import EpochEnergy
 from kdbench.distill.objective import Objective
 from kdbench.progress import Silent
 from kdbench.recipe import Training
+from kdbench.results.cards import EnergyUse
 
 
 class Ticks:

@@ -11,11 +11,11 @@ import torch
 from students import same_weights
 from torch.distributed import TCPStore
 
-from kdbench import cards
 from kdbench.distill import fit, trainer
 from kdbench.distill.processes import Processes, joined
 from kdbench.errors import InputError
-from kdbench.pipeline.spreading import _environment
+from kdbench.results import cards
+from kdbench.workflows.stages.launch import _environment
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["lightning.pytorch", "torchvision.transforms.v2", "kdbench.distill.fit"])

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from kdbench.cards import ModelCard
 from kdbench.judge.target import Target, target_from
-from kdbench.records import Environment, Interval, Measurement, Pair, RunRecord, measured
+from kdbench.results.cards import ModelCard
+from kdbench.results.records import Environment, Interval, Measurement, Pair, RunRecord, measured
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 PI = {"board": "Raspberry Pi 5 Model B Rev 1.0", "cpu": "Cortex-A76", "cores_usable": 4, "memory_bytes": 8_200_000_000}

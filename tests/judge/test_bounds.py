@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.judge.bounds import bounds_of, stand
-from kdbench.records import Interval, Measurement, Pair, measured, missing
+from kdbench.results.records import Interval, Measurement, Pair, measured, missing
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}
 numbers = st.floats(min_value=1e-3, max_value=1e12)

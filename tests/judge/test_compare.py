@@ -6,14 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from kdbench.cards import ModelCard
 from kdbench.errors import InputError
 from kdbench.judge.compare import compare
 from kdbench.judge.compare import compared as compared_in
 from kdbench.judge.comparing.matching import Match
 from kdbench.judge.comparing.thresholds import Thresholds
 from kdbench.judge.comparing.ways import Records
-from kdbench.records import Environment, Interval, Pair, RunRecord, measured, missing
+from kdbench.results.cards import ModelCard
+from kdbench.results.records import Environment, Interval, Pair, RunRecord, measured, missing
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
 HOST = {"cpu": "Example CPU", "machine": "x86_64", "cores_physical": 4}

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdbench.cards import ModelCard
 from kdbench.errors import InputError
 from kdbench.judge.comparing.matching import match
 from kdbench.judge.comparing.shifts import BETWEEN_RUNS, recovered, same_images
 from kdbench.judge.comparing.thresholds import Thresholds
-from kdbench.metrics import METRICS
+from kdbench.results.cards import ModelCard
+from kdbench.results.metrics import METRICS
 from kdbench.statistics import binomial_share
 
 TRUST = Path(__file__).parents[2] / "reports" / "trust" / "coverage.json"

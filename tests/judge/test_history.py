@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdbench.cards import ModelCard
 from kdbench.errors import InputError
-from kdbench.histories import History
 from kdbench.judge.found_records import Found, find_records
 from kdbench.judge.history import BETWEEN_RUNS, MAIN, history
-from kdbench.records import Environment, Interval, Measurement, Pair, RunRecord, measured, missing
+from kdbench.results.cards import ModelCard
+from kdbench.results.histories import History
+from kdbench.results.records import Environment, Interval, Measurement, Pair, RunRecord, measured, missing
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}
 START = datetime(2026, 1, 1, tzinfo=UTC)

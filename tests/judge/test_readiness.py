@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kdbench.errors import InputError
 from kdbench.judge.readiness import judge
-from kdbench.records import Environment, Interval, Pair, Warned, measured, missing
+from kdbench.results.records import Environment, Interval, Pair, Warned, measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 BATCHED = {**SINGLE, "batch": 8}

@@ -10,7 +10,7 @@ from kdbench.judge.criteria import Criterion
 from kdbench.judge.device import Device, differences
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import Target, load_target, shipped_targets, target_from
-from kdbench.records import Environment, RunRecord
+from kdbench.results.records import Environment, RunRecord
 
 ROOT = Path(__file__).parents[2]
 TOP1 = {"metric": "top1", "min": "85 %"}

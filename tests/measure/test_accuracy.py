@@ -5,13 +5,13 @@ import pytest
 from scipy.special import log_softmax
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
-from kdbench.cards import Preprocessing
 from kdbench.errors import InputError
-from kdbench.measure import accuracy
-from kdbench.measure.accuracy import accuracy_findings, judge, label_ranks
-from kdbench.measure.process import WorkerError
+from kdbench.evaluate import accuracy
+from kdbench.evaluate.accuracy import accuracy_findings, judge, label_ranks
 from kdbench.measure.protocol import Portion, TestSet
 from kdbench.measure.staging import stage
+from kdbench.results.cards import Preprocessing
+from kdbench.worker.process import WorkerError
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from kdbench.errors import InputError, MeasurementError
 from kdbench.measure import admission
 from kdbench.measure.admission import absent_runtimes, admit, evaluation_provider, require_runtimes, unavailable
 from kdbench.measure.admission_findings import admission_findings
-from kdbench.measure.jobs import Network
 from kdbench.measure.network import FOREIGN
 from kdbench.measure.protocol import Portion, Protocol
 from kdbench.measure.staging import stage
+from kdbench.worker.jobs import Network
 
 BOTH = Protocol(runtime=("onnxruntime", "torch"), batch=(8,))
 LOGITS = np.arange(12.0).reshape(2, 6)

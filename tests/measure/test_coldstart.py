@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from kdbench.measure import coldstart, fresh
+from kdbench.measure import coldstart
 from kdbench.measure.coldstart import PROCESSES, cold_start_findings
 from kdbench.measure.protocol import Portion, Protocol
 from kdbench.measure.staging import stage
+from kdbench.worker import fresh
 
 METRICS = ("load_ns", "first_run_ns", "steady_run_ns")
 

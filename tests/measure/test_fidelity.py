@@ -3,8 +3,8 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import entropy, spearmanr, zscore
 
-from kdbench.measure.accuracy import Evaluation, judge
-from kdbench.measure.fidelity import FIDELITIES, fidelity_findings
+from kdbench.evaluate.accuracy import Evaluation, judge
+from kdbench.evaluate.fidelity import FIDELITIES, fidelity_findings
 
 LABELS = np.random.default_rng(2).integers(0, 6, 300)
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from kdbench.measure import fresh
-from kdbench.measure.fresh import in_turns, spread
-from kdbench.measure.process import WorkerError
+from kdbench.worker import fresh
+from kdbench.worker.fresh import in_turns, spread
+from kdbench.worker.process import WorkerError
 
 
 @pytest.fixture

@@ -6,17 +6,17 @@ import os
 import numpy as np
 import pytest
 
-from kdbench.cards import Preprocessing
 from kdbench.errors import InputError
-from kdbench.measure import accuracy
+from kdbench.evaluate import accuracy
+from kdbench.machine.core_choice import of_turn
+from kdbench.machine.cores import available_cores
+from kdbench.machine.system_monitor import Conditions, Witness
 from kdbench.measure.harness import Protocol, measure
 from kdbench.measure.latency import sessions
-from kdbench.measure.machine.core_choice import of_turn
-from kdbench.measure.machine.cores import available_cores
-from kdbench.measure.machine.witness import Conditions, Witness
 from kdbench.measure.offline import sessions as offline_sessions
-from kdbench.measure.process import WorkerError
-from kdbench.metrics import METRICS
+from kdbench.results.cards import Preprocessing
+from kdbench.results.metrics import METRICS
+from kdbench.worker.process import WorkerError
 
 pytestmark = pytest.mark.usefixtures("one_process")
 

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kdbench.measure import inputs
-from kdbench.measure.jobs import JobModel
+from kdbench.worker import inputs
+from kdbench.worker.jobs import JobModel
 
 MODEL = JobModel(
     id="m",

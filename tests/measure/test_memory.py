@@ -5,11 +5,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kdbench.measure import fresh, memory
+from kdbench.measure import memory
 from kdbench.measure.memory import memory_findings
-from kdbench.measure.process import WorkerError
 from kdbench.measure.protocol import Portion, Protocol
 from kdbench.measure.staging import stage
+from kdbench.worker import fresh
+from kdbench.worker.process import WorkerError
 
 MB = 1_000_000
 

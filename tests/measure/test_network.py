@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cards import Bits, ModelCard
-from kdbench.measure.jobs import Network
 from kdbench.measure.network import EMULATED, FOREIGN, Refusal, network_of
+from kdbench.results.cards import Bits, ModelCard
+from kdbench.worker.jobs import Network
 
 
 @pytest.fixture

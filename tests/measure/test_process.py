@@ -8,11 +8,11 @@ import textwrap
 
 import pytest
 
-from kdbench.measure import process
-from kdbench.measure.process import WorkerError, run_job
 from kdbench.progress import Silent
+from kdbench.worker import process
+from kdbench.worker.process import WorkerError, run_job
 
-FORBIDDEN = ("torch", "onnx", "pydantic", "scipy", "matplotlib", "sklearn", "kdbench.records")
+FORBIDDEN = ("torch", "onnx", "pydantic", "scipy", "matplotlib", "sklearn", "kdbench.results.records")
 
 
 @pytest.fixture
@@ -102,11 +102,11 @@ def test_the_current_folder_cannot_shadow_a_library(tmp_path, monkeypatch):
 def test_a_measuring_process_imports_numpy_and_onnxruntime_only(probe):
     code = f"""
         import sys, json, importlib
-        import kdbench.measure.worker
-        importlib.import_module("kdbench.measure.probes.{probe}")
-        import kdbench.measure.runtimes.onnxruntime  # some probes import it only when they run
+        import kdbench.worker.__main__
+        importlib.import_module("kdbench.worker.probes.{probe}")
+        import kdbench.worker.runtimes.onnxruntime  # some probes import it only when they run
         if "{probe}" == "energy":
-            from kdbench.measure.energy.source import SOURCES
+            from kdbench.meters.meter import SOURCES
             SOURCES.names()
         print(json.dumps(sorted(sys.modules)))
     """

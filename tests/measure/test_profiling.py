@@ -5,12 +5,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kdbench.measure.macs.onnx_counter import count_onnx
-from kdbench.measure.macs.onnx_origin import origins, untraced
-from kdbench.measure.probes.profile import summarised
+from kdbench.macs.onnx_counter import count_onnx
+from kdbench.macs.onnx_origin import origins, untraced
 from kdbench.measure.profiling import overhead_warnings, profile_findings
 from kdbench.measure.protocol import Portion, Protocol
 from kdbench.measure.staging import stage
+from kdbench.worker.probes.profile import summarised
 
 
 def trace(*calls):

@@ -3,12 +3,12 @@
 import pytest
 
 from kdbench import data
-from kdbench.cards import ModelCard, Preprocessing
 from kdbench.errors import DataMissingError
-from kdbench.measure import accuracy
+from kdbench.evaluate import accuracy
 from kdbench.measure.protocol import Portion, Subject, TestSet
 from kdbench.measure.staging import stage
-from kdbench.measure.target import inspect
+from kdbench.modelfile.facts import inspect
+from kdbench.results.cards import ModelCard, Preprocessing
 
 CIFAR = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 

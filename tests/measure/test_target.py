@@ -4,7 +4,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.errors import InputError
-from kdbench.measure.target import inspect
+from kdbench.modelfile.facts import inspect
 
 IMAGES = (2, 3, 4)
 

@@ -8,15 +8,15 @@ import torch
 from safetensors.torch import save_file
 
 from kdbench import models
-from kdbench.cards import ModelCard, Preprocessing
 from kdbench.export.onnx import export_onnx
 from kdbench.measure import admission
 from kdbench.measure.harness import Protocol, Subject, TestSet, measure
 from kdbench.measure.network import Refusal, network_of
 from kdbench.measure.protocol import Portion
 from kdbench.measure.staging import stage
-from kdbench.measure.target import inspect
-from kdbench.run_folder import RunFolder
+from kdbench.modelfile.facts import inspect
+from kdbench.results.cards import ModelCard, Preprocessing
+from kdbench.results.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

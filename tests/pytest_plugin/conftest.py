@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from kdbench import benching, storage
-from kdbench.cards import ModelCard
+from kdbench import storage
 from kdbench.data import DATASETS
-from kdbench.records import Environment, Interval, Pair, RunRecord, measured, missing
-from kdbench.run_folder import RunFolder
+from kdbench.results.cards import ModelCard
+from kdbench.results.records import Environment, Interval, Pair, RunRecord, measured, missing
+from kdbench.results.run_folder import RunFolder
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
 INSTALLED = bool(list(entry_points(group="pytest11", name="kdbench")))
@@ -80,12 +80,12 @@ def passes(monkeypatch):
 
     def bench(paths, *, data, timed, options, out, **rest):
         asked.append({"paths": [path.name for path in paths], "data": data, "timed": timed, "options": options, **rest})
-        ids = benching.ids_of(paths)
+        ids = bench.ids_of(paths)
         record = record_of(ids, paths, data=data, timed=timed, energy=options.energy)
         keep(record, out)
         return record, out
 
-    monkeypatch.setattr("kdbench.benching.bench", bench)
+    monkeypatch.setattr("kdbench.workflows.bench.bench", bench)
     return asked
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
-from kdbench.measure.machine.exclusive import FOLDER
+from kdbench.machine.lock import FOLDER
 from kdbench.testing.alone import LOCK
 
 HELD = f"""
@@ -95,7 +95,7 @@ def test_where_there_can_be_no_lock_the_session_ends(run, monkeypatch, tmp_path)
 
 
 def test_the_lock_of_tests_is_not_that_of_measurements(tmp_path):
-    from kdbench.measure.machine.exclusive import alone_on_machine
+    from kdbench.machine.lock import alone_on_machine
     from kdbench.progress import Silent
 
     with alone_on_machine(Silent(), LOCK), alone_on_machine(Silent()), pytest.raises(Timeout):

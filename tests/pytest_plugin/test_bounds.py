@@ -170,7 +170,7 @@ def test_what_cannot_be_measured_is_tried_once(run, monkeypatch):
         tried.append(paths)
         raise InputError("no such data", "look elsewhere")
 
-    monkeypatch.setattr("kdbench.benching.bench", bench)
+    monkeypatch.setattr("kdbench.workflows.bench.bench", bench)
     tests = """
         import pytest
 
@@ -229,7 +229,7 @@ def test_files_are_found_beside_the_test_first(pytester, run, passes):
     assert len(passes) == 2
     (record,) = pytester.path.glob(".benchmarks/kdbench/*/student-*/record.json")
     from kdbench import storage
-    from kdbench.records import RunRecord
+    from kdbench.results.records import RunRecord
 
     assert RunRecord.read(record).models[0].sha256 == storage.sha256(tests / "student.onnx")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from kdbench.verdicts import Compared, Comparison
+from kdbench.results.verdicts import Compared, Comparison
 
 OWN = 'def test_it(kdbench):\n    kdbench.model("student.onnx", data="digits").no_regression({arguments})'
 BOTH = "def test_it(kdbench):\n    kdbench.compare({names}).no_regression({arguments})"
@@ -66,7 +66,7 @@ def gate(monkeypatch):
     def end(outcome):
         if outcome == "identical":
             told = Comparison(base="a", new="b", created="2025", overall="same", rows=(), identical=("student",))
-            monkeypatch.setattr("kdbench.gating.remeasure", lambda *_, **__: (told, None))
+            monkeypatch.setattr("kdbench.workflows.remeasure.remeasure", lambda *_, **__: (told, None))
             return asked
         row = Compared(
             base_model="student", new_model="student", metric="size_bytes", unit="bytes", base=1e6, new=1.2e6,
@@ -77,7 +77,7 @@ def gate(monkeypatch):
             asked.append((base, new, options))
             return Comparison(base=base.name, new=new.name, created="2025", overall=outcome, rows=(row,)), None
 
-        monkeypatch.setattr("kdbench.gating.remeasure", remeasure)
+        monkeypatch.setattr("kdbench.workflows.remeasure.remeasure", remeasure)
         return asked
 
     return end
@@ -133,7 +133,7 @@ def test_a_comparison_that_cannot_be_made_is_tried_once(run, monkeypatch):
         tried.append(out.exists())
         raise MeasurementError("it does not run")
 
-    monkeypatch.setattr("kdbench.gating.remeasure", remeasure)
+    monkeypatch.setattr("kdbench.workflows.remeasure.remeasure", remeasure)
     tests = BOTH.format(names='"teacher.onnx", "student.onnx"', arguments="")
     result = run(f"{tests}\n{tests.replace('test_it', 'test_again')}", "--benchmark")
     result.assert_outcomes(failed=2)

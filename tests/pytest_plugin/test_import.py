@@ -24,4 +24,4 @@ def test_the_plug_in_loads_nothing_heavy_before_a_test_asks_for_it(tmp_path, tes
     plain, ours = json.loads(ended.stdout.splitlines()[-1])
     assert not HEAVY & set(plain)
     assert "kdbench.testing.bench" not in ours
-    assert "kdbench.records" not in ours
+    assert "kdbench.results.records" not in ours

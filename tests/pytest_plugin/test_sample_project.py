@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from kdbench.records import RunRecord
+from kdbench.results.records import RunRecord
 
 SAMPLE = Path(__file__).parents[1] / "sample_project"
 REPOSITORY = SAMPLE.parents[1]

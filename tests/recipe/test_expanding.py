@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.recipes import recipe_from
+from kdbench.recipe.loading import recipe_from
 
 TEACHER = {"name": "big", "model": "mlp"}
 

@@ -2,7 +2,7 @@ import pytest
 
 from kdbench.errors import InputError
 from kdbench.recipe import Augment
-from kdbench.recipes import recipe_from
+from kdbench.recipe.loading import recipe_from
 
 KD = [{"method": "kd"}]
 

@@ -6,17 +6,8 @@ from typing import Any
 
 import pytest
 
-from kdbench.cards import Epoch, ModelCard, Training
-from kdbench.records import (
-    Environment,
-    Interval,
-    Measurement,
-    Pair,
-    RunRecord,
-    Warned,
-    measured,
-    missing,
-)
+from kdbench.results.cards import Epoch, ModelCard, Training
+from kdbench.results.records import Environment, Interval, Measurement, Pair, RunRecord, Warned, measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 BATCHED = {"provider": "cpu", "threads": 1, "batch": 128}

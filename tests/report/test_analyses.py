@@ -5,12 +5,12 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from kdbench.records import Interval, measured, missing
 from kdbench.report import rows
 from kdbench.report.cells import Number, Table
 from kdbench.report.classes import class_shares, differences
 from kdbench.report.figures.classes import class_accuracy
 from kdbench.report.subjects import number, subjects
+from kdbench.results.records import Interval, measured, missing
 
 TRAIN = {"part": "train"}
 STUDENTS = ("student-alone", "student-kd", "student-hint")

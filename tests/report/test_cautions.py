@@ -1,5 +1,5 @@
-from kdbench.records import Warned
 from kdbench.report.cautions import cautions
+from kdbench.results.records import Warned
 
 
 def test_what_has_one_remedy_is_said_together_in_the_order_of_the_first(sample):

@@ -1,8 +1,8 @@
 import pytest
 
 from kdbench import units
-from kdbench.records import Interval
 from kdbench.report.cells import Column, Number, Row, Table, Text, bracketed, finished, sentence, shortened
+from kdbench.results.records import Interval
 
 SHARE = Column("Top-1", higher_is_better=True)
 TIME = Column("Latency", higher_is_better=False)

@@ -1,8 +1,8 @@
 import pytest
 
-from kdbench.records import measured, missing
 from kdbench.report import costs
 from kdbench.report.cells import Number
+from kdbench.results.records import measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 

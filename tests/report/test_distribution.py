@@ -10,7 +10,7 @@ from kdbench.measure.latency.configurations import Configuration
 from kdbench.report import Content
 from kdbench.report.content import read_samples
 from kdbench.report.figures.distribution import _quantiles, latency_distribution
-from kdbench.report.raw_samples import configuration_key
+from kdbench.results.samples import configuration_key
 
 RNG = np.random.default_rng(0)
 CALLS = {"teacher": 400, "student-kd": 30_000}

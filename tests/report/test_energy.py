@@ -2,13 +2,13 @@
 
 import pytest
 
-from kdbench.records import measured, missing
 from kdbench.report import method, rows
 from kdbench.report.cells import Number
 from kdbench.report.energy import energy, energy_per_run, energy_ratio, run_batch
 from kdbench.report.metering import scope_in_words
 from kdbench.report.subjects import subjects
 from kdbench.report.training import training
+from kdbench.results.records import measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 

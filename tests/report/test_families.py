@@ -1,9 +1,9 @@
 import pytest
 
-from kdbench.records import measured
 from kdbench.report.cells import Number
 from kdbench.report.families import families, swept
 from kdbench.report.figures.families import sweeps
+from kdbench.results.records import measured
 
 POINTS = [(1, 2, 0.90), (1, 5, 0.94), (4, 2, 0.92), (4, 5, 0.91), (10, 2, 0.93), (10, 5, 0.95)]
 

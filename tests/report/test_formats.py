@@ -16,7 +16,7 @@ import pytest
 
 from kdbench import report
 from kdbench.errors import InputError, StorageError
-from kdbench.records import RunRecord
+from kdbench.results.records import RunRecord
 
 GOLDEN = Path(__file__).parent / "golden"
 _UPDATE = bool(os.environ.get("KDBENCH_UPDATE_GOLDEN"))  # read here: tests do not see kdbench's variables
@@ -137,7 +137,8 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(sample, tmp_path) -> No
 def test_a_report_is_rendered_without_torch_onnx_or_a_window(sample, tmp_path) -> None:
     sample.write(tmp_path / "record.json")
     program = (
-        "import sys; from pathlib import Path; from kdbench import report; from kdbench.records import RunRecord\n"
+        "import sys; from pathlib import Path; from kdbench import report\n"
+        "from kdbench.results.records import RunRecord\n"
         "from kdbench.report.terminal import summary; from rich.console import Console\n"
         f"record = RunRecord.read(Path({str(tmp_path)!r}))\n"
         f"report.write(record, Path({str(tmp_path)!r}), ['md', 'html', 'csv', 'json'])\n"

@@ -14,7 +14,7 @@ from kdbench.report import Content, markdown
 from kdbench.report.figures.drawing import short
 from kdbench.report.formats.html import render
 from kdbench.report.formats.md import render as render_md
-from kdbench.verdicts import Criterion, ModelVerdict, Verdict
+from kdbench.results.verdicts import Criterion, ModelVerdict, Verdict
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
 HOSTILE = """<script>alert("x")</script> & 'quotes' `tick"""

@@ -1,9 +1,9 @@
 """Cells as HTML: their values, marks and anchors."""
 
 from kdbench import units
-from kdbench.records import Interval
 from kdbench.report import html
 from kdbench.report.cells import Column, Number, Row, Text, finished
+from kdbench.results.records import Interval
 
 
 def test_a_column_of_several_units_tells_texts_alone():

@@ -6,9 +6,9 @@ import io
 import pytest
 
 from kdbench import report
-from kdbench.records import Layer, RunRecord
 from kdbench.report.layers import LEADING, layers_csv, time_by_operator, where_the_time_goes
 from kdbench.report.rows import tables
+from kdbench.results.records import Layer, RunRecord
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}
 

@@ -4,10 +4,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from kdbench import units
-from kdbench.records import Interval
 from kdbench.report import Content, markdown
 from kdbench.report.cells import Column, Number, Row, Table, Text, finished
 from kdbench.report.formats.md import render
+from kdbench.results.records import Interval
 
 GFM = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 NASTY = ["a|b", "a`b", "`x`", "*not bold*", "<script>", "_edge_", "snake_case_name", "~1 and ~~2~~", "&lt;", "a\\b"]

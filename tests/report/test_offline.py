@@ -1,8 +1,8 @@
-from kdbench.records import measured
 from kdbench.report import rows
 from kdbench.report.axes import configurations
 from kdbench.report.figures.throughput import throughput
 from kdbench.report.offline import offline
+from kdbench.results.records import measured
 
 AT = {"provider": "cpu", "threads": 1, "mode": "offline"}
 

@@ -3,7 +3,7 @@ import tomllib
 import pytest
 import tomli_w
 
-from kdbench.recipes import recipe_from
+from kdbench.recipe.loading import recipe_from
 from kdbench.report.portable import portable, portable_recipe
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from kdbench.records import Interval, Pair, RunRecord, measured
 from kdbench.report.prose import paragraph
+from kdbench.results.records import Interval, Pair, RunRecord, measured
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 

@@ -1,9 +1,9 @@
 import pytest
 
-from kdbench.records import measured, missing
 from kdbench.report import rows
 from kdbench.report.axes import configurations, headline
 from kdbench.report.cells import Number, Table
+from kdbench.results.records import measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 

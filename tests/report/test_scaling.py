@@ -5,10 +5,10 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from kdbench.records import Layer, measured, missing
 from kdbench.report.figures.layers import layer_times
 from kdbench.report.figures.scaling import latency_batch, latency_threads
 from kdbench.report.figures.tradeoff import accuracy_energy, accuracy_latency, accuracy_size
+from kdbench.results.records import Layer, measured, missing
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}
 

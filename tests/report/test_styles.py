@@ -10,12 +10,12 @@ import pytest
 
 from kdbench import report
 from kdbench.errors import InputError
-from kdbench.records import RunRecord
 from kdbench.report import Content
 from kdbench.report.cells import Number, Table
 from kdbench.report.formats.md import render
 from kdbench.report.styles import STYLES, Layout, lay_out
 from kdbench.report.tabular import table_csv
+from kdbench.results.records import RunRecord
 
 REPORTS = Path(__file__).parents[2] / "reports"
 

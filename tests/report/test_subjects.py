@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdbench.records import measured, missing
 from kdbench.report.subjects import mean_over_seeds, number, pair_number, subjects, teacher_of
+from kdbench.results.records import measured, missing
 
 
 @pytest.mark.parametrize("values", [[0.91, 0.93], [97.1, 97.4, 97.2], list(np.random.default_rng(0).normal(size=9))])

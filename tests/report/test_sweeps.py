@@ -2,10 +2,10 @@
 
 import pytest
 
-from kdbench.records import Interval, Pair, measured, missing
 from kdbench.report import method, rows
 from kdbench.report.axes import batched_axes, calls_in_words, configurations, headline, in_words
 from kdbench.report.sweeps import speedups
+from kdbench.results.records import Interval, Pair, measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 PACED = {**SINGLE, "mode": "paced", "gap_ms": 5}

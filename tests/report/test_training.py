@@ -1,7 +1,7 @@
 import pytest
 
-from kdbench.cards import Epoch
 from kdbench.report.training import converged
+from kdbench.results.cards import Epoch
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 import pytest
 
-from kdbench.records import Interval
 from kdbench.report.cells import Number, Text
 from kdbench.report.verdict import verdict_sentence, verdict_table
-from kdbench.verdicts import Criterion, ModelVerdict, Verdict
+from kdbench.results.records import Interval
+from kdbench.results.verdicts import Criterion, ModelVerdict, Verdict
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}
 HERE = Criterion(metric="device", rule="device", outcome="PASS", reason="measured on a Pi")

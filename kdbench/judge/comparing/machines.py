@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from kdbench.records import Axes, RunRecord
+from kdbench.results.records import Axes, RunRecord
 
 # The facts of a host that its times depend on. Its kernel, Python and total memory are no other machine.
 _MACHINE = (

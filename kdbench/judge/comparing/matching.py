@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kdbench.cards import ModelCard
 from kdbench.errors import InputError
 from kdbench.judge.candidates import besides_teachers
 from kdbench.registry import suggestion
+from kdbench.results.cards import ModelCard
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kdbench.judge.comparing.matching import Match
-from kdbench.records import Axes, Measurement, RunRecord, missing
+from kdbench.results.records import Axes, Measurement, RunRecord, missing
 
 # Of training images, of one part of the machine, on its own: told beside the number that is meant.
 _ASIDE = {"part", "scope"}

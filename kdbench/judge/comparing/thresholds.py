@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from kdbench.errors import InputError
-from kdbench.metrics import METRICS, Metric
 from kdbench.registry import suggestion
+from kdbench.results.metrics import METRICS, Metric
 
 # Positive: relative, as a share of the base; of shares such as top1, in percentage points.
 RELATIVE = 0.05  # of what is sampled: time, throughput, energy, memory, a loss

@@ -20,8 +20,8 @@ from kdbench.judge.comparing.shifts import (
     side_by_side,
     unchanged,
 )
-from kdbench.metrics import PAIR_METRICS, PAIR_OF, PREDICTIONS, Metric
-from kdbench.records import Measurement, Pair, RunRecord
+from kdbench.results.metrics import PAIR_METRICS, PAIR_OF, PREDICTIONS, Metric
+from kdbench.results.records import Measurement, Pair, RunRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

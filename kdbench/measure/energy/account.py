@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
-from kdbench.cards import Evidence
-from kdbench.measure.energy.source import in_records
+from kdbench.meters.meter import in_records
+from kdbench.results.cards import Evidence
 
 IDLE_DRIFT = 0.05
 WINDOW_SPREAD = 0.05

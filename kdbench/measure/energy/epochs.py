@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from kdbench.cards import EnergyUse
-from kdbench.measure.energy.choice import choose
-from kdbench.measure.energy.source import Counter, CounterError, Unavailable, in_records
-from kdbench.measure.energy.window import update_period_ns
+from kdbench.meters.choice import choose
+from kdbench.meters.meter import Counter, CounterError, Unavailable, in_records
+from kdbench.results.cards import EnergyUse
+from kdbench.worker.energy_window import update_period_ns
 
 _ALIVE_S = 10.0  # RAPL's counters turn over within minutes on a large machine, and a turn that no one saw is lost
 

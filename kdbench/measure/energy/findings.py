@@ -7,12 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.measure.energy.account import Account, Value, gross, net, ratio
-from kdbench.measure.energy.carbon import CarbonIntensity, carbon_intensity, emission
-from kdbench.measure.energy.choice import Choice
 from kdbench.measure.energy.rounds import Taken, runs_of, take
-from kdbench.measure.energy.source import Unavailable
-from kdbench.measure.jobs import JobModel
-from kdbench.measure.process import WorkerError
 from kdbench.measure.protocol import (
     Findings,
     Portion,
@@ -23,7 +18,12 @@ from kdbench.measure.protocol import (
     outer_batches,
     students,
 )
-from kdbench.records import Interval, Measurement, Pair, Status, measured, missing
+from kdbench.meters.carbon import CarbonIntensity, carbon_intensity, emission
+from kdbench.meters.choice import Choice
+from kdbench.meters.meter import Unavailable
+from kdbench.results.records import Interval, Measurement, Pair, Status, measured, missing
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.process import WorkerError
 
 
 def energy_findings(

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.machine.core_choice import chosen_cores, of_turn
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, Meter, accounts
-from kdbench.measure.energy.choice import Choice, choose
-from kdbench.measure.energy.source import Available, Found, Unavailable
-from kdbench.measure.jobs import JobModel
-from kdbench.measure.machine.core_choice import chosen_cores, of_turn
-from kdbench.measure.process import run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject, outer_batches
+from kdbench.meters.choice import Choice, choose
+from kdbench.meters.meter import Available, Found, Unavailable
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.process import run_job
 
 Run = tuple[str, int]  # a subject's id and a batch
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from kdbench.cards import EnergyUse, ModelCard
-from kdbench.measure.energy.carbon import carbon_intensity, emission
-from kdbench.measure.energy.source import in_records
-from kdbench.records import Measurement, measured, missing
+from kdbench.meters.carbon import carbon_intensity, emission
+from kdbench.meters.meter import in_records
+from kdbench.results.cards import EnergyUse, ModelCard
+from kdbench.results.records import Measurement, measured, missing
 
 _STEPS = 0.05  # of the energy: more than that, and it is unstable
 

@@ -1,7 +1,7 @@
 """When latencies cannot be trusted, and what to do about it (after pyperf's checks).
 
-What speaks against the machine itself stands in `kdbench.environment.stability`, what happened while it measured in
-`disturbance`.
+Warnings about the machine itself come from `machine.fingerprint.stability`, about what happened while it measured from
+`machine.disturbance`.
 """
 
 import time
@@ -14,7 +14,7 @@ from kdbench.measure.latency.findings import instability, saturation
 from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.latency.steadiness import two_states, unevenness
 from kdbench.measure.protocol import Protocol, threads_text
-from kdbench.records import Warned
+from kdbench.results.records import Warned
 from kdbench.statistics import Clustered
 
 _FLOORS = 20  # a call of so many floors is 5 % the call's own cost

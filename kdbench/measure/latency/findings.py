@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
-from kdbench.measure.jobs import GRAPH_OPTIMIZATION
 from kdbench.measure.latency.configurations import Configuration
-from kdbench.measure.latency.interleaved import WARM_UP_RULE
-from kdbench.measure.latency.loads import BLOCK_NS, LEAST_ROUNDS, SATURATED, Server
 from kdbench.measure.latency.precision import ratio
 from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.protocol import Findings, Protocol, Subject, interval, students
-from kdbench.measure.raw_samples import kept
-from kdbench.records import Measurement, Pair, Status, measured, missing
+from kdbench.results.measure_samples import kept
+from kdbench.results.records import Measurement, Pair, Status, measured, missing
 from kdbench.statistics import Clustered, Estimate, Plan
+from kdbench.worker.interleaved import WARM_UP_RULE
+from kdbench.worker.jobs import GRAPH_OPTIMIZATION
+from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS, SATURATED, Server
 
 PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
 _LATENCIES = ("latency_p50_ns", "latency_mean_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kdbench import statistics
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.protocol import Protocol, Subject, students
-from kdbench.records import Warned
+from kdbench.results.records import Warned
 from kdbench.statistics import Clustered, Estimate, Plan
 
 Samples = Mapping[tuple[str, int], Clustered]

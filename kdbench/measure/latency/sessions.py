@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.errors import MeasurementError
-from kdbench.measure.jobs import JobModel
+from kdbench.machine.core_choice import chosen_cores, of_turn
+from kdbench.machine.system_monitor import Conditions, Witness
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.precision import Samples, headline_width
-from kdbench.measure.machine.core_choice import chosen_cores, of_turn
-from kdbench.measure.machine.witness import Conditions, Witness
-from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
-from kdbench.measure.raw_samples import joined, of_session
 from kdbench.measure.session_plan import session_plan
 from kdbench.measure.staging import null_model
+from kdbench.results.measure_samples import joined, of_session
 from kdbench.statistics import PLAIN, Clustered, Plan
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.process import WorkerError, run_job
 
 # The budget is cut into so many sessions for each that is always taken: more than half of it is for a second thought.
 _MOST_FOR_ONE = 2.5

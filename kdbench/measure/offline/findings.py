@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.errors import MeasurementError
-from kdbench.measure.jobs import JobModel
 from kdbench.measure.latency.findings import instability
-from kdbench.measure.offline.batch_sweep import RULE, Sweep
 from kdbench.measure.offline.sessions import BUDGET_SHARE, Taken, sample_offline
 from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, interval, students, threads_text
-from kdbench.measure.raw_samples import kept
-from kdbench.records import Measurement, Pair, Warned, measured, missing
+from kdbench.results.measure_samples import kept
+from kdbench.results.records import Measurement, Pair, Warned, measured, missing
 from kdbench.statistics import Clustered
+from kdbench.worker.batch_sweep import RULE, Sweep
+from kdbench.worker.jobs import JobModel
 
 _BEST = "max_throughput_per_s"
 _REMEDIES = {

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.measure.jobs import JobModel
+from kdbench.machine.core_choice import chosen_cores, of_turn
+from kdbench.machine.system_monitor import Conditions, Witness
 from kdbench.measure.latency.configurations import Configuration
-from kdbench.measure.latency.loads import BLOCK_NS, LEAST_ROUNDS
-from kdbench.measure.machine.core_choice import chosen_cores, of_turn
-from kdbench.measure.machine.witness import Conditions, Witness
-from kdbench.measure.offline.batch_sweep import Step, Sweep
-from kdbench.measure.process import WorkerError, run_job
 from kdbench.measure.protocol import Portion, Protocol, Subject
-from kdbench.measure.raw_samples import joined, of_session
 from kdbench.measure.session_plan import session_plan
+from kdbench.results.measure_samples import joined, of_session
 from kdbench.statistics import PLAIN, Clustered, Plan
+from kdbench.worker.batch_sweep import Step, Sweep
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS
+from kdbench.worker.process import WorkerError, run_job
 
 BUDGET_SHARE = 0.5  # of the latency budget, and in addition to it
 # Of each batch in each session, at the least: two calls of warm-up, one that refills the caches, and the timed ones.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from kdbench.records import RunRecord
 from kdbench.report.figures.classes import class_accuracy
 from kdbench.report.figures.curves import training_curves
 from kdbench.report.figures.distribution import latency_distribution
@@ -13,7 +12,8 @@ from kdbench.report.figures.scaling import latency_batch, latency_threads
 from kdbench.report.figures.speedup import speedup
 from kdbench.report.figures.throughput import throughput
 from kdbench.report.figures.tradeoff import accuracy_energy, accuracy_latency, accuracy_size
-from kdbench.report.raw_samples import Samples
+from kdbench.results.records import RunRecord
+from kdbench.results.samples import Samples
 
 __all__ = ["Drawing", "draw"]
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kdbench.records import RunRecord
 from kdbench.report.classes import MOST_COLUMNS, Shares, class_shares, differences
 from kdbench.report.figures.drawing import GREY, Drawing, canvas, short, to_svg
 from kdbench.report.subjects import subjects, teacher_of
+from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kdbench.records import Measurement
 from kdbench.report.cells import Number
 from kdbench.report.figures.drawing import error_bar, look
+from kdbench.results.records import Measurement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from kdbench.cards import Epoch
-from kdbench.records import RunRecord
 from kdbench.report.figures.drawing import Drawing, canvas, legend_below, log_ticks, look, to_svg
 from kdbench.report.subjects import subjects
+from kdbench.results.cards import Epoch
+from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 from kdbench import units
-from kdbench.records import RunRecord
 from kdbench.report.axes import headline, in_words
 from kdbench.report.figures.drawing import GREY, Drawing, canvas, legend_below, log_ticks, look, to_svg
-from kdbench.report.raw_samples import Samples, call_times_ns
 from kdbench.report.subjects import subjects
+from kdbench.results.records import RunRecord
+from kdbench.results.samples import Samples, call_times_ns
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from kdbench.records import RunRecord
 from kdbench.report.families import Family, Value, families, is_number
 from kdbench.report.figures.drawing import Drawing, canvas, error_bar, look, to_svg
 from kdbench.report.subjects import Subject, number
+from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

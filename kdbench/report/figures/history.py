@@ -3,9 +3,9 @@
 import re
 from typing import TYPE_CHECKING
 
-from kdbench.histories import Change, Series
-from kdbench.metrics import metric as declared
 from kdbench.report.figures.drawing import COLOURS, GREY, Drawing, canvas, error_bar, to_svg
+from kdbench.results.histories import Change, Series
+from kdbench.results.metrics import metric as declared
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

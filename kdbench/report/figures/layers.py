@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from kdbench.records import Layer, RunRecord
 from kdbench.report.figures.drawing import COLOURS, Drawing, canvas, short, to_svg
 from kdbench.report.subjects import subjects
+from kdbench.results.records import Layer, RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

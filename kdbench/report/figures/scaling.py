@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kdbench import units
-from kdbench.records import RunRecord
 from kdbench.report.axes import configurations, headline, in_words
 from kdbench.report.figures.counted import HOLLOW, draw_counted
 from kdbench.report.figures.drawing import Drawing, canvas, keep_in_sight, legend_below, log_ticks, to_svg
 from kdbench.report.subjects import number, subjects
+from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

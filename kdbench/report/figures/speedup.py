@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kdbench.records import RunRecord
 from kdbench.report.axes import batched_axes, headline, in_words
 from kdbench.report.cells import Number
 from kdbench.report.figures.drawing import COLOURS, GREY, Drawing, canvas, error_bar, short, to_svg
 from kdbench.report.subjects import pair_number, subjects, teacher_of
+from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

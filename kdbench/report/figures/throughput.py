@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kdbench.records import RunRecord
 from kdbench.report.axes import in_words
 from kdbench.report.figures.counted import HOLLOW, draw_counted
 from kdbench.report.figures.drawing import Drawing, canvas, keep_in_sight, legend_below, log_ticks, to_svg
 from kdbench.report.offline import by_batch, settings
 from kdbench.report.subjects import subjects
+from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from kdbench.records import Axes as Taken
+    from kdbench.results.records import Axes as Taken
 
 
 def throughput(record: RunRecord) -> Drawing | None:

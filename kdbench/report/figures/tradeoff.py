@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kdbench import units
-from kdbench.records import RunRecord
 from kdbench.report.axes import headline, in_words
 from kdbench.report.cells import Number
 from kdbench.report.figures.counted import HOLLOW
@@ -24,6 +23,7 @@ from kdbench.report.figures.drawing import (
 from kdbench.report.figures.labels import place
 from kdbench.report.metering import by_whom, energies
 from kdbench.report.subjects import Subject, number, subjects
+from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,11 +9,11 @@ import io
 from pathlib import Path
 
 from kdbench import storage
-from kdbench.metrics import metric
-from kdbench.records import Measurement, Pair, RunRecord
 from kdbench.report import FORMATS, Content
 from kdbench.report.layers import layers_csv
 from kdbench.report.tabular import table_csv
+from kdbench.results.metrics import metric
+from kdbench.results.records import Measurement, Pair, RunRecord
 
 _BEFORE = ("run", "model", "name", "role", "seed", "teacher", "metric")
 _AFTER = ("value", "unit", "low", "high", "level", "status", "n", "evidence", "source", "reason", "hint")

@@ -12,7 +12,7 @@ from kdbench.report.inline_svg import inlined
 from kdbench.report.parts import parts
 from kdbench.report.portable import portable
 from kdbench.report.verdict import verdict_sentence, verdict_table
-from kdbench.verdicts import Verdict
+from kdbench.results.verdicts import Verdict
 
 if TYPE_CHECKING:
     from jinja2 import Environment

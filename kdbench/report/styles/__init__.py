@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kdbench.errors import InputError
-from kdbench.records import RunRecord
 from kdbench.registry import Registry
 from kdbench.report.cells import Table
 from kdbench.report.figures import Drawing
+from kdbench.results.records import RunRecord
 
 Figure = Callable[[RunRecord], Drawing | None]
 

@@ -1,14 +1,14 @@
 """The tables of Shin's talk "Towards understanding knowledge distillation", on Cho & Hariharan and Stanton et al."""
 
 from kdbench.errors import InputError
-from kdbench.metrics import metric
-from kdbench.records import Axes, RunRecord
 from kdbench.report.cells import Cell, Column, Row, Table, Text, finished
 from kdbench.report.fidelity import TRAIN
 from kdbench.report.rescaling import complement, percent
 from kdbench.report.settings import is_taught, network
 from kdbench.report.styles import STYLES, Layout, shown
 from kdbench.report.subjects import Subject, number, subjects, teacher_of
+from kdbench.results.metrics import metric
+from kdbench.results.records import Axes, RunRecord
 
 _TEST: Axes = {}
 _KL = "KL: KL(teacher‖student) in nats at temperature 1 (in the talk: the distillation loss, at the training's)."

@@ -4,13 +4,13 @@ from functools import partial
 
 from kdbench import units
 from kdbench.errors import InputError
-from kdbench.records import RunRecord
 from kdbench.report.axes import headline, in_words
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.rescaling import rescaled
 from kdbench.report.settings import dataset, hidden_sizes, settings
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+from kdbench.results.records import RunRecord
 
 _COSTS = (
     Column("Accuracy", higher_is_better=True, unit="share"),

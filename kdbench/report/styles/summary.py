@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from kdbench.records import RunRecord
 from kdbench.report import rows
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import row
@@ -12,6 +11,7 @@ from kdbench.report.settings import is_taught
 from kdbench.report.styles import STYLES, Layout, shown
 from kdbench.report.subjects import Subject, number, subjects
 from kdbench.report.training import MARGIN, converged
+from kdbench.results.records import RunRecord
 
 _HEADS = {
     "Top-1": "Top-1 Accuracy",

@@ -4,7 +4,6 @@ from functools import partial
 
 from kdbench import units
 from kdbench.errors import InputError
-from kdbench.records import RunRecord
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.families import Family, Value, families, is_number
 from kdbench.report.figures.families import sweeps
@@ -12,6 +11,7 @@ from kdbench.report.rescaling import rescaled
 from kdbench.report.settings import is_taught
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.subjects import Subject, number, subjects
+from kdbench.results.records import RunRecord
 
 _AXES = {"ce_weight": "Alpha"}  # the study's word, for the weight of the loss with the labels
 _SCORE = "Accuracy Score"

@@ -1,13 +1,13 @@
 """The tables of Roset et al., "Understanding Teacher-Student Architectural Choices on Knowledge Distillation"."""
 
 from kdbench.errors import InputError
-from kdbench.records import RunRecord
 from kdbench.report.cells import Column, Number, Row, Table, Text, finished
 from kdbench.report.figures.curves import training_curves
 from kdbench.report.rescaling import millions, percent
 from kdbench.report.settings import is_taught, network, settings
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.subjects import Subject, number, subjects
+from kdbench.results.records import RunRecord
 
 _TOP1 = Column("Top-1 Acc.(%)", higher_is_better=True)
 _YES_NO = {True: "Y", False: "N", None: "–"}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from kdbench.measure.energy import choice
-from kdbench.measure.energy.choice import choose, every_source
-from kdbench.measure.energy.source import SOURCES, Available, Part, Rank, Unavailable
+from kdbench.meters import choice
+from kdbench.meters.choice import choose, every_source
+from kdbench.meters.meter import SOURCES, Available, Part, Rank, Unavailable
 
 WORKS = Available("it works")
 
@@ -146,6 +146,6 @@ def test_what_is_not_asked_for_is_not_tried(register):
 
 
 def test_parts_of_every_provider():
-    from kdbench.measure.jobs import PROVIDERS
+    from kdbench.worker.jobs import PROVIDERS
 
     assert choice._PARTS.keys() == PROVIDERS.keys()

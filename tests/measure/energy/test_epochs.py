@@ -3,9 +3,9 @@ import threading
 import pytest
 
 from kdbench.measure.energy import epochs
-from kdbench.measure.energy.choice import Choice
 from kdbench.measure.energy.epochs import EpochMeter
-from kdbench.measure.energy.source import Available, CounterError, Found, Unavailable
+from kdbench.meters.choice import Choice
+from kdbench.meters.meter import Available, CounterError, Found, Unavailable
 
 
 class Counter:

@@ -4,17 +4,17 @@ import pytest
 from kdbench.errors import InputError
 from kdbench.measure.energy import rounds as energy_pass
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, gross, net, ratio
-from kdbench.measure.energy.choice import Choice
 from kdbench.measure.energy.findings import energy_findings
 from kdbench.measure.energy.rounds import expected_s, sources_for
-from kdbench.measure.energy.source import Available, Found, Unavailable
-from kdbench.measure.energy.sources.codecarbon import CodeCarbon
-from kdbench.measure.energy.sources.nvml import Nvml
-from kdbench.measure.energy.sources.rapl import Rapl
-from kdbench.measure.process import WorkerError
 from kdbench.measure.protocol import Portion, Protocol
 from kdbench.measure.staging import stage
+from kdbench.meters.choice import Choice
+from kdbench.meters.codecarbon import CodeCarbon
+from kdbench.meters.meter import Available, Found, Unavailable
+from kdbench.meters.nvml import Nvml
+from kdbench.meters.rapl import Rapl
 from kdbench.statistics.few_sessions import RESOLUTION
+from kdbench.worker.process import WorkerError
 
 
 def account(**changes):

@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
-from kdbench.measure.energy.polled import PolledCounter
-from kdbench.measure.energy.source import CounterError
+from kdbench.meters.meter import CounterError
+from kdbench.meters.polled import PolledCounter
 
 S = 1_000_000_000
 

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from kdbench.measure.energy.source import SOURCES, CounterError
-from kdbench.measure.probes import energy
 from kdbench.measure.staging import stage
+from kdbench.meters.meter import SOURCES, CounterError
+from kdbench.worker.probes import energy
 
 
 class Steps:

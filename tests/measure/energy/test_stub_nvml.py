@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from kdbench.measure.energy.kernel_files import is_tegra
+from kdbench.machine.kernel_files import is_tegra
 
 WATTS = 137.5
 STEP_S = 0.02
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(is_tegra(), reason="on a Jetson no source asks N
 # Reads each source until it has moved, with the time right before and right after a reading.
 READ = """
 import json, sys, time
-from kdbench.measure.energy.source import SOURCES, Unavailable
+from kdbench.meters.meter import SOURCES, Unavailable
 
 def read(source):
     before = time.monotonic()
@@ -48,8 +48,8 @@ print(json.dumps(told))
 
 GAUGES = """
 import json
-from kdbench.measure.machine.device_memory import DeviceMemory
-from kdbench.measure.machine.firmware import GpuClocks
+from kdbench.machine.device_memory import DeviceMemory
+from kdbench.machine.firmware import GpuClocks
 
 print(json.dumps({"memory": DeviceMemory().taken(), "throttling": GpuClocks().read()}))
 """

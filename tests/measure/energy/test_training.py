@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from kdbench.cards import EnergyUse, ModelCard, Training
 from kdbench.measure.energy.training import training_energy
+from kdbench.results.cards import EnergyUse, ModelCard, Training
 
 
 def card(energy=(), unmetered=None, *, trained=True):

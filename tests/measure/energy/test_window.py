@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdbench.measure.energy.account import Account, Meter, accounts, gross, net, ratio
-from kdbench.measure.energy.polled import PolledCounter
-from kdbench.measure.energy.source import CounterError, GaveOutError
-from kdbench.measure.energy.window import update_period_ns, window
+from kdbench.meters.meter import CounterError, GaveOutError
+from kdbench.meters.polled import PolledCounter
+from kdbench.worker.energy_window import update_period_ns, window
 
 MS = 1_000_000
 S = 1_000_000_000

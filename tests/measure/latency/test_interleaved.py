@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from kdbench.measure.latency.interleaved import Ready, interleave, warm_up
-from kdbench.measure.latency.loads import BLOCK_NS, LEAST_ROUNDS, Calls, time_calls
 from kdbench.measure.protocol import Protocol
 from kdbench.statistics import samples_needed
+from kdbench.worker.interleaved import Ready, interleave, warm_up
+from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS, Calls, time_calls
 
 
 class Machine:

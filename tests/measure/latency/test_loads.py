@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdbench.measure.latency.loads import BLOCK_NS, Calls, Paced, Server, Stream, Turn, load_of
+from kdbench.worker.loads import BLOCK_NS, Calls, Paced, Server, Stream, Turn, load_of
 
 
 class World:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdbench.measure.offline.batch_sweep import Limits, Sweep, sweep
+from kdbench.worker.batch_sweep import Limits, Sweep, sweep
 
 
 def swept(call_ns, hindrance=lambda _: None, **options):

@@ -3,12 +3,12 @@ import pytest
 
 from kdbench.measure.offline import findings as conclusions
 from kdbench.measure.offline import sessions as sampling
-from kdbench.measure.offline.batch_sweep import Step, Sweep
 from kdbench.measure.offline.sessions import Taken, plan
-from kdbench.measure.process import WorkerError
 from kdbench.measure.protocol import Portion, Protocol
 from kdbench.measure.staging import stage
 from kdbench.statistics import Clustered
+from kdbench.worker.batch_sweep import Step, Sweep
+from kdbench.worker.process import WorkerError
 
 AT = {"provider": "cpu", "threads": 1, "mode": "offline"}
 

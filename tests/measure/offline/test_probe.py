@@ -5,10 +5,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kdbench.measure.latency.interleaved import Ready
-from kdbench.measure.probes import offline
 from kdbench.measure.staging import stage
-from kdbench.measure.worker import Channel
+from kdbench.worker.__main__ import Channel
+from kdbench.worker.interleaved import Ready
+from kdbench.worker.probes import offline
 
 GB = 1 << 30
 

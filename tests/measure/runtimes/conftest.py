@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from kdbench import models
-from kdbench.measure.jobs import Network
 from kdbench.measure.staging import null_model
+from kdbench.worker.jobs import Network
 
 SHAPE = (2, 3, 4)
 

@@ -4,10 +4,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from kdbench.measure.latency.loads import Calls, time_calls
-from kdbench.measure.runtimes import ProviderError, describe
-from kdbench.measure.runtimes.onnxruntime import FAULTS, Target
 from kdbench.measure.staging import null_model, stage
+from kdbench.worker.loads import Calls, time_calls
+from kdbench.worker.runtimes import ProviderError, describe
+from kdbench.worker.runtimes.onnxruntime import FAULTS, Target
 
 
 @pytest.fixture

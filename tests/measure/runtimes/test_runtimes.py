@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from kdbench.measure.runtimes import runtime
+from kdbench.worker.runtimes import runtime
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.measure.jobs import JobModel
-from kdbench.measure.runtimes import ProviderError
-from kdbench.measure.runtimes.torch import FAULTS, Target
-from kdbench.measure.runtimes.torch_compiled import FAULTS as COMPILED_FAULTS
-from kdbench.measure.runtimes.torch_compiled import CompiledTarget
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.runtimes import ProviderError
+from kdbench.worker.runtimes.torch import FAULTS, Target
+from kdbench.worker.runtimes.torch_compiled import FAULTS as COMPILED_FAULTS
+from kdbench.worker.runtimes.torch_compiled import CompiledTarget
 
 INPUTS = np.random.default_rng(0).standard_normal((5, 2, 3, 4)).astype(np.float32)
 
@@ -97,7 +97,7 @@ def test_a_compiled_network_says_the_same(torch_model):
 
 @pytest.mark.slow
 def test_a_shape_too_many_is_an_error_and_not_quietly_run_as_it_stands(torch_model, monkeypatch):
-    monkeypatch.setattr("kdbench.measure.runtimes.torch_compiled._MOST_GRAPHS", 1)
+    monkeypatch.setattr("kdbench.worker.runtimes.torch_compiled._MOST_GRAPHS", 1)
     torch.compiler.reset()
     compiled = CompiledTarget(torch_model, provider="cpu", threads=1)
     compiled(INPUTS[:2])

@@ -16,9 +16,9 @@ from codecarbon import OfflineEmissionsTracker, emissions_tracker
 from codecarbon.core import cpu, emissions, hardware_cache, util
 from codecarbon.external import hardware
 
-from kdbench.measure.energy.source import Available, CounterError, Unavailable
-from kdbench.measure.energy.sources import codecarbon as module
-from kdbench.measure.energy.sources.codecarbon import CodeCarbon, compute, settings
+from kdbench.meters import codecarbon as module
+from kdbench.meters.codecarbon import CodeCarbon, compute, settings
+from kdbench.meters.meter import Available, CounterError, Unavailable
 
 RYZEN = "AMD Ryzen 7 3700X"  # 65 W in the maker's specification
 # What `output_methods` and `electricitymaps_api_token` replaced: given, they warn.

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from kdbench.measure.energy.source import Available, CounterError, Part, Rank, Unavailable
-from kdbench.measure.energy.sources.jetson import Jetson
+from kdbench.meters.jetson import Jetson
+from kdbench.meters.meter import Available, CounterError, Part, Rank, Unavailable
 
 DRIVERS = "sys/bus/i2c/drivers"
 

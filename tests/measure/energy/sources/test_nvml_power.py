@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kdbench.measure.energy.source import SOURCES, Available, CounterError, Part, Rank, Unavailable
-from kdbench.measure.energy.sources.nvml_power import NvmlMeanPower, NvmlPower
+from kdbench.meters.meter import SOURCES, Available, CounterError, Part, Rank, Unavailable
+from kdbench.meters.nvml_power import NvmlMeanPower, NvmlPower
 
 FIELDS = "nvmlDeviceGetFieldValues"
 USAGE = "nvmlDeviceGetPowerUsage"

@@ -5,8 +5,8 @@ from itertools import count
 
 import pytest
 
-from kdbench.measure.energy.source import Available, CounterError, Part, Rank, Unavailable
-from kdbench.measure.energy.sources.rapl import Rapl, RaplPsys
+from kdbench.meters.meter import Available, CounterError, Part, Rank, Unavailable
+from kdbench.meters.rapl import Rapl, RaplPsys
 
 MAX_UJ = 262_143_328_850  # a common range: 2^32 units of 61 µJ
 JOULE = 1_000_000

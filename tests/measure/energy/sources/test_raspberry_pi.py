@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from kdbench.measure.energy.source import Available, CounterError, Part, Rank, Unavailable
-from kdbench.measure.energy.sources import raspberry_pi
-from kdbench.measure.energy.sources.raspberry_pi import RaspberryPi
+from kdbench.meters import raspberry_pi
+from kdbench.meters.meter import Available, CounterError, Part, Rank, Unavailable
+from kdbench.meters.raspberry_pi import RaspberryPi
 
 # As a Raspberry Pi 5 Model B answers when idle.
 IDLE = """\

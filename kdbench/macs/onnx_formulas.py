@@ -1,0 +1,156 @@
+"""Operators of an ONNX graph that hold multiply–accumulates, each with its formula."""
+
+import math
+from collections.abc import Callable, Mapping
+
+from kdbench.macs.einsum import einsum_macs
+from kdbench.macs.onnx_graph import Operation
+
+Formula = Callable[[Operation], int | None]
+"""The MACs of an operation, None if they cannot be told; a KeyError says which tensor's shape is unknown."""
+
+
+def _convolution(weight: int) -> Formula:
+    """Every output cell takes one product per cell of its group's kernel; input `weight` is (out, in/groups, k…)."""
+    return lambda operation: math.prod(operation.output()) * math.prod(operation.input(weight)[1:])
+
+
+def _transposed_convolution(operation: Operation) -> int:
+    """Every input cell gives one product per cell of its group's kernel; the weight is (in, out/groups, k…)."""
+    return math.prod(operation.input(0)) * math.prod(operation.input(1)[1:])
+
+
+def _product(operation: Operation) -> int:
+    """Every output cell sums over the last axis of the left operand."""
+    return math.prod(operation.output()) * operation.input(0)[-1]
+
+
+def _gemm(operation: Operation) -> int:
+    summed = operation.input(0)[0 if operation.attribute("transA", 0) else 1]
+    return math.prod(operation.output()) * summed
+
+
+def _fused_matmul(operation: Operation) -> int:
+    """MatMul whose left operand may have its rows last, or its row or column axis before those of the batch."""
+    turned = operation.attribute("transBatchA", 0)
+    axis = (0 if turned else -2) if operation.attribute("transA", 0) else -1
+    return math.prod(operation.output()) * operation.input(0)[axis]
+
+
+def _nbits(operation: Operation) -> int:
+    """MatMul with a right operand of K by N, packed: every cell of the left one is taken N times."""
+    return math.prod(operation.input(0)) * int(operation.attribute("N", 0))
+
+
+def _einsum(operation: Operation) -> int | None:
+    equation = operation.attribute("equation", b"").decode()
+    return einsum_macs(equation, [operation.input(position) for position in range(len(operation.node.input))])
+
+
+def _recurrent(operation: Operation) -> int | None:
+    """Each step of each direction takes one product per cell of its input and recurrent weights; peepholes are none.
+
+    Steps and batch are the first two axes of the input, in either layout. Sequences shorter than the input end early.
+    """
+    steps, batch, _ = operation.input(0)
+    if operation.has(4):
+        lengths = operation.constant(4)
+        if lengths is None or (lengths != (batch if operation.attribute("layout", 0) else steps)).any():
+            return None
+    return steps * batch * (math.prod(operation.input(1)) + math.prod(operation.input(2)))
+
+
+def attention_macs(rows: int, length: int, keys: int, width: int, value_width: int) -> int:
+    """Q·Kᵀ and weights·V of `rows` heads: query (length, width), key (keys, width), value (keys, value_width).
+
+    What a mask hides is counted: kernels compute it, or not, as they are written.
+    """
+    return rows * length * keys * (width + value_width)
+
+
+def _attention(operation: Operation) -> int | None:
+    """As the standard has it: query, key, value (B, heads, length, width) or (B, length, heads · width), and a past."""
+    query, key, value = (operation.input(position) for position in range(3))
+    past = operation.input(4)[2] if operation.has(4) else 0
+    if len(query) == 4:
+        batch, heads, length, width = query
+        return attention_macs(batch * heads, length, key[2] + past, width, value[3])
+    heads, shared = operation.attribute("q_num_heads", 0), operation.attribute("kv_num_heads", 0)
+    if not heads or not shared:
+        return None
+    width, value_width = query[2] // heads, value[2] // shared
+    return attention_macs(query[0] * heads, query[1], key[1] + past, width, value_width)
+
+
+def _attention_with_weights(past: int) -> Formula:
+    """onnxruntime's: input (B, L, features) times weights (features, widths of Q + K + V), then attention.
+
+    Input `past`, if given, is (2, B, heads, keys, head width).
+    """
+
+    def formula(operation: Operation) -> int:
+        batch, length, features = operation.input(0)
+        widths = operation.input(1)[1]
+        value_width = operation.output()[2]
+        keys = length + (operation.input(past)[3] if operation.has(past) else 0)
+        projections = batch * length * features * widths
+        return projections + attention_macs(batch, length, keys, (widths - value_width) // 2, value_width)
+
+    return formula
+
+
+def _multi_head(operation: Operation) -> int:
+    """Query, key and value as (B, length, width), the latter two also by head (B, heads, length, width) or packed."""
+    query, (batch, length, value_width) = operation.input(0), operation.output()
+    width = query[2] * query[4] if len(query) == 5 else query[2]
+    key = operation.input(1) if operation.has(1) else query
+    keys = key[2] if len(key) == 4 else key[1]
+    past = operation.input(6)[2] if operation.has(6) else 0
+    return attention_macs(batch, length, keys + past, width, value_width)
+
+
+def _grouped_query(operation: Operation) -> int | None:
+    """As multi-head attention; key and value are shared by groups of heads. How much of a past is used is a value."""
+    batch, length, width = operation.output()
+    total = operation.constant(6)
+    if total is None and operation.has(3):
+        return None
+    keys = length if total is None else int(total.reshape(-1)[0])
+    return attention_macs(batch, length, keys, width, width)
+
+
+FORMULAS: Mapping[str, Formula] = {
+    "Conv": _convolution(1),
+    "FusedConv": _convolution(1),
+    "ConvInteger": _convolution(1),
+    "DeformConv": _convolution(1),  # sampling at the offsets is interpolation, as in Resize
+    "QLinearConv": _convolution(3),
+    "ConvTranspose": _transposed_convolution,
+    "Gemm": _gemm,
+    "FusedGemm": _gemm,
+    "QGemm": _gemm,
+    "MatMul": _product,
+    "MatMulInteger": _product,
+    "MatMulIntegerToFloat": _product,
+    "DynamicQuantizeMatMul": _product,
+    "QLinearMatMul": _product,
+    "GemmFastGelu": _product,
+    "FusedMatMul": _fused_matmul,
+    "MatMulNBits": _nbits,
+    "MatMulBnb4": _nbits,
+    "Einsum": _einsum,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    "RNN": _recurrent,
+    "DynamicQuantizeLSTM": _recurrent,
+    "QAttention": _attention_with_weights(8),
+    "MultiHeadAttention": _multi_head,
+    "GroupQueryAttention": _grouped_query,
+}
+"""By operator, of the standard's domain or onnxruntime's, for names that have one meaning in both."""
+
+BY_DOMAIN: Mapping[tuple[str, str], Formula] = {
+    ("", "Attention"): _attention,
+    ("com.microsoft", "Attention"): _attention_with_weights(4),
+}
+"""By domain and operator, for names that have a meaning in each."""

@@ -1,0 +1,119 @@
+"""An ONNX graph as it is counted: read from its file, and what is known of its tensors."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench.errors import InputError
+from kdbench.modelfile.facts import read_model
+from kdbench.modelfile.weights import subgraphs
+
+Model = Any  # onnx.ModelProto; onnx is imported by the functions that need it
+Graph = Any  # onnx.GraphProto
+Node = Any  # onnx.NodeProto
+Shape = tuple[int, ...]
+Shapes = dict[str, Shape]
+
+# Where torch's exporter writes down which modules a node comes from, outermost first, and then its own name.
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+DOMAINS = {"", "com.microsoft"}
+"""The standard's and onnxruntime's: an operator means what these say it does, whichever wrote it."""
+
+_ALIASES = {"ai.onnx": ""}  # the standard's long name, by which onnx's shape inference does not know it
+
+
+@dataclass(frozen=True)
+class Known:
+    """What inference found out of a graph's tensors, by name: sizes, element types, and the values of short ones."""
+
+    shapes: Shapes
+    types: dict[str, int]
+    constants: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A node and what is known of its tensors. Asked for a shape that is not known, it raises KeyError."""
+
+    node: Node
+    known: Known
+
+    def has(self, position: int) -> bool:
+        """Tell whether the optional input at `position` is given."""
+        return position < len(self.node.input) and bool(self.node.input[position])
+
+    def input(self, position: int) -> Shape:
+        """Return the shape of an input."""
+        return self.known.shapes[self.node.input[position]]
+
+    def output(self, position: int = 0) -> Shape:
+        """Return the shape of an output."""
+        return self.known.shapes[self.node.output[position]]
+
+    def constant(self, position: int) -> Any:
+        """Return the value of an input as an array, None if it is no constant."""
+        return self.known.constants.get(self.node.input[position]) if self.has(position) else None
+
+    def attribute(self, name: str, default: Any) -> Any:
+        """Return the value of an attribute; text as bytes."""
+        import onnx
+
+        found = next((attribute for attribute in self.node.attribute if attribute.name == name), None)
+        return default if found is None else onnx.helper.get_attribute_value(found)
+
+
+def load_graph(path: Path) -> Model:
+    """Read an ONNX file without its external weights, its local functions inlined; raises InputError if it is none."""
+    import onnx.inliner  # not a name of onnx before it is imported
+
+    model = read_model(path)
+    if not model.opset_import:
+        raise InputError(f"{path} does not say which operators it is made of", "export it with an opset")
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    for opset in model.opset_import:
+        opset.domain = _ALIASES.get(opset.domain, opset.domain)
+    _without_aliases(model.graph)
+    return model
+
+
+def _without_aliases(graph: Graph) -> None:
+    for node in graph.node:
+        node.domain = _ALIASES.get(node.domain, node.domain)
+        for inner in subgraphs(node):
+            _without_aliases(inner)
+
+
+def computed(graph: Graph) -> Iterator[Node]:
+    """Yield the nodes of `graph` that are computed anew for each input: not those that depend on constants alone."""
+    constant = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        # What a held graph takes from around it is not among the node's inputs: such a node counts as computed.
+        holds_graphs = any(True for _ in subgraphs(node))
+        if not holds_graphs and all(name in constant for name in node.input if name):
+            constant.update(node.output)
+        else:
+            yield node
+
+
+def layer_name(node: Node) -> str:
+    """Return what a node is called in a list of layers: the torch module that gives its result, where the file says so.
+
+    Batch norm that is folded into a convolution leaves a node that gives the batch norm's result.
+    """
+    scopes = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "")
+    try:
+        module = ast.literal_eval(scopes)[-2] if scopes else ""
+    except (ValueError, SyntaxError, IndexError, TypeError):  # written by another exporter, in another form
+        module = ""
+    return str(module or node.name or next(filter(None, node.output), node.op_type))
+
+
+def replace_nodes(graph: Graph, nodes: list[Node]) -> None:
+    """Make `nodes`, which may be the graph's own, all the nodes of `graph`."""
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)

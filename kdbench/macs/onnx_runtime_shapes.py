@@ -1,0 +1,152 @@
+"""The shapes of what onnxruntime's own operators give, which onnx's inference does not know.
+
+Some have a standard operator whose output has the same shape: it stands in for them while shapes are inferred; the
+graph that is counted keeps its operators. The rest have a rule for the shape of their first output.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kdbench.macs.onnx_graph import Graph, Node, Operation, Shape, replace_nodes
+from kdbench.modelfile.weights import subgraphs
+
+_MICROSOFT = "com.microsoft"
+
+# The standard operator, and which inputs it takes.
+_STAND_INS: Mapping[str, tuple[str, tuple[int, ...]]] = {
+    "FusedConv": ("Conv", (0, 1)),
+    "FusedGemm": ("Gemm", (0, 1)),
+    "QGemm": ("Gemm", (0, 3)),
+    "GemmFastGelu": ("MatMul", (0, 1)),
+    "DynamicQuantizeMatMul": ("MatMul", (0, 1)),
+    "MatMulIntegerToFloat": ("MatMul", (0, 1)),
+    "QLinearAdd": ("Add", (0, 3)),
+    "QLinearMul": ("Mul", (0, 3)),
+    "QLinearAveragePool": ("AveragePool", (0,)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
+    **dict.fromkeys(
+        (
+            *("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", "QuantizeLinear", "DequantizeLinear"),
+            *("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "BiasSoftmax", "BiasAdd", "RotaryEmbedding"),
+            *("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "GroupNorm"),
+        ),
+        ("Identity", (0,)),
+    ),
+}
+# Before opset 17, onnxruntime writes these down under the standard's name, with a meaning the standard lacks there.
+_EARLY = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
+
+
+def stand_in(graph: Graph) -> None:
+    """Put standard operators where onnxruntime's are, in `graph` and all that its nodes hold."""
+    for node in graph.node:
+        for inner in subgraphs(node):
+            stand_in(inner)
+    replace_nodes(graph, [standard for node in graph.node for standard in _standardised(node)])
+
+
+def _standardised(node: Node) -> list[Node]:
+    """Return standard nodes whose outputs have the shapes of `node`'s."""
+    from onnx import helper
+
+    if node.op_type in _EARLY:
+        return [helper.make_node("Identity", [node.input[0]], [node.output[0]])]
+    if node.domain != _MICROSOFT:
+        return [node]
+    if node.op_type == "FusedMatMul":
+        return [helper.make_node("Einsum", node.input, node.output, equation=_fused_equation(node))]
+    if node.op_type == "QLinearConcat":  # the result's scale and zero point, then three inputs for each operand
+        (axis,) = (attribute for attribute in node.attribute if attribute.name == "axis")
+        return [helper.make_node("Concat", node.input[2::3], node.output, axis=axis.i)]
+    if node.op_type not in _STAND_INS:
+        return [node]
+    standard, positions = _STAND_INS[node.op_type]
+    # Of Skip…Normalization the fourth output is the sum that is normalised.
+    given = [name for name in (*node.output[:1], *node.output[3:4]) if name]
+    made = [helper.make_node(standard, [node.input[i] for i in positions], [name]) for name in given]
+    for one in made:
+        one.attribute.extend(node.attribute)
+    return made
+
+
+def _fused_equation(node: Node) -> str:
+    """Return FusedMatMul as an Einstein sum: `trans` swaps the last two axes, `transBatch` turns the first inwards."""
+    given = {attribute.name for attribute in node.attribute if attribute.name.startswith("trans") and attribute.i}
+
+    def term(rows: str, columns: str, operand: str) -> str:
+        if f"trans{operand}" in given:
+            rows, columns = columns, rows
+        return f"{rows}...{columns}" if f"transBatch{operand}" in given else f"...{rows}{columns}"
+
+    return f"{term('i', 'k', 'A')},{term('k', 'j', 'B')}->...ij"
+
+
+def _nbits(operation: Operation) -> Shape:
+    """Left operand (…, K), right one packed as (N, blocks, bytes)."""
+    return (*operation.input(0)[:-1], operation.attribute("N", 0))
+
+
+def _attention(operation: Operation) -> Shape:
+    """Input (B, L, features), weights (features, Q + K + V widths)."""
+    *rows, _ = operation.input(0)
+    widths = operation.attribute("qkv_hidden_sizes", [])
+    return (*rows, widths[2] if widths else operation.input(1)[1] // 3)
+
+
+def _multi_head(operation: Operation) -> Shape:
+    """Query (B, L, width), or (B, L, heads, 3, head width) with key and value in it; value (B, S, width) or by head."""
+    query = operation.input(0)
+    if len(query) == 5:
+        return (*query[:2], query[2] * query[4])
+    value = operation.input(2) if operation.has(2) else query  # the key holds the value: of the query's width
+    return (*query[:2], value[1] * value[3] if len(value) == 4 else value[-1])
+
+
+def _grouped(operation: Operation) -> Shape:
+    """Query (B, L, width), or (B, L, width of query, key and value) with these in it."""
+    batch, length, width = operation.input(0)
+    heads, shared = operation.attribute("num_heads", 1), operation.attribute("kv_num_heads", 1)
+    return (batch, length, width if operation.has(1) else width // (heads + 2 * shared) * heads)
+
+
+def _dynamic_lstm(operation: Operation) -> Shape:
+    length, batch, _ = operation.input(0)
+    return (length, operation.input(1)[0], batch, operation.attribute("hidden_size", 0))
+
+
+RULES: Mapping[str, Callable[[Operation], Shape]] = {
+    "MatMulNBits": _nbits,
+    "MatMulBnb4": _nbits,
+    "Attention": _attention,
+    "QAttention": _attention,
+    "MultiHeadAttention": _multi_head,
+    "GroupQueryAttention": _grouped,
+    "DynamicQuantizeLSTM": _dynamic_lstm,
+}
+"""The shape of the first output, by operator. A rule raises KeyError where it lacks the shape of an input."""
+
+
+def ruled_outputs(operations: list[Operation]) -> list[Any]:
+    """Return the outputs whose shapes the rules tell and that are not known yet, each as a graph describes a tensor."""
+    from onnx import helper
+
+    found = []
+    for operation in operations:
+        node = operation.node
+        if node.domain != _MICROSOFT or node.op_type not in RULES or node.output[0] in operation.known.shapes:
+            continue
+        try:
+            shape = RULES[node.op_type](operation)
+        except KeyError:
+            continue  # what it needs may be known after the next inference
+        found.append(helper.make_tensor_value_info(node.output[0], _element(operation), shape))
+    return found
+
+
+def _element(operation: Operation) -> int:
+    """Return the element type of what an operator with a rule gives: that of the inputs that are floats."""
+    from onnx import TensorProto
+
+    floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
+    types = (operation.known.types.get(name, 0) for name in operation.node.input)
+    return int(next((given for given in types if given in floats), TensorProto.FLOAT))

@@ -1,0 +1,144 @@
+"""The shapes in an ONNX graph for one sample, by onnx's inference. Weights are not needed and not read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kdbench.errors import InputError
+from kdbench.macs.onnx_constants import fold_constants, is_short, store_known_shapes
+from kdbench.macs.onnx_graph import Graph, Known, Model, Operation, Shape
+from kdbench.macs.onnx_runtime_shapes import ruled_outputs, stand_in
+from kdbench.modelfile.facts import data_inputs, declared_shape
+
+
+def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Known, int]:
+    """Return what is known of `model`'s tensors, and the batch size it holds for.
+
+    The batch is 1 where the model leaves it open, else the model's own. `input_shape`, without the batch axis,
+    replaces the shape of the first input, and is needed where the model leaves it open. Raises InputError if it
+    contradicts the model, or where an open axis has no size.
+    """
+    skeleton = _without_weights(model)
+    batch = _fix_input(skeleton, input_shape)
+    return _known(skeleton), batch
+
+
+def infer_body(
+    model: Model, body: Graph, given: Mapping[str, Shape], constants: Mapping[str, Any], outer: Known
+) -> Known:
+    """Return what is known inside `body`, a graph held by a node of `model`.
+
+    `given` and `constants` are the shapes and the values of the body's own inputs; what it takes from around it is
+    known as `outer`. Raises InputError for shapes that contradict each other.
+    """
+    from onnx import helper, numpy_helper
+
+    inner = type(model)(ir_version=model.ir_version, opset_import=model.opset_import, graph=body)
+    types = outer.types | {value.name: value.type.tensor_type.elem_type or 1 for value in body.input}
+    own = {name for node in body.node for name in node.output}
+    own |= {tensor.name for tensor in body.initializer} | {value.name for value in body.input}
+    values = {name: value for name, value in outer.constants.items() if name not in own} | dict(constants)
+    around = {name: shape for name, shape in outer.shapes.items() if name not in own}
+    inner.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
+    del inner.graph.input[:]
+    inner.graph.input.extend(
+        helper.make_tensor_value_info(name, types.get(name, 1), shape)
+        for name, shape in (around | dict(given)).items()
+        if name not in values
+    )
+    return _known(_without_weights(inner))
+
+
+def _known(skeleton: Model) -> Known:
+    """Infer all there is to know, in rounds: what a shape is good for may have to be known for further shapes."""
+    stand_in(skeleton.graph)
+    constants = fold_constants(skeleton)
+    # Shapes that the exporter wrote down are for its own batch, or symbolic: all of them are inferred again. So are
+    # types, for a stand-in may give another than the operator that it stands for.
+    del skeleton.graph.value_info[:]
+    for output in skeleton.graph.output:
+        output.ClearField("type")
+    while True:
+        shapes, types = _inferred(skeleton)
+        known = Known(shapes, types, constants)
+        ruled = ruled_outputs([Operation(node, known) for node in skeleton.graph.node])
+        stored = store_known_shapes(skeleton, shapes)
+        if not ruled and not stored:
+            return known
+        constants |= fold_constants(skeleton)
+        skeleton.graph.value_info.extend(ruled)
+
+
+def _inferred(model: Model) -> tuple[dict[str, Shape], dict[str, int]]:
+    """Return the shapes and the element types that onnx's inference finds out."""
+    import onnx
+
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except onnx.shape_inference.InferenceError as error:
+        raise InputError(f"the shapes in the model contradict each other: {error}", "check --input") from error
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
+    types = {tensor.name: tensor.data_type for tensor in inferred.initializer}
+    for value in (*inferred.value_info, *inferred.input, *inferred.output):
+        tensor = value.type.tensor_type
+        types[value.name] = tensor.elem_type
+        axes = tensor.shape.dim
+        if tensor.HasField("shape") and all(axis.HasField("dim_value") for axis in axes):
+            shapes[value.name] = tuple(axis.dim_value for axis in axes)
+    return shapes, types
+
+
+def _without_weights(model: Model) -> Model:
+    """Return a copy of `model` for inference: stored tensors are constants, and long ones have no content."""
+    skeleton = type(model)()
+    skeleton.CopyFrom(model)
+    fed = data_inputs(skeleton)
+    del skeleton.graph.input[:]
+    skeleton.graph.input.extend(fed)
+    skeleton.ir_version = max(model.ir_version, 4)
+    for tensor in skeleton.graph.initializer:
+        if not is_short(tensor):
+            for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
+                tensor.ClearField(field)
+    return skeleton
+
+
+def _fix_input(model: Model, input_shape: tuple[int, ...] | None) -> int:
+    """Give the inputs fixed shapes; return the batch size."""
+    inputs = data_inputs(model)
+    if not inputs:
+        raise InputError("the model has no input", "only models that map a tensor to logits can be counted")
+    first, *others = inputs
+    if not declared_shape(first):
+        raise InputError(
+            f"the model does not declare the shape of its input {first.name}", "export it with one, batch first"
+        )
+    axes = first.type.tensor_type.shape.dim
+    batch = axes[0].dim_value if axes and axes[0].dim_value > 0 else 1
+    if input_shape is not None:
+        _check_rank_and_sizes(first, input_shape)
+        for axis, size in zip(axes, (batch, *input_shape), strict=True):
+            axis.dim_value = size
+    for value in (first, *others):
+        axes = value.type.tensor_type.shape.dim
+        if axes and axes[0].dim_value <= 0:
+            axes[0].dim_value = batch
+        if not all(axis.dim_value > 0 for axis in axes):
+            raise InputError(f"the model leaves the size of its input {_described(value)} open", "give --input")
+    return batch
+
+
+def _check_rank_and_sizes(value: Any, input_shape: tuple[int, ...]) -> None:
+    sizes = [axis.dim_value for axis in value.type.tensor_type.shape.dim][1:]
+    fits = len(sizes) == len(input_shape) and all(
+        own in {0, given} for own, given in zip(sizes, input_shape, strict=True)
+    )
+    if not fits:
+        given = "x".join(str(size) for size in input_shape)
+        raise InputError(
+            f"the model's input {_described(value)} is not {given}", "give the shape of one sample, without batch"
+        )
+
+
+def _described(value: Any) -> str:
+    axes = value.type.tensor_type.shape.dim
+    return f"{value.name} ({', '.join(str(axis.dim_value or axis.dim_param or '?') for axis in axes)})"

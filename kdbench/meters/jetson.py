@@ -1,0 +1,174 @@
+"""Jetson: the power of a whole NVIDIA Jetson module, from the INA3221 monitors on it.
+
+Which rail lies behind which: the sections "Power monitor" of NVIDIA's Jetson Linux Developer Guide (AGX Orin, r35:
+"VDDQ_VDD2_1V8AO power is also included in VIN_SYS_5V0 power"), the Jetson AGX Xavier Series Product Design Guide
+(DG-09840-001, figure 5-14: five supplies from SYS_VIN_HV, and the 5 V input), and the device trees of Linux
+(tegra194-p2888, tegra194-p3668, tegra234-p3701, tegra234-p3767) for the names.
+"""
+
+import time
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdbench.machine.kernel_files import ROOT, NumberFile, is_tegra, text
+from kdbench.meters.meter import SOURCES, Available, Clock, CounterError, Part, Pause, Rank, Unavailable, advances
+from kdbench.meters.polled import PolledCounter
+
+if TYPE_CHECKING:
+    from kdbench.results.cards import Evidence
+
+# Rails that make up all that goes into a module, none of them behind another; the first set that is there is taken.
+# A rail of the carrier board (VDD_MUX, CVB_ATX_12V, …) is in none of them, nor is one that lies behind these.
+_MODULES = (
+    ("VDD_IN",),  # TX1, TX2, Xavier NX, Orin NX, Orin Nano
+    ("POM_5V_IN",),  # Nano
+    ("5V_IN",),  # Xavier NX, as its guide has it
+    ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),  # AGX Orin
+    ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"),  # AGX Xavier
+)
+
+
+@dataclass(frozen=True)
+class _Rail:
+    """A channel of a monitor; the product of what its files say, times `unit_w`, is its power in watts."""
+
+    name: str
+    files: tuple[Path, ...]
+    unit_w: float
+
+
+class _OpenRail:
+    """A rail whose files are kept open."""
+
+    def __init__(self, rail: _Rail) -> None:
+        self._files = [NumberFile(file) for file in rail.files]
+        self._unit_w = rail.unit_w
+
+    def watts(self) -> float:
+        """Return the rail's power; raises OSError and ValueError."""
+        return prod(file.read() for file in self._files) * self._unit_w
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files:
+            file.close()
+
+
+@SOURCES.register("jetson")
+class Jetson(PolledCounter):
+    """All that goes into the module: CPU, GPU, memory and its converters, without the carrier board.
+
+    `root`, clock, pause and `background` are for tests.
+    """
+
+    name = "jetson"
+    rank = Rank.BOARD
+    scope = "module"
+    covers = frozenset({Part.CPU, Part.GPU, Part.REST})
+    stands_for = frozenset({Part.CPU, Part.GPU})
+    evidence: "Evidence" = "measured"
+    poll_s = 0.05
+    # NVIDIA's driver of JetPack 4 has the monitor average 64 rounds of three channels, 1.1 ms each for voltage and
+    # current: 0.42 s. Linux's own, of later JetPacks, averages none unless told to.
+    lag_s = 0.5
+
+    def __init__(
+        self,
+        root: Path = ROOT,
+        clock: Clock = time.monotonic_ns,
+        pause: Pause = time.sleep,
+        *,
+        background: bool = True,
+    ) -> None:
+        super().__init__(clock, background=background)
+        self._root = root
+        self._pause = pause
+        self._open: list[_OpenRail] = []
+
+    def available(self) -> Available | Unavailable:
+        """Say whether the rails that make up the module are all there, and can be read."""
+        if not is_tegra(self._root):
+            return Unavailable("Jetson: not a Jetson", expected=False)
+        rails = _rails(self._root)
+        if not rails:
+            return Unavailable("Jetson: no power monitor", "sudo modprobe ina3221; a Jetson Nano 2GB has none")
+        chosen = _module(rails)
+        if not chosen:
+            return Unavailable("Jetson: rails unknown", _known(rails))
+        try:
+            moves = advances(self, self._pause)
+        except CounterError as error:
+            return Unavailable(str(error), _remedy(str(error), chosen))
+        finally:
+            self.close()
+        if not moves:
+            return Unavailable("Jetson: counter stands still", "see what tegrastats shows")
+        return Available(" + ".join(rail.name for rail in chosen))
+
+    def watts(self) -> float:
+        """Return the power of the module; raises CounterError where a rail cannot be read."""
+        try:
+            if not self._open:
+                self._open = [_OpenRail(rail) for rail in _module(_rails(self._root))]
+            total = sum(rail.watts() for rail in self._open)
+        except PermissionError as error:
+            raise CounterError("Jetson: permission denied") from error
+        except (OSError, ValueError) as error:
+            raise CounterError("Jetson: unreadable") from error
+        if total <= 0:  # a single rail can be switched off, or read slightly below 0; a module that reads cannot
+            raise CounterError("Jetson: no power read")
+        return total
+
+    def close(self) -> None:
+        """End the thread and close the rails."""
+        super().close()
+        for rail in self._open:
+            rail.close()
+        self._open = []
+
+
+def _rails(root: Path) -> dict[str, _Rail]:
+    """Return the channels of every monitor that are wired and switched on, by name."""
+    drivers = root / "sys/bus/i2c/drivers"
+    found = [
+        *(_hwmon(label) for label in drivers.glob("ina3221/*/hwmon/hwmon*/in[123]_label")),  # JetPack 5 and later
+        *(_iio(label) for label in drivers.glob("ina3221x/*/iio:device*/rail_name_*")),  # JetPack 4 and before
+    ]
+    # Channels without a wire are labelled NC (AGX Orin).
+    return {rail.name: rail for rail in found if rail is not None and rail.name not in {"", "NC"}}
+
+
+def _hwmon(label: Path) -> _Rail | None:
+    """Return the channel that a label of hwmon names: millivolts and milliamperes."""
+    channel = label.name[2]
+    volts, amperes = label.with_name(f"in{channel}_input"), label.with_name(f"curr{channel}_input")
+    off = text(label.with_name(f"in{channel}_enable")) == "0"
+    if off or not (volts.exists() and amperes.exists()):
+        return None
+    return _Rail(text(label), (volts, amperes), 1e-6)
+
+
+def _iio(label: Path) -> _Rail | None:
+    """Return the channel that a label of iio names: milliwatts."""
+    power = label.with_name(f"in_power{label.name.removeprefix('rail_name_')}_input")
+    return _Rail(text(label), (power,), 1e-3) if power.exists() else None
+
+
+def _module(rails: dict[str, _Rail]) -> list[_Rail]:
+    """Return the rails that make up the module; none where these are not all there."""
+    whole = next((names for names in _MODULES if rails.keys() >= set(names)), ())
+    return [rails[name] for name in whole]
+
+
+def _known(rails: dict[str, _Rail]) -> str:
+    """Return the hint where no set of rails is complete."""
+    sets = ", or ".join(" + ".join(names) for names in _MODULES)
+    return f"its monitors show {', '.join(sorted(rails))}; the whole module is {sets}"
+
+
+def _remedy(reason: str, rails: list[_Rail]) -> str:
+    """Return the hint to a reason."""
+    files = " ".join(str(file) for rail in rails for file in rail.files)
+    return f"sudo chmod a+r {files}" if "permission" in reason else f"see what the kernel answers to: cat {files}"

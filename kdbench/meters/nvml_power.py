@@ -1,0 +1,115 @@
+"""NVML: the power of a whole GPU board, sampled and added up, for boards without an energy counter.
+
+nvml.h since CUDA 12.2 (driver 535) has two fields, in milliwatts: the current power on every architecture, and its mean
+over a second on Ampere (but GA100) and later. Before, there is nvmlDeviceGetPowerUsage, which is that mean on the same
+boards: https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceQueries.html
+
+The sensor looks at power for a part of the time only, on A100 and H100 for a quarter of it (Yang, Adamek & Armour 2024,
+arXiv:2312.02741). So a counter goes before either, and a short window of either proves little.
+"""
+
+import time
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdbench.machine.kernel_files import ROOT
+from kdbench.meters.meter import SOURCES, Available, Clock, Part, Pause, Rank, Unavailable
+from kdbench.meters.nvml_board import SCOPE, Board, BoardError, proved
+from kdbench.meters.polled import PolledCounter
+
+if TYPE_CHECKING:
+    from kdbench.results.cards import Evidence
+
+_NO_POWER = Unavailable("NVML: no power reading", "virtual GPUs have none; update a driver before 535")
+_NO_SENSE = Unavailable("NVML: the power makes no sense", "see nvidia-smi -q -d POWER, and update the driver")
+_GPU_ALONE = 0  # scopeId of nvml.h; 1 is a module of GPU and CPU together
+# Which member of the union nvmlValue_t holds a value, by its nvmlValueType_t.
+_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
+
+
+class _BoardPower(PolledCounter):
+    """What both readings of the first visible GPU's board have in common. Clock, pause and root are for tests."""
+
+    name: str
+    rank: Rank
+    scope = SCOPE
+    covers = frozenset({Part.GPU})
+    stands_for = frozenset({Part.GPU})
+    evidence: "Evidence" = "measured"
+    lag_s: float
+    what: str
+
+    def __init__(
+        self,
+        clock: Clock = time.monotonic_ns,
+        pause: Pause = time.sleep,
+        *,
+        root: Path = ROOT,
+        background: bool = True,
+    ) -> None:
+        super().__init__(clock, background=background)
+        self._pause = pause
+        self._board = Board(_NO_POWER, root)
+
+    def available(self) -> Available | Unavailable:
+        """Say whether the driver answers for a whole board, and its power is above nothing."""
+        return proved(self, self._board, self.what, self._pause)
+
+    def watts(self) -> float:
+        """Return the board's power; raises CounterError where the driver refuses."""
+        power_w = self._board.ask(self._milliwatts) / 1e3
+        if not 0 <= power_w < float("inf"):
+            raise BoardError(_NO_SENSE)
+        return power_w
+
+    def close(self) -> None:
+        """End the thread, then shut NVML down."""
+        super().close()
+        self._board.close()
+
+    @abstractmethod
+    def _milliwatts(self, pynvml: Any, handle: Any) -> float:
+        """Return the power in milliwatts; raises NVMLError."""
+
+
+@SOURCES.register("nvml-power")
+class NvmlPower(_BoardPower):
+    """The current power; the sensor renews it some 10 to 50 times a second."""
+
+    name = "nvml-power"
+    rank = Rank.POWER
+    lag_s = 0.1
+    poll_s = 0.05
+    what = "power of the whole board, sampled"
+
+    def _milliwatts(self, pynvml: Any, handle: Any) -> float:
+        return _field(pynvml, handle, pynvml.NVML_FI_DEV_POWER_INSTANT)
+
+
+@SOURCES.register("nvml-mean-power")
+class NvmlMeanPower(_BoardPower):
+    """The power averaged over a second, which a change of load takes a second to show in full."""
+
+    name = "nvml-mean-power"
+    rank = Rank.MEAN_POWER
+    lag_s = 1.0
+    poll_s = 0.1
+    what = "mean power of the whole board, sampled"
+
+    def _milliwatts(self, pynvml: Any, handle: Any) -> float:
+        unknown = pynvml.NVMLError_NotSupported, pynvml.NVMLError_InvalidArgument, pynvml.NVMLError_FunctionNotFound
+        try:
+            return _field(pynvml, handle, pynvml.NVML_FI_DEV_POWER_AVERAGE)
+        except unknown:
+            return float(pynvml.nvmlDeviceGetPowerUsage(handle))
+
+
+def _field(pynvml: Any, handle: Any, field: int) -> float:
+    """Return the field's value; raises NVMLError, which each field has of its own."""
+    (told,) = pynvml.nvmlDeviceGetFieldValues(handle, [(field, _GPU_ALONE)])
+    if told.nvmlReturn != pynvml.NVML_SUCCESS:
+        raise pynvml.NVMLError(told.nvmlReturn)
+    if told.valueType >= len(_MEMBERS):
+        raise BoardError(_NO_SENSE)
+    return float(getattr(told.value, _MEMBERS[told.valueType]))

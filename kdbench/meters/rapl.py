@@ -1,0 +1,247 @@
+"""RAPL: the energy of CPU packages, through Linux's powercap files (Intel, and AMD under the same names).
+
+Since Linux 5.10 root alone may read them: their fine steps tell a program what its neighbours compute
+(CVE-2020-8694).
+"""
+
+import os
+import platform
+import re
+import time
+from abc import ABC, abstractmethod
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdbench.machine.kernel_files import NumberFile, text
+from kdbench.meters.meter import SOURCES, Available, Clock, CounterError, Part, Pause, Rank, Unavailable, advances
+
+if TYPE_CHECKING:
+    from kdbench.results.cards import Evidence
+
+POWERCAP = Path("/sys/class/powercap")
+POWERCAP_VARIABLE = "KDBENCH_POWERCAP"
+
+_PACKAGE = re.compile(r"package-(\d+)(-die-\d+)?")
+_PSYS = re.compile("psys")
+_MIRRORED_UJ = 1_000_000  # two reads of one counter, a millisecond apart, differ by less than a joule
+_MOST_W = 1000  # that a zone can draw for long; the largest packages are at half of it
+_X86 = {"x86_64", "amd64", "i386", "i686"}
+
+
+class _Zone:
+    """One zone's counter in microjoules, which starts again from 0 after `max_energy_range_uj`.
+
+    `last_uj` is where it stood when it was read last.
+    """
+
+    def __init__(self, folder: Path, now_ns: int) -> None:
+        # The counter takes the values 0 ... max, so a turn is max + 1 steps.
+        self._turn = int((folder / "max_energy_range_uj").read_text(encoding="ascii")) + 1
+        self._energy = NumberFile(folder / "energy_uj")
+        self.last_uj = self._energy.read()
+        self._last_ns = now_ns
+        self._since_uj = 0
+
+    def microjoules(self, now_ns: int) -> int:
+        """Return the energy since this object was made; to be called at least once a turn (minutes).
+
+        Raises CounterError where the counter went back without having come to its end: it was reset.
+        """
+        now = self._energy.read()
+        # A counter seen beyond its stated range has a longer turn; without this, its next wrap would count as a
+        # whole turn too much.
+        self._turn = max(self._turn, self.last_uj + 1)
+        used = (now - self.last_uj) % self._turn
+        if now < self.last_uj and used > _MOST_W * (now_ns - self._last_ns) / 1e3 + _MIRRORED_UJ:
+            raise CounterError("RAPL: the counter went back")
+        self._since_uj += used
+        self.last_uj, self._last_ns = now, now_ns
+        return self._since_uj
+
+    def mirrors(self, other: "_Zone") -> bool:
+        """Return whether both show one and the same counter, going by where they stood when they were made."""
+        apart = (self.last_uj - other.last_uj) % self._turn
+        return min(apart, self._turn - apart) < _MIRRORED_UJ
+
+    def close(self) -> None:
+        """Close the counter's file."""
+        self._energy.close()
+
+
+class _Powercap(ABC):
+    """The sum of some of powercap's zones.
+
+    `root` is the powercap folder: /sys/class/powercap, or what the environment variable KDBENCH_POWERCAP names, for
+    containers that have the host's elsewhere. The other parameters are for tests.
+    """
+
+    name: str
+    rank: Rank
+    scope: str
+    covers: frozenset[str]
+    stands_for: frozenset[str] = frozenset({Part.CPU})  # a board of its own hangs on no such counter
+    evidence: "Evidence" = "measured"
+    stepped = True
+    lag_s = 0.0
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        clock: Clock = time.monotonic_ns,
+        pause: Pause = time.sleep,
+        *,
+        system: str | None = None,
+        machine: str | None = None,
+    ) -> None:
+        self._root = root or Path(os.environ.get(POWERCAP_VARIABLE) or POWERCAP)
+        self._clock = clock
+        self._pause = pause
+        self._fitting = (system or platform.system()) == "Linux" and (machine or platform.machine()).lower() in _X86
+        self._zones: list[_Zone] | None = None
+
+    def available(self) -> Available | Unavailable:
+        """Say whether the counters can be read and move."""
+        folders = self._folders()
+        if not folders:
+            return self._absent()
+        try:
+            moves = advances(self, self._pause)
+        except CounterError as error:
+            return Unavailable(str(error), _remedy(str(error), next(iter(folders.values()))))
+        finally:
+            self.close()
+        if not moves:
+            return Unavailable("RAPL: counters stand still", "measure on the machine itself: a virtual one hides them")
+        return Available(self._detail(folders))
+
+    def read(self) -> tuple[int, float]:
+        """Return (monotonic ns, joules since the first read); raises CounterError where they cannot be read."""
+        try:
+            if self._zones is None:
+                self._zones = _distinct(self._folders(), self._clock())
+            now_ns = self._clock()
+            microjoules = sum(zone.microjoules(now_ns) for zone in self._zones)
+        except PermissionError as error:
+            raise CounterError("RAPL: permission denied") from error
+        except (OSError, ValueError) as error:
+            raise CounterError("RAPL: unreadable") from error
+        if not self._zones:
+            raise CounterError("RAPL: no counters")
+        return self._clock(), microjoules / 1e6
+
+    def close(self) -> None:
+        """Forget the zones."""
+        for zone in self._zones or ():
+            zone.close()
+        self._zones = None
+
+    @abstractmethod
+    def _folders(self) -> dict[str, Path]:
+        """Return the folder of each zone that is added up, by the zone's name."""
+
+    @abstractmethod
+    def _detail(self, folders: dict[str, Path]) -> str:
+        """Return what is covered, in a few words."""
+
+    @abstractmethod
+    def _absent(self) -> Unavailable:
+        """Return why there are no zones."""
+
+    def _named(self, driver: str, name: re.Pattern[str]) -> dict[str, Path]:
+        """Return the driver's zones of such a name: each name once, for one zone can be reached by two paths.
+
+        In /sys/class/powercap a driver's zones lie beside it, in /sys/devices/virtual/powercap, the folder to hand to
+        a container, inside of it. A package's parts (core, uncore, dram) have other names.
+        """
+        found: dict[str, Path] = {}
+        beside, inside = self._root.glob(f"{driver}:*"), self._root.glob(f"{driver}/{driver}:*")
+        for folder in (*sorted(beside), *sorted(inside)):
+            zone = text(folder / "name")
+            if name.fullmatch(zone):
+                found.setdefault(zone, folder)
+        return found
+
+
+@SOURCES.register("rapl")
+class Rapl(_Powercap):
+    """The sum of all CPU packages: cores, caches and, where it is on the chip, the GPU; memory is not in it."""
+
+    name = "rapl"
+    rank = Rank.COUNTER
+    scope = "cpu.package"
+    covers = frozenset({Part.CPU})
+
+    def _folders(self) -> dict[str, Path]:
+        # The second driver reads the same counters by another way.
+        return self._named("intel-rapl", _PACKAGE) or self._named("intel-rapl-mmio", _PACKAGE)
+
+    def _detail(self, folders: dict[str, Path]) -> str:
+        packages = len({_package(name) for name in folders})
+        return f"{packages} package{'s' if packages > 1 else ''}"
+
+    def _absent(self) -> Unavailable:
+        if not self._fitting:
+            return Unavailable("RAPL: not Linux on x86", expected=False)
+        if named := os.environ.get(POWERCAP_VARIABLE):
+            return Unavailable("RAPL: no counters", f"{POWERCAP_VARIABLE}={named} holds no intel-rapl:* folders")
+        return Unavailable(
+            "RAPL: no counters",
+            f"virtual machines hide them; for a container see {POWERCAP_VARIABLE} in docs/energy.md; else "
+            "sudo modprobe intel_rapl_msr",
+        )
+
+
+@SOURCES.register("rapl-psys")
+class RaplPsys(_Powercap):
+    """The platform's domain, which some laptops have: the package, memory and what else the maker wired to it."""
+
+    name = "rapl-psys"
+    rank = Rank.BOARD
+    scope = "platform"
+    covers = frozenset({Part.CPU, Part.GPU, Part.REST})
+
+    def _folders(self) -> dict[str, Path]:
+        return self._named("intel-rapl", _PSYS)
+
+    def _detail(self, folders: dict[str, Path]) -> str:
+        return f"{', '.join(folders)} domain, the whole platform"
+
+    def _absent(self) -> Unavailable:
+        return Unavailable("RAPL: no platform counter", expected=False)
+
+
+def _distinct(folders: dict[str, Path], now_ns: int) -> list[_Zone]:
+    """Open the zones, leaving out a die that shows another die's counter.
+
+    AMD counts by package, and some kernels show that one counter once a die: added up, they would tell as many times
+    the energy as there are dies. Dies with a counter of their own have gone different ways since the start.
+    """
+    found: list[_Zone] = []
+    for _, names in groupby(sorted(folders, key=_package), key=_package):
+        dies: list[_Zone] = []
+        for name in names:
+            zone = _Zone(folders[name], now_ns)
+            if any(zone.mirrors(die) for die in dies):
+                zone.close()
+            else:
+                dies.append(zone)
+        found += dies
+    return found
+
+
+def _package(name: str) -> str:
+    """Return the number of the package that a zone belongs to, or the zone's name where it is no package's."""
+    match = _PACKAGE.fullmatch(name)
+    return match[1] if match else name
+
+
+def _remedy(reason: str, folder: Path) -> str:
+    """Return the hint to a reason; `folder` is one of the zones."""
+    files = f"{folder.parent / folder.name.partition(':')[0]}:*/energy_uj"
+    if "permission" not in reason:
+        return f"see what the kernel answers to: cat {files}"
+    return (
+        f"until the next start: sudo chmod a+r {files}; for good: run as root, or let a udev rule do it: "
+        'SUBSYSTEM=="powercap", ACTION=="add", RUN+="/bin/chmod a+r /sys%p/energy_uj"'
+    )

@@ -1,0 +1,136 @@
+"""Raspberry Pi 5: the power of the rails behind its power-management chip, as the firmware tells it."""
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdbench.machine.kernel_files import ROOT, text
+from kdbench.meters.meter import SOURCES, Available, Clock, CounterError, Part, Pause, Rank, Unavailable, advances
+from kdbench.meters.polled import PolledCounter
+
+if TYPE_CHECKING:
+    from kdbench.results.cards import Evidence
+
+Which = Callable[[str], str | None]
+Run = Callable[[list[str]], str]
+
+TOOL = "vcgencmd"
+_TIMEOUT_S = 5.0
+# ` 3V7_WL_SW_A current(0)=0.00390372A`, ` 3V7_WL_SW_V volt(8)=3.69900000V`
+_READING = re.compile(r"(?P<rail>\w+)_(?:A current|V volt)\(\d+\)=(?P<number>\d+(?:\.\d+)?)(?P<unit>[AV])")
+# What the tool says where it may not open its device, in newer and in older releases.
+_REFUSALS = ("Can't open device file", "VCHI initialization failed")
+
+_DENIED = "Raspberry Pi: permission denied"
+_NO_RAILS = "Raspberry Pi: no PMIC readings"
+_FAILED = "Raspberry Pi: vcgencmd failed"
+_REMEDIES = {
+    _DENIED: "sudo usermod -aG video $USER, and log in again; for a container: --device /dev/vcio",
+    _NO_RAILS: "boards before the Raspberry Pi 5 have no such meter; on a 5: sudo rpi-eeprom-update -a, and restart",
+}
+
+
+def answer(command: list[str]) -> str:
+    """Return all that a command prints, whatever its exit status; raises OSError and subprocess.SubprocessError."""
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_TIMEOUT_S, check=False
+    ).stdout
+
+
+@SOURCES.register("raspberry-pi")
+class RaspberryPi(PolledCounter):
+    """The sum of volts times amperes over the rails of a Raspberry Pi 5's PMIC (`vcgencmd pmic_read_adc`).
+
+    It leaves out what hangs on the 5 V input itself, which has a voltage and no current among the readings: USB
+    devices, HATs, the fan, and the losses of the converters. A meter at the plug shows more. `root`, clock, pause,
+    `which`, `run` and `background` are for tests.
+    """
+
+    name = "raspberry-pi"
+    rank = Rank.BOARD
+    scope = "board.pmic"
+    covers = frozenset({Part.CPU, Part.GPU, Part.REST})
+    stands_for = frozenset({Part.CPU})
+    evidence: "Evidence" = "measured"
+    poll_s = 0.2  # each reading starts a process: some milliseconds of one core
+    lag_s = 0.2  # the chip averages nothing, and a change shows by the next reading
+
+    def __init__(
+        self,
+        root: Path = ROOT,
+        clock: Clock = time.monotonic_ns,
+        pause: Pause = time.sleep,
+        *,
+        which: Which = shutil.which,
+        run: Run = answer,
+        background: bool = True,
+    ) -> None:
+        super().__init__(clock, background=background)
+        self._root = root
+        self._pause = pause
+        self._which = which
+        self._run = run
+        self._rails: frozenset[str] = frozenset()
+
+    def available(self) -> Available | Unavailable:
+        """Say whether the firmware answers with readings of the PMIC."""
+        if not text(self._root / "proc/device-tree/model").startswith("Raspberry Pi"):
+            return Unavailable("Raspberry Pi: not a Raspberry Pi", expected=False)
+        if self._which(TOOL) is None:
+            return Unavailable(
+                "Raspberry Pi: no vcgencmd", "sudo apt install raspi-utils (on Ubuntu: libraspberrypi-bin)"
+            )
+        try:
+            moves = advances(self, self._pause)
+            rails = len(self._rails)
+        except CounterError as error:
+            return Unavailable(str(error), _REMEDIES.get(str(error), f"see what {TOOL} pmic_read_adc says"))
+        finally:
+            self.close()
+        if not moves:
+            return Unavailable("Raspberry Pi: stands still", f"see what {TOOL} pmic_read_adc says")
+        return Available(f"{rails} rails of the PMIC, without USB and HATs")
+
+    def watts(self) -> float:
+        """Return the power of all rails; raises CounterError where they are not all told."""
+        rails = _rails(self._told())
+        if not rails:
+            raise CounterError(_NO_RAILS)
+        if self._rails and rails.keys() != self._rails:
+            raise CounterError("Raspberry Pi: a rail is missing")
+        self._rails = frozenset(rails)
+        total = sum(rails.values())
+        if total <= 0:
+            raise CounterError("Raspberry Pi: no power read")
+        return total
+
+    def close(self) -> None:
+        """End the thread and forget which rails there are."""
+        super().close()
+        self._rails = frozenset()
+
+    def _told(self) -> str:
+        try:
+            told = self._run([self._which(TOOL) or TOOL, "pmic_read_adc"])
+        except subprocess.TimeoutExpired as error:
+            raise CounterError("Raspberry Pi: vcgencmd hangs") from error
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            raise CounterError(_FAILED) from error
+        if any(refusal in told for refusal in _REFUSALS):
+            raise CounterError(_DENIED)
+        return told
+
+
+def _rails(told: str) -> dict[str, float]:
+    """Return the watts of each rail that has both a current and a voltage among the readings."""
+    readings: dict[str, dict[str, float]] = {"A": {}, "V": {}}
+    for line in told.splitlines():
+        match = _READING.fullmatch(line.strip())
+        if match:
+            readings[match["unit"]][match["rail"]] = float(match["number"])
+    amperes, volts = readings["A"], readings["V"]
+    return {rail: amperes[rail] * volts[rail] for rail in amperes if rail in volts}

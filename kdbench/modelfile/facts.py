@@ -1,0 +1,201 @@
+"""What a model file says about itself, read without running it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from kdbench import storage
+from kdbench.errors import InputError
+from kdbench.modelfile.weights import weights_of
+
+if TYPE_CHECKING:
+    import onnx
+
+Layout = Literal["NCHW", "NHWC", "flat", "other"]
+Shape = tuple[int | None, ...]
+
+# ONNX element types an image can be given in; the rest (int64, string, ...) belong to other kinds of model.
+_INPUT_TYPES: Mapping[int, str] = {1: "float32", 2: "uint8", 10: "float16", 11: "float64"}
+_CHANNELS = {1, 3, 4}
+_LARGEST_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model file as it is: its bytes, its weights, and the one input and the one output that are used.
+
+    `input_shape` and `output_shape` are as declared, batch first, None where a dimension is left open;
+    `sample_shape` is one sample's, in the model's layout. `size_bytes` counts the file and its external data.
+    """
+
+    sha256: str
+    size_bytes: int
+    weight_bytes: int
+    parameters: int
+    opset: int | None
+    input_name: str
+    input_dtype: str
+    input_shape: Shape
+    layout: Layout
+    fixed_batch: int | None
+    output_name: str
+    output_shape: Shape
+    classes: int | None
+
+    @property
+    def sample_shape(self) -> Shape:
+        """One sample's declared shape."""
+        return self.input_shape[1:]
+
+
+def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int, int] | None = None) -> ModelFacts:
+    """Read the facts of the ONNX classifier at `path`; weights kept in other files are not loaded.
+
+    `output` names the output that holds the logits; by default the only one, or the first of shape (N, classes).
+    `data_shape` is the (channels, height, width) of the images it will be given. Raises InputError for a file
+    that is missing, cut short or no ONNX model, has no usable input or output, or does not take such images.
+    """
+    model = read_model(path)
+    given = _the_input(model, path)
+    shape = declared_shape(given)
+    if len(shape) < 2:
+        raise InputError(
+            f"{path}: input {given.name!r} has no batch and sample dimensions (declared: {_text(shape)})",
+            "export the model with a declared input shape, batch first",
+        )
+    layout = layout_for(shape, data_shape, str(path)) if data_shape else _guess_layout(shape)
+    logits = _the_output(model, output, path)
+    output_shape = declared_shape(logits)
+    weights = weights_of(model, path)
+    opset = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), None)
+    return ModelFacts(
+        sha256=storage.sha256(path),
+        size_bytes=path.stat().st_size + weights.external_bytes,
+        weight_bytes=weights.weight_bytes,
+        parameters=weights.parameters,
+        opset=opset,
+        input_name=given.name,
+        input_dtype=_input_dtype(given, path),
+        input_shape=shape,
+        layout=layout,
+        fixed_batch=shape[0],
+        output_name=logits.name,
+        output_shape=output_shape,
+        classes=output_shape[1] if _is_rows_of_logits(output_shape) else None,
+    )
+
+
+def layout_for(shape: Shape, data_shape: tuple[int, int, int], who: str) -> Layout:
+    """Return how images (channels, height, width) are laid out to fit an input of `shape` (batch first).
+
+    Raises InputError, naming `who` and both shapes, when they do not fit.
+    """
+    channels, height, width = data_shape
+    candidates: tuple[tuple[Layout, tuple[int, ...]], ...] = (
+        ("NCHW", (channels, height, width)),
+        ("NHWC", (height, width, channels)),
+        ("flat", (channels * height * width,)),
+        ("other", (height, width) if channels == 1 else ()),
+    )
+    for layout, sample in candidates:
+        if fits(shape[1:], sample):
+            return layout
+    raise InputError(
+        f"{who} takes inputs of shape {_text(shape)}, but the images are {channels}x{height}x{width} "
+        "(channels x height x width)",
+        "choose the data set the model was made for, or resize the images to its input",
+    )
+
+
+def fits(declared: Shape, shape: tuple[int, ...]) -> bool:
+    """Return whether a sample of `shape` is one that the model declares to take."""
+    return len(declared) == len(shape) and all(d in {None, s} for d, s in zip(declared, shape, strict=True))
+
+
+def _guess_layout(shape: Shape) -> Layout:
+    """Return the layout an input of this shape most likely has, there being no images to compare it with."""
+    if len(shape) == 2:
+        return "flat"
+    if len(shape) != 4:
+        return "other"
+    return "NHWC" if shape[3] in _CHANNELS and shape[1] not in _CHANNELS else "NCHW"
+
+
+def read_model(path: Path) -> "onnx.ModelProto":
+    """Read an ONNX file; weights kept in other files are not loaded. Raises InputError for a file that is no model."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # onnx brings it, without stubs
+
+    hint = "give the path of an .onnx file; is it cut short?"
+    if not path.is_file():
+        raise InputError(f"no model file at {path}", "check the path")
+    try:
+        if path.stat().st_size > _LARGEST_FILE_BYTES:  # told before gigabytes are read
+            beside = "save it with its weights in a file beside it (save_as_external_data)"
+            raise InputError(f"{path} is larger than an ONNX file can be, which is 2 GiB", beside)
+        model = onnx.load(path, format="protobuf", load_external_data=False)
+    except DecodeError:
+        raise InputError(f"{path} is not a readable ONNX model", hint) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
+    if not model.graph.node or not model.graph.output:
+        raise InputError(f"{path} holds no ONNX graph", hint)
+    return model
+
+
+def data_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
+    """Return the inputs that a caller feeds: before IR version 4, weights are listed as inputs too."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
+    inputs = data_inputs(model)
+    if len(inputs) != 1:
+        names = ", ".join(repr(value.name) for value in inputs) or "none"
+        raise InputError(f"{path} has {len(inputs)} inputs ({names})", "kdbench measures models of one image input")
+    return inputs[0]
+
+
+def _input_dtype(given: "onnx.ValueInfoProto", path: Path) -> str:
+    import onnx
+
+    element = given.type.tensor_type.elem_type
+    if element not in _INPUT_TYPES:
+        name = onnx.TensorProto.DataType.Name(element).lower()
+        raise InputError(
+            f"{path}: input {given.name!r} is of type {name}",
+            f"images are given as {', '.join(_INPUT_TYPES.values())}",
+        )
+    return _INPUT_TYPES[element]
+
+
+def _the_output(model: "onnx.ModelProto", wanted: str | None, path: Path) -> "onnx.ValueInfoProto":
+    outputs = list(model.graph.output)
+    names = ", ".join(value.name for value in outputs)
+    if wanted is not None:
+        found = next((value for value in outputs if value.name == wanted), None)
+        if found is None:
+            raise InputError(f"{path} has no output {wanted!r}", f"its outputs: {names}")
+        return found
+    if len(outputs) == 1:
+        return outputs[0]
+    rows = next((value for value in outputs if _is_rows_of_logits(declared_shape(value))), None)
+    if rows is None:
+        raise InputError(f"{path}: none of its outputs ({names}) has the shape (batch, classes)", "name the one to use")
+    return rows
+
+
+def _is_rows_of_logits(shape: Shape) -> bool:
+    return len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1))
+
+
+def declared_shape(value: "onnx.ValueInfoProto") -> Shape:
+    """Return the shape that the file declares, None where a dimension is left open; empty if it declares none."""
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims)
+
+
+def _text(shape: Sequence[int | None]) -> str:
+    return "x".join("?" if dim is None else str(dim) for dim in shape) or "none"

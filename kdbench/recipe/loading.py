@@ -1,0 +1,78 @@
+"""Shipped recipes, and reading one: by name or from a TOML file, overridden, with errors that name the key."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from kdbench import toml_files
+from kdbench.errors import InputError
+from kdbench.recipe import Recipe
+
+
+def shipped_recipes() -> dict[str, str]:
+    """Return the shipped recipes: name to TOML text."""
+    return toml_files.shipped(resources.files("kdbench.recipe") / "shipped")
+
+
+def load_recipe(name_or_path: str = "digits", overrides: Sequence[str] = ()) -> Recipe:
+    """Return the shipped recipe of that name, or the one in the TOML file at that path, overrides applied.
+
+    An override is `key.path=value`; items of a list are named by their `name` or counted from 0, `*` means
+    all: `student.*.training.epochs=2`. Values are TOML, or else plain text. Raises InputError.
+    """
+    content = toml_files.parse(*toml_files.find(name_or_path, shipped_recipes(), "recipe"))
+    for override in overrides:
+        _apply(content, override)
+    return recipe_from(content, name_or_path)
+
+
+def recipe_from(content: Mapping[str, Any], where: str = "the recipe") -> Recipe:
+    """Validate parsed content as a recipe; raises InputError that names the key and the nearest known one."""
+    example = "`kdbench list recipes`"
+    return toml_files.validated(Recipe, content, where, example=example, document="docs/recipes.md")
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key.strip():
+        raise InputError(f"override {override!r} is not of the form key=value", "for example training.epochs=5")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    _assign(content, key.strip().split("."), value, override)
+
+
+def _assign(node: Any, path: list[str], value: Any, override: str) -> None:
+    head, *rest = path
+    if isinstance(node, list):
+        names = [str(item.get("name", "")) if isinstance(item, dict) else "" for item in node]
+        chosen = (
+            range(len(node))
+            if head == "*"
+            else [names.index(head)]
+            if head in names
+            else [int(head)]
+            if head.isdigit() and int(head) < len(node)
+            else None
+        )
+        if chosen is None:
+            raise InputError(
+                f"override {override!r}: no item {head!r}",
+                f"items: {', '.join(filter(None, names))}, or * for all",
+            )
+        for index in chosen:
+            if rest:
+                _assign(node[index], rest, value, override)
+            else:
+                node[index] = value
+    elif isinstance(node, dict):
+        if not rest:
+            node[head] = value
+            return
+        if isinstance(node.get(head), str) and head == "model":
+            node[head] = {"name": node[head]}
+        _assign(node.setdefault(head, {}), rest, value, override)
+    else:
+        raise InputError(f"override {override!r}: {head!r} is below a plain value", "see the recipe's keys")

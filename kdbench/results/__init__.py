@@ -1,0 +1,1 @@
+"""What a run leaves: the values on disk, and how they are read and written."""

@@ -1,0 +1,77 @@
+"""What a model and its training take in energy, and the time of the training."""
+
+from kdbench import units
+from kdbench.results.metrics.metric import Metric
+
+ENERGY = (
+    Metric(
+        "energy_j",
+        "Energy / inference",
+        "J",
+        False,
+        "gross energy of a window / inferences in it, the median of the windows",
+        units.energy,
+        units.energy_plus_minus,
+        of_the_machine=True,
+    ),
+    Metric(
+        "energy_net_j",
+        "Net energy / inference",
+        "J",
+        False,
+        "(gross energy of a window - idle power x its length) / inferences in it, the median of the windows; idle is "
+        "the machine with the models loaded",
+        units.energy,
+        units.energy_plus_minus,
+        of_the_machine=True,
+    ),
+    Metric(
+        "energy_run_j",
+        "Energy / run",
+        "J",
+        False,
+        "gross energy of a window / calls in it, the median of the windows: one call runs one batch",
+        units.energy,
+        units.energy_plus_minus,
+        of_the_machine=True,
+    ),
+    Metric(
+        "co2_g",
+        "CO₂e / inference",
+        "g",
+        False,
+        "energy_j x carbon intensity of the country's electricity",
+        units.mass,
+        units.mass_plus_minus,
+        of_the_machine=True,
+    ),
+    Metric(
+        "training_s",
+        "Training time",
+        "s",
+        False,
+        "wall time of the epochs, validation included",
+        units.duration,
+        of_the_machine=True,
+    ),
+    Metric(
+        "training_j",
+        "Training energy",
+        "J",
+        False,
+        "gross energy of the epochs, validation included",
+        units.energy,
+        units.energy_plus_minus,
+        of_the_machine=True,
+    ),
+    Metric(
+        "training_co2_g",
+        "Training CO₂e",
+        "g",
+        False,
+        "training_j x carbon intensity of the country's electricity",
+        units.mass,
+        units.mass_plus_minus,
+        of_the_machine=True,
+    ),
+)

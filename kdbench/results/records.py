@@ -1,0 +1,311 @@
+"""The values a run leaves behind: what was measured, on which model, where, and how sure we are.
+
+Frozen pydantic models: they validate what is read from a file, and their JSON Schema is shipped as
+`kdbench/schemas/record.schema.json`. They hold numbers only; `units` and `report` turn them into text.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+
+from kdbench import storage
+from kdbench.errors import InputError
+from kdbench.results.cards import Evidence, ModelCard, Value, complaint
+from kdbench.results.metrics import METRICS, PAIR_METRICS
+
+# History of the record's schema. A reader accepts its own version only; a change that old readers would
+# misread raises the number.
+#   1  first version
+SCHEMA_VERSION: Literal[1] = 1
+
+Status = Literal["ok", "unavailable", "below_resolution", "unstable", "invalid", "error"]
+Axes = Mapping[str, str | int]
+
+
+class Interval(Value):
+    """A confidence interval `[low, high]` at `level`."""
+
+    low: float
+    high: float
+    level: float = 0.95
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"interval is upside down: {self.low} > {self.high}")
+        return self
+
+
+class _Finding(Value):
+    """What measurements of one model and of a pair have in common: a number, or the reason there is none.
+
+    `evidence` is how the number comes about; estimates are neither ranked nor gated against measurements.
+    """
+
+    metric: str
+    axes: dict[str, str | int] = Field(default_factory=dict)
+    value: float | None
+    status: Status = "ok"
+    interval: Interval | None = None
+    n: int | None = None
+    evidence: Evidence = "measured"
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _number_or_reason(self) -> Self:
+        has_number = self.status in {"ok", "unstable"}
+        if has_number != (self.value is not None):
+            raise ValueError(f"{self.metric}: status {self.status!r} with value {self.value!r}")
+        if self.status != "ok" and not self.reason:
+            raise ValueError(f"{self.metric}: status {self.status!r} needs a reason")
+        return self
+
+
+_Kind = TypeVar("_Kind", bound=_Finding)
+
+
+class Measurement(_Finding):
+    """One metric of one model at the axes it was taken at.
+
+    `model` is a card's id; `n` the number of samples behind the value; `source` the instrument; `hint` what
+    would make a missing value appear.
+    """
+
+    model: str
+    unit: str
+    source: str | None = None
+    hint: str | None = None
+
+    @model_validator(mode="after")
+    def _declared(self) -> Self:
+        declared = METRICS.get(self.metric)
+        if declared is None or declared.unit != self.unit:
+            raise ValueError(
+                f"metric {self.metric!r} with unit {self.unit!r} is not declared in kdbench.results.metrics"
+            )
+        return self
+
+
+class Pair(_Finding):
+    """One metric of a student relative to its teacher (a ratio is teacher over student)."""
+
+    teacher: str
+    student: str
+
+    @model_validator(mode="after")
+    def _declared(self) -> Self:
+        if self.metric not in PAIR_METRICS:
+            raise ValueError(f"pair metric {self.metric!r} is not declared in kdbench.results.metrics")
+        return self
+
+
+class Layer(Value):
+    """One node of a model as the runtime ran it, and the layer of the file that it stands for.
+
+    `name` is the layer's (of several that were fused, that with the most MACs), `operator` the one that ran. `macs`
+    are one sample's; `time_ns` is a call's at `axes`, `time_share` that of all nodes' time: of the profile, which is
+    a pass of its own and slower than the calls that latencies are of. `reason` says why `macs` is missing.
+    """
+
+    model: str
+    name: str
+    operator: str
+    macs: int | None = None
+    time_ns: float | None = None
+    time_share: float | None = None
+    axes: dict[str, str | int] = Field(default_factory=dict)
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _macs_or_reason(self) -> Self:
+        if self.macs is None and not self.reason:
+            raise ValueError(f"layer {self.name!r} has neither MACs nor a reason why")
+        return self
+
+
+def measured(
+    model: str,
+    metric: str,
+    value: float,
+    *,
+    axes: Axes | None = None,
+    interval: Interval | None = None,
+    n: int | None = None,
+    source: str | None = None,
+    evidence: Evidence = "measured",
+    unstable: str | None = None,
+) -> Measurement:
+    """Return a measurement with a number, in the metric's declared unit.
+
+    A value that is not finite becomes status `invalid`; `unstable`, if given, says why no gate may rely on it.
+    """
+    if not math.isfinite(value):
+        return missing(model, metric, f"the value is {value}", status="invalid", axes=axes, source=source)
+    return Measurement(
+        model=model,
+        metric=metric,
+        axes=dict(axes or {}),
+        value=value,
+        unit=METRICS[metric].unit,
+        status="unstable" if unstable else "ok",
+        interval=interval,
+        n=n,
+        evidence=evidence,
+        source=source,
+        reason=unstable,
+    )
+
+
+def missing(
+    model: str,
+    metric: str,
+    reason: str,
+    *,
+    status: Status = "unavailable",
+    hint: str | None = None,
+    axes: Axes | None = None,
+    source: str | None = None,
+    evidence: Evidence = "measured",
+) -> Measurement:
+    """Return a measurement without a number: the metric stays in the record, with the reason.
+
+    `evidence` is what the number would have been.
+    """
+    return Measurement(
+        model=model,
+        metric=metric,
+        axes=dict(axes or {}),
+        value=None,
+        unit=METRICS[metric].unit,
+        status=status,
+        evidence=evidence,
+        reason=reason,
+        hint=hint,
+        source=source,
+    )
+
+
+class Environment(Value):
+    """The machine and the software a record was taken with."""
+
+    host: dict[str, str | int | float | None]
+    libraries: dict[str, str]
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+
+
+class Warned(Value):
+    """Something a reader must know before believing a number, and what to do about it."""
+
+    code: str
+    message: str
+    remedy: str = ""
+    model: str | None = None
+
+
+class RunRecord(Value):
+    """Everything one run found out. Raw latency samples lie beside it in `samples.npz`.
+
+    `recipe` is the recipe as resolved, defaults included; `protocol` says how the numbers were taken; `command` is
+    what re-creates the record. `layers` are in the order in which they run, where they were asked for.
+    """
+
+    schema_version: Literal[1] = Field(default=SCHEMA_VERSION, alias="schema")
+    kind: Literal["run", "bench"]
+    name: str
+    title: str = ""
+    created: str
+    command: str
+    recipe: dict[str, Any] | None = None
+    recipe_hash: str | None = None
+    protocol: dict[str, Any] = Field(default_factory=dict)
+    environment: Environment
+    models: tuple[ModelCard, ...]
+    measurements: tuple[Measurement, ...]
+    pairs: tuple[Pair, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    warnings: tuple[Warned, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ids = [card.id for card in self.models]
+        if len(set(ids)) != len(ids):
+            raise ValueError("two models share an id")
+        named = {m.model for m in self.measurements} | {layer.model for layer in self.layers}
+        named |= {x for p in self.pairs for x in (p.teacher, p.student)}
+        if unknown := named - set(ids):
+            raise ValueError(f"measured models without a card: {', '.join(sorted(unknown))}")
+        return self
+
+    @cached_property
+    def cards(self) -> dict[str, ModelCard]:
+        """The models by id."""
+        return {card.id: card for card in self.models}
+
+    def find(self, model: str, metric: str, **axes: str | int) -> Measurement | None:
+        """Return the measurement of `metric` of `model` whose axes are `axes`, or have the fewest more; or None."""
+        found = (m for m in self.measurements if m.model == model and m.metric == metric)
+        return _nearest(found, axes)
+
+    def find_pair(self, student: str, metric: str, **axes: str | int) -> Pair | None:
+        """Return the pair `metric` of `student` whose axes are `axes`, or have the fewest more; or None."""
+        found = (p for p in self.pairs if p.student == student and p.metric == metric)
+        return _nearest(found, axes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def hash(self) -> str:
+        """Return the content hash of the record, by which a verdict names what it judged."""
+        return storage.content_hash(self.to_json())
+
+    def write(self, path: Path) -> None:
+        """Write the record to `path`, whole or not at all."""
+        storage.write_json(path, self.to_json())
+
+    @classmethod
+    def read(cls, path: Path) -> "RunRecord":
+        """Read a record from a file, or from the `record.json` of a run's folder.
+
+        Raises InputError if there is none or it does not hold together.
+        """
+        if path.suffix == ".onnx":
+            raise InputError(f"{path} is a model, not a record", "measure it first: kdbench bench leaves a record")
+        if path.is_dir():
+            path = _in_folder(path)
+        content = storage.read_json(path, "record")
+        version = content.get("schema") if isinstance(content, dict) else None
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{path} has record schema {version!r}; this kdbench reads {SCHEMA_VERSION}",
+                "re-create it with this version, or read it with the one that wrote it",
+            )
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise InputError(f"{path} is not a valid record: {complaint(error)}", "was it edited by hand?") from error
+
+
+def _nearest(findings: Iterable[_Kind], axes: Axes) -> _Kind | None:
+    including = (found for found in findings if axes.items() <= found.axes.items())
+    return min(including, key=lambda found: len(found.axes), default=None)
+
+
+def _in_folder(folder: Path) -> Path:
+    """Return the record of a run's folder; raises InputError, naming the runs below it, where it is none."""
+    path = folder / "record.json"
+    below = sorted(record.parent.name for record in folder.glob("*/record.json")) if not path.exists() else []
+    if below:
+        raise InputError(f"{folder} is no run but a folder of runs", f"name one of them: {', '.join(below[-5:])}")
+    return path
+
+
+def record_schema() -> dict[str, Any]:
+    """Return the JSON Schema of `record.json`."""
+    schema = RunRecord.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,138 @@
+"""Energy between two edges of a counter that moves in steps.
+
+A counter is stale by up to its update period. A window that begins and ends where the counter was seen to move, and
+counts the calls in between, is off by one period's worth of calls in all instead of by two unknown parts of one.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from kdbench.meters.meter import Clock, Counter, CounterError, GaveOutError
+
+_PERIOD_EDGES = 10
+_LEAST_EDGES = 3
+_CALIBRATION_NS = 2_000_000_000
+_PATIENCE_NS = 10_000_000_000
+# Of a period. A look may cost as much as many calls: too many make calls dear, too few see an edge late.
+_EARLY, _LOOKING = 0.25, 0.05
+
+
+class Span(NamedTuple):
+    """What one counter counted between two of its readings."""
+
+    energy_j: float
+    duration_ns: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """Calls made between two edges of the leading counter, and what each counter counted meanwhile, that one first."""
+
+    calls: int
+    spans: tuple[Span, ...]
+
+
+class _Edge(NamedTuple):
+    at_ns: int
+    joules: float
+    calls: int
+
+
+def update_period_ns(counter: Counter, clock: Clock = time.monotonic_ns) -> float:
+    """Return the median time between two movements of the counter, found by reading it without rest.
+
+    Takes two seconds at most where three movements fit in there. What a counter that is not stepped says lags behind
+    by `lag_s`, and its period is no shorter than that. Raises GaveOutError.
+    """
+    begun_ns = clock()
+    edges = [_edge(counter, _nothing, clock).at_ns]
+    while len(edges) <= _PERIOD_EDGES and (len(edges) <= _LEAST_EDGES or clock() - begun_ns < _CALIBRATION_NS):
+        edges.append(_edge(counter, _nothing, clock).at_ns)
+    period_ns = statistics.median(after - before for before, after in pairwise(edges))
+    return max(period_ns, counter.lag_s * 1e9)
+
+
+def window(
+    counters: Sequence[Counter],
+    call: Callable[[], object],
+    length_ns: float,
+    settle_ns: float,
+    clock: Clock,
+    *,
+    period_ns: float,
+) -> Window:
+    """Make calls for `settle_ns` unseen, then for `length_ns` or a little longer, from one edge to another.
+
+    Both edges are the first counter's, whose period is `period_ns`. Before the window, as many calls more as it takes
+    the slowest counter to show the change of power. While the length runs no counter is asked: that would cost time and
+    energy itself. `clock` must be the one that the counters tell their time by. Raises GaveOutError if a counter stops,
+    fails or goes back.
+    """
+    for counter in counters:
+        _read(counter)  # one that is polled begins here
+    settled_ns = clock() + settle_ns + max(counter.lag_s for counter in counters) * 1e9
+    while clock() < settled_ns:
+        call()
+    leading, *beside = counters
+    begin = _edge(leading, call, clock, every_ns=period_ns * _LOOKING)
+    others_begin = [_read(counter) for counter in beside]
+    # The edge that ends the window is waited for from shortly before it is due: all that time the counter is asked.
+    unasked_ns = (math.ceil(length_ns / period_ns) - _EARLY) * period_ns
+    calls = 0
+    while clock() - begin.at_ns < unasked_ns:
+        call()
+        calls += 1
+    end = _edge(leading, call, clock, every_ns=period_ns * _LOOKING)
+    others_end = [_read(counter) for counter in beside]
+    others = (_span(counter, *readings) for counter, *readings in zip(beside, others_begin, others_end, strict=True))
+    return Window(calls + end.calls, (_span(leading, begin[:2], end[:2]), *others))
+
+
+def _read(counter: Counter) -> tuple[int, float]:
+    try:
+        return counter.read()
+    except CounterError as error:
+        raise GaveOutError(counter.name, str(error)) from error
+
+
+def _span(counter: Counter, begin: tuple[int, float], end: tuple[int, float]) -> Span:
+    """Return what lies between two readings; raises GaveOutError where that cannot be.
+
+    No part of a machine that is switched on uses nothing. What is estimated may: it is the work alone.
+    """
+    if end[1] < begin[1]:
+        raise GaveOutError(counter.name, f"{counter.name} went back")
+    if end[0] <= begin[0] or (end[1] == begin[1] and counter.evidence == "measured"):
+        raise GaveOutError(counter.name, f"{counter.name} stands still")
+    return Span(end[1] - begin[1], end[0] - begin[0])
+
+
+def _edge(counter: Counter, call: Callable[[], object], clock: Clock, every_ns: float = 0.0) -> _Edge:
+    """Call until the counter moves; return the time and the joules then, and the number of calls made.
+
+    The counter is looked at after a call, no sooner than `every_ns` after the last look.
+    """
+    start = _read(counter)
+    begun_ns = looked_ns = clock()  # now: a source's first reading may be what starts it
+    moves = 1 if counter.stepped else 0  # joules that step, or the time that what is read is as of
+    calls = 0
+    while True:
+        call()
+        calls += 1
+        if clock() - looked_ns < min(every_ns, _PATIENCE_NS):
+            continue
+        now = _read(counter)
+        if now[moves] != start[moves]:
+            return _Edge(*now, calls)
+        looked_ns = clock()
+        if looked_ns - begun_ns > _PATIENCE_NS:
+            raise GaveOutError(counter.name, f"{counter.name} stands still")
+
+
+def _nothing() -> None:
+    """Use no time, so that the counter is read without rest."""

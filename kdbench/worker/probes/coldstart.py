@@ -1,0 +1,58 @@
+"""What this fresh process pays before it answers as fast as it will: importing, loading, the first call, all further.
+
+Files may be in the page cache. The calls are one and the same, so that their times compare.
+
+Job: `models` (one), `provider`, `threads`. Result: `import_ns` (of the runtime, numpy being there already), `load_ns`,
+`first_run_ns`, `steady_run_ns` (median of the calls after warm-up), and `errors` (id to reason; then nothing else).
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from kdbench.worker.__main__ import Channel
+from kdbench.worker.inputs import prepare
+from kdbench.worker.interleaved import warm_up
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.loads import Calls, time_calls
+from kdbench.worker.runtimes import describe
+
+_WARM_UP_NS = 250_000_000
+_STEADY_NS = 100_000_000
+_LEAST_CALLS, _MOST_CALLS = 5, 1000
+
+
+def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Import the runtime, load the model, and run it."""
+    (model,) = [JobModel.from_json(value) for value in job["models"]]
+    channel.model(model.id)
+    images = np.load(model.images, mmap_mode="r")
+    inputs = prepare(images[: model.fixed_batch or 1], model)
+    start = time.perf_counter_ns()
+    from kdbench.worker.runtimes.onnxruntime import FAULTS, Target  # here: its time is one of the results
+
+    imported = time.perf_counter_ns()
+    try:
+        target = Target(model, provider=job["provider"], threads=job["threads"])
+        loaded = time.perf_counter_ns()
+        target(inputs)
+        ran = time.perf_counter_ns()
+        steady_ns = _steady_ns(Calls(target, [(inputs,)]))
+    except FAULTS as error:
+        return {"errors": {model.id: describe(error)}}
+    return {
+        "import_ns": imported - start,
+        "load_ns": loaded - imported,
+        "first_run_ns": ran - loaded,
+        "steady_run_ns": steady_ns,
+        "errors": {},
+    }
+
+
+def _steady_ns(calls: Calls) -> float:
+    """Return the median time of a call once it is warm."""
+    call_ns = warm_up(calls, _WARM_UP_NS).call_ns
+    ns = np.empty(int(np.clip(_STEADY_NS / max(call_ns, 1), _LEAST_CALLS, _MOST_CALLS)), np.int64)
+    time_calls(calls, ns)
+    return float(np.median(ns))

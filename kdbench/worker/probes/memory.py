@@ -1,0 +1,70 @@
+"""Peak memory of loading and running one model, in this process which does nothing else.
+
+Before counting begins, a graph that computes nothing is loaded and run: the runtime's code and tables come into memory
+with the first session, whatever its model, and would be counted as the model's (6.7 of 11.8 MB of a ResNet-20's).
+
+Job: `models` (one), `provider`, `threads`, `batch`, `calls`, `null` (that graph). Result: `baseline_bytes`,
+`peak_bytes`, `since` (when the peak's counting began, in words), `device_bytes` and `device_source` (None on the
+CPU), `device_error` (why there is no number, or None), and `errors` (id to reason; then nothing else).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.machine import resident
+from kdbench.machine.device_memory import DeviceMemory, UnknownError
+from kdbench.worker.__main__ import Channel
+from kdbench.worker.inputs import prepare
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.runtimes import describe
+from kdbench.worker.runtimes.onnxruntime import FAULTS, Target
+
+
+def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Load the model, run it, and say how much memory that took."""
+    (model,) = [JobModel.from_json(value) for value in job["models"]]
+    channel.model(model.id)
+    settings = {"provider": job["provider"], "threads": job["threads"]}
+    device, device_error = _device(job["provider"])
+    try:
+        null = JobModel.from_json(job["null"])
+        Target(null, **settings)(prepare(np.zeros((1, 1, 1, 1), np.uint8), null))
+        inputs = _inputs(model, job["batch"])
+        restarted = resident.restart()
+        baseline = resident.resident_bytes()
+        target = Target(model, **settings)
+        for _ in range(job["calls"]):
+            target(inputs)
+        peak = resident.high_water(restarted=restarted)
+    except FAULTS as error:
+        return {"errors": {model.id: describe(error)}}
+    found = {"baseline_bytes": baseline, "peak_bytes": peak.peak_bytes, "since": peak.since, "errors": {}}
+    return found | _on_device(device, device_error)
+
+
+def _inputs(model: JobModel, batch: int) -> NDArray[np.generic]:
+    """Return one batch of prepared inputs; nothing else of the images stays in memory."""
+    images = np.load(model.images, mmap_mode="r")
+    return prepare(images[np.arange(batch) % len(images)], model)
+
+
+def _device(provider: str) -> tuple[DeviceMemory | None, str | None]:
+    if provider != "cuda":
+        return None, None
+    try:
+        return DeviceMemory(), None
+    except UnknownError as error:
+        return None, str(error)
+
+
+def _on_device(device: DeviceMemory | None, error: str | None) -> dict[str, Any]:
+    """Return what is held on the device now, which is the most: the runtime's arena gives nothing back."""
+    taken, source = None, None
+    if device is not None:
+        try:
+            taken, source = device.taken()
+        except UnknownError as unknown:
+            error = str(unknown)
+    return {"device_bytes": taken, "device_source": source, "device_error": error}

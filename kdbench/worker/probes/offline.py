@@ -1,0 +1,84 @@
+"""How far it pays to enlarge each model's batch.
+
+This process only finds out; what it timed is not used any further. All models stay loaded, as they will be in the
+sessions that measure, so that memory that is enough here is enough there.
+
+Job: `models`, `provider`, `threads`, and of what is to come `budget_ns` (for all calls of all models), `repeats` (how
+many calls each batch will get) and `least_ns` (how long they will last at least). Result: `sweeps`, for each id a
+`kdbench.worker.batch_sweep.Sweep`.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from kdbench.machine.headroom import available_bytes
+from kdbench.machine.resident import resident_bytes
+from kdbench.worker.__main__ import Channel
+from kdbench.worker.batch_sweep import Limits, Sweep, sweep
+from kdbench.worker.inputs import prepare
+from kdbench.worker.interleaved import warm_up
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.loads import Calls
+from kdbench.worker.runtimes import describe
+from kdbench.worker.runtimes.onnxruntime import FAULTS, Target
+
+# Of one batch: so much time goes to a look, or so much of the budget.
+_LOOK_NS = 100_000_000
+_LOOK_SHARE = 0.02
+
+
+def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Sweep every model of the job; what one leaves of its part of the budget is for those after it."""
+    models = [JobModel.from_json(value) for value in job["models"]]
+    loaded: list[Target] = []
+    left_ns = job["budget_ns"]
+    sweeps = {}
+    for number, model in enumerate(models):
+        channel.model(model.id)
+        channel.step(number, len(models))
+        found, cost_ns = _swept(model, job, left_ns / (len(models) - number), loaded)
+        left_ns -= cost_ns
+        sweeps[model.id] = asdict(found)
+    return {"sweeps": sweeps}
+
+
+def _swept(model: JobModel, job: dict[str, Any], budget_ns: float, loaded: list[Target]) -> tuple[Sweep, float]:
+    """Return the sweep of one model, and what its batches will cost."""
+    first = model.fixed_batch or 1
+    try:
+        loaded.append(Target(model, provider=job["provider"], threads=job["threads"]))
+    except FAULTS as error:
+        return Sweep(next_batch=first, ended="fault", fault=describe(error)), 0.0
+    look = Look(model, loaded[-1], min(_LOOK_NS, _LOOK_SHARE * budget_ns))
+    limits = Limits(budget_ns, job["repeats"], job["least_ns"], look.needed_bytes, available_bytes)
+    hindrance = (lambda _: "fixed") if model.fixed_batch else limits.hindrance
+    found = sweep(look.call_ns, hindrance, describe, FAULTS, first)
+    return found, limits.cost_ns(found.steps)
+
+
+class Look:
+    """A loaded model that is tried with one batch after the other, each for about `look_ns`."""
+
+    def __init__(self, model: JobModel, target: Target, look_ns: float) -> None:
+        self._look_ns = look_ns
+        self._model = model
+        self._target = target
+        self._images = np.load(model.images, mmap_mode="r")
+        self._loaded_bytes = resident_bytes()
+
+    def call_ns(self, batch: int) -> float:
+        """Return the time of a call with `batch` samples."""
+        inputs = prepare(self._images[np.arange(batch) % len(self._images)], self._model)
+        return warm_up(Calls(*self._target.bind([inputs])), self._look_ns).call_ns
+
+    def needed_bytes(self, batch: int) -> int:
+        """Return what `batch`, twice the last one, is expected to take: as much again, and its inputs.
+
+        Activations grow with the batch, and the runtime's arena gives nothing back; what does not grow is counted
+        again too, which makes this too much rather than too little. Of a GPU's memory it knows nothing: there the
+        runtime refuses what does not fit, and goes on.
+        """
+        sample = int(np.prod(self._model.shape)) * np.dtype(self._model.dtype).itemsize
+        return max(resident_bytes() - self._loaded_bytes, 0) + batch * sample

@@ -1,0 +1,119 @@
+"""Where the time of a call goes, node by node: onnxruntime's own profile of one model, in this fresh process.
+
+Job: `models` (one), `provider`, `threads`, `batch`, `optimised` (where to write the graph as onnxruntime runs it).
+Result: `nodes`, in the order in which they run (each `name`, `operator`, `time_ns`), `calls`, the number of calls
+that were timed, `call_ns`, the time of a call that is not profiled, and `errors` (id to reason). Profiling slows every
+node down by a microsecond or two: its times are for comparing nodes, not for saying how long a call takes.
+"""
+
+import json
+import time
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from kdbench.worker.__main__ import Channel
+from kdbench.worker.inputs import prepare
+from kdbench.worker.interleaved import warm_up
+from kdbench.worker.jobs import PROVIDERS, JobModel
+from kdbench.worker.loads import Calls
+from kdbench.worker.runtimes import describe
+from kdbench.worker.runtimes.onnxruntime import FAULTS, Target, session_options
+
+_LEAST_CALLS, _MOST_CALLS = 8, 100  # each node of each call is an event of half a kilobyte
+_WARM_UP_NS, _TIMED_NS = 500_000_000, 2_000_000_000
+_WARM_UPS = 3  # of the profiled session itself: its first calls allocate
+_END_OF_KERNEL = "_kernel_time"
+
+Event = dict[str, Any]
+
+
+def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Profile the model of the job."""
+    (model,) = [JobModel.from_json(value) for value in job["models"]]
+    channel.model(model.id)
+    images = np.load(model.images, mmap_mode="r")
+    inputs = prepare(images[np.arange(job["batch"]) % len(images)], model)
+    try:
+        call_ns = _warm(model, job, inputs)
+        trace = _profiled(model, job, inputs, channel)
+    except FAULTS as error:
+        return {"errors": {model.id: describe(error)}}
+    events = json.loads(trace.read_text(encoding="utf-8"))
+    trace.unlink()
+    return {**summarised(events, _WARM_UPS), "call_ns": call_ns, "errors": {}}
+
+
+def _warm(model: JobModel, job: dict[str, Any], inputs: NDArray[np.generic]) -> float:
+    """Get the machine going with a session that is not profiled; return the median time of one of its calls, in ns."""
+    target = Target(model, provider=job["provider"], threads=job["threads"])
+    execute, (arguments,) = target.bind([inputs])
+    return warm_up(Calls(execute, [arguments]), _WARM_UP_NS).call_ns
+
+
+def _profiled(model: JobModel, job: dict[str, Any], inputs: NDArray[np.generic], channel: Channel) -> Path:
+    """Call the model under the profiler, _WARM_UPS times and then until it will do; return the file of events."""
+    options = session_options(job["threads"], spinning=True, fallback=job["provider"] == "cpu")
+    options.enable_profiling = True
+    options.profile_file_prefix = str(Path(job["optimised"]).with_suffix(""))
+    options.optimized_model_filepath = job["optimised"]
+    session = onnxruntime.InferenceSession(model.path, options, providers=[PROVIDERS[job["provider"]]])
+    arguments = ([model.output], {model.input: inputs})
+    for _ in range(_WARM_UPS):
+        session.run(*arguments)
+    begin = time.perf_counter_ns()
+    calls, spent = 0, 0
+    while calls < _LEAST_CALLS or (calls < _MOST_CALLS and spent < _TIMED_NS):
+        session.run(*arguments)
+        calls, spent = calls + 1, time.perf_counter_ns() - begin
+        channel.step(calls, _MOST_CALLS)
+    return Path(session.end_profiling())
+
+
+def summarised(events: Sequence[Event], warm_ups: int) -> dict[str, Any]:
+    """Return the `nodes` and the number of `calls` of a profile, its first `warm_ups` calls left out.
+
+    The clock of the profile ticks in µs, so a node's time is a mean over calls, and not a median; its slowest and its
+    fastest quarter of calls are left out, for whoever is interrupted for a moment is so within some node. A node that
+    holds a graph is timed with all that it holds, whose own events are passed over. Nodes of one name are one.
+    """
+    # An event that begins and ends in the very tick in which the node that holds it ends looks like the next node; but
+    # it does not so in every call.
+    nodes = sorted((e for e in events if str(e["name"]).endswith(_END_OF_KERNEL)), key=lambda e: (e["ts"], -e["dur"]))
+    calls = sorted((e for e in events if e["name"] == "model_run"), key=lambda e: e["ts"])[warm_ups:]
+    starts = [event["ts"] for event in nodes]
+    times = []
+    for call in calls:
+        first, last = bisect_left(starts, call["ts"]), bisect_right(starts, call["ts"] + call["dur"])
+        times.append(_times_us(nodes[first:last]))
+    return {
+        "nodes": [
+            {"name": name, "operator": operator, "time_ns": 1000 * _middle([each[name, operator] for each in times])}
+            for name, operator in (times[-1] if times else ())
+            if all((name, operator) in each for each in times)
+        ],
+        "calls": len(times),
+    }
+
+
+def _middle(values: Sequence[int]) -> float:
+    """Return the mean of the middle half of `values`."""
+    quarter = len(values) // 4
+    return float(np.mean(sorted(values)[quarter : len(values) - quarter]))
+
+
+def _times_us(nodes: Sequence[Event]) -> dict[tuple[str, str], int]:
+    """Return the time of each node of one call, by name and operator; `nodes` are in the order of their beginnings."""
+    found: dict[tuple[str, str], int] = defaultdict(int)
+    end_us = 0
+    for event in nodes:
+        if event["ts"] >= end_us:  # else a node of a graph that the last one holds
+            found[event["name"].removesuffix(_END_OF_KERNEL), event["args"]["op_name"]] += event["dur"]
+            end_us = event["ts"] + event["dur"]
+    return found

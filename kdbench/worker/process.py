@@ -1,0 +1,111 @@
+"""Running a measuring process and waiting for it without stealing its time."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import kdbench
+from kdbench import storage
+from kdbench.errors import MeasurementError
+from kdbench.progress import Progress
+
+# -P: the user's current folder must not shadow numpy or onnxruntime.
+WORKER = (sys.executable, "-P", "-m", "kdbench.worker.__main__")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_THREAD_PREFIXES = ("OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_")
+_STDERR_LINES = 5
+
+
+class WorkerError(MeasurementError):
+    """A measuring process that did not finish; `model` is the one it was working on, if it got that far."""
+
+    def __init__(self, message: str, hint: str, model: str | None) -> None:
+        super().__init__(message, hint)
+        self.model = model
+
+
+def run_job(
+    job: Mapping[str, Any],
+    folder: Path,
+    progress: Progress,
+    *,
+    threads: int = 1,
+    cores: Sequence[int] | None = None,
+    detail: str = "",
+) -> Any:
+    """Do `job` (its `probe` names what) in a fresh process and return its result, JSON values.
+
+    `folder` holds what the process is told and what it says; `threads` bounds numpy's own threads there; `cores` are
+    those it may use (None: all). Blocks on the process's output, so it costs no time while waiting. Raises WorkerError
+    if the process dies; an interrupt ends the process at once.
+    """
+    result = folder / "result.json"
+    result.unlink(missing_ok=True)
+    storage.write_json(folder / "job.json", {**job, "result": str(result), "cores": cores and list(cores)})
+    with (folder / "stderr.txt").open("w+b") as stderr:
+        process = subprocess.Popen(
+            [*WORKER, str(folder / "job.json")],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=_environment(threads),
+        )
+        try:
+            assert process.stdout is not None
+            model = _listen(process.stdout, progress, detail)
+            code = process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        if code != 0:
+            raise _death(str(job["probe"]), code, model, _last_lines(stderr))
+    return json.loads(result.read_text(encoding="utf-8"))
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Return this process's environment with every setting of numpy's threads replaced by `threads`."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(_THREAD_PREFIXES)}
+    package_root = str(Path(kdbench.__file__).resolve().parent.parent)
+    path = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **inherited,
+        **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+        "PYTHONPATH": os.pathsep.join(path),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # NVML's order, so that both mean the same board
+    }
+
+
+def _listen(stdout: IO[bytes], progress: Progress, detail: str) -> str | None:
+    """Pass on what the process says until it closes its output; return the model it named last."""
+    model: str | None = None
+    for line in stdout:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            continue  # a library printed something of its own
+        if not isinstance(message, dict):
+            continue
+        model = message.get("model", model)
+        if "step" in message:
+            done, total = message["step"]
+            progress.step(done, total, detail)
+    return model
+
+
+def _death(probe: str, code: int, model: str | None, said: str) -> WorkerError:
+    about = f" of {model}" if model else ""
+    if code < 0:
+        hint = "was it out of memory?" if code == -9 else "the runtime crashed; try another version of onnxruntime"
+        return WorkerError(f"the {probe} process{about} was ended by signal {-code}{said}", hint, model)
+    return WorkerError(f"the {probe} process{about} failed with exit code {code}{said}", "see its last lines", model)
+
+
+def _last_lines(stderr: IO[bytes]) -> str:
+    stderr.seek(0)
+    lines = stderr.read().decode(errors="replace").strip().splitlines()
+    return f": {' | '.join(line.strip() for line in lines[-_STDERR_LINES:])}" if lines else ""

@@ -1,0 +1,76 @@
+"""What runs a model, by name: one file a runtime, loaded in the measuring process that uses it and nowhere else.
+
+The runtime called `torch-compiled` is the module `torch_compiled` of this package; its `RUNTIME` says how a model is
+loaded. numpy only: a process that measures one runtime must not load another.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.worker.jobs import JobModel
+
+
+class ProviderError(RuntimeError):
+    """The device or execution provider that was asked for is not the one that would run the model.
+
+    `hint` says what to do about it.
+    """
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Target(Protocol):
+    """A model loaded, as a callable."""
+
+    def __call__(self, inputs: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return the output for prepared `inputs` (batch, *shape)."""
+        ...
+
+    def bind(self, inputs: list[NDArray[np.generic]]) -> tuple[Callable[..., object], list[tuple[Any, ...]]]:
+        """Return what a timed loop needs: `run`, and for each of `inputs` the arguments of one call.
+
+        On a device inputs are there before; a call ends when its outputs are complete.
+        """
+        ...
+
+
+class Load(Protocol):
+    """How a runtime loads a model; raises one of its faults."""
+
+    def __call__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> Target:
+        """Return `model` on `provider` ("cpu" or "cuda") with `threads`; `spinning` as far as the runtime can."""
+        ...
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One runtime: how it loads a model, what may go wrong in it, and what else about it moves numbers.
+
+    `faults` are the exceptions that loading and running may end with; `facts` maps a provider to JSON values.
+    """
+
+    load: Load
+    faults: tuple[type[Exception], ...]
+    facts: Callable[[str], Mapping[str, Any]]
+
+
+def runtime(name: str) -> Runtime:
+    """Return the runtime called `name`; raises ImportError where it is not installed."""
+    found = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").RUNTIME
+    assert isinstance(found, Runtime)
+    return found
+
+
+def describe(error: Exception) -> str:
+    """Return what went wrong in one line, without onnxruntime's numbering."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if text.startswith("[ONNXRuntimeError]"):
+        text = text.split(" : ", 3)[-1]
+    return text[:300]

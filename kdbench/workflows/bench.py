@@ -1,0 +1,252 @@
+"""Measure model files that kdbench did not train: the same harness, the same record, no recipe."""
+
+from collections.abc import Container, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from kdbench import storage
+from kdbench.errors import InputError
+from kdbench.judge.target import Target
+from kdbench.machine import fingerprint
+from kdbench.measure.harness import Analyses, Protocol, Subject, TestSet, check_protocol, measure
+from kdbench.measure.network import network_of
+from kdbench.measure.staging import noise_shape
+from kdbench.modelfile.facts import ModelFacts, inspect
+from kdbench.progress import Progress, Silent
+from kdbench.recipe import Measure
+from kdbench.registry import suggestion
+from kdbench.results.cards import ModelCard, Preprocessing, complaint
+from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RunFolder, card_path, choose_folder, refuse_taken
+from kdbench.workflows import write_results
+
+
+def bench(
+    paths: Sequence[Path],
+    *,
+    name: str = "bench",
+    cards: Mapping[str, ModelCard | None] | None = None,
+    data: str | None = None,
+    data_root: str | None = None,
+    download: bool = False,
+    resize: int | None = None,
+    crop: int | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    scale: float | None = None,
+    teacher: str | Mapping[str, str] | None = None,
+    output: str | None = None,
+    accuracy: bool = True,
+    timed: bool | Container[str] = True,
+    options: Measure | None = None,
+    out: Path | None = None,
+    targets: Sequence[Target] = (),
+    progress: Progress | None = None,
+    command: str = "",
+) -> tuple[RunRecord, Path]:
+    """Measure ONNX files side by side; return the record and the folder that it and the report lie in.
+
+    The first file is the reference of the ratios unless `teacher` names another by its id (the file's name
+    without suffix), or says of each id whose ratios it has; those left out have none. Pixels become inputs by
+    `(pixel / scale - mean) / std`; what is not given is taken from the card that lies beside a file kdbench exported,
+    else scale 255, mean 0, std 1. Without `accuracy` no data is needed: inputs are synthetic, of each model's own
+    shape. Models that are not `timed` (all, none, or those of the ids that are) get what does not depend on the machine
+    only: accuracy, fidelity, size and MACs. `cards` gives the files other ids than their names, in their order, and
+    other cards than those beside them, where one is given; `name` is the record's. Raises InputError for files, data
+    and options that do not fit.
+    """
+    progress = progress or Silent()
+    options = options or Measure()
+    if accuracy and data is None:
+        raise InputError("accuracy needs data", "add --data NAME, or --no-accuracy to measure on synthetic inputs")
+    cards = cards or {}
+    ids = list(cards) or ids_of(paths)
+    references = _references(ids, paths, teacher)
+    refuse_taken(out)
+
+    progress.stage("load", 1, 3)
+    test, shape = None, None
+    class_names: tuple[str, ...] = ()
+    if accuracy and data is not None:
+        test, shape, class_names = _load_test(data, data_root, download=download, resize=resize, crop=crop)
+    feed = partial(subject_of, shape=shape, output=output, mean=mean, std=std, scale=scale)
+    subjects = [
+        feed(
+            path,
+            id_,
+            reference=references[id_],
+            timed=timed if isinstance(timed, bool) else id_ in timed,
+            card=cards.get(id_),
+        )
+        for id_, path in zip(ids, paths, strict=True)
+    ]
+
+    protocol = Protocol(**options.model_dump())
+    check_protocol(protocol, progress)
+    folder = RunFolder(choose_folder(name, out))
+    storage.make_folder(folder.path)
+    progress.folder(folder.path)
+    progress.stage("measure", 2, 3)
+    here = fingerprint.fingerprint()
+    findings = measure(subjects, test, protocol, folder.workspace, progress, Analyses(class_names))
+    record = RunRecord(
+        kind="bench",
+        name=name,
+        title=f"{', '.join(ids)} on {data}" if test is not None else f"{', '.join(ids)} on synthetic inputs",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        protocol={
+            **options.model_dump(mode="json"),
+            "data": data if test is not None else None,
+            **findings.protocol,
+        },
+        environment=here,
+        models=tuple(subject.card for subject in subjects),
+        measurements=tuple(findings.measurements),
+        pairs=tuple(findings.pairs),
+        layers=findings.layers,
+        warnings=(*fingerprint.stability(here), *findings.warnings),
+    )
+    progress.stage("report", 3, 3)
+    write_results.keep(record, findings.samples, folder, targets)
+    write_results.refuse_nonsense(record, folder)
+    return record, folder.path
+
+
+def subject_of(
+    path: Path,
+    id_: str,
+    *,
+    reference: str,
+    shape: tuple[int, int, int] | None = None,
+    output: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    scale: float | None = None,
+    timed: bool = True,
+    card: ModelCard | None = None,
+) -> Subject:
+    """Return a model file as it is measured, for images of `shape` or for noise, beside the model called `reference`.
+
+    `card` is the file's, where that is not the one beside it. Raises InputError for a file that cannot be measured, or
+    not on such images.
+    """
+    facts = inspect(path, output=output, data_shape=shape)
+    own = card or _own_card(path, facts)
+    given = _preprocessing(own, mean, std, scale)
+    return Subject(
+        card=_card(id_, path, facts, shape, given, reference=reference),
+        path=path,
+        facts=facts,
+        teacher=None if id_ == reference else reference,
+        timed=timed,
+        network=network_of(own, path),
+    )
+
+
+def ids_of(paths: Sequence[Path]) -> list[str]:
+    """Name the models after their files, with the folder's name where two files share one."""
+    if not paths:
+        raise InputError("no model to measure", "name at least one .onnx file")
+    stems = [path.stem for path in paths]
+    folders = [path.resolve().parent.name for path in paths]
+    ids = [f"{f}-{stem}" if stems.count(stem) > 1 else stem for f, stem in zip(folders, stems, strict=True)]
+    if len(set(ids)) != len(ids):
+        raise InputError("two models are the same file, or cannot be told apart by name", "name each file once")
+    return ids
+
+
+def _references(ids: list[str], paths: Sequence[Path], teacher: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Return whom each id is compared with; a reference with itself."""
+    if isinstance(teacher, Mapping):
+        return {id_: teacher.get(id_, id_) for id_ in ids}
+    return dict.fromkeys(ids, _reference(ids, paths, teacher))
+
+
+def _reference(ids: list[str], paths: Sequence[Path], teacher: str | None) -> str:
+    """Return the id of the model that `teacher` names, by its id or its file."""
+    if teacher is None:
+        return ids[0]
+    for id_, path in zip(ids, paths, strict=True):
+        if path == Path(teacher):
+            return id_
+    wanted = Path(teacher).stem if teacher.endswith(".onnx") else teacher
+    if wanted not in ids:
+        raise InputError(
+            f"--teacher {teacher!r} is none of the models", suggestion(wanted, ids, f"models: {', '.join(ids)}")
+        )
+    return wanted
+
+
+def _load_test(
+    name: str, root: str | None, *, download: bool, resize: int | None, crop: int | None
+) -> tuple[TestSet, tuple[int, int, int], tuple[str, ...]]:
+    from kdbench import data  # loading some sets imports torch, which synthetic inputs do not need
+
+    dataset = data.load(name, root=root, download=download, parts=("test",), resize=resize, crop=crop)
+    assert dataset.test is not None, "a loader that was asked for the test part gives it or says why not"
+    test = TestSet(dataset.test.images, dataset.test.labels, dataset.known_classes)
+    return test, dataset.input_shape, dataset.class_names
+
+
+def _own_card(path: Path, facts: ModelFacts) -> ModelCard | None:
+    """Return the card beside a file if it is this very file's."""
+    beside = card_path(path)
+    card = _read_card(beside) if beside.exists() else None
+    return card if card is not None and card.sha256 == facts.sha256 else None
+
+
+def _preprocessing(
+    own: ModelCard | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    scale: float | None,
+) -> Preprocessing:
+    """Return what the options say, completed from the file's `own` card."""
+    known = (own and own.preprocessing) or Preprocessing()
+    mean = mean or (known.mean if std is None or len(std) == len(known.mean) else (0.0,) * len(std))
+    std = std or (known.std if len(known.std) == len(mean) else (1.0,) * len(mean))
+    if len(mean) != len(std):
+        raise InputError(f"--mean has {len(mean)} values and --std {len(std)}", "give both one value per channel")
+    if min(std) <= 0 or (scale is not None and scale <= 0):
+        raise InputError("--std and --scale must be positive", "the usual scale is 255")
+    return Preprocessing(scale=known.scale if scale is None else scale, mean=mean, std=std)
+
+
+def _read_card(path: Path) -> ModelCard:
+    try:
+        return ModelCard.model_validate(storage.read_json(path, "model card"))
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is no model card of this version: {complaint(error)}",
+            "export the model again, or move the card away and give --mean, --std and --scale",
+        ) from error
+
+
+def _card(
+    id_: str,
+    path: Path,
+    facts: ModelFacts,
+    shape: tuple[int, ...] | None,
+    preprocessing: Preprocessing,
+    *,
+    reference: str,
+) -> ModelCard:
+    return ModelCard(
+        id=id_,
+        name=id_,
+        role="teacher" if id_ == reference else "student",
+        parents=() if id_ == reference else (reference,),
+        file=path.name,
+        sha256=facts.sha256,
+        input_shape=shape or noise_shape(facts, path.name),
+        layout=facts.layout,
+        fixed_batch=facts.fixed_batch,
+        classes=facts.classes,
+        parameters=facts.parameters,
+        opset=facts.opset,
+        preprocessing=preprocessing,
+    )

@@ -1,0 +1,201 @@
+"""Two states of models, measured side by side on this machine now, and compared by that."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kdbench import storage
+from kdbench.errors import InputError
+from kdbench.judge.compare import Findings, compared, described, left_out, machine_of, overall
+from kdbench.judge.comparing.matching import Match, match
+from kdbench.judge.comparing.thresholds import Thresholds, asked
+from kdbench.judge.comparing.ways import Records
+from kdbench.modelfile.facts import inspect
+from kdbench.progress import Progress
+from kdbench.recipe import Measure
+from kdbench.report.content import read_samples
+from kdbench.results.cards import ModelCard
+from kdbench.results.metrics import PREDICTIONS
+from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RunFolder, refuse_changed
+from kdbench.results.verdicts import REMEASURED, Comparison
+from kdbench.workflows import bench
+
+_ALL_DEFAULTS = Thresholds()
+
+
+def remeasure(
+    base: Path,
+    new: Path,
+    *,
+    models: Mapping[str, str] | None = None,
+    metrics: Sequence[str] = (),
+    thresholds: Thresholds = _ALL_DEFAULTS,
+    data: str | None = None,
+    resize: int | None = None,
+    crop: int | None = None,
+    accuracy: bool = True,
+    options: Measure | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    command: str = "",
+    **feeding: Any,
+) -> tuple[Comparison, Path | None]:
+    """Measure the models of both states side by side; return what changed, and the folder of the measurement.
+
+    `base` and `new` are runs' folders with their models, or .onnx files. Models are matched as by `judge.compare`; of
+    those whose file is the same nothing is measured, and where that is all there is no folder. A new model is timed
+    beside its base in the same sessions, so that it does not matter on which machines they were timed before. The data
+    is that of the new record, or of the base's, unless `data`, `resize` and `crop` say otherwise; `feeding` is what
+    else `bench.bench` is told about inputs. Raises InputError for states without models, and for a file that is not
+    the one that its record is of. Neither times nor accuracies are taken where no metric asks for any.
+    """
+    wanted = asked(metrics, thresholds)  # what cannot be meant is refused before anything is measured
+    timed = any(metric.of_the_machine for metric in wanted)
+    accuracy = accuracy and any(metric in PREDICTIONS for metric in wanted)
+    before, after = _State.read(base), _State.read(new)
+    matched = match(before.cards, after.cards, models)
+    for pair in matched.pairs:
+        before.verify(pair.base)
+        after.verify(pair.new)
+    changed = [_Twin(pair) for pair in matched.pairs if not pair.same_file]
+    found, folder, machine = Findings(), None, ""
+    if changed:
+        given = {"data": data, "resize": resize, "crop": crop}
+        told = {**(after.data or before.data), **{key: value for key, value in given.items() if value is not None}}
+        record, folder = bench.bench(
+            [path for twin in changed for path in (before.files[twin.pair.base.id], after.files[twin.pair.new.id])],
+            name=REMEASURED,
+            cards={
+                id_: card if state.recorded else None
+                for twin in changed
+                for state, (id_, card) in zip((before, after), twin.cards.items(), strict=True)
+            },
+            teacher={twin.new_id: twin.base_id for twin in changed},
+            timed=set(_timed(changed)) if timed else False,
+            accuracy=accuracy,
+            options=options,
+            out=out,
+            progress=progress,
+            command=command,
+            **told if accuracy else {},
+            **feeding,
+        )
+        samples, machine = read_samples(folder), machine_of(record)
+        matches = [Match(record.cards[twin.base_id], record.cards[twin.new_id]) for twin in changed]
+        found = compared(Records(record, record, samples, samples, together=True), matches, metrics, thresholds)
+    comparison = Comparison(
+        base=before.described,
+        new=after.described,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        overall=overall(found.rows, matched.lost) if found.rows or changed or matched.lost else "same",
+        remeasured=True,
+        rows=tuple(row for twin in changed for row in twin.renamed(found)),
+        identical=tuple(pair.new.id for pair in matched.pairs if pair.same_file),
+        machine=machine,
+        lost=matched.lost,
+        added=matched.added,
+        notes=(*left_out(matched), *(_renamed(note, changed) for note in found.notes)),
+    )
+    if folder is not None:
+        storage.write_json(folder / "comparison.json", comparison.to_json())
+    return comparison, folder
+
+
+@dataclass(frozen=True)
+class _State:
+    """One of the two: its models, their files by id, and, if it has a record, what they were scored on."""
+
+    described: str
+    cards: tuple[ModelCard, ...]
+    files: Mapping[str, Path]
+    recorded: bool = True
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> "_State":
+        """Read a run's folder, the record in it, or a model file."""
+        if path.suffix == ".onnx":
+            return cls(path.name, (_card_of(path),), {path.stem: path}, recorded=False)
+        record = RunRecord.read(path)
+        folder = RunFolder(path if path.is_dir() else path.parent)
+        files = {card.id: folder.model(card.id) for card in record.models}
+        if not any(file.exists() for file in files.values()):
+            raise InputError(
+                f"{path} has no models beside its record: there is nothing to measure again",
+                "name the folder of the run with its models/, or the .onnx files themselves",
+            )
+        return cls(described(record), record.models, files, data=_data_of(record))
+
+    def verify(self, card: ModelCard) -> None:
+        """Raise InputError unless the file of `card` is there, and the one that the record is of."""
+        path = self.files[card.id]
+        if not path.exists():
+            raise InputError(f"{path} is not there", "restore it, or leave the model out with --model")
+        hint = "it was changed or cut short since: restore it, run again, or name the .onnx file itself"
+        refuse_changed(path, card, hint)
+
+
+@dataclass(frozen=True)
+class _Twin:
+    """A model before and after, as one record tells them apart."""
+
+    pair: Match
+
+    @property
+    def base_id(self) -> str:
+        """The base's id there."""
+        return f"base-{self.pair.base.id}"
+
+    @property
+    def new_id(self) -> str:
+        """The new model's id there."""
+        return f"new-{self.pair.new.id}"
+
+    @property
+    def cards(self) -> dict[str, ModelCard]:
+        """Their cards by those ids."""
+        return {self.base_id: self.pair.base, self.new_id: self.pair.new}
+
+    def renamed(self, found: Findings) -> Iterator[Any]:
+        """Yield the twin's rows with the names that the two have elsewhere."""
+        for row in found.rows:
+            if row.new_model == self.new_id:
+                yield row.model_copy(update={"base_model": self.pair.base.id, "new_model": self.pair.new.id})
+
+
+def _renamed(note: str, twins: Sequence[_Twin]) -> str:
+    """Return a note that begins with a model's name with the one that it has elsewhere."""
+    name, sign, text = note.partition(": ")
+    return f"{next((twin.pair.new.id for twin in twins if twin.new_id == name), name)}{sign}{text}"
+
+
+def _timed(twins: Sequence[_Twin]) -> Iterator[str]:
+    """Yield the ids of those that are timed: of several seeds of a name the first, for weights change no time."""
+    first = {twin.pair.new.name: twin for twin in reversed(twins)}
+    for twin in first.values():
+        yield from (twin.base_id, twin.new_id)
+
+
+def _card_of(path: Path) -> ModelCard:
+    """Return what is known of a file on its own: enough to match it."""
+    facts = inspect(path)
+    return ModelCard(
+        id=path.stem,
+        name=path.stem,
+        role="student",
+        file=path.name,
+        sha256=facts.sha256,
+        input_shape=tuple(size or 1 for size in facts.sample_shape),
+        classes=facts.classes,
+        parameters=facts.parameters,
+    )
+
+
+def _data_of(record: RunRecord) -> dict[str, Any]:
+    """Return what a record says of its data, as `bench.bench` is told; nothing where it has none."""
+    told = (record.recipe or {}).get("data", {})
+    name = told.get("name") or record.protocol.get("data")
+    return {"data": name, "resize": told.get("resize"), "crop": told.get("crop")} if name else {}

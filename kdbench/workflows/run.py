@@ -1,0 +1,144 @@
+"""The one package that knows every stage: recipe → checkpoints → ONNX files → record → report.
+
+Each stage reads what the one before left in the run's folder and leaves its own; a killed run goes on from
+there. Nothing downstream reaches back.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kdbench import storage
+from kdbench.distill.devices import check_devices
+from kdbench.distill.processes import joined, started
+from kdbench.errors import InputError, KdbenchError
+from kdbench.judge.target import Target
+from kdbench.measure.harness import Protocol, check_protocol
+from kdbench.progress import Progress, Silent
+from kdbench.recipe import Recipe
+from kdbench.recipe.loading import recipe_from
+from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RunFolder, choose_folder, refuse_taken
+from kdbench.workflows import write_results
+from kdbench.workflows.stages.export import export_all
+from kdbench.workflows.stages.measure import measure_all
+from kdbench.workflows.stages.plan import Job, plan
+from kdbench.workflows.stages.run_data import Material, load_material
+from kdbench.workflows.stages.train import check, train_all, training_of
+
+__all__ = ["plan", "run", "train"]
+
+
+def train(
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Run the training stage alone and return the run's folder; `run` with `resume` goes on from it.
+
+    Where torchrun or srun started several processes, all of them call this, and the first one alone speaks and writes.
+    """
+    progress = progress if progress is not None and joined().first else Silent()
+    material, jobs, folder = _begin(recipe, out, progress, resume=resume)
+    with _disk_errors(folder):
+        train_all(recipe, jobs, material, folder, progress, stages_after=0)
+    return folder.path
+
+
+def run(
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    resume: bool = False,
+    targets: Sequence[Target] = (),
+    progress: Progress | None = None,
+    command: str = "",
+) -> tuple[RunRecord, Path]:
+    """Train, export, measure, judge and report a recipe; return the record and the run's folder.
+
+    `resume` goes on with what `out` holds: trainings made under the same settings are kept. The verdicts on `targets`
+    are kept beside the record. `command` is what the report tells its reader to type. Raises a KdbenchError for
+    whatever the user can mend; what was finished before it stays on disk.
+    """
+    progress = progress or Silent()
+    with _told_once():
+        _refuse_company()
+    check_protocol(Protocol(**recipe.measure.model_dump()), progress)
+    material, jobs, folder = _begin(recipe, out, progress, resume=resume)
+    with _disk_errors(folder):
+        train_all(recipe, jobs, material, folder, progress, stages_after=3)
+        progress.stage("export", len(jobs) + 1, len(jobs) + 3)
+        exports = export_all(recipe, jobs, material, folder, progress)
+        progress.stage("measure", len(jobs) + 2, len(jobs) + 3)
+        record, samples = measure_all(recipe, exports, material, folder, progress, command)
+        progress.stage("report", len(jobs) + 3, len(jobs) + 3)
+        write_results.keep(record, samples, folder, targets)
+    write_results.refuse_nonsense(record, folder)
+    return record, folder.path
+
+
+def _begin(
+    recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool
+) -> tuple[Material, list[Job], RunFolder]:
+    """Load the data and build every network once, and only then make the folder: what is misspelt leaves none."""
+    processes = joined()
+    with _told_once():
+        jobs = plan(recipe)
+        for job in jobs:
+            check_devices(training_of(job))
+        processes.of_first(lambda: refuse_taken(out, resume=resume))
+        material = processes.first_then_all(lambda: load_material(recipe))
+        check(jobs, material)
+        path = processes.of_first(lambda: _open(recipe, out, progress, resume=resume).path)
+    return material, jobs, RunFolder(path)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """Let an error that all processes meet with be told by the first one; the others end without a word."""
+    try:
+        yield
+    except KdbenchError as error:
+        if joined().first:
+            raise
+        raise SystemExit(error.exit_code) from error
+
+
+def _refuse_company() -> None:
+    if started() > 1:
+        raise InputError(
+            f"{started()} processes were started together, and what is measured has to be alone",
+            "train with `kdbench train RECIPE --out DIR`, then measure with `kdbench run RECIPE --out DIR --resume`",
+        )
+
+
+def _open(recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool) -> RunFolder:
+    """Choose the run's folder and mark it as this recipe's; raises InputError where that would lose another's."""
+    folder = RunFolder(choose_folder(recipe.name, out, resume=resume))
+    if folder.marker.exists():
+        _same_study(storage.read_json(folder.marker, "recipe"), recipe, folder)
+    storage.make_folder(folder.path / "models")
+    progress.folder(folder.path)
+    storage.write_json(folder.marker, recipe.resolved())
+    return folder
+
+
+def _same_study(earlier: Any, recipe: Recipe, folder: RunFolder) -> None:
+    hint = "choose another folder with --out"
+    name = earlier.get("name") if isinstance(earlier, dict) else None
+    if name != recipe.name:
+        raise InputError(f"{folder.path} holds a run of the recipe {name!r}, not {recipe.name!r}", hint)
+    if folder.record.exists() and recipe_from(earlier, str(folder.marker)).hash() != recipe.hash():
+        raise InputError(f"{folder.path} holds a finished run under other settings, which would be lost", hint)
+
+
+@contextmanager
+def _disk_errors(folder: RunFolder) -> Iterator[None]:
+    """Report what a library could not write as a storage error, with the folder and a remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise storage.storage_error(error, Path(error.filename or folder.path)) from error

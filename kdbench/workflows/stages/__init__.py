@@ -1,0 +1,1 @@
+"""The stages that workflows share, each from the value that the one before left to the next one."""

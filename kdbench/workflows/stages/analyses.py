@@ -1,0 +1,72 @@
+"""What a recipe's models are looked into for: the images they were trained on, and whom they are contrasted with."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.data.dataset import Labels
+from kdbench.data.split import stratified
+from kdbench.measure.harness import Analyses, TrainingImages
+from kdbench.recipe import Recipe, Student
+from kdbench.workflows.stages.plan import Job
+from kdbench.workflows.stages.run_data import Material, TrainingPart
+
+
+def analyses_of(recipe: Recipe, jobs: list[Job], material: Material) -> Analyses:
+    """Return the analyses of the jobs that are models of the recipe, by their ids."""
+    wanted = recipe.analysis
+    parts = {job.id: material.part_of(job.entry.data) for job in jobs}
+    images = {id(part): _images(part, wanted.train_samples) for part in parts.values()}
+    return Analyses(
+        class_names=material.dataset.class_names,
+        training={id_: images[id(part)] for id_, part in parts.items()},
+        independent={job.id: other.id for job in jobs if (other := independent_of(job, jobs)) is not None},
+        std=wanted.std,
+    )
+
+
+def independent_of(job: Job, jobs: list[Job]) -> Job | None:
+    """Return the student that tells what distillation did to a distilled one: of its network and seed, on labels alone.
+
+    Of several, the one with the most in common: first weights, then training images, then the teacher; the first of
+    those.
+    """
+    if not job.learns:
+        return None
+    alike = [
+        other
+        for other in jobs
+        if _on_labels_alone(other) and (other.of_seed, other.entry.model) == (job.of_seed, job.entry.model)
+    ]
+
+    def in_common(other: Job) -> tuple[bool, ...]:
+        return (
+            other.seed == job.seed, other.entry.data == job.entry.data, other.teachers[:1] == job.teachers[:1],
+        )  # fmt: skip
+
+    return max(alike, key=in_common, default=None)
+
+
+def drawn(labels: Labels, samples: int) -> NDArray[np.bool_]:
+    """Return which of the samples with these labels (N,) stand for all: about `samples`, the same share of each class.
+
+    The choice is always the same. Of each class it holds one at least and, unless it is everything, not all.
+    """
+    if samples >= len(labels):
+        return np.ones(len(labels), dtype=bool)
+    chosen = np.zeros(len(labels), dtype=bool)
+    if samples:
+        chosen[stratified(labels, samples / len(labels), seed=0)[1]] = True
+    return chosen
+
+
+def _images(part: TrainingPart, samples: int) -> TrainingImages:
+    stand = drawn(part.true_labels, samples)
+    kept = stand.copy()
+    kept[part.flipped] = True
+    return TrainingImages(part.split.images[kept], part.split.labels[kept], part.true_labels[kept], stand[kept])
+
+
+def _on_labels_alone(job: Job) -> bool:
+    entry = job.entry
+    changed = job.start is not None or bool(job.parts)
+    return isinstance(entry, Student) and not entry.terms and entry.quantize is None and not changed

@@ -1,0 +1,106 @@
+"""The export stage: an ONNX file and a card for every trained network, and the parity gate."""
+
+from dataclasses import dataclass
+
+from kdbench.distill import fit
+from kdbench.distill.quantize import deployed, rounding_sensitivity
+from kdbench.export.onnx import export_onnx
+from kdbench.export.parity import check_parity
+from kdbench.modelfile.facts import ModelFacts, inspect
+from kdbench.progress import Progress
+from kdbench.recipe import Recipe, Student
+from kdbench.results import records
+from kdbench.results.cards import Bits, ModelCard, Training
+from kdbench.results.records import Measurement
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.merge_training import with_parts
+from kdbench.workflows.stages.networks import architecture, trained
+from kdbench.workflows.stages.plan import Job, shown
+from kdbench.workflows.stages.run_data import Material
+
+PARITY_SAMPLES = 256
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model file with its job and card, how far it strays from the network, and why it may not be measured, if so.
+
+    `is_finite` says whether network and file gave numbers at all.
+    """
+
+    job: Job
+    card: ModelCard
+    facts: ModelFacts
+    parity: Measurement
+    refused: str | None
+    is_finite: bool = True
+
+
+def export_all(
+    recipe: Recipe, jobs: list[Job], material: Material, folder: RunFolder, progress: Progress
+) -> list[Exported]:
+    """Export every job's network, whatever the folder holds: exporting is quick, and a stale file is worse."""
+    exports = []
+    jobs = shown(jobs)
+    for done, job in enumerate(jobs):
+        progress.step(done, len(jobs), job.id)
+        exports.append(_export(job, recipe, material, folder))
+    return exports
+
+
+def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> Exported:
+    network = trained(job, material.dataset, folder)
+    path = folder.model(job.id)
+    images = material.example(material.validation, PARITY_SAMPLES)
+    export_onnx(deployed(network), material.dataset.input_shape, path)
+    parity = check_parity(network, path, images, rounding=rounding_sensitivity(network, images))
+    refused = None
+    finding = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
+    if not parity.holds:
+        refused = (
+            f"the ONNX file strays from the network by {parity.strays:.3g} (tolerance {parity.tolerance:.3g})"
+            if parity.is_finite
+            else "its logits on real inputs are NaN or infinite"
+        )
+        finding = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
+    facts = inspect(path, data_shape=material.dataset.input_shape)
+    model = architecture(job.entry)
+    card = ModelCard(
+        id=job.id,
+        name=job.entry.name,
+        role=job.role,
+        parents=(job.teacher.id,) if job.teacher else (),
+        teachers=tuple(teacher.id for teacher in job.teachers) if job.learns else (),
+        architecture=model.name,
+        options=model.options,
+        bits=_bits(job),
+        family=job.entry.family,
+        axes=job.entry.axes,
+        weights=str((folder.checkpoint(job.id) / fit.WEIGHTS).relative_to(folder.path)),
+        seed=job.seed,
+        file=str(path.relative_to(folder.path)),
+        sha256=facts.sha256,
+        input_shape=material.dataset.input_shape,
+        layout="NCHW",
+        classes=material.dataset.classes,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        opset=facts.opset,
+        preprocessing=material.preprocessing,
+        training=_training(job, recipe, material, folder),
+    )
+    folder.write_card(card)
+    return Exported(job, card, facts, finding, refused, parity.is_finite)
+
+
+def _training(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> Training | None:
+    """Return the summary of a job's training and, if it has parts, of theirs."""
+    own = fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content))
+    parts = [part for each in job.parts if (part := _training(each, recipe, material, folder)) is not None]
+    return with_parts(own, parts) if own is not None and parts else own
+
+
+def _bits(job: Job) -> Bits | None:
+    options = job.entry.quantize if isinstance(job.entry, Student) else None
+    if options is None:
+        return None
+    return Bits(weights=options.weight_bits, activations=options.activation_bits, first_last=options.first_last_bits)

@@ -1,0 +1,139 @@
+"""A training on several devices of this machine: one process to each, started here, watched, and ended together.
+
+They find each other by torchrun's marks in the environment, as processes do that somebody else started. What they
+leave is in the run's folder; what they say meanwhile comes as one JSON object a line.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import IO, Any
+
+import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, and not said to be
+
+import kdbench
+from kdbench import errors
+from kdbench.errors import KdbenchError
+from kdbench.progress import Progress
+from kdbench.results.run_folder import RunFolder
+
+# -P: the user's current folder must not shadow torch.
+WORKER = (sys.executable, "-P", "-m", "kdbench.workflows.stages.train_worker")
+_LAST_LINES = 15
+_HERE = "127.0.0.1"
+
+
+def train_spread(job: str, count: int, folder: RunFolder, progress: Progress) -> None:
+    """Train the job of that id, of the recipe that `folder` is marked with, in `count` processes.
+
+    Raises the KdbenchError that ended one of them, or one that says how it ended.
+    """
+    # The meeting place is held here, on a port that was free a moment ago and is taken now.
+    meeting = TCPStore(_HERE, 0, is_master=True, wait_for_workers=False)
+    with ExitStack() as stack:
+        lines: SimpleQueue[tuple[int, bytes]] = SimpleQueue()
+        workers = [_Worker(rank, count, meeting.port, (str(folder.path), job), lines, stack) for rank in range(count)]
+        running = set(range(count))
+        while running:
+            rank, line = lines.get()
+            if line:
+                workers[rank].hear(line, progress)
+            else:  # the end of its output
+                workers[rank].conclude()
+                running.remove(rank)
+
+
+class _Worker:
+    """One process; with `stack` it is killed, if it still runs."""
+
+    def __init__(
+        self,
+        rank: int,
+        count: int,
+        port: int,
+        arguments: tuple[str, ...],
+        lines: "SimpleQueue[tuple[int, bytes]]",
+        stack: ExitStack,
+    ) -> None:
+        self._rank = rank
+        self._error: KdbenchError | None = None
+        self._stderr = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
+        self._process = subprocess.Popen(
+            [*WORKER, *arguments],
+            stdin=subprocess.PIPE,  # never written to: its end tells the process that its parent is gone
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env=_environment(rank, count, port),
+            start_new_session=True,  # Ctrl-C is for this process, which ends the others
+        )
+        stack.callback(self._end)
+        Thread(target=_read, args=(rank, self._process.stdout, lines), daemon=True).start()
+
+    def hear(self, line: bytes, progress: Progress) -> None:
+        """Pass on what the process says."""
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return  # a library printed something of its own
+        match message:
+            case {"step": [done, total, detail]}:
+                progress.step(done, total, detail)
+            case {"note": text}:
+                progress.note(text)
+            case {"error": {"type": name, "message": text, "hint": hint}}:
+                self._error = getattr(errors, name, KdbenchError)(text, hint)
+
+    def conclude(self) -> None:
+        """Wait for the process's end, which is at hand; raise what ended it before its work was done."""
+        code = self._process.wait()
+        if self._error is not None:
+            raise self._error
+        if code == -signal.SIGKILL:
+            raise KdbenchError(f"training process {self._rank + 1} was killed", "was it out of memory?")
+        if code:
+            self._stderr.seek(0)
+            said = self._stderr.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+            raise RuntimeError("\n".join([f"training process {self._rank + 1} ended with code {code}:", *said]))
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
+
+
+def _read(rank: int, stdout: IO[bytes], lines: "SimpleQueue[tuple[int, bytes]]") -> None:
+    try:
+        for line in stdout:
+            lines.put((rank, line))
+    except ValueError:
+        return  # closed: nobody listens any more
+    lines.put((rank, b""))
+
+
+def _environment(rank: int, count: int, port: int) -> dict[str, str]:
+    path = [str(Path(kdbench.__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    marks: dict[str, Any] = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "GROUP_RANK": 0,
+        "WORLD_SIZE": count,
+        "LOCAL_WORLD_SIZE": count,
+        "MASTER_ADDR": _HERE,
+        "MASTER_PORT": port,
+        "TORCHELASTIC_RUN_ID": "kdbench",
+        "TORCHELASTIC_USE_AGENT_STORE": True,  # the meeting place is the parent's
+        "PYTHONPATH": os.pathsep.join(path),
+    }
+    # The cores are shared out, unless the recipe or the user says otherwise.
+    threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count))}
+    return {**threads, **os.environ, **{name: str(value) for name, value in marks.items()}}

@@ -1,0 +1,99 @@
+"""The networks of a recipe's jobs: built afresh, with the weights they begin with, or with those they ended with."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from kdbench import models
+from kdbench.data.dataset import Dataset
+from kdbench.distill import fit
+from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
+from kdbench.distill.start import begin_part_way
+from kdbench.distill.sub_students import SubStudent, fuse
+from kdbench.models.fused import Fused
+from kdbench.recipe import Model, Student, Trained
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.plan import Job
+from kdbench.workflows.stages.run_data import Material
+
+
+def fresh(job: Job, dataset: Dataset) -> nn.Module:
+    """Build a job's network with fresh weights that depend on nothing but the seed and the architecture."""
+    entry = job.entry
+    if not isinstance(entry, Student):
+        return _built(entry.model, job.seed, dataset, dataset.classes)
+    if entry.sub_students is not None and job.part is not None:
+        features = entry.sub_students.features
+        return SubStudent(_built(entry.model, job.seed, dataset, features), features, dataset.classes)
+    network = _built(architecture(entry), job.seed, dataset, dataset.classes)
+    return network if entry.quantize is None else with_fake_quantization(network, entry.quantize)
+
+
+def beginning(job: Job, material: Material, folder: RunFolder) -> nn.Module:
+    """Return a job's network with the weights that its training begins with."""
+    network = fresh(job, material.dataset)
+    if job.parts:
+        _fuse(network, [trained(part, material.dataset, folder) for part in job.parts], job)
+    if job.start is not None:
+        assert isinstance(job.entry, Student)
+        assert job.entry.start is not None
+        # As in training a single left-over image joins the batch before it: it has no variance.
+        images = material.batches(material.part_of(job.entry.data).split, job.entry.training.batch, train=True)
+        other = trained(job.start, material.dataset, folder)
+        begin_part_way(network, _as_the_students(other, job), job.entry.start, images)
+        forget_ranges(network)
+    return network
+
+
+def like_start(job: Job, dataset: Dataset) -> nn.Module:
+    """Return a network of the kind that a job's begins part-way to, with fresh weights."""
+    assert job.start is not None
+    return _as_the_students(fresh(job.start, dataset), job)
+
+
+def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
+    """Return a finished job's network with its weights, on the CPU, in evaluation mode."""
+    network = fresh(job, dataset)
+    fit.load_weights(network, folder.checkpoint(job.id))
+    return network.eval()
+
+
+def builder(job: Job, dataset: Dataset) -> Callable[[Model | None, int], nn.Module]:
+    """Return what makes further networks for the same data: of a model, or (None) of the job's own, from a seed."""
+
+    def build(model: Model | None, number: int) -> nn.Module:
+        return _built(model or job.entry.model, job.seed + 7919 * number, dataset, dataset.classes)
+
+    return build
+
+
+def architecture(entry: Trained) -> Model:
+    """Return the model by which an entry's exported network is built: the fused one, where it has parts."""
+    parts = entry.sub_students if isinstance(entry, Student) else None
+    if parts is None:
+        return entry.model
+    trunk = entry.model.model_dump()
+    return Model.model_validate({"name": "fused", "trunk": trunk, "count": parts.count, "features": parts.features})
+
+
+def _as_the_students(other: nn.Module, job: Job) -> nn.Module:
+    """Return a network to begin with as a student's own is built: quantized, where the student is."""
+    assert isinstance(job.entry, Student)
+    if job.entry.quantize is None or is_quantized(other):
+        return other
+    return with_fake_quantization(other, job.entry.quantize)
+
+
+def _fuse(network: nn.Module, parts: list[nn.Module], job: Job) -> None:
+    assert isinstance(network, Fused)
+    assert isinstance(job.entry, Student)
+    assert job.entry.sub_students is not None
+    fuse(network, [part for part in parts if isinstance(part, SubStudent)])
+    if job.entry.sub_students.tune == "head":
+        network.freeze_trunks()
+
+
+def _built(model: Model, seed: int, dataset: Dataset, outputs: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return models.build(model.name, dataset.input_shape, outputs, **model.options)

@@ -1,0 +1,108 @@
+"""One measurement at a time."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from kdbench.errors import StorageError
+from kdbench.machine import lock
+from kdbench.machine.lock import alone_on_machine
+
+
+class Watcher:
+    """Lets go of what the lock waits for as soon as the wait is told."""
+
+    def __init__(self, release=lambda: None):
+        self.notes, self.steps, self._release = [], [], release
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def step(self, done, total, detail=""):
+        self.steps.append(detail)
+        self._release()
+
+
+@pytest.fixture(autouse=True)
+def _machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDBENCH_LOCK_DIR", str(tmp_path))
+
+
+def test_a_free_lock_is_taken_without_a_word():
+    watcher = Watcher()
+    with alone_on_machine(watcher):
+        pass
+    with alone_on_machine(watcher):
+        pass
+    assert (watcher.notes, watcher.steps) == ([], [])
+
+
+def test_a_second_measurement_waits_visibly_for_the_first():
+    held, release, order = threading.Event(), threading.Event(), []
+
+    def first():
+        with alone_on_machine(Watcher()):
+            held.set()
+            release.wait(10)
+            order.append("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert held.wait(10)
+    watcher = Watcher(release.set)
+    with alone_on_machine(watcher):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]
+    assert watcher.notes == ["another kdbench is measuring on this machine: waiting for it to finish"]
+    assert "waiting for another measurement" in watcher.steps[0]
+
+
+def test_the_lock_of_a_process_that_is_killed_is_free():
+    code = """
+import time
+from kdbench.machine.lock import alone_on_machine
+from kdbench.progress import Silent
+with alone_on_machine(Silent()):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    watcher = Watcher(holder.kill)
+    with alone_on_machine(watcher):
+        assert len(watcher.notes) == 1
+    holder.communicate()
+
+
+def test_everyone_may_open_the_lock_and_it_is_left_for_the_next(tmp_path):
+    with alone_on_machine(Watcher()):
+        pass
+    (lock,) = tmp_path.iterdir()
+    if sys.platform != "win32":
+        assert lock.stat().st_mode & 0o777 == 0o666
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "file"])
+def test_where_there_can_be_no_lock_that_is_said(tmp_path, monkeypatch, obstacle):
+    place = tmp_path / "place"
+    if obstacle == "folder":
+        (place / lock.LOCK).mkdir(parents=True)
+    else:
+        place.write_text("no folder")
+    monkeypatch.setenv("KDBENCH_LOCK_DIR", str(place))
+    with pytest.raises(StorageError, match="no measuring lock") as error, alone_on_machine(Watcher()):
+        pass
+    assert "KDBENCH_LOCK_DIR" in error.value.hint
+
+
+def test_a_temporary_folder_of_ones_own_is_not_the_machines(tmp_path, monkeypatch):
+    monkeypatch.delenv("KDBENCH_LOCK_DIR")
+    monkeypatch.setattr(lock, "_SHARED", tmp_path / "shared")
+    monkeypatch.setattr(lock.tempfile, "gettempdir", lambda: str(tmp_path / "own"))
+    (tmp_path / "shared").mkdir()
+    with alone_on_machine(Watcher()):
+        assert [path.parent.name for path in Path(tmp_path).glob("*/*.lock")] == ["shared"]

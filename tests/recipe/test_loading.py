@@ -1,0 +1,181 @@
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.recipe import Recipe
+from kdbench.recipe.loading import load_recipe, recipe_from, shipped_recipes
+
+MINIMAL = {
+    "name": "tiny",
+    "data": {"name": "digits"},
+    "teacher": [{"name": "big", "model": "mlp"}],
+    "student": [{"name": "small", "model": {"name": "mlp", "widths": [30]}, "terms": [{"method": "kd", "T": 4}]}],
+}
+
+
+def with_(**changes) -> dict:
+    return {**MINIMAL, **changes}
+
+
+def written(tmp_path, text: str) -> str:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+TOML = """
+name = "tiny"
+data = { name = "digits" }
+training = { epochs = 7, optimizer = { name = "adam", lr = 0.001 } }
+[[teacher]]
+name = "big"
+model = "mlp"
+[[student]]
+name = "small"
+model = "mlp"
+training = { optimizer = { lr = 0.01 } }
+[[student]]
+name = "smaller"
+model = "mlp"
+"""
+
+
+def test_shared_training_is_inherited_key_by_key(tmp_path):
+    recipe = load_recipe(written(tmp_path, TOML))
+    small, smaller = recipe.student
+    assert (small.training.epochs, small.training.optimizer.name, small.training.optimizer.lr) == (7, "adam", 0.01)
+    assert smaller.training == recipe.training
+    assert recipe.teacher[0].training.epochs == 7
+
+
+def test_a_single_table_stands_for_a_list_of_one():
+    recipe = recipe_from(with_(teacher=MINIMAL["teacher"][0], student={"name": "s", "model": "mlp"}))
+    assert [teacher.name for teacher in recipe.teacher] == ["big"]
+    assert [student.name for student in recipe.student] == ["s"]
+
+
+def test_options_of_models_and_methods_are_whatever_stands_beside_the_name():
+    student = recipe_from(MINIMAL).student[0]
+    assert student.model.options == {"widths": [30]}
+    assert student.terms[0].options == {"T": 4}
+
+
+@pytest.mark.parametrize(
+    ("override", "read", "expected"),
+    [
+        ("training.epochs=2", lambda r: [s.training.epochs for s in (*r.teacher, *r.student)], [2, 2, 2]),
+        ("student.small.training.epochs=2", lambda r: [s.training.epochs for s in r.student], [2, 7]),
+        ("student.1.training.epochs=2", lambda r: [s.training.epochs for s in r.student], [7, 2]),
+        ("student.*.training.epochs=2", lambda r: [s.training.epochs for s in r.student], [2, 2]),
+        ("student.small.model.widths=[30]", lambda r: r.student[0].model.options, {"widths": [30]}),
+        ("data.name=mnist", lambda r: r.data.name, "mnist"),
+        ("seeds=[3, 4]", lambda r: r.seeds, (3, 4)),
+        ("title=a = b", lambda r: r.title, "a = b"),
+    ],
+)
+def test_overrides(tmp_path, override, read, expected):
+    assert read(load_recipe(written(tmp_path, TOML), [override])) == expected
+
+
+def test_later_overrides_win(tmp_path):
+    recipe = load_recipe(written(tmp_path, TOML), ["training.epochs=2", "training.epochs=3"])
+    assert recipe.training.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epochs", "not of the form key=value"),
+        ("=3", "not of the form key=value"),
+        ("student.tiny.training.epochs=2", "no item 'tiny'"),
+        ("student.2.training.epochs=2", "no item '2'"),
+        ("name.first=x", "below a plain value"),
+    ],
+)
+def test_overrides_that_fit_nowhere(tmp_path, override, message):
+    with pytest.raises(InputError, match=message):
+        load_recipe(written(tmp_path, TOML), [override])
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        ({}, "is empty", "kdbench list recipes"),
+        (with_(epocs=3), "unknown key 'epocs'", "known here"),
+        (with_(trainig={"epochs": 3}), "unknown key 'trainig'", "did you mean 'training'?"),
+        (with_(training={"epocs": 3}), "unknown key 'training.epocs'", "did you mean 'epochs'?"),
+        (with_(data={"nam": "digits"}), "unknown key 'data.nam'", "did you mean 'name'?"),
+        (with_(data={"name": "digits", "augment": {"fllip": True}}), "'data.augment.fllip'", "did you mean 'flip'?"),
+        (with_(measure={"bugdet_s": 3}), "unknown key 'measure.bugdet_s'", "did you mean 'budget_s'?"),
+        (with_(teacher=[]), "teacher", ""),
+        ({key: MINIMAL[key] for key in ("name", "data")}, "the key 'teacher' is missing", "shipped"),
+        (with_(training={"epochs": 0}), "training.epochs", ""),
+        (with_(training={"epochs": "many"}), "given: 'many'", ""),
+        (with_(training={"optimizer": {"lr": float("nan")}}), "training.optimizer.lr", ""),
+        (with_(seeds=[]), "seeds", ""),
+        (with_(seeds=[1, 1]), "seeds", ""),
+        (with_(student=[{"name": "big", "model": "mlp"}]), "the name 'big' is used twice", ""),
+        (with_(student=[{"name": "s", "model": "mlp", "teacher": "bag"}]), "did you mean 'big'?", ""),
+        (with_(name="../etc"), "name", ""),
+        (with_(teacher=[{"name": "a/b", "model": "mlp"}]), "teacher.0.name", ""),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_key(content, message, hint):
+    with pytest.raises(InputError) as caught:
+        recipe_from(content, "my.toml")
+    assert caught.value.message.startswith("my.toml")
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_recipe_that_is_not_toml_names_the_line(tmp_path):
+    with pytest.raises(InputError, match=r"not valid TOML: .*line 2"):
+        load_recipe(written(tmp_path, 'name = "x"\nepochs = = 3\n'))
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(InputError) as caught:
+        load_recipe("mnist_dens")
+    assert caught.value.hint == "did you mean 'mnist_dense'?"
+
+
+def test_the_hash_is_that_of_what_is_done_not_of_how_it_is_written():
+    recipe = recipe_from(MINIMAL)
+    assert recipe.hash() == recipe_from(with_(seeds=[0], title="")).hash()
+    assert recipe.hash() == recipe_from(with_(data={"name": "digits", "root": "/elsewhere"})).hash()
+    assert recipe.hash() != recipe_from(with_(seeds=[1])).hash()
+
+
+def test_the_resolved_recipe_reads_back_as_the_same():
+    recipe = recipe_from(MINIMAL)
+    assert Recipe.model_validate(recipe.resolved()) == recipe
+
+
+def test_a_student_belongs_to_the_teacher_it_names_or_to_the_first():
+    teachers = [{"name": "a", "model": "mlp"}, {"name": "b", "model": "mlp"}]
+    students = [{"name": "s", "model": "mlp"}, {"name": "t", "model": "mlp", "teacher": "b"}]
+    recipe = recipe_from(with_(teacher=teachers, student=students))
+    assert [recipe.teachers_of(student)[0].name for student in recipe.student] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_shipped_recipes_are_valid_and_called_as_their_file(name):
+    assert load_recipe(name).name == name
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_shipped_recipes_name_models_methods_and_data_sets_that_exist(name):
+    from kdbench.data import DATASETS
+    from kdbench.distill.methods import METHODS
+    from kdbench.models import MODELS
+
+    recipe = load_recipe(name)
+    assert DATASETS.get(recipe.data.name)
+    assert all(MODELS.get(trained.model.name) for trained in (*recipe.teacher, *recipe.student))
+    assert all(METHODS.get(term.method) for student in recipe.student for term in student.terms)
+
+
+@pytest.mark.parametrize(("name", "text"), shipped_recipes().items(), ids=shipped_recipes().keys())
+def test_shipped_recipes_begin_with_their_evidence(name, text):
+    header = text.partition("\nname")[0]
+    assert header.startswith("# "), f"{name} has no evidence header"
+    assert all(line.startswith("#") or not line for line in header.splitlines())

@@ -1,0 +1,226 @@
+import json
+import math
+from importlib import resources
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from kdbench.errors import InputError
+from kdbench.results.cards import ModelCard, Preprocessing
+from kdbench.results.metrics import METRICS
+from kdbench.results.records import (
+    Environment,
+    Interval,
+    Measurement,
+    Pair,
+    RunRecord,
+    Warned,
+    measured,
+    missing,
+    record_schema,
+)
+
+AXES = {"provider": "cpu", "threads": 1, "batch": 1}
+
+
+def card(id_: str, role: str = "student") -> ModelCard:
+    return ModelCard(
+        id=id_,
+        name=id_,
+        role=role,
+        file=f"{id_}.onnx",
+        sha256="0" * 64,
+        input_shape=(1, 8, 8),
+        classes=10,
+        parameters=650,
+    )
+
+
+def record(**changes: object) -> RunRecord:
+    values: dict[str, object] = {
+        "kind": "run",
+        "name": "sample",
+        "created": "2025-06-01T12:00:00+00:00",
+        "command": "kdbench run sample",
+        "recipe": {"name": "sample", "seeds": [0]},
+        "protocol": {"batch": 128},
+        "environment": Environment(host={"cpu": "x", "cores": 4, "clock": None}, libraries={"numpy": "2.0"}),
+        "models": (card("teacher", "teacher"), card("student")),
+        "measurements": (
+            measured("teacher", "top1", 0.98, interval=Interval(low=0.97, high=0.99), n=360),
+            measured("student", "latency_p50_ns", 4.81e5, axes=AXES, unstable="the sessions disagree"),
+            missing("student", "energy_j", "no counter", hint="run as root"),
+        ),
+        "pairs": (
+            Pair(metric="top1_drop", teacher="teacher", student="student", value=0.5),
+            Pair(metric="latency_ratio", axes=AXES, teacher="teacher", student="student", value=5.0, n=60),
+        ),
+        "warnings": (Warned(code="load", message="the machine was busy", model="student"),),
+    }
+    return RunRecord(**{**values, **changes})
+
+
+texts = st.text(max_size=12)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+intervals = st.tuples(numbers, numbers).map(lambda ends: Interval(low=min(ends), high=max(ends)))
+axes = st.dictionaries(texts, st.one_of(st.integers(-(2**53), 2**53), texts), max_size=3)
+
+
+@given(
+    metric=st.sampled_from(sorted(METRICS)),
+    value=numbers,
+    interval=st.none() | intervals,
+    axes=axes,
+    n=st.none() | st.integers(0, 10**9),
+    unstable=st.none() | st.text(min_size=1),
+)
+def test_a_measurement_survives_json(metric, value, interval, axes, n, unstable) -> None:
+    given_ = measured("m", metric, value, axes=axes, interval=interval, n=n, unstable=unstable)
+    assert Measurement.model_validate_json(given_.model_dump_json()) == given_
+    assert Measurement.model_validate(json.loads(json.dumps(given_.model_dump(mode="json")))) == given_
+
+
+def test_a_record_written_and_read_is_the_same(tmp_path) -> None:
+    record().write(tmp_path / "record.json")
+    assert RunRecord.read(tmp_path / "record.json") == record()
+    assert RunRecord.read(tmp_path) == record()  # a run's folder will do
+
+
+def test_a_record_is_valid_by_the_shipped_schema() -> None:
+    schema = shipped_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(record().to_json(), schema)
+    broken = {**record().to_json(), "measurements": [{"model": "student"}]}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, schema)
+
+
+def test_the_shipped_schema_is_in_step_with_the_code() -> None:
+    """If this fails: write `record_schema()` to the file, and raise SCHEMA_VERSION if old readers would misread."""
+    assert shipped_schema() == record_schema()
+
+
+def shipped_schema() -> dict[str, object]:
+    return json.loads(resources.files("kdbench.schemas").joinpath("record.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_not_finite_becomes_a_reason(value: float) -> None:
+    found = measured("m", "loss", value)
+    assert (found.status, found.value) == ("invalid", None)
+    assert str(value) in (found.reason or "")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_that_is_not_finite_is_refused_everywhere(value: float) -> None:
+    with pytest.raises(ValidationError):
+        Measurement(model="m", metric="loss", value=value, unit="nats")
+    with pytest.raises(ValidationError):
+        Interval(low=0.0, high=value)
+    with pytest.raises(ValidationError):
+        Pair(metric="size_ratio", teacher="t", student="s", value=value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"value": None},
+        {"value": 1.0, "status": "unavailable", "reason": "no counter"},
+        {"value": None, "status": "unavailable"},
+        {"value": 1.0, "status": "unstable"},
+        {"value": 1.0, "unit": "bits"},
+        {"value": 1.0, "metric": "fps"},
+        {"value": 1.0, "colour": "red"},
+    ],
+    ids=["no value", "value and none", "no reason", "unstable without reason", "unit", "metric", "unknown key"],
+)
+def test_a_measurement_that_does_not_hold_together_is_refused(fields) -> None:
+    with pytest.raises(ValidationError):
+        Measurement(**{"model": "m", "metric": "loss", "unit": "nats", **fields})
+
+
+def test_what_is_upside_down_or_not_declared_is_refused() -> None:
+    with pytest.raises(ValidationError, match="upside down"):
+        Interval(low=2, high=1)
+    with pytest.raises(ValidationError, match="not declared"):
+        Pair(metric="top1", teacher="t", student="s", value=1.0)
+    with pytest.raises(ValidationError, match="standard deviation"):
+        Preprocessing(mean=(0.5,), std=(0.0,))
+    with pytest.raises(ValidationError, match="2 means"):
+        Preprocessing(mean=(0.5, 0.5), std=(1.0,))
+
+
+def test_values_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        measured("m", "loss", 1.0).value = 2.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"measurements": (measured("stranger", "top1", 0.5),)},
+        {"pairs": (Pair(metric="size_ratio", teacher="teacher", student="stranger", value=2.0),)},
+        {"pairs": (Pair(metric="size_ratio", teacher="stranger", student="student", value=2.0),)},
+    ],
+)
+def test_what_was_measured_has_a_card(changes) -> None:
+    with pytest.raises(ValidationError, match="without a card: stranger"):
+        record(**changes)
+
+
+def test_two_models_of_one_id_are_refused() -> None:
+    with pytest.raises(ValidationError, match="share an id"):
+        record(models=(card("teacher"), card("teacher"), card("student")))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"schema": 99}', "schema 99"),
+        ("{}", "schema None"),
+        ("[1]", "schema None"),
+        ('{"schema": 1, "kind": "run"}', "not a valid record"),
+        ('{"schema": 1, "kind":', "not a readable record"),
+    ],
+)
+def test_a_file_that_is_no_record_of_this_version_is_refused_with_a_hint(tmp_path, content, message) -> None:
+    (tmp_path / "record.json").write_text(content)
+    with pytest.raises(InputError, match=message) as raised:
+        RunRecord.read(tmp_path)
+    assert raised.value.hint
+
+
+def test_nan_in_a_file_is_refused(tmp_path) -> None:
+    content = json.dumps(record().to_json()).replace("0.98", "NaN")
+    (tmp_path / "record.json").write_text(content)
+    with pytest.raises(InputError, match="not a valid record"):
+        RunRecord.read(tmp_path)
+
+
+def test_a_record_that_is_not_there_is_an_input_error(tmp_path) -> None:
+    with pytest.raises(InputError, match="no record"):
+        RunRecord.read(tmp_path / "nowhere.json")
+
+
+def test_findings_are_found_by_some_of_their_axes() -> None:
+    found = record()
+    assert found.find("student", "latency_p50_ns", batch=1) == found.measurements[1]
+    assert found.find("student", "latency_p50_ns", batch=128) is None
+    assert found.find("teacher", "latency_p50_ns") is None
+    assert found.find_pair("student", "latency_ratio", threads=1) == found.pairs[1]
+    assert found.find_pair("student", "latency_ratio", threads=2) is None
+    assert found.cards["student"].role == "student"
+
+
+def test_what_is_taken_for_a_record_is_told_what_it_is(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        record().write(tmp_path / name / "record.json")
+    with pytest.raises(InputError, match="a folder of runs") as caught:
+        RunRecord.read(tmp_path)
+    assert caught.value.hint == "name one of them: first, second"
+    with pytest.raises(InputError, match="is a model, not a record"):
+        RunRecord.read(tmp_path / "student.onnx")

@@ -1,0 +1,60 @@
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.results.run_folder import RunFolder, choose_folder
+
+
+def make_run(path):
+    path.mkdir(parents=True)
+    RunFolder(path).marker.write_text("{}")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_folder_that_was_named_is_taken_whether_it_exists_or_not(tmp_path):
+    assert choose_folder("digits", tmp_path / "new") == tmp_path / "new"
+    (tmp_path / "other").mkdir()
+    assert choose_folder("digits", tmp_path / "other") == tmp_path / "other"
+
+
+def test_without_a_name_the_recipe_and_the_time_make_one():
+    chosen = choose_folder("digits", None)
+    assert chosen.parent.name == "runs"
+    assert chosen.name.startswith("digits-2")
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
+    taken = make_run(tmp_path / "taken")
+    with pytest.raises(InputError, match="already holds a run") as caught:
+        choose_folder("digits", taken)
+    assert "--resume" in caught.value.hint
+    assert choose_folder("digits", taken, resume=True) == taken
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_bench_is_neither_overwritten_nor_taken_for_a_run(tmp_path, resume):
+    RunFolder(tmp_path).record.write_text("{}")
+    with pytest.raises(InputError, match="already holds a record"):
+        choose_folder("bench", tmp_path, resume=resume)
+
+
+def test_resume_without_a_folder_takes_the_newest_of_that_name(tmp_path):
+    make_run(tmp_path / "runs" / "digits-20260101-000000")
+    newest = make_run(tmp_path / "runs" / "digits-20260201-000000")
+    make_run(tmp_path / "runs" / "mnist_dense-20260301-000000")
+    assert choose_folder("digits", None, resume=True).resolve() == newest
+
+
+def test_nothing_to_resume_is_said(tmp_path):
+    with pytest.raises(InputError, match="no run of 'digits'"):
+        choose_folder("digits", None, resume=True)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        choose_folder("digits", tmp_path / "file")

@@ -1,0 +1,94 @@
+"""A quantized student through the pipeline: how it begins, what its card and its report say."""
+
+import pytest
+import torch
+
+from kdbench.distill.quantize import deployed, with_fake_quantization
+from kdbench.errors import InputError
+from kdbench.export.onnx import export_onnx
+from kdbench.measure.network import EMULATED, network_of
+from kdbench.models import build
+from kdbench.progress import Silent
+from kdbench.recipe import Quantize
+from kdbench.recipe.loading import recipe_from
+from kdbench.results.cards import Bits, ModelCard
+from kdbench.results.records import missing
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows import run
+from kdbench.workflows.stages import networks
+from kdbench.workflows.stages.export import Exported, export_all
+from kdbench.workflows.stages.quantize import quantization_warnings
+from kdbench.workflows.stages.run_data import load_material
+
+
+@pytest.fixture
+def folder(tmp_path) -> RunFolder:
+    folder = RunFolder(tmp_path)
+    torch.manual_seed(0)
+    network = with_fake_quantization(build("convnet", (1, 8, 8), 5, widths=[4, 4]), Quantize(weight_bits=3)).train()
+    network(torch.rand(4, 1, 8, 8))
+    for id_ in ("s-seed1", "s-seed2"):
+        folder.model(id_).parent.mkdir(exist_ok=True)
+        export_onnx(deployed(network), (1, 8, 8), folder.model(id_))
+    return folder
+
+
+def exported(id_: str, bits: Bits | None, refused: str | None = None) -> Exported:
+    card = ModelCard(
+        id=id_, name=id_.partition("-")[0], role="student", bits=bits, file=f"models/{id_}.onnx", sha256="0",
+        input_shape=(1, 8, 8), classes=5, parameters=2,
+    )  # fmt: skip
+    return Exported(None, card, None, missing(id_, "parity_max_abs", "unknown"), refused)  # type: ignore[arg-type]
+
+
+BITS = Bits(weights=3, activations=8, first_last=8)
+
+
+def test_the_report_says_how_bits_are_kept_and_what_computes_them_once_for_all_seeds(folder):
+    (warning,) = quantization_warnings([exported("s-seed1", BITS), exported("s-seed2", BITS)], folder)
+    assert (warning.code, warning.model) == ("quantized", "s-seed1")
+    assert "weights of 3 bits and activations of 8 (8 in its first and last layer)" in warning.message
+    assert "1 of 3 layers in integers" in warning.message
+    assert "8-bit" in warning.remedy
+
+
+def test_models_in_full_precision_and_models_that_are_not_measured_are_not_mentioned(folder):
+    exports = [exported("t", None), exported("s-seed1", BITS, refused="strays")]
+    assert list(quantization_warnings(exports, folder)) == []
+
+
+SMALL = {"name": "convnet", "widths": [8, 16]}
+
+
+def content(**student):
+    return {
+        "name": "small",
+        "data": {"name": "digits", "validation": 0.2},
+        "training": {"epochs": 12, "batch": 64, "threads": 1, "optimizer": {"name": "adamw", "lr": 0.01}},
+        "teacher": [{"name": "teacher", "model": SMALL}],
+        "student": [{"name": "low", "model": SMALL, "quantize": {"weight_bits": 3}, **student}],
+    }
+
+
+@pytest.mark.slow
+def test_a_quantized_student_begins_where_another_in_full_precision_ended_and_is_exported_in_integers(tmp_path):
+    recipe = recipe_from(content(start={"share": 1.0}, terms=[{"method": "kd", "temperature": 1}]))
+    folder = RunFolder(run.train(recipe, tmp_path / "out"))
+    material, jobs = load_material(recipe), run.plan(recipe)
+    teacher, low = jobs
+    begun = networks.beginning(low, material, folder)
+    learned = networks.trained(teacher, material.dataset, folder)
+    assert all(torch.equal(p, q) for p, q in zip(begun.parameters(), learned.parameters(), strict=True))
+    assert begun.blocks[0][0].batches_seen == 0
+    full, quantized = export_all(recipe, jobs, material, folder, Silent())
+    assert (full.card.bits, quantized.card.bits) == (None, BITS)
+    assert quantized.refused is None
+    assert quantized.facts.weight_bytes < 0.6 * full.facts.weight_bytes
+    assert network_of(quantized.card, folder.model("low")) is EMULATED
+    assert quantized.card.training.curve[-1].validation_top1 > 0.7
+
+
+def test_quantized_sub_students_are_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(InputError, match="one or the other"):
+        run.train(recipe_from(content(sub_students={"count": 2, "features": 4})), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,40 @@
+"""Every shipped recipe on blank images of its data set's size: networks, losses, subsets and cuts fit each other."""
+
+import numpy as np
+import pytest
+
+from kdbench.data.dataset import Dataset, Split
+from kdbench.recipe.loading import load_recipe, shipped_recipes
+from kdbench.workflows.stages import run_data as materials
+from kdbench.workflows.stages.plan import plan
+from kdbench.workflows.stages.train import check
+
+SIZES = {
+    "digits": (1438, (1, 8, 8), 10),
+    "mnist": (60_000, (1, 28, 28), 10),
+    "cifar10": (50_000, (3, 32, 32), 10),
+    "cifar100": (50_000, (3, 32, 32), 100),
+}
+
+
+def blank(name: str) -> Dataset:
+    count, shape, classes = SIZES[name]
+    labels = np.arange(count, dtype=np.int64) % classes
+    test = Split(np.zeros((classes, *shape), np.uint8), np.arange(classes))
+    return Dataset(
+        name=name,
+        class_names=tuple(map(str, range(classes))),
+        train=Split(np.zeros((count, *shape), np.uint8), labels),
+        test=test,
+        mean=(0.5,) * shape[0],
+        std=(0.5,) * shape[0],
+        source="made up",
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_whatever_it_names_can_be_built(name, monkeypatch):
+    recipe = load_recipe(name)
+    monkeypatch.setattr(materials.data, "load", lambda wanted, **_: blank(wanted))
+    check(plan(recipe), materials.load_material(recipe))

@@ -1,0 +1,204 @@
+"""One training in several processes: what they say reaches its watcher, and one that ends badly ends them all."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from torch.distributed import TCPStore
+
+import kdbench
+from kdbench.distill import fit
+from kdbench.errors import DivergedError, InputError, KdbenchError
+from kdbench.progress import Silent
+from kdbench.recipe.loading import recipe_from
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows import run
+from kdbench.workflows.stages import launch
+
+
+class Watch(Silent):
+    def __init__(self):
+        self.steps, self.notes = [], []
+
+    def step(self, done, total, detail=""):
+        self.steps.append((done, total, detail))
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture
+def spread(tmp_path, monkeypatch):
+    """Let every process run a few lines of Python, which know its `rank`."""
+
+    def run(lines: str, count: int = 2, watch: Watch | None = None) -> Watch:
+        script = f"import json, os, sys, time\nrank = int(os.environ['RANK'])\n{lines}"
+        monkeypatch.setattr(launch, "WORKER", (sys.executable, "-c", script))
+        watch = watch or Watch()
+        launch.train_spread("job", count, RunFolder(tmp_path), watch)
+        return watch
+
+    before = set(psutil.Process().children())
+    yield run
+    assert set(psutil.Process().children()) <= before, "nobody is left"
+
+
+def test_what_processes_say_of_their_progress_is_passed_on_and_other_output_is_not(spread):
+    watch = spread("""
+print("a library's own words")
+print(json.dumps({"step": [rank, 2, "epoch 1"]}))
+print(json.dumps({"note": f"from {rank}"}))
+""")
+    assert sorted(watch.steps) == [(0, 2, "epoch 1"), (1, 2, "epoch 1")]
+    assert sorted(watch.notes) == ["from 0", "from 1"]
+
+
+def test_they_are_told_their_job_their_place_and_where_to_meet(spread, tmp_path):
+    names = ["RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR"]
+    watch = spread(
+        f"print(json.dumps({{'note': json.dumps([sys.argv[1:], [os.environ[name] for name in {names}]])}}))", count=3
+    )
+    told = sorted(json.loads(note) for note in watch.notes)
+    assert told == [[[str(tmp_path), "job"], [rank, rank, "3", "3", "127.0.0.1"]] for rank in "012"]
+
+
+def test_an_error_of_one_ends_the_others_and_is_raised_here(spread):
+    with pytest.raises(DivergedError, match="the loss is nan") as caught:
+        spread("""
+if rank == 1:
+    print(json.dumps({"error": {"type": "DivergedError", "message": "the loss is nan", "hint": "lower"}}))
+    sys.exit(3)
+time.sleep(600)
+""")
+    assert caught.value.hint == "lower"
+
+
+def test_a_process_that_is_killed_ends_the_others(spread):
+    with pytest.raises(KdbenchError, match="process 1 was killed") as caught:
+        spread("os.kill(os.getpid(), 9) if rank == 0 else time.sleep(600)")
+    assert "memory" in caught.value.hint
+
+
+def test_a_fault_comes_with_its_last_words(spread):
+    with pytest.raises(RuntimeError, match=r"(?s)process 2 ended with code 1.*ZeroDivisionError"):
+        spread("1 / (1 - rank)\ntime.sleep(600)")
+
+
+def test_an_interrupt_here_ends_them(spread):
+    class Interrupts(Watch):
+        def step(self, done, total, detail=""):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        spread("print(json.dumps({'step': [0, 1, '']}), flush=True)\ntime.sleep(600)", watch=Interrupts())
+
+
+def recipe(**keys):
+    return recipe_from(
+        {
+            "name": "spread",
+            "data": {"name": "digits", "validation": 0.2, "augment": {"pad": 1}},
+            "training": {"epochs": 2, "batch": 64, "threads": 1, "device": "cpu", "devices": 2, **keys},
+            "teacher": [{"name": "teacher", "model": {"name": "dense", "hidden": [16]}}],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [({"devices": 10_000}, "CPU core"), ({"num_nodes": 2}, "other nodes"), ({"strategy": "ddq"}, "'ddq'")],
+)
+def test_what_cannot_be_spread_is_refused_before_data_are_loaded(tmp_path, monkeypatch, keys, message):
+    monkeypatch.setattr(run, "load_material", lambda _: pytest.fail("data were loaded"))
+    with pytest.raises(InputError, match=message):
+        run.train(recipe(**{"devices": 1, **keys}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def environment(rank: int, port: int) -> dict[str, str]:
+    return launch._environment(rank, 2, port)
+
+
+def started_together(*arguments: str) -> list[tuple[int, str, str]]:
+    """Run the command in two processes, as torchrun would; return exit code, output and errors of each."""
+    meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    line = [sys.executable, "-c", "import sys; from kdbench.cli.main import main; sys.exit(main())", *arguments]
+    started = [
+        subprocess.Popen(line, stdout=-1, stderr=-1, text=True, env=environment(rank, meeting.port)) for rank in (0, 1)
+    ]
+    ended = [process.communicate(timeout=300) for process in started]
+    return [(process.returncode, *texts) for process, texts in zip(started, ended, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The curve of the training in one process."""
+    return curve(run.train(recipe(devices=1), tmp_path_factory.mktemp("alone") / "out"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="takes two cores")
+class TestForReal:
+    def test_two_devices_have_the_curve_of_one(self, alone, tmp_path):
+        watch = Watch()
+        folder = run.train(recipe(), tmp_path / "out", progress=watch)
+        assert curve(folder) == [pytest.approx(row, rel=1e-4) for row in alone]
+        assert watch.steps[-1][2].startswith("epoch 2/2, loss")
+        card = json.loads((folder / "checkpoints" / "teacher" / fit.SUMMARY).read_text())["training"]
+        assert card["unmetered"] == "a training on several devices is not metered"
+        resumed = Watch()
+        run.train(recipe(), folder, resume=True, progress=resumed)
+        assert resumed.notes == ["teacher: already trained"]
+
+    def test_an_error_of_the_training_itself_reaches_the_user(self, tmp_path):
+        with pytest.raises(DivergedError, match="teacher: training diverged"):
+            run.train(recipe(optimizer={"lr": 1e30}), tmp_path / "out")
+
+    def test_processes_that_somebody_else_started_speak_with_one_voice(self, alone, tmp_path):
+        path, out = tmp_path / "spread.toml", tmp_path / "out"
+        path.write_text(
+            'name = "spread"\n'
+            'data = { name = "digits", validation = 0.2, augment = { pad = 1 } }\n'
+            'training = { epochs = 2, batch = 64, threads = 1, device = "cpu", devices = 2 }\n'
+            'teacher = [{ name = "teacher", model = { name = "dense", hidden = [16] } }]\n'
+        )
+        (code, said, errors), (other_code, other_said, other_errors) = started_together(
+            "train", str(path), "--out", str(out)
+        )
+        assert (code, other_code) == (0, 0), errors + other_errors
+        assert said == f"trained models: {out}\n"
+        assert "train teacher" in errors
+        assert other_said == ""
+        assert "train teacher" not in other_errors
+        assert curve(out) == [pytest.approx(row, rel=1e-4) for row in alone]
+        (code, _, errors), (other_code, _, other_errors) = started_together("train", str(path), "--out", str(out))
+        assert (code, other_code) == (3, 3)
+        assert "already holds a run" in errors
+        assert "already holds" not in other_errors
+
+    def test_a_process_ends_with_its_parent(self):
+        waiting = (
+            "import threading; from kdbench.workflows.stages.train_worker import _end_with_parent as end; "
+            "print(1, flush=True)"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"{waiting}; end()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(kdbench.__file__).parent.parent)},
+        )
+        assert process.stdout.readline() == b"1\n"
+        process.stdin.close()
+        assert process.wait(timeout=60) == 1
+        process.stdout.close()
+
+
+def curve(folder: Path) -> list[list[float]]:
+    """Losses and accuracies of each epoch."""
+    card = json.loads((folder / "checkpoints" / "teacher" / fit.SUMMARY).read_text())["training"]
+    measured = ("train_loss", "train_top1", "validation_loss", "validation_top1")
+    return [[row[key] for key in measured] for row in card["curve"]]

@@ -1,0 +1,219 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from kdbench import data, storage
+from kdbench.errors import DivergedError, InputError
+from kdbench.recipe import Measure
+from kdbench.results.cards import ModelCard, Preprocessing
+from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import card_path
+from kdbench.workflows.bench import bench
+
+pytestmark = pytest.mark.usefixtures("one_process")
+
+QUICK = Measure(budget_s=0.2, sessions=2, batch=(4,), energy="off")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits", parts=("test",)).test
+
+
+@pytest.fixture(scope="module")
+def templates(digits):
+    """The mean image of each class, 0–1, (64, 10), and the bias that makes them a least-distance classifier."""
+    pixels = digits.images.reshape(len(digits), -1) / 255
+    means = np.stack([pixels[digits.labels == label].mean(axis=0) for label in range(10)], axis=1)
+    return means, -0.5 * (means**2).sum(axis=0)
+
+
+@pytest.fixture
+def classifier(templates, tmp_path):
+    """Write a classifier of the digits by their distance to mean images, as the caller wants its input and output."""
+
+    def make(name, *, scale=1.0, poison=0.0, softmax=False, batch="n", width=1):
+        means, bias = templates
+        weights = {"w": np.tile(means * scale, (1, width)), "b": np.tile(bias * scale * scale + poison, width)}
+        tensors = [numpy_helper.from_array(value.astype(np.float32), key) for key, value in weights.items()]
+        flat = numpy_helper.from_array(np.array([-1, 64], np.int64), "flat")
+        nodes = [
+            helper.make_node("Reshape", ["x", "flat"], ["f"]),
+            helper.make_node("Gemm", ["f", "w", "b"], ["z" if softmax else "y"]),
+        ]
+        if softmax:
+            nodes.append(helper.make_node("Softmax", ["z"], ["y"], axis=1))
+        given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 1, 8, 8])
+        found = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 10 * width])
+        graph = helper.make_graph(nodes, name, [given], [found], [*tensors, flat])
+        path = tmp_path / f"{name}.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+        return path
+
+    return make
+
+
+def run_bench(paths, tmp_path, **options) -> tuple[RunRecord, Path]:
+    return bench(paths, **{"data": "digits", "options": QUICK, "out": tmp_path / "out", **options})
+
+
+def test_files_are_measured_side_by_side_against_the_first(classifier, templates, digits, tmp_path):
+    record, folder = run_bench([classifier("big"), classifier("small", batch=1)], tmp_path)
+    means, bias = templates
+    guess = (digits.images.reshape(len(digits), -1) / 255 @ means + bias).argmax(axis=1)
+    expected = float((guess == digits.labels).mean())
+    assert record.find("big", "top1").value == pytest.approx(expected, abs=0.006)
+    assert record.find("small", "agreement").value == 1
+    assert record.find("small", "logit_spearman").value == pytest.approx(1)
+    assert record.find("big", "ece").value > 0
+    assert [m.axes["class"] for m in record.measurements if (m.model, m.metric) == ("big", "class_top1")] == [
+        *"0123456789"
+    ]
+    assert record.find("big", "macs").value == 640
+    assert record.find_pair("small", "latency_ratio", batch=1).interval is not None
+    assert record.find("small", "latency_p50_ns", batch=4).status == "unavailable"
+    assert [card.role for card in record.models] == ["teacher", "student"]
+    assert RunRecord.read(folder) == record
+    assert (folder / "report.md").exists()
+    assert (folder / "report.html").exists()
+
+
+def test_another_reference_can_be_named_by_id_or_file(classifier, tmp_path):
+    paths = [classifier("a"), classifier("b")]
+    for number, name in enumerate(("b", "b.onnx")):
+        record, _ = run_bench(paths, tmp_path / str(number), teacher=name)
+        assert {pair.teacher for pair in record.pairs} == {"b"}
+    with pytest.raises(InputError, match="none of the models"):
+        run_bench(paths, tmp_path, teacher="c")
+
+
+def test_each_model_can_have_a_reference_of_its_own_and_an_id_whatever_its_file(classifier, tmp_path):
+    record, _ = run_bench(
+        [classifier(name) for name in "abcd"],
+        tmp_path,
+        name="twins",
+        cards=dict.fromkeys(("base-a", "new-a", "base-c", "new-c")),
+        teacher={"new-a": "base-a", "new-c": "base-c"},
+        timed={"base-a", "new-a"},
+    )
+    assert record.name == "twins"
+    assert [(card.id, card.role, card.file) for card in record.models] == [
+        ("base-a", "teacher", "a.onnx"),
+        ("new-a", "student", "b.onnx"),
+        ("base-c", "teacher", "c.onnx"),
+        ("new-c", "student", "d.onnx"),
+    ]
+    assert {(p.teacher, p.student) for p in record.pairs if p.metric == "size_ratio"} == {
+        ("base-a", "new-a"),
+        ("base-c", "new-c"),
+    }
+    assert {p.student for p in record.pairs if p.metric == "latency_ratio"} == {"new-a"}
+    assert record.find("new-c", "latency_p50_ns") is None
+    assert record.find("new-c", "top1").value > 0.5
+
+
+def test_without_accuracy_no_data_is_needed(classifier, tmp_path):
+    record, _ = run_bench([classifier("a")], tmp_path, data=None, accuracy=False)
+    assert record.find("a", "latency_p50_ns").value > 0
+    assert record.find("a", "top1").reason == "no test data was given"
+    with pytest.raises(InputError, match="accuracy needs data") as caught:
+        run_bench([classifier("a")], tmp_path, data=None)
+    assert "--no-accuracy" in caught.value.hint
+
+
+def test_the_card_beside_a_file_says_how_to_feed_it_unless_told_otherwise(classifier, tmp_path):
+    path = classifier("carded", scale=255.0)  # made for pixels of 0–255
+    card = ModelCard(
+        id="carded", name="carded", role="student", file=path.name, sha256=storage.sha256(path),
+        input_shape=(1, 8, 8), classes=10, parameters=650, preprocessing=Preprocessing(scale=1.0),
+    )  # fmt: skip
+    storage.write_json(card_path(path), card.model_dump(mode="json"))
+    record, _ = run_bench([path], tmp_path / "card")
+    assert record.models[0].preprocessing == Preprocessing(scale=1.0)
+    told, _ = run_bench([path], tmp_path / "told", scale=2.0, mean=(0.5,), std=(0.25,))
+    assert told.models[0].preprocessing == Preprocessing(scale=2.0, mean=(0.5,), std=(0.25,))
+    storage.write_json(card_path(path), {**card.model_dump(mode="json"), "sha256": "0" * 64})
+    stale, _ = run_bench([path], tmp_path / "stale")
+    assert stale.models[0].preprocessing == Preprocessing()
+
+
+def test_probabilities_are_noticed_and_the_loss_is_still_right(classifier, tmp_path):
+    record, _ = run_bench([classifier("logits"), classifier("shares", softmax=True)], tmp_path)
+    assert record.find("shares", "loss").value == pytest.approx(record.find("logits", "loss").value, rel=1e-4)
+    assert [warning.model for warning in record.warnings if warning.code == "probabilities"] == ["shares"]
+
+
+def test_logits_that_are_no_numbers_fail_after_everything_else_is_written(classifier, tmp_path):
+    paths = [classifier("sound"), classifier("broken", poison=np.nan)]
+    with pytest.raises(DivergedError, match="broken") as caught:
+        run_bench(paths, tmp_path)
+    assert str(tmp_path / "out") in caught.value.hint
+    record = RunRecord.read(tmp_path / "out")
+    assert record.find("broken", "top1").status == "invalid"
+    assert record.find("sound", "top1").status == "ok"
+    assert record.find("broken", "size_bytes").status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mean": (0.1, 0.2, 0.3), "std": (1.0,)}, "3 values and --std 1"),
+        ({"std": (0.0,)}, "must be positive"),
+        ({"scale": 0.0}, "must be positive"),
+        ({"data": "digitz"}, "unknown data set"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_anything_is_written(classifier, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        run_bench([classifier("a")], tmp_path, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_input_leaves_no_folder_of_its_own_naming(classifier, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no model file"):
+        run_bench([classifier("a"), tmp_path / "gone.onnx"], tmp_path, out=None)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_model_of_other_classes_is_refused(classifier, tmp_path):
+    with pytest.raises(InputError, match="20 classes"):
+        run_bench([classifier("wide", width=2)], tmp_path)
+
+
+def test_an_earlier_record_is_not_overwritten(classifier, tmp_path):
+    path = classifier("a")
+    run_bench([path], tmp_path)
+    before = (tmp_path / "out" / "record.json").read_bytes()
+    with pytest.raises(InputError, match="already holds a record"):
+        run_bench([path], tmp_path)
+    assert (tmp_path / "out" / "record.json").read_bytes() == before
+
+
+def test_equal_names_are_told_apart_by_their_folders(classifier, tmp_path):
+    path = classifier("model")
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model.onnx").write_bytes(path.read_bytes())
+    record, _ = run_bench([tmp_path / "one" / "model.onnx", tmp_path / "two" / "model.onnx"], tmp_path)
+    assert [card.id for card in record.models] == ["one-model", "two-model"]
+    with pytest.raises(InputError, match="same file"):
+        run_bench([path, path], tmp_path / "twice")
+
+
+def test_cores_that_are_not_there_leave_no_folder(classifier, tmp_path):
+    options = QUICK.model_copy(update={"cores": (99_999,)})
+    with pytest.raises(InputError, match="cores: 99999"):
+        bench([classifier("m")], accuracy=False, options=options, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_server_that_cannot_keep_up_is_a_result_and_no_failure(classifier, tmp_path):
+    options = QUICK.model_copy(update={"mode": ("server",), "rate_per_s": 10_000_000})
+    record, _ = bench([classifier("m")], accuracy=False, options=options, out=tmp_path / "out")
+    p50 = record.find("m", "latency_p50_ns")
+    assert p50.status == "invalid"
+    assert "would keep it busy" in p50.reason

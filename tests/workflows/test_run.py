@@ -1,0 +1,265 @@
+import errno
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from kdbench import data
+from kdbench.distill import fit
+from kdbench.errors import DivergedError, InputError, StorageError
+from kdbench.export.parity import Parity
+from kdbench.measure.network import network_of
+from kdbench.progress import Silent
+from kdbench.recipe.loading import recipe_from
+from kdbench.results.records import RunRecord
+from kdbench.worker.jobs import Network
+from kdbench.workflows import run
+from kdbench.workflows.stages import export
+
+pytestmark = pytest.mark.usefixtures("one_process")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """A quarter of the embedded digits as a user's own archive."""
+    digits = data.load("digits")
+    path = tmp_path_factory.mktemp("data") / "some-digits.npz"
+    np.savez(
+        path,
+        x_train=digits.train.images[::4],
+        y_train=digits.train.labels[::4],
+        x_test=digits.test.images,
+        y_test=digits.test.labels,
+    )
+    return path
+
+
+def content(archive, **keys):
+    small = {"name": "convnet", "widths": [4, 8]}
+    return {
+        "name": "small",
+        "data": {"name": f"npz:{archive}", "validation": 0.2},
+        "training": {"epochs": 2, "batch": 32, "threads": 1, "optimizer": {"name": "adamw", "lr": 0.01}},
+        "teacher": [{"name": "teacher", "model": {"name": "convnet", "widths": [16, 32]}, "training": {"epochs": 3}}],
+        "student": [
+            {"name": "alone", "model": small},
+            {"name": "kd", "model": small, "terms": [{"method": "kd"}]},
+            {"name": "hint", "model": small, "terms": [{"method": "hint"}]},
+        ],
+        "measure": {"budget_s": 1, "sessions": 2, "batch": 16},
+        **keys,
+    }
+
+
+class Watch(Silent):
+    def __init__(self):
+        self.stages, self.notes = [], []
+
+    def stage(self, title, number, total):
+        self.stages.append((title, number, total))
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def finished(archive, tmp_path_factory):
+    """A whole run: record, folder, and what a watcher saw."""
+    watch = Watch()
+    out = tmp_path_factory.mktemp("run") / "out"
+    record, folder = run.run(recipe_from(content(archive)), out, progress=watch, command="kdbench run small.toml")
+    return record, folder, watch
+
+
+@pytest.mark.slow
+class TestRun:
+    def test_every_model_has_the_numbers_a_person_decides_by(self, finished):
+        record, _, _ = finished
+        assert [card.role for card in record.models] == ["teacher", "student", "student", "student"]
+        for card in record.models:
+            for metric in (
+                "top1",
+                "top5",
+                "loss",
+                "latency_p50_ns",
+                "macs",
+                "size_bytes",
+                "training_s",
+                "parity_max_abs",
+            ):
+                found = record.find(card.id, metric)
+                assert found is not None, (card.id, metric)
+                assert found.value is not None, found
+
+    def test_students_are_compared_with_their_teacher(self, finished):
+        record, _, _ = finished
+        for student in ("alone", "kd", "hint"):
+            for metric in ("latency_ratio", "size_ratio", "macs_ratio", "top1_drop"):
+                pair = record.find_pair(student, metric)
+                assert pair is not None, metric
+                assert pair.teacher == "teacher"
+            assert record.find_pair(student, "macs_ratio").value > 5
+            assert record.find(student, "agreement").value > 0
+
+    def test_there_is_energy_or_the_reason_why_not(self, finished):
+        record, _, _ = finished
+        found = record.find("kd", "energy_j")
+        assert found.status == "ok" or found.reason
+
+    def test_the_folder_holds_every_value_of_the_way(self, finished):
+        record, folder, _ = finished
+        assert RunRecord.read(folder) == record
+        for card in record.models:
+            assert (folder / card.file).exists()
+            assert json.loads((folder / "models" / f"{card.id}.card.json").read_text())["sha256"] == card.sha256
+            assert (folder / "checkpoints" / card.id / fit.WEIGHTS).exists()
+            assert isinstance(network_of(card, folder / card.file), Network)
+        text = (folder / "report.md").read_text()
+        assert "kdbench run small.toml" in text
+        assert "kdbench run small.toml" in (folder / "report.html").read_text()
+        with np.load(folder / "samples.npz", allow_pickle=False) as samples:
+            assert len(samples.files) > 0
+
+    def test_hint_regressors_do_not_ship(self, finished):
+        record, _, _ = finished
+        assert record.find("hint", "macs").value == record.find("alone", "macs").value
+        assert record.find("hint", "parameters").value == record.find("alone", "parameters").value
+
+    def test_stages_are_announced_in_order_and_numbered(self, finished):
+        _, _, watch = finished
+        assert [number for _, number, _ in watch.stages] == list(range(1, 8))
+        assert {total for *_, total in watch.stages} == {7}
+        assert watch.stages[-1][0] == "report"
+
+    def test_resume_keeps_what_was_trained_and_trains_what_changed(self, finished, archive, tmp_path):
+        _, whole, _ = finished
+        folder = tmp_path / "unfinished"
+        shutil.copytree(whole, folder)
+        (folder / "record.json").unlink()
+        before = {path: path.stat().st_mtime_ns for path in folder.glob("checkpoints/*/weights.safetensors")}
+        watch = Watch()
+        changed = recipe_from(content(archive))
+        edited = changed.model_copy(
+            update={"student": (*changed.student[:2], changed.student[2].model_copy(update={"ce_weight": 0.5}))}
+        )
+        run.train(edited, folder, resume=True, progress=watch)
+        after = {path: path.stat().st_mtime_ns for path in before}
+        assert {path.parent.name for path in before if before[path] != after[path]} == {"hint"}
+        assert len(watch.notes) == 3
+
+    def test_a_finished_run_is_not_lost_to_other_settings_or_another_recipe(self, finished, archive):
+        _, folder, _ = finished
+        before = (folder / "recipe.json").read_bytes()
+        with pytest.raises(InputError, match="under other settings"):
+            run.run(recipe_from(content(archive, seeds=[5])), folder, resume=True)
+        with pytest.raises(InputError, match="holds a run of the recipe 'small'"):
+            run.train(recipe_from(content(archive, name="other")), folder, resume=True)
+        assert (folder / "recipe.json").read_bytes() == before
+
+
+def test_teachers_come_before_their_students_and_seeds_are_told_apart(archive):
+    recipe = recipe_from(content(archive, seeds=[3, 4]))
+    jobs = run.plan(recipe)
+    assert [job.id for job in jobs[:4]] == ["teacher-seed3", "alone-seed3", "kd-seed3", "hint-seed3"]
+    assert all(job.teacher.id == f"teacher-seed{job.seed}" for job in jobs if job.role == "student")
+    assert [job.id for job in run.plan(recipe_from(content(archive)))] == ["teacher", "alone", "kd", "hint"]
+
+
+def test_a_trainings_key_changes_with_what_its_result_depends_on_and_nothing_else(archive):
+    def keys(*, data="these", **changes):
+        recipe = recipe_from({**content(archive), **changes})
+        return {job.entry.name: job.key(recipe, data) for job in run.plan(recipe)}
+
+    base = keys()
+    assert keys(measure={"budget_s": 9}) == base
+    assert keys(title="Another") == base
+    assert set(keys(data="those").values()).isdisjoint(base.values())
+    teacher_changed = keys(teacher=[{"name": "teacher", "model": {"name": "convnet", "widths": [16]}}])
+    assert teacher_changed["alone"] == base["alone"]  # it never asks the teacher
+    assert teacher_changed["kd"] != base["kd"]
+    assert set(keys(seeds=[1]).values()).isdisjoint(base.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"teacher": [{"name": "t", "model": "resnet21"}]}, "not 21"),
+        ({"teacher": [{"name": "t", "model": {"name": "convnet", "width": 3}}]}, "no option 'width'"),
+        ({"student": [{"name": "s", "model": "convnet", "terms": [{"method": "kdd"}]}]}, "unknown method 'kdd'"),
+        (
+            {"student": [{"name": "s", "model": "convnet", "terms": [{"method": "hint", "student_layer": "x"}]}]},
+            "has no layer 'x'",
+        ),
+        ({"data": {"name": "mnits"}}, "unknown data set 'mnits'"),
+    ],
+)
+def test_what_is_misspelt_is_refused_before_anything_is_trained(archive, tmp_path, change, message):
+    recipe = recipe_from({**content(archive), **change})
+    with pytest.raises(InputError, match=message):
+        run.train(recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_told_and_what_was_finished_stays(archive, tmp_path, monkeypatch):
+    recipe = recipe_from(content(archive))
+    real = fit.save_file
+
+    def full(tensors, path):
+        if "kd" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(tensors, path)
+
+    monkeypatch.setattr(fit, "save_file", full)
+    with pytest.raises(StorageError, match="disk is full") as caught:
+        run.train(recipe, tmp_path / "out")
+    assert "--resume" in caught.value.hint
+    assert {path.parent.name for path in tmp_path.glob("out/checkpoints/*/training.json")} == {"teacher", "alone"}
+    monkeypatch.undo()
+    watch = Watch()
+    run.train(recipe, tmp_path / "out", resume=True, progress=watch)
+    assert watch.notes == ["teacher: already trained", "alone: already trained"]
+
+
+@pytest.mark.slow
+def test_a_model_that_fails_parity_is_not_measured_and_the_record_says_so(archive, tmp_path, monkeypatch):
+    real = export.check_parity
+    monkeypatch.setattr(
+        export,
+        "check_parity",
+        lambda network, path, images, **how: (
+            Parity(9.0, 1e-3, 5) if path.stem == "kd" else real(network, path, images, **how)
+        ),
+    )
+    two = content(archive)
+    two["student"] = two["student"][:2]
+    record, _ = run.run(recipe_from(two), tmp_path / "out")
+    assert record.find("kd", "parity_max_abs").status == "invalid"
+    measured = {m.metric for m in record.measurements if m.model == "alone"}
+    for metric in measured - {"parity_max_abs", "training_s", "training_j"}:
+        assert record.find("kd", metric).status == "unavailable", metric
+        assert "strays from the network by 9" in record.find("kd", metric).reason
+        assert {tuple(m.axes.items()) for m in record.measurements if m.metric == metric and m.model == "kd"} <= {
+            (), *(tuple(m.axes.items()) for m in record.measurements if m.metric == metric and m.model == "alone")
+        }  # fmt: skip
+    assert record.find_pair("kd", "latency_ratio", batch=1).reason == record.find("kd", "top1").reason
+    assert record.find("alone", "top1").status == "ok"
+    assert [warning.model for warning in record.warnings if warning.code == "parity_failed"] == ["kd"]
+
+
+@pytest.mark.slow
+def test_logits_that_are_no_numbers_fail_after_everything_is_written(archive, tmp_path, monkeypatch):
+    def nothing_but_nan(_network, path, _images, **_how):
+        return Parity(float("nan") if path.stem == "teacher" else 0.0, 1.0, 5)
+
+    monkeypatch.setattr(export, "check_parity", nothing_but_nan)
+    two = content(archive)
+    two["student"] = two["student"][:1]
+    with pytest.raises(DivergedError, match="teacher: no accuracy"):
+        run.run(recipe_from(two), tmp_path / "out")
+    record = RunRecord.read(tmp_path / "out")
+    assert "NaN or infinite" in record.find("teacher", "top1").reason
+    assert record.find_pair("alone", "latency_ratio", batch=1).reason
+    assert "not measured" in record.find("alone", "agreement").reason
+    assert record.find("alone", "top1").status == "ok"
+    assert (tmp_path / "out" / "report.md").exists()
