@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 
 from kdbench.evaluate import accuracy
-from kdbench.measure.protocol import Portion, Subject, TestSet
+from kdbench.measure.protocol import BenchModel, SubProgress, TestSet
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import inspect
 from kdbench.progress import Silent
@@ -52,7 +52,7 @@ def case(request, tmp_path):
     )
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (SAMPLES[request.param], *shape), dtype=np.uint8)
-    return Subject(card, path, facts), TestSet(images, rng.integers(0, 10, len(images))), tmp_path
+    return BenchModel(card, path, facts), TestSet(images, rng.integers(0, 10, len(images))), tmp_path
 
 
 def bare_loop(session, name, inputs, batch):
@@ -93,7 +93,7 @@ def bench_whole_evaluation(benchmark, case, bare):
 
     def ours():
         models = stage([subject], test, folder, 0)
-        accuracy.evaluate([subject], models, test, "cpu", THREADS, folder, Portion(Silent(), 0, 1, ""))
+        accuracy.evaluate([subject], models, test, "cpu", THREADS, folder, SubProgress(Silent(), 0, 1, ""))
 
     ratio = in_turn(benchmark, bare, ours)
     if subject.card.name == "resnet20_cifar10":  # a pass of a second or more; shorter ones are the start of a process

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kdbench.measure.protocol import Subject, TestSet
+from kdbench.measure.protocol import BenchModel, TestSet
 from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import ModelCard, Preprocessing
 
@@ -64,7 +64,7 @@ def _by_hand(
     return inputs.reshape(len(images), -1) @ weights + offsets
 
 
-def _subject(path: Path, *, teacher: str | None = None, timed: bool = True, data: bool = True, **card) -> Subject:
+def _subject(path: Path, *, teacher: str | None = None, timed: bool = True, data: bool = True, **card) -> BenchModel:
     facts = inspect(path, data_shape=SHAPE if data else None)
     values = {
         "id": path.stem,
@@ -77,7 +77,7 @@ def _subject(path: Path, *, teacher: str | None = None, timed: bool = True, data
         "parameters": facts.parameters,
         "preprocessing": Preprocessing(),
     }
-    return Subject(ModelCard(**{**values, **card}), path, facts, teacher, timed)
+    return BenchModel(ModelCard(**{**values, **card}), path, facts, teacher, timed)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def tiny(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def subject() -> Callable[..., Subject]:
+def subject() -> Callable[..., BenchModel]:
     """Make a subject of a model file; keywords beside the subject's own go to its card."""
     return _subject
 

@@ -17,7 +17,7 @@ from kdbench.data.batches import Batch, Batches
 from kdbench.data.dataset import Dataset
 from kdbench.distill.fit import fit
 from kdbench.distill.logit_cache import CachedTeacher, LogitCache
-from kdbench.distill.method import Setting
+from kdbench.distill.method import MethodContext
 from kdbench.distill.objective import student_objective, student_terms
 from kdbench.distill.placement import resolved
 from kdbench.distill.teacher import LiveTeacher, Teacher
@@ -132,10 +132,10 @@ def _cached(
 
 def _setting(
     network: nn.Module, teachers: tuple[nn.Module, ...], batches: Batches, workload: Workload, dataset: Dataset
-) -> Setting:
+) -> MethodContext:
     def build(_model: Model | None, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         return models.build(workload.student, dataset.input_shape, dataset.classes)
 
     example = next(iter(batches)).images[:2]
-    return Setting(network, teachers, example, torch.from_numpy(batches.labels), dataset.classes, build)
+    return MethodContext(network, teachers, example, torch.from_numpy(batches.labels), dataset.classes, build)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.measure.protocol import Subject
+from kdbench.measure.protocol import BenchModel
 from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import ModelCard
 
@@ -83,12 +83,12 @@ def exported(net: Net, folder: Path) -> Path:
     return path
 
 
-def subjects(nets: Sequence[Net], folder: Path) -> list[Subject]:
+def subjects(nets: Sequence[Net], folder: Path) -> list[BenchModel]:
     """Return `nets` as kdbench measures them; the first is the others' teacher."""
     return [subject(exported(net, folder), None if net is nets[0] else nets[0].name) for net in nets]
 
 
-def subject(path: Path, teacher: str | None = None) -> Subject:
+def subject(path: Path, teacher: str | None = None) -> BenchModel:
     """Return a file as kdbench measures it, compared with the subject called `teacher`."""
     facts = inspect(path)
     shape = tuple(size or 1 for size in facts.sample_shape)
@@ -105,4 +105,4 @@ def subject(path: Path, teacher: str | None = None) -> Subject:
         classes=facts.classes,
         parameters=facts.parameters,
     )
-    return Subject(card, path, facts, teacher)
+    return BenchModel(card, path, facts, teacher)

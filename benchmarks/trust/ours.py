@@ -12,7 +12,7 @@ from kdbench.errors import MeasurementError
 from kdbench.measure.latency.findings import latency_findings
 from kdbench.measure.latency.precision import log_ratios
 from kdbench.measure.latency.sessions import Sampled, sample
-from kdbench.measure.protocol import Findings, Portion, Protocol, Subject
+from kdbench.measure.protocol import BenchModel, Findings, Protocol, SubProgress
 from kdbench.progress import Silent
 from kdbench.results.records import Interval
 from kdbench.statistics import Clustered
@@ -36,7 +36,9 @@ def one_session(seconds: float, cores: Sequence[int], seed: int) -> Protocol:
     return replace(whole_budget(2 * seconds, cores, seed), precision=_AT_ONCE, sessions=1)
 
 
-def compare(subjects: Sequence[Subject], models: Mapping[str, JobModel], how: Protocol, folder: Path) -> dict[str, Any]:
+def compare(
+    subjects: Sequence[BenchModel], models: Mapping[str, JobModel], how: Protocol, folder: Path
+) -> dict[str, Any]:
     """Compare a teacher and a student; return JSON values.
 
     `ratio` with `low` and `high`; `singles`, by model and metric, each `value`, `low`, `high` in ns; `sessions`, each
@@ -56,20 +58,20 @@ def compare(subjects: Sequence[Subject], models: Mapping[str, JobModel], how: Pr
     }
 
 
-def p50_ns(subject: Subject, models: Mapping[str, JobModel], how: Protocol, folder: Path) -> float:
+def p50_ns(subject: BenchModel, models: Mapping[str, JobModel], how: Protocol, folder: Path) -> float:
     """Return the median latency of one model in the one fresh process that measured it."""
     (only,) = _medians_ns(_sampled([subject], models, how, folder).samples[subject.id, 0]).values()
     return only
 
 
-def _sampled(subjects: Sequence[Subject], models: Mapping[str, JobModel], how: Protocol, folder: Path) -> Sampled:
-    sampled = sample(subjects, models, how, folder, Portion(Silent(), 0, 1, ""))
+def _sampled(subjects: Sequence[BenchModel], models: Mapping[str, JobModel], how: Protocol, folder: Path) -> Sampled:
+    sampled = sample(subjects, models, how, folder, SubProgress(Silent(), 0, 1, ""))
     for (id_, _), reason in sampled.failed.items():
         raise MeasurementError(f"{id_}: {reason}")
     return sampled
 
 
-def _sessions(sampled: Sampled, subjects: Sequence[Subject]) -> list[dict[str, Any]]:
+def _sessions(sampled: Sampled, subjects: Sequence[BenchModel]) -> list[dict[str, Any]]:
     teacher, student = (sampled.samples[s.id, 0] for s in subjects)
     medians = {s.id: _medians_ns(sampled.samples[s.id, 0]) for s in subjects}
     return [
@@ -86,7 +88,7 @@ def _medians_ns(data: Clustered) -> dict[int, float]:
     return {int(s): float(np.median(data.values[data.session == s])) for s in np.unique(data.session)}
 
 
-def _singles(subject: Subject, findings: Findings) -> dict[str, dict[str, float | None]]:
+def _singles(subject: BenchModel, findings: Findings) -> dict[str, dict[str, float | None]]:
     found = {m.metric: m for m in findings.measurements if m.model == subject.id and m.metric in SINGLES}
     return {metric: {"value": found[metric].value, **_bounds(found[metric].interval)} for metric in SINGLES}
 

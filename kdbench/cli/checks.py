@@ -90,7 +90,7 @@ def _threads(environment: Environment) -> Iterator[Finding]:
 
 def _latency(environment: Environment) -> Iterator[Finding]:
     """Say what bears on latencies here, and which of the things that disturb them this machine would tell."""
-    from kdbench.machine.system_monitor import Witness
+    from kdbench.machine.system_monitor import SystemMonitor
     from kdbench.machine.throttling import gauges
     from kdbench.measure.latency.diagnosis import clock_step_ns
 
@@ -98,7 +98,7 @@ def _latency(environment: Environment) -> Iterator[Finding]:
     known = [f"{name} {host.get(name.lower()) or 'unknown'}" for name in ("governor", "turbo", "SMT")]
     pinned = "processes can be pinned" if hasattr(os, "sched_setaffinity") else "processes cannot be pinned"
     yield Finding("latency", "ok", f"{', '.join(known)}, clock step {units.time(clock_step_ns())}, {pinned}")
-    now = Witness().read()
+    now = SystemMonitor().read()
     told = {"others' load": bool(now.busy_s), "stolen time": bool(now.stolen_s)}
     told |= {gauge.title: gauge.read() is not None for gauge in gauges(Path("/"), "cuda" if host.get("gpu") else "cpu")}
     seen, unseen = (", ".join(name for name, here in told.items() if here is it) or "none" for it in (True, False))

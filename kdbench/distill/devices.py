@@ -6,7 +6,7 @@ import torch
 
 from kdbench.distill.compiling import check_compiler
 from kdbench.distill.placement import device_of
-from kdbench.distill.processes import environment, started
+from kdbench.distill.processes import environment, world_size
 from kdbench.errors import InputError
 from kdbench.recipe import Training
 from kdbench.registry import suggestion
@@ -42,7 +42,7 @@ def strategy_of(training: Training) -> str:
 def check_devices(training: Training) -> None:
     """Raise InputError for a training that cannot run on this machine as it stands."""
     device = device_of(training).type
-    devices, wanted, there = devices_of(training), processes_of(training), started()
+    devices, wanted, there = devices_of(training), processes_of(training), world_size()
     if training.strategy not in STRATEGIES:
         known = "known: " + ", ".join(STRATEGIES)
         raise InputError(

@@ -23,7 +23,7 @@ from kdbench.distill.metering import EnergyMeter
 from kdbench.distill.module import TrainingModule
 from kdbench.distill.objective import Objective
 from kdbench.distill.placement import device_of, resolved, usable_cores
-from kdbench.distill.processes import Processes, joined
+from kdbench.distill.processes import Processes, process_group
 from kdbench.progress import Progress
 from kdbench.recipe import Training
 from kdbench.results import cards
@@ -75,10 +75,10 @@ def fit(
     A training on several devices is done by as many processes, which all call this with the same arguments and a
     `folder` that all can read; the first one writes.
     """
-    processes = joined()
+    processes = process_group()
     assert processes.count == processes_of(training), "a training on several devices is started by as many processes"
     unfinished = folder / _UNFINISHED
-    resume = processes.of_first(lambda: _prepared(unfinished, key))
+    resume = processes.on_rank_zero(lambda: _prepared(unfinished, key))
     training = resolved(training, network)
     module = TrainingModule(
         network,
@@ -117,7 +117,7 @@ def fit(
         teacher_s=_summed(processes, (teacher.prepared_s for teacher in objective.teachers)),
         curve=tuple(module.curve),
     )
-    processes.of_first(lambda: _leave_behind(network, summary, folder, key))
+    processes.on_rank_zero(lambda: _leave_behind(network, summary, folder, key))
     return summary
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.distill.losses.inputs import wide
-from kdbench.distill.method import Method, MethodOptions, Setting
+from kdbench.distill.method import Method, MethodContext, MethodOptions
 from kdbench.errors import InputError
 from kdbench.models.taps import Taps
 
@@ -24,7 +24,7 @@ class LayerMethod(Method):
     `usual` chooses the layer of a network that the options do not name.
     """
 
-    def __init__(self, options: LayerOptions, setting: Setting, usual: Callable[[nn.Module], str]) -> None:
+    def __init__(self, options: LayerOptions, setting: MethodContext, usual: Callable[[nn.Module], str]) -> None:
         super().__init__(options, setting)
         self.student_layer = options.student_layer or usual(setting.student)
         self.teacher_layer = options.teacher_layer or usual(setting.teacher)
@@ -39,7 +39,7 @@ class LayerMethod(Method):
         """The one tapped layer of the teacher."""
         return (self.teacher_layer,)
 
-    def examples(self, setting: Setting) -> tuple[Tensor, Tensor]:
+    def examples(self, setting: MethodContext) -> tuple[Tensor, Tensor]:
         """Return what the student's and the teacher's layer put out for the setting's example.
 
         Raises InputError as `outputs` does.

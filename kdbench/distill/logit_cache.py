@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from kdbench import storage
 from kdbench.data.batches import Batch, Batches
-from kdbench.distill.method import Lesson
+from kdbench.distill.method import TeacherOutput
 from kdbench.distill.placement import autocast, evaluation_batch
 from kdbench.errors import InputError, StorageError
 from kdbench.progress import Progress
@@ -51,12 +51,12 @@ class CachedTeacher:
         if self._rows.nbytes <= _DEVICE_SHARE * free:
             self._rows = self._rows.to(device)
 
-    def lesson(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> Lesson:  # noqa: ARG002
+    def lesson(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:  # noqa: ARG002
         """Return the logits of the batch's samples in their slots, float32."""
         assert not layers, "cached logits hold no features"
         assert batch.slot is not None, "views without slots cannot be looked up"
         row = (batch.index * self._slots + batch.slot).to(self._rows.device)
-        return Lesson(self._rows.index_select(0, row).to(batch.images.device, torch.float32))
+        return TeacherOutput(self._rows.index_select(0, row).to(batch.images.device, torch.float32))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class MethodOptions(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class MethodContext:
     """What a method may look at when it is set up.
 
     Both sides' networks, a batch `example` (2, C, H, W) they accept, the `labels` (N,) of the training samples by
@@ -41,7 +41,7 @@ class Setting:
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class TeacherOutput:
     """What one teacher says of one batch, detached: logits (B, C), if a term wants them, and the tapped features."""
 
     logits: Tensor | None
@@ -63,7 +63,7 @@ class Step:
     epoch: int
     student_logits: Tensor
     student_features: Mapping[str, Tensor] = field(default_factory=dict)
-    lessons: tuple[Lesson, ...] = ()
+    lessons: tuple[TeacherOutput, ...] = ()
 
     @property
     def teacher_logits(self) -> Tensor:
@@ -90,7 +90,7 @@ class Method(nn.Module, ABC):
     exported. `usual_ce_weight` is the weight of the cross-entropy that its authors put beside it.
 
     `taught` says whether it asks teachers at all, `wants_logits` whether it does so for more than features,
-    `of_several` whether it listens to more than the first, `admits_mixing` whether it makes sense of images mixed of
+    `uses_all_teachers` whether it listens to more than the first, `supports_mixed_images` whether it makes sense of images mixed of
     two samples, `admits_processes` whether it may be trained by several processes at once.
     """
 
@@ -98,12 +98,12 @@ class Method(nn.Module, ABC):
     usual_ce_weight: ClassVar[float]
     taught: ClassVar[bool] = True
     wants_logits: ClassVar[bool] = True
-    of_several: ClassVar[bool] = False
-    admits_mixing: ClassVar[bool] = True
+    uses_all_teachers: ClassVar[bool] = False
+    supports_mixed_images: ClassVar[bool] = True
     admits_processes: ClassVar[bool] = True
 
     @classmethod
-    def from_recipe(cls, name: str, options: Mapping[str, Any], setting: Setting) -> "Method":
+    def from_recipe(cls, name: str, options: Mapping[str, Any], setting: MethodContext) -> "Method":
         """Build the method from a recipe's keys; raises InputError for one it does not admit."""
         try:
             admitted = cls.Options(**options)
@@ -112,7 +112,7 @@ class Method(nn.Module, ABC):
         return cls(admitted, setting)
 
     @abstractmethod
-    def __init__(self, options: MethodOptions, setting: Setting) -> None:
+    def __init__(self, options: MethodOptions, setting: MethodContext) -> None:
         """Set the term up for these networks and data; raises InputError where they do not suit it."""
         super().__init__()
 

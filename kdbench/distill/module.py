@@ -142,7 +142,7 @@ class TrainingModule(pl.LightningModule):
                 validation_loss=validation.loss,
                 validation_top1=validation.top1,
                 learning_rate=self._rate(0),
-                seconds=self.processes.agreed(time.perf_counter() - self._epoch_began),
+                seconds=self.processes.broadcast(time.perf_counter() - self._epoch_began),
             )
         )
         if self.training_options.keep == "best" and self.best_epoch == len(self.curve):

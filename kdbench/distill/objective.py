@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from kdbench.data.batches import Batch
 from kdbench.distill.devices import processes_of
 from kdbench.distill.losses import cross_entropy
-from kdbench.distill.method import Method, Setting, Step
+from kdbench.distill.method import Method, MethodContext, Step
 from kdbench.distill.methods import METHODS
 from kdbench.distill.teacher import Teacher
 from kdbench.errors import InputError
@@ -114,7 +114,7 @@ class Objective(nn.Module):
         return self.ce_weight if holding or not len(self.terms) else 1.0
 
 
-def student_terms(student: Student, setting: Setting) -> tuple[ScheduledTerm, ...]:
+def student_terms(student: Student, setting: MethodContext) -> tuple[ScheduledTerm, ...]:
     """Build the terms that a recipe's student asks for.
 
     Raises InputError for an unknown method or option, a loss that is empty, or what does not go together.
@@ -122,13 +122,13 @@ def student_terms(student: Student, setting: Setting) -> tuple[ScheduledTerm, ..
     terms = tuple(_term(term, student, setting) for term in student.terms)
     if not terms and student.ce_weight == 0:
         raise InputError(f"student {student.name!r} has no terms and ce_weight 0: there is nothing to learn from")
-    if len(student.teacher) > 1 and not any(term.method.of_several for term in terms):
+    if len(student.teacher) > 1 and not any(term.method.uses_all_teachers for term in terms):
         raise InputError(
             f"student {student.name!r} has {len(student.teacher)} teachers, and no term listens to more than one",
             'use the method "multi_teacher"',
         )
     for term, asked in zip(terms, student.terms, strict=True):
-        if student.data.augment.mixes and not term.method.admits_mixing:
+        if student.data.augment.mixes and not term.method.supports_mixed_images:
             raise InputError(
                 f"student {student.name!r}: {asked.method} compares single samples, and mixup and cutmix mix two",
                 f"set student.{student.name}.data.augment.mixup and cutmix to 0",
@@ -152,7 +152,7 @@ def student_objective(student: Student, terms: Sequence[ScheduledTerm], teachers
     )
 
 
-def _term(term: Term, student: Student, setting: Setting) -> ScheduledTerm:
+def _term(term: Term, student: Student, setting: MethodContext) -> ScheduledTerm:
     begin = student.training.epoch_at(term.from_epoch)
     end = None if term.until_epoch is None else student.training.epoch_at(term.until_epoch)
     if end is not None and end <= begin:

@@ -32,7 +32,7 @@ class Processes:
         """Whether this is the one that writes and speaks."""
         return self.rank == 0
 
-    def agreed(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return the first process's `value` in all of them; it is pickled on its way. Every process has to ask."""
         if self.count == 1:
             return value
@@ -40,7 +40,7 @@ class Processes:
         distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
-    def of_first(self, work: Callable[[], T]) -> T:
+    def on_rank_zero(self, work: Callable[[], T]) -> T:
         """Do `work` in the first process and return its result in all; a KdbenchError is raised in all."""
         result: T | KdbenchError | None = None
         if self.first:
@@ -48,7 +48,7 @@ class Processes:
                 result = work()
             except KdbenchError as error:
                 result = error
-        result = self.agreed(result)
+        result = self.broadcast(result)
         if isinstance(result, KdbenchError):
             raise result
         return result  # type: ignore[return-value]
@@ -56,7 +56,7 @@ class Processes:
     def first_then_all(self, work: Callable[[], T]) -> T:
         """Return what `work` returns, done in the first process before the others do it, who find what it left."""
         done: list[T] = []
-        self.of_first(lambda: done.append(work()))
+        self.on_rank_zero(lambda: done.append(work()))
         return done[0] if self.first else work()
 
     def summed(self, values: Tensor) -> Tensor:
@@ -86,13 +86,13 @@ def environment() -> ClusterEnvironment | None:
     return None
 
 
-def started() -> int:
+def world_size() -> int:
     """Return how many processes were started from outside to do this work together; 1 where none was."""
     found = environment()
     return 1 if found is None else found.world_size()
 
 
-def joined() -> Processes:
+def process_group() -> Processes:
     """Meet the processes that were started with this one, unless that is done, and return them all."""
     if distributed.is_available() and distributed.is_initialized():
         return Processes(distributed.get_rank(), distributed.get_world_size())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.data.batches import Batch
-from kdbench.distill.method import Lesson
+from kdbench.distill.method import TeacherOutput
 from kdbench.models.taps import Taps
 
 
@@ -23,7 +23,7 @@ class Teacher(Protocol):
     def to(self, device: torch.device) -> None:
         """Move what is asked at every step to `device`."""
 
-    def lesson(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> Lesson:
+    def lesson(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:
         """Return the teacher's word on a batch: its features of `layers`, and its logits unless nobody wants them."""
 
 
@@ -46,7 +46,7 @@ class LiveTeacher:
         """Move the teacher's weights to `device`."""
         self.network.to(device)
 
-    def lesson(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> Lesson:
+    def lesson(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:
         """Return the teacher's word on the batch's images; no graph is built.
 
         Without `logits` the teacher is run as far as the last of `layers`, and no further.
@@ -56,4 +56,4 @@ class LiveTeacher:
             said = self.network(batch.images)
         # Copies, for a student's backward pass may save what it is compared with, and tensors of inference mode refuse.
         features = {layer: feature.clone() for layer, feature in taps.features.items()}
-        return Lesson(None if said is None else said.clone(), features)
+        return TeacherOutput(None if said is None else said.clone(), features)

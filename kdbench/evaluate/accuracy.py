@@ -11,8 +11,8 @@ from kdbench import statistics
 from kdbench.errors import InputError
 from kdbench.evaluate.divergence import log_softmax
 from kdbench.evaluate.risk import empirical_risks
-from kdbench.measure.protocol import Findings, Portion, Subject, TestSet, interval, threads_text
-from kdbench.results.records import Axes, Measurement, Status, Warned, measured, missing
+from kdbench.measure.protocol import BenchModel, Findings, SubProgress, TestSet, interval, threads_text
+from kdbench.results.records import Axes, Diagnostic, Measurement, Status, measured, missing
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.process import WorkerError, run_job
 
@@ -49,13 +49,13 @@ class Evaluation:
 
 
 def evaluate(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
     test: TestSet,
     provider: str,
     cores: int,
     folder: Path,
-    progress: Portion,
+    progress: SubProgress,
 ) -> dict[str, Evaluation]:
     """Run every subject over the whole test set in one measuring process, with all `cores`; by id.
 
@@ -98,7 +98,7 @@ def label_ranks(logits: NDArray[np.generic], labels: NDArray[np.int64]) -> NDArr
 
 
 def accuracy_findings(
-    subject: Subject, evaluation: Evaluation, labels: NDArray[np.int64], axes: Axes | None = None
+    subject: BenchModel, evaluation: Evaluation, labels: NDArray[np.int64], axes: Axes | None = None
 ) -> Findings:
     """Return top-1, top-5 and loss of one subject with their intervals, at `axes` where not on the test set."""
     ranks = evaluation.ranks
@@ -123,14 +123,14 @@ def accuracy_findings(
 
 
 def without_accuracy(
-    subject: Subject, reason: str, status: Status, source: str | None = None, axes: Axes | None = None
+    subject: BenchModel, reason: str, status: Status, source: str | None = None, axes: Axes | None = None
 ) -> Findings:
     """Return top-1, top-5 and loss without a number, and the reason."""
     return Findings(tuple(missing(subject.id, m, reason, status=status, source=source, axes=axes) for m in ACCURACIES))
 
 
 def _estimated(
-    subject: Subject, metric: str, estimate: statistics.Estimate, evaluation: Evaluation, axes: Axes | None
+    subject: BenchModel, metric: str, estimate: statistics.Estimate, evaluation: Evaluation, axes: Axes | None
 ) -> Measurement:
     bounds = interval(estimate)
     return measured(
@@ -138,9 +138,9 @@ def _estimated(
     )
 
 
-def _probability_warning(subject: Subject) -> tuple[Warned, ...]:
+def _probability_warning(subject: BenchModel) -> tuple[Diagnostic, ...]:
     return (
-        Warned(
+        Diagnostic(
             code="probabilities",
             message="the output is already probabilities; loss and KL are taken of their logarithm as it stands",
             remedy="export the logits, before the softmax, for a loss without rounding",
@@ -155,7 +155,7 @@ def _are_probabilities(logits: NDArray[np.generic]) -> bool:
     return bool((values >= 0).all() and np.allclose(values.sum(axis=1), 1, rtol=0, atol=tolerance))
 
 
-def _require_classes(subject: Subject, classes: int | None, test: TestSet) -> None:
+def _require_classes(subject: BenchModel, classes: int | None, test: TestSet) -> None:
     labelled = int(test.labels.max()) + 1
     if classes is not None and (classes < labelled or (test.classes is not None and classes != test.classes)):
         has = f"at least {labelled}" if test.classes is None else str(test.classes)
@@ -165,13 +165,13 @@ def _require_classes(subject: Subject, classes: int | None, test: TestSet) -> No
         )
 
 
-def _neighbours(models: Mapping[str, JobModel], subjects: Sequence[Subject]) -> list[JobModel]:
+def _neighbours(models: Mapping[str, JobModel], subjects: Sequence[BenchModel]) -> list[JobModel]:
     """Return the subjects' models, those that take the same inputs next to each other."""
     return sorted((models[s.id] for s in subjects), key=lambda model: repr(model.preparation))
 
 
 def _run(
-    todo: list[JobModel], files: Mapping[str, Path], provider: str, cores: int, folder: Path, progress: Portion
+    todo: list[JobModel], files: Mapping[str, Path], provider: str, cores: int, folder: Path, progress: SubProgress
 ) -> tuple[dict[str, str], dict[str, int]]:
     """Write the logits of every model to its file; return the reasons of those that failed, and the batch sizes."""
     for file in files.values():

@@ -10,7 +10,7 @@ from kdbench.evaluate.accuracy import Evaluation
 from kdbench.evaluate.divergence import kl_divergences
 from kdbench.evaluate.rank_correlation import spearman
 from kdbench.evaluate.standardization import Std, standardized_kl
-from kdbench.measure.protocol import Findings, Subject, interval
+from kdbench.measure.protocol import BenchModel, Findings, interval
 from kdbench.results.records import Axes, Measurement, Pair, Status, measured, missing
 
 FIDELITIES = ("agreement", "predictive_kl", "standardized_kl", "logit_spearman")
@@ -23,7 +23,9 @@ class Incomparable(NamedTuple):
     status: Status
 
 
-def incomparable(teacher: Subject, student: Subject, evaluations: Mapping[str, Evaluation]) -> Incomparable | None:
+def incomparable(
+    teacher: BenchModel, student: BenchModel, evaluations: Mapping[str, Evaluation]
+) -> Incomparable | None:
     """Return why a student's answers cannot be compared with its teacher's, or None."""
     of_teacher, of_student = evaluations[teacher.id], evaluations[student.id]
     for who, evaluation in ((teacher, of_teacher), (student, of_student)):
@@ -39,8 +41,8 @@ def incomparable(teacher: Subject, student: Subject, evaluations: Mapping[str, E
 
 
 def fidelity_findings(
-    teacher: Subject,
-    student: Subject,
+    teacher: BenchModel,
+    student: BenchModel,
     evaluations: Mapping[str, Evaluation],
     axes: Axes | None = None,
     std: Std = "population",
@@ -75,7 +77,7 @@ def fidelity_findings(
 
 
 def without_fidelity(
-    teacher: Subject, student: Subject, reason: str, status: Status, axes: Axes | None = None
+    teacher: BenchModel, student: BenchModel, reason: str, status: Status, axes: Axes | None = None
 ) -> Findings:
     """Return every fidelity and, of the test set, the top-1 drop without a number, and the reason."""
     drop = Pair(metric="top1_drop", teacher=teacher.id, student=student.id, value=None, status=status, reason=reason)
@@ -83,7 +85,7 @@ def without_fidelity(
     return Findings(fidelities, () if axes else (drop,))
 
 
-def _correlation(student: Subject, rhos: "np.ndarray", axes: Axes | None, source: str) -> Measurement:
+def _correlation(student: BenchModel, rhos: "np.ndarray", axes: Axes | None, source: str) -> Measurement:
     """Return the mean of the rank correlations of the samples whose logits have an order."""
     if not len(rhos):
         reason = "the logits of every sample are all equal: they have no order"
@@ -92,7 +94,7 @@ def _correlation(student: Subject, rhos: "np.ndarray", axes: Axes | None, source
     return measured(student.id, "logit_spearman", e.value, axes=axes, interval=interval(e), n=e.n, source=source)
 
 
-def _top1_drop(teacher: Subject, student: Subject, of_teacher: Evaluation, of_student: Evaluation) -> Pair:
+def _top1_drop(teacher: BenchModel, student: BenchModel, of_teacher: Evaluation, of_student: Evaluation) -> Pair:
     assert of_teacher.ranks is not None
     assert of_student.ranks is not None
     right_t, right_s = of_teacher.ranks == 0, of_student.ranks == 0

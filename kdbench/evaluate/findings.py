@@ -17,7 +17,7 @@ from kdbench.evaluate.plan import Analyses, TrainingImages
 from kdbench.evaluate.rank_correlation import spearman
 from kdbench.evaluate.risk import risk_variances
 from kdbench.evaluate.standardization import standardized_kl
-from kdbench.measure.protocol import Findings, Subject, interval
+from kdbench.measure.protocol import BenchModel, Findings, interval
 from kdbench.results.records import Axes, Measurement, Status, measured, missing
 
 RISKS = ("empirical_risk_variance", "distilled_risk_variance")
@@ -26,7 +26,7 @@ MISMATCHES = ("mismatches", "mismatches_fixed", "mismatches_made")
 
 
 def calibration_findings(
-    subject: Subject, evaluation: Evaluation, labels: NDArray[np.int64], axes: Axes | None = None
+    subject: BenchModel, evaluation: Evaluation, labels: NDArray[np.int64], axes: Axes | None = None
 ) -> Findings:
     """Return the calibration error, without an interval: it is biased upwards, most where there are few samples."""
     if evaluation.logits is None:
@@ -35,7 +35,9 @@ def calibration_findings(
     return Findings((measured(subject.id, "ece", error, axes=axes, n=len(labels), source=evaluation.source),))
 
 
-def class_findings(subject: Subject, evaluation: Evaluation, labels: NDArray[np.int64], analyses: Analyses) -> Findings:
+def class_findings(
+    subject: BenchModel, evaluation: Evaluation, labels: NDArray[np.int64], analyses: Analyses
+) -> Findings:
     """Return the accuracy on each class that has samples, at axis `class`: its name, or number."""
     if evaluation.ranks is None:
         return _without(subject, ("class_top1",), evaluation)
@@ -47,7 +49,7 @@ def class_findings(subject: Subject, evaluation: Evaluation, labels: NDArray[np.
     return Findings(tuple(found))
 
 
-def noise_findings(subject: Subject, evaluation: Evaluation, images: TrainingImages) -> Findings:
+def noise_findings(subject: BenchModel, evaluation: Evaluation, images: TrainingImages) -> Findings:
     """Return which shares of the images with a wrong label the model was not, and was, misled on; none without such."""
     if not images.flipped.any():
         return Findings()
@@ -61,7 +63,7 @@ def noise_findings(subject: Subject, evaluation: Evaluation, images: TrainingIma
 
 
 def risk_findings(
-    teacher: Subject, student: Subject, evaluations: Mapping[str, Evaluation], labels: NDArray[np.int64]
+    teacher: BenchModel, student: BenchModel, evaluations: Mapping[str, Evaluation], labels: NDArray[np.int64]
 ) -> Findings:
     """Return the variances of a student's empirical risk, and of its risk distilled by its teacher's probabilities."""
     why = incomparable(teacher, student, evaluations)
@@ -78,14 +80,14 @@ def risk_findings(
     )
 
 
-def without_risks(student: Subject, reason: str, status: Status) -> Findings:
+def without_risks(student: BenchModel, reason: str, status: Status) -> Findings:
     """Return both variances without a number, and the reason."""
     return Findings(tuple(missing(student.id, metric, reason, status=status) for metric in RISKS))
 
 
 def mismatch_findings(
-    teacher: Subject,
-    students: tuple[Subject, Subject],
+    teacher: BenchModel,
+    students: tuple[BenchModel, BenchModel],
     evaluations: Mapping[str, Evaluation],
     labels: NDArray[np.int64],
     analyses: Analyses,
@@ -124,8 +126,8 @@ def mismatch_findings(
 
 
 def _example(
-    student: Subject,
-    beside: Subject,
+    student: BenchModel,
+    beside: BenchModel,
     log_t: NDArray[np.float64],
     log_s: NDArray[np.float64],
     label: int,
@@ -145,13 +147,15 @@ def _example(
 
 
 def _share(
-    subject: Subject, metric: str, share: statistics.Estimate, evaluation: Evaluation, axes: Axes | None = None
+    subject: BenchModel, metric: str, share: statistics.Estimate, evaluation: Evaluation, axes: Axes | None = None
 ) -> Measurement:
     bounds = interval(share)
     return measured(subject.id, metric, share.value, axes=axes, interval=bounds, n=share.n, source=evaluation.source)
 
 
-def _without(subject: Subject, metrics: tuple[str, ...], evaluation: Evaluation, axes: Axes | None = None) -> Findings:
+def _without(
+    subject: BenchModel, metrics: tuple[str, ...], evaluation: Evaluation, axes: Axes | None = None
+) -> Findings:
     reason, status, source = evaluation.reason, evaluation.status, evaluation.source
     return Findings(
         tuple(missing(subject.id, metric, reason, status=status, axes=axes, source=source) for metric in metrics)

@@ -17,20 +17,20 @@ from kdbench.evaluate.findings import (
 )
 from kdbench.evaluate.plan import TRAIN, Analyses, TrainingImages
 from kdbench.machine.cores import available_cores
-from kdbench.measure.protocol import Findings, Portion, Subject, TestSet, students
+from kdbench.measure.protocol import BenchModel, Findings, SubProgress, TestSet, students
 from kdbench.measure.staging import stage
 from kdbench.results.records import missing
 from kdbench.worker.jobs import JobModel
 
 
 def answer_findings(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
     test: TestSet | None,
     analyses: Analyses,
     provider: str,
     folder: Path,
-    progress: Portion,
+    progress: SubProgress,
 ) -> Findings:
     """Return everything that logits tell: accuracy of every subject, fidelity of every student, and `analyses`.
 
@@ -54,7 +54,7 @@ def answer_findings(
 
 
 def _of_test(
-    subjects: Sequence[Subject], test: TestSet, evaluations: Mapping[str, Evaluation], analyses: Analyses
+    subjects: Sequence[BenchModel], test: TestSet, evaluations: Mapping[str, Evaluation], analyses: Analyses
 ) -> Findings:
     found = Findings()
     for subject in subjects:
@@ -71,8 +71,8 @@ def _of_test(
 
 
 def _of_training(
-    subjects: Sequence[Subject],
-    owners: Sequence[Subject],
+    subjects: Sequence[BenchModel],
+    owners: Sequence[BenchModel],
     images: TrainingImages,
     evaluations: Mapping[str, Evaluation],
     analyses: Analyses,
@@ -98,7 +98,7 @@ def _of_training(
     return found
 
 
-def _nothing(subjects: Sequence[Subject], reason: str) -> Findings:
+def _nothing(subjects: Sequence[BenchModel], reason: str) -> Findings:
     found = Findings()
     for subject in subjects:
         found += without_accuracy(subject, reason, "unavailable")
@@ -109,9 +109,9 @@ def _nothing(subjects: Sequence[Subject], reason: str) -> Findings:
     return found
 
 
-def _parts(subjects: Sequence[Subject], analyses: Analyses) -> list[tuple[TrainingImages, list[Subject]]]:
+def _parts(subjects: Sequence[BenchModel], analyses: Analyses) -> list[tuple[TrainingImages, list[BenchModel]]]:
     """Return each set of training images once, with the subjects that were trained on it."""
-    by_set: dict[int, tuple[TrainingImages, list[Subject]]] = {}
+    by_set: dict[int, tuple[TrainingImages, list[BenchModel]]] = {}
     for subject in subjects:
         images = analyses.training.get(subject.id)
         if images is not None and len(images.given):
@@ -119,20 +119,20 @@ def _parts(subjects: Sequence[Subject], analyses: Analyses) -> list[tuple[Traini
     return list(by_set.values())
 
 
-def _asked(subjects: Sequence[Subject], owners: Sequence[Subject], analyses: Analyses) -> list[Subject]:
+def _asked(subjects: Sequence[BenchModel], owners: Sequence[BenchModel], analyses: Analyses) -> list[BenchModel]:
     """Return the owners, and whom they are compared and contrasted with."""
     ids = {id_ for owner in owners for id_ in (owner.id, owner.teacher, analyses.independent.get(owner.id))}
     return [subject for subject in subjects if subject.id in ids]
 
 
 def _evaluate_sound(
-    asked: Sequence[Subject],
+    asked: Sequence[BenchModel],
     earlier: Mapping[str, Evaluation],
     images: TrainingImages,
     classes: int | None,
     provider: str,
     folder: Path,
-    progress: Portion,
+    progress: SubProgress,
 ) -> dict[str, Evaluation]:
     """Run the subjects over training images; one that had no answers to the test set is not asked again."""
     part = TestSet(images.images, images.given, classes)
@@ -144,7 +144,9 @@ def _evaluate_sound(
     return failed | evaluate(sound, models, part, provider, len(available_cores()), folder, progress)
 
 
-def _contrasted(subjects: Sequence[Subject], analyses: Analyses) -> Iterator[tuple[Subject, tuple[Subject, Subject]]]:
+def _contrasted(
+    subjects: Sequence[BenchModel], analyses: Analyses
+) -> Iterator[tuple[BenchModel, tuple[BenchModel, BenchModel]]]:
     """Yield the teacher, and the student with its independent one, wherever all three are measured."""
     by_id = {subject.id: subject for subject in subjects}
     for teacher, student in students(subjects):
@@ -153,8 +155,10 @@ def _contrasted(subjects: Sequence[Subject], analyses: Analyses) -> Iterator[tup
             yield teacher, (student, other)
 
 
-def _shared_out(progress: Portion, sizes: Sequence[int]) -> list[Portion]:
+def _shared_out(progress: SubProgress, sizes: Sequence[int]) -> list[SubProgress]:
     """Return the watchers of passes over so many images, one after the other."""
     ends = [sum(sizes[:number]) / sum(sizes) for number in range(len(sizes) + 1)]
     details = ("", *["training images"] * (len(sizes) - 1))
-    return [Portion(progress, start, end, detail) for (start, end), detail in zip(pairwise(ends), details, strict=True)]
+    return [
+        SubProgress(progress, start, end, detail) for (start, end), detail in zip(pairwise(ends), details, strict=True)
+    ]

@@ -28,7 +28,7 @@ _IN_POINTS = {"share": 100.0, "points": 1.0}
 
 
 @dataclass(frozen=True)
-class Standing:
+class LimitCheck:
     """How a number stands to a limit; `reason` says why in words, `remedy` what would make it a PASS, where known."""
 
     outcome: Outcome
@@ -74,7 +74,7 @@ def reading(found: Finding) -> Reading:
     )
 
 
-def stand(found: Finding, side: Side, limit: float, *, weakest: Evidence = "measured") -> Standing:
+def check_limit(found: Finding, side: Side, limit: float, *, weakest: Evidence = "measured") -> LimitCheck:
     """Return how a finding stands to `limit`, in the metric's unit; `weakest` is the weakest evidence admitted."""
     weak = weakness(found, weakest)
     if weak is not None:
@@ -87,25 +87,25 @@ def stand(found: Finding, side: Side, limit: float, *, weakest: Evidence = "meas
     worst, best = (bounds.high, bounds.low) if side == "max" else (bounds.low, bounds.high)
     at = f"the limit of at {'most' if side == 'max' else 'least'} {limit_in_words(read.of, limit)}"
     if sign * (worst - limit) <= 0:
-        return Standing("PASS")
+        return LimitCheck("PASS")
     if sign * (best - limit) > 0:
-        return Standing("FAIL", f"{write(read.value)} misses {at}", _distance(read, side, limit))
+        return LimitCheck("FAIL", f"{write(read.value)} misses {at}", _distance(read, side, limit))
     reason = f"the interval [{write(bounds.low)}, {write(bounds.high)}] straddles {at}"
-    return Standing("MARGINAL", reason, _settling(read, bounds, side, limit))
+    return LimitCheck("MARGINAL", reason, _settling(read, bounds, side, limit))
 
 
-def weakness(found: Finding, weakest: Evidence = "measured") -> Standing | None:
+def weakness(found: Finding, weakest: Evidence = "measured") -> LimitCheck | None:
     """Return why no limit can be held against a finding, as UNKNOWN; None where one can."""
     read = reading(found)
     if read.value is None:
-        return Standing("UNKNOWN", read.reason or "not measured", read.hint)
+        return LimitCheck("UNKNOWN", read.reason or "not measured", read.hint)
     if read.status != "ok":
-        return Standing("UNKNOWN", f"{read.status}: {read.reason}", "measure again on a quiet machine")
+        return LimitCheck("UNKNOWN", f"{read.status}: {read.reason}", "measure again on a quiet machine")
     if STRENGTH[read.evidence] < STRENGTH[weakest]:
-        return Standing("UNKNOWN", f"{read.evidence}, not {weakest}", read.hint)
+        return LimitCheck("UNKNOWN", f"{read.evidence}, not {weakest}", read.hint)
     if bounds_of(found) is None:
-        more = "measure in more sessions" if read.of.of_the_machine else "choose a metric that has one"
-        return Standing("UNKNOWN", "one number without an interval proves nothing", more)
+        more = "measure in more sessions" if read.of.hardware_dependent else "choose a metric that has one"
+        return LimitCheck("UNKNOWN", "one number without an interval proves nothing", more)
     return None
 
 
@@ -117,7 +117,7 @@ def bounds_of(found: Finding) -> Interval | None:
     read = reading(found)
     if read.interval is not None or read.value is None:
         return read.interval
-    within = read.of.repeats_within if read.evidence == "measured" else 0.0
+    within = read.of.repeatability if read.evidence == "measured" else 0.0
     if within is None:
         return None
     slack = abs(read.value) * within
@@ -157,7 +157,7 @@ def _settling(read: Reading, bounds: Interval, side: Side, limit: float) -> str:
     narrower = abs(towards - read.value) / gap if gap else math.inf
     if narrower > _HOPELESS:
         return "too close to the limit for measuring to settle it: leave more room"
-    if read.of.of_the_machine:
+    if read.of.hardware_dependent:
         how = "--energy full" if read.of.unit == "J" else "a longer --budget and a smaller --precision"
         return f"{begun}{how} would settle it: the interval must be {units.significant(narrower, 2)} times as narrow"
     if read.n is None:

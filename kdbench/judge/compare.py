@@ -13,9 +13,9 @@ from kdbench.judge.comparing.machines import RUNTIMES, other_software
 from kdbench.judge.comparing.matching import Match, Matched, match
 from kdbench.judge.comparing.occasions import in_words, measured_at_all, occasions
 from kdbench.judge.comparing.rule import outcome, uncertainty
-from kdbench.judge.comparing.shifts import Doubt, Shift
+from kdbench.judge.comparing.shifts import Delta, NotComparable
 from kdbench.judge.comparing.thresholds import Thresholds, asked
-from kdbench.judge.comparing.ways import REMEASURE, Question, Records, Samples, answers_are_kept, change, unaided
+from kdbench.judge.comparing.ways import REMEASURE, MetricPair, Records, Samples, answers_are_kept, change, unaided
 from kdbench.results.metrics import Metric
 from kdbench.results.records import RunRecord
 from kdbench.results.verdicts import Change, Compared, Comparison
@@ -112,13 +112,13 @@ def _of_metric(records: Records, pair: Match, metric: Metric, thresholds: Thresh
     found = occasions(records.base, records.new, pair, metric.id)
     if not by_name and found.both and metric.unit == "J" and not measured_at_all(found.both):
         return Findings(notes=(f"{metric.id} is estimated, and gates nothing",))
-    questions = [Question(records, pair, metric, before, after) for before, after in found.both]
+    questions = [MetricPair(records, pair, metric, before, after) for before, after in found.both]
     rows = tuple(_row(question, change(question), thresholds.of(metric)) for question in questions)
     notes = (*(f"{pair.new.id}: {where}" for where in found.only), *_moved(questions, rows))
     return Findings(rows, notes)
 
 
-def _row(question: Question, found: Shift | Doubt, threshold: float) -> Compared:
+def _row(question: MetricPair, found: Delta | NotComparable, threshold: float) -> Compared:
     known = {
         "base_model": question.match.base.id,
         "new_model": question.match.new.id,
@@ -129,7 +129,7 @@ def _row(question: Question, found: Shift | Doubt, threshold: float) -> Compared
         "new": question.new.value,
         "threshold": threshold,
     }
-    if isinstance(found, Doubt):
+    if isinstance(found, NotComparable):
         remedy = found.remedy
         if question.records.together and remedy == REMEASURE:
             remedy = ""
@@ -148,13 +148,13 @@ def _row(question: Question, found: Shift | Doubt, threshold: float) -> Compared
     return Compared(**known, **of_change, outcome=told, reason=reason, remedy=_remedy(question, found))
 
 
-def _remedy(question: Question, found: Shift) -> str:
+def _remedy(question: MetricPair, found: Delta) -> str:
     """Return what would make an interval narrower."""
     if question.timed:
         if found.way == "paired":
             return "give it a longer --budget"
         return REMEASURE if found.way == "separate" else f"{REMEASURE}, or give both runs a longer --budget"
-    if question.metric.of_the_machine:
+    if question.metric.hardware_dependent:
         return "it repeats no better than that: allow it more with --threshold" if found.way == "paired" else REMEASURE
     if found.way == "paired" or question.metric.id != "top1" or answers_are_kept(question):
         return "score more test images"
@@ -171,13 +171,13 @@ def _of_the_records(records: Records) -> Iterator[str]:
         yield f"other software, which may be a cause: {software}"
 
 
-def _moved(questions: Sequence[Question], rows: Sequence[Compared]) -> Iterator[str]:
+def _moved(questions: Sequence[MetricPair], rows: Sequence[Compared]) -> Iterator[str]:
     """Say where a model that is the same in both took another time: so did the machine."""
     for question, row in zip(questions, rows, strict=True):
         if row.way != "anchored" or row.anchor != row.new_model:
             continue
         found = unaided(question)
-        if isinstance(found, Shift) and outcome(found, question.metric, row.threshold) in {"regressed", "improved"}:
+        if isinstance(found, Delta) and outcome(found, question.metric, row.threshold) in {"regressed", "improved"}:
             yield (
                 f"{row.new_model}: {question.metric.title.lower()}{in_words(row.axes)} of the same file differs by "
                 f"{units.change(found.value)}: the machine was in another state"

@@ -147,7 +147,7 @@ _DROPS = [m.id for m in METRICS.values() if m.unit == "share" and m.higher_is_be
 _RATIOS = [
     m.id
     for m in METRICS.values()
-    if m.id != "top1" and (m.id in PAIR_OF or m.repeats_within == 0) and m.id not in _OF_STUDENTS
+    if m.id != "top1" and (m.id in PAIR_OF or m.repeatability == 0) and m.id not in _OF_STUDENTS
 ]
 
 
@@ -176,7 +176,7 @@ _EXAMPLE = "axes = { batch = 1, threads = 4 }"
 
 
 def _check_axes(metric: str, axes: Mapping[str, str | int]) -> None:
-    known = AXES if declared(metric).of_the_machine else _OF_THE_FILE
+    known = AXES if declared(metric).hardware_dependent else _OF_THE_FILE
     for axis, value in axes.items():
         if axis not in AXES:
             raise WrongValueError(f"{metric}: unknown axis {axis!r}", suggestion(axis, known))

@@ -13,7 +13,7 @@ RECORD = "record.json"
 
 
 @dataclass(frozen=True)
-class Found:
+class LocatedRecord:
     """A record, the name of its run within the folder that was searched, and when it was taken."""
 
     run: str
@@ -21,14 +21,14 @@ class Found:
     record: RunRecord
 
 
-def find_records(places: list[Path]) -> tuple[list[Found], list[str]]:
+def find_records(places: list[Path]) -> tuple[list[LocatedRecord], list[str]]:
     """Return every record below `places` (folders, or records themselves), oldest first, and a note on each left out.
 
     Left out are folders that cannot be read, files that are no record, copies of one that was found, and what `kdbench
     compare --remeasure` measured. Raises
     InputError for a place that is not there, and where there is no record at all.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, LocatedRecord] = {}
     compared = 0
     notes: list[str] = []
     for place in places:
@@ -48,7 +48,7 @@ def find_records(places: list[Path]) -> tuple[list[Found], list[str]]:
             elif key in found:
                 notes.append(f"{run} is left out: a copy of {found[key].run}")
             else:
-                found[key] = Found(run, taken, record)
+                found[key] = LocatedRecord(run, taken, record)
     if compared:
         notes.append(f"measured for a comparison alone, and left out: {compared} record{'s' * (compared > 1)}")
     if not found:

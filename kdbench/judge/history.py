@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from kdbench.errors import InputError
-from kdbench.judge.found_records import Found
+from kdbench.judge.found_records import LocatedRecord
 from kdbench.judge.series_keys import Finding, Key, Several, key_of, machine_in_words, model_of
 from kdbench.registry import suggestion
 from kdbench.results import metrics as declared
@@ -23,7 +23,7 @@ _DIFFERENCES = {metric.id for metric in PREDICTIONS} | {"top1_drop"}  # of which
 
 
 def history(
-    found: Sequence[Found],
+    found: Sequence[LocatedRecord],
     metrics: Sequence[str] = (),
     models: Sequence[str] = (),
     axes: Axes | None = None,
@@ -36,7 +36,7 @@ def history(
     Raises InputError for a metric, model or axis that no record has, naming the nearest that one has.
     """
     _refuse_unknown(found, metrics, models)
-    collected: dict[Key, list[tuple[Found, Finding]]] = {}
+    collected: dict[Key, list[tuple[LocatedRecord, Finding]]] = {}
     for each in found:
         for metric in metrics or MAIN:
             for finding in _findings(each.record, metric, models, axes):
@@ -69,9 +69,9 @@ def _headline(finding: Finding) -> tuple[float, ...]:
     return (len(finding.axes), *(size if isinstance(size, int) else 0 for size in sizes))
 
 
-def _series(key: Key, taken: Sequence[tuple[Found, Finding]], several: Several) -> Series:
+def _series(key: Key, taken: Sequence[tuple[LocatedRecord, Finding]], several: Several) -> Series:
     metric = declared.metric(key.metric)
-    points = tuple(_point(each, finding, of_machine=metric.of_the_machine) for each, finding in taken)
+    points = tuple(_point(each, finding, of_machine=metric.hardware_dependent) for each, finding in taken)
     places = [place for place, point in enumerate(points) if point.counts]
     values = [value for place in places if (value := points[place].value) is not None]
     relative = key.metric not in _DIFFERENCES and all(value > 0 for value in values)
@@ -95,7 +95,7 @@ def _series(key: Key, taken: Sequence[tuple[Found, Finding]], several: Several) 
     )
 
 
-def _point(each: Found, finding: Finding, *, of_machine: bool) -> Point:
+def _point(each: LocatedRecord, finding: Finding, *, of_machine: bool) -> Point:
     environment = each.record.environment
     reason = finding.reason or "" if finding.status != "ok" else ""
     if finding.status == "unstable":
@@ -114,7 +114,7 @@ def _point(each: Found, finding: Finding, *, of_machine: bool) -> Point:
     )
 
 
-def _virtual(taken: Sequence[tuple[Found, Finding]]) -> bool:
+def _virtual(taken: Sequence[tuple[LocatedRecord, Finding]]) -> bool:
     return any(each.record.environment.host.get("virtualization") is not None for each, _ in taken)
 
 
@@ -125,7 +125,7 @@ def _least_scatter(points: Sequence[Point], metric: str, relative: bool, virtual
     for times and rates on a virtual machine, what runs differ by that differ in nothing. Ratios have that in their
     intervals.
     """
-    within = declared.metric(metric).repeats_within
+    within = declared.metric(metric).repeatability
     errors = [error for point in points if (error := _standard_error(point, relative)) is not None]
     own = math.sqrt(sum(error**2 for error in errors) / len(errors)) if errors else (within or 0.0) / 1.96
     timed = METRICS[metric].unit in {"ns", "1/s"} if metric in METRICS else False
@@ -157,7 +157,7 @@ def _stepped(
     if not values:
         return (), ()
     scaled = np.log(values) if relative else np.array(values, dtype=np.float64)
-    found = exact_steps(scaled) if metric.repeats_within == 0 else find_steps(scaled, scatter)
+    found = exact_steps(scaled) if metric.repeatability == 0 else find_steps(scaled, scatter)
     undo = math.exp if relative else float
     ends = (*(start - 1 for start in found.starts[1:]), len(places) - 1)
     levels = tuple(
@@ -180,7 +180,7 @@ def _stepped(
 def _too_few(values: Sequence[float], metric: declared.Metric) -> str:
     from kdbench.statistics.change_points import FEWEST
 
-    if len(values) >= FEWEST or metric.repeats_within == 0:
+    if len(values) >= FEWEST or metric.repeatability == 0:
         return ""
     return f"that takes {FEWEST} numbers, and there {'is' if len(values) == 1 else 'are'} {len(values)}"
 
@@ -189,7 +189,7 @@ def _runtimes(before: Point, after: Point) -> str:
     return f"{before.runtime} → {after.runtime}" if before.runtime != after.runtime else ""
 
 
-def _refuse_unknown(found: Sequence[Found], metrics: Sequence[str], models: Sequence[str]) -> None:
+def _refuse_unknown(found: Sequence[LocatedRecord], metrics: Sequence[str], models: Sequence[str]) -> None:
     taken = {f.metric for each in found for f in (*each.record.measurements, *each.record.pairs)}
     for metric in metrics:
         if metric not in METRICS and metric not in PAIR_METRICS:
@@ -202,7 +202,7 @@ def _refuse_unknown(found: Sequence[Found], metrics: Sequence[str], models: Sequ
             raise InputError(f"no record has a model {model!r}", suggestion(model, sorted(names)))
 
 
-def _nothing_at(found: Sequence[Found], metrics: Sequence[str], axes: Axes) -> tuple[str, str]:
+def _nothing_at(found: Sequence[LocatedRecord], metrics: Sequence[str], axes: Axes) -> tuple[str, str]:
     """Return message and hint for axes, or models, that have no number of the metrics."""
     values: dict[str, set[str]] = {}
     for each in found:

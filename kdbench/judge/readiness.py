@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-from kdbench.judge.bounds import Reading, Standing, stand, weakness
+from kdbench.judge.bounds import LimitCheck, Reading, check_limit, weakness
 from kdbench.judge.candidates import candidates
 from kdbench.judge.criteria import Limit
 from kdbench.judge.device import differences, machine_in_words, machine_name
@@ -18,7 +18,7 @@ from kdbench.judge.relative import read
 from kdbench.judge.target import Target
 from kdbench.results.cards import ModelCard
 from kdbench.results.metrics import metric as declared
-from kdbench.results.records import RunRecord, Warned
+from kdbench.results.records import Diagnostic, RunRecord
 from kdbench.results.verdicts import Criterion, ModelVerdict, Overall, Verdict
 
 # The machine was not as it is when it works undisturbed: its times and energies are those of another state. A clock
@@ -117,30 +117,30 @@ class _Trial:
             remedy=standing.remedy,
         )
 
-    def _foreign(self, limit: Limit) -> Standing | None:
+    def _foreign(self, limit: Limit) -> LimitCheck | None:
         """Return UNKNOWN for what another machine says nothing of."""
-        if not self.elsewhere or not limit.held_against.of_the_machine:
+        if not self.elsewhere or not limit.held_against.hardware_dependent:
             return None
         here, there = machine_name(self.record), self.target.in_words
-        return Standing("UNKNOWN", f"measured on {here}, not on {there}", f"measure on {there}")
+        return LimitCheck("UNKNOWN", f"measured on {here}, not on {there}", f"measure on {there}")
 
-    def _disturbed(self, card: ModelCard, found: Reading) -> Standing | None:
+    def _disturbed(self, card: ModelCard, found: Reading) -> LimitCheck | None:
         """Return UNKNOWN for what was taken while the machine was not itself."""
-        if not found.of.of_the_machine or weakness(found, "estimated") is not None:
+        if not found.of.hardware_dependent or weakness(found, "estimated") is not None:
             return None
         codes = INVALIDATING.keys() - ({"throttled"} if found.of.unit == "bytes" else set())
         warned = next((w for w in self.record.warnings if w.code in codes and _about(w, card)), None)
         if warned is None:
             return None
-        return Standing("UNKNOWN", f"{INVALIDATING[warned.code]}: {warned.message}", warned.remedy)
+        return LimitCheck("UNKNOWN", f"{INVALIDATING[warned.code]}: {warned.message}", warned.remedy)
 
 
-def _about(warned: Warned, card: ModelCard) -> bool:
+def _about(warned: Diagnostic, card: ModelCard) -> bool:
     return warned.model in {None, card.id}
 
 
-def _stand(found: Reading, limit: Limit) -> Standing:
-    return stand(found, limit.side, limit.value, weakest=limit.evidence)
+def _stand(found: Reading, limit: Limit) -> LimitCheck:
+    return check_limit(found, limit.side, limit.value, weakest=limit.evidence)
 
 
 def _of_model(criteria: Sequence[Criterion]) -> Overall:

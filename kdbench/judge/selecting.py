@@ -26,7 +26,7 @@ _SHOWN = 3  # other axes that a reason names, at most
 
 def usual_axes(metric: str, device: Device) -> dict[str, str | int]:
     """Return the axes at which a metric is looked for where a criterion does not name them."""
-    if not declared(metric).of_the_machine:
+    if not declared(metric).hardware_dependent:
         return dict(_UNNAMED)
     at = {**_UNNAMED, "runtime": device.runtime or USUAL_RUNTIME, **(_LARGEST if metric in _LARGEST_OF else _SINGLE)}
     return at if device.provider is None else {**at, "provider": device.provider}

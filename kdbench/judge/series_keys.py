@@ -35,7 +35,7 @@ class Key:
 
 def key_of(record: RunRecord, finding: Finding) -> Key:
     """Return the key of the series that a record's finding belongs to."""
-    of_machine = declared(finding.metric).of_the_machine
+    of_machine = declared(finding.metric).hardware_dependent
     return Key(
         finding.metric,
         model_of(finding),

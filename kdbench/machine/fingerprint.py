@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from kdbench import __version__
-from kdbench.results.records import Environment, Warned
+from kdbench.results.records import Diagnostic, Environment
 
 _LOOK_S = 0.2  # how long to watch what else the machine is doing
 BUSY_CORES = 0.5  # of other work, from which on latencies are not to be trusted
@@ -55,58 +55,58 @@ def libraries() -> dict[str, str]:
     return found
 
 
-def stability(environment: Environment) -> tuple[Warned, ...]:
+def stability(environment: Environment) -> tuple[Diagnostic, ...]:
     """Return what about the machine makes latencies shaky, each with its remedy."""
     host = environment.host
     findings = (_load(host), _governor(host), _clock_limit(host), _virtual(host))
     return tuple(warned for warned in findings if warned is not None)
 
 
-def _load(host: dict[str, Fact]) -> Warned | None:
+def _load(host: dict[str, Fact]) -> Diagnostic | None:
     busy, cores = host.get("cores_busy"), host.get("cores_logical")
     if not isinstance(busy, float) or busy < BUSY_CORES:
         return None
-    return Warned(
+    return Diagnostic(
         code="load",
         message=f"other work kept {busy:.1f} of {cores} cores busy just before measuring",
         remedy="measure when the machine is otherwise idle",
     )
 
 
-def _governor(host: dict[str, Fact]) -> Warned | None:
+def _governor(host: dict[str, Fact]) -> Diagnostic | None:
     governor = host.get("governor")
     if governor == "performance":
         return None
     if governor is None and host.get("virtualization") is not None:
         return None  # a guest never sees the governor; _virtual says what there is to say
     if governor is None:
-        return Warned(
+        return Diagnostic(
             code="governor_unknown",
             message="the CPU frequency governor cannot be read here, so the clock may have varied",
             remedy="trust ratios of interleaved models more than single latencies; repeat on bare metal",
         )
-    return Warned(
+    return Diagnostic(
         code="governor",
         message=f"the CPU frequency governor is {governor!r}: the clock varies with the load",
         remedy="sudo cpupower frequency-set --governor performance",
     )
 
 
-def _clock_limit(host: dict[str, Fact]) -> Warned | None:
+def _clock_limit(host: dict[str, Fact]) -> Diagnostic | None:
     share = host.get("clock_limit_share")
     if not isinstance(share, float) or share >= 1:
         return None
-    return Warned(
+    return Diagnostic(
         code="clock_limit",
         message=f"the clock is held at {100 * share:.0f} % of the processor's highest, or below",
         remedy="steady clocks are good for comparing; for the device's full speed: sudo cpupower frequency-set --max",
     )
 
 
-def _virtual(host: dict[str, Fact]) -> Warned | None:
+def _virtual(host: dict[str, Fact]) -> Diagnostic | None:
     if host.get("virtualization") is None:
         return None
-    return Warned(
+    return Diagnostic(
         code="virtual_machine",
         message="this is a virtual machine: its neighbours' work shows in the latencies",
         remedy="measure on the target device before relying on an absolute latency",

@@ -30,10 +30,10 @@ _V1 = _Names(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactiv
 
 def available_bytes(root: Path = _ROOT) -> int:
     """Return the bytes that can still be had without swapping; `root` stands before /proc and /sys, for tests."""
-    return min([_of_the_machine(root), *_of_the_groups(root)])
+    return min([_hardware_dependent(root), *_of_the_groups(root)])
 
 
-def _of_the_machine(root: Path) -> int:
+def _hardware_dependent(root: Path) -> int:
     try:
         lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:  # not Linux

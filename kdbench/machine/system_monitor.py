@@ -63,7 +63,7 @@ class Reading:
     gauges: tuple[float | None, ...]
 
 
-class Witness:
+class SystemMonitor:
     """Looks at the machine on entering and leaving a `with` block; then `conditions` tells how it went.
 
     `cores` are those that the session is pinned to, None if it is not. `root` stands before /proc and /sys.

@@ -17,7 +17,7 @@ from kdbench.errors import InputError, MeasurementError
 from kdbench.machine.core_choice import chosen_cores, of_turn
 from kdbench.machine.lock import alone_on_machine
 from kdbench.measure.network import Refusal
-from kdbench.measure.protocol import Portion, Protocol, Subject
+from kdbench.measure.protocol import BenchModel, Protocol, SubProgress
 from kdbench.measure.staging import null_model
 from kdbench.progress import Progress, Silent
 from kdbench.results import metrics
@@ -41,7 +41,7 @@ class Run:
 class Admitted:
     """The subjects, each with the runtimes that do not run it `refused`; `runs` by runtime and subject; `facts`."""
 
-    subjects: tuple[Subject, ...]
+    subjects: tuple[BenchModel, ...]
     runs: Mapping[tuple[str, str], Run] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -97,12 +97,12 @@ def unavailable(protocol: Protocol, names: Iterable[str], folder: Path) -> dict[
 
 
 def admit(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
     protocol: Protocol,
     absent: Mapping[str, Refusal],
     folder: Path,
-    progress: Portion,
+    progress: SubProgress,
 ) -> Admitted:
     """Find out, in `folder`, which of the protocol's runtimes run which subjects; those `absent` run none.
 
@@ -128,12 +128,12 @@ def admit(
     return Admitted(tuple(replace(s, refused=refused[s.id]) for s in subjects), runs, facts)
 
 
-def evaluation_provider(subjects: Sequence[Subject], protocol: Protocol) -> str:
+def evaluation_provider(subjects: Sequence[BenchModel], protocol: Protocol) -> str:
     """Return where onnxruntime takes accuracies: the CPU where it cannot use the protocol's provider."""
     return "cpu" if any(ONNXRUNTIME in s.refused for s in subjects) else protocol.provider
 
 
-def _few(subjects: Sequence[Subject], models: Mapping[str, JobModel], folder: Path) -> dict[str, JobModel]:
+def _few(subjects: Sequence[BenchModel], models: Mapping[str, JobModel], folder: Path) -> dict[str, JobModel]:
     """Return the subjects' models with no more than _IMAGES images each."""
     found = {}
     for s in subjects:

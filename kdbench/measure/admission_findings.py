@@ -7,7 +7,7 @@ from itertools import product
 from kdbench.measure.admission import ONNXRUNTIME, Admitted
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.network import Refusal
-from kdbench.measure.protocol import Findings, Protocol, Subject, energy_metrics, outer_batches, students
+from kdbench.measure.protocol import BenchModel, Findings, Protocol, energy_metrics, outer_batches, students
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes, Measurement, Pair, Status, measured, missing
 
@@ -47,7 +47,7 @@ def _start_axes(name: str, protocol: Protocol) -> Axes:
     return axes if name == ONNXRUNTIME else {**axes, "runtime": name}
 
 
-def _missing(subjects: Sequence[Subject], protocol: Protocol) -> Iterator[Measurement]:
+def _missing(subjects: Sequence[BenchModel], protocol: Protocol) -> Iterator[Measurement]:
     for s in subjects:
         for name, why in s.refused.items():
             for metric in _of_onnxruntime(protocol) if name == ONNXRUNTIME else _STARTS:
@@ -64,7 +64,7 @@ def _of_onnxruntime(protocol: Protocol) -> tuple[str, ...]:
     return (*_OF_ONNXRUNTIME, *(["max_throughput_per_s"] if "offline" in protocol.mode else []))
 
 
-def _missing_pairs(subjects: Sequence[Subject], protocol: Protocol) -> Iterator[Pair]:
+def _missing_pairs(subjects: Sequence[BenchModel], protocol: Protocol) -> Iterator[Pair]:
     for teacher, student in students(subjects):
         for name in protocol.runtime:
             who = next((s for s in (student, teacher) if name in s.refused), None)
@@ -82,13 +82,13 @@ def _missing_pairs(subjects: Sequence[Subject], protocol: Protocol) -> Iterator[
                 )
 
 
-def _configurations(subject: Subject, name: str, protocol: Protocol) -> tuple[Configuration, ...]:
+def _configurations(subject: BenchModel, name: str, protocol: Protocol) -> tuple[Configuration, ...]:
     """Return how `subject` would have been timed by runtime `name`; nothing where it was not asked for."""
     if name not in protocol.runtime:
         return ()
     return configurations([replace(subject, refused={})], replace(protocol, runtime=(name,)))
 
 
-def _without(subject: Subject, metric: str, why: Refusal, axes: Axes) -> Measurement:
+def _without(subject: BenchModel, metric: str, why: Refusal, axes: Axes) -> Measurement:
     status: Status = "error" if why.fault else "unavailable"
     return missing(subject.id, metric, why.reason, status=status, hint=why.hint, axes=axes)

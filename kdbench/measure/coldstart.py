@@ -7,9 +7,9 @@ import numpy as np
 
 from kdbench import statistics
 from kdbench.machine.core_choice import chosen_cores
-from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, interval
+from kdbench.measure.protocol import BenchModel, Findings, Protocol, SubProgress, interval
 from kdbench.results.records import Measurement, measured, missing
-from kdbench.worker.fresh import Told, in_turns
+from kdbench.worker.fresh import ProcessResults, in_turns
 from kdbench.worker.jobs import JobModel
 
 PROCESSES = 6  # the fewest whose extremes hold the median with 95 % confidence
@@ -17,11 +17,11 @@ _METRICS = ("load_ns", "first_run_ns", "steady_run_ns")
 
 
 def cold_start_findings(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
     protocol: Protocol,
     folder: Path,
-    progress: Portion,
+    progress: SubProgress,
 ) -> Findings:
     """Return the medians of PROCESSES fresh processes for each subject, the subjects taking turns.
 
@@ -46,7 +46,7 @@ def cold_start_findings(
     return found + Findings(protocol={"cold_start_processes": PROCESSES, "runtime_import_ns": float(import_ns)})
 
 
-def _measurements(subject: Subject, told: Told, protocol: Protocol) -> list[Measurement]:
+def _measurements(subject: BenchModel, told: ProcessResults, protocol: Protocol) -> list[Measurement]:
     axes: dict[str, str | int] = {
         "provider": protocol.provider,
         "threads": protocol.threads[0],

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.measure.protocol import Findings, Subject
+from kdbench.measure.protocol import BenchModel, Findings
 from kdbench.modelfile.weights import tensors_of
-from kdbench.results.records import Warned
+from kdbench.results.records import Diagnostic
 
 if TYPE_CHECKING:
     import onnx
@@ -33,7 +33,7 @@ _FORMATS: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
 }
 
 
-def denormal_findings(subjects: Sequence[Subject]) -> Findings:
+def denormal_findings(subjects: Sequence[BenchModel]) -> Findings:
     """Return how many weights of each subject are denormal, as a fact, and a warning where they may cost time."""
     counts = {s.id: denormal_count(s.path) for s in subjects}
     warnings = tuple(
@@ -50,9 +50,9 @@ def denormal_count(path: Path) -> int:
     return sum(_denormal(chunk, least) for _, tensor in tensors_of(model) for chunk, least in _chunks(tensor, path))
 
 
-def _warning(subject: Subject, count: int) -> Warned:
+def _warning(subject: BenchModel, count: int) -> Diagnostic:
     share = count / max(subject.facts.parameters, 1)
-    return Warned(
+    return Diagnostic(
         code="denormal_weights",
         message=f"{count:,} weights ({100 * share:.2g} %) are denormal, and slow on Intel's cores",
         remedy="set them to zero before export, or load with the session option session.set_denormal_as_zero=1",

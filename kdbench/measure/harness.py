@@ -25,7 +25,7 @@ from kdbench.measure.memory import memory_findings
 from kdbench.measure.network import Refusal
 from kdbench.measure.offline.findings import offline_findings
 from kdbench.measure.profiling import profile_findings
-from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, TestSet
+from kdbench.measure.protocol import BenchModel, Findings, Protocol, SubProgress, TestSet
 from kdbench.measure.ratios import ratio_findings
 from kdbench.measure.size import size_findings
 from kdbench.measure.staging import scratch, stage
@@ -36,9 +36,9 @@ from kdbench.worker.jobs import PROVIDERS, JobModel
 
 __all__ = [
     "Analyses",
+    "BenchModel",
     "Findings",
     "Protocol",
-    "Subject",
     "TestSet",
     "TrainingImages",
     "check_protocol",
@@ -62,7 +62,7 @@ def check_protocol(protocol: Protocol, progress: Progress) -> None:
 
 
 def measure(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     test: TestSet | None,
     protocol: Protocol,
     workspace: Path,
@@ -80,11 +80,11 @@ def measure(
     with scratch(workspace) as folder, alone_on_machine(progress):
         absent = absent_runtimes(protocol)
         found = _measure(subjects, test, analyses or Analyses(), protocol, absent, folder, progress)
-    return found + _of_the_machine(found.conditions, protocol)
+    return found + _hardware_dependent(found.conditions, protocol)
 
 
 def _measure(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     test: TestSet | None,
     analyses: Analyses,
     protocol: Protocol,
@@ -96,12 +96,12 @@ def _measure(
     meters = sources_for(protocol)
     rest_s = protocol.budget_s + _BESIDE_LATENCY_S
     until_energy = rest_s / (rest_s + expected_s([s for s in subjects if s.timed], protocol, meters))
-    energy = Portion(progress, until_energy, 1, "energy")
-    progress = Portion(progress, 0, until_energy, "")
-    admitted = admit(subjects, models, protocol, absent, folder, Portion(progress, 0, _ADMISSION, "runtimes"))
+    energy = SubProgress(progress, until_energy, 1, "energy")
+    progress = SubProgress(progress, 0, until_energy, "")
+    admitted = admit(subjects, models, protocol, absent, folder, SubProgress(progress, 0, _ADMISSION, "runtimes"))
     subjects = admitted.subjects
     timed = [s for s in subjects if s.timed and ONNXRUNTIME not in s.refused]
-    accuracy = Portion(progress, _ADMISSION, _ACCURACY, "accuracy")
+    accuracy = SubProgress(progress, _ADMISSION, _ACCURACY, "accuracy")
     provider = evaluation_provider(subjects, protocol)
     found = answer_findings(subjects, models, test, analyses, provider, folder, accuracy)
     for subject in subjects:
@@ -110,21 +110,21 @@ def _measure(
     found += denormal_findings(timed)
     if timed:
         found += cold_start_findings(
-            timed, models, protocol, folder, Portion(progress, _ACCURACY, _COLD_START, "cold start")
+            timed, models, protocol, folder, SubProgress(progress, _ACCURACY, _COLD_START, "cold start")
         )
-        found += memory_findings(timed, models, protocol, folder, Portion(progress, _COLD_START, _MEMORY, "memory"))
+        found += memory_findings(timed, models, protocol, folder, SubProgress(progress, _COLD_START, _MEMORY, "memory"))
     called = [s for s in subjects if s.timed]
     if configurations(called, protocol):  # none where only throughput was asked for, or every runtime refused
-        found += _latencies(called, models, protocol, folder, Portion(progress, _MEMORY, _LATENCY, "latency"))
+        found += _latencies(called, models, protocol, folder, SubProgress(progress, _MEMORY, _LATENCY, "latency"))
     found += admission_findings(admitted, protocol)  # behind what was measured: the first axes are the headline
     if timed:
-        found += offline_findings(timed, models, protocol, folder, Portion(progress, _LATENCY, _OFFLINE, "offline"))
-        found += profile_findings(timed, models, protocol, folder, Portion(progress, _OFFLINE, 1, "layers"))
+        found += offline_findings(timed, models, protocol, folder, SubProgress(progress, _LATENCY, _OFFLINE, "offline"))
+        found += profile_findings(timed, models, protocol, folder, SubProgress(progress, _OFFLINE, 1, "layers"))
         found += energy_findings(timed, models, protocol, meters, folder, energy)
     return found
 
 
-def _check(subjects: Sequence[Subject], protocol: Protocol) -> None:
+def _check(subjects: Sequence[BenchModel], protocol: Protocol) -> None:
     ids = [subject.id for subject in subjects]
     assert len(set(ids)) == len(ids), "two subjects share an id"
     assert all(s.teacher is None or s.teacher in ids for s in subjects), "a subject's teacher is not measured"
@@ -138,11 +138,11 @@ def _check(subjects: Sequence[Subject], protocol: Protocol) -> None:
 
 
 def _latencies(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
     protocol: Protocol,
     folder: Path,
-    progress: Portion,
+    progress: SubProgress,
 ) -> Findings:
     try:
         sampled = sample(subjects, models, protocol, folder, progress)
@@ -156,7 +156,7 @@ def _latencies(
     )
 
 
-def _of_the_machine(conditions: Sequence[Conditions], protocol: Protocol) -> Findings:
+def _hardware_dependent(conditions: Sequence[Conditions], protocol: Protocol) -> Findings:
     """Return what disturbed the sessions, and whether the threads had the cores they need."""
     cores = chosen_cores(protocol.cores, protocol.threads)
     warnings = (*condition_warnings(conditions), *threads_warnings(max(protocol.threads), cores))

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from kdbench.machine.core_choice import chosen_cores
-from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, outer_batches, students
+from kdbench.measure.protocol import BenchModel, Findings, Protocol, SubProgress, outer_batches, students
 from kdbench.measure.staging import null_model
 from kdbench.results.records import Measurement, Pair, measured, missing
-from kdbench.worker.fresh import Told, in_turns, spread
+from kdbench.worker.fresh import ProcessResults, in_turns, spread
 from kdbench.worker.jobs import JobModel
 
 PROCESSES = 3
@@ -23,11 +23,11 @@ _Key = tuple[str, int]  # a subject's id and a batch
 
 
 def memory_findings(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
     protocol: Protocol,
     folder: Path,
-    progress: Portion,
+    progress: SubProgress,
 ) -> Findings:
     """Return the peak memory of each subject at batch 1 and at the largest batch, a fixed batch at its own only.
 
@@ -61,7 +61,7 @@ def memory_findings(
     return found + Findings(protocol={"memory_processes": PROCESSES, "memory_before_the_model_bytes": baseline})
 
 
-def _measurements(id_: str, batch: int, told: Told, protocol: Protocol) -> list[Measurement]:
+def _measurements(id_: str, batch: int, told: ProcessResults, protocol: Protocol) -> list[Measurement]:
     axes: dict[str, str | int] = {"provider": protocol.provider, "threads": protocol.threads[0], "batch": batch}
     key = (id_, batch)
     if key in told.failed:
@@ -100,7 +100,7 @@ def _on_device(id_: str, axes: Mapping[str, str | int], results: Sequence[Mappin
     )
 
 
-def _ratio(teacher: Subject, student: Subject, measurements: Sequence[Measurement]) -> Pair:
+def _ratio(teacher: BenchModel, student: BenchModel, measurements: Sequence[Measurement]) -> Pair:
     """Return teacher over student of the whole process's peak, at the student's smallest batch."""
     of_student, of_teacher = (
         {m.axes["batch"]: m for m in measurements if m.model == who.id and m.metric == "peak_memory_bytes"}

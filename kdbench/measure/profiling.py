@@ -9,8 +9,8 @@ from kdbench import units
 from kdbench.errors import KdbenchError
 from kdbench.machine.core_choice import chosen_cores
 from kdbench.macs.onnx_origin import Origin, named, origins, untraced
-from kdbench.measure.protocol import Findings, Portion, Protocol, Subject
-from kdbench.results.records import Layer, Warned
+from kdbench.measure.protocol import BenchModel, Findings, Protocol, SubProgress
+from kdbench.results.records import Diagnostic, Layer
 from kdbench.worker.fresh import in_turns
 from kdbench.worker.jobs import JobModel
 
@@ -19,11 +19,11 @@ _OVERHEAD = 1.25  # nodes that take that many times the call they are part of ar
 
 
 def profile_findings(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
     protocol: Protocol,
     folder: Path,
-    progress: Portion,
+    progress: SubProgress,
 ) -> Findings:
     """Return the layers of each subject with their times, at batch 1 (a fixed batch at its own) and the first threads.
 
@@ -33,7 +33,7 @@ def profile_findings(
         return Findings()
     if protocol.provider != "cpu":
         what = "on a GPU onnxruntime's profile shows when work was handed over, not how long it took"
-        return Findings(warnings=(Warned(code="no_profile", message=what, remedy="profile with --provider cpu"),))
+        return Findings(warnings=(Diagnostic(code="no_profile", message=what, remedy="profile with --provider cpu"),))
     threads = protocol.threads[0]
     jobs = {s.id: _job(s, models[s.id], protocol, folder, number) for number, s in enumerate(subjects)}
     cores = chosen_cores(protocol.cores, protocol.threads)
@@ -57,7 +57,7 @@ def profile_findings(
     return found + Findings(protocol={"profiled_calls": calls} if calls else {})
 
 
-def _job(subject: Subject, model: JobModel, protocol: Protocol, folder: Path, number: int) -> dict[str, Any]:
+def _job(subject: BenchModel, model: JobModel, protocol: Protocol, folder: Path, number: int) -> dict[str, Any]:
     # A node that has no name would be called by a number of the runtime's own.
     file = named(subject.path, folder / f"named-{number}.onnx")
     return {
@@ -70,12 +70,12 @@ def _job(subject: Subject, model: JobModel, protocol: Protocol, folder: Path, nu
     }
 
 
-def _without(subject: Subject, reason: str) -> Findings:
-    warning = Warned(code="no_profile", message=f"no times by layer: {reason}", remedy=_REMEDY, model=subject.id)
+def _without(subject: BenchModel, reason: str) -> Findings:
+    warning = Diagnostic(code="no_profile", message=f"no times by layer: {reason}", remedy=_REMEDY, model=subject.id)
     return Findings(warnings=(warning,))
 
 
-def overhead_warnings(model: str, result: Mapping[str, Any]) -> tuple[Warned, ...]:
+def overhead_warnings(model: str, result: Mapping[str, Any]) -> tuple[Diagnostic, ...]:
     """Return a warning where timing the nodes took a good part of their times."""
     nodes_ns = sum(node["time_ns"] for node in result["nodes"])
     if nodes_ns <= _OVERHEAD * result["call_ns"]:
@@ -85,7 +85,9 @@ def overhead_warnings(model: str, result: Mapping[str, Any]) -> tuple[Warned, ..
         f"{units.time(result['call_ns'])}: the shares of short nodes are the profiler's"
     )
     return (
-        Warned(code="profile_overhead", message=message, remedy="of layers this small, compare the MACs", model=model),
+        Diagnostic(
+            code="profile_overhead", message=message, remedy="of layers this small, compare the MACs", model=model
+        ),
     )
 
 

@@ -14,13 +14,13 @@ from kdbench.measure.network import FOREIGN, Refusal
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.progress import Progress
 from kdbench.results.cards import ModelCard
-from kdbench.results.records import Interval, Layer, Measurement, Pair, Warned
+from kdbench.results.records import Diagnostic, Interval, Layer, Measurement, Pair
 from kdbench.statistics import Estimate
 from kdbench.worker.jobs import Network
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchModel:
     """A model file to measure, what is known of it, and the id of the subject it is compared with, if any.
 
     A subject that is not `timed` gets its accuracy, fidelity, size and MACs only. `network` is what it was exported
@@ -110,7 +110,7 @@ class Findings:
     measurements: tuple[Measurement, ...] = ()
     pairs: tuple[Pair, ...] = ()
     layers: tuple[Layer, ...] = ()
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
     samples: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
     conditions: tuple[Conditions, ...] = ()
@@ -129,7 +129,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Portion:
+class SubProgress:
     """A watcher of one part of a stage: its steps are shown between `start` and `end` of the whole, 0 to 1."""
 
     whole: Progress
@@ -155,7 +155,7 @@ class Portion:
         """Pass on the folder."""
         self.whole.folder(path)
 
-    def part(self, number: int, parts: int, detail: str) -> "Portion":
+    def part(self, number: int, parts: int, detail: str) -> "SubProgress":
         """Return the watcher of part `number`, from 0, of equal `parts` of this one."""
         width = (self.end - self.start) / parts
         return replace(self, start=self.start + number * width, end=self.start + (number + 1) * width, detail=detail)
@@ -173,7 +173,7 @@ def energy_metrics(protocol: Protocol) -> tuple[str, ...]:
     return ("energy_j", "energy_net_j", "energy_run_j", *(["co2_g"] if protocol.country else []))
 
 
-def outer_batches(subject: Subject, protocol: Protocol) -> list[int]:
+def outer_batches(subject: BenchModel, protocol: Protocol) -> list[int]:
     """Return batch 1 and the largest of the protocol's, between which costs lie; a fixed batch alone."""
     if subject.facts.fixed_batch:
         return [subject.facts.fixed_batch]
@@ -185,7 +185,7 @@ def threads_text(count: int) -> str:
     return f"{count} thread{'s' if count != 1 else ''}"
 
 
-def students(subjects: Sequence[Subject]) -> list[tuple[Subject, Subject]]:
+def students(subjects: Sequence[BenchModel]) -> list[tuple[BenchModel, BenchModel]]:
     """Return (teacher, student) for each subject that is compared with another one of `subjects`."""
     by_id = {subject.id: subject for subject in subjects}
     return [(by_id[s.teacher], s) for s in subjects if s.teacher in by_id and s.teacher != s.id]

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from kdbench.measure.protocol import Findings, Subject, students
+from kdbench.measure.protocol import BenchModel, Findings, students
 from kdbench.results.records import Measurement, Pair
 
 _OF = {"size_ratio": "size_bytes", "macs_ratio": "macs"}
 
 
-def ratio_findings(subjects: Sequence[Subject], measurements: Sequence[Measurement]) -> Findings:
+def ratio_findings(subjects: Sequence[BenchModel], measurements: Sequence[Measurement]) -> Findings:
     """Return every student's size and MACs ratio; where a number is missing, the reason it is."""
     by_key = {(m.model, m.metric): m for m in measurements}
     return Findings(pairs=tuple(_ratios(subjects, by_key)))
 
 
-def _ratios(subjects: Sequence[Subject], by_key: Mapping[tuple[str, str], Measurement]) -> Iterator[Pair]:
+def _ratios(subjects: Sequence[BenchModel], by_key: Mapping[tuple[str, str], Measurement]) -> Iterator[Pair]:
     for teacher, student in students(subjects):
         for ratio, metric in _OF.items():
             above, below = by_key[teacher.id, metric], by_key[student.id, metric]

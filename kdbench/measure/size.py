@@ -2,13 +2,13 @@
 
 from kdbench.errors import KdbenchError
 from kdbench.macs.onnx_counter import count_onnx
-from kdbench.measure.protocol import Findings, Subject
+from kdbench.measure.protocol import BenchModel, Findings
 from kdbench.results.records import Measurement, measured, missing
 
 _MACS_SOURCE = "ONNX graph, canonical"
 
 
-def size_findings(subject: Subject, shape: tuple[int, ...]) -> Findings:
+def size_findings(subject: BenchModel, shape: tuple[int, ...]) -> Findings:
     """Return size, weights, parameters and MACs of one subject, for samples of `shape` in its layout."""
     facts = subject.facts
     return Findings(
@@ -21,7 +21,7 @@ def size_findings(subject: Subject, shape: tuple[int, ...]) -> Findings:
     )
 
 
-def _macs(subject: Subject, shape: tuple[int, ...]) -> Measurement:
+def _macs(subject: BenchModel, shape: tuple[int, ...]) -> Measurement:
     try:
         report = count_onnx(subject.path, shape)
     except KdbenchError as error:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.measure.protocol import Subject, TestSet
+from kdbench.measure.protocol import BenchModel, TestSet
 from kdbench.modelfile.facts import ModelFacts, fits, layout_for
 from kdbench.results.cards import Preprocessing
 from kdbench.worker.jobs import JobModel, Network
@@ -38,7 +38,7 @@ def scratch(workspace: Path) -> Iterator[Path]:
                 workspace.rmdir()
 
 
-def stage(subjects: Sequence[Subject], test: TestSet | None, folder: Path, seed: int) -> dict[str, JobModel]:
+def stage(subjects: Sequence[BenchModel], test: TestSet | None, folder: Path, seed: int) -> dict[str, JobModel]:
     """Write the images to `folder` and return the subjects as measuring processes see them, by id.
 
     Without a test set each is given seeded noise of its own shape. Raises InputError for a subject that the images
@@ -51,7 +51,7 @@ def stage(subjects: Sequence[Subject], test: TestSet | None, folder: Path, seed:
     return {s.id: _on_noise(s, folder, seed) for s in subjects}
 
 
-def _on_images(subject: Subject, image: tuple[int, int, int], images: Path) -> JobModel:
+def _on_images(subject: BenchModel, image: tuple[int, int, int], images: Path) -> JobModel:
     facts = subject.facts
     layout = layout_for(facts.input_shape, image, subject.card.name)
     channels, height, width = image
@@ -64,7 +64,7 @@ def _on_images(subject: Subject, image: tuple[int, int, int], images: Path) -> J
     return _job_model(subject, layout, shapes[layout], channels, images)
 
 
-def _on_noise(subject: Subject, folder: Path, seed: int) -> JobModel:
+def _on_noise(subject: BenchModel, folder: Path, seed: int) -> JobModel:
     layout, shape = subject.facts.layout, subject.card.input_shape
     if not fits(subject.facts.sample_shape, shape):
         shape = noise_shape(subject.facts, subject.card.name)
@@ -94,7 +94,7 @@ def noise_shape(facts: ModelFacts, who: str) -> tuple[int, ...]:
     return tuple(d if s is None else s for s, d in zip(declared, default, strict=True))
 
 
-def _job_model(subject: Subject, layout: str, shape: tuple[int, ...], channels: int, images: Path) -> JobModel:
+def _job_model(subject: BenchModel, layout: str, shape: tuple[int, ...], channels: int, images: Path) -> JobModel:
     facts = subject.facts
     how = subject.card.preprocessing or Preprocessing()
     if layout not in {"NCHW", "NHWC"} and len(how.mean) > 1 and channels == 1:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from kdbench.meters.meter import SOURCES, Available, Counter, Found, Part, Rank, Unavailable
+from kdbench.meters.meter import SOURCES, Available, Counter, MeterStatus, Part, Rank, Unavailable
 
 # The parts at work where a provider runs a model; the first is the one that runs it.
 _PARTS = {"cpu": (Part.CPU,), "cuda": (Part.GPU, Part.CPU)}
@@ -18,32 +18,32 @@ class Choice:
     which overlaps another. Where nothing counts the leading part, `leading` says why; `uncounted` says it of others.
     """
 
-    leading: Found | Unavailable
-    beside: tuple[Found, ...] = ()
+    leading: MeterStatus | Unavailable
+    beside: tuple[MeterStatus, ...] = ()
     uncounted: tuple[Unavailable, ...] = ()
 
     @property
-    def used(self) -> tuple[Found, ...]:
+    def used(self) -> tuple[MeterStatus, ...]:
         """The sources that are read, the leading one first; none without a leading one."""
         return () if isinstance(self.leading, Unavailable) else (self.leading, *self.beside)
 
 
-def every_source() -> Iterator[Found]:
+def every_source() -> Iterator[MeterStatus]:
     """Yield every source there is, the nearest first, and whether it can be used on this machine."""
     for counter in _ranked():
-        yield Found(counter, counter.available())
+        yield MeterStatus(counter, counter.available())
 
 
 def choose(provider: str, *, estimate: bool) -> Choice:
     """Return the sources for models that `provider` runs; `estimate` admits what is no measurement."""
-    found: list[Found] = []
+    found: list[MeterStatus] = []
     uncounted: list[Unavailable] = []
     for part in _PARTS[provider]:
         held = frozenset().union(*(each.counter.covers for each in found))
         if part in held:
             continue
         nearest = _nearest(part, held, estimate=estimate)
-        if isinstance(nearest, Found):
+        if isinstance(nearest, MeterStatus):
             found.append(nearest)
         elif not found:
             return Choice(nearest)
@@ -52,7 +52,7 @@ def choose(provider: str, *, estimate: bool) -> Choice:
     return Choice(found[0], tuple(found[1:]), tuple(uncounted))
 
 
-def _nearest(part: str, held: frozenset[str], *, estimate: bool) -> Found | Unavailable:
+def _nearest(part: str, held: frozenset[str], *, estimate: bool) -> MeterStatus | Unavailable:
     """Return the nearest source of `part` that works and counts nothing that is `held`, or why there is none."""
     refusals: dict[str, Unavailable] = {}
     estimable = False
@@ -64,7 +64,7 @@ def _nearest(part: str, held: frozenset[str], *, estimate: bool) -> Found | Unav
             continue
         state = counter.available()
         if isinstance(state, Available):
-            return Found(counter, state)
+            return MeterStatus(counter, state)
         refusals[counter.name] = state
     return _refusal(refusals, estimable=estimable)
 

@@ -63,7 +63,7 @@ class CounterError(RuntimeError):
     """A source that could be used and no longer can: its message is the reason, in a few words."""
 
 
-class GaveOutError(CounterError):
+class MeterFailedError(CounterError):
     """The same, and which source it is, by its name."""
 
     def __init__(self, name: str, reason: str) -> None:
@@ -110,7 +110,7 @@ SOURCES: Registry[Callable[[], Counter]] = Registry(
 
 
 @dataclass(frozen=True)
-class Found:
+class MeterStatus:
     """A source and whether it can be used on this machine."""
 
     counter: Counter

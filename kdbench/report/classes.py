@@ -6,7 +6,7 @@ from statistics import fmean
 from kdbench import units
 from kdbench.report.cells import Cell, Column, Number, Table, Text, finished
 from kdbench.report.columns import row
-from kdbench.report.subjects import Subject, subjects, teacher_of
+from kdbench.report.subjects import ModelGroup, subjects, teacher_of
 from kdbench.results.records import RunRecord
 
 Shares = Mapping[str | int, float]
@@ -64,7 +64,7 @@ def _share(own: Shares, name: str | int) -> Number:
     return Number(units.share, own.get(name), reason="" if name in own else "not measured")
 
 
-def _extremes(record: RunRecord, shares: Mapping[str, Shares], subject: Subject) -> list[Cell]:
+def _extremes(record: RunRecord, shares: Mapping[str, Shares], subject: ModelGroup) -> list[Cell]:
     own = shares[subject.label]
     ranked = sorted(own, key=lambda name: own[name])
     teacher = teacher_of(record, subject)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kdbench.report.cells import Cell, Column, Number, Row, Text
-from kdbench.report.subjects import Subject, number
+from kdbench.report.subjects import ModelGroup, number
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Axes, RunRecord
 
@@ -15,7 +15,7 @@ def column(metric: str) -> Column:
     return Column(known.title, known.higher_is_better, unit=known.unit)
 
 
-def row(subject: Subject, *cells: Cell) -> Row:
+def row(subject: ModelGroup, *cells: Cell) -> Row:
     """Return the row of a subject; all but the teacher's compete."""
     return Row((Text(subject.label, code=True), *cells), group=None if subject.role == "teacher" else "students")
 
@@ -25,7 +25,7 @@ def taken(record: RunRecord, metrics: Iterable[str]) -> bool:
     return any(measurement.metric in set(metrics) for measurement in record.measurements)
 
 
-def number_at(record: RunRecord, subject: Subject, metric: str, axes: Axes) -> Number:
+def number_at(record: RunRecord, subject: ModelGroup, metric: str, axes: Axes) -> Number:
     """Return the number at `axes`, or at another batch (said so, and not comparable) if the model's is fixed."""
     cell = number(record, subject, metric, axes)
     fixed = subject.cards[0].fixed_batch

@@ -2,7 +2,7 @@
 
 from kdbench.report.cells import Cell, Column, Number, Table, Text, finished
 from kdbench.report.columns import column, number_at, row, taken
-from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+from kdbench.report.subjects import ModelGroup, number, pair_number, subjects, teacher_of
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import Measurement, RunRecord
 
@@ -52,7 +52,7 @@ def start_and_memory(record: RunRecord) -> Table:
     return finished("Start-up and memory", columns, rows, [*_notes_on_start(record, start), *_notes_on_memory(memory)])
 
 
-def _ratio(record: RunRecord, subject: Subject) -> Cell:
+def _ratio(record: RunRecord, subject: ModelGroup) -> Cell:
     """Return the memory ratio of a student; a dash for a teacher, and where no memory was taken of this runtime."""
     if teacher_of(record, subject) is None or not taken(record, _MEMORY):
         return Text("–")

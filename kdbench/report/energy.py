@@ -7,7 +7,7 @@ from kdbench.report.axes import in_words, protocol_batch, shared, swept
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished, sentence
 from kdbench.report.columns import column
 from kdbench.report.metering import by_whom, energies, notes_on_carbon, notes_on_metering, scope_of
-from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+from kdbench.report.subjects import ModelGroup, number, pair_number, subjects, teacher_of
 from kdbench.results.records import Axes, RunRecord
 
 _METRICS = ("energy_j", "energy_net_j", "energy_run_j")
@@ -79,7 +79,7 @@ def run_batch(record: RunRecord) -> int:
     return asked if asked in taken or not taken else max(taken)
 
 
-def energy_per_run(record: RunRecord, subject: Subject) -> Number:
+def energy_per_run(record: RunRecord, subject: ModelGroup) -> Number:
     """Return the energy of one run at `run_batch`, or at another batch, said so, if that is where the model has it."""
     metric, batch = "energy_run_j", run_batch(record)
     if any(record.find(id_, metric, batch=batch) for id_ in subject.ids):
@@ -120,14 +120,14 @@ def notes_on_ratios(record: RunRecord) -> list[str]:
     return [f"Energy ratio: of {rough} energy per inference at batch 1, from windows that took turns{whose}."]
 
 
-def energy_ratio(record: RunRecord, subject: Subject) -> Number:
+def energy_ratio(record: RunRecord, subject: ModelGroup) -> Number:
     """Return the ratio of energies per inference at batch 1, or at the batch, said so, that the model's file fixes."""
     fixed = subject.cards[0].fixed_batch
     cell = pair_number(record, subject, "energy_ratio", {"batch": fixed or 1})
     return cell if fixed in {None, 1} or cell.value is None else replace(cell, aside=f"batch {fixed}", comparable=False)
 
 
-def _ratio(record: RunRecord, subject: Subject, axes: Axes) -> Cell:
+def _ratio(record: RunRecord, subject: ModelGroup, axes: Axes) -> Cell:
     """Return the ratio at `axes`; a dash for a teacher, and for a scope that ratios were not taken of."""
     compared = any(
         pair.metric == "energy_ratio" and pair.axes.get("scope") == axes.get("scope") for pair in record.pairs

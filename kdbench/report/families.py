@@ -6,7 +6,7 @@ from functools import cached_property
 
 from kdbench.report.cells import Cell, Column, Row, Table, Text, finished
 from kdbench.report.columns import column, taken
-from kdbench.report.subjects import Subject, have_one_teacher, number, pair_number, subjects
+from kdbench.report.subjects import ModelGroup, have_one_teacher, number, pair_number, subjects
 from kdbench.results.records import RunRecord
 
 Value = str | int | float | bool
@@ -17,9 +17,9 @@ class Family:
     """The models of one sweep, in the recipe's order; `name` is the entry's they were made of."""
 
     name: str
-    members: tuple[Subject, ...]
+    members: tuple[ModelGroup, ...]
 
-    def point(self, member: Subject) -> Mapping[str, Value]:
+    def point(self, member: ModelGroup) -> Mapping[str, Value]:
         """Return a member's value on each axis."""
         return member.cards[0].axes
 
@@ -43,7 +43,7 @@ class Family:
 
 def families(record: RunRecord) -> list[Family]:
     """Return the sweeps of two points or more that the record has models of, in its order."""
-    members: dict[str, list[Subject]] = {}
+    members: dict[str, list[ModelGroup]] = {}
     for subject in subjects(record):
         card = subject.cards[0]
         if card.family is not None and card.axes:
@@ -71,7 +71,7 @@ def swept(record: RunRecord) -> Table:
     return finished("Sweeps", columns, rows, notes)
 
 
-def _row(record: RunRecord, family: Family, member: Subject, followed: list[str]) -> Row:
+def _row(record: RunRecord, family: Family, member: ModelGroup, followed: list[str]) -> Row:
     point = ", ".join(f"{axis} {value}" for axis, value in family.point(member).items())
     against = [metric for metric in followed if member.role == "student"]
     alike = have_one_teacher(record, family.members)

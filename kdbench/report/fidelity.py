@@ -6,7 +6,7 @@ from dataclasses import replace
 from kdbench.report.cells import Cell, Column, Number, Table, Text, finished
 from kdbench.report.columns import column, row, taken
 from kdbench.report.rescaling import complement
-from kdbench.report.subjects import Subject, have_one_teacher, number, subjects
+from kdbench.report.subjects import ModelGroup, have_one_teacher, number, subjects
 from kdbench.results.records import Axes, RunRecord
 
 TRAIN: Axes = {"part": "train"}
@@ -57,12 +57,12 @@ def train_against_test(record: RunRecord) -> Table:
     return finished("Train against test", columns, rows, notes)
 
 
-def _cell(record: RunRecord, subject: Subject, metric: str, axes: Axes) -> Cell:
+def _cell(record: RunRecord, subject: ModelGroup, metric: str, axes: Axes) -> Cell:
     cell = _of_students(record, subject, metric, axes)
     return complement(cell) if metric == "agreement" and isinstance(cell, Number) else cell
 
 
-def _of_students(record: RunRecord, subject: Subject, metric: str, axes: Axes | None = None) -> Cell:
+def _of_students(record: RunRecord, subject: ModelGroup, metric: str, axes: Axes | None = None) -> Cell:
     """Return the number; a dash where it compares with the teacher and the subject is the teacher."""
     cell = number(record, subject, metric, axes)
     if metric not in _FOLLOWED:

@@ -3,7 +3,7 @@
 from kdbench import units
 from kdbench.report.cells import Cell, Column, Number, Table, finished
 from kdbench.report.columns import column, row
-from kdbench.report.subjects import Subject, number, subjects
+from kdbench.report.subjects import ModelGroup, number, subjects
 from kdbench.results.records import RunRecord
 
 
@@ -32,7 +32,7 @@ def label_noise(record: RunRecord) -> Table:
     return finished("Label noise", columns, rows, notes)
 
 
-def _cells(record: RunRecord, subject: Subject, n: int | None) -> list[Cell]:
+def _cells(record: RunRecord, subject: ModelGroup, n: int | None) -> list[Cell]:
     corrected, memorised = (number(record, subject, f"noise_{what}") for what in ("corrected", "memorised"))
     rest = None
     if corrected.value is not None and memorised.value is not None:

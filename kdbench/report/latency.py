@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from kdbench.report.axes import configurations, in_words, runtime_of, shared, swept
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import column
-from kdbench.report.subjects import Subject, number, subjects
+from kdbench.report.subjects import ModelGroup, number, subjects
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes, RunRecord
 
@@ -54,12 +54,12 @@ def _head(metric: str) -> str:
     return METRICS[metric].title.removeprefix("Latency ").capitalize().replace("P", "p")
 
 
-def _cells(record: RunRecord, subject: Subject, axes: Axes) -> list[Cell]:
+def _cells(record: RunRecord, subject: ModelGroup, axes: Axes) -> list[Cell]:
     times = [number(record, subject, metric, axes) for metric in _TIMES]
     return [*times, number(record, subject, "throughput_per_s", axes) if "mode" not in axes else _NONE]
 
 
-def _told(record: RunRecord, subject: Subject, axes: Axes) -> bool:
+def _told(record: RunRecord, subject: ModelGroup, axes: Axes) -> bool:
     return any(record.find(id_, metric, **axes) for id_ in subject.ids for metric in _ALL)
 
 

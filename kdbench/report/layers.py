@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kdbench import units
 from kdbench.report.axes import in_words
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
-from kdbench.report.subjects import Subject, subjects
+from kdbench.report.subjects import ModelGroup, subjects
 from kdbench.results.records import Layer, RunRecord
 
 LEADING = 8  # layers shown of each model; the rest are one row
@@ -78,11 +78,11 @@ def layers_csv(record: RunRecord) -> str:
     return stream.getvalue()
 
 
-def _of(record: RunRecord, subject: Subject) -> list[Layer]:
+def _of(record: RunRecord, subject: ModelGroup) -> list[Layer]:
     return [layer for layer in record.layers if layer.model in subject.ids]
 
 
-def _rows(subject: Subject, layers: Sequence[Layer]) -> list[Row]:
+def _rows(subject: ModelGroup, layers: Sequence[Layer]) -> list[Row]:
     ranked = sorted(layers, key=lambda layer: -(layer.time_ns or 0.0))
     leading, others = ranked[:LEADING], ranked[LEADING:]
     total = _sum_macs(layers)
@@ -95,7 +95,7 @@ def _rows(subject: Subject, layers: Sequence[Layer]) -> list[Row]:
     return rows
 
 
-def _row(subject: Subject, names: tuple[Cell, Cell], layers: Sequence[Layer], total: int | None) -> Row:
+def _row(subject: ModelGroup, names: tuple[Cell, Cell], layers: Sequence[Layer], total: int | None) -> Row:
     """Return the row of `layers` together, called by `names`, of a model with `total` MACs (None: not known)."""
     macs = _sum_macs(layers)
     reason = next((layer.reason for layer in layers if layer.macs is None), None) or "the whole is not known"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import column
 from kdbench.report.fidelity import TRAIN
-from kdbench.report.subjects import Subject, number, subjects
+from kdbench.report.subjects import ModelGroup, number, subjects
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes, Measurement, RunRecord
 
@@ -70,7 +70,7 @@ def _is_distilled(record: RunRecord, student: str, other: str) -> bool:
     return counted is not None and counted.axes["beside"] == other
 
 
-def _count(record: RunRecord, subject: Subject, metric: str, axes: Axes) -> Number:
+def _count(record: RunRecord, subject: ModelGroup, metric: str, axes: Axes) -> Number:
     cell = replace(number(record, subject, metric, axes), write=_counted)
     of = next((m.n for id_ in subject.ids if (m := record.find(id_, metric, **axes))), None)
     tell = metric == "mismatches" and cell.value is not None and len(subject.ids) == 1

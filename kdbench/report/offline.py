@@ -5,7 +5,7 @@ from dataclasses import replace
 from kdbench.report.axes import in_words
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.columns import column
-from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+from kdbench.report.subjects import ModelGroup, number, pair_number, subjects, teacher_of
 from kdbench.results.records import Axes, Measurement, RunRecord
 
 _BEST = "max_throughput_per_s"
@@ -49,7 +49,7 @@ def offline(record: RunRecord) -> Table:
     return finished("Throughput (offline)", columns, rows, notes)
 
 
-def by_batch(record: RunRecord, subject: Subject, axes: Axes) -> dict[int, Measurement]:
+def by_batch(record: RunRecord, subject: ModelGroup, axes: Axes) -> dict[int, Measurement]:
     """Return the throughputs of a subject, by batch, the smallest first."""
     found = [
         m
@@ -66,7 +66,7 @@ def settings(record: RunRecord) -> list[dict[str, str | int]]:
     return [axes for index, axes in enumerate(found) if axes not in found[:index]]
 
 
-def _cells(record: RunRecord, subject: Subject, axes: Axes) -> list[Cell]:
+def _cells(record: RunRecord, subject: ModelGroup, axes: Axes) -> list[Cell]:
     rates = by_batch(record, subject, axes)
     best = max(rates, key=lambda batch: rates[batch].value or 0.0, default=None)
     ratio: Cell = Text("–")
@@ -81,7 +81,7 @@ def _cells(record: RunRecord, subject: Subject, axes: Axes) -> list[Cell]:
     ]
 
 
-def _said(record: RunRecord, subject: Subject, cell: Number) -> Number:
+def _said(record: RunRecord, subject: ModelGroup, cell: Number) -> Number:
     """Return the cell with what the record warns of: that larger batches were not tried."""
     told = [w for w in record.warnings if w.code == "offline_shortened" and w.model in subject.ids]
     if not told or cell.value is None or cell.reason:

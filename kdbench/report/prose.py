@@ -8,7 +8,7 @@ from kdbench.report.cells import Number, bracketed, shortened
 from kdbench.report.energy import energy_ratio
 from kdbench.report.metering import energies, scope_in_words, scope_of
 from kdbench.report.rows import summary
-from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+from kdbench.report.subjects import ModelGroup, number, pair_number, subjects, teacher_of
 from kdbench.results.records import RunRecord
 
 _THE_TEACHER = "the teacher"  # where there is but one
@@ -35,7 +35,7 @@ def paragraph(record: RunRecord) -> str:
     return " ".join([*sentences, *_gaps(record)])
 
 
-def _alone(record: RunRecord, subject: Subject) -> str:
+def _alone(record: RunRecord, subject: ModelGroup) -> str:
     """Say how good and how fast a model is that is compared with no other."""
     top1 = number(record, subject, "top1")
     axes = headline(record)
@@ -46,7 +46,7 @@ def _alone(record: RunRecord, subject: Subject) -> str:
     return f"{role}`{subject.label}` {accuracy} and {time}."
 
 
-def _notable(record: RunRecord, students: list[Subject]) -> list[tuple[str, Subject]]:
+def _notable(record: RunRecord, students: list[ModelGroup]) -> list[tuple[str, ModelGroup]]:
     """Return the students worth a sentence, with how it begins.
 
     All of up to two; else the one of the highest top-1, and the one whose mean latency lies below all others', if
@@ -63,7 +63,7 @@ def _notable(record: RunRecord, students: list[Subject]) -> list[tuple[str, Subj
     return [(beginning, student) for beginning, student in named if student]
 
 
-def _clearly_fastest(record: RunRecord, students: list[Subject]) -> Subject | None:
+def _clearly_fastest(record: RunRecord, students: list[ModelGroup]) -> ModelGroup | None:
     """Return the student whose latency's interval ends before that of any other with a latency begins, or None."""
     times = [(s, number(record, s, "latency_mean_ns", headline(record))) for s in students]
     for student, mine in times:
@@ -77,7 +77,7 @@ def _ends_before(one: Number, other: Number) -> bool:
     return bool(one.interval and other.interval and one.interval.high < other.interval.low)
 
 
-def _student(record: RunRecord, student: Subject, beginning: str, whom: str) -> str:
+def _student(record: RunRecord, student: ModelGroup, beginning: str, whom: str) -> str:
     """Say what a student gains and loses; `whom` is what its teacher is called."""
     size = pair_number(record, student, "size_ratio")
     found = [number(record, student, "top1"), pair_number(record, student, "latency_ratio", headline(record)), size]
@@ -92,7 +92,7 @@ def _student(record: RunRecord, student: Subject, beginning: str, whom: str) -> 
     return f"{name} {', '.join(clauses[:-1])}{',' if len(clauses) > 2 else ''} and {clauses[-1]}."
 
 
-def _accuracy(record: RunRecord, student: Subject, whom: str) -> str:
+def _accuracy(record: RunRecord, student: ModelGroup, whom: str) -> str:
     top1, drop = number(record, student, "top1"), pair_number(record, student, "top1_drop")
     if top1.value is None:
         return _no("accuracy", top1)
@@ -110,7 +110,7 @@ def _accuracy(record: RunRecord, student: Subject, whom: str) -> str:
     return f"{'keeps' if drop.value > 0 else 'has'} {top1.text} top-1 ({apart}; {level})"
 
 
-def _speed(record: RunRecord, student: Subject, whom: str) -> str:
+def _speed(record: RunRecord, student: ModelGroup, whom: str) -> str:
     speed = pair_number(record, student, "latency_ratio", headline(record))
     if speed.value is None:
         return _no("speed-up", speed)
@@ -123,7 +123,7 @@ def _speed(record: RunRecord, student: Subject, whom: str) -> str:
     return f"runs {_with_interval(speed)} faster{'' if whom == _THE_TEACHER else f' than {whom}'}"
 
 
-def _energy(record: RunRecord, student: Subject) -> list[str]:
+def _energy(record: RunRecord, student: ModelGroup) -> list[str]:
     """Say what a student saves in energy, of what; nothing unless that was measured and is stable."""
     ratio = energy_ratio(record, student)
     if ratio.value is None or ratio.interval is None or ratio.evidence != "measured" or not ratio.competes:

@@ -3,7 +3,7 @@
 from kdbench import units
 from kdbench.report.cells import Column, Number, Table, finished
 from kdbench.report.columns import row
-from kdbench.report.subjects import Subject, number, subjects
+from kdbench.report.subjects import ModelGroup, number, subjects
 from kdbench.results.records import RunRecord
 
 _VARIANCES = ("empirical_risk_variance", "distilled_risk_variance")
@@ -25,7 +25,7 @@ def risk_variance(record: RunRecord) -> Table:
     return finished("Risk variance", columns, rows, notes)
 
 
-def _cells(record: RunRecord, subject: Subject) -> list[Number]:
+def _cells(record: RunRecord, subject: ModelGroup) -> list[Number]:
     empirical, distilled = (number(record, subject, metric) for metric in _VARIANCES)
     if empirical.value and distilled.value is not None:
         return [empirical, distilled, Number(units.number, distilled.value / empirical.value)]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdbench.report.subjects import Subject
+from kdbench.report.subjects import ModelGroup
 from kdbench.results.records import RunRecord
 
 _TEMPERATURE = re.compile(r"\bT = (\d+(?:\.\d+)?)")  # as an objective states it, a method's default included
@@ -27,7 +27,7 @@ class Settings:
     mixup: bool | None = None
 
 
-def settings(record: RunRecord, subject: Subject) -> Settings:
+def settings(record: RunRecord, subject: ModelGroup) -> Settings:
     """Return what the models of a subject were trained with; that of the first seed."""
     card = subject.cards[0]
     entry = _entry(record, subject.label)
@@ -49,7 +49,7 @@ def dataset(record: RunRecord) -> str | None:
     return str(name) if name else None
 
 
-def network(subject: Subject) -> str:
+def network(subject: ModelGroup) -> str:
     """Return in words which network a subject is: its architecture with its options, without what it was taught."""
     card = subject.cards[0]
     if card.architecture is None:
@@ -58,13 +58,13 @@ def network(subject: Subject) -> str:
     return f"{card.architecture} ({options})" if options else card.architecture
 
 
-def hidden_sizes(subject: Subject) -> str | None:
+def hidden_sizes(subject: ModelGroup) -> str | None:
     """Return the sizes of the hidden layers of a dense network such as 784-300-10; None for any other."""
     architecture = subject.cards[0].architecture or ""
     return "-".join(architecture.split("-")[1:-1]) or "0" if _DENSE.fullmatch(architecture) else None
 
 
-def is_taught(subject: Subject) -> bool:
+def is_taught(subject: ModelGroup) -> bool:
     """Return whether a student listened to a teacher, rather than to the labels alone."""
     return bool(subject.cards[0].teachers)
 

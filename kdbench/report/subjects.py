@@ -28,7 +28,7 @@ _OF_CALLS = {"latency_ratio", "energy_ratio"}  # taken at the axes of calls, as 
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelGroup:
     """The cards that share a row: one model, or one name trained with several seeds (`cards[0]` is the first)."""
 
     label: str
@@ -41,7 +41,7 @@ class Subject:
         return tuple(card.id for card in self.cards)
 
 
-def subjects(record: RunRecord) -> list[Subject]:
+def subjects(record: RunRecord) -> list[ModelGroup]:
     """Return what the rows are about: teachers first, then in the record's order.
 
     Cards of one name are one subject only if different seeds tell them apart; otherwise they are different models
@@ -54,13 +54,13 @@ def subjects(record: RunRecord) -> list[Subject]:
     for name, cards in by_name.items():
         seeds = {card.seed for card in cards}
         if len(cards) == 1 or (len(seeds) == len(cards) and None not in seeds):
-            found.append(Subject(name, cards[0].role, tuple(cards)))
+            found.append(ModelGroup(name, cards[0].role, tuple(cards)))
         else:
-            found.extend(Subject(card.id, card.role, (card,)) for card in cards)
+            found.extend(ModelGroup(card.id, card.role, (card,)) for card in cards)
     return sorted(found, key=lambda subject: subject.role != "teacher")
 
 
-def number(record: RunRecord, subject: Subject, metric: str, axes: Axes | None = None) -> Number:
+def number(record: RunRecord, subject: ModelGroup, metric: str, axes: Axes | None = None) -> Number:
     """Return what the record knows of `metric` of `subject`, at measurements whose axes include `axes`."""
     found = [m for id_ in subject.ids if (m := record.find(id_, metric, **dict(axes or {})))]
     if not found and metric.startswith("latency_") and record.protocol.get("mode") == ["offline"]:
@@ -68,7 +68,7 @@ def number(record: RunRecord, subject: Subject, metric: str, axes: Axes | None =
     return _cell(metric, found, len(subject.ids))
 
 
-def pair_number(record: RunRecord, subject: Subject, metric: str, axes: Axes | None = None) -> Number:
+def pair_number(record: RunRecord, subject: ModelGroup, metric: str, axes: Axes | None = None) -> Number:
     """Return what the record knows of the pair `metric` of `subject` with its teacher.
 
     A pair that is not in the record has the reason of the measurement it would have been taken from.
@@ -83,13 +83,13 @@ def pair_number(record: RunRecord, subject: Subject, metric: str, axes: Axes | N
     return Number(declared(metric).text, reason=reason, hint=behind.hint if behind.value is None else "")
 
 
-def teacher_of(record: RunRecord, subject: Subject) -> str | None:
+def teacher_of(record: RunRecord, subject: ModelGroup) -> str | None:
     """Return the label of the model that `subject` is compared with, or None."""
     teachers = {pair.teacher for pair in record.pairs if pair.student in subject.ids}
     return next((other.label for other in subjects(record) if teachers & set(other.ids)), None)
 
 
-def have_one_teacher(record: RunRecord, compared: Iterable[Subject]) -> bool:
+def have_one_teacher(record: RunRecord, compared: Iterable[ModelGroup]) -> bool:
     """Return whether those of `compared` that are compared with a teacher are so with the same one.
 
     What is said relative to different teachers has no best.

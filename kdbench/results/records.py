@@ -198,7 +198,7 @@ class Environment(Value):
     git_dirty: bool | None = None
 
 
-class Warned(Value):
+class Diagnostic(Value):
     """Something a reader must know before believing a number, and what to do about it."""
 
     code: str
@@ -228,7 +228,7 @@ class RunRecord(Value):
     measurements: tuple[Measurement, ...]
     pairs: tuple[Pair, ...] = ()
     layers: tuple[Layer, ...] = ()
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

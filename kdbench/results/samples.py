@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from kdbench.errors import InputError
-from kdbench.report.subjects import Subject
+from kdbench.report.subjects import ModelGroup
 from kdbench.results.records import Axes
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def configuration_key(axes: Axes) -> str:
     return f"{axes.get('provider')}-t{axes.get('threads')}-b{axes.get('batch')}{mode}{runtime}"
 
 
-def call_times_ns(samples: Samples, subject: Subject, axes: Axes) -> "NDArray[Any] | None":
+def call_times_ns(samples: Samples, subject: ModelGroup, axes: Axes) -> "NDArray[Any] | None":
     """Return the time of every call of a subject at `axes`, in nanoseconds (int64, 1-D); None if none were kept."""
     keys = (f"{id_}/{configuration_key(axes)}/ns" for id_ in subject.ids)
     found = next((samples[key] for key in keys if key in samples), None)

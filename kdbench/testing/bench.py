@@ -10,7 +10,7 @@ from kdbench.results.records import RunRecord
 from kdbench.testing.comparing import Limits, stored_or_again
 from kdbench.testing.context import Context
 from kdbench.testing.failing import told
-from kdbench.testing.found import Found
+from kdbench.testing.found import MetricCheck
 from kdbench.testing.gate import Change
 from kdbench.testing.judged import NOT_JUDGED
 from kdbench.testing.model import Model, ratio
@@ -54,7 +54,7 @@ class Bench:
         metric: str = "latency_ratio",
         axes: dict[str, str | int] | None = None,
         **options: Any,
-    ) -> Found:
+    ) -> MetricCheck:
         """Return a number of a student relative to its teacher, by default how many times faster it is.
 
         Both are called in turn in the same processes, so that the ratio has an interval of its own. `metric` may be

@@ -8,7 +8,7 @@ import pytest
 
 from kdbench import units
 from kdbench.errors import InputError
-from kdbench.judge.bounds import Side, limit_in_words, stand
+from kdbench.judge.bounds import Side, check_limit, limit_in_words
 from kdbench.report.axes import in_words
 from kdbench.report.cells import Number
 from kdbench.results.metrics import Metric
@@ -35,7 +35,7 @@ class Sink(Protocol):
         """Note a bound; ends the test where it did not pass."""
 
 
-class Found:
+class MetricCheck:
     """One number, measured or counted; limits are held against its whole interval.
 
     In a smoke run nothing is measured: a bound is noted and not judged, and a test that reads the number is skipped.
@@ -66,7 +66,7 @@ class Found:
         return self._read().n
 
     @told
-    def at_least(self, limit: Limit, *, marginal: str | None = None) -> "Found":
+    def at_least(self, limit: Limit, *, marginal: str | None = None) -> "MetricCheck":
         """Hold a lower limit; ends the test where it is not met.
 
         A `marginal` number, whose interval straddles the limit, fails the test unless this, or the session's
@@ -76,12 +76,12 @@ class Found:
         return self._hold("min", limit, marginal)
 
     @told
-    def at_most(self, limit: Limit, *, marginal: str | None = None) -> "Found":
+    def at_most(self, limit: Limit, *, marginal: str | None = None) -> "MetricCheck":
         """Hold an upper limit; otherwise as `at_least`."""
         __tracebackhide__ = True
         return self._hold("max", limit, marginal)
 
-    def _hold(self, side: Side, limit: Limit, marginal: str | None) -> "Found":
+    def _hold(self, side: Side, limit: Limit, marginal: str | None) -> "MetricCheck":
         __tracebackhide__ = True
         if marginal not in _MARGINAL:
             raise InputError(f"marginal={marginal!r} is none of {_MARGINAL}")
@@ -91,7 +91,7 @@ class Found:
             self._sink.judge(Judged(self._subject, self._metric.id, "not measured", asked, NOT_JUDGED, passed=True))
             return self
         found = self._find()
-        standing = stand(found, side, number)
+        standing = check_limit(found, side, number)
         lets_pass = {"PASS"} | ({"MARGINAL"} if (marginal or self._sink.marginal) == "pass" else set())
         self._sink.judge(
             Judged(

@@ -11,7 +11,7 @@ from kdbench.results.records import Axes, Measurement, Pair, RunRecord, missing
 from kdbench.testing.comparing import Limits, against_baseline
 from kdbench.testing.context import Context
 from kdbench.testing.failing import told
-from kdbench.testing.found import Found
+from kdbench.testing.found import MetricCheck
 from kdbench.testing.passes import Depth, Files
 
 _NOT_ASKED_FOR = "not measured"
@@ -31,14 +31,14 @@ class Model:
     def __repr__(self) -> str:
         return f"<kdbench model {self._name}>"
 
-    def __getattr__(self, name: str) -> Found:
+    def __getattr__(self, name: str) -> MetricCheck:
         __tracebackhide__ = True
         if name.startswith("_") or name not in METRICS:
             raise AttributeError(f"no metric {name!r} of a model: {suggestion(name, METRICS)}")
         return self.metric(name)
 
     @told
-    def metric(self, id_: str, **axes: str | int) -> Found:
+    def metric(self, id_: str, **axes: str | int) -> MetricCheck:
         """Return a number by its id, at the axes that are given: `metric("latency_p95_ns", threads=1, batch=1)`.
 
         Without axes it is the headline: batch 1 at the first thread count, the usual way of calling.
@@ -85,7 +85,7 @@ class Model:
         return self._files.paths[-1].name
 
 
-def ratio(context: Context, files: Files, id_: str, axes: Axes) -> Found:
+def ratio(context: Context, files: Files, id_: str, axes: Axes) -> MetricCheck:
     """Return a number of a student relative to its teacher, the last of the files and the first."""
     if id_ not in PAIR_METRICS:
         raise InputError(f"unknown metric {id_!r} of a student and its teacher", suggestion(id_, PAIR_METRICS))
@@ -112,9 +112,9 @@ def _found(
     name: str,
     metric: Metric,
     in_record: Callable[[RunRecord], Measurement | Pair],
-) -> Found:
+) -> MetricCheck:
     if not context.settings.judged:
-        return Found(name, metric, None, context)
+        return MetricCheck(name, metric, None, context)
 
     @told
     def find() -> Measurement | Pair:
@@ -123,7 +123,7 @@ def _found(
         context.saw(folder, finding, files.student)
         return finding
 
-    return Found(name, metric, find, context)
+    return MetricCheck(name, metric, find, context)
 
 
 def _elsewhere(record: RunRecord, model: str, id_: str) -> str:

@@ -40,7 +40,7 @@ class Depth(IntEnum):
     @classmethod
     def of(cls, wanted: Metric) -> "Depth":
         """Return how deep a pass must go to find a metric."""
-        if not wanted.of_the_machine:
+        if not wanted.hardware_dependent:
             return cls.FILES
         behind = metric(BEHIND.get(wanted.id, wanted.id))
         return cls.ENERGY if behind.unit in {"J", "g"} else cls.TIMES

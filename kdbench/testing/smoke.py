@@ -53,13 +53,13 @@ def _few_images(files: Files) -> TestSet | None:
 
 
 def _call(model: JobModel) -> None:
-    from kdbench.worker.runtimes.onnxruntime import FAULTS, Target
+    from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
     images = np.load(model.images)
     batch = model.fixed_batch or min(len(images), _IMAGES)
     inputs = prepare(np.resize(images, (batch, *images.shape[1:])), model)
     try:
-        outputs = Target(model, provider="cpu", threads=1)(inputs)
+        outputs = LoadedModel(model, provider="cpu", threads=1)(inputs)
     except FAULTS as error:
         raise MeasurementError(f"{Path(model.path).name} could not be run: {describe(error)}") from error
     if not np.isfinite(outputs).all():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from kdbench.meters.meter import Clock, Counter, CounterError, GaveOutError
+from kdbench.meters.meter import Clock, Counter, CounterError, MeterFailedError
 
 _PERIOD_EDGES = 10
 _LEAST_EDGES = 3
@@ -47,7 +47,7 @@ def update_period_ns(counter: Counter, clock: Clock = time.monotonic_ns) -> floa
     """Return the median time between two movements of the counter, found by reading it without rest.
 
     Takes two seconds at most where three movements fit in there. What a counter that is not stepped says lags behind
-    by `lag_s`, and its period is no shorter than that. Raises GaveOutError.
+    by `lag_s`, and its period is no shorter than that. Raises MeterFailedError.
     """
     begun_ns = clock()
     edges = [_edge(counter, _nothing, clock).at_ns]
@@ -70,7 +70,7 @@ def window(
 
     Both edges are the first counter's, whose period is `period_ns`. Before the window, as many calls more as it takes
     the slowest counter to show the change of power. While the length runs no counter is asked: that would cost time and
-    energy itself. `clock` must be the one that the counters tell their time by. Raises GaveOutError if a counter stops,
+    energy itself. `clock` must be the one that the counters tell their time by. Raises MeterFailedError if a counter stops,
     fails or goes back.
     """
     for counter in counters:
@@ -97,18 +97,18 @@ def _read(counter: Counter) -> tuple[int, float]:
     try:
         return counter.read()
     except CounterError as error:
-        raise GaveOutError(counter.name, str(error)) from error
+        raise MeterFailedError(counter.name, str(error)) from error
 
 
 def _span(counter: Counter, begin: tuple[int, float], end: tuple[int, float]) -> Span:
-    """Return what lies between two readings; raises GaveOutError where that cannot be.
+    """Return what lies between two readings; raises MeterFailedError where that cannot be.
 
     No part of a machine that is switched on uses nothing. What is estimated may: it is the work alone.
     """
     if end[1] < begin[1]:
-        raise GaveOutError(counter.name, f"{counter.name} went back")
+        raise MeterFailedError(counter.name, f"{counter.name} went back")
     if end[0] <= begin[0] or (end[1] == begin[1] and counter.evidence == "measured"):
-        raise GaveOutError(counter.name, f"{counter.name} stands still")
+        raise MeterFailedError(counter.name, f"{counter.name} stands still")
     return Span(end[1] - begin[1], end[0] - begin[0])
 
 
@@ -131,7 +131,7 @@ def _edge(counter: Counter, call: Callable[[], object], clock: Clock, every_ns: 
             return _Edge(*now, calls)
         looked_ns = clock()
         if looked_ns - begun_ns > _PATIENCE_NS:
-            raise GaveOutError(counter.name, f"{counter.name} stands still")
+            raise MeterFailedError(counter.name, f"{counter.name} stands still")
 
 
 def _nothing() -> None:

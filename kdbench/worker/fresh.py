@@ -14,7 +14,7 @@ from kdbench.worker.process import WorkerError, run_job
 
 
 @dataclass(frozen=True)
-class Told:
+class ProcessResults:
     """What the processes said, `results[key]` one a process, and why a key has none, `failed[key]`."""
 
     results: Mapping[Any, list[Mapping[str, Any]]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ def in_turns(
     *,
     threads: int,
     cores: Sequence[int] | None = None,
-) -> Told:
+) -> ProcessResults:
     """Do each of `jobs` in `processes` fresh processes, the jobs taking turns, and return what they said.
 
     A result with `errors` (id to reason), or a process that dies, fails its key, which is then left out; a key that
@@ -55,7 +55,7 @@ def in_turns(
             failed[key] = "; ".join(result["errors"].values())
         else:
             results[key].append(result)
-    return Told({key: taken for key, taken in results.items() if key not in failed}, failed)
+    return ProcessResults({key: taken for key, taken in results.items() if key not in failed}, failed)
 
 
 def spread(values: Sequence[float] | NDArray[np.float64]) -> float:

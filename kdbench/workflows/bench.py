@@ -11,7 +11,7 @@ from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.judge.target import Target
 from kdbench.machine import fingerprint
-from kdbench.measure.harness import Analyses, Protocol, Subject, TestSet, check_protocol, measure
+from kdbench.measure.harness import Analyses, BenchModel, Protocol, TestSet, check_protocol, measure
 from kdbench.measure.network import network_of
 from kdbench.measure.staging import noise_shape
 from kdbench.modelfile.facts import ModelFacts, inspect
@@ -111,8 +111,8 @@ def bench(
         warnings=(*fingerprint.stability(here), *findings.warnings),
     )
     progress.stage("report", 3, 3)
-    write_results.keep(record, findings.samples, folder, targets)
-    write_results.refuse_nonsense(record, folder)
+    write_results.write_results(record, findings.samples, folder, targets)
+    write_results.raise_on_failed_models(record, folder)
     return record, folder.path
 
 
@@ -128,7 +128,7 @@ def subject_of(
     scale: float | None = None,
     timed: bool = True,
     card: ModelCard | None = None,
-) -> Subject:
+) -> BenchModel:
     """Return a model file as it is measured, for images of `shape` or for noise, beside the model called `reference`.
 
     `card` is the file's, where that is not the one beside it. Raises InputError for a file that cannot be measured, or
@@ -137,7 +137,7 @@ def subject_of(
     facts = inspect(path, output=output, data_shape=shape)
     own = card or _own_card(path, facts)
     given = _preprocessing(own, mean, std, scale)
-    return Subject(
+    return BenchModel(
         card=_card(id_, path, facts, shape, given, reference=reference),
         path=path,
         facts=facts,

@@ -53,7 +53,7 @@ def remeasure(
     the one that its record is of. Neither times nor accuracies are taken where no metric asks for any.
     """
     wanted = asked(metrics, thresholds)  # what cannot be meant is refused before anything is measured
-    timed = any(metric.of_the_machine for metric in wanted)
+    timed = any(metric.hardware_dependent for metric in wanted)
     accuracy = accuracy and any(metric in PREDICTIONS for metric in wanted)
     before, after = _State.read(base), _State.read(new)
     matched = match(before.cards, after.cards, models)

@@ -11,7 +11,7 @@ from typing import Any
 
 from kdbench import storage
 from kdbench.distill.devices import check_devices
-from kdbench.distill.processes import joined, started
+from kdbench.distill.processes import process_group, world_size
 from kdbench.errors import InputError, KdbenchError
 from kdbench.judge.target import Target
 from kdbench.measure.harness import Protocol, check_protocol
@@ -24,7 +24,7 @@ from kdbench.workflows import write_results
 from kdbench.workflows.stages.export import export_all
 from kdbench.workflows.stages.measure import measure_all
 from kdbench.workflows.stages.plan import Job, plan
-from kdbench.workflows.stages.run_data import Material, load_material
+from kdbench.workflows.stages.run_data import RunData, load_run_data
 from kdbench.workflows.stages.train import check, train_all, training_of
 
 __all__ = ["plan", "run", "train"]
@@ -41,7 +41,7 @@ def train(
 
     Where torchrun or srun started several processes, all of them call this, and the first one alone speaks and writes.
     """
-    progress = progress if progress is not None and joined().first else Silent()
+    progress = progress if progress is not None and process_group().first else Silent()
     material, jobs, folder = _begin(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
         train_all(recipe, jobs, material, folder, progress, stages_after=0)
@@ -64,8 +64,8 @@ def run(
     whatever the user can mend; what was finished before it stays on disk.
     """
     progress = progress or Silent()
-    with _told_once():
-        _refuse_company()
+    with _report_on_rank_zero():
+        _require_single_process()
     check_protocol(Protocol(**recipe.measure.model_dump()), progress)
     material, jobs, folder = _begin(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
@@ -75,42 +75,42 @@ def run(
         progress.stage("measure", len(jobs) + 2, len(jobs) + 3)
         record, samples = measure_all(recipe, exports, material, folder, progress, command)
         progress.stage("report", len(jobs) + 3, len(jobs) + 3)
-        write_results.keep(record, samples, folder, targets)
-    write_results.refuse_nonsense(record, folder)
+        write_results.write_results(record, samples, folder, targets)
+    write_results.raise_on_failed_models(record, folder)
     return record, folder.path
 
 
 def _begin(
     recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool
-) -> tuple[Material, list[Job], RunFolder]:
+) -> tuple[RunData, list[Job], RunFolder]:
     """Load the data and build every network once, and only then make the folder: what is misspelt leaves none."""
-    processes = joined()
-    with _told_once():
+    processes = process_group()
+    with _report_on_rank_zero():
         jobs = plan(recipe)
         for job in jobs:
             check_devices(training_of(job))
-        processes.of_first(lambda: refuse_taken(out, resume=resume))
-        material = processes.first_then_all(lambda: load_material(recipe))
+        processes.on_rank_zero(lambda: refuse_taken(out, resume=resume))
+        material = processes.first_then_all(lambda: load_run_data(recipe))
         check(jobs, material)
-        path = processes.of_first(lambda: _open(recipe, out, progress, resume=resume).path)
+        path = processes.on_rank_zero(lambda: _open(recipe, out, progress, resume=resume).path)
     return material, jobs, RunFolder(path)
 
 
 @contextmanager
-def _told_once() -> Iterator[None]:
+def _report_on_rank_zero() -> Iterator[None]:
     """Let an error that all processes meet with be told by the first one; the others end without a word."""
     try:
         yield
     except KdbenchError as error:
-        if joined().first:
+        if process_group().first:
             raise
         raise SystemExit(error.exit_code) from error
 
 
-def _refuse_company() -> None:
-    if started() > 1:
+def _require_single_process() -> None:
+    if world_size() > 1:
         raise InputError(
-            f"{started()} processes were started together, and what is measured has to be alone",
+            f"{world_size()} processes were started together, and what is measured has to be alone",
             "train with `kdbench train RECIPE --out DIR`, then measure with `kdbench run RECIPE --out DIR --resume`",
         )
 

@@ -14,7 +14,7 @@ from kdbench.results.run_folder import RunFolder
 _SIGNS_OF_LIFE = {"top1", "latency_p50_ns"}
 
 
-def keep(
+def write_results(
     record: RunRecord, samples: Mapping[str, np.ndarray], folder: RunFolder, targets: Sequence[Target] = ()
 ) -> None:
     """Write the raw samples, the record, its verdict on each target and its reports to `folder`.
@@ -29,7 +29,7 @@ def keep(
     report.write(report.Content(record, verdicts, samples), folder.path, ("md", "html"))
 
 
-def refuse_nonsense(record: RunRecord, folder: RunFolder) -> None:
+def raise_on_failed_models(record: RunRecord, folder: RunFolder) -> None:
     """Fail, after everything is written, for a model whose logits were no numbers or that could not be run at all.
 
     Raises DivergedError or MeasurementError, which say where the rest of the results is.

@@ -80,7 +80,7 @@ def test_what_bears_on_latencies_is_told(monkeypatch):
         SimpleNamespace(title="thermal counters", read=lambda: 0.0),
         SimpleNamespace(title="clock", read=lambda: None),
     ]
-    monkeypatch.setattr("kdbench.machine.system_monitor.Witness", lambda: SimpleNamespace(read=lambda: reading))
+    monkeypatch.setattr("kdbench.machine.system_monitor.SystemMonitor", lambda: SimpleNamespace(read=lambda: reading))
     monkeypatch.setattr("kdbench.machine.throttling.gauges", lambda *_: seen)
     here = HERE.model_copy(update={"host": {**HERE.host, "governor": "performance", "turbo": "on", "smt": None}})
     latency, disturbances = checks._latency(here)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from kdbench.data.batches import Batches
 from kdbench.data.dataset import Split
-from kdbench.distill.method import Lesson, Setting, Step
+from kdbench.distill.method import MethodContext, Step, TeacherOutput
 
 EXAMPLE = torch.linspace(-1, 1, 128).view(2, 1, 8, 8)
 
@@ -47,7 +47,7 @@ def batches(split: Split, batch: int = 16, **options) -> Batches:
     return Batches(split, **{"batch": batch, "mean": (0.3,), "std": (0.3,), "train": False, **options})
 
 
-def setting(student: nn.Module | None = None, *teachers: nn.Module, **changes) -> Setting:
+def setting(student: nn.Module | None = None, *teachers: nn.Module, **changes) -> MethodContext:
     """What a method is told of a small student and its teachers; 48 training samples of three classes."""
     usual = {
         "student": student or tiny(),
@@ -57,7 +57,7 @@ def setting(student: nn.Module | None = None, *teachers: nn.Module, **changes) -
         "classes": 3,
         "build": lambda _model, number: tiny(100 + number),
     }
-    return Setting(**{**usual, **changes})
+    return MethodContext(**{**usual, **changes})
 
 
 def random_logits(batch: int = 6, seed: int = 0) -> Tensor:
@@ -76,6 +76,6 @@ def step(
         "epoch": 0,
         "student_logits": student_logits,
         "student_features": student_features or {},
-        "lessons": tuple(Lesson(logits, teacher_features or {}) for logits in teacher_logits),
+        "lessons": tuple(TeacherOutput(logits, teacher_features or {}) for logits in teacher_logits),
     }
     return Step(**{**usual, **changes})

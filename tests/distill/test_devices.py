@@ -15,7 +15,7 @@ def training(**keys) -> Training:
 def _machine(monkeypatch):
     """Eight cores, and nobody who started several processes."""
     monkeypatch.setattr(devices, "_available", lambda device: 8 if device == "cpu" else 2)
-    monkeypatch.setattr(devices, "started", lambda: 1)
+    monkeypatch.setattr(devices, "world_size", lambda: 1)
 
 
 @pytest.mark.parametrize("options", [{}, {"devices": "auto"}, {"devices": 4}, {"devices": 2, "strategy": "ddp"}])
@@ -53,7 +53,7 @@ def slurm(monkeypatch):
     """Four processes on two nodes, started by srun."""
     for name, value in {"STEP_ID": 0, "NTASKS": 4, "NTASKS_PER_NODE": 2, "NNODES": 2, "JOB_NAME": "train"}.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
-    monkeypatch.setattr(devices, "started", lambda: 4)
+    monkeypatch.setattr(devices, "world_size", lambda: 4)
 
 
 @pytest.mark.usefixtures("slurm")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kdbench.distill.processes import Processes, joined, started
+from kdbench.distill.processes import Processes, process_group, world_size
 from kdbench.errors import InputError
 
 TORCHRUN = {
@@ -33,15 +33,15 @@ def set_all(monkeypatch, variables, without=()):
 
 
 def test_alone_nothing_is_waited_for_and_everything_is_ones_own():
-    alone = joined()
+    alone = process_group()
     assert alone == Processes(0, 1)
     assert alone.first
-    assert alone.agreed("mine") == "mine"
-    assert alone.of_first(lambda: 3) == alone.first_then_all(lambda: 3) == 3
+    assert alone.broadcast("mine") == "mine"
+    assert alone.on_rank_zero(lambda: 3) == alone.first_then_all(lambda: 3) == 3
     assert alone.summed(torch.tensor([2.0])).tolist() == [2.0]
     alone.wait()
     with pytest.raises(InputError, match="wrong"):
-        alone.of_first(_wrong)
+        alone.on_rank_zero(_wrong)
 
 
 def _wrong():
@@ -51,16 +51,16 @@ def _wrong():
 @pytest.mark.parametrize(("variables", "count"), [({}, 1), (TORCHRUN, 4), (SRUN, 6)])
 def test_whoever_started_several_processes_is_found_by_the_environment(monkeypatch, variables, count):
     set_all(monkeypatch, variables)
-    assert started() == count
+    assert world_size() == count
 
 
 def test_a_batch_script_that_does_not_use_srun_is_one_process(monkeypatch):
     set_all(monkeypatch, SRUN, without=["SLURM_STEP_ID"])
-    assert started() == 1
+    assert world_size() == 1
 
 
 def test_srun_without_tasks_per_node_is_told_what_is_missing(monkeypatch):
     set_all(monkeypatch, SRUN, without=["SLURM_NTASKS_PER_NODE"])
     with pytest.raises(InputError) as caught:
-        started()
+        world_size()
     assert "--ntasks-per-node" in caught.value.hint

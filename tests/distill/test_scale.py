@@ -12,7 +12,7 @@ from students import same_weights
 from torch.distributed import TCPStore
 
 from kdbench.distill import fit, trainer
-from kdbench.distill.processes import Processes, joined
+from kdbench.distill.processes import Processes, process_group
 from kdbench.errors import InputError
 from kdbench.results import cards
 from kdbench.workflows.stages.launch import _environment
@@ -40,7 +40,7 @@ def together(number: int, work, *arguments) -> None:
 
 def as_one_of(rank: int, number: int, port: int, work, *arguments) -> None:
     os.environ.update(_environment(rank, number, port))
-    work(joined(), *arguments)
+    work(process_group(), *arguments)
 
 
 def train_each(processes: Processes, makes, folder: Path) -> None:
@@ -73,11 +73,11 @@ def interrupt_and_resume(processes: Processes, folder: Path) -> None:
 def agree(processes: Processes, folder: Path) -> None:
     """Check what three processes tell each other."""
     rank, log = processes.rank, folder / "log"
-    assert processes.agreed(f"from {rank}") == "from 0"
+    assert processes.broadcast(f"from {rank}") == "from 0"
     assert processes.summed(torch.tensor([1.0, rank])).tolist() == [3.0, 3.0]
-    assert processes.of_first(lambda: rank) == 0
+    assert processes.on_rank_zero(lambda: rank) == 0
     with pytest.raises(InputError, match="by 0") as caught:
-        processes.of_first(lambda: wrong(rank))
+        processes.on_rank_zero(lambda: wrong(rank))
     assert caught.value.hint == "do not"
 
     def append_line() -> int:

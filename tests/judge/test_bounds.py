@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.judge.bounds import bounds_of, stand
+from kdbench.judge.bounds import bounds_of, check_limit
 from kdbench.results.records import Interval, Measurement, Pair, measured, missing
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -44,7 +44,7 @@ def latencies(draw) -> Measurement:
     ],
 )
 def test_the_interval_decides(side, limit, outcome):
-    assert stand(latency(10, 9, 11), side, limit).outcome == outcome
+    assert check_limit(latency(10, 9, 11), side, limit).outcome == outcome
 
 
 @given(latencies(), sides, numbers)
@@ -56,14 +56,14 @@ def test_a_pass_is_whole_a_fail_is_whole_and_all_else_is_marginal(found, side, l
     beyond = [
         (bound > limit) if side == "max" else (bound < limit) for bound in (found.interval.low, found.interval.high)
     ]
-    assert stand(found, side, limit).outcome == ("FAIL" if all(beyond) else expected)
+    assert check_limit(found, side, limit).outcome == ("FAIL" if all(beyond) else expected)
 
 
 @given(latencies(), sides, numbers, numbers)
 def test_a_looser_limit_is_never_met_worse(found, side, one, other):
     tight, loose = sorted((one, other), reverse=side == "min")
     order = ["FAIL", "MARGINAL", "PASS"]
-    outcomes = [order.index(stand(found, side, limit).outcome) for limit in (tight, loose)]
+    outcomes = [order.index(check_limit(found, side, limit).outcome) for limit in (tight, loose)]
     assert outcomes == sorted(outcomes)
 
 
@@ -72,14 +72,14 @@ def test_a_looser_limit_is_never_met_worse(found, side, one, other):
 )
 def test_nothing_that_is_missing_meets_a_limit(metric, side, limit, status):
     found = missing("m", metric, "no meter", status=status, hint="plug one in", axes=AXES)
-    standing = stand(found, side, limit, weakest="estimated")
+    standing = check_limit(found, side, limit, weakest="estimated")
     assert (standing.outcome, standing.reason, standing.remedy) == ("UNKNOWN", "no meter", "plug one in")
 
 
 @given(latencies(), sides, numbers)
 def test_nothing_unstable_meets_a_limit(found, side, limit):
     shaky = latency(found.value, found.interval.low, found.interval.high, unstable="sessions disagree")
-    standing = stand(shaky, side, limit, weakest="estimated")
+    standing = check_limit(shaky, side, limit, weakest="estimated")
     assert standing.outcome == "UNKNOWN"
     assert "sessions disagree" in standing.reason
     assert standing.remedy
@@ -88,21 +88,21 @@ def test_nothing_unstable_meets_a_limit(found, side, limit):
 @given(st.sampled_from(VALUED), sides, numbers, st.sampled_from(["estimated", "modelled"]))
 def test_no_estimate_meets_a_limit_that_wants_a_measurement(metric, side, limit, evidence):
     found = measured("m", metric, 0.5, axes=AXES, evidence=evidence)
-    standing = stand(found, side, limit)
+    standing = check_limit(found, side, limit)
     assert standing.outcome == "UNKNOWN"
     assert standing.reason == f"{evidence}, not measured"
 
 
 def test_an_estimate_counts_where_it_is_asked_for():
     found = measured("m", "energy_j", 0.5, axes=AXES, evidence="estimated")
-    assert stand(found, "max", 1.0, weakest="estimated").outcome == "PASS"
-    assert stand(found, "max", 0.4, weakest="estimated").outcome == "FAIL"
-    assert stand(found, "max", 1.0, weakest="modelled").outcome == "UNKNOWN"
+    assert check_limit(found, "max", 1.0, weakest="estimated").outcome == "PASS"
+    assert check_limit(found, "max", 0.4, weakest="estimated").outcome == "FAIL"
+    assert check_limit(found, "max", 1.0, weakest="modelled").outcome == "UNKNOWN"
 
 
 @pytest.mark.parametrize("metric", ["latency_p50_ns", "top1", "ece", "training_s"])
 def test_a_sampled_number_without_an_interval_proves_nothing(metric):
-    standing = stand(measured("m", metric, 0.5), "max", 1e9)
+    standing = check_limit(measured("m", metric, 0.5), "max", 1e9)
     assert standing.outcome == "UNKNOWN"
     assert "without an interval" in standing.reason
     assert standing.remedy
@@ -111,13 +111,17 @@ def test_a_sampled_number_without_an_interval_proves_nothing(metric):
 def test_a_counted_number_is_its_own_interval_and_meets_the_limit_it_equals():
     found = measured("m", "size_bytes", 5e6)
     assert bounds_of(found) == Interval(low=5e6, high=5e6)
-    assert [stand(found, "max", limit).outcome for limit in (5e6, 5e6 - 1)] == ["PASS", "FAIL"]
+    assert [check_limit(found, "max", limit).outcome for limit in (5e6, 5e6 - 1)] == ["PASS", "FAIL"]
 
 
 def test_memory_is_known_to_a_percent():
     found = measured("m", "peak_memory_bytes", 100e6, axes=AXES)
-    assert [stand(found, "max", limit).outcome for limit in (102e6, 100.5e6, 98e6)] == ["PASS", "MARGINAL", "FAIL"]
-    assert "leave more room" in stand(found, "max", 100.5e6).remedy
+    assert [check_limit(found, "max", limit).outcome for limit in (102e6, 100.5e6, 98e6)] == [
+        "PASS",
+        "MARGINAL",
+        "FAIL",
+    ]
+    assert "leave more room" in check_limit(found, "max", 100.5e6).remedy
 
 
 @pytest.mark.parametrize(
@@ -136,30 +140,30 @@ def test_memory_is_known_to_a_percent():
     ],
 )  # fmt: skip
 def test_a_fail_says_how_far_it_is(found, side, limit, distance):
-    standing = stand(found, side, limit)
+    standing = check_limit(found, side, limit)
     assert (standing.outcome, standing.remedy) == ("FAIL", distance)
 
 
 def test_a_marginal_accuracy_says_how_many_samples_would_settle_it():
     # The half-width of a share's interval falls with the root of n: three times as narrow takes nine times as many.
-    standing = stand(top1(0.86, 0.83, 0.89), "min", 0.85)
+    standing = check_limit(top1(0.86, 0.83, 0.89), "min", 0.85)
     assert standing.outcome == "MARGINAL"
     assert standing.remedy == "about 9,000 test samples would settle it, in place of 1,000"
 
 
 def test_a_marginal_number_on_the_wrong_side_is_called_so():
-    standing = stand(top1(0.84, 0.81, 0.86), "min", 0.85)
+    standing = check_limit(top1(0.84, 0.81, 0.86), "min", 0.85)
     assert standing.remedy == (
         "the number itself is 1.00 points short; about 4,000 test samples would settle it, in place of 1,000"
     )
 
 
 def test_a_marginal_latency_wants_a_narrower_interval():
-    standing = stand(latency(10e6, 9e6, 11e6), "max", 10.5e6)
+    standing = check_limit(latency(10e6, 9e6, 11e6), "max", 10.5e6)
     assert "--budget" in standing.remedy
     assert "2.0 times as narrow" in standing.remedy
 
 
 @pytest.mark.parametrize("limit", [0.86, 0.860001])
 def test_what_no_number_of_samples_would_settle_is_not_promised(limit):
-    assert "too close to the limit" in stand(top1(0.86, 0.83, 0.89), "min", limit).remedy
+    assert "too close to the limit" in check_limit(top1(0.86, 0.83, 0.89), "min", limit).remedy

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.judge.found_records import Found, find_records
+from kdbench.judge.found_records import LocatedRecord, find_records
 from kdbench.judge.history import BETWEEN_RUNS, MAIN, history
 from kdbench.results.cards import ModelCard
 from kdbench.results.histories import History
@@ -55,11 +55,11 @@ def record(day: int, *measurements: Measurement, pairs: tuple[Pair, ...] = (), *
     )
 
 
-def found(*records: RunRecord) -> list[Found]:
-    return [Found(f"run-{n}", datetime.fromisoformat(each.created), each) for n, each in enumerate(records)]
+def found(*records: RunRecord) -> list[LocatedRecord]:
+    return [LocatedRecord(f"run-{n}", datetime.fromisoformat(each.created), each) for n, each in enumerate(records)]
 
 
-def days(values: list[float], **facts: object) -> list[Found]:
+def days(values: list[float], **facts: object) -> list[LocatedRecord]:
     return found(*(record(day, latency(value), **facts) for day, value in enumerate(values)))
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kdbench.errors import InputError
 from kdbench.judge.readiness import judge
-from kdbench.results.records import Environment, Interval, Pair, Warned, measured, missing
+from kdbench.results.records import Diagnostic, Environment, Interval, Pair, measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 BATCHED = {**SINGLE, "batch": 8}
@@ -146,8 +146,8 @@ def test_a_run_on_another_machine_is_never_ready_however_loose_the_limits(make_r
     assert there.overall == "INCONCLUSIVE"
     assert device(there).outcome == "UNKNOWN"
     for criterion in criteria(there):
-        of_the_machine = criterion.metric in {"latency_p50_ns", "peak_memory_bytes", "latency_ratio"}
-        assert criterion.outcome == ("UNKNOWN" if of_the_machine else "PASS")
+        hardware_dependent = criterion.metric in {"latency_p50_ns", "peak_memory_bytes", "latency_ratio"}
+        assert criterion.outcome == ("UNKNOWN" if hardware_dependent else "PASS")
 
 
 def test_what_another_machine_says_of_times_is_shown_and_not_believed(make_run, on_a_pi):
@@ -329,7 +329,7 @@ def test_what_could_not_be_measured_at_all_says_why_whatever_axes_are_asked(make
 @pytest.mark.parametrize("code", ["throttled", "swapping"])
 @pytest.mark.parametrize("about", [None, "student"])
 def test_times_of_a_machine_that_was_not_itself_are_unknown(make_run, on_a_pi, code, about):
-    warned = Warned(code=code, message="in 2 of 8 sessions", remedy="cool it", model=about)
+    warned = Diagnostic(code=code, message="in 2 of 8 sessions", remedy="cool it", model=about)
     found = criteria(judge(make_run(warnings=(warned,)), on_a_pi(ACCURATE, FAST)))
     assert [c.outcome for c in found] == ["PASS", "UNKNOWN"]
     assert "in 2 of 8 sessions" in found[1].reason
@@ -338,14 +338,14 @@ def test_times_of_a_machine_that_was_not_itself_are_unknown(make_run, on_a_pi, c
 
 @pytest.mark.parametrize(("code", "outcome"), [("throttled", "PASS"), ("swapping", "UNKNOWN")])
 def test_a_slow_clock_leaves_memory_as_it_is_and_swapping_does_not(make_run, on_a_pi, code, outcome):
-    record = make_run(warnings=(Warned(code=code, message="m"),))
+    record = make_run(warnings=(Diagnostic(code=code, message="m"),))
     (found,) = criteria(judge(record, on_a_pi({"metric": "peak_memory_bytes", "max": "1 GB"})))
     assert found.outcome == outcome
 
 
 @pytest.mark.parametrize(("code", "about"), [("throttled", "teacher"), ("load", None), ("near_floor", "student")])
 def test_other_warnings_are_named_and_change_nothing(make_run, on_a_pi, code, about):
-    verdict = judge(make_run(warnings=(Warned(code=code, message="m", model=about),)), on_a_pi(FAST))
+    verdict = judge(make_run(warnings=(Diagnostic(code=code, message="m", model=about),)), on_a_pi(FAST))
     assert verdict.overall == "READY"
     assert verdict.cautions == (code,)
 

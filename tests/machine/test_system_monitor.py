@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.machine import system_monitor
-from kdbench.machine.system_monitor import Conditions, Reading, Slowed, Witness
+from kdbench.machine.system_monitor import Conditions, Reading, Slowed, SystemMonitor
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -34,7 +34,7 @@ def smt(tmp_path):
 @pytest.mark.usefixtures("gaugeless")
 def test_the_work_of_others_is_what_is_not_ours(tmp_path):
     before, after = reading(100, 50, [10, 10, 10, 10]), reading(110, 61, [11, 13, 12, 20])
-    conditions = Witness(tmp_path, cores=[3]).between(before, after)
+    conditions = SystemMonitor(tmp_path, cores=[3]).between(before, after)
     assert conditions.seconds == 10
     assert conditions.cores == 4
     assert conditions.others_cores == pytest.approx(0.5)
@@ -45,29 +45,29 @@ def test_the_work_of_others_is_what_is_not_ours(tmp_path):
 @pytest.mark.usefixtures("gaugeless")
 def test_others_on_our_cores_and_beside_them(smt):
     before, after = reading(0, 0, [0, 0, 0, 0]), reading(10, 8, [1, 3, 2, 9])
-    conditions = Witness(smt, cores=[3]).between(before, after)
+    conditions = SystemMonitor(smt, cores=[3]).between(before, after)
     assert conditions.others_chosen_cores == pytest.approx(0.1)
     assert conditions.siblings_cores == pytest.approx(0.3)  # of core 1
-    both = Witness(smt, cores=[1, 3]).between(before, after)
+    both = SystemMonitor(smt, cores=[1, 3]).between(before, after)
     assert both.others_chosen_cores == pytest.approx(0.4)
     assert both.siblings_cores == 0
 
 
 @pytest.mark.usefixtures("gaugeless")
 def test_without_pinning_nobody_is_beside(smt):
-    conditions = Witness(smt).between(reading(0, 0, [0] * 4), reading(10, 8, [1, 3, 2, 9]))
+    conditions = SystemMonitor(smt).between(reading(0, 0, [0] * 4), reading(10, 8, [1, 3, 2, 9]))
     assert (conditions.others_chosen_cores, conditions.siblings_cores) == (None, None)
 
 
 @pytest.mark.usefixtures("gaugeless")
 def test_stolen_time_is_a_share_of_what_cores_would_have_run(tmp_path):
     before, after = reading(0, 0, [5, 5], [1, 1]), reading(10, 9, [14, 5], [1.5, 1.5])
-    assert Witness(tmp_path).between(before, after).stolen_share == pytest.approx(0.1)
+    assert SystemMonitor(tmp_path).between(before, after).stolen_share == pytest.approx(0.1)
 
 
 @pytest.mark.usefixtures("gaugeless")
 def test_pages_from_disk_are_counted(tmp_path):
-    conditions = Witness(tmp_path).between(reading(0, 0, [], swapped=7), reading(1, 0, [], swapped=19))
+    conditions = SystemMonitor(tmp_path).between(reading(0, 0, [], swapped=7), reading(1, 0, [], swapped=19))
     assert conditions.swapped_in_pages == 12
 
 
@@ -75,7 +75,7 @@ def test_what_gauges_tell_comes_with_its_remedy(tmp_path):
     path = tmp_path / "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count"
     path.parent.mkdir(parents=True)
     path.write_text("1\n")
-    with Witness(tmp_path) as watched:
+    with SystemMonitor(tmp_path) as watched:
         path.write_text("4\n")
     (slowed,) = watched.conditions.slowed
     assert isinstance(slowed, Slowed)
@@ -94,14 +94,14 @@ def test_the_kernels_counters_are_understood(tmp_path):
     ]
     (proc / "stat").write_text("\n".join(lines) + "\n")
     (proc / "vmstat").write_text("pswpin 12\npswpout 13\n")
-    now = Witness(tmp_path).read()
+    now = SystemMonitor(tmp_path).read()
     assert now.busy_s == {0: 5.0}
     assert now.stolen_s == {0: 2.0}
     assert now.swapped_in_pages == 12
 
 
 def test_a_machine_that_tells_nothing(tmp_path):
-    with Witness(tmp_path, cores=[0]) as watched:
+    with SystemMonitor(tmp_path, cores=[0]) as watched:
         pass
     found = watched.conditions
     assert found == Conditions(found.seconds, slowed=found.slowed)
@@ -109,7 +109,7 @@ def test_a_machine_that_tells_nothing(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux keeps /proc/stat")
 def test_this_machine_is_read():
-    with Witness() as watched:
+    with SystemMonitor() as watched:
         pass
     assert watched.conditions.cores == os.cpu_count()
     assert watched.conditions.seconds > 0

@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss, top_k_accuracy_score
 from kdbench.errors import InputError
 from kdbench.evaluate import accuracy
 from kdbench.evaluate.accuracy import accuracy_findings, judge, label_ranks
-from kdbench.measure.protocol import Portion, TestSet
+from kdbench.measure.protocol import SubProgress, TestSet
 from kdbench.measure.staging import stage
 from kdbench.results.cards import Preprocessing
 from kdbench.worker.process import WorkerError
@@ -98,7 +98,7 @@ def test_a_probability_of_zero_does_not_make_the_loss_infinite(scores):
 def evaluated(tmp_path, watcher):
     def run(subjects, test):
         models = stage(subjects, test, tmp_path, 0)
-        return accuracy.evaluate(subjects, models, test, "cpu", 1, tmp_path, Portion(watcher, 0, 1, "accuracy"))
+        return accuracy.evaluate(subjects, models, test, "cpu", 1, tmp_path, SubProgress(watcher, 0, 1, "accuracy"))
 
     return run
 
@@ -201,7 +201,7 @@ def test_a_test_part_without_the_last_class_fits_the_right_model(evaluated, tiny
 def test_the_source_counts_its_threads(tiny, subject, test_set, tmp_path, watcher, cores, said):
     one = subject(tiny())
     models = stage([one], test_set, tmp_path, 0)
-    portion = Portion(watcher, 0, 1, "accuracy")
+    portion = SubProgress(watcher, 0, 1, "accuracy")
     assert said in accuracy.evaluate([one], models, test_set, "cpu", cores, tmp_path, portion)["tiny"].source
 
 

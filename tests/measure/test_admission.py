@@ -13,7 +13,7 @@ from kdbench.measure import admission
 from kdbench.measure.admission import absent_runtimes, admit, evaluation_provider, require_runtimes, unavailable
 from kdbench.measure.admission_findings import admission_findings
 from kdbench.measure.network import FOREIGN
-from kdbench.measure.protocol import Portion, Protocol
+from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
 from kdbench.worker.jobs import Network
 
@@ -69,7 +69,7 @@ def admitted(test_set, tmp_path, watcher):
         folder.mkdir(exist_ok=True)
         models = stage(subjects, test_set, folder, 0)
         absent = unavailable(protocol, ("onnxruntime", *protocol.runtime[1:]), folder)
-        return admit(subjects, models, protocol, absent, folder, Portion(watcher, 0, 1, ""))
+        return admit(subjects, models, protocol, absent, folder, SubProgress(watcher, 0, 1, ""))
 
     return ask
 

@@ -3,7 +3,7 @@ import pytest
 
 from kdbench.measure import coldstart
 from kdbench.measure.coldstart import PROCESSES, cold_start_findings
-from kdbench.measure.protocol import Portion, Protocol
+from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
 from kdbench.worker import fresh
 
@@ -14,7 +14,7 @@ METRICS = ("load_ns", "first_run_ns", "steady_run_ns")
 def cold(tmp_path, watcher):
     def run(*subjects, **protocol):
         models = stage(subjects, None, tmp_path, 0)
-        return cold_start_findings(subjects, models, Protocol(**protocol), tmp_path, Portion(watcher, 0, 1, "cold"))
+        return cold_start_findings(subjects, models, Protocol(**protocol), tmp_path, SubProgress(watcher, 0, 1, "cold"))
 
     return run
 

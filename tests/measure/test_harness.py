@@ -10,7 +10,7 @@ from kdbench.errors import InputError
 from kdbench.evaluate import accuracy
 from kdbench.machine.core_choice import of_turn
 from kdbench.machine.cores import available_cores
-from kdbench.machine.system_monitor import Conditions, Witness
+from kdbench.machine.system_monitor import Conditions, SystemMonitor
 from kdbench.measure.harness import Protocol, measure
 from kdbench.measure.latency import sessions
 from kdbench.measure.offline import sessions as offline_sessions
@@ -129,7 +129,7 @@ def test_throughput_alone_needs_no_latencies(tiny, subject, tmp_path, watcher):
 
 def test_what_disturbs_throughput_is_told(tiny, subject, tmp_path, watcher, monkeypatch):
     busy = Conditions(1.0, cores=4, others_cores=2.5)
-    monkeypatch.setattr(Witness, "between", lambda *_: busy)
+    monkeypatch.setattr(SystemMonitor, "between", lambda *_: busy)
     protocol = dataclasses.replace(QUICK, mode=("offline",), energy="off")
     findings = measure([subject(tiny(), data=False)], None, protocol, tmp_path, watcher)
     (load,) = [w for w in findings.warnings if w.code == "load"]

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.measure import memory
 from kdbench.measure.memory import memory_findings
-from kdbench.measure.protocol import Portion, Protocol
+from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
 from kdbench.worker import fresh
 from kdbench.worker.process import WorkerError
@@ -19,7 +19,7 @@ MB = 1_000_000
 def peaks(tmp_path, watcher):
     def run(*subjects, batch=(8,), **protocol):
         models = stage(subjects, None, tmp_path, 0)
-        portion = Portion(watcher, 0, 1, "memory")
+        portion = SubProgress(watcher, 0, 1, "memory")
         return memory_findings(subjects, models, Protocol(batch=batch, **protocol), tmp_path, portion)
 
     return run

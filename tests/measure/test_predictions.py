@@ -8,7 +8,7 @@ import pytest
 from kdbench.evaluate import predictions
 from kdbench.evaluate.plan import Analyses, TrainingImages
 from kdbench.evaluate.predictions import answer_findings
-from kdbench.measure.protocol import Portion
+from kdbench.measure.protocol import SubProgress
 from kdbench.measure.staging import stage
 
 NAMES = ("ant", "bee", "cat", "dog", "emu", "fox")
@@ -37,7 +37,7 @@ def three(tiny, subject):
 def answered(tmp_path, watcher):
     def run(subjects, test, analyses=None):
         models = stage(subjects, test, tmp_path, 0)
-        progress = Portion(watcher, 0, 1, "accuracy")
+        progress = SubProgress(watcher, 0, 1, "accuracy")
         found = answer_findings(subjects, models, test, analyses or Analyses(), "cpu", tmp_path, progress)
         return {(m.model, m.metric, *m.axes.values()): m for m in found.measurements}, found
 

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kdbench.macs.onnx_counter import count_onnx
 from kdbench.macs.onnx_origin import origins, untraced
 from kdbench.measure.profiling import overhead_warnings, profile_findings
-from kdbench.measure.protocol import Portion, Protocol
+from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
 from kdbench.worker.probes.profile import summarised
 
@@ -116,7 +116,7 @@ def profiled(tiny, subject, tmp_path, watcher):
         other = subject(tiny("other", op=op), data=False)
         models = stage([one, other], None, tmp_path, 0)
         protocol = Protocol(provider=provider, profile=wanted)
-        return profile_findings([one, other], models, protocol, tmp_path, Portion(watcher, 0, 1, "layers"))
+        return profile_findings([one, other], models, protocol, tmp_path, SubProgress(watcher, 0, 1, "layers"))
 
     return profile
 

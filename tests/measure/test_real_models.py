@@ -5,7 +5,7 @@ import pytest
 from kdbench import data
 from kdbench.errors import DataMissingError
 from kdbench.evaluate import accuracy
-from kdbench.measure.protocol import Portion, Subject, TestSet
+from kdbench.measure.protocol import BenchModel, SubProgress, TestSet
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import ModelCard, Preprocessing
@@ -39,8 +39,8 @@ def test_published_accuracy(data_root, foreign_models, tmp_path, watcher, file, 
         parameters=facts.parameters,
         preprocessing=preprocessing,
     )
-    subjects = [Subject(card, path, facts)]
+    subjects = [BenchModel(card, path, facts)]
     test = TestSet(dataset.test.images, dataset.test.labels, dataset.classes)
     models = stage(subjects, test, tmp_path, 0)
-    found = accuracy.evaluate(subjects, models, test, "cpu", 2, tmp_path, Portion(watcher, 0, 1, "accuracy"))["m"]
+    found = accuracy.evaluate(subjects, models, test, "cpu", 2, tmp_path, SubProgress(watcher, 0, 1, "accuracy"))["m"]
     assert (found.ranks == 0).mean() == pytest.approx(top1, abs=5e-5)

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from kdbench import models
 from kdbench.export.onnx import export_onnx
 from kdbench.measure import admission
-from kdbench.measure.harness import Protocol, Subject, TestSet, measure
+from kdbench.measure.harness import BenchModel, Protocol, TestSet, measure
 from kdbench.measure.network import Refusal, network_of
-from kdbench.measure.protocol import Portion
+from kdbench.measure.protocol import SubProgress
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import ModelCard, Preprocessing
@@ -59,13 +59,13 @@ def card(id_: str, hidden: tuple[int, ...], sha256: str) -> ModelCard:
 
 
 @pytest.fixture
-def subjects(folder) -> list[Subject]:
+def subjects(folder) -> list[BenchModel]:
     found = []
     for id_, hidden in (("teacher", (64, 64)), ("student", (8,))):
         path = folder.model(id_)
         own = card(id_, hidden, "")
         teacher = None if id_ == "teacher" else "teacher"
-        found.append(Subject(own, path, inspect(path), teacher, network=network_of(own, path)))
+        found.append(BenchModel(own, path, inspect(path), teacher, network=network_of(own, path)))
     return found
 
 
@@ -97,7 +97,7 @@ def test_weights_that_are_not_the_files_are_refused(subjects, tmp_path, watcher)
     other = dataclasses.replace(student.network, weights=str(tmp_path / "others.safetensors"))
     pair = [teacher, dataclasses.replace(student, network=other)]
     found = admission.admit(
-        pair, stage(pair, TEST, tmp_path, 0), QUICK, {}, tmp_path, Portion(watcher, 0, 1, "runtimes")
+        pair, stage(pair, TEST, tmp_path, 0), QUICK, {}, tmp_path, SubProgress(watcher, 0, 1, "runtimes")
     )
     assert found.subjects[0].refused == {}
     assert "stray from those of the file" in found.subjects[1].refused["torch"].reason

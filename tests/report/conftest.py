@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kdbench.results.cards import Epoch, ModelCard, Training
-from kdbench.results.records import Environment, Interval, Measurement, Pair, RunRecord, Warned, measured, missing
+from kdbench.results.records import Diagnostic, Environment, Interval, Measurement, Pair, RunRecord, measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 BATCHED = {"provider": "cpu", "threads": 1, "batch": 128}
@@ -130,12 +130,12 @@ def _record(**changes: Any) -> RunRecord:
         "measurements": tuple(m for name in _MODELS for m in _measurements(name)),
         "pairs": tuple(pair for student in _PAIRS for pair in _pairs(student)),
         "warnings": (
-            Warned(
+            Diagnostic(
                 code="frequency-scaling",
                 message="the CPU's frequency was not fixed: latencies may drift between sessions",
                 remedy="set the governor to performance: `sudo cpupower frequency-set -g performance`",
             ),
-            Warned(
+            Diagnostic(
                 code="unstable",
                 message="the sessions of student-hint at batch 128 disagree by 31 %",
                 remedy="close other programs and run again with a larger --budget",
@@ -204,7 +204,7 @@ def swept() -> RunRecord:
         )
     found.append(missing("student-hint", "max_throughput_per_s", "killed by signal 9", status="error", axes=at))
     both = {"teacher": "teacher", "student": "student-kd"}
-    short = Warned(
+    short = Diagnostic(
         code="offline_shortened",
         message="throughput offline with 1 thread may be larger: the budget was too short for batch 8",
         remedy="give it a longer --budget",
@@ -238,7 +238,7 @@ def refused() -> RunRecord:
             without(m.metric, m.axes) if m.model == name and m.metric != "training_s" else m for m in base.measurements
         ],
         pairs=[without_number(pair) if pair.student == name else pair for pair in base.pairs],
-        warnings=[Warned(code="parity_failed", message=f"not measured: {REFUSED}", model=name)],
+        warnings=[Diagnostic(code="parity_failed", message=f"not measured: {REFUSED}", model=name)],
     )
 
 

@@ -1,16 +1,16 @@
 from kdbench.report.cautions import cautions
-from kdbench.results.records import Warned
+from kdbench.results.records import Diagnostic
 
 
 def test_what_has_one_remedy_is_said_together_in_the_order_of_the_first(sample):
     quiet, cool = "measure when the machine is otherwise idle", "let it cool"
     warned = (
-        Warned(code="load", message="before", remedy=quiet),
-        Warned(code="unstable", message="sessions differ", remedy="measure again", model="t"),
-        Warned(code="load", message="meanwhile", remedy=quiet),
-        Warned(code="throttled", message="hot", remedy=cool),
-        Warned(code="throttled", message="stopped", remedy="raise the limit"),
-        Warned(code="unstable", message="blocks differ", remedy="measure again", model="s"),
+        Diagnostic(code="load", message="before", remedy=quiet),
+        Diagnostic(code="unstable", message="sessions differ", remedy="measure again", model="t"),
+        Diagnostic(code="load", message="meanwhile", remedy=quiet),
+        Diagnostic(code="throttled", message="hot", remedy=cool),
+        Diagnostic(code="throttled", message="stopped", remedy="raise the limit"),
+        Diagnostic(code="unstable", message="blocks differ", remedy="measure again", model="s"),
     )
     found = cautions(sample.model_copy(update={"warnings": warned}))
     assert [(c.code, c.reasons) for c in found] == [

@@ -12,12 +12,12 @@ from kdbench.errors import InputError
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import (
+    Diagnostic,
     Environment,
     Interval,
     Measurement,
     Pair,
     RunRecord,
-    Warned,
     measured,
     missing,
     record_schema,
@@ -58,7 +58,7 @@ def record(**changes: object) -> RunRecord:
             Pair(metric="top1_drop", teacher="teacher", student="student", value=0.5),
             Pair(metric="latency_ratio", axes=AXES, teacher="teacher", student="student", value=5.0, n=60),
         ),
-        "warnings": (Warned(code="load", message="the machine was busy", model="student"),),
+        "warnings": (Diagnostic(code="load", message="the machine was busy", model="student"),),
     }
     return RunRecord(**{**values, **changes})
 

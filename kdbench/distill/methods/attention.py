@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdbench.distill.layers import outputs
 from kdbench.distill.losses import attention_loss
-from kdbench.distill.method import Method, MethodOptions, Setting, Step
+from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 from kdbench.models.taps import required_stages
@@ -37,7 +37,7 @@ class Attention(Method):
     usual_ce_weight: ClassVar[float] = 1.0
     wants_logits: ClassVar[bool] = False
 
-    def __init__(self, options: AttentionOptions, setting: Setting) -> None:
+    def __init__(self, options: AttentionOptions, setting: MethodContext) -> None:
         super().__init__(options, setting)
         self.weight = options.attention_weight
         given = bool(options.student_layers or options.teacher_layers)
@@ -65,7 +65,7 @@ class Attention(Method):
         return f"{self.weight:g}·Σ mean((Q_s − Q_t)²) over " + ", ".join(f"{s}–{t}" for s, t in pairs)
 
 
-def _named(options: AttentionOptions, setting: Setting) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _named(options: AttentionOptions, setting: MethodContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the layers that the options name, the other network's being all its stages if it has none there."""
     student = options.student_layers or required_stages(setting.student)
     teacher = options.teacher_layers or required_stages(setting.teacher)
@@ -86,7 +86,7 @@ def _named(options: AttentionOptions, setting: Setting) -> tuple[tuple[str, ...]
     return student, teacher
 
 
-def _usual(_options: AttentionOptions, setting: Setting) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _usual(_options: AttentionOptions, setting: MethodContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
     stages = [
         _with_places(network, required_stages(network), setting.example)
         for network in (setting.student, setting.teacher)

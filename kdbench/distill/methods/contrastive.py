@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kdbench.distill.layers import LayerMethod, LayerOptions, pooled
 from kdbench.distill.losses import contrast_log_partition, contrast_scores, contrastive_loss, momentum_update
 from kdbench.distill.losses.inputs import wide
-from kdbench.distill.method import Setting, Step
+from kdbench.distill.method import MethodContext, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 from kdbench.models.taps import last_stage
@@ -85,14 +85,14 @@ class Contrastive(LayerMethod):
     Options = ContrastiveOptions
     usual_ce_weight: ClassVar[float] = 1.0
     wants_logits: ClassVar[bool] = False
-    admits_mixing: ClassVar[bool] = False  # a mixed image is no one sample's
+    supports_mixed_images: ClassVar[bool] = False  # a mixed image is no one sample's
     admits_processes: ClassVar[bool] = False  # each process would remember its own share alone
 
     student_memory: Tensor
     teacher_memory: Tensor
     log_partition: Tensor
 
-    def __init__(self, options: ContrastiveOptions, setting: Setting) -> None:
+    def __init__(self, options: ContrastiveOptions, setting: MethodContext) -> None:
         super().__init__(options, setting, last_stage)
         self.options = options
         student, teacher = self.examples(setting)

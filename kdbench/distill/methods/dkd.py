@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdbench.distill.losses import dkd, warm_up
-from kdbench.distill.method import Method, MethodOptions, Setting, Step
+from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 
 
@@ -28,9 +28,9 @@ class Dkd(Method):
 
     Options = DkdOptions
     usual_ce_weight: ClassVar[float] = 1.0
-    admits_mixing: ClassVar[bool] = False  # a mixed image has no one target class
+    supports_mixed_images: ClassVar[bool] = False  # a mixed image has no one target class
 
-    def __init__(self, options: DkdOptions, setting: Setting) -> None:
+    def __init__(self, options: DkdOptions, setting: MethodContext) -> None:
         super().__init__(options, setting)
         self.options = options
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kdbench.distill.layers import LayerMethod, LayerOptions
 from kdbench.distill.losses import feature_mse
-from kdbench.distill.method import Setting, Step
+from kdbench.distill.method import MethodContext, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 from kdbench.models.taps import middle_stage
@@ -65,7 +65,7 @@ class Hint(LayerMethod):
     usual_ce_weight: ClassVar[float] = 1.0
     wants_logits: ClassVar[bool] = False
 
-    def __init__(self, options: HintOptions, setting: Setting) -> None:
+    def __init__(self, options: HintOptions, setting: MethodContext) -> None:
         super().__init__(options, setting, middle_stage)
         self.weight = options.hint_weight
         student, teacher = self.examples(setting)

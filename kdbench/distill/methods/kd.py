@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdbench.distill.losses import Std, softened_kl, standardize
-from kdbench.distill.method import Method, MethodOptions, Setting, Step
+from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 
 
@@ -34,7 +34,7 @@ class Kd(Method):
     Options = KdOptions
     usual_ce_weight: ClassVar[float] = 0.1
 
-    def __init__(self, options: KdOptions, setting: Setting) -> None:
+    def __init__(self, options: KdOptions, setting: MethodContext) -> None:
         super().__init__(options, setting)
         self.options = options
 

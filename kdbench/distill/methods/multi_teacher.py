@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdbench.distill.losses import ensemble_logits, mean_kl, softened_kl
-from kdbench.distill.method import Method, MethodOptions, Setting, Step
+from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 
 Combine = Literal["probabilities", "divergences"]
@@ -45,9 +45,9 @@ class MultiTeacher(Method):
 
     Options = MultiTeacherOptions
     usual_ce_weight: ClassVar[float] = 0.1
-    of_several: ClassVar[bool] = True
+    uses_all_teachers: ClassVar[bool] = True
 
-    def __init__(self, options: MultiTeacherOptions, setting: Setting) -> None:
+    def __init__(self, options: MultiTeacherOptions, setting: MethodContext) -> None:
         super().__init__(options, setting)
         self.options = options
         self.teachers = len(setting.teachers)

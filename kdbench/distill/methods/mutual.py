@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from kdbench.distill.losses import cross_entropy, mutual_kl
-from kdbench.distill.method import Method, MethodOptions, Setting, Step
+from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 from kdbench.recipe import Model
@@ -50,7 +50,7 @@ class Mutual(Method):
     usual_ce_weight: ClassVar[float] = 1.0
     taught: ClassVar[bool] = False
 
-    def __init__(self, options: MutualOptions, setting: Setting) -> None:
+    def __init__(self, options: MutualOptions, setting: MethodContext) -> None:
         super().__init__(options, setting)
         if options.models and "peers" in options.model_fields_set:
             raise InputError("mutual: both peers and models say who the peers are", "leave one of them out")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdbench.distill.layers import LayerMethod, LayerOptions, pooled
 from kdbench.distill.losses import rkd_angle, rkd_distance
-from kdbench.distill.method import Setting, Step
+from kdbench.distill.method import MethodContext, Step
 from kdbench.distill.methods import METHODS
 from kdbench.models.taps import last_stage
 
@@ -33,7 +33,7 @@ class Relational(LayerMethod):
     usual_ce_weight: ClassVar[float] = 1.0
     wants_logits: ClassVar[bool] = False
 
-    def __init__(self, options: RelationalOptions, setting: Setting) -> None:
+    def __init__(self, options: RelationalOptions, setting: MethodContext) -> None:
         super().__init__(options, setting, last_stage)
         self.parts = tuple(
             (weight, loss, name)

@@ -1,13 +1,13 @@
 """The rule: a change counts when it is both significant and large."""
 
-from kdbench.judge.comparing.shifts import Shift
+from kdbench.judge.comparing.shifts import Delta
 from kdbench.results.metrics import Metric
 from kdbench.results.verdicts import Change
 
 _ROUNDING = 1e-9  # 1.05 / 1 - 1 is no more than 5 %
 
 
-def outcome(shift: Shift, metric: Metric, threshold: float) -> Change:
+def outcome(shift: Delta, metric: Metric, threshold: float) -> Change:
     """Return what a change is.
 
     `regressed`: its interval lies on the worse side of no change, and the change is worse than the threshold.
@@ -23,7 +23,7 @@ def outcome(shift: Shift, metric: Metric, threshold: float) -> Change:
     return "same" if most <= limit else "inconclusive"
 
 
-def worsenings(shift: Shift, metric: Metric) -> tuple[float, float, float]:
+def worsenings(shift: Delta, metric: Metric) -> tuple[float, float, float]:
     """Return by how much the new number is worse: as found, at most and at least; negative where it is better."""
     none = 0.0 if metric.unit == "share" else 1.0
     sign = -1.0 if metric.higher_is_better else 1.0
@@ -31,7 +31,7 @@ def worsenings(shift: Shift, metric: Metric) -> tuple[float, float, float]:
     return worse, max(ends), min(ends)
 
 
-def uncertainty(shift: Shift, metric: Metric) -> str:
+def uncertainty(shift: Delta, metric: Metric) -> str:
     """Return in words why a change is inconclusive."""
     if worsenings(shift, metric)[2] > _ROUNDING:
         return "worse, but not known whether by more than the threshold"

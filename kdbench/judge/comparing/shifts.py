@@ -24,7 +24,7 @@ _Z = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
-class Shift:
+class Delta:
     """A change that lies within [low, high], and how it was found.
 
     `anchor` is the model that both numbers stand beside; `note` what should be said of the change in any case.
@@ -45,29 +45,29 @@ class Shift:
 
 
 @dataclass(frozen=True)
-class Doubt:
+class NotComparable:
     """Why two numbers cannot be compared, and what would help."""
 
     reason: str
     remedy: str = ""
 
 
-def unchanged(metric: Metric, way: Way, *, n: int | None = None, note: str = "", anchor: str = "") -> Shift:
+def unchanged(metric: Metric, way: Way, *, n: int | None = None, note: str = "", anchor: str = "") -> Delta:
     """Return no change, without an interval."""
     none = 0.0 if metric.unit == "share" else 1.0
-    return Shift(none, none, none, way, n, anchor, note)
+    return Delta(none, none, none, way, n, anchor, note)
 
 
-def counted(base: float, new: float) -> Shift | Doubt:
+def counted(base: float, new: float) -> Delta | NotComparable:
     """Return the change of two counts: there is nothing uncertain about it."""
     if base == 0:
-        return Shift(1, 1, 1, "exact") if new == 0 else Doubt("the base is 0", "compare another metric")
-    return Shift(new / base, new / base, new / base, "exact")
+        return Delta(1, 1, 1, "exact") if new == 0 else NotComparable("the base is 0", "compare another metric")
+    return Delta(new / base, new / base, new / base, "exact")
 
 
 def on_their_own(
     base: Measurement, new: Measurement, metric: Metric, bounds: tuple[Interval, Interval], between_runs: float
-) -> Shift | Doubt:
+) -> Delta | NotComparable:
     """Return the change of two numbers with independent intervals, by `recovered`; of ratios, by their logarithms.
 
     Where the numbers have no intervals but repeat within some share, the extremes of both. `between_runs` is the
@@ -79,18 +79,18 @@ def on_their_own(
     n = new.n
     if metric.unit == "share":
         low, high = recovered((base.value, before.low, before.high), (new.value, after.low, after.high))
-        return Shift(100 * (new.value - base.value), 100 * low, 100 * high, "separate", n)
+        return Delta(100 * (new.value - base.value), 100 * low, 100 * high, "separate", n)
     if min(before.low, after.low) <= 0:
-        return Doubt("an interval reaches to zero", "measure in more sessions")
+        return NotComparable("an interval reaches to zero", "measure in more sessions")
     change = new.value / base.value
-    if metric.repeats_within is not None:
-        return Shift(change, after.low / before.high, after.high / before.low, "separate", n)
+    if metric.repeatability is not None:
+        return Delta(change, after.low / before.high, after.high / before.low, "separate", n)
     low, high = recovered(
         (math.log(base.value), math.log(before.low), math.log(before.high)),
         (math.log(new.value), math.log(after.low), math.log(after.high)),
         extra=math.sqrt(2) * _Z * between_runs,
     )
-    return Shift(change, math.exp(low), math.exp(high), "separate", n)
+    return Delta(change, math.exp(low), math.exp(high), "separate", n)
 
 
 def recovered(
@@ -106,16 +106,16 @@ def recovered(
     return n - b - math.hypot(n - n_low, b_high - b, extra), n - b + math.hypot(n_high - n, b - b_low, extra)
 
 
-def side_by_side(pair: Pair, metric: Metric) -> Shift:
+def side_by_side(pair: Pair, metric: Metric) -> Delta:
     """Return the change from base to new where `pair` is how many times better new is than base."""
     assert pair.value is not None
     assert pair.interval is not None
     if metric.higher_is_better:
-        return Shift(pair.value, pair.interval.low, pair.interval.high, "paired", pair.n)
-    return Shift(1 / pair.value, 1 / pair.interval.high, 1 / pair.interval.low, "paired", pair.n)
+        return Delta(pair.value, pair.interval.low, pair.interval.high, "paired", pair.n)
+    return Delta(1 / pair.value, 1 / pair.interval.high, 1 / pair.interval.low, "paired", pair.n)
 
 
-def beside(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_student: bool) -> Shift:
+def beside(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_student: bool) -> Delta:
     """Return the change of one model from how it stood to another, the `anchor`, before and after.
 
     Both pairs say how many times better the student of the two is, which is the model in question or (not
@@ -125,10 +125,10 @@ def beside(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_student: bo
     (low, high), value = recovered(before, after), after[0] - before[0]
     if as_student != bool(metric.higher_is_better):  # better is a smaller number: turn it round
         value, low, high = -value, -high, -low
-    return Shift(math.exp(value), math.exp(low), math.exp(high), "anchored", new.n, anchor)
+    return Delta(math.exp(value), math.exp(low), math.exp(high), "anchored", new.n, anchor)
 
 
-def same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Shift:
+def same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta:
     """Return the change of an accuracy from which of the same images were right, (N,) each.
 
     Where these are the very same images there is nothing that speaks for a change, and the two are the same by that.
@@ -139,11 +139,11 @@ def same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Shift:
 
     gained, lost, n = int((new & ~base).sum()), int((base & ~new).sum()), len(new)
     if gained == lost == 0:
-        return Shift(0, 0, 0, "paired", n, note=f"right on the very same of {n:,} images")
+        return Delta(0, 0, 0, "paired", n, note=f"right on the very same of {n:,} images")
     found = paired_share_difference(gained, lost, n)
     assert found.low is not None
     assert found.high is not None
-    return Shift(100 * found.value, 100 * found.low, 100 * found.high, "paired", n)
+    return Delta(100 * found.value, 100 * found.low, 100 * found.high, "paired", n)
 
 
 def _logarithms(pair: Pair) -> tuple[float, float, float]:

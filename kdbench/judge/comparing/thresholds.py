@@ -34,7 +34,7 @@ class Thresholds:
             return POINTS
         if self.relative is not None:
             return self.relative
-        return COUNTED if metric.repeats_within == 0 else RELATIVE
+        return COUNTED if metric.repeatability == 0 else RELATIVE
 
     @classmethod
     def read(cls, texts: Sequence[str]) -> Self:

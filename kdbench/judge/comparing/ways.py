@@ -11,8 +11,8 @@ from kdbench.judge.comparing.machines import other_machine, other_runtime
 from kdbench.judge.comparing.matching import Match
 from kdbench.judge.comparing.shifts import (
     BETWEEN_RUNS,
-    Doubt,
-    Shift,
+    Delta,
+    NotComparable,
     beside,
     counted,
     on_their_own,
@@ -37,7 +37,7 @@ _OF_THE_FILE_ALONE = {"top1", "top5", "loss", "ece"}  # the rest of them is of t
 _SAMPLED_RATIO_OF = {
     metric: pair
     for metric, pair in PAIR_OF.items()
-    if PAIR_METRICS[pair].repeats_within is None and PAIR_METRICS[pair].unit == "1"
+    if PAIR_METRICS[pair].repeatability is None and PAIR_METRICS[pair].unit == "1"
 }
 
 
@@ -77,7 +77,7 @@ class Records:
 
 
 @dataclass(frozen=True)
-class Question:
+class MetricPair:
     """What is asked: one metric of one model, and the two findings."""
 
     records: Records
@@ -89,36 +89,36 @@ class Question:
     @property
     def timed(self) -> bool:
         """Whether it is a number that is sampled on a machine: a time, a rate, an energy."""
-        return self.metric.of_the_machine and self.metric.repeats_within is None
+        return self.metric.hardware_dependent and self.metric.repeatability is None
 
 
-def change(question: Question) -> Shift | Doubt:
+def change(question: MetricPair) -> Delta | NotComparable:
     """Return the change that a question asks for, or why there is no answer."""
     return next(found for way in _WAYS if (found := way(question)) is not None)
 
 
-def _no_number(question: Question) -> Doubt | None:
+def _no_number(question: MetricPair) -> NotComparable | None:
     for where, found in (("the base", question.base), ("the new record", question.new)):
         if found.value is None:
-            return Doubt(f"{where} has no number: {found.reason}", found.hint or "")
+            return NotComparable(f"{where} has no number: {found.reason}", found.hint or "")
     return None
 
 
-def _elsewhere(question: Question) -> Doubt | None:
+def _elsewhere(question: MetricPair) -> NotComparable | None:
     """Refuse what another machine gives other numbers of."""
-    if not question.metric.of_the_machine or not question.records.other_machine:
+    if not question.metric.hardware_dependent or not question.records.other_machine:
         return None
-    return Doubt(f"taken on another machine: {question.records.other_machine}", REMEASURE)
+    return NotComparable(f"taken on another machine: {question.records.other_machine}", REMEASURE)
 
 
-def _other_meter(question: Question) -> Doubt | None:
+def _other_meter(question: MetricPair) -> NotComparable | None:
     """Refuse energies of different meters: their joules are of different parts of a machine."""
     if question.metric.unit not in {"J", "g"} or question.base.source == question.new.source:
         return None
-    return Doubt(f"metered by {question.base.source} and by {question.new.source}", REMEASURE)
+    return NotComparable(f"metered by {question.base.source} and by {question.new.source}", REMEASURE)
 
 
-def _the_same_file(question: Question) -> Shift | None:
+def _the_same_file(question: MetricPair) -> Delta | None:
     """Take a file for itself, where nothing but chance or the machine could make its numbers differ."""
     both, records = (question.base, question.new), question.records
     if not question.match.same_file or any(each.status != "ok" or each.evidence == "estimated" for each in both):
@@ -132,35 +132,35 @@ def _the_same_file(question: Question) -> Shift | None:
     return None
 
 
-def _weak(question: Question) -> Doubt | None:
+def _weak(question: MetricPair) -> NotComparable | None:
     for where, found in (("the base", question.base), ("the new record", question.new)):
         weak = weakness(found)
         if weak is not None:
-            return Doubt(f"{where}'s number: {weak.reason}", weak.remedy)
+            return NotComparable(f"{where}'s number: {weak.reason}", weak.remedy)
     return None
 
 
-def _counted(question: Question) -> Shift | Doubt | None:
-    if question.metric.repeats_within != 0:
+def _counted(question: MetricPair) -> Delta | NotComparable | None:
+    if question.metric.repeatability != 0:
         return None
     assert question.base.value is not None
     assert question.new.value is not None
     return counted(question.base.value, question.new.value)
 
 
-def _other_test_data(question: Question) -> Doubt | None:
+def _other_test_data(question: MetricPair) -> NotComparable | None:
     """Refuse accuracies of different images."""
     if question.metric.id not in _OF_TEST_DATA:
         return None
     if question.records.other_test_set:
-        return Doubt("scored on different test data", _SAME_DATA)
+        return NotComparable("scored on different test data", _SAME_DATA)
     images = question.base.n or 0, question.new.n or 0
     if images[0] == images[1]:
         return None
-    return Doubt(f"scored on {units.whole(images[0])} images and on {units.whole(images[1])}", _SAME_DATA)
+    return NotComparable(f"scored on {units.whole(images[0])} images and on {units.whole(images[1])}", _SAME_DATA)
 
 
-def _answers(question: Question) -> Shift | None:
+def _answers(question: MetricPair) -> Delta | None:
     """Pair the answers to the same images."""
     if question.metric.id != "top1" or question.new.axes or not question.records.same_test_set:
         return None
@@ -169,7 +169,7 @@ def _answers(question: Question) -> Shift | None:
     return None if base is None or new is None or len(base) != len(new) else same_images(base, new)
 
 
-def _side_by_side(question: Question) -> Shift | Doubt | None:
+def _side_by_side(question: MetricPair) -> Delta | NotComparable | None:
     """Take the ratio of two that ran in turns: it is sound where sessions differ, which it does not depend on."""
     if not question.records.together or question.metric.id not in _SAMPLED_RATIO_OF:
         return None
@@ -177,10 +177,10 @@ def _side_by_side(question: Question) -> Shift | Doubt | None:
     if pair is None:
         return None
     weak = weakness(pair)
-    return Doubt(weak.reason, weak.remedy) if weak else side_by_side(pair, question.metric)
+    return NotComparable(weak.reason, weak.remedy) if weak else side_by_side(pair, question.metric)
 
 
-def _beside_an_anchor(question: Question) -> Shift | None:
+def _beside_an_anchor(question: MetricPair) -> Delta | None:
     """Let a model that both records have tell what the machine did between them.
 
     Not with another runtime: what that does to both models would cancel as well.
@@ -203,7 +203,7 @@ def _beside_an_anchor(question: Question) -> Shift | None:
     return None
 
 
-def unaided(question: Question) -> Shift | Doubt:
+def unaided(question: MetricPair) -> Delta | NotComparable:
     """Return the change of two numbers that nothing else helps to compare."""
     bounds = bounds_of(question.base), bounds_of(question.new)
     assert bounds[0] is not None, "a number without bounds is weak"
@@ -211,18 +211,18 @@ def unaided(question: Question) -> Shift | Doubt:
     together = question.records.together
     between_runs = BETWEEN_RUNS if question.timed and not together else 0.0
     found = on_their_own(question.base, question.new, question.metric, (bounds[0], bounds[1]), between_runs)
-    in_turns = together and question.metric.of_the_machine
-    return replace(found, way="paired") if in_turns and isinstance(found, Shift) else found
+    in_turns = together and question.metric.hardware_dependent
+    return replace(found, way="paired") if in_turns and isinstance(found, Delta) else found
 
 
-def answers_are_kept(question: Question) -> bool:
+def answers_are_kept(question: MetricPair) -> bool:
     """Return whether both records keep which images were right."""
     records = question.records
     both = ((records.base_samples, question.base), (records.new_samples, question.new))
     return all(_correct(samples, top1) is not None for samples, top1 in both)
 
 
-_WAYS: tuple[Callable[[Question], Shift | Doubt | None], ...] = (
+_WAYS: tuple[Callable[[MetricPair], Delta | NotComparable | None], ...] = (
     _no_number,
     _elsewhere,
     _other_meter,
@@ -237,7 +237,7 @@ _WAYS: tuple[Callable[[Question], Shift | Doubt | None], ...] = (
 )
 
 
-def _anchors(question: Question) -> Iterator[tuple[str, str]]:
+def _anchors(question: MetricPair) -> Iterator[tuple[str, str]]:
     """Yield the ids, in both records, of the models whose file is the same in both."""
     by_file = {card.sha256: card.id for card in question.records.base.models}
     for card in question.records.new.models:
@@ -245,7 +245,7 @@ def _anchors(question: Question) -> Iterator[tuple[str, str]]:
             yield by_file[card.sha256], card.id
 
 
-def _pair(record: RunRecord, question: Question, teacher: str, student: str) -> Pair | None:
+def _pair(record: RunRecord, question: MetricPair, teacher: str, student: str) -> Pair | None:
     """Return how a student stood to a teacher at the axes in question, if that was measured."""
     metric = _SAMPLED_RATIO_OF[question.metric.id]
     found = (p for p in record.pairs if (p.metric, p.teacher, p.student) == (metric, teacher, student))

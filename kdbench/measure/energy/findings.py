@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.measure.energy.account import Account, Value, gross, net, ratio
-from kdbench.measure.energy.rounds import Taken, runs_of, take
+from kdbench.measure.energy.rounds import EnergySamples, runs_of, take
 from kdbench.measure.protocol import (
+    BenchModel,
     Findings,
-    Portion,
     Protocol,
-    Subject,
+    SubProgress,
     energy_metrics,
     interval,
     outer_batches,
@@ -27,12 +27,12 @@ from kdbench.worker.process import WorkerError
 
 
 def energy_findings(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
     protocol: Protocol,
     choice: Choice,
     folder: Path,
-    progress: Portion,
+    progress: SubProgress,
 ) -> Findings:
     """Return energy per inference and per run of each subject, at batch 1 and at the largest, and students' ratios.
 
@@ -58,7 +58,7 @@ def energy_findings(
 
 
 def _of_subject(
-    subject: Subject, taken: Taken, protocol: Protocol, intensity: CarbonIntensity | None
+    subject: BenchModel, taken: EnergySamples, protocol: Protocol, intensity: CarbonIntensity | None
 ) -> Iterator[Measurement]:
     """Yield what each scope says of each run: the leading one's without saying its scope, then all with it."""
     for batch in outer_batches(subject, protocol):
@@ -118,7 +118,7 @@ def _without_number(
     return missing(model, metric, reason, status=status, axes=axes, source=account.source, evidence=account.evidence)
 
 
-def _ratios(teacher: Subject, student: Subject, taken: Taken, protocol: Protocol) -> Iterator[Pair]:
+def _ratios(teacher: BenchModel, student: BenchModel, taken: EnergySamples, protocol: Protocol) -> Iterator[Pair]:
     """Yield teacher over student of the leading scope's gross energy per inference, at each batch of the student."""
     for batch in outer_batches(student, protocol):
         both = {"teacher": teacher.id, "student": student.id, "axes": _axes(protocol, batch)}
@@ -159,7 +159,7 @@ def _missing(
         yield missing(model, metric, why.reason, status=status, hint=why.hint or None, axes=axes)
 
 
-def _without(subjects: Sequence[Subject], protocol: Protocol, why: Unavailable, status: Status) -> Findings:
+def _without(subjects: Sequence[BenchModel], protocol: Protocol, why: Unavailable, status: Status) -> Findings:
     return Findings(
         tuple(
             m

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from kdbench.machine.core_choice import chosen_cores, of_turn
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, Meter, accounts
-from kdbench.measure.protocol import Portion, Protocol, Subject, outer_batches
+from kdbench.measure.protocol import BenchModel, Protocol, SubProgress, outer_batches
 from kdbench.meters.choice import Choice, choose
-from kdbench.meters.meter import Available, Found, Unavailable
+from kdbench.meters.meter import Available, MeterStatus, Unavailable
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.process import run_job
 
@@ -38,7 +38,7 @@ MODES = {
 
 
 @dataclass(frozen=True)
-class Taken:
+class EnergySamples:
     """What the pass found out: the account of each meter in each run, or why a run has none, and the raw windows."""
 
     accounts: Mapping[Run, Sequence[Account]]
@@ -54,7 +54,7 @@ def sources_for(protocol: Protocol) -> Choice:
     return choose(protocol.provider, estimate=protocol.estimate_energy)
 
 
-def expected_s(subjects: Sequence[Subject], protocol: Protocol, choice: Choice) -> float:
+def expected_s(subjects: Sequence[BenchModel], protocol: Protocol, choice: Choice) -> float:
     """Return about how many seconds the pass will take."""
     if isinstance(choice.leading, Unavailable):
         return 0.0
@@ -71,8 +71,8 @@ def take(
     protocol: Protocol,
     choice: Choice,
     folder: Path,
-    progress: Portion,
-) -> Taken | Unavailable:
+    progress: SubProgress,
+) -> EnergySamples | Unavailable:
     """Take the windows of all `runs`, or say why the leading source gave out; raises WorkerError."""
     result = run_job(
         _job(models, runs, choice, protocol),
@@ -86,7 +86,7 @@ def take(
     return _taken(runs, result, choice, protocol)
 
 
-def runs_of(subjects: Sequence[Subject], protocol: Protocol) -> list[Run]:
+def runs_of(subjects: Sequence[BenchModel], protocol: Protocol) -> list[Run]:
     """Return every model at each of its outer batches."""
     return [(s.id, batch) for s in subjects for batch in outer_batches(s, protocol)]
 
@@ -108,7 +108,7 @@ def _job(models: Mapping[str, JobModel], runs: Sequence[Run], choice: Choice, pr
     }
 
 
-def _taken(runs: Sequence[Run], result: Mapping[str, Any], choice: Choice, protocol: Protocol) -> Taken:
+def _taken(runs: Sequence[Run], result: Mapping[str, Any], choice: Choice, protocol: Protocol) -> EnergySamples:
     held_out = [each for each in choice.used if each.counter.name in result["sources"]]
     uncounted = [*(each.reason for each in choice.uncounted), *result["dropped"].values()]
     meters = [_meter(number, each, result) for number, each in enumerate(held_out)]
@@ -121,7 +121,7 @@ def _taken(runs: Sequence[Run], result: Mapping[str, Any], choice: Choice, proto
         for number, meter in enumerate(meters):
             samples[f"{key}/{meter.name}-j"] = np.array([w["spans"][number][0] for w in windows], dtype=np.float64)
             samples[f"{key}/{meter.name}-ns"] = np.array([w["spans"][number][1] for w in windows], dtype=np.int64)
-    return Taken(
+    return EnergySamples(
         accounts={run: accounts(windows, meters, resolution=mode.resolution) for run, windows in by_run.items()},
         failed=result["errors"],
         samples=samples,
@@ -136,7 +136,7 @@ def _taken(runs: Sequence[Run], result: Mapping[str, Any], choice: Choice, proto
     )
 
 
-def _meter(number: int, found: Found, result: Mapping[str, Any]) -> Meter:
+def _meter(number: int, found: MeterStatus, result: Mapping[str, Any]) -> Meter:
     idle = [window["spans"][number] for window in result["idle"]]
     return Meter(
         name=found.counter.name,
@@ -148,7 +148,7 @@ def _meter(number: int, found: Found, result: Mapping[str, Any]) -> Meter:
     )
 
 
-def _facts(found: Found, meter: Meter) -> dict[str, Any]:
+def _facts(found: MeterStatus, meter: Meter) -> dict[str, Any]:
     assert isinstance(found.state, Available)
     return {
         "name": meter.name,

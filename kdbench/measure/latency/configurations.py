@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdbench.measure.protocol import Protocol, Subject
+from kdbench.measure.protocol import BenchModel, Protocol
 
 _SINGLE_SHARE = 0.6  # of the budget goes to batch 1, the rest to batched runs
 
@@ -45,7 +45,7 @@ class Configuration:
         return f"{provider}-t{self.threads}-b{self.batch}{mode}{runtime}"
 
 
-def configurations(subjects: Sequence[Subject], protocol: Protocol) -> tuple[Configuration, ...]:
+def configurations(subjects: Sequence[BenchModel], protocol: Protocol) -> tuple[Configuration, ...]:
     """Return how the subjects are called, the usual way first.
 
     Back to back, batch 1 is called at each thread count and the other batches at the first; the other modes call
@@ -78,7 +78,7 @@ def configurations(subjects: Sequence[Subject], protocol: Protocol) -> tuple[Con
 
 
 def _cells(
-    subjects: Sequence[Subject], protocol: Protocol, mode: str, runtime: str
+    subjects: Sequence[BenchModel], protocol: Protocol, mode: str, runtime: str
 ) -> list[tuple[int, int, tuple[int, ...]]]:
     """Return (threads, batch, subjects that can be called so) of one mode in one runtime."""
     common = {1, *protocol.batch} if mode == "stream" else {1}

@@ -14,7 +14,7 @@ from kdbench.measure.latency.findings import instability, saturation
 from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.latency.steadiness import two_states, unevenness
 from kdbench.measure.protocol import Protocol, threads_text
-from kdbench.results.records import Warned
+from kdbench.results.records import Diagnostic
 from kdbench.statistics import Clustered
 
 _FLOORS = 20  # a call of so many floors is 5 % the call's own cost
@@ -22,7 +22,7 @@ _CLOCK_STEPS = 100  # a call of so many steps is known to 1 %
 _OVERRUN = 1.5
 
 
-def latency_warnings(sampled: Sampled, protocol: Protocol) -> Iterator[Warned]:
+def latency_warnings(sampled: Sampled, protocol: Protocol) -> Iterator[Diagnostic]:
     """Yield what the samples say about themselves."""
     for id_ in dict.fromkeys(id_ for id_, _ in sampled.samples):
         own = [
@@ -54,7 +54,7 @@ Own = Sequence[tuple[Configuration, Clustered]]
 """One model's samples and how they were taken."""
 
 
-def _unstable(id_: str, own: Own) -> Iterator[Warned]:
+def _unstable(id_: str, own: Own) -> Iterator[Diagnostic]:
     found = []
     for configuration, data in own:
         # Arrivals wait for chance, so that their blocks differ on the steadiest machine.
@@ -63,13 +63,13 @@ def _unstable(id_: str, own: Own) -> Iterator[Warned]:
     yield from _said_once(id_, "unstable", found, "measure on a quiet machine, or with a longer --budget")
 
 
-def _two_states(id_: str, own: Own) -> Iterator[Warned]:
+def _two_states(id_: str, own: Own) -> Iterator[Diagnostic]:
     found = [(configuration, why) for configuration, data in own if (why := two_states(data))]
     remedy = "try other --cores, and give it a longer --budget: more sessions weigh both states"
     yield from _said_once(id_, "two_states", found, remedy)
 
 
-def _near_floor(id_: str, own: Own, sampled: Sampled) -> Iterator[Warned]:
+def _near_floor(id_: str, own: Own, sampled: Sampled) -> Iterator[Diagnostic]:
     floor_ns = float(np.median(sampled.floor_ns)) if len(sampled.floor_ns) else 0.0
     found = []
     for configuration, data in own:
@@ -81,7 +81,7 @@ def _near_floor(id_: str, own: Own, sampled: Sampled) -> Iterator[Warned]:
     yield from _said_once(id_, "near_floor", found, remedy)
 
 
-def _near_clock(id_: str, own: Own, step_ns: float) -> Iterator[Warned]:
+def _near_clock(id_: str, own: Own, step_ns: float) -> Iterator[Diagnostic]:
     medians = [(configuration, float(np.median(data.values))) for configuration, data in own]
     found = [
         (configuration, f"the clock's step is {step_ns:.0f} of its {median_ns:.0f} ns")
@@ -91,7 +91,7 @@ def _near_clock(id_: str, own: Own, step_ns: float) -> Iterator[Warned]:
     yield from _said_once(id_, "coarse_clock", found, "time larger batches; on Linux, boot with clocksource=tsc")
 
 
-def _said_once(id_: str, code: str, found: Sequence[tuple[Configuration, str]], remedy: str) -> Iterator[Warned]:
+def _said_once(id_: str, code: str, found: Sequence[tuple[Configuration, str]], remedy: str) -> Iterator[Diagnostic]:
     """Yield one warning of a model for all the ways of calling it in which something was found."""
     if not found:
         return
@@ -99,7 +99,7 @@ def _said_once(id_: str, code: str, found: Sequence[tuple[Configuration, str]], 
     ways = len(found) - 1
     others = f" (and called in {ways} other way{'s' if ways > 1 else ''})" if ways else ""
     message = f"latency at batch {configuration.batch}, {_called(configuration)}: {why}{others}"
-    yield Warned(code=code, message=message, remedy=remedy, model=id_)
+    yield Diagnostic(code=code, message=message, remedy=remedy, model=id_)
 
 
 def _called(configuration: Configuration) -> str:
@@ -109,9 +109,9 @@ def _called(configuration: Configuration) -> str:
     return ", ".join(words)
 
 
-def _overrun(taken: float, budget_s: float) -> Iterator[Warned]:
+def _overrun(taken: float, budget_s: float) -> Iterator[Diagnostic]:
     if taken > _OVERRUN * budget_s:
-        yield Warned(
+        yield Diagnostic(
             code="over_budget",
             message=f"the least number of calls took {taken:.1f} s of a latency budget of {budget_s:.1f} s",
             remedy="a longer --budget narrows the intervals; a smaller --batch shortens the calls",

@@ -10,7 +10,7 @@ from kdbench import statistics
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.latency.precision import ratio
 from kdbench.measure.latency.sessions import Sampled
-from kdbench.measure.protocol import Findings, Protocol, Subject, interval, students
+from kdbench.measure.protocol import BenchModel, Findings, Protocol, interval, students
 from kdbench.results.measure_samples import kept
 from kdbench.results.records import Measurement, Pair, Status, measured, missing
 from kdbench.statistics import Clustered, Estimate, Plan
@@ -23,7 +23,7 @@ _LATENCIES = ("latency_p50_ns", "latency_mean_ns", "latency_p90_ns", "latency_p9
 UNSTABLE_SPREAD = 0.1
 
 
-def latency_findings(subjects: Sequence[Subject], sampled: Sampled, protocol: Protocol) -> Findings:
+def latency_findings(subjects: Sequence[BenchModel], sampled: Sampled, protocol: Protocol) -> Findings:
     """Return the latencies of every subject in every configuration, the ratios of students, and the raw samples."""
     measurements: list[Measurement] = []
     for number, configuration in enumerate(sampled.configurations):
@@ -77,7 +77,7 @@ def _metrics(configuration: Configuration) -> tuple[str, ...]:
     return (*_LATENCIES, "throughput_per_s") if configuration.mode == "stream" else _LATENCIES
 
 
-def _of_configuration(subject: Subject, number: int, sampled: Sampled, protocol: Protocol) -> list[Measurement]:
+def _of_configuration(subject: BenchModel, number: int, sampled: Sampled, protocol: Protocol) -> list[Measurement]:
     configuration = sampled.configurations[number]
     axes = configuration.axes(protocol.provider)
     data = sampled.samples.get((subject.id, number))
@@ -143,7 +143,7 @@ def _rate(mean_ns: Estimate, configuration: Configuration) -> Estimate:
     return Estimate(samples_ns / mean_ns.value, low, high, mean_ns.n)
 
 
-def _ratio(teacher: Subject, student: Subject, number: int, sampled: Sampled, protocol: Protocol) -> Pair:
+def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampled, protocol: Protocol) -> Pair:
     configuration = sampled.configurations[number]
     axes = configuration.axes(protocol.provider)
     found = ratio(sampled.samples, teacher.id, student.id, number, sampled.plan)

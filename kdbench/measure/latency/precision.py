@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.measure.latency.configurations import Configuration
-from kdbench.measure.protocol import Protocol, Subject, students
-from kdbench.results.records import Warned
+from kdbench.measure.protocol import BenchModel, Protocol, students
+from kdbench.results.records import Diagnostic
 from kdbench.statistics import Clustered, Estimate, Plan
 
 Samples = Mapping[tuple[str, int], Clustered]
@@ -16,7 +16,7 @@ Samples = Mapping[tuple[str, int], Clustered]
 
 
 def headline_width(
-    subjects: Sequence[Subject], configurations: Sequence[Configuration], samples: Samples, plan: Plan
+    subjects: Sequence[BenchModel], configurations: Sequence[Configuration], samples: Samples, plan: Plan
 ) -> float:
     """Return the widest 95 % interval among the headline ratios, as a share of each; infinite before two sessions.
 
@@ -37,13 +37,13 @@ def headline_width(
     return max(map(statistics.relative_width, estimates), default=0.0)
 
 
-def imprecision(width: float, protocol: Protocol, plan: Plan) -> tuple[Warned, ...]:
+def imprecision(width: float, protocol: Protocol, plan: Plan) -> tuple[Diagnostic, ...]:
     """Return the warning that the budget ended before every headline interval was as narrow as was asked, if it did."""
     if width <= protocol.precision:
         return ()
     found = f"were up to {100 * width:.1f} % wide" if np.isfinite(width) else "were unknown"
     return (
-        Warned(
+        Diagnostic(
             code="precision_missed",
             message=f"when the budget of {protocol.budget_s:g} s was spent, intervals {found}; "
             f"{100 * protocol.precision:g} % was asked for",

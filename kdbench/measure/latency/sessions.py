@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from kdbench.errors import MeasurementError
 from kdbench.machine.core_choice import chosen_cores, of_turn
-from kdbench.machine.system_monitor import Conditions, Witness
+from kdbench.machine.system_monitor import Conditions, SystemMonitor
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.precision import Samples, headline_width
-from kdbench.measure.protocol import Portion, Protocol, Subject
+from kdbench.measure.protocol import BenchModel, Protocol, SubProgress
 from kdbench.measure.session_plan import session_plan
 from kdbench.measure.staging import null_model
 from kdbench.results.measure_samples import joined, of_session
@@ -60,11 +60,11 @@ class Sampled:
 
 
 def sample(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
     protocol: Protocol,
     folder: Path,
-    progress: Portion,
+    progress: SubProgress,
 ) -> Sampled:
     """Run sessions one after the other, each a fresh process (one a runtime) with every subject in it.
 
@@ -95,7 +95,7 @@ class _Runner:
 
     def __init__(
         self,
-        subjects: Sequence[Subject],
+        subjects: Sequence[BenchModel],
         models: Mapping[str, JobModel],
         protocol: Protocol,
         folder: Path,
@@ -110,7 +110,7 @@ class _Runner:
         plan = session_plan(cores, protocol.sessions)
         self.collected = _Collected(subjects, configurations(subjects, protocol), cores, plan)
 
-    def run(self, session: int, progress: Portion) -> None:
+    def run(self, session: int, progress: SubProgress) -> None:
         """Run session number `session`, one process a runtime."""
         runtimes = self._protocol.runtime
         cores = of_turn(self.collected.cores, max(self._protocol.threads), session)
@@ -120,7 +120,7 @@ class _Runner:
                 job = self._job(runtime, session, jobs)
                 try:
                     begin = time.monotonic()
-                    with Witness(cores=cores, provider=self._protocol.provider) as witness:
+                    with SystemMonitor(cores=cores, provider=self._protocol.provider) as witness:
                         result = run_job(job, self._folder, part, cores=cores)
                 except WorkerError as error:
                     if error.model is None or not self.collected.lose(runtime, error.model, error.message):
@@ -156,7 +156,7 @@ class _Runner:
 class _Collected:
     """Samples of the sessions run so far."""
 
-    subjects: Sequence[Subject]
+    subjects: Sequence[BenchModel]
     configurations: tuple[Configuration, ...]
     cores: tuple[int, ...] | None
     plan: Plan
@@ -218,7 +218,7 @@ class _Collected:
         )
 
 
-def nothing_sampled(subjects: Sequence[Subject], protocol: Protocol, error: MeasurementError) -> Sampled:
+def nothing_sampled(subjects: Sequence[BenchModel], protocol: Protocol, error: MeasurementError) -> Sampled:
     """Return what is known when no session came through: every subject failed, for that reason."""
     found = configurations(subjects, protocol)
     failed = {(s.id, number): error.message for number in range(len(found)) for s in subjects}

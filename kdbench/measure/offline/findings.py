@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from kdbench import statistics
 from kdbench.errors import MeasurementError
 from kdbench.measure.latency.findings import instability
-from kdbench.measure.offline.sessions import BUDGET_SHARE, Taken, sample_offline
-from kdbench.measure.protocol import Findings, Portion, Protocol, Subject, interval, students, threads_text
+from kdbench.measure.offline.sessions import BUDGET_SHARE, OfflineSamples, sample_offline
+from kdbench.measure.protocol import BenchModel, Findings, Protocol, SubProgress, interval, students, threads_text
 from kdbench.results.measure_samples import kept
-from kdbench.results.records import Measurement, Pair, Warned, measured, missing
+from kdbench.results.records import Diagnostic, Measurement, Pair, measured, missing
 from kdbench.statistics import Clustered
 from kdbench.worker.batch_sweep import RULE, Sweep
 from kdbench.worker.jobs import JobModel
@@ -26,11 +26,11 @@ _REMEDIES = {
 
 
 def offline_findings(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
     protocol: Protocol,
     folder: Path,
-    progress: Portion,
+    progress: SubProgress,
 ) -> Findings:
     """Return the throughput of every subject at every batch, the largest of them, and students' ratios of it.
 
@@ -42,7 +42,7 @@ def offline_findings(
         taken = sample_offline(subjects, models, protocol, folder, progress)
     except MeasurementError as error:
         failed = {s.id: error.message for s in subjects}
-        taken = [Taken(threads, {}, {}, failed) for threads in protocol.threads]
+        taken = [OfflineSamples(threads, {}, {}, failed) for threads in protocol.threads]
     found = Findings(
         protocol={"offline_s": BUDGET_SHARE * protocol.budget_s, "offline_sessions": protocol.sessions, "offline": RULE}
     )
@@ -64,7 +64,7 @@ def _axes(protocol: Protocol, threads: int, batch: int | None = None) -> dict[st
     return {**at, "mode": "offline"}
 
 
-def _of_subject(subject: Subject, taken: Taken, protocol: Protocol) -> Iterator[Measurement]:
+def _of_subject(subject: BenchModel, taken: OfflineSamples, protocol: Protocol) -> Iterator[Measurement]:
     sweep = taken.sweeps.get(subject.id, Sweep())
     by_batch = _by_batch(subject, taken)
     source = f"onnxruntime, {protocol.sessions} sessions, models interleaved, threads spinning within a call"
@@ -98,7 +98,7 @@ def _of_subject(subject: Subject, taken: Taken, protocol: Protocol) -> Iterator[
     yield best.model_copy(update={"metric": _BEST, "axes": at, "source": f"{source}; {ladder}"})
 
 
-def _by_batch(subject: Subject, taken: Taken) -> dict[int, Clustered]:
+def _by_batch(subject: BenchModel, taken: OfflineSamples) -> dict[int, Clustered]:
     return {batch: data for (id_, batch), data in sorted(taken.samples.items()) if id_ == subject.id}
 
 
@@ -113,12 +113,12 @@ def _end(sweep: Sweep) -> str:
     }[sweep.ended]
 
 
-def _shortened(subject: Subject, taken: Taken) -> Warned | None:
+def _shortened(subject: BenchModel, taken: OfflineSamples) -> Diagnostic | None:
     """Return the warning that larger batches, which were not tried, might bring more; or None."""
     sweep = taken.sweeps.get(subject.id)
     if sweep is None or not sweep.steps or sweep.ended not in _REMEDIES:
         return None
-    return Warned(
+    return Diagnostic(
         code="offline_shortened",
         message=f"throughput offline with {threads_text(taken.threads)} may be larger: {_end(sweep)}",
         remedy=_REMEDIES[sweep.ended],
@@ -126,7 +126,7 @@ def _shortened(subject: Subject, taken: Taken) -> Warned | None:
     )
 
 
-def _ratio(teacher: Subject, student: Subject, taken: Taken, protocol: Protocol) -> Pair:
+def _ratio(teacher: BenchModel, student: BenchModel, taken: OfflineSamples, protocol: Protocol) -> Pair:
     """Return student over teacher of the largest throughputs, each at its own best batch, in the same sessions."""
     both = {"teacher": teacher.id, "student": student.id, "axes": _axes(protocol, taken.threads)}
     rates = {who.id: _session_rates(_by_batch(who, taken)) for who in (teacher, student)}
@@ -148,6 +148,6 @@ def _session_rates(by_batch: Mapping[int, Clustered]) -> NDArray[np.float64]:
     return np.array([batch * 1e9 / data.values[data.session == s].mean() for s in np.unique(data.session)])
 
 
-def _raw(taken: Taken, protocol: Protocol) -> dict[str, NDArray[np.generic]]:
+def _raw(taken: OfflineSamples, protocol: Protocol) -> dict[str, NDArray[np.generic]]:
     at = f"{protocol.provider}-t{taken.threads}"
     return kept({f"{id_}/{at}-b{batch}-offline": data for (id_, batch), data in taken.samples.items()})

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from kdbench.machine.core_choice import chosen_cores, of_turn
-from kdbench.machine.system_monitor import Conditions, Witness
+from kdbench.machine.system_monitor import Conditions, SystemMonitor
 from kdbench.measure.latency.configurations import Configuration
-from kdbench.measure.protocol import Portion, Protocol, Subject
+from kdbench.measure.protocol import BenchModel, Protocol, SubProgress
 from kdbench.measure.session_plan import session_plan
 from kdbench.results.measure_samples import joined, of_session
 from kdbench.statistics import PLAIN, Clustered, Plan
@@ -27,7 +27,7 @@ _LEAST_NS = LEAST_ROUNDS * BLOCK_NS + 20_000_000  # however short the calls: who
 
 
 @dataclass(frozen=True)
-class Taken:
+class OfflineSamples:
     """What was brought home at one number of threads.
 
     `sweeps` are by subject, `samples` by subject and batch; `failed` says why a subject has neither; `plan` is how the
@@ -43,12 +43,12 @@ class Taken:
 
 
 def sample_offline(
-    subjects: Sequence[Subject],
+    subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
     protocol: Protocol,
     folder: Path,
-    progress: Portion,
-) -> list[Taken]:
+    progress: SubProgress,
+) -> list[OfflineSamples]:
     """Sweep the batches of every subject at each number of threads, within BUDGET_SHARE of the budget altogether.
 
     A subject that takes a process down with it is left out from then on, and its samples are dropped. Raises
@@ -77,7 +77,7 @@ class _Runner:
     failed: dict[str, str] = field(default_factory=dict)
     conditions: list[Conditions] = field(default_factory=list)
 
-    def taken(self, budget_s: float, progress: Portion) -> Taken:
+    def taken(self, budget_s: float, progress: SubProgress) -> OfflineSamples:
         """Find the batches, then measure them, in about `budget_s`."""
         begin = time.monotonic()
         sessions = self.protocol.sessions
@@ -90,9 +90,9 @@ class _Runner:
                 parts.setdefault(key, []).append(data)
         samples = {key: joined(each) for key, each in parts.items() if key[0] not in self.failed}
         conditions = tuple(self.conditions)
-        return Taken(self.threads, sweeps, samples, self.failed, session_plan(self.cores), conditions)
+        return OfflineSamples(self.threads, sweeps, samples, self.failed, session_plan(self.cores), conditions)
 
-    def _sweeps(self, budget_s: float, progress: Portion) -> dict[str, Sweep]:
+    def _sweeps(self, budget_s: float, progress: SubProgress) -> dict[str, Sweep]:
         def job(alive: Sequence[JobModel]) -> dict[str, Any]:
             return {
                 "probe": "offline",
@@ -108,7 +108,7 @@ class _Runner:
         return {id_: _read(sweep) for id_, sweep in result["sweeps"].items()} if result else {}
 
     def _session(
-        self, session: int, sweeps: Mapping[str, Sweep], session_s: float, progress: Portion
+        self, session: int, sweeps: Mapping[str, Sweep], session_s: float, progress: SubProgress
     ) -> dict[tuple[str, int], Clustered]:
         """Measure all batches in one process, the models interleaved: a session like those of latency."""
         if not any(sweep.steps for sweep in sweeps.values()):
@@ -144,13 +144,13 @@ class _Runner:
         return found
 
     def _survived(
-        self, job: Callable[[Sequence[JobModel]], dict[str, Any]], turn: int, progress: Portion
+        self, job: Callable[[Sequence[JobModel]], dict[str, Any]], turn: int, progress: SubProgress
     ) -> tuple[Any, list[JobModel]]:
         """Run the job of the models that are left, until no model takes its process down; (None, []) if none is."""
         cores = of_turn(self.cores, self.threads, turn)
         while alive := [model for model in self.models if model.id not in self.failed]:
             try:
-                with Witness(cores=cores, provider=self.protocol.provider) as witness:
+                with SystemMonitor(cores=cores, provider=self.protocol.provider) as witness:
                     result = run_job(job(alive), self.folder, progress, cores=cores)
             except WorkerError as error:
                 if error.model is None or error.model in self.failed:

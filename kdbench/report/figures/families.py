@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.report.families import Family, Value, families, is_number
 from kdbench.report.figures.drawing import Drawing, canvas, error_bar, look, to_svg
-from kdbench.report.subjects import Subject, number
+from kdbench.report.subjects import ModelGroup, number
 from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ def _draw(record: RunRecord, family: Family, metric: str, axes: "Axes") -> None:
         axes.tick_params(axis="x", rotation=20)
 
 
-def _lines(family: Family, along: str) -> dict[str, list[Subject]]:
+def _lines(family: Family, along: str) -> dict[str, list[ModelGroup]]:
     """Return the members by their point on the other axes, as words."""
-    lines: dict[str, list[Subject]] = {}
+    lines: dict[str, list[ModelGroup]] = {}
     for member in family.members:
         others = ", ".join(f"{axis} {value}" for axis, value in family.point(member).items() if axis != along)
         lines.setdefault(others, []).append(member)

@@ -22,7 +22,7 @@ from kdbench.report.figures.drawing import (
 )
 from kdbench.report.figures.labels import place
 from kdbench.report.metering import by_whom, energies
-from kdbench.report.subjects import Subject, number, subjects
+from kdbench.report.subjects import ModelGroup, number, subjects
 from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class _Cost:
     name: str
     label: str
     write: Callable[[float], str]
-    of: Callable[[Subject], Number]
+    of: Callable[[ModelGroup], Number]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def accuracy_energy(record: RunRecord) -> Drawing | None:
         return None
     first = next((m for m in metered if m.axes.get("batch") == 1), metered[0])
 
-    def of(subject: Subject) -> Number:
+    def of(subject: ModelGroup) -> Number:
         cell = number(record, subject, "energy_j", first.axes)
         return cell if cell.evidence == "measured" else Number(units.energy, reason="an estimate")
 

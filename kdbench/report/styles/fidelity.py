@@ -6,7 +6,7 @@ from kdbench.report.fidelity import TRAIN
 from kdbench.report.rescaling import complement, percent
 from kdbench.report.settings import is_taught, network
 from kdbench.report.styles import STYLES, Layout, shown
-from kdbench.report.subjects import Subject, number, subjects, teacher_of
+from kdbench.report.subjects import ModelGroup, number, subjects, teacher_of
 from kdbench.results.metrics import metric
 from kdbench.results.records import Axes, RunRecord
 
@@ -33,14 +33,14 @@ def fidelity(record: RunRecord) -> Layout:
     return Layout(after, shown(tables))
 
 
-def _students(record: RunRecord) -> list[tuple[Subject, str]]:
+def _students(record: RunRecord) -> list[tuple[ModelGroup, str]]:
     """Return the students with their teachers' labels: those of one network together, untaught ones first."""
     found = [(each, teacher) for each in subjects(record) if (teacher := teacher_of(record, each)) is not None]
     networks = list(dict.fromkeys(network(each) for each, _ in found))
     return sorted(found, key=lambda pair: (networks.index(network(pair[0])), is_taught(pair[0])))
 
 
-def _kd_error(record: RunRecord, students: list[tuple[Subject, str]]) -> Table:
+def _kd_error(record: RunRecord, students: list[tuple[ModelGroup, str]]) -> Table:
     columns = [
         Column("Student", numeric=False),
         Column("Teacher", numeric=False),
@@ -61,7 +61,7 @@ def _kd_error(record: RunRecord, students: list[tuple[Subject, str]]) -> Table:
     return finished("Capacity Discrepancy", columns, rows, notes)
 
 
-def _errors(record: RunRecord, students: list[tuple[Subject, str]]) -> Table:
+def _errors(record: RunRecord, students: list[tuple[ModelGroup, str]]) -> Table:
     columns = [
         Column("Teacher", numeric=False),
         Column("Teacher Error (%)"),
@@ -80,7 +80,7 @@ def _errors(record: RunRecord, students: list[tuple[Subject, str]]) -> Table:
     return finished("Teacher Error and Student Error", columns, rows, notes)
 
 
-def _losses(record: RunRecord, students: list[tuple[Subject, str]]) -> Table:
+def _losses(record: RunRecord, students: list[tuple[ModelGroup, str]]) -> Table:
     columns = [
         Column("Teacher", numeric=False),
         Column("Top-1 Error (%, Test)"),
@@ -108,7 +108,7 @@ def _losses(record: RunRecord, students: list[tuple[Subject, str]]) -> Table:
     )
 
 
-def _agreement(record: RunRecord, students: list[tuple[Subject, str]]) -> Table:
+def _agreement(record: RunRecord, students: list[tuple[ModelGroup, str]]) -> Table:
     parts = (("Train", TRAIN), ("Test", _TEST))
     measured = (("Average Top-1 Agreement", "agreement"), ("Average Predictive KL", "predictive_kl"))
     columns = [

@@ -9,7 +9,7 @@ from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finishe
 from kdbench.report.rescaling import rescaled
 from kdbench.report.settings import dataset, hidden_sizes, settings
 from kdbench.report.styles import STYLES, Layout
-from kdbench.report.subjects import Subject, number, pair_number, subjects, teacher_of
+from kdbench.report.subjects import ModelGroup, number, pair_number, subjects, teacher_of
 from kdbench.results.records import RunRecord
 
 _COSTS = (
@@ -32,7 +32,7 @@ def ratio(record: RunRecord) -> Layout:
     return Layout('Gupta et al., "Exploring Knowledge Distillation"', (table,))
 
 
-def _by_setting(record: RunRecord, students: list[Subject]) -> Table:
+def _by_setting(record: RunRecord, students: list[ModelGroup]) -> Table:
     """Return table 1: dense students by what they were trained with, the highest ratio first."""
     heads = ("Student Layer Size", "Temperature", "No. of Epochs", "Batch Size")
     columns = [
@@ -51,7 +51,7 @@ def _by_setting(record: RunRecord, students: list[Subject]) -> Table:
     return finished(_title(record), columns, rows, _notes(record))
 
 
-def _by_experiment(record: RunRecord, students: list[Subject]) -> Table:
+def _by_experiment(record: RunRecord, students: list[ModelGroup]) -> Table:
     """Return table 2: one experiment a row, in the record's order."""
     columns = [
         Column("Experiment", numeric=False),
@@ -62,11 +62,11 @@ def _by_experiment(record: RunRecord, students: list[Subject]) -> Table:
     return finished(_title(record), columns, rows, _notes(record))
 
 
-def _row(record: RunRecord, student: Subject, cells: list[Cell]) -> Row:
+def _row(record: RunRecord, student: ModelGroup, cells: list[Cell]) -> Row:
     return Row(tuple(cells), group=teacher_of(record, student))
 
 
-def _numbers(record: RunRecord, student: Subject) -> list[Number]:
+def _numbers(record: RunRecord, student: ModelGroup) -> list[Number]:
     seconds = number(record, student, "training_s")
     return [
         number(record, student, "top1"),

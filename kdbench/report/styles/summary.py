@@ -9,7 +9,7 @@ from kdbench.report.figures.curves import training_curves
 from kdbench.report.mismatches import examples, mismatches
 from kdbench.report.settings import is_taught
 from kdbench.report.styles import STYLES, Layout, shown
-from kdbench.report.subjects import Subject, number, subjects
+from kdbench.report.subjects import ModelGroup, number, subjects
 from kdbench.report.training import MARGIN, converged
 from kdbench.results.records import RunRecord
 
@@ -91,7 +91,7 @@ def _plain(cell: Cell) -> Cell:
     return replace(cell, best=False, mark=None) if isinstance(cell, Number) else cell
 
 
-def _convergence(student: Subject) -> Text:
+def _convergence(student: ModelGroup) -> Text:
     run = student.cards[0].training
     return Text("–") if run is None else Text(f"epoch {converged(run)} of {run.epochs}")
 
@@ -127,6 +127,6 @@ def _sub_students(record: RunRecord) -> Table:
     return finished("Comparison Table", columns, body)
 
 
-def _parameters(record: RunRecord, student: Subject) -> Number:
+def _parameters(record: RunRecord, student: ModelGroup) -> Number:
     size = number(record, student, "size_bytes")
     return replace(number(record, student, "parameters"), aside=size.text if size.value is not None else "")

@@ -10,7 +10,7 @@ from kdbench.report.figures.families import sweeps
 from kdbench.report.rescaling import rescaled
 from kdbench.report.settings import is_taught
 from kdbench.report.styles import STYLES, Layout
-from kdbench.report.subjects import Subject, number, subjects
+from kdbench.report.subjects import ModelGroup, number, subjects
 from kdbench.results.records import RunRecord
 
 _AXES = {"ce_weight": "Alpha"}  # the study's word, for the weight of the loss with the labels
@@ -46,7 +46,7 @@ def _grid(record: RunRecord, family: Family) -> Table:
     return finished(f"Accuracy Scores across {by}: {family.name}", columns, rows, _notes(record, family))
 
 
-def _score(record: RunRecord, member: Subject | None) -> Cell:
+def _score(record: RunRecord, member: ModelGroup | None) -> Cell:
     if member is None:
         return Text("–")
     return _written(number(record, member, "top1"))
@@ -56,7 +56,7 @@ def _written(top1: Number) -> Number:
     return rescaled(top1, 1, partial(units.fixed, decimals=4))
 
 
-def _others(family: Family, member: Subject) -> tuple[tuple[str, Value], ...]:
+def _others(family: Family, member: ModelGroup) -> tuple[tuple[str, Value], ...]:
     return tuple((axis, value) for axis, value in family.point(member).items() if axis != family.main_axis)
 
 

@@ -6,7 +6,7 @@ from kdbench.report.figures.curves import training_curves
 from kdbench.report.rescaling import millions, percent
 from kdbench.report.settings import is_taught, network, settings
 from kdbench.report.styles import STYLES, Layout
-from kdbench.report.subjects import Subject, number, subjects
+from kdbench.report.subjects import ModelGroup, number, subjects
 from kdbench.results.records import RunRecord
 
 _TOP1 = Column("Top-1 Acc.(%)", higher_is_better=True)
@@ -26,11 +26,11 @@ def teachers(record: RunRecord) -> Layout:
     return Layout(after, (_models(record, students), _trained(record, students)), (training_curves,))
 
 
-def _models(record: RunRecord, students: list[Subject]) -> Table:
+def _models(record: RunRecord, students: list[ModelGroup]) -> Table:
     """Return table 1: each teacher, and each student's network once."""
     teaching = {teacher for each in students for card in each.cards for teacher in card.teachers}
     masters = [each for each in subjects(record) if teaching & set(each.ids)]
-    networks: dict[str, list[Subject]] = {}
+    networks: dict[str, list[ModelGroup]] = {}
     for each in students:
         networks.setdefault(network(each), []).append(each)
     columns = [
@@ -58,12 +58,12 @@ def _models(record: RunRecord, students: list[Subject]) -> Table:
     return finished("Metrics of the selected models", columns, rows, notes)
 
 
-def _alone(same: list[Subject]) -> Subject | None:
+def _alone(same: list[ModelGroup]) -> ModelGroup | None:
     """Return the first of one network's students that no teacher taught, if there is one."""
     return next((each for each in same if not is_taught(each)), None)
 
 
-def _model(record: RunRecord, ref: str, name: str, accurate: Subject | None, same: list[Subject]) -> Row:
+def _model(record: RunRecord, ref: str, name: str, accurate: ModelGroup | None, same: list[ModelGroup]) -> Row:
     """Return a row with the accuracies of `accurate` and the costs of `same`, which all have one network's."""
     untaught = Number(str, reason="not trained alone")
     return Row(
@@ -76,7 +76,7 @@ def _model(record: RunRecord, ref: str, name: str, accurate: Subject | None, sam
     )
 
 
-def _trained(record: RunRecord, students: list[Subject]) -> Table:
+def _trained(record: RunRecord, students: list[ModelGroup]) -> Table:
     """Return table 2: students by whom they were taught and with which settings, those from scratch first."""
     columns = [
         Column("Teacher", numeric=False),
@@ -106,6 +106,6 @@ def _trained(record: RunRecord, students: list[Subject]) -> Table:
     return finished("Accuracy comparisons of the trained models", columns, rows, notes)
 
 
-def _taught_by(record: RunRecord, student: Subject) -> list[str]:
+def _taught_by(record: RunRecord, student: ModelGroup) -> list[str]:
     taught_by = set(student.cards[0].teachers)
     return [each.label for each in subjects(record) if taught_by & set(each.ids)]

@@ -16,7 +16,7 @@ def _latency(id_: str, title: str, what: str) -> Metric:
         False,
         f"{what} of the time of one call, at the labelled batch and threads",
         units.time,
-        of_the_machine=True,
+        hardware_dependent=True,
     )
 
 
@@ -33,7 +33,7 @@ COSTS = (
         True,
         "samples per second: batch / mean time of one call",
         units.rate,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "max_throughput_per_s",
@@ -42,7 +42,7 @@ COSTS = (
         True,
         "throughput_per_s at the batch where it is largest, of a sweep over batches 1, 2, 4, …",
         units.rate,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "load_ns",
@@ -51,7 +51,7 @@ COSTS = (
         False,
         "time to create the inference session from the file, in a fresh process",
         units.time,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "first_run_ns",
@@ -60,7 +60,7 @@ COSTS = (
         False,
         "time of the first call after loading",
         units.time,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "steady_run_ns",
@@ -69,7 +69,7 @@ COSTS = (
         False,
         "median of the calls after warm-up, in the process of the first run",
         units.time,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "peak_memory_bytes",
@@ -79,8 +79,8 @@ COSTS = (
         "most memory resident at once while loading and running, in a process that does nothing else; interpreter, "
         "runtime and inputs included",
         units.size,
-        of_the_machine=True,
-        repeats_within=_PEAK,
+        hardware_dependent=True,
+        repeatability=_PEAK,
     ),
     Metric(
         "model_memory_bytes",
@@ -89,8 +89,8 @@ COSTS = (
         False,
         "peak_memory_bytes - memory resident before loading, the runtime having run a graph that computes nothing",
         units.size,
-        of_the_machine=True,
-        repeats_within=_PART,
+        hardware_dependent=True,
+        repeatability=_PART,
     ),
     Metric(
         "device_memory_bytes",
@@ -99,8 +99,8 @@ COSTS = (
         False,
         "memory the process holds on the GPU after loading and running, its CUDA context included",
         units.size,
-        of_the_machine=True,
-        repeats_within=_PART,
+        hardware_dependent=True,
+        repeatability=_PART,
     ),
     Metric(
         "macs",
@@ -109,9 +109,9 @@ COSTS = (
         False,
         "multiply-accumulates of convolutions, linear layers and matrix products, batch 1",
         units.count,
-        repeats_within=0,
+        repeatability=0,
     ),
-    Metric("parameters", "Parameters", "1", False, "number of trainable parameters", units.count, repeats_within=0),
+    Metric("parameters", "Parameters", "1", False, "number of trainable parameters", units.count, repeatability=0),
     Metric(
         "weight_bytes",
         "Weights",
@@ -119,7 +119,7 @@ COSTS = (
         False,
         "bytes of the weight tensors in the exported file",
         units.size,
-        repeats_within=0,
+        repeatability=0,
     ),
     Metric(
         "size_bytes",
@@ -128,6 +128,6 @@ COSTS = (
         False,
         "bytes of the exported file and its external weights",
         units.size,
-        repeats_within=0,
+        repeatability=0,
     ),
 )

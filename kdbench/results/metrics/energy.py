@@ -12,7 +12,7 @@ ENERGY = (
         "gross energy of a window / inferences in it, the median of the windows",
         units.energy,
         units.energy_plus_minus,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "energy_net_j",
@@ -23,7 +23,7 @@ ENERGY = (
         "the machine with the models loaded",
         units.energy,
         units.energy_plus_minus,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "energy_run_j",
@@ -33,7 +33,7 @@ ENERGY = (
         "gross energy of a window / calls in it, the median of the windows: one call runs one batch",
         units.energy,
         units.energy_plus_minus,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "co2_g",
@@ -43,7 +43,7 @@ ENERGY = (
         "energy_j x carbon intensity of the country's electricity",
         units.mass,
         units.mass_plus_minus,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "training_s",
@@ -52,7 +52,7 @@ ENERGY = (
         False,
         "wall time of the epochs, validation included",
         units.duration,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "training_j",
@@ -62,7 +62,7 @@ ENERGY = (
         "gross energy of the epochs, validation included",
         units.energy,
         units.energy_plus_minus,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "training_co2_g",
@@ -72,6 +72,6 @@ ENERGY = (
         "training_j x carbon intensity of the country's electricity",
         units.mass,
         units.mass_plus_minus,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
 )

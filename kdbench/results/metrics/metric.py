@@ -12,8 +12,8 @@ class Metric:
     about; `text` writes a value of this metric for a person. `plus_minus` writes a value with the half-width of its
     interval; a metric without it has its intervals in brackets, beside the value.
 
-    `of_the_machine` says that another machine gives another number, as of a time; without it the number is the model
-    file's, wherever it was taken. `repeats_within` is by what share of itself another run's number may differ where
+    `hardware_dependent` says that another machine gives another number, as of a time; without it the number is the model
+    file's, wherever it was taken. `repeatability` is by what share of itself another run's number may differ where
     one has no interval: 0 where it is counted rather than sampled, None where a number without an interval proves
     nothing.
     """
@@ -25,5 +25,5 @@ class Metric:
     formula: str
     text: Callable[[float], str]
     plus_minus: Callable[[float, float], str] | None = None
-    of_the_machine: bool = False
-    repeats_within: float | None = None
+    hardware_dependent: bool = False
+    repeatability: float | None = None

@@ -12,7 +12,7 @@ PAIRS = (
         "ratio of block medians, teacher / student, of paired, interleaved blocks: the median over the rounds of a "
         "session, then the geometric mean over sessions",
         units.ratio,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "energy_ratio",
@@ -21,12 +21,12 @@ PAIRS = (
         True,
         "teacher energy_j / student energy_j of windows of the same round: the geometric mean over rounds",
         units.ratio,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
-        "size_ratio", "Size ratio", "1", True, "teacher size_bytes / student size_bytes", units.ratio, repeats_within=0
+        "size_ratio", "Size ratio", "1", True, "teacher size_bytes / student size_bytes", units.ratio, repeatability=0
     ),
-    Metric("macs_ratio", "MACs ratio", "1", True, "teacher macs / student macs", units.ratio, repeats_within=0),
+    Metric("macs_ratio", "MACs ratio", "1", True, "teacher macs / student macs", units.ratio, repeatability=0),
     Metric(
         "memory_ratio",
         "Memory ratio",
@@ -34,8 +34,8 @@ PAIRS = (
         True,
         "teacher peak_memory_bytes / student peak_memory_bytes",
         units.ratio,
-        of_the_machine=True,
-        repeats_within=0.02,  # two medians that each repeat within 1 %
+        hardware_dependent=True,
+        repeatability=0.02,  # two medians that each repeat within 1 %
     ),
     Metric(
         "throughput_ratio",
@@ -44,7 +44,7 @@ PAIRS = (
         True,
         "student max_throughput_per_s / teacher max_throughput_per_s: the geometric mean over sessions",
         units.ratio,
-        of_the_machine=True,
+        hardware_dependent=True,
     ),
     Metric(
         "top1_drop",

@@ -118,6 +118,6 @@ PREDICTIONS = (
         False,
         "max |ONNX logit - torch logit| over real inputs",
         units.number,
-        repeats_within=0,
+        repeatability=0,
     ),
 )

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.meters.meter import SOURCES, Counter, GaveOutError
+from kdbench.meters.meter import SOURCES, Counter, MeterFailedError
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.energy_window import Window, update_period_ns, window
 from kdbench.worker.inputs import prepare
@@ -25,7 +25,7 @@ from kdbench.worker.interleaved import warm_up
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import describe
-from kdbench.worker.runtimes.onnxruntime import FAULTS, Target
+from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
 _WARM_UP_NS = 500_000_000
 _NAP_S = 0.02  # long enough that waking up is no work to speak of, and short beside a window
@@ -46,7 +46,7 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
             used = [counter for counter in counters if counter.name not in dropped]
             try:
                 found = _windows(used, calls, job, channel)
-            except GaveOutError as error:
+            except MeterFailedError as error:
                 if error.name == used[0].name:
                     return {"errors": errors, "fault": str(error)}
                 dropped[error.name] = str(error)  # and once more, without it
@@ -87,13 +87,15 @@ def _windows(
 def _warm_calls(job: dict[str, Any], errors: dict[str, str], channel: Channel) -> list[Call | None]:
     """Return a call of each run, warm; None where its model failed, for which `errors` then has the reason."""
     models = {model.id: model for model in (JobModel.from_json(value) for value in job["models"])}
-    targets: dict[str, Target] = {}
+    targets: dict[str, LoadedModel] = {}
     calls: list[Call | None] = []
     for id_, batch in job["runs"]:
         channel.model(id_)
         try:
             if id_ not in targets:
-                targets[id_] = Target(models[id_], provider=job["provider"], threads=job["threads"], spinning=False)
+                targets[id_] = LoadedModel(
+                    models[id_], provider=job["provider"], threads=job["threads"], spinning=False
+                )
             calls.append(_warm(targets[id_], models[id_], batch))
         except FAULTS as error:
             errors[id_] = describe(error)
@@ -101,7 +103,7 @@ def _warm_calls(job: dict[str, Any], errors: dict[str, str], channel: Channel) -
     return calls
 
 
-def _warm(target: Target, model: JobModel, batch: int) -> Call:
+def _warm(target: LoadedModel, model: JobModel, batch: int) -> Call:
     images = np.load(model.images, mmap_mode="r")
     execute, (arguments,) = target.bind([prepare(images[np.arange(batch) % len(images)], model)])
     warm_up(Calls(execute, [arguments]), _WARM_UP_NS)

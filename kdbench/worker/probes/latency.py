@@ -22,7 +22,7 @@ from kdbench.worker.inputs import prepare
 from kdbench.worker.interleaved import WARM_UP_SHARE, Ready, TurnError, interleave, warm_up
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.loads import Calls, load_of, time_calls
-from kdbench.worker.runtimes import Target, describe, runtime
+from kdbench.worker.runtimes import LoadedModel, describe, runtime
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Session:
         self._total_s: float = sum(each["budget_s"] for each in job["configurations"])
         self._before_s = 0.0
         self._threads = 0
-        self._targets: dict[int, Target] = {}
+        self._targets: dict[int, LoadedModel] = {}
         self.samples: dict[str, NDArray[Any]] = {}
         self._errors: dict[str, str] = {}
 

@@ -15,7 +15,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import Inputs
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.runtimes import describe
-from kdbench.worker.runtimes.onnxruntime import FAULTS, Target
+from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
 # Large enough to hide the cost of a call, small enough for activations to stay in cache.
 _BATCH_BYTES = 8 << 20
@@ -45,7 +45,7 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
             channel.step(before + done, total)
 
         try:
-            target = Target(model, provider=job["provider"], threads=job["threads"])
+            target = LoadedModel(model, provider=job["provider"], threads=job["threads"])
             logits = evaluate(target, inputs.of(images, model), model.fixed_batch, batches[model.id], step)
             partial = Path(file).with_suffix(".part")
             with partial.open("wb") as stream:

@@ -19,7 +19,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.runtimes import describe
-from kdbench.worker.runtimes.onnxruntime import FAULTS, Target
+from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
 
 def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
@@ -30,11 +30,11 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
     device, device_error = _device(job["provider"])
     try:
         null = JobModel.from_json(job["null"])
-        Target(null, **settings)(prepare(np.zeros((1, 1, 1, 1), np.uint8), null))
+        LoadedModel(null, **settings)(prepare(np.zeros((1, 1, 1, 1), np.uint8), null))
         inputs = _inputs(model, job["batch"])
         restarted = resident.restart()
         baseline = resident.resident_bytes()
-        target = Target(model, **settings)
+        target = LoadedModel(model, **settings)
         for _ in range(job["calls"]):
             target(inputs)
         peak = resident.high_water(restarted=restarted)

@@ -22,7 +22,7 @@ from kdbench.worker.interleaved import warm_up
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import describe
-from kdbench.worker.runtimes.onnxruntime import FAULTS, Target
+from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
 # Of one batch: so much time goes to a look, or so much of the budget.
 _LOOK_NS = 100_000_000
@@ -32,7 +32,7 @@ _LOOK_SHARE = 0.02
 def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
     """Sweep every model of the job; what one leaves of its part of the budget is for those after it."""
     models = [JobModel.from_json(value) for value in job["models"]]
-    loaded: list[Target] = []
+    loaded: list[LoadedModel] = []
     left_ns = job["budget_ns"]
     sweeps = {}
     for number, model in enumerate(models):
@@ -44,11 +44,11 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
     return {"sweeps": sweeps}
 
 
-def _swept(model: JobModel, job: dict[str, Any], budget_ns: float, loaded: list[Target]) -> tuple[Sweep, float]:
+def _swept(model: JobModel, job: dict[str, Any], budget_ns: float, loaded: list[LoadedModel]) -> tuple[Sweep, float]:
     """Return the sweep of one model, and what its batches will cost."""
     first = model.fixed_batch or 1
     try:
-        loaded.append(Target(model, provider=job["provider"], threads=job["threads"]))
+        loaded.append(LoadedModel(model, provider=job["provider"], threads=job["threads"]))
     except FAULTS as error:
         return Sweep(next_batch=first, ended="fault", fault=describe(error)), 0.0
     look = Look(model, loaded[-1], min(_LOOK_NS, _LOOK_SHARE * budget_ns))
@@ -61,7 +61,7 @@ def _swept(model: JobModel, job: dict[str, Any], budget_ns: float, loaded: list[
 class Look:
     """A loaded model that is tried with one batch after the other, each for about `look_ns`."""
 
-    def __init__(self, model: JobModel, target: Target, look_ns: float) -> None:
+    def __init__(self, model: JobModel, target: LoadedModel, look_ns: float) -> None:
         self._look_ns = look_ns
         self._model = model
         self._target = target

@@ -24,7 +24,7 @@ from kdbench.worker.interleaved import warm_up
 from kdbench.worker.jobs import PROVIDERS, JobModel
 from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import describe
-from kdbench.worker.runtimes.onnxruntime import FAULTS, Target, session_options
+from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel, session_options
 
 _LEAST_CALLS, _MOST_CALLS = 8, 100  # each node of each call is an event of half a kilobyte
 _WARM_UP_NS, _TIMED_NS = 500_000_000, 2_000_000_000
@@ -52,7 +52,7 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
 
 def _warm(model: JobModel, job: dict[str, Any], inputs: NDArray[np.generic]) -> float:
     """Get the machine going with a session that is not profiled; return the median time of one of its calls, in ns."""
-    target = Target(model, provider=job["provider"], threads=job["threads"])
+    target = LoadedModel(model, provider=job["provider"], threads=job["threads"])
     execute, (arguments,) = target.bind([inputs])
     return warm_up(Calls(execute, [arguments]), _WARM_UP_NS).call_ns
 

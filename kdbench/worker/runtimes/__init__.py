@@ -26,7 +26,7 @@ class ProviderError(RuntimeError):
         self.hint = hint
 
 
-class Target(Protocol):
+class LoadedModel(Protocol):
     """A model loaded, as a callable."""
 
     def __call__(self, inputs: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -44,7 +44,7 @@ class Target(Protocol):
 class Load(Protocol):
     """How a runtime loads a model; raises one of its faults."""
 
-    def __call__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> Target:
+    def __call__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> LoadedModel:
         """Return `model` on `provider` ("cpu" or "cuda") with `threads`; `spinning` as far as the runtime can."""
         ...
 

@@ -30,7 +30,7 @@ _ELSEWHERE = "assigned to the default CPU EP"  # what onnxruntime says where nod
 _ELEMENTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 
-class Target:
+class LoadedModel:
     """A model loaded with `threads` inter- and intra-op threads, sequential execution and every optimisation.
 
     Called with prepared inputs (batch, *shape), it returns its output as an array. Raises one of FAULTS; never does a
@@ -116,4 +116,4 @@ def _facts(provider: str) -> dict[str, Any]:
     return {"version": onnxruntime.__version__, "settings": _SETTINGS[provider]}
 
 
-RUNTIME = Runtime(load=Target, faults=FAULTS, facts=_facts)
+RUNTIME = Runtime(load=LoadedModel, faults=FAULTS, facts=_facts)

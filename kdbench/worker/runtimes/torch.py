@@ -31,7 +31,7 @@ FAULTS: tuple[type[Exception], ...] = (
 )
 
 
-class Target:
+class LoadedModel:
     """A model's network in evaluation and inference mode, with `threads` threads.
 
     Called with prepared inputs (batch, *shape), it returns its output as an array. Raises one of FAULTS.
@@ -100,4 +100,4 @@ def facts(provider: str) -> dict[str, Any]:
     return found
 
 
-RUNTIME = Runtime(load=Target, faults=FAULTS, facts=facts)
+RUNTIME = Runtime(load=LoadedModel, faults=FAULTS, facts=facts)

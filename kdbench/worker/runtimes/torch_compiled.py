@@ -11,7 +11,7 @@ import torch
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.runtimes import Runtime
 from kdbench.worker.runtimes.torch import FAULTS as EAGER_FAULTS
-from kdbench.worker.runtimes.torch import Target, facts
+from kdbench.worker.runtimes.torch import LoadedModel, facts
 
 # Every network of a class and every batch is an entry of one table; eight, the default, is a few models at two batches.
 _MOST_GRAPHS = 256
@@ -20,7 +20,7 @@ _MOST_GRAPHS = 256
 FAULTS = (*EAGER_FAULTS, torch._dynamo.exc.FailOnRecompileLimitHit)  # noqa: SLF001 - its documented place
 
 
-class CompiledTarget(Target):
+class CompiledModel(LoadedModel):
     """A `torch` target whose network is compiled."""
 
     def __init__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> None:
@@ -33,4 +33,4 @@ def _facts(provider: str) -> dict[str, Any]:
     return {**facts(provider), "compile": "torch.compile, default mode, static shapes, one graph"}
 
 
-RUNTIME = Runtime(load=CompiledTarget, faults=FAULTS, facts=_facts)
+RUNTIME = Runtime(load=CompiledModel, faults=FAULTS, facts=_facts)

@@ -8,10 +8,10 @@ from kdbench.data.split import stratified
 from kdbench.measure.harness import Analyses, TrainingImages
 from kdbench.recipe import Recipe, Student
 from kdbench.workflows.stages.plan import Job
-from kdbench.workflows.stages.run_data import Material, TrainingPart
+from kdbench.workflows.stages.run_data import RunData, TrainingPart
 
 
-def analyses_of(recipe: Recipe, jobs: list[Job], material: Material) -> Analyses:
+def analyses_of(recipe: Recipe, jobs: list[Job], material: RunData) -> Analyses:
     """Return the analyses of the jobs that are models of the recipe, by their ids."""
     wanted = recipe.analysis
     parts = {job.id: material.part_of(job.entry.data) for job in jobs}

@@ -13,10 +13,10 @@ from kdbench.results import records
 from kdbench.results.cards import Bits, ModelCard, Training
 from kdbench.results.records import Measurement
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages.merge_training import with_parts
+from kdbench.workflows.stages.merge_training import merge_part_training
 from kdbench.workflows.stages.networks import architecture, trained
 from kdbench.workflows.stages.plan import Job, shown
-from kdbench.workflows.stages.run_data import Material
+from kdbench.workflows.stages.run_data import RunData
 
 PARITY_SAMPLES = 256
 
@@ -37,7 +37,7 @@ class Exported:
 
 
 def export_all(
-    recipe: Recipe, jobs: list[Job], material: Material, folder: RunFolder, progress: Progress
+    recipe: Recipe, jobs: list[Job], material: RunData, folder: RunFolder, progress: Progress
 ) -> list[Exported]:
     """Export every job's network, whatever the folder holds: exporting is quick, and a stale file is worse."""
     exports = []
@@ -48,7 +48,7 @@ def export_all(
     return exports
 
 
-def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> Exported:
+def _export(job: Job, recipe: Recipe, material: RunData, folder: RunFolder) -> Exported:
     network = trained(job, material.dataset, folder)
     path = folder.model(job.id)
     images = material.example(material.validation, PARITY_SAMPLES)
@@ -92,11 +92,11 @@ def _export(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> 
     return Exported(job, card, facts, finding, refused, parity.is_finite)
 
 
-def _training(job: Job, recipe: Recipe, material: Material, folder: RunFolder) -> Training | None:
+def _training(job: Job, recipe: Recipe, material: RunData, folder: RunFolder) -> Training | None:
     """Return the summary of a job's training and, if it has parts, of theirs."""
     own = fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content))
     parts = [part for each in job.parts if (part := _training(each, recipe, material, folder)) is not None]
-    return with_parts(own, parts) if own is not None and parts else own
+    return merge_part_training(own, parts) if own is not None and parts else own
 
 
 def _bits(job: Job) -> Bits | None:

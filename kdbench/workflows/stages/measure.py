@@ -8,24 +8,24 @@ import numpy as np
 
 from kdbench.machine import fingerprint
 from kdbench.measure.energy.training import training_energy
-from kdbench.measure.harness import Protocol, Subject, TestSet, measure
+from kdbench.measure.harness import BenchModel, Protocol, TestSet, measure
 from kdbench.measure.network import network_of
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.results import records
-from kdbench.results.records import Measurement, RunRecord, Warned
+from kdbench.results.records import Diagnostic, Measurement, RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.analyses import analyses_of
 from kdbench.workflows.stages.export import Exported
 from kdbench.workflows.stages.quantize import quantization_warnings
 from kdbench.workflows.stages.refusing import refused_measurements, refused_pairs
-from kdbench.workflows.stages.run_data import Material
+from kdbench.workflows.stages.run_data import RunData
 
 
 def measure_all(
     recipe: Recipe,
     exports: list[Exported],
-    material: Material,
+    material: RunData,
     folder: RunFolder,
     progress: Progress,
     command: str,
@@ -33,7 +33,7 @@ def measure_all(
     """Measure every model that passed the parity gate; return the record of the whole run, and the raw samples."""
     admitted = {export.card.id for export in exports if export.refused is None}
     subjects = [
-        Subject(
+        BenchModel(
             card=export.card,
             path=folder.model(export.card.id),
             facts=export.facts,
@@ -101,10 +101,10 @@ def _own_findings(exports: list[Exported], country: str | None) -> Iterator[Meas
             yield from training_energy(export.card, country)
 
 
-def _refusals(exports: list[Exported]) -> Iterator[Warned]:
+def _refusals(exports: list[Exported]) -> Iterator[Diagnostic]:
     for export in exports:
         if export.refused is not None:
-            yield Warned(
+            yield Diagnostic(
                 code="parity_failed",
                 message=f"not measured: {export.refused}",
                 remedy="check the network for operations that differ between training and export",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kdbench.results.cards import EnergyUse, Training
 
 
-def with_parts(own: Training, parts: Sequence[Training]) -> Training:
+def merge_part_training(own: Training, parts: Sequence[Training]) -> Training:
     """Return the summary of a fused network's training: its parts' seconds and joules added, their objective first.
 
     Energy is known only of sources that metered every part.

@@ -15,7 +15,7 @@ from kdbench.models.fused import Fused
 from kdbench.recipe import Model, Student, Trained
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.plan import Job
-from kdbench.workflows.stages.run_data import Material
+from kdbench.workflows.stages.run_data import RunData
 
 
 def fresh(job: Job, dataset: Dataset) -> nn.Module:
@@ -30,7 +30,7 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
     return network if entry.quantize is None else with_fake_quantization(network, entry.quantize)
 
 
-def beginning(job: Job, material: Material, folder: RunFolder) -> nn.Module:
+def beginning(job: Job, material: RunData, folder: RunFolder) -> nn.Module:
     """Return a job's network with the weights that its training begins with."""
     network = fresh(job, material.dataset)
     if job.parts:

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from kdbench.export.integers import Kernels, kernels_of
 from kdbench.results.cards import Bits
-from kdbench.results.records import Warned
+from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.export import Exported
 
 
-def quantization_warnings(exports: Sequence[Exported], folder: RunFolder) -> Iterator[Warned]:
+def quantization_warnings(exports: Sequence[Exported], folder: RunFolder) -> Iterator[Diagnostic]:
     """Yield a warning for each quantized model that is measured; of several seeds the first stands for all."""
     told = set()
     for export in exports:
@@ -17,7 +17,7 @@ def quantization_warnings(exports: Sequence[Exported], folder: RunFolder) -> Ite
         if card.bits is None or export.refused is not None or card.name in told:
             continue
         told.add(card.name)
-        yield Warned(
+        yield Diagnostic(
             code="quantized",
             message=_message(card.bits, kernels_of(folder.model(card.id))),
             remedy="read its size and times as those of 8-bit weights in this runtime: hardware made for its bits may "

@@ -7,7 +7,7 @@ from kdbench.evaluate.accuracy import ACCURACIES
 from kdbench.evaluate.fidelity import FIDELITIES
 from kdbench.evaluate.findings import MISMATCHES, NOISE, RISKS
 from kdbench.evaluate.plan import TRAIN
-from kdbench.measure.harness import Analyses, Protocol, Subject
+from kdbench.measure.harness import Analyses, BenchModel, Protocol
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.protocol import energy_metrics, outer_batches
 from kdbench.results.metrics import METRICS, PAIR_METRICS
@@ -92,7 +92,7 @@ def _axes(metric: str, export: Exported, protocol: Protocol, analyses: Analyses 
     provider, threads = protocol.provider, protocol.threads[0]
     if metric in _OFFLINE:
         return [{"provider": provider, "threads": each, "mode": "offline"} for each in protocol.threads]
-    subject = Subject(export.card, Path(export.card.file), export.facts)
+    subject = BenchModel(export.card, Path(export.card.file), export.facts)
     if metric in {*_MEMORY, *energy_metrics(protocol), "energy_ratio"}:
         batches = outer_batches(subject, protocol)
         return [{"provider": provider, "threads": threads, "batch": batch} for batch in batches]

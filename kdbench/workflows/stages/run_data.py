@@ -31,7 +31,7 @@ class TrainingPart:
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class RunData:
     """The data of a run, cut: training and validation part for the training, the test part for the end.
 
     `dataset` is what is left of the set itself: everything but the training part. `content` is a hash of the images
@@ -74,7 +74,7 @@ class Material:
         return TrainingPart(noisy, flipped, split.labels, _hash(split.images.data, split.samples.data))
 
 
-def load_material(recipe: Recipe) -> Material:
+def load_run_data(recipe: Recipe) -> RunData:
     """Load a recipe's data and cut the validation part off the training part."""
     wanted = recipe.data
     dataset = data.load(wanted.name, root=wanted.root, download=wanted.download, resize=wanted.resize, crop=wanted.crop)
@@ -83,7 +83,7 @@ def load_material(recipe: Recipe) -> Material:
     preprocessing = Preprocessing(mean=wanted.mean or dataset.mean, std=wanted.std or dataset.std)
     content = _hash(dataset.train.images.data, dataset.train.labels.data, preprocessing.model_dump_json().encode())
     # The whole training part is let go: its two cuts are copies.
-    return Material(dataset.only(("test",)), content, train_part, validation, preprocessing)
+    return RunData(dataset.only(("test",)), content, train_part, validation, preprocessing)
 
 
 def _subset(split: Split, subset: Subset) -> Split:

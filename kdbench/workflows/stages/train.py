@@ -14,10 +14,10 @@ from kdbench.distill import fit
 from kdbench.distill.devices import processes_of
 from kdbench.distill.logit_cache import LogitCache
 from kdbench.distill.metering import EnergyMeter, Unmetered
-from kdbench.distill.method import Setting
+from kdbench.distill.method import MethodContext
 from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
 from kdbench.distill.placement import device_of, evaluation_batch, resolved
-from kdbench.distill.processes import started
+from kdbench.distill.processes import world_size
 from kdbench.distill.start import require_same_shape
 from kdbench.distill.teacher import LiveTeacher, Teacher
 from kdbench.errors import DivergedError, StorageError
@@ -29,13 +29,13 @@ from kdbench.workflows.stages import networks
 from kdbench.workflows.stages.launch import train_spread
 from kdbench.workflows.stages.logit_caches import is_cached
 from kdbench.workflows.stages.plan import Job
-from kdbench.workflows.stages.run_data import Material
+from kdbench.workflows.stages.run_data import RunData
 
 SPREAD = "a training on several devices is not metered"
 
 
 def train_all(
-    recipe: Recipe, jobs: list[Job], material: Material, folder: RunFolder, progress: Progress, *, stages_after: int
+    recipe: Recipe, jobs: list[Job], material: RunData, folder: RunFolder, progress: Progress, *, stages_after: int
 ) -> None:
     """Train whatever of `jobs` the folder does not hold yet; `stages_after` are counted in the progress."""
     with ExitStack() as stack:
@@ -47,7 +47,7 @@ def train_all(
                 continue
             training = training_of(job)
             if (count := processes_of(training)) > 1:
-                if started() == 1:
+                if world_size() == 1:
                     train_spread(job.id, count, folder, progress)
                 else:
                     train_one(job, recipe, material, folder, progress, Unmetered(SPREAD))
@@ -58,7 +58,7 @@ def train_all(
             train_one(job, recipe, material, folder, progress, meters[device])
 
 
-def check(jobs: list[Job], material: Material) -> None:
+def check(jobs: list[Job], material: RunData) -> None:
     """Build every entry's network and loss once: what is misspelt fails before hours are spent."""
     seen: set[tuple[str, bool]] = set()
     for job in jobs:
@@ -82,14 +82,12 @@ def training_of(job: Job) -> Training:
     return entry.sub_students.head if fused else entry.training  # type: ignore[attr-defined]
 
 
-def _terms(
-    job: Job, network: nn.Module, teachers: Sequence[nn.Module], material: Material
-) -> tuple[ScheduledTerm, ...]:
+def _terms(job: Job, network: nn.Module, teachers: Sequence[nn.Module], material: RunData) -> tuple[ScheduledTerm, ...]:
     """Return the terms of a student's loss. Teachers have none, and fused parts learn from the labels."""
     if not isinstance(job.entry, Student) or job.parts:
         return ()
     part = material.part_of(job.entry.data)
-    setting = Setting(
+    setting = MethodContext(
         student=network,
         teachers=tuple(teachers),
         example=material.example(part.split, 2),
@@ -108,7 +106,7 @@ def _objective(job: Job, terms: Sequence[ScheduledTerm], teachers: Sequence[Teac
 
 def _teachers(
     job: Job, learned: list[nn.Module], terms: Sequence[ScheduledTerm], shuffled: Batches, training: Training,
-    material: Material, folder: RunFolder, progress: Progress,
+    material: RunData, folder: RunFolder, progress: Progress,
 ) -> list[Teacher]:  # fmt: skip
     """Return the job's teachers, asked at every step or once and for all."""
     if not any(term.method.taught for term in terms):
@@ -158,7 +156,7 @@ def _meter(recipe: Recipe, device: str, stack: ExitStack) -> EpochMeter | None:
 def train_one(
     job: Job,
     recipe: Recipe,
-    material: Material,
+    material: RunData,
     folder: RunFolder,
     progress: Progress,
     meter: EnergyMeter | None,

@@ -14,17 +14,17 @@ from torch import distributed
 
 from kdbench import storage
 from kdbench.distill.metering import Unmetered
-from kdbench.distill.processes import joined
+from kdbench.distill.processes import process_group
 from kdbench.errors import KdbenchError
 from kdbench.progress import Progress, Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.plan import plan
-from kdbench.workflows.stages.run_data import load_material
+from kdbench.workflows.stages.run_data import load_run_data
 from kdbench.workflows.stages.train import SPREAD, train_one
 
 
-class Told(Silent):
+class JsonProgress(Silent):
     """Progress that the parent process is told."""
 
     def step(self, done: float, total: float, detail: str = "") -> None:
@@ -40,11 +40,11 @@ def main(folder: RunFolder, job_id: str) -> int:
     """Do this process's part of the job; return the exit code."""
     Thread(target=_end_with_parent, daemon=True).start()
     try:
-        processes = joined()
+        processes = process_group()
         recipe = recipe_from(storage.read_json(folder.marker, "recipe"), str(folder.marker))
-        material = load_material(recipe)
+        material = load_run_data(recipe)
         job = next(job for job in plan(recipe) if job.id == job_id)
-        progress: Progress = Told() if processes.first else Silent()
+        progress: Progress = JsonProgress() if processes.first else Silent()
         train_one(job, recipe, material, folder, progress, Unmetered(SPREAD))
     except KdbenchError as error:
         _say({"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}})

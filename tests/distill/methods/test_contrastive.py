@@ -165,4 +165,4 @@ def test_the_record_tells_its_numbers():
 
 
 def test_mixed_images_and_several_processes_are_not_admitted():
-    assert (Contrastive.admits_mixing, Contrastive.admits_processes) == (False, False)
+    assert (Contrastive.supports_mixed_images, Contrastive.admits_processes) == (False, False)

@@ -44,4 +44,4 @@ def test_the_record_tells_its_numbers():
 
 
 def test_mixed_images_are_not_admitted():
-    assert not Dkd.admits_mixing
+    assert not Dkd.supports_mixed_images

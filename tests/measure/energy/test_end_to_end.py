@@ -11,7 +11,7 @@ from kdbench.measure.energy import rounds
 from kdbench.measure.energy.epochs import EpochMeter
 from kdbench.measure.energy.findings import energy_findings
 from kdbench.measure.energy.rounds import Mode, sources_for
-from kdbench.measure.protocol import Portion, Protocol
+from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
 
 POWER_W = 25.0
@@ -51,7 +51,7 @@ def test_energy_times_rate_is_the_power(package, tiny, subject, test_set, tmp_pa
     monkeypatch.setitem(rounds.MODES, "quick", Mode(3, 0.1, 20, 0.0, 0.025))
     subjects = [subject(tiny("t")), subject(tiny("s", seed=1), teacher="t")]
     models = stage(subjects, test_set, tmp_path, 0)
-    protocol, portion = Protocol(batch=(4,)), Portion(watcher, 0, 1, "energy")
+    protocol, portion = Protocol(batch=(4,)), SubProgress(watcher, 0, 1, "energy")
     found = energy_findings(subjects, models, protocol, sources_for(protocol), tmp_path, portion)
     for m in found.measurements:
         assert m.status in {"ok", "unstable", "below_resolution"}, m.reason

@@ -5,7 +5,7 @@ import pytest
 from kdbench.measure.energy import epochs
 from kdbench.measure.energy.epochs import EpochMeter
 from kdbench.meters.choice import Choice
-from kdbench.meters.meter import Available, CounterError, Found, Unavailable
+from kdbench.meters.meter import Available, CounterError, MeterStatus, Unavailable
 
 
 class Counter:
@@ -30,7 +30,7 @@ class Counter:
 @pytest.fixture
 def chosen(monkeypatch):
     def choose(*counters):
-        found = [Found(counter, Available("")) for counter in counters]
+        found = [MeterStatus(counter, Available("")) for counter in counters]
         monkeypatch.setattr(epochs, "choose", lambda provider, *, estimate: Choice(found[0], tuple(found[1:])))
         return counters
 

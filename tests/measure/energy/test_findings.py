@@ -6,11 +6,11 @@ from kdbench.measure.energy import rounds as energy_pass
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, gross, net, ratio
 from kdbench.measure.energy.findings import energy_findings
 from kdbench.measure.energy.rounds import expected_s, sources_for
-from kdbench.measure.protocol import Portion, Protocol
+from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
 from kdbench.meters.choice import Choice
 from kdbench.meters.codecarbon import CodeCarbon
-from kdbench.meters.meter import Available, Found, Unavailable
+from kdbench.meters.meter import Available, MeterStatus, Unavailable
 from kdbench.meters.nvml import Nvml
 from kdbench.meters.rapl import Rapl
 from kdbench.statistics.few_sessions import RESOLUTION
@@ -108,7 +108,7 @@ def subjects(tiny, subject):
 def energy(subjects, tmp_path, watcher):
     def run(**settings):
         models = stage(subjects, None, tmp_path, 0)
-        portion = Portion(watcher, 0, 1, "energy")
+        portion = SubProgress(watcher, 0, 1, "energy")
         protocol = Protocol(**{"batch": (8,), **settings})
         return energy_findings(subjects, models, protocol, sources_for(protocol), tmp_path, portion)
 
@@ -129,7 +129,7 @@ def machine(monkeypatch):
     jobs = []
 
     def install(*counters, **result):
-        found = [Found(counter, Available("1 package")) for counter in counters]
+        found = [MeterStatus(counter, Available("1 package")) for counter in counters]
         monkeypatch.setattr(energy_pass, "choose", lambda provider, *, estimate: Choice(found[0], tuple(found[1:])))
         ones = [1.0] * len(counters)
         whole = {

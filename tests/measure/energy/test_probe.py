@@ -119,8 +119,10 @@ def test_a_source_beside_that_gives_out_is_left_out(job):
 
 def test_threads_do_not_spin(job, monkeypatch):
     asked = []
-    inner = energy.Target
-    monkeypatch.setattr(energy, "Target", lambda *args, **how: asked.append(how["spinning"]) or inner(*args, **how))
+    inner = energy.LoadedModel
+    monkeypatch.setattr(
+        energy, "LoadedModel", lambda *args, **how: asked.append(how["spinning"]) or inner(*args, **how)
+    )
     energy.run(job, Listener())
     assert set(asked) == {False}
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdbench.measure.energy.account import Account, Meter, accounts, gross, net, ratio
-from kdbench.meters.meter import CounterError, GaveOutError
+from kdbench.meters.meter import CounterError, MeterFailedError
 from kdbench.meters.polled import PolledCounter
 from kdbench.worker.energy_window import update_period_ns, window
 
@@ -285,7 +285,7 @@ def test_a_counter_beside_that_rests_is_an_error_not_a_zero():
     leading, beside = Stepped(machine, MS), Stepped(machine, MS)
     beside.name = "beside"
     beside.read = lambda: (machine.now, 7.0)
-    with pytest.raises(GaveOutError, match="beside stands still") as found:
+    with pytest.raises(MeterFailedError, match="beside stands still") as found:
         window([leading, beside], machine.call(MS, 1.0), S, 0, machine.clock, period_ns=MS)
     assert found.value.name == "beside"
     beside.evidence = "estimated"  # of work alone: there may be none

@@ -3,8 +3,8 @@ import pytest
 
 from kdbench.measure.offline import findings as conclusions
 from kdbench.measure.offline import sessions as sampling
-from kdbench.measure.offline.sessions import Taken, plan
-from kdbench.measure.protocol import Portion, Protocol
+from kdbench.measure.offline.sessions import OfflineSamples, plan
+from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
 from kdbench.statistics import Clustered
 from kdbench.worker.batch_sweep import Step, Sweep
@@ -18,7 +18,7 @@ def findings(tmp_path, watcher):
     def run(*subjects, sessions=2, budget_s=2.0, mode=("stream", "offline"), **protocol):
         models = stage(subjects, None, tmp_path, 0)
         how = Protocol(sessions=sessions, budget_s=budget_s, mode=mode, **protocol)
-        return conclusions.offline_findings(subjects, models, how, tmp_path, Portion(watcher, 0, 1, "offline"))
+        return conclusions.offline_findings(subjects, models, how, tmp_path, SubProgress(watcher, 0, 1, "offline"))
 
     return run
 
@@ -28,7 +28,7 @@ def taken(monkeypatch):
     """Let the processes bring home these values."""
 
     def replace(sweeps, samples=None, failed=None):
-        value = Taken(1, sweeps, samples or {}, failed or {})
+        value = OfflineSamples(1, sweeps, samples or {}, failed or {})
         monkeypatch.setattr(conclusions, "sample_offline", lambda *_: [value])
 
     return replace

@@ -7,7 +7,7 @@ import pytest
 from kdbench.measure.staging import null_model, stage
 from kdbench.worker.loads import Calls, time_calls
 from kdbench.worker.runtimes import ProviderError, describe
-from kdbench.worker.runtimes.onnxruntime import FAULTS, Target
+from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
 
 @pytest.fixture
@@ -19,11 +19,11 @@ def model(tiny, subject, test_set, tmp_path):
 def test_a_target_is_what_onnxruntime_gives(model):
     inputs = np.random.default_rng(0).random((5, 2, 3, 4), dtype=np.float32)
     (expected,) = onnxruntime.InferenceSession(model.path).run(["y"], {"x": inputs})
-    np.testing.assert_array_equal(Target(model, provider="cpu", threads=1)(inputs), expected)
+    np.testing.assert_array_equal(LoadedModel(model, provider="cpu", threads=1)(inputs), expected)
 
 
 def test_every_setting_is_stated(model):
-    options = Target(model, provider="cpu", threads=2, spinning=False)._session.get_session_options()
+    options = LoadedModel(model, provider="cpu", threads=2, spinning=False)._session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 2)
     assert options.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     assert options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -34,7 +34,7 @@ def test_every_setting_is_stated(model):
 def test_a_provider_that_is_not_there_is_an_error(model, monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ProviderError, match="no CUDA") as caught:
-        Target(model, provider="cuda", threads=1)
+        LoadedModel(model, provider="cuda", threads=1)
     assert "onnxruntime-gpu" in caught.value.hint
 
 
@@ -42,13 +42,13 @@ def test_a_provider_that_is_promised_and_not_there_is_an_error(model, monkeypatc
     """The real class: what it does where the library has no such provider, or one that cannot be loaded."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     with pytest.raises(ProviderError) as caught, pytest.warns(UserWarning, match="CUDAExecutionProvider"):
-        Target(model, provider="cuda", threads=1)
+        LoadedModel(model, provider="cuda", threads=1)
     assert "onnxruntime-gpu" in caught.value.hint
     assert "Falling back" not in capfd.readouterr().out
 
 
 def test_faults_are_told_in_one_line_without_numbers(model):
-    target = Target(model, provider="cpu", threads=1)
+    target = LoadedModel(model, provider="cpu", threads=1)
     with pytest.raises(FAULTS) as caught:
         target(np.zeros((1, 9, 9, 9), np.float32))
     text = describe(caught.value)
@@ -58,7 +58,7 @@ def test_faults_are_told_in_one_line_without_numbers(model):
 
 def test_the_null_graph_runs(tmp_path):
     null = null_model(tmp_path)
-    target = Target(null, provider="cpu", threads=1)
+    target = LoadedModel(null, provider="cpu", threads=1)
     ns = np.empty(10, np.int64)
     time_calls(Calls(*target.bind([np.ones((1, 1, 1, 1), np.float32)])), ns)
     assert (ns > 0).all()
@@ -111,7 +111,7 @@ def cuda(monkeypatch):
 
 def test_on_a_device_everything_is_in_place_before_the_clock_starts(model, cuda):
     inputs = np.zeros((5, 2, 3, 4), np.float32)
-    run, (arguments,) = Target(model, provider="cuda", threads=1).bind([inputs])
+    run, (arguments,) = LoadedModel(model, provider="cuda", threads=1).bind([inputs])
     names = [name for name, *_ in cuda]
     assert names == [
         "preload",
@@ -132,13 +132,13 @@ def test_on_a_device_everything_is_in_place_before_the_clock_starts(model, cuda)
 
 def test_an_output_of_unknown_shape_is_bound_to_the_device(model, cuda):
     cuda.shape = ["n", "classes"]
-    Target(model, provider="cuda", threads=1).bind([np.zeros((5, 2, 3, 4), np.float32)])
+    LoadedModel(model, provider="cuda", threads=1).bind([np.zeros((5, 2, 3, 4), np.float32)])
     assert ("bind_output", "y", "cuda") in cuda
     assert "place" not in [name for name, *_ in cuda]
 
 
 def test_on_a_device_no_node_may_fall_back(model, cuda):
-    Target(model, provider="cuda", threads=1)
+    LoadedModel(model, provider="cuda", threads=1)
     (options, providers, keywords) = next(call[1:] for call in cuda if call[0] == "session")
     assert options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
     assert providers == [("CUDAExecutionProvider", {"use_tf32": "0"})]
@@ -148,5 +148,5 @@ def test_on_a_device_no_node_may_fall_back(model, cuda):
 def test_a_provider_that_was_dropped_without_a_word_is_an_error(model, cuda):
     cuda.providers = ["CPUExecutionProvider"]
     with pytest.raises(ProviderError, match="cannot be loaded: CPUExecutionProvider would run") as caught:
-        Target(model, provider="cuda", threads=1)
+        LoadedModel(model, provider="cuda", threads=1)
     assert "cuDNN" in caught.value.hint

@@ -7,7 +7,7 @@ from kdbench.recipe.loading import recipe_from
 from kdbench.results.cards import Preprocessing
 from kdbench.workflows.stages.analyses import analyses_of, drawn
 from kdbench.workflows.stages.plan import plan, shown
-from kdbench.workflows.stages.run_data import Material
+from kdbench.workflows.stages.run_data import RunData
 
 KD = [{"method": "kd"}]
 
@@ -16,7 +16,7 @@ KD = [{"method": "kd"}]
 def material():
     digits = data.load("digits")
     train, validation = cut_validation(digits.train, 0.2, 0)
-    return Material(digits.only(("test",)), "digits", train, validation, Preprocessing())
+    return RunData(digits.only(("test",)), "digits", train, validation, Preprocessing())
 
 
 def analysed(material, *students, **keys):

@@ -1,5 +1,5 @@
 from kdbench.results.cards import EnergyUse, Training
-from kdbench.workflows.stages.merge_training import with_parts
+from kdbench.workflows.stages.merge_training import merge_part_training
 
 
 def trained(seconds, joules=None, source="rapl", **changes):
@@ -13,7 +13,7 @@ def trained(seconds, joules=None, source="rapl", **changes):
 
 
 def test_the_parts_time_and_energy_are_the_whole_ones():
-    whole = with_parts(trained(1, 10, epochs=5), [trained(4, 20), trained(6, 30)])
+    whole = merge_part_training(trained(1, 10, epochs=5), [trained(4, 20), trained(6, 30)])
     assert whole.seconds == 11
     assert (whole.energy[0].energy_j, whole.energy[0].half_width_j) == (60, 3)
     assert whole.unmetered is None
@@ -22,7 +22,7 @@ def test_the_parts_time_and_energy_are_the_whole_ones():
 
 
 def test_without_a_meter_for_every_part_there_is_no_sum_but_the_reason():
-    assert with_parts(trained(1), [trained(4, 20)]).unmetered == "no counter"
-    mixed = with_parts(trained(1, 10), [trained(4, 20, source="nvml")])
+    assert merge_part_training(trained(1), [trained(4, 20)]).unmetered == "no counter"
+    mixed = merge_part_training(trained(1, 10), [trained(4, 20, source="nvml")])
     assert mixed.energy == ()
     assert "different sources" in mixed.unmetered
