@@ -29,7 +29,7 @@ def checked(monkeypatch):
                 **keys,
             }
         )
-        check(plan(recipe), materials.load_material(recipe))
+        check(plan(recipe), materials.load_run_data(recipe))
 
     return run
 

@@ -18,7 +18,7 @@ from kdbench.workflows import run
 from kdbench.workflows.stages import networks
 from kdbench.workflows.stages.export import Exported, export_all
 from kdbench.workflows.stages.quantize import quantization_warnings
-from kdbench.workflows.stages.run_data import load_material
+from kdbench.workflows.stages.run_data import load_run_data
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def content(**student):
 def test_a_quantized_student_begins_where_another_in_full_precision_ended_and_is_exported_in_integers(tmp_path):
     recipe = recipe_from(content(start={"share": 1.0}, terms=[{"method": "kd", "temperature": 1}]))
     folder = RunFolder(run.train(recipe, tmp_path / "out"))
-    material, jobs = load_material(recipe), run.plan(recipe)
+    material, jobs = load_run_data(recipe), run.plan(recipe)
     teacher, low = jobs
     begun = networks.beginning(low, material, folder)
     learned = networks.trained(teacher, material.dataset, folder)

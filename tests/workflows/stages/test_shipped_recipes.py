@@ -37,4 +37,4 @@ def blank(name: str) -> Dataset:
 def test_whatever_it_names_can_be_built(name, monkeypatch):
     recipe = load_recipe(name)
     monkeypatch.setattr(materials.data, "load", lambda wanted, **_: blank(wanted))
-    check(plan(recipe), materials.load_material(recipe))
+    check(plan(recipe), materials.load_run_data(recipe))

@@ -113,7 +113,7 @@ def recipe(**keys):
     [({"devices": 10_000}, "CPU core"), ({"num_nodes": 2}, "other nodes"), ({"strategy": "ddq"}, "'ddq'")],
 )
 def test_what_cannot_be_spread_is_refused_before_data_are_loaded(tmp_path, monkeypatch, keys, message):
-    monkeypatch.setattr(run, "load_material", lambda _: pytest.fail("data were loaded"))
+    monkeypatch.setattr(run, "load_run_data", lambda _: pytest.fail("data were loaded"))
     with pytest.raises(InputError, match=message):
         run.train(recipe(**{"devices": 1, **keys}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
