@@ -18,7 +18,7 @@ from kdbench.worker.runtimes import runtime
     ],
 )
 def test_a_process_that_measures_one_runtime_loads_no_other(module, unwanted):
-    program = f"import kdbench.measure.{module}, json, sys; print(json.dumps(list(sys.modules)))"
+    program = f"import kdbench.worker.{module}, json, sys; print(json.dumps(list(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not unwanted & set(json.loads(ended.stdout))
 
