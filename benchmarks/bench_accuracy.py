@@ -16,15 +16,15 @@ import onnxruntime
 import pytest
 
 from kdbench.evaluate import accuracy
-from kdbench.measure.protocol import BenchModel, SubProgress, TestSet
+from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import inspect
-from kdbench.progress import Silent
+from kdbench.progress import Silent, SubProgress
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import Inputs
 from kdbench.worker.probes.logits import batch_size, evaluate
-from kdbench.worker.runtimes.onnxruntime import Target
+from kdbench.worker.runtimes.onnxruntime import LoadedModel
 
 PROMISE = 0.9
 THREADS = 1
@@ -103,7 +103,7 @@ def bench_whole_evaluation(benchmark, case, bare):
 def bench_loop_alone(benchmark, case, bare):
     subject, test, folder = case
     model = stage([subject], test, folder, 0)["m"]
-    target = Target(model, provider="cpu", threads=THREADS)
+    target = LoadedModel(model, provider="cpu", threads=THREADS)
     inputs = Inputs().of(test.images, model)
     batch = batch_size(model)
     channel = Channel()

@@ -14,7 +14,7 @@ import pytest
 from kdbench.measure.staging import null_model
 from kdbench.worker.inputs import prepare
 from kdbench.worker.loads import Calls, time_calls
-from kdbench.worker.runtimes.onnxruntime import Target
+from kdbench.worker.runtimes.onnxruntime import LoadedModel
 
 PROMISE_NS = 1000
 CALLS = 5000
@@ -25,7 +25,7 @@ ROUNDS = 30
 def calls(tmp_path):
     model = null_model(tmp_path)
     inputs = [prepare(np.zeros((1, 1, 1, 1), np.uint8), model) for _ in range(8)]
-    return Calls(*Target(model, provider="cpu", threads=1).bind(inputs))
+    return Calls(*LoadedModel(model, provider="cpu", threads=1).bind(inputs))
 
 
 def bare_loop(calls: Calls) -> None:

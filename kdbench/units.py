@@ -215,3 +215,8 @@ def fixed(value: float, decimals: int) -> str:
 def two_decimals_or_more(value: float) -> str:
     """Write a number as `fixed` with two decimals, and one below 1 with three significant digits: `97.44`, `0.0205`."""
     return fixed(value, 2) if abs(value) >= 1 or value == 0 else significant(value, 3)
+
+
+def threads(count: int) -> str:
+    """Return a number of threads in words: `1 thread`, `2 threads`."""
+    return f"{count} thread{'s' if count != 1 else ''}"

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kdbench.measure.protocol import BenchModel, TestSet
+from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import ModelCard, Preprocessing
 

@@ -41,7 +41,7 @@ def measure(name: str, pair: Pair, budget_s: float, cores: Sequence[int], models
             return {"ratio": teacher_ns / student_ns, "p50_ns": [teacher_ns, student_ns]}
 
         def kdbench() -> Values:
-            return ours.compare(both, staged, ours.whole_budget(budget_s, cores, number), folder)
+            return ours.compare(both, staged, ours.whole_budget(budget_s, cores), folder, number)
 
         methods: dict[str, Callable[[], Values]] = {"kdbench": kdbench} | {m: lambda m=m: rival(m) for m in RIVALS}
         order = [str(method) for method in rng.permutation(sorted(methods))]

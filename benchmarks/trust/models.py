@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.measure.protocol import BenchModel
+from kdbench.measure.bench_model import BenchModel
 from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import ModelCard
 

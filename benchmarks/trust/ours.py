@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kdbench.errors import MeasurementError
+from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.latency.findings import latency_findings
 from kdbench.measure.latency.precision import log_ratios
 from kdbench.measure.latency.sessions import Sampled, sample
-from kdbench.measure.protocol import BenchModel, Findings, Protocol, SubProgress
-from kdbench.progress import Silent
+from kdbench.progress import Silent, SubProgress
+from kdbench.recipe.measure import Measure
+from kdbench.results.findings import Findings
 from kdbench.results.records import Interval
 from kdbench.statistics import Clustered
 from kdbench.worker.jobs import JobModel
@@ -23,21 +24,22 @@ _NEVER, _AT_ONCE = 0.0, math.inf  # precisions that no interval reaches, and tha
 _DIGITS = 6  # of a log ratio: a millionth
 
 
-def whole_budget(budget_s: float, cores: Sequence[int], seed: int) -> Protocol:
+def whole_budget(budget_s: float, cores: Sequence[int]) -> Measure:
     """Return one thread, batch 1, back to back, in as many sessions as the budget admits."""
-    return Protocol(batch=(1,), budget_s=budget_s, precision=_NEVER, cores=tuple(cores), energy="off", seed=seed)
+    unchecked = {"batch": (1,), "precision": _NEVER}  # outside what a recipe may say
+    return Measure(budget_s=budget_s, cores=tuple(cores), energy="off").model_copy(update=unchecked)
 
 
-def one_session(seconds: float, cores: Sequence[int], seed: int) -> Protocol:
+def one_session(seconds: float, cores: Sequence[int]) -> Measure:
     """Return one thread, batch 1, back to back, in one process of about `seconds`.
 
     A session is half the budget for each that is always taken.
     """
-    return replace(whole_budget(2 * seconds, cores, seed), precision=_AT_ONCE, sessions=1)
+    return whole_budget(2 * seconds, cores).model_copy(update={"precision": _AT_ONCE, "sessions": 1})
 
 
 def compare(
-    subjects: Sequence[BenchModel], models: Mapping[str, JobModel], how: Protocol, folder: Path
+    subjects: Sequence[BenchModel], models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int
 ) -> dict[str, Any]:
     """Compare a teacher and a student; return JSON values.
 
@@ -45,7 +47,7 @@ def compare(
     with its `log_ratio` (median of its rounds), its `rounds` (the log ratio of each) and its `p50_ns` by model.
     Raises MeasurementError where there is no ratio.
     """
-    sampled = _sampled(subjects, models, how, folder)
+    sampled = _sampled(subjects, models, how, folder, seed)
     findings = latency_findings(subjects, sampled, how)
     (pair,) = (p for p in findings.pairs if p.metric == "latency_ratio")
     if pair.value is None:
@@ -58,14 +60,16 @@ def compare(
     }
 
 
-def p50_ns(subject: BenchModel, models: Mapping[str, JobModel], how: Protocol, folder: Path) -> float:
+def p50_ns(subject: BenchModel, models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int) -> float:
     """Return the median latency of one model in the one fresh process that measured it."""
-    (only,) = _medians_ns(_sampled([subject], models, how, folder).samples[subject.id, 0]).values()
+    (only,) = _medians_ns(_sampled([subject], models, how, folder, seed).samples[subject.id, 0]).values()
     return only
 
 
-def _sampled(subjects: Sequence[BenchModel], models: Mapping[str, JobModel], how: Protocol, folder: Path) -> Sampled:
-    sampled = sample(subjects, models, how, folder, SubProgress(Silent(), 0, 1, ""))
+def _sampled(
+    subjects: Sequence[BenchModel], models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int
+) -> Sampled:
+    sampled = sample(subjects, models, how, folder, SubProgress(Silent(), 0, 1, ""), seed)
     for (id_, _), reason in sampled.failed.items():
         raise MeasurementError(f"{id_}: {reason}")
     return sampled

@@ -35,9 +35,9 @@ def measure(name: str, cores: Sequence[int], models: Path) -> Values:
         path = Path(null_model(folder).path) if model == NULL else exported(nets[model], models)
         one = subject(path)
         staged = stage([one], None, folder, seed)
-        how = ours.one_session(SECONDS, core, seed)
+        how = ours.one_session(SECONDS, core)
         methods = {
-            "kdbench": lambda: ours.p50_ns(one, staged, how, folder),
+            "kdbench": lambda: ours.p50_ns(one, staged, how, folder, seed),
             "LoadGen": lambda: loadgen([staged[one.id]], core, folder)[0],
         }
         order = sorted(methods, reverse=seed % 2 == 1)

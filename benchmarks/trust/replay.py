@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.trust.repeats import Values
-from kdbench.measure.protocol import Protocol
 from kdbench.measure.session_plan import session_plan
+from kdbench.recipe.measure import Measure
 from kdbench.statistics import Estimate, Plan, paired_ratio, relative_width
 
-PRECISIONS = (Protocol().precision, 0.02)
+PRECISIONS = (Measure().precision, 0.02)
 
 
 def plan_on(cores: Sequence[int]) -> Plan:
     """Return how the sessions of a comparison came about that took turns on `cores` of this machine."""
-    return session_plan(cores, Protocol().sessions)
+    return session_plan(cores, Measure().sessions)
 
 
 def answer(rounds: Sequence[NDArray[np.float64]], plan: Plan) -> Values:

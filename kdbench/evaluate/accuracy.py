@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import statistics
+from kdbench import statistics, units
 from kdbench.errors import InputError
 from kdbench.evaluate.divergence import log_softmax
 from kdbench.evaluate.risk import empirical_risks
-from kdbench.measure.protocol import BenchModel, Findings, SubProgress, TestSet, interval, threads_text
+from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.progress import SubProgress
+from kdbench.results.findings import Findings, interval_of
 from kdbench.results.records import Axes, Diagnostic, Measurement, Status, measured, missing
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.process import WorkerError, run_job
@@ -74,7 +76,7 @@ def evaluate(
         logits = np.load(files[subject.id])
         files[subject.id].unlink()
         _require_classes(subject, logits.shape[1], test)
-        source = f"onnxruntime {provider}, {threads_text(cores)}, batch {batches.get(subject.id, '?')}"
+        source = f"onnxruntime {provider}, {units.threads(cores)}, batch {batches.get(subject.id, '?')}"
         found[subject.id] = judge(logits, test.labels, source)
     return found
 
@@ -132,7 +134,7 @@ def without_accuracy(
 def _estimated(
     subject: BenchModel, metric: str, estimate: statistics.Estimate, evaluation: Evaluation, axes: Axes | None
 ) -> Measurement:
-    bounds = interval(estimate)
+    bounds = interval_of(estimate)
     return measured(
         subject.id, metric, estimate.value, axes=axes, interval=bounds, n=estimate.n, source=evaluation.source
     )

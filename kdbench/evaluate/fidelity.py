@@ -10,7 +10,8 @@ from kdbench.evaluate.accuracy import Evaluation
 from kdbench.evaluate.divergence import kl_divergences
 from kdbench.evaluate.rank_correlation import spearman
 from kdbench.evaluate.standardization import Std, standardized_kl
-from kdbench.measure.protocol import BenchModel, Findings, interval
+from kdbench.measure.bench_model import BenchModel
+from kdbench.results.findings import Findings, interval_of
 from kdbench.results.records import Axes, Measurement, Pair, Status, measured, missing
 
 FIDELITIES = ("agreement", "predictive_kl", "standardized_kl", "logit_spearman")
@@ -67,7 +68,7 @@ def fidelity_findings(
         ),
     }
     measurements = tuple(
-        measured(student.id, metric, e.value, axes=axes, interval=interval(e), n=e.n, source=said)
+        measured(student.id, metric, e.value, axes=axes, interval=interval_of(e), n=e.n, source=said)
         for metric, (e, said) in found.items()
     )
     correlations = spearman(log_t, log_s)
@@ -91,7 +92,7 @@ def _correlation(student: BenchModel, rhos: "np.ndarray", axes: Axes | None, sou
         reason = "the logits of every sample are all equal: they have no order"
         return missing(student.id, "logit_spearman", reason, status="invalid", axes=axes, source=source)
     e = statistics.mean(rhos)
-    return measured(student.id, "logit_spearman", e.value, axes=axes, interval=interval(e), n=e.n, source=source)
+    return measured(student.id, "logit_spearman", e.value, axes=axes, interval=interval_of(e), n=e.n, source=source)
 
 
 def _top1_drop(teacher: BenchModel, student: BenchModel, of_teacher: Evaluation, of_student: Evaluation) -> Pair:
@@ -109,6 +110,6 @@ def _top1_drop(teacher: BenchModel, student: BenchModel, of_teacher: Evaluation,
         teacher=teacher.id,
         student=student.id,
         value=points.value,
-        interval=interval(points),
+        interval=interval_of(points),
         n=points.n,
     )

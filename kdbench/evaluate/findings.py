@@ -17,7 +17,8 @@ from kdbench.evaluate.plan import Analyses, TrainingImages
 from kdbench.evaluate.rank_correlation import spearman
 from kdbench.evaluate.risk import risk_variances
 from kdbench.evaluate.standardization import standardized_kl
-from kdbench.measure.protocol import BenchModel, Findings, interval
+from kdbench.measure.bench_model import BenchModel
+from kdbench.results.findings import Findings, interval_of
 from kdbench.results.records import Axes, Measurement, Status, measured, missing
 
 RISKS = ("empirical_risk_variance", "distilled_risk_variance")
@@ -149,7 +150,7 @@ def _example(
 def _share(
     subject: BenchModel, metric: str, share: statistics.Estimate, evaluation: Evaluation, axes: Axes | None = None
 ) -> Measurement:
-    bounds = interval(share)
+    bounds = interval_of(share)
     return measured(subject.id, metric, share.value, axes=axes, interval=bounds, n=share.n, source=evaluation.source)
 
 

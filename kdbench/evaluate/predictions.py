@@ -17,8 +17,10 @@ from kdbench.evaluate.findings import (
 )
 from kdbench.evaluate.plan import TRAIN, Analyses, TrainingImages
 from kdbench.machine.cores import available_cores
-from kdbench.measure.protocol import BenchModel, Findings, SubProgress, TestSet, students
+from kdbench.measure.bench_model import BenchModel, TestSet, students
 from kdbench.measure.staging import stage
+from kdbench.progress import SubProgress
+from kdbench.results.findings import Findings
 from kdbench.results.records import missing
 from kdbench.worker.jobs import JobModel
 

@@ -16,10 +16,11 @@ from kdbench import storage
 from kdbench.errors import InputError, MeasurementError
 from kdbench.machine.core_choice import chosen_cores, of_turn
 from kdbench.machine.lock import alone_on_machine
+from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.network import Refusal
-from kdbench.measure.protocol import BenchModel, Protocol, SubProgress
 from kdbench.measure.staging import null_model
-from kdbench.progress import Progress, Silent
+from kdbench.progress import Progress, Silent, SubProgress
+from kdbench.recipe.measure import Measure
 from kdbench.results import metrics
 from kdbench.worker.jobs import JobModel, Network
 from kdbench.worker.process import run_job
@@ -46,40 +47,40 @@ class Admitted:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def require_runtimes(protocol: Protocol, progress: Progress) -> None:
+def require_runtimes(config: Measure, progress: Progress) -> None:
     """Raise InputError where no runtime that was asked for can use the protocol's provider on this machine.
 
     Where processes must be started to know, it waits while another kdbench measures.
     """
-    if _in_question([ONNXRUNTIME, *protocol.runtime], protocol):
+    if _in_question([ONNXRUNTIME, *config.runtime], config):
         with alone_on_machine(progress):
-            absent_runtimes(protocol)
+            absent_runtimes(config)
 
 
-def absent_runtimes(protocol: Protocol) -> dict[str, Refusal]:
+def absent_runtimes(config: Measure) -> dict[str, Refusal]:
     """Return which runtimes, onnxruntime among them, cannot use the protocol's provider on this machine.
 
     Raises InputError where none of those that were asked for can.
     """
     with tempfile.TemporaryDirectory() as folder:
-        found = unavailable(protocol, dict.fromkeys([ONNXRUNTIME, *protocol.runtime]), Path(folder))
-    refused = {name: refusal for name, refusal in found.items() if name in protocol.runtime}
-    if len(refused) < len(protocol.runtime):
+        found = unavailable(config, dict.fromkeys([ONNXRUNTIME, *config.runtime]), Path(folder))
+    refused = {name: refusal for name, refusal in found.items() if name in config.runtime}
+    if len(refused) < len(config.runtime):
         return found
-    first = refused[protocol.runtime[0]]
+    first = refused[config.runtime[0]]
     if len(refused) == 1:
         raise InputError(first.reason, first.hint or "")
     reasons = "; ".join(f"{name}: {refusal.reason}" for name, refusal in refused.items())
-    raise InputError(f"no runtime can use {protocol.provider} here: {reasons}", first.hint or "")
+    raise InputError(f"no runtime can use {config.provider} here: {reasons}", first.hint or "")
 
 
-def unavailable(protocol: Protocol, names: Iterable[str], folder: Path) -> dict[str, Refusal]:
+def unavailable(config: Measure, names: Iterable[str], folder: Path) -> dict[str, Refusal]:
     """Return which runtimes cannot use the protocol's provider on this machine, whatever the model.
 
     Each runs a model that computes nothing: what a library says of itself does not count. onnxruntime on the CPU is
     taken for granted.
     """
-    asked = _in_question(names, protocol)
+    asked = _in_question(names, config)
     if not asked:
         return {}
     null = replace(null_model(folder), images=str(folder / "null.npy"))
@@ -87,7 +88,7 @@ def unavailable(protocol: Protocol, names: Iterable[str], folder: Path) -> dict[
         np.save(stream, np.zeros((1, 1, 1, 1), np.uint8))
     refused = {}
     for name in asked:
-        told = _ask(name, [null], protocol, folder, Silent())
+        told = _ask(name, [null], config, folder, Silent())
         if isinstance(told, Refusal):
             refused[name] = told
         elif null.id in told["errors"]:
@@ -99,7 +100,7 @@ def unavailable(protocol: Protocol, names: Iterable[str], folder: Path) -> dict[
 def admit(
     subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
-    protocol: Protocol,
+    config: Measure,
     absent: Mapping[str, Refusal],
     folder: Path,
     progress: SubProgress,
@@ -111,16 +112,16 @@ def admit(
     refused = {s.id: dict(absent) for s in subjects}
     runs: dict[tuple[str, str], Run] = {}
     facts: dict[str, Any] = {}
-    others = [name for name in protocol.runtime if name != ONNXRUNTIME and name not in absent]
+    others = [name for name in config.runtime if name != ONNXRUNTIME and name not in absent]
     known = [s for s in subjects if s.timed and isinstance(s.network, Network)]
     few = _few(known, models, folder) if others else {}
-    expected = _expected(few, protocol, folder)
+    expected = _expected(few, config, folder)
     for number, (name, s) in enumerate((name, s) for name in others for s in subjects if s.timed):
         progress.step(number, len(others) * len(subjects))
         if isinstance(s.network, Refusal):
             refused[s.id][name] = s.network
             continue
-        found = _try(name, few[s.id], expected[s.id], protocol, folder)
+        found = _try(name, few[s.id], expected[s.id], config, folder)
         if isinstance(found, Refusal):
             refused[s.id][name] = found
         else:
@@ -128,9 +129,9 @@ def admit(
     return Admitted(tuple(replace(s, refused=refused[s.id]) for s in subjects), runs, facts)
 
 
-def evaluation_provider(subjects: Sequence[BenchModel], protocol: Protocol) -> str:
+def evaluation_provider(subjects: Sequence[BenchModel], config: Measure) -> str:
     """Return where onnxruntime takes accuracies: the CPU where it cannot use the protocol's provider."""
-    return "cpu" if any(ONNXRUNTIME in s.refused for s in subjects) else protocol.provider
+    return "cpu" if any(ONNXRUNTIME in s.refused for s in subjects) else config.provider
 
 
 def _few(subjects: Sequence[BenchModel], models: Mapping[str, JobModel], folder: Path) -> dict[str, JobModel]:
@@ -146,12 +147,12 @@ def _few(subjects: Sequence[BenchModel], models: Mapping[str, JobModel], folder:
 
 
 def _expected(
-    models: Mapping[str, JobModel], protocol: Protocol, folder: Path
+    models: Mapping[str, JobModel], config: Measure, folder: Path
 ) -> dict[str, NDArray[np.generic] | Refusal]:
     """Return what onnxruntime says of the models' images, on the CPU, by id."""
     found: dict[str, NDArray[np.generic] | Refusal] = {}
     for id_, model in models.items():
-        told = _ask(ONNXRUNTIME, [model], replace(protocol, provider="cpu"), folder, Silent())
+        told = _ask(ONNXRUNTIME, [model], config.model_copy(update={"provider": "cpu"}), folder, Silent())
         reason = told.reason if isinstance(told, Refusal) else told["errors"].get(id_, ("",))[0]
         found[id_] = (
             Refusal(f"onnxruntime gives no logits to compare with: {reason}") if reason else np.load(_file(folder, 0))
@@ -160,12 +161,12 @@ def _expected(
 
 
 def _try(
-    name: str, model: JobModel, expected: NDArray[np.generic] | Refusal, protocol: Protocol, folder: Path
+    name: str, model: JobModel, expected: NDArray[np.generic] | Refusal, config: Measure, folder: Path
 ) -> tuple[Run, Mapping[str, Any]] | Refusal:
     """Return how runtime `name` ran `model`, and the runtime's facts; or why the two may not be measured together."""
     if isinstance(expected, Refusal):
         return expected
-    told = _ask(name, [model], protocol, folder, Silent())
+    told = _ask(name, [model], config, folder, Silent())
     if isinstance(told, Refusal):
         return told
     if model.id in told["errors"]:
@@ -185,20 +186,20 @@ def _try(
     return Run(told["load_ns"][model.id], told["first_run_ns"][model.id], max_abs), told["facts"]
 
 
-def _in_question(names: Iterable[str], protocol: Protocol) -> list[str]:
-    return [name for name in names if (name, protocol.provider) != (ONNXRUNTIME, "cpu")]
+def _in_question(names: Iterable[str], config: Measure) -> list[str]:
+    return [name for name in names if (name, config.provider) != (ONNXRUNTIME, "cpu")]
 
 
-def _ask(name: str, models: Sequence[JobModel], protocol: Protocol, folder: Path, progress: Progress) -> Any | Refusal:
+def _ask(name: str, models: Sequence[JobModel], config: Measure, folder: Path, progress: Progress) -> Any | Refusal:
     """Return what a fresh process says of `models` in runtime `name`; a Refusal where it did not live to say it."""
-    threads = protocol.threads[0]
-    cores = of_turn(chosen_cores(protocol.cores, protocol.threads), threads, 0)
+    threads = config.threads[0]
+    cores = of_turn(chosen_cores(config.cores, config.threads), threads, 0)
     job = {
         "probe": "admission",
         "runtime": name,
         "models": [model.to_json() for model in models],
         "files": [str(_file(folder, number)) for number in range(len(models))],
-        "provider": protocol.provider,
+        "provider": config.provider,
         "threads": threads,
     }
     try:

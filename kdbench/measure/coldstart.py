@@ -7,7 +7,10 @@ import numpy as np
 
 from kdbench import statistics
 from kdbench.machine.core_choice import chosen_cores
-from kdbench.measure.protocol import BenchModel, Findings, Protocol, SubProgress, interval
+from kdbench.measure.bench_model import BenchModel
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
+from kdbench.results.findings import Findings, interval_of
 from kdbench.results.records import Measurement, measured, missing
 from kdbench.worker.fresh import ProcessResults, in_turns
 from kdbench.worker.jobs import JobModel
@@ -19,7 +22,7 @@ _METRICS = ("load_ns", "first_run_ns", "steady_run_ns")
 def cold_start_findings(
     subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
-    protocol: Protocol,
+    config: Measure,
     folder: Path,
     progress: SubProgress,
 ) -> Findings:
@@ -27,29 +30,29 @@ def cold_start_findings(
 
     `protocol` is told how long importing the runtime took, which every process pays whatever the model.
     """
-    threads = protocol.threads[0]
-    cores = chosen_cores(protocol.cores, protocol.threads)
+    threads = config.threads[0]
+    cores = chosen_cores(config.cores, config.threads)
     jobs = {
         s.id: {
             "probe": "coldstart",
             "models": [models[s.id].to_json()],
-            "provider": protocol.provider,
+            "provider": config.provider,
             "threads": threads,
         }
         for s in subjects
     }
     told = in_turns(jobs, PROCESSES, folder, progress, threads=threads, cores=cores)
-    found = Findings(tuple(m for s in subjects for m in _measurements(s, told, protocol)))
+    found = Findings(tuple(m for s in subjects for m in _measurements(s, told, config)))
     if not told.results:
         return found
     import_ns = np.median(np.concatenate([told.values(id_, "import_ns") for id_ in told.results]))
     return found + Findings(protocol={"cold_start_processes": PROCESSES, "runtime_import_ns": float(import_ns)})
 
 
-def _measurements(subject: BenchModel, told: ProcessResults, protocol: Protocol) -> list[Measurement]:
+def _measurements(subject: BenchModel, told: ProcessResults, config: Measure) -> list[Measurement]:
     axes: dict[str, str | int] = {
-        "provider": protocol.provider,
-        "threads": protocol.threads[0],
+        "provider": config.provider,
+        "threads": config.threads[0],
         "batch": subject.facts.fixed_batch or 1,
     }
     if subject.id in told.failed:
@@ -58,5 +61,5 @@ def _measurements(subject: BenchModel, told: ProcessResults, protocol: Protocol)
     found = []
     for metric in _METRICS:
         e = statistics.median(told.values(subject.id, metric))
-        found.append(measured(subject.id, metric, e.value, axes=axes, interval=interval(e), n=e.n, source=source))
+        found.append(measured(subject.id, metric, e.value, axes=axes, interval=interval_of(e), n=e.n, source=source))
     return found

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.measure.protocol import BenchModel, Findings
+from kdbench.measure.bench_model import BenchModel
 from kdbench.modelfile.weights import tensors_of
+from kdbench.results.findings import Findings
 from kdbench.results.records import Diagnostic
 
 if TYPE_CHECKING:

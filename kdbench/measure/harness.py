@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kdbench.errors import InputError, MeasurementError
+from kdbench.errors import MeasurementError
 from kdbench.evaluate.plan import Analyses, TrainingImages
 from kdbench.evaluate.predictions import answer_findings
 from kdbench.machine.core_choice import chosen_cores
@@ -12,10 +12,11 @@ from kdbench.machine.lock import alone_on_machine
 from kdbench.machine.system_monitor import Conditions
 from kdbench.measure.admission import ONNXRUNTIME, absent_runtimes, admit, evaluation_provider, require_runtimes
 from kdbench.measure.admission_findings import admission_findings
+from kdbench.measure.bench_model import SEED, BenchModel, TestSet
 from kdbench.measure.coldstart import cold_start_findings
 from kdbench.measure.denormals import denormal_findings
 from kdbench.measure.energy.findings import energy_findings
-from kdbench.measure.energy.rounds import MODES, expected_s, sources_for
+from kdbench.measure.energy.rounds import expected_s, sources_for
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.latency.diagnosis import latency_warnings
 from kdbench.measure.latency.findings import latency_findings, protocol_facts
@@ -25,20 +26,20 @@ from kdbench.measure.memory import memory_findings
 from kdbench.measure.network import Refusal
 from kdbench.measure.offline.findings import offline_findings
 from kdbench.measure.profiling import profile_findings
-from kdbench.measure.protocol import BenchModel, Findings, Protocol, SubProgress, TestSet
 from kdbench.measure.ratios import ratio_findings
 from kdbench.measure.size import size_findings
 from kdbench.measure.staging import scratch, stage
 from kdbench.meters.carbon import carbon_intensity
-from kdbench.progress import Progress
-from kdbench.registry import suggestion
-from kdbench.worker.jobs import PROVIDERS, JobModel
+from kdbench.progress import Progress, SubProgress
+from kdbench.recipe.measure import Measure
+from kdbench.results.findings import Findings
+from kdbench.worker.jobs import JobModel
 
 __all__ = [
     "Analyses",
     "BenchModel",
     "Findings",
-    "Protocol",
+    "Measure",
     "TestSet",
     "TrainingImages",
     "check_protocol",
@@ -51,20 +52,18 @@ _ADMISSION, _ACCURACY, _COLD_START, _MEMORY, _LATENCY, _OFFLINE = 0.1, 0.33, 0.4
 _BESIDE_LATENCY_S = 20.0
 
 
-def check_protocol(protocol: Protocol, progress: Progress) -> None:
+def check_protocol(config: Measure, progress: Progress) -> None:
     """Raise InputError for what this machine cannot do: before anything is trained or measured, not after."""
-    chosen_cores(protocol.cores, protocol.threads)
-    if protocol.energy not in {"off", *MODES}:
-        raise InputError(f"unknown energy mode {protocol.energy!r}", suggestion(protocol.energy, ["off", *MODES]))
-    if protocol.country is not None:
-        carbon_intensity(protocol.country)
-    require_runtimes(protocol, progress)
+    chosen_cores(config.cores, config.threads)
+    if config.country is not None:
+        carbon_intensity(config.country)
+    require_runtimes(config, progress)
 
 
 def measure(
     subjects: Sequence[BenchModel],
     test: TestSet | None,
-    protocol: Protocol,
+    config: Measure,
     workspace: Path,
     progress: Progress,
     analyses: Analyses | None = None,
@@ -76,33 +75,33 @@ def measure(
     on. Without `test` there is no accuracy and inputs are noise. `analyses` say what else logits are asked for.
     Raises InputError for subjects, data and protocol that do not fit each other.
     """
-    _check(subjects, protocol)
+    _check(subjects, config)
     with scratch(workspace) as folder, alone_on_machine(progress):
-        absent = absent_runtimes(protocol)
-        found = _measure(subjects, test, analyses or Analyses(), protocol, absent, folder, progress)
-    return found + _hardware_dependent(found.conditions, protocol)
+        absent = absent_runtimes(config)
+        found = _measure(subjects, test, analyses or Analyses(), config, absent, folder, progress)
+    return found + _hardware_dependent(found.conditions, config)
 
 
 def _measure(
     subjects: Sequence[BenchModel],
     test: TestSet | None,
     analyses: Analyses,
-    protocol: Protocol,
+    config: Measure,
     absent: Mapping[str, Refusal],
     folder: Path,
     progress: Progress,
 ) -> Findings:
-    models = stage(subjects, test, folder, protocol.seed)
-    meters = sources_for(protocol)
-    rest_s = protocol.budget_s + _BESIDE_LATENCY_S
-    until_energy = rest_s / (rest_s + expected_s([s for s in subjects if s.timed], protocol, meters))
+    models = stage(subjects, test, folder, SEED)
+    meters = sources_for(config)
+    rest_s = config.budget_s + _BESIDE_LATENCY_S
+    until_energy = rest_s / (rest_s + expected_s([s for s in subjects if s.timed], config, meters))
     energy = SubProgress(progress, until_energy, 1, "energy")
     progress = SubProgress(progress, 0, until_energy, "")
-    admitted = admit(subjects, models, protocol, absent, folder, SubProgress(progress, 0, _ADMISSION, "runtimes"))
+    admitted = admit(subjects, models, config, absent, folder, SubProgress(progress, 0, _ADMISSION, "runtimes"))
     subjects = admitted.subjects
     timed = [s for s in subjects if s.timed and ONNXRUNTIME not in s.refused]
     accuracy = SubProgress(progress, _ADMISSION, _ACCURACY, "accuracy")
-    provider = evaluation_provider(subjects, protocol)
+    provider = evaluation_provider(subjects, config)
     found = answer_findings(subjects, models, test, analyses, provider, folder, accuracy)
     for subject in subjects:
         found += size_findings(subject, models[subject.id].shape)
@@ -110,54 +109,48 @@ def _measure(
     found += denormal_findings(timed)
     if timed:
         found += cold_start_findings(
-            timed, models, protocol, folder, SubProgress(progress, _ACCURACY, _COLD_START, "cold start")
+            timed, models, config, folder, SubProgress(progress, _ACCURACY, _COLD_START, "cold start")
         )
-        found += memory_findings(timed, models, protocol, folder, SubProgress(progress, _COLD_START, _MEMORY, "memory"))
+        found += memory_findings(timed, models, config, folder, SubProgress(progress, _COLD_START, _MEMORY, "memory"))
     called = [s for s in subjects if s.timed]
-    if configurations(called, protocol):  # none where only throughput was asked for, or every runtime refused
-        found += _latencies(called, models, protocol, folder, SubProgress(progress, _MEMORY, _LATENCY, "latency"))
-    found += admission_findings(admitted, protocol)  # behind what was measured: the first axes are the headline
+    if configurations(called, config):  # none where only throughput was asked for, or every runtime refused
+        found += _latencies(called, models, config, folder, SubProgress(progress, _MEMORY, _LATENCY, "latency"))
+    found += admission_findings(admitted, config)  # behind what was measured: the first axes are the headline
     if timed:
-        found += offline_findings(timed, models, protocol, folder, SubProgress(progress, _LATENCY, _OFFLINE, "offline"))
-        found += profile_findings(timed, models, protocol, folder, SubProgress(progress, _OFFLINE, 1, "layers"))
-        found += energy_findings(timed, models, protocol, meters, folder, energy)
+        found += offline_findings(timed, models, config, folder, SubProgress(progress, _LATENCY, _OFFLINE, "offline"))
+        found += profile_findings(timed, models, config, folder, SubProgress(progress, _OFFLINE, 1, "layers"))
+        found += energy_findings(timed, models, config, meters, folder, energy)
     return found
 
 
-def _check(subjects: Sequence[BenchModel], protocol: Protocol) -> None:
+def _check(subjects: Sequence[BenchModel], config: Measure) -> None:
     ids = [subject.id for subject in subjects]
     assert len(set(ids)) == len(ids), "two subjects share an id"
     assert all(s.teacher is None or s.teacher in ids for s in subjects), "a subject's teacher is not measured"
-    if protocol.provider not in PROVIDERS:
-        raise InputError(f"unknown provider {protocol.provider!r}", suggestion(protocol.provider, PROVIDERS))
-    if min((*protocol.threads, *protocol.batch)) < 1 or protocol.sessions < 1:
-        raise InputError("threads, batch and sessions are counted from 1", "see --help for the defaults")
-    chosen_cores(protocol.cores, protocol.threads)
-    if protocol.budget_s <= 0:
-        raise InputError(f"a latency budget of {protocol.budget_s} s", "give it some seconds, for example 10")
+    chosen_cores(config.cores, config.threads)
 
 
 def _latencies(
     subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
-    protocol: Protocol,
+    config: Measure,
     folder: Path,
     progress: SubProgress,
 ) -> Findings:
     try:
-        sampled = sample(subjects, models, protocol, folder, progress)
+        sampled = sample(subjects, models, config, folder, progress)
     except MeasurementError as error:
-        sampled = nothing_sampled(subjects, protocol, error)
-    found = latency_findings(subjects, sampled, protocol)
+        sampled = nothing_sampled(subjects, config, error)
+    found = latency_findings(subjects, sampled, config)
     return found + Findings(
-        warnings=(*imprecision(sampled.width, protocol, sampled.plan), *latency_warnings(sampled, protocol)),
-        protocol=protocol_facts(sampled, protocol),
+        warnings=(*imprecision(sampled.width, config, sampled.plan), *latency_warnings(sampled, config)),
+        protocol=protocol_facts(sampled, config),
         conditions=sampled.conditions,
     )
 
 
-def _hardware_dependent(conditions: Sequence[Conditions], protocol: Protocol) -> Findings:
+def _hardware_dependent(conditions: Sequence[Conditions], config: Measure) -> Findings:
     """Return what disturbed the sessions, and whether the threads had the cores they need."""
-    cores = chosen_cores(protocol.cores, protocol.threads)
-    warnings = (*condition_warnings(conditions), *threads_warnings(max(protocol.threads), cores))
+    cores = chosen_cores(config.cores, config.threads)
+    warnings = (*condition_warnings(conditions), *threads_warnings(max(config.threads), cores))
     return Findings(warnings=warnings, protocol=condition_facts(conditions))

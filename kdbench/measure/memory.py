@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from kdbench.machine.core_choice import chosen_cores
-from kdbench.measure.protocol import BenchModel, Findings, Protocol, SubProgress, outer_batches, students
+from kdbench.measure.bench_model import BenchModel, outer_batches, students
 from kdbench.measure.staging import null_model
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
+from kdbench.results.findings import Findings
 from kdbench.results.records import Measurement, Pair, measured, missing
 from kdbench.worker.fresh import ProcessResults, in_turns, spread
 from kdbench.worker.jobs import JobModel
@@ -25,7 +28,7 @@ _Key = tuple[str, int]  # a subject's id and a batch
 def memory_findings(
     subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
-    protocol: Protocol,
+    config: Measure,
     folder: Path,
     progress: SubProgress,
 ) -> Findings:
@@ -34,24 +37,24 @@ def memory_findings(
     Each is the median of PROCESSES fresh processes, which load one model and nothing else. `protocol` is told what
     such a process holds before the model: interpreter, numpy, the runtime and the inputs of one call, batch 1.
     """
-    threads = protocol.threads[0]
-    cores = chosen_cores(protocol.cores, protocol.threads)
+    threads = config.threads[0]
+    cores = chosen_cores(config.cores, config.threads)
     null = null_model(folder).to_json()
     jobs = {
         (s.id, batch): {
             "probe": "memory",
             "models": [models[s.id].to_json()],
-            "provider": protocol.provider,
+            "provider": config.provider,
             "threads": threads,
             "batch": batch,
             "calls": CALLS,
             "null": null,
         }
         for s in subjects
-        for batch in outer_batches(s, protocol)
+        for batch in outer_batches(s, config)
     }
     told = in_turns(jobs, PROCESSES, folder, progress, threads=threads, cores=cores)
-    measurements = tuple(m for id_, batch in jobs for m in _measurements(id_, batch, told, protocol))
+    measurements = tuple(m for id_, batch in jobs for m in _measurements(id_, batch, told, config))
     pairs = tuple(_ratio(teacher, student, measurements) for teacher, student in students(subjects))
     found = Findings(measurements, pairs)
     if not told.results:
@@ -61,11 +64,11 @@ def memory_findings(
     return found + Findings(protocol={"memory_processes": PROCESSES, "memory_before_the_model_bytes": baseline})
 
 
-def _measurements(id_: str, batch: int, told: ProcessResults, protocol: Protocol) -> list[Measurement]:
-    axes: dict[str, str | int] = {"provider": protocol.provider, "threads": protocol.threads[0], "batch": batch}
+def _measurements(id_: str, batch: int, told: ProcessResults, config: Measure) -> list[Measurement]:
+    axes: dict[str, str | int] = {"provider": config.provider, "threads": config.threads[0], "batch": batch}
     key = (id_, batch)
     if key in told.failed:
-        metrics = (*_RESIDENT, *(["device_memory_bytes"] if protocol.provider == "cuda" else []))
+        metrics = (*_RESIDENT, *(["device_memory_bytes"] if config.provider == "cuda" else []))
         return [missing(id_, metric, told.failed[key], status="error", axes=axes) for metric in metrics]
     peak, baseline = told.values(key, "peak_bytes"), told.values(key, "baseline_bytes")
     since = told.results[key][0]["since"]
@@ -80,7 +83,7 @@ def _measurements(id_: str, batch: int, told: ProcessResults, protocol: Protocol
         found.append(
             measured(id_, metric, float(np.median(values)), axes=axes, n=len(values), source=source, unstable=unstable)
         )
-    return [*found, *([_on_device(id_, axes, told.results[key])] if protocol.provider == "cuda" else [])]
+    return [*found, *([_on_device(id_, axes, told.results[key])] if config.provider == "cuda" else [])]
 
 
 def _on_device(id_: str, axes: Mapping[str, str | int], results: Sequence[Mapping[str, Any]]) -> Measurement:

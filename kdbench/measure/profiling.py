@@ -9,7 +9,10 @@ from kdbench import units
 from kdbench.errors import KdbenchError
 from kdbench.machine.core_choice import chosen_cores
 from kdbench.macs.onnx_origin import Origin, named, origins, untraced
-from kdbench.measure.protocol import BenchModel, Findings, Protocol, SubProgress
+from kdbench.measure.bench_model import BenchModel
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
+from kdbench.results.findings import Findings
 from kdbench.results.records import Diagnostic, Layer
 from kdbench.worker.fresh import in_turns
 from kdbench.worker.jobs import JobModel
@@ -21,7 +24,7 @@ _OVERHEAD = 1.25  # nodes that take that many times the call they are part of ar
 def profile_findings(
     subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
-    protocol: Protocol,
+    config: Measure,
     folder: Path,
     progress: SubProgress,
 ) -> Findings:
@@ -29,14 +32,14 @@ def profile_findings(
 
     Nothing unless the protocol asks for it. A model that cannot be profiled has a warning instead of layers.
     """
-    if not protocol.profile:
+    if not config.profile:
         return Findings()
-    if protocol.provider != "cpu":
+    if config.provider != "cpu":
         what = "on a GPU onnxruntime's profile shows when work was handed over, not how long it took"
         return Findings(warnings=(Diagnostic(code="no_profile", message=what, remedy="profile with --provider cpu"),))
-    threads = protocol.threads[0]
-    jobs = {s.id: _job(s, models[s.id], protocol, folder, number) for number, s in enumerate(subjects)}
-    cores = chosen_cores(protocol.cores, protocol.threads)
+    threads = config.threads[0]
+    jobs = {s.id: _job(s, models[s.id], config, folder, number) for number, s in enumerate(subjects)}
+    cores = chosen_cores(config.cores, config.threads)
     told = in_turns(jobs, 1, folder, progress, threads=threads, cores=cores)
     found = Findings()
     for subject in subjects:
@@ -57,14 +60,14 @@ def profile_findings(
     return found + Findings(protocol={"profiled_calls": calls} if calls else {})
 
 
-def _job(subject: BenchModel, model: JobModel, protocol: Protocol, folder: Path, number: int) -> dict[str, Any]:
+def _job(subject: BenchModel, model: JobModel, config: Measure, folder: Path, number: int) -> dict[str, Any]:
     # A node that has no name would be called by a number of the runtime's own.
     file = named(subject.path, folder / f"named-{number}.onnx")
     return {
         "probe": "profile",
         "models": [replace(model, path=str(file)).to_json()],
-        "provider": protocol.provider,
-        "threads": protocol.threads[0],
+        "provider": config.provider,
+        "threads": config.threads[0],
         "batch": subject.facts.fixed_batch or 1,
         "optimised": str(folder / f"optimised-{number}.onnx"),
     }

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from kdbench.measure.protocol import BenchModel, Findings, students
+from kdbench.measure.bench_model import BenchModel, students
+from kdbench.results.findings import Findings
 from kdbench.results.records import Measurement, Pair
 
 _OF = {"size_ratio": "size_bytes", "macs_ratio": "macs"}

@@ -2,7 +2,8 @@
 
 from kdbench.errors import KdbenchError
 from kdbench.macs.onnx_counter import count_onnx
-from kdbench.measure.protocol import BenchModel, Findings
+from kdbench.measure.bench_model import BenchModel
+from kdbench.results.findings import Findings
 from kdbench.results.records import Measurement, measured, missing
 
 _MACS_SOURCE = "ONNX graph, canonical"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.measure.protocol import BenchModel, TestSet
+from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.modelfile.facts import ModelFacts, fits, layout_for
 from kdbench.results.cards import Preprocessing
 from kdbench.worker.jobs import JobModel, Network

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.errors import DataMissingError, MeasurementError
-from kdbench.measure.protocol import TestSet
+from kdbench.measure.bench_model import TestSet
 from kdbench.measure.staging import stage
 from kdbench.testing.passes import Depth, Files
 from kdbench.worker.inputs import prepare

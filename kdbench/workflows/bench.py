@@ -11,7 +11,8 @@ from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.judge.target import Target
 from kdbench.machine import fingerprint
-from kdbench.measure.harness import Analyses, BenchModel, Protocol, TestSet, check_protocol, measure
+from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.harness import Analyses, check_protocol, measure
 from kdbench.measure.network import network_of
 from kdbench.measure.staging import noise_shape
 from kdbench.modelfile.facts import ModelFacts, inspect
@@ -84,14 +85,14 @@ def bench(
         for id_, path in zip(ids, paths, strict=True)
     ]
 
-    protocol = Protocol(**options.model_dump())
-    check_protocol(protocol, progress)
+    config = options
+    check_protocol(config, progress)
     folder = RunFolder(choose_folder(name, out))
     storage.make_folder(folder.path)
     progress.folder(folder.path)
     progress.stage("measure", 2, 3)
     here = fingerprint.fingerprint()
-    findings = measure(subjects, test, protocol, folder.workspace, progress, Analyses(class_names))
+    findings = measure(subjects, test, config, folder.workspace, progress, Analyses(class_names))
     record = RunRecord(
         kind="bench",
         name=name,

@@ -13,7 +13,7 @@ from benchmarks.trust import coverage, peer
 from benchmarks.trust.loadgen import reported
 from benchmarks.trust.models import Net, Pair
 from kdbench.machine.cores import available_cores
-from kdbench.measure.protocol import Protocol
+from kdbench.recipe.measure import Measure
 
 IMAGE = (1, 8, 8)
 
@@ -48,7 +48,7 @@ def test_a_pair_is_compared_by_every_method(tmp_path):
     assert sorted(methods) == sorted(found["order"]) == ["LoadGen", "kdbench", "naive", "pytest-benchmark"]
     ours = methods["kdbench"]
     assert ours["low"] < ours["ratio"] < ours["high"]
-    assert len(ours["sessions"]) >= Protocol().sessions
+    assert len(ours["sessions"]) >= Measure().sessions
     again = coverage.published(found, available_cores())["methods"]["kdbench"]
     for key in ("low", "ratio", "high"):
         assert again[key] == pytest.approx(ours[key], rel=1e-5)

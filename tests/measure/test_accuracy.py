@@ -8,8 +8,9 @@ from sklearn.metrics import log_loss, top_k_accuracy_score
 from kdbench.errors import InputError
 from kdbench.evaluate import accuracy
 from kdbench.evaluate.accuracy import accuracy_findings, judge, label_ranks
-from kdbench.measure.protocol import SubProgress, TestSet
+from kdbench.measure.bench_model import TestSet
 from kdbench.measure.staging import stage
+from kdbench.progress import SubProgress
 from kdbench.results.cards import Preprocessing
 from kdbench.worker.process import WorkerError
 

@@ -13,11 +13,12 @@ from kdbench.measure import admission
 from kdbench.measure.admission import absent_runtimes, admit, evaluation_provider, require_runtimes, unavailable
 from kdbench.measure.admission_findings import admission_findings
 from kdbench.measure.network import FOREIGN
-from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
 from kdbench.worker.jobs import Network
 
-BOTH = Protocol(runtime=("onnxruntime", "torch"), batch=(8,))
+BOTH = Measure(runtime=("onnxruntime", "torch"), batch=(8,))
 LOGITS = np.arange(12.0).reshape(2, 6)
 
 
@@ -64,12 +65,12 @@ def subjects(tiny, subject):
 
 @pytest.fixture
 def admitted(test_set, tmp_path, watcher):
-    def ask(subjects, protocol):
+    def ask(subjects, config):
         folder = tmp_path / "admission"
         folder.mkdir(exist_ok=True)
         models = stage(subjects, test_set, folder, 0)
-        absent = unavailable(protocol, ("onnxruntime", *protocol.runtime[1:]), folder)
-        return admit(subjects, models, protocol, absent, folder, SubProgress(watcher, 0, 1, ""))
+        absent = unavailable(config, ("onnxruntime", *config.runtime[1:]), folder)
+        return admit(subjects, models, config, absent, folder, SubProgress(watcher, 0, 1, ""))
 
     return ask
 
@@ -79,7 +80,7 @@ def refusals(found) -> dict[str, list[str]]:
 
 
 def test_onnxruntime_on_the_cpu_is_taken_for_granted(subjects, admitted, processes):
-    assert refusals(admitted(subjects, Protocol())) == {"t": [], "s": []}
+    assert refusals(admitted(subjects, Measure())) == {"t": [], "s": []}
     assert processes.asked == []
 
 
@@ -124,19 +125,19 @@ def test_what_cannot_be_compared_is_not_admitted(subjects, admitted, processes):
 
 
 def test_without_onnxruntimes_provider_accuracy_is_taken_on_the_cpu(subjects, admitted, processes):
-    protocol = dataclasses.replace(BOTH, provider="cuda")
+    config = BOTH.model_copy(update={"provider": "cuda"})
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
-    found = admitted(subjects, protocol)
+    found = admitted(subjects, config)
     assert refusals(found) == {"t": ["onnxruntime"], "s": ["onnxruntime"]}
-    assert evaluation_provider(found.subjects, protocol) == "cpu"
+    assert evaluation_provider(found.subjects, config) == "cpu"
     assert ("torch", "cuda", "t") in processes.asked  # and is compared with the CPU's logits
-    assert evaluation_provider(subjects, protocol) == "cuda"
+    assert evaluation_provider(subjects, config) == "cuda"
 
 
 def test_what_is_refused_is_in_the_record_with_its_reason(subjects, admitted, processes):
-    protocol = dataclasses.replace(BOTH, provider="cuda", mode=("stream", "server"), rate_per_s=9)
+    config = BOTH.model_copy(update={"provider": "cuda", "mode": ("stream", "server"), "rate_per_s": 9})
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
-    findings = admission_findings(admitted(subjects, protocol), protocol)
+    findings = admission_findings(admitted(subjects, config), config)
     missing = {(m.model, m.metric, m.axes.get("batch"), m.axes.get("mode")): m for m in findings.measurements}
     lost = missing["s", "latency_p50_ns", 1, None]
     assert (lost.status, lost.reason, lost.hint) == ("unavailable", "this onnxruntime has no CUDA", "install it")
@@ -162,11 +163,11 @@ def test_a_fault_is_an_error_and_no_mere_absence(subjects, admitted, processes):
 
 def test_one_runtime_that_can_is_enough(processes):
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
-    found = absent_runtimes(Protocol(provider="cuda", runtime=("onnxruntime", "torch")))
+    found = absent_runtimes(Measure(provider="cuda", runtime=("onnxruntime", "torch")))
     assert list(found) == ["onnxruntime"]
-    assert list(absent_runtimes(Protocol(provider="cuda", runtime=("torch",)))) == ["onnxruntime"]
+    assert list(absent_runtimes(Measure(provider="cuda", runtime=("torch",)))) == ["onnxruntime"]
     with pytest.raises(InputError, match="has no CUDA") as caught:
-        absent_runtimes(Protocol(provider="cuda"))
+        absent_runtimes(Measure(provider="cuda"))
     assert caught.value.hint == "install it"
 
 
@@ -174,7 +175,7 @@ def test_no_runtime_that_can_is_a_users_mistake(processes):
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
     processes.errors["torch", "cuda"] = ["PyTorch sees no GPU", "buy one"]
     with pytest.raises(InputError, match=r"onnxruntime: this .* CUDA; torch: PyTorch sees no GPU"):
-        absent_runtimes(Protocol(provider="cuda", runtime=("onnxruntime", "torch")))
+        absent_runtimes(Measure(provider="cuda", runtime=("onnxruntime", "torch")))
 
 
 def test_processes_that_find_out_wait_for_another_measurement(processes, watcher, monkeypatch):
@@ -186,15 +187,15 @@ def test_processes_that_find_out_wait_for_another_measurement(processes, watcher
         yield
 
     monkeypatch.setattr(admission, "alone_on_machine", alone)
-    require_runtimes(Protocol(), watcher)  # nothing to find out
+    require_runtimes(Measure(), watcher)  # nothing to find out
     assert held == []
-    require_runtimes(Protocol(runtime=("torch",)), watcher)
+    require_runtimes(Measure(runtime=("torch",)), watcher)
     assert held == [watcher]
 
 
 @pytest.mark.slow
 def test_real_processes_say_what_they_can(tmp_path: Path):
-    assert unavailable(Protocol(runtime=("onnxruntime", "torch")), ("onnxruntime", "torch"), tmp_path) == {}
+    assert unavailable(Measure(runtime=("onnxruntime", "torch")), ("onnxruntime", "torch"), tmp_path) == {}
 
 
 def test_a_real_process_says_that_there_is_no_cuda(tmp_path: Path):
@@ -202,6 +203,6 @@ def test_a_real_process_says_that_there_is_no_cuda(tmp_path: Path):
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has a CUDA provider")
-    (refusal,) = unavailable(Protocol(provider="cuda"), ("onnxruntime",), tmp_path).values()
+    (refusal,) = unavailable(Measure(provider="cuda"), ("onnxruntime",), tmp_path).values()
     assert "no CUDAExecutionProvider" in refusal.reason
     assert "onnxruntime-gpu" in str(refusal.hint)

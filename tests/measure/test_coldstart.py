@@ -3,8 +3,9 @@ import pytest
 
 from kdbench.measure import coldstart
 from kdbench.measure.coldstart import PROCESSES, cold_start_findings
-from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
 from kdbench.worker import fresh
 
 METRICS = ("load_ns", "first_run_ns", "steady_run_ns")
@@ -12,9 +13,9 @@ METRICS = ("load_ns", "first_run_ns", "steady_run_ns")
 
 @pytest.fixture
 def cold(tmp_path, watcher):
-    def run(*subjects, **protocol):
+    def run(*subjects, **config):
         models = stage(subjects, None, tmp_path, 0)
-        return cold_start_findings(subjects, models, Protocol(**protocol), tmp_path, SubProgress(watcher, 0, 1, "cold"))
+        return cold_start_findings(subjects, models, Measure(**config), tmp_path, SubProgress(watcher, 0, 1, "cold"))
 
     return run
 

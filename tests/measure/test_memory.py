@@ -7,8 +7,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.measure import memory
 from kdbench.measure.memory import memory_findings
-from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
 from kdbench.worker import fresh
 from kdbench.worker.process import WorkerError
 
@@ -17,10 +18,10 @@ MB = 1_000_000
 
 @pytest.fixture
 def peaks(tmp_path, watcher):
-    def run(*subjects, batch=(8,), **protocol):
+    def run(*subjects, batch=(8,), **config):
         models = stage(subjects, None, tmp_path, 0)
         portion = SubProgress(watcher, 0, 1, "memory")
-        return memory_findings(subjects, models, Protocol(batch=batch, **protocol), tmp_path, portion)
+        return memory_findings(subjects, models, Measure(batch=batch, **config), tmp_path, portion)
 
     return run
 

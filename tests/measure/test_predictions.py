@@ -8,8 +8,8 @@ import pytest
 from kdbench.evaluate import predictions
 from kdbench.evaluate.plan import Analyses, TrainingImages
 from kdbench.evaluate.predictions import answer_findings
-from kdbench.measure.protocol import SubProgress
 from kdbench.measure.staging import stage
+from kdbench.progress import SubProgress
 
 NAMES = ("ant", "bee", "cat", "dog", "emu", "fox")
 

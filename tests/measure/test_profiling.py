@@ -8,8 +8,9 @@ from onnx import TensorProto, helper, numpy_helper
 from kdbench.macs.onnx_counter import count_onnx
 from kdbench.macs.onnx_origin import origins, untraced
 from kdbench.measure.profiling import overhead_warnings, profile_findings
-from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
 from kdbench.worker.probes.profile import summarised
 
 
@@ -115,8 +116,8 @@ def profiled(tiny, subject, tmp_path, watcher):
         one = subject(tiny("one"), data=False)
         other = subject(tiny("other", op=op), data=False)
         models = stage([one, other], None, tmp_path, 0)
-        protocol = Protocol(provider=provider, profile=wanted)
-        return profile_findings([one, other], models, protocol, tmp_path, SubProgress(watcher, 0, 1, "layers"))
+        config = Measure(provider=provider, profile=wanted)
+        return profile_findings([one, other], models, config, tmp_path, SubProgress(watcher, 0, 1, "layers"))
 
     return profile
 

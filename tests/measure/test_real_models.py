@@ -5,9 +5,10 @@ import pytest
 from kdbench import data
 from kdbench.errors import DataMissingError
 from kdbench.evaluate import accuracy
-from kdbench.measure.protocol import BenchModel, SubProgress, TestSet
+from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import inspect
+from kdbench.progress import SubProgress
 from kdbench.results.cards import ModelCard, Preprocessing
 
 CIFAR = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

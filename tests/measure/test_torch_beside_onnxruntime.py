@@ -10,11 +10,13 @@ from safetensors.torch import save_file
 from kdbench import models
 from kdbench.export.onnx import export_onnx
 from kdbench.measure import admission
-from kdbench.measure.harness import BenchModel, Protocol, TestSet, measure
+from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.harness import measure
 from kdbench.measure.network import Refusal, network_of
-from kdbench.measure.protocol import SubProgress
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import inspect
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.results.run_folder import RunFolder
 
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 SHAPE = (1, 4, 4)
 CLASSES = 5
-QUICK = Protocol(batch=(8,), sessions=2, budget_s=1.0, energy="off", runtime=("onnxruntime", "torch"))
+QUICK = Measure(batch=(8,), sessions=2, budget_s=1.0, energy="off", runtime=("onnxruntime", "torch"))
 TEST = TestSet(np.random.default_rng(0).integers(0, 256, (40, *SHAPE), np.uint8), np.arange(40) % CLASSES, CLASSES)
 
 

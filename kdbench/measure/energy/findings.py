@@ -6,21 +6,15 @@ from operator import add
 from pathlib import Path
 from typing import Any
 
+from kdbench.measure.bench_model import BenchModel, energy_metrics, outer_batches, students
 from kdbench.measure.energy.account import Account, Value, gross, net, ratio
 from kdbench.measure.energy.rounds import EnergySamples, runs_of, take
-from kdbench.measure.protocol import (
-    BenchModel,
-    Findings,
-    Protocol,
-    SubProgress,
-    energy_metrics,
-    interval,
-    outer_batches,
-    students,
-)
 from kdbench.meters.carbon import CarbonIntensity, carbon_intensity, emission
 from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Unavailable
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
+from kdbench.results.findings import Findings, interval_of
 from kdbench.results.records import Interval, Measurement, Pair, Status, measured, missing
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.process import WorkerError
@@ -29,7 +23,7 @@ from kdbench.worker.process import WorkerError
 def energy_findings(
     subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
-    protocol: Protocol,
+    config: Measure,
     choice: Choice,
     folder: Path,
     progress: SubProgress,
@@ -39,32 +33,32 @@ def energy_findings(
     `choice` is that of `sources_for`; where nothing counts the part that runs the models every value is unavailable,
     with the reason.
     """
-    intensity = carbon_intensity(protocol.country) if protocol.country else None
+    intensity = carbon_intensity(config.country) if config.country else None
     found = Findings(protocol={"carbon": intensity.to_json()} if intensity else {})
     if isinstance(choice.leading, Unavailable):
-        return found + _without(subjects, protocol, choice.leading, "unavailable")
+        return found + _without(subjects, config, choice.leading, "unavailable")
     try:
-        taken = take(runs_of(subjects, protocol), models, protocol, choice, folder, progress)
+        taken = take(runs_of(subjects, config), models, config, choice, folder, progress)
     except WorkerError as error:
-        return found + _without(subjects, protocol, Unavailable(error.message, error.hint), "error")
+        return found + _without(subjects, config, Unavailable(error.message, error.hint), "error")
     if isinstance(taken, Unavailable):
-        return found + _without(subjects, protocol, taken, "error")
+        return found + _without(subjects, config, taken, "error")
     return found + Findings(
-        measurements=tuple(m for s in subjects for m in _of_subject(s, taken, protocol, intensity)),
-        pairs=tuple(p for t, s in students(subjects) for p in _ratios(t, s, taken, protocol)),
+        measurements=tuple(m for s in subjects for m in _of_subject(s, taken, config, intensity)),
+        pairs=tuple(p for t, s in students(subjects) for p in _ratios(t, s, taken, config)),
         samples=dict(taken.samples),
         protocol={"energy_pass": dict(taken.facts)},
     )
 
 
 def _of_subject(
-    subject: BenchModel, taken: EnergySamples, protocol: Protocol, intensity: CarbonIntensity | None
+    subject: BenchModel, taken: EnergySamples, config: Measure, intensity: CarbonIntensity | None
 ) -> Iterator[Measurement]:
     """Yield what each scope says of each run: the leading one's without saying its scope, then all with it."""
-    for batch in outer_batches(subject, protocol):
-        axes = _axes(protocol, batch)
+    for batch in outer_batches(subject, config):
+        axes = _axes(config, batch)
         if (subject.id, batch) not in taken.accounts:
-            yield from _missing(subject.id, axes, Unavailable(taken.failed[subject.id]), "error", protocol)
+            yield from _missing(subject.id, axes, Unavailable(taken.failed[subject.id]), "error", config)
             continue
         leading, *beside = taken.accounts[subject.id, batch]
         yield from _of_account(subject.id, leading, batch, axes, intensity)
@@ -118,10 +112,10 @@ def _without_number(
     return missing(model, metric, reason, status=status, axes=axes, source=account.source, evidence=account.evidence)
 
 
-def _ratios(teacher: BenchModel, student: BenchModel, taken: EnergySamples, protocol: Protocol) -> Iterator[Pair]:
+def _ratios(teacher: BenchModel, student: BenchModel, taken: EnergySamples, config: Measure) -> Iterator[Pair]:
     """Yield teacher over student of the leading scope's gross energy per inference, at each batch of the student."""
-    for batch in outer_batches(student, protocol):
-        both = {"teacher": teacher.id, "student": student.id, "axes": _axes(protocol, batch)}
+    for batch in outer_batches(student, config):
+        both = {"teacher": teacher.id, "student": student.id, "axes": _axes(config, batch)}
         lacking = next((each.id for each in (teacher, student) if (each.id, batch) not in taken.accounts), None)
         if lacking is None:
             yield _ratio(taken.accounts[teacher.id, batch][0], taken.accounts[student.id, batch][0], both)
@@ -142,29 +136,29 @@ def _ratio(teacher: Account, student: Account, both: Mapping[str, Any]) -> Pair:
         value=found.value,
         status="unstable" if unstable else "ok",
         reason=unstable,
-        interval=interval(found) if teacher.evidence == "measured" else None,
+        interval=interval_of(found) if teacher.evidence == "measured" else None,
         n=found.n,
         **how,
     )
 
 
-def _axes(protocol: Protocol, batch: int) -> dict[str, str | int]:
-    return {"provider": protocol.provider, "threads": protocol.threads[0], "batch": batch}
+def _axes(config: Measure, batch: int) -> dict[str, str | int]:
+    return {"provider": config.provider, "threads": config.threads[0], "batch": batch}
 
 
 def _missing(
-    model: str, axes: Mapping[str, str | int], why: Unavailable, status: Status, protocol: Protocol
+    model: str, axes: Mapping[str, str | int], why: Unavailable, status: Status, config: Measure
 ) -> Iterator[Measurement]:
-    for metric in energy_metrics(protocol):
+    for metric in energy_metrics(config):
         yield missing(model, metric, why.reason, status=status, hint=why.hint or None, axes=axes)
 
 
-def _without(subjects: Sequence[BenchModel], protocol: Protocol, why: Unavailable, status: Status) -> Findings:
+def _without(subjects: Sequence[BenchModel], config: Measure, why: Unavailable, status: Status) -> Findings:
     return Findings(
         tuple(
             m
             for s in subjects
-            for batch in outer_batches(s, protocol)
-            for m in _missing(s.id, _axes(protocol, batch), why, status, protocol)
+            for batch in outer_batches(s, config)
+            for m in _missing(s.id, _axes(config, batch), why, status, config)
         )
     )

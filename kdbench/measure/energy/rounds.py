@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.machine.core_choice import chosen_cores, of_turn
+from kdbench.measure.bench_model import BenchModel, outer_batches
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, Meter, accounts
-from kdbench.measure.protocol import BenchModel, Protocol, SubProgress, outer_batches
 from kdbench.meters.choice import Choice, choose
 from kdbench.meters.meter import Available, MeterStatus, Unavailable
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.process import run_job
 
@@ -47,58 +49,58 @@ class EnergySamples:
     facts: Mapping[str, Any]
 
 
-def sources_for(protocol: Protocol) -> Choice:
+def sources_for(config: Measure) -> Choice:
     """Return the sources that the protocol's provider and wishes come to on this machine."""
-    if protocol.energy == "off":
+    if config.energy == "off":
         return Choice(Unavailable("energy was not asked for"))
-    return choose(protocol.provider, estimate=protocol.estimate_energy)
+    return choose(config.provider, estimate=config.estimate_energy)
 
 
-def expected_s(subjects: Sequence[BenchModel], protocol: Protocol, choice: Choice) -> float:
+def expected_s(subjects: Sequence[BenchModel], config: Measure, choice: Choice) -> float:
     """Return about how many seconds the pass will take."""
     if isinstance(choice.leading, Unavailable):
         return 0.0
-    mode = MODES[protocol.energy]
+    mode = MODES[config.energy]
     lag_s = max(each.counter.lag_s for each in choice.used)
     length_s = max(mode.least_s, mode.least_updates * choice.used[0].counter.lag_s)
-    windows = len(runs_of(subjects, protocol)) * mode.rounds + mode.rounds + 1
+    windows = len(runs_of(subjects, config)) * mode.rounds + mode.rounds + 1
     return windows * (length_s + mode.settle_s + lag_s)
 
 
 def take(
     runs: Sequence[Run],
     models: Mapping[str, JobModel],
-    protocol: Protocol,
+    config: Measure,
     choice: Choice,
     folder: Path,
     progress: SubProgress,
 ) -> EnergySamples | Unavailable:
     """Take the windows of all `runs`, or say why the leading source gave out; raises WorkerError."""
     result = run_job(
-        _job(models, runs, choice, protocol),
+        _job(models, runs, choice, config),
         folder,
         progress,
-        threads=protocol.threads[0],
-        cores=of_turn(chosen_cores(protocol.cores, protocol.threads), protocol.threads[0], 0),
+        threads=config.threads[0],
+        cores=of_turn(chosen_cores(config.cores, config.threads), config.threads[0], 0),
     )
     if result["fault"]:
         return Unavailable(result["fault"], "run kdbench doctor, and measure again")
-    return _taken(runs, result, choice, protocol)
+    return _taken(runs, result, choice, config)
 
 
-def runs_of(subjects: Sequence[BenchModel], protocol: Protocol) -> list[Run]:
+def runs_of(subjects: Sequence[BenchModel], config: Measure) -> list[Run]:
     """Return every model at each of its outer batches."""
-    return [(s.id, batch) for s in subjects for batch in outer_batches(s, protocol)]
+    return [(s.id, batch) for s in subjects for batch in outer_batches(s, config)]
 
 
-def _job(models: Mapping[str, JobModel], runs: Sequence[Run], choice: Choice, protocol: Protocol) -> dict[str, Any]:
-    mode = MODES[protocol.energy]
+def _job(models: Mapping[str, JobModel], runs: Sequence[Run], choice: Choice, config: Measure) -> dict[str, Any]:
+    mode = MODES[config.energy]
     estimated = choice.used[0].counter.evidence != "measured"  # then it is asked at will, and has no steps
     return {
         "probe": "energy",
         "models": [models[id_].to_json() for id_ in dict.fromkeys(id_ for id_, _ in runs)],
-        "provider": protocol.provider,
-        "threads": protocol.threads[0],
+        "provider": config.provider,
+        "threads": config.threads[0],
         "runs": runs,
         "sources": [each.counter.name for each in choice.used],
         "rounds": mode.rounds,
@@ -108,15 +110,15 @@ def _job(models: Mapping[str, JobModel], runs: Sequence[Run], choice: Choice, pr
     }
 
 
-def _taken(runs: Sequence[Run], result: Mapping[str, Any], choice: Choice, protocol: Protocol) -> EnergySamples:
+def _taken(runs: Sequence[Run], result: Mapping[str, Any], choice: Choice, config: Measure) -> EnergySamples:
     held_out = [each for each in choice.used if each.counter.name in result["sources"]]
     uncounted = [*(each.reason for each in choice.uncounted), *result["dropped"].values()]
     meters = [_meter(number, each, result) for number, each in enumerate(held_out)]
-    mode = MODES[protocol.energy]
+    mode = MODES[config.energy]
     by_run = {run: windows for run, windows in zip(runs, result["windows"], strict=True) if windows}
     samples: dict[str, NDArray[np.generic]] = {}
     for (id_, batch), windows in by_run.items():
-        key = f"{id_}/{protocol.provider}-t{protocol.threads[0]}-b{batch}-energy"
+        key = f"{id_}/{config.provider}-t{config.threads[0]}-b{batch}-energy"
         samples[f"{key}/calls"] = np.array([w["calls"] for w in windows], dtype=np.int64)
         for number, meter in enumerate(meters):
             samples[f"{key}/{meter.name}-j"] = np.array([w["spans"][number][0] for w in windows], dtype=np.float64)
@@ -126,7 +128,7 @@ def _taken(runs: Sequence[Run], result: Mapping[str, Any], choice: Choice, proto
         failed=result["errors"],
         samples=samples,
         facts={
-            "mode": protocol.energy,
+            "mode": config.energy,
             "windows": mode.rounds,
             "window_s": round(result["length_ns"] / 1e9, 3),
             "resolution": mode.resolution,

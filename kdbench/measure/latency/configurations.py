@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdbench.measure.protocol import BenchModel, Protocol
+from kdbench.measure.bench_model import BenchModel
+from kdbench.recipe.measure import Measure
 
 _SINGLE_SHARE = 0.6  # of the budget goes to batch 1, the rest to batched runs
 
@@ -45,7 +46,7 @@ class Configuration:
         return f"{provider}-t{self.threads}-b{self.batch}{mode}{runtime}"
 
 
-def configurations(subjects: Sequence[BenchModel], protocol: Protocol) -> tuple[Configuration, ...]:
+def configurations(subjects: Sequence[BenchModel], config: Measure) -> tuple[Configuration, ...]:
     """Return how the subjects are called, the usual way first.
 
     Back to back, batch 1 is called at each thread count and the other batches at the first; the other modes call
@@ -54,12 +55,12 @@ def configurations(subjects: Sequence[BenchModel], protocol: Protocol) -> tuple[
     model that it refused.
     """
     found = []
-    for runtime in protocol.runtime:
+    for runtime in config.runtime:
         for mode in ("stream", "paced", "server"):
-            if mode in protocol.mode:
+            if mode in config.mode:
                 found += [
                     (threads, batch, able, mode, runtime)
-                    for threads, batch, able in _cells(subjects, protocol, mode, runtime)
+                    for threads, batch, able in _cells(subjects, config, mode, runtime)
                 ]
     batches = [batch for _, batch, *_ in found]
     return tuple(
@@ -69,8 +70,8 @@ def configurations(subjects: Sequence[BenchModel], protocol: Protocol) -> tuple[
             able,
             _share(batches, batch),
             mode,
-            gap_ms=protocol.gap_ms if mode == "paced" else 0,
-            rate_per_s=(protocol.rate_per_s or 0) if mode == "server" else 0,
+            gap_ms=config.gap_ms if mode == "paced" else 0,
+            rate_per_s=(config.rate_per_s or 0) if mode == "server" else 0,
             runtime=runtime,
         )
         for threads, batch, able, mode, runtime in found
@@ -78,15 +79,15 @@ def configurations(subjects: Sequence[BenchModel], protocol: Protocol) -> tuple[
 
 
 def _cells(
-    subjects: Sequence[BenchModel], protocol: Protocol, mode: str, runtime: str
+    subjects: Sequence[BenchModel], config: Measure, mode: str, runtime: str
 ) -> list[tuple[int, int, tuple[int, ...]]]:
     """Return (threads, batch, subjects that can be called so) of one mode in one runtime."""
-    common = {1, *protocol.batch} if mode == "stream" else {1}
+    common = {1, *config.batch} if mode == "stream" else {1}
     fixed = sorted({s.facts.fixed_batch for s in subjects if s.facts.fixed_batch} - common)
-    single = [(threads, 1) for threads in protocol.threads]
-    batched = [(protocol.threads[0], batch) for batch in (*sorted(common - {1}), *(fixed if mode == "stream" else ()))]
+    single = [(threads, 1) for threads in config.threads]
+    batched = [(config.threads[0], batch) for batch in (*sorted(common - {1}), *(fixed if mode == "stream" else ()))]
     found = []
-    for threads, batch in sorted(dict.fromkeys([*single, *batched]), key=lambda each: protocol.threads.index(each[0])):
+    for threads, batch in sorted(dict.fromkeys([*single, *batched]), key=lambda each: config.threads.index(each[0])):
         takes = {batch} if batch in fixed else {None, batch}
         able = tuple(n for n, s in enumerate(subjects) if s.facts.fixed_batch in takes and runtime not in s.refused)
         if able:

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from kdbench import units
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.latency.findings import instability, saturation
 from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.latency.steadiness import two_states, unevenness
-from kdbench.measure.protocol import Protocol, threads_text
+from kdbench.recipe.measure import Measure
 from kdbench.results.records import Diagnostic
 from kdbench.statistics import Clustered
 
@@ -22,7 +23,7 @@ _CLOCK_STEPS = 100  # a call of so many steps is known to 1 %
 _OVERRUN = 1.5
 
 
-def latency_warnings(sampled: Sampled, protocol: Protocol) -> Iterator[Diagnostic]:
+def latency_warnings(sampled: Sampled, config: Measure) -> Iterator[Diagnostic]:
     """Yield what the samples say about themselves."""
     for id_ in dict.fromkeys(id_ for id_, _ in sampled.samples):
         own = [
@@ -34,7 +35,7 @@ def latency_warnings(sampled: Sampled, protocol: Protocol) -> Iterator[Diagnosti
         yield from _two_states(id_, own)
         yield from _near_floor(id_, own, sampled)
         yield from _near_clock(id_, own, clock_step_ns())
-    yield from _overrun(sampled.seconds, protocol.budget_s)
+    yield from _overrun(sampled.seconds, config.budget_s)
 
 
 def clock_step_ns(readings: int = 1000) -> float:
@@ -103,7 +104,7 @@ def _said_once(id_: str, code: str, found: Sequence[tuple[Configuration, str]], 
 
 
 def _called(configuration: Configuration) -> str:
-    words = [threads_text(configuration.threads)]
+    words = [units.threads(configuration.threads)]
     words += [configuration.mode] if configuration.mode != "stream" else []
     words += [configuration.runtime] if configuration.runtime != "onnxruntime" else []
     return ", ".join(words)

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
+from kdbench.measure.bench_model import SEED, BenchModel, students
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.latency.precision import ratio
 from kdbench.measure.latency.sessions import Sampled
-from kdbench.measure.protocol import BenchModel, Findings, Protocol, interval, students
+from kdbench.recipe.measure import Measure
+from kdbench.results.findings import Findings, interval_of
 from kdbench.results.measure_samples import kept
 from kdbench.results.records import Measurement, Pair, Status, measured, missing
 from kdbench.statistics import Clustered, Estimate, Plan
@@ -23,32 +25,32 @@ _LATENCIES = ("latency_p50_ns", "latency_mean_ns", "latency_p90_ns", "latency_p9
 UNSTABLE_SPREAD = 0.1
 
 
-def latency_findings(subjects: Sequence[BenchModel], sampled: Sampled, protocol: Protocol) -> Findings:
+def latency_findings(subjects: Sequence[BenchModel], sampled: Sampled, config: Measure) -> Findings:
     """Return the latencies of every subject in every configuration, the ratios of students, and the raw samples."""
     measurements: list[Measurement] = []
     for number, configuration in enumerate(sampled.configurations):
         for index, subject in enumerate(subjects):
             if index in configuration.models:
-                measurements += _of_configuration(subject, number, sampled, protocol)
-            elif configuration.batch in {1, *protocol.batch} and configuration.runtime not in subject.refused:
+                measurements += _of_configuration(subject, number, sampled, config)
+            elif configuration.batch in {1, *config.batch} and configuration.runtime not in subject.refused:
                 reason = f"the model's batch is fixed at {subject.facts.fixed_batch}"
                 hint = "export it with a dynamic batch"
-                axes = configuration.axes(protocol.provider)
+                axes = configuration.axes(config.provider)
                 measurements += [missing(subject.id, m, reason, hint=hint, axes=axes) for m in _metrics(configuration)]
     pairs = tuple(
-        _ratio(teacher, student, number, sampled, protocol)
+        _ratio(teacher, student, number, sampled, config)
         for number, configuration in enumerate(sampled.configurations)
         if configuration.mode != "server"  # a wait depends on chance more than on the model
         for teacher, student in students(subjects)
         if configuration.runtime not in {*teacher.refused, *student.refused}
     )
-    return Findings(tuple(measurements), pairs, samples=_raw(sampled, protocol.provider))
+    return Findings(tuple(measurements), pairs, samples=_raw(sampled, config.provider))
 
 
-def protocol_facts(sampled: Sampled, protocol: Protocol) -> dict[str, Any]:
+def protocol_facts(sampled: Sampled, config: Measure) -> dict[str, Any]:
     """Return how the samples were taken, as a record's `protocol` holds it; of what was not sampled nothing."""
     facts: dict[str, Any] = {
-        "seed": protocol.seed,
+        "seed": SEED,
         "block_ns": BLOCK_NS,
         "least_rounds": LEAST_ROUNDS,
         "warm_up": WARM_UP_RULE,
@@ -68,7 +70,7 @@ def protocol_facts(sampled: Sampled, protocol: Protocol) -> dict[str, Any]:
         }
         if sampled.width > 0:  # there was a headline to be precise about
             facts["widest_interval"] = round(sampled.width, 5) if np.isfinite(sampled.width) else None
-            facts["stopped"] = "precise" if sampled.width <= protocol.precision else "budget"
+            facts["stopped"] = "precise" if sampled.width <= config.precision else "budget"
     return facts
 
 
@@ -77,9 +79,9 @@ def _metrics(configuration: Configuration) -> tuple[str, ...]:
     return (*_LATENCIES, "throughput_per_s") if configuration.mode == "stream" else _LATENCIES
 
 
-def _of_configuration(subject: BenchModel, number: int, sampled: Sampled, protocol: Protocol) -> list[Measurement]:
+def _of_configuration(subject: BenchModel, number: int, sampled: Sampled, config: Measure) -> list[Measurement]:
     configuration = sampled.configurations[number]
-    axes = configuration.axes(protocol.provider)
+    axes = configuration.axes(config.provider)
     data = sampled.samples.get((subject.id, number))
     if data is None:
         reason = sampled.failed.get((subject.id, number), "no session timed it")
@@ -91,8 +93,10 @@ def _of_configuration(subject: BenchModel, number: int, sampled: Sampled, protoc
     unstable = instability(data)
     admitted = [p for p in PERCENTILES if p == 50 or len(data.values) >= statistics.samples_needed(p)]
     found = [
-        measured(subject.id, metric, e.value, axes=axes, interval=interval(e), n=e.n, source=source, unstable=unstable)
-        for metric, e in _estimates(data, admitted, configuration, sampled.plan, protocol.seed).items()
+        measured(
+            subject.id, metric, e.value, axes=axes, interval=interval_of(e), n=e.n, source=source, unstable=unstable
+        )
+        for metric, e in _estimates(data, admitted, configuration, sampled.plan, SEED).items()
     ]
     for p in PERCENTILES.keys() - set(admitted):
         reason = f"needs {statistics.samples_needed(p)} samples, has {len(data.values)}"
@@ -143,9 +147,9 @@ def _rate(mean_ns: Estimate, configuration: Configuration) -> Estimate:
     return Estimate(samples_ns / mean_ns.value, low, high, mean_ns.n)
 
 
-def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampled, protocol: Protocol) -> Pair:
+def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampled, config: Measure) -> Pair:
     configuration = sampled.configurations[number]
-    axes = configuration.axes(protocol.provider)
+    axes = configuration.axes(config.provider)
     found = ratio(sampled.samples, teacher.id, student.id, number, sampled.plan)
     if found is not None:
         return Pair(
@@ -154,7 +158,7 @@ def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampl
             student=student.id,
             axes=axes,
             value=found.value,
-            interval=interval(found),
+            interval=interval_of(found),
             n=found.n,
         )
     who = teacher if (teacher.id, number) not in sampled.samples else student

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
+from kdbench.measure.bench_model import BenchModel, students
 from kdbench.measure.latency.configurations import Configuration
-from kdbench.measure.protocol import BenchModel, Protocol, students
+from kdbench.recipe.measure import Measure
 from kdbench.results.records import Diagnostic
 from kdbench.statistics import Clustered, Estimate, Plan
 
@@ -37,19 +38,19 @@ def headline_width(
     return max(map(statistics.relative_width, estimates), default=0.0)
 
 
-def imprecision(width: float, protocol: Protocol, plan: Plan) -> tuple[Diagnostic, ...]:
+def imprecision(width: float, config: Measure, plan: Plan) -> tuple[Diagnostic, ...]:
     """Return the warning that the budget ended before every headline interval was as narrow as was asked, if it did."""
-    if width <= protocol.precision:
+    if width <= config.precision:
         return ()
     found = f"were up to {100 * width:.1f} % wide" if np.isfinite(width) else "were unknown"
     return (
         Diagnostic(
             code="precision_missed",
-            message=f"when the budget of {protocol.budget_s:g} s was spent, intervals {found}; "
-            f"{100 * protocol.precision:g} % was asked for",
+            message=f"when the budget of {config.budget_s:g} s was spent, intervals {found}; "
+            f"{100 * config.precision:g} % was asked for",
             remedy=(
                 "give it a longer --budget, or measure when the machine is otherwise idle"
-                if plan.least_width <= protocol.precision
+                if plan.least_width <= config.precision
                 else f"measure on a machine of its own: here no interval is below {100 * plan.least_width:.1f} %"
             ),
         ),

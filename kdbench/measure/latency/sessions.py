@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from kdbench.errors import MeasurementError
 from kdbench.machine.core_choice import chosen_cores, of_turn
 from kdbench.machine.system_monitor import Conditions, SystemMonitor
+from kdbench.measure.bench_model import SEED, BenchModel
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.precision import Samples, headline_width
-from kdbench.measure.protocol import BenchModel, Protocol, SubProgress
 from kdbench.measure.session_plan import session_plan
 from kdbench.measure.staging import null_model
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
 from kdbench.results.measure_samples import joined, of_session
 from kdbench.statistics import PLAIN, Clustered, Plan
 from kdbench.worker.jobs import JobModel
@@ -62,9 +64,10 @@ class Sampled:
 def sample(
     subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
-    protocol: Protocol,
+    config: Measure,
     folder: Path,
     progress: SubProgress,
+    seed: int = SEED,
 ) -> Sampled:
     """Run sessions one after the other, each a fresh process (one a runtime) with every subject in it.
 
@@ -73,8 +76,8 @@ def sample(
     then on, and its samples are dropped; so are those of one that fails in any session. Raises MeasurementError when
     a session fails without one subject to blame.
     """
-    most = math.ceil(_MOST_FOR_ONE * protocol.sessions)
-    runner = _Runner(subjects, models, protocol, folder, protocol.budget_s / most)
+    most = math.ceil(_MOST_FOR_ONE * config.sessions)
+    runner = _Runner(subjects, models, config, folder, config.budget_s / most, seed)
     begin = time.monotonic()
     longest_s = 0.0
     while True:
@@ -83,10 +86,10 @@ def sample(
         runner.run(number, progress.part(min(number, most - 1), most, f"latency, session {number + 1}"))
         now = time.monotonic()
         longest_s = max(longest_s, now - session_begin)
-        if number + 1 < protocol.sessions:
+        if number + 1 < config.sessions:
             continue
         found = runner.collected.sampled(now - begin)
-        if found.width <= protocol.precision or now - begin + longest_s > protocol.budget_s:
+        if found.width <= config.precision or now - begin + longest_s > config.budget_s:
             return found
 
 
@@ -97,30 +100,31 @@ class _Runner:
         self,
         subjects: Sequence[BenchModel],
         models: Mapping[str, JobModel],
-        protocol: Protocol,
+        config: Measure,
         folder: Path,
         session_s: float,
+        seed: int,
     ) -> None:
-        self._subjects, self._models, self._protocol = subjects, models, protocol
+        self._subjects, self._models, self._config = subjects, models, config
         self._folder = folder
-        self._session_s = session_s
+        self._session_s, self._seed = session_s, seed
         self._overhead_s: dict[str, float] = {}
         self._floor = null_model(folder)
-        cores = chosen_cores(protocol.cores, protocol.threads)
-        plan = session_plan(cores, protocol.sessions)
-        self.collected = _Collected(subjects, configurations(subjects, protocol), cores, plan)
+        cores = chosen_cores(config.cores, config.threads)
+        plan = session_plan(cores, config.sessions)
+        self.collected = _Collected(subjects, configurations(subjects, config), cores, plan)
 
     def run(self, session: int, progress: SubProgress) -> None:
         """Run session number `session`, one process a runtime."""
-        runtimes = self._protocol.runtime
-        cores = of_turn(self.collected.cores, max(self._protocol.threads), session)
+        runtimes = self._config.runtime
+        cores = of_turn(self.collected.cores, max(self._config.threads), session)
         for turn, runtime in enumerate(runtimes):
             part = progress.part(turn, len(runtimes), progress.detail)
             while jobs := self.collected.remaining(runtime, self._timed_s(runtime)):
                 job = self._job(runtime, session, jobs)
                 try:
                     begin = time.monotonic()
-                    with SystemMonitor(cores=cores, provider=self._protocol.provider) as witness:
+                    with SystemMonitor(cores=cores, provider=self._config.provider) as witness:
                         result = run_job(job, self._folder, part, cores=cores)
                 except WorkerError as error:
                     if error.model is None or not self.collected.lose(runtime, error.model, error.message):
@@ -135,7 +139,7 @@ class _Runner:
 
     def _timed_s(self, runtime: str) -> float:
         """Return how long a session is to time calls, for a process that takes its time to begin."""
-        left = self._session_s - self._overhead_s.get(runtime, _OVERHEAD_S) * len(self._protocol.runtime)
+        left = self._session_s - self._overhead_s.get(runtime, _OVERHEAD_S) * len(self._config.runtime)
         return max(left, _LEAST_SHARE * self._session_s)
 
     def _job(self, runtime: str, session: int, jobs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -144,8 +148,8 @@ class _Runner:
             "runtime": runtime,
             "models": [self._models[s.id].to_json() for s in self._subjects],
             "configurations": jobs,
-            "provider": self._protocol.provider,
-            "seed": self._protocol.seed,
+            "provider": self._config.provider,
+            "seed": self._seed,
             "session": session,
             "floor": self._floor.to_json() if runtime == "onnxruntime" else None,
             "samples": str(self._folder / "samples.npz"),
@@ -218,8 +222,8 @@ class _Collected:
         )
 
 
-def nothing_sampled(subjects: Sequence[BenchModel], protocol: Protocol, error: MeasurementError) -> Sampled:
+def nothing_sampled(subjects: Sequence[BenchModel], config: Measure, error: MeasurementError) -> Sampled:
     """Return what is known when no session came through: every subject failed, for that reason."""
-    found = configurations(subjects, protocol)
+    found = configurations(subjects, config)
     failed = {(s.id, number): error.message for number in range(len(found)) for s in subjects}
     return Sampled(found, {}, failed, np.empty(0), {}, {})

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import statistics
+from kdbench import statistics, units
 from kdbench.errors import MeasurementError
+from kdbench.measure.bench_model import SEED, BenchModel, students
 from kdbench.measure.latency.findings import instability
 from kdbench.measure.offline.sessions import BUDGET_SHARE, OfflineSamples, sample_offline
-from kdbench.measure.protocol import BenchModel, Findings, Protocol, SubProgress, interval, students, threads_text
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
+from kdbench.results.findings import Findings, interval_of
 from kdbench.results.measure_samples import kept
 from kdbench.results.records import Diagnostic, Measurement, Pair, measured, missing
 from kdbench.statistics import Clustered
@@ -28,7 +31,7 @@ _REMEDIES = {
 def offline_findings(
     subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
-    protocol: Protocol,
+    config: Measure,
     folder: Path,
     progress: SubProgress,
 ) -> Findings:
@@ -36,62 +39,62 @@ def offline_findings(
 
     Without "offline" among the protocol's modes there is nothing to find.
     """
-    if "offline" not in protocol.mode:
+    if "offline" not in config.mode:
         return Findings()
     try:
-        taken = sample_offline(subjects, models, protocol, folder, progress)
+        taken = sample_offline(subjects, models, config, folder, progress)
     except MeasurementError as error:
         failed = {s.id: error.message for s in subjects}
-        taken = [OfflineSamples(threads, {}, {}, failed) for threads in protocol.threads]
+        taken = [OfflineSamples(threads, {}, {}, failed) for threads in config.threads]
     found = Findings(
-        protocol={"offline_s": BUDGET_SHARE * protocol.budget_s, "offline_sessions": protocol.sessions, "offline": RULE}
+        protocol={"offline_s": BUDGET_SHARE * config.budget_s, "offline_sessions": config.sessions, "offline": RULE}
     )
     for each in taken:
         found += Findings(
-            measurements=tuple(m for s in subjects for m in _of_subject(s, each, protocol)),
-            pairs=tuple(_ratio(teacher, student, each, protocol) for teacher, student in students(subjects)),
+            measurements=tuple(m for s in subjects for m in _of_subject(s, each, config)),
+            pairs=tuple(_ratio(teacher, student, each, config) for teacher, student in students(subjects)),
             warnings=tuple(w for s in subjects if (w := _shortened(s, each)) is not None),
-            samples=_raw(each, protocol),
+            samples=_raw(each, config),
             conditions=each.conditions,
         )
     return found
 
 
-def _axes(protocol: Protocol, threads: int, batch: int | None = None) -> dict[str, str | int]:
-    at: dict[str, str | int] = {"provider": protocol.provider, "threads": threads}
+def _axes(config: Measure, threads: int, batch: int | None = None) -> dict[str, str | int]:
+    at: dict[str, str | int] = {"provider": config.provider, "threads": threads}
     if batch is not None:
         at["batch"] = batch
     return {**at, "mode": "offline"}
 
 
-def _of_subject(subject: BenchModel, taken: OfflineSamples, protocol: Protocol) -> Iterator[Measurement]:
+def _of_subject(subject: BenchModel, taken: OfflineSamples, config: Measure) -> Iterator[Measurement]:
     sweep = taken.sweeps.get(subject.id, Sweep())
     by_batch = _by_batch(subject, taken)
-    source = f"onnxruntime, {protocol.sessions} sessions, models interleaved, threads spinning within a call"
+    source = f"onnxruntime, {config.sessions} sessions, models interleaved, threads spinning within a call"
     rates = []
     for batch, data in by_batch.items():
-        e = statistics.rate(statistics.clustered_mean(data, seed=protocol.seed, plan=taken.plan), batch)
-        at, unstable = _axes(protocol, taken.threads, batch), instability(data)
+        e = statistics.rate(statistics.clustered_mean(data, seed=SEED, plan=taken.plan), batch)
+        at, unstable = _axes(config, taken.threads, batch), instability(data)
         rates.append(
             measured(
                 subject.id,
                 "throughput_per_s",
                 e.value,
                 axes=at,
-                interval=interval(e),
+                interval=interval_of(e),
                 n=e.n,
                 source=source,
                 unstable=unstable,
             )
         )
     yield from rates
-    at = _axes(protocol, taken.threads)
+    at = _axes(config, taken.threads)
     if not rates:
         reason = taken.failed.get(subject.id) or sweep.fault or "no session timed it"
         yield missing(subject.id, _BEST, reason, status="error", axes=at)
         return
     if sweep.ended == "fault":
-        refused = _axes(protocol, taken.threads, sweep.next_batch)
+        refused = _axes(config, taken.threads, sweep.next_batch)
         yield missing(subject.id, "throughput_per_s", sweep.fault, status="error", axes=refused)
     best = max(rates, key=lambda m: m.value or 0.0)
     ladder = f"batch {best.axes['batch']} of {min(by_batch)} to {max(by_batch)}; {_end(sweep)}"
@@ -120,15 +123,15 @@ def _shortened(subject: BenchModel, taken: OfflineSamples) -> Diagnostic | None:
         return None
     return Diagnostic(
         code="offline_shortened",
-        message=f"throughput offline with {threads_text(taken.threads)} may be larger: {_end(sweep)}",
+        message=f"throughput offline with {units.threads(taken.threads)} may be larger: {_end(sweep)}",
         remedy=_REMEDIES[sweep.ended],
         model=subject.id,
     )
 
 
-def _ratio(teacher: BenchModel, student: BenchModel, taken: OfflineSamples, protocol: Protocol) -> Pair:
+def _ratio(teacher: BenchModel, student: BenchModel, taken: OfflineSamples, config: Measure) -> Pair:
     """Return student over teacher of the largest throughputs, each at its own best batch, in the same sessions."""
-    both = {"teacher": teacher.id, "student": student.id, "axes": _axes(protocol, taken.threads)}
+    both = {"teacher": teacher.id, "student": student.id, "axes": _axes(config, taken.threads)}
     rates = {who.id: _session_rates(_by_batch(who, taken)) for who in (teacher, student)}
     for who in (teacher, student):
         if not len(rates[who.id]):
@@ -137,7 +140,7 @@ def _ratio(teacher: BenchModel, student: BenchModel, taken: OfflineSamples, prot
             return Pair(metric="throughput_ratio", value=None, status="unavailable", reason=reason, **both)
     logs = np.log(rates[student.id]) - np.log(rates[teacher.id])
     e = statistics.paired_ratio([np.array([each]) for each in logs], plan=taken.plan)
-    return Pair(metric="throughput_ratio", value=e.value, interval=interval(e), n=e.n, **both)
+    return Pair(metric="throughput_ratio", value=e.value, interval=interval_of(e), n=e.n, **both)
 
 
 def _session_rates(by_batch: Mapping[int, Clustered]) -> NDArray[np.float64]:
@@ -148,6 +151,6 @@ def _session_rates(by_batch: Mapping[int, Clustered]) -> NDArray[np.float64]:
     return np.array([batch * 1e9 / data.values[data.session == s].mean() for s in np.unique(data.session)])
 
 
-def _raw(taken: OfflineSamples, protocol: Protocol) -> dict[str, NDArray[np.generic]]:
-    at = f"{protocol.provider}-t{taken.threads}"
+def _raw(taken: OfflineSamples, config: Measure) -> dict[str, NDArray[np.generic]]:
+    at = f"{config.provider}-t{taken.threads}"
     return kept({f"{id_}/{at}-b{batch}-offline": data for (id_, batch), data in taken.samples.items()})

@@ -10,9 +10,11 @@ import numpy as np
 
 from kdbench.machine.core_choice import chosen_cores, of_turn
 from kdbench.machine.system_monitor import Conditions, SystemMonitor
+from kdbench.measure.bench_model import SEED, BenchModel
 from kdbench.measure.latency.configurations import Configuration
-from kdbench.measure.protocol import BenchModel, Protocol, SubProgress
 from kdbench.measure.session_plan import session_plan
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
 from kdbench.results.measure_samples import joined, of_session
 from kdbench.statistics import PLAIN, Clustered, Plan
 from kdbench.worker.batch_sweep import Step, Sweep
@@ -45,7 +47,7 @@ class OfflineSamples:
 def sample_offline(
     subjects: Sequence[BenchModel],
     models: Mapping[str, JobModel],
-    protocol: Protocol,
+    config: Measure,
     folder: Path,
     progress: SubProgress,
 ) -> list[OfflineSamples]:
@@ -54,13 +56,13 @@ def sample_offline(
     A subject that takes a process down with it is left out from then on, and its samples are dropped. Raises
     MeasurementError when a process dies without one subject to blame.
     """
-    cores = chosen_cores(protocol.cores, protocol.threads)
-    parts = len(protocol.threads)
+    cores = chosen_cores(config.cores, config.threads)
+    parts = len(config.threads)
     found = []
-    for number, threads in enumerate(protocol.threads):
+    for number, threads in enumerate(config.threads):
         part = progress.part(number, parts, progress.detail)
-        budget_s = BUDGET_SHARE * protocol.budget_s / parts
-        runner = _Runner([models[s.id] for s in subjects], protocol, threads, cores, folder)
+        budget_s = BUDGET_SHARE * config.budget_s / parts
+        runner = _Runner([models[s.id] for s in subjects], config, threads, cores, folder)
         found.append(runner.taken(budget_s, part))
     return found
 
@@ -70,7 +72,7 @@ class _Runner:
     """Runs the processes at one number of threads."""
 
     models: Sequence[JobModel]
-    protocol: Protocol
+    config: Measure
     threads: int
     cores: tuple[int, ...] | None
     folder: Path
@@ -80,7 +82,7 @@ class _Runner:
     def taken(self, budget_s: float, progress: SubProgress) -> OfflineSamples:
         """Find the batches, then measure them, in about `budget_s`."""
         begin = time.monotonic()
-        sessions = self.protocol.sessions
+        sessions = self.config.sessions
         sweeps = self._sweeps(budget_s, progress.part(0, sessions + 1, f"{progress.detail}, which batches"))
         left_s = budget_s - (time.monotonic() - begin)
         parts: dict[tuple[str, int], list[Clustered]] = {}
@@ -97,11 +99,11 @@ class _Runner:
             return {
                 "probe": "offline",
                 "models": [model.to_json() for model in alive],
-                "provider": self.protocol.provider,
+                "provider": self.config.provider,
                 "threads": self.threads,
                 "budget_ns": budget_s * 1e9,
-                "repeats": self.protocol.sessions * _REPEATS,
-                "least_ns": self.protocol.sessions * _LEAST_NS,
+                "repeats": self.config.sessions * _REPEATS,
+                "least_ns": self.config.sessions * _LEAST_NS,
             }
 
         result, _ = self._survived(job, 0, progress)
@@ -121,8 +123,8 @@ class _Runner:
                 "runtime": "onnxruntime",
                 "models": [model.to_json() for model in alive],
                 "configurations": plan([sweeps[model.id] for model in alive], self.threads, session_s),
-                "provider": self.protocol.provider,
-                "seed": self.protocol.seed,
+                "provider": self.config.provider,
+                "seed": SEED,
                 "session": session,
                 "floor": None,
                 "samples": str(file),
@@ -150,7 +152,7 @@ class _Runner:
         cores = of_turn(self.cores, self.threads, turn)
         while alive := [model for model in self.models if model.id not in self.failed]:
             try:
-                with SystemMonitor(cores=cores, provider=self.protocol.provider) as witness:
+                with SystemMonitor(cores=cores, provider=self.config.provider) as witness:
                     result = run_job(job(alive), self.folder, progress, cores=cores)
             except WorkerError as error:
                 if error.model is None or error.model in self.failed:

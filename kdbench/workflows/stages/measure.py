@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from kdbench.machine import fingerprint
+from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.energy.training import training_energy
-from kdbench.measure.harness import BenchModel, Protocol, TestSet, measure
+from kdbench.measure.harness import measure
 from kdbench.measure.network import network_of
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
@@ -47,13 +48,13 @@ def measure_all(
     ]
     test = material.dataset.test
     assert test is not None, "a loader that was asked for the test part gives it or says why not"
-    protocol = Protocol(**recipe.measure.model_dump())
+    config = recipe.measure
     analyses = analyses_of(recipe, [export.job for export in exports], material)
     here = fingerprint.fingerprint()
     findings = measure(
         subjects,
         TestSet(test.images, test.labels, material.dataset.known_classes),
-        protocol,
+        config,
         folder.workspace,
         progress,
         analyses,
@@ -70,11 +71,11 @@ def measure_all(
         environment=here,
         models=tuple(export.card for export in exports),
         measurements=(
-            *_own_findings(exports, protocol.country),
-            *refused_measurements(exports, protocol, analyses),
+            *_own_findings(exports, config.country),
+            *refused_measurements(exports, config, analyses),
             *findings.measurements,
         ),
-        pairs=(*findings.pairs, *refused_pairs(exports, protocol)),
+        pairs=(*findings.pairs, *refused_pairs(exports, config)),
         layers=findings.layers,
         warnings=(
             *fingerprint.stability(here),

@@ -7,9 +7,10 @@ from kdbench.evaluate.accuracy import ACCURACIES
 from kdbench.evaluate.fidelity import FIDELITIES
 from kdbench.evaluate.findings import MISMATCHES, NOISE, RISKS
 from kdbench.evaluate.plan import TRAIN
-from kdbench.measure.harness import Analyses, BenchModel, Protocol
+from kdbench.measure.bench_model import BenchModel, energy_metrics, outer_batches
+from kdbench.measure.harness import Analyses
 from kdbench.measure.latency.configurations import configurations
-from kdbench.measure.protocol import energy_metrics, outer_batches
+from kdbench.recipe.measure import Measure
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import Axes, Measurement, Pair, Status, missing
 from kdbench.workflows.stages.export import Exported
@@ -22,18 +23,18 @@ _MEMORY = {"peak_memory_bytes", "model_memory_bytes", "device_memory_bytes"}
 
 
 def refused_measurements(
-    exports: list[Exported], protocol: Protocol, analyses: Analyses | None = None
+    exports: list[Exported], config: Measure, analyses: Analyses | None = None
 ) -> Iterator[Measurement]:
     """Yield every metric of every refused model, and of others what cannot be known without it."""
     analyses = analyses or Analyses()
     refused = {export.card.id: export.refused for export in exports if export.refused is not None}
     for export in exports:
         id_ = export.card.id
-        left_out = _OWN | _not_taken(protocol) | _not_looked_into(export, analyses)
+        left_out = _OWN | _not_taken(config) | _not_looked_into(export, analyses)
         if export.refused is not None:
             status: Status = "unavailable" if export.is_finite else "invalid"
             for metric in (each for each in METRICS if each not in left_out):
-                for axes in _axes(metric, export, protocol, analyses):
+                for axes in _axes(metric, export, config, analyses):
                     yield missing(id_, metric, export.refused, status=status, axes=axes)
             continue
         teacher = next((refused[parent] for parent in export.card.parents if parent in refused), None)
@@ -42,11 +43,11 @@ def refused_measurements(
         if teacher:
             reasons |= dict.fromkeys((*FIDELITIES, *RISKS, *MISMATCHES), f"its teacher was not measured: {teacher}")
         for metric in (each for each in reasons if each not in left_out):
-            for axes in _axes(metric, export, protocol, analyses):
+            for axes in _axes(metric, export, config, analyses):
                 yield missing(id_, metric, reasons[metric], axes=axes)
 
 
-def refused_pairs(exports: list[Exported], protocol: Protocol) -> Iterator[Pair]:
+def refused_pairs(exports: list[Exported], config: Measure) -> Iterator[Pair]:
     """Yield every pair of a student and its teacher of which one was refused."""
     refused = {export.card.id: export.refused for export in exports if export.refused is not None}
     for export in exports:
@@ -54,8 +55,8 @@ def refused_pairs(exports: list[Exported], protocol: Protocol) -> Iterator[Pair]
             reason = refused.get(export.card.id) or refused.get(teacher)
             if reason is None:
                 continue
-            for metric in (each for each in PAIR_METRICS if each not in _not_taken(protocol)):
-                for axes in _axes(metric, export, protocol):
+            for metric in (each for each in PAIR_METRICS if each not in _not_taken(config)):
+                for axes in _axes(metric, export, config):
                     yield Pair(
                         metric=metric,
                         teacher=teacher,
@@ -67,11 +68,11 @@ def refused_pairs(exports: list[Exported], protocol: Protocol) -> Iterator[Pair]
                     )
 
 
-def _not_taken(protocol: Protocol) -> set[str]:
+def _not_taken(config: Measure) -> set[str]:
     """Return what the protocol takes of no model."""
-    on_device = {"device_memory_bytes"} if protocol.provider == "cpu" else set()
-    emitted = set() if protocol.country else {"co2_g"}
-    return on_device | emitted | (set() if "offline" in protocol.mode else _OFFLINE)
+    on_device = {"device_memory_bytes"} if config.provider == "cpu" else set()
+    emitted = set() if config.country else {"co2_g"}
+    return on_device | emitted | (set() if "offline" in config.mode else _OFFLINE)
 
 
 def _not_looked_into(export: Exported, analyses: Analyses) -> set[str]:
@@ -83,20 +84,20 @@ def _not_looked_into(export: Exported, analyses: Analyses) -> set[str]:
     return fidelity | noise | (set() if id_ in analyses.independent else {*MISMATCHES})
 
 
-def _axes(metric: str, export: Exported, protocol: Protocol, analyses: Analyses | None = None) -> list[Axes]:
+def _axes(metric: str, export: Exported, config: Measure, analyses: Analyses | None = None) -> list[Axes]:
     """Return the axes at which `metric` would have been taken; those that depend on no setting have none."""
     if metric in _ON_BOTH_PARTS and analyses is not None:
         images = analyses.training.get(export.card.id)
         beside: Axes = {"beside": analyses.independent[export.card.id]} if metric in MISMATCHES else {}
         return [beside, *([{**TRAIN, **beside}] if images is not None and images.drawn.any() else [])]
-    provider, threads = protocol.provider, protocol.threads[0]
+    provider, threads = config.provider, config.threads[0]
     if metric in _OFFLINE:
-        return [{"provider": provider, "threads": each, "mode": "offline"} for each in protocol.threads]
+        return [{"provider": provider, "threads": each, "mode": "offline"} for each in config.threads]
     subject = BenchModel(export.card, Path(export.card.file), export.facts)
-    if metric in {*_MEMORY, *energy_metrics(protocol), "energy_ratio"}:
-        batches = outer_batches(subject, protocol)
+    if metric in {*_MEMORY, *energy_metrics(config), "energy_ratio"}:
+        batches = outer_batches(subject, config)
         return [{"provider": provider, "threads": threads, "batch": batch} for batch in batches]
     if not metric.startswith("latency_") and metric != "throughput_per_s":
         return [{}]
     without = _MODES_WITHOUT.get(metric, frozenset())
-    return [c.axes(provider) for c in configurations([subject], protocol) if c.mode not in without]
+    return [c.axes(provider) for c in configurations([subject], config) if c.mode not in without]

@@ -6,13 +6,14 @@ from kdbench.measure.energy import rounds as energy_pass
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, gross, net, ratio
 from kdbench.measure.energy.findings import energy_findings
 from kdbench.measure.energy.rounds import expected_s, sources_for
-from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
 from kdbench.meters.choice import Choice
 from kdbench.meters.codecarbon import CodeCarbon
 from kdbench.meters.meter import Available, MeterStatus, Unavailable
 from kdbench.meters.nvml import Nvml
 from kdbench.meters.rapl import Rapl
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
 from kdbench.statistics.few_sessions import RESOLUTION
 from kdbench.worker.process import WorkerError
 
@@ -109,8 +110,8 @@ def energy(subjects, tmp_path, watcher):
     def run(**settings):
         models = stage(subjects, None, tmp_path, 0)
         portion = SubProgress(watcher, 0, 1, "energy")
-        protocol = Protocol(**{"batch": (8,), **settings})
-        return energy_findings(subjects, models, protocol, sources_for(protocol), tmp_path, portion)
+        config = Measure(**{"batch": (8,), **settings})
+        return energy_findings(subjects, models, config, sources_for(config), tmp_path, portion)
 
     return run
 
@@ -289,10 +290,10 @@ def test_a_model_that_failed_a_source_that_gave_out_and_a_process_that_died(ener
 
 def test_how_long_the_pass_will_take(subjects, machine):
     machine(Rapl())
-    quick, full = Protocol(batch=(8,)), Protocol(batch=(8,), energy="full")
+    quick, full = Measure(batch=(8,)), Measure(batch=(8,), energy="full")
     assert expected_s(subjects, quick, sources_for(quick)) == pytest.approx(26 * 0.6)
     assert expected_s(subjects, full, sources_for(full)) == pytest.approx(26 * 11)
-    assert expected_s(subjects, quick, sources_for(Protocol(energy="off"))) == 0
+    assert expected_s(subjects, quick, sources_for(Measure(energy="off"))) == 0
 
 
 def test_a_source_beside_that_gave_out_is_left_out_and_named(energy, machine):
@@ -306,8 +307,8 @@ def test_a_source_beside_that_gave_out_is_left_out_and_named(energy, machine):
 def test_an_estimate_is_admitted_only_where_it_was_asked_for(monkeypatch):
     asked = []
     monkeypatch.setattr(energy_pass, "choose", lambda provider, *, estimate: asked.append((provider, estimate)))
-    for protocol in (Protocol(), Protocol(provider="cuda", estimate_energy=True)):
-        sources_for(protocol)
+    for config in (Measure(), Measure(provider="cuda", estimate_energy=True)):
+        sources_for(config)
     assert asked == [("cpu", False), ("cuda", True)]
 
 

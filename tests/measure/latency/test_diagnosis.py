@@ -7,10 +7,10 @@ from kdbench.measure.latency import diagnosis
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.latency.diagnosis import clock_step_ns, latency_warnings
 from kdbench.measure.latency.sessions import Sampled
-from kdbench.measure.protocol import Protocol
+from kdbench.recipe.measure import Measure
 from kdbench.statistics import Clustered
 
-PROTOCOL = Protocol(batch=(8,), mode=("stream", "server"), rate_per_s=100)
+CONFIG = Measure(batch=(8,), mode=("stream", "server"), rate_per_s=100)
 BATCH_1, BATCH_8, SERVER = range(3)
 
 
@@ -34,23 +34,23 @@ def warned(tiny, subject, monkeypatch):
     """Return the warnings of these samples of model m, by configuration."""
     monkeypatch.setattr(diagnosis, "clock_step_ns", lambda: 40.0)
 
-    def warn(by_configuration, protocol=PROTOCOL, floor_ns=5_000.0, **told):
+    def warn(by_configuration, config=CONFIG, floor_ns=5_000.0, **told):
         subjects = [subject(tiny("m"))]
         result = Sampled(
-            configurations=configurations(subjects, protocol),
+            configurations=configurations(subjects, config),
             samples={("m", number): data for number, data in by_configuration.items()},
             failed={},
             floor_ns=np.full(5, floor_ns),
             warm_up_calls={},
             **{"call_ns": {}, **told},
         )
-        return list(latency_warnings(result, protocol))
+        return list(latency_warnings(result, config))
 
     return warn
 
 
 def test_configurations_are_as_these_tests_name_them(tiny, subject):
-    found = configurations([subject(tiny("m"))], PROTOCOL)
+    found = configurations([subject(tiny("m"))], CONFIG)
     assert [(c.batch, c.mode) for c in found] == [(1, "stream"), (8, "stream"), (1, "server")]
 
 
@@ -120,7 +120,7 @@ def test_this_clock_has_a_step():
 
 
 def test_an_overrun_is_of_the_whole_run(warned):
-    assert [(w.code, w.model) for w in warned({}, Protocol(budget_s=10), seconds=16.0)] == [("over_budget", None)]
+    assert [(w.code, w.model) for w in warned({}, Measure(budget_s=10), seconds=16.0)] == [("over_budget", None)]
 
 
 def test_nothing_is_said_of_a_server_that_cannot_keep_up(warned):

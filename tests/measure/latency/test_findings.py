@@ -10,10 +10,10 @@ from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.latency.findings import latency_findings, protocol_facts
 from kdbench.measure.latency.precision import headline_width, imprecision
 from kdbench.measure.latency.sessions import Sampled, nothing_sampled
-from kdbench.measure.protocol import Protocol
+from kdbench.recipe.measure import Measure
 from kdbench.statistics import Clustered, Plan
 
-PROTOCOL = Protocol(sessions=5, batch=(8,), budget_s=10)
+CONFIG = Measure(sessions=5, batch=(8,), budget_s=10)
 
 
 def samples(median_ns, *, rounds=10, per_block=4, spread=0.01, seed=0):
@@ -29,9 +29,9 @@ def pair(tiny, subject):
     return [subject(tiny("t")), subject(tiny("s"), teacher="t")]
 
 
-def sampled(subjects, by_key, failed=None, floor=5_000.0, protocol=PROTOCOL, width=0.04):
+def sampled(subjects, by_key, failed=None, floor=5_000.0, config=CONFIG, width=0.04):
     return Sampled(
-        configurations(subjects, protocol),
+        configurations(subjects, config),
         by_key,
         {(id_, n): reason for id_, reason in (failed or {}).items() for n in range(2)},
         np.full(5, floor),
@@ -41,7 +41,7 @@ def sampled(subjects, by_key, failed=None, floor=5_000.0, protocol=PROTOCOL, wid
         seconds=9.87654,
         width=width,
         cores=(3,),
-        plan=Plan(protocol.sessions),
+        plan=Plan(config.sessions),
     )
 
 
@@ -52,7 +52,7 @@ def by_metric(findings, model, batch=1):
 @pytest.fixture
 def findings(pair):
     by_key = {("t", 0): samples(3e6), ("s", 0): samples(1e6), ("t", 1): samples(2e7), ("s", 1): samples(1e7)}
-    return latency_findings(pair, sampled(pair, by_key), PROTOCOL)
+    return latency_findings(pair, sampled(pair, by_key), CONFIG)
 
 
 def test_every_metric_of_every_configuration_is_there(findings):
@@ -111,7 +111,7 @@ def test_raw_samples_are_kept_by_model_and_configuration(findings):
 def test_sessions_that_differ_make_a_value_unstable(pair):
     restless = samples(3e6, spread=0.4)
     result = sampled(pair, {("t", 0): restless, ("s", 0): samples(1e6), ("t", 1): restless, ("s", 1): restless})
-    p50 = by_metric(latency_findings(pair, result, PROTOCOL), "t")["latency_p50_ns"]
+    p50 = by_metric(latency_findings(pair, result, CONFIG), "t")["latency_p50_ns"]
     assert p50.status == "unstable"
     assert p50.value is not None
     assert "sessions differ" in p50.reason
@@ -119,7 +119,7 @@ def test_sessions_that_differ_make_a_value_unstable(pair):
 
 def test_a_model_that_failed_says_why_and_the_other_stays(pair):
     result = sampled(pair, {("t", 0): samples(3e6), ("t", 1): samples(3e6)}, failed={"s": "it crashed"})
-    findings = latency_findings(pair, result, PROTOCOL)
+    findings = latency_findings(pair, result, CONFIG)
     assert {(m.status, m.reason) for m in findings.measurements if m.model == "s"} == {("error", "it crashed")}
     assert by_metric(findings, "t")["latency_p50_ns"].status == "ok"
     assert {p.reason for p in findings.pairs} == {"s: it crashed"}
@@ -128,14 +128,14 @@ def test_a_model_that_failed_says_why_and_the_other_stays(pair):
 def test_a_fixed_batch_cannot_run_the_other(tiny, subject):
     one = [subject(tiny("fixed", batch=1)), subject(tiny("free"), teacher="fixed")]
     result = sampled(one, {("fixed", 0): samples(1e6), ("free", 0): samples(1e6), ("free", 1): samples(1e7)})
-    findings = latency_findings(one, result, PROTOCOL)
+    findings = latency_findings(one, result, CONFIG)
     batched = by_metric(findings, "fixed", 8)["latency_p50_ns"]
     assert (batched.status, batched.reason) == ("unavailable", "the model's batch is fixed at 1")
     assert findings.pairs[1].status == "unavailable"
 
 
 def test_how_latencies_were_taken_is_told(pair):
-    facts = protocol_facts(sampled(pair, {("t", 0): samples(3e6)}), PROTOCOL)
+    facts = protocol_facts(sampled(pair, {("t", 0): samples(3e6)}), CONFIG)
     assert (facts["floor_ns"], facts["block_ns"], facts["seed"]) == (5_000, 10_000_000, 0)
     assert facts["warm_up_calls"] == {"least": 40, "most": 60}
     assert "within 10%, or 25% of the budget" in facts["warm_up"]
@@ -145,26 +145,26 @@ def test_how_latencies_were_taken_is_told(pair):
 
 
 def test_a_budget_that_ended_first_is_told(pair):
-    facts = protocol_facts(sampled(pair, {("t", 0): samples(3e6)}, width=0.2), PROTOCOL)
+    facts = protocol_facts(sampled(pair, {("t", 0): samples(3e6)}, width=0.2), CONFIG)
     assert facts["stopped"] == "budget"
-    (warned,) = imprecision(0.2, PROTOCOL, Plan())
+    (warned,) = imprecision(0.2, CONFIG, Plan())
     assert (warned.code, warned.remedy.startswith("give it a longer --budget")) == ("precision_missed", True)
     assert "20.0 % wide" in warned.message
-    assert imprecision(0.05, PROTOCOL, Plan()) == ()
+    assert imprecision(0.05, CONFIG, Plan()) == ()
 
 
 def test_of_sessions_that_never_ran_nothing_is_told(pair):
-    facts = protocol_facts(nothing_sampled(pair, PROTOCOL, MeasurementError("gone")), PROTOCOL)
+    facts = protocol_facts(nothing_sampled(pair, CONFIG, MeasurementError("gone")), CONFIG)
     assert not {"floor_ns", "warm_up_calls"} & facts.keys()
 
 
-SERVED = Protocol(sessions=5, batch=(), mode=("paced", "server"), rate_per_s=400)
+SERVED = Measure(sessions=5, mode=("paced", "server"), rate_per_s=400)
 
 
 @pytest.fixture
 def served(pair):
     by_key = {("t", 0): samples(3e6), ("s", 0): samples(1e6), ("t", 1): samples(3e6), ("s", 1): samples(1e6)}
-    return latency_findings(pair, sampled(pair, by_key, protocol=SERVED), SERVED)
+    return latency_findings(pair, sampled(pair, by_key, config=SERVED), SERVED)
 
 
 def test_calls_that_do_not_follow_each_other_have_no_throughput(served):
@@ -186,8 +186,8 @@ def test_a_server_that_cannot_keep_up_has_no_latency(served):
 
 
 def test_the_headline_is_the_usual_way_of_calling(pair):
-    protocol = Protocol(sessions=5, batch=(8,), threads=(1, 2))
-    found = configurations(pair, protocol)
+    config = Measure(sessions=5, batch=(8,), threads=(1, 2))
+    found = configurations(pair, config)
     shaky = samples(1e6, spread=0.5, seed=1)
     by_key = {("t", n): samples(3e6) for n in range(3)} | {
         ("s", 0): samples(1e6),
@@ -203,10 +203,10 @@ def test_the_headline_is_the_usual_way_of_calling(pair):
 
 
 def test_where_there_is_no_headline_none_was_precise(pair):
-    served = Protocol(sessions=5, batch=(), mode=("server",), rate_per_s=100)
+    served = Measure(sessions=5, mode=("server",), rate_per_s=100)
     by_key = {("t", 0): samples(3e6), ("s", 0): samples(1e6)}
     width = headline_width(pair, configurations(pair, served), by_key, Plan(first=5))
     assert imprecision(width, served, Plan()) == ()
-    facts = protocol_facts(sampled(pair, by_key, protocol=served, width=width), served)
+    facts = protocol_facts(sampled(pair, by_key, config=served, width=width), served)
     assert facts["sessions_taken"] == 5
     assert not {"stopped", "widest_interval"} & facts.keys()

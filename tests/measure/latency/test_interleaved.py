@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdbench.measure.protocol import Protocol
+from kdbench.recipe.measure import Measure
 from kdbench.statistics import samples_needed
 from kdbench.worker.interleaved import Ready, interleave, warm_up
 from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS, Calls, time_calls
@@ -105,7 +105,7 @@ def test_the_least_is_done_however_short_the_budget(machine):
 
 
 def test_the_least_of_all_sessions_admits_a_median():
-    assert Protocol().sessions * LEAST_ROUNDS >= samples_needed(50) == 11
+    assert Measure().sessions * LEAST_ROUNDS >= samples_needed(50) == 11
 
 
 def test_no_round_is_begun_that_would_end_late(machine):

@@ -4,8 +4,9 @@ import pytest
 from kdbench.measure.offline import findings as conclusions
 from kdbench.measure.offline import sessions as sampling
 from kdbench.measure.offline.sessions import OfflineSamples, plan
-from kdbench.measure.protocol import Protocol, SubProgress
 from kdbench.measure.staging import stage
+from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
 from kdbench.statistics import Clustered
 from kdbench.worker.batch_sweep import Step, Sweep
 from kdbench.worker.process import WorkerError
@@ -15,9 +16,9 @@ AT = {"provider": "cpu", "threads": 1, "mode": "offline"}
 
 @pytest.fixture
 def findings(tmp_path, watcher):
-    def run(*subjects, sessions=2, budget_s=2.0, mode=("stream", "offline"), **protocol):
+    def run(*subjects, sessions=2, budget_s=2.0, mode=("stream", "offline"), **config):
         models = stage(subjects, None, tmp_path, 0)
-        how = Protocol(sessions=sessions, budget_s=budget_s, mode=mode, **protocol)
+        how = Measure(sessions=sessions, budget_s=budget_s, mode=mode, **config)
         return conclusions.offline_findings(subjects, models, how, tmp_path, SubProgress(watcher, 0, 1, "offline"))
 
     return run
@@ -125,7 +126,7 @@ def test_a_model_without_samples_has_its_reason_in_value_and_ratio(tiny, subject
 
 def test_a_model_the_runtime_refuses_has_its_reason_and_the_others_numbers(tiny, subject, findings):
     found = findings(
-        subject(tiny("t"), data=False), subject(tiny("s", op="Unheard"), data=False), sessions=1, budget_s=1.2
+        subject(tiny("t"), data=False), subject(tiny("s", op="Unheard"), data=False), sessions=2, budget_s=1.2
     )
     assert "Unheard" in by_axes(found, "s", "max_throughput_per_s")[None].reason
     assert by_axes(found, "t", "max_throughput_per_s")[None].value > 0
@@ -140,7 +141,7 @@ def test_a_model_that_takes_its_process_down_is_left_out_of_the_rest(tiny, subje
         return real(job, *rest, **options)
 
     monkeypatch.setattr(sampling, "run_job", dies_of_b)
-    found = findings(*(subject(tiny(name), data=False) for name in "abc"), sessions=1, budget_s=1.2)
+    found = findings(*(subject(tiny(name), data=False) for name in "abc"), sessions=2, budget_s=1.2)
     best = {name: by_axes(found, name, "max_throughput_per_s")[None] for name in "abc"}
     assert best["b"].reason == "killed by b"
     assert best["a"].value > 0

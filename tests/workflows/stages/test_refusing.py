@@ -5,8 +5,9 @@ import pytest
 
 from kdbench.evaluate.fidelity import FIDELITIES
 from kdbench.evaluate.findings import MISMATCHES, NOISE, RISKS
-from kdbench.measure.harness import Analyses, Protocol, TrainingImages
+from kdbench.measure.harness import Analyses, TrainingImages
 from kdbench.modelfile.facts import ModelFacts
+from kdbench.recipe.measure import Measure
 from kdbench.results.cards import ModelCard
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import missing
@@ -15,7 +16,7 @@ from kdbench.workflows.stages.refusing import refused_measurements, refused_pair
 
 WHY = "the ONNX file strays from the network by 9"
 FACTS = ModelFacts("0", 9, 8, 2, 17, "x", "float32", (None, 1, 4, 4), "NCHW", None, "y", (None, 5), 5)
-EVERYTHING = Protocol(
+EVERYTHING = Measure(
     threads=(1, 2),
     batch=(8,),
     mode=("stream", "paced", "server", "offline"),
@@ -45,7 +46,7 @@ def axes_of(findings, metric):
 
 
 def test_every_metric_is_there_with_the_reason():
-    found = list(refused_measurements([exported("t", refused=WHY)], Protocol()))
+    found = list(refused_measurements([exported("t", refused=WHY)], Measure()))
     of_others = {*FIDELITIES, *RISKS, *NOISE, *MISMATCHES, "device_memory_bytes", "max_throughput_per_s"}
     of_training = {"parity_max_abs", "training_s", "training_j", "training_co2_g"}
     assert {m.metric for m in found} == METRICS.keys() - of_others - of_training - {"co2_g"}
@@ -60,19 +61,19 @@ def analyses(*, flipped=False, drawn=True):
 
 def test_what_is_said_of_training_images_is_missing_there_too():
     exports = [exported("t"), exported("alone", "t"), exported("s", "t", refused=WHY)]
-    found = list(refused_measurements(exports, Protocol(), analyses()))
+    found = list(refused_measurements(exports, Measure(), analyses()))
     for metric in ("top1", "loss", "ece", "agreement", "logit_spearman"):
         assert axes_of(found, metric) == [{}, {"part": "train"}], metric
     assert axes_of(found, "mismatches") == [{"beside": "alone"}, {"part": "train", "beside": "alone"}]
     assert axes_of(found, "class_top1") == axes_of(found, "distilled_risk_variance") == [{}]
     assert not axes_of(found, "noise_corrected")
-    none = list(refused_measurements(exports, Protocol(), analyses(drawn=False)))
+    none = list(refused_measurements(exports, Measure(), analyses(drawn=False)))
     assert axes_of(none, "top1") == [{}]
 
 
 def test_wrong_labels_are_followed_only_where_there_are_some():
     exports = [exported("t"), exported("s", "t", refused=WHY)]
-    found = list(refused_measurements(exports, Protocol(), analyses(flipped=True)))
+    found = list(refused_measurements(exports, Measure(), analyses(flipped=True)))
     assert axes_of(found, "noise_corrected") == axes_of(found, "noise_memorised") == [{}]
 
 
@@ -81,25 +82,25 @@ def test_a_student_without_its_teacher_or_its_independent_one_has_no_mismatches(
     exports = [
         exported(id_, of, WHY if id_ == refused else None) for id_, of in (("t", None), ("alone", "t"), ("s", "t"))
     ]
-    found = [m for m in refused_measurements(exports, Protocol(), analyses()) if m.model == "s"]
+    found = [m for m in refused_measurements(exports, Measure(), analyses()) if m.model == "s"]
     assert {m.metric for m in found} >= set(MISMATCHES)
     assert all(m.reason.endswith(f"was not measured: {WHY}") for m in found)
     assert ("agreement" in {m.metric for m in found}) == (refused == "t")
 
 
 def test_energy_is_missing_where_it_would_have_been_taken():
-    found = list(refused_measurements([exported("t", refused=WHY)], Protocol(batch=(4, 8), country="DEU")))
+    found = list(refused_measurements([exported("t", refused=WHY)], Measure(batch=(4, 8), country="DEU")))
     for metric in ("energy_j", "energy_net_j", "energy_run_j", "co2_g"):
         assert axes_of(found, metric) == [{"threads": 1, "batch": 1}, {"threads": 1, "batch": 8}]
 
 
 def test_logits_that_are_no_numbers_are_invalid():
-    found = refused_measurements([exported("t", refused=WHY, finite=False)], Protocol())
+    found = refused_measurements([exported("t", refused=WHY, finite=False)], Measure())
     assert {m.status for m in found} == {"invalid"}
 
 
 def test_a_model_that_passed_lacks_only_what_its_refused_teacher_would_have_said():
-    found = list(refused_measurements([exported("t", refused=WHY), exported("s", "t")], Protocol()))
+    found = list(refused_measurements([exported("t", refused=WHY), exported("s", "t")], Measure()))
     assert {m.metric for m in found if m.model == "s"} == {*FIDELITIES, *RISKS}
     assert all(WHY in m.reason for m in found if m.model == "s")
 
@@ -121,7 +122,7 @@ def test_times_are_missing_wherever_they_would_have_been_taken():
 
 
 def test_a_runtime_that_was_not_asked_for_is_not_missing():
-    found = refused_measurements([exported("t", refused=WHY)], Protocol(runtime=("torch",)))
+    found = refused_measurements([exported("t", refused=WHY)], Measure(runtime=("torch",)))
     assert {at["runtime"] for at in axes_of(found, "latency_p50_ns")} == {"torch"}
 
 
