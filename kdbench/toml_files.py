@@ -1,31 +1,18 @@
-"""Values that a person writes as TOML: parsed, checked, and complained about by the name of the key."""
+"""TOML files that a person writes, such as recipes and targets: finding, parsing and validating them."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
+from kdbench.validation import problem
 
 V = TypeVar("V", bound=BaseModel)
-
-
-class Section(BaseModel):
-    """A table of such a file: a frozen value that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class WrongValueError(ValueError):
-    """What a validator raises about a value: `hint` says what to write instead."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 def shipped(folder: Traversable) -> dict[str, str]:
@@ -35,10 +22,10 @@ def shipped(folder: Traversable) -> dict[str, str]:
 
 
 def find(name_or_path: str, known: Mapping[str, str], kind: str) -> tuple[str, str]:
-    """Return the TOML text that is shipped under that name or lies at that path, and what to call it in messages.
+    """Return the TOML text of the shipped file of that name, or of the file at that path, and its name for messages.
 
-    `known` are those shipped, `kind` says what the file is ("recipe"). Raises InputError for a name that is not known
-    and a file that cannot be read.
+    `known` are the shipped texts by name, `kind` is what the file is ("recipe"). Raises InputError for an unknown name
+    and for a file that cannot be read.
     """
     if name_or_path in known:
         return known[name_or_path], f"{kind} {name_or_path}"
@@ -65,43 +52,13 @@ def parse(text: str, where: str) -> dict[str, Any]:
 def validated(value: type[V], content: Mapping[str, Any], where: str, *, example: str, document: str) -> V:
     """Return parsed `content` as a `value`; raises InputError that names the key and the nearest known one.
 
-    `example` says where a complete one is to be seen, `document` where the keys are explained.
+    `example` is where to see a complete file, `document` where the keys are explained.
     """
     if not content:
         raise InputError(f"{where} is empty", f"start from a shipped one: {example}")
     try:
         return value.model_validate(content)
     except ValidationError as error:
-        raise _explained(error, value, where, example, document) from error
-
-
-def _explained(error: ValidationError, value: type[BaseModel], where: str, example: str, document: str) -> InputError:
-    """Turn pydantic's first complaint into one that names the key, and the known key nearest to it."""
-    complaints = error.errors()
-    # A misspelt required key is missing and unknown at once; the unknown one says what was meant.
-    first = next((complaint for complaint in complaints if complaint["type"] == "extra_forbidden"), complaints[0])
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = _keys_at(value, first["loc"][:-1])
-        hint = suggestion(str(first["loc"][-1]), known, f"known here: {', '.join(known)}")
-        return InputError(f"{where}: unknown key {key!r}", hint)
-    if first["type"] == "missing":
-        return InputError(f"{where}: the key {key!r} is missing", f"see a shipped one: {example}")
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "value_error" else f" (given: {first['input']!r})"
-    hint = getattr(first.get("ctx", {}).get("error"), "hint", f"see {document} for what each key admits")
-    return InputError(f"{where}: {key + ': ' if key else ''}{message}{given}", hint)
-
-
-def _keys_at(value: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    """Return the keys that are admitted at a location such as ("student", 0, "training"), as they are written."""
-    section: Any = value
-    for part in loc:
-        if isinstance(part, int):
-            continue
-        field = next(f for name, f in section.model_fields.items() if part in {name, f.alias})
-        inner = [
-            a for a in getattr(field.annotation, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)
-        ]
-        section = inner[0] if inner else field.annotation
-    return [field.alias or name for name, field in section.model_fields.items()]
+        wrong = problem(error, value)
+        otherwise = f"see a shipped one: {example}" if wrong.missing else f"see {document} for what each key admits"
+        raise wrong.as_error(where, otherwise) from error

@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
-from kdbench.errors import InputError
 from kdbench.recipe import Model
-from kdbench.registry import suggestion
+from kdbench.validation import problem
 
 
 class MethodOptions(BaseModel):
@@ -108,7 +107,8 @@ class Method(nn.Module, ABC):
         try:
             admitted = cls.Options(**options)
         except ValidationError as error:
-            raise _explained(error, name, list(cls.Options.model_fields)) from error
+            known = f"options: {', '.join(cls.Options.model_fields)}"
+            raise problem(error, cls.Options, noun="option").as_error(f"method {name!r}", known) from error
         return cls(admitted, setting)
 
     @abstractmethod
@@ -133,14 +133,3 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def formula(self) -> str:
         """Return the term in words and numbers, for the record."""
-
-
-def _explained(error: ValidationError, name: str, known: list[str]) -> InputError:
-    first = error.errors()[0]
-    key = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden":
-        hint = suggestion(key, known, f"it has {', '.join(known)}")
-        return InputError(f"method {name!r} has no option {key!r}", hint)
-    return InputError(
-        f"method {name!r}: {key}: {first['msg']} (given: {first['input']!r})", f"options: {', '.join(known)}"
-    )

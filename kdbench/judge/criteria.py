@@ -15,7 +15,7 @@ from kdbench.results.cards import Evidence
 from kdbench.results.metrics import METRICS, PAIR_METRICS, PAIR_OF, Metric
 from kdbench.results.metrics import metric as declared
 from kdbench.results.verdicts import Rule
-from kdbench.toml_files import Section, WrongValueError
+from kdbench.validation import Value, WrongValueError
 
 SIDES: dict[Rule, Side] = {
     "max": "max",
@@ -79,7 +79,7 @@ class Limit:
         return of
 
 
-class Criterion(Section):
+class Criterion(Value):
     """A `[[criterion]]` of a target. A limit is a number in the metric's unit, or text such as `"50 ms"`."""
 
     metric: str

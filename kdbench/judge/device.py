@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictFloat
 
 from kdbench import units
 from kdbench.results.records import RunRecord
-from kdbench.toml_files import Section, WrongValueError
+from kdbench.validation import Value, WrongValueError
 
 USUAL_RUNTIME = "onnxruntime"
 
@@ -38,7 +38,7 @@ Expression = Annotated[str, AfterValidator(_expression)]
 Minimum = Annotated[StrictFloat, Field(gt=0)]
 
 
-class Device(Section):
+class Device(Value):
     """The `[device]` of a target: what the machine's facts must be, all of those that are given.
 
     Texts are regular expressions that are found in the fact, whatever its case; numbers are the least it may be.

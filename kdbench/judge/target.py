@@ -11,10 +11,10 @@ from pydantic import Field, field_validator, model_validator
 from kdbench import toml_files
 from kdbench.judge.criteria import Criterion, Limit, known_metric
 from kdbench.judge.device import Device
-from kdbench.toml_files import Section, WrongValueError
+from kdbench.validation import Value, WrongValueError
 
 
-class Target(Section):
+class Target(Value):
     """A device and what is asked of a model there.
 
     `example` says that the numbers are examples. `prefer` are the metrics by which the best of several models that

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from pydantic import Field, ValidationError, validate_call
 
 from kdbench.errors import InputError
-from kdbench.registry import Registry, suggestion
+from kdbench.registry import Registry
+from kdbench.validation import problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,10 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, /, **optio
     try:
         return validate_call(factory)(name, input_shape, classes, **options)
     except ValidationError as error:
-        raise _explained(error, name, factory) from error
+        known = _keywords(factory)
+        wrong = problem(error, known, noun="option", place=_place)
+        listed = f"its options: {', '.join(known)}" if known else "it has no options"
+        raise wrong.as_error(f"model {name!r}", listed) from error
     except RuntimeError as error:  # What torch raises for tensors that it cannot allocate.
         raise InputError(f"model {name!r} cannot be built: {error}", "choose smaller widths") from error
 
@@ -53,17 +57,6 @@ def _keywords(factory: ModelFactory) -> tuple[str, ...]:
     return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
 
 
-def _explained(error: ValidationError, name: str, factory: ModelFactory) -> InputError:
-    """Turn pydantic's first complaint into one that names the option, and the known option nearest to it."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    known = _keywords(factory)
-    if first["type"] in {"unexpected_keyword_argument", "multiple_argument_values"}:
-        listed = f"its options: {', '.join(known)}" if known else "it has no options"
-        return InputError(f"model {name!r} has no option {key!r}", suggestion(key, known, listed))
-    place = {"0": "name", "1": "input shape", "2": "classes"}.get(str(first["loc"][0]), f"option {key!r}")
-    complaint = first["msg"][0].lower() + first["msg"][1:]
-    return InputError(
-        f"model {name!r}: {place}: {complaint} (given: {first['input']!r})",
-        f"its options: {', '.join(known)}" if known else "it has no options",
-    )
+def _place(key: str) -> str:
+    """Return what a wrong argument of a factory is called: the first three are positional."""
+    return {"0": "name", "1": "input shape", "2": "classes"}.get(key.partition(".")[0], f"option {key!r}")

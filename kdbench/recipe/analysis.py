@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.recipe.section import Section
+from kdbench.validation import Value
 
 
-class Analysis(Section):
+class Analysis(Value):
     """What more is asked of the models.
 
     Each is also run on about `train_samples` of the images that it was trained on, the same share of every class (0:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kdbench.recipe.section import Section
+from kdbench.validation import Value
 
 # What a level of augmentation stands for, weakest first, as Stanton et al. 2021 vary it.
 AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
@@ -17,7 +17,7 @@ AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
 }
 
 
-class Augment(Section):
+class Augment(Value):
     """Random changes of training images: zero-pad by `pad` and crop back, flip left-right with chance one half.
 
     With `views` every image comes in that many different views and no others, one an epoch in turn; a teacher then
@@ -42,7 +42,7 @@ class Augment(Section):
         return self.mixup > 0 or self.cutmix > 0
 
 
-class Subset(Section):
+class Subset(Value):
     """A part of the training images: one of the ways below.
 
     `first_per_class` are the first of each class in the set's own order, `random` are drawn with `seed`, `half` is
@@ -61,7 +61,7 @@ class Subset(Section):
         return self
 
 
-class LabelNoise(Section):
+class LabelNoise(Value):
     """Wrong labels among the training images: a `share` of them or a `count`, drawn with `seed`."""
 
     share: float = Field(default=0.0, ge=0, le=1)
@@ -80,7 +80,7 @@ class LabelNoise(Section):
         return bool(self.share or self.count)
 
 
-class Examples(Section):
+class Examples(Value):
     """What one model is trained on: which images, with which labels, changed how at random.
 
     The validation and the test part are never touched by any of it.

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdbench.recipe.data import AUGMENT_LEVELS, Examples
-from kdbench.recipe.section import merged
 
 _OF_EXAMPLES = tuple(Examples.model_fields)
 
@@ -39,6 +38,13 @@ def expanded(recipe: Mapping[str, Any]) -> dict[str, Any]:
             points = [point for entry in entries for swept in _swept(entry) for point in _generations(swept)]
             result[role] = [_inheriting(point, training, examples) for point in points]
     return result
+
+
+def merged(base: Any, over: Any) -> Any:
+    """Return `base` overridden by `over`, key by key; anything but a table is replaced as a whole."""
+    if not isinstance(base, Mapping) or not isinstance(over, Mapping):
+        return over
+    return {**base, **{key: merged(base.get(key), value) for key, value in over.items()}}
 
 
 def _inheriting(entry: dict[str, Any], training: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:

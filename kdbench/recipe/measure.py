@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kdbench.recipe.section import Section
+from kdbench.validation import Value
 
 Mode = Literal["stream", "paced", "offline", "server"]
 Runtime = Literal["onnxruntime", "torch", "torch-compiled"]
@@ -12,7 +12,7 @@ Count = Annotated[int, Field(ge=1)]
 LEAST_PRECISION = 0.004  # no interval of a speed-up is narrower (kdbench.statistics.few_sessions.RESOLUTION)
 
 
-class Measure(Section):
+class Measure(Value):
     """What to measure, how exactly and for how long.
 
     Latency goes on in fresh processes, `sessions` at least, until every headline speed-up's interval is narrower than

@@ -5,8 +5,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kdbench.recipe.data import Examples
-from kdbench.recipe.section import Section
 from kdbench.recipe.training import Training
+from kdbench.validation import Value
 
 
 class Model(BaseModel):
@@ -43,7 +43,7 @@ class Term(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Start(Section):
+class Start(Value):
     """Weights to begin with: (1 − `share`) of a fresh initialisation and `share` of another model's, of one shape.
 
     `model` names that model (default: the first teacher). With `batch_norm` "re-estimate" the running statistics are
@@ -55,7 +55,7 @@ class Start(Section):
     batch_norm: Literal["re-estimate", "mix"] = "re-estimate"
 
 
-class Quantize(Section):
+class Quantize(Value):
     """Train with fake quantization: weights per output channel and symmetric, activations per tensor.
 
     `first_last_bits` are those of weights and activations in the first and in the last layer.
@@ -66,7 +66,7 @@ class Quantize(Section):
     first_last_bits: int = Field(default=8, ge=2, le=8)
 
 
-class SubStudents(Section):
+class SubStudents(Value):
     """A student made of `count` networks, each trained alone, with a linear head on their concatenated outputs.
 
     Each part has `features` outputs. `head` overrides the student's `training` for the fused network, of which only
@@ -79,7 +79,7 @@ class SubStudents(Section):
     head: Training = Training()
 
 
-class Trained(Section):
+class Trained(Value):
     """What teachers and students have in common.
 
     `seed_offset` makes another seed of each of the recipe's: models of one architecture begin alike unless theirs

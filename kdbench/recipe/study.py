@@ -10,14 +10,14 @@ from kdbench.recipe.data import Data
 from kdbench.recipe.expanding import expanded
 from kdbench.recipe.measure import Measure
 from kdbench.recipe.models import Student, Teacher
-from kdbench.recipe.section import Section
 from kdbench.recipe.training import Training
 from kdbench.registry import suggestion
+from kdbench.validation import Value
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-class Recipe(Section):
+class Recipe(Value):
     """A whole study.
 
     `training` and the keys of `data` that say what is trained on hold the defaults that a teacher's or student's own

@@ -4,13 +4,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from kdbench.recipe.section import Section
+from kdbench.validation import Value
 
 Precision = Literal["32", "bf16", "16"]
 Auto = Literal["auto"]
 
 
-class Optimizer(Section):
+class Optimizer(Value):
     """An optimiser by name; `momentum` and `nesterov` are for SGD, `betas` for the Adam family."""
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
@@ -21,7 +21,7 @@ class Optimizer(Section):
     betas: tuple[float, float] = (0.9, 0.999)
 
 
-class Schedule(Section):
+class Schedule(Value):
     """A learning-rate schedule by name, advanced at every step.
 
     `milestones` (for `step`) are epochs or, below one, shares of all epochs; `warmup` is in epochs.
@@ -33,7 +33,7 @@ class Schedule(Section):
     gamma: float = Field(default=0.1, gt=0, lt=1)
 
 
-class Training(Section):
+class Training(Value):
     """How long and how to train.
 
     `stop_at` ends the training after that epoch (below one: that share of them), the schedule being that of all

@@ -2,22 +2,12 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
+
+from kdbench.validation import Value
 
 Role = Literal["teacher", "student", "variant"]
 Evidence = Literal["measured", "modelled", "estimated"]  # how a number comes about
-
-
-class Value(BaseModel):
-    """A frozen value without unknown keys, and without numbers that JSON cannot carry."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
-
-
-def complaint(error: ValidationError) -> str:
-    """Return the first thing that is wrong with a value, and where: `models.0.id: Field required`."""
-    first = error.errors()[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
 class Preprocessing(Value):

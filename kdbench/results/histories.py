@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.results.cards import Value
 from kdbench.results.records import Interval
+from kdbench.validation import Value
 
 
 class Point(Value):

@@ -14,8 +14,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.results.cards import Evidence, ModelCard, Value, complaint
+from kdbench.results.cards import Evidence, ModelCard
 from kdbench.results.metrics import METRICS, PAIR_METRICS
+from kdbench.validation import Value, problem
 
 # History of the record's schema. A reader accepts its own version only; a change that old readers would
 # misread raises the number.
@@ -288,7 +289,9 @@ class RunRecord(Value):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise InputError(f"{path} is not a valid record: {complaint(error)}", "was it edited by hand?") from error
+            raise InputError(
+                f"{path} is not a valid record: {problem(error).message}", "was it edited by hand?"
+            ) from error
 
 
 def _nearest(findings: Iterable[_Kind], axes: Axes) -> _Kind | None:

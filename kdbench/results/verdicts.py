@@ -10,8 +10,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.results.cards import Evidence, Value, complaint
+from kdbench.results.cards import Evidence
 from kdbench.results.records import Interval
+from kdbench.validation import Value, problem
 
 Outcome = Literal["PASS", "FAIL", "MARGINAL", "UNKNOWN"]
 """Of one criterion. MARGINAL: the interval straddles the limit. UNKNOWN: no number, or one too weak to rely on."""
@@ -121,7 +122,9 @@ class Verdict(Value):
         try:
             return cls.model_validate(storage.read_json(path, "verdict"))
         except ValidationError as error:
-            raise InputError(f"{path} is not a valid verdict: {complaint(error)}", "judge the run again") from error
+            raise InputError(
+                f"{path} is not a valid verdict: {problem(error).message}", "judge the run again"
+            ) from error
 
 
 def _lack(model: ModelVerdict) -> tuple[int, int]:

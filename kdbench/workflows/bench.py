@@ -19,9 +19,10 @@ from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Measure
 from kdbench.registry import suggestion
-from kdbench.results.cards import ModelCard, Preprocessing, complaint
+from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder, card_path, choose_folder, refuse_taken
+from kdbench.validation import problem
 from kdbench.workflows import write_results
 
 
@@ -222,7 +223,7 @@ def _read_card(path: Path) -> ModelCard:
         return ModelCard.model_validate(storage.read_json(path, "model card"))
     except ValidationError as error:
         raise InputError(
-            f"{path} is no model card of this version: {complaint(error)}",
+            f"{path} is no model card of this version: {problem(error).message}",
             "export the model again, or move the card away and give --mean, --std and --scale",
         ) from error
 

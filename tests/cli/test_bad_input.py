@@ -61,7 +61,7 @@ def recipe(tmp_path) -> Path:
         ("data.name=folder:/no/such", "/no/such", ""),
         ("data.name=npz:/no/such.npz", "/no/such.npz", ""),
         ("teacher.0.model=vgg11_bnn", "unknown model 'vgg11_bnn'", "did you mean 'vgg11_bn'?"),
-        ("student.0.model.widht=3", "no option 'widht'", ""),
+        ("student.0.model.widht=3", "unknown option 'widht'", ""),
         ("student.0.terms.0.method=kdd", "unknown method 'kdd'", "did you mean 'kd'?"),
         ("student.0.terms.0.temprature=4", "temprature", "did you mean 'temperature'?"),
         ("student.0.model=784-10", "784", "64"),
@@ -77,7 +77,11 @@ def test_a_recipe_that_asks_for_what_is_not_there(kdbench, recipe, tmp_path, ove
 @pytest.mark.parametrize(
     ("override", "message", "hint"),
     [
-        ("measure.mode=fast", "measure.mode.0: Input should be 'stream', 'paced', 'offline' or 'server'", "recipes.md"),
+        (
+            "measure.mode=fast",
+            "measure.mode.0: 'fast' should be 'stream', 'paced', 'offline' or 'server'",
+            "recipes.md",
+        ),
         ("measure.mode=server", "mode 'server' needs rate_per_s", "recipes.md"),
         ("measure.gap_ms=0", "measure.gap_ms", "recipes.md"),
         ("measure.cores=[]", "measure.cores: name at least one", "recipes.md"),

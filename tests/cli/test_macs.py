@@ -67,7 +67,7 @@ def test_a_file_that_leaves_its_size_open_is_counted_at_the_size_given(kdbench, 
     ("arguments", "message", "hint"),
     [
         (["vgg11_bnn"], "unknown model 'vgg11_bnn'", "did you mean 'vgg11_bn'?"),
-        (["vgg11_bn", "--option", "widht=2"], "no option 'widht'", "did you mean 'width'?"),
+        (["vgg11_bn", "--option", "widht=2"], "unknown option 'widht'", "did you mean 'width'?"),
         (["vgg11_bn", "--option", "width"], "--option", "--option width=0.5"),
         (["vgg11_bn", "--input", "32"], "--input", "3x32x32"),
         (["gone.onnx"], "gone.onnx", "check the path"),

@@ -61,7 +61,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest(misspelt, meant):
 
 
 def test_a_misspelt_option_is_answered_with_the_nearest():
-    with pytest.raises(InputError, match="no option 'widht'") as caught:
+    with pytest.raises(InputError, match="unknown option 'widht'") as caught:
         models.build("vgg11_bn", (3, 32, 32), 10, widht=0.5)
     assert "'width'" in caught.value.hint
 
@@ -72,9 +72,9 @@ def test_a_misspelt_option_is_answered_with_the_nearest():
         ("vgg11_bn", {"width": -1}, "option 'width'"),
         ("vgg11_bn", {"width": "wide"}, "option 'width'"),
         ("vgg11_bn", {"dropout": 1.0}, "option 'dropout'"),
-        ("vgg11_bn", {"classes": 10}, "no option 'classes'"),
+        ("vgg11_bn", {"classes": 10}, "unknown option 'classes'"),
         ("resnet20", {"shortcut": "none"}, "option 'shortcut'"),
-        ("mobilenetv2_x0_75", {"width": 0.5}, "no option 'width'"),
+        ("mobilenetv2_x0_75", {"width": 0.5}, "unknown option 'width'"),
         ("convnet", {"widths": []}, "option 'widths'"),
         ("convnet", {"widths": [8, 8], "strides": [1]}, "2 widths but 1 strides"),
         ("residual", {"stem_stride": 3}, "option 'stem_stride'"),

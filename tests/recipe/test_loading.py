@@ -109,7 +109,7 @@ def test_overrides_that_fit_nowhere(tmp_path, override, message):
         (with_(teacher=[]), "teacher", ""),
         ({key: MINIMAL[key] for key in ("name", "data")}, "the key 'teacher' is missing", "shipped"),
         (with_(training={"epochs": 0}), "training.epochs", ""),
-        (with_(training={"epochs": "many"}), "given: 'many'", ""),
+        (with_(training={"epochs": "many"}), "training.epochs: 'many' should be", ""),
         (with_(training={"optimizer": {"lr": float("nan")}}), "training.optimizer.lr", ""),
         (with_(seeds=[]), "seeds", ""),
         (with_(seeds=[1, 1]), "seeds", ""),

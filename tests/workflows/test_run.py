@@ -185,7 +185,7 @@ def test_a_trainings_key_changes_with_what_its_result_depends_on_and_nothing_els
     ("change", "message"),
     [
         ({"teacher": [{"name": "t", "model": "resnet21"}]}, "not 21"),
-        ({"teacher": [{"name": "t", "model": {"name": "convnet", "width": 3}}]}, "no option 'width'"),
+        ({"teacher": [{"name": "t", "model": {"name": "convnet", "width": 3}}]}, "unknown option 'width'"),
         ({"student": [{"name": "s", "model": "convnet", "terms": [{"method": "kdd"}]}]}, "unknown method 'kdd'"),
         (
             {"student": [{"name": "s", "model": "convnet", "terms": [{"method": "hint", "student_layer": "x"}]}]},

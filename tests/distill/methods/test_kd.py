@@ -59,10 +59,10 @@ def test_bfloat16_logits_are_compared_in_float32():
 @pytest.mark.parametrize(
     ("options", "message", "hint"),
     [
-        ({"temprature": 2}, "no option 'temprature'", "did you mean 'temperature'"),
+        ({"temprature": 2}, "unknown option 'temprature'", "did you mean 'temperature'"),
         ({"temperature": 0}, "temperature", "options"),
         ({"temperature": float("nan")}, "temperature", "options"),
-        ({"alpha": 1}, "no option 'alpha'", "kd_weight"),
+        ({"alpha": 1}, "unknown option 'alpha'", "kd_weight"),
         ({"standardize": True, "std": "sample"}, "std", "options"),
     ],
 )

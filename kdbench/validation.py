@@ -1,0 +1,96 @@
+"""Validating what a person or a file supplies: the base of all checked values, and one wording of what is wrong.
+
+Base layer: imports pydantic, the registry's suggestions and nothing else of kdbench.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kdbench.errors import InputError
+from kdbench.registry import suggestion
+
+_UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument", "multiple_argument_values"}
+_MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
+_LONGEST_VALUE = 80  # characters; a longer value is cut in messages
+
+
+class Value(BaseModel):
+    """A frozen value that refuses unknown keys, and numbers that JSON cannot carry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+class WrongValueError(ValueError):
+    """What a validator raises about a value: `hint` says what to write instead."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The first thing that is wrong with a value; `hint` says what to write instead, where that is known.
+
+    `missing` is whether a required key is.
+    """
+
+    message: str
+    hint: str = ""
+    missing: bool = False
+
+    def as_error(self, subject: str, hint: str = "") -> InputError:
+        """Return the error to raise about `subject`, such as a file's path; `hint` is for a problem that has none."""
+        return InputError(f"{subject}: {self.message}", self.hint or hint)
+
+
+def problem(
+    error: ValidationError,
+    known: type[BaseModel] | Sequence[str] = (),
+    *,
+    noun: str = "key",
+    place: Callable[[str], str] = str,
+) -> Problem:
+    """Return what is wrong first, naming the key and, for an unknown one, the nearest known one.
+
+    `known` are the keys there are, or the type that has them; `noun` is what a key is called ("option"). `place`
+    returns how the place of a wrong value is written, given its dotted key. This is the only place that words
+    pydantic's errors:
+
+        raise problem(error, Target).as_error(str(path), "see docs/readiness.md") from error
+    """
+    complaints = error.errors()
+    # A misspelt required key is missing and unknown at once; the unknown one says what was meant.
+    first = next((complaint for complaint in complaints if complaint["type"] in _UNKNOWN), complaints[0])
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] in _UNKNOWN:
+        keys = list(known) if not isinstance(known, type) else _keys_at(known, first["loc"][:-1])
+        listed = f"known here: {', '.join(keys)}" if keys else ""
+        return Problem(f"unknown {noun} {key!r}", suggestion(str(first["loc"][-1]), keys, listed))
+    if first["type"] in _MISSING:
+        return Problem(f"the {noun} {key!r} is missing", missing=True)
+    raised = first.get("ctx", {}).get("error")
+    message = first["msg"].removeprefix("Value error, ")
+    if raised is None:
+        value = repr(first["input"])
+        value = value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
+        wanted = message.removeprefix("Input ")
+        message = f"{value} {wanted}" if wanted != message else f"{message} (given: {value})"
+    return Problem(f"{place(key)}: {message}" if key else message, getattr(raised, "hint", ""))
+
+
+def _keys_at(value: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """Return the keys that are admitted at a location such as ("student", 0, "training"), as they are written."""
+    section: Any = value
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = next(f for name, f in section.model_fields.items() if part in {name, f.alias})
+        inner = [
+            a for a in getattr(field.annotation, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)
+        ]
+        section = inner[0] if inner else field.annotation
+    return [field.alias or name for name, field in section.model_fields.items()]
