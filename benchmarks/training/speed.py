@@ -25,7 +25,7 @@ from benchmarks.training.workload import PAIRS, Workload
 from benchmarks.trust.options import settled, told
 from benchmarks.trust.repeats import Values, repeat
 from kdbench.errors import InputError
-from kdbench.machine.core_choice import chosen_cores, of_turn
+from kdbench.machine.cores import choose_cores, rotate_cores
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/training_speed"
 RESULT = "speed.json"
@@ -38,7 +38,7 @@ def measure(name: str, pairs: dict[str, Workload], cores: Sequence[int], folder:
     workload = pairs[pair]
     order = list(contestants.timed_here())
     random.Random(int(number)).shuffle(order)
-    kept = of_turn(cores, workload.threads, int(number)) or ()
+    kept = rotate_cores(cores, workload.threads, int(number)) or ()
     found = {each: undisturbed(partial(contestants.run, each, workload.to_json(), kept, folder)) for each in order}
     return {"pair": pair, "order": order, "cores": [*kept], "found": found}
 
@@ -47,7 +47,7 @@ def try_workers(name: str, pairs: dict[str, Workload], cores: Sequence[int], fol
     """Time the plain loop with no, one, two and as many loader processes as there are threads."""
     pair, _, number = name.rpartition("-")
     workload = pairs[pair]
-    kept = of_turn(cores, workload.threads, int(number)) or ()
+    kept = rotate_cores(cores, workload.threads, int(number)) or ()
     numbers = sorted({0, 1, 2, workload.threads}, reverse=int(number) % 2 == 1)
     step_s = {}
     for workers in numbers:
@@ -84,7 +84,7 @@ def _options() -> argparse.ArgumentParser:
 def _run(given: argparse.Namespace) -> None:
     if "KDBENCH_DATA" not in os.environ:
         raise InputError("KDBENCH_DATA is not set", "let it name the folder that holds cifar-100-python")
-    cores = chosen_cores(None, (given.threads,)) or ()
+    cores = choose_cores(None, (given.threads,)) or ()
     options: dict[str, Any] = {"threads": given.threads, "steps": given.steps}
     pairs = {pair: Workload(*networks, **options) for pair, networks in PAIRS.items()}
     for name, contestant in contestants.CONTESTANTS.items():

@@ -22,7 +22,7 @@ from benchmarks.trust.options import common, settled, told
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.replay import answer, plan_on, replayed
 from benchmarks.trust.rivals import RIVALS
-from kdbench.machine.core_choice import of_turn
+from kdbench.machine.cores import rotate_cores
 from kdbench.measure.staging import stage
 
 
@@ -37,7 +37,7 @@ def measure(name: str, pair: Pair, budget_s: float, cores: Sequence[int], models
         jobs = [staged[s.id] for s in both]
 
         def rival(method: str) -> Values:
-            teacher_ns, student_ns = RIVALS[method](jobs, of_turn(cores, 1, number), folder)
+            teacher_ns, student_ns = RIVALS[method](jobs, rotate_cores(cores, 1, number), folder)
             return {"ratio": teacher_ns / student_ns, "p50_ns": [teacher_ns, student_ns]}
 
         def kdbench() -> Values:

@@ -10,7 +10,7 @@ from kdbench import storage
 from kdbench.cli.options import cores
 from kdbench.errors import KdbenchError
 from kdbench.machine import fingerprint
-from kdbench.machine.core_choice import chosen_cores
+from kdbench.machine.cores import choose_cores
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/trust"
 
@@ -20,14 +20,14 @@ def common(parser: argparse.ArgumentParser, *, repeats: int, folder: str) -> Non
     parser.add_argument("--repeats", type=int, default=repeats, metavar="N", help="how many in all, %(default)d")
     parser.add_argument("--folder", type=Path, default=Path(folder), help="where repeats are kept, %(default)s")
     parser.add_argument(
-        "--cores", type=_cores, default=chosen_cores(None, (1,)), help="as of kdbench bench, whose default it is"
+        "--cores", type=_cores, default=choose_cores(None, (1,)), help="as of kdbench bench, whose default it is"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result and the page go, reports/trust")
     parser.add_argument("--render", action="store_true", help="measure nothing, write the tables from what is there")
 
 
 def _cores(text: str) -> tuple[int, ...]:
-    return chosen_cores(tuple(dict.fromkeys(cores(text, "--cores"))), (1,)) or ()
+    return choose_cores(tuple(dict.fromkeys(cores(text, "--cores"))), (1,)) or ()
 
 
 def told(main: Callable[[], None]) -> None:

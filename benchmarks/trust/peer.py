@@ -18,7 +18,7 @@ from benchmarks.trust.models import PEERS, exported, subject
 from benchmarks.trust.options import common, settled, told
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.rivals import SECONDS, loadgen
-from kdbench.machine.core_choice import of_turn
+from kdbench.machine.cores import rotate_cores
 from kdbench.measure.staging import null_model, stage
 
 NULL = "null"  # the model that computes nothing
@@ -28,7 +28,7 @@ def measure(name: str, cores: Sequence[int], models: Path) -> Values:
     """Measure the model that `name`, which ends in the repeat's number, begins with; medians in ns by process."""
     model, _, number = name.rpartition("-")
     seed = int(number)
-    core = of_turn(cores, 1, seed)
+    core = rotate_cores(cores, 1, seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         nets = {net.name: net for net in PEERS}

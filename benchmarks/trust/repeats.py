@@ -12,7 +12,7 @@ import psutil
 from kdbench import storage, units
 from kdbench.errors import InputError
 from kdbench.machine import fingerprint
-from kdbench.machine.lock import alone_on_machine
+from kdbench.machine.lock import machine_lock
 from kdbench.progress import Silent
 
 Values = dict[str, Any]
@@ -31,7 +31,7 @@ def repeat(names: Sequence[str], settings: Values, folder: Path, measure: Callab
     commit = _commit()
     spent_s = 0.0  # not waiting for others who measure
     for done, name in enumerate(missing):
-        with alone_on_machine(_Printing()), watched() as machine:
+        with machine_lock(_Printing()), watched() as machine:
             found = measure(name)
         values = {"repeat": name, **found, "machine": machine, "commit": commit}
         storage.write_json(_file(folder, name), values)

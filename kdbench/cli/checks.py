@@ -12,7 +12,8 @@ from typing import Literal
 
 from kdbench import units
 from kdbench.errors import KdbenchError
-from kdbench.machine.fingerprint import fingerprint, stability
+from kdbench.machine.diagnostics import environment_diagnostics
+from kdbench.machine.fingerprint import fingerprint
 from kdbench.results.records import Environment
 from kdbench.worker.jobs import PROVIDERS
 
@@ -53,7 +54,7 @@ def _host(environment: Environment) -> Iterator[Finding]:
 
 
 def _stability(environment: Environment) -> Iterator[Finding]:
-    host, warnings = environment.host, stability(environment)
+    host, warnings = environment.host, environment_diagnostics(environment)
     for warned in warnings:
         yield Finding(warned.code.replace("_", " "), "warn", warned.message, warned.remedy)
     if not warnings:

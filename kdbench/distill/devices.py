@@ -1,13 +1,12 @@
 """On how many devices a training runs, and whether this machine has them."""
 
-import os
-
 import torch
 
 from kdbench.distill.compiling import check_compiler
 from kdbench.distill.placement import device_of
 from kdbench.distill.processes import environment, world_size
 from kdbench.errors import InputError
+from kdbench.machine.cores import available_cores
 from kdbench.recipe import Training
 from kdbench.registry import suggestion
 
@@ -92,4 +91,4 @@ def _mismatch(devices: int, nodes: int) -> str | None:
 def _available(device: str) -> int:
     if device == "cuda":
         return torch.cuda.device_count()
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(available_cores())

@@ -22,8 +22,9 @@ from kdbench.distill.devices import processes_of
 from kdbench.distill.metering import EnergyMeter
 from kdbench.distill.module import TrainingModule
 from kdbench.distill.objective import Objective
-from kdbench.distill.placement import device_of, resolved, usable_cores
+from kdbench.distill.placement import device_of, resolved
 from kdbench.distill.processes import Processes, process_group
+from kdbench.machine.cores import available_cores
 from kdbench.progress import Progress
 from kdbench.recipe import Training
 from kdbench.results import cards
@@ -133,7 +134,7 @@ def _threads(count: int | None) -> Iterator[None]:
     More threads than cores wait for each other: a hundred times slower has been seen.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(min(count, usable_cores()) if count else before)
+    torch.set_num_threads(min(count, len(available_cores())) if count else before)
     try:
         yield
     finally:

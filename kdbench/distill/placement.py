@@ -4,7 +4,6 @@ The rules look at the device and at the network, never at a clock: the same reci
 same.
 """
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -56,11 +55,6 @@ def computes_bf16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     cpu: Any = torch.cpu
     return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())  # noqa: SLF001 - none is public
-
-
-def usable_cores() -> int:
-    """Return on how many cores this process may run."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:

@@ -1,1 +1,5 @@
-"""The machine that measures: its cores and memory, what else happens on it, and that one measures at a time."""
+"""The machine that measures: facts, cores, memory, throttling and load, and the lock for one measurement at a time.
+
+Measuring processes import `cores`, `memory`, `nvidia`, `control_groups` and `system_files`, which need the standard
+library alone. The rest may use `results` (records and diagnostics). Nothing here knows a measuring pass.
+"""

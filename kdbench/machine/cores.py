@@ -1,16 +1,101 @@
-"""Which cores this process may use, and keeping it on some. Standard library only: measuring processes import it."""
+"""CPU cores: which ones this process may use, which ones measuring processes are pinned to. Standard library only.
+
+Measuring processes take turns on several cores, because successive processes on one core are alike: a model that does
+not fit a core's own cache can be a tenth slower for tens of seconds, on each core independently (docs/architecture.md
+has the figures). The likely reason is memory: the kernel hands the pages that one process frees to the next one on that
+core. With several cores, the state of one core is a sample and not the result.
+"""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from kdbench.errors import InputError
+from kdbench.machine.system_files import ROOT, first_line, number
+
+_STRONG_SHARE = 0.9  # of the strongest core: cores of one kind may differ a little
 
 
 def available_cores() -> tuple[int, ...]:
-    """Return the cores this process may use, counted from 0; where the system does not tell, all there are."""
+    """Return the cores that this process may use, counted from 0; all cores if the system has no affinity."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS or Windows
     return tuple(sorted(affinity(0))) if affinity else tuple(range(os.cpu_count() or 1))
 
 
 def pin(cores: Sequence[int] | None) -> None:
-    """Keep this thread, and those it starts from now on, on `cores`; None leaves them be."""
+    """Pin this thread, and those it starts from now on, to `cores`; with None do nothing."""
     if cores:
         os.sched_setaffinity(0, cores)
+
+
+def choose_cores(requested: Sequence[int] | None, threads: Sequence[int], root: Path = ROOT) -> tuple[int, ...] | None:
+    """Return the cores that measuring processes take turns on (`rotate_cores`); None if the system cannot pin.
+
+    The default is one hardware thread of each of the strongest physical cores, without core 0, which serves most
+    interrupts. If that leaves fewer cores than the largest of `threads`, core 0, then shared cores, then weak cores are
+    used as well. Raises InputError for cores that this process may not use, and for fewer cores than threads.
+    """
+    usable = available_cores()
+    if requested is None:
+        return _default_cores(usable, max(threads), root) if hasattr(os, "sched_setaffinity") else None
+    if not hasattr(os, "sched_setaffinity"):
+        raise InputError("cores: this system cannot pin processes to cores", "leave the option out")
+    if unusable := sorted(set(requested) - set(usable)):
+        raise InputError(
+            f"cores: this process may not use core {unusable[0]}", f"it may use {', '.join(map(str, usable))}"
+        )
+    if len(requested) < max(threads):
+        raise InputError(f"cores: {len(requested)} named for {max(threads)} threads", "name as many cores as threads")
+    return tuple(requested)
+
+
+def rotate_cores(cores: Sequence[int] | None, threads: int, turn: int) -> tuple[int, ...] | None:
+    """Return the `threads` of `cores` that process number `turn` is pinned to: the last ones, then one further down.
+
+    A single-threaded model runs on the last core of the result, so it takes turns even if other models need all cores.
+    """
+    if cores is None:
+        return None
+    end = len(cores) - turn
+    return tuple(cores[(end - offset) % len(cores)] for offset in range(threads, 0, -1))
+
+
+def siblings(core: int, root: Path = ROOT) -> frozenset[int] | None:
+    """Return the hardware threads of the physical core that `core` is on, itself included; None if unknown."""
+    listed = first_line(root / f"sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+    if listed is None:
+        return None
+    ranges = [part.partition("-") for part in listed.split(",")]
+    return frozenset(n for first, _, last in ranges for n in range(int(first), int(last or first) + 1))
+
+
+def strength(core: int, root: Path = ROOT) -> int:
+    """Return a core's capacity, else its highest clock, else 0; comparable within a machine."""
+    folder = root / f"sys/devices/system/cpu/cpu{core}"
+    if first_line(folder / "cpu_capacity"):
+        return number(folder / "cpu_capacity") or 0
+    return number(folder / "cpufreq/cpuinfo_max_freq") or 0
+
+
+def _default_cores(usable: Sequence[int], minimum: int, root: Path) -> tuple[int, ...]:
+    strong = _strongest(usable, root)
+    separate = _one_per_physical_core(strong, root)
+    for cores in (tuple(core for core in separate if core != 0), separate, strong):
+        if len(cores) >= minimum:
+            return cores
+    return tuple(usable[-minimum:])
+
+
+def _strongest(cores: Sequence[int], root: Path) -> tuple[int, ...]:
+    """Leave out the efficiency cores of a processor with two kinds of cores."""
+    strengths = {core: strength(core, root) for core in cores}
+    return tuple(core for core in cores if strengths[core] >= _STRONG_SHARE * max(strengths.values()))
+
+
+def _one_per_physical_core(cores: Iterable[int], root: Path) -> tuple[int, ...]:
+    """Keep the first hardware thread of each physical core."""
+    kept: list[int] = []
+    for core in cores:
+        if not (siblings(core, root) or frozenset()).intersection(kept):
+            kept.append(core)
+    return tuple(kept)

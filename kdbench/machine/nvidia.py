@@ -1,26 +1,45 @@
-"""Which NVIDIA board is meant: NVML numbers all that there are, CUDA those that CUDA_VISIBLE_DEVICES leaves.
+"""The NVIDIA board that is measured, and questions to its driver (NVML). Standard library and pynvml only.
 
-What CUDA makes of its variables: https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/environment-variables.html
+NVML numbers all boards, CUDA those that CUDA_VISIBLE_DEVICES leaves:
+https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/environment-variables.html
 """
 
 import contextlib
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _UUID_LENGTH = len("GPU-8932f937-d72c-4106-c12f-20bd9faed9f6")
 
 
+def query(question: Callable[[Any], T]) -> T | None:
+    """Return what `question` gets from pynvml, which is initialised for it alone; None if no driver answers."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        return question(pynvml)
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
 def first_name() -> str:
-    """Return the name of the device that CUDA calls 0: an index, a UUID or the beginning of one, or "" for none."""
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return "0" if listed is None else listed.partition(",")[0].strip()
+    """Return the name of the device that CUDA calls 0: an index, a UUID or its beginning, or "" for none."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return "0" if visible is None else visible.partition(",")[0].strip()
 
 
 def first_visible(pynvml: Any) -> Any:
     """Return the handle of the device that CUDA calls 0; NVML must have been initialised.
 
-    Raises pynvml.NVMLError where there is none of that name, or where CUDA_VISIBLE_DEVICES ("", "-1") hides them all.
+    Raises pynvml.NVMLError if there is no device of that name, or if CUDA_VISIBLE_DEVICES ("", "-1") hides them all.
     """
     name = first_name()
     if name.isdecimal():
@@ -28,29 +47,29 @@ def first_visible(pynvml: Any) -> Any:
     if not name.startswith(("GPU-", "MIG-")):
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
     if name.startswith("GPU-") and len(name) < _UUID_LENGTH:
-        return _beginning_with(pynvml, name)
+        return _by_uuid_prefix(pynvml, name)
     return pynvml.nvmlDeviceGetHandleByUUID(name)
 
 
 def numbers_agree(pynvml: Any) -> bool:
-    """Return whether the number of the first visible device is the same to CUDA and NVML.
+    """Return whether CUDA and NVML give the first visible device the same number.
 
-    NVML counts along the PCI bus. So does CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID; else it puts the most capable
-    board first, which makes a difference where boards of several kinds are installed.
+    NVML counts along the PCI bus. So does CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID; otherwise it puts the most capable
+    board first, which makes a difference if boards of several kinds are installed.
     """
     if not first_name().isdecimal() or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
         return True
     return len({pynvml.nvmlDeviceGetName(board) for board in _boards(pynvml)}) <= 1
 
 
-def _beginning_with(pynvml: Any, beginning: str) -> Any:
-    found = [board for board in _boards(pynvml) if pynvml.nvmlDeviceGetUUID(board).startswith(beginning)]
-    if len(found) != 1:  # CUDA accepts what names one board alone
+def _by_uuid_prefix(pynvml: Any, prefix: str) -> Any:
+    matches = [board for board in _boards(pynvml) if pynvml.nvmlDeviceGetUUID(board).startswith(prefix)]
+    if len(matches) != 1:  # CUDA accepts a prefix that names exactly one board
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
-    return found[0]
+    return matches[0]
 
 
 def _boards(pynvml: Any) -> Iterator[Any]:
     for index in range(pynvml.nvmlDeviceGetCount()):
-        with contextlib.suppress(pynvml.NVMLError):  # one that is lost, or another user's, is nothing to CUDA either
+        with contextlib.suppress(pynvml.NVMLError):  # CUDA does not see a board that is lost or another user's either
             yield pynvml.nvmlDeviceGetHandleByIndex(index)

@@ -1,6 +1,6 @@
-"""What else the machine did while a session ran: the work of others, of other guests, and what slowed it down.
+"""System monitor: what else the machine did during a session (other processes, other guests, throttling).
 
-The machine is looked at before and after a session, never in between: a watcher would itself be a load.
+Counters are read before and after a session, never in between: a monitor that runs would itself be a load.
 """
 
 import os
@@ -11,30 +11,34 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from kdbench.machine.cores import siblings
+from kdbench.machine.system_files import ROOT, fields
 from kdbench.machine.throttling import gauges
-from kdbench.machine.topology import siblings
 
 _BUSY_FIELDS = (0, 1, 2, 5, 6)  # of /proc/stat: user, nice, system, irq, softirq (guests are within user)
 _STEAL_FIELD = 7
 
 
 @dataclass(frozen=True)
-class Slowed:
-    """What a gauge of throttling told of one session, and what to do about it."""
+class ThrottlingEvent:
+    """What a throttling gauge reported for one session, and what to do about it."""
 
-    sign: str
+    message: str
     remedy: str
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """How one session of `seconds` went; None stands for what this machine does not tell.
+    """The conditions during one session; None is what this machine does not report.
 
-    `cores` is how many there are; `others_cores` how many of them other processes kept busy on average, and
-    `others_chosen_cores` how many of those that the session was pinned to; `siblings_cores` how many hardware
-    threads beside these, on the same physical cores, were busy. `stolen_share` is the share of the time in which
-    cores would have run that a hypervisor gave to other guests; `swapped_in_pages` how many pages of memory had to
-    be fetched from disk; `slowed` what the gauges of throttling told.
+    seconds: duration of the session.
+    cores: number of the machine's cores.
+    others_cores: how many of them other processes kept busy, on average.
+    others_chosen_cores: the same, of the cores that the session was pinned to.
+    siblings_cores: how many sibling hardware threads of the pinned cores were busy, on average.
+    stolen_share: share of the time in which cores would have run that a hypervisor gave to other guests.
+    swapped_in_pages: pages of memory that were fetched from disk.
+    throttling: what the gauges reported.
     """
 
     seconds: float
@@ -44,19 +48,19 @@ class Conditions:
     siblings_cores: float | None = None
     stolen_share: float | None = None
     swapped_in_pages: int | None = None
-    slowed: tuple[Slowed, ...] = ()
+    throttling: tuple[ThrottlingEvent, ...] = ()
 
 
 @dataclass(frozen=True)
-class Reading:
+class Counters:
     """The machine's counters at one moment.
 
-    `busy_s` and `stolen_s` are by core, since start-up; `own_s` is the CPU time of this process and of those it has
-    waited for; `gauges` are in the order of `throttling.gauges`.
+    `busy_s` and `stolen_s` are by core, since start-up; `process_s` is the CPU time of this process and the children it
+    has waited for; `gauges` are in the order of `throttling.gauges`.
     """
 
     at_s: float
-    own_s: float
+    process_s: float
     busy_s: Mapping[int, float]
     stolen_s: Mapping[int, float]
     swapped_in_pages: int | None
@@ -64,17 +68,17 @@ class Reading:
 
 
 class SystemMonitor:
-    """Looks at the machine on entering and leaving a `with` block; then `conditions` tells how it went.
+    """Reads the machine's counters on entering and leaving a `with` block, which then has `conditions`.
 
-    `cores` are those that the session is pinned to, None if it is not. `root` stands before /proc and /sys.
+    `cores` are those that the session is pinned to, None if it is not.
     """
 
-    def __init__(self, root: Path = Path("/"), *, cores: Sequence[int] | None = None, provider: str = "cpu") -> None:
+    def __init__(self, root: Path = ROOT, *, cores: Sequence[int] | None = None, provider: str = "cpu") -> None:
         self._root = root
-        self._chosen = frozenset(cores) if cores else None
+        self._cores = frozenset(cores) if cores else None
         self._gauges = gauges(root, provider)
-        self._before: Reading | None = None
-        self._after: Reading | None = None
+        self._before: Counters | None = None
+        self._after: Counters | None = None
 
     def __enter__(self) -> Self:
         self._before = self.read()
@@ -85,52 +89,49 @@ class SystemMonitor:
     ) -> None:
         self._after = self.read()
 
-    def read(self) -> Reading:
-        """Return what the machine's counters show now."""
+    def read(self) -> Counters:
+        """Return the counters now."""
         busy_s, stolen_s = _processors(self._root)
-        at_s, own_s = time.monotonic(), sum(os.times()[:4])  # at the moment of busy_s: gauges may take their time
+        at_s, process_s = time.monotonic(), sum(os.times()[:4])  # at the moment of busy_s: gauges may take their time
         readings = tuple(gauge.read() for gauge in self._gauges)
-        return Reading(at_s, own_s, busy_s, stolen_s, _swapped_in(self._root), readings)
+        return Counters(at_s, process_s, busy_s, stolen_s, _swapped_in(self._root), readings)
 
     @property
     def conditions(self) -> Conditions:
-        """How it went between entering and leaving."""
+        """The conditions between entering and leaving the block."""
         assert self._before is not None
         assert self._after is not None
         return self.between(self._before, self._after)
 
-    def between(self, before: Reading, after: Reading) -> Conditions:
-        """Return how it went between two readings."""
+    def between(self, before: Counters, after: Counters) -> Conditions:
+        """Return the conditions between two readings of the counters."""
         seconds = after.at_s - before.at_s
-        slowed = tuple(
-            Slowed(sign, gauge.remedy)
+        throttling = tuple(
+            ThrottlingEvent(message, gauge.remedy)
             for gauge, b, a in zip(self._gauges, before.gauges, after.gauges, strict=True)
-            if b is not None and a is not None and (sign := gauge.sign(b, a))
+            if b is not None and a is not None and (message := gauge.describe(b, a))
         )
-        swapped = (
-            None
-            if before.swapped_in_pages is None or after.swapped_in_pages is None
-            else after.swapped_in_pages - before.swapped_in_pages
-        )
+        then, now = before.swapped_in_pages, after.swapped_in_pages
+        swapped = None if then is None or now is None else now - then
         busy = {core: after.busy_s[core] - s for core, s in before.busy_s.items() if core in after.busy_s}
         if not busy:
-            return Conditions(seconds, swapped_in_pages=swapped, slowed=slowed)
+            return Conditions(seconds, swapped_in_pages=swapped, throttling=throttling)
         stolen_s = sum(after.stolen_s[core] - before.stolen_s[core] for core in busy)
-        own_s = after.own_s - before.own_s
-        chosen, beside = self._chosen, None if self._chosen is None else self._siblings(self._chosen)
+        process_s = after.process_s - before.process_s
+        cores, beside = self._cores, None if self._cores is None else self._siblings(self._cores)
         return Conditions(
             seconds,
             cores=len(busy),
-            others_cores=max(sum(busy.values()) - own_s, 0.0) / seconds,
-            others_chosen_cores=None if chosen is None else max(_of(busy, chosen) - own_s, 0.0) / seconds,
+            others_cores=max(sum(busy.values()) - process_s, 0.0) / seconds,
+            others_chosen_cores=None if cores is None else max(_of(busy, cores) - process_s, 0.0) / seconds,
             siblings_cores=None if beside is None else _of(busy, beside) / seconds,
             stolen_share=stolen_s / max(sum(busy.values()) + stolen_s, 1e-9),
             swapped_in_pages=swapped,
-            slowed=slowed,
+            throttling=throttling,
         )
 
     def _siblings(self, cores: frozenset[int]) -> frozenset[int] | None:
-        """Return the other hardware threads of the physical cores that `cores` are on; None if it cannot be told."""
+        """Return the other hardware threads of the physical cores of `cores`; None if unknown."""
         beside = [siblings(core, self._root) for core in cores]
         return None if None in beside else frozenset().union(*(s for s in beside if s)) - cores
 
@@ -140,31 +141,19 @@ def _of(busy: Mapping[int, float], cores: frozenset[int]) -> float:
 
 
 def _processors(root: Path) -> tuple[dict[int, float], dict[int, float]]:
-    """Return for how long each core was busy, and for how long it was stolen, since start-up, in s."""
+    """Return for how long each core was busy, and for how long stolen by other guests, since start-up, in s."""
     ticks_per_s = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
     busy, stolen = {}, {}
-    for name, ticks in _lines(root / "proc/stat"):
-        number = name.removeprefix("cpu")
-        if number != name and number.isdigit() and len(ticks) > _STEAL_FIELD:  # "cpu" alone is the sum of all
-            core = int(number)
+    for name, value in fields(root / "proc/stat").items():
+        index = name.removeprefix("cpu")
+        ticks = [int(word) for word in value.split()] if index != name and index.isdecimal() else []
+        if len(ticks) > _STEAL_FIELD:  # "cpu" alone is the sum of all
+            core = int(index)
             busy[core] = sum(ticks[n] for n in _BUSY_FIELDS) / ticks_per_s
             stolen[core] = ticks[_STEAL_FIELD] / ticks_per_s
     return busy, stolen
 
 
 def _swapped_in(root: Path) -> int | None:
-    return next((numbers[0] for name, numbers in _lines(root / "proc/vmstat") if name == "pswpin"), None)
-
-
-def _lines(path: Path) -> list[tuple[str, list[int]]]:
-    """Return a file of names and whole numbers, a line each; nothing where there is no such file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError:
-        return []
-    lines = [line.split() for line in text.splitlines()]
-    return [(words[0], [int(word) for word in words[1:]]) for words in lines if words and _whole(words[1:])]
-
-
-def _whole(words: list[str]) -> bool:
-    return all(word.isdigit() for word in words)
+    pages = fields(root / "proc/vmstat").get("pswpin")
+    return None if pages is None else int(pages)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from kdbench import storage
 from kdbench.errors import InputError, MeasurementError
-from kdbench.machine.core_choice import chosen_cores, of_turn
-from kdbench.machine.lock import alone_on_machine
+from kdbench.machine.cores import choose_cores, rotate_cores
+from kdbench.machine.lock import machine_lock
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.network import Refusal
 from kdbench.measure.staging import null_model
@@ -53,7 +53,7 @@ def require_runtimes(config: Measure, progress: Progress) -> None:
     Where processes must be started to know, it waits while another kdbench measures.
     """
     if _in_question([ONNXRUNTIME, *config.runtime], config):
-        with alone_on_machine(progress):
+        with machine_lock(progress):
             absent_runtimes(config)
 
 
@@ -193,7 +193,7 @@ def _in_question(names: Iterable[str], config: Measure) -> list[str]:
 def _ask(name: str, models: Sequence[JobModel], config: Measure, folder: Path, progress: Progress) -> Any | Refusal:
     """Return what a fresh process says of `models` in runtime `name`; a Refusal where it did not live to say it."""
     threads = config.threads[0]
-    cores = of_turn(chosen_cores(config.cores, config.threads), threads, 0)
+    cores = rotate_cores(choose_cores(config.cores, config.threads), threads, 0)
     job = {
         "probe": "admission",
         "runtime": name,

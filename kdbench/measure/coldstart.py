@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from kdbench import statistics
-from kdbench.machine.core_choice import chosen_cores
+from kdbench.machine.cores import choose_cores
 from kdbench.measure.bench_model import BenchModel
 from kdbench.progress import SubProgress
 from kdbench.recipe.measure import Measure
@@ -31,7 +31,7 @@ def cold_start_findings(
     `protocol` is told how long importing the runtime took, which every process pays whatever the model.
     """
     threads = config.threads[0]
-    cores = chosen_cores(config.cores, config.threads)
+    cores = choose_cores(config.cores, config.threads)
     jobs = {
         s.id: {
             "probe": "coldstart",

@@ -6,9 +6,9 @@ from pathlib import Path
 from kdbench.errors import MeasurementError
 from kdbench.evaluate.plan import Analyses, TrainingImages
 from kdbench.evaluate.predictions import answer_findings
-from kdbench.machine.core_choice import chosen_cores
-from kdbench.machine.disturbance import condition_facts, condition_warnings, threads_warnings
-from kdbench.machine.lock import alone_on_machine
+from kdbench.machine.cores import choose_cores
+from kdbench.machine.diagnostics import condition_averages, session_diagnostics, thread_diagnostics
+from kdbench.machine.lock import machine_lock
 from kdbench.machine.system_monitor import Conditions
 from kdbench.measure.admission import ONNXRUNTIME, absent_runtimes, admit, evaluation_provider, require_runtimes
 from kdbench.measure.admission_findings import admission_findings
@@ -54,7 +54,7 @@ _BESIDE_LATENCY_S = 20.0
 
 def check_protocol(config: Measure, progress: Progress) -> None:
     """Raise InputError for what this machine cannot do: before anything is trained or measured, not after."""
-    chosen_cores(config.cores, config.threads)
+    choose_cores(config.cores, config.threads)
     if config.country is not None:
         carbon_intensity(config.country)
     require_runtimes(config, progress)
@@ -76,7 +76,7 @@ def measure(
     Raises InputError for subjects, data and protocol that do not fit each other.
     """
     _check(subjects, config)
-    with scratch(workspace) as folder, alone_on_machine(progress):
+    with scratch(workspace) as folder, machine_lock(progress):
         absent = absent_runtimes(config)
         found = _measure(subjects, test, analyses or Analyses(), config, absent, folder, progress)
     return found + _hardware_dependent(found.conditions, config)
@@ -127,7 +127,7 @@ def _check(subjects: Sequence[BenchModel], config: Measure) -> None:
     ids = [subject.id for subject in subjects]
     assert len(set(ids)) == len(ids), "two subjects share an id"
     assert all(s.teacher is None or s.teacher in ids for s in subjects), "a subject's teacher is not measured"
-    chosen_cores(config.cores, config.threads)
+    choose_cores(config.cores, config.threads)
 
 
 def _latencies(
@@ -151,6 +151,6 @@ def _latencies(
 
 def _hardware_dependent(conditions: Sequence[Conditions], config: Measure) -> Findings:
     """Return what disturbed the sessions, and whether the threads had the cores they need."""
-    cores = chosen_cores(config.cores, config.threads)
-    warnings = (*condition_warnings(conditions), *threads_warnings(max(config.threads), cores))
-    return Findings(warnings=warnings, protocol=condition_facts(conditions))
+    cores = choose_cores(config.cores, config.threads)
+    warnings = (*session_diagnostics(conditions), *thread_diagnostics(max(config.threads), cores))
+    return Findings(warnings=warnings, protocol=condition_averages(conditions))

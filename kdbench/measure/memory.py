@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.machine.core_choice import chosen_cores
+from kdbench.machine.cores import choose_cores
 from kdbench.measure.bench_model import BenchModel, outer_batches, students
 from kdbench.measure.staging import null_model
 from kdbench.progress import SubProgress
@@ -38,7 +38,7 @@ def memory_findings(
     such a process holds before the model: interpreter, numpy, the runtime and the inputs of one call, batch 1.
     """
     threads = config.threads[0]
-    cores = chosen_cores(config.cores, config.threads)
+    cores = choose_cores(config.cores, config.threads)
     null = null_model(folder).to_json()
     jobs = {
         (s.id, batch): {

@@ -7,7 +7,7 @@ from typing import Any
 
 from kdbench import units
 from kdbench.errors import KdbenchError
-from kdbench.machine.core_choice import chosen_cores
+from kdbench.machine.cores import choose_cores
 from kdbench.macs.onnx_origin import Origin, named, origins, untraced
 from kdbench.measure.bench_model import BenchModel
 from kdbench.progress import SubProgress
@@ -39,7 +39,7 @@ def profile_findings(
         return Findings(warnings=(Diagnostic(code="no_profile", message=what, remedy="profile with --provider cpu"),))
     threads = config.threads[0]
     jobs = {s.id: _job(s, models[s.id], config, folder, number) for number, s in enumerate(subjects)}
-    cores = chosen_cores(config.cores, config.threads)
+    cores = choose_cores(config.cores, config.threads)
     told = in_turns(jobs, 1, folder, progress, threads=threads, cores=cores)
     found = Findings()
     for subject in subjects:

@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.machine.kernel_files import ROOT, NumberFile, is_tegra, text
+from kdbench.machine.system_files import ROOT, NumberFile, is_tegra, text
 from kdbench.meters.meter import SOURCES, Available, Clock, CounterError, Part, Pause, Rank, Unavailable, advances
 from kdbench.meters.polled import PolledCounter
 

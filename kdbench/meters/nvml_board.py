@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kdbench.machine.kernel_files import is_tegra
 from kdbench.machine.nvidia import first_name, first_visible, numbers_agree
+from kdbench.machine.system_files import is_tegra
 from kdbench.meters.meter import Available, Counter, CounterError, Pause, Unavailable, advances
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdbench.machine.kernel_files import ROOT
+from kdbench.machine.system_files import ROOT
 from kdbench.meters.meter import SOURCES, Available, Clock, Part, Pause, Rank, Unavailable
 from kdbench.meters.nvml_board import SCOPE, Board, BoardError, proved
 from kdbench.meters.polled import PolledCounter

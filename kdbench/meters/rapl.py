@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.machine.kernel_files import NumberFile, text
+from kdbench.machine.system_files import NumberFile, text
 from kdbench.meters.meter import SOURCES, Available, Clock, CounterError, Part, Pause, Rank, Unavailable, advances
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.machine.kernel_files import ROOT, text
+from kdbench.machine.system_files import ROOT, text
 from kdbench.meters.meter import SOURCES, Available, Clock, CounterError, Part, Pause, Rank, Unavailable, advances
 from kdbench.meters.polled import PolledCounter
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 import pytest
 
 from kdbench.errors import KdbenchError
-from kdbench.machine.lock import alone_on_machine
+from kdbench.machine.lock import machine_lock
 from kdbench.progress import Silent
 
 # Not the lock of a measurement: that one is taken inside, by the harness, of which the test may hold several in turn.
@@ -36,7 +36,7 @@ def alone(config: pytest.Config) -> Iterator[None]:
     """Hold the lock of benchmark tests; ends the session where there can be none."""
     with ExitStack() as held:
         try:
-            held.enter_context(alone_on_machine(Notes(config), LOCK))
+            held.enter_context(machine_lock(Notes(config), LOCK))
         except KdbenchError as error:
             pytest.exit(f"kdbench: {error.message}; {error.hint}", pytest.ExitCode.USAGE_ERROR)
         yield

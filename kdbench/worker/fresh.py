@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.machine.core_choice import of_turn
+from kdbench.machine.cores import rotate_cores
 from kdbench.progress import Progress
 from kdbench.worker.process import WorkerError, run_job
 
@@ -47,7 +47,7 @@ def in_turns(
         if key in failed:
             continue
         try:
-            result = run_job(jobs[key], folder, progress, threads=threads, cores=of_turn(cores, threads, turn))
+            result = run_job(jobs[key], folder, progress, threads=threads, cores=rotate_cores(cores, threads, turn))
         except WorkerError as error:
             failed[key] = error.message
             continue

@@ -11,6 +11,7 @@ from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.judge.target import Target
 from kdbench.machine import fingerprint
+from kdbench.machine.diagnostics import environment_diagnostics
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.harness import Analyses, check_protocol, measure
 from kdbench.measure.network import network_of
@@ -110,7 +111,7 @@ def bench(
         measurements=tuple(findings.measurements),
         pairs=tuple(findings.pairs),
         layers=findings.layers,
-        warnings=(*fingerprint.stability(here), *findings.warnings),
+        warnings=(*environment_diagnostics(here), *findings.warnings),
     )
     progress.stage("report", 3, 3)
     write_results.write_results(record, findings.samples, folder, targets)

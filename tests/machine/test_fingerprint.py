@@ -13,19 +13,7 @@ import psutil
 import pytest
 
 import kdbench
-from kdbench.machine.fingerprint import _working_copy, fingerprint, libraries, stability
-from kdbench.results.records import Environment
-
-
-def machine(**facts) -> Environment:
-    quiet = {
-        "cores_busy": 0.1,
-        "cores_usable": 4,
-        "cores_logical": 4,
-        "governor": "performance",
-        "clock_limit_share": None,
-    }
-    return Environment(host={**quiet, "virtualization": None, **facts}, libraries={})
+from kdbench.machine.fingerprint import _working_copy, fingerprint, libraries
 
 
 def root_with(folder: Path, files: dict[str, str]) -> Path:
@@ -193,34 +181,3 @@ def test_a_working_copy_is_known_by_its_commit_and_its_changes(tmp_path):
     # A package installed into a virtual environment inside somebody's repository is not that repository.
     (tmp_path / "site-packages").mkdir()
     assert _working_copy(tmp_path / "site-packages") == (None, None)
-
-
-def test_a_quiet_machine_gives_no_warning():
-    assert stability(machine()) == ()
-
-
-@pytest.mark.parametrize(
-    ("facts", "code", "says"),
-    [
-        ({"cores_busy": 1.6}, "load", "1.6 of 4 cores busy"),
-        ({"governor": "powersave"}, "governor", "'powersave'"),
-        ({"governor": None}, "governor_unknown", "cannot be read"),
-        ({"clock_limit_share": 0.6}, "clock_limit", "at 60 %"),
-        ({"virtualization": "QEMU", "governor": None}, "virtual_machine", "virtual machine"),
-    ],
-)
-def test_what_makes_numbers_shaky_is_said_once_with_a_remedy(facts, code, says):
-    (warned,) = stability(machine(**facts))
-    assert warned.code == code
-    assert says in warned.message
-    assert warned.remedy
-
-
-@pytest.mark.parametrize("facts", [{"cores_busy": 0.4}, {"clock_limit_share": 1.0}])
-def test_the_limits_themselves_are_fine(facts):
-    assert stability(machine(**facts)) == ()
-
-
-def test_facts_that_are_not_known_are_no_ground_for_a_warning_but_the_governor():
-    codes = [warned.code for warned in stability(Environment(host={}, libraries={}))]
-    assert codes == ["governor_unknown"]

@@ -9,7 +9,7 @@ import pytest
 
 from kdbench.errors import StorageError
 from kdbench.machine import lock
-from kdbench.machine.lock import alone_on_machine
+from kdbench.machine.lock import machine_lock
 
 
 class Watcher:
@@ -33,9 +33,9 @@ def _machine(tmp_path, monkeypatch):
 
 def test_a_free_lock_is_taken_without_a_word():
     watcher = Watcher()
-    with alone_on_machine(watcher):
+    with machine_lock(watcher):
         pass
-    with alone_on_machine(watcher):
+    with machine_lock(watcher):
         pass
     assert (watcher.notes, watcher.steps) == ([], [])
 
@@ -44,7 +44,7 @@ def test_a_second_measurement_waits_visibly_for_the_first():
     held, release, order = threading.Event(), threading.Event(), []
 
     def first():
-        with alone_on_machine(Watcher()):
+        with machine_lock(Watcher()):
             held.set()
             release.wait(10)
             order.append("first")
@@ -53,7 +53,7 @@ def test_a_second_measurement_waits_visibly_for_the_first():
     thread.start()
     assert held.wait(10)
     watcher = Watcher(release.set)
-    with alone_on_machine(watcher):
+    with machine_lock(watcher):
         order.append("second")
     thread.join()
     assert order == ["first", "second"]
@@ -64,22 +64,22 @@ def test_a_second_measurement_waits_visibly_for_the_first():
 def test_the_lock_of_a_process_that_is_killed_is_free():
     code = """
 import time
-from kdbench.machine.lock import alone_on_machine
+from kdbench.machine.lock import machine_lock
 from kdbench.progress import Silent
-with alone_on_machine(Silent()):
+with machine_lock(Silent()):
     print("held", flush=True)
     time.sleep(60)
 """
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
     watcher = Watcher(holder.kill)
-    with alone_on_machine(watcher):
+    with machine_lock(watcher):
         assert len(watcher.notes) == 1
     holder.communicate()
 
 
 def test_everyone_may_open_the_lock_and_it_is_left_for_the_next(tmp_path):
-    with alone_on_machine(Watcher()):
+    with machine_lock(Watcher()):
         pass
     (lock,) = tmp_path.iterdir()
     if sys.platform != "win32":
@@ -94,7 +94,7 @@ def test_where_there_can_be_no_lock_that_is_said(tmp_path, monkeypatch, obstacle
     else:
         place.write_text("no folder")
     monkeypatch.setenv("KDBENCH_LOCK_DIR", str(place))
-    with pytest.raises(StorageError, match="no measuring lock") as error, alone_on_machine(Watcher()):
+    with pytest.raises(StorageError, match="measuring lock") as error, machine_lock(Watcher()):
         pass
     assert "KDBENCH_LOCK_DIR" in error.value.hint
 
@@ -104,5 +104,5 @@ def test_a_temporary_folder_of_ones_own_is_not_the_machines(tmp_path, monkeypatc
     monkeypatch.setattr(lock, "_SHARED", tmp_path / "shared")
     monkeypatch.setattr(lock.tempfile, "gettempdir", lambda: str(tmp_path / "own"))
     (tmp_path / "shared").mkdir()
-    with alone_on_machine(Watcher()):
+    with machine_lock(Watcher()):
         assert [path.parent.name for path in Path(tmp_path).glob("*/*.lock")] == ["shared"]

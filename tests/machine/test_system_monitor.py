@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from kdbench.machine import system_monitor
-from kdbench.machine.system_monitor import Conditions, Reading, Slowed, SystemMonitor
+from kdbench.machine.system_monitor import Conditions, Counters, SystemMonitor, ThrottlingEvent
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def reading(at_s, own_s, busy_s, stolen_s=None, swapped=0, told=()):
+def reading(at_s, process_s, busy_s, stolen_s=None, swapped=0, gauges=()):
     cores = dict(enumerate(busy_s))
-    return Reading(at_s, own_s, cores, dict(enumerate(stolen_s or [0.0] * len(busy_s))), swapped, tuple(told))
+    return Counters(at_s, process_s, cores, dict(enumerate(stolen_s or [0.0] * len(busy_s))), swapped, tuple(gauges))
 
 
 @pytest.fixture
@@ -75,12 +75,12 @@ def test_what_gauges_tell_comes_with_its_remedy(tmp_path):
     path = tmp_path / "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count"
     path.parent.mkdir(parents=True)
     path.write_text("1\n")
-    with SystemMonitor(tmp_path) as watched:
+    with SystemMonitor(tmp_path) as monitor:
         path.write_text("4\n")
-    (slowed,) = watched.conditions.slowed
-    assert isinstance(slowed, Slowed)
-    assert "3 times" in slowed.sign
-    assert "cool" in slowed.remedy
+    (event,) = monitor.conditions.throttling
+    assert isinstance(event, ThrottlingEvent)
+    assert "3 times" in event.message
+    assert "cool" in event.remedy
 
 
 def test_the_kernels_counters_are_understood(tmp_path):
@@ -101,15 +101,15 @@ def test_the_kernels_counters_are_understood(tmp_path):
 
 
 def test_a_machine_that_tells_nothing(tmp_path):
-    with SystemMonitor(tmp_path, cores=[0]) as watched:
+    with SystemMonitor(tmp_path, cores=[0]) as monitor:
         pass
-    found = watched.conditions
-    assert found == Conditions(found.seconds, slowed=found.slowed)
+    conditions = monitor.conditions
+    assert conditions == Conditions(conditions.seconds, throttling=conditions.throttling)
 
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux keeps /proc/stat")
 def test_this_machine_is_read():
-    with SystemMonitor() as watched:
+    with SystemMonitor() as monitor:
         pass
-    assert watched.conditions.cores == os.cpu_count()
-    assert watched.conditions.seconds > 0
+    assert monitor.conditions.cores == os.cpu_count()
+    assert monitor.conditions.seconds > 0

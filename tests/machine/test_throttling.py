@@ -7,9 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdbench.machine import firmware
-from kdbench.machine.firmware import Board, GpuClocks
-from kdbench.machine.throttling import Clock, ClockLimit, Cooling, QuotaStops, ThermalCounters, gauges
+from kdbench.machine import throttling
+from kdbench.machine.throttling import (
+    BoardFlags,
+    Clock,
+    ClockLimit,
+    Cooling,
+    GpuClocks,
+    QuotaStops,
+    ThermalCounters,
+    gauges,
+)
 
 CPU = "sys/devices/system/cpu"
 
@@ -28,18 +36,18 @@ def machine(tmp_path):
     return write
 
 
-def sign(gauge, change):
+def description(gauge, change):
     before = gauge.read()
     change()
-    return gauge.sign(before, gauge.read())
+    return gauge.describe(before, gauge.read())
 
 
 def test_thermal_counters_that_rise(machine):
     names = [f"{CPU}/cpu{n}/thermal_throttle/{what}_throttle_count" for n in (0, 1) for what in ("core", "package")]
     gauge = ThermalCounters(machine(dict.fromkeys(names, 5)))
     assert gauge.read() == 20
-    assert sign(gauge, lambda: None) == ""
-    assert sign(gauge, lambda: machine({names[0]: 8})) == "the processor throttled 3 times because of heat"
+    assert description(gauge, lambda: None) == ""
+    assert description(gauge, lambda: machine({names[0]: 8})) == "the processor throttled 3 times because of heat"
 
 
 def test_cooling_devices_of_the_processor_alone(machine):
@@ -56,23 +64,23 @@ def test_cooling_devices_of_the_processor_alone(machine):
             }
         )
     )
-    assert sign(gauge, lambda: None) == ""
-    assert "to cool it" in sign(gauge, lambda: machine({f"{thermal}0/cur_state": 2}))
+    assert description(gauge, lambda: None) == ""
+    assert "to cool it" in description(gauge, lambda: machine({f"{thermal}0/cur_state": 2}))
 
 
 def test_a_clock_limit_that_falls(machine):
     limits = {f"{CPU}/cpu{n}/cpufreq/scaling_max_freq": 2_400_000 for n in range(4)}
     gauge = ClockLimit(machine(limits))
-    assert sign(gauge, lambda: None) == ""
+    assert description(gauge, lambda: None) == ""
     lowered = {f"{CPU}/cpu3/cpufreq/scaling_max_freq": 1_500_000}
-    assert sign(gauge, lambda: machine(lowered)) == "the clock's limit fell from 2400 to 1500 MHz"
+    assert description(gauge, lambda: machine(lowered)) == "the clock's limit fell from 2400 to 1500 MHz"
 
 
-@pytest.mark.parametrize(("after", "told"), [(2_170_000, ""), (2_150_000, "the clock fell from 2400 to 2150 MHz")])
-def test_a_clock_that_falls(machine, after, told):
+@pytest.mark.parametrize(("after", "expected"), [(2_170_000, ""), (2_150_000, "the clock fell from 2400 to 2150 MHz")])
+def test_a_clock_that_falls(machine, after, expected):
     steady = {f"{CPU}/cpu0/cpufreq/scaling_governor": "performance"}
     gauge = Clock(machine({**steady, f"{CPU}/cpu0/cpufreq/scaling_cur_freq": 2_400_000}))
-    assert sign(gauge, lambda: machine({f"{CPU}/cpu0/cpufreq/scaling_cur_freq": after})) == told
+    assert description(gauge, lambda: machine({f"{CPU}/cpu0/cpufreq/scaling_cur_freq": after})) == expected
 
 
 def test_under_another_governor_a_clock_may_fall(machine):
@@ -99,27 +107,27 @@ def test_under_another_governor_a_clock_may_fall(machine):
 )
 def test_a_quota_that_stops_processes(machine, groups, stat, before, after):
     gauge = QuotaStops(machine({"proc/self/cgroup": f"2:memory:/m\n{groups}", stat: before}))
-    assert sign(gauge, lambda: None) == ""
-    assert sign(gauge, lambda: machine({stat: after})) == "the CPU quota stopped it for 42 ms"
+    assert description(gauge, lambda: None) == ""
+    assert description(gauge, lambda: machine({stat: after})) == "the CPU quota stopped it for 42 ms"
     assert "CPU limit" in gauge.remedy
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "expected"),
     [
         (0x0, 0x0, ""),
         (0x50000, 0x50000, ""),  # long ago
-        (0x0, 0x50005, "the board tells of under-voltage, throttled"),
-        (0x0, 0x80000, "the board tells of soft temperature limit"),  # came and went
+        (0x0, 0x50005, "the board reports under-voltage, throttled"),
+        (0x0, 0x80000, "the board reports soft temperature limit"),  # came and went
     ],
 )
-def test_a_board_that_is_hot_or_short_of_power(monkeypatch, before, after, told):
+def test_a_board_that_is_hot_or_short_of_power(monkeypatch, before, after, expected):
     flags = iter([before, after])
-    monkeypatch.setattr(firmware.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(throttling.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(
-        firmware.subprocess, "run", lambda command, **_: SimpleNamespace(stdout=f"throttled={next(flags):#x}\n")
+        throttling.subprocess, "run", lambda command, **_: SimpleNamespace(stdout=f"throttled={next(flags):#x}\n")
     )
-    assert sign(Board(), lambda: None) == told
+    assert description(BoardFlags(), lambda: None) == expected
 
 
 def fails(*_, **__):
@@ -127,11 +135,11 @@ def fails(*_, **__):
 
 
 def test_a_board_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(firmware.shutil, "which", lambda _: None)
-    assert Board().read() is None
-    monkeypatch.setattr(firmware.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(firmware.subprocess, "run", fails)
-    assert Board().read() is None
+    monkeypatch.setattr(throttling.shutil, "which", lambda _: None)
+    assert BoardFlags().read() is None
+    monkeypatch.setattr(throttling.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(throttling.subprocess, "run", fails)
+    assert BoardFlags().read() is None
 
 
 def nvml(reasons):
@@ -154,17 +162,17 @@ def nvml(reasons):
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "expected"),
     [
         (0x1, 0x0, ""),  # idle before
         (0x0, 0x2, ""),  # clocks that a person has set
         (0x1, 0x24, "the GPU was slowed down: power cap, thermal slowdown"),
     ],
 )
-def test_a_gpu_below_its_clocks(monkeypatch, before, after, told):
+def test_a_gpu_below_its_clocks(monkeypatch, before, after, expected):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setitem(sys.modules, "pynvml", nvml(iter([before, after])))
-    assert sign(GpuClocks(), lambda: None) == told
+    assert description(GpuClocks(), lambda: None) == expected
 
 
 def test_a_gpu_without_a_driver(monkeypatch):
@@ -173,7 +181,7 @@ def test_a_gpu_without_a_driver(monkeypatch):
 
 
 def test_a_machine_without_gauges_tells_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(firmware.shutil, "which", lambda _: None)
+    monkeypatch.setattr(throttling.shutil, "which", lambda _: None)
     assert {gauge.read() for gauge in gauges(tmp_path)} == {None}
 
 

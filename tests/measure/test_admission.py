@@ -186,7 +186,7 @@ def test_processes_that_find_out_wait_for_another_measurement(processes, watcher
         held.append(progress)
         yield
 
-    monkeypatch.setattr(admission, "alone_on_machine", alone)
+    monkeypatch.setattr(admission, "machine_lock", alone)
     require_runtimes(Measure(), watcher)  # nothing to find out
     assert held == []
     require_runtimes(Measure(runtime=("torch",)), watcher)

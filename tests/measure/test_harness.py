@@ -7,8 +7,7 @@ import pytest
 
 from kdbench.errors import InputError
 from kdbench.evaluate import accuracy
-from kdbench.machine.core_choice import of_turn
-from kdbench.machine.cores import available_cores
+from kdbench.machine.cores import available_cores, rotate_cores
 from kdbench.machine.system_monitor import Conditions, SystemMonitor
 from kdbench.measure.harness import measure
 from kdbench.measure.latency import sessions
@@ -150,7 +149,7 @@ def test_sessions_take_turns_on_the_cores(tiny, subject, tmp_path, watcher, monk
     cores = available_cores()
     config = QUICK.model_copy(update={"mode": (mode,), "cores": cores, "energy": "off"})
     findings = measure([subject(tiny(), data=False)], None, config, tmp_path, watcher)
-    assert kept == [of_turn(cores, 1, turn) for turn in range(len(kept))]
+    assert kept == [rotate_cores(cores, 1, turn) for turn in range(len(kept))]
     assert len(kept) >= 2
     assert mode == "offline" or findings.protocol["cores_used"] == list(cores)
 

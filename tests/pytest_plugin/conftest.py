@@ -109,7 +109,7 @@ def write_model(path: Path, scale: float = 1.0) -> Path:
 def _loaded():
     """Load what an inner session would: it forgets the modules it has loaded, and torch cannot be loaded twice."""
     for name in (
-        "measure.runtimes.onnxruntime",
+        "worker.runtimes.onnxruntime",
         *(f"testing.{name}" for name in ("bench", "readiness", "smoke", "summary")),
     ):
         import_module(f"kdbench.{name}")

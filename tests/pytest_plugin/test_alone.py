@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
-from kdbench.machine.lock import FOLDER
+from kdbench.machine.lock import FOLDER_VARIABLE
 from kdbench.testing.alone import LOCK
 
 HELD = f"""
@@ -14,7 +14,7 @@ HELD = f"""
     from filelock import FileLock, Timeout
 
     def held():
-        lock = FileLock(os.path.join(os.environ["{FOLDER}"], "{LOCK}"))
+        lock = FileLock(os.path.join(os.environ["{FOLDER_VARIABLE}"], "{LOCK}"))
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -50,7 +50,7 @@ def test_nothing_is_held_by_tests_that_are_not_timed(run):
 
 
 def lock_file():
-    return Path(os.environ[FOLDER]) / LOCK
+    return Path(os.environ[FOLDER_VARIABLE]) / LOCK
 
 
 def _hold(path, begun, end):
@@ -88,15 +88,15 @@ def test_what_is_noted_while_a_test_runs_is_seen(pytester, monkeypatch):
 
 def test_where_there_can_be_no_lock_the_session_ends(run, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(FOLDER, str(tmp_path / "file"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "file"))
     result = run("def test_it(benchmark):\n    benchmark.pedantic(sum, ([1],))", "--benchmark")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.fnmatch_lines(["*kdbench: no measuring lock can be held at *"])
+    result.stdout.fnmatch_lines(["*kdbench: cannot hold the measuring lock at *"])
 
 
 def test_the_lock_of_tests_is_not_that_of_measurements(tmp_path):
-    from kdbench.machine.lock import alone_on_machine
+    from kdbench.machine.lock import machine_lock
     from kdbench.progress import Silent
 
-    with alone_on_machine(Silent(), LOCK), alone_on_machine(Silent()), pytest.raises(Timeout):
+    with machine_lock(Silent(), LOCK), machine_lock(Silent()), pytest.raises(Timeout):
         FileLock(lock_file()).acquire(timeout=0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.machine.core_choice import chosen_cores, of_turn
+from kdbench.machine.cores import choose_cores, rotate_cores
 from kdbench.measure.bench_model import BenchModel, outer_batches
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, Meter, accounts
 from kdbench.meters.choice import Choice, choose
@@ -81,7 +81,7 @@ def take(
         folder,
         progress,
         threads=config.threads[0],
-        cores=of_turn(chosen_cores(config.cores, config.threads), config.threads[0], 0),
+        cores=rotate_cores(choose_cores(config.cores, config.threads), config.threads[0], 0),
     )
     if result["fault"]:
         return Unavailable(result["fault"], "run kdbench doctor, and measure again")

@@ -1,6 +1,6 @@
 """When latencies cannot be trusted, and what to do about it (after pyperf's checks).
 
-Warnings about the machine itself come from `machine.fingerprint.stability`, about what happened while it measured from
+Warnings about the machine itself come from `machine.diagnostics`, about what happened while it measured from
 `machine.disturbance`.
 """
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.errors import MeasurementError
-from kdbench.machine.core_choice import chosen_cores, of_turn
+from kdbench.machine.cores import choose_cores, rotate_cores
 from kdbench.machine.system_monitor import Conditions, SystemMonitor
 from kdbench.measure.bench_model import SEED, BenchModel
 from kdbench.measure.latency.configurations import Configuration, configurations
@@ -110,14 +110,14 @@ class _Runner:
         self._session_s, self._seed = session_s, seed
         self._overhead_s: dict[str, float] = {}
         self._floor = null_model(folder)
-        cores = chosen_cores(config.cores, config.threads)
+        cores = choose_cores(config.cores, config.threads)
         plan = session_plan(cores, config.sessions)
         self.collected = _Collected(subjects, configurations(subjects, config), cores, plan)
 
     def run(self, session: int, progress: SubProgress) -> None:
         """Run session number `session`, one process a runtime."""
         runtimes = self._config.runtime
-        cores = of_turn(self.collected.cores, max(self._config.threads), session)
+        cores = rotate_cores(self.collected.cores, max(self._config.threads), session)
         for turn, runtime in enumerate(runtimes):
             part = progress.part(turn, len(runtimes), progress.detail)
             while jobs := self.collected.remaining(runtime, self._timed_s(runtime)):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.machine.core_choice import chosen_cores, of_turn
+from kdbench.machine.cores import choose_cores, rotate_cores
 from kdbench.machine.system_monitor import Conditions, SystemMonitor
 from kdbench.measure.bench_model import SEED, BenchModel
 from kdbench.measure.latency.configurations import Configuration
@@ -56,7 +56,7 @@ def sample_offline(
     A subject that takes a process down with it is left out from then on, and its samples are dropped. Raises
     MeasurementError when a process dies without one subject to blame.
     """
-    cores = chosen_cores(config.cores, config.threads)
+    cores = choose_cores(config.cores, config.threads)
     parts = len(config.threads)
     found = []
     for number, threads in enumerate(config.threads):
@@ -149,7 +149,7 @@ class _Runner:
         self, job: Callable[[Sequence[JobModel]], dict[str, Any]], turn: int, progress: SubProgress
     ) -> tuple[Any, list[JobModel]]:
         """Run the job of the models that are left, until no model takes its process down; (None, []) if none is."""
-        cores = of_turn(self.cores, self.threads, turn)
+        cores = rotate_cores(self.cores, self.threads, turn)
         while alive := [model for model in self.models if model.id not in self.failed]:
             try:
                 with SystemMonitor(cores=cores, provider=self.config.provider) as witness:

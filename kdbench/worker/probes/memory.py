@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.machine import resident
-from kdbench.machine.device_memory import DeviceMemory, UnknownError
+from kdbench.machine.memory import DeviceMemory, MemoryUnknownError, high_water, reset_high_water, resident_bytes
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import JobModel
@@ -32,12 +31,12 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
         null = JobModel.from_json(job["null"])
         LoadedModel(null, **settings)(prepare(np.zeros((1, 1, 1, 1), np.uint8), null))
         inputs = _inputs(model, job["batch"])
-        restarted = resident.restart()
-        baseline = resident.resident_bytes()
+        was_reset = reset_high_water()
+        baseline = resident_bytes()
         target = LoadedModel(model, **settings)
         for _ in range(job["calls"]):
             target(inputs)
-        peak = resident.high_water(restarted=restarted)
+        peak = high_water(was_reset=was_reset)
     except FAULTS as error:
         return {"errors": {model.id: describe(error)}}
     found = {"baseline_bytes": baseline, "peak_bytes": peak.peak_bytes, "since": peak.since, "errors": {}}
@@ -55,16 +54,16 @@ def _device(provider: str) -> tuple[DeviceMemory | None, str | None]:
         return None, None
     try:
         return DeviceMemory(), None
-    except UnknownError as error:
+    except MemoryUnknownError as error:
         return None, str(error)
 
 
 def _on_device(device: DeviceMemory | None, error: str | None) -> dict[str, Any]:
     """Return what is held on the device now, which is the most: the runtime's arena gives nothing back."""
-    taken, source = None, None
+    used, source = None, None
     if device is not None:
         try:
-            taken, source = device.taken()
-        except UnknownError as unknown:
+            used, source = device.usage()
+        except MemoryUnknownError as unknown:
             error = str(unknown)
-    return {"device_bytes": taken, "device_source": source, "device_error": error}
+    return {"device_bytes": used, "device_source": source, "device_error": error}

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.machine.headroom import available_bytes
-from kdbench.machine.resident import resident_bytes
+from kdbench.machine.memory import available_bytes, resident_bytes
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.batch_sweep import Limits, Sweep, sweep
 from kdbench.worker.inputs import prepare

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.machine import fingerprint
+from kdbench.machine.diagnostics import environment_diagnostics
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.energy.training import training_energy
 from kdbench.measure.harness import measure
@@ -78,7 +79,7 @@ def measure_all(
         pairs=(*findings.pairs, *refused_pairs(exports, config)),
         layers=findings.layers,
         warnings=(
-            *fingerprint.stability(here),
+            *environment_diagnostics(here),
             *findings.warnings,
             *_refusals(exports),
             *quantization_warnings(exports, folder),

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from kdbench.machine.kernel_files import is_tegra
+from kdbench.machine.system_files import is_tegra
 
 WATTS = 137.5
 STEP_S = 0.02
@@ -48,8 +48,8 @@ print(json.dumps(told))
 
 GAUGES = """
 import json
-from kdbench.machine.device_memory import DeviceMemory
-from kdbench.machine.firmware import GpuClocks
+from kdbench.machine.memory import DeviceMemory
+from kdbench.machine.throttling import GpuClocks
 
 print(json.dumps({"memory": DeviceMemory().taken(), "throttling": GpuClocks().read()}))
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.machine.kernel_files import is_tegra
+from kdbench.machine.system_files import is_tegra
 
 ROOT = Path(__file__).resolve().parents[3]
 WATTS = 150.0

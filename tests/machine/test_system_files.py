@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from kdbench.machine.kernel_files import NumberFile, is_tegra, text
+from kdbench.machine.system_files import NumberFile, is_tegra, text
 
 
 def test_a_number_is_read_anew_each_time(tmp_path):

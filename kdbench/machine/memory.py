@@ -1,0 +1,134 @@
+"""Memory of this process, now and at its highest, what is still available, and what it holds on the GPU.
+
+Linux keeps both marks in /proc/self/status (`man 5 proc`): VmRSS, and VmHWM, its high-water mark; writing 5 to
+/proc/self/clear_refs resets the mark to the present. `getrusage`'s ru_maxrss does not serve there: it outlives `exec`,
+so a child of a large process starts with its parent's size. Elsewhere psutil and the system report the two.
+
+Standard library only on Linux: it runs in the measuring process.
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench.machine.control_groups import memory_left
+from kdbench.machine.nvidia import first_visible
+from kdbench.machine.system_files import ROOT, fields
+
+_PROC = Path("/proc/self")
+
+
+class MemoryUnknownError(RuntimeError):
+    """This system, or the GPU's driver, does not report how much memory is in use."""
+
+
+@dataclass(frozen=True)
+class HighWater:
+    """The most memory this process held at once, in bytes, and since when: `counting began` or `it started`."""
+
+    peak_bytes: int
+    since: str
+
+
+def resident_bytes(proc: Path = _PROC) -> int:
+    """Return the memory that this process holds now, including pages of files it has mapped."""
+    if (proc / "status").exists():
+        return _status(proc, "VmRSS")
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def reset_high_water(proc: Path = _PROC) -> bool:
+    """Reset the mark to what is held now; return whether that was possible."""
+    try:
+        (proc / "clear_refs").write_text("5")
+    except OSError:  # not Linux, or a container that does not allow it
+        return False
+    return True
+
+
+def high_water(*, was_reset: bool, proc: Path = _PROC) -> HighWater:
+    """Return the most this process has held since `reset_high_water` returned True, or else since it started.
+
+    Raises MemoryUnknownError if the system keeps no such mark.
+    """
+    since = "counting began" if was_reset else "it started"
+    if (proc / "status").exists():
+        return HighWater(max(_status(proc, "VmHWM"), _status(proc, "VmRSS")), since)
+    return HighWater(_peak_outside_linux(), since)
+
+
+def available_bytes(root: Path = ROOT) -> int:
+    """Return the bytes that can still be had without swapping: the least of the machine's and its control groups'.
+
+    The kernel's MemAvailable ignores a container's limit, beyond which processes are killed without warning.
+    """
+    return min([_available_on_machine(root), *memory_left(root)])
+
+
+class DeviceMemory:
+    """Memory that this process holds on the first visible GPU, as the driver (NVML) accounts for it.
+
+    The driver lists the processes on a board with what each holds. If it does not (virtual GPUs, containers with their
+    own process ids, Windows), the growth of the whole board's used memory since this object was made stands in, other
+    processes included. Raises MemoryUnknownError if the driver does not answer.
+    """
+
+    def __init__(self) -> None:
+        import pynvml
+
+        try:
+            pynvml.nvmlInit()
+            self._board = first_visible(pynvml)
+            self._before: int = pynvml.nvmlDeviceGetMemoryInfo(self._board).used
+        except pynvml.NVMLError as error:
+            raise MemoryUnknownError(f"NVML: {error}") from error
+
+    def usage(self) -> tuple[int, str]:
+        """Return the bytes this process holds on the GPU now, including its CUDA context, and how they were counted."""
+        import pynvml
+
+        try:
+            if (used := _of_this_process(pynvml, self._board)) is not None:
+                return used, "NVML, of this process"
+            growth: int = pynvml.nvmlDeviceGetMemoryInfo(self._board).used - self._before
+        except pynvml.NVMLError as error:
+            raise MemoryUnknownError(f"NVML: {error}") from error
+        return max(growth, 0), "NVML, growth of the board's used memory, whoever used it"
+
+
+def _of_this_process(pynvml: Any, board: Any) -> int | None:
+    processes = pynvml.nvmlDeviceGetComputeRunningProcesses(board)
+    return next((process.usedGpuMemory for process in processes if process.pid == os.getpid()), None)
+
+
+def _status(proc: Path, field: str) -> int:
+    value = fields(proc / "status", ":").get(field)
+    if value is None:
+        raise MemoryUnknownError(f"{proc}/status has no {field}")
+    return int(value.split()[0]) * 1024
+
+
+def _available_on_machine(root: Path) -> int:
+    available = fields(root / "proc/meminfo", ":").get("MemAvailable")
+    if available is not None:
+        return int(available.split()[0]) * 1024
+    import psutil  # not Linux
+
+    return int(psutil.virtual_memory().available)
+
+
+def _peak_outside_linux() -> int:
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes, unlike anywhere else
+    import psutil
+
+    peak = getattr(psutil.Process().memory_info(), "peak_wset", None)  # Windows
+    if peak is None:
+        raise MemoryUnknownError(f"{sys.platform} keeps no mark of the most memory a process held")
+    return int(peak)
