@@ -14,11 +14,12 @@ from kdbench.evaluate.risk import empirical_risks
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Findings, interval_of
+from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, Diagnostic, Measurement, Status, measured, missing
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.process import WorkerError, run_job
 
-ACCURACIES = ("top1", "top5", "loss")
+ACCURACIES = metrics_in("accuracy")
 
 
 @dataclass(frozen=True)

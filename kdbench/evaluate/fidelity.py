@@ -12,9 +12,10 @@ from kdbench.evaluate.rank_correlation import spearman
 from kdbench.evaluate.standardization import Std, standardized_kl
 from kdbench.measure.bench_model import BenchModel
 from kdbench.results.findings import Findings, interval_of
+from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, Measurement, Pair, Status, measured, missing
 
-FIDELITIES = ("agreement", "predictive_kl", "standardized_kl", "logit_spearman")
+FIDELITIES = metrics_in("fidelity")
 
 
 class Incomparable(NamedTuple):

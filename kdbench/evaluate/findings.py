@@ -19,11 +19,10 @@ from kdbench.evaluate.risk import risk_variances
 from kdbench.evaluate.standardization import standardized_kl
 from kdbench.measure.bench_model import BenchModel
 from kdbench.results.findings import Findings, interval_of
+from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, Measurement, Status, measured, missing
 
-RISKS = ("empirical_risk_variance", "distilled_risk_variance")
-NOISE = ("noise_corrected", "noise_memorised")
-MISMATCHES = ("mismatches", "mismatches_fixed", "mismatches_made")
+RISKS, NOISE, MISMATCHES = metrics_in("risk"), metrics_in("label noise"), metrics_in("mismatches")
 
 
 def calibration_findings(

@@ -18,10 +18,9 @@ from kdbench.judge.comparing.thresholds import Thresholds, asked
 from kdbench.judge.comparing.ways import REMEASURE, MetricPair, Records, Samples, answers_are_kept, change, unaided
 from kdbench.results.metrics import Metric
 from kdbench.results.records import RunRecord
-from kdbench.results.verdicts import Change, Compared, Comparison
+from kdbench.results.verdicts import CHANGES, Change, Compared, Comparison
 
 _ALL_DEFAULTS = Thresholds()
-_SEVERITY: tuple[Change, ...] = ("regressed", "inconclusive", "improved", "same")
 
 
 def compare(
@@ -92,7 +91,7 @@ def left_out(matched: Matched) -> Iterator[str]:
 def overall(rows: Iterable[Compared], lost: Sequence[str]) -> Change:
     """Return the worst outcome of all; of no rows, and of models that were lost, nothing is known."""
     found: set[Change] = {row.outcome for row in rows} | ({"inconclusive"} if lost else set())
-    return next((each for each in _SEVERITY if each in found), "inconclusive")
+    return next((each for each in CHANGES if each in found), "inconclusive")
 
 
 def described(record: RunRecord) -> str:
@@ -110,7 +109,7 @@ def machine_of(record: RunRecord) -> str:
 
 def _of_metric(records: Records, pair: Match, metric: Metric, thresholds: Thresholds, *, by_name: bool) -> Findings:
     found = occasions(records.base, records.new, pair, metric.id)
-    if not by_name and found.both and metric.unit == "J" and not measured_at_all(found.both):
+    if not by_name and found.both and metric.metered and not measured_at_all(found.both):
         return Findings(notes=(f"{metric.id} is estimated, and gates nothing",))
     questions = [MetricPair(records, pair, metric, before, after) for before, after in found.both]
     rows = tuple(_row(question, change(question), thresholds.of(metric)) for question in questions)
@@ -150,7 +149,7 @@ def _row(question: MetricPair, found: Delta | NotComparable, threshold: float) -
 
 def _remedy(question: MetricPair, found: Delta) -> str:
     """Return what would make an interval narrower."""
-    if question.timed:
+    if question.metric.sampled:
         if found.way == "paired":
             return "give it a longer --budget"
         return REMEASURE if found.way == "separate" else f"{REMEASURE}, or give both runs a longer --budget"

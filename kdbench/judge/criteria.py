@@ -12,7 +12,7 @@ from kdbench.errors import InputError
 from kdbench.judge.bounds import Side
 from kdbench.registry import suggestion
 from kdbench.results.cards import Evidence
-from kdbench.results.metrics import METRICS, PAIR_METRICS, PAIR_OF, Metric
+from kdbench.results.metrics import METRICS, PAIR_METRICS, Metric, pair_of
 from kdbench.results.metrics import metric as declared
 from kdbench.results.verdicts import Rule
 from kdbench.validation import Value, WrongValueError
@@ -64,7 +64,8 @@ class Limit:
         """The pair metric that answers; None where the model's own number does, or two models' numbers."""
         if self.metric in PAIR_METRICS:
             return self.metric
-        return None if self.rule in {"max", "min"} else PAIR_OF.get(self.metric)
+        pair = None if self.rule in {"max", "min"} else pair_of(self.metric)
+        return pair.id if pair else None
 
     @property
     def held_against(self) -> Metric:
@@ -132,30 +133,21 @@ def _check_comparable(limit: Limit) -> None:
     if limit.metric in PAIR_METRICS:
         message = f"{limit.metric} is relative to the teacher already"
         raise WrongValueError(message, "bound it with max or min")
-    known = _DROPS if limit.rule == "max_drop_vs_teacher" else _RATIOS
+    kind = "drop" if limit.rule == "max_drop_vs_teacher" else "ratio"
+    known = [metric.id for metric in METRICS.values() if metric.versus_teacher == kind]
     if limit.metric in known:
         return
     hint = f"it can be given for {', '.join(known)}"
-    if limit.metric.startswith("latency_") and limit.rule == "min_ratio_vs_teacher":
+    if declared(limit.metric).group == "latency" and limit.rule == "min_ratio_vs_teacher":
         hint = "speed-ups are of medians: bound latency_p50_ns with it, or latency_ratio with min"
     raise WrongValueError(f"{limit.metric} has no {limit.rule}: no run measures it", hint)
-
-
-# Of a student alone, or of student and teacher together: the teacher has none to compare with.
-_OF_STUDENTS = {"agreement", "noise_corrected", "parity_max_abs"}
-_DROPS = [m.id for m in METRICS.values() if m.unit == "share" and m.higher_is_better and m.id not in _OF_STUDENTS]
-_RATIOS = [
-    m.id
-    for m in METRICS.values()
-    if m.id != "top1" and (m.id in PAIR_OF or m.repeatability == 0) and m.id not in _OF_STUDENTS
-]
 
 
 def _check(limit: Limit) -> None:
     of = limit.held_against
     if limit.value < 0:
         raise WrongValueError(f"{limit.metric}: {limit.rule} = {limit.value:g} is negative", "limits begin at 0")
-    if limit.value == 0 and limit.side == "min" and of.id != "logit_spearman":  # which may be negative
+    if limit.value == 0 and limit.side == "min" and of.value_range[0] == 0:
         raise WrongValueError(f"{limit.metric}: {limit.rule} = 0 lets every model pass", "give the least it may be")
     if of.unit == "share" and limit.value > 1:
         message = f"{limit.metric}: {limit.rule} = {limit.value:g}, but a share is at most 1"

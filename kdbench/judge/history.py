@@ -9,17 +9,11 @@ from kdbench.judge.series_keys import Finding, Key, Several, key_of, machine_in_
 from kdbench.registry import suggestion
 from kdbench.results import metrics as declared
 from kdbench.results.histories import Change, History, Level, Point, Series
-from kdbench.results.metrics import METRICS, PAIR_METRICS, PREDICTIONS
+from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import Axes, Interval, RunRecord
 
 MAIN = ("top1", "latency_p50_ns", "latency_ratio", "size_bytes")
 """What is shown unless something is asked for."""
-
-# Medians of one model on one virtual machine scattered by 4 % over 40 runs that differed in nothing, of which their
-# intervals hold a part (reports/trust); of other machines there is no such figure, and the series has to tell.
-BETWEEN_RUNS = 0.04
-
-_DIFFERENCES = {metric.id for metric in PREDICTIONS} | {"top1_drop"}  # of which a quotient says nothing
 
 
 def history(
@@ -74,8 +68,8 @@ def _series(key: Key, taken: Sequence[tuple[LocatedRecord, Finding]], several: S
     points = tuple(_point(each, finding, of_machine=metric.hardware_dependent) for each, finding in taken)
     places = [place for place, point in enumerate(points) if point.counts]
     values = [value for place in places if (value := points[place].value) is not None]
-    relative = key.metric not in _DIFFERENCES and all(value > 0 for value in values)
-    scatter = _least_scatter([points[place] for place in places], key.metric, relative, _virtual(taken))
+    relative = not (metric.scored or metric.group == "parity") and all(value > 0 for value in values)
+    scatter = _least_scatter([points[place] for place in places], metric, relative, _virtual(taken))
     levels, changes = _stepped(points, places, values, metric=metric, relative=relative, scatter=scatter)
     return Series(
         model=key.model,
@@ -118,18 +112,15 @@ def _virtual(taken: Sequence[tuple[LocatedRecord, Finding]]) -> bool:
     return any(each.record.environment.host.get("virtualization") is not None for each, _ in taken)
 
 
-def _least_scatter(points: Sequence[Point], metric: str, relative: bool, virtual: bool) -> float:
+def _least_scatter(points: Sequence[Point], metric: declared.Metric, relative: bool, virtual: bool) -> float:
     """Return the least standard deviation that points can have around their level: of logarithms where `relative`.
 
-    The mean of what the intervals say (a half-width is 1.96 standard errors), or of what the metric repeats within; and
-    for times and rates on a virtual machine, what runs differ by that differ in nothing. Ratios have that in their
-    intervals.
+    The mean of what the intervals say (a half-width is 1.96 standard errors), or of the metric's repeatability; on a
+    virtual machine also the metric's `run_to_run`. There is no such figure for other machines: their series show it.
     """
-    within = declared.metric(metric).repeatability
     errors = [error for point in points if (error := _standard_error(point, relative)) is not None]
-    own = math.sqrt(sum(error**2 for error in errors) / len(errors)) if errors else (within or 0.0) / 1.96
-    timed = METRICS[metric].unit in {"ns", "1/s"} if metric in METRICS else False
-    return math.hypot(own, BETWEEN_RUNS if timed and virtual else 0.0)
+    own = math.sqrt(sum(error**2 for error in errors) / len(errors)) if errors else (metric.repeatability or 0.0) / 1.96
+    return math.hypot(own, metric.run_to_run if virtual else 0.0)
 
 
 def _standard_error(point: Point, relative: bool) -> float | None:
@@ -157,7 +148,7 @@ def _stepped(
     if not values:
         return (), ()
     scaled = np.log(values) if relative else np.array(values, dtype=np.float64)
-    found = exact_steps(scaled) if metric.repeatability == 0 else find_steps(scaled, scatter)
+    found = exact_steps(scaled) if metric.counted else find_steps(scaled, scatter)
     undo = math.exp if relative else float
     ends = (*(start - 1 for start in found.starts[1:]), len(places) - 1)
     levels = tuple(
@@ -180,7 +171,7 @@ def _stepped(
 def _too_few(values: Sequence[float], metric: declared.Metric) -> str:
     from kdbench.statistics.change_points import FEWEST
 
-    if len(values) >= FEWEST or metric.repeatability == 0:
+    if len(values) >= FEWEST or metric.counted:
         return ""
     return f"that takes {FEWEST} numbers, and there {'is' if len(values) == 1 else 'are'} {len(values)}"
 

@@ -19,7 +19,7 @@ from kdbench.judge.target import Target
 from kdbench.results.cards import ModelCard
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Diagnostic, RunRecord
-from kdbench.results.verdicts import Criterion, ModelVerdict, Overall, Verdict
+from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Overall, Verdict
 
 # The machine was not as it is when it works undisturbed: its times and energies are those of another state. A clock
 # that was slowed leaves memory as it is.
@@ -153,5 +153,4 @@ def _of_model(criteria: Sequence[Criterion]) -> Overall:
 def _of_run(models: Sequence[ModelVerdict]) -> Overall:
     """Return the run's verdict: one model that is ready is enough, and one that might be leaves it open."""
     found: set[Overall] = {model.overall for model in models}
-    order: tuple[Overall, ...] = ("READY", "INCONCLUSIVE", "NOT READY")
-    return next(overall for overall in order if overall in found)
+    return next(overall for overall in OVERALLS if overall in found)

@@ -20,15 +20,15 @@ _FREE = ("threads", "provider", "gap_ms", "rate_per_s")
 _SINGLE: Mapping[str, str | int] = {"batch": 1}
 # The largest throughput is found in a mode of its own, at whatever batch it is largest.
 _LARGEST: Mapping[str, str | int] = {"mode": "offline"}
-_LARGEST_OF = ("max_throughput_per_s", "throughput_ratio")
 _SHOWN = 3  # other axes that a reason names, at most
 
 
 def usual_axes(metric: str, device: Device) -> dict[str, str | int]:
     """Return the axes at which a metric is looked for where a criterion does not name them."""
-    if not declared(metric).hardware_dependent:
+    of = declared(metric)
+    if not of.hardware_dependent:
         return dict(_UNNAMED)
-    at = {**_UNNAMED, "runtime": device.runtime or USUAL_RUNTIME, **(_LARGEST if metric in _LARGEST_OF else _SINGLE)}
+    at = {**_UNNAMED, "runtime": device.runtime or USUAL_RUNTIME, **(_LARGEST if of.group == "offline" else _SINGLE)}
     return at if device.provider is None else {**at, "provider": device.provider}
 
 

@@ -6,14 +6,12 @@ Models of two studies may have nothing in common but a name, such as "teacher".
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kdbench.results.metrics import PREDICTIONS
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Measurement, Pair, RunRecord
 
 Finding = Measurement | Pair
 
 _HOST = ("cpu", "machine", "cores_physical", "cores_logical", "cores_usable", "cpu_quota_cores", "gpu")
-_SCORED = {metric.id for metric in PREDICTIONS} - {"parity_max_abs"} | {"top1_drop"}  # on test data
 
 
 @dataclass(frozen=True)
@@ -35,15 +33,15 @@ class Key:
 
 def key_of(record: RunRecord, finding: Finding) -> Key:
     """Return the key of the series that a record's finding belongs to."""
-    of_machine = declared(finding.metric).hardware_dependent
+    metric = declared(finding.metric)
     return Key(
         finding.metric,
         model_of(finding),
         tuple(sorted(finding.axes.items())),
         finding.teacher if isinstance(finding, Pair) else None,
-        tuple(record.environment.host.get(fact) for fact in _HOST) if of_machine else (),
+        tuple(record.environment.host.get(fact) for fact in _HOST) if metric.hardware_dependent else (),
         record.name,
-        record.protocol.get("test_set_sha256") if finding.metric in _SCORED else None,
+        record.protocol.get("test_set_sha256") if metric.scored else None,
     )
 
 
@@ -65,7 +63,7 @@ class Several:
         sets: dict[str, set[str | None]] = {}
         for key in keys:
             of_study = sets.setdefault(key.study, set())
-            if key.metric in _SCORED:
+            if declared(key.metric).scored:
                 of_study.add(key.test_set)
         return cls(len(sets) > 1, frozenset(study for study, known in sets.items() if len(known) > 1))
 
@@ -75,7 +73,7 @@ class Several:
 
     def test_set(self, key: Key) -> str:
         """Return the hash of the test set to name; nothing where its study has no other."""
-        return (key.test_set or "unknown") if key.study in self.test_sets and key.metric in _SCORED else ""
+        return (key.test_set or "unknown") if key.study in self.test_sets and declared(key.metric).scored else ""
 
 
 def machine_in_words(key: Key) -> str:

@@ -10,20 +10,13 @@ from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.network import Refusal
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Findings
-from kdbench.results.metrics import METRICS
+from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, Measurement, Pair, Status, measured, missing
 
 # What onnxruntime alone is asked for, at the provider of the latencies.
-_OF_ONNXRUNTIME = (
-    "load_ns",
-    "first_run_ns",
-    "steady_run_ns",
-    "peak_memory_bytes",
-    "model_memory_bytes",
-    "device_memory_bytes",
-)
+_OF_ONNXRUNTIME = metrics_in("cold start", "memory")
 _STARTS = ("load_ns", "first_run_ns")  # of the other runtimes
-_LATENCIES = [metric for metric in METRICS if metric.startswith("latency_")]
+_LATENCIES = metrics_in("latency")
 
 
 def admission_findings(admitted: Admitted, config: Measure) -> Findings:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, RunRecord
 
 DEFAULT_BATCH = 128
@@ -77,7 +78,7 @@ def configurations(record: RunRecord) -> list[dict[str, str | int]]:
 
     A latency without axes, such as one that could not be taken at all, is no configuration beside those that have.
     """
-    called = [m for m in record.measurements if m.metric.startswith("latency_") or m.metric == "throughput_per_s"]
+    called = [m for m in record.measurements if m.metric in metrics_in("latency", "throughput")]
     found = [m.axes for m in called if m.axes.get("mode") != "offline"]  # a table of its own
     taken = [axes for axes in found if axes] or found
     unique = [axes for index, axes in enumerate(taken) if axes not in taken[:index]]

@@ -10,10 +10,9 @@ from kdbench.report.markdown import prose
 from kdbench.report.markdown import table as markdown_table
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes
-from kdbench.results.verdicts import Change, Compared, Comparison
+from kdbench.results.verdicts import CHANGES, Change, Compared, Comparison
 
 SYMBOLS: dict[Change, str] = {"regressed": "✗", "improved": "✓", "same": "✓", "inconclusive": "?"}
-_SEVERITY: tuple[Change, ...] = ("regressed", "inconclusive", "improved", "same")
 _TOLD_EACH = {"batch", "beside", "class"}  # axes that are part of what a number is of
 _USUAL: Axes = {"provider": "cpu"}  # goes without saying
 _NAMED, _LISTED = 3, 8  # so many numbers are named in a sentence, and models in a list
@@ -45,7 +44,7 @@ _WAY_NAMES = {"exact": "counted", "paired": "side by side", "separate": "apart"}
 
 def comparison_table(comparison: Comparison) -> Table:
     """Return one row for each number, the worst outcomes first, with why it is what it is in the footnotes."""
-    rows = sorted(comparison.rows, key=lambda row: _SEVERITY.index(row.outcome))
+    rows = sorted(comparison.rows, key=lambda row: CHANGES.index(row.outcome))
     columns = (
         Column("Outcome", numeric=False),
         Column("Model", numeric=False),
@@ -73,7 +72,7 @@ def _of_numbers(comparison: Comparison) -> str:
     if not rows:
         return "Nothing changed: the files are the same." if comparison.identical else "There was nothing to compare."
     of_all = f"Of {_counted(len(rows), 'number')} of {_counted(len({row.new_model for row in rows}), 'model')}"
-    worst = min((row.outcome for row in rows), key=_SEVERITY.index)  # all that is known where a model was lost
+    worst = min((row.outcome for row in rows), key=CHANGES.index)  # all that is known where a model was lost
     if worst == "same":
         return f"{of_all}, none is worse by more than its threshold."
     found = [row for row in rows if row.outcome == worst]

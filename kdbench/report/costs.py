@@ -3,11 +3,11 @@
 from kdbench.report.cells import Cell, Column, Number, Table, Text, finished
 from kdbench.report.columns import column, number_at, row, taken
 from kdbench.report.subjects import ModelGroup, number, pair_number, subjects, teacher_of
-from kdbench.results.metrics import METRICS
+from kdbench.results.metrics import METRICS, metrics_in
 from kdbench.results.records import Measurement, RunRecord
 
 _START = ("load_ns", "first_run_ns", "steady_run_ns")
-_MEMORY = ("peak_memory_bytes", "model_memory_bytes", "device_memory_bytes")
+_MEMORY = metrics_in("memory")
 
 
 def cost(record: RunRecord) -> Table:

@@ -7,10 +7,11 @@ from kdbench.report.cells import Cell, Column, Number, Table, Text, finished
 from kdbench.report.columns import column, row, taken
 from kdbench.report.rescaling import complement
 from kdbench.report.subjects import ModelGroup, have_one_teacher, number, subjects
+from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, RunRecord
 
 TRAIN: Axes = {"part": "train"}
-_FOLLOWED = {"agreement", "predictive_kl", "standardized_kl", "logit_spearman"}  # there is a teacher to follow
+_FOLLOWED = metrics_in("fidelity")  # there is a teacher to follow
 _TOLD: Mapping[str, str] = {
     "agreement": "Agreement: share of samples on which student and teacher name the same class.",
     "predictive_kl": "KL: KL(teacher‖student) in nats at temperature 1.",

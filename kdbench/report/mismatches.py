@@ -6,10 +6,10 @@ from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finishe
 from kdbench.report.columns import column
 from kdbench.report.fidelity import TRAIN
 from kdbench.report.subjects import ModelGroup, number, subjects
-from kdbench.results.metrics import METRICS
+from kdbench.results.metrics import METRICS, metrics_in
 from kdbench.results.records import Axes, Measurement, RunRecord
 
-_COUNTS = ("mismatches", "mismatches_fixed", "mismatches_made")
+_COUNTS = metrics_in("mismatches")
 _EXAMPLES = 4
 _EXAMPLE = ("predictive_kl", "standardized_kl", "logit_spearman")
 

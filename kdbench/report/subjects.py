@@ -1,28 +1,13 @@
 """What a report's row is about: one model, or the models of one name trained with several seeds."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from kdbench.report.cells import Number
 from kdbench.results.cards import ModelCard, Role
-from kdbench.results.metrics import BEHIND, PREDICTIONS
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
-
-# What another training seed would change. Of these a row of several seeds states the mean over the seeds; all
-# else (time, size, MACs) is a property of the architecture and is taken from the first seed that has it.
-OF_THE_WEIGHTS = frozenset({metric.id for metric in PREDICTIONS} - {"parity_max_abs"} | {"top1_drop"})
-
-# What a metric, or those of a unit, can be at all: an interval over seeds covers as well without the rest.
-_POSSIBLE = {
-    "logit_spearman": (-1.0, 1.0),
-    "share": (0.0, 1.0),
-    "nats": (0.0, math.inf),
-    "nats²": (0.0, math.inf),
-    "samples": (0.0, math.inf),
-}
 
 _OF_CALLS = {"latency_ratio", "energy_ratio"}  # taken at the axes of calls, as what is behind them
 
@@ -63,7 +48,7 @@ def subjects(record: RunRecord) -> list[ModelGroup]:
 def number(record: RunRecord, subject: ModelGroup, metric: str, axes: Axes | None = None) -> Number:
     """Return what the record knows of `metric` of `subject`, at measurements whose axes include `axes`."""
     found = [m for id_ in subject.ids if (m := record.find(id_, metric, **dict(axes or {})))]
-    if not found and metric.startswith("latency_") and record.protocol.get("mode") == ["offline"]:
+    if not found and declared(metric).group == "latency" and record.protocol.get("mode") == ["offline"]:
         return Number(declared(metric).text, status="unavailable", reason="mode offline has none")
     return _cell(metric, found, len(subject.ids))
 
@@ -78,7 +63,7 @@ def pair_number(record: RunRecord, subject: ModelGroup, metric: str, axes: Axes 
         return _cell(metric, found, len(subject.ids))
     if metric == "latency_ratio" and axes and axes.get("mode") == "server":
         return Number(declared(metric).text, reason="waits have no ratio")  # they depend on chance, and on the load
-    behind = number(record, subject, BEHIND[metric], axes if metric in _OF_CALLS else None)
+    behind = number(record, subject, declared(metric).compares or metric, axes if metric in _OF_CALLS else None)
     reason = behind.reason if behind.value is None else "not measured"
     return Number(declared(metric).text, reason=reason, hint=behind.hint if behind.value is None else "")
 
@@ -126,7 +111,8 @@ def _cell(metric: str, found: Sequence[Measurement | Pair], seeds: int) -> Numbe
         hint=(first.hint or "") if isinstance(first, Measurement) else "",
         plus_minus=declared(metric).plus_minus,
     )
-    return _over_seeds(metric, cell, valued, seeds) if seeds > 1 and metric in OF_THE_WEIGHTS else cell
+    # Time, size and MACs are properties of the architecture: they are those of the first seed that has them.
+    return _over_seeds(metric, cell, valued, seeds) if seeds > 1 and declared(metric).scored else cell
 
 
 def _over_seeds(metric: str, first: Number, valued: Sequence[Measurement | Pair], seeds: int) -> Number:
@@ -134,7 +120,7 @@ def _over_seeds(metric: str, first: Number, valued: Sequence[Measurement | Pair]
     if len(valued) == 1:
         return Number(first.write, first.value, first.interval, first.status, aside=f"1 of {seeds} seeds")
     mean, interval = mean_over_seeds([finding.value for finding in valued if finding.value is not None])
-    least, most = _POSSIBLE.get(metric, _POSSIBLE.get(declared(metric).unit, (-math.inf, math.inf)))
+    least, most = declared(metric).value_range  # an interval over seeds covers as well without impossible values
     low, high = max(interval.low, min(least, mean)), min(interval.high, max(most, mean))  # a KL of 0 may be -1e-17
     interval = Interval(low=low, high=high, level=interval.level)
     shaky = next((finding for finding in valued if finding.status == "unstable"), None)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Container, Sequence
 from kdbench import units
 from kdbench.report.axes import in_words
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished, sentence
-from kdbench.results.metrics import PAIR_OF, Metric
+from kdbench.results.metrics import Metric, pair_of
 from kdbench.results.metrics import metric as declared
-from kdbench.results.verdicts import Criterion, ModelVerdict, Verdict
+from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Verdict
 
 _NONE = Text("–")
 _SIDES = {"max": "≤", "min": "≥", "max_drop_vs_teacher": "≤", "min_ratio_vs_teacher": "≥"}
@@ -28,7 +28,7 @@ def verdict_table(verdict: Verdict) -> Table:
     """
     shared = _shared_axes(verdict)
     device = next(criterion for criterion in verdict.nearest.criteria if criterion.rule == "device")
-    ordered = sorted(verdict.models, key=lambda each: (_ORDER.index(each.overall), each.model != verdict.best))
+    ordered = sorted(verdict.models, key=lambda each: (OVERALLS.index(each.overall), each.model != verdict.best))
     rows = [
         _device(verdict, device),
         *(
@@ -59,7 +59,6 @@ def _shared_axes(verdict: Verdict) -> dict[str, str | int]:
 
 
 _WORST = ("FAIL", "MARGINAL", "UNKNOWN", "PASS")
-_ORDER = ("READY", "INCONCLUSIVE", "NOT READY")
 
 
 def verdict_sentence(verdict: Verdict) -> str:
@@ -137,8 +136,8 @@ def title(criterion: Criterion) -> str:
         return "Device"
     if criterion.rule in {"max", "min"}:
         return declared(criterion.metric).title
-    if criterion.metric in PAIR_OF:
-        return declared(PAIR_OF[criterion.metric]).title
+    if (pair := pair_of(criterion.metric)) is not None:
+        return pair.title
     kind = "drop" if criterion.rule == "max_drop_vs_teacher" else "ratio"
     return f"{declared(criterion.metric).title} {kind}"
 

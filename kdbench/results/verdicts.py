@@ -18,10 +18,16 @@ Outcome = Literal["PASS", "FAIL", "MARGINAL", "UNKNOWN"]
 """Of one criterion. MARGINAL: the interval straddles the limit. UNKNOWN: no number, or one too weak to rely on."""
 
 Overall = Literal["READY", "NOT READY", "INCONCLUSIVE"]
+OVERALLS: tuple[Overall, ...] = ("READY", "INCONCLUSIVE", "NOT READY")
+"""The best first."""
+
 Rule = Literal["max", "min", "max_drop_vs_teacher", "min_ratio_vs_teacher", "device"]
 
 Change = Literal["regressed", "improved", "same", "inconclusive"]
 """Of one number. A change counts when it is both significant and large; `same`: at worst within the threshold."""
+
+CHANGES: tuple[Change, ...] = ("regressed", "inconclusive", "improved", "same")
+"""The worst first."""
 
 Way = Literal["exact", "paired", "anchored", "separate"]
 """How two numbers were compared: counted; side by side; each beside a model that both records have; on their own."""

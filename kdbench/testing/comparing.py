@@ -205,7 +205,7 @@ def _thresholds(limits: Limits) -> Thresholds:
     own = {}
     for id_, limit in limits.items():
         metric = comparable(id_)
-        own[metric.id] = _amount(limit, "points" if metric.unit == "share" else "share", id_)
+        own[metric.id] = _amount(limit, "points" if metric.in_points else "share", id_)
     return Thresholds(own=own)
 
 

@@ -21,7 +21,6 @@ Limit = float | str
 
 _SIDES: dict[Side, str] = {"min": "at least", "max": "at most"}
 _MARGINAL = (None, "fail", "pass")
-_NEVER_NEGATIVE = {"ns", "s", "1/s", "bytes", "MACs", "J", "g", "samples"}
 
 
 class Sink(Protocol):
@@ -145,10 +144,10 @@ def _number(limit: Limit, metric: Metric) -> float:
         number = units.parse(limit, metric.unit) if isinstance(limit, str) else float(limit)
     except (ValueError, TypeError) as error:
         raise InputError(f"a limit of {limit!r} for {metric.id}: {error}", _example(metric)) from error
-    if not math.isfinite(number) or (number < 0 and metric.unit in _NEVER_NEGATIVE):
-        raise InputError(f"a limit of {limit!r} for {metric.id}", _example(metric))
     if metric.unit == "share" and not 0 <= number <= 1:
         raise InputError(f"{metric.id} is a share of one, and {limit!r} is none", f"did you mean '{limit} %'?")
+    if not math.isfinite(number) or number < metric.value_range[0]:
+        raise InputError(f"a limit of {limit!r} for {metric.id}", _example(metric))
     return number
 
 

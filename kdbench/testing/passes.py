@@ -18,7 +18,7 @@ from kdbench.errors import InputError, KdbenchError
 from kdbench.progress import Progress
 from kdbench.recipe import Measure
 from kdbench.registry import suggestion
-from kdbench.results.metrics import BEHIND, Metric, metric
+from kdbench.results.metrics import Metric, metric
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows import bench
@@ -42,8 +42,7 @@ class Depth(IntEnum):
         """Return how deep a pass must go to find a metric."""
         if not wanted.hardware_dependent:
             return cls.FILES
-        behind = metric(BEHIND.get(wanted.id, wanted.id))
-        return cls.ENERGY if behind.unit in {"J", "g"} else cls.TIMES
+        return cls.ENERGY if metric(wanted.compares or wanted.id).metered else cls.TIMES
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from kdbench.progress import Progress
 from kdbench.recipe import Measure
 from kdbench.report.content import read_samples
 from kdbench.results.cards import ModelCard
-from kdbench.results.metrics import PREDICTIONS
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder, refuse_changed
 from kdbench.results.verdicts import REMEASURED, Comparison
@@ -54,7 +53,7 @@ def remeasure(
     """
     wanted = asked(metrics, thresholds)  # what cannot be meant is refused before anything is measured
     timed = any(metric.hardware_dependent for metric in wanted)
-    accuracy = accuracy and any(metric in PREDICTIONS for metric in wanted)
+    accuracy = accuracy and any(metric.scored for metric in wanted)
     before, after = _State.read(base), _State.read(new)
     matched = match(before.cards, after.cards, models)
     for pair in matched.pairs:

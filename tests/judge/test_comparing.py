@@ -8,10 +8,10 @@ import pytest
 
 from kdbench.errors import InputError
 from kdbench.judge.comparing.matching import match
-from kdbench.judge.comparing.shifts import BETWEEN_RUNS, recovered, same_images
+from kdbench.judge.comparing.shifts import recovered, same_images
 from kdbench.judge.comparing.thresholds import Thresholds
 from kdbench.results.cards import ModelCard
-from kdbench.results.metrics import METRICS
+from kdbench.results.metrics import BETWEEN_RUNS, METRICS
 from kdbench.statistics import binomial_share
 
 TRUST = Path(__file__).parents[2] / "reports" / "trust" / "coverage.json"

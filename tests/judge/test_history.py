@@ -9,9 +9,10 @@ import pytest
 
 from kdbench.errors import InputError
 from kdbench.judge.found_records import LocatedRecord, find_records
-from kdbench.judge.history import BETWEEN_RUNS, MAIN, history
+from kdbench.judge.history import MAIN, history
 from kdbench.results.cards import ModelCard
 from kdbench.results.histories import History
+from kdbench.results.metrics import BETWEEN_RUNS
 from kdbench.results.records import Environment, Interval, Measurement, Pair, RunRecord, measured, missing
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}

@@ -1,7 +1,9 @@
+from math import inf
+
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.results.metrics import METRICS, PAIR_METRICS, metric
+from kdbench.results.metrics import METRICS, PAIR_METRICS, metric, metrics_in, pair_of
 
 # The ids that stand in records and that other tools read: a change breaks them.
 IDS = [
@@ -89,3 +91,31 @@ def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
 def test_a_speed_up_says_what_it_is_a_ratio_of():
     formula = metric("latency_ratio").formula
     assert all(word in formula for word in ("block medians", "paired", "interleaved"))
+
+
+@pytest.mark.parametrize("pair", PAIR_METRICS.values(), ids=lambda pair: pair.id)
+def test_a_pair_compares_a_metric_of_its_group(pair) -> None:
+    compared = METRICS[pair.compares]
+    assert pair_of(compared.id) is pair
+    assert pair.group == compared.group
+    assert pair.hardware_dependent == compared.hardware_dependent
+    assert compared.versus_teacher == ("drop" if pair.unit == "points" else "ratio")
+
+
+def test_groups_are_in_the_declared_order():
+    assert metrics_in("accuracy", "fidelity")[:4] == ("top1", "top5", "loss", "agreement")
+    assert metrics_in("cold start") == ("load_ns", "first_run_ns", "steady_run_ns")
+    assert pair_of("loss") is None
+
+
+@pytest.mark.parametrize(
+    ("id_", "threshold"),
+    [("top1", 0.5), ("loss", 0.05), ("latency_p50_ns", 0.05), ("peak_memory_bytes", 0.05), ("macs", 0.01)],
+)
+def test_what_is_counted_may_get_worse_by_less_than_what_is_sampled(id_: str, threshold: float) -> None:
+    assert metric(id_).regression_threshold == threshold
+
+
+def test_values_lie_in_the_range_that_their_unit_allows():
+    ranges = {id_: metric(id_).value_range for id_ in ("ece", "logit_spearman", "loss", "top1_drop")}
+    assert ranges == {"ece": (0, 1), "logit_spearman": (-1, 1), "loss": (0, inf), "top1_drop": (-inf, inf)}

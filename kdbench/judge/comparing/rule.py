@@ -25,7 +25,7 @@ def outcome(shift: Delta, metric: Metric, threshold: float) -> Change:
 
 def worsenings(shift: Delta, metric: Metric) -> tuple[float, float, float]:
     """Return by how much the new number is worse: as found, at most and at least; negative where it is better."""
-    none = 0.0 if metric.unit == "share" else 1.0
+    none = 0.0 if metric.in_points else 1.0
     sign = -1.0 if metric.higher_is_better else 1.0
     worse, *ends = (sign * (number - none) for number in (shift.value, shift.low, shift.high))
     return worse, max(ends), min(ends)

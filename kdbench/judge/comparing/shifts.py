@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Standard deviation of one model's stored time between runs on one machine, as a share: over 40 runs of 20 s in 45
-# minutes on a virtual machine the medians of four models scattered by 3.8 to 4.5 % (reports/trust/coverage.json), by
-# far more than the interval of any one run knows. It comes in both numbers.
-BETWEEN_RUNS = 0.04
 _Z = NormalDist().inv_cdf(0.975)
 
 
@@ -54,7 +50,7 @@ class NotComparable:
 
 def unchanged(metric: Metric, way: Way, *, n: int | None = None, note: str = "", anchor: str = "") -> Delta:
     """Return no change, without an interval."""
-    none = 0.0 if metric.unit == "share" else 1.0
+    none = 0.0 if metric.in_points else 1.0
     return Delta(none, none, none, way, n, anchor, note)
 
 
@@ -66,18 +62,18 @@ def counted(base: float, new: float) -> Delta | NotComparable:
 
 
 def on_their_own(
-    base: Measurement, new: Measurement, metric: Metric, bounds: tuple[Interval, Interval], between_runs: float
+    base: Measurement, new: Measurement, metric: Metric, bounds: tuple[Interval, Interval], run_to_run: float
 ) -> Delta | NotComparable:
     """Return the change of two numbers with independent intervals, by `recovered`; of ratios, by their logarithms.
 
-    Where the numbers have no intervals but repeat within some share, the extremes of both. `between_runs` is the
-    standard deviation of each number between runs that its interval does not know of, as a share.
+    Where the numbers have no intervals but repeat within some share, the extremes of both. `run_to_run` is the
+    standard deviation of each number between runs that its interval does not show, as a share.
     """
     assert base.value is not None
     assert new.value is not None
     before, after = bounds
     n = new.n
-    if metric.unit == "share":
+    if metric.in_points:
         low, high = recovered((base.value, before.low, before.high), (new.value, after.low, after.high))
         return Delta(100 * (new.value - base.value), 100 * low, 100 * high, "separate", n)
     if min(before.low, after.low) <= 0:
@@ -88,7 +84,7 @@ def on_their_own(
     low, high = recovered(
         (math.log(base.value), math.log(before.low), math.log(before.high)),
         (math.log(new.value), math.log(after.low), math.log(after.high)),
-        extra=math.sqrt(2) * _Z * between_runs,
+        extra=math.sqrt(2) * _Z * run_to_run,
     )
     return Delta(change, math.exp(low), math.exp(high), "separate", n)
 

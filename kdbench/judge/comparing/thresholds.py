@@ -9,11 +9,6 @@ from kdbench.errors import InputError
 from kdbench.registry import suggestion
 from kdbench.results.metrics import METRICS, Metric
 
-# Positive: relative, as a share of the base; of shares such as top1, in percentage points.
-RELATIVE = 0.05  # of what is sampled: time, throughput, energy, memory, a loss
-COUNTED = 0.01  # of what is counted: bytes of a file, multiply-accumulates, parameters
-POINTS = 0.5  # of what is a share of samples
-
 DEFAULT_METRICS = ("top1", "latency_p50_ns", "peak_memory_bytes", "size_bytes", "macs", "energy_j")
 
 _FORMS = "for example --threshold 10%, --threshold latency_p50_ns=10% or --threshold top1=0.3 (in points)"
@@ -30,11 +25,9 @@ class Thresholds:
         """Return how much worse `metric` may be, as a share of the base or in points."""
         if metric.id in self.own:
             return self.own[metric.id]
-        if metric.unit == "share":
-            return POINTS
-        if self.relative is not None:
+        if self.relative is not None and not metric.in_points:
             return self.relative
-        return COUNTED if metric.repeatability == 0 else RELATIVE
+        return metric.regression_threshold
 
     @classmethod
     def read(cls, texts: Sequence[str]) -> Self:
@@ -47,7 +40,7 @@ class Thresholds:
             name, sign, amount = text.rpartition("=")
             if sign:
                 metric = comparable(name.strip())
-                own[metric.id] = _points(amount, text) if metric.unit == "share" else _share(amount, text)
+                own[metric.id] = _points(amount, text) if metric.in_points else _share(amount, text)
             else:
                 relative = _share(amount, text)
         return cls(relative, own)

@@ -10,7 +10,6 @@ from kdbench.judge.bounds import bounds_of, weakness
 from kdbench.judge.comparing.machines import other_machine, other_runtime
 from kdbench.judge.comparing.matching import Match
 from kdbench.judge.comparing.shifts import (
-    BETWEEN_RUNS,
     Delta,
     NotComparable,
     beside,
@@ -20,7 +19,7 @@ from kdbench.judge.comparing.shifts import (
     side_by_side,
     unchanged,
 )
-from kdbench.results.metrics import PAIR_METRICS, PAIR_OF, PREDICTIONS, Metric
+from kdbench.results.metrics import PAIR_METRICS, Metric
 from kdbench.results.records import Measurement, Pair, RunRecord
 
 if TYPE_CHECKING:
@@ -31,14 +30,9 @@ Samples = Mapping[str, "NDArray[Any]"]
 REMEASURE = "measure both side by side with --remeasure"
 _SAME_DATA = "score both on the same data"
 _SAME_FILE = "the same file: a difference is the machine's doing"
-_OF_TEST_DATA = {metric.id for metric in PREDICTIONS} - {"parity_max_abs"}
-_OF_THE_FILE_ALONE = {"top1", "top5", "loss", "ece"}  # the rest of them is of the teacher, too
+_OF_FILE_AND_IMAGES = {"accuracy", "calibration"}  # groups; others depend on the teacher or on training images, too
 # The ratios that are sampled: the others are quotients of two numbers that tell as much.
-_SAMPLED_RATIO_OF = {
-    metric: pair
-    for metric, pair in PAIR_OF.items()
-    if PAIR_METRICS[pair].repeatability is None and PAIR_METRICS[pair].unit == "1"
-}
+_SAMPLED_RATIO_OF = {pair.compares: pair.id for pair in PAIR_METRICS.values() if pair.sampled}
 
 
 @dataclass(frozen=True)
@@ -86,11 +80,6 @@ class MetricPair:
     base: Measurement
     new: Measurement
 
-    @property
-    def timed(self) -> bool:
-        """Whether it is a number that is sampled on a machine: a time, a rate, an energy."""
-        return self.metric.hardware_dependent and self.metric.repeatability is None
-
 
 def change(question: MetricPair) -> Delta | NotComparable:
     """Return the change that a question asks for, or why there is no answer."""
@@ -113,7 +102,7 @@ def _elsewhere(question: MetricPair) -> NotComparable | None:
 
 def _other_meter(question: MetricPair) -> NotComparable | None:
     """Refuse energies of different meters: their joules are of different parts of a machine."""
-    if question.metric.unit not in {"J", "g"} or question.base.source == question.new.source:
+    if not question.metric.metered or question.base.source == question.new.source:
         return None
     return NotComparable(f"metered by {question.base.source} and by {question.new.source}", REMEASURE)
 
@@ -124,10 +113,10 @@ def _the_same_file(question: MetricPair) -> Delta | None:
     if not question.match.same_file or any(each.status != "ok" or each.evidence == "estimated" for each in both):
         return None
     sound = not any(map(weakness, both))
-    if question.timed and sound and not other_runtime(records.base, records.new, question.new.axes):
+    if question.metric.sampled and sound and not other_runtime(records.base, records.new, question.new.axes):
         return unchanged(question.metric, "anchored", note=_SAME_FILE, anchor=question.match.new.id)
     images_agree = not records.other_test_set and both[0].n == both[1].n
-    if question.metric.id in _OF_THE_FILE_ALONE and images_agree and both[0].value == both[1].value:
+    if question.metric.group in _OF_FILE_AND_IMAGES and images_agree and both[0].value == both[1].value:
         return unchanged(question.metric, "exact", n=question.new.n, anchor=question.match.new.id)
     return None
 
@@ -141,7 +130,7 @@ def _weak(question: MetricPair) -> NotComparable | None:
 
 
 def _counted(question: MetricPair) -> Delta | NotComparable | None:
-    if question.metric.repeatability != 0:
+    if not question.metric.counted:
         return None
     assert question.base.value is not None
     assert question.new.value is not None
@@ -150,7 +139,7 @@ def _counted(question: MetricPair) -> Delta | NotComparable | None:
 
 def _other_test_data(question: MetricPair) -> NotComparable | None:
     """Refuse accuracies of different images."""
-    if question.metric.id not in _OF_TEST_DATA:
+    if not question.metric.scored:
         return None
     if question.records.other_test_set:
         return NotComparable("scored on different test data", _SAME_DATA)
@@ -209,8 +198,8 @@ def unaided(question: MetricPair) -> Delta | NotComparable:
     assert bounds[0] is not None, "a number without bounds is weak"
     assert bounds[1] is not None
     together = question.records.together
-    between_runs = BETWEEN_RUNS if question.timed and not together else 0.0
-    found = on_their_own(question.base, question.new, question.metric, (bounds[0], bounds[1]), between_runs)
+    run_to_run = 0.0 if together else question.metric.run_to_run
+    found = on_their_own(question.base, question.new, question.metric, (bounds[0], bounds[1]), run_to_run)
     in_turns = together and question.metric.hardware_dependent
     return replace(found, way="paired") if in_turns and isinstance(found, Delta) else found
 

@@ -14,6 +14,7 @@ from kdbench.measure.latency.sessions import Sampled
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Findings, interval_of
 from kdbench.results.measure_samples import kept
+from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Measurement, Pair, Status, measured, missing
 from kdbench.statistics import Clustered, Estimate, Plan
 from kdbench.worker.interleaved import WARM_UP_RULE
@@ -21,7 +22,7 @@ from kdbench.worker.jobs import GRAPH_OPTIMIZATION
 from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS, SATURATED, Server
 
 PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
-_LATENCIES = ("latency_p50_ns", "latency_mean_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns")
+_LATENCIES = metrics_in("latency")
 UNSTABLE_SPREAD = 0.1
 
 

@@ -1,77 +1,78 @@
-"""What a model takes: time, memory, arithmetic and bytes."""
+"""Metrics of what a model costs to run: time, memory, arithmetic and bytes."""
+
+from functools import partial
+from typing import Literal
 
 from kdbench import units
-from kdbench.results.metrics.metric import Metric
+from kdbench.results.metrics.metric import BETWEEN_RUNS, Metric
 
 # What the kernel counts as resident moves by pages and arenas from run to run: medians of three processes agreed to
-# 0.5 % (all of a process) and 4 % (a model's part) over equal networks in reports/digits_methods.
+# 0.5 % (the whole process) and 4 % (the model's part) over equal networks in reports/digits_methods.
 _PEAK, _PART = 0.01, 0.05
 
+_Sampled = partial(Metric, hardware_dependent=True, run_to_run=BETWEEN_RUNS)
+_Memory = partial(Metric, group="memory", hardware_dependent=True)
+_Counted = partial(Metric, group="file", repeatability=0, versus_teacher="ratio")
 
-def _latency(id_: str, title: str, what: str) -> Metric:
-    return Metric(
-        id_,
-        title,
-        "ns",
-        False,
-        f"{what} of the time of one call, at the labelled batch and threads",
-        units.time,
-        hardware_dependent=True,
-    )
+
+def _latency(id_: str, title: str, statistic: str, versus_teacher: Literal["ratio"] | None = None) -> Metric:
+    formula = f"{statistic} of the time of one call, at the labelled batch and threads"
+    return _Sampled(id_, title, "ns", False, formula, units.time, group="latency", versus_teacher=versus_teacher)
 
 
 COSTS = (
-    _latency("latency_p50_ns", "Latency p50", "median (order statistic)"),
+    _latency("latency_p50_ns", "Latency p50", "median (order statistic)", "ratio"),
     _latency("latency_mean_ns", "Latency mean", "arithmetic mean"),
     _latency("latency_p90_ns", "Latency p90", "90th percentile (order statistic)"),
     _latency("latency_p95_ns", "Latency p95", "95th percentile (order statistic)"),
     _latency("latency_p99_ns", "Latency p99", "99th percentile (order statistic)"),
-    Metric(
+    _Sampled(
         "throughput_per_s",
         "Throughput",
         "1/s",
         True,
         "samples per second: batch / mean time of one call",
         units.rate,
-        hardware_dependent=True,
+        group="throughput",
     ),
-    Metric(
+    _Sampled(
         "max_throughput_per_s",
         "Max. throughput",
         "1/s",
         True,
         "throughput_per_s at the batch where it is largest, of a sweep over batches 1, 2, 4, …",
         units.rate,
-        hardware_dependent=True,
+        group="offline",
+        versus_teacher="ratio",
     ),
-    Metric(
+    _Sampled(
         "load_ns",
         "Load",
         "ns",
         False,
         "time to create the inference session from the file, in a fresh process",
         units.time,
-        hardware_dependent=True,
+        group="cold start",
     ),
-    Metric(
+    _Sampled(
         "first_run_ns",
         "First run",
         "ns",
         False,
         "time of the first call after loading",
         units.time,
-        hardware_dependent=True,
+        group="cold start",
     ),
-    Metric(
+    _Sampled(
         "steady_run_ns",
         "Steady run",
         "ns",
         False,
         "median of the calls after warm-up, in the process of the first run",
         units.time,
-        hardware_dependent=True,
+        group="cold start",
     ),
-    Metric(
+    _Memory(
         "peak_memory_bytes",
         "Peak memory",
         "bytes",
@@ -79,55 +80,38 @@ COSTS = (
         "most memory resident at once while loading and running, in a process that does nothing else; interpreter, "
         "runtime and inputs included",
         units.size,
-        hardware_dependent=True,
         repeatability=_PEAK,
+        versus_teacher="ratio",
     ),
-    Metric(
+    _Memory(
         "model_memory_bytes",
         "Model memory",
         "bytes",
         False,
         "peak_memory_bytes - memory resident before loading, the runtime having run a graph that computes nothing",
         units.size,
-        hardware_dependent=True,
         repeatability=_PART,
     ),
-    Metric(
+    _Memory(
         "device_memory_bytes",
         "Device memory",
         "bytes",
         False,
         "memory the process holds on the GPU after loading and running, its CUDA context included",
         units.size,
-        hardware_dependent=True,
         repeatability=_PART,
     ),
-    Metric(
+    _Counted(
         "macs",
         "MACs",
         "MACs",
         False,
         "multiply-accumulates of convolutions, linear layers and matrix products, batch 1",
         units.count,
-        repeatability=0,
     ),
-    Metric("parameters", "Parameters", "1", False, "number of trainable parameters", units.count, repeatability=0),
-    Metric(
-        "weight_bytes",
-        "Weights",
-        "bytes",
-        False,
-        "bytes of the weight tensors in the exported file",
-        units.size,
-        repeatability=0,
-    ),
-    Metric(
-        "size_bytes",
-        "Model size",
-        "bytes",
-        False,
-        "bytes of the exported file and its external weights",
-        units.size,
-        repeatability=0,
+    _Counted("parameters", "Parameters", "1", False, "number of trainable parameters", units.count),
+    _Counted("weight_bytes", "Weights", "bytes", False, "bytes of the weight tensors in the exported file", units.size),
+    _Counted(
+        "size_bytes", "Model size", "bytes", False, "bytes of the exported file and its external weights", units.size
     ),
 )

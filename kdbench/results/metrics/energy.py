@@ -1,10 +1,14 @@
-"""What a model and its training take in energy, and the time of the training."""
+"""Metrics of the energy that a model and its training use, and the time of the training."""
+
+from functools import partial
 
 from kdbench import units
-from kdbench.results.metrics.metric import Metric
+from kdbench.results.metrics.metric import BETWEEN_RUNS, Metric
+
+_Sampled = partial(Metric, hardware_dependent=True, run_to_run=BETWEEN_RUNS)
 
 ENERGY = (
-    Metric(
+    _Sampled(
         "energy_j",
         "Energy / inference",
         "J",
@@ -12,9 +16,10 @@ ENERGY = (
         "gross energy of a window / inferences in it, the median of the windows",
         units.energy,
         units.energy_plus_minus,
-        hardware_dependent=True,
+        group="energy",
+        versus_teacher="ratio",
     ),
-    Metric(
+    _Sampled(
         "energy_net_j",
         "Net energy / inference",
         "J",
@@ -23,9 +28,9 @@ ENERGY = (
         "the machine with the models loaded",
         units.energy,
         units.energy_plus_minus,
-        hardware_dependent=True,
+        group="energy",
     ),
-    Metric(
+    _Sampled(
         "energy_run_j",
         "Energy / run",
         "J",
@@ -33,9 +38,9 @@ ENERGY = (
         "gross energy of a window / calls in it, the median of the windows: one call runs one batch",
         units.energy,
         units.energy_plus_minus,
-        hardware_dependent=True,
+        group="energy",
     ),
-    Metric(
+    _Sampled(
         "co2_g",
         "CO₂e / inference",
         "g",
@@ -43,18 +48,18 @@ ENERGY = (
         "energy_j x carbon intensity of the country's electricity",
         units.mass,
         units.mass_plus_minus,
-        hardware_dependent=True,
+        group="energy",
     ),
-    Metric(
+    _Sampled(
         "training_s",
         "Training time",
         "s",
         False,
         "wall time of the epochs, validation included",
         units.duration,
-        hardware_dependent=True,
+        group="training",
     ),
-    Metric(
+    _Sampled(
         "training_j",
         "Training energy",
         "J",
@@ -62,9 +67,9 @@ ENERGY = (
         "gross energy of the epochs, validation included",
         units.energy,
         units.energy_plus_minus,
-        hardware_dependent=True,
+        group="training",
     ),
-    Metric(
+    _Sampled(
         "training_co2_g",
         "Training CO₂e",
         "g",
@@ -72,6 +77,6 @@ ENERGY = (
         "training_j x carbon intensity of the country's electricity",
         units.mass,
         units.mass_plus_minus,
-        hardware_dependent=True,
+        group="training",
     ),
 )

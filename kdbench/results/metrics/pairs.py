@@ -1,49 +1,62 @@
-"""What a student is beside its teacher."""
+"""Metrics of a student relative to its teacher."""
+
+from functools import partial
 
 from kdbench import units
 from kdbench.results.metrics.metric import Metric
 
+# Ratios of paired blocks do not vary from run to run as their times do: both models have the machine in common.
+_Ratio = partial(Metric, unit="1", higher_is_better=True, text=units.ratio)
+
 PAIRS = (
-    Metric(
+    _Ratio(
         "latency_ratio",
         "Speed-up",
-        "1",
-        True,
-        "ratio of block medians, teacher / student, of paired, interleaved blocks: the median over the rounds of a "
-        "session, then the geometric mean over sessions",
-        units.ratio,
+        formula="ratio of block medians, teacher / student, of paired, interleaved blocks: the median over the rounds "
+        "of a session, then the geometric mean over sessions",
+        group="latency",
+        compares="latency_p50_ns",
         hardware_dependent=True,
     ),
-    Metric(
+    _Ratio(
         "energy_ratio",
         "Energy ratio",
-        "1",
-        True,
-        "teacher energy_j / student energy_j of windows of the same round: the geometric mean over rounds",
-        units.ratio,
+        formula="teacher energy_j / student energy_j of windows of the same round: the geometric mean over rounds",
+        group="energy",
+        compares="energy_j",
         hardware_dependent=True,
     ),
-    Metric(
-        "size_ratio", "Size ratio", "1", True, "teacher size_bytes / student size_bytes", units.ratio, repeatability=0
+    _Ratio(
+        "size_ratio",
+        "Size ratio",
+        formula="teacher size_bytes / student size_bytes",
+        group="file",
+        compares="size_bytes",
+        repeatability=0,
     ),
-    Metric("macs_ratio", "MACs ratio", "1", True, "teacher macs / student macs", units.ratio, repeatability=0),
-    Metric(
+    _Ratio(
+        "macs_ratio",
+        "MACs ratio",
+        formula="teacher macs / student macs",
+        group="file",
+        compares="macs",
+        repeatability=0,
+    ),
+    _Ratio(
         "memory_ratio",
         "Memory ratio",
-        "1",
-        True,
-        "teacher peak_memory_bytes / student peak_memory_bytes",
-        units.ratio,
+        formula="teacher peak_memory_bytes / student peak_memory_bytes",
+        group="memory",
+        compares="peak_memory_bytes",
         hardware_dependent=True,
         repeatability=0.02,  # two medians that each repeat within 1 %
     ),
-    Metric(
+    _Ratio(
         "throughput_ratio",
         "Throughput ratio",
-        "1",
-        True,
-        "student max_throughput_per_s / teacher max_throughput_per_s: the geometric mean over sessions",
-        units.ratio,
+        formula="student max_throughput_per_s / teacher max_throughput_per_s: the geometric mean over sessions",
+        group="offline",
+        compares="max_throughput_per_s",
         hardware_dependent=True,
     ),
     Metric(
@@ -53,17 +66,8 @@ PAIRS = (
         False,
         "teacher top1 - student top1, in percentage points, on the same samples",
         units.points,
+        group="accuracy",
+        compares="top1",
+        scored=True,
     ),
 )
-
-# The measurement behind a pair's metric: where the pair is missing, its reason is the pair's.
-BEHIND = {
-    "latency_ratio": "latency_p50_ns",
-    "energy_ratio": "energy_j",
-    "size_ratio": "size_bytes",
-    "macs_ratio": "macs",
-    "memory_ratio": "peak_memory_bytes",
-    "throughput_ratio": "max_throughput_per_s",
-    "top1_drop": "top1",
-}
-PAIR_OF = {behind: pair for pair, behind in BEHIND.items()}

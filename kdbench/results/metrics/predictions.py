@@ -1,115 +1,152 @@
-"""What a model's logits are worth: accuracy, fidelity, calibration, and what noise and risk say of them."""
+"""Metrics of a model's logits: accuracy, calibration, fidelity to the teacher, risk, label noise, ONNX parity."""
+
+from functools import partial
 
 from kdbench import units
 from kdbench.results.metrics.metric import Metric
 
+_Scored = partial(Metric, scored=True)
+
 PREDICTIONS = (
-    Metric("top1", "Top-1", "share", True, "share of samples whose largest logit is the label's", units.share),
-    Metric(
+    _Scored(
+        "top1",
+        "Top-1",
+        "share",
+        True,
+        "share of samples whose largest logit is the label's",
+        units.share,
+        group="accuracy",
+        versus_teacher="drop",
+    ),
+    _Scored(
         "top5",
         "Top-5",
         "share",
         True,
         "share of samples whose label is among the five largest logits",
         units.share,
+        group="accuracy",
+        versus_teacher="drop",
     ),
-    Metric("loss", "Loss", "nats", False, "mean of -log softmax(logits)[label]", units.number),
-    Metric(
+    _Scored("loss", "Loss", "nats", False, "mean of -log softmax(logits)[label]", units.number, group="accuracy"),
+    _Scored(
         "agreement",
         "Agreement",
         "share",
         True,
         "share of samples on which student and teacher rank the same class first",
         units.share,
+        group="fidelity",
     ),
-    Metric(
+    _Scored(
         "predictive_kl",
         "KL to teacher",
         "nats",
         False,
         "mean over samples of sum_c p_t log(p_t / p_s), temperature 1",
         units.number,
+        group="fidelity",
     ),
-    Metric(
+    _Scored(
         "standardized_kl",
         "KL, standardized",
         "nats",
         False,
         "predictive_kl of standardized logits, (z - mean) / standard deviation of each sample's own",
         units.number,
+        group="fidelity",
     ),
-    Metric(
+    _Scored(
         "logit_spearman",
         "Rank correlation",
         "1",
         True,
         "mean over samples of Spearman's rho between the logits of student and teacher, ties by average rank",
         units.number,
+        group="fidelity",
+        limits=(-1.0, 1.0),
     ),
-    Metric(
+    _Scored(
         "ece",
         "ECE",
         "share",
         False,
         "sum over 15 equal bins of the largest probability: share of samples in it x |accuracy - mean probability|",
         units.share,
+        group="calibration",
     ),
-    Metric("class_top1", "Class top-1", "share", True, "top1 among the samples of one class", units.share),
-    Metric(
+    _Scored(
+        "class_top1",
+        "Class top-1",
+        "share",
+        True,
+        "top1 among the samples of one class",
+        units.share,
+        group="classes",
+        versus_teacher="drop",
+    ),
+    _Scored(
         "empirical_risk_variance",
         "Empirical risk",
         "nats²",
         False,
         "variance over samples of -log softmax(logits)[label]",
         units.number,
+        group="risk",
     ),
-    Metric(
+    _Scored(
         "distilled_risk_variance",
         "Distilled risk",
         "nats²",
         False,
         "variance over samples of -sum_c p_t log p_s: the loss that the teacher's probabilities expect",
         units.number,
+        group="risk",
     ),
-    Metric(
+    _Scored(
         "noise_corrected",
         "Corrected",
         "share",
         True,
         "of training images whose label was changed, the share that are given their true class",
         units.share,
+        group="label noise",
     ),
-    Metric(
+    _Scored(
         "noise_memorised",
         "Memorised",
         "share",
         False,
         "of training images whose label was changed, the share that are given the wrong label",
         units.share,
+        group="label noise",
     ),
-    Metric(
+    _Scored(
         "mismatches",
         "Mismatches",
         "samples",
         False,
         "samples on which the teacher and one of two students name the label and that student has the larger KL",
         units.whole,
+        group="mismatches",
     ),
-    Metric(
+    _Scored(
         "mismatches_fixed",
         "Fixed",
         "samples",
         True,
         "mismatches that are none by the KL of standardized logits",
         units.whole,
+        group="mismatches",
     ),
-    Metric(
+    _Scored(
         "mismatches_made",
         "Made",
         "samples",
         False,
         "samples that are mismatches by the KL of standardized logits alone",
         units.whole,
+        group="mismatches",
     ),
     Metric(
         "parity_max_abs",
@@ -118,6 +155,7 @@ PREDICTIONS = (
         False,
         "max |ONNX logit - torch logit| over real inputs",
         units.number,
+        group="parity",
         repeatability=0,
     ),
 )

@@ -3,23 +3,20 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from kdbench.evaluate.accuracy import ACCURACIES
-from kdbench.evaluate.fidelity import FIDELITIES
-from kdbench.evaluate.findings import MISMATCHES, NOISE, RISKS
 from kdbench.evaluate.plan import TRAIN
 from kdbench.measure.bench_model import BenchModel, energy_metrics, outer_batches
 from kdbench.measure.harness import Analyses
 from kdbench.measure.latency.configurations import configurations
 from kdbench.recipe.measure import Measure
-from kdbench.results.metrics import METRICS, PAIR_METRICS
+from kdbench.results.metrics import METRICS, PAIR_METRICS, metrics_in
 from kdbench.results.records import Axes, Measurement, Pair, Status, missing
 from kdbench.workflows.stages.export import Exported
 
-_OWN = {"parity_max_abs", "training_s", "training_j", "training_co2_g"}  # known without measuring
+_OWN = {*metrics_in("parity", "training")}  # known without measuring
+_OF_TEACHER, _NOISE, _MISMATCHES = metrics_in("fidelity", "risk"), metrics_in("label noise"), metrics_in("mismatches")
 _OFFLINE = {"max_throughput_per_s", "throughput_ratio"}  # taken only where it was asked for
 _MODES_WITHOUT = {"throughput_per_s": frozenset({"paced", "server"}), "latency_ratio": frozenset({"server"})}
-_ON_BOTH_PARTS = {*ACCURACIES, "ece", *FIDELITIES, *MISMATCHES}  # the test set and training images
-_MEMORY = {"peak_memory_bytes", "model_memory_bytes", "device_memory_bytes"}
+_ON_BOTH_PARTS = {*metrics_in("accuracy", "calibration", "fidelity", "mismatches")}  # the test set and training images
 
 
 def refused_measurements(
@@ -39,9 +36,9 @@ def refused_measurements(
             continue
         teacher = next((refused[parent] for parent in export.card.parents if parent in refused), None)
         other = refused.get(analyses.independent.get(id_, ""))
-        reasons = dict.fromkeys(MISMATCHES, f"its independent student was not measured: {other}") if other else {}
+        reasons = dict.fromkeys(_MISMATCHES, f"its independent student was not measured: {other}") if other else {}
         if teacher:
-            reasons |= dict.fromkeys((*FIDELITIES, *RISKS, *MISMATCHES), f"its teacher was not measured: {teacher}")
+            reasons |= dict.fromkeys((*_OF_TEACHER, *_MISMATCHES), f"its teacher was not measured: {teacher}")
         for metric in (each for each in reasons if each not in left_out):
             for axes in _axes(metric, export, config, analyses):
                 yield missing(id_, metric, reasons[metric], axes=axes)
@@ -79,25 +76,25 @@ def _not_looked_into(export: Exported, analyses: Analyses) -> set[str]:
     """Return what is not asked of this model: it has no teacher, no independent student, no wrong labels."""
     id_ = export.card.id
     images = analyses.training.get(id_)
-    fidelity = set() if export.card.parents else {*FIDELITIES, *RISKS}
-    noise = set() if images is not None and images.flipped.any() else {*NOISE}
-    return fidelity | noise | (set() if id_ in analyses.independent else {*MISMATCHES})
+    fidelity = set() if export.card.parents else {*_OF_TEACHER}
+    noise = set() if images is not None and images.flipped.any() else {*_NOISE}
+    return fidelity | noise | (set() if id_ in analyses.independent else {*_MISMATCHES})
 
 
 def _axes(metric: str, export: Exported, config: Measure, analyses: Analyses | None = None) -> list[Axes]:
     """Return the axes at which `metric` would have been taken; those that depend on no setting have none."""
     if metric in _ON_BOTH_PARTS and analyses is not None:
         images = analyses.training.get(export.card.id)
-        beside: Axes = {"beside": analyses.independent[export.card.id]} if metric in MISMATCHES else {}
+        beside: Axes = {"beside": analyses.independent[export.card.id]} if metric in _MISMATCHES else {}
         return [beside, *([{**TRAIN, **beside}] if images is not None and images.drawn.any() else [])]
     provider, threads = config.provider, config.threads[0]
     if metric in _OFFLINE:
         return [{"provider": provider, "threads": each, "mode": "offline"} for each in config.threads]
     subject = BenchModel(export.card, Path(export.card.file), export.facts)
-    if metric in {*_MEMORY, *energy_metrics(config), "energy_ratio"}:
+    if metric in {*metrics_in("memory"), *energy_metrics(config), "energy_ratio"}:
         batches = outer_batches(subject, config)
         return [{"provider": provider, "threads": threads, "batch": batch} for batch in batches]
-    if not metric.startswith("latency_") and metric != "throughput_per_s":
+    if (METRICS.get(metric) or PAIR_METRICS[metric]).group not in {"latency", "throughput"}:
         return [{}]
     without = _MODES_WITHOUT.get(metric, frozenset())
     return [c.axes(provider) for c in configurations([subject], config) if c.mode not in without]
