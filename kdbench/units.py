@@ -15,8 +15,8 @@ _MASS = ((1e3, "kg"), (1.0, "g"), (1e-3, "mg"), (1e-6, "µg"), (1e-9, "ng"))
 # How a quantity may be typed, by the unit it is kept in. Counts have prefixes alone; ratios may end with a sign.
 _PREFIXES = {unit: factor for factor, unit in _COUNT}
 _TYPED: dict[str, dict[str, float]] = {
-    "ns": {unit: factor for factor, unit in _TIME} | {"us": 1e3, "min": 60e9},
-    "s": {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0},
+    "ns": {unit: factor for factor, unit in _TIME} | {"us": 1e3, "m": 60e9, "min": 60e9, "h": 3600e9},
+    "s": {"s": 1.0, "ms": 1e-3, "m": 60.0, "min": 60.0, "h": 3600.0},
     "bytes": {unit: factor for factor, unit in _BYTES} | {"KB": 1e3, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
     "MACs": _PREFIXES | {f"{unit}MACs": factor for unit, factor in _PREFIXES.items()},
     "1": _PREFIXES | {"×": 1.0, "x": 1.0},
@@ -39,16 +39,16 @@ def parse(text: str, unit: str) -> float:
     factors = {"": 1.0, unit: 1.0} | _TYPED.get(unit, {})
     fitting = ", ".join(known for known in factors if known)
     if match is None:
-        raise ValueError(f"{text!r} is no quantity: a number, then one of {fitting}")
+        raise ValueError(f"{text!r} is not a quantity: write a number, then one of {fitting}")
     if match[2] not in factors:
-        raise ValueError(f"{match[2]!r} is no unit that fits here; these do: {fitting}")
+        raise ValueError(f"{match[2]!r} does not fit here; use one of {fitting}")
     # Decimal, so that 1.1 ms is 1,100,000 ns and not a digit beside it.
     try:
         value = float(Decimal(match[1].replace(",", "")) * Decimal(repr(factors[match[2]])))
     except Overflow:
         value = math.inf
     if math.isinf(value):
-        raise ValueError("more than any number that there is")
+        raise ValueError(f"{text!r} is too large")
     return value
 
 

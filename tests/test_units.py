@@ -253,15 +253,15 @@ def test_quantities_are_read_in_the_unit_they_are_kept_in(text, unit, value):
 @pytest.mark.parametrize(
     ("text", "unit", "says"),
     [
-        ("50 ms", "bytes", "these do: bytes, GB, MB"),
-        ("1 %", "points", "these do: points, point, pp"),
-        ("5 furlongs", "nats", "these do: nats"),
-        ("0,5 s", "ns", "no quantity"),
-        ("1 000 s", "s", "no quantity"),
-        ("1-2", "ns", "no quantity"),
-        ("nan", "ns", "no quantity"),
-        ("", "ns", "no quantity"),
-        ("ms", "ns", "no quantity"),
+        ("50 ms", "bytes", "use one of bytes, GB, MB"),
+        ("1 %", "points", "use one of points, point, pp"),
+        ("5 furlongs", "nats", "use one of nats"),
+        ("0,5 s", "ns", "not a quantity"),
+        ("1 000 s", "s", "not a quantity"),
+        ("1-2", "ns", "not a quantity"),
+        ("nan", "ns", "not a quantity"),
+        ("", "ns", "not a quantity"),
+        ("ms", "ns", "not a quantity"),
     ],
 )
 def test_what_is_no_quantity_of_that_unit_is_refused_with_those_that_fit(text, unit, says):

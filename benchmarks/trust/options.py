@@ -7,10 +7,10 @@ from pathlib import Path
 
 from benchmarks.trust.repeats import Values
 from kdbench import storage
-from kdbench.cli.options import cores
 from kdbench.errors import KdbenchError
 from kdbench.machine import fingerprint
 from kdbench.machine.cores import choose_cores
+from kdbench.options import cores
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/trust"
 

@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from kdbench.results.records import RunRecord
 
 
-def speaks() -> bool:
-    """Whether this is the first of the processes that torchrun or srun started for one command, or the only one."""
+def is_rank_zero() -> bool:
+    """Whether this is the only process, or rank zero of those that torchrun or srun started for one command."""
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def result(text: str) -> None:
-    """Write a result to standard output; a reader that went away, such as `head`, is no error."""
+    """Write a result to standard output; a reader that closes it early, such as `head`, is no error."""
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is still buffered would fail again when the interpreter closes the stream.
+        # The rest of the buffer would fail again when the interpreter closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -31,7 +31,7 @@ def result_json(value: Any) -> None:
 
 
 def result_drawn(renderable: Any) -> None:
-    """Write a rich renderable to standard output, wide enough for a table when nobody's window limits it."""
+    """Write a rich renderable to standard output, 160 columns wide unless it is a terminal."""
     from rich.console import Console
 
     console = Console() if sys.stdout.isatty() else Console(width=160, no_color=True)
@@ -46,12 +46,12 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def show_record(found: "RunRecord", folder: Path, *, json: bool) -> None:
-    """Write what a run found out: its summary table and where its reports lie, or the record as JSON."""
+def show_record(record: "RunRecord", folder: Path, *, json: bool) -> None:
+    """Write a run's summary table and the paths of its reports, or the record as JSON."""
     if json:
-        result_json({**found.to_json(), "folder": str(folder)})
+        result_json({**record.to_json(), "folder": str(folder)})
         return
     from kdbench.report.terminal import summary
 
-    result_drawn(summary(found))
+    result_drawn(summary(record))
     result(f"report: {folder / 'report.md'} and {folder / 'report.html'}")

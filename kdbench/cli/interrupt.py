@@ -1,9 +1,9 @@
-"""Ctrl-C ends the process within two seconds, whatever it is doing, and says how to go on.
+"""Ctrl-C ends the process within two seconds, whatever it is doing, and prints how to go on.
 
 Python runs signal handlers between bytecodes of the main thread, so a long call into C (a training step, an
 export) delays KeyboardInterrupt for as long as it lasts. The interpreter's wake-up descriptor is written by
-the C-level handler at once; a thread reads it and, should the orderly way out take too long, takes the short one.
-A library that swallows KeyboardInterrupt (Lightning turns it into SystemExit(1)) does not hide that it came.
+the C-level handler at once; a thread reads it and ends the process if the orderly exit takes too long. `fired` also
+reports an interrupt that a library swallows.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _END = b"\0"  # no signal has the number 0
 
 
 class Interrupts:
-    """Watches for SIGINT; `fired` tells whether one came. `farewell` returns the line to end with."""
+    """Watches for SIGINT; `fired` is whether it came. `farewell` returns the last line to print."""
 
     def __init__(self, farewell: Callable[[], str], grace_s: float = GRACE_S) -> None:
         self.fired = False
@@ -33,9 +33,9 @@ class Interrupts:
         self._pair: tuple[socket.socket, socket.socket] | None = None
 
     def say_farewell(self) -> None:
-        """Say once, to standard error, that the work was cut short and how to go on."""
+        """Write once, to standard error, that the work was interrupted and how to go on."""
         if self._said.acquire(blocking=False):
-            # Straight to the descriptor: the stream's lock may belong to the thread that hangs.
+            # Written to the descriptor: the thread that hangs may hold the stream's lock.
             show_cursor = "\x1b[?25h" if os.isatty(2) else ""
             os.write(2, f"{show_cursor}\ninterrupted\nhint: {self._farewell()}\n".encode())
 
@@ -45,44 +45,43 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        ours, theirs = self._pair = socket.socketpair()  # kept: the thread reads on after this block
-        theirs.setblocking(False)
+        reader, writer = self._pair = socket.socketpair()  # not closed: the thread reads on after this block
+        writer.setblocking(False)
         before = signal.signal(signal.SIGINT, self._raise)
-        descriptor = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        threading.Thread(target=self._listen, args=(ours,), daemon=True, name="interrupts").start()
+        descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._listen, args=(reader,), daemon=True, name="interrupts").start()
         try:
             yield
         finally:
             signal.set_wakeup_fd(descriptor)
-            # Lightning leaves SIGINT ignored once it has seen one; give back what was there before us.
             signal.signal(signal.SIGINT, before)
-            theirs.send(_END)
+            writer.send(_END)
 
     def _raise(self, _number: int, _frame: FrameType | None) -> NoReturn:
         self.fired = True
         raise KeyboardInterrupt
 
-    def _listen(self, ours: socket.socket) -> None:
-        if not _sigint_comes(ours):
+    def _listen(self, reader: socket.socket) -> None:
+        if not _sigint_comes(reader):
             return
         deadline = time.monotonic() + self._grace_s
         while (left := deadline - time.monotonic()) > 0:
-            ours.settimeout(left)
+            reader.settimeout(left)
             with contextlib.suppress(TimeoutError):
-                if _sigint_comes(ours):
+                if _sigint_comes(reader):
                     break
         self._leave()
 
     def _leave(self) -> None:
-        """End the process and its children now: the grace is over, or Ctrl-C came twice."""
+        """End the process and its children now: the grace period is over, or Ctrl-C came twice."""
         self.say_farewell()
         _kill_children()
         os._exit(EXIT_INTERRUPTED)
 
 
-def _sigint_comes(ours: socket.socket) -> bool:
+def _sigint_comes(reader: socket.socket) -> bool:
     """Wait for SIGINT; return False when the watch ends without one."""
-    while (number := ours.recv(1)) != _END:
+    while (number := reader.recv(1)) != _END:
         if number[0] == signal.SIGINT:
             return True
     return False

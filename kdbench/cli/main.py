@@ -1,7 +1,7 @@
-"""The `kdbench` command: its sub-commands, one file each.
+"""The `kdbench` command and its sub-commands.
 
-Starting up costs what importing typer costs: commands import what they need when they run, and help is plain
-text because rich's panels would triple the time to see it.
+Start-up costs only the import of typer: commands import what they need when they run, and help is plain text because
+rich's panels would triple its time.
 """
 
 import os
@@ -13,19 +13,18 @@ from typing import Annotated
 import typer
 
 from kdbench import __version__
-from kdbench.cli.bench import bench
-from kdbench.cli.compare import compare
+from kdbench.cli.commands.bench import bench
+from kdbench.cli.commands.compare import compare
+from kdbench.cli.commands.doctor import doctor
+from kdbench.cli.commands.history import history
+from kdbench.cli.commands.list import list_
+from kdbench.cli.commands.macs import macs
+from kdbench.cli.commands.ready import ready
+from kdbench.cli.commands.report import report
+from kdbench.cli.commands.run import run
+from kdbench.cli.commands.train import train
 from kdbench.cli.console import result
-from kdbench.cli.doctor import doctor
-from kdbench.cli.history import history
-from kdbench.cli.list import list_
-from kdbench.cli.macs import macs
-from kdbench.cli.outcome import conclude
-from kdbench.cli.ready import ready
-from kdbench.cli.report import report
-from kdbench.cli.run import run
-from kdbench.cli.session import Session
-from kdbench.cli.train import train
+from kdbench.cli.invocation import Invocation, conclude
 from kdbench.errors import EXIT_INTERRUPTED
 
 app = typer.Typer(
@@ -62,22 +61,22 @@ def _top(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    # NVML numbers boards by their place on the bus, CUDA the fastest first: what is trained on, measured on and metered
-    # has to be one and the same board. Read when CUDA starts.
+    # NVML numbers boards by bus position, CUDA by speed: training, measuring and metering must use the same board. CUDA
+    # reads this when it starts.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    session = Session(tuple(sys.argv[1:] if arguments is None else arguments))
+    invocation = Invocation(tuple(sys.argv[1:] if arguments is None else arguments))
     command = typer.main.get_command(app)
 
     def work() -> int | None:
-        code = command.main(list(session.arguments), prog_name="kdbench", standalone_mode=False, obj=session)
+        code = command.main(list(invocation.arguments), prog_name="kdbench", standalone_mode=False, obj=invocation)
         return code if isinstance(code, int) else None
 
     with warnings.catch_warnings():
-        if not sys.warnoptions:  # somebody who gives -W or PYTHONWARNINGS wants to see them
-            warnings.simplefilter("ignore")  # libraries' warnings about themselves help no user
-        code = conclude(work, session)
+        if not sys.warnoptions:  # -W and PYTHONWARNINGS ask for warnings
+            warnings.simplefilter("ignore")  # libraries warn about themselves, which helps no user
+        code = conclude(work, invocation)
     if code == EXIT_INTERRUPTED and arguments is None:
-        # Everything worth keeping is on disk, and with torch loaded an orderly end takes more than a second.
+        # All results are on disk, and an orderly exit with torch loaded takes more than a second.
         sys.stdout.flush()
         os._exit(code)
     return code

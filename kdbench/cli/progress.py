@@ -1,4 +1,4 @@
-"""Drawing progress: a live display on a terminal, plain lines elsewhere, nothing when asked to be quiet."""
+"""Drawing progress: a live display on a terminal, plain lines elsewhere, nothing with --quiet."""
 
 import contextlib
 import sys
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kdbench import units
 from kdbench.cli.console import say
-from kdbench.cli.session import Session
+from kdbench.cli.invocation import Invocation
 from kdbench.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -20,28 +20,28 @@ PLAIN_EVERY_S = 5.0
 
 
 @contextlib.contextmanager
-def watching(session: Session, *, quiet: bool) -> Iterator[Progress]:
-    """Yield the progress to hand to long work; standard error shows it, and `session` learns the folder."""
+def watching(invocation: Invocation, *, quiet: bool) -> Iterator[Progress]:
+    """Yield the progress for long work; it is shown on standard error, and `invocation` gets the folder."""
     if quiet:
-        yield Quiet(session)
+        yield Quiet(invocation)
     elif sys.stderr.isatty():
         with _display() as display:
-            live = Live(session, display)
+            live = Live(invocation, display)
             yield live
             live.close()
     else:
-        yield Plain(session)
+        yield Plain(invocation)
 
 
 class Pace:
-    """How fast a stage goes, seen from its first step in this process: after a resume that is not at zero."""
+    """How fast a stage goes, from its first step in this process; after a resume it does not start at zero."""
 
     def __init__(self, clock_s: Callable[[], float]) -> None:
         self._clock_s = clock_s
-        self._first: tuple[float, float] | None = None  # when it was taken, and how much was done by then
+        self._first: tuple[float, float] | None = None  # when it came, and how much was done by then
 
     def remaining(self, done: float, total: float) -> str:
-        """Take a step and return how long the rest will take, or nothing while there is no pace."""
+        """Note a step and return how long the rest will take; empty while the pace is unknown."""
         now_s = self._clock_s()
         if self._first is None:
             self._first = now_s, done
@@ -52,14 +52,14 @@ class Pace:
 
 
 class Quiet(Silent):
-    """Progress that shows nothing, but knows where to resume from."""
+    """Progress that shows nothing and keeps the folder to resume from."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
 
     def folder(self, path: Path) -> None:
-        """Remember where to resume from."""
-        self._session.folder = path
+        """Keep the folder to resume from."""
+        self._invocation.folder = path
 
 
 class Plain(Quiet):
@@ -67,13 +67,13 @@ class Plain(Quiet):
 
     def __init__(
         self,
-        session: Session,
+        invocation: Invocation,
         *,
         write: Callable[[str], None] = say,
         clock_s: Callable[[], float] = time.monotonic,
         every_s: float = PLAIN_EVERY_S,
     ) -> None:
-        super().__init__(session)
+        super().__init__(invocation)
         self._write = write
         self._clock_s = clock_s
         self._every_s = every_s
@@ -87,7 +87,7 @@ class Plain(Quiet):
         self._write(f"[{number}/{total}] {title}")
 
     def step(self, done: float, total: float, detail: str = "") -> None:
-        """Write how far the stage has come, unless a line was written moments ago."""
+        """Write how much of the stage is done, unless a line was written moments ago."""
         left = self._pace.remaining(done, total)
         now_s = self._clock_s()
         if now_s - self._wrote_s < self._every_s:
@@ -104,18 +104,20 @@ class Plain(Quiet):
 class Live(Quiet):
     """Progress as a bar per stage, redrawn in place."""
 
-    def __init__(self, session: Session, display: "Display", *, clock_s: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(session)
+    def __init__(
+        self, invocation: Invocation, display: "Display", *, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(invocation)
         self._display = display
         self._clock_s = clock_s
-        self._began_s = clock_s()
+        self._started_s = clock_s()
         self._pace = Pace(clock_s)
         self._task: TaskID | None = None
 
     def stage(self, title: str, number: int, total: int) -> None:
-        """Finish the bar of the stage before and begin a new one."""
+        """Finish the bar of the previous stage and start a new one."""
         self.close()
-        self._began_s = self._clock_s()
+        self._started_s = self._clock_s()
         self._pace = Pace(self._clock_s)
         self._task = self._display.add_task(title, total=None, place=f"[{number}/{total}]", time="", detail="")
 
@@ -130,14 +132,14 @@ class Live(Quiet):
         self._display.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
-        """Show the current stage as finished, and the time it took."""
+        """Show the current stage as finished, with its duration."""
         if self._task is not None:
-            took = units.duration(self._clock_s() - self._began_s)
-            self._display.update(self._task, completed=1, total=1, time=took)
+            elapsed = units.duration(self._clock_s() - self._started_s)
+            self._display.update(self._task, completed=1, total=1, time=elapsed)
 
 
 def _display() -> "Display":
-    """Return a display in which the detail gives way first when the terminal is narrow."""
+    """Return a display that shortens the detail first when the terminal is narrow."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as RichProgress

@@ -161,14 +161,12 @@ def _side_by_side(context: Context, states: States, out: Path) -> Comparison:
         states.new,
         metrics=states.metrics,
         thresholds=states.thresholds,
-        data=files.data,
-        # A run's folder says itself what data its models are scored on.
-        accuracy=files.data is not None or states.new.suffix != ".onnx",
+        # A run's folder names the data that its models are scored on.
+        inputs=files.inputs.model_copy(update={"accuracy": files.data is not None or states.new.suffix != ".onnx"}),
         options=files.options(Depth.TIMES),
         out=out,
         progress=context.passes.progress,
         command="pytest --benchmark",
-        **files.feeding,
     )
     root = context.settings.root
     if states.base.suffix == ".onnx" and states.base.is_relative_to(root):

@@ -17,10 +17,12 @@ from kdbench import storage
 from kdbench.errors import InputError, KdbenchError
 from kdbench.progress import Progress
 from kdbench.recipe import Measure
+from kdbench.recipe.inputs import InputOptions
 from kdbench.registry import suggestion
 from kdbench.results.metrics import Metric, metric
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
+from kdbench.validation import problem
 from kdbench.workflows import bench
 
 FEEDING = ("data_root", "download", "resize", "crop", "mean", "std", "scale", "output")
@@ -55,6 +57,15 @@ class Files:
     measuring: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def inputs(self) -> InputOptions:
+        """What the models are fed with; raises InputError for what is not possible."""
+        try:
+            return InputOptions(data=self.data, accuracy=self.data is not None, **self.feeding)
+        except ValidationError as error:
+            wrong = problem(error)
+            raise InputError(wrong.message, wrong.hint) from None
+
+    @property
     def student(self) -> str:
         """The id of the last file's model in a record of them all, as `bench.bench` gives it."""
         return bench.ids_of(self.paths)[-1]
@@ -67,10 +78,8 @@ class Files:
         try:
             return Measure(**given)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            said = first["msg"].removeprefix("Value error, ")
-            raise InputError(f"{where}: {said}" if where else said, "see the table [measure] of a recipe") from None
+            wrong = problem(error)
+            raise InputError(wrong.message, wrong.hint or "see the table [measure] of a recipe") from None
 
     def key(self, depth: Depth) -> str:
         """Return what tells this pass from others: contents of the files, data, and all that may move a number."""
@@ -148,14 +157,12 @@ class Passes:
         try:
             return bench.bench(
                 files.paths,
-                data=files.data,
-                accuracy=files.data is not None,
+                inputs=files.inputs,
                 timed=depth > Depth.FILES,
                 options=files.options(depth),
                 out=out,
                 progress=self.progress,
                 command="pytest --benchmark",
-                **files.feeding,
             )
         except KdbenchError:
             # A model that could not be run has a record that says so, metric by metric: that is what a bound meets.

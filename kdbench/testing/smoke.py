@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -28,9 +27,8 @@ def call_once(files: Files) -> None:
     test = _few_images(files)
     shape = tuple(test.images.shape[1:]) if test is not None else None
     assert shape is None or len(shape) == 3
-    options: dict[str, Any] = {name: files.feeding.get(name) for name in ("output", "mean", "std", "scale")}
     subjects = [
-        bench.subject_of(path, id_, reference=files.ids[0], shape=shape, **options)
+        bench.subject_of(path, id_, files.inputs, reference=files.ids[0], shape=shape)
         for path, id_ in zip(files.paths, files.ids, strict=True)
     ]
     with TemporaryDirectory(prefix="kdbench-smoke-") as folder:

@@ -2,7 +2,6 @@
 
 from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -19,6 +18,7 @@ from kdbench.measure.staging import noise_shape
 from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Measure
+from kdbench.recipe.inputs import InputOptions
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.results.records import RunRecord
@@ -32,17 +32,8 @@ def bench(
     *,
     name: str = "bench",
     cards: Mapping[str, ModelCard | None] | None = None,
-    data: str | None = None,
-    data_root: str | None = None,
-    download: bool = False,
-    resize: int | None = None,
-    crop: int | None = None,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-    scale: float | None = None,
+    inputs: InputOptions | None = None,
     teacher: str | Mapping[str, str] | None = None,
-    output: str | None = None,
-    accuracy: bool = True,
     timed: bool | Container[str] = True,
     options: Measure | None = None,
     out: Path | None = None,
@@ -50,20 +41,20 @@ def bench(
     progress: Progress | None = None,
     command: str = "",
 ) -> tuple[RunRecord, Path]:
-    """Measure ONNX files side by side; return the record and the folder that it and the report lie in.
+    """Measure ONNX files side by side; return the record and the folder that contains it and the report.
 
-    The first file is the reference of the ratios unless `teacher` names another by its id (the file's name
-    without suffix), or says of each id whose ratios it has; those left out have none. Pixels become inputs by
-    `(pixel / scale - mean) / std`; what is not given is taken from the card that lies beside a file kdbench exported,
-    else scale 255, mean 0, std 1. Without `accuracy` no data is needed: inputs are synthetic, of each model's own
-    shape. Models that are not `timed` (all, none, or those of the ids that are) get what does not depend on the machine
-    only: accuracy, fidelity, size and MACs. `cards` gives the files other ids than their names, in their order, and
-    other cards than those beside them, where one is given; `name` is the record's. Raises InputError for files, data
-    and options that do not fit.
+    The first file is the reference of the ratios. `teacher` names another one by its id (the file's name without
+    suffix), or maps each id to the id of its reference; models left out have no ratios. `inputs` is the data to score
+    on and its preprocessing; without accuracy, inputs are synthetic, of each model's own shape. For models that are not
+    `timed` (all, none, or all but the ids given) only what does not depend on the machine is measured: accuracy,
+    fidelity, size and MACs. `cards` gives the files other ids than their names, in their order, and other cards than
+    those beside them, where one is given; `name` is the record's. Raises InputError for files, data and options that do
+    not fit.
     """
     progress = progress or Silent()
     options = options or Measure()
-    if accuracy and data is None:
+    inputs = inputs or InputOptions()
+    if inputs.accuracy and inputs.data is None:
         raise InputError("accuracy needs data", "add --data NAME, or --no-accuracy to measure on synthetic inputs")
     cards = cards or {}
     ids = list(cards) or ids_of(paths)
@@ -73,13 +64,14 @@ def bench(
     progress.stage("load", 1, 3)
     test, shape = None, None
     class_names: tuple[str, ...] = ()
-    if accuracy and data is not None:
-        test, shape, class_names = _load_test(data, data_root, download=download, resize=resize, crop=crop)
-    feed = partial(subject_of, shape=shape, output=output, mean=mean, std=std, scale=scale)
+    if inputs.accuracy:
+        test, shape, class_names = _load_test(inputs)
     subjects = [
-        feed(
+        subject_of(
             path,
             id_,
+            inputs,
+            shape=shape,
             reference=references[id_],
             timed=timed if isinstance(timed, bool) else id_ in timed,
             card=cards.get(id_),
@@ -98,12 +90,12 @@ def bench(
     record = RunRecord(
         kind="bench",
         name=name,
-        title=f"{', '.join(ids)} on {data}" if test is not None else f"{', '.join(ids)} on synthetic inputs",
+        title=f"{', '.join(ids)} on {inputs.data}" if test is not None else f"{', '.join(ids)} on synthetic inputs",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         protocol={
             **options.model_dump(mode="json"),
-            "data": data if test is not None else None,
+            "data": inputs.data if test is not None else None,
             **findings.protocol,
         },
         environment=here,
@@ -122,13 +114,10 @@ def bench(
 def subject_of(
     path: Path,
     id_: str,
+    inputs: InputOptions,
     *,
     reference: str,
     shape: tuple[int, int, int] | None = None,
-    output: str | None = None,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-    scale: float | None = None,
     timed: bool = True,
     card: ModelCard | None = None,
 ) -> BenchModel:
@@ -137,9 +126,9 @@ def subject_of(
     `card` is the file's, where that is not the one beside it. Raises InputError for a file that cannot be measured, or
     not on such images.
     """
-    facts = inspect(path, output=output, data_shape=shape)
+    facts = inspect(path, output=inputs.output, data_shape=shape)
     own = card or _own_card(path, facts)
-    given = _preprocessing(own, mean, std, scale)
+    given = _preprocessing(own, inputs)
     return BenchModel(
         card=_card(id_, path, facts, shape, given, reference=reference),
         path=path,
@@ -184,13 +173,19 @@ def _reference(ids: list[str], paths: Sequence[Path], teacher: str | None) -> st
     return wanted
 
 
-def _load_test(
-    name: str, root: str | None, *, download: bool, resize: int | None, crop: int | None
-) -> tuple[TestSet, tuple[int, int, int], tuple[str, ...]]:
+def _load_test(inputs: InputOptions) -> tuple[TestSet, tuple[int, int, int], tuple[str, ...]]:
     from kdbench import data  # loading some sets imports torch, which synthetic inputs do not need
 
-    dataset = data.load(name, root=root, download=download, parts=("test",), resize=resize, crop=crop)
-    assert dataset.test is not None, "a loader that was asked for the test part gives it or says why not"
+    assert inputs.data is not None
+    dataset = data.load(
+        inputs.data,
+        root=inputs.data_root,
+        download=inputs.download,
+        parts=("test",),
+        resize=inputs.resize,
+        crop=inputs.crop,
+    )
+    assert dataset.test is not None, "a loader returns the part it is asked for or raises"
     test = TestSet(dataset.test.images, dataset.test.labels, dataset.known_classes)
     return test, dataset.input_shape, dataset.class_names
 
@@ -202,21 +197,15 @@ def _own_card(path: Path, facts: ModelFacts) -> ModelCard | None:
     return card if card is not None and card.sha256 == facts.sha256 else None
 
 
-def _preprocessing(
-    own: ModelCard | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    scale: float | None,
-) -> Preprocessing:
-    """Return what the options say, completed from the file's `own` card."""
-    known = (own and own.preprocessing) or Preprocessing()
+def _preprocessing(card: ModelCard | None, inputs: InputOptions) -> Preprocessing:
+    """Return the preprocessing of the options, completed from the file's card."""
+    known = (card and card.preprocessing) or Preprocessing()
+    mean, std = inputs.mean, inputs.std
     mean = mean or (known.mean if std is None or len(std) == len(known.mean) else (0.0,) * len(std))
     std = std or (known.std if len(known.std) == len(mean) else (1.0,) * len(mean))
     if len(mean) != len(std):
         raise InputError(f"--mean has {len(mean)} values and --std {len(std)}", "give both one value per channel")
-    if min(std) <= 0 or (scale is not None and scale <= 0):
-        raise InputError("--std and --scale must be positive", "the usual scale is 255")
-    return Preprocessing(scale=known.scale if scale is None else scale, mean=mean, std=std)
+    return Preprocessing(scale=known.scale if inputs.scale is None else inputs.scale, mean=mean, std=std)
 
 
 def _read_card(path: Path) -> ModelCard:

@@ -15,6 +15,7 @@ from kdbench.judge.comparing.ways import Records
 from kdbench.modelfile.facts import inspect
 from kdbench.progress import Progress
 from kdbench.recipe import Measure
+from kdbench.recipe.inputs import InputOptions
 from kdbench.report.content import read_samples
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import RunRecord
@@ -32,28 +33,25 @@ def remeasure(
     models: Mapping[str, str] | None = None,
     metrics: Sequence[str] = (),
     thresholds: Thresholds = _ALL_DEFAULTS,
-    data: str | None = None,
-    resize: int | None = None,
-    crop: int | None = None,
-    accuracy: bool = True,
+    inputs: InputOptions | None = None,
     options: Measure | None = None,
     out: Path | None = None,
     progress: Progress | None = None,
     command: str = "",
-    **feeding: Any,
 ) -> tuple[Comparison, Path | None]:
     """Measure the models of both states side by side; return what changed, and the folder of the measurement.
 
     `base` and `new` are runs' folders with their models, or .onnx files. Models are matched as by `judge.compare`; of
     those whose file is the same nothing is measured, and where that is all there is no folder. A new model is timed
     beside its base in the same sessions, so that it does not matter on which machines they were timed before. The data
-    is that of the new record, or of the base's, unless `data`, `resize` and `crop` say otherwise; `feeding` is what
-    else `bench.bench` is told about inputs. Raises InputError for states without models, and for a file that is not
-    the one that its record is of. Neither times nor accuracies are taken where no metric asks for any.
+    is that of the new record, or of the base's, unless `inputs` says otherwise. Raises InputError for states without
+    models, and for a file that its record does not describe. Times and accuracies are measured only for metrics that
+    need them.
     """
     wanted = asked(metrics, thresholds)  # what cannot be meant is refused before anything is measured
     timed = any(metric.hardware_dependent for metric in wanted)
-    accuracy = accuracy and any(metric.scored for metric in wanted)
+    inputs = inputs or InputOptions()
+    scored = inputs.accuracy and any(metric.scored for metric in wanted)
     before, after = _State.read(base), _State.read(new)
     matched = match(before.cards, after.cards, models)
     for pair in matched.pairs:
@@ -62,8 +60,7 @@ def remeasure(
     changed = [_Twin(pair) for pair in matched.pairs if not pair.same_file]
     found, folder, machine = Findings(), None, ""
     if changed:
-        given = {"data": data, "resize": resize, "crop": crop}
-        told = {**(after.data or before.data), **{key: value for key, value in given.items() if value is not None}}
+        recorded = {key: value for key, value in (after.data or before.data).items() if getattr(inputs, key) is None}
         record, folder = bench.bench(
             [path for twin in changed for path in (before.files[twin.pair.base.id], after.files[twin.pair.new.id])],
             name=REMEASURED,
@@ -74,13 +71,11 @@ def remeasure(
             },
             teacher={twin.new_id: twin.base_id for twin in changed},
             timed=set(_timed(changed)) if timed else False,
-            accuracy=accuracy,
+            inputs=inputs.model_copy(update={**recorded, "accuracy": scored}),
             options=options,
             out=out,
             progress=progress,
             command=command,
-            **told if accuracy else {},
-            **feeding,
         )
         samples, machine = read_samples(folder), machine_of(record)
         matches = [Match(record.cards[twin.base_id], record.cards[twin.new_id]) for twin in changed]

@@ -14,15 +14,15 @@ LIMIT_S = 2.0
 PROGRAM = """
 import hashlib, os, signal, subprocess, sys, threading, time
 from pathlib import Path
-from kdbench.cli.outcome import conclude
-from kdbench.cli.session import Session
+from kdbench.cli.invocation import conclude
+from kdbench.cli.invocation import Invocation
 
 def say(text):
     print(text, flush=True)
 
 {work}
 
-sys.exit(conclude(work, Session(("run", "digits"), folder=Path("runs/d"), resumable=True)))
+sys.exit(conclude(work, Invocation(("run", "digits"), folder=Path("runs/d"), resumable=True)))
 """
 
 WORK = {

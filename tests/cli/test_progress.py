@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.cli.invocation import Invocation
 from kdbench.cli.progress import Live, Plain, Quiet, watching
-from kdbench.cli.session import Session
 
 
 class Clock:
@@ -29,7 +29,7 @@ def lines() -> list[str]:
 
 @pytest.fixture
 def plain(clock: Clock, lines: list[str]) -> Plain:
-    return Plain(Session(), write=lines.append, clock_s=clock, every_s=5.0)
+    return Plain(Invocation(), write=lines.append, clock_s=clock, every_s=5.0)
 
 
 def test_a_stage_is_a_line(plain, lines):
@@ -83,14 +83,14 @@ def test_notes_are_not_throttled(plain, lines):
 
 @pytest.mark.parametrize("quiet", [True, False])
 def test_the_folder_reaches_the_session(quiet):
-    session = Session()
+    session = Invocation()
     with watching(session, quiet=quiet) as progress:
         progress.folder(Path("runs/x"))
     assert session.folder == Path("runs/x")
 
 
 def test_quiet_writes_nothing(capsys):
-    with watching(Session(), quiet=True) as progress:
+    with watching(Invocation(), quiet=True) as progress:
         progress.stage("train", 1, 1)
         progress.step(1, 2, "detail")
         progress.note("note")
@@ -99,7 +99,7 @@ def test_quiet_writes_nothing(capsys):
 
 
 def test_without_a_terminal_progress_is_lines_on_standard_error(capsys):
-    with watching(Session(), quiet=False) as progress:
+    with watching(Invocation(), quiet=False) as progress:
         progress.stage("train", 1, 3)
     assert capsys.readouterr() == ("", "[1/3] train\n")
 
@@ -111,7 +111,7 @@ def test_on_a_terminal_every_stage_has_a_bar_and_the_earlier_ones_are_full(clock
     screen = io.StringIO()
     columns = (TextColumn("{task.description}"), TextColumn("{task.fields[time]}"))
     with Progress(*columns, console=Console(file=screen, force_terminal=True), auto_refresh=False) as display:
-        live = Live(Session(), display, clock_s=clock)
+        live = Live(Invocation(), display, clock_s=clock)
         live.stage("train [teacher]", 1, 2)
         live.step(0, 10)
         clock.now_s += 3
@@ -137,7 +137,7 @@ def test_a_narrow_terminal_shortens_the_detail_and_nothing_else(monkeypatch, wid
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", width)
-    with watching(Session(), quiet=False) as progress:
+    with watching(Invocation(), quiet=False) as progress:
         progress.stage("train [teacher]", 1, 2)
         progress.step(3, 10, "epoch 3 of 10, loss 0.1234, validation 98.15 %, and more than fits into most lines")
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())

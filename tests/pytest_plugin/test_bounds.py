@@ -65,7 +65,7 @@ def test_every_other_outcome_fails_and_says_why(run, passes, bound, message):
     ("line", "message"),
     [
         ("model.top1.at_least(90)", ["top1 is a share of one, and 90 is none", "hint: did you mean '90 %'?"]),
-        ('model.top1.at_least("5 ms")', ["*'ms' is no unit that fits here*"]),
+        ('model.top1.at_least("5 ms")', ["*'ms' does not fit here*"]),
         ('model.top1.at_least(float("nan"))', ["a limit of nan for top1"]),
         ('model.latency_p50_ns.at_least("-5 ms")', ["a limit of '-5 ms' for latency_p50_ns"]),
         ("model.top1.at_least(0.9, marginal='maybe')", ["marginal='maybe' is none of *"]),

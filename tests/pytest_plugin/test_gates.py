@@ -190,7 +190,7 @@ def test_the_comparison_can_be_read(run, store):
     ("names", "message"),
     [
         ('"base", "base", thresholds={"latency": 0.1}', "unknown metric 'latency'"),
-        ('"base", "base", thresholds="a lot"', "thresholds: 'a lot' is no quantity*"),
+        ('"base", "base", thresholds="a lot"', "thresholds: 'a lot' is not a quantity*"),
         ('"base", "base", thresholds="-5 %"', "thresholds: -5 % is no amount by which a number may be worse"),
         ('"base", "base", thresholds={"top1": float("nan")}', "top1: nan is no amount by which *"),
         ('"base", "base", metrics=("size",)', "unknown metric 'size'"),

@@ -114,7 +114,7 @@ def test_the_fixture_is_explained(run):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--kdbench-budget=soon"], "*--kdbench-budget*'soon' is no quantity*"),
+        (["--kdbench-budget=soon"], "*--kdbench-budget*'soon' is not a quantity*"),
         (["--kdbench-sessions=many"], "*--kdbench-sessions*"),
         (["-o", "kdbench_marginal=maybe"], "*kdbench_marginal: 'maybe' is none of fail, pass*"),
     ],

@@ -11,6 +11,7 @@ from kdbench import data, storage
 from kdbench.errors import InputError
 from kdbench.judge.comparing.thresholds import Thresholds
 from kdbench.recipe import Measure
+from kdbench.recipe.inputs import InputOptions
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.results.records import Environment, RunRecord
 from kdbench.results.run_folder import RunFolder
@@ -20,6 +21,8 @@ from kdbench.workflows.remeasure import remeasure
 pytestmark = pytest.mark.usefixtures("one_process")
 
 QUICK = Measure(budget_s=0.3, sessions=2, batch=(4,), energy="off")
+DIGITS = InputOptions(data="digits")
+UNSCORED = InputOptions(accuracy=False)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +131,12 @@ def test_what_one_of_them_has_alone_is_told_by_the_models_own_name(digits, tmp_p
     base = network(tmp_path / "a" / "net.onnx", digits, batch=1)
     new = network(tmp_path / "b" / "net.onnx", digits)
     comparison, _ = remeasure(
-        base, new, options=QUICK, out=tmp_path / "out", accuracy=False, metrics=["peak_memory_bytes"]
+        base,
+        new,
+        options=QUICK,
+        out=tmp_path / "out",
+        inputs=UNSCORED,
+        metrics=["peak_memory_bytes"],
     )
     (note,) = comparison.notes
     assert note.startswith("net: peak_memory_bytes at ")
@@ -137,7 +145,7 @@ def test_what_one_of_them_has_alone_is_told_by_the_models_own_name(digits, tmp_p
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_measured(digits, tmp_path):
     files = [network(tmp_path / name / "net.onnx", digits, worse=worse) for name, worse in (("a", 0), ("b", 1))]
-    given = {"options": QUICK, "out": tmp_path / "out", "accuracy": False}
+    given = {"options": QUICK, "out": tmp_path / "out", "inputs": UNSCORED}
     with pytest.raises(InputError, match="unknown metric"):
         remeasure(*files, **given, metrics=["top0"])
     with pytest.raises(InputError, match="macs is not compared"):
@@ -168,7 +176,12 @@ def test_of_what_no_metric_asks_for_nothing_is_measured(digits, tmp_path):
 def test_single_files_are_scored_on_the_data_that_is_named(digits, tmp_path):
     base = network(tmp_path / "a" / "net.onnx", digits)
     new = network(tmp_path / "b" / "net.onnx", digits, worse=1)
-    given = {"metrics": ["top1", "size_bytes"], "options": QUICK, "out": tmp_path / "out", "data": "digits"}
+    given = {
+        "metrics": ["top1", "size_bytes"],
+        "options": QUICK,
+        "out": tmp_path / "out",
+        "inputs": DIGITS,
+    }
     comparison, _ = remeasure(base, new, **given, thresholds=Thresholds.read(["top1=2"]))
     assert outcomes(comparison, "net") == {"top1": "regressed", "size_bytes": "same"}
     (accuracy,) = [row for row in comparison.rows if row.metric == "top1"]
@@ -181,7 +194,7 @@ def test_single_files_without_data_are_asked_for_it(digits, tmp_path):
     base, new = network(tmp_path / "a.onnx", digits), network(tmp_path / "b.onnx", digits, worse=1)
     with pytest.raises(InputError, match="accuracy needs data"):
         remeasure(base, new, options=QUICK, out=tmp_path / "out")
-    comparison, _ = remeasure(base, new, options=QUICK, out=tmp_path / "out", accuracy=False, metrics=["macs"])
+    comparison, _ = remeasure(base, new, options=QUICK, out=tmp_path / "out", inputs=UNSCORED, metrics=["macs"])
     assert [(row.base_model, row.new_model, row.outcome) for row in comparison.rows] == [("a", "b", "same")]
 
 
@@ -214,7 +227,7 @@ def test_a_file_that_is_no_model_is_refused(digits, tmp_path):
     base = network(tmp_path / "a.onnx", digits)
     (tmp_path / "b.onnx").write_bytes(b"no model")
     with pytest.raises(InputError, match=r"b\.onnx"):
-        remeasure(base, tmp_path / "b.onnx", options=QUICK, data="digits", out=tmp_path / "out")
+        remeasure(base, tmp_path / "b.onnx", options=QUICK, inputs=DIGITS, out=tmp_path / "out")
 
 
 def test_a_record_alone_has_nothing_to_measure(run, tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from kdbench.cli.list import _LISTS, Kind
+from kdbench.cli.commands.list import _LISTS, Kind
 
 KINDS = {
     "recipes": {"digits", "mnist_dense"},

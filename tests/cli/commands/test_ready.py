@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cli.targets import exit_code, load_targets, show_run
+from kdbench.cli.verdicts import exit_code, load_targets, show_run
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import Environment, Interval, RunRecord, measured
 from kdbench.results.run_folder import RunFolder
@@ -158,11 +158,11 @@ def test_a_run_that_is_not_there(kdbench, tmp_path):
     assert "no record at" in ended.err
 
 
-def test_where_the_verdict_cannot_be_kept_it_is_as_true(kdbench, run, target):
+def test_a_verdict_that_cannot_be_stored_is_shown(kdbench, run, target):
     (run / "verdicts").write_text("a file, where the folder should be")
     ended = kdbench("ready", run, "--target", target("85 %"), "--json")
     assert ended.code == 0
-    assert "note: the verdict is shown and not kept" in ended.err
+    assert "note: the verdict is shown but not stored" in ended.err
     assert ended.json["files"] == []
 
 

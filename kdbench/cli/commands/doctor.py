@@ -1,28 +1,32 @@
-"""What `kdbench doctor` looks at. Each check reports what it found and, where something is amiss, the remedy."""
+"""`kdbench doctor`: whether this machine is ready to measure on.
+
+Each check yields findings and, where something is wrong, the remedy.
+"""
 
 import os
 import platform
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from kdbench import units
+from kdbench.cli import console
+from kdbench.cli.options import Json
 from kdbench.errors import KdbenchError
-from kdbench.machine.diagnostics import environment_diagnostics
-from kdbench.machine.fingerprint import fingerprint
-from kdbench.results.records import Environment
-from kdbench.worker.jobs import PROVIDERS
+
+if TYPE_CHECKING:
+    from kdbench.results.records import Environment
 
 State = Literal["ok", "warn", "missing"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's: what was looked at, how it stands, and what would mend it."""
+    """One line: the subject, its state, the detail and the remedy."""
 
     subject: str
     state: State
@@ -30,21 +34,41 @@ class Finding:
     remedy: str = ""
 
 
-Check = Callable[[Environment], Iterator[Finding]]
+Check = Callable[["Environment"], Iterator[Finding]]
+
+
+def doctor(json: Json = False) -> None:
+    """Check the host, the libraries, what affects latencies, the energy counters and the data.
+
+    Every line says ok, warn or missing, with a remedy. With --json the result is {"findings": [...]}.
+
+    Example: kdbench doctor
+    """
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not json:
+            console.result(f"{finding.state:<8} {finding.subject}: {finding.detail}")
+            if finding.remedy:
+                console.result(f"{'':<8}   → {finding.remedy}")
+    if json:
+        console.result_json({"findings": [asdict(finding) for finding in findings]})
 
 
 def examine() -> Iterator[Finding]:
-    """Run every check; one that fails itself is a finding too, so that the others are still heard."""
+    """Run every check; a check that raises becomes a finding, so that the others still run."""
+    from kdbench.machine.fingerprint import fingerprint
+
     environment = fingerprint()
     for check in CHECKS:
         try:
             yield from check(environment)
-        except Exception as error:  # noqa: BLE001 - a doctor who faints helps nobody
+        except Exception as error:  # noqa: BLE001 - the other checks still run
             subject = check.__name__.strip("_")
             yield Finding(subject, "warn", f"this check failed: {type(error).__name__}: {error}", "please report it")
 
 
-def _host(environment: Environment) -> Iterator[Finding]:
+def _host(environment: "Environment") -> Iterator[Finding]:
     host = environment.host
     cores = f"{host['cores_usable']} of {host['cores_logical']} cores usable"
     memory = units.size(float(host["memory_bytes"] or 0))
@@ -53,15 +77,17 @@ def _host(environment: Environment) -> Iterator[Finding]:
     yield Finding("python", "ok" if supported else "warn", platform.python_version(), "" if supported else "use 3.11+")
 
 
-def _stability(environment: Environment) -> Iterator[Finding]:
+def _stability(environment: "Environment") -> Iterator[Finding]:
+    from kdbench.machine.diagnostics import environment_diagnostics
+
     host, warnings = environment.host, environment_diagnostics(environment)
-    for warned in warnings:
-        yield Finding(warned.code.replace("_", " "), "warn", warned.message, warned.remedy)
+    for warning in warnings:
+        yield Finding(warning.code.replace("_", " "), "warn", warning.message, warning.remedy)
     if not warnings:
         yield Finding("stability", "ok", f"{host['cores_busy']} cores busy, governor {host['governor']}")
 
 
-def _libraries(environment: Environment) -> Iterator[Finding]:
+def _libraries(environment: "Environment") -> Iterator[Finding]:
     """Compare what is installed with what the package declares."""
     try:
         declared = metadata.requires("kdbench") or []
@@ -76,21 +102,21 @@ def _libraries(environment: Environment) -> Iterator[Finding]:
             yield Finding(name, "missing", "is not installed", f"pip install {name}")
 
 
-def _providers(_: Environment) -> Iterator[Finding]:
+def _providers(_: "Environment") -> Iterator[Finding]:
     import onnxruntime
 
     yield Finding("providers", "ok", ", ".join(onnxruntime.get_available_providers()))
 
 
-def _threads(environment: Environment) -> Iterator[Finding]:
+def _threads(environment: "Environment") -> Iterator[Finding]:
     cores = environment.host["cores_usable"]
-    asked = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ}
-    detail = ", ".join(f"{name}={value}" for name, value in asked.items()) or f"no limit set, cores usable: {cores}"
-    yield Finding("threads", "ok", f"{detail}; measurements use the count given with --threads")
+    limits = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ}
+    detail = ", ".join(f"{name}={value}" for name, value in limits.items()) or f"no limit set, cores usable: {cores}"
+    yield Finding("threads", "ok", f"{detail}; measurements use the count of --threads")
 
 
-def _latency(environment: Environment) -> Iterator[Finding]:
-    """Say what bears on latencies here, and which of the things that disturb them this machine would tell."""
+def _latency(environment: "Environment") -> Iterator[Finding]:
+    """Report what affects latencies here, and which disturbances this machine can detect."""
     from kdbench.machine.system_monitor import SystemMonitor
     from kdbench.machine.throttling import gauges
     from kdbench.measure.latency.diagnosis import clock_step_ns
@@ -100,13 +126,15 @@ def _latency(environment: Environment) -> Iterator[Finding]:
     pinned = "processes can be pinned" if hasattr(os, "sched_setaffinity") else "processes cannot be pinned"
     yield Finding("latency", "ok", f"{', '.join(known)}, clock step {units.time(clock_step_ns())}, {pinned}")
     now = SystemMonitor().read()
-    told = {"others' load": bool(now.busy_s), "stolen time": bool(now.stolen_s)}
-    told |= {gauge.title: gauge.read() is not None for gauge in gauges(Path("/"), "cuda" if host.get("gpu") else "cpu")}
-    seen, unseen = (", ".join(name for name, here in told.items() if here is it) or "none" for it in (True, False))
-    yield Finding("disturbances", "ok", f"told here: {seen}; not told: {unseen}")
+    detected = {"others' load": bool(now.busy_s), "stolen time": bool(now.stolen_s)}
+    detected |= {
+        gauge.title: gauge.read() is not None for gauge in gauges(Path("/"), "cuda" if host.get("gpu") else "cpu")
+    }
+    yes, no = (", ".join(name for name, is_ in detected.items() if is_ is state) or "none" for state in (True, False))
+    yield Finding("disturbances", "ok", f"detected here: {yes}; not detected: {no}")
 
 
-def _data(_: Environment) -> Iterator[Finding]:
+def _data(_: "Environment") -> Iterator[Finding]:
     from kdbench.data import DATASETS
 
     for name, _loader in DATASETS:
@@ -116,41 +144,42 @@ def _data(_: Environment) -> Iterator[Finding]:
 def _data_set(name: str) -> Finding:
     from kdbench.data import PARTS, load
 
-    found, hint = [], ""
+    sizes, hint = [], ""
     for part in PARTS:
         try:
-            found.append(f"{part} {len(getattr(load(name, parts=(part,)), part))}")
+            sizes.append(f"{part} {len(getattr(load(name, parts=(part,)), part))}")
         except KdbenchError as error:
             hint = error.hint
-    state: State = "ok" if len(found) == len(PARTS) else "warn" if found else "missing"
-    return Finding(f"data: {name}", state, ", ".join(found) or "not found", hint)
+    state: State = "ok" if len(sizes) == len(PARTS) else "warn" if sizes else "missing"
+    return Finding(f"data: {name}", state, ", ".join(sizes) or "not found", hint)
 
 
-def _energy(_: Environment) -> Iterator[Finding]:
-    """Tell of every source what it found here, and for each provider which of them would be read."""
+def _energy(_: "Environment") -> Iterator[Finding]:
+    """Report the state of every energy source, and which sources each provider would use."""
     from kdbench.meters.choice import choose, every_source
     from kdbench.meters.meter import Available, Unavailable
+    from kdbench.worker.jobs import PROVIDERS
 
     for source in every_source():
         subject, counter = f"energy: {source.counter.name}", source.counter
         if isinstance(source.state, Available):
             yield Finding(subject, "ok", f"{counter.scope}, {counter.evidence}: {source.state.detail}")
         else:
-            remedy = source.state.hint or "nothing to mend: this machine is of another kind"
+            remedy = source.state.hint or "nothing to do: this machine has no such hardware"
             yield Finding(subject, "missing", source.state.reason, remedy)
     for provider in PROVIDERS:
         choice = choose(provider, estimate=False)
         if isinstance(choice.leading, Unavailable):
             yield Finding(f"energy with {provider}", "missing", choice.leading.reason, choice.leading.hint)
         else:
-            used = " and ".join(f"{each.counter.scope} by {each.counter.name}" for each in choice.used)
+            used = " and ".join(f"{source.counter.scope} by {source.counter.name}" for source in choice.used)
             yield Finding(f"energy with {provider}", "ok", used)
 
 
-def _gpu(environment: Environment) -> Iterator[Finding]:
+def _gpu(environment: "Environment") -> Iterator[Finding]:
     name = environment.host.get("gpu")
     if name is None:
-        yield Finding("gpu", "missing", "no NVIDIA driver answers", "fine unless you measure with --provider cuda")
+        yield Finding("gpu", "missing", "no NVIDIA driver responds", "fine unless you measure with --provider cuda")
     else:
         yield Finding("gpu", "ok", f"{name}, driver {environment.host.get('gpu_driver')}")
 

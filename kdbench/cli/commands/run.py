@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import EstimateEnergy, Json, Quiet, recipe_names
-from kdbench.cli.session import Session
-from kdbench.cli.targets import Targets, load_targets, show_run
+from kdbench.cli.verdicts import Targets, load_targets, show_run
 
 RecipeName = Annotated[
     str, typer.Argument(help="A shipped recipe's name or the path of a .toml file.", autocompletion=recipe_names)
@@ -16,11 +16,11 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to (default: below runs/).")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with what the folder already holds.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from what the folder already holds.")]
 
 
-def overridden(overrides: list[str] | None, *, estimate_energy: bool) -> list[str]:
-    """Return what overrides the recipe: the options that stand for a key of it come last."""
+def all_overrides(overrides: list[str] | None, *, estimate_energy: bool) -> list[str]:
+    """Return the overrides of the recipe; those of options that stand for a key come last."""
     return [*(overrides or ()), *(["measure.estimate_energy=true"] if estimate_energy else [])]
 
 
@@ -37,8 +37,8 @@ def run(
 ) -> int:
     """Train, distil, export, measure and report: the whole recipe.
 
-    With --target the exit code is that of the verdict, as of `kdbench ready`. With --json the result is the content of
-    record.json, and the keys "folder" and, with --target, "verdicts" beside it.
+    With --target the exit code is the verdict's, as for `kdbench ready`. With --json the result is the content of
+    record.json with the additional keys "folder" and, with --target, "verdicts".
 
     Example: kdbench run digits --set training.epochs=5 --out runs/first
     """
@@ -46,15 +46,15 @@ def run(
     from kdbench.recipe.loading import load_recipe
     from kdbench.results.run_folder import refuse_taken
 
-    session = Session.of(ctx)
-    session.resumable = True
-    judged_by = load_targets(targets)
-    loaded = load_recipe(recipe, overridden(overrides, estimate_energy=estimate_energy))
+    invocation = Invocation.of(ctx)
+    invocation.resumable = True
+    loaded_targets = load_targets(targets)
+    loaded = load_recipe(recipe, all_overrides(overrides, estimate_energy=estimate_energy))
     refuse_taken(out, resume=resume)
-    with watching(session, quiet=quiet) as progress:
+    with watching(invocation, quiet=quiet) as progress:
         from kdbench.workflows.run import run as run_recipe
 
         record, folder = run_recipe(
-            loaded, out, resume=resume, targets=judged_by, progress=progress, command=session.command
+            loaded, out, resume=resume, targets=loaded_targets, progress=progress, command=invocation.command
         )
-    return show_run(record, folder, judged_by, json=json)
+    return show_run(record, folder, loaded_targets, json=json)

@@ -1,4 +1,4 @@
-"""Targets on the command line: naming them, showing what was judged, and the exit code of several."""
+"""Targets on the command line: loading them, showing the verdicts, and the exit code of several."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench.cli import console, options
+from kdbench.cli import console
 from kdbench.errors import InputError
+from kdbench.options import names as split_names
 
 if TYPE_CHECKING:
     from kdbench.judge.target import Target
@@ -38,18 +39,18 @@ Targets = Annotated[
 
 
 def load_targets(names: Sequence[str] | None) -> "tuple[Target, ...]":
-    """Return the named targets; raises InputError for one that is not known, and for two of one name."""
+    """Return the named targets; raises InputError for an unknown one, and for two of the same name."""
     from kdbench.judge.target import load_target
 
-    # A comma separates names, and may be part of a file's.
-    several = [name for text in names or () for name in ([text] if Path(text).exists() else options.names(text))]
-    targets = tuple(load_target(name) for name in dict.fromkeys(several))
-    taken: set[str] = set()
+    # A comma separates names, but it may also be part of a file's name.
+    separate = [name for text in names or () for name in ([text] if Path(text).exists() else split_names(text))]
+    targets = tuple(load_target(name) for name in dict.fromkeys(separate))
+    known: set[str] = set()
     for target in targets:
-        if target.name in taken:
-            hint = "verdicts are kept by the name: change the `name` in one of the files"
+        if target.name in known:
+            hint = "verdicts are stored under the name: change `name` in one of the files"
             raise InputError(f"two targets are called {target.name!r}", hint)
-        taken.add(target.name)
+        known.add(target.name)
     return targets
 
 
@@ -81,7 +82,7 @@ def show_verdicts(verdicts: "Sequence[Verdict]") -> None:
 
 
 def show_run(record: "RunRecord", folder: Path, targets: "Sequence[Target]", *, json: bool) -> int:
-    """Write what a run found out and its verdicts on the targets, and return the exit code: 0 without targets."""
+    """Write a run's results and its verdicts on the targets; return the exit code, 0 without targets."""
     if not targets:
         console.show_record(record, folder, json=json)
         return 0
@@ -99,11 +100,11 @@ def show_run(record: "RunRecord", folder: Path, targets: "Sequence[Target]", *, 
 
 
 def with_verdicts(content: "Content", targets: "Sequence[Target]") -> "Content":
-    """Return a report's content with the verdicts on these targets in the place of those that were kept."""
+    """Return a report's content with new verdicts on these targets, which replace stored ones."""
     new = judge_all(content.record, targets)
     judged = {verdict.target for verdict in new}
-    kept = tuple(verdict for verdict in content.verdicts if verdict.target not in judged)
-    return replace(content, verdicts=(*new, *kept))
+    stored = tuple(verdict for verdict in content.verdicts if verdict.target not in judged)
+    return replace(content, verdicts=(*new, *stored))
 
 
 def as_json(verdicts: "Sequence[Verdict]") -> list[dict[str, Any]]:
@@ -112,6 +113,6 @@ def as_json(verdicts: "Sequence[Verdict]") -> list[dict[str, Any]]:
 
 
 def exit_code(verdicts: "Sequence[Verdict]") -> int:
-    """Return the worst of the verdicts' exit codes: 1 where any is NOT READY, or else 2 where any is INCONCLUSIVE."""
+    """Return the worst of the verdicts' exit codes: 1 if any is NOT READY, else 2 if any is INCONCLUSIVE, else 0."""
     codes = {verdict.exit_code for verdict in verdicts}
     return next((code for code in _WORST_FIRST if code in codes), 0)

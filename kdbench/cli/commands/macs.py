@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench import units
-from kdbench.cli import console, options
-from kdbench.cli.options import Json
+from kdbench.cli import console
+from kdbench.cli.options import Json, assignments
 from kdbench.errors import InputError
+from kdbench.options import Option, shape
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Convention(StrEnum):
-    """Whose way of counting."""
+    """The tool whose way of counting is used."""
 
     CANONICAL = "canonical"
     FVCORE = "fvcore"
@@ -26,6 +27,7 @@ class Convention(StrEnum):
     PTFLOPS = "ptflops"
 
 
+_INPUT = Option("input", "Input shape", "CxHxW", shape, example="3x32x32, or 1x28x28 for MNIST")
 DEFAULT_SHAPE = (3, 32, 32)
 DEFAULT_CLASSES = 10
 
@@ -35,45 +37,45 @@ def macs(
     input_shape: Annotated[
         str | None,
         typer.Option(
-            "--input", metavar="CxHxW", help="Input shape (default: 3x32x32, or what an .onnx file declares)."
+            "--input", metavar="CxHxW", help="Input shape (default: 3x32x32, or the shape an .onnx file declares)."
         ),
     ] = None,
     classes: Annotated[
-        int | None, typer.Option(min=1, help=f"Number of classes (default: {DEFAULT_CLASSES}; a file has its own).")
+        int | None, typer.Option(min=1, help=f"Number of classes (default: {DEFAULT_CLASSES}; not for .onnx files).")
     ] = None,
-    convention: Annotated[Convention, typer.Option(help="Whose way of counting.")] = Convention.CANONICAL,
+    convention: Annotated[Convention, typer.Option(help="Convention to count by.")] = Convention.CANONICAL,
     option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the model; repeatable.")
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the model; repeatable.")
     ] = None,
-    by_layer: Annotated[bool, typer.Option("--by-layer", help="Show every layer, and its share of the whole.")] = False,
+    by_layer: Annotated[bool, typer.Option("--by-layer", help="Also show every layer and its share.")] = False,
     json: Json = False,
 ) -> None:
     """Count a model's multiply-accumulates for one image.
 
-    The canonical count is that of convolutions, linear layers and matrix products alone.
+    The canonical convention counts convolutions, linear layers and matrix products only.
 
     Example: kdbench macs vgg11_bn --classes 100 --input 3x32x32 --json
     """
-    shape = options.shape(input_shape, "--input") if input_shape else None
-    model_options = options.assignments(option or [], "--option")
+    image_shape = _INPUT.read(input_shape, "--input") if input_shape else None
+    model_options = assignments(option or [], "--option")
     if model.lower().endswith(".onnx"):
-        _refuse_for_files({"--classes": classes is not None, "--option": bool(model_options)})
-        found = _of_file(Path(model), shape, convention)
+        _check_for_files({"--classes": classes is not None, "--option": bool(model_options)})
+        result = _of_file(Path(model), image_shape, convention)
     else:
-        found = _of_network(model, shape or DEFAULT_SHAPE, classes or DEFAULT_CLASSES, convention, model_options)
+        result = _of_network(model, image_shape or DEFAULT_SHAPE, classes or DEFAULT_CLASSES, convention, model_options)
     if json:
-        console.result_json(found if by_layer else {key: value for key, value in found.items() if key != "by_layer"})
+        console.result_json(result if by_layer else {key: value for key, value in result.items() if key != "by_layer"})
     else:
-        console.result(_as_text(found))
+        console.result(_as_text(result))
         if by_layer:
-            console.result_drawn(_as_table(found))
+            console.result_drawn(_as_table(result))
 
 
-def _refuse_for_files(given: dict[str, bool]) -> None:
-    for name, is_given in given.items():
-        if is_given:
+def _check_for_files(options: dict[str, bool]) -> None:
+    for name, present in options.items():
+        if present:
             raise InputError(
-                f"{name} is for models by name: an .onnx file is counted as it is",
+                f"{name} applies only to models by name: an .onnx file is counted as it is",
                 f"leave {name} out, or name the model instead of the file",
             )
 
@@ -123,20 +125,20 @@ def _result(counted: "MacsReport", *, model: str, shape: tuple[int | None, ...],
     }
 
 
-def _as_text(found: dict[str, Any]) -> str:
-    sizes = "×".join("?" if size is None else str(size) for size in found["input"])
+def _as_text(result: dict[str, Any]) -> str:
+    sizes = "×".join("?" if size is None else str(size) for size in result["input"])
     lines = [
-        f"{found['model']} on {sizes}",
-        f"  MACs ({found['convention']}): {found['macs']:,} ({units.count(found['macs'])})",
-        f"  parameters: {found['parameters']:,}",
+        f"{result['model']} on {sizes}",
+        f"  MACs ({result['convention']}): {result['macs']:,} ({units.count(result['macs'])})",
+        f"  parameters: {result['parameters']:,}",
     ]
-    if found["uncounted"]:
-        lines.append(f"  a lower bound, without {', '.join(found['uncounted'])}")
+    if result["uncounted"]:
+        lines.append(f"  a lower bound, without {', '.join(result['uncounted'])}")
     return "\n".join(lines)
 
 
-def _as_table(found: dict[str, Any]) -> "RenderableType":
-    """Return the layers in the model's order: what each holds, and how much of the whole has been reached with it."""
+def _as_table(result: dict[str, Any]) -> "RenderableType":
+    """Return the layers in the model's order, with the share and the cumulative share of each."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -147,8 +149,8 @@ def _as_table(found: dict[str, Any]) -> "RenderableType":
     for head in ("MACs", "Share", "Cumulative"):
         table.add_column(head, justify="right", no_wrap=True)
     reached = 0
-    for layer in found["by_layer"]:
+    for layer in result["by_layer"]:
         reached += layer["macs"]
-        numbers = (f"{layer['macs']:,}", units.share(layer["share"]), units.share(reached / found["macs"]))
+        numbers = (f"{layer['macs']:,}", units.share(layer["share"]), units.share(reached / result["macs"]))
         table.add_row(Text(layer["layer"] or "(the model itself)"), Text(layer["operator"]), *numbers)
     return table

@@ -1,4 +1,4 @@
-"""`kdbench list`: what there is to choose from, each kind of it on a line."""
+"""`kdbench list`: the names to choose from, one a line."""
 
 import inspect
 import re
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kdbench.registry import Registry
 
 
-COLUMN = 32  # widest column of names, in characters
+COLUMN = 32  # greatest width of the names' column, in characters
 
 
 class Kind(StrEnum):
@@ -48,14 +48,14 @@ def list_(
 
 
 def _lines(described: dict[str, str]) -> Iterator[str]:
-    """Yield names and description in two columns; names that share a description share its line.
+    """Yield names and description in two columns; names with the same description share a line.
 
-    A description whose names are wider than the column stands below them.
+    If the names are wider than the column, the description follows on the next line.
     """
-    families: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for name, text in described.items():
-        families.setdefault(text, []).append(name)
-    joined = {", ".join(sorted(names, key=_by_number)): text for text, names in families.items()}
+        groups.setdefault(text, []).append(name)
+    joined = {", ".join(sorted(names, key=_by_number)): text for text, names in groups.items()}
     width = max((len(names) for names in joined if len(names) <= COLUMN), default=COLUMN)
     for names, text in joined.items():
         yield f"{names:<{width}}  {text}".rstrip() if len(names) <= width else f"{names}\n{'':<{width}}  {text}"

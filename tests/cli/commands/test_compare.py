@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kdbench.recipe import Measure
+from kdbench.recipe.inputs import InputOptions
 from kdbench.results.records import Environment, RunRecord, measured
 from kdbench.results.verdicts import Comparison
 
@@ -115,8 +116,10 @@ def test_a_record_of_another_machine_is_told(kdbench, runs, record):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--budget", "3s"], "--budget says how to measure"),
-        (["--data", "digits"], "--data says how to measure"),
+        (["--budget", "3s"], "--budget needs --remeasure"),
+        (["--data", "digits"], "--data needs --remeasure"),
+        (["--no-accuracy"], "--no-accuracy needs --remeasure"),
+        (["--out", "x"], "--out needs --remeasure"),
         (["--metric", "tpo1"], "unknown metric 'tpo1'"),
         (["--threshold", "5"], "is not a number of per cent"),
         (["--threshold", "parameters=5%"], "parameters is not compared"),
@@ -170,16 +173,17 @@ def test_options_reach_the_measuring(kdbench, gating):
     assert options == {
         "models": {"a": "b"},
         "metrics": ["top1"],
-        "data": "cifar10",
-        "data_root": "D",
-        "download": True,
-        "resize": 36,
-        "crop": 32,
-        "mean": (0.5,),
-        "std": (0.25,),
-        "scale": 1.0,
-        "output": "logits",
-        "accuracy": True,
+        "inputs": InputOptions(
+            data="cifar10",
+            data_root="D",
+            download=True,
+            resize=36,
+            crop=32,
+            mean=(0.5,),
+            std=(0.25,),
+            scale=1.0,
+            output="logits",
+        ),
         "options": Measure(
             provider="cuda",
             threads=(1, 2),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.options import Json, names
-from kdbench.cli.targets import Targets, load_targets, with_verdicts
+from kdbench.cli.options import Json, several_names
+from kdbench.cli.verdicts import Targets, load_targets, with_verdicts
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,19 +25,19 @@ def report(
         typer.Option(
             "--style",
             metavar="NAME",
-            help="Write the tables as a study's report has them (kdbench list styles), and only those; repeatable.",
+            help="Write only the tables, in the layout of a study's report (kdbench list styles); repeatable.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write to (default: the run's).")] = None,
     targets: Targets = None,
-    stdout: Annotated[bool, typer.Option("--stdout", help="Print the Markdown, for pasting; write no file.")] = False,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Print the Markdown instead of writing files.")] = False,
     json: Json = False,
 ) -> None:
     """Write the reports of a run again from its record.
 
-    Neither the models nor torch are needed for it. Verdicts that `kdbench ready` kept are shown; with --target the run
-    is judged anew, for this report alone. A style is a layout of its own, written to report-STYLE.md beside
-    the whole report, which is left as it is.
+    This needs neither the models nor torch. Verdicts that `kdbench ready` stored are shown; with --target the run is
+    judged again, for this report only. A style is a separate layout, written to report-STYLE.md; the full report stays
+    as it is.
 
     Example: kdbench report runs/first --format md --format csv
 
@@ -45,13 +45,13 @@ def report(
     """
     from kdbench.report import Content, write
 
-    chosen = tuple(name for text in formats or ["md"] for name in names(text))
+    chosen = tuple(several_names(formats or ["md"]))
     if stdout:
-        _refuse(formats, out, json)
-    wanted = [name for text in styles or [] for name in names(text)]
-    if wanted and targets:
-        raise InputError("a style has no verdict: --target is of the whole report", "leave out --style or --target")
-    contents = _in_styles(with_verdicts(Content.read(run), load_targets(targets)), wanted)
+        _check_stdout(formats, out, json)
+    chosen_styles = several_names(styles)
+    if chosen_styles and targets:
+        raise InputError("--target needs the full report: a style shows no verdict", "leave out --style or --target")
+    contents = _in_styles(with_verdicts(Content.read(run), load_targets(targets)), chosen_styles)
     if stdout:
         console.result(_markdown(contents))
         return
@@ -64,24 +64,24 @@ def report(
 
 
 def _in_styles(content: "Content", styles: list[str]) -> "list[Content]":
-    """Return the content in each style, or as it is; raises InputError where one does not apply, before any writing."""
+    """Return the content in each style, or as it is without styles; raises InputError for one that does not apply."""
     styled = [replace(content, style=name) for name in dict.fromkeys(styles)]
-    for each in styled:
-        _ = each.layout
+    for content_in_style in styled:
+        _ = content_in_style.layout  # raises before anything is written
     return styled or [content]
 
 
-def _refuse(formats: list[str] | None, out: Path | None, json: bool) -> None:
-    """Raise InputError for what `--stdout` cannot go with."""
+def _check_stdout(formats: list[str] | None, out: Path | None, json: bool) -> None:
+    """Raise InputError for an option that does not go with `--stdout`."""
     others = {"--format": formats not in (None, ["md"]), "--out": out is not None, "--json": json}
-    if clash := [option for option, given in others.items() if given]:
+    if clash := [option for option, present in others.items() if present]:
         raise InputError(
             f"--stdout prints Markdown and does not go with {clash[0]}", f"leave out --stdout or {clash[0]}"
         )
 
 
 def _markdown(contents: "list[Content]") -> str:
-    """Return the Markdown of all contents; figures are not drawn, for nothing would hold them."""
+    """Return the Markdown of all contents, without figures: there is no folder for them."""
     from kdbench.report.formats.md import render
 
     return "\n".join(render(content, figures=False) for content in contents).rstrip()

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from kdbench.cli.outcome import conclude
-from kdbench.cli.session import Session
+from kdbench.cli.invocation import Invocation, conclude
 from kdbench.errors import DataMissingError, KdbenchError
 
 
@@ -19,30 +18,30 @@ def raising(error: BaseException):
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1), (2, 2)])
 def test_the_works_own_code_is_kept(returned, code):
-    assert conclude(lambda: returned, Session()) == code
+    assert conclude(lambda: returned, Invocation()) == code
 
 
 def test_a_users_error_is_a_message_and_a_hint(capsys):
-    assert conclude(raising(DataMissingError("no MNIST", "download it")), Session()) == 3
+    assert conclude(raising(DataMissingError("no MNIST", "download it")), Invocation()) == 3
     written = capsys.readouterr()
     assert written.err == "error: no MNIST\nhint: download it\n"
     assert written.out == ""
 
 
 def test_an_error_without_a_hint_has_no_hint_line(capsys):
-    conclude(raising(KdbenchError("broken")), Session())
+    conclude(raising(KdbenchError("broken")), Invocation())
     assert capsys.readouterr().err == "error: broken\n"
 
 
 def test_a_usage_error_is_the_users():
-    assert conclude(raising(typer.BadParameter("no")), Session()) == 3
+    assert conclude(raising(typer.BadParameter("no")), Invocation()) == 3
 
 
 @pytest.mark.parametrize(
     ("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "cannot be written"), (errno.EROFS, "--out")]
 )
 def test_what_the_disk_refuses_is_the_users_to_mend(capsys, number, words):
-    assert conclude(raising(OSError(number, "text", "out/x.onnx")), Session()) == 3
+    assert conclude(raising(OSError(number, "text", "out/x.onnx")), Invocation()) == 3
     message = capsys.readouterr().err
     assert words in message
     assert "out/x.onnx" in message
@@ -56,15 +55,15 @@ def test_a_path_too_long_for_the_file_system_is_the_users_to_mend(kdbench, comma
 
 
 def test_of_a_path_too_long_its_beginning_is_shown(capsys):
-    assert conclude(raising(OSError(errno.ENAMETOOLONG, "text", "ab" * 200)), Session()) == 3
+    assert conclude(raising(OSError(errno.ENAMETOOLONG, "text", "ab" * 200)), Invocation()) == 3
     assert capsys.readouterr().err == (
-        f"error: a path is too long for the file system: {'ab' * 30}…\nhint: give a shorter one\n"
+        f"error: a path is too long for the file system: {'ab' * 30}…\nhint: use a shorter one\n"
     )
 
 
 def test_a_fault_of_ours_keeps_the_traceback_in_a_file(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert conclude(raising(ZeroDivisionError("by zero")), Session()) == 4
+    assert conclude(raising(ZeroDivisionError("by zero")), Invocation()) == 4
     message = capsys.readouterr().err
     assert "ZeroDivisionError: by zero" in message
     assert "Traceback" not in message
@@ -75,17 +74,17 @@ def test_a_fault_of_ours_keeps_the_traceback_in_a_file(capsys, tmp_path, monkeyp
 
 def test_a_fault_of_ours_is_shown_at_once_when_debugging(capsys, monkeypatch):
     monkeypatch.setenv("KDBENCH_DEBUG", "1")
-    conclude(raising(ZeroDivisionError("by zero")), Session())
+    conclude(raising(ZeroDivisionError("by zero")), Invocation())
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
 def test_a_traceback_that_cannot_be_kept_is_printed(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    assert conclude(raising(ZeroDivisionError), Session()) == 4
+    assert conclude(raising(ZeroDivisionError), Invocation()) == 4
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
 def test_an_interruption_says_how_to_go_on(capfd):
-    session = Session(("run", "digits"), folder=Path("runs/digits"), resumable=True)
+    session = Invocation(("run", "digits"), folder=Path("runs/digits"), resumable=True)
     assert conclude(raising(KeyboardInterrupt()), session) == 130
     assert "hint: go on with: kdbench run digits --out runs/digits --resume\n" in capfd.readouterr().err

@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdbench.cli import checks
-from kdbench.cli.checks import Finding
+from kdbench.cli.commands import doctor as checks
+from kdbench.cli.commands.doctor import Finding
 from kdbench.errors import DataMissingError
 from kdbench.results.records import Environment
 
@@ -74,7 +74,7 @@ def test_this_machine_is_examined_whole(kdbench):
     assert not any("this check failed" in line["detail"] for line in found.values())
 
 
-def test_what_bears_on_latencies_is_told(monkeypatch):
+def test_what_affects_latencies_is_reported(monkeypatch):
     reading = SimpleNamespace(busy_s={0: 1.0}, stolen_s={})
     seen = [
         SimpleNamespace(title="thermal counters", read=lambda: 0.0),
@@ -85,7 +85,7 @@ def test_what_bears_on_latencies_is_told(monkeypatch):
     here = HERE.model_copy(update={"host": {**HERE.host, "governor": "performance", "turbo": "on", "smt": None}})
     latency, disturbances = checks._latency(here)
     assert latency.detail.startswith("governor performance, turbo on, SMT unknown, clock step ")
-    assert disturbances.detail == "told here: others' load, thermal counters; not told: stolen time, clock"
+    assert disturbances.detail == "detected here: others' load, thermal counters; not detected: stolen time, clock"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from kdbench.recipe import Measure
+from kdbench.recipe.inputs import InputOptions
 
 
 @pytest.fixture
@@ -34,17 +35,18 @@ def test_options_reach_the_measuring(kdbench, benching):
     assert paths == [Path("teacher.onnx"), Path("student.onnx")]
     del options["progress"]
     assert options == {
-        "data": "cifar10",
-        "data_root": "D",
-        "download": True,
-        "resize": 36,
-        "crop": 32,
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "scale": 1.0,
+        "inputs": InputOptions(
+            data="cifar10",
+            data_root="D",
+            download=True,
+            resize=36,
+            crop=32,
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            scale=1.0,
+            output="logits",
+        ),
         "teacher": "teacher",
-        "output": "logits",
-        "accuracy": True,
         "options": Measure(
             provider="cuda",
             threads=(1, 2),
@@ -79,8 +81,8 @@ def test_defaults_are_those_of_a_recipe(kdbench, benching):
     assert kdbench("bench", "m.onnx", "--no-accuracy").code == 0
     options = benching.calls[0][1]
     assert options["options"] == Measure()
-    assert options["accuracy"] is False
-    assert options["scale"] is options["mean"] is options["out"] is None
+    assert options["inputs"] == InputOptions(accuracy=False)
+    assert options["out"] is None
 
 
 def test_it_ends_with_the_table_and_the_report(kdbench, benching):
@@ -95,15 +97,15 @@ def test_it_ends_with_the_table_and_the_report(kdbench, benching):
         (["--budget", "soon"], "--budget"),
         (["--threads", "0"], "--threads"),
         (["--mean", "a,b"], "--mean"),
-        (["--batch", "1"], "--batch"),
-        (["--sessions", "1"], "--sessions"),
+        (["--batch", "1"], "--batch: 1 should be"),
+        (["--sessions", "1"], "--sessions: 1 should be"),
         (["--provider", "tpu"], "--provider"),
         (["--crop", "-1"], "--crop"),
         (["--mode", "fast"], "--mode: 'fast' should be 'stream', 'paced', 'offline' or 'server'"),
         (["--mode", ""], "--mode: name at least one"),
         (["--mode", "server"], "mode 'server' needs --rate"),
-        (["--rate", "5"], "--rate is of calls in mode server"),
-        (["--gap", "5ms"], "--gap is of calls in mode paced"),
+        (["--rate", "5"], "--rate applies only to mode server"),
+        (["--gap", "5ms"], "--gap applies only to mode paced"),
         (["--mode", "paced", "--gap", "0"], "--gap"),
         (["--mode", "paced", "--gap", "1us"], "--gap"),
         (["--cores", ""], "--cores"),

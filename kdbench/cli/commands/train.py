@@ -3,9 +3,9 @@
 import typer
 
 from kdbench.cli import console
+from kdbench.cli.commands.run import Out, Overrides, RecipeName, Resume, all_overrides
+from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import EstimateEnergy, Json, Quiet
-from kdbench.cli.run import Out, Overrides, RecipeName, Resume, overridden
-from kdbench.cli.session import Session
 
 
 def train(
@@ -20,22 +20,22 @@ def train(
 ) -> None:
     """Train a recipe's teachers and students, and stop there.
 
-    `kdbench run RECIPE --out DIR --resume` goes on from the folder it leaves. On several machines it is started on each
-    with torchrun or srun.
+    `kdbench run RECIPE --out DIR --resume` continues from there. On several machines, start it on each with torchrun or
+    srun.
 
     Example: kdbench train mnist_dense --out runs/dense
     """
     from kdbench.cli.progress import watching
     from kdbench.recipe.loading import load_recipe
 
-    session = Session.of(ctx)
-    session.resumable = True
-    loaded = load_recipe(recipe, overridden(overrides, estimate_energy=estimate_energy))
-    with watching(session, quiet=quiet) as progress:
+    invocation = Invocation.of(ctx)
+    invocation.resumable = True
+    loaded = load_recipe(recipe, all_overrides(overrides, estimate_energy=estimate_energy))
+    with watching(invocation, quiet=quiet) as progress:
         from kdbench.workflows.run import train as train_recipe
 
         folder = train_recipe(loaded, out, resume=resume, progress=progress)
-    if not console.speaks():
+    if not console.is_rank_zero():
         return
     if json:
         console.result_json({"folder": str(folder)})

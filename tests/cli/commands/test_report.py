@@ -88,7 +88,7 @@ def test_a_style_is_written_beside_the_report(kdbench, run):
 def test_a_style_has_no_verdict(kdbench, run):
     ended = kdbench("report", run, "--style", "summary", "--target", "server-cpu")
     assert ended.code == 3
-    assert "a style has no verdict" in ended.err
+    assert "a style shows no verdict" in ended.err
 
 
 def test_a_style_that_does_not_apply_writes_nothing_of_the_others_either(kdbench, run):

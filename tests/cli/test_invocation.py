@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cli.session import Session
+from kdbench.cli.invocation import Invocation
 
 
 def test_the_command_can_be_pasted_into_a_shell():
-    assert Session(("run", "my recipe.toml", "--set", "a=[1, 2]")).command == (
+    assert Invocation(("run", "my recipe.toml", "--set", "a=[1, 2]")).command == (
         "kdbench run 'my recipe.toml' --set 'a=[1, 2]'"
     )
 
@@ -21,9 +21,9 @@ def test_the_command_can_be_pasted_into_a_shell():
     ],
 )
 def test_resuming_names_the_folder_once(arguments, folder, expected):
-    session = Session(arguments, folder=folder, resumable=True)
+    session = Invocation(arguments, folder=folder, resumable=True)
     assert session.how_to_resume() == f"go on with: {expected}"
 
 
 def test_what_cannot_be_resumed_is_run_again():
-    assert "run the same command again" in Session(("bench", "x.onnx")).how_to_resume()
+    assert "run the same command again" in Invocation(("bench", "x.onnx")).how_to_resume()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.options import Json, assignments, make_room, names
+from kdbench.cli.options import Json, assignments, make_room, several_names
 
 if TYPE_CHECKING:
     from kdbench.report.figures.drawing import Drawing
@@ -23,72 +23,73 @@ def history(
         list[str] | None, typer.Option("--model", metavar="NAME", help="Model to follow; repeatable (default: all).")
     ] = None,
     axes: Annotated[
-        str | None, typer.Option(metavar="KEY=VALUE,...", help="At what it was taken, such as threads=1,batch=128.")
+        str | None, typer.Option(metavar="KEY=VALUE,...", help="Axes of the measurement, such as threads=1,batch=128.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write history.md and its figures there.")] = None,
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the Markdown alone to a file.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for history.md and its figures.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="File for the Markdown alone.")] = None,
     json: Json = False,
 ) -> None:
-    """Show numbers over the records of many runs, with their intervals, and find the changes.
+    """Show metrics over the records of many runs, with intervals, and find changes.
 
-    Records are the record.json files below the folders, in the order of their time. A change is a step that the
-    numbers' own scatter does not explain. It is no gate: the exit code is 0 whatever changed; kdbench compare is one.
+    Records are all record.json files below the folders, sorted by time. A change is a step that the scatter of the
+    numbers does not explain. The exit code is 0 whatever changed; the gate is kdbench compare.
 
     Example: kdbench history runs --metric latency_p50_ns --model student-kd --out history
     """
     from kdbench.judge.found_records import find_records
     from kdbench.judge.history import history as over_records
+    from kdbench.options import names
 
     if markdown is not None:
         make_room(markdown, "--markdown")
-    found, notes = find_records(folders)
-    told = over_records(
-        found,
-        metrics=[name for text in metrics or [] for name in names(text)],
-        models=[name for text in models or [] for name in names(text)],
-        axes=assignments(list(names(axes)), "--axes", "threads=1,batch=128") if axes else None,
+    records, notes = find_records(folders)
+    series = over_records(
+        records,
+        metrics=several_names(metrics),
+        models=several_names(models),
+        axes=assignments(names(axes), "--axes", "threads=1,batch=128") if axes else None,
         notes=notes,
     )
-    files = _write(told, out, markdown)
+    files = _write(series, out, markdown)
     if json:
-        console.result_json({**told.model_dump(mode="json", by_alias=True), "files": [str(file) for file in files]})
+        console.result_json({**series.model_dump(mode="json", by_alias=True), "files": [str(file) for file in files]})
         return
-    _show(told)
+    _show(series)
     for file in files:
         console.result(str(file))
 
 
-def _show(told: "History") -> None:
+def _show(history: "History") -> None:
     from kdbench.report.history import sentence, series_table
     from kdbench.report.terminal import one_table
 
-    for series in told.series:
+    for series in history.series:
         console.result_drawn(one_table(series_table(series)))
         console.result(f"{sentence(series)}\n")
-    for note in told.notes:
+    for note in history.notes:
         console.say(f"note: {note}")
 
 
-def _write(told: "History", out: Path | None, markdown: Path | None) -> list[Path]:
-    """Write what was asked for and return the paths."""
+def _write(history: "History", out: Path | None, markdown: Path | None) -> list[Path]:
+    """Write the files that the options name and return their paths."""
     from kdbench import storage
     from kdbench.report.history import render
 
     files = []
     if markdown is not None:
-        storage.write_text(markdown, render(told, []))
+        storage.write_text(markdown, render(history, []))
         files.append(markdown)
     if out is not None:
-        drawings = _draw(told)
+        drawings = _draw(history)
         figures = storage.make_folder(out / "figures")
-        storage.write_text(out / "history.md", render(told, drawings))
+        storage.write_text(out / "history.md", render(history, drawings))
         for drawing in drawings:
             storage.write_text(figures / f"{drawing.name}.svg", drawing.svg)
         files += [out / "history.md", *(figures / f"{drawing.name}.svg" for drawing in drawings)]
     return files
 
 
-def _draw(told: "History") -> "list[Drawing]":
+def _draw(history: "History") -> "list[Drawing]":
     from kdbench.report.figures.history import draw_series
     from kdbench.report.history import short_commit, size_text, title
 
@@ -100,5 +101,5 @@ def _draw(told: "History") -> "list[Drawing]":
             [short_commit(point) or point.run for point in series.points],
             [size_text(series, change) for change in series.changes],
         )
-        for place, series in enumerate(told.series, 1)
+        for place, series in enumerate(history.series, 1)
     ]

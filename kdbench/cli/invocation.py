@@ -1,0 +1,134 @@
+"""One invocation of the command line: what was typed, and how it ends as a message, a hint and an exit code."""
+
+import errno
+import os
+import shlex
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import typer
+
+from kdbench.cli.console import result_json, say
+from kdbench.cli.interrupt import Interrupts
+from kdbench.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, KdbenchError
+
+# typer's usage errors have no public name; its public BadParameter derives from them.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_SHOWN_CHARACTERS = 60  # of a path that is too long
+
+
+@dataclass
+class Invocation:
+    """What a command knows about its own invocation.
+
+    `arguments` are those after the program's name; `folder` is the folder of the work, once it is known; `resumable` is
+    set by commands that have `--resume`.
+    """
+
+    arguments: tuple[str, ...] = ()
+    folder: Path | None = None
+    resumable: bool = False
+
+    @classmethod
+    def of(cls, context: typer.Context) -> Self:
+        """Return the invocation that a command runs in."""
+        assert isinstance(context.obj, cls)
+        return context.obj
+
+    @property
+    def json(self) -> bool:
+        """Whether the user wants machine-readable output; also known for command lines that do not parse."""
+        return "--json" in self.arguments
+
+    @property
+    def command(self) -> str:
+        """The command line as typed, without `--resume`: it repeats the work from the start."""
+        return shlex.join(("kdbench", *(word for word in self.arguments if word != "--resume")))
+
+    def how_to_resume(self) -> str:
+        """Return how to go on after an interruption, in one sentence."""
+        if not self.resumable:
+            return "an interrupted measurement keeps nothing; run the same command again"
+        arguments = list(self.arguments)
+        has_out = any(word == "--out" or word.startswith("--out=") for word in arguments)
+        if self.folder is not None and not has_out:
+            arguments += ["--out", str(self.folder)]
+        if "--resume" not in arguments:
+            arguments.append("--resume")
+        return f"go on with: {shlex.join(('kdbench', *arguments))}"
+
+
+def conclude(work: Callable[[], int | None], invocation: Invocation) -> int:
+    """Do the work and return the exit code; turn an exception into a message on standard error.
+
+    With `--json` an error is also written to standard output, as `{"error": {...}}`.
+    """
+    interrupts = Interrupts(invocation.how_to_resume)
+    try:
+        with interrupts.watched():
+            code = work() or 0
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else EXIT_INTERNAL
+    except Exception as error:  # noqa: BLE001 - the outermost frame: no bare traceback leaves it
+        if not interrupts.fired:
+            return _report(error, invocation)
+        code = EXIT_INTERRUPTED
+    if interrupts.fired or code == EXIT_INTERRUPTED:
+        interrupts.say_farewell()
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _report(error: Exception, invocation: Invocation) -> int:
+    message, hint, code = _explained(error)
+    if os.environ.get("KDBENCH_DEBUG"):
+        say("".join(traceback.format_exception(error)))
+    say(f"error: {message}")
+    if hint:
+        say(f"hint: {hint}")
+    if invocation.json:
+        result_json({"error": {"message": message, "hint": hint, "exit_code": code}})
+    return code
+
+
+def _explained(error: Exception) -> tuple[str, str, int]:
+    """Return the message, hint and exit code for `error`."""
+    if isinstance(error, KdbenchError):
+        return error.message, error.hint, error.exit_code
+    if isinstance(error, UsageError):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "kdbench"
+        message = error.format_message()  # type: ignore[attr-defined]
+        return message, f"see {path} --help", EXIT_BAD_INPUT
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        from kdbench.storage import storage_error
+
+        return _explained(storage_error(error, Path(error.filename or "a file")))
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        start = f"{str(error.filename or '')[:_SHOWN_CHARACTERS]}…"
+        return f"a path is too long for the file system: {start}", "use a shorter one", EXIT_BAD_INPUT
+    where = _keep_traceback(error)
+    return (
+        f"internal error in kdbench: {type(error).__name__}: {error}".rstrip(": "),
+        f"this is a bug in kdbench; the details are in {where} (or set KDBENCH_DEBUG=1 to see them here)",
+        EXIT_INTERNAL,
+    )
+
+
+def _keep_traceback(error: Exception) -> str:
+    """Write the traceback to a file that outlives the process and return its path."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="kdbench-", suffix=".log", delete=False) as stream:
+            stream.write(text)
+    except OSError:
+        say(text)
+        return "the lines above"
+    return stream.name

@@ -1,0 +1,181 @@
+"""Options of a measurement, declared once: name, help and parser.
+
+The commands that measure, pytest's `--kdbench-*` and the recipe's `[measure]` table all read these declarations:
+`MEASURE` belongs to the fields of `kdbench.recipe.Measure`, `INPUTS` to those of `kdbench.recipe.inputs.InputOptions`.
+Base layer: loads neither pydantic, typer nor pytest, because pytest reads it in every project.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kdbench import units
+from kdbench.errors import InputError
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: `--name METAVAR`, or a flag that sets `flag`.
+
+    `parse` returns the value of a text, or raises ValueError. `default` is how the default would be typed.
+    """
+
+    name: str
+    help: str
+    metavar: str = "TEXT"
+    parse: Callable[[str], Any] = str
+    default: str = ""
+    example: str = ""
+    flag: bool | None = None
+
+    @property
+    def description(self) -> str:
+        """The help text with the default."""
+        return f"{self.help} (default: {self.default})." if self.default else f"{self.help}."
+
+    def read(self, text: str, shown: str) -> Any:
+        """Return the value of `text`; raises InputError that calls the option `shown`, such as `--budget`."""
+        try:
+            return self.parse(text)
+        except ValueError as error:
+            example = self.example or self.default
+            raise InputError(f"{shown}: {error}", f"for example {example}" if example else "") from error
+
+
+def seconds(text: str) -> float:
+    """Read a duration such as `20s`, `2m`, `2min`, `500ms`, `1.5h` or plain seconds."""
+    value = units.parse(text, "s")
+    if value <= 0:
+        raise ValueError(f"{text!r} is not a duration above zero")
+    return value
+
+
+def milliseconds(text: str) -> int:
+    """Read a duration of whole milliseconds, one or more; a number alone is in seconds."""
+    value = seconds(text) * 1000
+    whole = round(value)
+    if whole < 1 or not math.isclose(value, whole):
+        raise ValueError(f"{text!r} is not a whole number of milliseconds")
+    return whole
+
+
+def share(text: str) -> float:
+    """Read a share above 0 and below 1, such as `5%` or `0.05`."""
+    value = units.parse(text, "share")
+    if not 0 < value < 1:
+        raise ValueError(f"{text!r} is not a share above 0 and below 1")
+    return value
+
+
+def number(text: str) -> float:
+    """Read a finite number."""
+    if "," in text:
+        raise _wrong(text, "a number")
+    return numbers(text)[0]
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Read numbers separated by commas, such as `.485,.456,.406`."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(map(math.isfinite, values)):
+        raise _wrong(text, "a list of numbers")
+    return values
+
+
+def count(text: str) -> int:
+    """Read a count, one or more."""
+    if not re.fullmatch(r"\s*[1-9]\d*\s*", text):
+        raise _wrong(text, "a count of one or more")
+    return int(text)
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """Read counts, each one or more, separated by commas, such as `1,2,4`."""
+    try:
+        return tuple(map(count, text.split(",")))
+    except ValueError:
+        raise _wrong(text, "a list of counts") from None
+
+
+def cores(text: str) -> tuple[int, ...]:
+    """Read cores, counted from 0, separated by commas or as ranges, such as `2,3` or `4-7`."""
+    valid = re.fullmatch(r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*", text)
+    parts = [part.partition("-") for part in text.split(",")] if valid else []
+    ranges = [(int(first), int(last or first)) for first, _, last in parts]
+    if not ranges or any(first > last for first, last in ranges):
+        raise _wrong(text, "a list of cores")
+    return tuple(core for first, last in ranges for core in range(first, last + 1))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read names separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def shape(text: str) -> tuple[int, int, int]:
+    """Read the shape of one image such as `3x32x32`: channels × height × width."""
+    sizes = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text.lower().replace("×", "x"))
+    if sizes is None:
+        raise _wrong(text, "channels x height x width")
+    channels, height, width = map(int, sizes.groups())
+    return channels, height, width
+
+
+def _wrong(text: str, wanted: str) -> ValueError:
+    return ValueError(f"{text!r} is not {wanted}")
+
+
+MEASURE: Mapping[str, Option] = {
+    "provider": Option("provider", "What runs the models: cpu or cuda", "NAME", default="cpu"),
+    "threads": Option("threads", "Thread counts to measure at", "N,…", counts, "1", "1,2,4"),
+    "batch": Option("batch", "Sizes of the batched runs", "N,…", counts, "128", "8,128"),
+    "mode": Option(
+        "mode", "How calls follow each other: stream, paced, offline, server", "NAME,…", names, "stream", "stream,paced"
+    ),
+    "gap_ms": Option("gap", "Idle time before each call in mode paced", "TIME", milliseconds, "5ms"),
+    "rate_per_s": Option("rate", "Calls that arrive per second in mode server", "N", count, example="80"),
+    "runtime": Option(
+        "runtime", "What executes the models: onnxruntime, torch, torch-compiled", "NAME,…", names, "onnxruntime"
+    ),
+    "cores": Option(
+        "cores",
+        "Cores that the processes use in turn (default: all of one kind)",
+        "N,…",
+        cores,
+        example="2,3 or 4-7",
+    ),
+    "budget_s": Option(
+        "budget", "Most time for latency, all models together: 30s, 2m", "TIME", seconds, "20s", "20s, 2m, 500ms"
+    ),
+    "precision": Option("precision", "Measure until the intervals of speed-ups are narrower", "SHARE", share, "5%"),
+    "sessions": Option("sessions", "Fresh processes to spread the measurement over, at least", "N", count, "8"),
+    "energy": Option(
+        "energy",
+        "How to meter energy: off, quick (0.5 s windows) or full (10 s or 100 updates)",
+        "MODE",
+        default="quick",
+    ),
+    "estimate_energy": Option("estimate-energy", "Estimate energy where no meter is readable, and label it", flag=True),
+    "country": Option("country", "Country whose electricity mix turns joules into CO₂e, such as DEU", "ISO"),
+    "profile": Option("profile", "Also measure where the time goes, layer by layer", flag=True),
+}
+"""How to measure, by the fields of `kdbench.recipe.Measure`."""
+
+INPUTS: Mapping[str, Option] = {
+    "data": Option("data", "Data set to score on: a name, folder:PATH or npz:PATH", "NAME"),
+    "data_root": Option("data-root", "Folder that holds the data sets", "DIR", default="KDBENCH_DATA"),
+    "download": Option("download", "Fetch the data set if it is missing", flag=True),
+    "resize": Option("resize", "Resize the shorter side of images to this", "N", count, example="256"),
+    "crop": Option("crop", "Then cut a square of this size out of the centre", "N", count, example="224"),
+    "mean": Option("mean", "Mean per channel, after scaling", "M,…", numbers, example=".485,.456,.406"),
+    "std": Option("std", "Standard deviation per channel", "S,…", numbers, example=".229,.224,.225"),
+    "scale": Option("scale", "Divide pixels by this first", "X", number, "255"),
+    "output": Option("output", "Name of the output that holds the logits", "NAME"),
+    "accuracy": Option("no-accuracy", "Use synthetic inputs: no data is needed", flag=False),
+}
+"""What models are fed with, by the fields of `kdbench.recipe.inputs.InputOptions`."""

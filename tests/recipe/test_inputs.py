@@ -1,0 +1,17 @@
+import pytest
+from pydantic import ValidationError
+
+from kdbench.options import INPUTS
+from kdbench.recipe.inputs import InputOptions
+
+
+def test_every_setting_has_an_option():
+    assert INPUTS.keys() == InputOptions.model_fields.keys()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"std": (0.0,)}, {"std": ()}, {"scale": 0.0}, {"resize": 0}, {"crop": -1}, {"mena": (0.5,)}]
+)
+def test_values_that_no_input_can_have_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        InputOptions(**wrong)
