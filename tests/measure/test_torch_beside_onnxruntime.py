@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
 
 SHAPE = (1, 4, 4)
 CLASSES = 5
+LEAST_NS = 1000  # no call of a network through torch costs less
 QUICK = Measure(batch=(8,), sessions=2, budget_s=1.0, energy="off", runtime=("onnxruntime", "torch"))
 TEST = TestSet(np.random.default_rng(0).integers(0, 256, (40, *SHAPE), np.uint8), np.arange(40) % CLASSES, CLASSES)
 
@@ -80,6 +81,14 @@ def by(findings, metric: str) -> dict[tuple[str, str], object]:
     }
 
 
+def assert_latencies_of_samples(findings, model: str) -> None:
+    """Assert that torch's latencies summarize the raw samples kept beside them."""
+    samples, p50 = findings.samples[f"{model}/cpu-t1-b1-torch/ns"], by(findings, "latency_p50_ns")[model, "torch"]
+    assert samples.min() > LEAST_NS
+    assert samples.min() <= p50.value <= samples.max()
+    assert by(findings, "latency_mean_ns")[model, "torch"].value == pytest.approx(samples.mean())
+
+
 def test_both_runtimes_time_what_a_run_left(subjects, tmp_path, watcher):
     findings = measure(subjects, TEST, QUICK, tmp_path, watcher)
     p50 = by(findings, "latency_p50_ns")
@@ -87,7 +96,10 @@ def test_both_runtimes_time_what_a_run_left(subjects, tmp_path, watcher):
         (id_, name): True for id_ in ("teacher", "student") for name in ("onnxruntime", "torch")
     }
     assert p50["student", "torch"].source.startswith("torch")
-    assert by(findings, "first_run_ns")["student", "torch"].value > 0
+    assert_latencies_of_samples(findings, "student")
+    first = by(findings, "first_run_ns")["student", "torch"]
+    assert (first.status, first.n) == ("ok", 1)
+    assert first.value > LEAST_NS
     assert {p.axes.get("runtime") for p in findings.pairs if p.metric == "latency_ratio"} == {None, "torch"}
     assert findings.protocol["runtimes"]["torch"]["version"] == torch.__version__
 
@@ -111,15 +123,16 @@ def test_torch_has_numbers_where_onnxruntime_lacks_the_provider(subjects, tmp_pa
     monkeypatch.setattr(admission, "unavailable", lambda *_: absent)
     findings = measure(subjects, TEST, QUICK, tmp_path, watcher)
     p50 = by(findings, "latency_p50_ns")
-    assert p50["student", "torch"].value > 0
+    assert_latencies_of_samples(findings, "student")
     assert (p50["student", "onnxruntime"].status, p50["student", "onnxruntime"].hint) == (
         "unavailable",
         "install onnxruntime-gpu",
     )
     assert by(findings, "load_ns")["teacher", "onnxruntime"].reason == absent["onnxruntime"].reason
     (top1,) = [m for m in findings.measurements if m.metric == "top1" and m.model == "student"]
-    assert top1.value is not None
+    assert top1.value == pytest.approx(np.mean(findings.samples["student/correct"]))
     assert top1.source.startswith("onnxruntime cpu")
-    ratios = {p.axes.get("runtime"): p.value for p in findings.pairs if p.metric == "latency_ratio"}
-    assert ratios[None] is None
-    assert ratios["torch"] > 0
+    ratios = {p.axes.get("runtime"): p for p in findings.pairs if p.metric == "latency_ratio"}
+    assert ratios[None].value is None
+    assert ratios["torch"].interval.low <= ratios["torch"].value <= ratios["torch"].interval.high
+    assert ratios["torch"].n == len(np.unique(findings.samples["student/cpu-t1-b1-torch/session"]))

@@ -70,7 +70,8 @@ def test_files_are_measured_side_by_side_against_the_first(classifier, templates
     assert record.find("big", "top1").value == pytest.approx(expected, abs=0.006)
     assert record.find("small", "agreement").value == 1
     assert record.find("small", "logit_spearman").value == pytest.approx(1)
-    assert record.find("big", "ece").value > 0
+    assert record.find("big", "ece").value == pytest.approx(record.find("small", "ece").value, abs=1e-6)
+    assert 0 < record.find("big", "ece").value < 1
     assert [m.axes["class"] for m in record.measurements if (m.model, m.metric) == ("big", "class_top1")] == [
         *"0123456789"
     ]
@@ -119,7 +120,7 @@ def test_each_model_can_have_a_reference_of_its_own_and_an_id_whatever_its_file(
 
 def test_without_accuracy_no_data_is_needed(classifier, tmp_path):
     record, _ = run_bench([classifier("a")], tmp_path, InputOptions(accuracy=False))
-    assert record.find("a", "latency_p50_ns").value > 0
+    assert record.find("a", "latency_p50_ns").status in {"ok", "unstable"}
     assert record.find("a", "top1").reason == "no test data was given"
     with pytest.raises(InputError, match="accuracy needs data") as caught:
         run_bench([classifier("a")], tmp_path, InputOptions())
