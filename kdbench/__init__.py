@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from kdbench.recipe import Recipe
     from kdbench.recipe.loading import load_recipe
     from kdbench.results.cards import ModelCard
+    from kdbench.results.comparisons import Comparison
     from kdbench.results.records import Measurement, RunRecord
-    from kdbench.results.verdicts import Comparison, Verdict
+    from kdbench.results.verdicts import Verdict
     from kdbench.workflows.bench import bench
     from kdbench.workflows.run import run, train
 
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Comparison": "kdbench.results.verdicts",
+    "Comparison": "kdbench.results.comparisons",
     "KdbenchError": "kdbench.errors",
     "Measurement": "kdbench.results.records",
     "ModelCard": "kdbench.results.cards",

@@ -22,6 +22,7 @@ from kdbench.measure.staging import stage
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Findings
 from kdbench.results.records import missing
+from kdbench.results.samples import correct_key
 from kdbench.worker.jobs import JobModel
 
 
@@ -45,7 +46,7 @@ def answer_findings(
     watches = _shared_out(progress, [len(test.labels), *(len(images.given) for images, _ in parts)])
     evaluations = evaluate(subjects, models, test, provider, len(available_cores()), folder, watches[0])
     found = _of_test(subjects, test, evaluations, analyses) + Findings(
-        samples={f"{id_}/correct": each.ranks == 0 for id_, each in evaluations.items() if each.ranks is not None},
+        samples={correct_key(id_): each.ranks == 0 for id_, each in evaluations.items() if each.ranks is not None},
         protocol={"test_set_sha256": test.sha256()},
     )
     for (images, owners), watch in zip(parts, watches[1:], strict=True):

@@ -16,9 +16,9 @@ from kdbench.judge.comparing.rule import outcome, uncertainty
 from kdbench.judge.comparing.shifts import Delta, NotComparable
 from kdbench.judge.comparing.thresholds import Thresholds, asked
 from kdbench.judge.comparing.ways import REMEASURE, MetricPair, Records, Samples, answers_are_kept, change, unaided
+from kdbench.results.comparisons import CHANGES, Change, Compared, Comparison
 from kdbench.results.metrics import Metric
 from kdbench.results.records import RunRecord
-from kdbench.results.verdicts import CHANGES, Change, Compared, Comparison
 
 _ALL_DEFAULTS = Thresholds()
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kdbench.errors import InputError
+from kdbench.results.comparisons import REMEASURED
 from kdbench.results.records import RunRecord
-from kdbench.results.verdicts import REMEASURED
 
 RECORD = "record.json"
 

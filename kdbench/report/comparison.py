@@ -8,9 +8,9 @@ from kdbench.report.axes import in_words
 from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
 from kdbench.report.markdown import prose
 from kdbench.report.markdown import table as markdown_table
+from kdbench.results.comparisons import CHANGES, Change, Compared, Comparison
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes
-from kdbench.results.verdicts import CHANGES, Change, Compared, Comparison
 
 SYMBOLS: dict[Change, str] = {"regressed": "✗", "improved": "✓", "same": "✓", "inconclusive": "?"}
 _TOLD_EACH = {"batch", "beside", "class"}  # axes that are part of what a number is of

@@ -10,7 +10,7 @@ from kdbench.report.figures import Drawing, draw
 from kdbench.report.styles import Layout, lay_out
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
-from kdbench.results.samples import UNREADABLE, Archive, Samples, unreadable
+from kdbench.results.samples import Samples, read_samples
 from kdbench.results.verdicts import Verdict
 
 
@@ -51,31 +51,12 @@ class Content:
 
     @classmethod
     def read(cls, run: Path) -> "Content":
-        """Read a run's folder, or a record alone: the record, the samples, and the verdicts on this very record.
+        """Read a run: its record, the samples, and the verdicts on this state of the record.
 
-        Raises InputError for files that are there and cannot be read.
+        `run` is a path that `RunFolder.of` accepts. Raises InputError for files that are there and cannot be read.
         """
-        folder = run if run.is_dir() else run.parent
-        record = RunRecord.read(run)
-        verdicts = [Verdict.read(path) for path in sorted(RunFolder(folder).verdicts.glob("*.json"))]
-        own = record.hash() if verdicts else ""
-        return cls(record, tuple(v for v in verdicts if v.record_hash == own), read_samples(folder))
-
-
-def read_samples(folder: Path) -> Samples:
-    """Return the raw samples of a run's folder, read one by one as they are asked for; nothing where there are none.
-
-    Raises InputError for a file that is no archive of arrays, and later for one of them that is damaged.
-    """
-    import numpy as np
-
-    path = folder / "samples.npz"
-    if not path.exists():
-        return {}
-    try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            raise ValueError("it is a single array")  # noqa: TRY004 - no archive, as what numpy cannot read
-    except UNREADABLE as error:
-        raise unreadable(path, error) from error
-    return Archive(path, found)
+        folder = RunFolder.of(run)
+        record = RunRecord.read(folder.record)
+        verdicts = [Verdict.read(path) for path in sorted(folder.verdicts.glob("*.json"))]
+        hash_ = record.hash() if verdicts else ""
+        return cls(record, tuple(v for v in verdicts if v.record_hash == hash_), read_samples(folder.samples))

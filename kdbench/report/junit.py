@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 from kdbench.report.comparison import change_in_words, explanations, metric_in_words, model_in_words, verdict_line
 from kdbench.report.portable import portable
-from kdbench.results.verdicts import Change, Comparison
+from kdbench.results.comparisons import Change, Comparison
 
 _ELEMENT: dict[Change, str] = {"regressed": "failure", "inconclusive": "error"}
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # no character of XML 1.0

@@ -1,9 +1,13 @@
 """What a model file is, how it is fed and how it was trained: the card beside it, also part of the record."""
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from kdbench import storage
+from kdbench.errors import InputError
+from kdbench.results.values import StoredValue
 from kdbench.validation import Value
 
 Role = Literal["teacher", "student", "variant"]
@@ -83,7 +87,7 @@ class Bits(Value):
     first_last: int
 
 
-class ModelCard(Value):
+class ModelCard(StoredValue):
     """What a model file is and where it came from. Shapes are channels × height × width.
 
     `parents` is what it is compared with, `teachers` what it learned from; `family` and `axes` its sweep
@@ -114,3 +118,14 @@ class ModelCard(Value):
     opset: int | None = None
     preprocessing: Preprocessing | None = None
     training: Training | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a card; raises InputError where there is none or it is not valid."""
+        hint = "export the model again, or move the card away and give --mean, --std and --scale"
+        return cls.from_json(storage.read_json(path, "model card"), path, "model card", hint)
+
+    def verify(self, file: Path, hint: str) -> None:
+        """Raise InputError unless `file` is the one that the card describes, neither changed nor cut short."""
+        if storage.sha256(file) != self.sha256:
+            raise InputError(f"{file} is not the file that the record is of", hint)

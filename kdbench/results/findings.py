@@ -15,11 +15,7 @@ from kdbench.statistics import Estimate
 class Findings:
     """Results of measuring passes, before they become a record.
 
-    `samples` holds the raw latencies: `{model}/{configuration}/ns`, int64, the time of each call, where a configuration
-    is named like `cpu-t1-b8` (`Configuration.key`); `.../session` and `.../block`, int32, the session each call was in
-    and the round within it; and `floor_ns`, the median time of a call that computes nothing, one a session. Of energy,
-    an element a window: `{model}/{configuration}-energy/calls`, and of each source `…/{source}-j` and `…/{source}-ns`.
-    Of accuracy `{model}/correct`, bool (N,): on which test images, in their order, the label was ranked first.
+    `samples` holds the raw samples, named as in `kdbench.results.samples`.
     `protocol` says how the numbers were measured, beyond the configuration; JSON values. `conditions` are those of every
     session.
     """

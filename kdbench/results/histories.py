@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from kdbench.results.records import Interval
+from kdbench.results.values import StoredValue
 from kdbench.validation import Value
 
 
@@ -92,7 +93,7 @@ class Series(Value):
         return {place: f"{before} → {after}" for (_, before), (place, after) in pairwise(known) if before != after}
 
 
-class History(Value):
+class History(StoredValue):
     """Series of numbers over records; `notes` name what was found and could not be used."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")

@@ -10,13 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.results.cards import Evidence, ModelCard
 from kdbench.results.metrics import METRICS, PAIR_METRICS
-from kdbench.validation import Value, problem
+from kdbench.results.run_folder import RunFolder
+from kdbench.results.values import StoredValue
+from kdbench.validation import Value
 
 # History of the record's schema. A reader accepts its own version only; a change that old readers would
 # misread raises the number.
@@ -208,7 +210,7 @@ class Diagnostic(Value):
     model: str | None = None
 
 
-class RunRecord(Value):
+class RunRecord(StoredValue):
     """Everything one run found out. Raw latency samples lie beside it in `samples.npz`.
 
     `recipe` is the recipe as resolved, defaults included; `protocol` says how the numbers were taken; `command` is
@@ -257,28 +259,17 @@ class RunRecord(Value):
         found = (p for p in self.pairs if p.student == student and p.metric == metric)
         return _nearest(found, axes)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON values."""
-        return self.model_dump(mode="json", by_alias=True)
-
     def hash(self) -> str:
         """Return the content hash of the record, by which a verdict names what it judged."""
         return storage.content_hash(self.to_json())
 
-    def write(self, path: Path) -> None:
-        """Write the record to `path`, whole or not at all."""
-        storage.write_json(path, self.to_json())
-
     @classmethod
-    def read(cls, path: Path) -> "RunRecord":
-        """Read a record from a file, or from the `record.json` of a run's folder.
+    def read(cls, path: Path) -> Self:
+        """Read the record of a run: `path` is its folder, its record or one of its reports, as for `RunFolder.of`.
 
-        Raises InputError if there is none or it does not hold together.
+        Raises InputError where there is none or it is not valid.
         """
-        if path.suffix == ".onnx":
-            raise InputError(f"{path} is a model, not a record", "measure it first: kdbench bench leaves a record")
-        if path.is_dir():
-            path = _in_folder(path)
+        path = RunFolder.of(path).record
         content = storage.read_json(path, "record")
         version = content.get("schema") if isinstance(content, dict) else None
         if version != SCHEMA_VERSION:
@@ -286,26 +277,12 @@ class RunRecord(Value):
                 f"{path} has record schema {version!r}; this kdbench reads {SCHEMA_VERSION}",
                 "re-create it with this version, or read it with the one that wrote it",
             )
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            raise InputError(
-                f"{path} is not a valid record: {problem(error).message}", "was it edited by hand?"
-            ) from error
+        return cls.from_json(content, path, "record", "was it edited by hand?")
 
 
 def _nearest(findings: Iterable[_Kind], axes: Axes) -> _Kind | None:
     including = (found for found in findings if axes.items() <= found.axes.items())
     return min(including, key=lambda found: len(found.axes), default=None)
-
-
-def _in_folder(folder: Path) -> Path:
-    """Return the record of a run's folder; raises InputError, naming the runs below it, where it is none."""
-    path = folder / "record.json"
-    below = sorted(record.parent.name for record in folder.glob("*/record.json")) if not path.exists() else []
-    if below:
-        raise InputError(f"{folder} is no run but a folder of runs", f"name one of them: {', '.join(below[-5:])}")
-    return path
 
 
 def record_schema() -> dict[str, Any]:

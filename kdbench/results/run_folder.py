@@ -1,4 +1,4 @@
-"""Where a run leaves its values: one folder, one place for each, so that any stage can be taken up again.
+"""Where a run leaves its values: one folder with one place for each, so that any stage can be run again.
 
 OUT/recipe.json                  the recipe as resolved: what the folder is for
 OUT/checkpoints/ID/              weights.safetensors, training.json, curve.csv
@@ -11,36 +11,67 @@ OUT/report.md, figures/          what a person reads; the same as one page: OUT/
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Self
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.results.cards import ModelCard
-from kdbench.results.verdicts import Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
 DEFAULT_PARENT = Path("runs")
+RECORD = "record.json"
+_CHOOSE_ANOTHER = "choose another folder with --out"
+_REPORTS = {".md", ".html"}
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The layout of one run's folder."""
+    """The layout of one run's folder.
+
+    `record_name` is the record's file name. It differs from `record.json` only for a record that was copied elsewhere.
+    """
 
     path: Path
+    record_name: str = RECORD
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Return the run that `path` belongs to: its folder, its record, or one of its reports (.md, .html).
+
+        Raises InputError for a model and where there is no record, with the names of the runs in a folder of runs.
+        """
+        if path.suffix == ".onnx":
+            raise InputError(f"{path} is a model, not a record", "measure it first: kdbench bench leaves a record")
+        if path.is_dir():
+            run = cls(path)
+        elif path.suffix in _REPORTS:
+            run = cls(path.parent)
+        else:
+            run = cls(path.parent, path.name)
+        if not run.record.exists():
+            if runs := sorted(record.parent.name for record in path.glob(f"*/{RECORD}")):
+                hint = f"name one of them: {', '.join(runs[-5:])}"
+                raise InputError(f"{path} is not a run but a folder of runs", hint)
+            raise InputError(f"no record at {run.record}", "check the path")
+        return run
 
     @property
     def marker(self) -> Path:
-        """The file that says that this is a run's folder, and of which recipe."""
+        """The file that marks a run's folder and holds its recipe."""
         return self.path / "recipe.json"
 
     @property
     def record(self) -> Path:
         """The run's record."""
-        return self.path / "record.json"
+        return self.path / self.record_name
+
+    @property
+    def samples(self) -> Path:
+        """The raw samples, an archive of arrays: see `kdbench.results.samples`."""
+        return self.path / "samples.npz"
+
+    @property
+    def comparison(self) -> Path:
+        """The comparison that the run was measured for."""
+        return self.path / "comparison.json"
 
     def checkpoint(self, model_id: str) -> Path:
         """Return the folder of one model's training."""
@@ -61,63 +92,37 @@ class RunFolder:
 
     @property
     def workspace(self) -> Path:
-        """Return the folder through which measuring processes are fed; it holds nothing worth keeping."""
+        """The folder for what measuring processes exchange; it holds nothing worth keeping."""
         return self.path / ".measuring"
-
-    def write_card(self, card: ModelCard) -> None:
-        """Write a model's card beside its file."""
-        storage.write_json(card_path(self.model(card.id)), card.model_dump(mode="json"))
-
-    def write_verdict(self, verdict: Verdict) -> Path:
-        """Write a verdict, in the place of an earlier one on the same target, and return its path.
-
-        Raises StorageError where that cannot be.
-        """
-        storage.make_folder(self.verdicts)
-        verdict.write(self.verdict(verdict.target))
-        return self.verdict(verdict.target)
-
-    def write_samples(self, samples: "Mapping[str, NDArray[Any]]") -> None:
-        """Write the raw samples, so that any statistic can be computed again."""
-        import numpy as np
-
-        with storage.writing(self.path / "samples.npz") as stream:
-            np.savez_compressed(stream, **samples)  # type: ignore[arg-type]
 
 
 def card_path(model: Path) -> Path:
-    """Return where the card of an ONNX file lies: beside it."""
+    """Return the path of the card of an ONNX file, which lies beside it."""
     return model.with_suffix(".card.json")
-
-
-def refuse_changed(file: Path, card: ModelCard, hint: str) -> None:
-    """Raise InputError where a file is not the one that a card is of: it was changed or cut short since."""
-    if storage.sha256(file) != card.sha256:
-        raise InputError(f"{file} is not the file that the record is of", hint)
 
 
 def choose_folder(name: str, out: Path | None, *, resume: bool = False) -> Path:
     """Return the folder for a run called `name`: `out`, or a new one under `runs/` named after it and the time.
 
     With `resume` and no `out`, the newest folder of that name. Raises InputError where there is nothing to
-    resume, or where `out` is taken; StorageError where a new folder cannot be made.
+    resume, or where `out` already holds results; StorageError where a new folder cannot be made.
     """
     if out is None:
         return _newest(name) if resume else _new(name)
-    refuse_taken(out, resume=resume)
+    require_unused(out, resume=resume)
     return out
 
 
-def refuse_taken(out: Path | None, *, resume: bool = False) -> None:
-    """Raise InputError where `out` already holds results and `resume` was not asked for; make nothing.
+def require_unused(out: Path | None, *, resume: bool = False) -> None:
+    """Raise InputError where `out` already holds results, unless `resume` is set; create nothing.
 
-    Work that loads data before it claims its folder asks this first, so that its user need not wait for the answer.
+    Workflows call this before they load data, so that the user does not wait for the answer.
     """
     if out is None:
         return
     try:
         if out.exists() and not out.is_dir():
-            raise InputError(f"{out} is a file, not a folder", "choose another folder with --out")
+            raise InputError(f"{out} is a file, not a folder", _CHOOSE_ANOTHER)
     except OSError as error:  # a name that is too long, say
         raise storage.storage_error(error, out) from error
     if RunFolder(out).marker.exists():
@@ -125,7 +130,7 @@ def refuse_taken(out: Path | None, *, resume: bool = False) -> None:
             hint = "add --resume to go on with it, or choose another folder with --out"
             raise InputError(f"{out} already holds a run", hint)
     elif RunFolder(out).record.exists():
-        raise InputError(f"{out} already holds a record", "choose another folder with --out")
+        raise InputError(f"{out} already holds a record", _CHOOSE_ANOTHER)
 
 
 def _newest(name: str) -> Path:
@@ -137,7 +142,7 @@ def _newest(name: str) -> Path:
 
 
 def _new(name: str) -> Path:
-    """Make and return a folder that nobody else has, also when another run begins in the same second."""
+    """Create and return a new folder, unique also when another run starts in the same second."""
     storage.make_folder(DEFAULT_PARENT)
     stem = f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):

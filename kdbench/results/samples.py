@@ -1,28 +1,128 @@
-"""The time of every call as a run keeps it in `samples.npz`: found by the axes that the record tells."""
+"""The raw samples behind a record: the arrays in `samples.npz`, how they are named, written, read and joined.
+
+`{model}/{configuration}/ns`            int64, the time of each call; a configuration is named like `cpu-t1-b8`
+`{model}/{configuration}/session`       int32, the session that each call was in
+`{model}/{configuration}/block`         int32, the round within the session
+`floor_ns`                              float64, the median time of a call that computes nothing, one per session
+`{model}/{configuration}-energy/calls`  int64, the calls in each energy window
+`{model}/{configuration}-energy/{source}-j`, `…-ns`  what a source counted in each window, and for how long
+`{model}/correct`                       bool, whether the label was ranked first, for each test image in order
+"""
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
+from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.report.subjects import ModelGroup
-from kdbench.results.records import Axes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from kdbench.results.records import Axes
+    from kdbench.statistics import Clustered
+
 Samples = Mapping[str, "NDArray[Any]"]
 
-UNREADABLE = (OSError, EOFError, ValueError, zlib.error, BadZipFile)
-"""What reading an archive of arrays, or one of them, raises where it is damaged."""
+# What numpy raises for an archive, or an array in it, that is damaged.
+_UNREADABLE = (OSError, EOFError, ValueError, zlib.error, BadZipFile)
+_MODES = {"paced": "-paced{gap_ms}ms", "server": "-server{rate_per_s}", "offline": "-offline"}
 
-_MODES = {"paced": "-paced{gap_ms}ms", "server": "-server{rate_per_s}"}
+
+def configuration_key(axes: "Axes") -> str:
+    """Return the name of the configuration at `axes`: `cpu-t1-b128`, `cpu-t1-b1-paced10ms`, `cpu-t1-b1-torch`."""
+    mode = _MODES.get(str(axes.get("mode", "")), "").format_map(axes)
+    runtime = f"-{axes['runtime']}" if "runtime" in axes else ""
+    return f"{axes.get('provider')}-t{axes.get('threads')}-b{axes.get('batch')}{mode}{runtime}"
 
 
-class Archive(Mapping[str, "NDArray[Any]"]):
-    """The arrays of a file, each read when it is asked for, which raises InputError where it is damaged."""
+def calls_key(model: str, axes: "Axes") -> str:
+    """Return the prefix of a model's call times at `axes`."""
+    return f"{model}/{configuration_key(axes)}"
+
+
+def energy_key(model: str, axes: "Axes") -> str:
+    """Return the prefix of a model's energy windows at `axes`."""
+    return f"{calls_key(model, axes)}-energy"
+
+
+def correct_key(model: str) -> str:
+    """Return the name of the array that says which test images a model classified correctly."""
+    return f"{model}/correct"
+
+
+def call_arrays(calls: "Mapping[str, Clustered]") -> "dict[str, NDArray[Any]]":
+    """Return call times, by their prefix, as the arrays that are stored."""
+    arrays = {}
+    for key, samples in calls.items():
+        arrays[f"{key}/ns"] = samples.values.astype("int64")
+        arrays[f"{key}/session"] = samples.session.astype("int32")
+        arrays[f"{key}/block"] = samples.block.astype("int32")
+    return arrays
+
+
+def call_times_ns(samples: Samples, models: Sequence[str], axes: "Axes") -> "NDArray[Any] | None":
+    """Return the call times at `axes` of the first of `models` that has any, in nanoseconds (int64, 1-D), or None."""
+    keys = (f"{calls_key(model, axes)}/ns" for model in models)
+    times = next((samples[key] for key in keys if key in samples), None)
+    return times if times is not None and len(times) else None
+
+
+def session_calls(arrays: Samples, key: str, session: int) -> "Clustered | None":
+    """Return the calls that the latency probe stored under `key`, as those of session number `session`, or None."""
+    import numpy as np
+
+    from kdbench.statistics import Clustered
+
+    if f"{key}/ns" not in arrays:
+        return None
+    ns, block = arrays[f"{key}/ns"].astype(np.float64), arrays[f"{key}/block"].astype(np.int64)
+    return Clustered(ns, np.full(len(ns), session), block)
+
+
+def join_sessions(sessions: "Sequence[Clustered]") -> "Clustered":
+    """Return the calls of several sessions as one sample."""
+    import numpy as np
+
+    from kdbench.statistics import Clustered
+
+    return Clustered(
+        values=np.concatenate([part.values for part in sessions]),
+        session=np.concatenate([part.session for part in sessions]),
+        block=np.concatenate([part.block for part in sessions]),
+    )
+
+
+def write_samples(path: Path, samples: Samples) -> None:
+    """Write arrays to an archive, whole or not at all; raises StorageError."""
+    import numpy as np
+
+    with storage.writing(path) as stream:
+        np.savez_compressed(stream, **samples)  # type: ignore[arg-type]
+
+
+def read_samples(path: Path) -> Samples:
+    """Return the arrays of an archive, each read on access; empty where there is no such file.
+
+    Raises InputError for a file that is not an archive of arrays, and on access for an array that is damaged.
+    """
+    import numpy as np
+
+    if not path.exists():
+        return {}
+    try:
+        arrays = np.load(path, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise ValueError("it is a single array")  # noqa: TRY004 - reported like a file that numpy cannot read
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    return _Archive(path, arrays)
+
+
+class _Archive(Mapping[str, "NDArray[Any]"]):
+    """The arrays of a file, each read on access, which raises InputError where it is damaged."""
 
     def __init__(self, path: Path, arrays: Samples) -> None:
         self._path, self._arrays = path, arrays
@@ -30,8 +130,8 @@ class Archive(Mapping[str, "NDArray[Any]"]):
     def __getitem__(self, key: str) -> "NDArray[Any]":
         try:
             return self._arrays[key]
-        except UNREADABLE as error:
-            raise unreadable(self._path, error) from error
+        except _UNREADABLE as error:
+            raise _unreadable(self._path, error) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
@@ -40,20 +140,5 @@ class Archive(Mapping[str, "NDArray[Any]"]):
         return len(self._arrays)
 
 
-def unreadable(path: Path, error: Exception) -> InputError:
-    """Return what to tell of an archive that cannot be read."""
+def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"{path} is not a readable archive of samples: {error}", "measure again with --resume")
-
-
-def configuration_key(axes: Axes) -> str:
-    """Return what names the configuration at `axes` among the samples: `cpu-t1-b128`, `cpu-t1-b1-paced10ms`."""
-    mode = _MODES.get(str(axes.get("mode", "")), "").format_map(axes)
-    runtime = f"-{axes['runtime']}" if "runtime" in axes else ""
-    return f"{axes.get('provider')}-t{axes.get('threads')}-b{axes.get('batch')}{mode}{runtime}"
-
-
-def call_times_ns(samples: Samples, subject: ModelGroup, axes: Axes) -> "NDArray[Any] | None":
-    """Return the time of every call of a subject at `axes`, in nanoseconds (int64, 1-D); None if none were kept."""
-    keys = (f"{id_}/{configuration_key(axes)}/ns" for id_ in subject.ids)
-    found = next((samples[key] for key in keys if key in samples), None)
-    return found if found is not None and len(found) else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RunFolder
 from kdbench.testing.comparing import Limits, stored_or_again
 from kdbench.testing.context import Context
 from kdbench.testing.failing import told
@@ -116,7 +117,7 @@ class Bench:
         if isinstance(run, RunRecord):
             return run.name, run
         path = self._context.places.find(run, "run").resolve()
-        return path.parent.name if path.name == "record.json" else path.name, RunRecord.read(path)
+        return RunFolder.of(path).path.name, RunRecord.read(path)
 
     def finish(self, benchmark: Any) -> None:
         """Enter with pytest-benchmark's fixture what was found: the call times, and the bounds beside them."""

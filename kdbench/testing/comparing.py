@@ -5,15 +5,15 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kdbench import storage, units
 from kdbench.errors import InputError
 from kdbench.judge.compare import compare
 from kdbench.judge.comparing.thresholds import Thresholds, comparable
-from kdbench.report.content import read_samples
+from kdbench.results.comparisons import Comparison
 from kdbench.results.records import RunRecord
-from kdbench.results.verdicts import Comparison
+from kdbench.results.run_folder import RunFolder
+from kdbench.results.samples import read_samples
 from kdbench.testing.context import Context
 from kdbench.testing.gate import Change, hold
 from kdbench.testing.passes import Depth, Files, contents
@@ -108,7 +108,7 @@ def _same_model(context: Context, baseline: str | Path | None, new: Path) -> Pat
         )
     if not named.exists():
         raise InputError(f"there is no baseline at {named}", "check --kdbench-baseline")
-    if named.is_file() or (named / "record.json").exists():
+    if named.is_file() or RunFolder(named).record.exists():
         return _another(named, new)
     inside = [named / new.name]
     if new.is_relative_to(context.settings.root):  # the checkout of another branch
@@ -145,13 +145,9 @@ def _of_records(base: RunRecord, new: RunRecord, states: States) -> Comparison:
         models={student: student} if student in named else None,
         metrics=states.metrics,
         thresholds=states.thresholds,
-        base_samples=_samples(states.base),
-        new_samples=_samples(states.new),
+        base_samples=read_samples(RunFolder.of(states.base).samples),
+        new_samples=read_samples(RunFolder.of(states.new).samples),
     )
-
-
-def _samples(path: Path) -> Mapping[str, Any]:
-    return read_samples(path if path.is_dir() else path.parent)
 
 
 def _side_by_side(context: Context, states: States, out: Path) -> Comparison:
@@ -180,16 +176,16 @@ def _kept(context: Context, states: States) -> Comparison:
     asked = [contents(states.base), contents(states.new), states.files.how(Depth.TIMES), states.metrics]
     key = storage.content_hash([*asked, str(states.thresholds)])
     out = context.passes.folder / f"compare-{states.new.stem}-{key[:8]}"
-    file = out / "comparison.json"
+    file = RunFolder(out).comparison
 
     def known() -> Comparison | None:
-        return Comparison.model_validate(storage.read_json(file, "comparison")) if file.exists() else None
+        return Comparison.read(file) if file.exists() else None
 
     def made() -> Comparison:
         shutil.rmtree(out, ignore_errors=True)  # of a worker that ended midway
         comparison = _side_by_side(context, states, out)
         storage.make_folder(out)  # none was needed where all files are the same
-        storage.write_json(file, comparison.to_json())
+        comparison.write(file)
         return comparison
 
     return context.passes.once(key, known, made)

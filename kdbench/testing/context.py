@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kdbench.results.records import Measurement, Pair
+from kdbench.results.run_folder import RunFolder
 from kdbench.testing.alone import Notes
 from kdbench.testing.judged import PROPERTY, Judged
 from kdbench.testing.passes import Depth, Files, Passes, split
@@ -58,9 +59,9 @@ class Context:
         if folder.name not in self.records:
             self.records.append(folder.name)
         if not self.seconds and finding.metric.startswith(("latency_", "throughput_")):
-            from kdbench.report.content import read_samples
+            from kdbench.results.samples import read_samples
 
-            self.seconds = call_times(read_samples(folder), model, finding.axes)
+            self.seconds = call_times(read_samples(RunFolder(folder).samples), model, finding.axes)
 
     def note(self, *judged: Judged) -> None:
         """Keep what became of bounds, for the summary and beside the test's report."""

@@ -5,8 +5,8 @@ import pytest
 from kdbench import units
 from kdbench.errors import InputError
 from kdbench.report.cells import bracketed
+from kdbench.results.comparisons import Compared, Comparison
 from kdbench.results.metrics import metric
-from kdbench.results.verdicts import Compared, Comparison
 from kdbench.testing.context import Context
 from kdbench.testing.failing import in_tests, told
 from kdbench.testing.found import at

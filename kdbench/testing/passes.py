@@ -191,7 +191,7 @@ def contents(path: Path) -> list[str]:
 
     Of a run's folder, the hash of its record.
     """
-    beside = (path.with_name(f"{path.name}.data"), path.with_suffix(".card.json"), path / "record.json")
+    beside = (path.with_name(f"{path.name}.data"), path.with_suffix(".card.json"), RunFolder(path).record)
     return [storage.sha256(each) for each in (path, *beside) if each.is_file()]
 
 

@@ -66,15 +66,12 @@ def call_times(samples: "Mapping[str, NDArray[Any]]", model: str, axes: "Axes") 
     """
     import numpy as np
 
-    from kdbench.measure.latency.configurations import Configuration
+    from kdbench.results.samples import call_times_ns
 
-    known = {key: axes[key] for key in ("threads", "batch", "mode", "gap_ms", "rate_per_s", "runtime") if key in axes}
-    if not {"threads", "batch"} <= known.keys():
+    ns = call_times_ns(samples, [model], axes)
+    if ns is None:
         return []
-    key = Configuration(models=(), share=0, **known).key(str(axes.get("provider", "cpu")))  # type: ignore[arg-type]
-    if f"{model}/{key}/ns" not in samples:
-        return []
-    ns = np.sort(samples[f"{model}/{key}/ns"])
+    ns = np.sort(ns)
     kept = min(len(ns), _MOST)
     ranks = ((np.arange(kept) + 0.5) * len(ns) / kept).astype(np.int64)
     return [float(each) / 1e9 for each in ns[ranks]]

@@ -4,8 +4,6 @@ from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.judge.target import Target
@@ -22,8 +20,7 @@ from kdbench.recipe.inputs import InputOptions
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.results.records import RunRecord
-from kdbench.results.run_folder import RunFolder, card_path, choose_folder, refuse_taken
-from kdbench.validation import problem
+from kdbench.results.run_folder import RunFolder, card_path, choose_folder, require_unused
 from kdbench.workflows import write_results
 
 
@@ -59,7 +56,7 @@ def bench(
     cards = cards or {}
     ids = list(cards) or ids_of(paths)
     references = _references(ids, paths, teacher)
-    refuse_taken(out)
+    require_unused(out)
 
     progress.stage("load", 1, 3)
     test, shape = None, None
@@ -193,7 +190,7 @@ def _load_test(inputs: InputOptions) -> tuple[TestSet, tuple[int, int, int], tup
 def _own_card(path: Path, facts: ModelFacts) -> ModelCard | None:
     """Return the card beside a file if it is this very file's."""
     beside = card_path(path)
-    card = _read_card(beside) if beside.exists() else None
+    card = ModelCard.read(beside) if beside.exists() else None
     return card if card is not None and card.sha256 == facts.sha256 else None
 
 
@@ -206,16 +203,6 @@ def _preprocessing(card: ModelCard | None, inputs: InputOptions) -> Preprocessin
     if len(mean) != len(std):
         raise InputError(f"--mean has {len(mean)} values and --std {len(std)}", "give both one value per channel")
     return Preprocessing(scale=known.scale if inputs.scale is None else inputs.scale, mean=mean, std=std)
-
-
-def _read_card(path: Path) -> ModelCard:
-    try:
-        return ModelCard.model_validate(storage.read_json(path, "model card"))
-    except ValidationError as error:
-        raise InputError(
-            f"{path} is no model card of this version: {problem(error).message}",
-            "export the model again, or move the card away and give --mean, --std and --scale",
-        ) from error
 
 
 def _card(

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.judge.compare import Findings, compared, described, left_out, machine_of, overall
 from kdbench.judge.comparing.matching import Match, match
@@ -16,11 +15,11 @@ from kdbench.modelfile.facts import inspect
 from kdbench.progress import Progress
 from kdbench.recipe import Measure
 from kdbench.recipe.inputs import InputOptions
-from kdbench.report.content import read_samples
 from kdbench.results.cards import ModelCard
+from kdbench.results.comparisons import REMEASURED, Comparison
 from kdbench.results.records import RunRecord
-from kdbench.results.run_folder import RunFolder, refuse_changed
-from kdbench.results.verdicts import REMEASURED, Comparison
+from kdbench.results.run_folder import RunFolder
+from kdbench.results.samples import read_samples
 from kdbench.workflows import bench
 
 _ALL_DEFAULTS = Thresholds()
@@ -77,7 +76,7 @@ def remeasure(
             progress=progress,
             command=command,
         )
-        samples, machine = read_samples(folder), machine_of(record)
+        samples, machine = read_samples(RunFolder(folder).samples), machine_of(record)
         matches = [Match(record.cards[twin.base_id], record.cards[twin.new_id]) for twin in changed]
         found = compared(Records(record, record, samples, samples, together=True), matches, metrics, thresholds)
     comparison = Comparison(
@@ -94,7 +93,7 @@ def remeasure(
         notes=(*left_out(matched), *(_renamed(note, changed) for note in found.notes)),
     )
     if folder is not None:
-        storage.write_json(folder / "comparison.json", comparison.to_json())
+        comparison.write(RunFolder(folder).comparison)
     return comparison, folder
 
 
@@ -113,8 +112,8 @@ class _State:
         """Read a run's folder, the record in it, or a model file."""
         if path.suffix == ".onnx":
             return cls(path.name, (_card_of(path),), {path.stem: path}, recorded=False)
-        record = RunRecord.read(path)
-        folder = RunFolder(path if path.is_dir() else path.parent)
+        folder = RunFolder.of(path)
+        record = RunRecord.read(folder.record)
         files = {card.id: folder.model(card.id) for card in record.models}
         if not any(file.exists() for file in files.values()):
             raise InputError(
@@ -129,7 +128,7 @@ class _State:
         if not path.exists():
             raise InputError(f"{path} is not there", "restore it, or leave the model out with --model")
         hint = "it was changed or cut short since: restore it, run again, or name the .onnx file itself"
-        refuse_changed(path, card, hint)
+        card.verify(path, hint)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.records import RunRecord
-from kdbench.results.run_folder import RunFolder, choose_folder, refuse_taken
+from kdbench.results.run_folder import RunFolder, choose_folder, require_unused
 from kdbench.workflows import write_results
 from kdbench.workflows.stages.export import export_all
 from kdbench.workflows.stages.measure import measure_all
@@ -89,7 +89,7 @@ def _begin(
         jobs = plan(recipe)
         for job in jobs:
             check_devices(training_of(job))
-        processes.on_rank_zero(lambda: refuse_taken(out, resume=resume))
+        processes.on_rank_zero(lambda: require_unused(out, resume=resume))
         material = processes.first_then_all(lambda: load_run_data(recipe))
         check(jobs, material)
         path = processes.on_rank_zero(lambda: _open(recipe, out, progress, resume=resume).path)

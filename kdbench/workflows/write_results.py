@@ -10,6 +10,8 @@ from kdbench.judge.readiness import judge
 from kdbench.judge.target import Target
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
+from kdbench.results.samples import write_samples
+from kdbench.results.verdicts import write_verdicts
 
 _SIGNS_OF_LIFE = {"top1", "latency_p50_ns"}
 
@@ -21,11 +23,10 @@ def write_results(
 
     The reports are for a terminal's reader and a browser's.
     """
-    folder.write_samples(samples)
+    write_samples(folder.samples, samples)
     record.write(folder.record)
     verdicts = tuple(judge(record, target) for target in targets)
-    for verdict in verdicts:
-        folder.write_verdict(verdict)
+    write_verdicts(verdicts, folder)
     report.write(report.Content(record, verdicts, samples), folder.path, ("md", "html"))
 
 

@@ -18,7 +18,7 @@ from kdbench.modelfile.facts import inspect
 from kdbench.progress import SubProgress
 from kdbench.recipe.measure import Measure
 from kdbench.results.cards import ModelCard, Preprocessing
-from kdbench.results.run_folder import RunFolder
+from kdbench.results.run_folder import RunFolder, card_path
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def folder(tmp_path_factory) -> RunFolder:
         folder.checkpoint(id_).mkdir(parents=True)
         export_onnx(network, SHAPE, folder.model(id_))
         save_file(network.state_dict(), folder.checkpoint(id_) / "weights.safetensors")
-        folder.write_card(card(id_, hidden, inspect(folder.model(id_)).sha256))
+        card(id_, hidden, inspect(folder.model(id_)).sha256).write(card_path(folder.model(id_)))
     return folder
 
 

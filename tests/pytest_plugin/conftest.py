@@ -14,6 +14,7 @@ from kdbench.data import DATASETS
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import Environment, Interval, Pair, RunRecord, measured, missing
 from kdbench.results.run_folder import RunFolder
+from kdbench.results.samples import write_samples
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
 INSTALLED = bool(list(entry_points(group="pytest11", name="kdbench")))
@@ -69,7 +70,7 @@ def keep(record, folder):
     """Write a record with the call times of its models, as a measuring pass does."""
     storage.make_folder(folder)
     key = "cpu-t1-b1/ns"
-    RunFolder(folder).write_samples({f"{each.id}/{key}": np.array(CALL_TIMES_NS) for each in record.models})
+    write_samples(RunFolder(folder).samples, {f"{each.id}/{key}": np.array(CALL_TIMES_NS) for each in record.models})
     record.write(RunFolder(folder).record)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from kdbench.results.verdicts import Compared, Comparison
+from kdbench.results.comparisons import Compared, Comparison
 
 OWN = 'def test_it(kdbench):\n    kdbench.model("student.onnx", data="digits").no_regression({arguments})'
 BOTH = "def test_it(kdbench):\n    kdbench.compare({names}).no_regression({arguments})"

@@ -11,8 +11,8 @@ from rich.console import Console
 from kdbench.report.comparison import comparison_table, markdown, remarks, sentence, verdict_line
 from kdbench.report.junit import junit
 from kdbench.report.terminal import one_table
+from kdbench.results.comparisons import Compared, Comparison
 from kdbench.results.records import Interval
-from kdbench.results.verdicts import Compared, Comparison
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
 GOLDEN = Path(__file__).parent / "golden" / "comparison.md"

@@ -5,12 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from kdbench.errors import InputError
-from kdbench.measure.latency.configurations import Configuration
 from kdbench.report import Content
-from kdbench.report.content import read_samples
 from kdbench.report.figures.distribution import _quantiles, latency_distribution
-from kdbench.results.samples import configuration_key
 
 RNG = np.random.default_rng(0)
 CALLS = {"teacher": 400, "student-kd": 30_000}
@@ -22,19 +18,6 @@ def samples():
         "student-hint/cpu-t1-b1/ns": np.full(5, 231_000),
         "student-alone/cpu-t1-b128/ns": np.full(500, 10**7),
     }
-
-
-@pytest.mark.parametrize(
-    "configuration",
-    [
-        Configuration(1, 1, (), 1.0),
-        Configuration(4, 128, (), 1.0, runtime="torch"),
-        Configuration(2, 1, (), 1.0, mode="paced", gap_ms=20),
-        Configuration(2, 1, (), 1.0, mode="server", rate_per_s=50, runtime="torch"),
-    ],
-)
-def test_samples_are_found_by_the_axes_that_the_record_tells(configuration):
-    assert configuration_key(configuration.axes("cpu")) == configuration.key("cpu")
 
 
 def test_models_with_calls_at_the_headlines_axes_have_a_curve(sample, samples):
@@ -71,19 +54,3 @@ def test_without_samples_there_is_no_such_figure(sample, samples):
     names = [drawing.name for drawing in Content(sample, samples=samples).drawings]
     assert names.index("latency_distribution") == names.index("speedup") + 1
     assert not re.search("nan|inf", Content(sample, samples=samples).drawings[3].svg)
-
-
-def test_a_damaged_array_is_the_users_to_know_and_the_others_are_read(tmp_path):
-    path = tmp_path / "samples.npz"
-    times = RNG.integers(1, 10**9, 5000)
-    np.savez_compressed(path, good=times, bad=times)
-    data = bytearray(path.read_bytes())
-    data[-3000:-2000] = bytes(1000)
-    path.write_bytes(data)
-    samples = read_samples(tmp_path)
-    assert list(samples) == ["good", "bad"]
-    assert (samples["good"] == times).all()
-    with pytest.raises(InputError, match=r"samples\.npz is not a readable archive"):
-        samples["bad"]
-    with pytest.raises(KeyError):
-        samples["absent"]

@@ -213,14 +213,3 @@ def test_findings_are_found_by_some_of_their_axes() -> None:
     assert found.find_pair("student", "latency_ratio", threads=1) == found.pairs[1]
     assert found.find_pair("student", "latency_ratio", threads=2) is None
     assert found.cards["student"].role == "student"
-
-
-def test_what_is_taken_for_a_record_is_told_what_it_is(tmp_path):
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        record().write(tmp_path / name / "record.json")
-    with pytest.raises(InputError, match="a folder of runs") as caught:
-        RunRecord.read(tmp_path)
-    assert caught.value.hint == "name one of them: first, second"
-    with pytest.raises(InputError, match="is a model, not a record"):
-        RunRecord.read(tmp_path / "student.onnx")

@@ -15,6 +15,37 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.parametrize("name", [".", "record.json", "report.md", "report.html", "report-summary.md"])
+def test_a_run_is_named_by_its_folder_record_or_report(tmp_path, name):
+    RunFolder(tmp_path).record.write_text("{}")
+    assert RunFolder.of(tmp_path / name) == RunFolder(tmp_path)
+
+
+def test_a_record_may_have_another_name(tmp_path):
+    (tmp_path / "baseline.json").write_text("{}")
+    assert RunFolder.of(tmp_path / "baseline.json").record == tmp_path / "baseline.json"
+
+
+@pytest.mark.parametrize("name", [".", "nowhere", "nowhere.json", "report.md"])
+def test_a_path_without_a_record_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="no record at"):
+        RunFolder.of(tmp_path / name)
+
+
+def test_a_model_is_not_a_run(tmp_path):
+    with pytest.raises(InputError, match="is a model, not a record"):
+        RunFolder.of(tmp_path / "student.onnx")
+
+
+def test_the_runs_in_a_folder_of_runs_are_named(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        RunFolder(tmp_path / name).record.write_text("{}")
+    with pytest.raises(InputError, match="a folder of runs") as caught:
+        RunFolder.of(tmp_path)
+    assert caught.value.hint == "name one of them: first, second"
+
+
 def test_a_folder_that_was_named_is_taken_whether_it_exists_or_not(tmp_path):
     assert choose_folder("digits", tmp_path / "new") == tmp_path / "new"
     (tmp_path / "other").mkdir()

@@ -13,9 +13,9 @@ from kdbench.judge.comparing.thresholds import Thresholds
 from kdbench.recipe import Measure
 from kdbench.recipe.inputs import InputOptions
 from kdbench.results.cards import ModelCard, Preprocessing
+from kdbench.results.comparisons import Comparison
 from kdbench.results.records import Environment, RunRecord
 from kdbench.results.run_folder import RunFolder
-from kdbench.results.verdicts import Comparison
 from kdbench.workflows.remeasure import remeasure
 
 pytestmark = pytest.mark.usefixtures("one_process")

@@ -14,7 +14,7 @@ from kdbench.errors import InputError
 if TYPE_CHECKING:
     from kdbench.recipe import Measure
     from kdbench.recipe.inputs import InputOptions
-    from kdbench.results.verdicts import Comparison
+    from kdbench.results.comparisons import Comparison
 
 _STDOUT = Path("-")
 
@@ -109,14 +109,15 @@ def compare(
 
 def _compare_stored(base: Path, new: Path, **selection: Any) -> "Comparison":
     from kdbench.judge.compare import compare as compare_records
-    from kdbench.report.content import read_samples
     from kdbench.results.records import RunRecord
+    from kdbench.results.run_folder import RunFolder
+    from kdbench.results.samples import read_samples
 
     for path in (base, new):
         if path.suffix == ".onnx":
             raise InputError(f"{path} is a model, not a record", "add --remeasure to measure both models side by side")
     records = RunRecord.read(base), RunRecord.read(new)
-    samples = [read_samples(path if path.is_dir() else path.parent) for path in (base, new)]
+    samples = [read_samples(RunFolder.of(path).samples) for path in (base, new)]
     return compare_records(*records, **selection, base_samples=samples[0], new_samples=samples[1])
 
 

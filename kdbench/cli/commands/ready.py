@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kdbench.results.records import RunRecord
+    from kdbench.results.run_folder import RunFolder
     from kdbench.results.verdicts import Verdict
 
 
@@ -35,6 +36,7 @@ def ready(
     Example: kdbench ready runs/first --target raspberry-pi-5
     """
     from kdbench.results.records import RunRecord
+    from kdbench.results.run_folder import RunFolder
 
     if not targets:
         from kdbench.judge.target import shipped_targets
@@ -42,10 +44,11 @@ def ready(
         shipped = ", ".join(shipped_targets())
         raise InputError("no target is named", f"add --target T: one of {shipped}, or your own .toml file")
     loaded = load_targets(targets)
-    record = RunRecord.read(run)
-    _verify_files(record, run)
+    folder = RunFolder.of(run)
+    record = RunRecord.read(folder.record)
+    _verify_files(record, folder)
     verdicts = judge_all(record, loaded, models)
-    files = [] if models else _store(verdicts, run)
+    files = [] if models else _store(verdicts, folder)
     if json:
         result = {"exit_code": exit_code(verdicts), "verdicts": as_json(verdicts)}
         console.result_json({**result, "files": [str(file) for file in files]})
@@ -56,25 +59,23 @@ def ready(
     return exit_code(verdicts)
 
 
-def _verify_files(record: "RunRecord", run: Path) -> None:
+def _verify_files(record: "RunRecord", folder: "RunFolder") -> None:
     """Raise InputError if a model beside the record, which would ship, is not the file that was measured."""
-    from kdbench.results.run_folder import refuse_changed
-
-    folder = run if run.is_dir() else run.parent
     for card in record.models:
-        if (folder / card.file).is_file():
-            refuse_changed(folder / card.file, card, "measure it with kdbench bench, or restore the measured file")
+        file = folder.path / card.file
+        if file.is_file():
+            card.verify(file, "measure it with kdbench bench, or restore the measured file")
 
 
-def _store(verdicts: "Sequence[Verdict]", run: Path) -> list[Path]:
+def _store(verdicts: "Sequence[Verdict]", folder: "RunFolder") -> list[Path]:
     """Write the verdicts to the run's folder and return the files; only note it if the folder is not writable."""
-    from kdbench.results.run_folder import RunFolder
+    from kdbench.results.run_folder import RECORD
+    from kdbench.results.verdicts import write_verdicts
 
-    folder = RunFolder(run if run.is_dir() else run.parent)
-    if not run.is_dir() and run != folder.record:
-        return []  # a record outside a run's folder
+    if folder.record_name != RECORD:
+        return []  # a copy of a record, outside a run's folder
     try:
-        return [folder.write_verdict(verdict) for verdict in verdicts]
+        return write_verdicts(verdicts, folder)
     except StorageError as error:
         console.say(f"note: the verdict is shown but not stored: {error.message}")
         return []

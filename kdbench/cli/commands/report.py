@@ -44,6 +44,7 @@ def report(
     Example: kdbench report runs/first --style summary --stdout
     """
     from kdbench.report import Content, write
+    from kdbench.results.run_folder import RunFolder
 
     chosen = tuple(several_names(formats or ["md"]))
     if stdout:
@@ -55,7 +56,7 @@ def report(
     if stdout:
         console.result(_markdown(contents))
         return
-    folder = out or (run if run.is_dir() else run.parent)
+    folder = out or RunFolder.of(run).path
     files = list(dict.fromkeys(file for content in contents for file in write(content, folder, chosen)))
     if json:
         console.result_json({"files": [str(file) for file in files]})

@@ -44,13 +44,13 @@ def run(
     """
     from kdbench.cli.progress import watching
     from kdbench.recipe.loading import load_recipe
-    from kdbench.results.run_folder import refuse_taken
+    from kdbench.results.run_folder import require_unused
 
     invocation = Invocation.of(ctx)
     invocation.resumable = True
     loaded_targets = load_targets(targets)
     loaded = load_recipe(recipe, all_overrides(overrides, estimate_energy=estimate_energy))
-    refuse_taken(out, resume=resume)
+    require_unused(out, resume=resume)
     with watching(invocation, quiet=quiet) as progress:
         from kdbench.workflows.run import run as run_recipe
 

@@ -1,8 +1,8 @@
 """The rule: a change counts when it is both significant and large."""
 
 from kdbench.judge.comparing.shifts import Delta
+from kdbench.results.comparisons import Change
 from kdbench.results.metrics import Metric
-from kdbench.results.verdicts import Change
 
 _ROUNDING = 1e-9  # 1.05 / 1 - 1 is no more than 5 %
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+from kdbench.results.comparisons import Way
 from kdbench.results.metrics import Metric
 from kdbench.results.records import Interval, Measurement, Pair
-from kdbench.results.verdicts import Way
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,6 +21,7 @@ from kdbench.judge.comparing.shifts import (
 )
 from kdbench.results.metrics import PAIR_METRICS, Metric
 from kdbench.results.records import Measurement, Pair, RunRecord
+from kdbench.results.samples import correct_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -243,5 +244,5 @@ def _pair(record: RunRecord, question: MetricPair, teacher: str, student: str) -
 
 def _correct(samples: Samples, top1: Measurement) -> "NDArray[Any] | None":
     """Return which images were right, (N,), if the samples are those behind the number."""
-    found = samples.get(f"{top1.model}/correct")
+    found = samples.get(correct_key(top1.model))
     return found if found is not None and len(found) == top1.n and found.mean() == top1.value else None

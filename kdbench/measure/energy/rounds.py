@@ -15,6 +15,7 @@ from kdbench.meters.choice import Choice, choose
 from kdbench.meters.meter import Available, MeterStatus, Unavailable
 from kdbench.progress import SubProgress
 from kdbench.recipe.measure import Measure
+from kdbench.results.samples import energy_key
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.process import run_job
 
@@ -118,7 +119,7 @@ def _taken(runs: Sequence[Run], result: Mapping[str, Any], choice: Choice, confi
     by_run = {run: windows for run, windows in zip(runs, result["windows"], strict=True) if windows}
     samples: dict[str, NDArray[np.generic]] = {}
     for (id_, batch), windows in by_run.items():
-        key = f"{id_}/{config.provider}-t{config.threads[0]}-b{batch}-energy"
+        key = energy_key(id_, {"provider": config.provider, "threads": config.threads[0], "batch": batch})
         samples[f"{key}/calls"] = np.array([w["calls"] for w in windows], dtype=np.int64)
         for number, meter in enumerate(meters):
             samples[f"{key}/{meter.name}-j"] = np.array([w["spans"][number][0] for w in windows], dtype=np.float64)

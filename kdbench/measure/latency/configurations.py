@@ -39,12 +39,6 @@ class Configuration:
             found["rate_per_s"] = self.rate_per_s
         return found
 
-    def key(self, provider: str) -> str:
-        """Return what names this configuration among the raw samples."""
-        mode = {"paced": f"-paced{self.gap_ms}ms", "server": f"-server{self.rate_per_s}"}.get(self.mode, "")
-        runtime = "" if self.runtime == "onnxruntime" else f"-{self.runtime}"
-        return f"{provider}-t{self.threads}-b{self.batch}{mode}{runtime}"
-
 
 def configurations(subjects: Sequence[BenchModel], config: Measure) -> tuple[Configuration, ...]:
     """Return how the subjects are called, the usual way first.

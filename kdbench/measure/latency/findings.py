@@ -13,9 +13,9 @@ from kdbench.measure.latency.precision import ratio
 from kdbench.measure.latency.sessions import Sampled
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Findings, interval_of
-from kdbench.results.measure_samples import kept
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Measurement, Pair, Status, measured, missing
+from kdbench.results.samples import call_arrays, calls_key
 from kdbench.statistics import Clustered, Estimate, Plan
 from kdbench.worker.interleaved import WARM_UP_RULE
 from kdbench.worker.jobs import GRAPH_OPTIMIZATION
@@ -179,5 +179,6 @@ def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampl
 
 
 def _raw(sampled: Sampled, provider: str) -> dict[str, NDArray[np.generic]]:
-    keys = {(id_, n): f"{id_}/{sampled.configurations[n].key(provider)}" for id_, n in sampled.samples}
-    return {"floor_ns": sampled.floor_ns, **kept({keys[key]: data for key, data in sampled.samples.items()})}
+    axes = [configuration.axes(provider) for configuration in sampled.configurations]
+    calls = {calls_key(id_, axes[number]): data for (id_, number), data in sampled.samples.items()}
+    return {"floor_ns": sampled.floor_ns, **call_arrays(calls)}

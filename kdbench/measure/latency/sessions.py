@@ -23,7 +23,7 @@ from kdbench.measure.session_plan import session_plan
 from kdbench.measure.staging import null_model
 from kdbench.progress import SubProgress
 from kdbench.recipe.measure import Measure
-from kdbench.results.measure_samples import joined, of_session
+from kdbench.results.samples import join_sessions, session_calls
 from kdbench.statistics import PLAIN, Clustered, Plan
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.process import WorkerError, run_job
@@ -197,7 +197,7 @@ class _Collected:
                 self.failed |= {(id_, number): reason for id_, reason in told["errors"].items()}
                 for m in self.configurations[number].models:
                     key = (self.subjects[m].id, number)
-                    if (part := of_session(arrays, f"{number}/{m}", session)) is not None:
+                    if (part := session_calls(arrays, f"{number}/{m}", session)) is not None:
                         self._parts.setdefault(key, []).append(part)
                         self._warm_up_calls.setdefault(key, []).append(told["warm_up_calls"][key[0]])
                         self._call_ns.setdefault(key, []).append(told["call_ns"][key[0]])
@@ -205,7 +205,7 @@ class _Collected:
 
     def sampled(self, seconds: float) -> Sampled:
         """Return everything collected, less the samples of subjects that failed."""
-        samples = {key: joined(parts) for key, parts in self._parts.items() if key not in self.failed}
+        samples = {key: join_sessions(parts) for key, parts in self._parts.items() if key not in self.failed}
         return Sampled(
             self.configurations,
             samples,

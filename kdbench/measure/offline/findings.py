@@ -14,8 +14,8 @@ from kdbench.measure.offline.sessions import BUDGET_SHARE, OfflineSamples, sampl
 from kdbench.progress import SubProgress
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Findings, interval_of
-from kdbench.results.measure_samples import kept
 from kdbench.results.records import Diagnostic, Measurement, Pair, measured, missing
+from kdbench.results.samples import call_arrays, calls_key
 from kdbench.statistics import Clustered
 from kdbench.worker.batch_sweep import RULE, Sweep
 from kdbench.worker.jobs import JobModel
@@ -152,5 +152,5 @@ def _session_rates(by_batch: Mapping[int, Clustered]) -> NDArray[np.float64]:
 
 
 def _raw(taken: OfflineSamples, config: Measure) -> dict[str, NDArray[np.generic]]:
-    at = f"{config.provider}-t{taken.threads}"
-    return kept({f"{id_}/{at}-b{batch}-offline": data for (id_, batch), data in taken.samples.items()})
+    calls = {calls_key(id_, _axes(config, taken.threads, batch)): data for (id_, batch), data in taken.samples.items()}
+    return call_arrays(calls)

@@ -15,7 +15,7 @@ from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.session_plan import session_plan
 from kdbench.progress import SubProgress
 from kdbench.recipe.measure import Measure
-from kdbench.results.measure_samples import joined, of_session
+from kdbench.results.samples import join_sessions, session_calls
 from kdbench.statistics import PLAIN, Clustered, Plan
 from kdbench.worker.batch_sweep import Step, Sweep
 from kdbench.worker.jobs import JobModel
@@ -90,7 +90,7 @@ class _Runner:
             part = progress.part(session + 1, sessions + 1, f"{progress.detail}, session {session + 1} of {sessions}")
             for key, data in self._session(session, sweeps, left_s / sessions, part).items():
                 parts.setdefault(key, []).append(data)
-        samples = {key: joined(each) for key, each in parts.items() if key[0] not in self.failed}
+        samples = {key: join_sessions(each) for key, each in parts.items() if key[0] not in self.failed}
         conditions = tuple(self.conditions)
         return OfflineSamples(self.threads, sweeps, samples, self.failed, session_plan(self.cores), conditions)
 
@@ -140,7 +140,7 @@ class _Runner:
             for planned in job(alive)["configurations"]:
                 for m in planned["models"]:
                     key = f"{planned['number']}/{m}"
-                    if (part := of_session(arrays, key, session)) is not None:
+                    if (part := session_calls(arrays, key, session)) is not None:
                         found[alive[m].id, planned["batch"]] = part
         file.unlink()
         return found

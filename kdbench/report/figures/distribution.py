@@ -26,7 +26,7 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
     Both ends of the scale of shares are stretched (logit), so that p95 and p99 are told apart.
     """
     taken = headline(record)
-    found = {index: (s.label, call_times_ns(samples, s, taken)) for index, s in enumerate(subjects(record))}
+    found = {index: (s.label, call_times_ns(samples, s.ids, taken)) for index, s in enumerate(subjects(record))}
     curves = {
         index: (label, _quantiles(times), len(times))
         for index, (label, times) in found.items()

@@ -12,7 +12,7 @@ from kdbench.recipe import Recipe, Student
 from kdbench.results import records
 from kdbench.results.cards import Bits, ModelCard, Training
 from kdbench.results.records import Measurement
-from kdbench.results.run_folder import RunFolder
+from kdbench.results.run_folder import RunFolder, card_path
 from kdbench.workflows.stages.merge_training import merge_part_training
 from kdbench.workflows.stages.networks import architecture, trained
 from kdbench.workflows.stages.plan import Job, shown
@@ -88,7 +88,7 @@ def _export(job: Job, recipe: Recipe, material: RunData, folder: RunFolder) -> E
         preprocessing=material.preprocessing,
         training=_training(job, recipe, material, folder),
     )
-    folder.write_card(card)
+    card.write(card_path(path))
     return Exported(job, card, facts, finding, refused, parity.is_finite)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from kdbench.recipe import Measure
 from kdbench.recipe.inputs import InputOptions
+from kdbench.results.comparisons import Comparison
 from kdbench.results.records import Environment, RunRecord, measured
-from kdbench.results.verdicts import Comparison
 
 
 @pytest.fixture

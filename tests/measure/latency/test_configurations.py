@@ -4,6 +4,7 @@ import pytest
 
 from kdbench.measure.latency.configurations import configurations
 from kdbench.recipe.measure import Measure
+from kdbench.results.samples import configuration_key
 
 
 def test_batch_1_at_every_thread_count_and_batches_at_the_first(tiny, subject):
@@ -51,6 +52,6 @@ def test_what_is_usual_is_no_axis(tiny, subject):
     usual = {"provider": "cpu", "threads": 1, "batch": 1}
     assert axes[:3] == [usual, {**usual, "mode": "paced", "gap_ms": 7}, {**usual, "mode": "server", "rate_per_s": 50}]
     assert axes[3] == {**usual, "runtime": "torch"}
-    keys = [c.key("cpu") for c in configurations([subject(tiny("a"))], config)]
+    keys = [configuration_key(c.axes("cpu")) for c in configurations([subject(tiny("a"))], config)]
     assert keys[:4] == ["cpu-t1-b1", "cpu-t1-b1-paced7ms", "cpu-t1-b1-server50", "cpu-t1-b1-torch"]
     assert len(set(keys)) == len(keys)
