@@ -15,6 +15,7 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.records import Environment, Interval, Pair, RunRecord, measured, missing
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import write_samples
+from kdbench.workflows.bench import ids_of
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
 INSTALLED = bool(list(entry_points(group="pytest11", name="kdbench")))
@@ -79,14 +80,14 @@ def passes(monkeypatch):
     """Let measuring look the numbers up; returns what was asked, pass by pass."""
     asked = []
 
-    def bench(paths, *, data, timed, options, out, **rest):
+    def measure(paths, *, data, timed, options, out, **rest):
         asked.append({"paths": [path.name for path in paths], "data": data, "timed": timed, "options": options, **rest})
-        ids = bench.ids_of(paths)
+        ids = ids_of(paths)
         record = record_of(ids, paths, data=data, timed=timed, energy=options.energy)
         keep(record, out)
         return record, out
 
-    monkeypatch.setattr("kdbench.workflows.bench.bench", bench)
+    monkeypatch.setattr("kdbench.workflows.bench.bench", measure)
     return asked
 
 
