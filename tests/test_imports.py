@@ -10,7 +10,7 @@ import pytest
 
 import kdbench
 
-HEAVY = {"torch", "torchvision", "lightning", "onnx", "onnxruntime", "sklearn", "matplotlib", "scipy", "fvcore"}
+HEAVY = {"torch", "torchvision", "lightning_fabric", "onnx", "onnxruntime", "sklearn", "matplotlib", "scipy", "fvcore"}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from kdbench.statistics import Estimate
 
 NOTES = "notes.md"
 TRAINING_IMAGES = 50_000  # of CIFAR-100, all of them; a share of them is left for validation in practice
-_LIBRARIES = ("kdbench", "torch", "torchvision", "lightning", "numpy")
+_LIBRARIES = ("kdbench", "torch", "torchvision", "lightning-fabric", "numpy")
 _HOST = {
     "cpu": "processor",
     "cores_usable": "cores",

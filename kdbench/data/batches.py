@@ -55,13 +55,10 @@ class Batches:
     `drop_last` leaves out a last batch that is not full. Without it, in training, a single left-over sample joins the
     batch before it: batch norm has no variance of one. (A `batch` of 1 is taken at its word.)
 
-    Lightning takes it as it is: an iterable with a length. It is also its own `sampler`, which is where Lightning
-    announces the epoch, also when it resumes; an iteration reads the epoch when its first batch is drawn.
+    An iteration reads the epoch when its first batch is drawn.
 
     `shared` makes the batches of one of several processes: `parts` says which samples of each batch are its own.
     """
-
-    batch_sampler: None = None  # Lightning asks for it of whatever has a sampler
 
     def __init__(
         self,
@@ -127,11 +124,6 @@ class Batches:
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0, of iterations that have not drawn a batch yet."""
         self.epoch = epoch
-
-    @property
-    def sampler(self) -> Self:
-        """Itself: where Lightning looks for `set_epoch`."""
-        return self
 
     def __iter__(self) -> Iterator[Batch]:
         return self._training() if self.train else self._evaluation()

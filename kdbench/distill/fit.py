@@ -1,7 +1,7 @@
-"""Fit one network and leave safetensors, a summary and a curve behind.
+"""Train one network and write its weights, a summary and a curve.
 
-A checkpoint folder holds `weights.safetensors`, `training.json` and `curve.csv` once the training is complete;
-until then a checkpoint of Lightning's, from which an interrupted training goes on.
+A training's folder holds `weights.safetensors`, `training.json` and `curve.csv` once the training is complete;
+until then a checkpoint, from which an interrupted training goes on.
 """
 
 import csv
@@ -17,10 +17,10 @@ from torch import nn
 
 from kdbench import storage
 from kdbench.data.batches import Batches
-from kdbench.distill import trainer
+from kdbench.distill import checkpoint
 from kdbench.distill.devices import processes_of
-from kdbench.distill.metering import EnergyMeter
-from kdbench.distill.module import TrainingModule
+from kdbench.distill.loop import TrainingLoop, TrainingState
+from kdbench.distill.metering import EnergyMeter, EpochEnergy
 from kdbench.distill.objective import Objective
 from kdbench.distill.placement import device_of, resolved
 from kdbench.distill.processes import Processes, process_group
@@ -33,7 +33,6 @@ WEIGHTS = "weights.safetensors"
 SUMMARY = "training.json"
 CURVE = "curve.csv"
 _UNFINISHED = "unfinished"
-_LATEST = "latest.ckpt"
 
 
 def finished(folder: Path, key: str) -> cards.Training | None:
@@ -79,44 +78,46 @@ def fit(
     processes = process_group()
     assert processes.count == processes_of(training), "a training on several devices is started by as many processes"
     unfinished = folder / _UNFINISHED
-    resume = processes.on_rank_zero(lambda: _prepared(unfinished, key))
+    resume = processes.on_rank_zero(lambda: checkpoint.prepare(unfinished, key))
     training = resolved(training, network)
-    module = TrainingModule(
-        network,
-        objective,
-        training,
-        train.shared(processes.rank, processes.count),
-        validation.shared(processes.rank, processes.count),
-        seed,
-        meter,
-        processes,
-    )
-    if training.channels_last:
-        module.to(memory_format=torch.channels_last)
+    state = TrainingState(EpochEnergy(meter))
     with _threads(training.threads):
-        trainer.run(module, training, unfinished / _LATEST, progress, resume=resume)
+        TrainingLoop(
+            network,
+            objective,
+            training,
+            train.shared(processes.rank, processes.count),
+            validation.shared(processes.rank, processes.count),
+            seed,
+            processes,
+            state,
+            unfinished / checkpoint.STATE,
+            progress,
+            resume=resume,
+        ).run()
         threads = torch.get_num_threads()
-    if module.best_weights:
-        network.load_state_dict(module.best_weights)
+    if state.best_weights:
+        network.load_state_dict(state.best_weights)
     network.cpu().to(memory_format=torch.contiguous_format).eval()
-    seconds = sum(row.seconds for row in module.curve)
-    energy, unmetered = module.energy.uses(len(module.curve), seconds)
+    epochs, best_epoch = len(state.curve), state.best_epoch(objective)
+    seconds = sum(row.seconds for row in state.curve)
+    energy, unmetered = state.energy.uses(epochs, seconds)
     summary = cards.Training(
-        objective=objective.formula(len(module.curve)),
-        epochs=len(module.curve),
-        best_epoch=module.best_epoch,
-        kept_epoch=module.best_epoch if module.best_weights else len(module.curve),
+        objective=objective.formula(epochs),
+        epochs=epochs,
+        best_epoch=best_epoch,
+        kept_epoch=best_epoch if state.best_weights else epochs,
         seconds=seconds,
         precision=training.precision,
         device=device_of(training).type,
         threads=threads,
         seed=seed,
-        stopped_early=len(module.curve) < training.epochs,
+        stopped_early=epochs < training.epochs,
         energy=energy,
         unmetered=unmetered,
         teacher=objective.teachers[0].kind if objective.teachers else None,
         teacher_s=_summed(processes, (teacher.prepared_s for teacher in objective.teachers)),
-        curve=tuple(module.curve),
+        curve=tuple(state.curve),
     )
     processes.on_rank_zero(lambda: _leave_behind(network, summary, folder, key))
     return summary
@@ -141,18 +142,6 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _prepared(unfinished: Path, key: str) -> bool:
-    """Make the folder of what is unfinished; return whether it holds a checkpoint under `key`, clear away any other."""
-    marker = unfinished / "key.json"
-    if unfinished.exists():
-        mine = marker.exists() and storage.read_json(marker, "checkpoint key").get("key") == key
-        if mine and (unfinished / _LATEST).exists():
-            return True
-        _clear(unfinished)
-    storage.write_json(storage.make_folder(unfinished) / marker.name, {"key": key})
-    return False
-
-
 def _leave_behind(network: nn.Module, summary: cards.Training, folder: Path, key: str) -> None:
     # An earlier training's, under another key: from here on it is not what the folder holds.
     (folder / SUMMARY).unlink(missing_ok=True)
@@ -165,10 +154,4 @@ def _leave_behind(network: nn.Module, summary: cards.Training, folder: Path, key
     storage.write_text(folder / CURVE, table.getvalue())
     # Last of all: its presence says that the training is complete.
     storage.write_json(folder / SUMMARY, {"key": key, "training": summary.model_dump(mode="json")})
-    _clear(folder / _UNFINISHED)
-
-
-def _clear(folder: Path) -> None:
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
+    checkpoint.clear(folder / _UNFINISHED)

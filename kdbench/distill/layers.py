@@ -1,6 +1,7 @@
 """The layers that a method compares: which ones, and what flows out of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -52,17 +53,11 @@ class LayerMethod(Method):
 def outputs(network: nn.Module, layers: Sequence[str], images: Tensor) -> list[Tensor]:
     """Return what each of `layers` puts out for `images`: maps (B, C, H, W) or vectors (B, D).
 
-    The network is asked in evaluation mode and left as it was found. Raises InputError for a layer that it does not
+    The network runs in evaluation mode and is left as it was. Raises InputError for a layer that it does not
     have, that it does not pass through, or that puts out something else.
     """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad(), Taps(network, layers) as taps:
-            network(images)
-    finally:
-        for module, training in modes:
-            module.training = training
+    with torch.no_grad(), evaluation_mode(network), Taps(network, layers) as taps:
+        network(images)
     for layer in layers:
         feature = taps.features.get(layer)
         if not isinstance(feature, Tensor) or feature.dim() not in {2, 4}:
@@ -72,6 +67,18 @@ def outputs(network: nn.Module, layers: Sequence[str], images: Tensor) -> list[T
                 "name a layer that gives one or the other",
             )
     return [taps.features[layer] for layer in layers]
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Put `network` in evaluation mode, and each of its modules back in its mode afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def pooled(features: Tensor) -> Tensor:

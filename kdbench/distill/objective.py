@@ -1,5 +1,6 @@
 """A model's loss: the weighted cross-entropy with the labels and the weighted terms of its distillation methods."""
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -71,9 +72,10 @@ class Objective(nn.Module):
         terms = self.holding(epoch)
         with Taps(network, _layers(term.method.student_layers for term in terms)) as taps:
             logits: Tensor = network(batch.images)
-        loss = torch.zeros((), device=logits.device)
+        losses = []
         if weight := self._label_weight(terms):
-            loss = loss + weight * cross_entropy(logits, batch.labels, self.label_smoothing)
+            ce = cross_entropy(logits, batch.labels, self.label_smoothing)
+            losses.append(ce if weight == 1 else weight * ce)
         if terms:
             taught = any(term.method.taught for term in terms)
             wanted = any(term.method.taught and term.method.wants_logits for term in terms)
@@ -84,9 +86,8 @@ class Objective(nn.Module):
                 teacher.lesson(batch, () if number else layers, logits=wanted) for number, teacher in enumerate(asked)
             )
             step = Step(batch.images, batch.labels, batch.index, epoch, logits, taps.features, lessons)
-            for term in terms:
-                loss = loss + term.method(step)
-        return loss, logits
+            losses += [term.method(step) for term in terms]
+        return functools.reduce(torch.add, losses), logits
 
     def holding(self, epoch: int) -> list[ScheduledTerm]:
         """Return the terms that count in `epoch`, from 0: those that are alone, if any, else all that hold."""

@@ -21,7 +21,7 @@ _LOAD_WINDOW_S = 0.2  # how long to watch what else the machine is doing
 LIBRARIES = (
     "torch",
     "torchvision",
-    "lightning",
+    "lightning-fabric",
     "onnx",
     "onnxscript",
     "onnxruntime",

@@ -1,5 +1,3 @@
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -199,66 +197,3 @@ def test_augmentation_is_drawn_anew_each_epoch_and_only_in_training():
 def test_what_does_not_fit_the_data_is_refused(options):
     with pytest.raises(InputError):
         batches(**options)
-
-
-@pytest.fixture(scope="module")
-def network():
-    """Return a Lightning module class that notes what reaches it."""
-    from lightning import LightningModule
-
-    class Noting(LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.linear = torch.nn.Linear(90, 23)
-            self.seen = {}
-            self.checked = []
-
-        def training_step(self, batch, _):
-            assert isinstance(batch, Batch)
-            self.seen.setdefault(self.current_epoch, []).append(batch)
-            return torch.nn.functional.cross_entropy(self.linear(batch.images.flatten(1)), batch.labels)
-
-        def validation_step(self, batch, _):
-            self.checked.append(batch.index)
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), lr=0.01)
-
-    return Noting
-
-
-def fit(module, tmp_path, epochs, **options):
-    from lightning import Trainer
-
-    trainer = Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        default_root_dir=tmp_path, num_sanity_val_steps=0, enable_checkpointing=False,
-    )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*(?i:dataloader|sampler|batch_size).*")
-        trainer.fit(module, batches(augment=CHANGE), batches(train=False), **options)
-    return trainer
-
-
-def expected_epoch(epoch):
-    loader = batches(augment=CHANGE)
-    loader.set_epoch(epoch)
-    return list(loader)
-
-
-def test_lightning_announces_the_epoch_and_changes_nothing(network, tmp_path):
-    module = network()
-    fit(module, tmp_path, 3)
-    assert sorted(module.seen) == [0, 1, 2]
-    for epoch, seen in module.seen.items():
-        assert same(seen, expected_epoch(epoch))
-    assert torch.cat(module.checked).tolist() == list(range(23)) * 3
-
-
-def test_lightning_resumes_in_the_right_epoch(network, tmp_path):
-    fit(network(), tmp_path, 2).save_checkpoint(tmp_path / "two.ckpt")
-    resumed = network()
-    fit(resumed, tmp_path, 4, ckpt_path=tmp_path / "two.ckpt")
-    assert sorted(resumed.seen) == [2, 3]
-    for epoch, seen in resumed.seen.items():
-        assert same(seen, expected_epoch(epoch))

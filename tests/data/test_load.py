@@ -44,7 +44,7 @@ def test_no_pixels_are_no_size(option):
 def test_looking_up_names_imports_nothing_heavy():
     code = (
         "import sys; from kdbench import data; import kdbench.data.batches; data.DATASETS.names();"
-        "sys.exit(', '.join({'torch', 'torchvision', 'sklearn', 'PIL', 'lightning'} & set(sys.modules)) or 0)"
+        "sys.exit(', '.join({'torch', 'torchvision', 'sklearn', 'PIL', 'lightning_fabric'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

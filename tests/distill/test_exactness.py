@@ -12,12 +12,12 @@ import pytest
 import torch
 from students import same_weights
 
-from kdbench.distill import fit, trainer
+from kdbench.distill import fit, loop
 from kdbench.distill.compiling import missing_compiler
 
 # A server that has everything imported and nothing begun: its children start at once, and inherit no threads.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["lightning.pytorch", "torchvision.transforms.v2", "kdbench.distill.fit"])
+PROCESSES.set_forkserver_preload(["lightning_fabric", "torchvision.transforms.v2", "kdbench.distill.fit"])
 
 NEEDS_COMPILER = pytest.mark.skipif(missing_compiler("cpu") is not None, reason="there is no C++ compiler")
 KINDS = [
@@ -35,7 +35,7 @@ KINDS = [
 
 def train_and_be_killed(make, folder: Path, forwards: int | None, syncs: int | None) -> None:
     """Train, and be killed after so many forward passes, or flushes to disk; in a process of its own."""
-    trainer.SAVE_EVERY_S = 0.0
+    loop.SAVE_EVERY_S = 0.0
     forward, flush, real = killing_after(forwards), killing_after(syncs), os.fsync
 
     def fsync(descriptor):

@@ -5,7 +5,7 @@ import torch
 from networks import batches, tiny
 from students import TRAIN, VALIDATION, Stops, objective_of, same_weights, student, training
 
-from kdbench.distill import fit, trainer
+from kdbench.distill import checkpoint, fit, loop
 from kdbench.distill.objective import Objective
 from kdbench.errors import DivergedError, InputError
 from kdbench.progress import Silent
@@ -75,17 +75,17 @@ def test_the_best_weights_survive_an_interruption_and_a_move(tmp_path):
 
 def test_a_training_is_saved_now_and_then_and_not_after_every_short_epoch(tmp_path, monkeypatch):
     saved = []
-    real = trainer.storage.replacing
+    real = checkpoint.storage.replacing
 
     def noting(path):
         saved.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(trainer.storage, "replacing", noting)
+    monkeypatch.setattr(checkpoint.storage, "replacing", noting)
     run_fit(tmp_path / "often")
     assert saved.count("latest.ckpt") == 4
     saved.clear()
-    monkeypatch.setattr(trainer, "SAVE_EVERY_S", 1e9)
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", 1e9)
     run_fit(tmp_path / "seldom")
     assert "latest.ckpt" not in saved
     assert fit.WEIGHTS in saved

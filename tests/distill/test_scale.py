@@ -11,14 +11,14 @@ import torch
 from students import same_weights
 from torch.distributed import TCPStore
 
-from kdbench.distill import fit, trainer
+from kdbench.distill import fit, loop
 from kdbench.distill.processes import Processes, process_group
 from kdbench.errors import InputError
 from kdbench.results import cards
 from kdbench.workflows.stages.launch import _environment
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["lightning.pytorch", "torchvision.transforms.v2", "kdbench.distill.fit"])
+PROCESSES.set_forkserver_preload(["lightning_fabric", "torchvision.transforms.v2", "kdbench.distill.fit"])
 
 ALIKE = [cases.plain_labels, cases.plain_mixtures, cases.plain_stages]
 NORMED = [cases.labels_alone]  # batch norm and dropout, both each process's own
@@ -45,7 +45,7 @@ def as_one_of(rank: int, number: int, port: int, work, *arguments) -> None:
 
 def train_each(processes: Processes, makes, folder: Path) -> None:
     """Train cases, and write what came of each to `folder`."""
-    trainer.SAVE_EVERY_S = 0.0
+    loop.SAVE_EVERY_S = 0.0
     for make in makes:
         weights, summary = cases.train(make, folder / make.__name__, devices=processes.count)
         torch.save(weights, folder / f"{make.__name__}-{processes.rank}.pt")
@@ -54,7 +54,7 @@ def train_each(processes: Processes, makes, folder: Path) -> None:
 
 def interrupt_and_resume(processes: Processes, folder: Path) -> None:
     """Stop a training that runs in all processes, then go on with it."""
-    trainer.SAVE_EVERY_S = 0.0
+    loop.SAVE_EVERY_S = 0.0
     calls = count()
 
     def stop(*_):

@@ -61,7 +61,7 @@ def test_versions_are_those_of_the_installed_distributions():
 def test_taking_the_fingerprint_imports_no_library_it_names():
     program = "from kdbench.machine.fingerprint import fingerprint; fingerprint(); import sys; print(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert not {"torch", "onnxruntime", "numpy", "lightning"} & set(ended.stdout.split())
+    assert not {"torch", "onnxruntime", "numpy", "lightning_fabric"} & set(ended.stdout.split())
 
 
 X86 = "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nflags\t\t: fpu avx2{}\n"

@@ -143,7 +143,7 @@ def test_a_report_is_rendered_without_torch_onnx_or_a_window(sample, tmp_path) -
         f"record = RunRecord.read(Path({str(tmp_path)!r}))\n"
         f"report.write(record, Path({str(tmp_path)!r}), ['md', 'html', 'csv', 'json'])\n"
         "Console().print(summary(record))\n"
-        "heavy = {'torch', 'torchvision', 'lightning', 'onnx', 'onnxruntime', 'sklearn', 'matplotlib.pyplot'}\n"
+        "heavy = {'torch', 'torchvision', 'lightning_fabric', 'onnx', 'onnxruntime', 'sklearn', 'matplotlib.pyplot'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)

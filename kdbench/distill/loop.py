@@ -1,0 +1,308 @@
+"""The training loop: epochs of steps with a validation after each, on the devices that Fabric provides."""
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from torch import Tensor, nn
+
+from kdbench.data.batches import Batch, Batches
+from kdbench.data.counter import key_of
+from kdbench.distill import checkpoint
+from kdbench.distill.compiling import compiled
+from kdbench.distill.devices import devices_of, processes_of, strategy_of
+from kdbench.distill.layers import evaluation_mode
+from kdbench.distill.losses import correct, cross_entropy
+from kdbench.distill.metering import EpochEnergy
+from kdbench.distill.objective import Objective
+from kdbench.distill.optimize import build_optimizer, learning_rate_factor
+from kdbench.distill.placement import device_of
+from kdbench.distill.processes import Processes, environment
+from kdbench.errors import DivergedError
+from kdbench.progress import Progress
+from kdbench.recipe import Training
+from kdbench.results.cards import Epoch
+
+# Saving after every epoch of a second would be a good part of the training; this is the most that a kill can cost.
+SAVE_EVERY_S = 10.0
+
+_PROGRESS_EVERY_S = 0.1
+_CHANCE = 0x64726177  # keeps the random numbers of a step independent of the order of the samples
+_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "16": "16-mixed",
+}
+
+
+@dataclass
+class TrainingState:
+    """The results of the epochs so far, the same in all processes; saved in checkpoints.
+
+    `curve` has one row per epoch. `best_weights` are those after the epoch with the best validation accuracy; empty
+    unless the training keeps the best.
+    """
+
+    energy: EpochEnergy
+    curve: list[Epoch] = field(default_factory=list)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def best_epoch(self, objective: Objective) -> int:
+        """Return the first epoch, from 1, with the best validation accuracy; 0 before any.
+
+        Epochs in which a term is alone count only while there are no others: the network is not complete yet.
+        """
+        complete = [row for row in self.curve if row.epoch > objective.whole_from]
+        return max(complete or self.curve, key=lambda row: row.validation_top1).epoch if self.curve else 0
+
+
+class TrainingLoop:
+    """Trains `network` under `objective`; validates with plain cross-entropy, in evaluation mode.
+
+    `batches` and `validation` are this process's parts. `resume` starts from the checkpoint at `path`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        training: Training,
+        batches: Batches,
+        validation: Batches,
+        seed: int,
+        processes: Processes,
+        state: TrainingState,
+        path: Path,
+        progress: Progress,
+        *,
+        resume: bool,
+    ) -> None:
+        self.network = network
+        self.objective = objective
+        self.training = training
+        self.batches = batches
+        self.validation = validation
+        self.seed = seed
+        self.processes = processes
+        self.state = state
+        self.path = path
+        self.progress = progress
+        self._fabric = _fabric(training)
+        self._step = _Step(network, objective, compile_network=bool(training.compile))
+        if training.channels_last:
+            self._step.to(memory_format=torch.channels_last)
+        if processes.count > 1 and self._fabric.device.type == "cuda":  # on CPUs torch has no batch norm over processes
+            nn.SyncBatchNorm.convert_sync_batchnorm(self._step)  # type: ignore[no-untyped-call]
+        saved = checkpoint.load(path) if resume else None
+        if saved is not None:
+            self._step.load_state_dict(saved["step"])
+        # By the strategy itself: Fabric's wrappers of modules and optimizers cost a tiny network a tenth of its step.
+        strategy = self._fabric.strategy
+        strategy.module_to_device(self._step)
+        self._forward = strategy.setup_module(self._step)
+        for teacher in objective.teachers:
+            teacher.to(self._fabric.device)
+        parameters = [parameter for parameter in self._step.parameters() if parameter.requires_grad]
+        self._optimizer = build_optimizer(training.optimizer, parameters)
+        if saved is not None:
+            self._optimizer.load_state_dict(saved["optimizer"])
+            strategy.precision.load_state_dict(saved["precision"])
+            state.curve = [Epoch.model_validate(row) for row in saved["curve"]]
+            state.best_weights = saved["best_weights"]
+            state.energy.joules, state.energy.epochs = saved["joules"], saved["metered_epochs"]
+        self._factor = learning_rate_factor(training)
+        self._next_progress = 0.0
+
+    def run(self) -> None:
+        """Train to the end. Raises DivergedError if the loss stops being finite."""
+        unsaved_s = 0.0
+        while len(self.state.curve) < self.training.last_epoch and not self._out_of_patience():
+            row = self._epoch(len(self.state.curve))
+            detail = f"loss {row.train_loss:.4f}, validation {row.validation_top1:.2%}"
+            self._report(row.epoch * len(self.batches), row.epoch, f", {detail}")
+            # By the curve's clock, which all processes share.
+            unsaved_s += row.seconds
+            if unsaved_s >= SAVE_EVERY_S:
+                unsaved_s = 0.0
+                self._save()
+
+    def _epoch(self, epoch: int) -> Epoch:
+        """Train and validate one epoch, from 0; return its row of the curve."""
+        began = time.perf_counter()
+        self.state.energy.begin()
+        train, validation = means((self._train(epoch), self._validate(epoch)), self.processes)
+        if not math.isfinite(train.loss) or not math.isfinite(validation.loss):
+            raise DivergedError(
+                f"training diverged: in epoch {epoch + 1} the loss is {train.loss} in training and "
+                f"{validation.loss} in validation",
+                "try a lower training.optimizer.lr, gradient clipping (training.clip = 1.0) or precision 32",
+            )
+        self.state.energy.end()
+        row = Epoch(
+            epoch=epoch + 1,
+            train_loss=train.loss,
+            train_top1=train.top1,
+            validation_loss=validation.loss,
+            validation_top1=validation.top1,
+            learning_rate=self._rate(epoch, 0),
+            seconds=self.processes.broadcast(time.perf_counter() - began),
+        )
+        self.state.curve.append(row)
+        if self.training.keep == "best" and self.state.best_epoch(self.objective) == row.epoch:
+            weights = self.network.state_dict()
+            self.state.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        return row
+
+    def _train(self, epoch: int) -> "Tally":
+        """Do the steps of an epoch.
+
+        Every random number depends on (seed, epoch) alone: a resumed epoch repeats what it would have been. Each
+        process draws its own dropout masks, because its samples differ.
+        """
+        self.batches.set_epoch(epoch)
+        torch.manual_seed(key_of(_CHANCE, self.seed, epoch, self.processes.rank))
+        tally, strategy, clip = Tally(), self._fabric.strategy, self.training.clip
+        for index, (batch, part) in enumerate(zip(self.batches, self.batches.parts, strict=True)):
+            rate = self._rate(epoch, index)
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
+            with self._fabric.autocast():
+                loss, logits = self._forward(batch, epoch)
+            tally.add(loss, logits, batch.labels, part.counted)
+            self._optimizer.zero_grad()
+            # Weighted so that the mean over the processes is the mean over all samples of the batch.
+            self._fabric.backward(loss if part.weight == 1 else loss * part.weight)
+            if clip is not None:
+                self._fabric.clip_gradients(self._step, self._optimizer, max_norm=clip, error_if_nonfinite=False)
+            strategy.optimizer_step(self._optimizer)
+            if time.monotonic() >= self._next_progress:
+                self._report(epoch * len(self.batches) + index + 1, epoch + 1)
+        return tally
+
+    def _validate(self, epoch: int) -> "Tally":
+        tally = Tally()
+        with torch.inference_mode(), evaluation_mode(self._step), self._fabric.autocast():
+            for batch, part in zip(self.validation, self.validation.parts, strict=True):
+                # Through DDP, which gives all processes the batch norm statistics of the first.
+                loss, logits = self._forward(batch, epoch)
+                tally.add(loss, logits, batch.labels, part.counted)
+        return tally
+
+    def _rate(self, epoch: int, index: int) -> float:
+        """Return the learning rate of step `index` of an epoch."""
+        steps = len(self.batches)
+        return self.training.optimizer.lr * self._factor((epoch * steps + index) / steps)
+
+    def _out_of_patience(self) -> bool:
+        patience, epochs = self.training.patience, len(self.state.curve)
+        if patience is None or epochs <= self.objective.whole_from:
+            return False
+        return epochs - self.state.best_epoch(self.objective) >= patience
+
+    def _report(self, steps: int, epoch: int, detail: str = "") -> None:
+        """Report the progress after `steps` steps, in `epoch`, from 1."""
+        self._next_progress = time.monotonic() + _PROGRESS_EVERY_S
+        epochs = self.training.last_epoch
+        self.progress.step(steps, len(self.batches) * epochs, f"epoch {epoch}/{epochs}{detail}")
+
+    def _save(self) -> None:
+        if not self.processes.first:
+            return
+        content = {
+            "step": self._step.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "precision": self._fabric.strategy.precision.state_dict(),
+            "curve": [row.model_dump() for row in self.state.curve],
+            "best_weights": self.state.best_weights,
+            "joules": self.state.energy.joules,
+            "metered_epochs": self.state.energy.epochs,
+        }
+        checkpoint.save(self.path, content)
+
+
+class _Step(nn.Module):
+    """A network with its loss as one module, which DDP wraps: the objective in training, else plain cross-entropy."""
+
+    def __init__(self, network: nn.Module, objective: Objective, *, compile_network: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.objective = objective
+        # In a tuple, so that torch does not register it as a submodule: its weights are the network's.
+        self._compiled = (compiled(network),) if compile_network else ()
+
+    def forward(self, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch, a scalar, and the network's logits (B, C)."""
+        network = self.network
+        if not self.training:
+            logits = network(batch.images)
+            return cross_entropy(logits, batch.labels), logits
+        # A compiled network has no inner layers to tap.
+        if self._compiled and not any(term.method.student_layers for term in self.objective.holding(epoch)):
+            network = self._compiled[0]
+        loss, logits = self.objective(network, batch, epoch)
+        return loss, logits
+
+
+def _fabric(training: Training) -> Fabric:
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces its precision and its processes
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning_fabric\..*")
+        fabric = Fabric(
+            accelerator="gpu" if device_of(training).type == "cuda" else "cpu",
+            devices=devices_of(training),
+            num_nodes=training.num_nodes,
+            strategy=strategy_of(training),
+            precision=_PRECISION[training.precision],
+            # Named, because Fabric would otherwise guess processes from a batch script's variables.
+            plugins=[environment() or LightningEnvironment()],
+        )
+        fabric.launch()
+    assert fabric.world_size == processes_of(training), (fabric.world_size, processes_of(training))
+    return fabric
+
+
+class Mean(NamedTuple):
+    """Mean loss in nats and share of correct predictions."""
+
+    loss: float
+    top1: float
+
+
+class Tally:
+    """Losses and numbers of correct predictions by batch, kept on the device: reading one would wait for it."""
+
+    def __init__(self) -> None:
+        self._losses: list[Tensor] = []
+        self._correct: list[Tensor] = []
+        self._samples: list[int] = []
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor, counted: int) -> None:
+        """Add a batch's mean loss, a scalar, and logits (B, C); `counted` is B, or 0 if another process counts it."""
+        if counted:
+            self._losses.append(loss.detach())
+            self._correct.append(correct(logits.detach(), labels))
+            self._samples.append(counted)
+
+    def sums(self) -> tuple[float, int, int]:
+        """Return the sum of the samples' losses, the number of correct predictions and that of samples."""
+        if not self._samples:
+            return 0.0, 0, 0
+        losses = torch.stack(self._losses).float().cpu() * torch.tensor(self._samples)
+        # In float32 and in order, so that the sum does not depend on how the device or a library adds.
+        total = np.add.accumulate(losses.numpy())[-1]
+        return float(total), int(torch.stack(self._correct).sum()), sum(self._samples)
+
+
+def means(tallies: Sequence[Tally], processes: Processes) -> list[Mean]:
+    """Return the means over all processes, the same in each."""
+    sums = processes.summed(torch.tensor([tally.sums() for tally in tallies], dtype=torch.float64))
+    return [Mean(loss / samples, right / samples) for loss, right, samples in sums.tolist()]
