@@ -24,7 +24,7 @@ class Ended:
 
 
 @pytest.fixture
-def kdbench(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+def run_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Run the command line in this process."""
 
     def run(*arguments: object) -> Ended:

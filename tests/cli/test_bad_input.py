@@ -68,8 +68,8 @@ def recipe(tmp_path) -> Path:
         ("student.0.model=64-30-100", "100", "10"),
     ],
 )
-def test_a_recipe_that_asks_for_what_is_not_there(kdbench, recipe, tmp_path, override, message, hint):
-    ended = kdbench("run", recipe, "--set", override, "--out", tmp_path / "out", "--quiet")
+def test_a_recipe_that_asks_for_what_is_not_there(run_cli, recipe, tmp_path, override, message, hint):
+    ended = run_cli("run", recipe, "--set", override, "--out", tmp_path / "out", "--quiet")
     assert_explained(ended, message, hint)
     assert not list((tmp_path / "out").rglob("*.onnx"))
 
@@ -92,31 +92,31 @@ def test_a_recipe_that_asks_for_what_is_not_there(kdbench, recipe, tmp_path, ove
     ],
 )
 def test_a_measuring_that_cannot_be_is_refused_before_anything_is_trained(
-    kdbench, recipe, tmp_path, override, message, hint
+    run_cli, recipe, tmp_path, override, message, hint
 ):
-    ended = kdbench("run", recipe, "--set", override, "--out", tmp_path / "out", "--quiet")
+    ended = run_cli("run", recipe, "--set", override, "--out", tmp_path / "out", "--quiet")
     assert_explained(ended, message, hint)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_loss_that_is_no_number_stops_the_training(kdbench, recipe, tmp_path):
+def test_a_loss_that_is_no_number_stops_the_training(run_cli, recipe, tmp_path):
     fitting = ["--set", "teacher.0.model=64-30-10", "--set", "student.0.model=64-10"]
-    ended = kdbench(
+    ended = run_cli(
         "run", recipe, *fitting, "--set", "training.optimizer.lr=1e30", "--out", tmp_path / "out", "--quiet"
     )
     assert_explained(ended, "teacher", "lr")
 
 
-def test_a_model_that_is_not_there(kdbench, tmp_path):
-    assert_explained(kdbench("bench", tmp_path / "gone.onnx", "--data", "digits"), "gone.onnx", "path")
+def test_a_model_that_is_not_there(run_cli, tmp_path):
+    assert_explained(run_cli("bench", tmp_path / "gone.onnx", "--data", "digits"), "gone.onnx", "path")
 
 
 @pytest.mark.parametrize("content", ["nothing", "text", "truncated"])
-def test_a_file_that_is_no_model(kdbench, tmp_path, content):
+def test_a_file_that_is_no_model(run_cli, tmp_path, content):
     path = linear(tmp_path / "model.onnx")
     whole = path.read_bytes()
     path.write_bytes({"nothing": b"", "text": b"# a report\n", "truncated": whole[: len(whole) // 2]}[content])
-    assert_explained(kdbench("bench", path, "--data", "digits", "--quiet"), "model.onnx", "cut short")
+    assert_explained(run_cli("bench", path, "--data", "digits", "--quiet"), "model.onnx", "cut short")
 
 
 @pytest.mark.parametrize(
@@ -131,50 +131,50 @@ def test_a_file_that_is_no_model(kdbench, tmp_path, content):
         ((1, 8, 8), 10, ["--data", "digts"], "unknown data set", "did you mean 'digits'?"),
     ],
 )
-def test_a_model_and_options_that_do_not_fit(kdbench, tmp_path, shape, classes, options, message, hint):
+def test_a_model_and_options_that_do_not_fit(run_cli, tmp_path, shape, classes, options, message, hint):
     path = linear(tmp_path / "model.onnx", shape=shape, classes=classes)
-    ended = kdbench("bench", path, "--data", "digits", "--out", tmp_path / "out", "--quiet", *options)
+    ended = run_cli("bench", path, "--data", "digits", "--out", tmp_path / "out", "--quiet", *options)
     assert_explained(ended, message, hint)
     assert not (tmp_path / "out" / "record.json").exists()
 
 
-def test_accuracy_without_data(kdbench, tmp_path):
-    assert_explained(kdbench("bench", linear(tmp_path / "model.onnx")), "accuracy needs data", "--no-accuracy")
+def test_accuracy_without_data(run_cli, tmp_path):
+    assert_explained(run_cli("bench", linear(tmp_path / "model.onnx")), "accuracy needs data", "--no-accuracy")
 
 
 @pytest.mark.slow
-def test_logits_that_are_no_numbers_fail_after_the_record_is_written(kdbench, tmp_path):
+def test_logits_that_are_no_numbers_fail_after_the_record_is_written(run_cli, tmp_path):
     path = linear(tmp_path / "model.onnx", weight=float("nan"))
     quick = ["--budget", "1s", "--sessions", "2", "--energy", "off", "--quiet"]
-    ended = kdbench("bench", path, "--data", "digits", "--out", tmp_path / "out", *quick)
+    ended = run_cli("bench", path, "--data", "digits", "--out", tmp_path / "out", *quick)
     assert ended.code == 3
     assert "model" in ended.err
     assert (tmp_path / "out" / "record.json").exists()
 
 
 @pytest.mark.parametrize("command", ["run", "train", "bench"])
-def test_a_folder_that_cannot_be_made(kdbench, recipe, tmp_path, command):
+def test_a_folder_that_cannot_be_made(run_cli, recipe, tmp_path, command):
     (tmp_path / "file").touch()
     what = [linear(tmp_path / "model.onnx"), "--data", "digits"] if command == "bench" else [recipe]
-    ended = kdbench(command, *what, "--out", tmp_path / "file" / "below", "--quiet")
+    ended = run_cli(command, *what, "--out", tmp_path / "file" / "below", "--quiet")
     assert_explained(ended, "cannot be written", "--out")
 
 
 @pytest.mark.parametrize("command", ["run", "train"])
-def test_a_folder_that_holds_a_run_is_not_written_over(kdbench, recipe, tmp_path, command):
+def test_a_folder_that_holds_a_run_is_not_written_over(run_cli, recipe, tmp_path, command):
     out = tmp_path / "out"
     out.mkdir()
     (out / "recipe.json").write_text("{}")
-    assert_explained(kdbench(command, recipe, "--out", out, "--quiet"), "already holds a run", "--resume")
+    assert_explained(run_cli(command, recipe, "--out", out, "--quiet"), "already holds a run", "--resume")
     assert (out / "recipe.json").read_text() == "{}"
 
 
-def test_a_full_disk(kdbench, recipe, tmp_path, monkeypatch):
+def test_a_full_disk(run_cli, recipe, tmp_path, monkeypatch):
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("os.fsync", full)
     fitting = ["--set", "teacher.0.model=64-10", "--set", "student.0.model=64-10"]
-    ended = kdbench("run", recipe, *fitting, "--out", tmp_path / "out", "--quiet")
+    ended = run_cli("run", recipe, *fitting, "--out", tmp_path / "out", "--quiet")
     assert_explained(ended, "the disk is full", "--resume")
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

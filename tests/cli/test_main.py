@@ -9,21 +9,21 @@ import kdbench as package
 COMMANDS = ("run", "train", "bench", "macs", "compare", "ready", "report", "history", "list", "doctor")
 
 
-def test_bare_invocation_prints_help_and_succeeds(kdbench):
-    bare, asked = kdbench(), kdbench("--help")
+def test_bare_invocation_prints_help_and_succeeds(run_cli):
+    bare, asked = run_cli(), run_cli("--help")
     assert bare.code == asked.code == 0
     assert bare.out == asked.out
     assert all(f"\n  {command} " in bare.out for command in COMMANDS)
 
 
-def test_version(kdbench):
-    ended = kdbench("--version")
+def test_version(run_cli):
+    ended = run_cli("--version")
     assert (ended.code, ended.out) == (0, f"kdbench {package.__version__}\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example_and_takes_json(kdbench, command):
-    ended = kdbench(command, "--help")
+def test_every_command_has_help_with_an_example_and_takes_json(run_cli, command):
+    ended = run_cli(command, "--help")
     assert ended.code == 0
     assert f"Example: kdbench {command}" in " ".join(ended.out.split())
     assert "--json" in ended.out
@@ -40,8 +40,8 @@ def test_every_command_has_help_with_an_example_and_takes_json(kdbench, command)
         (["macs", "vgg8", "--classes", "0"], "--classes", "kdbench macs --help"),
     ],
 )
-def test_usage_errors_exit_3_and_name_what_was_meant(kdbench, arguments, nearest, where):
-    ended = kdbench(*arguments)
+def test_usage_errors_exit_3_and_name_what_was_meant(run_cli, arguments, nearest, where):
+    ended = run_cli(*arguments)
     assert ended.code == 3
     assert ended.out == ""
     assert ended.err.startswith("error: ")
@@ -49,8 +49,8 @@ def test_usage_errors_exit_3_and_name_what_was_meant(kdbench, arguments, nearest
     assert f"hint: see {where}" in ended.err
 
 
-def test_an_error_is_json_too_when_json_is_asked_for(kdbench):
-    ended = kdbench("run", "dgits", "--json")
+def test_an_error_is_json_too_when_json_is_asked_for(run_cli):
+    ended = run_cli("run", "dgits", "--json")
     assert ended.code == 3
     assert ended.json == {
         "error": {"message": "unknown recipe 'dgits'", "hint": "did you mean 'digits'?", "exit_code": 3}

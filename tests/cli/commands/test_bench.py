@@ -23,13 +23,13 @@ def benching(monkeypatch, record):
     return fake
 
 
-def test_options_reach_the_measuring(kdbench, benching):
+def test_options_reach_the_measuring(run_cli, benching):
     line = (
         "bench teacher.onnx student.onnx --data cifar10 --data-root D --download --resize 36 --crop 32 "
         "--mean .485,.456,.406 --std .229,.224,.225 --scale 1 --teacher teacher --output logits --provider cuda "
         "--threads 1,2 --batch 64 --budget 2m --sessions 3 --energy full --estimate-energy --country DEU --out O"
     )
-    ended = kdbench(*line.split())
+    ended = run_cli(*line.split())
     assert ended.code == 0
     ((paths, options),) = benching.calls
     assert paths == [Path("teacher.onnx"), Path("student.onnx")]
@@ -63,9 +63,9 @@ def test_options_reach_the_measuring(kdbench, benching):
     }
 
 
-def test_how_calls_follow_each_other_reaches_the_measuring(kdbench, benching):
+def test_how_calls_follow_each_other_reaches_the_measuring(run_cli, benching):
     line = "--mode paced,server --gap 20ms --rate 80 --runtime onnxruntime,torch --cores 2-3 --precision 2% --profile"
-    assert kdbench("bench", "m.onnx", "--no-accuracy", *line.split()).code == 0
+    assert run_cli("bench", "m.onnx", "--no-accuracy", *line.split()).code == 0
     assert benching.calls[0][1]["options"] == Measure(
         mode=("paced", "server"),
         gap_ms=20,
@@ -77,18 +77,18 @@ def test_how_calls_follow_each_other_reaches_the_measuring(kdbench, benching):
     )
 
 
-def test_defaults_are_those_of_a_recipe(kdbench, benching):
-    assert kdbench("bench", "m.onnx", "--no-accuracy").code == 0
+def test_defaults_are_those_of_a_recipe(run_cli, benching):
+    assert run_cli("bench", "m.onnx", "--no-accuracy").code == 0
     options = benching.calls[0][1]
     assert options["options"] == Measure()
     assert options["inputs"] == InputOptions(accuracy=False)
     assert options["out"] is None
 
 
-def test_it_ends_with_the_table_and_the_report(kdbench, benching):
-    ended = kdbench("bench", "m.onnx", "--no-accuracy")
+def test_it_ends_with_the_table_and_the_report(run_cli, benching):
+    ended = run_cli("bench", "m.onnx", "--no-accuracy")
     assert ended.out.splitlines()[-1] == "report: runs/bench-1/report.md and runs/bench-1/report.html"
-    assert kdbench("bench", "m.onnx", "--json").json["folder"] == "runs/bench-1"
+    assert run_cli("bench", "m.onnx", "--json").json["folder"] == "runs/bench-1"
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_it_ends_with_the_table_and_the_report(kdbench, benching):
         ([], "MODEL"),
     ],
 )
-def test_wrong_options_are_refused_before_anything_starts(kdbench, benching, options, named):
+def test_wrong_options_are_refused_before_anything_starts(run_cli, benching, options, named):
     models = ["m.onnx"] if options else []
-    ended = kdbench("bench", *models, *options)
+    ended = run_cli("bench", *models, *options)
     assert ended.code == 3
     assert named in ended.err
     assert "\nhint: " in ended.err

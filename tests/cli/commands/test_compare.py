@@ -28,87 +28,87 @@ def runs(tmp_path, record):
 
 
 @pytest.mark.parametrize(("size", "code", "word"), [(1000, 0, "SAME"), (900, 0, "IMPROVED"), (1100, 1, "REGRESSED")])
-def test_the_exit_code_tells_the_outcome(kdbench, runs, size, code, word):
-    ended = kdbench("compare", *runs(size))
+def test_the_exit_code_tells_the_outcome(run_cli, runs, size, code, word):
+    ended = run_cli("compare", *runs(size))
     assert ended.code == code
     assert f"{word}: Of 2 numbers of 1 model" in ended.out
     assert "Model size" in ended.out
     assert not ended.err
 
 
-def test_what_is_not_known_ends_with_two(kdbench, runs):
-    ended = kdbench("compare", *runs(1000, top1=0.6))  # another share of the same file, without an interval
+def test_what_is_not_known_ends_with_two(run_cli, runs):
+    ended = run_cli("compare", *runs(1000, top1=0.6))  # another share of the same file, without an interval
     assert ended.code == 2
     assert "? INCONCLUSIVE" in ended.out
-    assert kdbench("compare", *runs(1000, top1=0.6), "--metric", "size_bytes").code == 0
+    assert run_cli("compare", *runs(1000, top1=0.6), "--metric", "size_bytes").code == 0
 
 
-def test_thresholds_and_models_are_heeded(kdbench, runs):
+def test_thresholds_and_models_are_heeded(run_cli, runs):
     base, new = runs(1100)
-    assert kdbench("compare", base, new, "--threshold", "20%").code == 0
-    assert kdbench("compare", base, new, "--threshold", "size_bytes=20%", "--threshold", "5%").code == 0
-    assert kdbench("compare", base, new, "--model", "teacher=teacher").code == 1
-    ended = kdbench("compare", base, new, "--model", "studnt")
+    assert run_cli("compare", base, new, "--threshold", "20%").code == 0
+    assert run_cli("compare", base, new, "--threshold", "size_bytes=20%", "--threshold", "5%").code == 0
+    assert run_cli("compare", base, new, "--model", "teacher=teacher").code == 1
+    ended = run_cli("compare", base, new, "--model", "studnt")
     assert ended.code == 3
     assert "the base has no model 'studnt'" in ended.err
 
 
-def test_json_is_the_comparison(kdbench, runs):
-    ended = kdbench("compare", *runs(1100), "--json")
+def test_json_is_the_comparison(run_cli, runs):
+    ended = run_cli("compare", *runs(1100), "--json")
     assert ended.code == 1
     found = Comparison.model_validate(ended.json)
     assert [(row.metric, row.outcome) for row in found.rows] == [("top1", "same"), ("size_bytes", "regressed")]
 
 
-def test_markdown_and_junit_are_written(kdbench, runs, tmp_path):
+def test_markdown_and_junit_are_written(run_cli, runs, tmp_path):
     comment, cases = tmp_path / "comment.md", tmp_path / "junit.xml"
-    ended = kdbench("compare", *runs(1100), "--markdown", comment, "--junit", cases)
+    ended = run_cli("compare", *runs(1100), "--markdown", comment, "--junit", cases)
     assert ended.code == 1
     assert comment.read_text().startswith("### ✗ kdbench: regressed")
     assert ET.parse(cases).find("testsuite").get("failures") == "1"
 
 
-def test_what_is_written_has_a_folder_made_for_it_before_anything_is_compared(kdbench, runs, tmp_path):
+def test_what_is_written_has_a_folder_made_for_it_before_anything_is_compared(run_cli, runs, tmp_path):
     comment = tmp_path / "deep" / "er" / "comment.md"
-    assert kdbench("compare", *runs(1000), "--markdown", comment).code == 0
+    assert run_cli("compare", *runs(1000), "--markdown", comment).code == 0
     assert comment.exists()
     in_a_file = comment / "junit.xml"
-    ended = kdbench("compare", tmp_path / "no", tmp_path / "run", "--junit", in_a_file)
+    ended = run_cli("compare", tmp_path / "no", tmp_path / "run", "--junit", in_a_file)
     assert ended.code == 3
     assert "cannot be written" in ended.err
 
 
 @pytest.mark.parametrize("option", ["--markdown", "--junit"])
-def test_a_folder_is_no_file_to_write(kdbench, runs, option):
+def test_a_folder_is_no_file_to_write(run_cli, runs, option):
     for name in ("", "."):  # a variable of CI that is not set, and a folder
-        ended = kdbench("compare", *runs(1000), option, name)
+        ended = run_cli("compare", *runs(1000), option, name)
         assert ended.code == 3
         assert f"{option}: '.' is a folder" in ended.err
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", "an array"], ids=["empty", "cut short", "an array"])
-def test_samples_that_are_no_archive_are_named(kdbench, runs, content):
+def test_samples_that_are_no_archive_are_named(run_cli, runs, content):
     base, new = runs(1000)
     with (new / "samples.npz").open("wb") as stream:
         np.save(stream, np.arange(5)) if isinstance(content, str) else stream.write(content)
-    ended = kdbench("compare", base, new)
+    ended = run_cli("compare", base, new)
     assert ended.code == 3
     assert "samples.npz is not a readable archive of samples" in ended.err
 
 
-def test_markdown_alone_goes_to_standard_output(kdbench, runs):
-    ended = kdbench("compare", *runs(1100), "--markdown", "-")
+def test_markdown_alone_goes_to_standard_output(run_cli, runs):
+    ended = run_cli("compare", *runs(1100), "--markdown", "-")
     assert ended.out.startswith("### ✗ kdbench: regressed")
     assert ended.out.endswith("</details>\n")
-    assert kdbench("compare", *runs(1100), "--markdown", "-", "--json").code == 3
+    assert run_cli("compare", *runs(1100), "--markdown", "-", "--json").code == 3
 
 
-def test_a_record_of_another_machine_is_told(kdbench, runs, record):
+def test_a_record_of_another_machine_is_told(run_cli, runs, record):
     base, new = runs(1000)
     elsewhere = RunRecord.read(new)
     host = Environment(host={"cpu": "Other CPU"}, libraries={})
     elsewhere.model_copy(update={"environment": host}).write(new / "record.json")
-    ended = kdbench("compare", base, new)
+    ended = run_cli("compare", base, new)
     assert ended.code == 0  # sizes and accuracies do not depend on it
     assert "Another machine: " in ended.out
 
@@ -128,15 +128,15 @@ def test_a_record_of_another_machine_is_told(kdbench, runs, record):
         (["--remeasure"], "has no models beside its record"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(kdbench, runs, arguments, message):
-    ended = kdbench("compare", *runs(1000), *arguments)
+def test_what_cannot_be_meant_is_refused(run_cli, runs, arguments, message):
+    ended = run_cli("compare", *runs(1000), *arguments)
     assert ended.code == 3
     assert message in ended.err
     assert "hint: " in ended.err
 
 
-def test_model_files_need_to_be_measured(kdbench, tmp_path):
-    ended = kdbench("compare", tmp_path / "a.onnx", tmp_path / "b.onnx")
+def test_model_files_need_to_be_measured(run_cli, tmp_path):
+    ended = run_cli("compare", tmp_path / "a.onnx", tmp_path / "b.onnx")
     assert ended.code == 3
     assert "add --remeasure" in ended.err
 
@@ -157,13 +157,13 @@ def gating(monkeypatch):
     return fake
 
 
-def test_options_reach_the_measuring(kdbench, gating):
+def test_options_reach_the_measuring(run_cli, gating):
     line = (
         "compare old new --remeasure --model a=b --metric top1 --threshold top1=1 --data cifar10 --data-root D "
         "--download --resize 36 --crop 32 --mean .5 --std .25 --scale 1 --output logits --provider cuda --threads 1,2 "
         "--batch 64 --cores 2-3 --budget 2m --precision 2% --sessions 3 --energy full --estimate-energy --out O"
     )
-    ended = kdbench(*line.split())
+    ended = run_cli(*line.split())
     assert ended.code == 0
     assert ended.out.splitlines()[-1] == "report: runs/compare-1/report.md"
     ((base, new, options),) = gating.calls
@@ -200,7 +200,7 @@ def test_options_reach_the_measuring(kdbench, gating):
     }
 
 
-def test_json_of_a_measurement_names_its_folder(kdbench, gating):
-    ended = kdbench("compare", "old", "new", "--remeasure", "--json", "-q")
+def test_json_of_a_measurement_names_its_folder(run_cli, gating):
+    ended = run_cli("compare", "old", "new", "--remeasure", "--json", "-q")
     assert json.loads(ended.out)["folder"] == "runs/compare-1"
     assert not gating.calls[0][2]["metrics"]

@@ -23,34 +23,34 @@ def findings(monkeypatch):
     return set_
 
 
-def test_every_line_says_how_it_stands_and_what_would_mend_it(kdbench, findings):
+def test_every_line_says_how_it_stands_and_what_would_mend_it(run_cli, findings):
     findings(Finding("python", "ok", "3.12"), Finding("energy", "missing", "no counter", "run as root"))
-    ended = kdbench("doctor")
+    ended = run_cli("doctor")
     assert ended.code == 0
     assert ended.out == "ok       python: 3.12\nmissing  energy: no counter\n           → run as root\n"
 
 
-def test_json(kdbench, findings):
+def test_json(run_cli, findings):
     findings(Finding("python", "ok", "3.12"))
-    assert kdbench("doctor", "--json").json == {
+    assert run_cli("doctor", "--json").json == {
         "findings": [{"subject": "python", "state": "ok", "detail": "3.12", "remedy": ""}]
     }
 
 
-def test_a_check_that_fails_is_a_finding_and_the_others_are_heard(kdbench, monkeypatch):
+def test_a_check_that_fails_is_a_finding_and_the_others_are_heard(run_cli, monkeypatch):
     def _broken(_: Environment):
         raise ZeroDivisionError("by zero")
         yield
 
     monkeypatch.setattr(checks, "CHECKS", (_broken, lambda _: iter([Finding("after", "ok", "heard")])))
-    found = kdbench("doctor", "--json").json["findings"]
+    found = run_cli("doctor", "--json").json["findings"]
     assert [line["subject"] for line in found] == ["broken", "after"]
     assert "ZeroDivisionError: by zero" in found[0]["detail"]
     assert found[0]["state"] == "warn"
 
 
-def test_this_machine_is_examined_whole(kdbench):
-    found = {line["subject"]: line for line in kdbench("doctor", "--json").json["findings"]}
+def test_this_machine_is_examined_whole(run_cli):
+    found = {line["subject"]: line for line in run_cli("doctor", "--json").json["findings"]}
     assert {
         "host",
         "python",

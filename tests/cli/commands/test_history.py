@@ -35,8 +35,8 @@ def runs(tmp_path, record) -> Path:
     return tmp_path / "runs"
 
 
-def test_the_table_marks_the_change_and_a_sentence_tells_it(kdbench, runs):
-    ended = kdbench("history", runs, "--metric", "latency_p50_ns")
+def test_the_table_marks_the_change_and_a_sentence_tells_it(run_cli, runs):
+    ended = run_cli("history", runs, "--metric", "latency_p50_ns")
     assert ended.code == 0
     lines = ended.out.splitlines()
     assert lines[0].split(";")[0] == "Latency p50 of teacher, batch 1, 1 thread, cpu provider"
@@ -52,13 +52,13 @@ def test_the_table_marks_the_change_and_a_sentence_tells_it(kdbench, runs):
     assert "other is left out" in ended.err
 
 
-def test_studies_and_test_sets_are_told_apart(kdbench, tmp_path, record):
+def test_studies_and_test_sets_are_told_apart(run_cli, tmp_path, record):
     of_one = record.model_copy(update={"name": "one", "measurements": (measured("teacher", "top1", 0.9),)})
     again = of_one.model_copy(update={"protocol": {"test_set_sha256": "abcdef0123456789"}})
     for name, each in {"a": of_one, "b": again, "c": of_one.model_copy(update={"name": "two"})}.items():
         (tmp_path / name).mkdir()
         each.write(tmp_path / name / "record.json")
-    lines = kdbench("history", tmp_path, "--metric", "top1").out.splitlines()
+    lines = run_cli("history", tmp_path, "--metric", "top1").out.splitlines()
     assert [line for line in lines if line.startswith("Top-1 of")] == [
         "Top-1 of teacher in one, test set unknown",
         "Top-1 of teacher in one, test set abcdef01",
@@ -66,14 +66,14 @@ def test_studies_and_test_sets_are_told_apart(kdbench, tmp_path, record):
     ]
 
 
-def test_without_a_metric_the_main_ones_are_told(kdbench, runs):
-    out = kdbench("history", runs).out
+def test_without_a_metric_the_main_ones_are_told(run_cli, runs):
+    out = run_cli("history", runs).out
     assert "Latency p50 of teacher" in out
     assert "1 change in 10 points: 2026-03-07 at 666666666: -11.1 %, better." in out
 
 
-def test_json_holds_the_series(kdbench, runs):
-    told = kdbench("history", runs, "--metric", "latency_p50_ns", "--model", "teacher", "--json").json
+def test_json_holds_the_series(run_cli, runs):
+    told = run_cli("history", runs, "--metric", "latency_p50_ns", "--model", "teacher", "--json").json
     (series,) = told["series"]
     assert [change["at"] for change in series["changes"]] == [6]
     assert series["points"][2]["reason"] == "the process died"
@@ -82,8 +82,8 @@ def test_json_holds_the_series(kdbench, runs):
     assert len(told["notes"]) == 1
 
 
-def test_out_holds_markdown_and_a_figure_a_series(kdbench, runs, tmp_path):
-    ended = kdbench("history", runs, "--out", tmp_path / "told")
+def test_out_holds_markdown_and_a_figure_a_series(run_cli, runs, tmp_path):
+    ended = run_cli("history", runs, "--out", tmp_path / "told")
     folder = tmp_path / "told"
     text = (folder / "history.md").read_text()
     figures = sorted(path.name for path in (folder / "figures").iterdir())
@@ -97,8 +97,8 @@ def test_out_holds_markdown_and_a_figure_a_series(kdbench, runs, tmp_path):
     assert str(folder / "history.md") in ended.out.splitlines()
 
 
-def test_markdown_alone_goes_to_a_file(kdbench, runs, tmp_path):
-    kdbench("history", runs, "--metric", "size_bytes", "--markdown", tmp_path / "new" / "size.md")
+def test_markdown_alone_goes_to_a_file(run_cli, runs, tmp_path):
+    run_cli("history", runs, "--metric", "size_bytes", "--markdown", tmp_path / "new" / "size.md")
     text = (tmp_path / "new" / "size.md").read_text()
     assert text.startswith("# History\n\n10 records, 1 series.")
     assert "| 2026-03-07 00:00 | 666666666 | night-6 | 800 B | -11.1 %, better |" in text
@@ -114,20 +114,20 @@ def test_markdown_alone_goes_to_a_file(kdbench, runs, tmp_path):
         (["--model", "student"], "no record has a model 'student'"),
     ],
 )
-def test_what_there_is_not_is_refused(kdbench, runs, arguments, message):
-    ended = kdbench("history", runs, *arguments)
+def test_what_there_is_not_is_refused(run_cli, runs, arguments, message):
+    ended = run_cli("history", runs, *arguments)
     assert ended.code == 3
     assert message in ended.err
 
 
-def test_an_empty_folder_is_refused(kdbench, tmp_path):
-    ended = kdbench("history", tmp_path)
+def test_an_empty_folder_is_refused(run_cli, tmp_path):
+    ended = run_cli("history", tmp_path)
     assert ended.code == 3
     assert "no record below" in ended.err
 
 
-def test_one_record_is_a_history_too(kdbench, tmp_path, record: RunRecord):
+def test_one_record_is_a_history_too(run_cli, tmp_path, record: RunRecord):
     record.write(tmp_path / "record.json")
-    out = kdbench("history", tmp_path / "record.json").out
+    out = run_cli("history", tmp_path / "record.json").out
     assert "50.00 %" in out
     assert "Changes were not looked for" in out

@@ -15,13 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
         (["resnet50", "--classes", "1000", "--input", "3x224x224"], 4_089_184_256, 25_557_032),
     ],
 )
-def test_published_counts(kdbench, arguments, macs, parameters):
-    found = kdbench("macs", *arguments, "--json").json
+def test_published_counts(run_cli, arguments, macs, parameters):
+    found = run_cli("macs", *arguments, "--json").json
     assert (found["macs"], found["parameters"], found["uncounted"]) == (macs, parameters, [])
 
 
-def test_json_says_what_was_counted_and_how(kdbench):
-    found = kdbench("macs", "784-30-10", "--input", "1x28x28", "--json").json
+def test_json_says_what_was_counted_and_how(run_cli):
+    found = run_cli("macs", "784-30-10", "--input", "1x28x28", "--json").json
     assert found == {
         "model": "784-30-10",
         "macs": 784 * 30 + 30 * 10,
@@ -32,34 +32,34 @@ def test_json_says_what_was_counted_and_how(kdbench):
     }
 
 
-def test_layers_add_up_to_the_whole(kdbench):
-    found = kdbench("macs", "resnet20", "--by-layer", "--json").json
+def test_layers_add_up_to_the_whole(run_cli):
+    found = run_cli("macs", "resnet20", "--by-layer", "--json").json
     assert sum(layer["macs"] for layer in found["by_layer"]) == found["macs"] == 40_813_184
     assert sum(layer["share"] for layer in found["by_layer"]) == pytest.approx(1)
-    text = kdbench("macs", "resnet20", "--by-layer").out
+    text = run_cli("macs", "resnet20", "--by-layer").out
     assert all(layer["layer"] in text for layer in found["by_layer"])
     assert "40,813,184" in text
     assert text.rstrip().endswith("100.00 %")
 
 
-def test_options_reach_the_model(kdbench):
-    whole, half = (kdbench("macs", "vgg8_bn", *more, "--json").json for more in ([], ["--option", "width=0.5"]))
+def test_options_reach_the_model(run_cli):
+    whole, half = (run_cli("macs", "vgg8_bn", *more, "--json").json for more in ([], ["--option", "width=0.5"]))
     assert half["parameters"] < whole["parameters"] / 3
 
 
-def test_an_onnx_file_is_counted_in_its_own_shape(kdbench, foreign_models):
-    found = kdbench("macs", foreign_models / "resnet20_cifar10.onnx", "--json").json
+def test_an_onnx_file_is_counted_in_its_own_shape(run_cli, foreign_models):
+    found = run_cli("macs", foreign_models / "resnet20_cifar10.onnx", "--json").json
     assert (found["macs"], found["input"]) == (40_551_040, [3, 32, 32])
 
 
-def test_a_file_that_leaves_its_size_open_is_counted_at_the_size_given(kdbench, tmp_path):
+def test_a_file_that_leaves_its_size_open_is_counted_at_the_size_given(run_cli, tmp_path):
     given, found = (
         helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", c, "h", "w"]) for n, c in (("x", 3), ("y", 4))
     )
     weights = numpy_helper.from_array(np.zeros((4, 3, 3, 3), np.float32), "w")
     node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
     onnx.save(helper.make_model(helper.make_graph([node], "open", [given], [found], [weights])), tmp_path / "open.onnx")
-    counted = kdbench("macs", tmp_path / "open.onnx", "--input", "3x10x20", "--json").json
+    counted = run_cli("macs", tmp_path / "open.onnx", "--input", "3x10x20", "--json").json
     assert (counted["macs"], counted["input"]) == (10 * 20 * 4 * 3 * 9, [3, 10, 20])
 
 
@@ -77,24 +77,24 @@ def test_a_file_that_leaves_its_size_open_is_counted_at_the_size_given(kdbench, 
         (["gone.onnx", "--convention", "thop"], "no thop count", "name the model"),
     ],
 )
-def test_what_cannot_be_counted(kdbench, arguments, message, hint):
-    ended = kdbench("macs", *arguments)
+def test_what_cannot_be_counted(run_cli, arguments, message, hint):
+    ended = run_cli("macs", *arguments)
     assert ended.code == 3
     assert message in ended.err
     assert hint in ended.err
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07\x12\x04half"])
-def test_a_file_that_is_no_model(kdbench, tmp_path: Path, content):
+def test_a_file_that_is_no_model(run_cli, tmp_path: Path, content):
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    ended = kdbench("macs", path)
+    ended = run_cli("macs", path)
     assert ended.code == 3
     assert "Traceback" not in ended.err
     assert str(path) in ended.err
 
 
-def test_a_file_of_any_kind_is_counted_and_what_is_not_is_named(kdbench, tmp_path):
+def test_a_file_of_any_kind_is_counted_and_what_is_not_is_named(run_cli, tmp_path):
     tokens, mask = (helper.make_tensor_value_info(name, TensorProto.INT64, [1, 6]) for name in ("tokens", "mask"))
     weights = [numpy_helper.from_array(np.zeros(shape, np.float32), n) for n, shape in (("e", (9, 8)), ("w", (8, 5)))]
     nodes = [
@@ -105,7 +105,7 @@ def test_a_file_of_any_kind_is_counted_and_what_is_not_is_named(kdbench, tmp_pat
     graph = helper.make_graph(nodes, "g", [tokens, mask], [helper.make_empty_tensor_value_info("y")], weights)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.example", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets), tmp_path / "text.onnx")
-    found = kdbench("macs", tmp_path / "text.onnx", "--json").json
+    found = run_cli("macs", tmp_path / "text.onnx", "--json").json
     assert (found["macs"], found["parameters"], found["input"]) == (6 * 8 * 5, 9 * 8 + 8 * 5, [6])
     assert found["uncounted"] == ["com.example::Sparse"]
-    assert "a lower bound, without com.example::Sparse" in kdbench("macs", tmp_path / "text.onnx", "--by-layer").out
+    assert "a lower bound, without com.example::Sparse" in run_cli("macs", tmp_path / "text.onnx", "--by-layer").out

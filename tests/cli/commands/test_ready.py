@@ -69,15 +69,15 @@ def target(tmp_path):
 @pytest.mark.parametrize(
     ("limit", "code", "overall"), [("85 %", 0, "READY"), ("90 %", 2, "INCONCLUSIVE"), ("99 %", 1, "NOT READY")]
 )
-def test_the_exit_code_is_the_verdict(kdbench, run, target, limit, code, overall):
-    ended = kdbench("ready", run, "--target", target(limit))
+def test_the_exit_code_is_the_verdict(run_cli, run, target, limit, code, overall):
+    ended = run_cli("ready", run, "--target", target(limit))
     assert ended.code == code
     assert ended.out.startswith(f"{overall} for mine: ")
     assert Verdict.read(run / "verdicts" / "mine.json").overall == overall
 
 
-def test_every_criterion_of_every_candidate_is_shown_in_words(kdbench, run, target):
-    out = kdbench("ready", run, "--target", target("90 %")).out
+def test_every_criterion_of_every_candidate_is_shown_in_words(run_cli, run, target):
+    out = run_cli("ready", run, "--target", target("90 %")).out
     lines = [line.split() for line in out.splitlines()]
     (small,) = (line for line in lines if line[:1] == ["small"])
     assert " ".join(small).startswith("small Top-1 ≥ 90 % 90.00 % [89.00, 91.00] MARGINAL")
@@ -86,23 +86,23 @@ def test_every_criterion_of_every_candidate_is_shown_in_words(kdbench, run, targ
     assert not any(line[:1] == ["big"] for line in lines)
 
 
-def test_the_models_to_judge_can_be_named(kdbench, run, target):
-    ended = kdbench("ready", run, "--target", target("85 %"), "--model", "tiny", "--model", "big", "--json")
+def test_the_models_to_judge_can_be_named(run_cli, run, target):
+    ended = run_cli("ready", run, "--target", target("85 %"), "--model", "tiny", "--model", "big", "--json")
     assert [model["model"] for model in ended.json["verdicts"][0]["models"]] == ["tiny", "big"]
     assert ended.json["verdicts"][0]["best"] == "big"
     assert not (run / "verdicts").exists()
 
 
-def test_a_model_that_is_not_the_one_that_was_measured_is_refused(kdbench, run, target):
+def test_a_model_that_is_not_the_one_that_was_measured_is_refused(run_cli, run, target):
     (run / "small.onnx").write_bytes(b"another")
-    ended = kdbench("ready", run, "--target", target("85 %"))
+    ended = run_cli("ready", run, "--target", target("85 %"))
     assert ended.code == 3
     assert "small.onnx is not the file that the record is of" in ended.err
     assert not (run / "verdicts").exists()
 
 
-def test_json_is_the_verdict_as_it_is_kept(kdbench, run, target):
-    ended = kdbench("ready", run, "--target", target("99 %"), "--json")
+def test_json_is_the_verdict_as_it_is_kept(run_cli, run, target):
+    ended = run_cli("ready", run, "--target", target("99 %"), "--json")
     assert ended.code == 1
     assert ended.json.keys() == {"exit_code", "verdicts", "files"}
     assert ended.json["exit_code"] == 1
@@ -115,9 +115,9 @@ def test_json_is_the_verdict_as_it_is_kept(kdbench, run, target):
     ("limits", "code"),
     [(("85 %", "85 %"), 0), (("85 %", "90 %"), 2), (("90 %", "85 %"), 2), (("90 %", "99 %"), 1), (("99 %", "85 %"), 1)],
 )
-def test_of_several_targets_a_no_counts_most_and_then_an_open_question(kdbench, run, target, limits, code):
+def test_of_several_targets_a_no_counts_most_and_then_an_open_question(run_cli, run, target, limits, code):
     paths = [target(limit, name) for limit, name in zip(limits, "ab", strict=True)]
-    ended = kdbench("ready", run, "--target", paths[0], "--target", paths[1])
+    ended = run_cli("ready", run, "--target", paths[0], "--target", paths[1])
     assert ended.code == code
     assert sorted(path.name for path in (run / "verdicts").iterdir()) == ["a.json", "b.json"]
     assert ended.out.index("for a:") < ended.out.index("for b:")
@@ -135,66 +135,66 @@ def test_no_target_is_no_gate():
         (("--target", "server-cpu", "--model", "smal"), "the record has no model 'smal'", "did you mean 'small'?"),
     ],
 )
-def test_wrong_input_is_explained_and_keeps_nothing(kdbench, run, arguments, message, hint):
-    ended = kdbench("ready", run, *arguments)
+def test_wrong_input_is_explained_and_keeps_nothing(run_cli, run, arguments, message, hint):
+    ended = run_cli("ready", run, *arguments)
     assert ended.code == 3
     assert message in ended.err
     assert hint in ended.err
     assert [path.name for path in run.iterdir()] == ["record.json"]
 
 
-def test_two_targets_of_one_name_would_overwrite_each_other(kdbench, run, target, tmp_path):
+def test_two_targets_of_one_name_would_overwrite_each_other(run_cli, run, target, tmp_path):
     (tmp_path / "other").mkdir()
     path = tmp_path / "other" / "mine.toml"
     path.write_text(ANY_MACHINE.format(limit="1 %"))
-    ended = kdbench("ready", run, "--target", target("85 %"), "--target", path)
+    ended = run_cli("ready", run, "--target", target("85 %"), "--target", path)
     assert ended.code == 3
     assert "two targets are called 'mine'" in ended.err
 
 
-def test_a_run_that_is_not_there(kdbench, tmp_path):
-    ended = kdbench("ready", tmp_path / "nowhere", "--target", "server-cpu")
+def test_a_run_that_is_not_there(run_cli, tmp_path):
+    ended = run_cli("ready", tmp_path / "nowhere", "--target", "server-cpu")
     assert ended.code == 3
     assert "no record at" in ended.err
 
 
-def test_a_verdict_that_cannot_be_stored_is_shown(kdbench, run, target):
+def test_a_verdict_that_cannot_be_stored_is_shown(run_cli, run, target):
     (run / "verdicts").write_text("a file, where the folder should be")
-    ended = kdbench("ready", run, "--target", target("85 %"), "--json")
+    ended = run_cli("ready", run, "--target", target("85 %"), "--json")
     assert ended.code == 0
     assert "note: the verdict is shown but not stored" in ended.err
     assert ended.json["files"] == []
 
 
-def test_the_folder_of_a_record_gets_the_verdict_and_that_of_any_other_file_does_not(kdbench, run, target, record):
+def test_the_folder_of_a_record_gets_the_verdict_and_that_of_any_other_file_does_not(run_cli, run, target, record):
     record.write(run / "copy.json")
-    assert kdbench("ready", run / "copy.json", "--target", target("85 %"), "--json").json["files"] == []
+    assert run_cli("ready", run / "copy.json", "--target", target("85 %"), "--json").json["files"] == []
     assert not (run / "verdicts").exists()
-    assert kdbench("ready", run / "record.json", "--target", target("85 %"), "--json").json["files"]
+    assert run_cli("ready", run / "record.json", "--target", target("85 %"), "--json").json["files"]
     assert (run / "verdicts" / "mine.json").exists()
 
 
-def test_the_report_begins_with_the_verdict(kdbench, run, target):
-    kdbench("report", run)
+def test_the_report_begins_with_the_verdict(run_cli, run, target):
+    run_cli("report", run)
     assert "Readiness" not in (run / "report.md").read_text()
-    kdbench("ready", run, "--target", target("85 %"))
-    kdbench("report", run)
+    run_cli("ready", run, "--target", target("85 %"))
+    run_cli("report", run)
     report = (run / "report.md").read_text()
     assert report.index("## Readiness for mine") < report.index("## The run") < report.index("## Summary")
     assert "READY for mine: `small` meets the required criterion, the only one of 2 models." in report
     assert "| `tiny` | Top-1 | ≥ 85 % | 60.00 % [59.00, 61.00] | FAIL | 25.00 points short. |" in report
 
 
-def test_a_verdict_on_an_older_state_of_the_record_is_not_shown(kdbench, run, target, record):
-    kdbench("ready", run, "--target", target("85 %"))
+def test_a_verdict_on_an_older_state_of_the_record_is_not_shown(run_cli, run, target, record):
+    run_cli("ready", run, "--target", target("85 %"))
     record.model_copy(update={"title": "measured again"}).write(run / "record.json")
-    kdbench("report", run)
+    run_cli("report", run)
     assert "Readiness" not in (run / "report.md").read_text()
 
 
-def test_a_report_can_be_judged_for_itself(kdbench, run, target):
-    kdbench("ready", run, "--target", target("85 %", "kept"), "--target", target("85 %", "both"))
-    ended = kdbench("report", run, "--target", target("99 %", "new"), "--target", target("99 %", "both"))
+def test_a_report_can_be_judged_for_itself(run_cli, run, target):
+    run_cli("ready", run, "--target", target("85 %", "kept"), "--target", target("85 %", "both"))
+    ended = run_cli("report", run, "--target", target("99 %", "new"), "--target", target("99 %", "both"))
     assert ended.code == 0
     report = (run / "report.md").read_text()
     assert "NOT READY for new" in report
@@ -205,9 +205,9 @@ def test_a_report_can_be_judged_for_itself(kdbench, run, target):
 
 
 @pytest.mark.parametrize("command", ["run", "bench", "report"])
-def test_a_misspelt_target_is_told_before_any_work(kdbench, run, command, tmp_path):
+def test_a_misspelt_target_is_told_before_any_work(run_cli, run, command, tmp_path):
     work = {"run": "digits", "bench": tmp_path / "none.onnx", "report": run}[command]
-    ended = kdbench(command, work, "--target", "server-cup", *(["--no-accuracy"] if command == "bench" else []))
+    ended = run_cli(command, work, "--target", "server-cup", *(["--no-accuracy"] if command == "bench" else []))
     assert ended.code == 3
     assert "did you mean 'server-cpu'?" in ended.err
     assert not (run / "report.md").exists()
@@ -231,6 +231,6 @@ def test_a_run_without_a_target_ends_well_whatever_it_found(capsys, record, tmp_
     assert "verdicts" not in json.loads(capsys.readouterr().out)
 
 
-def test_targets_may_be_separated_by_commas(kdbench, run):
-    ended = kdbench("ready", run, "--target", "server-cpu,raspberry-pi-5", "--json")
+def test_targets_may_be_separated_by_commas(run_cli, run):
+    ended = run_cli("ready", run, "--target", "server-cpu,raspberry-pi-5", "--json")
     assert [verdict["target"] for verdict in ended.json["verdicts"]] == ["server-cpu", "raspberry-pi-5"]

@@ -14,27 +14,27 @@ def run(tmp_path, record) -> Path:
     return folder
 
 
-def test_the_report_is_written_beside_the_record(kdbench, run):
-    ended = kdbench("report", run)
+def test_the_report_is_written_beside_the_record(run_cli, run):
+    ended = run_cli("report", run)
     assert ended.code == 0
     assert ended.out.splitlines()[0] == str(run / "report.md")
     assert (run / "report.md").read_text().startswith("#")
 
 
-def test_several_formats_go_where_they_are_wanted(kdbench, run, tmp_path):
-    ended = kdbench("report", run / "record.json", "--format", "csv,json", "--format", "md", "--out", tmp_path / "x")
+def test_several_formats_go_where_they_are_wanted(run_cli, run, tmp_path):
+    ended = run_cli("report", run / "record.json", "--format", "csv,json", "--format", "md", "--out", tmp_path / "x")
     assert ended.code == 0
     assert {"report.csv", "report.json", "report.md"} <= {path.name for path in (tmp_path / "x").iterdir()}
     assert not (run / "report.md").exists()
 
 
-def test_json_names_the_files(kdbench, run):
-    files = kdbench("report", run, "--format", "csv", "--json").json["files"]
+def test_json_names_the_files(run_cli, run):
+    files = run_cli("report", run, "--format", "csv", "--json").json["files"]
     assert files == [str(run / "report.csv")]
 
 
-def test_an_unknown_format_writes_nothing(kdbench, run):
-    ended = kdbench("report", run, "--format", "md", "--format", "cvs")
+def test_an_unknown_format_writes_nothing(run_cli, run):
+    ended = run_cli("report", run, "--format", "md", "--format", "cvs")
     assert ended.code == 3
     assert "did you mean 'csv'?" in ended.err
     assert [path.name for path in run.iterdir()] == ["record.json"]
@@ -50,64 +50,64 @@ def test_an_unknown_format_writes_nothing(kdbench, run):
         ("[]", "record schema None"),
     ],
 )
-def test_what_is_no_record(kdbench, run, content, message):
+def test_what_is_no_record(run_cli, run, content, message):
     (run / "record.json").write_text(content)
-    ended = kdbench("report", run)
+    ended = run_cli("report", run)
     assert ended.code == 3
     assert message in ended.err
 
 
-def test_a_folder_without_a_record(kdbench, tmp_path):
-    ended = kdbench("report", tmp_path)
+def test_a_folder_without_a_record(run_cli, tmp_path):
+    ended = run_cli("report", tmp_path)
     assert ended.code == 3
     assert "no record at" in ended.err
 
 
-def test_a_folder_that_cannot_be_written(kdbench, run, tmp_path):
+def test_a_folder_that_cannot_be_written(run_cli, run, tmp_path):
     (tmp_path / "file").touch()
-    ended = kdbench("report", run, "--out", tmp_path / "file" / "below")
+    ended = run_cli("report", run, "--out", tmp_path / "file" / "below")
     assert ended.code == 3
     assert "cannot be written" in ended.err
 
 
-def test_the_record_is_left_as_it_was(kdbench, run, record):
+def test_the_record_is_left_as_it_was(run_cli, run, record):
     before = (run / "record.json").read_bytes()
-    kdbench("report", run, "--format", "json")
+    run_cli("report", run, "--format", "json")
     assert (run / "record.json").read_bytes() == before
     assert RunRecord.model_validate(json.loads(before)) == record
 
 
-def test_a_style_is_written_beside_the_report(kdbench, run):
-    kdbench("report", run)
-    ended = kdbench("report", run, "--style", "summary", "--format", "md,csv")
+def test_a_style_is_written_beside_the_report(run_cli, run):
+    run_cli("report", run)
+    ended = run_cli("report", run, "--style", "summary", "--format", "md,csv")
     assert ended.out.split() == [str(run / "report-summary.md"), str(run / "report-summary.csv")]
     assert (run / "report.md").exists()
     assert "Top-1 Accuracy" in (run / "report-summary.md").read_text()
 
 
-def test_a_style_has_no_verdict(kdbench, run):
-    ended = kdbench("report", run, "--style", "summary", "--target", "server-cpu")
+def test_a_style_has_no_verdict(run_cli, run):
+    ended = run_cli("report", run, "--style", "summary", "--target", "server-cpu")
     assert ended.code == 3
     assert "a style shows no verdict" in ended.err
 
 
-def test_a_style_that_does_not_apply_writes_nothing_of_the_others_either(kdbench, run):
-    ended = kdbench("report", run, "--style", "summary", "--style", "sweep")
+def test_a_style_that_does_not_apply_writes_nothing_of_the_others_either(run_cli, run):
+    ended = run_cli("report", run, "--style", "summary", "--style", "sweep")
     assert ended.code == 3
     assert "style sweep does not apply: tiny has no sweep" in ended.err
     assert "this run can be shown in summary" in ended.err
     assert [path.name for path in run.iterdir()] == ["record.json"]
 
 
-def test_markdown_for_pasting_writes_no_file(kdbench, run):
-    ended = kdbench("report", run, "--style", "summary", "--stdout")
+def test_markdown_for_pasting_writes_no_file(run_cli, run):
+    ended = run_cli("report", run, "--style", "summary", "--stdout")
     assert ended.out.startswith("# tiny\n\n## Quantitative Analysis Summary\n\n| Model | Top-1 Accuracy |")
-    assert kdbench("report", run, "--stdout").out.startswith("# tiny\n")
+    assert run_cli("report", run, "--stdout").out.startswith("# tiny\n")
     assert [path.name for path in run.iterdir()] == ["record.json"]
 
 
 @pytest.mark.parametrize("other", [["--out", "x"], ["--format", "csv"], ["--json"]])
-def test_what_is_printed_for_pasting_is_markdown_and_nothing_else(kdbench, run, other):
-    ended = kdbench("report", run, "--stdout", *other)
+def test_what_is_printed_for_pasting_is_markdown_and_nothing_else(run_cli, run, other):
+    ended = run_cli("report", run, "--stdout", *other)
     assert ended.code == 3
     assert f"does not go with {other[0]}" in ended.err

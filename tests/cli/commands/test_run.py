@@ -43,46 +43,46 @@ def recipe(tmp_path) -> Path:
     return path
 
 
-def test_a_run_ends_with_the_table_and_the_path_of_the_report(kdbench, pipeline, recipe):
-    ended = kdbench("run", recipe)
+def test_a_run_ends_with_the_table_and_the_path_of_the_report(run_cli, pipeline, recipe):
+    ended = run_cli("run", recipe)
     assert ended.code == 0
     assert "teacher" in ended.out
     assert ended.out.splitlines()[-1] == "report: runs/tiny-1/report.md and runs/tiny-1/report.html"
     assert "[1/1] train teacher" in ended.err
 
 
-def test_json_is_the_record_and_the_folder_and_nothing_else(kdbench, pipeline, recipe, record):
-    ended = kdbench("run", recipe, "--json")
+def test_json_is_the_record_and_the_folder_and_nothing_else(run_cli, pipeline, recipe, record):
+    ended = run_cli("run", recipe, "--json")
     assert json.loads(ended.out) == {**record.to_json(), "folder": "runs/tiny-1"}
 
 
-def test_quiet_shows_no_progress(kdbench, pipeline, recipe):
-    assert kdbench("run", recipe, "--quiet").err == ""
+def test_quiet_shows_no_progress(run_cli, pipeline, recipe):
+    assert run_cli("run", recipe, "--quiet").err == ""
 
 
 @pytest.mark.parametrize("command", ["run", "train"])
-def test_options_reach_the_pipeline(kdbench, pipeline, recipe, command):
+def test_options_reach_the_pipeline(run_cli, pipeline, recipe, command):
     line = [command, str(recipe), "--set", "training.epochs=3", "--set", "seeds=[1, 2]", "--out", "x y", "--resume"]
-    assert kdbench(*line).code == 0
+    assert run_cli(*line).code == 0
     (call,) = pipeline.calls
     assert isinstance(call.recipe, Recipe)
     assert (call.recipe.training.epochs, call.recipe.seeds) == (3, (1, 2))
     assert (call.out, call.resume) == (Path("x y"), True)
 
 
-def test_a_run_is_told_the_command_that_re_creates_it(kdbench, pipeline, recipe):
-    kdbench("run", recipe, "--set", "seeds=[1, 2]")
+def test_a_run_is_told_the_command_that_re_creates_it(run_cli, pipeline, recipe):
+    run_cli("run", recipe, "--set", "seeds=[1, 2]")
     assert pipeline.calls[0].command == f"kdbench run {recipe} --set 'seeds=[1, 2]'"
 
 
-def test_without_a_recipe_digits_is_run(kdbench, pipeline):
-    assert kdbench("run").code == 0
+def test_without_a_recipe_digits_is_run(run_cli, pipeline):
+    assert run_cli("run").code == 0
     assert pipeline.calls[0].recipe.name == "digits"
 
 
-def test_train_names_the_folder(kdbench, pipeline, recipe):
-    assert kdbench("train", recipe).out == "trained models: runs/tiny-1\n"
-    assert kdbench("train", recipe, "--json").json == {"folder": "runs/tiny-1"}
+def test_train_names_the_folder(run_cli, pipeline, recipe):
+    assert run_cli("train", recipe).out == "trained models: runs/tiny-1\n"
+    assert run_cli("train", recipe, "--json").json == {"folder": "runs/tiny-1"}
 
 
 @pytest.mark.parametrize("command", ["run", "train"])
@@ -101,10 +101,10 @@ def test_train_names_the_folder(kdbench, pipeline, recipe):
     ],
 )
 def test_a_wrong_recipe_is_explained_before_anything_starts(
-    kdbench, pipeline, recipe, command, written, overrides, message, hint
+    run_cli, pipeline, recipe, command, written, overrides, message, hint
 ):
     recipe.write_text(written)
-    ended = kdbench(command, recipe, *(word for override in overrides for word in ("--set", override)))
+    ended = run_cli(command, recipe, *(word for override in overrides for word in ("--set", override)))
     assert ended.code == 3
     assert message in ended.err
     assert hint in ended.err.partition("hint: ")[2]
@@ -115,26 +115,26 @@ def test_a_wrong_recipe_is_explained_before_anything_starts(
     ("name", "message", "hint"),
     [("dgits", "unknown recipe", "did you mean 'digits'?"), ("gone.toml", "no recipe at gone.toml", "digits")],
 )
-def test_an_unknown_recipe_names_the_nearest(kdbench, pipeline, name, message, hint):
-    ended = kdbench("run", name)
+def test_an_unknown_recipe_names_the_nearest(run_cli, pipeline, name, message, hint):
+    ended = run_cli("run", name)
     assert ended.code == 3
     assert message in ended.err
     assert hint in ended.err
 
 
-def test_a_binary_file_is_no_recipe(kdbench, pipeline, recipe):
+def test_a_binary_file_is_no_recipe(run_cli, pipeline, recipe):
     recipe.write_bytes(b"\x08\xff\xfe")
-    ended = kdbench("run", recipe)
+    ended = run_cli("run", recipe)
     assert ended.code == 3
     assert "cannot be read as a recipe" in ended.err
 
 
 @pytest.mark.parametrize("error", [DivergedError("the loss is nan", "lower the rate"), StorageError("disk", "free it")])
-def test_what_stops_the_pipeline_is_told_with_its_hint(kdbench, pipeline, recipe, monkeypatch, error):
+def test_what_stops_the_pipeline_is_told_with_its_hint(run_cli, pipeline, recipe, monkeypatch, error):
     def run(*_, **__):
         raise error
 
     monkeypatch.setattr(pipeline, "run", run)
-    ended = kdbench("run", recipe)
+    ended = run_cli("run", recipe)
     assert ended.code == 3
     assert ended.err.endswith(f"error: {error.message}\nhint: {error.hint}\n")
