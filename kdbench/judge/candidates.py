@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
-from kdbench.results.cards import ModelCard
+from kdbench.results.cards import ModelCard, seed_groups
 from kdbench.results.records import RunRecord
 
 _TIMED = "latency_p50_ns"
@@ -40,15 +40,5 @@ def _named(record: RunRecord, name: str) -> list[ModelCard]:
 
 def _of_each_name(record: RunRecord, cards: Sequence[ModelCard]) -> list[ModelCard]:
     """Return one card of those that differ in their seed alone, and all others."""
-    by_name: dict[str, list[ModelCard]] = {}
-    for card in cards:
-        by_name.setdefault(card.name, []).append(card)
     timed = {m.model for m in record.measurements if m.metric == _TIMED and m.value is not None}
-    chosen: list[ModelCard] = []
-    for alike in by_name.values():
-        seeds = {card.seed for card in alike}
-        if len(alike) > 1 and len(seeds) == len(alike) and None not in seeds:
-            chosen.append(next((card for card in alike if card.id in timed), alike[0]))
-        else:  # different models that share a file's name
-            chosen += alike
-    return chosen
+    return [next((card for card in group if card.id in timed), group[0]) for group in seed_groups(cards)]

@@ -1,11 +1,12 @@
 """What a report's row is about: one model, or the models of one name trained with several seeds."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from kdbench.report.cells import Number
-from kdbench.results.cards import ModelCard, Role
+from kdbench.results.cards import ModelCard, Role, seed_groups
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
 
@@ -29,20 +30,15 @@ class ModelGroup:
 def subjects(record: RunRecord) -> list[ModelGroup]:
     """Return what the rows are about: teachers first, then in the record's order.
 
-    Cards of one name are one subject only if different seeds tell them apart; otherwise they are different models
-    that happen to share a file's name, and go by their ids.
+    A row is called by its models' name, or by its id where several groups share the name.
     """
-    by_name: dict[str, list[ModelCard]] = {}
-    for card in record.models:
-        by_name.setdefault(card.name, []).append(card)
-    found = []
-    for name, cards in by_name.items():
-        seeds = {card.seed for card in cards}
-        if len(cards) == 1 or (len(seeds) == len(cards) and None not in seeds):
-            found.append(ModelGroup(name, cards[0].role, tuple(cards)))
-        else:
-            found.extend(ModelGroup(card.id, card.role, (card,)) for card in cards)
-    return sorted(found, key=lambda subject: subject.role != "teacher")
+    by_seed = seed_groups(record.models)
+    shared = Counter(cards[0].name for cards in by_seed)
+    groups = [
+        ModelGroup(first.name if shared[first.name] == 1 else first.id, first.role, (first, *others))
+        for first, *others in by_seed
+    ]
+    return sorted(groups, key=lambda subject: subject.role != "teacher")
 
 
 def number(record: RunRecord, subject: ModelGroup, metric: str, axes: Axes | None = None) -> Number:

@@ -1,5 +1,6 @@
 """What a model file is, how it is fed and how it was trained: the card beside it, also part of the record."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -129,3 +130,22 @@ class ModelCard(StoredValue):
         """Raise InputError unless `file` is the one that the card describes, neither changed nor cut short."""
         if storage.sha256(file) != self.sha256:
             raise InputError(f"{file} is not the file that the record is of", hint)
+
+
+def seed_groups(cards: Iterable[ModelCard]) -> list[tuple[ModelCard, ...]]:
+    """Group the cards that differ in their training seed alone; any other card is a group of its own.
+
+    Cards that share a name are one group only if each has a seed, and no two the same one: otherwise they are different
+    models whose files have the same name. Groups and cards keep their order.
+    """
+    by_name: dict[str, list[ModelCard]] = {}
+    for card in cards:
+        by_name.setdefault(card.name, []).append(card)
+    groups: list[tuple[ModelCard, ...]] = []
+    for namesakes in by_name.values():
+        seeds = {card.seed for card in namesakes}
+        if len(seeds) == len(namesakes) and None not in seeds:
+            groups.append(tuple(namesakes))
+        else:
+            groups += [(card,) for card in namesakes]
+    return groups
