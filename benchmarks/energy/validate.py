@@ -36,10 +36,10 @@ from kdbench import storage
 from kdbench.errors import KdbenchError
 from kdbench.machine import fingerprint
 from kdbench.machine.nvidia import first_visible
-from kdbench.measure.energy.account import Meter, accounts, gross
+from kdbench.measure.energy.account import MeterProfile, accounts, gross
 from kdbench.measure.staging import stage
-from kdbench.meters.choice import every_source
-from kdbench.meters.meter import Available, Counter, CounterError, Part
+from kdbench.meters.choice import all_meters
+from kdbench.meters.meter import Available, Meter, MeterError, Part
 from kdbench.worker.energy_window import Window, update_period_ns, window
 from kdbench.worker.inputs import prepare
 from kdbench.worker.interleaved import warm_up
@@ -58,14 +58,12 @@ _LEAST_S = 0.3  # in which every source that is polled has a new reading
 Call = Callable[[], object]
 
 
-def usable(part: str) -> list[tuple[Counter, str]]:
+def usable(part: str) -> list[tuple[Meter, str]]:
     """Return every source that measures `part` on this machine, the nearest first, and what it says of itself."""
     return [
-        (found.counter, found.state.detail)
-        for found in every_source()
-        if part in found.counter.stands_for
-        and found.counter.evidence == "measured"
-        and isinstance(found.state, Available)
+        (found.meter, found.state.detail)
+        for found in all_meters()
+        if part in found.meter.stands_for and found.meter.evidence == "measured" and isinstance(found.state, Available)
     ]
 
 
@@ -83,12 +81,12 @@ def call_of(net: Net, given: argparse.Namespace) -> Call:
     return partial(execute, *arguments)
 
 
-def validated(net: Net, counters: Sequence[Counter], given: argparse.Namespace) -> dict[str, Any]:
+def validated(net: Net, counters: Sequence[Meter], given: argparse.Namespace) -> dict[str, Any]:
     """Return the answers to the four questions for one net; powers in watts, energies in joules of one inference."""
     call = call_of(net, given)
     periods_s = [update_period_ns(counter) / 1e9 for counter in counters]
 
-    def taken(length_s: float, settle_s: float, what: Call = call, sources: Sequence[Counter] = counters) -> Window:
+    def taken(length_s: float, settle_s: float, what: Call = call, sources: Sequence[Meter] = counters) -> Window:
         least_s = max(2 * periods_s[0], _LEAST_S if len(sources) > 1 else 0.0)
         length_ns = max(length_s * given.scale, least_s) * 1e9
         settle_ns = settle_s * given.scale * 1e9
@@ -110,11 +108,11 @@ def validated(net: Net, counters: Sequence[Counter], given: argparse.Namespace) 
 
 
 def _minute(
-    windows: Sequence[Window], counters: Sequence[Counter], periods_s: list[float], asked_w: list[float], given: Any
+    windows: Sequence[Window], counters: Sequence[Meter], periods_s: list[float], asked_w: list[float], given: Any
 ) -> dict[str, Any]:
     """Return what each source says of the minute, and what the board's power was by asking for it."""
     meters = [
-        Meter(c.name, c.scope, c.evidence, period, np.zeros(2), 1.0)
+        MeterProfile(c.name, c.scope, c.evidence, period, np.zeros(2), 1.0)
         for c, period in zip(counters, periods_s, strict=True)
     ]
     rate = sum(w.calls for w in windows) * given.batch / (sum(w.spans[0].duration_ns for w in windows) / 1e9)
@@ -215,7 +213,7 @@ def main() -> int:
             },
         )
         page.write(given.results)
-    except CounterError as error:
+    except MeterError as error:
         print(f"a source gave out: {error}", file=sys.stderr)
         return 2
     except KdbenchError as error:

@@ -9,7 +9,7 @@ import numpy as np
 from kdbench import statistics
 from kdbench.statistics import Estimate
 
-MeterStatus = Mapping[str, Mapping[str, float]]  # what a repeat found of each contestant
+Repeat = Mapping[str, Mapping[str, float]]  # the results of one repeat, by contestant
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ GOALS = (
 )
 
 
-def ratio(repeats: Sequence[MeterStatus], slow: str, fast: str) -> Estimate | None:
+def ratio(repeats: Sequence[Repeat], slow: str, fast: str) -> Estimate | None:
     """Return the median over repeats of how many steps of `fast` go into one of `slow`; None if either is not there.
 
     Each repeat's ratio is of two processes that ran within a minute or two, in an order that changes.
@@ -46,23 +46,23 @@ def ratio(repeats: Sequence[MeterStatus], slow: str, fast: str) -> Estimate | No
     return statistics.median(np.array(values)) if values else None
 
 
-def spread(repeats: Sequence[MeterStatus], slow: str, fast: str) -> tuple[float, float]:
+def spread(repeats: Sequence[Repeat], slow: str, fast: str) -> tuple[float, float]:
     """Return the least and the largest of the repeats' ratios: what can be said of too few for an interval."""
     values = _ratios(repeats, slow, fast)
     return min(values), max(values)
 
 
-def _ratios(repeats: Sequence[MeterStatus], slow: str, fast: str) -> list[float]:
+def _ratios(repeats: Sequence[Repeat], slow: str, fast: str) -> list[float]:
     return [each[slow]["step_s"] / each[fast]["step_s"] for each in repeats if slow in each and fast in each]
 
 
-def images_per_s(repeats: Sequence[MeterStatus], contestant: str, batch: int) -> float | None:
+def images_per_s(repeats: Sequence[Repeat], contestant: str, batch: int) -> float | None:
     """Return the median over repeats of the images that a contestant takes in a second."""
     values = [_rate(each[contestant], batch) for each in repeats if contestant in each]
     return float(np.median(values)) if values else None
 
 
-def once_s(repeats: Sequence[MeterStatus], contestant: str) -> float | None:
+def once_s(repeats: Sequence[Repeat], contestant: str) -> float | None:
     """Return the median over repeats of what a contestant's first steps take beyond as many later ones."""
     values = [each[contestant]["once_s"] for each in repeats if contestant in each]
     return float(np.median(values)) if values else None

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.training.calm import LIMIT_CORES
 from benchmarks.training.contestants import CONTESTANTS, VIEWS
-from benchmarks.training.goals import GOALS, Goal, MeterStatus, epochs_to_pay, images_per_s, once_s, ratio, spread
+from benchmarks.training.goals import GOALS, Goal, Repeat, epochs_to_pay, images_per_s, once_s, ratio, spread
 from benchmarks.trust.markdown import commits, met, paragraph, table
 from kdbench import storage, units
 from kdbench.statistics import Estimate
@@ -79,7 +79,7 @@ def _disturbed(repeats: Sequence[dict[str, Any]]) -> str:
         found: {tries - len(timings)} of {tries}; in the median one that was kept others had {cores:.2f} cores."""
 
 
-def _goals(settings: dict[str, Any], found: dict[str, list[MeterStatus]]) -> Iterator[list[str]]:
+def _goals(settings: dict[str, Any], found: dict[str, list[Repeat]]) -> Iterator[list[str]]:
     for goal in GOALS:
         for pair, repeats in found.items():
             estimate = ratio(repeats, goal.slow, goal.fast)
@@ -97,7 +97,7 @@ def _verdict(goal: Goal, estimate: Estimate | None) -> str:
     return "not measured" if estimate is None else met(goal.met(estimate.value))
 
 
-def _rates(repeats: Sequence[MeterStatus], batch: int) -> str:
+def _rates(repeats: Sequence[Repeat], batch: int) -> str:
     rows = []
     for name, contestant in CONTESTANTS.items():
         rate = images_per_s(repeats, name, batch)
@@ -110,7 +110,7 @@ def _rates(repeats: Sequence[MeterStatus], batch: int) -> str:
     return table(heads, rows)
 
 
-def _once(repeats: Sequence[MeterStatus], batch: int) -> str:
+def _once(repeats: Sequence[Repeat], batch: int) -> str:
     """Say what is paid once, and when it has paid."""
     filling, live, cached = (images_per_s(repeats, name, batch) for name in ("fill", "kd-live", "kd"))
     compiled, compiling_s = images_per_s(repeats, "kd-compiled", batch), once_s(repeats, "kd-compiled")
@@ -152,7 +152,7 @@ def _machine(environment: dict[str, Any], settings: dict[str, Any]) -> str:
     return table(["", "value"], [*known, ["libraries", versions]])
 
 
-def _ratio(repeats: Sequence[MeterStatus], slow: str, fast: str) -> str:
+def _ratio(repeats: Sequence[Repeat], slow: str, fast: str) -> str:
     """Return the median ratio and its interval; of too few repeats for one, their range, and said so."""
     estimate = ratio(repeats, slow, fast)
     if estimate is None:

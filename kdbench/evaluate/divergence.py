@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 
 def log_softmax(logits: NDArray[np.generic]) -> NDArray[np.float64]:
     """Return log p of logits (N, C), float64 and stable for logits of any size."""
-    values = logits.astype(np.float64)
-    values -= values.max(axis=1, keepdims=True)
-    values -= np.log(np.exp(values).sum(axis=1, keepdims=True))
-    return values
+    from scipy import special
+
+    log_probabilities: NDArray[np.float64] = special.log_softmax(logits.astype(np.float64), axis=1)
+    return log_probabilities
 
 
 def kl_divergences(log_t: NDArray[np.float64], log_s: NDArray[np.float64]) -> NDArray[np.float64]:

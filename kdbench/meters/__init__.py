@@ -1,1 +1,5 @@
-"""Energy sources, one file each; whatever lies in this folder is loaded by the first look-up of a source."""
+"""Energy meters, one file each: counters, power sensors and a labelled estimate, behind the protocol `meter.Meter`.
+
+The first look-up of a meter loads every file of this folder. Measuring processes import it, so a file may import the
+standard library, `machine.system_files` and `machine.nvidia`, and its meter's own library inside functions.
+"""

@@ -1,6 +1,6 @@
-"""Joules as grams of CO₂ equivalent: by the mean carbon intensity of a country's electricity, from codecarbon's tables.
+"""Joules as grams of CO₂ equivalent, by the mean carbon intensity of a country's electricity from codecarbon's tables.
 
-The tables are files of the package: nobody is asked where the machine stands or what its grid carries today.
+The tables are files of the package: no service is asked where the machine stands or what its grid carries today.
 """
 
 from collections.abc import Mapping
@@ -9,18 +9,18 @@ from importlib.metadata import version
 from typing import Any
 
 from kdbench.errors import InputError
-from kdbench.meters.with_codecarbon import J_PER_KWH, hushed
+from kdbench.meters.codecarbon import J_PER_KWH, silenced
 from kdbench.registry import suggestion
 from kdbench.results.records import Interval, Measurement, measured, missing
 
-_WANTED = "give the three-letter code of a country (ISO 3166 alpha-3), such as DEU"
+_EXPECTED = "give the three-letter code of a country (ISO 3166 alpha-3), such as DEU"
 
 
 @dataclass(frozen=True)
 class CarbonIntensity:
-    """What a kWh of electricity stands for in `country` (ISO 3166 alpha-3; `name` in English), and whose figure it is.
+    """Grams of CO₂ equivalent per kWh of electricity in `country` (ISO 3166 alpha-3; `name` in English), and its source.
 
-    `g_per_kwh` is grams of CO₂ equivalent, the mean over a year of what is generated there.
+    `g_per_kwh` is the mean over a year of what is generated there.
     """
 
     country: str
@@ -34,18 +34,18 @@ class CarbonIntensity:
 
 
 def grams(joules: float, intensity: CarbonIntensity) -> float:
-    """Return the grams of CO₂ equivalent that so much electrical energy stands for."""
+    """Return the grams of CO₂ equivalent of this electrical energy."""
     return joules / J_PER_KWH * intensity.g_per_kwh
 
 
 def carbon_intensity(country: str) -> CarbonIntensity:
     """Return the carbon intensity of a country, by its three-letter code in upper or lower case.
 
-    Raises InputError where codecarbon has no figure of its own for it (it would give the world's average, and say so in
-    its log alone), and where codecarbon is not installed.
+    Raises InputError if codecarbon has no figure for it (codecarbon itself would return the world's average, and only
+    log that), and if codecarbon is not installed.
     """
     try:
-        with hushed():
+        with silenced():
             from codecarbon.core.emissions import Emissions
             from codecarbon.core.units import Energy
             from codecarbon.external.geography import GeoMetadata
@@ -55,18 +55,22 @@ def carbon_intensity(country: str) -> CarbonIntensity:
             "carbon intensities are codecarbon's, which is not installed", "pip install codecarbon"
         ) from error
     tables = DataSource()  # type: ignore[no-untyped-call]
-    # One country's figure is 0, rounded from too little electricity: that is none.
-    mixes = {code: mix for code, mix in tables.get_global_energy_mix_data().items() if mix.get("carbon_intensity")}
+    mixes = tables.get_global_energy_mix_data()
     code = country.strip().upper()
     if code not in mixes:
         raise _unknown(country.strip(), {code: mix["country_name"] for code, mix in mixes.items()})
-    with hushed():
+    if not mixes[code].get("carbon_intensity"):  # one country's figure is 0, rounded from too little electricity
+        raise InputError(
+            f"codecarbon has no carbon intensity for {mixes[code]['country_name']} ({code})",
+            "leave the country out: energy does not need it",
+        )
+    with silenced():
         kg_per_kwh = Emissions(tables).get_country_emissions(Energy.from_energy(kWh=1.0), GeoMetadata(code))
     return CarbonIntensity(code, mixes[code]["country_name"], kg_per_kwh * 1000, f"codecarbon {version('codecarbon')}")
 
 
 def emission(energy: Measurement, metric: str, intensity: CarbonIntensity) -> Measurement:
-    """Return what the energy stands for in grams of CO₂e, as `metric`: measured joules times a country's mean."""
+    """Return the measurement `metric` in grams of CO₂e: measured joules times a country's mean carbon intensity."""
     factor = f"{intensity.g_per_kwh:.0f} g/kWh ({intensity.name}, {intensity.source})"
     source = "; ".join(filter(None, (energy.source, factor)))
     evidence = "modelled" if energy.evidence == "measured" else energy.evidence
@@ -98,21 +102,9 @@ def emission(energy: Measurement, metric: str, intensity: CarbonIntensity) -> Me
 
 
 def _unknown(country: str, names: Mapping[str, str]) -> InputError:
-    """Return the error for what is no code of `names`, with the code that was most likely meant."""
-    import pycountry
-
-    of_name = {name.lower(): code for code, name in names.items()}
-    meant = of_name.get(country.lower())
-    if meant is None:
-        try:
-            found = pycountry.countries.lookup(country)  # by other codes, and by other names
-        except LookupError:
-            hint = suggestion(country.upper(), names, _WANTED) if len(country) == 3 else _WANTED
-            return InputError(f"unknown country {country!r}", hint)
-        meant = found.alpha_3
-        if meant not in names:
-            return InputError(
-                f"codecarbon has no carbon intensity for {found.name} ({meant})",
-                "leave the country out: energy needs none",
-            )
-    return InputError(f"{country!r} is no three-letter country code", f"did you mean {meant!r}?")
+    """Return the error for a country that is no code of `names` (code to English name)."""
+    by_name = {name.lower(): code for code, name in names.items()}
+    if code := by_name.get(country.lower()):
+        return InputError(f"{country!r} is no three-letter country code", f"did you mean {code!r}?")
+    hint = suggestion(country.upper(), names, _EXPECTED) if len(country) == len("DEU") else _EXPECTED
+    return InputError(f"unknown country {country!r}", hint)

@@ -1,21 +1,22 @@
-"""Which source counts the energy of which part of the machine: the nearest to each, and no joule twice."""
+"""The choice of meters: the most direct one for each part of the machine, and no joule counted twice."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from kdbench.meters.meter import SOURCES, Available, Counter, MeterStatus, Part, Rank, Unavailable
+from kdbench.meters.meter import METERS, Available, Meter, MeterStatus, Part, Rank, Unavailable
 
-# The parts at work where a provider runs a model; the first is the one that runs it.
+# The parts at work for each provider; the first runs the model.
 _PARTS = {"cpu": (Part.CPU,), "cuda": (Part.GPU, Part.CPU)}
 _ESTIMATE_HINT = "--estimate-energy gives a labelled estimate"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The sources to read for a provider.
+    """The meters to read for a provider.
 
-    `leading` counts the part that runs the model; `beside` those of the other parts at work that have one, none of
-    which overlaps another. Where nothing counts the leading part, `leading` says why; `uncounted` says it of others.
+    leading: the meter of the part that runs the model, or why there is none.
+    beside: meters of the other parts at work; no two overlap.
+    uncounted: why other parts have no meter.
     """
 
     leading: MeterStatus | Unavailable
@@ -24,62 +25,62 @@ class Choice:
 
     @property
     def used(self) -> tuple[MeterStatus, ...]:
-        """The sources that are read, the leading one first; none without a leading one."""
+        """The meters to read, the leading one first; none without a leading one."""
         return () if isinstance(self.leading, Unavailable) else (self.leading, *self.beside)
 
 
-def every_source() -> Iterator[MeterStatus]:
-    """Yield every source there is, the nearest first, and whether it can be used on this machine."""
-    for counter in _ranked():
-        yield MeterStatus(counter, counter.available())
+def all_meters() -> Iterator[MeterStatus]:
+    """Yield every registered meter, the most direct first, and whether it can be used on this machine."""
+    for meter in _by_rank():
+        yield MeterStatus(meter, meter.available())
 
 
 def choose(provider: str, *, estimate: bool) -> Choice:
-    """Return the sources for models that `provider` runs; `estimate` admits what is no measurement."""
-    found: list[MeterStatus] = []
+    """Return the meters for models that run on `provider`; `estimate` allows meters that only estimate."""
+    chosen: list[MeterStatus] = []
     uncounted: list[Unavailable] = []
     for part in _PARTS[provider]:
-        held = frozenset().union(*(each.counter.covers for each in found))
-        if part in held:
+        covered = frozenset().union(*(status.meter.covers for status in chosen))
+        if part in covered:
             continue
-        nearest = _nearest(part, held, estimate=estimate)
-        if isinstance(nearest, MeterStatus):
-            found.append(nearest)
-        elif not found:
-            return Choice(nearest)
+        best = _best(part, covered, estimate=estimate)
+        if isinstance(best, MeterStatus):
+            chosen.append(best)
+        elif not chosen:
+            return Choice(best)
         else:
-            uncounted.append(nearest)
-    return Choice(found[0], tuple(found[1:]), tuple(uncounted))
+            uncounted.append(best)
+    return Choice(chosen[0], tuple(chosen[1:]), tuple(uncounted))
 
 
-def _nearest(part: str, held: frozenset[str], *, estimate: bool) -> MeterStatus | Unavailable:
-    """Return the nearest source of `part` that works and counts nothing that is `held`, or why there is none."""
-    refusals: dict[str, Unavailable] = {}
-    estimable = False
-    for counter in _ranked():
-        if part not in counter.stands_for or counter.covers & held:
+def _best(part: str, covered: frozenset[str], *, estimate: bool) -> MeterStatus | Unavailable:
+    """Return the most direct meter of `part` that works and covers nothing in `covered`, or why there is none."""
+    unavailable: dict[str, Unavailable] = {}
+    can_estimate = False
+    for meter in _by_rank():
+        if part not in meter.stands_for or meter.covers & covered:
             continue
-        if counter.rank is Rank.ESTIMATE and not estimate:
-            estimable = True
+        if meter.rank is Rank.ESTIMATE and not estimate:
+            can_estimate = True
             continue
-        state = counter.available()
+        state = meter.available()
         if isinstance(state, Available):
-            return MeterStatus(counter, state)
-        refusals[counter.name] = state
-    return _refusal(refusals, estimable=estimable)
+            return MeterStatus(meter, state)
+        unavailable[meter.name] = state
+    return _merged(unavailable, can_estimate=can_estimate)
 
 
-def _ranked() -> list[Counter]:
-    return sorted((make() for _, make in SOURCES), key=lambda counter: (counter.rank, counter.name))
+def _by_rank() -> list[Meter]:
+    return sorted((make() for _, make in METERS), key=lambda meter: (meter.rank, meter.name))
 
 
-def _refusal(refusals: Mapping[str, Unavailable], *, estimable: bool) -> Unavailable:
-    """Return the reason of the nearest source that this machine should have, and every remedy, by its source's name."""
-    expected = {name: each for name, each in refusals.items() if each.expected}
-    reason = next((each.reason for each in expected.values()), "no energy counter")
+def _merged(unavailable: Mapping[str, Unavailable], *, can_estimate: bool) -> Unavailable:
+    """Return the reason of the most direct meter that this machine should have, with every meter's remedy."""
+    expected = {name: state for name, state in unavailable.items() if state.expected}
+    reason = next((state.reason for state in expected.values()), "no energy counter")
     names: dict[str, str] = {}
-    for name, each in expected.items():
-        if each.hint:
-            names.setdefault(each.hint, name)
+    for name, state in expected.items():
+        if state.hint:
+            names.setdefault(state.hint, name)
     hints = [f"{name}: {hint}" if len(names) > 1 else hint for hint, name in names.items()]
-    return Unavailable(reason, "; ".join([*hints, *([_ESTIMATE_HINT] if estimable else [])]))
+    return Unavailable(reason, "; ".join([*hints, *([_ESTIMATE_HINT] if can_estimate else [])]))

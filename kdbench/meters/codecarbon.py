@@ -1,17 +1,18 @@
-"""codecarbon: an estimate of the CPU's energy where nothing measures it, from CPU time and a power taken for granted.
+"""codecarbon: an estimate of the CPU's energy from CPU time and an assumed power, for machines without a meter.
 
-No meter is read. The share of the machine's CPU time that this process and its children took is multiplied by the
-thermal design power (TDP) of the CPU's model, or by a guess of 4 W a thread where codecarbon does not know the model.
+The share of the machine's CPU time that this process and its children used is multiplied by the thermal design power
+(TDP) of the CPU's model, or by a guess of 4 W a thread if codecarbon does not know the model.
 """
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from kdbench.meters.meter import SOURCES, Available, Clock, CounterError, Part, Pause, Rank, Unavailable, advances
-from kdbench.meters.with_codecarbon import J_PER_KWH, Log, hushed
+from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, advances
 
 if TYPE_CHECKING:
     from codecarbon.output_methods.base_output import BaseOutput
@@ -19,22 +20,53 @@ if TYPE_CHECKING:
 
     from kdbench.results.cards import Evidence
 
-_FRESH_S = 0.1  # within 50 ms of a measurement codecarbon takes no other, and says the same again
+J_PER_KWH = 3.6e6
+_FRESH_S = 0.1  # within 50 ms of a measurement codecarbon repeats it instead of taking another
+
+
+class Log(logging.Filter):
+    """Suppresses codecarbon's log, and keeps the last error that codecarbon swallowed."""
+
+    swallowed: BaseException | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return False: suppress the record."""
+        if record.exc_info and record.exc_info[1] is not None:
+            self.swallowed = record.exc_info[1]
+        return False
+
+    def reason(self, otherwise: str) -> str:
+        """Return the swallowed error in a few words, or `otherwise`."""
+        if self.swallowed is None:
+            return f"codecarbon: {otherwise}"
+        return f"codecarbon: {type(self.swallowed).__name__}: {self.swallowed}".partition("\n")[0]
+
+
+@contextmanager
+def silenced(log: Log | None = None) -> Iterator[None]:
+    """Keep codecarbon from writing to the terminal, which even its import does, before a level can be set."""
+    log = log or Log()
+    logger = logging.getLogger("codecarbon")
+    logger.addFilter(log)
+    try:
+        yield
+    finally:
+        logger.removeFilter(log)
 
 
 def compute(seconds: float) -> None:
-    """Let so much CPU time of this thread pass: the estimate does not move by waiting."""
+    """Use this much CPU time of this thread: the estimate does not advance while waiting."""
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         pass
 
 
-@SOURCES.register("codecarbon")
+@METERS.register("codecarbon")
 class CodeCarbon:
     """CPU time of this process and its children × an assumed power. Clock and pause are for tests.
 
-    Other processes' work is left out, since it is not the models'; so is the power of idle cores, which no CPU time
-    tells of. A reading takes a millisecond or two, and serves for a tenth of a second.
+    It includes neither other processes' work nor the power of idle cores. A reading takes a millisecond or two, and is
+    reused for a tenth of a second.
     """
 
     name = "codecarbon"
@@ -55,14 +87,14 @@ class CodeCarbon:
         self._last: tuple[int, float] | None = None
 
     def available(self) -> Available | Unavailable:
-        """Say whether codecarbon is there and counts, and what it takes this CPU's power to be."""
+        """Return whether codecarbon is installed and counts, and the power it assumes for this CPU."""
         try:
             moves = advances(self, self._pause)
-            with hushed():
+            with silenced():
                 power = _power()
         except ImportError:
             return Unavailable("codecarbon: not installed", "pip install codecarbon")
-        except CounterError as error:
+        except MeterError as error:
             return Unavailable(str(error), "check .codecarbon.config, here and in the home folder")
         finally:
             self.close()
@@ -75,7 +107,7 @@ class CodeCarbon:
     def read(self) -> tuple[int, float]:
         """Return (monotonic ns of the last measurement, joules since the tracker's start); the first takes a second.
 
-        The thread that does the work has to call it: another one waits for the interpreter in mid-measurement.
+        Call it on the thread that does the work: another thread waits for the interpreter during the measurement.
         """
         with self._lock:
             if self._tracker is None:
@@ -88,34 +120,34 @@ class CodeCarbon:
         """Stop the tracker."""
         with self._lock:
             if self._tracker is not None:
-                with hushed():
+                with silenced():
                     self._tracker.stop()
             self._tracker, self._last, self._log = None, None, Log()
 
     def _begin(self) -> None:
-        with hushed(self._log):
+        with silenced(self._log):
             from codecarbon import OfflineEmissionsTracker
 
             tracker = OfflineEmissionsTracker(**settings([_handler(self._keep)]))
             # The constructor swallows its errors, and then leaves an object without what it sets last.
             if not hasattr(tracker, "_emissions"):
-                raise CounterError(self._log.reason("it could not be set up"))
+                raise MeterError(self._log.reason("it could not be set up"))
             self._tracker = tracker
             tracker.start()
-            # There is no task to stop: this ends the thread that samples the load once a second. That notes the time
-            # before it reads the CPU times, for which it has to wait while the models' work holds the interpreter, and
-            # the power comes out too high: 1.4 to 4 times as much was seen, with readings right to 1 % without it.
+            # There is no task to stop: this ends the thread that samples the load once a second. It notes the time
+            # before it reads the CPU times, but has to wait for the interpreter in between, so the power comes out 1.4
+            # to 4 times too high; without that thread readings are right to 1 %.
             tracker.stop_task()
-        self._take()  # imports what a flush needs, and is late by that
+        self._take()  # the first flush is late: it imports what it needs
         self._last = None
         self._pause(_FRESH_S)
 
     def _take(self) -> tuple[int, float]:
         before = self._last
-        with hushed(self._log):
+        with silenced(self._log):
             self._tracker.flush()
         if self._last is None or self._last is before:
-            raise CounterError(self._log.reason("no reading came"))
+            raise MeterError(self._log.reason("no reading came"))
         return self._last
 
     def _keep(self, cpu_kwh: float) -> None:
@@ -123,30 +155,30 @@ class CodeCarbon:
 
 
 def settings(handlers: "list[BaseOutput]") -> dict[str, Any]:
-    """Return the arguments of codecarbon's tracker: it shall write nothing and ask nobody.
+    """Return the arguments of codecarbon's tracker, with which it writes no files and contacts no service.
 
-    All are given, since one that is not is taken from ~/.codecarbon.config, .codecarbon.config or the environment.
-    The deprecated `save_to_*` and `co2_signal_api_token` are not: those that replace them keep them from being read.
+    All are set, because codecarbon reads missing ones from ~/.codecarbon.config, .codecarbon.config or the environment.
+    The deprecated `save_to_*` and `co2_signal_api_token` are not needed: the arguments that replace them are set.
     """
     return {
         "tracking_mode": "process",
-        "force_mode_cpu_load": True,  # RAPL is a source of its own
+        "force_mode_cpu_load": True,  # RAPL is a meter of its own
         "force_cpu_power": None,
-        "force_ram_power": 0.0,  # else each reading adds up the memory of all child processes
+        "force_ram_power": 0.0,  # otherwise each reading sums the memory of all child processes
         "gpu_ids": [],  # it looks for GPUs all the same
         "rapl_include_dram": False,
         "rapl_prefer_psys": False,
         "pue": 1.0,
         "wue": 0.0,
         "measure_power_secs": 86_400.0,  # its own measurements, from a thread that would race with ours
-        "allow_multiple_runs": True,  # False takes a lock file and the handlers of signals
-        "force_carbon_intensity_g_co2e_kwh": 0.0,  # joules alone are read, and no intensity has to be found
+        "allow_multiple_runs": True,  # False uses a lock file and signal handlers
+        "force_carbon_intensity_g_co2e_kwh": 0.0,  # only joules are read, so no intensity is looked up
         "country_iso_code": None,
         "country_2letter_iso_code": None,
         "region": None,
         "cloud_provider": None,
         "cloud_region": None,
-        "electricitymaps_api_token": "",  # None lets the deprecated one in
+        "electricitymaps_api_token": "",  # with None the deprecated one is read
         "output_methods": [],
         "output_handlers": handlers,
         "output_dir": ".",
@@ -163,7 +195,7 @@ def settings(handlers: "list[BaseOutput]") -> dict[str, Any]:
         "metadata": None,
         "logging_logger": None,
         "logger_preamble": "",
-        "log_level": "warning",  # at which it tells of the errors that it swallows
+        "log_level": "warning",  # the level at which it logs the errors that it swallows
     }
 
 
@@ -179,14 +211,14 @@ def _handler(keep: Callable[[float], None]) -> "BaseOutput":
 
 
 def _power() -> str | None:
-    """Return in words what codecarbon takes the power of all cores at work to be, None where it has no idea."""
+    """Return in words the power that codecarbon assumes for all cores at work; None if unknown."""
     from codecarbon.core.cpu import DEFAULT_POWER_PER_CORE, TDP
     from codecarbon.core.util import count_cpus, count_physical_cpus
 
     watts = TDP().tdp  # type: ignore[no-untyped-call]  # of one socket
     if not watts:
         return None
-    # What it says of a model that is not in its table. One of the table that has just as much is called a guess, too.
+    # The value for models that are not in its table. A listed model with exactly this value is labelled a guess, too.
     guessed = watts == count_cpus() * DEFAULT_POWER_PER_CORE
     total = watts * count_physical_cpus()  # type: ignore[no-untyped-call]
     return f"{total:.0f} W{', a guess for an unknown CPU' if guessed else ' TDP'}"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.machine.system_files import ROOT, NumberFile, is_tegra, text
-from kdbench.meters.meter import SOURCES, Available, Clock, CounterError, Part, Pause, Rank, Unavailable, advances
-from kdbench.meters.polled import PolledCounter
+from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, advances
+from kdbench.meters.polled import PolledMeter
 
 if TYPE_CHECKING:
     from kdbench.results.cards import Evidence
@@ -56,8 +56,8 @@ class _OpenRail:
             file.close()
 
 
-@SOURCES.register("jetson")
-class Jetson(PolledCounter):
+@METERS.register("jetson")
+class Jetson(PolledMeter):
     """All that goes into the module: CPU, GPU, memory and its converters, without the carrier board.
 
     `root`, clock, pause and `background` are for tests.
@@ -99,7 +99,7 @@ class Jetson(PolledCounter):
             return Unavailable("Jetson: rails unknown", _known(rails))
         try:
             moves = advances(self, self._pause)
-        except CounterError as error:
+        except MeterError as error:
             return Unavailable(str(error), _remedy(str(error), chosen))
         finally:
             self.close()
@@ -108,17 +108,17 @@ class Jetson(PolledCounter):
         return Available(" + ".join(rail.name for rail in chosen))
 
     def watts(self) -> float:
-        """Return the power of the module; raises CounterError where a rail cannot be read."""
+        """Return the power of the module; raises MeterError where a rail cannot be read."""
         try:
             if not self._open:
                 self._open = [_OpenRail(rail) for rail in _module(_rails(self._root))]
             total = sum(rail.watts() for rail in self._open)
         except PermissionError as error:
-            raise CounterError("Jetson: permission denied") from error
+            raise MeterError("Jetson: permission denied") from error
         except (OSError, ValueError) as error:
-            raise CounterError("Jetson: unreadable") from error
+            raise MeterError("Jetson: unreadable") from error
         if total <= 0:  # a single rail can be switched off, or read slightly below 0; a module that reads cannot
-            raise CounterError("Jetson: no power read")
+            raise MeterError("Jetson: no power read")
         return total
 
     def close(self) -> None:

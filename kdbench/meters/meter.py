@@ -1,6 +1,6 @@
-"""What an energy source is, and the register of those there are.
+"""The protocol of an energy meter, and the registry of meters.
 
-The measuring process reads sources itself, between calls: the standard library alone is imported here.
+The measuring process reads meters itself, between calls, so this imports the standard library alone.
 """
 
 import time
@@ -22,17 +22,17 @@ _PROOF_PAUSE_S = 0.02
 
 
 class Rank(IntEnum):
-    """How near a source is to the energy of the part that is asked for; of several, the first is taken."""
+    """How directly a meter measures the energy of a part; of several meters, the lowest rank is used."""
 
     COUNTER = 0  # the part's own energy counter
-    POWER = 1  # the part's power, sampled and added up
+    POWER = 1  # the part's power, sampled and integrated
     MEAN_POWER = 2  # the same, of a power that the sensor averages over a second or so
-    BOARD = 3  # a wider meter, which holds the part and more
-    ESTIMATE = 4  # no meter at all
+    BOARD = 3  # a wider meter, which covers the part and more
+    ESTIMATE = 4  # no measurement
 
 
 class Part:
-    """The parts of a machine that meters cover. Scopes that have one in common overlap, and are never added."""
+    """The parts of a machine that meters cover. Meters with a part in common overlap, and are never added."""
 
     CPU = "cpu"
     GPU = "gpu"
@@ -41,17 +41,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Available:
-    """A source whose counter was read and seen to advance; `detail` says what it covers here, in a few words."""
+    """A meter that was read and seen to advance; `detail` says what it covers here, in a few words."""
 
     detail: str
 
 
 @dataclass(frozen=True)
 class Unavailable:
-    """A source that cannot be used: why, and what would change that.
+    """A meter that cannot be used: why, and what would change that.
 
-    `reason` is short, for a table's cell: `RAPL: permission denied`. Where the machine is not of the source's kind
-    at all (no Jetson), it is not `expected`, and its reason is not worth a reader's time.
+    `reason` is short, for a table's cell: `RAPL: permission denied`. If this kind of machine never has the meter (no
+    Jetson), it is not `expected`, and reports leave its reason out.
     """
 
     reason: str
@@ -59,25 +59,28 @@ class Unavailable:
     expected: bool = True
 
 
-class CounterError(RuntimeError):
-    """A source that could be used and no longer can: its message is the reason, in a few words."""
+class MeterError(RuntimeError):
+    """A meter that cannot be read; the message is the reason, in a few words."""
 
 
-class MeterFailedError(CounterError):
-    """The same, and which source it is, by its name."""
+class MeterFailedError(MeterError):
+    """A meter that worked and then failed; `name` is the meter's."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(reason)
         self.name = name
 
 
-class Counter(Protocol):
+class Meter(Protocol):
     """A cumulative energy counter.
 
-    `scope` names the hardware that it covers, of which `covers` are the `Part`s, and `stands_for` those whose energy it
-    may be called; `evidence` is how its joules come about, and is written into every measurement taken with it. A
-    counter that is `stepped` moves at moments of its own, and a reading is stale by up to one of its steps; one that is
-    not returns what it says as of the time it returns. `lag_s` is how long a change of power takes to show in full.
+    scope: the hardware that it covers, in words.
+    covers: the `Part`s among it.
+    stands_for: the parts whose energy its joules may be reported as.
+    evidence: how its joules come about; written into every measurement.
+    stepped: True if the counter moves at moments of its own, so that a reading is stale by up to one step; otherwise a
+        reading is valid for the time it returns.
+    lag_s: how long a change of power takes to show in full.
     """
 
     name: str
@@ -90,38 +93,38 @@ class Counter(Protocol):
     lag_s: float
 
     def available(self) -> Available | Unavailable:
-        """Say whether it can be used here, proved by a counter that advanced; nothing keeps running afterwards."""
+        """Return whether it can be used here, proved by a reading that advanced; nothing keeps running afterwards."""
 
     def read(self) -> tuple[int, float]:
-        """Return (monotonic ns, joules since some fixed moment); raises CounterError where it no longer answers."""
+        """Return (monotonic ns, joules since some fixed moment); raises MeterError if it does not answer."""
 
     def close(self) -> None:
-        """End whatever runs in the background for it; a counter that was closed starts anew when read again."""
+        """Stop what runs in the background; the next `read` starts again."""
 
 
-def in_records(name: str, scope: str) -> str:
-    """Return a source as records name it: `rapl, cpu.package`."""
+def record_name(name: str, scope: str) -> str:
+    """Return the name of a meter in records: `rapl, cpu.package`."""
     return f"{name}, {scope}"
 
 
-SOURCES: Registry[Callable[[], Counter]] = Registry(
-    "energy source", package="kdbench.meters", group="kdbench.energy_sources"
+METERS: Registry[Callable[[], Meter]] = Registry(
+    "energy meter", package="kdbench.meters", group="kdbench.energy_sources"
 )
 
 
 @dataclass(frozen=True)
 class MeterStatus:
-    """A source and whether it can be used on this machine."""
+    """A meter and whether it can be used on this machine."""
 
-    counter: Counter
+    meter: Meter
     state: Available | Unavailable
 
 
-def advances(counter: Counter, pause: Pause = time.sleep) -> bool:
-    """Return whether the counter moves within a second: one that stands still measures nothing."""
-    _, first = counter.read()
+def advances(meter: Meter, pause: Pause = time.sleep) -> bool:
+    """Return whether the meter moves within a second: one that stands still measures nothing."""
+    _, first = meter.read()
     for _ in range(_PROOF_TRIES):
         pause(_PROOF_PAUSE_S)
-        if counter.read()[1] > first:
+        if meter.read()[1] > first:
             return True
     return False

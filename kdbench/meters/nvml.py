@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.machine.system_files import ROOT
-from kdbench.meters.meter import SOURCES, Available, Clock, Part, Pause, Rank, Unavailable
+from kdbench.meters.meter import METERS, Available, Clock, Part, Pause, Rank, Unavailable
 from kdbench.meters.nvml_board import SCOPE, Board, BoardError, proved
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _NO_COUNTER = Unavailable("NVML: no energy counter", "boards before Volta and vi
 _FELL_BACK = Unavailable("NVML: the counter fell back", "the GPU or its driver was reset meanwhile: measure again")
 
 
-@SOURCES.register("nvml")
+@METERS.register("nvml")
 class Nvml:
     """The energy counter of the first visible GPU's board. Clock, pause and root are for tests."""
 
@@ -45,7 +45,7 @@ class Nvml:
     def read(self) -> tuple[int, float]:
         """Return (monotonic ns, joules since the driver was loaded).
 
-        Raises CounterError where the driver refuses, and where the counter began anew.
+        Raises MeterError where the driver refuses, and where the counter began anew.
         """
         # The driver may take some milliseconds to answer, and answers for some moment in between.
         asked = self._clock()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from kdbench.machine.nvidia import first_name, first_visible, numbers_agree
 from kdbench.machine.system_files import is_tegra
-from kdbench.meters.meter import Available, Counter, CounterError, Pause, Unavailable, advances
+from kdbench.meters.meter import Available, Meter, MeterError, Pause, Unavailable, advances
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ _NUMBERS = Unavailable(
 )
 
 
-class BoardError(CounterError):
+class BoardError(MeterError):
     """A board that does not answer; `state` is the reason, which is the message too, and what to do about it."""
 
     def __init__(self, state: Unavailable) -> None:
@@ -100,7 +100,7 @@ class Board:
         return next(named, Unavailable(f"NVML: error {error.value}", f"{error}: {_CHECK}"))
 
 
-def proved(counter: Counter, board: Board, what: str, pause: Pause) -> Available | Unavailable:
+def proved(counter: Meter, board: Board, what: str, pause: Pause) -> Available | Unavailable:
     """Return what `available` returns for a counter that reads `board`, which is closed afterwards."""
     try:
         if advances(counter, pause):

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.machine.system_files import ROOT
-from kdbench.meters.meter import SOURCES, Available, Clock, Part, Pause, Rank, Unavailable
+from kdbench.meters.meter import METERS, Available, Clock, Part, Pause, Rank, Unavailable
 from kdbench.meters.nvml_board import SCOPE, Board, BoardError, proved
-from kdbench.meters.polled import PolledCounter
+from kdbench.meters.polled import PolledMeter
 
 if TYPE_CHECKING:
     from kdbench.results.cards import Evidence
@@ -28,7 +28,7 @@ _GPU_ALONE = 0  # scopeId of nvml.h; 1 is a module of GPU and CPU together
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
 
-class _BoardPower(PolledCounter):
+class _BoardPower(PolledMeter):
     """What both readings of the first visible GPU's board have in common. Clock, pause and root are for tests."""
 
     name: str
@@ -57,7 +57,7 @@ class _BoardPower(PolledCounter):
         return proved(self, self._board, self.what, self._pause)
 
     def watts(self) -> float:
-        """Return the board's power; raises CounterError where the driver refuses."""
+        """Return the board's power; raises MeterError where the driver refuses."""
         power_w = self._board.ask(self._milliwatts) / 1e3
         if not 0 <= power_w < float("inf"):
             raise BoardError(_NO_SENSE)
@@ -73,7 +73,7 @@ class _BoardPower(PolledCounter):
         """Return the power in milliwatts; raises NVMLError."""
 
 
-@SOURCES.register("nvml-power")
+@METERS.register("nvml-power")
 class NvmlPower(_BoardPower):
     """The current power; the sensor renews it some 10 to 50 times a second."""
 
@@ -87,7 +87,7 @@ class NvmlPower(_BoardPower):
         return _field(pynvml, handle, pynvml.NVML_FI_DEV_POWER_INSTANT)
 
 
-@SOURCES.register("nvml-mean-power")
+@METERS.register("nvml-mean-power")
 class NvmlMeanPower(_BoardPower):
     """The power averaged over a second, which a change of load takes a second to show in full."""
 

@@ -4,10 +4,10 @@ import threading
 import time
 from abc import ABC, abstractmethod
 
-from kdbench.meters.meter import Clock, CounterError
+from kdbench.meters.meter import Clock, MeterError
 
 
-class PolledCounter(ABC):
+class PolledMeter(ABC):
     """The energy below a line through readings of power, each `poll_s` seconds after the one before.
 
     A thread reads from the first `read` on until `close`, and sleeps in between, so that it costs the models' work next
@@ -26,11 +26,11 @@ class PolledCounter(ABC):
         self._thread: threading.Thread | None = None
         self._last: tuple[int, float] | None = None  # time and power of the last reading
         self._joules = 0.0
-        self._failure: CounterError | None = None
+        self._failure: MeterError | None = None
 
     @abstractmethod
     def watts(self) -> float:
-        """Return the power now; raises CounterError where the meter does not answer."""
+        """Return the power now; raises MeterError where the meter does not answer."""
 
     def read(self) -> tuple[int, float]:
         """Return (time of the last reading, joules up to then since the first one)."""
@@ -59,7 +59,7 @@ class PolledCounter(ABC):
         while not self._ended.wait(self.poll_s):
             try:
                 self._take()
-            except CounterError as error:
+            except MeterError as error:
                 with self._lock:
                     self._failure = error
                 return

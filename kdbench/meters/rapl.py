@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.machine.system_files import NumberFile, text
-from kdbench.meters.meter import SOURCES, Available, Clock, CounterError, Part, Pause, Rank, Unavailable, advances
+from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, advances
 
 if TYPE_CHECKING:
     from kdbench.results.cards import Evidence
@@ -46,7 +46,7 @@ class _Zone:
     def microjoules(self, now_ns: int) -> int:
         """Return the energy since this object was made; to be called at least once a turn (minutes).
 
-        Raises CounterError where the counter went back without having come to its end: it was reset.
+        Raises MeterError where the counter went back without having come to its end: it was reset.
         """
         now = self._energy.read()
         # A counter seen beyond its stated range has a longer turn; without this, its next wrap would count as a
@@ -54,7 +54,7 @@ class _Zone:
         self._turn = max(self._turn, self.last_uj + 1)
         used = (now - self.last_uj) % self._turn
         if now < self.last_uj and used > _MOST_W * (now_ns - self._last_ns) / 1e3 + _MIRRORED_UJ:
-            raise CounterError("RAPL: the counter went back")
+            raise MeterError("RAPL: the counter went back")
         self._since_uj += used
         self.last_uj, self._last_ns = now, now_ns
         return self._since_uj
@@ -107,7 +107,7 @@ class _Powercap(ABC):
             return self._absent()
         try:
             moves = advances(self, self._pause)
-        except CounterError as error:
+        except MeterError as error:
             return Unavailable(str(error), _remedy(str(error), next(iter(folders.values()))))
         finally:
             self.close()
@@ -116,18 +116,18 @@ class _Powercap(ABC):
         return Available(self._detail(folders))
 
     def read(self) -> tuple[int, float]:
-        """Return (monotonic ns, joules since the first read); raises CounterError where they cannot be read."""
+        """Return (monotonic ns, joules since the first read); raises MeterError where they cannot be read."""
         try:
             if self._zones is None:
                 self._zones = _distinct(self._folders(), self._clock())
             now_ns = self._clock()
             microjoules = sum(zone.microjoules(now_ns) for zone in self._zones)
         except PermissionError as error:
-            raise CounterError("RAPL: permission denied") from error
+            raise MeterError("RAPL: permission denied") from error
         except (OSError, ValueError) as error:
-            raise CounterError("RAPL: unreadable") from error
+            raise MeterError("RAPL: unreadable") from error
         if not self._zones:
-            raise CounterError("RAPL: no counters")
+            raise MeterError("RAPL: no counters")
         return self._clock(), microjoules / 1e6
 
     def close(self) -> None:
@@ -163,7 +163,7 @@ class _Powercap(ABC):
         return found
 
 
-@SOURCES.register("rapl")
+@METERS.register("rapl")
 class Rapl(_Powercap):
     """The sum of all CPU packages: cores, caches and, where it is on the chip, the GPU; memory is not in it."""
 
@@ -192,7 +192,7 @@ class Rapl(_Powercap):
         )
 
 
-@SOURCES.register("rapl-psys")
+@METERS.register("rapl-psys")
 class RaplPsys(_Powercap):
     """The platform's domain, which some laptops have: the package, memory and what else the maker wired to it."""
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.machine.system_files import ROOT, text
-from kdbench.meters.meter import SOURCES, Available, Clock, CounterError, Part, Pause, Rank, Unavailable, advances
-from kdbench.meters.polled import PolledCounter
+from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, advances
+from kdbench.meters.polled import PolledMeter
 
 if TYPE_CHECKING:
     from kdbench.results.cards import Evidence
@@ -41,8 +41,8 @@ def answer(command: list[str]) -> str:
     ).stdout
 
 
-@SOURCES.register("raspberry-pi")
-class RaspberryPi(PolledCounter):
+@METERS.register("raspberry-pi")
+class RaspberryPi(PolledMeter):
     """The sum of volts times amperes over the rails of a Raspberry Pi 5's PMIC (`vcgencmd pmic_read_adc`).
 
     It leaves out what hangs on the 5 V input itself, which has a voltage and no current among the readings: USB
@@ -87,7 +87,7 @@ class RaspberryPi(PolledCounter):
         try:
             moves = advances(self, self._pause)
             rails = len(self._rails)
-        except CounterError as error:
+        except MeterError as error:
             return Unavailable(str(error), _REMEDIES.get(str(error), f"see what {TOOL} pmic_read_adc says"))
         finally:
             self.close()
@@ -96,16 +96,16 @@ class RaspberryPi(PolledCounter):
         return Available(f"{rails} rails of the PMIC, without USB and HATs")
 
     def watts(self) -> float:
-        """Return the power of all rails; raises CounterError where they are not all told."""
+        """Return the power of all rails; raises MeterError where they are not all told."""
         rails = _rails(self._told())
         if not rails:
-            raise CounterError(_NO_RAILS)
+            raise MeterError(_NO_RAILS)
         if self._rails and rails.keys() != self._rails:
-            raise CounterError("Raspberry Pi: a rail is missing")
+            raise MeterError("Raspberry Pi: a rail is missing")
         self._rails = frozenset(rails)
         total = sum(rails.values())
         if total <= 0:
-            raise CounterError("Raspberry Pi: no power read")
+            raise MeterError("Raspberry Pi: no power read")
         return total
 
     def close(self) -> None:
@@ -117,11 +117,11 @@ class RaspberryPi(PolledCounter):
         try:
             told = self._run([self._which(TOOL) or TOOL, "pmic_read_adc"])
         except subprocess.TimeoutExpired as error:
-            raise CounterError("Raspberry Pi: vcgencmd hangs") from error
+            raise MeterError("Raspberry Pi: vcgencmd hangs") from error
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            raise CounterError(_FAILED) from error
+            raise MeterError(_FAILED) from error
         if any(refusal in told for refusal in _REFUSALS):
-            raise CounterError(_DENIED)
+            raise MeterError(_DENIED)
         return told
 
 

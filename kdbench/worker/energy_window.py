@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from kdbench.meters.meter import Clock, Counter, CounterError, MeterFailedError
+from kdbench.meters.meter import Clock, Meter, MeterError, MeterFailedError
 
 _PERIOD_EDGES = 10
 _LEAST_EDGES = 3
@@ -43,7 +43,7 @@ class _Edge(NamedTuple):
     calls: int
 
 
-def update_period_ns(counter: Counter, clock: Clock = time.monotonic_ns) -> float:
+def update_period_ns(counter: Meter, clock: Clock = time.monotonic_ns) -> float:
     """Return the median time between two movements of the counter, found by reading it without rest.
 
     Takes two seconds at most where three movements fit in there. What a counter that is not stepped says lags behind
@@ -58,7 +58,7 @@ def update_period_ns(counter: Counter, clock: Clock = time.monotonic_ns) -> floa
 
 
 def window(
-    counters: Sequence[Counter],
+    counters: Sequence[Meter],
     call: Callable[[], object],
     length_ns: float,
     settle_ns: float,
@@ -93,14 +93,14 @@ def window(
     return Window(calls + end.calls, (_span(leading, begin[:2], end[:2]), *others))
 
 
-def _read(counter: Counter) -> tuple[int, float]:
+def _read(counter: Meter) -> tuple[int, float]:
     try:
         return counter.read()
-    except CounterError as error:
+    except MeterError as error:
         raise MeterFailedError(counter.name, str(error)) from error
 
 
-def _span(counter: Counter, begin: tuple[int, float], end: tuple[int, float]) -> Span:
+def _span(counter: Meter, begin: tuple[int, float], end: tuple[int, float]) -> Span:
     """Return what lies between two readings; raises MeterFailedError where that cannot be.
 
     No part of a machine that is switched on uses nothing. What is estimated may: it is the work alone.
@@ -112,7 +112,7 @@ def _span(counter: Counter, begin: tuple[int, float], end: tuple[int, float]) ->
     return Span(end[1] - begin[1], end[0] - begin[0])
 
 
-def _edge(counter: Counter, call: Callable[[], object], clock: Clock, every_ns: float = 0.0) -> _Edge:
+def _edge(counter: Meter, call: Callable[[], object], clock: Clock, every_ns: float = 0.0) -> _Edge:
     """Call until the counter moves; return the time and the joules then, and the number of calls made.
 
     The counter is looked at after a call, no sooner than `every_ns` after the last look.

@@ -106,8 +106,8 @@ def test_a_measuring_process_imports_numpy_and_onnxruntime_only(probe):
         importlib.import_module("kdbench.worker.probes.{probe}")
         import kdbench.worker.runtimes.onnxruntime  # some probes import it only when they run
         if "{probe}" == "energy":
-            from kdbench.meters.meter import SOURCES
-            SOURCES.names()
+            from kdbench.meters.meter import METERS
+            METERS.names()
         print(json.dumps(sorted(sys.modules)))
     """
     told = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, check=True, text=True)

@@ -156,12 +156,12 @@ def _data_set(name: str) -> Finding:
 
 def _energy(_: "Environment") -> Iterator[Finding]:
     """Report the state of every energy source, and which sources each provider would use."""
-    from kdbench.meters.choice import choose, every_source
+    from kdbench.meters.choice import all_meters, choose
     from kdbench.meters.meter import Available, Unavailable
     from kdbench.worker.jobs import PROVIDERS
 
-    for source in every_source():
-        subject, counter = f"energy: {source.counter.name}", source.counter
+    for source in all_meters():
+        subject, counter = f"energy: {source.meter.name}", source.meter
         if isinstance(source.state, Available):
             yield Finding(subject, "ok", f"{counter.scope}, {counter.evidence}: {source.state.detail}")
         else:
@@ -172,7 +172,7 @@ def _energy(_: "Environment") -> Iterator[Finding]:
         if isinstance(choice.leading, Unavailable):
             yield Finding(f"energy with {provider}", "missing", choice.leading.reason, choice.leading.hint)
         else:
-            used = " and ".join(f"{source.counter.scope} by {source.counter.name}" for source in choice.used)
+            used = " and ".join(f"{source.meter.scope} by {source.meter.name}" for source in choice.used)
             yield Finding(f"energy with {provider}", "ok", used)
 
 

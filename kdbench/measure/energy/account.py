@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
-from kdbench.meters.meter import in_records
+from kdbench.meters.meter import record_name
 from kdbench.results.cards import Evidence
 
 IDLE_DRIFT = 0.05
@@ -27,7 +27,7 @@ _OF_A_MEDIAN = math.sqrt(math.pi / 2)  # standard error of a median over that of
 
 
 @dataclass(frozen=True)
-class Meter:
+class MeterProfile:
     """One source as the pass read it: its update period, and the idle power in windows of at least `idle_s` each.
 
     The first lies before all rounds of windows, one after each of them.
@@ -92,7 +92,9 @@ class Value:
         return self.joules > self.half_width_j
 
 
-def accounts(windows: Sequence[Mapping[str, Any]], meters: Sequence[Meter], *, resolution: float) -> list[Account]:
+def accounts(
+    windows: Sequence[Mapping[str, Any]], meters: Sequence[MeterProfile], *, resolution: float
+) -> list[Account]:
     """Return the account of each meter, from the windows of one run as the probe leaves them.
 
     A window's length and its calls are the leading meter's; what another counted between its own two readings is
@@ -107,7 +109,7 @@ def accounts(windows: Sequence[Mapping[str, Any]], meters: Sequence[Meter], *, r
         found.append(
             Account(
                 scope=meter.scope,
-                source=in_records(meter.name, meter.scope),
+                source=record_name(meter.name, meter.scope),
                 evidence=meter.evidence,
                 gross_j=watts * seconds,
                 seconds=seconds,

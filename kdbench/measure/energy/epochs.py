@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from kdbench.meters.choice import choose
-from kdbench.meters.meter import Counter, CounterError, Unavailable, in_records
+from kdbench.meters.meter import Meter, MeterError, Unavailable, record_name
 from kdbench.results.cards import EnergyUse
 from kdbench.worker.energy_window import update_period_ns
 
@@ -24,7 +24,7 @@ class EpochMeter:
     def __init__(self, provider: str, *, estimate: bool) -> None:
         self._provider = provider
         self._estimate = estimate
-        self._counters: list[Counter] = []
+        self._counters: list[Meter] = []
         self._period_s: dict[str, float] = {}
         self._gone: set[str] = set()  # the names of those that gave out
         self._lock = threading.Lock()
@@ -37,11 +37,11 @@ class EpochMeter:
         if isinstance(choice.leading, Unavailable):
             self.refusal = choice.leading.reason
             return self
-        self._counters = [each.counter for each in choice.used]
+        self._counters = [each.meter for each in choice.used]
         for counter in self._counters:
             try:
                 self._period_s[counter.name] = update_period_ns(counter) / 1e9
-            except CounterError as error:
+            except MeterError as error:
                 self._give_up(counter, str(error))
         self._keeper.start()
         return self
@@ -76,21 +76,21 @@ class EpochMeter:
             if (used_j := joules.get(_key(counter))) is not None
         )
 
-    def _step_j(self, counter: Counter, power_w: float) -> float:
+    def _step_j(self, counter: Meter, power_w: float) -> float:
         return power_w * self._period_s.get(counter.name, 0.0) / math.sqrt(3)
 
-    def _read(self, counters: Sequence[Counter]) -> dict[str, float]:
+    def _read(self, counters: Sequence[Meter]) -> dict[str, float]:
         """Return the readings of `counters`; one that gives out is left out from then on."""
         with self._lock:
             found = {}
             for counter in (each for each in counters if each.name not in self._gone):
                 try:
                     found[_key(counter)] = counter.read()[1]
-                except CounterError as error:
+                except MeterError as error:
                     self._give_up(counter, str(error))
             return found if self.refusal is None else {}
 
-    def _give_up(self, counter: Counter, reason: str) -> None:
+    def _give_up(self, counter: Meter, reason: str) -> None:
         self._gone.add(counter.name)
         if counter is self._counters[0]:
             self.refusal = reason
@@ -101,6 +101,6 @@ class EpochMeter:
             self._read(turning)
 
 
-def _key(counter: Counter) -> str:
+def _key(counter: Meter) -> str:
     """Return what tells a source's joules from another's, in this process and in one that goes on with its work."""
-    return in_records(counter.name, counter.scope)
+    return record_name(counter.name, counter.scope)

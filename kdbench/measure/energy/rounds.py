@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kdbench.machine.cores import choose_cores, rotate_cores
 from kdbench.measure.bench_model import BenchModel, outer_batches
-from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, Meter, accounts
+from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, MeterProfile, accounts
 from kdbench.meters.choice import Choice, choose
 from kdbench.meters.meter import Available, MeterStatus, Unavailable
 from kdbench.progress import SubProgress
@@ -62,8 +62,8 @@ def expected_s(subjects: Sequence[BenchModel], config: Measure, choice: Choice) 
     if isinstance(choice.leading, Unavailable):
         return 0.0
     mode = MODES[config.energy]
-    lag_s = max(each.counter.lag_s for each in choice.used)
-    length_s = max(mode.least_s, mode.least_updates * choice.used[0].counter.lag_s)
+    lag_s = max(each.meter.lag_s for each in choice.used)
+    length_s = max(mode.least_s, mode.least_updates * choice.used[0].meter.lag_s)
     windows = len(runs_of(subjects, config)) * mode.rounds + mode.rounds + 1
     return windows * (length_s + mode.settle_s + lag_s)
 
@@ -96,14 +96,14 @@ def runs_of(subjects: Sequence[BenchModel], config: Measure) -> list[Run]:
 
 def _job(models: Mapping[str, JobModel], runs: Sequence[Run], choice: Choice, config: Measure) -> dict[str, Any]:
     mode = MODES[config.energy]
-    estimated = choice.used[0].counter.evidence != "measured"  # then it is asked at will, and has no steps
+    estimated = choice.used[0].meter.evidence != "measured"  # then it is asked at will, and has no steps
     return {
         "probe": "energy",
         "models": [models[id_].to_json() for id_ in dict.fromkeys(id_ for id_, _ in runs)],
         "provider": config.provider,
         "threads": config.threads[0],
         "runs": runs,
-        "sources": [each.counter.name for each in choice.used],
+        "sources": [each.meter.name for each in choice.used],
         "rounds": mode.rounds,
         "least_ns": mode.least_s * 1e9,
         "least_updates": 0 if estimated else mode.least_updates,
@@ -112,7 +112,7 @@ def _job(models: Mapping[str, JobModel], runs: Sequence[Run], choice: Choice, co
 
 
 def _taken(runs: Sequence[Run], result: Mapping[str, Any], choice: Choice, config: Measure) -> EnergySamples:
-    held_out = [each for each in choice.used if each.counter.name in result["sources"]]
+    held_out = [each for each in choice.used if each.meter.name in result["sources"]]
     uncounted = [*(each.reason for each in choice.uncounted), *result["dropped"].values()]
     meters = [_meter(number, each, result) for number, each in enumerate(held_out)]
     mode = MODES[config.energy]
@@ -139,19 +139,19 @@ def _taken(runs: Sequence[Run], result: Mapping[str, Any], choice: Choice, confi
     )
 
 
-def _meter(number: int, found: MeterStatus, result: Mapping[str, Any]) -> Meter:
+def _meter(number: int, found: MeterStatus, result: Mapping[str, Any]) -> MeterProfile:
     idle = [window["spans"][number] for window in result["idle"]]
-    return Meter(
-        name=found.counter.name,
-        scope=found.counter.scope,
-        evidence=found.counter.evidence,
+    return MeterProfile(
+        name=found.meter.name,
+        scope=found.meter.scope,
+        evidence=found.meter.evidence,
         period_s=result["period_ns"][number] / 1e9,
         idle_w=np.array([joules / (duration_ns / 1e9) for joules, duration_ns in idle]),
         idle_s=min(duration_ns for _, duration_ns in idle) / 1e9,
     )
 
 
-def _facts(found: MeterStatus, meter: Meter) -> dict[str, Any]:
+def _facts(found: MeterStatus, meter: MeterProfile) -> dict[str, Any]:
     assert isinstance(found.state, Available)
     return {
         "name": meter.name,
@@ -162,7 +162,7 @@ def _facts(found: MeterStatus, meter: Meter) -> dict[str, Any]:
     }
 
 
-def _of_the_meter(meter: Meter) -> dict[str, Any]:
+def _of_the_meter(meter: MeterProfile) -> dict[str, Any]:
     return {
         "update_period_ms": round(1e3 * meter.period_s, 3),
         "idle_w": [round(float(each), 4) for each in meter.idle_w],

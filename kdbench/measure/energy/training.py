@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from kdbench.meters.carbon import carbon_intensity, emission
-from kdbench.meters.meter import in_records
+from kdbench.meters.meter import record_name
 from kdbench.results.cards import EnergyUse, ModelCard
 from kdbench.results.records import Measurement, measured, missing
 
@@ -43,7 +43,7 @@ def _measurement(model: str, uses: Sequence[EnergyUse], axes: dict[str, str | in
     joules = sum(use.energy_j for use in uses)
     estimated = next((use.evidence for use in uses if use.evidence != "measured"), None)
     half = 0.0 if estimated else sum(use.half_width_j**2 for use in uses) ** 0.5
-    source = "; ".join(in_records(use.source, use.scope) for use in uses)
+    source = "; ".join(record_name(use.source, use.scope) for use in uses)
     if joules <= half:
         reason = "shorter than the meter's steps"
         return missing(model, "training_j", reason, status="below_resolution", axes=axes, source=source)

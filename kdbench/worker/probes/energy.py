@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.meters.meter import SOURCES, Counter, MeterFailedError
+from kdbench.meters.meter import METERS, Meter, MeterFailedError
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.energy_window import Window, update_period_ns, window
 from kdbench.worker.inputs import prepare
@@ -39,7 +39,7 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
     dropped: dict[str, str] = {}
     calls = _warm_calls(job, errors, channel)
     with ExitStack() as stack:
-        counters = [SOURCES.get(name)() for name in job["sources"]]
+        counters = [METERS.get(name)() for name in job["sources"]]
         for counter in counters:
             stack.callback(counter.close)
         while True:
@@ -54,9 +54,7 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
                 return {**found, "dropped": dropped, "errors": errors, "fault": None}
 
 
-def _windows(
-    counters: list[Counter], calls: list[Call | None], job: dict[str, Any], channel: Channel
-) -> dict[str, Any]:
+def _windows(counters: list[Meter], calls: list[Call | None], job: dict[str, Any], channel: Channel) -> dict[str, Any]:
     """Return the windows: each round takes the runs in the other order than the one before, so that drifts cancel."""
     periods_ns = [update_period_ns(counter) for counter in counters]
     length_ns = max(job["least_ns"], job["least_updates"] * periods_ns[0])

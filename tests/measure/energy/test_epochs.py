@@ -5,10 +5,10 @@ import pytest
 from kdbench.measure.energy import epochs
 from kdbench.measure.energy.epochs import EpochMeter
 from kdbench.meters.choice import Choice
-from kdbench.meters.meter import Available, CounterError, MeterStatus, Unavailable
+from kdbench.meters.meter import Available, MeterError, MeterStatus, Unavailable
 
 
-class Counter:
+class Meter:
     """Moves by a joule whenever it is read, five milliseconds apart by its own clock: an edge is two readings."""
 
     evidence, stepped, lag_s = "measured", True, 0.0
@@ -20,7 +20,7 @@ class Counter:
     def read(self):
         self.reads += 1
         if self.reads >= self._breaks_at:
-            raise CounterError("RAPL: unreadable")
+            raise MeterError("RAPL: unreadable")
         return self.reads * 5_000_000, float(self.reads)
 
     def close(self):
@@ -38,7 +38,7 @@ def chosen(monkeypatch):
 
 
 def test_every_scope_is_read_and_closed(chosen):
-    board, package = chosen(Counter("gpu0.board"), Counter())
+    board, package = chosen(Meter("gpu0.board"), Meter())
     with EpochMeter("cuda", estimate=False) as meter:
         before, after = meter.read(), meter.read()
     assert {source: after[source] - before[source] for source in after} == {
@@ -51,7 +51,7 @@ def test_every_scope_is_read_and_closed(chosen):
 
 
 def test_what_a_training_used_with_the_uncertainty_of_the_counters_steps(chosen):
-    chosen(Counter("gpu0.board"), Counter())
+    chosen(Meter("gpu0.board"), Meter())
     with EpochMeter("cuda", estimate=False) as meter:
         joules = {"nvml, gpu0.board": 1000.0, "rapl, cpu.package": 100.0}
         board, package = meter.uses(joules, seconds=10.0, epochs=4)
@@ -69,7 +69,7 @@ def test_without_a_source_there_is_the_reason(monkeypatch):
 
 
 def test_a_source_that_gives_out_is_silent_from_then_on(chosen):
-    (counter,) = chosen(Counter(breaks_at=20))
+    (counter,) = chosen(Meter(breaks_at=20))
     with EpochMeter("cpu", estimate=False) as meter:
         while meter.read():
             pass
@@ -80,7 +80,7 @@ def test_a_source_that_gives_out_is_silent_from_then_on(chosen):
 
 
 def test_another_one_that_gives_out_is_left_out(chosen):
-    chosen(Counter("gpu0.board"), Counter(breaks_at=20))
+    chosen(Meter("gpu0.board"), Meter(breaks_at=20))
     with EpochMeter("cuda", estimate=False) as meter:
         while "rapl, cpu.package" in meter.read():
             pass
@@ -89,7 +89,7 @@ def test_another_one_that_gives_out_is_left_out(chosen):
 
 
 def test_a_source_that_gives_out_at_once_is_no_obstacle(chosen):
-    (counter,) = chosen(Counter(breaks_at=1))
+    (counter,) = chosen(Meter(breaks_at=1))
     with EpochMeter("cpu", estimate=False) as meter:
         assert (meter.read(), meter.refusal) == ({}, "RAPL: unreadable")
     assert counter.closed == 1
@@ -98,7 +98,7 @@ def test_a_source_that_gives_out_at_once_is_no_obstacle(chosen):
 def test_counters_that_turn_over_are_read_in_between(chosen, monkeypatch):
     """And what is not stepped is left to the thread that works: an estimate asks after that thread's time."""
     monkeypatch.setattr(epochs, "_ALIVE_S", 0.001)
-    turning, other = chosen(Counter("gpu0.board"), Counter("cpu.package"))
+    turning, other = chosen(Meter("gpu0.board"), Meter("cpu.package"))
     other.stepped = False
     with EpochMeter("cpu", estimate=False) as meter:
         at_first, enough = other.reads, threading.Event()

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from kdbench.measure.staging import stage
-from kdbench.meters.meter import SOURCES, CounterError
+from kdbench.meters.meter import METERS, MeterError
 from kdbench.worker.probes import energy
 
 
@@ -35,7 +35,7 @@ class Breaks(Steps):
     def read(self):
         type(self).reads += 1
         if self.reads > 200:
-            raise CounterError("NVML: GPU is lost")
+            raise MeterError("NVML: GPU is lost")
         return super().read()
 
 
@@ -53,9 +53,9 @@ class Listener:
 @pytest.fixture
 def job(tiny, subject, test_set, tmp_path, monkeypatch):
     monkeypatch.setattr(energy, "_WARM_UP_NS", 1_000_000)
-    SOURCES.names()
+    METERS.names()
     for counter in (Steps, Beside, Breaks):
-        monkeypatch.setitem(SOURCES._entries, counter.name, counter)
+        monkeypatch.setitem(METERS._entries, counter.name, counter)
     subjects = [subject(tiny("a")), subject(tiny("broken", op="Unheard")), subject(tiny("c", batch=5))]
     models = stage(subjects, test_set, tmp_path, 0)
     return {

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdbench.measure.energy.account import Account, Meter, accounts, gross, net, ratio
-from kdbench.meters.meter import CounterError, MeterFailedError
-from kdbench.meters.polled import PolledCounter
+from kdbench.measure.energy.account import Account, MeterProfile, accounts, gross, net, ratio
+from kdbench.meters.meter import MeterError, MeterFailedError
+from kdbench.meters.polled import PolledMeter
 from kdbench.worker.energy_window import update_period_ns, window
 
 MS = 1_000_000
@@ -66,7 +66,7 @@ class Stepped:
         return now, self.machine.joules(max(updated, 0))
 
 
-class Sampled(PolledCounter):
+class Sampled(PolledMeter):
     """A power that is read every so often."""
 
     name, evidence, lag_s = "sampled", "measured", 0.0
@@ -102,7 +102,7 @@ def measured(machine, counter, calls, *, length_ns, rounds=5, settle_ns=0):
             windows[index].append(taken(calls[index]))
         idle.append(taken(nap(machine)))
     spans = [each["spans"][0] for each in idle]
-    meter = Meter(
+    meter = MeterProfile(
         name=counter.name,
         scope="test",
         evidence="measured",
@@ -244,7 +244,7 @@ def test_two_counters_are_read_over_the_same_calls():
 
 def test_a_counter_that_stops_is_an_error_not_a_zero():
     machine = Machine(0.0)
-    with pytest.raises(CounterError, match="stands still"):
+    with pytest.raises(MeterError, match="stands still"):
         window([Stepped(machine, MS)], machine.call(MS, 0.0), S, 0, machine.clock, period_ns=MS)
 
 
@@ -260,7 +260,7 @@ def test_a_source_may_take_its_time_to_start():
 def test_a_polled_meter_whose_time_stands_still_is_an_error():
     machine = Machine()
     counter = Sampled(machine, 1e9)
-    with pytest.raises(CounterError, match="stands still"):
+    with pytest.raises(MeterError, match="stands still"):
         window([counter], machine.call(MS, 0.0), S, 0, machine.clock, period_ns=counter.period_ns)
 
 
@@ -276,7 +276,7 @@ def test_a_counter_that_goes_back_is_an_error_not_a_negative_energy(which):
         return now, joules - (1e6 if now > S else 0.0)
 
     counters[which].read = reset_after_a_second
-    with pytest.raises(CounterError, match="went back"):
+    with pytest.raises(MeterError, match="went back"):
         window(counters, machine.call(MS, 1.0), 2 * S, 0, machine.clock, period_ns=MS)
 
 
@@ -348,7 +348,7 @@ def test_accounts_of_two_meters_are_added():
 def test_a_counter_beside_has_a_time_of_its_own():
     """What it counted between its own readings is a power, whatever time lay between the leading one's edges."""
     windows = [{"calls": 10, "spans": [(100.0, S), (30.0, 2 * S)]}] * 5
-    meters = [Meter(name, name, "measured", 0.1, np.full(6, 5.0), 1.0) for name in ("leading", "beside")]
+    meters = [MeterProfile(name, name, "measured", 0.1, np.full(6, 5.0), 1.0) for name in ("leading", "beside")]
     leading, beside = accounts(windows, meters, resolution=0.0)
     assert gross(leading).joules == pytest.approx(10.0)
     assert gross(beside).joules == pytest.approx(15.0 * 0.1)

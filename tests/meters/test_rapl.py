@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from kdbench.meters.meter import Available, CounterError, Part, Rank, Unavailable
+from kdbench.meters.meter import Available, MeterError, Part, Rank, Unavailable
 from kdbench.meters.rapl import Rapl, RaplPsys
 
 MAX_UJ = 262_143_328_850  # a common range: 2^32 units of 61 µJ
@@ -169,7 +169,7 @@ def test_a_counter_that_was_reset_is_an_error_not_a_turn_of_it(powercap, make):
     source = make()
     source.read()
     counter.write_text(str(5 * JOULE))
-    with pytest.raises(CounterError, match="went back"):
+    with pytest.raises(MeterError, match="went back"):
         source.read()
 
 
@@ -230,7 +230,7 @@ def test_no_counters(make):
     assert state == Unavailable("RAPL: no counters", state.hint)
     assert "KDBENCH_POWERCAP" in state.hint
     assert "sudo modprobe intel_rapl_msr" in state.hint
-    with pytest.raises(CounterError, match="RAPL: no counters"):
+    with pytest.raises(MeterError, match="RAPL: no counters"):
         make().read()
 
 
@@ -273,7 +273,7 @@ def test_a_fault_midway(powercap, make):
     source = make()
     source.read()
     counter.write_text("")
-    with pytest.raises(CounterError, match=r"^RAPL: unreadable$"):
+    with pytest.raises(MeterError, match=r"^RAPL: unreadable$"):
         source.read()
 
 
@@ -286,7 +286,7 @@ def test_a_kernel_that_refuses_midway(powercap, make, monkeypatch):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "pread", refuse)
-    with pytest.raises(CounterError, match=r"^RAPL: unreadable$"):
+    with pytest.raises(MeterError, match=r"^RAPL: unreadable$"):
         source.read()
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(is_tegra(), reason="on a Jetson no source asks N
 # Reads each source until it has moved, with the time right before and right after a reading.
 READ = """
 import json, sys, time
-from kdbench.meters.meter import SOURCES, Unavailable
+from kdbench.meters.meter import METERS, Unavailable
 
 def read(source):
     before = time.monotonic()
@@ -31,7 +31,7 @@ def read(source):
 
 told = {}
 for name in sys.argv[1:]:
-    source = SOURCES.get(name)()
+    source = METERS.get(name)()
     state = source.available()
     if isinstance(state, Unavailable):
         told[name] = {"reason": state.reason}
@@ -51,7 +51,7 @@ import json
 from kdbench.machine.memory import DeviceMemory
 from kdbench.machine.throttling import GpuClocks
 
-print(json.dumps({"memory": DeviceMemory().taken(), "throttling": GpuClocks().read()}))
+print(json.dumps({"memory": DeviceMemory().usage(), "throttling": GpuClocks().read()}))
 """
 
 CODECARBON = """

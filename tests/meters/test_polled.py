@@ -2,13 +2,13 @@ import threading
 
 import pytest
 
-from kdbench.meters.meter import CounterError
-from kdbench.meters.polled import PolledCounter
+from kdbench.meters.meter import MeterError
+from kdbench.meters.polled import PolledMeter
 
 S = 1_000_000_000
 
 
-class Meter(PolledCounter):
+class FakeMeter(PolledMeter):
     """A meter that takes `answer_ns` of its clock's time to answer with the next of `readings`."""
 
     name = "meter"
@@ -24,12 +24,12 @@ class Meter(PolledCounter):
         reading = next(self._readings, None)
         if reading is None:
             self.ended.set()
-            raise CounterError("meter: gone")
+            raise MeterError("meter: gone")
         return reading
 
 
 def test_the_energy_is_that_below_a_line_through_the_readings():
-    meter = Meter([10.0, 20.0, 0.0])
+    meter = FakeMeter([10.0, 20.0, 0.0])
     assert meter.read() == (0, 0.0)
     meter.now = 2 * S
     assert meter.read() == (2 * S, 30.0)
@@ -38,32 +38,32 @@ def test_the_energy_is_that_below_a_line_through_the_readings():
 
 
 def test_no_reading_is_taken_before_it_is_due():
-    meter = Meter([10.0, 20.0])
+    meter = FakeMeter([10.0, 20.0])
     meter.read()
     meter.now = S // 2
     assert meter.read() == (0, 0.0)
 
 
 def test_a_reading_is_of_the_middle_of_the_time_it_took():
-    meter = Meter([10.0, 10.0], answer_ns=S // 10)
+    meter = FakeMeter([10.0, 10.0], answer_ns=S // 10)
     assert meter.read()[0] == S // 20
     meter.now = 2 * S
     assert meter.read() == (2 * S + S // 20, pytest.approx(20.0))
 
 
 def test_a_meter_that_fails_in_the_background_fails_whoever_reads_it():
-    meter = Meter([10.0, 10.0], poll_s=0.001, background=True)
+    meter = FakeMeter([10.0, 10.0], poll_s=0.001, background=True)
     meter.read()
     assert meter.ended.wait(10)
     meter._thread.join(10)  # it leaves its word, and ends
-    with pytest.raises(CounterError, match="gone"):
+    with pytest.raises(MeterError, match="gone"):
         meter.read()
     meter.close()
     assert "kdbench-power" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_one_that_was_closed_starts_anew():
-    meter = Meter([10.0, 10.0, 10.0])
+    meter = FakeMeter([10.0, 10.0, 10.0])
     meter.read()
     meter.now = S
     assert meter.read() == (S, 10.0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kdbench.meters.meter import SOURCES, Available, CounterError, Part, Rank, Unavailable
+from kdbench.meters.meter import METERS, Available, MeterError, Part, Rank, Unavailable
 from kdbench.meters.nvml import Nvml
 
 ENERGY = "nvmlDeviceGetTotalEnergyConsumption"
@@ -30,7 +30,7 @@ def refused(source):
 
 
 def test_what_it_counts():
-    assert isinstance(SOURCES.get("nvml")(), Nvml)
+    assert isinstance(METERS.get("nvml")(), Nvml)
     assert (Nvml.rank, Nvml.scope, Nvml.covers) == (Rank.COUNTER, "gpu0.board", {Part.GPU})
     assert Nvml.stepped
     assert Nvml.lag_s == 0
@@ -158,7 +158,7 @@ def test_a_driver_that_does_not_start(nvml, fake_nvml, error, reason):
     state = refused(nvml)
     assert state.reason == reason
     assert state.expected
-    with pytest.raises(CounterError, match=reason):
+    with pytest.raises(MeterError, match=reason):
         nvml.read()
     assert "nvmlShutdown" not in fake_nvml.calls  # what did not start is not shut down
 
@@ -172,7 +172,7 @@ def test_a_machine_without_the_drivers_library(no_nvml, tmp_path):
 def test_no_device_is_a_refusal_and_not_0_joules(nvml, fake_nvml):
     fake_nvml.boards.clear()
     assert refused(nvml).reason == "NVML: no GPU"
-    with pytest.raises(CounterError, match="NVML: no GPU"):
+    with pytest.raises(MeterError, match="NVML: no GPU"):
         nvml.read()
     assert fake_nvml.inits == 0
 
@@ -250,7 +250,7 @@ def test_a_gpu_that_is_lost_on_the_way(nvml, fake_nvml, on_the_way_s):
     nvml.read()
     fake_nvml.board.lost_at_s = fake_nvml.clock() / 1e9 + on_the_way_s
     fake_nvml.clock.sleep(on_the_way_s)
-    with pytest.raises(CounterError, match="NVML: the GPU is lost"):
+    with pytest.raises(MeterError, match="NVML: the GPU is lost"):
         nvml.read()
     nvml.close()
     assert fake_nvml.inits == 0
@@ -260,7 +260,7 @@ def test_a_counter_that_begins_anew_is_an_error_and_no_negative_energy(nvml, fak
     nvml.read()
     fake_nvml.board.reset_at_s = fake_nvml.clock() / 1e9 + 1
     fake_nvml.clock.sleep(2)
-    with pytest.raises(CounterError, match="NVML: the counter fell back"):
+    with pytest.raises(MeterError, match="NVML: the counter fell back"):
         nvml.read()
 
 

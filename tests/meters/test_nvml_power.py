@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kdbench.meters.meter import SOURCES, Available, CounterError, Part, Rank, Unavailable
+from kdbench.meters.meter import METERS, Available, MeterError, Part, Rank, Unavailable
 from kdbench.meters.nvml_power import NvmlMeanPower, NvmlPower
 
 FIELDS = "nvmlDeviceGetFieldValues"
@@ -50,8 +50,8 @@ def counted(source, clock, seconds):
 
 
 def test_what_they_count():
-    assert isinstance(SOURCES.get("nvml-power")(), NvmlPower)
-    assert isinstance(SOURCES.get("nvml-mean-power")(), NvmlMeanPower)
+    assert isinstance(METERS.get("nvml-power")(), NvmlPower)
+    assert isinstance(METERS.get("nvml-mean-power")(), NvmlMeanPower)
     assert Rank.COUNTER < NvmlPower.rank == Rank.POWER < NvmlMeanPower.rank == Rank.MEAN_POWER
     for kind in (NvmlPower, NvmlMeanPower):
         assert (kind.scope, kind.covers, kind.stepped) == ("gpu0.board", {Part.GPU}, False)
@@ -120,7 +120,7 @@ def test_a_power_that_cannot_be_is_not_added_up(power, fake_nvml, watts):
     power.read()
     fake_nvml.board.trace = [(0.0, watts)]
     fake_nvml.clock.sleep(1)
-    with pytest.raises(CounterError, match="NVML: the power makes no sense"):
+    with pytest.raises(MeterError, match="NVML: the power makes no sense"):
         power.read()
 
 
@@ -159,7 +159,7 @@ def test_the_field_is_preferred_to_the_function(mean, fake_nvml):
 
 def test_a_field_that_fails_otherwise_is_an_error(mean, fake_nvml):
     fake_nvml.board.field_errors[AVERAGE] = pynvml.NVML_ERROR_GPU_IS_LOST
-    with pytest.raises(CounterError, match="NVML: the GPU is lost"):
+    with pytest.raises(MeterError, match="NVML: the GPU is lost"):
         mean.watts()
 
 
@@ -186,7 +186,7 @@ def test_no_device_is_a_refusal_and_not_0_joules(kind, make, fake_nvml):
     fake_nvml.boards.clear()
     source = make(kind)
     assert source.available().reason == "NVML: no GPU"
-    with pytest.raises(CounterError, match="NVML: no GPU"):
+    with pytest.raises(MeterError, match="NVML: no GPU"):
         source.read()
 
 
@@ -216,7 +216,7 @@ def test_a_gpu_that_is_lost_on_the_way(kind, make, fake_nvml):
     source.read()
     fake_nvml.board.lost_at_s = fake_nvml.clock() / 1e9 + 1
     fake_nvml.clock.sleep(2)
-    with pytest.raises(CounterError, match="NVML: the GPU is lost"):
+    with pytest.raises(MeterError, match="NVML: the GPU is lost"):
         source.read()
     source.close()
     assert fake_nvml.inits == 0

@@ -18,7 +18,7 @@ from codecarbon.external import hardware
 
 from kdbench.meters import codecarbon as module
 from kdbench.meters.codecarbon import CodeCarbon, compute, settings
-from kdbench.meters.meter import Available, CounterError, Unavailable
+from kdbench.meters.meter import Available, MeterError, Unavailable
 
 RYZEN = "AMD Ryzen 7 3700X"  # 65 W in the maker's specification
 # What `output_methods` and `electricitymaps_api_token` replaced: given, they warn.
@@ -180,7 +180,7 @@ def test_a_measurement_that_fails_is_an_error_and_no_standstill(machine, monkeyp
     source.read()
     monkeypatch.setattr(hardware.CPU, "measure_power_and_energy", fail)
     machine.work(1.0)
-    with pytest.raises(CounterError, match="codecarbon: OSError: no such counter"):
+    with pytest.raises(MeterError, match="codecarbon: OSError: no such counter"):
         source.read()
     source.close()
 

@@ -3,8 +3,8 @@
 import pytest
 
 from kdbench.meters import choice
-from kdbench.meters.choice import choose, every_source
-from kdbench.meters.meter import SOURCES, Available, Part, Rank, Unavailable
+from kdbench.meters.choice import all_meters, choose
+from kdbench.meters.meter import METERS, Available, Part, Rank, Unavailable
 
 WORKS = Available("it works")
 
@@ -35,20 +35,20 @@ def refusing(entry, reason, hint="", *, expected=True):
 
 @pytest.fixture
 def register(monkeypatch):
-    SOURCES.names()
+    METERS.names()
 
     def fill(*entries):
-        monkeypatch.setattr(SOURCES, "_entries", {entry.name: entry for entry in entries})
+        monkeypatch.setattr(METERS, "_entries", {entry.name: entry for entry in entries})
 
     return fill
 
 
 def used(provider, *, estimate=False):
-    return [each.counter.name for each in choose(provider, estimate=estimate).used]
+    return [each.meter.name for each in choose(provider, estimate=estimate).used]
 
 
 def test_the_sources_that_ship():
-    assert SOURCES.names() == [
+    assert METERS.names() == [
         "codecarbon",
         "jetson",
         "nvml",
@@ -62,7 +62,7 @@ def test_the_sources_that_ship():
 
 def test_every_shipped_source_says_what_it_covers_and_how():
     known = {Part.CPU, Part.GPU, Part.REST}
-    for _, make in SOURCES:
+    for _, make in METERS:
         counter = make()
         assert counter.scope
         assert counter.covers
@@ -132,7 +132,7 @@ def test_a_machine_without_any_source_has_no_energy_and_no_zero(register):
 
 def test_all_are_listed_the_nearest_first(register):
     register(GUESS, PSYS, RAPL)
-    assert [found.counter.name for found in every_source()] == ["rapl", "psys", "guess"]
+    assert [found.meter.name for found in all_meters()] == ["rapl", "psys", "guess"]
 
 
 def test_what_is_not_asked_for_is_not_tried(register):

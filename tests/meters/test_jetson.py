@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from kdbench.meters.jetson import Jetson
-from kdbench.meters.meter import Available, CounterError, Part, Rank, Unavailable
+from kdbench.meters.meter import Available, MeterError, Part, Rank, Unavailable
 
 DRIVERS = "sys/bus/i2c/drivers"
 
@@ -156,7 +156,7 @@ def test_rails_of_a_board_that_is_not_known(board, make):
     state = make().available()
     assert state.reason == "Jetson: rails unknown"
     assert "its monitors show VDD_A, VDD_B;" in state.hint
-    with pytest.raises(CounterError, match="no power read"):
+    with pytest.raises(MeterError, match="no power read"):
         make().watts()
 
 
@@ -211,7 +211,7 @@ def test_a_fault_midway(board, make):
     source.read()
     (folder / "in1_input").write_text("")
     board.wait(1)
-    with pytest.raises(CounterError, match=r"^Jetson: unreadable$"):
+    with pytest.raises(MeterError, match=r"^Jetson: unreadable$"):
         source.read()
 
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from kdbench.meters import raspberry_pi
-from kdbench.meters.meter import Available, CounterError, Part, Rank, Unavailable
+from kdbench.meters.meter import Available, MeterError, Part, Rank, Unavailable
 from kdbench.meters.raspberry_pi import RaspberryPi
 
 # As a Raspberry Pi 5 Model B answers when idle.
@@ -164,7 +164,7 @@ def test_a_fault_midway(source, firmware, says, reason):
     source.read()
     firmware.says = says
     firmware.wait(1)
-    with pytest.raises(CounterError, match=f"^Raspberry Pi: {reason}$"):
+    with pytest.raises(MeterError, match=f"^Raspberry Pi: {reason}$"):
         source.read()
 
 
