@@ -1,8 +1,12 @@
-"""Random changes of training images, a whole batch at a time, on the device where the images lie.
+"""Random changes of training images, a whole batch at a time, on the device where the images are.
 
 The change of one sample is a *view*: where the crop of the zero-padded image begins, and whether it is mirrored. Views
-are numbered, and which one a sample shows in an epoch is a hash of seed, epoch and sample (`kdbench.data.counter`). Of
-few views, or a chosen few, each has a *slot*: what a teacher says of a sample can then be kept by sample and slot.
+are numbered, and the view of a sample in an epoch is a hash of seed, epoch and sample (`kdbench.data.counter_rng`). If
+there are few views, or a chosen number, each has a *slot*, so that a teacher's output can be kept by sample and slot.
+
+Mixed images are torchvision's MixUp (Zhang et al. 2018, arXiv:1710.09412) and CutMix (Yun et al. 2019,
+arXiv:1905.04899), with random numbers keyed to (seed, epoch, batch). Labels become a distribution over the classes, and
+the share of the second image comes from a symmetric Beta distribution.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from kdbench.data.counter import below, key_of, words
+from kdbench.data.counter_rng import below, key_of, words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from kdbench.recipe import Augment
 
     Numbers = npt.NDArray[np.int64]
+    from collections.abc import Callable
 
 # As many views as this are few enough to be all kept, where nobody chose a number.
 FEW_VIEWS = 16
@@ -108,3 +113,29 @@ def apply_views(images: torch.Tensor, views: Views, pad: int) -> torch.Tensor:
     position = row[:, :, None] * (width + 2 * pad) + column[:, None, :]
     position = position.view(batch, 1, height * width).expand(batch, channels, height * width)
     return padded.reshape(batch, channels, -1).gather(2, position).view(batch, channels, height, width)
+
+
+class Mixing:
+    """Mixes whole batches as `augment` says: the same batch of the same epoch always in the same way."""
+
+    def __init__(self, augment: Augment, classes: int, seed: int) -> None:
+        from torchvision.transforms import v2
+
+        self._seed = seed
+        self._ways: list[Callable[..., tuple[torch.Tensor, torch.Tensor]]] = [
+            way(alpha=alpha, num_classes=classes)
+            for way, alpha in ((v2.MixUp, augment.mixup), (v2.CutMix, augment.cutmix))
+            if alpha
+        ]
+
+    def __call__(
+        self, images: torch.Tensor, labels: torch.Tensor, epoch: int, number: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images (B, C, H, W), each mixed with its neighbour's in the batch, and labels (B, classes) float."""
+        import torch
+
+        key = key_of(self._seed, epoch, number)
+        # torchvision draws from the CPU's global generator: it is lent to it, and given back as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key)
+            return self._ways[(key >> 32) % len(self._ways)](images, labels)

@@ -1,4 +1,4 @@
-"""Batches of a split that lies on the device as uint8: shuffled, augmented and normalised without a loader process."""
+"""Batches of a split that is on the device as uint8: shuffled, augmented and normalised without a loader process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 
 from kdbench.data.augment import (
+    Mixing,
     apply_views,
     decoded,
     slot_count,
@@ -15,9 +16,7 @@ from kdbench.data.augment import (
     views_in_slots,
     views_of_epoch,
 )
-from kdbench.data.counter import key_of
-from kdbench.data.mixing import Mixing
-from kdbench.data.parts import batch_bounds, part_of
+from kdbench.data.counter_rng import key_of
 from kdbench.errors import InputError
 from kdbench.recipe import Augment
 
@@ -28,6 +27,50 @@ if TYPE_CHECKING:
 
     from kdbench.data.augment import Views
     from kdbench.data.dataset import Split
+
+
+class BatchPart(NamedTuple):
+    """What one of several processes computes of a batch: the positions `start` to before `stop` of the epoch's order.
+
+    It answers for `counted` of the batch's samples. The mean over all processes of `weight` times the mean over its own
+    part is the mean over the whole batch.
+    """
+
+    start: int
+    stop: int
+    counted: int
+    weight: float
+
+
+def batch_bounds(count: int, batch: int, *, drop_last: bool, join_single: bool) -> list[tuple[int, int]]:
+    """Return first and past-the-last position of each batch of `count` samples.
+
+    A left-over of fewer than `batch` samples is left out with `drop_last`; a single one is, with `join_single`,
+    joined to the batch before it.
+    """
+    stops = list(range(batch, count + 1, batch))
+    if count % batch and not drop_last:
+        if join_single and count % batch == 1 and stops:
+            stops.pop()
+        stops.append(count)
+    return list(zip([0, *stops], stops, strict=False))
+
+
+def part_of(start: int, stop: int, rank: int, processes: int) -> BatchPart:
+    """Return what process `rank` of `processes` takes of the batch `start` to before `stop`.
+
+    Parts are of equal size, give or take one. A batch of fewer than two samples to each process, such as a left-over,
+    is computed by all of them and counted by the first: batch norm has no variance of one, and to join it to another
+    batch would make the training depend on the number of processes.
+    """
+    whole = stop - start
+    if processes > 1 and whole < 2 * processes:
+        counted = whole if rank == 0 else 0
+    else:
+        start, stop = start + whole * rank // processes, start + whole * (rank + 1) // processes
+        counted = stop - start
+    return BatchPart(start, stop, counted, counted * processes / whole)
+
 
 _NO_CHANGE = Augment()
 

@@ -4,9 +4,8 @@ import numpy as np
 
 from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Request, Split
-from kdbench.data.geometry import fit_images
-from kdbench.data.normalisation import channel_statistics
-from kdbench.data.split import stratified
+from kdbench.data.images import channel_statistics, fit_images
+from kdbench.data.selection import stratified
 
 _TEST_SHARE = 0.2
 _TEST_SEED = 0  # part of the data set's definition: the test part is the same 360 images in every run

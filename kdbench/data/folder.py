@@ -12,9 +12,8 @@ import numpy as np
 
 from kdbench.data import DATASETS
 from kdbench.data.dataset import PARTS, Dataset, Labels, Part, Request, Split
-from kdbench.data.images import EXTENSIONS, common_form, read_images
-from kdbench.data.normalisation import channel_statistics
-from kdbench.data.split import stratified
+from kdbench.data.images import EXTENSIONS, channel_statistics, common_form, read_images
+from kdbench.data.selection import stratified
 from kdbench.errors import DataMissingError, InputError
 
 _TEST_SHARE = 0.2

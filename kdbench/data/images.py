@@ -1,4 +1,9 @@
-"""Image files into one uint8 array: headers first, so that memory is taken once and mistakes are found early."""
+"""Image files as one uint8 array, images brought to one size, and their per-channel mean and standard deviation.
+
+Headers are read first, so that memory is allocated once and mistakes are reported early. Resizing is torchvision's
+`Resize(int)` (bilinear, antialiased) and `CenterCrop` on Pillow images, bit for bit, so that a model trained elsewhere
+sees the pixels it was trained on.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from kdbench.data.dataset import Images
-from kdbench.data.geometry import fitted, fitted_size
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -105,3 +109,73 @@ def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator
             yield from pool.map(function, items)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def fitted_size(height: int, width: int, resize: int | None, crop: int | None) -> tuple[int, int]:
+    """Return height and width after `resize` and `crop`; raises InputError where the crop is larger than the image."""
+    if resize is not None:
+        height, width = _resized(height, width, resize)
+    if crop is None:
+        return height, width
+    if crop > min(height, width):
+        raise InputError(
+            f"a crop of {crop} pixels does not fit an image of {height}×{width} (height × width)",
+            f"set data.resize to {crop} or more",
+        )
+    return crop, crop
+
+
+def fitted(image: "Image.Image", resize: int | None, crop: int | None) -> "Image.Image":
+    """Return `image` resized and cropped; the size is `fitted_size` of its own."""
+    from PIL import Image
+
+    if resize is not None:
+        height, width = _resized(image.height, image.width, resize)
+        if (height, width) != (image.height, image.width):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+    if crop is not None:
+        top, left = round((image.height - crop) / 2), round((image.width - crop) / 2)
+        image = image.crop((left, top, left + crop, top + crop))
+    return image
+
+
+def fit_images(images: Images, resize: int | None, crop: int | None) -> Images:
+    """Return (N, C, H, W) images resized and cropped; the same array when there is nothing to do."""
+    from PIL import Image
+
+    count, channels, *size = images.shape
+    height, width = fitted_size(size[0], size[1], resize, crop)
+    if [height, width] == size and resize in {None, min(size)}:
+        return images
+    result = np.empty((count, channels, height, width), dtype=np.uint8)
+    for position in np.ndindex(count, channels):
+        result[position] = np.asarray(fitted(Image.fromarray(images[position]), resize, crop))
+    return result
+
+
+def _resized(height: int, width: int, shorter: int) -> tuple[int, int]:
+    """Scale so that the shorter side is `shorter`; the longer is rounded down, as torchvision does."""
+    if height <= width:
+        return shorter, int(shorter * width / height)
+    return int(shorter * height / width), shorter
+
+
+_CHUNK = 1024  # images counted at a time: bincount widens what it is given to 64 bits
+
+
+def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and population standard deviation of each channel of (N, C, H, W) images, in units of 0–1.
+
+    A channel that is the same everywhere gets the deviation 1: it is shifted to zero and not scaled.
+    """
+    levels = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = np.zeros(256, dtype=np.int64)
+        for start in range(0, len(images), _CHUNK):
+            counts += np.bincount(images[start : start + _CHUNK, channel].ravel(), minlength=256)
+        mean = float(np.average(levels, weights=counts))
+        constant = np.count_nonzero(counts) == 1
+        means.append(mean)
+        deviations.append(1.0 if constant else float(np.sqrt(np.average((levels - mean) ** 2, weights=counts))))
+    return tuple(means), tuple(deviations)

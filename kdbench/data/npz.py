@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Images, Labels, Part, Request, Split
-from kdbench.data.geometry import fit_images
-from kdbench.data.normalisation import channel_statistics
+from kdbench.data.images import channel_statistics, fit_images
 from kdbench.errors import DataMissingError, InputError
 
 Array = npt.NDArray[np.generic]

@@ -14,7 +14,7 @@ import numpy as np
 
 from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Images, Part, Request, Split
-from kdbench.data.geometry import fit_images
+from kdbench.data.images import fit_images
 from kdbench.errors import DataMissingError, InputError
 
 

@@ -1,16 +1,185 @@
-"""Count a torch module's multiply–accumulates under the convention of one's choice."""
+"""Count a torch module's multiply–accumulates under a convention.
 
+The canonical and the fvcore convention use fvcore's trace of a forward and a table of formulas by operator; those of
+thop and ptflops are in `hooked`.
+"""
+
+import math
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
-from kdbench.macs import Convention, MacsReport
+from kdbench.macs import Convention, LayerMacs, MacsReport
+from kdbench.macs.einsum import einsum_macs
 from kdbench.macs.hooked import count_ptflops, count_thop
-from kdbench.macs.traced import count_canonical, count_fvcore
+from kdbench.macs.weightless import ATEN
 from kdbench.registry import suggestion
+
+Value = Any  # torch._C.Value, which torch does not type
+Handle = Callable[[list[Value], list[Value]], Counter[str]]
+"""The MACs of an operator of a trace, by name, from its inputs and outputs."""
+
+
+def count_canonical(module: nn.Module, sample: Tensor) -> MacsReport:
+    """Count convolutions, linear layers and matrix products of what depends on the sample, nothing else."""
+    JitModelAnalysis, _ = _fvcore()  # noqa: N806 - a class
+    unknown: list[str] = []
+    known: dict[str, bool] = {}
+    handles = {op: _of_the_sample(handle, known) for op, handle in _canonical_handles(unknown).items()}
+    analysis = JitModelAnalysis(module, (sample,)).set_op_handle(**dict.fromkeys(ATEN), **handles)
+    return _report("canonical", analysis, unknown)
+
+
+def count_fvcore(module: nn.Module, sample: Tensor) -> MacsReport:
+    """Count what fvcore's own table calls flops; `uncounted` is what fvcore warns about."""
+    _, FlopCountAnalysis = _fvcore()  # noqa: N806 - a class
+    return _report("fvcore", FlopCountAnalysis(module, (sample,)), [])
+
+
+def _fvcore() -> tuple[Any, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore scripts a function on import, which torch has deprecated.
+        from fvcore.nn import FlopCountAnalysis
+        from fvcore.nn.jit_analysis import JitModelAnalysis
+    return JitModelAnalysis, FlopCountAnalysis
+
+
+def _report(convention: Convention, analysis: Any, unknown: list[str]) -> MacsReport:
+    analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False).tracer_warnings("all")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Only shapes are read from the trace: that it is not general is no matter.
+        totals: dict[str, Counter[str]] = analysis.by_module_and_operator()
+    own = {path: Counter(counts) for path, counts in totals.items()}
+    for path, counts in totals.items():
+        if path:  # A module's total holds its children's.
+            own[path.rpartition(".")[0]].subtract(counts)
+    layers: list[LayerMacs] = [(path, op, int(macs)) for path, counts in own.items() for op, macs in counts.items()]
+    return MacsReport.of(convention, layers, [*analysis.unsupported_ops(), *unknown])
+
+
+def _of_the_sample(handle: Handle, known: dict[str, bool]) -> Handle:
+    """Return a handle that counts nothing where all inputs are weights: an export folds such work into constants."""
+
+    def formula(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
+        return handle(inputs, outputs) if any(_depends(value, known) for value in inputs) else Counter()
+
+    return formula
+
+
+def _depends(value: Value, known: dict[str, bool]) -> bool:
+    """Tell whether a value is computed from the trace's first input, the sample; the other inputs are weights.
+
+    `known` has the answers so far. Without recursion: a chain of operators may be longer than Python's stack.
+    """
+    left = [value]
+    while left:
+        last = left[-1]
+        name, node = last.debugName(), last.node()
+        givens = [] if node.kind() == "prim::Param" else list(node.inputs())
+        if unknown := [given for given in givens if given.debugName() not in known]:
+            left += unknown
+            continue
+        left.pop()
+        if node.kind() == "prim::Param":
+            known[name] = name == next(node.outputs()).debugName()
+        else:
+            known[name] = any(known[given.debugName()] for given in givens)
+    return known[value.debugName()]
+
+
+def _shape(value: Value) -> list[int]:
+    sizes: list[int] = value.type().sizes()
+    return sizes
+
+
+def _convolution(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
+    """Every output cell takes one product per cell of its group's kernel; transposed, every input cell gives one."""
+    transposed = inputs[6].toIValue()
+    cells = inputs[0] if transposed else outputs[0]
+    return Counter(conv=math.prod(_shape(cells)) * math.prod(_shape(inputs[1])[1:]))
+
+
+def _convolution_mode(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
+    """As a convolution: one that is never transposed, its padding given by name or its kernel deformed."""
+    return Counter(conv=math.prod(_shape(outputs[0])) * math.prod(_shape(inputs[1])[1:]))
+
+
+def _product(op: str, operand: int) -> Handle:
+    """Return the formula of a matrix product: each output cell sums over the last axis of input `operand`."""
+
+    def formula(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
+        return Counter({op: math.prod(_shape(outputs[0])) * _shape(inputs[operand])[-1]})
+
+    return formula
+
+
+def _attention(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
+    """Q·Kᵀ and weights·V: query (…, L, E), key (…, S, E), value (…, S, V)."""
+    *batch, length, width = _shape(inputs[0])
+    *_, keys, value_width = _shape(inputs[2])
+    return Counter(attention=math.prod(batch) * length * keys * (width + value_width))
+
+
+def _recurrent(op: str) -> Handle:
+    """Return the formula of a recurrent layer: each step takes one product per cell of its weight matrices.
+
+    Input 2 lists weights and biases; the input is (length, batch, features) or the first two the other way. Packed
+    sequences are (steps of all sequences, features), with the weights in input 3.
+    """
+
+    def formula(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
+        packed = inputs[3].type().kind() == "ListType"
+        shapes = [_shape(parameter) for parameter in inputs[3 if packed else 2].node().inputs()]
+        matrices = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+        return Counter({op: math.prod(_shape(inputs[0])[:-1]) * matrices})
+
+    return formula
+
+
+def _recurrent_cell(op: str) -> Handle:
+    """Return the formula of one step of a recurrent layer: its input (batch, features), two weight matrices."""
+
+    def formula(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
+        matrices = sum(math.prod(_shape(inputs[position])) for position in (2, 3))
+        return Counter({op: math.prod(_shape(inputs[0])[:-1]) * matrices})
+
+    return formula
+
+
+def _canonical_handles(unknown: list[str]) -> dict[str, Handle]:
+    def einsum(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
+        equation, steps = inputs[0].toIValue(), inputs[2].toIValue()
+        path = list(zip(steps[::2], steps[1::2], strict=True)) if steps else None
+        macs = einsum_macs(equation, [_shape(operand) for operand in inputs[1].node().inputs()], path)
+        if macs is None:
+            unknown.append(f"aten::einsum({equation})")
+        return Counter(einsum=macs or 0)
+
+    return {
+        "aten::_convolution": _convolution,
+        "aten::_convolution_mode": _convolution_mode,
+        "aten::linear": _product("linear", 0),
+        "aten::addmm": _product("linear", 1),
+        "aten::mm": _product("matmul", 0),
+        "aten::mv": _product("matmul", 0),
+        "aten::dot": _product("matmul", 0),
+        "aten::addmv": _product("matmul", 1),
+        "aten::bmm": _product("matmul", 0),
+        "aten::baddbmm": _product("matmul", 1),
+        "aten::matmul": _product("matmul", 0),
+        "aten::scaled_dot_product_attention": _attention,
+        "aten::einsum": einsum,
+        "torchvision::deform_conv2d": _convolution_mode,
+        **{f"aten::{op}": _recurrent(op) for op in ("gru", "rnn_tanh", "rnn_relu", "lstm")},
+        **{f"aten::{op}": _recurrent_cell(op) for op in ("gru_cell", "rnn_tanh_cell", "rnn_relu_cell", "lstm_cell")},
+    }
+
 
 _COUNTERS: dict[Convention, Callable[[nn.Module, Tensor], MacsReport]] = {
     "canonical": count_canonical,

@@ -1,18 +1,22 @@
-"""ResNets for small images: He et al. 2016 (arXiv:1512.03385), section 4.2, depth 6n+2.
+"""ResNets: He et al. 2016 (arXiv:1512.03385), for small images (section 4.2) and for ImageNet (table 1).
 
-Where the size changes, the shortcut is a projection, as in chenyaofo's and RepDistiller's networks, or the
-paper's option A, which skips cells and pads channels with zeros and has no parameters. resnet20 with 10 classes
-at 3×32×32: 272 474 parameters and 40 813 184 MACs, or 269 722 and 40 551 040.
+Small images, depth 6n+2: where the size changes, the shortcut is a projection, as in chenyaofo's and RepDistiller's
+networks, or the paper's option A, which skips cells and pads channels with zeros and has no parameters. resnet20 with
+10 classes at 3×32×32: 272 474 parameters and 40 813 184 MACs, or 269 722 and 40 551 040.
+
+ImageNet: as in torchvision, a bottleneck has its stride in the 3×3 convolution: resnet50 with 1000 classes at 3×224×224
+has 25 557 032 parameters and 4 089 184 256 MACs. `residual` is the same by blocks per stage.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch.nn.functional as F  # noqa: N812 - as torch's own documentation calls it
+from pydantic import Field
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
-from kdbench.models import MODELS, InputShape, PositiveInt
-from kdbench.models.staged import Staged, conv_bn, conv_bn_relu, pooled_linear
+from kdbench.models import MODELS, InputShape, PositiveFloat, PositiveInt
+from kdbench.models.staged import Staged, conv_bn, conv_bn_relu, pooled_linear, scaled
 
 Shortcut = Literal["projection", "pad"]
 
@@ -97,3 +101,105 @@ def resnet_x4(
 for _depth in (8, 14, 32, 44, 56, 110):
     MODELS.register(f"resnet{_depth}")(resnet)
 MODELS.register("resnet32x4")(resnet_x4)
+
+
+Block = Literal["basic", "bottleneck"]
+Stem = Literal["imagenet", "cifar"]
+StemStride = Literal[1, 2, 4]
+BlocksPerStage = Annotated[tuple[Annotated[int, Field(ge=0, le=1000)], ...], Field(min_length=1, max_length=8)]
+
+IMAGENET: dict[str, tuple[Block, tuple[int, ...]]] = {
+    "resnet18": ("basic", (2, 2, 2, 2)),
+    "resnet34": ("basic", (3, 4, 6, 3)),
+    "resnet50": ("bottleneck", (3, 4, 6, 3)),
+    "resnet101": ("bottleneck", (3, 4, 23, 3)),
+    "resnet152": ("bottleneck", (3, 8, 36, 3)),
+}
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3 and 1×1 convolution and a projection shortcut; the output is four times as wide as the middle."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        middle = outputs // 4
+        self.conv1 = conv_bn_relu(inputs, middle, 1)
+        self.conv2 = conv_bn_relu(middle, middle, 3, stride)
+        self.conv3 = nn.Sequential(*conv_bn(middle, outputs, 1))
+        self.relu = nn.ReLU(inplace=True)
+        changes = stride != 1 or inputs != outputs
+        self.shortcut = nn.Sequential(*conv_bn(inputs, outputs, 1, stride)) if changes else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, ceil(H / stride), ceil(W / stride))."""
+        y: Tensor = self.relu(self.conv3(self.conv2(self.conv1(x))) + self.shortcut(x))
+        return y
+
+
+def _stem(kind: Stem, stride: StemStride | None, inputs: int, outputs: int) -> nn.Module:
+    """Return 7×7 convolution, then max pooling at stride 4 (`imagenet`); or a 3×3 convolution (`cifar`)."""
+    if kind == "cifar":
+        return conv_bn_relu(inputs, outputs, 3, stride or 1)
+    if stride is None or stride == 4:
+        return nn.Sequential(conv_bn_relu(inputs, outputs, 7, 2), nn.MaxPool2d(3, stride=2, padding=1))
+    return conv_bn_relu(inputs, outputs, 7, stride)
+
+
+def _stages(counts: tuple[int, ...], block: Block, width: float) -> tuple[list[nn.Module], int]:
+    """Return the stages that are not empty, for inputs of the stem's width, and the width of the last one."""
+    make, expansion = {"basic": (BasicBlock, 1), "bottleneck": (Bottleneck, 4)}[block]
+    inputs = scaled(64, width)
+    stages: list[nn.Module] = []
+    for index, count in enumerate(counts):
+        if count == 0:
+            continue  # Its stride and its widening go with it.
+        outputs = expansion * scaled(64 * 2**index, width)
+        first = make(inputs, outputs, 1 if index == 0 else 2)
+        stages.append(nn.Sequential(first, *(make(outputs, outputs, 1) for _ in range(count - 1))))
+        inputs = outputs
+    return stages, inputs
+
+
+@MODELS.register("residual")
+def residual(
+    _name: str,
+    input_shape: InputShape,
+    classes: PositiveInt,
+    /,
+    *,
+    block: Block = "basic",
+    blocks: BlocksPerStage = (2, 2, 2, 2),
+    stem: Stem = "cifar",
+    stem_stride: StemStride | None = None,
+    width: PositiveFloat = 1.0,
+) -> nn.Module:
+    """Build a residual network with `blocks` per stage, of 64, 128, 256, … channels times `width`.
+
+    Stages after the first halve the size; a stage of 0 blocks is left out. `stem_stride` is the stride of the
+    whole stem: 1 by default with `cifar` (3×3 convolution), 4 with `imagenet` (7×7 convolution and max pooling).
+    """
+    if not any(blocks):
+        raise InputError("residual: every stage is empty", "give at least one stage a block, as in [1, 1, 0, 0]")
+    stages, last = _stages(blocks, block, width)
+    return Staged(_stem(stem, stem_stride, input_shape[0], scaled(64, width)), stages, pooled_linear(last, classes))
+
+
+def imagenet_resnet(
+    name: str,
+    input_shape: InputShape,
+    classes: PositiveInt,
+    /,
+    *,
+    stem: Stem = "imagenet",
+    stem_stride: StemStride | None = None,
+    width: PositiveFloat = 1.0,
+) -> nn.Module:
+    """Build the ResNet of table 1 called `name`; `stem="cifar"` makes it one for small images."""
+    block, blocks = IMAGENET[name]
+    return residual(
+        name, input_shape, classes, block=block, blocks=blocks, stem=stem, stem_stride=stem_stride, width=width
+    )
+
+
+for _known in IMAGENET:
+    MODELS.register(_known)(imagenet_resnet)

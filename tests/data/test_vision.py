@@ -11,7 +11,7 @@ import pytest
 import torchvision.datasets
 
 from kdbench.data import load
-from kdbench.data.normalisation import channel_statistics
+from kdbench.data.images import channel_statistics
 from kdbench.errors import DataMissingError, InputError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.data.dataset import Labels
-from kdbench.data.split import stratified
+from kdbench.data.selection import stratified
 from kdbench.measure.harness import Analyses, TrainingImages
 from kdbench.recipe import Recipe, Student
 from kdbench.workflows.stages.plan import Job

@@ -9,9 +9,7 @@ import torch
 from kdbench import data
 from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset, Indices, Labels, Split
-from kdbench.data.noise import flip_labels
-from kdbench.data.split import cut_validation
-from kdbench.data.subset import at_random, first_per_class, half
+from kdbench.data.selection import at_random, cut_validation, first_per_class, flip_labels, half
 from kdbench.recipe import Examples, Recipe, Subset
 from kdbench.results.cards import Preprocessing
 

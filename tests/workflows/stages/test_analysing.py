@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kdbench import data
-from kdbench.data.split import cut_validation
+from kdbench.data.selection import cut_validation
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.cards import Preprocessing
 from kdbench.workflows.stages.analyses import analyses_of, drawn

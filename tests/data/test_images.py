@@ -1,10 +1,13 @@
+"""Images brought to one size, and their channel statistics."""
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from kdbench.data.geometry import fit_images, fitted, fitted_size
+from kdbench.data.images import channel_statistics, fit_images, fitted, fitted_size
 from kdbench.errors import InputError
 
 sides = st.integers(1, 40)
@@ -55,3 +58,20 @@ def test_resizing_and_cropping_back_is_not_nothing():
 def test_a_crop_larger_than_the_image_is_refused():
     with pytest.raises(InputError, match="does not fit an image of 20×30"):
         fitted_size(20, 30, None, 24)
+
+
+@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=4, max_dims=4, max_side=6)))
+def test_against_numpy_in_double_precision(images):
+    mean, std = channel_statistics(images)
+    scaled = images.astype(np.float64) / 255
+    assert mean == pytest.approx(scaled.mean(axis=(0, 2, 3)), abs=1e-12)
+    for channel, value in enumerate(std):
+        expected = scaled[:, channel].std() if np.ptp(images[:, channel]) else 1.0
+        assert value == pytest.approx(expected, abs=1e-9)
+
+
+def test_more_images_than_are_counted_at_a_time():
+    images = np.random.default_rng(0).integers(0, 256, (2500, 2, 2, 2), dtype=np.uint8)
+    mean, std = channel_statistics(images)
+    assert mean == pytest.approx((images / 255).mean(axis=(0, 2, 3)))
+    assert std == pytest.approx((images / 255).std(axis=(0, 2, 3)))

@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.data.parts import batch_bounds, part_of
+from kdbench.data.batches import batch_bounds, part_of
 
 
 @given(st.integers(1, 300), st.integers(1, 64), st.booleans(), st.booleans())
