@@ -15,12 +15,11 @@ from benchmarks.training.workload import CE_WEIGHT, KD_WEIGHT, OPTIMIZER, PAD, T
 from kdbench import models, storage
 from kdbench.data.batches import Batch, Batches
 from kdbench.data.dataset import Dataset
+from kdbench.distill.devices import resolved
 from kdbench.distill.fit import fit
-from kdbench.distill.logit_cache import CachedTeacher, LogitCache
 from kdbench.distill.method import MethodContext
 from kdbench.distill.objective import student_objective, student_terms
-from kdbench.distill.placement import resolved
-from kdbench.distill.teacher import LiveTeacher, Teacher
+from kdbench.distill.teachers import CachedTeacher, LiveTeacher, LogitCache, Teacher
 from kdbench.progress import Silent
 from kdbench.recipe import Augment, Model, Student, Training
 
@@ -68,7 +67,7 @@ def measure(
         for each in taught
     ]
     entry = Student.model_validate({"name": "student", "model": workload.student, **LEARNS[learns]})
-    terms = student_terms(entry, _setting(network, taught, batches, workload, dataset))
+    terms = student_terms(entry, _context(network, taught, batches, workload, dataset))
     validation = Batches(_test(dataset, workload), batch=128, train=False, **_as_seen(dataset, training))
     with tempfile.TemporaryDirectory() as place:
         fit(
@@ -130,7 +129,7 @@ def _cached(
     )
 
 
-def _setting(
+def _context(
     network: nn.Module, teachers: tuple[nn.Module, ...], batches: Batches, workload: Workload, dataset: Dataset
 ) -> MethodContext:
     def build(_model: Model | None, seed: int) -> nn.Module:

@@ -1,17 +1,73 @@
-"""On how many devices a training runs, and whether this machine has them."""
+"""Where a training runs: device, number of processes, number format and compiler, as a recipe asks or by rule.
+
+The rules look at the device and at the network, never at a clock: the same recipe on the same machine computes the
+same.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
 
 import torch
+from torch import nn
 
-from kdbench.distill.compiling import check_compiler
-from kdbench.distill.placement import device_of
 from kdbench.distill.processes import environment, world_size
 from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores
 from kdbench.recipe import Training
 from kdbench.registry import suggestion
 
-# Lightning knows more: those that start processes by themselves, which is done elsewhere here, and those that cut one
-# network into pieces, of which there would be no whole weights to keep.
+# Parameters from which bf16 pays; in a smaller network the casts cost what the products save.
+LEAST_FOR_BF16 = 100_000
+
+
+def device_of(training: Training) -> torch.device:
+    """Return the device that a recipe asks for; raises InputError where CUDA is asked for and absent."""
+    if training.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("training.device is cuda, but PyTorch sees no GPU", 'use device = "auto" or "cpu"')
+    use_cuda = training.device == "cuda" or (training.device == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if use_cuda else "cpu")
+
+
+def resolved(training: Training, network: nn.Module) -> Training:
+    """Return `training` with a choice for each "auto" that its arithmetic depends on.
+
+    bf16 where the device multiplies it and the network is large enough to gain; channels_last for convolutions;
+    compiled on GPUs only: it gains nothing on the CPUs measured in reports/training_speed.
+    """
+    device = device_of(training)
+    size = sum(parameter.numel() for parameter in network.parameters())
+    choices = {
+        "precision": "bf16" if computes_bf16(device) and size >= LEAST_FOR_BF16 else "32",
+        "channels_last": any(isinstance(module, nn.Conv2d) for module in network.modules()),
+        "compile": device.type == "cuda" and missing_compiler("cuda") is None,
+    }
+    return training.model_copy(
+        update={key: choice for key, choice in choices.items() if getattr(training, key) == "auto"}
+    )
+
+
+def evaluation_batch(device: torch.device, batch: int) -> int:
+    """Return a batch for passes without gradients: large on a GPU; on a CPU large blocks of memory cost more."""
+    return max(batch, 512) if device.type == "cuda" else min(max(batch, 64), 128)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Return whether the device multiplies bfloat16 in hardware: a CPU that only emulates it is slower with it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    cpu: Any = torch.cpu
+    return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())  # noqa: SLF001 - none is public
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Return the context in which a network is run in `precision`, as Fabric does in training."""
+    if precision == "32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+# Fabric has more: some start processes, which kdbench does itself; others split a network, which leaves no complete
+# weights to save.
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
 
 
@@ -28,24 +84,24 @@ def processes_of(training: Training) -> int:
 
 
 def strategy_of(training: Training) -> str:
-    """Return the name of Lightning's strategy.
+    """Return the name of Fabric's strategy.
 
-    "auto" allows for parameters that a step leaves without a gradient, such as a student's last layers while a hint is
-    all that counts; to look for them at every step costs little beside the step.
+    "auto" permits parameters without a gradient in a step, such as a student's last layers while only a hint is active;
+    the search for them costs little beside the step.
     """
     if processes_of(training) == 1:
-        return "auto"  # nothing to be spread, whatever the strategy
+        return "auto"  # one process, whatever the strategy
     return "ddp_find_unused_parameters_true" if training.strategy == "auto" else training.strategy
 
 
 def check_devices(training: Training) -> None:
     """Raise InputError for a training that cannot run on this machine as it stands."""
     device = device_of(training).type
-    devices, wanted, there = devices_of(training), processes_of(training), world_size()
+    devices, needed, started = devices_of(training), processes_of(training), world_size()
     if training.strategy not in STRATEGIES:
         known = "known: " + ", ".join(STRATEGIES)
         raise InputError(
-            f"training.strategy {training.strategy!r} is none that kdbench can train with",
+            f"training.strategy {training.strategy!r} is not one that kdbench can train with",
             suggestion(training.strategy, list(STRATEGIES), known),
         )
     if devices < 1:
@@ -56,21 +112,21 @@ def check_devices(training: Training) -> None:
             f"training.devices is {devices}, and this machine has {available} {name}{'' if available == 1 else 's'}",
             f"set training.devices = {available}",
         )
-    if there > 1 and there != wanted:
+    if started > 1 and started != needed:
         raise InputError(
-            f"{there} processes were started together, and training.devices × num_nodes is {wanted}",
+            f"{started} processes were started together, and training.devices × num_nodes is {needed}",
             "start as many as every training of the recipe asks for",
         )
-    if there > 1 and (mismatch := _mismatch(devices, training.num_nodes)):
+    if started > 1 and (mismatch := _mismatch(devices, training.num_nodes)):
         raise InputError(mismatch, "start one process for each device of each node")
-    if there == 1 and training.num_nodes > 1:
+    if started == 1 and training.num_nodes > 1:
         raise InputError(
-            f"training.num_nodes is {training.num_nodes}, and nobody started kdbench on the other nodes",
+            f"training.num_nodes is {training.num_nodes}, and kdbench was not started on the other nodes",
             "start `kdbench train` on every node with torchrun or srun; see docs/recipes.md",
         )
-    if wanted > 1 and training.batch < 2 * wanted:
+    if needed > 1 and training.batch < 2 * needed:
         raise InputError(
-            f"training.batch is {training.batch}, which leaves less than two samples to each of {wanted} devices",
+            f"training.batch is {training.batch}, which leaves fewer than two samples for each of {needed} devices",
             "the batch is that of all devices together: choose a larger one, or fewer devices",
         )
     if training.compile is True:
@@ -78,11 +134,11 @@ def check_devices(training: Training) -> None:
 
 
 def _mismatch(devices: int, nodes: int) -> str | None:
-    """Return what Lightning has against the way in which the processes are spread over the nodes."""
-    found = environment()
-    assert found is not None, "somebody started them"
+    """Return why Fabric refuses the way in which the processes are spread over the nodes; None if it does not."""
+    cluster = environment()
+    assert cluster is not None, "processes are started from outside"
     try:
-        found.validate_settings(devices, nodes)
+        cluster.validate_settings(devices, nodes)
     except ValueError as error:
         return str(error).partition(" HINT")[0]
     return None
@@ -92,3 +148,38 @@ def _available(device: str) -> int:
     if device == "cuda":
         return torch.cuda.device_count()
     return len(available_cores())
+
+
+def missing_compiler(device: str) -> str | None:
+    """Return what torch.compile lacks to generate code for "cuda" or "cpu"; None if it lacks nothing."""
+    # torch's own searches, so that both look in the same places; none is public.
+    if device == "cuda":
+        from torch.utils._triton import has_triton
+
+        return None if has_triton() else "Triton, and a GPU that it supports"
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return "a C++ compiler"
+    return None
+
+
+def check_compiler(device: str) -> None:
+    """Raise InputError if torch.compile has no compiler."""
+    missing = missing_compiler(device)
+    if missing is not None:
+        raise InputError(f"training.compile is true, and torch.compile lacks {missing}", "set training.compile = false")
+
+
+def compile_forward(network: nn.Module) -> nn.Module:
+    """Return `network` with a forward that is compiled at its first call; weights and mode are shared with `network`.
+
+    Every batch size gets separate code. Dynamic code would be generated at the first smaller batch and used for all
+    batches from then on, so that an epoch repeated after an interruption could end with other bits.
+    """
+    # Code generated for earlier networks of the same class counts towards torch's limit, beyond which it gives up.
+    torch.compiler.reset()
+    return cast("nn.Module", torch.compile(network, dynamic=False))

@@ -18,11 +18,10 @@ from torch import nn
 from kdbench import storage
 from kdbench.data.batches import Batches
 from kdbench.distill import checkpoint
-from kdbench.distill.devices import processes_of
+from kdbench.distill.devices import device_of, processes_of, resolved
 from kdbench.distill.loop import TrainingLoop, TrainingState
 from kdbench.distill.metering import EnergyMeter, EpochEnergy
 from kdbench.distill.objective import Objective
-from kdbench.distill.placement import device_of, resolved
 from kdbench.distill.processes import Processes, process_group
 from kdbench.machine.cores import available_cores
 from kdbench.progress import Progress

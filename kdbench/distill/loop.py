@@ -18,14 +18,12 @@ from torch import Tensor, nn
 from kdbench.data.batches import Batch, Batches
 from kdbench.data.counter_rng import key_of
 from kdbench.distill import checkpoint
-from kdbench.distill.compiling import compiled
-from kdbench.distill.devices import devices_of, processes_of, strategy_of
-from kdbench.distill.layers import evaluation_mode
+from kdbench.distill.devices import compile_forward, device_of, devices_of, processes_of, strategy_of
 from kdbench.distill.losses import correct, cross_entropy
 from kdbench.distill.metering import EpochEnergy
+from kdbench.distill.method import evaluation_mode
 from kdbench.distill.objective import Objective
 from kdbench.distill.optimize import build_optimizer, learning_rate_factor
-from kdbench.distill.placement import device_of
 from kdbench.distill.processes import Processes, environment
 from kdbench.errors import DivergedError
 from kdbench.progress import Progress
@@ -61,7 +59,7 @@ class TrainingState:
 
         Epochs in which a term is alone count only while there are no others: the network is not complete yet.
         """
-        complete = [row for row in self.curve if row.epoch > objective.whole_from]
+        complete = [row for row in self.curve if row.epoch > objective.first_full_epoch]
         return max(complete or self.curve, key=lambda row: row.validation_top1).epoch if self.curve else 0
 
 
@@ -204,7 +202,7 @@ class TrainingLoop:
 
     def _out_of_patience(self) -> bool:
         patience, epochs = self.training.patience, len(self.state.curve)
-        if patience is None or epochs <= self.objective.whole_from:
+        if patience is None or epochs <= self.objective.first_full_epoch:
             return False
         return epochs - self.state.best_epoch(self.objective) >= patience
 
@@ -237,7 +235,7 @@ class _Step(nn.Module):
         self.network = network
         self.objective = objective
         # In a tuple, so that torch does not register it as a submodule: its weights are the network's.
-        self._compiled = (compiled(network),) if compile_network else ()
+        self._compiled = (compile_forward(network),) if compile_network else ()
 
     def forward(self, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch, a scalar, and the network's logits (B, C)."""
@@ -246,7 +244,7 @@ class _Step(nn.Module):
             logits = network(batch.images)
             return cross_entropy(logits, batch.labels), logits
         # A compiled network has no inner layers to tap.
-        if self._compiled and not any(term.method.student_layers for term in self.objective.holding(epoch)):
+        if self._compiled and not any(term.method.student_layers for term in self.objective.active_terms(epoch)):
             network = self._compiled[0]
         loss, logits = self.objective(network, batch, epoch)
         return loss, logits

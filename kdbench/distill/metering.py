@@ -1,4 +1,4 @@
-"""What a training asks of a meter of energy; the meters themselves belong to measuring, which it knows nothing of."""
+"""The energy of a training: the meter's interface, and the sums over epochs. `measure` has the meters."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -7,19 +7,19 @@ from kdbench.results.cards import EnergyUse
 
 
 class EnergyMeter(Protocol):
-    """Joules by the source that counts them; `refusal` says why there are none, or none any more."""
+    """An energy meter; `refusal` says why it has no readings, or stopped having them."""
 
     refusal: str | None
 
     def read(self) -> Mapping[str, float]:
-        """Return the joules of each source since some fixed moment; empty where there are none. Never raises."""
+        """Return the joules of each source since a fixed moment; empty if there are none. Never raises."""
 
     def uses(self, joules: Mapping[str, float], seconds: float, epochs: int) -> tuple[EnergyUse, ...]:
-        """Return differences of readings, summed over `epochs` of `seconds` in all, as a card holds them."""
+        """Return differences of readings, summed over `epochs` that took `seconds` in total, as a card holds them."""
 
 
 class Unmetered:
-    """No meter, and why: `refusal`."""
+    """The stand-in for a meter that is missing; `refusal` says why."""
 
     def __init__(self, refusal: str) -> None:
         self.refusal: str | None = refusal
@@ -35,10 +35,10 @@ class Unmetered:
 
 
 class EpochEnergy:
-    """The joules of a training's epochs by source, added up over interruptions.
+    """The joules of a training's epochs by source, summed over interruptions.
 
-    `epochs` counts for each source those that it metered: another one may be there after an interruption, and the
-    joules of two parts of a training by two meters are nobody's.
+    `epochs` counts the epochs that each source metered: after an interruption other sources may be available, and
+    joules of two sources cannot be added.
     """
 
     def __init__(self, meter: EnergyMeter | None) -> None:
@@ -52,21 +52,21 @@ class EpochEnergy:
         self._begin = self._meter.read() if self._meter else {}
 
     def end(self) -> None:
-        """Add what was used since the beginning."""
+        """Add the energy used since the beginning of the epoch."""
         end = self._meter.read() if self._meter else {}
         for source in end.keys() & self._begin.keys():
             self.joules[source] = self.joules.get(source, 0.0) + end[source] - self._begin[source]
             self.epochs[source] = self.epochs.get(source, 0) + 1
 
     def uses(self, epochs: int, seconds: float) -> tuple[tuple[EnergyUse, ...], str | None]:
-        """Return the energy of a training of so many epochs and seconds, or none and the reason."""
+        """Return the energy of a training of `epochs` epochs and `seconds`, or none and the reason."""
         if self._meter is None:
-            return (), "energy was not asked for"
+            return (), "energy was not requested"
         if self._meter.refusal is not None:
             return (), self._meter.refusal
-        whole = {source: joules for source, joules in self.joules.items() if self.epochs[source] == epochs}
-        found = self._meter.uses(whole, seconds, epochs)
+        complete = {source: joules for source, joules in self.joules.items() if self.epochs[source] == epochs}
+        uses = self._meter.uses(complete, seconds, epochs)
         leading = next(iter(self._meter.read()), None)
-        if leading in whole:
-            return found, None
+        if leading in complete:
+            return uses, None
         return (), f"{self.epochs.get(leading or '', 0)} of {epochs} epochs were metered"

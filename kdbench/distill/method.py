@@ -1,29 +1,35 @@
-"""What a distillation method is: one weighted term of a student's loss, with options of its own."""
+"""The interface of a distillation method: one weighted term of a student's loss, with its own options."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
+from kdbench.distill.losses.inputs import wide
+from kdbench.errors import InputError
+from kdbench.models.taps import Taps
 from kdbench.recipe import Model
 from kdbench.validation import problem
 
 
 class MethodOptions(BaseModel):
-    """The keys a recipe may give a method; unknown ones are refused."""
+    """The keys that a recipe can set for a method; unknown ones are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, eq=False)
 class MethodContext:
-    """What a method may look at when it is set up.
+    """What a method can use when it is set up.
 
-    Both sides' networks, a batch `example` (2, C, H, W) they accept, the `labels` (N,) of the training samples by
-    position, the number of `classes`, and `build`, which makes another network of the student's kind from a seed.
+    The student's and the teachers' networks, a batch `example` (2, C, H, W) that they accept, the `labels` (N,) of the
+    training samples by position, the number of `classes`, and `build`, which makes another network for the same data
+    from a model (None: the student's) and a seed.
     """
 
     student: nn.Module
@@ -41,7 +47,7 @@ class MethodContext:
 
 @dataclass(frozen=True, eq=False)
 class TeacherOutput:
-    """What one teacher says of one batch, detached: logits (B, C), if a term wants them, and the tapped features."""
+    """One teacher's output for a batch, detached: logits (B, C), if a term needs them, and the tapped features."""
 
     logits: Tensor | None
     features: Mapping[str, Tensor] = field(default_factory=dict)
@@ -52,8 +58,8 @@ class Step:
     """One training step as a method sees it.
 
     `labels` are (B,) int64, or distributions (B, C) where images were mixed; `index` (B,) int64 the samples' positions
-    in the training part. Features are those of the layers that the method tapped, by module path; there is one lesson
-    a teacher, and none while no term of the step is `taught`.
+    in the training part. Features are by module path, of the layers that the step's methods name. `teacher_outputs` has
+    one item per teacher, and is empty if no term of the step needs a teacher.
     """
 
     images: Tensor
@@ -62,7 +68,7 @@ class Step:
     epoch: int
     student_logits: Tensor
     student_features: Mapping[str, Tensor] = field(default_factory=dict)
-    lessons: tuple[TeacherOutput, ...] = ()
+    teacher_outputs: tuple[TeacherOutput, ...] = ()
 
     @property
     def teacher_logits(self) -> Tensor:
@@ -72,48 +78,49 @@ class Step:
     @property
     def all_teacher_logits(self) -> tuple[Tensor, ...]:
         """Every teacher's logits (B, C)."""
-        heard = tuple(lesson.logits for lesson in self.lessons if lesson.logits is not None)
-        assert len(heard) == len(self.lessons), "a method that says it wants no logits asks for them"
-        return heard
+        logits = tuple(output.logits for output in self.teacher_outputs if output.logits is not None)
+        assert len(logits) == len(self.teacher_outputs), "a method with needs_logits = False uses logits"
+        return logits
 
     @property
     def teacher_features(self) -> Mapping[str, Tensor]:
         """The first teacher's features."""
-        return self.lessons[0].features
+        return self.teacher_outputs[0].features
 
 
 class Method(nn.Module, ABC):
     """One term of a student's loss; the result of `forward` is already weighted.
 
-    A method may own parameters (a regressor) and buffers: they are trained and saved with the student and never
-    exported. `usual_ce_weight` is the weight of the cross-entropy that its authors put beside it.
+    A method can have parameters (a regressor) and buffers: they are trained and saved with the student, never exported.
 
-    `taught` says whether it asks teachers at all, `wants_logits` whether it does so for more than features,
-    `uses_all_teachers` whether it listens to more than the first, `supports_mixed_images` whether it makes sense of images mixed of
-    two samples, `admits_processes` whether it may be trained by several processes at once.
+    `default_ce_weight`: weight of the cross-entropy beside the term in its authors' experiments.
+    `needs_teacher`: the term uses teachers. `needs_logits`: it uses their logits, not only features.
+    `uses_all_teachers`: it uses more than the first teacher.
+    `supports_mixed_images`: it is defined for images mixed from two samples (mixup, cutmix).
+    `supports_multiple_processes`: several processes can train it together.
     """
 
     Options: ClassVar[type[MethodOptions]]
-    usual_ce_weight: ClassVar[float]
-    taught: ClassVar[bool] = True
-    wants_logits: ClassVar[bool] = True
+    default_ce_weight: ClassVar[float]
+    needs_teacher: ClassVar[bool] = True
+    needs_logits: ClassVar[bool] = True
     uses_all_teachers: ClassVar[bool] = False
     supports_mixed_images: ClassVar[bool] = True
-    admits_processes: ClassVar[bool] = True
+    supports_multiple_processes: ClassVar[bool] = True
 
     @classmethod
-    def from_recipe(cls, name: str, options: Mapping[str, Any], setting: MethodContext) -> "Method":
-        """Build the method from a recipe's keys; raises InputError for one it does not admit."""
+    def from_recipe(cls, name: str, options: Mapping[str, Any], context: MethodContext) -> "Method":
+        """Build the method from a recipe's keys; raises InputError for an unknown key or an invalid value."""
         try:
             admitted = cls.Options(**options)
         except ValidationError as error:
             known = f"options: {', '.join(cls.Options.model_fields)}"
             raise problem(error, cls.Options, noun="option").as_error(f"method {name!r}", known) from error
-        return cls(admitted, setting)
+        return cls(admitted, context)
 
     @abstractmethod
-    def __init__(self, options: MethodOptions, setting: MethodContext) -> None:
-        """Set the term up for these networks and data; raises InputError where they do not suit it."""
+    def __init__(self, options: MethodOptions, context: MethodContext) -> None:
+        """Set the term up for these networks and data; raises InputError if it cannot work with them."""
         super().__init__()
 
     @property
@@ -133,3 +140,85 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def formula(self) -> str:
         """Return the term in words and numbers, for the record."""
+
+
+class LayerOptions(MethodOptions):
+    """The two layers, as module paths; the method chooses a layer that is not named."""
+
+    student_layer: str | None = None
+    teacher_layer: str | None = None
+
+
+class LayerMethod(Method):
+    """A method that compares one layer of the student with one of the first teacher.
+
+    `default_layer` returns the layer of a network for which the options name none.
+    """
+
+    def __init__(
+        self, options: LayerOptions, context: MethodContext, default_layer: Callable[[nn.Module], str]
+    ) -> None:
+        super().__init__(options, context)
+        self.student_layer = options.student_layer or default_layer(context.student)
+        self.teacher_layer = options.teacher_layer or default_layer(context.teacher)
+
+    @property
+    def student_layers(self) -> tuple[str, ...]:
+        """The one tapped layer of the student."""
+        return (self.student_layer,)
+
+    @property
+    def teacher_layers(self) -> tuple[str, ...]:
+        """The one tapped layer of the teacher."""
+        return (self.teacher_layer,)
+
+    def examples(self, context: MethodContext) -> tuple[Tensor, Tensor]:
+        """Return the outputs of the student's and the teacher's layer for the context's example.
+
+        Raises InputError as `layer_outputs` does.
+        """
+        (student,) = layer_outputs(context.student, self.student_layers, context.example)
+        (teacher,) = layer_outputs(context.teacher, self.teacher_layers, context.example)
+        return student, teacher
+
+
+def layer_outputs(network: nn.Module, layers: Sequence[str], images: Tensor) -> list[Tensor]:
+    """Return the output of each of `layers` for `images`: maps (B, C, H, W) or vectors (B, D).
+
+    The network runs in evaluation mode and is left as it was. Raises InputError for a layer that it does not
+    have or does not use, or whose output is something else.
+    """
+    with torch.no_grad(), evaluation_mode(network), Taps(network, layers) as taps:
+        network(images)
+    for layer in layers:
+        feature = taps.features.get(layer)
+        if not isinstance(feature, Tensor) or feature.dim() not in {2, 4}:
+            raise InputError(
+                f"layer {layer!r} of {type(network).__name__} gives {_described(feature)}, and neither maps "
+                "(channels, height, width) nor vectors",
+                "name a layer that gives one or the other",
+            )
+    return [taps.features[layer] for layer in layers]
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Put `network` in evaluation mode, and each of its modules back in its mode afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def pooled(features: Tensor) -> Tensor:
+    """Return vectors (B, C) of maps (B, C, H, W), averaged over their cells, or of vectors (B, C), in float32."""
+    return wide(features).mean(dim=(2, 3)) if features.dim() == 4 else wide(features)
+
+
+def _described(feature: object) -> str:
+    if feature is None:
+        return "nothing (it is not used)"
+    return str(tuple(feature.shape[1:])) if isinstance(feature, Tensor) else type(feature).__name__

@@ -1,7 +1,7 @@
-"""The processes that train one network together: who they are, what they agree on, what they add up.
+"""The processes that train one network together: their ranks, and what they exchange.
 
-They are started from outside, by torchrun, srun, or kdbench itself (`pipeline.spreading`), and all do the same work
-on their own parts of the data. Lightning's `Trainer` finds them by the same marks in the environment.
+They are started by torchrun, srun, or kdbench itself (`workflows.stages.launch`), and do the same work on different
+parts of the data. Fabric recognizes them by the same environment variables.
 """
 
 import os
@@ -22,18 +22,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """All processes of this work, `count` of them, and the place of this one: `rank`, from 0."""
+    """The number of processes, `count`, and the `rank` of this one, from 0."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes and speaks."""
+        """Whether this is the process that writes files and reports progress."""
         return self.rank == 0
 
     def broadcast(self, value: T) -> T:
-        """Return the first process's `value` in all of them; it is pickled on its way. Every process has to ask."""
+        """Return the first process's `value` in all processes, pickled in between. Every process must call it."""
         if self.count == 1:
             return value
         box = [value]
@@ -41,7 +41,7 @@ class Processes:
         return box[0]
 
     def on_rank_zero(self, work: Callable[[], T]) -> T:
-        """Do `work` in the first process and return its result in all; a KdbenchError is raised in all."""
+        """Call `work` in the first process and return its result in all; a KdbenchError is raised in all."""
         result: T | KdbenchError | None = None
         if self.first:
             try:
@@ -54,30 +54,30 @@ class Processes:
         return result  # type: ignore[return-value]
 
     def first_then_all(self, work: Callable[[], T]) -> T:
-        """Return what `work` returns, done in the first process before the others do it, who find what it left."""
+        """Call `work` in the first process, then in the others, which can use the files that it wrote."""
         done: list[T] = []
         self.on_rank_zero(lambda: done.append(work()))
         return done[0] if self.first else work()
 
     def summed(self, values: Tensor) -> Tensor:
-        """Return the sum over the processes of `values`, a tensor on the CPU, which it replaces."""
+        """Return the sum of `values` over the processes; changes `values`, a tensor on the CPU, in place."""
         if self.count > 1:
             distributed.all_reduce(values)
         return values
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes have called this."""
         self.summed(torch.zeros(1))
 
 
 def environment() -> ClusterEnvironment | None:
-    """Return what Lightning knows of whoever started several processes for this work; None where nobody did.
+    """Return Fabric's description of the launcher that started several processes; None if there was none.
 
-    Raises InputError for srun without the option that Lightning needs.
+    Raises InputError for srun without the option that Fabric needs.
     """
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
-    # A batch script has all variables but the step's: what it starts without srun is one process.
+    # A batch script has all variables but the step's: a program started without srun is one process.
     if "SLURM_STEP_ID" in os.environ and SLURMEnvironment.detect():
         try:
             return SLURMEnvironment(auto_requeue=False)
@@ -87,23 +87,23 @@ def environment() -> ClusterEnvironment | None:
 
 
 def world_size() -> int:
-    """Return how many processes were started from outside to do this work together; 1 where none was."""
-    found = environment()
-    return 1 if found is None else found.world_size()
+    """Return how many processes a launcher started to train together; 1 without a launcher."""
+    cluster = environment()
+    return 1 if cluster is None else cluster.world_size()
 
 
 def process_group() -> Processes:
-    """Meet the processes that were started with this one, unless that is done, and return them all."""
+    """Join the process group of the processes that were started with this one, once, and return it."""
     if distributed.is_available() and distributed.is_initialized():
         return Processes(distributed.get_rank(), distributed.get_world_size())
-    found = environment()
-    if found is None or found.world_size() == 1:
+    cluster = environment()
+    if cluster is None or cluster.world_size() == 1:
         return Processes()
     backend = "gloo"
     if torch.cuda.is_available():
-        # Both: gradients go from GPU to GPU, and what is agreed on never leaves the CPU.
+        # Both: gradients go between GPUs, all else between CPUs.
         backend = "cpu:gloo,cuda:nccl"
-        torch.cuda.set_device(found.local_rank() % torch.cuda.device_count())
-    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = found.main_address, str(found.main_port)
-    distributed.init_process_group(backend, rank=found.global_rank(), world_size=found.world_size())
-    return Processes(found.global_rank(), found.world_size())
+        torch.cuda.set_device(cluster.local_rank() % torch.cuda.device_count())
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = cluster.main_address, str(cluster.main_port)
+    distributed.init_process_group(backend, rank=cluster.global_rank(), world_size=cluster.world_size())
+    return Processes(cluster.global_rank(), cluster.world_size())

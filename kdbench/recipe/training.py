@@ -40,7 +40,7 @@ class Training(Value):
     `epochs`: an early-stopped model.
     `patience` stops after that many epochs without a better validation accuracy; `keep` says which weights the
     model ends up with: those of the last epoch or of the best on the validation split (never the test set).
-    `precision`, `channels_last` and `compile` may be left to `auto` (see kdbench.distill.placement); `devices`,
+    `precision`, `channels_last` and `compile` may be left to `auto` (see kdbench.distill.devices); `devices`,
     `num_nodes` and `strategy` are Lightning's, and `batch` is what all devices together take in a step.
     """
 

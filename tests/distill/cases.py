@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from networks import batches, setting, stripes, tiny
+from networks import batches, context, stripes, tiny
 from students import objective_of, student
 from torch import Tensor, nn
 
 from kdbench.data.batches import Batches
 from kdbench.distill import fit
-from kdbench.distill.logit_cache import CachedTeacher
 from kdbench.distill.objective import Objective, student_objective, student_terms
+from kdbench.distill.teachers import CachedTeacher
 from kdbench.progress import Silent
 from kdbench.recipe import Augment, Training
 from kdbench.results import cards
@@ -74,7 +74,7 @@ def cached_bank() -> Case:
         table = torch.stack([torch.cat([teacher(b.images) for b in shown.in_slot(slot, 50)]) for slot in range(3)], 1)
     entry = student({"method": "kd"})
     network = tiny(dropout=0.3)
-    terms = student_terms(entry, setting(network, teacher))
+    terms = student_terms(entry, context(network, teacher))
     objective = student_objective(entry, terms, [CachedTeacher(table.clone().half())])
     return Case(network, objective, {"schedule": {"name": "onecycle"}, "keep": "last"}, augment)
 

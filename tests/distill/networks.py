@@ -47,7 +47,7 @@ def batches(split: Split, batch: int = 16, **options) -> Batches:
     return Batches(split, **{"batch": batch, "mean": (0.3,), "std": (0.3,), "train": False, **options})
 
 
-def setting(student: nn.Module | None = None, *teachers: nn.Module, **changes) -> MethodContext:
+def context(student: nn.Module | None = None, *teachers: nn.Module, **changes) -> MethodContext:
     """What a method is told of a small student and its teachers; 48 training samples of three classes."""
     usual = {
         "student": student or tiny(),
@@ -76,6 +76,6 @@ def step(
         "epoch": 0,
         "student_logits": student_logits,
         "student_features": student_features or {},
-        "lessons": tuple(TeacherOutput(logits, teacher_features or {}) for logits in teacher_logits),
+        "teacher_outputs": tuple(TeacherOutput(logits, teacher_features or {}) for logits in teacher_logits),
     }
     return Step(**{**usual, **changes})

@@ -1,10 +1,10 @@
 """A student of a recipe, its loss and its training, without the rest of the recipe."""
 
-from networks import batches, setting, stripes
+from networks import batches, context, stripes
 
 from kdbench.distill import fit
 from kdbench.distill.objective import Objective, student_objective, student_terms
-from kdbench.distill.teacher import LiveTeacher
+from kdbench.distill.teachers import LiveTeacher
 from kdbench.progress import Silent
 from kdbench.recipe import Student, Training
 
@@ -17,8 +17,8 @@ def student(*terms, **keys) -> Student:
 
 def objective_of(entry: Student, learner, *teachers, **changes) -> Objective:
     """The student's loss with teachers that are asked at every step."""
-    terms = student_terms(entry, setting(learner, *teachers, **changes))
-    taught = any(term.method.taught for term in terms)
+    terms = student_terms(entry, context(learner, *teachers, **changes))
+    taught = any(term.method.needs_teacher for term in terms)
     return student_objective(entry, terms, [LiveTeacher(teacher) for teacher in teachers] if taught else [])
 
 

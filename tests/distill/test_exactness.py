@@ -13,7 +13,7 @@ import torch
 from students import same_weights
 
 from kdbench.distill import fit, loop
-from kdbench.distill.compiling import missing_compiler
+from kdbench.distill.devices import missing_compiler
 
 # A server that has everything imported and nothing begun: its children start at once, and inherit no threads.
 PROCESSES = multiprocessing.get_context("forkserver")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import EXAMPLE, setting, tiny
+from networks import EXAMPLE, context, tiny
 from scipy.special import softmax
 from scipy.stats import entropy
 from students import objective_of, student
@@ -73,7 +73,7 @@ def test_early_stopped_distillation_goes_on_with_the_labels_alone():
         loss, logits = objective(learner, BATCH, epoch)
         only_labels = cross_entropy(logits, LABELS).item()  # with a weight of 1, as a student without terms
         assert (loss.item() == pytest.approx(only_labels, rel=1e-6)) == (epoch >= 3)
-    assert len(calls) == 3, "a teacher that no term listens to is not asked"
+    assert len(calls) == 3, "a teacher that no active term needs does not run"
     assert objective.formula(6) == "0.5·CE + 0.9·T²·KL(t‖s), T = 4 (epochs 1–3); CE in other epochs"
     assert objective.formula(3) == "0.5·CE + 0.9·T²·KL(t‖s), T = 4 (epochs 1–3)"
 
@@ -90,7 +90,7 @@ def test_a_teacher_is_not_asked_while_only_peers_are_listened_to():
 def test_while_a_term_is_alone_neither_labels_nor_other_terms_count():
     learner, teacher = tiny().eval(), tiny(1, width=8)
     objective = objective_of(student(*TWO_STAGES, KD, ce_weight=1), learner, teacher)
-    assert [[type(term.method).__name__ for term in objective.holding(epoch)] for epoch in (0, 1, 2)] == [
+    assert [[type(term.method).__name__ for term in objective.active_terms(epoch)] for epoch in (0, 1, 2)] == [
         ["Hint"],
         ["Hint"],
         ["Kd", "Kd"],
@@ -116,8 +116,8 @@ def test_the_first_of_two_stages_reaches_the_layers_up_to_the_hint_and_the_regre
 
 
 def test_a_student_with_neither_labels_nor_terms_is_refused():
-    with pytest.raises(InputError, match="nothing to learn from"):
-        student_terms(student(ce_weight=0), setting())
+    with pytest.raises(InputError, match="learns from nothing"):
+        student_terms(student(ce_weight=0), context())
 
 
 def test_without_labels_beside_its_terms_a_student_learns_from_them_when_no_term_holds():
@@ -129,10 +129,10 @@ def test_without_labels_beside_its_terms_a_student_learns_from_them_when_no_term
 
 def test_times_below_one_are_shares_of_all_epochs():
     entry = student({**KD, "from_epoch": 0.25, "until_epoch": 0.5}, training={"epochs": 12, "stop_at": 0.75})
-    (term,) = student_terms(entry, setting())
+    (term,) = student_terms(entry, context())
     assert (term.from_epoch, term.until_epoch, entry.training.last_epoch) == (3, 6, 9)
     short = student({**KD, "until_epoch": 0.1}, training={"epochs": 3})
-    assert student_terms(short, setting())[0].until_epoch == 1
+    assert student_terms(short, context())[0].until_epoch == 1
 
 
 @pytest.mark.parametrize(
@@ -140,16 +140,16 @@ def test_times_below_one_are_shares_of_all_epochs():
     [
         ([{"method": "hnt"}], {}, "unknown method 'hnt'", "did you mean 'hint'"),
         ([{**KD, "from_epoch": 3, "until_epoch": 3}], {}, "never", "until_epoch above from_epoch"),
-        ([KD], {"teacher": ["a", "b"]}, "no term listens to more than one", "multi_teacher"),
+        ([KD], {"teacher": ["a", "b"]}, "no term uses more than one", "multi_teacher"),
         ([{"method": "dkd"}], {"data": {"augment": {"mixup": 1}}}, "dkd compares single samples", "mixup"),
         ([KD, {"method": "contrastive"}], {"data": {"augment": {"cutmix": 1}}}, "contrastive compares", "cutmix"),
-        ([{"method": "contrastive"}], {"training": {"devices": 2}}, "its own share", "training.devices"),
-        ([{"method": "contrastive"}], {"training": {"num_nodes": 2}}, "its own share", "num_nodes"),
+        ([{"method": "contrastive"}], {"training": {"devices": 2}}, "memory of all samples", "training.devices"),
+        ([{"method": "contrastive"}], {"training": {"num_nodes": 2}}, "memory of all samples", "num_nodes"),
     ],
 )
 def test_what_does_not_go_together_is_refused(terms, keys, message, hint):
     with pytest.raises(InputError, match=message) as caught:
-        student_terms(student(*terms, **keys), setting())
+        student_terms(student(*terms, **keys), context())
     assert hint in caught.value.hint
 
 
@@ -179,5 +179,5 @@ def test_features_are_asked_of_the_first_teacher_alone():
 
 @pytest.mark.parametrize("training", [{"epochs": 5}, {"epochs": 9, "stop_at": 5}])
 def test_a_term_that_begins_after_the_last_epoch_is_refused(training):
-    with pytest.raises(InputError, match="there are 5"):
-        student_terms(student({**KD, "from_epoch": 5}, training=training), setting())
+    with pytest.raises(InputError, match="has 5 epochs"):
+        student_terms(student({**KD, "from_epoch": 5}, training=training), context())

@@ -4,7 +4,7 @@ import torch
 from scipy.special import softmax
 from scipy.stats import entropy, zscore
 
-from kdbench.distill.losses.standardize import standardize
+from kdbench.distill.losses.logits import standardize
 from kdbench.evaluate.divergence import kl_divergences, log_softmax
 from kdbench.evaluate.standardization import standardized, standardized_kl
 

@@ -11,11 +11,19 @@ from kdbench.distill.losses.contrastive import (
     momentum_update,
 )
 from kdbench.distill.losses.decoupled import dkd, nckd, tckd, warm_up
-from kdbench.distill.losses.ensembles import ensemble_logits, mean_kl, mutual_kl
 from kdbench.distill.losses.features import attention_loss, attention_map, feature_mse
-from kdbench.distill.losses.logits import correct, cross_entropy, kl_divergence, softened_kl
+from kdbench.distill.losses.logits import (
+    Std,
+    correct,
+    cross_entropy,
+    ensemble_logits,
+    kl_divergence,
+    mean_kl,
+    mutual_kl,
+    softened_kl,
+    standardize,
+)
 from kdbench.distill.losses.relations import rkd_angle, rkd_distance
-from kdbench.distill.losses.standardize import Std, standardize
 
 __all__ = [
     "Std",

@@ -1,4 +1,8 @@
-"""Losses on logits: cross-entropy with the labels, divergence from the teacher's softened probabilities."""
+"""Losses on logits: cross-entropy with the labels, divergence from the softened probabilities of teachers or peers."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
@@ -44,3 +48,45 @@ def correct(logits: Tensor, labels: Tensor) -> Tensor:
     """
     classes = labels if labels.dim() == 1 else labels.argmax(dim=1)
     return torch.sum(logits.argmax(dim=1) == classes)
+
+
+Std = Literal["unbiased", "population"]
+"""Whose standard deviation: of a sample, divided by C - 1 (the authors' code), or of the row itself, by C."""
+
+
+def standardize(logits: Tensor, std: Std) -> Tensor:
+    """Return (z - mean) / (1e-7 + standard deviation) of each row of logits (B, C).
+
+    Sun et al. 2024, "Logit Standardization in Knowledge Distillation", algorithm 1.
+    Applied to both networks, so that the student need match neither the location nor the scale of the teacher's
+    logits. A row of equal logits becomes zeros.
+    """
+    logits = wide(logits)
+    centred = logits - logits.mean(dim=1, keepdim=True)
+    return centred / (1e-7 + logits.std(dim=1, correction=1 if std == "unbiased" else 0, keepdim=True))
+
+
+def ensemble_logits(teacher_logits: Sequence[Tensor]) -> Tensor:
+    """Return the log of the teachers' mean probability, logsumexp(log_softmax) - log n, from n logits (B, C).
+
+    These are an ensemble's logits (Stanton et al. 2021, "Does Knowledge Distillation Really Work?"): softened, they
+    are the mean softened and not the mean of the softened, which is what `mean_kl` teaches.
+    """
+    log_probs = F.log_softmax(wide(torch.stack(tuple(teacher_logits))), dim=2)
+    return log_probs.logsumexp(dim=0) - math.log(len(teacher_logits))
+
+
+def mean_kl(student_logits: Tensor, teacher_logits: Sequence[Tensor], temperature: float) -> Tensor:
+    """Return the mean over n teachers of T² · KL(p_t^T ‖ p_s^T), from logits (B, C).
+
+    Its gradient is that of one teacher whose softened probabilities are the mean of theirs.
+    """
+    return torch.stack([softened_kl(student_logits, teacher, temperature) for teacher in teacher_logits]).mean()
+
+
+def mutual_kl(logits: Tensor, peer_logits: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
+    """Return the mean over the peers of T² · KL(p_peer^T ‖ p_self^T), from logits (B, C); no gradient reaches a peer.
+
+    Deep mutual learning (Zhang et al. 2018, "Deep Mutual Learning"), which has T = 1.
+    """
+    return mean_kl(logits, [peer.detach() for peer in peer_logits], temperature)

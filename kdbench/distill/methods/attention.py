@@ -1,6 +1,6 @@
 """Attention transfer (Zagoruyko & Komodakis 2017, "Paying More Attention to Attention").
 
-The student looks where the teacher looks: the mean of f² over the channels, however many, layer by layer.
+The student's attention maps, the mean of f² over the channels, match the teacher's, layer by layer.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,8 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdbench.distill.layers import outputs
 from kdbench.distill.losses import attention_loss
-from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
+from kdbench.distill.method import Method, MethodContext, MethodOptions, Step, layer_outputs
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 from kdbench.models.taps import required_stages
@@ -34,14 +33,14 @@ class Attention(Method):
     """attention_weight · Σ_l mean((Q_s − Q_t)²), Q = L2norm(mean_c f²), over the layers l."""
 
     Options = AttentionOptions
-    usual_ce_weight: ClassVar[float] = 1.0
-    wants_logits: ClassVar[bool] = False
+    default_ce_weight: ClassVar[float] = 1.0
+    needs_logits: ClassVar[bool] = False
 
-    def __init__(self, options: AttentionOptions, setting: MethodContext) -> None:
-        super().__init__(options, setting)
+    def __init__(self, options: AttentionOptions, context: MethodContext) -> None:
+        super().__init__(options, context)
         self.weight = options.attention_weight
-        given = bool(options.student_layers or options.teacher_layers)
-        self._student_layers, self._teacher_layers = (_named if given else _usual)(options, setting)
+        named = bool(options.student_layers or options.teacher_layers)
+        self._student_layers, self._teacher_layers = (_named if named else _default)(options, context)
 
     @property
     def student_layers(self) -> tuple[str, ...]:
@@ -65,45 +64,45 @@ class Attention(Method):
         return f"{self.weight:g}·Σ mean((Q_s − Q_t)²) over " + ", ".join(f"{s}–{t}" for s, t in pairs)
 
 
-def _named(options: AttentionOptions, setting: MethodContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the layers that the options name, the other network's being all its stages if it has none there."""
-    student = options.student_layers or required_stages(setting.student)
-    teacher = options.teacher_layers or required_stages(setting.teacher)
+def _named(options: AttentionOptions, context: MethodContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the layers that the options name; all stages of a network for which they name none."""
+    student = options.student_layers or required_stages(context.student)
+    teacher = options.teacher_layers or required_stages(context.teacher)
     if len(student) != len(teacher):
         raise InputError(
             f"attention: {len(student)} layers of the student and {len(teacher)} of the teacher: {', '.join(student)}; "
             f"{', '.join(teacher)}",
             "give student_layers and teacher_layers as many paths each",
         )
-    for network, layers in ((setting.student, student), (setting.teacher, teacher)):
-        without = set(layers).difference(_with_places(network, layers, setting.example))
+    for network, layers in ((context.student, student), (context.teacher, teacher)):
+        without = set(layers).difference(_with_positions(network, layers, context.example))
         if without:
             raise InputError(
                 f"attention: {min(without)!r} of {type(network).__name__} gives vectors or maps of one cell, and "
-                "attention is paid to places",
+                "attention compares positions",
                 "name layers that give larger maps, or choose another method",
             )
     return student, teacher
 
 
-def _usual(_options: AttentionOptions, setting: MethodContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _default(_options: AttentionOptions, context: MethodContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
     stages = [
-        _with_places(network, required_stages(network), setting.example)
-        for network in (setting.student, setting.teacher)
+        _with_positions(network, required_stages(network), context.example)
+        for network in (context.student, context.teacher)
     ]
     count = min(map(len, stages))
     if not count:
         raise InputError(
-            "attention: the stages of the student or of the teacher give vectors or maps of one cell, and attention is "
-            "paid to places",
+            "attention: the stages of the student or of the teacher give vectors or maps of one cell, and attention "
+            "compares positions",
             "name layers that give larger maps with student_layers and teacher_layers, or choose another method",
         )
     return _spread(stages[0], count), _spread(stages[1], count)
 
 
-def _with_places(network: nn.Module, layers: Sequence[str], example: Tensor) -> list[str]:
+def _with_positions(network: nn.Module, layers: Sequence[str], example: Tensor) -> list[str]:
     """Return those of `layers` whose maps have several cells: of one cell, the attention is 1 whatever it holds."""
-    features = outputs(network, layers, example)
+    features = layer_outputs(network, layers, example)
     return [layer for layer, feature in zip(layers, features, strict=True) if feature[0, 0].numel() > 1]
 
 

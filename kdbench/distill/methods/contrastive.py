@@ -12,10 +12,9 @@ import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdbench.distill.layers import LayerMethod, LayerOptions, pooled
 from kdbench.distill.losses import contrast_log_partition, contrast_scores, contrastive_loss, momentum_update
 from kdbench.distill.losses.inputs import wide
-from kdbench.distill.method import MethodContext, Step
+from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step, pooled
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 from kdbench.models.taps import last_stage
@@ -83,23 +82,23 @@ class Contrastive(LayerMethod):
     """
 
     Options = ContrastiveOptions
-    usual_ce_weight: ClassVar[float] = 1.0
-    wants_logits: ClassVar[bool] = False
+    default_ce_weight: ClassVar[float] = 1.0
+    needs_logits: ClassVar[bool] = False
     supports_mixed_images: ClassVar[bool] = False  # a mixed image is no one sample's
-    admits_processes: ClassVar[bool] = False  # each process would remember its own share alone
+    supports_multiple_processes: ClassVar[bool] = False  # each process would remember only its samples
 
     student_memory: Tensor
     teacher_memory: Tensor
     log_partition: Tensor
 
-    def __init__(self, options: ContrastiveOptions, setting: MethodContext) -> None:
-        super().__init__(options, setting, last_stage)
+    def __init__(self, options: ContrastiveOptions, context: MethodContext) -> None:
+        super().__init__(options, context, last_stage)
         self.options = options
-        student, teacher = self.examples(setting)
+        student, teacher = self.examples(context)
         self.embed_student = Embedding(student, options.feature_dim)
         self.embed_teacher = Embedding(teacher, options.feature_dim)
-        self.draw_negatives = OtherClasses(setting.labels, setting.classes)
-        shape = (len(setting.labels), options.feature_dim)
+        self.draw_negatives = OtherClasses(context.labels, context.classes)
+        shape = (len(context.labels), options.feature_dim)
         bound = math.sqrt(3 / options.feature_dim)  # rows of length 1 on average
         self.register_buffer("student_memory", torch.empty(shape).uniform_(-bound, bound))
         self.register_buffer("teacher_memory", torch.empty(shape).uniform_(-bound, bound))

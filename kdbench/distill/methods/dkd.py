@@ -27,11 +27,11 @@ class Dkd(Method):
     """min(epoch / warmup, 1) · T² · (tckd_weight · TCKD + nckd_weight · NCKD)."""
 
     Options = DkdOptions
-    usual_ce_weight: ClassVar[float] = 1.0
+    default_ce_weight: ClassVar[float] = 1.0
     supports_mixed_images: ClassVar[bool] = False  # a mixed image has no one target class
 
-    def __init__(self, options: DkdOptions, setting: MethodContext) -> None:
-        super().__init__(options, setting)
+    def __init__(self, options: DkdOptions, context: MethodContext) -> None:
+        super().__init__(options, context)
         self.options = options
 
     def forward(self, step: Step) -> Tensor:

@@ -11,9 +11,8 @@ import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdbench.distill.layers import LayerMethod, LayerOptions
 from kdbench.distill.losses import feature_mse
-from kdbench.distill.method import MethodContext, Step
+from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 from kdbench.models.taps import middle_stage
@@ -62,13 +61,13 @@ class Hint(LayerMethod):
     """hint_weight · MSE(regressor(f_s), f_t)."""
 
     Options = HintOptions
-    usual_ce_weight: ClassVar[float] = 1.0
-    wants_logits: ClassVar[bool] = False
+    default_ce_weight: ClassVar[float] = 1.0
+    needs_logits: ClassVar[bool] = False
 
-    def __init__(self, options: HintOptions, setting: MethodContext) -> None:
-        super().__init__(options, setting, middle_stage)
+    def __init__(self, options: HintOptions, context: MethodContext) -> None:
+        super().__init__(options, context, middle_stage)
         self.weight = options.hint_weight
-        student, teacher = self.examples(setting)
+        student, teacher = self.examples(context)
         if student.dim() != teacher.dim():
             raise InputError(
                 f"hint: {self.student_layer!r} gives {tuple(student.shape[1:])} and {self.teacher_layer!r} "

@@ -1,7 +1,8 @@
-"""Logit distillation (Hinton, Vinyals, Dean 2015): the student matches the teacher's softened probabilities.
+"""Logit distillation and its relatives, which are kd with other defaults: born-again networks and function matching.
 
-With `standardize` the logits of both networks are standardized first (Sun et al. 2024, "Logit Standardization in
-Knowledge Distillation"), so that the student need not match their location and scale.
+kd (Hinton, Vinyals, Dean 2015): the student matches the teacher's softened probabilities. With `standardize` the logits
+of both networks are standardized first (Sun et al. 2024, "Logit Standardization in Knowledge Distillation"), so that
+the student need not match their location and scale.
 """
 
 from typing import ClassVar
@@ -32,10 +33,10 @@ class Kd(Method):
     """kd_weight · T² · KL(p_t^T ‖ p_s^T)."""
 
     Options = KdOptions
-    usual_ce_weight: ClassVar[float] = 0.1
+    default_ce_weight: ClassVar[float] = 0.1
 
-    def __init__(self, options: KdOptions, setting: MethodContext) -> None:
-        super().__init__(options, setting)
+    def __init__(self, options: KdOptions, context: MethodContext) -> None:
+        super().__init__(options, context)
         self.options = options
 
     def forward(self, step: Step) -> Tensor:
@@ -50,3 +51,41 @@ class Kd(Method):
         options = self.options
         of_what = f" of standardized logits ({options.std} std)" if options.standardize else ""
         return f"{options.kd_weight:g}·T²·KL(t‖s){of_what}, T = {options.temperature:g}"
+
+
+class BornAgainOptions(KdOptions):
+    """The options of kd; weight and temperature are 1, as in the authors' BAN+L (BAN has `ce_weight` 0)."""
+
+    kd_weight: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+
+
+@METHODS.register("born_again")
+class BornAgain(Kd):
+    """kd_weight · KL(p_t ‖ p_s) beside the full cross-entropy, from a teacher of the student's own architecture.
+
+    Furlanello et al. 2018, "Born Again Neural Networks". The recipe makes the generations: `generations = 3` makes
+    three students, each taught by the one before.
+    """
+
+    Options = BornAgainOptions
+    default_ce_weight: ClassVar[float] = 1.0
+
+
+class FunctionMatchingOptions(KdOptions):
+    """The options of kd; the authors' configurations take temperatures of 1, 2, 5 or 10, by data set and length."""
+
+    kd_weight: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=2.0, gt=0)
+
+
+@METHODS.register("function_matching")
+class FunctionMatching(Kd):
+    """kd_weight · T² · KL(p_t^T ‖ p_s^T) alone, without labels; meant for mixed images and long trainings.
+
+    Beyer et al. 2021, "Knowledge distillation: A good teacher is patient and consistent": both networks see the same
+    crop, mixed with another image. Set `data.augment.mixup = 1.0`.
+    """
+
+    Options = FunctionMatchingOptions
+    default_ce_weight: ClassVar[float] = 0.0

@@ -44,13 +44,13 @@ class MultiTeacher(Method):
     """kd_weight · T² · KL(p_t^T ‖ p_s^T) with t the ensemble of all teachers, or the mean of KLs over them."""
 
     Options = MultiTeacherOptions
-    usual_ce_weight: ClassVar[float] = 0.1
+    default_ce_weight: ClassVar[float] = 0.1
     uses_all_teachers: ClassVar[bool] = True
 
-    def __init__(self, options: MultiTeacherOptions, setting: MethodContext) -> None:
-        super().__init__(options, setting)
+    def __init__(self, options: MultiTeacherOptions, context: MethodContext) -> None:
+        super().__init__(options, context)
         self.options = options
-        self.teachers = len(setting.teachers)
+        self.teachers = len(context.teachers)
 
     def forward(self, step: Step) -> Tensor:
         """Return the weighted term of one step."""

@@ -47,16 +47,16 @@ class Mutual(Method):
     """
 
     Options = MutualOptions
-    usual_ce_weight: ClassVar[float] = 1.0
-    taught: ClassVar[bool] = False
+    default_ce_weight: ClassVar[float] = 1.0
+    needs_teacher: ClassVar[bool] = False
 
-    def __init__(self, options: MutualOptions, setting: MethodContext) -> None:
-        super().__init__(options, setting)
+    def __init__(self, options: MutualOptions, context: MethodContext) -> None:
+        super().__init__(options, context)
         if options.models and "peers" in options.model_fields_set:
             raise InputError("mutual: both peers and models say who the peers are", "leave one of them out")
         models: Sequence[Model | None] = options.models or [None] * options.peers
         self.options = options
-        self.peers = nn.ModuleList(setting.build(model, number) for number, model in enumerate(models, start=1))
+        self.peers = nn.ModuleList(context.build(model, number) for number, model in enumerate(models, start=1))
         self.peers.train()
 
     def forward(self, step: Step) -> Tensor:

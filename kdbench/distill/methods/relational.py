@@ -8,9 +8,8 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from kdbench.distill.layers import LayerMethod, LayerOptions, pooled
 from kdbench.distill.losses import rkd_angle, rkd_distance
-from kdbench.distill.method import MethodContext, Step
+from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step, pooled
 from kdbench.distill.methods import METHODS
 from kdbench.models.taps import last_stage
 
@@ -30,11 +29,11 @@ class Relational(LayerMethod):
     """
 
     Options = RelationalOptions
-    usual_ce_weight: ClassVar[float] = 1.0
-    wants_logits: ClassVar[bool] = False
+    default_ce_weight: ClassVar[float] = 1.0
+    needs_logits: ClassVar[bool] = False
 
-    def __init__(self, options: RelationalOptions, setting: MethodContext) -> None:
-        super().__init__(options, setting, last_stage)
+    def __init__(self, options: RelationalOptions, context: MethodContext) -> None:
+        super().__init__(options, context, last_stage)
         self.parts = tuple(
             (weight, loss, name)
             for weight, loss, name in (
@@ -43,7 +42,7 @@ class Relational(LayerMethod):
             )
             if weight
         )
-        self.examples(setting)
+        self.examples(context)
 
     def forward(self, step: Step) -> Tensor:
         """Return the weighted term of one step."""

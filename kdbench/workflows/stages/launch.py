@@ -1,7 +1,7 @@
-"""A training on several devices of this machine: one process to each, started here, watched, and ended together.
+"""A training on several devices of this machine: starts one process per device, watches them and ends them together.
 
-They find each other by torchrun's marks in the environment, as processes do that somebody else started. What they
-leave is in the run's folder; what they say meanwhile comes as one JSON object a line.
+They find each other by torchrun's environment variables. They write results to the run's folder, and progress and
+errors to standard output, as one JSON object per line.
 """
 
 import json
@@ -31,28 +31,28 @@ _LAST_LINES = 15
 _HERE = "127.0.0.1"
 
 
-def train_spread(job: str, count: int, folder: RunFolder, progress: Progress) -> None:
-    """Train the job of that id, of the recipe that `folder` is marked with, in `count` processes.
+def train_in_processes(job: str, count: int, folder: RunFolder, progress: Progress) -> None:
+    """Train the job with that id, of the recipe in `folder`, in `count` processes.
 
     Raises the KdbenchError that ended one of them, or one that says how it ended.
     """
-    # The meeting place is held here, on a port that was free a moment ago and is taken now.
-    meeting = TCPStore(_HERE, 0, is_master=True, wait_for_workers=False)
+    # The parent holds the rendezvous store, so that no other process can take its port.
+    store = TCPStore(_HERE, 0, is_master=True, wait_for_workers=False)
     with ExitStack() as stack:
         lines: SimpleQueue[tuple[int, bytes]] = SimpleQueue()
-        workers = [_Worker(rank, count, meeting.port, (str(folder.path), job), lines, stack) for rank in range(count)]
+        workers = [_Worker(rank, count, store.port, (str(folder.path), job), lines, stack) for rank in range(count)]
         running = set(range(count))
         while running:
             rank, line = lines.get()
             if line:
-                workers[rank].hear(line, progress)
+                workers[rank].handle(line, progress)
             else:  # the end of its output
-                workers[rank].conclude()
+                workers[rank].raise_on_failure()
                 running.remove(rank)
 
 
 class _Worker:
-    """One process; with `stack` it is killed, if it still runs."""
+    """One process, which `stack` kills if it is still running."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class _Worker:
         self._stderr = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
         self._process = subprocess.Popen(
             [*WORKER, *arguments],
-            stdin=subprocess.PIPE,  # never written to: its end tells the process that its parent is gone
+            stdin=subprocess.PIPE,  # never written to: it closes when the parent is gone, which ends the process
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             env=_environment(rank, count, port),
@@ -77,8 +77,8 @@ class _Worker:
         stack.callback(self._end)
         Thread(target=_read, args=(rank, self._process.stdout, lines), daemon=True).start()
 
-    def hear(self, line: bytes, progress: Progress) -> None:
-        """Pass on what the process says."""
+    def handle(self, line: bytes, progress: Progress) -> None:
+        """Pass a message of the process on to `progress`, or keep its error."""
         try:
             message = json.loads(line)
         except ValueError:
@@ -91,8 +91,8 @@ class _Worker:
             case {"error": {"type": name, "message": text, "hint": hint}}:
                 self._error = getattr(errors, name, KdbenchError)(text, hint)
 
-    def conclude(self) -> None:
-        """Wait for the process's end, which is at hand; raise what ended it before its work was done."""
+    def raise_on_failure(self) -> None:
+        """Wait for the process, which has closed its output; raise the error that ended it, if any."""
         code = self._process.wait()
         if self._error is not None:
             raise self._error
@@ -100,8 +100,8 @@ class _Worker:
             raise KdbenchError(f"training process {self._rank + 1} was killed", "was it out of memory?")
         if code:
             self._stderr.seek(0)
-            said = self._stderr.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
-            raise RuntimeError("\n".join([f"training process {self._rank + 1} ended with code {code}:", *said]))
+            last_lines = self._stderr.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+            raise RuntimeError("\n".join([f"training process {self._rank + 1} ended with code {code}:", *last_lines]))
 
     def _end(self) -> None:
         self._process.kill()
@@ -122,7 +122,7 @@ def _read(rank: int, stdout: IO[bytes], lines: "SimpleQueue[tuple[int, bytes]]")
 
 def _environment(rank: int, count: int, port: int) -> dict[str, str]:
     path = [str(Path(kdbench.__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    marks: dict[str, Any] = {
+    variables: dict[str, Any] = {
         "RANK": rank,
         "LOCAL_RANK": rank,
         "GROUP_RANK": 0,
@@ -131,9 +131,9 @@ def _environment(rank: int, count: int, port: int) -> dict[str, str]:
         "MASTER_ADDR": _HERE,
         "MASTER_PORT": port,
         "TORCHELASTIC_RUN_ID": "kdbench",
-        "TORCHELASTIC_USE_AGENT_STORE": True,  # the meeting place is the parent's
+        "TORCHELASTIC_USE_AGENT_STORE": True,  # the store is the parent's
         "PYTHONPATH": os.pathsep.join(path),
     }
     # The cores are shared out, unless the recipe or the user says otherwise.
     threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count))}
-    return {**threads, **os.environ, **{name: str(value) for name, value in marks.items()}}
+    return {**threads, **os.environ, **{name: str(value) for name, value in variables.items()}}

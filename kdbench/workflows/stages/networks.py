@@ -8,9 +8,8 @@ from torch import nn
 from kdbench import models
 from kdbench.data.dataset import Dataset
 from kdbench.distill import fit
+from kdbench.distill.initial_weights import SubStudent, begin_part_way, fuse
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
-from kdbench.distill.start import begin_part_way
-from kdbench.distill.sub_students import SubStudent, fuse
 from kdbench.models.fused import Fused
 from kdbench.recipe import Model, Student, Trained
 from kdbench.results.run_folder import RunFolder
@@ -30,17 +29,17 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
     return network if entry.quantize is None else with_fake_quantization(network, entry.quantize)
 
 
-def beginning(job: Job, material: RunData, folder: RunFolder) -> nn.Module:
+def beginning(job: Job, run_data: RunData, folder: RunFolder) -> nn.Module:
     """Return a job's network with the weights that its training begins with."""
-    network = fresh(job, material.dataset)
+    network = fresh(job, run_data.dataset)
     if job.parts:
-        _fuse(network, [trained(part, material.dataset, folder) for part in job.parts], job)
+        _fuse(network, [trained(part, run_data.dataset, folder) for part in job.parts], job)
     if job.start is not None:
         assert isinstance(job.entry, Student)
         assert job.entry.start is not None
         # As in training a single left-over image joins the batch before it: it has no variance.
-        images = material.batches(material.part_of(job.entry.data).split, job.entry.training.batch, train=True)
-        other = trained(job.start, material.dataset, folder)
+        images = run_data.batches(run_data.part_of(job.entry.data).split, job.entry.training.batch, train=True)
+        other = trained(job.start, run_data.dataset, folder)
         begin_part_way(network, _as_the_students(other, job), job.entry.start, images)
         forget_ranges(network)
     return network

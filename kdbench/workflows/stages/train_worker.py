@@ -1,7 +1,7 @@
-"""One of the processes that train a network together: `python -m kdbench.workflows.stages.train_worker FOLDER JOB`.
+"""One of several processes that train one network: `python -m kdbench.workflows.stages.train_worker FOLDER JOB`.
 
-It takes the recipe from the run's folder. What the first one says of its progress, and any of them of an error, goes to
-standard output, one JSON object a line.
+It reads the recipe from the run's folder. It writes errors, and on rank zero the progress, to standard output, as one
+JSON object per line.
 """
 
 import json
@@ -21,39 +21,39 @@ from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.plan import plan
 from kdbench.workflows.stages.run_data import load_run_data
-from kdbench.workflows.stages.train import SPREAD, train_one
+from kdbench.workflows.stages.train import UNMETERED_REASON, train_one
 
 
 class JsonProgress(Silent):
-    """Progress that the parent process is told."""
+    """Progress written as messages to the parent process."""
 
     def step(self, done: float, total: float, detail: str = "") -> None:
-        """Tell how far the training is."""
-        _say({"step": [done, total, detail]})
+        """Write how far the training is."""
+        _write({"step": [done, total, detail]})
 
     def note(self, text: str) -> None:
-        """Tell the note."""
-        _say({"note": text})
+        """Write the note."""
+        _write({"note": text})
 
 
 def main(folder: RunFolder, job_id: str) -> int:
-    """Do this process's part of the job; return the exit code."""
+    """Train this process's part of the job; return the exit code."""
     Thread(target=_end_with_parent, daemon=True).start()
     try:
         processes = process_group()
         recipe = recipe_from(storage.read_json(folder.marker, "recipe"), str(folder.marker))
-        material = load_run_data(recipe)
+        run_data = load_run_data(recipe)
         job = next(job for job in plan(recipe) if job.id == job_id)
         progress: Progress = JsonProgress() if processes.first else Silent()
-        train_one(job, recipe, material, folder, progress, Unmetered(SPREAD))
+        train_one(job, recipe, run_data, folder, progress, Unmetered(UNMETERED_REASON))
     except KdbenchError as error:
-        _say({"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}})
+        _write({"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}})
         return error.exit_code
     distributed.destroy_process_group()
     return 0
 
 
-def _say(message: dict[str, object]) -> None:
+def _write(message: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 

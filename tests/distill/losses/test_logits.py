@@ -1,5 +1,3 @@
-"""Losses on logits, among them regression tests of faults found in well-known code."""
-
 import math
 
 import numpy as np
@@ -13,7 +11,16 @@ from scipy.special import log_softmax, rel_entr, softmax
 from torch.distributions import Categorical
 from torch.distributions import kl_divergence as categorical_kl
 
-from kdbench.distill.losses import correct, cross_entropy, kl_divergence, softened_kl
+from kdbench.distill.losses import (
+    correct,
+    cross_entropy,
+    ensemble_logits,
+    kl_divergence,
+    mean_kl,
+    mutual_kl,
+    softened_kl,
+    standardize,
+)
 
 TEMPERATURES = (0.5, 1.0, 4.0, 20.0)
 
@@ -184,3 +191,145 @@ def test_correct_counts_labels_ranked_first():
 def test_correct_takes_the_most_probable_class_of_mixed_labels():
     values = torch.tensor([[1.0, 2.0, 0.0], [3.0, 2.0, 0.0]])
     assert correct(values, torch.tensor([[0.4, 0.6, 0.0], [0.4, 0.6, 0.0]])).item() == 1
+
+
+# Ahad, "Knowledge Distillation Techniques", task 2: KL in nats at temperature 1, population std. The wrong student
+# ranks another class first but lies near the teacher; the right one has a tenth of the teacher's logits.
+FOUR = {"teacher": [1, 4, 3, 2], "wrong": [1, 2.8, 3, 2], "right": [0.1, 0.4, 0.3, 0.2]}
+TEN = {
+    "teacher": [1, 4, 0.5, 1.5, 7, 2, 2.5, 3, 3.5, 4.5],
+    "wrong": [1.1, 4.2, 0.6, 1.6, 6.8, 2.1, 2.6, 3.1, 3.6, 7.5],
+    "right": [0.1, 0.4, 0.05, 0.15, 0.7, 0.2, 0.25, 0.3, 0.35, 0.45],
+}
+RAW = [(FOUR, "wrong", "0.1749"), (FOUR, "right", "0.3457"), (TEN, "wrong", "0.7192"), (TEN, "right", "1.2317")]
+STANDARDIZED = [
+    (FOUR, "wrong", "0.1347"),
+    (FOUR, "right", "0.0000"),
+    (TEN, "wrong", "0.1923"),
+    (TEN, "right", "0.0000"),
+]
+
+
+def row(values):
+    return torch.tensor([values], dtype=torch.float32)
+
+
+@pytest.mark.parametrize(("toy", "student", "printed"), RAW)
+def test_the_raw_divergence_has_the_published_toy_value(toy, student, printed):
+    assert f"{softened_kl(row(toy[student]), row(toy['teacher']), 1.0).item():.4f}" == printed
+
+
+@pytest.mark.parametrize(("toy", "student", "printed"), STANDARDIZED)
+def test_the_standardized_divergence_has_the_published_toy_value(toy, student, printed):
+    pair = [standardize(row(toy[each]), "population") for each in (student, "teacher")]
+    assert f"{softened_kl(*pair, 1.0).item():z.4f}" == printed
+
+
+@pytest.mark.parametrize(("std", "ddof"), [("population", 0), ("unbiased", 1)])
+def test_rows_are_standardized_as_numpy_does(std, ddof):
+    logits = 5 + 3 * np.random.default_rng(0).normal(size=(6, 10))
+    expected = np.stack([(each - np.average(each)) / (1e-7 + np.std(each, ddof=ddof)) for each in logits])
+    np.testing.assert_allclose(standardize(torch.tensor(logits), std), expected, rtol=1e-9, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(st.floats(0.1, 50), st.floats(-20, 20))
+def test_location_and_scale_of_the_logits_do_not_matter(scale, shift):
+    logits = torch.randn(4, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    moved = standardize(scale * logits + shift, "unbiased")
+    torch.testing.assert_close(moved, standardize(logits, "unbiased"), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("std", ["population", "unbiased"])
+def test_a_row_of_equal_logits_becomes_zeros_with_finite_gradients(std):
+    logits = torch.full((2, 5), 3.0, requires_grad=True)
+    found = standardize(logits, std)
+    assert torch.equal(found, torch.zeros(2, 5))
+    softened_kl(found, torch.eye(5)[:2], 2.0).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_bfloat16_logits_are_standardized_in_float32():
+    logits = torch.randn(4, 100, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = standardize(logits, "unbiased")
+    torch.testing.assert_close(found, standardize(logits.float(), "unbiased"), rtol=0, atol=0)
+
+
+def networks(count=3, batch=4, classes=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return list(2 * torch.randn(count, batch, classes, generator=generator, dtype=torch.float64))
+
+
+def test_ensemble_logits_are_the_log_of_the_mean_probability():
+    """Also their constant: n teachers, not n samples. Code in circulation subtracts the log of the batch's size."""
+    teachers = networks()
+    expected = np.log(np.mean([softmax(each.numpy(), axis=1) for each in teachers], axis=0))
+    np.testing.assert_allclose(ensemble_logits(teachers), expected, rtol=1e-12)
+
+
+def test_an_ensemble_of_one_is_that_teacher():
+    student, teacher = networks(2)
+    assert softened_kl(student, ensemble_logits([teacher]), 4.0).item() == pytest.approx(
+        softened_kl(student, teacher, 4.0).item(), rel=1e-12
+    )
+
+
+def test_ensemble_logits_stay_finite_for_sure_teachers():
+    sure = torch.tensor([[1000.0, -1000.0]])
+    torch.testing.assert_close(ensemble_logits([sure, -sure]), torch.full((1, 2), 0.5).log())
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_mean_kl_is_the_mean_of_scipys_relative_entropies(temperature):
+    student, *teachers = networks(4)
+    p_s = softmax(student.numpy() / temperature, axis=1)
+    each = [rel_entr(softmax(teacher.numpy() / temperature, axis=1), p_s).sum(axis=1) for teacher in teachers]
+    expected = temperature**2 * np.mean(each)
+    assert mean_kl(student, teachers, temperature).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_mean_kl_has_the_gradient_of_the_mean_softened_probability(temperature):
+    student, *teachers = networks(4)
+    student.requires_grad_()
+    (found,) = torch.autograd.grad(mean_kl(student, teachers, temperature), student)
+    mean = torch.stack([(teacher / temperature).softmax(1) for teacher in teachers]).mean(dim=0)
+    divergence = temperature**2 * kl_divergence((student / temperature).log_softmax(1), mean.log())
+    (expected,) = torch.autograd.grad(divergence, student)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_two_targets_teach_the_same_at_temperature_one_alone():
+    student, *teachers = networks(4)
+    student.requires_grad_()
+
+    def gradients(temperature):
+        losses = mean_kl(student, teachers, temperature), softened_kl(student, ensemble_logits(teachers), temperature)
+        return [torch.autograd.grad(loss, student)[0] for loss in losses]
+
+    torch.testing.assert_close(*gradients(1.0))
+    mean, ensemble = gradients(4.0)
+    assert (mean - ensemble).abs().max() > 0.01
+
+
+def test_mutual_kl_is_the_mean_divergence_from_the_peers():
+    own, *peers = networks(4)
+    expected = np.mean([softened_kl(own, peer, 1.0).item() for peer in peers])
+    assert mutual_kl(own, peers).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_mutual_kl_gives_no_gradient_to_a_peer():
+    own, peer = (each.requires_grad_() for each in networks(2))
+    mutual_kl(own, [peer]).backward()
+    assert own.grad.abs().max() > 0
+    assert peer.grad is None
+
+
+def test_bfloat16_logits_count_as_float32():
+    student, *teachers = (each.bfloat16() for each in networks(4))
+    wide = [each.float() for each in teachers]
+    with torch.autocast("cpu", torch.bfloat16):
+        mean, logits = mean_kl(student, teachers, 4.0), ensemble_logits(teachers)
+    torch.testing.assert_close(mean, mean_kl(student.float(), wide, 4.0), rtol=0, atol=0)
+    torch.testing.assert_close(logits, ensemble_logits(wide), rtol=0, atol=0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import setting, step, tiny
+from networks import context, step, tiny
 from torch import nn
 
 from kdbench.distill.methods.attention import Attention, _spread
@@ -26,7 +26,7 @@ class Deep(nn.Module):
 
 
 def attention(networks=None, **options):
-    return Attention.from_recipe("attention", options, networks or setting())
+    return Attention.from_recipe("attention", options, networks or context())
 
 
 def attention_map(maps):
@@ -60,7 +60,7 @@ def test_all_stages_are_compared_without_the_stem():
 
 @pytest.mark.parametrize("deep_is", ["student", "teacher"])
 def test_of_unequal_numbers_of_stages_the_more_are_spread_evenly(deep_is):
-    deep = attention(setting(Deep()) if deep_is == "student" else setting(None, Deep()))
+    deep = attention(context(Deep()) if deep_is == "student" else context(None, Deep()))
     found = {"student": deep.student_layers, "teacher": deep.teacher_layers}
     assert found.pop(deep_is) == ("body.first", "body.second")
     assert set(found.values()) == {("first", "second")}
@@ -102,20 +102,20 @@ class Shrinking(nn.Module):
         return self.head(self.still(self.cell(self.coarse(images))).flatten(1))
 
 
-def test_stages_of_one_cell_are_left_out_for_there_is_nothing_to_look_at():
-    found = attention(setting(Shrinking()))
+def test_stages_of_one_cell_are_left_out():
+    found = attention(context(Shrinking()))
     assert (found.student_layers, found.teacher_layers) == (("coarse",), ("second",))
     shrinking = Shrinking()
     shrinking.stages = ("cell", "still")
-    with pytest.raises(InputError, match="paid to places"):
-        attention(setting(shrinking))
+    with pytest.raises(InputError, match="compares positions"):
+        attention(context(shrinking))
     with pytest.raises(InputError, match="'still' of Shrinking gives vectors or maps of one cell"):
-        attention(setting(Shrinking()), student_layers=["coarse", "still"])
+        attention(context(Shrinking()), student_layers=["coarse", "still"])
 
 
 def test_a_network_without_stages_needs_named_layers():
     plain = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
     with pytest.raises(InputError, match="names no stages"):
-        attention(setting(plain))
-    named = attention(setting(plain), student_layers=["0"], teacher_layers=["first"])
+        attention(context(plain))
+    named = attention(context(plain), student_layers=["0"], teacher_layers=["first"])
     assert named.formula() == "1000·Σ mean((Q_s − Q_t)²) over 0–first"

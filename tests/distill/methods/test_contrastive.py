@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from networks import setting, step, tiny
+from networks import context, step, tiny
 from scipy.stats import chisquare
 from torch import nn
 
@@ -17,7 +17,7 @@ LABELS = torch.arange(48) % 3
 
 def contrastive(networks=None, **options):
     torch.manual_seed(0)
-    return Contrastive.from_recipe("contrastive", {**SMALL, **options}, networks or setting())
+    return Contrastive.from_recipe("contrastive", {**SMALL, **options}, networks or context())
 
 
 def one_step(seed=0, index=INDEX):
@@ -110,7 +110,7 @@ def test_a_restored_term_goes_on_with_the_constants_it_had():
 
 
 def test_memories_begin_with_rows_of_length_1_on_average():
-    term = contrastive(setting(labels=torch.arange(2000) % 3), feature_dim=128)
+    term = contrastive(context(labels=torch.arange(2000) % 3), feature_dim=128)
     assert term.student_memory.square().sum(dim=1).mean().item() == pytest.approx(1, abs=0.01)
 
 
@@ -138,7 +138,7 @@ def test_draws_repeat_with_the_global_seed():
 
 def test_samples_of_one_class_alone_are_refused():
     with pytest.raises(InputError, match="of one class") as caught:
-        contrastive(setting(labels=torch.ones(48, dtype=torch.long)))
+        contrastive(context(labels=torch.ones(48, dtype=torch.long)))
     assert "another subset" in caught.value.hint
 
 
@@ -148,7 +148,7 @@ def test_more_negatives_than_samples_are_drawn_again():
 
 def test_vectors_are_embedded_too():
     plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 3))
-    term = contrastive(setting(plain, tiny(1)), student_layer="2", teacher_layer="head")
+    term = contrastive(context(plain, tiny(1)), student_layer="2", teacher_layer="head")
     assert (term.embed_student.linear.in_features, term.embed_teacher.linear.in_features) == (5, 3)
 
 
@@ -165,4 +165,4 @@ def test_the_record_tells_its_numbers():
 
 
 def test_mixed_images_and_several_processes_are_not_admitted():
-    assert (Contrastive.supports_mixed_images, Contrastive.admits_processes) == (False, False)
+    assert (Contrastive.supports_mixed_images, Contrastive.supports_multiple_processes) == (False, False)

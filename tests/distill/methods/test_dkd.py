@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from networks import random_logits, setting, step
+from networks import context, random_logits, step
 from scipy.special import softmax
 from scipy.stats import entropy
 
@@ -10,7 +10,7 @@ STUDENT, TEACHER = random_logits(), random_logits(seed=1)
 
 
 def dkd(**options):
-    return Dkd.from_recipe("dkd", options, setting())
+    return Dkd.from_recipe("dkd", options, context())
 
 
 def by_definition(labels, alpha, beta, temperature):

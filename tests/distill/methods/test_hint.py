@@ -1,6 +1,6 @@
 import pytest
 import torch
-from networks import EXAMPLE, setting, step, tiny
+from networks import EXAMPLE, context, step, tiny
 from students import objective_of, run_fit, student, training
 from torch import nn
 
@@ -12,7 +12,7 @@ LOGITS = torch.zeros(2, 3)
 
 
 def hint(**options):
-    return Hint.from_recipe("hint", options, setting())
+    return Hint.from_recipe("hint", options, context())
 
 
 def test_it_matches_the_middle_stages_and_starts_from_their_shapes():
@@ -57,7 +57,7 @@ def test_a_layer_that_is_not_there_is_refused_by_name():
 
 
 def test_setting_it_up_leaves_the_networks_as_they_were():
-    networks = setting()
+    networks = context()
     networks.student.train()
     networks.student.dropout.eval()  # a part that stays as it is
     before = {name: value.clone() for name, value in networks.student.state_dict().items()}
@@ -102,7 +102,7 @@ def test_vectors_are_matched_too():
         network.stages = ("2",)
         return network
 
-    networks = setting(dense(5), dense(9))
+    networks = context(dense(5), dense(9))
     term = Hint.from_recipe("hint", {}, networks)
     features = {"2": torch.rand(2, 5)}, {"2": torch.rand(2, 9)}
     assert term(step(LOGITS, LOGITS, student_features=features[0], teacher_features=features[1])).isfinite()

@@ -1,18 +1,22 @@
 import numpy as np
 import pytest
 import torch
-from networks import random_logits, setting, step
+from networks import batches, context, random_logits, step, stripes, tiny
 from scipy.special import softmax
 from scipy.stats import entropy
+from students import objective_of, student
 
-from kdbench.distill.methods.kd import Kd
+from kdbench.distill.methods.kd import BornAgain, FunctionMatching, Kd
+from kdbench.distill.objective import student_terms
 from kdbench.errors import InputError
+from kdbench.recipe import Augment
+from kdbench.recipe.expanding import expanded
 
 STUDENT, TEACHER = random_logits(), random_logits(seed=1)
 
 
 def kd(**options):
-    return Kd.from_recipe("kd", options, setting())
+    return Kd.from_recipe("kd", options, context())
 
 
 def divergence(student, teacher, temperature):
@@ -72,7 +76,7 @@ def test_options_that_it_does_not_have_are_refused(options, message, hint):
     assert hint in caught.value.hint
 
 
-def test_the_record_tells_its_numbers():
+def test_the_formula_names_its_numbers():
     assert kd().formula() == "0.9·T²·KL(t‖s), T = 4"
     found = kd(kd_weight=9, temperature=2, standardize=True, std="population").formula()
     assert found == "9·T²·KL(t‖s) of standardized logits (population std), T = 2"
@@ -86,3 +90,49 @@ def test_the_toy_example_of_a_published_study():
     standardized = kd(**plain, standardize=True, std="population")
     assert standardized(step(wrong, teacher)).item() == pytest.approx(0.1347, abs=5e-5)
     assert np.isclose(standardized(step(0.1 * teacher, teacher)).item(), 0, atol=1e-5)
+
+
+def test_born_again_is_the_plain_divergence_at_temperature_1():
+    p, q = (softmax(logits.double().numpy(), axis=1) for logits in (TEACHER, STUDENT))
+    value = BornAgain.from_recipe("born_again", {}, context())(step(STUDENT, TEACHER)).item()
+    assert value == pytest.approx(entropy(p, q, axis=1).mean(), rel=1e-5)
+
+
+def test_labels_have_full_weight_beside_born_again():
+    assert BornAgain.default_ce_weight == 1
+
+
+def test_each_generation_is_taught_by_the_one_before():
+    entry = {"name": "s", "model": "m", "teacher": "t", "generations": 3, "terms": [{"method": "born_again"}]}
+    students = expanded({"student": [entry]})["student"]
+    assert [(each["name"], each["teacher"]) for each in students] == [("s-1", "t"), ("s-2", "s-1"), ("s-3", "s-2")]
+    assert all(each["terms"] == entry["terms"] for each in students)
+
+
+def test_the_formula_of_born_again():
+    assert BornAgain.from_recipe("born_again", {}, context()).formula() == "1·T²·KL(t‖s), T = 1"
+
+
+STUDENT, TEACHER = random_logits(), random_logits(seed=1)
+
+
+def test_function_matching_is_the_divergence_at_temperature_2():
+    p, q = (softmax(logits.double().numpy() / 2, axis=1) for logits in (TEACHER, STUDENT))
+    value = FunctionMatching.from_recipe("function_matching", {}, context())(step(STUDENT, TEACHER)).item()
+    assert value == pytest.approx(4 * entropy(p, q, axis=1).mean(), rel=1e-5)
+
+
+def test_teacher_and_student_see_the_same_mixed_images_and_no_label_is_looked_at():
+    entry = student({"method": "function_matching"}, data={"augment": {"mixup": 1.0}})
+    student_terms(entry, context())
+    learner, teacher = tiny().eval(), tiny(1)
+    seen = []
+    for network in (learner, teacher):
+        network.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
+    objective = objective_of(entry, learner, teacher)
+    seen.clear()
+    mixed = next(iter(batches(stripes(24), train=True, augment=Augment(mixup=1.0), classes=3)))
+    loss, _ = objective(learner, mixed, 0)
+    assert seen[0] is seen[1] is mixed.images
+    assert objective(learner, mixed._replace(labels=mixed.labels.flip(1)), 0)[0] == loss
+    assert objective.formula(10) == "1·T²·KL(t‖s), T = 2"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import EXAMPLE, random_logits, setting, step, tiny
+from networks import EXAMPLE, context, random_logits, step, tiny
 from scipy.special import softmax
 from scipy.stats import entropy
 from students import objective_of, student
@@ -11,7 +11,7 @@ from kdbench.distill.methods.multi_teacher import MultiTeacher
 from kdbench.errors import InputError
 
 STUDENT, *TEACHERS = (random_logits(seed=seed) for seed in range(4))
-THREE = setting(None, tiny(1), tiny(2), tiny(3))
+THREE = context(None, tiny(1), tiny(2), tiny(3))
 
 
 def multi_teacher(**options):
@@ -51,7 +51,7 @@ def test_every_teacher_is_asked(combine):
 
 
 def test_of_one_teacher_both_ways_are_plain_distillation():
-    alone = setting(None, tiny(1))
+    alone = context(None, tiny(1))
     found = [
         MultiTeacher.from_recipe("multi_teacher", {"combine": combine}, alone)(step(STUDENT, TEACHERS[0])).item()
         for combine in ("probabilities", "divergences")

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from networks import EXAMPLE, random_logits, setting, step, tiny
+from networks import EXAMPLE, context, random_logits, step, tiny
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 from students import objective_of, run_fit, student, training
@@ -16,7 +16,7 @@ BATCH = Batch(EXAMPLE, torch.tensor([0, 1]), torch.arange(2))
 
 
 def mutual(**options):
-    return Mutual.from_recipe("mutual", options, setting())
+    return Mutual.from_recipe("mutual", options, context())
 
 
 def kl(teacher, learner, temperature=1):
@@ -66,8 +66,8 @@ def test_peers_are_of_the_students_model_or_of_those_that_are_named():
         built.append((model, number))
         return tiny(number)
 
-    Mutual.from_recipe("mutual", {"peers": 2}, setting(build=build))
-    Mutual.from_recipe("mutual", {"models": ["resnet20", {"name": "convnet", "widths": [8]}]}, setting(build=build))
+    Mutual.from_recipe("mutual", {"peers": 2}, context(build=build))
+    Mutual.from_recipe("mutual", {"models": ["resnet20", {"name": "convnet", "widths": [8]}]}, context(build=build))
     assert built[:2] == [(None, 1), (None, 2)]
     assert built[2:] == [(Model(name="resnet20"), 1), (Model(name="convnet", widths=[8]), 2)]
     assert built[3][0].options == {"widths": [8]}

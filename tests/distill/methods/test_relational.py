@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from networks import setting, step
+from networks import context, step
 from scipy.spatial.distance import cdist
 from torch import nn
 
@@ -15,7 +15,7 @@ STUDENT, TEACHER = (torch.randn(5, width, 4, 4, generator=torch.Generator().manu
 
 
 def relational(networks=None, **options):
-    return Relational.from_recipe("relational", options, networks or setting())
+    return Relational.from_recipe("relational", options, networks or context())
 
 
 def loss(term, student=STUDENT, teacher=TEACHER):
@@ -82,11 +82,11 @@ class Tokens(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("layer", "message"), [(None, r"gives \(1, 64\), and neither"), ("unused", "not passed through")]
+    ("layer", "message"), [(None, r"gives \(1, 64\), and neither"), ("unused", "not used")]
 )
 def test_what_is_neither_map_nor_vector_is_refused(layer, message):
     with pytest.raises(InputError, match=message) as caught:
-        relational(setting(Tokens()), student_layer=layer)
+        relational(context(Tokens()), student_layer=layer)
     assert caught.value.hint
 
 

@@ -46,7 +46,7 @@ PARTS = {"count": 2, "features": 4}
         ({"start": {"share": 0.5}, "model": {"name": "convnet", "widths": [6]}}, "one of the same shape"),
         ({"data": {"subset": {"random": 500}}}, "there are 54"),
         ({"data": {"label_noise": {"count": 500}}}, "there are 54"),
-        ({"terms": KD, "cache": "on", "data": {"augment": "mixup"}}, "no teacher has seen"),
+        ({"terms": KD, "cache": "on", "data": {"augment": "mixup"}}, "has not seen before"),
     ],
 )
 def test_a_mistake_is_found(checked, student, message):

@@ -39,7 +39,7 @@ def spread(tmp_path, monkeypatch):
         script = f"import json, os, sys, time\nrank = int(os.environ['RANK'])\n{lines}"
         monkeypatch.setattr(launch, "WORKER", (sys.executable, "-c", script))
         watch = watch or Watch()
-        launch.train_spread("job", count, RunFolder(tmp_path), watch)
+        launch.train_in_processes("job", count, RunFolder(tmp_path), watch)
         return watch
 
     before = set(psutil.Process().children())

@@ -5,14 +5,68 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from networks import batches, stripes, tiny
+from networks import EXAMPLE, batches, stripes, tiny
 from torch import nn
 
-from kdbench.distill.logit_cache import CachedTeacher, LogitCache
-from kdbench.distill.teacher import LiveTeacher
+from kdbench.data.batches import Batch
+from kdbench.distill.teachers import CachedTeacher, LiveTeacher, LogitCache
 from kdbench.errors import InputError, StorageError
 from kdbench.progress import Silent
 from kdbench.recipe import Augment
+
+BATCH = Batch(EXAMPLE, torch.zeros(2, dtype=torch.long), torch.arange(2))
+
+
+def test_it_answers_in_evaluation_mode_without_a_graph():
+    teacher = LiveTeacher(tiny(dropout=0.5).train())
+    first, second = teacher.predict(BATCH, ("second",)), teacher.predict(BATCH)
+    torch.testing.assert_close(first.logits, second.logits)  # dropout and batch statistics are off
+    assert not first.logits.requires_grad
+    assert not first.features["second"].requires_grad
+    assert second.features == {}
+
+
+def test_it_is_asked_with_gradients_off_whatever_the_student_does():
+    network, recording = tiny(), []
+    network.register_forward_hook(lambda *_: recording.append(torch.is_grad_enabled()))
+    with torch.enable_grad():
+        LiveTeacher(network).predict(BATCH)
+    assert recording == [False]
+
+
+def test_its_answers_take_part_in_a_students_backward_pass():
+    """Tensors of inference mode would refuse to be saved for it."""
+    lesson = LiveTeacher(tiny()).predict(BATCH, ("second",))
+    weight = torch.ones(3, requires_grad=True)
+    (weight * lesson.logits).sum().backward()
+    torch.testing.assert_close(weight.grad, lesson.logits.sum(dim=0))
+    assert not lesson.features["second"].is_inference()
+
+
+def test_being_asked_changes_nothing_of_it():
+    network = tiny().train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    teacher = LiveTeacher(network)
+    for _ in range(3):
+        teacher.predict(BATCH, ("first",))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+    assert not network.first._forward_hooks
+
+
+def test_without_logits_it_is_run_no_further_than_the_last_layer_that_is_asked_for():
+    network, reached = tiny(), []
+    for name in ("first", "second", "head"):
+        network.get_submodule(name).register_forward_hook(lambda *_, name=name: reached.append(name))
+    teacher = LiveTeacher(network)
+    lesson = teacher.predict(BATCH, ("first",), logits=False)
+    assert reached == ["first"]
+    assert lesson.logits is None
+    torch.testing.assert_close(lesson.features["first"], teacher.predict(BATCH, ("first",)).features["first"])
+    reached.clear()
+    teacher.predict(BATCH, ("second", "first"), logits=False)
+    assert reached == ["first", "second"]
+
 
 CROPS = {"pad": 2, "flip": True}
 AUGMENTS = [Augment(), Augment(flip=True), Augment(**CROPS, views=4), Augment(pad=1, views=9)]
@@ -37,8 +91,8 @@ def test_cached_logits_are_the_live_ones_rounded_to_float16(tmp_path, augment):
     for epoch in range(5):
         shown.set_epoch(epoch)
         for batch in shown:  # shuffled, in other batches than those in which the table was filled
-            expected = live.lesson(batch).logits
-            torch.testing.assert_close(kept.lesson(batch).logits, expected, rtol=2**-10, atol=1e-6)
+            expected = live.predict(batch).logits
+            torch.testing.assert_close(kept.predict(batch).logits, expected, rtol=2**-10, atol=1e-6)
 
 
 def test_a_misaligned_table_would_be_seen(tmp_path):
@@ -46,7 +100,7 @@ def test_a_misaligned_table_would_be_seen(tmp_path):
     network, shown = tiny(3), training(Augment())
     kept, batch = cached(tmp_path, network, shown), next(iter(shown))
     wrong = batch._replace(index=torch.arange(len(batch.labels)))
-    assert not torch.allclose(kept.lesson(wrong).logits, kept.lesson(batch).logits, atol=1e-2)
+    assert not torch.allclose(kept.predict(wrong).logits, kept.predict(batch).logits, atol=1e-2)
 
 
 def test_a_table_is_filled_once_for_all_that_agree_on_the_key(tmp_path):
@@ -135,7 +189,7 @@ def test_logits_that_float16_cannot_hold_are_refused(tmp_path):
 
 
 def test_a_full_disk_is_told_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr("kdbench.distill.logit_cache.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    monkeypatch.setattr("kdbench.distill.teachers.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(StorageError, match="MiB") as caught:
         cached(tmp_path, tiny(3), training(Augment()))
     assert "KDBENCH_CACHE" in caught.value.hint
@@ -146,7 +200,7 @@ def _fill(folder, barrier, results):
     network, shown = tiny(3), training(Augment(**CROPS, views=4))
     barrier.wait(timeout=60)
     teacher = cached(folder, network, shown)
-    results.put(float(teacher.lesson(next(iter(shown))).logits.sum()))
+    results.put(float(teacher.predict(next(iter(shown))).logits.sum()))
 
 
 @pytest.mark.slow

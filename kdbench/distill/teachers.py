@@ -1,8 +1,6 @@
-"""A teacher's logits, asked once and kept: one file for all students, seeds and sweeps that show it the same images.
+"""Teachers during a student's training: live networks, or their logits computed once and cached.
 
-A table (samples, slots, classes) of float16, memory-mapped. It is named by a hash of whatever the logits depend on: the
-teacher's weights, the images, how they are normalised and in which views they come, and the precision. Two runs that
-want the same table at once wait for each other; one that is killed leaves none behind.
+Both are frozen: never part of what is trained or saved.
 """
 
 import os
@@ -11,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -20,10 +18,60 @@ from torch import Tensor, nn
 
 from kdbench import storage
 from kdbench.data.batches import Batch, Batches
+from kdbench.distill.devices import autocast, evaluation_batch
 from kdbench.distill.method import TeacherOutput
-from kdbench.distill.placement import autocast, evaluation_batch
 from kdbench.errors import InputError, StorageError
+from kdbench.models.taps import Taps
 from kdbench.progress import Progress
+
+
+class Teacher(Protocol):
+    """Whoever can say what a teacher says of a batch.
+
+    `kind` is how, and `prepared_s` how many seconds it took before the training began.
+    """
+
+    kind: Literal["live", "kept"]
+    prepared_s: float
+
+    def to(self, device: torch.device) -> None:
+        """Move what is asked at every step to `device`."""
+
+    def predict(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:
+        """Return the teacher's word on a batch: its features of `layers`, and its logits unless nobody wants them."""
+
+
+class LiveTeacher:
+    """A teacher that sees the very images the student sees, at every step.
+
+    Deliberately not an `nn.Module`: a student that held it as a child would switch it to training mode with
+    itself, hand its weights to the optimiser and write them into every checkpoint.
+    """
+
+    kind: Literal["live", "kept"] = "live"
+    prepared_s = 0.0
+
+    def __init__(self, network: nn.Module, *, channels_last: bool = False) -> None:
+        self.network = network.eval().requires_grad_(requires_grad=False)
+        if channels_last:
+            self.network.to(memory_format=torch.channels_last)
+
+    def to(self, device: torch.device) -> None:
+        """Move the teacher's weights to `device`."""
+        self.network.to(device)
+
+    def predict(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:
+        """Return the teacher's word on the batch's images; no graph is built.
+
+        Without `logits` the teacher is run as far as the last of `layers`, and no further.
+        """
+        said: Tensor | None = None
+        with torch.inference_mode(), Taps(self.network, tuple(layers), no_further=not logits) as taps:
+            said = self.network(batch.images)
+        # Copies, for a student's backward pass may save what it is compared with, and tensors of inference mode refuse.
+        features = {layer: feature.clone() for layer, feature in taps.features.items()}
+        return TeacherOutput(None if said is None else said.clone(), features)
+
 
 FORMAT = 2  # of the table and of what is hashed
 _DEVICE_SHARE = 0.25  # of a GPU's free memory that the table may take
@@ -51,7 +99,7 @@ class CachedTeacher:
         if self._rows.nbytes <= _DEVICE_SHARE * free:
             self._rows = self._rows.to(device)
 
-    def lesson(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:  # noqa: ARG002
+    def predict(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:  # noqa: ARG002
         """Return the logits of the batch's samples in their slots, float32."""
         assert not layers, "cached logits hold no features"
         assert batch.slot is not None, "views without slots cannot be looked up"

@@ -4,27 +4,27 @@ from torch import nn
 from kdbench.distill.objective import ScheduledTerm
 from kdbench.errors import InputError
 from kdbench.recipe import Student, Teacher, Training
-from kdbench.workflows.stages.logit_caches import is_cached
+from kdbench.workflows.stages.teachers import is_cached
 
 
-class Taught(nn.Module):
-    """What is asked of a method here."""
+class MethodStub(nn.Module):
+    """The attributes of a method that decide about the cache."""
 
-    def __init__(self, *, taught=True, teacher_layers=()):
+    def __init__(self, *, needs_teacher=True, teacher_layers=()):
         super().__init__()
-        self.taught, self.teacher_layers = taught, teacher_layers
+        self.needs_teacher, self.teacher_layers = needs_teacher, teacher_layers
 
 
 def decide(*, cache="auto", augment=None, epochs=20, terms=None, **training):
     entry = Student.model_validate({"name": "s", "model": "m", "cache": cache, "data": {"augment": augment or {}}})
-    terms = [ScheduledTerm(Taught())] if terms is None else terms
+    terms = [ScheduledTerm(MethodStub())] if terms is None else terms
     return is_cached(entry, terms, Training.model_validate({"epochs": epochs, **training}))
 
 
 BANK = {"pad": 4, "flip": True, "views": 8}
 
 
-def test_logits_are_kept_where_that_is_exact_and_saves_work():
+def test_logits_are_cached_where_that_is_exact_and_saves_work():
     assert decide()
     assert decide(augment={"flip": True})
     assert decide(augment=BANK)
@@ -35,23 +35,23 @@ def test_logits_are_kept_where_that_is_exact_and_saves_work():
     [
         {"augment": BANK, "epochs": 7},
         {"augment": BANK, "stop_at": 7},
-        {"augment": BANK, "terms": [ScheduledTerm(Taught(), until_epoch=7)]},
+        {"augment": BANK, "terms": [ScheduledTerm(MethodStub(), until_epoch=7)]},
         {"terms": []},
         {"cache": "off"},
     ],
 )
-def test_or_else_the_teacher_is_asked_at_every_step(case):
+def test_otherwise_the_teacher_runs_at_every_step(case):
     assert not decide(**case)
 
 
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
-        ({"augment": {"mixup": 1.0}}, "no teacher has seen"),
-        ({"augment": {"cutmix": 1.0}}, "no teacher has seen"),
+        ({"augment": {"mixup": 1.0}}, "has not seen before"),
+        ({"augment": {"cutmix": 1.0}}, "has not seen before"),
         ({"augment": {"pad": 4}}, "81 views"),
-        ({"terms": [ScheduledTerm(Taught(teacher_layers=("blocks.1",)))]}, "logits alone are kept"),
-        ({"terms": [ScheduledTerm(Taught(taught=False))]}, "no term listens"),
+        ({"terms": [ScheduledTerm(MethodStub(teacher_layers=("blocks.1",)))]}, "only logits are cached"),
+        ({"terms": [ScheduledTerm(MethodStub(needs_teacher=False))]}, "no term needs"),
     ],
 )
 def test_cached_logits_are_refused_where_they_would_be_wrong(case, reason):
@@ -60,9 +60,9 @@ def test_cached_logits_are_refused_where_they_would_be_wrong(case, reason):
         decide(cache="on", **case)
 
 
-def test_cached_logits_are_kept_on_demand_even_where_that_is_more_work():
+def test_logits_are_cached_on_demand_even_where_that_is_more_work():
     assert decide(cache="on", augment=BANK, epochs=2)
 
 
-def test_a_teacher_has_none():
+def test_a_teacher_has_no_cache():
     assert not is_cached(Teacher.model_validate({"name": "t", "model": "m"}), [], Training())

@@ -74,13 +74,13 @@ def content(**student):
 def test_a_quantized_student_begins_where_another_in_full_precision_ended_and_is_exported_in_integers(tmp_path):
     recipe = recipe_from(content(start={"share": 1.0}, terms=[{"method": "kd", "temperature": 1}]))
     folder = RunFolder(run.train(recipe, tmp_path / "out"))
-    material, jobs = load_run_data(recipe), run.plan(recipe)
+    run_data, jobs = load_run_data(recipe), run.plan(recipe)
     teacher, low = jobs
-    begun = networks.beginning(low, material, folder)
-    learned = networks.trained(teacher, material.dataset, folder)
+    begun = networks.beginning(low, run_data, folder)
+    learned = networks.trained(teacher, run_data.dataset, folder)
     assert all(torch.equal(p, q) for p, q in zip(begun.parameters(), learned.parameters(), strict=True))
     assert begun.blocks[0][0].batches_seen == 0
-    full, quantized = export_all(recipe, jobs, material, folder, Silent())
+    full, quantized = export_all(recipe, jobs, run_data, folder, Silent())
     assert (full.card.bits, quantized.card.bits) == (None, BITS)
     assert quantized.refused is None
     assert quantized.facts.weight_bytes < 0.6 * full.facts.weight_bytes

@@ -1,0 +1,96 @@
+"""Weights to start from: part-way to another model, or fused from separately trained sub-students.
+
+Stanton et al. 2021 (arXiv:2106.05945, section 6) start students at λ · fresh + (1 − λ) · teacher; `share` is 1 − λ.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.data.batches import Batches
+from kdbench.errors import InputError
+from kdbench.models.fused import Fused
+from kdbench.recipe import Start
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def begin_part_way(network: nn.Module, other: nn.Module, start: Start, images: Batches) -> None:
+    """Move the weights of `network`, in place, `start.share` of the way to those of `other`.
+
+    Leaves `network` in training mode, on the CPU. Raises InputError if the two differ in shape.
+    """
+    require_same_shape(network, other)
+    fresh, trained = network.state_dict(), other.state_dict()
+    network.load_state_dict({name: _mixed(fresh[name], trained[name], start.share) for name in fresh})
+    if start.batch_norm == "re-estimate":
+        re_estimate(network, images)
+    network.train()
+
+
+def require_same_shape(network: nn.Module, other: nn.Module) -> None:
+    """Raise InputError if the weights of two networks differ in name or shape."""
+    fresh, trained = network.state_dict(), other.state_dict()
+    shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in (fresh, trained)]
+    if shapes[0] != shapes[1]:
+        odd = min(shapes[0].items() ^ shapes[1].items())[0]
+        raise InputError(
+            f"a start part-way to another model needs one of the same shape; they differ in {odd!r}",
+            "choose the same model, or leave start out",
+        )
+
+
+def re_estimate(network: nn.Module, images: Batches) -> None:
+    """Recompute batch norm's running statistics as the mean over all batches of `images`.
+
+    The mixed statistics of two networks fit neither: signals fade or explode from layer to layer.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _NORMS)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # for torch: a plain mean over all batches
+    network.eval()  # without dropout
+    for norm in norms:
+        norm.train()
+    with torch.no_grad():
+        for batch in images:
+            network(batch.images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def _mixed(fresh: torch.Tensor, trained: torch.Tensor, share: float) -> torch.Tensor:
+    if not fresh.is_floating_point():
+        return trained  # numbers of batches cannot be mixed
+    return torch.lerp(fresh, trained.to(fresh), share)
+
+
+class SubStudent(nn.Module):
+    """A trunk (B, C, H, W) → (B, features), with a linear classifier while it is trained separately."""
+
+    def __init__(self, trunk: nn.Module, features: int, classes: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(features, classes)
+        self.stages = tuple(f"trunk.{stage}" for stage in getattr(trunk, "stages", ()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, classes)."""
+        logits: Tensor = self.head(self.trunk(images))
+        return logits
+
+
+def fuse(network: Fused, parts: Sequence[SubStudent]) -> None:
+    """Set the weights of `network`, in place, so that its logits are the mean of those of `parts`.
+
+    Its head is the parts' heads side by side, divided by their number.
+    """
+    for trunk, part in zip(network.trunks, parts, strict=True):
+        trunk.load_state_dict(part.trunk.state_dict())
+    with torch.no_grad():
+        network.head.weight.copy_(torch.cat([part.head.weight for part in parts], dim=1) / len(parts))
+        network.head.bias.copy_(torch.stack([part.head.bias for part in parts]).mean(dim=0))
