@@ -15,11 +15,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from kdbench.evaluate import accuracy
 from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.passes.interface import Context
+from kdbench.measure.predict import predict
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import inspect
-from kdbench.progress import Silent, SubProgress
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import Inputs
@@ -93,7 +93,7 @@ def bench_whole_evaluation(benchmark, case, bare):
 
     def ours():
         models = stage([subject], test, folder, 0)
-        accuracy.evaluate([subject], models, test, "cpu", THREADS, folder, SubProgress(Silent(), 0, 1, ""))
+        predict(Context([subject], jobs=models, folder=folder), [subject], test, THREADS)
 
     ratio = in_turn(benchmark, bare, ours)
     if subject.card.name == "resnet20_cifar10":  # a pass of a second or more; shorter ones are the start of a process

@@ -60,5 +60,5 @@ def _isolated(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take one fresh process where cold start and memory take several for their medians: these are tested alone."""
-    for measured in ("coldstart", "memory"):
-        monkeypatch.setattr(f"kdbench.measure.{measured}.PROCESSES", 1)
+    for measured in ("cold_start", "memory"):
+        monkeypatch.setattr(f"kdbench.measure.passes.{measured}.PROCESSES", 1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from kdbench.machine.cores import pin
 from kdbench.worker.inputs import prepare
-from kdbench.worker.jobs import JobModel
+from kdbench.worker.jobs import JobModel, decode
 from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import runtime
 
@@ -27,7 +27,7 @@ def opened(path: Path) -> dict[str, Any]:
 
 def loaded(value: dict[str, Any]) -> Calls:
     """Load a model of the job with kdbench's session options, one thread, and the inputs that kdbench gives it."""
-    model = JobModel.from_json(value)
+    model = decode(JobModel, value)
     images = np.load(model.images)[:_DIFFERENT_INPUTS]
     inputs = [np.ascontiguousarray(each[None]) for each in prepare(images, model)]
     return Calls(*runtime("onnxruntime").load(model, provider="cpu", threads=1).bind(inputs))

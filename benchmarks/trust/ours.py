@@ -9,10 +9,10 @@ import numpy as np
 
 from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import BenchModel
-from kdbench.measure.latency.findings import latency_findings
 from kdbench.measure.latency.precision import log_ratios
 from kdbench.measure.latency.sessions import Sampled, sample
-from kdbench.progress import Silent, SubProgress
+from kdbench.measure.passes.interface import Context
+from kdbench.measure.passes.latency import latency_findings
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Findings
 from kdbench.results.records import Interval
@@ -69,7 +69,7 @@ def p50_ns(subject: BenchModel, models: Mapping[str, JobModel], how: Measure, fo
 def _sampled(
     subjects: Sequence[BenchModel], models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int
 ) -> Sampled:
-    sampled = sample(subjects, models, how, folder, SubProgress(Silent(), 0, 1, ""), seed)
+    sampled = sample(Context(subjects, how, jobs=models, folder=folder), subjects, seed)
     for (id_, _), reason in sampled.failed.items():
         raise MeasurementError(f"{id_}: {reason}")
     return sampled

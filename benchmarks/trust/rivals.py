@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from kdbench import storage
@@ -58,7 +59,7 @@ def _run(module: str, models: Sequence[JobModel], cores: Sequence[int], folder: 
 
 def _job(models: Sequence[JobModel], cores: Sequence[int], folder: Path, seconds: float) -> Path:
     path = folder / "rival.json"
-    told = {"models": [m.to_json() for m in models], "cores": [*cores], "seconds": seconds, "folder": str(folder)}
+    told = {"models": [asdict(m) for m in models], "cores": [*cores], "seconds": seconds, "folder": str(folder)}
     storage.write_json(path, told)
     return path
 

@@ -1,1 +1,5 @@
-"""What logits tell beyond accuracy: pure functions, one analysis a file, and what the harness makes of them."""
+"""What predictions tell: accuracy, calibration, fidelity to a teacher, mismatches, risks, effects of wrong labels.
+
+Pure functions from predictions and labels to measurements, one analysis a file. May import `results` and `statistics`;
+running models to get the predictions is a pass of `kdbench.measure`.
+"""

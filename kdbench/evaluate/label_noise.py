@@ -1,9 +1,18 @@
-"""Whether a model believed the wrong labels among its training images."""
+"""Whether a model learned the wrong labels among its training images."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kdbench import statistics
+from kdbench.evaluate.analyses import TrainingImages
+from kdbench.evaluate.predictions import Predictions
+from kdbench.results.findings import estimated
+from kdbench.results.metrics import metrics_in
+from kdbench.results.records import Measurement
+
+NOISE = metrics_in("label noise")
 
 
 class NoiseOutcomes(NamedTuple):
@@ -20,8 +29,17 @@ class NoiseOutcomes(NamedTuple):
 
 
 def noise_outcomes(predicted: NDArray[np.int64], given: NDArray[np.int64], true: NDArray[np.int64]) -> NoiseOutcomes:
-    """Return what a model predicts, (N,), where the `given` label is not the `true` one; other images do not count."""
+    """Return the outcomes of a model's `predicted` classes (N,) where the `given` label is not the `true` one."""
     flipped = given != true
     corrected = int((flipped & (predicted == true)).sum())
     memorised = int((flipped & (predicted == given)).sum())
     return NoiseOutcomes(corrected, memorised, int(flipped.sum()) - corrected - memorised)
+
+
+def noise_measurements(predictions: Predictions, images: TrainingImages) -> tuple[Measurement, ...]:
+    """Return the shares of the images with a wrong label on which the model says the true class, and the wrong label."""
+    outcomes = noise_outcomes(predictions.logits.argmax(axis=1), images.given, images.true)
+    return tuple(
+        estimated(predictions.id, metric, statistics.binomial_share(count, outcomes.n), source=predictions.source)
+        for metric, count in zip(NOISE, (outcomes.corrected, outcomes.memorised), strict=True)
+    )

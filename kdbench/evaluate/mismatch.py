@@ -1,24 +1,30 @@
-"""Where the divergence from the teacher ranks two students against what is right, and what standardization changes.
+"""Where the divergence from the teacher ranks two students wrongly, and what standardizing the logits changes.
 
 The analysis of Ahad, "Knowledge Distillation Techniques: Analysis and Comparison", section 2: a student that is right
 may have the larger divergence from the teacher than one that is wrong, because its logits are of another size.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.evaluate.divergence import kl_divergences
-from kdbench.evaluate.standardization import Std, standardized_kl
+from kdbench.evaluate.analyses import Analyses
+from kdbench.evaluate.divergence import Std, kl_divergences, spearman, standardized_kl
+from kdbench.evaluate.predictions import Predictions
+from kdbench.results.metrics import metrics_in
+from kdbench.results.records import Axes, Measurement, measured
+
+MISMATCHES = metrics_in("mismatches")
 
 
 @dataclass(frozen=True, eq=False)
 class Mismatches:
-    """The samples that tell two students apart: the teacher and just one of the students name the label.
+    """The samples on which the teacher and exactly one of two students are right.
 
     `contested` are their positions (M,); `before` (M,) says where the student that is right has the larger
-    KL(teacher || student), a mismatch; `after` the same of standardized logits.
+    KL(teacher || student), a mismatch; `after` says the same for standardized logits.
     """
 
     contested: NDArray[np.int64]
@@ -27,12 +33,12 @@ class Mismatches:
 
     @property
     def fixed(self) -> NDArray[np.int64]:
-        """The positions of mismatches that standardization ranks as they should be."""
+        """The positions of mismatches that standardization resolves."""
         return self.contested[self.before & ~self.after]
 
     @property
     def made(self) -> NDArray[np.int64]:
-        """The positions that standardization makes mismatches of."""
+        """The positions of mismatches that standardization introduces."""
         return self.contested[~self.before & self.after]
 
 
@@ -44,18 +50,65 @@ def mismatches(
 ) -> Mismatches:
     """Return the mismatches of two students, from log p (N, C) of all three models and the labels (N,).
 
-    Samples on which the teacher is wrong are left out: there a student that is right ought to be far from it.
+    Samples on which the teacher is wrong are left out: there a student that is right should be far from it.
     """
-    right = [student.argmax(axis=1) == labels for student in students]
-    contested = np.flatnonzero((right[0] ^ right[1]) & (teacher.argmax(axis=1) == labels))
-    first_is_right = right[0][contested]
-    t, one, other = (values[contested] for values in (teacher, *students))
+    correct = [student.argmax(axis=1) == labels for student in students]
+    contested = np.flatnonzero((correct[0] ^ correct[1]) & (teacher.argmax(axis=1) == labels))
+    first_is_correct = correct[0][contested]
+    t, first, second = (values[contested] for values in (teacher, *students))
 
-    def against(kl_one: NDArray[np.float64], kl_other: NDArray[np.float64]) -> NDArray[np.bool_]:
-        return np.where(first_is_right, kl_one > kl_other, kl_other > kl_one)
+    def against(kl_first: NDArray[np.float64], kl_second: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return np.where(first_is_correct, kl_first > kl_second, kl_second > kl_first)
 
     return Mismatches(
         contested,
-        before=against(kl_divergences(t, one), kl_divergences(t, other)),
-        after=against(standardized_kl(t, one, std), standardized_kl(t, other, std)),
+        before=against(kl_divergences(t, first), kl_divergences(t, second)),
+        after=against(standardized_kl(t, first, std), standardized_kl(t, second, std)),
     )
+
+
+def mismatch_measurements(
+    teacher: Predictions,
+    students: tuple[Predictions, Predictions],
+    labels: NDArray[np.int64],
+    analyses: Analyses,
+    axes: Axes | None = None,
+) -> tuple[Measurement, ...]:
+    """Return the mismatches of a student and an independent one, `students`, of one teacher; `n` are the contested.
+
+    They belong to the first student, at axis `beside`, the other's id. On the test set, without `axes`, the first
+    mismatch that standardization resolves is an example of both, at axis `sample`, its position from 0.
+    """
+    student, other = students
+    log_t, *logs = (predictions.log_probabilities() for predictions in (teacher, *students))
+    result = mismatches(log_t, (logs[0], logs[1]), labels, analyses.std)
+    counts = (int(result.before.sum()), len(result.fixed), len(result.made))
+    where, source = {**(axes or {}), "beside": other.id}, f"against {teacher.id}, {analyses.std} standard deviation"
+    measurements = [
+        measured(student.id, metric, count, axes=where, n=len(result.contested), source=source)
+        for metric, count in zip(MISMATCHES, counts, strict=True)
+    ]
+    if not axes and len(result.fixed):
+        sample = int(result.fixed[0])
+        label_axes: Axes = {"sample": sample, "class": analyses.class_axis(int(labels[sample]))}
+        for (model, beside), log_s in zip(((student, other), (other, student)), logs, strict=True):
+            example_axes = {**label_axes, "beside": beside.id}
+            right = log_s[sample].argmax() == labels[sample]
+            measurements += _example(
+                model.id, log_t[[sample]], log_s[[sample]], bool(right), example_axes, analyses.std
+            )
+    return tuple(measurements)
+
+
+def _example(
+    model: str, log_t: NDArray[np.float64], log_s: NDArray[np.float64], right: bool, axes: Axes, std: Std
+) -> Iterator[Measurement]:
+    """Yield the measurements of one sample: both divergences, the order of the classes, and whether it is right."""
+    values = {
+        "predictive_kl": kl_divergences(log_t, log_s)[0],
+        "standardized_kl": standardized_kl(log_t, log_s, std)[0],
+        "logit_spearman": spearman(log_t, log_s)[0],
+        "top1": float(right),
+    }
+    for metric, value in values.items():
+        yield measured(model, metric, float(value), axes=axes, n=1)

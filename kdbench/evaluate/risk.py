@@ -2,13 +2,29 @@
 
 Both risks are means over a sample of the loss l(y, f(x)) = -log p_s(y | x): at the label y that was drawn, or its
 expectation under class probabilities p(x) (Menon et al. 2021, "A Statistical Perspective on Distillation"). Where p(x)
-are the true ones, the second has no more variance than the first, because
+are the true ones, the variance of the second is no larger than that of the first, because
 Var[l(y, f(x))] = Var[p(x)^T l(f(x))] + E[Var[l(y, f(x)) | x]] (Lemma 1 of Gupta et al., "Exploring Knowledge
-Distillation"). Here a teacher's probabilities stand for them: the order is what one looks for, not what must be.
+Distillation"). Here a teacher's probabilities stand in for them: the order is likely, not certain.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kdbench.evaluate.predictions import Predictions
+from kdbench.results.metrics import metrics_in
+from kdbench.results.records import Measurement, measured
+
+RISKS = metrics_in("risk")
+
+
+def risk_measurements(teacher: Predictions, student: Predictions, labels: NDArray[np.int64]) -> tuple[Measurement, ...]:
+    """Return the variances of the student's empirical risk, and of its risk under the teacher's probabilities."""
+    variances = risk_variances(student.log_probabilities(), teacher.log_probabilities(), labels)
+    source = f"probabilities of {teacher.id}"
+    return tuple(
+        measured(student.id, metric, variance, n=len(labels), source=source)
+        for metric, variance in zip(RISKS, variances, strict=True)
+    )
 
 
 def empirical_risks(log_s: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,1 +1,4 @@
-"""Measuring a model file: accuracy, latency, cost, size and energy. Sees targets, never trainers."""
+"""Measuring model files: the harness, its passes, and what prepares and runs their measuring processes.
+
+May import `evaluate`, `worker`, `macs`, `meters` and everything below; never a trainer, `judge` or `report`.
+"""

@@ -23,7 +23,8 @@ class BenchModel:
     """A model file to measure; `teacher` is the id of the model it is compared with, if any.
 
     A model that is not `timed` gets accuracy, fidelity, size and MACs only. `network` is what the file was exported
-    from, for runtimes that do not run the file; `refused` maps each runtime that does not run the model to the reason.
+    from, for runtimes that do not run the file. `refusal` says why the model is not measured at all; `refused` maps
+    each runtime that does not run it to the reason.
     """
 
     card: ModelCard
@@ -32,12 +33,22 @@ class BenchModel:
     teacher: str | None = None
     timed: bool = True
     network: Network | Refusal = FOREIGN
+    refusal: Refusal | None = None
     refused: Mapping[str, Refusal] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
         """The card's id."""
         return self.card.id
+
+    @property
+    def name(self) -> str:
+        """The card's name."""
+        return self.card.name
+
+    def refusal_in(self, runtime: str | None) -> Refusal | None:
+        """Return why the model is not measured in `runtime` (None: whatever runs it), or None where it is."""
+        return self.refusal or self.refused.get(runtime or "")
 
 
 @dataclass(frozen=True)
@@ -62,11 +73,6 @@ class TestSet:
         return digest.hexdigest()
 
 
-def energy_metrics(config: Measure) -> tuple[str, ...]:
-    """Return the metrics of the energy pass, for each model and batch."""
-    return ("energy_j", "energy_net_j", "energy_run_j", *(["co2_g"] if config.country else []))
-
-
 def outer_batches(model: BenchModel, config: Measure) -> list[int]:
     """Return batch 1 and the largest configured batch; a fixed batch alone."""
     if model.facts.fixed_batch:
@@ -74,7 +80,7 @@ def outer_batches(model: BenchModel, config: Measure) -> list[int]:
     return sorted({1, max(config.batch, default=1)})
 
 
-def students(subjects: Sequence[BenchModel]) -> list[tuple[BenchModel, BenchModel]]:
-    """Return (teacher, student) for each subject that is compared with another one of `subjects`."""
-    by_id = {model.id: model for model in subjects}
-    return [(by_id[s.teacher], s) for s in subjects if s.teacher in by_id and s.teacher != s.id]
+def students(models: Sequence[BenchModel]) -> list[tuple[BenchModel, BenchModel]]:
+    """Return (teacher, student) for each subject that is compared with another one of `models`."""
+    by_id = {model.id: model for model in models}
+    return [(by_id[s.teacher], s) for s in models if s.teacher in by_id and s.teacher != s.id]

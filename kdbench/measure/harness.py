@@ -1,59 +1,50 @@
-"""The one measuring pass: one kind of number after the other, each in processes of its own, and what disturbed them."""
+"""The harness: runs the passes one after the other and adds, for every number that is missing, the reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
-from kdbench.errors import MeasurementError
-from kdbench.evaluate.plan import Analyses, TrainingImages
-from kdbench.evaluate.predictions import answer_findings
+from kdbench.evaluate.analyses import Analyses
 from kdbench.machine.cores import choose_cores
 from kdbench.machine.diagnostics import condition_averages, session_diagnostics, thread_diagnostics
 from kdbench.machine.lock import machine_lock
-from kdbench.machine.system_monitor import Conditions
-from kdbench.measure.admission import ONNXRUNTIME, absent_runtimes, admit, evaluation_provider, require_runtimes
-from kdbench.measure.admission_findings import admission_findings
+from kdbench.measure.admission import absent_runtimes, admission_s, admit, require_runtimes
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet
-from kdbench.measure.coldstart import cold_start_findings
-from kdbench.measure.denormals import denormal_findings
-from kdbench.measure.energy.findings import energy_findings
-from kdbench.measure.energy.rounds import expected_s, sources_for
-from kdbench.measure.latency.configurations import configurations
-from kdbench.measure.latency.diagnosis import latency_warnings
-from kdbench.measure.latency.findings import latency_findings, protocol_facts
-from kdbench.measure.latency.precision import imprecision
-from kdbench.measure.latency.sessions import nothing_sampled, sample
-from kdbench.measure.memory import memory_findings
-from kdbench.measure.network import Refusal
-from kdbench.measure.offline.findings import offline_findings
-from kdbench.measure.profiling import profile_findings
-from kdbench.measure.ratios import ratio_findings
-from kdbench.measure.size import size_findings
+from kdbench.measure.energy.rounds import sources_for
+from kdbench.measure.missing import with_missing
+from kdbench.measure.passes.accuracy import AccuracyPass
+from kdbench.measure.passes.cold_start import ColdStartPass, OtherStartsPass
+from kdbench.measure.passes.costs import CostsPass
+from kdbench.measure.passes.denormals import DenormalsPass
+from kdbench.measure.passes.energy import EnergyPass
+from kdbench.measure.passes.interface import Context, Pass
+from kdbench.measure.passes.latency import LatencyPass
+from kdbench.measure.passes.memory import MemoryPass
+from kdbench.measure.passes.offline import OfflinePass
+from kdbench.measure.passes.profile import ProfilePass
 from kdbench.measure.staging import scratch, stage
 from kdbench.meters.carbon import carbon_intensity
 from kdbench.progress import Progress, SubProgress
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Findings
-from kdbench.worker.jobs import JobModel
 
-__all__ = [
-    "Analyses",
-    "BenchModel",
-    "Findings",
-    "Measure",
-    "TestSet",
-    "TrainingImages",
-    "check_protocol",
-    "measure",
-]
-
-# Where each pass but energy's ends on a scale of 0 to 1, and how long they take besides latency's budget: guesses, for
-# passes differ with the models.
-_ADMISSION, _ACCURACY, _COLD_START, _MEMORY, _LATENCY, _OFFLINE = 0.1, 0.33, 0.4, 0.45, 0.9, 0.97
-_BESIDE_LATENCY_S = 20.0
+PASSES: tuple[Pass, ...] = (
+    AccuracyPass(),
+    CostsPass(),
+    DenormalsPass(),
+    ColdStartPass(),
+    OtherStartsPass(),
+    MemoryPass(),
+    LatencyPass(),
+    OfflinePass(),
+    ProfilePass(),
+    EnergyPass(),
+)
 
 
-def check_protocol(config: Measure, progress: Progress) -> None:
-    """Raise InputError for what this machine cannot do: before anything is trained or measured, not after."""
+def check_config(config: Measure, progress: Progress) -> None:
+    """Raise InputError for what this machine cannot do, before anything is trained or measured."""
     choose_cores(config.cores, config.threads)
     if config.country is not None:
         carbon_intensity(config.country)
@@ -61,96 +52,60 @@ def check_protocol(config: Measure, progress: Progress) -> None:
 
 
 def measure(
-    subjects: Sequence[BenchModel],
+    models: Sequence[BenchModel],
     test: TestSet | None,
     config: Measure,
     workspace: Path,
     progress: Progress,
     analyses: Analyses | None = None,
 ) -> Findings:
-    """Measure every subject and return all that was found, in `workspace` (a folder for what goes to and fro).
+    """Measure every model and return the findings of all passes; `workspace` is a folder for temporary files.
 
-    Nothing of the pass stays there, however it ends. While another kdbench measures on this machine, it waits. A
-    subject that cannot be measured by some metric has that metric with the reason instead of a number; the others go
-    on. Without `test` there is no accuracy and inputs are noise. `analyses` say what else logits are asked for.
-    Raises InputError for subjects, data and protocol that do not fit each other.
+    Nothing stays there, however the measurement ends. While another kdbench measures on this machine, it waits. A
+    metric that cannot be measured of a model is there with the reason instead of a number; the other models go on.
+    Without `test` there is no accuracy and inputs are noise. `analyses` say what else predictions are used for. Raises
+    InputError for models, data and configuration that do not fit each other.
     """
-    _check(subjects, config)
+    ids = [model.id for model in models]
+    assert len(set(ids)) == len(ids), "two models share an id"
+    assert all(model.teacher is None or model.teacher in ids for model in models), "a teacher is not among the models"
+    cores = choose_cores(config.cores, config.threads)
     with scratch(workspace) as folder, machine_lock(progress):
         absent = absent_runtimes(config)
-        found = _measure(subjects, test, analyses or Analyses(), config, absent, folder, progress)
-    return found + _hardware_dependent(found.conditions, config)
-
-
-def _measure(
-    subjects: Sequence[BenchModel],
-    test: TestSet | None,
-    analyses: Analyses,
-    config: Measure,
-    absent: Mapping[str, Refusal],
-    folder: Path,
-    progress: Progress,
-) -> Findings:
-    models = stage(subjects, test, folder, SEED)
-    meters = sources_for(config)
-    rest_s = config.budget_s + _BESIDE_LATENCY_S
-    until_energy = rest_s / (rest_s + expected_s([s for s in subjects if s.timed], config, meters))
-    energy = SubProgress(progress, until_energy, 1, "energy")
-    progress = SubProgress(progress, 0, until_energy, "")
-    admitted = admit(subjects, models, config, absent, folder, SubProgress(progress, 0, _ADMISSION, "runtimes"))
-    subjects = admitted.subjects
-    timed = [s for s in subjects if s.timed and ONNXRUNTIME not in s.refused]
-    accuracy = SubProgress(progress, _ADMISSION, _ACCURACY, "accuracy")
-    provider = evaluation_provider(subjects, config)
-    found = answer_findings(subjects, models, test, analyses, provider, folder, accuracy)
-    for subject in subjects:
-        found += size_findings(subject, models[subject.id].shape)
-    found += ratio_findings(subjects, found.measurements)
-    found += denormal_findings(timed)
-    if timed:
-        found += cold_start_findings(
-            timed, models, config, folder, SubProgress(progress, _ACCURACY, _COLD_START, "cold start")
+        context = Context(
+            models=models,
+            config=config,
+            test=test,
+            analyses=analyses or Analyses(),
+            meters=sources_for(config),
+            jobs=stage([model for model in models if model.refusal is None], test, folder, SEED),
+            folder=folder,
         )
-        found += memory_findings(timed, models, config, folder, SubProgress(progress, _COLD_START, _MEMORY, "memory"))
-    called = [s for s in subjects if s.timed]
-    if configurations(called, config):  # none where only throughput was asked for, or every runtime refused
-        found += _latencies(called, models, config, folder, SubProgress(progress, _MEMORY, _LATENCY, "latency"))
-    found += admission_findings(admitted, config)  # behind what was measured: the first axes are the headline
-    if timed:
-        found += offline_findings(timed, models, config, folder, SubProgress(progress, _LATENCY, _OFFLINE, "offline"))
-        found += profile_findings(timed, models, config, folder, SubProgress(progress, _OFFLINE, 1, "layers"))
-        found += energy_findings(timed, models, config, meters, folder, energy)
-    return found
-
-
-def _check(subjects: Sequence[BenchModel], config: Measure) -> None:
-    ids = [subject.id for subject in subjects]
-    assert len(set(ids)) == len(ids), "two subjects share an id"
-    assert all(s.teacher is None or s.teacher in ids for s in subjects), "a subject's teacher is not measured"
-    choose_cores(config.cores, config.threads)
-
-
-def _latencies(
-    subjects: Sequence[BenchModel],
-    models: Mapping[str, JobModel],
-    config: Measure,
-    folder: Path,
-    progress: SubProgress,
-) -> Findings:
-    try:
-        sampled = sample(subjects, models, config, folder, progress)
-    except MeasurementError as error:
-        sampled = nothing_sampled(subjects, config, error)
-    found = latency_findings(subjects, sampled, config)
-    return found + Findings(
-        warnings=(*imprecision(sampled.width, config, sampled.plan), *latency_warnings(sampled, config)),
-        protocol=protocol_facts(sampled, config),
-        conditions=sampled.conditions,
+        weights = [admission_s(context), *(a_pass.weight(context) for a_pass in PASSES)]
+        watches = _shares(progress, weights)
+        context = admit(replace(context, progress=watches[0]), absent)
+        findings = run_passes(context, PASSES, watches[1:])
+    return findings + Findings(
+        warnings=(*session_diagnostics(context.conditions), *thread_diagnostics(max(config.threads), cores)),
+        protocol=condition_averages(context.conditions),
     )
 
 
-def _hardware_dependent(conditions: Sequence[Conditions], config: Measure) -> Findings:
-    """Return what disturbed the sessions, and whether the threads had the cores they need."""
-    cores = choose_cores(config.cores, config.threads)
-    warnings = (*session_diagnostics(conditions), *thread_diagnostics(max(config.threads), cores))
-    return Findings(warnings=warnings, protocol=condition_averages(conditions))
+def run_passes(context: Context, passes: Sequence[Pass], watches: Sequence[Progress]) -> Findings:
+    """Return the findings of all passes, with the reason for every expected number that is missing."""
+    findings, all_refused = Findings(), Findings()
+    for a_pass, watch in zip(passes, watches, strict=True):
+        part = replace(context, progress=watch)
+        result, refused = with_missing(context.models, a_pass.expected(part), a_pass.run(part))
+        findings += result
+        all_refused += refused
+    return findings + all_refused
+
+
+def _shares(progress: Progress, weights: Sequence[float]) -> list[SubProgress]:
+    """Return the progress of each part, its share of the whole by its weight, with the names of the passes."""
+    total = sum(weights) or 1.0
+    ends = [sum(weights[:number]) / total for number in range(len(weights) + 1)]
+    names = ["runtimes", *(a_pass.name for a_pass in PASSES)]
+    parts = zip(pairwise(ends), names, strict=True)
+    return [SubProgress(progress, start, end, name) for (start, end), name in parts]

@@ -1,23 +1,24 @@
-"""From the card beside a file to the network that was exported into it, for runtimes that do not run the file."""
+"""The network that a file was exported from, by the card beside it, for runtimes that do not run the file."""
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kdbench.results.cards import ModelCard
+from kdbench.results.records import Status
 from kdbench.worker.jobs import Network
 
-# Named, not imported: the measuring process that needs it resolves it. It never comes from a file.
+# A name that only the measuring process resolves. It never comes from a file.
 _BUILDER = "kdbench.models:build"
 _LONGEST_SHOWN = 80  # characters of a name that comes from a file
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a runtime does not run a model, and what to do about it; a `fault` is what should have worked."""
+    """Why a model is not measured, or not in one runtime, what to do about it, and the status of the missing numbers."""
 
     reason: str
     hint: str | None = None
-    fault: bool = False
+    status: Status = "unavailable"
 
 
 FOREIGN = Refusal(
@@ -26,16 +27,16 @@ FOREIGN = Refusal(
 )
 
 EMULATED = Refusal(
-    "it was trained with fake quantization, and PyTorch computes that in float32 with every rounding as a pass of its "
-    "own: its times would be those of the emulation",
+    "it was trained with fake quantization, which PyTorch emulates in float32 with a pass for every rounding: its times "
+    "would be the emulation's",
     "measure its file in onnxruntime",
 )
 
 
 def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
-    """Return how to build the network that `card` says the file at `path` was exported from, or why nobody can.
+    """Return how to build the network that the file at `path` was exported from by its `card`, or why that is impossible.
 
-    The weights are looked for in the run's folder, which is where the card's own `file` is relative to.
+    The weights are in the run's folder, to which the card's `file` is relative.
     """
     if card is None:
         return FOREIGN
@@ -58,12 +59,12 @@ def _run_folder(card: ModelCard, path: Path) -> Path:
 
 
 def _inside(folder: Path, name: str) -> Path | None:
-    """Return the file called `name` in `folder`; None where there is none, or it lies outside, by a link even.
+    """Return the file called `name` in `folder`; None where there is none, or it lies outside, even by a link.
 
-    A card may come from anywhere with its model: what its name holds that no path can is no fault of this program.
+    A card may come from anywhere: a name that is no valid path is a user's input, not a bug.
     """
     try:
         file = (folder / name).resolve()
         return file if file.is_relative_to(folder) and file.is_file() else None
-    except (OSError, RuntimeError, ValueError):  # too long a name, a circle of links, a null character
+    except (OSError, RuntimeError, ValueError):  # too long a name, a cycle of links, a null character
         return None

@@ -1,4 +1,4 @@
-"""What measuring processes find on disk: images, and for each subject how to feed it."""
+"""The files of measuring processes: images, and for each model how to feed it."""
 
 import math
 import shutil
@@ -27,33 +27,33 @@ def scratch(workspace: Path) -> Iterator[Path]:
     Other things in `workspace` are left alone. Raises StorageError where nothing can be written.
     """
     folder = workspace / "pass"
-    ours = folder.exists() or not workspace.exists()  # a killed pass left it, or there is none yet
+    is_new = folder.exists() or not workspace.exists()  # a killed pass left it, or there is none yet
     shutil.rmtree(folder, ignore_errors=True)
     try:
         yield storage.make_folder(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if ours:
+        if is_new:
             with suppress(OSError):  # something else was put there
                 workspace.rmdir()
 
 
-def stage(subjects: Sequence[BenchModel], test: TestSet | None, folder: Path, seed: int) -> dict[str, JobModel]:
-    """Write the images to `folder` and return the subjects as measuring processes see them, by id.
+def stage(models: Sequence[BenchModel], test: TestSet | None, folder: Path, seed: int) -> dict[str, JobModel]:
+    """Write the images to `folder` and return the models as measuring processes see them, by id.
 
-    Without a test set each is given seeded noise of its own shape. Raises InputError for a subject that the images
+    Without a test set the inputs are seeded noise of each model's shape. Raises InputError for a model that the images
     or the preprocessing do not fit.
     """
     if test is not None:
         images = _save(folder / "images.npy", test.images)
         channels, height, width = test.images.shape[1:]
-        return {s.id: _on_images(s, (channels, height, width), images) for s in subjects}
-    return {s.id: _on_noise(s, folder, seed) for s in subjects}
+        return {s.id: _on_images(s, (channels, height, width), images) for s in models}
+    return {s.id: _on_noise(s, folder, seed) for s in models}
 
 
-def _on_images(subject: BenchModel, image: tuple[int, int, int], images: Path) -> JobModel:
-    facts = subject.facts
-    layout = layout_for(facts.input_shape, image, subject.card.name)
+def _on_images(model: BenchModel, image: tuple[int, int, int], images: Path) -> JobModel:
+    facts = model.facts
+    layout = layout_for(facts.input_shape, image, model.card.name)
     channels, height, width = image
     shapes: dict[str, tuple[int, ...]] = {
         "NCHW": image,
@@ -61,13 +61,13 @@ def _on_images(subject: BenchModel, image: tuple[int, int, int], images: Path) -
         "flat": (math.prod(image),),
         "other": (height, width),
     }
-    return _job_model(subject, layout, shapes[layout], channels, images)
+    return _job_model(model, layout, shapes[layout], channels, images)
 
 
-def _on_noise(subject: BenchModel, folder: Path, seed: int) -> JobModel:
-    layout, shape = subject.facts.layout, subject.card.input_shape
-    if not fits(subject.facts.sample_shape, shape):
-        shape = noise_shape(subject.facts, subject.card.name)
+def _on_noise(model: BenchModel, folder: Path, seed: int) -> JobModel:
+    layout, shape = model.facts.layout, model.card.input_shape
+    if not fits(model.facts.sample_shape, shape):
+        shape = noise_shape(model.facts, model.card.name)
     if layout == "NCHW":
         channels, height, width = shape
     elif layout == "NHWC":
@@ -78,39 +78,39 @@ def _on_noise(subject: BenchModel, folder: Path, seed: int) -> JobModel:
     if not file.exists():
         rng = np.random.default_rng(seed)
         _save(file, rng.integers(0, 256, (_NOISE_IMAGES, channels, height, width), dtype=np.uint8))
-    return _job_model(subject, layout, shape, channels, file)
+    return _job_model(model, layout, shape, channels, file)
 
 
-def noise_shape(facts: ModelFacts, who: str) -> tuple[int, ...]:
+def noise_shape(facts: ModelFacts, name: str) -> tuple[int, ...]:
     """Return the shape of a sample of noise for a model, in its own layout; an open height or width is 224.
 
-    Raises InputError, naming `who`, where the size of an input that is no image is left open.
+    Raises InputError, with the `name`, where the size of an input that is no image is left open.
     """
     declared = facts.sample_shape
     if None in declared and facts.layout in {"flat", "other"}:
-        raise InputError(f"{who} leaves its input size open", "give it real data with --data, or export it with a size")
+        raise InputError(
+            f"{name} leaves its input size open", "give it real data with --data, or export it with a size"
+        )
     channel_axis = {"NCHW": 0, "NHWC": 2}.get(facts.layout)
     default = [3 if axis == channel_axis else _OPEN_SIDE for axis in range(len(declared))]
     return tuple(d if s is None else s for s, d in zip(declared, default, strict=True))
 
 
-def _job_model(subject: BenchModel, layout: str, shape: tuple[int, ...], channels: int, images: Path) -> JobModel:
-    facts = subject.facts
-    how = subject.card.preprocessing or Preprocessing()
-    if layout not in {"NCHW", "NHWC"} and len(how.mean) > 1 and channels == 1:
-        how = Preprocessing(scale=how.scale)  # noise without channels to normalise one by one
-    if len(how.mean) not in {1, channels}:
+def _job_model(model: BenchModel, layout: str, shape: tuple[int, ...], channels: int, images: Path) -> JobModel:
+    facts = model.facts
+    preprocessing = model.card.preprocessing or Preprocessing()
+    if layout not in {"NCHW", "NHWC"} and len(preprocessing.mean) > 1 and channels == 1:
+        preprocessing = Preprocessing(scale=preprocessing.scale)  # noise without channels to normalise one by one
+    if len(preprocessing.mean) not in {1, channels}:
         raise InputError(
-            f"{subject.card.name}: {len(how.mean)} means and standard deviations for {channels} channels",
+            f"{model.card.name}: {len(preprocessing.mean)} means and standard deviations for {channels} channels",
             f"give one, or {channels}",
         )
-    if facts.input_dtype == "uint8" and (set(how.mean), set(how.std)) != ({0.0}, {1.0}):
-        raise InputError(
-            f"{subject.card.name} takes uint8 pixels, which cannot be normalised", "leave out mean and std"
-        )
+    if facts.input_dtype == "uint8" and (set(preprocessing.mean), set(preprocessing.std)) != ({0.0}, {1.0}):
+        raise InputError(f"{model.card.name} takes uint8 pixels, which cannot be normalised", "leave out mean and std")
     return JobModel(
-        id=subject.id,
-        path=str(subject.path),
+        id=model.id,
+        path=str(model.path),
         input=facts.input_name,
         output=facts.output_name,
         dtype=facts.input_dtype,
@@ -118,10 +118,10 @@ def _job_model(subject: BenchModel, layout: str, shape: tuple[int, ...], channel
         shape=shape,
         fixed_batch=facts.fixed_batch,
         images=str(images),
-        scale=how.scale,
-        mean=how.mean,
-        std=how.std,
-        network=subject.network if isinstance(subject.network, Network) else None,
+        scale=preprocessing.scale,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        network=model.network if isinstance(model.network, Network) else None,
     )
 
 

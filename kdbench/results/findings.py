@@ -1,5 +1,6 @@
 """What measuring passes return: measurements, pairs, layers, warnings, raw samples and facts of the protocol."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -7,8 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.results.cards import Evidence
-from kdbench.results.records import Axes, Diagnostic, Interval, Layer, Measurement, Pair, measured
+from kdbench.results.records import Axes, Diagnostic, Interval, Layer, Measurement, Pair, Status, measured
 from kdbench.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why numbers of a model (None: of every model) are missing: of `metrics`, if given, at axes that hold `axes`."""
+
+    model: str | None
+    reason: str
+    status: Status = "error"
+    hint: str | None = None
+    axes: Axes = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+    source: str | None = None
+
+    def covers(self, metric: str, axes: Axes) -> bool:
+        """Return whether it explains that `metric` is missing at `axes`."""
+        return (not self.metrics or metric in self.metrics) and self.axes.items() <= axes.items()
 
 
 @dataclass(frozen=True)
@@ -16,8 +34,8 @@ class Findings:
     """Results of measuring passes, before they become a record.
 
     `samples` holds the raw samples, named as in `kdbench.results.samples`.
-    `protocol` says how the numbers were measured, beyond the configuration; JSON values. `conditions` are those of every
-    session.
+    `protocol` says how the numbers were measured, beyond the configuration; JSON values. `failures` explain what is
+    missing.
     """
 
     measurements: tuple[Measurement, ...] = ()
@@ -26,7 +44,7 @@ class Findings:
     warnings: tuple[Diagnostic, ...] = ()
     samples: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
-    conditions: tuple[Any, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
     def __add__(self, other: "Findings") -> "Findings":
         return replace(
@@ -37,7 +55,13 @@ class Findings:
             warnings=self.warnings + other.warnings,
             samples=self.samples | other.samples,
             protocol=self.protocol | other.protocol,
-            conditions=self.conditions + other.conditions,
+            failures=self.failures + other.failures,
+        )
+
+    def sorted(self, key: Callable[[Measurement | Pair], int]) -> "Findings":
+        """Return the same with measurements and pairs in the order of `key`, else in the present one."""
+        return replace(
+            self, measurements=tuple(sorted(self.measurements, key=key)), pairs=tuple(sorted(self.pairs, key=key))
         )
 
 

@@ -1,8 +1,11 @@
-"""What a measuring process is told: plain values that travel as JSON. Imports nothing but the standard library."""
+"""The jobs of measuring processes, one class a probe: plain values that travel as JSON. Standard library only."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from types import NoneType
+from typing import Any, ClassVar, TypeVar, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -14,7 +17,7 @@ class Network:
     """Where the network that a file was exported from comes from.
 
     `builder`, `package.module:function`, is called with `arguments` and `options` and returns a torch module whose
-    forward maps (B, C, H, W) to logits; `weights` is the .safetensors file of its own weights, if it has any.
+    forward maps (B, C, H, W) to logits; `weights` is the .safetensors file of its weights, if it has any.
     """
 
     builder: str
@@ -27,9 +30,9 @@ class Network:
 class JobModel:
     """A model as a measuring process sees it.
 
-    `shape` is one sample's, in the model's `layout`; `images` the .npy file of uint8 images (N, C, H, W) it is
-    given; a pixel becomes `(pixel / scale - mean) / std`, per channel, unless `dtype` is uint8.
-    `network` is for runtimes that do not run the file itself.
+    `shape` is one sample's, in the model's `layout`; `images` the .npy file of uint8 images (N, C, H, W) that are its
+    inputs; a pixel becomes `(pixel / scale - mean) / std`, per channel, unless `dtype` is uint8. `network` is for
+    runtimes that do not run the file itself.
     """
 
     id: str
@@ -46,23 +49,165 @@ class JobModel:
     std: tuple[float, ...]
     network: Network | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the model as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "JobModel":
-        """Read what `to_json` wrote."""
-        lists = {key: tuple(value[key]) for key in ("shape", "mean", "std")}
-        network = value.get("network")
-        return cls(**{**value, **lists, "network": _network(network) if network else None})
-
     @property
     def preparation(self) -> tuple[object, ...]:
         """What its inputs depend on: models for which this is equal share prepared inputs."""
         return (self.images, self.dtype, self.layout, self.shape, self.scale, self.mean, self.std)
 
 
-def _network(value: Mapping[str, Any]) -> Network:
-    # JSON has made lists of the arguments' tuples.
-    return Network(**{**value, "arguments": tuple(tuple(a) if isinstance(a, list) else a for a in value["arguments"])})
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What every job has; `cores` are those that the process may use, in the order of preference (None: all)."""
+
+    probe: ClassVar[str]
+    provider: str
+    threads: int
+    cores: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdmissionJob(Job):
+    """Load and call each of `models` in `runtime`; the logits (n, classes) of n images go to its .npy in `files`."""
+
+    probe: ClassVar[str] = "admission"
+    runtime: str
+    models: tuple[JobModel, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogitsJob(Job):
+    """Write the logits (N, classes) of each of `models` to its .npy in `files`."""
+
+    probe: ClassVar[str] = "logits"
+    models: tuple[JobModel, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColdStartJob(Job):
+    """Time what this process pays before `model` answers at its full speed."""
+
+    probe: ClassVar[str] = "coldstart"
+    model: JobModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryJob(Job):
+    """Load `model` and call it `calls` times at `batch`; `null` is a model that computes nothing."""
+
+    probe: ClassVar[str] = "memory"
+    model: JobModel
+    batch: int
+    calls: int
+    null: JobModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileJob(Job):
+    """Profile `model` at `batch`; onnxruntime writes the graph that it runs to the file `optimised`."""
+
+    probe: ClassVar[str] = "profile"
+    model: JobModel
+    batch: int
+    optimised: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedConfiguration:
+    """One way of calling some of a job's models, by their positions `models`, for about `budget_s`."""
+
+    number: int
+    threads: int
+    batch: int
+    models: tuple[int, ...]
+    budget_s: float
+    mode: str = "stream"
+    gap_ms: int = 0
+    rate_per_s: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyJob(Job):
+    """One session: time every configuration in `runtime`; the samples go to the .npz `samples`.
+
+    `threads` bounds those of all configurations. `floor` is a model that computes nothing, or None.
+    """
+
+    probe: ClassVar[str] = "latency"
+    runtime: str
+    models: tuple[JobModel, ...]
+    configurations: tuple[TimedConfiguration, ...]
+    seed: int
+    session: int
+    floor: JobModel | None
+    samples: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfflineJob(Job):
+    """Find how far it pays to enlarge each model's batch.
+
+    In the sessions that follow, all calls of all models have `budget_ns`; each batch has `repeats` calls, which take
+    `least_ns` at least.
+    """
+
+    probe: ClassVar[str] = "offline"
+    models: tuple[JobModel, ...]
+    budget_ns: float
+    repeats: int
+    least_ns: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyJob(Job):
+    """Meter windows of each of `runs`, a model's id and a batch, with the counters `sources`, the leading one first.
+
+    A window takes `least_ns` and `least_updates` of the leading counter at least, after `settle_ns`.
+    """
+
+    probe: ClassVar[str] = "energy"
+    models: tuple[JobModel, ...]
+    runs: tuple[tuple[str, int], ...]
+    sources: tuple[str, ...]
+    rounds: int
+    least_ns: float
+    least_updates: int
+    settle_ns: float
+
+
+JOBS: dict[str, type[Job]] = {
+    kind.probe: kind
+    for kind in (AdmissionJob, LogitsJob, ColdStartJob, MemoryJob, ProfileJob, LatencyJob, OfflineJob, EnergyJob)
+}
+
+
+def to_json(job: Job) -> dict[str, Any]:
+    """Return a job as JSON values, its `probe` included."""
+    return {"probe": job.probe, **asdict(job)}
+
+
+def job_of(value: Mapping[str, Any]) -> Job:
+    """Return the job of which `value` holds the JSON values."""
+    return decode(JOBS[value["probe"]], value)
+
+
+def decode(kind: type[T], value: Any) -> T:
+    """Return `value`, which JSON holds, as an instance of `kind`: a dataclass, or what its fields may be typed as."""
+    result: T = _decoded(kind, value)
+    return result
+
+
+def _decoded(kind: Any, value: Any) -> Any:
+    """Return a JSON value as an instance of a type; lists of an untyped value become tuples."""
+    arguments = get_args(kind)
+    if is_dataclass(kind):
+        hints, build = get_type_hints(kind), cast("type[Any]", kind)
+        return build(**{f.name: _decoded(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value})
+    if NoneType in arguments:
+        return None if value is None else _decoded(next(a for a in arguments if a is not NoneType), value)
+    if get_origin(kind) is tuple and not (len(arguments) == 2 and arguments[1] is ...):
+        return tuple(_decoded(of, v) for of, v in zip(arguments, value, strict=True))
+    if get_origin(kind) in {tuple, list}:
+        return get_origin(kind)(_decoded(arguments[0], v) for v in value)
+    return tuple(_decoded(Any, v) for v in value) if kind is Any and isinstance(value, list) else value

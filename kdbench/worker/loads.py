@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.worker.jobs import TimedConfiguration
+
 Clock = Callable[[], int]
 
 BLOCK_NS = 10_000_000  # a block of calls back to back is as many as take about this long, and one at least
@@ -64,9 +66,9 @@ def time_calls(calls: Calls, out: NDArray[np.int64], clock: Clock = time.perf_co
     run, arguments = calls.run, calls.arguments
     different = len(arguments)
     for i in range(len(out)):
-        given = arguments[i % different]
+        args = arguments[i % different]
         begin = clock()
-        run(*given)
+        run(*args)
         out[i] = clock() - begin
 
 
@@ -111,10 +113,10 @@ class Paced:
         """Time the calls alone, the idle time off the clock."""
         run, arguments, clock, gap_s = turn.calls.run, turn.calls.arguments, turn.clock, self.gap_ns / 1e9
         for i in range(len(out)):
-            given = arguments[i % len(arguments)]
+            args = arguments[i % len(arguments)]
             self.sleep(gap_s)
             begin = clock()
-            run(*given)
+            run(*args)
             out[i] = clock() - begin
 
 
@@ -146,9 +148,9 @@ class Server:
         due = begin + np.cumsum(turn.rng.exponential(1e9 / self.rate_per_s, len(out))).astype(np.int64)
         self._wait(begin + backlog_ns, clock)
         for i, arrival in enumerate(due.tolist()):
-            given = arguments[i % len(arguments)]
+            args = arguments[i % len(arguments)]
             self._wait(arrival, clock)
-            run(*given)
+            run(*args)
             out[i] = clock() - arrival
 
     def busy(self, call_ns: float) -> float:
@@ -175,13 +177,13 @@ class Server:
                 self.sleep((left - _SPIN_NS) / 1e9)
 
 
-_LOADS: Mapping[str, Callable[[Mapping[str, Any]], Load]] = {
+_LOADS: Mapping[str, Callable[[TimedConfiguration], Load]] = {
     "stream": lambda _: Stream(),
-    "paced": lambda told: Paced(told["gap_ms"] * 1_000_000),
-    "server": lambda told: Server(told["rate_per_s"]),
+    "paced": lambda configuration: Paced(configuration.gap_ms * 1_000_000),
+    "server": lambda configuration: Server(configuration.rate_per_s),
 }
 
 
-def load_of(told: Mapping[str, Any]) -> Load:
-    """Return the load that a configuration (`mode`, `gap_ms`, `rate_per_s`) asks for."""
-    return _LOADS[told["mode"]](told)
+def load_of(configuration: TimedConfiguration) -> Load:
+    """Return the load of a configuration, by its `mode`, `gap_ms` and `rate_per_s`."""
+    return _LOADS[configuration.mode](configuration)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +11,7 @@ import kdbench
 from kdbench import storage
 from kdbench.errors import MeasurementError
 from kdbench.progress import Progress
+from kdbench.worker.jobs import Job, to_json
 
 # -P: the user's current folder must not shadow numpy or onnxruntime.
 WORKER = (sys.executable, "-P", "-m", "kdbench.worker.__main__")
@@ -29,26 +29,24 @@ class WorkerError(MeasurementError):
 
 
 def run_job(
-    job: Mapping[str, Any],
+    job: Job,
     folder: Path,
     progress: Progress,
     *,
     threads: int = 1,
-    cores: Sequence[int] | None = None,
-    detail: str = "",
 ) -> Any:
-    """Do `job` (its `probe` names what) in a fresh process and return its result, JSON values.
+    """Do `job` in a fresh process and return its result, JSON values.
 
-    `folder` holds what the process is told and what it says; `threads` bounds numpy's own threads there; `cores` are
-    those it may use (None: all). Blocks on the process's output, so it costs no time while waiting. Raises WorkerError
-    if the process dies; an interrupt ends the process at once.
+    `folder` holds the files of job, result and error output; `threads` bounds numpy's threads there. Blocks on the
+    process's output, so it costs no time while waiting. Raises WorkerError if the process dies; an interrupt ends the
+    process at once.
     """
     result = folder / "result.json"
     result.unlink(missing_ok=True)
-    storage.write_json(folder / "job.json", {**job, "result": str(result), "cores": cores and list(cores)})
+    storage.write_json(folder / "job.json", to_json(job))
     with (folder / "stderr.txt").open("w+b") as stderr:
         process = subprocess.Popen(
-            [*WORKER, str(folder / "job.json")],
+            [*WORKER, str(folder / "job.json"), str(result)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -56,14 +54,14 @@ def run_job(
         )
         try:
             assert process.stdout is not None
-            model = _listen(process.stdout, progress, detail)
+            model = _listen(process.stdout, progress)
             code = process.wait()
         except BaseException:
             process.kill()
             process.wait()
             raise
         if code != 0:
-            raise _death(str(job["probe"]), code, model, _last_lines(stderr))
+            raise _death(job.probe, code, model, _last_lines(stderr))
     return json.loads(result.read_text(encoding="utf-8"))
 
 
@@ -80,8 +78,8 @@ def _environment(threads: int) -> dict[str, str]:
     }
 
 
-def _listen(stdout: IO[bytes], progress: Progress, detail: str) -> str | None:
-    """Pass on what the process says until it closes its output; return the model it named last."""
+def _listen(stdout: IO[bytes], progress: Progress) -> str | None:
+    """Pass on the process's messages until it closes its output; return the model it named last."""
     model: str | None = None
     for line in stdout:
         try:
@@ -93,16 +91,16 @@ def _listen(stdout: IO[bytes], progress: Progress, detail: str) -> str | None:
         model = message.get("model", model)
         if "step" in message:
             done, total = message["step"]
-            progress.step(done, total, detail)
+            progress.step(done, total)
     return model
 
 
-def _death(probe: str, code: int, model: str | None, said: str) -> WorkerError:
+def _death(probe: str, code: int, model: str | None, stderr: str) -> WorkerError:
     about = f" of {model}" if model else ""
     if code < 0:
         hint = "was it out of memory?" if code == -9 else "the runtime crashed; try another version of onnxruntime"
-        return WorkerError(f"the {probe} process{about} was ended by signal {-code}{said}", hint, model)
-    return WorkerError(f"the {probe} process{about} failed with exit code {code}{said}", "see its last lines", model)
+        return WorkerError(f"the {probe} process{about} was ended by signal {-code}{stderr}", hint, model)
+    return WorkerError(f"the {probe} process{about} failed with exit code {code}{stderr}", "see its last lines", model)
 
 
 def _last_lines(stderr: IO[bytes]) -> str:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.evaluate.analyses import Analyses
 from kdbench.judge.target import Target
 from kdbench.machine import fingerprint
 from kdbench.machine.diagnostics import environment_diagnostics
 from kdbench.measure.bench_model import BenchModel, TestSet
-from kdbench.measure.harness import Analyses, check_protocol, measure
+from kdbench.measure.harness import check_config, measure
 from kdbench.measure.network import network_of
 from kdbench.measure.staging import noise_shape
 from kdbench.modelfile.facts import ModelFacts, inspect
@@ -77,7 +78,7 @@ def bench(
     ]
 
     config = options
-    check_protocol(config, progress)
+    check_config(config, progress)
     folder = RunFolder(choose_folder(name, out))
     storage.make_folder(folder.path)
     progress.folder(folder.path)

@@ -14,7 +14,7 @@ from kdbench.distill.devices import check_devices
 from kdbench.distill.processes import process_group, world_size
 from kdbench.errors import InputError, KdbenchError
 from kdbench.judge.target import Target
-from kdbench.measure.harness import check_protocol
+from kdbench.measure.harness import check_config
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
@@ -66,7 +66,7 @@ def run(
     progress = progress or Silent()
     with _report_on_rank_zero():
         _require_single_process()
-    check_protocol(recipe.measure, progress)
+    check_config(recipe.measure, progress)
     material, jobs, folder = _begin(recipe, out, progress, resume=resume)
     with _disk_errors(folder):
         train_all(recipe, jobs, material, folder, progress, stages_after=3)

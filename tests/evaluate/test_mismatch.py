@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
-from kdbench.evaluate.divergence import kl_divergences, log_softmax
-from kdbench.evaluate.mismatch import mismatches
-from kdbench.evaluate.standardization import standardized_kl
+from kdbench.evaluate.analyses import Analyses
+from kdbench.evaluate.divergence import kl_divergences, standardized_kl
+from kdbench.evaluate.mismatch import mismatch_measurements, mismatches
+from kdbench.evaluate.predictions import Predictions
 
 # The four classes of Ahad's toy: the teacher sees class 1, student A class 2, student B class 1.
 TEACHER, WRONG, RIGHT = (np.log(np.exp(z) / np.exp(z).sum()) for z in map(np.array, (
@@ -34,8 +36,8 @@ def test_what_is_not_contested(teacher, students, label):
 
 def test_standardization_may_make_mismatches_too():
     # B is right and of the teacher's size, but in another order; A is wrong in one class alone, and large.
-    teacher = log_softmax(np.array([[2.0, 1.9, 0.0, -2.0]]))
-    a, b = log_softmax(np.array([[6.0, 6.3, 0.0, -6.0]])), log_softmax(np.array([[2.0, 1.0, -0.5, 0.5]]))
+    teacher = log_softmax(np.array([[2.0, 1.9, 0.0, -2.0]]), 1)
+    a, b = (log_softmax(np.array([z]), 1) for z in ([6.0, 6.3, 0.0, -6.0], [2.0, 1.0, -0.5, 0.5]))
     found = mismatches(teacher, (a, b), np.array([0]))
     assert kl_divergences(teacher, b) < kl_divergences(teacher, a)
     assert standardized_kl(teacher, b) > standardized_kl(teacher, a)
@@ -45,7 +47,7 @@ def test_standardization_may_make_mismatches_too():
 def test_counts_against_a_loop():
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 5, 400)
-    teacher, one, other = (log_softmax(z) for z in rng.normal(0, [[[3]], [[2]], [[0.5]]], (3, 400, 5)))
+    teacher, one, other = (log_softmax(z, 1) for z in rng.normal(0, [[[3]], [[2]], [[0.5]]], (3, 400, 5)))
     found = mismatches(teacher, (one, other), labels, "unbiased")
     contested, before, after = [], [], []
     for i, label in enumerate(labels):
@@ -62,3 +64,51 @@ def test_counts_against_a_loop():
     assert found.after.tolist() == after
     assert 0 < len(found.fixed) < sum(before)
     assert len(found.made) > 0
+
+
+# Ahad's toy of four classes: the student that is wrong has the smaller KL until logits are standardized. The last are
+# 1 larger than there, lest they be taken for probabilities.
+T, W, R = [1, 4, 3, 2.0], [1, 2.8, 3, 2], [1.1, 1.4, 1.3, 1.2]
+ANALYSES = Analyses(class_names=("cat", "dog", "bird", "fish"))
+
+
+@pytest.fixture
+def contrasted(tiny, subject):
+    cards = [subject(tiny(name, classes=4), teacher=of).card for name, of in (("t", None), ("kd", "t"), ("alone", "t"))]
+
+    def run(rows, axes=None):
+        """Return the measurements, by key, of rows of (teacher's, kd's, alone's logits); the label is always 1."""
+        labels = np.ones(len(rows), np.int64)
+        logits = np.array(rows, dtype=np.float64).transpose(1, 0, 2)
+        teacher, *students = (Predictions.of(card, z, labels) for card, z in zip(cards, logits, strict=True))
+        measurements = mismatch_measurements(teacher, tuple(students), labels, ANALYSES, axes)
+        return {(m.model, m.metric, *m.axes.items()): m for m in measurements}
+
+    return run
+
+
+def test_a_mismatch_that_is_fixed_is_shown_as_an_example(contrasted):
+    found = contrasted([(T, R, R), (T, W, R), (T, R, W)])
+    counts = [
+        found["kd", metric, ("beside", "alone")] for metric in ("mismatches", "mismatches_fixed", "mismatches_made")
+    ]
+    assert [(m.value, m.n) for m in counts] == [(2, 2), (2, 2), (0, 2)]
+    where = ("sample", 1), ("class", "dog")  # the first of both
+    examples = {
+        name: [
+            round(found[name, metric, *where, ("beside", other)].value, 4)
+            for metric in ("predictive_kl", "standardized_kl", "top1")
+        ]
+        for name, other in (("kd", "alone"), ("alone", "kd"))
+    }
+    assert examples == {"kd": [0.1749, 0.1347, 0], "alone": [0.3457, 0, 1]}
+    assert found["alone", "logit_spearman", *where, ("beside", "kd")].value == pytest.approx(1)
+    assert found["kd", "logit_spearman", *where, ("beside", "alone")].value == pytest.approx(0.8)
+    assert len(found) == 3 + 2 * 4
+
+
+def test_there_is_no_example_without_a_mismatch_that_is_fixed_nor_of_training_images(contrasted):
+    assert len(contrasted([(T, R, R)])) == 3
+    found = contrasted([(T, W, R)], {"part": "train"})
+    assert [m.value for m in found.values()] == [1, 1, 0]
+    assert all(m.axes == {"part": "train", "beside": "alone"} for m in found.values())

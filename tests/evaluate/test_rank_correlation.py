@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import spearmanr
 
-from kdbench.evaluate.rank_correlation import spearman
+from kdbench.evaluate.divergence import spearman
 
 TIED = arrays(np.float64, (6, 7), elements=st.integers(-3, 3).map(float))
 

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from kdbench.errors import InputError, MeasurementError
-from kdbench.measure import admission
-from kdbench.measure.admission import absent_runtimes, admit, evaluation_provider, require_runtimes, unavailable
-from kdbench.measure.admission_findings import admission_findings
+from kdbench.measure import admission, runner
+from kdbench.measure.admission import absent_runtimes, admit, require_runtimes, unavailable
+from kdbench.measure.harness import PASSES
+from kdbench.measure.missing import with_missing
 from kdbench.measure.network import FOREIGN
-from kdbench.measure.staging import stage
-from kdbench.progress import SubProgress
+from kdbench.measure.passes.cold_start import OtherStartsPass
+from kdbench.measure.predict import evaluation_provider
 from kdbench.recipe.measure import Measure
+from kdbench.results.findings import Findings
 from kdbench.worker.jobs import Network
 
 BOTH = Measure(runtime=("onnxruntime", "torch"), batch=(8,))
@@ -31,20 +33,20 @@ class Processes:
         self.dead: set[str] = set()
         self.asked: list[tuple[str, str, str]] = []
 
-    def __call__(self, job, folder, progress, *, threads, cores):
-        name, provider = job["runtime"], job["provider"]
-        (model,) = job["models"]
-        self.asked.append((name, provider, model["id"]))
+    def __call__(self, job, folder, progress, *, threads):
+        name, provider = job.runtime, job.provider
+        (model,) = job.models
+        self.asked.append((name, provider, model.id))
         if name in self.dead:
             raise MeasurementError("the admission process was ended by signal 11", "try another version")
-        errors = self.errors.get((name, provider), self.errors.get((name, model["id"])))
+        errors = self.errors.get((name, provider), self.errors.get((name, model.id)))
         if errors is None:
-            np.save(job["files"][0], self.logits.get(name, LOGITS))
+            np.save(job.files[0], self.logits.get(name, LOGITS))
         result = {
             "facts": {"version": "1"},
-            "load_ns": {model["id"]: 5},
-            "first_run_ns": {model["id"]: 7},
-            "errors": {model["id"]: errors} if errors else {},
+            "load_ns": {model.id: 5},
+            "first_run_ns": {model.id: 7},
+            "errors": {model.id: errors} if errors else {},
         }
         return json.loads(json.dumps(result))
 
@@ -52,8 +54,17 @@ class Processes:
 @pytest.fixture
 def processes(monkeypatch) -> Processes:
     played = Processes()
-    monkeypatch.setattr(admission, "run_job", played)
+    monkeypatch.setattr(runner, "run_job", played)
     return played
+
+
+def refused_findings(context):
+    """Return what is missing because a runtime refuses a model."""
+    findings = Findings()
+    for a_pass in PASSES:
+        if not {"accuracy", "costs"} & {a_pass.name}:
+            findings += with_missing(context.models, a_pass.expected(context), Findings())[1]
+    return findings
 
 
 @pytest.fixture
@@ -64,19 +75,16 @@ def subjects(tiny, subject):
 
 
 @pytest.fixture
-def admitted(test_set, tmp_path, watcher):
-    def ask(subjects, config):
-        folder = tmp_path / "admission"
-        folder.mkdir(exist_ok=True)
-        models = stage(subjects, test_set, folder, 0)
-        absent = unavailable(config, ("onnxruntime", *config.runtime[1:]), folder)
-        return admit(subjects, models, config, absent, folder, SubProgress(watcher, 0, 1, ""))
+def admitted(test_set, context):
+    def ask(models, config):
+        made = context(models, test_set, config=config)
+        return admit(made, unavailable(config, ("onnxruntime", *config.runtime[1:]), made.folder))
 
     return ask
 
 
 def refusals(found) -> dict[str, list[str]]:
-    return {s.id: list(s.refused) for s in found.subjects}
+    return {s.id: list(s.refused) for s in found.models}
 
 
 def test_onnxruntime_on_the_cpu_is_taken_for_granted(subjects, admitted, processes):
@@ -87,8 +95,8 @@ def test_onnxruntime_on_the_cpu_is_taken_for_granted(subjects, admitted, process
 def test_a_runtime_that_says_the_same_is_admitted(subjects, admitted, processes):
     found = admitted(subjects, BOTH)
     assert refusals(found) == {"t": [], "s": []}
-    assert {key: run.max_abs for key, run in found.runs.items()} == {("torch", "t"): 0.0, ("torch", "s"): 0.0}
-    assert found.facts == {"torch": {"version": "1"}}
+    assert {key: run.max_abs for key, run in found.starts.items()} == {("torch", "t"): 0.0, ("torch", "s"): 0.0}
+    assert found.runtime_facts == {"torch": {"version": "1"}}
     assert ("onnxruntime", "cpu", "t") in processes.asked
 
 
@@ -97,7 +105,7 @@ def test_a_runtime_that_says_something_else_is_refused(subjects, admitted, proce
     processes.logits["torch"] = LOGITS + off  # the tolerance is a thousandth of the largest logit, 11
     found = admitted(subjects, BOTH)
     assert refusals(found) == {"t": ["torch"], "s": ["torch"]}
-    assert "stray" in found.subjects[0].refused["torch"].reason
+    assert "stray" in found.models[0].refused["torch"].reason
 
 
 def test_rounding_is_admitted(subjects, admitted, processes):
@@ -121,23 +129,23 @@ def test_what_cannot_be_compared_is_not_admitted(subjects, admitted, processes):
     processes.errors["onnxruntime", "s"] = ["unknown operator", ""]
     found = admitted(subjects, BOTH)
     assert refusals(found) == {"t": [], "s": ["torch"]}
-    assert "unknown operator" in found.subjects[1].refused["torch"].reason
+    assert "unknown operator" in found.models[1].refused["torch"].reason
 
 
-def test_without_onnxruntimes_provider_accuracy_is_taken_on_the_cpu(subjects, admitted, processes):
+def test_without_onnxruntimes_provider_accuracy_is_measured_on_the_cpu(subjects, admitted, processes, context):
     config = BOTH.model_copy(update={"provider": "cuda"})
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
     found = admitted(subjects, config)
     assert refusals(found) == {"t": ["onnxruntime"], "s": ["onnxruntime"]}
-    assert evaluation_provider(found.subjects, config) == "cpu"
+    assert evaluation_provider(found) == "cpu"
     assert ("torch", "cuda", "t") in processes.asked  # and is compared with the CPU's logits
-    assert evaluation_provider(subjects, config) == "cuda"
+    assert evaluation_provider(context(subjects, config=config)) == "cuda"
 
 
 def test_what_is_refused_is_in_the_record_with_its_reason(subjects, admitted, processes):
     config = BOTH.model_copy(update={"provider": "cuda", "mode": ("stream", "server"), "rate_per_s": 9})
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
-    findings = admission_findings(admitted(subjects, config), config)
+    findings = refused_findings(admitted(subjects, config)) + OtherStartsPass().run(admitted(subjects, config))
     missing = {(m.model, m.metric, m.axes.get("batch"), m.axes.get("mode")): m for m in findings.measurements}
     lost = missing["s", "latency_p50_ns", 1, None]
     assert (lost.status, lost.reason, lost.hint) == ("unavailable", "this onnxruntime has no CUDA", "install it")
@@ -149,14 +157,15 @@ def test_what_is_refused_is_in_the_record_with_its_reason(subjects, admitted, pr
     assert {(m.model, m.metric, m.value) for m in starts} == {
         (id_, metric, value) for id_ in ("t", "s") for metric, value in (("load_ns", 5.0), ("first_run_ns", 7.0))
     }
-    assert {(p.axes["batch"], p.status, p.reason) for p in findings.pairs} == {
+    ratios = [p for p in findings.pairs if p.metric == "latency_ratio"]
+    assert {(p.axes["batch"], p.status, p.reason) for p in ratios} == {
         (batch, "unavailable", "s: this onnxruntime has no CUDA") for batch in (1, 8)
     }
 
 
 def test_a_fault_is_an_error_and_no_mere_absence(subjects, admitted, processes):
     processes.logits["torch"] = LOGITS + 1
-    findings = admission_findings(admitted(subjects, BOTH), BOTH)
+    findings = refused_findings(admitted(subjects, BOTH))
     assert {m.status for m in findings.measurements} == {"error"}
     assert {m.axes["runtime"] for m in findings.measurements} == {"torch"}
 

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.evaluate import accuracy
 from kdbench.machine.cores import available_cores, rotate_cores
 from kdbench.machine.system_monitor import Conditions, SystemMonitor
+from kdbench.measure import runner
 from kdbench.measure.harness import measure
-from kdbench.measure.latency import sessions
-from kdbench.measure.offline import sessions as offline_sessions
 from kdbench.recipe.measure import Measure
 from kdbench.results.cards import Preprocessing
 from kdbench.results.metrics import METRICS
@@ -76,7 +74,7 @@ def test_nothing_stays_of_a_pass_that_failed_or_was_killed(tiny, subject, test_s
         assert list((tmp_path / "work" / "pass").iterdir())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(accuracy, "run_job", interrupted)
+    monkeypatch.setattr(runner, "run_job", interrupted)
     one = subject(tiny())
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
@@ -147,15 +145,15 @@ def test_what_disturbs_throughput_is_told(tiny, subject, tmp_path, watcher, monk
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
-@pytest.mark.parametrize(("mode", "where"), [("stream", sessions), ("offline", offline_sessions)])
-def test_sessions_take_turns_on_the_cores(tiny, subject, tmp_path, watcher, monkeypatch, mode, where):
-    real, kept = where.run_job, []
+@pytest.mark.parametrize("mode", ["stream", "offline"])
+def test_sessions_take_turns_on_the_cores(tiny, subject, tmp_path, watcher, monkeypatch, mode):
+    real, kept = runner.run_job, []
 
-    def noting(job, *rest, cores, **options):
-        kept.extend([cores] if job["probe"] == "latency" else [])
-        return real(job, *rest, cores=cores, **options)
+    def noting(job, *rest, **options):
+        kept.extend([job.cores] if job.probe == "latency" else [])
+        return real(job, *rest, **options)
 
-    monkeypatch.setattr(where, "run_job", noting)
+    monkeypatch.setattr(runner, "run_job", noting)
     cores = available_cores()
     config = QUICK.model_copy(update={"mode": (mode,), "cores": cores, "energy": "off"})
     findings = measure([subject(tiny(), data=False)], None, config, tmp_path, watcher)
@@ -174,14 +172,14 @@ def test_a_runtime_that_runs_no_model_leaves_the_reason(tiny, subject, tmp_path,
 
 
 def test_a_model_that_kills_a_session_is_left_out_of_the_rest(tiny, subject, tmp_path, watcher, monkeypatch):
-    real = sessions.run_job
+    real = runner.run_job
 
     def dies_of_b(job, *rest, **options):
-        if any(1 in c["models"] for c in job["configurations"]):
+        if job.probe == "latency" and any(1 in c.models for c in job.configurations):
             raise WorkerError("killed by b", "", "b")
         return real(job, *rest, **options)
 
-    monkeypatch.setattr(sessions, "run_job", dies_of_b)
+    monkeypatch.setattr(runner, "run_job", dies_of_b)
     subjects = [subject(tiny(name), data=False) for name in "abc"]
     findings = measure(subjects, None, QUICK, tmp_path, watcher)
     p50 = found(findings, "b")["latency_p50_ns", 1]
@@ -191,10 +189,14 @@ def test_a_model_that_kills_a_session_is_left_out_of_the_rest(tiny, subject, tmp
 
 
 def test_sessions_that_die_of_nothing_in_particular(tiny, subject, tmp_path, watcher, monkeypatch):
-    def dies(*_, **__):
-        raise WorkerError("no more memory", "", None)
+    real = runner.run_job
 
-    monkeypatch.setattr(sessions, "run_job", dies)
+    def dies(job, *rest, **options):
+        if job.probe == "latency":
+            raise WorkerError("no more memory", "", None)
+        return real(job, *rest, **options)
+
+    monkeypatch.setattr(runner, "run_job", dies)
     findings = measure([subject(tiny(), data=False)], None, QUICK, tmp_path, watcher)
     assert found(findings, "tiny")["latency_p50_ns", 1].reason == "no more memory"
     assert found(findings, "tiny")["load_ns", 1].status == "ok"

@@ -13,9 +13,7 @@ from kdbench.measure import admission
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.harness import measure
 from kdbench.measure.network import Refusal, network_of
-from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import inspect
-from kdbench.progress import SubProgress
 from kdbench.recipe.measure import Measure
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.results.run_folder import RunFolder, card_path
@@ -104,17 +102,15 @@ def test_both_runtimes_time_what_a_run_left(subjects, tmp_path, watcher):
     assert findings.protocol["runtimes"]["torch"]["version"] == torch.__version__
 
 
-def test_weights_that_are_not_the_files_are_refused(subjects, tmp_path, watcher):
+def test_weights_that_are_not_the_files_are_refused(subjects, tmp_path, context):
     teacher, student = subjects
     torch.manual_seed(1)
     save_file(models.build("dense", SHAPE, CLASSES, hidden=(8,)).state_dict(), tmp_path / "others.safetensors")
     other = dataclasses.replace(student.network, weights=str(tmp_path / "others.safetensors"))
     pair = [teacher, dataclasses.replace(student, network=other)]
-    found = admission.admit(
-        pair, stage(pair, TEST, tmp_path, 0), QUICK, {}, tmp_path, SubProgress(watcher, 0, 1, "runtimes")
-    )
-    assert found.subjects[0].refused == {}
-    assert "stray from those of the file" in found.subjects[1].refused["torch"].reason
+    teacher, student = admission.admit(context(pair, TEST, config=QUICK), {}).models
+    assert teacher.refused == {}
+    assert "stray from those of the file" in student.refused["torch"].reason
 
 
 def test_torch_has_numbers_where_onnxruntime_lacks_the_provider(subjects, tmp_path, watcher, monkeypatch):

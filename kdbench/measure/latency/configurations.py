@@ -1,17 +1,18 @@
-"""The ways in which models are called: threads, batch, how calls follow each other, and what runs them."""
+"""The configurations in which models are called: threads, batch, how calls follow each other, and the runtime."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdbench.measure.bench_model import BenchModel
 from kdbench.recipe.measure import Measure
+from kdbench.worker.jobs import TimedConfiguration
 
-_SINGLE_SHARE = 0.6  # of the budget goes to batch 1, the rest to batched runs
+_SINGLE_SHARE = 0.6  # of the budget is for batch 1, the rest for batched runs
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One way of calling the models, its share of every session's time, and the subjects that can be so called.
+    """One way of calling models, its share of every session's time, and the positions of the models that support it.
 
     `mode` is `stream` (calls back to back), `paced` (`gap_ms` idle before each) or `server` (calls arrive at random,
     `rate_per_s` on average, and wait for their turn).
@@ -27,36 +28,48 @@ class Configuration:
     runtime: str = "onnxruntime"
 
     def axes(self, provider: str) -> dict[str, str | int]:
-        """Return the axes of what is measured so. What is usual goes without saying: back to back, onnxruntime."""
-        found: dict[str, str | int] = {"provider": provider, "threads": self.threads, "batch": self.batch}
+        """Return the axes of its measurements. The defaults, back to back and onnxruntime, are no axes."""
+        axes: dict[str, str | int] = {"provider": provider, "threads": self.threads, "batch": self.batch}
         if self.runtime != "onnxruntime":
-            found["runtime"] = self.runtime
+            axes["runtime"] = self.runtime
         if self.mode != "stream":
-            found["mode"] = self.mode
+            axes["mode"] = self.mode
         if self.mode == "paced":
-            found["gap_ms"] = self.gap_ms
+            axes["gap_ms"] = self.gap_ms
         if self.mode == "server":
-            found["rate_per_s"] = self.rate_per_s
-        return found
+            axes["rate_per_s"] = self.rate_per_s
+        return axes
+
+    def timed(self, number: int, models: tuple[int, ...], budget_s: float) -> TimedConfiguration:
+        """Return it as configuration `number` of a job, with some of its models."""
+        return TimedConfiguration(
+            number=number,
+            threads=self.threads,
+            batch=self.batch,
+            models=models,
+            budget_s=budget_s,
+            mode=self.mode,
+            gap_ms=self.gap_ms,
+            rate_per_s=self.rate_per_s,
+        )
 
 
-def configurations(subjects: Sequence[BenchModel], config: Measure) -> tuple[Configuration, ...]:
-    """Return how the subjects are called, the usual way first.
+def configurations(models: Sequence[BenchModel], config: Measure) -> tuple[Configuration, ...]:
+    """Return how the models are called, the default way first.
 
     Back to back, batch 1 is called at each thread count and the other batches at the first; the other modes call
     batch 1 at each thread count. A model of fixed batch is called with that batch only, in a configuration of its own
-    where no other model is; models that leave their batch open are not made to follow it there. A runtime calls no
-    model that it refused.
+    where no other model has that batch; models with an open batch are not called there. A runtime calls no model that
+    it refuses.
     """
-    found = []
-    for runtime in config.runtime:
-        for mode in ("stream", "paced", "server"):
-            if mode in config.mode:
-                found += [
-                    (threads, batch, able, mode, runtime)
-                    for threads, batch, able in _cells(subjects, config, mode, runtime)
-                ]
-    batches = [batch for _, batch, *_ in found]
+    cells = [
+        (threads, batch, able, mode, runtime)
+        for runtime in config.runtime
+        for mode in ("stream", "paced", "server")
+        if mode in config.mode
+        for threads, batch, able in _cells(models, config, mode, runtime)
+    ]
+    batches = [batch for _, batch, *_ in cells]
     return tuple(
         Configuration(
             threads,
@@ -68,25 +81,29 @@ def configurations(subjects: Sequence[BenchModel], config: Measure) -> tuple[Con
             rate_per_s=(config.rate_per_s or 0) if mode == "server" else 0,
             runtime=runtime,
         )
-        for threads, batch, able, mode, runtime in found
+        for threads, batch, able, mode, runtime in cells
     )
 
 
 def _cells(
-    subjects: Sequence[BenchModel], config: Measure, mode: str, runtime: str
+    models: Sequence[BenchModel], config: Measure, mode: str, runtime: str
 ) -> list[tuple[int, int, tuple[int, ...]]]:
-    """Return (threads, batch, subjects that can be called so) of one mode in one runtime."""
+    """Return (threads, batch, positions of the models that support it) of one mode in one runtime."""
     common = {1, *config.batch} if mode == "stream" else {1}
-    fixed = sorted({s.facts.fixed_batch for s in subjects if s.facts.fixed_batch} - common)
+    fixed = sorted({model.facts.fixed_batch for model in models if model.facts.fixed_batch} - common)
     single = [(threads, 1) for threads in config.threads]
     batched = [(config.threads[0], batch) for batch in (*sorted(common - {1}), *(fixed if mode == "stream" else ()))]
-    found = []
-    for threads, batch in sorted(dict.fromkeys([*single, *batched]), key=lambda each: config.threads.index(each[0])):
-        takes = {batch} if batch in fixed else {None, batch}
-        able = tuple(n for n, s in enumerate(subjects) if s.facts.fixed_batch in takes and runtime not in s.refused)
+    cells = []
+    for threads, batch in sorted(dict.fromkeys([*single, *batched]), key=lambda cell: config.threads.index(cell[0])):
+        supported = {batch} if batch in fixed else {None, batch}
+        able = tuple(
+            n
+            for n, model in enumerate(models)
+            if model.facts.fixed_batch in supported and model.refusal_in(runtime) is None
+        )
         if able:
-            found.append((threads, batch, able))
-    return found
+            cells.append((threads, batch, able))
+    return cells
 
 
 def _share(batches: list[int], batch: int) -> float:

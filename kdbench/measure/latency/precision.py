@@ -1,4 +1,4 @@
-"""How well the headline numbers are known so far: what decides whether another session is worth its time."""
+"""How precisely the headline numbers are known so far, which decides whether another session follows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,18 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
+from kdbench.machine.fingerprint import virtualization
 from kdbench.measure.bench_model import BenchModel, students
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.recipe.measure import Measure
 from kdbench.results.records import Diagnostic
 from kdbench.statistics import Clustered, Estimate, Plan
+from kdbench.statistics.few_sessions import RESOLUTION, SHARED_RESOLUTION
 
 Samples = Mapping[tuple[str, int], Clustered]
-"""The times of a subject's calls, by its id and the configuration's number."""
+"""The times of a model's calls, by its id and the configuration's number."""
 
 
 def headline_width(
-    subjects: Sequence[BenchModel], configurations: Sequence[Configuration], samples: Samples, plan: Plan
+    models: Sequence[BenchModel], configurations: Sequence[Configuration], samples: Samples, plan: Plan
 ) -> float:
     """Return the widest 95 % interval among the headline ratios, as a share of each; infinite before two sessions.
 
@@ -29,7 +31,7 @@ def headline_width(
     usual = configurations[0]
     headline = [n for n, c in enumerate(configurations) if (c.mode, c.threads) == (usual.mode, usual.threads)]
     steady = [number for number in headline if usual.mode != "server"]
-    pairs = students(subjects)
+    pairs = students(models)
     estimates = [
         e for number in steady for t, s in pairs if (e := ratio(samples, t.id, s.id, number, plan)) is not None
     ]
@@ -38,16 +40,25 @@ def headline_width(
     return max(map(statistics.relative_width, estimates), default=0.0)
 
 
+def session_plan(cores: Sequence[int] | None, first: int | None = None) -> Plan:
+    """Return the plan of sessions that take turns on `cores`; the `first` of them run in any case.
+
+    A guest does not see the work of its neighbours, which slows a large model down more than a small one.
+    """
+    resolution = RESOLUTION if virtualization() is None else SHARED_RESOLUTION
+    return Plan(first, len(cores or (None,)), resolution)
+
+
 def imprecision(width: float, config: Measure, plan: Plan) -> tuple[Diagnostic, ...]:
-    """Return the warning that the budget ended before every headline interval was as narrow as was asked, if it did."""
+    """Return a warning where the budget ended before every headline interval was as narrow as requested."""
     if width <= config.precision:
         return ()
-    found = f"were up to {100 * width:.1f} % wide" if np.isfinite(width) else "were unknown"
+    widths = f"were up to {100 * width:.1f} % wide" if np.isfinite(width) else "were unknown"
     return (
         Diagnostic(
             code="precision_missed",
-            message=f"when the budget of {config.budget_s:g} s was spent, intervals {found}; "
-            f"{100 * config.precision:g} % was asked for",
+            message=f"when the budget of {config.budget_s:g} s was spent, intervals {widths}; "
+            f"{100 * config.precision:g} % was requested",
             remedy=(
                 "give it a longer --budget, or measure when the machine is otherwise idle"
                 if plan.least_width <= config.precision

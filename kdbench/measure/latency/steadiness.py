@@ -1,7 +1,7 @@
-"""What the times of calls show by themselves of a machine that was not steady (after pyperf's `format_checks`).
+"""Signs of an unsteady machine in the times of calls (after pyperf's `format_checks`).
 
-pyperf judges values that each are the mean of many calls. A block's median is its like here; the time of a single
-call is not: a call in a thousand that is interrupted is what percentiles are for.
+pyperf judges values that each are the mean of many calls. Here a block's median corresponds to that, not the time of a
+single call: percentiles are there for the one call in a thousand that is interrupted.
 """
 
 import math
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from kdbench import units
 from kdbench.statistics import Clustered
 
-# pyperf's limits, and the number of its values, 20 processes of 3: of more blocks than that the extremes are taken
-# that are as rare, lest a longer look make any machine unsteady.
+# pyperf's limits, and the number of its values, 20 processes of 3. Of more blocks, the extremes that are as rare are
+# used, so that a longer run does not make every machine look unsteady.
 _DEVIATION = 0.1
 _EXTREME = 0.5
 _VALUES = 60
@@ -24,7 +24,7 @@ _TELLING_GAP = 0.05
 
 
 def unevenness(data: Clustered) -> str | None:
-    """Return in what way the blocks of calls differ among each other by more than pyperf admits, or None."""
+    """Return how the blocks of calls differ from each other by more than pyperf allows, or None."""
     medians = np.sort(_medians(data, block_by_block=True))
     mean = float(np.mean(medians))
     deviation = float(np.std(medians, ddof=1)) / mean if len(medians) > 1 else 0.0
@@ -39,10 +39,10 @@ def unevenness(data: Clustered) -> str | None:
 
 
 def two_states(data: Clustered) -> str | None:
-    """Return what the two groups are that the sessions fall into, or None where they are of one kind.
+    """Return the two groups that the sessions fall into, in words, or None where there is one.
 
-    Each group holds two sessions at least; between the groups lies more than `_CLEFT` times the wider one's range,
-    and `_TELLING_GAP` of the shorter time.
+    Each group has two sessions at least; the gap between the groups is more than `_CLEFT` times the wider one's range,
+    and at least `_TELLING_GAP` of the shorter time.
     """
     medians = np.sort(_medians(data, block_by_block=False))
     if len(medians) < _LEAST_SESSIONS:

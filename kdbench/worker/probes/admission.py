@@ -1,8 +1,6 @@
-"""Whether a runtime can run models here, and what it says: each is loaded, called, and gives logits to compare.
+"""Whether a runtime can run models here: each model is loaded, called image by image, and gives logits to compare.
 
-Job: `runtime`, `models`, `files` (for each model the .npy its logits (n, classes) go to; n images are in the model's
-`images`, and go in one at a time), `provider`, `threads`. Result: `facts` (of the runtime), `load_ns` and
-`first_run_ns` (id to time; nothing is compiled before the first call) and `errors` (id to reason and hint).
+Result: `facts` (of the runtime), `load_ns` and `first_run_ns` (id to time; nothing is compiled before the first call) and `errors` (id to reason and hint).
 """
 
 import time
@@ -13,37 +11,37 @@ import numpy as np
 
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import prepare
-from kdbench.worker.jobs import JobModel
+from kdbench.worker.jobs import AdmissionJob
 from kdbench.worker.runtimes import describe, runtime
 
 
-def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
     """Load and call every model of the job; one that fails leaves no file."""
-    chosen = runtime(job["runtime"])
+    chosen = runtime(job.runtime)
     load_ns: dict[str, int] = {}
     first_run_ns: dict[str, int] = {}
     errors: dict[str, tuple[str, str]] = {}
-    for number, (model, file) in enumerate(zip(map(JobModel.from_json, job["models"]), job["files"], strict=True)):
+    for number, (model, file) in enumerate(zip(job.models, job.files, strict=True)):
         channel.model(model.id)
-        channel.step(number, len(job["models"]))
+        channel.step(number, len(job.models))
         inputs = prepare(np.load(model.images), model)
         batch = model.fixed_batch or 1
         try:
             begin = time.perf_counter_ns()
-            target = chosen.load(model, provider=job["provider"], threads=job["threads"])
-            loaded = time.perf_counter_ns()
-            target(inputs[:batch])
+            loaded = chosen.load(model, provider=job.provider, threads=job.threads)
+            loaded_ns = time.perf_counter_ns()
+            loaded(inputs[:batch])
             ran = time.perf_counter_ns()
             whole = len(inputs) - len(inputs) % batch
-            logits = np.concatenate([target(inputs[n : n + batch]) for n in range(0, whole, batch)])
+            logits = np.concatenate([loaded(inputs[n : n + batch]) for n in range(0, whole, batch)])
         except chosen.faults as error:
             errors[model.id] = (describe(error), getattr(error, "hint", ""))
             continue
-        load_ns[model.id], first_run_ns[model.id] = loaded - begin, ran - loaded
+        load_ns[model.id], first_run_ns[model.id] = loaded_ns - begin, ran - loaded_ns
         with Path(file).open("wb") as stream:
             np.save(stream, logits)
     return {
-        "facts": dict(chosen.facts(job["provider"])),
+        "facts": dict(chosen.facts(job.provider)),
         "load_ns": load_ns,
         "first_run_ns": first_run_ns,
         "errors": errors,

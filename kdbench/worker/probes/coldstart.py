@@ -1,8 +1,8 @@
-"""What this fresh process pays before it answers as fast as it will: importing, loading, the first call, all further.
+"""What a fresh process pays before it answers at its full speed: importing, loading, the first call, later calls.
 
-Files may be in the page cache. The calls are one and the same, so that their times compare.
+Files may be in the page cache. Every call has the same input, so that their times compare.
 
-Job: `models` (one), `provider`, `threads`. Result: `import_ns` (of the runtime, numpy being there already), `load_ns`,
+Result: `import_ns` (of the runtime, numpy being there already), `load_ns`,
 `first_run_ns`, `steady_run_ns` (median of the calls after warm-up), and `errors` (id to reason; then nothing else).
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import prepare
 from kdbench.worker.interleaved import warm_up
-from kdbench.worker.jobs import JobModel
+from kdbench.worker.jobs import ColdStartJob
 from kdbench.worker.loads import Calls, time_calls
 from kdbench.worker.runtimes import describe
 
@@ -23,9 +23,9 @@ _STEADY_NS = 100_000_000
 _LEAST_CALLS, _MOST_CALLS = 5, 1000
 
 
-def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def run(job: ColdStartJob, channel: Channel) -> dict[str, Any]:
     """Import the runtime, load the model, and run it."""
-    (model,) = [JobModel.from_json(value) for value in job["models"]]
+    model = job.model
     channel.model(model.id)
     images = np.load(model.images, mmap_mode="r")
     inputs = prepare(images[: model.fixed_batch or 1], model)
@@ -34,7 +34,7 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
 
     imported = time.perf_counter_ns()
     try:
-        target = LoadedModel(model, provider=job["provider"], threads=job["threads"])
+        target = LoadedModel(model, provider=job.provider, threads=job.threads)
         loaded = time.perf_counter_ns()
         target(inputs)
         ran = time.perf_counter_ns()

@@ -1,11 +1,9 @@
 """Energy of models called back to back: windows in turn, the idle machine before and after each round, models loaded.
 
-Job: `models`, `provider`, `threads`, `runs` (pairs of a model's id and a batch), `sources` (names, the leading one
-first), `rounds`, and of a window `least_ns`, `least_updates` (of the leading counter) and `settle_ns`. Result:
-`sources` (those that held out), `dropped` (name to reason, of the others), `period_ns` (one a source), `length_ns`,
-`idle` (a window before the rounds and after each), `windows` (for each run one a round, none where its model failed),
-`errors` (id to reason), `fault` (why the leading source gave out, or null: there is nothing else then). A window is
-`calls` and `spans`, one a source, of joules and nanoseconds.
+Result: `sources` (those that worked to the end), `dropped` (name to reason, of the others), `period_ns` (one a source),
+`length_ns`, `idle` (a window before the rounds and after each), `windows` (for each run one a round, none where its
+model failed), `errors` (id to reason), `fault` (why the leading source failed, or null; if not null there is nothing
+else). A window is `calls` and `spans`, one a source, of joules and nanoseconds.
 """
 
 import time
@@ -22,7 +20,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.energy_window import Window, update_period_ns, window
 from kdbench.worker.inputs import prepare
 from kdbench.worker.interleaved import warm_up
-from kdbench.worker.jobs import JobModel
+from kdbench.worker.jobs import EnergyJob, JobModel
 from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
@@ -33,77 +31,75 @@ _NAP_S = 0.02  # long enough that waking up is no work to speak of, and short be
 Call = Callable[[], object]
 
 
-def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
-    """Take the windows of every run of the job. Threads do not spin: between calls that would be energy too."""
+def run(job: EnergyJob, channel: Channel) -> dict[str, Any]:
+    """Meter the windows of every run of the job. Threads do not spin: between calls that would be energy too."""
     errors: dict[str, str] = {}
     dropped: dict[str, str] = {}
     calls = _warm_calls(job, errors, channel)
     with ExitStack() as stack:
-        counters = [METERS.get(name)() for name in job["sources"]]
+        counters = [METERS.get(name)() for name in job.sources]
         for counter in counters:
             stack.callback(counter.close)
         while True:
             used = [counter for counter in counters if counter.name not in dropped]
             try:
-                found = _windows(used, calls, job, channel)
+                windows = _windows(used, calls, job, channel)
             except MeterFailedError as error:
                 if error.name == used[0].name:
                     return {"errors": errors, "fault": str(error)}
                 dropped[error.name] = str(error)  # and once more, without it
             else:
-                return {**found, "dropped": dropped, "errors": errors, "fault": None}
+                return {**windows, "dropped": dropped, "errors": errors, "fault": None}
 
 
-def _windows(counters: list[Meter], calls: list[Call | None], job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def _windows(counters: list[Meter], calls: list[Call | None], job: EnergyJob, channel: Channel) -> dict[str, Any]:
     """Return the windows: each round takes the runs in the other order than the one before, so that drifts cancel."""
     periods_ns = [update_period_ns(counter) for counter in counters]
-    length_ns = max(job["least_ns"], job["least_updates"] * periods_ns[0])
+    length_ns = max(job.least_ns, job.least_updates * periods_ns[0])
 
-    def taken(call: Call) -> Window:
-        settle_ns = job["settle_ns"]
+    def measure(call: Call) -> Window:
+        settle_ns = job.settle_ns
         return window(counters, call, length_ns, settle_ns, time.monotonic_ns, period_ns=periods_ns[0])
 
-    idle = [taken(_nap)]
+    idle = [measure(_nap)]
     windows: list[list[Window]] = [[] for _ in calls]
     order = [number for number, call in enumerate(calls) if call is not None]
-    for turn in range(job["rounds"]):
+    for turn in range(job.rounds):
         for position, number in enumerate(order if turn % 2 == 0 else order[::-1]):
             call = calls[number]
             assert call is not None
-            windows[number].append(taken(call))
-            channel.step(turn * len(order) + position + 1, job["rounds"] * len(order))
-        idle.append(taken(_nap))
+            windows[number].append(measure(call))
+            channel.step(turn * len(order) + position + 1, job.rounds * len(order))
+        idle.append(measure(_nap))
     return {
         "sources": [counter.name for counter in counters],
         "period_ns": periods_ns,
         "length_ns": length_ns,
-        "idle": [asdict(each) for each in idle],
-        "windows": [[asdict(each) for each in of_run] for of_run in windows],
+        "idle": [asdict(window) for window in idle],
+        "windows": [[asdict(window) for window in of_run] for of_run in windows],
     }
 
 
-def _warm_calls(job: dict[str, Any], errors: dict[str, str], channel: Channel) -> list[Call | None]:
+def _warm_calls(job: EnergyJob, errors: dict[str, str], channel: Channel) -> list[Call | None]:
     """Return a call of each run, warm; None where its model failed, for which `errors` then has the reason."""
-    models = {model.id: model for model in (JobModel.from_json(value) for value in job["models"])}
-    targets: dict[str, LoadedModel] = {}
+    models = {model.id: model for model in job.models}
+    loaded: dict[str, LoadedModel] = {}
     calls: list[Call | None] = []
-    for id_, batch in job["runs"]:
+    for id_, batch in job.runs:
         channel.model(id_)
         try:
-            if id_ not in targets:
-                targets[id_] = LoadedModel(
-                    models[id_], provider=job["provider"], threads=job["threads"], spinning=False
-                )
-            calls.append(_warm(targets[id_], models[id_], batch))
+            if id_ not in loaded:
+                loaded[id_] = LoadedModel(models[id_], provider=job.provider, threads=job.threads, spinning=False)
+            calls.append(_warm(loaded[id_], models[id_], batch))
         except FAULTS as error:
             errors[id_] = describe(error)
             calls.append(None)
     return calls
 
 
-def _warm(target: LoadedModel, model: JobModel, batch: int) -> Call:
+def _warm(loaded: LoadedModel, model: JobModel, batch: int) -> Call:
     images = np.load(model.images, mmap_mode="r")
-    execute, (arguments,) = target.bind([prepare(images[np.arange(batch) % len(images)], model)])
+    execute, (arguments,) = loaded.bind([prepare(images[np.arange(batch) % len(images)], model)])
     warm_up(Calls(execute, [arguments]), _WARM_UP_NS)
     return partial(execute, *arguments)
 

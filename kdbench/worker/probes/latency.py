@@ -1,10 +1,8 @@
 """One session of latency: all models loaded, warmed up, then timed in short interleaved blocks.
 
-Job: `models`, `configurations` (each `number`, `threads`, `batch`, `mode`, `gap_ms`, `rate_per_s`, `budget_s`, and
-`models`, numbers into the list), `runtime`, `provider`, `seed`, `session`, `floor` (a model that computes nothing, or
-None), `cores`, `samples` (the .npz to write). Result: `floor_ns`, and one entry a configuration of its `number`,
-`seconds`, `errors`, `warm_up_calls` and `call_ns` (id to reason, to count, to median). The .npz holds
-`{configuration}/{model}/ns`, the time of each call, and `{configuration}/{model}/block`, the round it was in.
+Result: `floor_ns`, and one entry a configuration of its `number`, `seconds`, `errors`, `warm_up_calls` and `call_ns`
+(id to reason, to count, to median). The .npz holds `{configuration}/{model}/ns`, the time of each call, and
+`{configuration}/{model}/block`, the round it was in.
 """
 
 import gc
@@ -20,7 +18,7 @@ from kdbench.machine.cores import pin
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import prepare
 from kdbench.worker.interleaved import WARM_UP_SHARE, Ready, TurnError, interleave, warm_up
-from kdbench.worker.jobs import JobModel
+from kdbench.worker.jobs import JobModel, LatencyJob, TimedConfiguration
 from kdbench.worker.loads import Calls, load_of, time_calls
 from kdbench.worker.runtimes import LoadedModel, describe, runtime
 
@@ -31,49 +29,49 @@ _INPUT_BYTES = 64 << 20  # of one model's inputs: a batched run cycles fewer of 
 _FLOOR_CALLS = 2000
 
 
-def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def run(job: LatencyJob, channel: Channel) -> dict[str, Any]:
     """Measure every configuration of the job in turn; a model that fails is left out there."""
     gc.disable()
     session = Session(job, channel)
-    floor = session.floor_ns(JobModel.from_json(job["floor"])) if job["floor"] else None
-    done = [session.measure(configuration) for configuration in job["configurations"]]
-    with Path(job["samples"]).open("wb") as stream:
+    floor = session.floor_ns(job.floor) if job.floor else None
+    done = [session.measure(configuration) for configuration in job.configurations]
+    with Path(job.samples).open("wb") as stream:
         np.savez(stream, **session.samples)  # type: ignore[arg-type]  # numpy's stub takes them for allow_pickle
     return {"floor_ns": floor, "configurations": done}
 
 
 class Session:
-    """The models loaded in this process, and the samples taken so far."""
+    """The models loaded in this process, and the samples so far."""
 
-    def __init__(self, job: dict[str, Any], channel: Channel) -> None:
-        self._models = [JobModel.from_json(value) for value in job["models"]]
-        self._runtime = runtime(job["runtime"])
-        self._provider: str = job["provider"]
+    def __init__(self, job: LatencyJob, channel: Channel) -> None:
+        self._models = job.models
+        self._runtime = runtime(job.runtime)
+        self._provider = job.provider
         self._channel = channel
-        self._cores: list[int] | None = job["cores"]
-        self._rng = np.random.default_rng([job["seed"], job["session"]])
-        self._total_s: float = sum(each["budget_s"] for each in job["configurations"])
+        self._cores = job.cores
+        self._rng = np.random.default_rng([job.seed, job.session])
+        self._total_s = sum(c.budget_s for c in job.configurations)
         self._before_s = 0.0
         self._threads = 0
-        self._targets: dict[int, LoadedModel] = {}
+        self._loaded: dict[int, LoadedModel] = {}
         self.samples: dict[str, NDArray[Any]] = {}
         self._errors: dict[str, str] = {}
 
     def floor_ns(self, floor: JobModel) -> float:
         """Return the median time of a call that computes nothing: what no model can be faster than here."""
-        target = self._runtime.load(floor, provider=self._provider, threads=1)
+        loaded = self._runtime.load(floor, provider=self._provider, threads=1)
         ns = np.empty(_FLOOR_CALLS, np.int64)
-        time_calls(Calls(*target.bind([prepare(np.zeros((1, 1, 1, 1), np.uint8), floor)])), ns)
+        time_calls(Calls(*loaded.bind([prepare(np.zeros((1, 1, 1, 1), np.uint8), floor)])), ns)
         return float(np.median(ns))
 
-    def measure(self, configuration: dict[str, Any]) -> dict[str, Any]:
+    def measure(self, configuration: TimedConfiguration) -> dict[str, Any]:
         """Warm up and time the models of a configuration; its budget includes the warm-up, not the loading.
 
-        A model that fails is left out of this configuration; it may well do in another.
+        A model that fails is left out of this configuration; it may work in another.
         """
-        number, threads, batch, budget_s = (configuration[key] for key in ("number", "threads", "batch", "budget_s"))
+        number, budget_s = configuration.number, configuration.budget_s
         self._errors = {}
-        calls = self._each(configuration["models"], lambda m: self._loaded(m, threads, batch))
+        calls = self._each(configuration.models, lambda m: self._load(m, configuration.threads, configuration.batch))
         begin = time.perf_counter_ns()
         cap_ns = WARM_UP_SHARE * budget_s * 1e9 / max(len(calls), 1)
         ready = self._each(calls, lambda m: warm_up(calls[m], cap_ns))
@@ -89,7 +87,7 @@ class Session:
         }
 
     def _each(self, chosen: Iterable[int], do: Callable[[int], T]) -> dict[int, T]:
-        """Do something with each model; those that fail are noted and left out."""
+        """Call `do` for each model; those that fail are noted and left out."""
         done = {}
         for m in chosen:
             self._channel.model(self._models[m].id)
@@ -99,23 +97,23 @@ class Session:
                 self._errors[self._models[m].id] = describe(error)
         return done
 
-    def _loaded(self, m: int, threads: int, batch: int) -> Calls:
+    def _load(self, m: int, threads: int, batch: int) -> Calls:
         if threads != self._threads:
-            self._targets.clear()
+            self._loaded.clear()
             self._threads = threads
             pin(self._cores and self._cores[-threads:])  # a pool's threads stay where the one that started them was
         model = self._models[m]
-        if m not in self._targets:
-            self._targets[m] = self._runtime.load(model, provider=self._provider, threads=threads)
-        calls = Calls(*self._targets[m].bind(_inputs(model, batch)))
+        if m not in self._loaded:
+            self._loaded[m] = self._runtime.load(model, provider=self._provider, threads=threads)
+        calls = Calls(*self._loaded[m].bind(_inputs(model, batch)))
         calls.run(*calls.arguments[0])  # a compiler's or an algorithm search's seconds belong to loading
         return calls
 
     def _interleaved(
-        self, ready: dict[int, Ready], begin_ns: int, configuration: dict[str, Any]
+        self, ready: dict[int, Ready], begin_ns: int, configuration: TimedConfiguration
     ) -> dict[int, tuple[NDArray[np.int64], NDArray[np.int32]]]:
         """Time the models in turns; one that fails meanwhile is dropped from `ready`, and the others begin anew."""
-        deadline_ns = begin_ns + int(configuration["budget_s"] * 1e9)
+        deadline_ns = begin_ns + int(configuration.budget_s * 1e9)
 
         def tick() -> None:
             self._channel.step(self._before_s + (time.perf_counter_ns() - begin_ns) / 1e9, self._total_s)

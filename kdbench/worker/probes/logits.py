@@ -1,7 +1,6 @@
-"""The logits of whole data sets: the ground of accuracy and fidelity.
+"""The logits of whole data sets, from which accuracy and fidelity are computed.
 
-Job: `models`, `files` (for each model the .npy its logits (N, classes) go to), `provider`, `threads`. Result:
-`batches` (id to batch size) and `errors` (id to reason). The files of models that ran before this process died stay.
+Result: `batches` (id to batch size) and `errors` (id to reason). The files of models that ran before this process died stay.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import Inputs
-from kdbench.worker.jobs import JobModel
+from kdbench.worker.jobs import JobModel, LogitsJob
 from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
@@ -30,23 +29,22 @@ def batch_size(model: JobModel) -> int:
     return int(np.clip(_BATCH_BYTES // sample, 1, _LARGEST_BATCH))
 
 
-def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def run(job: LogitsJob, channel: Channel) -> dict[str, Any]:
     """Evaluate every model of the job on its images; neighbours that take the same inputs share them."""
-    models = [JobModel.from_json(value) for value in job["models"]]
     inputs = Inputs()
     batches: dict[str, int] = {}
     errors: dict[str, str] = {}
-    for number, (model, file) in enumerate(zip(models, job["files"], strict=True)):
+    for number, (model, file) in enumerate(zip(job.models, job.files, strict=True)):
         channel.model(model.id)
         images = np.load(model.images, mmap_mode="r")
         batches[model.id] = batch_size(model)
 
-        def step(done: int, before: int = number * len(images), total: int = len(models) * len(images)) -> None:
+        def step(done: int, before: int = number * len(images), total: int = len(job.models) * len(images)) -> None:
             channel.step(before + done, total)
 
         try:
-            target = LoadedModel(model, provider=job["provider"], threads=job["threads"])
-            logits = evaluate(target, inputs.of(images, model), model.fixed_batch, batches[model.id], step)
+            loaded = LoadedModel(model, provider=job.provider, threads=job.threads)
+            logits = evaluate(loaded, inputs.of(images, model), model.fixed_batch, batches[model.id], step)
             partial = Path(file).with_suffix(".part")
             with partial.open("wb") as stream:
                 np.save(stream, logits)
@@ -57,7 +55,7 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
 
 
 def evaluate(
-    target: Callable[[NDArray[np.generic]], NDArray[np.generic]],
+    model: Callable[[NDArray[np.generic]], NDArray[np.generic]],
     inputs: Iterable[NDArray[np.generic]],
     fixed_batch: int | None,
     batch: int,
@@ -65,7 +63,7 @@ def evaluate(
 ) -> NDArray[np.generic]:
     """Return the logits (N, classes) of `inputs`, chunks of prepared samples, `batch` samples a call.
 
-    A model of fixed batch is given a last batch filled up with zeros. Raises ValueError for an output that is not
+    For a model of fixed batch the last batch is filled up with zeros. Raises ValueError for an output that is not
     one row of logits a sample.
     """
     parts = []
@@ -76,7 +74,7 @@ def evaluate(
             n = len(samples)
             if fixed_batch is not None and n < fixed_batch:
                 samples = np.concatenate([samples, np.zeros_like(samples, shape=(fixed_batch - n, *samples.shape[1:]))])
-            parts.append(_rows(target(samples), len(samples))[:n])
+            parts.append(_rows(model(samples), len(samples))[:n])
             done += n
             step(done)
     return np.concatenate(parts)

@@ -3,7 +3,7 @@
 Before counting begins, a graph that computes nothing is loaded and run: the runtime's code and tables come into memory
 with the first session, whatever its model, and would be counted as the model's (6.7 of 11.8 MB of a ResNet-20's).
 
-Job: `models` (one), `provider`, `threads`, `batch`, `calls`, `null` (that graph). Result: `baseline_bytes`,
+Result: `baseline_bytes`,
 `peak_bytes`, `since` (when the peak's counting began, in words), `device_bytes` and `device_source` (None on the
 CPU), `device_error` (why there is no number, or None), and `errors` (id to reason; then nothing else).
 """
@@ -16,31 +16,30 @@ from numpy.typing import NDArray
 from kdbench.machine.memory import DeviceMemory, MemoryUnknownError, high_water, reset_high_water, resident_bytes
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import prepare
-from kdbench.worker.jobs import JobModel
+from kdbench.worker.jobs import JobModel, MemoryJob
 from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
 
-def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
-    """Load the model, run it, and say how much memory that took."""
-    (model,) = [JobModel.from_json(value) for value in job["models"]]
+def run(job: MemoryJob, channel: Channel) -> dict[str, Any]:
+    """Load the model, run it, and return how much memory that took."""
+    model = job.model
     channel.model(model.id)
-    settings = {"provider": job["provider"], "threads": job["threads"]}
-    device, device_error = _device(job["provider"])
+    settings: dict[str, Any] = {"provider": job.provider, "threads": job.threads}
+    device, device_error = _device(job.provider)
     try:
-        null = JobModel.from_json(job["null"])
-        LoadedModel(null, **settings)(prepare(np.zeros((1, 1, 1, 1), np.uint8), null))
-        inputs = _inputs(model, job["batch"])
+        LoadedModel(job.null, **settings)(prepare(np.zeros((1, 1, 1, 1), np.uint8), job.null))
+        inputs = _inputs(model, job.batch)
         was_reset = reset_high_water()
         baseline = resident_bytes()
-        target = LoadedModel(model, **settings)
-        for _ in range(job["calls"]):
-            target(inputs)
+        loaded = LoadedModel(model, **settings)
+        for _ in range(job.calls):
+            loaded(inputs)
         peak = high_water(was_reset=was_reset)
     except FAULTS as error:
         return {"errors": {model.id: describe(error)}}
-    found = {"baseline_bytes": baseline, "peak_bytes": peak.peak_bytes, "since": peak.since, "errors": {}}
-    return found | _on_device(device, device_error)
+    process = {"baseline_bytes": baseline, "peak_bytes": peak.peak_bytes, "since": peak.since, "errors": {}}
+    return process | _on_device(device, device_error)
 
 
 def _inputs(model: JobModel, batch: int) -> NDArray[np.generic]:

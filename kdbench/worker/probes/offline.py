@@ -1,11 +1,9 @@
 """How far it pays to enlarge each model's batch.
 
-This process only finds out; what it timed is not used any further. All models stay loaded, as they will be in the
-sessions that measure, so that memory that is enough here is enough there.
+The times of this process are not used any further. All models stay loaded, as in the sessions that measure, so that
+memory that is enough here is enough there.
 
-Job: `models`, `provider`, `threads`, and of what is to come `budget_ns` (for all calls of all models), `repeats` (how
-many calls each batch will get) and `least_ns` (how long they will last at least). Result: `sweeps`, for each id a
-`kdbench.worker.batch_sweep.Sweep`.
+Result: `sweeps`, for each id a `kdbench.worker.batch_sweep.Sweep`.
 """
 
 from dataclasses import asdict
@@ -18,7 +16,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.batch_sweep import Limits, Sweep, sweep
 from kdbench.worker.inputs import prepare
 from kdbench.worker.interleaved import warm_up
-from kdbench.worker.jobs import JobModel
+from kdbench.worker.jobs import JobModel, OfflineJob
 from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
@@ -28,49 +26,48 @@ _LOOK_NS = 100_000_000
 _LOOK_SHARE = 0.02
 
 
-def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
-    """Sweep every model of the job; what one leaves of its part of the budget is for those after it."""
-    models = [JobModel.from_json(value) for value in job["models"]]
+def run(job: OfflineJob, channel: Channel) -> dict[str, Any]:
+    """Sweep every model of the job; the unspent part of a model's budget goes to those after it."""
     loaded: list[LoadedModel] = []
-    left_ns = job["budget_ns"]
+    left_ns = job.budget_ns
     sweeps = {}
-    for number, model in enumerate(models):
+    for number, model in enumerate(job.models):
         channel.model(model.id)
-        channel.step(number, len(models))
-        found, cost_ns = _swept(model, job, left_ns / (len(models) - number), loaded)
+        channel.step(number, len(job.models))
+        result, cost_ns = _sweep(model, job, left_ns / (len(job.models) - number), loaded)
         left_ns -= cost_ns
-        sweeps[model.id] = asdict(found)
+        sweeps[model.id] = asdict(result)
     return {"sweeps": sweeps}
 
 
-def _swept(model: JobModel, job: dict[str, Any], budget_ns: float, loaded: list[LoadedModel]) -> tuple[Sweep, float]:
-    """Return the sweep of one model, and what its batches will cost."""
+def _sweep(model: JobModel, job: OfflineJob, budget_ns: float, loaded: list[LoadedModel]) -> tuple[Sweep, float]:
+    """Return the sweep of one model, and the time that its batches will cost."""
     first = model.fixed_batch or 1
     try:
-        loaded.append(LoadedModel(model, provider=job["provider"], threads=job["threads"]))
+        loaded.append(LoadedModel(model, provider=job.provider, threads=job.threads))
     except FAULTS as error:
         return Sweep(next_batch=first, ended="fault", fault=describe(error)), 0.0
     look = Look(model, loaded[-1], min(_LOOK_NS, _LOOK_SHARE * budget_ns))
-    limits = Limits(budget_ns, job["repeats"], job["least_ns"], look.needed_bytes, available_bytes)
+    limits = Limits(budget_ns, job.repeats, job.least_ns, look.needed_bytes, available_bytes)
     hindrance = (lambda _: "fixed") if model.fixed_batch else limits.hindrance
-    found = sweep(look.call_ns, hindrance, describe, FAULTS, first)
-    return found, limits.cost_ns(found.steps)
+    result = sweep(look.call_ns, hindrance, describe, FAULTS, first)
+    return result, limits.cost_ns(result.steps)
 
 
 class Look:
     """A loaded model that is tried with one batch after the other, each for about `look_ns`."""
 
-    def __init__(self, model: JobModel, target: LoadedModel, look_ns: float) -> None:
+    def __init__(self, model: JobModel, loaded: LoadedModel, look_ns: float) -> None:
         self._look_ns = look_ns
         self._model = model
-        self._target = target
+        self._loaded = loaded
         self._images = np.load(model.images, mmap_mode="r")
         self._loaded_bytes = resident_bytes()
 
     def call_ns(self, batch: int) -> float:
         """Return the time of a call with `batch` samples."""
         inputs = prepare(self._images[np.arange(batch) % len(self._images)], self._model)
-        return warm_up(Calls(*self._target.bind([inputs])), self._look_ns).call_ns
+        return warm_up(Calls(*self._loaded.bind([inputs])), self._look_ns).call_ns
 
     def needed_bytes(self, batch: int) -> int:
         """Return what `batch`, twice the last one, is expected to take: as much again, and its inputs.

@@ -1,6 +1,5 @@
 """Where the time of a call goes, node by node: onnxruntime's own profile of one model, in this fresh process.
 
-Job: `models` (one), `provider`, `threads`, `batch`, `optimised` (where to write the graph as onnxruntime runs it).
 Result: `nodes`, in the order in which they run (each `name`, `operator`, `time_ns`), `calls`, the number of calls
 that were timed, `call_ns`, the time of a call that is not profiled, and `errors` (id to reason). Profiling slows every
 node down by a microsecond or two: its times are for comparing nodes, not for saying how long a call takes.
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import prepare
 from kdbench.worker.interleaved import warm_up
-from kdbench.worker.jobs import PROVIDERS, JobModel
+from kdbench.worker.jobs import PROVIDERS, JobModel, ProfileJob
 from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel, session_options
@@ -34,12 +33,12 @@ _END_OF_KERNEL = "_kernel_time"
 Event = dict[str, Any]
 
 
-def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def run(job: ProfileJob, channel: Channel) -> dict[str, Any]:
     """Profile the model of the job."""
-    (model,) = [JobModel.from_json(value) for value in job["models"]]
+    model = job.model
     channel.model(model.id)
     images = np.load(model.images, mmap_mode="r")
-    inputs = prepare(images[np.arange(job["batch"]) % len(images)], model)
+    inputs = prepare(images[np.arange(job.batch) % len(images)], model)
     try:
         call_ns = _warm(model, job, inputs)
         trace = _profiled(model, job, inputs, channel)
@@ -50,20 +49,20 @@ def run(job: dict[str, Any], channel: Channel) -> dict[str, Any]:
     return {**summarised(events, _WARM_UPS), "call_ns": call_ns, "errors": {}}
 
 
-def _warm(model: JobModel, job: dict[str, Any], inputs: NDArray[np.generic]) -> float:
+def _warm(model: JobModel, job: ProfileJob, inputs: NDArray[np.generic]) -> float:
     """Get the machine going with a session that is not profiled; return the median time of one of its calls, in ns."""
-    target = LoadedModel(model, provider=job["provider"], threads=job["threads"])
-    execute, (arguments,) = target.bind([inputs])
+    loaded = LoadedModel(model, provider=job.provider, threads=job.threads)
+    execute, (arguments,) = loaded.bind([inputs])
     return warm_up(Calls(execute, [arguments]), _WARM_UP_NS).call_ns
 
 
-def _profiled(model: JobModel, job: dict[str, Any], inputs: NDArray[np.generic], channel: Channel) -> Path:
+def _profiled(model: JobModel, job: ProfileJob, inputs: NDArray[np.generic], channel: Channel) -> Path:
     """Call the model under the profiler, _WARM_UPS times and then until it will do; return the file of events."""
-    options = session_options(job["threads"], spinning=True, fallback=job["provider"] == "cpu")
+    options = session_options(job.threads, spinning=True, fallback=job.provider == "cpu")
     options.enable_profiling = True
-    options.profile_file_prefix = str(Path(job["optimised"]).with_suffix(""))
-    options.optimized_model_filepath = job["optimised"]
-    session = onnxruntime.InferenceSession(model.path, options, providers=[PROVIDERS[job["provider"]]])
+    options.profile_file_prefix = str(Path(job.optimised).with_suffix(""))
+    options.optimized_model_filepath = job.optimised
+    session = onnxruntime.InferenceSession(model.path, options, providers=[PROVIDERS[job.provider]])
     arguments = ([model.output], {model.input: inputs})
     for _ in range(_WARM_UPS):
         session.run(*arguments)

@@ -1,11 +1,11 @@
-"""What a recipe's models are looked into for: the images they were trained on, and whom they are contrasted with."""
+"""The analyses of a recipe's models: the images they were trained on, and the students they are contrasted with."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.data.dataset import Labels
 from kdbench.data.selection import stratified
-from kdbench.measure.harness import Analyses, TrainingImages
+from kdbench.evaluate.analyses import Analyses, TrainingImages
 from kdbench.recipe import Recipe, Student
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData, TrainingPart
@@ -13,19 +13,18 @@ from kdbench.workflows.stages.run_data import RunData, TrainingPart
 
 def analyses_of(recipe: Recipe, jobs: list[Job], material: RunData) -> Analyses:
     """Return the analyses of the jobs that are models of the recipe, by their ids."""
-    wanted = recipe.analysis
     parts = {job.id: material.part_of(job.entry.data) for job in jobs}
-    images = {id(part): _images(part, wanted.train_samples) for part in parts.values()}
+    images = {id(part): _images(part, recipe.analysis.train_samples) for part in parts.values()}
     return Analyses(
         class_names=material.dataset.class_names,
         training={id_: images[id(part)] for id_, part in parts.items()},
         independent={job.id: other.id for job in jobs if (other := independent_of(job, jobs)) is not None},
-        std=wanted.std,
+        std=recipe.analysis.std,
     )
 
 
 def independent_of(job: Job, jobs: list[Job]) -> Job | None:
-    """Return the student that tells what distillation did to a distilled one: of its network and seed, on labels alone.
+    """Return the student that shows what distillation changed: one of the same network and seed, trained on labels alone.
 
     Of several, the one with the most in common: first weights, then training images, then the teacher; the first of
     those.
@@ -47,9 +46,9 @@ def independent_of(job: Job, jobs: list[Job]) -> Job | None:
 
 
 def drawn(labels: Labels, samples: int) -> NDArray[np.bool_]:
-    """Return which of the samples with these labels (N,) stand for all: about `samples`, the same share of each class.
+    """Return which of the samples with these labels (N,) represent all: about `samples`, the same share of each class.
 
-    The choice is always the same. Of each class it holds one at least and, unless it is everything, not all.
+    The choice is always the same. It holds at least one of each class and, unless it is everything, not all.
     """
     if samples >= len(labels):
         return np.ones(len(labels), dtype=bool)
@@ -60,10 +59,10 @@ def drawn(labels: Labels, samples: int) -> NDArray[np.bool_]:
 
 
 def _images(part: TrainingPart, samples: int) -> TrainingImages:
-    stand = drawn(part.true_labels, samples)
-    kept = stand.copy()
+    sample = drawn(part.true_labels, samples)
+    kept = sample.copy()
     kept[part.flipped] = True
-    return TrainingImages(part.split.images[kept], part.split.labels[kept], part.true_labels[kept], stand[kept])
+    return TrainingImages(part.split.images[kept], part.split.labels[kept], part.true_labels[kept], sample[kept])
 
 
 def _on_labels_alone(job: Job) -> bool:

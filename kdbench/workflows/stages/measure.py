@@ -1,4 +1,4 @@
-"""The measuring stage: the files that passed the parity gate through the harness, and the record of it all."""
+"""The measuring stage: the exported files through the harness, and the record of the run."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from kdbench.machine.diagnostics import environment_diagnostics
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.energy.training import training_energy
 from kdbench.measure.harness import measure
-from kdbench.measure.network import network_of
+from kdbench.measure.network import Refusal, network_of
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.results import records
@@ -20,7 +20,6 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.analyses import analyses_of
 from kdbench.workflows.stages.export import Exported
 from kdbench.workflows.stages.quantize import quantization_warnings
-from kdbench.workflows.stages.refusing import refused_measurements, refused_pairs
 from kdbench.workflows.stages.run_data import RunData
 
 
@@ -32,30 +31,32 @@ def measure_all(
     progress: Progress,
     command: str,
 ) -> tuple[RunRecord, Mapping[str, np.ndarray]]:
-    """Measure every model that passed the parity gate; return the record of the whole run, and the raw samples."""
-    admitted = {export.card.id for export in exports if export.refused is None}
-    subjects = [
+    """Measure every model; return the record of the whole run, and the raw samples.
+
+    Models that failed the parity gate are in the record with that reason in place of every number.
+    """
+    ids = {export.card.id for export in exports}
+    models = [
         BenchModel(
             card=export.card,
             path=folder.model(export.card.id),
             facts=export.facts,
-            teacher=next((parent for parent in export.card.parents if parent in admitted), None),
-            # Latency does not depend on the weights: one seed's models stand for all.
+            teacher=next((parent for parent in export.card.parents if parent in ids), None),
+            # Latency does not depend on the weights: one seed's models represent all.
             timed=export.job.of_seed == recipe.seeds[0],
             network=network_of(export.card, folder.model(export.card.id)),
+            refusal=_refusal(export),
         )
         for export in exports
-        if export.refused is None
     ]
     test = material.dataset.test
     assert test is not None, "a loader that was asked for the test part gives it or says why not"
-    config = recipe.measure
     analyses = analyses_of(recipe, [export.job for export in exports], material)
     here = fingerprint.fingerprint()
     findings = measure(
-        subjects,
+        models,
         TestSet(test.images, test.labels, material.dataset.known_classes),
-        config,
+        recipe.measure,
         folder.workspace,
         progress,
         analyses,
@@ -72,16 +73,15 @@ def measure_all(
         environment=here,
         models=tuple(export.card for export in exports),
         measurements=(
-            *_own_findings(exports, config.country),
-            *refused_measurements(exports, config, analyses),
+            *_training_and_parity(exports, recipe.measure.country),
             *findings.measurements,
         ),
-        pairs=(*findings.pairs, *refused_pairs(exports, config)),
+        pairs=findings.pairs,
         layers=findings.layers,
         warnings=(
             *environment_diagnostics(here),
             *findings.warnings,
-            *_refusals(exports),
+            *_parity_warnings(exports),
             *quantization_warnings(exports, folder),
         ),
     )
@@ -94,8 +94,8 @@ def _published(recipe: Recipe) -> dict[str, Any]:
     return {**resolved, "data": {**resolved["data"], "root": None}}
 
 
-def _own_findings(exports: list[Exported], country: str | None) -> Iterator[Measurement]:
-    """Yield what training and export found out."""
+def _training_and_parity(exports: list[Exported], country: str | None) -> Iterator[Measurement]:
+    """Yield the measurements of training and export."""
     for export in exports:
         yield export.parity
         if export.card.training is not None:
@@ -103,7 +103,14 @@ def _own_findings(exports: list[Exported], country: str | None) -> Iterator[Meas
             yield from training_energy(export.card, country)
 
 
-def _refusals(exports: list[Exported]) -> Iterator[Diagnostic]:
+def _refusal(export: Exported) -> Refusal | None:
+    """Return why a model may not be measured, if it failed the parity gate."""
+    if export.refused is None:
+        return None
+    return Refusal(export.refused, status="unavailable" if export.is_finite else "invalid")
+
+
+def _parity_warnings(exports: list[Exported]) -> Iterator[Diagnostic]:
     for export in exports:
         if export.refused is not None:
             yield Diagnostic(

@@ -9,10 +9,8 @@ import pytest
 
 from kdbench.measure.energy import rounds
 from kdbench.measure.energy.epochs import EpochMeter
-from kdbench.measure.energy.findings import energy_findings
 from kdbench.measure.energy.rounds import Mode, sources_for
-from kdbench.measure.staging import stage
-from kdbench.progress import SubProgress
+from kdbench.measure.passes.energy import EnergyPass
 from kdbench.recipe.measure import Measure
 
 POWER_W = 25.0
@@ -48,12 +46,11 @@ def package(tmp_path, monkeypatch):
     os.close(file)
 
 
-def test_energy_times_rate_is_the_power(package, tiny, subject, test_set, tmp_path, watcher, monkeypatch):
+def test_energy_times_rate_is_the_power(package, tiny, subject, test_set, context, monkeypatch):
     monkeypatch.setitem(rounds.MODES, "quick", Mode(3, 0.1, 20, 0.0, 0.025))
     subjects = [subject(tiny("t")), subject(tiny("s", seed=1), teacher="t")]
-    models = stage(subjects, test_set, tmp_path, 0)
-    config, portion = Measure(batch=(4,)), SubProgress(watcher, 0, 1, "energy")
-    found = energy_findings(subjects, models, config, sources_for(config), tmp_path, portion)
+    config = Measure(batch=(4,))
+    found = EnergyPass().run(context(subjects, test_set, config=config, meters=sources_for(config)))
     for m in found.measurements:
         assert m.status in {"ok", "unstable", "below_resolution"}, m.reason
         if m.metric != "energy_run_j" or m.value is None:  # a loaded machine's windows may be too far apart

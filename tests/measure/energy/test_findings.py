@@ -2,17 +2,16 @@ import numpy as np
 import pytest
 
 from kdbench.errors import InputError
+from kdbench.measure import runner
 from kdbench.measure.energy import rounds as energy_pass
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, gross, net, ratio
-from kdbench.measure.energy.findings import energy_findings
 from kdbench.measure.energy.rounds import expected_s, sources_for
-from kdbench.measure.staging import stage
+from kdbench.measure.passes.energy import EnergyPass
 from kdbench.meters.choice import Choice
 from kdbench.meters.codecarbon import CodeCarbon
 from kdbench.meters.meter import Available, MeterStatus, Unavailable
 from kdbench.meters.nvml import Nvml
 from kdbench.meters.rapl import Rapl
-from kdbench.progress import SubProgress
 from kdbench.recipe.measure import Measure
 from kdbench.statistics.few_sessions import RESOLUTION
 from kdbench.worker.process import WorkerError
@@ -106,12 +105,10 @@ def subjects(tiny, subject):
 
 
 @pytest.fixture
-def energy(subjects, tmp_path, watcher):
+def energy(subjects, run_pass):
     def run(**settings):
-        models = stage(subjects, None, tmp_path, 0)
-        portion = SubProgress(watcher, 0, 1, "energy")
         config = Measure(**{"batch": (8,), **settings})
-        return energy_findings(subjects, models, config, sources_for(config), tmp_path, portion)
+        return run_pass(EnergyPass(), subjects, config=config, meters=sources_for(config))
 
     return run
 
@@ -143,7 +140,7 @@ def machine(monkeypatch):
             "fault": None,
             **result,
         }
-        monkeypatch.setattr(energy_pass, "run_job", lambda job, *_, **__: jobs.append(job) or whole)
+        monkeypatch.setattr(runner, "run_job", lambda job, *_, **__: jobs.append(job) or whole)
         return jobs
 
     return install
@@ -284,7 +281,7 @@ def test_a_model_that_failed_a_source_that_gave_out_and_a_process_that_died(ener
     def dies(*_, **__):
         raise WorkerError("gone", "", None)
 
-    monkeypatch.setattr(energy_pass, "run_job", dies)
+    monkeypatch.setattr(runner, "run_job", dies)
     assert {(m.status, m.reason) for m in energy().measurements} == {("error", "gone")}
 
 

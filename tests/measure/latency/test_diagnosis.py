@@ -34,15 +34,13 @@ def warned(tiny, subject, monkeypatch):
     """Return the warnings of these samples of model m, by configuration."""
     monkeypatch.setattr(diagnosis, "clock_step_ns", lambda: 40.0)
 
-    def warn(by_configuration, config=CONFIG, floor_ns=5_000.0, **told):
+    def warn(by_configuration, config=CONFIG, floor_ns=5_000.0, **values):
         subjects = [subject(tiny("m"))]
         result = Sampled(
             configurations=configurations(subjects, config),
             samples={("m", number): data for number, data in by_configuration.items()},
-            failed={},
             floor_ns=np.full(5, floor_ns),
-            warm_up_calls={},
-            **{"call_ns": {}, **told},
+            **values,
         )
         return list(latency_warnings(result, config))
 

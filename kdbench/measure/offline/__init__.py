@@ -1,1 +1,0 @@
-"""The largest throughput: batches that grow until it no longer pays, then sessions at each."""

@@ -1,0 +1,217 @@
+"""The accuracy pass: predictions on the test set and on training images, and everything that they tell."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from kdbench import storage
+from kdbench.evaluate.accuracy import ACCURACIES, accuracy_findings, class_accuracies
+from kdbench.evaluate.analyses import TRAIN, Analyses, TrainingImages
+from kdbench.evaluate.fidelity import FIDELITIES, fidelity_findings
+from kdbench.evaluate.label_noise import NOISE, noise_measurements
+from kdbench.evaluate.mismatch import MISMATCHES, mismatch_measurements
+from kdbench.evaluate.predictions import Predictions
+from kdbench.evaluate.risk import RISKS, risk_measurements
+from kdbench.measure.bench_model import SEED, BenchModel, TestSet, students
+from kdbench.measure.passes.interface import Context, Expected, expected_of, expected_pair
+from kdbench.measure.predict import Outcome, predict
+from kdbench.measure.staging import stage
+from kdbench.progress import SubProgress
+from kdbench.results.findings import Failure, Findings
+from kdbench.results.records import Axes
+from kdbench.results.samples import correct_key
+
+_IMAGES_PER_S = 5000  # through one model: a guess, for the progress
+
+
+class AccuracyPass:
+    """Accuracy of every model, fidelity of every student, and the analyses."""
+
+    name = "accuracy"
+
+    def expected(self, context: Context) -> Iterator[Expected]:
+        """Yield the metrics of the test set, and of training images at the axes TRAIN."""
+        models, analyses = context.models, context.analyses
+        for model in models:
+            yield from expected_of([model], ACCURACIES)
+            yield Expected(model.id, "class_top1", varies="class")
+        for teacher, student in students(models):
+            yield from (Expected(student.id, metric, needs=(teacher.id,)) for metric in (*FIDELITIES, *RISKS))
+            yield expected_pair(teacher, student, "top1_drop")
+        for teacher, student, other in _contrasted(models, analyses):
+            yield from _expected_mismatches(teacher, student, other, {})
+        for images, owners in _training_parts(models, analyses):
+            yield from _expected_of_training(models, owners, images, analyses)
+
+    def weight(self, context: Context) -> float:
+        """Return the time of so many images."""
+        sizes = _sizes(context)
+        return 1.0 + sum(sizes) * len(context.models) / _IMAGES_PER_S if sizes else 0.0
+
+    def run(self, context: Context) -> Findings:
+        """Predict and evaluate, one measuring process a set of images.
+
+        Raises InputError where a model's classes do not fit the labels.
+        """
+        test, models = context.test, context.measurable
+        if test is None:
+            return Findings(failures=(Failure(None, "no test data was given", status="unavailable"),))
+        sizes = _sizes(context)
+        progress = SubProgress(context.progress, 0, 1, "")
+        shares = [sum(sizes[:n]) / sum(sizes) for n in range(len(sizes) + 1)]
+        outcomes = predict(replace(context, progress=replace(progress, end=shares[1])), models, test)
+        findings = _of_test(models, test, outcomes, context.analyses)
+        findings += Findings(protocol={"test_set_sha256": test.sha256()})
+        for number, (images, owners) in enumerate(_training_parts(models, context.analyses), 1):
+            watch = replace(progress, start=shares[number], end=shares[number + 1], detail="training images")
+            part = replace(context, progress=watch, folder=context.folder / "training")
+            train_outcomes = _predict_training(part, owners, outcomes, images)
+            findings += _of_training(models, owners, images, train_outcomes, context.analyses)
+        return findings
+
+
+def _expected_of_training(
+    models: Sequence[BenchModel], owners: Sequence[BenchModel], images: TrainingImages, analyses: Analyses
+) -> Iterator[Expected]:
+    if images.flipped.any():
+        yield from expected_of(owners, NOISE)
+    if not images.drawn.any():
+        return
+    ids = {owner.id for owner in owners}
+    yield from expected_of(owners, ACCURACIES, TRAIN)
+    for teacher, student in students(models):
+        if student.id in ids:
+            yield from (Expected(student.id, metric, TRAIN, (teacher.id,)) for metric in FIDELITIES)
+    for teacher, student, other in _contrasted(models, analyses):
+        if student.id in ids:
+            yield from _expected_mismatches(teacher, student, other, TRAIN)
+
+
+def _expected_mismatches(teacher: BenchModel, student: BenchModel, other: BenchModel, axes: Axes) -> Iterator[Expected]:
+    for metric in MISMATCHES:
+        yield Expected(student.id, metric, {**axes, "beside": other.id}, (teacher.id, other.id))
+
+
+def _sizes(context: Context) -> list[int]:
+    """Return the number of images of the test set and of each set of training images."""
+    if context.test is None:
+        return []
+    parts = _training_parts(context.measurable, context.analyses)
+    return [len(context.test.labels), *(len(images.given) for images, _ in parts)]
+
+
+def _of_test(
+    models: Sequence[BenchModel], test: TestSet, outcomes: Mapping[str, Outcome], analyses: Analyses
+) -> Findings:
+    predictions = {id_: outcome for id_, outcome in outcomes.items() if isinstance(outcome, Predictions)}
+    findings = Findings(
+        samples={correct_key(id_): p.correct for id_, p in predictions.items()},
+        failures=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Failure)),
+    )
+    for model in predictions.values():
+        findings += accuracy_findings(model, test.labels)
+        findings += Findings(class_accuracies(model, test.labels, analyses))
+    for teacher, student in _predicted_pairs(models, predictions):
+        if teacher.classes != student.classes:
+            findings += Findings(failures=(_incomparable(teacher, student),))
+            continue
+        findings += fidelity_findings(teacher, student, std=analyses.std)
+        findings += Findings(risk_measurements(teacher, student, test.labels))
+    for teacher, *both in _predicted_triples(models, analyses, predictions):
+        findings += Findings(mismatch_measurements(teacher, (both[0], both[1]), test.labels, analyses))
+    return findings
+
+
+def _of_training(
+    models: Sequence[BenchModel],
+    owners: Sequence[BenchModel],
+    images: TrainingImages,
+    outcomes: Mapping[str, Outcome],
+    analyses: Analyses,
+) -> Findings:
+    """Return the measurements of the `owners`, the models that were trained on the images."""
+    ids = {owner.id for owner in owners}
+    predictions = {id_: outcome for id_, outcome in outcomes.items() if isinstance(outcome, Predictions)}
+    findings = Findings()
+    for outcome in (o for o in outcomes.values() if isinstance(o, Failure)):
+        at_train = replace(outcome, axes=TRAIN, metrics=())
+        findings += Findings(failures=(at_train, replace(outcome, metrics=NOISE)))
+    if images.flipped.any():
+        for id_, prediction in predictions.items():
+            findings += Findings(noise_measurements(prediction, images) if id_ in ids else ())
+    if not images.drawn.any():
+        return findings
+    drawn = {id_: prediction.select(images.drawn) for id_, prediction in predictions.items()}
+    given, true = images.given[images.drawn], images.true[images.drawn]
+    for id_, prediction in drawn.items():
+        findings += accuracy_findings(prediction, given, TRAIN) if id_ in ids else Findings()
+    for teacher, student in _predicted_pairs(models, drawn):
+        if student.id in ids and teacher.classes == student.classes:
+            findings += fidelity_findings(teacher, student, TRAIN, analyses.std)
+    for teacher, *both in _predicted_triples(models, analyses, drawn):
+        if both[0].id in ids:
+            findings += Findings(mismatch_measurements(teacher, (both[0], both[1]), true, analyses, TRAIN))
+    return findings
+
+
+def _incomparable(teacher: Predictions, student: Predictions) -> Failure:
+    reason = f"teacher and student tell {teacher.classes} and {student.classes} classes apart"
+    metrics = (*FIDELITIES, *RISKS, *MISMATCHES, "top1_drop")
+    return Failure(student.id, reason, status="unavailable", metrics=metrics)
+
+
+def _training_parts(models: Sequence[BenchModel], analyses: Analyses) -> list[tuple[TrainingImages, list[BenchModel]]]:
+    """Return each set of training images once, with the models that were trained on it."""
+    by_set: dict[int, tuple[TrainingImages, list[BenchModel]]] = {}
+    for model in models:
+        images = analyses.training.get(model.id)
+        if images is not None and len(images.given):
+            by_set.setdefault(id(images), (images, []))[1].append(model)
+    return list(by_set.values())
+
+
+def _predict_training(
+    context: Context, owners: Sequence[BenchModel], earlier: Mapping[str, Outcome], images: TrainingImages
+) -> dict[str, Outcome]:
+    """Predict training images with the owners, and the models that they are compared and contrasted with.
+
+    A model that has no predictions for the test set keeps its failure.
+    """
+    analyses, test = context.analyses, context.test
+    assert test is not None
+    ids = {id_ for owner in owners for id_ in (owner.id, owner.teacher, analyses.independent.get(owner.id))}
+    failed = {id_: o for id_, o in earlier.items() if id_ in ids and isinstance(o, Failure)}
+    models = [m for m in context.measurable if m.id in ids and m.id not in failed]
+    if not models:
+        return {**failed}
+    part = TestSet(images.images, images.given, test.classes)
+    jobs = stage(models, part, storage.make_folder(context.folder), SEED)
+    return {**failed, **predict(replace(context, jobs=jobs), models, part)}
+
+
+def _contrasted(
+    models: Sequence[BenchModel], analyses: Analyses
+) -> Iterator[tuple[BenchModel, BenchModel, BenchModel]]:
+    """Yield the teacher, the student and its independent one, wherever there are all three."""
+    by_id = {model.id: model for model in models}
+    for teacher, student in students(models):
+        other = by_id.get(analyses.independent.get(student.id, ""))
+        if other is not None and other.id not in {student.id, teacher.id}:
+            yield teacher, student, other
+
+
+def _predicted_pairs(
+    models: Sequence[BenchModel], predictions: Mapping[str, Predictions]
+) -> Iterator[tuple[Predictions, Predictions]]:
+    for teacher, student in students(models):
+        if teacher.id in predictions and student.id in predictions:
+            yield predictions[teacher.id], predictions[student.id]
+
+
+def _predicted_triples(
+    models: Sequence[BenchModel], analyses: Analyses, predictions: Mapping[str, Predictions]
+) -> Iterator[tuple[Predictions, Predictions, Predictions]]:
+    for triple in _contrasted(models, analyses):
+        if all(model.id in predictions for model in triple):
+            teacher, student, other = (predictions[model.id] for model in triple)
+            if teacher.classes == student.classes == other.classes:
+                yield teacher, student, other

@@ -1,0 +1,95 @@
+"""The cold-start pass: the times of loading, of the first call, and of a call once the process is warm."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from kdbench import statistics
+from kdbench.measure.bench_model import BenchModel
+from kdbench.measure.passes.interface import ONNXRUNTIME, Context, Expected, expected_of
+from kdbench.results.findings import Failure, Findings, estimated
+from kdbench.results.records import Axes, measured
+from kdbench.worker.jobs import ColdStartJob
+
+PROCESSES = 6  # the fewest whose extremes hold the median with 95 % confidence
+_METRICS = ("load_ns", "first_run_ns", "steady_run_ns")
+_STARTS = ("load_ns", "first_run_ns")  # of other runtimes
+
+
+class ColdStartPass:
+    """Medians of PROCESSES fresh processes for each model in onnxruntime, the models taking turns."""
+
+    name = "cold start"
+
+    def expected(self, context: Context) -> Iterator[Expected]:
+        """Yield the metrics of every timed model."""
+        for model in context.timed:
+            yield from expected_of([model], _METRICS, _axes(context, model), ONNXRUNTIME)
+
+    def weight(self, context: Context) -> float:
+        """Return the time of so many processes."""
+        return 0.7 * PROCESSES * len(context.ready)
+
+    def run(self, context: Context) -> Findings:
+        """Measure; `protocol` holds how long importing the runtime took, which does not depend on the model."""
+        config = context.config
+        jobs = {
+            model.id: ColdStartJob(model=context.jobs[model.id], provider=config.provider, threads=config.threads[0])
+            for model in context.ready
+        }
+        results = context.runner.run_in_turns(jobs, PROCESSES, context.progress)
+        source = f"onnxruntime, median of {PROCESSES} fresh processes, files in the page cache"
+        findings = Findings(
+            tuple(
+                estimated(
+                    model.id,
+                    metric,
+                    statistics.median(results.values(model.id, metric)),
+                    axes=_axes(context, model),
+                    source=source,
+                )
+                for model in context.ready
+                if model.id in results.results
+                for metric in _METRICS
+            ),
+            failures=tuple(Failure(id_, reason) for id_, reason in results.failed.items()),
+        )
+        if not results.results:
+            return findings
+        import_ns = np.median(np.concatenate([results.values(id_, "import_ns") for id_ in results.results]))
+        return findings + Findings(protocol={"cold_start_processes": PROCESSES, "runtime_import_ns": float(import_ns)})
+
+
+class OtherStartsPass:
+    """The start of each other runtime with each model, as measured when the runtime was admitted."""
+
+    name = "other runtimes"
+
+    def expected(self, context: Context) -> Iterator[Expected]:
+        """Yield the times of every other runtime."""
+        for runtime in _other_runtimes(context):
+            axes = context.axes(batch=1, runtime=runtime)
+            yield from expected_of(context.timed, _STARTS, axes, runtime)
+
+    def weight(self, context: Context) -> float:  # noqa: ARG002 - the admission has measured already
+        """Return that it takes no time."""
+        return 0.0
+
+    def run(self, context: Context) -> Findings:
+        """Report the starts."""
+        measurements = []
+        for (runtime, id_), start in context.starts.items():
+            axes = context.axes(batch=1, runtime=runtime)
+            source = f"{runtime}, one fresh process; a compiler's cache on disk as it was before"
+            for metric, ns in zip(_STARTS, (start.load_ns, start.first_run_ns), strict=True):
+                measurements.append(measured(id_, metric, ns, axes=axes, n=1, source=source))
+        facts = {"runtimes": dict(context.runtime_facts)} if context.runtime_facts else {}
+        return Findings(tuple(measurements), protocol=facts)
+
+
+def _other_runtimes(context: Context) -> list[str]:
+    return [runtime for runtime in context.config.runtime if runtime != ONNXRUNTIME]
+
+
+def _axes(context: Context, model: BenchModel) -> Axes:
+    return context.axes(batch=model.facts.fixed_batch or 1)

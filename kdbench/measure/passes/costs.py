@@ -1,0 +1,71 @@
+"""The costs pass: bytes, parameters and multiply-accumulates of a file, whatever runs it, and students' ratios."""
+
+from collections.abc import Iterator, Mapping
+
+from kdbench.errors import KdbenchError
+from kdbench.macs.onnx_counter import count_onnx
+from kdbench.measure.bench_model import BenchModel, students
+from kdbench.measure.passes.interface import Context, Expected, expected_of, expected_pair
+from kdbench.results.findings import Findings
+from kdbench.results.records import Measurement, Pair, measured, missing
+
+_COSTS = ("size_bytes", "weight_bytes", "parameters", "macs")
+_RATIOS = {"size_ratio": "size_bytes", "macs_ratio": "macs"}
+_MACS_SOURCE = "ONNX graph, canonical"
+
+
+class CostsPass:
+    """Size, weights, parameters and MACs of every model."""
+
+    name = "costs"
+
+    def expected(self, context: Context) -> Iterator[Expected]:
+        """Yield the costs of every model and the ratios of every student."""
+        yield from expected_of(context.models, _COSTS)
+        for teacher, student in students(context.models):
+            yield from (expected_pair(teacher, student, metric) for metric in _RATIOS)
+
+    def weight(self, context: Context) -> float:
+        """Return the time to parse the files."""
+        return 0.05 * len(context.models)
+
+    def run(self, context: Context) -> Findings:
+        """Read the files; MACs are those of one sample in the model's layout."""
+        models = context.measurable
+        measurements = [m for model in models for m in _costs(model, context.jobs[model.id].shape)]
+        by_key = {(m.model, m.metric): m for m in measurements}
+        return Findings(tuple(measurements), tuple(p for both in students(models) for p in _ratios(*both, by_key)))
+
+
+def _costs(model: BenchModel, shape: tuple[int, ...]) -> Iterator[Measurement]:
+    yield measured(model.id, "size_bytes", model.facts.size_bytes, source="file system")
+    yield measured(model.id, "weight_bytes", model.facts.weight_bytes, source="ONNX graph")
+    yield measured(model.id, "parameters", model.card.parameters, source="model card")
+    yield _macs(model, shape)
+
+
+def _macs(model: BenchModel, shape: tuple[int, ...]) -> Measurement:
+    try:
+        report = count_onnx(model.path, shape)
+    except KdbenchError as error:
+        return missing(model.id, "macs", error.message, status="error", hint=error.hint, source=_MACS_SOURCE)
+    if report.uncounted:
+        reason = f"operators whose MACs are not known: {', '.join(report.uncounted)}"
+        return missing(model.id, "macs", reason, source=_MACS_SOURCE)
+    return measured(model.id, "macs", report.macs, source=_MACS_SOURCE)
+
+
+def _ratios(teacher: BenchModel, student: BenchModel, by_key: Mapping[tuple[str, str], Measurement]) -> Iterator[Pair]:
+    """Yield teacher over student of size and MACs; where a number is missing, the reason."""
+    for ratio, metric in _RATIOS.items():
+        above, below = by_key[teacher.id, metric], by_key[student.id, metric]
+        value = above.value / below.value if above.value is not None and below.value else None
+        without = above if above.value is None else below
+        yield Pair(
+            metric=ratio,
+            teacher=teacher.id,
+            student=student.id,
+            value=value,
+            status="unavailable" if value is None else "ok",
+            reason=f"{without.model}: {without.reason or f'{metric} is 0'}" if value is None else None,
+        )

@@ -1,0 +1,112 @@
+"""The denormals pass: weights too small for a normal float, which slow some processors down.
+
+Weight decay shrinks unused weights that far. An Intel core leaves its fast path for about 150 cycles at each
+instruction that meets one (Fog, "The microarchitecture of Intel, AMD and VIA CPUs", on underflow and denormal
+operands); others do not slow down.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.measure.bench_model import BenchModel
+from kdbench.measure.passes.interface import Context, Expected
+from kdbench.modelfile.weights import tensors_of
+from kdbench.results.findings import Findings
+from kdbench.results.records import Diagnostic
+
+if TYPE_CHECKING:
+    import onnx
+
+# An instruction works on up to 16 weights in about half a cycle, so a share p of denormals costs it up to
+# 16 · 150 / 0.5 · p of its time: one in 100 000 is some 5 %.
+TELLING_SHARE = 1e-5
+_CHUNK = 1 << 20  # numbers looked at together, so that no model needs room for a second copy of itself
+# Of each format: its unsigned twin, and the smallest normal number's bits. float16 is missing: what is denormal there
+# is normal in float32, in which CPUs compute, and as common as any small weight.
+_FORMATS: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
+    "FLOAT": (np.uint32, 1 << 23),
+    "BFLOAT16": (np.uint16, 1 << 7),
+    "DOUBLE": (np.uint64, 1 << 52),
+}
+
+
+class DenormalsPass:
+    """How many weights of each timed model are denormal, and a warning where they may cost time."""
+
+    name = "denormal weights"
+
+    def expected(self, context: Context) -> Iterator[Expected]:  # noqa: ARG002 - a fact of the protocol is no metric
+        """Yield nothing: the count is a fact of the protocol, no metric."""
+        return iter(())
+
+    def weight(self, context: Context) -> float:
+        """Return the time to read the weights."""
+        return 0.05 * len(context.ready)
+
+    def run(self, context: Context) -> Findings:
+        """Count."""
+        counts = {model.id: denormal_count(model.path) for model in context.ready}
+        warnings = tuple(
+            _warning(model, counts[model.id])
+            for model in context.ready
+            if counts[model.id] > TELLING_SHARE * max(model.facts.parameters, 1)
+        )
+        return Findings(warnings=warnings, protocol={"denormal_weights": counts} if counts else {})
+
+
+def denormal_count(path: Path) -> int:
+    """Return how many numbers among the stored tensors of the ONNX model at `path` are denormal, wherever they lie."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    return sum(_denormal(chunk, least) for _, tensor in tensors_of(model) for chunk, least in _chunks(tensor, path))
+
+
+def _warning(model: BenchModel, count: int) -> Diagnostic:
+    share = count / max(model.facts.parameters, 1)
+    return Diagnostic(
+        code="denormal_weights",
+        message=f"{count:,} weights ({100 * share:.2g} %) are denormal, and slow on Intel's cores",
+        remedy="set them to zero before export, or load with the session option session.set_denormal_as_zero=1",
+        model=model.id,
+    )
+
+
+def _denormal(bits: NDArray[np.unsignedinteger[Any]], least_normal: int) -> int:
+    """Return how many of `bits`, floats as unsigned integers, lie between zero and the least normal, signs aside."""
+    twice = bits << 1  # the sign falls out
+    return int(np.count_nonzero((twice != 0) & (twice < 2 * least_normal)))
+
+
+def _chunks(tensor: "onnx.TensorProto", path: Path) -> Iterator[tuple[NDArray[np.unsignedinteger[Any]], int]]:
+    """Yield a tensor's numbers as unsigned integers, a chunk at a time, each with the least normal of its format."""
+    import onnx
+
+    known = _FORMATS.get(onnx.TensorProto.DataType.Name(tensor.data_type))
+    count = math.prod(tensor.dims)
+    if known is None or count == 0:
+        return
+    kind, least = known
+    bits = _bits(tensor, kind, count, path)
+    for start in range(0, count, _CHUNK):
+        yield np.asarray(bits[start : start + _CHUNK]), least
+
+
+def _bits(
+    tensor: "onnx.TensorProto", kind: type[np.unsignedinteger[Any]], count: int, path: Path
+) -> NDArray[np.unsignedinteger[Any]]:
+    import onnx
+
+    stored = {entry.key: entry.value for entry in tensor.external_data}
+    little = np.dtype(kind).newbyteorder("<")  # ONNX stores numbers so, whatever the machine
+    if location := stored.get("location"):
+        return np.memmap(path.parent / location, little, mode="r", offset=int(stored.get("offset", 0)), shape=(count,))
+    if tensor.HasField("raw_data"):
+        return np.frombuffer(tensor.raw_data, little)
+    bits: NDArray[np.unsignedinteger[Any]] = onnx.numpy_helper.to_array(tensor).reshape(-1).view(kind)
+    return bits

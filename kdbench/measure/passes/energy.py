@@ -1,0 +1,149 @@
+"""The energy pass: joules and CO₂e of each model, per inference and per run, and students' ratios."""
+
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import add
+from typing import Any
+
+from kdbench.measure.bench_model import BenchModel, outer_batches, students
+from kdbench.measure.energy.account import Account, Value, gross, net, ratio
+from kdbench.measure.energy.rounds import EnergySamples, expected_s, sample_energy
+from kdbench.measure.passes.interface import ONNXRUNTIME, Context, Expected, expected_of, expected_pair
+from kdbench.meters.carbon import CarbonIntensity, carbon_intensity, emission
+from kdbench.meters.meter import Unavailable
+from kdbench.results.findings import Failure, Findings, interval_of
+from kdbench.results.records import Axes, Interval, Measurement, Pair, Status, measured, missing
+from kdbench.worker.process import WorkerError
+
+
+class EnergyPass:
+    """Energy of each model at batch 1 and at the largest; unavailable where nothing counts the part that runs it."""
+
+    name = "energy"
+
+    def expected(self, context: Context) -> Iterator[Expected]:
+        """Yield the metrics at each outer batch; ratios only where there is a meter."""
+        country, metered = context.config.country, not isinstance(context.meters.leading, Unavailable)
+        metrics = ("energy_j", "energy_net_j", "energy_run_j", *(["co2_g"] if country else []))
+        for model in context.timed:
+            for batch in outer_batches(model, context.config):
+                yield from expected_of([model], metrics, context.axes(batch=batch), ONNXRUNTIME)
+        for teacher, student in students(context.timed) if metered else ():
+            for batch in outer_batches(student, context.config):
+                yield expected_pair(teacher, student, "energy_ratio", context.axes(batch=batch), ONNXRUNTIME)
+
+    def weight(self, context: Context) -> float:
+        """Return the time of the windows."""
+        return expected_s(context.ready, context.config, context.meters)
+
+    def run(self, context: Context) -> Findings:
+        """Meter rounds of windows."""
+        country = context.config.country
+        intensity = carbon_intensity(country) if country else None
+        findings = Findings(protocol={"carbon": intensity.to_json()} if intensity and context.ready else {})
+        if not context.ready:
+            return findings
+        if isinstance(context.meters.leading, Unavailable):
+            return findings + _without(context.meters.leading, "unavailable")
+        try:
+            samples = sample_energy(context)
+        except WorkerError as error:
+            return findings + _without(Unavailable(error.message, error.hint), "error")
+        if isinstance(samples, Unavailable):
+            return findings + _without(samples, "error")
+        return findings + Findings(
+            measurements=tuple(m for model in context.ready for m in _of_model(model, samples, context, intensity)),
+            pairs=tuple(p for t, s in students(context.ready) for p in _ratios(t, s, samples, context)),
+            samples=dict(samples.samples),
+            protocol={"energy_pass": dict(samples.facts)} if samples.facts else {},
+            failures=tuple(Failure(id_, reason) for id_, reason in samples.failed.items()),
+        )
+
+
+def _without(why: Unavailable, status: Status) -> Findings:
+    return Findings(failures=(Failure(None, why.reason, status, why.hint or None),))
+
+
+def _of_model(
+    model: BenchModel, samples: EnergySamples, context: Context, intensity: CarbonIntensity | None
+) -> Iterator[Measurement]:
+    """Yield the measurements of each run: the leading scope's without the axis `scope`, then all others with it."""
+    for batch in outer_batches(model, context.config):
+        if (model.id, batch) not in samples.accounts:
+            continue
+        axes = context.axes(batch=batch)
+        leading, *beside = samples.accounts[model.id, batch]
+        yield from _of_account(model.id, leading, batch, axes, intensity)
+        together = [reduce(add, [leading, *beside])] if beside else []
+        for account in (*beside, *together):
+            yield from _of_account(model.id, account, batch, {**axes, "scope": account.scope}, intensity)
+
+
+def _of_account(
+    model: str, account: Account, batch: int, axes: Axes, intensity: CarbonIntensity | None
+) -> Iterator[Measurement]:
+    of_call = gross(account)
+    per_inference = _measurement(model, "energy_j", of_call, batch, account, axes)
+    yield per_inference
+    if account.evidence == "measured":
+        yield _measurement(model, "energy_net_j", net(account), batch, account, axes)
+    else:
+        yield _without_number(model, "energy_net_j", "unavailable", "an estimate has no idle power", account, axes)
+    yield _measurement(model, "energy_run_j", of_call, 1, account, axes)
+    if intensity is not None:
+        yield emission(per_inference, "co2_g", intensity)
+
+
+def _measurement(model: str, metric: str, value: Value, inferences: int, account: Account, axes: Axes) -> Measurement:
+    """Return `value`, divided by `inferences`, as a measurement.
+
+    An estimate has no interval: its spread does not show how wrong the assumed power is.
+    """
+    joules, half = value.joules / inferences, value.half_width_j / inferences
+    if not value.resolved:
+        reason = "within its uncertainty of 0"
+        return _without_number(model, metric, "below_resolution", reason, account, axes)
+    return measured(
+        model,
+        metric,
+        joules,
+        axes=axes,
+        interval=Interval(low=joules - half, high=joules + half) if account.evidence == "measured" else None,
+        n=len(account.gross_j),
+        source=account.source,
+        evidence=account.evidence,
+        unstable=value.unstable,
+    )
+
+
+def _without_number(model: str, metric: str, status: Status, reason: str, account: Account, axes: Axes) -> Measurement:
+    return missing(model, metric, reason, status=status, axes=axes, source=account.source, evidence=account.evidence)
+
+
+def _ratios(teacher: BenchModel, student: BenchModel, samples: EnergySamples, context: Context) -> Iterator[Pair]:
+    """Yield teacher over student of the leading scope's gross energy per inference, at each batch of the student."""
+    for batch in outer_batches(student, context.config):
+        both = {"teacher": teacher.id, "student": student.id, "axes": context.axes(batch=batch)}
+        if batch not in outer_batches(teacher, context.config):
+            reason = f"{teacher.id}: not run at batch {batch}"
+            yield Pair(metric="energy_ratio", value=None, status="unavailable", reason=reason, **both)
+        elif all((model.id, batch) in samples.accounts for model in (teacher, student)):
+            yield _ratio(samples.accounts[teacher.id, batch][0], samples.accounts[student.id, batch][0], both)
+
+
+def _ratio(teacher: Account, student: Account, both: Mapping[str, Any]) -> Pair:
+    """Return the pair of two accounts; `both` holds their models and axes."""
+    values = {"metric": "energy_ratio", "evidence": teacher.evidence, **both}
+    energies = {both["teacher"]: gross(teacher), both["student"]: gross(student)}
+    if not all(value.resolved for value in energies.values()):
+        return Pair(value=None, status="below_resolution", reason="an energy is within its uncertainty of 0", **values)
+    unstable = next((f"{id_}: {value.unstable}" for id_, value in energies.items() if value.unstable), None)
+    estimate = ratio(teacher, student)
+    return Pair(
+        value=estimate.value,
+        status="unstable" if unstable else "ok",
+        reason=unstable,
+        interval=interval_of(estimate) if teacher.evidence == "measured" else None,
+        n=estimate.n,
+        **values,
+    )

@@ -1,0 +1,126 @@
+"""What a measuring pass is: what it works on, what it expects to measure, and how it reports what it could not."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from kdbench.evaluate.analyses import Analyses
+from kdbench.machine.system_monitor import Conditions
+from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.runner import Runner
+from kdbench.meters.choice import Choice
+from kdbench.meters.meter import Unavailable
+from kdbench.progress import Progress, Silent
+from kdbench.recipe.measure import Measure
+from kdbench.results.findings import Findings
+from kdbench.results.records import Axes
+from kdbench.worker.jobs import JobModel
+
+ONNXRUNTIME = "onnxruntime"
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a runtime started with a model: times of loading and the first call, distance from onnxruntime's logits."""
+
+    load_ns: int
+    first_run_ns: int
+    max_abs: float
+
+
+@dataclass(frozen=True)
+class Context:
+    """What passes work on.
+
+    `models` are all models, those included that some or all runtimes refuse; `jobs` are the same as measuring
+    processes see them, by id. `meters` are the energy counters. `starts`, by runtime and model, and `runtime_facts`
+    come from the admission of other runtimes. `folder` is for files of the processes, `conditions` collects what the
+    machine did meanwhile.
+    """
+
+    models: Sequence[BenchModel]
+    config: Measure = field(default_factory=Measure)
+    test: TestSet | None = None
+    analyses: Analyses = field(default_factory=Analyses)
+    meters: Choice = field(default_factory=lambda: Choice(Unavailable("energy was not asked for")))
+    jobs: Mapping[str, JobModel] = field(default_factory=dict)
+    starts: Mapping[tuple[str, str], Start] = field(default_factory=dict)
+    runtime_facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    folder: Path = Path()
+    conditions: list[Conditions] = field(default_factory=list)
+    progress: Progress = field(default_factory=Silent)
+
+    @property
+    def timed(self) -> list[BenchModel]:
+        """The models whose times are asked for."""
+        return [model for model in self.models if model.timed]
+
+    @property
+    def measurable(self) -> list[BenchModel]:
+        """The models that are not refused altogether."""
+        return [model for model in self.models if model.refusal is None]
+
+    @property
+    def ready(self) -> list[BenchModel]:
+        """The timed models that onnxruntime runs."""
+        return [model for model in self.timed if model.refusal_in(ONNXRUNTIME) is None]
+
+    @cached_property
+    def runner(self) -> Runner:
+        """What runs the measuring processes."""
+        return Runner(self.config, self.folder, self.conditions)
+
+    def axes(self, **more: str | int) -> dict[str, str | int]:
+        """Return the axes of what is measured with the first number of threads, and `more`."""
+        return {"provider": self.config.provider, "threads": self.config.threads[0], **more}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A number that a pass measures where nothing goes wrong; a pair's if `teacher` is given.
+
+    Without the models `needs` there is no such number. `runtime` is what must run the model, if any runtime in
+    particular. The values of the axis `varies` are known only once it is measured.
+    """
+
+    model: str
+    metric: str
+    axes: Axes = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    runtime: str | None = None
+    teacher: str | None = None
+    varies: str | None = None
+
+
+def expected_pair(
+    teacher: BenchModel, student: BenchModel, metric: str, axes: Axes | None = None, runtime: str | None = None
+) -> Expected:
+    """Return the expected `metric` of a student relative to its teacher."""
+    return Expected(student.id, metric, axes or {}, (teacher.id,), runtime, teacher.id)
+
+
+def expected_of(
+    models: Iterable[BenchModel], metrics: Iterable[str], axes: Axes | None = None, runtime: str | None = None
+) -> Iterator[Expected]:
+    """Yield each of `metrics` of each of `models` at `axes`."""
+    metrics = tuple(metrics)
+    for model in models:
+        for metric in metrics:
+            yield Expected(model.id, metric, axes or {}, runtime=runtime)
+
+
+class Pass(Protocol):
+    """One kind of measurement."""
+
+    name: str
+
+    def expected(self, context: Context) -> Iterable[Expected]:
+        """Return every number that the pass measures, of refused models too."""
+
+    def weight(self, context: Context) -> float:
+        """Return about how many seconds the pass takes."""
+
+    def run(self, context: Context) -> Findings:
+        """Measure. What is expected but missing has its reason in `failures`."""

@@ -1,0 +1,199 @@
+"""The latency pass: samples of sessions made into measurements, ratios and raw samples to keep."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench import statistics
+from kdbench.errors import MeasurementError
+from kdbench.measure.bench_model import SEED, BenchModel, students
+from kdbench.measure.latency.configurations import Configuration, configurations
+from kdbench.measure.latency.diagnosis import instability, latency_warnings, saturation
+from kdbench.measure.latency.precision import imprecision, ratio
+from kdbench.measure.latency.sessions import Sampled, sample
+from kdbench.measure.passes.interface import Context, Expected, expected_of, expected_pair
+from kdbench.recipe.measure import Measure
+from kdbench.results.findings import Failure, Findings, estimated, interval_of
+from kdbench.results.metrics import metrics_in
+from kdbench.results.records import Measurement, Pair, missing
+from kdbench.results.samples import call_arrays, calls_key
+from kdbench.statistics import Clustered, Estimate, Plan
+from kdbench.worker.interleaved import WARM_UP_RULE
+from kdbench.worker.jobs import GRAPH_OPTIMIZATION
+from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS
+
+PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
+_LATENCIES = metrics_in("latency")
+
+
+class LatencyPass:
+    """Latency and throughput of every model in every configuration, and students' speed-ups."""
+
+    name = "latency"
+
+    def expected(self, context: Context) -> Iterator[Expected]:
+        """Yield the metrics of every configuration, as if nothing were refused."""
+        models, provider = [replace(m, refusal=None, refused={}) for m in context.timed], context.config.provider
+        for configuration in configurations(models, context.config):
+            axes, runtime = configuration.axes(provider), configuration.runtime
+            callable_ = [models[index] for index in configuration.models]
+            yield from expected_of(callable_, _metrics(configuration), axes, runtime)
+            for teacher, student in students(models) if configuration.mode != "server" else ():
+                if student in callable_:
+                    yield expected_pair(teacher, student, "latency_ratio", axes, runtime)
+
+    def weight(self, context: Context) -> float:
+        """Return the budget."""
+        return context.config.budget_s if configurations(_called(context), context.config) else 0.0
+
+    def run(self, context: Context) -> Findings:
+        """Run sessions; nothing where every runtime refused every model, or only throughput is asked for."""
+        models, config = _called(context), context.config
+        cells = configurations(models, config)
+        if not cells:
+            return Findings()
+        failures: tuple[Failure, ...] = ()
+        try:
+            sampled = sample(context, models)
+        except MeasurementError as error:
+            sampled, failures = Sampled(cells), (Failure(None, error.message),)
+        return latency_findings(models, sampled, config) + Findings(
+            warnings=(*imprecision(sampled.width, config, sampled.plan), *latency_warnings(sampled, config)),
+            protocol=protocol_facts(sampled, config),
+            failures=failures,
+        )
+
+
+def latency_findings(models: Sequence[BenchModel], sampled: Sampled, config: Measure) -> Findings:
+    """Return the latencies of the models in every configuration, the ratios of students, and the raw samples."""
+    measurements: list[Measurement] = []
+    failures: list[Failure] = []
+    for number, configuration in enumerate(sampled.configurations):
+        axes = configuration.axes(config.provider)
+        for index, model in enumerate(models):
+            if (model.id, number) in sampled.samples:
+                measurements += _of_configuration(model, number, sampled, config)
+            elif index in configuration.models:
+                reason = sampled.failed.get((model.id, number), "no session timed it")
+                failures.append(Failure(model.id, reason, axes=axes))
+            elif configuration.batch in {1, *config.batch} and model.refusal_in(configuration.runtime) is None:
+                reason = f"the model's batch is fixed at {model.facts.fixed_batch}"
+                hint = "export it with a dynamic batch"
+                measurements += [missing(model.id, m, reason, hint=hint, axes=axes) for m in _metrics(configuration)]
+    pairs = (
+        _ratio(teacher, student, number, sampled, config)
+        for number, configuration in enumerate(sampled.configurations)
+        if configuration.mode != "server"  # a wait depends on chance more than on the model
+        for teacher, student in students(models)
+        if configuration.runtime not in {*teacher.refused, *student.refused}
+    )
+    known = tuple(pair for pair in pairs if pair is not None)
+    return Findings(tuple(measurements), known, samples=_raw(sampled, config.provider), failures=tuple(failures))
+
+
+def _called(context: Context) -> list[BenchModel]:
+    return [model for model in context.timed if model.refusal is None]
+
+
+def protocol_facts(sampled: Sampled, config: Measure) -> dict[str, Any]:
+    """Return how the samples were measured, as a record's `protocol` holds it; without samples only what is fixed."""
+    facts: dict[str, Any] = {
+        "seed": SEED,
+        "block_ns": BLOCK_NS,
+        "least_rounds": LEAST_ROUNDS,
+        "warm_up": WARM_UP_RULE,
+        "spinning": "within calls",
+        "graph_optimization": GRAPH_OPTIMIZATION,
+    }
+    if calls := [count for counts in sampled.warm_up_calls.values() for count in counts]:
+        facts["warm_up_calls"] = {"least": min(calls), "most": max(calls)}
+    if len(sampled.floor_ns):
+        facts["floor_ns"] = float(np.median(sampled.floor_ns))
+    if sampled.samples:
+        facts |= {
+            "sessions_taken": sampled.sessions,
+            "latency_s": round(sampled.seconds, 2),
+            "resolution": sampled.plan.resolution,
+            "cores_used": None if sampled.cores is None else list(sampled.cores),
+        }
+        if sampled.width > 0:  # there is a headline ratio
+            facts["widest_interval"] = round(sampled.width, 5) if np.isfinite(sampled.width) else None
+            facts["stopped"] = "precise" if sampled.width <= config.precision else "budget"
+    return facts
+
+
+def _metrics(configuration: Configuration) -> tuple[str, ...]:
+    """Return what is measured in a configuration; only calls back to back have a throughput."""
+    return (*_LATENCIES, "throughput_per_s") if configuration.mode == "stream" else _LATENCIES
+
+
+def _of_configuration(model: BenchModel, number: int, sampled: Sampled, config: Measure) -> list[Measurement]:
+    configuration, data = sampled.configurations[number], sampled.samples[model.id, number]
+    axes, metrics = configuration.axes(config.provider), _metrics(configuration)
+    if why := saturation(configuration, sampled.call_ns[model.id, number]):
+        hint = "name a lower rate, or more threads"
+        return [missing(model.id, m, why, hint=hint, status="invalid", axes=axes) for m in metrics]
+    source, unstable = _source(configuration, sampled, sampled.warm_up_calls[model.id, number]), instability(data)
+    enough = [p for p in PERCENTILES if p == 50 or len(data.values) >= statistics.samples_needed(p)]
+    measurements = [
+        estimated(model.id, metric, estimate, axes=axes, source=source, unstable=unstable)
+        for metric, estimate in _estimates(data, enough, configuration, sampled.plan).items()
+    ]
+    for p in PERCENTILES.keys() - set(enough):
+        reason = f"needs {statistics.samples_needed(p)} samples, has {len(data.values)}"
+        measurements.append(
+            missing(model.id, PERCENTILES[p], reason, hint="give it a longer --budget", axes=axes, source=source)
+        )
+    return sorted(measurements, key=lambda m: metrics.index(m.metric))
+
+
+def _estimates(
+    data: Clustered, percentiles: Sequence[int], configuration: Configuration, plan: Plan
+) -> dict[str, Estimate]:
+    shares = [p / 100 for p in percentiles]
+    quantiles = statistics.clustered_quantiles(data, shares, seed=SEED, plan=plan)
+    estimates = {PERCENTILES[p]: e for p, e in zip(percentiles, quantiles, strict=True)}
+    mean = statistics.clustered_mean(data, seed=SEED, plan=plan)
+    estimates["latency_mean_ns"] = mean
+    if configuration.mode == "stream":
+        estimates["throughput_per_s"] = statistics.rate(mean, configuration.batch)
+    return estimates
+
+
+def _source(configuration: Configuration, sampled: Sampled, warm_up_calls: Sequence[int]) -> str:
+    warm_up = f"{np.median(warm_up_calls):.0f} calls of warm-up"
+    spinning = ", threads spinning within a call" if configuration.runtime == "onnxruntime" else ""
+    return f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}{spinning}"
+
+
+def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampled, config: Measure) -> Pair | None:
+    """Return the student's speed-up in a configuration; None where one of the two failed in it."""
+    configuration = sampled.configurations[number]
+    both: dict[str, Any] = {
+        "metric": "latency_ratio",
+        "teacher": teacher.id,
+        "student": student.id,
+        "axes": configuration.axes(config.provider),
+    }
+    estimate = ratio(sampled.samples, teacher.id, student.id, number, sampled.plan)
+    if estimate is not None:
+        return Pair(value=estimate.value, interval=interval_of(estimate), n=estimate.n, **both)
+    who = next(
+        (model for model in (teacher, student) if model.facts.fixed_batch not in {None, configuration.batch}), None
+    )
+    if who is not None:
+        reason = f"{who.name}: its batch is fixed at {who.facts.fixed_batch}"
+    elif configuration.batch not in {1, *config.batch, student.facts.fixed_batch}:
+        reason = f"{teacher.name}: not measured at batch {configuration.batch}"
+    else:
+        return None
+    return Pair(value=None, status="unavailable", reason=reason, **both)
+
+
+def _raw(sampled: Sampled, provider: str) -> dict[str, NDArray[np.generic]]:
+    axes = [configuration.axes(provider) for configuration in sampled.configurations]
+    calls = {calls_key(id_, axes[number]): data for (id_, number), data in sampled.samples.items()}
+    return {"floor_ns": sampled.floor_ns, **call_arrays(calls)}

@@ -1,0 +1,133 @@
+"""The memory pass: peak memory of loading and running each model, resident, and on a GPU the device's too."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.measure.bench_model import BenchModel, outer_batches, students
+from kdbench.measure.passes.interface import ONNXRUNTIME, Context, Expected, expected_of, expected_pair
+from kdbench.measure.runner import ProcessResults
+from kdbench.measure.staging import null_model
+from kdbench.results.findings import Failure, Findings
+from kdbench.results.records import Axes, Measurement, Pair, measured, missing
+from kdbench.worker.jobs import MemoryJob
+
+PROCESSES = 3
+# The first call of a shape learns what its activations need; the second takes one block of that size in addition to
+# the pieces of the first (onnxruntime's memory pattern); from then on nothing grows.
+CALLS = 3
+_UNSTABLE_SPREAD, _UNSTABLE_BYTES = 0.1, 1_000_000  # both: a few pages more of a small model are no instability
+_RESIDENT = ("peak_memory_bytes", "model_memory_bytes")
+
+
+class MemoryPass:
+    """Peak memory at batch 1 and at the largest batch, a fixed batch at its own only.
+
+    Each is the median of PROCESSES fresh processes, which load one model and nothing else.
+    """
+
+    name = "memory"
+
+    def expected(self, context: Context) -> Iterator[Expected]:
+        """Yield the metrics at every batch, and the ratio at the student's smallest."""
+        metrics = (*_RESIDENT, *(["device_memory_bytes"] if context.config.provider == "cuda" else []))
+        for model in context.timed:
+            for batch in outer_batches(model, context.config):
+                yield from expected_of([model], metrics, context.axes(batch=batch), ONNXRUNTIME)
+        for teacher, student in students(context.timed):
+            yield expected_pair(teacher, student, "memory_ratio", _pair_axes(context, student), ONNXRUNTIME)
+
+    def weight(self, context: Context) -> float:
+        """Return the time of so many processes."""
+        return 0.5 * PROCESSES * sum(len(outer_batches(model, context.config)) for model in context.ready)
+
+    def run(self, context: Context) -> Findings:
+        """Measure; `protocol` holds what a process takes before the model: interpreter, numpy, runtime, batch-1 inputs."""
+        config, null = context.config, null_model(context.folder)
+        jobs = {
+            (model.id, batch): MemoryJob(
+                model=context.jobs[model.id],
+                provider=config.provider,
+                threads=config.threads[0],
+                batch=batch,
+                calls=CALLS,
+                null=null,
+            )
+            for model in context.ready
+            for batch in outer_batches(model, config)
+        }
+        results = context.runner.run_in_turns(jobs, PROCESSES, context.progress)
+        measurements = [m for id_, batch in results.results for m in _measurements(id_, batch, results, context)]
+        pairs = (_ratio(teacher, student, measurements, context) for teacher, student in students(context.ready))
+        findings = Findings(
+            tuple(measurements),
+            tuple(pair for pair in pairs if pair is not None),
+            failures=tuple(
+                Failure(id_, reason, axes={"batch": batch}) for (id_, batch), reason in results.failed.items()
+            ),
+        )
+        if not results.results:
+            return findings
+        smallest = min(results.results, key=lambda key: key[1])
+        baseline = float(np.median(results.values(smallest, "baseline_bytes")))
+        return findings + Findings(protocol={"memory_processes": PROCESSES, "memory_before_the_model_bytes": baseline})
+
+
+def spread(values: Sequence[float] | NDArray[np.float64]) -> float:
+    """Return how far the extremes of `values`, none negative, are apart, as a share of the largest."""
+    largest = float(np.max(values))
+    return float(np.ptp(values)) / largest if largest else 0.0
+
+
+def _pair_axes(context: Context, student: BenchModel) -> Axes:
+    return context.axes(batch=outer_batches(student, context.config)[0])
+
+
+def _measurements(id_: str, batch: int, results: ProcessResults, context: Context) -> Iterator[Measurement]:
+    key, axes = (id_, batch), context.axes(batch=batch)
+    peak, baseline = results.values(key, "peak_bytes"), results.values(key, "baseline_bytes")
+    since = results.results[key][0]["since"]
+    source = (
+        f"onnxruntime, high-water mark since {since}, median of {PROCESSES} fresh processes, arena on, {CALLS} calls"
+    )
+    for metric, values in zip(_RESIDENT, (peak, peak - baseline), strict=True):
+        share = spread(values)
+        unlike = share > _UNSTABLE_SPREAD and np.ptp(values) > _UNSTABLE_BYTES
+        unstable = f"processes differ by {100 * share:.0f} %" if unlike else None
+        median = float(np.median(values))
+        yield measured(id_, metric, median, axes=axes, n=len(values), source=source, unstable=unstable)
+    if context.config.provider == "cuda":
+        yield _on_device(id_, axes, results.results[key])
+
+
+def _on_device(id_: str, axes: Axes, results: Sequence[Mapping[str, Any]]) -> Measurement:
+    values = [result["device_bytes"] for result in results if result["device_bytes"] is not None]
+    if not values:
+        reason = next(result["device_error"] for result in results)
+        return missing(id_, "device_memory_bytes", reason, hint="check nvidia-smi", axes=axes)
+    source = next(result["device_source"] for result in results if result["device_source"])
+    source = f"{source}, after {CALLS} calls, arena and CUDA context included"
+    return measured(id_, "device_memory_bytes", float(np.median(values)), axes=axes, n=len(values), source=source)
+
+
+def _ratio(
+    teacher: BenchModel, student: BenchModel, measurements: Sequence[Measurement], context: Context
+) -> Pair | None:
+    """Return teacher over student of the whole process's peak; None where a process of either failed."""
+    axes = _pair_axes(context, student)
+    both: dict[str, Any] = {"metric": "memory_ratio", "teacher": teacher.id, "student": student.id, "axes": axes}
+    if axes["batch"] not in outer_batches(teacher, context.config):
+        reason = f"{teacher.name}: not measured at batch {axes['batch']}"
+        return Pair(value=None, status="unavailable", reason=reason, **both)
+    above, below = (
+        next((m for m in measurements if (m.model, m.metric, m.axes) == (model.id, _RESIDENT[0], axes)), None)
+        for model in (teacher, student)
+    )
+    if above is None or below is None or above.value is None or below.value is None:
+        return None
+    unstable = next((m for m in (above, below) if m.status == "unstable"), None)
+    if unstable is not None:
+        both |= {"status": "unstable", "reason": unstable.reason}
+    return Pair(value=above.value / below.value, n=below.n, **both)

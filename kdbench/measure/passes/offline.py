@@ -1,0 +1,166 @@
+"""The offline pass: the most samples a second that each model reaches, over batches of 1, 2, 4 and so on."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench import statistics, units
+from kdbench.errors import MeasurementError
+from kdbench.measure.bench_model import SEED, BenchModel, students
+from kdbench.measure.latency.diagnosis import instability
+from kdbench.measure.latency.offline import BUDGET_SHARE, OfflineSamples, sample_offline
+from kdbench.measure.passes.interface import ONNXRUNTIME, Context, Expected, expected_of, expected_pair
+from kdbench.results.findings import Failure, Findings, estimated, interval_of
+from kdbench.results.records import Diagnostic, Measurement, Pair, missing
+from kdbench.results.samples import call_arrays, calls_key
+from kdbench.statistics import Clustered
+from kdbench.worker.batch_sweep import RULE, Sweep
+
+_BEST = "max_throughput_per_s"
+_REMEDIES = {
+    "memory": "measure with more memory, or fewer models at a time",
+    "budget": "give it a longer --budget",
+    "fault": "free memory if it ran out of that, else try another version of the runtime",
+}
+
+
+class OfflinePass:
+    """The throughput of every model at every batch, the largest of them, and students' ratios of the largest.
+
+    Nothing without "offline" among the configured modes.
+    """
+
+    name = "offline"
+
+    def expected(self, context: Context) -> Iterator[Expected]:
+        """Yield the largest throughputs and their ratios; which batches lead there is known afterwards."""
+        for threads in context.config.threads if _is_wanted(context) else ():
+            yield from expected_of(context.timed, [_BEST], _axes(context, threads), ONNXRUNTIME)
+            for teacher, student in students(context.timed):
+                axes = _axes(context, threads)
+                yield expected_pair(teacher, student, "throughput_ratio", axes, ONNXRUNTIME)
+
+    def weight(self, context: Context) -> float:
+        """Return the budget."""
+        return BUDGET_SHARE * context.config.budget_s if _is_wanted(context) and context.ready else 0.0
+
+    def run(self, context: Context) -> Findings:
+        """Sweep and measure."""
+        config = context.config
+        if not _is_wanted(context) or not context.ready:
+            return Findings()
+        facts = {"offline_s": BUDGET_SHARE * config.budget_s, "offline_sessions": config.sessions, "offline": RULE}
+        findings = Findings(protocol=facts)
+        try:
+            by_threads = sample_offline(context)
+        except MeasurementError as error:
+            return findings + Findings(failures=(Failure(None, error.message),))
+        for samples in by_threads:
+            pairs = (_ratio(teacher, student, samples, context) for teacher, student in students(context.ready))
+            findings += Findings(
+                measurements=tuple(m for model in context.ready for m in _of_model(model, samples, context)),
+                pairs=tuple(pair for pair in pairs if pair is not None),
+                warnings=tuple(w for model in context.ready if (w := _shortened(model, samples)) is not None),
+                samples=_raw(samples, context),
+                failures=tuple(f for model in context.ready if (f := _failure(model, samples)) is not None),
+            )
+        return findings
+
+
+def _is_wanted(context: Context) -> bool:
+    return "offline" in context.config.mode
+
+
+def _axes(context: Context, threads: int, **batch: int) -> dict[str, str | int]:
+    return {"provider": context.config.provider, "threads": threads, **batch, "mode": "offline"}
+
+
+def _failure(model: BenchModel, samples: OfflineSamples) -> Failure | None:
+    """Return why a model has no samples; None where it has some."""
+    if _by_batch(model, samples):
+        return None
+    sweep = samples.sweeps.get(model.id, Sweep())
+    reason = samples.failed.get(model.id) or sweep.fault or "no session timed it"
+    return Failure(model.id, reason, axes={"threads": samples.threads})
+
+
+def _of_model(model: BenchModel, samples: OfflineSamples, context: Context) -> Iterator[Measurement]:
+    """Yield the throughput at each batch, and the largest."""
+    by_batch = _by_batch(model, samples)
+    if not by_batch:
+        return
+    sweep = samples.sweeps.get(model.id, Sweep())
+    source = f"onnxruntime, {context.config.sessions} sessions, models interleaved, threads spinning within a call"
+    rates = []
+    for batch, data in by_batch.items():
+        estimate = statistics.rate(statistics.clustered_mean(data, seed=SEED, plan=samples.plan), batch)
+        axes, unstable = _axes(context, samples.threads, batch=batch), instability(data)
+        rates.append(estimated(model.id, "throughput_per_s", estimate, axes=axes, source=source, unstable=unstable))
+    yield from rates
+    if sweep.ended == "fault":
+        axes = _axes(context, samples.threads, batch=sweep.next_batch)
+        yield missing(model.id, "throughput_per_s", sweep.fault, status="error", axes=axes)
+    best = max(rates, key=lambda m: m.value or 0.0)
+    ladder = f"batch {best.axes['batch']} of {min(by_batch)} to {max(by_batch)}; {_end(sweep)}"
+    axes = _axes(context, samples.threads)
+    yield best.model_copy(update={"metric": _BEST, "axes": axes, "source": f"{source}; {ladder}"})
+
+
+def _by_batch(model: BenchModel, samples: OfflineSamples) -> dict[int, Clustered]:
+    return {batch: data for (id_, batch), data in sorted(samples.samples.items()) if id_ == model.id}
+
+
+def _end(sweep: Sweep) -> str:
+    """Return why a sweep went no further."""
+    return {
+        "saturated": "further doublings brought no more",
+        "memory": f"batch {sweep.next_batch} might take more memory than is safe",
+        "budget": f"the budget was too short for batch {sweep.next_batch}",
+        "fixed": "the model's batch is fixed",
+        "fault": f"batch {sweep.next_batch} failed: {sweep.fault}",
+    }[sweep.ended]
+
+
+def _shortened(model: BenchModel, samples: OfflineSamples) -> Diagnostic | None:
+    """Return the warning that larger batches, which were not tried, might bring more; or None."""
+    sweep = samples.sweeps.get(model.id)
+    if sweep is None or not sweep.steps or sweep.ended not in _REMEDIES:
+        return None
+    return Diagnostic(
+        code="offline_shortened",
+        message=f"throughput offline with {units.threads(samples.threads)} may be larger: {_end(sweep)}",
+        remedy=_REMEDIES[sweep.ended],
+        model=model.id,
+    )
+
+
+def _ratio(teacher: BenchModel, student: BenchModel, samples: OfflineSamples, context: Context) -> Pair | None:
+    """Return student over teacher of the largest throughputs, each at its best batch, in the same sessions."""
+    rates = {model.id: _session_rates(_by_batch(model, samples)) for model in (teacher, student)}
+    if not all(len(values) for values in rates.values()):
+        return None
+    logs = np.log(rates[student.id]) - np.log(rates[teacher.id])
+    estimate = statistics.paired_ratio([np.array([log]) for log in logs], plan=samples.plan)
+    return Pair(
+        metric="throughput_ratio",
+        teacher=teacher.id,
+        student=student.id,
+        axes=_axes(context, samples.threads),
+        value=estimate.value,
+        interval=interval_of(estimate),
+        n=estimate.n,
+    )
+
+
+def _session_rates(by_batch: Mapping[int, Clustered]) -> NDArray[np.float64]:
+    """Return the samples a second of each session at the batch where all sessions together have the most."""
+    if not by_batch:
+        return np.empty(0)
+    batch, data = max(by_batch.items(), key=lambda item: item[0] / item[1].values.mean())
+    return np.array([batch * 1e9 / data.values[data.session == s].mean() for s in np.unique(data.session)])
+
+
+def _raw(samples: OfflineSamples, context: Context) -> dict[str, NDArray[np.generic]]:
+    axes = {batch: _axes(context, samples.threads, batch=batch) for _, batch in samples.samples}
+    return call_arrays({calls_key(id_, axes[batch]): data for (id_, batch), data in samples.samples.items()})

@@ -1,0 +1,119 @@
+"""The profile pass: where the time of a call goes, layer by layer. A profiled call is slower than a timed one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kdbench import units
+from kdbench.errors import KdbenchError
+from kdbench.macs.onnx_origin import Origin, named, origins, untraced
+from kdbench.measure.bench_model import BenchModel
+from kdbench.measure.passes.interface import Context, Expected
+from kdbench.results.findings import Findings
+from kdbench.results.records import Axes, Diagnostic, Layer
+from kdbench.worker.jobs import ProfileJob
+
+_REMEDY = "the other measurements do not depend on it"
+_OVERHEAD = 1.25  # where nodes take that many times the call they are part of, short ones are half profiler
+
+
+class ProfilePass:
+    """The layers of each model with their times, at batch 1 (a fixed batch at its own) and the first thread count.
+
+    Nothing unless the configuration asks for it. A model that cannot be profiled has a warning instead of layers.
+    """
+
+    name = "layers"
+
+    def expected(self, context: Context) -> Iterator[Expected]:  # noqa: ARG002 - layers are no metrics
+        """Yield nothing: layers are no metrics."""
+        return iter(())
+
+    def weight(self, context: Context) -> float:
+        """Return the time of so many processes."""
+        return 3.5 * len(context.ready) if _is_possible(context) else 0.0
+
+    def run(self, context: Context) -> Findings:
+        """Profile each model in a process of its own."""
+        if not context.config.profile:
+            return Findings()
+        if not _is_possible(context):
+            what = "on a GPU onnxruntime's profile shows when work was queued, not how long it took"
+            warning = Diagnostic(code="no_profile", message=what, remedy="profile with --provider cpu")
+            return Findings(warnings=(warning,))
+        jobs = {model.id: _job(model, context, number) for number, model in enumerate(context.ready)}
+        results = context.runner.run_in_turns(jobs, 1, context.progress)
+        findings = Findings()
+        for model in context.ready:
+            if model.id in results.failed:
+                findings += _without(model, results.failed[model.id])
+                continue
+            (result,) = results.results[model.id]
+            job = jobs[model.id]
+            try:
+                known = origins(model.path, Path(job.optimised), context.jobs[model.id].shape)
+            except KdbenchError as error:
+                findings += _without(model, error.message)
+                continue
+            layers = _layers(model.id, result["nodes"], known, context.axes(batch=job.batch))
+            findings += Findings(layers=layers, warnings=overhead_warnings(model.id, result))
+        calls = {id_: processes[0]["calls"] for id_, processes in results.results.items()}
+        return findings + Findings(protocol={"profiled_calls": calls} if calls else {})
+
+
+def _is_possible(context: Context) -> bool:
+    return context.config.profile and context.config.provider == "cpu"
+
+
+def _job(model: BenchModel, context: Context, number: int) -> ProfileJob:
+    # onnxruntime names nodes without a name by numbers of its own.
+    file = named(model.path, context.folder / f"named-{number}.onnx")
+    return ProfileJob(
+        model=replace(context.jobs[model.id], path=str(file)),
+        provider=context.config.provider,
+        threads=context.config.threads[0],
+        batch=model.facts.fixed_batch or 1,
+        optimised=str(context.folder / f"optimised-{number}.onnx"),
+    )
+
+
+def _without(model: BenchModel, reason: str) -> Findings:
+    warning = Diagnostic(code="no_profile", message=f"no times by layer: {reason}", remedy=_REMEDY, model=model.id)
+    return Findings(warnings=(warning,))
+
+
+def overhead_warnings(model: str, result: Mapping[str, Any]) -> tuple[Diagnostic, ...]:
+    """Return a warning where timing the nodes took a good part of their times."""
+    nodes_ns = sum(node["time_ns"] for node in result["nodes"])
+    if nodes_ns <= _OVERHEAD * result["call_ns"]:
+        return ()
+    message = (
+        f"the nodes take {units.time(nodes_ns)} under the profiler, a whole call without it "
+        f"{units.time(result['call_ns'])}: the shares of short nodes are the profiler's"
+    )
+    remedy = "of layers this small, compare the MACs"
+    return (Diagnostic(code="profile_overhead", message=message, remedy=remedy, model=model),)
+
+
+def _layers(
+    model: str, nodes: Sequence[Mapping[str, Any]], known: Mapping[str, Origin], axes: Axes
+) -> tuple[Layer, ...]:
+    """Return the nodes in the order in which they ran, each as the layer of the file that it stands for."""
+    total_ns = sum(node["time_ns"] for node in nodes)
+    layers = []
+    for node in nodes:
+        name, operator = node["name"], node["operator"]
+        origin = known.get(name) or untraced(name, operator)
+        layer = Layer(
+            model=model,
+            name=origin.layer,
+            operator=operator,
+            macs=origin.macs,
+            time_ns=node["time_ns"],
+            time_share=node["time_ns"] / total_ns if total_ns else None,
+            axes=dict(axes),
+            reason=origin.reason or None,
+        )
+        layers.append(layer)
+    return tuple(layers)

@@ -1,0 +1,91 @@
+"""Running models over images in a measuring process, to get their predictions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench import units
+from kdbench.errors import InputError
+from kdbench.evaluate.predictions import Predictions, not_finite
+from kdbench.machine.cores import available_cores
+from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.passes.interface import ONNXRUNTIME, Context
+from kdbench.results.findings import Failure
+from kdbench.worker.jobs import LogitsJob
+from kdbench.worker.process import WorkerError
+
+Outcome = Predictions | Failure
+
+
+def predict(
+    context: Context, models: Sequence[BenchModel], test: TestSet, threads: int | None = None
+) -> dict[str, Outcome]:
+    """Run the models over all images of `test` in one measuring process of so many threads (all cores); by id.
+
+    A model that fails, or ends the process, has a Failure; the others run again without it. Raises InputError where a
+    model's classes do not fit the labels.
+    """
+    for model in models:
+        _require_classes(model, model.facts.classes, test)
+    files = {model.id: context.folder / f"logits-{number}.npy" for number, model in enumerate(models)}
+    for file in files.values():
+        file.unlink(missing_ok=True)  # what is there after a crash must be of this pass
+    provider, threads = evaluation_provider(context), threads or len(available_cores())
+    failed, batches = _run(context, files, provider, threads)
+    outcomes: dict[str, Outcome] = {}
+    for model in models:
+        if model.id in failed:
+            outcomes[model.id] = Failure(model.id, failed[model.id])
+            continue
+        logits = np.load(files[model.id])
+        files[model.id].unlink()
+        _require_classes(model, logits.shape[1], test)
+        source = f"onnxruntime {provider}, {units.threads(threads)}, batch {batches.get(model.id, '?')}"
+        outcomes[model.id] = outcome_of(model, logits, test, source)
+    return outcomes
+
+
+def outcome_of(model: BenchModel, logits: NDArray[np.generic], test: TestSet, source: str) -> Outcome:
+    """Return the predictions that `logits` (N, classes) are, or the failure where some are not finite."""
+    if reason := not_finite(logits):
+        return Failure(model.id, reason, status="invalid", source=source)
+    return Predictions.of(model.card, logits, test.labels, source)
+
+
+def evaluation_provider(context: Context) -> str:
+    """Return where onnxruntime computes predictions: on the CPU where it cannot use the configured provider."""
+    refused = any(ONNXRUNTIME in model.refused for model in context.models)
+    return "cpu" if refused else context.config.provider
+
+
+def _run(
+    context: Context, files: dict[str, Path], provider: str, threads: int
+) -> tuple[dict[str, str], dict[str, int]]:
+    """Write the logits of every model to its file; return the reasons of those that failed, and the batch sizes."""
+    # Models that take the same inputs are neighbours, which share them.
+    jobs = sorted((context.jobs[id_] for id_ in files), key=lambda job: repr(job.preparation))
+
+    def job_for(alive: Sequence[str]) -> LogitsJob | None:
+        models = tuple(job for job in jobs if job.id in alive and not files[job.id].exists())
+        paths = tuple(str(files[job.id]) for job in models)
+        return LogitsJob(models=models, files=paths, provider=provider, threads=threads) if models else None
+
+    failed: dict[str, str] = {}
+    try:
+        result = context.runner.run_surviving(files, job_for, failed, context.progress, pinned=False)
+    except WorkerError as error:
+        result = None
+        failed |= {id_: error.message for id_, file in files.items() if not file.exists() and id_ not in failed}
+    return (failed | result["errors"], result["batches"]) if result else (failed, {})
+
+
+def _require_classes(model: BenchModel, classes: int | None, test: TestSet) -> None:
+    labelled = int(test.labels.max()) + 1
+    if classes is not None and (classes < labelled or (test.classes is not None and classes != test.classes)):
+        has = f"at least {labelled}" if test.classes is None else str(test.classes)
+        raise InputError(
+            f"{model.name} tells {classes} classes apart, but the data has {has}",
+            "choose the data set the model was made for",
+        )

@@ -1,0 +1,116 @@
+"""Running measuring processes: on which cores, for which models, and without those that fail."""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.machine.cores import choose_cores, rotate_cores
+from kdbench.machine.system_monitor import Conditions, SystemMonitor
+from kdbench.progress import Progress
+from kdbench.recipe.measure import Measure
+from kdbench.worker.jobs import Job
+from kdbench.worker.process import WorkerError, run_job
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class ProcessResults:
+    """The results of fresh processes, `results[key]` one a process; `failed[key]` says why a key has none."""
+
+    results: Mapping[Any, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    failed: Mapping[Any, str] = field(default_factory=dict)
+
+    def values(self, key: Hashable, name: str) -> NDArray[np.float64]:
+        """Return the result `name` of each process of `key`."""
+        return np.array([result[name] for result in self.results[key]], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs measuring processes one at a time, files in `folder`; `conditions` collects those of monitored ones."""
+
+    config: Measure
+    folder: Path
+    conditions: list[Conditions] = field(default_factory=list)
+
+    @cached_property
+    def cores(self) -> tuple[int, ...] | None:
+        """The cores that processes take turns on."""
+        return choose_cores(self.config.cores, self.config.threads)
+
+    def run(
+        self,
+        job: Job,
+        progress: Progress,
+        *,
+        turn: int = 0,
+        threads: int | None = None,
+        numpy_threads: int = 1,
+        pinned: bool = True,
+        monitor: bool = False,
+    ) -> Any:
+        """Return the result of `job`, run on the cores for `threads` (default: the job's) that are due at `turn`.
+
+        A job that is not `pinned` runs on all cores. Raises WorkerError if the process dies.
+        """
+        if pinned:
+            job = replace(job, cores=rotate_cores(self.cores, threads or job.threads, turn))
+        if not monitor:
+            return run_job(job, self.folder, progress, threads=numpy_threads)
+        with SystemMonitor(cores=job.cores, provider=self.config.provider) as system:
+            result = run_job(job, self.folder, progress, threads=numpy_threads)
+        self.conditions.append(system.conditions)
+        return result
+
+    def run_surviving(
+        self,
+        keys: Iterable[K],
+        job_for: Callable[[Sequence[K]], Job | None],
+        failed: dict[K, str],
+        progress: Progress,
+        **options: Any,
+    ) -> Any | None:
+        """Run the job for the models `keys` that have not `failed`; again without a model that ends its process.
+
+        `failed` collects the reasons. `job_for` returns None when there is nothing left to do, and so does this.
+        `options` are those of `run`. Raises WorkerError where no single model can be blamed.
+        """
+        while alive := [key for key in keys if key not in failed]:
+            job = job_for(alive)
+            if job is None:
+                return None
+            try:
+                return self.run(job, progress, **options)
+            except WorkerError as error:
+                blamed = [key for key in alive if key == error.model or len(alive) == 1]
+                if not blamed:
+                    raise
+                failed[blamed[0]] = error.message
+        return None
+
+    def run_in_turns(self, jobs: Mapping[K, Job], processes: int, progress: Progress) -> ProcessResults:
+        """Run each of `jobs`, of one model each, in `processes` fresh processes, the jobs taking turns.
+
+        A result with `errors` (id to reason), or a process that dies, fails its key: it is left out from then on, and
+        has no results.
+        """
+        results: dict[K, list[Mapping[str, Any]]] = {key: [] for key in jobs}
+        failed: dict[K, str] = {}
+        turns = [(turn, key) for turn in range(processes) for key in jobs]
+        for number, (turn, key) in enumerate(turns):
+            progress.step(number, len(turns))
+            options = {"turn": turn, "numpy_threads": jobs[key].threads}
+            result = self.run_surviving([key], lambda alive: jobs[alive[0]], failed, progress, **options)
+            if result is None:
+                continue
+            if result["errors"]:
+                failed[key] = "; ".join(result["errors"].values())
+            else:
+                results[key].append(result)
+        return ProcessResults({key: values for key, values in results.items() if key not in failed}, failed)

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn.metrics import log_loss, recall_score, top_k_accuracy_score
+
+from kdbench.evaluate.accuracy import accuracy_findings, class_accuracies
+from kdbench.evaluate.analyses import Analyses
+from kdbench.evaluate.predictions import Predictions, label_ranks, not_finite
+
+
+@pytest.fixture
+def scores(subject, tiny):
+    """Return the measurements of logits, by metric, and the warnings."""
+    card = subject(tiny()).card
+
+    def found(logits, labels):
+        labels = np.asarray(labels, dtype=np.int64)
+        findings = accuracy_findings(Predictions.of(card, np.asarray(logits), labels), labels)
+        return {m.metric: m for m in findings.measurements}, findings.warnings
+
+    return found
+
+
+@pytest.fixture
+def logits():
+    return np.random.default_rng(0).normal(0, 3, (400, 12)).astype(np.float32)
+
+
+@pytest.fixture
+def labels():
+    return np.random.default_rng(1).integers(0, 12, 400)
+
+
+def test_against_scikit_learn(scores, logits, labels):
+    found, warnings = scores(logits, labels)
+    classes = np.arange(12)
+    assert found["top1"].value == top_k_accuracy_score(labels, logits, k=1, labels=classes)
+    assert found["top5"].value == top_k_accuracy_score(labels, logits, k=5, labels=classes)
+    assert found["loss"].value == pytest.approx(log_loss(labels, np.exp(log_softmax(logits, 1)), labels=classes), 1e-5)
+    assert all(m.interval.low <= m.value <= m.interval.high for m in found.values() if m.metric != "ece")
+    assert {m.n for m in found.values()} == {400}
+    assert warnings == ()
+
+
+def test_loss_is_stable_for_logits_far_from_zero(scores, logits, labels):
+    near, _ = scores(logits.astype(np.float64), labels)
+    far, _ = scores(logits.astype(np.float64) + 1e4, labels)
+    assert far["loss"].value == pytest.approx(near["loss"].value, abs=1e-9)
+
+
+def test_of_equal_logits_the_lowest_index_wins_as_in_argmax():
+    logits = np.random.default_rng(0).integers(0, 3, (1000, 8)).astype(np.float32)
+    labels = np.random.default_rng(1).integers(0, 8, 1000)
+    ranks = label_ranks(logits, labels)
+    order = np.argsort(-logits, axis=1, kind="stable")
+    np.testing.assert_array_equal(ranks, (order == labels[:, None]).argmax(axis=1))
+    np.testing.assert_array_equal(ranks == 0, logits.argmax(axis=1) == labels)
+
+
+def test_a_constant_model_is_right_about_class_zero_only(scores):
+    found, _ = scores(np.zeros((10, 10), np.float32), np.arange(10))
+    assert found["top1"].value == 0.1
+    assert found["top5"].value == 0.5
+
+
+@pytest.mark.parametrize(("classes", "status"), [(4, "unavailable"), (5, "ok")])
+def test_top5_of_few_classes(scores, classes, status):
+    found, _ = scores(np.eye(classes, dtype=np.float32), np.arange(classes))
+    assert found["top5"].status == status
+
+
+def test_logits_that_are_no_numbers_are_counted(logits):
+    assert not_finite(logits) is None
+    logits[3, 2], logits[7] = np.nan, np.inf
+    assert not_finite(logits) == "2 of 400 outputs hold NaN or infinity"
+
+
+def test_probabilities_are_not_softmaxed_again(scores, logits, labels):
+    of_logits, _ = scores(logits, labels)
+    of_probabilities, (warned,) = scores(np.exp(log_softmax(logits, axis=1)), labels)
+    assert of_probabilities["loss"].value == pytest.approx(of_logits["loss"].value, rel=1e-5)
+    assert warned.code == "probabilities"
+
+
+def test_a_probability_of_zero_does_not_make_the_loss_infinite(scores):
+    found, _ = scores(np.eye(6, dtype=np.float32), [0, 1, 2, 3, 4, 0])
+    assert 0 < found["loss"].value < 20
+
+
+def test_a_calibration_error_has_no_interval(scores):
+    found, _ = scores(np.eye(6)[:2] * 50, [0, 1])
+    assert (found["ece"].value, found["ece"].interval, found["ece"].n) == (pytest.approx(0, abs=1e-9), None, 2)
+
+
+def test_classes_against_scikit_learns_recall(tiny, subject):
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.integers(0, 7, 300), rng.integers(0, 7, 300)
+    predictions = Predictions.of(subject(tiny()).card, np.eye(7)[predicted], labels)
+    measurements = class_accuracies(predictions, labels, Analyses())
+    assert [m.value for m in measurements] == recall_score(labels, predicted, average=None).tolist()
+    assert sum(m.n for m in measurements) == 300
+
+
+def test_each_class_with_samples_has_its_number_of_samples(tiny, subject):
+    labels = np.array([0, 0, 2])
+    predictions = Predictions.of(subject(tiny()).card, np.eye(6)[[0, 1, 2]], labels)
+    measurements = class_accuracies(predictions, labels, Analyses(("cat", "dog", "bird", "fish")))
+    assert [(m.axes["class"], m.value, m.n) for m in measurements] == [("cat", 0.5, 2), ("bird", 1, 1)]
+    assert all(m.interval.low <= m.value <= m.interval.high for m in measurements)

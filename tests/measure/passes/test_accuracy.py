@@ -1,0 +1,169 @@
+"""Test set and training images through real measuring processes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kdbench.evaluate.analyses import Analyses, TrainingImages
+from kdbench.measure.passes import accuracy
+from kdbench.measure.passes.accuracy import AccuracyPass
+
+NAMES = ("ant", "bee", "cat", "dog", "emu", "fox")
+
+
+@pytest.fixture
+def training(by_hand):
+    """Eighty images, labelled by the classifier of seed 0; every tenth label is changed, the first sixty are drawn."""
+    images = np.random.default_rng(8).integers(0, 256, (80, 2, 3, 4), dtype=np.uint8)
+    true = by_hand(images).argmax(axis=1)
+    given = np.where(np.arange(80) % 10 == 0, (true + 1) % 6, true)
+    return TrainingImages(images, given, true, np.arange(80) < 60)
+
+
+@pytest.fixture
+def three(tiny, subject):
+    """A teacher and two students of one seed less alike than the other."""
+    return [
+        subject(tiny("t")),
+        subject(tiny("alone", seed=1), teacher="t"),
+        subject(tiny("kd", bias=0.5), teacher="t"),
+    ]
+
+
+@pytest.fixture
+def evaluated(run_pass):
+    def run(models, test, analyses=None):
+        findings = run_pass(AccuracyPass(), models, test, analyses)
+        return {(m.model, m.metric, *m.axes.values()): m for m in findings.measurements}, findings
+
+    return run
+
+
+def test_classes_go_by_their_names_and_by_number_without(evaluated, three, test_set):
+    named, _ = evaluated(three[:1], test_set, Analyses(class_names=NAMES))
+    numbered, _ = evaluated(three[:1], test_set)
+    seen = sorted(set(test_set.labels.tolist()))
+    assert [key[2] for key in named if key[1] == "class_top1"] == [NAMES[label] for label in seen]
+    assert [key[2] for key in numbered if key[1] == "class_top1"] == seen
+    shares = [m for key, m in named.items() if key[1] == "class_top1"]
+    assert sum(m.value * m.n for m in shares) == pytest.approx(50 * named["t", "top1"].value)
+
+
+def test_which_images_were_right_is_kept(evaluated, three, test_set, by_hand):
+    found, findings = evaluated(three, test_set)
+    right = by_hand(test_set.images).argmax(axis=1) == test_set.labels
+    assert findings.samples["t/correct"].dtype == bool
+    assert findings.samples["t/correct"].tolist() == right.tolist()
+    assert {name: float(findings.samples[f"{name}/correct"].mean()) for name in ("t", "alone", "kd")} == {
+        name: found[name, "top1"].value for name in ("t", "alone", "kd")
+    }
+    assert findings.protocol["test_set_sha256"] == test_set.sha256()
+
+
+def test_a_test_set_is_told_from_others_by_images_labels_and_order(test_set):
+    images, labels = test_set.images, test_set.labels
+    others = [
+        replace(test_set, images=images[::-1]),
+        replace(test_set, labels=labels[::-1]),
+        replace(test_set, images=images.reshape(*images.shape[:2], -1, 1)),
+        replace(test_set, images=images[1:], labels=labels[1:]),
+    ]
+    assert len({test_set.sha256(), *(other.sha256() for other in others)}) == 5
+    assert replace(test_set, images=images.copy()).sha256() == test_set.sha256()
+
+
+def test_training_images_are_told_apart_from_the_test_set(evaluated, three, test_set, training):
+    analyses = Analyses(training=dict.fromkeys(("t", "alone", "kd"), training))
+    found, findings = evaluated(three, test_set, analyses)
+    assert found["t", "top1"].value == 0.8
+    assert found["t", "top1", "train"].value == pytest.approx(0.9)  # by the labels that it was told
+    assert found["t", "top1", "train"].n == 60
+    for metric in ("agreement", "predictive_kl", "logit_spearman", "loss", "ece"):
+        assert found["kd", metric, "train"].n == 60, metric
+    assert found["kd", "agreement", "train"].value == 1
+    assert [p.metric for p in findings.pairs] == ["top1_drop", "top1_drop"]
+
+
+def test_models_of_one_set_of_images_share_a_process(evaluated, three, test_set, training, monkeypatch):
+    asked = []
+    real = accuracy.predict
+
+    def noting(context, models, test):
+        asked.append([model.id for model in models])
+        return real(context, models, test)
+
+    monkeypatch.setattr(accuracy, "predict", noting)
+    other = TrainingImages(training.images, training.true, training.true, training.drawn)
+    analyses = Analyses(training={"t": training, "alone": training, "kd": other})
+    found, _ = evaluated(three, test_set, analyses)
+    assert asked == [["t", "alone", "kd"], ["t", "alone"], ["t", "kd"]]  # the student's teacher comes along
+    assert found["t", "top1", "train"].value == pytest.approx(0.9)
+    assert found["kd", "top1", "train"].value == 1
+
+
+def test_wrong_labels_are_followed_over_all_that_were_changed(evaluated, three, test_set, training):
+    found, _ = evaluated(three, test_set, Analyses(training={"t": training, "alone": training}))
+    corrected, memorised = found["t", "noise_corrected"], found["t", "noise_memorised"]
+    assert (corrected.value, memorised.value, corrected.n) == (1, 0, 8)
+    assert corrected.interval.low > 0.6
+    assert found["alone", "noise_corrected"].value < 1
+    assert ("kd", "noise_corrected") not in found
+
+
+def test_without_training_samples_only_wrong_labels_are_looked_at(evaluated, three, test_set, training):
+    none = TrainingImages(training.images, training.given, training.true, np.zeros(80, bool))
+    found, _ = evaluated(three[:1], test_set, Analyses(training={"t": none}))
+    assert found["t", "noise_corrected"].value == 1
+    assert ("t", "top1", "train") not in found
+
+
+def test_a_student_beside_the_independent_one(evaluated, three, test_set, training, by_hand):
+    analyses = Analyses(
+        class_names=NAMES, training=dict.fromkeys(("t", "alone", "kd"), training), independent={"kd": "alone"}
+    )
+    found, _ = evaluated(three, test_set, analyses)
+    of_test = found["kd", "mismatches", "alone"]
+    teacher, alone = (by_hand(test_set.images, seed=seed).argmax(1) == test_set.labels for seed in (0, 1))
+    assert of_test.n == (teacher & ~alone).sum()  # kd says what the teacher says
+    assert of_test.value == 0
+    assert found["kd", "mismatches", "train", "alone"].n > 0
+    assert ("alone", "mismatches", "kd") not in found
+
+
+def test_a_model_without_answers_to_the_test_set_is_not_asked_again(evaluated, tiny, subject, test_set, training):
+    subjects = [subject(tiny("t")), subject(tiny("broken", op="Unheard"), teacher="t")]
+    analyses = Analyses(training=dict.fromkeys(("t", "broken"), training), independent={"broken": "t"})
+    found, _ = evaluated(subjects, test_set, analyses)
+    for key in (("ece",), ("class_top1",), ("top1", "train"), ("agreement", "train"), ("noise_corrected",)):
+        assert found["broken", *key].status == "error", key
+        assert "Unheard" in found["broken", *key].reason
+    assert "Unheard" in found["broken", "distilled_risk_variance"].reason
+    assert found["t", "top1", "train"].status == "ok"
+
+
+def test_mismatches_with_a_broken_model_have_its_reason(evaluated, tiny, subject, test_set):
+    subjects = [subject(tiny("t")), subject(tiny("s"), teacher="t"), subject(tiny("broken", op="Unheard"), teacher="t")]
+    found, _ = evaluated(subjects, test_set, Analyses(independent={"s": "broken"}))
+    assert "Unheard" in found["s", "mismatches_made", "broken"].reason
+
+
+def test_without_a_test_set_there_is_a_reason_for_everything(evaluated, tiny, subject):
+    subjects = [subject(tiny("t"), data=False), subject(tiny("s"), teacher="t", data=False)]
+    found, _ = evaluated(subjects, None)
+    assert {m.reason for m in found.values()} == {"no test data was given"}
+    assert {metric for id_, metric in found if id_ == "s"} >= {"ece", "class_top1", "logit_spearman", "top1"}
+
+
+def test_risks_are_of_the_students_losses_under_its_teachers_probabilities(evaluated, three, test_set):
+    found, _ = evaluated(three, test_set)
+    assert found["kd", "empirical_risk_variance"].value > 0
+    assert found["kd", "distilled_risk_variance"].source == "probabilities of t"
+    assert ("t", "empirical_risk_variance") not in found
+
+
+def test_progress_runs_from_0_to_1_over_all_images(evaluated, three, test_set, training, watcher):
+    evaluated(three, test_set, Analyses(training=dict.fromkeys(("t", "alone", "kd"), training)))
+    done = [done for done, _, _ in watcher.steps]
+    assert done == sorted(done)
+    assert 0 <= done[0] <= done[-1] <= 1

@@ -1,0 +1,95 @@
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from kdbench.measure import runner
+from kdbench.measure.runner import Runner
+from kdbench.recipe.measure import Measure
+from kdbench.worker.jobs import Job
+from kdbench.worker.process import WorkerError
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedJob(Job):
+    """A job that is known by its name."""
+
+    probe: ClassVar[str] = "named"
+    name: str
+
+
+@pytest.fixture
+def turns(monkeypatch, tmp_path, watcher):
+    """Run jobs with the results given, by name; `turns.log` holds the order."""
+
+    def run(processes, **jobs):
+        def answer(job, folder, progress, **options):
+            run.log.append(job.name)
+            run.threads, run.cores = options["threads"], [*run.cores, job.cores]
+            result = jobs[job.name](run.log.count(job.name))
+            if isinstance(result, WorkerError):
+                raise result
+            return result
+
+        run.log, run.cores = [], []
+        monkeypatch.setattr(runner, "run_job", answer)
+        monkeypatch.setattr(Runner, "cores", (0, 1, 2, 3))
+        named = {name: NamedJob(name=name, provider="cpu", threads=2) for name in jobs}
+        return Runner(Measure(), tmp_path).run_in_turns(named, processes, watcher)
+
+    return run
+
+
+def ok(turn):
+    return {"ns": 10 * turn, "errors": {}}
+
+
+def test_jobs_take_turns_each_in_processes_of_its_own(turns, watcher):
+    results = turns(3, a=ok, b=ok)
+    assert turns.log == ["a", "b", "a", "b", "a", "b"]
+    assert (turns.threads, turns.cores) == (2, [(2, 3)] * 2 + [(1, 2)] * 2 + [(0, 1)] * 2)
+    assert results.values("a", "ns").tolist() == [10, 20, 30]
+    assert not results.failed
+    assert [done for done, _, _ in watcher.steps] == list(range(6))
+
+
+@pytest.mark.parametrize("failure", [WorkerError("killed", "", "b"), {"errors": {"b": "killed"}}])
+def test_what_fails_once_is_left_alone_and_has_no_numbers(turns, failure):
+    results = turns(3, a=ok, b=lambda turn: failure if turn == 2 else ok(turn))
+    assert turns.log == ["a", "b", "a", "b", "a"]
+    assert results.failed == {"b": "killed"}
+    assert set(results.results) == {"a"}
+
+
+@pytest.fixture
+def survivors(monkeypatch, tmp_path, watcher):
+    """Run a job of models a, b and c, of which some end the process; return the result, what failed, and the runs."""
+
+    def run(*deadly, blamed=None):
+        runs, failed = [], {}
+
+        def die(job, *_, **__):
+            runs.append(job.name)
+            dead = next((id_ for id_ in deadly if id_ in job.name), None)
+            if dead:
+                raise WorkerError(f"killed by {dead}", "", blamed or dead)
+            return "done"
+
+        monkeypatch.setattr(runner, "run_job", die)
+        result = Runner(Measure(), tmp_path).run_surviving(
+            "abc", lambda alive: NamedJob(name="".join(alive), provider="cpu", threads=1), failed, watcher
+        )
+        return result, failed, runs
+
+    return run
+
+
+def test_models_that_end_the_process_are_named_and_the_others_go_on(survivors):
+    assert survivors("b") == ("done", {"b": "killed by b"}, ["abc", "ac"])
+    result, failed, _ = survivors("a", "b", "c")
+    assert (result, set(failed)) == (None, set("abc"))
+
+
+def test_a_process_that_dies_without_one_of_its_models_to_blame(survivors):
+    with pytest.raises(WorkerError, match="killed by a"):
+        survivors("a", blamed="(null graph)")
