@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 
 from kdbench.measure.bench_model import BenchModel, TestSet
-from kdbench.measure.passes.interface import Context
+from kdbench.measure.context import Context
 from kdbench.measure.predict import predict
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import inspect

@@ -11,6 +11,7 @@ from kdbench.machine.diagnostics import condition_averages, session_diagnostics,
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.admission import absent_runtimes, admission_s, admit, require_runtimes
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet
+from kdbench.measure.context import Context, Pass
 from kdbench.measure.energy.rounds import sources_for
 from kdbench.measure.missing import with_missing
 from kdbench.measure.passes.accuracy import AccuracyPass
@@ -18,7 +19,6 @@ from kdbench.measure.passes.cold_start import ColdStartPass, OtherStartsPass
 from kdbench.measure.passes.costs import CostsPass
 from kdbench.measure.passes.denormals import DenormalsPass
 from kdbench.measure.passes.energy import EnergyPass
-from kdbench.measure.passes.interface import Context, Pass
 from kdbench.measure.passes.latency import LatencyPass
 from kdbench.measure.passes.memory import MemoryPass
 from kdbench.measure.passes.offline import OfflinePass

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from kdbench.measure.bench_model import BenchModel
-from kdbench.measure.passes.interface import Expected
+from kdbench.measure.context import Expected
 from kdbench.results.findings import Failure, Findings
 from kdbench.results.records import Axes, Measurement, Pair, Status, missing
 

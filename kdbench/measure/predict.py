@@ -11,7 +11,7 @@ from kdbench.errors import InputError
 from kdbench.evaluate.predictions import Predictions, not_finite
 from kdbench.machine.cores import available_cores
 from kdbench.measure.bench_model import BenchModel, TestSet
-from kdbench.measure.passes.interface import ONNXRUNTIME, Context
+from kdbench.measure.context import ONNXRUNTIME, Context
 from kdbench.results.findings import Failure
 from kdbench.worker.jobs import LogitsJob
 from kdbench.worker.process import WorkerError

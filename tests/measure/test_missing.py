@@ -12,10 +12,10 @@ from kdbench.evaluate.label_noise import NOISE
 from kdbench.evaluate.mismatch import MISMATCHES
 from kdbench.evaluate.risk import RISKS
 from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.context import Context, Expected, expected_pair
 from kdbench.measure.harness import PASSES, measure
 from kdbench.measure.missing import with_missing
 from kdbench.measure.network import Refusal
-from kdbench.measure.passes.interface import Context, Expected, expected_pair
 from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Available, MeterStatus
 from kdbench.meters.rapl import Rapl

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from kdbench.measure.bench_model import SEED
+from kdbench.measure.context import ONNXRUNTIME, Context
 from kdbench.measure.latency.precision import session_plan
-from kdbench.measure.passes.interface import ONNXRUNTIME, Context
 from kdbench.progress import SubProgress
 from kdbench.results.samples import join_sessions, session_calls
 from kdbench.statistics import PLAIN, Clustered, Plan

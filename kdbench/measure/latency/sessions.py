@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.measure.bench_model import SEED, BenchModel
+from kdbench.measure.context import ONNXRUNTIME, Context
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.precision import Samples, headline_width, session_plan
-from kdbench.measure.passes.interface import ONNXRUNTIME, Context
 from kdbench.measure.staging import null_model
 from kdbench.progress import SubProgress
 from kdbench.results.samples import join_sessions, session_calls

@@ -12,7 +12,7 @@ from kdbench.evaluate.mismatch import MISMATCHES, mismatch_measurements
 from kdbench.evaluate.predictions import Predictions
 from kdbench.evaluate.risk import RISKS, risk_measurements
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet, students
-from kdbench.measure.passes.interface import Context, Expected, expected_of, expected_pair
+from kdbench.measure.context import Context, Expected, expected_of, expected_pair
 from kdbench.measure.predict import Outcome, predict
 from kdbench.measure.staging import stage
 from kdbench.progress import SubProgress

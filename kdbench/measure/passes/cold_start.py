@@ -6,7 +6,7 @@ import numpy as np
 
 from kdbench import statistics
 from kdbench.measure.bench_model import BenchModel
-from kdbench.measure.passes.interface import ONNXRUNTIME, Context, Expected, expected_of
+from kdbench.measure.context import ONNXRUNTIME, Context, Expected, expected_of
 from kdbench.results.findings import Failure, Findings, estimated
 from kdbench.results.records import Axes, measured
 from kdbench.worker.jobs import ColdStartJob

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from kdbench.errors import KdbenchError
 from kdbench.macs.onnx_counter import count_onnx
 from kdbench.measure.bench_model import BenchModel, students
-from kdbench.measure.passes.interface import Context, Expected, expected_of, expected_pair
+from kdbench.measure.context import Context, Expected, expected_of, expected_pair
 from kdbench.results.findings import Findings
 from kdbench.results.records import Measurement, Pair, measured, missing
 

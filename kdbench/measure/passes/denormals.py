@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.measure.bench_model import BenchModel
-from kdbench.measure.passes.interface import Context, Expected
+from kdbench.measure.context import Context, Expected
 from kdbench.modelfile.weights import tensors_of
 from kdbench.results.findings import Findings
 from kdbench.results.records import Diagnostic

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from kdbench import statistics
 from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import SEED, BenchModel, students
+from kdbench.measure.context import Context, Expected, expected_of, expected_pair
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.diagnosis import instability, latency_warnings, saturation
 from kdbench.measure.latency.precision import imprecision, ratio
 from kdbench.measure.latency.sessions import Sampled, sample
-from kdbench.measure.passes.interface import Context, Expected, expected_of, expected_pair
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Failure, Findings, estimated, interval_of
 from kdbench.results.metrics import metrics_in

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.measure.bench_model import BenchModel, outer_batches, students
-from kdbench.measure.passes.interface import ONNXRUNTIME, Context, Expected, expected_of, expected_pair
+from kdbench.measure.context import ONNXRUNTIME, Context, Expected, expected_of, expected_pair
 from kdbench.measure.runner import ProcessResults
 from kdbench.measure.staging import null_model
 from kdbench.results.findings import Failure, Findings

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from kdbench import statistics, units
 from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import SEED, BenchModel, students
+from kdbench.measure.context import ONNXRUNTIME, Context, Expected, expected_of, expected_pair
 from kdbench.measure.latency.diagnosis import instability
 from kdbench.measure.latency.offline import BUDGET_SHARE, OfflineSamples, sample_offline
-from kdbench.measure.passes.interface import ONNXRUNTIME, Context, Expected, expected_of, expected_pair
 from kdbench.results.findings import Failure, Findings, estimated, interval_of
 from kdbench.results.records import Diagnostic, Measurement, Pair, missing
 from kdbench.results.samples import call_arrays, calls_key

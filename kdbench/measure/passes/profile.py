@@ -9,7 +9,7 @@ from kdbench import units
 from kdbench.errors import KdbenchError
 from kdbench.macs.onnx_origin import Origin, named, origins, untraced
 from kdbench.measure.bench_model import BenchModel
-from kdbench.measure.passes.interface import Context, Expected
+from kdbench.measure.context import Context, Expected
 from kdbench.results.findings import Findings
 from kdbench.results.records import Axes, Diagnostic, Layer
 from kdbench.worker.jobs import ProfileJob
