@@ -17,19 +17,19 @@ TRAIN: Axes = {"part": "train"}
 class TrainingImages:
     """Images that models were trained on, without augmentation: uint8 (N, C, H, W).
 
-    `given` (N,) are the labels used in training, `true` (N,) the right ones. The images `drawn` (N,) are a sample of
+    `labels` (N,) are those used in training, `true_labels` (N,) the right ones. The images `drawn` (N,) are a sample of
     the whole training part; the others are there because their label was changed.
     """
 
     images: NDArray[np.uint8]
-    given: NDArray[np.int64]
-    true: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    true_labels: NDArray[np.int64]
     drawn: NDArray[np.bool_]
 
     @property
     def flipped(self) -> NDArray[np.bool_]:
         """Whether an image's label was changed, (N,)."""
-        changed: NDArray[np.bool_] = self.given != self.true
+        changed: NDArray[np.bool_] = self.labels != self.true_labels
         return changed
 
 

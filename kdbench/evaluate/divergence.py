@@ -43,8 +43,6 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray
     """
     from scipy.stats import rankdata  # slow to import
 
-    from scipy.stats import rankdata  # slow to import
-
     ranks = [rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (first, second)]
     products = (ranks[0] * ranks[1]).sum(axis=1)
     scale = np.sqrt((ranks[0] ** 2).sum(axis=1) * (ranks[1] ** 2).sum(axis=1))

@@ -16,7 +16,7 @@ NOISE = metrics_in("label noise")
 
 
 class NoiseOutcomes(NamedTuple):
-    """Of `n` images with a wrong label: how many are given their true class, the wrong label, and neither."""
+    """Of `n` images with a wrong label: how many predictions are the true class, the wrong label, and neither."""
 
     corrected: int
     memorised: int
@@ -28,17 +28,19 @@ class NoiseOutcomes(NamedTuple):
         return sum(self)
 
 
-def noise_outcomes(predicted: NDArray[np.int64], given: NDArray[np.int64], true: NDArray[np.int64]) -> NoiseOutcomes:
-    """Return the outcomes of a model's `predicted` classes (N,) where the `given` label is not the `true` one."""
-    flipped = given != true
-    corrected = int((flipped & (predicted == true)).sum())
-    memorised = int((flipped & (predicted == given)).sum())
+def noise_outcomes(
+    predicted: NDArray[np.int64], labels: NDArray[np.int64], true_labels: NDArray[np.int64]
+) -> NoiseOutcomes:
+    """Return the outcomes of a model's `predicted` classes (N,) where label and true label differ."""
+    flipped = labels != true_labels
+    corrected = int((flipped & (predicted == true_labels)).sum())
+    memorised = int((flipped & (predicted == labels)).sum())
     return NoiseOutcomes(corrected, memorised, int(flipped.sum()) - corrected - memorised)
 
 
 def noise_measurements(predictions: Predictions, images: TrainingImages) -> tuple[Measurement, ...]:
-    """Return the shares of the images with a wrong label on which the model says the true class, and the wrong label."""
-    outcomes = noise_outcomes(predictions.logits.argmax(axis=1), images.given, images.true)
+    """Return the shares of the images with a wrong label that are predicted as the true class, and as the wrong one."""
+    outcomes = noise_outcomes(predictions.logits.argmax(axis=1), images.labels, images.true_labels)
     return tuple(
         estimated(predictions.id, metric, statistics.binomial_share(count, outcomes.n), source=predictions.source)
         for metric, count in zip(NOISE, (outcomes.corrected, outcomes.memorised), strict=True)

@@ -14,7 +14,7 @@ _LONGEST_SHOWN = 80  # characters of a name that comes from a file
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a model is not measured, or not in one runtime, what to do about it, and the status of the missing numbers."""
+    """Why a model is not measured, or not in one runtime, what to do about it, and the missing numbers' status."""
 
     reason: str
     hint: str | None = None
@@ -27,14 +27,14 @@ FOREIGN = Refusal(
 )
 
 EMULATED = Refusal(
-    "it was trained with fake quantization, which PyTorch emulates in float32 with a pass for every rounding: its times "
-    "would be the emulation's",
+    "it was trained with fake quantization, which PyTorch emulates in float32 with a pass for every rounding: its "
+    "times would be the emulation's",
     "measure its file in onnxruntime",
 )
 
 
 def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
-    """Return how to build the network that the file at `path` was exported from by its `card`, or why that is impossible.
+    """Return how to build the network that the file at `path` was exported from, by its `card`, or why nothing can.
 
     The weights are in the run's folder, to which the card's `file` is relative.
     """

@@ -1,4 +1,5 @@
-"""The measuring process: how it is started, what it is sent, and what runs inside it.
+"""The measuring process: how it starts, its jobs, and the code that runs inside it.
 
-Code that runs inside it imports numpy and one runtime, so that nothing else shares its caches, threads and memory.
+That code imports numpy and one runtime, so that nothing else shares caches, threads and memory. May import `meters`,
+`machine.cores`, `machine.memory` and the lowest layers.
 """

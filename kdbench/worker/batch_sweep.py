@@ -1,4 +1,4 @@
-"""Batches 1, 2, 4, …: how far it pays to enlarge them, and when to stop before it hurts.
+"""Batches 1, 2, 4, …: how far it pays to enlarge them, and when to stop for lack of memory or time.
 
 Standard library only: it runs in the measuring process.
 """
@@ -6,9 +6,9 @@ Standard library only: it runs in the measuring process.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-GROWTH = 0.02  # throughput that has grown by less …
-DOUBLINGS = 2  # … over so many doublings grows no more
-MEMORY_SHARE = 0.5  # of what is left may go to the next batch
+GROWTH = 0.02  # throughput that grows by less …
+DOUBLINGS = 2  # … over so many doublings is saturated
+MEMORY_SHARE = 0.5  # of the memory that is left is for the next batch at most
 RULE = (
     f"batches 1, 2, 4, … until {DOUBLINGS} doublings bring less than {GROWTH:.0%}, the next batch might take more than "
     f"{MEMORY_SHARE:.0%} of the memory that is left, or the budget is spent"
@@ -27,8 +27,8 @@ class Step:
 class Sweep:
     """The batches of one model that were tried, and why there are no more.
 
-    `ended` is `saturated`, `memory`, `budget`, `fixed` or `fault`, of which `fault` tells more; `next_batch` is the one
-    that was not taken.
+    `ended` is `saturated`, `memory`, `budget`, `fixed` or `fault`, with the message `fault`; `next_batch` is the first
+    that was not tried.
     """
 
     next_batch: int = 1
@@ -39,10 +39,10 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a sweep may take.
+    """What a sweep may use.
 
     Each batch will be called `repeats` times, and for `least_ns` at least; all together have `budget_ns`.
-    `needed_bytes` is what a batch is expected to take beyond what is taken already, `available_bytes` what is left.
+    `needed_bytes` is what a batch is expected to need in addition, `available_bytes` what is left.
     """
 
     budget_ns: float
@@ -51,13 +51,13 @@ class Limits:
     needed_bytes: Callable[[int], int]
     available_bytes: Callable[[], int]
 
-    def hindrance(self, found: Sweep) -> str | None:
-        """Return what speaks against the next batch of `found`: `memory`, `budget` or nothing."""
-        if self.needed_bytes(found.next_batch) > MEMORY_SHARE * self.available_bytes():
+    def hindrance(self, tried: Sweep) -> str | None:
+        """Return why the next batch of `tried` is not tried: `memory`, `budget` or None."""
+        if self.needed_bytes(tried.next_batch) > MEMORY_SHARE * self.available_bytes():
             return "memory"
-        last = found.steps[-1]
+        last = tried.steps[-1]
         expected = Step(2 * last.batch, 2 * last.call_ns)  # twice the samples take twice the time, or less
-        return "budget" if self.cost_ns([*found.steps, expected]) > self.budget_ns else None
+        return "budget" if self.cost_ns([*tried.steps, expected]) > self.budget_ns else None
 
     def cost_ns(self, steps: Sequence[Step]) -> float:
         """Return how long the calls of these batches will take."""
@@ -71,21 +71,21 @@ def sweep(
     faults: tuple[type[Exception], ...],
     first: int = 1,
 ) -> Sweep:
-    """Try batches from `first` on, each twice the one before, until throughput grows no more or something hinders.
+    """Try batches from `first` on, each twice the one before, until throughput is saturated or something hinders.
 
-    `hindrance` is asked before each further batch. One of `faults` ends the sweep, but leaves what was found before.
+    `hindrance` is called before each further batch. One of `faults` ends the sweep; earlier batches are kept.
     """
-    found = Sweep(next_batch=first)
-    while not found.ended:
-        batch = found.next_batch
+    result = Sweep(next_batch=first)
+    while not result.ended:
+        batch = result.next_batch
         try:
-            found.steps.append(Step(batch, call_ns(batch)))
+            result.steps.append(Step(batch, call_ns(batch)))
         except faults as error:
-            found.ended, found.fault = "fault", describe(error)
+            result.ended, result.fault = "fault", describe(error)
             break
-        found.next_batch = 2 * batch
-        found.ended = ("saturated" if saturated(found.steps) else hindrance(found)) or ""
-    return found
+        result.next_batch = 2 * batch
+        result.ended = ("saturated" if saturated(result.steps) else hindrance(result)) or ""
+    return result
 
 
 def saturated(steps: Sequence[Step]) -> bool:

@@ -44,7 +44,7 @@ class _Edge(NamedTuple):
 
 
 def update_period_ns(counter: Meter, clock: Clock = time.monotonic_ns) -> float:
-    """Return the median time between two movements of the counter, found by reading it without rest.
+    """Return the median time between two movements of the counter, measured by reading it continuously.
 
     Takes two seconds at most where three movements fit in there. What a counter that is not stepped says lags behind
     by `lag_s`, and its period is no shorter than that. Raises MeterFailedError.

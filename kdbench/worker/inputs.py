@@ -1,4 +1,4 @@
-"""Uint8 images made into a model's inputs. numpy only: it runs in the measuring process."""
+"""From uint8 images to a model's inputs. numpy only: it runs in the measuring process."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ _CHUNK_SAMPLES = 1024  # chunks are whole multiples of this, so that only the la
 def prepare(images: NDArray[np.uint8], model: JobModel) -> NDArray[np.generic]:
     """Return `images` (n, C, H, W) as inputs (n, *model.shape) of the model's type and layout.
 
-    A uint8 model is given the pixels as they are. There are 256 pixel values, so each channel is a table look-up.
+    A uint8 model gets the pixels as they are. There are 256 pixel values, so each channel is a table look-up.
     """
     n, channels, height, width = images.shape
     dtype = np.dtype(model.dtype)

@@ -1,6 +1,6 @@
 """Timing several models fairly in one process: calibrated warm-up, then short blocks in a new order every round.
 
-A machine drifts within minutes and models timed one after the other drift apart; models that take turns every few
+A machine drifts within minutes, and models timed one after the other drift apart. Models that take turns every few
 milliseconds drift together, so that their ratio holds. numpy only: it runs in the measuring process.
 """
 
@@ -17,7 +17,7 @@ _WINDOW_NS = 20_000_000
 _LONGEST_WINDOW = 1000
 _QUARTILES_AGREE = 0.1
 _STREAM = Stream()
-WARM_UP_SHARE = 0.25  # of a configuration's budget, all models together, goes to warm-up at most
+WARM_UP_SHARE = 0.25  # of a configuration's budget, all models together, is for warm-up at most
 WARM_UP_RULE = (
     f"until the quartiles of two windows in a row agree within {_QUARTILES_AGREE:.0%}, "
     f"or {WARM_UP_SHARE:.0%} of the budget is spent"
@@ -34,7 +34,7 @@ class Ready:
 
 
 class TurnError(Exception):
-    """A model's calls raised `error` in its turn; `index` is its place among those that were interleaved."""
+    """A model's calls raised `error` in its turn; `index` is its position among the interleaved models."""
 
     def __init__(self, index: int, error: Exception) -> None:
         super().__init__(index, error)
@@ -77,12 +77,12 @@ def interleave(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int32]]]:
     """Time one block of each of `ready` a round until `deadline_ns` on `clock`, and `load.least_rounds` at least.
 
-    A round that would end after the deadline is not begun. A block is primed off the clock as the load says, so that no
-    call is timed on another model's caches. `tick` is called after each round. Returns, for each,
-    the times of its calls in ns and the round of each.
+    A round that would end after the deadline is not started. A block is primed off the clock as the load says, so that
+    no call is timed on another model's caches. `tick` is called after each round. Returns, for each model, the times of
+    its calls in ns and the round of each call.
     """
-    turns = [Turn(each.calls, each.call_ns, rng, clock) for each in ready]
-    lengths = [load.count(each.call_ns) for each in ready]
+    turns = [Turn(model.calls, model.call_ns, rng, clock) for model in ready]
+    lengths = [load.count(model.call_ns) for model in ready]
     blocks: list[list[NDArray[np.int64]]] = [[] for _ in ready]
     begin = clock()
     rounds = 0

@@ -1,4 +1,4 @@
-"""How timed calls follow each other: back to back, with idle time before each, or as arrivals that wait their turn.
+"""How timed calls follow each other: back to back, with idle time before each, or as random arrivals.
 
 A load says how many calls make a block and times them. numpy only: it runs in the measuring process.
 """
@@ -19,18 +19,18 @@ Clock = Callable[[], int]
 BLOCK_NS = 10_000_000  # a block of calls back to back is as many as take about this long, and one at least
 LEAST_ROUNDS = 2  # eight sessions of a slow model give 16 calls; LoadGen's rule wants 11 for a median
 _PACED_CALLS = 5  # in a block: with 5 ms between them models take turns every 25 ms
-_PRIME_BELOW_NS = 50_000_000  # the caches are refilled in a few ms, which slower calls do not feel
-_PRIMING_NS = 1_000_000  # of calls off the clock fill the caches again that another model has emptied
+_PRIME_BELOW_NS = 50_000_000  # the caches are refilled in a few ms, which does not affect slower calls
+_PRIMING_NS = 1_000_000  # of calls off the clock refill the caches after another model
 _ARRIVALS_NS = 250_000_000  # a block of arrivals lasts about this long …
 _LEAST_ARRIVALS = 20  # … and holds so many at least
 _PAST = 10.0  # arrivals, over (1 - busy share)^2: after so many a queue has forgotten that it was empty
-SATURATED = 0.95  # of the time busy: beyond, queues grow for longer than anyone looks, and no latency is typical
-_SPIN_NS = 1_000_000  # the last of a wait is spent awake: waking up late is the system's latency, not the model's
+SATURATED = 0.95  # of the time busy: beyond, queues grow throughout the measurement, and no latency is typical
+_SPIN_NS = 1_000_000  # the end of a wait is spent spinning: waking up late is the system's latency, not the model's
 
 
 @dataclass(frozen=True)
 class Calls:
-    """What is timed: `run(*arguments[i])`, the arguments taken in turn."""
+    """The calls that are timed: `run(*arguments[i])`, the arguments in turn."""
 
     run: Callable[..., object]
     arguments: Sequence[tuple[Any, ...]]
@@ -38,7 +38,7 @@ class Calls:
 
 @dataclass(frozen=True)
 class Turn:
-    """One model's turn: its calls, the median time of a warm one, and chance and time as they are for all."""
+    """One model's turn: its calls, the median time of a warm one, and the random generator and clock of all models."""
 
     calls: Calls
     call_ns: float
@@ -47,7 +47,7 @@ class Turn:
 
 
 class Load(Protocol):
-    """A way in which calls follow each other. `least_rounds` are taken in a session, however short."""
+    """How calls follow each other. A session has `least_rounds`, however short."""
 
     least_rounds: ClassVar[int]
 
@@ -55,7 +55,7 @@ class Load(Protocol):
         """Return how many calls make a block when one takes `call_ns`."""
 
     def prime(self, turn: Turn) -> None:
-        """Do off the clock what makes the calls that follow typical, after another model has had its turn."""
+        """Make calls off the clock so that those that follow are typical, after another model's turn."""
 
     def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
         """Time `len(out)` calls into `out`, in ns."""
@@ -79,11 +79,11 @@ class Stream:
     least_rounds: ClassVar[int] = LEAST_ROUNDS
 
     def count(self, call_ns: float) -> int:
-        """Return as many as take BLOCK_NS."""
+        """Return as many calls as take BLOCK_NS."""
         return max(math.ceil(BLOCK_NS / max(call_ns, 1)), 1)
 
     def prime(self, turn: Turn) -> None:
-        """Call for _PRIMING_NS, once at least; calls so long that they do not feel cold caches are not primed."""
+        """Call for _PRIMING_NS, once at least; calls too long to be affected by cold caches are not primed."""
         if turn.call_ns < _PRIME_BELOW_NS:
             for i in range(max(math.ceil(_PRIMING_NS / max(turn.call_ns, 1)), 1)):
                 turn.calls.run(*turn.calls.arguments[i % len(turn.calls.arguments)])
@@ -102,11 +102,11 @@ class Paced:
     least_rounds: ClassVar[int] = LEAST_ROUNDS
 
     def count(self, call_ns: float) -> int:  # noqa: ARG002 - whatever they take
-        """Return a few: idle time, not the calls, makes such a block long."""
+        """Return a few calls: idle time, not the calls, makes such a block long."""
         return _PACED_CALLS
 
     def prime(self, turn: Turn) -> None:
-        """Make one such call: idle time leaves in the caches what it found there, also what another model left."""
+        """Make one such call: idle time does not clear the caches of what another model left."""
         self.time(turn, np.empty(1, np.int64))
 
     def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
@@ -124,7 +124,7 @@ class Paced:
 class Server:
     """Calls that arrive at random (a Poisson process), `rate_per_s` on average, served one after the other.
 
-    A time is from arrival to completion, so that it holds the wait for the calls before.
+    A time is from arrival to completion, so that it includes the wait for earlier calls.
     """
 
     rate_per_s: float
@@ -141,7 +141,7 @@ class Server:
         turn.calls.run(*turn.calls.arguments[0])
 
     def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
-        """Serve `len(out)` arrivals, the first of which find the queue as it would be after a long time."""
+        """Serve `len(out)` arrivals; the first ones meet the queue as it would be after a long time."""
         run, arguments, clock = turn.calls.run, turn.calls.arguments, turn.clock
         backlog_ns = self.backlog_ns(turn.call_ns, turn.rng)
         begin = clock()
@@ -161,7 +161,7 @@ class Server:
         """Return for how long a server in its steady state would still be busy, drawn at random; 0 beyond saturation.
 
         A queue that began empty would take the longer to fill the busier it is: 10 / (1 - busy share)^2 calls. That
-        past is drawn instead of waited for: the wait of the last of so many arrivals (Lindley 1952), if calls took
+        past is drawn instead: the wait of the last of so many arrivals (Lindley 1952), if calls took
         `call_ns` each.
         """
         busy = self.busy(call_ns)

@@ -96,7 +96,7 @@ def _sizes(context: Context) -> list[int]:
     if context.test is None:
         return []
     parts = _training_parts(context.measurable, context.analyses)
-    return [len(context.test.labels), *(len(images.given) for images, _ in parts)]
+    return [len(context.test.labels), *(len(images.labels) for images, _ in parts)]
 
 
 def _of_test(
@@ -141,15 +141,15 @@ def _of_training(
     if not images.drawn.any():
         return findings
     drawn = {id_: prediction.select(images.drawn) for id_, prediction in predictions.items()}
-    given, true = images.given[images.drawn], images.true[images.drawn]
+    labels, true_labels = images.labels[images.drawn], images.true_labels[images.drawn]
     for id_, prediction in drawn.items():
-        findings += accuracy_findings(prediction, given, TRAIN) if id_ in ids else Findings()
+        findings += accuracy_findings(prediction, labels, TRAIN) if id_ in ids else Findings()
     for teacher, student in _predicted_pairs(models, drawn):
         if student.id in ids and teacher.classes == student.classes:
             findings += fidelity_findings(teacher, student, TRAIN, analyses.std)
     for teacher, *both in _predicted_triples(models, analyses, drawn):
         if both[0].id in ids:
-            findings += Findings(mismatch_measurements(teacher, (both[0], both[1]), true, analyses, TRAIN))
+            findings += Findings(mismatch_measurements(teacher, (both[0], both[1]), true_labels, analyses, TRAIN))
     return findings
 
 
@@ -164,7 +164,7 @@ def _training_parts(models: Sequence[BenchModel], analyses: Analyses) -> list[tu
     by_set: dict[int, tuple[TrainingImages, list[BenchModel]]] = {}
     for model in models:
         images = analyses.training.get(model.id)
-        if images is not None and len(images.given):
+        if images is not None and len(images.labels):
             by_set.setdefault(id(images), (images, []))[1].append(model)
     return list(by_set.values())
 
@@ -183,7 +183,7 @@ def _predict_training(
     models = [m for m in context.measurable if m.id in ids and m.id not in failed]
     if not models:
         return {**failed}
-    part = TestSet(images.images, images.given, test.classes)
+    part = TestSet(images.images, images.labels, test.classes)
     jobs = stage(models, part, storage.make_folder(context.folder), SEED)
     return {**failed, **predict(replace(context, jobs=jobs), models, part)}
 

@@ -181,11 +181,11 @@ def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampl
     estimate = ratio(sampled.samples, teacher.id, student.id, number, sampled.plan)
     if estimate is not None:
         return Pair(value=estimate.value, interval=interval_of(estimate), n=estimate.n, **both)
-    who = next(
+    fixed = next(
         (model for model in (teacher, student) if model.facts.fixed_batch not in {None, configuration.batch}), None
     )
-    if who is not None:
-        reason = f"{who.name}: its batch is fixed at {who.facts.fixed_batch}"
+    if fixed is not None:
+        reason = f"{fixed.name}: its batch is fixed at {fixed.facts.fixed_batch}"
     elif configuration.batch not in {1, *config.batch, student.facts.fixed_batch}:
         reason = f"{teacher.name}: not measured at batch {configuration.batch}"
     else:

@@ -44,7 +44,7 @@ class MemoryPass:
         return 0.5 * PROCESSES * sum(len(outer_batches(model, context.config)) for model in context.ready)
 
     def run(self, context: Context) -> Findings:
-        """Measure; `protocol` holds what a process takes before the model: interpreter, numpy, runtime, batch-1 inputs."""
+        """Measure; `protocol` holds what a process takes before the model: interpreter, numpy, runtime and inputs."""
         config, null = context.config, null_model(context.folder)
         jobs = {
             (model.id, batch): MemoryJob(

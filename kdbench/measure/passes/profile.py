@@ -39,8 +39,8 @@ class ProfilePass:
         if not context.config.profile:
             return Findings()
         if not _is_possible(context):
-            what = "on a GPU onnxruntime's profile shows when work was queued, not how long it took"
-            warning = Diagnostic(code="no_profile", message=what, remedy="profile with --provider cpu")
+            message = "on a GPU onnxruntime's profile shows when work was queued, not how long it took"
+            warning = Diagnostic(code="no_profile", message=message, remedy="profile with --provider cpu")
             return Findings(warnings=(warning,))
         jobs = {model.id: _job(model, context, number) for number, model in enumerate(context.ready)}
         results = context.runner.run_in_turns(jobs, 1, context.progress)

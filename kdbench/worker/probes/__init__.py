@@ -1,1 +1,1 @@
-"""What a measuring process can do, one probe a file: `run(job, channel) -> JSON values`. numpy and onnxruntime only."""
+"""The probes of measuring processes, one file each: `run(job, channel) -> JSON values`. numpy and onnxruntime only."""

@@ -1,6 +1,7 @@
 """Whether a runtime can run models here: each model is loaded, called image by image, and gives logits to compare.
 
-Result: `facts` (of the runtime), `load_ns` and `first_run_ns` (id to time; nothing is compiled before the first call) and `errors` (id to reason and hint).
+Result: `facts` (of the runtime), `load_ns` and `first_run_ns` (id to time; nothing is compiled before the first call)
+and `errors` (id to reason and hint).
 """
 
 import time
@@ -32,8 +33,8 @@ def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
             loaded_ns = time.perf_counter_ns()
             loaded(inputs[:batch])
             ran = time.perf_counter_ns()
-            whole = len(inputs) - len(inputs) % batch
-            logits = np.concatenate([loaded(inputs[n : n + batch]) for n in range(0, whole, batch)])
+            complete = len(inputs) - len(inputs) % batch
+            logits = np.concatenate([loaded(inputs[n : n + batch]) for n in range(0, complete, batch)])
         except chosen.faults as error:
             errors[model.id] = (describe(error), getattr(error, "hint", ""))
             continue

@@ -71,10 +71,12 @@ class Session:
         """
         number, budget_s = configuration.number, configuration.budget_s
         self._errors = {}
-        calls = self._each(configuration.models, lambda m: self._load(m, configuration.threads, configuration.batch))
+        calls = self._for_each(
+            configuration.models, lambda m: self._load(m, configuration.threads, configuration.batch)
+        )
         begin = time.perf_counter_ns()
         cap_ns = WARM_UP_SHARE * budget_s * 1e9 / max(len(calls), 1)
-        ready = self._each(calls, lambda m: warm_up(calls[m], cap_ns))
+        ready = self._for_each(calls, lambda m: warm_up(calls[m], cap_ns))
         for m, (ns, block) in self._interleaved(ready, begin, configuration).items():
             self.samples[f"{number}/{m}/ns"], self.samples[f"{number}/{m}/block"] = ns, block
         self._before_s += budget_s
@@ -86,7 +88,7 @@ class Session:
             "call_ns": {self._models[m].id: r.call_ns for m, r in ready.items()},
         }
 
-    def _each(self, chosen: Iterable[int], do: Callable[[int], T]) -> dict[int, T]:
+    def _for_each(self, chosen: Iterable[int], do: Callable[[int], T]) -> dict[int, T]:
         """Call `do` for each model; those that fail are noted and left out."""
         done = {}
         for m in chosen:

@@ -1,6 +1,7 @@
 """The logits of whole data sets, from which accuracy and fidelity are computed.
 
-Result: `batches` (id to batch size) and `errors` (id to reason). The files of models that ran before this process died stay.
+Result: `batches` (id to batch size) and `errors` (id to reason). If the process dies, the files of the models that ran
+before stay.
 """
 
 from collections.abc import Callable, Iterable

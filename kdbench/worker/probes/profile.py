@@ -46,7 +46,7 @@ def run(job: ProfileJob, channel: Channel) -> dict[str, Any]:
         return {"errors": {model.id: describe(error)}}
     events = json.loads(trace.read_text(encoding="utf-8"))
     trace.unlink()
-    return {**summarised(events, _WARM_UPS), "call_ns": call_ns, "errors": {}}
+    return {**summarise(events, _WARM_UPS), "call_ns": call_ns, "errors": {}}
 
 
 def _warm(model: JobModel, job: ProfileJob, inputs: NDArray[np.generic]) -> float:
@@ -75,15 +75,15 @@ def _profiled(model: JobModel, job: ProfileJob, inputs: NDArray[np.generic], cha
     return Path(session.end_profiling())
 
 
-def summarised(events: Sequence[Event], warm_ups: int) -> dict[str, Any]:
-    """Return the `nodes` and the number of `calls` of a profile, its first `warm_ups` calls left out.
+def summarise(events: Sequence[Event], warm_ups: int) -> dict[str, Any]:
+    """Return the `nodes` and the number of `calls` of a profile, without its first `warm_ups` calls.
 
-    The clock of the profile ticks in µs, so a node's time is a mean over calls, and not a median; its slowest and its
-    fastest quarter of calls are left out, for whoever is interrupted for a moment is so within some node. A node that
-    holds a graph is timed with all that it holds, whose own events are passed over. Nodes of one name are one.
+    The clock of the profile ticks in µs, so a node's time is a mean over calls, not a median; its slowest and fastest
+    quarters of calls are left out, because an interruption falls into some node. A node that contains a graph is timed
+    with everything in it, whose events are skipped. Nodes of one name are one.
     """
-    # An event that begins and ends in the very tick in which the node that holds it ends looks like the next node; but
-    # it does not so in every call.
+    # An event that begins and ends in the tick in which the node that contains it ends looks like the next node, but
+    # not in every call.
     nodes = sorted((e for e in events if str(e["name"]).endswith(_END_OF_KERNEL)), key=lambda e: (e["ts"], -e["dur"]))
     calls = sorted((e for e in events if e["name"] == "model_run"), key=lambda e: e["ts"])[warm_ups:]
     starts = [event["ts"] for event in nodes]
@@ -93,9 +93,13 @@ def summarised(events: Sequence[Event], warm_ups: int) -> dict[str, Any]:
         times.append(_times_us(nodes[first:last]))
     return {
         "nodes": [
-            {"name": name, "operator": operator, "time_ns": 1000 * _middle([each[name, operator] for each in times])}
+            {
+                "name": name,
+                "operator": operator,
+                "time_ns": 1000 * _middle([of_call[name, operator] for of_call in times]),
+            }
             for name, operator in (times[-1] if times else ())
-            if all((name, operator) in each for each in times)
+            if all((name, operator) in of_call for of_call in times)
         ],
         "calls": len(times),
     }
@@ -109,10 +113,10 @@ def _middle(values: Sequence[int]) -> float:
 
 def _times_us(nodes: Sequence[Event]) -> dict[tuple[str, str], int]:
     """Return the time of each node of one call, by name and operator; `nodes` are in the order of their beginnings."""
-    found: dict[tuple[str, str], int] = defaultdict(int)
+    times: dict[tuple[str, str], int] = defaultdict(int)
     end_us = 0
     for event in nodes:
-        if event["ts"] >= end_us:  # else a node of a graph that the last one holds
-            found[event["name"].removesuffix(_END_OF_KERNEL), event["args"]["op_name"]] += event["dur"]
+        if event["ts"] >= end_us:  # else a node of a graph that the last one contains
+            times[event["name"].removesuffix(_END_OF_KERNEL), event["args"]["op_name"]] += event["dur"]
             end_us = event["ts"] + event["dur"]
-    return found
+    return times

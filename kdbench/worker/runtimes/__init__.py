@@ -1,4 +1,4 @@
-"""What runs a model, by name: one file a runtime, loaded in the measuring process that uses it and nowhere else.
+"""The runtimes, one file each, imported only in the measuring process that uses it.
 
 The runtime called `torch-compiled` is the module `torch_compiled` of this package; its `RUNTIME` says how a model is
 loaded. numpy only: a process that measures one runtime must not load another.
@@ -63,9 +63,9 @@ class Runtime:
 
 def runtime(name: str) -> Runtime:
     """Return the runtime called `name`; raises ImportError where it is not installed."""
-    found = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").RUNTIME
-    assert isinstance(found, Runtime)
-    return found
+    chosen = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").RUNTIME
+    assert isinstance(chosen, Runtime)
+    return chosen
 
 
 def describe(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""A loaded model as a callable: onnxruntime with every setting that moves a number stated.
+"""A loaded model as a callable: onnxruntime with every setting that affects a number stated.
 
 numpy and onnxruntime only: it runs in the measuring process.
 """
@@ -26,15 +26,15 @@ FAULTS: tuple[type[Exception], ...] = (
 _HINT = "install onnxruntime-gpu, and the CUDA and cuDNN it was built for, in place of onnxruntime; or --runtime torch"
 # float32 is computed as float32, as in the other runtimes; the provider's own default is TF32.
 _SETTINGS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
-_ELSEWHERE = "assigned to the default CPU EP"  # what onnxruntime says where nodes would run on the CPU after all
+_ELSEWHERE = "assigned to the default CPU EP"  # onnxruntime's message where nodes would run on the CPU instead
 _ELEMENTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 
 class LoadedModel:
     """A model loaded with `threads` inter- and intra-op threads, sequential execution and every optimisation.
 
-    Called with prepared inputs (batch, *shape), it returns its output as an array. Raises one of FAULTS; never does a
-    provider other than the one asked for run any node of the model.
+    Called with prepared inputs (batch, *shape), it returns its output as an array. Raises one of FAULTS; no provider
+    but the requested one runs any node of the model.
     """
 
     def __init__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> None:
@@ -73,8 +73,8 @@ class LoadedModel:
         when its outputs are complete.
         """
         if self._device == "cpu":
-            return self._session.run, [(self._names, {self._input: each}) for each in inputs]
-        return self._run_bound, [(self._binding(each),) for each in inputs]
+            return self._session.run, [(self._names, {self._input: array}) for array in inputs]
+        return self._run_bound, [(self._binding(array),) for array in inputs]
 
     def _binding(self, inputs: NDArray[np.generic]) -> Any:
         binding = self._session.io_binding()

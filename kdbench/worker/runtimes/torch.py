@@ -63,7 +63,7 @@ class LoadedModel:
         and on CUDA ends when the device has finished.
         """
         run = self._run_synchronised if self._device.type == "cuda" else self._run
-        return run, [(self._placed(each),) for each in inputs]
+        return run, [(self._placed(array),) for array in inputs]
 
     def _placed(self, inputs: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(inputs).to(self._device)
@@ -80,7 +80,7 @@ class LoadedModel:
 
 
 def build(description: Network) -> nn.Module:
-    """Return the network that `description` tells of, with its weights, on the CPU; nothing is unpickled."""
+    """Return the described network with its weights, on the CPU; nothing is unpickled."""
     module, _, function = description.builder.partition(":")
     network = getattr(importlib.import_module(module), function)(*description.arguments, **description.options)
     assert isinstance(network, nn.Module), f"{description.builder} gives no torch module"
@@ -90,14 +90,14 @@ def build(description: Network) -> nn.Module:
 
 
 def facts(provider: str) -> dict[str, Any]:
-    """Return what about this PyTorch moves numbers, and the device it would use."""
-    found: dict[str, Any] = {"version": torch.__version__, "float32": "no TF32", "cuda": torch.version.cuda}
+    """Return the version and settings of this PyTorch that affect numbers, and the device it would use."""
+    result: dict[str, Any] = {"version": torch.__version__, "float32": "no TF32", "cuda": torch.version.cuda}
     if provider == "cuda" and torch.cuda.is_available():
-        found |= {
+        result |= {
             "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
             "device": torch.cuda.get_device_name(),
         }
-    return found
+    return result
 
 
 RUNTIME = Runtime(load=LoadedModel, faults=FAULTS, facts=facts)

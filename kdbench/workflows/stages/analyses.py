@@ -24,7 +24,7 @@ def analyses_of(recipe: Recipe, jobs: list[Job], material: RunData) -> Analyses:
 
 
 def independent_of(job: Job, jobs: list[Job]) -> Job | None:
-    """Return the student that shows what distillation changed: one of the same network and seed, trained on labels alone.
+    """Return the student that shows what distillation changed: the same network and seed, trained on labels alone.
 
     Of several, the one with the most in common: first weights, then training images, then the teacher; the first of
     those.

@@ -94,7 +94,7 @@ def test_models_of_one_set_of_images_share_a_process(evaluated, three, test_set,
         return real(context, models, test)
 
     monkeypatch.setattr(accuracy, "predict", noting)
-    other = TrainingImages(training.images, training.true, training.true, training.drawn)
+    other = TrainingImages(training.images, training.true_labels, training.true_labels, training.drawn)
     analyses = Analyses(training={"t": training, "alone": training, "kd": other})
     found, _ = evaluated(three, test_set, analyses)
     assert asked == [["t", "alone", "kd"], ["t", "alone"], ["t", "kd"]]  # the student's teacher comes along
@@ -112,7 +112,7 @@ def test_wrong_labels_are_followed_over_all_that_were_changed(evaluated, three, 
 
 
 def test_without_training_samples_only_wrong_labels_are_looked_at(evaluated, three, test_set, training):
-    none = TrainingImages(training.images, training.given, training.true, np.zeros(80, bool))
+    none = TrainingImages(training.images, training.labels, training.true_labels, np.zeros(80, bool))
     found, _ = evaluated(three[:1], test_set, Analyses(training={"t": none}))
     assert found["t", "noise_corrected"].value == 1
     assert ("t", "top1", "train") not in found

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kdbench.macs.onnx_counter import count_onnx
 from kdbench.macs.onnx_origin import origins, untraced
 from kdbench.measure.passes.profile import ProfilePass, overhead_warnings
-from kdbench.worker.probes.profile import summarised
+from kdbench.worker.probes.profile import summarise
 
 
 def trace(*calls):
@@ -27,7 +27,7 @@ def trace(*calls):
 
 def test_a_nodes_time_is_the_mean_of_its_middle_calls_after_warm_up():
     calls = [[("a", "Conv", 0, us), ("b", "Relu", us + 1, 2)] for us in (900, 10, 12, 14, 400)]
-    found = summarised(trace(*calls), warm_ups=1)
+    found = summarise(trace(*calls), warm_ups=1)
     assert found == {
         "nodes": [
             {"name": "a", "operator": "Conv", "time_ns": 13_000.0},
@@ -39,7 +39,7 @@ def test_a_nodes_time_is_the_mean_of_its_middle_calls_after_warm_up():
 
 def test_what_a_loop_holds_is_in_its_time_already():
     call = [("loop", "Loop", 0, 50), ("inner", "MatMul", 0, 20), ("inner", "MatMul", 25, 20), ("after", "Relu", 50, 3)]
-    found = summarised(trace(call), warm_ups=0)
+    found = summarise(trace(call), warm_ups=0)
     assert [(node["name"], node["time_ns"]) for node in found["nodes"]] == [("loop", 50_000.0), ("after", 3000.0)]
 
 
@@ -47,11 +47,11 @@ def test_what_a_loop_holds_in_its_last_tick_is_no_node_of_its_own():
     usual = [("loop", "Loop", 0, 50), ("inner", "MatMul", 40, 9)]
     at_the_end = [("loop", "Loop", 0, 50), ("inner", "MatMul", 50, 0)]
     for calls in ([usual, at_the_end], [at_the_end, usual]):
-        assert [node["name"] for node in summarised(trace(*calls), warm_ups=0)["nodes"]] == ["loop"]
+        assert [node["name"] for node in summarise(trace(*calls), warm_ups=0)["nodes"]] == ["loop"]
 
 
 def test_nodes_of_one_name_are_one():
-    found = summarised(trace([("same", "Conv", 0, 5), ("same", "Conv", 5, 6)]), warm_ups=0)
+    found = summarise(trace([("same", "Conv", 0, 5), ("same", "Conv", 5, 6)]), warm_ups=0)
     assert found["nodes"] == [{"name": "same", "operator": "Conv", "time_ns": 11_000.0}]
 
 

@@ -29,7 +29,7 @@ def test_a_fixed_share_of_every_class_stands_for_all(material):
     found = analysed(material, {"name": "s"}, analysis={"train_samples": 200})
     images = found.training["s"]
     assert abs(images.drawn.sum() - 200) <= 10
-    counts = np.bincount(images.true[images.drawn])
+    counts = np.bincount(images.true_labels[images.drawn])
     assert counts.max() - counts.min() <= 2
     assert len(images.images) == images.drawn.sum()
     again = analysed(material, {"name": "s"}, analysis={"train_samples": 200}).training["s"]
@@ -46,7 +46,7 @@ def test_models_of_the_same_training_images_share_them(material):
     )
     assert found.training["a"] is found.training["b"] is found.training["t"]
     assert found.training["c"] is not found.training["a"]
-    assert len(found.training["c"].given) < len(found.training["a"].given)
+    assert len(found.training["c"].labels) < len(found.training["a"].labels)
 
 
 def test_every_wrong_label_is_looked_at_with_what_it_was(material):
@@ -65,8 +65,8 @@ def test_every_wrong_label_is_looked_at_with_what_it_was(material):
         .data
     )
     assert images.flipped.sum() == len(part.flipped) > 100
-    np.testing.assert_array_equal(images.given[images.flipped], part.split.labels[part.flipped])
-    np.testing.assert_array_equal(images.true[images.flipped], part.true_labels[part.flipped])
+    np.testing.assert_array_equal(images.labels[images.flipped], part.split.labels[part.flipped])
+    np.testing.assert_array_equal(images.true_labels[images.flipped], part.true_labels[part.flipped])
     assert images.drawn.sum() < 70
     assert not images.flipped[images.drawn].all()
 
@@ -75,7 +75,7 @@ def test_no_samples_leave_only_wrong_labels(material):
     found = analysed(material, {"name": "s", "data": {"label_noise": {"count": 7}}}, analysis={"train_samples": 0})
     assert found.training["s"].flipped.tolist() == [True] * 7
     assert not found.training["s"].drawn.any()
-    assert len(found.training["t"].given) == 0
+    assert len(found.training["t"].labels) == 0
 
 
 @pytest.mark.parametrize(("samples", "expected"), [(0, 0), (30, 30), (10**6, 90)])
