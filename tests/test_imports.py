@@ -24,7 +24,7 @@ HEAVY = {"torch", "torchvision", "lightning_fabric", "onnx", "onnxruntime", "skl
         ("kdbench.data", HEAVY),
         ("kdbench.models", HEAVY),
         ("kdbench.report", HEAVY),
-        ("kdbench.report.terminal", HEAVY),
+        ("kdbench.report.render.terminal", HEAVY),
     ],
 )
 def test_importing_loads_nothing_it_does_not_need(module, unwanted):

@@ -51,7 +51,7 @@ def show_record(record: "RunRecord", folder: Path, *, json: bool) -> None:
     if json:
         result_json({**record.to_json(), "folder": str(folder)})
         return
-    from kdbench.report.terminal import summary
+    from kdbench.report.render.terminal import summary
 
     result_drawn(summary(record))
     result(f"report: {folder / 'report.md'} and {folder / 'report.html'}")

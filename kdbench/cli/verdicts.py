@@ -69,8 +69,8 @@ def show_verdicts(verdicts: "Sequence[Verdict]") -> None:
         return
     from rich.text import Text
 
-    from kdbench.report.terminal import one_table
-    from kdbench.report.verdict import verdict_sentence, verdict_table
+    from kdbench.report.render.terminal import one_table
+    from kdbench.report.text.verdict import verdict_sentence, verdict_table
 
     for verdict in verdicts:
         table = verdict_table(verdict)

@@ -1,6 +1,6 @@
 """From a record to what a person reads. Reads records only: neither torch, onnxruntime nor the models are needed.
 
-A report format is one file in `kdbench/report/formats/` that registers a `Writer` in `FORMATS`.
+A report format is one file in `kdbench/report/render/` that registers a `Writer` in `FORMATS`.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ __all__ = ["FORMATS", "Content", "Writer", "write"]
 Writer = Callable[[Content, Path], list[Path]]
 """Writes one rendering of a record into an existing folder and returns the paths of the files, the main one first."""
 
-FORMATS: Registry[Writer] = Registry("report format", package="kdbench.report.formats", group="kdbench.report_formats")
+FORMATS: Registry[Writer] = Registry("report format", package="kdbench.report.render", group="kdbench.report_formats")
 
 
 def write(content: Content | RunRecord, folder: Path, formats: Sequence[str] = ("md",)) -> list[Path]:

@@ -1,12 +1,13 @@
-"""What a report's tables are made of: built once from the record, then drawn by every format.
+"""The cells of a report's tables: words, or a number with its interval; and how both are written as text.
 
 A cell knows its text. A format decides only how to set it: bold, code, a footnote mark.
 """
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 from kdbench import units
 from kdbench.results.cards import Evidence
@@ -14,7 +15,6 @@ from kdbench.results.records import Interval, Status
 
 SHORT = 32  # longest reason, in characters, that a cell shows in full
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-_UNCERTAINTY = re.compile(r" ± [\d,.]+")
 _NUMBER_AND_UNIT = re.compile(r"([+-]?[\d,]*\.?\d+(?:e[+-]?\d+)?)(\D*)")
 
 
@@ -28,12 +28,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Number:
-    """A cell that holds a number with its interval, or the reason why there is none.
+    """A cell with a number and its interval, or the reason why there is none.
 
-    `write` turns the value into text, and `plus_minus`, if given, the value and the half-width of its interval, which
-    then has no brackets; an estimate is written roughly, without an interval. `aside` qualifies it ("batch 8"); a
-    number that is not `comparable` with the others of its column is shown but never the best; `mark` is the number of
-    the footnote on it.
+    `write` formats the value. `plus_minus`, if given, formats the value with the half-width of its interval, which then
+    has no brackets. An estimate is rounded and has no interval. `aside` qualifies the value ("batch 8"). A number that
+    is not `comparable` with the others of its column is shown but never the best. `mark` is the number of its footnote.
     """
 
     write: Callable[[float], str]
@@ -54,15 +53,15 @@ class Number:
         """The value as text, or `n/a (reason)`; without an interval in brackets."""
         if self.value is None:
             return f"n/a ({shortened(self.reason)})"
-        text = self.plain
         asides = [self.aside, "unstable" if self.status == "unstable" else ""]
+        text = self.plain
         if self.evidence == "estimated":
             text, asides = f"~{text}", ["est.", *asides]
         return " ".join([text, *(f"({aside})" for aside in asides if aside)])
 
     @property
     def plain(self) -> str:
-        """The value as text and nothing else, but its uncertainty where it has one; empty if there is no value."""
+        """The value as text without asides; empty if there is no value."""
         if self.value is None:
             return ""
         if self.evidence == "estimated":
@@ -73,12 +72,17 @@ class Number:
 
     @property
     def interval_text(self) -> str:
-        """The interval as `[low, high]`, in the value's unit where that fits; empty if there is none to be told."""
+        """The interval as `[low, high]`; empty if there is none or if `plain` includes it."""
         if self.value is None or self.interval is None or self.evidence == "estimated":
             return ""
         if self.plus_minus is not None and self._half_width is not None:
             return ""
         return bracketed(self.value, self.interval, self.write)
+
+    @property
+    def with_interval(self) -> str:
+        """The text followed by the interval."""
+        return f"{self.text} {self.interval_text}".rstrip()
 
     @property
     def _half_width(self) -> float | None:
@@ -90,13 +94,13 @@ class Number:
 
     @property
     def footnote(self) -> str:
-        """What must be said under the table about this cell; empty if the cell says it all."""
-        reason = "" if self.says_why else sentence(self.reason)
+        """The text of this cell's footnote; empty if the cell says everything."""
+        reason = "" if self.shows_reason else sentence(self.reason)
         return f"{reason} {sentence(self.hint)}".strip() if self.reason else ""
 
     @property
-    def says_why(self) -> bool:
-        """Whether the cell itself has room for the whole reason why there is no number."""
+    def shows_reason(self) -> bool:
+        """Whether the cell itself shows the full reason why there is no number."""
         return self.value is None and self.reason == shortened(self.reason)
 
     @property
@@ -106,111 +110,57 @@ class Number:
 
     @property
     def competes(self) -> bool:
-        """Whether the number may be called the best: neither missing, unstable, estimated nor taken elsewhere."""
+        """Whether the number may be the best: present, stable, not an estimate, and comparable."""
         return self.value is not None and self.status == "ok" and self.evidence != "estimated" and self.comparable
+
+    def scaled(self, factor: float, write: Callable[[float], str]) -> "Number":
+        """Return the number times `factor`, formatted by `write`: for columns whose head states another unit."""
+        bounds = self.interval
+        return replace(
+            self,
+            write=write,
+            value=None if self.value is None else factor * self.value,
+            interval=bounds and Interval(low=factor * bounds.low, high=factor * bounds.high, level=bounds.level),
+            plus_minus=None,
+        )
 
 
 Cell = Text | Number
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column's head, and whether higher or lower numbers are better (None: the column has no best).
-
-    `unit` is that of the cells' values; empty where the head tells it.
-    """
-
-    head: str
-    higher_is_better: bool | None = None
-    numeric: bool = True
-    intervals: bool = True
-    unit: str = ""
+def complement(cell: Number) -> Number:
+    """Return 1 - a share, such as the error of an accuracy."""
+    bounds = cell.interval
+    return replace(
+        cell,
+        value=None if cell.value is None else 1 - cell.value,
+        interval=bounds and Interval(low=1 - bounds.high, high=1 - bounds.low, level=bounds.level),
+    )
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of cells. Rows of one `group` compete for the best; a row without a group, the teacher's, does not."""
-
-    cells: tuple[Cell, ...]
-    group: Hashable = None
+def percent(share: Number) -> Number:
+    """Return a share in per cent, for a head with `(%)`: `67.60`."""
+    return share.scaled(100.0, partial(units.fixed, decimals=2))
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table with what must be said under it: `notes` on all of it, `footnotes` on marked cells, from 1.
-
-    Without columns it is a section of words, its notes.
-    """
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-    footnotes: tuple[str, ...] = field(default=())
-
-    def __post_init__(self) -> None:
-        assert all(len(row.cells) == len(self.columns) for row in self.rows), self.title
-
-    @property
-    def shown(self) -> bool:
-        """Whether it has anything to show: rows, or nothing but words."""
-        return bool(self.rows or (self.notes and not self.columns))
-
-
-def finished(title: str, columns: Sequence[Column], rows: Iterable[Row], notes: Iterable[str] = ()) -> Table:
-    """Return the table with its best numbers flagged and its footnotes numbered."""
-    listed = list(rows)
-    body = [list(row.cells) for row in listed]
-    groups = {row.group for row in listed} - {None}
-    for index, column in enumerate(columns):
-        for group in groups:
-            _flag_best(body, index, column, [number for number, row in enumerate(listed) if row.group == group])
-    footnotes: dict[str, int] = {}
-    for cells in body:
-        for index, cell in enumerate(cells):
-            if isinstance(cell, Number) and cell.footnote:
-                cells[index] = replace(cell, mark=footnotes.setdefault(cell.footnote, len(footnotes) + 1))
-    done = tuple(Row(tuple(cells), row.group) for cells, row in zip(body, listed, strict=True))
-    return Table(title, tuple(columns), done, tuple(notes), tuple(footnotes))
-
-
-def _flag_best(body: list[list[Cell]], index: int, column: Column, competitors: Sequence[int]) -> None:
-    """Flag the best of a column, and all that print the same: a reader could not tell them apart.
-
-    A lone competitor is not flagged: being the best of one says nothing. Counted and measured numbers are not
-    ranked against modelled ones.
-    """
-    if column.higher_is_better is None:
-        return
-    cells = {row: cell for row in competitors if isinstance(cell := body[row][index], Number) and cell.competes}
-    if any(cell.evidence == "measured" for cell in cells.values()):
-        cells = {row: cell for row, cell in cells.items() if cell.evidence == "measured"}
-    if len(cells) < 2:
-        return
-    choose = max if column.higher_is_better else min
-    best = _without_uncertainty(choose(cells.values(), key=lambda cell: cell.value or 0.0))
-    for row, cell in cells.items():
-        if _without_uncertainty(cell) == best:
-            body[row][index] = replace(cell, best=True)
-
-
-def _without_uncertainty(cell: Number) -> str:
-    return _UNCERTAINTY.sub("", cell.plain)
+def millions(count: Number) -> Number:
+    """Return a count in millions, for a head with `(M)`: `97.44`."""
+    return count.scaled(1e-6, units.two_decimals_or_more)
 
 
 def shortened(reason: str) -> str:
-    """Return the reason, or as much of its first clause as a cell has room for."""
+    """Return the reason, or the part of its first clause that fits into a cell."""
     reason = " ".join(reason.split())
     if len(reason) <= SHORT:
         return reason
     clause = re.split(r"[:;,(]\s?|\. | - | – ", reason, maxsplit=1)[0].strip()
-    if " " in clause and len(clause) <= SHORT:  # one word alone, such as "RAPL", names a source but no reason
+    if " " in clause and len(clause) <= SHORT:  # a single word, such as "RAPL", is no reason
         return clause
     return f"{reason[: SHORT - 1].rsplit(' ', 1)[0]}…"
 
 
 def sentence(text: str) -> str:
-    """Return `text` as a sentence: a capital letter, unless it begins with a name such as `student-kd`; a full stop."""
+    """Return `text` with a full stop and a capital letter, unless it begins with a name such as `student-kd`."""
     text = " ".join(text.split())
     if re.match(r"[a-z]+([ ,;:.']|$)", text):
         text = text[0].upper() + text[1:]
@@ -225,10 +175,8 @@ def roughly(value: float, write: Callable[[float], str]) -> str:
 
 
 def bracketed(value: float, interval: Interval, write: Callable[[float], str]) -> str:
-    """Write an interval: `[5.1, 5.5]`, the unit left out where both bounds have the value's own."""
-    bounds = [_NUMBER_AND_UNIT.fullmatch(write(bound)) for bound in (interval.low, interval.high)]
-    own = _NUMBER_AND_UNIT.fullmatch(write(value))
-    low, high = bounds
-    if own and low and high and own[2] == low[2] == high[2]:
+    """Write an interval: `[5.1, 5.5]`, without the unit where both bounds have the unit of the value."""
+    middle, low, high = (_NUMBER_AND_UNIT.fullmatch(write(one)) for one in (value, interval.low, interval.high))
+    if middle and low and high and middle[2] == low[2] == high[2]:
         return f"[{low[1]}, {high[1]}]"
     return f"[{write(interval.low)}, {write(interval.high)}]"

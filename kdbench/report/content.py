@@ -1,13 +1,13 @@
-"""What a report is rendered from: the record, and what lies beside it."""
+"""What a report is rendered from: a record with its verdicts and raw samples."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from kdbench.report import rows
-from kdbench.report.cells import Table
 from kdbench.report.figures import Drawing, draw
 from kdbench.report.styles import Layout, lay_out
+from kdbench.report.table import Table
+from kdbench.report.tables import build_tables
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import Samples, read_samples
@@ -16,10 +16,10 @@ from kdbench.results.verdicts import Verdict
 
 @dataclass(frozen=True)
 class Content:
-    """A record with its verdicts and raw samples, if there are any; tables and figures are made once for all formats.
+    """A record with its verdicts and raw samples, if any; tables and figures are built once for all formats.
 
-    `samples` holds arrays as `samples.npz` does; without them there are no distributions to draw. With a `style` the
-    tables and figures are those of a study's report, and nothing else.
+    `samples` holds the arrays of `samples.npz`; without them there is no figure of the latency distribution. With a
+    `style`, tables and figures are only those of the style.
     """
 
     record: RunRecord
@@ -29,22 +29,22 @@ class Content:
 
     @property
     def stem(self) -> str:
-        """What the files are called, before their suffix."""
+        """The name of the report's files, without suffix."""
         return "report" if self.style is None else f"report-{self.style}"
 
     @cached_property
     def layout(self) -> Layout | None:
-        """The style's tables and figures; None for the whole report. Raises InputError where it does not apply."""
+        """The style's tables and figures; None without a style. Raises InputError if the style does not apply."""
         return None if self.style is None else lay_out(self.record, self.style)
 
     @cached_property
     def tables(self) -> list[Table]:
-        """The tables that have something to show, in reading order; raises InputError as `layout` does."""
-        return rows.tables(self.record) if self.layout is None else list(self.layout.tables)
+        """The tables with something to show, in reading order; raises InputError as `layout` does."""
+        return build_tables(self.record) if self.layout is None else list(self.layout.tables)
 
     @cached_property
     def drawings(self) -> list[Drawing]:
-        """The figures that there are numbers for, in reading order; raises InputError as `layout` does."""
+        """The figures with data, in reading order; raises InputError as `layout` does."""
         if self.layout is None:
             return draw(self.record, self.samples)
         return [drawing for figure in self.layout.figures if (drawing := figure(self.record)) is not None]

@@ -9,7 +9,7 @@ import pytest
 from kdbench import units
 from kdbench.errors import InputError
 from kdbench.judge.bounds import Side, check_limit, limit_in_words
-from kdbench.report.axes import in_words
+from kdbench.report.axes import format_axes
 from kdbench.report.cells import Number
 from kdbench.results.metrics import Metric
 from kdbench.results.records import Axes, Interval, Measurement, Pair
@@ -118,7 +118,7 @@ def at(metric: str, axes: Axes) -> str:
     """Write which number it is: `latency_p50_ns at batch 1, 1 thread`."""
     # The CPU goes without saying.
     told_axes = {key: value for key, value in axes.items() if (key, value) != ("provider", "cpu")}
-    return f"{metric}{in_words(told_axes, ' at ')}"
+    return f"{metric}{format_axes(told_axes, ' at ')}"
 
 
 def in_text(found: Measurement | Pair, metric: Metric) -> str:

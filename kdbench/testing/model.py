@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
-from kdbench.report.axes import in_words
+from kdbench.report.axes import format_axes
 from kdbench.results.metrics import METRICS, PAIR_METRICS, Metric
 from kdbench.results.records import Axes, Measurement, Pair, RunRecord, missing
 from kdbench.testing.comparing import Limits, against_baseline
@@ -128,7 +128,7 @@ def _found(
 
 def _elsewhere(record: RunRecord, model: str, id_: str) -> str:
     """Return where a metric was measured instead of where it was asked for."""
-    taken = [in_words(m.axes) for m in record.measurements if (m.model, m.metric) == (model, id_)]
+    taken = [format_axes(m.axes) for m in record.measurements if (m.model, m.metric) == (model, id_)]
     if not any(taken):
         return "is there an option of kdbench.model(…) that asks for it, such as data=, teacher= or mode=?"
     return f"measured at {'; '.join(taken)}: name others with threads=, batch= or mode= of kdbench.model(…)"

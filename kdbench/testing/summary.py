@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kdbench.report import markdown
-from kdbench.report.cells import Column, Row, Table, Text
+from kdbench.report.cells import Text
+from kdbench.report.render import markdown
+from kdbench.report.table import Column, Row, Table
 from kdbench.testing.judged import NOT_JUDGED, Judged
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"  # the variable by which GitHub Actions names the file

@@ -5,11 +5,12 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from kdbench.report import rows
-from kdbench.report.cells import Number, Table
-from kdbench.report.classes import class_shares, differences
+from kdbench.report import tables
+from kdbench.report.cells import Number
 from kdbench.report.figures.classes import class_accuracy
-from kdbench.report.subjects import number, subjects
+from kdbench.report.model_groups import model_groups, number
+from kdbench.report.table import Table
+from kdbench.report.tables.accuracy import class_shares, differences
 from kdbench.results.records import Interval, measured, missing
 
 TRAIN = {"part": "train"}
@@ -69,7 +70,7 @@ def analysed(make_record):
 
 
 def table(record, title) -> Table:
-    return next(table for table in rows.tables(record) if table.title == title)
+    return next(table for table in tables.build_tables(record) if table.title == title)
 
 
 def texts(drawn: Table):
@@ -77,12 +78,12 @@ def texts(drawn: Table):
 
 
 def test_tables_appear_only_where_something_was_looked_into(sample, analysed):
-    assert not {t.title for t in rows.tables(sample)} & set(TITLES)
-    assert [t.title for t in rows.tables(analysed)][2 : 3 + len(TITLES)] == ["Fidelity", *TITLES]
+    assert not {t.title for t in tables.build_tables(sample)} & set(TITLES)
+    assert [t.title for t in tables.build_tables(analysed)][2 : 3 + len(TITLES)] == ["Fidelity", *TITLES]
 
 
 def test_the_test_set_is_not_mixed_up_with_anything_else(sample, analysed):
-    assert texts(rows.summary(analysed)) == texts(rows.summary(sample))
+    assert texts(tables.summary(analysed)) == texts(tables.summary(sample))
     of_both = [texts(table(record, "Fidelity")) for record in (sample, analysed)]
     assert [[row[1], row[2], row[-1]] for row in of_both[0]] == [[row[1], row[2], row[-1]] for row in of_both[1]]
 
@@ -208,7 +209,7 @@ def test_an_interval_over_seeds_stays_within_what_can_be(seeded, metric, values,
     others = [m for m in seeded.measurements if m.metric != metric]
     ms = [measured(id_, metric, value) for id_, value in zip(ids, values, strict=True)]
     record = seeded.model_copy(update={"measurements": (*others, *ms)})
-    cell = number(record, next(s for s in subjects(record) if s.label == "student-kd"), metric)
+    cell = number(record, next(s for s in model_groups(record) if s.label == "student-kd"), metric)
     assert cell.value == pytest.approx(np.mean(values))
     assert cell.interval.low == bounds[0]
     assert bounds[1] is None or cell.interval.high == bounds[1]

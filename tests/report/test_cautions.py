@@ -1,4 +1,4 @@
-from kdbench.report.cautions import cautions
+from kdbench.report.text.method import grouped_warnings
 from kdbench.results.records import Diagnostic
 
 
@@ -12,7 +12,7 @@ def test_what_has_one_remedy_is_said_together_in_the_order_of_the_first(sample):
         Diagnostic(code="throttled", message="stopped", remedy="raise the limit"),
         Diagnostic(code="unstable", message="blocks differ", remedy="measure again", model="s"),
     )
-    found = cautions(sample.model_copy(update={"warnings": warned}))
+    found = grouped_warnings(sample.model_copy(update={"warnings": warned}))
     assert [(c.code, c.reasons) for c in found] == [
         ("load", ((None, "before"), (None, "meanwhile"))),
         ("unstable", (("t", "sessions differ"), ("s", "blocks differ"))),
@@ -21,5 +21,5 @@ def test_what_has_one_remedy_is_said_together_in_the_order_of_the_first(sample):
     ]
 
 
-def test_a_record_without_warnings_has_no_cautions(sample):
-    assert cautions(sample.model_copy(update={"warnings": ()})) == []
+def test_a_record_without_warnings_has_no_grouped_warnings(sample):
+    assert grouped_warnings(sample.model_copy(update={"warnings": ()})) == []

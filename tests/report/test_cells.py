@@ -1,7 +1,8 @@
 import pytest
 
 from kdbench import units
-from kdbench.report.cells import Column, Number, Row, Table, Text, bracketed, finished, sentence, shortened
+from kdbench.report.cells import Number, Text, bracketed, sentence, shortened
+from kdbench.report.table import Column, Row, Table, finished
 from kdbench.results.records import Interval
 
 SHARE = Column("Top-1", higher_is_better=True)

@@ -8,9 +8,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from kdbench.report.comparison import comparison_table, markdown, remarks, sentence, verdict_line
-from kdbench.report.junit import junit
-from kdbench.report.terminal import one_table
+from kdbench.report.render.junit import junit
+from kdbench.report.render.terminal import one_table
+from kdbench.report.text.comparison import comparison_table, markdown, remarks, sentence, verdict_line
 from kdbench.results.comparisons import Compared, Comparison
 from kdbench.results.records import Interval
 

@@ -1,7 +1,7 @@
 import pytest
 
-from kdbench.report import costs
 from kdbench.report.cells import Number
+from kdbench.report.tables import costs
 from kdbench.results.records import measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -40,7 +40,7 @@ def test_only_the_ratio_is_ranked(sample) -> None:
 def test_what_every_process_pays_is_said_with_the_page_cache(make_record) -> None:
     (start, _) = costs.start_and_memory(make_record(protocol={"runtime_import_ns": 26e6})).notes
     assert "page cache" in start
-    assert "26.0 ms here, whatever the model" in start
+    assert "takes another 26.0 ms before that, for any model" in start
 
 
 def test_a_model_of_fixed_batch_shows_its_memory_at_that_batch(make_record, make_card, sample) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdbench.report import Content
-from kdbench.report.figures.distribution import _quantiles, latency_distribution
+from kdbench.report.figures.latency import _quantiles, latency_distribution
 
 RNG = np.random.default_rng(0)
 CALLS = {"teacher": 400, "student-kd": 30_000}
@@ -26,7 +26,7 @@ def test_models_with_calls_at_the_headlines_axes_have_a_curve(sample, samples):
         "teacher",
         "student-kd",
     }
-    assert "400 to 30,000 calls a model" in drawing.caption
+    assert "400 to 30,000 calls per model" in drawing.caption
     assert all(f">p{mark}</text>" in drawing.svg for mark in (50, 95, 99))
 
 

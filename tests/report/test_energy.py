@@ -2,12 +2,13 @@
 
 import pytest
 
-from kdbench.report import method, rows
+from kdbench.report import tables
 from kdbench.report.cells import Number
-from kdbench.report.energy import energy, energy_per_run, energy_ratio, run_batch
-from kdbench.report.metering import scope_in_words
-from kdbench.report.subjects import subjects
-from kdbench.report.training import training
+from kdbench.report.model_groups import model_groups
+from kdbench.report.tables.energy import energy, energy_per_run, energy_ratio, run_batch
+from kdbench.report.tables.metering import format_scope
+from kdbench.report.tables.training import training
+from kdbench.report.text import method
 from kdbench.results.records import measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -58,7 +59,7 @@ def test_models_have_a_row_at_each_batch_with_gross_net_run_and_ratio(metered) -
     assert cells(table, "teacher", Batch="1")["Energy ratio"] == "–"
     assert cells(table, "student-kd", Batch="1")["Net / inference"] == "n/a (within its uncertainty of 0)"
     assert cells(table, "student-kd", Batch="128")["Energy / inference"] == "4.49 ± 0.13 mJ (unstable)"
-    assert table in rows.tables(metered)
+    assert table in tables.build_tables(metered)
 
 
 def test_the_least_energy_of_a_batch_is_the_best_unless_it_is_unstable(metered) -> None:
@@ -68,13 +69,13 @@ def test_the_least_energy_of_a_batch_is_the_best_unless_it_is_unstable(metered) 
 
 def test_the_notes_say_what_was_metered_by_what_and_how(metered) -> None:
     told = " ".join(energy(metered).notes)
-    assert "net is without the idle power, taken with the models loaded" in told
+    assert "net energy excludes the idle power" in told
     assert "All at 1 thread, cpu provider." in told
     assert (
-        "Metered: the CPU's packages (`cpu.package`), by rapl: 1 package; updated every 1.00 ms; idle 20.1 W before "
-        "the windows, 20.3 W after them."
+        "Metered: the CPU packages (`cpu.package`), by rapl: 1 package; updated every 1.00 ms; idle power 20.1 W "
+        "before the windows, 20.3 W after."
     ) in told
-    assert "median of 5 windows of 10 s or more (full mode)" in told
+    assert "median of 5 interleaved windows of at least 10 s (full mode)" in told
     assert "380 g per kWh, the carbon intensity of electricity in Germany (codecarbon 3.3.2)" in told
     assert "estimate" not in told
     assert "Quick" not in told
@@ -85,7 +86,7 @@ def test_quick_windows_are_said_to_be_rough(metered) -> None:
     quick = {**metered.protocol["energy_pass"], "mode": "quick", "window_s": 0.5, "resolution": 0.025}
     record = metered.model_copy(update={"protocol": {**metered.protocol, "energy_pass": quick}})
     told = " ".join(energy(record).notes)
-    assert "5 windows of 0.5 s or more (quick mode)" in told
+    assert "5 interleaved windows of at least 0.5 s (quick mode)" in told
     assert "±5 %" in told
 
 
@@ -100,7 +101,7 @@ def test_estimates_are_marked_never_best_and_said_to_be_no_measurements(estimate
     }
     numbers = [
         cell
-        for built in (table, rows.summary(estimated), rows.ratios(estimated), training(estimated))
+        for built in (table, tables.summary(estimated), tables.ratios(estimated), training(estimated))
         for row in built.rows
         for cell in row.cells
         if isinstance(cell, Number) and cell.evidence == "estimated"
@@ -124,7 +125,7 @@ def test_scopes_are_told_apart_the_headline_first_and_the_sum_last(metered_gpu) 
     assert (both["Energy / run"], both["Energy ratio"]) == ("56.1 ± 1.7 mJ", "–")
     told = " ".join(table.notes)
     assert "by nvml: total energy counter; updated every 102 ms" in told
-    assert "no part in common: the board of GPU 0 and the CPU's packages." in told
+    assert "no part in common: the board of GPU 0 and the CPU packages." in told
 
 
 def test_a_model_that_failed_at_one_batch_keeps_its_row_there(metered) -> None:
@@ -149,8 +150,8 @@ def test_where_nothing_was_metered_one_sentence_says_why_and_what_would_help(mak
     table = energy(record)
     assert (table.columns, table.rows) == ((), ())
     assert table.notes == ("No energy was measured: RAPL: permission denied. Run as root.",)
-    assert table in rows.tables(record)
-    assert {cell.text for cell in column(rows.summary(record), "Energy / run").values()} == {
+    assert table in tables.build_tables(record)
+    assert {cell.text for cell in column(tables.summary(record), "Energy / run").values()} == {
         "n/a (RAPL: permission denied)"
     }
 
@@ -158,23 +159,25 @@ def test_where_nothing_was_metered_one_sentence_says_why_and_what_would_help(mak
 def test_energy_that_was_not_asked_for_has_no_section(make_record, sample) -> None:
     unasked = missing("teacher", "energy_j", "energy was not asked for", axes=SINGLE)
     record = make_record(measurements=[*without_energies(sample), unasked])
-    assert "Energy" not in {table.title for table in rows.tables(record)}
-    assert "Energy" not in {table.title for table in rows.tables(make_record(measurements=without_energies(sample)))}
+    assert "Energy" not in {table.title for table in tables.build_tables(record)}
+    assert "Energy" not in {
+        table.title for table in tables.build_tables(make_record(measurements=without_energies(sample)))
+    }
 
 
 def test_the_summary_has_the_energy_of_the_largest_batch_and_says_of_what(metered, metered_gpu) -> None:
-    assert column(rows.summary(metered), "Energy / run")["teacher"].text == "4.42 ± 0.13 J"
-    note = "Energy / run: gross, of one call at batch 128, 1 thread, cpu provider; "
-    assert f"{note}the CPU's packages, by rapl." in rows.summary(metered).notes
-    assert f"{note}the board of GPU 0, by nvml." in rows.summary(metered_gpu).notes
-    assert column(rows.summary(metered_gpu), "Energy / run")["teacher"].text == "13.2 ± 0.4 J"
+    assert column(tables.summary(metered), "Energy / run")["teacher"].text == "4.42 ± 0.13 J"
+    note = "Energy / run: gross energy of one call at batch 128, 1 thread, cpu provider; "
+    assert f"{note}the CPU packages, by rapl." in tables.summary(metered).notes
+    assert f"{note}the board of GPU 0, by nvml." in tables.summary(metered_gpu).notes
+    assert column(tables.summary(metered_gpu), "Energy / run")["teacher"].text == "13.2 ± 0.4 J"
 
 
 def test_the_summary_falls_back_to_the_batch_that_there_is(estimated) -> None:
     assert run_batch(estimated) == 1
-    assert column(rows.summary(estimated), "Energy / run")["teacher"].text == "~72 mJ (est.)"
-    note = "Energy / run: an estimate, of one call at batch 1, 1 thread, cpu provider; the CPU, by codecarbon."
-    assert note in rows.summary(estimated).notes
+    assert column(tables.summary(estimated), "Energy / run")["teacher"].text == "~72 mJ (est.)"
+    note = "Energy / run: estimated energy of one call at batch 1, 1 thread, cpu provider; the CPU, by codecarbon."
+    assert note in tables.summary(estimated).notes
 
 
 def test_a_model_of_fixed_batch_shows_its_energies_at_that_batch_out_of_contest(metered, make_card) -> None:
@@ -185,8 +188,8 @@ def test_a_model_of_fixed_batch_shows_its_energies_at_that_batch_out_of_contest(
     huge = pair.model_copy(update={"student": "fixed", "axes": at, "value": 99.0, "interval": None})
     changes = {"models": (*metered.models, fixed), "measurements": (*metered.measurements, *little)}
     record = metered.model_copy(update={**changes, "pairs": (*metered.pairs, huge)})
-    (subject,) = [s for s in subjects(record) if s.label == "fixed"]
-    for cell, text in ((energy_per_run(record, subject), "1.00 µJ"), (energy_ratio(record, subject), "99.0×")):
+    (group,) = [s for s in model_groups(record) if s.label == "fixed"]
+    for cell, text in ((energy_per_run(record, group), "1.00 µJ"), (energy_ratio(record, group), "99.0×")):
         assert (cell.text, cell.competes) == (f"{text} (batch 8)", False)
     assert run_batch(record) == 128
     assert cells(energy(record), "fixed")["Batch"] == "8"
@@ -195,19 +198,18 @@ def test_a_model_of_fixed_batch_shows_its_energies_at_that_batch_out_of_contest(
 def test_a_reason_at_another_batch_than_the_largest_is_shown(make_record, sample) -> None:
     reason = missing("teacher", "energy_run_j", "NVML: not supported", axes=SINGLE)
     record = make_record(measurements=[*without_energies(sample), reason])
-    assert column(rows.summary(record), "Energy / run")["teacher"].text == "n/a (NVML: not supported)"
+    assert column(tables.summary(record), "Energy / run")["teacher"].text == "n/a (NVML: not supported)"
     inference = missing("teacher", "energy_j", "RAPL: no counters", axes=SINGLE)
     record = make_record(measurements=[*without_energies(sample), inference])
-    assert column(rows.summary(record), "Energy / run")["teacher"].text == "n/a (RAPL: no counters)"
+    assert column(tables.summary(record), "Energy / run")["teacher"].text == "n/a (RAPL: no counters)"
 
 
 def test_the_ratios_are_those_of_batch_1_and_said_to_be(metered) -> None:
     swapped = metered.model_copy(update={"pairs": tuple(reversed(metered.pairs))})
     for record in (metered, swapped):
-        assert column(rows.ratios(record), "Energy ratio")["student-kd"].text == "5.14×"
-    assert rows.ratios(metered).notes[-1] == (
-        "Energy ratio: of gross energy per inference at batch 1, from windows that took turns; the CPU's packages, by "
-        "rapl."
+        assert column(tables.ratios(record), "Energy ratio")["student-kd"].text == "5.14×"
+    assert tables.ratios(metered).notes[-1] == (
+        "Energy ratio: gross energy per inference at batch 1, from interleaved windows; the CPU packages, by rapl."
     )
 
 
@@ -220,7 +222,7 @@ def test_training_has_its_energy_of_each_scope_and_what_it_emits(metered, metere
     assert heads(of_gpu)[-2:] == ["Training energy, cpu.package", "Training energy, gpu0.board + cpu.package"]
     assert cells(of_gpu, "teacher")["Training energy, cpu.package"] == "2.15 kJ"
     assert cells(of_gpu, "teacher")["Training energy"] == "6.45 kJ"
-    told = "Training energy: gross, of the epochs, validation included; the board of GPU 0, by nvml."
+    told = "Training energy: gross, over the epochs, validation included; the board of GPU 0, by nvml."
     assert of_gpu.notes[1:] == (told,)
     assert heads(training(sample))[-1] == "Training time"
     assert not any("energy" in note for note in training(sample).notes)
@@ -228,7 +230,7 @@ def test_training_has_its_energy_of_each_scope_and_what_it_emits(metered, metere
 
 def test_an_estimated_training_energy_is_said_to_be_one(estimated) -> None:
     assert cells(training(estimated), "teacher")["Training energy"] == "~2.2 kJ (est.)"
-    assert training(estimated).notes[-1].endswith("An estimate, to be compared with no measurement.")
+    assert training(estimated).notes[-1].endswith("It is an estimate and not comparable with measurements.")
 
 
 def test_how_energies_came_about_is_told_where_they_were_measured(metered, estimated, sample) -> None:
@@ -239,7 +241,7 @@ def test_how_energies_came_about_is_told_where_they_were_measured(metered, estim
 
 
 def test_the_protocol_is_told_with_its_units(metered) -> None:
-    told = dict(method.environment(metered))
+    told = {row.cells[0].text: row.cells[1].text for row in method.environment(metered).rows}
     assert "window (s) 10" in told["protocol: energy pass"]
     assert "idle (W) 20.1, 20.2, 20.2, 20.3, 20.2, 20.3" in told["protocol: energy pass"]
     assert "update period (ms) 1," in told["protocol: energy pass"]
@@ -253,18 +255,18 @@ def test_a_record_without_a_word_on_its_windows_is_told_without(metered) -> None
 
 
 def test_the_cost_table_leaves_energy_to_its_own(metered) -> None:
-    (cost,) = [table for table in rows.tables(metered) if table.title == "Cost"]
+    (cost,) = [table for table in tables.build_tables(metered) if table.title == "Cost"]
     assert not [head for head in heads(cost) if "nergy" in head]
 
 
 @pytest.mark.parametrize(
     ("scope", "words"),
     [
-        ("cpu.package", "the CPU's packages"),
-        ("gpu3.board + cpu.package", "the board of GPU 3 and the CPU's packages"),
+        ("cpu.package", "the CPU packages"),
+        ("gpu3.board + cpu.package", "the board of GPU 3 and the CPU packages"),
         ("platform", "the whole platform"),
         ("some.thing", "some.thing"),
     ],
 )
 def test_scopes_in_words(scope: str, words: str) -> None:
-    assert scope_in_words(scope) == words
+    assert format_scope(scope) == words

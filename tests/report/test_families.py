@@ -1,8 +1,9 @@
 import pytest
 
 from kdbench.report.cells import Number
-from kdbench.report.families import families, swept
-from kdbench.report.figures.families import sweeps
+from kdbench.report.figures.training import sweep_accuracy
+from kdbench.report.settings import families
+from kdbench.report.tables.training import sweeps
 from kdbench.results.records import measured
 
 POINTS = [(1, 2, 0.90), (1, 5, 0.94), (4, 2, 0.92), (4, 5, 0.91), (10, 2, 0.93), (10, 5, 0.95)]
@@ -47,7 +48,7 @@ def test_words_are_drawn_along_only_where_there_is_no_number(make_record, make_c
 
 
 def test_the_table_has_a_row_a_point_and_one_best(record):
-    table = swept(record)
+    table = sweeps(record)
     assert len(table.rows) == len(POINTS)
     assert [cell.text for cell in table.rows[2].cells[:3]] == [
         "T{temperature}-{epochs}",
@@ -59,12 +60,12 @@ def test_the_table_has_a_row_a_point_and_one_best(record):
 
 
 def test_without_sweeps_there_is_neither_table_nor_figure(sample):
-    assert not swept(sample).shown
-    assert sweeps(sample) is None
+    assert not sweeps(sample).shown
+    assert sweep_accuracy(sample) is None
 
 
 def test_the_figure_names_its_axes_and_lines(record):
-    drawing = sweeps(record)
+    drawing = sweep_accuracy(record)
     for words in ("T{temperature}-{epochs}", "temperature", "epochs 2", "epochs 5", "Top-1, %"):
         assert words in drawing.svg
     assert "agreement" not in drawing.svg  # nothing was said of it
@@ -79,10 +80,10 @@ def test_what_is_relative_to_different_teachers_has_no_best(make_record, make_ca
             cards.append(card)
             found += [measured(name, metric, 0.5 + index / 10, n=100) for metric in ("top1", "agreement")]
         record = make_record(models=tuple(cards), measurements=tuple(found), pairs=(), warnings=(), layers=())
-        heads = [column.head for column in swept(record).columns]
+        heads = [column.head for column in sweeps(record).columns]
         return {
             head
-            for row in swept(record).rows
+            for row in sweeps(record).rows
             for head, cell in zip(heads, row.cells, strict=True)
             if isinstance(cell, Number) and cell.best
         }

@@ -139,7 +139,7 @@ def test_a_report_is_rendered_without_torch_onnx_or_a_window(sample, tmp_path) -
     program = (
         "import sys; from pathlib import Path; from kdbench import report\n"
         "from kdbench.results.records import RunRecord\n"
-        "from kdbench.report.terminal import summary; from rich.console import Console\n"
+        "from kdbench.report.render.terminal import summary; from rich.console import Console\n"
         f"record = RunRecord.read(Path({str(tmp_path)!r}))\n"
         f"report.write(record, Path({str(tmp_path)!r}), ['md', 'html', 'csv', 'json'])\n"
         "Console().print(summary(record))\n"

@@ -10,10 +10,11 @@ from itertools import pairwise
 import pytest
 
 from kdbench import report
-from kdbench.report import Content, markdown
+from kdbench.report import Content
 from kdbench.report.figures.drawing import short
-from kdbench.report.formats.html import render
-from kdbench.report.formats.md import render as render_md
+from kdbench.report.render import markdown
+from kdbench.report.render.html import render
+from kdbench.report.render.markdown import render as render_md
 from kdbench.results.verdicts import Criterion, ModelVerdict, Verdict
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}

@@ -1,8 +1,9 @@
 """Cells as HTML: their values, marks and anchors."""
 
 from kdbench import units
-from kdbench.report import html
-from kdbench.report.cells import Column, Number, Row, Text, finished
+from kdbench.report.cells import Number, Text
+from kdbench.report.render import html_cells as html
+from kdbench.report.table import Column, Row, finished
 from kdbench.results.records import Interval
 
 

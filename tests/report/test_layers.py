@@ -6,8 +6,9 @@ import io
 import pytest
 
 from kdbench import report
-from kdbench.report.layers import LEADING, layers_csv, time_by_operator, where_the_time_goes
-from kdbench.report.rows import tables
+from kdbench.report.render.tabular import layers_csv
+from kdbench.report.tables import build_tables as tables
+from kdbench.report.tables.layers import LEADING, time_by_operator, where_the_time_goes
 from kdbench.results.records import Layer, RunRecord
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -36,8 +37,8 @@ def test_the_slowest_layers_lead_and_the_rest_are_one_row(profiled):
 def test_models_whose_calls_differ_are_told_to(make_record):
     fixed = layer(2, model="student-kd", axes={**AXES, "batch": 7})
     table = where_the_time_goes(make_record(layers=[layer(0), fixed]))
-    assert "at batch 1, 1 thread, cpu provider, or batch 7, 1 thread, cpu provider, a pass" in table.notes[0]
-    assert "convolutions, linear layers and matrix products only" in table.notes[1]
+    assert "at batch 1, 1 thread, cpu provider, or batch 7, 1 thread, cpu provider, a separate pass" in table.notes[0]
+    assert "convolutions, linear layers and matrix products" in table.notes[1]
 
 
 def test_operators_are_summed_over_their_nodes(make_record):
@@ -55,7 +56,7 @@ def test_a_layer_that_was_not_traced_has_its_reason_and_no_share_is_told_of_a_pa
     table = where_the_time_goes(make_record(layers=[layer(0), lost]))
     (first, second) = [row.cells for row in table.rows]
     assert (first[5].value, first[5].reason) == (None, "Conv could not be traced to a layer of the file")
-    assert (second[5].value, second[6].value, second[6].reason) == (100, None, "the whole is not known")
+    assert (second[5].value, second[6].value, second[6].reason) == (100, None, "the total is not known")
 
 
 def test_a_report_without_a_profile_has_neither_table_nor_file(sample, tmp_path):

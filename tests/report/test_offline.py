@@ -1,7 +1,7 @@
-from kdbench.report import rows
+from kdbench.report import tables
 from kdbench.report.axes import configurations
-from kdbench.report.figures.throughput import throughput
-from kdbench.report.offline import offline
+from kdbench.report.figures.scaling import throughput
+from kdbench.report.tables.latency import offline
 from kdbench.results.records import measured
 
 AT = {"provider": "cpu", "threads": 1, "mode": "offline"}
@@ -36,14 +36,14 @@ def test_thread_counts_are_rows_and_a_column(make_record, swept) -> None:
 
 def test_a_sweep_is_no_row_of_the_latency_table_and_no_headline(swept, sample) -> None:
     assert configurations(swept) == configurations(sample)
-    assert rows.latency(swept) == rows.latency(sample)
+    assert tables.latency(swept) == tables.latency(sample)
 
 
 def test_throughput_alone_says_why_there_is_no_latency(make_record, swept) -> None:
     offline_only = [m for m in swept.measurements if m.axes.get("mode") == "offline"]
     record = make_record(measurements=offline_only, pairs=(), protocol={"mode": ["offline"]})
-    assert {row.cells[3].text for row in rows.summary(record).rows} == {"n/a (mode offline has none)"}
-    assert not rows.latency(record).rows
+    assert {row.cells[3].text for row in tables.summary(record).rows} == {"n/a (not measured in offline mode)"}
+    assert not tables.latency(record).rows
 
 
 def test_without_a_sweep_there_is_no_table_and_no_figure(sample) -> None:

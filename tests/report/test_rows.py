@@ -1,8 +1,9 @@
 import pytest
 
-from kdbench.report import rows
+from kdbench.report import tables
 from kdbench.report.axes import configurations, headline
-from kdbench.report.cells import Number, Table
+from kdbench.report.cells import Number
+from kdbench.report.table import Table
 from kdbench.results.records import measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -19,7 +20,7 @@ def column(table: Table, head: str) -> dict[str, str]:
 
 
 def test_the_summary_has_the_form_of_the_study_reports(sample) -> None:
-    table = rows.summary(sample)
+    table = tables.summary(sample)
     assert [c.head for c in table.columns] == [
         "Model",
         "Top-1",
@@ -41,7 +42,7 @@ def test_the_summary_has_the_form_of_the_study_reports(sample) -> None:
 
 @pytest.mark.parametrize(("protocol", "text"), [({"batch": 64}, "2.4648 G"), ({}, "4.9296 G")])
 def test_macs_per_batch_follow_the_protocol_128_by_default(make_record, protocol, text) -> None:
-    table = rows.summary(make_record(protocol=protocol))
+    table = tables.summary(make_record(protocol=protocol))
     assert column(table, "MACs / batch")["teacher"] == text
     assert any(f"batch of {protocol.get('batch', 128)}" in note for note in table.notes)
 
@@ -50,13 +51,13 @@ def test_a_model_of_fixed_batch_shows_its_latency_at_that_batch_out_of_contest(m
     fixed = make_card("student-kd", id="fixed", name="fixed", fixed_batch=8)
     fast = measured("fixed", "latency_mean_ns", 1000.0, axes={**SINGLE, "batch": 8})
     record = make_record(models=(*sample.models, fixed), measurements=(*sample.measurements, fast))
-    latencies = column(rows.summary(record), "Avg. latency")
+    latencies = column(tables.summary(record), "Avg. latency")
     assert latencies["fixed"] == "1.00 µs (batch 8)"
     assert latencies["student-kd"] == "*226 µs*"
 
 
 def test_the_ratios_tell_what_a_student_gains_and_loses(sample) -> None:
-    table = rows.ratios(sample)
+    table = tables.ratios(sample)
     assert [c.head for c in table.columns] == [
         "Student",
         "Teacher",
@@ -78,18 +79,18 @@ def test_the_ratios_tell_what_a_student_gains_and_loses(sample) -> None:
 
 def test_an_energy_ratio_has_a_column_once_there_is_one(make_record, sample) -> None:
     pair = sample.pairs[0].model_copy(update={"metric": "energy_ratio", "value": 4.2, "interval": None})
-    table = rows.ratios(make_record(pairs=(*sample.pairs, pair)))
+    table = tables.ratios(make_record(pairs=(*sample.pairs, pair)))
     assert column(table, "Energy ratio")["student-alone"] == "4.20×"
 
 
 def test_fidelity_has_no_number_for_the_teacher_and_says_why_a_student_has_none(sample) -> None:
-    table = rows.fidelity(sample)
+    table = tables.fidelity(sample)
     assert column(table, "Agreement")["teacher"] == "–"
     assert column(table, "KL to teacher")["student-alone"] == "n/a (the value is nan)"
 
 
 def test_latency_competes_within_a_configuration(sample) -> None:
-    table = rows.latency(sample)
+    table = tables.latency(sample)
     assert [c.head for c in table.columns][:4] == ["Model", "Threads", "Batch", "p50"]
     flagged = [row.cells[0].text for row in table.rows if isinstance(row.cells[3], Number) and row.cells[3].best]
     assert flagged == ["student-kd", "student-kd"]
@@ -98,25 +99,25 @@ def test_latency_competes_within_a_configuration(sample) -> None:
 
 def test_an_axis_that_varies_has_a_column_of_its_own(make_record, sample) -> None:
     other = measured("teacher", "latency_p50_ns", 1e6, axes={**SINGLE, "provider": "cuda"})
-    heads = [c.head for c in rows.latency(make_record(measurements=(*sample.measurements, other))).columns]
+    heads = [c.head for c in tables.latency(make_record(measurements=(*sample.measurements, other))).columns]
     assert heads[1] == "Provider"
 
 
 def test_several_seeds_are_told_in_a_note(seeded) -> None:
-    assert any("mean over 2 seeds" in note for note in rows.summary(seeded).notes)
-    assert len(rows.summary(seeded).rows) == 4
-    assert column(rows.training(seeded), "Seeds")["teacher"] == "0, 1"
+    assert any("means over 2 seeds" in note for note in tables.summary(seeded).notes)
+    assert len(tables.summary(seeded).rows) == 4
+    assert column(tables.training(seeded), "Seeds")["teacher"] == "0, 1"
 
 
 def test_what_was_never_taken_has_no_table(make_record, make_card) -> None:
     record = make_record(models=[make_card("teacher", training=None)], measurements=(), pairs=(), warnings=())
-    assert [table.title for table in rows.tables(record)] == ["Summary", "Cost"]
-    assert column(rows.summary(record), "Top-1") == {"teacher": "n/a (not measured)"}
+    assert [table.title for table in tables.build_tables(record)] == ["Summary", "Cost"]
+    assert column(tables.summary(record), "Top-1") == {"teacher": "n/a (not measured)"}
 
 
 def test_a_refused_model_stands_in_every_table_with_its_reason_once(refused) -> None:
     reason = "The ONNX file strays from the network by 0.31 (tolerance 0.0001)."
-    built = {table.title: table for table in rows.tables(refused)}
+    built = {table.title: table for table in tables.build_tables(refused)}
     assert list(built) == [
         "Summary",
         "Student against teacher",
@@ -142,7 +143,7 @@ def test_a_refused_model_stands_in_every_table_with_its_reason_once(refused) -> 
 
 def test_a_latency_without_axes_is_no_configuration_beside_those_that_have(make_record, sample) -> None:
     bare = missing("student-kd", "latency_p50_ns", "could not be run")
-    table = rows.latency(make_record(measurements=(bare, *sample.measurements)))
-    assert [row.cells[1:3] for row in table.rows] == [row.cells[1:3] for row in rows.latency(sample).rows]
+    table = tables.latency(make_record(measurements=(bare, *sample.measurements)))
+    assert [row.cells[1:3] for row in table.rows] == [row.cells[1:3] for row in tables.latency(sample).rows]
     assert headline(make_record(measurements=(bare, *sample.measurements))) == headline(sample) == SINGLE
     assert configurations(make_record(measurements=(bare,))) == [{}]

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from kdbench.report.figures.layers import layer_times
+from kdbench.report.figures.latency import layer_times
 from kdbench.report.figures.scaling import latency_batch, latency_threads
 from kdbench.report.figures.tradeoff import accuracy_energy, accuracy_latency, accuracy_size
 from kdbench.results.records import Layer, measured, missing
@@ -57,7 +57,7 @@ def test_an_unstable_point_of_a_curve_is_hollow_and_the_caption_says_so(make_rec
         m.model_copy(update={"status": "unstable", "reason": "drift"}) if m.axes[along] == 4 else m for m in steady
     ]
     drawings = [figure(make_record(measurements=found, pairs=())) for found in (steady, shaky)]
-    assert ["hollow point is unstable" in drawing.caption for drawing in drawings] == [False, True]
+    assert ["Hollow points are unstable" in drawing.caption for drawing in drawings] == [False, True]
     white = [len(re.findall(r"<use [^>]*fill: #ffffff", drawing.svg)) for drawing in drawings]
     assert white[1] > white[0]
 
@@ -70,7 +70,7 @@ def test_sizes_are_exact_and_files_of_one_size_are_not_drawn(sample, make_record
 
 
 def test_energies_are_drawn_with_what_was_metered_by_whom(metered):
-    assert any("the CPU's packages, by rapl" in text for text in words(accuracy_energy(metered).svg))
+    assert any("the CPU packages, by rapl" in text for text in words(accuracy_energy(metered).svg))
 
 
 def test_estimated_energies_are_not_ranked_by_a_front(estimated, sample):
@@ -79,13 +79,13 @@ def test_estimated_energies_are_not_ranked_by_a_front(estimated, sample):
 
 
 def test_only_an_unstable_points_caption_speaks_of_hollow_ones(sample, make_record):
-    assert "hollow" not in accuracy_latency(sample).caption
+    assert "Hollow" not in accuracy_latency(sample).caption
     shaky = [
         m.model_copy(update={"status": "unstable", "reason": "drift"}) if m.metric == "latency_mean_ns" else m
         for m in sample.measurements
         if m.axes.get("batch") != 128
     ]
-    assert "hollow point is unstable" in accuracy_latency(make_record(measurements=shaky, pairs=())).caption
+    assert "Hollow points are unstable" in accuracy_latency(make_record(measurements=shaky, pairs=())).caption
 
 
 @pytest.mark.parametrize("macs", [100, None])
@@ -114,5 +114,5 @@ def test_more_models_than_a_figure_holds_are_counted(make_record, make_card):
     cards = [make_card("student-kd", id=name, name=name) for name in names]
     layers = [Layer(model=name, name="conv", operator="Conv", macs=1, time_ns=1.0, time_share=1.0) for name in names]
     drawing = layer_times(make_record(models=cards, layers=layers, measurements=(), pairs=(), warnings=()))
-    assert "2 more models are in the table alone" in drawing.caption
+    assert "The table shows 2 more models" in drawing.caption
     assert not re.search("m9", " ".join(words(drawing.svg)))

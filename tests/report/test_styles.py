@@ -11,10 +11,11 @@ import pytest
 from kdbench import report
 from kdbench.errors import InputError
 from kdbench.report import Content
-from kdbench.report.cells import Number, Table
-from kdbench.report.formats.md import render
+from kdbench.report.cells import Number
+from kdbench.report.render.markdown import render
+from kdbench.report.render.tabular import table_csv
 from kdbench.report.styles import STYLES, Layout, lay_out
-from kdbench.report.tabular import table_csv
+from kdbench.report.table import Table
 from kdbench.results.records import RunRecord
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -149,7 +150,7 @@ def test_experiments_stand_in_the_records_order_and_compete_with_those_of_their_
     (table,) = lay_out(records["digits_methods"], "ratio").tables
     students = [card.name for card in records["digits_methods"].models if card.role == "student"]
     assert [row.cells[0].text for row in table.rows] == students
-    assert {row.group for row in table.rows} == {"teacher", "early-teacher", "born-again-1"}
+    assert {row.ranking for row in table.rows} == {"teacher", "early-teacher", "born-again-1"}
     assert any("average inference time" in note for note in table.notes)
 
 
@@ -238,14 +239,19 @@ def test_trainings_are_told_by_teacher_mixup_rate_and_temperature_from_scratch_f
 
 @pytest.mark.parametrize(
     ("style", "what"),
-    [("sweep", "no sweep"), ("ratio", "no inference time ratio"), ("teachers", "taught"), ("fidelity", "follows")],
+    [
+        ("sweep", "no sweep"),
+        ("ratio", "no inference time ratio"),
+        ("teachers", "no student"),
+        ("fidelity", "no agreement"),
+    ],
 )
 def test_a_style_that_does_not_apply_says_what_to_run_and_which_styles_do(make_record, sample, style, what):
     record = make_record(models=[sample.models[0]], measurements=sample.measurements[:3], pairs=(), warnings=())
     with pytest.raises(InputError, match=what) as caught:
         lay_out(record, style)
     assert "kdbench run" in caught.value.hint or "kdbench bench" in caught.value.hint
-    assert caught.value.hint.endswith("this run can be shown in summary")
+    assert caught.value.hint.endswith("styles that apply to this run: summary")
 
 
 @pytest.mark.parametrize("style", STYLES.names())

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdbench.report.subjects import mean_over_seeds, number, pair_number, subjects, teacher_of
+from kdbench.report.model_groups import mean_over_seeds, model_groups, number, teacher_of
 from kdbench.results.records import measured, missing
 
 
@@ -20,7 +20,7 @@ def test_equal_values_have_an_interval_of_no_width() -> None:
 
 
 def test_seeds_of_one_name_are_one_subject(seeded) -> None:
-    found = subjects(seeded)
+    found = model_groups(seeded)
     assert [(s.label, len(s.ids)) for s in found] == [
         ("teacher", 2),
         ("student-alone", 2),
@@ -29,19 +29,19 @@ def test_seeds_of_one_name_are_one_subject(seeded) -> None:
     ]
     top1 = number(seeded, found[2], "top1")
     assert top1.value == pytest.approx((0.9778 + 0.9678) / 2)
-    drop = pair_number(seeded, found[2], "top1_drop")
+    drop = number(seeded, found[2], "top1_drop")
     assert drop.value == pytest.approx((0.55 + 1.05) / 2)
     assert teacher_of(seeded, found[2]) == "teacher"
 
 
 def test_a_share_over_seeds_stays_a_share(seeded) -> None:
-    top1 = number(seeded, subjects(seeded)[0], "top1")  # 98.33 % and 97.33 %: t interval beyond 100 %
+    top1 = number(seeded, model_groups(seeded)[0], "top1")  # 98.33 % and 97.33 %: t interval beyond 100 %
     assert top1.interval is not None
     assert top1.interval.high == 1.0
 
 
 def test_speed_and_size_are_those_of_the_first_seed(seeded, sample) -> None:
-    of_many, of_one = subjects(seeded)[2], subjects(sample)[2]
+    of_many, of_one = model_groups(seeded)[2], model_groups(sample)[2]
     for metric in ("latency_mean_ns", "size_bytes", "macs", "training_s"):
         assert number(seeded, of_many, metric) == number(sample, of_one, metric)
 
@@ -51,39 +51,39 @@ def test_a_seed_without_a_value_is_told_and_left_out(make_record, make_card) -> 
     why = missing("kd-1", "top1", "the logits are not finite", status="invalid")
     found = [measured("kd-0", "top1", 0.9), why, measured("kd-2", "top1", 0.8)]
     record = make_record(models=cards, measurements=found, pairs=(), warnings=())
-    (subject,) = subjects(record)
-    assert number(record, subject, "top1").value == pytest.approx(0.85)
-    assert number(record, subject, "top1").aside == "2 of 3 seeds"
+    (group,) = model_groups(record)
+    assert number(record, group, "top1").value == pytest.approx(0.85)
+    assert number(record, group, "top1").aside == "2 of 3 seeds"
     record = make_record(models=cards, measurements=found[:2], pairs=(), warnings=())
-    assert number(record, subject, "top1").text == "90.00 % (1 of 3 seeds)"
+    assert number(record, group, "top1").text == "90.00 % (1 of 3 seeds)"
     record = make_record(models=cards, measurements=[why], pairs=(), warnings=())
-    assert number(record, subject, "top1").text == "n/a (the logits are not finite)"
+    assert number(record, group, "top1").text == "n/a (the logits are not finite)"
 
 
 def test_a_mean_with_an_unstable_seed_is_unstable(make_record, make_card) -> None:
     cards = [make_card("student-kd", id=f"kd-{seed}", seed=seed) for seed in range(2)]
     found = [measured("kd-0", "top1", 0.9), measured("kd-1", "top1", 0.8, unstable="few samples")]
     record = make_record(models=cards, measurements=found, pairs=(), warnings=())
-    cell = number(record, subjects(record)[0], "top1")
+    cell = number(record, model_groups(record)[0], "top1")
     assert (cell.status, cell.reason) == ("unstable", "few samples")
 
 
 def test_files_that_share_a_name_but_no_seed_are_different_models(make_record, make_card) -> None:
     cards = [make_card("student-kd", id=id_, name="model", seed=None) for id_ in ("a/model", "b/model")]
     record = make_record(models=cards, measurements=(), pairs=(), warnings=())
-    assert [s.label for s in subjects(record)] == ["a/model", "b/model"]
+    assert [s.label for s in model_groups(record)] == ["a/model", "b/model"]
 
 
 def test_the_teacher_stands_first_wherever_it_is_in_the_record(make_record, make_card) -> None:
     cards = [make_card("student-kd"), make_card("teacher"), make_card("student-alone")]
     record = make_record(models=cards, measurements=(), pairs=(), warnings=())
-    assert [s.label for s in subjects(record)] == ["teacher", "student-kd", "student-alone"]
+    assert [s.label for s in model_groups(record)] == ["teacher", "student-kd", "student-alone"]
 
 
 def test_a_pair_keeps_how_it_came_about(estimated, metered) -> None:
     for record, evidence in ((estimated, "estimated"), (metered, "measured")):
-        student = subjects(record)[2]
-        ratio = pair_number(record, student, "energy_ratio", {"batch": 1})
+        student = model_groups(record)[2]
+        ratio = number(record, student, "energy_ratio", {"batch": 1})
         assert (ratio.evidence, ratio.competes) == (evidence, evidence == "measured")
 
 
@@ -91,10 +91,10 @@ def test_a_missing_pair_has_the_reason_of_what_it_would_be_taken_from(make_recor
     cards = [make_card("teacher"), make_card("student-kd")]
     found = [missing("student-kd", "top1", "the classes do not match", hint="export it again")]
     record = make_record(models=cards, measurements=found, pairs=(), warnings=())
-    student = subjects(record)[1]
-    assert pair_number(record, student, "top1_drop").text == "n/a (the classes do not match)"
-    assert pair_number(record, student, "top1_drop").hint == "export it again"
-    assert pair_number(record, student, "size_ratio").text == "n/a (not measured)"
+    student = model_groups(record)[1]
+    assert number(record, student, "top1_drop").text == "n/a (the classes do not match)"
+    assert number(record, student, "top1_drop").hint == "export it again"
+    assert number(record, student, "size_ratio").text == "n/a (not measured)"
 
 
 def test_a_missing_energy_ratio_has_the_reason_of_the_energy_at_its_batch(make_record, make_card) -> None:
@@ -103,5 +103,5 @@ def test_a_missing_energy_ratio_has_the_reason_of_the_energy_at_its_batch(make_r
         missing("student-kd", "energy_j", "killed", axes={"batch": 8}),
     ]
     record = make_record(models=[make_card("student-kd")], measurements=found, pairs=(), warnings=())
-    (student,) = subjects(record)
-    assert pair_number(record, student, "energy_ratio", {"batch": 8}).text == "n/a (killed)"
+    (student,) = model_groups(record)
+    assert number(record, student, "energy_ratio", {"batch": 8}).text == "n/a (killed)"

@@ -2,9 +2,10 @@
 
 import pytest
 
-from kdbench.report import method, rows
-from kdbench.report.axes import batched_axes, calls_in_words, configurations, headline, in_words
-from kdbench.report.sweeps import speedups
+from kdbench.report import tables
+from kdbench.report.axes import batched_axes, configurations, format_axes, format_calls, headline
+from kdbench.report.tables.latency import speedups
+from kdbench.report.text import method
 from kdbench.results.records import Interval, Pair, measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -40,7 +41,7 @@ def test_the_usual_way_of_calling_is_the_headline(swept):
 
 
 def test_the_latency_table_says_how_calls_follow_each_other(swept):
-    table = rows.latency(swept)
+    table = tables.latency(swept)
     assert [c.head for c in table.columns[1:5]] == ["Threads", "Batch", "Runtime", "Calls"]
     told = {tuple(cell.text for cell in row.cells[3:5]) for row in table.rows}
     assert told == {
@@ -61,13 +62,15 @@ def test_speed_ups_of_every_configuration_have_a_table_if_there_are_more_than_th
         ("1", "1", "onnxruntime", "5 ms idle before each", "4.50×"),
         ("1", "1", "torch", "back to back", "3.50×"),
     }
-    assert table in rows.tables(swept)
+    assert table in tables.build_tables(swept)
 
 
 def test_a_time_under_arrivals_holds_the_wait_and_there_is_throughput_only_back_to_back(swept, sample):
-    assert "from its arrival on" in rows.latency(swept).notes[0]
-    assert "arrival" not in rows.latency(sample).notes[0]
-    rates = {row.cells[4].text: row.cells[-1].text for row in rows.latency(swept).rows if row.cells[3].text != "torch"}
+    assert "including the wait" in tables.latency(swept).notes[0]
+    assert "wait" not in tables.latency(sample).notes[0]
+    rates = {
+        row.cells[4].text: row.cells[-1].text for row in tables.latency(swept).rows if row.cells[3].text != "torch"
+    }
     assert rates["80 /s at random"] == rates["5 ms idle before each"] == "–"
     assert " /s" in rates["back to back"]
 
@@ -76,30 +79,33 @@ def test_waits_have_no_ratio(sample):
     served = [m.model_copy(update={"axes": SERVED}) for m in sample.measurements if m.axes == SINGLE]
     others = [m for m in sample.measurements if m.axes.get("threads") is None]
     pairs = [pair for pair in sample.pairs if pair.metric != "latency_ratio"]
-    table = rows.ratios(sample.model_copy(update={"measurements": (*served, *others), "pairs": tuple(pairs)}))
-    assert {row.cells[2].text for row in table.rows} == {"n/a (waits have no ratio)"}
+    table = tables.ratios(sample.model_copy(update={"measurements": (*served, *others), "pairs": tuple(pairs)}))
+    assert {row.cells[2].text for row in table.rows} == {"n/a (no ratio of waiting times)"}
 
 
 def test_axes_in_words():
-    assert in_words(SERVED) == "batch 1, 1 thread, cpu provider, 80 calls a second at random"
-    assert in_words(PACED) == "batch 1, 1 thread, cpu provider, 5 ms idle before each call"
-    assert in_words(TORCH) == "batch 1, 1 thread, cpu provider, runtime torch"
-    assert calls_in_words({"mode": "offline"}) == "offline"
+    assert format_axes(SERVED) == "batch 1, 1 thread, cpu provider, 80 calls per second at random"
+    assert format_axes(PACED) == "batch 1, 1 thread, cpu provider, 5 ms idle before each call"
+    assert format_axes(TORCH) == "batch 1, 1 thread, cpu provider, runtime torch"
+    assert format_calls({"mode": "offline"}) == "offline"
 
 
-@pytest.mark.parametrize(("stopped", "why"), [("budget", "the budget was spent"), ("precise", "it was precise enough")])
+@pytest.mark.parametrize(
+    ("stopped", "why"), [("budget", "the budget was spent"), ("precise", "the precision was reached")]
+)
 def test_why_sampling_stopped_is_told(sample, stopped, why):
     told = {"sessions": 5, "sessions_taken": 7, "stopped": stopped, "widest_interval": 0.0321, "precision": 0.05}
     record = sample.model_copy(update={"protocol": {**sample.protocol, **told}})
-    (sampling,) = [note for note in method.notes(record) if "sessions:" in note]
-    assert f"7 sessions: then {why}; the widest headline interval is 3.2 % of its number, 5 % was asked" in sampling
+    (sampling,) = [note for note in method.notes(record) if "sessions until" in note]
+    assert f"7 sessions until {why}; the widest headline interval is 3.2 % of its value" in sampling
+    assert "requested precision 5 %" in sampling
 
 
 def test_what_runs_differ_by_is_told(sample):
-    assert "though their sessions do not" not in method.notes(sample)[0]
+    assert "run-to-run" not in method.notes(sample)[0]
     record = sample.model_copy(update={"protocol": {**sample.protocol, "resolution": 0.005}})
     assert (
-        "choice of sessions and blocks, and a standard error of 0.5 % for what runs differ by"
+        "choice of sessions and blocks, and a standard error of 0.5 % for run-to-run variation"
         in method.notes(record)[0]
     )
 
@@ -112,7 +118,7 @@ def test_a_runtime_that_cannot_run_a_model_has_a_note_instead_of_rows(swept):
         for metric in (*TIMES, "throughput_per_s")
     ]
     kept = [m for m in swept.measurements if m.axes.get("runtime") is None]
-    table = rows.latency(swept.model_copy(update={"measurements": (*kept, *refused)}))
+    table = tables.latency(swept.model_copy(update={"measurements": (*kept, *refused)}))
     assert {row.cells[3].text for row in table.rows} == {"onnxruntime"}
     why = "weights unknown; measure the run's own file"
     assert f"Not measured with torch: `teacher`, `student-alone` ({why})." in table.notes
@@ -121,7 +127,7 @@ def test_a_runtime_that_cannot_run_a_model_has_a_note_instead_of_rows(swept):
 def test_a_runtime_that_fails_in_one_way_of_calling_keeps_its_rows(swept):
     served = {**TORCH, "mode": "server", "rate_per_s": 9}
     late = [missing("teacher", metric, "busy 120 % of the time", axes=served) for metric in TIMES]
-    table = rows.latency(swept.model_copy(update={"measurements": (*swept.measurements, *late)}))
+    table = tables.latency(swept.model_copy(update={"measurements": (*swept.measurements, *late)}))
     assert ("teacher", "torch", "9 /s at random") in {tuple(row.cells[i].text for i in (0, 3, 4)) for row in table.rows}
     assert not [note for note in table.notes if note.startswith("Not measured")]
 
@@ -129,12 +135,12 @@ def test_a_runtime_that_fails_in_one_way_of_calling_keeps_its_rows(swept):
 def test_a_runtime_that_is_alone_has_rows_of_reasons(sample):
     refused = [missing("teacher", metric, "weights unknown", axes=TORCH) for metric in TIMES]
     others = [m for m in sample.measurements if not m.metric.startswith("latency_") and m.metric != "throughput_per_s"]
-    table = rows.latency(sample.model_copy(update={"measurements": (*others, *refused)}))
+    table = tables.latency(sample.model_copy(update={"measurements": (*others, *refused)}))
     assert [row.cells[0].text for row in table.rows] == ["teacher"]
 
 
 def test_what_a_column_tells_is_not_said_of_all(swept):
     kept = [m for m in swept.measurements if m.axes.get("mode") in {"paced", "server"}]
     others = [m for m in swept.measurements if m.axes.get("threads") is None]
-    note = rows.latency(swept.model_copy(update={"measurements": (*kept, *others)})).notes[0]
+    note = tables.latency(swept.model_copy(update={"measurements": (*kept, *others)})).notes[0]
     assert note.endswith("All at cpu provider.")

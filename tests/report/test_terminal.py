@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from kdbench.report.terminal import summary
+from kdbench.report.render.terminal import summary
 
 
 def printed(record, width: int, **options: object) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from kdbench.report.training import converged
+from kdbench.report.tables.training import converged
 from kdbench.results.cards import Epoch
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from kdbench.report.cells import Number, Text
-from kdbench.report.verdict import verdict_sentence, verdict_table
+from kdbench.report.text.verdict import verdict_sentence, verdict_table
 from kdbench.results.records import Interval
 from kdbench.results.verdicts import Criterion, ModelVerdict, Verdict
 

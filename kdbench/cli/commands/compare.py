@@ -143,18 +143,18 @@ def _write(comparison: "Comparison", markdown: Path | None, junit: Path | None) 
     from kdbench import storage
 
     if markdown is not None and markdown != _STDOUT:
-        from kdbench.report.comparison import markdown as as_markdown
+        from kdbench.report.text.comparison import markdown as as_markdown
 
         storage.write_text(markdown, as_markdown(comparison))
     if junit is not None:
-        from kdbench.report.junit import junit as as_junit
+        from kdbench.report.render.junit import junit as as_junit
 
         storage.write_text(junit, as_junit(comparison))
 
 
 def _show(comparison: "Comparison", folder: Path | None, markdown: Path | None, *, json: bool) -> None:
-    from kdbench.report import comparison as report
-    from kdbench.report.terminal import one_table
+    from kdbench.report.render.terminal import one_table
+    from kdbench.report.text import comparison as report
 
     if json:
         console.result_json({**comparison.to_json(), **({"folder": str(folder)} if folder else {})})

@@ -60,8 +60,8 @@ def history(
 
 
 def _show(history: "History") -> None:
-    from kdbench.report.history import sentence, series_table
-    from kdbench.report.terminal import one_table
+    from kdbench.report.render.terminal import one_table
+    from kdbench.report.text.history import sentence, series_table
 
     for series in history.series:
         console.result_drawn(one_table(series_table(series)))
@@ -73,7 +73,7 @@ def _show(history: "History") -> None:
 def _write(history: "History", out: Path | None, markdown: Path | None) -> list[Path]:
     """Write the files that the options name and return their paths."""
     from kdbench import storage
-    from kdbench.report.history import render
+    from kdbench.report.text.history import render
 
     files = []
     if markdown is not None:
@@ -91,7 +91,7 @@ def _write(history: "History", out: Path | None, markdown: Path | None) -> list[
 
 def _draw(history: "History") -> "list[Drawing]":
     from kdbench.report.figures.history import draw_series
-    from kdbench.report.history import short_commit, size_text, title
+    from kdbench.report.text.history import short_commit, size_text, title
 
     return [
         draw_series(

@@ -83,6 +83,6 @@ def _check_stdout(formats: list[str] | None, out: Path | None, json: bool) -> No
 
 def _markdown(contents: "list[Content]") -> str:
     """Return the Markdown of all contents, without figures: there is no folder for them."""
-    from kdbench.report.formats.md import render
+    from kdbench.report.render.markdown import render
 
     return "\n".join(render(content, figures=False) for content in contents).rstrip()

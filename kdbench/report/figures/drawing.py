@@ -1,4 +1,4 @@
-"""What the figures share: colours, sizes, and how a matplotlib figure becomes SVG text."""
+"""What the figures share: colours, sizes, and the conversion of a matplotlib figure to SVG text."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart with any colour vision (https://jfly.uni-koeln.de/color/), without its yellow,
+# Okabe and Ito's palette, made for any colour vision (https://jfly.uni-koeln.de/color/), without its yellow,
 # which is too pale on white. Beyond seven models, markers and dashes repeat the colours with a difference.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v")
@@ -18,13 +18,15 @@ DASHES = ("-", "--", ":", "-.")
 GREY = "#5f6368"
 GRID = "#e4e6e9"
 
-# An axis of fewer decades holds too few of 1, 2, 5, 10; one of more has room for powers of ten only.
+# An axis with fewer decades holds too few of 1, 2, 5, 10; one with more has room for powers of ten only.
 _FEW_DECADES, _MANY_DECADES = 1.0, 3.5
+
+HOLLOW = " Hollow points are unstable."  # for captions
 
 _LONGEST = 40  # characters of a name
 _MOST_COLUMNS = 4  # of a legend
 
-_BEYOND = 5.0  # how many times the largest value, or a part of the smallest, a logarithmic axis shows
+_BEYOND = 5.0  # factor beyond the largest and the smallest value that a logarithmic axis shows
 
 _STYLE: Any = {
     "font.size": 10,
@@ -86,18 +88,18 @@ def look(index: int) -> tuple[str, str, str]:
 
 
 def error_bar(value: float, low: float, high: float) -> tuple[Sequence[float], Sequence[float]]:
-    """Return an interval as matplotlib wants it: distances below and above the value, none of them negative."""
+    """Return an interval as matplotlib expects it: distances below and above the value, not negative."""
     return [max(value - low, 0.0)], [max(high - value, 0.0)]
 
 
 def short(name: str, longest: int = _LONGEST) -> str:
-    """Return a name with its middle left out where it is too long: its end tells names apart."""
+    """Return a name, shortened in the middle if it is too long: names often differ at their end."""
     start, end = (longest - 1) // 4, longest - 1 - (longest - 1) // 4
     return name if len(name) <= longest else f"{name[:start]}…{name[-end:]}"
 
 
 def legend_below(figure: "Figure", handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """Write a legend below all axes, in as many columns as have room; what it takes makes the figure higher."""
+    """Write a legend below all axes, in as many columns as fit; the figure grows by its height."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     names = [short(label) for label in labels]
@@ -112,13 +114,13 @@ def legend_below(figure: "Figure", handles: Sequence[Any], labels: Sequence[str]
 
 
 def keep_in_sight(axis: "Axis", values: Sequence[float]) -> None:
-    """Let intervals run out of a logarithmic axis rather than flatten what it shows: the `values`, all above 0."""
+    """Clip intervals that would flatten the `values`, all above 0, on a logarithmic axis."""
     low, high = axis.get_view_interval()
     axis.set_view_interval(max(low, min(values) / _BEYOND), min(high, max(values) * _BEYOND), ignore=True)
 
 
 def log_ticks(axis: "Axis", write: Callable[[float], str]) -> None:
-    """Label a logarithmic axis whose limits are settled at round values, each as `write` has it less empty decimals."""
+    """Label a logarithmic axis with final limits at round values, formatted by `write` without empty decimals."""
     from math import log10
 
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter

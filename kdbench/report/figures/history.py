@@ -1,4 +1,4 @@
-"""A series over its records: the numbers with their intervals, the levels between changes, and the changes."""
+"""A series of numbers over records: intervals, levels and the changes between them."""
 
 import re
 from typing import TYPE_CHECKING
@@ -10,16 +10,16 @@ from kdbench.results.metrics import metric as declared
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LABELS = 24  # commits that the axis has room for
+_LABELS = 24  # commits that fit on the axis
 _LINES = 3  # of text above the points
 _BETTER = {True: COLOURS[3], False: COLOURS[2], None: COLOURS[4]}
 
 
 def draw_series(series: Series, place: int, title: str, labels: list[str], changes: list[str]) -> Drawing:
-    """Draw a series, its points evenly spaced in their order.
+    """Draw a series, its points evenly spaced in order.
 
-    `place` is the series' in its history, from 1: there may be others of the same metric and model. `labels` name the
-    points below the axis, `changes` the series' changes, in their order.
+    `place` is the number of the series in its history, from 1: several may have the same metric and model. `labels` are
+    the texts of the points below the axis, `changes` those of the changes.
     """
     with canvas(9, 3.6) as figure:
         axes = figure.subplots()
@@ -37,14 +37,14 @@ def draw_series(series: Series, place: int, title: str, labels: list[str], chang
     return Drawing(
         f"history-{name}",
         title,
-        "Points are records in the order they were taken, bars their intervals; hollow ones are not looked at for "
-        "changes. Lines are the levels, dashed ones the changes between them, dotted ones another onnxruntime.",
+        "Points are records in order of time, bars their intervals; hollow points are not used to detect changes. "
+        "Horizontal lines are levels, dashed lines changes, dotted lines another version of onnxruntime.",
         svg,
     )
 
 
 def _mark(change: Change, text: str, index: int, count: int, axes: "Axes") -> None:
-    """Draw a change and what it is, its text on the side with more room, the next one's a line below."""
+    """Draw a change and its text, on the side with more room, each a line below the previous one."""
     at, colour = change.at - 0.5, _BETTER[change.better]
     axes.axvline(at, color=colour, ls="--", lw=1.2, zorder=1)
     late = at > count / 2

@@ -1,4 +1,4 @@
-"""Labels beside points, placed so that they hide neither each other nor what is drawn."""
+"""Labels beside points that hide neither each other nor the drawing."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 Label = tuple[str, tuple[float, float], str]
 """Text, the point (in data coordinates) that it names, and its colour."""
 
-# Where a label may stand, seen from its point, the most usual first: beside it, above and below it, then further
-# out in the same directions, from where a thin line leads back. Distances in points (1/72 inch).
+# Positions of a label relative to its point, the preferred ones first: beside, above and below it, then further out in
+# the same directions with a thin leader line. Distances in points (1/72 inch).
 _DIRECTIONS = ((1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5), (0.3, 1), (0.3, -1), (-0.3, 1), (-0.3, -1), (1, 0), (-1, 0))
 _DISTANCES = (8, 14, 22)
 _LEADER_FROM = 22
-_CLEARANCE = 4.0  # half the width, in pixels, of the room that a point or line keeps free around itself
+_CLEARANCE = 4.0  # half the width, in pixels, that stays free around a point or line
 
 
 def place(
     figure: "Figure", axes: "Axes", labels: Sequence[Label], lines: Sequence[Sequence[tuple[float, float]]]
 ) -> list[Label]:
-    """Write the labels, each at the first of its places that is free and inside the axes; return those without one.
+    """Write each label at the first position that is free and inside the axes; return the labels without one.
 
     `lines` are the paths, in data coordinates, that no label may cover. Limits, scales and margins of the axes must
-    be set; the layout is settled here, by drawing once.
+    be final; the layout is computed here, by drawing once.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -37,25 +37,25 @@ def place(
     agg.draw()  # type: ignore[no-untyped-call]  # matplotlib's canvases carry no types
     renderer = agg.get_renderer()  # type: ignore[no-untyped-call]
     frame = axes.get_window_extent()
-    taken = [box for line in lines for box in _boxes_along(axes.transData.transform(line))]
-    taken += [box for _, xy, _ in labels for box in _boxes_along(axes.transData.transform([xy]))]
-    left = []
+    occupied = [box for line in lines for box in _boxes_along(axes.transData.transform(line))]
+    occupied += [box for _, xy, _ in labels for box in _boxes_along(axes.transData.transform([xy]))]
+    unplaced = []
     for label in labels:
-        note = _placed(renderer, axes, label, frame, taken)
+        note = _placed(renderer, axes, label, frame, occupied)
         if note is None:
-            left.append(label)
+            unplaced.append(label)
         else:
-            taken.append(_extent(note, renderer))
-    return left
+            occupied.append(_extent(note, renderer))
+    return unplaced
 
 
 def _placed(
-    renderer: "RendererBase", axes: "Axes", label: Label, frame: "Bbox", taken: Sequence["Bbox"]
+    renderer: "RendererBase", axes: "Axes", label: Label, frame: "Bbox", occupied: Sequence["Bbox"]
 ) -> "Annotation | None":
-    """Write one label where it covers nothing; None if there is no such place."""
+    """Write one label where it covers nothing; None if there is no such position."""
     import numpy as np
 
-    x0, y0, x1, y1 = np.array([box.extents for box in taken]).reshape(-1, 4).T
+    x0, y0, x1, y1 = np.array([box.extents for box in occupied]).reshape(-1, 4).T
     for distance in _DISTANCES:
         for dx, dy in _DIRECTIONS:
             note = _write(axes, label, (dx * distance, dy * distance))
@@ -87,7 +87,7 @@ def _write(axes: "Axes", label: Label, offset: tuple[float, float]) -> "Annotati
 
 
 def _extent(note: "Annotation", renderer: "RendererBase") -> "Bbox":
-    """Return the room that the words take, without the leader."""
+    """Return the extent of the text, without the leader line."""
     from matplotlib.text import Text
 
     note.update_positions(renderer)

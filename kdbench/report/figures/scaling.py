@@ -1,21 +1,35 @@
-"""How latency scales: with threads at batch 1, and with the batch at the headline's threads."""
+"""How latency and throughput scale: with threads, with the batch, and offline."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kdbench import units
-from kdbench.report.axes import configurations, headline, in_words
-from kdbench.report.figures.counted import HOLLOW, draw_counted
-from kdbench.report.figures.drawing import Drawing, canvas, keep_in_sight, legend_below, log_ticks, to_svg
-from kdbench.report.subjects import number, subjects
-from kdbench.results.records import RunRecord
+from kdbench.report.axes import configurations, format_axes, headline
+from kdbench.report.cells import Number
+from kdbench.report.figures.drawing import (
+    HOLLOW,
+    Drawing,
+    canvas,
+    error_bar,
+    keep_in_sight,
+    legend_below,
+    log_ticks,
+    look,
+    to_svg,
+)
+from kdbench.report.model_groups import model_groups, number
+from kdbench.report.tables.latency import by_batch, offline_axes
+from kdbench.results.records import Measurement, RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LATENCY = ("latency_p50_ns", "median latency of one call")
 _RATE = ("throughput_per_s", "samples per second")
-_FEWEST_BATCHES = 3  # two, which every run has, are told by the tables
+_FEWEST_BATCHES = 3  # the tables show the two that every run has
+
+_Points = Mapping[int, Number | Measurement]
+"""A model's numbers by thread count or batch."""
 
 
 def latency_threads(record: RunRecord) -> Drawing | None:
@@ -23,14 +37,10 @@ def latency_threads(record: RunRecord) -> Drawing | None:
     values = _values(record, "threads")
     if len(values) < 2:
         return None
-    svg, hollow = _drawn(record, "threads", values, [_LATENCY])
-    return Drawing(
-        "latency_threads",
-        "Latency against threads",
-        "Lower is better; bars are intervals. Where a curve is level, or rises, a model is too small for more threads."
-        f"{hollow}",
-        svg,
+    caption = (
+        "Lower is better; bars are intervals. A level or rising curve shows a model that is too small for more threads."
     )
+    return _draw_over(record, "threads", values, [_LATENCY], "Latency against threads", caption)
 
 
 def latency_batch(record: RunRecord) -> Drawing | None:
@@ -38,49 +48,100 @@ def latency_batch(record: RunRecord) -> Drawing | None:
     values = _values(record, "batch")
     if len(values) < _FEWEST_BATCHES:
         return None
-    svg, hollow = _drawn(record, "batch", values, [_LATENCY, _RATE])
-    return Drawing(
-        "latency_batch",
-        "Latency and throughput against batch",
-        "A larger batch pays as long as the right-hand curve rises; what it costs each call is on the left. Bars are "
-        f"intervals.{hollow}",
-        svg,
+    caption = (
+        "A larger batch pays off while the throughput (right) rises; the left panel shows its cost per call. Bars are "
+        "intervals."
     )
+    return _draw_over(record, "batch", values, [_LATENCY, _RATE], "Latency and throughput against batch", caption)
+
+
+def throughput(record: RunRecord) -> Drawing | None:
+    """Draw samples per second over the batch, at the first thread count; None unless a model has several batches."""
+    from matplotlib.ticker import FuncFormatter
+
+    at = next(iter(offline_axes(record)), None)
+    if at is None:
+        return None
+    rates = {group.label: by_batch(record, group, at) for group in model_groups(record)}
+    if not any(len(points) > 1 for points in rates.values()):
+        return None
+    with canvas(8, 4.4) as figure:
+        axes = figure.subplots()
+        curves = [_curve(axes, points, label, index) for index, (label, points) in enumerate(rates.items())]
+        _set_scales(axes, [value for values in curves for value in values], "{:,g}".format)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        where = {key: value for key, value in at.items() if key != "mode"}
+        axes.set_xlabel(f"batch{format_axes(where, ', at ')} (log scale)")
+        axes.set_ylabel("samples per second (log scale)")
+        legend_below(figure, *axes.get_legend_handles_labels())
+        svg = to_svg(figure)
+    caption = (
+        "Higher is better. Where a curve is level, a larger batch costs latency and memory without a gain. Bars are "
+        "intervals."
+    )
+    return Drawing("throughput", "Throughput against batch", caption + _hollow_note(rates.values()), svg)
 
 
 def _values(record: RunRecord, along: str) -> list[int]:
-    """Return the values of `along` at which latency was taken, all else as in the headline."""
+    """Return the values of `along` at which latency was measured, all other axes as in the headline."""
     base = {key: value for key, value in headline(record).items() if key != along}
     rest = [(axes.get(along), {key: v for key, v in axes.items() if key != along}) for axes in configurations(record)]
     return sorted({value for value, others in rest if others == base and isinstance(value, int)})
 
 
-def _drawn(record: RunRecord, along: str, values: Sequence[int], panels: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """Return the figure, and what its caption must say of points that are unstable."""
+def _draw_over(
+    record: RunRecord, along: str, values: Sequence[int], panels: Sequence[tuple[str, str]], title: str, caption: str
+) -> Drawing:
     base = headline(record)
     where = {key: value for key, value in base.items() if key != along}
-    hollow = False
+    drawn: list[_Points] = []
     with canvas(8 if len(panels) == 1 else 9, 4.4) as figure:
         row = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (metric, title) in zip(row, panels, strict=True):
+        for axes, (metric, label) in zip(row, panels, strict=True):
             shown = []
-            for index, subject in enumerate(subjects(record)):
-                cells = {value: number(record, subject, metric, {**base, along: value}) for value in values}
-                shown += draw_counted(axes, cells, subject.label, index)
-                hollow |= any(cell.value is not None and cell.status == "unstable" for cell in cells.values())
-            _dress(axes, values, shown, metric)
-            axes.set_xlabel(f"{along}{in_words(where, ', at ')} (log scale)" if len(panels) == 1 else along)
-            axes.set_ylabel(f"{title} (log scale)")
+            for index, group in enumerate(model_groups(record)):
+                points = {value: number(record, group, metric, {**base, along: value}) for value in values}
+                shown += _curve(axes, points, group.label, index)
+                drawn.append(points)
+            _set_scales(axes, shown, units.time if metric.endswith("_ns") else "{:,g}".format)
+            axes.set_xticks(values, [f"{value}" for value in values])
+            axes.xaxis.minorticks_off()
+            axes.set_xlabel(f"{along}{format_axes(where, ', at ')} (log scale)" if len(panels) == 1 else along)
+            axes.set_ylabel(f"{label} (log scale)")
         if len(panels) > 1:
-            figure.suptitle(in_words(where), fontsize=10)
+            figure.suptitle(format_axes(where), fontsize=10)
         legend_below(figure, *row[0].get_legend_handles_labels())
-        return to_svg(figure), HOLLOW if hollow else ""
+        svg = to_svg(figure)
+    return Drawing(f"latency_{along}", title, caption + _hollow_note(drawn), svg)
 
 
-def _dress(axes: "Axes", values: Sequence[int], shown: Sequence[float], metric: str) -> None:
+def _curve(axes: "Axes", points: _Points, label: str, index: int) -> list[float]:
+    """Draw a model's known numbers with their intervals, unstable ones hollow, and return them.
+
+    `index` is the model's place in the tables.
+    """
+    colour, marker, dashes = look(index)
+    known = {count: point for count, point in points.items() if point.value is not None}
+    values = [point.value or 0.0 for point in known.values()]
+    if not known:
+        return []
+    axes.plot(list(known), values, dashes, color=colour, marker=marker, label=label, lw=1.4)
+    for (count, point), value in zip(known.items(), values, strict=True):
+        if point.interval is not None:
+            bar = error_bar(value, point.interval.low, point.interval.high)
+            axes.errorbar(count, value, yerr=bar, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5)
+        if point.status == "unstable":
+            axes.plot(count, value, marker, color=colour, markerfacecolor="white", zorder=3)
+    return values
+
+
+def _set_scales(axes: "Axes", values: Sequence[float], write: Callable[[float], str]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    axes.set_xticks(values, [f"{value}" for value in values])
-    axes.minorticks_off()
-    keep_in_sight(axes.yaxis, shown)
-    log_ticks(axes.yaxis, units.time if metric.endswith("_ns") else "{:,g}".format)
+    keep_in_sight(axes.yaxis, values)
+    log_ticks(axes.yaxis, write)
+
+
+def _hollow_note(models: Iterable[_Points]) -> str:
+    unstable = any(p.value is not None and p.status == "unstable" for points in models for p in points.values())
+    return HOLLOW if unstable else ""

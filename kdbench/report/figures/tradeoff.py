@@ -1,15 +1,15 @@
-"""Accuracy against what it is paid with, time, bytes or joules: which models are worth their cost."""
+"""Accuracy against cost in time, bytes or joules: which models are worth their cost."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kdbench import units
-from kdbench.report.axes import headline, in_words
+from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number
-from kdbench.report.figures.counted import HOLLOW
 from kdbench.report.figures.drawing import (
     GREY,
+    HOLLOW,
     Drawing,
     canvas,
     error_bar,
@@ -21,8 +21,8 @@ from kdbench.report.figures.drawing import (
     to_svg,
 )
 from kdbench.report.figures.labels import place
-from kdbench.report.metering import by_whom, energies
-from kdbench.report.subjects import ModelGroup, number, subjects
+from kdbench.report.model_groups import ModelGroup, model_groups, number
+from kdbench.report.tables.metering import energies, source_text
 from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Cost:
-    """What accuracy is paid with: its `name` in the title, the axis' `label`, how to `write` a value, each model's."""
+    """A cost: its `name` in the title, the axis' `label`, how to `write` a value, and the value `of` each model."""
 
     name: str
     label: str
@@ -67,40 +67,40 @@ class _Point:
 
 def accuracy_latency(record: RunRecord) -> Drawing | None:
     """Draw top-1 over mean latency with intervals and the Pareto front; None with fewer than two such models."""
-    taken = headline(record)
-    label = f"mean latency of one call{in_words(taken, ', ')}"
-    cost = _Cost("latency", label, units.time, lambda subject: number(record, subject, "latency_mean_ns", taken))
+    at = headline(record)
+    label = f"mean latency of one call{format_axes(at, ', ')}"
+    cost = _Cost("latency", label, units.time, lambda group: number(record, group, "latency_mean_ns", at))
     return _tradeoff(record, cost)
 
 
 def accuracy_size(record: RunRecord) -> Drawing | None:
     """Draw top-1 over the size of the model file; None with fewer than two such models, or if all are of one size."""
-    cost = _Cost("size", "model file", units.size, lambda subject: number(record, subject, "size_bytes"))
-    sizes = {cost.write(cell.value) for each in subjects(record) if (cell := cost.of(each)).value is not None}
+    cost = _Cost("size", "model file", units.size, lambda group: number(record, group, "size_bytes"))
+    sizes = {cost.write(cell.value) for group in model_groups(record) if (cell := cost.of(group)).value is not None}
     return _tradeoff(record, cost) if len(sizes) > 1 else None
 
 
 def accuracy_energy(record: RunRecord) -> Drawing | None:
     """Draw top-1 over the measured energy of one inference; None with fewer than two such models.
 
-    Estimates are left out: a front ranks, and they are good enough for no ranking.
+    Estimates are left out: a Pareto front ranks models, which estimates do not support.
     """
     metered = [m for m in energies(record, "energy_j") if m.value is not None and m.evidence == "measured"]
     if not metered:
         return None
     first = next((m for m in metered if m.axes.get("batch") == 1), metered[0])
 
-    def of(subject: ModelGroup) -> Number:
-        cell = number(record, subject, "energy_j", first.axes)
+    def of(group: ModelGroup) -> Number:
+        cell = number(record, group, "energy_j", first.axes)
         return cell if cell.evidence == "measured" else Number(units.energy, reason="an estimate")
 
     where = {key: value for key, value in first.axes.items() if key != "scope"}
-    label = f"gross energy of one inference{in_words(where, ', ')}; {by_whom(first)}"
+    label = f"gross energy of one inference{format_axes(where, ', ')}; {source_text(first)}"
     return _tradeoff(record, _Cost("energy", label, units.energy, of))
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points (cost, accuracy) that no other beats in one without losing in the other, by cost."""
+    """Return the points (cost, accuracy) that no other point dominates, by cost."""
     front: list[tuple[float, float]] = []
     for x, y in sorted(set(points), key=lambda point: (point[0], -point[1])):
         if not front or y > front[-1][1]:
@@ -110,10 +110,10 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 def _tradeoff(record: RunRecord, cost: _Cost) -> Drawing | None:
     points = [
-        _Point(subject.label, index, paid, top1)
-        for index, subject in enumerate(subjects(record))
-        if (paid := cost.of(subject)).value is not None
-        if (top1 := number(record, subject, "top1")).value is not None
+        _Point(group.label, index, price, top1)
+        for index, group in enumerate(model_groups(record))
+        if (price := cost.of(group)).value is not None
+        if (top1 := number(record, group, "top1")).value is not None
     ]
     if len(points) < 2:
         return None
@@ -129,20 +129,22 @@ def _tradeoff(record: RunRecord, cost: _Cost) -> Drawing | None:
         axes.margins(0.12, 0.15)
         keep_in_sight(axes.xaxis, [point.xy[0] for point in points])
         log_ticks(axes.xaxis, cost.write)
-        _name(figure, axes, points, front)
+        _label_points(figure, axes, points, front)
         svg = to_svg(figure)
     hollow = HOLLOW if any(_unstable(point) for point in points) else ""
     return Drawing(
         f"accuracy_{cost.name}",
         f"Accuracy against {cost.name}",
-        "Up and to the left is better. Bars are intervals; the dashed line joins the models that no other beats in "
-        f"both.{hollow}",
+        "Up and to the left is better. Bars are intervals; the dashed line joins the models that no other "
+        f"model dominates.{hollow}",
         svg,
     )
 
 
-def _name(figure: "Figure", axes: "Axes", points: Sequence[_Point], front: Sequence[tuple[float, float]]) -> None:
-    """Write each name beside its point, those of the front first; in a legend what has no room there."""
+def _label_points(
+    figure: "Figure", axes: "Axes", points: Sequence[_Point], front: Sequence[tuple[float, float]]
+) -> None:
+    """Write each name beside its point, those of the front first, or in a legend if there is no room."""
     from matplotlib.lines import Line2D
 
     by_rank = sorted(points, key=lambda point: point.xy not in front)

@@ -1,6 +1,6 @@
-"""Report styles, one file each: a record's numbers laid out as a published study lays out its own tables.
+"""Report styles, one file each: a record's numbers in the layout of a published study's tables.
 
-A style registers a function from a record to its `Layout` in `STYLES`.
+A style registers a function from a record to its `Layout` in `STYLES`. It builds on `tables` and `figures`.
 """
 
 from collections.abc import Callable, Iterable
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from kdbench.errors import InputError
 from kdbench.registry import Registry
-from kdbench.report.cells import Table
 from kdbench.report.figures import Drawing
+from kdbench.report.table import Table
 from kdbench.results.records import RunRecord
 
 Figure = Callable[[RunRecord], Drawing | None]
@@ -17,7 +17,7 @@ Figure = Callable[[RunRecord], Drawing | None]
 
 @dataclass(frozen=True)
 class Layout:
-    """What a study shows: its tables, and the figures that go with them, which are drawn only where they are wanted.
+    """What a study shows: its tables, and the figures that go with them, drawn only on demand.
 
     `after` names the study: authors and title.
     """
@@ -42,8 +42,8 @@ def lay_out(record: RunRecord, name: str) -> Layout:
     try:
         return style(record)
     except InputError as error:
-        suited = [other for other, each in STYLES if each is not style and _applies(each, record)]
-        also = f"; this run can be shown in {', '.join(suited)}" if suited else ""
+        suited = [other for other, candidate in STYLES if candidate is not style and _applies(candidate, record)]
+        also = f"; styles that apply to this run: {', '.join(suited)}" if suited else ""
         raise InputError(f"style {name} does not apply: {error.message}", f"{error.hint}{also}") from error
 
 

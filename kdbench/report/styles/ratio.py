@@ -4,115 +4,100 @@ from functools import partial
 
 from kdbench import units
 from kdbench.errors import InputError
-from kdbench.report.axes import headline, in_words
-from kdbench.report.cells import Cell, Column, Number, Row, Table, Text, finished
-from kdbench.report.rescaling import rescaled
-from kdbench.report.settings import dataset, hidden_sizes, settings
+from kdbench.report.axes import format_axes, headline
+from kdbench.report.cells import Cell, Number
+from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
+from kdbench.report.settings import Settings, dataset, hidden_sizes, settings
 from kdbench.report.styles import STYLES, Layout
-from kdbench.report.subjects import ModelGroup, number, pair_number, subjects, teacher_of
-from kdbench.results.records import RunRecord
+from kdbench.report.table import Column, Field, Table, metric_field, model_table, text_field
+from kdbench.results.records import Axes, RunRecord
 
-_COSTS = (
-    Column("Accuracy", higher_is_better=True, unit="share"),
-    Column("Training Time (seconds)", higher_is_better=False),
-)
 _RATIO = "Inference Time Ratio (Teacher{0}/{0}Student)"
 
 
 @STYLES.register("ratio")
 def ratio(record: RunRecord) -> Layout:
     """Accuracy, training time and inference time ratio of every student (after Gupta et al.)."""
-    students = [each for each in subjects(record) if teacher_of(record, each) is not None]
+    students = [group for group in model_groups(record) if teacher_of(record, group) is not None]
     if not any(pair.metric == "latency_ratio" for pair in record.pairs):
         raise InputError(
             f"{record.name} has no inference time ratio", "measure both: kdbench bench TEACHER.onnx STUDENT.onnx"
         )
-    dense = bool(record.recipe) and all(hidden_sizes(each) is not None for each in students)
+    dense = bool(record.recipe) and all(hidden_sizes(student) is not None for student in students)
     table = _by_setting(record, students) if dense else _by_experiment(record, students)
     return Layout('Gupta et al., "Exploring Knowledge Distillation"', (table,))
 
 
 def _by_setting(record: RunRecord, students: list[ModelGroup]) -> Table:
-    """Return table 1: dense students by what they were trained with, the highest ratio first."""
-    heads = ("Student Layer Size", "Temperature", "No. of Epochs", "Batch Size")
-    columns = [
-        *(Column(head) for head in heads),
-        *_COSTS,
-        Column(_RATIO.format(""), higher_is_better=True),
-        Column("Student", numeric=False),
+    """Return table 1: dense students with their settings, the highest ratio first."""
+    of = {student.label: settings(record, student) for student in students}
+
+    def setting(head: str, name: str) -> Field:
+        return text_field(head, lambda student: _plain(of[student.label], name), numeric=True)
+
+    fields = [
+        text_field("Student Layer Size", lambda student: hidden_sizes(student) or "–", numeric=True),
+        setting("Temperature", "temperature"),
+        setting("No. of Epochs", "epochs"),
+        setting("Batch Size", "batch"),
+        *_numbers(record, _RATIO.format("")),
+        text_field("Student", lambda student: student.label, code=True),
     ]
-    rows = []
-    for student in students:
-        of = settings(record, student)
-        cells: list[Cell] = [Text(hidden_sizes(student) or "–"), *map(_setting, (of.temperature, of.epochs, of.batch))]
-        rows.append(_row(record, student, [*cells, *_numbers(record, student), Text(student.label, code=True)]))
-    at = len(heads) + len(_COSTS)
-    rows.sort(key=lambda row: -_value(row.cells[at]))
-    return finished(_title(record), columns, rows, _notes(record))
+    ranked = sorted(students, key=lambda student: -(_speed_up(record, student).value or 0.0))
+    return _table(record, ranked, fields, name=None)
 
 
 def _by_experiment(record: RunRecord, students: list[ModelGroup]) -> Table:
     """Return table 2: one experiment a row, in the record's order."""
-    columns = [
-        Column("Experiment", numeric=False),
-        *_COSTS,
-        Column(_RATIO.format(" "), higher_is_better=True),
-    ]
-    rows = [_row(record, student, [Text(student.label, code=True), *_numbers(record, student)]) for student in students]
-    return finished(_title(record), columns, rows, _notes(record))
+    return _table(record, students, _numbers(record, _RATIO.format(" ")), name="Experiment")
 
 
-def _row(record: RunRecord, student: ModelGroup, cells: list[Cell]) -> Row:
-    return Row(tuple(cells), group=teacher_of(record, student))
+def _table(record: RunRecord, students: list[ModelGroup], fields: list[Field], *, name: str | None) -> Table:
+    data = dataset(record)
+    title = f"Experiments on {data} dataset" if data else "Experiments"
+    return model_table(
+        title, students, fields, _notes(record), ranking=lambda student: teacher_of(record, student), name=name
+    )
 
 
-def _numbers(record: RunRecord, student: ModelGroup) -> list[Number]:
-    seconds = number(record, student, "training_s")
+def _numbers(record: RunRecord, ratio_head: str) -> list[Field]:
+    def training_time(student: ModelGroup, _: Axes) -> Cell:
+        seconds = number(record, student, "training_s")
+        short = seconds.value is not None and seconds.value < 100
+        return seconds.scaled(1, partial(units.fixed, decimals=3 if short else 1))
+
     return [
-        number(record, student, "top1"),
-        rescaled(seconds, 1, partial(units.fixed, decimals=3 if _short(seconds) else 1)),
-        pair_number(record, student, "latency_ratio", headline(record)),
+        metric_field(record, "top1", head="Accuracy"),
+        Field(Column("Training Time (seconds)", higher_is_better=False), training_time),
+        Field(Column(ratio_head, higher_is_better=True), lambda student, _: _speed_up(record, student)),
     ]
 
 
-def _short(seconds: Number) -> bool:
-    return seconds.value is not None and seconds.value < 100
+def _speed_up(record: RunRecord, student: ModelGroup) -> Number:
+    return number(record, student, "latency_ratio", headline(record))
 
 
-def _setting(value: float | None) -> Text:
-    return Text("–" if value is None else f"{value:g}")
-
-
-def _value(cell: Cell) -> float:
-    return cell.value if isinstance(cell, Number) and cell.value is not None else 0.0
-
-
-def _title(record: RunRecord) -> str:
-    name = dataset(record)
-    return f"Experiments on {name} dataset" if name else "Experiments"
+def _plain(of: Settings, name: str) -> str:
+    value = getattr(of, name)
+    return "–" if value is None else f"{value:g}"
 
 
 def _notes(record: RunRecord) -> list[str]:
-    teachers = dict.fromkeys(teacher_of(record, each) for each in subjects(record))
+    labels = {teacher_of(record, group) for group in model_groups(record)}
+    teachers = [group for group in model_groups(record) if group.label in labels]
     axes = headline(record)
-    told = []
-    for teacher in subjects(record):
-        if teacher.label not in teachers:
-            continue
-        top1, time = number(record, teacher, "top1"), number(record, teacher, "latency_mean_ns", axes)
-        told.append(f"Teacher `{teacher.label}`: accuracy {_text(top1)}, average inference time {_text(time)}.")
-    several = len(told) > 1
+    several = len(teachers) > 1
     return [
-        *told,
-        (
-            "Inference time ratio: teacher over student, of paired blocks of calls that took turns"
-            f"{in_words(axes, ', at ')} (in the study: of two average times)"
-            f"{'; each student has the ratio to its own teacher' if several else ''}."
+        *(
+            f"Teacher `{teacher.label}`: accuracy {number(record, teacher, 'top1').with_interval}, average inference "
+            f"time {number(record, teacher, 'latency_mean_ns', axes).with_interval}."
+            for teacher in teachers
         ),
-        "Training time: the epochs of this student, validation included, without its teacher's training.",
+        (
+            "Inference time ratio: teacher over student, from paired, interleaved blocks of calls"
+            f"{format_axes(axes, ', at ')} (in the study: of two average times)"
+            f"{'; each student is compared with its own teacher' if several else ''}."
+        ),
+        "Training time: the epochs of the student, validation included, without the training of its teacher.",
         f"Bold: the best of its column{' among students of one teacher' if several else ''}.",
     ]
-
-
-def _text(cell: Number) -> str:
-    return f"{cell.text} {cell.interval_text}".rstrip()

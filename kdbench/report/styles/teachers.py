@@ -1,12 +1,12 @@
 """The tables of Roset et al., "Understanding Teacher-Student Architectural Choices on Knowledge Distillation"."""
 
 from kdbench.errors import InputError
-from kdbench.report.cells import Column, Number, Row, Table, Text, finished
-from kdbench.report.figures.curves import training_curves
-from kdbench.report.rescaling import millions, percent
-from kdbench.report.settings import is_taught, network, settings
+from kdbench.report.cells import Number, Text, millions, percent
+from kdbench.report.figures.training import training_curves
+from kdbench.report.model_groups import ModelGroup, model_groups, number
+from kdbench.report.settings import is_distilled, network, settings
 from kdbench.report.styles import STYLES, Layout
-from kdbench.report.subjects import ModelGroup, number, subjects
+from kdbench.report.table import Column, Field, Row, Table, finished, model_table, text_field
 from kdbench.results.records import RunRecord
 
 _TOP1 = Column("Top-1 Acc.(%)", higher_is_better=True)
@@ -16,10 +16,10 @@ _YES_NO = {True: "Y", False: "N", None: "–"}
 @STYLES.register("teachers")
 def teachers(record: RunRecord) -> Layout:
     """Teachers and the student they teach, then accuracy by teacher and settings (after Roset, Thomas, Lisboa)."""
-    students = [each for each in subjects(record) if each.role == "student"]
-    if not any(is_taught(each) for each in students):
+    students = [group for group in model_groups(record) if group.role == "student"]
+    if not any(map(is_distilled, students)):
         raise InputError(
-            f"no student of {record.name} was taught by a teacher",
+            f"{record.name} has no student trained with a teacher",
             "run a recipe whose students have a teacher, such as kdbench run digits",
         )
     after = 'Roset, Thomas, Lisboa, "Understanding Teacher-Student Architectural Choices on Knowledge Distillation"'
@@ -27,85 +27,72 @@ def teachers(record: RunRecord) -> Layout:
 
 
 def _models(record: RunRecord, students: list[ModelGroup]) -> Table:
-    """Return table 1: each teacher, and each student's network once."""
-    teaching = {teacher for each in students for card in each.cards for teacher in card.teachers}
-    masters = [each for each in subjects(record) if teaching & set(each.ids)]
+    """Return table 1: each teacher, and each student network once."""
+    used = {teacher for student in students for card in student.cards for teacher in card.teachers}
+    sources = [group for group in model_groups(record) if used & set(group.ids)]
     networks: dict[str, list[ModelGroup]] = {}
-    for each in students:
-        networks.setdefault(network(each), []).append(each)
+    for student in students:
+        networks.setdefault(network(student), []).append(student)
     columns = [
         Column("Ref", numeric=False),
         Column("Model", numeric=False),
         _TOP1,
-        Column("Top-5 Acc.(%)"),
-        Column("#Params.(M)"),
-        Column("#MAdds(M)"),
+        *map(Column, ("Top-5 Acc.(%)", "#Params.(M)", "#MAdds(M)")),
     ]
     rows = [
         *(
-            _model(record, f"Teacher {place}" if len(masters) > 1 else "Teacher", master.label, master, [master])
-            for place, master in enumerate(masters, 1)
+            _model(record, f"Teacher {place}" if len(sources) > 1 else "Teacher", source.label, source, source)
+            for place, source in enumerate(sources, 1)
         ),
         *(
-            _model(record, f"Student {place}" if len(networks) > 1 else "Student", name, _alone(same), same)
+            _model(record, f"Student {place}" if len(networks) > 1 else "Student", name, _labels_only(same), same[0])
             for place, (name, same) in enumerate(networks.items(), 1)
         ),
     ]
     notes = [
-        "A student's accuracy is that of its network trained on the labels alone.",
-        "MAdds: one multiply–accumulate counts one, of convolutions, linear layers and matrix products only.",
+        "The accuracy of a student network is that of its training on the labels only.",
+        "MAdds: multiply–accumulates of convolutions, linear layers and matrix products.",
     ]
     return finished("Metrics of the selected models", columns, rows, notes)
 
 
-def _alone(same: list[ModelGroup]) -> ModelGroup | None:
-    """Return the first of one network's students that no teacher taught, if there is one."""
-    return next((each for each in same if not is_taught(each)), None)
+def _labels_only(students: list[ModelGroup]) -> ModelGroup | None:
+    return next((student for student in students if not is_distilled(student)), None)
 
 
-def _model(record: RunRecord, ref: str, name: str, accurate: ModelGroup | None, same: list[ModelGroup]) -> Row:
-    """Return a row with the accuracies of `accurate` and the costs of `same`, which all have one network's."""
-    untaught = Number(str, reason="not trained alone")
+def _model(record: RunRecord, ref: str, name: str, trained: ModelGroup | None, costs: ModelGroup) -> Row:
+    """Return a row with the accuracies of `trained` and the costs of `costs`, which has the same network."""
+    missing = Number(str, reason="not trained alone")
     return Row(
         (
             Text(ref),
             Text(name, code=True),
-            *(percent(number(record, accurate, id_)) if accurate else untaught for id_ in ("top1", "top5")),
-            *(millions(number(record, same[0], id_)) for id_ in ("parameters", "macs")),
+            *(percent(number(record, trained, metric)) if trained else missing for metric in ("top1", "top5")),
+            *(millions(number(record, costs, metric)) for metric in ("parameters", "macs")),
         )
     )
 
 
 def _trained(record: RunRecord, students: list[ModelGroup]) -> Table:
-    """Return table 2: students by whom they were taught and with which settings, those from scratch first."""
-    columns = [
-        Column("Teacher", numeric=False),
-        Column("Mixup", numeric=False),
-        Column("Learning Rate"),
-        Column("Temperature"),
-        _TOP1,
-        Column("Student", numeric=False),
+    """Return table 2: students by teacher and settings, those trained from scratch first."""
+    of = {student.label: settings(record, student) for student in students}
+
+    def plain(value: float | None, missing: str) -> str:
+        return missing if value is None else f"{value:g}"
+
+    def teacher(student: ModelGroup) -> Text:
+        used = set(student.cards[0].teachers)
+        labels = [group.label for group in model_groups(record) if used & set(group.ids)]
+        return Text(" + ".join(labels), code=True) if labels else Text("Trained from scratch")
+
+    fields = [
+        Field(Column("Teacher", numeric=False), lambda student, _: teacher(student)),
+        text_field("Mixup", lambda student: _YES_NO[of[student.label].mixup]),
+        text_field("Learning Rate", lambda student: plain(of[student.label].learning_rate, "–"), numeric=True),
+        text_field("Temperature", lambda student: plain(of[student.label].temperature, "NA"), numeric=True),
+        Field(_TOP1, lambda student, _: percent(number(record, student, "top1"))),
+        text_field("Student", lambda student: student.label, code=True),
     ]
-    rows = []
-    for student in sorted(students, key=is_taught):
-        of, labels = settings(record, student), _taught_by(record, student)
-        rows.append(
-            Row(
-                (
-                    Text(" + ".join(labels), code=True) if labels else Text("Trained from scratch"),
-                    Text(_YES_NO[of.mixup]),
-                    Text("–" if of.learning_rate is None else f"{of.learning_rate:g}"),
-                    Text("NA" if of.temperature is None else f"{of.temperature:g}"),
-                    percent(number(record, student, "top1")),
-                    Text(student.label, code=True),
-                ),
-                group="students",
-            )
-        )
     notes = ["Top-1 on the test set. NA: no term of the objective has a temperature. Bold: the best of its column."]
-    return finished("Accuracy comparisons of the trained models", columns, rows, notes)
-
-
-def _taught_by(record: RunRecord, student: ModelGroup) -> list[str]:
-    taught_by = set(student.cards[0].teachers)
-    return [each.label for each in subjects(record) if taught_by & set(each.ids)]
+    ordered = sorted(students, key=is_distilled)
+    return model_table("Accuracy comparisons of the trained models", ordered, fields, notes, name=None)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from kdbench.report import Content
-from kdbench.report.formats.html import render
-from kdbench.report.rows import summary
+from kdbench.report.render.html import render
+from kdbench.report.tables.summary import summary
 
 TAB, ENTER = ("Tab", 9, ""), ("Enter", 13, "\r")
 RNG = np.random.default_rng(0)

@@ -1,0 +1,189 @@
+"""How long calls take: the distribution of single calls, speed-ups over the teacher, and time by layer."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kdbench import units
+from kdbench.report.axes import batched_axes, format_axes, headline
+from kdbench.report.cells import Number
+from kdbench.report.figures.drawing import (
+    COLOURS,
+    GREY,
+    Drawing,
+    canvas,
+    error_bar,
+    legend_below,
+    log_ticks,
+    look,
+    short,
+    to_svg,
+)
+from kdbench.report.model_groups import model_groups, number, teacher_of
+from kdbench.report.tables.layers import layers_of
+from kdbench.results.records import Layer, RunRecord
+from kdbench.results.samples import Samples, call_times_ns
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+_POINTS = 160  # of a curve: more would not be visible
+_RAREST = 0.001  # share of the calls, at either end, that is not drawn
+_FEWEST = 20  # calls that a curve needs
+_PERCENTILES = (0.01, 0.1, 0.5, 0.9, 0.95, 0.99)
+_MARKED = (0.5, 0.95, 0.99)
+
+_BAR = 0.38  # height of a bar, where students are 1 apart
+_MANY = 24  # students, from which bars are as thin as their numbers
+_SPACIOUS, _DENSE = 0.24, 0.16  # inches of a bar
+_GAP = 0.14  # inches between students
+
+_LAYERS = 5  # of each model
+_MODELS = 8
+_LAYER_HEIGHT = 0.23  # inches
+_LAYER_NAME = 34  # longest, in characters
+
+
+def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
+    """Draw the cumulative distribution of call times, per model at the headline's axes; None without samples.
+
+    Both ends of the vertical scale are stretched (logit) to separate p95 from p99.
+    """
+    at = headline(record)
+    curves = {
+        index: (group.label, times)
+        for index, group in enumerate(model_groups(record))
+        if (times := call_times_ns(samples, group.ids, at)) is not None and len(times) >= _FEWEST
+    }
+    if not curves:
+        return None
+    with canvas(8, 5) as figure:
+        axes = figure.subplots()
+        for index, (label, times) in curves.items():
+            colour, _, dashes = look(index)
+            axes.plot(*_quantiles(times), dashes, color=colour, lw=1.6, label=label)
+        axes.set_xscale("log")
+        axes.set_yscale("logit")
+        axes.set_ylim(_RAREST, 1 - _RAREST)
+        axes.set_yticks(_PERCENTILES, [f"{100 * share:g} %" for share in _PERCENTILES])
+        axes.minorticks_off()
+        log_ticks(axes.xaxis, units.time)
+        for share in _MARKED:
+            axes.axhline(share, color=GREY, lw=1, ls="--", zorder=1)
+            note = axes.annotate(f"p{100 * share:g}", (1, share), (4, 0), ("axes fraction", "data"), "offset points")
+            note.set(color=GREY, va="center", annotation_clip=False)
+        axes.set_xlabel(f"time of one call{format_axes(at, ', ')} (log scale)")
+        axes.set_ylabel("share of calls that are at least as fast")
+        legend_below(figure, *axes.get_legend_handles_labels())
+        svg = to_svg(figure)
+    fewest, most = (pick(len(times) for _, times in curves.values()) for pick in (min, max))
+    calls = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
+    return Drawing(
+        "latency_distribution",
+        "Latency distribution",
+        "Further left is faster; steeper is steadier. Both ends of the vertical scale are stretched; dashed lines mark "
+        "p50, p95 and p99. The fastest and the slowest 0.1 % of the calls are outside the figure. "
+        f"{calls} calls per model.",
+        svg,
+    )
+
+
+def speedup(record: RunRecord) -> Drawing | None:
+    """Draw teacher time over student time at batch 1 and batched; None if no ratio was measured."""
+    students = [group for group in model_groups(record) if teacher_of(record, group)]
+    configurations = [axes for axes in (headline(record), batched_axes(record)) if axes]
+    series = [[number(record, group, "latency_ratio", axes) for group in students] for axes in configurations]
+    if not any(cell.value is not None for cells in series for cell in cells):
+        return None
+    count = len(configurations)
+    row = _GAP + _SPACIOUS * count if len(students) < _MANY else _DENSE * (count + 0.3)
+    with canvas(8, 1.3 + row * len(students)) as figure:
+        axes = figure.subplots()
+        for index, (at, cells) in enumerate(zip(configurations, series, strict=True)):
+            axes.barh(0, 0, color=COLOURS[1 + index], label=format_axes(at))  # for the legend
+            _bars(axes, cells, (index - (count - 1) / 2) * _BAR, COLOURS[1 + index])
+        axes.axvline(1, color=GREY, lw=1, ls="--")
+        axes.set_yticks(range(len(students)), [short(group.label) for group in students])
+        axes.set_ylim(len(students) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.margins(x=0.14)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("speed-up: teacher time / student time, ×")
+        figure.legend(loc="outside upper center", ncols=count)
+        svg = to_svg(figure)
+    return Drawing(
+        "speedup",
+        "Speed-up over the teacher",
+        "Right of the dashed line at 1× the student is faster. Whiskers are the intervals of the paired ratio.",
+        svg,
+    )
+
+
+def layer_times(record: RunRecord) -> Drawing | None:
+    """Draw the slowest layers' shares of time and MACs for each model; None where no layers were profiled."""
+    profiled = {}
+    for group in model_groups(record):
+        timed = [layer for layer in layers_of(record, group) if layer.time_share is not None]
+        if timed:
+            profiled[group.label] = sorted(timed, key=lambda layer: -(layer.time_share or 0.0))
+    shown = dict(list(profiled.items())[:_MODELS])
+    if not shown:
+        return None
+    heights = [min(len(layers), _LAYERS) + 1.2 for layers in shown.values()]
+    with canvas(8, _LAYER_HEIGHT * sum(heights) + 1.0) as figure:
+        panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, (label, layers) in zip(panels, shown.items(), strict=True):
+            _layer_panel(axes, layers)
+            axes.set_title(short(label), loc="left")
+        panels[0].set_xlim(left=0)
+        panels[-1].set_xlabel("share of the model's time, and of its MACs, %")
+        entries = {
+            label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(entries.values(), entries.keys(), loc="outside upper right", ncols=2)
+        svg = to_svg(figure)
+    more = f" The table shows {len(profiled) - len(shown)} more models." if len(profiled) > len(shown) else ""
+    return Drawing(
+        "layer_times",
+        "Where the time goes",
+        f"The {_LAYERS} slowest layers of each model. Where the bar is much longer than the diamond, a layer takes "
+        f"more time than its MACs predict.{more}",
+        svg,
+    )
+
+
+def _quantiles(times: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+    """Return times and shares of a curve's points: order statistics, evenly spaced in logits."""
+    import numpy as np
+
+    rarest = max(_RAREST, 1 / len(times))
+    end = np.log((1 - rarest) / rarest)
+    shares = 1 / (1 + np.exp(-np.linspace(-end, end, _POINTS)))
+    return np.quantile(times, shares, method="inverted_cdf"), shares
+
+
+def _bars(axes: "Axes", cells: Sequence[Number], offset: float, colour: str) -> None:
+    """Draw one bar per student with its interval and its value as text; `n/a` where there is no number."""
+    for place, cell in enumerate(cells):
+        y, end = place + offset, 0.0
+        if cell.value is not None:
+            axes.barh(y, cell.value, _BAR * 0.9, color=colour)
+            end = cell.value
+            if cell.interval:
+                bar = error_bar(cell.value, cell.interval.low, cell.interval.high)
+                axes.errorbar(cell.value, y, xerr=bar, fmt="none", ecolor="black", capsize=2.5, elinewidth=1.2)
+                end = max(end, cell.interval.high)
+        text = cell.text if cell.value is not None else "n/a"
+        axes.annotate(text, (end, y), (5, 0), textcoords="offset points", va="center")
+
+
+def _layer_panel(axes: "Axes", layers: list[Layer]) -> None:
+    leading, rows = layers[:_LAYERS], range(min(len(layers), _LAYERS))
+    axes.barh(rows, [100 * (layer.time_share or 0.0) for layer in leading], 0.7, color=COLOURS[1], label="time")
+    total = sum(layer.macs or 0 for layer in layers)
+    if total and all(layer.macs is not None for layer in layers):
+        shares = [100 * (layer.macs or 0) / total for layer in leading]
+        axes.plot(shares, rows, "D", color=COLOURS[2], markersize=5, markeredgecolor="white", label="MACs")
+    axes.set_yticks(rows, [short(layer.name, _LAYER_NAME) for layer in leading])
+    axes.set_ylim(len(leading) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")

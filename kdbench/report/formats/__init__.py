@@ -1,1 +1,0 @@
-"""Report formats, one file each: a format registers its writer in `kdbench.report.FORMATS`."""

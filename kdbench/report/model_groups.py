@@ -1,0 +1,144 @@
+"""The models that share a row, one per training seed, and what a record knows about them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from kdbench.report.cells import Number
+from kdbench.results.cards import ModelCard, Role, seed_groups
+from kdbench.results.metrics import metric as declared
+from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
+
+_AT_AXES = {"latency_ratio", "energy_ratio"}  # pairs that share their axes with the measurement behind them
+
+
+@dataclass(frozen=True)
+class ModelGroup:
+    """The cards that share a row: one model, or one name trained with several seeds (`cards[0]` is the first)."""
+
+    label: str
+    role: Role
+    cards: tuple[ModelCard, ...]
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The cards' ids, in the record's order."""
+        return tuple(card.id for card in self.cards)
+
+
+def model_groups(record: RunRecord) -> list[ModelGroup]:
+    """Return the groups of a record: teachers first, then in the record's order.
+
+    A group has the name of its models, or the id of its model where several groups share the name.
+    """
+    by_seed = seed_groups(record.models)
+    names = Counter(cards[0].name for cards in by_seed)
+    groups = [
+        ModelGroup(first.name if names[first.name] == 1 else first.id, first.role, (first, *others))
+        for first, *others in by_seed
+    ]
+    return sorted(groups, key=lambda group: group.role != "teacher")
+
+
+def teacher_of(record: RunRecord, group: ModelGroup) -> str | None:
+    """Return the label of the model that `group` is compared with, or None."""
+    teachers = {pair.teacher for pair in record.pairs if pair.student in group.ids}
+    return next((other.label for other in model_groups(record) if teachers & set(other.ids)), None)
+
+
+def have_one_teacher(record: RunRecord, groups: Iterable[ModelGroup]) -> bool:
+    """Return whether all `groups` that have a teacher have the same one: numbers relative to several have no best."""
+    names = {card.id: card.name for card in record.models}
+    return len({names.get(parent) for group in groups for card in group.cards for parent in card.parents}) <= 1
+
+
+def has_metric(record: RunRecord, *metrics: str) -> bool:
+    """Return whether the record has any of `metrics`, with a value or with a reason why there is none."""
+    return any(measurement.metric in metrics for measurement in record.measurements)
+
+
+def number(record: RunRecord, group: ModelGroup, metric: str, axes: Axes | None = None) -> Number:
+    """Return the number of `metric`, of a group or of its pair with its teacher, whose axes include `axes`.
+
+    A pair that is not in the record has the reason of the measurement behind it.
+    """
+    at = dict(axes or {})
+    if declared(metric).compares:
+        pairs = [pair for id_ in group.ids if (pair := record.find_pair(id_, metric, **at))]
+        return _cell(metric, pairs, len(group.ids)) if pairs else _missing_pair(record, group, metric, at)
+    measurements = [m for id_ in group.ids if (m := record.find(id_, metric, **at))]
+    if not measurements and declared(metric).group == "latency" and record.protocol.get("mode") == ["offline"]:
+        return Number(declared(metric).text, status="unavailable", reason="not measured in offline mode")
+    return _cell(metric, measurements, len(group.ids))
+
+
+def number_at_batch(record: RunRecord, group: ModelGroup, metric: str, axes: Axes) -> Number:
+    """Return the number at `axes`, or, labelled and not comparable, at the batch that the model's file fixes."""
+    cell = number(record, group, metric, axes)
+    fixed = group.cards[0].fixed_batch
+    if cell.value is not None or fixed is None or fixed == axes.get("batch"):
+        return cell
+    other = number(record, group, metric, {**axes, "batch": fixed})
+    return other if other.value is None else replace(other, aside=f"batch {fixed}", comparable=False)
+
+
+def mean_over_seeds(values: Sequence[float]) -> tuple[float, Interval]:
+    """Return the mean of at least two values and its Student-t interval."""
+    import numpy as np
+
+    from kdbench import statistics  # imports scipy, which a report of one seed does not need
+
+    mean = statistics.mean(np.array(values, dtype=np.float64))
+    assert mean.low is not None, "a single value has no spread"
+    assert mean.high is not None
+    return mean.value, Interval(low=mean.low, high=mean.high, level=statistics.LEVEL)
+
+
+def _missing_pair(record: RunRecord, group: ModelGroup, metric: str, axes: Axes) -> Number:
+    write = declared(metric).text
+    if metric == "latency_ratio" and axes.get("mode") == "server":
+        return Number(write, reason="no ratio of waiting times")  # they depend on chance, and on the load
+    behind = number(record, group, declared(metric).compares or metric, axes if metric in _AT_AXES else None)
+    if behind.value is not None:
+        return Number(write, reason="not measured")
+    return Number(write, reason=behind.reason, hint=behind.hint)
+
+
+def _cell(metric: str, results: Sequence[Measurement | Pair], seeds: int) -> Number:
+    write = declared(metric).text
+    if not results:
+        return Number(write, status="unavailable", reason="not measured")
+    valued = [result for result in results if result.value is not None]
+    first = (valued or results)[0]
+    cell = Number(
+        write,
+        first.value,
+        first.interval,
+        first.status,
+        evidence=first.evidence,
+        reason=first.reason or "",
+        hint=(first.hint or "") if isinstance(first, Measurement) else "",
+        plus_minus=declared(metric).plus_minus,
+    )
+    # Time, size and MACs are properties of the architecture: the first seed that has them is shown.
+    return _over_seeds(metric, cell, valued, seeds) if valued and seeds > 1 and declared(metric).scored else cell
+
+
+def _over_seeds(metric: str, first: Number, valued: Sequence[Measurement | Pair], seeds: int) -> Number:
+    """Return the mean over the seeds that have a value; it is unstable if any of them is."""
+    if len(valued) == 1:
+        return Number(first.write, first.value, first.interval, first.status, aside=f"1 of {seeds} seeds")
+    mean, interval = mean_over_seeds([result.value for result in valued if result.value is not None])
+    least, most = declared(metric).value_range  # clipping an interval to it loses no coverage
+    low, high = max(interval.low, min(least, mean)), min(interval.high, max(most, mean))  # a KL of 0 may be -1e-17
+    unstable = next((result for result in valued if result.status == "unstable"), None)
+    return Number(
+        first.write,
+        mean,
+        Interval(low=low, high=high, level=interval.level),
+        status="unstable" if unstable else "ok",
+        evidence=first.evidence,
+        reason=(unstable.reason or "") if unstable else "",
+        aside="" if len(valued) == seeds else f"{len(valued)} of {seeds} seeds",
+    )

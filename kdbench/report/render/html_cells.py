@@ -1,0 +1,165 @@
+"""Cells and sentences as HTML: everything that came from elsewhere escaped, every number with its value beside it."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from kdbench.report.cells import Cell, Number, Text
+from kdbench.report.portable import portable
+from kdbench.report.table import Column, Table
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_CODE_SPAN = re.compile(r"`([^`]+)`")
+_NO_UNITS = {"1", "×"}
+_OUTCOMES = {
+    "PASS": "good",
+    "FAIL": "bad",
+    "MARGINAL": "open",
+    "UNKNOWN": "open",
+    "READY": "good",
+    "NOT READY": "bad",
+    "INCONCLUSIVE": "open",
+}
+_ONE = re.compile(r"\+?(1(?:\.0+)?|100\.00)(.*)")  # of shares 100 %, which are told in parts of one
+_COUNT = re.compile(r"\d+(\.\d+)?")
+_HYPHENATED = re.compile(r"(\w+(?:-\w+)+)")
+_LONG = 32  # characters of a name, from which it may be broken
+
+
+def prose(text: str) -> "Markup":
+    """Return text for a paragraph: one line, without paths, what stands in backticks as code."""
+    from markupsafe import Markup, escape
+
+    parts = _CODE_SPAN.split(" ".join(portable(text).split()))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts)
+    )
+
+
+def unbroken(text: str) -> "Markup":
+    """Return a head whose lines break between words, not within `Speed-up`."""
+    from markupsafe import Markup, escape
+
+    parts = _HYPHENATED.split(text)
+    return Markup("").join(
+        Markup('<span class="word">{}</span>').format(part) if index % 2 else escape(part)
+        for index, part in enumerate(parts)
+    )
+
+
+def anchors(titles: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Return an id for each title, none of them in `taken`: `student-against-teacher`."""
+    found: dict[str, str] = {}
+    used = set(taken)
+    for title in titles:
+        stem = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "table"
+        number, anchor = 1, stem
+        while anchor in used:
+            number += 1
+            anchor = f"{stem}-{number}"
+        used.add(anchor)
+        found[title] = anchor
+    return found
+
+
+def rows(table: Table, anchor: str) -> "list[list[Markup]]":
+    """Return the cells of each row as `th` and `td` elements: the first of a row is its head.
+
+    A number carries its value and interval, in the metric's base unit, as `data-value`, `data-low` and `data-high`,
+    unless the column's are in several units.
+    A footnote's mark links to `ANCHOR-note-N`; the first of each has the id `ANCHOR-ref-N`.
+    """
+    told: set[int] = set()
+    mixed = [len(_units(table, index)) > 1 for index in range(len(table.columns))]
+    found = []
+    for row in table.rows:
+        cells = []
+        for index, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True)):
+            first = isinstance(cell, Number) and cell.mark is not None and cell.mark not in told
+            told |= {cell.mark} if isinstance(cell, Number) and cell.mark is not None else set()
+            cells.append(_element(cell, column, anchor, head=index == 0, first=first, bare=mixed[index]))
+        found.append(cells)
+    return found
+
+
+def unit(table: Table, index: int) -> str:
+    """Return the unit of a column's values, where its head does not tell it; empty for ratios, counts and words.
+
+    Of a column that does not know, it is that in which a value of one is written: every metric's base unit is.
+    """
+    if known := table.columns[index].unit:
+        return "" if known in _NO_UNITS else known
+    units = _units(table, index)
+    return units.pop() if len(units) == 1 else ""
+
+
+def outcome(text: str) -> str:
+    """Return the class of an outcome or verdict, which gives it colour and symbol beside its word; empty for none."""
+    return next((name for word, name in _OUTCOMES.items() if text.startswith(word)), "")
+
+
+def _units(table: Table, index: int) -> set[str]:
+    """Return the units in which values of a column are, none for words."""
+    written = {cell.write(1.0) for row in table.rows if isinstance(cell := row.cells[index], Number)}
+    found = [_ONE.fullmatch(text) for text in written]
+    units = {"" if one is None else "share" if one[1] == "100.00" else one[2].strip() for one in found}
+    return {"" if each in _NO_UNITS else each for each in units}
+
+
+def _element(cell: Cell, column: Column, anchor: str, *, head: bool, first: bool, bare: bool) -> "Markup":
+    """Return one cell; `first`: its mark is the first of that number; `bare`: its value is not told beside its text."""
+    from markupsafe import Markup
+
+    attributes = {**({"scope": "row"} if head else {}), "class": _class(cell, column)}
+    attributes |= {} if bare else _values(cell, column)
+    named = Markup("").join(Markup(' {}="{}"').format(name, value) for name, value in attributes.items() if value)
+    inner = _words(cell, column) if isinstance(cell, Text) else _number(cell, column, anchor, first=first)
+    return Markup("<{0}{1}>{2}</{0}>").format("th" if head else "td", named, inner)
+
+
+def _class(cell: Cell, column: Column) -> str:
+    if isinstance(cell, Number) and cell.value is None:
+        return "none"
+    if isinstance(cell, Text) and cell.code and len(cell.text) > _LONG:
+        return "long"
+    return "number" if column.numeric else ""
+
+
+def _values(cell: Cell, column: Column) -> Mapping[str, str]:
+    if isinstance(cell, Text):
+        return {"data-value": cell.text} if column.numeric and _COUNT.fullmatch(cell.text) else {}
+    if cell.value is None:
+        return {}
+    interval = cell.interval if cell.evidence != "estimated" else None
+    bounds = {"data-low": _digits(interval.low), "data-high": _digits(interval.high)} if interval else {}
+    return {"data-value": _digits(cell.value), **bounds}
+
+
+def _words(cell: Text, column: Column) -> "Markup":
+    from markupsafe import Markup
+
+    if cell.code:
+        return Markup("<code>{}</code>").format(cell.text)
+    if column.head == "Outcome" and (name := outcome(cell.text)):
+        return Markup('<span class="outcome {}">{}</span>').format(name, cell.text)
+    return prose(cell.text)
+
+
+def _number(cell: Number, column: Column, anchor: str, *, first: bool) -> "Markup":
+    from markupsafe import Markup
+
+    shown = Markup("<{0}>{1}</{0}>").format("strong" if cell.best else "span", portable(cell.text))
+    if cell.mark is not None:
+        own = Markup(' id="{}-ref-{}"').format(anchor, cell.mark) if first else ""
+        shown += Markup(
+            '<sup><a{0} href="#{1}-note-{2}" role="doc-noteref" aria-label="note {2}">{2}</a></sup>'
+        ).format(own, anchor, cell.mark)
+    if column.intervals and cell.interval_text:
+        shown += Markup(' <span class="interval">{}</span>').format(cell.interval_text)
+    return shown
+
+
+def _digits(value: float) -> str:
+    return f"{value:.10g}"

@@ -1,0 +1,176 @@
+"""CSV and JSON for other programs: the record, its layers, and the tables of a style.
+
+`report.csv` has a row for each measurement and pair, in the metrics' own units; `layers.csv`, beside it, a row for each
+profiled layer. In a style, `report-STYLE.csv`, `report-STYLE-2.csv` and so on hold the tables as they are shown, with
+value, low and high of each number. `report.json` is the record, `report-STYLE.json` the tables of a style.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdbench import storage
+from kdbench.report import FORMATS, Content
+from kdbench.report.cells import Cell, Number
+from kdbench.report.table import Column, Table
+from kdbench.results.metrics import metric
+from kdbench.results.records import Measurement, Pair, RunRecord
+
+_BEFORE = ("run", "model", "name", "role", "seed", "teacher", "metric")
+_AFTER = ("value", "unit", "low", "high", "level", "status", "n", "evidence", "source", "reason", "hint")
+_COMMON_AXES = ("provider", "threads", "batch")  # always present, so that files of different records can be joined
+_LAYER = ("run", "model", "position", "layer", "operator", "macs", "time_ns", "time_share", "reason")
+
+
+@FORMATS.register("csv")
+def write_csv(content: Content, folder: Path) -> list[Path]:
+    """Write `report.csv`, and `layers.csv` where layers were profiled, or the style's tables; return their paths."""
+    record = content.record
+    if content.style is None:
+        texts = {"report.csv": record_csv(record), **({"layers.csv": layers_csv(record)} if record.layers else {})}
+    else:
+        suffixes = ("", *(f"-{place}" for place in range(2, len(content.tables) + 1)))
+        tables = zip(suffixes, content.tables, strict=True)
+        texts = {f"{content.stem}{suffix}.csv": table_csv(table) for suffix, table in tables}
+    for name, text in texts.items():
+        storage.write_text(folder / name, text)
+    return [folder / name for name in texts]
+
+
+@FORMATS.register("json")
+def write_json(content: Content, folder: Path) -> list[Path]:
+    """Write `report.json`, or that of the style, and return its path."""
+    path = folder / f"{content.stem}.json"
+    if content.style is None:
+        content.record.write(path)
+    else:
+        storage.write_json(path, {"style": content.style, "tables": [table_json(table) for table in content.tables]})
+    return [path]
+
+
+def record_csv(record: RunRecord) -> str:
+    """Return measurements and pairs as CSV; an absent value is an empty field, its reason in `reason`.
+
+    Columns: run, model, name, role, seed, teacher (of a pair), metric, one per axis, value, unit, low, high,
+    level, status, n, evidence, source, reason, hint.
+    """
+    results: list[Measurement | Pair] = [*record.measurements, *record.pairs]
+    others = sorted({axis for result in results for axis in result.axes} - set(_COMMON_AXES))
+    axes = (*_COMMON_AXES, *others)
+    return _csv([*_BEFORE, *axes, *_AFTER], (_result_fields(record, result, axes) for result in results))
+
+
+def layers_csv(record: RunRecord) -> str:
+    """Return every layer as CSV, in the order in which they run; an absent value is an empty field.
+
+    Columns: run, model, position (from 1), layer, operator, macs (of one sample), time_ns (of one call), time_share,
+    reason, and one per axis.
+    """
+    rows: list[dict[str, object]] = []
+    positions: dict[str, int] = {}
+    for layer in record.layers:
+        positions[layer.model] = positions.get(layer.model, 0) + 1
+        first = {"run": record.name, "position": positions[layer.model], "layer": layer.name}
+        rows.append({**first, **layer.model_dump(exclude={"name", "axes"}), **layer.axes})
+    return _csv([*_LAYER, *dict.fromkeys(axis for layer in record.layers for axis in layer.axes)], rows)
+
+
+def table_csv(table: Table) -> str:
+    """Return a table as CSV: value, low and high of a column with numbers, in the unit of its head.
+
+    A unit that the head does not state is added to it: `Avg. Latency [ns]`. A missing value is an empty field; the
+    reasons are in a column of their own if there are any.
+    """
+    numbers = [any(isinstance(row.cells[index], Number) for row in table.rows) for index in range(len(table.columns))]
+    reasons = [_reasons(table, row.cells) for row in table.rows]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    heads = [head for column, numeric in zip(table.columns, numbers, strict=True) for head in _heads(column, numeric)]
+    writer.writerow([*heads, *(["missing"] if any(reasons) else [])])
+    for row, reason in zip(table.rows, reasons, strict=True):
+        fields = [field for cell, numeric in zip(row.cells, numbers, strict=True) for field in _fields(cell, numeric)]
+        writer.writerow([*fields, *([reason] if any(reasons) else [])])
+    return stream.getvalue()
+
+
+def table_json(table: Table) -> dict[str, Any]:
+    """Return a table as JSON values: a cell of words is a string, a number an object."""
+    return {
+        "title": table.title,
+        "columns": [{"head": column.head, "unit": column.unit} for column in table.columns],
+        "rows": [[_value(cell) for cell in row.cells] for row in table.rows],
+        "footnotes": list(table.footnotes),
+        "notes": list(table.notes),
+    }
+
+
+def _csv(heads: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=heads, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def _result_fields(record: RunRecord, result: Measurement | Pair, axes: tuple[str, ...]) -> dict[str, object]:
+    pair = result if isinstance(result, Pair) else None
+    card = record.cards[result.model if isinstance(result, Measurement) else result.student]
+    interval = result.interval
+    return {
+        "run": record.name,
+        "model": card.id,
+        "name": card.name,
+        "role": card.role,
+        "seed": card.seed,
+        "teacher": pair.teacher if pair else None,
+        "metric": result.metric,
+        **{axis: result.axes.get(axis) for axis in axes},
+        "value": result.value,
+        "unit": metric(result.metric).unit,
+        **{bound: getattr(interval, bound) if interval else None for bound in ("low", "high", "level")},
+        **{key: getattr(result, key) for key in ("status", "n", "evidence", "reason")},
+        **{key: None if pair else getattr(result, key) for key in ("source", "hint")},
+    }
+
+
+def _heads(column: Column, numeric: bool) -> Iterator[str]:
+    head = f"{column.head} [{column.unit}]" if column.unit not in {"", "1"} else column.head
+    yield head
+    if numeric:
+        yield from (f"{head}, {bound}" for bound in ("low", "high"))
+
+
+def _fields(cell: Cell, numeric: bool) -> Iterator[object]:
+    if isinstance(cell, Number):
+        yield cell.value
+        yield cell.interval and cell.interval.low
+        yield cell.interval and cell.interval.high
+    else:
+        yield cell.text
+        yield from ("", "") if numeric else ()
+
+
+def _reasons(table: Table, cells: tuple[Cell, ...]) -> str:
+    missing = [
+        f"{column.head}: {cell.reason}"
+        for column, cell in zip(table.columns, cells, strict=True)
+        if isinstance(cell, Number) and cell.value is None
+    ]
+    return "; ".join(missing)
+
+
+def _value(cell: Cell) -> Any:
+    if not isinstance(cell, Number):
+        return cell.text
+    known = {
+        "value": cell.value,
+        "low": cell.interval and cell.interval.low,
+        "high": cell.interval and cell.interval.high,
+        "status": cell.status,
+        "evidence": cell.evidence,
+        "aside": cell.aside,
+        "reason": cell.reason,
+    }
+    return {key: value for key, value in known.items() if value not in {None, ""} or key == "value"}

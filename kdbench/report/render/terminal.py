@@ -1,0 +1,166 @@
+"""The end of a run on the terminal: the summary and the ratios, as wide as the terminal allows."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from kdbench.report.axes import format_axes, headline
+from kdbench.report.cells import Cell, Number, Text
+from kdbench.report.table import Row, Table
+from kdbench.report.tables.energy import run_batch
+from kdbench.report.tables.latency import offline
+from kdbench.report.tables.layers import where_the_time_goes
+from kdbench.report.tables.metering import energies
+from kdbench.report.tables.summary import ratios as ratio_table
+from kdbench.report.tables.summary import summary as summary_table
+from kdbench.report.text.method import grouped_warnings
+from kdbench.results.records import RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.table import Table as RichTable
+
+_BARE = "*"  # marks the best where nothing can be bold
+
+
+def summary(record: RunRecord) -> "RenderableType":
+    """Return what a run prints when it is done, for `rich.console.Console.print`.
+
+    The summary table without intervals, the ratios with theirs on a second line where they do not fit beside,
+    throughput offline and the layers where they were asked for, what must be said about single cells, and the
+    warnings with their remedies. The report holds all the rest.
+    """
+    return _Summary(record)
+
+
+def one_table(table: Table) -> "RenderableType":
+    """Return one table with its intervals and footnotes, for `rich.console.Console.print`."""
+    return _OneTable(table)
+
+
+@dataclass(frozen=True)
+class _OneTable:
+    """Draws itself when the console, its width and its colours are known."""
+
+    table: Table
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
+        bare = console.color_system is None
+        yield _drawn(self.table, intervals=True, bare=bare, width=options.max_width)
+        yield from _below(self.table, bare=bare)
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """Draws itself when the console, its width and its colours are known."""
+
+    record: RunRecord
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
+        bare = console.color_system is None
+        ratios = ratio_table(self.record)
+        teachers = {row.cells[1].text for row in ratios.rows}
+        drawn = (
+            (_with_axes(summary_table(self.record), self.record), False),
+            (_compact(ratios, teachers), True),
+            (offline(self.record), True),
+            (where_the_time_goes(self.record), False),
+        )
+        for table, intervals in drawn:
+            if table.rows:
+                yield _drawn(table, intervals=intervals, bare=bare, width=options.max_width)
+                yield from _below(table, bare=bare)
+        yield from _warnings(self.record)
+
+
+def _compact(ratios: Table, teachers: set[str]) -> Table:
+    """Return the ratios as they fit 100 columns: a lone teacher in the title, energy in the training time's place."""
+    heads = [column.head for column in ratios.columns]
+    alone = len(teachers) == 1
+    dropped = {"Teacher"} if alone else set()
+    if "Energy ratio" in heads:
+        dropped.add("Training time")
+    # Above, the energy is that of a whole batch.
+    at = ", energy ratio at batch 1" if "Energy ratio" in heads else ""
+    kept = [index for index, head in enumerate(heads) if head not in dropped]
+    return replace(
+        ratios,
+        title=f"{f'Compared with {next(iter(teachers))}' if alone else ratios.title}{at}",
+        columns=tuple(ratios.columns[index] for index in kept),
+        rows=tuple(Row(tuple(row.cells[index] for index in kept), row.ranking) for row in ratios.rows),
+    )
+
+
+def _with_axes(summary: Table, record: RunRecord) -> Table:
+    """Return the summary with its title saying at what latency and energy were taken."""
+    metered = any(m.value is not None for m in energies(record, "energy_run_j"))
+    energy = f"; energy at batch {run_batch(record)}" if metered else ""
+    return replace(summary, title=f"{summary.title}{format_axes(headline(record), ', latency at ')}{energy}")
+
+
+def _drawn(table: Table, *, intervals: bool, bare: bool, width: int) -> "RichTable":
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text as RichText
+
+    drawn = RichTable(
+        title=RichText(_plain(table.title)),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    names = max(len(row.cells[0].text) for row in table.rows)
+    for index, column in enumerate(table.columns):
+        whole = index == 0 and names <= width // 4  # rather numbers than a name in two lines
+        justify: Literal["left", "right"] = "right" if column.numeric else "left"
+        drawn.add_column(RichText(column.head), justify=justify, overflow="fold", no_wrap=whole)
+    roomy = width >= 20 * len(table.columns)
+    for row in table.rows:
+        drawn.add_row(*(_cell(cell, intervals=intervals, bare=bare, beside=roomy) for cell in row.cells))
+    return drawn
+
+
+def _cell(cell: Cell, *, intervals: bool, bare: bool, beside: bool) -> "RenderableType":
+    from rich.text import Text as RichText
+
+    if isinstance(cell, Text):
+        return RichText(cell.text, style="cyan") if cell.code else RichText(_plain(cell.text))
+    told_below = cell.value is None and cell.mark and not cell.shows_reason
+    text = f"{'n/a' if told_below else cell.text}{cell.superscript}"
+    drawn = RichText(text, style="bold" if cell.best else "dim" if cell.value is None else "")
+    if cell.best and bare:
+        drawn.append(_BARE)
+    if intervals and cell.interval_text:
+        drawn.append(f"{' ' if beside else chr(10)}{cell.interval_text}", style="dim not bold")
+    return drawn
+
+
+def _plain(text: str) -> str:
+    """Return a sentence without the marks of its code spans, which nothing sets in type here."""
+    return text.replace("`", "")
+
+
+def _below(table: Table, *, bare: bool) -> "Iterator[RenderableType]":
+    from rich.text import Text as RichText
+
+    marks = [f"{Number(str, mark=number).superscript} {_plain(text)}" for number, text in enumerate(table.footnotes, 1)]
+    starred = any(isinstance(cell, Number) and cell.best for row in table.rows for cell in row.cells)
+    lines = [*marks, *([f"{_BARE} best of the students"] if bare and starred else [])]
+    if lines:
+        yield RichText("\n".join(lines), style="dim")
+        yield RichText()
+
+
+def _warnings(record: RunRecord) -> "Iterator[RenderableType]":
+    from rich.text import Text as RichText
+
+    for warning in grouped_warnings(record):
+        line = RichText()
+        for model, message in warning.reasons:
+            line.append("warning: ", style="yellow").append(f"{model}: {message}\n" if model else f"{message}\n")
+        line.append(f"  {warning.remedy}" if warning.remedy else "", style="dim")
+        line.rstrip()
+        yield line

@@ -1,0 +1,176 @@
+"""Tables of cells, and how most of them are built: a column for each metric, a row for each group of models."""
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kdbench.report.cells import Cell, Number, Text
+from kdbench.report.model_groups import ModelGroup, number
+from kdbench.results.metrics import metric as declared
+from kdbench.results.records import Axes, RunRecord
+
+_UNCERTAINTY = re.compile(r" ± [\d,.]+")
+DASH = Text("–")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's head, and whether higher or lower numbers are better (None: the column has no best).
+
+    `unit` is that of the cells' values; empty where the head states it.
+    """
+
+    head: str
+    higher_is_better: bool | None = None
+    numeric: bool = True
+    intervals: bool = True
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of cells. Rows of one `ranking` compete for the best; a row without one, such as a teacher's, does not."""
+
+    cells: tuple[Cell, ...]
+    ranking: Hashable = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with the text below it: `notes` on the whole table, `footnotes` on marked cells, numbered from 1.
+
+    A table without columns is a section of text, its notes.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        assert all(len(row.cells) == len(self.columns) for row in self.rows), self.title
+
+    @property
+    def shown(self) -> bool:
+        """Whether it has anything to show: rows, or text only."""
+        return bool(self.rows or (self.notes and not self.columns))
+
+    def select(self, indices: Sequence[int], **changes: Any) -> "Table":
+        """Return the table with only the columns at `indices`, in that order, and with `changes` to its fields."""
+        rows = tuple(Row(tuple(row.cells[index] for index in indices), row.ranking) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[index] for index in indices), rows=rows, **changes)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column together with its cell for a group of models at some axes (empty in a table without axes)."""
+
+    column: Column
+    cell: Callable[[ModelGroup, Axes], Cell]
+
+
+def column(metric: str, **changes: Any) -> Column:
+    """Return the column of a metric: its title, direction and unit, with `changes` to them."""
+    known = declared(metric)
+    return replace(Column(known.title, known.higher_is_better, unit=known.unit), **changes)
+
+
+def metric_field(record: RunRecord, metric: str, axes: Axes | None = None, **changes: Any) -> Field:
+    """Return the column of a metric with its number at `axes` (None: those of the row); `changes` are the column's."""
+    return Field(
+        column(metric, **changes), lambda group, at: number(record, group, metric, at if axes is None else axes)
+    )
+
+
+def text_field(head: str, text: Callable[[ModelGroup], str], *, numeric: bool = False, code: bool = False) -> Field:
+    """Return a column of words."""
+    return Field(Column(head, numeric=numeric), lambda group, _: Text(text(group), code=code))
+
+
+def model_table(
+    title: str,
+    groups: Iterable[ModelGroup],
+    fields: Iterable[Field],
+    notes: Iterable[str] = (),
+    *,
+    ranking: Callable[[ModelGroup], Hashable] = lambda group: None if group.role == "teacher" else "students",
+    name: str | None = "Model",
+) -> Table:
+    """Return a table with a row for each group: its label in the column `name`, if any, and a cell for each field."""
+    columns = [*([text_field(name, lambda group: group.label, code=True)] if name else []), *fields]
+    rows = [Row(tuple(column.cell(group, {}) for column in columns), ranking(group)) for group in groups]
+    return finished(title, [column.column for column in columns], rows, notes)
+
+
+def axes_table(
+    title: str,
+    rows: Iterable[tuple[Axes, ModelGroup]],
+    axes_columns: dict[str, Callable[[Axes], str]],
+    fields: Iterable[Field],
+    notes: Iterable[str] = (),
+    *,
+    name: str = "Model",
+) -> Table:
+    """Return a table with a row for each pair of axes and group: label, `axes_columns`, then a cell for each field.
+
+    Students at the same axes compete for the best.
+    """
+    listed = list(fields)
+    columns = [
+        Column(name, numeric=False),
+        *(Column(head, numeric=head in {"Threads", "Batch"}) for head in axes_columns),
+        *(each.column for each in listed),
+    ]
+    body = [
+        Row(
+            (
+                Text(group.label, code=True),
+                *(Text(write(axes)) for write in axes_columns.values()),
+                *(each.cell(group, axes) for each in listed),
+            ),
+            ranking=None if group.role == "teacher" else tuple(sorted(axes.items())),
+        )
+        for axes, group in rows
+    ]
+    return finished(title, columns, body, notes)
+
+
+def finished(title: str, columns: Sequence[Column], rows: Iterable[Row], notes: Iterable[str] = ()) -> Table:
+    """Return the table with its best numbers flagged and its footnotes numbered."""
+    listed = list(rows)
+    body = [list(row.cells) for row in listed]
+    for index, column in enumerate(columns):
+        for ranking in {row.ranking for row in listed} - {None}:
+            _flag_best(body, index, column, [number for number, row in enumerate(listed) if row.ranking == ranking])
+    footnotes: dict[str, int] = {}
+    for cells in body:
+        for index, cell in enumerate(cells):
+            if isinstance(cell, Number) and cell.footnote:
+                cells[index] = replace(cell, mark=footnotes.setdefault(cell.footnote, len(footnotes) + 1))
+    done = tuple(Row(tuple(cells), row.ranking) for cells, row in zip(body, listed, strict=True))
+    return Table(title, tuple(columns), done, tuple(notes), tuple(footnotes))
+
+
+def _flag_best(body: list[list[Cell]], index: int, column: Column, competitors: Sequence[int]) -> None:
+    """Flag the best number of a column, and all that print the same: a reader could not tell them apart.
+
+    A single competitor is not flagged. Counted and measured numbers are not ranked against modelled ones.
+    """
+    if column.higher_is_better is None:
+        return
+    cells = {row: cell for row in competitors if isinstance(cell := body[row][index], Number) and cell.competes}
+    if any(cell.evidence == "measured" for cell in cells.values()):
+        cells = {row: cell for row, cell in cells.items() if cell.evidence == "measured"}
+    if len(cells) < 2:
+        return
+    choose = max if column.higher_is_better else min
+    best = _without_uncertainty(choose(cells.values(), key=lambda cell: cell.value or 0.0))
+    for row, cell in cells.items():
+        if _without_uncertainty(cell) == best:
+            body[row][index] = replace(cell, best=True)
+
+
+def _without_uncertainty(cell: Number) -> str:
+    return _UNCERTAINTY.sub("", cell.plain)

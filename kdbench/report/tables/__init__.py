@@ -1,0 +1,48 @@
+"""The tables of a report, each a function from a record to a `Table`; `TABLES` lists them in reading order.
+
+A new table is one function and one entry in `TABLES`. Tables hold numbers and sentences; `render` draws them.
+They read records and nothing else.
+"""
+
+from collections.abc import Callable
+
+from kdbench.report.table import Table
+from kdbench.report.tables.accuracy import calibration, label_noise, per_class
+from kdbench.report.tables.costs import cost, start_and_memory
+from kdbench.report.tables.energy import energy
+from kdbench.report.tables.fidelity import examples, fidelity, mismatches, risk_variance, train_against_test
+from kdbench.report.tables.latency import latency, offline, speedups
+from kdbench.report.tables.layers import time_by_operator, where_the_time_goes
+from kdbench.report.tables.summary import ratios, summary
+from kdbench.report.tables.training import sweeps, training
+from kdbench.results.records import RunRecord
+
+__all__ = ["TABLES", "build_tables"]
+
+TABLES: tuple[Callable[[RunRecord], Table], ...] = (
+    summary,
+    ratios,
+    sweeps,
+    fidelity,
+    train_against_test,
+    calibration,
+    per_class,
+    label_noise,
+    mismatches,
+    examples,
+    risk_variance,
+    latency,
+    speedups,
+    offline,
+    energy,
+    cost,
+    start_and_memory,
+    where_the_time_goes,
+    time_by_operator,
+    training,
+)
+
+
+def build_tables(record: RunRecord) -> list[Table]:
+    """Return the tables that have something to show, in reading order."""
+    return [table for build in TABLES if (table := build(record)).shown]

@@ -1,0 +1,130 @@
+"""How accurate models are: by class, how well calibrated, and on training images with wrong labels."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from statistics import fmean
+
+from kdbench import units
+from kdbench.report.cells import Cell, Number, Text
+from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, teacher_of
+from kdbench.report.table import DASH, Column, Field, Table, metric_field, model_table
+from kdbench.results.records import Axes, RunRecord
+
+Shares = Mapping[str | int, float]
+"""Top-1 by class, in the order of the labels."""
+
+TRAIN: Axes = {"part": "train"}
+MOST_COLUMNS = 10
+_EXTREMES = 3
+_ECE = (
+    "ECE is the expected calibration error: samples are grouped by their largest probability into 15 equal bins; ECE "
+    "is the mean of |accuracy − probability| over the bins, weighted by their number of samples (Guo et al. 2017). It "
+    "has no interval, because it is biased upwards for few samples. Loss is in nats."
+)
+_NOISE = (
+    "Training images whose label was replaced by a wrong one. Corrected: the model predicts the true class. Memorised: "
+    "it predicts the wrong label. Evaluated without augmentation, with the final weights. Models trained without wrong "
+    "labels are left out."
+)
+
+
+def calibration(record: RunRecord) -> Table:
+    """Return calibration error and loss, on the test set and, where they were evaluated, on training images."""
+    on_train = any(m.metric == "ece" and m.axes == TRAIN for m in record.measurements)
+    parts: list[tuple[str, Axes]] = [("test", {}), *([("train", TRAIN)] if on_train else [])]
+    fields = [
+        metric_field(record, metric, axes, head=f"{head}, {part}", unit="")
+        for head, metric in (("ECE", "ece"), ("Loss", "loss"))
+        for part, axes in parts
+    ]
+    groups = model_groups(record) if has_metric(record, "ece") else []
+    return model_table("Calibration", groups, fields, [_ECE])
+
+
+def label_noise(record: RunRecord) -> Table:
+    """Return how many of the images with a wrong label each model corrects and memorises."""
+    counts = {m.model: m.n for m in record.measurements if m.metric == "noise_corrected"}
+
+    def wrong_labels(group: ModelGroup, _: Axes) -> Number:
+        n = next(counts[id_] for id_ in group.ids if id_ in counts)
+        return Number(units.whole, n, reason="" if n else number(record, group, "noise_corrected").reason)
+
+    def neither(group: ModelGroup, _: Axes) -> Number:
+        corrected, memorised = (number(record, group, f"noise_{part}") for part in ("corrected", "memorised"))
+        if corrected.value is None or memorised.value is None:
+            return Number(units.share, reason=corrected.reason)
+        return Number(units.share, max(1 - corrected.value - memorised.value, 0.0))  # below 0 by rounding
+
+    fields = [
+        Field(Column("Wrong labels"), wrong_labels),
+        metric_field(record, "noise_corrected"),
+        metric_field(record, "noise_memorised"),
+        Field(Column("Neither"), neither),
+    ]
+    groups = [group for group in model_groups(record) if counts.keys() & set(group.ids)]
+    return model_table("Label noise", groups, fields, [_NOISE])
+
+
+def class_shares(record: RunRecord) -> dict[str, Shares]:
+    """Return the accuracy on each class by the label of a group; the mean of several seeds."""
+    by_model: dict[str, dict[str | int, float]] = {}
+    for m in record.measurements:
+        if m.metric == "class_top1" and m.value is not None:
+            by_model.setdefault(m.model, {})[m.axes["class"]] = m.value
+    shares: dict[str, Shares] = {}
+    for group in model_groups(record):
+        if seeds := [by_model[id_] for id_ in group.ids if id_ in by_model]:
+            shares[group.label] = {name: fmean(seed[name] for seed in seeds) for name in seeds[0]}
+    return shares
+
+
+def differences(shares: Mapping[str, Shares], student: str, teacher: str | None) -> dict[str | int, float]:
+    """Return student minus teacher, in points, on each class that both were evaluated on."""
+    of_student, of_teacher = shares.get(student, {}), shares.get(teacher or "", {})
+    return {name: 100 * (of_student[name] - of_teacher[name]) for name in of_student if name in of_teacher}
+
+
+def per_class(record: RunRecord) -> Table:
+    """Return the accuracy on every class, or the lowest and highest of many classes."""
+    shares = class_shares(record)
+    classes = list(dict.fromkeys(name for of_model in shares.values() for name in of_model))
+    groups = [group for group in model_groups(record) if group.label in shares]
+    if len(classes) <= MOST_COLUMNS:
+        fields = [Field(Column(str(name), True, intervals=False), partial(_share, shares, name)) for name in classes]
+        note = "Top-1 on the test samples of each class. The record has the intervals."
+        return model_table("Per-class accuracy", groups, fields, [note])
+    heads = ("Lowest", "Highest", "Furthest below the teacher", "Furthest above")
+    extremes = {group.label: _extremes(record, shares, group) for group in groups}
+    fields = [
+        Field(Column(head, numeric=False), lambda group, _, place=place: extremes[group.label][place])  # type: ignore[misc]
+        for place, head in enumerate(heads)
+    ]
+    note = (
+        f"Top-1 on the test samples of each of {len(classes)} classes: the {_EXTREMES} lowest and highest, and the "
+        "largest differences from the teacher, in points. With many classes the extremes are partly chance."
+    )
+    return model_table("Per-class accuracy", groups, fields, [note])
+
+
+def _share(shares: Mapping[str, Shares], name: str | int, group: ModelGroup, _: Axes) -> Number:
+    share = shares[group.label].get(name)
+    return Number(units.share, share, reason="not measured" if share is None else "")
+
+
+def _extremes(record: RunRecord, shares: Mapping[str, Shares], group: ModelGroup) -> list[Cell]:
+    accuracy = shares[group.label]
+    ranked = sorted(accuracy, key=lambda name: accuracy[name])
+    gaps = differences(shares, group.label, teacher_of(record, group))
+    by_gap = sorted(gaps, key=lambda name: gaps[name])
+    share_texts = {name: f"{100 * share:.0f} %" for name, share in accuracy.items()}
+    gap_texts = {name: units.points(gap) for name, gap in gaps.items()}
+    return [
+        _listed(ranked, share_texts),
+        _listed(ranked[::-1], share_texts),
+        _listed([name for name in by_gap if gaps[name] < 0], gap_texts),
+        _listed([name for name in reversed(by_gap) if gaps[name] > 0], gap_texts),
+    ]
+
+
+def _listed(names: Sequence[str | int], texts: Mapping[str | int, str]) -> Text:
+    return Text(", ".join(f"{name} {texts[name]}" for name in names[:_EXTREMES])) if names else DASH

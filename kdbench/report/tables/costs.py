@@ -1,0 +1,103 @@
+"""The cost of a model other than time per call: storage, arithmetic, start-up and memory."""
+
+from kdbench.report.axes import runtime_of
+from kdbench.report.cells import Cell, Text
+from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, number_at_batch, teacher_of
+from kdbench.report.table import DASH, Column, Row, Table, column, finished, metric_field, model_table
+from kdbench.results.metrics import METRICS, metrics_in
+from kdbench.results.records import Measurement, RunRecord
+
+_COST = ("parameters", "weight_bytes", "size_bytes", "macs")
+_HEADS = {"size_bytes": "File", "macs": "MACs / sample"}
+_PARITY = "ONNX parity: largest absolute difference between the logits of the exported file and of the trained model."
+_START = ("load_ns", "first_run_ns", "steady_run_ns")
+_MEMORY = metrics_in("memory")
+_MEMORY_NOTE = (
+    "Peak memory: the largest resident size of a process that loads and runs only this model, interpreter, runtime and "
+    "inputs included. Model memory: the model's part of it. The ratio compares peak memory, teacher over student, at "
+    "the smallest batch."
+)
+
+
+def cost(record: RunRecord) -> Table:
+    """Return what each model takes to store and to compute."""
+    with_parity = has_metric(record, "parity_max_abs")
+    metrics = [*_COST, *(["parity_max_abs"] if with_parity else [])]
+    fields = [
+        metric_field(record, metric, head=_HEADS.get(metric, METRICS[metric].title), higher_is_better=None, unit="")
+        for metric in metrics
+    ]
+    return model_table("Cost", model_groups(record), fields, [_PARITY] if with_parity else [])
+
+
+def start_and_memory(record: RunRecord) -> Table:
+    """Return how long each model takes to start, and how much memory it takes, by runtime."""
+    start = [metric for metric in _START if has_metric(record, metric)]
+    memory = [(metric, batch) for metric in _MEMORY for batch in _batches(record, metric)]
+    by_runtime = _by_runtime(record)
+    several = len(by_runtime) > 1
+    compared = any(pair.metric == "memory_ratio" for pair in record.pairs)
+    columns = [
+        Column("Model", numeric=False),
+        *([Column("Runtime", numeric=False)] if several else []),
+        *(Column(METRICS[metric].title) for metric in start),
+        *(Column(f"{METRICS[metric].title}, batch {batch}") for metric, batch in memory),
+        *([column("memory_ratio")] if compared else []),
+    ]
+
+    def cells(of_runtime: RunRecord, group: ModelGroup) -> list[Cell]:
+        known = {metric for metric in (*_START, *_MEMORY) if has_metric(of_runtime, metric)}
+        ratio = known & set(_MEMORY) and teacher_of(record, group) is not None
+        return [
+            *(number(of_runtime, group, metric) if metric in known else DASH for metric in start),
+            *(
+                number_at_batch(of_runtime, group, metric, {"batch": batch}) if metric in known else DASH
+                for metric, batch in memory
+            ),
+            *([number(of_runtime, group, "memory_ratio") if ratio else DASH] if compared else []),
+        ]
+
+    rows = [
+        Row(
+            (Text(group.label, code=True), *([Text(runtime)] if several else []), *cells(of_runtime, group)),
+            ranking=None if group.role == "teacher" else "students",
+        )
+        for runtime, of_runtime in by_runtime.items()
+        for group in model_groups(record)
+    ]
+    notes = [*([_start_note(record)] if start else []), *([_MEMORY_NOTE] if memory else [])]
+    return finished("Start-up and memory", columns, rows, notes)
+
+
+def _by_runtime(record: RunRecord) -> dict[str, RunRecord]:
+    """Return, for each runtime that started or held a model, the record restricted to its measurements."""
+    by_runtime: dict[str, list[Measurement]] = {}
+    for m in record.measurements:
+        if m.metric in {*_START, *_MEMORY}:
+            by_runtime.setdefault(runtime_of(m.axes), []).append(m)
+    return {name: record.model_copy(update={"measurements": tuple(ms)}) for name, ms in sorted(by_runtime.items())}
+
+
+def _batches(record: RunRecord, metric: str) -> list[int]:
+    """Return the batches at which memory was measured for models without a fixed batch; 1 if there are none."""
+    if not has_metric(record, metric):
+        return []
+    batches = {
+        m.axes.get("batch")
+        for m in record.measurements
+        if m.metric == metric and record.cards[m.model].fixed_batch is None
+    }
+    return sorted(batch for batch in batches if isinstance(batch, int)) or [1]
+
+
+def _start_note(record: RunRecord) -> str:
+    imported = record.protocol.get("runtime_import_ns")
+    before = (
+        f" Importing the runtime takes another {METRICS['load_ns'].text(imported)} before that, for any model."
+        if isinstance(imported, int | float)
+        else ""
+    )
+    return (
+        "Load, first and steady run: medians over fresh processes; all three come from the same process and kind of "
+        f"call. The files were in the page cache; loading from disk takes longer.{before}"
+    )

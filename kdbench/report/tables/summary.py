@@ -1,0 +1,102 @@
+"""The two tables that a report begins with: all models at a glance, and each student against its teacher."""
+
+from dataclasses import replace
+
+from kdbench import units
+from kdbench.report.axes import batched_axes, format_axes, headline, protocol_batch
+from kdbench.report.cells import Number
+from kdbench.report.model_groups import ModelGroup, model_groups, number, number_at_batch, teacher_of
+from kdbench.report.table import Column, Field, Table, column, metric_field, model_table, text_field
+from kdbench.report.tables.energy import energy_per_run, energy_ratio, has_ratios, ratio_notes, run_notes
+from kdbench.results.records import Axes, RunRecord
+
+_BOLD = (
+    "Bold: the best value of its column among the students. The teacher is the reference and does not compete; "
+    "estimates and unstable values never do. Where two intervals overlap, the order is not settled."
+)
+_RATIOS = (
+    "Ratios are teacher over student: 2× means that the student needs half as much. The drop is teacher minus student, "
+    "in percentage points: above 0 the student is less accurate."
+)
+
+
+def summary(record: RunRecord) -> Table:
+    """Return accuracy, mean latency, file size, energy and MACs of each model."""
+    axes, batch = headline(record), protocol_batch(record)
+
+    def batch_macs(group: ModelGroup, _: Axes) -> Number:
+        macs = number(record, group, "macs")
+        return macs if macs.value is None else replace(macs, value=macs.value * batch)
+
+    fields = [
+        metric_field(record, "top1"),
+        metric_field(record, "top5"),
+        Field(
+            column("latency_mean_ns", head="Avg. latency"),
+            lambda group, _: number_at_batch(record, group, "latency_mean_ns", axes),
+        ),
+        metric_field(record, "size_bytes"),
+        Field(column("energy_run_j"), lambda group, _: energy_per_run(record, group)),
+        Field(Column("MACs / batch", higher_is_better=False), batch_macs),
+    ]
+    notes = [
+        f"Avg. latency: mean time of one call{format_axes(axes, ' at ')}.",
+        *run_notes(record),
+        (
+            f"MACs / batch: for a batch of {batch}. Only the multiply–accumulates of convolutions, linear layers and "
+            "matrix products count."
+        ),
+        *_seed_notes(record),
+    ]
+    table = model_table("Summary", model_groups(record), fields, notes)
+    flagged = any(isinstance(cell, Number) and cell.best for row in table.rows for cell in row.cells)
+    return replace(table, notes=(*table.notes, _BOLD)) if flagged else table
+
+
+def ratios(record: RunRecord) -> Table:
+    """Return what each student gains and loses against its teacher."""
+    axes, batched = headline(record), batched_axes(record)
+    with_energy = [Field(column("energy_ratio"), lambda group, _: energy_ratio(record, group))]
+    fields = [
+        text_field("Teacher", lambda group: teacher_of(record, group) or "", code=True),
+        metric_field(record, "latency_ratio", axes),
+        *([metric_field(record, "latency_ratio", batched, head="Batched speed-up", unit="")] if batched else []),
+        metric_field(record, "size_ratio"),
+        metric_field(record, "macs_ratio"),
+        *(with_energy if has_ratios(record) else []),
+        metric_field(record, "top1_drop", head="Top-1 drop (points)", unit=""),
+        metric_field(record, "training_s"),
+    ]
+    notes = [
+        _RATIOS,
+        (
+            f"Speed-up: from interleaved, paired blocks{format_axes(axes, ' at ')}"
+            f"{format_axes(batched, '; batched: at ')}."
+        ),
+        *ratio_notes(record),
+    ]
+    students = [group for group in model_groups(record) if teacher_of(record, group) is not None]
+    return model_table(
+        "Student against teacher",
+        students,
+        fields,
+        notes,
+        ranking=lambda group: teacher_of(record, group),
+        name="Student",
+    )
+
+
+def _seed_notes(record: RunRecord) -> list[str]:
+    groups = model_groups(record)
+    several = [group for group in groups if len(group.cards) > 1]
+    if not several:
+        return []
+    counts = sorted({len(group.cards) for group in several})
+    n = units.count(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    models = "All models" if len(several) == len(groups) else ", ".join(f"`{group.label}`" for group in several)
+    return [
+        (
+            f"{models}: accuracy, loss, fidelity and all other metrics of the predictions are means over {n} seeds, "
+            "with a Student-t interval over the seeds; all other metrics are of the first seed."
+        )
+    ]

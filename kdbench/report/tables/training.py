@@ -1,0 +1,139 @@
+"""How models were trained, what that took in time and energy, and the points of a recipe's sweeps."""
+
+from dataclasses import replace
+
+from kdbench import units
+from kdbench.report.cells import Cell
+from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher, model_groups, number
+from kdbench.report.settings import families
+from kdbench.report.table import DASH, Field, Table, column, metric_field, model_table, text_field
+from kdbench.report.tables.metering import carbon_notes, energies, source_text
+from kdbench.results.cards import Training
+from kdbench.results.metrics import METRICS
+from kdbench.results.records import Axes, RunRecord
+
+MARGIN = 0.005  # of a validation accuracy, as a share: half a point
+_TEACHER = {None: "none", "live": "evaluated at every step", "kept": "logits stored"}
+
+
+def training(record: RunRecord) -> Table:
+    """Return how each model that was trained in this run was trained (its first seed)."""
+    runs = {group.label: run for group in model_groups(record) if (run := group.cards[0].training) is not None}
+    trained = [group for group in model_groups(record) if group.label in runs]
+    spent = _energy_columns(record)
+    fields = [
+        text_field("Objective", lambda group: runs[group.label].objective),
+        text_field("Teacher", lambda group: _TEACHER[runs[group.label].teacher]),
+        text_field("Epochs", lambda group: _epochs(runs[group.label])),
+        text_field("Converged", lambda group: str(converged(runs[group.label]))),
+        text_field("Weights of epoch", lambda group: _weights(runs[group.label])),
+        text_field("Seeds", _seeds),
+        text_field("Precision", lambda group: runs[group.label].precision),
+        text_field("Trained on", lambda group: _device(runs[group.label])),
+        metric_field(record, "training_s", head="Training time", higher_is_better=None, unit=""),
+        *(
+            metric_field(record, metric, axes, head=head, higher_is_better=None, unit="")
+            for head, (metric, axes) in spent.items()
+        ),
+    ]
+    several = any(len(group.cards) > 1 for group in model_groups(record))
+    notes = [
+        f"Converged: the first epoch whose validation accuracy is within {100 * MARGIN:g} points of the best.",
+        *([f"{'Epochs, time and energy' if spent else 'Epochs and time'} are of the first seed."] if several else []),
+        *_teacher_notes(record),
+        *_energy_notes(record),
+    ]
+    return model_table("Training", trained, fields, notes)
+
+
+def converged(run: Training) -> int | str:
+    """Return the first epoch, from 1, whose validation accuracy is within `MARGIN` of the best; "?" without a curve."""
+    best = max((epoch.validation_top1 for epoch in run.curve), default=0.0)
+    return next((epoch.epoch for epoch in run.curve if epoch.validation_top1 >= best - MARGIN), "?")
+
+
+def sweeps(record: RunRecord) -> Table:
+    """Return the points of all sweeps of the recipe, one row each."""
+    family_of = {member.label: family for family in families(record) for member in family.members}
+    relative = [metric for metric in ("agreement", "predictive_kl") if has_metric(record, metric)]
+
+    def point(group: ModelGroup) -> str:
+        return ", ".join(f"{axis} {value}" for axis, value in family_of[group.label].point(group).items())
+
+    def student_number(metric: str) -> Field:
+        def cell(group: ModelGroup, _: Axes) -> Cell:
+            if group.role != "student":
+                return DASH
+            same = have_one_teacher(record, family_of[group.label].members)
+            return replace(number(record, group, metric), comparable=same)
+
+        return Field(column(metric), cell)
+
+    fields = [
+        text_field("Sweep", lambda group: family_of[group.label].name, code=True),
+        text_field("Point", point),
+        text_field("Model", lambda group: group.label, code=True),
+        metric_field(record, "top1"),
+        *(student_number(metric) for metric in (["top1_drop", *relative] if relative else [])),
+        metric_field(record, "training_s"),
+    ]
+    notes = ["Bold: the best of its sweep. Settings that are not axes of a sweep are the same for all of its points."]
+    return model_table(
+        "Sweeps",
+        [member for family in families(record) for member in family.members],
+        fields,
+        notes,
+        ranking=lambda group: family_of[group.label].name,
+        name=None,
+    )
+
+
+def _epochs(run: Training) -> str:
+    return f"{run.epochs} (stopped early)" if run.stopped_early else f"{run.epochs}"
+
+
+def _weights(run: Training) -> str:
+    return f"{run.kept_epoch} (best)" if run.kept_epoch == run.best_epoch else f"{run.kept_epoch}"
+
+
+def _device(run: Training) -> str:
+    return run.device if run.device != "cpu" else f"cpu, {run.threads} thread{'s' if run.threads > 1 else ''}"
+
+
+def _seeds(group: ModelGroup) -> str:
+    return ", ".join(str(card.seed) for card in group.cards if card.seed is not None) or "–"
+
+
+def _teacher_notes(record: RunRecord) -> list[str]:
+    runs = [card.training for card in record.models if card.training is not None]
+    if not any(run.teacher == "kept" for run in runs):
+        return []
+    seconds = units.duration(sum(run.teacher_s for run in runs))
+    return [
+        (
+            "Logits stored: the teacher's logits were computed once for every image and view before the training, and "
+            f"shared by all students with the same data. This took {seconds}, which no training time includes."
+        )
+    ]
+
+
+def _energy_columns(record: RunRecord) -> dict[str, tuple[str, Axes]]:
+    """Return the columns on the energy of training by their heads: a metric, and the scope if not the headline's."""
+    columns: dict[str, tuple[str, Axes]] = {}
+    for metric in ("training_j", "training_co2_g"):
+        for m in energies(record, metric):
+            scope = m.axes.get("scope")
+            if m.value is not None:
+                head = f"{METRICS[metric].title}{'' if scope is None else f', {scope}'}"
+                columns.setdefault(head, (metric, {} if scope is None else {"scope": scope}))
+    return columns
+
+
+def _energy_notes(record: RunRecord) -> list[str]:
+    first = next((m for m in energies(record, "training_j") if m.value is not None), None)
+    if first is None:
+        return []
+    estimate = " It is an estimate and not comparable with measurements." if first.evidence == "estimated" else ""
+    note = f"Training energy: gross, over the epochs, validation included; {source_text(first)}.{estimate}"
+    modelled = any(m.value is not None for m in energies(record, "training_co2_g"))
+    return [note, *(carbon_notes(record) if modelled else [])]

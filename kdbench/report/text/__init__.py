@@ -1,0 +1,4 @@
+"""What a report says in sentences: about a record, a verdict, a comparison or a history, and how to read it.
+
+Each module also builds the tables that only its own text needs. It reads results and nothing else.
+"""

@@ -1,0 +1,166 @@
+"""The record in plain words: what a reader may conclude, and what not."""
+
+from collections import Counter
+
+from kdbench.report.axes import format_axes, headline
+from kdbench.report.cells import Number, bracketed, shortened
+from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
+from kdbench.report.tables.energy import energy_ratio
+from kdbench.report.tables.metering import energies, format_scope, scope_of
+from kdbench.report.tables.summary import summary
+from kdbench.report.text.method import grouped_warnings
+from kdbench.results.records import RunRecord
+
+_THE_TEACHER = "the teacher"  # where there is but one
+
+
+def paragraph(record: RunRecord) -> str:
+    """Return one paragraph, model names in backticks: the teacher, the students that matter, the gaps."""
+    found = model_groups(record)
+    teachers = {group.label: teacher for group in found if (teacher := teacher_of(record, group))}
+    students = [group for group in found if group.label in teachers]
+    several = len(set(teachers.values())) > 1
+    if several:
+        count = len(set(teachers.values()))
+        sentences = [f"{count} teachers and {len(students)} students: each student is compared with its own teacher."]
+    else:
+        reference = [group for group in found if group not in students]
+        compared = [group for group in reference if group.label in teachers.values()] or reference
+        sentences = [_alone(record, group) for group in compared[:1]]
+        if len(students) > 2:
+            sentences.append(f"{len(students)} students are compared with it.")
+    for beginning, student in _notable(record, students):
+        whom = f"`{teachers[student.label]}`" if several else _THE_TEACHER
+        sentences.append(_student(record, student, beginning, whom))
+    return " ".join([*sentences, *_gaps(record)])
+
+
+def _alone(record: RunRecord, group: ModelGroup) -> str:
+    """Say how good and how fast a model is that is compared with no other."""
+    top1 = number(record, group, "top1")
+    axes = headline(record)
+    mean = number(record, group, "latency_mean_ns", axes)
+    accuracy = f"reaches {_with_interval(top1)} top-1" if top1.value is not None else _no("accuracy", top1)
+    time = f"takes {mean.text} a call{format_axes(axes, ' at ')}" if mean.value is not None else _no("latency", mean)
+    role = "The teacher " if group.role == "teacher" else ""
+    return f"{role}`{group.label}` {accuracy} and {time}."
+
+
+def _notable(record: RunRecord, students: list[ModelGroup]) -> list[tuple[str, ModelGroup]]:
+    """Return the students worth a sentence, with how it begins.
+
+    All of up to two; else the one of the highest top-1, and the one whose mean latency lies below all others', if
+    there is one. Speed-ups do not rank students: those of different teachers are ratios to different times.
+    """
+    if len(students) <= 2:
+        return [("", student) for student in students]
+    shares = [(cell.value, s) for s in students if (cell := number(record, s, "top1")).competes and cell.value]
+    accurate = max(shares, key=lambda pair: pair[0])[1] if shares else None
+    fastest = _clearly_fastest(record, students)
+    if accurate and accurate is fastest:
+        return [("Highest in top-1 and clearly fastest is ", accurate)]
+    named = [("Highest in top-1 is ", accurate), ("Clearly fastest is ", fastest)]
+    return [(beginning, student) for beginning, student in named if student]
+
+
+def _clearly_fastest(record: RunRecord, students: list[ModelGroup]) -> ModelGroup | None:
+    """Return the student whose latency's interval ends before that of any other with a latency begins, or None."""
+    times = [(s, number(record, s, "latency_mean_ns", headline(record))) for s in students]
+    for student, mine in times:
+        others = [cell for other, cell in times if other is not student and cell.value is not None]
+        if mine.competes and others and all(_ends_before(mine, other) for other in others):
+            return student
+    return None
+
+
+def _ends_before(one: Number, other: Number) -> bool:
+    return bool(one.interval and other.interval and one.interval.high < other.interval.low)
+
+
+def _student(record: RunRecord, student: ModelGroup, beginning: str, whom: str) -> str:
+    """Say what a student gains and loses; `whom` is what its teacher is called."""
+    size = number(record, student, "size_ratio")
+    found = [number(record, student, "top1"), number(record, student, "latency_ratio", headline(record)), size]
+    if all(cell.value is None for cell in found) and len({cell.reason for cell in found}) == 1:
+        return f"`{student.label}` {_no('results', size)}."
+    name = f"{beginning}`{student.label}`{': it' if beginning else ''}"
+    clauses = [_accuracy(record, student, whom), _speed(record, student, whom), *_energy(record, student)]
+    if size.value is not None:
+        clauses.append(
+            f"its file is {size.text} smaller" if size.value >= 1 else f"its file is larger (size ratio {size.text})"
+        )
+    return f"{name} {', '.join(clauses[:-1])}{',' if len(clauses) > 2 else ''} and {clauses[-1]}."
+
+
+def _accuracy(record: RunRecord, student: ModelGroup, whom: str) -> str:
+    top1, drop = number(record, student, "top1"), number(record, student, "top1_drop")
+    if top1.value is None:
+        return _no("accuracy", top1)
+    if drop.value is None:
+        return f"reaches {_with_interval(top1)} top-1 (difference from {whom}: {drop.text})"
+    points = f"{abs(drop.value):.2f}"
+    side = "below" if drop.value > 0 else "above"
+    apart = f"{points} points {side} {whom}" if float(points) else f"as many samples right as {whom}"
+    if drop.interval is None:
+        return f"has {top1.text} top-1 ({apart}; no interval)"
+    bounds = bracketed(drop.value, drop.interval, drop.write)
+    level = f"{100 * drop.interval.level:g} % interval of the drop {bounds}"
+    if drop.interval.low <= 0 <= drop.interval.high:
+        return f"has {top1.text} top-1, which this run cannot tell from {whom}'s ({apart}; {level})"
+    return f"{'keeps' if drop.value > 0 else 'has'} {top1.text} top-1 ({apart}; {level})"
+
+
+def _speed(record: RunRecord, student: ModelGroup, whom: str) -> str:
+    speed = number(record, student, "latency_ratio", headline(record))
+    if speed.value is None:
+        return _no("speed-up", speed)
+    if speed.interval is None:
+        return f"runs at {speed.text} {whom}'s speed (no interval)"
+    if speed.interval.low <= 1 <= speed.interval.high:
+        return f"is neither faster nor slower beyond doubt ({_with_interval(speed)} {whom}'s speed)"
+    if speed.value < 1:
+        return f"is slower than {whom} ({_with_interval(speed)} its speed)"
+    return f"runs {_with_interval(speed)} faster{'' if whom == _THE_TEACHER else f' than {whom}'}"
+
+
+def _energy(record: RunRecord, student: ModelGroup) -> list[str]:
+    """Say what a student saves in energy, of what; nothing unless that was measured and is stable."""
+    ratio = energy_ratio(record, student)
+    if ratio.value is None or ratio.interval is None or ratio.evidence != "measured" or not ratio.competes:
+        return []
+    compared = {*student.ids, *(pair.teacher for pair in record.pairs if pair.student in student.ids)}
+    behind = [m for m in energies(record, "energy_j") if m.model in compared and m.value is not None]
+    if any(m.status == "unstable" for m in behind):
+        return []
+    scope = scope_of(behind[0]) if behind else ""
+    what = f"energy of {format_scope(scope)}" if scope else "energy"
+    if ratio.interval.low <= 1 <= ratio.interval.high:
+        return [f"takes neither less nor more {what} beyond doubt (ratio {_with_interval(ratio)})"]
+    if ratio.value < 1:
+        return [f"takes more {what} (ratio {_with_interval(ratio)})"]
+    return [f"takes {_with_interval(ratio)} less {what}"]
+
+
+def _gaps(record: RunRecord) -> list[str]:
+    """Name the columns of the summary without any number, and how many numbers must not be relied on."""
+    table = summary(record)
+    empty: dict[str, list[str]] = {}
+    for index, column in enumerate(table.columns):
+        cells = [cell for row in table.rows if isinstance(cell := row.cells[index], Number)]
+        if cells and all(cell.value is None for cell in cells):
+            (usual, _), *_ = Counter(cell.reason for cell in cells).most_common(1)
+            empty.setdefault(shortened(usual), []).append(column.head)
+    sentences = [f"There is no number for {', '.join(heads)} ({reason})." for reason, heads in empty.items()]
+    if unstable := sum(m.status == "unstable" for m in record.measurements):
+        sentences.append(f"{unstable} measurement{' is' if unstable == 1 else 's are'} unstable and marked so.")
+    if count := len(grouped_warnings(record)):
+        sentences.append(f"Read the {'warning' if count == 1 else f'{count} warnings'} before relying on the numbers.")
+    return sentences
+
+
+def _with_interval(cell: Number) -> str:
+    return f"{cell.text} {cell.interval_text}".rstrip()
+
+
+def _no(what: str, cell: Number) -> str:
+    return f"has no {what} ({shortened(cell.reason)})"
