@@ -8,8 +8,9 @@ A *step* is a call of a function in one module of kdbench by a function in anoth
 two are passed over, and so is everything that runs while a module is imported. A step from one module to another
 counts once, the first time it is made: calling the same neighbour again tells a reader nothing new.
 A step is a *return* if it enters a module that the walk had entered before and has left since: the reader must turn
-back to a file that was already closed. It is a *climb* if it enters a module whose own steps led to the caller: the
-reader is sent back up the way they came. Returns to a shared helper are cheap; climbs make code hard to follow.
+back to a file that was already closed. It is a *climb* if it enters a module that waits for the caller to return (a
+callback): the reader is sent back up the way they came. Returns to a shared helper are cheap; climbs make code hard to
+follow.
 
 Left out is what a reader does not follow: methods of values (dataclasses and pydantic models), and modules that
 everybody may call (errors, units, storage, progress, registry, `__init__`).
@@ -63,6 +64,7 @@ class Walk:
         self, limit: int | None, begin: Callable[[str], bool] = bool, end: Callable[[str, str], bool] | None = None
     ) -> None:
         self.steps: list[tuple[str, str]] = []
+        self.climbs: list[tuple[str, str]] = []
         self._limit, self._begin, self._end = limit, begin, end
         self._known: set[tuple[str, str]] = set()
         self._begun = False
@@ -83,6 +85,8 @@ class Walk:
         if self._begun:
             self._known.add((caller, module))
             self.steps.append((caller, module))
+            if module in _stack(frame):
+                self.climbs.append((caller, module))
             if self._limit and len(self.steps) >= self._limit:
                 raise EnoughError
 
@@ -99,21 +103,6 @@ class Walk:
             last = module
         return returns
 
-    @property
-    def climbs(self) -> list[tuple[str, str]]:
-        """The steps that enter a module from which earlier steps lead to the caller."""
-        led_to: dict[str, set[str]] = {}  # every module that each module leads to, itself included
-        climbs: list[tuple[str, str]] = []
-        for caller, module in self.steps:
-            beyond = led_to.setdefault(module, {module})
-            if caller in beyond:
-                climbs.append((caller, module))
-            led_to.setdefault(caller, {caller})
-            for reached in led_to.values():
-                if caller in reached:
-                    reached.update(beyond)
-        return climbs
-
 
 def _module(frame: FrameType) -> str | None:
     """Return the module of kdbench that the frame runs in; None for libraries and what everybody may call."""
@@ -127,6 +116,14 @@ def _module_of(file: str) -> str | None:
         return None
     name = ".".join(("kdbench", *path.relative_to(_ROOT).with_suffix("").parts))
     return None if name in _FOR_EVERYBODY or name.endswith(".__init__") else name
+
+
+def _stack(frame: FrameType) -> Iterator[str | None]:
+    """Yield the modules of the frames that wait for this one."""
+    below = frame.f_back
+    while below is not None:
+        yield _module(below)
+        below = below.f_back
 
 
 def _of_value(frame: FrameType) -> bool:
