@@ -1,4 +1,4 @@
-"""What all tests share: real data where it is, and an environment that the machine's owner has not coloured."""
+"""What all tests share: real data where there is some, and an environment free of the user's settings."""
 
 import os
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import pytest
 pytest_plugins = ["pytester", "model_files"]  # the former for tests of the plug-in, the latter beside this file
 collect_ignore = ["sample_project"]  # a project of its own, which such a test runs
 
-# Tests run beside other work: more than two threads only make them fight for the cores. Read by torch when it loads.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Tests run beside other work, and more threads would only compete for the cores. torch reads this when it loads.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 # Read before `_isolated` takes the variables away from the tests.
 _LOCKS = "KDBENCH_LOCK_DIR"
@@ -40,7 +40,7 @@ def _folder(variable: str, value: str | None, what: str) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let tests not wait for a measurement that somebody runs meanwhile."""
+    """Keep tests from waiting for a measurement that somebody else runs meanwhile."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_LOCKS, str(tmp_path_factory.mktemp("locks")))
         yield

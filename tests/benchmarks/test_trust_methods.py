@@ -38,6 +38,7 @@ def test_an_invalid_run_of_loadgen_is_no_result():
         reported(log(**entries))
 
 
+@pytest.mark.serial
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the experiments pin processes to a core")
 def test_a_pair_is_compared_by_every_method(tmp_path):
@@ -56,6 +57,7 @@ def test_a_pair_is_compared_by_every_method(tmp_path):
     assert all(each["ratio"] > 0 for each in methods.values())
 
 
+@pytest.mark.serial
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the experiments pin processes to a core")
 def test_a_call_that_computes_nothing_is_measured_by_both(tmp_path):

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
+pytestmark = pytest.mark.serial
+
 LIMIT_S = 2.0
 
 PROGRAM = """

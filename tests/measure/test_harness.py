@@ -15,7 +15,7 @@ from kdbench.results.cards import Preprocessing
 from kdbench.results.metrics import METRICS
 from kdbench.worker.process import WorkerError
 
-pytestmark = pytest.mark.usefixtures("one_process")
+pytestmark = [pytest.mark.serial, pytest.mark.usefixtures("one_process")]
 
 QUICK = Measure(budget_s=0.2, sessions=2, batch=(4,))
 NOT_MEASURED_HERE = {"parity_max_abs", "training_s", "max_throughput_per_s", "device_memory_bytes"}

@@ -11,6 +11,8 @@ from kdbench.modelfile.facts import inspect
 from kdbench.progress import SubProgress
 from kdbench.results.cards import ModelCard, Preprocessing
 
+pytestmark = pytest.mark.serial
+
 CIFAR = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 

@@ -18,7 +18,7 @@ from kdbench.recipe.measure import Measure
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.results.run_folder import RunFolder, card_path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.serial, pytest.mark.slow]
 
 SHAPE = (1, 4, 4)
 CLASSES = 5

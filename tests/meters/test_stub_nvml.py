@@ -17,7 +17,7 @@ WATTS = 137.5
 STEP_S = 0.02
 NAMES = ["nvml", "nvml-power", "nvml-mean-power"]
 
-pytestmark = pytest.mark.skipif(is_tegra(), reason="on a Jetson no source asks NVML")
+pytestmark = [pytest.mark.serial, pytest.mark.skipif(is_tegra(), reason="on a Jetson no source asks NVML")]
 
 # Reads each source until it has moved, with the time right before and right after a reading.
 READ = """

@@ -13,7 +13,7 @@ from kdbench.machine.system_files import is_tegra
 ROOT = Path(__file__).resolve().parents[2]
 WATTS = 150.0
 
-pytestmark = pytest.mark.skipif(is_tegra(), reason="on a Jetson no source asks NVML")
+pytestmark = [pytest.mark.serial, pytest.mark.skipif(is_tegra(), reason="on a Jetson no source asks NVML")]
 
 
 def run(*arguments, **environment):

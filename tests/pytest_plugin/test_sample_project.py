@@ -26,7 +26,7 @@ def test_too_strict(kdbench):
 # A busy machine may leave their numbers unstable, and then they fail: nothing here depends on that.
 OF_THE_MACHINE = {"test_latency", "test_faster_than_the_teacher"}
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.serial, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

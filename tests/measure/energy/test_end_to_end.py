@@ -13,6 +13,8 @@ from kdbench.measure.energy.rounds import Mode, sources_for
 from kdbench.measure.passes.energy import EnergyPass
 from kdbench.recipe.measure import Measure
 
+pytestmark = pytest.mark.serial
+
 POWER_W = 25.0
 MAX_UJ = 262_143_328_850
 

@@ -9,6 +9,8 @@ from kdbench.statistics import Clustered
 from kdbench.worker.batch_sweep import Step, Sweep
 from kdbench.worker.process import WorkerError
 
+pytestmark = pytest.mark.serial
+
 AT = {"provider": "cpu", "threads": 1, "mode": "offline"}
 
 

@@ -1,0 +1,58 @@
+"""Run the whole suite: on all cores what may run side by side, then the timed tests alone.
+
+    python tests/tools/suite.py [arguments of pytest]
+
+The last line is `N passed, N failed, N skipped` of both runs together; errors count as failures. The exit code is 0
+when every test passed, otherwise that of the first run that failed.
+"""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+
+# A file's tests stay together: they share fixtures and heavy imports.
+RUNS = (
+    ("-m", "not serial", "-n", "auto", "--dist", "loadfile"),
+    ("-m", "serial"),
+)
+_NO_TESTS = 5  # pytest's exit code where nothing was collected: the arguments named tests of the other run
+
+
+def counts(line: str) -> Counter[str]:
+    """Return the numbers in pytest's closing line: `== 1 failed, 20 passed, 3 skipped in 4.56s ==`."""
+    found = re.findall(r"(\d+) (passed|failed|skipped|errors?)\b", line)
+    return Counter({outcome.removesuffix("s"): int(number) for number, outcome in found})
+
+
+def summary(total: Counter[str]) -> str:
+    """Return the closing line of the suite."""
+    return f"{total['passed']} passed, {total['failed'] + total['error']} failed, {total['skipped']} skipped"
+
+
+def run(arguments: list[str]) -> tuple[int, str]:
+    """Run pytest and pass its output on; return its exit code and its closing line."""
+    process = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    closing = ""
+    for line in process.stdout:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        closing = line if re.search(r" in \d+\.\d+s", line) else closing
+    return process.wait(), closing
+
+
+def main(arguments: list[str]) -> int:
+    """Run both halves, print the closing line and return the exit code."""
+    total: Counter[str] = Counter()
+    codes = []
+    for options in RUNS:
+        code, closing = run([*options, *arguments])
+        codes.append(0 if code == _NO_TESTS else code)
+        total += counts(closing)
+    print(summary(total))
+    return next((code for code in codes if code), 0 if total else _NO_TESTS)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
