@@ -2,7 +2,6 @@ import hashlib
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
 from kdbench.data import load
 
@@ -25,6 +24,8 @@ def test_the_test_part_never_changes(digits):
 
 
 def test_no_grey_level_is_lost(digits):
+    from sklearn.datasets import load_digits
+
     images = np.concatenate([digits.train.images, digits.test.images])
     levels = np.rint(images[:, 0] * (16 / 255))
     original = load_digits().images

@@ -8,7 +8,6 @@ import struct
 
 import numpy as np
 import pytest
-import torchvision.datasets
 
 from kdbench.data import load
 from kdbench.data.images import channel_statistics
@@ -46,13 +45,15 @@ def write_pickle(path, value):
 @pytest.fixture
 def tiny_cifar(tmp_path, monkeypatch):
     """Write a CIFAR-10 test part of four images whose MD5 torchvision is made to expect."""
+    from torchvision.datasets import CIFAR10
+
     folder = tmp_path / "cifar-10-batches-py"
     pixels = np.arange(4 * 3072, dtype=np.uint32).astype(np.uint8).reshape(4, 3072)
     md5 = write_pickle(folder / "test_batch", {"data": pixels, "labels": [3, 8, 8, 0]})
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "test_list", [["test_batch", md5]])
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.test_list", [["test_batch", md5]])
     names = {"label_names": [f"class {number}" for number in range(10)]}
-    meta = torchvision.datasets.CIFAR10.meta | {"md5": write_pickle(folder / "batches.meta", names)}
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "meta", meta)
+    meta = CIFAR10.meta | {"md5": write_pickle(folder / "batches.meta", names)}
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.meta", meta)
     return tmp_path
 
 
@@ -99,7 +100,7 @@ def test_download_fetches_only_the_part_asked_for(tmp_path, monkeypatch):
         write_idx(tmp_path / "FashionMNIST/raw" / filename.removesuffix(".gz"), array)
         (tmp_path / "FashionMNIST/raw" / filename).write_bytes(gzip.compress(b""))
 
-    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", fake_download)
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", fake_download)
     assert len(load("fashion_mnist", root=tmp_path, download=True, parts=("test",)).test) == 2
     assert [name for name, _ in fetched] == ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
     load("fashion_mnist", root=tmp_path, download=True, parts=("test",))
@@ -110,13 +111,13 @@ def test_a_failed_download_is_the_users_error(tmp_path, monkeypatch):
     def no_network(*_args, **_kwargs):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", no_network)
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", no_network)
     with pytest.raises(DataMissingError, match="no route to host"):
         load("cifar10", root=tmp_path, download=True)
 
 
 def test_nothing_is_downloaded_unasked(tmp_path, monkeypatch):
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "download", lambda _: pytest.fail("downloads"))
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.download", lambda _: pytest.fail("downloads"))
     with pytest.raises(DataMissingError):
         load("cifar10", root=tmp_path)
 

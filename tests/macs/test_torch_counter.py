@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import nn
-from torchvision.ops import DeformConv2d
 
 from kdbench import models
 from kdbench.errors import InputError
@@ -173,6 +172,8 @@ def test_recurrent_layers_use_each_weight_once_a_step(layer, shape, steps):
 
 class Deformed(nn.Module):
     def __init__(self):
+        from torchvision.ops import DeformConv2d
+
         super().__init__()
         self.offsets = nn.Conv2d(4, 18, 1)
         self.layer = DeformConv2d(4, 6, 3, padding=1)
