@@ -24,3 +24,11 @@ def walk(*steps: str) -> Walk:
 )
 def test_returns_enter_modules_that_were_left(steps, returns):
     assert len(walk(*steps).returns) == returns
+
+
+def test_a_room_is_returned_to_once_from_another():
+    walked = walk(
+        "kdbench.a.x>kdbench.b.y", "kdbench.b.y>kdbench.c.z", "kdbench.c.z>kdbench.b.y", "kdbench.c.z>kdbench.b.x"
+    )
+    assert walked.room_returns == [("kdbench.c", "kdbench.b")]
+    assert len(walked.returns) == 1

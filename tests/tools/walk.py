@@ -8,7 +8,8 @@ A *step* is a call of a function in one module of kdbench by a function in anoth
 two are passed over, and so is everything that runs while a module is imported. A step from one module to another
 counts once, the first time it is made: calling the same neighbour again tells a reader nothing new.
 A step is a *return* if it enters a module that the walk had entered before and has left since: the reader must turn
-back to a file that was already closed. It is a *climb* if it enters a module that waits for the caller to return (a
+back to a file that was already closed. A *room* is a folder of kdbench; a step from one room to another is a return of
+rooms if it is the first between the two and enters a room that was left. A step is a *climb* if it enters a module that waits for the caller to return (a
 callback): the reader is sent back up the way they came. Returns to a shared helper are cheap; climbs make code hard to
 follow.
 
@@ -61,7 +62,10 @@ class Walk:
     """
 
     def __init__(
-        self, limit: int | None, begin: Callable[[str], bool] = bool, end: Callable[[str, str], bool] | None = None
+        self,
+        limit: int | None,
+        begin: Callable[[str, str], bool] = lambda *_: True,
+        end: Callable[[str, str], bool] | None = None,
     ) -> None:
         self.steps: list[tuple[str, str]] = []
         self.climbs: list[tuple[str, str]] = []
@@ -81,7 +85,7 @@ class Walk:
         caller = _caller(frame)
         if _of_value(frame) or caller is None or caller == module or (caller, module) in self._known:
             return
-        self._begun = self._begun or self._begin(module)
+        self._begun = self._begun or self._begin(caller, module)
         if self._begun:
             self._known.add((caller, module))
             self.steps.append((caller, module))
@@ -93,15 +97,31 @@ class Walk:
     @property
     def returns(self) -> list[tuple[str, str]]:
         """The steps that enter a module which the walk had left."""
-        entered: set[str] = set()
-        returns: list[tuple[str, str]] = []
-        last = ""
-        for caller, module in self.steps:
-            if module in entered and module != last:
-                returns.append((caller, module))
-            entered |= {caller, module}
-            last = module
-        return returns
+        return _returns(self.steps)
+
+    @property
+    def room_returns(self) -> list[tuple[str, str]]:
+        """The first steps between two rooms that enter a room which the walk had left."""
+        rooms = [(_room(caller), _room(module)) for caller, module in self.steps]
+        return _returns(list(dict.fromkeys(step for step in rooms if step[0] != step[1])))
+
+
+def _returns(steps: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the steps that enter a place which was entered before and has been left since."""
+    entered: set[str] = set()
+    returns: list[tuple[str, str]] = []
+    last = ""
+    for caller, place in steps:
+        if place in entered and place != last:
+            returns.append((caller, place))
+        entered |= {caller, place}
+        last = place
+    return returns
+
+
+def _room(module: str) -> str:
+    """Return the folder of a module below `kdbench`, or the module itself where it is in none."""
+    return ".".join(module.split(".")[:2])
 
 
 def _module(frame: FrameType) -> str | None:
@@ -183,8 +203,8 @@ def sample(folder: Path) -> Walk:
     """Walk the way of the first latency samples, measuring process included."""
     model = _classifier(folder / "model.onnx")
 
-    def begins(module: str) -> bool:
-        return ".latency" in module and ".probes." not in module
+    def begins(caller: str, module: str) -> bool:
+        return ".latency" in module and not any(".probes." in name for name in (caller, module))
 
     def ends(module: str, function: str) -> bool:
         return module.endswith("probes.latency") and function == "run"
@@ -260,7 +280,10 @@ def main() -> None:
     for name, walking in (("recipe", recipe), ("sample", sample)):
         with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, KDBENCH_LOCK_DIR=folder):
             walk = walking(Path(folder))
-        print(f"{name}: {len(walk.climbs)} climbs, {len(walk.returns)} returns in {len(walk.steps)} steps")
+        rooms = len(walk.room_returns)
+        print(
+            f"{name}: {len(walk.steps)} steps, {len(walk.returns)} returns, {rooms} of rooms, {len(walk.climbs)} climbs"
+        )
         if options.sequence:
             for step in walk.steps:
                 caller, module = (part.removeprefix("kdbench.") for part in step)
