@@ -8,10 +8,11 @@ A *step* is a call of a function in one module of kdbench by a function in anoth
 two are passed over, and so is everything that runs while a module is imported. A step from one module to another
 counts once, the first time it is made: calling the same neighbour again tells a reader nothing new.
 A step is a *return* if it enters a module that the walk had entered before and has left since: the reader must turn
-back to a file that was already closed. A *room* is a folder of kdbench; a step from one room to another is a return of
-rooms if it is the first between the two and enters a room that was left. A step is a *climb* if it enters a module that waits for the caller to return (a
-callback): the reader is sent back up the way they came. Returns to a shared helper are cheap; climbs make code hard to
-follow.
+back to a file that was already closed.
+A *room* is a folder of kdbench. A step is a *return to a room* if it enters a room that the walk had left, and is the
+first from the caller's room to that one.
+A step is a *climb* if it enters a module that waits for the caller to return (a callback): the reader is sent back up
+the way they came.
 
 Left out is what a reader does not follow: methods of values (dataclasses and pydantic models), and modules that
 everybody may call (errors, units, storage, progress, registry, `__init__`).
@@ -63,15 +64,15 @@ class Walk:
 
     def __init__(
         self,
-        limit: int | None,
-        begin: Callable[[str, str], bool] = lambda *_: True,
+        limit: int | None = None,
+        begin: Callable[[str, str], bool] | None = None,
         end: Callable[[str, str], bool] | None = None,
     ) -> None:
         self.steps: list[tuple[str, str]] = []
         self.climbs: list[tuple[str, str]] = []
         self._limit, self._begin, self._end = limit, begin, end
         self._known: set[tuple[str, str]] = set()
-        self._begun = False
+        self._begun = begin is None
 
     def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
         """Note a call; `sys.setprofile` calls this."""
@@ -85,7 +86,7 @@ class Walk:
         caller = _caller(frame)
         if _of_value(frame) or caller is None or caller == module or (caller, module) in self._known:
             return
-        self._begun = self._begun or self._begin(caller, module)
+        self._begun = self._begun or (self._begin is not None and self._begin(caller, module))
         if self._begun:
             self._known.add((caller, module))
             self.steps.append((caller, module))
@@ -97,26 +98,31 @@ class Walk:
     @property
     def returns(self) -> list[tuple[str, str]]:
         """The steps that enter a module which the walk had left."""
-        return _returns(self.steps)
+        entered: set[str] = set()
+        returns: list[tuple[str, str]] = []
+        last = ""
+        for caller, module in self.steps:
+            if module in entered and module != last:
+                returns.append((caller, module))
+            entered |= {caller, module}
+            last = module
+        return returns
 
     @property
     def room_returns(self) -> list[tuple[str, str]]:
-        """The first steps between two rooms that enter a room which the walk had left."""
-        rooms = [(_room(caller), _room(module)) for caller, module in self.steps]
-        return _returns(list(dict.fromkeys(step for step in rooms if step[0] != step[1])))
-
-
-def _returns(steps: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the steps that enter a place which was entered before and has been left since."""
-    entered: set[str] = set()
-    returns: list[tuple[str, str]] = []
-    last = ""
-    for caller, place in steps:
-        if place in entered and place != last:
-            returns.append((caller, place))
-        entered |= {caller, place}
-        last = place
-    return returns
+        """The steps that enter a room which the walk had left, the first from each room to each."""
+        entered: set[str] = set()
+        known: set[tuple[str, str]] = set()
+        returns: list[tuple[str, str]] = []
+        last = ""
+        for caller, module in self.steps:
+            rooms = _room(caller), _room(module)
+            if rooms[0] != rooms[1] and rooms not in known and rooms[1] in entered and rooms[1] != last:
+                returns.append((caller, module))
+            known.add(rooms)
+            entered |= set(rooms)
+            last = rooms[1]
+        return returns
 
 
 def _room(module: str) -> str:
@@ -275,20 +281,21 @@ def _classifier(path: Path) -> Path:
 def main() -> None:
     """Print how many steps and returns each walk has."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sequence", action="store_true", help="print every step; * marks returns, ^ climbs")
+    parser.add_argument(
+        "--sequence", action="store_true", help="print every step; * marks returns, # returns to rooms, ^ climbs"
+    )
     options = parser.parse_args()
     for name, walking in (("recipe", recipe), ("sample", sample)):
         with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, KDBENCH_LOCK_DIR=folder):
             walk = walking(Path(folder))
-        rooms = len(walk.room_returns)
-        print(
-            f"{name}: {len(walk.steps)} steps, {len(walk.returns)} returns, {rooms} of rooms, {len(walk.climbs)} climbs"
-        )
+        returns = f"{len(walk.returns)} returns, {len(walk.room_returns)} returns to rooms"
+        print(f"{name}: {len(walk.steps)} steps, {returns}, {len(walk.climbs)} climbs")
         if options.sequence:
             for step in walk.steps:
                 caller, module = (part.removeprefix("kdbench.") for part in step)
-                mark = "^" if step in walk.climbs else "*" if step in walk.returns else " "
-                print(f"  {mark} {caller} -> {module}")
+                marked = {"^": walk.climbs, "#": walk.room_returns, "*": walk.returns}
+                marks = "".join(mark if step in steps else " " for mark, steps in marked.items())
+                print(f"  {marks} {caller} -> {module}")
 
 
 if __name__ == "__main__":
