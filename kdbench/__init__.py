@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from kdbench.results.records import Measurement, RunRecord
     from kdbench.results.verdicts import Verdict
     from kdbench.workflows.bench import bench
-    from kdbench.workflows.run import run, train
+    from kdbench.workflows.run import run
+    from kdbench.workflows.train import train
 
 __version__ = "0.1.0"
 
@@ -45,7 +46,7 @@ _MODULES = {
     "bench": "kdbench.workflows.bench",
     "load_recipe": "kdbench.recipe.loading",
     "run": "kdbench.workflows.run",
-    "train": "kdbench.workflows.run",
+    "train": "kdbench.workflows.train",
 }
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kdbench.report import Content
     from kdbench.results.records import RunRecord
     from kdbench.results.verdicts import Verdict
+    from kdbench.workflows.stages.results import RunResults
 
 _WORST_FIRST = (1, 2, 0)
 
@@ -81,19 +82,14 @@ def show_verdicts(verdicts: "Sequence[Verdict]") -> None:
         console.result("")
 
 
-def show_run(record: "RunRecord", folder: Path, targets: "Sequence[Target]", *, json: bool) -> int:
-    """Write a run's results and its verdicts on the targets; return the exit code, 0 without targets."""
-    if not targets:
-        console.show_record(record, folder, json=json)
-        return 0
-    from kdbench.results.run_folder import RunFolder
-    from kdbench.results.verdicts import Verdict
-
-    verdicts = [Verdict.read(RunFolder(folder).verdict(target.name)) for target in targets]
-    if json:
+def show_results(results: "RunResults", *, json: bool) -> int:
+    """Write a run's results and its verdicts to standard output; return the exit code, 0 without targets."""
+    record, folder, verdicts = results.record, results.folder.path, results.verdicts
+    if json and verdicts:
         console.result_json({**record.to_json(), "folder": str(folder), "verdicts": as_json(verdicts)})
-    else:
-        console.show_record(record, folder, json=False)
+        return exit_code(verdicts)
+    console.show_record(record, folder, json=json)
+    if verdicts:
         console.result("")
         show_verdicts(verdicts)
     return exit_code(verdicts)
@@ -109,7 +105,7 @@ def with_verdicts(content: "Content", targets: "Sequence[Target]") -> "Content":
 
 def as_json(verdicts: "Sequence[Verdict]") -> list[dict[str, Any]]:
     """Return the verdicts as JSON values."""
-    return [verdict.model_dump(mode="json", by_alias=True) for verdict in verdicts]
+    return [verdict.to_json() for verdict in verdicts]
 
 
 def exit_code(verdicts: "Sequence[Verdict]") -> int:

@@ -153,22 +153,17 @@ class Passes:
         return self._done.get(key)
 
     def _measure(self, files: Files, depth: Depth, key: str) -> tuple[RunRecord, Path]:
-        out = self._folder(files, key)
-        try:
-            return bench.bench(
-                files.paths,
-                inputs=files.inputs,
-                timed=depth > Depth.FILES,
-                options=files.options(depth),
-                out=out,
-                progress=self.progress,
-                command="pytest --benchmark",
-            )
-        except KdbenchError:
-            # A model that could not be run has a record that says so, metric by metric: that is what a bound meets.
-            if not RunFolder(out).record.exists():
-                raise
-            return RunRecord.read(out), out
+        # A model that cannot be run has a record that says so for each metric, so that a bound on it fails.
+        results = bench.bench_models(
+            files.paths,
+            inputs=files.inputs,
+            timed=depth > Depth.FILES,
+            options=files.options(depth),
+            out=self._folder(files, key),
+            progress=self.progress,
+            command="pytest --benchmark",
+        )
+        return results.record, results.folder.path
 
     def _folder(self, files: Files, key: str) -> Path:
         return self.folder / f"{'-'.join(files.ids)[:60]}-{key[:8]}"

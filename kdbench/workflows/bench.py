@@ -1,7 +1,6 @@
 """Measure model files that kdbench did not train: the same harness, the same record, no recipe."""
 
 from collections.abc import Container, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from kdbench import storage
@@ -9,7 +8,6 @@ from kdbench.errors import InputError
 from kdbench.evaluate.analyses import Analyses
 from kdbench.judge.target import Target
 from kdbench.machine import fingerprint
-from kdbench.machine.diagnostics import environment_diagnostics
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.harness import check_config, measure
 from kdbench.measure.network import network_of
@@ -20,12 +18,11 @@ from kdbench.recipe import Measure
 from kdbench.recipe.inputs import InputOptions
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard, Preprocessing
-from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder, card_path, choose_folder, require_unused
-from kdbench.workflows import write_results
+from kdbench.workflows.stages.results import RunResults, assemble_record, record_and_folder, write_results
 
 
-def bench(
+def bench_models(
     paths: Sequence[Path],
     *,
     name: str = "bench",
@@ -38,8 +35,8 @@ def bench(
     targets: Sequence[Target] = (),
     progress: Progress | None = None,
     command: str = "",
-) -> tuple[RunRecord, Path]:
-    """Measure ONNX files side by side; return the record and the folder that contains it and the report.
+) -> RunResults:
+    """Measure ONNX files side by side, and write the record, its verdicts on `targets` and the reports.
 
     The first file is the reference of the ratios. `teacher` names another one by its id (the file's name without
     suffix), or maps each id to the id of its reference; models left out have no ratios. `inputs` is the data to score
@@ -47,7 +44,8 @@ def bench(
     `timed` (all, none, or all but the ids given) only what does not depend on the machine is measured: accuracy,
     fidelity, size and MACs. `cards` gives the files other ids than their names, in their order, and other cards than
     those beside them, where one is given; `name` is the record's. Raises InputError for files, data and options that do
-    not fit.
+    not fit. `bench`, the form of the Python API, returns the record and its folder, and raises where a model could not
+    be run.
     """
     progress = progress or Silent()
     options = options or Measure()
@@ -77,36 +75,30 @@ def bench(
         for id_, path in zip(ids, paths, strict=True)
     ]
 
-    config = options
-    check_config(config, progress)
+    check_config(options, progress)
     folder = RunFolder(choose_folder(name, out))
     storage.make_folder(folder.path)
     progress.folder(folder.path)
     progress.stage("measure", 2, 3)
-    here = fingerprint.fingerprint()
-    findings = measure(subjects, test, config, folder.workspace, progress, Analyses(class_names))
-    record = RunRecord(
+    environment = fingerprint.fingerprint()
+    findings = measure(subjects, test, options, folder.workspace, progress, Analyses(class_names))
+    data = inputs.data if test is not None else None
+    record = assemble_record(
+        findings,
+        options,
+        environment,
+        [subject.card for subject in subjects],
         kind="bench",
         name=name,
-        title=f"{', '.join(ids)} on {inputs.data}" if test is not None else f"{', '.join(ids)} on synthetic inputs",
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        title=f"{', '.join(ids)} on {data or 'synthetic inputs'}",
         command=command,
-        protocol={
-            **options.model_dump(mode="json"),
-            "data": inputs.data if test is not None else None,
-            **findings.protocol,
-        },
-        environment=here,
-        models=tuple(subject.card for subject in subjects),
-        measurements=tuple(findings.measurements),
-        pairs=tuple(findings.pairs),
-        layers=findings.layers,
-        warnings=(*environment_diagnostics(here), *findings.warnings),
+        protocol={"data": data},
     )
     progress.stage("report", 3, 3)
-    write_results.write_results(record, findings.samples, folder, targets)
-    write_results.raise_on_failed_models(record, folder)
-    return record, folder.path
+    return write_results(record, findings.samples, folder, targets)
+
+
+bench = record_and_folder(bench_models)
 
 
 def subject_of(

@@ -19,8 +19,7 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.comparisons import REMEASURED, Comparison
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
-from kdbench.results.samples import read_samples
-from kdbench.workflows import bench
+from kdbench.workflows.bench import bench_models
 
 _ALL_DEFAULTS = Thresholds()
 
@@ -60,7 +59,7 @@ def remeasure(
     found, folder, machine = Findings(), None, ""
     if changed:
         recorded = {key: value for key, value in (after.data or before.data).items() if getattr(inputs, key) is None}
-        record, folder = bench.bench(
+        results = bench_models(
             [path for twin in changed for path in (before.files[twin.pair.base.id], after.files[twin.pair.new.id])],
             name=REMEASURED,
             cards={
@@ -76,7 +75,9 @@ def remeasure(
             progress=progress,
             command=command,
         )
-        samples, machine = read_samples(RunFolder(folder).samples), machine_of(record)
+        results.raise_on_failed_models()
+        record, samples, folder = results.record, results.samples, results.folder
+        machine = machine_of(record)
         matches = [Match(record.cards[twin.base_id], record.cards[twin.new_id]) for twin in changed]
         found = compared(Records(record, record, samples, samples, together=True), matches, metrics, thresholds)
     comparison = Comparison(
@@ -93,8 +94,8 @@ def remeasure(
         notes=(*left_out(matched), *(_renamed(note, changed) for note in found.notes)),
     )
     if folder is not None:
-        comparison.write(RunFolder(folder).comparison)
-    return comparison, folder
+        comparison.write(folder.comparison)
+    return comparison, None if folder is None else folder.path
 
 
 @dataclass(frozen=True)

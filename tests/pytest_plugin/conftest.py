@@ -16,6 +16,7 @@ from kdbench.results.records import Environment, Interval, Pair, RunRecord, meas
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import write_samples
 from kdbench.workflows.bench import ids_of
+from kdbench.workflows.stages.results import RunResults
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
 INSTALLED = bool(list(entry_points(group="pytest11", name="kdbench")))
@@ -85,9 +86,9 @@ def passes(monkeypatch):
         ids = ids_of(paths)
         record = record_of(ids, paths, data=data, timed=timed, energy=options.energy)
         keep(record, out)
-        return record, out
+        return RunResults(RunFolder(out), record, {})
 
-    monkeypatch.setattr("kdbench.workflows.bench.bench", measure)
+    monkeypatch.setattr("kdbench.workflows.bench.bench_models", measure)
     return asked
 
 

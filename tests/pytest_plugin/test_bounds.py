@@ -170,7 +170,7 @@ def test_what_cannot_be_measured_is_tried_once(run, monkeypatch):
         tried.append(paths)
         raise InputError("no such data", "look elsewhere")
 
-    monkeypatch.setattr("kdbench.workflows.bench.bench", bench)
+    monkeypatch.setattr("kdbench.workflows.bench.bench_models", bench)
     tests = """
         import pytest
 

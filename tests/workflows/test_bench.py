@@ -137,9 +137,7 @@ def test_the_card_beside_a_file_says_how_to_feed_it_unless_told_otherwise(classi
     record, _ = run_bench([path], tmp_path / "card")
     assert record.models[0].preprocessing == Preprocessing(scale=1.0)
     told, _ = run_bench([path], tmp_path / "told", InputOptions(data="digits", scale=2.0, mean=(0.5,), std=(0.25,)))
-    assert told.models[0].preprocessing == Preprocessing(
-        InputOptions(data="digits", scale=2.0, mean=(0.5,), std=(0.25,))
-    )
+    assert told.models[0].preprocessing == Preprocessing(scale=2.0, mean=(0.5,), std=(0.25,))
     storage.write_json(card_path(path), {**card.model_dump(mode="json"), "sha256": "0" * 64})
     stale, _ = run_bench([path], tmp_path / "stale")
     assert stale.models[0].preprocessing == Preprocessing()

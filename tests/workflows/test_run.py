@@ -16,8 +16,10 @@ from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.records import RunRecord
 from kdbench.worker.jobs import Network
-from kdbench.workflows import run
+from kdbench.workflows.run import run
 from kdbench.workflows.stages import export
+from kdbench.workflows.stages.plan import plan
+from kdbench.workflows.train import train
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
@@ -70,7 +72,7 @@ def finished(archive, tmp_path_factory):
     """A whole run: record, folder, and what a watcher saw."""
     watch = Watch()
     out = tmp_path_factory.mktemp("run") / "out"
-    record, folder = run.run(recipe_from(content(archive)), out, progress=watch, command="kdbench run small.toml")
+    record, folder = run(recipe_from(content(archive)), out, progress=watch, command="kdbench run small.toml")
     return record, folder, watch
 
 
@@ -156,7 +158,7 @@ class TestRun:
         edited = changed.model_copy(
             update={"student": (*changed.student[:2], changed.student[2].model_copy(update={"ce_weight": 0.5}))}
         )
-        run.train(edited, folder, resume=True, progress=watch)
+        train(edited, folder, resume=True, progress=watch)
         after = {path: path.stat().st_mtime_ns for path in before}
         assert {path.parent.name for path in before if before[path] != after[path]} == {"hint"}
         assert len(watch.notes) == 3
@@ -165,24 +167,24 @@ class TestRun:
         _, folder, _ = finished
         before = (folder / "recipe.json").read_bytes()
         with pytest.raises(InputError, match="under other settings"):
-            run.run(recipe_from(content(archive, seeds=[5])), folder, resume=True)
+            run(recipe_from(content(archive, seeds=[5])), folder, resume=True)
         with pytest.raises(InputError, match="holds a run of the recipe 'small'"):
-            run.train(recipe_from(content(archive, name="other")), folder, resume=True)
+            train(recipe_from(content(archive, name="other")), folder, resume=True)
         assert (folder / "recipe.json").read_bytes() == before
 
 
 def test_teachers_come_before_their_students_and_seeds_are_told_apart(archive):
     recipe = recipe_from(content(archive, seeds=[3, 4]))
-    jobs = run.plan(recipe)
+    jobs = plan(recipe)
     assert [job.id for job in jobs[:4]] == ["teacher-seed3", "alone-seed3", "kd-seed3", "hint-seed3"]
     assert all(job.teacher.id == f"teacher-seed{job.seed}" for job in jobs if job.role == "student")
-    assert [job.id for job in run.plan(recipe_from(content(archive)))] == ["teacher", "alone", "kd", "hint"]
+    assert [job.id for job in plan(recipe_from(content(archive)))] == ["teacher", "alone", "kd", "hint"]
 
 
 def test_a_trainings_key_changes_with_what_its_result_depends_on_and_nothing_else(archive):
     def keys(*, data="these", **changes):
         recipe = recipe_from({**content(archive), **changes})
-        return {job.entry.name: job.key(recipe, data) for job in run.plan(recipe)}
+        return {job.entry.name: job.key(recipe, data) for job in plan(recipe)}
 
     base = keys()
     assert keys(measure={"budget_s": 9}) == base
@@ -210,7 +212,7 @@ def test_a_trainings_key_changes_with_what_its_result_depends_on_and_nothing_els
 def test_what_is_misspelt_is_refused_before_anything_is_trained(archive, tmp_path, change, message):
     recipe = recipe_from({**content(archive), **change})
     with pytest.raises(InputError, match=message):
-        run.train(recipe, tmp_path / "out")
+        train(recipe, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -225,12 +227,12 @@ def test_a_full_disk_is_told_and_what_was_finished_stays(archive, tmp_path, monk
 
     monkeypatch.setattr(fit, "save_file", full)
     with pytest.raises(StorageError, match="disk is full") as caught:
-        run.train(recipe, tmp_path / "out")
+        train(recipe, tmp_path / "out")
     assert "--resume" in caught.value.hint
     assert {path.parent.name for path in tmp_path.glob("out/checkpoints/*/training.json")} == {"teacher", "alone"}
     monkeypatch.undo()
     watch = Watch()
-    run.train(recipe, tmp_path / "out", resume=True, progress=watch)
+    train(recipe, tmp_path / "out", resume=True, progress=watch)
     assert watch.notes == ["teacher: already trained", "alone: already trained"]
 
 
@@ -246,7 +248,7 @@ def test_a_model_that_fails_parity_is_not_measured_and_the_record_says_so(archiv
     )
     two = content(archive)
     two["student"] = two["student"][:2]
-    record, _ = run.run(recipe_from(two), tmp_path / "out")
+    record, _ = run(recipe_from(two), tmp_path / "out")
     assert record.find("kd", "parity_max_abs").status == "invalid"
     measured = {m.metric for m in record.measurements if m.model == "alone"}
     for metric in measured - {"parity_max_abs", "training_s", "training_j"}:
@@ -269,7 +271,7 @@ def test_logits_that_are_no_numbers_fail_after_everything_is_written(archive, tm
     two = content(archive)
     two["student"] = two["student"][:1]
     with pytest.raises(DivergedError, match="teacher: no accuracy"):
-        run.run(recipe_from(two), tmp_path / "out")
+        run(recipe_from(two), tmp_path / "out")
     record = RunRecord.read(tmp_path / "out")
     assert "NaN or infinite" in record.find("teacher", "top1").reason
     ratio = record.find_pair("alone", "latency_ratio", batch=1)

@@ -7,7 +7,7 @@ import typer
 
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import Json, Quiet, measuring
-from kdbench.cli.verdicts import Targets, load_targets, show_run
+from kdbench.cli.verdicts import Targets, load_targets, show_results
 
 if TYPE_CHECKING:
     from kdbench.recipe import Measure
@@ -40,9 +40,9 @@ def bench(
     invocation = Invocation.of(ctx)
     loaded = load_targets(targets)
     with watching(invocation, quiet=quiet) as progress:
-        from kdbench.workflows.bench import bench as bench_models
+        from kdbench.workflows.bench import bench_models
 
-        record, folder = bench_models(
+        results = bench_models(
             models,
             inputs=inputs,
             teacher=teacher,
@@ -52,4 +52,5 @@ def bench(
             progress=progress,
             command=invocation.command,
         )
-    return show_run(record, folder, loaded, json=json)
+        results.raise_on_failed_models()
+    return show_results(results, json=json)

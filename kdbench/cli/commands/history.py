@@ -52,7 +52,7 @@ def history(
     )
     files = _write(series, out, markdown)
     if json:
-        console.result_json({**series.model_dump(mode="json", by_alias=True), "files": [str(file) for file in files]})
+        console.result_json({**series.to_json(), "files": [str(file) for file in files]})
         return
     _show(series)
     for file in files:

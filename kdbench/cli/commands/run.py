@@ -7,7 +7,7 @@ import typer
 
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import EstimateEnergy, Json, Quiet, recipe_names
-from kdbench.cli.verdicts import Targets, load_targets, show_run
+from kdbench.cli.verdicts import Targets, load_targets, show_results
 
 RecipeName = Annotated[
     str, typer.Argument(help="A shipped recipe's name or the path of a .toml file.", autocompletion=recipe_names)
@@ -52,9 +52,10 @@ def run(
     loaded = load_recipe(recipe, all_overrides(overrides, estimate_energy=estimate_energy))
     require_unused(out, resume=resume)
     with watching(invocation, quiet=quiet) as progress:
-        from kdbench.workflows.run import run as run_recipe
+        from kdbench.workflows.run import run_recipe
 
-        record, folder = run_recipe(
+        results = run_recipe(
             loaded, out, resume=resume, targets=loaded_targets, progress=progress, command=invocation.command
         )
-    return show_run(record, folder, loaded_targets, json=json)
+        results.raise_on_failed_models()
+    return show_results(results, json=json)

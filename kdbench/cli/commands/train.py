@@ -32,7 +32,7 @@ def train(
     invocation.resumable = True
     loaded = load_recipe(recipe, all_overrides(overrides, estimate_energy=estimate_energy))
     with watching(invocation, quiet=quiet) as progress:
-        from kdbench.workflows.run import train as train_recipe
+        from kdbench.workflows.train import train as train_recipe
 
         folder = train_recipe(loaded, out, resume=resume, progress=progress)
     if not console.is_rank_zero():

@@ -1,13 +1,11 @@
 """The measuring stage: the exported files through the harness, and the record of the run."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from kdbench.machine import fingerprint
-from kdbench.machine.diagnostics import environment_diagnostics
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.energy.training import training_energy
 from kdbench.measure.harness import measure
@@ -20,6 +18,7 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.analyses import analyses_of
 from kdbench.workflows.stages.export import Exported
 from kdbench.workflows.stages.quantize import quantization_warnings
+from kdbench.workflows.stages.results import assemble_record
 from kdbench.workflows.stages.run_data import RunData
 
 
@@ -52,7 +51,7 @@ def measure_all(
     test = material.dataset.test
     assert test is not None, "a loader that was asked for the test part gives it or says why not"
     analyses = analyses_of(recipe, [export.job for export in exports], material)
-    here = fingerprint.fingerprint()
+    environment = fingerprint.fingerprint()
     findings = measure(
         models,
         TestSet(test.images, test.labels, material.dataset.known_classes),
@@ -61,37 +60,23 @@ def measure_all(
         progress,
         analyses,
     )
-    record = RunRecord(
+    findings = replace(
+        findings,
+        measurements=(*_training_and_parity(exports, recipe.measure.country), *findings.measurements),
+        warnings=(*findings.warnings, *_parity_warnings(exports), *quantization_warnings(exports, folder)),
+    )
+    record = assemble_record(
+        findings,
+        recipe.measure,
+        environment,
+        [export.card for export in exports],
         kind="run",
         name=recipe.name,
         title=recipe.title,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
-        recipe=_published(recipe),
-        recipe_hash=recipe.hash(),
-        protocol={**recipe.measure.model_dump(mode="json"), **findings.protocol},
-        environment=here,
-        models=tuple(export.card for export in exports),
-        measurements=(
-            *_training_and_parity(exports, recipe.measure.country),
-            *findings.measurements,
-        ),
-        pairs=findings.pairs,
-        layers=findings.layers,
-        warnings=(
-            *environment_diagnostics(here),
-            *findings.warnings,
-            *_parity_warnings(exports),
-            *quantization_warnings(exports, folder),
-        ),
+        recipe=recipe,
     )
     return record, findings.samples
-
-
-def _published(recipe: Recipe) -> dict[str, Any]:
-    """Return the resolved recipe without the place of the data on this machine: records are published."""
-    resolved = recipe.resolved()
-    return {**resolved, "data": {**resolved["data"], "root": None}}
 
 
 def _training_and_parity(exports: list[Exported], country: str | None) -> Iterator[Measurement]:

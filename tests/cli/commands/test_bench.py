@@ -6,6 +6,8 @@ import pytest
 
 from kdbench.recipe import Measure
 from kdbench.recipe.inputs import InputOptions
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.results import RunResults
 
 
 @pytest.fixture
@@ -15,9 +17,9 @@ def benching(monkeypatch, record):
 
     def bench(paths, **options):
         fake.calls.append((paths, options))
-        return record, Path("runs/bench-1")
+        return RunResults(RunFolder(Path("runs/bench-1")), record, {})
 
-    fake.bench = bench
+    fake.bench_models = bench
     monkeypatch.setitem(sys.modules, "kdbench.workflows.bench", fake)
     monkeypatch.setattr("kdbench.workflows.bench", fake, raising=False)
     return fake

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cli.verdicts import exit_code, load_targets, show_run
+from kdbench.cli.verdicts import exit_code, load_targets, show_results
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import Environment, Interval, RunRecord, measured
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.verdicts import Verdict
-from kdbench.workflows import write_results
+from kdbench.workflows.stages.results import RunResults, write_results
 
 ANY_MACHINE = '[[criterion]]\nmetric = "top1"\nmin = "{limit}"\n'
 
@@ -216,18 +216,18 @@ def test_a_misspelt_target_is_told_before_any_work(run_cli, run, command, tmp_pa
 @pytest.mark.parametrize(("limit", "code"), [("85 %", 0), ("90 %", 2), ("99 %", 1)])
 def test_a_run_with_a_target_keeps_shows_and_ends_with_its_verdict(capsys, record, run, target, limit, code):
     asked = load_targets([str(target(limit))])
-    write_results.write_results(record, {}, RunFolder(run), asked)
+    results = write_results(record, {}, RunFolder(run), asked)
     assert "Readiness for mine" in (run / "report.md").read_text()
-    assert show_run(record, run, asked, json=True) == code
+    assert show_results(results, json=True) == code
     shown = json.loads(capsys.readouterr().out)
     assert shown["verdicts"] == [json.loads((run / "verdicts" / "mine.json").read_text())]
-    assert show_run(record, run, asked, json=False) == code
+    assert show_results(results, json=False) == code
     out = capsys.readouterr().out
     assert out.index("report: ") < out.index(" for mine: ") < out.index("PASS" if code == 0 else "FAIL")
 
 
 def test_a_run_without_a_target_ends_well_whatever_it_found(capsys, record, tmp_path):
-    assert show_run(record, tmp_path, (), json=True) == 0
+    assert show_results(RunResults(RunFolder(tmp_path), record, {}), json=True) == 0
     assert "verdicts" not in json.loads(capsys.readouterr().out)
 
 

@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -6,6 +7,8 @@ import pytest
 
 from kdbench.errors import DivergedError, StorageError
 from kdbench.recipe import Recipe
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.results import RunResults
 
 RECIPE = """
 name = "tiny"
@@ -24,15 +27,16 @@ def pipeline(monkeypatch, record):
         calls.append(SimpleNamespace(recipe=recipe, out=out, resume=resume, command=command))
         progress.stage("train teacher", 1, 1)
         progress.step(1, 2, "epoch 1")
-        return record, Path("runs/tiny-1")
+        return RunResults(RunFolder(Path("runs/tiny-1")), record, {})
 
     def train(recipe, out, *, resume, progress):
-        return run(recipe, out, resume=resume, progress=progress, command=None)[1]
+        return run(recipe, out, resume=resume, progress=progress, command=None).folder.path
 
     # Not the real module: importing it takes seconds, and what it does is tested beside it.
-    fake = SimpleNamespace(calls=calls, run=run, train=train)
-    monkeypatch.setitem(__import__("sys").modules, "kdbench.workflows.run", fake)
-    monkeypatch.setattr("kdbench.workflows.run", fake, raising=False)
+    fake = SimpleNamespace(calls=calls, run_recipe=run, train=train)
+    for module in ("run", "train"):
+        monkeypatch.setitem(sys.modules, f"kdbench.workflows.{module}", fake)
+        monkeypatch.setattr(f"kdbench.workflows.{module}", fake, raising=False)
     return fake
 
 

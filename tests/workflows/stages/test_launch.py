@@ -16,8 +16,8 @@ from kdbench.errors import DivergedError, InputError, KdbenchError
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows import run
-from kdbench.workflows.stages import launch
+from kdbench.workflows.stages import launch, start
+from kdbench.workflows.train import train
 
 
 class Watch(Silent):
@@ -113,9 +113,9 @@ def recipe(**keys):
     [({"devices": 10_000}, "CPU core"), ({"num_nodes": 2}, "other nodes"), ({"strategy": "ddq"}, "'ddq'")],
 )
 def test_what_cannot_be_spread_is_refused_before_data_are_loaded(tmp_path, monkeypatch, keys, message):
-    monkeypatch.setattr(run, "load_run_data", lambda _: pytest.fail("data were loaded"))
+    monkeypatch.setattr(start, "load_run_data", lambda _: pytest.fail("data were loaded"))
     with pytest.raises(InputError, match=message):
-        run.train(recipe(**{"devices": 1, **keys}), tmp_path / "out")
+        train(recipe(**{"devices": 1, **keys}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -137,7 +137,7 @@ def started_together(*arguments: str) -> list[tuple[int, str, str]]:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """The curve of the training in one process."""
-    return curve(run.train(recipe(devices=1), tmp_path_factory.mktemp("alone") / "out"))
+    return curve(train(recipe(devices=1), tmp_path_factory.mktemp("alone") / "out"))
 
 
 @pytest.mark.slow
@@ -145,18 +145,18 @@ def alone(tmp_path_factory):
 class TestForReal:
     def test_two_devices_have_the_curve_of_one(self, alone, tmp_path):
         watch = Watch()
-        folder = run.train(recipe(), tmp_path / "out", progress=watch)
+        folder = train(recipe(), tmp_path / "out", progress=watch)
         assert curve(folder) == [pytest.approx(row, rel=1e-4) for row in alone]
         assert watch.steps[-1][2].startswith("epoch 2/2, loss")
         card = json.loads((folder / "checkpoints" / "teacher" / fit.SUMMARY).read_text())["training"]
         assert card["unmetered"] == "a training on several devices is not metered"
         resumed = Watch()
-        run.train(recipe(), folder, resume=True, progress=resumed)
+        train(recipe(), folder, resume=True, progress=resumed)
         assert resumed.notes == ["teacher: already trained"]
 
     def test_an_error_of_the_training_itself_reaches_the_user(self, tmp_path):
         with pytest.raises(DivergedError, match="teacher: training diverged"):
-            run.train(recipe(optimizer={"lr": 1e30}), tmp_path / "out")
+            train(recipe(optimizer={"lr": 1e30}), tmp_path / "out")
 
     def test_processes_that_somebody_else_started_speak_with_one_voice(self, alone, tmp_path):
         path, out = tmp_path / "spread.toml", tmp_path / "out"

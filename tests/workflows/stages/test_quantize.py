@@ -14,11 +14,12 @@ from kdbench.recipe.loading import recipe_from
 from kdbench.results.cards import Bits, ModelCard
 from kdbench.results.records import missing
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows import run
 from kdbench.workflows.stages import networks
 from kdbench.workflows.stages.export import Exported, export_all
+from kdbench.workflows.stages.plan import plan
 from kdbench.workflows.stages.quantize import quantization_warnings
 from kdbench.workflows.stages.run_data import load_run_data
+from kdbench.workflows.train import train
 
 
 @pytest.fixture
@@ -73,8 +74,8 @@ def content(**student):
 @pytest.mark.slow
 def test_a_quantized_student_begins_where_another_in_full_precision_ended_and_is_exported_in_integers(tmp_path):
     recipe = recipe_from(content(start={"share": 1.0}, terms=[{"method": "kd", "temperature": 1}]))
-    folder = RunFolder(run.train(recipe, tmp_path / "out"))
-    run_data, jobs = load_run_data(recipe), run.plan(recipe)
+    folder = RunFolder(train(recipe, tmp_path / "out"))
+    run_data, jobs = load_run_data(recipe), plan(recipe)
     teacher, low = jobs
     begun = networks.beginning(low, run_data, folder)
     learned = networks.trained(teacher, run_data.dataset, folder)
@@ -90,5 +91,5 @@ def test_a_quantized_student_begins_where_another_in_full_precision_ended_and_is
 
 def test_quantized_sub_students_are_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(InputError, match="one or the other"):
-        run.train(recipe_from(content(sub_students={"count": 2, "features": 4})), tmp_path / "out")
+        train(recipe_from(content(sub_students={"count": 2, "features": 4})), tmp_path / "out")
     assert not (tmp_path / "out").exists()

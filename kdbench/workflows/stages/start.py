@@ -1,0 +1,84 @@
+"""The start of a run: its data loaded, its networks built once, its folder opened, in one process or in several."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kdbench import storage
+from kdbench.distill.devices import check_devices
+from kdbench.distill.processes import process_group, world_size
+from kdbench.errors import InputError, KdbenchError
+from kdbench.progress import Progress
+from kdbench.recipe import Recipe
+from kdbench.recipe.loading import recipe_from
+from kdbench.results.run_folder import RunFolder, choose_folder, require_unused
+from kdbench.workflows.stages.plan import Job, plan
+from kdbench.workflows.stages.run_data import RunData, load_run_data
+from kdbench.workflows.stages.train import check, training_of
+
+
+def start_run(
+    recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool
+) -> tuple[RunData, list[Job], RunFolder]:
+    """Load the data and build every network once, then create the folder, so that a wrong recipe leaves none."""
+    processes = process_group()
+    with report_on_rank_zero():
+        jobs = plan(recipe)
+        for job in jobs:
+            check_devices(training_of(job))
+        processes.on_rank_zero(lambda: require_unused(out, resume=resume))
+        run_data = processes.first_then_all(lambda: load_run_data(recipe))
+        check(jobs, run_data)
+        path = processes.on_rank_zero(lambda: _open_folder(recipe, out, progress, resume=resume).path)
+    return run_data, jobs, RunFolder(path)
+
+
+@contextmanager
+def report_on_rank_zero() -> Iterator[None]:
+    """Let rank zero alone report an error that all processes raise; the others exit silently with the same code."""
+    try:
+        yield
+    except KdbenchError as error:
+        if process_group().first:
+            raise
+        raise SystemExit(error.exit_code) from error
+
+
+def require_single_process() -> None:
+    """Raise InputError where torchrun or srun started several processes: they would disturb the measurement."""
+    if world_size() > 1:
+        raise InputError(
+            f"{world_size()} processes were started together, but measuring needs the machine for itself",
+            "train with `kdbench train RECIPE --out DIR`, then measure with `kdbench run RECIPE --out DIR --resume`",
+        )
+
+
+@contextmanager
+def translate_disk_errors(folder: RunFolder) -> Iterator[None]:
+    """Raise StorageError, with the path and a remedy, for what a library could not write."""
+    try:
+        yield
+    except OSError as error:
+        raise storage.storage_error(error, Path(error.filename or folder.path)) from error
+
+
+def _open_folder(recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool) -> RunFolder:
+    """Choose the run's folder and write the recipe to it; raises InputError where another run's results would be lost."""
+    folder = RunFolder(choose_folder(recipe.name, out, resume=resume))
+    if folder.marker.exists():
+        _require_same_recipe(storage.read_json(folder.marker, "recipe"), recipe, folder)
+    storage.make_folder(folder.path / "models")
+    progress.folder(folder.path)
+    storage.write_json(folder.marker, recipe.resolved())
+    return folder
+
+
+def _require_same_recipe(earlier: Any, recipe: Recipe, folder: RunFolder) -> None:
+    """Raise InputError where the folder holds another recipe's run, or a finished one under other settings."""
+    hint = "choose another folder with --out"
+    name = earlier.get("name") if isinstance(earlier, dict) else None
+    if name != recipe.name:
+        raise InputError(f"{folder.path} holds a run of the recipe {name!r}, not {recipe.name!r}", hint)
+    if folder.record.exists() and recipe_from(earlier, str(folder.marker)).hash() != recipe.hash():
+        raise InputError(f"{folder.path} holds a finished run under other settings, which would be lost", hint)
