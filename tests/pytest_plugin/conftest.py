@@ -81,10 +81,10 @@ def passes(monkeypatch):
     """Let measuring look the numbers up; returns what was asked, pass by pass."""
     asked = []
 
-    def measure(paths, *, data, timed, options, out, **rest):
-        asked.append({"paths": [path.name for path in paths], "data": data, "timed": timed, "options": options, **rest})
+    def measure(paths, *, inputs, timed, options, out, **rest):
+        asked.append({"paths": [path.name for path in paths], "timed": timed, "options": options})
         ids = ids_of(paths)
-        record = record_of(ids, paths, data=data, timed=timed, energy=options.energy)
+        record = record_of(ids, paths, data=inputs.data, timed=timed, energy=options.energy)
         keep(record, out)
         return RunResults(RunFolder(out), record, {})
 

@@ -138,7 +138,7 @@ def test_what_stops_the_pipeline_is_told_with_its_hint(run_cli, pipeline, recipe
     def run(*_, **__):
         raise error
 
-    monkeypatch.setattr(pipeline, "run", run)
+    monkeypatch.setattr(pipeline, "run_recipe", run)
     ended = run_cli("run", recipe)
     assert ended.code == 3
     assert ended.err.endswith(f"error: {error.message}\nhint: {error.hint}\n")
