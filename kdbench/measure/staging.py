@@ -17,7 +17,7 @@ from kdbench.results.cards import Preprocessing
 from kdbench.worker.jobs import JobModel, Network
 
 _NOISE_IMAGES = 64
-_OPEN_SIDE = 224  # of an image whose height or width the model leaves open
+_OPEN_SIDE = 224  # height or width of an image where the model leaves it open
 
 
 @contextmanager
@@ -27,14 +27,14 @@ def scratch(workspace: Path) -> Iterator[Path]:
     Other things in `workspace` are left alone. Raises StorageError where nothing can be written.
     """
     folder = workspace / "pass"
-    is_new = folder.exists() or not workspace.exists()  # a killed pass left it, or there is none yet
+    is_new = folder.exists() or not workspace.exists()  # left by a killed measurement, or not there yet
     shutil.rmtree(folder, ignore_errors=True)
     try:
         yield storage.make_folder(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if is_new:
-            with suppress(OSError):  # something else was put there
+            with suppress(OSError):  # something else is in it
                 workspace.rmdir()
 
 
@@ -100,7 +100,7 @@ def _job_model(model: BenchModel, layout: str, shape: tuple[int, ...], channels:
     facts = model.facts
     preprocessing = model.card.preprocessing or Preprocessing()
     if layout not in {"NCHW", "NHWC"} and len(preprocessing.mean) > 1 and channels == 1:
-        preprocessing = Preprocessing(scale=preprocessing.scale)  # noise without channels to normalise one by one
+        preprocessing = Preprocessing(scale=preprocessing.scale)  # noise has no channels to normalise one by one
     if len(preprocessing.mean) not in {1, channels}:
         raise InputError(
             f"{model.card.name}: {len(preprocessing.mean)} means and standard deviations for {channels} channels",

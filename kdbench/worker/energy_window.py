@@ -31,7 +31,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Window:
-    """Calls made between two edges of the leading counter, and what each counter counted meanwhile, that one first."""
+    """The calls between two edges of the leading counter, and what each counter counted, the leading one first."""
 
     calls: int
     spans: tuple[Span, ...]
@@ -46,8 +46,8 @@ class _Edge(NamedTuple):
 def update_period_ns(counter: Meter, clock: Clock = time.monotonic_ns) -> float:
     """Return the median time between two movements of the counter, measured by reading it continuously.
 
-    Takes two seconds at most where three movements fit in there. What a counter that is not stepped says lags behind
-    by `lag_s`, and its period is no shorter than that. Raises MeterFailedError.
+    Takes two seconds at most where three movements fit in there. Readings of a counter that is not stepped lag behind by
+    `lag_s`, and its period is no shorter than that. Raises MeterFailedError.
     """
     begun_ns = clock()
     edges = [_edge(counter, _nothing, clock).at_ns]
@@ -101,7 +101,7 @@ def _read(counter: Meter) -> tuple[int, float]:
 
 
 def _span(counter: Meter, begin: tuple[int, float], end: tuple[int, float]) -> Span:
-    """Return what lies between two readings; raises MeterFailedError where that cannot be.
+    """Return the difference of two readings; raises MeterFailedError where it is impossible.
 
     No part of a machine that is switched on uses nothing. What is estimated may: it is the work alone.
     """
@@ -135,4 +135,4 @@ def _edge(counter: Meter, call: Callable[[], object], clock: Clock, every_ns: fl
 
 
 def _nothing() -> None:
-    """Use no time, so that the counter is read without rest."""
+    """Use no time, so that the counter is read continuously."""

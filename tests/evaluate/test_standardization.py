@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from kdbench.distill.losses.standardize import standardize
+from kdbench.distill.losses.logits import standardize
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy, zscore
 

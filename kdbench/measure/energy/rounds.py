@@ -21,7 +21,7 @@ Run = tuple[str, int]  # a model's id and a batch
 
 @dataclass(frozen=True)
 class Mode:
-    """How thoroughly windows are taken: how many, how long at least, over how many updates of the counter."""
+    """How thoroughly energy is metered: how many windows, how long at least, over how many updates of the counter."""
 
     rounds: int
     least_s: float

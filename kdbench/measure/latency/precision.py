@@ -23,10 +23,9 @@ def headline_width(
 ) -> float:
     """Return the widest 95 % interval among the headline ratios, as a share of each; infinite before two sessions.
 
-    The headline is the first mode at the first thread count, every batch: a sweep gets the sessions that these need.
-    Where there is nothing to compare, or what would be compared has failed, the models' median times stand for the
-    ratios. Under random arrivals there is nothing to be precise about, and 0 is returned: a wait depends on chance
-    more than on the model.
+    The headline is the first mode at the first thread count, every batch. Where there is no ratio, because there is no
+    pair or a model failed, the models' median times take its place. Under random arrivals there is no headline, and 0
+    is returned: a wait depends on chance more than on the model.
     """
     usual = configurations[0]
     headline = [n for n, c in enumerate(configurations) if (c.mode, c.threads) == (usual.mode, usual.threads)]
@@ -69,7 +68,7 @@ def imprecision(width: float, config: Measure, plan: Plan) -> tuple[Diagnostic, 
 
 
 def ratio(samples: Samples, teacher: str, student: str, number: int, plan: Plan) -> Estimate | None:
-    """Return how much longer the teacher's calls take in configuration `number`; None where one was not called so."""
+    """Return how much longer the teacher's calls take in configuration `number`; None where one of the two has none."""
     both = samples.get((teacher, number)), samples.get((student, number))
     if both[0] is None or both[1] is None:
         return None
@@ -85,7 +84,7 @@ def log_ratios(teacher: Clustered, student: Clustered) -> list[NDArray[np.float6
 def _log_medians(data: Clustered, session: int) -> NDArray[np.float64]:
     chosen = data.session == session
     values, blocks = data.values[chosen], data.block[chosen]
-    # Blocks follow each other and are of one length.
+    # Blocks are in order and of equal length.
     medians: NDArray[np.float64] = np.log(np.median(values.reshape(blocks.max() + 1, -1), axis=1))
     return medians
 

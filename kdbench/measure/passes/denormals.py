@@ -22,12 +22,12 @@ from kdbench.results.records import Diagnostic
 if TYPE_CHECKING:
     import onnx
 
-# An instruction works on up to 16 weights in about half a cycle, so a share p of denormals costs it up to
-# 16 · 150 / 0.5 · p of its time: one in 100 000 is some 5 %.
+# An instruction processes up to 16 weights in about half a cycle, so a share p of denormals costs up to
+# 16 · 150 / 0.5 · p of its time: one in 100 000 is about 5 %.
 TELLING_SHARE = 1e-5
-_CHUNK = 1 << 20  # numbers looked at together, so that no model needs room for a second copy of itself
-# Of each format: its unsigned twin, and the smallest normal number's bits. float16 is missing: what is denormal there
-# is normal in float32, in which CPUs compute, and as common as any small weight.
+_CHUNK = 1 << 20  # numbers read together, so that no second copy of a model is in memory
+# By format: the unsigned type of its size, and the bits of its smallest normal number. float16 is missing: its
+# denormals are normal in float32, in which CPUs compute, and as common as any small weight.
 _FORMATS: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
     "FLOAT": (np.uint32, 1 << 23),
     "BFLOAT16": (np.uint16, 1 << 7),
@@ -60,7 +60,7 @@ class DenormalsPass:
 
 
 def denormal_count(path: Path) -> int:
-    """Return how many numbers among the stored tensors of the ONNX model at `path` are denormal, wherever they lie."""
+    """Return how many numbers in the tensors of the ONNX model at `path` are denormal, in external files too."""
     import onnx
 
     model = onnx.load(path, load_external_data=False)
@@ -71,14 +71,14 @@ def _warning(model: BenchModel, count: int) -> Diagnostic:
     share = count / max(model.facts.parameters, 1)
     return Diagnostic(
         code="denormal_weights",
-        message=f"{count:,} weights ({100 * share:.2g} %) are denormal, and slow on Intel's cores",
+        message=f"{count:,} weights ({100 * share:.2g} %) are denormal, which is slow on Intel cores",
         remedy="set them to zero before export, or load with the session option session.set_denormal_as_zero=1",
         model=model.id,
     )
 
 
 def _denormal(bits: NDArray[np.unsignedinteger[Any]], least_normal: int) -> int:
-    """Return how many of `bits`, floats as unsigned integers, lie between zero and the least normal, signs aside."""
+    """Return how many of `bits`, floats as unsigned integers, are between zero and the least normal by magnitude."""
     twice = bits << 1  # the sign falls out
     return int(np.count_nonzero((twice != 0) & (twice < 2 * least_normal)))
 

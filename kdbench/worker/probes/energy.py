@@ -1,4 +1,4 @@
-"""Energy of models called back to back: windows in turn, the idle machine before and after each round, models loaded.
+"""Energy of models called back to back: windows in turn, and of the idle machine before and after each round.
 
 Result: `sources` (those that worked to the end), `dropped` (name to reason, of the others), `period_ns` (one a source),
 `length_ns`, `idle` (a window before the rounds and after each), `windows` (for each run one a round, none where its
@@ -26,13 +26,13 @@ from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
 _WARM_UP_NS = 500_000_000
-_NAP_S = 0.02  # long enough that waking up is no work to speak of, and short beside a window
+_NAP_S = 0.02  # long enough that waking up is negligible, and short compared to a window
 
 Call = Callable[[], object]
 
 
 def run(job: EnergyJob, channel: Channel) -> dict[str, Any]:
-    """Meter the windows of every run of the job. Threads do not spin: between calls that would be energy too."""
+    """Meter the windows of every run of the job. Threads do not spin: between calls that would use energy too."""
     errors: dict[str, str] = {}
     dropped: dict[str, str] = {}
     calls = _warm_calls(job, errors, channel)
@@ -47,13 +47,13 @@ def run(job: EnergyJob, channel: Channel) -> dict[str, Any]:
             except MeterFailedError as error:
                 if error.name == used[0].name:
                     return {"errors": errors, "fault": str(error)}
-                dropped[error.name] = str(error)  # and once more, without it
+                dropped[error.name] = str(error)  # again, without it
             else:
                 return {**windows, "dropped": dropped, "errors": errors, "fault": None}
 
 
 def _windows(counters: list[Meter], calls: list[Call | None], job: EnergyJob, channel: Channel) -> dict[str, Any]:
-    """Return the windows: each round takes the runs in the other order than the one before, so that drifts cancel."""
+    """Return the windows: each round has the runs in the reverse order of the one before, so that drifts cancel."""
     periods_ns = [update_period_ns(counter) for counter in counters]
     length_ns = max(job.least_ns, job.least_updates * periods_ns[0])
 

@@ -25,7 +25,7 @@ from kdbench.worker.runtimes import LoadedModel, describe, runtime
 T = TypeVar("T")
 
 _DIFFERENT_INPUTS = 8
-_INPUT_BYTES = 64 << 20  # of one model's inputs: a batched run cycles fewer of them, down to one
+_INPUT_BYTES = 64 << 20  # of one model's inputs: large batches have fewer different inputs, down to one
 _FLOOR_CALLS = 2000
 
 
@@ -58,7 +58,7 @@ class Session:
         self._errors: dict[str, str] = {}
 
     def floor_ns(self, floor: JobModel) -> float:
-        """Return the median time of a call that computes nothing: what no model can be faster than here."""
+        """Return the median time of a call that computes nothing, the lower bound of every model here."""
         loaded = self._runtime.load(floor, provider=self._provider, threads=1)
         ns = np.empty(_FLOOR_CALLS, np.int64)
         time_calls(Calls(*loaded.bind([prepare(np.zeros((1, 1, 1, 1), np.uint8), floor)])), ns)
@@ -103,7 +103,9 @@ class Session:
         if threads != self._threads:
             self._loaded.clear()
             self._threads = threads
-            pin(self._cores and self._cores[-threads:])  # a pool's threads stay where the one that started them was
+            pin(
+                self._cores and self._cores[-threads:]
+            )  # a pool's threads inherit the cores of the thread that starts them
         model = self._models[m]
         if m not in self._loaded:
             self._loaded[m] = self._runtime.load(model, provider=self._provider, threads=threads)
@@ -114,7 +116,7 @@ class Session:
     def _interleaved(
         self, ready: dict[int, Ready], begin_ns: int, configuration: TimedConfiguration
     ) -> dict[int, tuple[NDArray[np.int64], NDArray[np.int32]]]:
-        """Time the models in turns; one that fails meanwhile is dropped from `ready`, and the others begin anew."""
+        """Time the models in turns; one that fails is dropped from `ready`, and the others start again."""
         deadline_ns = begin_ns + int(configuration.budget_s * 1e9)
 
         def tick() -> None:

@@ -1,4 +1,4 @@
-"""Peak memory of loading and running one model, in this process which does nothing else.
+"""Peak memory of loading and running one model, in a process that does nothing else.
 
 Before counting begins, a graph that computes nothing is loaded and run: the runtime's code and tables come into memory
 with the first session, whatever its model, and would be counted as the model's (6.7 of 11.8 MB of a ResNet-20's).
@@ -58,7 +58,7 @@ def _device(provider: str) -> tuple[DeviceMemory | None, str | None]:
 
 
 def _on_device(device: DeviceMemory | None, error: str | None) -> dict[str, Any]:
-    """Return what is held on the device now, which is the most: the runtime's arena gives nothing back."""
+    """Return the memory in use on the device, which is the most there was: the runtime's arena frees nothing."""
     used, source = None, None
     if device is not None:
         try:

@@ -51,7 +51,7 @@ class Load(Protocol):
 
 @dataclass(frozen=True)
 class Runtime:
-    """One runtime: how it loads a model, what may go wrong in it, and what else about it moves numbers.
+    """One runtime: how it loads a model, its exceptions, and its properties that affect numbers.
 
     `faults` are the exceptions that loading and running may end with; `facts` maps a provider to JSON values.
     """
