@@ -46,8 +46,8 @@ class _Edge(NamedTuple):
 def update_period_ns(counter: Meter, clock: Clock = time.monotonic_ns) -> float:
     """Return the median time between two movements of the counter, measured by reading it continuously.
 
-    Takes two seconds at most where three movements fit in there. Readings of a counter that is not stepped lag behind by
-    `lag_s`, and its period is no shorter than that. Raises MeterFailedError.
+    Takes two seconds at most where three movements fit in there. A counter that is not stepped lags behind by
+    `lag_s`, which is its shortest period. Raises MeterFailedError.
     """
     begun_ns = clock()
     edges = [_edge(counter, _nothing, clock).at_ns]
@@ -68,10 +68,9 @@ def window(
 ) -> Window:
     """Make calls for `settle_ns` unseen, then for `length_ns` or a little longer, from one edge to another.
 
-    Both edges are the first counter's, whose period is `period_ns`. Before the window, as many calls more as it takes
-    the slowest counter to show the change of power. While the length runs no counter is asked: that would cost time and
-    energy itself. `clock` must be the one that the counters tell their time by. Raises MeterFailedError if a counter stops,
-    fails or goes back.
+    Both edges are the first counter's, whose period is `period_ns`. Before the window come as many calls as it takes
+    the slowest counter to show the change of power. Within the window no counter is read: that would cost time and
+    energy itself. `clock` must be that of the counters. Raises MeterFailedError if a counter stops, fails or goes back.
     """
     for counter in counters:
         _read(counter)  # one that is polled begins here

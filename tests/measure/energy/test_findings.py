@@ -197,9 +197,9 @@ def test_the_ratio_is_of_the_same_rounds(energy, machine):
 def test_full_and_quick_windows(energy, machine):
     jobs = machine(Rapl(), windows=[reading([60])] * 4)
     quick, full = (energy(energy=mode) for mode in ("quick", "full"))
-    assert (jobs[0]["least_ns"], jobs[0]["least_updates"], jobs[0]["rounds"]) == (5e8, 20, 5)
-    assert (jobs[1]["least_ns"], jobs[1]["least_updates"], jobs[1]["rounds"]) == (1e10, 100, 5)
-    assert (jobs[0]["settle_ns"], jobs[1]["settle_ns"]) == (1e8, 1e9)
+    assert (jobs[0].least_ns, jobs[0].least_updates, jobs[0].rounds) == (5e8, 20, 5)
+    assert (jobs[1].least_ns, jobs[1].least_updates, jobs[1].rounds) == (1e10, 100, 5)
+    assert (jobs[0].settle_ns, jobs[1].settle_ns) == (1e8, 1e9)
     widths = [m.measurements[0].interval.high - m.measurements[0].interval.low for m in (quick, full)]
     assert widths[0] > 2 * widths[1]
     assert full.protocol["energy_pass"] == {

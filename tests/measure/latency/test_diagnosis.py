@@ -71,7 +71,7 @@ def test_sessions_that_differ_are_said_before_their_blocks(warned):
 
 def test_one_warning_of_a_model_for_all_the_ways_of_calling_it(warned):
     (found,) = warned({BATCH_1: restless(), BATCH_8: restless()})
-    assert found.message.endswith("(and called in 1 other way)")
+    assert found.message.endswith("(and in 1 other configuration)")
 
 
 def test_arrivals_wait_for_chance(warned):
@@ -97,7 +97,7 @@ def test_sessions_of_two_kinds(warned):
 def test_a_call_near_the_floor(warned, number, median_ns, codes):
     found = warned({number: blocks(np.full((5, 4), median_ns))})
     assert [w.code for w in found] == codes
-    assert all("any call costs 5.0 of its 99.0 µs" in w.message for w in found)
+    assert all("an empty call costs 5.0 of its 99.0 µs" in w.message for w in found)
 
 
 @pytest.mark.parametrize(("median_ns", "codes"), [(3_990, ["coarse_clock"]), (4_010, [])])
