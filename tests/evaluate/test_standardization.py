@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from kdbench.distill.losses.logits import standardize
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy, zscore
 
+from kdbench.distill.losses.logits import standardize
 from kdbench.evaluate.divergence import kl_divergences, standardized, standardized_kl
 
 # Ahad, "Knowledge Distillation Techniques: Analysis and Comparison", tables of section 2.1: logits of the teacher, of a
