@@ -79,30 +79,30 @@ def in_turn(benchmark, bare, ours):
 
 @pytest.fixture
 def bare(case):
-    subject, test, folder = case
-    model = stage([subject], test, folder, 0)["m"]
+    bench_model, test, folder = case
+    model = stage([bench_model], test, folder, 0)["m"]
     (inputs,) = Inputs().of(test.images, model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = THREADS
-    session = onnxruntime.InferenceSession(str(subject.path), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(bench_model.path), options, providers=["CPUExecutionProvider"])
     return lambda: bare_loop(session, model.input, inputs, batch_size(model))
 
 
 def bench_whole_evaluation(benchmark, case, bare):
-    subject, test, folder = case
+    bench_model, test, folder = case
 
     def ours():
-        models = stage([subject], test, folder, 0)
-        predict(Context([subject], jobs=models, folder=folder), [subject], test, THREADS)
+        models = stage([bench_model], test, folder, 0)
+        predict(Context([bench_model], jobs=models, folder=folder), [bench_model], test, THREADS)
 
     ratio = in_turn(benchmark, bare, ours)
-    if subject.card.name == "resnet20_cifar10":  # a pass of a second or more; shorter ones are the start of a process
+    if bench_model.name == "resnet20_cifar10":  # a second or more; shorter ones are mostly the start of a process
         assert ratio >= PROMISE
 
 
 def bench_loop_alone(benchmark, case, bare):
-    subject, test, folder = case
-    model = stage([subject], test, folder, 0)["m"]
+    bench_model, test, folder = case
+    model = stage([bench_model], test, folder, 0)["m"]
     target = LoadedModel(model, provider="cpu", threads=THREADS)
     inputs = Inputs().of(test.images, model)
     batch = batch_size(model)

@@ -1,4 +1,4 @@
-"""Tiny ONNX classifiers with known answers, and the subjects made of them."""
+"""Tiny ONNX classifiers with known answers, and the models to measure made of them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +64,9 @@ def _by_hand(
     return inputs.reshape(len(images), -1) @ weights + offsets
 
 
-def _subject(path: Path, *, teacher: str | None = None, timed: bool = True, data: bool = True, **card) -> BenchModel:
+def _bench_model(
+    path: Path, *, teacher: str | None = None, timed: bool = True, data: bool = True, **card
+) -> BenchModel:
     facts = inspect(path, data_shape=SHAPE if data else None)
     values = {
         "id": path.stem,
@@ -87,9 +89,9 @@ def tiny(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def subject() -> Callable[..., BenchModel]:
-    """Make a subject of a model file; keywords beside the subject's own go to its card."""
-    return _subject
+def bench_model() -> Callable[..., BenchModel]:
+    """Make a BenchModel of a model file; further keywords go to its card."""
+    return _bench_model
 
 
 @pytest.fixture(scope="session")

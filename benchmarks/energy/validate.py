@@ -31,7 +31,7 @@ from typing import Any, Self
 import numpy as np
 
 from benchmarks.energy import page
-from benchmarks.trust.models import CIFAR, CLASSES, Net, exported, subject
+from benchmarks.trust.models import CIFAR, CLASSES, Net, bench_model, exported
 from kdbench import storage
 from kdbench.errors import KdbenchError
 from kdbench.machine import fingerprint
@@ -69,7 +69,7 @@ def usable(part: str) -> list[tuple[Meter, str]]:
 
 def call_of(net: Net, given: argparse.Namespace) -> Call:
     """Return a call of the net's file, or of its network, with one batch, warm; the weights are random either way."""
-    one = subject(exported(net, given.folder / "models"))
+    one = bench_model(exported(net, given.folder / "models"))
     one = replace(one, network=Network("kdbench.models:build", (net.name, net.shape, CLASSES)))
     with tempfile.TemporaryDirectory() as temporary:
         model = stage([one], None, Path(temporary), 0)[one.id]

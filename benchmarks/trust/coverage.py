@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.trust import ours, page
-from benchmarks.trust.models import PAIRS, Pair, subjects
+from benchmarks.trust.models import PAIRS, Pair, bench_models
 from benchmarks.trust.options import common, settled, told
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.replay import answer, plan_on, replayed
@@ -32,7 +32,7 @@ def measure(name: str, pair: Pair, budget_s: float, cores: Sequence[int], models
     rng = np.random.default_rng(number)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        both = subjects([pair.teacher, pair.student], models)
+        both = bench_models([pair.teacher, pair.student], models)
         staged = stage(both, None, folder, number)
         jobs = [staged[s.id] for s in both]
 

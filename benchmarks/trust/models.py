@@ -83,13 +83,13 @@ def exported(net: Net, folder: Path) -> Path:
     return path
 
 
-def subjects(nets: Sequence[Net], folder: Path) -> list[BenchModel]:
+def bench_models(nets: Sequence[Net], folder: Path) -> list[BenchModel]:
     """Return `nets` as kdbench measures them; the first is the others' teacher."""
-    return [subject(exported(net, folder), None if net is nets[0] else nets[0].name) for net in nets]
+    return [bench_model(exported(net, folder), None if net is nets[0] else nets[0].name) for net in nets]
 
 
-def subject(path: Path, teacher: str | None = None) -> BenchModel:
-    """Return a file as kdbench measures it, compared with the subject called `teacher`."""
+def bench_model(path: Path, teacher: str | None = None) -> BenchModel:
+    """Return a file as kdbench measures it, compared with the model called `teacher`."""
     facts = inspect(path)
     shape = tuple(size or 1 for size in facts.sample_shape)
     card = ModelCard(

@@ -39,7 +39,7 @@ def one_session(seconds: float, cores: Sequence[int]) -> Measure:
 
 
 def compare(
-    subjects: Sequence[BenchModel], models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int
+    bench_models: Sequence[BenchModel], models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int
 ) -> dict[str, Any]:
     """Compare a teacher and a student; return JSON values.
 
@@ -47,37 +47,37 @@ def compare(
     with its `log_ratio` (median of its rounds), its `rounds` (the log ratio of each) and its `p50_ns` by model.
     Raises MeasurementError where there is no ratio.
     """
-    sampled = _sampled(subjects, models, how, folder, seed)
-    findings = latency_findings(subjects, sampled, how)
+    sampled = _sampled(bench_models, models, how, folder, seed)
+    findings = latency_findings(bench_models, sampled, how)
     (pair,) = (p for p in findings.pairs if p.metric == "latency_ratio")
     if pair.value is None:
         raise MeasurementError(f"no ratio: {pair.reason}")
     return {
         "ratio": pair.value,
         **_bounds(pair.interval),
-        "singles": {s.id: _singles(s, findings) for s in subjects},
-        "sessions": _sessions(sampled, subjects),
+        "singles": {s.id: _singles(s, findings) for s in bench_models},
+        "sessions": _sessions(sampled, bench_models),
     }
 
 
-def p50_ns(subject: BenchModel, models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int) -> float:
+def p50_ns(bench_model: BenchModel, models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int) -> float:
     """Return the median latency of one model in the one fresh process that measured it."""
-    (only,) = _medians_ns(_sampled([subject], models, how, folder, seed).samples[subject.id, 0]).values()
+    (only,) = _medians_ns(_sampled([bench_model], models, how, folder, seed).samples[bench_model.id, 0]).values()
     return only
 
 
 def _sampled(
-    subjects: Sequence[BenchModel], models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int
+    bench_models: Sequence[BenchModel], models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int
 ) -> Sampled:
-    sampled = sample(Context(subjects, how, jobs=models, folder=folder), subjects, seed)
+    sampled = sample(Context(bench_models, how, jobs=models, folder=folder), bench_models, seed)
     for (id_, _), reason in sampled.failed.items():
         raise MeasurementError(f"{id_}: {reason}")
     return sampled
 
 
-def _sessions(sampled: Sampled, subjects: Sequence[BenchModel]) -> list[dict[str, Any]]:
-    teacher, student = (sampled.samples[s.id, 0] for s in subjects)
-    medians = {s.id: _medians_ns(sampled.samples[s.id, 0]) for s in subjects}
+def _sessions(sampled: Sampled, bench_models: Sequence[BenchModel]) -> list[dict[str, Any]]:
+    teacher, student = (sampled.samples[s.id, 0] for s in bench_models)
+    medians = {s.id: _medians_ns(sampled.samples[s.id, 0]) for s in bench_models}
     return [
         {
             "log_ratio": round(float(np.median(rounds)), _DIGITS),
@@ -92,8 +92,8 @@ def _medians_ns(data: Clustered) -> dict[int, float]:
     return {int(s): float(np.median(data.values[data.session == s])) for s in np.unique(data.session)}
 
 
-def _singles(subject: BenchModel, findings: Findings) -> dict[str, dict[str, float | None]]:
-    found = {m.metric: m for m in findings.measurements if m.model == subject.id and m.metric in SINGLES}
+def _singles(bench_model: BenchModel, findings: Findings) -> dict[str, dict[str, float | None]]:
+    found = {m.metric: m for m in findings.measurements if m.model == bench_model.id and m.metric in SINGLES}
     return {metric: {"value": found[metric].value, **_bounds(found[metric].interval)} for metric in SINGLES}
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.trust import ours, page
-from benchmarks.trust.models import PEERS, exported, subject
+from benchmarks.trust.models import PEERS, bench_model, exported
 from benchmarks.trust.options import common, settled, told
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.rivals import SECONDS, loadgen
@@ -33,7 +33,7 @@ def measure(name: str, cores: Sequence[int], models: Path) -> Values:
         folder = Path(temporary)
         nets = {net.name: net for net in PEERS}
         path = Path(null_model(folder).path) if model == NULL else exported(nets[model], models)
-        one = subject(path)
+        one = bench_model(path)
         staged = stage([one], None, folder, seed)
         how = ours.one_session(SECONDS, core)
         methods = {

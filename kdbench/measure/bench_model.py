@@ -81,6 +81,6 @@ def outer_batches(model: BenchModel, config: Measure) -> list[int]:
 
 
 def students(models: Sequence[BenchModel]) -> list[tuple[BenchModel, BenchModel]]:
-    """Return (teacher, student) for each subject that is compared with another one of `models`."""
+    """Return (teacher, student) for each model whose teacher is another one of `models`."""
     by_id = {model.id: model for model in models}
     return [(by_id[s.teacher], s) for s in models if s.teacher in by_id and s.teacher != s.id]

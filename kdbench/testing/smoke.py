@@ -28,7 +28,7 @@ def call_once(files: Files) -> None:
     shape = tuple(test.images.shape[1:]) if test is not None else None
     assert shape is None or len(shape) == 3
     subjects = [
-        bench.subject_of(path, id_, files.inputs, reference=files.ids[0], shape=shape)
+        bench.load_bench_model(path, id_, files.inputs, reference=files.ids[0], shape=shape)
         for path, id_ in zip(files.paths, files.ids, strict=True)
     ]
     with TemporaryDirectory(prefix="kdbench-smoke-") as folder:

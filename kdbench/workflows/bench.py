@@ -62,8 +62,8 @@ def bench_models(
     class_names: tuple[str, ...] = ()
     if inputs.accuracy:
         test, shape, class_names = _load_test(inputs)
-    subjects = [
-        subject_of(
+    models = [
+        load_bench_model(
             path,
             id_,
             inputs,
@@ -81,13 +81,13 @@ def bench_models(
     progress.folder(folder.path)
     progress.stage("measure", 2, 3)
     environment = fingerprint.fingerprint()
-    findings = measure(subjects, test, options, folder.workspace, progress, Analyses(class_names))
+    findings = measure(models, test, options, folder.workspace, progress, Analyses(class_names))
     data = inputs.data if test is not None else None
     record = assemble_record(
         findings,
         options,
         environment,
-        [subject.card for subject in subjects],
+        [model.card for model in models],
         kind="bench",
         name=name,
         title=f"{', '.join(ids)} on {data or 'synthetic inputs'}",
@@ -101,7 +101,7 @@ def bench_models(
 bench = record_and_folder(bench_models)
 
 
-def subject_of(
+def load_bench_model(
     path: Path,
     id_: str,
     inputs: InputOptions,

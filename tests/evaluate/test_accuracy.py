@@ -9,9 +9,9 @@ from kdbench.evaluate.predictions import Predictions, label_ranks, not_finite
 
 
 @pytest.fixture
-def scores(subject, tiny):
+def scores(bench_model, tiny):
     """Return the measurements of logits, by metric, and the warnings."""
-    card = subject(tiny()).card
+    card = bench_model(tiny()).card
 
     def found(logits, labels):
         labels = np.asarray(labels, dtype=np.int64)
@@ -92,18 +92,18 @@ def test_a_calibration_error_has_no_interval(scores):
     assert (found["ece"].value, found["ece"].interval, found["ece"].n) == (pytest.approx(0, abs=1e-9), None, 2)
 
 
-def test_classes_against_scikit_learns_recall(tiny, subject):
+def test_classes_against_scikit_learns_recall(tiny, bench_model):
     rng = np.random.default_rng(0)
     labels, predicted = rng.integers(0, 7, 300), rng.integers(0, 7, 300)
-    predictions = Predictions.of(subject(tiny()).card, np.eye(7)[predicted], labels)
+    predictions = Predictions.of(bench_model(tiny()).card, np.eye(7)[predicted], labels)
     measurements = class_accuracies(predictions, labels, Analyses())
     assert [m.value for m in measurements] == recall_score(labels, predicted, average=None).tolist()
     assert sum(m.n for m in measurements) == 300
 
 
-def test_each_class_with_samples_has_its_number_of_samples(tiny, subject):
+def test_each_class_with_samples_has_its_number_of_samples(tiny, bench_model):
     labels = np.array([0, 0, 2])
-    predictions = Predictions.of(subject(tiny()).card, np.eye(6)[[0, 1, 2]], labels)
+    predictions = Predictions.of(bench_model(tiny()).card, np.eye(6)[[0, 1, 2]], labels)
     measurements = class_accuracies(predictions, labels, Analyses(("cat", "dog", "bird", "fish")))
     assert [(m.axes["class"], m.value, m.n) for m in measurements] == [("cat", 0.5, 2), ("bird", 1, 1)]
     assert all(m.interval.low <= m.value <= m.interval.high for m in measurements)

@@ -10,9 +10,9 @@ LABELS = np.random.default_rng(2).integers(0, 6, 300)
 
 
 @pytest.fixture
-def pair(tiny, subject):
+def pair(tiny, bench_model):
     """Return predictions of a teacher and its student from their logits."""
-    cards = subject(tiny("t")).card, subject(tiny("s"), teacher="t").card
+    cards = bench_model(tiny("t")).card, bench_model(tiny("s"), teacher="t").card
     return lambda *logits: [Predictions.of(card, z, LABELS) for card, z in zip(cards, logits, strict=True)]
 
 

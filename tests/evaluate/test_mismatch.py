@@ -73,8 +73,10 @@ ANALYSES = Analyses(class_names=("cat", "dog", "bird", "fish"))
 
 
 @pytest.fixture
-def contrasted(tiny, subject):
-    cards = [subject(tiny(name, classes=4), teacher=of).card for name, of in (("t", None), ("kd", "t"), ("alone", "t"))]
+def contrasted(tiny, bench_model):
+    cards = [
+        bench_model(tiny(name, classes=4), teacher=of).card for name, of in (("t", None), ("kd", "t"), ("alone", "t"))
+    ]
 
     def run(rows, axes=None):
         """Return the measurements, by key, of rows of (teacher's, kd's, alone's logits); the label is always 1."""

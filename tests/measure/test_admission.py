@@ -68,9 +68,9 @@ def refused_findings(context):
 
 
 @pytest.fixture
-def subjects(tiny, subject):
+def bench_models(tiny, bench_model):
     """A teacher and its student, both with a network."""
-    made = [subject(tiny("t")), subject(tiny("s", seed=1), teacher="t")]
+    made = [bench_model(tiny("t")), bench_model(tiny("s", seed=1), teacher="t")]
     return [dataclasses.replace(each, network=Network("somewhere:build")) for each in made]
 
 
@@ -87,13 +87,13 @@ def refusals(found) -> dict[str, list[str]]:
     return {s.id: list(s.refused) for s in found.models}
 
 
-def test_onnxruntime_on_the_cpu_is_taken_for_granted(subjects, admitted, processes):
-    assert refusals(admitted(subjects, Measure())) == {"t": [], "s": []}
+def test_onnxruntime_on_the_cpu_is_taken_for_granted(bench_models, admitted, processes):
+    assert refusals(admitted(bench_models, Measure())) == {"t": [], "s": []}
     assert processes.asked == []
 
 
-def test_a_runtime_that_says_the_same_is_admitted(subjects, admitted, processes):
-    found = admitted(subjects, BOTH)
+def test_a_runtime_that_says_the_same_is_admitted(bench_models, admitted, processes):
+    found = admitted(bench_models, BOTH)
     assert refusals(found) == {"t": [], "s": []}
     assert {key: run.max_abs for key, run in found.starts.items()} == {("torch", "t"): 0.0, ("torch", "s"): 0.0}
     assert found.runtime_facts == {"torch": {"version": "1"}}
@@ -101,51 +101,51 @@ def test_a_runtime_that_says_the_same_is_admitted(subjects, admitted, processes)
 
 
 @pytest.mark.parametrize("off", [0.02, np.nan, np.inf])
-def test_a_runtime_that_says_something_else_is_refused(subjects, admitted, processes, off):
+def test_a_runtime_that_says_something_else_is_refused(bench_models, admitted, processes, off):
     processes.logits["torch"] = LOGITS + off  # the tolerance is a thousandth of the largest logit, 11
-    found = admitted(subjects, BOTH)
+    found = admitted(bench_models, BOTH)
     assert refusals(found) == {"t": ["torch"], "s": ["torch"]}
     assert "stray" in found.models[0].refused["torch"].reason
 
 
-def test_rounding_is_admitted(subjects, admitted, processes):
+def test_rounding_is_admitted(bench_models, admitted, processes):
     processes.logits["torch"] = LOGITS + 0.01
-    assert refusals(admitted(subjects, BOTH)) == {"t": [], "s": []}
+    assert refusals(admitted(bench_models, BOTH)) == {"t": [], "s": []}
 
 
-def test_a_file_of_others_is_refused_by_torch_alone(subjects, admitted, processes):
-    teacher, student = subjects
+def test_a_file_of_others_is_refused_by_torch_alone(bench_models, admitted, processes):
+    teacher, student = bench_models
     found = admitted([teacher, dataclasses.replace(student, network=FOREIGN)], BOTH)
     assert refusals(found) == {"t": [], "s": ["torch"]}
 
 
-def test_a_process_that_dies_costs_its_runtime_and_no_other(subjects, admitted, processes):
+def test_a_process_that_dies_costs_its_runtime_and_no_other(bench_models, admitted, processes):
     processes.dead = {"torch"}
-    found = admitted(subjects, BOTH)
+    found = admitted(bench_models, BOTH)
     assert refusals(found) == {"t": ["torch"], "s": ["torch"]}
 
 
-def test_what_cannot_be_compared_is_not_admitted(subjects, admitted, processes):
+def test_what_cannot_be_compared_is_not_admitted(bench_models, admitted, processes):
     processes.errors["onnxruntime", "s"] = ["unknown operator", ""]
-    found = admitted(subjects, BOTH)
+    found = admitted(bench_models, BOTH)
     assert refusals(found) == {"t": [], "s": ["torch"]}
     assert "unknown operator" in found.models[1].refused["torch"].reason
 
 
-def test_without_onnxruntimes_provider_accuracy_is_measured_on_the_cpu(subjects, admitted, processes, context):
+def test_without_onnxruntimes_provider_accuracy_is_measured_on_the_cpu(bench_models, admitted, processes, context):
     config = BOTH.model_copy(update={"provider": "cuda"})
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
-    found = admitted(subjects, config)
+    found = admitted(bench_models, config)
     assert refusals(found) == {"t": ["onnxruntime"], "s": ["onnxruntime"]}
     assert evaluation_provider(found) == "cpu"
     assert ("torch", "cuda", "t") in processes.asked  # and is compared with the CPU's logits
-    assert evaluation_provider(context(subjects, config=config)) == "cuda"
+    assert evaluation_provider(context(bench_models, config=config)) == "cuda"
 
 
-def test_what_is_refused_is_in_the_record_with_its_reason(subjects, admitted, processes):
+def test_what_is_refused_is_in_the_record_with_its_reason(bench_models, admitted, processes):
     config = BOTH.model_copy(update={"provider": "cuda", "mode": ("stream", "server"), "rate_per_s": 9})
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
-    findings = refused_findings(admitted(subjects, config)) + OtherStartsPass().run(admitted(subjects, config))
+    findings = refused_findings(admitted(bench_models, config)) + OtherStartsPass().run(admitted(bench_models, config))
     missing = {(m.model, m.metric, m.axes.get("batch"), m.axes.get("mode")): m for m in findings.measurements}
     lost = missing["s", "latency_p50_ns", 1, None]
     assert (lost.status, lost.reason, lost.hint) == ("unavailable", "this onnxruntime has no CUDA", "install it")
@@ -163,9 +163,9 @@ def test_what_is_refused_is_in_the_record_with_its_reason(subjects, admitted, pr
     }
 
 
-def test_a_fault_is_an_error_and_no_mere_absence(subjects, admitted, processes):
+def test_a_fault_is_an_error_and_no_mere_absence(bench_models, admitted, processes):
     processes.logits["torch"] = LOGITS + 1
-    findings = refused_findings(admitted(subjects, BOTH))
+    findings = refused_findings(admitted(bench_models, BOTH))
     assert {m.status for m in findings.measurements} == {"error"}
     assert {m.axes["runtime"] for m in findings.measurements} == {"torch"}
 

@@ -38,9 +38,9 @@ def assert_latencies_of_samples(findings, model):
     assert of_model["throughput_per_s", 1].value == pytest.approx(1e9 / samples.mean())
 
 
-def test_a_teacher_and_its_student(tiny, subject, test_set, tmp_path, watcher):
-    subjects = [subject(tiny("t")), subject(tiny("s", seed=1), teacher="t")]
-    findings = measure(subjects, test_set, QUICK, tmp_path / "work", watcher)
+def test_a_teacher_and_its_student(tiny, bench_model, test_set, tmp_path, watcher):
+    bench_models = [bench_model(tiny("t")), bench_model(tiny("s", seed=1), teacher="t")]
+    findings = measure(bench_models, test_set, QUICK, tmp_path / "work", watcher)
     student = found(findings, "s")
     assert {metric for metric, _ in student} == METRICS.keys() - NOT_MEASURED_HERE
     ok = {metric for (metric, _), m in student.items() if m.status in {"ok", "unstable"}}
@@ -61,21 +61,21 @@ def test_a_teacher_and_its_student(tiny, subject, test_set, tmp_path, watcher):
     assert findings.protocol["floor_ns"] >= LEAST_NS
 
 
-def test_other_things_in_the_workspace_are_left_alone(tiny, subject, tmp_path, watcher):
+def test_other_things_in_the_workspace_are_left_alone(tiny, bench_model, tmp_path, watcher):
     work = tmp_path / "work"
     work.mkdir()
     (work / "job.json").write_text("not ours")
-    measure([subject(tiny(), data=False)], None, QUICK, work, watcher)
+    measure([bench_model(tiny(), data=False)], None, QUICK, work, watcher)
     assert [(path.name, path.read_text()) for path in work.iterdir()] == [("job.json", "not ours")]
 
 
-def test_nothing_stays_of_a_pass_that_failed_or_was_killed(tiny, subject, test_set, tmp_path, watcher, monkeypatch):
+def test_nothing_stays_of_a_pass_that_failed_or_was_killed(tiny, bench_model, test_set, tmp_path, watcher, monkeypatch):
     def interrupted(*_, **__):
         assert list((tmp_path / "work" / "pass").iterdir())
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "run_job", interrupted)
-    one = subject(tiny())
+    one = bench_model(tiny())
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             measure([one], test_set, QUICK, tmp_path / "work", watcher)
@@ -84,25 +84,25 @@ def test_nothing_stays_of_a_pass_that_failed_or_was_killed(tiny, subject, test_s
         (tmp_path / "work" / "pass" / "images.npy").write_bytes(b"large")
 
 
-def test_progress_never_runs_back(tiny, subject, test_set, tmp_path, watcher):
-    measure([subject(tiny())], test_set, QUICK, tmp_path, watcher)
+def test_progress_never_runs_back(tiny, bench_model, test_set, tmp_path, watcher):
+    measure([bench_model(tiny())], test_set, QUICK, tmp_path, watcher)
     done = [done for done, _, _ in watcher.steps]
     assert done == sorted(done)
     assert 0 <= done[0] <= done[-1] <= 1
 
 
-def test_without_data_inputs_are_noise_and_accuracy_says_so(tiny, subject, tmp_path, watcher):
+def test_without_data_inputs_are_noise_and_accuracy_says_so(tiny, bench_model, tmp_path, watcher):
     shapes = {"a": (2, 3, 4), "b": (3, 4, 2), "c": (24,), "d": ("c", "h", "w")}
-    subjects = [subject(tiny(name, shape=shape), data=False) for name, shape in shapes.items()]
-    findings = measure(subjects, None, QUICK, tmp_path, watcher)
+    bench_models = [bench_model(tiny(name, shape=shape), data=False) for name, shape in shapes.items()]
+    findings = measure(bench_models, None, QUICK, tmp_path, watcher)
     for name in shapes:
         assert_latencies_of_samples(findings, name)
         assert found(findings, name)["top1", None].reason == "no test data was given"
 
 
-def test_a_model_the_runtime_refuses_has_reasons_and_the_others_numbers(tiny, subject, test_set, tmp_path, watcher):
-    subjects = [subject(tiny("sound")), subject(tiny("broken", op="Unheard"), teacher="sound")]
-    findings = measure(subjects, test_set, QUICK, tmp_path, watcher)
+def test_a_model_the_runtime_refuses_has_reasons_and_the_others_numbers(tiny, bench_model, test_set, tmp_path, watcher):
+    bench_models = [bench_model(tiny("sound")), bench_model(tiny("broken", op="Unheard"), teacher="sound")]
+    findings = measure(bench_models, test_set, QUICK, tmp_path, watcher)
     broken = found(findings, "broken")
     for key in [("top1", None), ("load_ns", 1), ("latency_p50_ns", 1), ("latency_p50_ns", 4)]:
         assert broken[key].status == "error"
@@ -113,32 +113,32 @@ def test_a_model_the_runtime_refuses_has_reasons_and_the_others_numbers(tiny, su
     assert found(findings, "sound")["top1", None].value == 0.8
 
 
-def test_an_untimed_subject_is_weighed_but_not_timed(tiny, subject, test_set, tmp_path, watcher):
-    subjects = [subject(tiny("a")), subject(tiny("b"), timed=False)]
-    metrics = {metric for metric, _ in found(measure(subjects, test_set, QUICK, tmp_path, watcher), "b")}
+def test_an_untimed_model_is_weighed_but_not_timed(tiny, bench_model, test_set, tmp_path, watcher):
+    bench_models = [bench_model(tiny("a")), bench_model(tiny("b"), timed=False)]
+    metrics = {metric for metric, _ in found(measure(bench_models, test_set, QUICK, tmp_path, watcher), "b")}
     assert metrics == {"top1", "top5", "loss", "ece", "class_top1", "size_bytes", "weight_bytes", "parameters", "macs"}
 
 
-def test_several_threads_are_axes(tiny, subject, tmp_path, watcher):
+def test_several_threads_are_axes(tiny, bench_model, tmp_path, watcher):
     config = QUICK.model_copy(update={"threads": (1, 2)})
-    findings = measure([subject(tiny(), data=False)], None, config, tmp_path, watcher)
+    findings = measure([bench_model(tiny(), data=False)], None, config, tmp_path, watcher)
     axes = {(m.axes["threads"], m.axes["batch"]) for m in findings.measurements if m.metric == "latency_p50_ns"}
     assert axes == {(1, 1), (1, 4), (2, 1)}
 
 
-def test_throughput_alone_needs_no_latencies(tiny, subject, tmp_path, watcher):
+def test_throughput_alone_needs_no_latencies(tiny, bench_model, tmp_path, watcher):
     config = QUICK.model_copy(update={"mode": ("offline",), "energy": "off"})
-    findings = measure([subject(tiny(), data=False)], None, config, tmp_path, watcher)
+    findings = measure([bench_model(tiny(), data=False)], None, config, tmp_path, watcher)
     known = {m.metric for m in findings.measurements if m.value is not None}
     assert "max_throughput_per_s" in known
     assert not {metric for metric in known if metric.startswith("latency_")}
 
 
-def test_what_disturbs_throughput_is_told(tiny, subject, tmp_path, watcher, monkeypatch):
+def test_what_disturbs_throughput_is_told(tiny, bench_model, tmp_path, watcher, monkeypatch):
     busy = Conditions(1.0, cores=4, others_cores=2.5)
     monkeypatch.setattr(SystemMonitor, "between", lambda *_: busy)
     config = QUICK.model_copy(update={"mode": ("offline",), "energy": "off"})
-    findings = measure([subject(tiny(), data=False)], None, config, tmp_path, watcher)
+    findings = measure([bench_model(tiny(), data=False)], None, config, tmp_path, watcher)
     (load,) = [w for w in findings.warnings if w.code == "load"]
     assert "2.5 of 4 cores busy" in load.message
     assert findings.protocol["meanwhile"] == {"others_cores": 2.5}
@@ -146,7 +146,7 @@ def test_what_disturbs_throughput_is_told(tiny, subject, tmp_path, watcher, monk
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
 @pytest.mark.parametrize("mode", ["stream", "offline"])
-def test_sessions_take_turns_on_the_cores(tiny, subject, tmp_path, watcher, monkeypatch, mode):
+def test_sessions_take_turns_on_the_cores(tiny, bench_model, tmp_path, watcher, monkeypatch, mode):
     real, kept = runner.run_job, []
 
     def noting(job, *rest, **options):
@@ -156,22 +156,22 @@ def test_sessions_take_turns_on_the_cores(tiny, subject, tmp_path, watcher, monk
     monkeypatch.setattr(runner, "run_job", noting)
     cores = available_cores()
     config = QUICK.model_copy(update={"mode": (mode,), "cores": cores, "energy": "off"})
-    findings = measure([subject(tiny(), data=False)], None, config, tmp_path, watcher)
+    findings = measure([bench_model(tiny(), data=False)], None, config, tmp_path, watcher)
     assert kept == [rotate_cores(cores, 1, turn) for turn in range(len(kept))]
     assert len(kept) >= 2
     if mode == "stream":
         assert findings.protocol["cores_used"] == list(cores)
 
 
-def test_a_runtime_that_runs_no_model_leaves_the_reason(tiny, subject, tmp_path, watcher):
+def test_a_runtime_that_runs_no_model_leaves_the_reason(tiny, bench_model, tmp_path, watcher):
     config = QUICK.model_copy(update={"runtime": ("torch",), "energy": "off"})
-    findings = measure([subject(tiny(), data=False)], None, config, tmp_path, watcher)
+    findings = measure([bench_model(tiny(), data=False)], None, config, tmp_path, watcher)
     latencies = [m for m in findings.measurements if m.metric.startswith("latency_")]
     assert latencies
     assert {m.reason for m in latencies} == {"the network that the file was exported from is not known"}
 
 
-def test_a_model_that_kills_a_session_is_left_out_of_the_rest(tiny, subject, tmp_path, watcher, monkeypatch):
+def test_a_model_that_kills_a_session_is_left_out_of_the_rest(tiny, bench_model, tmp_path, watcher, monkeypatch):
     real = runner.run_job
 
     def dies_of_b(job, *rest, **options):
@@ -180,15 +180,15 @@ def test_a_model_that_kills_a_session_is_left_out_of_the_rest(tiny, subject, tmp
         return real(job, *rest, **options)
 
     monkeypatch.setattr(runner, "run_job", dies_of_b)
-    subjects = [subject(tiny(name), data=False) for name in "abc"]
-    findings = measure(subjects, None, QUICK, tmp_path, watcher)
+    bench_models = [bench_model(tiny(name), data=False) for name in "abc"]
+    findings = measure(bench_models, None, QUICK, tmp_path, watcher)
     p50 = found(findings, "b")["latency_p50_ns", 1]
     assert (p50.status, p50.reason) == ("error", "killed by b")
     assert_latencies_of_samples(findings, "a")
     assert_latencies_of_samples(findings, "c")
 
 
-def test_sessions_that_die_of_nothing_in_particular(tiny, subject, tmp_path, watcher, monkeypatch):
+def test_sessions_that_die_of_nothing_in_particular(tiny, bench_model, tmp_path, watcher, monkeypatch):
     real = runner.run_job
 
     def dies(job, *rest, **options):
@@ -197,21 +197,21 @@ def test_sessions_that_die_of_nothing_in_particular(tiny, subject, tmp_path, wat
         return real(job, *rest, **options)
 
     monkeypatch.setattr(runner, "run_job", dies)
-    findings = measure([subject(tiny(), data=False)], None, QUICK, tmp_path, watcher)
+    findings = measure([bench_model(tiny(), data=False)], None, QUICK, tmp_path, watcher)
     assert found(findings, "tiny")["latency_p50_ns", 1].reason == "no more memory"
     assert found(findings, "tiny")["load_ns", 1].status == "ok"
 
 
-def test_preprocessing_must_fit_the_channels(tiny, subject, test_set, tmp_path, watcher):
+def test_preprocessing_must_fit_the_channels(tiny, bench_model, test_set, tmp_path, watcher):
     three = Preprocessing(mean=(0.1, 0.2, 0.3), std=(1, 1, 1))
     with pytest.raises(InputError, match="3 means and standard deviations for 2 channels"):
-        measure([subject(tiny(), preprocessing=three)], test_set, QUICK, tmp_path, watcher)
+        measure([bench_model(tiny(), preprocessing=three)], test_set, QUICK, tmp_path, watcher)
     normalised = Preprocessing(mean=(0.1,), std=(1,))
     with pytest.raises(InputError, match="uint8"):
-        measure([subject(tiny(dtype="uint8"), preprocessing=normalised)], test_set, QUICK, tmp_path, watcher)
+        measure([bench_model(tiny(dtype="uint8"), preprocessing=normalised)], test_set, QUICK, tmp_path, watcher)
 
 
-def test_a_provider_that_is_not_installed_is_no_silent_fallback(tiny, subject, tmp_path, watcher, monkeypatch):
+def test_a_provider_that_is_not_installed_is_no_silent_fallback(tiny, bench_model, tmp_path, watcher, monkeypatch):
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(InputError, match="no CUDAExecutionProvider"):
-        measure([subject(tiny())], None, QUICK.model_copy(update={"provider": "cuda"}), tmp_path, watcher)
+        measure([bench_model(tiny())], None, QUICK.model_copy(update={"provider": "cuda"}), tmp_path, watcher)

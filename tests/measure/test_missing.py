@@ -184,10 +184,10 @@ def test_a_pair_names_the_model_that_failed(lost, status):
     assert [(p.status, p.reason) for p in findings.pairs] == [(status, f"{lost}: it crashed")]
 
 
-def test_different_classes_leave_no_fidelity(tiny, subject, run_pass, test_set):
+def test_different_classes_leave_no_fidelity(tiny, bench_model, run_pass, test_set):
     from kdbench.measure.passes.accuracy import AccuracyPass
 
-    models = [subject(tiny("t")), subject(tiny("s", classes=9), teacher="t")]
+    models = [bench_model(tiny("t")), bench_model(tiny("s", classes=9), teacher="t")]
     findings = run_pass(AccuracyPass(), models, TestSet(test_set.images, test_set.labels))
     fidelities = [m for m in findings.measurements if m.metric in FIDELITIES]
     assert {m.status for m in fidelities} == {"unavailable"}
@@ -195,10 +195,12 @@ def test_different_classes_leave_no_fidelity(tiny, subject, run_pass, test_set):
     assert "6 and 9 classes" in findings.pairs[0].reason
 
 
-def test_a_refused_model_goes_through_the_harness_untouched(tiny, subject, test_set, tmp_path, watcher, one_process):
+def test_a_refused_model_goes_through_the_harness_untouched(
+    tiny, bench_model, test_set, tmp_path, watcher, one_process
+):
     """Its file is never opened; the student of it is measured alone."""
-    gone = replace(subject(tiny("t")), path=tmp_path / "gone.onnx", refusal=Refusal(WHY))
-    student = subject(tiny("s", seed=1), teacher="t")
+    gone = replace(bench_model(tiny("t")), path=tmp_path / "gone.onnx", refusal=Refusal(WHY))
+    student = bench_model(tiny("s", seed=1), teacher="t")
     config = Measure(budget_s=0.2, sessions=2, batch=(4,), energy="off")
     findings = measure([gone, student], test_set, config, tmp_path / "work", watcher)
     assert {m.reason for m in findings.measurements if m.model == "t" and m.metric.startswith("latency")} == {WHY}

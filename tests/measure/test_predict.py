@@ -20,8 +20,8 @@ def predicted(context):
 
 
 @pytest.mark.parametrize("batch", ["n", 1, 7, 64])
-def test_any_batch_gives_the_same_logits(predicted, tiny, subject, test_set, by_hand, batch):
-    one = subject(tiny(batch=batch))
+def test_any_batch_gives_the_same_logits(predicted, tiny, bench_model, test_set, by_hand, batch):
+    one = bench_model(tiny(batch=batch))
     found = predicted([one], test_set)[one.id]
     np.testing.assert_allclose(found.logits, by_hand(test_set.images), rtol=1e-4, atol=1e-4)
     assert (found.ranks == 0).mean() == 0.8
@@ -30,46 +30,46 @@ def test_any_batch_gives_the_same_logits(predicted, tiny, subject, test_set, by_
 @pytest.mark.parametrize(
     ("shape", "axes"), [((2, 3, 4), (0, 1, 2, 3)), ((3, 4, 2), (0, 2, 3, 1)), ((24,), (0, 1, 2, 3))]
 )
-def test_any_layout_sees_the_same_pixels(predicted, tiny, subject, test_set, by_hand, shape, axes):
+def test_any_layout_sees_the_same_pixels(predicted, tiny, bench_model, test_set, by_hand, shape, axes):
     pre = Preprocessing(mean=(0.4, 0.5), std=(0.2, 0.3))
-    one = subject(tiny(shape=shape), preprocessing=pre)
+    one = bench_model(tiny(shape=shape), preprocessing=pre)
     expected = by_hand(test_set.images, pre=pre, axes=axes)
     np.testing.assert_allclose(predicted([one], test_set)[one.id].logits, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 0.02), ("float64", 1e-4)])
-def test_any_type_of_input(predicted, tiny, subject, test_set, by_hand, dtype, tolerance):
-    one = subject(tiny(dtype=dtype))
+def test_any_type_of_input(predicted, tiny, bench_model, test_set, by_hand, dtype, tolerance):
+    one = bench_model(tiny(dtype=dtype))
     np.testing.assert_allclose(predicted([one], test_set)[one.id].logits, by_hand(test_set.images), atol=tolerance)
 
 
-def test_a_uint8_input_gets_pixels(predicted, tiny, subject, test_set, by_hand):
-    one = subject(tiny(dtype="uint8"))
+def test_a_uint8_input_gets_pixels(predicted, tiny, bench_model, test_set, by_hand):
+    one = bench_model(tiny(dtype="uint8"))
     expected = by_hand(test_set.images, pre=Preprocessing(scale=1))
     np.testing.assert_allclose(predicted([one], test_set)[one.id].logits, expected, rtol=1e-4)
 
 
-def test_models_of_different_preprocessing_do_not_mix(predicted, tiny, subject, test_set, by_hand):
+def test_models_of_different_preprocessing_do_not_mix(predicted, tiny, bench_model, test_set, by_hand):
     raw, scaled = Preprocessing(scale=1.0), Preprocessing(scale=255.0)
-    subjects = [
-        subject(tiny(name, seed=seed), preprocessing=pre)
+    bench_models = [
+        bench_model(tiny(name, seed=seed), preprocessing=pre)
         for name, seed, pre in (("a", 0, raw), ("b", 1, scaled), ("c", 2, raw), ("d", 3, scaled))
     ]
-    found = predicted(subjects, test_set)
-    for seed, each in enumerate(subjects):
+    found = predicted(bench_models, test_set)
+    for seed, each in enumerate(bench_models):
         expected = by_hand(test_set.images, seed=seed, pre=each.card.preprocessing)
         np.testing.assert_allclose(found[each.id].logits, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_a_model_the_runtime_refuses_leaves_the_others(predicted, tiny, subject, test_set):
-    broken, sound = subject(tiny("broken", op="Unheard")), subject(tiny("sound"))
+def test_a_model_the_runtime_refuses_leaves_the_others(predicted, tiny, bench_model, test_set):
+    broken, sound = bench_model(tiny("broken", op="Unheard")), bench_model(tiny("sound"))
     found = predicted([broken, sound], test_set)
     assert found["broken"].status == "error"
     assert "Unheard" in found["broken"].reason
     assert isinstance(found["sound"], Predictions)
 
 
-def test_a_model_that_kills_the_process_is_left_out(predicted, tiny, subject, test_set, monkeypatch):
+def test_a_model_that_kills_the_process_is_left_out(predicted, tiny, bench_model, test_set, monkeypatch):
     real = runner.run_job
 
     def dies_of_the_second(job, *rest, **options):
@@ -81,50 +81,50 @@ def test_a_model_that_kills_the_process_is_left_out(predicted, tiny, subject, te
         return real(job, *rest, **options)
 
     monkeypatch.setattr(runner, "run_job", dies_of_the_second)
-    found = predicted([subject(tiny(name)) for name in "abc"], test_set)
+    found = predicted([bench_model(tiny(name)) for name in "abc"], test_set)
     assert [isinstance(found[name], Predictions) for name in "abc"] == [True, False, True]
     assert found["b"].reason == "killed"
 
 
 def test_logits_of_an_earlier_pass_are_not_taken_for_this_ones(
-    predicted, tiny, subject, test_set, tmp_path, monkeypatch
+    predicted, tiny, bench_model, test_set, tmp_path, monkeypatch
 ):
     def dies(*_, **__):
         raise WorkerError("killed", "", None)
 
     np.save(tmp_path / "logits-0.npy", np.zeros((50, 6), np.float32))
     monkeypatch.setattr(runner, "run_job", dies)
-    found = predicted([subject(tiny())], test_set)["tiny"]
+    found = predicted([bench_model(tiny())], test_set)["tiny"]
     assert (found.status, found.reason) == ("error", "killed")
 
 
-def test_classes_must_fit_the_labels(predicted, tiny, subject, test_set):
+def test_classes_must_fit_the_labels(predicted, tiny, bench_model, test_set):
     with pytest.raises(InputError, match="3 classes apart, but the data has at least 6"):
-        predicted([subject(tiny(classes=3))], test_set)
+        predicted([bench_model(tiny(classes=3))], test_set)
     with pytest.raises(InputError, match="6 classes apart, but the data has 100"):
-        predicted([subject(tiny())], dataclasses.replace(test_set, classes=100))
-    more = predicted([subject(tiny("more", classes=9))], TestSet(test_set.images, test_set.labels))
+        predicted([bench_model(tiny())], dataclasses.replace(test_set, classes=100))
+    more = predicted([bench_model(tiny("more", classes=9))], TestSet(test_set.images, test_set.labels))
     assert more["more"].logits.shape == (50, 9)
 
 
-def test_a_test_part_without_the_last_class_fits_the_right_model(predicted, tiny, subject, test_set):
+def test_a_test_part_without_the_last_class_fits_the_right_model(predicted, tiny, bench_model, test_set):
     seen = test_set.labels < 5
     part = TestSet(test_set.images[seen], test_set.labels[seen], classes=None)
-    assert isinstance(predicted([subject(tiny())], part)["tiny"], Predictions)
+    assert isinstance(predicted([bench_model(tiny())], part)["tiny"], Predictions)
 
 
 @pytest.mark.parametrize(("threads", "text"), [(1, "1 thread,"), (2, "2 threads,")])
-def test_the_source_counts_its_threads(context, tiny, subject, test_set, threads, text):
-    models = [subject(tiny())]
+def test_the_source_counts_its_threads(context, tiny, bench_model, test_set, threads, text):
+    models = [bench_model(tiny())]
     assert text in predict(context(models, test_set), models, test_set, threads)["tiny"].source
 
 
-def test_logits_that_are_no_numbers_are_invalid(predicted, tiny, subject, test_set):
-    failure = predicted([subject(tiny(bias=np.inf))], test_set)["tiny"]
+def test_logits_that_are_no_numbers_are_invalid(predicted, tiny, bench_model, test_set):
+    failure = predicted([bench_model(tiny(bias=np.inf))], test_set)["tiny"]
     assert (failure.status, failure.reason) == ("invalid", "50 of 50 outputs hold NaN or infinity")
     assert failure.source.startswith("onnxruntime cpu")
 
 
-def test_progress_ends_at_the_end(predicted, tiny, subject, test_set, watcher):
-    predicted([subject(tiny("a")), subject(tiny("b"))], test_set)
+def test_progress_ends_at_the_end(predicted, tiny, bench_model, test_set, watcher):
+    predicted([bench_model(tiny("a")), bench_model(tiny("b"))], test_set)
     assert all(0 <= done <= total == 1 for done, total, _ in watcher.steps)

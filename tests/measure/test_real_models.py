@@ -42,8 +42,10 @@ def test_published_accuracy(data_root, foreign_models, tmp_path, watcher, file, 
         parameters=facts.parameters,
         preprocessing=preprocessing,
     )
-    subjects = [BenchModel(card, path, facts)]
+    bench_models = [BenchModel(card, path, facts)]
     test = TestSet(dataset.test.images, dataset.test.labels, dataset.classes)
-    models = stage(subjects, test, tmp_path, 0)
-    found = accuracy.evaluate(subjects, models, test, "cpu", 2, tmp_path, SubProgress(watcher, 0, 1, "accuracy"))["m"]
+    models = stage(bench_models, test, tmp_path, 0)
+    found = accuracy.evaluate(bench_models, models, test, "cpu", 2, tmp_path, SubProgress(watcher, 0, 1, "accuracy"))[
+        "m"
+    ]
     assert (found.ranks == 0).mean() == pytest.approx(top1, abs=5e-5)

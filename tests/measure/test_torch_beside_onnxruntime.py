@@ -60,7 +60,7 @@ def card(id_: str, hidden: tuple[int, ...], sha256: str) -> ModelCard:
 
 
 @pytest.fixture
-def subjects(folder) -> list[BenchModel]:
+def bench_models(folder) -> list[BenchModel]:
     found = []
     for id_, hidden in (("teacher", (64, 64)), ("student", (8,))):
         path = folder.model(id_)
@@ -87,8 +87,8 @@ def assert_latencies_of_samples(findings, model: str) -> None:
     assert by(findings, "latency_mean_ns")[model, "torch"].value == pytest.approx(samples.mean())
 
 
-def test_both_runtimes_time_what_a_run_left(subjects, tmp_path, watcher):
-    findings = measure(subjects, TEST, QUICK, tmp_path, watcher)
+def test_both_runtimes_time_what_a_run_left(bench_models, tmp_path, watcher):
+    findings = measure(bench_models, TEST, QUICK, tmp_path, watcher)
     p50 = by(findings, "latency_p50_ns")
     assert {key: m.status in {"ok", "unstable"} for key, m in p50.items()} == {
         (id_, name): True for id_ in ("teacher", "student") for name in ("onnxruntime", "torch")
@@ -102,8 +102,8 @@ def test_both_runtimes_time_what_a_run_left(subjects, tmp_path, watcher):
     assert findings.protocol["runtimes"]["torch"]["version"] == torch.__version__
 
 
-def test_weights_that_are_not_the_files_are_refused(subjects, tmp_path, context):
-    teacher, student = subjects
+def test_weights_that_are_not_the_files_are_refused(bench_models, tmp_path, context):
+    teacher, student = bench_models
     torch.manual_seed(1)
     save_file(models.build("dense", SHAPE, CLASSES, hidden=(8,)).state_dict(), tmp_path / "others.safetensors")
     other = dataclasses.replace(student.network, weights=str(tmp_path / "others.safetensors"))
@@ -113,11 +113,11 @@ def test_weights_that_are_not_the_files_are_refused(subjects, tmp_path, context)
     assert "stray from those of the file" in student.refused["torch"].reason
 
 
-def test_torch_has_numbers_where_onnxruntime_lacks_the_provider(subjects, tmp_path, watcher, monkeypatch):
+def test_torch_has_numbers_where_onnxruntime_lacks_the_provider(bench_models, tmp_path, watcher, monkeypatch):
     """As on a GPU machine without onnxruntime-gpu; here torch's device is the CPU all the same."""
     absent = {"onnxruntime": Refusal("this onnxruntime has no CUDAExecutionProvider", "install onnxruntime-gpu")}
     monkeypatch.setattr(admission, "unavailable", lambda *_: absent)
-    findings = measure(subjects, TEST, QUICK, tmp_path, watcher)
+    findings = measure(bench_models, TEST, QUICK, tmp_path, watcher)
     p50 = by(findings, "latency_p50_ns")
     assert_latencies_of_samples(findings, "student")
     assert (p50["student", "onnxruntime"].status, p50["student", "onnxruntime"].hint) == (

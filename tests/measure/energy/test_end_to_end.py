@@ -48,11 +48,11 @@ def package(tmp_path, monkeypatch):
     os.close(file)
 
 
-def test_energy_times_rate_is_the_power(package, tiny, subject, test_set, context, monkeypatch):
+def test_energy_times_rate_is_the_power(package, tiny, bench_model, test_set, context, monkeypatch):
     monkeypatch.setitem(rounds.MODES, "quick", Mode(3, 0.1, 20, 0.0, 0.025))
-    subjects = [subject(tiny("t")), subject(tiny("s", seed=1), teacher="t")]
+    bench_models = [bench_model(tiny("t")), bench_model(tiny("s", seed=1), teacher="t")]
     config = Measure(batch=(4,))
-    found = EnergyPass().run(context(subjects, test_set, config=config, meters=sources_for(config)))
+    found = EnergyPass().run(context(bench_models, test_set, config=config, meters=sources_for(config)))
     for m in found.measurements:
         assert m.status in {"ok", "unstable", "below_resolution"}, m.reason
         if m.metric != "energy_run_j" or m.value is None:  # a loaded machine's windows may be too far apart

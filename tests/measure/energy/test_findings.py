@@ -100,15 +100,15 @@ def test_a_ratio_holds_the_steps_of_both():
 
 
 @pytest.fixture
-def subjects(tiny, subject):
-    return [subject(tiny("t")), subject(tiny("s"), teacher="t")]
+def bench_models(tiny, bench_model):
+    return [bench_model(tiny("t")), bench_model(tiny("s"), teacher="t")]
 
 
 @pytest.fixture
-def energy(subjects, run_pass):
+def energy(bench_models, run_pass):
     def run(**settings):
         config = Measure(**{"batch": (8,), **settings})
-        return run_pass(EnergyPass(), subjects, config=config, meters=sources_for(config))
+        return run_pass(EnergyPass(), bench_models, config=config, meters=sources_for(config))
 
     return run
 
@@ -285,12 +285,12 @@ def test_a_model_that_failed_a_source_that_gave_out_and_a_process_that_died(ener
     assert {(m.status, m.reason) for m in energy().measurements} == {("error", "gone")}
 
 
-def test_how_long_the_pass_will_take(subjects, machine):
+def test_how_long_the_pass_will_take(bench_models, machine):
     machine(Rapl())
     quick, full = Measure(batch=(8,)), Measure(batch=(8,), energy="full")
-    assert expected_s(subjects, quick, sources_for(quick)) == pytest.approx(26 * 0.6)
-    assert expected_s(subjects, full, sources_for(full)) == pytest.approx(26 * 11)
-    assert expected_s(subjects, quick, sources_for(Measure(energy="off"))) == 0
+    assert expected_s(bench_models, quick, sources_for(quick)) == pytest.approx(26 * 0.6)
+    assert expected_s(bench_models, full, sources_for(full)) == pytest.approx(26 * 11)
+    assert expected_s(bench_models, quick, sources_for(Measure(energy="off"))) == 0
 
 
 def test_a_source_beside_that_gave_out_is_left_out_and_named(energy, machine):

@@ -30,14 +30,14 @@ def restless():
 
 
 @pytest.fixture
-def warned(tiny, subject, monkeypatch):
+def warned(tiny, bench_model, monkeypatch):
     """Return the warnings of these samples of model m, by configuration."""
     monkeypatch.setattr(diagnosis, "clock_step_ns", lambda: 40.0)
 
     def warn(by_configuration, config=CONFIG, floor_ns=5_000.0, **values):
-        subjects = [subject(tiny("m"))]
+        bench_models = [bench_model(tiny("m"))]
         result = Sampled(
-            configurations=configurations(subjects, config),
+            configurations=configurations(bench_models, config),
             samples={("m", number): data for number, data in by_configuration.items()},
             floor_ns=np.full(5, floor_ns),
             **values,
@@ -47,8 +47,8 @@ def warned(tiny, subject, monkeypatch):
     return warn
 
 
-def test_configurations_are_as_these_tests_name_them(tiny, subject):
-    found = configurations([subject(tiny("m"))], CONFIG)
+def test_configurations_are_as_these_tests_name_them(tiny, bench_model):
+    found = configurations([bench_model(tiny("m"))], CONFIG)
     assert [(c.batch, c.mode) for c in found] == [(1, "stream"), (8, "stream"), (1, "server")]
 
 

@@ -22,12 +22,12 @@ def training(by_hand):
 
 
 @pytest.fixture
-def three(tiny, subject):
+def three(tiny, bench_model):
     """A teacher and two students of one seed less alike than the other."""
     return [
-        subject(tiny("t")),
-        subject(tiny("alone", seed=1), teacher="t"),
-        subject(tiny("kd", bias=0.5), teacher="t"),
+        bench_model(tiny("t")),
+        bench_model(tiny("alone", seed=1), teacher="t"),
+        bench_model(tiny("kd", bias=0.5), teacher="t"),
     ]
 
 
@@ -131,10 +131,10 @@ def test_a_student_beside_the_independent_one(evaluated, three, test_set, traini
     assert ("alone", "mismatches", "kd") not in found
 
 
-def test_a_model_without_answers_to_the_test_set_is_not_asked_again(evaluated, tiny, subject, test_set, training):
-    subjects = [subject(tiny("t")), subject(tiny("broken", op="Unheard"), teacher="t")]
+def test_a_model_without_answers_to_the_test_set_is_not_asked_again(evaluated, tiny, bench_model, test_set, training):
+    bench_models = [bench_model(tiny("t")), bench_model(tiny("broken", op="Unheard"), teacher="t")]
     analyses = Analyses(training=dict.fromkeys(("t", "broken"), training), independent={"broken": "t"})
-    found, _ = evaluated(subjects, test_set, analyses)
+    found, _ = evaluated(bench_models, test_set, analyses)
     for key in (("ece",), ("class_top1",), ("top1", "train"), ("agreement", "train"), ("noise_corrected",)):
         assert found["broken", *key].status == "error", key
         assert "Unheard" in found["broken", *key].reason
@@ -142,15 +142,19 @@ def test_a_model_without_answers_to_the_test_set_is_not_asked_again(evaluated, t
     assert found["t", "top1", "train"].status == "ok"
 
 
-def test_mismatches_with_a_broken_model_have_its_reason(evaluated, tiny, subject, test_set):
-    subjects = [subject(tiny("t")), subject(tiny("s"), teacher="t"), subject(tiny("broken", op="Unheard"), teacher="t")]
-    found, _ = evaluated(subjects, test_set, Analyses(independent={"s": "broken"}))
+def test_mismatches_with_a_broken_model_have_its_reason(evaluated, tiny, bench_model, test_set):
+    bench_models = [
+        bench_model(tiny("t")),
+        bench_model(tiny("s"), teacher="t"),
+        bench_model(tiny("broken", op="Unheard"), teacher="t"),
+    ]
+    found, _ = evaluated(bench_models, test_set, Analyses(independent={"s": "broken"}))
     assert "Unheard" in found["s", "mismatches_made", "broken"].reason
 
 
-def test_without_a_test_set_there_is_a_reason_for_everything(evaluated, tiny, subject):
-    subjects = [subject(tiny("t"), data=False), subject(tiny("s"), teacher="t", data=False)]
-    found, _ = evaluated(subjects, None)
+def test_without_a_test_set_there_is_a_reason_for_everything(evaluated, tiny, bench_model):
+    bench_models = [bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False)]
+    found, _ = evaluated(bench_models, None)
     assert {m.reason for m in found.values()} == {"no test data was given"}
     assert {metric for id_, metric in found if id_ == "s"} >= {"ece", "class_top1", "logit_spearman", "top1"}
 

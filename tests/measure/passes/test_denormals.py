@@ -92,8 +92,8 @@ def weights_with(denormal, of=1_000_000):
 
 
 @pytest.mark.parametrize(("denormal", "codes"), [(0, []), (10, []), (11, ["denormal_weights"])])
-def test_a_share_that_costs_time_is_warned_of(tmp_path, subject, run_pass, denormal, codes):
-    findings = run_pass(DenormalsPass(), [subject(model(tmp_path / "m.onnx", weights_with(denormal)))])
+def test_a_share_that_costs_time_is_warned_of(tmp_path, bench_model, run_pass, denormal, codes):
+    findings = run_pass(DenormalsPass(), [bench_model(model(tmp_path / "m.onnx", weights_with(denormal)))])
     assert [w.code for w in findings.warnings] == codes
     assert findings.protocol == {"denormal_weights": {"m": denormal}}
     for warned in findings.warnings:

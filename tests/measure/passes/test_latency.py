@@ -25,13 +25,13 @@ def samples(median_ns, *, rounds=10, per_block=4, spread=0.01, seed=0):
 
 
 @pytest.fixture
-def pair(tiny, subject):
-    return [subject(tiny("t")), subject(tiny("s"), teacher="t")]
+def pair(tiny, bench_model):
+    return [bench_model(tiny("t")), bench_model(tiny("s"), teacher="t")]
 
 
-def sampled(subjects, by_key, failed=None, floor=5_000.0, config=CONFIG, width=0.04):
+def sampled(bench_models, by_key, failed=None, floor=5_000.0, config=CONFIG, width=0.04):
     return Sampled(
-        configurations(subjects, config),
+        configurations(bench_models, config),
         by_key,
         {(id_, n): reason for id_, reason in (failed or {}).items() for n in range(2)},
         np.full(5, floor),
@@ -126,8 +126,8 @@ def test_a_model_that_failed_says_why_and_the_other_stays(pair, run_pass, monkey
     assert {p.reason for p in findings.pairs} == {"s: it crashed"}
 
 
-def test_a_fixed_batch_cannot_run_the_other(tiny, subject):
-    one = [subject(tiny("fixed", batch=1)), subject(tiny("free"), teacher="fixed")]
+def test_a_fixed_batch_cannot_run_the_other(tiny, bench_model):
+    one = [bench_model(tiny("fixed", batch=1)), bench_model(tiny("free"), teacher="fixed")]
     result = sampled(one, {("fixed", 0): samples(1e6), ("free", 0): samples(1e6), ("free", 1): samples(1e7)})
     findings = latency_findings(one, result, CONFIG)
     batched = by_metric(findings, "fixed", 8)["latency_p50_ns"]

@@ -61,12 +61,12 @@ def assert_best_of_samples(found, model):
     assert best.value == pytest.approx(max(throughput(found, model, batch) for batch in rates))
 
 
-def test_nothing_is_found_unless_asked_for(tiny, subject, findings):
-    assert findings(subject(tiny(), data=False), mode=("stream",)).measurements == ()
+def test_nothing_is_found_unless_asked_for(tiny, bench_model, findings):
+    assert findings(bench_model(tiny(), data=False), mode=("stream",)).measurements == ()
 
 
-def test_real_processes_sweep_and_measure(tiny, subject, findings, monkeypatch):
-    found = findings(subject(tiny("t"), data=False), subject(tiny("s", batch=4), teacher="t", data=False))
+def test_real_processes_sweep_and_measure(tiny, bench_model, findings, monkeypatch):
+    found = findings(bench_model(tiny("t"), data=False), bench_model(tiny("s", batch=4), teacher="t", data=False))
     rates = by_axes(found, "t", "throughput_per_s")
     assert {1, 2, 4} <= set(rates)
     assert all(rate.axes == {**AT, "batch": batch} for batch, rate in rates.items())
@@ -85,11 +85,11 @@ def test_real_processes_sweep_and_measure(tiny, subject, findings, monkeypatch):
     assert found.protocol["offline_sessions"] == 2
 
 
-def test_the_largest_is_the_best_batchs_with_its_interval(tiny, subject, findings, sampled):
+def test_the_largest_is_the_best_batchs_with_its_interval(tiny, bench_model, findings, sampled):
     sweep = Sweep(16, steps(1000.0, 1100.0, 2300.0, 4600.0), "saturated")
     samples = {("tiny", 1): calls(1000, 1010), ("tiny", 2): calls(1100, 1090), ("tiny", 4): calls(2300, 2290)}
     sampled({"tiny": sweep}, samples)
-    found = findings(subject(tiny(), data=False))
+    found = findings(bench_model(tiny(), data=False))
     best, at_two = by_axes(found, "tiny", "max_throughput_per_s")[None], by_axes(found, "tiny", "throughput_per_s")[2]
     assert best.value == at_two.value == pytest.approx(2e9 / 1095)
     assert best.axes == AT
@@ -98,15 +98,15 @@ def test_the_largest_is_the_best_batchs_with_its_interval(tiny, subject, finding
     assert not found.warnings
 
 
-def test_the_ratio_is_of_the_same_sessions_each_at_its_own_best_batch(tiny, subject, findings, sampled):
+def test_the_ratio_is_of_the_same_sessions_each_at_its_own_best_batch(tiny, bench_model, findings, sampled):
     # The machine is twice as slow in the second session: what both models share cancels.
     sweeps = {"t": Sweep(2, steps(1000.0), "saturated"), "s": Sweep(4, steps(500.0, 600.0), "saturated")}
     samples = {("t", 1): calls(1000, 2000), ("s", 1): calls(500, 1000), ("s", 2): calls(600, 1200)}
     sampled(sweeps, samples)
-    (ratio,) = findings(subject(tiny("t"), data=False), subject(tiny("s"), teacher="t", data=False)).pairs
+    (ratio,) = findings(bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False)).pairs
     assert ratio.value == pytest.approx((2 / 600) / (1 / 1000))
     assert ratio.axes == AT
-    assert by_axes(findings(subject(tiny("t"), data=False)), "t", "max_throughput_per_s")[None].status == "unstable"
+    assert by_axes(findings(bench_model(tiny("t"), data=False)), "t", "max_throughput_per_s")[None].status == "unstable"
 
 
 @pytest.mark.parametrize(
@@ -117,10 +117,10 @@ def test_the_ratio_is_of_the_same_sessions_each_at_its_own_best_batch(tiny, subj
         ("fault", "batch 4 failed: bad alloc"),
     ],
 )
-def test_a_sweep_cut_short_is_warned_of_with_its_remedy(tiny, subject, findings, sampled, ended, says):
+def test_a_sweep_cut_short_is_warned_of_with_its_remedy(tiny, bench_model, findings, sampled, ended, says):
     sweep = Sweep(4, steps(1000.0, 1100.0), ended, "bad alloc" if ended == "fault" else "")
     sampled({"tiny": sweep}, {("tiny", 1): calls(1000, 1010), ("tiny", 2): calls(1100, 1090)})
-    found = findings(subject(tiny(), data=False))
+    found = findings(bench_model(tiny(), data=False))
     (warned,) = found.warnings
     assert (warned.code, warned.model) == ("offline_shortened", "tiny")
     assert says in warned.message
@@ -129,23 +129,23 @@ def test_a_sweep_cut_short_is_warned_of_with_its_remedy(tiny, subject, findings,
     assert (refused and refused.reason) == ("bad alloc" if ended == "fault" else None)
 
 
-def test_a_model_without_samples_has_its_reason_in_value_and_ratio(tiny, subject, findings, sampled):
+def test_a_model_without_samples_has_its_reason_in_value_and_ratio(tiny, bench_model, findings, sampled):
     sampled({"t": Sweep(4, steps(1.0), "saturated")}, {("t", 1): calls(1000, 1010)}, {"s": "killed by signal 9"})
-    found = findings(subject(tiny("t"), data=False), subject(tiny("s"), teacher="t", data=False))
+    found = findings(bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False))
     best = by_axes(found, "s", "max_throughput_per_s")[None]
     assert (best.status, best.reason) == ("error", "killed by signal 9")
     assert (found.pairs[0].value, found.pairs[0].reason) == (None, "s: killed by signal 9")
 
 
-def test_a_model_the_runtime_refuses_has_its_reason_and_the_others_numbers(tiny, subject, findings):
+def test_a_model_the_runtime_refuses_has_its_reason_and_the_others_numbers(tiny, bench_model, findings):
     found = findings(
-        subject(tiny("t"), data=False), subject(tiny("s", op="Unheard"), data=False), sessions=2, budget_s=1.2
+        bench_model(tiny("t"), data=False), bench_model(tiny("s", op="Unheard"), data=False), sessions=2, budget_s=1.2
     )
     assert "Unheard" in by_axes(found, "s", "max_throughput_per_s")[None].reason
     assert_best_of_samples(found, "t")
 
 
-def test_a_model_that_takes_its_process_down_is_left_out_of_the_rest(tiny, subject, findings, monkeypatch):
+def test_a_model_that_takes_its_process_down_is_left_out_of_the_rest(tiny, bench_model, findings, monkeypatch):
     real = runner.run_job
 
     def dies_of_b(job, *rest, **options):
@@ -154,18 +154,18 @@ def test_a_model_that_takes_its_process_down_is_left_out_of_the_rest(tiny, subje
         return real(job, *rest, **options)
 
     monkeypatch.setattr(runner, "run_job", dies_of_b)
-    found = findings(*(subject(tiny(name), data=False) for name in "abc"), sessions=2, budget_s=1.2)
+    found = findings(*(bench_model(tiny(name), data=False) for name in "abc"), sessions=2, budget_s=1.2)
     assert by_axes(found, "b", "max_throughput_per_s")[None].reason == "killed by b"
     assert_best_of_samples(found, "a")
     assert_best_of_samples(found, "c")
 
 
-def test_processes_that_die_of_nothing_in_particular(tiny, subject, findings, monkeypatch):
+def test_processes_that_die_of_nothing_in_particular(tiny, bench_model, findings, monkeypatch):
     def dies(*_, **__):
         raise WorkerError("no more memory", "", None)
 
     monkeypatch.setattr(runner, "run_job", dies)
-    found = findings(subject(tiny(), data=False), threads=(1, 2))
+    found = findings(bench_model(tiny(), data=False), threads=(1, 2))
     assert [m.reason for m in found.measurements] == ["no more memory"] * 2
     assert [m.axes["threads"] for m in found.measurements] == [1, 2]
 

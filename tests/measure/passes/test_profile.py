@@ -108,10 +108,10 @@ def test_a_node_that_cannot_be_traced_says_so(residual, tmp_path):
 
 
 @pytest.fixture
-def profiled(tiny, subject, run_pass):
+def profiled(tiny, bench_model, run_pass):
     def profile(*, provider="cpu", wanted=True, op="Gemm"):
-        one = subject(tiny("one"), data=False)
-        other = subject(tiny("other", op=op), data=False)
+        one = bench_model(tiny("one"), data=False)
+        other = bench_model(tiny("other", op=op), data=False)
         return run_pass(ProfilePass(), [one, other], provider=provider, profile=wanted)
 
     return profile

@@ -53,15 +53,15 @@ class Listener:
 
 
 @pytest.fixture
-def job(tiny, subject, test_set, tmp_path, monkeypatch):
+def job(tiny, bench_model, test_set, tmp_path, monkeypatch):
     monkeypatch.setattr(energy, "_WARM_UP_NS", 1_000_000)
     METERS.names()
     for counter in (Steps, Beside, Breaks):
         monkeypatch.setitem(METERS._entries, counter.name, counter)
-    subjects = [subject(tiny("a")), subject(tiny("broken", op="Unheard")), subject(tiny("c", batch=5))]
-    models = stage(subjects, test_set, tmp_path, 0)
+    bench_models = [bench_model(tiny("a")), bench_model(tiny("broken", op="Unheard")), bench_model(tiny("c", batch=5))]
+    models = stage(bench_models, test_set, tmp_path, 0)
     return EnergyJob(
-        models=tuple(models[s.id] for s in subjects),
+        models=tuple(models[s.id] for s in bench_models),
         runs=(("a", 1), ("a", 8), ("broken", 1), ("c", 5)),
         provider="cpu",
         threads=1,

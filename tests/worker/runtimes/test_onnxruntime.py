@@ -11,8 +11,8 @@ from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
 
 @pytest.fixture
-def model(tiny, subject, test_set, tmp_path):
-    one = subject(tiny())
+def model(tiny, bench_model, test_set, tmp_path):
+    one = bench_model(tiny())
     return stage([one], test_set, tmp_path, 0)[one.id]
 
 
