@@ -1,13 +1,13 @@
-"""What can go wrong, as the user sees it: a message, a hint and an exit code."""
+"""Errors that users can fix: a message, a hint and an exit code."""
 
-# 0 is done. 1 (a gate said no) and 2 (inconclusive) are kept for answers that are no errors.
+# 0 means done. 1 (a gate said no) and 2 (inconclusive) are results, not errors.
 EXIT_BAD_INPUT = 3
 EXIT_INTERNAL = 4
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, what shells expect
 
 
 class KdbenchError(Exception):
-    """An error a user can cause and mend.
+    """An error that a user can cause and fix.
 
     `message` says what is wrong in one sentence; `hint` says what to do about it.
     """
@@ -21,11 +21,11 @@ class KdbenchError(Exception):
 
 
 class InputError(KdbenchError):
-    """A recipe, option, file or data set that cannot be used as given."""
+    """A recipe, option, file or data set that cannot be used."""
 
 
 class DataMissingError(InputError):
-    """A data set that is not where it was looked for."""
+    """A data set that was not found."""
 
 
 class StorageError(KdbenchError):
@@ -33,8 +33,8 @@ class StorageError(KdbenchError):
 
 
 class DivergedError(KdbenchError):
-    """Training or a model produced numbers that are not finite."""
+    """A training or a model produced numbers that are not finite."""
 
 
 class MeasurementError(KdbenchError):
-    """A measuring process that died or could not run the model."""
+    """A measuring process died or could not run the model."""

@@ -1,4 +1,4 @@
-"""What long work tells whoever watches it. The command line draws it; everything below only reports."""
+"""Progress of long work: the interface through which workflows report. The command line displays it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,23 +6,23 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """A watcher of long work: stages in order, steps inside the current stage, notes in between."""
+    """Receives the progress of long work: stages in order, steps within the current stage, and notes."""
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Begin stage `number` (from 1) of `total`."""
 
     def step(self, done: float, total: float, detail: str = "") -> None:
-        """Say that `done` of `total` units of the current stage are finished."""
+        """Report that `done` of `total` units of the current stage are finished."""
 
     def note(self, text: str) -> None:
-        """Say something worth a line of its own."""
+        """Report a message that deserves its own line."""
 
     def folder(self, path: Path) -> None:
-        """Say, as soon as it is known, which folder the work is kept in: where an interrupted run can be resumed."""
+        """Report the folder of the results as soon as it is known: an interrupted run can be resumed there."""
 
 
 class Silent:
-    """A watcher that says nothing."""
+    """Progress that is not displayed."""
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Ignore the stage."""
@@ -65,6 +65,6 @@ class SubProgress:
         self.whole.folder(path)
 
     def part(self, number: int, parts: int, detail: str) -> "SubProgress":
-        """Return the watcher of part `number`, from 0, of equal `parts` of this one."""
+        """Return the progress of part `number`, from 0, of equal `parts` of this one."""
         width = (self.end - self.start) / parts
         return replace(self, start=self.start + number * width, end=self.start + (number + 1) * width, detail=detail)

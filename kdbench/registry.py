@@ -1,7 +1,7 @@
-"""One register of named things, filled by adding a file, open to other people's packages.
+"""Registries of named things such as models or methods: a new entry is a new file, here or in another distribution.
 
-A registry knows the package whose modules register into it. Nothing is imported until the first look-up, so
-a command pays only for the registries it asks.
+A registry knows the package whose modules register entries. Nothing is imported before the first look-up, so that a
+command loads only the registries that it uses.
 """
 
 import difflib
@@ -21,7 +21,7 @@ T = TypeVar("T")
 def nearest(word: str, known: list[str]) -> str | None:
     """Return the known word that `word` was most likely meant to be, or None.
 
-    Among equally similar words the one with the nearest numbers wins: of vgg11 to vgg19, vgg12 is vgg11.
+    Among equally similar words the one with the nearest numbers wins: of vgg11 to vgg19, vgg12 means vgg11.
     """
     matches = difflib.get_close_matches(word, known, n=max(1, len(known)), cutoff=0.6)
     ratios = {match: difflib.SequenceMatcher(None, match, word).ratio() for match in sorted(matches)}
@@ -29,9 +29,9 @@ def nearest(word: str, known: list[str]) -> str | None:
 
 
 def suggestion(word: str, known: Iterable[str], otherwise: str | None = None, *, prefix: str = "") -> str:
-    """Return the hint for a word that is not `known`: the nearest known one, else `otherwise` or all of them.
+    """Return the hint for a word that is not `known`: the nearest known word, else `otherwise` or the full list.
 
-    `prefix` is what has to be typed before the nearest one.
+    `prefix` is put before the nearest word.
     """
     listed = list(known)
     close = nearest(word, listed)
@@ -58,7 +58,7 @@ class Registry(Generic[T]):
     """Names of one kind of thing (`kind`: "model", "distillation method", …).
 
     `package` is the dotted package whose modules register entries when imported; `group` is the entry-point
-    group through which other distributions add theirs (each entry point is a module that registers itself).
+    group through which other distributions add entries: each entry point is a module that registers them.
     """
 
     def __init__(self, kind: str, *, package: str, group: str) -> None:
@@ -68,12 +68,12 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
         self._patterns: list[Pattern[T]] = []
         self._loaded = False
-        self._plugins = False  # whether other people's modules are being loaded
+        self._plugins = False  # whether plug-ins are being loaded
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that enters what it decorates under `name`; a name is taken once.
+        """Return a decorator that registers what it decorates under `name`, which must be new.
 
-        Raises InputError for a plug-in that takes a taken one; in kdbench itself that is a bug.
+        Raises InputError if a plug-in registers an existing name.
         """
 
         def enter(entry: T) -> T:
@@ -86,7 +86,7 @@ class Registry(Generic[T]):
         return enter
 
     def register_pattern(self, regex: str, *, example: str) -> Callable[[T], T]:
-        """Return a decorator that enters a family of names; `example` is how `names()` shows it."""
+        """Return a decorator that registers a family of names; `names()` lists it as `example`."""
 
         def enter(entry: T) -> T:
             self._patterns.append(Pattern(re.compile(regex), example, entry))
@@ -97,7 +97,7 @@ class Registry(Generic[T]):
     def get(self, name: str) -> T:
         """Return the entry called `name`; an exact name wins over a pattern.
 
-        Raises InputError, naming the nearest known name, when there is none.
+        Raises InputError for an unknown name, with the nearest known one.
         """
         self._load()
         if name in self._entries:
@@ -108,7 +108,7 @@ class Registry(Generic[T]):
         raise InputError(f"unknown {self.kind} {name!r}", suggestion(name, self.names()))
 
     def names(self) -> list[str]:
-        """Return all names, sorted, families by their example."""
+        """Return all names, sorted; a family is listed by its example."""
         self._load()
         return sorted([*self._entries, *(pattern.example for pattern in self._patterns)])
 
@@ -127,8 +127,8 @@ class Registry(Generic[T]):
         for point in entry_points(group=self._group):
             try:
                 point.load()
-            except Exception as error:  # other people's code may raise anything, and nothing of it is a fault of ours
-                self._loaded = False  # whoever asks again is told again
+            except Exception as error:  # a plug-in may raise anything
+                self._loaded = False  # the next look-up raises the same error
                 raise _broken(point, error) from error
 
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written to a temporary name, flushed, renamed."""
+"""Atomic files: written under a temporary name, flushed and renamed, so that they are complete or absent."""
 
 import errno
 import hashlib
@@ -14,9 +14,9 @@ from kdbench.errors import InputError, StorageError
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
-    """Turn what the operating system said about `path` into a message with a remedy."""
+    """Return an operating system's error about `path` as a message with a remedy."""
     if error.errno == errno.ENOSPC:
-        return StorageError(f"the disk is full: {path} was not written", "free some space, then go on with --resume")
+        return StorageError(f"the disk is full: {path} was not written", "free some space, then continue with --resume")
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return StorageError(
             f"{path} cannot be written: {error.strerror}", "choose a folder you may write to with --out"
@@ -25,7 +25,7 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 
 
 def make_folder(path: Path) -> Path:
-    """Create `path` and its parents; raises StorageError if it cannot be made or written to."""
+    """Create `path` and its parents; raises StorageError if that fails or the folder is not writable."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -39,7 +39,7 @@ def make_folder(path: Path) -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends without an error.
 
-    For writers that want a file name. A killed process leaves either the old file or the new one.
+    For writers that need a file name. A killed process leaves either the old file or the new one.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -67,19 +67,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON to `path`, whole or not at all; a number that is not finite is a bug."""
+    """Write `value` as JSON to `path`, whole or not at all; its numbers must be finite."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, what: str) -> Any:
-    """Read the JSON file `path`; raises InputError, calling the file `what`, if it is missing or no JSON."""
+    """Return the content of a JSON file; raises InputError, calling the file `what`, if it is missing or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no {what} at {path}", "check the path") from None
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path} is not a readable {what}: {error}", "it may be cut short or of another tool"
+            f"{path} is not a readable {what}: {error}", "it may be truncated, or written by another tool"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a model file is, how it is fed and how it was trained: the card beside it, also part of the record."""
+"""Model cards: what a model file is, how its inputs are prepared and how it was trained. Records contain them too."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,7 +32,7 @@ class Preprocessing(Value):
 
 
 class Epoch(Value):
-    """One row of a training curve. Losses in nats, accuracies as shares of one, the learning rate at its start."""
+    """One row of a training curve: losses in nats, accuracies as shares, the learning rate at the epoch's start."""
 
     epoch: int
     train_loss: float
@@ -44,7 +44,7 @@ class Epoch(Value):
 
 
 class EnergyUse(Value):
-    """Gross joules that the meter `source` counted in the hardware of `scope`, and half the width of their interval."""
+    """Gross energy in joules that the meter `source` counted for `scope`, and half its interval's width."""
 
     scope: str
     source: str
@@ -54,13 +54,13 @@ class EnergyUse(Value):
 
 
 class Training(Value):
-    """How a model came to its weights: those after epoch `kept_epoch`.
+    """How a model was trained; its weights are those after epoch `kept_epoch`.
 
-    `objective` is the loss in words, with its weights; `best_epoch` the first of the best validation accuracy;
-    `seconds` the wall time of the epochs, validation included, on `device` with `threads` CPU threads; `energy` what
-    they used, the part that trained first, or `unmetered` says why that is not known. `teacher` says whether teachers
-    were asked at every step (`live`) or their logits `kept`, and `teacher_s` how long it took to compute those, once
-    for all students that share them: it is no part of `seconds`.
+    `objective` is the loss in words, with its weights. `best_epoch` is the first epoch with the best validation
+    accuracy. `seconds` is the wall time of the epochs, validation included, on `device` with `threads` CPU threads.
+    `energy` is what the epochs used, with the hardware that trained first; `unmetered` is why it is unknown. `teacher`
+    says whether teachers ran at every step (`live`) or their logits were computed once and cached (`kept`). That took
+    `teacher_s`, which students share and `seconds` does not include.
     """
 
     objective: str
@@ -91,10 +91,9 @@ class Bits(Value):
 class ModelCard(StoredValue):
     """What a model file is and where it came from. Shapes are channels × height × width.
 
-    `parents` is what it is compared with, `teachers` what it learned from; `family` and `axes` its sweep
-    and its point of it.
-    `options` are those of the `architecture`, `bits` those of a network that was trained to be quantized; `weights` is
-    the .safetensors file, in the run's folder as `file` is, of the network that was exported.
+    `parents` are the models it is compared with, `teachers` those it learned from. `family` and `axes` are its sweep
+    and its point in it. `options` belong to the `architecture`; `bits` is set for a network trained with quantization.
+    `file` and `weights`, the .safetensors file of the exported network, are relative to the run's folder.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""The comparison of two records: what changed from one state of the models to the other."""
+"""Comparisons: what changed between two records, or two states of models measured side by side."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -17,7 +17,7 @@ CHANGES: tuple[Change, ...] = ("regressed", "inconclusive", "improved", "same")
 """The worst first."""
 
 Way = Literal["exact", "paired", "anchored", "separate"]
-"""How two numbers were compared: counted; side by side; each beside a model that both records have; on their own."""
+"""How two numbers were compared: exact counts; side by side; each relative to a model of both records; on their own."""
 
 REMEASURED = "compare"
 """The name of a record that was measured for a comparison alone."""
@@ -28,11 +28,11 @@ _EXIT_CODES: dict[Change, int] = {"improved": 0, "same": 0, "regressed": 1, "inc
 class Compared(Value):
     """One metric of a model before and after.
 
-    `base` and `new` are values in the metric's unit. `change` is new over base, so 1 is no change; for shares, new
-    minus base in percentage points, so 0 is none; `interval` is the change's. `threshold` is how much worse the change
-    may be, as a positive relative difference, or in points. `anchor` is the model beside which an `anchored` change
-    was found: it is then not the quotient of the two values. `reason` says why, where the outcome does not speak for
-    itself; `remedy` what would settle it.
+    `base` and `new` are values in the metric's unit. `change` is new over base (1: no change), for shares new minus
+    base in percentage points (0: no change); `interval` is the change's. `threshold` is how much worse the change may
+    be, as a positive relative difference, or in points. An `anchored` change is relative to the model `anchor`, so it
+    is not the quotient of the two values. `reason` explains an outcome that is not obvious; `remedy` is what would
+    settle it.
     """
 
     base_model: str
@@ -59,13 +59,13 @@ class Compared(Value):
 
 
 class Comparison(StoredValue):
-    """Two records, or two states of a model measured side by side: what changed.
+    """What changed between two records, or two states of models.
 
-    `base` and `new` say in words what was compared, such as a run's name and commit. `lost` are models of the base that
-    the new one lacks, which makes it inconclusive at best; `added` are new ones, which gate nothing.
+    `base` and `new` describe what was compared, such as a run's name and commit. `lost` are models that only the base
+    has, which make the comparison inconclusive at best; `added` are models that only the new state has.
 
-    `remeasured` says that both were measured side by side for this comparison; `identical` are then the models whose
-    file is the same on both sides, of which nothing was measured, and `machine` says where the others were.
+    `remeasured` says that both states were measured side by side on `machine`. Models whose file is the same in both
+    are `identical` and not measured.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")

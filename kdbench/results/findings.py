@@ -33,9 +33,8 @@ class Failure:
 class Findings:
     """Results of measuring passes, before they become a record.
 
-    `samples` holds the raw samples, named as in `kdbench.results.samples`.
-    `protocol` says how the numbers were measured, beyond the configuration; JSON values. `failures` explain what is
-    missing.
+    `samples` holds the raw samples, named as in `kdbench.results.samples`. `protocol` is how the numbers were measured,
+    beyond the configuration, as JSON values. `failures` explain missing numbers.
     """
 
     measurements: tuple[Measurement, ...] = ()

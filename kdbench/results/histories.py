@@ -1,7 +1,4 @@
-"""One metric over many records: series of numbers in the order they were taken, and where they stepped.
-
-Frozen values like a record: `judge` makes them, `report` turns them into text.
-"""
+"""Histories: metrics over many records, as series in time order with the changes detected in them."""
 
 from itertools import pairwise
 from typing import Literal
@@ -14,10 +11,10 @@ from kdbench.validation import Value
 
 
 class Point(Value):
-    """What one record says of a series: a number in the metric's unit, or the gap where there is none to rely on.
+    """One record's number in a series, in the metric's unit, or a gap where there is no reliable number.
 
-    `run` is the record's folder, as far as the folder that was searched; `reason` says why the point is a gap: it may
-    have a value nevertheless, an unstable one. `runtime` is the version of onnxruntime.
+    `run` is the record's folder, relative to the searched one. `reason` is why the point is a gap; an unstable value is
+    one too. `runtime` is the version of onnxruntime.
     """
 
     run: str
@@ -31,12 +28,12 @@ class Point(Value):
 
     @property
     def counts(self) -> bool:
-        """Whether the number is one to look for changes in."""
+        """Whether the point takes part in the detection of changes."""
         return self.value is not None and not self.reason
 
 
 class Level(Value):
-    """Points between two changes: from the first to the last, by their place in the series, and their mean."""
+    """The points between two changes: the indices of the first and the last in the series, and their mean."""
 
     first: int
     last: int
@@ -44,10 +41,10 @@ class Level(Value):
 
 
 class Change(Value):
-    """A step before the point `at`, the first of the new level, by its place in the series.
+    """A step in a series; `at` is the index of the first point of the new level.
 
     `change` is new over old where the series is `relative`, else new minus old; `interval` is the change's. `better` is
-    None where the metric has no better direction. `runtime` names the versions of onnxruntime on both sides, where they
+    None for metrics without a better direction. `runtime` names the versions of onnxruntime before and after, if they
     differ: a likely cause.
     """
 
@@ -59,11 +56,11 @@ class Change(Value):
 
 
 class Series(Value):
-    """One metric of one model at one point of its axes, on one machine; `machine` is empty for what any machine gives.
+    """One metric of one model at fixed axes on one machine; `machine` is empty for hardware-independent metrics.
 
-    `teacher` is whom a pair's metric compares with. `study` is the records' name and `test_set` the hash of what was
-    scored on, where a history has several. `scatter` is the least standard deviation that points were taken to have
-    around their level, as a share where the series is `relative`. `note` says why no changes were looked for.
+    `teacher` is the model that a pair's metric compares with. `study` is the name of the records and `test_set` the
+    hash of the test images, where a history has several. `scatter` is the least standard deviation assumed of points
+    around their level, as a share where the series is `relative`. `note` is why changes were not looked for.
     """
 
     model: str
@@ -83,18 +80,18 @@ class Series(Value):
 
     @property
     def counted(self) -> int:
-        """How many points changes were looked for in."""
+        """The number of points that take part in the detection of changes."""
         return sum(point.counts for point in self.points)
 
     @property
     def runtimes(self) -> dict[int, str]:
-        """The places of points that another version of onnxruntime took than the one before, with both versions."""
-        known = [(place, point.runtime) for place, point in enumerate(self.points) if point.runtime]
-        return {place: f"{before} → {after}" for (_, before), (place, after) in pairwise(known) if before != after}
+        """The indices of points measured with another onnxruntime than the point before, with both versions."""
+        known = [(index, point.runtime) for index, point in enumerate(self.points) if point.runtime]
+        return {index: f"{before} → {after}" for (_, before), (index, after) in pairwise(known) if before != after}
 
 
 class History(StoredValue):
-    """Series of numbers over records; `notes` name what was found and could not be used."""
+    """Series over `records` records; `notes` name files that could not be used."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     records: int

@@ -1,4 +1,4 @@
-"""The values a run leaves behind: what was measured, on which model, where, and how sure we are.
+"""Records: what was measured, of which model, at which axes, with which uncertainty.
 
 Frozen pydantic models: they validate what is read from a file, and their JSON Schema is shipped as
 `kdbench/schemas/record.schema.json`. They hold numbers only; `units` and `report` turn them into text.
@@ -43,10 +43,10 @@ class Interval(Value):
         return self
 
 
-class _Finding(Value):
-    """What measurements of one model and of a pair have in common: a number, or the reason there is none.
+class _Result(Value):
+    """What measurements and pairs have in common: a number, or the reason why there is none.
 
-    `evidence` is how the number comes about; estimates are neither ranked nor gated against measurements.
+    `evidence` is how the number was obtained; estimates are neither ranked nor gated against measurements.
     """
 
     metric: str
@@ -68,14 +68,14 @@ class _Finding(Value):
         return self
 
 
-_Kind = TypeVar("_Kind", bound=_Finding)
+_Kind = TypeVar("_Kind", bound=_Result)
 
 
-class Measurement(_Finding):
-    """One metric of one model at the axes it was taken at.
+class Measurement(_Result):
+    """One metric of one model at the axes it was measured at.
 
-    `model` is a card's id; `n` the number of samples behind the value; `source` the instrument; `hint` what
-    would make a missing value appear.
+    `model` is a card's id, `n` the number of samples behind the value, `source` the instrument, and `hint` what to do
+    to obtain a missing value.
     """
 
     model: str
@@ -93,7 +93,7 @@ class Measurement(_Finding):
         return self
 
 
-class Pair(_Finding):
+class Pair(_Result):
     """One metric of a student relative to its teacher (a ratio is teacher over student)."""
 
     teacher: str
@@ -109,9 +109,9 @@ class Pair(_Finding):
 class Layer(Value):
     """One node of a model as the runtime ran it, and the layer of the file that it stands for.
 
-    `name` is the layer's (of several that were fused, that with the most MACs), `operator` the one that ran. `macs`
-    are one sample's; `time_ns` is a call's at `axes`, `time_share` that of all nodes' time: of the profile, which is
-    a pass of its own and slower than the calls that latencies are of. `reason` says why `macs` is missing.
+    `name` is the layer's name (of fused layers, the one with the most MACs), `operator` the operator that ran. `macs`
+    is per sample. `time_ns` is per call at `axes`, `time_share` its share of all nodes' time, both from the profile,
+    which runs separately and slower than the calls behind the latencies. `reason` is why `macs` is missing.
     """
 
     model: str
@@ -144,7 +144,7 @@ def measured(
 ) -> Measurement:
     """Return a measurement with a number, in the metric's declared unit.
 
-    A value that is not finite becomes status `invalid`; `unstable`, if given, says why no gate may rely on it.
+    A value that is not finite gets status `invalid`. `unstable` is the reason why no gate may rely on the value.
     """
     if not math.isfinite(value):
         return missing(model, metric, f"the value is {value}", status="invalid", axes=axes, source=source)
@@ -174,9 +174,9 @@ def missing(
     source: str | None = None,
     evidence: Evidence = "measured",
 ) -> Measurement:
-    """Return a measurement without a number: the metric stays in the record, with the reason.
+    """Return a measurement without a number, which keeps the metric in the record with the reason.
 
-    `evidence` is what the number would have been.
+    `evidence` is what the number's would have been.
     """
     return Measurement(
         model=model,
@@ -193,7 +193,7 @@ def missing(
 
 
 class Environment(Value):
-    """The machine and the software a record was taken with."""
+    """The machine and the software that a record was measured with."""
 
     host: dict[str, str | int | float | None]
     libraries: dict[str, str]
@@ -202,7 +202,7 @@ class Environment(Value):
 
 
 class Diagnostic(Value):
-    """Something a reader must know before believing a number, and what to do about it."""
+    """Something that a reader must know before trusting a number, and what to do about it."""
 
     code: str
     message: str
@@ -211,10 +211,10 @@ class Diagnostic(Value):
 
 
 class RunRecord(StoredValue):
-    """Everything one run found out. Raw latency samples lie beside it in `samples.npz`.
+    """All results of one run. The raw samples lie beside it in `samples.npz`.
 
-    `recipe` is the recipe as resolved, defaults included; `protocol` says how the numbers were taken; `command` is
-    what re-creates the record. `layers` are in the order in which they run, where they were asked for.
+    `recipe` is the resolved recipe, defaults included. `protocol` is how the numbers were measured, `command` what
+    re-creates the record. `layers` are in execution order, if a profile was requested.
     """
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, alias="schema")
@@ -250,17 +250,15 @@ class RunRecord(StoredValue):
         return {card.id: card for card in self.models}
 
     def find(self, model: str, metric: str, **axes: str | int) -> Measurement | None:
-        """Return the measurement of `metric` of `model` whose axes are `axes`, or have the fewest more; or None."""
-        found = (m for m in self.measurements if m.model == model and m.metric == metric)
-        return _nearest(found, axes)
+        """Return the measurement of `metric` of `model` at `axes`, else the one with the fewest other axes, or None."""
+        return _nearest((m for m in self.measurements if m.model == model and m.metric == metric), axes)
 
     def find_pair(self, student: str, metric: str, **axes: str | int) -> Pair | None:
-        """Return the pair `metric` of `student` whose axes are `axes`, or have the fewest more; or None."""
-        found = (p for p in self.pairs if p.student == student and p.metric == metric)
-        return _nearest(found, axes)
+        """Return the pair `metric` of `student` at `axes`, else the one with the fewest other axes, or None."""
+        return _nearest((p for p in self.pairs if p.student == student and p.metric == metric), axes)
 
     def hash(self) -> str:
-        """Return the content hash of the record, by which a verdict names what it judged."""
+        """Return the content hash of the record, which a verdict stores to identify what it judged."""
         return storage.content_hash(self.to_json())
 
     @classmethod
@@ -280,9 +278,9 @@ class RunRecord(StoredValue):
         return cls.from_json(content, path, "record", "was it edited by hand?")
 
 
-def _nearest(findings: Iterable[_Kind], axes: Axes) -> _Kind | None:
-    including = (found for found in findings if axes.items() <= found.axes.items())
-    return min(including, key=lambda found: len(found.axes), default=None)
+def _nearest(results: Iterable[_Kind], axes: Axes) -> _Kind | None:
+    matches = (result for result in results if axes.items() <= result.axes.items())
+    return min(matches, key=lambda result: len(result.axes), default=None)
 
 
 def record_schema() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The verdict on a run: how each of its models stands to a target's criteria."""
+"""Verdicts: the models of a run judged by a target's criteria."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from kdbench.results.values import StoredValue
 from kdbench.validation import Value
 
 Outcome = Literal["PASS", "FAIL", "MARGINAL", "UNKNOWN"]
-"""Of one criterion. MARGINAL: the interval straddles the limit. UNKNOWN: no number, or one too weak to rely on."""
+"""Of one criterion. MARGINAL: the interval straddles the limit. UNKNOWN: no number, or none that is reliable."""
 
 Overall = Literal["READY", "NOT READY", "INCONCLUSIVE"]
 OVERALLS: tuple[Overall, ...] = ("READY", "INCONCLUSIVE", "NOT READY")
@@ -26,11 +26,11 @@ _EXIT_CODES: dict[Overall, int] = {"READY": 0, "NOT READY": 1, "INCONCLUSIVE": 2
 
 
 class Criterion(Value):
-    """One bound of a target, and how one model stands to it.
+    """One limit of a target, and whether one model meets it.
 
-    `value` and `limit` are in `unit`: the metric's own, or the drop's or ratio's (points, 1) where the rule is relative
-    to the teacher. `metric` is what the target asks for; of the rule `device` it is "device", without numbers.
-    `reason` says in words why the outcome is what it is, `remedy` what would turn it into PASS; empty for a PASS.
+    `value` and `limit` are in `unit`: the metric's, or points or 1 where the rule is relative to the teacher. For the
+    rule `device`, `metric` is "device" and there are no numbers. `reason` explains the outcome and `remedy` says what
+    would turn it into PASS; both are empty for a PASS.
     """
 
     metric: str
@@ -57,16 +57,16 @@ class ModelVerdict(Value):
 
     @property
     def missing(self) -> tuple[Criterion, ...]:
-        """The required criteria that are no PASS: what is missing to become READY."""
+        """The required criteria without a PASS, which keep the model from being READY."""
         return tuple(c for c in self.criteria if c.required and c.outcome != "PASS")
 
 
 class Verdict(StoredValue):
-    """A run against a target: every candidate's standing, and the best that passes.
+    """A run judged by a target: every candidate's verdict, and the best model that is READY.
 
-    `example` says that the target's numbers are examples. `record_hash` is the content hash of the record that was
-    judged: a verdict of another record, or of an older state of it, is not to be shown beside it. `measured_on` is the
-    machine in words, `cautions` are the codes of the record's warnings.
+    `example` says that the target's numbers are only examples. `record_hash` is the content hash of the judged record;
+    reports show a verdict only beside that state of the record. `measured_on` is the machine in words, `cautions` are
+    the codes of the record's warnings.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -91,7 +91,7 @@ class Verdict(StoredValue):
 
     @property
     def nearest(self) -> ModelVerdict:
-        """The best model, or else the first of those that lack least: fewest required FAILs, then fewest open ones."""
+        """The best model, else the first with the fewest FAILs, then the fewest other missing criteria."""
         best = next((model for model in self.models if model.model == self.best), None)
         return best or min(self.models, key=_lack)
 

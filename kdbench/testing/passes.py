@@ -67,8 +67,8 @@ class Files:
 
     @property
     def student(self) -> str:
-        """The id of the last file's model in a record of them all, as `bench.bench` gives it."""
-        return bench.ids_of(self.paths)[-1]
+        """The id of the last file's model in a record of them all, as `bench` names it."""
+        return bench.model_ids(self.paths)[-1]
 
     def options(self, depth: Depth) -> Measure:
         """Return the settings of a pass; raises InputError for those that are not possible."""
@@ -97,7 +97,7 @@ class Files:
     @property
     def ids(self) -> list[str]:
         """The models' ids in a record of these files."""
-        return bench.ids_of(self.paths)
+        return bench.model_ids(self.paths)
 
 
 @dataclass

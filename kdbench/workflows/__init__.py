@@ -1,1 +1,4 @@
-"""What users ask for: each workflow composes the stages. Nothing but the command line and the tests imports it."""
+"""What users start: run, train, bench and remeasure, each a composition of stages.
+
+`stages/` has what workflows share. Only the command line, the pytest plug-in and the lazy public API import workflows.
+"""

@@ -1,4 +1,4 @@
-"""Measure model files that kdbench did not train: the same harness, the same record, no recipe."""
+"""Measure model files that kdbench did not train, without a recipe."""
 
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -53,7 +53,7 @@ def bench_models(
     if inputs.accuracy and inputs.data is None:
         raise InputError("accuracy needs data", "add --data NAME, or --no-accuracy to measure on synthetic inputs")
     cards = cards or {}
-    ids = list(cards) or ids_of(paths)
+    ids = list(cards) or model_ids(paths)
     references = _references(ids, paths, teacher)
     require_unused(out)
 
@@ -111,38 +111,52 @@ def load_bench_model(
     timed: bool = True,
     card: ModelCard | None = None,
 ) -> BenchModel:
-    """Return a model file as it is measured, for images of `shape` or for noise, beside the model called `reference`.
+    """Return a model file as the harness takes it, for images of `shape` or noise, compared with the model `reference`.
 
-    `card` is the file's, where that is not the one beside it. Raises InputError for a file that cannot be measured, or
-    not on such images.
+    `card` replaces the one beside the file. Raises InputError for a file that cannot be measured, or not on such
+    images.
     """
     facts = inspect(path, output=inputs.output, data_shape=shape)
-    own = card or _own_card(path, facts)
-    given = _preprocessing(own, inputs)
+    source = card or _card_beside(path, facts)
+    is_reference = id_ == reference
     return BenchModel(
-        card=_card(id_, path, facts, shape, given, reference=reference),
+        card=ModelCard(
+            id=id_,
+            name=id_,
+            role="teacher" if is_reference else "student",
+            parents=() if is_reference else (reference,),
+            file=path.name,
+            sha256=facts.sha256,
+            input_shape=shape or noise_shape(facts, path.name),
+            layout=facts.layout,
+            fixed_batch=facts.fixed_batch,
+            classes=facts.classes,
+            parameters=facts.parameters,
+            opset=facts.opset,
+            preprocessing=_preprocessing(source, inputs),
+        ),
         path=path,
         facts=facts,
-        teacher=None if id_ == reference else reference,
+        teacher=None if is_reference else reference,
         timed=timed,
-        network=network_of(own, path),
+        network=network_of(source, path),
     )
 
 
-def ids_of(paths: Sequence[Path]) -> list[str]:
-    """Name the models after their files, with the folder's name where two files share one."""
+def model_ids(paths: Sequence[Path]) -> list[str]:
+    """Return ids for model files: their names, with the folder's name where several files share one."""
     if not paths:
         raise InputError("no model to measure", "name at least one .onnx file")
     stems = [path.stem for path in paths]
     folders = [path.resolve().parent.name for path in paths]
     ids = [f"{f}-{stem}" if stems.count(stem) > 1 else stem for f, stem in zip(folders, stems, strict=True)]
     if len(set(ids)) != len(ids):
-        raise InputError("two models are the same file, or cannot be told apart by name", "name each file once")
+        raise InputError("two models are the same file, or have the same name and folder", "name each file once")
     return ids
 
 
 def _references(ids: list[str], paths: Sequence[Path], teacher: str | Mapping[str, str] | None) -> dict[str, str]:
-    """Return whom each id is compared with; a reference with itself."""
+    """Return the reference of each id; a reference is its own."""
     if isinstance(teacher, Mapping):
         return {id_: teacher.get(id_, id_) for id_ in ids}
     return dict.fromkeys(ids, _reference(ids, paths, teacher))
@@ -158,7 +172,7 @@ def _reference(ids: list[str], paths: Sequence[Path], teacher: str | None) -> st
     wanted = Path(teacher).stem if teacher.endswith(".onnx") else teacher
     if wanted not in ids:
         raise InputError(
-            f"--teacher {teacher!r} is none of the models", suggestion(wanted, ids, f"models: {', '.join(ids)}")
+            f"--teacher {teacher!r} is not one of the models", suggestion(wanted, ids, f"models: {', '.join(ids)}")
         )
     return wanted
 
@@ -180,10 +194,10 @@ def _load_test(inputs: InputOptions) -> tuple[TestSet, tuple[int, int, int], tup
     return test, dataset.input_shape, dataset.class_names
 
 
-def _own_card(path: Path, facts: ModelFacts) -> ModelCard | None:
-    """Return the card beside a file if it is this very file's."""
-    beside = card_path(path)
-    card = ModelCard.read(beside) if beside.exists() else None
+def _card_beside(path: Path, facts: ModelFacts) -> ModelCard | None:
+    """Return the card beside a file, if it describes this state of the file."""
+    file = card_path(path)
+    card = ModelCard.read(file) if file.exists() else None
     return card if card is not None and card.sha256 == facts.sha256 else None
 
 
@@ -196,29 +210,3 @@ def _preprocessing(card: ModelCard | None, inputs: InputOptions) -> Preprocessin
     if len(mean) != len(std):
         raise InputError(f"--mean has {len(mean)} values and --std {len(std)}", "give both one value per channel")
     return Preprocessing(scale=known.scale if inputs.scale is None else inputs.scale, mean=mean, std=std)
-
-
-def _card(
-    id_: str,
-    path: Path,
-    facts: ModelFacts,
-    shape: tuple[int, ...] | None,
-    preprocessing: Preprocessing,
-    *,
-    reference: str,
-) -> ModelCard:
-    return ModelCard(
-        id=id_,
-        name=id_,
-        role="teacher" if id_ == reference else "student",
-        parents=() if id_ == reference else (reference,),
-        file=path.name,
-        sha256=facts.sha256,
-        input_shape=shape or noise_shape(facts, path.name),
-        layout=facts.layout,
-        fixed_batch=facts.fixed_batch,
-        classes=facts.classes,
-        parameters=facts.parameters,
-        opset=facts.opset,
-        preprocessing=preprocessing,
-    )

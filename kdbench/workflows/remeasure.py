@@ -1,4 +1,4 @@
-"""Two states of models, measured side by side on this machine now, and compared by that."""
+"""The workflow behind `kdbench compare --remeasure`: measure two states of models side by side and compare them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,14 +39,14 @@ def remeasure(
 ) -> tuple[Comparison, Path | None]:
     """Measure the models of both states side by side; return what changed, and the folder of the measurement.
 
-    `base` and `new` are runs' folders with their models, or .onnx files. Models are matched as by `judge.compare`; of
-    those whose file is the same nothing is measured, and where that is all there is no folder. A new model is timed
-    beside its base in the same sessions, so that it does not matter on which machines they were timed before. The data
-    is that of the new record, or of the base's, unless `inputs` says otherwise. Raises InputError for states without
+    `base` and `new` are runs with their models, or .onnx files. Models are matched as by `judge.compare`. Those whose
+    file is the same are not measured; without any other there is no folder. A new model is timed beside its base in the
+    same sessions, so that earlier machines do not matter. The data is that of the new record, else of the base's,
+    unless `inputs` says otherwise. Raises InputError for states without
     models, and for a file that its record does not describe. Times and accuracies are measured only for metrics that
     need them.
     """
-    wanted = asked(metrics, thresholds)  # what cannot be meant is refused before anything is measured
+    wanted = asked(metrics, thresholds)  # refuses impossible options before anything is measured
     timed = any(metric.hardware_dependent for metric in wanted)
     inputs = inputs or InputOptions()
     scored = inputs.accuracy and any(metric.scored for metric in wanted)
@@ -56,7 +56,7 @@ def remeasure(
         before.verify(pair.base)
         after.verify(pair.new)
     changed = [_Twin(pair) for pair in matched.pairs if not pair.same_file]
-    found, folder, machine = Findings(), None, ""
+    changes, folder, machine = Findings(), None, ""
     if changed:
         recorded = {key: value for key, value in (after.data or before.data).items() if getattr(inputs, key) is None}
         results = bench_models(
@@ -79,19 +79,19 @@ def remeasure(
         record, samples, folder = results.record, results.samples, results.folder
         machine = machine_of(record)
         matches = [Match(record.cards[twin.base_id], record.cards[twin.new_id]) for twin in changed]
-        found = compared(Records(record, record, samples, samples, together=True), matches, metrics, thresholds)
+        changes = compared(Records(record, record, samples, samples, together=True), matches, metrics, thresholds)
     comparison = Comparison(
         base=before.described,
         new=after.described,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        overall=overall(found.rows, matched.lost) if found.rows or changed or matched.lost else "same",
+        overall=overall(changes.rows, matched.lost) if changes.rows or changed or matched.lost else "same",
         remeasured=True,
-        rows=tuple(row for twin in changed for row in twin.renamed(found)),
+        rows=tuple(row for twin in changed for row in twin.renamed(changes)),
         identical=tuple(pair.new.id for pair in matched.pairs if pair.same_file),
         machine=machine,
         lost=matched.lost,
         added=matched.added,
-        notes=(*left_out(matched), *(_renamed(note, changed) for note in found.notes)),
+        notes=(*left_out(matched), *(_renamed(note, changed) for note in changes.notes)),
     )
     if folder is not None:
         comparison.write(folder.comparison)
@@ -100,7 +100,7 @@ def remeasure(
 
 @dataclass(frozen=True)
 class _State:
-    """One of the two: its models, their files by id, and, if it has a record, what they were scored on."""
+    """One of the two states: its models, their files by id, and the data that they were scored on, if recorded."""
 
     described: str
     cards: tuple[ModelCard, ...]
@@ -110,7 +110,7 @@ class _State:
 
     @classmethod
     def read(cls, path: Path) -> "_State":
-        """Read a run's folder, the record in it, or a model file."""
+        """Read a run, or a single model file."""
         if path.suffix == ".onnx":
             return cls(path.name, (_card_of(path),), {path.stem: path}, recorded=False)
         folder = RunFolder.of(path)
@@ -118,63 +118,63 @@ class _State:
         files = {card.id: folder.model(card.id) for card in record.models}
         if not any(file.exists() for file in files.values()):
             raise InputError(
-                f"{path} has no models beside its record: there is nothing to measure again",
+                f"{path} has no models beside its record, so nothing can be measured again",
                 "name the folder of the run with its models/, or the .onnx files themselves",
             )
         return cls(described(record), record.models, files, data=_data_of(record))
 
     def verify(self, card: ModelCard) -> None:
-        """Raise InputError unless the file of `card` is there, and the one that the record is of."""
+        """Raise InputError unless the file of `card` exists and is the one that was recorded."""
         path = self.files[card.id]
         if not path.exists():
             raise InputError(f"{path} is not there", "restore it, or leave the model out with --model")
-        hint = "it was changed or cut short since: restore it, run again, or name the .onnx file itself"
+        hint = "it was changed or truncated since: restore it, run again, or name the .onnx file itself"
         card.verify(path, hint)
 
 
 @dataclass(frozen=True)
 class _Twin:
-    """A model before and after, as one record tells them apart."""
+    """A model before and after, and the ids that keep the two apart in one record."""
 
     pair: Match
 
     @property
     def base_id(self) -> str:
-        """The base's id there."""
+        """The base's id in the new record."""
         return f"base-{self.pair.base.id}"
 
     @property
     def new_id(self) -> str:
-        """The new model's id there."""
+        """The new model's id in the new record."""
         return f"new-{self.pair.new.id}"
 
     @property
     def cards(self) -> dict[str, ModelCard]:
-        """Their cards by those ids."""
+        """Both cards by these ids."""
         return {self.base_id: self.pair.base, self.new_id: self.pair.new}
 
-    def renamed(self, found: Findings) -> Iterator[Any]:
-        """Yield the twin's rows with the names that the two have elsewhere."""
-        for row in found.rows:
+    def renamed(self, changes: Findings) -> Iterator[Any]:
+        """Yield the rows about this pair, with the models' original ids."""
+        for row in changes.rows:
             if row.new_model == self.new_id:
                 yield row.model_copy(update={"base_model": self.pair.base.id, "new_model": self.pair.new.id})
 
 
 def _renamed(note: str, twins: Sequence[_Twin]) -> str:
-    """Return a note that begins with a model's name with the one that it has elsewhere."""
+    """Return a note with the original id of the model that it begins with."""
     name, sign, text = note.partition(": ")
     return f"{next((twin.pair.new.id for twin in twins if twin.new_id == name), name)}{sign}{text}"
 
 
 def _timed(twins: Sequence[_Twin]) -> Iterator[str]:
-    """Yield the ids of those that are timed: of several seeds of a name the first, for weights change no time."""
+    """Yield the ids of the models to time: the first seed of each name, since weights do not affect times."""
     first = {twin.pair.new.name: twin for twin in reversed(twins)}
     for twin in first.values():
         yield from (twin.base_id, twin.new_id)
 
 
 def _card_of(path: Path) -> ModelCard:
-    """Return what is known of a file on its own: enough to match it."""
+    """Return a card of a file without a record, with what matching needs."""
     facts = inspect(path)
     return ModelCard(
         id=path.stem,
@@ -189,7 +189,7 @@ def _card_of(path: Path) -> ModelCard:
 
 
 def _data_of(record: RunRecord) -> dict[str, Any]:
-    """Return what a record says of its data, as `bench.bench` is told; nothing where it has none."""
-    told = (record.recipe or {}).get("data", {})
-    name = told.get("name") or record.protocol.get("data")
-    return {"data": name, "resize": told.get("resize"), "crop": told.get("crop")} if name else {}
+    """Return the `InputOptions` that a record says its data had; empty without data."""
+    data = (record.recipe or {}).get("data", {})
+    name = data.get("name") or record.protocol.get("data")
+    return {"data": name, "resize": data.get("resize"), "crop": data.get("crop")} if name else {}

@@ -15,7 +15,7 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.records import Environment, Interval, Pair, RunRecord, measured, missing
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import write_samples
-from kdbench.workflows.bench import ids_of
+from kdbench.workflows.bench import model_ids
 from kdbench.workflows.stages.results import RunResults
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -83,7 +83,7 @@ def passes(monkeypatch):
 
     def measure(paths, *, inputs, timed, options, out, **rest):
         asked.append({"paths": [path.name for path in paths], "timed": timed, "options": options})
-        ids = ids_of(paths)
+        ids = model_ids(paths)
         record = record_of(ids, paths, data=inputs.data, timed=timed, energy=options.energy)
         keep(record, out)
         return RunResults(RunFolder(out), record, {})

@@ -89,7 +89,7 @@ def test_another_reference_can_be_named_by_id_or_file(classifier, tmp_path):
     for number, name in enumerate(("b", "b.onnx")):
         record, _ = run_bench(paths, tmp_path / str(number), teacher=name)
         assert {pair.teacher for pair in record.pairs} == {"b"}
-    with pytest.raises(InputError, match="none of the models"):
+    with pytest.raises(InputError, match="not one of the models"):
         run_bench(paths, tmp_path, teacher="c")
 
 

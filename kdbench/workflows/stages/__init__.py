@@ -1,1 +1,4 @@
-"""The stages that workflows share, each from the value that the one before left to the next one."""
+"""The stages of workflows, each of which turns the previous stage's value into the next.
+
+A stage may import every lower room; only workflows, and the training processes that a stage starts, import stages.
+"""

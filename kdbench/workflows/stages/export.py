@@ -15,7 +15,7 @@ from kdbench.results.records import Measurement
 from kdbench.results.run_folder import RunFolder, card_path
 from kdbench.workflows.stages.merge_training import merge_part_training
 from kdbench.workflows.stages.networks import architecture, trained
-from kdbench.workflows.stages.plan import Job, shown
+from kdbench.workflows.stages.plan import Job, measured_jobs
 from kdbench.workflows.stages.run_data import RunData
 
 PARITY_SAMPLES = 256
@@ -23,9 +23,9 @@ PARITY_SAMPLES = 256
 
 @dataclass(frozen=True)
 class Exported:
-    """A model file with its job and card, how far it strays from the network, and why it may not be measured, if so.
+    """A model file with its job and card, and its deviation from the network (`parity`).
 
-    `is_finite` says whether network and file gave numbers at all.
+    `refused` is why the file may not be measured, or None; `is_finite` is whether the logits were finite.
     """
 
     job: Job
@@ -37,33 +37,33 @@ class Exported:
 
 
 def export_all(
-    recipe: Recipe, jobs: list[Job], material: RunData, folder: RunFolder, progress: Progress
+    recipe: Recipe, jobs: list[Job], run_data: RunData, folder: RunFolder, progress: Progress
 ) -> list[Exported]:
-    """Export every job's network, whatever the folder holds: exporting is quick, and a stale file is worse."""
+    """Export every job's network, also over existing files: exporting is quick, and a stale file would be worse."""
     exports = []
-    jobs = shown(jobs)
+    jobs = measured_jobs(jobs)
     for done, job in enumerate(jobs):
         progress.step(done, len(jobs), job.id)
-        exports.append(_export(job, recipe, material, folder))
+        exports.append(_export(job, recipe, run_data, folder))
     return exports
 
 
-def _export(job: Job, recipe: Recipe, material: RunData, folder: RunFolder) -> Exported:
-    network = trained(job, material.dataset, folder)
+def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Exported:
+    network = trained(job, run_data.dataset, folder)
     path = folder.model(job.id)
-    images = material.example(material.validation, PARITY_SAMPLES)
-    export_onnx(deployed(network), material.dataset.input_shape, path)
+    images = run_data.example(run_data.validation, PARITY_SAMPLES)
+    export_onnx(deployed(network), run_data.dataset.input_shape, path)
     parity = check_parity(network, path, images, rounding=rounding_sensitivity(network, images))
     refused = None
-    finding = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
+    measurement = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
     if not parity.holds:
         refused = (
             f"the ONNX file strays from the network by {parity.strays:.3g} (tolerance {parity.tolerance:.3g})"
             if parity.is_finite
             else "its logits on real inputs are NaN or infinite"
         )
-        finding = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
-    facts = inspect(path, data_shape=material.dataset.input_shape)
+        measurement = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
+    facts = inspect(path, data_shape=run_data.dataset.input_shape)
     model = architecture(job.entry)
     card = ModelCard(
         id=job.id,
@@ -80,23 +80,23 @@ def _export(job: Job, recipe: Recipe, material: RunData, folder: RunFolder) -> E
         seed=job.seed,
         file=str(path.relative_to(folder.path)),
         sha256=facts.sha256,
-        input_shape=material.dataset.input_shape,
+        input_shape=run_data.dataset.input_shape,
         layout="NCHW",
-        classes=material.dataset.classes,
+        classes=run_data.dataset.classes,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         opset=facts.opset,
-        preprocessing=material.preprocessing,
-        training=_training(job, recipe, material, folder),
+        preprocessing=run_data.preprocessing,
+        training=_training(job, recipe, run_data, folder),
     )
     card.write(card_path(path))
-    return Exported(job, card, facts, finding, refused, parity.is_finite)
+    return Exported(job, card, facts, measurement, refused, parity.is_finite)
 
 
-def _training(job: Job, recipe: Recipe, material: RunData, folder: RunFolder) -> Training | None:
-    """Return the summary of a job's training and, if it has parts, of theirs."""
-    own = fit.finished(folder.checkpoint(job.id), job.key(recipe, material.content))
-    parts = [part for each in job.parts if (part := _training(each, recipe, material, folder)) is not None]
-    return merge_part_training(own, parts) if own is not None and parts else own
+def _training(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Training | None:
+    """Return the summary of a job's training, which includes its sub-networks' trainings."""
+    training = fit.finished(folder.checkpoint(job.id), job.key(recipe, run_data.content))
+    parts = [summary for part in job.parts if (summary := _training(part, recipe, run_data, folder)) is not None]
+    return merge_part_training(training, parts) if training is not None and parts else training
 
 
 def _bits(job: Job) -> Bits | None:

@@ -1,4 +1,4 @@
-"""Which trainings a recipe asks for, in which order, and what the result of each depends on."""
+"""The plan of a run: the trainings that a recipe needs, in order, and what each result depends on."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +11,11 @@ from kdbench.results import cards
 
 @dataclass(frozen=True)
 class Job:
-    """One network to be trained at one seed: its own, which is the recipe's, `of_seed`, but for an offset.
+    """One network to train with the seed `seed`: the recipe's seed `of_seed`, shifted by the entry's offset.
 
-    `teachers` are the jobs it learns from, the first the one it is compared with; `start` is the job whose weights it
-    begins with, in part; `parts` those of which it is made. A job with a `part` is such a part, counted from 1: it is
-    trained, and not measured by itself.
+    `teachers` are the jobs it learns from; it is compared with the first. `start` is the job whose weights initialize
+    it, at least in part. `parts` are the jobs of the sub-networks that it fuses. A sub-network's job has a number
+    `part`, from 1; it is trained but not measured.
     """
 
     id: str
@@ -29,27 +29,27 @@ class Job:
 
     @property
     def teacher(self) -> "Job | None":
-        """The job it is compared with."""
+        """The job that it is compared with."""
         return self.teachers[0] if self.teachers else None
 
     @property
     def role(self) -> cards.Role:
-        """Whether the model teaches or learns."""
+        """The role of the model."""
         return "student" if isinstance(self.entry, Student) else "teacher"
 
     @property
     def learns(self) -> bool:
-        """Whether teachers are listened to in its training; the head of fused parts learns from the labels."""
+        """Whether teachers take part in its training; the head of fused parts learns from the labels."""
         return isinstance(self.entry, Student) and bool(self.entry.terms) and not self.parts
 
     def key(self, recipe: Recipe, data: str) -> str:
-        """Return the hash of what this training's result depends on, versions of libraries apart.
+        """Return the hash of what the training's result depends on, except versions of libraries.
 
-        `data` stands for the images and labels themselves, whatever they are called.
+        `data` is the content hash of the images and labels.
         """
         return storage.content_hash(
             {
-                "data": {"content": data, **recipe.data.model_dump(mode="json", exclude=_ELSEWHERE)},
+                "data": {"content": data, **recipe.data.model_dump(mode="json", exclude=_NOT_HASHED)},
                 "model": self.entry.model_dump(mode="json", exclude={"name", "teacher", "family", "axes"}),
                 "seed": self.seed,
                 "teachers": [teacher.key(recipe, data) for teacher in self.teachers] if self.learns else [],
@@ -59,14 +59,14 @@ class Job:
         )
 
 
-# Where the data lie, and what stands in the entry's own table.
-_ELSEWHERE = {"name", "root", "download", "augment", "subset", "label_noise"}
+# The data's location, and keys that the entry's table repeats.
+_NOT_HASHED = {"name", "root", "download", "augment", "subset", "label_noise"}
 
 
 def plan(recipe: Recipe) -> list[Job]:
-    """Return all trainings of a recipe in an order in which everything comes after what it needs.
+    """Return all trainings of a recipe, each after those it needs.
 
-    A model's id is its name; with several seeds, its name and seed.
+    A model's id is its name, with several seeds its name and seed.
     """
     jobs: list[Job] = []
     for seed in recipe.seeds:
@@ -75,25 +75,25 @@ def plan(recipe: Recipe) -> list[Job]:
         while waiting:
             entry = next(e for e in waiting if isinstance(e, Teacher) or done.keys() >= set(needed_by(e)))
             waiting.remove(entry)
-            made = _jobs(recipe, entry, seed, done)
-            done[entry.name] = made[-1]
-            jobs += made
+            entry_jobs = _jobs(recipe, entry, seed, done)
+            done[entry.name] = entry_jobs[-1]
+            jobs += entry_jobs
     return jobs
 
 
-def shown(jobs: list[Job]) -> list[Job]:
-    """Return the jobs whose networks are models of the recipe, not parts of one."""
+def measured_jobs(jobs: list[Job]) -> list[Job]:
+    """Return the jobs whose networks are models of the recipe, without those of sub-networks."""
     return [job for job in jobs if job.part is None]
 
 
-def own_seed(seed: int, offset: int) -> int:
-    """Return a model's seed: with an offset not the sum, by which one seed's model would be another's again."""
+def model_seed(seed: int, offset: int) -> int:
+    """Return a model's seed; a hash rather than the sum, so that no two pairs of seed and offset coincide."""
     return key_of(seed, offset) % 2**31 if offset else seed
 
 
 def _jobs(recipe: Recipe, entry: Teacher | Student, seed: int, done: dict[str, Job]) -> list[Job]:
-    """Return an entry's jobs: those of its parts, if it has any, and its own."""
-    common: dict[str, Any] = {"entry": entry, "seed": own_seed(seed, entry.seed_offset), "of_seed": seed}
+    """Return an entry's jobs: those of its sub-networks, if it has any, and then its own."""
+    common: dict[str, Any] = {"entry": entry, "seed": model_seed(seed, entry.seed_offset), "of_seed": seed}
     name = entry.name + (f"-seed{seed}" if len(recipe.seeds) > 1 else "")
     if isinstance(entry, Teacher):
         return [Job(name, **common)]

@@ -1,4 +1,4 @@
-"""The data of a run, cut and normalised the same way for every model of it."""
+"""The data of a run: split, subset and normalised in the same way for all of its models."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ from kdbench.results.cards import Preprocessing
 
 @dataclass(frozen=True, eq=False)
 class TrainingPart:
-    """What a model is trained on: images and labels, some of which may have been changed.
+    """What a model is trained on: images and labels, some of which may have been flipped.
 
-    `flipped` are the positions, ascending, of samples with a wrong label, `true_labels` (N,) what they were. `content`
-    is a hash of the images alone, in which views they are shown included.
+    `flipped` are the positions, ascending, of samples with a wrong label; `true_labels` (N,) are the original ones.
+    `content` is a hash of the images and of which samples are used, but not of the labels.
     """
 
     split: Split
@@ -30,10 +30,9 @@ class TrainingPart:
 
 @dataclass(frozen=True, eq=False)
 class RunData:
-    """The data of a run, cut: training and validation part for the training, the test part for the end.
+    """The data of a run: the training and validation parts, and in `dataset` everything else, the test part included.
 
-    `dataset` is what is left of the set itself: everything but the training part. `content` is a hash of the images
-    and labels that are trained on, and of how they are normalised.
+    `content` is a hash of the images and labels of the training part, before it was split, and of their normalisation.
     """
 
     dataset: Dataset
@@ -44,27 +43,27 @@ class RunData:
     _parts: dict[Examples, TrainingPart] = field(default_factory=dict)
 
     def part_of(self, examples: Examples) -> TrainingPart:
-        """Return the training part as `examples` says, the same object for the same subset and noise.
+        """Return the training part that `examples` describes, the same object for the same subset and noise.
 
-        Raises InputError for more images, or wrong labels, than there are.
+        Raises InputError if it needs more images, or wrong labels, than there are.
         """
-        wanted = Examples(subset=examples.subset, label_noise=examples.label_noise)
-        if wanted not in self._parts:
-            self._parts[wanted] = self._cut(wanted)
-        return self._parts[wanted]
+        key = Examples(subset=examples.subset, label_noise=examples.label_noise)
+        if key not in self._parts:
+            self._parts[key] = self._select(key)
+        return self._parts[key]
 
     def batches(self, split: Split, batch: int, **options: Any) -> Batches:
-        """Return `split` in batches as a network sees it, normalised; `options` are those of `Batches`."""
+        """Return `split` in normalised batches; `options` are those of `Batches`."""
         normalisation = {"mean": self.preprocessing.mean, "std": self.preprocessing.std}
         return Batches(split, batch=batch, **{"train": False, **normalisation, **options})
 
     def example(self, split: Split, samples: int) -> torch.Tensor:
-        """Return the first `samples` images of `split` as a network sees them, (samples, C, H, W) float32."""
+        """Return the first `samples` images of `split`, normalised, (samples, C, H, W) float32."""
         return next(iter(self.batches(split, samples))).images
 
-    def _cut(self, wanted: Examples) -> TrainingPart:
-        split = _subset(self.train, wanted.subset)
-        noise = wanted.label_noise
+    def _select(self, examples: Examples) -> TrainingPart:
+        split = _subset(self.train, examples.subset)
+        noise = examples.label_noise
         labels, flipped = flip_labels(
             split.labels, split.samples, self.dataset.classes, share=noise.share, count=noise.count, seed=noise.seed
         )
@@ -73,14 +72,16 @@ class RunData:
 
 
 def load_run_data(recipe: Recipe) -> RunData:
-    """Load a recipe's data and cut the validation part off the training part."""
-    wanted = recipe.data
-    dataset = data.load(wanted.name, root=wanted.root, download=wanted.download, resize=wanted.resize, crop=wanted.crop)
-    assert dataset.train is not None, "a loader that was asked for the training part gives it or says why not"
-    train_part, validation = cut_validation(dataset.train, wanted.validation, wanted.split_seed)
-    preprocessing = Preprocessing(mean=wanted.mean or dataset.mean, std=wanted.std or dataset.std)
+    """Load a recipe's data and split the validation part off the training part."""
+    options = recipe.data
+    dataset = data.load(
+        options.name, root=options.root, download=options.download, resize=options.resize, crop=options.crop
+    )
+    assert dataset.train is not None, "a loader returns the requested parts or raises"
+    train_part, validation = cut_validation(dataset.train, options.validation, options.split_seed)
+    preprocessing = Preprocessing(mean=options.mean or dataset.mean, std=options.std or dataset.std)
     content = _hash(dataset.train.images.data, dataset.train.labels.data, preprocessing.model_dump_json().encode())
-    # The whole training part is let go: its two cuts are copies.
+    # Frees the whole training part: the two parts are copies.
     return RunData(dataset.only(("test",)), content, train_part, validation, preprocessing)
 
 

@@ -64,7 +64,7 @@ def translate_disk_errors(folder: RunFolder) -> Iterator[None]:
 
 
 def _open_folder(recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool) -> RunFolder:
-    """Choose the run's folder and write the recipe to it; raises InputError where another run's results would be lost."""
+    """Choose the run's folder and write the recipe to it; raises InputError if another run's results would be lost."""
     folder = RunFolder(choose_folder(recipe.name, out, resume=resume))
     if folder.marker.exists():
         _require_same_recipe(storage.read_json(folder.marker, "recipe"), recipe, folder)

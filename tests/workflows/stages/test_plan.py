@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench.recipe.loading import recipe_from
-from kdbench.workflows.stages.plan import plan, shown
+from kdbench.workflows.stages.plan import measured_jobs, plan
 
 KD = [{"method": "kd"}]
 
@@ -38,7 +38,7 @@ def test_the_parts_of_a_student_are_trained_before_it_with_seeds_of_their_own_an
     assert [part.id for part in whole.parts] == ["s-part1", "s-part2", "s-part3"]
     assert list(jobs) == ["a", "b", "s-part1", "s-part2", "s-part3", "s"]
     assert len({part.seed for part in whole.parts} | {whole.seed}) == 4
-    assert [job.id for job in shown(list(jobs.values()))] == ["a", "b", "s"]
+    assert [job.id for job in measured_jobs(list(jobs.values()))] == ["a", "b", "s"]
 
 
 def keys_of(*students, **keys):
