@@ -1,6 +1,6 @@
 """What a measuring pass is: what it works on, what it expects to measure, and how it reports what it could not."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Unavailable
 from kdbench.progress import Progress, Silent
 from kdbench.recipe.measure import Measure
+from kdbench.registry import Registry
 from kdbench.results.findings import Findings
 from kdbench.results.records import Axes
 from kdbench.worker.jobs import JobModel
@@ -112,9 +113,9 @@ def expected_of(
 
 
 class Pass(Protocol):
-    """One kind of measurement."""
+    """One kind of measurement. Passes run by ascending `order`; the first axes of a metric are its headline."""
 
-    name: str
+    order: int
 
     def expected(self, context: Context) -> Iterable[Expected]:
         """Return every number that the pass measures, of refused models too."""
@@ -124,3 +125,14 @@ class Pass(Protocol):
 
     def run(self, context: Context) -> Findings:
         """Measure. What is expected but missing has its reason in `failures`."""
+
+
+PASSES: Registry[Callable[[], Pass]] = Registry(
+    "measuring pass", package="kdbench.measure.passes", group="kdbench.measuring_passes"
+)
+
+
+def all_passes() -> dict[str, Pass]:
+    """Return every pass by its name, in order."""
+    passes = {name: make() for name, make in PASSES}
+    return dict(sorted(passes.items(), key=lambda item: item[1].order))

@@ -1,8 +1,8 @@
 """The harness: runs the passes one after the other and adds, for every number that is missing, the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from kdbench.evaluate.analyses import Analyses
@@ -11,36 +11,14 @@ from kdbench.machine.diagnostics import condition_averages, session_diagnostics,
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.admission import absent_runtimes, admission_s, admit, require_runtimes
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet
-from kdbench.measure.context import Context, Pass
+from kdbench.measure.context import Context, Pass, all_passes
 from kdbench.measure.energy.rounds import sources_for
 from kdbench.measure.missing import with_missing
-from kdbench.measure.passes.accuracy import AccuracyPass
-from kdbench.measure.passes.cold_start import ColdStartPass, OtherStartsPass
-from kdbench.measure.passes.costs import CostsPass
-from kdbench.measure.passes.denormals import DenormalsPass
-from kdbench.measure.passes.energy import EnergyPass
-from kdbench.measure.passes.latency import LatencyPass
-from kdbench.measure.passes.memory import MemoryPass
-from kdbench.measure.passes.offline import OfflinePass
-from kdbench.measure.passes.profile import ProfilePass
 from kdbench.measure.staging import scratch, stage
 from kdbench.meters.carbon import carbon_intensity
 from kdbench.progress import Progress, SubProgress
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Findings
-
-PASSES: tuple[Pass, ...] = (
-    AccuracyPass(),
-    CostsPass(),
-    DenormalsPass(),
-    ColdStartPass(),
-    OtherStartsPass(),
-    MemoryPass(),
-    LatencyPass(),
-    OfflinePass(),
-    ProfilePass(),
-    EnergyPass(),
-)
 
 
 def check_config(config: Measure, progress: Progress) -> None:
@@ -81,31 +59,33 @@ def measure(
             jobs=stage([model for model in models if model.refusal is None], test, folder, SEED),
             folder=folder,
         )
-        weights = [admission_s(context), *(a_pass.weight(context) for a_pass in PASSES)]
-        watches = _shares(progress, weights)
-        context = admit(replace(context, progress=watches[0]), absent)
-        findings = run_passes(context, PASSES, watches[1:])
+        passes = all_passes()
+        weights = {name: a_pass.weight(context) for name, a_pass in passes.items()}
+        parts = _parts(progress, {"runtimes": admission_s(context), **weights})
+        context = admit(replace(context, progress=parts["runtimes"]), absent)
+        findings = run_passes(context, passes, parts)
     return findings + Findings(
         warnings=(*session_diagnostics(context.conditions), *thread_diagnostics(max(config.threads), cores)),
         protocol=condition_averages(context.conditions),
     )
 
 
-def run_passes(context: Context, passes: Sequence[Pass], watches: Sequence[Progress]) -> Findings:
-    """Return the findings of all passes, with the reason for every expected number that is missing."""
+def run_passes(context: Context, passes: Mapping[str, Pass], progress: Mapping[str, Progress]) -> Findings:
+    """Return the findings of the passes, by name, with the reason for every expected number that is missing."""
     findings, all_refused = Findings(), Findings()
-    for a_pass, watch in zip(passes, watches, strict=True):
-        part = replace(context, progress=watch)
+    for name, a_pass in passes.items():
+        part = replace(context, progress=progress[name])
         result, refused = with_missing(context.models, a_pass.expected(part), a_pass.run(part))
         findings += result
         all_refused += refused
     return findings + all_refused
 
 
-def _shares(progress: Progress, weights: Sequence[float]) -> list[SubProgress]:
-    """Return the progress of each part, its share of the whole by its weight, with the names of the passes."""
-    total = sum(weights) or 1.0
-    ends = [sum(weights[:number]) / total for number in range(len(weights) + 1)]
-    names = ["runtimes", *(a_pass.name for a_pass in PASSES)]
-    parts = zip(pairwise(ends), names, strict=True)
-    return [SubProgress(progress, start, end, name) for (start, end), name in parts]
+def _parts(progress: Progress, weights: Mapping[str, float]) -> dict[str, SubProgress]:
+    """Return the progress of each named part: its share of the whole is its weight's."""
+    total = sum(weights.values()) or 1.0
+    ends = [0.0, *accumulate(weight / total for weight in weights.values())]
+    return {
+        name: SubProgress(progress, start, end, name)
+        for name, (start, end) in zip(weights, pairwise(ends), strict=True)
+    }

@@ -11,7 +11,7 @@ import pytest
 from kdbench.errors import InputError, MeasurementError
 from kdbench.measure import admission, runner
 from kdbench.measure.admission import absent_runtimes, admit, require_runtimes, unavailable
-from kdbench.measure.harness import PASSES
+from kdbench.measure.context import all_passes
 from kdbench.measure.missing import with_missing
 from kdbench.measure.network import FOREIGN
 from kdbench.measure.passes.cold_start import OtherStartsPass
@@ -61,8 +61,8 @@ def processes(monkeypatch) -> Processes:
 def refused_findings(context):
     """Return what is missing because a runtime refuses a model."""
     findings = Findings()
-    for a_pass in PASSES:
-        if not {"accuracy", "costs"} & {a_pass.name}:
+    for name, a_pass in all_passes().items():
+        if name not in {"accuracy", "costs"}:
             findings += with_missing(context.models, a_pass.expected(context), Findings())[1]
     return findings
 

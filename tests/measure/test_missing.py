@@ -12,8 +12,8 @@ from kdbench.evaluate.label_noise import NOISE
 from kdbench.evaluate.mismatch import MISMATCHES
 from kdbench.evaluate.risk import RISKS
 from kdbench.measure.bench_model import BenchModel, TestSet
-from kdbench.measure.context import Context, Expected, expected_pair
-from kdbench.measure.harness import PASSES, measure
+from kdbench.measure.context import Context, Expected, all_passes, expected_pair
+from kdbench.measure.harness import measure
 from kdbench.measure.missing import with_missing
 from kdbench.measure.network import Refusal
 from kdbench.meters.choice import Choice
@@ -59,7 +59,7 @@ def refused(models, config=None, analyses=None):
     """Return what all passes would have measured of refused models."""
     context = Context(models, config or Measure(), TEST, analyses or Analyses(), METER)
     findings = Findings()
-    for a_pass in PASSES:
+    for a_pass in all_passes().values():
         findings += with_missing(models, a_pass.expected(context), Findings())[1]
     return findings
 

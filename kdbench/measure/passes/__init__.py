@@ -1,8 +1,8 @@
-"""The measuring passes, one file each; `kdbench.measure.harness.PASSES` lists them in order.
+"""The measuring passes, one file each, which register themselves.
 
-How to add a pass: write `passes/NAME.py` with a class that has
+How to add a pass: write `passes/NAME.py` with a class, decorated with `@PASSES.register("name")`, that has
 
-- `name`, shown with the progress;
+- `order`, its place among the passes;
 - `expected(context)`: every number the pass measures, as `Expected(model, metric, axes)`, for every model of
   `context.models`, refused ones too. Declare the axes once, in a function that `expected` and `run` both use. A number
   that depends on other models (a teacher) names them in `needs`; one that depends on a runtime names that;
@@ -11,7 +11,7 @@ How to add a pass: write `passes/NAME.py` with a class that has
   `kdbench.worker.jobs` through `context.runner`, and return `Findings`. A model that fails is a `Failure` in
   `Findings.failures`, and the others go on.
 
-Then add an instance to `PASSES`. Metrics are declared in `kdbench.results.metrics`. A pass states no reason for a
+Metrics are declared in `kdbench.results.metrics`. A pass states no reason for a
 missing number that a refusal or a `Failure` explains: the harness compares what was expected with what was measured
 and adds the rest (`kdbench.measure.missing`). Machinery of one pass may have a folder beside, like `latency/`.
 

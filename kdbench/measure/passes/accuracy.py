@@ -12,7 +12,7 @@ from kdbench.evaluate.mismatch import MISMATCHES, mismatch_measurements
 from kdbench.evaluate.predictions import Predictions
 from kdbench.evaluate.risk import RISKS, risk_measurements
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet, students
-from kdbench.measure.context import Context, Expected, expected_of, expected_pair
+from kdbench.measure.context import PASSES, Context, Expected, expected_of, expected_pair
 from kdbench.measure.predict import Outcome, predict
 from kdbench.measure.staging import stage
 from kdbench.progress import SubProgress
@@ -23,10 +23,11 @@ from kdbench.results.samples import correct_key
 _IMAGES_PER_S = 5000  # through one model: a guess, for the progress
 
 
+@PASSES.register("accuracy")
 class AccuracyPass:
     """Accuracy of every model, fidelity of every student, and the analyses."""
 
-    name = "accuracy"
+    order = 10
 
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the metrics of the test set, and of training images at the axes TRAIN."""

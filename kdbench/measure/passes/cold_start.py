@@ -6,7 +6,7 @@ import numpy as np
 
 from kdbench import statistics
 from kdbench.measure.bench_model import BenchModel
-from kdbench.measure.context import ONNXRUNTIME, Context, Expected, expected_of
+from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, expected_of
 from kdbench.results.findings import Failure, Findings, estimated
 from kdbench.results.records import Axes, measured
 from kdbench.worker.jobs import ColdStartJob
@@ -16,10 +16,11 @@ _METRICS = ("load_ns", "first_run_ns", "steady_run_ns")
 _STARTS = ("load_ns", "first_run_ns")  # of other runtimes
 
 
+@PASSES.register("cold start")
 class ColdStartPass:
     """Medians of PROCESSES fresh processes for each model in onnxruntime, the models taking turns."""
 
-    name = "cold start"
+    order = 40
 
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the metrics of every timed model."""
@@ -60,10 +61,11 @@ class ColdStartPass:
         return findings + Findings(protocol={"cold_start_processes": PROCESSES, "runtime_import_ns": float(import_ns)})
 
 
+@PASSES.register("other runtimes")
 class OtherStartsPass:
     """The start of each other runtime with each model, as measured when the runtime was admitted."""
 
-    name = "other runtimes"
+    order = 50
 
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the times of every other runtime."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from kdbench.errors import KdbenchError
 from kdbench.macs.onnx_counter import count_onnx
 from kdbench.measure.bench_model import BenchModel, students
-from kdbench.measure.context import Context, Expected, expected_of, expected_pair
+from kdbench.measure.context import PASSES, Context, Expected, expected_of, expected_pair
 from kdbench.results.findings import Findings
 from kdbench.results.records import Measurement, Pair, measured, missing
 
@@ -14,10 +14,11 @@ _RATIOS = {"size_ratio": "size_bytes", "macs_ratio": "macs"}
 _MACS_SOURCE = "ONNX graph, canonical"
 
 
+@PASSES.register("costs")
 class CostsPass:
     """Size, weights, parameters and MACs of every model."""
 
-    name = "costs"
+    order = 20
 
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the costs of every model and the ratios of every student."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kdbench import statistics
 from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import SEED, BenchModel, students
-from kdbench.measure.context import Context, Expected, expected_of, expected_pair
+from kdbench.measure.context import PASSES, Context, Expected, expected_of, expected_pair
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.diagnosis import instability, latency_warnings, saturation
 from kdbench.measure.latency.precision import imprecision, ratio
@@ -29,10 +29,11 @@ PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns",
 _LATENCIES = metrics_in("latency")
 
 
+@PASSES.register("latency")
 class LatencyPass:
     """Latency and throughput of every model in every configuration, and students' speed-ups."""
 
-    name = "latency"
+    order = 70
 
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the metrics of every configuration, as if nothing were refused."""

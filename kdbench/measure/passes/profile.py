@@ -9,7 +9,7 @@ from kdbench import units
 from kdbench.errors import KdbenchError
 from kdbench.macs.onnx_origin import Origin, named, origins, untraced
 from kdbench.measure.bench_model import BenchModel
-from kdbench.measure.context import Context, Expected
+from kdbench.measure.context import PASSES, Context, Expected
 from kdbench.results.findings import Findings
 from kdbench.results.records import Axes, Diagnostic, Layer
 from kdbench.worker.jobs import ProfileJob
@@ -18,13 +18,14 @@ _REMEDY = "the other measurements do not depend on it"
 _OVERHEAD = 1.25  # where nodes take that many times the call they are part of, short ones are half profiler
 
 
+@PASSES.register("layers")
 class ProfilePass:
     """The layers of each model with their times, at batch 1 (a fixed batch at its own) and the first thread count.
 
     Nothing unless the configuration asks for it. A model that cannot be profiled has a warning instead of layers.
     """
 
-    name = "layers"
+    order = 90
 
     def expected(self, context: Context) -> Iterator[Expected]:  # noqa: ARG002 - layers are no metrics
         """Yield nothing: layers are no metrics."""
