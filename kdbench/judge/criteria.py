@@ -1,4 +1,4 @@
-"""What a target asks of one metric: its bounds as they are written, and each of them as a limit."""
+"""The criteria of a target: the bounds on one metric as they are written, and each as a limit."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from pydantic import Field, PlainValidator, model_validator
 
 from kdbench import units
 from kdbench.errors import InputError
-from kdbench.judge.bounds import Side
+from kdbench.judge.limits import Side
 from kdbench.registry import suggestion
 from kdbench.results.cards import Evidence
 from kdbench.results.metrics import METRICS, PAIR_METRICS, Metric, pair_of
@@ -24,9 +24,9 @@ SIDES: dict[Rule, Side] = {
     "min_ratio_vs_teacher": "min",
 }
 
-_OF_THE_FILE = ("part", "class", "beside")  # the axes of what another machine would find as well
+_FILE_AXES = ("part", "class", "beside")  # of metrics that do not depend on the machine
 _COUNTS = ("batch", "threads", "gap_ms", "rate_per_s")
-AXES = (*_COUNTS, "provider", "runtime", "mode", "scope", *_OF_THE_FILE)
+AXES = (*_COUNTS, "provider", "runtime", "mode", "scope", *_FILE_AXES)
 
 
 def _quantity(value: Any) -> float | str:
@@ -34,7 +34,7 @@ def _quantity(value: Any) -> float | str:
         isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     ):
         return value
-    raise WrongValueError(f"{value!r} is no limit", 'a limit is a number, or a text such as "50 ms"')
+    raise WrongValueError(f"{value!r} is not a limit", 'a limit is a number, or a text such as "50 ms"')
 
 
 Quantity = Annotated[float | str, PlainValidator(_quantity)]
@@ -42,9 +42,9 @@ Quantity = Annotated[float | str, PlainValidator(_quantity)]
 
 @dataclass(frozen=True)
 class Limit:
-    """One bound: `value` is in the unit of `metric`, or of the drop (points) or ratio that the rule is about.
+    """One bound: `value` is in the unit of `metric`, or of the drop (points) or ratio of the rule.
 
-    `evidence` is the weakest that is admitted.
+    `evidence` is the weakest evidence admitted.
     """
 
     metric: str
@@ -61,15 +61,15 @@ class Limit:
 
     @property
     def pair(self) -> str | None:
-        """The pair metric that answers; None where the model's own number does, or two models' numbers."""
+        """The pair's metric to check; None where one or two models' numbers are checked."""
         if self.metric in PAIR_METRICS:
             return self.metric
         pair = None if self.rule in {"max", "min"} else pair_of(self.metric)
         return pair.id if pair else None
 
     @property
-    def held_against(self) -> Metric:
-        """What the limit is held against, and how that is written."""
+    def checked_metric(self) -> Metric:
+        """The metric that the limit is checked against: the model's, the pair's, or a drop or ratio of two models'."""
         if self.pair is not None:
             return PAIR_METRICS[self.pair]
         of = declared(self.metric)
@@ -94,7 +94,7 @@ class Criterion(Value):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        known_metric(self.metric)
+        declared_metric(self.metric)
         limits = self.limits
         if not limits:
             raise WrongValueError(f"{self.metric} has no limit", f"give one of {', '.join(SIDES)}")
@@ -107,18 +107,18 @@ class Criterion(Value):
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """The bounds, one by one; raises WrongValueError for a quantity that does not fit."""
-        given = {rule: quantity for rule in SIDES if (quantity := getattr(self, rule)) is not None}
-        return tuple(self._limit(rule, quantity) for rule, quantity in given.items())
+        """The bounds; raises WrongValueError for a quantity that does not fit the metric."""
+        quantities = {rule: quantity for rule in SIDES if (quantity := getattr(self, rule)) is not None}
+        return tuple(self._limit(rule, quantity) for rule, quantity in quantities.items())
 
     def _limit(self, rule: Rule, quantity: float | str) -> Limit:
-        shape = Limit(self.metric, rule, 0.0, self.axes, self.required, self.evidence)
-        _check_comparable(shape)
+        limit = Limit(self.metric, rule, 0.0, self.axes, self.required, self.evidence)
+        _check_comparable(limit)
         if not isinstance(quantity, str):
-            return replace(shape, value=quantity)
-        unit = shape.held_against.unit
+            return replace(limit, value=quantity)
+        unit = limit.checked_metric.unit
         try:
-            return replace(shape, value=units.parse(quantity, unit))
+            return replace(limit, value=units.parse(quantity, unit))
         except ValueError as error:
             message = f"{self.metric}: {rule} = {quantity!r}: {error}"
             raise WrongValueError(
@@ -127,7 +127,7 @@ class Criterion(Value):
 
 
 def _check_comparable(limit: Limit) -> None:
-    """Refuse a drop or ratio that has no meaning, or that no run measures."""
+    """Raise WrongValueError for a drop or ratio that has no meaning, or that no run measures."""
     if limit.rule in {"max", "min"}:
         return
     if limit.metric in PAIR_METRICS:
@@ -144,7 +144,7 @@ def _check_comparable(limit: Limit) -> None:
 
 
 def _check(limit: Limit) -> None:
-    of = limit.held_against
+    of = limit.checked_metric
     if limit.value < 0:
         raise WrongValueError(f"{limit.metric}: {limit.rule} = {limit.value:g} is negative", "limits begin at 0")
     if limit.value == 0 and limit.side == "min" and of.value_range[0] == 0:
@@ -155,11 +155,11 @@ def _check(limit: Limit) -> None:
 
 
 def _check_direction(limit: Limit) -> None:
-    """Refuse a lone bound on the side where every model gets better: it would let the worst ones pass."""
-    better = limit.held_against.higher_is_better
-    if better is None or better == (limit.side == "min"):
+    """Raise WrongValueError for a lone bound on the better side: the worst models would pass it."""
+    higher = limit.checked_metric.higher_is_better
+    if higher == (limit.side == "min"):
         return
-    more, other = ("higher", "min") if better else ("lower", "max")
+    more, other = ("higher", "min") if higher else ("lower", "max")
     message = f"{limit.metric}: {limit.rule} alone lets every worse model pass, because {more} is better"
     raise WrongValueError(message, f"did you mean {other!r}?")
 
@@ -168,21 +168,21 @@ _EXAMPLE = "axes = { batch = 1, threads = 4 }"
 
 
 def _check_axes(metric: str, axes: Mapping[str, str | int]) -> None:
-    known = AXES if declared(metric).hardware_dependent else _OF_THE_FILE
+    known = AXES if declared(metric).hardware_dependent else _FILE_AXES
     for axis, value in axes.items():
         if axis not in AXES:
             raise WrongValueError(f"{metric}: unknown axis {axis!r}", suggestion(axis, known))
         if axis not in known:
             raise WrongValueError(f"{metric} has no axis {axis!r}", "it is a property of the file: leave the axis out")
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        named = isinstance(value, str) or (whole and axis == "class")  # a class without a name goes by its number
-        if not ((whole and int(value) >= 1) if axis in _COUNTS else named):
+        is_int = isinstance(value, int) and not isinstance(value, bool)
+        is_name = isinstance(value, str) or (is_int and axis == "class")  # a class without a name has a number
+        if not ((is_int and int(value) >= 1) if axis in _COUNTS else is_name):
             kind = "a whole number from 1 on" if axis in _COUNTS else "a text"
             raise WrongValueError(f"{metric}: the axis {axis!r} is {kind}, not {value!r}", f"for example {_EXAMPLE}")
 
 
-def known_metric(id_: str) -> Metric:
-    """Return a metric by its id; raises WrongValueError with the nearest known one."""
+def declared_metric(id_: str) -> Metric:
+    """Return a metric by its id; raises WrongValueError with the nearest known id."""
     try:
         return declared(id_)
     except InputError:

@@ -1,7 +1,7 @@
-"""Whether the machine that a record was taken on is the one that a target is about.
+"""The device of a target, and whether a record was measured on it.
 
-A number taken elsewhere certifies nothing: what another machine takes in time or energy, nobody knows before it has
-run there.
+A number measured elsewhere proves nothing: the time and energy of another machine are unknown until the model runs
+there.
 """
 
 import re
@@ -21,13 +21,13 @@ def _expression(text: str) -> str:
     try:
         re.compile(text)
     except re.error as error:
-        raise WrongValueError(f"{text!r} is no regular expression: {error}", "a plain word is one") from None
+        raise WrongValueError(f"{text!r} is not a regular expression: {error}", "a plain word is one") from None
     return text
 
 
 def _bytes(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise WrongValueError(f"{value!r} is no size", 'for example "4 GB"')
+        raise WrongValueError(f"{value!r} is not a size", 'for example "4 GB"')
     try:
         return units.parse(value, "bytes") if isinstance(value, str) else value
     except ValueError as error:
@@ -39,10 +39,10 @@ Minimum = Annotated[StrictFloat, Field(gt=0)]
 
 
 class Device(Value):
-    """The `[device]` of a target: what the machine's facts must be, all of those that are given.
+    """The `[device]` of a target: conditions that the machine's facts must all meet.
 
-    Texts are regular expressions that are found in the fact, whatever its case; numbers are the least it may be.
-    `libraries` are the versions of installed ones. `provider` and `runtime` are what the models must have run with.
+    A text is a regular expression that must match somewhere in the fact, in any case; a number is the minimum.
+    `libraries` are versions of installed libraries. `provider` and `runtime` are what the models must have run with.
     """
 
     board: Expression | None = None
@@ -59,13 +59,13 @@ class Device(Value):
     runtime: str | None = None
 
     @property
-    def named(self) -> bool:
-        """Whether anything is asked of the machine at all."""
+    def is_restricted(self) -> bool:
+        """Whether there is any condition on the machine."""
         return self != Device()
 
 
 def differences(record: RunRecord, device: Device) -> list[str]:
-    """Return what about the record's machine is not as the device asks, each as a clause; empty where all is."""
+    """Return how the record's machine differs from the device, a clause for each condition that is not met."""
     return [*_of_facts(record, device), *_of_runs(record, device)]
 
 
@@ -78,36 +78,36 @@ def _of_facts(record: RunRecord, device: Device) -> Iterator[str]:
         yield from _differs(library, libraries.get(library), version)
 
 
-def _differs(name: str, found: str | float | None, wanted: str | float, *, in_bytes: bool = False) -> Iterator[str]:
-    if found is None:
+def _differs(name: str, fact: str | float | None, wanted: str | float, *, in_bytes: bool = False) -> Iterator[str]:
+    if fact is None:
         yield f"the record names no {name}"
     elif isinstance(wanted, str):
-        if not re.search(wanted, str(found), re.IGNORECASE):
-            yield f"{name} is '{found}', not '{wanted}'"
-    elif not isinstance(found, int | float) or found < wanted:
+        if not re.search(wanted, str(fact), re.IGNORECASE):
+            yield f"{name} is '{fact}', not '{wanted}'"
+    elif not isinstance(fact, int | float) or fact < wanted:
         write = units.size if in_bytes else units.whole
-        yield f"{name} is {write(found) if isinstance(found, int | float) else found}, not {write(wanted)} or more"
+        yield f"{name} is {write(fact) if isinstance(fact, int | float) else fact}, not {write(wanted)} or more"
 
 
 def _of_runs(record: RunRecord, device: Device) -> Iterator[str]:
-    for what, wanted, ran in (
+    for name, wanted, used in (
         ("provider", device.provider, providers(record)),
         ("runtime", device.runtime, runtimes(record)),
     ):
-        if wanted is not None and wanted not in ran:
-            yield f"{what} is {' and '.join(sorted(ran)) or 'unknown'}, not {wanted}"
+        if wanted is not None and wanted not in used:
+            yield f"{name} is {' and '.join(sorted(used)) or 'unknown'}, not {wanted}"
 
 
 def providers(record: RunRecord) -> set[str]:
-    """Return what ran the record's models, such as cpu."""
-    named = {str(m.axes["provider"]) for m in record.measurements if "provider" in m.axes}
-    return named or ({str(record.protocol["provider"])} if record.protocol.get("provider") else set())
+    """Return the providers that ran the record's models, such as cpu."""
+    used = {str(m.axes["provider"]) for m in record.measurements if "provider" in m.axes}
+    return used or ({str(record.protocol["provider"])} if record.protocol.get("provider") else set())
 
 
 def runtimes(record: RunRecord) -> set[str]:
-    """Return the runtimes that the record's models ran in; where none is named it is the usual one."""
-    asked = record.protocol.get("runtime", USUAL_RUNTIME)
-    return set(map(str, asked)) if isinstance(asked, list | tuple) else {str(asked)}
+    """Return the runtimes that ran the record's models, by default onnxruntime."""
+    names = record.protocol.get("runtime", USUAL_RUNTIME)
+    return set(map(str, names)) if isinstance(names, list | tuple) else {str(names)}
 
 
 def machine_name(record: RunRecord) -> str:
@@ -117,7 +117,7 @@ def machine_name(record: RunRecord) -> str:
 
 
 def machine_in_words(record: RunRecord) -> str:
-    """Return the machine's name, and what else tells it apart."""
+    """Return the machine's name, usable cores, GPU and whether it is virtual."""
     host = record.environment.host
     parts = [machine_name(record)]
     parts += [f"{host['cores_usable']} cores"] if host.get("cores_usable") else []

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from kdbench.errors import InputError
-from kdbench.judge.found_records import LocatedRecord
-from kdbench.judge.series_keys import Finding, Key, Several, key_of, machine_in_words, model_of
+from kdbench.judge.located_records import LocatedRecord
+from kdbench.judge.series import Finding, SeriesKey, SeriesLabels, model_of
 from kdbench.registry import suggestion
 from kdbench.results import metrics as declared
 from kdbench.results.histories import Change, History, Level, Point, Series
@@ -13,11 +13,11 @@ from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import Axes, Interval, RunRecord
 
 MAIN = ("top1", "latency_p50_ns", "latency_ratio", "size_bytes")
-"""What is shown unless something is asked for."""
+"""The metrics shown by default."""
 
 
 def history(
-    found: Sequence[LocatedRecord],
+    records: Sequence[LocatedRecord],
     metrics: Sequence[str] = (),
     models: Sequence[str] = (),
     axes: Axes | None = None,
@@ -25,23 +25,23 @@ def history(
 ) -> History:
     """Return the series of `metrics` over records, oldest first.
 
-    Without `metrics` those of `MAIN` that there are. `models` are names or ids. With `axes` every series whose axes
-    include them is returned, without them each model's at the fewest axes, the smallest batch and the fewest threads.
-    Raises InputError for a metric, model or axis that no record has, naming the nearest that one has.
+    Without `metrics`, those of `MAIN` that the records have. `models` are names or ids. With `axes`, every series whose
+    axes include them; without, each model's at the fewest axes, the smallest batch and the fewest threads. Raises
+    InputError for a metric, model or axis that no record has, naming the nearest that one has.
     """
-    _refuse_unknown(found, metrics, models)
-    collected: dict[Key, list[tuple[LocatedRecord, Finding]]] = {}
-    for each in found:
+    _raise_on_unknown(records, metrics, models)
+    by_key: dict[SeriesKey, list[tuple[LocatedRecord, Finding]]] = {}
+    for located in records:
         for metric in metrics or MAIN:
-            for finding in _findings(each.record, metric, models, axes):
-                collected.setdefault(key_of(each.record, finding), []).append((each, finding))
-    if not collected:
-        raise InputError(*_nothing_at(found, metrics or MAIN, axes or {}))
+            for finding in _findings(located.record, metric, models, axes):
+                by_key.setdefault(SeriesKey.of(located.record, finding), []).append((located, finding))
+    if not by_key:
+        raise InputError(*_nothing_at(records, metrics or MAIN, axes or {}))
     order = {metric: place for place, metric in enumerate(metrics or MAIN)}
-    several = Several.of(collected)
-    ordered = sorted(collected.items(), key=lambda item: order[item[0].metric])
-    series = [_series(key, taken, several) for key, taken in ordered]
-    return History(records=len(found), series=tuple(series), notes=tuple(notes))
+    labels = SeriesLabels.of(by_key)
+    ordered = sorted(by_key.items(), key=lambda item: order[item[0].metric])
+    series = [_series(key, findings, labels) for key, findings in ordered]
+    return History(records=len(records), series=tuple(series), notes=tuple(notes))
 
 
 def _findings(record: RunRecord, metric: str, models: Sequence[str], axes: Axes | None) -> Iterator[Finding]:
@@ -51,11 +51,11 @@ def _findings(record: RunRecord, metric: str, models: Sequence[str], axes: Axes 
         model = model_of(finding)
         if finding.metric == metric and (not models or {model, record.cards[model].name} & set(models)):
             by_model.setdefault(model, []).append(finding)
-    for of_model in by_model.values():
+    for findings in by_model.values():
         if axes is None:
-            yield min(of_model, key=_headline)
+            yield min(findings, key=_headline)
         else:
-            yield from (finding for finding in of_model if axes.items() <= finding.axes.items())
+            yield from (finding for finding in findings if axes.items() <= finding.axes.items())
 
 
 def _headline(finding: Finding) -> tuple[float, ...]:
@@ -63,23 +63,24 @@ def _headline(finding: Finding) -> tuple[float, ...]:
     return (len(finding.axes), *(size if isinstance(size, int) else 0 for size in sizes))
 
 
-def _series(key: Key, taken: Sequence[tuple[LocatedRecord, Finding]], several: Several) -> Series:
+def _series(key: SeriesKey, findings: Sequence[tuple[LocatedRecord, Finding]], labels: SeriesLabels) -> Series:
     metric = declared.metric(key.metric)
-    points = tuple(_point(each, finding, of_machine=metric.hardware_dependent) for each, finding in taken)
+    points = tuple(_point(located, finding, metric) for located, finding in findings)
     places = [place for place, point in enumerate(points) if point.counts]
     values = [value for place in places if (value := points[place].value) is not None]
+    # A quotient of predictions' metrics, or of a parity, says nothing.
     relative = not (metric.scored or metric.group == "parity") and all(value > 0 for value in values)
-    scatter = _least_scatter([points[place] for place in places], metric, relative, _virtual(taken))
-    levels, changes = _stepped(points, places, values, metric=metric, relative=relative, scatter=scatter)
+    scatter = _least_scatter([points[place] for place in places], metric, relative, _on_virtual_machine(findings))
+    levels, changes = _steps(points, places, values, metric=metric, relative=relative, scatter=scatter)
     return Series(
         model=key.model,
         metric=key.metric,
         unit=metric.unit,
-        axes=dict(taken[-1][1].axes),
+        axes=dict(findings[-1][1].axes),
         teacher=key.teacher,
-        machine=machine_in_words(key),
-        study=several.study(key),
-        test_set=several.test_set(key),
+        machine=key.machine,
+        study=labels.study(key),
+        test_set=labels.test_set(key),
         relative=relative,
         scatter=scatter,
         points=points,
@@ -89,38 +90,42 @@ def _series(key: Key, taken: Sequence[tuple[LocatedRecord, Finding]], several: S
     )
 
 
-def _point(each: LocatedRecord, finding: Finding, *, of_machine: bool) -> Point:
-    environment = each.record.environment
+def _point(located: LocatedRecord, finding: Finding, metric: declared.Metric) -> Point:
+    environment = located.record.environment
     reason = finding.reason or "" if finding.status != "ok" else ""
     if finding.status == "unstable":
         reason = f"unstable: {reason}"
     elif finding.evidence == "estimated":
         reason = "an estimate, no measurement"
     return Point(
-        run=each.run,
-        created=each.record.created,
+        run=located.run,
+        created=located.record.created,
         commit=environment.git_commit,
         dirty=environment.git_dirty,
         value=finding.value,
         interval=finding.interval,
         reason=reason,
-        runtime=environment.libraries.get("onnxruntime") if of_machine else None,
+        runtime=environment.libraries.get("onnxruntime") if metric.hardware_dependent else None,
     )
 
 
-def _virtual(taken: Sequence[tuple[LocatedRecord, Finding]]) -> bool:
-    return any(each.record.environment.host.get("virtualization") is not None for each, _ in taken)
+def _on_virtual_machine(findings: Sequence[tuple[LocatedRecord, Finding]]) -> bool:
+    return any(located.record.environment.host.get("virtualization") is not None for located, _ in findings)
 
 
 def _least_scatter(points: Sequence[Point], metric: declared.Metric, relative: bool, virtual: bool) -> float:
     """Return the least standard deviation that points can have around their level: of logarithms where `relative`.
 
-    The mean of what the intervals say (a half-width is 1.96 standard errors), or of the metric's repeatability; on a
-    virtual machine also the metric's `run_to_run`. There is no such figure for other machines: their series show it.
+    It is the root mean square of the intervals' standard errors (a half-width is 1.96 of them), or the metric's
+    repeatability; on a virtual machine also the metric's `run_to_run`. There is no such figure for other machines:
+    their series show it.
     """
     errors = [error for point in points if (error := _standard_error(point, relative)) is not None]
-    own = math.sqrt(sum(error**2 for error in errors) / len(errors)) if errors else (metric.repeatability or 0.0) / 1.96
-    return math.hypot(own, metric.run_to_run if virtual else 0.0)
+    if errors:
+        within_run = math.sqrt(sum(error**2 for error in errors) / len(errors))
+    else:
+        within_run = (metric.repeatability or 0.0) / 1.96
+    return math.hypot(within_run, metric.run_to_run if virtual else 0.0)
 
 
 def _standard_error(point: Point, relative: bool) -> float | None:
@@ -131,7 +136,7 @@ def _standard_error(point: Point, relative: bool) -> float | None:
     return width / (2 * 1.96)
 
 
-def _stepped(
+def _steps(
     points: Sequence[Point],
     places: Sequence[int],
     values: Sequence[float],
@@ -140,7 +145,7 @@ def _stepped(
     relative: bool,
     scatter: float,
 ) -> tuple[tuple[Level, ...], tuple[Change, ...]]:
-    """Return the levels of a series and the changes between them, by the places of the points that count."""
+    """Return the levels of a series and the changes between them, at the places of the points that count."""
     import numpy as np
 
     from kdbench.statistics.change_points import exact_steps, find_steps
@@ -148,22 +153,22 @@ def _stepped(
     if not values:
         return (), ()
     scaled = np.log(values) if relative else np.array(values, dtype=np.float64)
-    found = exact_steps(scaled) if metric.counted else find_steps(scaled, scatter)
+    segments = exact_steps(scaled) if metric.counted else find_steps(scaled, scatter)
     undo = math.exp if relative else float
-    ends = (*(start - 1 for start in found.starts[1:]), len(places) - 1)
+    ends = (*(start - 1 for start in segments.starts[1:]), len(places) - 1)
     levels = tuple(
         Level(first=places[start], last=places[end], value=undo(mean))
-        for start, end, mean in zip(found.starts, ends, found.means, strict=True)
+        for start, end, mean in zip(segments.starts, ends, segments.means, strict=True)
     )
     changes = tuple(
         Change(
             at=places[step.at],
             change=undo(step.change),
             interval=Interval(low=undo(step.low), high=undo(step.high)),
-            better=None if metric.higher_is_better is None else (step.change > 0) == metric.higher_is_better,
+            better=(step.change > 0) == metric.higher_is_better,
             runtime=_runtimes(points[places[step.at - 1]], points[places[step.at]]),
         )
-        for step in found.steps
+        for step in segments.steps
     )
     return levels, changes
 
@@ -180,29 +185,29 @@ def _runtimes(before: Point, after: Point) -> str:
     return f"{before.runtime} → {after.runtime}" if before.runtime != after.runtime else ""
 
 
-def _refuse_unknown(found: Sequence[LocatedRecord], metrics: Sequence[str], models: Sequence[str]) -> None:
-    taken = {f.metric for each in found for f in (*each.record.measurements, *each.record.pairs)}
+def _raise_on_unknown(records: Sequence[LocatedRecord], metrics: Sequence[str], models: Sequence[str]) -> None:
+    measured = {f.metric for located in records for f in (*located.record.measurements, *located.record.pairs)}
     for metric in metrics:
         if metric not in METRICS and metric not in PAIR_METRICS:
             raise InputError(f"unknown metric {metric!r}", suggestion(metric, [*METRICS, *PAIR_METRICS]))
-        if metric not in taken:
-            raise InputError(f"no record has {metric}", f"they have {', '.join(sorted(taken))}")
-    names = {name for each in found for card in each.record.models for name in (card.id, card.name)}
+        if metric not in measured:
+            raise InputError(f"no record has {metric}", f"they have {', '.join(sorted(measured))}")
+    names = {name for located in records for card in located.record.models for name in (card.id, card.name)}
     for model in models:
         if model not in names:
             raise InputError(f"no record has a model {model!r}", suggestion(model, sorted(names)))
 
 
-def _nothing_at(found: Sequence[LocatedRecord], metrics: Sequence[str], axes: Axes) -> tuple[str, str]:
-    """Return message and hint for axes, or models, that have no number of the metrics."""
+def _nothing_at(records: Sequence[LocatedRecord], metrics: Sequence[str], axes: Axes) -> tuple[str, str]:
+    """Return message and hint for axes, or models, without a number of the metrics."""
     values: dict[str, set[str]] = {}
-    for each in found:
-        for finding in (*each.record.measurements, *each.record.pairs):
+    for located in records:
+        for finding in (*located.record.measurements, *located.record.pairs):
             if finding.metric in metrics:
                 for axis, value in finding.axes.items():
                     values.setdefault(axis, set()).add(str(value))
-    told = "; ".join(f"{axis} {', '.join(sorted(known))}" for axis, known in values.items())
     if not axes:
-        return f"no record has {' or '.join(metrics)} of that", "choose with --metric and --model"
-    asked = ",".join(f"{axis}={value}" for axis, value in axes.items())
-    return f"no record has {' or '.join(metrics)} at {asked}", f"taken at: {told}" if told else "leave out --axes"
+        return f"no record has {' or '.join(metrics)} of these models", "choose with --metric and --model"
+    known = "; ".join(f"{axis} {', '.join(sorted(of_axis))}" for axis, of_axis in values.items())
+    wanted = ",".join(f"{axis}={value}" for axis, value in axes.items())
+    return f"no record has {' or '.join(metrics)} at {wanted}", f"measured at: {known}" if known else "leave out --axes"

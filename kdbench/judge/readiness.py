@@ -1,8 +1,8 @@
-"""Is a model ready for a device? A run held against a target, one criterion at a time.
+"""Is a model ready for a device? Judge a run against a target, one criterion at a time.
 
-A required FAIL settles it: whatever is not known would not help. Only where every required criterion is a PASS is a
-model READY; all else is INCONCLUSIVE. A run on another machine says nothing of the target's times and energies, so that
-it can show a model to be NOT READY, and never READY.
+A required FAIL settles it: no unknown would help. A model is READY only where every required criterion is a PASS;
+everything else is INCONCLUSIVE. A run on another machine says nothing of the target's times and energies, so it can
+show that a model is NOT READY, and never that it is READY.
 """
 
 from collections.abc import Sequence
@@ -10,30 +10,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-from kdbench.judge.bounds import LimitCheck, Reading, check_limit, weakness
 from kdbench.judge.candidates import candidates
 from kdbench.judge.criteria import Limit
 from kdbench.judge.device import differences, machine_in_words, machine_name
-from kdbench.judge.relative import read
+from kdbench.judge.limits import LimitCheck, Reading, check_limit, reliability_problem
+from kdbench.judge.readings import read
 from kdbench.judge.target import Target
 from kdbench.results.cards import ModelCard
 from kdbench.results.metrics import metric as declared
-from kdbench.results.records import Diagnostic, RunRecord
+from kdbench.results.records import RunRecord
 from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Overall, Verdict
 
-# The machine was not as it is when it works undisturbed: its times and energies are those of another state. A clock
-# that was slowed leaves memory as it is.
+# Diagnostics that make times and energies those of another state of the machine. A slowed clock leaves memory as it is.
 INVALIDATING = {"throttled": "the machine throttled itself", "swapping": "memory was fetched from disk"}
 
 
 def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None) -> Verdict:
-    """Return how the record's candidates stand to the target; `models` names those to judge, by id or name.
+    """Return the verdict on the record's candidates; `models` names those to judge, by id or name.
 
     Without names these are all models but the teachers, of several seeds the one that was timed. Raises InputError
     for a name that the record does not have.
     """
-    trial = _Trial(record, target)
-    judged = tuple(trial.of(card) for card in candidates(record, models))
+    case = _Case(record, target)
+    verdicts = tuple(case.judge_model(card) for card in candidates(record, models))
     return Verdict(
         target=target.name,
         title=target.in_words,
@@ -41,116 +40,114 @@ def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None
         run=record.title or record.name,
         record_hash=record.hash(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        overall=_of_run(judged),
-        best=trial.best([model.model for model in judged if model.overall == "READY"]),
-        models=judged,
+        overall=_overall(verdicts),
+        best=case.best([verdict.model for verdict in verdicts if verdict.overall == "READY"]),
+        models=verdicts,
         measured_on=machine_in_words(record),
-        cautions=tuple(dict.fromkeys(warned.code for warned in record.warnings)),
+        cautions=tuple(dict.fromkeys(diagnostic.code for diagnostic in record.warnings)),
     )
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """One record before one target."""
+class _Case:
+    """A record and the target that it is judged against."""
 
     record: RunRecord
     target: Target
 
     @cached_property
-    def elsewhere(self) -> str:
-        """In what the record's machine is another than the target's; empty where it is the target's."""
+    def device_differences(self) -> str:
+        """How the record's machine differs from the target's; empty where it does not."""
         return "; ".join(differences(self.record, self.target.device))
 
-    def of(self, card: ModelCard) -> ModelVerdict:
-        criteria = (self._device(), *(self._criterion(card, limit) for limit in self.target.limits))
-        return ModelVerdict(model=card.id, overall=_of_model(criteria), criteria=criteria)
+    def judge_model(self, card: ModelCard) -> ModelVerdict:
+        criteria = (self._device_criterion(), *(self._criterion(card, limit) for limit in self.target.limits))
+        return ModelVerdict(model=card.id, overall=_overall_of_model(criteria), criteria=criteria)
 
     def best(self, ready: Sequence[str]) -> str | None:
-        """Return the first of `ready` by the metrics that the target prefers; what cannot be relied on comes last."""
+        """Return the first of `ready` by the metrics that the target prefers; unreliable numbers rank last."""
 
-        def rank(model: str) -> list[tuple[bool, float]]:
+        def ranks(model: str) -> list[tuple[bool, float]]:
             return [self._rank(model, metric) for metric in self.target.prefer]
 
-        return min(ready, key=rank, default=None)
+        return min(ready, key=ranks, default=None)
 
     def _rank(self, model: str, metric: str) -> tuple[bool, float]:
-        limit = next((each for each in self.target.limits if each.metric == metric), None)
-        found = read(
+        limit = next((limit for limit in self.target.limits if limit.metric == metric), None)
+        reading = read(
             self.record,
             self.record.cards[model],
             Limit(metric, "min", 0.0, limit.axes if limit else {}),
             self.target.device,
         )
-        if found.value is None or found.status != "ok" or found.evidence != "measured":
+        if reading.value is None or reading.status != "ok" or reading.evidence != "measured":
             return True, 0.0
-        return False, -found.value if declared(metric).higher_is_better else found.value
+        return False, -reading.value if declared(metric).higher_is_better else reading.value
 
-    def _device(self) -> Criterion:
-        here = machine_in_words(self.record)
-        if not self.elsewhere:
-            asked = f"measured on {here}" if self.target.device.named else f"any machine counts: measured on {here}"
-            return Criterion(metric="device", rule="device", outcome="PASS", reason=asked)
+    def _device_criterion(self) -> Criterion:
+        machine = machine_in_words(self.record)
+        if not self.device_differences:
+            condition = "" if self.target.device.is_restricted else "any machine counts: "
+            reason = f"{condition}measured on {machine}"
+            return Criterion(metric="device", rule="device", outcome="PASS", reason=reason)
+        here, there = machine_name(self.record), self.target.in_words
         return Criterion(
             metric="device",
             rule="device",
             outcome="UNKNOWN",
-            reason=f"measured on {machine_name(self.record)}, not on {self.target.in_words}: {self.elsewhere}",
-            remedy=f"measure on {self.target.in_words}",
+            reason=f"measured on {here}, not on {there}: {self.device_differences}",
+            remedy=f"measure on {there}",
         )
 
     def _criterion(self, card: ModelCard, limit: Limit) -> Criterion:
-        found = read(self.record, card, limit, self.target.device)
-        standing = self._foreign(limit) or self._disturbed(card, found) or _stand(found, limit)
+        reading = read(self.record, card, limit, self.target.device)
+        check = (
+            self._other_machine(limit)
+            or self._disturbed(card, reading)
+            or check_limit(reading, limit.side, limit.value, weakest=limit.evidence)
+        )
         return Criterion(
             metric=limit.metric,
             rule=limit.rule,
-            outcome=standing.outcome,
+            outcome=check.outcome,
             limit=limit.value,
-            unit=found.of.unit,
-            axes=dict(found.axes or limit.axes),
+            unit=reading.metric.unit,
+            axes=dict(reading.axes or limit.axes),
             required=limit.required,
-            value=found.value,
-            interval=found.interval,
-            n=found.n,
-            evidence=None if found.value is None else found.evidence,
-            reason=standing.reason,
-            remedy=standing.remedy,
+            value=reading.value,
+            interval=reading.interval,
+            n=reading.n,
+            evidence=None if reading.value is None else reading.evidence,
+            reason=check.reason,
+            remedy=check.remedy,
         )
 
-    def _foreign(self, limit: Limit) -> LimitCheck | None:
-        """Return UNKNOWN for what another machine says nothing of."""
-        if not self.elsewhere or not limit.held_against.hardware_dependent:
+    def _other_machine(self, limit: Limit) -> LimitCheck | None:
+        """Return UNKNOWN for a number that another machine says nothing about."""
+        if not self.device_differences or not limit.checked_metric.hardware_dependent:
             return None
         here, there = machine_name(self.record), self.target.in_words
         return LimitCheck("UNKNOWN", f"measured on {here}, not on {there}", f"measure on {there}")
 
-    def _disturbed(self, card: ModelCard, found: Reading) -> LimitCheck | None:
-        """Return UNKNOWN for what was taken while the machine was not itself."""
-        if not found.of.hardware_dependent or weakness(found, "estimated") is not None:
+    def _disturbed(self, card: ModelCard, reading: Reading) -> LimitCheck | None:
+        """Return UNKNOWN for a number that was measured while the machine was disturbed."""
+        if not reading.metric.hardware_dependent or reliability_problem(reading, "estimated") is not None:
             return None
-        codes = INVALIDATING.keys() - ({"throttled"} if found.of.unit == "bytes" else set())
-        warned = next((w for w in self.record.warnings if w.code in codes and _about(w, card)), None)
-        if warned is None:
+        codes = INVALIDATING.keys() - ({"throttled"} if reading.metric.unit == "bytes" else set())
+        about_model = (d for d in self.record.warnings if d.code in codes and d.model in {None, card.id})
+        diagnostic = next(about_model, None)
+        if diagnostic is None:
             return None
-        return LimitCheck("UNKNOWN", f"{INVALIDATING[warned.code]}: {warned.message}", warned.remedy)
+        return LimitCheck("UNKNOWN", f"{INVALIDATING[diagnostic.code]}: {diagnostic.message}", diagnostic.remedy)
 
 
-def _about(warned: Diagnostic, card: ModelCard) -> bool:
-    return warned.model in {None, card.id}
-
-
-def _stand(found: Reading, limit: Limit) -> LimitCheck:
-    return check_limit(found, limit.side, limit.value, weakest=limit.evidence)
-
-
-def _of_model(criteria: Sequence[Criterion]) -> Overall:
+def _overall_of_model(criteria: Sequence[Criterion]) -> Overall:
     outcomes = {criterion.outcome for criterion in criteria if criterion.required}
     if "FAIL" in outcomes:
         return "NOT READY"
     return "READY" if outcomes == {"PASS"} else "INCONCLUSIVE"
 
 
-def _of_run(models: Sequence[ModelVerdict]) -> Overall:
-    """Return the run's verdict: one model that is ready is enough, and one that might be leaves it open."""
-    found: set[Overall] = {model.overall for model in models}
-    return next(overall for overall in OVERALLS if overall in found)
+def _overall(verdicts: Sequence[ModelVerdict]) -> Overall:
+    """Return the run's verdict: one READY model is enough, and one INCONCLUSIVE model leaves it open."""
+    return next(overall for overall in OVERALLS if any(verdict.overall == overall for verdict in verdicts))

@@ -1,4 +1,4 @@
-"""What a model must keep to on a device before it may ship: a TOML file, shipped or a user's own."""
+"""A target: the criteria that a model must meet on a device before it ships, a TOML file, shipped or a user's."""
 
 import re
 from collections.abc import Mapping
@@ -9,16 +9,16 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from kdbench import toml_files
-from kdbench.judge.criteria import Criterion, Limit, known_metric
+from kdbench.judge.criteria import Criterion, Limit, declared_metric
 from kdbench.judge.device import Device
 from kdbench.validation import Value, WrongValueError
 
 
 class Target(Value):
-    """A device and what is asked of a model there.
+    """A device and the criteria for a model there.
 
-    `example` says that the numbers are examples. `prefer` are the metrics by which the best of several models that
-    are ready is chosen: by the first, in its better direction; where that is the same, by the next.
+    `example` says that the numbers are examples. `prefer` lists the metrics that choose the best of several ready
+    models: the first metric in its better direction; between equals, the next.
     """
 
     name: str
@@ -31,20 +31,20 @@ class Target(Value):
 
     @field_validator("name")
     @classmethod
-    def _names_a_file(cls, name: str) -> str:
+    def _is_file_name(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            message = f"{name!r} cannot be a target's name: its verdicts are kept in files called so"
+            message = f"{name!r} cannot be a target's name: its verdicts are stored under that name"
             raise WrongValueError(message, "letters, digits, dots and dashes make a name")
         return name
 
     @model_validator(mode="after")
-    def _holds_together(self) -> Self:
+    def _consistent(self) -> Self:
         if not any(criterion.required for criterion in self.criteria):
             message = "no criterion is required, so every model would be ready"
-            raise WrongValueError(message, "leave `required = false` out of one at least")
+            raise WrongValueError(message, "remove `required = false` from at least one")
         for metric in self.prefer:
-            known_metric(metric)
-        _refuse_contradictions(self.limits)
+            declared_metric(metric)
+        _raise_on_contradictions(self.limits)
         return self
 
     @property
@@ -54,7 +54,7 @@ class Target(Value):
 
     @property
     def in_words(self) -> str:
-        """What to call the device in a sentence."""
+        """The device's name in a sentence."""
         return self.title or self.name
 
 
@@ -66,7 +66,7 @@ def shipped_targets() -> dict[str, str]:
 def load_target(name_or_path: str) -> Target:
     """Return the shipped target of that name, or the one in the TOML file at that path.
 
-    A file without a `name` is called as the file is. Raises InputError, which names the key and the nearest known one.
+    A target without a `name` has the file's. Raises InputError, which names the key and the nearest known one.
     """
     text, where = toml_files.find(name_or_path, shipped_targets(), "target")
     content = toml_files.parse(text, where)
@@ -79,26 +79,26 @@ def target_from(content: Mapping[str, Any], where: str = "the target") -> Target
     return toml_files.validated(Target, content, where, example=example, document="docs/readiness.md")
 
 
-def _refuse_contradictions(limits: tuple[Limit, ...]) -> None:
-    """Refuse two limits of one kind on the same number, and a least that lies above the most."""
+def _raise_on_contradictions(limits: tuple[Limit, ...]) -> None:
+    """Raise WrongValueError for two limits of one kind on the same number, and for a minimum above the maximum."""
     known: dict[tuple[str, str, frozenset[Any]], Limit] = {}
     for limit in limits:
-        about = (limit.pair or f"{limit.metric} {limit.held_against.unit}", frozenset(limit.axes.items()))
-        own, other = ((about[0], side, about[1]) for side in (limit.side, "min" if limit.side == "max" else "max"))
-        if own in known:
-            message = f"{limit.metric}: {limit.rule} is given twice{_beside(known[own], limit)}"
+        number, axes = limit.pair or f"{limit.metric} {limit.checked_metric.unit}", frozenset(limit.axes.items())
+        same, opposite = ((number, side, axes) for side in (limit.side, "min" if limit.side == "max" else "max"))
+        if same in known:
+            message = f"{limit.metric}: {limit.rule} is given twice{_same_as(known[same], limit)}"
             raise WrongValueError(message, "keep one, or give them different axes")
-        known[own] = limit
-        if other in known:
-            low, high = sorted((limit, known[other]), key=lambda each: each.side == "max")
+        known[same] = limit
+        if opposite in known:
+            low, high = sorted((limit, known[opposite]), key=lambda bound: bound.side == "max")
             if low.value > high.value:
-                write = limit.held_against.text
+                write = limit.checked_metric.text
                 message = (
                     f"{limit.metric}: at least {write(low.value)} and at most {write(high.value)} exclude each other"
                 )
                 raise WrongValueError(message, "were min and max mixed up?")
 
 
-def _beside(one: Limit, other: Limit) -> str:
-    same = (one.metric, one.rule) == (other.metric, other.rule)
-    return "" if same else f": {one.metric} {one.rule} asks the same"
+def _same_as(first: Limit, second: Limit) -> str:
+    identical = (first.metric, first.rule) == (second.metric, second.rule)
+    return "" if identical else f": {first.metric} {first.rule} is the same limit"

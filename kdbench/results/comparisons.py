@@ -16,7 +16,7 @@ Change = Literal["regressed", "improved", "same", "inconclusive"]
 CHANGES: tuple[Change, ...] = ("regressed", "inconclusive", "improved", "same")
 """The worst first."""
 
-Way = Literal["exact", "paired", "anchored", "separate"]
+Strategy = Literal["exact", "paired", "anchored", "separate"]
 """How two numbers were compared: exact counts; side by side; each relative to a model of both records; on their own."""
 
 REMEASURED = "compare"
@@ -46,7 +46,7 @@ class Compared(Value):
     interval: Interval | None = None
     n: int | None = None
     threshold: float
-    way: Way | None = None
+    way: Strategy | None = None
     anchor: str = ""
     outcome: Change
     reason: str = ""

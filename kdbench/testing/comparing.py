@@ -8,8 +8,8 @@ from pathlib import Path
 
 from kdbench import storage, units
 from kdbench.errors import InputError
-from kdbench.judge.compare import compare
-from kdbench.judge.comparing.thresholds import Thresholds, comparable
+from kdbench.judge.compare.records import compare
+from kdbench.judge.compare.thresholds import Thresholds, comparable
 from kdbench.results.comparisons import Comparison
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
@@ -196,11 +196,11 @@ def _thresholds(limits: Limits) -> Thresholds:
         return Thresholds()
     if not isinstance(limits, Mapping):
         return Thresholds(relative=_amount(limits, "share", "thresholds"))
-    own = {}
+    by_metric = {}
     for id_, limit in limits.items():
         metric = comparable(id_)
-        own[metric.id] = _amount(limit, "points" if metric.in_points else "share", id_)
-    return Thresholds(own=own)
+        by_metric[metric.id] = _amount(limit, "points" if metric.in_points else "share", id_)
+    return Thresholds(by_metric=by_metric)
 
 
 def _amount(limit: float | str, unit: str, name: str) -> float:

@@ -8,7 +8,7 @@ import pytest
 
 from kdbench import units
 from kdbench.errors import InputError
-from kdbench.judge.bounds import Side, check_limit, limit_in_words
+from kdbench.judge.limits import Side, check_limit, limit_in_words
 from kdbench.report.axes import format_axes
 from kdbench.report.cells import Number
 from kdbench.results.metrics import Metric

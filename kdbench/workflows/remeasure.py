@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import InputError
-from kdbench.judge.compare import Findings, compared, described, left_out, machine_of, overall
-from kdbench.judge.comparing.matching import Match, match
-from kdbench.judge.comparing.thresholds import Thresholds, asked
-from kdbench.judge.comparing.ways import Records
+from kdbench.judge.compare.matching import Match, match_models
+from kdbench.judge.compare.records import (
+    Rows,
+    compare_matches,
+    describe_machine,
+    describe_record,
+    notes_on_teachers,
+    worst_change,
+)
+from kdbench.judge.compare.strategies import RecordPair
+from kdbench.judge.compare.thresholds import Thresholds, metrics_to_compare
 from kdbench.modelfile.facts import inspect
 from kdbench.progress import Progress
 from kdbench.recipe import Measure
@@ -46,17 +53,17 @@ def remeasure(
     models, and for a file that its record does not describe. Times and accuracies are measured only for metrics that
     need them.
     """
-    wanted = asked(metrics, thresholds)  # refuses impossible options before anything is measured
+    wanted = metrics_to_compare(metrics, thresholds)  # refuses impossible options before anything is measured
     timed = any(metric.hardware_dependent for metric in wanted)
     inputs = inputs or InputOptions()
     scored = inputs.accuracy and any(metric.scored for metric in wanted)
     before, after = _State.read(base), _State.read(new)
-    matched = match(before.cards, after.cards, models)
+    matched = match_models(before.cards, after.cards, models)
     for pair in matched.pairs:
         before.verify(pair.base)
         after.verify(pair.new)
     changed = [_Twin(pair) for pair in matched.pairs if not pair.same_file]
-    changes, folder, machine = Findings(), None, ""
+    changes, folder, machine = Rows(), None, ""
     if changed:
         recorded = {key: value for key, value in (after.data or before.data).items() if getattr(inputs, key) is None}
         results = bench_models(
@@ -77,21 +84,22 @@ def remeasure(
         )
         results.raise_on_failed_models()
         record, samples, folder = results.record, results.samples, results.folder
-        machine = machine_of(record)
+        machine = describe_machine(record)
         matches = [Match(record.cards[twin.base_id], record.cards[twin.new_id]) for twin in changed]
-        changes = compared(Records(record, record, samples, samples, together=True), matches, metrics, thresholds)
+        sides = RecordPair(record, record, samples, samples, side_by_side=True)
+        changes = compare_matches(sides, matches, metrics, thresholds)
     comparison = Comparison(
         base=before.described,
         new=after.described,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        overall=overall(changes.rows, matched.lost) if changes.rows or changed or matched.lost else "same",
+        overall=worst_change(changes.rows, matched.lost) if changes.rows or changed or matched.lost else "same",
         remeasured=True,
         rows=tuple(row for twin in changed for row in twin.renamed(changes)),
         identical=tuple(pair.new.id for pair in matched.pairs if pair.same_file),
         machine=machine,
         lost=matched.lost,
         added=matched.added,
-        notes=(*left_out(matched), *(_renamed(note, changed) for note in changes.notes)),
+        notes=(*notes_on_teachers(matched), *(_renamed(note, changed) for note in changes.notes)),
     )
     if folder is not None:
         comparison.write(folder.comparison)
@@ -121,7 +129,7 @@ class _State:
                 f"{path} has no models beside its record, so nothing can be measured again",
                 "name the folder of the run with its models/, or the .onnx files themselves",
             )
-        return cls(described(record), record.models, files, data=_data_of(record))
+        return cls(describe_record(record), record.models, files, data=_data_of(record))
 
     def verify(self, card: ModelCard) -> None:
         """Raise InputError unless the file of `card` exists and is the one that was recorded."""
@@ -153,7 +161,7 @@ class _Twin:
         """Both cards by these ids."""
         return {self.base_id: self.pair.base, self.new_id: self.pair.new}
 
-    def renamed(self, changes: Findings) -> Iterator[Any]:
+    def renamed(self, changes: Rows) -> Iterator[Any]:
         """Yield the rows about this pair, with the models' original ids."""
         for row in changes.rows:
             if row.new_model == self.new_id:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.judge.found_records import LocatedRecord, find_records
 from kdbench.judge.history import MAIN, history
+from kdbench.judge.located_records import LocatedRecord, locate_records
 from kdbench.results.cards import ModelCard
 from kdbench.results.histories import History
 from kdbench.results.metrics import BETWEEN_RUNS
@@ -236,7 +236,7 @@ def test_without_a_metric_the_main_ones_that_there_are_are_shown_in_their_order(
         ({"metrics": ["ece"]}, "no record has ece", "they have latency_p50_ns"),
         ({"models": ["smal"]}, "no record has a model 'smal'", "did you mean 'small'"),
         ({"axes": {"batch": 3}}, "at batch=3", "batch 1"),
-        ({"metrics": ["latency_p50_ns"], "models": ["big"]}, "no record has latency_p50_ns of that", "--model"),
+        ({"metrics": ["latency_p50_ns"], "models": ["big"]}, "no record has latency_p50_ns of these models", "--model"),
     ],
 )
 def test_what_no_record_has_is_refused_with_the_nearest(asked, message, hint):
@@ -249,10 +249,10 @@ def test_records_are_found_to_any_depth_oldest_first_and_named_within_the_folder
     for path, day in (("b/deep/run", 1), ("a", 2)):
         (tmp_path / path).mkdir(parents=True)
         record(day, latency(1.0)).write(tmp_path / path / "record.json")
-    told, notes = find_records([tmp_path])
+    told, notes = locate_records([tmp_path])
     assert [each.run for each in told] == ["b/deep/run", "a"]
     assert notes == []
-    (alone,), _ = find_records([tmp_path / "a" / "record.json"])
+    (alone,), _ = locate_records([tmp_path / "a" / "record.json"])
     assert alone.run == "a"
 
 
@@ -264,7 +264,7 @@ def test_what_cannot_be_read_is_left_out_with_a_note_without_paths(tmp_path):
     record(0, latency(1.0)).model_copy(update={"created": "yesterday"}).write(tmp_path / "timeless" / "record.json")
     (tmp_path / "other" / "record.json").write_text('{"schema": 99}')
     (tmp_path / "cut" / "record.json").write_text('{"schema"')
-    told, notes = find_records([tmp_path])
+    told, notes = locate_records([tmp_path])
     assert len(told) == 1
     text = "\n".join(notes)
     assert "good is left out: a copy of copy" in text
@@ -286,7 +286,7 @@ def test_a_folder_that_cannot_be_read_is_left_out_with_a_note(tmp_path, monkeypa
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    told, notes = find_records([tmp_path])
+    told, notes = locate_records([tmp_path])
     assert [each.run for each in told] == ["good"]
     assert notes == ["locked is left out: Permission denied"]
 
@@ -295,23 +295,23 @@ def test_what_was_measured_for_a_comparison_is_no_part_of_a_history(tmp_path):
     for name in ("ci", "compare"):
         (tmp_path / name).mkdir()
         record(0, latency(1.0)).model_copy(update={"name": name}).write(tmp_path / name / "record.json")
-    told, notes = find_records([tmp_path])
+    told, notes = locate_records([tmp_path])
     assert [each.run for each in told] == ["ci"]
-    assert notes == ["measured for a comparison alone, and left out: 1 record"]
+    assert notes == ["1 record of a comparison left out"]
 
 
 def test_a_folder_without_records_is_refused(tmp_path):
     with pytest.raises(InputError, match="no record below"):
-        find_records([tmp_path])
-    with pytest.raises(InputError, match="is not there"):
-        find_records([tmp_path / "missing"])
+        locate_records([tmp_path])
+    with pytest.raises(InputError, match="does not exist"):
+        locate_records([tmp_path / "missing"])
 
 
 def test_times_with_and_without_a_zone_have_an_order(tmp_path):
     for name, created in (("late", "2026-01-01T12:00:00"), ("early", "2026-01-01T12:30:00+02:00")):
         (tmp_path / name).mkdir()
         record(0, latency(1.0)).model_copy(update={"created": created}).write(tmp_path / name / "record.json")
-    told, _ = find_records([tmp_path])
+    told, _ = locate_records([tmp_path])
     assert [each.run for each in told] == ["early", "late"]
 
 

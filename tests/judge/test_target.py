@@ -92,7 +92,7 @@ def test_the_names_are_those_the_documents_promise():
 def test_limits_are_read_in_the_unit_of_what_they_bound(criterion, value, written):
     (limit,) = target(criterion).limits
     assert limit.value == pytest.approx(value)
-    assert limit.held_against.unit == written
+    assert limit.checked_metric.unit == written
 
 
 def test_several_limits_of_one_criterion_are_a_line_each_with_the_same_axes():
@@ -110,8 +110,8 @@ def test_several_limits_of_one_criterion_are_a_line_each_with_the_same_axes():
         ({"metric": "size_bytes", "max": "50 ms"}, "'ms' does not fit here; use one of bytes, GB", "bytes"),
         ({"metric": "energy_j", "max": "lots"}, "'lots' is not a quantity", "number in J"),
         ({"metric": "latency_p50_ns", "max": "0,5 s"}, "is not a quantity", "ns"),
-        ({"metric": "size_bytes", "max": True}, "True is no limit", "50 ms"),
-        ({"metric": "size_bytes", "max": float("nan")}, "nan is no limit", ""),
+        ({"metric": "size_bytes", "max": True}, "True is not a limit", "50 ms"),
+        ({"metric": "size_bytes", "max": float("nan")}, "nan is not a limit", ""),
         ({"metric": "load_ns", "max": "1e400 ms"}, "is too large", "number in ns"),
         ({"metric": "load_ns", "max": "1e9999999 ms"}, "is too large", "number in ns"),
         ({"metric": "size_bytes", "max": -1}, "negative", "0"),
@@ -147,7 +147,7 @@ def test_what_does_not_fit_is_refused_with_what_does(criterion, message, hint):
         (
             {"metric": "latency_ratio", "min": 2},
             {"metric": "latency_p50_ns", "min_ratio_vs_teacher": 3},
-            "latency_ratio min asks the same",
+            "latency_ratio min is the same limit",
         ),
         (
             {"metric": "size_bytes", "max": 5},
@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_refused_with_what_does(criterion, message, hint):
         (
             {"metric": "top1_drop", "max": 1},
             {"metric": "top1", "max_drop_vs_teacher": 1},
-            "top1_drop max asks the same",
+            "top1_drop max is the same limit",
         ),
     ],
 )
@@ -182,9 +182,9 @@ def test_a_least_above_the_most_is_found_across_criteria():
         ({"criterion": []}, "criterion", "docs/readiness.md"),
         ({"criterion": [{**TOP1, "required": False}]}, "no criterion is required", "required = false"),
         ({"device": {"bord": "Pi"}}, "unknown key 'device.bord'", "did you mean 'board'?"),
-        ({"device": {"board": "("}}, "'(' is no regular expression", "plain word"),
+        ({"device": {"board": "("}}, "'(' is not a regular expression", "plain word"),
         ({"device": {"memory_bytes": "4 ms"}}, "does not fit here", "4 GB"),
-        ({"device": {"memory_bytes": True}}, "True is no size", "4 GB"),
+        ({"device": {"memory_bytes": True}}, "True is not a size", "4 GB"),
         ({"device": {"cores_usable": 0}}, "device.cores_usable", ""),
     ],
 )

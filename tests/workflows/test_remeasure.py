@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdbench import data, storage
 from kdbench.errors import InputError
-from kdbench.judge.comparing.thresholds import Thresholds
+from kdbench.judge.compare.thresholds import Thresholds
 from kdbench.recipe import Measure
 from kdbench.recipe.inputs import InputOptions
 from kdbench.results.cards import ModelCard, Preprocessing

@@ -108,7 +108,7 @@ def compare(
 
 
 def _compare_stored(base: Path, new: Path, **selection: Any) -> "Comparison":
-    from kdbench.judge.compare import compare as compare_records
+    from kdbench.judge.compare.records import compare as compare_records
     from kdbench.results.records import RunRecord
     from kdbench.results.run_folder import RunFolder
     from kdbench.results.samples import read_samples
@@ -134,7 +134,7 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
 
 
 def _thresholds(texts: Sequence[str]) -> Any:
-    from kdbench.judge.comparing.thresholds import Thresholds
+    from kdbench.judge.compare.thresholds import Thresholds
 
     return Thresholds.read(texts)
 

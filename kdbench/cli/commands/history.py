@@ -36,13 +36,13 @@ def history(
 
     Example: kdbench history runs --metric latency_p50_ns --model student-kd --out history
     """
-    from kdbench.judge.found_records import find_records
     from kdbench.judge.history import history as over_records
+    from kdbench.judge.located_records import locate_records
     from kdbench.options import names
 
     if markdown is not None:
         make_room(markdown, "--markdown")
-    records, notes = find_records(folders)
+    records, notes = locate_records(folders)
     series = over_records(
         records,
         metrics=several_names(metrics),

@@ -25,7 +25,7 @@ _VERBS: dict[Change, str] = {
 _RULE = (
     "A number has regressed where the interval of its change excludes no change and the change is worse than the "
     "threshold; improved is the mirror image. It is the same where a change worse than the threshold is ruled out, and "
-    "inconclusive in every other case: a number that is missing, unstable, estimated, taken on another machine or too "
+    "inconclusive in every other case: a number that is missing, unstable, estimated, measured on another machine or too "
     "uncertain never passes."
 )
 _WAYS = {

@@ -40,9 +40,8 @@ _RANGES = {"share": (0.0, 1.0), "points": (-math.inf, math.inf)}
 class Metric:
     """A quantity with one meaning.
 
-    `higher_is_better` is None where neither direction is better in itself; `formula` says how the value is computed;
-    `text` writes a value for a person. `plus_minus` writes a value with the half-width of its interval; without it the
-    interval stands in brackets beside the value.
+    `formula` says how the value is computed; `text` writes a value for a person. `plus_minus` writes a value with the
+    half-width of its interval; without it the interval stands in brackets beside the value.
 
     - `hardware_dependent`: another machine gives another number, such as a time; otherwise the number is a property of
       the model file.
@@ -58,7 +57,7 @@ class Metric:
     id: str
     title: str
     unit: str
-    higher_is_better: bool | None
+    higher_is_better: bool
     formula: str
     text: Callable[[float], str]
     plus_minus: Callable[[float, float], str] | None = None

@@ -121,7 +121,7 @@ def test_a_record_of_another_machine_is_told(run_cli, runs, record):
         (["--no-accuracy"], "--no-accuracy needs --remeasure"),
         (["--out", "x"], "--out needs --remeasure"),
         (["--metric", "tpo1"], "unknown metric 'tpo1'"),
-        (["--threshold", "5"], "is not a number of per cent"),
+        (["--threshold", "5"], "is not a percentage"),
         (["--threshold", "parameters=5%"], "parameters is not compared"),
         (["--metric", "top1", "--threshold", "macs=5%"], "macs is not compared"),
         (["--model", "teacher=a", "--model", "teacher=b"], "--model names 'teacher' twice"),
@@ -169,7 +169,7 @@ def test_options_reach_the_measuring(run_cli, gating):
     ((base, new, options),) = gating.calls
     assert (base, new) == (Path("old"), Path("new"))
     del options["progress"]
-    assert options.pop("thresholds").own == {"top1": 1.0}
+    assert options.pop("thresholds").by_metric == {"top1": 1.0}
     assert options == {
         "models": {"a": "b"},
         "metrics": ["top1"],

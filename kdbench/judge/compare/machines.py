@@ -1,10 +1,10 @@
-"""What differs between two records besides the models: the machine, the software."""
+"""How two records differ besides the models: the machine, the software."""
 
 from collections.abc import Iterator, Mapping
 
 from kdbench.results.records import Axes, RunRecord
 
-# The facts of a host that its times depend on. Its kernel, Python and total memory are no other machine.
+# The facts of a host that its times depend on. Another kernel, Python or total memory makes no other machine.
 _MACHINE = (
     "cpu",
     "machine",
@@ -29,9 +29,9 @@ Difference = tuple[str, object, object]
 
 
 def other_machine(base: RunRecord, new: RunRecord) -> str:
-    """Return in words what makes the machines of two records different ones; empty where nothing does.
+    """Return how the machines of two records differ, in words; empty where they do not.
 
-    A record that does not say its processor could be of any machine.
+    A record that does not name its processor could be of any machine.
     """
     before, after = base.environment.host, new.environment.host
     if before.get("cpu") is None or after.get("cpu") is None:
@@ -40,21 +40,21 @@ def other_machine(base: RunRecord, new: RunRecord) -> str:
 
 
 def other_runtime(base: RunRecord, new: RunRecord, axes: Axes) -> str:
-    """Return in words what else than the model may have changed the times at `axes`: runtime, driver."""
+    """Return which runtime or driver differs, in words: they may change the times at `axes`."""
     libraries = (*RUNTIMES, *(("torch",) if str(axes.get("runtime", "")).startswith("torch") else ()))
-    found = [*_differing(base.environment.libraries, new.environment.libraries, libraries)]
+    differences = [*_differing(base.environment.libraries, new.environment.libraries, libraries)]
     if axes.get("provider") == "cuda":
-        found += _differing(base.environment.host, new.environment.host, _DRIVER)
-    return "; ".join(map(_in_words, found))
+        differences += _differing(base.environment.host, new.environment.host, _DRIVER)
+    return "; ".join(map(_in_words, differences))
 
 
 def other_software(base: RunRecord, new: RunRecord) -> str:
-    """Return in words which software differs, of all that a number may depend on; empty where none does."""
-    found = [
+    """Return which software that a number may depend on differs, in words; empty where none does."""
+    differences = [
         *_differing(base.environment.libraries, new.environment.libraries, (*RUNTIMES, *_OTHER_LIBRARIES)),
         *_differing(base.environment.host, new.environment.host, (*_DRIVER, *_OTHER_FACTS)),
     ]
-    return "; ".join(map(_in_words, found))
+    return "; ".join(map(_in_words, differences))
 
 
 def _differing(base: Mapping[str, object], new: Mapping[str, object], keys: tuple[str, ...]) -> Iterator[Difference]:
@@ -65,5 +65,5 @@ def _differing(base: Mapping[str, object], new: Mapping[str, object], keys: tupl
 
 def _in_words(difference: Difference) -> str:
     key, before, after = difference
-    told = ["unknown" if value is None else value for value in (before, after)]
-    return f"{key.replace('_', ' ')} {told[0]} → {told[1]}"
+    words = ["unknown" if value is None else value for value in (before, after)]
+    return f"{key.replace('_', ' ')} {words[0]} → {words[1]}"

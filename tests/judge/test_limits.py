@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.judge.bounds import bounds_of, check_limit
+from kdbench.judge.limits import bounds_of, check_limit
 from kdbench.results.records import Interval, Measurement, Pair, measured, missing
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}

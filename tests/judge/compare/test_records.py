@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.judge.compare import compare
-from kdbench.judge.compare import compared as compared_in
-from kdbench.judge.comparing.matching import Match
-from kdbench.judge.comparing.thresholds import Thresholds
-from kdbench.judge.comparing.ways import Records
+from kdbench.judge.compare.matching import Match
+from kdbench.judge.compare.records import compare, compare_matches
+from kdbench.judge.compare.strategies import RecordPair
+from kdbench.judge.compare.thresholds import Thresholds
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import Environment, Interval, Pair, RunRecord, measured, missing
 
@@ -133,7 +132,7 @@ def test_another_driver_of_a_gpu_may_be_the_cause_so_nothing_is_anchored():
 def test_machines_that_do_not_say_what_they_are_may_be_two():
     base, new = (record(latency("student", 1000.0), host={}) for _ in range(2))
     row = only(compare(base, new))
-    assert (row.outcome, row.reason) == ("inconclusive", "taken on another machine: the processor is not known")
+    assert (row.outcome, row.reason) == ("inconclusive", "measured on another machine: the processor is not known")
 
 
 UNSURE = {"status": "unstable", "reason": "sessions differ by 31 %"}
@@ -239,8 +238,8 @@ def side_by_side(metric, base, new, **changes):
         measured("new", metric, new, **changes),
         models=(card("old"), card("new", "1")),
     )
-    records = Records(found, found, together=True)
-    (row,) = compared_in(records, [Match(*found.models)], [metric]).rows
+    records = RecordPair(found, found, side_by_side=True)
+    (row,) = compare_matches(records, [Match(*found.models)], [metric]).rows
     return row
 
 
@@ -259,7 +258,7 @@ def test_what_ran_in_turns_is_compared_by_its_ratio(metric, pair, outcome):
     )
     alike = [measured(model, metric, 5.0, axes=AT, interval=around(5.0, 0.3)) for model in ("old", "new")]
     found = record(*alike, models=(card("old"), card("new", "1")), pairs=(ratio,))
-    (row,) = compared_in(Records(found, found, together=True), [Match(*found.models)], [metric]).rows
+    (row,) = compare_matches(RecordPair(found, found, side_by_side=True), [Match(*found.models)], [metric]).rows
     times = (0.8, 0.7, 0.9) if metric == "max_throughput_per_s" else (1 / 0.8, 1 / 0.9, 1 / 0.7)
     assert (row.outcome, row.way) == (outcome, "paired")
     assert (row.change, row.interval.low, row.interval.high) == pytest.approx(times)
@@ -269,7 +268,9 @@ def test_what_ran_in_turns_without_a_ratio_to_rely_on_is_inconclusive():
     alike = [latency(model, 1000.0) for model in ("old", "new")]
     ratio = speed_up(1.0, teacher="old", student="new").model_copy(update=UNSURE)
     found = record(*alike, models=(card("old"), card("new", "1")), pairs=(ratio,))
-    (row,) = compared_in(Records(found, found, together=True), [Match(*found.models)], ["latency_p50_ns"]).rows
+    (row,) = compare_matches(
+        RecordPair(found, found, side_by_side=True), [Match(*found.models)], ["latency_p50_ns"]
+    ).rows
     assert (row.outcome, row.reason) == ("inconclusive", "unstable: sessions differ by 31 %")
 
 

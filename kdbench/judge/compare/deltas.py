@@ -1,6 +1,7 @@
-"""What lies between two numbers: a change, and the interval that it lies within.
+"""The change between two numbers, its interval, and whether it counts.
 
-A change is new over base, or new minus base in percentage points where the metric is a share.
+A change is new over base, or new minus base in percentage points where the metric is a share. It counts when it is both
+significant and large.
 """
 
 import math
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from kdbench.results.comparisons import Way
+from kdbench.results.comparisons import Change, Strategy
 from kdbench.results.metrics import Metric
 from kdbench.results.records import Interval, Measurement, Pair
 
@@ -17,26 +18,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Z = NormalDist().inv_cdf(0.975)
+_ROUNDING = 1e-9  # 1.05 / 1 - 1 is no more than 5 %
 
 
 @dataclass(frozen=True)
 class Delta:
-    """A change that lies within [low, high], and how it was found.
+    """A change within [low, high], and the strategy that computed it.
 
-    `anchor` is the model that both numbers stand beside; `note` what should be said of the change in any case.
+    `anchor` is the model that both numbers were compared with; `note` is shown with the change in any case.
     """
 
     value: float
     low: float
     high: float
-    way: Way
+    strategy: Strategy
     n: int | None = None
     anchor: str = ""
     note: str = ""
 
     @property
     def interval(self) -> Interval | None:
-        """The interval as a comparison holds it; None for what has no width."""
+        """The interval; None where it has no width."""
         return Interval(low=self.low, high=self.high) if self.low < self.high else None
 
 
@@ -48,25 +50,60 @@ class NotComparable:
     remedy: str = ""
 
 
-def unchanged(metric: Metric, way: Way, *, n: int | None = None, note: str = "", anchor: str = "") -> Delta:
+def classify(delta: Delta, metric: Metric, threshold: float) -> Change:
+    """Return what a change is.
+
+    `regressed`: its interval lies on the worse side of no change, and the change is worse than the threshold.
+    `improved`: the mirror image. `same`: the interval does not reach beyond the threshold on the worse side, so a
+    regression of that size is ruled out. `inconclusive`: everything else.
+    """
+    worse, most, least = _worsenings(delta, metric)
+    limit = threshold + _ROUNDING
+    if least > _ROUNDING and worse > limit:
+        return "regressed"
+    if most < -_ROUNDING and -worse > limit:
+        return "improved"
+    return "same" if most <= limit else "inconclusive"
+
+
+def uncertainty(delta: Delta, metric: Metric) -> str:
+    """Return why a change is inconclusive."""
+    if _worsenings(delta, metric)[2] > _ROUNDING:
+        return "worse, but not known whether by more than the threshold"
+    return "too uncertain: a change worse than the threshold is not ruled out"
+
+
+def _worsenings(delta: Delta, metric: Metric) -> tuple[float, float, float]:
+    """Return by how much the new number is worse: its estimate, at most and at least; negative where it is better."""
+    none = _no_change(metric)
+    sign = -1.0 if metric.higher_is_better else 1.0
+    worse, *ends = (sign * (number - none) for number in (delta.value, delta.low, delta.high))
+    return worse, max(ends), min(ends)
+
+
+def _no_change(metric: Metric) -> float:
+    return 0.0 if metric.in_points else 1.0
+
+
+def unchanged(metric: Metric, strategy: Strategy, *, n: int | None = None, note: str = "", anchor: str = "") -> Delta:
     """Return no change, without an interval."""
-    none = 0.0 if metric.in_points else 1.0
-    return Delta(none, none, none, way, n, anchor, note)
+    none = _no_change(metric)
+    return Delta(none, none, none, strategy, n, anchor, note)
 
 
-def counted(base: float, new: float) -> Delta | NotComparable:
-    """Return the change of two counts: there is nothing uncertain about it."""
+def between_counts(base: float, new: float) -> Delta | NotComparable:
+    """Return the exact change of two counts."""
     if base == 0:
         return Delta(1, 1, 1, "exact") if new == 0 else NotComparable("the base is 0", "compare another metric")
     return Delta(new / base, new / base, new / base, "exact")
 
 
-def on_their_own(
+def between_independent(
     base: Measurement, new: Measurement, metric: Metric, bounds: tuple[Interval, Interval], run_to_run: float
 ) -> Delta | NotComparable:
     """Return the change of two numbers with independent intervals, by `recovered`; of ratios, by their logarithms.
 
-    Where the numbers have no intervals but repeat within some share, the extremes of both. `run_to_run` is the
+    Where the numbers have no intervals but a repeatability, the bounds are the extremes of both. `run_to_run` is the
     standard deviation of each number between runs that its interval does not show, as a share.
     """
     assert base.value is not None
@@ -94,15 +131,15 @@ def recovered(
 ) -> tuple[float, float]:
     """Return the interval of new - base from (value, low, high) of each, which are independent.
 
-    The method of variance estimates recovery (Zou and Donner 2008): of Wilson's intervals of two shares it makes
-    Newcombe's (1998, method 10), of symmetric ones it adds the half-widths in quadrature. `extra` is one more
+    The method of variance estimates recovery (Zou and Donner 2008): from Wilson's intervals of two shares it computes
+    Newcombe's (1998, method 10); half-widths of symmetric intervals it adds in quadrature. `extra` is a further
     half-width.
     """
     (b, b_low, b_high), (n, n_low, n_high) = base, new
     return n - b - math.hypot(n - n_low, b_high - b, extra), n - b + math.hypot(n_high - n, b - b_low, extra)
 
 
-def side_by_side(pair: Pair, metric: Metric) -> Delta:
+def from_pair(pair: Pair, metric: Metric) -> Delta:
     """Return the change from base to new where `pair` is how many times better new is than base."""
     assert pair.value is not None
     assert pair.interval is not None
@@ -111,35 +148,34 @@ def side_by_side(pair: Pair, metric: Metric) -> Delta:
     return Delta(1 / pair.value, 1 / pair.interval.high, 1 / pair.interval.low, "paired", pair.n)
 
 
-def beside(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_student: bool) -> Delta:
-    """Return the change of one model from how it stood to another, the `anchor`, before and after.
+def from_anchor(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_student: bool) -> Delta:
+    """Return the change of one model from its ratios to another, the `anchor`, before and after.
 
-    Both pairs say how many times better the student of the two is, which is the model in question or (not
-    `as_student`) the anchor. What the machine did between the runs is in both models' times, and cancels.
+    Both pairs say how many times better their student is, which is the compared model or (not `as_student`) the anchor.
+    What the machine did between the runs affects both models' times, and cancels.
     """
     before, after = _logarithms(base), _logarithms(new)
     (low, high), value = recovered(before, after), after[0] - before[0]
-    if as_student != bool(metric.higher_is_better):  # better is a smaller number: turn it round
+    if as_student != bool(metric.higher_is_better):  # better is a smaller number: invert
         value, low, high = -value, -high, -low
     return Delta(math.exp(value), math.exp(low), math.exp(high), "anchored", new.n, anchor)
 
 
-def same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta:
+def on_same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta:
     """Return the change of an accuracy from which of the same images were right, (N,) each.
 
-    Where these are the very same images there is nothing that speaks for a change, and the two are the same by that.
-    The interval for the choice of images could not say so: of few hundred it is wider than half a point whatever the
-    models answer.
+    Where exactly the same images are right, the accuracies are the same. The interval for the choice of images could
+    not show it: with a few hundred images it is wider than half a point whatever the models predict.
     """
-    from kdbench.statistics import paired_share_difference  # only here: scipy takes longer than all the rest
+    from kdbench.statistics import paired_share_difference  # only here: scipy is slow to import
 
     gained, lost, n = int((new & ~base).sum()), int((base & ~new).sum()), len(new)
     if gained == lost == 0:
         return Delta(0, 0, 0, "paired", n, note=f"right on the very same of {n:,} images")
-    found = paired_share_difference(gained, lost, n)
-    assert found.low is not None
-    assert found.high is not None
-    return Delta(100 * found.value, 100 * found.low, 100 * found.high, "paired", n)
+    difference = paired_share_difference(gained, lost, n)
+    assert difference.low is not None
+    assert difference.high is not None
+    return Delta(100 * difference.value, 100 * difference.low, 100 * difference.high, "paired", n)
 
 
 def _logarithms(pair: Pair) -> tuple[float, float, float]:

@@ -1,0 +1,192 @@
+"""Compare two records: every gated metric of every model that both have.
+
+Significance and size are both required (`deltas.classify`); a number that is missing, unstable, estimated or of another
+machine is inconclusive, never a pass.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kdbench import units
+from kdbench.judge.compare.alignment import align, any_measured, in_words
+from kdbench.judge.compare.deltas import Delta, NotComparable, classify, uncertainty
+from kdbench.judge.compare.machines import RUNTIMES, other_software
+from kdbench.judge.compare.matching import Match, Matched, match_models
+from kdbench.judge.compare.strategies import (
+    REMEASURE,
+    MetricPair,
+    RecordPair,
+    Samples,
+    delta_of,
+    has_stored_predictions,
+    separate,
+)
+from kdbench.judge.compare.thresholds import Thresholds, metrics_to_compare
+from kdbench.results.comparisons import CHANGES, Change, Compared, Comparison
+from kdbench.results.metrics import Metric
+from kdbench.results.records import RunRecord
+
+_ALL_DEFAULTS = Thresholds()
+
+
+def compare(
+    base: RunRecord,
+    new: RunRecord,
+    *,
+    models: Mapping[str, str] | None = None,
+    metrics: Sequence[str] = (),
+    thresholds: Thresholds = _ALL_DEFAULTS,
+    base_samples: Samples | None = None,
+    new_samples: Samples | None = None,
+) -> Comparison:
+    """Return what changed from `base` to `new`.
+
+    `models` names those to compare (base's name: new's); by default all that match. `metrics` are ids; by default
+    DEFAULT_METRICS, of which energies only where they were measured. Samples are those beside the records: with them
+    accuracies are compared image by image. Raises InputError for unknown models and metrics.
+    """
+    records = RecordPair(base, new, base_samples or {}, new_samples or {})
+    matched = match_models(base.models, new.models, models)
+    compared = compare_matches(records, matched.pairs, metrics, thresholds)
+    return Comparison(
+        base=describe_record(base),
+        new=describe_record(new),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        overall=worst_change(compared.rows, matched.lost),
+        rows=compared.rows,
+        lost=matched.lost,
+        added=matched.added,
+        notes=(*_notes_on_records(records), *notes_on_teachers(matched), *compared.notes),
+    )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a comparison, and the notes beside them."""
+
+    rows: tuple[Compared, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def compare_matches(
+    records: RecordPair, matches: Iterable[Match], metrics: Sequence[str] = (), thresholds: Thresholds = _ALL_DEFAULTS
+) -> Rows:
+    """Compare the metrics of every match.
+
+    Raises InputError for a metric that cannot be compared, and for a threshold of a metric that is not compared.
+    """
+    declared = metrics_to_compare(metrics, thresholds)
+    rows: list[Compared] = []
+    notes: list[str] = []
+    for match in matches:
+        for metric in declared:
+            compared = _compare_metric(records, match, metric, thresholds, by_name=bool(metrics))
+            rows += compared.rows
+            notes += compared.notes
+    absent = [metric.id for metric in declared if metric.id not in {row.metric for row in rows}] if metrics else []
+    notes += [f"{id_}: neither has a number" for id_ in absent]
+    return Rows(tuple(rows), tuple(dict.fromkeys(notes)))
+
+
+def notes_on_teachers(matched: Matched) -> Iterator[str]:
+    """Name the teachers that only the base has: they are not candidates, and gate nothing."""
+    if matched.teachers:
+        yield f"only in the base, and not candidates: {', '.join(matched.teachers)}"
+
+
+def worst_change(rows: Iterable[Compared], lost: Sequence[str]) -> Change:
+    """Return the worst outcome of the rows; a lost model, or no row at all, is inconclusive."""
+    outcomes: set[Change] = {row.outcome for row in rows} | ({"inconclusive"} if lost else set())
+    return next((change for change in CHANGES if change in outcomes), "inconclusive")
+
+
+def describe_record(record: RunRecord) -> str:
+    """Describe a record: `digits of 2025-06-01T12:00:00+00:00, kdbench 0123abc, on AMD EPYC …`."""
+    commit = record.environment.git_commit
+    version = f", kdbench {commit[:7]}" if commit else ""
+    return f"{record.name} of {record.created}{version}, on {describe_machine(record)}"
+
+
+def describe_machine(record: RunRecord) -> str:
+    """Describe the machine of a record: `AMD EPYC, onnxruntime 1.22.0`."""
+    host, libraries = record.environment.host, record.environment.libraries
+    runtimes = [f"{name} {libraries[name]}" for name in RUNTIMES if name in libraries]
+    return ", ".join([str(host.get("cpu") or "an unknown processor"), *runtimes])
+
+
+def _compare_metric(
+    records: RecordPair, match: Match, metric: Metric, thresholds: Thresholds, *, by_name: bool
+) -> Rows:
+    aligned = align(records.base, records.new, match, metric.id)
+    if not by_name and aligned.pairs and metric.metered and not any_measured(aligned.pairs):
+        return Rows(notes=(f"{metric.id} is estimated, and gates nothing",))
+    pairs = [MetricPair(records, match, metric, base, new) for base, new in aligned.pairs]
+    rows = tuple(_row(pair, delta_of(pair), thresholds.of(metric)) for pair in pairs)
+    return Rows(rows, (*(f"{match.new.id}: {note}" for note in aligned.notes), *_notes_on_anchors(pairs, rows)))
+
+
+def _row(pair: MetricPair, delta: Delta | NotComparable, threshold: float) -> Compared:
+    common = {
+        "base_model": pair.match.base.id,
+        "new_model": pair.match.new.id,
+        "metric": pair.metric.id,
+        "axes": pair.new.axes,
+        "unit": pair.metric.unit,
+        "base": pair.base.value,
+        "new": pair.new.value,
+        "threshold": threshold,
+    }
+    if isinstance(delta, NotComparable):
+        useless = pair.records.side_by_side and delta.remedy == REMEASURE
+        return Compared(**common, outcome="inconclusive", reason=delta.reason, remedy="" if useless else delta.remedy)
+    outcome = classify(delta, pair.metric, threshold)
+    uncertain = outcome == "inconclusive"
+    return Compared(
+        **common,
+        change=delta.value,
+        interval=delta.interval,
+        n=delta.n,
+        way=delta.strategy,
+        anchor=delta.anchor,
+        outcome=outcome,
+        reason=uncertainty(delta, pair.metric) if uncertain else delta.note,
+        remedy=_remedy(pair, delta) if uncertain else "",
+    )
+
+
+def _remedy(pair: MetricPair, delta: Delta) -> str:
+    """Return what would make an interval narrower."""
+    if pair.metric.sampled:
+        if delta.strategy == "paired":
+            return "give it a longer --budget"
+        return REMEASURE if delta.strategy == "separate" else f"{REMEASURE}, or give both runs a longer --budget"
+    if pair.metric.hardware_dependent:
+        repeats = "it repeats no better than that: allow it more with --threshold"
+        return repeats if delta.strategy == "paired" else REMEASURE
+    if delta.strategy == "paired" or pair.metric.id != "top1" or has_stored_predictions(pair):
+        return "score more test images"
+    return "keep samples.npz beside both records: a comparison image by image has a narrower interval"
+
+
+def _notes_on_records(records: RecordPair) -> Iterator[str]:
+    names = records.base.name, records.new.name
+    if names[0] != names[1] and {records.base.kind, records.new.kind} == {"run"}:
+        yield f"two studies: {names[0]} and {names[1]}"
+    if records.other_machine:
+        yield f"another machine: {records.other_machine}"
+    if software := other_software(records.base, records.new):
+        yield f"other software, which may be a cause: {software}"
+
+
+def _notes_on_anchors(pairs: Sequence[MetricPair], rows: Sequence[Compared]) -> Iterator[str]:
+    """Say where a model whose file is the same in both took another time: the machine changed."""
+    for pair, row in zip(pairs, rows, strict=True):
+        if row.way != "anchored" or row.anchor != row.new_model:
+            continue
+        delta = separate(pair)
+        if isinstance(delta, Delta) and classify(delta, pair.metric, row.threshold) in {"regressed", "improved"}:
+            yield (
+                f"{row.new_model}: {pair.metric.title.lower()}{in_words(row.axes)} of the same file differs by "
+                f"{units.change(delta.value)}: the machine was in another state"
+            )

@@ -1,0 +1,250 @@
+"""The strategies to compare one metric of one model, best first; the first that applies decides."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from kdbench import units
+from kdbench.judge.compare.deltas import (
+    Delta,
+    NotComparable,
+    between_counts,
+    between_independent,
+    from_anchor,
+    from_pair,
+    on_same_images,
+    unchanged,
+)
+from kdbench.judge.compare.machines import other_machine, other_runtime
+from kdbench.judge.compare.matching import Match
+from kdbench.judge.limits import bounds_of, reliability_problem
+from kdbench.results.metrics import PAIR_METRICS, Metric
+from kdbench.results.records import Measurement, Pair, RunRecord
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Samples = Mapping[str, "NDArray[Any]"]
+
+REMEASURE = "measure both side by side with --remeasure"
+_SAME_DATA = "score both on the same data"
+_SAME_FILE = "the same file: a difference comes from the machine"
+_OF_FILE_AND_IMAGES = {"accuracy", "calibration"}  # groups; others depend on the teacher or on training images, too
+# The sampled ratios: a counted ratio says no more than the two numbers.
+_SAMPLED_RATIO_OF = {pair.compares: pair.id for pair in PAIR_METRICS.values() if pair.sampled}
+
+
+@dataclass(frozen=True)
+class RecordPair:
+    """The two records, and their raw samples as far as they exist.
+
+    `side_by_side`: they are one record, in which base and new were measured side by side.
+    """
+
+    base: RunRecord
+    new: RunRecord
+    base_samples: Samples = field(default_factory=dict)
+    new_samples: Samples = field(default_factory=dict)
+    side_by_side: bool = False
+
+    @cached_property
+    def other_machine(self) -> str:
+        """How the machines differ, in words; empty if they do not."""
+        return "" if self.side_by_side else other_machine(self.base, self.new)
+
+    @cached_property
+    def test_sets(self) -> tuple[str | None, str | None]:
+        """The hashes of the test sets; None where a record has none."""
+        base, new = (record.protocol.get("test_set_sha256") for record in (self.base, self.new))
+        return base, new
+
+    @property
+    def other_test_set(self) -> bool:
+        """Whether both are known to be scored on different images."""
+        return None not in self.test_sets and self.test_sets[0] != self.test_sets[1]
+
+    @property
+    def same_test_set(self) -> bool:
+        """Whether both are known to be scored on the same images."""
+        return self.test_sets[0] is not None and self.test_sets[0] == self.test_sets[1]
+
+
+@dataclass(frozen=True)
+class MetricPair:
+    """One metric of one model, and its two measurements."""
+
+    records: RecordPair
+    match: Match
+    metric: Metric
+    base: Measurement
+    new: Measurement
+
+    @property
+    def both(self) -> tuple[tuple[str, Measurement], tuple[str, Measurement]]:
+        """The measurements, each with what to call its record."""
+        return ("the base", self.base), ("the new record", self.new)
+
+
+def delta_of(pair: MetricPair) -> Delta | NotComparable:
+    """Return the change of a metric, or why it cannot be compared."""
+    return next(result for strategy in _STRATEGIES if (result := strategy(pair)) is not None)
+
+
+def separate(pair: MetricPair) -> Delta | NotComparable:
+    """Compare two numbers by their own intervals."""
+    base, new = bounds_of(pair.base), bounds_of(pair.new)
+    assert base is not None, "a number without bounds is not reliable"
+    assert new is not None
+    side_by_side = pair.records.side_by_side
+    run_to_run = 0.0 if side_by_side else pair.metric.run_to_run
+    delta = between_independent(pair.base, pair.new, pair.metric, (base, new), run_to_run)
+    interleaved = side_by_side and pair.metric.hardware_dependent
+    return replace(delta, strategy="paired") if interleaved and isinstance(delta, Delta) else delta
+
+
+def has_stored_predictions(pair: MetricPair) -> bool:
+    """Return whether both records keep which images were right."""
+    records = pair.records
+    both = ((records.base_samples, pair.base), (records.new_samples, pair.new))
+    return all(_correct(samples, top1) is not None for samples, top1 in both)
+
+
+def _no_number(pair: MetricPair) -> NotComparable | None:
+    for record, measurement in pair.both:
+        if measurement.value is None:
+            return NotComparable(f"{record} has no number: {measurement.reason}", measurement.hint or "")
+    return None
+
+
+def _other_machine(pair: MetricPair) -> NotComparable | None:
+    if not pair.metric.hardware_dependent or not pair.records.other_machine:
+        return None
+    return NotComparable(f"measured on another machine: {pair.records.other_machine}", REMEASURE)
+
+
+def _other_meter(pair: MetricPair) -> NotComparable | None:
+    """Reject energies of different meters: they count different parts of a machine."""
+    if not pair.metric.metered or pair.base.source == pair.new.source:
+        return None
+    return NotComparable(f"metered by {pair.base.source} and by {pair.new.source}", REMEASURE)
+
+
+def _same_file(pair: MetricPair) -> Delta | None:
+    """Report no change for the same file, where only chance or the machine could make its numbers differ."""
+    both, records = (pair.base, pair.new), pair.records
+    if not pair.match.same_file or any(m.status != "ok" or m.evidence == "estimated" for m in both):
+        return None
+    reliable = not any(map(reliability_problem, both))
+    if pair.metric.sampled and reliable and not other_runtime(records.base, records.new, pair.new.axes):
+        return unchanged(pair.metric, "anchored", note=_SAME_FILE, anchor=pair.match.new.id)
+    same_images = not records.other_test_set and pair.base.n == pair.new.n
+    if pair.metric.group in _OF_FILE_AND_IMAGES and same_images and pair.base.value == pair.new.value:
+        return unchanged(pair.metric, "exact", n=pair.new.n, anchor=pair.match.new.id)
+    return None
+
+
+def _side_by_side(pair: MetricPair) -> Delta | NotComparable | None:
+    """Use the ratio of two interleaved models: it does not depend on how sessions differ."""
+    if not pair.records.side_by_side or pair.metric.id not in _SAMPLED_RATIO_OF:
+        return None
+    ratio = _ratio(pair.records.new, pair, pair.match.base.id, pair.match.new.id)
+    if ratio is None:
+        return None
+    problem = reliability_problem(ratio)
+    return NotComparable(problem.reason, problem.remedy) if problem else from_pair(ratio, pair.metric)
+
+
+def _anchored(pair: MetricPair) -> Delta | None:
+    """Use a model that both records have to cancel what the machine did between them.
+
+    Not with another runtime: its effect on both models would cancel as well.
+    """
+    records = pair.records
+    if pair.metric.id not in _SAMPLED_RATIO_OF or other_runtime(records.base, records.new, pair.new.axes):
+        return None
+    for base_anchor, new_anchor in _anchors(pair):
+        for as_student in (True, False):
+            before, after = (
+                _ratio(record, pair, *((anchor, model) if as_student else (model, anchor)))
+                for record, anchor, model in (
+                    (records.base, base_anchor, pair.match.base.id),
+                    (records.new, new_anchor, pair.match.new.id),
+                )
+            )
+            if before and after and not reliability_problem(before) and not reliability_problem(after):
+                return from_anchor(before, after, pair.metric, anchor=new_anchor, as_student=as_student)
+    return None
+
+
+def _unreliable(pair: MetricPair) -> NotComparable | None:
+    for record, measurement in pair.both:
+        problem = reliability_problem(measurement)
+        if problem is not None:
+            return NotComparable(f"{record}'s number: {problem.reason}", problem.remedy)
+    return None
+
+
+def _counted(pair: MetricPair) -> Delta | NotComparable | None:
+    if not pair.metric.counted:
+        return None
+    assert pair.base.value is not None
+    assert pair.new.value is not None
+    return between_counts(pair.base.value, pair.new.value)
+
+
+def _other_test_data(pair: MetricPair) -> NotComparable | None:
+    """Reject accuracies of different images."""
+    if not pair.metric.scored:
+        return None
+    if pair.records.other_test_set:
+        return NotComparable("scored on different test data", _SAME_DATA)
+    base, new = pair.base.n or 0, pair.new.n or 0
+    if base == new:
+        return None
+    return NotComparable(f"scored on {units.whole(base)} images and on {units.whole(new)}", _SAME_DATA)
+
+
+def _image_by_image(pair: MetricPair) -> Delta | None:
+    """Pair the predictions for the same images."""
+    if pair.metric.id != "top1" or pair.new.axes or not pair.records.same_test_set:
+        return None
+    base = _correct(pair.records.base_samples, pair.base)
+    new = _correct(pair.records.new_samples, pair.new)
+    return None if base is None or new is None or len(base) != len(new) else on_same_images(base, new)
+
+
+_STRATEGIES: tuple[Callable[[MetricPair], Delta | NotComparable | None], ...] = (
+    _no_number,
+    _other_machine,
+    _other_meter,
+    _same_file,
+    _side_by_side,
+    _anchored,
+    _unreliable,
+    _counted,
+    _other_test_data,
+    _image_by_image,
+    separate,
+)
+
+
+def _anchors(pair: MetricPair) -> Iterator[tuple[str, str]]:
+    """Yield the ids, in both records, of the models whose file is the same in both."""
+    by_file = {card.sha256: card.id for card in pair.records.base.models}
+    for card in pair.records.new.models:
+        if card.sha256 in by_file:
+            yield by_file[card.sha256], card.id
+
+
+def _ratio(record: RunRecord, pair: MetricPair, teacher: str, student: str) -> Pair | None:
+    """Return the measured ratio of a teacher and a student at the pair's axes, if there is one."""
+    key = (_SAMPLED_RATIO_OF[pair.metric.id], teacher, student)
+    ratios = (p for p in record.pairs if (p.metric, p.teacher, p.student) == key)
+    return next((p for p in ratios if p.axes == pair.new.axes), None)
+
+
+def _correct(samples: Samples, top1: Measurement) -> "NDArray[Any] | None":
+    """Return which images were right, (N,), if the samples are those behind the number."""
+    correct = samples.get(f"{top1.model}/correct")
+    return correct if correct is not None and len(correct) == top1.n and correct.mean() == top1.value else None

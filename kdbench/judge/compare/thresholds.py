@@ -1,0 +1,82 @@
+"""How much worse a number may be: the metrics' own thresholds, unless the user sets others."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from kdbench.errors import InputError
+from kdbench.registry import suggestion
+from kdbench.results.metrics import METRICS, Metric
+
+DEFAULT_METRICS = ("top1", "latency_p50_ns", "peak_memory_bytes", "size_bytes", "macs", "energy_j")
+
+_FORMS = "for example --threshold 10%, --threshold latency_p50_ns=10% or --threshold top1=0.3 (in points)"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The user's thresholds: `by_metric`, and `relative` for all other metrics that are not shares."""
+
+    relative: float | None = None
+    by_metric: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, metric: Metric) -> float:
+        """Return how much worse `metric` may be, as a share of the base or in points."""
+        if metric.id in self.by_metric:
+            return self.by_metric[metric.id]
+        if self.relative is not None and not metric.in_points:
+            return self.relative
+        return metric.regression_threshold
+
+    @classmethod
+    def read(cls, texts: Sequence[str]) -> Self:
+        """Read `10%` (all relative ones), `latency_p50_ns=10%`, `top1=0.3` (points); the last of each kind counts.
+
+        Raises InputError for anything else.
+        """
+        relative, by_metric = None, {}
+        for text in texts:
+            name, sign, amount = text.rpartition("=")
+            if sign:
+                metric = comparable(name.strip())
+                by_metric[metric.id] = _points(amount, text) if metric.in_points else _share(amount, text)
+            else:
+                relative = _share(amount, text)
+        return cls(relative, by_metric)
+
+
+def comparable(id_: str) -> Metric:
+    """Return the metric called `id_`; raises InputError for an unknown one."""
+    metric = METRICS.get(id_)
+    if metric is None:
+        raise InputError(f"unknown metric {id_!r}", suggestion(id_, METRICS))
+    return metric
+
+
+def metrics_to_compare(metrics: Sequence[str], thresholds: Thresholds) -> list[Metric]:
+    """Return the metrics with the ids `metrics`, each once; by default DEFAULT_METRICS.
+
+    Raises InputError for an unknown metric, and for a threshold of a metric that is not compared: its user expects a
+    gate.
+    """
+    compared = [comparable(id_) for id_ in dict.fromkeys(metrics or DEFAULT_METRICS)]
+    for id_ in thresholds.by_metric:
+        if comparable(id_) not in compared:
+            others = " ".join(f"--metric {metric.id}" for metric in compared)
+            raise InputError(f"--threshold {id_}=…, and {id_} is not compared", f"add --metric {id_} to {others}")
+    return compared
+
+
+def _share(text: str, option: str) -> float:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*", text)
+    if match is None:
+        raise InputError(f"--threshold {option}: {text!r} is not a percentage", _FORMS)
+    return float(match[1]) / 100
+
+
+def _points(text: str, option: str) -> float:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*", text)
+    if match is None:
+        raise InputError(f"--threshold {option}: {text!r} is not a number of points", _FORMS)
+    return float(match[1])

@@ -1,1 +1,0 @@
-"""How two numbers are compared: which belong together, what lies between them, and what that means."""

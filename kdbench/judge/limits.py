@@ -1,0 +1,164 @@
+"""Check a number against a limit: the one rule behind targets, gates and tests.
+
+A limit is met only where the whole interval lies on its good side, and only by a reliable number: one that is missing,
+unstable, invalid or estimated meets no limit.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kdbench import units
+from kdbench.results.cards import Evidence
+from kdbench.results.metrics import Metric, metric
+from kdbench.results.records import Interval, Measurement, Pair, Status
+from kdbench.results.verdicts import Outcome
+
+Side = Literal["max", "min"]
+EVIDENCE_STRENGTH: dict[Evidence, int] = {"estimated": 0, "modelled": 1, "measured": 2}
+_HOPELESS = 100.0  # times as narrow, which takes ten thousand times as many samples
+
+# How a number is on the wrong side, by its unit: 22 % too slow.
+_TOO = {"ns": "slow", "s": "slow", "bytes": "large", "MACs": "many", "J": "much", "g": "much"}
+_TWICE = 2.0  # from here on a multiple is clearer than a percentage
+_IN_POINTS = {"share": 100.0, "points": 1.0}
+
+
+@dataclass(frozen=True)
+class LimitCheck:
+    """The outcome of a check; `reason` says why, `remedy` what would make it a PASS, where known."""
+
+    outcome: Outcome
+    reason: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A number, or the reason why there is none, in the form that a limit is checked against.
+
+    `interval` is as measured: `bounds_of` adds the repeatability of a counted number.
+    """
+
+    metric: Metric
+    value: float | None
+    interval: Interval | None = None
+    n: int | None = None
+    status: Status = "ok"
+    evidence: Evidence = "measured"
+    reason: str = ""
+    hint: str = ""
+    axes: Mapping[str, str | int] = field(default_factory=dict)
+
+
+Finding = Measurement | Pair | Reading
+
+
+def as_reading(finding: Finding) -> Reading:
+    """Return a finding of a record as a reading."""
+    if isinstance(finding, Reading):
+        return finding
+    return Reading(
+        metric(finding.metric),
+        finding.value,
+        finding.interval,
+        finding.n,
+        finding.status,
+        finding.evidence,
+        finding.reason or "",
+        (finding.hint if isinstance(finding, Measurement) else None) or "",
+        finding.axes,
+    )
+
+
+def check_limit(finding: Finding, side: Side, limit: float, *, weakest: Evidence = "measured") -> LimitCheck:
+    """Check a finding against `limit`, in the metric's unit; `weakest` is the weakest evidence admitted."""
+    problem = reliability_problem(finding, weakest)
+    if problem is not None:
+        return problem
+    reading, bounds = as_reading(finding), bounds_of(finding)
+    write = reading.metric.text
+    assert reading.value is not None
+    assert bounds is not None, "a finding without bounds is not reliable"
+    sign = 1 if side == "max" else -1
+    worst, best = (bounds.high, bounds.low) if side == "max" else (bounds.low, bounds.high)
+    limit_text = f"the limit of at {'most' if side == 'max' else 'least'} {limit_in_words(reading.metric, limit)}"
+    if sign * (worst - limit) <= 0:
+        return LimitCheck("PASS")
+    if sign * (best - limit) > 0:
+        return LimitCheck("FAIL", f"{write(reading.value)} misses {limit_text}", _distance(reading, side, limit))
+    reason = f"the interval [{write(bounds.low)}, {write(bounds.high)}] straddles {limit_text}"
+    return LimitCheck("MARGINAL", reason, _how_to_settle(reading, bounds, side, limit))
+
+
+def reliability_problem(finding: Finding, weakest: Evidence = "measured") -> LimitCheck | None:
+    """Return why a finding cannot be checked against any limit, as UNKNOWN; None where it can."""
+    reading = as_reading(finding)
+    if reading.value is None:
+        return LimitCheck("UNKNOWN", reading.reason or "not measured", reading.hint)
+    if reading.status != "ok":
+        return LimitCheck("UNKNOWN", f"{reading.status}: {reading.reason}", "measure again on a quiet machine")
+    if EVIDENCE_STRENGTH[reading.evidence] < EVIDENCE_STRENGTH[weakest]:
+        return LimitCheck("UNKNOWN", f"{reading.evidence}, not {weakest}", reading.hint)
+    if bounds_of(finding) is None:
+        remedy = "measure in more sessions" if reading.metric.hardware_dependent else "choose a metric that has one"
+        return LimitCheck("UNKNOWN", "one number without an interval proves nothing", remedy)
+    return None
+
+
+def bounds_of(finding: Finding) -> Interval | None:
+    """Return what a finding's true number lies within: its interval, or its metric's repeatability.
+
+    An estimate has neither, and its error is unknown: where estimates are admitted, the bare number counts.
+    """
+    reading = as_reading(finding)
+    if reading.interval is not None or reading.value is None:
+        return reading.interval
+    repeatability = reading.metric.repeatability if reading.evidence == "measured" else 0.0
+    if repeatability is None:
+        return None
+    slack = abs(reading.value) * repeatability
+    return Interval(low=reading.value - slack, high=reading.value + slack)
+
+
+def limit_in_words(metric: Metric, limit: float) -> str:
+    """Write a limit as a number of `metric`, a drop without a sign."""
+    return units.points_allowed(limit) if metric.unit == "points" else units.chosen(metric.text(limit))
+
+
+def _distance(reading: Reading, side: Side, limit: float) -> str:
+    """Say how far a number is on the wrong side: `22 % too slow`, `1.30 points short`."""
+    assert reading.value is not None
+    distance = abs(reading.value - limit)
+    if reading.metric.unit in _IN_POINTS:
+        points = units.points_apart(distance * _IN_POINTS[reading.metric.unit])
+        return f"{points} {'over' if side == 'max' else 'short'}"
+    if limit and reading.value >= _TWICE * limit:
+        return f"{units.significant(reading.value / limit, 2)} times the limit"
+    how = _TOO.get(reading.metric.unit, "high") if side == "max" else "low"
+    return f"{units.percent(distance / limit) if limit else reading.metric.text(distance)} too {how}"
+
+
+def _how_to_settle(reading: Reading, bounds: Interval, side: Side, limit: float) -> str:
+    """Say what would narrow an interval until it excludes the limit, if the number stays where it is.
+
+    The interval of a mean or share narrows with the root of its samples.
+    """
+    assert reading.value is not None
+    misses = (reading.value > limit) == (side == "max") and reading.value != limit
+    prefix = f"the number itself is {_distance(reading, side, limit)}; " if misses else ""
+    if reading.interval is None:
+        return f"{prefix}numbers of this kind repeat no better: leave more room to the limit"
+    nearer_bound = bounds.low if reading.value > limit else bounds.high
+    gap = abs(reading.value - limit)
+    narrower = abs(nearer_bound - reading.value) / gap if gap else math.inf
+    if narrower > _HOPELESS:
+        return "too close to the limit for measuring to settle it: leave more room"
+    if reading.metric.hardware_dependent:
+        how = "--energy full" if reading.metric.unit == "J" else "a longer --budget and a smaller --precision"
+        return f"{prefix}{how} would settle it: the interval must be {units.significant(narrower, 2)} times as narrow"
+    if reading.n is None:
+        return f"{prefix}more test samples would settle it"
+    needed = units.whole(float(f"{reading.n * narrower**2:.1e}"))
+    return f"{prefix}about {needed} test samples would settle it, in place of {units.whole(reading.n)}"

@@ -1,0 +1,80 @@
+"""Find the records below folders: each with a short name, and a note on each file that is left out."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kdbench.errors import InputError
+from kdbench.results.comparisons import REMEASURED
+from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RECORD
+
+
+@dataclass(frozen=True)
+class LocatedRecord:
+    """A record, the name of its run within the folder that was searched, and its time."""
+
+    run: str
+    created: datetime
+    record: RunRecord
+
+
+def locate_records(paths: list[Path]) -> tuple[list[LocatedRecord], list[str]]:
+    """Return every record below `paths` (folders, records or reports), oldest first, and a note on each one left out.
+
+    Left out are folders that cannot be read, files that are not records, copies, and the records of `kdbench compare
+    --remeasure`. Raises InputError for a path that does not exist, and where there is no record.
+    """
+    located: dict[str, LocatedRecord] = {}
+    remeasured = 0
+    notes: list[str] = []
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path} does not exist", "name a folder of runs, such as runs/")
+        for file in [path] if path.is_file() else _records_below(path, notes):
+            run = _run_name(file, path)
+            try:
+                record = RunRecord.read(file)
+                created = _time(record.created)
+            except InputError as error:
+                notes.append(f"{run} is left out: {error.message.replace(str(file), file.name)}")
+                continue
+            key = record.hash()
+            if (record.kind, record.name) == ("bench", REMEASURED):
+                remeasured += 1
+            elif key in located:
+                notes.append(f"{run} is left out: a copy of {located[key].run}")
+            else:
+                located[key] = LocatedRecord(run, created, record)
+    if remeasured:
+        notes.append(f"{remeasured} record{'s' * (remeasured > 1)} of a comparison left out")
+    if not located:
+        hint = notes[0] if notes else "records are the record.json files in the folders of runs"
+        raise InputError(f"no record below {', '.join(map(str, paths))}", hint)
+    return sorted(located.values(), key=lambda item: (item.created, item.run)), notes
+
+
+def _records_below(root: Path, notes: list[str]) -> list[Path]:
+    """Return the files called record.json below a folder, and add a note on each folder that cannot be read."""
+
+    def note(error: OSError) -> None:
+        folder = Path(error.filename or root)
+        name = folder.relative_to(root).as_posix() if folder != root else folder.resolve().name
+        notes.append(f"{name} is left out: {error.strerror}")
+
+    return sorted(Path(folder) / RECORD for folder, _, files in os.walk(root, onerror=note) if RECORD in files)
+
+
+def _run_name(file: Path, root: Path) -> str:
+    if root in {file, file.parent}:
+        return file.resolve().parent.name
+    return file.parent.relative_to(root).as_posix()
+
+
+def _time(created: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(created)
+    except ValueError:
+        raise InputError(f"its time {created!r} is not valid") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
