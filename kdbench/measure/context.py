@@ -1,10 +1,10 @@
 """What a measuring pass is: what it works on, what it expects to measure, and how it reports what it could not."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 from kdbench.evaluate.analyses import Analyses
 from kdbench.machine.system_monitor import Conditions
@@ -112,17 +112,20 @@ def expected_of(
             yield Expected(model.id, metric, axes or {}, runtime=runtime)
 
 
-class Pass(Protocol):
+class Pass(ABC):
     """One kind of measurement. Passes run by ascending `order`; the first axes of a metric are its headline."""
 
     order: int
 
-    def expected(self, context: Context) -> Iterable[Expected]:
-        """Return every number that the pass measures, of refused models too."""
+    def expected(self, context: Context) -> Iterable[Expected]:  # noqa: ARG002 - for those that measure metrics
+        """Return every number that the pass measures, of refused models too; by default none."""
+        return ()
 
-    def weight(self, context: Context) -> float:
-        """Return about how many seconds the pass takes."""
+    def weight(self, context: Context) -> float:  # noqa: ARG002 - for those that take their time
+        """Return about how many seconds the pass takes; by default none to speak of."""
+        return 0.0
 
+    @abstractmethod
     def run(self, context: Context) -> Findings:
         """Measure. What is expected but missing has its reason in `failures`."""
 

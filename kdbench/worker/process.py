@@ -28,13 +28,7 @@ class WorkerError(MeasurementError):
         self.model = model
 
 
-def run_job(
-    job: Job,
-    folder: Path,
-    progress: Progress,
-    *,
-    threads: int = 1,
-) -> Any:
+def run_job(job: Job, folder: Path, progress: Progress, *, threads: int = 1) -> Any:
     """Do `job` in a fresh process and return its result, JSON values.
 
     `folder` holds the files of job, result and error output; `threads` bounds numpy's threads there. Blocks on the

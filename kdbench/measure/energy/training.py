@@ -49,12 +49,5 @@ def _measurement(model: str, uses: Sequence[EnergyUse], axes: dict[str, str | in
         return missing(model, "training_j", reason, status="below_resolution", axes=axes, source=source)
     coarse = f"known to ±{100 * half / joules:.0f} %, by the meter's steps" if half > _STEPS * joules else None
     return measured(
-        model,
-        "training_j",
-        joules,
-        axes=axes,
-        n=1,
-        source=source,
-        evidence=estimated or "measured",
-        unstable=coarse,
+        model, "training_j", joules, axes=axes, n=1, source=source, evidence=estimated or "measured", unstable=coarse
     )

@@ -1,6 +1,7 @@
 """The measuring passes, one file each, which register themselves.
 
-How to add a pass: write `passes/NAME.py` with a class, decorated with `@PASSES.register("name")`, that has
+How to add a pass: write `passes/NAME.py` with a subclass of `Pass`, decorated with
+`@PASSES.register("name")`, that has
 
 - `order`, its place among the passes;
 - `expected(context)`: every number the pass measures, as `Expected(model, metric, axes)`, for every model of

@@ -12,7 +12,7 @@ from kdbench.evaluate.mismatch import MISMATCHES, mismatch_measurements
 from kdbench.evaluate.predictions import Predictions
 from kdbench.evaluate.risk import RISKS, risk_measurements
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet, students
-from kdbench.measure.context import PASSES, Context, Expected, expected_of, expected_pair
+from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.predict import Outcome, predict
 from kdbench.measure.staging import stage
 from kdbench.progress import SubProgress
@@ -24,7 +24,7 @@ _IMAGES_PER_S = 5000  # through one model: a guess, for the progress
 
 
 @PASSES.register("accuracy")
-class AccuracyPass:
+class AccuracyPass(Pass):
     """Accuracy of every model, fidelity of every student, and the analyses."""
 
     order = 10

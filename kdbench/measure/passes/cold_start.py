@@ -6,7 +6,7 @@ import numpy as np
 
 from kdbench import statistics
 from kdbench.measure.bench_model import BenchModel
-from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, expected_of
+from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of
 from kdbench.results.findings import Failure, Findings, estimated
 from kdbench.results.records import Axes, measured
 from kdbench.worker.jobs import ColdStartJob
@@ -17,7 +17,7 @@ _STARTS = ("load_ns", "first_run_ns")  # of other runtimes
 
 
 @PASSES.register("cold start")
-class ColdStartPass:
+class ColdStartPass(Pass):
     """Medians of PROCESSES fresh processes for each model in onnxruntime, the models taking turns."""
 
     order = 40
@@ -62,7 +62,7 @@ class ColdStartPass:
 
 
 @PASSES.register("other runtimes")
-class OtherStartsPass:
+class OtherStartsPass(Pass):
     """The start of each other runtime with each model, as measured when the runtime was admitted."""
 
     order = 50
@@ -72,10 +72,6 @@ class OtherStartsPass:
         for runtime in _other_runtimes(context):
             axes = context.axes(batch=1, runtime=runtime)
             yield from expected_of(context.timed, _STARTS, axes, runtime)
-
-    def weight(self, context: Context) -> float:  # noqa: ARG002 - the admission has measured already
-        """Return that it takes no time."""
-        return 0.0
 
     def run(self, context: Context) -> Findings:
         """Report the starts."""

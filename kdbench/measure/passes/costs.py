@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from kdbench.errors import KdbenchError
 from kdbench.macs.onnx_counter import count_onnx
 from kdbench.measure.bench_model import BenchModel, students
-from kdbench.measure.context import PASSES, Context, Expected, expected_of, expected_pair
+from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.results.findings import Findings
 from kdbench.results.records import Measurement, Pair, measured, missing
 
@@ -15,7 +15,7 @@ _MACS_SOURCE = "ONNX graph, canonical"
 
 
 @PASSES.register("costs")
-class CostsPass:
+class CostsPass(Pass):
     """Size, weights, parameters and MACs of every model."""
 
     order = 20
@@ -25,10 +25,6 @@ class CostsPass:
         yield from expected_of(context.models, _COSTS)
         for teacher, student in students(context.models):
             yield from (expected_pair(teacher, student, metric) for metric in _RATIOS)
-
-    def weight(self, context: Context) -> float:
-        """Return the time to parse the files."""
-        return 0.05 * len(context.models)
 
     def run(self, context: Context) -> Findings:
         """Read the files; MACs are those of one sample in the model's layout."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.measure.bench_model import BenchModel
-from kdbench.measure.context import PASSES, Context, Expected
+from kdbench.measure.context import PASSES, Context, Pass
 from kdbench.modelfile.weights import tensors_of
 from kdbench.results.findings import Findings
 from kdbench.results.records import Diagnostic
@@ -36,18 +36,10 @@ _FORMATS: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
 
 
 @PASSES.register("denormal weights")
-class DenormalsPass:
+class DenormalsPass(Pass):
     """How many weights of each timed model are denormal, and a warning where they may cost time."""
 
     order = 30
-
-    def expected(self, context: Context) -> Iterator[Expected]:  # noqa: ARG002 - a fact of the protocol is no metric
-        """Yield nothing: the count is a fact of the protocol, no metric."""
-        return iter(())
-
-    def weight(self, context: Context) -> float:
-        """Return the time to read the weights."""
-        return 0.05 * len(context.ready)
 
     def run(self, context: Context) -> Findings:
         """Count."""

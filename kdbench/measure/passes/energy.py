@@ -6,7 +6,7 @@ from operator import add
 from typing import Any
 
 from kdbench.measure.bench_model import BenchModel, outer_batches, students
-from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, expected_of, expected_pair
+from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.energy.account import Account, Value, gross, net, ratio
 from kdbench.measure.energy.rounds import EnergySamples, expected_s, sample_energy
 from kdbench.meters.carbon import CarbonIntensity, carbon_intensity, emission
@@ -17,7 +17,7 @@ from kdbench.worker.process import WorkerError
 
 
 @PASSES.register("energy")
-class EnergyPass:
+class EnergyPass(Pass):
     """Energy of each model at batch 1 and at the largest; unavailable where nothing counts the part that runs it."""
 
     order = 100

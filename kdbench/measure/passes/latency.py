@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kdbench import statistics
 from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import SEED, BenchModel, students
-from kdbench.measure.context import PASSES, Context, Expected, expected_of, expected_pair
+from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.diagnosis import instability, latency_warnings, saturation
 from kdbench.measure.latency.precision import imprecision, ratio
@@ -30,7 +30,7 @@ _LATENCIES = metrics_in("latency")
 
 
 @PASSES.register("latency")
-class LatencyPass:
+class LatencyPass(Pass):
     """Latency and throughput of every model in every configuration, and students' speed-ups."""
 
     order = 70

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.measure.bench_model import BenchModel, outer_batches, students
-from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, expected_of, expected_pair
+from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.runner import ProcessResults
 from kdbench.measure.staging import null_model
 from kdbench.results.findings import Failure, Findings
@@ -23,7 +23,7 @@ _RESIDENT = ("peak_memory_bytes", "model_memory_bytes")
 
 
 @PASSES.register("memory")
-class MemoryPass:
+class MemoryPass(Pass):
     """Peak memory at batch 1 and at the largest batch, a fixed batch at its own only.
 
     Each is the median of PROCESSES fresh processes, which load one model and nothing else.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kdbench import statistics, units
 from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import SEED, BenchModel, students
-from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, expected_of, expected_pair
+from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.latency.diagnosis import instability
 from kdbench.measure.latency.offline import BUDGET_SHARE, OfflineSamples, sample_offline
 from kdbench.results.findings import Failure, Findings, estimated, interval_of
@@ -26,7 +26,7 @@ _REMEDIES = {
 
 
 @PASSES.register("offline")
-class OfflinePass:
+class OfflinePass(Pass):
     """The throughput of every model at every batch, the largest of them, and students' ratios of the largest.
 
     Nothing without "offline" among the configured modes.

@@ -1,6 +1,6 @@
 """The profile pass: where the time of a call goes, layer by layer. A profiled call is slower than a timed one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from kdbench import units
 from kdbench.errors import KdbenchError
 from kdbench.macs.onnx_origin import Origin, named, origins, untraced
 from kdbench.measure.bench_model import BenchModel
-from kdbench.measure.context import PASSES, Context, Expected
+from kdbench.measure.context import PASSES, Context, Pass
 from kdbench.results.findings import Findings
 from kdbench.results.records import Axes, Diagnostic, Layer
 from kdbench.worker.jobs import ProfileJob
@@ -19,17 +19,13 @@ _OVERHEAD = 1.25  # where nodes take that many times the call they are part of, 
 
 
 @PASSES.register("layers")
-class ProfilePass:
+class ProfilePass(Pass):
     """The layers of each model with their times, at batch 1 (a fixed batch at its own) and the first thread count.
 
     Nothing unless the configuration asks for it. A model that cannot be profiled has a warning instead of layers.
     """
 
     order = 90
-
-    def expected(self, context: Context) -> Iterator[Expected]:  # noqa: ARG002 - layers are no metrics
-        """Yield nothing: layers are no metrics."""
-        return iter(())
 
     def weight(self, context: Context) -> float:
         """Return the time of so many processes."""

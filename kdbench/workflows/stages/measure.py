@@ -23,12 +23,7 @@ from kdbench.workflows.stages.run_data import RunData
 
 
 def measure_all(
-    recipe: Recipe,
-    exports: list[Exported],
-    material: RunData,
-    folder: RunFolder,
-    progress: Progress,
-    command: str,
+    recipe: Recipe, exports: list[Exported], material: RunData, folder: RunFolder, progress: Progress, command: str
 ) -> tuple[RunRecord, Mapping[str, np.ndarray]]:
     """Measure every model; return the record of the whole run, and the raw samples.
 
