@@ -92,7 +92,7 @@ def fit(
             state,
             unfinished / checkpoint.STATE,
             progress,
-            resume=resume,
+            resume,
         ).run()
         threads = torch.get_num_threads()
     if state.best_weights:

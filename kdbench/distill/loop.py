@@ -34,7 +34,7 @@ from kdbench.results.cards import Epoch
 SAVE_EVERY_S = 10.0
 
 _PROGRESS_EVERY_S = 0.1
-_CHANCE = 0x64726177  # keeps the random numbers of a step independent of the order of the samples
+_STEP_STREAM = 0x64726177  # keeps the random numbers of a step independent of the order of the samples
 _PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",
     "bf16": "bf16-mixed",
@@ -63,61 +63,51 @@ class TrainingState:
         return max(complete or self.curve, key=lambda row: row.validation_top1).epoch if self.curve else 0
 
 
+@dataclass(eq=False)
 class TrainingLoop:
     """Trains `network` under `objective`; validates with plain cross-entropy, in evaluation mode.
 
     `batches` and `validation` are this process's parts. `resume` starts from the checkpoint at `path`.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        objective: Objective,
-        training: Training,
-        batches: Batches,
-        validation: Batches,
-        seed: int,
-        processes: Processes,
-        state: TrainingState,
-        path: Path,
-        progress: Progress,
-        *,
-        resume: bool,
-    ) -> None:
-        self.network = network
-        self.objective = objective
-        self.training = training
-        self.batches = batches
-        self.validation = validation
-        self.seed = seed
-        self.processes = processes
-        self.state = state
-        self.path = path
-        self.progress = progress
-        self._fabric = _fabric(training)
-        self._step = _Step(network, objective, compile_network=bool(training.compile))
-        if training.channels_last:
+    network: nn.Module
+    objective: Objective
+    training: Training
+    batches: Batches
+    validation: Batches
+    seed: int
+    processes: Processes
+    state: TrainingState
+    path: Path
+    progress: Progress
+    resume: bool
+
+    def __post_init__(self) -> None:
+        self._fabric = _fabric(self.training)
+        self._step = _Step(self.network, self.objective, compile_network=bool(self.training.compile))
+        if self.training.channels_last:
             self._step.to(memory_format=torch.channels_last)
-        if processes.count > 1 and self._fabric.device.type == "cuda":  # on CPUs torch has no batch norm over processes
+        # On CPUs torch has no batch norm over several processes.
+        if self.processes.count > 1 and self._fabric.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(self._step)  # type: ignore[no-untyped-call]
-        saved = checkpoint.load(path) if resume else None
+        saved = checkpoint.load(self.path) if self.resume else None
         if saved is not None:
             self._step.load_state_dict(saved["step"])
-        # By the strategy itself: Fabric's wrappers of modules and optimizers cost a tiny network a tenth of its step.
+        # The strategy directly: Fabric's wrappers of module and optimizer slow down the steps of a tiny network.
         strategy = self._fabric.strategy
         strategy.module_to_device(self._step)
         self._forward = strategy.setup_module(self._step)
-        for teacher in objective.teachers:
+        for teacher in self.objective.teachers:
             teacher.to(self._fabric.device)
         parameters = [parameter for parameter in self._step.parameters() if parameter.requires_grad]
-        self._optimizer = build_optimizer(training.optimizer, parameters)
+        self._optimizer = build_optimizer(self.training.optimizer, parameters)
         if saved is not None:
             self._optimizer.load_state_dict(saved["optimizer"])
             strategy.precision.load_state_dict(saved["precision"])
-            state.curve = [Epoch.model_validate(row) for row in saved["curve"]]
-            state.best_weights = saved["best_weights"]
-            state.energy.joules, state.energy.epochs = saved["joules"], saved["metered_epochs"]
-        self._factor = learning_rate_factor(training)
+            self.state.curve = [Epoch.model_validate(row) for row in saved["curve"]]
+            self.state.best_weights = saved["best_weights"]
+            self.state.energy.joules, self.state.energy.epochs = saved["joules"], saved["metered_epochs"]
+        self._factor = learning_rate_factor(self.training)
         self._next_progress = 0.0
 
     def run(self) -> None:
@@ -167,7 +157,7 @@ class TrainingLoop:
         process draws its own dropout masks, because its samples differ.
         """
         self.batches.set_epoch(epoch)
-        torch.manual_seed(key_of(_CHANCE, self.seed, epoch, self.processes.rank))
+        torch.manual_seed(key_of(_STEP_STREAM, self.seed, epoch, self.processes.rank))
         tally, strategy, clip = Tally(), self._fabric.strategy, self.training.clip
         for index, (batch, part) in enumerate(zip(self.batches, self.batches.parts, strict=True)):
             rate = self._rate(epoch, index)

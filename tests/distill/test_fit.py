@@ -99,6 +99,19 @@ def test_a_checkpoint_made_under_other_settings_is_not_taken_up(tmp_path):
     assert same_weights(fresh.state_dict(), whole.state_dict())
 
 
+@pytest.mark.parametrize("content", [b"no checkpoint", {"epoch": 2, "pytorch-lightning_version": "2.6.0"}])
+def test_a_checkpoint_of_another_format_is_discarded_and_the_training_starts_again(tmp_path, content):
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(tmp_path / "cut", progress=Stops(2))
+    path = tmp_path / "cut" / "unfinished" / checkpoint.STATE
+    assert checkpoint.load(path) is not None
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    assert checkpoint.load(path) is None
+    again, _ = run_fit(tmp_path / "cut")
+    uninterrupted, _ = run_fit(tmp_path / "whole")
+    assert same_weights(again.state_dict(), uninterrupted.state_dict())
+
+
 def test_best_and_last_weights_are_those_of_their_epochs(tmp_path):
     options = {"epochs": 6, "optimizer": {"name": "sgd", "lr": 0.5}, "schedule": {"name": "constant"}}
     _, summary = run_fit(tmp_path / "best", training(keep="best", **options))
