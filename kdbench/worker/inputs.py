@@ -32,6 +32,12 @@ def prepare(images: NDArray[np.uint8], model: JobModel) -> NDArray[np.generic]:
     return out.reshape(n, *model.shape)
 
 
+def batch_inputs(model: JobModel, batch: int) -> NDArray[np.generic]:
+    """Return one batch of the model's prepared inputs; nothing else of its images stays in memory."""
+    images = np.load(model.images, mmap_mode="r")
+    return prepare(images[np.arange(batch) % len(images)], model)
+
+
 class Inputs:
     """The prepared inputs of a set of images, shared by models that take the same ones.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.worker.__main__ import Channel
-from kdbench.worker.inputs import prepare
+from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.interleaved import warm_up
 from kdbench.worker.jobs import ColdStartJob
 from kdbench.worker.loads import Calls, time_calls
@@ -27,8 +27,7 @@ def run(job: ColdStartJob, channel: Channel) -> dict[str, Any]:
     """Import the runtime, load the model, and run it."""
     model = job.model
     channel.model(model.id)
-    images = np.load(model.images, mmap_mode="r")
-    inputs = prepare(images[: model.fixed_batch or 1], model)
+    inputs = batch_inputs(model, model.fixed_batch or 1)
     start = time.perf_counter_ns()
     from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel  # here: its time is one of the results
 

@@ -13,12 +13,10 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from kdbench.meters.meter import METERS, Meter, MeterFailedError
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.energy_window import Window, update_period_ns, window
-from kdbench.worker.inputs import prepare
+from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.interleaved import warm_up
 from kdbench.worker.jobs import EnergyJob, JobModel
 from kdbench.worker.loads import Calls
@@ -98,8 +96,7 @@ def _warm_calls(job: EnergyJob, errors: dict[str, str], channel: Channel) -> lis
 
 
 def _warm(loaded: LoadedModel, model: JobModel, batch: int) -> Call:
-    images = np.load(model.images, mmap_mode="r")
-    execute, (arguments,) = loaded.bind([prepare(images[np.arange(batch) % len(images)], model)])
+    execute, (arguments,) = loaded.bind([batch_inputs(model, batch)])
     warm_up(Calls(execute, [arguments]), _WARM_UP_NS)
     return partial(execute, *arguments)
 

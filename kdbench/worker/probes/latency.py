@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kdbench.machine.cores import pin
 from kdbench.worker.__main__ import Channel
-from kdbench.worker.inputs import prepare
+from kdbench.worker.inputs import batch_inputs, prepare
 from kdbench.worker.interleaved import WARM_UP_SHARE, Ready, TurnError, interleave, warm_up
 from kdbench.worker.jobs import JobModel, LatencyJob, TimedConfiguration
 from kdbench.worker.loads import Calls, load_of, time_calls
@@ -139,9 +139,7 @@ class Session:
 
 def _inputs(model: JobModel, batch: int) -> list[NDArray[np.generic]]:
     """Return different batches of prepared inputs, as many as _INPUT_BYTES admit."""
-    images = np.load(model.images, mmap_mode="r")
     sample = int(np.prod(model.shape)) * np.dtype(model.dtype).itemsize
     different = min(max(_INPUT_BYTES // (sample * batch), 1), _DIFFERENT_INPUTS)
-    chosen = np.arange(different * batch) % len(images)
-    prepared = prepare(images[chosen], model)
+    prepared = batch_inputs(model, different * batch)
     return [np.ascontiguousarray(part) for part in prepared.reshape(different, batch, *model.shape)]

@@ -3,20 +3,19 @@
 Before counting begins, a graph that computes nothing is loaded and run: the runtime's code and tables come into memory
 with the first session, whatever its model, and would be counted as the model's (6.7 of 11.8 MB of a ResNet-20's).
 
-Result: `baseline_bytes`,
-`peak_bytes`, `since` (when the peak's counting began, in words), `device_bytes` and `device_source` (None on the
-CPU), `device_error` (why there is no number, or None), and `errors` (id to reason; then nothing else).
+Result: `baseline_bytes`, `peak_bytes`, `since` (when counting of the peak began, in words), `device_bytes` and
+`device_source` (None on the CPU), `device_error` (why there is no number, or None), and `errors` (id to reason; then
+nothing else).
 """
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kdbench.machine.memory import DeviceMemory, MemoryUnknownError, high_water, reset_high_water, resident_bytes
 from kdbench.worker.__main__ import Channel
-from kdbench.worker.inputs import prepare
-from kdbench.worker.jobs import JobModel, MemoryJob
+from kdbench.worker.inputs import batch_inputs, prepare
+from kdbench.worker.jobs import MemoryJob
 from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
@@ -29,7 +28,7 @@ def run(job: MemoryJob, channel: Channel) -> dict[str, Any]:
     device, device_error = _device(job.provider)
     try:
         LoadedModel(job.null, **settings)(prepare(np.zeros((1, 1, 1, 1), np.uint8), job.null))
-        inputs = _inputs(model, job.batch)
+        inputs = batch_inputs(model, job.batch)
         was_reset = reset_high_water()
         baseline = resident_bytes()
         loaded = LoadedModel(model, **settings)
@@ -40,12 +39,6 @@ def run(job: MemoryJob, channel: Channel) -> dict[str, Any]:
         return {"errors": {model.id: describe(error)}}
     process = {"baseline_bytes": baseline, "peak_bytes": peak.peak_bytes, "since": peak.since, "errors": {}}
     return process | _on_device(device, device_error)
-
-
-def _inputs(model: JobModel, batch: int) -> NDArray[np.generic]:
-    """Return one batch of prepared inputs; nothing else of the images stays in memory."""
-    images = np.load(model.images, mmap_mode="r")
-    return prepare(images[np.arange(batch) % len(images)], model)
 
 
 def _device(provider: str) -> tuple[DeviceMemory | None, str | None]:

@@ -14,7 +14,7 @@ import numpy as np
 from kdbench.machine.memory import available_bytes, resident_bytes
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.batch_sweep import Limits, Sweep, sweep
-from kdbench.worker.inputs import prepare
+from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.interleaved import warm_up
 from kdbench.worker.jobs import JobModel, OfflineJob
 from kdbench.worker.loads import Calls
@@ -61,13 +61,11 @@ class Look:
         self._look_ns = look_ns
         self._model = model
         self._loaded = loaded
-        self._images = np.load(model.images, mmap_mode="r")
         self._loaded_bytes = resident_bytes()
 
     def call_ns(self, batch: int) -> float:
         """Return the time of a call with `batch` samples."""
-        inputs = prepare(self._images[np.arange(batch) % len(self._images)], self._model)
-        return warm_up(Calls(*self._loaded.bind([inputs])), self._look_ns).call_ns
+        return warm_up(Calls(*self._loaded.bind([batch_inputs(self._model, batch)])), self._look_ns).call_ns
 
     def needed_bytes(self, batch: int) -> int:
         """Return what `batch`, twice the last one, is expected to take: as much again, and its inputs.

@@ -18,7 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from kdbench.worker.__main__ import Channel
-from kdbench.worker.inputs import prepare
+from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.interleaved import warm_up
 from kdbench.worker.jobs import PROVIDERS, JobModel, ProfileJob
 from kdbench.worker.loads import Calls
@@ -37,8 +37,7 @@ def run(job: ProfileJob, channel: Channel) -> dict[str, Any]:
     """Profile the model of the job."""
     model = job.model
     channel.model(model.id)
-    images = np.load(model.images, mmap_mode="r")
-    inputs = prepare(images[np.arange(job.batch) % len(images)], model)
+    inputs = batch_inputs(model, job.batch)
     try:
         call_ns = _warm(model, job, inputs)
         trace = _profiled(model, job, inputs, channel)
