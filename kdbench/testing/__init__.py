@@ -1,5 +1,7 @@
-"""What `pytest --benchmark` does: models measured once a session, bounds held against what was found, and the summary.
+"""What `pytest --benchmark` does: models measured once a session, limits checked, a summary.
 
-`kdbench.pytest_plugin` is the door. pytest loads `settings`, `selection`, `gathering` and `judged` in every project of
-the environment, so they import next to nothing; the rest is loaded when a test asks for the fixture `kdbench`.
+`fixture` is what a test gets; `model`, `metric_check`, `comparison` and `regression` are its checks; `context` is what
+a test shares with its session; `records` measures. `kdbench.pytest_plugin` alone imports this folder. pytest loads
+`settings`, `benchmarks` and `check_results` in every project of the environment, so they import next to nothing; the
+rest is loaded when a test uses the fixture `kdbench`.
 """

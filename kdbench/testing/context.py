@@ -1,79 +1,154 @@
-"""What one test shares with its session: settings, files, passes, and the list of bounds that it held."""
+"""What one test shares with its session: settings, paths, measured records and its results; and how errors end it."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
+from kdbench.errors import InputError, KdbenchError
 from kdbench.results.records import Measurement, Pair
 from kdbench.results.run_folder import RunFolder
-from kdbench.testing.alone import Notes
-from kdbench.testing.judged import PROPERTY, Judged
-from kdbench.testing.passes import Depth, Files, Passes, split
-from kdbench.testing.places import Places
-from kdbench.testing.replay import call_times
-from kdbench.testing.settings import Settings
+from kdbench.testing.benchmarks import TerminalNotes, call_times
+from kdbench.testing.check_results import PROPERTY, CheckResult
+from kdbench.testing.records import KEYWORDS, BenchFiles, SessionRecords, split_options
+from kdbench.testing.settings import OPTIONS, Settings
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_PATH_PREFIXES = ("folder:", "npz:")  # of data sets that are named by their path
+_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
+_SWITCHES = {"download", "remeasure"}
+_OF_PYTEST = {option.name for option in OPTIONS}
+_OF_CALLS = {*KEYWORDS, "data", "teacher", "metrics", "thresholds", "remeasure"}
+_KEYWORDS_OF = {"metric": "metrics", "threshold": "thresholds"}
 
 
 @dataclass
 class Context:
-    """One test: where its files are, what is measured for it, and what became of its bounds."""
+    """One test: where its files are, its measured records, and the results of its checks.
+
+    `records` are the folders of the records that were checked, `seconds` the call times of the first model whose times
+    were checked.
+    """
 
     item: pytest.Item
     settings: Settings
-    places: Places
-    passes: Passes
-    held: list[Judged] = field(default_factory=list)
-    records: list[str] = field(default_factory=list)  # the folders of the records that the bounds were held against
-    seconds: list[float] = field(default_factory=list)  # of the calls of the first model whose times were asked for
+    paths: "TestPaths"
+    measured: SessionRecords
+    results: list[CheckResult] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
     @classmethod
     def of(cls, item: pytest.Item) -> "Context":
         """Return the context of a test."""
         settings = Settings.of(item.config)
-        passes = item.config.stash.setdefault(_PASSES, Passes(settings.session, Notes(item.config)))
-        # A test that is run again has those of its last time, and they are gone.
+        records = item.config.stash.setdefault(_RECORDS, SessionRecords(settings.session, TerminalNotes(item.config)))
+        # A test that is repeated still has the results of its previous run.
         item.user_properties[:] = [each for each in item.user_properties if each[0] != PROPERTY]
-        return cls(item, settings, Places(item.path.parent, settings.root), passes)
+        return cls(item, settings, TestPaths(item.path.parent, settings.root), records)
 
     @property
     def marginal(self) -> str:
-        """What a bound does that the interval straddles."""
+        """What happens if a bound is MARGINAL."""
         return self.settings.marginal
 
-    def files(self, names: list[str | Path], data: str | None, options: dict[str, Any]) -> Files:
-        """Return model files with the options of a test, those of the session beneath them."""
-        feeding, measuring = split(options)
-        if root := feeding.get("data_root"):
-            feeding["data_root"] = str(self.places.find(root, "folder of data sets"))
-        paths = tuple(self.places.find(name, "model") for name in names)
-        found = Files(paths, self.places.data(data), feeding, {**self.settings.measuring, **measuring})
-        found.options(Depth.ENERGY)  # what is not possible is refused where it was written
+    def files(self, names: list[str | Path], data: str | None, options: dict[str, Any]) -> BenchFiles:
+        """Return model files with the options of a test, which override those of the session."""
+        inputs, measure = split_options(options)
+        if root := inputs.get("data_root"):
+            inputs["data_root"] = str(self.paths.find(root, "folder of data sets"))
+        paths = tuple(self.paths.find(name, "model") for name in names)
+        files = BenchFiles(paths, self.paths.data(data), inputs, {**self.settings.measure, **measure})
+        files.check()
         if paths and not self.settings.judged:
-            self.passes.call_once(found)
-        return found
+            self.measured.call_once(files)
+        return files
 
-    def saw(self, folder: Path, finding: Measurement | Pair, model: str) -> None:
-        """Note whose record a number is of; the times of the first calls that were asked about are the test's."""
+    def note_measurement(self, folder: Path, measurement: Measurement | Pair, model: str) -> None:
+        """Note the record of a measurement; the first call times that are checked become the test's."""
         if folder.name not in self.records:
             self.records.append(folder.name)
-        if not self.seconds and finding.metric.startswith(("latency_", "throughput_")):
+        if not self.seconds and measurement.metric.startswith(("latency_", "throughput_")):
             from kdbench.results.samples import read_samples
 
-            self.seconds = call_times(read_samples(RunFolder(folder).samples), model, finding.axes)
+            self.seconds = call_times(read_samples(RunFolder(folder).samples), model, measurement.axes)
 
-    def note(self, *judged: Judged) -> None:
-        """Keep what became of bounds, for the summary and beside the test's report."""
-        self.held += judged
-        self.item.user_properties += [each.to_property() for each in judged]
+    def add_results(self, *results: CheckResult) -> None:
+        """Keep the results of checks, for the summary and in the test's report."""
+        self.results += results
+        self.item.user_properties += [result.to_property() for result in results]
 
-    def judge(self, judged: Judged) -> None:
-        """Keep what became of a bound; ends the test where it did not pass."""
+    def judge(self, result: CheckResult) -> None:
+        """Keep the result of a check; ends the test if it did not pass."""
         __tracebackhide__ = True
-        self.note(judged)
-        if not judged.passed:
-            pytest.fail(judged.message, pytrace=False)
+        self.add_results(result)
+        if not result.passed:
+            pytest.fail(result.message, pytrace=False)
 
 
-_PASSES = pytest.StashKey[Passes]()
+_RECORDS = pytest.StashKey[SessionRecords]()
+
+
+@dataclass(frozen=True)
+class TestPaths:
+    """The folders that relative paths start from: the test file's, then the project's root."""
+
+    __test__ = False  # not a test class
+
+    here: Path
+    root: Path
+
+    def find(self, name: str | Path, kind: str) -> Path:
+        """Return the path of the file or folder `name`; raises InputError, which calls it `kind`, if there is none."""
+        path = Path(name).expanduser()
+        candidates = [path] if path.is_absolute() else [self.here / path, self.root / path]
+        existing = next((candidate for candidate in candidates if candidate.exists()), None)
+        if existing is None:
+            folders = " nor in ".join(dict.fromkeys(str(candidate.parent) for candidate in candidates))
+            raise InputError(f"there is no {kind} {path.name} in {folders}", f"check the path {str(name)!r}")
+        return existing
+
+    def data(self, name: str | None) -> str | None:
+        """Return the name of a data set, with an absolute path if it is named by its path."""
+        prefix = next((each for each in _PATH_PREFIXES if name is not None and name.startswith(each)), None)
+        if name is None or prefix is None:
+            return name
+        return f"{prefix}{self.find(name.removeprefix(prefix), 'data set')}"
+
+
+def fails_test(work: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Let a KdbenchError of `work` fail the test with its message and hint, without a traceback of kdbench."""
+
+    @wraps(work)
+    def guarded(*arguments: _P.args, **options: _P.kwargs) -> _T:
+        __tracebackhide__ = True
+        try:
+            return work(*arguments, **options)
+        except KdbenchError as error:
+            message = f"{error.message}\nhint: {as_test_options(error.hint)}" if error.hint else error.message
+        pytest.fail(message, pytrace=False)  # outside the handler: pytest would show the handled error
+
+    return guarded
+
+
+def as_test_options(hint: str) -> str:
+    """Return a hint with the command line's options replaced by pytest's options or by keywords of the calls.
+
+    `--budget` becomes `--kdbench-budget`, `--remeasure` becomes `remeasure=True`.
+    """
+    return _OPTION.sub(_as_test_option, hint)
+
+
+def _as_test_option(match: re.Match[str]) -> str:
+    if match[1] in _OF_PYTEST:
+        return f"--kdbench-{match[1]}"
+    name = match[1].replace("-", "_")
+    keyword = _KEYWORDS_OF.get(name, name)
+    if keyword not in _OF_CALLS:
+        return match[0]
+    return f"{keyword}={'True' if keyword in _SWITCHES else ''}"

@@ -1,4 +1,4 @@
-"""A model, or a student beside its teacher, as a test asks about it."""
+"""A model whose metrics a test checks, or a student relative to its teacher."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,23 +8,22 @@ from kdbench.registry import suggestion
 from kdbench.report.axes import format_axes
 from kdbench.results.metrics import METRICS, PAIR_METRICS, Metric
 from kdbench.results.records import Axes, Measurement, Pair, RunRecord, missing
-from kdbench.testing.comparing import Limits, against_baseline
-from kdbench.testing.context import Context
-from kdbench.testing.failing import told
-from kdbench.testing.found import MetricCheck
-from kdbench.testing.passes import Depth, Files
+from kdbench.testing.comparison import Limits, compare_with_baseline
+from kdbench.testing.context import Context, fails_test
+from kdbench.testing.metric_check import MetricCheck
+from kdbench.testing.records import BenchFiles, Depth
 
-_NOT_ASKED_FOR = "not measured"
+_NOT_MEASURED = "not measured"
 
 
 class Model:
     """A model file whose numbers are attributes, called as in record.json: `model.top1`, `model.latency_p50_ns`.
 
-    Nothing is measured before a number is asked for: what is the file's own (accuracy, size, MACs) takes seconds, what
-    is the machine's (times, memory) a budget.
+    Measuring starts with the first use of a number: metrics of the file (accuracy, size, MACs) take seconds, those of
+    the machine (times, memory) take the budget.
     """
 
-    def __init__(self, context: Context, files: Files) -> None:
+    def __init__(self, context: Context, files: BenchFiles) -> None:
         self._context = context
         self._files = files
 
@@ -37,23 +36,23 @@ class Model:
             raise AttributeError(f"no metric {name!r} of a model: {suggestion(name, METRICS)}")
         return self.metric(name)
 
-    @told
+    @fails_test
     def metric(self, id_: str, **axes: str | int) -> MetricCheck:
-        """Return a number by its id, at the axes that are given: `metric("latency_p95_ns", threads=1, batch=1)`.
+        """Return a number by its id, at these axes: `metric("latency_p95_ns", threads=1, batch=1)`.
 
-        Without axes it is the headline: batch 1 at the first thread count, the usual way of calling.
+        Without axes it is the headline: batch 1 at the first thread count, in the first mode.
         """
         if id_ not in METRICS:
             raise InputError(f"unknown metric {id_!r}", suggestion(id_, METRICS))
 
         def in_record(record: RunRecord) -> Measurement:
             student = self._files.student
-            found = record.find(student, id_, **axes)
-            return found or missing(student, id_, _NOT_ASKED_FOR, axes=axes, hint=_elsewhere(record, student, id_))
+            measurement = record.find(student, id_, **axes)
+            return measurement or missing(student, id_, _NOT_MEASURED, axes=axes, hint=_elsewhere(record, student, id_))
 
-        return _found(self._context, self._files, self._name, METRICS[id_], in_record)
+        return _check(self._context, self._files, self._name, METRICS[id_], in_record)
 
-    @told
+    @fails_test
     def no_regression(
         self,
         baseline: str | Path | None = None,
@@ -63,14 +62,14 @@ class Model:
         thresholds: Limits = None,
         inconclusive: str | None = None,
     ) -> None:
-        """Compare with the same model at `baseline`, or `--kdbench-baseline`; ends the test where it became worse.
+        """Compare with the same model at `baseline`, or `--kdbench-baseline`; ends the test if it became worse.
 
-        A record, or a run's folder, is a stored baseline; an .onnx file, a folder with a file of the same name (the
-        checkout of another branch), or `remeasure`, has the two files measured side by side. `metrics` are those
-        compared, and `thresholds` how much worse they may be, as `kdbench.compare` says.
+        A record or a run's folder is a stored baseline. With an .onnx file, a folder that has a file of the same name
+        (the checkout of another branch), or `remeasure`, both files are measured side by side. `metrics` and
+        `thresholds` are as for `kdbench.compare`.
         """
         __tracebackhide__ = True
-        against_baseline(
+        compare_with_baseline(
             self._context,
             self._files,
             baseline,
@@ -85,7 +84,7 @@ class Model:
         return self._files.paths[-1].name
 
 
-def ratio(context: Context, files: Files, id_: str, axes: Axes) -> MetricCheck:
+def ratio(context: Context, files: BenchFiles, id_: str, axes: Axes) -> MetricCheck:
     """Return a number of a student relative to its teacher, the last of the files and the first."""
     if id_ not in PAIR_METRICS:
         raise InputError(f"unknown metric {id_!r} of a student and its teacher", suggestion(id_, PAIR_METRICS))
@@ -97,18 +96,18 @@ def ratio(context: Context, files: Files, id_: str, axes: Axes) -> MetricCheck:
             axes=dict(axes),
             value=None,
             status="unavailable",
-            reason=_NOT_ASKED_FOR,
+            reason=_NOT_MEASURED,
             teacher=teacher,
             student=student,
         )
 
     name = f"{files.paths[-1].name} beside {files.paths[0].name}"
-    return _found(context, files, name, PAIR_METRICS[id_], in_record)
+    return _check(context, files, name, PAIR_METRICS[id_], in_record)
 
 
-def _found(
+def _check(
     context: Context,
-    files: Files,
+    files: BenchFiles,
     name: str,
     metric: Metric,
     in_record: Callable[[RunRecord], Measurement | Pair],
@@ -116,19 +115,19 @@ def _found(
     if not context.settings.judged:
         return MetricCheck(name, metric, None, context)
 
-    @told
-    def find() -> Measurement | Pair:
-        record, folder = context.passes.record(files, Depth.of(metric))
-        finding = in_record(record)
-        context.saw(folder, finding, files.student)
-        return finding
+    @fails_test
+    def measure() -> Measurement | Pair:
+        record, folder = context.measured.record(files, Depth.of(metric))
+        measurement = in_record(record)
+        context.note_measurement(folder, measurement, files.student)
+        return measurement
 
-    return MetricCheck(name, metric, find, context)
+    return MetricCheck(name, metric, measure, context)
 
 
 def _elsewhere(record: RunRecord, model: str, id_: str) -> str:
-    """Return where a metric was measured instead of where it was asked for."""
-    taken = [format_axes(m.axes) for m in record.measurements if (m.model, m.metric) == (model, id_)]
-    if not any(taken):
-        return "is there an option of kdbench.model(…) that asks for it, such as data=, teacher= or mode=?"
-    return f"measured at {'; '.join(taken)}: name others with threads=, batch= or mode= of kdbench.model(…)"
+    """Return a hint that names the axes at which a metric was measured."""
+    measured_at = [format_axes(m.axes) for m in record.measurements if (m.model, m.metric) == (model, id_)]
+    if not any(measured_at):
+        return "it may need an option of kdbench.model(…), such as data=, teacher= or mode="
+    return f"measured at {'; '.join(measured_at)}: choose others with threads=, batch= or mode= of kdbench.model(…)"

@@ -1,6 +1,6 @@
-"""What a session of tests was told: its options on the command line, and those of the ini file beneath them.
+"""The settings of a session of tests: options of the command line, and beneath them those of the ini file.
 
-Loaded by pytest in every project of the environment: it imports next to nothing.
+pytest loads this module in every project of the environment: it imports next to nothing.
 """
 
 import os
@@ -13,41 +13,31 @@ from typing import Any
 import pytest
 
 from kdbench.errors import InputError
+from kdbench.options import MEASURE, Option
 
-SESSION = "kdbench_session"  # what xdist's workers are told: the name of the session's folder
+SESSION = "kdbench_session"  # the key under which xdist's workers get the name of the session's folder
 _DEFAULT_OUT = ".benchmarks/kdbench"
-_MARGINAL = ("fail", "pass")
-_INCONCLUSIVE = ("fail", "skip", "pass")
-
-
-@dataclass(frozen=True)
-class Option:
-    """An option `--kdbench-NAME` and the ini option `kdbench_NAME` beneath it."""
-
-    name: str
-    help: str
-    metavar: str | None = None
-    choices: tuple[str, ...] | None = None
+MARGINAL = ("fail", "pass")
+INCONCLUSIVE = ("fail", "skip", "pass")
 
 
 OPTIONS = (
-    Option("out", f"folder to keep the records and reports in (default: {_DEFAULT_OUT} in the root folder)", "DIR"),
-    Option("budget", "most time for a model's latency: 5s, 1min (default: 20s)", "TIME"),
-    Option("sessions", "fresh processes that it is spread over, at least (default: 8)", "N"),
-    Option("threads", "thread counts that models are called with (default: 1)", "N,…"),
-    Option("baseline", "what no_regression() compares with: a run's folder, or one of .onnx files", "PATH"),
-    Option("marginal", "what a bound does that the interval straddles (default: fail)", choices=_MARGINAL),
-    Option("inconclusive", "what a comparison does that is inconclusive (default: fail)", choices=_INCONCLUSIVE),
+    Option("out", "Folder to keep the records and reports in", "DIR", default=f"{_DEFAULT_OUT} in the root folder"),
+    Option("baseline", "What no_regression() compares with: a run's folder, or a folder of .onnx files", "PATH"),
+    Option("marginal", "What happens if a bound is MARGINAL: fail or pass", default="fail"),
+    Option("inconclusive", "What happens if a comparison is inconclusive: fail, skip or pass", default="fail"),
+    *MEASURE.values(),
 )
+"""The options `--kdbench-NAME` and the ini options `kdbench_NAME` beneath them."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for all tests of a session.
+    """What applies to all tests of a session.
 
-    `judged` says whether bounds are held against measured numbers, or models only called once; `session` is the folder
-    of this session's records, shared by all its processes. `measuring` are settings of a measuring pass (see
-    `kdbench.recipe.Measure`) beneath those that a test names itself.
+    `judged` is whether bounds are checked against measurements; otherwise models are only called once. `session` is the
+    folder of this session's records, shared by all its processes. `measure` are fields of `kdbench.recipe.Measure`,
+    which a test can override.
     """
 
     judged: bool
@@ -56,16 +46,16 @@ class Settings:
     marginal: str = "fail"
     inconclusive: str = "fail"
     baseline: Path | None = None
-    measuring: Mapping[str, Any] = field(default_factory=dict)
+    measure: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shown_session(self) -> Path:
-        """The folder of this session's records as it is shown: from the root folder, where it is in there."""
+        """The folder of this session's records, relative to the root folder if it is inside it."""
         return self.session.relative_to(self.root) if self.session.is_relative_to(self.root) else self.session
 
     @classmethod
     def of(cls, config: pytest.Config) -> "Settings":
-        """Return the settings of a session; raises pytest.UsageError for an option that cannot be read."""
+        """Return the settings of a session; raises pytest.UsageError for an unreadable option."""
         if _KEY not in config.stash:
             try:
                 config.stash[_KEY] = _read(config)
@@ -88,18 +78,19 @@ def add_options(parser: pytest.Parser) -> None:
         help="run the benchmark tests only, timed: those that use the fixtures kdbench or benchmark",
     )
     for option in OPTIONS:
-        shown: dict[str, Any] = {"choices": option.choices} if option.choices else {"metavar": option.metavar}
-        group.addoption(f"--kdbench-{option.name}", dest=f"kdbench_{option.name}", help=option.help, **shown)
-        parser.addini(f"kdbench_{option.name}", f"{option.help} (--kdbench-{option.name})", default="")
+        style: dict[str, Any] = {"metavar": option.metavar} if option.flag is None else {"action": "store_true"}
+        description = option.description.replace("%", "%%")  # argparse formats it
+        group.addoption(f"--kdbench-{option.name}", dest=_key(option.name), help=description, **style)
+        parser.addini(_key(option.name), f"--kdbench-{option.name}: {option.description}", default="")
 
 
-def any_given(config: pytest.Config) -> bool:
-    """Whether there is an option of kdbench to be read, be it wrong."""
-    return any(_given(config, option.name) for option in OPTIONS)
+def any_set(config: pytest.Config) -> bool:
+    """Whether any option of kdbench is set, even to a wrong value."""
+    return any(_text(config, option.name) for option in OPTIONS)
 
 
 def benchmarking(config: pytest.Config) -> bool:
-    """Whether only the benchmark tests are to be run."""
+    """Whether to run the benchmark tests only, timed."""
     return bool(config.getoption("kdbench_benchmark"))
 
 
@@ -109,60 +100,57 @@ def on_worker(config: pytest.Config) -> bool:
 
 
 def session_name(config: pytest.Config) -> str:
-    """Return the name of the session's folder; the same in the process that was started and in xdist's workers."""
+    """Return the name of the session's folder; the same in the main process and in xdist's workers."""
     if on_worker(config):
-        return str(getattr(config, "workerinput")[SESSION])  # noqa: B009 - an attribute that only xdist's configs have
+        return str(getattr(config, "workerinput")[SESSION])  # noqa: B009 - only xdist's configs have it
     return config.stash.setdefault(_STAMP, f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.urandom(3).hex()}")
 
 
 def _read(config: pytest.Config) -> Settings:
     out = _path(config, "out") or config.rootpath / _DEFAULT_OUT
-    # pytest-benchmark's own switches, where it is loaded: its users expect that they switch everything off and on.
+    # pytest-benchmark's switches, if it is loaded: its users expect them to apply to all benchmarks.
     disabled = config.getoption("benchmark_disable", False) and not config.getoption("benchmark_enable", False)
     return Settings(
         judged=benchmarking(config) and not disabled,
         root=config.rootpath,
         session=out / session_name(config),
-        marginal=_choice(config, "marginal", _MARGINAL),
-        inconclusive=_choice(config, "inconclusive", _INCONCLUSIVE),
+        marginal=_choice(config, "marginal", MARGINAL),
+        inconclusive=_choice(config, "inconclusive", INCONCLUSIVE),
         baseline=_path(config, "baseline"),
-        measuring=_measuring(config),
+        measure=_measure(config),
     )
 
 
-def _measuring(config: pytest.Config) -> dict[str, Any]:
-    from kdbench import units
-
-    found: dict[str, Any] = {}
-    if budget := _given(config, "budget"):
-        found["budget_s"] = _read_as("budget", budget, lambda text: units.parse(text, "s"))
-    if sessions := _given(config, "sessions"):
-        found["sessions"] = _read_as("sessions", sessions, int)
-    if threads := _given(config, "threads"):
-        found["threads"] = _read_as("threads", threads, lambda text: tuple(int(part) for part in text.split(",")))
-    return found
+def _measure(config: pytest.Config) -> dict[str, Any]:
+    """Return the fields of `Measure` that are set."""
+    return {field: _value(config, option) for field, option in MEASURE.items() if _text(config, option.name)}
 
 
-def _read_as(name: str, text: str, read: Any) -> Any:
-    try:
-        return read(text)
-    except ValueError as error:
-        raise InputError(f"--kdbench-{name} (or kdbench_{name}): {error}") from error
+def _value(config: pytest.Config, option: Option) -> Any:
+    text = _text(config, option.name)
+    if option.flag is not None:
+        return text.lower() in {"true", "yes", "on", "1"}
+    return option.read(text, f"--kdbench-{option.name} (or {_key(option.name)})")
 
 
-def _given(config: pytest.Config, name: str) -> str:
-    return str(config.getoption(f"kdbench_{name}") or config.getini(f"kdbench_{name}") or "")
+def _key(name: str) -> str:
+    """Return the ini option of `--kdbench-NAME`, also the name under which pytest stores either."""
+    return f"kdbench_{name.replace('-', '_')}"
+
+
+def _text(config: pytest.Config, name: str) -> str:
+    return str(config.getoption(_key(name)) or config.getini(_key(name)) or "")
 
 
 def _choice(config: pytest.Config, name: str, known: tuple[str, ...]) -> str:
-    given = _given(config, name) or known[0]
-    if given not in known:
-        raise InputError(f"kdbench_{name}: {given!r} is none of {', '.join(known)}")
-    return given
+    choice = _text(config, name) or known[0]
+    if choice not in known:
+        raise InputError(f"--kdbench-{name} (or {_key(name)}): {choice!r} is none of {', '.join(known)}")
+    return choice
 
 
 def _path(config: pytest.Config, name: str) -> Path | None:
-    """Return a path: from where pytest was started if it was typed there, else from the root folder."""
+    """Return a path: relative to the working directory if typed, relative to the root folder if from the ini file."""
     if typed := config.getoption(f"kdbench_{name}"):
         return config.invocation_params.dir / str(typed)
     written = str(config.getini(f"kdbench_{name}"))

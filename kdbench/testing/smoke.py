@@ -1,4 +1,4 @@
-"""A model called once, to see that it can be: what a test of it comes to while nothing is timed."""
+"""Calling a model once to see that it runs: all that happens in tests without `--benchmark`."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +8,7 @@ import numpy as np
 from kdbench.errors import DataMissingError, MeasurementError
 from kdbench.measure.bench_model import TestSet
 from kdbench.measure.staging import stage
-from kdbench.testing.passes import Depth, Files
+from kdbench.testing.records import BenchFiles, Depth
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.runtimes import describe
@@ -17,11 +17,11 @@ from kdbench.workflows import bench
 _IMAGES = 4
 
 
-def call_once(files: Files) -> None:
-    """Load each of the models and call it with a few images, or with noise where there are none on this machine.
+def call_once(files: BenchFiles) -> None:
+    """Load each model and call it with a few images, or with noise if the data is not on this machine.
 
-    Raises InputError for a file, data or options that a measuring pass would refuse, MeasurementError for a model that
-    does not run or whose output is not finite.
+    Raises InputError for a file, data or options that cannot be measured, MeasurementError for a model that does not
+    run or whose output is not finite.
     """
     files.options(Depth.TIMES)
     test = _few_images(files)
@@ -36,15 +36,22 @@ def call_once(files: Files) -> None:
             _call(model)
 
 
-def _few_images(files: Files) -> TestSet | None:
+def _few_images(files: BenchFiles) -> TestSet | None:
     if files.data is None:
         return None
     from kdbench import data
 
-    given = {name: files.feeding[name] for name in ("download", "resize", "crop") if name in files.feeding}
+    inputs = files.inputs
     try:
-        test = data.load(files.data, root=files.feeding.get("data_root"), parts=("test",), **given).test
-    except DataMissingError:  # it may be only where tests are judged
+        test = data.load(
+            files.data,
+            root=inputs.data_root,
+            download=inputs.download,
+            parts=("test",),
+            resize=inputs.resize,
+            crop=inputs.crop,
+        ).test
+    except DataMissingError:  # the data may be only on the machine that runs --benchmark
         return None
     assert test is not None, "a loader that was asked for the test part gives it or says why not"
     return TestSet(test.images[:_IMAGES], test.labels[:_IMAGES])

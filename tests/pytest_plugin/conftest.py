@@ -68,7 +68,7 @@ def record_of(ids, paths, *, data=None, timed=True, energy="off", slower=1.0):
     )  # fmt: skip
 
 
-def keep(record, folder):
+def write_run(record, folder):
     """Write a record with the call times of its models, as a measuring pass does."""
     storage.make_folder(folder)
     key = "cpu-t1-b1/ns"
@@ -77,19 +77,20 @@ def keep(record, folder):
 
 
 @pytest.fixture
-def passes(monkeypatch):
-    """Let measuring look the numbers up; returns what was asked, pass by pass."""
-    asked = []
+def measurements(monkeypatch):
+    """Replace measuring by made-up numbers; returns the calls, one per measurement."""
+    calls = []
 
     def measure(paths, *, inputs, timed, options, out, **rest):
-        asked.append({"paths": [path.name for path in paths], "timed": timed, "options": options})
+        names = [path.name for path in paths]
+        calls.append({"paths": names, "inputs": inputs, "timed": timed, "options": options, **rest})
         ids = model_ids(paths)
         record = record_of(ids, paths, data=inputs.data, timed=timed, energy=options.energy)
-        keep(record, out)
+        write_run(record, out)
         return RunResults(RunFolder(out), record, {})
 
     monkeypatch.setattr("kdbench.workflows.bench.bench_models", measure)
-    return asked
+    return calls
 
 
 def write_model(path: Path, scale: float = 1.0) -> Path:
@@ -113,7 +114,7 @@ def _loaded():
     """Load what an inner session would: it forgets the modules it has loaded, and torch cannot be loaded twice."""
     for name in (
         "worker.runtimes.onnxruntime",
-        *(f"testing.{name}" for name in ("bench", "readiness", "smoke", "summary")),
+        *(f"testing.{name}" for name in ("fixture", "smoke")),
     ):
         import_module(f"kdbench.{name}")
     DATASETS.names()
@@ -142,7 +143,7 @@ def store(pytester, run):
 
     def write(name, *, slower=1.0, data="digits", models=("student",)):
         paths = [pytester.path / f"{model}.onnx" for model in models]
-        keep(record_of(models, paths, data=data, slower=slower), pytester.path / name)
+        write_run(record_of(models, paths, data=data, slower=slower), pytester.path / name)
         return pytester.path / name
 
     return write

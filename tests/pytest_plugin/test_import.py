@@ -18,10 +18,10 @@ def test_the_plug_in_loads_nothing_heavy_before_a_test_asks_for_it(tmp_path, tes
         f"pytest.main(['-q', '--collect-only', '-p', 'no:benchmark', {str(tmp_path)!r}], plugins=PLUGINS)\n"
         "print(json.dumps([sorted(plain), sorted(name for name in sys.modules if name.startswith('kdbench'))]))"
     ).replace("PLUGINS", "[plugin] if not plugin_is_installed else []")
-    found = "from importlib.metadata import entry_points\n"
-    found += "plugin_is_installed = bool(list(entry_points(group='pytest11', name='kdbench')))\n"
-    ended = subprocess.run([sys.executable, "-c", found + program], capture_output=True, text=True, check=True)
+    program_start = "from importlib.metadata import entry_points\n"
+    program_start += "plugin_is_installed = bool(list(entry_points(group='pytest11', name='kdbench')))\n"
+    ended = subprocess.run([sys.executable, "-c", program_start + program], capture_output=True, text=True, check=True)
     plain, ours = json.loads(ended.stdout.splitlines()[-1])
     assert not HEAVY & set(plain)
-    assert "kdbench.testing.bench" not in ours
+    assert "kdbench.testing.fixture" not in ours
     assert "kdbench.results.records" not in ours

@@ -39,14 +39,14 @@ def test_a_run_that_is_not_fails_with_what_is_missing(run, target):
     result = run(READY.format(run='"first"', target=target("1 MB")), "--benchmark")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["first: readiness for * is NOT READY; READY is asked for", "student: size_bytes FAIL: 1.50 MB misses *"]
+        ["first: readiness for * is NOT READY; required: READY", "student: size_bytes FAIL: 1.50 MB misses *"]
     )
 
 
 def test_a_run_from_elsewhere_certifies_no_device(run, target):
     result = run(READY.format(run='"first"', target="raspberry-pi-5"), "--benchmark")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["first: readiness for * is *INCONCLUSIVE; READY is asked for"])
+    result.stdout.fnmatch_lines(["first: readiness for * is *INCONCLUSIVE; required: READY"])
 
 
 def test_a_smoke_run_returns_the_verdict_and_judges_nothing(run, target):
@@ -64,7 +64,7 @@ def test_a_smoke_run_returns_the_verdict_and_judges_nothing(run, target):
         ('"none"', "raspberry-pi-5", "there is no run none in *"),
     ],
 )
-def test_what_is_not_there_is_told(run, target, where, named, message):
+def test_missing_files_are_reported(run, target, where, named, message):
     target("1 MB")
     result = run(READY.format(run=where, target=named), "--benchmark")
     result.assert_outcomes(failed=1)

@@ -1,9 +1,9 @@
-"""Gates against a baseline: one that is stored, or a model that is measured again beside the candidate."""
+"""Comparisons with a baseline: stored records, or models that are measured again side by side."""
 
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kdbench import storage, units
@@ -15,65 +15,65 @@ from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import read_samples
 from kdbench.testing.context import Context
-from kdbench.testing.gate import Change, hold
-from kdbench.testing.passes import Depth, Files, contents
+from kdbench.testing.records import BenchFiles, Depth, file_hashes
+from kdbench.testing.regression import Change, check_regression
 from kdbench.workflows import remeasure
 
 Limits = float | str | Mapping[str, float | str] | None
-"""How much worse a metric may be: relative (`0.1`, `"10 %"`), or for shares in points; for all, or by metric."""
+"""How much worse a metric may be: relative (`0.1`, `"10 %"`), for shares in points; for all metrics, or by metric."""
 
 _AMOUNTS = "for example '10 %', or 0.3 (points) for an accuracy"
 
 
 @dataclass(frozen=True)
 class States:
-    """What is compared with what: runs' folders, records or .onnx files; measured side by side, or as they are stored.
+    """Two states to compare: runs' folders, records or .onnx files; stored, or `remeasured` side by side.
 
-    `files` say how the models of both are fed and measured, where they are.
+    `files` holds the options for measuring.
     """
 
     base: Path
     new: Path
     remeasured: bool
-    files: Files
+    files: BenchFiles
     metrics: tuple[str, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def compare(self, context: Context) -> Comparison:
-        """Return what changed; raises KdbenchError where that cannot be said."""
+        """Return what changed; raises KdbenchError if the states cannot be compared."""
         if not self.remeasured:
-            return _of_records(RunRecord.read(self.base), RunRecord.read(self.new), self)
-        return _kept(context, self)
+            return _compare_records(RunRecord.read(self.base), RunRecord.read(self.new), self)
+        return _remeasured_once(context, self)
 
 
-def stored_or_again(
+def compare_states(
     context: Context,
     base: str | Path,
     new: str | Path,
-    files: Files,
+    files: BenchFiles,
     *,
     remeasure: bool,
     metrics: Sequence[str],
     thresholds: Limits,
 ) -> Change:
-    """Return the change between two states: stored ones as they are, .onnx files by measuring them side by side."""
-    paths = context.places.find(base, "baseline"), context.places.find(new, "run or model")
-    again = remeasure or any(path.suffix == ".onnx" for path in paths)
-    states = States(*paths, again, files, tuple(metrics), _thresholds(thresholds))
+    """Return the change between two states; .onnx files, or all with `remeasure`, are measured side by side."""
+    paths = context.paths.find(base, "baseline"), context.paths.find(new, "run or model")
+    remeasured = remeasure or any(path.suffix == ".onnx" for path in paths)
+    states = States(*paths, remeasured, files, tuple(metrics), _thresholds(thresholds))
     name = f"{paths[1].name} after {paths[0].name}"
     if context.settings.judged:
         return Change(context, name, states.compare(context))
     for path in paths:
         if path.suffix == ".onnx":
-            context.passes.call_once(Files((path,), files.data, files.feeding, files.measuring))
+            context.measured.call_once(replace(files, paths=(path,)))
         else:
             RunRecord.read(path)
     return Change(context, name, None)
 
 
-def against_baseline(
+def compare_with_baseline(
     context: Context,
-    files: Files,
+    files: BenchFiles,
     baseline: str | Path | None,
     *,
     remeasure: bool,
@@ -81,62 +81,62 @@ def against_baseline(
     thresholds: Limits,
     inconclusive: str | None,
 ) -> None:
-    """Hold a model against its own state at `baseline`, or at the session's."""
+    """Compare a model with its own state at `baseline`, or at the session's baseline."""
     __tracebackhide__ = True
-    own, new = _thresholds(thresholds), files.paths[-1]
+    new = files.paths[-1]
     if not context.settings.judged:
-        hold(context, new.name, None, inconclusive)
+        check_regression(context, new.name, None, inconclusive)
         return
-    base = _same_model(context, baseline, new)
+    base = _baseline_of(context, baseline, new)
     if remeasure or base.suffix == ".onnx":
-        states = States(base, new, True, files, tuple(metrics), own)
-        hold(context, new.name, states.compare(context), inconclusive)
+        states = States(base, new, True, files, tuple(metrics), _thresholds(thresholds))
+        check_regression(context, new.name, states.compare(context), inconclusive)
         return
     depth = max((Depth.of(comparable(id_)) for id_ in metrics), default=Depth.TIMES)
-    record, folder = context.passes.record(files, depth)
-    context.saw(folder, record.measurements[0], files.student)
-    states = States(base, folder, False, files, tuple(metrics), own)
-    hold(context, new.name, _of_records(RunRecord.read(base), record, states), inconclusive)
+    record, folder = context.measured.record(files, depth)
+    context.note_measurement(folder, record.measurements[0], files.student)
+    states = States(base, folder, False, files, tuple(metrics), _thresholds(thresholds))
+    check_regression(context, new.name, _compare_records(RunRecord.read(base), record, states), inconclusive)
 
 
-def _same_model(context: Context, baseline: str | Path | None, new: Path) -> Path:
-    """Return the record or the file that a model's baseline is, where `baseline` may be a folder of such files."""
-    named = context.places.find(baseline, "baseline") if baseline is not None else context.settings.baseline
-    if named is None:
+def _baseline_of(context: Context, baseline: str | Path | None, new: Path) -> Path:
+    """Return the record or the file that is a model's baseline; `baseline` may be a folder of such files."""
+    path = context.paths.find(baseline, "baseline") if baseline is not None else context.settings.baseline
+    if path is None:
         raise InputError(
             f"{new.name} has no baseline", "name one: --kdbench-baseline=PATH, or no_regression(baseline=PATH)"
         )
-    if not named.exists():
-        raise InputError(f"there is no baseline at {named}", "check --kdbench-baseline")
-    if named.is_file() or RunFolder(named).record.exists():
-        return _another(named, new)
-    inside = [named / new.name]
+    if not path.exists():
+        raise InputError(f"there is no baseline at {path}", "check --kdbench-baseline")
+    if path.is_file() or RunFolder(path).record.exists():
+        return _distinct(path, new)
+    candidates = [path / new.name]
     if new.is_relative_to(context.settings.root):  # the checkout of another branch
-        inside.insert(0, named / new.relative_to(context.settings.root))
-    found = next((each for each in inside if each.is_file()), None)
-    if found is None:
+        candidates.insert(0, path / new.relative_to(context.settings.root))
+    file = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if file is None:
         raise InputError(
-            f"the baseline {named} has neither a record.json nor {new.name}",
+            f"the baseline {path} has neither a record.json nor {new.name}",
             "name a run's folder, or a folder with the models of the baseline",
         )
-    return _another(found, new)
+    return _distinct(file, new)
 
 
-def _another(baseline: Path, new: Path) -> Path:
-    """Return the baseline; raises InputError where it is the very file that is to be compared with it.
+def _distinct(baseline: Path, new: Path) -> Path:
+    """Return the baseline; raises InputError if it is the same file as the new one.
 
-    pytest takes `base` in `--kdbench-baseline base` for a folder of tests while it looks for the root folder, and a
-    project in there then becomes the root: every model would be found in the baseline, and be the same.
+    While pytest determines the root folder it takes `base` in `--kdbench-baseline base` for a folder of tests. A
+    project in that folder becomes the root, and every model would be compared with itself.
     """
     if baseline.resolve() != new.resolve():
         return baseline
     raise InputError(
-        f"{new.name} and its baseline are one file: {new}",
+        f"{new.name} and its baseline are the same file: {new}",
         "name the tests, and write --kdbench-baseline=PATH with an equals sign: see the root folder that pytest prints",
     )
 
 
-def _of_records(base: RunRecord, new: RunRecord, states: States) -> Comparison:
+def _compare_records(base: RunRecord, new: RunRecord, states: States) -> Comparison:
     student = states.files.student if states.files.paths else None
     named = {card.name for card in base.models} | {card.id for card in base.models}
     return compare(
@@ -161,34 +161,35 @@ def _side_by_side(context: Context, states: States, out: Path) -> Comparison:
         inputs=files.inputs.model_copy(update={"accuracy": files.data is not None or states.new.suffix != ".onnx"}),
         options=files.options(Depth.TIMES),
         out=out,
-        progress=context.passes.progress,
+        progress=context.measured.progress,
         command="pytest --benchmark",
     )
     root = context.settings.root
     if states.base.suffix == ".onnx" and states.base.is_relative_to(root):
-        # Its name alone is most often the new one's too.
+        # The name alone is usually the same as the new file's.
         comparison = comparison.model_copy(update={"base": states.base.relative_to(root).as_posix()})
     return comparison
 
 
-def _kept(context: Context, states: States) -> Comparison:
+def _remeasured_once(context: Context, states: States) -> Comparison:
     """Return a comparison by measuring, made once a session for all tests and processes."""
-    asked = [contents(states.base), contents(states.new), states.files.how(Depth.TIMES), states.metrics]
-    key = storage.content_hash([*asked, str(states.thresholds)])
-    out = context.passes.folder / f"compare-{states.new.stem}-{key[:8]}"
+    hashes = [file_hashes(states.base), file_hashes(states.new)]
+    conditions = [states.files.conditions(Depth.TIMES), states.metrics, str(states.thresholds)]
+    key = storage.content_hash([*hashes, *conditions])
+    out = context.measured.folder / f"compare-{states.new.stem}-{key[:8]}"
     file = RunFolder(out).comparison
 
     def known() -> Comparison | None:
         return Comparison.read(file) if file.exists() else None
 
-    def made() -> Comparison:
-        shutil.rmtree(out, ignore_errors=True)  # of a worker that ended midway
+    def make() -> Comparison:
+        shutil.rmtree(out, ignore_errors=True)  # left by a worker that was killed
         comparison = _side_by_side(context, states, out)
-        storage.make_folder(out)  # none was needed where all files are the same
+        storage.make_folder(out)  # identical files are not measured, so there may be no folder
         comparison.write(file)
         return comparison
 
-    return context.passes.once(key, known, made)
+    return context.measured.once(key, known, make)
 
 
 def _thresholds(limits: Limits) -> Thresholds:
@@ -209,5 +210,5 @@ def _amount(limit: float | str, unit: str, name: str) -> float:
     except (ValueError, TypeError) as error:
         raise InputError(f"{name}: {error}", _AMOUNTS) from error
     if not 0 <= amount < math.inf:
-        raise InputError(f"{name}: {limit} is no amount by which a number may be worse", _AMOUNTS)
+        raise InputError(f"{name}: {limit!r} is not a valid threshold", _AMOUNTS)
     return amount

@@ -23,7 +23,7 @@ def one(line, model='kdbench.model("student.onnx", data="digits")'):
         'energy_j.at_most("20 mJ")',
     ],
 )
-def test_a_bound_is_met_by_the_whole_interval(run, passes, bound):
+def test_a_bound_is_met_by_the_whole_interval(run, measurements, bound):
     run(one(f"model.{bound}"), "--benchmark").assert_outcomes(passed=1)
 
 
@@ -32,12 +32,12 @@ def test_a_bound_is_met_by_the_whole_interval(run, passes, bound):
     [
         (
             'top1.at_least("95 %")',
-            ["student.onnx: top1 is 91.73 % ?91.18, 92.25? (n = 10,000); at least 95 % is asked for: FAIL"],
+            ["student.onnx: top1 is 91.73 % ?91.18, 92.25? (n = 10,000); required: at least 95 %: FAIL"],
         ),
         (
             "top1.at_least(0.92)",
             [
-                "student.onnx: top1 is 91.73 % ?91.18, 92.25? (n = 10,000); at least 92 % is asked for: MARGINAL",
+                "student.onnx: top1 is 91.73 % ?91.18, 92.25? (n = 10,000); required: at least 92 %: MARGINAL",
                 "the interval * straddles *",
                 "hint: *samples*",
             ],
@@ -54,7 +54,7 @@ def test_a_bound_is_met_by_the_whole_interval(run, passes, bound):
         ("throughput_per_s.at_least(1)", ["*n/a (not measured)*UNKNOWN"]),
     ],
 )
-def test_every_other_outcome_fails_and_says_why(run, passes, bound, message):
+def test_every_other_outcome_fails_with_a_reason(run, measurements, bound, message):
     result = run(one(f"model.{bound}"), "--benchmark")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(message)
@@ -64,10 +64,10 @@ def test_every_other_outcome_fails_and_says_why(run, passes, bound, message):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("model.top1.at_least(90)", ["top1 is a share of one, and 90 is none", "hint: did you mean '90 %'?"]),
+        ("model.top1.at_least(90)", ["top1 is a share between 0 and 1, not 90", "hint: did you mean '90 %'?"]),
         ('model.top1.at_least("5 ms")', ["*'ms' does not fit here*"]),
-        ('model.top1.at_least(float("nan"))', ["a limit of nan for top1"]),
-        ('model.latency_p50_ns.at_least("-5 ms")', ["a limit of '-5 ms' for latency_p50_ns"]),
+        ('model.top1.at_least(float("nan"))', ["a limit of nan is not possible for top1"]),
+        ('model.latency_p50_ns.at_least("-5 ms")', ["a limit of '-5 ms' is not possible for latency_p50_ns"]),
         ("model.top1.at_least(0.9, marginal='maybe')", ["marginal='maybe' is none of *"]),
         ('model.metric("latency_p50")', ["unknown metric 'latency_p50'", "hint: did you mean 'latency_p50_ns'?"]),
         ("model.latency_p50", ["*no metric 'latency_p50' of a model: did you mean 'latency_p50_ns'?"]),
@@ -79,12 +79,12 @@ def test_every_other_outcome_fails_and_says_why(run, passes, bound, message):
     ],
 )
 @pytest.mark.parametrize("flag", [["--benchmark"], []])
-def test_what_is_written_wrong_is_told_without_our_traceback(run, passes, line, message, flag):
+def test_mistakes_are_reported_without_a_traceback_of_kdbench(run, measurements, line, message, flag):
     result = run(one(line, model='kdbench.model("student.onnx")'), *flag)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"*{message[0]}", *message[1:]])
     result.stdout.no_fnmatch_line("*kdbench/testing*")
-    assert not passes
+    assert not measurements
 
 
 @pytest.mark.parametrize(
@@ -97,17 +97,17 @@ def test_what_is_written_wrong_is_told_without_our_traceback(run, passes, line, 
         (", marginal='fail'", ["--kdbench-marginal=pass"], "failed"),
     ],
 )
-def test_a_marginal_number_may_be_let_pass(run, passes, argument, options, outcome):
+def test_a_marginal_number_may_be_let_pass(run, measurements, argument, options, outcome):
     result = run(one(f"model.top1.at_least(0.92{argument})"), "--benchmark", *options)
     result.assert_outcomes(**{outcome: 1})
 
 
-def test_what_is_missing_never_passes(run, passes):
+def test_what_is_missing_never_passes(run, measurements):
     result = run(one("model.latency_p99_ns.at_most(1e12, marginal='pass')"), "--benchmark", "--kdbench-marginal=pass")
     result.assert_outcomes(failed=1)
 
 
-def test_numbers_can_be_read(run, passes):
+def test_numbers_can_be_read(run, measurements):
     tests = """
         def test_it(kdbench):
             top1 = kdbench.model("student.onnx", data="digits").top1
@@ -117,7 +117,7 @@ def test_numbers_can_be_read(run, passes):
     run(tests.replace('"digits"', "None")).assert_outcomes(skipped=1)
 
 
-def test_a_student_beside_its_teacher(run, passes):
+def test_a_student_beside_its_teacher(run, measurements):
     tests = """
         def test_it(kdbench):
             pair = {"teacher": "teacher.onnx", "student": "student.onnx"}
@@ -128,12 +128,12 @@ def test_a_student_beside_its_teacher(run, passes):
     result = run(tests, "--benchmark")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["student.onnx beside teacher.onnx: latency_ratio at batch 1, 1 thread is 3.40× *; at least 5× is asked for*"]
+        ["student.onnx beside teacher.onnx: latency_ratio at batch 1, 1 thread is 3.40× *; required: at least 5×*"]
     )
-    assert [each["paths"] for each in passes] == [["teacher.onnx", "student.onnx"]]
+    assert [each["paths"] for each in measurements] == [["teacher.onnx", "student.onnx"]]
 
 
-def test_files_are_measured_once_a_session_and_as_deep_as_is_asked(run, passes):
+def test_files_are_measured_once_a_session_as_deep_as_needed(run, measurements):
     tests = """
         import pytest
 
@@ -156,12 +156,12 @@ def test_files_are_measured_once_a_session_and_as_deep_as_is_asked(run, passes):
             kdbench.model("student.onnx", data="digits", threads=2).latency_p50_ns.at_most("5 ms")
     """
     run(tests, "--benchmark", "--kdbench-budget=2s", "--kdbench-sessions=3").assert_outcomes(passed=6)
-    told = [(each["timed"], each["options"].energy, each["options"].threads) for each in passes]
-    assert told == [(False, "off", (1,)), (True, "off", (1,)), (True, "quick", (1,)), (True, "off", (2,))]
-    assert {(each["options"].budget_s, each["options"].sessions) for each in passes} == {(2.0, 3)}
+    calls = [(each["timed"], each["options"].energy, each["options"].threads) for each in measurements]
+    assert calls == [(False, "off", (1,)), (True, "off", (1,)), (True, "quick", (1,)), (True, "off", (2,))]
+    assert {(each["options"].budget_s, each["options"].sessions) for each in measurements} == {(2.0, 3)}
 
 
-def test_what_cannot_be_measured_is_tried_once(run, monkeypatch):
+def test_a_failed_measurement_is_not_repeated(run, monkeypatch):
     from kdbench.errors import InputError
 
     tried = []
@@ -184,7 +184,7 @@ def test_what_cannot_be_measured_is_tried_once(run, monkeypatch):
     assert len(tried) == 1
 
 
-def test_data_that_has_changed_is_measured_again(run, passes):
+def test_data_that_has_changed_is_measured_again(run, measurements):
     tests = """
         import numpy as np
         from pathlib import Path
@@ -195,29 +195,29 @@ def test_data_that_has_changed_is_measured_again(run, passes):
                 kdbench.model("student.onnx", data="npz:test.npz").top1.at_least(0.9)
     """
     run(tests, "--benchmark").assert_outcomes(passed=1)
-    assert len(passes) == 2
+    assert len(measurements) == 2
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("hint", "expected"),
     [
         ("give it a longer --budget", "give it a longer --kdbench-budget"),
-        ("--energy full would settle it", 'energy="full" would settle it'),
-        ("a smaller --precision", "a smaller precision="),
-        ("--estimate-energy gives an estimate", "estimate_energy=True gives an estimate"),
+        ("--energy full would settle it", "--kdbench-energy full would settle it"),
+        ("--estimate-energy gives an estimate", "--kdbench-estimate-energy gives an estimate"),
+        ("add --mean, --std", "add mean=, std="),
         ("measure with --remeasure", "measure with remeasure=True"),
         ("allow it more with --threshold", "allow it more with thresholds="),
         ("sudo nvidia-smi --gpu-reset", "sudo nvidia-smi --gpu-reset"),
         ("kdbench run … --resume", "kdbench run … --resume"),
     ],
 )
-def test_hints_name_the_options_that_a_test_has(said, told):
-    from kdbench.testing.failing import in_tests
+def test_hints_name_the_options_of_tests(hint, expected):
+    from kdbench.testing.context import as_test_options
 
-    assert in_tests(said) == told
+    assert as_test_options(hint) == expected
 
 
-def test_files_are_found_beside_the_test_first(pytester, run, passes):
+def test_paths_start_beside_the_test(pytester, run, measurements):
     tests = pytester.mkdir("tests")
     (tests / "student.onnx").write_bytes(b"another")
     (tests / "test_beside.py").write_text(
@@ -226,7 +226,7 @@ def test_files_are_found_beside_the_test_first(pytester, run, passes):
         "    kdbench.model('teacher.onnx').size_bytes.at_most('2 MB')\n"
     )
     run("", "--benchmark").assert_outcomes(passed=1)
-    assert len(passes) == 2
+    assert len(measurements) == 2
     (record,) = pytester.path.glob(".benchmarks/kdbench/*/student-*/record.json")
     from kdbench import storage
     from kdbench.results.records import RunRecord
@@ -234,7 +234,7 @@ def test_files_are_found_beside_the_test_first(pytester, run, passes):
     assert RunRecord.read(record).models[0].sha256 == storage.sha256(tests / "student.onnx")
 
 
-def test_records_go_where_they_are_told_to(pytester, run, passes):
+def test_records_are_written_to_the_out_folder(pytester, run, measurements):
     run(one("model.top1.at_least(0.9)"), "--benchmark", "--kdbench-out=kept").assert_outcomes(passed=1)
     assert list(pytester.path.glob("kept/*/student-*/record.json"))
     assert not (pytester.path / ".benchmarks" / "kdbench").exists()

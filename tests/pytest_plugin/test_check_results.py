@@ -3,8 +3,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from kdbench.testing.judged import NOT_JUDGED, Judged, judged_of
-from kdbench.testing.summary import append_to_step, not_judged, table
+from kdbench.testing.check_results import NOT_JUDGED, CheckResult, append_to_step, not_judged, results_of, table
 
 BOUNDS = """
     def test_good(kdbench):
@@ -24,7 +23,7 @@ def step(tmp_path, monkeypatch, run):  # after `run`, which takes the variable a
     return path
 
 
-def test_the_terminal_has_a_line_for_every_bound(run, passes):
+def test_the_terminal_has_a_line_for_every_bound(run, measurements):
     result = run(BOUNDS, "--benchmark")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
@@ -38,7 +37,7 @@ def test_the_terminal_has_a_line_for_every_bound(run, passes):
     )
 
 
-def test_the_steps_summary_is_appended_to(run, passes, step):
+def test_the_steps_summary_is_appended_to(run, measurements, step):
     step.write_text("before\n")
     run(BOUNDS, "--benchmark")
     text = step.read_text()
@@ -51,7 +50,7 @@ def test_the_steps_summary_is_appended_to(run, passes, step):
     assert len(lines) == 5
 
 
-def test_a_test_that_is_run_again_is_told_of_once(pytester, run, passes, step):
+def test_a_repeated_test_is_listed_once(pytester, run, measurements, step):
     pytester.makeconftest("""
         from _pytest.runner import runtestprotocol
 
@@ -69,7 +68,7 @@ def test_a_test_that_is_run_again_is_told_of_once(pytester, run, passes, step):
     assert step.read_text().startswith("### kdbench: 1 bound, all met\n")
 
 
-def test_what_is_let_pass_is_not_called_met(run, passes, step):
+def test_a_marginal_bound_that_passes_is_not_met(run, measurements, step):
     tests = """
         def test_it(kdbench):
             model = kdbench.model("student.onnx", data="digits")
@@ -77,7 +76,7 @@ def test_what_is_let_pass_is_not_called_met(run, passes, step):
     """
     result = run(tests, "--benchmark", "--color=yes")
     text = step.read_text()
-    assert text.startswith("### kdbench: 3 bounds, 1 not met, 1 let pass\n")
+    assert text.startswith("### kdbench: 3 bounds, 1 not met, 1 allowed to pass\n")
     assert [line[2:4].strip() for line in text.splitlines() if "`" in line] == ["⚠️", "✅", "❌"]
     colours = [line[:5] for line in result.outlines if "student.onnx: top1 91" in line]
     assert colours == ["\x1b[33m", "\x1b[32m", "\x1b[31m"]
@@ -88,26 +87,26 @@ def test_a_smoke_run_writes_no_step_summary(run, step):
     assert not step.exists()
 
 
-def test_a_step_summary_that_cannot_be_written_is_no_failure(run, passes, monkeypatch, step):
+def test_a_step_summary_that_cannot_be_written_is_no_failure(run, measurements, monkeypatch, step):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step.parent))
     result = run(BOUNDS, "--benchmark", "-k", "good")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["warning: the step summary was not written: *"])
 
 
-def test_junit_has_the_bounds_as_properties(pytester, run, passes):
+def test_junit_has_the_bounds_as_properties(pytester, run, measurements):
     run(BOUNDS, "--benchmark", "--junitxml=out.xml")
     cases = ET.parse(pytester.path / "out.xml").findall(".//testcase")
-    found = {case.get("name"): [p.get("value") for p in case.iter("property")] for case in cases}
-    assert [json.loads(each)["outcome"] for each in found["test_good"]] == ["PASS", "PASS"]
-    (bad,) = (json.loads(each) for each in found["test_bad"])
+    properties = {case.get("name"): [p.get("value") for p in case.iter("property")] for case in cases}
+    assert [json.loads(each)["outcome"] for each in properties["test_good"]] == ["PASS", "PASS"]
+    (bad,) = (json.loads(each) for each in properties["test_bad"])
     assert (bad["outcome"], bad["numbers"]["value"], bad["numbers"]["limit"]) == ("FAIL", 0.9173, 0.95)
 
 
 def test_words_from_outside_are_escaped(tmp_path, monkeypatch):
     path = tmp_path / "step.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    hostile = Judged("a|b<img>", "*x*", "/home/me/models/a.onnx [1](2)", "at least 1", "PASS", passed=True)
+    hostile = CheckResult("a|b<img>", "*x*", "/home/me/models/a.onnx [1](2)", "at least 1", "PASS", passed=True)
     assert not append_to_step({"test[a|b]": (hostile,)})
     row = path.read_text().splitlines()[-2]
     assert row.replace("\\|", "").count("|") == 8
@@ -116,13 +115,13 @@ def test_words_from_outside_are_escaped(tmp_path, monkeypatch):
     assert "1\\](2)" in row
 
 
-def test_a_bound_travels_as_text():
-    bound = Judged("m", "top1", "90 %", "at least 91 %", "FAIL", False, "short", "train", {"value": 0.9})
-    assert judged_of([("other", 1), bound.to_property()]) == (bound,)
+def test_a_result_is_a_property_of_the_report():
+    result = CheckResult("m", "top1", "90 %", "at least 91 %", "FAIL", False, "short", "train", {"value": 0.9})
+    assert results_of([("other", 1), result.to_property()]) == (result,)
 
 
-def test_what_is_not_judged_is_counted_and_not_listed():
-    left = Judged("m", "top1", "not measured", "at least 91 %", NOT_JUDGED, passed=True)
-    assert not_judged({"a": (left,), "b": (left,)}).startswith("kdbench: 2 bounds not judged")
+def test_results_that_are_not_judged_are_counted_and_not_listed():
+    result = CheckResult("m", "top1", "not measured", "at least 91 %", NOT_JUDGED, passed=True)
+    assert not_judged({"a": (result,), "b": (result,)}).startswith("kdbench: 2 bounds not judged")
     assert not not_judged({})
-    assert not table({"a": (left,)}).rows
+    assert not table({"a": (result,)}).rows

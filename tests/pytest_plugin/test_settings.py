@@ -14,17 +14,17 @@ MIXED = """
 """
 
 
-def test_the_flag_runs_benchmarks_only(run, passes):
+def test_the_flag_runs_benchmarks_only(run, measurements):
     result = run(MIXED, "--benchmark", "--benchmark-max-time=0.01")
     result.assert_outcomes(passed=2, deselected=1)
-    assert len(passes) == 1
+    assert len(measurements) == 1
 
 
-def test_without_it_all_run_and_nothing_is_measured_or_judged(run, passes):
+def test_without_it_all_run_and_nothing_is_measured_or_judged(run, measurements):
     result = run(MIXED.replace("2 MB", "2 B").replace('"digits"', "None"), "--benchmark-max-time=0.01")
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["kdbench: 1 bound not judged; pytest --benchmark judges them"])
-    assert not passes
+    assert not measurements
 
 
 @pytest.mark.parametrize(
@@ -35,28 +35,28 @@ def test_without_it_all_run_and_nothing_is_measured_or_judged(run, passes):
         ("--benchmark-disable", {"passed": 3}, 0),
     ],
 )
-def test_the_switches_of_pytest_benchmark_are_for_these_tests_too(run, passes, option, outcomes, measured):
+def test_the_switches_of_pytest_benchmark_are_for_these_tests_too(run, measurements, option, outcomes, measured):
     result = run(MIXED.replace('"digits"', "None"), option, "--benchmark-max-time=0.01")
     result.assert_outcomes(**outcomes)
-    assert len(passes) == measured
+    assert len(measurements) == measured
 
 
 @pytest.mark.parametrize(("option", "outcome"), [("--benchmark-skip", "skipped"), ("--benchmark-disable", "passed")])
-def test_they_hold_beside_the_flag(run, passes, option, outcome):
+def test_they_hold_beside_the_flag(run, measurements, option, outcome):
     result = run(MIXED.replace('"digits"', "None"), "--benchmark", option)
     result.assert_outcomes(**{outcome: 2, "deselected": 1})
-    assert not passes
+    assert not measurements
 
 
-def test_enabling_undoes_disabling(run, passes):
+def test_enabling_undoes_disabling(run, measurements):
     run(MIXED, "--benchmark", "--benchmark-disable", "--benchmark-enable", "--benchmark-max-time=0.01")
-    assert len(passes) == 1
+    assert len(measurements) == 1
 
 
-def test_pytest_benchmark_may_be_absent(run, passes):
+def test_pytest_benchmark_may_be_absent(run, measurements):
     bounds = MIXED[: MIXED.index("    def test_timed")]
     run(bounds, "--benchmark", "-p", "no:benchmark").assert_outcomes(passed=1, deselected=1)
-    assert len(passes) == 1
+    assert len(measurements) == 1
 
 
 def test_a_project_without_these_tests_sees_no_change(pytester, run):
@@ -85,7 +85,7 @@ def test_a_project_without_these_tests_sees_no_change(pytester, run):
     assert not (pytester.path / ".benchmarks" / "kdbench").exists()
 
 
-def test_other_names_of_the_fixture_count(run, passes):
+def test_other_names_of_the_fixture_count(run, measurements):
     tests = """
         import pytest
 
@@ -108,18 +108,19 @@ def test_the_options_are_shown(run):
 
 
 def test_the_fixture_is_explained(run):
-    run("", "--fixtures").stdout.fnmatch_lines(["kdbench -- *", "    Measure ONNX models and hold bounds*"])
+    run("", "--fixtures").stdout.fnmatch_lines(["kdbench -- *", "    Measure ONNX models and check limits*"])
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "message"),
     [
+        (["--kdbench-precision=200%"], "*--kdbench-precision*'200%' is not a share*"),
         (["--kdbench-budget=soon"], "*--kdbench-budget*'soon' is not a quantity*"),
         (["--kdbench-sessions=many"], "*--kdbench-sessions*"),
-        (["-o", "kdbench_marginal=maybe"], "*kdbench_marginal: 'maybe' is none of fail, pass*"),
+        (["-o", "kdbench_marginal=maybe"], "*kdbench_marginal): 'maybe' is none of fail, pass*"),
     ],
 )
-def test_an_option_that_cannot_be_read_is_a_usage_error(run, options, complaint):
+def test_an_option_that_cannot_be_read_is_a_usage_error(run, options, message):
     result = run(MIXED, *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([complaint])
+    result.stderr.fnmatch_lines([message])

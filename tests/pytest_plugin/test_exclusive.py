@@ -6,7 +6,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from kdbench.machine.lock import FOLDER_VARIABLE
-from kdbench.testing.alone import LOCK
+from kdbench.testing.benchmarks import LOCK
 
 HELD = f"""
     import os
@@ -44,7 +44,7 @@ def test_a_timed_test_has_the_machine_from_its_fixtures_on(run):
     run(HELD, "--benchmark").assert_outcomes(passed=2, deselected=1)
 
 
-def test_nothing_is_held_by_tests_that_are_not_timed(run):
+def test_tests_that_are_not_timed_hold_no_lock(run):
     run(HELD, "-k", "plain").assert_outcomes(passed=1)
     run(HELD, "-k", "theirs").assert_outcomes(failed=1)
 
@@ -60,33 +60,33 @@ def _hold(path, begun, end):
 
 
 def test_a_test_waits_for_another_process_and_says_so(run, monkeypatch):
-    """The other process lets go when it is told that somebody waits."""
+    """The other process releases the lock when the test has noted that it waits."""
     fork = multiprocessing.get_context("fork")
     begun, end = fork.Event(), fork.Event()
     other = fork.Process(target=_hold, args=(lock_file(), begun, end))
     other.start()
     assert begun.wait(30)
-    from kdbench.testing.alone import Notes
+    from kdbench.testing.benchmarks import TerminalNotes
 
-    told = []
-    monkeypatch.setattr(Notes, "note", lambda _, text: (told.append(text), end.set()))
+    notes = []
+    monkeypatch.setattr(TerminalNotes, "note", lambda _, text: (notes.append(text), end.set()))
     run("def test_it(benchmark):\n    benchmark.pedantic(sum, ([1],))", "--benchmark").assert_outcomes(passed=1)
     other.join()
-    assert len(told) == 1
-    assert "waiting" in told[0]
+    assert len(notes) == 1
+    assert "waiting" in notes[0]
 
 
-def test_what_is_noted_while_a_test_runs_is_seen(pytester, monkeypatch):
+def test_notes_during_a_test_are_shown(pytester, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     pytester.makepyfile("""
         def test_it(request):
-            from kdbench.testing.alone import Notes
-            Notes(request.config).note("waiting")
+            from kdbench.testing.benchmarks import TerminalNotes
+            TerminalNotes(request.config).note("waiting")
     """)
     pytester.runpytest_subprocess().stdout.fnmatch_lines(["kdbench: waiting"])
 
 
-def test_where_there_can_be_no_lock_the_session_ends(run, monkeypatch, tmp_path):
+def test_without_a_lock_the_session_ends(run, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "file"))
     result = run("def test_it(benchmark):\n    benchmark.pedantic(sum, ([1],))", "--benchmark")
@@ -94,7 +94,7 @@ def test_where_there_can_be_no_lock_the_session_ends(run, monkeypatch, tmp_path)
     result.stdout.fnmatch_lines(["*kdbench: cannot hold the measuring lock at *"])
 
 
-def test_the_lock_of_tests_is_not_that_of_measurements(tmp_path):
+def test_tests_and_measurements_have_separate_locks(tmp_path):
     from kdbench.machine.lock import machine_lock
     from kdbench.progress import Silent
 

@@ -1,5 +1,6 @@
 import pytest
 
+from kdbench.recipe.inputs import InputOptions
 from kdbench.results.comparisons import Compared, Comparison
 
 OWN = 'def test_it(kdbench):\n    kdbench.model("student.onnx", data="digits").no_regression({arguments})'
@@ -15,7 +16,7 @@ def test_two_stored_runs_are_compared(run, store):
     result = run(BOTH.format(names='"base", "slow"', arguments=""), "--benchmark")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*latency_p50_ns at batch 1, 1 thread is 481 µs → 722 µs, +50* at most 5 % higher*"])
-    result.stdout.fnmatch_lines(["same *slow after base: the change none that counts in * numbers; *"])
+    result.stdout.fnmatch_lines(["same *slow after base: the change none above its threshold in * numbers; *"])
 
 
 def test_a_threshold_can_be_set(run, store):
@@ -25,16 +26,16 @@ def test_a_threshold_can_be_set(run, store):
     run(BOTH.format(names=names, arguments=""), "--benchmark").assert_outcomes(passed=1)
 
 
-def test_a_model_is_held_against_its_stored_state(run, passes, store):
+def test_a_model_is_held_against_its_stored_state(run, measurements, store):
     store("faster", slower=0.5)
     run(OWN.format(arguments=SIZE), "--benchmark", "--kdbench-baseline=faster").assert_outcomes(passed=1)
-    assert [each["timed"] for each in passes] == [False]
+    assert [each["timed"] for each in measurements] == [False]
     result = run(OWN.format(arguments='"faster"'), "--benchmark")
     result.assert_outcomes(failed=1)
-    assert [each["timed"] for each in passes] == [False, True]
+    assert [each["timed"] for each in measurements] == [False, True]
 
 
-def test_without_a_baseline_there_is_no_gate_to_pass(run, passes):
+def test_without_a_baseline_there_is_no_gate_to_pass(run, measurements):
     result = run(OWN.format(arguments=""), "--benchmark")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["student.onnx has no baseline", "hint: *--kdbench-baseline=PATH*"])
@@ -44,7 +45,7 @@ def test_without_a_baseline_there_is_no_gate_to_pass(run, passes):
     ("baseline", "message"),
     [("nowhere", "there is no baseline at *nowhere"), ("empty", "the baseline *empty has neither a record.json nor*")],
 )
-def test_a_baseline_that_is_not_there_fails(pytester, run, passes, baseline, message):
+def test_a_baseline_that_is_not_there_fails(pytester, run, measurements, baseline, message):
     pytester.mkdir("empty")
     result = run(OWN.format(arguments=""), "--benchmark", f"--kdbench-baseline={baseline}")
     result.assert_outcomes(failed=1)
@@ -52,33 +53,33 @@ def test_a_baseline_that_is_not_there_fails(pytester, run, passes, baseline, mes
 
 
 @pytest.mark.parametrize("baseline", [".", "student.onnx"])
-def test_a_model_that_is_its_own_baseline_fails(run, passes, baseline):
+def test_a_model_that_is_its_own_baseline_fails(run, measurements, baseline):
     result = run(OWN.format(arguments=""), "--benchmark", f"--kdbench-baseline={baseline}")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["student.onnx and its baseline are one file: *", "hint: *--kdbench-baseline=PATH*"])
+    result.stdout.fnmatch_lines(["student.onnx and its baseline are the same file: *", "hint: *--kdbench-baseline=*"])
 
 
 @pytest.fixture
 def gate(monkeypatch):
-    """Let a measured comparison end as the test says; returns how it was asked for."""
-    asked = []
+    """Let a measured comparison end as the test says; returns the calls."""
+    calls = []
 
     def end(outcome):
         if outcome == "identical":
-            told = Comparison(base="a", new="b", created="2025", overall="same", rows=(), identical=("student",))
-            monkeypatch.setattr("kdbench.workflows.remeasure.remeasure", lambda *_, **__: (told, None))
-            return asked
+            comparison = Comparison(base="a", new="b", created="2025", overall="same", rows=(), identical=("student",))
+            monkeypatch.setattr("kdbench.workflows.remeasure.remeasure", lambda *_, **__: (comparison, None))
+            return calls
         row = Compared(
             base_model="student", new_model="student", metric="size_bytes", unit="bytes", base=1e6, new=1.2e6,
             change=1.2, threshold=0.01, outcome=outcome, reason="made up" if outcome == "inconclusive" else "",
         )  # fmt: skip
 
         def remeasure(base, new, **options):
-            asked.append((base, new, options))
+            calls.append((base, new, options))
             return Comparison(base=base.name, new=new.name, created="2025", overall=outcome, rows=(row,)), None
 
         monkeypatch.setattr("kdbench.workflows.remeasure.remeasure", remeasure)
-        return asked
+        return calls
 
     return end
 
@@ -97,21 +98,21 @@ def gate(monkeypatch):
         ("inconclusive", ["-o", "kdbench_inconclusive=pass"], "passed"),
     ],
 )
-def test_only_what_is_known_to_be_no_worse_passes(run, gate, outcome, options, expected):
+def test_only_same_or_improved_passes(run, gate, outcome, options, expected):
     gate(outcome)
     tests = BOTH.format(names='"teacher.onnx", "student.onnx"', arguments="")
     run(tests, "--benchmark", *options).assert_outcomes(**{expected: 1})
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("fail", "failed"), ("skip", "skipped"), ("pass", "passed")])
-def test_a_test_may_say_itself_what_inconclusive_does(run, gate, policy, expected):
+def test_a_test_can_override_what_inconclusive_does(run, gate, policy, expected):
     gate("inconclusive")
     tests = BOTH.format(names='"teacher.onnx", "student.onnx"', arguments=f"inconclusive={policy!r}")
     run(tests, "--benchmark", "--kdbench-inconclusive=pass").assert_outcomes(**{expected: 1})
 
 
 def test_the_checkout_of_another_branch_is_measured_beside_this_one(pytester, run, gate):
-    asked = gate("same")
+    calls = gate("same")
     base = pytester.mkdir("base")
     (base / "student.onnx").write_bytes((pytester.path / "teacher.onnx").read_bytes())
     options = ("--benchmark", "--kdbench-baseline=base", "--kdbench-budget=2s")
@@ -119,18 +120,19 @@ def test_the_checkout_of_another_branch_is_measured_beside_this_one(pytester, ru
     result = run(f"{tests}\n{tests.replace('test_it', 'test_again')}", *options)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*; no regression against base/student.onnx"])
-    ((before, after, told),) = asked  # made once a session
+    ((before, after, options),) = calls  # made once a session
     assert (before, after) == (base / "student.onnx", pytester.path / "student.onnx")
-    assert (told["data"], told["accuracy"], told["options"].budget_s) == ("digits", True, 2.0)
+    assert options["inputs"] == InputOptions(data="digits")
+    assert options["options"].budget_s == 2.0
 
 
 def test_a_comparison_that_cannot_be_made_is_tried_once(run, monkeypatch):
     from kdbench.errors import MeasurementError
 
-    tried = []
+    attempts = []
 
     def remeasure(base, new, *, out, **_):
-        tried.append(out.exists())
+        attempts.append(out.exists())
         raise MeasurementError("it does not run")
 
     monkeypatch.setattr("kdbench.workflows.remeasure.remeasure", remeasure)
@@ -138,10 +140,10 @@ def test_a_comparison_that_cannot_be_made_is_tried_once(run, monkeypatch):
     result = run(f"{tests}\n{tests.replace('test_it', 'test_again')}", "--benchmark")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["it does not run"])
-    assert tried == [False]
+    assert attempts == [False]
 
 
-def test_what_a_killed_worker_left_of_a_comparison_is_in_nobodys_way(pytester, run, gate, monkeypatch):
+def test_a_killed_workers_folder_is_replaced(pytester, run, gate, monkeypatch):
     gate("same")
     left = pytester.mkdir("kept") / "session" / "compare-student-00000000"
     left.mkdir(parents=True)
@@ -154,16 +156,16 @@ def test_what_a_killed_worker_left_of_a_comparison_is_in_nobodys_way(pytester, r
 
 
 def test_stored_runs_may_be_measured_again(run, store, gate):
-    asked = gate("same")
+    calls = gate("same")
     store("base")
     store("new")
     names = '"base", "new", remeasure=True, threads=2'
     run(BOTH.format(names=names, arguments=""), "--benchmark").assert_outcomes(passed=1)
-    assert (asked[0][2]["accuracy"], asked[0][2]["options"].threads) == (True, (2,))
+    assert (calls[0][2]["inputs"].accuracy, calls[0][2]["options"].threads) == (True, (2,))
 
 
 def test_a_smoke_run_judges_nothing_and_reads_what_is_there(run, store, gate):
-    asked = gate("regressed")
+    calls = gate("regressed")
     store("base")
     store("slow", slower=1.5)
     own = OWN.format(arguments="").replace('"digits"', "None")
@@ -172,7 +174,7 @@ def test_a_smoke_run_judges_nothing_and_reads_what_is_there(run, store, gate):
         result.assert_outcomes(passed=1)
         result.stdout.fnmatch_lines(["kdbench: 1 bound not judged; *"])
     run(BOTH.format(names='"base", "nowhere"', arguments="")).assert_outcomes(failed=1)
-    assert not asked
+    assert not calls
 
 
 def test_the_comparison_can_be_read(run, store):
@@ -191,13 +193,13 @@ def test_the_comparison_can_be_read(run, store):
     [
         ('"base", "base", thresholds={"latency": 0.1}', "unknown metric 'latency'"),
         ('"base", "base", thresholds="a lot"', "thresholds: 'a lot' is not a quantity*"),
-        ('"base", "base", thresholds="-5 %"', "thresholds: -5 % is no amount by which a number may be worse"),
-        ('"base", "base", thresholds={"top1": float("nan")}', "top1: nan is no amount by which *"),
+        ('"base", "base", thresholds="-5 %"', "thresholds: '-5 %' is not a valid threshold"),
+        ('"base", "base", thresholds={"top1": float("nan")}', "top1: nan is not a valid threshold"),
         ('"base", "base", metrics=("size",)', "unknown metric 'size'"),
         ('"base", "none"', "there is no run or model none in *"),
     ],
 )
-def test_what_is_written_wrong_is_told(run, store, names, message):
+def test_mistakes_are_reported(run, store, names, message):
     store("base")
     result = run(BOTH.format(names=names, arguments=""), "--benchmark")
     result.assert_outcomes(failed=1)

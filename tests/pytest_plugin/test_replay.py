@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from kdbench.testing.replay import Replay, call_times, enter
+from kdbench.testing.benchmarks import ReplayTimer, call_times, enter
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
 BOUNDS = """
@@ -35,12 +35,12 @@ BOUNDS = """
 
 
 @pytest.fixture
-def entries(pytester, run, passes):
+def entries(pytester, run, measurements):
     """Run the tests and return the JSON's entries by the test's name, and the session's result."""
     result = run(BOUNDS, "--benchmark", "--benchmark-json=out.json")
     result.assert_outcomes(passed=5, failed=1)
-    found = json.loads((pytester.path / "out.json").read_text())
-    return {each["name"]: each for each in found["benchmarks"]}, result
+    report = json.loads((pytester.path / "out.json").read_text())
+    return {entry["name"]: entry for entry in report["benchmarks"]}, result
 
 
 def test_the_call_times_are_entered_as_rounds(entries):
@@ -76,12 +76,12 @@ def test_a_failed_bound_has_its_entry(entries):
 
 
 def test_numbers_intervals_and_limits_are_in_extra_info(entries):
-    told = entries[0]["test_latency"]["extra_info"]["kdbench"]
-    top1, p50 = told["bounds"]
+    info = entries[0]["test_latency"]["extra_info"]["kdbench"]
+    top1, p50 = info["bounds"]
     assert (top1["metric"], top1["value"], top1["n"], top1["side"]) == ("top1", 0.9173, 10_000, "min")
     assert top1["interval"] == {"low": 0.9118, "high": 0.9225, "level": 0.95}
     assert (p50["axes"], p50["limit"], p50["outcome"]) == (AT, 5e6, "PASS")
-    assert any(name.startswith("student-") for name in told["records"])
+    assert any(name.startswith("student-") for name in info["records"])
 
 
 @pytest.mark.parametrize(("name", "rounds"), [("test_beside", 7), ("test_that_asks_late", 9)])
@@ -92,7 +92,7 @@ def test_a_test_that_times_something_itself_keeps_that(entries, name, rounds):
     assert entry["extra_info"]["kdbench"]["bounds"][0]["metric"] == "latency_p50_ns"
 
 
-def test_runs_are_saved_and_compared(pytester, run, passes):
+def test_runs_are_saved_and_compared(pytester, run, measurements):
     for _ in range(2):
         result = run(BOUNDS, "--benchmark", "--benchmark-autosave", "--benchmark-compare")
     result.stdout.fnmatch_lines(["*test_latency*(0001_*"])
@@ -111,11 +111,11 @@ def test_a_smoke_run_has_no_entries(pytester, run):
 def test_many_calls_are_thinned_by_rank():
     rng = np.random.default_rng(0)
     calls = (1e5 * rng.lognormal(0, 0.3, 40_000)).astype(np.int64)
-    found = call_times({"m/cpu-t1-b1/ns": calls}, "m", AT)
-    assert len(found) == 1000
-    assert set(found) <= set(calls / 1e9)
-    assert np.mean(found) == pytest.approx(calls.mean() / 1e9, rel=1e-3)
-    assert np.std(found) == pytest.approx(calls.std() / 1e9, rel=0.02)
+    times = call_times({"m/cpu-t1-b1/ns": calls}, "m", AT)
+    assert len(times) == 1000
+    assert set(times) <= set(calls / 1e9)
+    assert np.mean(times) == pytest.approx(calls.mean() / 1e9, rel=1e-3)
+    assert np.std(times) == pytest.approx(calls.std() / 1e9, rel=0.02)
 
 
 def test_one_slow_call_of_many_does_not_weigh_more_than_it_did():
@@ -130,11 +130,11 @@ def test_without_samples_there_are_no_times():
 
 
 def test_an_unloaded_timer_is_the_clock():
-    replay = Replay()
-    assert 0 < replay() <= replay()
-    replay.load([0.25, 0.5])
-    assert [replay() for _ in range(4)] == [0.0, 0.25, 0.0, 0.5]
-    assert replay() > 0
+    timer = ReplayTimer()
+    assert 0 < timer() <= timer()
+    timer.load([0.25, 0.5])
+    assert [timer() for _ in range(4)] == [0.0, 0.25, 0.0, 0.5]
+    assert timer() > 0
 
 
 def test_what_is_measured_by_the_test_is_not_replaced():
@@ -145,5 +145,5 @@ def test_what_is_measured_by_the_test_is_not_replaced():
         def pedantic(self, *_, **__):
             raise AssertionError
 
-    enter(Used(), Replay(), [1.0], {"bounds": []})
+    enter(Used(), ReplayTimer(), [1.0], {"bounds": []})
     assert Used.extra_info == {"kdbench": {"bounds": []}}

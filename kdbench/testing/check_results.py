@@ -1,0 +1,199 @@
+"""What became of the checks of a session: a value per check, and the summary of all of them.
+
+A result travels as a property of its test's report, from xdist's workers too, and into JUnit XML. pytest loads this
+module in every project of the environment: it imports next to nothing.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+    from kdbench.report.table import Table
+
+PROPERTY = "kdbench"  # the report's property that holds one result, as JSON
+NOT_JUDGED = "NOT JUDGED"
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"  # GitHub Actions names the file in this variable
+_MET = {"PASS", "READY", "same", "improved"}
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The result of one check.
+
+    `what` of the `subject` was checked; `observed` is the number with its interval and `required` the limit, both in
+    words; `numbers` are the same as JSON values. `passed` is whether the test may go on, which after a MARGINAL depends
+    on the settings.
+    """
+
+    subject: str
+    what: str
+    observed: str
+    required: str
+    outcome: str
+    passed: bool
+    reason: str = ""
+    remedy: str = ""
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def met(self) -> bool:
+        """Whether the requirement is met; a MARGINAL that is only allowed to pass does not meet it."""
+        return self.outcome in _MET
+
+    @property
+    def sentence(self) -> str:
+        """The result in one line."""
+        text = f"{self.subject}: {self.what} is {self.observed}; required: {self.required}"
+        return text if self.outcome in self.observed else f"{text}: {self.outcome}"
+
+    @property
+    def message(self) -> str:
+        """What a failed test says: the line, the reason unless the line has it, and the remedy."""
+        reason = "" if self.reason in self.observed else self.reason
+        hint = f"hint: {self.remedy}" if self.remedy else ""
+        return "\n".join(line for line in (self.sentence, reason, hint) if line)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON values: the numbers, and the words of the other fields."""
+        words = asdict(self)
+        return {**words.pop("numbers"), **words}
+
+    def to_property(self) -> tuple[str, str]:
+        """Return the result as a property of its test's report."""
+        return PROPERTY, json.dumps(asdict(self), ensure_ascii=False)
+
+
+Results = Mapping[str, Sequence[CheckResult]]
+"""The results of each test, by its id."""
+
+
+def results_of(properties: Iterable[tuple[str, object]]) -> tuple[CheckResult, ...]:
+    """Return the results among a report's properties, in their order."""
+    return tuple(CheckResult(**json.loads(str(value))) for name, value in properties if name == PROPERTY)
+
+
+class Summary:
+    """The plug-in that collects all results, whichever process ran the tests, and shows them at the end."""
+
+    def __init__(self) -> None:
+        self._results: dict[str, tuple[CheckResult, ...]] = {}
+        self._complaint = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect the results of a finished test."""
+        if report.when == "teardown" and (results := results_of(report.user_properties)):
+            self._results[report.nodeid] = results
+
+    def pytest_sessionfinish(self) -> None:
+        """Append the results to CI's step summary."""
+        if self._results:
+            self._complaint = append_to_step(self._results)
+
+    def pytest_terminal_summary(self, terminalreporter: "TerminalReporter", config: pytest.Config) -> None:
+        """Write a line for every result."""
+        if not self._results:
+            return
+        from kdbench.testing.settings import Settings
+
+        terminalreporter.ensure_newline()
+        if skipped := not_judged(self._results):
+            terminalreporter.write_line(skipped, yellow=True)
+        if judged := lines(self._results):
+            terminalreporter.section("kdbench")
+            for colour, line in judged:
+                terminalreporter.write_line(line, **{colour: True})
+            settings = Settings.of(config)
+            if settings.session.is_dir():
+                terminalreporter.write_line(f"records and reports: {settings.shown_session}")
+        if self._complaint:
+            terminalreporter.write_line(f"warning: {self._complaint}", yellow=True)
+
+
+class _Mark(NamedTuple):
+    sign: str
+    colour: str
+    text: str
+
+
+_PASSED = _Mark("✅", "green", "met")
+_ALLOWED = _Mark("⚠️", "yellow", "allowed to pass")
+_FAILED = _Mark("❌", "red", "not met")
+
+
+def _mark(result: CheckResult) -> _Mark:
+    if result.met:
+        return _PASSED
+    return _ALLOWED if result.passed else _FAILED
+
+
+def _judged(results: Results) -> list[tuple[str, CheckResult]]:
+    """Return each judged result with the id of its test."""
+    return [(test, each) for test, of_test in results.items() for each in of_test if each.outcome != NOT_JUDGED]
+
+
+def not_judged(results: Results) -> str:
+    """Return the line that counts the checks of a smoke run; empty if there are none."""
+    count = sum(map(len, results.values())) - len(_judged(results))
+    return f"kdbench: {count} bound{'s' * (count != 1)} not judged; pytest --benchmark judges them" if count else ""
+
+
+def lines(results: Results) -> list[tuple[str, str]]:
+    """Return the colour and the line of every judged result."""
+    judged = _judged(results)
+    width = max((len(result.outcome) for _, result in judged), default=0)
+    return [
+        (_mark(it).colour, f"{it.outcome:<{width}}  {test}  {it.subject}: {it.what} {it.observed}; {it.required}")
+        for test, it in judged
+    ]
+
+
+def table(results: Results) -> "Table":
+    """Return the judged results as a table."""
+    from kdbench.report.cells import Text
+    from kdbench.report.table import Column, Row, Table
+
+    heads = ("", "Test", "Model", "What", "Measured", "Required", "Outcome")
+    rows = [
+        Row(
+            (
+                Text(_mark(result).sign),
+                Text(test, code=True),
+                Text(result.subject, code=True),
+                Text(result.what),
+                Text(result.observed),
+                Text(result.required),
+                Text(result.outcome),
+            )
+        )
+        for test, result in _judged(results)
+    ]
+    return Table("kdbench", tuple(Column(head, numeric=False) for head in heads), tuple(rows))
+
+
+def append_to_step(results: Results) -> str:
+    """Append the table to the file that CI names, if any; return what went wrong, empty if nothing did."""
+    from kdbench.report.render import markdown
+
+    path = os.environ.get(STEP_SUMMARY)
+    judged = _judged(results)
+    if not path or not judged:
+        return ""
+    marks = Counter(_mark(result) for _, result in judged)
+    count = f"{len(judged)} bound{'s' * (len(judged) != 1)}"
+    exceptions = [f"{marks[mark]} {mark.text}" for mark in (_FAILED, _ALLOWED) if marks[mark]]
+    title = ", ".join([count, *exceptions] if exceptions else [count, "all met"])
+    try:
+        with Path(path).open("a", encoding="utf-8") as stream:  # other steps' tables are in it, so it is not replaced
+            stream.write(f"### kdbench: {title}\n\n{markdown.table(table(results))}\n\n")
+    except OSError as error:
+        return f"the step summary was not written: {error.strerror or error}"
+    return ""

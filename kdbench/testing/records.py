@@ -1,0 +1,202 @@
+"""Measuring for tests: each set of files once a session, as deep as the tests need, whichever process comes first.
+
+Each measurement leaves a run's folder, with its report, in the session's folder.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from kdbench import storage
+from kdbench.errors import InputError, KdbenchError
+from kdbench.progress import Progress
+from kdbench.recipe import Measure
+from kdbench.recipe.inputs import InputOptions
+from kdbench.registry import suggestion
+from kdbench.results.metrics import Metric, metric
+from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RunFolder
+from kdbench.validation import problem
+from kdbench.workflows import bench
+
+INPUT_KEYWORDS = InputOptions.model_fields.keys() - {"data", "accuracy"}
+KEYWORDS = INPUT_KEYWORDS | Measure.model_fields.keys()
+"""The options of a test's calls: fields of `InputOptions` and of `Measure`."""
+
+_T = TypeVar("_T")
+
+
+class Depth(IntEnum):
+    """How much is measured: what depends on the files only, also times and memory, also energy."""
+
+    FILES = 0
+    TIMES = 1
+    ENERGY = 2
+
+    @classmethod
+    def of(cls, declared: Metric) -> "Depth":
+        """Return the least depth at which a metric is measured."""
+        if not declared.hardware_dependent:
+            return cls.FILES
+        return cls.ENERGY if metric(declared.compares or declared.id).metered else cls.TIMES
+
+
+@dataclass(frozen=True)
+class BenchFiles:
+    """Model files to measure side by side, the first as the reference, with the options of a test.
+
+    `input_options` are fields of InputOptions beside `data`, `measure_options` fields of Measure.
+    """
+
+    paths: tuple[Path, ...]
+    data: str | None = None
+    input_options: Mapping[str, Any] = field(default_factory=dict)
+    measure_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> InputOptions:
+        """The inputs of the models; raises InputError for impossible ones."""
+        try:
+            return InputOptions(data=self.data, accuracy=self.data is not None, **self.input_options)
+        except ValidationError as error:
+            wrong = problem(error)
+            raise InputError(wrong.message, wrong.hint) from None
+
+    def check(self) -> None:
+        """Raise InputError for options that are not possible."""
+        _ = self.options(Depth.ENERGY), self.inputs
+
+    @property
+    def student(self) -> str:
+        """The id of the last file's model in a record of all files."""
+        return bench.model_ids(self.paths)[-1]
+
+    def options(self, depth: Depth) -> Measure:
+        """Return the configuration of a measurement; raises InputError for an impossible one."""
+        options = {"energy": "quick" if depth is Depth.ENERGY else "off", **self.measure_options}
+        if options["energy"] == "off" and "energy" not in self.measure_options:
+            options.pop("country", None)  # it is only valid with energy
+        try:
+            return Measure(**options)
+        except ValidationError as error:
+            wrong = problem(error)
+            raise InputError(wrong.message, wrong.hint or "see the table [measure] of a recipe") from None
+
+    def key(self, depth: Depth) -> str:
+        """Return the hash of all that affects a number: the files, the data and the options."""
+        models = [[id_, *file_hashes(path)] for id_, path in zip(self.ids, self.paths, strict=True)]
+        return storage.content_hash([models, self.conditions(depth)])
+
+    def conditions(self, depth: Depth) -> dict[str, Any]:
+        """Return the data and the options of a measurement as JSON values."""
+        return {
+            "data": [self.data, *_data_state(self.data)],
+            "inputs": {name: str(value) for name, value in sorted(self.input_options.items())},
+            "options": self.options(depth).model_dump(mode="json") if depth else None,
+        }
+
+    @property
+    def ids(self) -> list[str]:
+        """The models' ids in a record of these files."""
+        return bench.model_ids(self.paths)
+
+
+@dataclass
+class SessionRecords:
+    """The records of a session, in `folder`."""
+
+    folder: Path
+    progress: Progress
+    _done: dict[str, tuple[RunRecord, Path]] = field(default_factory=dict)
+    _failed: dict[str, KdbenchError] = field(default_factory=dict)
+    _called: set[str] = field(default_factory=set)
+
+    def record(self, files: BenchFiles, depth: Depth) -> tuple[RunRecord, Path]:
+        """Return a record at least as deep as `depth`, and its folder; measures unless there is one.
+
+        Raises KdbenchError for what cannot be measured, and the same error again on the next call.
+        """
+        for deeper in Depth:
+            if deeper > depth and (known := self._known(files, deeper)):
+                return known
+        key = files.key(depth)
+        self._done[key] = self.once(key, lambda: self._known(files, depth), lambda: self._measure(files, depth, key))
+        return self._done[key]
+
+    def once(self, key: str, known: Callable[[], _T | None], make: Callable[[], _T]) -> _T:
+        """Return what `known` returns, or else what `make` makes; a KdbenchError is raised again on the next call."""
+        if key in self._failed:
+            raise self._failed[key]
+        storage.make_folder(self.folder)
+        # Another of xdist's workers may be making it: then `known` returns it.
+        with FileLock(self.folder / f".{key[:12]}.lock"):
+            try:
+                existing = known()
+                return make() if existing is None else existing
+            except KdbenchError as error:
+                self._failed[key] = error
+                raise
+
+    def call_once(self, files: BenchFiles) -> None:
+        """Call each model once in a session; raises KdbenchError if it fails."""
+        from kdbench.testing.smoke import call_once
+
+        key = files.key(Depth.FILES)
+        if key not in self._called:
+            call_once(files)
+            self._called.add(key)
+
+    def _known(self, files: BenchFiles, depth: Depth) -> tuple[RunRecord, Path] | None:
+        key = files.key(depth)
+        folder = self._folder(files, key)
+        if key not in self._done and RunFolder(folder).record.exists():
+            self._done[key] = RunRecord.read(folder), folder
+        return self._done.get(key)
+
+    def _measure(self, files: BenchFiles, depth: Depth, key: str) -> tuple[RunRecord, Path]:
+        # A model that cannot be run has a record that says so for each metric, so that a bound on it fails.
+        results = bench.bench_models(
+            files.paths,
+            inputs=files.inputs,
+            timed=depth > Depth.FILES,
+            options=files.options(depth),
+            out=self._folder(files, key),
+            progress=self.progress,
+            command="pytest --benchmark",
+        )
+        return results.record, results.folder.path
+
+    def _folder(self, files: BenchFiles, key: str) -> Path:
+        return self.folder / f"{'-'.join(files.ids)[:60]}-{key[:8]}"
+
+
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split a test's options into fields of InputOptions and of Measure; raises InputError for unknown ones."""
+    for name in options:
+        if name not in KEYWORDS:
+            raise InputError(f"unknown option {name!r}", suggestion(name, sorted(KEYWORDS)))
+    inputs = {name: value for name, value in options.items() if name in INPUT_KEYWORDS}
+    for name in ("mean", "std"):
+        if isinstance(value := inputs.get(name), int | float):
+            inputs[name] = (float(value),)
+    return inputs, {name: value for name, value in options.items() if name not in INPUT_KEYWORDS}
+
+
+def file_hashes(path: Path) -> list[str]:
+    """Return the hashes of a model's file, its external weights and its card; of a run's folder, of its record."""
+    beside = (path.with_name(f"{path.name}.data"), path.with_suffix(".card.json"), RunFolder(path).record)
+    return [storage.sha256(file) for file in (path, *beside) if file.is_file()]
+
+
+def _data_state(data: str | None) -> list[str | int]:
+    """Return what distinguishes data sets of the same name: a file's size and time, else the folder of data sets."""
+    if data is not None and data.startswith("npz:"):
+        state = Path(data.removeprefix("npz:")).stat()
+        return [state.st_size, state.st_mtime_ns]
+    return [os.environ.get("KDBENCH_DATA", "")]
