@@ -1,4 +1,8 @@
-"""Data sets by name. One file per family; each registers its loader in `DATASETS`."""
+"""Data sets by name, and batches of them: one file per family of data sets, which registers its loader in `DATASETS`.
+
+A file may import `recipe`, `registry` and `errors`; torch only inside functions. Nothing here knows a trainer or a
+model runtime.
+"""
 
 import os
 from collections.abc import Sequence
@@ -24,17 +28,17 @@ def load(
 ) -> Dataset:
     """Load the data set `name` (`folder:PATH` and `npz:PATH` for a user's own) into memory.
 
-    Only `parts` are loaded; class names and normalisation constants do not depend on them. `root` is where
-    downloaded sets lie (default: the environment variable KDBENCH_DATA), and nothing is downloaded unless
-    `download` says so. `resize` scales the shorter side to that many pixels, then `crop` cuts a centred square.
+    Only `parts` are loaded; class names and normalisation constants do not depend on them. `root` is the folder of
+    downloaded sets (default: the environment variable KDBENCH_DATA); nothing is downloaded unless `download` is True.
+    `resize` scales the shorter side to that many pixels, then `crop` cuts a centred square.
 
-    Raises InputError for an unknown or unusable set, DataMissingError for one that is not there.
+    Raises InputError for an unknown or unusable set, DataMissingError if its files are missing.
     """
-    assert parts, "asked for no part of the data set"
+    assert parts, "no part of the data set requested"
     assert set(parts) <= set(PARTS), parts
     for option, pixels in (("resize", resize), ("crop", crop)):
         if pixels is not None and pixels < 1:
             raise InputError(f"data.{option} is {pixels}", "give a number of pixels, 1 or more")
-    place = root or os.environ.get("KDBENCH_DATA")
-    request = Request(name, Path(place).expanduser() if place else None, download, tuple(parts), resize, crop)
+    folder = root or os.environ.get("KDBENCH_DATA")
+    request = Request(name, Path(folder).expanduser() if folder else None, download, tuple(parts), resize, crop)
     return DATASETS.get(name)(request).only(parts)

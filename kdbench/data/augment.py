@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.int64]
     from collections.abc import Callable
 
-# As many views as this are few enough to be all kept, where nobody chose a number.
+# Up to this many views have slots if the recipe chooses no number.
 FEW_VIEWS = 16
-_BANK, _ORDER = 0x6B616E6B, 0x6F726472  # keys of their own: a bank is the same for every seed
+_BANK, _ORDER = 0x6B616E6B, 0x6F726472  # separate keys: the bank of views is the same for every seed
 
 
 class Views(NamedTuple):
@@ -48,7 +48,7 @@ class Views(NamedTuple):
 
 
 def slot_count(augment: Augment) -> int | None:
-    """Return how many views each image comes in, or None where they are too many to be kept."""
+    """Return the number of views of each image, or None if there are too many to keep."""
     total = augment.distinct_views
     if augment.views is not None:
         return min(augment.views, total)
@@ -56,10 +56,10 @@ def slot_count(augment: Augment) -> int | None:
 
 
 def slots_of_epoch(augment: Augment, samples: Numbers, seed: int, epoch: int) -> Numbers | None:
-    """Return the slot (N,) of the view that each of `samples` (N,) shows in an epoch; None where views have none.
+    """Return the slot (N,) of the view of each of `samples` (N,) in an epoch; None if views have no slots.
 
-    A chosen number of views is gone through in turn, from a start of each sample's own, so that none is shown twice
-    before all are shown once; otherwise every epoch draws anew.
+    A chosen number of views is shown in turn, each sample starting at a different slot, so that no view repeats before
+    all have been shown; otherwise every epoch draws anew.
     """
     count = slot_count(augment)
     if count is None:
@@ -70,36 +70,36 @@ def slots_of_epoch(augment: Augment, samples: Numbers, seed: int, epoch: int) ->
 
 
 def views_in_slots(augment: Augment, samples: Numbers, slots: Numbers | int) -> Numbers:
-    """Return the number (N,) of the view that each of `samples` has in its slot; no sample has a view twice."""
+    """Return the number (N,) of the view of each of `samples` in its slot; no sample has the same view in two slots."""
     total, count = augment.distinct_views, slot_count(augment)
     assert count is not None, "views without slots"
     if count == total:
         return samples * 0 + slots
-    # Steps that share no divisor with the number of views visit each once before any again; about the golden section
-    # of it keeps the few that are taken apart.
+    # A step coprime with the number of views visits each view once before any repeats; a step near the golden section
+    # spreads the few that are used.
     step = next(s for s in range(int(0.618 * total), total + 1) if math.gcd(s, total) == 1)
     return (below(total, words(key_of(_BANK), samples)) + slots * step) % total
 
 
 def views_of_epoch(augment: Augment, samples: Numbers, seed: int, epoch: int) -> Numbers:
-    """Return the number (N,) of the view that each of `samples` shows in an epoch, where views have no slots."""
+    """Return the number (N,) of the view of each of `samples` in an epoch, for views without slots."""
     return below(augment.distinct_views, words(key_of(seed, epoch), samples))
 
 
-def decoded(numbers: Numbers, augment: Augment) -> Views:
-    """Return the views of those numbers: first half as the image is, second half mirrored; rows, then columns."""
+def decode_views(numbers: Numbers, augment: Augment) -> Views:
+    """Return the views with these numbers: the first half unmirrored, the second mirrored; by rows, then columns."""
     import torch
 
     side = 2 * augment.pad + 1
-    rest = torch.from_numpy(numbers)
-    return Views((rest % side**2) // side, rest % side, rest >= side**2)
+    views = torch.from_numpy(numbers)
+    return Views((views % side**2) // side, views % side, views >= side**2)
 
 
 def apply_views(images: torch.Tensor, views: Views, pad: int) -> torch.Tensor:
     """Return (B, C, H, W) uint8 `images`, each zero-padded by `pad`, cropped back to H × W and mirrored by its view.
 
-    Crop and mirror are one gather over the flattened padded image: on a CPU that is faster than indexing
-    an unfolded view, and than `take`.
+    Crop and mirror are one gather over the flattened padded image, which on a CPU is faster than indexing an unfolded
+    view or `take`.
     """
     import torch
     from torch.nn import functional
@@ -116,26 +116,26 @@ def apply_views(images: torch.Tensor, views: Views, pad: int) -> torch.Tensor:
 
 
 class Mixing:
-    """Mixes whole batches as `augment` says: the same batch of the same epoch always in the same way."""
+    """Mixes whole batches by `augment`; the same batch of the same epoch is always mixed in the same way."""
 
     def __init__(self, augment: Augment, classes: int, seed: int) -> None:
         from torchvision.transforms import v2
 
         self._seed = seed
-        self._ways: list[Callable[..., tuple[torch.Tensor, torch.Tensor]]] = [
-            way(alpha=alpha, num_classes=classes)
-            for way, alpha in ((v2.MixUp, augment.mixup), (v2.CutMix, augment.cutmix))
+        self._transforms: list[Callable[..., tuple[torch.Tensor, torch.Tensor]]] = [
+            transform(alpha=alpha, num_classes=classes)
+            for transform, alpha in ((v2.MixUp, augment.mixup), (v2.CutMix, augment.cutmix))
             if alpha
         ]
 
     def __call__(
         self, images: torch.Tensor, labels: torch.Tensor, epoch: int, number: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images (B, C, H, W), each mixed with its neighbour's in the batch, and labels (B, classes) float."""
+        """Return images (B, C, H, W), each mixed with its neighbour in the batch, and labels (B, classes) float."""
         import torch
 
         key = key_of(self._seed, epoch, number)
-        # torchvision draws from the CPU's global generator: it is lent to it, and given back as it was.
+        # torchvision draws from the CPU's global generator, whose state is restored afterwards.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key)
-            return self._ways[(key >> 32) % len(self._ways)](images, labels)
+            return self._transforms[(key >> 32) % len(self._transforms)](images, labels)

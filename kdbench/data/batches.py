@@ -10,7 +10,7 @@ import numpy as np
 from kdbench.data.augment import (
     Mixing,
     apply_views,
-    decoded,
+    decode_views,
     slot_count,
     slots_of_epoch,
     views_in_slots,
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 class BatchPart(NamedTuple):
-    """What one of several processes computes of a batch: the positions `start` to before `stop` of the epoch's order.
+    """The part of a batch that one of several processes computes: positions `start` to `stop` (exclusive) of the order.
 
-    It answers for `counted` of the batch's samples. The mean over all processes of `weight` times the mean over its own
-    part is the mean over the whole batch.
+    `counted` of the batch's samples count for this process. The mean over all processes of `weight` times the mean over
+    the process's part is the mean over the batch.
     """
 
     start: int
@@ -43,10 +43,10 @@ class BatchPart(NamedTuple):
 
 
 def batch_bounds(count: int, batch: int, *, drop_last: bool, join_single: bool) -> list[tuple[int, int]]:
-    """Return first and past-the-last position of each batch of `count` samples.
+    """Return the first and past-the-last position of each batch of `count` samples.
 
-    A left-over of fewer than `batch` samples is left out with `drop_last`; a single one is, with `join_single`,
-    joined to the batch before it.
+    `drop_last` drops a last batch of fewer than `batch` samples; `join_single` joins a last batch of one sample to the
+    batch before it.
     """
     stops = list(range(batch, count + 1, batch))
     if count % batch and not drop_last:
@@ -57,19 +57,19 @@ def batch_bounds(count: int, batch: int, *, drop_last: bool, join_single: bool) 
 
 
 def part_of(start: int, stop: int, rank: int, processes: int) -> BatchPart:
-    """Return what process `rank` of `processes` takes of the batch `start` to before `stop`.
+    """Return the part of the batch `start` to `stop` (exclusive) for process `rank` of `processes`.
 
-    Parts are of equal size, give or take one. A batch of fewer than two samples to each process, such as a left-over,
-    is computed by all of them and counted by the first: batch norm has no variance of one, and to join it to another
-    batch would make the training depend on the number of processes.
+    Parts differ in size by one sample at most. A batch with fewer than two samples per process is computed by all
+    processes and counted by the first: batch norm has no variance for one sample, and joining the batch to another
+    would make the training depend on the number of processes.
     """
-    whole = stop - start
-    if processes > 1 and whole < 2 * processes:
-        counted = whole if rank == 0 else 0
+    size = stop - start
+    if processes > 1 and size < 2 * processes:
+        counted = size if rank == 0 else 0
     else:
-        start, stop = start + whole * rank // processes, start + whole * (rank + 1) // processes
+        start, stop = start + size * rank // processes, start + size * (rank + 1) // processes
         counted = stop - start
-    return BatchPart(start, stop, counted, counted * processes / whole)
+    return BatchPart(start, stop, counted, counted * processes / size)
 
 
 _NO_CHANGE = Augment()
@@ -78,29 +78,28 @@ _NO_CHANGE = Augment()
 class Batch(NamedTuple):
     """B samples: normalised images (B, C, H, W) float32, labels (B,) int64, their positions in the split (B,) int64.
 
-    Where images were mixed, the labels are distributions (B, classes) float32. `slot` (B,) int64 says in which of its
-    views each image is, where views are few (`kdbench.data.augment`).
+    If images were mixed, the labels are distributions (B, classes) float32. `slot` (B,) int64 is the slot of each
+    image's view, if views have slots (`kdbench.data.augment`).
     """
 
     images: torch.Tensor
     labels: torch.Tensor
-    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a batch
+    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, which a batch does not need
     slot: torch.Tensor | None = None
 
 
 class Batches:
-    """The batches of one epoch of a resident split; iterate again for the next, after `set_epoch`.
+    """The batches of one epoch of a resident split; for the next epoch call `set_epoch` and iterate again.
 
-    With `train` the samples come in an order that depends on (seed, epoch) alone, each in a view that depends on
-    (seed, epoch, sample) alone. Mixed images depend on the batch as well, and need to know the number of `classes`.
-    Without `train` they come in order and unchanged.
+    With `train` the order depends only on (seed, epoch), and the view of a sample only on (seed, epoch, sample). Mixed
+    images also depend on the batch, and need the number of `classes`. Without `train` samples come in order, unchanged.
 
-    `drop_last` leaves out a last batch that is not full. Without it, in training, a single left-over sample joins the
-    batch before it: batch norm has no variance of one. (A `batch` of 1 is taken at its word.)
+    `drop_last` drops a last batch that is not full. Without it, in training, a single last sample joins the previous
+    batch, because batch norm has no variance for one sample (unless `batch` is 1).
 
     An iteration reads the epoch when its first batch is drawn.
 
-    `shared` makes the batches of one of several processes: `parts` says which samples of each batch are its own.
+    `shared` returns the batches of one of several processes; `parts` says which samples of each batch it computes.
     """
 
     def __init__(
@@ -159,13 +158,13 @@ class Batches:
         return len(self._bounds)
 
     def shared(self, rank: int, processes: int) -> Self:
-        """Return what process `rank` of `processes` takes of these batches: the same order, views and mixtures."""
-        own = copy.copy(self)
-        own.parts = [part_of(start, stop, rank, processes) for start, stop in self._bounds]
-        return own
+        """Return the batches of process `rank` of `processes`: the same order, views and mixtures."""
+        batches = copy.copy(self)
+        batches.parts = [part_of(start, stop, rank, processes) for start, stop in self._bounds]
+        return batches
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, of iterations that have not drawn a batch yet."""
+        """Set the epoch, from 0, of iterations that have not drawn a batch yet."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
@@ -180,14 +179,14 @@ class Batches:
 
     @property
     def slots(self) -> int | None:
-        """How many views each image comes in, where they are few; see `kdbench.data.augment`."""
+        """The number of views of each image, if they have slots; see `kdbench.data.augment`."""
         return slot_count(self.augment)
 
     def in_slot(self, slot: int, batch: int) -> Iterator[Batch]:
-        """Yield every sample in order, in its view of that slot, unmixed: what a teacher is asked ahead of time."""
+        """Yield every sample in order, in its view of that slot, unmixed: for teacher outputs computed in advance."""
         import torch
 
-        views = decoded(views_in_slots(self.augment, self._samples, slot), self.augment).to(self.device)
+        views = decode_views(views_in_slots(self.augment, self._samples, slot), self.augment).to(self.device)
         for start, stop in batch_bounds(len(self._labels), batch, drop_last=False, join_single=False):
             index = torch.arange(start, stop, device=self.device)
             images = self._viewed(self._images[start:stop], views.of(index))
@@ -196,7 +195,7 @@ class Batches:
     def _training(self) -> Iterator[Batch]:
         import torch
 
-        # Drawn on the CPU whatever the device: the same seed gives the same order and views everywhere.
+        # Drawn on the CPU, so that the same seed gives the same order and views on every device.
         generator = torch.Generator().manual_seed(key_of(self.seed, self.epoch) >> 1)
         order = torch.randperm(len(self._labels), generator=generator).to(self.device)
         slots = slots_of_epoch(self.augment, self._samples, self.seed, self.epoch)
@@ -205,17 +204,17 @@ class Batches:
         else:
             numbers = views_in_slots(self.augment, self._samples, slots)
             slot = torch.from_numpy(slots).to(self.device)
-        views = decoded(numbers, self.augment).to(self.device)
-        for number, (whole, part) in enumerate(zip(self._bounds, self.parts, strict=True)):
-            # Every process makes the whole of a mixed batch, for its images are mixed with those of other processes.
-            start, stop = whole if self._mixing is not None else part[:2]
+        views = decode_views(numbers, self.augment).to(self.device)
+        for number, (bounds, part) in enumerate(zip(self._bounds, self.parts, strict=True)):
+            # Every process makes all of a mixed batch, because its images are mixed with those of other processes.
+            start, stop = bounds if self._mixing is not None else part[:2]
             index = order[start:stop]
             images = self._normalised(self._viewed(self._images.index_select(0, index), views.of(index)))
             labels = self._labels.index_select(0, index)
             if self._mixing is not None:
                 images, labels = self._mixing(images, labels, self.epoch, number)
-                own = slice(part.start - start, part.stop - start)
-                images, labels, index = images[own], labels[own], index[own]
+                kept = slice(part.start - start, part.stop - start)
+                images, labels, index = images[kept], labels[kept], index[kept]
             yield Batch(images, labels, index, None if slot is None else slot.index_select(0, index))
 
     def _viewed(self, images: torch.Tensor, views: Views) -> torch.Tensor:
@@ -224,7 +223,7 @@ class Batches:
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
         import torch
 
-        # In place, and laid out last: addcmul does it in one call but broadcasts slowly on a CPU.
+        # In place, memory format last: addcmul does it in one call but broadcasts slowly on a CPU.
         result = images.to(torch.float32).mul_(self._scale).add_(self._shift)
         return result.contiguous(memory_format=torch.channels_last) if self.channels_last else result
 

@@ -1,7 +1,7 @@
-"""Chance without state: a random word for every (key, sample), the same whatever else is drawn and in which order.
+"""Counter-based random numbers: a random word for every (key, sample), independent of the order of draws.
 
-A generator that is drawn from in turn makes every draw depend on those before it. Here the draw of a sample in an epoch
-is a hash of seed, epoch and the sample's own number: it can be repeated for one sample, or for all, at any time.
+With a sequential generator every draw depends on those before it. Here the draw of a sample in an epoch is a hash of
+seed, epoch and the sample's number, so it can be repeated for one sample, or for all, at any time.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def key_of(*numbers: int) -> int:
-    """Mix whole numbers, such as a seed and an epoch, into 64 bits; neighbouring ones give unrelated keys."""
+    """Mix whole numbers, such as a seed and an epoch, into 64 bits; neighbouring numbers give unrelated keys."""
     words = np.random.SeedSequence([number % 2**64 for number in numbers]).generate_state(1, np.uint64)
     return int(words[0])
 
@@ -28,5 +28,5 @@ def words(key: int, samples: npt.NDArray[np.integer]) -> Words:
 
 
 def below(limit: int, bits: Words) -> npt.NDArray[np.int64]:
-    """Return whole numbers in 0..limit − 1 from random words; their chances differ by less than limit / 2^53."""
+    """Return whole numbers in 0..limit − 1 from random words; their probabilities differ by less than limit / 2^53."""
     return ((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 * limit).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What a data set is once it is loaded: uint8 images in memory, labels, names and normalisation constants."""
+"""A data set in memory: uint8 images, labels, class names and normalisation constants; and requests for one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,28 +18,28 @@ Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.integer]
 
 
-_UNCOUNTED: Labels = np.empty(0, dtype=np.int64)
+_NOT_NUMBERED: Labels = np.empty(0, dtype=np.int64)
 
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
-        raise InputError(message, "the loader of this data set is at fault, or its files are")
+        raise InputError(message, "check the files of this data set; if they are right, its loader is wrong")
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """Images (N, C, H, W) uint8, C-contiguous, and their labels (N,) int64; never empty.
 
-    `samples` (N,) int64 are the numbers by which the set itself counts them: a part of a split keeps them, and chance
-    is keyed to them.
+    `samples` (N,) int64 are the samples' numbers in the data set; a subset keeps them, and random numbers are keyed to
+    them.
     """
 
     images: Images
     labels: Labels
-    samples: Labels = field(default_factory=lambda: _UNCOUNTED)  # counted from 0 where they are not given
+    samples: Labels = field(default_factory=lambda: _NOT_NUMBERED)  # numbered from 0 by default
 
     def __post_init__(self) -> None:
-        if self.samples is _UNCOUNTED:
+        if self.samples is _NOT_NUMBERED:
             object.__setattr__(self, "samples", np.arange(len(self.labels), dtype=np.int64))
         images, labels = self.images, self.labels
         _require(len(self.samples) == len(labels), f"{len(labels)} labels but {len(self.samples)} sample numbers")
@@ -64,11 +64,11 @@ def _form(array: npt.NDArray[np.generic]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set in memory; a part that was not asked for is None.
+    """A data set in memory; a part that was not requested is None.
 
-    `inferred_classes` says that `class_names` only numbers the labels that were seen: there may be further classes.
-    `mean` and `std` are per channel, in units of 0–1 (after division by 255); `source` says where the data come
-    from, under which licence or citation, and where the constants were taken.
+    `inferred_classes` says that `class_names` only numbers the labels that occur: there may be further classes. `mean`
+    and `std` are per channel, in units of 0–1 (after division by 255); `source` names the origin of the data, their
+    licence or citation, and the origin of the constants.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Dataset:
 
     @property
     def known_classes(self) -> int | None:
-        """The number of classes, or None where it was only inferred from the labels."""
+        """The number of classes, or None if it was only inferred from the labels."""
         return None if self.inferred_classes else self.classes
 
     @property
@@ -126,10 +126,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Request:
-    """What a loader is asked for.
+    """A request to a loader, which must respect every field.
 
-    `root` is the folder of downloaded sets, `parts` the parts to load, `resize` the wanted length of an image's
-    shorter side and `crop` the side of the square cut from its centre, both in pixels. A loader honours all of them.
+    `root` is the folder of downloaded sets, `parts` the parts to load, `resize` the length of an image's shorter side
+    and `crop` the side of the square cut from its centre, both in pixels.
     """
 
     name: str
@@ -140,10 +140,10 @@ class Request:
     crop: int | None = None
 
     def required_root(self) -> Path:
-        """Return the root; raises DataMissingError that says how to name one."""
+        """Return the root; raises DataMissingError if there is none."""
         if self.root is None:
             raise DataMissingError(
-                f"the data set {self.name!r} is read from a folder, and none is named",
+                f"the data set {self.name!r} is read from a folder, and no folder is named",
                 "set the environment variable KDBENCH_DATA, or data.root in the recipe, to the folder that holds "
                 "downloaded data sets",
             )

@@ -24,7 +24,7 @@ def load_digits(request: Request) -> Dataset:
     bunch = datasets.load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     images = fit_images(images, request.resize, request.crop)
-    whole = Split(images, bunch.target.astype(np.int64))
-    training, test = (whole.subset(part) for part in stratified(whole.labels, _TEST_SHARE, _TEST_SEED))
+    split = Split(images, bunch.target.astype(np.int64))
+    training, test = (split.subset(part) for part in stratified(split.labels, _TEST_SHARE, _TEST_SEED))
     mean, std = channel_statistics(training.images)
     return Dataset("digits", tuple(str(digit) for digit in range(10)), training, test, mean, std, _SOURCE)

@@ -1,8 +1,8 @@
 """`folder:PATH`: a user's own images, in one sub-folder per class.
 
-Either PATH/train/CLASS/* and PATH/test/CLASS/* (one of the two is enough if only that part is asked for; other
-folders beside them are left alone), or PATH/CLASS/*, of which a fixed fifth of each class is the test part. Classes
-are the sub-folders in alphabetical order, those of the training part where there is one.
+Either PATH/train/CLASS/* and PATH/test/CLASS/* (one of the two is enough if only that part is requested; other folders
+beside them are ignored), or PATH/CLASS/*, of which a fixed fifth of each class is the test part. Classes are the
+sub-folders in alphabetical order, of the training part if there is one.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from kdbench.data.selection import stratified
 from kdbench.errors import DataMissingError, InputError
 
 _TEST_SHARE = 0.2
-_TEST_SEED = 0  # fixed: the same files always make the same test part
-# Enough for constants good to about 0.005, few enough to decode when only the test part is wanted.
+_TEST_SEED = 0  # fixed, so that the same files always make the same test part
+# Enough for constants accurate to about 0.005, few enough to decode if only the test part is requested.
 _STATISTICS_IMAGES = 2048
 
 
@@ -38,8 +38,8 @@ class Listing:
 def load_folder(request: Request) -> Dataset:
     """Load a folder of images.
 
-    Mean and std come from at most 2048 evenly spaced training images (of the test part where that is alone), and
-    colour from all images, so neither depends on the parts asked for.
+    Mean and std come from at most 2048 evenly spaced training images (or test images if there are no others), and the
+    colour mode from all images, so neither depends on the requested parts.
     """
     base = Path(request.name.removeprefix("folder:")).expanduser()
     try:
@@ -75,17 +75,19 @@ def load_folder(request: Request) -> Dataset:
 
 
 def find_images(base: Path) -> tuple[tuple[str, ...], dict[Part, Listing]]:
-    """Return the class names and the files of each part that `base` holds; raises InputError where it makes no set."""
+    """Return the class names and the files of each part in `base`; raises InputError if it is no data set."""
     if not base.is_dir():
         raise DataMissingError(f"no folder {base}", "check the path after folder:")
     parts = {part: base / part for part in PARTS if _folders(base / part)}
     if not parts:
         class_names = _class_names(base)
-        whole = _listing(base, class_names)
-        training, test = stratified(whole.labels, _TEST_SHARE, _TEST_SEED)
+        listing = _listing(base, class_names)
+        training, test = stratified(listing.labels, _TEST_SHARE, _TEST_SEED)
         if len(test) == 0:
-            raise InputError(f"{base} is too small: no class has two images", "a part of each class becomes the test")
-        return class_names, {"train": whole.subset(training), "test": whole.subset(test)}
+            raise InputError(
+                f"{base} is too small: no class has two images", "a fifth of each class becomes the test part"
+            )
+        return class_names, {"train": listing.subset(training), "test": listing.subset(test)}
     class_names = _class_names(parts.get("train") or parts["test"])
     return class_names, {part: _listing(folder, class_names) for part, folder in parts.items()}
 

@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 class Form(NamedTuple):
-    """What all images of a set become: Pillow's mode (`L` grey, `RGB`), height and width in pixels."""
+    """The common form of all images of a set: Pillow's mode (`L` grey, `RGB`), height and width in pixels."""
 
     mode: str
     height: int
@@ -44,11 +44,11 @@ class Form(NamedTuple):
 def common_form(paths: Sequence[Path], resize: int | None, crop: int | None) -> Form:
     """Return the form of the images after `resize` and `crop`, from their headers alone.
 
-    Grey when every one is grey, else RGB. Raises InputError naming a file that cannot be read, has a depth other
-    than 8 bits, or ends up in another size than the first.
+    Grey if all are grey, else RGB. Raises InputError naming a file that cannot be read, has a depth other than 8 bits,
+    or ends up with a size other than the first file's.
     """
     modes, first = set(), None
-    for path, (mode, height, width) in zip(paths, _each(_header, paths), strict=True):
+    for path, (mode, height, width) in zip(paths, _in_threads(_header, paths), strict=True):
         if mode not in _GREY | _COLOUR:
             raise InputError(f"{path} has mode {mode}, not 8 bits a channel", "convert it to 8-bit grey or RGB")
         modes.add(mode)
@@ -77,7 +77,7 @@ def read_images(paths: Sequence[Path], form: Form, resize: int | None, crop: int
             pixels = np.asarray(fitted(image.convert(form.mode), resize, crop))
         result[position] = pixels.reshape(form.height, form.width, form.channels).transpose(2, 0, 1)
 
-    for _ in _each(decode, list(enumerate(paths))):
+    for _ in _in_threads(decode, list(enumerate(paths))):
         pass
     return result
 
@@ -102,7 +102,7 @@ def _opened(path: Path) -> Iterator["Image.Image"]:
 Item = TypeVar("Item")
 
 
-def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """Apply `function` on threads, results in order: Pillow decodes without holding the interpreter's lock."""
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         try:
@@ -112,7 +112,7 @@ def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator
 
 
 def fitted_size(height: int, width: int, resize: int | None, crop: int | None) -> tuple[int, int]:
-    """Return height and width after `resize` and `crop`; raises InputError where the crop is larger than the image."""
+    """Return height and width after `resize` and `crop`; raises InputError if the crop is larger than the image."""
     if resize is not None:
         height, width = _resized(height, width, resize)
     if crop is None:
@@ -126,7 +126,7 @@ def fitted_size(height: int, width: int, resize: int | None, crop: int | None) -
 
 
 def fitted(image: "Image.Image", resize: int | None, crop: int | None) -> "Image.Image":
-    """Return `image` resized and cropped; the size is `fitted_size` of its own."""
+    """Return `image` resized and cropped to `fitted_size` of its size."""
     from PIL import Image
 
     if resize is not None:
@@ -140,7 +140,7 @@ def fitted(image: "Image.Image", resize: int | None, crop: int | None) -> "Image
 
 
 def fit_images(images: Images, resize: int | None, crop: int | None) -> Images:
-    """Return (N, C, H, W) images resized and cropped; the same array when there is nothing to do."""
+    """Return (N, C, H, W) images resized and cropped; the same array if nothing changes."""
     from PIL import Image
 
     count, channels, *size = images.shape
@@ -160,13 +160,13 @@ def _resized(height: int, width: int, shorter: int) -> tuple[int, int]:
     return int(shorter * height / width), shorter
 
 
-_CHUNK = 1024  # images counted at a time: bincount widens what it is given to 64 bits
+_CHUNK = 1024  # images counted at a time: bincount converts its input to 64 bits
 
 
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and population standard deviation of each channel of (N, C, H, W) images, in units of 0–1.
 
-    A channel that is the same everywhere gets the deviation 1: it is shifted to zero and not scaled.
+    A constant channel gets the deviation 1: it is shifted to zero and not scaled.
     """
     levels = np.arange(256) / 255
     means, deviations = [], []

@@ -1,8 +1,8 @@
 """`npz:PATH`: a user's own arrays, in one numpy archive. Pickled content is never loaded.
 
-The archive holds `x_train`, `y_train`, `x_test` and `y_test`, or one of the two pairs, or `images` and `labels` (the
-test part alone), and may hold `class_names`, an array of text. Without it classes are numbered up to the largest label,
-and there may be more.
+The archive holds `x_train`, `y_train`, `x_test` and `y_test`, or one of the two pairs, or `images` and `labels` (only a
+test part), and may hold `class_names`, an array of text. Without `class_names` classes are numbered up to the largest
+label, and there may be more.
 
 Images are (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 channels: uint8, or floats from 0 to 1, which become
 round(255 · x), so steps finer than 1/255 are lost. Labels are whole numbers from 0, (N,) or (N,1).
@@ -27,7 +27,7 @@ _KEYS: dict[Part, tuple[tuple[str, str], ...]] = {
     "test": (("x_test", "y_test"), ("images", "labels")),
 }
 _CHANNELS = {1, 3, 4}
-_MOST_CLASSES = 100_000  # a larger label is no class index but a mistake
+_MAX_CLASSES = 100_000  # a larger label is a mistake, not a class index
 # What zipfile, zlib and numpy's header parser raise on content that is cut short, scrambled, encrypted or pickled.
 _UNREADABLE = (
     zipfile.BadZipFile,
@@ -46,7 +46,7 @@ _LAYOUT_HINT = "save images as (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 ch
 
 @DATASETS.register_pattern(r"npz:.+", example="npz:PATH")
 def load_npz(request: Request) -> Dataset:
-    """Load an archive; mean and std come from its training part, or from the test part where that is alone."""
+    """Load an archive; mean and std come from its training part, or from the test part if there is no other."""
     path = Path(request.name.removeprefix("npz:")).expanduser()
     arrays = _read(path)
     splits: dict[Part, Split] = {}
@@ -58,7 +58,7 @@ def load_npz(request: Request) -> Dataset:
         if part not in splits:
             wanted = " or ".join(f"{x} and {y}" for x, y in _KEYS[part])
             raise DataMissingError(
-                f"{path} has no {part} part: {wanted} are wanted, it holds {', '.join(arrays) or 'nothing'}",
+                f"{path} has no {part} part: it needs {wanted}, and holds {', '.join(arrays) or 'nothing'}",
                 "add them with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)",
             )
     basis: Part = "train" if "train" in splits else "test"
@@ -76,7 +76,7 @@ def load_npz(request: Request) -> Dataset:
 
 
 def _read(path: Path) -> dict[str, Array]:
-    """Return the arrays of the archive that mean something here; others are not even unpacked."""
+    """Return the arrays of the archive that kdbench uses; others are not unpacked."""
     wanted = {key for pairs in _KEYS.values() for pair in pairs for key in pair} | {"class_names"}
     try:
         loaded = np.load(path, allow_pickle=False)
@@ -104,7 +104,7 @@ def _split(arrays: dict[str, Array], x: str, y: str, path: Path, request: Reques
 
 
 def as_images(array: Array, what: str) -> Images:
-    """Return `array` as (N, C, H, W) uint8; raises InputError, calling it `what`, if its form or range is not clear."""
+    """Return `array` as (N, C, H, W) uint8; raises InputError, calling it `what`, if layout or range are ambiguous."""
     if array.ndim not in {3, 4} or array.size == 0:
         raise InputError(f"{what} has shape {array.shape}", _LAYOUT_HINT)
     if array.ndim == 3:
@@ -125,7 +125,7 @@ def _as_uint8(array: Array, what: str) -> Images:
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(f"{what} is {array.dtype}", "give uint8 from 0 to 255, or floats from 0 to 1")
     low, high = float(array.min()), float(array.max())
-    if not (low >= 0 and high <= 1):  # not a number compares false
+    if not (low >= 0 and high <= 1):  # NaN compares false
         raise InputError(f"{what} holds floats from {low:g} to {high:g}", "scale them to 0–1, before any mean and std")
     result = np.empty(array.shape, dtype=np.uint8)
     for target, image in zip(result, array.astype(np.float32, copy=False), strict=True):
@@ -140,12 +140,12 @@ def as_labels(array: Array, what: str) -> Labels:
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise InputError(
             f"{what} has shape {array.shape} and type {array.dtype}",
-            "labels are class numbers, one whole number per image; of one-hot rows take argmax(axis=1)",
+            "labels are class numbers, one whole number per image; for one-hot rows use argmax(axis=1)",
         )
-    if array.size and not 0 <= int(array.min()) <= int(array.max()) < _MOST_CLASSES:
+    if array.size and not 0 <= int(array.min()) <= int(array.max()) < _MAX_CLASSES:
         raise InputError(
             f"{what} holds labels from {array.min()} to {array.max()}",
-            f"number the classes from 0, below {_MOST_CLASSES}",
+            f"number the classes from 0, below {_MAX_CLASSES}",
         )
     return array.astype(np.int64)
 

@@ -9,16 +9,16 @@ from kdbench.errors import InputError
 
 
 def stratified(labels: Labels, share: float, seed: int) -> tuple[Indices, Indices]:
-    """Return the positions that stay and those that are cut off: disjoint, complete, each ascending.
+    """Return the positions that remain and those that are split off: disjoint, complete, each ascending.
 
-    Of a class with n samples `share`·n, rounded half up, are cut off, but at least one and at most n − 1; a class
-    of a single sample stays. The choice depends on `labels`, `share` and `seed` alone.
+    Of a class with n samples, `share`·n rounded half up are split off, but at least one and at most n − 1; a class of
+    one sample remains. The choice depends only on `labels`, `share` and `seed`.
     """
     assert 0 < share < 1, share
-    # Raw words of a bit generator: numpy promises never to change that stream, unlike Generator.permutation (NEP 19).
-    words: npt.NDArray[np.uint64] = np.random.PCG64(seed % 2**64).random_raw(len(labels))
-    # By class, and in random order inside each.
-    order = np.lexsort((words, labels))
+    # Raw words of a bit generator: numpy guarantees that stream, unlike Generator.permutation (NEP 19).
+    raw: npt.NDArray[np.uint64] = np.random.PCG64(seed % 2**64).random_raw(len(labels))
+    # By class, in random order inside each class.
+    order = np.lexsort((raw, labels))
     _, counts = np.unique(labels, return_counts=True)
     cut_counts = np.clip(np.floor(share * counts + 0.5).astype(np.int64), np.minimum(1, counts - 1), counts - 1)
     rank_in_class = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -27,16 +27,16 @@ def stratified(labels: Labels, share: float, seed: int) -> tuple[Indices, Indice
 
 
 def cut_validation(split: Split, share: float, seed: int) -> tuple[Split, Split]:
-    """Cut a validation part of `share` off `split`, by class; return what is left for training, and the part.
+    """Split a validation part of `share` off `split`, by class; return the rest for training, and the part.
 
-    Raises InputError when `share` is no proper share, or no class has two samples to be shared out.
+    Raises InputError if `share` is not between 0 and 1, or no class has two samples.
     """
     if not 0 < share < 1:
         raise InputError(f"the validation share is {share}", "choose data.validation between 0 and 1")
     training, validation = stratified(split.labels, share, seed)
     if len(validation) == 0:
         raise InputError(
-            f"no validation part can be cut off {len(split)} samples: no class has two",
+            f"{len(split)} samples cannot be split into training and validation: no class has two",
             "give at least two training images of a class",
         )
     return split.subset(training), split.subset(validation)
@@ -50,21 +50,21 @@ def first_per_class(split: Split, count: int) -> Indices:
         fewest = classes[counts.argmin()]
         raise InputError(
             f"data.subset: class {fewest} has {counts.min()} training images, fewer than first_per_class = {count}",
-            "the validation part is cut off before: choose fewer, or a smaller data.validation",
+            "the validation part is split off before: choose fewer, or a smaller data.validation",
         )
     rank = np.arange(len(split)) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.sort(order[rank < count])
 
 
 def at_random(split: Split, count: int, seed: int) -> Indices:
-    """Return `count` positions, ascending, every sample being equally likely; a larger count holds a smaller one."""
+    """Return `count` random positions, ascending; a larger count with the same seed includes a smaller one."""
     if count > len(split):
         raise InputError(f"data.subset.random is {count}, but there are {len(split)} training images")
     return np.sort(np.argsort(words(key_of(seed, 2), split.samples), kind="stable")[:count])
 
 
 def half(split: Split, which: str, seed: int) -> Indices:
-    """Return the positions of `D0` or `D1`: disjoint, together everything, equal shares of every class."""
+    """Return the positions of half `D0` or `D1`: disjoint, complete, with equal shares of every class."""
     first, second = stratified(split.labels, 0.5, seed)
     return first if which == "D0" else second
 
@@ -72,10 +72,10 @@ def half(split: Split, which: str, seed: int) -> Indices:
 def flip_labels(
     labels: Labels, samples: Labels, classes: int, *, share: float = 0.0, count: int | None = None, seed: int = 0
 ) -> tuple[Labels, Indices]:
-    """Return the labels with `count`, or a `share`, of them wrong, and the positions of those, ascending.
+    """Return the labels with `count`, or a `share`, of them wrong, and the positions of the wrong ones, ascending.
 
-    Of the other classes each is equally likely (symmetric noise). The choice depends on the numbers of the `samples`
-    (N,), so that of two shares with one seed the larger holds the smaller. Raises InputError for more than there are.
+    Every other class is equally likely (symmetric noise). The choice depends on the numbers of the `samples` (N,), so
+    with one seed a larger share includes a smaller one. Raises InputError for more wrong labels than samples.
     """
     wanted = int(share * len(labels) + 0.5) if count is None else count
     if wanted > len(labels):

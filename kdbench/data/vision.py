@@ -1,7 +1,7 @@
 """MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 through torchvision, each part on its own.
 
-torchvision wants every file of a set before it reads one. The classes here are torchvision's, narrowed to the files
-of the part that is asked for; CIFAR's are pickles, and none is opened before its pinned MD5 was checked.
+torchvision requires every file of a set before it reads one. The classes here are torchvision's, narrowed to the files
+of the requested part. CIFAR's files are pickles; none is opened before its pinned MD5 is checked.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from kdbench.errors import DataMissingError, InputError
 
 @dataclass(frozen=True)
 class NeededFile:
-    """A file of a part, relative to the root; `md5` is None where torchvision pins none for the unpacked file."""
+    """A file of a part, relative to the root; `md5` is None if torchvision pins none for the unpacked file."""
 
     path: str
     md5: str | None
@@ -41,7 +41,7 @@ def narrow_mnist(cls: Any, part: Part) -> Narrowed:
         {
             "resources": resources,
             "_check_exists": lambda self: not faults(Path(self.root), needed),
-            "_check_legacy_exist": lambda _: False,  # never the .pt files of old versions: nothing vouches for them
+            "_check_legacy_exist": lambda _: False,  # never the .pt files of old versions, which have no checksum
             "pixels": lambda self: self.data.numpy()[:, None],
         },
     )
@@ -65,15 +65,15 @@ def narrow_cifar(cls: Any, part: Part) -> Narrowed:
 
 
 def faults(root: Path, needed: list[NeededFile]) -> str:
-    """Say what is wrong with the needed files; nothing when all are there and match their MD5."""
+    """Return what is wrong with the needed files; empty if all exist and match their MD5."""
     from torchvision.datasets.utils import check_integrity
 
     missing = [file.path for file in needed if not (root / file.path).is_file()]
     damaged = [
         file.path for file in needed if file.path not in missing and not check_integrity(root / file.path, file.md5)
     ]
-    said = (("missing", missing), ("not the published file by its MD5", damaged))
-    return "; ".join(f"{what}: {', '.join(paths)}" for what, paths in said if paths)
+    problems = (("missing", missing), ("not the published file by its MD5", damaged))
+    return "; ".join(f"{what}: {', '.join(paths)}" for what, paths in problems if paths)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ _PUBLISHED = {
 
 
 def load_published(published: Published, request: Request) -> Dataset:
-    """Load the parts asked for; raises DataMissingError naming the files, or InputError for one that is damaged."""
+    """Load the requested parts; raises DataMissingError naming the files, or InputError for a damaged file."""
     import torchvision.datasets
 
     root = request.required_root()
@@ -150,16 +150,16 @@ def _read(cls: Any, part: Part, root: Path, published: Published, request: Reque
     narrowed, needed = published.narrow(cls, part)
     try:
         return narrowed(root, train=part == "train", download=request.download)
-    # torchvision has no error of its own: a missing file is a RuntimeError, the network an OSError, and a broken
-    # IDX file whatever its parser stumbles over.
+    # torchvision has no error class: a missing file is a RuntimeError, a network failure an OSError, and a broken IDX
+    # file whatever its parser raises.
     except (RuntimeError, OSError, ValueError, LookupError, EOFError, AssertionError) as error:
-        found = faults(root, needed)
-        if not found:
+        problems = faults(root, needed)
+        if not problems:
             raise InputError(
                 f"the {part} part of {request.name} in {root} cannot be read: {error}",
                 f"delete {', '.join(file.path for file in needed)} and get them again with data.download=true",
             ) from error
-        message = f"the {part} part of {request.name} is not in {root}; {found}"
+        message = f"the {part} part of {request.name} is not in {root}; {problems}"
         if request.download:
             raise DataMissingError(
                 f"{message}; downloading failed: {error}", f"check the network, or copy the files into {root}"

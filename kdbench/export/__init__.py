@@ -1,1 +1,4 @@
-"""From a trained network to the file that ships, and the proof that both say the same."""
+"""Export of a trained network to ONNX, and the check that file and network agree.
+
+Imports torch and onnxruntime; `results` for the tolerance.
+"""

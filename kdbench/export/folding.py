@@ -1,8 +1,8 @@
-"""Batch norm folded into the integer layers of a graph: exact, for it changes scales and biases alone.
+"""Batch norm folded into the integer layers of a graph: exact, because it only changes scales and biases.
 
-torch's exporter folds batch norm into float weights by itself, but not through DequantizeLinear, and a runtime has
-integer kernels only for layers that nothing of floating point lies behind. After
-Jacob et al. 2018 (arXiv:1712.05877, section 3.2).
+torch's exporter folds batch norm into float weights, but not through DequantizeLinear, and a runtime has integer
+kernels only for layers that are not followed by floating-point ones. After Jacob et al. 2018 (arXiv:1712.05877,
+section 3.2).
 """
 
 from typing import TYPE_CHECKING
@@ -17,10 +17,10 @@ _LAYERS = {"Conv", "Gemm"}
 
 
 def fold_batch_norm(model: "ir.Model") -> None:
-    """Fold each batch norm that follows a layer with integer weights, and nothing else reads, into that layer.
+    """Fold each batch norm into the preceding layer with integer weights, if nothing else reads that layer's output.
 
-    Batch norm multiplies a channel by weight / √(variance + ε), and so its scale; where that is negative, the integers
-    change their sign, which a symmetric range admits.
+    Batch norm multiplies a channel, and so its scale, by weight / √(variance + ε); if that is negative, the integers
+    change sign, which a symmetric range allows.
     """
     for norm in [node for node in model.graph if node.op_type == "BatchNormalization"]:
         layer = _layer_before(norm)
@@ -29,21 +29,21 @@ def fold_batch_norm(model: "ir.Model") -> None:
 
 
 def _layer_before(norm: "ir.Node") -> "ir.Node | None":
-    """Return the layer whose output `norm` alone reads, if its weights are integers by output channel."""
-    layer = _only_for(norm.inputs[0])
+    """Return the layer whose output only `norm` reads, if its weights are integers by output channel."""
+    layer = _sole_producer(norm.inputs[0])
     if layer is None or layer.op_type not in _LAYERS:
         return None
-    dequantize = _only_for(layer.inputs[1])
+    dequantize = _sole_producer(layer.inputs[1])
     if dequantize is None or dequantize.op_type != "DequantizeLinear":
         return None
-    own = [value for value in dequantize.inputs if value is not None]
+    operands = [value for value in dequantize.inputs if value is not None]
     by_output = layer.op_type == "Conv" or bool(layer.attributes.get_int("transB", 0))
-    constant = all(value.is_initializer() and len(value.uses()) == 1 for value in own[:2])
+    constant = all(value.is_initializer() and len(value.uses()) == 1 for value in operands[:2])
     return layer if constant and by_output and dequantize.attributes.get_int("axis", 1) == 0 else None
 
 
-def _only_for(value: "ir.Value | None") -> "ir.Node | None":
-    """Return the node that gives `value`, if nobody but one other node reads it."""
+def _sole_producer(value: "ir.Value | None") -> "ir.Node | None":
+    """Return the node that computes `value`, if at most one other node reads it."""
     if value is None or len(value.uses()) > 1 or value.is_graph_output():
         return None
     return value.producer()
@@ -57,10 +57,10 @@ def _fold(norm: "ir.Node", layer: "ir.Node", graph: "ir.Graph") -> None:
     numbers = integers.const_value.numpy()  # type: ignore[union-attr]
     by_channel = sign.reshape(-1, *[1] * (numbers.ndim - 1)).astype(numbers.dtype)
     _set(integers, numbers * by_channel)
-    # A channel that batch norm switches off has weights of 0, whatever their scale; and no scale may be 0.
+    # A channel that batch norm switches off has weights of 0 at any scale, and no scale may be 0.
     _set(scale, np.where(factor == 0, 1.0, _values(scale) * np.abs(factor)).astype(np.float32))
     before = _values(layer.inputs[2]) if len(layer.inputs) > 2 and layer.inputs[2] is not None else 0.0
-    _give_bias(layer, graph, (beta + (before - mean) * factor).astype(np.float32))
+    _set_bias(layer, graph, (beta + (before - mean) * factor).astype(np.float32))
     (folded,), (kept,) = norm.outputs, layer.outputs
     name = folded.name
     folded.replace_all_uses_with(kept, replace_graph_outputs=True)
@@ -70,7 +70,7 @@ def _fold(norm: "ir.Node", layer: "ir.Node", graph: "ir.Graph") -> None:
 
 def _values(value: "ir.Value | None") -> "NDArray[np.float64]":
     assert value is not None
-    assert value.const_value is not None, f"{value.name} is no constant"
+    assert value.const_value is not None, f"{value.name} is not a constant"
     return value.const_value.numpy().astype(np.float64)
 
 
@@ -81,7 +81,7 @@ def _set(value: "ir.Value | None", numbers: "NDArray[np.generic]") -> None:
     value.const_value = ir.tensor(numbers, name=value.name)
 
 
-def _give_bias(layer: "ir.Node", graph: "ir.Graph", numbers: "NDArray[np.float32]") -> None:
+def _set_bias(layer: "ir.Node", graph: "ir.Graph", numbers: "NDArray[np.float32]") -> None:
     import onnx_ir as ir
 
     tensor = ir.tensor(numbers, name=f"{layer.outputs[0].name}_bias")

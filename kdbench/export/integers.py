@@ -1,8 +1,7 @@
-"""Which layers of a quantized file onnxruntime computes in integers, and which it turns back into floating point.
+"""The kernels that onnxruntime chooses for a quantized file: integer or floating point.
 
-The file says what is computed; its kernels are the runtime's choice. A layer between DequantizeLinear and
-QuantizeLinear gets an integer kernel where the runtime has one that fits; the others compute in float32 on numbers that
-went through the grid, which is slower than a network that was never quantized.
+A layer between DequantizeLinear and QuantizeLinear gets an integer kernel if the runtime has one that fits; the others
+compute in float32 on dequantized numbers, which is slower than a network that was never quantized.
 """
 
 import tempfile
@@ -22,7 +21,7 @@ class Kernels:
 
 
 def kernels_of(path: Path) -> Kernels:
-    """Return what onnxruntime makes of the file at `path` on this machine's CPU, with all its optimisations."""
+    """Return the kernels of the file at `path` in onnxruntime on this machine's CPU, with all optimisations."""
     import onnx
     import onnxruntime as ort
 

@@ -15,7 +15,7 @@ from kdbench.errors import KdbenchError
 from kdbench.export.folding import fold_batch_norm
 
 INPUT, OUTPUT = "input", "logits"
-# A protobuf message ends at 2 GiB; a network near that keeps its weights in a second file beside the first.
+# A protobuf message is limited to 2 GiB; larger networks keep their weights in a second file beside the first.
 _INLINE_LIMIT_BYTES = 1_800_000_000
 _STACK_TRACE = "pkg.torch.onnx.stack_trace"
 
@@ -31,7 +31,7 @@ def export_onnx(network: nn.Module, input_shape: tuple[int, ...], path: Path) ->
     Raises ExportError with the exporter's reason.
     """
     network.eval()
-    # Two samples: with one, the exporter takes the batch for a constant.
+    # Two samples: with one, the exporter treats the batch as a constant.
     example = torch.zeros(2, *input_shape)
     weights_bytes = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     try:
@@ -48,32 +48,32 @@ def export_onnx(network: nn.Module, input_shape: tuple[int, ...], path: Path) ->
     except (torch.onnx.errors.OnnxExporterError, torch._dynamo.exc.TorchDynamoException, RuntimeError) as error:  # noqa: SLF001 - its public face
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ExportError(
-            f"the network cannot be exported to ONNX: {reason}", "use layers that torch.export admits"
+            f"the network cannot be exported to ONNX: {reason}", "use layers that torch.export supports"
         ) from error
     assert program is not None
     fold_batch_norm(program.model)
-    _forget_where(program.model)
+    _remove_stack_traces(program.model)
     with storage.replacing(path) as temporary:
         if weights_bytes < _INLINE_LIMIT_BYTES:
             program.save(temporary, external_data=False)
         else:
-            _save_beside(program, temporary, path)
+            _save_with_external_weights(program, temporary, path)
 
 
-def _forget_where(model: ir.Model) -> None:
-    """Drop the source lines that the exporter notes at every node: paths of the machine, a sixth of a small file."""
+def _remove_stack_traces(model: ir.Model) -> None:
+    """Remove the source lines that the exporter records at every node: local paths, a sixth of a small file."""
     for node in model.graph.all_nodes():
         node.metadata_props.pop(_STACK_TRACE, None)
 
 
-def _save_beside(program: torch.onnx.ONNXProgram, temporary: Path, path: Path) -> None:
-    """Save the graph under `temporary` and its weights under the name that `path` will refer to."""
+def _save_with_external_weights(program: torch.onnx.ONNXProgram, temporary: Path, path: Path) -> None:
+    """Save the graph as `temporary` and its weights under the name that the file at `path` refers to."""
     ir.save(program.model, temporary, external_data=f"{path.name}.data")
 
 
 @contextlib.contextmanager
 def _quiet():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a generator of nothing
-    """Keep the exporter's chatter, printed whatever `verbose` says, off the user's terminal."""
+    """Keep the exporter's output, which ignores `verbose`, off the terminal."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

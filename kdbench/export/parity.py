@@ -1,4 +1,4 @@
-"""The proof that the exported file says what the network says: their logits on real inputs, side by side."""
+"""Parity of an exported file with its network: their logits on the same real inputs."""
 
 import math
 from dataclasses import dataclass
@@ -11,46 +11,46 @@ from torch import Tensor, nn
 
 from kdbench.results.metrics import parity_tolerance
 
-_BATCH = 32  # large images need little memory so
-# Of a network that rounds its activations, an image in ten may have met a rounding boundary in one computation alone.
-_SHARE_OF_ROUNDED = 0.9
+_BATCH = 32  # small, so that large images need little memory
+# In a network that rounds its activations, one image in ten may hit a rounding boundary in only one of the two.
+_ROUNDED_SHARE = 0.9
 
 
 @dataclass(frozen=True)
 class Parity:
     """Largest absolute difference of logits over `samples` inputs, and whether it is within `tolerance`.
 
-    Of a network that rounds its activations, what counts is `most`: what nine inputs in ten stay below. Both are NaN
-    when either side gave a logit that is not finite.
+    For a network that rounds its activations, `quantile` counts instead: the difference below which nine inputs in ten
+    stay. Both are NaN if either side has a logit that is not finite.
     """
 
     max_abs: float
     tolerance: float
     samples: int
-    most: float | None = None
+    quantile: float | None = None
 
     @property
     def is_finite(self) -> bool:
-        """Whether both sides gave numbers at all."""
+        """Whether all logits are finite."""
         return math.isfinite(self.max_abs)
 
     @property
-    def strays(self) -> float:
-        """The difference that the tolerance is for."""
-        return self.max_abs if self.most is None else self.most
+    def difference(self) -> float:
+        """The difference to compare with the tolerance."""
+        return self.max_abs if self.quantile is None else self.quantile
 
     @property
     def holds(self) -> bool:
-        """Whether the file may be measured in the network's name."""
-        return self.strays <= self.tolerance
+        """Whether the file may be measured as the network."""
+        return self.difference <= self.tolerance
 
 
 def check_parity(network: nn.Module, path: Path, images: Tensor, *, rounding: Tensor | None = None) -> Parity:
     """Compare `network` with the ONNX file at `path` on normalised `images` (N, C, H, W), float32.
 
-    `rounding` (N,) is for a network that rounds its activations to a grid: how far each image's logits may stray when
-    sums differ in their last digits. The file is then computed as it is written: with its optimisations onnxruntime
-    would compute in integers, with biases rounded, what the file has in floating point.
+    `rounding` (N,) is for a network that rounds its activations to a grid: how far each image's logits may differ when
+    sums differ in their last digits. The file then runs without optimisations: with them, onnxruntime would compute in
+    integers, with rounded biases, what the file has in floating point.
     """
     network.eval()
     options = ort.SessionOptions()
@@ -63,14 +63,14 @@ def check_parity(network: nn.Module, path: Path, images: Tensor, *, rounding: Te
     for part in torch.split(images, _BATCH):
         with torch.no_grad():
             expected = network(part).numpy()
-        (found,) = session.run(None, {name: part.numpy()})
+        (logits,) = session.run(None, {name: part.numpy()})
         # numpy's maximum, unlike Python's, lets NaN through.
-        differences.append(np.abs(expected - found).max(axis=1))
+        differences.append(np.abs(expected - logits).max(axis=1))
         largest = float(np.maximum(largest, np.abs(expected).max()))
-    each = np.concatenate(differences)
-    max_abs, usual = float(each.max()), parity_tolerance(largest)
+    by_image = np.concatenate(differences)
+    max_abs, tolerance = float(by_image.max()), parity_tolerance(largest)
     if rounding is None:
-        return Parity(max_abs, usual, len(images))
-    allowed = float(torch.quantile(rounding, _SHARE_OF_ROUNDED))
-    most = float(np.quantile(each, _SHARE_OF_ROUNDED))
-    return Parity(max_abs, max(usual, allowed), len(images), most)
+        return Parity(max_abs, tolerance, len(images))
+    allowed = float(torch.quantile(rounding, _ROUNDED_SHARE))
+    quantile = float(np.quantile(by_image, _ROUNDED_SHARE))
+    return Parity(max_abs, max(tolerance, allowed), len(images), quantile)

@@ -1,9 +1,11 @@
-"""Multiply–accumulates of one inference, of a module (torch_counter) or of a file (onnx_counter).
+"""Multiply–accumulates of one inference, of a torch module (`torch_counter`) or of an ONNX file (`onnx_counter`).
 
-One multiply–accumulate counts one. The canonical count, which papers call MAdds, is that of convolutions, linear
-layers and matrix products at batch 1, without bias, normalisation, activation or pooling: it does not change when
-batch norm is folded or the graph is quantized. What is computed from weights alone (the position bias of Swin v2)
-is not counted, for whether it is still there depends on who folded the graph.
+One multiply–accumulate counts one. The canonical count, which papers call MAdds, covers convolutions, linear layers and
+matrix products at batch 1, without bias, normalisation, activation or pooling: it does not change when batch norm is
+folded or the graph is quantized. What is computed from weights alone (the position bias of Swin v2) is not counted,
+because it may already be folded in the graph.
+
+The ONNX counter imports `modelfile` and no torch; `torch_counter` and `hooked` import torch and fvcore.
 """
 
 from collections.abc import Iterable
@@ -20,8 +22,8 @@ LayerMacs = tuple[str, str, int]
 class MacsReport:
     """Multiply–accumulates at batch 1 under a convention.
 
-    `by_layer` lists what was counted, in the order of the model. `uncounted` names the operators that the
-    convention has no rule for: they may hold MACs, so while it is not empty `macs` is a lower bound.
+    `by_layer` lists what was counted, in the order of the model. `uncounted` names the operators for which the
+    convention has no rule: they may hold MACs, so unless it is empty `macs` is a lower bound.
     """
 
     macs: int
@@ -31,6 +33,6 @@ class MacsReport:
 
     @classmethod
     def of(cls, convention: Convention, layers: Iterable[LayerMacs], uncounted: Iterable[str]) -> Self:
-        """Sum up `layers`, those without MACs left out; `uncounted` is sorted, each operator once."""
+        """Sum up `layers`, without those that have no MACs; `uncounted` is sorted, each operator once."""
         by_layer = tuple(layer for layer in layers if layer[2])
         return cls(sum(macs for *_, macs in by_layer), convention, by_layer, tuple(sorted(set(uncounted))))

@@ -12,10 +12,10 @@ def einsum_macs(
 ) -> int | None:
     """Return the MACs of the Einstein sum `equation` of operands of `shapes`.
 
-    A contraction of two operands takes the product of the sizes of all their indices, after each operand has been
-    summed over the indices that only it has and the result does not; a single operand is summed or moved and takes
-    none. More than two are contracted from left to right, as onnxruntime and torch do, or by `path`: the pairs of
-    positions to contract next, each result put at the end. None for an equation that does not fit the shapes.
+    A contraction of two operands takes the product of the sizes of all their indices, after each operand is summed over
+    the indices that neither the other operand nor the result has; a single operand is summed or transposed and takes
+    none. More than two operands are contracted from left to right, as in onnxruntime and torch, or by `path`: pairs of
+    positions to contract, each result appended at the end. None for an equation that does not fit the shapes.
     """
     terms = _terms(equation, shapes)
     if terms is None:
@@ -26,7 +26,7 @@ def einsum_macs(
         for index, size in zip(term, shape, strict=True):
             sizes[index] = max(size, sizes.get(index, 1))  # an index of size 1 is broadcast
     left = [set(term) for term in operands]
-    if path is None:  # the first two, then what they gave, which is at the end, with the one that is now in front
+    if path is None:  # the first two, then their result, which is at the end, with the operand that is now first
         path = [(0, 1), *((last, 0) for last in range(len(operands) - 2, 0, -1))][: len(operands) - 1]
     macs = 0
     for pair in path:
@@ -40,9 +40,9 @@ def einsum_macs(
 
 
 def _terms(equation: str, shapes: Sequence[Sequence[int]]) -> tuple[list[str], str] | None:
-    """Return the indices of each operand and of the result, an ellipsis written out; None if they do not fit."""
-    given, arrow, result = equation.replace(" ", "").partition("->")
-    terms = given.split(",")
+    """Return the indices of each operand and of the result, with ellipses expanded; None if they do not fit."""
+    inputs, arrow, result = equation.replace(" ", "").partition("->")
+    terms = inputs.split(",")
     if len(terms) != len(shapes):
         return None
     spare = [letter for letter in ascii_letters if letter not in equation]
@@ -54,7 +54,7 @@ def _terms(equation: str, shapes: Sequence[Sequence[int]]) -> tuple[list[str], s
         return None
     batch = "".join(spare[:widest])  # broadcast from the last axis on
     operands = [term.replace("...", batch[widest - width :]) for term, width in zip(terms, widths, strict=True)]
-    if not arrow:  # what appears once, in alphabetical order, behind the ellipsis
-        letters = given.replace("...", "").replace(",", "")
+    if not arrow:  # indices that appear once, in alphabetical order, after the ellipsis
+        letters = inputs.replace("...", "").replace(",", "")
         result = "..." + "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1))
     return operands, result.replace("...", batch)

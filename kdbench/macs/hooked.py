@@ -29,7 +29,7 @@ _ADAPTIVE_MAX_POOLS = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMa
 _SHAPES = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, nn.ZeroPad2d, nn.ReplicationPad2d)
 
 
-def _none(_module: nn.Module, _x: Tensor, _y: Tensor) -> int:
+def _zero(_module: nn.Module, _x: Tensor, _y: Tensor) -> int:
     return 0
 
 
@@ -90,7 +90,7 @@ THOP: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((*_NORMS, nn.SyncBatchNorm), _thop_norm),
     **dict.fromkeys(_AVERAGE_POOLS, _outputs),
     **dict.fromkeys(_ADAPTIVE_AVERAGE_POOLS, _thop_adaptive_pool),
-    **dict.fromkeys((*_MAX_POOLS, *_ADAPTIVE_MAX_POOLS, nn.ReLU, nn.ReLU6, nn.LeakyReLU, *_SHAPES), _none),
+    **dict.fromkeys((*_MAX_POOLS, *_ADAPTIVE_MAX_POOLS, nn.ReLU, nn.ReLU6, nn.LeakyReLU, *_SHAPES), _zero),
     nn.PReLU: _inputs,
     nn.Softmax: _thop_softmax,
     nn.Linear: _thop_linear,
@@ -102,7 +102,7 @@ PTFLOPS: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((*_NORMS, nn.GroupNorm), _ptflops_norm),
     **dict.fromkeys((*_MAX_POOLS, *_AVERAGE_POOLS, *_ADAPTIVE_AVERAGE_POOLS, *_ADAPTIVE_MAX_POOLS), _inputs),
     **dict.fromkeys((nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.Upsample), _outputs),
-    **dict.fromkeys(_SHAPES, _none),
+    **dict.fromkeys(_SHAPES, _zero),
     nn.Linear: _ptflops_linear,
 }
 
@@ -135,7 +135,7 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 class _Tally:
-    """What a forward's hooks have counted; `depth` is above 0 inside a module that has a rule."""
+    """The counts of a forward's hooks; `depth` is above 0 inside a module that has a rule."""
 
     def __init__(self) -> None:
         self.layers: list[LayerMacs] = []
@@ -157,7 +157,7 @@ class _Tally:
 
 
 class _Functions(TorchFunctionMode):
-    """Counts calls of torch functions outside of modules that have a rule."""
+    """Counts calls of torch functions outside modules that have a rule."""
 
     def __init__(self, tally: _Tally) -> None:
         super().__init__()
@@ -212,6 +212,6 @@ def _count(
 
 
 def _computes(module: nn.Module) -> bool:
-    """Tell whether a module without a rule does work of its own, rather than pass on to children."""
-    is_torchs = type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, _CONTAINERS)
-    return is_torchs or next(module.children(), None) is None
+    """Return whether a module without a rule computes something itself, instead of only calling its children."""
+    is_torch_layer = type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, _CONTAINERS)
+    return is_torch_layer or next(module.children(), None) is None

@@ -15,7 +15,7 @@ from kdbench.modelfile.weights import subgraphs
 
 @dataclass
 class Tally:
-    """What a graph holds: MACs by layer, of the batch that its shapes are for, and what could not be counted."""
+    """The MACs of a graph by layer, for the batch of its shapes, and what could not be counted."""
 
     layers: list[LayerMacs] = field(default_factory=list)
     uncounted: list[str] = field(default_factory=list)
@@ -29,11 +29,11 @@ class Tally:
 def count_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> MacsReport:
     """Count the multiply–accumulates of one sample through the ONNX file at `path`, canonical convention.
 
-    `input_shape`, without the batch axis, is needed only where the file leaves it open. A file made for a fixed
-    batch is counted at that batch and divided by it. The branches of If count where the condition is a constant or
-    they cost the same, the bodies of Loop and Scan where their number of trips is known; otherwise what is in them
-    is listed as uncounted. What depends on no input is not counted: a runtime computes it once, when it loads the
-    file. Raises InputError for a file that is no model.
+    `input_shape`, without the batch axis, is needed only if the file leaves it open. A file with a fixed batch is
+    counted at that batch and divided by it. Branches of If count if the condition is a constant or all cost the same,
+    bodies of Loop and Scan if the number of trips is known; otherwise their content is listed as uncounted. Nodes that
+    depend on no input are not counted: a runtime computes them once, when it loads the file. Raises InputError for a
+    file that is no model.
     """
     model = load_graph(path)
     known, batch = infer(model, input_shape)
@@ -44,26 +44,26 @@ def count_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> MacsRe
 
 
 def count_graph(model: Model, graph: Graph, known: Known) -> Tally:
-    """Count the nodes of `graph`, which is `model`'s own or held by one of its nodes."""
+    """Count the nodes of `graph`, which is the main graph of `model` or a subgraph."""
     tally = Tally()
     for node in computed(graph):
-        found = count_node(model, Operation(node, known))
-        tally.layers += found.layers
-        tally.uncounted += found.uncounted
+        node_tally = count_node(model, Operation(node, known))
+        tally.layers += node_tally.layers
+        tally.uncounted += node_tally.uncounted
     return tally
 
 
 def count_node(model: Model, operation: Operation) -> Tally:
-    """Count one node of `model`, or of a graph that it holds, and all that the node holds."""
+    """Count one node of `model` or of a subgraph, including the node's subgraphs."""
     if any(True for _ in subgraphs(operation.node)):
-        return _held(model, operation)
+        return _count_subgraphs(model, operation)
     macs, reason = _count(operation)
     layer = (layer_name(operation.node), operation.node.op_type, macs)
     return Tally([layer] if macs else [], [reason] if reason else [])
 
 
 def _count(operation: Operation) -> tuple[int, str]:
-    """Return the MACs of a node, and the reason, if any, why they cannot be told."""
+    """Return the MACs of a node, and the reason, if any, why they are unknown."""
     node = operation.node
     formula = BY_DOMAIN.get((node.domain, node.op_type), FORMULAS.get(node.op_type))
     if node.domain in DOMAINS and formula is None and node.op_type in ONNX:
@@ -74,21 +74,21 @@ def _count(operation: Operation) -> tuple[int, str]:
         macs = formula(operation)
     except KeyError as unknown:
         return 0, f"{node.op_type} (shape of {unknown.args[0]} unknown)"
-    except (IndexError, ValueError):  # it lacks an operand, or one has too few axes: no runtime would take it
+    except (IndexError, ValueError):  # it lacks an operand, or one has too few axes: no runtime would run it
         return 0, f"{node.op_type} (operands that do not fit)"
     return (0, f"{node.op_type} (of a form without a formula)") if macs is None else (macs, "")
 
 
-def _held(model: Model, operation: Operation) -> Tally:
-    """Count what a node's graphs hold, as often as they run. Branches that cost the same count as one of them."""
+def _count_subgraphs(model: Model, operation: Operation) -> Tally:
+    """Count a node's subgraphs, as often as they run. Branches that cost the same count once."""
     node, tallies, times = operation.node, [], []
     for body in bodies(operation):
         inside = infer_body(model, body.graph, body.shapes, body.constants, operation.known)
         tallies.append(count_graph(model, body.graph, inside))
         times.append(body.runs(inside))
     first = tallies[0]
-    alike = node.op_type == "If" and all(t.macs == first.macs and not t.uncounted for t in tallies)
-    runs = 1 if alike else times[0] if len(times) == 1 else None
+    equal = node.op_type == "If" and all(t.macs == first.macs and not t.uncounted for t in tallies)
+    runs = 1 if equal else times[0] if len(times) == 1 else None
     uncounted = [f"{what} (inside {node.op_type})" for tally in tallies for what in tally.uncounted]
     if runs is not None:
         return Tally([(f"{layer_name(node)}/{name}", op, runs * macs) for name, op, macs in first.layers], uncounted)
@@ -98,10 +98,10 @@ def _held(model: Model, operation: Operation) -> Tally:
 
 @dataclass(frozen=True)
 class Body:
-    """A graph that is run `times`, None where that cannot be told, with what is known of its own inputs.
+    """A subgraph that runs `times` times (None if unknown), with what is known of its inputs.
 
-    `carried` names the inputs and the outputs that one run hands to the next; `going`, an output that must be true
-    for a next run.
+    carried: pairs of an input and the output that a run passes to the next run's input.
+    condition: an output that must be true for another run.
     """
 
     graph: Graph
@@ -109,22 +109,22 @@ class Body:
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     constants: Mapping[str, Any] = field(default_factory=dict)
     carried: tuple[tuple[str, str], ...] = ()
-    going: str = ""
+    condition: str = ""
 
     def runs(self, inside: Known) -> int | None:
-        """Return how often it runs, now that its tensors are known; None if a run may end it or differ from others."""
+        """Return how often it runs; None if a run may end the loop, or runs differ in shapes. `inside`: its tensors."""
         steady = all(
-            given in self.shapes and inside.shapes.get(made) == self.shapes[given] for given, made in self.carried
+            before in self.shapes and inside.shapes.get(after) == self.shapes[before] for before, after in self.carried
         )
-        goes_on = not self.going or bool(inside.constants.get(self.going, False))
-        return self.times if steady and goes_on else None
+        continues = not self.condition or bool(inside.constants.get(self.condition, False))
+        return self.times if steady and continues else None
 
 
 def bodies(operation: Operation) -> list[Body]:
-    """Return what a node that holds graphs may run: of If, the branches that are not ruled out."""
-    held = list(subgraphs(operation.node))
+    """Return the subgraphs that a node may run: of If, the branches that are not excluded."""
+    graphs = list(subgraphs(operation.node))
     plan = {"If": _branches, "Loop": _loop, "Scan": _scan}.get(operation.node.op_type)
-    return plan(operation) if plan else [Body(graph, None) for graph in held]
+    return plan(operation) if plan else [Body(graph, None) for graph in graphs]
 
 
 def _branches(operation: Operation) -> list[Body]:
@@ -135,43 +135,45 @@ def _branches(operation: Operation) -> list[Body]:
 
 
 def _loop(operation: Operation) -> list[Body]:
-    """Return the body, of inputs (trip number, condition, carried …) and outputs (condition, carried …, scans …)."""
+    """Return the body, with inputs (trip number, condition, carried …) and outputs (condition, carried …, scans …)."""
     body = operation.attribute("body", None)
     trip, condition, *carried = (value.name for value in body.input)
-    going, *made = (value.name for value in body.output)
+    condition_out, *outputs = (value.name for value in body.output)
     limit, first = operation.constant(0), operation.constant(1)
     entered = not operation.has(1) or (first is not None and bool(first.all()))
     return [
         Body(
             body,
             times=int(limit.reshape(-1)[0]) if limit is not None and entered else None,
-            shapes={trip: (), **_given(operation, carried, operation.node.input[2:])},
+            shapes={trip: (), **_known_shapes(operation, carried, operation.node.input[2:])},
             constants=_true(condition),
-            carried=tuple(zip(carried, made[: len(carried)], strict=True)),
-            going=going,
+            carried=tuple(zip(carried, outputs[: len(carried)], strict=True)),
+            condition=condition_out,
         )
     ]
 
 
 def _scan(operation: Operation) -> list[Body]:
-    """Return the body, of inputs (states …, a slice of each scanned tensor)."""
+    """Return the body, with inputs (states …, a slice of each scanned tensor)."""
     body = operation.attribute("body", None)
     names = [value.name for value in body.input]
     states = len(names) - operation.attribute("num_scan_inputs", 0)
     if len(names) != len(operation.node.input):  # opset 8: with lengths, and a batch around it
         return [Body(body, None)]
-    shapes = _given(operation, names[:states], operation.node.input[:states])
-    scanned = _given(operation, names[states:], operation.node.input[states:])
+    shapes = _known_shapes(operation, names[:states], operation.node.input[:states])
+    scanned = _known_shapes(operation, names[states:], operation.node.input[states:])
     axes = dict(zip(names[states:], operation.attribute("scan_input_axes", [0] * len(names[states:])), strict=True))
     for name, shape in scanned.items():
         shapes[name] = (*shape[: axes[name] % len(shape)], *shape[axes[name] % len(shape) + 1 :])
     trips = {shape[axes[name]] for name, shape in scanned.items()}
-    carried = tuple(zip(names[:states], (value.name for value in body.output), strict=False))  # what else: the scans
+    carried = tuple(
+        zip(names[:states], (value.name for value in body.output), strict=False)
+    )  # the other outputs are the scans
     return [Body(body, times=trips.pop() if len(trips) == 1 else None, shapes=shapes, carried=carried)]
 
 
-def _given(operation: Operation, names: list[str], outside: Any) -> dict[str, Shape]:
-    """Return the shapes of a body's inputs `names`, which are the tensors `outside`, where these are known."""
+def _known_shapes(operation: Operation, names: list[str], outside: Any) -> dict[str, Shape]:
+    """Return the known shapes of a body's inputs `names`, which are the tensors `outside` the body."""
     shapes = operation.known.shapes
     return {name: shapes[tensor] for name, tensor in zip(names, outside, strict=True) if tensor in shapes}
 

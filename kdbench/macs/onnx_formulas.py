@@ -1,4 +1,4 @@
-"""Operators of an ONNX graph that hold multiply–accumulates, each with its formula."""
+"""The ONNX operators that hold multiply–accumulates, each with its formula."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -7,16 +7,16 @@ from kdbench.macs.einsum import einsum_macs
 from kdbench.macs.onnx_graph import Operation
 
 Formula = Callable[[Operation], int | None]
-"""The MACs of an operation, None if they cannot be told; a KeyError says which tensor's shape is unknown."""
+"""The MACs of an operation, None if unknown; raises KeyError with the tensor whose shape is unknown."""
 
 
 def _convolution(weight: int) -> Formula:
-    """Every output cell takes one product per cell of its group's kernel; input `weight` is (out, in/groups, k…)."""
+    """One product per output cell and cell of its group's kernel; input `weight` is (out, in/groups, k…)."""
     return lambda operation: math.prod(operation.output()) * math.prod(operation.input(weight)[1:])
 
 
 def _transposed_convolution(operation: Operation) -> int:
-    """Every input cell gives one product per cell of its group's kernel; the weight is (in, out/groups, k…)."""
+    """One product per input cell and cell of its group's kernel; the weight is (in, out/groups, k…)."""
     return math.prod(operation.input(0)) * math.prod(operation.input(1)[1:])
 
 
@@ -31,14 +31,14 @@ def _gemm(operation: Operation) -> int:
 
 
 def _fused_matmul(operation: Operation) -> int:
-    """MatMul whose left operand may have its rows last, or its row or column axis before those of the batch."""
-    turned = operation.attribute("transBatchA", 0)
-    axis = (0 if turned else -2) if operation.attribute("transA", 0) else -1
+    """MatMul whose left operand may be transposed, or have its row or column axis before the batch axes."""
+    batch_last = operation.attribute("transBatchA", 0)
+    axis = (0 if batch_last else -2) if operation.attribute("transA", 0) else -1
     return math.prod(operation.output()) * operation.input(0)[axis]
 
 
 def _nbits(operation: Operation) -> int:
-    """MatMul with a right operand of K by N, packed: every cell of the left one is taken N times."""
+    """MatMul with a packed right operand of K by N: every cell of the left operand is used N times."""
     return math.prod(operation.input(0)) * int(operation.attribute("N", 0))
 
 
@@ -48,9 +48,9 @@ def _einsum(operation: Operation) -> int | None:
 
 
 def _recurrent(operation: Operation) -> int | None:
-    """Each step of each direction takes one product per cell of its input and recurrent weights; peepholes are none.
+    """One product per step, direction and cell of the input and recurrent weights; peepholes are not counted.
 
-    Steps and batch are the first two axes of the input, in either layout. Sequences shorter than the input end early.
+    Steps and batch are the first two axes of the input, in either order. Sequences shorter than the input end early.
     """
     steps, batch, _ = operation.input(0)
     if operation.has(4):
@@ -63,13 +63,13 @@ def _recurrent(operation: Operation) -> int | None:
 def attention_macs(rows: int, length: int, keys: int, width: int, value_width: int) -> int:
     """Q·Kᵀ and weights·V of `rows` heads: query (length, width), key (keys, width), value (keys, value_width).
 
-    What a mask hides is counted: kernels compute it, or not, as they are written.
+    Masked cells are counted: whether a kernel computes them depends on the kernel.
     """
     return rows * length * keys * (width + value_width)
 
 
 def _attention(operation: Operation) -> int | None:
-    """As the standard has it: query, key, value (B, heads, length, width) or (B, length, heads · width), and a past."""
+    """Standard attention: query, key, value (B, heads, length, width) or (B, length, heads · width), and a past."""
     query, key, value = (operation.input(position) for position in range(3))
     past = operation.input(4)[2] if operation.has(4) else 0
     if len(query) == 4:
@@ -85,7 +85,7 @@ def _attention(operation: Operation) -> int | None:
 def _attention_with_weights(past: int) -> Formula:
     """onnxruntime's: input (B, L, features) times weights (features, widths of Q + K + V), then attention.
 
-    Input `past`, if given, is (2, B, heads, keys, head width).
+    Input `past`, if present, is (2, B, heads, keys, head width).
     """
 
     def formula(operation: Operation) -> int:
@@ -110,7 +110,7 @@ def _multi_head(operation: Operation) -> int:
 
 
 def _grouped_query(operation: Operation) -> int | None:
-    """As multi-head attention; key and value are shared by groups of heads. How much of a past is used is a value."""
+    """Multi-head attention with key and value shared by groups of heads; the used length of a past is a value."""
     batch, length, width = operation.output()
     total = operation.constant(6)
     if total is None and operation.has(3):
@@ -147,10 +147,10 @@ FORMULAS: Mapping[str, Formula] = {
     "MultiHeadAttention": _multi_head,
     "GroupQueryAttention": _grouped_query,
 }
-"""By operator, of the standard's domain or onnxruntime's, for names that have one meaning in both."""
+"""By operator, for names that mean the same in the standard's and in onnxruntime's domain."""
 
 BY_DOMAIN: Mapping[tuple[str, str], Formula] = {
     ("", "Attention"): _attention,
     ("com.microsoft", "Attention"): _attention_with_weights(4),
 }
-"""By domain and operator, for names that have a meaning in each."""
+"""By domain and operator, for names with different meanings."""

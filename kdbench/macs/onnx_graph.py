@@ -1,4 +1,4 @@
-"""An ONNX graph as it is counted: read from its file, and what is known of its tensors."""
+"""An ONNX graph to be counted: read from its file, with what is known of its tensors."""
 
 import ast
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ Node = Any  # onnx.NodeProto
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
 
-# Where torch's exporter writes down which modules a node comes from, outermost first, and then its own name.
+# Where torch's exporter records the modules a node comes from, outermost first, and then the node's name.
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 DOMAINS = {"", "com.microsoft"}
-"""The standard's and onnxruntime's: an operator means what these say it does, whichever wrote it."""
+"""The standard's and onnxruntime's domains, whose operators the formulas describe."""
 
-_ALIASES = {"ai.onnx": ""}  # the standard's long name, by which onnx's shape inference does not know it
+_ALIASES = {"ai.onnx": ""}  # the standard's long name, which onnx's shape inference does not know
 
 
 @dataclass(frozen=True)
 class Known:
-    """What inference found out of a graph's tensors, by name: sizes, element types, and the values of short ones."""
+    """What is known of a graph's tensors, by name: shapes, element types, and the values of short constants."""
 
     shapes: Shapes
     types: dict[str, int]
@@ -36,13 +36,13 @@ class Known:
 
 @dataclass(frozen=True)
 class Operation:
-    """A node and what is known of its tensors. Asked for a shape that is not known, it raises KeyError."""
+    """A node and what is known of its tensors. Raises KeyError for an unknown shape."""
 
     node: Node
     known: Known
 
     def has(self, position: int) -> bool:
-        """Tell whether the optional input at `position` is given."""
+        """Return whether the optional input at `position` is present."""
         return position < len(self.node.input) and bool(self.node.input[position])
 
     def input(self, position: int) -> Shape:
@@ -61,37 +61,37 @@ class Operation:
         """Return the value of an attribute; text as bytes."""
         import onnx
 
-        found = next((attribute for attribute in self.node.attribute if attribute.name == name), None)
-        return default if found is None else onnx.helper.get_attribute_value(found)
+        match = next((attribute for attribute in self.node.attribute if attribute.name == name), None)
+        return default if match is None else onnx.helper.get_attribute_value(match)
 
 
 def load_graph(path: Path) -> Model:
-    """Read an ONNX file without its external weights, its local functions inlined; raises InputError if it is none."""
+    """Read an ONNX file without external weights and with local functions inlined; raises InputError if it is none."""
     import onnx.inliner  # not a name of onnx before it is imported
 
     model = read_model(path)
     if not model.opset_import:
-        raise InputError(f"{path} does not say which operators it is made of", "export it with an opset")
+        raise InputError(f"{path} declares no opset", "export it with one")
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     for opset in model.opset_import:
         opset.domain = _ALIASES.get(opset.domain, opset.domain)
-    _without_aliases(model.graph)
+    _replace_aliases(model.graph)
     return model
 
 
-def _without_aliases(graph: Graph) -> None:
+def _replace_aliases(graph: Graph) -> None:
     for node in graph.node:
         node.domain = _ALIASES.get(node.domain, node.domain)
         for inner in subgraphs(node):
-            _without_aliases(inner)
+            _replace_aliases(inner)
 
 
 def computed(graph: Graph) -> Iterator[Node]:
-    """Yield the nodes of `graph` that are computed anew for each input: not those that depend on constants alone."""
+    """Yield the nodes of `graph` that are computed for each input, not those that depend only on constants."""
     constant = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
-        # What a held graph takes from around it is not among the node's inputs: such a node counts as computed.
+        # A subgraph may read outer tensors that are not the node's inputs: such a node counts as computed.
         holds_graphs = any(True for _ in subgraphs(node))
         if not holds_graphs and all(name in constant for name in node.input if name):
             constant.update(node.output)
@@ -100,9 +100,9 @@ def computed(graph: Graph) -> Iterator[Node]:
 
 
 def layer_name(node: Node) -> str:
-    """Return what a node is called in a list of layers: the torch module that gives its result, where the file says so.
+    """Return the name of a node in a list of layers: the torch module that computes its result, if the file says so.
 
-    Batch norm that is folded into a convolution leaves a node that gives the batch norm's result.
+    A batch norm folded into a convolution leaves a node that computes the batch norm's result.
     """
     scopes = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "")
     try:
@@ -113,7 +113,7 @@ def layer_name(node: Node) -> str:
 
 
 def replace_nodes(graph: Graph, nodes: list[Node]) -> None:
-    """Make `nodes`, which may be the graph's own, all the nodes of `graph`."""
+    """Replace all nodes of `graph` by `nodes`, which may be some of them."""
     copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)

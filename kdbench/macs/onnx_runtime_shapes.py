@@ -1,7 +1,10 @@
-"""The shapes of what onnxruntime's own operators give, which onnx's inference does not know.
+"""The output shapes of onnxruntime's own operators, which onnx's inference does not know.
 
-Some have a standard operator whose output has the same shape: it stands in for them while shapes are inferred; the
-graph that is counted keeps its operators. The rest have a rule for the shape of their first output.
+Some have a standard operator whose output has the same shape, which replaces them while shapes are inferred; the graph
+that is counted keeps its operators. The others have a rule for the shape of their first output.
+
+`onnxruntime.tools.symbolic_shape_infer` cannot replace it: it needs sympy, which onnxruntime does not install, and
+fails on FusedConv, QGemm, FusedMatMul, DynamicQuantizeMatMul, QAttention and others.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,8 +15,8 @@ from kdbench.modelfile.weights import subgraphs
 
 _MICROSOFT = "com.microsoft"
 
-# The standard operator, and which inputs it takes.
-_STAND_INS: Mapping[str, tuple[str, tuple[int, ...]]] = {
+# The standard operator, and the inputs it keeps.
+_REPLACEMENTS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "FusedConv": ("Conv", (0, 1)),
     "FusedGemm": ("Gemm", (0, 1)),
     "QGemm": ("Gemm", (0, 3)),
@@ -33,15 +36,15 @@ _STAND_INS: Mapping[str, tuple[str, tuple[int, ...]]] = {
         ("Identity", (0,)),
     ),
 }
-# Before opset 17, onnxruntime writes these down under the standard's name, with a meaning the standard lacks there.
+# Before opset 17, onnxruntime writes these in the standard's domain, where the standard does not define them.
 _EARLY = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
 
 
-def stand_in(graph: Graph) -> None:
-    """Put standard operators where onnxruntime's are, in `graph` and all that its nodes hold."""
+def replace_by_standard(graph: Graph) -> None:
+    """Replace onnxruntime's operators by standard ones, in `graph` and its subgraphs."""
     for node in graph.node:
         for inner in subgraphs(node):
-            stand_in(inner)
+            replace_by_standard(inner)
     replace_nodes(graph, [standard for node in graph.node for standard in _standardised(node)])
 
 
@@ -58,31 +61,31 @@ def _standardised(node: Node) -> list[Node]:
     if node.op_type == "QLinearConcat":  # the result's scale and zero point, then three inputs for each operand
         (axis,) = (attribute for attribute in node.attribute if attribute.name == "axis")
         return [helper.make_node("Concat", node.input[2::3], node.output, axis=axis.i)]
-    if node.op_type not in _STAND_INS:
+    if node.op_type not in _REPLACEMENTS:
         return [node]
-    standard, positions = _STAND_INS[node.op_type]
-    # Of Skip…Normalization the fourth output is the sum that is normalised.
-    given = [name for name in (*node.output[:1], *node.output[3:4]) if name]
-    made = [helper.make_node(standard, [node.input[i] for i in positions], [name]) for name in given]
-    for one in made:
-        one.attribute.extend(node.attribute)
-    return made
+    standard, positions = _REPLACEMENTS[node.op_type]
+    # The fourth output of Skip…Normalization is the sum that is normalised.
+    outputs = [name for name in (*node.output[:1], *node.output[3:4]) if name]
+    nodes = [helper.make_node(standard, [node.input[i] for i in positions], [name]) for name in outputs]
+    for replacement in nodes:
+        replacement.attribute.extend(node.attribute)
+    return nodes
 
 
 def _fused_equation(node: Node) -> str:
-    """Return FusedMatMul as an Einstein sum: `trans` swaps the last two axes, `transBatch` turns the first inwards."""
-    given = {attribute.name for attribute in node.attribute if attribute.name.startswith("trans") and attribute.i}
+    """Return FusedMatMul as an Einstein sum: `trans` swaps the last two axes, `transBatch` moves the first inwards."""
+    flags = {attribute.name for attribute in node.attribute if attribute.name.startswith("trans") and attribute.i}
 
     def term(rows: str, columns: str, operand: str) -> str:
-        if f"trans{operand}" in given:
+        if f"trans{operand}" in flags:
             rows, columns = columns, rows
-        return f"{rows}...{columns}" if f"transBatch{operand}" in given else f"...{rows}{columns}"
+        return f"{rows}...{columns}" if f"transBatch{operand}" in flags else f"...{rows}{columns}"
 
     return f"{term('i', 'k', 'A')},{term('k', 'j', 'B')}->...ij"
 
 
 def _nbits(operation: Operation) -> Shape:
-    """Left operand (…, K), right one packed as (N, blocks, bytes)."""
+    """Left operand (…, K), right operand packed as (N, blocks, bytes)."""
     return (*operation.input(0)[:-1], operation.attribute("N", 0))
 
 
@@ -123,14 +126,14 @@ RULES: Mapping[str, Callable[[Operation], Shape]] = {
     "GroupQueryAttention": _grouped,
     "DynamicQuantizeLSTM": _dynamic_lstm,
 }
-"""The shape of the first output, by operator. A rule raises KeyError where it lacks the shape of an input."""
+"""The shape of the first output, by operator. A rule raises KeyError if an input's shape is unknown."""
 
 
 def ruled_outputs(operations: list[Operation]) -> list[Any]:
-    """Return the outputs whose shapes the rules tell and that are not known yet, each as a graph describes a tensor."""
+    """Return the outputs with unknown shapes that a rule gives, as value infos of a graph."""
     from onnx import helper
 
-    found = []
+    values = []
     for operation in operations:
         node = operation.node
         if node.domain != _MICROSOFT or node.op_type not in RULES or node.output[0] in operation.known.shapes:
@@ -138,15 +141,15 @@ def ruled_outputs(operations: list[Operation]) -> list[Any]:
         try:
             shape = RULES[node.op_type](operation)
         except KeyError:
-            continue  # what it needs may be known after the next inference
-        found.append(helper.make_tensor_value_info(node.output[0], _element(operation), shape))
-    return found
+            continue  # its inputs may be known after the next inference
+        values.append(helper.make_tensor_value_info(node.output[0], _element(operation), shape))
+    return values
 
 
 def _element(operation: Operation) -> int:
-    """Return the element type of what an operator with a rule gives: that of the inputs that are floats."""
+    """Return the element type of the output of an operator with a rule: that of its first float input."""
     from onnx import TensorProto
 
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
     types = (operation.known.types.get(name, 0) for name in operation.node.input)
-    return int(next((given for given in types if given in floats), TensorProto.FLOAT))
+    return int(next((element for element in types if element in floats), TensorProto.FLOAT))

@@ -10,16 +10,16 @@ from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.macs.onnx_graph import Graph, Known, Model, Node, Operation, Shape, Shapes, replace_nodes
-from kdbench.macs.onnx_runtime_shapes import ruled_outputs, stand_in
+from kdbench.macs.onnx_runtime_shapes import replace_by_standard, ruled_outputs
 from kdbench.modelfile.facts import data_inputs, declared_shape
 
 
 def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Known, int]:
-    """Return what is known of `model`'s tensors, and the batch size it holds for.
+    """Return what is known of `model`'s tensors, and the batch size of their shapes.
 
-    The batch is 1 where the model leaves it open, else the model's own. `input_shape`, without the batch axis,
-    replaces the shape of the first input, and is needed where the model leaves it open. Raises InputError if it
-    contradicts the model, or where an open axis has no size.
+    The batch is the model's, or 1 if the model leaves it open. `input_shape`, without the batch axis, replaces the
+    shape of the first input, and is needed if the model leaves it open. Raises InputError if it contradicts the model,
+    or if an open axis has no size.
     """
     skeleton = _without_weights(model)
     batch = _fix_input(skeleton, input_shape)
@@ -27,37 +27,37 @@ def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Known, int
 
 
 def infer_body(
-    model: Model, body: Graph, given: Mapping[str, Shape], constants: Mapping[str, Any], outer: Known
+    model: Model, body: Graph, shapes: Mapping[str, Shape], constants: Mapping[str, Any], outer: Known
 ) -> Known:
-    """Return what is known inside `body`, a graph held by a node of `model`.
+    """Return what is known inside `body`, a subgraph of a node of `model`.
 
-    `given` and `constants` are the shapes and the values of the body's own inputs; what it takes from around it is
-    known as `outer`. Raises InputError for shapes that contradict each other.
+    `shapes` and `constants` are those of the body's inputs; `outer` is what is known of the tensors around it. Raises
+    InputError for shapes that contradict each other.
     """
     from onnx import helper, numpy_helper
 
     inner = type(model)(ir_version=model.ir_version, opset_import=model.opset_import, graph=body)
     types = outer.types | {value.name: value.type.tensor_type.elem_type or 1 for value in body.input}
-    own = {name for node in body.node for name in node.output}
-    own |= {tensor.name for tensor in body.initializer} | {value.name for value in body.input}
-    values = {name: value for name, value in outer.constants.items() if name not in own} | dict(constants)
-    around = {name: shape for name, shape in outer.shapes.items() if name not in own}
+    inner_names = {name for node in body.node for name in node.output}
+    inner_names |= {tensor.name for tensor in body.initializer} | {value.name for value in body.input}
+    values = {name: value for name, value in outer.constants.items() if name not in inner_names} | dict(constants)
+    around = {name: shape for name, shape in outer.shapes.items() if name not in inner_names}
     inner.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
     del inner.graph.input[:]
     inner.graph.input.extend(
         helper.make_tensor_value_info(name, types.get(name, 1), shape)
-        for name, shape in (around | dict(given)).items()
+        for name, shape in (around | dict(shapes)).items()
         if name not in values
     )
     return _known(_without_weights(inner))
 
 
 def _known(skeleton: Model) -> Known:
-    """Infer all there is to know, in rounds: what a shape is good for may have to be known for further shapes."""
-    stand_in(skeleton.graph)
+    """Infer everything that can be known, in rounds: a shape may be needed as a value for further shapes."""
+    replace_by_standard(skeleton.graph)
     constants = fold_constants(skeleton)
-    # Shapes that the exporter wrote down are for its own batch, or symbolic: all of them are inferred again. So are
-    # types, for a stand-in may give another than the operator that it stands for.
+    # Recorded shapes are for the exporter's batch, or symbolic, so all are inferred again. So are types: a standard
+    # replacement may have another type than the operator that it replaces.
     del skeleton.graph.value_info[:]
     for output in skeleton.graph.output:
         output.ClearField("type")
@@ -73,7 +73,7 @@ def _known(skeleton: Model) -> Known:
 
 
 def _inferred(model: Model) -> tuple[dict[str, Shape], dict[str, int]]:
-    """Return the shapes and the element types that onnx's inference finds out."""
+    """Return the shapes and element types that onnx infers."""
     import onnx
 
     try:
@@ -95,9 +95,9 @@ def _without_weights(model: Model) -> Model:
     """Return a copy of `model` for inference: stored tensors are constants, and long ones have no content."""
     skeleton = type(model)()
     skeleton.CopyFrom(model)
-    fed = data_inputs(skeleton)
+    inputs = data_inputs(skeleton)
     del skeleton.graph.input[:]
-    skeleton.graph.input.extend(fed)
+    skeleton.graph.input.extend(inputs)
     skeleton.ir_version = max(model.ir_version, 4)
     for tensor in skeleton.graph.initializer:
         if not is_short(tensor):
@@ -134,12 +134,12 @@ def _fix_input(model: Model, input_shape: tuple[int, ...] | None) -> int:
 def _check_rank_and_sizes(value: Any, input_shape: tuple[int, ...]) -> None:
     sizes = [axis.dim_value for axis in value.type.tensor_type.shape.dim][1:]
     fits = len(sizes) == len(input_shape) and all(
-        own in {0, given} for own, given in zip(sizes, input_shape, strict=True)
+        declared in {0, size} for declared, size in zip(sizes, input_shape, strict=True)
     )
     if not fits:
-        given = "x".join(str(size) for size in input_shape)
+        shape = "x".join(str(size) for size in input_shape)
         raise InputError(
-            f"the model's input {_described(value)} is not {given}", "give the shape of one sample, without batch"
+            f"the model's input {_described(value)} is not {shape}", "give the shape of one sample, without batch"
         )
 
 
@@ -148,29 +148,29 @@ def _described(value: Any) -> str:
     return f"{value.name} ({', '.join(str(axis.dim_value or axis.dim_param or '?') for axis in axes)})"
 
 
-# What exporters compute shapes and pads with.
+# The operators with which exporters compute shapes and pads.
 _ARITHMETIC = """
     Constant ConstantOfShape Identity Cast Shape Size Reshape Transpose Squeeze Unsqueeze Concat Split Slice Gather
     Expand Range Where Equal Less Greater Not And Or Add Sub Mul Div Mod Neg Floor Ceil Min Max ReduceProd ReduceSum
 """
 _SHAPE_ARITHMETIC = frozenset(_ARITHMETIC.split())
 
-# Longer tensors are weights; shorter ones may be the shapes and axes that inference has to know.
-_LONGEST_SHAPE = 1024
-# What a shape that is stored in a file may have filled with numbers for nothing; one sample's masks are smaller.
-_LARGEST_FILLED = 1 << 20
+# Longer tensors are weights; shorter ones may be shapes and axes that inference needs.
+_MAX_SHAPE_VALUES = 1024
+# Larger tensors that a stored shape asks to fill are not evaluated; the masks of one sample are smaller.
+_MAX_FILLED = 1 << 20
 
 
 def is_short(tensor: Any) -> bool:
-    """Tell whether a stored tensor may be a shape, rather than weights."""
-    return bool(math.prod(tensor.dims) <= _LONGEST_SHAPE)
+    """Return whether a stored tensor may be a shape rather than weights."""
+    return bool(math.prod(tensor.dims) <= _MAX_SHAPE_VALUES)
 
 
 def fold_constants(model: Model) -> dict[str, Any]:
     """Replace the shape arithmetic of `model` that depends on no input by its results; return all short constants.
 
-    A node that cannot be evaluated stays; a shape that then remains unknown is for the caller to report. Raises
-    InputError for a constant whose content does not fit its type and shape.
+    A node that cannot be evaluated stays, and the caller reports the shapes that remain unknown. Raises InputError for
+    a constant whose content does not fit its type and shape.
     """
     from onnx import numpy_helper
 
@@ -202,10 +202,10 @@ def _value(tensor: Any) -> Any:
 
 
 def _fills_much(node: Node, known: dict[str, Any]) -> bool:
-    """Tell whether evaluating a node would take much memory, for a tensor too large to be a shape."""
+    """Return whether a node would fill much memory, with a tensor too large to be a shape."""
     if node.op_type not in {"ConstantOfShape", "Expand"} or not node.input:
         return False
-    return math.prod(int(size) for size in known[node.input[-1]].reshape(-1)) > _LARGEST_FILLED
+    return math.prod(int(size) for size in known[node.input[-1]].reshape(-1)) > _MAX_FILLED
 
 
 def _evaluated(node: Node, known: dict[str, Any], opsets: Any) -> dict[str, Any] | None:
@@ -218,13 +218,13 @@ def _evaluated(node: Node, known: dict[str, Any], opsets: Any) -> dict[str, Any]
     model = helper.make_model(helper.make_graph([node], "constant", *values), opset_imports=opsets)
     try:
         results = ReferenceEvaluator(model).run(None, {name: known[name] for name in inputs})
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):  # what the operators' code may raise
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):  # what the operators may raise
         return None
     return {name: np.asarray(value) for name, value in zip(sorted(outputs), results, strict=True)}
 
 
 def store_known_shapes(model: Model, shapes: Shapes) -> bool:
-    """Replace Shape nodes by their results where these are known; tell whether there were any."""
+    """Replace Shape nodes whose results are known by these; return whether there were any."""
     import numpy as np
     from onnx import numpy_helper
 

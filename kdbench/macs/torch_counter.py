@@ -27,17 +27,17 @@ Handle = Callable[[list[Value], list[Value]], Counter[str]]
 
 
 def count_canonical(module: nn.Module, sample: Tensor) -> MacsReport:
-    """Count convolutions, linear layers and matrix products of what depends on the sample, nothing else."""
+    """Count convolutions, linear layers and matrix products whose inputs depend on the sample, nothing else."""
     JitModelAnalysis, _ = _fvcore()  # noqa: N806 - a class
     unknown: list[str] = []
     known: dict[str, bool] = {}
-    handles = {op: _of_the_sample(handle, known) for op, handle in _canonical_handles(unknown).items()}
+    handles = {op: _sample_dependent(handle, known) for op, handle in _canonical_handles(unknown).items()}
     analysis = JitModelAnalysis(module, (sample,)).set_op_handle(**dict.fromkeys(ATEN), **handles)
     return _report("canonical", analysis, unknown)
 
 
 def count_fvcore(module: nn.Module, sample: Tensor) -> MacsReport:
-    """Count what fvcore's own table calls flops; `uncounted` is what fvcore warns about."""
+    """Count by fvcore's table of flops; `uncounted` is what fvcore warns about."""
     _, FlopCountAnalysis = _fvcore()  # noqa: N806 - a class
     return _report("fvcore", FlopCountAnalysis(module, (sample,)), [])
 
@@ -53,18 +53,20 @@ def _fvcore() -> tuple[Any, Any]:
 def _report(convention: Convention, analysis: Any, unknown: list[str]) -> MacsReport:
     analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False).tracer_warnings("all")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Only shapes are read from the trace: that it is not general is no matter.
+        warnings.simplefilter("ignore")  # Only shapes are read from the trace, so it need not be general.
         totals: dict[str, Counter[str]] = analysis.by_module_and_operator()
-    own = {path: Counter(counts) for path, counts in totals.items()}
+    exclusive = {path: Counter(counts) for path, counts in totals.items()}
     for path, counts in totals.items():
         if path:  # A module's total holds its children's.
-            own[path.rpartition(".")[0]].subtract(counts)
-    layers: list[LayerMacs] = [(path, op, int(macs)) for path, counts in own.items() for op, macs in counts.items()]
+            exclusive[path.rpartition(".")[0]].subtract(counts)
+    layers: list[LayerMacs] = [
+        (path, op, int(macs)) for path, counts in exclusive.items() for op, macs in counts.items()
+    ]
     return MacsReport.of(convention, layers, [*analysis.unsupported_ops(), *unknown])
 
 
-def _of_the_sample(handle: Handle, known: dict[str, bool]) -> Handle:
-    """Return a handle that counts nothing where all inputs are weights: an export folds such work into constants."""
+def _sample_dependent(handle: Handle, known: dict[str, bool]) -> Handle:
+    """Return a handle that counts nothing if all inputs are weights: an export folds such work into constants."""
 
     def formula(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
         return handle(inputs, outputs) if any(_depends(value, known) for value in inputs) else Counter()
@@ -73,23 +75,23 @@ def _of_the_sample(handle: Handle, known: dict[str, bool]) -> Handle:
 
 
 def _depends(value: Value, known: dict[str, bool]) -> bool:
-    """Tell whether a value is computed from the trace's first input, the sample; the other inputs are weights.
+    """Return whether a value is computed from the trace's first input, the sample; the other inputs are weights.
 
-    `known` has the answers so far. Without recursion: a chain of operators may be longer than Python's stack.
+    `known` caches results by name. Not recursive, because a chain of operators may be longer than Python's stack.
     """
-    left = [value]
-    while left:
-        last = left[-1]
+    pending = [value]
+    while pending:
+        last = pending[-1]
         name, node = last.debugName(), last.node()
-        givens = [] if node.kind() == "prim::Param" else list(node.inputs())
-        if unknown := [given for given in givens if given.debugName() not in known]:
-            left += unknown
+        inputs = [] if node.kind() == "prim::Param" else list(node.inputs())
+        if unknown := [item for item in inputs if item.debugName() not in known]:
+            pending += unknown
             continue
-        left.pop()
+        pending.pop()
         if node.kind() == "prim::Param":
             known[name] = name == next(node.outputs()).debugName()
         else:
-            known[name] = any(known[given.debugName()] for given in givens)
+            known[name] = any(known[item.debugName()] for item in inputs)
     return known[value.debugName()]
 
 
@@ -99,14 +101,14 @@ def _shape(value: Value) -> list[int]:
 
 
 def _convolution(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
-    """Every output cell takes one product per cell of its group's kernel; transposed, every input cell gives one."""
+    """One product per output cell and cell of its group's kernel; transposed, per input cell."""
     transposed = inputs[6].toIValue()
     cells = inputs[0] if transposed else outputs[0]
     return Counter(conv=math.prod(_shape(cells)) * math.prod(_shape(inputs[1])[1:]))
 
 
 def _convolution_mode(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
-    """As a convolution: one that is never transposed, its padding given by name or its kernel deformed."""
+    """Convolution that is never transposed: with padding by name, or deformable."""
     return Counter(conv=math.prod(_shape(outputs[0])) * math.prod(_shape(inputs[1])[1:]))
 
 
@@ -192,14 +194,14 @@ _COUNTERS: dict[Convention, Callable[[nn.Module, Tensor], MacsReport]] = {
 def count_module(module: nn.Module, input_shape: tuple[int, ...], convention: Convention = "canonical") -> MacsReport:
     """Count the MACs of `module` for one sample of `input_shape`, without the batch axis, in eval mode.
 
-    The module is run once and left as it was found: its mode, its hooks and its weights. Raises InputError for
-    an unknown convention and for an input that the module cannot take.
+    The module runs once; its mode, hooks and weights are restored. Raises InputError for an unknown convention and for
+    an input that the module cannot take.
     """
     if convention not in _COUNTERS:
         raise InputError(f"unknown MACs convention {convention!r}", suggestion(convention, _COUNTERS))
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
     sample = torch.zeros(1, *input_shape, device=like.device, dtype=like.dtype)
-    with _left_as_found(module), torch.no_grad():
+    with _restored(module), torch.no_grad():
         try:
             module.eval()(sample)
         except (RuntimeError, ValueError, AssertionError) as error:
@@ -209,8 +211,8 @@ def count_module(module: nn.Module, input_shape: tuple[int, ...], convention: Co
 
 
 @contextmanager
-def _left_as_found(module: nn.Module) -> Iterator[None]:
-    """Put every submodule's mode back, and take hooks away that were not there: fvcore leaves its own on failure."""
+def _restored(module: nn.Module) -> Iterator[None]:
+    """Restore every submodule's mode, and remove hooks that were added: fvcore leaves its hooks behind on failure."""
     modules = list(module.modules())
     modes = [child.training for child in modules]
     hooks = [(set(child._forward_hooks), set(child._forward_pre_hooks)) for child in modules]  # noqa: SLF001 - no public list
@@ -223,6 +225,6 @@ def _left_as_found(module: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fused_attention)
         for child, mode, (after, before) in zip(modules, modes, hooks, strict=True):
             child.training = mode
-            for found, held in ((after, child._forward_hooks), (before, child._forward_pre_hooks)):  # noqa: SLF001 - as above
-                for key in set(held) - found:
-                    del held[key]
+            for original, present in ((after, child._forward_hooks), (before, child._forward_pre_hooks)):  # noqa: SLF001 - as above
+                for key in set(present) - original:
+                    del present[key]

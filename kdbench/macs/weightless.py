@@ -1,4 +1,4 @@
-"""Operators known to hold no multiply–accumulates of the canonical kind. Whatever is in no table is reported."""
+"""Operators without canonical multiply–accumulates. Operators that are in no table are reported as uncounted."""
 
 _ATEN_ACTIVATIONS = """
     relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus softsign hardtanh hardswish hardsigmoid
@@ -28,7 +28,7 @@ _ATEN_SHAPES = """
 _ATEN_NAMES = f"{_ATEN_ACTIVATIONS} {_ATEN_NORMS} {_ATEN_POOLS} {_ATEN_ELEMENTWISE} {_ATEN_SHAPES}"
 
 ATEN = frozenset(f"aten::{name}{in_place}" for name in _ATEN_NAMES.split() for in_place in ("", "_"))
-"""Operators of a torch trace, beside those that fvcore itself knows to be free."""
+"""Operators of a torch trace, in addition to those that fvcore ignores."""
 
 _ONNX_ACTIVATIONS = """
     Relu LeakyRelu PRelu Elu Selu Celu Gelu Mish Softplus Softsign HardSigmoid HardSwish Sigmoid Tanh Softmax

@@ -18,7 +18,7 @@ _EXPECTED = "give the three-letter code of a country (ISO 3166 alpha-3), such as
 
 @dataclass(frozen=True)
 class CarbonIntensity:
-    """Grams of CO₂ equivalent per kWh of electricity in `country` (ISO 3166 alpha-3; `name` in English), and its source.
+    """Grams of CO₂ equivalent per kWh of electricity in `country` (ISO 3166 alpha-3; `name` in English), with source.
 
     `g_per_kwh` is the mean over a year of what is generated there.
     """

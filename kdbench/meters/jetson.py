@@ -19,12 +19,12 @@ from kdbench.meters.polled import PolledMeter
 if TYPE_CHECKING:
     from kdbench.results.cards import Evidence
 
-# Rails that make up all that goes into a module, none of them behind another; the first set that is there is taken.
-# A rail of the carrier board (VDD_MUX, CVB_ATX_12V, …) is in none of them, nor is one that lies behind these.
+# Sets of rails that together supply a whole module, none behind another; the first complete set is used. They leave
+# out rails of the carrier board (VDD_MUX, CVB_ATX_12V, …) and rails behind these.
 _MODULES = (
     ("VDD_IN",),  # TX1, TX2, Xavier NX, Orin NX, Orin Nano
     ("POM_5V_IN",),  # Nano
-    ("5V_IN",),  # Xavier NX, as its guide has it
+    ("5V_IN",),  # Xavier NX, by its guide
     ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),  # AGX Orin
     ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"),  # AGX Xavier
 )
@@ -32,7 +32,7 @@ _MODULES = (
 
 @dataclass(frozen=True)
 class _Rail:
-    """A channel of a monitor; the product of what its files say, times `unit_w`, is its power in watts."""
+    """A channel of a monitor; the product of its files' numbers times `unit_w` is its power in watts."""
 
     name: str
     files: tuple[Path, ...]
@@ -58,7 +58,7 @@ class _OpenRail:
 
 @METERS.register("jetson")
 class Jetson(PolledMeter):
-    """All that goes into the module: CPU, GPU, memory and its converters, without the carrier board.
+    """The power of the module: CPU, GPU, memory and its converters, without the carrier board.
 
     `root`, clock, pause and `background` are for tests.
     """
@@ -88,27 +88,27 @@ class Jetson(PolledMeter):
         self._open: list[_OpenRail] = []
 
     def available(self) -> Available | Unavailable:
-        """Say whether the rails that make up the module are all there, and can be read."""
+        """Return whether all rails of the module are there and can be read."""
         if not is_tegra(self._root):
             return Unavailable("Jetson: not a Jetson", expected=False)
         rails = _rails(self._root)
         if not rails:
             return Unavailable("Jetson: no power monitor", "sudo modprobe ina3221; a Jetson Nano 2GB has none")
-        chosen = _module(rails)
-        if not chosen:
+        module = _module(rails)
+        if not module:
             return Unavailable("Jetson: rails unknown", _known(rails))
         try:
             moves = advances(self, self._pause)
         except MeterError as error:
-            return Unavailable(str(error), _remedy(str(error), chosen))
+            return Unavailable(str(error), _remedy(str(error), module))
         finally:
             self.close()
         if not moves:
             return Unavailable("Jetson: counter stands still", "see what tegrastats shows")
-        return Available(" + ".join(rail.name for rail in chosen))
+        return Available(" + ".join(rail.name for rail in module))
 
     def watts(self) -> float:
-        """Return the power of the module; raises MeterError where a rail cannot be read."""
+        """Return the power of the module; raises MeterError if a rail cannot be read."""
         try:
             if not self._open:
                 self._open = [_OpenRail(rail) for rail in _module(_rails(self._root))]
@@ -122,7 +122,7 @@ class Jetson(PolledMeter):
         return total
 
     def close(self) -> None:
-        """End the thread and close the rails."""
+        """Stop the thread and close the rails."""
         super().close()
         for rail in self._open:
             rail.close()
@@ -132,12 +132,12 @@ class Jetson(PolledMeter):
 def _rails(root: Path) -> dict[str, _Rail]:
     """Return the channels of every monitor that are wired and switched on, by name."""
     drivers = root / "sys/bus/i2c/drivers"
-    found = [
+    channels = [
         *(_hwmon(label) for label in drivers.glob("ina3221/*/hwmon/hwmon*/in[123]_label")),  # JetPack 5 and later
         *(_iio(label) for label in drivers.glob("ina3221x/*/iio:device*/rail_name_*")),  # JetPack 4 and before
     ]
     # Channels without a wire are labelled NC (AGX Orin).
-    return {rail.name: rail for rail in found if rail is not None and rail.name not in {"", "NC"}}
+    return {rail.name: rail for rail in channels if rail is not None and rail.name not in {"", "NC"}}
 
 
 def _hwmon(label: Path) -> _Rail | None:
@@ -157,13 +157,13 @@ def _iio(label: Path) -> _Rail | None:
 
 
 def _module(rails: dict[str, _Rail]) -> list[_Rail]:
-    """Return the rails that make up the module; none where these are not all there."""
-    whole = next((names for names in _MODULES if rails.keys() >= set(names)), ())
-    return [rails[name] for name in whole]
+    """Return the rails that make up the module; none if the set is incomplete."""
+    complete = next((names for names in _MODULES if rails.keys() >= set(names)), ())
+    return [rails[name] for name in complete]
 
 
 def _known(rails: dict[str, _Rail]) -> str:
-    """Return the hint where no set of rails is complete."""
+    """Return the hint if no set of rails is complete."""
     sets = ", or ".join(" + ".join(names) for names in _MODULES)
     return f"its monitors show {', '.join(sorted(rails))}; the whole module is {sets}"
 
@@ -171,4 +171,4 @@ def _known(rails: dict[str, _Rail]) -> str:
 def _remedy(reason: str, rails: list[_Rail]) -> str:
     """Return the hint to a reason."""
     files = " ".join(str(file) for rail in rails for file in rail.files)
-    return f"sudo chmod a+r {files}" if "permission" in reason else f"see what the kernel answers to: cat {files}"
+    return f"sudo chmod a+r {files}" if "permission" in reason else f"see what this prints: cat {files}"

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.machine.system_files import ROOT
 from kdbench.meters.meter import METERS, Available, Clock, Part, Pause, Rank, Unavailable
-from kdbench.meters.nvml_board import SCOPE, Board, BoardError, proved
+from kdbench.meters.nvml_board import SCOPE, Board, BoardError, check
 
 if TYPE_CHECKING:
     from kdbench.results.cards import Evidence
 
 _NO_COUNTER = Unavailable("NVML: no energy counter", "boards before Volta and virtual GPUs have none")
-_FELL_BACK = Unavailable("NVML: the counter fell back", "the GPU or its driver was reset meanwhile: measure again")
+_FELL_BACK = Unavailable(
+    "NVML: the counter fell back", "the GPU or its driver was reset while measuring: measure again"
+)
 
 
 @METERS.register("nvml")
@@ -39,25 +41,25 @@ class Nvml:
         self._last_mj = 0
 
     def available(self) -> Available | Unavailable:
-        """Say whether the driver answers for a whole board, and its counter moves."""
-        return proved(self, self._board, "energy counter of the whole board", self._pause)
+        """Return whether the driver answers for a whole board, and its counter advances."""
+        return check(self, self._board, "energy counter of the whole board", self._pause)
 
     def read(self) -> tuple[int, float]:
         """Return (monotonic ns, joules since the driver was loaded).
 
-        Raises MeterError where the driver refuses, and where the counter began anew.
+        Raises MeterError if the driver refuses, and if the counter was reset.
         """
-        # The driver may take some milliseconds to answer, and answers for some moment in between.
-        asked = self._clock()
-        energy_mj = self._board.ask(_energy_mj)
-        now = (asked + self._clock()) // 2
+        # The driver may take some milliseconds to answer, and measured at some moment in between.
+        begin = self._clock()
+        energy_mj = self._board.query(_energy_mj)
+        now = (begin + self._clock()) // 2
         if energy_mj < self._last_mj:
             raise BoardError(_FELL_BACK)
         self._last_mj = energy_mj
         return now, energy_mj / 1e3
 
     def close(self) -> None:
-        """Shut NVML down. Without a client the driver may unload, and its counter begin anew."""
+        """Shut NVML down. Without a client the driver may unload and reset its counter."""
         self._board.close()
         self._last_mj = 0
 

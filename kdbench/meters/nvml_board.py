@@ -1,6 +1,6 @@
-"""The NVIDIA board whose energy and power NVML tells, and what each of its refusals means for a measurement.
+"""The NVIDIA board that NVML meters, and what each NVML error means for a measurement.
 
-What is read here is the whole board's, memory and voltage regulators included; no part of it is metered alone.
+Energy and power are those of the whole board, including memory and voltage regulators; no part is metered alone.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ SCOPE = "gpu0.board"
 
 _CHECK = "see what nvidia-smi says"
 # By the code's name in nvml.h (nvmlReturn_t), without NVML_ERROR_.
-_REFUSALS = {
+_ERRORS = {
     "LIBRARY_NOT_FOUND": Unavailable(
         "NVML: no NVIDIA driver", "install the driver; a container needs the GPU passed on (--gpus all)"
     ),
@@ -41,7 +41,7 @@ _REFUSALS = {
 _JETSON = Unavailable("NVML: unsupported on a Jetson", "its board has power sensors of its own", expected=False)
 _SLICE = Unavailable(
     "NVML: a MIG slice has no meter",
-    "NVML tells the whole board's energy: switch MIG off (sudo nvidia-smi -mig 0), or measure on another GPU",
+    "NVML reports the whole board's energy: switch MIG off (sudo nvidia-smi -mig 0), or measure on another GPU",
 )
 _NUMBERS = Unavailable(
     "NVML: unclear which GPU is used",
@@ -50,7 +50,7 @@ _NUMBERS = Unavailable(
 
 
 class BoardError(MeterError):
-    """A board that does not answer; `state` is the reason, which is the message too, and what to do about it."""
+    """A board that does not answer; `state` holds the reason, which is also the message, and the remedy."""
 
     def __init__(self, state: Unavailable) -> None:
         super().__init__(state.reason)
@@ -58,9 +58,9 @@ class BoardError(MeterError):
 
 
 class Board:
-    """The board of the GPU that CUDA calls 0. The first question initialises NVML, `close` shuts it down.
+    """The board of the GPU that CUDA calls 0. The first query initialises NVML, `close` shuts it down.
 
-    `unsupported` is what its saying NOT_SUPPORTED amounts to. `root` is the file system's, for tests.
+    `unsupported` is the reason to report for NVML_ERROR_NOT_SUPPORTED.
     """
 
     def __init__(self, unsupported: Unavailable, root: Path) -> None:
@@ -68,8 +68,8 @@ class Board:
         self._root = root
         self._handle: Any = None
 
-    def ask(self, question: Callable[[Any, Any], T]) -> T:
-        """Return the answer of `question`, which is given pynvml and the handle; raises BoardError."""
+    def query(self, question: Callable[[Any, Any], T]) -> T:
+        """Return `question(pynvml, handle)`; raises BoardError."""
         import pynvml
 
         try:
@@ -77,14 +77,14 @@ class Board:
                 self._handle = _open(pynvml, self._root)
             return question(pynvml, self._handle)
         except pynvml.NVMLError as error:
-            raise BoardError(self._refusal(pynvml, error)) from error
+            raise BoardError(self._state(pynvml, error)) from error
 
     def name(self) -> str:
-        """Return the product's name; raises BoardError."""
-        return self.ask(lambda pynvml, handle: str(pynvml.nvmlDeviceGetName(handle)))
+        """Return the product name; raises BoardError."""
+        return self.query(lambda pynvml, handle: str(pynvml.nvmlDeviceGetName(handle)))
 
     def close(self) -> None:
-        """Shut NVML down, as often as it was initialised here."""
+        """Shut NVML down if it was initialised here."""
         import pynvml
 
         if self._handle is None:
@@ -92,46 +92,46 @@ class Board:
         self._handle = None
         _shut_down(pynvml)
 
-    def _refusal(self, pynvml: Any, error: Any) -> Unavailable:
-        # A field that a driver does not know of yet is an invalid argument to it.
+    def _state(self, pynvml: Any, error: Any) -> Unavailable:
+        # To a driver, a field that it does not know is an invalid argument.
         if error.value in {pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_INVALID_ARGUMENT}:
             return self._unsupported
-        named = (state for name, state in _REFUSALS.items() if getattr(pynvml, f"NVML_ERROR_{name}") == error.value)
-        return next(named, Unavailable(f"NVML: error {error.value}", f"{error}: {_CHECK}"))
+        states = (state for name, state in _ERRORS.items() if getattr(pynvml, f"NVML_ERROR_{name}") == error.value)
+        return next(states, Unavailable(f"NVML: error {error.value}", f"{error}: {_CHECK}"))
 
 
-def proved(counter: Meter, board: Board, what: str, pause: Pause) -> Available | Unavailable:
-    """Return what `available` returns for a counter that reads `board`, which is closed afterwards."""
+def check(meter: Meter, board: Board, detail: str, pause: Pause) -> Available | Unavailable:
+    """Return whether `meter`, which reads `board`, can be used; the meter is closed afterwards."""
     try:
-        if advances(counter, pause):
-            return Available(f"{board.name()}: {what}")
+        if advances(meter, pause):
+            return Available(f"{board.name()}: {detail}")
         return Unavailable("NVML: the energy stands still", _CHECK)
     except BoardError as error:
         return error.state
     finally:
-        counter.close()
+        meter.close()
 
 
 def _open(pynvml: Any, root: Path) -> Any:
-    """Initialise NVML and return the board's handle; where it raises BoardError or NVMLError, NVML is shut down."""
-    # On a Jetson NVML has a device as well, which then supports none of what is asked here.
+    """Initialise NVML and return the board's handle; if it raises BoardError or NVMLError, NVML is shut down again."""
+    # On a Jetson NVML has a device as well, which supports no energy or power query.
     if is_tegra(root):
         raise BoardError(_JETSON)
     pynvml.nvmlInit()
-    with contextlib.ExitStack() as opened:
-        opened.callback(_shut_down, pynvml)
+    with contextlib.ExitStack() as stack:
+        stack.callback(_shut_down, pynvml)
         handle = _first_whole(pynvml)
-        opened.pop_all()
+        stack.pop_all()
     return handle
 
 
 def _shut_down(pynvml: Any) -> None:
-    with contextlib.suppress(pynvml.NVMLError):  # a GPU that was lost is left behind in whatever state it is in
+    with contextlib.suppress(pynvml.NVMLError):  # a lost GPU cannot be shut down properly
         pynvml.nvmlShutdown()
 
 
 def _first_whole(pynvml: Any) -> Any:
-    """Return the handle of the first visible board; raises BoardError where there is none, or only a part of one."""
+    """Return the handle of the first visible board; raises BoardError if there is none, or only a slice of one."""
     if first_name().startswith("MIG-"):
         raise BoardError(_SLICE)
     try:
@@ -146,22 +146,22 @@ def _first_whole(pynvml: Any) -> Any:
 
 
 def _sliced(pynvml: Any, handle: Any) -> bool:
-    """Return whether the handle is a MIG slice's, or its board is cut into slices: CUDA then works in the first one."""
+    """Return whether the handle is a MIG slice, or its board is divided into slices (CUDA then uses the first one)."""
     try:
         if pynvml.nvmlDeviceIsMigDeviceHandle(handle):
             return True
         current, _pending = pynvml.nvmlDeviceGetMigMode(handle)
     except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound):
-        return False  # a board, or a driver, from before there was MIG
+        return False  # a board or driver older than MIG
     return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
 
 
 def _absent() -> Unavailable:
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if listed is None:
-        return Unavailable("NVML: no GPU", "the driver runs and finds none: see nvidia-smi -L")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return Unavailable("NVML: no GPU", "the driver runs but lists none: see nvidia-smi -L")
     if first_name() in {"", "-1"}:
-        return Unavailable("NVML: every GPU is hidden", f"CUDA_VISIBLE_DEVICES={listed!r} hides them: unset it")
+        return Unavailable("NVML: every GPU is hidden", f"CUDA_VISIBLE_DEVICES={visible!r} hides them: unset it")
     return Unavailable(
-        "NVML: no such GPU", f"CUDA_VISIBLE_DEVICES={listed!r}: begin it with one that nvidia-smi -L lists"
+        "NVML: no such GPU", f"CUDA_VISIBLE_DEVICES={visible!r}: begin it with one that nvidia-smi -L lists"
     )

@@ -1,4 +1,4 @@
-"""A power meter made a counter: its readings are taken by a thread of their own and added up."""
+"""Energy counters made of power sensors: a thread samples the power, and the samples are integrated."""
 
 import threading
 import time
@@ -8,11 +8,10 @@ from kdbench.meters.meter import Clock, MeterError
 
 
 class PolledMeter(ABC):
-    """The energy below a line through readings of power, each `poll_s` seconds after the one before.
+    """Trapezoidal integral of power samples, one every `poll_s` seconds.
 
-    A thread reads from the first `read` on until `close`, and sleeps in between, so that it costs the models' work next
-    to nothing. `background` False leaves the thread out: then `read` takes a reading itself whenever
-    one is due, which is how a test drives it with a clock of its own.
+    A thread samples from the first `read` until `close`, and sleeps in between, so it hardly disturbs the models' work.
+    With `background` False there is no thread: `read` takes a sample itself whenever one is due (for tests).
     """
 
     stepped = False
@@ -24,24 +23,24 @@ class PolledMeter(ABC):
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._last: tuple[int, float] | None = None  # time and power of the last reading
+        self._last: tuple[int, float] | None = None  # time and power of the last sample
         self._joules = 0.0
         self._failure: MeterError | None = None
 
     @abstractmethod
     def watts(self) -> float:
-        """Return the power now; raises MeterError where the meter does not answer."""
+        """Return the power now; raises MeterError if the sensor does not answer."""
 
     def read(self) -> tuple[int, float]:
-        """Return (time of the last reading, joules up to then since the first one)."""
+        """Return (time of the last sample in monotonic ns, joules from the first sample until then)."""
         if self._last is None:
-            self._take()
+            self._sample()
             if self._background:
                 self._ended.clear()
-                self._thread = threading.Thread(target=self._keep_taking, name="kdbench-power", daemon=True)
+                self._thread = threading.Thread(target=self._keep_sampling, name="kdbench-power", daemon=True)
                 self._thread.start()
         elif not self._background and self._clock() - self._last[0] >= self.poll_s * 1e9:
-            self._take()
+            self._sample()
         with self._lock:
             if self._failure is not None:
                 raise self._failure
@@ -49,26 +48,26 @@ class PolledMeter(ABC):
             return self._last[0], self._joules
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
         self._thread, self._last, self._joules, self._failure = None, None, 0.0, None
 
-    def _keep_taking(self) -> None:
+    def _keep_sampling(self) -> None:
         while not self._ended.wait(self.poll_s):
             try:
-                self._take()
+                self._sample()
             except MeterError as error:
                 with self._lock:
                     self._failure = error
                 return
 
-    def _take(self) -> None:
-        # A meter that takes long to answer answers for some moment in between.
-        asked = self._clock()
+    def _sample(self) -> None:
+        # A sensor that takes long to answer measured at some moment in between.
+        begin = self._clock()
         watts = self.watts()
-        now = (asked + self._clock()) // 2
+        now = (begin + self._clock()) // 2
         with self._lock:
             if self._last is not None:
                 then, before = self._last

@@ -1,7 +1,6 @@
 """RAPL: the energy of CPU packages, through Linux's powercap files (Intel, and AMD under the same names).
 
-Since Linux 5.10 root alone may read them: their fine steps tell a program what its neighbours compute
-(CVE-2020-8694).
+Since Linux 5.10 only root may read them, because their fine steps leak what other programs compute (CVE-2020-8694).
 """
 
 import os
@@ -25,44 +24,40 @@ POWERCAP_VARIABLE = "KDBENCH_POWERCAP"
 _PACKAGE = re.compile(r"package-(\d+)(-die-\d+)?")
 _PSYS = re.compile("psys")
 _MIRRORED_UJ = 1_000_000  # two reads of one counter, a millisecond apart, differ by less than a joule
-_MOST_W = 1000  # that a zone can draw for long; the largest packages are at half of it
+_MAX_W = 1000  # that a zone can draw for long; the largest packages draw half of it
 _X86 = {"x86_64", "amd64", "i386", "i686"}
 
 
 class _Zone:
-    """One zone's counter in microjoules, which starts again from 0 after `max_energy_range_uj`.
-
-    `last_uj` is where it stood when it was read last.
-    """
+    """One zone's counter in microjoules, which wraps to 0 after `max_energy_range_uj`; `last_uj` is its last value."""
 
     def __init__(self, folder: Path, now_ns: int) -> None:
-        # The counter takes the values 0 ... max, so a turn is max + 1 steps.
-        self._turn = int((folder / "max_energy_range_uj").read_text(encoding="ascii")) + 1
+        # The counter takes the values 0 … max, so it wraps after max + 1 steps.
+        self._modulus = int((folder / "max_energy_range_uj").read_text(encoding="ascii")) + 1
         self._energy = NumberFile(folder / "energy_uj")
         self.last_uj = self._energy.read()
         self._last_ns = now_ns
         self._since_uj = 0
 
     def microjoules(self, now_ns: int) -> int:
-        """Return the energy since this object was made; to be called at least once a turn (minutes).
+        """Return the energy since this object was made; call it at least once between wraps (minutes).
 
-        Raises MeterError where the counter went back without having come to its end: it was reset.
+        Raises MeterError if the counter went back without having reached its end: it was reset.
         """
         now = self._energy.read()
-        # A counter seen beyond its stated range has a longer turn; without this, its next wrap would count as a
-        # whole turn too much.
-        self._turn = max(self._turn, self.last_uj + 1)
-        used = (now - self.last_uj) % self._turn
-        if now < self.last_uj and used > _MOST_W * (now_ns - self._last_ns) / 1e3 + _MIRRORED_UJ:
+        # A counter beyond its stated range has a larger modulus; otherwise its next wrap would add a whole range.
+        self._modulus = max(self._modulus, self.last_uj + 1)
+        used = (now - self.last_uj) % self._modulus
+        if now < self.last_uj and used > _MAX_W * (now_ns - self._last_ns) / 1e3 + _MIRRORED_UJ:
             raise MeterError("RAPL: the counter went back")
         self._since_uj += used
         self.last_uj, self._last_ns = now, now_ns
         return self._since_uj
 
     def mirrors(self, other: "_Zone") -> bool:
-        """Return whether both show one and the same counter, going by where they stood when they were made."""
-        apart = (self.last_uj - other.last_uj) % self._turn
-        return min(apart, self._turn - apart) < _MIRRORED_UJ
+        """Return whether both zones show the same counter, judging by their first values."""
+        difference = (self.last_uj - other.last_uj) % self._modulus
+        return min(difference, self._modulus - difference) < _MIRRORED_UJ
 
     def close(self) -> None:
         """Close the counter's file."""
@@ -72,15 +67,15 @@ class _Zone:
 class _Powercap(ABC):
     """The sum of some of powercap's zones.
 
-    `root` is the powercap folder: /sys/class/powercap, or what the environment variable KDBENCH_POWERCAP names, for
-    containers that have the host's elsewhere. The other parameters are for tests.
+    `root` is the powercap folder: /sys/class/powercap, or the folder in the environment variable KDBENCH_POWERCAP, for
+    containers in which the host's folder is elsewhere. The other parameters are for tests.
     """
 
     name: str
     rank: Rank
     scope: str
     covers: frozenset[str]
-    stands_for: frozenset[str] = frozenset({Part.CPU})  # a board of its own hangs on no such counter
+    stands_for: frozenset[str] = frozenset({Part.CPU})  # a separate GPU board is not behind these counters
     evidence: "Evidence" = "measured"
     stepped = True
     lag_s = 0.0
@@ -97,11 +92,11 @@ class _Powercap(ABC):
         self._root = root or Path(os.environ.get(POWERCAP_VARIABLE) or POWERCAP)
         self._clock = clock
         self._pause = pause
-        self._fitting = (system or platform.system()) == "Linux" and (machine or platform.machine()).lower() in _X86
+        self._supported = (system or platform.system()) == "Linux" and (machine or platform.machine()).lower() in _X86
         self._zones: list[_Zone] | None = None
 
     def available(self) -> Available | Unavailable:
-        """Say whether the counters can be read and move."""
+        """Return whether the counters can be read and advance."""
         folders = self._folders()
         if not folders:
             return self._absent()
@@ -112,11 +107,11 @@ class _Powercap(ABC):
         finally:
             self.close()
         if not moves:
-            return Unavailable("RAPL: counters stand still", "measure on the machine itself: a virtual one hides them")
+            return Unavailable("RAPL: counters stand still", "measure on bare metal: virtual machines hide them")
         return Available(self._detail(folders))
 
     def read(self) -> tuple[int, float]:
-        """Return (monotonic ns, joules since the first read); raises MeterError where they cannot be read."""
+        """Return (monotonic ns, joules since the first read); raises MeterError if the counters cannot be read."""
         try:
             if self._zones is None:
                 self._zones = _distinct(self._folders(), self._clock())
@@ -131,14 +126,14 @@ class _Powercap(ABC):
         return self._clock(), microjoules / 1e6
 
     def close(self) -> None:
-        """Forget the zones."""
+        """Close the zones."""
         for zone in self._zones or ():
             zone.close()
         self._zones = None
 
     @abstractmethod
     def _folders(self) -> dict[str, Path]:
-        """Return the folder of each zone that is added up, by the zone's name."""
+        """Return the folder of each zone to sum, by the zone's name."""
 
     @abstractmethod
     def _detail(self, folders: dict[str, Path]) -> str:
@@ -149,23 +144,23 @@ class _Powercap(ABC):
         """Return why there are no zones."""
 
     def _named(self, driver: str, name: re.Pattern[str]) -> dict[str, Path]:
-        """Return the driver's zones of such a name: each name once, for one zone can be reached by two paths.
+        """Return the driver's zones whose names match, each name once: a zone can be reached by two paths.
 
-        In /sys/class/powercap a driver's zones lie beside it, in /sys/devices/virtual/powercap, the folder to hand to
-        a container, inside of it. A package's parts (core, uncore, dram) have other names.
+        In /sys/class/powercap a driver's zones are beside its folder; in /sys/devices/virtual/powercap, the folder to
+        pass to a container, they are inside it. A package's parts (core, uncore, dram) have other names.
         """
-        found: dict[str, Path] = {}
+        zones: dict[str, Path] = {}
         beside, inside = self._root.glob(f"{driver}:*"), self._root.glob(f"{driver}/{driver}:*")
         for folder in (*sorted(beside), *sorted(inside)):
             zone = text(folder / "name")
             if name.fullmatch(zone):
-                found.setdefault(zone, folder)
-        return found
+                zones.setdefault(zone, folder)
+        return zones
 
 
 @METERS.register("rapl")
 class Rapl(_Powercap):
-    """The sum of all CPU packages: cores, caches and, where it is on the chip, the GPU; memory is not in it."""
+    """The sum of all CPU packages: cores, caches and an integrated GPU, without memory."""
 
     name = "rapl"
     rank = Rank.COUNTER
@@ -173,7 +168,7 @@ class Rapl(_Powercap):
     covers = frozenset({Part.CPU})
 
     def _folders(self) -> dict[str, Path]:
-        # The second driver reads the same counters by another way.
+        # The second driver reads the same counters through another interface.
         return self._named("intel-rapl", _PACKAGE) or self._named("intel-rapl-mmio", _PACKAGE)
 
     def _detail(self, folders: dict[str, Path]) -> str:
@@ -181,7 +176,7 @@ class Rapl(_Powercap):
         return f"{packages} package{'s' if packages > 1 else ''}"
 
     def _absent(self) -> Unavailable:
-        if not self._fitting:
+        if not self._supported:
             return Unavailable("RAPL: not Linux on x86", expected=False)
         if named := os.environ.get(POWERCAP_VARIABLE):
             return Unavailable("RAPL: no counters", f"{POWERCAP_VARIABLE}={named} holds no intel-rapl:* folders")
@@ -194,7 +189,7 @@ class Rapl(_Powercap):
 
 @METERS.register("rapl-psys")
 class RaplPsys(_Powercap):
-    """The platform's domain, which some laptops have: the package, memory and what else the maker wired to it."""
+    """The platform domain that some laptops have: the package, memory and whatever else the maker connected to it."""
 
     name = "rapl-psys"
     rank = Rank.BOARD
@@ -214,10 +209,10 @@ class RaplPsys(_Powercap):
 def _distinct(folders: dict[str, Path], now_ns: int) -> list[_Zone]:
     """Open the zones, leaving out a die that shows another die's counter.
 
-    AMD counts by package, and some kernels show that one counter once a die: added up, they would tell as many times
-    the energy as there are dies. Dies with a counter of their own have gone different ways since the start.
+    AMD counts by package, and some kernels show that counter once per die: their sum would be a multiple of the energy.
+    Dies with separate counters have diverged since start-up.
     """
-    found: list[_Zone] = []
+    zones: list[_Zone] = []
     for _, names in groupby(sorted(folders, key=_package), key=_package):
         dies: list[_Zone] = []
         for name in names:
@@ -226,21 +221,21 @@ def _distinct(folders: dict[str, Path], now_ns: int) -> list[_Zone]:
                 zone.close()
             else:
                 dies.append(zone)
-        found += dies
-    return found
+        zones += dies
+    return zones
 
 
 def _package(name: str) -> str:
-    """Return the number of the package that a zone belongs to, or the zone's name where it is no package's."""
+    """Return the number of the package that a zone belongs to, or the zone's name if it is not a package."""
     match = _PACKAGE.fullmatch(name)
     return match[1] if match else name
 
 
 def _remedy(reason: str, folder: Path) -> str:
-    """Return the hint to a reason; `folder` is one of the zones."""
+    """Return the hint for a reason; `folder` is that of one zone."""
     files = f"{folder.parent / folder.name.partition(':')[0]}:*/energy_uj"
     if "permission" not in reason:
-        return f"see what the kernel answers to: cat {files}"
+        return f"see what this prints: cat {files}"
     return (
         f"until the next start: sudo chmod a+r {files}; for good: run as root, or let a udev rule do it: "
         'SUBSYSTEM=="powercap", ACTION=="add", RUN+="/bin/chmod a+r /sys%p/energy_uj"'

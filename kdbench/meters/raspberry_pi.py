@@ -1,4 +1,4 @@
-"""Raspberry Pi 5: the power of the rails behind its power-management chip, as the firmware tells it."""
+"""Raspberry Pi 5: the power of the rails behind its power-management chip (PMIC), from the firmware."""
 
 import re
 import shutil
@@ -22,20 +22,20 @@ TOOL = "vcgencmd"
 _TIMEOUT_S = 5.0
 # ` 3V7_WL_SW_A current(0)=0.00390372A`, ` 3V7_WL_SW_V volt(8)=3.69900000V`
 _READING = re.compile(r"(?P<rail>\w+)_(?:A current|V volt)\(\d+\)=(?P<number>\d+(?:\.\d+)?)(?P<unit>[AV])")
-# What the tool says where it may not open its device, in newer and in older releases.
-_REFUSALS = ("Can't open device file", "VCHI initialization failed")
+# What newer and older releases of the tool print if it may not open its device.
+_DENIALS = ("Can't open device file", "VCHI initialization failed")
 
 _DENIED = "Raspberry Pi: permission denied"
 _NO_RAILS = "Raspberry Pi: no PMIC readings"
 _FAILED = "Raspberry Pi: vcgencmd failed"
 _REMEDIES = {
     _DENIED: "sudo usermod -aG video $USER, and log in again; for a container: --device /dev/vcio",
-    _NO_RAILS: "boards before the Raspberry Pi 5 have no such meter; on a 5: sudo rpi-eeprom-update -a, and restart",
+    _NO_RAILS: "boards before the Raspberry Pi 5 have no PMIC meter; on a 5: sudo rpi-eeprom-update -a, and restart",
 }
 
 
-def answer(command: list[str]) -> str:
-    """Return all that a command prints, whatever its exit status; raises OSError and subprocess.SubprocessError."""
+def run_tool(command: list[str]) -> str:
+    """Return all output of a command, whatever its exit status; raises OSError and subprocess.SubprocessError."""
     return subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_TIMEOUT_S, check=False
     ).stdout
@@ -45,9 +45,9 @@ def answer(command: list[str]) -> str:
 class RaspberryPi(PolledMeter):
     """The sum of volts times amperes over the rails of a Raspberry Pi 5's PMIC (`vcgencmd pmic_read_adc`).
 
-    It leaves out what hangs on the 5 V input itself, which has a voltage and no current among the readings: USB
-    devices, HATs, the fan, and the losses of the converters. A meter at the plug shows more. `root`, clock, pause,
-    `which`, `run` and `background` are for tests.
+    It leaves out what is powered by the 5 V input directly, for which there is a voltage but no current: USB devices,
+    HATs, the fan, and the losses of the converters. A meter at the plug shows more. `root`, clock, pause, `which`,
+    `run` and `background` are for tests.
     """
 
     name = "raspberry-pi"
@@ -57,7 +57,7 @@ class RaspberryPi(PolledMeter):
     stands_for = frozenset({Part.CPU})
     evidence: "Evidence" = "measured"
     poll_s = 0.2  # each reading starts a process: some milliseconds of one core
-    lag_s = 0.2  # the chip averages nothing, and a change shows by the next reading
+    lag_s = 0.2  # the chip does not average: a change shows by the next reading
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class RaspberryPi(PolledMeter):
         pause: Pause = time.sleep,
         *,
         which: Which = shutil.which,
-        run: Run = answer,
+        run: Run = run_tool,
         background: bool = True,
     ) -> None:
         super().__init__(clock, background=background)
@@ -77,7 +77,7 @@ class RaspberryPi(PolledMeter):
         self._rails: frozenset[str] = frozenset()
 
     def available(self) -> Available | Unavailable:
-        """Say whether the firmware answers with readings of the PMIC."""
+        """Return whether the firmware answers with readings of the PMIC."""
         if not text(self._root / "proc/device-tree/model").startswith("Raspberry Pi"):
             return Unavailable("Raspberry Pi: not a Raspberry Pi", expected=False)
         if self._which(TOOL) is None:
@@ -96,8 +96,8 @@ class RaspberryPi(PolledMeter):
         return Available(f"{rails} rails of the PMIC, without USB and HATs")
 
     def watts(self) -> float:
-        """Return the power of all rails; raises MeterError where they are not all told."""
-        rails = _rails(self._told())
+        """Return the power of all rails; raises MeterError if one is missing."""
+        rails = _rails(self._read_adc())
         if not rails:
             raise MeterError(_NO_RAILS)
         if self._rails and rails.keys() != self._rails:
@@ -109,26 +109,26 @@ class RaspberryPi(PolledMeter):
         return total
 
     def close(self) -> None:
-        """End the thread and forget which rails there are."""
+        """Stop the thread and forget the rails."""
         super().close()
         self._rails = frozenset()
 
-    def _told(self) -> str:
+    def _read_adc(self) -> str:
         try:
-            told = self._run([self._which(TOOL) or TOOL, "pmic_read_adc"])
+            output = self._run([self._which(TOOL) or TOOL, "pmic_read_adc"])
         except subprocess.TimeoutExpired as error:
             raise MeterError("Raspberry Pi: vcgencmd hangs") from error
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise MeterError(_FAILED) from error
-        if any(refusal in told for refusal in _REFUSALS):
+        if any(denial in output for denial in _DENIALS):
             raise MeterError(_DENIED)
-        return told
+        return output
 
 
-def _rails(told: str) -> dict[str, float]:
+def _rails(output: str) -> dict[str, float]:
     """Return the watts of each rail that has both a current and a voltage among the readings."""
     readings: dict[str, dict[str, float]] = {"A": {}, "V": {}}
-    for line in told.splitlines():
+    for line in output.splitlines():
         match = _READING.fullmatch(line.strip())
         if match:
             readings[match["unit"]][match["rail"]] = float(match["number"])

@@ -12,7 +12,7 @@ from kdbench.data.augment import (
     Mixing,
     Views,
     apply_views,
-    decoded,
+    decode_views,
     slot_count,
     slots_of_epoch,
     views_in_slots,
@@ -36,7 +36,7 @@ def noise(batch, channels, height, width):
 
 
 def drawn(augment, count, *, seed=0, epoch=0) -> Views:
-    return decoded(views_of_epoch(augment, np.arange(count), seed, epoch), augment)
+    return decode_views(views_of_epoch(augment, np.arange(count), seed, epoch), augment)
 
 
 def one_by_one(images, views, pad):
@@ -71,7 +71,7 @@ def test_images_in_channels_last_order():
 
 def test_every_view_has_a_number_of_its_own():
     augment = Augment(pad=3, flip=True)
-    views = decoded(np.arange(augment.distinct_views), augment)
+    views = decode_views(np.arange(augment.distinct_views), augment)
     assert len(set(zip(*(field.tolist() for field in views), strict=True))) == 7 * 7 * 2 == augment.distinct_views
     assert {int(views.row.min()), int(views.column.min())} == {0}
     assert {int(views.row.max()), int(views.column.max())} == {6}

@@ -192,7 +192,7 @@ def test_the_tool_is_run_with_all_that_it_prints(tmp_path):
     tool = tmp_path / "tool"
     tool.write_text('#!/bin/sh\necho "$1"\necho refused >&2\nexit 255\n')
     tool.chmod(0o755)
-    assert raspberry_pi.answer([str(tool), "pmic_read_adc"]).split() == ["pmic_read_adc", "refused"]
+    assert raspberry_pi.run_tool([str(tool), "pmic_read_adc"]).split() == ["pmic_read_adc", "refused"]
 
 
 def test_a_tool_that_hangs_is_ended(tmp_path, monkeypatch):
@@ -201,4 +201,4 @@ def test_a_tool_that_hangs_is_ended(tmp_path, monkeypatch):
     tool.write_text("#!/bin/sh\nexec sleep 30\n")
     tool.chmod(0o755)
     with pytest.raises(subprocess.TimeoutExpired):
-        raspberry_pi.answer([str(tool)])
+        raspberry_pi.run_tool([str(tool)])

@@ -1,9 +1,9 @@
-"""What windows of energy say of one call: the value, and how sure it is.
+"""The energy of one call, from windows of metered calls, with its uncertainty.
 
-A value is the median of the windows. Its standard uncertainty has three parts, combined as the GUM does (JCGM 100:2008,
-5.1): the spread between windows; the counter's steps, a period's worth of the power, evenly distributed (4.3.7 there);
-and, of net energy, that of the idle power. It says how well the energy repeats on this machine in these minutes; how
-well the meter itself is calibrated, no meter tells.
+A value is the median of the windows. Its standard uncertainty has three parts, combined as in the GUM (JCGM 100:2008,
+5.1): the spread between windows; the counter's steps, one period's worth of power, uniformly distributed (4.3.7 there);
+and, for net energy, the uncertainty of the idle power. It covers how well the energy repeats on this machine within
+minutes, not how well the meter is calibrated, which no meter reports.
 """
 
 import math
@@ -20,17 +20,17 @@ from kdbench.results.cards import Evidence
 
 IDLE_DRIFT = 0.05
 WINDOW_SPREAD = 0.05
-# Windows of half a second see one state of clocks, fans and temperature, and no number of them says how far the next
-# minute's is: as a share of the value, a standard uncertainty of its own.
+# Windows of half a second see one state of clocks, fans and temperature, and none of the drift from minute to minute:
+# an additional standard uncertainty, as a share of the value.
 QUICK_RESOLUTION = 0.025
-_OF_A_MEDIAN = math.sqrt(math.pi / 2)  # standard error of a median over that of a mean, of normal values
+_MEDIAN_FACTOR = math.sqrt(math.pi / 2)  # standard error of a median over that of a mean, for normal values
 
 
 @dataclass(frozen=True)
 class MeterProfile:
-    """One source as the pass read it: its update period, and the idle power in windows of at least `idle_s` each.
+    """A meter's update period, and the idle power in windows of at least `idle_s` each.
 
-    The first lies before all rounds of windows, one after each of them.
+    The first idle window is before all rounds of windows, the others one after each round.
     """
 
     name: str
@@ -43,11 +43,13 @@ class MeterProfile:
 
 @dataclass(frozen=True)
 class Account:
-    """What one meter, or several together, counted of one run (a model at a batch); an element a window.
+    """What one meter, or several together, counted for one run (a model at a batch).
 
-    `gross_j` and `seconds` are one call's; `idle_w` are the idle powers, an element an idle window. `step_j` is the
-    standard uncertainty of `gross_j` by the counter's steps, `idle_step_w` that of the mean idle power. `resolution` is
-    a standard uncertainty besides, as a share of the gross energy.
+    gross_j, seconds: of one call; one element per window.
+    step_j: standard uncertainty of `gross_j` from the counter's steps.
+    idle_w: idle power; one element per idle window.
+    idle_step_w: standard uncertainty of the mean idle power from the counter's steps.
+    resolution: an additional standard uncertainty, as a share of the gross energy.
     """
 
     scope: str
@@ -61,7 +63,7 @@ class Account:
     resolution: float = 0.0
 
     def __add__(self, other: "Account") -> "Account":
-        """Return the account of both meters together, which must not overlap."""
+        """Return the sum of two accounts, whose meters must not overlap."""
         return Account(
             scope=f"{self.scope} + {other.scope}",
             source=f"{self.source}; {other.source}",
@@ -77,10 +79,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Value:
-    """An energy of one call in joules, and the half-width of its 95 % interval; `unstable` says why no gate may rely.
-
-    An energy that is not `resolved` is within its uncertainty of none.
-    """
+    """The energy of one call in joules, with the half-width of its 95 % interval; `unstable` is why gates reject it."""
 
     joules: float
     half_width_j: float
@@ -88,25 +87,25 @@ class Value:
 
     @property
     def resolved(self) -> bool:
-        """Whether the interval holds energies above zero alone."""
+        """Whether the whole interval is above zero."""
         return self.joules > self.half_width_j
 
 
 def accounts(
     windows: Sequence[Mapping[str, Any]], meters: Sequence[MeterProfile], *, resolution: float
 ) -> list[Account]:
-    """Return the account of each meter, from the windows of one run as the probe leaves them.
+    """Return the account of each meter, from the probe's windows of one run.
 
-    A window's length and its calls are the leading meter's; what another counted between its own two readings is
-    taken as a power over that length.
+    A window's length and calls are those of the leading meter. The other meters' joules are converted to a mean power
+    between their own two readings, and that power to the window's length.
     """
     calls = np.array([w["calls"] for w in windows], dtype=np.float64)
     seconds = np.array([w["spans"][0][1] / 1e9 for w in windows]) / calls
-    found = []
+    results = []
     for number, meter in enumerate(meters):
         watts = np.array([w["spans"][number][0] / (w["spans"][number][1] / 1e9) for w in windows])
         idle_step_w = float(np.mean(meter.idle_w)) * meter.period_s / math.sqrt(3) / meter.idle_s
-        found.append(
+        results.append(
             Account(
                 scope=meter.scope,
                 source=record_name(meter.name, meter.scope),
@@ -119,53 +118,53 @@ def accounts(
                 resolution=resolution,
             )
         )
-    return found
+    return results
 
 
 def gross(account: Account) -> Value:
-    """Return the energy of one call, the idle machine's included."""
+    """Return the energy of one call, including that of the idle machine."""
     centre = float(np.median(account.gross_j))
     spread = float(np.std(account.gross_j, ddof=1)) / centre if centre > 0 else 0.0
     unstable = f"windows differ by {100 * spread:.1f} %" if spread > WINDOW_SPREAD else None
-    half = _half_width(account.gross_j, _OF_A_MEDIAN)
+    half = _half_width(account.gross_j, _MEDIAN_FACTOR)
     return Value(centre, math.hypot(half, 2 * account.step_j, 2 * account.resolution * centre), unstable)
 
 
 def net(account: Account) -> Value:
-    """Return the energy of one call beyond what the idle machine takes in the same time.
+    """Return the energy of one call above that of the idle machine in the same time.
 
-    The uncertainty of the gross energy is this one's too; that of the mean idle power comes on top, by its spread
-    between the idle windows and by the counter's steps.
+    To the uncertainty of the gross energy, that of the mean idle power is added: its spread between the idle windows
+    and the counter's steps.
     """
-    above = gross(account)
+    total = gross(account)
     idle_w, seconds = float(np.mean(account.idle_w)), float(np.median(account.seconds))
     idle_half_w = math.hypot(_half_width(account.idle_w), 2 * account.idle_step_w)
     drift = abs(float(account.idle_w[-1] - account.idle_w[0])) / idle_w if idle_w > 0 else 0.0
     return Value(
         joules=float(np.median(account.gross_j - idle_w * account.seconds)),
-        half_width_j=math.hypot(above.half_width_j, idle_half_w * seconds),
-        unstable=f"idle power changed by {100 * drift:.1f} %" if drift > IDLE_DRIFT else above.unstable,
+        half_width_j=math.hypot(total.half_width_j, idle_half_w * seconds),
+        unstable=f"idle power changed by {100 * drift:.1f} %" if drift > IDLE_DRIFT else total.unstable,
     )
 
 
 def ratio(teacher: Account, student: Account) -> statistics.Estimate:
-    """Return teacher over student of the gross energy per call, of windows of the same rounds.
+    """Return teacher over student of the gross energy per call, from windows of the same rounds.
 
-    The geometric mean over the rounds, so not the quotient of the two medians; like every ratio its interval is no
-    narrower than `statistics.few_sessions.RESOLUTION` admits. What both shared in a round cancels; each one's steps do
-    not, and widen the interval.
+    It is the geometric mean over the rounds, not the quotient of the two medians; as for every ratio the interval is no
+    narrower than `statistics.few_sessions.RESOLUTION` allows. Conditions that both share in a round cancel; the
+    counter's steps do not, and widen the interval.
     """
     logs = np.log(teacher.gross_j / student.gross_j)
-    found = statistics.paired_ratio([np.array([each]) for each in logs])
-    assert found.low is not None
-    assert found.high is not None
-    steps = math.hypot(*(each.step_j / float(np.median(each.gross_j)) for each in (teacher, student)))
-    half = math.hypot(math.log(found.high / found.low) / 2, 2 * steps)
-    return statistics.Estimate(found.value, found.value * math.exp(-half), found.value * math.exp(half), found.n)
+    paired = statistics.paired_ratio([np.array([log]) for log in logs])
+    assert paired.low is not None
+    assert paired.high is not None
+    steps = math.hypot(*(account.step_j / float(np.median(account.gross_j)) for account in (teacher, student)))
+    half = math.hypot(math.log(paired.high / paired.low) / 2, 2 * steps)
+    return statistics.Estimate(paired.value, paired.value * math.exp(-half), paired.value * math.exp(half), paired.n)
 
 
-def _half_width(values: NDArray[np.float64], widened: float = 1.0) -> float:
-    """Return half of the 95 % interval of the mean of a few values (Student's t), `widened` for another statistic."""
-    found = statistics.mean(values)
-    assert found.high is not None
-    return (found.high - found.value) * widened
+def _half_width(values: NDArray[np.float64], factor: float = 1.0) -> float:
+    """Return half of the 95 % interval of the mean (Student's t), times `factor` for another statistic."""
+    mean = statistics.mean(values)
+    assert mean.high is not None
+    return (mean.high - mean.value) * factor

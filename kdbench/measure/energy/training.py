@@ -1,4 +1,4 @@
-"""What a model's card says of the energy of its training, as measurements."""
+"""The energy of a model's training, from its card, as measurements."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,13 +7,13 @@ from kdbench.meters.meter import record_name
 from kdbench.results.cards import EnergyUse, ModelCard
 from kdbench.results.records import Measurement, measured, missing
 
-_STEPS = 0.05  # of the energy: more than that, and it is unstable
+_MAX_HALF_WIDTH = 0.05  # of the energy; beyond it the value is unstable
 
 
 def training_energy(card: ModelCard, country: str | None) -> Iterator[Measurement]:
-    """Yield the energy of a model's training: of the part that trained it, of the others by scope, and of all.
+    """Yield the energy of a model's training: of the part that trained it, of the others by scope, and their sum.
 
-    With a `country` each has its CO₂e beside it. Nothing is yielded of a model that was not trained here.
+    With a `country` each is followed by its CO₂e. A model that was not trained here yields nothing.
     """
     if card.training is None:
         return
@@ -36,9 +36,9 @@ def _energies(model: str, uses: Sequence[EnergyUse], unmetered: str | None) -> I
 
 
 def _measurement(model: str, uses: Sequence[EnergyUse], axes: dict[str, str | int]) -> Measurement:
-    """Return the sum of `uses`, without an interval: what the same training takes another time is not known from one.
+    """Return the sum of `uses`, without an interval: one training does not show how trainings vary.
 
-    What is known of its uncertainty is the part of the counter's steps.
+    Only the part of the uncertainty that comes from the counter's steps is known.
     """
     joules = sum(use.energy_j for use in uses)
     estimated = next((use.evidence for use in uses if use.evidence != "measured"), None)
@@ -47,7 +47,7 @@ def _measurement(model: str, uses: Sequence[EnergyUse], axes: dict[str, str | in
     if joules <= half:
         reason = "shorter than the meter's steps"
         return missing(model, "training_j", reason, status="below_resolution", axes=axes, source=source)
-    coarse = f"known to ±{100 * half / joules:.0f} %, by the meter's steps" if half > _STEPS * joules else None
+    coarse = f"known to ±{100 * half / joules:.0f} %, by the meter's steps" if half > _MAX_HALF_WIDTH * joules else None
     return measured(
         model, "training_j", joules, axes=axes, n=1, source=source, evidence=estimated or "measured", unstable=coarse
     )

@@ -58,7 +58,7 @@ def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> E
     measurement = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
     if not parity.holds:
         refused = (
-            f"the ONNX file strays from the network by {parity.strays:.3g} (tolerance {parity.tolerance:.3g})"
+            f"the ONNX file differs from the network by {parity.difference:.3g} (tolerance {parity.tolerance:.3g})"
             if parity.is_finite
             else "its logits on real inputs are NaN or infinite"
         )
