@@ -66,7 +66,7 @@ class LiveTeacher:
         Without `logits` the teacher is run as far as the last of `layers`, and no further.
         """
         said: Tensor | None = None
-        with torch.inference_mode(), Taps(self.network, tuple(layers), no_further=not logits) as taps:
+        with torch.inference_mode(), Taps(self.network, tuple(layers), stop_early=not logits) as taps:
             said = self.network(batch.images)
         # Copies, for a student's backward pass may save what it is compared with, and tensors of inference mode refuse.
         features = {layer: feature.clone() for layer, feature in taps.features.items()}

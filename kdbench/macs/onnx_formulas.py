@@ -69,7 +69,7 @@ def attention_macs(rows: int, length: int, keys: int, width: int, value_width: i
 
 
 def _attention(operation: Operation) -> int | None:
-    """Standard attention: query, key, value (B, heads, length, width) or (B, length, heads · width), and a past."""
+    """Attention as in the standard: (B, heads, length, width) or (B, length, heads · width), and a past."""
     query, key, value = (operation.input(position) for position in range(3))
     past = operation.input(4)[2] if operation.has(4) else 0
     if len(query) == 4:

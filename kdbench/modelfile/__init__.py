@@ -1,1 +1,4 @@
-"""What a model file says of itself: its input and output, its weights, its size."""
+"""Facts in a model file, read without running it: input, output, layout, weights, sizes.
+
+Imports onnx inside functions; no runtime and no torch.
+"""

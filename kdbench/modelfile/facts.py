@@ -1,4 +1,4 @@
-"""What a model file says about itself, read without running it."""
+"""Facts of an ONNX classifier: its input, output, layout and sizes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 Layout = Literal["NCHW", "NHWC", "flat", "other"]
 Shape = tuple[int | None, ...]
 
-# ONNX element types an image can be given in; the rest (int64, string, ...) belong to other kinds of model.
+# ONNX element types of images; other types (int64, string, …) belong to other kinds of model.
 _INPUT_TYPES: Mapping[int, str] = {1: "float32", 2: "uint8", 10: "float16", 11: "float64"}
 _CHANNELS = {1, 3, 4}
-_LARGEST_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
+_MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A model file as it is: its bytes, its weights, and the one input and the one output that are used.
+    """The facts of a model file: its bytes, its weights, and the input and the output that are used.
 
-    `input_shape` and `output_shape` are as declared, batch first, None where a dimension is left open;
-    `sample_shape` is one sample's, in the model's layout. `size_bytes` counts the file and its external data.
+    `input_shape` and `output_shape` are as declared, batch first, None for an open dimension; `sample_shape` is that of
+    one sample, in the model's layout. `size_bytes` counts the file and its external data.
     """
 
     sha256: str
@@ -50,18 +50,18 @@ class ModelFacts:
 
 
 def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int, int] | None = None) -> ModelFacts:
-    """Read the facts of the ONNX classifier at `path`; weights kept in other files are not loaded.
+    """Read the facts of the ONNX classifier at `path`, without loading external weights.
 
     `output` names the output that holds the logits; by default the only one, or the first of shape (N, classes).
-    `data_shape` is the (channels, height, width) of the images it will be given. Raises InputError for a file
-    that is missing, cut short or no ONNX model, has no usable input or output, or does not take such images.
+    `data_shape` is the (channels, height, width) of the images. Raises InputError for a file that is missing, truncated
+    or no ONNX model, has no usable input or output, or does not take such images.
     """
     model = read_model(path)
-    given = _the_input(model, path)
-    shape = declared_shape(given)
+    image = _the_input(model, path)
+    shape = declared_shape(image)
     if len(shape) < 2:
         raise InputError(
-            f"{path}: input {given.name!r} has no batch and sample dimensions (declared: {_text(shape)})",
+            f"{path}: input {image.name!r} has no batch and sample dimensions (declared: {_text(shape)})",
             "export the model with a declared input shape, batch first",
         )
     layout = layout_for(shape, data_shape, str(path)) if data_shape else _guess_layout(shape)
@@ -75,8 +75,8 @@ def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int
         weight_bytes=weights.weight_bytes,
         parameters=weights.parameters,
         opset=opset,
-        input_name=given.name,
-        input_dtype=_input_dtype(given, path),
+        input_name=image.name,
+        input_dtype=_input_dtype(image, path),
         input_shape=shape,
         layout=layout,
         fixed_batch=shape[0],
@@ -87,9 +87,9 @@ def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int
 
 
 def layout_for(shape: Shape, data_shape: tuple[int, int, int], who: str) -> Layout:
-    """Return how images (channels, height, width) are laid out to fit an input of `shape` (batch first).
+    """Return the layout in which images (channels, height, width) fit an input of `shape` (batch first).
 
-    Raises InputError, naming `who` and both shapes, when they do not fit.
+    Raises InputError, naming `who` and both shapes, if they do not fit.
     """
     channels, height, width = data_shape
     candidates: tuple[tuple[Layout, tuple[int, ...]], ...] = (
@@ -109,12 +109,12 @@ def layout_for(shape: Shape, data_shape: tuple[int, int, int], who: str) -> Layo
 
 
 def fits(declared: Shape, shape: tuple[int, ...]) -> bool:
-    """Return whether a sample of `shape` is one that the model declares to take."""
+    """Return whether a sample of `shape` fits the declared shape."""
     return len(declared) == len(shape) and all(d in {None, s} for d, s in zip(declared, shape, strict=True))
 
 
 def _guess_layout(shape: Shape) -> Layout:
-    """Return the layout an input of this shape most likely has, there being no images to compare it with."""
+    """Return the most likely layout of an input of this shape, without images to compare it with."""
     if len(shape) == 2:
         return "flat"
     if len(shape) != 4:
@@ -123,17 +123,17 @@ def _guess_layout(shape: Shape) -> Layout:
 
 
 def read_model(path: Path) -> "onnx.ModelProto":
-    """Read an ONNX file; weights kept in other files are not loaded. Raises InputError for a file that is no model."""
+    """Read an ONNX file without external weights; raises InputError for a file that is no model."""
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # onnx brings it, without stubs
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # installed with onnx, without stubs
 
     hint = "give the path of an .onnx file; is it cut short?"
     if not path.is_file():
         raise InputError(f"no model file at {path}", "check the path")
     try:
-        if path.stat().st_size > _LARGEST_FILE_BYTES:  # told before gigabytes are read
-            beside = "save it with its weights in a file beside it (save_as_external_data)"
-            raise InputError(f"{path} is larger than an ONNX file can be, which is 2 GiB", beside)
+        if path.stat().st_size > _MAX_FILE_BYTES:  # before gigabytes are read
+            hint = "save it with its weights in a file beside it (save_as_external_data)"
+            raise InputError(f"{path} is larger than an ONNX file can be, which is 2 GiB", hint)
         model = onnx.load(path, format="protobuf", load_external_data=False)
     except DecodeError:
         raise InputError(f"{path} is not a readable ONNX model", hint) from None
@@ -145,7 +145,7 @@ def read_model(path: Path) -> "onnx.ModelProto":
 
 
 def data_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
-    """Return the inputs that a caller feeds: before IR version 4, weights are listed as inputs too."""
+    """Return the inputs that are not weights: before IR version 4, weights are listed as inputs too."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
 
@@ -158,27 +158,27 @@ def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
     return inputs[0]
 
 
-def _input_dtype(given: "onnx.ValueInfoProto", path: Path) -> str:
+def _input_dtype(image: "onnx.ValueInfoProto", path: Path) -> str:
     import onnx
 
-    element = given.type.tensor_type.elem_type
+    element = image.type.tensor_type.elem_type
     if element not in _INPUT_TYPES:
         name = onnx.TensorProto.DataType.Name(element).lower()
         raise InputError(
-            f"{path}: input {given.name!r} is of type {name}",
-            f"images are given as {', '.join(_INPUT_TYPES.values())}",
+            f"{path}: input {image.name!r} is of type {name}",
+            f"images can be {', '.join(_INPUT_TYPES.values())}",
         )
     return _INPUT_TYPES[element]
 
 
-def _the_output(model: "onnx.ModelProto", wanted: str | None, path: Path) -> "onnx.ValueInfoProto":
+def _the_output(model: "onnx.ModelProto", name: str | None, path: Path) -> "onnx.ValueInfoProto":
     outputs = list(model.graph.output)
     names = ", ".join(value.name for value in outputs)
-    if wanted is not None:
-        found = next((value for value in outputs if value.name == wanted), None)
-        if found is None:
-            raise InputError(f"{path} has no output {wanted!r}", f"its outputs: {names}")
-        return found
+    if name is not None:
+        match = next((value for value in outputs if value.name == name), None)
+        if match is None:
+            raise InputError(f"{path} has no output {name!r}", f"its outputs: {names}")
+        return match
     if len(outputs) == 1:
         return outputs[0]
     rows = next((value for value in outputs if _is_rows_of_logits(declared_shape(value))), None)
@@ -192,7 +192,7 @@ def _is_rows_of_logits(shape: Shape) -> bool:
 
 
 def declared_shape(value: "onnx.ValueInfoProto") -> Shape:
-    """Return the shape that the file declares, None where a dimension is left open; empty if it declares none."""
+    """Return the shape that the file declares, None for an open dimension; empty if it declares none."""
     dims = value.type.tensor_type.shape.dim
     return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims)
 

@@ -1,8 +1,10 @@
 """Networks by name, for any input size and class count. One file per family; each registers its factories.
 
 A factory maps (name, input shape, classes, options) to a module whose forward maps (B, C, H, W) to logits
-(B, classes). Its keyword-only parameters are the model's options: their annotations are what is checked, so a
-factory never parses them. A network of this package is a `Staged`, which names its blocks for feature taps.
+(B, classes). Its keyword-only parameters are the model's options, which are validated by their annotations, so a
+factory never parses them. Networks here are `Staged`, which names their blocks for feature taps.
+
+A file may import torch, `registry` and `errors`. Nothing here knows data, training or a runtime.
 """
 
 import inspect
@@ -29,7 +31,7 @@ InputShape = tuple[PositiveInt, PositiveInt, PositiveInt]
 
 
 ModelFactory: TypeAlias = "Callable[..., nn.Module]"
-"""(name, input_shape, classes, /, *, options) -> network: fresh weights, InputError for what it cannot take."""
+"""(name, input_shape, classes, /, *, options) -> network with fresh weights; raises InputError if invalid."""
 
 MODELS: Registry[ModelFactory] = Registry("model", package="kdbench.models", group="kdbench.models")
 
@@ -37,8 +39,8 @@ MODELS: Registry[ModelFactory] = Registry("model", package="kdbench.models", gro
 def build(name: str, input_shape: tuple[int, int, int], classes: int, /, **options: Any) -> "nn.Module":
     """Return the network called `name` for samples of `input_shape` (C, H, W), with fresh weights.
 
-    Its forward maps (B, C, H, W) to logits (B, classes). Raises InputError for an unknown name, an option that
-    the model does not have or a value that it does not admit, and an input that the network cannot take.
+    Its forward maps (B, C, H, W) to logits (B, classes). Raises InputError for an unknown name, an unknown option or
+    invalid value, and an input shape that the network cannot take.
     """
     factory = MODELS.get(name)
     try:
@@ -58,5 +60,5 @@ def _keywords(factory: ModelFactory) -> tuple[str, ...]:
 
 
 def _place(key: str) -> str:
-    """Return what a wrong argument of a factory is called: the first three are positional."""
+    """Return the name of a wrong argument of a factory; the first three are positional."""
     return {"0": "name", "1": "input shape", "2": "classes"}.get(key.partition(".")[0], f"option {key!r}")

@@ -1,4 +1,4 @@
-"""Several networks side by side under one linear head: what sub-students become once they are trained.
+"""Several networks side by side under one linear head: trained sub-students combined into one network.
 
 After Ahad, "Knowledge Distillation Techniques", task 4: four half-width VGG-11 trunks of 128 outputs each, fused.
 """
@@ -22,7 +22,7 @@ class Fused(nn.Module):
         self._frozen = False
 
     def freeze_trunks(self) -> None:
-        """Leave the trunks as they are from now on: without gradients, and in evaluation mode in training too."""
+        """Freeze the trunks from now on: no gradients, and evaluation mode even in training."""
         self.trunks.requires_grad_(requires_grad=False)
         self._frozen = True
         self.train(self.training)

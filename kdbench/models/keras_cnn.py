@@ -1,7 +1,7 @@
 """The two networks of the Keras tutorial on knowledge distillation (keras.io/examples/vision/knowledge_distillation).
 
 Convolution, LeakyReLU 0.2, 2×2 max pooling with stride 1, convolution, dense; both convolutions 3×3 with stride 2
-and TensorFlow's "same" padding, which puts the odd row and column after the image, where torch pads both sides.
+and TensorFlow's "same" padding, which adds an odd row and column after the image, while torch pads both sides.
 At 1×28×28 with 10 classes the teacher has 1 433 610 parameters and the student 20 490.
 """
 
@@ -12,9 +12,9 @@ from kdbench.models.staged import Staged
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Return how many cells TensorFlow's "same" padding puts before and after an axis of `size` cells.
+    """Return how many cells TensorFlow's "same" padding adds before and after an axis of `size` cells.
 
-    The output has ceil(size / stride) cells and the odd cell goes after (tensorflow.org/api_docs/python/tf/nn,
+    The output has ceil(size / stride) cells, and an odd cell is added after (tensorflow.org/api_docs/python/tf/nn,
     "Notes on padding").
     """
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
@@ -33,7 +33,7 @@ def _network(input_shape: InputShape, classes: int, first: int, second: int) -> 
     block1 = nn.Sequential(
         *_same_conv(channels, first, height, width),
         nn.LeakyReLU(0.2),
-        # "same" max pooling ignores what is beyond the edge. Repeating the edge is the same, and needs no -inf.
+        # "same" max pooling ignores cells beyond the edge. Repeating the edge is equivalent, and needs no -inf.
         nn.ReplicationPad2d((0, 1, 0, 1)),
         nn.MaxPool2d(2, stride=1),
     )

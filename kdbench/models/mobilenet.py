@@ -21,7 +21,7 @@ def rounded(channels: float) -> int:
 
 
 class InvertedResidual(nn.Module):
-    """1×1 expansion, 3×3 depthwise convolution, linear 1×1 projection; the sum with the input where shapes agree."""
+    """1×1 expansion, 3×3 depthwise convolution, linear 1×1 projection; added to the input if shapes agree."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()

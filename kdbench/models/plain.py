@@ -31,7 +31,7 @@ def dense(
     hidden: tuple[PositiveInt, ...] = (1200, 1200),
     dropout: Share = 0.0,
 ) -> nn.Module:
-    """Build a dense ReLU network with the given hidden widths; none makes it linear."""
+    """Build a dense ReLU network with these hidden widths; with none it is linear."""
     return _dense(math.prod(input_shape), hidden, classes, dropout)
 
 
@@ -40,13 +40,11 @@ def dense_by_widths(name: str, input_shape: InputShape, classes: PositiveInt, /,
     """Build the dense ReLU network whose widths the name lists, from inputs to classes."""
     inputs, *hidden, outputs = (int(width) for width in name.split("-"))
     if min(inputs, *hidden, outputs) < 1:
-        raise InputError(f"model {name!r}: a width is zero", "every width is at least 1")
+        raise InputError(f"model {name!r}: a width is zero", "every width must be at least 1")
     if (inputs, outputs) != (math.prod(input_shape), classes):
-        fitting = "-".join(str(width) for width in (math.prod(input_shape), *hidden, classes))
+        correct = "-".join(str(width) for width in (math.prod(input_shape), *hidden, classes))
         shape = "x".join(str(size) for size in input_shape)
-        raise InputError(
-            f"model {name!r} does not fit inputs of {shape} with {classes} classes", f"that would be {fitting!r}"
-        )
+        raise InputError(f"model {name!r} does not fit inputs of {shape} with {classes} classes", f"use {correct!r}")
     return _dense(inputs, tuple(hidden), classes, dropout)
 
 

@@ -62,8 +62,8 @@ def _network(
 ) -> Staged:
     per_stage, rest = divmod(depth - 2, 6)
     if rest or per_stage < 1:
-        fitting = 6 * max(1, round((depth - 2) / 6)) + 2
-        raise InputError(f"a ResNet for small images has 6n+2 layers, not {depth}", f"the nearest is resnet{fitting}")
+        nearest = 6 * max(1, round((depth - 2) / 6)) + 2
+        raise InputError(f"a ResNet for small images has 6n+2 layers, not {depth}", f"the nearest is resnet{nearest}")
     stem, *stages = widths
     blocks, inputs = [], stem
     for index, outputs in enumerate(stages):
@@ -97,7 +97,7 @@ def resnet_x4(
     return _network(input_shape, classes, depth, (32, 64, 128, 256), shortcut)
 
 
-# The depths of the literature, so that they are listed and suggested by name.
+# The depths in the literature, so that they are listed and suggested by name.
 for _depth in (8, 14, 32, 44, 56, 110):
     MODELS.register(f"resnet{_depth}")(resnet)
 MODELS.register("resnet32x4")(resnet_x4)
@@ -146,13 +146,13 @@ def _stem(kind: Stem, stride: StemStride | None, inputs: int, outputs: int) -> n
 
 
 def _stages(counts: tuple[int, ...], block: Block, width: float) -> tuple[list[nn.Module], int]:
-    """Return the stages that are not empty, for inputs of the stem's width, and the width of the last one."""
+    """Return the non-empty stages, for inputs of the stem's width, and the width of the last stage."""
     make, expansion = {"basic": (BasicBlock, 1), "bottleneck": (Bottleneck, 4)}[block]
     inputs = scaled(64, width)
     stages: list[nn.Module] = []
     for index, count in enumerate(counts):
         if count == 0:
-            continue  # Its stride and its widening go with it.
+            continue  # without its stride and widening
         outputs = expansion * scaled(64 * 2**index, width)
         first = make(inputs, outputs, 1 if index == 0 else 2)
         stages.append(nn.Sequential(first, *(make(outputs, outputs, 1) for _ in range(count - 1))))
@@ -194,7 +194,7 @@ def imagenet_resnet(
     stem_stride: StemStride | None = None,
     width: PositiveFloat = 1.0,
 ) -> nn.Module:
-    """Build the ResNet of table 1 called `name`; `stem="cifar"` makes it one for small images."""
+    """Build the ResNet of table 1 called `name`; `stem="cifar"` adapts it to small images."""
     block, blocks = IMAGENET[name]
     return residual(
         name, input_shape, classes, block=block, blocks=blocks, stem=stem, stem_stride=stem_stride, width=width

@@ -1,4 +1,4 @@
-"""The one shape of network in this package: a stem, blocks one after another, a head."""
+"""The common structure of networks in this package: a stem, a sequence of blocks, a head."""
 
 import math
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class Staged(nn.Module):
     """A classifier made of a stem, blocks in order, and a head that ends in the logits.
 
-    `stages` holds the module paths of the blocks, in order: where features are tapped. Convolutions start from
-    He's normal initialisation over the fan-out (He et al. 2015, arXiv:1502.01852), batch norm from the identity;
-    linear layers from torch's default, or from N(0, linear_std²) with zero bias when `linear_std` is given.
+    `stages` holds the module paths of the blocks, in order, for feature taps. Convolutions start from He's normal
+    initialisation over the fan-out (He et al. 2015, arXiv:1502.01852), batch norm from the identity; linear layers from
+    torch's default, or from N(0, linear_std²) with zero bias if `linear_std` is set.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Feature taps: what flows out of inner modules, read by hooks. No network is rewritten for it."""
+"""Feature taps: the outputs of inner modules, read by hooks, without changes to the network."""
 
 from collections.abc import Iterable
 from types import TracebackType
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class Taps:
-    """While open, keeps the outputs of the modules at `paths` of `module`, of its latest forward.
+    """A context that keeps the outputs of the modules at `paths` of `module`, from its latest forward.
 
-    `features` maps each path to a tensor, (B, C, H, W) for convolutional blocks, with its graph. Raises
-    InputError for a path that `module` does not have. The hooks go when the block ends, however it ends.
+    `features` maps each path to a tensor, (B, C, H, W) for convolutional blocks, with its autograd graph. Raises
+    InputError for a path that `module` does not have. The hooks are removed when the context ends.
 
-    With `no_further` a forward ends, and with it the block, as soon as all features are there: what comes after them in
-    the network is not computed. (It ends by an exception of this module's own, which passes through `forward`.)
+    With `stop_early` the forward, and with it the context, ends as soon as all features are there; later layers are not
+    computed. (A private exception passes through `forward` for that.)
     """
 
-    def __init__(self, module: nn.Module, paths: Iterable[str], *, no_further: bool = False) -> None:
+    def __init__(self, module: nn.Module, paths: Iterable[str], *, stop_early: bool = False) -> None:
         self.features: dict[str, Tensor] = {}
-        self._no_further = no_further
+        self._stop_early = stop_early
         self._modules = {path: _submodule(module, path) for path in paths}
         self._handles: list[RemovableHandle] = []
 
@@ -39,19 +39,19 @@ class Taps:
     ) -> bool:
         while self._handles:
             self._handles.pop().remove()
-        return isinstance(error, _Enough) and error.taps is self
+        return isinstance(error, _StopForward) and error.taps is self
 
     def _keep(self, path: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
             self.features[path] = output
-            if self._no_further and len(self.features) == len(self._modules):
-                raise _Enough(self)
+            if self._stop_early and len(self.features) == len(self._modules):
+                raise _StopForward(self)
 
         return hook
 
 
-class _Enough(Exception):  # noqa: N818 - no error: all that was asked for is there
-    """Ends a forward whose remaining layers nobody asked for."""
+class _StopForward(Exception):  # noqa: N818 - no error: all that was asked for is there
+    """Ends a forward whose remaining layers are not needed."""
 
     def __init__(self, taps: Taps) -> None:
         super().__init__()
@@ -69,16 +69,16 @@ def required_stages(module: nn.Module) -> tuple[str, ...]:
     stages = stages_of(module)
     if not stages:
         raise InputError(
-            f"{type(module).__name__} names no stages, so it has no middle or last one",
+            f"{type(module).__name__} declares no stages, so it has no middle or last stage",
             "name the layers to tap by their paths",
         )
     return stages
 
 
 def middle_stage(module: nn.Module) -> str:
-    """Return the path of the middle block, the lower one of an even number: where hints are given and taken.
+    """Return the path of the middle block (the lower of two), the default for hints.
 
-    FitNets (Romero et al. 2015, arXiv:1412.6550) guides the middle layer of the student by that of the teacher.
+    FitNets (Romero et al. 2015, arXiv:1412.6550) guides the student's middle layer by the teacher's.
     Raises InputError if `module` declares no stages.
     """
     stages = required_stages(module)
@@ -86,7 +86,7 @@ def middle_stage(module: nn.Module) -> str:
 
 
 def last_stage(module: nn.Module) -> str:
-    """Return the path of the last block, whose features the head classifies; raises InputError if there is none."""
+    """Return the path of the last block, the input of the head; raises InputError if `module` declares no stages."""
     return required_stages(module)[-1]
 
 

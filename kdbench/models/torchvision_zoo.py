@@ -12,14 +12,17 @@ from kdbench.registry import suggestion
 
 PREFIX = "torchvision/"
 
-# Where torchvision keeps a trunk's blocks, if not in the network itself.
+# The submodules in which torchvision keeps a trunk's blocks, if not in the network itself.
 _TRUNKS = ("features", "layers", "blocks", "trunk_output")
 
 
 def _constructor_options(model: str, input_shape: InputShape) -> dict[str, Any]:
-    """Return what some constructors must be told beside the class count."""
+    """Return the arguments that some constructors need besides the class count."""
     height, width = input_shape[1:]
-    if model in {"googlenet", "inception_v3"}:  # Their auxiliary heads are for training and make logits a tuple.
+    if model in {
+        "googlenet",
+        "inception_v3",
+    }:  # Their auxiliary heads would make the logits a tuple.
         return {"aux_logits": False, "init_weights": True}
     if model.startswith("vit_"):  # A learned position per patch.
         return {"image_size": height}
@@ -39,9 +42,9 @@ def _create(model: str, input_shape: InputShape, classes: int) -> nn.Module:
 
 
 def _replace_first_convolution(network: nn.Module, channels: int) -> None:
-    """Make `network` take `channels` instead of 3: its first convolution is made again, freshly initialised."""
+    """Replace the first convolution of `network` by a fresh one with `channels` inputs instead of 3."""
     path, old = next((path, module) for path, module in network.named_modules() if isinstance(module, nn.Conv2d))
-    assert old.groups == 1, f"{path} is no plain first convolution"
+    assert old.groups == 1, f"{path} is not a plain first convolution"
     new = nn.Conv2d(
         channels,
         old.out_channels,
@@ -55,7 +58,7 @@ def _replace_first_convolution(network: nn.Module, channels: int) -> None:
 
 
 def _output_ranks(network: nn.Module, layers: Mapping[str, nn.Module], input_shape: InputShape) -> dict[str, int]:
-    """Return the rank of each called layer's output, in calling order, by a forward that computes no values."""
+    """Return the rank of each layer's output, in calling order, by a forward on the meta device."""
     ranks: dict[str, int] = {}
 
     def hook_for(name: str) -> Any:
@@ -76,9 +79,9 @@ def _output_ranks(network: nn.Module, layers: Mapping[str, nn.Module], input_sha
 
 
 def _image_stages(network: nn.Module, input_shape: InputShape) -> tuple[str, ...]:
-    """Return the paths of the blocks that give feature maps, of rank 4: none in a vision transformer.
+    """Return the paths of the blocks that output feature maps (rank 4); none in a vision transformer.
 
-    A trunk of single layers, such as VGG's, ends its blocks in max pooling. Raises what the forward raises.
+    In a trunk of single layers, such as VGG's, a block ends with max pooling. Raises what the forward raises.
     """
     trunk = next((name for name in _TRUNKS if hasattr(network, name)), "")
     prefix = f"{trunk}." if trunk else ""
@@ -91,7 +94,7 @@ def _image_stages(network: nn.Module, input_shape: InputShape) -> tuple[str, ...
 
 @MODELS.register_pattern(rf"{PREFIX}.+", example=f"{PREFIX}mobilenet_v3_small")
 def torchvision_model(name: str, input_shape: InputShape, classes: PositiveInt, /) -> nn.Module:
-    """Build the torchvision classifier after the slash; `stages` are its blocks that give images."""
+    """Build the torchvision classifier after the slash; `stages` are its blocks that output feature maps."""
     from torchvision import models
 
     model = name.removeprefix(PREFIX)

@@ -25,12 +25,12 @@ def _block(inputs: int, outputs: int, depth: int) -> nn.Sequential:
     for _ in range(depth):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
         inputs = outputs
-    # Rounding up leaves even sizes as they are, and lets images that are not multiples of 32 through.
+    # Rounding up keeps even sizes as they are, and allows images that are not multiples of 32.
     return nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True))
 
 
 def _head(inputs: int, hidden: tuple[int, ...], classes: int, dropout: float, cells: int) -> nn.Sequential:
-    # One cell is left of a 32×32 image: there is nothing to pool, and nothing a MACs convention could count.
+    # A 32×32 image is reduced to one cell: there is nothing to pool, nor anything for a MACs convention to count.
     layers: list[nn.Module] = [nn.Identity() if cells == 1 else nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     for width in hidden:
         layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True), nn.Dropout(dropout)]

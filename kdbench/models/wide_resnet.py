@@ -39,16 +39,16 @@ class PreActivationBlock(nn.Module):
 
 @MODELS.register_pattern(NAME, example="wrn40-2")
 def wide_resnet(name: str, input_shape: InputShape, classes: PositiveInt, /, *, dropout: Share = 0.0) -> nn.Module:
-    """Build the Wide ResNet whose depth and widening factor the name holds; `dropout` is between convolutions."""
-    found = re.fullmatch(NAME, name)
-    assert found, f"{name!r} came past the pattern"
-    depth, factor = int(found[1]), int(found[2])
+    """Build the Wide ResNet with the depth and widening factor in the name; `dropout` is between convolutions."""
+    match = re.fullmatch(NAME, name)
+    assert match, f"{name!r} does not match the pattern"
+    depth, factor = int(match[1]), int(match[2])
     per_stage, rest = divmod(depth - 4, 6)
     if rest or per_stage < 1 or factor < 1:
-        fitting = 6 * max(1, round((depth - 4) / 6)) + 4
+        nearest = 6 * max(1, round((depth - 4) / 6)) + 4
         raise InputError(
             f"a Wide ResNet has 6n+4 layers and a factor of 1 or more, not {depth} and {factor}",
-            f"the nearest is wrn{fitting}-{max(1, factor)}",
+            f"the nearest is wrn{nearest}-{max(1, factor)}",
         )
     stages, inputs = [], 16
     for outputs, stride in ((16 * factor, 1), (32 * factor, 2), (64 * factor, 2)):
@@ -66,6 +66,6 @@ def wide_resnet(name: str, input_shape: InputShape, classes: PositiveInt, /, *, 
     return Staged(nn.Conv2d(input_shape[0], 16, 3, padding=1, bias=False), stages, head)
 
 
-# The ones the distillation literature compares.
+# Those compared in the distillation literature.
 for _known in ("wrn16-1", "wrn16-2", "wrn28-10", "wrn40-1"):
     MODELS.register(_known)(wide_resnet)

@@ -55,13 +55,13 @@ def test_the_middle_stage_is_the_lower_of_two(widths, middle):
 
 
 def test_a_module_without_stages_has_no_middle():
-    with pytest.raises(InputError, match="names no stages"):
+    with pytest.raises(InputError, match="declares no stages"):
         middle_stage(nn.Linear(2, 2))
 
 
-def test_no_further_ends_the_block_and_no_other(network):
+def test_stop_early_ends_the_block_and_no_other(network):
     images = torch.rand(2, 1, 8, 8)
-    with Taps(network, ["blocks.2"]) as outer, Taps(network, ["blocks.0"], no_further=True) as inner:
+    with Taps(network, ["blocks.2"]) as outer, Taps(network, ["blocks.0"], stop_early=True) as inner:
         network(images)
         pytest.fail("the forward went on")
     assert set(inner.features) == {"blocks.0"}
@@ -70,6 +70,6 @@ def test_no_further_ends_the_block_and_no_other(network):
 
 
 def test_an_error_inside_is_not_swallowed(network):
-    with pytest.raises(RuntimeError), Taps(network, ["blocks.2"], no_further=True):
+    with pytest.raises(RuntimeError), Taps(network, ["blocks.2"], stop_early=True):
         network(torch.rand(2, 3, 8, 8))
     assert hooks(network) == 0

@@ -47,7 +47,7 @@ def test_other_channel_counts_get_a_first_convolution_of_their_own():
 def test_a_vision_transformer_fits_the_image_and_has_no_feature_maps():
     network = models.build("torchvision/vit_b_32", (3, 64, 64), 10).eval()
     assert network(torch.rand(1, 3, 64, 64)).shape == (1, 10)
-    with pytest.raises(InputError, match="names no stages"):
+    with pytest.raises(InputError, match="declares no stages"):
         middle_stage(network)
 
 

@@ -115,7 +115,7 @@ def test_stages_of_one_cell_are_left_out():
 
 def test_a_network_without_stages_needs_named_layers():
     plain = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
-    with pytest.raises(InputError, match="names no stages"):
+    with pytest.raises(InputError, match="declares no stages"):
         attention(context(plain))
     named = attention(context(plain), student_layers=["0"], teacher_layers=["first"])
     assert named.formula() == "1000·Σ mean((Q_s − Q_t)²) over 0–first"
