@@ -186,17 +186,17 @@ def test_labels_are_distributions_over_an_image_and_its_neighbour(augment):
 
 def test_mixup_is_the_weighted_sum_of_two_images():
     images, _ = samples()
-    found, labels = mixed(Augment(mixup=1.0))
+    results, labels = mixed(Augment(mixup=1.0))
     share = share_of_first(labels)
     assert 0 < share < 1
-    torch.testing.assert_close(found, share * images + (1 - share) * images.roll(1, 0))
+    torch.testing.assert_close(results, share * images + (1 - share) * images.roll(1, 0))
 
 
 def test_cutmix_takes_a_box_of_the_neighbour_and_its_area_as_the_labels_share():
     images, _ = samples()
-    found, labels = mixed(Augment(cutmix=1.0), number=3)
-    foreign = found == images.roll(1, 0)
-    assert (foreign | (found == images)).all()
+    results, labels = mixed(Augment(cutmix=1.0), number=3)
+    foreign = results == images.roll(1, 0)
+    assert (foreign | (results == images)).all()
     rows, columns = torch.where(foreign[0, 0])
     box = (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1)
     assert box == len(rows), "a box without holes"
@@ -214,8 +214,8 @@ def test_with_both_each_batch_takes_one_of_the_two():
     augment = Augment(mixup=1.0, cutmix=1.0)
     blended = 0
     for number in range(200):
-        found, _ = mixed(augment, number=number)
-        blended += not bool((found == found.round()).all())
+        results, _ = mixed(augment, number=number)
+        blended += not bool((results == results.round()).all())
     assert 70 < blended < 130  # half, standard deviation 7
 
 

@@ -28,20 +28,20 @@ def parts(start, stop, processes):
 @given(st.integers(0, 50), st.integers(1, 9), st.data())
 def test_a_batch_is_shared_out_in_order_and_as_evenly_as_can_be(start, processes, data):
     size = data.draw(st.integers(2 * processes, 100))
-    found = parts(start, start + size, processes)
-    assert (found[0].start, found[-1].stop) == (start, start + size)
-    assert all(part.stop == following.start for part, following in pairwise(found))
-    sizes = [part.stop - part.start for part in found]
+    result = parts(start, start + size, processes)
+    assert (result[0].start, result[-1].stop) == (start, start + size)
+    assert all(part.stop == following.start for part, following in pairwise(result))
+    sizes = [part.stop - part.start for part in result]
     assert max(sizes) - min(sizes) <= 1
-    assert [part.counted for part in found] == sizes
+    assert [part.counted for part in result] == sizes
 
 
 @given(st.integers(2, 9), st.data())
 def test_a_batch_too_small_to_share_is_computed_by_all_and_counted_once(processes, data):
     size = data.draw(st.integers(1, 2 * processes - 1))
-    found = parts(7, 7 + size, processes)
-    assert {(part.start, part.stop) for part in found} == {(7, 7 + size)}
-    assert [part.counted for part in found] == [size] + [0] * (processes - 1)
+    result = parts(7, 7 + size, processes)
+    assert {(part.start, part.stop) for part in result} == {(7, 7 + size)}
+    assert [part.counted for part in result] == [size] + [0] * (processes - 1)
 
 
 @given(st.integers(1, 100), st.integers(1, 9), st.randoms())

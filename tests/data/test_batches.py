@@ -122,11 +122,11 @@ def test_a_batch_says_in_which_of_few_views_each_image_is(augment):
 
 def test_what_a_teacher_is_asked_ahead_of_time_comes_in_order_with_its_slot():
     loader = batches(augment=Augment(pad=2, flip=True, views=5))
-    asked = list(loader.in_slot(3, 10))
-    assert [len(batch.labels) for batch in asked] == [10, 10, 3]
-    assert torch.cat([batch.index for batch in asked]).tolist() == list(range(23))
-    assert torch.cat([batch.labels for batch in asked]).tolist() == list(range(23))
-    assert set(torch.cat([batch.slot for batch in asked]).tolist()) == {3}
+    requested = list(loader.in_slot(3, 10))
+    assert [len(batch.labels) for batch in requested] == [10, 10, 3]
+    assert torch.cat([batch.index for batch in requested]).tolist() == list(range(23))
+    assert torch.cat([batch.labels for batch in requested]).tolist() == list(range(23))
+    assert set(torch.cat([batch.slot for batch in requested]).tolist()) == {3}
 
 
 def test_mixed_batches_keep_order_and_views_and_carry_distributions():
@@ -156,9 +156,9 @@ def test_the_parts_of_several_processes_make_up_the_batches_of_one(options, proc
     for each in (loader, *shares):
         each.set_epoch(2)
     assert {len(each) for each in shares} == {len(loader)}
-    for number, (whole, *taken) in enumerate(zip(loader, *shares, strict=True)):
+    for number, (whole, *samples) in enumerate(zip(loader, *shares, strict=True)):
         counted = [share.parts[number].counted for share in shares]
-        own = [batch for batch, count in zip(taken, counted, strict=True) if count]
+        own = [batch for batch, count in zip(samples, counted, strict=True) if count]
         assert [len(batch.labels) for batch in own] == [count for count in counted if count]
         joined = [None if parts[0] is None else torch.cat(parts) for parts in zip(*own, strict=True)]
         assert same([whole], [Batch(*joined)])
@@ -166,9 +166,9 @@ def test_the_parts_of_several_processes_make_up_the_batches_of_one(options, proc
 
 def test_a_left_over_too_small_to_share_is_given_to_all():
     loader = batches(toy(10), batch=8)
-    taken = [list(loader.shared(rank, 2))[-1] for rank in range(2)]
-    assert same(taken[:1], taken[1:])
-    assert len(taken[0].labels) == 2
+    samples = [list(loader.shared(rank, 2))[-1] for rank in range(2)]
+    assert same(samples[:1], samples[1:])
+    assert len(samples[0].labels) == 2
     assert [loader.shared(rank, 2).parts[-1].counted for rank in range(2)] == [2, 0]
 
 

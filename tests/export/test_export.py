@@ -35,8 +35,8 @@ def test_the_file_has_a_dynamic_batch_and_the_names_the_harness_reads(exported):
     assert isinstance(given.shape[0], str)
     assert given.shape[1:] == list(SHAPE)
     for batch in (1, 7):
-        (found,) = session.run(None, {"input": np.zeros((batch, *SHAPE), np.float32)})
-        assert found.shape == (batch, 5)
+        (result,) = session.run(None, {"input": np.zeros((batch, *SHAPE), np.float32)})
+        assert result.shape == (batch, 5)
 
 
 def test_a_valid_model_and_nothing_else_lies_there(exported):
@@ -78,9 +78,9 @@ def test_one_image_in_ten_may_have_crossed_a_boundary(network, exported):
             return network(images) + off
 
     images, rounding = torch.rand(30, *SHAPE), torch.zeros(30)
-    found = check_parity(Crossing(2), exported, images, rounding=rounding)
-    assert found.holds
-    assert found.max_abs == pytest.approx(0.5, abs=1e-4)
+    result = check_parity(Crossing(2), exported, images, rounding=rounding)
+    assert result.holds
+    assert result.max_abs == pytest.approx(0.5, abs=1e-4)
     assert not check_parity(Crossing(4), exported, images, rounding=rounding).holds
     assert not check_parity(Crossing(2), exported, images).holds
 

@@ -42,8 +42,8 @@ def operators(path) -> list[str]:
 def logits(path, images) -> np.ndarray:
     how = ort.SessionOptions()
     how.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    (found,) = ort.InferenceSession(path, how, providers=["CPUExecutionProvider"]).run(None, {"input": images.numpy()})
-    return found
+    (result,) = ort.InferenceSession(path, how, providers=["CPUExecutionProvider"]).run(None, {"input": images.numpy()})
+    return result
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -90,8 +90,8 @@ def test_what_two_read_stays(tmp_path):
             self.conv, self.norm = nn.Conv2d(1, 3, 3), batch_norm(3)
 
         def forward(self, images):
-            found = self.conv(images)
-            return (found + self.norm(found)).flatten(1)
+            result = self.conv(images)
+            return (result + self.norm(result)).flatten(1)
 
     torch.manual_seed(0)
     images, path = torch.rand(4, 1, 5, 5), tmp_path / "net.onnx"

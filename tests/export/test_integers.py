@@ -24,9 +24,9 @@ def chain(*, quantize: bool) -> nn.Module:
 def test_convolutions_between_two_roundings_run_in_integers(tmp_path):
     """The last layer's output is not rounded, so it is no integer's."""
     export_onnx(deployed(chain(quantize=True)), (3, 8, 8), tmp_path / "net.onnx")
-    found = kernels_of(tmp_path / "net.onnx")
-    assert found.integer >= 2
-    assert found.integer + found.floating == 3
+    result = kernels_of(tmp_path / "net.onnx")
+    assert result.integer >= 2
+    assert result.integer + result.floating == 3
 
 
 def test_a_network_in_full_precision_has_none(tmp_path):

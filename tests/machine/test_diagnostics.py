@@ -55,11 +55,11 @@ def test_a_quiet_machine_and_one_that_tells_nothing_give_no_warning():
     ],
 )
 def test_each_disturbance_is_said_once_with_a_remedy(change, code, says):
-    (found,) = warned({}, change, {})
-    assert found.code == code
-    assert says in found.message
-    assert found.remedy
-    assert found.model is None
+    (result,) = warned({}, change, {})
+    assert result.code == code
+    assert says in result.message
+    assert result.remedy
+    assert result.model is None
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def test_facts_are_averages_over_time():
     ],
 )
 def test_more_threads_than_cores(threads, usable, quota, says):
-    found = list(oversubscription(threads, usable, quota))
-    assert len(found) == len(says)
-    for warning, part in zip(found, says, strict=True):
+    result = list(oversubscription(threads, usable, quota))
+    assert len(result) == len(says)
+    for warning, part in zip(result, says, strict=True):
         assert warning.code == "oversubscribed"
         assert part in warning.message
 
@@ -130,9 +130,9 @@ def smt(tmp_path):
     ],
 )
 def test_threads_on_one_physical_core(smt, cores, threads, shared):
-    found = list(shared_core_diagnostics(cores, threads, smt))
-    assert [w.message.partition(" are")[0] for w in found] == ([shared] if shared else [])
-    assert all(w.code == "shared_core" and "--cores" in w.remedy for w in found)
+    result = list(shared_core_diagnostics(cores, threads, smt))
+    assert [w.message.partition(" are")[0] for w in result] == ([shared] if shared else [])
+    assert all(w.code == "shared_core" and "--cores" in w.remedy for w in result)
 
 
 def test_more_threads_than_cores_and_a_quota_below_the_threads(monkeypatch, tmp_path):
@@ -142,8 +142,8 @@ def test_more_threads_than_cores_and_a_quota_below_the_threads(monkeypatch, tmp_
     path = tmp_path / "sys/fs/cgroup/cpu.max"
     path.parent.mkdir(parents=True)
     path.write_text("150000 100000\n")
-    (found,) = thread_diagnostics(2, (0, 1), tmp_path)
-    assert "may use 1.5 cores: 2 threads" in found.message
+    (result,) = thread_diagnostics(2, (0, 1), tmp_path)
+    assert "may use 1.5 cores: 2 threads" in result.message
     assert list(thread_diagnostics(1, (0, 1), tmp_path)) == []
 
 

@@ -52,10 +52,10 @@ def test_the_fingerprint_names_neither_person_nor_machine_nor_place():
 
 
 def test_versions_are_those_of_the_installed_distributions():
-    found = libraries()
-    assert found["kdbench"] == kdbench.__version__
-    assert found["numpy"] == metadata.version("numpy")
-    assert found["torch"] == metadata.version("torch")
+    result = libraries()
+    assert result["kdbench"] == kdbench.__version__
+    assert result["numpy"] == metadata.version("numpy")
+    assert result["torch"] == metadata.version("torch")
 
 
 def test_taking_the_fingerprint_imports_no_library_it_names():

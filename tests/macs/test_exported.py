@@ -72,9 +72,9 @@ def own(path: Path) -> dict[str, int]:
 
 def traced(path: Path, fused: Path, shape: tuple[int, ...]) -> dict[str, int]:
     """Return the MACs of each node of the file `fused` by the layers of `path` that it is traced to."""
-    found = origins(path, fused, shape)
-    assert [origin.reason for origin in found.values() if origin.macs is None] == []
-    return {name: origin.macs for name, origin in found.items() if origin.macs}
+    result = origins(path, fused, shape)
+    assert [origin.reason for origin in result.values() if origin.macs is None] == []
+    return {name: origin.macs for name, origin in result.items() if origin.macs}
 
 
 @pytest.mark.parametrize(("name", "shape", "classes"), every_network())

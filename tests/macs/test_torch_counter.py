@@ -148,8 +148,8 @@ class First(nn.Module):
         self.layer = layer
 
     def forward(self, x):
-        found = self.layer(x)
-        return found[0] if isinstance(found, tuple) else found
+        result = self.layer(x)
+        return result[0] if isinstance(result, tuple) else result
 
 
 @pytest.mark.parametrize(

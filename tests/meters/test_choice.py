@@ -132,7 +132,7 @@ def test_a_machine_without_any_source_has_no_energy_and_no_zero(register):
 
 def test_all_are_listed_the_nearest_first(register):
     register(GUESS, PSYS, RAPL)
-    assert [found.meter.name for found in all_meters()] == ["rapl", "psys", "guess"]
+    assert [status.meter.name for status in all_meters()] == ["rapl", "psys", "guess"]
 
 
 def test_what_is_not_asked_for_is_not_tried(register):

@@ -175,11 +175,11 @@ def test_no_power_at_all_is_no_meter(kind, make, fake_nvml):
 
 def test_the_whole_module_is_not_asked_for(kind, make, fake_nvml, monkeypatch):
     """With Grace, scope 1 is GPU and CPU together; the fake knows scope 0 alone."""
-    asked = []
+    requested = []
     true = pynvml.nvmlDeviceGetFieldValues
-    monkeypatch.setattr(pynvml, FIELDS, lambda handle, fields: asked.extend(fields) or true(handle, fields))
+    monkeypatch.setattr(pynvml, FIELDS, lambda handle, fields: requested.extend(fields) or true(handle, fields))
     make(kind).watts()
-    assert [scope for _, scope in asked] == [0]
+    assert [scope for _, scope in requested] == [0]
 
 
 def test_no_device_is_a_refusal_and_not_0_joules(kind, make, fake_nvml):

@@ -100,12 +100,12 @@ def run(stub_nvml):
 
 
 @pytest.fixture
-def told(run):
+def reported(run):
     return run(READ, *NAMES)
 
 
-def test_the_counter_counts_the_boards_power_to_within_a_step(told):
-    source = told["nvml"]
+def test_the_counter_counts_the_boards_power_to_within_a_step(reported):
+    source = reported["nvml"]
     assert source["detail"] == "kdbench stub GPU: energy counter of the whole board"
     begin, end = source["begin"], source["end"]
     joules = end["joules"] - begin["joules"]
@@ -117,17 +117,17 @@ def test_the_counter_counts_the_boards_power_to_within_a_step(told):
 
 
 @pytest.mark.parametrize("name", ["nvml-power", "nvml-mean-power"])
-def test_polled_power_counts_a_constant_power_exactly(told, name):
-    begin, end = (told[name][edge] for edge in ("begin", "end"))
+def test_polled_power_counts_a_constant_power_exactly(reported, name):
+    begin, end = (reported[name][edge] for edge in ("begin", "end"))
     assert (
         begin["joules"] < end["joules"] == pytest.approx(begin["joules"] + WATTS * (end["at"] - begin["at"]), rel=1e-6)
     )
 
 
 def test_what_else_is_known_of_the_board(run):
-    told = run(GAUGES)
-    assert told["memory"] == [0, "NVML, growth of the board's used memory, whoever used it"]
-    assert told["throttling"] == 0
+    reported = run(GAUGES)
+    assert reported["memory"] == [0, "NVML, growth of the board's used memory, whoever used it"]
+    assert reported["throttling"] == 0
 
 
 def test_a_virtual_gpu(run):
@@ -146,8 +146,8 @@ def test_a_hidden_gpu_is_not_read(run):
 
 def test_codecarbon_reads_the_same_board(run):
     pytest.importorskip("codecarbon")
-    told = run(CODECARBON)
-    assert told["model"] == "1 x kdbench stub GPU"
-    assert (told["name"], told["limit"], told["watts"]) == ("kdbench stub GPU", 700, WATTS)
-    assert told["joules"] >= WATTS * (told["shortest_s"] - STEP_S) - 0.002
-    assert told["joules"] <= WATTS * (told["longest_s"] + STEP_S) + 0.002
+    reported = run(CODECARBON)
+    assert reported["model"] == "1 x kdbench stub GPU"
+    assert (reported["name"], reported["limit"], reported["watts"]) == ("kdbench stub GPU", 700, WATTS)
+    assert reported["joules"] >= WATTS * (reported["shortest_s"] - STEP_S) - 0.002
+    assert reported["joules"] <= WATTS * (reported["longest_s"] + STEP_S) + 0.002

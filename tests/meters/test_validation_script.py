@@ -37,14 +37,14 @@ def test_every_question_is_answered(stub_nvml, tmp_path):
         STUB_NVML_WATTS=str(WATTS),
     )
     assert ended.returncode == 0, ended.stderr
-    (found,) = json.loads((tmp_path / "results/validation-gpu.json").read_text())["models"]
-    assert found["minute"]["asked_w"] == pytest.approx(WATTS, rel=0.001)
-    by_source = found["minute"]["by_source"]
+    (result,) = json.loads((tmp_path / "results/validation-gpu.json").read_text())["models"]
+    assert result["minute"]["asked_w"] == pytest.approx(WATTS, rel=0.001)
+    by_source = result["minute"]["by_source"]
     assert list(by_source) == [f"{name}, gpu0.board" for name in ("nvml", "nvml-power", "nvml-mean-power")]
     assert by_source["nvml-power, gpu0.board"]["power_w"] == pytest.approx(WATTS, rel=0.1)  # the rate varies
     # Six windows of a tenth of a second on a counter of 20 ms: each edge is seen late by a part of that.
     assert by_source["nvml, gpu0.board"]["power_w"] == pytest.approx(WATTS, rel=0.25)
-    assert len(found["lengths"]) == 7
+    assert len(result["lengths"]) == 7
     assert "Do the joules hold?" in (tmp_path / "results/README.md").read_text()
 
 

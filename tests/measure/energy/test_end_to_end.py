@@ -52,20 +52,20 @@ def test_energy_times_rate_is_the_power(package, tiny, bench_model, test_set, co
     monkeypatch.setitem(rounds.MODES, "quick", Mode(3, 0.1, 20, 0.0, 0.025))
     bench_models = [bench_model(tiny("t")), bench_model(tiny("s", seed=1), teacher="t")]
     config = Measure(batch=(4,))
-    found = EnergyPass().run(context(bench_models, test_set, config=config, meters=sources_for(config)))
-    for m in found.measurements:
+    result = EnergyPass().run(context(bench_models, test_set, config=config, meters=sources_for(config)))
+    for m in result.measurements:
         assert m.status in {"ok", "unstable", "below_resolution"}, m.reason
         if m.metric != "energy_run_j" or m.value is None:  # a loaded machine's windows may be too far apart
             continue
         key = f"{m.model}/cpu-t1-b{m.axes['batch']}-energy"
-        calls, joules, ns = (found.samples[f"{key}/{name}"] for name in ("calls", "rapl-j", "rapl-ns"))
+        calls, joules, ns = (result.samples[f"{key}/{name}"] for name in ("calls", "rapl-j", "rapl-ns"))
         assert np.median(joules / calls) == pytest.approx(m.value)
         # Steps of a millisecond or so, or of as long as others keep the thread that updates from its core.
         assert np.median(joules / (ns / 1e9)) == pytest.approx(POWER_W, rel=0.5)
-    assert {m.source for m in found.measurements} == {"rapl, cpu.package"}
-    assert {(p.teacher, p.student, p.axes["batch"]) for p in found.pairs} == {("t", "s", 1), ("t", "s", 4)}
+    assert {m.source for m in result.measurements} == {"rapl, cpu.package"}
+    assert {(p.teacher, p.student, p.axes["batch"]) for p in result.pairs} == {("t", "s", 1), ("t", "s", 4)}
     # The machine draws the same whatever it does: nothing can be told from idle.
-    assert "below_resolution" in {m.status for m in found.measurements if m.metric == "energy_net_j"}
+    assert "below_resolution" in {m.status for m in result.measurements if m.metric == "energy_net_j"}
 
 
 def test_a_training_is_metered_over_a_turn_of_the_counter(package):

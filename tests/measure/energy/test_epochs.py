@@ -30,8 +30,8 @@ class Meter:
 @pytest.fixture
 def chosen(monkeypatch):
     def choose(*counters):
-        found = [MeterStatus(counter, Available("")) for counter in counters]
-        monkeypatch.setattr(epochs, "choose", lambda provider, *, estimate: Choice(found[0], tuple(found[1:])))
+        statuses = [MeterStatus(counter, Available("")) for counter in counters]
+        monkeypatch.setattr(epochs, "choose", lambda provider, *, estimate: Choice(statuses[0], tuple(statuses[1:])))
         return counters
 
     return choose

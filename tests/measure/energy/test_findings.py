@@ -91,9 +91,9 @@ def test_quick_windows_are_good_for_five_per_cent():
 
 def test_a_ratio_holds_the_steps_of_both():
     def wide(**changes):
-        found = ratio(account(gross_j=np.full(5, 0.06), **changes), account(gross_j=np.full(5, 0.02)))
-        assert found.value == pytest.approx(3)
-        return np.log(found.high / found.low) / 2
+        results = ratio(account(gross_j=np.full(5, 0.06), **changes), account(gross_j=np.full(5, 0.02)))
+        assert results.value == pytest.approx(3)
+        return np.log(results.high / results.low) / 2
 
     assert wide(step_j=0.0) < 0.01
     assert wide(step_j=0.06 * 0.05) == pytest.approx(0.1, rel=0.05)
@@ -127,8 +127,8 @@ def machine(monkeypatch):
     jobs = []
 
     def install(*counters, **result):
-        found = [MeterStatus(counter, Available("1 package")) for counter in counters]
-        monkeypatch.setattr(energy_pass, "choose", lambda provider, *, estimate: Choice(found[0], tuple(found[1:])))
+        leading, *beside = (MeterStatus(counter, Available("1 package")) for counter in counters)
+        monkeypatch.setattr(energy_pass, "choose", lambda provider, *, estimate: Choice(leading, tuple(beside)))
         ones = [1.0] * len(counters)
         whole = {
             "period_ns": [1e6] * len(counters),
@@ -154,17 +154,17 @@ def test_without_a_source_every_value_has_its_reason(energy, monkeypatch):
     monkeypatch.setattr(
         energy_pass, "choose", lambda *_, **__: Choice(Unavailable("RAPL: permission denied", "be root"))
     )
-    found = energy()
-    assert {(m.status, m.reason, m.hint, m.value) for m in found.measurements} == {
+    results = energy()
+    assert {(m.status, m.reason, m.hint, m.value) for m in results.measurements} == {
         ("unavailable", "RAPL: permission denied", "be root", None)
     }
-    assert {(m.model, m.metric, m.axes["batch"]) for m in found.measurements} == {
+    assert {(m.model, m.metric, m.axes["batch"]) for m in results.measurements} == {
         (id_, metric, batch)
         for id_ in "ts"
         for metric in ("energy_j", "energy_net_j", "energy_run_j")
         for batch in (1, 8)
     }
-    assert found.pairs == ()
+    assert results.pairs == ()
 
 
 def test_energy_that_was_not_asked_for(energy):
@@ -173,12 +173,12 @@ def test_energy_that_was_not_asked_for(energy):
 
 def test_per_inference_and_per_run(energy, machine):
     machine(Rapl(), windows=[reading([60]), reading([80]), reading([20]), reading([40])])
-    found = values(energy())
-    assert found["t", "energy_j", 1] == pytest.approx(0.6)
-    assert found["t", "energy_run_j", 1] == pytest.approx(0.6)
-    assert found["t", "energy_run_j", 8] == pytest.approx(0.8)
-    assert found["t", "energy_j", 8] == pytest.approx(0.1)
-    assert found["s", "energy_net_j", 8] == pytest.approx((0.4 - 0.1) / 8)
+    results = values(energy())
+    assert results["t", "energy_j", 1] == pytest.approx(0.6)
+    assert results["t", "energy_run_j", 1] == pytest.approx(0.6)
+    assert results["t", "energy_run_j", 8] == pytest.approx(0.8)
+    assert results["t", "energy_j", 8] == pytest.approx(0.1)
+    assert results["s", "energy_net_j", 8] == pytest.approx((0.4 - 0.1) / 8)
 
 
 def test_the_ratio_is_of_the_same_rounds(energy, machine):
@@ -222,33 +222,35 @@ def test_full_and_quick_windows(energy, machine):
 
 def test_a_gpu_leads_and_the_processor_stands_beside_it(energy, machine):
     machine(Nvml(), Rapl(), windows=[reading([200, 30])] * 4)
-    found = energy(provider="cuda")
-    per_scope = {m.axes.get("scope"): m for m in found.measurements if m.metric == "energy_j" and m.axes["batch"] == 1}
+    results = energy(provider="cuda")
+    per_scope = {
+        m.axes.get("scope"): m for m in results.measurements if m.metric == "energy_j" and m.axes["batch"] == 1
+    }
     assert {scope: m.value for scope, m in per_scope.items() if m.model == "s"} == pytest.approx(
         {None: 2.0, "cpu.package": 0.3, "gpu0.board + cpu.package": 2.3}
     )
     assert per_scope[None].source == "nvml, gpu0.board"
     assert per_scope["gpu0.board + cpu.package"].source == "nvml, gpu0.board; rapl, cpu.package"
     assert {"s/cuda-t1-b8-energy/calls", "s/cuda-t1-b8-energy/nvml-j", "s/cuda-t1-b8-energy/rapl-ns"} <= set(
-        found.samples
+        results.samples
     )
 
 
 def test_an_estimate_is_labelled_everywhere_and_claims_no_interval(energy, machine):
     machine(CodeCarbon(), windows=[reading([60])] * 4)
-    found = energy(estimate_energy=True, country="DEU")
-    assert {(m.evidence, m.interval) for m in found.measurements} == {("estimated", None)}
-    assert {(m.metric, m.reason) for m in found.measurements if m.value is None} == {
+    results = energy(estimate_energy=True, country="DEU")
+    assert {(m.evidence, m.interval) for m in results.measurements} == {("estimated", None)}
+    assert {(m.metric, m.reason) for m in results.measurements if m.value is None} == {
         ("energy_net_j", "an estimate has no idle power")
     }
-    assert {(p.evidence, p.interval) for p in found.pairs} == {("estimated", None)}
+    assert {(p.evidence, p.interval) for p in results.pairs} == {("estimated", None)}
 
 
 def test_grams_of_co2_are_modelled_from_measured_joules(energy, machine):
     machine(Rapl(), windows=[reading([60])] * 4)
-    found = energy(country="deu")
-    by_metric = {m.metric: m for m in found.measurements if m.model == "s" and m.axes["batch"] == 1}
-    g_per_kwh = found.protocol["carbon"]["g_per_kwh"]
+    results = energy(country="deu")
+    by_metric = {m.metric: m for m in results.measurements if m.model == "s" and m.axes["batch"] == 1}
+    g_per_kwh = results.protocol["carbon"]["g_per_kwh"]
     assert by_metric["co2_g"].value == pytest.approx(by_metric["energy_j"].value / 3.6e6 * g_per_kwh)
     assert by_metric["co2_g"].evidence == "modelled"
     assert by_metric["co2_g"].interval.high > by_metric["co2_g"].value
@@ -262,19 +264,19 @@ def test_a_country_that_is_none_is_refused(energy):
 
 def test_net_below_its_resolution_has_no_number(energy, machine):
     machine(Rapl(), windows=[reading([10.01])] * 4)
-    found = {m.metric: m for m in energy().measurements if m.model == "s"}
-    assert (found["energy_net_j"].status, found["energy_net_j"].value) == ("below_resolution", None)
-    assert found["energy_j"].status == "ok"
+    results = {m.metric: m for m in energy().measurements if m.model == "s"}
+    assert (results["energy_net_j"].status, results["energy_net_j"].value) == ("below_resolution", None)
+    assert results["energy_j"].status == "ok"
 
 
 def test_a_model_that_failed_a_source_that_gave_out_and_a_process_that_died(energy, machine, monkeypatch):
     machine(Rapl(), windows=[[], [], reading([60]), reading([60])], errors={"t": "no such operator"})
-    found = energy()
-    assert {(m.model, m.status, m.reason) for m in found.measurements} == {
+    results = energy()
+    assert {(m.model, m.status, m.reason) for m in results.measurements} == {
         ("t", "error", "no such operator"),
         ("s", "ok", None),
     }
-    assert {(p.status, p.reason) for p in found.pairs} == {("unavailable", "t: no such operator")}
+    assert {(p.status, p.reason) for p in results.pairs} == {("unavailable", "t: no such operator")}
     machine(Rapl(), fault="RAPL: unreadable")
     assert {(m.status, m.reason) for m in energy().measurements} == {("error", "RAPL: unreadable")}
 
@@ -295,18 +297,18 @@ def test_how_long_the_pass_will_take(bench_models, machine):
 
 def test_a_source_beside_that_gave_out_is_left_out_and_named(energy, machine):
     machine(Nvml(), Rapl(), windows=[reading([200])] * 4, sources=["nvml"], dropped={"rapl": "RAPL: unreadable"})
-    found = energy(provider="cuda")
-    assert {m.axes.get("scope") for m in found.measurements} == {None}
-    assert found.protocol["energy_pass"]["uncounted"] == ["RAPL: unreadable"]
-    assert [each["name"] for each in found.protocol["energy_pass"]["sources"]] == ["nvml"]
+    results = energy(provider="cuda")
+    assert {m.axes.get("scope") for m in results.measurements} == {None}
+    assert results.protocol["energy_pass"]["uncounted"] == ["RAPL: unreadable"]
+    assert [each["name"] for each in results.protocol["energy_pass"]["sources"]] == ["nvml"]
 
 
 def test_an_estimate_is_admitted_only_where_it_was_asked_for(monkeypatch):
-    asked = []
-    monkeypatch.setattr(energy_pass, "choose", lambda provider, *, estimate: asked.append((provider, estimate)))
+    requested = []
+    monkeypatch.setattr(energy_pass, "choose", lambda provider, *, estimate: requested.append((provider, estimate)))
     for config in (Measure(), Measure(provider="cuda", estimate_energy=True)):
         sources_for(config)
-    assert asked == [("cpu", False), ("cuda", True)]
+    assert requested == [("cpu", False), ("cuda", True)]
 
 
 def test_the_interval_is_divided_like_the_value(energy, machine):
@@ -330,6 +332,6 @@ def test_a_ratio_needs_both_energies(energy, machine, lost):
 
 def test_what_is_unstable_in_joules_is_so_in_grams(energy, machine):
     machine(Rapl(), windows=[reading([60], 1.0, 1.1, 0.9, 1.05, 0.95)] * 4)
-    found = {m.metric: m for m in energy(country="FRA").measurements if m.model == "s"}
-    assert found["energy_j"].status == found["co2_g"].status == "unstable"
-    assert found["co2_g"].reason == found["energy_j"].reason
+    results = {m.metric: m for m in energy(country="FRA").measurements if m.model == "s"}
+    assert results["energy_j"].status == results["co2_g"].status == "unstable"
+    assert results["co2_g"].reason == results["energy_j"].reason

@@ -38,23 +38,23 @@ def use(scope, joules, evidence="measured", half=3.0):
 
 
 def test_one_scope():
-    (found,) = training_energy(card((use("cpu.package", 500.0),)), None)
-    assert (found.metric, found.value, found.axes, found.source) == ("training_j", 500.0, {}, "meter, cpu.package")
-    assert (found.interval, found.status) == (None, "ok")  # of one training no spread is known
+    (result,) = training_energy(card((use("cpu.package", 500.0),)), None)
+    assert (result.metric, result.value, result.axes, result.source) == ("training_j", 500.0, {}, "meter, cpu.package")
+    assert (result.interval, result.status) == (None, "ok")  # of one training no spread is known
 
 
 def test_several_scopes_and_their_sum_with_co2():
     board = use("gpu0.board", 3.6e6, half=4.0)
-    found = list(training_energy(card((board, use("cpu.package", 1.8e6))), "FRA"))
-    assert [(m.metric, m.axes.get("scope")) for m in found] == [
+    result = list(training_energy(card((board, use("cpu.package", 1.8e6))), "FRA"))
+    assert [(m.metric, m.axes.get("scope")) for m in result] == [
         (metric, scope)
         for scope in (None, "cpu.package", "gpu0.board + cpu.package")
         for metric in ("training_j", "training_co2_g")
     ]
-    joules, grams = found[4], found[5]
+    joules, grams = result[4], result[5]
     assert joules.value == 5.4e6
     assert grams.evidence == "modelled"
-    assert grams.value == pytest.approx(1.5 * found[1].value)
+    assert grams.value == pytest.approx(1.5 * result[1].value)
 
 
 def test_a_training_of_a_few_of_the_meters_steps_is_unstable_and_one_of_less_is_none():
@@ -73,8 +73,8 @@ def test_an_estimate_stays_one():
 
 
 def test_a_training_that_was_not_metered_says_why():
-    (found,) = training_energy(card(unmetered="RAPL: permission denied"), None)
-    assert (found.status, found.reason) == ("unavailable", "RAPL: permission denied")
+    (result,) = training_energy(card(unmetered="RAPL: permission denied"), None)
+    assert (result.status, result.reason) == ("unavailable", "RAPL: permission denied")
     _, grams = training_energy(card(unmetered="RAPL: permission denied"), "FRA")
     assert (grams.status, grams.reason) == ("unavailable", "RAPL: permission denied")
     assert re.fullmatch(r"\d+ g/kWh \(France, codecarbon [\d.]+\)", grams.source)
