@@ -232,7 +232,7 @@ def _measuring_here() -> Iterator[None]:
             return real(arguments, **options)
         said = io.StringIO()
         with mock.patch("sys.stdout", said):
-            importlib.import_module(worker).main(Path(arguments[-1]))
+            importlib.import_module(worker).main(*map(Path, arguments[arguments.index(worker) + 1 :]))
         return mock.Mock(stdout=io.BytesIO(said.getvalue().encode()), wait=mock.Mock(return_value=0))
 
     with mock.patch("subprocess.Popen", popen), mock.patch("os.sched_setaffinity", return_value=None):
