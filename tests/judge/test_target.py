@@ -13,6 +13,7 @@ from kdbench.judge.target import Target, load_target, shipped_targets, target_fr
 from kdbench.results.records import Environment, RunRecord
 
 ROOT = Path(__file__).parents[2]
+RECORD = ROOT / "tests" / "records" / "digits.json"
 TOP1 = {"metric": "top1", "min": "85 %"}
 
 
@@ -32,14 +33,14 @@ def test_shipped_targets_are_examples_under_their_own_name_and_judge_a_real_reco
     assert shipped.name == name
     assert shipped.example
     assert "xample numbers" in shipped.note
-    verdict = judge(RunRecord.read(ROOT / "reports" / "digits"), shipped)
+    verdict = judge(RunRecord.read(RECORD), shipped)
     assert [model.model for model in verdict.models] == ["student-alone", "student-kd", "student-hint"]
     assert all(len(model.criteria) == 1 + len(shipped.limits) for model in verdict.models)
 
 
 @pytest.mark.parametrize("name", sorted(shipped_targets().keys() - {"server-cpu"}))
 def test_no_shipped_target_of_another_device_is_met_by_a_run_on_a_server(name):
-    assert judge(RunRecord.read(ROOT / "reports" / "digits"), load_target(name)).overall != "READY"
+    assert judge(RunRecord.read(RECORD), load_target(name)).overall != "READY"
 
 
 @pytest.mark.parametrize(

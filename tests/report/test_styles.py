@@ -18,7 +18,7 @@ from kdbench.report.styles import STYLES, Layout, lay_out
 from kdbench.report.table import Table
 from kdbench.results.records import RunRecord
 
-REPORTS = Path(__file__).parents[2] / "reports"
+RECORDS = Path(__file__).parents[1] / "records"
 
 # The heads as the studies print them. Ours come last where a study's row needs no name and a run's does.
 AHAD_SUMMARY = (
@@ -51,7 +51,10 @@ ROSET_TRAINED = "Teacher | Mixup | Learning Rate | Temperature | Top-1 Acc.(%)" 
 
 @pytest.fixture(scope="module")
 def records() -> dict[str, RunRecord]:
-    return {name: RunRecord.read(REPORTS / name) for name in ("digits", "digits_methods", "mnist_dense", "mnist_noise")}
+    return {
+        name: RunRecord.read(RECORDS / f"{name}.json")
+        for name in ("digits", "digits_methods", "mnist_dense", "mnist_noise")
+    }
 
 
 def heads(table: Table) -> str:

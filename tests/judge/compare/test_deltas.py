@@ -10,7 +10,7 @@ from kdbench.judge.compare.deltas import on_same_images, recovered
 from kdbench.results.metrics import BETWEEN_RUNS
 from kdbench.statistics import binomial_share
 
-TRUST = Path(__file__).parents[3] / "reports" / "trust" / "coverage.json"
+MEDIANS = Path(__file__).parents[2] / "records" / "medians_of_forty_runs.json"
 
 
 def test_two_shares_have_newcombes_interval():
@@ -38,10 +38,7 @@ def test_paired_predictions_against_mcnemars_test():
 
 
 def test_times_of_one_machine_scatter_between_runs_as_declared():
-    medians = {}
-    for repeat in json.loads(TRUST.read_text())["repeats"]:
-        for model, estimates in repeat["methods"]["kdbench"]["singles"].items():
-            medians.setdefault(model, []).append(estimates["latency_p50_ns"]["value"])
+    medians = json.loads(MEDIANS.read_text())  # latency_p50_ns of each model of reports/trust
     scatter = [float(np.std(np.log(values), ddof=1)) for values in medians.values()]
     assert len(scatter) == 4
     assert all(len(values) == 40 for values in medians.values())
