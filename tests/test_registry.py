@@ -117,9 +117,9 @@ def test_a_plug_in_of_no_known_distribution_is_named(registry, monkeypatch):
         registry.get("circle")
 
 
-@pytest.mark.parametrize(("word", "found"), [("resnet57", "resnet56"), ("vgg", "vgg8"), ("zzz", None)])
-def test_nearest(word, found):
-    assert nearest(word, ["resnet56", "vgg8", "mlp"]) == found
+@pytest.mark.parametrize(("word", "expected"), [("resnet57", "resnet56"), ("vgg", "vgg8"), ("zzz", None)])
+def test_nearest(word, expected):
+    assert nearest(word, ["resnet56", "vgg8", "mlp"]) == expected
 
 
 @pytest.mark.parametrize(

@@ -109,9 +109,9 @@ def shipped_schema() -> dict[str, object]:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_number_that_is_not_finite_becomes_a_reason(value: float) -> None:
-    found = measured("m", "loss", value)
-    assert (found.status, found.value) == ("invalid", None)
-    assert str(value) in (found.reason or "")
+    measurement = measured("m", "loss", value)
+    assert (measurement.status, measurement.value) == ("invalid", None)
+    assert str(value) in (measurement.reason or "")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -205,11 +205,11 @@ def test_a_record_that_is_not_there_is_an_input_error(tmp_path) -> None:
         RunRecord.read(tmp_path / "nowhere.json")
 
 
-def test_findings_are_found_by_some_of_their_axes() -> None:
-    found = record()
-    assert found.find("student", "latency_p50_ns", batch=1) == found.measurements[1]
-    assert found.find("student", "latency_p50_ns", batch=128) is None
-    assert found.find("teacher", "latency_p50_ns") is None
-    assert found.find_pair("student", "latency_ratio", threads=1) == found.pairs[1]
-    assert found.find_pair("student", "latency_ratio", threads=2) is None
-    assert found.cards["student"].role == "student"
+def test_a_result_is_looked_up_by_some_of_its_axes() -> None:
+    sample = record()
+    assert sample.find("student", "latency_p50_ns", batch=1) == sample.measurements[1]
+    assert sample.find("student", "latency_p50_ns", batch=128) is None
+    assert sample.find("teacher", "latency_p50_ns") is None
+    assert sample.find_pair("student", "latency_ratio", threads=1) == sample.pairs[1]
+    assert sample.find_pair("student", "latency_ratio", threads=2) is None
+    assert sample.cards["student"].role == "student"

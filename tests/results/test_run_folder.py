@@ -46,7 +46,7 @@ def test_the_runs_in_a_folder_of_runs_are_named(tmp_path):
     assert caught.value.hint == "name one of them: first, second"
 
 
-def test_a_folder_that_was_named_is_taken_whether_it_exists_or_not(tmp_path):
+def test_a_named_folder_is_used_whether_it_exists_or_not(tmp_path):
     assert choose_folder("digits", tmp_path / "new") == tmp_path / "new"
     (tmp_path / "other").mkdir()
     assert choose_folder("digits", tmp_path / "other") == tmp_path / "other"
@@ -59,15 +59,15 @@ def test_without_a_name_the_recipe_and_the_time_make_one():
 
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
-    taken = make_run(tmp_path / "taken")
+    earlier = make_run(tmp_path / "earlier")
     with pytest.raises(InputError, match="already holds a run") as caught:
-        choose_folder("digits", taken)
+        choose_folder("digits", earlier)
     assert "--resume" in caught.value.hint
-    assert choose_folder("digits", taken, resume=True) == taken
+    assert choose_folder("digits", earlier, resume=True) == earlier
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_bench_is_neither_overwritten_nor_taken_for_a_run(tmp_path, resume):
+def test_a_bench_is_neither_overwritten_nor_resumed(tmp_path, resume):
     RunFolder(tmp_path).record.write_text("{}")
     with pytest.raises(InputError, match="already holds a record"):
         choose_folder("bench", tmp_path, resume=resume)
@@ -80,12 +80,12 @@ def test_resume_without_a_folder_takes_the_newest_of_that_name(tmp_path):
     assert choose_folder("digits", None, resume=True).resolve() == newest
 
 
-def test_nothing_to_resume_is_said(tmp_path):
+def test_nothing_to_resume_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no run of 'digits'"):
         choose_folder("digits", None, resume=True)
 
 
-def test_a_file_is_no_folder(tmp_path):
+def test_a_file_is_not_a_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
         choose_folder("digits", tmp_path / "file")

@@ -48,9 +48,9 @@ def classifier(templates, tmp_path):
         ]
         if softmax:
             nodes.append(helper.make_node("Softmax", ["z"], ["y"], axis=1))
-        given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 1, 8, 8])
-        found = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 10 * width])
-        graph = helper.make_graph(nodes, name, [given], [found], [*tensors, flat])
+        image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 1, 8, 8])
+        logits = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 10 * width])
+        graph = helper.make_graph(nodes, name, [image], [logits], [*tensors, flat])
         path = tmp_path / f"{name}.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
         return path
@@ -136,8 +136,10 @@ def test_the_card_beside_a_file_says_how_to_feed_it_unless_told_otherwise(classi
     storage.write_json(card_path(path), card.model_dump(mode="json"))
     record, _ = run_bench([path], tmp_path / "card")
     assert record.models[0].preprocessing == Preprocessing(scale=1.0)
-    told, _ = run_bench([path], tmp_path / "told", InputOptions(data="digits", scale=2.0, mean=(0.5,), std=(0.25,)))
-    assert told.models[0].preprocessing == Preprocessing(scale=2.0, mean=(0.5,), std=(0.25,))
+    changed, _ = run_bench(
+        [path], tmp_path / "changed", InputOptions(data="digits", scale=2.0, mean=(0.5,), std=(0.25,))
+    )
+    assert changed.models[0].preprocessing == Preprocessing(scale=2.0, mean=(0.5,), std=(0.25,))
     storage.write_json(card_path(path), {**card.model_dump(mode="json"), "sha256": "0" * 64})
     stale, _ = run_bench([path], tmp_path / "stale")
     assert stale.models[0].preprocessing == Preprocessing()

@@ -49,9 +49,9 @@ def network(path: Path, digits, *, hidden: int = 64, worse: int = 0, batch: str 
         helper.make_node("MatMul", ["positive", "down"], ["g"]),
         helper.make_node("Gemm", ["g", "w", "b"], ["y"]),
     ]
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 1, 8, 8])
-    found = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 10])
-    graph = helper.make_graph(nodes, "digits", [given], [found], stored)
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 1, 8, 8])
+    logits = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 10])
+    graph = helper.make_graph(nodes, "digits", [image], [logits], stored)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
@@ -108,12 +108,12 @@ def test_a_larger_network_regressed_and_the_same_file_is_not_measured(run, tmp_p
     assert comparison.remeasured
     assert comparison.identical == ("teacher",)
     assert comparison.added == ("another",)
-    found = outcomes(comparison)
+    changes = outcomes(comparison)
     # A few MB beside the runtime's 60: more than before, whether or not more than runs differ by.
-    assert found.pop("peak_memory_bytes") in {"same", "regressed", "inconclusive"}
+    assert changes.pop("peak_memory_bytes") in {"same", "regressed", "inconclusive"}
     (memory,) = [row for row in comparison.rows if row.metric == "peak_memory_bytes" and row.axes["batch"] == 1]
     assert memory.change > 1
-    assert found == {
+    assert changes == {
         "top1": "same",
         "latency_p50_ns": "regressed",
         "size_bytes": "regressed",
@@ -148,11 +148,11 @@ def test_what_one_of_them_has_alone_is_told_by_the_models_own_name(digits, tmp_p
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_measured(digits, tmp_path):
     files = [network(tmp_path / name / "net.onnx", digits, worse=worse) for name, worse in (("a", 0), ("b", 1))]
-    given = {"options": QUICK, "out": tmp_path / "out", "inputs": UNSCORED}
+    options = {"options": QUICK, "out": tmp_path / "out", "inputs": UNSCORED}
     with pytest.raises(InputError, match="unknown metric"):
-        remeasure(*files, **given, metrics=["top0"])
+        remeasure(*files, **options, metrics=["top0"])
     with pytest.raises(InputError, match="macs is not compared"):
-        remeasure(*files, **given, metrics=["top1"], thresholds=Thresholds.read(["macs=5%"]))
+        remeasure(*files, **options, metrics=["top1"], thresholds=Thresholds.read(["macs=5%"]))
     assert not (tmp_path / "out").exists()
 
 
@@ -179,13 +179,13 @@ def test_of_what_no_metric_asks_for_nothing_is_measured(digits, tmp_path):
 def test_single_files_are_scored_on_the_data_that_is_named(digits, tmp_path):
     base = network(tmp_path / "a" / "net.onnx", digits)
     new = network(tmp_path / "b" / "net.onnx", digits, worse=1)
-    given = {
+    options = {
         "metrics": ["top1", "size_bytes"],
         "options": QUICK,
         "out": tmp_path / "out",
         "inputs": DIGITS,
     }
-    comparison, _ = remeasure(base, new, **given, thresholds=Thresholds.read(["top1=2"]))
+    comparison, _ = remeasure(base, new, **options, thresholds=Thresholds.read(["top1=2"]))
     assert outcomes(comparison, "net") == {"top1": "regressed", "size_bytes": "same"}
     (accuracy,) = [row for row in comparison.rows if row.metric == "top1"]
     assert accuracy.way == "paired"

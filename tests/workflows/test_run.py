@@ -18,7 +18,6 @@ from kdbench.results.records import RunRecord
 from kdbench.worker.jobs import Network
 from kdbench.workflows.run import run
 from kdbench.workflows.stages import export
-from kdbench.workflows.stages.plan import plan
 from kdbench.workflows.train import train
 
 pytestmark = pytest.mark.usefixtures("one_process")
@@ -56,7 +55,7 @@ def content(archive, **keys):
     }
 
 
-class Watch(Silent):
+class RecordedProgress(Silent):
     def __init__(self):
         self.stages, self.notes = [], []
 
@@ -69,11 +68,11 @@ class Watch(Silent):
 
 @pytest.fixture(scope="module")
 def finished(archive, tmp_path_factory):
-    """A whole run: record, folder, and what a watcher saw."""
-    watch = Watch()
+    """A complete run: record, folder, and the reported progress."""
+    progress = RecordedProgress()
     out = tmp_path_factory.mktemp("run") / "out"
-    record, folder = run(recipe_from(content(archive)), out, progress=watch, command="kdbench run small.toml")
-    return record, folder, watch
+    record, folder = run(recipe_from(content(archive)), out, progress=progress, command="kdbench run small.toml")
+    return record, folder, progress
 
 
 @pytest.mark.slow
@@ -119,7 +118,7 @@ class TestRun:
         else:
             assert measurement.value > 0
 
-    def test_the_folder_holds_every_value_of_the_way(self, finished):
+    def test_the_folder_contains_the_result_of_every_stage(self, finished):
         record, folder, _ = finished
         assert RunRecord.read(folder) == record
         for card in record.models:
@@ -142,10 +141,10 @@ class TestRun:
         assert record.find("hint", "parameters").value == record.find("alone", "parameters").value
 
     def test_stages_are_announced_in_order_and_numbered(self, finished):
-        _, _, watch = finished
-        assert [number for _, number, _ in watch.stages] == list(range(1, 8))
-        assert {total for *_, total in watch.stages} == {7}
-        assert watch.stages[-1][0] == "report"
+        _, _, progress = finished
+        assert [number for _, number, _ in progress.stages] == list(range(1, 8))
+        assert {total for *_, total in progress.stages} == {7}
+        assert progress.stages[-1][0] == "report"
 
     def test_resume_keeps_what_was_trained_and_trains_what_changed(self, finished, archive, tmp_path):
         _, whole, _ = finished
@@ -153,15 +152,15 @@ class TestRun:
         shutil.copytree(whole, folder)
         (folder / "record.json").unlink()
         before = {path: path.stat().st_mtime_ns for path in folder.glob("checkpoints/*/weights.safetensors")}
-        watch = Watch()
+        progress = RecordedProgress()
         changed = recipe_from(content(archive))
         edited = changed.model_copy(
             update={"student": (*changed.student[:2], changed.student[2].model_copy(update={"ce_weight": 0.5}))}
         )
-        train(edited, folder, resume=True, progress=watch)
+        train(edited, folder, resume=True, progress=progress)
         after = {path: path.stat().st_mtime_ns for path in before}
         assert {path.parent.name for path in before if before[path] != after[path]} == {"hint"}
-        assert len(watch.notes) == 3
+        assert len(progress.notes) == 3
 
     def test_a_finished_run_is_not_lost_to_other_settings_or_another_recipe(self, finished, archive):
         _, folder, _ = finished
@@ -171,29 +170,6 @@ class TestRun:
         with pytest.raises(InputError, match="holds a run of the recipe 'small'"):
             train(recipe_from(content(archive, name="other")), folder, resume=True)
         assert (folder / "recipe.json").read_bytes() == before
-
-
-def test_teachers_come_before_their_students_and_seeds_are_told_apart(archive):
-    recipe = recipe_from(content(archive, seeds=[3, 4]))
-    jobs = plan(recipe)
-    assert [job.id for job in jobs[:4]] == ["teacher-seed3", "alone-seed3", "kd-seed3", "hint-seed3"]
-    assert all(job.teacher.id == f"teacher-seed{job.seed}" for job in jobs if job.role == "student")
-    assert [job.id for job in plan(recipe_from(content(archive)))] == ["teacher", "alone", "kd", "hint"]
-
-
-def test_a_trainings_key_changes_with_what_its_result_depends_on_and_nothing_else(archive):
-    def keys(*, data="these", **changes):
-        recipe = recipe_from({**content(archive), **changes})
-        return {job.entry.name: job.key(recipe, data) for job in plan(recipe)}
-
-    base = keys()
-    assert keys(measure={"budget_s": 9}) == base
-    assert keys(title="Another") == base
-    assert set(keys(data="those").values()).isdisjoint(base.values())
-    teacher_changed = keys(teacher=[{"name": "teacher", "model": {"name": "convnet", "widths": [16]}}])
-    assert teacher_changed["alone"] == base["alone"]  # it never asks the teacher
-    assert teacher_changed["kd"] != base["kd"]
-    assert set(keys(seeds=[1]).values()).isdisjoint(base.values())
 
 
 @pytest.mark.parametrize(
@@ -216,7 +192,7 @@ def test_what_is_misspelt_is_refused_before_anything_is_trained(archive, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_is_told_and_what_was_finished_stays(archive, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_finished_trainings_stay(archive, tmp_path, monkeypatch):
     recipe = recipe_from(content(archive))
     real = fit.save_file
 
@@ -231,9 +207,9 @@ def test_a_full_disk_is_told_and_what_was_finished_stays(archive, tmp_path, monk
     assert "--resume" in caught.value.hint
     assert {path.parent.name for path in tmp_path.glob("out/checkpoints/*/training.json")} == {"teacher", "alone"}
     monkeypatch.undo()
-    watch = Watch()
-    train(recipe, tmp_path / "out", resume=True, progress=watch)
-    assert watch.notes == ["teacher: already trained", "alone: already trained"]
+    progress = RecordedProgress()
+    train(recipe, tmp_path / "out", resume=True, progress=progress)
+    assert progress.notes == ["teacher: already trained", "alone: already trained"]
 
 
 @pytest.mark.slow
@@ -246,9 +222,9 @@ def test_a_model_that_fails_parity_is_not_measured_and_the_record_says_so(archiv
             Parity(9.0, 1e-3, 5) if path.stem == "kd" else real(network, path, images, **how)
         ),
     )
-    two = content(archive)
-    two["student"] = two["student"][:2]
-    record, _ = run(recipe_from(two), tmp_path / "out")
+    settings = content(archive)
+    settings["student"] = settings["student"][:2]
+    record, _ = run(recipe_from(settings), tmp_path / "out")
     assert record.find("kd", "parity_max_abs").status == "invalid"
     measured = {m.metric for m in record.measurements if m.model == "alone"}
     for metric in measured - {"parity_max_abs", "training_s", "training_j"}:
@@ -268,10 +244,10 @@ def test_logits_that_are_no_numbers_fail_after_everything_is_written(archive, tm
         return Parity(float("nan") if path.stem == "teacher" else 0.0, 1.0, 5)
 
     monkeypatch.setattr(export, "check_parity", nothing_but_nan)
-    two = content(archive)
-    two["student"] = two["student"][:1]
+    settings = content(archive)
+    settings["student"] = settings["student"][:1]
     with pytest.raises(DivergedError, match="teacher: no accuracy"):
-        run(recipe_from(two), tmp_path / "out")
+        run(recipe_from(settings), tmp_path / "out")
     record = RunRecord.read(tmp_path / "out")
     assert "NaN or infinite" in record.find("teacher", "top1").reason
     ratio = record.find_pair("alone", "latency_ratio", batch=1)

@@ -32,12 +32,12 @@ def test_seeds_do_not_mix():
     ]  # fmt: skip
 
 
-def test_the_parts_of_a_student_are_trained_before_it_with_seeds_of_their_own_and_are_not_shown():
+def test_the_parts_of_a_student_are_trained_before_it_with_other_seeds_and_are_not_measured():
     _, jobs = jobs_of({"name": "s", "sub_students": {"count": 3, "features": 8}})
-    whole = jobs["s"]
-    assert [part.id for part in whole.parts] == ["s-part1", "s-part2", "s-part3"]
+    fused = jobs["s"]
+    assert [part.id for part in fused.parts] == ["s-part1", "s-part2", "s-part3"]
     assert list(jobs) == ["a", "b", "s-part1", "s-part2", "s-part3", "s"]
-    assert len({part.seed for part in whole.parts} | {whole.seed}) == 4
+    assert len({part.seed for part in fused.parts} | {fused.seed}) == 4
     assert [job.id for job in measured_jobs(list(jobs.values()))] == ["a", "b", "s"]
 
 
@@ -67,6 +67,15 @@ def test_what_changes_a_training_changes_its_key_and_no_other(change):
     before, after = keys_of(student), keys_of({**student, **change})
     assert before["s"] != after["s"]
     assert before["a"] == after["a"]
+
+
+def test_a_key_depends_on_the_data_and_the_seed_but_on_no_setting_of_measuring_or_reporting():
+    students = ({"name": "s", "terms": KD}, {"name": "alone"})
+    recipe, jobs = jobs_of(*students)
+    before = keys_of(*students)
+    assert keys_of(*students, measure={"budget_s": 9}, title="Another") == before
+    assert set(keys_of(*students, seeds=[1]).values()).isdisjoint(before.values())
+    assert {job.key(recipe, "other data") for job in jobs.values()}.isdisjoint(before.values())
 
 
 def test_what_a_model_is_called_changes_no_key():

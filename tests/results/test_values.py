@@ -1,0 +1,54 @@
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.results.cards import ModelCard
+from kdbench.results.comparisons import Comparison
+from kdbench.results.run_folder import RunFolder
+from kdbench.results.verdicts import Criterion, ModelVerdict, Verdict, write_verdicts
+
+CARD = ModelCard(
+    id="m", name="m", role="student", file="m.onnx", sha256="0" * 64, input_shape=(1, 8, 8), classes=10, parameters=1
+)  # fmt: skip
+COMPARISON = Comparison(base="a", new="b", created="2025-06-01", overall="same", rows=())
+FAILED = Criterion(metric="top1", rule="min", outcome="FAIL")
+VERDICT = Verdict(
+    target="phone", title="Phone", run="r", record_hash="0" * 64, created="2025-06-01", overall="NOT READY",
+    models=(ModelVerdict(model="m", overall="NOT READY", criteria=(FAILED,)),),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [CARD, COMPARISON, VERDICT], ids=lambda value: type(value).__name__)
+def test_a_value_is_read_as_it_was_written(tmp_path, value):
+    value.write(tmp_path / "value.json")
+    assert type(value).read(tmp_path / "value.json") == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [(ModelCard, "not a valid model card"), (Comparison, "not a valid comparison"), (Verdict, "not a valid verdict")],
+)
+def test_an_invalid_file_is_refused_with_a_hint(tmp_path, kind, message):
+    path = tmp_path / "value.json"
+    with pytest.raises(InputError, match=r"no .* at .*value\.json"):
+        kind.read(path)
+    path.write_text('{"name": 1}')
+    with pytest.raises(InputError, match=message) as caught:
+        kind.read(path)
+    assert caught.value.hint
+
+
+def test_a_card_describes_one_state_of_a_file(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"another model")
+    with pytest.raises(InputError, match="not the file that the record is of") as caught:
+        CARD.verify(tmp_path / "m.onnx", "restore it")
+    assert caught.value.hint == "restore it"
+
+
+def test_a_verdict_replaces_the_earlier_one_on_its_target(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert write_verdicts((), folder) == []
+    assert not folder.verdicts.exists()
+    for title in ("Phone", "Phone again"):
+        (path,) = write_verdicts((VERDICT.model_copy(update={"title": title}),), folder)
+    assert [Verdict.read(file).title for file in folder.verdicts.iterdir()] == ["Phone again"]
+    assert path == folder.verdict("phone")
