@@ -209,7 +209,7 @@ def test_equal_names_are_told_apart_by_their_folders(classifier, tmp_path):
 
 def test_cores_that_are_not_there_leave_no_folder(classifier, tmp_path):
     options = QUICK.model_copy(update={"cores": (99_999,)})
-    with pytest.raises(InputError, match="cores: 99999"):
+    with pytest.raises(InputError, match="core 99999"):
         bench([classifier("m")], inputs=InputOptions(accuracy=False), options=options, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
