@@ -153,6 +153,13 @@ def test_a_difference_is_named(base, differ: Callable[[dict[str, Any]], object],
     assert any(named in line for line in differences), differences
 
 
+def test_a_server_that_cannot_keep_up_is_no_difference(base):
+    change(base, "latency_p50_ns", axes={"provider": "cpu", "mode": "server"})
+    new = copy.deepcopy(base)
+    change(new, "latency_p50_ns", value=None, status="invalid", reason="too many calls", source=None)
+    assert compare(base, new) == []
+
+
 def test_losses_may_be_compared_with_a_tolerance(base):
     new = copy.deepcopy(base)
     new["models"][0]["training"]["curve"][0]["validation_loss"] = 2.0002

@@ -19,7 +19,7 @@ everybody may call (errors, units, storage, progress, registry, `__init__`).
 
 Walks:
 - recipe: `kdbench.run` of a recipe with one teacher and one student, its first 80 steps;
-- sample: `kdbench.bench` of one model, from the first step into the latency pass until the measuring process has
+- sample: `kdbench.bench` of one model, from the first step into the latency sessions until the measuring process has
   taken its first samples; the measuring process runs inside this one, so that its steps count too.
 """
 
@@ -209,8 +209,8 @@ def sample(folder: Path) -> Walk:
     """Walk the way of the first latency samples, measuring process included."""
     model = _classifier(folder / "model.onnx")
 
-    def begins(caller: str, module: str) -> bool:
-        return ".latency" in module and not any(".probes." in name for name in (caller, module))
+    def begins(_caller: str, module: str) -> bool:
+        return module.endswith(".latency.sessions")
 
     def ends(module: str, function: str) -> bool:
         return module.endswith("probes.latency") and function == "run"
