@@ -5,25 +5,33 @@ so intervals widen with the spread between sessions and their degrees of freedom
 from processes with known truth and count how often each interval holds it; `benchmarks/coverage_simulated.py` prints
 the whole table.
 
-What no interval can hold is a machine that is another one an hour later: sessions that follow each other within
-seconds are alike, and the interval of a single latency speaks for the machine as it was then. A ratio from paired
-blocks depends on it far less, and `few_sessions.RESOLUTION` allows for that.
+No interval covers a machine that changes within an hour: sessions that follow each other within seconds are alike, and
+the interval of a single latency holds for the machine in its state at the time. A ratio from paired blocks depends on
+it far less, and `few_sessions.RESOLUTION` allows for that.
+
+Pure functions on arrays belong here; they import `numpy` and `scipy.special`, and nothing of kdbench.
 """
 
-from kdbench.statistics.clustered import Clustered, clustered_mean, clustered_quantiles, session_spread
+from kdbench.statistics.clustered import (
+    Clustered,
+    clustered_mean,
+    clustered_quantiles,
+    paired_ratio,
+    session_spread,
+)
 from kdbench.statistics.estimates import (
     LEVEL,
     Estimate,
+    binomial_share,
     mean,
     median,
     order_statistic,
+    paired_share_difference,
     rate,
     relative_width,
     samples_needed,
 )
 from kdbench.statistics.few_sessions import PLAIN, Plan
-from kdbench.statistics.paired import paired_ratio
-from kdbench.statistics.shares import binomial_share, paired_share_difference
 
 __all__ = [
     "LEVEL",

@@ -16,8 +16,8 @@ def drawn_weights(
     """Return how often each block is drawn, twice (DRAWS, blocks): sessions, then blocks; and blocks alone.
 
     `sessions` is each block's session, numbered from 0; the first `among` of them are drawn from, and the blocks of
-    the others weigh nothing. A session drawn c times gives c x its number of blocks, drawn from its own; blocks alone
-    takes every session once.
+    the others weigh nothing. A session drawn c times gives c x its number of blocks, drawn from that session; drawing
+    blocks alone takes every session once.
     """
     times = rng.multinomial(among, np.full(among, 1 / among), size=DRAWS)
     return _of_blocks(sessions, times, rng), _of_blocks(sessions, np.ones_like(times), rng)
@@ -27,10 +27,10 @@ def _of_blocks(sessions: NDArray[np.int64], times: NDArray[np.int64], rng: np.ra
     """Return how often each block is drawn, (DRAWS, blocks), when each session is drawn `times` (DRAWS, sessions)."""
     weights = np.zeros((DRAWS, len(sessions)))
     for session, drawn in enumerate(times.T):
-        own = np.flatnonzero(sessions == session)
-        rows = np.repeat(np.arange(DRAWS), drawn * len(own))
-        cells = rows * len(own) + rng.integers(len(own), size=len(rows))
-        weights[:, own] = np.bincount(cells, minlength=DRAWS * len(own)).reshape(DRAWS, len(own))
+        blocks = np.flatnonzero(sessions == session)
+        rows = np.repeat(np.arange(DRAWS), drawn * len(blocks))
+        cells = rows * len(blocks) + rng.integers(len(blocks), size=len(rows))
+        weights[:, blocks] = np.bincount(cells, minlength=DRAWS * len(blocks)).reshape(DRAWS, len(blocks))
     return weights
 
 
@@ -49,12 +49,12 @@ def drawn_quantiles(
     counts = np.bincount(block * bins + np.arange(n) // width, minlength=blocks * bins).reshape(blocks, bins)
     reached = np.cumsum(weights @ counts.astype(np.float64), axis=1)
     draws = np.arange(len(weights))
-    found = np.empty((len(shares), len(weights)))
+    quantiles = np.empty((len(shares), len(weights)))
     for row, share in enumerate(shares):
         rank = np.ceil(share * reached[:, -1])
         bin_ = np.argmax(reached >= rank[:, None], axis=1)
         before = np.where(bin_ > 0, reached[draws, bin_ - 1], 0.0)
         positions = np.minimum(bin_[:, None] * width + np.arange(width), n - 1)
         within = np.cumsum(weights[draws[:, None], block[positions]], axis=1)
-        found[row] = ordered[positions[draws, np.argmax(within >= (rank - before)[:, None], axis=1)]]
-    return found
+        quantiles[row] = ordered[positions[draws, np.argmax(within >= (rank - before)[:, None], axis=1)]]
+    return quantiles
