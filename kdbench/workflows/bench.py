@@ -98,7 +98,7 @@ def bench_models(
     return write_results(record, findings.samples, folder, targets)
 
 
-bench = record_and_folder(bench_models)
+bench = record_and_folder(bench_models, "bench")
 
 
 def load_bench_model(

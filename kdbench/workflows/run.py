@@ -54,4 +54,4 @@ def run_recipe(
         return write_results(record, samples, folder, targets)
 
 
-run = record_and_folder(run_recipe)
+run = record_and_folder(run_recipe, "run")

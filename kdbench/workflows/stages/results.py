@@ -1,5 +1,6 @@
 """The end of a workflow: findings become a record, and record, samples, verdicts and reports are written."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -101,8 +102,11 @@ def write_results(record: RunRecord, samples: Samples, folder: RunFolder, target
     return RunResults(folder, record, samples, verdicts)
 
 
-def record_and_folder(workflow: Callable[P, RunResults]) -> Callable[P, tuple[RunRecord, Path]]:
-    """Return a workflow's form in the Python API: it returns the record and its folder, and raises on failed models."""
+def record_and_folder(workflow: Callable[P, RunResults], name: str) -> Callable[P, tuple[RunRecord, Path]]:
+    """Return a workflow's form in the Python API, called `name`.
+
+    It returns the record and the run's folder, and raises where a model could not be run.
+    """
 
     @wraps(workflow)
     def call(*args: P.args, **kwargs: P.kwargs) -> tuple[RunRecord, Path]:
@@ -110,4 +114,7 @@ def record_and_folder(workflow: Callable[P, RunResults]) -> Callable[P, tuple[Ru
         results.raise_on_failed_models()
         return results.record, results.folder.path
 
+    call.__name__ = call.__qualname__ = name
+    signature = inspect.signature(workflow).replace(return_annotation=tuple[RunRecord, Path])
+    call.__signature__ = signature  # type: ignore[attr-defined]
     return call
