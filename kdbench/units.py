@@ -1,4 +1,4 @@
-"""The only place where nanoseconds, bytes, MACs and joules become text, and text such as `50 ms` becomes them."""
+"""Quantities as text and back: the only place that formats nanoseconds, bytes, MACs and joules, or reads `50 ms`."""
 
 import math
 import re
@@ -12,7 +12,7 @@ _ENERGY = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1
 _POWER = ((1.0, "W"), (1e-3, "mW"))
 _MASS = ((1e3, "kg"), (1.0, "g"), (1e-3, "mg"), (1e-6, "µg"), (1e-9, "ng"))
 
-# How a quantity may be typed, by the unit it is kept in. Counts have prefixes alone; ratios may end with a sign.
+# The units that a quantity may be typed in, by the unit of its value. Counts have prefixes only.
 _PREFIXES = {unit: factor for factor, unit in _COUNT}
 _TYPED: dict[str, dict[str, float]] = {
     "ns": {unit: factor for factor, unit in _TIME} | {"us": 1e3, "m": 60e9, "min": 60e9, "h": 3600e9},
@@ -26,23 +26,23 @@ _TYPED: dict[str, dict[str, float]] = {
     "points": {"points": 1.0, "point": 1.0, "pp": 1.0},
     "1/s": {"/s": 1.0, "1/s": 1.0},
 }
-# A comma parts thousands and nothing else: "0,5 s" is an error rather than 5 s.
+# A comma separates thousands only: "0,5 s" is an error rather than 5 s.
 _QUANTITY = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+|(?=\.))(?:\.\d+)?(?:e[+-]?\d+)?)\s*((?:1/)?\D*)")
 
 
 def parse(text: str, unit: str) -> float:
-    """Read a quantity such as `50 ms`, `20 MB`, `85 %` or `300 M` as a number in `unit`, the one it is kept in.
+    """Read a quantity such as `50 ms`, `2 min`, `20 MB`, `85 %` or `300 M` as a number in `unit`.
 
-    A number alone is in `unit` already. Raises ValueError, which names the units that fit, also for one without end.
+    A number alone is in `unit` already. Raises ValueError, which names the valid units.
     """
     match = _QUANTITY.fullmatch(text.strip().replace("\N{GREEK SMALL LETTER MU}", "µ"))
     factors = {"": 1.0, unit: 1.0} | _TYPED.get(unit, {})
-    fitting = ", ".join(known for known in factors if known)
+    valid = ", ".join(known for known in factors if known)
     if match is None:
-        raise ValueError(f"{text!r} is not a quantity: write a number, then one of {fitting}")
+        raise ValueError(f"{text!r} is not a quantity: write a number, then one of {valid}")
     if match[2] not in factors:
-        raise ValueError(f"{match[2]!r} does not fit here; use one of {fitting}")
-    # Decimal, so that 1.1 ms is 1,100,000 ns and not a digit beside it.
+        raise ValueError(f"{match[2]!r} does not fit here; use one of {valid}")
+    # Decimal, so that 1.1 ms is exactly 1,100,000 ns.
     try:
         value = float(Decimal(match[1].replace(",", "")) * Decimal(repr(factors[match[2]])))
     except Overflow:
@@ -69,7 +69,7 @@ def _plus_minus(value: float, uncertainty: float, steps: Sequence[tuple[float, s
     for factor, unit in steps:
         place = _last_place(uncertainty / factor) if uncertainty else _last_place(value / factor, digits=3)
         # Adding zero turns what rounds to -0 into 0.
-        shown, error = (round(each / factor, -place) + 0.0 for each in (value, uncertainty))
+        shown, error = (round(number / factor, -place) + 0.0 for number in (value, uncertainty))
         if max(abs(shown), error) >= 1 or (factor, unit) == steps[-1]:
             decimals = max(-place, 0)
             return f"{shown:,.{decimals}f} ± {error:,.{decimals}f} {unit}"
@@ -117,7 +117,7 @@ def count(value: float) -> str:
 
 
 def whole(value: float) -> str:
-    """Write a number of things that are counted one by one, such as images: every digit of it."""
+    """Write a number of countable things, such as images, with all digits."""
     return f"{value:,.0f}"
 
 
@@ -152,7 +152,7 @@ def share(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """Write how far one number is from another, as a share of it, roughly: `22 %`, `0.41 %`, `1,300 %`."""
+    """Write a relative difference with two digits: `22 %`, `0.41 %`, `1,300 %`."""
     return f"{significant(100 * value, 2)} %"
 
 
@@ -165,30 +165,30 @@ def points(value: float) -> str:
 def change(ratio: float) -> str:
     """Write a change, given as new over old, with its sign: `+5.2 %`, `-48.0 %`, `+0.03 %`, `0.0 %`."""
     percentage = 100 * (ratio - 1)
-    if abs(percentage) < 1e-6:  # what rounding leaves of a quotient
+    if abs(percentage) < 1e-6:  # a rounding error of the quotient
         return "0.0 %"
     text = f"{percentage:+.1f}" if abs(percentage) >= 0.1 else f"{percentage:+.1g}"
     return f"{text} %"
 
 
 def tolerance(value: float, *, in_points: bool) -> str:
-    """Write how much worse a number may be, with as few digits as it has: `5 %` of itself, `0.5 points`."""
+    """Write a threshold without trailing zeros: `5 %` of a number, or `0.5 points`."""
     return f"{value:g} points" if in_points else f"{100 * value:g} %"
 
 
 def points_apart(value: float) -> str:
-    """Write how far apart two shares are or may be, given in percentage points: `1.30 points`."""
+    """Write the distance of two shares, in percentage points: `1.30 points`."""
     return f"{abs(value):.2f} points"
 
 
 def points_allowed(value: float) -> str:
-    """Write a limit that somebody chose, in percentage points: `1 point`, `0.5 points`."""
+    """Write a limit in percentage points without trailing zeros: `1 point`, `0.5 points`."""
     text = f"{value:g}"
     return f"{text} point{'' if text == '1' else 's'}"
 
 
 def chosen(text: str) -> str:
-    """Return a number that somebody chose, such as a limit, without the zeros behind its point: `20 ms`, `1.5×`."""
+    """Return a written quantity, such as a limit, without trailing zeros: `20 ms`, `1.5×`."""
     return re.sub(r"(\.\d*?)0+(?!\d)", lambda digits: digits[1].rstrip("."), text)
 
 
@@ -208,7 +208,7 @@ def number(value: float) -> str:
 
 
 def fixed(value: float, decimals: int) -> str:
-    """Write a number whose unit stands elsewhere, such as in a column's head: `67.60`."""
+    """Write a number whose unit is elsewhere, such as in a column's head: `67.60`."""
     return f"{value:,.{decimals}f}"
 
 

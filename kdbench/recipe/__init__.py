@@ -1,7 +1,8 @@
 """Recipes: what to train, how to distil it and what to measure, as inert values.
 
-Building one touches no environment, device or file; names of models, data sets and methods are resolved by the
-stage that needs them. How a recipe is read, overridden and complained about is told in `kdbench.recipe.loading`.
+One file per table of the TOML file, plus sweeps (`expanding`) and reading (`loading`). Building a recipe touches no
+environment, device or file; the stage that needs a model, data set or method resolves its name. Imports the base layer
+only.
 """
 
 from kdbench.recipe.analysis import Analysis

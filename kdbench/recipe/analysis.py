@@ -1,4 +1,4 @@
-"""The `[analysis]` table: what is looked into beside the usual metrics."""
+"""The `[analysis]` table: evaluations beside the usual metrics."""
 
 from typing import Literal
 
@@ -8,11 +8,11 @@ from kdbench.validation import Value
 
 
 class Analysis(Value):
-    """What more is asked of the models.
+    """Additional evaluations of the models.
 
-    Each is also run on about `train_samples` of the images that it was trained on, the same share of every class (0:
-    none), for what is said of train and test, and on all those whose label was changed. `std` is the standard deviation
-    by which logits are standardized: of the row itself, or of a sample (`unbiased`).
+    Each model also runs on about `train_samples` of its training images, the same share of every class (0: none), to
+    compare training and test, and on all images whose label was changed. `std` is the standard deviation that
+    standardizes logits: of the row as a population, or `unbiased`, as a sample.
     """
 
     train_samples: int = Field(default=2000, ge=0)

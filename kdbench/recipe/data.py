@@ -1,4 +1,4 @@
-"""The `[data]` table: the set, its cuts, and which training images and labels a model gets to see."""
+"""The `[data]` table: the data set, its split, and the training images and labels of a model."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from kdbench.validation import Value
 
-# What a level of augmentation stands for, weakest first, as Stanton et al. 2021 vary it.
+# The levels of augmentation, weakest first, as in Stanton et al. 2021.
 AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
     "none": {},
     "flip": {"flip": True},
@@ -20,9 +20,9 @@ AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
 class Augment(Value):
     """Random changes of training images: zero-pad by `pad` and crop back, flip left-right with chance one half.
 
-    With `views` every image comes in that many different views and no others, one an epoch in turn; a teacher then
-    need not look at an image more often. `mixup` and `cutmix` are the parameter of the symmetric Beta distribution that
-    the share of a second image comes from (0: off); with both, each batch takes one of the two.
+    With `views` every image has that many fixed views, one per epoch in turn, so that a teacher evaluates an image only
+    that often. `mixup` and `cutmix` are the parameter of the symmetric Beta distribution of the second image's share
+    (0: off); with both, each batch uses one of them.
     """
 
     pad: int = Field(default=0, ge=0, le=32)
@@ -33,7 +33,7 @@ class Augment(Value):
 
     @property
     def distinct_views(self) -> int:
-        """In how many ways an image can be cropped and flipped."""
+        """The number of ways to crop and flip an image."""
         return (2 * self.pad + 1) ** 2 * (2 if self.flip else 1)
 
     @property
@@ -43,10 +43,10 @@ class Augment(Value):
 
 
 class Subset(Value):
-    """A part of the training images: one of the ways below.
+    """A part of the training images, by one of three rules.
 
-    `first_per_class` are the first of each class in the set's own order, `random` are drawn with `seed`, `half` is
-    one of two halves (`D0`, `D1`) of equal shares of every class, cut with `seed`.
+    `first_per_class` is the number of first images of each class in the set's order, `random` the number drawn with
+    `seed`, `half` one of two halves (`D0`, `D1`) with equal shares of every class, split with `seed`.
     """
 
     first_per_class: int | None = Field(default=None, gt=0)
@@ -55,8 +55,8 @@ class Subset(Value):
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if sum(way is not None for way in (self.first_per_class, self.random, self.half)) > 1:
+    def _one_rule(self) -> Self:
+        if sum(rule is not None for rule in (self.first_per_class, self.random, self.half)) > 1:
             raise ValueError("subset: choose one of first_per_class, random and half")
         return self
 
@@ -81,9 +81,9 @@ class LabelNoise(Value):
 
 
 class Examples(Value):
-    """What one model is trained on: which images, with which labels, changed how at random.
+    """The training examples of one model: images, labels and random changes.
 
-    The validation and the test part are never touched by any of it.
+    The validation and the test part are never affected.
     """
 
     augment: Augment = Augment()
@@ -101,9 +101,9 @@ class Examples(Value):
 
 
 class Data(Examples):
-    """The data set and how it is cut. `validation` is the share taken off the training part, by class.
+    """The data set and its split. `validation` is the share of the training part, by class, used for validation.
 
-    The keys of `Examples` are every model's, unless its own `data` table says otherwise.
+    The keys of `Examples` apply to every model whose `data` table does not override them.
     """
 
     name: str

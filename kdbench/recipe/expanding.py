@@ -1,13 +1,13 @@
-"""What stands for several models in a recipe, written out: inherited tables, sweeps, generations.
+"""Entries of a recipe that stand for several models, expanded: inherited tables, sweeps, generations.
 
     sweep = { "terms.0.temperature" = [1, 4], "training.epochs" = [2, 5] }    every combination is a model
-    sweep = { "ce_weight, terms.0.kd_weight" = [[0.1, 0.9], [0.5, 0.5]] }     keys that move together: one axis
-    generations = 3                                                           each taught by the one before
+    sweep = { "ce_weight, terms.0.kd_weight" = [[0.1, 0.9], [0.5, 0.5]] }     keys that change together: one axis
+    generations = 3                                                           each learns from the one before
 
-A sweep's keys are dotted paths into the entry; an axis of several is named after its first, and after those of the rest
-that the entry's name mentions. Its models are called by the entry's `name`, in which `{temperature}`
-stands for the value of the axis whose key ends so; axes that the name does not mention are appended. Both are written
-out before anything is checked, so that a value in a sweep is refused as any other is.
+A sweep's keys are dotted paths into the entry; an axis of several keys is named after the first, and after those of the
+others that the entry's name mentions. In the entry's `name`, `{temperature}` stands for the value of the axis whose key
+ends so; axes that the name does not mention are appended. Sweeps and generations are expanded before validation, so
+that values in a sweep are validated like any other.
 """
 
 import copy
@@ -22,14 +22,14 @@ _OF_EXAMPLES = tuple(Examples.model_fields)
 
 
 def expanded(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe's content with sweeps and generations written out and shared tables inherited by every entry.
+    """Return a recipe's content with sweeps and generations expanded and shared tables inherited by every entry.
 
-    Content that has another form than a recipe's is left for validation to complain about. Raises ValueError for a
-    sweep that cannot be written out.
+    Content with another structure than a recipe's is left to validation. Raises ValueError for a sweep that cannot be
+    expanded.
     """
     result = dict(recipe)
     training, data = _table(result.get("training")), _table(result.get("data"))
-    examples = {key: _spelt_out(key, value) for key, value in data.items() if key in _OF_EXAMPLES}
+    examples = {key: _augmentation(key, value) for key, value in data.items() if key in _OF_EXAMPLES}
     for role in ("teacher", "student"):
         entries = result.get(role)
         if isinstance(entries, dict):
@@ -48,20 +48,20 @@ def merged(base: Any, over: Any) -> Any:
 
 
 def _inheriting(entry: dict[str, Any], training: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
-    own = entry.get("data", {})
-    if isinstance(own, dict):
-        own = {key: _spelt_out(key, value) for key, value in own.items()}
-    entry = {**entry, "training": merged(training, entry.get("training", {})), "data": merged(examples, own)}
-    if isinstance(own, dict) and "subset" in own:  # one way of choosing replaces another
-        entry["data"]["subset"] = own["subset"]
+    data = entry.get("data", {})
+    if isinstance(data, dict):
+        data = {key: _augmentation(key, value) for key, value in data.items()}
+    entry = {**entry, "training": merged(training, entry.get("training", {})), "data": merged(examples, data)}
+    if isinstance(data, dict) and "subset" in data:  # the rules exclude each other
+        entry["data"]["subset"] = data["subset"]
     parts = entry.get("sub_students")
     if isinstance(parts, dict):
         entry["sub_students"] = {**parts, "head": merged(entry["training"], parts.get("head", {}))}
     return entry
 
 
-def _spelt_out(key: str, value: Any) -> Any:
-    """Return an augmentation given as a level as the table it stands for; a level replaces, it is not added to."""
+def _augmentation(key: str, value: Any) -> Any:
+    """Return the complete table for an augmentation level, which replaces an inherited augmentation."""
     if key != "augment" or not isinstance(value, str) or value not in AUGMENT_LEVELS:
         return value
     return {"pad": 0, "flip": False, "mixup": 0.0, "cutmix": 0.0, **AUGMENT_LEVELS[value]}
@@ -72,7 +72,7 @@ def _table(value: Any) -> dict[str, Any]:
 
 
 def _swept(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield an entry for every combination of its sweep's values; the entry itself if it has no sweep."""
+    """Yield an entry for every combination of the sweep's values; the entry itself if it has no sweep."""
     entry = dict(entry)
     sweep = entry.pop("sweep", None)
     if sweep is None:
@@ -89,15 +89,15 @@ def _swept(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
             together = [value] if len(paths) == 1 else value
             if not isinstance(together, list | tuple) or len(together) != len(paths):
                 raise ValueError(f"sweep: {', '.join(paths)!r}: give lists of {len(paths)} values (given: {value!r})")
-            for path, each in zip(paths, together, strict=True):
-                _put(point, path, each)
+            for path, part in zip(paths, together, strict=True):
+                _put(point, path, part)
                 if path == paths[0] or f"{{{labels[path]}}}" in template:
-                    named[labels[path]] = _plain(each)
+                    named[labels[path]] = _plain(part)
         yield {**point, "name": _named(template, named), "family": template, "axes": named}
 
 
 def _labels(paths: list[str]) -> dict[str, str]:
-    """Return a short name for each path: its last word, or all of it where that names two."""
+    """Return a short name for each path: its last word, or the full path if the word is ambiguous."""
     last = {path: path.rpartition(".")[2] for path in paths}
     words = list(last.values())
     named = {path: word if words.count(word) == 1 and word != "name" else path for path, word in last.items()}
@@ -113,8 +113,8 @@ def _plain(value: Any) -> str | int | float | bool:
 
 
 def _named(template: str, axes: Mapping[str, Any]) -> str:
-    meant = re.findall(r"\{(\w*)\}", template)
-    if unknown := [word for word in meant if word not in axes]:
+    axis_names = re.findall(r"\{(\w*)\}", template)
+    if unknown := [word for word in axis_names if word not in axes]:
         raise ValueError(f"name {template!r}: there is no axis {unknown[0]!r}; axes: {', '.join(axes)}")
     rest = []
     for label, value in axes.items():
@@ -154,7 +154,7 @@ def _child(node: Any, key: str, path: str, so_far: str) -> Any:
 
 
 def _generations(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the generations of a born-again student, each taught by the one before; the entry itself if it is one."""
+    """Yield the generations of a born-again student, each learning from the one before; else the entry itself."""
     entry = dict(entry)
     count = entry.pop("generations", None)
     if count is None:
@@ -163,10 +163,10 @@ def _generations(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if not isinstance(count, int) or not 1 <= count <= 100:
         raise ValueError(f"generations: give a number from 1 to 100 (given: {count!r})")
     if not entry.get("terms"):
-        raise ValueError("generations: without terms nobody learns from the generation before")
+        raise ValueError("generations: without terms no generation learns from the one before")
     name = str(entry.get("name", ""))
-    taught_by = entry.get("teacher")
+    teacher = entry.get("teacher")
     for number in range(1, count + 1):
         axes = {**entry.get("axes", {}), "generation": number}
-        yield {**entry, "name": f"{name}-{number}", "teacher": taught_by, "family": name, "axes": axes}
-        taught_by = f"{name}-{number}"
+        yield {**entry, "name": f"{name}-{number}", "teacher": teacher, "family": name, "axes": axes}
+        teacher = f"{name}-{number}"

@@ -1,4 +1,4 @@
-"""Shipped recipes, and reading one: by name or from a TOML file, overridden, with errors that name the key."""
+"""Shipped recipes, and reading a recipe by name or from a TOML file, with overrides."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,9 @@ def shipped_recipes() -> dict[str, str]:
 
 
 def load_recipe(name_or_path: str = "digits", overrides: Sequence[str] = ()) -> Recipe:
-    """Return the shipped recipe of that name, or the one in the TOML file at that path, overrides applied.
+    """Return the shipped recipe of that name, or the one in the TOML file at that path, with overrides applied.
 
-    An override is `key.path=value`; items of a list are named by their `name` or counted from 0, `*` means
+    An override is `key.path=value`; items of a list are selected by their `name` or their index from 0, `*` selects
     all: `student.*.training.epochs=2`. Values are TOML, or else plain text. Raises InputError.
     """
     content = toml_files.parse(*toml_files.find(name_or_path, shipped_recipes(), "recipe"))
@@ -48,7 +48,7 @@ def _assign(node: Any, path: list[str], value: Any, override: str) -> None:
     head, *rest = path
     if isinstance(node, list):
         names = [str(item.get("name", "")) if isinstance(item, dict) else "" for item in node]
-        chosen = (
+        indices = (
             range(len(node))
             if head == "*"
             else [names.index(head)]
@@ -57,12 +57,12 @@ def _assign(node: Any, path: list[str], value: Any, override: str) -> None:
             if head.isdigit() and int(head) < len(node)
             else None
         )
-        if chosen is None:
+        if indices is None:
             raise InputError(
                 f"override {override!r}: no item {head!r}",
                 f"items: {', '.join(filter(None, names))}, or * for all",
             )
-        for index in chosen:
+        for index in indices:
             if rest:
                 _assign(node[index], rest, value, override)
             else:
@@ -75,4 +75,6 @@ def _assign(node: Any, path: list[str], value: Any, override: str) -> None:
             node[head] = {"name": node[head]}
         _assign(node.setdefault(head, {}), rest, value, override)
     else:
-        raise InputError(f"override {override!r}: {head!r} is below a plain value", "see the recipe's keys")
+        raise InputError(
+            f"override {override!r}: {head!r} is a key of a plain value", "see docs/recipes.md for the keys"
+        )

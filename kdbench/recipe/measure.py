@@ -1,4 +1,4 @@
-"""The `[measure]` table: what is measured of every model, how exactly and for how long."""
+"""The `[measure]` table: what to measure of every model, how precisely and for how long."""
 
 from typing import Annotated, Literal, Self
 
@@ -13,16 +13,16 @@ LEAST_PRECISION = 0.004  # no interval of a speed-up is narrower (kdbench.statis
 
 
 class Measure(Value):
-    """What to measure, how exactly and for how long.
+    """What to measure, how precisely and for how long. `kdbench.options.MEASURE` declares an option for each field.
 
-    Latency goes on in fresh processes, `sessions` at least, until every headline speed-up's interval is narrower than
-    `precision` (a share of the speed-up) or `budget_s` is spent. `batch` are the batched runs beside batch 1; the
-    largest is also that of the table's MACs column. `mode` is how calls follow each other: `stream` back to back,
-    `paced` with `gap_ms` idle before each, `server` arriving at random at `rate_per_s`; `offline` looks for the
-    largest throughput. `runtime` is what runs the models, `cores` where, in turns (default: see docs/recipes.md).
-    `energy` is metered in windows of half a second (`quick`), or of ten seconds or a hundred updates of the meter
-    (`full`); `estimate_energy` admits a labelled estimate where there is no meter, and with a `country` (ISO 3166,
-    three letters) joules become CO₂e too.
+    Latency is measured in at least `sessions` fresh processes, until the interval of every headline speed-up is
+    narrower than `precision` (a share of the speed-up) or `budget_s` is spent. `batch` lists the batched runs
+    beside batch 1; the largest also applies to the table's MACs column. `mode` is how calls follow each other:
+    `stream` back to back, `paced` with `gap_ms` idle before each, `server` arriving at random at `rate_per_s`;
+    `offline` searches for the largest throughput. `runtime` executes the models, on `cores` in turn (default: see
+    docs/recipes.md). `energy` is off, quick (0.5 s windows) or full (10 s or 100 updates of the meter);
+    `estimate_energy` allows a labelled estimate without a meter, and a `country` (ISO 3166, three letters) adds
+    CO₂e.
     """
 
     provider: Literal["cpu", "cuda"] = "cpu"
@@ -44,12 +44,12 @@ class Measure(Value):
     @field_validator("threads", "batch", "mode", "runtime", "cores", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
-        """Take a single value for a list of one."""
+        """Accept a single value as a list of one."""
         return value if value is None or isinstance(value, list | tuple) else (value,)
 
     @field_validator("threads", "batch", "mode", "runtime", "cores")
     @classmethod
-    def _each_once(cls, value: tuple[object, ...] | None) -> tuple[object, ...] | None:
+    def _without_duplicates(cls, value: tuple[object, ...] | None) -> tuple[object, ...] | None:
         if value is None:
             return None
         if not value:
@@ -57,13 +57,13 @@ class Measure(Value):
         return tuple(dict.fromkeys(value))
 
     @model_validator(mode="after")
-    def _energy_to_convert(self) -> Self:
+    def _country_needs_energy(self) -> Self:
         if self.country is not None and self.energy == "off":
-            raise ValueError("country turns joules into CO₂e, and energy is off")
+            raise ValueError("country turns joules into CO₂e, but energy is off")
         return self
 
     @model_validator(mode="after")
-    def _rate_of_a_server(self) -> Self:
+    def _server_needs_rate(self) -> Self:
         if "server" in self.mode and self.rate_per_s is None:
             raise ValueError("mode 'server' needs rate_per_s: how many calls arrive in a second")
         return self

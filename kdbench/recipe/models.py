@@ -1,4 +1,4 @@
-"""The `[[teacher]]` and `[[student]]` tables: which network, taught by whom and how, starting from what."""
+"""The `[[teacher]]` and `[[student]]` tables: the network, its teachers and methods, and its initial weights."""
 
 from typing import Any, Literal, Self
 
@@ -10,7 +10,7 @@ from kdbench.validation import Value
 
 
 class Model(BaseModel):
-    """A model by its name in the register; every other key is an option of that model."""
+    """A model by its registered name; every other key is an option of that model."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -25,9 +25,9 @@ class Model(BaseModel):
 class Term(BaseModel):
     """One weighted term of a student's objective: a distillation method by name, other keys are its options.
 
-    It holds from `from_epoch` (0 is the first) until before `until_epoch`; below one they are shares of all epochs.
-    While a term that is `alone` holds, it is the whole objective: neither the labels nor other terms count, as in the
-    first of two stages.
+    It applies from `from_epoch` (0 is the first) until before `until_epoch`; values below one are shares of all epochs.
+    While a term with `alone` applies, it is the entire objective: labels and other terms do not count, as in the first
+    of two stages.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -39,15 +39,15 @@ class Term(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keys beside those of every term, for the method's own validation."""
+        """The keys of the method, which the method validates."""
         return dict(self.model_extra or {})
 
 
 class Start(Value):
-    """Weights to begin with: (1 − `share`) of a fresh initialisation and `share` of another model's, of one shape.
+    """Initial weights: (1 − `share`) of a fresh initialisation plus `share` of another model's, of the same shape.
 
     `model` names that model (default: the first teacher). With `batch_norm` "re-estimate" the running statistics are
-    taken anew from the training images, for those of a mixture of weights are nobody's.
+    computed again from the training images, because mixed statistics fit neither model.
     """
 
     model: str | None = None
@@ -58,7 +58,7 @@ class Start(Value):
 class Quantize(Value):
     """Train with fake quantization: weights per output channel and symmetric, activations per tensor.
 
-    `first_last_bits` are those of weights and activations in the first and in the last layer.
+    `first_last_bits` applies to weights and activations of the first and the last layer.
     """
 
     weight_bits: int = Field(default=8, ge=2, le=8)
@@ -67,10 +67,10 @@ class Quantize(Value):
 
 
 class SubStudents(Value):
-    """A student made of `count` networks, each trained alone, with a linear head on their concatenated outputs.
+    """A student made of `count` networks, trained separately, with a linear head on their concatenated outputs.
 
-    Each part has `features` outputs. `head` overrides the student's `training` for the fused network, of which only
-    the head is trained, or with `tune` "all" everything.
+    Each part has `features` outputs. `head` overrides the student's `training` for the fused network, of which only the
+    head is trained, or everything with `tune` "all".
     """
 
     count: int = Field(default=4, gt=1, le=64)
@@ -80,14 +80,13 @@ class SubStudents(Value):
 
 
 class Trained(Value):
-    """What teachers and students have in common.
+    """The keys of teachers and students.
 
-    `seed_offset` makes another seed of each of the recipe's: models of one architecture begin alike unless theirs
-    differ.
-    `family` and `axes` say of which sweep the entry is a point, and which.
+    `seed_offset` is added to each seed of the recipe: models of one architecture start with the same weights unless
+    their offsets differ. `family` and `axes` name the sweep of which the entry is a point, and the point.
     """
 
-    # No dots: they part the keys of an override.
+    # No dots: they separate the keys of an override.
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)
     model: Model
     training: Training = Training()
@@ -103,16 +102,16 @@ class Trained(Value):
 
 
 class Teacher(Trained):
-    """A model trained on the labels alone, to be learned from."""
+    """A model that is trained on the labels only and teaches students."""
 
 
 class Student(Trained):
-    """A smaller model. Without terms it is trained on the labels alone: the independent student.
+    """A smaller model. Without terms it is trained on the labels only: the independent student.
 
-    `teacher` names the model it learns from and is compared with, a teacher or another student (default: the first
-    teacher); of several, the first is the one it is compared with. `ce_weight` weighs the cross-entropy with the labels
-    (default: what is usual for the first term's method, or 1 without terms). `cache` says whether the teacher's logits
-    are computed once and kept: `auto` where that is exact and saves work, `on` or an error, `off`.
+    `teacher` names the teachers or students it learns from (default: the first teacher); it is compared with the first
+    of them. `ce_weight` is the weight of the cross-entropy with the labels (default: the usual one of the first term's
+    method, or 1 without terms). `cache` says whether the teacher's logits are computed once and stored: `auto` (if that
+    is exact and saves work), `on` (an error if it is not possible) or `off`.
     """
 
     teacher: tuple[str, ...] = ()
@@ -134,14 +133,15 @@ class Student(Trained):
         return [value] if isinstance(value, dict) else value
 
     @model_validator(mode="after")
-    def _goes_together(self) -> Self:
+    def _compatible(self) -> Self:
         if len(set(self.teacher)) < len(self.teacher):
             raise ValueError(f"student {self.name!r} names a teacher twice: {', '.join(self.teacher)}")
         if self.sub_students is not None and self.start is not None:
-            raise ValueError(f"student {self.name!r}: sub-students begin afresh: leave out start or sub_students")
+            raise ValueError(
+                f"student {self.name!r}: sub-students start from fresh weights: leave out start or sub_students"
+            )
         if self.sub_students is not None and self.quantize is not None:
             raise ValueError(
-                f"student {self.name!r} is to be quantized, and to be made of sub-students: it can be one or the other"
-                "; leave out quantize or sub_students"
+                f"student {self.name!r} has quantize and sub_students, which do not go together: leave out one of them"
             )
         return self

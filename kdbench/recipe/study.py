@@ -1,4 +1,4 @@
-"""A whole study: one data set, teachers, students, and what is measured of them."""
+"""The recipe: one data set, teachers, students, and what to measure."""
 
 from typing import Annotated, Any, Self
 
@@ -18,11 +18,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Recipe(Value):
-    """A whole study.
+    """A complete study.
 
-    `training` and the keys of `data` that say what is trained on hold the defaults that a teacher's or student's own
-    tables override key by key. With several `seeds` every model is trained once per seed; accuracies are then reported
-    as their mean.
+    `training` and the training examples in `data` are defaults, which the tables of a teacher or student override key
+    by key. With several `seeds` every model is trained once per seed, and reported accuracies are means over seeds.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
@@ -41,10 +40,10 @@ class Recipe(Value):
         return expanded(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
-    def _names_hold(self) -> Self:
+    def _names_exist(self) -> Self:
         names = [*(teacher.name for teacher in self.teacher), *(student.name for student in self.student)]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"the name {twice[0]!r} is used twice")
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the name {duplicates[0]!r} is used twice")
         for student in self.student:
             for other in needed_by(student):
                 if other not in names:
@@ -53,22 +52,22 @@ class Recipe(Value):
                         + suggestion(other, names, f"it has {', '.join(names)}")
                     )
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds: name at least one, each once")
-        self._no_circles()
+            raise ValueError("seeds: give at least one, and each only once")
+        self._check_no_cycle()
         return self
 
-    def _no_circles(self) -> None:
+    def _check_no_cycle(self) -> None:
         done = {teacher.name for teacher in self.teacher}
         waiting = list(self.student)
         while waiting:
             ready = [student for student in waiting if done.issuperset(needed_by(student))]
             if not ready:
-                raise ValueError(f"student {waiting[0].name!r} is, by way of others, its own teacher")
+                raise ValueError(f"student {waiting[0].name!r} is its own teacher, directly or through other students")
             done |= {student.name for student in ready}
             waiting = [student for student in waiting if student not in ready]
 
     def entry(self, name: str) -> Teacher | Student:
-        """Return the teacher or student of that name."""
+        """Return the teacher or student with this name."""
         entries: tuple[Teacher | Student, ...] = (*self.teacher, *self.student)
         return next(entry for entry in entries if entry.name == name)
 
@@ -77,17 +76,17 @@ class Recipe(Value):
         return tuple(self.entry(name) for name in student.teacher) or self.teacher[:1]
 
     def resolved(self) -> dict[str, Any]:
-        """Return the recipe as JSON values, every default written out."""
+        """Return the recipe as JSON values, with all defaults."""
         return self.model_dump(mode="json")
 
     def hash(self) -> str:
-        """Return the SHA-256 of the resolved recipe, the place of the data left out."""
+        """Return the SHA-256 of the resolved recipe without the location of the data."""
         content = self.resolved()
         content["data"] = {key: value for key, value in content["data"].items() if key not in {"root", "download"}}
         return storage.content_hash(content)
 
 
 def needed_by(student: Student) -> tuple[str, ...]:
-    """Return the names of the models that must be trained before `student`, as far as it names any."""
+    """Return the models named in `student`, which must be trained before it."""
     start = (student.start.model,) if student.start is not None and student.start.model is not None else ()
     return (*student.teacher, *start)

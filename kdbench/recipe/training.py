@@ -1,4 +1,4 @@
-"""The `training` tables: for how long, with which optimiser and schedule, in which precision and where."""
+"""The `training` tables: duration, optimiser, schedule, precision and device."""
 
 from typing import Literal, Self
 
@@ -36,12 +36,11 @@ class Schedule(Value):
 class Training(Value):
     """How long and how to train.
 
-    `stop_at` ends the training after that epoch (below one: that share of them), the schedule being that of all
-    `epochs`: an early-stopped model.
-    `patience` stops after that many epochs without a better validation accuracy; `keep` says which weights the
-    model ends up with: those of the last epoch or of the best on the validation split (never the test set).
-    `precision`, `channels_last` and `compile` may be left to `auto` (see kdbench.distill.devices); `devices`,
-    `num_nodes` and `strategy` are Lightning's, and `batch` is what all devices together take in a step.
+    `stop_at` ends the training after that epoch (below one: that share of all epochs) with the schedule of all
+    `epochs`: an early-stopped model. `patience` stops after that many epochs without a better validation accuracy;
+    `keep` selects the final weights: of the last epoch, or of the best on the validation split (never the test set).
+    `precision`, `channels_last` and `compile` may be `auto` (see kdbench.distill.devices); `devices`, `num_nodes` and
+    `strategy` are Lightning's, and `batch` is the number of images per step on all devices together.
     """
 
     epochs: int = Field(default=10, gt=0)
@@ -64,15 +63,15 @@ class Training(Value):
 
     @property
     def last_epoch(self) -> int:
-        """The epoch, from 1, after which the training ends, unless patience ends it before."""
+        """The epoch, from 1, after which the training ends unless patience ends it earlier."""
         return self.epochs if self.stop_at is None else min(self.epoch_at(self.stop_at), self.epochs)
 
     def epoch_at(self, time: float) -> int:
-        """Return a number of epochs, or below one a share of all, as a number of epochs."""
+        """Return `time`, a number of epochs or below one a share of all epochs, as a number of epochs."""
         return max(1, round(time * self.epochs)) if 0 < time < 1 else round(time)
 
     @model_validator(mode="after")
-    def _milestones_are_reached(self) -> Self:
+    def _milestones_within_epochs(self) -> Self:
         if self.schedule.name == "step" and min(self.schedule.milestones, default=0) >= self.epochs:
             raise ValueError(
                 f"schedule: no milestone of {self.schedule.milestones} lies within {self.epochs} epochs; "

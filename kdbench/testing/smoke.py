@@ -53,7 +53,7 @@ def _few_images(files: BenchFiles) -> TestSet | None:
         ).test
     except DataMissingError:  # the data may be only on the machine that runs --benchmark
         return None
-    assert test is not None, "a loader that was asked for the test part gives it or says why not"
+    assert test is not None, "a loader returns the part it is asked for or raises"
     return TestSet(test.images[:_IMAGES], test.labels[:_IMAGES])
 
 

@@ -74,7 +74,7 @@ def test_the_points_of_a_sweep_share_no_table():
         ({"sweep": {"terms.0.temperature": [1]}}, "the entry has no terms"),
         ({"sweep": {"terms.1.temperature": [1]}, "terms": [KD]}, "there is no item"),
         ({"sweep": {"training.epochs": [1]}, "name": "s{epoch}"}, "there is no axis 'epoch'; axes: epochs"),
-        ({"generations": 2}, "nobody learns"),
+        ({"generations": 2}, "no generation learns"),
         ({"sweep": {"training.epochs.x": [1]}, "training": {"epochs": 3}}, "plain value"),
         ({"sweep": {"training.epoch": [1]}}, "unknown key"),
         ({"sweep": {"training.epochs": [0]}}, "greater than 0"),

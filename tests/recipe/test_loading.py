@@ -88,7 +88,7 @@ def test_later_overrides_win(tmp_path):
         ("=3", "not of the form key=value"),
         ("student.tiny.training.epochs=2", "no item 'tiny'"),
         ("student.2.training.epochs=2", "no item '2'"),
-        ("name.first=x", "below a plain value"),
+        ("name.first=x", "is a key of a plain value"),
     ],
 )
 def test_overrides_that_fit_nowhere(tmp_path, override, message):

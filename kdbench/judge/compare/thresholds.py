@@ -1,10 +1,10 @@
 """How much worse a number may be: the metrics' own thresholds, unless the user sets others."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from kdbench import units
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
 from kdbench.results.metrics import METRICS, Metric
@@ -69,14 +69,20 @@ def metrics_to_compare(metrics: Sequence[str], thresholds: Thresholds) -> list[M
 
 
 def _share(text: str, option: str) -> float:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*", text)
-    if match is None:
+    if not text.rstrip().endswith("%"):  # 5 could mean 5 % or 500 %
         raise InputError(f"--threshold {option}: {text!r} is not a percentage", _FORMS)
-    return float(match[1]) / 100
+    return _quantity(text, "share", option)
 
 
 def _points(text: str, option: str) -> float:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*", text)
-    if match is None:
-        raise InputError(f"--threshold {option}: {text!r} is not a number of points", _FORMS)
-    return float(match[1])
+    return _quantity(text, "points", option)
+
+
+def _quantity(text: str, unit: str, option: str) -> float:
+    try:
+        value = units.parse(text, unit)
+    except ValueError as error:
+        raise InputError(f"--threshold {option}: {error}", _FORMS) from error
+    if value < 0:
+        raise InputError(f"--threshold {option}: {text!r} is negative", _FORMS)
+    return value
