@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from kdbench import storage
 from kdbench.data import DATASETS
+from kdbench.report import FORMATS
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import Environment, Interval, Pair, RunRecord, measured, missing
 from kdbench.results.run_folder import RunFolder
@@ -113,11 +114,13 @@ def write_model(path: Path, scale: float = 1.0) -> Path:
 def _loaded():
     """Load what an inner session would: it forgets the modules it has loaded, and torch cannot be loaded twice."""
     for name in (
+        "report.render.markdown",
         "worker.runtimes.onnxruntime",
         *(f"testing.{name}" for name in ("fixture", "smoke")),
     ):
         import_module(f"kdbench.{name}")
     DATASETS.names()
+    FORMATS.names()
     import_module("torchvision")
 
 
