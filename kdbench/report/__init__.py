@@ -1,4 +1,6 @@
-"""From a record to what a person reads. Reads records only: neither torch, onnxruntime nor the models are needed.
+"""Reports: a record, with its verdicts and samples, as tables, figures and text in several formats.
+
+Reads results only: neither torch, onnxruntime nor the models are needed.
 
 A report format is one file in `kdbench/report/render/` that registers a `Writer` in `FORMATS`.
 """
@@ -20,7 +22,7 @@ FORMATS: Registry[Writer] = Registry("report format", package="kdbench.report.re
 
 
 def write(content: Content | RunRecord, folder: Path, formats: Sequence[str] = ("md",)) -> list[Path]:
-    """Render a record, with what lies beside it, into `folder` in each of `formats`; return the paths of the files.
+    """Render a record, with verdicts and samples, into `folder` in each of `formats`; return the paths of the files.
 
     Raises InputError for an unknown format, before anything is written, and StorageError.
     """

@@ -1,11 +1,11 @@
-"""Text for other people's eyes: without the paths of the machine that wrote it."""
+"""Text and recipes for publication: without the paths of the machine that wrote them."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-# Kernel interfaces are named the same on every machine, and a reason such as "/sys/class/powercap is empty" needs
-# them. The look-behind spares URLs, relative paths and words such as "images/s".
+# Kernel interfaces have the same names on every machine, and reasons such as "/sys/class/powercap is empty" need them.
+# The look-behind excludes URLs, relative paths and words such as "images/s".
 _ABSOLUTE = re.compile(r"(?<![\w./~-])(?!/(?:sys|proc|dev)/)(?:/[\w.@+~-]+)+/([\w.@+~-]+)/?")
 _WINDOWS = re.compile(r"(?<!\w)[A-Za-z]:\\(?:[^\s\\\"']+\\)*([^\s\\\"']+)")
 
@@ -16,10 +16,10 @@ def portable(text: str) -> str:
 
 
 def portable_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a resolved recipe as TOML can hold it, without what belongs to one machine.
+    """Return a resolved recipe for TOML, without machine-specific values.
 
-    Keys without a value are left out (TOML has no null; left out means the same), and so is `data.root`. A model's
-    own training keeps only what differs from the training shared by all, which it inherits.
+    Keys without a value are left out (TOML has no null; absence means the same), and so is `data.root`. A model's
+    training keeps only the keys that differ from the shared training, which it inherits.
     """
     content: dict[str, Any] = _without_none(recipe)
     shared = content.get("training", {})
@@ -32,17 +32,17 @@ def portable_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _inheriting(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a teacher's or student's table with what of its training is its own, if anything."""
-    own = _differing(entry.get("training", {}), shared)
+    """Return a teacher's or student's table with only the training keys that it overrides."""
+    overrides = _differing(entry.get("training", {}), shared)
     rest = {key: value for key, value in entry.items() if key != "training"}
-    return {**rest, "training": own} if own else rest
+    return {**rest, "training": overrides} if overrides else rest
 
 
-def _differing(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of `own`, at any depth, whose values are not those of `shared`."""
+def _differing(values: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of `values`, at any depth, whose values differ from those of `shared`."""
     return {
         key: _differing(value, shared[key]) if isinstance(value, Mapping) and key in shared else value
-        for key, value in own.items()
+        for key, value in values.items()
         if key not in shared or value != shared[key]
     }
 

@@ -1,4 +1,4 @@
-"""`report.html`: the report as one file that opens anywhere, without a network and without a script to read it."""
+"""`report.html`: the report as one self-contained file, readable without a network and without scripts."""
 
 import base64
 import hashlib
@@ -52,7 +52,7 @@ def render(content: Content) -> str:
 
 
 def _headline(verdict: Verdict) -> tuple[str, str]:
-    """Return the verdict as a headline, and what its paragraph says beyond that."""
+    """Return the verdict as a headline, and the rest of its paragraph."""
     headline = f"{verdict.overall} for {verdict.title}"
     return headline, sentence(verdict_sentence(verdict).removeprefix(f"{headline}: "))
 

@@ -1,4 +1,4 @@
-"""Cells and sentences as HTML: everything that came from elsewhere escaped, every number with its value beside it."""
+"""Cells and sentences as HTML: foreign text escaped, every number with its value as an attribute."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -22,14 +22,14 @@ _OUTCOMES = {
     "NOT READY": "bad",
     "INCONCLUSIVE": "open",
 }
-_ONE = re.compile(r"\+?(1(?:\.0+)?|100\.00)(.*)")  # of shares 100 %, which are told in parts of one
+_ONE = re.compile(r"\+?(1(?:\.0+)?|100\.00)(.*)")  # shares are written in per cent but have values from 0 to 1
 _COUNT = re.compile(r"\d+(\.\d+)?")
 _HYPHENATED = re.compile(r"(\w+(?:-\w+)+)")
-_LONG = 32  # characters of a name, from which it may be broken
+_LONG = 32  # characters from which a name may be broken
 
 
 def prose(text: str) -> "Markup":
-    """Return text for a paragraph: one line, without paths, what stands in backticks as code."""
+    """Return text for a paragraph: one line, without paths, backticks as code."""
     from markupsafe import Markup, escape
 
     parts = _CODE_SPAN.split(" ".join(portable(text).split()))
@@ -39,7 +39,7 @@ def prose(text: str) -> "Markup":
 
 
 def unbroken(text: str) -> "Markup":
-    """Return a head whose lines break between words, not within `Speed-up`."""
+    """Return a head that breaks between words, not within `Speed-up`."""
     from markupsafe import Markup, escape
 
     parts = _HYPHENATED.split(text)
@@ -49,10 +49,10 @@ def unbroken(text: str) -> "Markup":
     )
 
 
-def anchors(titles: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """Return an id for each title, none of them in `taken`: `student-against-teacher`."""
-    found: dict[str, str] = {}
-    used = set(taken)
+def anchors(titles: Iterable[str], reserved: Iterable[str] = ()) -> dict[str, str]:
+    """Return a unique id for each title, none of them in `reserved`: `student-against-teacher`."""
+    ids: dict[str, str] = {}
+    used = set(reserved)
     for title in titles:
         stem = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "table"
         number, anchor = 1, stem
@@ -60,34 +60,33 @@ def anchors(titles: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
             number += 1
             anchor = f"{stem}-{number}"
         used.add(anchor)
-        found[title] = anchor
-    return found
+        ids[title] = anchor
+    return ids
 
 
 def rows(table: Table, anchor: str) -> "list[list[Markup]]":
-    """Return the cells of each row as `th` and `td` elements: the first of a row is its head.
+    """Return the cells of each row as `th` (the first of a row) and `td` elements.
 
-    A number carries its value and interval, in the metric's base unit, as `data-value`, `data-low` and `data-high`,
-    unless the column's are in several units.
-    A footnote's mark links to `ANCHOR-note-N`; the first of each has the id `ANCHOR-ref-N`.
+    A number has its value and interval, in the metric's base unit, as `data-value`, `data-low` and `data-high`, unless
+    the column mixes units. A footnote's mark links to `ANCHOR-note-N`; the first of each has the id `ANCHOR-ref-N`.
     """
-    told: set[int] = set()
+    referenced: set[int] = set()
     mixed = [len(_units(table, index)) > 1 for index in range(len(table.columns))]
-    found = []
+    elements = []
     for row in table.rows:
         cells = []
         for index, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True)):
-            first = isinstance(cell, Number) and cell.mark is not None and cell.mark not in told
-            told |= {cell.mark} if isinstance(cell, Number) and cell.mark is not None else set()
+            first = isinstance(cell, Number) and cell.mark is not None and cell.mark not in referenced
+            referenced |= {cell.mark} if isinstance(cell, Number) and cell.mark is not None else set()
             cells.append(_element(cell, column, anchor, head=index == 0, first=first, bare=mixed[index]))
-        found.append(cells)
-    return found
+        elements.append(cells)
+    return elements
 
 
 def unit(table: Table, index: int) -> str:
-    """Return the unit of a column's values, where its head does not tell it; empty for ratios, counts and words.
+    """Return the unit of a column's values, unless its head states it; empty for ratios, counts and words.
 
-    Of a column that does not know, it is that in which a value of one is written: every metric's base unit is.
+    If the column has no declared unit, it is the one in which a value of 1 is written.
     """
     if known := table.columns[index].unit:
         return "" if known in _NO_UNITS else known
@@ -96,20 +95,20 @@ def unit(table: Table, index: int) -> str:
 
 
 def outcome(text: str) -> str:
-    """Return the class of an outcome or verdict, which gives it colour and symbol beside its word; empty for none."""
+    """Return the CSS class of an outcome or verdict; empty for other text."""
     return next((name for word, name in _OUTCOMES.items() if text.startswith(word)), "")
 
 
 def _units(table: Table, index: int) -> set[str]:
-    """Return the units in which values of a column are, none for words."""
+    """Return the units of a column's values, none for words."""
     written = {cell.write(1.0) for row in table.rows if isinstance(cell := row.cells[index], Number)}
-    found = [_ONE.fullmatch(text) for text in written]
-    units = {"" if one is None else "share" if one[1] == "100.00" else one[2].strip() for one in found}
-    return {"" if each in _NO_UNITS else each for each in units}
+    matches = [_ONE.fullmatch(text) for text in written]
+    units = {"" if one is None else "share" if one[1] == "100.00" else one[2].strip() for one in matches}
+    return {"" if unit in _NO_UNITS else unit for unit in units}
 
 
 def _element(cell: Cell, column: Column, anchor: str, *, head: bool, first: bool, bare: bool) -> "Markup":
-    """Return one cell; `first`: its mark is the first of that number; `bare`: its value is not told beside its text."""
+    """Return one cell; `first`: its mark is the first of that number; `bare`: it has no `data-` attributes."""
     from markupsafe import Markup
 
     attributes = {**({"scope": "row"} if head else {}), "class": _class(cell, column)}
@@ -152,10 +151,10 @@ def _number(cell: Number, column: Column, anchor: str, *, first: bool) -> "Marku
 
     shown = Markup("<{0}>{1}</{0}>").format("strong" if cell.best else "span", portable(cell.text))
     if cell.mark is not None:
-        own = Markup(' id="{}-ref-{}"').format(anchor, cell.mark) if first else ""
+        id_ = Markup(' id="{}-ref-{}"').format(anchor, cell.mark) if first else ""
         shown += Markup(
             '<sup><a{0} href="#{1}-note-{2}" role="doc-noteref" aria-label="note {2}">{2}</a></sup>'
-        ).format(own, anchor, cell.mark)
+        ).format(id_, anchor, cell.mark)
     if column.intervals and cell.interval_text:
         shown += Markup(' <span class="interval">{}</span>').format(cell.interval_text)
     return shown

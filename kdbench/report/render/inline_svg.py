@@ -1,4 +1,4 @@
-"""Figures as parts of one HTML page: ids that do not clash, colours that are the page's, and little of it."""
+"""Figures inside one HTML page: unique ids, the page's colours, and small."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -16,7 +16,7 @@ _HREF = "{http://www.w3.org/1999/xlink}href"
 _PIXELS = 4 / 3  # CSS pixels in a point
 
 _INK, *_SERIES = (colour.lower() for colour in COLOURS)
-# What the page's style sheet calls the colours of figures, in light and dark.
+# The CSS variables of the figures' colours, in light and dark mode.
 VARIABLES: Mapping[str, str] = {
     "#ffffff": "--paper",
     _INK: "--ink",
@@ -24,7 +24,7 @@ VARIABLES: Mapping[str, str] = {
     GRID.lower(): "--figure-grid",
     **{colour: f"--series-{number}" for number, colour in enumerate(_SERIES, 1)},
 }
-_AS_TEXT = "-text"  # the same colour, with the contrast that words need
+_AS_TEXT = "-text"  # the same colour with the contrast that text needs
 
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 _FONT = re.compile(r"font-family: [^;]*;? ?")
@@ -36,28 +36,28 @@ _GEOMETRY = ("d", "x", "y")
 
 @dataclass(frozen=True)
 class Inlined:
-    """Figures by name, ready to stand in a page, and the style rules of their classes."""
+    """SVG elements by figure name, and the style rules of their classes."""
 
     svgs: "Mapping[str, Markup]"
     css: str
 
 
 def inline(drawings: Iterable[Drawing]) -> Inlined:
-    """Return the figures as elements that one page can hold together.
+    """Return the figures as elements that can share a page.
 
-    What is not shown is left out, coordinates are rounded to a hundredth of a point, and equal styles become one
-    class: a policy that forbids inline styles can then stand, and a figure takes a third of the room of its file.
+    Invisible parts are dropped, coordinates are rounded to a hundredth of a point, and equal styles become one class:
+    the page needs no inline styles, and a figure has a third of the size of its file.
     """
     from markupsafe import Markup
 
     classes: dict[str, str] = {}
-    # The figures were drawn here; what of them comes from a record is text, which ElementTree escapes.
+    # The figures are our own; text from a record in them is escaped by ElementTree.
     svgs = {drawing.name: Markup(_svg(drawing, classes)) for drawing in drawings}  # noqa: S704
     return Inlined(svgs, "\n".join(f".{name} {{ {style} }}" for style, name in classes.items()))
 
 
 def _svg(drawing: Drawing, classes: dict[str, str]) -> str:
-    root = ET.fromstring(drawing.svg)  # noqa: S314  # our own, not somebody's file
+    root = ET.fromstring(drawing.svg)  # noqa: S314  # our own SVG
     *_, width, height = (float(side) for side in root.attrib["viewBox"].split())
     ids = {old: f"{drawing.name}-{number}" for number, old in enumerate(dict.fromkeys(_REFERENCE.findall(drawing.svg)))}
     shown = _pruned(root)
@@ -80,7 +80,7 @@ def _svg(drawing: Drawing, classes: dict[str, str]) -> str:
 
 
 def _pruned(node: ET.Element) -> ET.Element:
-    """Return a node without metadata and style sheets, and without groups that only group."""
+    """Return a node without metadata, style sheets and groups without attributes."""
     kept = []
     for child in node:
         if child.tag in {f"{_SVG}metadata", f"{_SVG}style"}:
@@ -96,29 +96,29 @@ def _pruned(node: ET.Element) -> ET.Element:
 
 
 def _attributes(node: ET.Element, ids: Mapping[str, str], classes: dict[str, str]) -> dict[str, str]:
-    """Return a node's attributes as the page has them; new styles are entered in `classes`."""
-    found: dict[str, str] = {}
+    """Return a node's attributes for the page; new styles are added to `classes`."""
+    attributes: dict[str, str] = {}
     for name, value in node.attrib.items():
         if name == "id":
-            found |= {"id": ids[value]} if value in ids else {}
+            attributes |= {"id": ids[value]} if value in ids else {}
         elif name == "style":
             style = _style(value, words=node.tag in {"text", "tspan"})
-            found |= {"class": classes.setdefault(style, f"f{len(classes)}")} if style else {}
+            attributes |= {"class": classes.setdefault(style, f"f{len(classes)}")} if style else {}
         elif name == _HREF:
-            found["href"] = value if value.startswith("data:") else f"#{ids[value.removeprefix('#')]}"
+            attributes["href"] = value if value.startswith("data:") else f"#{ids[value.removeprefix('#')]}"
         elif name == "clip-path":
-            found[name] = f"url(#{ids[value[5:-1]]})"
+            attributes[name] = f"url(#{ids[value[5:-1]]})"
         elif name in _GEOMETRY:
-            found[name] = " ".join(_DECIMALS.sub(_rounded, value).split())
+            attributes[name] = " ".join(_DECIMALS.sub(_rounded, value).split())
         elif name == "transform":
-            found |= {name: left} if (left := _NO_ROTATION.sub("", value).strip()) else {}
+            attributes |= {name: left} if (left := _NO_ROTATION.sub("", value).strip()) else {}
         else:
-            found[name] = value
-    return found
+            attributes[name] = value
+    return attributes
 
 
 def _style(style: str, *, words: bool) -> str:
-    """Return a style with the page's colours and font; `words` need more contrast than lines do."""
+    """Return a style with the page's colours and font; `words` get more contrast than lines."""
 
     def variable(colour: re.Match[str]) -> str:
         name = VARIABLES.get(colour[0])

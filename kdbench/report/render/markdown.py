@@ -12,7 +12,7 @@ from kdbench.report.table import Table
 from kdbench.report.text.verdict import verdict_sentence, verdict_table
 
 _CODE_SPAN = re.compile(r"(`[^`]+`)")
-# An underscore inside a word is no emphasis, at a word's edge it may be; "](" would make a link of an interval.
+# An underscore inside a word is no emphasis, at its edge it may be; "](" would turn an interval into a link.
 _SPECIAL = re.compile(r"[\\*<~]|(?<!\w)_|_(?!\w)|\](?=\()|&(?=#?\w+;)")
 
 
@@ -36,7 +36,7 @@ def code(text: str) -> str:
 
 
 def cell(value: Cell, intervals: bool) -> str:
-    """Return one cell of a table: the best in bold, the interval beside it, its footnote's mark."""
+    """Return one cell of a table: the best in bold, with its interval and the mark of its footnote."""
     if isinstance(value, Text):
         return code(value.text).replace("|", "\\|") if value.code else in_table(value.text)
     shown = f"**{in_table(value.text)}**" if value.best else in_table(value.text)
@@ -60,7 +60,7 @@ def table(drawn: Table) -> str:
 
 
 def _literal(text: str) -> str:
-    return _SPECIAL.sub(lambda found: f"\\{found[0]}", text)
+    return _SPECIAL.sub(lambda match: f"\\{match[0]}", text)
 
 
 @FORMATS.register("md")
@@ -76,7 +76,7 @@ def write(content: Content, folder: Path) -> list[Path]:
 
 
 def render(content: Content, *, figures: bool = True) -> str:
-    """Return the report's Markdown, its drawings referred to as `figures/NAME.svg`, or without `figures` left out."""
+    """Return the report's Markdown, with links to `figures/NAME.svg` unless `figures` is false."""
     return render_template(
         "report.md.j2" if content.style is None else "style.md.j2",
         {"prose": prose, "code": code, "table": table},

@@ -1,11 +1,11 @@
-"""The end of a run on the terminal: the summary and the ratios, as wide as the terminal allows."""
+"""What a run prints on the terminal when it is done: summary, ratios and warnings, as wide as the terminal allows."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell, Number, Text
-from kdbench.report.table import Row, Table
+from kdbench.report.table import Table
 from kdbench.report.tables.energy import run_batch
 from kdbench.report.tables.latency import offline
 from kdbench.report.tables.layers import where_the_time_goes
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.table import Table as RichTable
 
-_BARE = "*"  # marks the best where nothing can be bold
+_BEST = "*"  # marks the best on terminals without bold
 
 
 def summary(record: RunRecord) -> "RenderableType":
     """Return what a run prints when it is done, for `rich.console.Console.print`.
 
-    The summary table without intervals, the ratios with theirs on a second line where they do not fit beside,
-    throughput offline and the layers where they were asked for, what must be said about single cells, and the
-    warnings with their remedies. The report holds all the rest.
+    The summary without intervals, the ratios with intervals, throughput offline and layers if they were measured,
+    footnotes, and warnings with their remedies. The report has everything else.
     """
     return _Summary(record)
 
@@ -41,7 +40,7 @@ def one_table(table: Table) -> "RenderableType":
 
 @dataclass(frozen=True)
 class _OneTable:
-    """Draws itself when the console, its width and its colours are known."""
+    """Renders itself for the width and colours of the console."""
 
     table: Table
 
@@ -53,7 +52,7 @@ class _OneTable:
 
 @dataclass(frozen=True)
 class _Summary:
-    """Draws itself when the console, its width and its colours are known."""
+    """Renders itself for the width and colours of the console."""
 
     record: RunRecord
 
@@ -75,25 +74,20 @@ class _Summary:
 
 
 def _compact(ratios: Table, teachers: set[str]) -> Table:
-    """Return the ratios as they fit 100 columns: a lone teacher in the title, energy in the training time's place."""
+    """Return the ratios for 100 columns: a single teacher in the title, energy in place of the training time."""
     heads = [column.head for column in ratios.columns]
-    alone = len(teachers) == 1
-    dropped = {"Teacher"} if alone else set()
+    single = len(teachers) == 1
+    dropped = {"Teacher"} if single else set()
     if "Energy ratio" in heads:
         dropped.add("Training time")
-    # Above, the energy is that of a whole batch.
+    # The summary above shows the energy of a whole batch.
     at = ", energy ratio at batch 1" if "Energy ratio" in heads else ""
     kept = [index for index, head in enumerate(heads) if head not in dropped]
-    return replace(
-        ratios,
-        title=f"{f'Compared with {next(iter(teachers))}' if alone else ratios.title}{at}",
-        columns=tuple(ratios.columns[index] for index in kept),
-        rows=tuple(Row(tuple(row.cells[index] for index in kept), row.ranking) for row in ratios.rows),
-    )
+    return ratios.select(kept, title=f"{f'Compared with {next(iter(teachers))}' if single else ratios.title}{at}")
 
 
 def _with_axes(summary: Table, record: RunRecord) -> Table:
-    """Return the summary with its title saying at what latency and energy were taken."""
+    """Return the summary with the axes of latency and energy in its title."""
     metered = any(m.value is not None for m in energies(record, "energy_run_j"))
     energy = f"; energy at batch {run_batch(record)}" if metered else ""
     return replace(summary, title=f"{summary.title}{format_axes(headline(record), ', latency at ')}{energy}")
@@ -114,9 +108,9 @@ def _drawn(table: Table, *, intervals: bool, bare: bool, width: int) -> "RichTab
     )
     names = max(len(row.cells[0].text) for row in table.rows)
     for index, column in enumerate(table.columns):
-        whole = index == 0 and names <= width // 4  # rather numbers than a name in two lines
+        unbroken = index == 0 and names <= width // 4  # wrap numbers rather than short names
         justify: Literal["left", "right"] = "right" if column.numeric else "left"
-        drawn.add_column(RichText(column.head), justify=justify, overflow="fold", no_wrap=whole)
+        drawn.add_column(RichText(column.head), justify=justify, overflow="fold", no_wrap=unbroken)
     roomy = width >= 20 * len(table.columns)
     for row in table.rows:
         drawn.add_row(*(_cell(cell, intervals=intervals, bare=bare, beside=roomy) for cell in row.cells))
@@ -128,18 +122,18 @@ def _cell(cell: Cell, *, intervals: bool, bare: bool, beside: bool) -> "Renderab
 
     if isinstance(cell, Text):
         return RichText(cell.text, style="cyan") if cell.code else RichText(_plain(cell.text))
-    told_below = cell.value is None and cell.mark and not cell.shows_reason
-    text = f"{'n/a' if told_below else cell.text}{cell.superscript}"
+    in_footnote = cell.value is None and cell.mark and not cell.shows_reason
+    text = f"{'n/a' if in_footnote else cell.text}{cell.superscript}"
     drawn = RichText(text, style="bold" if cell.best else "dim" if cell.value is None else "")
     if cell.best and bare:
-        drawn.append(_BARE)
+        drawn.append(_BEST)
     if intervals and cell.interval_text:
         drawn.append(f"{' ' if beside else chr(10)}{cell.interval_text}", style="dim not bold")
     return drawn
 
 
 def _plain(text: str) -> str:
-    """Return a sentence without the marks of its code spans, which nothing sets in type here."""
+    """Return text without the backticks of code spans."""
     return text.replace("`", "")
 
 
@@ -148,7 +142,7 @@ def _below(table: Table, *, bare: bool) -> "Iterator[RenderableType]":
 
     marks = [f"{Number(str, mark=number).superscript} {_plain(text)}" for number, text in enumerate(table.footnotes, 1)]
     starred = any(isinstance(cell, Number) and cell.best for row in table.rows for cell in row.cells)
-    lines = [*marks, *([f"{_BARE} best of the students"] if bare and starred else [])]
+    lines = [*marks, *([f"{_BEST} best of the students"] if bare and starred else [])]
     if lines:
         yield RichText("\n".join(lines), style="dim")
         yield RichText()

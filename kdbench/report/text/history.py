@@ -1,4 +1,4 @@
-"""A history as text: a table for each series, with its changes, and what they come to in a sentence."""
+"""A history as text: a table for each series with its changes, and a sentence that sums it up."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def series_table(series: Series) -> Table:
     marks |= {change.at: change_text(series, change) for change in series.changes}
     metric = declared(series.metric)
     columns = (
-        Column("Taken", numeric=False),
+        Column("Date", numeric=False),
         Column("Commit", numeric=False),
         Column("Run", numeric=False),
         Column(metric.title, metric.higher_is_better, unit=metric.unit),
@@ -36,7 +36,7 @@ def series_table(series: Series) -> Table:
 
 
 def title(series: Series) -> str:
-    """Say what a series is of: metric, model, teacher, study, test set, axes, machine."""
+    """Describe a series: metric, model, teacher, study, test set, axes, machine."""
     against = f" of `{series.teacher}` over" if series.teacher else " of"
     machine = f"; {series.machine}" if series.machine else ""
     study = f" in {series.study}" if series.study else ""
@@ -46,28 +46,28 @@ def title(series: Series) -> str:
 
 
 def sentence(series: Series) -> str:
-    """Say in a sentence what became of a series."""
+    """Sum a series up in a sentence."""
     if series.note:
-        return f"Changes were not looked for: {series.note}."
+        return f"Changes were not analysed: {series.note}."
     if not series.changes:
         scatter = f" beyond a scatter of {_scatter(series)}" if series.scatter else ""
         return f"No change{scatter} in {_points(series.counted)}."
-    told = [
+    changes = [
         f"{_minute(series.points[change.at])[:10]} at {commit(series.points[change.at])}: {change_text(series, change)}"
         for change in series.changes
     ]
-    count = f"{len(told)} change{'s' if len(told) > 1 else ''} in {_points(series.counted)}"
-    return f"{count}: {'; '.join(told)}."
+    count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} in {_points(series.counted)}"
+    return f"{count}: {'; '.join(changes)}."
 
 
 def change_text(series: Series, change: Change) -> str:
-    """Write a change, with the versions of onnxruntime where they differ on both sides."""
+    """Write a change, with the versions of onnxruntime if they differ."""
     runtime = f" (onnxruntime {change.runtime})" if change.runtime else ""
     return f"{size_text(series, change)}{runtime}"
 
 
 def size_text(series: Series, change: Change) -> str:
-    """Write how large a change is, and whether it is for the better: `+12.0 % [+9.1, +15.0], worse`."""
+    """Write the size of a change, and whether it is better or worse: `+12.0 % [+9.1, +15.0], worse`."""
     write = _writer(series)
     certain = change.interval.low == change.interval.high
     interval = "" if certain else f" {bracketed(change.change, change.interval, write)}"
@@ -75,17 +75,17 @@ def size_text(series: Series, change: Change) -> str:
 
 
 def commit(point: Point) -> str:
-    """Write a point's commit, and whether there were local changes."""
+    """Write a point's commit, and whether it had local changes."""
     return f"{short_commit(point) or 'no commit'}{' (changed)' if point.dirty else ''}"
 
 
 def short_commit(point: Point) -> str:
-    """Write a point's commit alone; nothing where none is known."""
+    """Write a point's commit only; empty if it is not known."""
     return (point.commit or "")[:_COMMIT]
 
 
 def render(history: History, drawings: list[Drawing]) -> str:
-    """Return a history as Markdown, each series with its figure, if there is one by its place in `drawings`."""
+    """Return a history as Markdown, each series with the figure at its index of `drawings`, if any."""
     parts = ["# History", f"{_of_records(history)}."]
     for place, series in enumerate(history.series):
         table = series_table(series)
@@ -94,20 +94,20 @@ def render(history: History, drawings: list[Drawing]) -> str:
             drawing = drawings[place]
             parts.append(f"![{markdown.prose(drawing.title)}](figures/{drawing.name}.svg)")
     if history.notes:
-        parts += ["## Left out", "\n".join(f"- {markdown.prose(note)}" for note in history.notes)]
+        parts += ["## Not included", "\n".join(f"- {markdown.prose(note)}" for note in history.notes)]
     parts += ["## How to read it", "\n".join(f"- {markdown.prose(note)}" for note in NOTES)]
     return "\n\n".join(parts) + "\n"
 
 
 NOTES = (
-    "`[low, high]` is a 95 % interval: of a number as its record has it, of a change for the means on both its sides.",
+    "`[low, high]` is a 95 % interval: for a value as in its record, for a change between the means on both sides.",
     (
-        "A change is a step between two levels that hold for two points or more, and more than the points' scatter: "
-        "than their own intervals say and, for times on a virtual machine, than runs differ there that differ in "
-        "nothing. Of series without any change, at most about one in twenty shows one."
+        "A change is a step between two levels of at least two points each that exceeds the scatter of the points: "
+        "their own intervals and, for times on a virtual machine, the run-to-run variation of identical runs. At most "
+        "about one in twenty series without a change shows one."
     ),
-    "Numbers that are missing, unstable or estimated are shown, and not looked at for changes.",
-    "Another machine begins another series of what depends on the machine, other test data of what is scored on it.",
+    "Missing, unstable and estimated values are shown but not used to detect changes.",
+    "Metrics that depend on the machine have a series per machine; metrics that depend on test data one per test set.",
 )
 
 
@@ -131,7 +131,7 @@ def _points(count: int) -> str:
 
 
 def _writer(series: Series) -> Callable[[float], str]:
-    """Return how a change is written: a share of the old number, points, or the metric's own unit with a sign."""
+    """Return how to write a change: a share of the old value, points, or the metric's unit with a sign."""
     if series.relative:
         return units.change
     if series.unit == "share":

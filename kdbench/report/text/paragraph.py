@@ -1,4 +1,4 @@
-"""The record in plain words: what a reader may conclude, and what not."""
+"""A record in one paragraph: what a reader may conclude from it, and what not."""
 
 from collections import Counter
 
@@ -11,46 +11,46 @@ from kdbench.report.tables.summary import summary
 from kdbench.report.text.method import grouped_warnings
 from kdbench.results.records import RunRecord
 
-_THE_TEACHER = "the teacher"  # where there is but one
+_THE_TEACHER = "the teacher"  # if there is only one
 
 
 def paragraph(record: RunRecord) -> str:
     """Return one paragraph, model names in backticks: the teacher, the students that matter, the gaps."""
-    found = model_groups(record)
-    teachers = {group.label: teacher for group in found if (teacher := teacher_of(record, group))}
-    students = [group for group in found if group.label in teachers]
+    groups = model_groups(record)
+    teachers = {group.label: teacher for group in groups if (teacher := teacher_of(record, group))}
+    students = [group for group in groups if group.label in teachers]
     several = len(set(teachers.values())) > 1
     if several:
         count = len(set(teachers.values()))
         sentences = [f"{count} teachers and {len(students)} students: each student is compared with its own teacher."]
     else:
-        reference = [group for group in found if group not in students]
+        reference = [group for group in groups if group not in students]
         compared = [group for group in reference if group.label in teachers.values()] or reference
-        sentences = [_alone(record, group) for group in compared[:1]]
+        sentences = [_reference(record, group) for group in compared[:1]]
         if len(students) > 2:
             sentences.append(f"{len(students)} students are compared with it.")
-    for beginning, student in _notable(record, students):
-        whom = f"`{teachers[student.label]}`" if several else _THE_TEACHER
-        sentences.append(_student(record, student, beginning, whom))
+    for opening, student in _notable(record, students):
+        teacher = f"`{teachers[student.label]}`" if several else _THE_TEACHER
+        sentences.append(_student(record, student, opening, teacher))
     return " ".join([*sentences, *_gaps(record)])
 
 
-def _alone(record: RunRecord, group: ModelGroup) -> str:
-    """Say how good and how fast a model is that is compared with no other."""
+def _reference(record: RunRecord, group: ModelGroup) -> str:
+    """Describe accuracy and latency of a model that is not compared with another."""
     top1 = number(record, group, "top1")
     axes = headline(record)
     mean = number(record, group, "latency_mean_ns", axes)
-    accuracy = f"reaches {_with_interval(top1)} top-1" if top1.value is not None else _no("accuracy", top1)
-    time = f"takes {mean.text} a call{format_axes(axes, ' at ')}" if mean.value is not None else _no("latency", mean)
+    accuracy = f"reaches {top1.with_interval} top-1" if top1.value is not None else _no("accuracy", top1)
+    time = f"takes {mean.text} per call{format_axes(axes, ' at ')}" if mean.value is not None else _no("latency", mean)
     role = "The teacher " if group.role == "teacher" else ""
     return f"{role}`{group.label}` {accuracy} and {time}."
 
 
 def _notable(record: RunRecord, students: list[ModelGroup]) -> list[tuple[str, ModelGroup]]:
-    """Return the students worth a sentence, with how it begins.
+    """Return the students that get a sentence, with the opening of it.
 
-    All of up to two; else the one of the highest top-1, and the one whose mean latency lies below all others', if
-    there is one. Speed-ups do not rank students: those of different teachers are ratios to different times.
+    Up to two students all get one. Otherwise: the student with the highest top-1, and the one whose mean latency is
+    clearly below all others, if any. Speed-ups do not rank students: their teachers may differ.
     """
     if len(students) <= 2:
         return [("", student) for student in students]
@@ -58,17 +58,17 @@ def _notable(record: RunRecord, students: list[ModelGroup]) -> list[tuple[str, M
     accurate = max(shares, key=lambda pair: pair[0])[1] if shares else None
     fastest = _clearly_fastest(record, students)
     if accurate and accurate is fastest:
-        return [("Highest in top-1 and clearly fastest is ", accurate)]
-    named = [("Highest in top-1 is ", accurate), ("Clearly fastest is ", fastest)]
-    return [(beginning, student) for beginning, student in named if student]
+        return [("Highest top-1 and clearly fastest: ", accurate)]
+    named = [("Highest top-1: ", accurate), ("Clearly fastest: ", fastest)]
+    return [(opening, student) for opening, student in named if student]
 
 
 def _clearly_fastest(record: RunRecord, students: list[ModelGroup]) -> ModelGroup | None:
-    """Return the student whose latency's interval ends before that of any other with a latency begins, or None."""
+    """Return the student whose latency interval lies below the intervals of all other students, or None."""
     times = [(s, number(record, s, "latency_mean_ns", headline(record))) for s in students]
-    for student, mine in times:
+    for student, time in times:
         others = [cell for other, cell in times if other is not student and cell.value is not None]
-        if mine.competes and others and all(_ends_before(mine, other) for other in others):
+        if time.competes and others and all(_ends_before(time, other) for other in others):
             return student
     return None
 
@@ -77,14 +77,14 @@ def _ends_before(one: Number, other: Number) -> bool:
     return bool(one.interval and other.interval and one.interval.high < other.interval.low)
 
 
-def _student(record: RunRecord, student: ModelGroup, beginning: str, whom: str) -> str:
-    """Say what a student gains and loses; `whom` is what its teacher is called."""
+def _student(record: RunRecord, student: ModelGroup, opening: str, teacher: str) -> str:
+    """Describe what a student gains and loses against its teacher."""
     size = number(record, student, "size_ratio")
-    found = [number(record, student, "top1"), number(record, student, "latency_ratio", headline(record)), size]
-    if all(cell.value is None for cell in found) and len({cell.reason for cell in found}) == 1:
+    results = [number(record, student, "top1"), number(record, student, "latency_ratio", headline(record)), size]
+    if all(cell.value is None for cell in results) and len({cell.reason for cell in results}) == 1:
         return f"`{student.label}` {_no('results', size)}."
-    name = f"{beginning}`{student.label}`{': it' if beginning else ''}"
-    clauses = [_accuracy(record, student, whom), _speed(record, student, whom), *_energy(record, student)]
+    name = f"{opening}`{student.label}`{', which' if opening else ''}"
+    clauses = [_accuracy(record, student, teacher), _speed(record, student, teacher), *_energy(record, student)]
     if size.value is not None:
         clauses.append(
             f"its file is {size.text} smaller" if size.value >= 1 else f"its file is larger (size ratio {size.text})"
@@ -92,39 +92,39 @@ def _student(record: RunRecord, student: ModelGroup, beginning: str, whom: str) 
     return f"{name} {', '.join(clauses[:-1])}{',' if len(clauses) > 2 else ''} and {clauses[-1]}."
 
 
-def _accuracy(record: RunRecord, student: ModelGroup, whom: str) -> str:
+def _accuracy(record: RunRecord, student: ModelGroup, teacher: str) -> str:
     top1, drop = number(record, student, "top1"), number(record, student, "top1_drop")
     if top1.value is None:
         return _no("accuracy", top1)
     if drop.value is None:
-        return f"reaches {_with_interval(top1)} top-1 (difference from {whom}: {drop.text})"
+        return f"reaches {top1.with_interval} top-1 (difference from {teacher}: {drop.text})"
     points = f"{abs(drop.value):.2f}"
     side = "below" if drop.value > 0 else "above"
-    apart = f"{points} points {side} {whom}" if float(points) else f"as many samples right as {whom}"
+    apart = f"{points} points {side} {teacher}" if float(points) else f"the same accuracy as {teacher}"
     if drop.interval is None:
         return f"has {top1.text} top-1 ({apart}; no interval)"
     bounds = bracketed(drop.value, drop.interval, drop.write)
     level = f"{100 * drop.interval.level:g} % interval of the drop {bounds}"
     if drop.interval.low <= 0 <= drop.interval.high:
-        return f"has {top1.text} top-1, which this run cannot tell from {whom}'s ({apart}; {level})"
+        return f"has {top1.text} top-1, which this run cannot distinguish from {teacher}'s ({apart}; {level})"
     return f"{'keeps' if drop.value > 0 else 'has'} {top1.text} top-1 ({apart}; {level})"
 
 
-def _speed(record: RunRecord, student: ModelGroup, whom: str) -> str:
+def _speed(record: RunRecord, student: ModelGroup, teacher: str) -> str:
     speed = number(record, student, "latency_ratio", headline(record))
     if speed.value is None:
         return _no("speed-up", speed)
     if speed.interval is None:
-        return f"runs at {speed.text} {whom}'s speed (no interval)"
+        return f"runs at {speed.text} {teacher}'s speed (no interval)"
     if speed.interval.low <= 1 <= speed.interval.high:
-        return f"is neither faster nor slower beyond doubt ({_with_interval(speed)} {whom}'s speed)"
+        return f"is not measurably faster or slower ({speed.with_interval} {teacher}'s speed)"
     if speed.value < 1:
-        return f"is slower than {whom} ({_with_interval(speed)} its speed)"
-    return f"runs {_with_interval(speed)} faster{'' if whom == _THE_TEACHER else f' than {whom}'}"
+        return f"is slower than {teacher} ({speed.with_interval} its speed)"
+    return f"runs {speed.with_interval} faster{'' if teacher == _THE_TEACHER else f' than {teacher}'}"
 
 
 def _energy(record: RunRecord, student: ModelGroup) -> list[str]:
-    """Say what a student saves in energy, of what; nothing unless that was measured and is stable."""
+    """Describe the energy that a student saves; nothing unless it was measured and is stable."""
     ratio = energy_ratio(record, student)
     if ratio.value is None or ratio.interval is None or ratio.evidence != "measured" or not ratio.competes:
         return []
@@ -135,14 +135,14 @@ def _energy(record: RunRecord, student: ModelGroup) -> list[str]:
     scope = scope_of(behind[0]) if behind else ""
     what = f"energy of {format_scope(scope)}" if scope else "energy"
     if ratio.interval.low <= 1 <= ratio.interval.high:
-        return [f"takes neither less nor more {what} beyond doubt (ratio {_with_interval(ratio)})"]
+        return [f"does not take measurably less or more {what} (ratio {ratio.with_interval})"]
     if ratio.value < 1:
-        return [f"takes more {what} (ratio {_with_interval(ratio)})"]
-    return [f"takes {_with_interval(ratio)} less {what}"]
+        return [f"takes more {what} (ratio {ratio.with_interval})"]
+    return [f"takes {ratio.with_interval} less {what}"]
 
 
 def _gaps(record: RunRecord) -> list[str]:
-    """Name the columns of the summary without any number, and how many numbers must not be relied on."""
+    """Name the columns of the summary without a value, and count unstable values and warnings."""
     table = summary(record)
     empty: dict[str, list[str]] = {}
     for index, column in enumerate(table.columns):
@@ -150,16 +150,12 @@ def _gaps(record: RunRecord) -> list[str]:
         if cells and all(cell.value is None for cell in cells):
             (usual, _), *_ = Counter(cell.reason for cell in cells).most_common(1)
             empty.setdefault(shortened(usual), []).append(column.head)
-    sentences = [f"There is no number for {', '.join(heads)} ({reason})." for reason, heads in empty.items()]
+    sentences = [f"No value for {', '.join(heads)} ({reason})." for reason, heads in empty.items()]
     if unstable := sum(m.status == "unstable" for m in record.measurements):
-        sentences.append(f"{unstable} measurement{' is' if unstable == 1 else 's are'} unstable and marked so.")
+        sentences.append(f"{unstable} measurement{' is' if unstable == 1 else 's are'} unstable and marked as such.")
     if count := len(grouped_warnings(record)):
         sentences.append(f"Read the {'warning' if count == 1 else f'{count} warnings'} before relying on the numbers.")
     return sentences
-
-
-def _with_interval(cell: Number) -> str:
-    return f"{cell.text} {cell.interval_text}".rstrip()
 
 
 def _no(what: str, cell: Number) -> str:
