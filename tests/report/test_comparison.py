@@ -130,15 +130,15 @@ def test_a_change_that_cannot_be_told_says_why_and_what_would_help(full):
 
 def test_the_verdict_names_what_got_worse(full):
     assert verdict_line(full) == (
-        "✗ REGRESSED: Of 6 numbers of 3 models, 1 got worse: student-kd, Latency p50, batch 1, 1 thread: "
-        "+21.2 % [+19.0, +23.7]. Gone: student-old."
+        "✗ REGRESSED: Of 6 values of 3 models, 1 got worse: student-kd, Latency p50, batch 1, 1 thread: "
+        "+21.2 % [+19.0, +23.7]. Missing models: student-old."
     )
 
 
 @pytest.mark.parametrize(
     ("rows", "overall", "text"),
     [
-        ((BESIDE,), "same", "Of 1 number of 1 model, none is worse by more than its threshold."),
+        ((BESIDE,), "same", "Of 1 value of 1 model, none is worse by more than its threshold."),
         (
             (WORSE,),
             "inconclusive",
@@ -146,7 +146,7 @@ def test_the_verdict_names_what_got_worse(full):
         ),
         ((SMALLER, BESIDE), "improved", "student-hint → student-q8, Model size: -74.0 %."),
         ((SLOWER,) * 5, "regressed", "; and 2 more."),
-        ((), "inconclusive", "There was nothing to compare."),
+        ((), "inconclusive", "Nothing to compare."),
     ],
 )
 def test_the_verdict_in_a_sentence(rows, overall, text):
@@ -156,7 +156,7 @@ def test_the_verdict_in_a_sentence(rows, overall, text):
 def test_files_that_are_the_same_are_named():
     found = comparison(overall="same", remeasured=True, identical=("teacher", "student-kd"))
     assert verdict_line(found) == "✓ SAME: Nothing changed: the files are the same."
-    assert remarks(found) == ["The same file on both sides, not measured: teacher, student-kd."]
+    assert remarks(found) == ["Identical files, not measured: teacher, student-kd."]
     assert "|" not in markdown(found)
 
 
@@ -188,7 +188,7 @@ def test_junit_has_a_case_for_every_number_and_calls_what_is_not_known_an_error(
     assert failed.find("failure").get("message") == "+21.2 % [+19.0, +23.7]"
     errors = [case.find("error").get("message") for case in cases if case.find("error") is not None]
     assert "taken on another machine: cpu A|B <1> → C" in errors
-    assert "the new one has no such model" in errors
+    assert "the new run does not have this model" in errors
 
 
 def test_junit_is_in_the_order_that_the_schemas_ask_for(full):
@@ -217,16 +217,16 @@ def test_junit_holds_what_xml_cannot_and_depends_on_nothing_else(full):
 def test_a_model_that_is_gone_is_told_where_nothing_else_changed():
     found = comparison(BESIDE, overall="inconclusive", lost=("student-old",))
     assert verdict_line(found) == (
-        "? INCONCLUSIVE: Of 1 number of 1 model, none is worse by more than its threshold. Gone: student-old."
+        "? INCONCLUSIVE: Of 1 value of 1 model, none is worse by more than its threshold. Missing models: student-old."
     )
-    assert "never passes: student-old" in remarks(found)[0]
+    assert "student-old. A missing model never passes" in remarks(found)[0]
 
 
 def test_junit_of_nothing_is_no_pass():
     suite = ET.fromstring(junit(comparison(overall="inconclusive"))).find("testsuite")
     (case,) = suite.findall("testcase")
     assert (suite.get("tests"), suite.get("errors")) == ("1", "1")
-    assert case.find("error").get("message") == "there was nothing to compare"
+    assert case.find("error").get("message") == "nothing to compare"
 
 
 def test_what_a_number_is_of_is_said_with_each():

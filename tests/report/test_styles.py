@@ -260,10 +260,10 @@ def test_a_style_that_does_not_apply_says_what_to_run_and_which_styles_do(make_r
 @pytest.mark.parametrize("style", STYLES.names())
 def test_every_page_names_its_study_and_where_its_numbers_come_from(records, style):
     text = render(Content(records["mnist_dense"], style=style))
-    assert f"Laid out as in {lay_out(records['mnist_dense'], style).after}" in text
+    assert f"Layout after {lay_out(records['mnist_dense'], style).after}" in text
     assert "by `kdbench run mnist_dense --out mnist_dense`." in text
     assert "at commit `43351c5d61f0`" in text
-    assert "How each metric is defined" not in text
+    assert "Metric definitions" not in text
 
 
 def test_a_style_is_written_beside_the_report_which_stays_as_it_is(records, tmp_path):

@@ -58,8 +58,8 @@ def test_a_no_says_how_far_the_nearest_is_from_it():
     said = verdict_sentence(
         verdict("NOT READY", model("far", "NOT READY", HERE, short, slow), model("near", "NOT READY", HERE, short))
     )
-    assert "each of the 2 models misses something that is required; `near` lacks least." in said
-    assert "What is missing of `near`: Top-1: 5.00 points short." in said
+    assert "each of the 2 models fails a required criterion; `near` is closest." in said
+    assert "Missing for `near`: Top-1: 5.00 points short." in said
     assert "too slow" not in said
 
 
@@ -72,7 +72,7 @@ def test_what_one_remedy_would_mend_is_said_together_and_failures_first():
     )  # fmt: skip
     said = verdict_sentence(verdict("NOT READY", model("a", "NOT READY", *criteria)))
     assert (
-        "What is missing: Top-1: 5.00 points short; Device, Latency p50 (batch 1, 1 thread): measure on a Pi "
+        "Missing: Top-1: 5.00 points short; Device, Latency p50 (batch 1, 1 thread): measure on a Pi "
         "(measured on a PC, not on a Pi)." in said
     )
 
@@ -80,14 +80,14 @@ def test_what_one_remedy_would_mend_is_said_together_and_failures_first():
 def test_an_open_question_says_how_much_is_met():
     open_ = model("a", "INCONCLUSIVE", HERE, top1(), top1("MARGINAL", metric="top5", remedy="more samples"))
     said = verdict_sentence(verdict("INCONCLUSIVE", open_))
-    assert "`a` meets 1 of 2 required criteria and is not known to miss one." in said
-    assert "What is missing: Top-5: more samples." in said
+    assert "`a` meets 1 of 2 required criteria and fails none." in said
+    assert "Missing: Top-5: more samples." in said
 
 
 def test_what_is_not_required_is_told_and_called_so():
     wish = top1("FAIL", metric="macs", rule="max", unit="MACs", required=False, remedy="20 % too many")
     said = verdict_sentence(verdict("READY", model("a", "READY", HERE, top1(), wish)))
-    assert "Not required, and no PASS: MACs: 20 % too many." in said
+    assert "Not required and not passed: MACs: 20 % too many." in said
     rows = verdict_table(verdict("READY", model("a", "READY", HERE, top1(), wish))).rows
     assert rows[2].cells[4] == Text("FAIL (not required)")
 
@@ -95,12 +95,12 @@ def test_what_is_not_required_is_told_and_called_so():
 @pytest.mark.parametrize("example", [True, False])
 def test_examples_are_called_so(example):
     found = verdict("READY", model("a", "READY", HERE, top1()), example=example)
-    assert ("numbers are examples" in verdict_sentence(found)) == example
+    assert ("limits of this target are examples" in verdict_sentence(found)) == example
 
 
 def test_the_runs_warnings_are_named():
     found = verdict("READY", model("a", "READY", HERE, top1()), cautions=("load", "near_floor"))
-    assert "The run has warnings, told in its report: load, near_floor." in verdict_sentence(found)
+    assert "The run has warnings; see its report: load, near_floor." in verdict_sentence(found)
 
 
 def test_the_table_has_the_device_once_and_every_criterion_of_every_model():

@@ -89,7 +89,7 @@ def test_out_holds_markdown_and_a_figure_a_series(run_cli, runs, tmp_path):
     figures = sorted(path.name for path in (folder / "figures").iterdir())
     assert figures == ["history-1-latency_p50_ns-teacher.svg", "history-2-size_bytes-teacher.svg"]
     assert all(f"figures/{name}" in text for name in figures)
-    assert "## Left out\n\n- other is left out" in text
+    assert "## Not included\n\n- other is left out" in text
     assert str(tmp_path) not in text
     svg = (folder / "figures" / figures[0]).read_text()
     assert "worse" in svg
@@ -130,4 +130,4 @@ def test_one_record_is_a_history_too(run_cli, tmp_path, record: RunRecord):
     record.write(tmp_path / "record.json")
     out = run_cli("history", tmp_path / "record.json").out
     assert "50.00 %" in out
-    assert "Changes were not looked for" in out
+    assert "Changes were not analysed" in out

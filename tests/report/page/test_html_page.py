@@ -196,7 +196,7 @@ def test_it_can_be_read_without_a_script(page, path):
     page.send("Emulation.setScriptExecutionDisabled", value=False)
     assert page.evaluate("document.querySelectorAll('button').length") == 0
     text = page.evaluate("document.body.innerText")
-    assert all(word in text for word in ("Verdict", "student-kd", "Student against teacher", "How to re-create it"))
+    assert all(word in text for word in ("Verdict", "student-kd", "Student against teacher", "How to reproduce it"))
 
 
 @pytest.mark.parametrize("width", [320, 400, 1280])
