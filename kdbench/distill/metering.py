@@ -61,7 +61,7 @@ class EpochEnergy:
     def uses(self, epochs: int, seconds: float) -> tuple[tuple[EnergyUse, ...], str | None]:
         """Return the energy of a training of `epochs` epochs and `seconds`, or none and the reason."""
         if self._meter is None:
-            return (), "energy was not requested"
+            return (), "energy was not asked for"
         if self._meter.refusal is not None:
             return (), self._meter.refusal
         complete = {source: joules for source, joules in self.joules.items() if self.epochs[source] == epochs}

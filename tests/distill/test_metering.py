@@ -84,7 +84,7 @@ def test_a_meter_that_gives_out_does_not_stop_the_training(tmp_path):
     assert (summary.energy, summary.unmetered) == ((), "RAPL: unreadable")
 
 
-def test_without_a_meter_energy_was_not_asked_for(tmp_path):
+def test_without_a_meter_energy_was_not_requested(tmp_path):
     assert trained(tmp_path, None).unmetered == "energy was not asked for"
 
 

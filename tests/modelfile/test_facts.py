@@ -248,7 +248,10 @@ def test_bytes_of_every_width(tmp_path, kind, size):
 
 @pytest.mark.parametrize(
     ("damage", "message"),
-    [({"raw_data": b"123"}, "'w' holds 3 bytes, and its shape needs 28"), ({"data_type": 77}, "element type .77.")],
+    [
+        ({"raw_data": b"123"}, "'w' holds 3 bytes, and its shape needs 28"),
+        ({"data_type": 77}, "element type of .w. .77."),
+    ],
 )
 def test_a_tensor_that_is_not_what_it_says(tmp_path, damage, message):
     path = tmp_path / "m.onnx"
