@@ -13,12 +13,12 @@ def scores(bench_model, tiny):
     """Return the measurements of logits, by metric, and the warnings."""
     card = bench_model(tiny()).card
 
-    def found(logits, labels):
+    def results(logits, labels):
         labels = np.asarray(labels, dtype=np.int64)
         findings = accuracy_findings(Predictions.of(card, np.asarray(logits), labels), labels)
         return {m.metric: m for m in findings.measurements}, findings.warnings
 
-    return found
+    return results
 
 
 @pytest.fixture
@@ -32,13 +32,15 @@ def labels():
 
 
 def test_against_scikit_learn(scores, logits, labels):
-    found, warnings = scores(logits, labels)
+    results, warnings = scores(logits, labels)
     classes = np.arange(12)
-    assert found["top1"].value == top_k_accuracy_score(labels, logits, k=1, labels=classes)
-    assert found["top5"].value == top_k_accuracy_score(labels, logits, k=5, labels=classes)
-    assert found["loss"].value == pytest.approx(log_loss(labels, np.exp(log_softmax(logits, 1)), labels=classes), 1e-5)
-    assert all(m.interval.low <= m.value <= m.interval.high for m in found.values() if m.metric != "ece")
-    assert {m.n for m in found.values()} == {400}
+    assert results["top1"].value == top_k_accuracy_score(labels, logits, k=1, labels=classes)
+    assert results["top5"].value == top_k_accuracy_score(labels, logits, k=5, labels=classes)
+    assert results["loss"].value == pytest.approx(
+        log_loss(labels, np.exp(log_softmax(logits, 1)), labels=classes), 1e-5
+    )
+    assert all(m.interval.low <= m.value <= m.interval.high for m in results.values() if m.metric != "ece")
+    assert {m.n for m in results.values()} == {400}
     assert warnings == ()
 
 
@@ -58,15 +60,15 @@ def test_of_equal_logits_the_lowest_index_wins_as_in_argmax():
 
 
 def test_a_constant_model_is_right_about_class_zero_only(scores):
-    found, _ = scores(np.zeros((10, 10), np.float32), np.arange(10))
-    assert found["top1"].value == 0.1
-    assert found["top5"].value == 0.5
+    results, _ = scores(np.zeros((10, 10), np.float32), np.arange(10))
+    assert results["top1"].value == 0.1
+    assert results["top5"].value == 0.5
 
 
 @pytest.mark.parametrize(("classes", "status"), [(4, "unavailable"), (5, "ok")])
 def test_top5_of_few_classes(scores, classes, status):
-    found, _ = scores(np.eye(classes, dtype=np.float32), np.arange(classes))
-    assert found["top5"].status == status
+    results, _ = scores(np.eye(classes, dtype=np.float32), np.arange(classes))
+    assert results["top5"].status == status
 
 
 def test_logits_that_are_no_numbers_are_counted(logits):
@@ -83,13 +85,13 @@ def test_probabilities_are_not_softmaxed_again(scores, logits, labels):
 
 
 def test_a_probability_of_zero_does_not_make_the_loss_infinite(scores):
-    found, _ = scores(np.eye(6, dtype=np.float32), [0, 1, 2, 3, 4, 0])
-    assert 0 < found["loss"].value < 20
+    results, _ = scores(np.eye(6, dtype=np.float32), [0, 1, 2, 3, 4, 0])
+    assert 0 < results["loss"].value < 20
 
 
 def test_a_calibration_error_has_no_interval(scores):
-    found, _ = scores(np.eye(6)[:2] * 50, [0, 1])
-    assert (found["ece"].value, found["ece"].interval, found["ece"].n) == (pytest.approx(0, abs=1e-9), None, 2)
+    results, _ = scores(np.eye(6)[:2] * 50, [0, 1])
+    assert (results["ece"].value, results["ece"].interval, results["ece"].n) == (pytest.approx(0, abs=1e-9), None, 2)
 
 
 def test_classes_against_scikit_learns_recall(tiny, bench_model):

@@ -17,7 +17,7 @@ def pair(tiny, bench_model):
 
 
 @pytest.fixture
-def found(pair):
+def results(pair):
     def of(teacher_logits, student_logits):
         findings = fidelity_findings(*pair(teacher_logits, student_logits))
         return {m.metric: m for m in (*findings.measurements, *findings.pairs)}
@@ -30,9 +30,9 @@ def logits():
     return np.random.default_rng(0).normal(0, 2, (2, 300, 6)).astype(np.float32)
 
 
-def test_agreement_and_kl_against_scipy(found, logits):
+def test_agreement_and_kl_against_scipy(results, logits):
     teacher, student = logits
-    values = found(teacher, student)
+    values = results(teacher, student)
     expected = entropy(softmax(teacher.astype(float), 1), softmax(student.astype(float), 1), axis=1)
     assert values["predictive_kl"].value == pytest.approx(expected.mean())
     assert values["agreement"].value == np.mean(teacher.argmax(1) == student.argmax(1))
@@ -43,15 +43,15 @@ def test_agreement_and_kl_against_scipy(found, logits):
     assert all(m.interval.low <= m.value <= m.interval.high for m in values.values())
 
 
-def test_kl_is_of_the_teacher_from_the_student_not_the_other_way(found, logits):
+def test_kl_is_of_the_teacher_from_the_student_not_the_other_way(results, logits):
     teacher, student = logits
-    assert found(teacher, student)["predictive_kl"].value != pytest.approx(
-        found(student, teacher)["predictive_kl"].value
+    assert results(teacher, student)["predictive_kl"].value != pytest.approx(
+        results(student, teacher)["predictive_kl"].value
     )
 
 
-def test_a_student_that_copies_its_teacher(found, logits):
-    values = found(logits[0], logits[0])
+def test_a_student_that_copies_its_teacher(results, logits):
+    values = results(logits[0], logits[0])
     assert values["agreement"].value == 1
     assert values["predictive_kl"].value == values["standardized_kl"].value == 0
     assert values["logit_spearman"].value == pytest.approx(1)
@@ -59,21 +59,21 @@ def test_a_student_that_copies_its_teacher(found, logits):
     assert values["top1_drop"].interval.low < 0 < values["top1_drop"].interval.high
 
 
-def test_top1_drop_is_in_points_of_the_same_samples(found, logits):
+def test_top1_drop_is_in_points_of_the_same_samples(results, logits):
     teacher, student = logits
     right_t, right_s = teacher.argmax(1) == LABELS, student.argmax(1) == LABELS
-    drop = found(teacher, student)["top1_drop"]
+    drop = results(teacher, student)["top1_drop"]
     assert drop.value == pytest.approx(100 * (right_t.mean() - right_s.mean()))
     assert drop.n == 300
 
 
 def test_the_standard_deviation_is_told_and_used(pair, logits):
-    found = [
+    results = [
         next(m for m in fidelity_findings(*pair(*logits), std=std).measurements if m.metric == "standardized_kl")
         for std in ("population", "unbiased")
     ]
-    assert found[0].value > found[1].value
-    assert [m.source for m in found] == [
+    assert results[0].value > results[1].value
+    assert [m.source for m in results] == [
         "against t, population standard deviation",
         "against t, unbiased standard deviation",
     ]
@@ -86,9 +86,9 @@ def test_elsewhere_than_on_the_test_set_it_says_where_and_has_no_drop(pair, logi
     assert findings.pairs == ()
 
 
-def test_a_student_that_ranks_nothing_has_no_rank_correlation(found, logits):
-    values = found(logits[0], np.zeros_like(logits[0]))
+def test_a_student_that_ranks_nothing_has_no_rank_correlation(results, logits):
+    values = results(logits[0], np.zeros_like(logits[0]))
     assert values["logit_spearman"].status == "invalid"
     assert values["predictive_kl"].status == "ok"
     some = np.where(np.arange(300)[:, None] < 10, 0, logits[1])
-    assert found(logits[0], some)["logit_spearman"].n == 290
+    assert results(logits[0], some)["logit_spearman"].n == 290

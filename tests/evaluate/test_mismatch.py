@@ -15,11 +15,11 @@ TEACHER, WRONG, RIGHT = (np.log(np.exp(z) / np.exp(z).sum()) for z in map(np.arr
 
 @pytest.mark.parametrize("students", [(WRONG, RIGHT), (RIGHT, WRONG)])
 def test_the_toy_is_a_mismatch_that_standardization_fixes(students):
-    found = mismatches(TEACHER, students, np.array([1]))
-    assert found.contested.tolist() == [0]
-    assert found.before.tolist() == [True]
-    assert found.fixed.tolist() == [0]
-    assert found.made.tolist() == []
+    result = mismatches(TEACHER, students, np.array([1]))
+    assert result.contested.tolist() == [0]
+    assert result.before.tolist() == [True]
+    assert result.fixed.tolist() == [0]
+    assert result.made.tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -38,17 +38,17 @@ def test_standardization_may_make_mismatches_too():
     # B is right and of the teacher's size, but in another order; A is wrong in one class alone, and large.
     teacher = log_softmax(np.array([[2.0, 1.9, 0.0, -2.0]]), 1)
     a, b = (log_softmax(np.array([z]), 1) for z in ([6.0, 6.3, 0.0, -6.0], [2.0, 1.0, -0.5, 0.5]))
-    found = mismatches(teacher, (a, b), np.array([0]))
+    result = mismatches(teacher, (a, b), np.array([0]))
     assert kl_divergences(teacher, b) < kl_divergences(teacher, a)
     assert standardized_kl(teacher, b) > standardized_kl(teacher, a)
-    assert (found.before.tolist(), found.made.tolist(), found.fixed.tolist()) == ([False], [0], [])
+    assert (result.before.tolist(), result.made.tolist(), result.fixed.tolist()) == ([False], [0], [])
 
 
 def test_counts_against_a_loop():
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 5, 400)
     teacher, one, other = (log_softmax(z, 1) for z in rng.normal(0, [[[3]], [[2]], [[0.5]]], (3, 400, 5)))
-    found = mismatches(teacher, (one, other), labels, "unbiased")
+    result = mismatches(teacher, (one, other), labels, "unbiased")
     contested, before, after = [], [], []
     for i, label in enumerate(labels):
         right = [values[i].argmax() == label for values in (one, other)]
@@ -59,11 +59,11 @@ def test_counts_against_a_loop():
         t, g, b = (values[[i]] for values in (teacher, good, bad))
         before.append(bool(kl_divergences(t, g) > kl_divergences(t, b)))
         after.append(bool(standardized_kl(t, g, "unbiased") > standardized_kl(t, b, "unbiased")))
-    assert found.contested.tolist() == contested
-    assert found.before.tolist() == before
-    assert found.after.tolist() == after
-    assert 0 < len(found.fixed) < sum(before)
-    assert len(found.made) > 0
+    assert result.contested.tolist() == contested
+    assert result.before.tolist() == before
+    assert result.after.tolist() == after
+    assert 0 < len(result.fixed) < sum(before)
+    assert len(result.made) > 0
 
 
 # Ahad's toy of four classes: the student that is wrong has the smaller KL until logits are standardized. The last are
@@ -90,27 +90,27 @@ def contrasted(tiny, bench_model):
 
 
 def test_a_mismatch_that_is_fixed_is_shown_as_an_example(contrasted):
-    found = contrasted([(T, R, R), (T, W, R), (T, R, W)])
+    result = contrasted([(T, R, R), (T, W, R), (T, R, W)])
     counts = [
-        found["kd", metric, ("beside", "alone")] for metric in ("mismatches", "mismatches_fixed", "mismatches_made")
+        result["kd", metric, ("beside", "alone")] for metric in ("mismatches", "mismatches_fixed", "mismatches_made")
     ]
     assert [(m.value, m.n) for m in counts] == [(2, 2), (2, 2), (0, 2)]
     where = ("sample", 1), ("class", "dog")  # the first of both
     examples = {
         name: [
-            round(found[name, metric, *where, ("beside", other)].value, 4)
+            round(result[name, metric, *where, ("beside", other)].value, 4)
             for metric in ("predictive_kl", "standardized_kl", "top1")
         ]
         for name, other in (("kd", "alone"), ("alone", "kd"))
     }
     assert examples == {"kd": [0.1749, 0.1347, 0], "alone": [0.3457, 0, 1]}
-    assert found["alone", "logit_spearman", *where, ("beside", "kd")].value == pytest.approx(1)
-    assert found["kd", "logit_spearman", *where, ("beside", "alone")].value == pytest.approx(0.8)
-    assert len(found) == 3 + 2 * 4
+    assert result["alone", "logit_spearman", *where, ("beside", "kd")].value == pytest.approx(1)
+    assert result["kd", "logit_spearman", *where, ("beside", "alone")].value == pytest.approx(0.8)
+    assert len(result) == 3 + 2 * 4
 
 
 def test_there_is_no_example_without_a_mismatch_that_is_fixed_nor_of_training_images(contrasted):
     assert len(contrasted([(T, R, R)])) == 3
-    found = contrasted([(T, W, R)], {"part": "train"})
-    assert [m.value for m in found.values()] == [1, 1, 0]
-    assert all(m.axes == {"part": "train", "beside": "alone"} for m in found.values())
+    result = contrasted([(T, W, R)], {"part": "train"})
+    assert [m.value for m in result.values()] == [1, 1, 0]
+    assert all(m.axes == {"part": "train", "beside": "alone"} for m in result.values())

@@ -83,8 +83,8 @@ def admitted(test_set, context):
     return ask
 
 
-def refusals(found) -> dict[str, list[str]]:
-    return {s.id: list(s.refused) for s in found.models}
+def refusals(outcome) -> dict[str, list[str]]:
+    return {s.id: list(s.refused) for s in outcome.models}
 
 
 def test_onnxruntime_on_the_cpu_is_taken_for_granted(bench_models, admitted, processes):
@@ -93,19 +93,19 @@ def test_onnxruntime_on_the_cpu_is_taken_for_granted(bench_models, admitted, pro
 
 
 def test_a_runtime_that_says_the_same_is_admitted(bench_models, admitted, processes):
-    found = admitted(bench_models, BOTH)
-    assert refusals(found) == {"t": [], "s": []}
-    assert {key: run.max_abs for key, run in found.starts.items()} == {("torch", "t"): 0.0, ("torch", "s"): 0.0}
-    assert found.runtime_facts == {"torch": {"version": "1"}}
+    outcome = admitted(bench_models, BOTH)
+    assert refusals(outcome) == {"t": [], "s": []}
+    assert {key: run.max_abs for key, run in outcome.starts.items()} == {("torch", "t"): 0.0, ("torch", "s"): 0.0}
+    assert outcome.runtime_facts == {"torch": {"version": "1"}}
     assert ("onnxruntime", "cpu", "t") in processes.asked
 
 
 @pytest.mark.parametrize("off", [0.02, np.nan, np.inf])
 def test_a_runtime_that_says_something_else_is_refused(bench_models, admitted, processes, off):
     processes.logits["torch"] = LOGITS + off  # the tolerance is a thousandth of the largest logit, 11
-    found = admitted(bench_models, BOTH)
-    assert refusals(found) == {"t": ["torch"], "s": ["torch"]}
-    assert "stray" in found.models[0].refused["torch"].reason
+    outcome = admitted(bench_models, BOTH)
+    assert refusals(outcome) == {"t": ["torch"], "s": ["torch"]}
+    assert "stray" in outcome.models[0].refused["torch"].reason
 
 
 def test_rounding_is_admitted(bench_models, admitted, processes):
@@ -115,29 +115,29 @@ def test_rounding_is_admitted(bench_models, admitted, processes):
 
 def test_a_file_of_others_is_refused_by_torch_alone(bench_models, admitted, processes):
     teacher, student = bench_models
-    found = admitted([teacher, dataclasses.replace(student, network=FOREIGN)], BOTH)
-    assert refusals(found) == {"t": [], "s": ["torch"]}
+    outcome = admitted([teacher, dataclasses.replace(student, network=FOREIGN)], BOTH)
+    assert refusals(outcome) == {"t": [], "s": ["torch"]}
 
 
 def test_a_process_that_dies_costs_its_runtime_and_no_other(bench_models, admitted, processes):
     processes.dead = {"torch"}
-    found = admitted(bench_models, BOTH)
-    assert refusals(found) == {"t": ["torch"], "s": ["torch"]}
+    outcome = admitted(bench_models, BOTH)
+    assert refusals(outcome) == {"t": ["torch"], "s": ["torch"]}
 
 
 def test_what_cannot_be_compared_is_not_admitted(bench_models, admitted, processes):
     processes.errors["onnxruntime", "s"] = ["unknown operator", ""]
-    found = admitted(bench_models, BOTH)
-    assert refusals(found) == {"t": [], "s": ["torch"]}
-    assert "unknown operator" in found.models[1].refused["torch"].reason
+    outcome = admitted(bench_models, BOTH)
+    assert refusals(outcome) == {"t": [], "s": ["torch"]}
+    assert "unknown operator" in outcome.models[1].refused["torch"].reason
 
 
 def test_without_onnxruntimes_provider_accuracy_is_measured_on_the_cpu(bench_models, admitted, processes, context):
     config = BOTH.model_copy(update={"provider": "cuda"})
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
-    found = admitted(bench_models, config)
-    assert refusals(found) == {"t": ["onnxruntime"], "s": ["onnxruntime"]}
-    assert evaluation_provider(found) == "cpu"
+    outcome = admitted(bench_models, config)
+    assert refusals(outcome) == {"t": ["onnxruntime"], "s": ["onnxruntime"]}
+    assert evaluation_provider(outcome) == "cpu"
     assert ("torch", "cuda", "t") in processes.asked  # and is compared with the CPU's logits
     assert evaluation_provider(context(bench_models, config=config)) == "cuda"
 
@@ -172,8 +172,8 @@ def test_a_fault_is_an_error_and_no_mere_absence(bench_models, admitted, process
 
 def test_one_runtime_that_can_is_enough(processes):
     processes.errors["onnxruntime", "cuda"] = ["this onnxruntime has no CUDA", "install it"]
-    found = absent_runtimes(Measure(provider="cuda", runtime=("onnxruntime", "torch")))
-    assert list(found) == ["onnxruntime"]
+    outcome = absent_runtimes(Measure(provider="cuda", runtime=("onnxruntime", "torch")))
+    assert list(outcome) == ["onnxruntime"]
     assert list(absent_runtimes(Measure(provider="cuda", runtime=("torch",)))) == ["onnxruntime"]
     with pytest.raises(InputError, match="has no CUDA") as caught:
         absent_runtimes(Measure(provider="cuda"))

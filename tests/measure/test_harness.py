@@ -24,13 +24,13 @@ NOT_MEASURED_HERE |= {"noise_corrected", "noise_memorised", "mismatches", "misma
 LEAST_NS = 500  # no call through a runtime costs less
 
 
-def found(findings, model):
+def measurements_of(findings, model):
     return {(m.metric, m.axes.get("batch")): m for m in findings.measurements if m.model == model}
 
 
 def assert_latencies_of_samples(findings, model):
     """Assert that the latencies at batch 1 summarize the raw samples kept beside them."""
-    samples, of_model = findings.samples[f"{model}/cpu-t1-b1/ns"], found(findings, model)
+    samples, of_model = findings.samples[f"{model}/cpu-t1-b1/ns"], measurements_of(findings, model)
     assert samples.min() >= LEAST_NS
     assert samples.min() <= of_model["latency_p50_ns", 1].value <= samples.max()
     assert of_model["latency_p50_ns", 1].n == len(samples)
@@ -41,13 +41,13 @@ def assert_latencies_of_samples(findings, model):
 def test_a_teacher_and_its_student(tiny, bench_model, test_set, tmp_path, watcher):
     bench_models = [bench_model(tiny("t")), bench_model(tiny("s", seed=1), teacher="t")]
     findings = measure(bench_models, test_set, QUICK, tmp_path / "work", watcher)
-    student = found(findings, "s")
+    student = measurements_of(findings, "s")
     assert {metric for metric, _ in student} == METRICS.keys() - NOT_MEASURED_HERE
     ok = {metric for (metric, _), m in student.items() if m.status in {"ok", "unstable"}}
     assert ok >= {"top1", "top5", "loss", "agreement", "predictive_kl", "latency_p50_ns", "throughput_per_s"}
     assert ok >= {"load_ns", "first_run_ns", "size_bytes", "weight_bytes", "parameters", "macs"}
-    assert found(findings, "t")["top1", None].value == 0.8
-    assert found(findings, "t")["macs", None].value == 24 * 6
+    assert measurements_of(findings, "t")["top1", None].value == 0.8
+    assert measurements_of(findings, "t")["macs", None].value == 24 * 6
     ratios = {(p.metric, p.axes.get("batch")): p for p in findings.pairs}
     assert ratios["size_ratio", None].value == pytest.approx(1, rel=0.01)
     assert ratios["macs_ratio", None].value == 1
@@ -97,25 +97,25 @@ def test_without_data_inputs_are_noise_and_accuracy_says_so(tiny, bench_model, t
     findings = measure(bench_models, None, QUICK, tmp_path, watcher)
     for name in shapes:
         assert_latencies_of_samples(findings, name)
-        assert found(findings, name)["top1", None].reason == "no test data was given"
+        assert measurements_of(findings, name)["top1", None].reason == "no test data was given"
 
 
 def test_a_model_the_runtime_refuses_has_reasons_and_the_others_numbers(tiny, bench_model, test_set, tmp_path, watcher):
     bench_models = [bench_model(tiny("sound")), bench_model(tiny("broken", op="Unheard"), teacher="sound")]
     findings = measure(bench_models, test_set, QUICK, tmp_path, watcher)
-    broken = found(findings, "broken")
+    broken = measurements_of(findings, "broken")
     for key in [("top1", None), ("load_ns", 1), ("latency_p50_ns", 1), ("latency_p50_ns", 4)]:
         assert broken[key].status == "error"
         assert "Unheard" in broken[key].reason
     assert "Unheard" in broken["macs", None].reason
     assert broken["size_bytes", None].status == "ok"
     assert_latencies_of_samples(findings, "sound")
-    assert found(findings, "sound")["top1", None].value == 0.8
+    assert measurements_of(findings, "sound")["top1", None].value == 0.8
 
 
 def test_an_untimed_model_is_weighed_but_not_timed(tiny, bench_model, test_set, tmp_path, watcher):
     bench_models = [bench_model(tiny("a")), bench_model(tiny("b"), timed=False)]
-    metrics = {metric for metric, _ in found(measure(bench_models, test_set, QUICK, tmp_path, watcher), "b")}
+    metrics = {metric for metric, _ in measurements_of(measure(bench_models, test_set, QUICK, tmp_path, watcher), "b")}
     assert metrics == {"top1", "top5", "loss", "ece", "class_top1", "size_bytes", "weight_bytes", "parameters", "macs"}
 
 
@@ -182,7 +182,7 @@ def test_a_model_that_kills_a_session_is_left_out_of_the_rest(tiny, bench_model,
     monkeypatch.setattr(runner, "run_job", dies_of_b)
     bench_models = [bench_model(tiny(name), data=False) for name in "abc"]
     findings = measure(bench_models, None, QUICK, tmp_path, watcher)
-    p50 = found(findings, "b")["latency_p50_ns", 1]
+    p50 = measurements_of(findings, "b")["latency_p50_ns", 1]
     assert (p50.status, p50.reason) == ("error", "killed by b")
     assert_latencies_of_samples(findings, "a")
     assert_latencies_of_samples(findings, "c")
@@ -198,8 +198,8 @@ def test_sessions_that_die_of_nothing_in_particular(tiny, bench_model, tmp_path,
 
     monkeypatch.setattr(runner, "run_job", dies)
     findings = measure([bench_model(tiny(), data=False)], None, QUICK, tmp_path, watcher)
-    assert found(findings, "tiny")["latency_p50_ns", 1].reason == "no more memory"
-    assert found(findings, "tiny")["load_ns", 1].status == "ok"
+    assert measurements_of(findings, "tiny")["latency_p50_ns", 1].reason == "no more memory"
+    assert measurements_of(findings, "tiny")["load_ns", 1].status == "ok"
 
 
 def test_preprocessing_must_fit_the_channels(tiny, bench_model, test_set, tmp_path, watcher):

@@ -44,22 +44,22 @@ def test_a_file_without_a_card_is_foreign(run):
 
 def test_a_quantized_network_is_only_emulated_by_torch(card, run):
     quantized = card.model_copy(update={"bits": Bits(weights=3, activations=8, first_last=8)})
-    found = network_of(quantized, run / "models" / "a.onnx")
-    assert found is EMULATED
-    assert "onnxruntime" in str(found.hint)
+    result = network_of(quantized, run / "models" / "a.onnx")
+    assert result is EMULATED
+    assert "onnxruntime" in str(result.hint)
 
 
 @pytest.mark.parametrize("missing", ["architecture", "weights", "classes"])
 def test_a_card_that_does_not_say_enough_is_told(card, run, missing):
-    found = network_of(card.model_copy(update={missing: None}), run / "models" / "a.onnx")
-    assert isinstance(found, Refusal)
-    assert "--resume" in str(found.hint)
+    result = network_of(card.model_copy(update={missing: None}), run / "models" / "a.onnx")
+    assert isinstance(result, Refusal)
+    assert "--resume" in str(result.hint)
 
 
 def test_a_file_that_was_moved_has_lost_its_weights(card, run, tmp_path):
-    found = network_of(card, (run / "models" / "a.onnx").rename(tmp_path / "a.onnx"))
-    assert isinstance(found, Refusal)
-    assert "checkpoints/a/weights.safetensors" in found.reason
+    result = network_of(card, (run / "models" / "a.onnx").rename(tmp_path / "a.onnx"))
+    assert isinstance(result, Refusal)
+    assert "checkpoints/a/weights.safetensors" in result.reason
 
 
 @pytest.mark.parametrize("weights", ["../outside.safetensors", "{tmp}/outside.safetensors", "link.safetensors"])
@@ -75,13 +75,13 @@ def test_a_card_cannot_point_outside_its_run(card, run, tmp_path, weights):
 )
 def test_a_card_that_names_what_cannot_be_a_file_is_refused(card, run, odd):
     (run / "circle").symlink_to(run / "circle")
-    found = network_of(card.model_copy(update=odd), run / "models" / "a.onnx")
-    assert isinstance(found, Refusal)
-    assert len(found.reason) < 200
+    result = network_of(card.model_copy(update=odd), run / "models" / "a.onnx")
+    assert isinstance(result, Refusal)
+    assert len(result.reason) < 200
 
 
 @pytest.mark.parametrize("file", ["{run}/models/a.onnx", "", ".", "../models/a.onnx", "/"])
 def test_a_card_whose_own_place_is_none_is_taken_for_one_that_was_moved(card, run, file):
-    found = network_of(card.model_copy(update={"file": file.format(run=run)}), run / "models" / "a.onnx")
-    assert isinstance(found, Refusal)
-    assert "in its run's folder" in found.reason
+    result = network_of(card.model_copy(update={"file": file.format(run=run)}), run / "models" / "a.onnx")
+    assert isinstance(result, Refusal)
+    assert "in its run's folder" in result.reason

@@ -22,9 +22,9 @@ def predicted(context):
 @pytest.mark.parametrize("batch", ["n", 1, 7, 64])
 def test_any_batch_gives_the_same_logits(predicted, tiny, bench_model, test_set, by_hand, batch):
     one = bench_model(tiny(batch=batch))
-    found = predicted([one], test_set)[one.id]
-    np.testing.assert_allclose(found.logits, by_hand(test_set.images), rtol=1e-4, atol=1e-4)
-    assert (found.ranks == 0).mean() == 0.8
+    findings = predicted([one], test_set)[one.id]
+    np.testing.assert_allclose(findings.logits, by_hand(test_set.images), rtol=1e-4, atol=1e-4)
+    assert (findings.ranks == 0).mean() == 0.8
 
 
 @pytest.mark.parametrize(
@@ -55,18 +55,18 @@ def test_models_of_different_preprocessing_do_not_mix(predicted, tiny, bench_mod
         bench_model(tiny(name, seed=seed), preprocessing=pre)
         for name, seed, pre in (("a", 0, raw), ("b", 1, scaled), ("c", 2, raw), ("d", 3, scaled))
     ]
-    found = predicted(bench_models, test_set)
+    findings = predicted(bench_models, test_set)
     for seed, each in enumerate(bench_models):
         expected = by_hand(test_set.images, seed=seed, pre=each.card.preprocessing)
-        np.testing.assert_allclose(found[each.id].logits, expected, rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(findings[each.id].logits, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_a_model_the_runtime_refuses_leaves_the_others(predicted, tiny, bench_model, test_set):
     broken, sound = bench_model(tiny("broken", op="Unheard")), bench_model(tiny("sound"))
-    found = predicted([broken, sound], test_set)
-    assert found["broken"].status == "error"
-    assert "Unheard" in found["broken"].reason
-    assert isinstance(found["sound"], Predictions)
+    findings = predicted([broken, sound], test_set)
+    assert findings["broken"].status == "error"
+    assert "Unheard" in findings["broken"].reason
+    assert isinstance(findings["sound"], Predictions)
 
 
 def test_a_model_that_kills_the_process_is_left_out(predicted, tiny, bench_model, test_set, monkeypatch):
@@ -81,9 +81,9 @@ def test_a_model_that_kills_the_process_is_left_out(predicted, tiny, bench_model
         return real(job, *rest, **options)
 
     monkeypatch.setattr(runner, "run_job", dies_of_the_second)
-    found = predicted([bench_model(tiny(name)) for name in "abc"], test_set)
-    assert [isinstance(found[name], Predictions) for name in "abc"] == [True, False, True]
-    assert found["b"].reason == "killed"
+    findings = predicted([bench_model(tiny(name)) for name in "abc"], test_set)
+    assert [isinstance(findings[name], Predictions) for name in "abc"] == [True, False, True]
+    assert findings["b"].reason == "killed"
 
 
 def test_logits_of_an_earlier_pass_are_not_taken_for_this_ones(
@@ -94,8 +94,8 @@ def test_logits_of_an_earlier_pass_are_not_taken_for_this_ones(
 
     np.save(tmp_path / "logits-0.npy", np.zeros((50, 6), np.float32))
     monkeypatch.setattr(runner, "run_job", dies)
-    found = predicted([bench_model(tiny())], test_set)["tiny"]
-    assert (found.status, found.reason) == ("error", "killed")
+    findings = predicted([bench_model(tiny())], test_set)["tiny"]
+    assert (findings.status, findings.reason) == ("error", "killed")
 
 
 def test_classes_must_fit_the_labels(predicted, tiny, bench_model, test_set):

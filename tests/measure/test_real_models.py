@@ -45,7 +45,7 @@ def test_published_accuracy(data_root, foreign_models, tmp_path, watcher, file, 
     bench_models = [BenchModel(card, path, facts)]
     test = TestSet(dataset.test.images, dataset.test.labels, dataset.classes)
     models = stage(bench_models, test, tmp_path, 0)
-    found = accuracy.evaluate(bench_models, models, test, "cpu", 2, tmp_path, SubProgress(watcher, 0, 1, "accuracy"))[
+    result = accuracy.evaluate(bench_models, models, test, "cpu", 2, tmp_path, SubProgress(watcher, 0, 1, "accuracy"))[
         "m"
     ]
-    assert (found.ranks == 0).mean() == pytest.approx(top1, abs=5e-5)
+    assert (result.ranks == 0).mean() == pytest.approx(top1, abs=5e-5)

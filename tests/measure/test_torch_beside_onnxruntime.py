@@ -61,13 +61,13 @@ def card(id_: str, hidden: tuple[int, ...], sha256: str) -> ModelCard:
 
 @pytest.fixture
 def bench_models(folder) -> list[BenchModel]:
-    found = []
+    outcome = []
     for id_, hidden in (("teacher", (64, 64)), ("student", (8,))):
         path = folder.model(id_)
         own = card(id_, hidden, "")
         teacher = None if id_ == "teacher" else "teacher"
-        found.append(BenchModel(own, path, inspect(path), teacher, network=network_of(own, path)))
-    return found
+        outcome.append(BenchModel(own, path, inspect(path), teacher, network=network_of(own, path)))
+    return outcome
 
 
 def by(findings, metric: str) -> dict[tuple[str, str], object]:

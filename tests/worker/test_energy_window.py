@@ -91,16 +91,16 @@ def measured(machine, counter, calls, *, length_ns, rounds=5, settle_ns=0):
     """Return an account of each of `calls`, taken as the probe takes them."""
     period_ns = update_period_ns(counter, machine.clock)
 
-    def taken(call):
-        found = window([counter], call, length_ns, settle_ns, machine.clock, period_ns=period_ns)
-        return {"calls": found.calls, "spans": found.spans}
+    def samples(call):
+        result = window([counter], call, length_ns, settle_ns, machine.clock, period_ns=period_ns)
+        return {"calls": result.calls, "spans": result.spans}
 
-    idle = [taken(nap(machine))]
+    idle = [samples(nap(machine))]
     windows = [[] for _ in calls]
     for turn in range(rounds):
         for index in range(len(calls))[:: 1 if turn % 2 == 0 else -1]:
-            windows[index].append(taken(calls[index]))
-        idle.append(taken(nap(machine)))
+            windows[index].append(samples(calls[index]))
+        idle.append(samples(nap(machine)))
     spans = [each["spans"][0] for each in idle]
     meter = MeterProfile(
         name=counter.name,
@@ -148,9 +148,9 @@ def test_a_known_power_is_recovered_within_its_interval(base_w, work_w, call_ms,
     machine = Machine(base_w)
     period_ns, call_ns = int(period_ms * MS), int(call_ms * MS)
     counter = Stepped(machine, period_ns, phase_ns=int(phase * period_ns))
-    (found,) = measured(machine, counter, [machine.call(call_ns, work_w)], length_ns=length_s * S)
-    assert holds(gross(found), (base_w + work_w) * call_ns / S)
-    assert holds(net(found), work_w * call_ns / S)
+    (result,) = measured(machine, counter, [machine.call(call_ns, work_w)], length_ns=length_s * S)
+    assert holds(gross(result), (base_w + work_w) * call_ns / S)
+    assert holds(net(result), work_w * call_ns / S)
 
 
 @settings(max_examples=100, deadline=None)
@@ -159,8 +159,8 @@ def test_a_power_that_is_polled_is_recovered_too(work_w, call_ms, poll_ms, lengt
     machine = Machine()
     call_ns = int(call_ms * MS)
     counter = Sampled(machine, poll_ms / 1e3)
-    (found,) = measured(machine, counter, [machine.call(call_ns, work_w)], length_ns=length_s * S, settle_ns=300 * MS)
-    assert holds(gross(found), (20 + work_w) * call_ns / S)
+    (result,) = measured(machine, counter, [machine.call(call_ns, work_w)], length_ns=length_s * S, settle_ns=300 * MS)
+    assert holds(gross(result), (20 + work_w) * call_ns / S)
 
 
 @pytest.mark.parametrize("period_ms", [1, 100])
@@ -178,8 +178,8 @@ def test_intervals_cover_a_power_that_fluctuates(period_ms):
 
         machine = Machine(30.0, drift)
         counter = Stepped(machine, period_ms * MS, phase_ns=draw * MS // 3)
-        (found,) = measured(machine, counter, [machine.call(20 * MS, 50.0)], length_ns=2 * S)
-        held += holds(gross(found), 80.0 * 0.02)
+        (result,) = measured(machine, counter, [machine.call(20 * MS, 50.0)], length_ns=2 * S)
+        held += holds(gross(result), 80.0 * 0.02)
     assert held >= 92
 
 
@@ -190,8 +190,8 @@ def test_edges_beat_naive_reads():
         machine = Machine(50.0)
         counter = Stepped(machine, 100 * MS, phase_ns=phase * MS)
         call = machine.call(MS, 0.0)
-        found = window([counter], call, S, 0, machine.clock, period_ns=counter.period_ns)
-        errors.append(abs(found.spans[0].energy_j / found.calls / 0.05 - 1))
+        result = window([counter], call, S, 0, machine.clock, period_ns=counter.period_ns)
+        errors.append(abs(result.spans[0].energy_j / result.calls / 0.05 - 1))
         (_, begin), calls = counter.read(), 1050
         for _ in range(calls):
             call()
@@ -205,9 +205,9 @@ def test_teacher_and_student_in_turn_survive_a_drift():
     machine = Machine(30.0, drift=lambda t_s: 0.3 * t_s)
     counter = Stepped(machine, 10 * MS)
     teacher, student = measured(machine, counter, [machine.call(8 * MS, 60.0), machine.call(2 * MS, 60.0)], length_ns=S)
-    found = ratio(teacher, student)
-    assert found.low < 4.0 < found.high
-    assert (found.high - found.low) / found.value < 0.05
+    result = ratio(teacher, student)
+    assert result.low < 4.0 < result.high
+    assert (result.high - result.low) / result.value < 0.05
     assert net(teacher).unstable.startswith("idle power changed by")
 
 
@@ -236,8 +236,8 @@ def test_a_window_begins_when_a_change_of_power_shows():
 def test_two_counters_are_read_over_the_same_calls():
     machine = Machine(10.0)
     leading, beside = Stepped(machine, 100 * MS), Stepped(machine, MS)
-    found = window([leading, beside], machine.call(MS, 40.0), 2 * S, 0, machine.clock, period_ns=100 * MS)
-    first, second = (span.energy_j / span.duration_ns * S for span in found.spans)
+    result = window([leading, beside], machine.call(MS, 40.0), 2 * S, 0, machine.clock, period_ns=100 * MS)
+    first, second = (span.energy_j / span.duration_ns * S for span in result.spans)
     assert first == pytest.approx(50, rel=0.01)
     assert second == pytest.approx(50, rel=0.01)
 
@@ -285,9 +285,9 @@ def test_a_counter_beside_that_rests_is_an_error_not_a_zero():
     leading, beside = Stepped(machine, MS), Stepped(machine, MS)
     beside.name = "beside"
     beside.read = lambda: (machine.now, 7.0)
-    with pytest.raises(MeterFailedError, match="beside stands still") as found:
+    with pytest.raises(MeterFailedError, match="beside stands still") as result:
         window([leading, beside], machine.call(MS, 1.0), S, 0, machine.clock, period_ns=MS)
-    assert found.value.name == "beside"
+    assert result.value.name == "beside"
     beside.evidence = "estimated"  # of work alone: there may be none
     assert window([leading, beside], machine.call(MS, 1.0), S, 0, machine.clock, period_ns=MS).spans[1].energy_j == 0
 
@@ -297,17 +297,17 @@ def test_looking_for_edges_does_not_make_calls_dear(read_us, updates):
     """Elsewhere +5 %: the counter is read after every short call for a whole period before the edge that ends."""
     machine = Machine(20.0)
     counter = Stepped(machine, 100 * MS, read_ns=read_us * 1000)
-    found = window([counter], machine.call(100_000, 80.0), updates * 100 * MS, 0, machine.clock, period_ns=100 * MS)
-    assert found.spans[0].energy_j / found.calls == pytest.approx(100 * 1e-4, rel=0.2 / updates)
+    result = window([counter], machine.call(100_000, 80.0), updates * 100 * MS, 0, machine.clock, period_ns=100 * MS)
+    assert result.spans[0].energy_j / result.calls == pytest.approx(100 * 1e-4, rel=0.2 / updates)
 
 
 def test_a_window_is_as_long_as_asked_to_a_period():
     machine = Machine(20.0)
     counter = Stepped(machine, 100 * MS, read_ns=1000)
     for length_ns in (10 * MS, 100 * MS, 1010 * MS):
-        found = window([counter], machine.call(MS, 1.0), length_ns, 0, machine.clock, period_ns=100 * MS)
+        result = window([counter], machine.call(MS, 1.0), length_ns, 0, machine.clock, period_ns=100 * MS)
         periods = -(-length_ns // (100 * MS))
-        assert found.spans[0].duration_ns == pytest.approx(periods * 100 * MS, abs=12 * MS)
+        assert result.spans[0].duration_ns == pytest.approx(periods * 100 * MS, abs=12 * MS)
 
 
 @pytest.mark.parametrize("length_s", [2, 10])
@@ -325,8 +325,8 @@ def test_net_energy_covers_where_the_idle_power_is_restless(length_s):
             return 0.0 if machine.work_w else state["watts"]
 
         machine.drift = drift
-        (found,) = measured(machine, Stepped(machine, 10 * MS), [machine.call(5 * MS, 60.0)], length_ns=length_s * S)
-        held += holds(net(found), 60.0 * 0.005)
+        (result,) = measured(machine, Stepped(machine, 10 * MS), [machine.call(5 * MS, 60.0)], length_ns=length_s * S)
+        held += holds(net(result), 60.0 * 0.005)
     assert held >= 92
 
 

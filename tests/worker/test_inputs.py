@@ -34,9 +34,9 @@ def by_formula(images):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float16", 2e-3), ("float64", 1e-12)])
 def test_pixels_are_scaled_and_normalised(images, dtype, tolerance):
-    found = inputs.prepare(images, dataclasses.replace(MODEL, dtype=dtype))
-    assert found.dtype == dtype
-    np.testing.assert_allclose(found, by_formula(images), atol=tolerance, rtol=tolerance)
+    result = inputs.prepare(images, dataclasses.replace(MODEL, dtype=dtype))
+    assert result.dtype == dtype
+    np.testing.assert_allclose(result, by_formula(images), atol=tolerance, rtol=tolerance)
 
 
 def test_layouts_hold_the_same_values(images):

@@ -92,7 +92,7 @@ def test_a_paced_block_is_opened_by_a_paced_call():
 
 
 def test_configurations_name_their_load():
-    told = {"gap_ms": 7, "rate_per_s": 30}
-    assert isinstance(load_of({**told, "mode": "stream"}), Stream)
-    assert load_of({**told, "mode": "paced"}).gap_ns == 7_000_000
-    assert load_of({**told, "mode": "server"}).rate_per_s == 30
+    output = {"gap_ms": 7, "rate_per_s": 30}
+    assert isinstance(load_of({**output, "mode": "stream"}), Stream)
+    assert load_of({**output, "mode": "paced"}).gap_ns == 7_000_000
+    assert load_of({**output, "mode": "server"}).rate_per_s == 30

@@ -8,9 +8,9 @@ from kdbench.results.samples import configuration_key
 
 
 def test_batch_1_at_every_thread_count_and_batches_at_the_first(tiny, bench_model):
-    found = configurations([bench_model(tiny("a"))], Measure(threads=(1, 2), batch=(8,)))
-    assert [(c.threads, c.batch) for c in found] == [(1, 1), (1, 8), (2, 1)]
-    assert [c.share for c in found] == pytest.approx([0.3, 0.4, 0.3])
+    findings = configurations([bench_model(tiny("a"))], Measure(threads=(1, 2), batch=(8,)))
+    assert [(c.threads, c.batch) for c in findings] == [(1, 1), (1, 8), (2, 1)]
+    assert [c.share for c in findings] == pytest.approx([0.3, 0.4, 0.3])
 
 
 def test_batches_can_be_swept_and_left_out(tiny, bench_model):
@@ -22,17 +22,17 @@ def test_batches_can_be_swept_and_left_out(tiny, bench_model):
 
 def test_an_odd_fixed_batch_is_timed_at_that_batch(tiny, bench_model):
     bench_models = [bench_model(tiny("a")), bench_model(tiny("b", batch=3))]
-    found = configurations(bench_models, Measure(batch=(8,)))
-    assert [(c.batch, c.models) for c in found] == [(1, (0,)), (8, (0,)), (3, (1,))]
-    assert sum(c.share for c in found) == pytest.approx(1)
+    findings = configurations(bench_models, Measure(batch=(8,)))
+    assert [(c.batch, c.models) for c in findings] == [(1, (0,)), (8, (0,)), (3, (1,))]
+    assert sum(c.share for c in findings) == pytest.approx(1)
     alone = configurations(bench_models[1:], Measure(batch=(8,)))
     assert [(c.batch, c.share) for c in alone] == [(3, 1.0)]
 
 
 def test_other_modes_call_batch_1_after_the_usual_way(tiny, bench_model):
     config = Measure(threads=(1, 2), batch=(8,), mode=("server", "paced", "stream"), gap_ms=7, rate_per_s=50)
-    found = configurations([bench_model(tiny("a"))], config)
-    assert [(c.mode, c.threads, c.batch) for c in found] == [
+    findings = configurations([bench_model(tiny("a"))], config)
+    assert [(c.mode, c.threads, c.batch) for c in findings] == [
         ("stream", 1, 1),
         ("stream", 1, 8),
         ("stream", 2, 1),
@@ -41,7 +41,7 @@ def test_other_modes_call_batch_1_after_the_usual_way(tiny, bench_model):
         ("server", 1, 1),
         ("server", 2, 1),
     ]
-    assert sum(c.share for c in found) == pytest.approx(1)
+    assert sum(c.share for c in findings) == pytest.approx(1)
 
 
 def test_what_is_usual_is_no_axis(tiny, bench_model):

@@ -48,8 +48,8 @@ def warned(tiny, bench_model, monkeypatch):
 
 
 def test_configurations_are_as_these_tests_name_them(tiny, bench_model):
-    found = configurations([bench_model(tiny("m"))], CONFIG)
-    assert [(c.batch, c.mode) for c in found] == [(1, "stream"), (8, "stream"), (1, "server")]
+    findings = configurations([bench_model(tiny("m"))], CONFIG)
+    assert [(c.batch, c.mode) for c in findings] == [(1, "stream"), (8, "stream"), (1, "server")]
 
 
 def test_steady_samples_of_a_quiet_machine_give_no_warning(warned):
@@ -57,21 +57,21 @@ def test_steady_samples_of_a_quiet_machine_give_no_warning(warned):
 
 
 def test_uneven_blocks_are_unstable(warned):
-    (found,) = warned({BATCH_1: steady(), BATCH_8: restless()})
-    assert (found.code, found.model) == ("unstable", "m")
-    assert found.message.startswith("latency at batch 8, 1 thread: the standard deviation of the blocks is")
-    assert found.remedy
+    (findings,) = warned({BATCH_1: steady(), BATCH_8: restless()})
+    assert (findings.code, findings.model) == ("unstable", "m")
+    assert findings.message.startswith("latency at batch 8, 1 thread: the standard deviation of the blocks is")
+    assert findings.remedy
 
 
 def test_sessions_that_differ_are_said_before_their_blocks(warned):
     sessions = blocks(np.array([1.0, 1.3, 0.8, 1.2, 1.0])[:, None] * np.full((5, 20), 1e6))
-    (found,) = warned({BATCH_1: sessions})
-    assert "sessions differ by 18 %" in found.message
+    (findings,) = warned({BATCH_1: sessions})
+    assert "sessions differ by 18 %" in findings.message
 
 
 def test_one_warning_of_a_model_for_all_the_ways_of_calling_it(warned):
-    (found,) = warned({BATCH_1: restless(), BATCH_8: restless()})
-    assert found.message.endswith("(and in 1 other configuration)")
+    (findings,) = warned({BATCH_1: restless(), BATCH_8: restless()})
+    assert findings.message.endswith("(and in 1 other configuration)")
 
 
 def test_arrivals_wait_for_chance(warned):
@@ -80,9 +80,9 @@ def test_arrivals_wait_for_chance(warned):
 
 def test_sessions_of_two_kinds(warned):
     sessions = blocks(np.array([500, 560, 501, 502, 561])[:, None] * np.full((5, 3), 1e3))
-    (found,) = warned({BATCH_1: sessions})
-    assert found.code == "two_states"
-    assert "--cores" in found.remedy
+    (findings,) = warned({BATCH_1: sessions})
+    assert findings.code == "two_states"
+    assert "--cores" in findings.remedy
 
 
 @pytest.mark.parametrize(
@@ -95,16 +95,16 @@ def test_sessions_of_two_kinds(warned):
     ],
 )
 def test_a_call_near_the_floor(warned, number, median_ns, codes):
-    found = warned({number: blocks(np.full((5, 4), median_ns))})
-    assert [w.code for w in found] == codes
-    assert all("an empty call costs 5.0 of its 99.0 µs" in w.message for w in found)
+    findings = warned({number: blocks(np.full((5, 4), median_ns))})
+    assert [w.code for w in findings] == codes
+    assert all("an empty call costs 5.0 of its 99.0 µs" in w.message for w in findings)
 
 
 @pytest.mark.parametrize(("median_ns", "codes"), [(3_990, ["coarse_clock"]), (4_010, [])])
 def test_a_call_of_few_clock_steps(warned, median_ns, codes):
-    found = warned({BATCH_8: blocks(np.full((5, 4), median_ns))})
-    assert [w.code for w in found] == codes
-    assert all("the clock's step is 40 of its 3990 ns" in w.message for w in found)
+    findings = warned({BATCH_8: blocks(np.full((5, 4), median_ns))})
+    assert [w.code for w in findings] == codes
+    assert all("the clock's step is 40 of its 3990 ns" in w.message for w in findings)
 
 
 def test_the_clocks_step_is_that_of_its_readings(monkeypatch):

@@ -23,10 +23,10 @@ def blocks(deviation, shape=(5, 40)):
 
 
 @pytest.mark.parametrize(
-    ("deviation", "told"), [(0.099, None), (0.101, "the standard deviation of the blocks is 10 % of their mean")]
+    ("deviation", "output"), [(0.099, None), (0.101, "the standard deviation of the blocks is 10 % of their mean")]
 )
-def test_blocks_that_deviate(deviation, told):
-    assert unevenness(calls(blocks(deviation))) == told
+def test_blocks_that_deviate(deviation, output):
+    assert unevenness(calls(blocks(deviation))) == output
 
 
 def test_single_calls_that_are_interrupted_are_what_percentiles_are_for():
@@ -35,11 +35,11 @@ def test_single_calls_that_are_interrupted_are_what_percentiles_are_for():
     assert unevenness(steady) is None
 
 
-@pytest.mark.parametrize(("slow", "told"), [(1.4, None), (1.6, "the longest blocks are 58 % off the mean")])
-def test_extreme_blocks(slow, told):
+@pytest.mark.parametrize(("slow", "output"), [(1.4, None), (1.6, "the longest blocks are 58 % off the mean")])
+def test_extreme_blocks(slow, output):
     medians = np.full((5, 12), 1e6)
     medians[2, 3] = slow * 1e6
-    assert unevenness(calls(medians)) == told
+    assert unevenness(calls(medians)) == output
 
 
 def test_in_a_longer_look_extremes_are_as_rare_as_pyperfs():
@@ -59,7 +59,7 @@ def sessions(*medians):
 
 
 @pytest.mark.parametrize(
-    ("medians", "told"),
+    ("medians", "output"),
     [
         ((500e3, 560e3, 501e3, 502e3, 562e3), "sessions are of two kinds: 501 µs in 3 and 561 µs in 2"),
         ((500e3, 560e3, 501e3, 502e3, 503e3), None),  # one odd session is no kind
@@ -68,9 +68,9 @@ def sessions(*medians):
         ((500e3, 510e3, 520e3, 530e3, 600e3, 610e3), None),  # not far apart for their width
     ],
 )
-def test_sessions_of_two_kinds(medians, told):
-    found = two_states(sessions(*medians))
-    assert (found and found.replace("\u202f", " ").replace("\xa0", " ")) == told
+def test_sessions_of_two_kinds(medians, output):
+    result = two_states(sessions(*medians))
+    assert (result and result.replace("\u202f", " ").replace("\xa0", " ")) == output
 
 
 def test_sessions_of_one_kind_seldom_look_like_two():

@@ -51,12 +51,12 @@ def test_classes_go_by_their_names_and_by_number_without(evaluated, three, test_
 
 
 def test_which_images_were_right_is_kept(evaluated, three, test_set, by_hand):
-    found, findings = evaluated(three, test_set)
+    results, findings = evaluated(three, test_set)
     right = by_hand(test_set.images).argmax(axis=1) == test_set.labels
     assert findings.samples["t/correct"].dtype == bool
     assert findings.samples["t/correct"].tolist() == right.tolist()
     assert {name: float(findings.samples[f"{name}/correct"].mean()) for name in ("t", "alone", "kd")} == {
-        name: found[name, "top1"].value for name in ("t", "alone", "kd")
+        name: results[name, "top1"].value for name in ("t", "alone", "kd")
     }
     assert findings.protocol["test_set_sha256"] == test_set.sha256()
 
@@ -75,13 +75,13 @@ def test_a_test_set_is_told_from_others_by_images_labels_and_order(test_set):
 
 def test_training_images_are_told_apart_from_the_test_set(evaluated, three, test_set, training):
     analyses = Analyses(training=dict.fromkeys(("t", "alone", "kd"), training))
-    found, findings = evaluated(three, test_set, analyses)
-    assert found["t", "top1"].value == 0.8
-    assert found["t", "top1", "train"].value == pytest.approx(0.9)  # by the labels that it was told
-    assert found["t", "top1", "train"].n == 60
+    results, findings = evaluated(three, test_set, analyses)
+    assert results["t", "top1"].value == 0.8
+    assert results["t", "top1", "train"].value == pytest.approx(0.9)  # by the labels that it was told
+    assert results["t", "top1", "train"].n == 60
     for metric in ("agreement", "predictive_kl", "logit_spearman", "loss", "ece"):
-        assert found["kd", metric, "train"].n == 60, metric
-    assert found["kd", "agreement", "train"].value == 1
+        assert results["kd", metric, "train"].n == 60, metric
+    assert results["kd", "agreement", "train"].value == 1
     assert [p.metric for p in findings.pairs] == ["top1_drop", "top1_drop"]
 
 
@@ -96,50 +96,50 @@ def test_models_of_one_set_of_images_share_a_process(evaluated, three, test_set,
     monkeypatch.setattr(accuracy, "predict", noting)
     other = TrainingImages(training.images, training.true_labels, training.true_labels, training.drawn)
     analyses = Analyses(training={"t": training, "alone": training, "kd": other})
-    found, _ = evaluated(three, test_set, analyses)
+    results, _ = evaluated(three, test_set, analyses)
     assert asked == [["t", "alone", "kd"], ["t", "alone"], ["t", "kd"]]  # the student's teacher comes along
-    assert found["t", "top1", "train"].value == pytest.approx(0.9)
-    assert found["kd", "top1", "train"].value == 1
+    assert results["t", "top1", "train"].value == pytest.approx(0.9)
+    assert results["kd", "top1", "train"].value == 1
 
 
 def test_wrong_labels_are_followed_over_all_that_were_changed(evaluated, three, test_set, training):
-    found, _ = evaluated(three, test_set, Analyses(training={"t": training, "alone": training}))
-    corrected, memorised = found["t", "noise_corrected"], found["t", "noise_memorised"]
+    results, _ = evaluated(three, test_set, Analyses(training={"t": training, "alone": training}))
+    corrected, memorised = results["t", "noise_corrected"], results["t", "noise_memorised"]
     assert (corrected.value, memorised.value, corrected.n) == (1, 0, 8)
     assert corrected.interval.low > 0.6
-    assert found["alone", "noise_corrected"].value < 1
-    assert ("kd", "noise_corrected") not in found
+    assert results["alone", "noise_corrected"].value < 1
+    assert ("kd", "noise_corrected") not in results
 
 
 def test_without_training_samples_only_wrong_labels_are_looked_at(evaluated, three, test_set, training):
     none = TrainingImages(training.images, training.labels, training.true_labels, np.zeros(80, bool))
-    found, _ = evaluated(three[:1], test_set, Analyses(training={"t": none}))
-    assert found["t", "noise_corrected"].value == 1
-    assert ("t", "top1", "train") not in found
+    results, _ = evaluated(three[:1], test_set, Analyses(training={"t": none}))
+    assert results["t", "noise_corrected"].value == 1
+    assert ("t", "top1", "train") not in results
 
 
 def test_a_student_beside_the_independent_one(evaluated, three, test_set, training, by_hand):
     analyses = Analyses(
         class_names=NAMES, training=dict.fromkeys(("t", "alone", "kd"), training), independent={"kd": "alone"}
     )
-    found, _ = evaluated(three, test_set, analyses)
-    of_test = found["kd", "mismatches", "alone"]
+    results, _ = evaluated(three, test_set, analyses)
+    of_test = results["kd", "mismatches", "alone"]
     teacher, alone = (by_hand(test_set.images, seed=seed).argmax(1) == test_set.labels for seed in (0, 1))
     assert of_test.n == (teacher & ~alone).sum()  # kd says what the teacher says
     assert of_test.value == 0
-    assert found["kd", "mismatches", "train", "alone"].n > 0
-    assert ("alone", "mismatches", "kd") not in found
+    assert results["kd", "mismatches", "train", "alone"].n > 0
+    assert ("alone", "mismatches", "kd") not in results
 
 
 def test_a_model_without_answers_to_the_test_set_is_not_asked_again(evaluated, tiny, bench_model, test_set, training):
     bench_models = [bench_model(tiny("t")), bench_model(tiny("broken", op="Unheard"), teacher="t")]
     analyses = Analyses(training=dict.fromkeys(("t", "broken"), training), independent={"broken": "t"})
-    found, _ = evaluated(bench_models, test_set, analyses)
+    results, _ = evaluated(bench_models, test_set, analyses)
     for key in (("ece",), ("class_top1",), ("top1", "train"), ("agreement", "train"), ("noise_corrected",)):
-        assert found["broken", *key].status == "error", key
-        assert "Unheard" in found["broken", *key].reason
-    assert "Unheard" in found["broken", "distilled_risk_variance"].reason
-    assert found["t", "top1", "train"].status == "ok"
+        assert results["broken", *key].status == "error", key
+        assert "Unheard" in results["broken", *key].reason
+    assert "Unheard" in results["broken", "distilled_risk_variance"].reason
+    assert results["t", "top1", "train"].status == "ok"
 
 
 def test_mismatches_with_a_broken_model_have_its_reason(evaluated, tiny, bench_model, test_set):
@@ -148,22 +148,22 @@ def test_mismatches_with_a_broken_model_have_its_reason(evaluated, tiny, bench_m
         bench_model(tiny("s"), teacher="t"),
         bench_model(tiny("broken", op="Unheard"), teacher="t"),
     ]
-    found, _ = evaluated(bench_models, test_set, Analyses(independent={"s": "broken"}))
-    assert "Unheard" in found["s", "mismatches_made", "broken"].reason
+    results, _ = evaluated(bench_models, test_set, Analyses(independent={"s": "broken"}))
+    assert "Unheard" in results["s", "mismatches_made", "broken"].reason
 
 
 def test_without_a_test_set_there_is_a_reason_for_everything(evaluated, tiny, bench_model):
     bench_models = [bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False)]
-    found, _ = evaluated(bench_models, None)
-    assert {m.reason for m in found.values()} == {"no test data was given"}
-    assert {metric for id_, metric in found if id_ == "s"} >= {"ece", "class_top1", "logit_spearman", "top1"}
+    results, _ = evaluated(bench_models, None)
+    assert {m.reason for m in results.values()} == {"no test data was given"}
+    assert {metric for id_, metric in results if id_ == "s"} >= {"ece", "class_top1", "logit_spearman", "top1"}
 
 
 def test_risks_are_of_the_students_losses_under_its_teachers_probabilities(evaluated, three, test_set):
-    found, _ = evaluated(three, test_set)
-    assert found["kd", "empirical_risk_variance"].value > 0
-    assert found["kd", "distilled_risk_variance"].source == "probabilities of t"
-    assert ("t", "empirical_risk_variance") not in found
+    results, _ = evaluated(three, test_set)
+    assert results["kd", "empirical_risk_variance"].value > 0
+    assert results["kd", "distilled_risk_variance"].source == "probabilities of t"
+    assert ("t", "empirical_risk_variance") not in results
 
 
 def test_progress_runs_from_0_to_1_over_all_images(evaluated, three, test_set, training, watcher):

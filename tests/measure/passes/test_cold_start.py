@@ -22,21 +22,21 @@ def answer(monkeypatch, *load):
 
 def test_three_numbers_of_real_processes(tiny, bench_model, cold, monkeypatch):
     monkeypatch.setattr(cold_start, "PROCESSES", 1)
-    found = cold(bench_model(tiny(), data=False))
-    load, first, steady = (m.value for m in found.measurements)
-    assert [m.metric for m in found.measurements] == list(METRICS)
+    findings = cold(bench_model(tiny(), data=False))
+    load, first, steady = (m.value for m in findings.measurements)
+    assert [m.metric for m in findings.measurements] == list(METRICS)
     assert load > first > steady > 0
-    assert found.protocol["runtime_import_ns"] > steady
+    assert findings.protocol["runtime_import_ns"] > steady
 
 
 def test_the_median_and_the_extremes_that_hold_it(tiny, bench_model, cold, monkeypatch):
     answer(monkeypatch, 12.0, 10.0, 11.0, 90.0, 13.0, 14.0)
-    found = cold(bench_model(tiny(), data=False), threads=(2, 1))
-    load = found.measurements[0]
+    findings = cold(bench_model(tiny(), data=False), threads=(2, 1))
+    load = findings.measurements[0]
     assert (load.value, load.interval.low, load.interval.high, load.n) == (12.5, 10.0, 90.0, PROCESSES)
     assert load.axes == {"provider": "cpu", "threads": 2, "batch": 1}
     assert "page cache" in load.source
-    assert found.protocol == {"cold_start_processes": 6, "runtime_import_ns": 7.0}
+    assert findings.protocol == {"cold_start_processes": 6, "runtime_import_ns": 7.0}
 
 
 def test_a_fixed_batch_is_the_models_own(tiny, bench_model, cold, monkeypatch):
@@ -45,7 +45,7 @@ def test_a_fixed_batch_is_the_models_own(tiny, bench_model, cold, monkeypatch):
 
 
 def test_what_cannot_be_loaded_says_so_and_tells_no_import(tiny, bench_model, cold):
-    found = cold(bench_model(tiny(op="Unheard"), data=False))
-    assert {m.metric for m in found.measurements} == set(METRICS)
-    assert all(m.status == "error" and "Unheard" in m.reason for m in found.measurements)
-    assert not found.protocol
+    findings = cold(bench_model(tiny(op="Unheard"), data=False))
+    assert {m.metric for m in findings.measurements} == set(METRICS)
+    assert all(m.status == "error" and "Unheard" in m.reason for m in findings.measurements)
+    assert not findings.protocol

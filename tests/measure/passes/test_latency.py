@@ -58,8 +58,8 @@ def findings(pair):
 def test_every_metric_of_every_configuration_is_there(findings):
     for model in "ts":
         for batch in (1, 8):
-            found = by_metric(findings, model, batch)
-            assert list(found) == [
+            results = by_metric(findings, model, batch)
+            assert list(results) == [
                 "latency_p50_ns",
                 "latency_mean_ns",
                 "latency_p90_ns",
@@ -67,17 +67,17 @@ def test_every_metric_of_every_configuration_is_there(findings):
                 "latency_p99_ns",
                 "throughput_per_s",
             ]
-            assert {tuple(m.axes.items()) for m in found.values()} == {
+            assert {tuple(m.axes.items()) for m in results.values()} == {
                 (("provider", "cpu"), ("threads", 1), ("batch", batch))
             }
 
 
 def test_values_and_their_order(findings):
-    found = by_metric(findings, "t")
-    assert found["latency_p50_ns"].value == pytest.approx(3e6, rel=0.02)
-    assert found["latency_p50_ns"].value < found["latency_p90_ns"].value < found["latency_p95_ns"].value
-    assert found["latency_mean_ns"].n == 200
-    assert "5 sessions, each after 50 calls of warm-up" in found["latency_mean_ns"].source
+    results = by_metric(findings, "t")
+    assert results["latency_p50_ns"].value == pytest.approx(3e6, rel=0.02)
+    assert results["latency_p50_ns"].value < results["latency_p90_ns"].value < results["latency_p95_ns"].value
+    assert results["latency_mean_ns"].n == 200
+    assert "5 sessions, each after 50 calls of warm-up" in results["latency_mean_ns"].source
 
 
 def test_a_percentile_without_its_samples_is_not_told(findings):
@@ -87,8 +87,8 @@ def test_a_percentile_without_its_samples_is_not_told(findings):
 
 
 def test_throughput_is_the_batch_over_the_mean(findings):
-    found = by_metric(findings, "t", 8)
-    mean, rate = found["latency_mean_ns"], found["throughput_per_s"]
+    results = by_metric(findings, "t", 8)
+    mean, rate = results["latency_mean_ns"], results["throughput_per_s"]
     assert rate.value == pytest.approx(8e9 / mean.value)
     assert rate.interval.low == pytest.approx(8e9 / mean.interval.high)
 
@@ -188,19 +188,19 @@ def test_a_server_that_cannot_keep_up_has_no_latency(served):
 
 def test_the_headline_is_the_usual_way_of_calling(pair):
     config = Measure(sessions=5, batch=(8,), threads=(1, 2))
-    found = configurations(pair, config)
+    results = configurations(pair, config)
     shaky = samples(1e6, spread=0.5, seed=1)
     by_key = {("t", n): samples(3e6) for n in range(3)} | {
         ("s", 0): samples(1e6),
         ("s", 1): samples(1e6),
         ("s", 2): shaky,
     }
-    assert headline_width(pair, found, by_key, Plan(first=5)) < 0.1
-    assert headline_width(pair, found, by_key | {("s", 1): shaky}, Plan(first=5)) > 0.5
+    assert headline_width(pair, results, by_key, Plan(first=5)) < 0.1
+    assert headline_width(pair, results, by_key | {("s", 1): shaky}, Plan(first=5)) > 0.5
     alone = {key: data for key, data in by_key.items() if key[0] == "t"}
-    assert 0 < headline_width(pair[:1], found, alone, Plan(first=5)) < 0.1
-    alone_of_two = headline_width(pair, found, alone, Plan(first=5))  # the student has failed
-    assert alone_of_two == headline_width(pair[:1], found, alone, Plan(first=5))
+    assert 0 < headline_width(pair[:1], results, alone, Plan(first=5)) < 0.1
+    alone_of_two = headline_width(pair, results, alone, Plan(first=5))  # the student has failed
+    assert alone_of_two == headline_width(pair[:1], results, alone, Plan(first=5))
 
 
 def test_where_there_is_no_headline_none_was_precise(pair):

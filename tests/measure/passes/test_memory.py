@@ -67,35 +67,35 @@ def test_a_real_models_weights_and_activations_are_in_its_peak_and_the_parents_m
     onnx.save(model, tmp_path / "wide.onnx")
     monkeypatch.setattr(memory, "PROCESSES", 1)
     ours = np.ones(300 * MB // 8)  # of the process that measures
-    found = peaks(bench_model(tmp_path / "wide.onnx", data=False, classes=1), batch=(32,))
+    results = peaks(bench_model(tmp_path / "wide.onnx", data=False, classes=1), batch=(32,))
     assert len(ours)
-    own, peak = at(found, "wide", "model_memory_bytes"), at(found, "wide", "peak_memory_bytes")
+    own, peak = at(results, "wide", "model_memory_bytes"), at(results, "wide", "peak_memory_bytes")
     assert 24 * MB < own[1].value < 120 * MB
     assert 24 * MB < own[32].value - own[1].value < 120 * MB
     assert own[1].value < peak[1].value < 300 * MB
-    assert 10 * MB < found.protocol["memory_before_the_model_bytes"] < 300 * MB
+    assert 10 * MB < results.protocol["memory_before_the_model_bytes"] < 300 * MB
 
 
 def test_whole_process_and_the_models_part_are_medians_over_processes(tiny, bench_model, peaks, processes):
     peak = iter([100, 104, 102] * 2)
     processes(lambda _id, batch: {"baseline_bytes": 60, "peak_bytes": next(peak)})
-    found = peaks(bench_model(tiny(), data=False))
-    whole, own = at(found, "tiny", "peak_memory_bytes"), at(found, "tiny", "model_memory_bytes")
+    results = peaks(bench_model(tiny(), data=False))
+    whole, own = at(results, "tiny", "peak_memory_bytes"), at(results, "tiny", "model_memory_bytes")
     assert set(whole) == {1, 8}
     assert (whole[1].value, own[1].value, own[1].n, own[1].status) == (102, 42, 3, "ok")
     assert "counting began" in whole[1].source
-    assert found.protocol == {"memory_processes": 3, "memory_before_the_model_bytes": 60}
+    assert results.protocol == {"memory_processes": 3, "memory_before_the_model_bytes": 60}
 
 
 def test_processes_that_disagree_make_it_unstable_and_what_is_made_of_it(tiny, bench_model, peaks, processes):
     peak = {"t": iter([100, 140, 102] * 2), "s": iter([100, 105, 102] * 2)}
     processes(lambda id_, batch: {"baseline_bytes": 60 * MB, "peak_bytes": next(peak[id_]) * MB})
-    found = peaks(bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False))
-    whole = at(found, "t", "peak_memory_bytes")[1]
+    results = peaks(bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False))
+    whole = at(results, "t", "peak_memory_bytes")[1]
     assert (whole.status, whole.reason) == ("unstable", "processes differ by 29 %")
-    assert at(found, "s", "peak_memory_bytes")[1].status == "ok"
-    assert at(found, "s", "model_memory_bytes")[1].status == "unstable"  # 5 of 42
-    assert (found.pairs[0].value, found.pairs[0].status) == (1, "unstable")
+    assert at(results, "s", "peak_memory_bytes")[1].status == "ok"
+    assert at(results, "s", "model_memory_bytes")[1].status == "unstable"  # 5 of 42
+    assert (results.pairs[0].value, results.pairs[0].status) == (1, "unstable")
 
 
 def test_a_few_pages_more_are_no_instability(tiny, bench_model, peaks, processes):
@@ -113,16 +113,16 @@ def test_a_model_that_takes_nothing_is_no_fault(tiny, bench_model, peaks, proces
 
 def test_the_ratio_is_of_whole_processes_at_the_students_smallest_batch(tiny, bench_model, peaks, processes):
     processes(lambda id_, batch: {"baseline_bytes": 60, "peak_bytes": {"t": 300, "s": 100}[id_] * batch})
-    found = peaks(bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False))
-    (pair,) = found.pairs
+    results = peaks(bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False))
+    (pair,) = results.pairs
     assert (pair.metric, pair.value, pair.axes["batch"]) == ("memory_ratio", 3, 1)
 
 
 def test_a_fixed_batch_is_taken_alone_and_compares_with_none_but_its_own(tiny, bench_model, peaks, processes):
     processes(lambda _id, batch: {"baseline_bytes": 60, "peak_bytes": 100})
-    found = peaks(bench_model(tiny("t", batch=4), data=False), bench_model(tiny("s"), teacher="t", data=False))
-    assert set(at(found, "t", "peak_memory_bytes")) == {4}
-    assert (found.pairs[0].value, found.pairs[0].reason) == (None, "t: not measured at batch 1")
+    results = peaks(bench_model(tiny("t", batch=4), data=False), bench_model(tiny("s"), teacher="t", data=False))
+    assert set(at(results, "t", "peak_memory_bytes")) == {4}
+    assert (results.pairs[0].value, results.pairs[0].reason) == (None, "t: not measured at batch 1")
 
 
 def test_what_dies_at_the_large_batch_keeps_the_small_one(tiny, bench_model, peaks, processes):
@@ -140,27 +140,27 @@ def test_what_dies_at_the_large_batch_keeps_the_small_one(tiny, bench_model, pea
 def test_a_model_that_cannot_be_loaded_has_neither_memory_nor_ratio(tiny, bench_model, peaks, monkeypatch):
     monkeypatch.setattr(memory, "PROCESSES", 1)
     broken = bench_model(tiny("s", op="Unheard"), teacher="t", data=False)
-    found = peaks(bench_model(tiny("t"), data=False), broken, batch=(1,))
-    assert "Unheard" in at(found, "s", "model_memory_bytes")[1].reason
-    assert found.pairs[0].reason.startswith("s: ")
-    assert at(found, "t", "peak_memory_bytes")[1].value > 10 * MB
+    results = peaks(bench_model(tiny("t"), data=False), broken, batch=(1,))
+    assert "Unheard" in at(results, "s", "model_memory_bytes")[1].reason
+    assert results.pairs[0].reason.startswith("s: ")
+    assert at(results, "t", "peak_memory_bytes")[1].value > 10 * MB
 
 
 def test_a_gpus_memory_is_a_number_of_its_own(tiny, bench_model, peaks, processes):
     on_board = {"device_bytes": 400 * MB, "device_source": "NVML, of this process"}
     processes(lambda _id, batch: {"baseline_bytes": 60, "peak_bytes": 100, **on_board})
-    found = peaks(bench_model(tiny(), data=False), batch=(1,), provider="cuda")
-    (device,) = at(found, "tiny", "device_memory_bytes").values()
+    results = peaks(bench_model(tiny(), data=False), batch=(1,), provider="cuda")
+    (device,) = at(results, "tiny", "device_memory_bytes").values()
     assert (device.value, device.n) == (400 * MB, 3)
     assert device.source.startswith("NVML, of this process, after 3 calls")
 
 
 def test_a_driver_that_does_not_tell_leaves_a_reason(tiny, bench_model, peaks, processes):
     processes(lambda _id, batch: {"baseline_bytes": 60, "peak_bytes": 100, "device_error": "NVML: not supported"})
-    found = peaks(bench_model(tiny(), data=False), batch=(1,), provider="cuda")
-    (device,) = at(found, "tiny", "device_memory_bytes").values()
+    results = peaks(bench_model(tiny(), data=False), batch=(1,), provider="cuda")
+    (device,) = at(results, "tiny", "device_memory_bytes").values()
     assert (device.status, device.reason) == ("unavailable", "NVML: not supported")
-    assert at(found, "tiny", "peak_memory_bytes")[1].value == 100
+    assert at(results, "tiny", "peak_memory_bytes")[1].value == 100
 
 
 def test_spread():

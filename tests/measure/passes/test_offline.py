@@ -46,19 +46,19 @@ def calls(*sessions_ns):
     )
 
 
-def by_axes(found, model, metric):
-    return {m.axes.get("batch"): m for m in found.measurements if m.model == model and m.metric == metric}
+def by_axes(results, model, metric):
+    return {m.axes.get("batch"): m for m in results.measurements if m.model == model and m.metric == metric}
 
 
-def throughput(found, model, batch):
+def throughput(results, model, batch):
     """Compute samples per second from the raw samples."""
-    return batch * 1e9 / found.samples[f"{model}/cpu-t1-b{batch}-offline/ns"].mean()
+    return batch * 1e9 / results.samples[f"{model}/cpu-t1-b{batch}-offline/ns"].mean()
 
 
-def assert_best_of_samples(found, model):
-    rates = by_axes(found, model, "throughput_per_s")
-    best = by_axes(found, model, "max_throughput_per_s")[None]
-    assert best.value == pytest.approx(max(throughput(found, model, batch) for batch in rates))
+def assert_best_of_samples(results, model):
+    rates = by_axes(results, model, "throughput_per_s")
+    best = by_axes(results, model, "max_throughput_per_s")[None]
+    assert best.value == pytest.approx(max(throughput(results, model, batch) for batch in rates))
 
 
 def test_nothing_is_found_unless_asked_for(tiny, bench_model, findings):
@@ -66,36 +66,39 @@ def test_nothing_is_found_unless_asked_for(tiny, bench_model, findings):
 
 
 def test_real_processes_sweep_and_measure(tiny, bench_model, findings, monkeypatch):
-    found = findings(bench_model(tiny("t"), data=False), bench_model(tiny("s", batch=4), teacher="t", data=False))
-    rates = by_axes(found, "t", "throughput_per_s")
+    results = findings(bench_model(tiny("t"), data=False), bench_model(tiny("s", batch=4), teacher="t", data=False))
+    rates = by_axes(results, "t", "throughput_per_s")
     assert {1, 2, 4} <= set(rates)
     assert all(rate.axes == {**AT, "batch": batch} for batch, rate in rates.items())
-    best = by_axes(found, "t", "max_throughput_per_s")[None]
+    best = by_axes(results, "t", "max_throughput_per_s")[None]
     best_batch = max(rates, key=lambda batch: rates[batch].value)
     assert best.value == rates[best_batch].value
-    assert set(by_axes(found, "s", "throughput_per_s")) == {4}
-    assert "fixed" in by_axes(found, "s", "max_throughput_per_s")[None].source
-    assert found.pairs[0].metric == "throughput_ratio"
-    assert found.pairs[0].value == pytest.approx(
-        throughput(found, "s", 4) / throughput(found, "t", best_batch), rel=0.5
+    assert set(by_axes(results, "s", "throughput_per_s")) == {4}
+    assert "fixed" in by_axes(results, "s", "max_throughput_per_s")[None].source
+    assert results.pairs[0].metric == "throughput_ratio"
+    assert results.pairs[0].value == pytest.approx(
+        throughput(results, "s", 4) / throughput(results, "t", best_batch), rel=0.5
     )
-    assert np.unique(found.samples["s/cpu-t1-b4-offline/session"]).tolist() == [0, 1]
+    assert np.unique(results.samples["s/cpu-t1-b4-offline/session"]).tolist() == [0, 1]
     for batch, rate in rates.items():
-        assert rate.value == pytest.approx(throughput(found, "t", batch))
-    assert found.protocol["offline_sessions"] == 2
+        assert rate.value == pytest.approx(throughput(results, "t", batch))
+    assert results.protocol["offline_sessions"] == 2
 
 
 def test_the_largest_is_the_best_batchs_with_its_interval(tiny, bench_model, findings, sampled):
     sweep = Sweep(16, steps(1000.0, 1100.0, 2300.0, 4600.0), "saturated")
     samples = {("tiny", 1): calls(1000, 1010), ("tiny", 2): calls(1100, 1090), ("tiny", 4): calls(2300, 2290)}
     sampled({"tiny": sweep}, samples)
-    found = findings(bench_model(tiny(), data=False))
-    best, at_two = by_axes(found, "tiny", "max_throughput_per_s")[None], by_axes(found, "tiny", "throughput_per_s")[2]
+    results = findings(bench_model(tiny(), data=False))
+    best, at_two = (
+        by_axes(results, "tiny", "max_throughput_per_s")[None],
+        by_axes(results, "tiny", "throughput_per_s")[2],
+    )
     assert best.value == at_two.value == pytest.approx(2e9 / 1095)
     assert best.axes == AT
     assert best.interval == at_two.interval
     assert best.source.endswith("batch 2 of 1 to 4; further doublings brought no more")
-    assert not found.warnings
+    assert not results.warnings
 
 
 def test_the_ratio_is_of_the_same_sessions_each_at_its_own_best_batch(tiny, bench_model, findings, sampled):
@@ -120,29 +123,29 @@ def test_the_ratio_is_of_the_same_sessions_each_at_its_own_best_batch(tiny, benc
 def test_a_sweep_cut_short_is_warned_of_with_its_remedy(tiny, bench_model, findings, sampled, ended, says):
     sweep = Sweep(4, steps(1000.0, 1100.0), ended, "bad alloc" if ended == "fault" else "")
     sampled({"tiny": sweep}, {("tiny", 1): calls(1000, 1010), ("tiny", 2): calls(1100, 1090)})
-    found = findings(bench_model(tiny(), data=False))
-    (warned,) = found.warnings
+    results = findings(bench_model(tiny(), data=False))
+    (warned,) = results.warnings
     assert (warned.code, warned.model) == ("offline_shortened", "tiny")
     assert says in warned.message
     assert warned.remedy
-    refused = by_axes(found, "tiny", "throughput_per_s").get(4)
+    refused = by_axes(results, "tiny", "throughput_per_s").get(4)
     assert (refused and refused.reason) == ("bad alloc" if ended == "fault" else None)
 
 
 def test_a_model_without_samples_has_its_reason_in_value_and_ratio(tiny, bench_model, findings, sampled):
     sampled({"t": Sweep(4, steps(1.0), "saturated")}, {("t", 1): calls(1000, 1010)}, {"s": "killed by signal 9"})
-    found = findings(bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False))
-    best = by_axes(found, "s", "max_throughput_per_s")[None]
+    results = findings(bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False))
+    best = by_axes(results, "s", "max_throughput_per_s")[None]
     assert (best.status, best.reason) == ("error", "killed by signal 9")
-    assert (found.pairs[0].value, found.pairs[0].reason) == (None, "s: killed by signal 9")
+    assert (results.pairs[0].value, results.pairs[0].reason) == (None, "s: killed by signal 9")
 
 
 def test_a_model_the_runtime_refuses_has_its_reason_and_the_others_numbers(tiny, bench_model, findings):
-    found = findings(
+    results = findings(
         bench_model(tiny("t"), data=False), bench_model(tiny("s", op="Unheard"), data=False), sessions=2, budget_s=1.2
     )
-    assert "Unheard" in by_axes(found, "s", "max_throughput_per_s")[None].reason
-    assert_best_of_samples(found, "t")
+    assert "Unheard" in by_axes(results, "s", "max_throughput_per_s")[None].reason
+    assert_best_of_samples(results, "t")
 
 
 def test_a_model_that_takes_its_process_down_is_left_out_of_the_rest(tiny, bench_model, findings, monkeypatch):
@@ -154,10 +157,10 @@ def test_a_model_that_takes_its_process_down_is_left_out_of_the_rest(tiny, bench
         return real(job, *rest, **options)
 
     monkeypatch.setattr(runner, "run_job", dies_of_b)
-    found = findings(*(bench_model(tiny(name), data=False) for name in "abc"), sessions=2, budget_s=1.2)
-    assert by_axes(found, "b", "max_throughput_per_s")[None].reason == "killed by b"
-    assert_best_of_samples(found, "a")
-    assert_best_of_samples(found, "c")
+    results = findings(*(bench_model(tiny(name), data=False) for name in "abc"), sessions=2, budget_s=1.2)
+    assert by_axes(results, "b", "max_throughput_per_s")[None].reason == "killed by b"
+    assert_best_of_samples(results, "a")
+    assert_best_of_samples(results, "c")
 
 
 def test_processes_that_die_of_nothing_in_particular(tiny, bench_model, findings, monkeypatch):
@@ -165,9 +168,9 @@ def test_processes_that_die_of_nothing_in_particular(tiny, bench_model, findings
         raise WorkerError("no more memory", "", None)
 
     monkeypatch.setattr(runner, "run_job", dies)
-    found = findings(bench_model(tiny(), data=False), threads=(1, 2))
-    assert [m.reason for m in found.measurements] == ["no more memory"] * 2
-    assert [m.axes["threads"] for m in found.measurements] == [1, 2]
+    results = findings(bench_model(tiny(), data=False), threads=(1, 2))
+    assert [m.reason for m in results.measurements] == ["no more memory"] * 2
+    assert [m.axes["threads"] for m in results.measurements] == [1, 2]
 
 
 def test_a_sessions_plan_gives_every_batch_its_least_and_shares_the_rest():

@@ -27,8 +27,8 @@ def trace(*calls):
 
 def test_a_nodes_time_is_the_mean_of_its_middle_calls_after_warm_up():
     calls = [[("a", "Conv", 0, us), ("b", "Relu", us + 1, 2)] for us in (900, 10, 12, 14, 400)]
-    found = summarise(trace(*calls), warm_ups=1)
-    assert found == {
+    findings = summarise(trace(*calls), warm_ups=1)
+    assert findings == {
         "nodes": [
             {"name": "a", "operator": "Conv", "time_ns": 13_000.0},
             {"name": "b", "operator": "Relu", "time_ns": 2000.0},
@@ -39,8 +39,8 @@ def test_a_nodes_time_is_the_mean_of_its_middle_calls_after_warm_up():
 
 def test_what_a_loop_holds_is_in_its_time_already():
     call = [("loop", "Loop", 0, 50), ("inner", "MatMul", 0, 20), ("inner", "MatMul", 25, 20), ("after", "Relu", 50, 3)]
-    found = summarise(trace(call), warm_ups=0)
-    assert [(node["name"], node["time_ns"]) for node in found["nodes"]] == [("loop", 50_000.0), ("after", 3000.0)]
+    findings = summarise(trace(call), warm_ups=0)
+    assert [(node["name"], node["time_ns"]) for node in findings["nodes"]] == [("loop", 50_000.0), ("after", 3000.0)]
 
 
 def test_what_a_loop_holds_in_its_last_tick_is_no_node_of_its_own():
@@ -51,8 +51,8 @@ def test_what_a_loop_holds_in_its_last_tick_is_no_node_of_its_own():
 
 
 def test_nodes_of_one_name_are_one():
-    found = summarise(trace([("same", "Conv", 0, 5), ("same", "Conv", 5, 6)]), warm_ups=0)
-    assert found["nodes"] == [{"name": "same", "operator": "Conv", "time_ns": 11_000.0}]
+    findings = summarise(trace([("same", "Conv", 0, 5), ("same", "Conv", 5, 6)]), warm_ups=0)
+    assert findings["nodes"] == [{"name": "same", "operator": "Conv", "time_ns": 11_000.0}]
 
 
 @pytest.fixture
@@ -88,10 +88,10 @@ def test_every_layer_is_found_again_at_every_level_of_optimisation(level, residu
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 4  # it warns that the layout is this machine's
     onnxruntime.InferenceSession(residual, options, providers=["CPUExecutionProvider"])
-    found = origins(residual, tmp_path / "optimised.onnx", (3, 8, 8))
-    macs = {origin.layer: origin.macs for origin in found.values() if origin.macs}
+    findings = origins(residual, tmp_path / "optimised.onnx", (3, 8, 8))
+    macs = {origin.layer: origin.macs for origin in findings.values() if origin.macs}
     assert macs == {layer: count for layer, _, count in count_onnx(residual).by_layer}
-    assert all(origin.macs is not None for origin in found.values())
+    assert all(origin.macs is not None for origin in findings.values())
 
 
 def test_a_node_that_cannot_be_traced_says_so(residual, tmp_path):
@@ -101,9 +101,9 @@ def test_a_node_that_cannot_be_traced_says_so(residual, tmp_path):
             names[:] = [f"{name}_other" if name in {"c", "d"} else name for name in names]
         node.name = f"{node.name}_other" if node.name in {"inner", "sum"} else node.name
     onnx.save(model, tmp_path / "renamed.onnx")
-    found = origins(residual, tmp_path / "renamed.onnx", (3, 8, 8))
-    assert (found["inner_other"].macs, found["sum_other"].macs) == (None, 0)
-    assert found["inner_other"].reason == "Conv could not be traced to a layer of the file"
+    findings = origins(residual, tmp_path / "renamed.onnx", (3, 8, 8))
+    assert (findings["inner_other"].macs, findings["sum_other"].macs) == (None, 0)
+    assert findings["inner_other"].reason == "Conv could not be traced to a layer of the file"
     assert untraced("HardSigmoid_180", "HardSigmoid").macs == 0
 
 
@@ -118,15 +118,15 @@ def profiled(tiny, bench_model, run_pass):
 
 
 def test_layers_of_every_model_in_fresh_processes(profiled, monkeypatch):
-    found = profiled()
-    assert all(8 <= found.protocol["profiled_calls"][model] <= 100 for model in ("one", "other"))
+    findings = profiled()
+    assert all(8 <= findings.protocol["profiled_calls"][model] <= 100 for model in ("one", "other"))
     for model in ("one", "other"):
-        layers = [layer for layer in found.layers if layer.model == model]
+        layers = [layer for layer in findings.layers if layer.model == model]
         assert [layer.macs for layer in layers if layer.operator == "Gemm"] == [24 * 6]
         assert sum(layer.time_share for layer in layers) == pytest.approx(1)
         assert all(layer.axes == {"provider": "cpu", "threads": 1, "batch": 1} for layer in layers)
     # Whether being timed shows depends on the machine; there is nothing else to warn of.
-    assert {warning.code for warning in found.warnings} <= {"profile_overhead"}
+    assert {warning.code for warning in findings.warnings} <= {"profile_overhead"}
 
 
 @pytest.mark.parametrize(("call_ns", "warned"), [(80_000, False), (79_000, True)])
@@ -138,9 +138,9 @@ def test_nodes_that_take_longer_than_the_call_they_are_part_of(call_ns, warned):
 
 
 def test_a_model_that_cannot_run_is_told_and_the_others_go_on(profiled):
-    found = profiled(op="Nonsense")
-    assert {layer.model for layer in found.layers} == {"one"}
-    (warning,) = [warning for warning in found.warnings if warning.code == "no_profile"]
+    findings = profiled(op="Nonsense")
+    assert {layer.model for layer in findings.layers} == {"one"}
+    (warning,) = [warning for warning in findings.warnings if warning.code == "no_profile"]
     assert warning.model == "other"
     assert "Nonsense" in warning.message
 

@@ -47,15 +47,15 @@ def test_what_one_model_leaves_of_the_time_is_for_the_next(tiny, bench_model, sw
 
 
 def test_without_memory_left_there_is_no_second_batch(tiny, bench_model, sweeps):
-    found = sweeps(bench_model(tiny(), data=False), available_bytes=0)["tiny"]
-    assert (batches(found), found["ended"], found["next_batch"]) == ([1], "memory", 2)
+    outcome = sweeps(bench_model(tiny(), data=False), available_bytes=0)["tiny"]
+    assert (batches(outcome), outcome["ended"], outcome["next_batch"]) == ([1], "memory", 2)
 
 
 def test_inputs_of_the_next_batch_count(tiny, bench_model, sweeps, monkeypatch):
     monkeypatch.setattr(offline, "resident_bytes", lambda: 5)
     sample = 24 * 4  # bytes
-    found = sweeps(bench_model(tiny(), data=False), available_bytes=2 * 8 * sample)["tiny"]
-    assert (batches(found), found["ended"], found["next_batch"]) == ([1, 2, 4, 8], "memory", 16)
+    outcome = sweeps(bench_model(tiny(), data=False), available_bytes=2 * 8 * sample)["tiny"]
+    assert (batches(outcome), outcome["ended"], outcome["next_batch"]) == ([1, 2, 4, 8], "memory", 16)
 
 
 def test_a_batch_that_the_runtime_refuses_ends_it_with_the_reason(tmp_path, bench_model, sweeps):
@@ -67,13 +67,13 @@ def test_a_batch_that_the_runtime_refuses_ends_it_with_the_reason(tmp_path, benc
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "four.onnx")
     four = bench_model(tmp_path / "four.onnx", data=False, classes=3, input_shape=(3,), parameters=0)
-    found = sweeps(four)["four"]
-    assert (batches(found), found["ended"], found["next_batch"]) == ([1], "fault", 2)
-    assert "Expand" in found["fault"]
+    outcome = sweeps(four)["four"]
+    assert (batches(outcome), outcome["ended"], outcome["next_batch"]) == ([1], "fault", 2)
+    assert "Expand" in outcome["fault"]
 
 
 def test_a_model_that_does_not_load_has_no_batch(tiny, bench_model, sweeps):
-    found = sweeps(bench_model(tiny(op="Unheard"), data=False), bench_model(tiny("b"), data=False))
-    assert (found["tiny"]["steps"], found["tiny"]["ended"]) == ([], "fault")
-    assert "Unheard" in found["tiny"]["fault"]
-    assert batches(found["b"])[:2] == [1, 2]
+    outcome = sweeps(bench_model(tiny(op="Unheard"), data=False), bench_model(tiny("b"), data=False))
+    assert (outcome["tiny"]["steps"], outcome["tiny"]["ended"]) == ([], "fault")
+    assert "Unheard" in outcome["tiny"]["fault"]
+    assert batches(outcome["b"])[:2] == [1, 2]
