@@ -1,8 +1,11 @@
 """How calls follow each other, by a clock that moves only when something takes time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from kdbench.worker.jobs import TimedConfiguration
 from kdbench.worker.loads import BLOCK_NS, Calls, Paced, Server, Stream, Turn, load_of
 
 
@@ -92,7 +95,7 @@ def test_a_paced_block_is_opened_by_a_paced_call():
 
 
 def test_configurations_name_their_load():
-    output = {"gap_ms": 7, "rate_per_s": 30}
-    assert isinstance(load_of({**output, "mode": "stream"}), Stream)
-    assert load_of({**output, "mode": "paced"}).gap_ns == 7_000_000
-    assert load_of({**output, "mode": "server"}).rate_per_s == 30
+    stream = TimedConfiguration(number=0, threads=1, batch=1, models=(0,), budget_s=1.0, gap_ms=7, rate_per_s=30)
+    assert isinstance(load_of(stream), Stream)
+    assert load_of(replace(stream, mode="paced")).gap_ns == 7_000_000
+    assert load_of(replace(stream, mode="server")).rate_per_s == 30
