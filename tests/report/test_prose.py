@@ -92,8 +92,8 @@ def timed(sample, make_record):
 
 def test_the_clearly_fastest_student_is_named_whatever_its_speed_up(timed) -> None:
     text = timed(student_hint=(1e5, 0.9e5, 1.1e5))
-    assert "Highest top-1: `student-kd`, which" in text
-    assert "Clearly fastest: `student-hint`, which" in text
+    assert "Highest top-1: `student-kd`. It" in text
+    assert "Clearly fastest: `student-hint`. It" in text
 
 
 def test_whose_interval_overlaps_any_others_is_not_clearly_fastest(timed) -> None:
@@ -102,7 +102,7 @@ def test_whose_interval_overlaps_any_others_is_not_clearly_fastest(timed) -> Non
 
 def test_the_best_in_both_is_named_once(timed) -> None:
     text = timed(student_kd=(1e5, 0.9e5, 1.1e5))
-    assert "Highest top-1 and clearly fastest: `student-kd`, which" in text
+    assert "Highest top-1 and clearly fastest: `student-kd`. It" in text
     assert text.count("`student-kd`") == 1
 
 
@@ -142,11 +142,11 @@ def test_each_student_of_several_teachers_is_compared_with_its_own(of_three_teac
     assert text.startswith("3 teachers and 4 students: each student is compared with its own teacher. ")
     assert "compared with it." not in text
     assert (
-        "Highest top-1: `from-middle`, which keeps 72.00 % top-1 (6.00 points below `middle`; 95 % interval of the "
+        "Highest top-1: `from-middle`. It keeps 72.00 % top-1 (6.00 points below `middle`; 95 % interval of the "
         "drop [+5.50, +6.50]) and runs 4.76× [4.67, 4.86] faster than `middle`."
     ) in text
     # from-slow has the largest ratio, 20×; from-fast takes the shortest time.
-    assert "Clearly fastest: `from-fast`, which" in text
+    assert "Clearly fastest: `from-fast`. It" in text
     assert "the teacher" not in text
 
 

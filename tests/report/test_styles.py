@@ -1,4 +1,4 @@
-"""The layouts of five published reports, head by head, filled from the committed records."""
+"""The layouts of five published reports, head by head, filled from records of real runs (`records/`, abridged)."""
 
 import csv
 import io

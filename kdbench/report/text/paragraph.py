@@ -83,7 +83,7 @@ def _student(record: RunRecord, student: ModelGroup, opening: str, teacher: str)
     results = [number(record, student, "top1"), number(record, student, "latency_ratio", headline(record)), size]
     if all(cell.value is None for cell in results) and len({cell.reason for cell in results}) == 1:
         return f"`{student.label}` {_no('results', size)}."
-    name = f"{opening}`{student.label}`{', which' if opening else ''}"
+    name = f"{opening}`{student.label}`{'. It' if opening else ''}"
     clauses = [_accuracy(record, student, teacher), _speed(record, student, teacher), *_energy(record, student)]
     if size.value is not None:
         clauses.append(
