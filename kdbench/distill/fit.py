@@ -35,7 +35,7 @@ _UNFINISHED = "unfinished"
 
 
 def finished(folder: Path, key: str) -> cards.Training | None:
-    """Return the summary of the training that `folder` holds, if it is complete and was made under `key`."""
+    """Return the summary of the complete training in `folder` if its key is `key`, else None."""
     if not (folder / SUMMARY).exists() or not (folder / WEIGHTS).exists():
         return None
     content = storage.read_json(folder / SUMMARY, "training summary")
@@ -44,7 +44,7 @@ def finished(folder: Path, key: str) -> cards.Training | None:
     try:
         return cards.Training.model_validate(content["training"])
     except ValidationError:
-        return None  # another version's summary: the training is done again rather than half understood
+        return None  # another version's summary: the training starts again
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
@@ -65,17 +65,17 @@ def fit(
     progress: Progress,
     meter: EnergyMeter | None = None,
 ) -> cards.Training:
-    """Train `network` in place and leave its weights in `folder`; go on where an earlier try under `key` stopped.
+    """Train `network` in place and write its weights to `folder`; resume an interrupted training with the same `key`.
 
-    `network` ends with the weights of the best validation epoch or the last, as `training.keep` says, in
-    evaluation mode, on the CPU. `key` is a hash of everything the result depends on; `meter` tells the energy of the
-    epochs. Raises DivergedError if the loss stops being finite, StorageError if the folder cannot be written.
+    `network` ends with the weights of the best validation epoch or the last, as `training.keep` says, in evaluation
+    mode, on the CPU. `key` is a hash of everything the result depends on; `meter` measures the energy of the epochs.
+    Raises DivergedError if the loss stops being finite, StorageError if the folder cannot be written.
 
-    A training on several devices is done by as many processes, which all call this with the same arguments and a
-    `folder` that all can read; the first one writes.
+    A training on several devices runs in as many processes, which all call this with the same arguments and a `folder`
+    that all can read; rank zero writes.
     """
     processes = process_group()
-    assert processes.count == processes_of(training), "a training on several devices is started by as many processes"
+    assert processes.count == processes_of(training), "a training on several devices needs as many processes"
     unfinished = folder / _UNFINISHED
     resume = processes.on_rank_zero(lambda: checkpoint.prepare(unfinished, key))
     training = resolved(training, network)
@@ -118,12 +118,12 @@ def fit(
         teacher_s=_summed(processes, (teacher.prepared_s for teacher in objective.teachers)),
         curve=tuple(state.curve),
     )
-    processes.on_rank_zero(lambda: _leave_behind(network, summary, folder, key))
+    processes.on_rank_zero(lambda: _write_results(network, summary, folder, key))
     return summary
 
 
 def _summed(processes: Processes, seconds: Iterable[float]) -> float:
-    """Return the seconds of all processes: what one did, the others waited for and did not do again."""
+    """Return the sum over all processes: work that one did is not repeated by the others, which wait."""
     return float(processes.summed(torch.tensor(sum(seconds), dtype=torch.float64)))
 
 
@@ -131,7 +131,7 @@ def _summed(processes: Processes, seconds: Iterable[float]) -> float:
 def _threads(count: int | None) -> Iterator[None]:
     """Compute with `count` threads while the block runs, or as many as there are cores; None leaves the number alone.
 
-    More threads than cores wait for each other: a hundred times slower has been seen.
+    More threads than cores wait for each other, which can be a hundred times slower.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(min(count, len(available_cores())) if count else before)
@@ -141,8 +141,8 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _leave_behind(network: nn.Module, summary: cards.Training, folder: Path, key: str) -> None:
-    # An earlier training's, under another key: from here on it is not what the folder holds.
+def _write_results(network: nn.Module, summary: cards.Training, folder: Path, key: str) -> None:
+    # The summary of an earlier training with another key no longer describes the folder.
     (folder / SUMMARY).unlink(missing_ok=True)
     with storage.replacing(folder / WEIGHTS) as path:
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
@@ -151,6 +151,6 @@ def _leave_behind(network: nn.Module, summary: cards.Training, folder: Path, key
     writer.writeheader()
     writer.writerows(row.model_dump() for row in summary.curve)
     storage.write_text(folder / CURVE, table.getvalue())
-    # Last of all: its presence says that the training is complete.
+    # Last: its presence marks the training as complete.
     storage.write_json(folder / SUMMARY, {"key": key, "training": summary.model_dump(mode="json")})
     checkpoint.clear(folder / _UNFINISHED)

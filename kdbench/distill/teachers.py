@@ -26,26 +26,26 @@ from kdbench.progress import Progress
 
 
 class Teacher(Protocol):
-    """Whoever can say what a teacher says of a batch.
+    """A teacher that predicts batches: "live", or "kept" if its logits are cached.
 
-    `kind` is how, and `prepared_s` how many seconds it took before the training began.
+    `prepared_s` are the seconds of its preparation before the training.
     """
 
     kind: Literal["live", "kept"]
     prepared_s: float
 
     def to(self, device: torch.device) -> None:
-        """Move what is asked at every step to `device`."""
+        """Move what every step needs to `device`."""
 
     def predict(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:
-        """Return the teacher's word on a batch: its features of `layers`, and its logits unless nobody wants them."""
+        """Return the teacher's features of `layers` for a batch, and its logits if `logits`."""
 
 
 class LiveTeacher:
-    """A teacher that sees the very images the student sees, at every step.
+    """A teacher that runs on the student's images at every step.
 
-    Deliberately not an `nn.Module`: a student that held it as a child would switch it to training mode with
-    itself, hand its weights to the optimiser and write them into every checkpoint.
+    Not an `nn.Module`, because as a submodule it would switch to training mode with the student, and its weights would
+    go to the optimiser and into checkpoints.
     """
 
     kind: Literal["live", "kept"] = "live"
@@ -61,16 +61,16 @@ class LiveTeacher:
         self.network.to(device)
 
     def predict(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:
-        """Return the teacher's word on the batch's images; no graph is built.
+        """Return the teacher's output for the batch's images, without a graph.
 
-        Without `logits` the teacher is run as far as the last of `layers`, and no further.
+        Without `logits` the teacher runs only up to the last of `layers`.
         """
-        said: Tensor | None = None
+        output: Tensor | None = None
         with torch.inference_mode(), Taps(self.network, tuple(layers), stop_early=not logits) as taps:
-            said = self.network(batch.images)
-        # Copies, for a student's backward pass may save what it is compared with, and tensors of inference mode refuse.
+            output = self.network(batch.images)
+        # Copies, because the student's backward pass may save them, which inference tensors do not permit.
         features = {layer: feature.clone() for layer, feature in taps.features.items()}
-        return TeacherOutput(None if said is None else said.clone(), features)
+        return TeacherOutput(None if output is None else output.clone(), features)
 
 
 FORMAT = 2  # of the table and of what is hashed
@@ -78,10 +78,10 @@ _DEVICE_SHARE = 0.25  # of a GPU's free memory that the table may take
 
 
 class CachedTeacher:
-    """A teacher that is not asked any more: its logits by sample and slot, (N, K, C) float16.
+    """A table of a teacher's logits by sample and slot, (N, K, C) float16.
 
-    It knows no features, and no image that it was not shown. `prepared_s` are the seconds that filling the table took,
-    0 where it was there.
+    It has no features, and no logits of other images. `prepared_s` are the seconds that filling the table took, 0 if it
+    existed.
     """
 
     kind: Literal["live", "kept"] = "kept"
@@ -92,7 +92,7 @@ class CachedTeacher:
         self._rows = table.view(-1, table.shape[2])
 
     def to(self, device: torch.device) -> None:
-        """Move the table to `device`, if it is small beside the memory that is free there."""
+        """Move the table to `device`, if it is small compared with the free memory there."""
         if device.type != "cuda":
             return
         free, _ = torch.cuda.mem_get_info(device)
@@ -109,21 +109,26 @@ class CachedTeacher:
 
 @dataclass(frozen=True)
 class LogitCache:
-    """The folder of such tables."""
+    """A folder of tables of logits: one file for all students, seeds and sweeps that use the same images.
+
+    Each table (samples, slots, classes), float16 and memory-mapped, is named by a hash of what its logits depend on:
+    the teacher's weights, the images, their normalisation and views, and the precision. Two runs that need the same
+    table wait for each other; a killed run leaves none behind.
+    """
 
     folder: Path
 
     def teacher(
         self, network: nn.Module, identity: str, batches: Batches, *, precision: str, content: str, progress: Progress
     ) -> CachedTeacher:
-        """Return the cached teacher for the images of `batches`, its table filled if there is none yet.
+        """Return the cached teacher for the images of `batches`, after filling its table if there is none yet.
 
         `identity` stands for the network and its weights, `content` for the images. The network is moved to the
         batches' device to fill the table. Raises StorageError where it cannot be written, and InputError for logits
         that float16 cannot hold.
         """
         slots = batches.slots
-        assert slots is not None, "views without slots cannot be kept"
+        assert slots is not None, "views without slots cannot be cached"
         key = storage.content_hash(
             {
                 "format": FORMAT,
@@ -132,7 +137,7 @@ class LogitCache:
                 "normalisation": batches.normalisation,
                 "views": {"pad": batches.augment.pad, "flip": batches.augment.flip, "slots": slots},
                 "precision": precision,
-                # Both change the last bits, and whoever comes first fills the table.
+                # Both change the last bits.
                 "device": batches.device.type,
                 "channels_last": batches.channels_last,
             }
@@ -154,7 +159,7 @@ class LogitCache:
 def _opened(path: Path, samples: int, slots: int) -> Any:
     """Return the table at `path`, memory-mapped; None if there is none, or one cut short."""
     try:
-        # Copy on write: torch wants writable memory, and nobody writes.
+        # Copy on write: torch needs writable memory, although nothing writes.
         table = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
@@ -162,7 +167,7 @@ def _opened(path: Path, samples: int, slots: int) -> Any:
 
 
 def _clear_away(path: Path) -> None:
-    """Remove what a killed process left of this table; under its lock nobody else can be writing it."""
+    """Remove what a killed process left of this table; its lock excludes other writers."""
     for left in path.parent.glob(f".{path.name}.*.part"):
         left.unlink(missing_ok=True)
 
@@ -188,7 +193,7 @@ def _fill(path: Path, network: nn.Module, batches: Batches, slots: int, precisio
 
 def _half(logits: Tensor) -> Any:
     values = logits.float().cpu()
-    # Not a number stays one: the loss will tell.
+    # NaN passes: the loss detects it.
     if values.abs().max() > torch.finfo(torch.float16).max:
         raise InputError(
             f"the teacher's logits reach {float(values.abs().max()):.3g}, more than float16 holds",

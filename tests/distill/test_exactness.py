@@ -65,8 +65,8 @@ def killed(make, folder, *, forwards=None, syncs=None) -> None:
     assert fit.finished(folder, "k") is None
 
 
-def assert_same(found, expected) -> None:
-    (weights, summary), (whole_weights, whole) = found, expected
+def assert_same(result, expected) -> None:
+    (weights, summary), (whole_weights, whole) = result, expected
     assert same_weights(weights, whole_weights)
     measured = {"seconds": 0.0}
     assert [row.model_copy(update=measured) for row in summary.curve] == [
@@ -97,7 +97,7 @@ def test_killed_when_it_had_run_out_of_patience_it_trains_no_further(tmp_path, m
     expected = cases.train(cases.out_of_patience, tmp_path / "whole")
     assert expected[1].stopped_early
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "_leave_behind", _interrupted)
+        patch.setattr(fit, "_write_results", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             cases.train(cases.out_of_patience, tmp_path / "cut")
     assert_same(cases.train(cases.out_of_patience, tmp_path / "cut"), expected)

@@ -46,16 +46,16 @@ def test_the_teacher_teaches_and_the_student_learns():
     with torch.no_grad():
         teacher.head.bias.add_(torch.tensor([2.0, 0, -1]))
     objective = objective_of(student({**KD, "kd_weight": 1, "temperature": 1}, ce_weight=0), learner, teacher)
-    found, logits = objective(learner, BATCH, epoch=0)
+    result, logits = objective(learner, BATCH, epoch=0)
     q = softmax(logits.detach().double().numpy(), axis=1)
     p = softmax(teacher(EXAMPLE).double().numpy(), axis=1)
-    assert found.item() == pytest.approx(entropy(p, q, axis=1).mean(), rel=1e-5)
-    assert found.item() != pytest.approx(entropy(q, p, axis=1).mean(), rel=0.05)
+    assert result.item() == pytest.approx(entropy(p, q, axis=1).mean(), rel=1e-5)
+    assert result.item() != pytest.approx(entropy(q, p, axis=1).mean(), rel=0.05)
 
 
 def test_without_a_weight_the_first_terms_usual_one_holds():
-    found = [objective_of(student(*terms), tiny(), tiny(1)).ce_weight for terms in ((), (KD,), (HINT,), (KD, HINT))]
-    assert found == [1, 0.1, 1, 0.1]
+    result = [objective_of(student(*terms), tiny(), tiny(1)).ce_weight for terms in ((), (KD,), (HINT,), (KD, HINT))]
+    assert result == [1, 0.1, 1, 0.1]
 
 
 def test_labels_are_not_looked_at_when_their_weight_is_zero():

@@ -31,8 +31,8 @@ class TestGrids:
         weight = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 6).view(
             5, 1, 1, 1
         )
-        found = weight_on_grid(weight, bits)
-        for channel, rounded in zip(weight.numpy(), found.numpy(), strict=True):
+        result = weight_on_grid(weight, bits)
+        for channel, rounded in zip(weight.numpy(), result.numpy(), strict=True):
             most = 2 ** (bits - 1) - 1
             scale = np.abs(channel).max() / most
             np.testing.assert_allclose(rounded, quantize_dequantize(channel, scale, 0, -most, most), atol=1e-6 * scale)
@@ -42,11 +42,11 @@ class TestGrids:
     def test_activations_lie_on_one_grid_that_holds_zero(self, bits):
         inputs = torch.randn(40, 30, generator=torch.Generator().manual_seed(0))
         low, high, most = -0.73, 2.11, 2**bits - 1
-        found = activation_on_grid(inputs, torch.tensor(low), torch.tensor(high), bits).numpy()
+        result = activation_on_grid(inputs, torch.tensor(low), torch.tensor(high), bits).numpy()
         scale = (high - low) / most
         zero_point = np.clip(np.rint(-low / scale), 0, most)
-        np.testing.assert_allclose(found, quantize_dequantize(inputs.numpy(), scale, zero_point, 0, most), atol=1e-6)
-        assert len(np.unique(found)) <= 2**bits
+        np.testing.assert_allclose(result, quantize_dequantize(inputs.numpy(), scale, zero_point, 0, most), atol=1e-6)
+        assert len(np.unique(result)) <= 2**bits
         assert activation_on_grid(torch.zeros(1), torch.tensor(low), torch.tensor(high), bits) == 0
 
     def test_gradients_go_straight_through_but_not_through_what_is_clipped(self):

@@ -21,8 +21,8 @@ def run_file(path, images, *, optimised):
     how.log_severity_level = 3
     if not optimised:
         how.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    (found,) = ort.InferenceSession(path, how, providers=["CPUExecutionProvider"]).run(None, {"input": images.numpy()})
-    return found
+    (result,) = ort.InferenceSession(path, how, providers=["CPUExecutionProvider"]).run(None, {"input": images.numpy()})
+    return result
 
 
 class TestFile:
@@ -33,8 +33,8 @@ class TestFile:
         assert summary.curve[-1].validation_top1 > 0.9
         (batch,) = batches(VALIDATION, 48)
         export_onnx(deployed(network), SHAPE, tmp_path / "net.onnx")
-        found = run_file(tmp_path / "net.onnx", batch.images, optimised=True)
-        assert (found.argmax(1) == batch.labels.numpy()).mean() > 0.9
+        result = run_file(tmp_path / "net.onnx", batch.images, optimised=True)
+        assert (result.argmax(1) == batch.labels.numpy()).mean() > 0.9
 
     @pytest.mark.parametrize("bits", [(8, 8, 8), (3, 8, 8), (4, 4, 4), (2, 3, 5)])
     def test_the_file_computes_what_the_network_computes(self, tmp_path, bits):

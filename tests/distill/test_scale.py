@@ -102,14 +102,14 @@ def two(tmp_path_factory) -> Path:
     return folder
 
 
-def found(folder, make, rank=0):
+def result(folder, make, rank=0):
     summary = cards.Training.model_validate_json((folder / f"{make.__name__}-{rank}.json").read_text())
     return torch.load(folder / f"{make.__name__}-{rank}.pt"), summary
 
 
 @pytest.mark.parametrize("make", ALIKE)
 def test_two_processes_have_the_loss_curve_and_the_weights_of_one(two, make, tmp_path):
-    (weights, summary), (alone, expected) = found(two, make), cases.train(make, tmp_path)
+    (weights, summary), (alone, expected) = result(two, make), cases.train(make, tmp_path)
     for row, other in zip(summary.curve, expected.curve, strict=True):
         assert row.train_loss == pytest.approx(other.train_loss, rel=1e-4)
         assert row.validation_loss == pytest.approx(other.validation_loss, rel=1e-4)
@@ -122,7 +122,7 @@ def test_two_processes_have_the_loss_curve_and_the_weights_of_one(two, make, tmp
 
 @pytest.mark.parametrize("make", [*ALIKE, *NORMED])
 def test_all_processes_end_with_the_same_weights_and_curve_and_the_first_one_writes(two, make):
-    (weights, summary), (others, other) = found(two, make, 0), found(two, make, 1)
+    (weights, summary), (others, other) = result(two, make, 0), result(two, make, 1)
     assert same_weights(weights, others)
     assert summary == other
     written = sorted(path.name for path in (two / make.__name__).iterdir())

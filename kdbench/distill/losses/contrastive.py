@@ -1,8 +1,7 @@
 """Contrastive representation distillation (Tian, Krishnan, Isola 2020, "Contrastive Representation Distillation").
 
-The loss alone, without the memory that it needs. A student's embedding of a sample is told from the teacher's
-embeddings of n others (and the other way round), kept in a bank of one embedding per training sample, which trails the
-network's.
+Only the loss, without its memory: a bank with one embedding per training sample, a moving average of the network's. The
+student's embedding of a sample is distinguished from the teacher's embeddings of n others, and vice versa.
 """
 
 import math
@@ -17,8 +16,8 @@ from kdbench.distill.losses.inputs import wide, without_autocast
 def contrast_scores(anchors: Tensor, bank: Tensor, samples: Tensor) -> Tensor:
     """Return the inner products of `anchors` (B, D) with the rows `samples` (B, 1 + n) of `bank` (n_data, D).
 
-    The first column of `samples` is the anchor's own index, the positive. Shape (B, 1 + n). All products are
-    taken and those wanted are picked: gathering (B, 1 + n, D) rows first took ten times as long (B 64, n 16 384, D 128,
+    The first column of `samples` is the anchor's own index, the positive. Shape (B, 1 + n). Computes all
+    products and picks from them: gathering (B, 1 + n, D) rows first took ten times as long (B 64, n 16 384, D 128,
     50 000 samples, two cores).
     """
     with without_autocast(anchors):

@@ -1,6 +1,6 @@
 """Decoupled knowledge distillation, DKD (Zhao et al. 2022, "Decoupled Knowledge Distillation").
 
-KL(p_t ‖ p_s) = TCKD + (1 - p_t[y]) · NCKD for each sample: a sure teacher silences what it knows of the other classes.
+KL(p_t ‖ p_s) = TCKD + (1 - p_t[y]) · NCKD for each sample: a confident teacher suppresses the second term.
 DKD weighs the two parts freely (eq. 7). Both are computed in log space from the C - 1 other classes themselves, which
 stays exact where p[y] rounds to 1 or to 0.
 """

@@ -1,4 +1,4 @@
-"""What every loss does with its inputs: widen them to float32, keep autocast away, and refuse to broadcast."""
+"""Preparation of losses' inputs: widening to float32, disabling autocast, refusing to broadcast."""
 
 import torch
 from torch import Tensor

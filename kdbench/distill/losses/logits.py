@@ -51,7 +51,7 @@ def correct(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 Std = Literal["unbiased", "population"]
-"""Whose standard deviation: of a sample, divided by C - 1 (the authors' code), or of the row itself, by C."""
+"""The standard deviation of a sample, divided by C - 1 (the authors' code), or of the population, divided by C."""
 
 
 def standardize(logits: Tensor, std: Std) -> Tensor:

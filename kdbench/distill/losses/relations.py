@@ -1,7 +1,7 @@
 """Relational knowledge distillation, RKD (Park et al. 2019, "Relational Knowledge Distillation", section 3.2).
 
-The student reproduces how the samples of a batch lie to each other, not where they lie: the widths of the two features
-may differ. Means are over all pairs and triples, degenerate ones included, as the common code takes them.
+The student reproduces the relations between the samples of a batch, not their positions: the widths of the two features
+may differ. Means are over all pairs and triples, including degenerate ones, as in common implementations.
 """
 
 import torch
@@ -49,7 +49,7 @@ def _cosines(features: Tensor) -> Tensor:
     vectors = wide(features).flatten(1)
     differences = vectors.unsqueeze(0) - vectors.unsqueeze(1)
     lengths = torch.linalg.vector_norm(differences, dim=2, keepdim=True)
-    # The difference of samples that count as one stays what it is, nearly nothing, instead of becoming a direction.
+    # The difference of samples that count as one stays close to zero instead of becoming a direction.
     units = differences / lengths.where(lengths > _SAME, 1.0)
     with without_autocast(units):
         return torch.bmm(units, units.transpose(1, 2))

@@ -1,7 +1,7 @@
 """Contrastive distillation, CRD (Tian, Krishnan, Isola 2020, "Contrastive Representation Distillation").
 
-A sample's embedding by the student is told from the teacher's embeddings of samples of other classes, and the other way
-round. Two memories hold an embedding of every training sample by either network.
+The student's embedding of a sample is distinguished from the teacher's embeddings of samples of other classes, and vice
+versa. Two memories hold each network's embedding of every training sample.
 """
 
 import math
@@ -66,11 +66,11 @@ class OtherClasses(nn.Module):
 
     def forward(self, index: Tensor, count: int) -> Tensor:
         """Return `count` samples for each of the samples `index` (B,), as positions (B, count)."""
-        own = self.labels[index].unsqueeze(1)
+        classes = self.labels[index].unsqueeze(1)
         # A remainder of so wide a range is uniform: its bias is below N / 2^62.
         chance = torch.randint(2**62, (len(index), count), device=index.device)
-        place = chance % (len(self.labels) - self.counts[own])
-        return self.order[place + self.counts[own] * (place >= self.starts[own])]
+        place = chance % (len(self.labels) - self.counts[classes])
+        return self.order[place + self.counts[classes] * (place >= self.starts[classes])]
 
 
 @METHODS.register("contrastive")
@@ -138,7 +138,7 @@ class Contrastive(LayerMethod):
         )
 
     def _estimate_partition(self, scores: tuple[Tensor, Tensor]) -> None:
-        """Take log Z of both directions from the first batch; a resumed training has it already."""
+        """Estimate log Z of both directions from the first batch; a resumed training has it already."""
         if self._estimated:
             return
         self._estimated = True  # so that no further step waits for the device

@@ -1,6 +1,6 @@
 """Decoupled distillation (Zhao et al. 2022, "Decoupled Knowledge Distillation").
 
-What the teacher says of the target class and what it says of the others are weighed apart.
+The divergences of the target class and of the other classes have separate weights.
 """
 
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Several teachers at once: the student matches their ensemble, or each of them a little.
+"""Several teachers at once: the student matches their ensemble, or each of them with equal weight.
 
 `student.teacher` lists them. An ensemble's logits are the log of the mean probability, as in Stanton et al. 2021, "Does
 Knowledge Distillation Really Work?".
@@ -18,7 +18,7 @@ Combine = Literal["probabilities", "divergences"]
 
 
 class MultiTeacherOptions(MethodOptions):
-    """What is averaged over the teachers: their probabilities, or the student's divergences from each."""
+    """`combine` says what is averaged over the teachers: their probabilities, or the divergences from each."""
 
     kd_weight: float = Field(default=0.9, ge=0)
     temperature: float = Field(default=4.0, gt=0)

@@ -1,7 +1,7 @@
-"""Deep mutual learning (Zhang et al. 2018, "Deep Mutual Learning"): networks that learn at once, from each other.
+"""Deep mutual learning (Zhang et al. 2018, "Deep Mutual Learning"): networks that learn from each other.
 
-No teacher is trained before. The student's peers belong to the term: they are trained by the student's optimiser and
-saved while the training lasts, and are gone with it.
+There is no trained teacher. The student's peers are part of the term: the student's optimiser trains them, checkpoints
+include them, and they are discarded after the training.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from kdbench.recipe import Model
 
 
 class MutualOptions(MethodOptions):
-    """Weights, temperature, and who the peers are: `peers` networks of the student's own model, or those of `models`.
+    """Weights, temperature, and the peers: `peers` networks of the student's model, or one of each of `models`.
 
     `peer_ce_weight` weighs the peers' own cross-entropy; the student's is the recipe's `ce_weight`.
     """
@@ -53,7 +53,7 @@ class Mutual(Method):
     def __init__(self, options: MutualOptions, context: MethodContext) -> None:
         super().__init__(options, context)
         if options.models and "peers" in options.model_fields_set:
-            raise InputError("mutual: both peers and models say who the peers are", "leave one of them out")
+            raise InputError("mutual: peers and models exclude each other", "leave one of them out")
         models: Sequence[Model | None] = options.models or [None] * options.peers
         self.options = options
         self.peers = nn.ModuleList(context.build(model, number) for number, model in enumerate(models, start=1))

@@ -1,6 +1,6 @@
 """Relational distillation (Park et al. 2019, "Relational Knowledge Distillation").
 
-The samples of a batch lie to each other in the student's feature space as they do in the teacher's.
+Distances and angles between the samples of a batch in the student's feature space match the teacher's.
 """
 
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""A fake-quantized network as it goes into a file: weights as integers, activations through QuantizeLinear."""
+"""A fake-quantized network as it is exported: weights as integers, activations through QuantizeLinear."""
 
 import copy
 
@@ -17,12 +17,12 @@ def deployed(network: nn.Module) -> nn.Module:
     """
     if not any(isinstance(module, FakeQuantized) for module in network.modules()):
         return network
-    whole = nn.Sequential(copy.deepcopy(network))  # so that every layer has a parent, the network itself included
-    for path, module in list(whole.named_modules(remove_duplicate=False)):
+    container = nn.Sequential(copy.deepcopy(network))  # so that every layer has a parent, the network itself included
+    for path, module in list(container.named_modules(remove_duplicate=False)):
         if isinstance(module, FakeQuantized) and module.batches_seen:
             parent, _, name = path.rpartition(".")
-            setattr(whole.get_submodule(parent), name, _IntegerLayer(module))
-    (network,) = whole
+            setattr(container.get_submodule(parent), name, _IntegerLayer(module))
+    (network,) = container
     return network.eval()
 
 

@@ -15,9 +15,9 @@ MOMENTUM = 0.01
 
 
 class FakeQuantized(nn.Module):
-    """What fake-quantized layers have in common: their bits, and the range of their inputs.
+    """The base of fake-quantized layers: their bits, and the range of their inputs.
 
-    The range is tracked in training mode, before it is used: least and largest value of each batch, in the mean of
+    The range is tracked in training mode, before it is used: smallest and largest value of each batch, in the mean of
     the first 1/MOMENTUM batches, then in an exponential moving average. It is kept in buffers, so weights and
     checkpoints hold it. In evaluation mode it stays as it is; until a batch was seen, a layer is in full precision.
     """
@@ -113,7 +113,7 @@ def is_quantized(network: nn.Module) -> bool:
 
 
 def forget_ranges(network: nn.Module) -> None:
-    """Let every range begin anew with the next batch in training mode."""
+    """Restart the tracking of every range with the next batch in training mode."""
     for module in network.modules():
         if isinstance(module, FakeQuantized):
             module.batches_seen.zero_()

@@ -1,9 +1,8 @@
 """How far a quantized network's logits move when its activations differ in their last digits.
 
-A step function has no small errors: a sum that two libraries take in another order may fall on the other side of a
-rounding boundary, and be a whole step apart from there on. In a deep network one boundary crossed leads to many. Two
-faithful computations of one quantized network are therefore further apart than two of a smooth one, and how far depends
-on the network.
+A step function has no small errors: if two libraries add in different orders, a sum can fall on the other side of a
+rounding boundary and differ by a whole step. In a deep network one such difference leads to many. Two correct
+computations of a quantized network are therefore further apart than two of a smooth one, depending on the network.
 """
 
 import torch
@@ -11,17 +10,17 @@ from torch import Tensor, nn
 
 from kdbench.distill.quantize.layers import FakeQuantized
 
-# By how much activations are moved, as a share of their range: some ten times what sums in float32 differ by.
+# How far activations are shifted, as a share of their range: about ten times the differences of sums in float32.
 _SHARE = 1e-5
-# What is compared with it is as much a matter of chance.
+# The difference that is compared with it is as random.
 _MARGIN = 2.0
 
 
 def rounding_sensitivity(network: nn.Module, images: Tensor) -> Tensor | None:
-    """Return how far each image's logits may stray, (N,), in a faithful computation of a quantized `network`.
+    """Return how far each image's logits may differ, (N,), in a correct computation of a quantized `network`.
 
-    It is twice the largest change of a logit when every quantized input is moved, at random but the same at every call,
-    by up to 1e-5 of its range. `network` is in evaluation mode, `images` (N, C, H, W) are normalised. None for a
+    It is twice the largest change of a logit when every quantized input is shifted, at random but equally at every
+    call, by up to 1e-5 of its range. `network` is in evaluation mode, `images` (N, C, H, W) are normalised. None for a
     network that is not quantized.
     """
     layers = [module for module in network.modules() if isinstance(module, FakeQuantized) and module.batches_seen]
@@ -38,9 +37,9 @@ def rounding_sensitivity(network: nn.Module, images: Tensor) -> Tensor | None:
         expected = network(images)
         handles = [layer.register_forward_pre_hook(moved) for layer in layers]
         try:
-            found: Tensor = network(images)
+            shifted: Tensor = network(images)
         finally:
             for handle in handles:
                 handle.remove()
-    change: Tensor = (found - expected).abs().amax(dim=1)
+    change: Tensor = (shifted - expected).abs().amax(dim=1)
     return _MARGIN * change

@@ -18,7 +18,7 @@ from kdbench.workflows.stages.run_data import RunData
 
 
 def fresh(job: Job, dataset: Dataset) -> nn.Module:
-    """Build a job's network with fresh weights that depend on nothing but the seed and the architecture."""
+    """Build a job's network with fresh weights that depend only on the seed and the architecture."""
     entry = job.entry
     if not isinstance(entry, Student):
         return _built(entry.model, job.seed, dataset, dataset.classes)
@@ -29,26 +29,26 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
     return network if entry.quantize is None else with_fake_quantization(network, entry.quantize)
 
 
-def beginning(job: Job, run_data: RunData, folder: RunFolder) -> nn.Module:
-    """Return a job's network with the weights that its training begins with."""
+def initialized(job: Job, run_data: RunData, folder: RunFolder) -> nn.Module:
+    """Return a job's network with the weights that its training starts from."""
     network = fresh(job, run_data.dataset)
     if job.parts:
         _fuse(network, [trained(part, run_data.dataset, folder) for part in job.parts], job)
     if job.start is not None:
         assert isinstance(job.entry, Student)
         assert job.entry.start is not None
-        # As in training a single left-over image joins the batch before it: it has no variance.
+        # As in training, a single left-over image joins the batch before it: one image has no variance.
         images = run_data.batches(run_data.part_of(job.entry.data).split, job.entry.training.batch, train=True)
         other = trained(job.start, run_data.dataset, folder)
-        begin_part_way(network, _as_the_students(other, job), job.entry.start, images)
+        begin_part_way(network, _quantized_like(other, job), job.entry.start, images)
         forget_ranges(network)
     return network
 
 
-def like_start(job: Job, dataset: Dataset) -> nn.Module:
-    """Return a network of the kind that a job's begins part-way to, with fresh weights."""
+def start_network(job: Job, dataset: Dataset) -> nn.Module:
+    """Return a network like the one whose weights initialize a job's, with fresh weights."""
     assert job.start is not None
-    return _as_the_students(fresh(job.start, dataset), job)
+    return _quantized_like(fresh(job.start, dataset), job)
 
 
 def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
@@ -59,7 +59,7 @@ def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
 
 
 def builder(job: Job, dataset: Dataset) -> Callable[[Model | None, int], nn.Module]:
-    """Return what makes further networks for the same data: of a model, or (None) of the job's own, from a seed."""
+    """Return a function that builds networks for the same data from a model (None: the job's) and a number."""
 
     def build(model: Model | None, number: int) -> nn.Module:
         return _built(model or job.entry.model, job.seed + 7919 * number, dataset, dataset.classes)
@@ -68,7 +68,7 @@ def builder(job: Job, dataset: Dataset) -> Callable[[Model | None, int], nn.Modu
 
 
 def architecture(entry: Trained) -> Model:
-    """Return the model by which an entry's exported network is built: the fused one, where it has parts."""
+    """Return the model of an entry's exported network: the fused one if it has parts."""
     parts = entry.sub_students if isinstance(entry, Student) else None
     if parts is None:
         return entry.model
@@ -76,8 +76,8 @@ def architecture(entry: Trained) -> Model:
     return Model.model_validate({"name": "fused", "trunk": trunk, "count": parts.count, "features": parts.features})
 
 
-def _as_the_students(other: nn.Module, job: Job) -> nn.Module:
-    """Return a network to begin with as a student's own is built: quantized, where the student is."""
+def _quantized_like(other: nn.Module, job: Job) -> nn.Module:
+    """Return `other` with fake quantization if the job's student has it."""
     assert isinstance(job.entry, Student)
     if job.entry.quantize is None or is_quantized(other):
         return other

@@ -1,4 +1,4 @@
-"""What a report must say of a quantized student: how its bits are kept, and which kernels compute them."""
+"""Diagnostics about quantized students: how the file stores their bits, and which kernels run them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,13 +10,13 @@ from kdbench.workflows.stages.export import Exported
 
 
 def quantization_warnings(exports: Sequence[Exported], folder: RunFolder) -> Iterator[Diagnostic]:
-    """Yield a warning for each quantized model that is measured; of several seeds the first stands for all."""
-    told = set()
+    """Yield a warning for each quantized model that is measured; only for the first of several seeds."""
+    names = set()
     for export in exports:
         card = export.card
-        if card.bits is None or export.refused is not None or card.name in told:
+        if card.bits is None or export.refused is not None or card.name in names:
             continue
-        told.add(card.name)
+        names.add(card.name)
         yield Diagnostic(
             code="quantized",
             message=_message(card.bits, kernels_of(folder.model(card.id))),

@@ -65,7 +65,7 @@ def check(jobs: list[Job], run_data: RunData) -> None:
         if not job.parts:
             is_cached(job.entry, terms, training_of(job))
         if job.start is not None:
-            require_same_shape(network, networks.like_start(job, run_data.dataset))
+            require_same_shape(network, networks.start_network(job, run_data.dataset))
         device_of(training_of(job))
 
 
@@ -115,7 +115,7 @@ def train_one(
 ) -> None:
     """Train a job, in several processes if it needs several; its teachers and parts are in the folder already."""
     dataset = run_data.dataset
-    network = networks.beginning(job, run_data, folder)
+    network = networks.initialized(job, run_data, folder)
     teacher_networks = [networks.trained(teacher, dataset, folder) for teacher in job.teachers] if job.learns else []
     terms = _terms(job, network, teacher_networks, run_data)
     training = resolved(training_of(job), network)

@@ -45,8 +45,8 @@ def test_scores_are_inner_products_with_the_rows_drawn():
 @pytest.mark.parametrize("partition", [1.0, 2e4])
 def test_loss_is_the_loop_over_pairs(partition):
     scores = 0.3 * contrast_scores(unit_vectors(3), unit_vectors(20, seed=1), drawn())
-    found = contrastive_loss(scores, temperature=TAU, n_data=20, log_partition=math.log(partition))
-    assert found.item() == pytest.approx(looped_loss(scores, 20, partition), rel=1e-9)
+    result = contrastive_loss(scores, temperature=TAU, n_data=20, log_partition=math.log(partition))
+    assert result.item() == pytest.approx(looped_loss(scores, 20, partition), rel=1e-9)
 
 
 def test_loss_is_the_binary_cross_entropy_of_positives_and_negatives():
@@ -61,17 +61,17 @@ def test_loss_is_the_binary_cross_entropy_of_positives_and_negatives():
 def test_partition_is_the_data_sets_size_times_the_mean_of_exponentials():
     """As in the authors' code: Z = mean(exp(score / τ)) · n_data."""
     scores = contrast_scores(unit_vectors(3), unit_vectors(20, seed=1), drawn()).requires_grad_()
-    found = contrast_log_partition(scores, temperature=TAU, n_data=20)
-    assert found.exp().item() == pytest.approx(20 * np.exp(scores.detach().numpy() / TAU).mean(), rel=1e-9)
-    assert not found.requires_grad
+    result = contrast_log_partition(scores, temperature=TAU, n_data=20)
+    assert result.exp().item() == pytest.approx(20 * np.exp(scores.detach().numpy() / TAU).mean(), rel=1e-9)
+    assert not result.requires_grad
 
 
 def test_equal_scores_under_their_own_partition_are_the_noise_itself():
     """Then p = 1 / n_data for every pair, and h = 1 / (1 + n): log(1 + n) + n · log((1 + n) / n)."""
     scores = torch.full((5, 9), 0.4)
     log_partition = contrast_log_partition(scores, temperature=TAU, n_data=1000)
-    found = contrastive_loss(scores, temperature=TAU, n_data=1000, log_partition=log_partition)
-    assert found.item() == pytest.approx(math.log(9) + 8 * math.log(9 / 8), rel=1e-5)
+    result = contrastive_loss(scores, temperature=TAU, n_data=1000, log_partition=log_partition)
+    assert result.item() == pytest.approx(math.log(9) + 8 * math.log(9 / 8), rel=1e-5)
 
 
 def test_the_gradient_draws_the_anchor_to_its_positive_and_away_from_the_others():
@@ -105,19 +105,19 @@ def test_loss_and_gradient_are_finite_for_any_cosine(positive, negative, tempera
 
 def test_rows_move_towards_the_embeddings_and_stay_on_the_sphere():
     rows, embeddings = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 1.0], [0.0, 1.0]])
-    found = momentum_update(rows, embeddings, 0.5)
-    torch.testing.assert_close(found, torch.tensor([[math.sqrt(0.5), math.sqrt(0.5)], [0.0, 1.0]]))
+    result = momentum_update(rows, embeddings, 0.5)
+    torch.testing.assert_close(result, torch.tensor([[math.sqrt(0.5), math.sqrt(0.5)], [0.0, 1.0]]))
     assert torch.equal(rows, torch.tensor([[1.0, 0.0], [0.0, 1.0]])), "the update is a new tensor"
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9, 1.0])
 def test_update_weighs_the_row_by_the_momentum(momentum):
     rows, embeddings = unit_vectors(4), unit_vectors(4, seed=1).requires_grad_()
-    found = momentum_update(rows, embeddings, momentum)
-    for new, old, embedding in zip(found, rows.numpy(), embeddings.detach().numpy(), strict=True):
+    result = momentum_update(rows, embeddings, momentum)
+    for new, old, embedding in zip(result, rows.numpy(), embeddings.detach().numpy(), strict=True):
         moved = momentum * old + (1 - momentum) * embedding
         np.testing.assert_allclose(new, moved / np.linalg.norm(moved), rtol=1e-12)
-    assert not found.requires_grad
+    assert not result.requires_grad
 
 
 def test_bfloat16_embeddings_count_as_float32_under_autocast():

@@ -36,8 +36,8 @@ def test_both_parts_are_their_definition_on_probabilities(temperature):
     expected = on_probabilities(*batch(), temperature)
     assert tckd(*batch(), temperature).item() == pytest.approx(expected[0], rel=1e-9)
     assert nckd(*batch(), temperature).item() == pytest.approx(expected[1], rel=1e-9)
-    found = dkd(*batch(), temperature, alpha=1.5, beta=8.0)
-    assert found.item() == pytest.approx(1.5 * expected[0] + 8 * expected[1], rel=1e-9)
+    result = dkd(*batch(), temperature, alpha=1.5, beta=8.0)
+    assert result.item() == pytest.approx(1.5 * expected[0] + 8 * expected[1], rel=1e-9)
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
@@ -109,9 +109,9 @@ def test_bfloat16_logits_count_as_float32():
     student, teacher, labels = batch()
     student, teacher = student.bfloat16(), teacher.bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        found = dkd(student, teacher, labels, 4.0, alpha=1.0, beta=8.0)
+        result = dkd(student, teacher, labels, 4.0, alpha=1.0, beta=8.0)
     wide = dkd(student.float(), teacher.float(), labels, 4.0, alpha=1.0, beta=8.0)
-    torch.testing.assert_close(found, wide, rtol=0, atol=0)
+    torch.testing.assert_close(result, wide, rtol=0, atol=0)
 
 
 def test_labels_that_are_probabilities_are_refused():

@@ -96,9 +96,9 @@ def test_at_high_temperature_the_loss_matches_logits_and_not_softmaxes():
     that dropped T² would tend to 0.
     """
     student, teacher = (values - values.mean(dim=1, keepdim=True) for values in random_logits(3))
-    found = softened_kl(student, teacher, 1e4).item()
-    assert found == pytest.approx(((student - teacher) ** 2).sum().item() / (2 * 11 * 7), rel=1e-3)
-    assert found > 10 * F.mse_loss(student.softmax(1), teacher.softmax(1)).item()
+    result = softened_kl(student, teacher, 1e4).item()
+    assert result == pytest.approx(((student - teacher) ** 2).sum().item() / (2 * 11 * 7), rel=1e-3)
+    assert result > 10 * F.mse_loss(student.softmax(1), teacher.softmax(1)).item()
 
 
 def test_the_gradients_size_hardly_depends_on_a_high_temperature():
@@ -243,17 +243,17 @@ def test_location_and_scale_of_the_logits_do_not_matter(scale, shift):
 @pytest.mark.parametrize("std", ["population", "unbiased"])
 def test_a_row_of_equal_logits_becomes_zeros_with_finite_gradients(std):
     logits = torch.full((2, 5), 3.0, requires_grad=True)
-    found = standardize(logits, std)
-    assert torch.equal(found, torch.zeros(2, 5))
-    softened_kl(found, torch.eye(5)[:2], 2.0).backward()
+    result = standardize(logits, std)
+    assert torch.equal(result, torch.zeros(2, 5))
+    softened_kl(result, torch.eye(5)[:2], 2.0).backward()
     assert torch.isfinite(logits.grad).all()
 
 
 def test_bfloat16_logits_are_standardized_in_float32():
     logits = torch.randn(4, 100, generator=torch.Generator().manual_seed(0)).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        found = standardize(logits, "unbiased")
-    torch.testing.assert_close(found, standardize(logits.float(), "unbiased"), rtol=0, atol=0)
+        result = standardize(logits, "unbiased")
+    torch.testing.assert_close(result, standardize(logits.float(), "unbiased"), rtol=0, atol=0)
 
 
 def networks(count=3, batch=4, classes=6, seed=0):
@@ -293,11 +293,11 @@ def test_mean_kl_is_the_mean_of_scipys_relative_entropies(temperature):
 def test_mean_kl_has_the_gradient_of_the_mean_softened_probability(temperature):
     student, *teachers = networks(4)
     student.requires_grad_()
-    (found,) = torch.autograd.grad(mean_kl(student, teachers, temperature), student)
+    (result,) = torch.autograd.grad(mean_kl(student, teachers, temperature), student)
     mean = torch.stack([(teacher / temperature).softmax(1) for teacher in teachers]).mean(dim=0)
     divergence = temperature**2 * kl_divergence((student / temperature).log_softmax(1), mean.log())
     (expected,) = torch.autograd.grad(divergence, student)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(result, expected)
 
 
 def test_the_two_targets_teach_the_same_at_temperature_one_alone():

@@ -82,9 +82,9 @@ def test_gradients_stay_finite_where_samples_coincide(loss, offset):
 @LOSSES
 def test_a_batch_of_one_sample_many_times_has_a_finite_loss_and_no_gradient(loss):
     student = torch.ones(4, 3, requires_grad=True)
-    found = loss(student, features(4, 3).float())
-    found.backward()
-    assert torch.isfinite(found)
+    result = loss(student, features(4, 3).float())
+    result.backward()
+    assert torch.isfinite(result)
     assert torch.equal(student.grad, torch.zeros(4, 3))
 
 
@@ -117,5 +117,5 @@ def test_bfloat16_features_count_as_float32_under_autocast(loss):
     """Autocast would take the inner products of the angles in bfloat16."""
     student, teacher = features(8, 16).bfloat16(), features(8, 16, seed=1).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        found = loss(student, teacher)
-    torch.testing.assert_close(found, loss(student.float(), teacher.float()), rtol=0, atol=0)
+        result = loss(student, teacher)
+    torch.testing.assert_close(result, loss(student.float(), teacher.float()), rtol=0, atol=0)

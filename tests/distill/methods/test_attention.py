@@ -38,11 +38,11 @@ def attention_map(maps):
 def test_it_is_the_sum_over_layers_of_the_mean_squared_difference_of_maps():
     student = {"first": torch.randn(4, 4, 8, 8), "second": torch.randn(4, 8, 4, 4)}
     teacher = {"first": torch.randn(4, 8, 8, 8), "second": torch.randn(4, 16, 4, 4)}
-    found = attention(attention_weight=10)(
+    result = attention(attention_weight=10)(
         step(LOGITS, LOGITS, student_features=student, teacher_features=teacher)
     ).item()
     squares = [(attention_map(student[layer]) - attention_map(teacher[layer])) ** 2 for layer in student]
-    assert found == pytest.approx(10 * sum(each.mean() for each in squares), rel=1e-5)
+    assert result == pytest.approx(10 * sum(each.mean() for each in squares), rel=1e-5)
 
 
 def test_maps_of_different_sizes_are_pooled_to_the_smaller():
@@ -50,8 +50,8 @@ def test_maps_of_different_sizes_are_pooled_to_the_smaller():
     term = attention(student_layers=["first"], teacher_layers=["second"])
     pooled = student["first"].unflatten(2, (4, 2)).unflatten(4, (4, 2)).mean(dim=(3, 5))
     expected = 1000 * ((attention_map(pooled) - attention_map(teacher["second"])) ** 2).mean()
-    found = term(step(LOGITS, LOGITS, student_features=student, teacher_features=teacher)).item()
-    assert found == pytest.approx(expected, rel=1e-5)
+    result = term(step(LOGITS, LOGITS, student_features=student, teacher_features=teacher)).item()
+    assert result == pytest.approx(expected, rel=1e-5)
 
 
 def test_all_stages_are_compared_without_the_stem():
@@ -61,9 +61,9 @@ def test_all_stages_are_compared_without_the_stem():
 @pytest.mark.parametrize("deep_is", ["student", "teacher"])
 def test_of_unequal_numbers_of_stages_the_more_are_spread_evenly(deep_is):
     deep = attention(context(Deep()) if deep_is == "student" else context(None, Deep()))
-    found = {"student": deep.student_layers, "teacher": deep.teacher_layers}
-    assert found.pop(deep_is) == ("body.first", "body.second")
-    assert set(found.values()) == {("first", "second")}
+    result = {"student": deep.student_layers, "teacher": deep.teacher_layers}
+    assert result.pop(deep_is) == ("body.first", "body.second")
+    assert set(result.values()) == {("first", "second")}
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ class Shrinking(nn.Module):
 
 
 def test_stages_of_one_cell_are_left_out():
-    found = attention(context(Shrinking()))
-    assert (found.student_layers, found.teacher_layers) == (("coarse",), ("second",))
+    result = attention(context(Shrinking()))
+    assert (result.student_layers, result.teacher_layers) == (("coarse",), ("second",))
     shrinking = Shrinking()
     shrinking.stages = ("cell", "still")
     with pytest.raises(InputError, match="compares positions"):

@@ -62,7 +62,7 @@ def test_it_is_the_loop_over_pairs_in_both_directions_and_remembers_embeddings()
         torch.manual_seed(number)
         negatives = term.draw_negatives(index, 7)
         torch.manual_seed(number)
-        found = term(batch).item()
+        result = term(batch).item()
         samples = torch.cat([index.unsqueeze(1), negatives], dim=1).numpy()
         embeddings = [
             embedded(term.embed_student.linear, batch.student_features["second"]),
@@ -70,7 +70,7 @@ def test_it_is_the_loop_over_pairs_in_both_directions_and_remembers_embeddings()
         ]
         student, partitions[0] = one_side(embeddings[0], memories[1], samples, partitions[0])
         teacher, partitions[1] = one_side(embeddings[1], memories[0], samples, partitions[1])
-        assert found == pytest.approx(0.5 * (student + teacher), rel=1e-4)
+        assert result == pytest.approx(0.5 * (student + teacher), rel=1e-4)
         for memory, rows in zip(memories, embeddings, strict=True):
             moved = 0.5 * memory[index] + 0.5 * rows
             memory[index] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
@@ -81,8 +81,8 @@ def test_it_is_the_loop_over_pairs_in_both_directions_and_remembers_embeddings()
 def test_embeddings_are_on_the_unit_sphere_and_both_heads_are_trained():
     term = contrastive()
     batch = one_step()
-    found = term.embed_student(batch.student_features["second"])
-    torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
+    result = term.embed_student(batch.student_features["second"])
+    torch.testing.assert_close(result.norm(dim=1), torch.ones(3))
     term(batch).backward()
     assert all(p.grad.abs().sum() > 0 for p in term.parameters())
     assert not term.student_memory.requires_grad
@@ -128,12 +128,12 @@ def test_negatives_are_of_other_classes_and_uniform_among_them():
 
 def test_draws_repeat_with_the_global_seed():
     draw = OtherClasses(LABELS, 3)
-    found = []
+    result = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        found.append(draw(INDEX, 50))
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
+        result.append(draw(INDEX, 50))
+    assert torch.equal(result[0], result[1])
+    assert not torch.equal(result[0], result[2])
 
 
 def test_samples_of_one_class_alone_are_refused():
@@ -155,13 +155,13 @@ def test_vectors_are_embedded_too():
 def test_the_loss_is_float32_under_autocast():
     term = contrastive()
     with torch.autocast("cpu", torch.bfloat16):
-        found = term(one_step())
-    assert found.dtype == term.student_memory.dtype == torch.float32
+        result = term(one_step())
+    assert result.dtype == term.student_memory.dtype == torch.float32
 
 
 def test_the_record_tells_its_numbers():
-    found = contrastive(negatives=16384, feature_dim=128).formula()
-    assert found == "0.8·CRD(second, second) in 128 dimensions, 16384 negatives, τ = 0.07, momentum 0.5"
+    result = contrastive(negatives=16384, feature_dim=128).formula()
+    assert result == "0.8·CRD(second, second) in 128 dimensions, 16384 negatives, τ = 0.07, momentum 0.5"
 
 
 def test_mixed_images_and_several_processes_are_not_admitted():

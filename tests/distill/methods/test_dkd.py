@@ -27,9 +27,9 @@ def by_definition(labels, alpha, beta, temperature):
 @pytest.mark.parametrize("options", [{}, {"tckd_weight": 3, "nckd_weight": 0.5, "temperature": 1}])
 def test_it_weighs_target_and_other_classes_apart(options):
     numbers = {"tckd_weight": 1, "nckd_weight": 8, "temperature": 4, **options}
-    found = dkd(**options, warmup=0)(step(STUDENT, TEACHER)).item()
+    result = dkd(**options, warmup=0)(step(STUDENT, TEACHER)).item()
     expected = by_definition([0, 1, 2, 0, 1, 2], *numbers.values())
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert result == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("epoch", "share"), [(0, 1 / 20), (9, 10 / 20), (19, 1), (100, 1)])

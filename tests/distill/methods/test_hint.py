@@ -24,12 +24,12 @@ def test_it_matches_the_middle_stages_and_starts_from_their_shapes():
 def test_it_is_weighted_mse_behind_convolution_norm_and_relu():
     term = hint(hint_weight=3, **SIDES)
     feature, target = torch.randn(2, 8, 4, 4), torch.rand(2, 8, 8, 8)
-    found = term(step(LOGITS, LOGITS, student_features={"second": feature}, teacher_features={"first": target}))
+    result = term(step(LOGITS, LOGITS, student_features={"second": feature}, teacher_features={"first": target}))
     enlarged = nn.functional.interpolate(feature, size=(8, 8), mode="bilinear", align_corners=False)
     mapped = torch.einsum("oc,bchw->bohw", term.regressor.map.weight[:, :, 0, 0], enlarged)
     mean, variance = mapped.mean(dim=(0, 2, 3), keepdim=True), mapped.var(dim=(0, 2, 3), correction=0, keepdim=True)
     expected = 3 * (((mapped - mean) / (variance + 1e-5).sqrt()).clamp_min(0) - target).square().mean()
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ def divergence(student, teacher, temperature):
 
 @pytest.mark.parametrize("temperature", [1, 4])
 def test_it_is_weight_times_squared_temperature_times_the_divergence_from_the_teacher(temperature):
-    found = kd(kd_weight=0.5, temperature=temperature)(step(STUDENT, TEACHER)).item()
+    result = kd(kd_weight=0.5, temperature=temperature)(step(STUDENT, TEACHER)).item()
     expected = 0.5 * temperature**2 * divergence(STUDENT.double().numpy(), TEACHER.double().numpy(), temperature)
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert result == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_student_that_agrees_has_nothing_to_lose():
@@ -40,8 +40,8 @@ def test_standardized_logits_are_compared_by_either_convention(std, ddof):
     """Sun et al. 2024, algorithm 1, in numpy."""
     rows = [logits.double().numpy() for logits in (STUDENT, TEACHER)]
     scores = [(z - z.mean(axis=1, keepdims=True)) / (1e-7 + z.std(axis=1, ddof=ddof, keepdims=True)) for z in rows]
-    found = kd(kd_weight=9, temperature=2, standardize=True, std=std)(step(STUDENT, TEACHER)).item()
-    assert found == pytest.approx(9 * 4 * divergence(*scores, 2), rel=1e-5)
+    result = kd(kd_weight=9, temperature=2, standardize=True, std=std)(step(STUDENT, TEACHER)).item()
+    assert result == pytest.approx(9 * 4 * divergence(*scores, 2), rel=1e-5)
 
 
 def test_unbiased_is_the_usual_convention():
@@ -56,8 +56,8 @@ def test_a_standardized_student_may_have_logits_of_another_scale():
 def test_bfloat16_logits_are_compared_in_float32():
     rounded = [logits.bfloat16() for logits in (STUDENT, TEACHER)]
     with torch.autocast("cpu", torch.bfloat16):
-        found = kd(standardize=True)(step(*rounded))
-    assert found == kd(standardize=True)(step(*(logits.float() for logits in rounded)))
+        result = kd(standardize=True)(step(*rounded))
+    assert result == kd(standardize=True)(step(*(logits.float() for logits in rounded)))
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_options_that_it_does_not_have_are_refused(options, message, hint):
 
 def test_the_formula_names_its_numbers():
     assert kd().formula() == "0.9·T²·KL(t‖s), T = 4"
-    found = kd(kd_weight=9, temperature=2, standardize=True, std="population").formula()
-    assert found == "9·T²·KL(t‖s) of standardized logits (population std), T = 2"
+    result = kd(kd_weight=9, temperature=2, standardize=True, std="population").formula()
+    assert result == "9·T²·KL(t‖s) of standardized logits (population std), T = 2"
 
 
 def test_the_toy_example_of_a_published_study():

@@ -31,8 +31,8 @@ def test_the_ensemble_is_the_mean_of_the_teachers_probabilities():
 
 def test_divergences_are_averaged_where_that_is_asked():
     kls = [entropy(probabilities(t, 2), probabilities(STUDENT, 2), axis=1).mean() for t in TEACHERS]
-    found = multi_teacher(combine="divergences", kd_weight=1, temperature=2)(step(STUDENT, *TEACHERS)).item()
-    assert found == pytest.approx(4 * np.mean(kls), rel=1e-5)
+    result = multi_teacher(combine="divergences", kd_weight=1, temperature=2)(step(STUDENT, *TEACHERS)).item()
+    assert result == pytest.approx(4 * np.mean(kls), rel=1e-5)
 
 
 @pytest.mark.parametrize("combine", ["probabilities", "divergences"])
@@ -52,11 +52,11 @@ def test_every_teacher_is_asked(combine):
 
 def test_of_one_teacher_both_ways_are_plain_distillation():
     alone = context(None, tiny(1))
-    found = [
+    result = [
         MultiTeacher.from_recipe("multi_teacher", {"combine": combine}, alone)(step(STUDENT, TEACHERS[0])).item()
         for combine in ("probabilities", "divergences")
     ]
-    assert found[0] == pytest.approx(found[1], rel=1e-5)
+    assert result[0] == pytest.approx(result[1], rel=1e-5)
 
 
 def test_the_record_tells_its_numbers():

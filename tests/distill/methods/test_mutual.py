@@ -34,14 +34,14 @@ def test_everyone_learns_from_everyone_and_the_peers_from_the_labels(temperature
     term = mutual(peers=2, mutual_weight=0.5, peer_ce_weight=2, temperature=temperature).eval()
     own = random_logits(2)
     one, other = (peer(EXAMPLE) for peer in term.peers)
-    found = term(step(own, images=EXAMPLE, labels=torch.tensor([0, 2]))).item()
+    result = term(step(own, images=EXAMPLE, labels=torch.tensor([0, 2]))).item()
     parts = [
         kl(one, own, temperature) + kl(other, own, temperature),
         kl(own, one, temperature) + kl(other, one, temperature),
         kl(own, other, temperature) + kl(one, other, temperature),
     ]
     expected = 0.5 * sum(parts) / 2 + 2 * (ce(one, [0, 2]) + ce(other, [0, 2]))
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert result == pytest.approx(expected, rel=1e-5)
 
 
 def test_each_network_gets_the_gradient_of_its_own_loss_alone():
@@ -49,8 +49,8 @@ def test_each_network_gets_the_gradient_of_its_own_loss_alone():
     objective = objective_of(student({"method": "mutual"}), learner).eval()
     (peer,) = objective.terms[0].method.peers
     objective(learner, BATCH, 0)[0].backward()
-    found = [[p.grad.clone() for p in network.parameters()] for network in (learner, peer)]
-    for network, other, gradients in ((learner, peer, found[0]), (peer, learner, found[1])):
+    result = [[p.grad.clone() for p in network.parameters()] for network in (learner, peer)]
+    for network, other, gradients in ((learner, peer, result[0]), (peer, learner, result[1])):
         network.zero_grad()
         logits = network(EXAMPLE)
         own = cross_entropy(logits, BATCH.labels) + softened_kl(logits, other(EXAMPLE).detach(), 1)

@@ -33,18 +33,18 @@ def pooled(maps):
 
 
 def distances(maps):
-    found = cdist(pooled(maps), pooled(maps))
-    return found / found[found > 0].mean()
+    result = cdist(pooled(maps), pooled(maps))
+    return result / result[result > 0].mean()
 
 
 def cosines(maps):
     points = pooled(maps)
-    found = np.zeros((len(points),) * 3)
+    result = np.zeros((len(points),) * 3)
     for i, j, k in itertools.product(range(len(points)), repeat=3):
         if i not in {j, k}:
             one, other = points[j] - points[i], points[k] - points[i]
-            found[i, j, k] = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
-    return found
+            result[i, j, k] = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
+    return result
 
 
 def test_it_compares_distances_and_angles_between_pooled_features():
@@ -91,8 +91,8 @@ def test_what_is_neither_map_nor_vector_is_refused(layer, message):
 def test_bfloat16_features_are_pooled_and_compared_in_float32():
     rounded = STUDENT.bfloat16(), TEACHER.bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        found = loss(relational(), *rounded)
-    assert found == loss(relational(), *(maps.float() for maps in rounded))
+        result = loss(relational(), *rounded)
+    assert result == loss(relational(), *(maps.float() for maps in rounded))
 
 
 def test_the_record_tells_its_numbers():

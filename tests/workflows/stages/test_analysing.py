@@ -26,27 +26,27 @@ def analysed(material, *students, **keys):
 
 
 def test_a_fixed_share_of_every_class_stands_for_all(material):
-    found = analysed(material, {"name": "s"}, analysis={"train_samples": 200})
-    images = found.training["s"]
+    result = analysed(material, {"name": "s"}, analysis={"train_samples": 200})
+    images = result.training["s"]
     assert abs(images.drawn.sum() - 200) <= 10
     counts = np.bincount(images.true_labels[images.drawn])
     assert counts.max() - counts.min() <= 2
     assert len(images.images) == images.drawn.sum()
     again = analysed(material, {"name": "s"}, analysis={"train_samples": 200}).training["s"]
     np.testing.assert_array_equal(images.images, again.images)
-    assert found.class_names == tuple("0123456789")
+    assert result.class_names == tuple("0123456789")
 
 
 def test_models_of_the_same_training_images_share_them(material):
-    found = analysed(
+    result = analysed(
         material,
         {"name": "a"},
         {"name": "b", "data": {"augment": "flip"}},
         {"name": "c", "data": {"subset": {"half": "D0"}}},
     )
-    assert found.training["a"] is found.training["b"] is found.training["t"]
-    assert found.training["c"] is not found.training["a"]
-    assert len(found.training["c"].labels) < len(found.training["a"].labels)
+    assert result.training["a"] is result.training["b"] is result.training["t"]
+    assert result.training["c"] is not result.training["a"]
+    assert len(result.training["c"].labels) < len(result.training["a"].labels)
 
 
 def test_every_wrong_label_is_looked_at_with_what_it_was(material):
@@ -72,10 +72,10 @@ def test_every_wrong_label_is_looked_at_with_what_it_was(material):
 
 
 def test_no_samples_leave_only_wrong_labels(material):
-    found = analysed(material, {"name": "s", "data": {"label_noise": {"count": 7}}}, analysis={"train_samples": 0})
-    assert found.training["s"].flipped.tolist() == [True] * 7
-    assert not found.training["s"].drawn.any()
-    assert len(found.training["t"].labels) == 0
+    result = analysed(material, {"name": "s", "data": {"label_noise": {"count": 7}}}, analysis={"train_samples": 0})
+    assert result.training["s"].flipped.tolist() == [True] * 7
+    assert not result.training["s"].drawn.any()
+    assert len(result.training["t"].labels) == 0
 
 
 @pytest.mark.parametrize(("samples", "expected"), [(0, 0), (30, 30), (10**6, 90)])
@@ -84,7 +84,7 @@ def test_how_many_are_drawn(samples, expected):
 
 
 def test_a_distilled_student_is_contrasted_with_the_one_of_its_network_on_labels_alone(material):
-    found = analysed(
+    result = analysed(
         material,
         {"name": "wide", "model": {"name": "mlp", "widths": [9]}},
         {"name": "alone"},
@@ -94,13 +94,13 @@ def test_a_distilled_student_is_contrasted_with_the_one_of_its_network_on_labels
         {"name": "begun", "start": {"share": 0.5}},
         analysis={"std": "unbiased"},
     )
-    assert found.independent == {"kd": "alone", "kd-9": "wide"}
-    assert found.std == "unbiased"
+    assert result.independent == {"kd": "alone", "kd-9": "wide"}
+    assert result.std == "unbiased"
 
 
 def test_of_several_independent_students_the_one_on_the_same_images_counts(material):
     noise = {"label_noise": {"share": 0.1}}
-    found = analysed(
+    result = analysed(
         material,
         {"name": "clean"},
         {"name": "noisy", "data": noise},
@@ -108,5 +108,5 @@ def test_of_several_independent_students_the_one_on_the_same_images_counts(mater
         {"name": "kd-clean", "terms": KD},
         seeds=[0, 1],
     )
-    assert found.independent["kd-noisy-seed1"] == "noisy-seed1"
-    assert found.independent["kd-clean-seed0"] == "clean-seed0"
+    assert result.independent["kd-noisy-seed1"] == "noisy-seed1"
+    assert result.independent["kd-clean-seed0"] == "clean-seed0"

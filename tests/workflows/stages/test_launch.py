@@ -62,8 +62,8 @@ def test_they_are_told_their_job_their_place_and_where_to_meet(spread, tmp_path)
     watch = spread(
         f"print(json.dumps({{'note': json.dumps([sys.argv[1:], [os.environ[name] for name in {names}]])}}))", count=3
     )
-    told = sorted(json.loads(note) for note in watch.notes)
-    assert told == [[[str(tmp_path), "job"], [rank, rank, "3", "3", "127.0.0.1"]] for rank in "012"]
+    received = sorted(json.loads(note) for note in watch.notes)
+    assert received == [[[str(tmp_path), "job"], [rank, rank, "3", "3", "127.0.0.1"]] for rank in "012"]
 
 
 def test_an_error_of_one_ends_the_others_and_is_raised_here(spread):

@@ -77,10 +77,10 @@ def test_a_quantized_student_begins_where_another_in_full_precision_ended_and_is
     folder = RunFolder(train(recipe, tmp_path / "out"))
     run_data, jobs = load_run_data(recipe), plan(recipe)
     teacher, low = jobs
-    begun = networks.beginning(low, run_data, folder)
+    initial = networks.initialized(low, run_data, folder)
     learned = networks.trained(teacher, run_data.dataset, folder)
-    assert all(torch.equal(p, q) for p, q in zip(begun.parameters(), learned.parameters(), strict=True))
-    assert begun.blocks[0][0].batches_seen == 0
+    assert all(torch.equal(p, q) for p, q in zip(initial.parameters(), learned.parameters(), strict=True))
+    assert initial.blocks[0][0].batches_seen == 0
     full, quantized = export_all(recipe, jobs, run_data, folder, Silent())
     assert (full.card.bits, quantized.card.bits) == (None, BITS)
     assert quantized.refused is None
