@@ -21,13 +21,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=1000, help="runs a cell")
     parser.add_argument("--processes", type=int, default=2)
-    asked = parser.parse_args()
-    cells = [(process, sessions, asked.draws) for process, sessions in product(PROCESSES, SESSIONS)]
-    with multiprocessing.Pool(asked.processes) as pool:
-        found = pool.starmap(coverage, cells, chunksize=1)
+    options = parser.parse_args()
+    cells = [(process, sessions, options.draws) for process, sessions in product(PROCESSES, SESSIONS)]
+    with multiprocessing.Pool(options.processes) as pool:
+        coverages = pool.starmap(coverage, cells, chunksize=1)
     print(f"| process | sessions | {' | '.join(STATISTICS)} |")
     print(f"|---|---:|{'---:|' * len(STATISTICS)}")
-    for (process, sessions, _), cell in zip(cells, found, strict=True):
+    for (process, sessions, _), cell in zip(cells, coverages, strict=True):
         print(_row(process, sessions, cell))
     print(f"\nMost that any interval {WIDENING:g} times as wide as Student's t can hold, sessions AR(1):\n")
     print("| rho | 5 sessions | 8 | 12 |\n|---:|---:|---:|---:|")
@@ -36,8 +36,8 @@ def main() -> None:
         print(f"| {rho:g} | {' | '.join(bounds)} |")
 
 
-def _row(process: Process, sessions: int | None, found: dict[str, Coverage]) -> str:
-    texts = [f"{100 * c.held:.1f} ({100 * c.width:.1f})" if (c := found.get(s)) else "–" for s in STATISTICS]
+def _row(process: Process, sessions: int | None, by_statistic: dict[str, Coverage]) -> str:
+    texts = [f"{100 * c.held:.1f} ({100 * c.width:.1f})" if (c := by_statistic.get(s)) else "–" for s in STATISTICS]
     return f"| {process.name} | {sessions or f'{FIRST} to {MOST}'} | {' | '.join(texts)} |"
 
 

@@ -22,7 +22,7 @@ Times = NDArray[np.float64]
 class Process:
     """How the logarithm of a call's time comes about; deviations are of the logarithm, 0.05 is about 5 %.
 
-    `machine` is a session's state that both models feel, `own` what each model adds to it: placement in memory. The
+    `machine` is a session's state that both models feel, `placement` what a model's place in memory adds to it. The
     state of one session and the next correlate by `alike`; the second model feels `felt` of it. Sessions take turns on
     `cores`, and what a model adds correlates by `stays` with what it added last on that core. Whole sessions of a
     model are slow by `slower` with probability `slow`. `walk` is a random walk's step from round to round through the
@@ -32,7 +32,7 @@ class Process:
 
     name: str
     machine: float = 0.05
-    own: float = 0.02
+    placement: float = 0.02
     alike: float = 0.0
     felt: float = 1.0
     cores: int = 1
@@ -58,10 +58,11 @@ class Process:
         drift += self.slope * np.linspace(-0.5, 0.5, sessions * BLOCKS)
         state = state + drift.reshape(draws, 1, sessions, BLOCKS, 1)
         times = state * np.array([1.0, self.felt])[:, None, None, None]
-        own = rng.standard_normal((draws, 2, sessions))
+        placements = rng.standard_normal((draws, 2, sessions))
         for core in range(self.cores):
-            own[..., core :: self.cores] = _series(own[..., core :: self.cores], self.stays)
-        times = times + self.own * own[..., None, None] + self.slower * (rng.random(per_session) < self.slow)
+            placements[..., core :: self.cores] = _series(placements[..., core :: self.cores], self.stays)
+        slowed = self.slower * (rng.random(per_session) < self.slow)
+        times = times + self.placement * placements[..., None, None] + slowed
         shape = (draws, 2, sessions, BLOCKS * CALLS)
         noise = rng.standard_t(3, shape) if self.heavy_tails else rng.standard_normal(shape)
         noise = 0.03 * _series(noise, self.calls_alike)
@@ -72,7 +73,7 @@ class Process:
 PLAIN = Process("plain")
 PROCESSES = (
     PLAIN,
-    Process("sessions alike but for chance", machine=0.0, own=0.0),
+    Process("sessions alike but for chance", machine=0.0, placement=0.0),
     Process("random walk", walk=0.01),
     Process("linear drift of 20 %", slope=0.2),
     Process("calls AR(1) 0.9", calls_alike=0.9),
@@ -86,8 +87,8 @@ PROCESSES = (
     Process("sessions AR(1) 0.5", alike=0.5),
     Process("sessions AR(1) 0.8", alike=0.8),
     Process("sessions AR(1) 0.5, felt by half", alike=0.5, felt=0.5),
-    Process("AR(1) 0.5 on each of 3 cores", own=0.05, cores=3, stays=0.5),
-    Process("AR(1) 0.7 on each of 3 cores", own=0.05, cores=3, stays=0.7),
+    Process("AR(1) 0.5 on each of 3 cores", placement=0.05, cores=3, stays=0.5),
+    Process("AR(1) 0.7 on each of 3 cores", placement=0.05, cores=3, stays=0.7),
 )
 
 
@@ -112,11 +113,11 @@ def coverage(process: Process, sessions: int | None, draws: int, seed: int = 0) 
     if sessions is None:
         precision = float(np.median([statistics.relative_width(_ratio(run[:, :7], plan)) for run in runs]))
         runs = [_stopped(run, precision, plan) for run in runs]
-    found = [estimates(run, plan, process.has_long_run) for run in runs]
+    results = [estimates(run, plan, process.has_long_run) for run in runs]
     return {
         statistic: Coverage(
-            held=float(np.mean([e[row].low <= truth[row] <= e[row].high for e in found])),
-            width=float(np.median([statistics.relative_width(e[row]) for e in found])),
+            held=float(np.mean([e[row].low <= truth[row] <= e[row].high for e in results])),
+            width=float(np.median([statistics.relative_width(e[row]) for e in results])),
         )
         for row, statistic in enumerate(STATISTICS)
         if statistic == "ratio" or process.has_long_run
@@ -161,7 +162,7 @@ def _ratio(run: NDArray[np.float64], plan: statistics.Plan) -> statistics.Estima
 
 
 def _stopped(run: NDArray[np.float64], precision: float, plan: statistics.Plan) -> NDArray[np.float64]:
-    for taken in range(FIRST, MOST):
-        if statistics.relative_width(_ratio(run[:, :taken], plan)) < precision:
-            return run[:, :taken]
+    for count in range(FIRST, MOST):
+        if statistics.relative_width(_ratio(run[:, :count], plan)) < precision:
+            return run[:, :count]
     return run

@@ -1,18 +1,18 @@
 """Steps in a series of independent estimates: how many there are, where, and how large.
 
-The series is taken for constant but for a few steps, with one spread around them. Of all ways to cut it into segments,
-optimal partitioning (Jackson et al. 2005: dynamic programming, exact) finds the best with m steps, for every m; chosen
-is the m of the least n log(variance left) + m x penalty, Yao's criterion (1988) with a penalty of our own.
+The series is modelled as constant but for a few steps, with one spread around them. Optimal partitioning (Jackson et
+al. 2005: dynamic programming, exact) finds the best segments for every number of steps m. The m with the least
+n log(residual variance) + m x penalty is chosen: Yao's criterion (1988) with a calibrated penalty.
 
-The variance is that of the points around their segments, and never less than is known beforehand (`least`): what the
-points' own intervals say, and how far runs scatter that differ in nothing. It is not taken from differences of
-neighbours: runs that follow each other within minutes are alike (40 of them, reports/trust: differences promised
-0.6 to 1.6 % for medians that scattered by 4 %), and steps found by it would be the machine's moods.
+The variance is computed from the points around their segments, and is never less than `least`: what the points' own
+intervals say, and how far runs of the same thing scatter. Differences of neighbours do not serve: runs that follow each
+other within minutes are alike (in 40 of them, reports/trust, differences suggested 0.6 to 1.6 % for medians that
+scattered by 4 %), so their steps would only show the machine's changing state.
 
-The penalty is calibrated, not derived. With that of Yao, 2 log n, a third of series of five to ten points without any
-step would show one, and a tenth of those of a hundred; these numbers hold false alarms to about 5 % of whole series
-where neighbours have a correlation of 0.3, and to some 2 % where they have none (test_change_points.py). A segment
-has two points at least: a lone outlier is no step, and a step on the newest point shows with the next.
+The penalty is calibrated, not derived. With Yao's, 2 log n, a third of series of five to ten points without any step
+would show one, and a tenth of those of a hundred; these numbers limit false alarms to about 5 % of all series where
+neighbours have a correlation of 0.3, and to some 2 % where they have none (test_change_points.py). A segment has at
+least two points: a lone outlier is no step, and a step at the newest point shows with the next point.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from kdbench.statistics.estimates import LEVEL
 FEWEST = 5  # points: fewer cannot show a step beyond their own scatter
 SHORTEST = 2  # points in a segment
 _PENALTY = (8.5, 1.8)  # of a step: the first and log n times the second
-_ZERO = 1e-9  # of the largest value: what rounding leaves of a variance that is none
+_ZERO = 1e-9  # of the largest value: what rounding leaves of a zero variance
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Segments:
 def find_steps(values: NDArray[np.float64], least: float = 0.0) -> Segments:
     """Return a series of estimates as a staircase.
 
-    `least` is the least standard deviation that points can have around their segment. A change that is to be told as
-    a ratio needs logarithms of the values. A step's interval takes the place of the step as known.
+    `least` is the least standard deviation that points can have around their segment. For changes as ratios,
+    pass logarithms of the values. A step's interval treats the place of the step as known.
     """
     starts = _starts(values, least)
     ends = (*starts[1:], len(values))

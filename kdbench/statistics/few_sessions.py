@@ -1,19 +1,19 @@
-"""How wide an interval over a handful of sessions must be: what the bootstrap of so few cannot know by itself.
+"""How wide an interval over a few sessions must be: what a bootstrap of so few does not show.
 
-Everything here is on the logarithm of the estimated quantity. Five things set an interval apart from a bootstrap's:
+Everything here is on the logarithm of the estimated quantity. Five corrections are added to a bootstrap's interval:
 
 - S sessions drawn from themselves vary too little by (S - 1) / S, and S is small: S / (S - 1), and Student's t with
   S - 1 degrees of freedom.
 - What blocks add by chance is in the spread of the sessions already, so drawing sessions and then blocks counts it
-  twice (Davison and Hinkley 1997, section 3.8). It is taken off once, and remains the least the variance can be.
+  twice (Davison and Hinkley 1997, section 3.8). It is subtracted once, and remains the lower limit of the variance.
 - Sessions in a row are alike, and so are those that follow each other on one core: the variance of their mean is that
   of an AR(1) series with their correlation, or of as many series as cores.
 - A quantile away from the median lies z standard deviations between sessions off it, and S sessions give that
   deviation s with a standard error of s / sqrt(2 (S - 1)), which resampling them cannot show.
-- Runs differ by what does not change within one. That is an uncertainty of type B in the terms of the GUM (JCGM
-  100:2008, section 4.3), and the least standard error there is: `RESOLUTION`.
+- Runs differ in ways that are not visible within a run. That is an uncertainty of type B in the terms of the GUM (JCGM
+  100:2008, section 4.3), and the lower limit of the standard error: `RESOLUTION`.
 
-And sessions that are added until an interval is narrow enough end early when it is narrow by luck: see `widest`.
+Sessions that are added until an interval is narrow enough stop early when it is narrow by chance: see `widest`.
 
 Some truths are not in the data, and then 95 % intervals hold less than 90 % of them (benchmarks/coverage_simulated.py):
 
@@ -46,8 +46,8 @@ SHARED_RESOLUTION = 0.005
 class Plan:
     """How sessions came about.
 
-    They took turns on `cores` cores: each ran where the one `cores` before it had. `first` of them were to be taken in
-    any case, more until an interval was narrow enough; None: none was added. `resolution` is the standard error that
+    They took turns on `cores` cores: each ran where the one `cores` before it had. `first` sessions were planned; more
+    were added until an interval was narrow enough. None: no session was added. `resolution` is the standard error that
     no number of sessions takes away, as a share: SHARED_RESOLUTION on a machine with neighbours.
     """
 
@@ -117,7 +117,7 @@ def _of_series(sessions: NDArray[np.float64], lag: int, length: float, alike: fl
 
 
 def looks(sessions: int, first: int | None) -> list[int]:
-    """Return of how many sessions a half-width is taken: of all, and of the first ones if more were added to them."""
+    """Return the numbers of sessions to compute a half-width of: all, and the first ones if more were added."""
     if sessions < 2:
         return []
     fixed = sessions if first is None else max(first, 2)  # one session shows no spread

@@ -56,12 +56,12 @@ def record(day: int, *measurements: Measurement, pairs: tuple[Pair, ...] = (), *
     )
 
 
-def found(*records: RunRecord) -> list[LocatedRecord]:
+def located(*records: RunRecord) -> list[LocatedRecord]:
     return [LocatedRecord(f"run-{n}", datetime.fromisoformat(each.created), each) for n, each in enumerate(records)]
 
 
 def days(values: list[float], **facts: object) -> list[LocatedRecord]:
-    return found(*(record(day, latency(value), **facts) for day, value in enumerate(values)))
+    return located(*(record(day, latency(value), **facts) for day, value in enumerate(values)))
 
 
 def stepping(n: int = 20, at: int = 12, by: float = 1.2) -> list[float]:
@@ -102,7 +102,7 @@ def test_another_machine_is_another_series_for_times_and_not_for_accuracies():
         record(day, latency(1000.0 + day), measured("small", "top1", 0.9), cpu="EPYC" if day % 2 else "Xeon")
         for day in range(6)
     ]
-    series = history(found(*records), ["latency_p50_ns", "top1"]).series
+    series = history(located(*records), ["latency_p50_ns", "top1"]).series
     assert [(each.metric, each.machine, len(each.points)) for each in series] == [
         ("latency_p50_ns", "Xeon, 4 cores", 3),
         ("latency_p50_ns", "EPYC, 4 cores", 3),
@@ -113,32 +113,32 @@ def test_another_machine_is_another_series_for_times_and_not_for_accuracies():
 def test_models_of_two_studies_have_nothing_but_a_name_in_common():
     night = [record(day, latency(1000.0), measured("small", "top1", 0.9)) for day in range(4)]
     other = [each.model_copy(update={"name": "mnist"}) for each in night[2:]]
-    series = history(found(*night[:2], *other), ["top1", "latency_p50_ns"]).series
+    series = history(located(*night[:2], *other), ["top1", "latency_p50_ns"]).series
     assert [(each.metric, each.study, len(each.points)) for each in series] == [
         ("top1", "ci", 2),
         ("top1", "mnist", 2),
         ("latency_p50_ns", "ci", 2),
         ("latency_p50_ns", "mnist", 2),
     ]
-    assert {each.study for each in history(found(*night)).series} == {""}
+    assert {each.study for each in history(located(*night)).series} == {""}
 
 
 def test_other_test_data_is_another_series_of_what_is_scored_on_it():
     night = [record(day, measured("small", "size_bytes", 9), measured("small", "top1", 0.9)) for day in range(4)]
-    told = [each.model_copy(update={"protocol": {"test_set_sha256": "a" * 64}}) for each in night[1:]]
-    series = history(found(night[0], *told), ["top1", "size_bytes"]).series
+    loaded = [each.model_copy(update={"protocol": {"test_set_sha256": "a" * 64}}) for each in night[1:]]
+    series = history(located(night[0], *loaded), ["top1", "size_bytes"]).series
     assert [(each.metric, each.test_set, len(each.points)) for each in series] == [
         ("top1", "unknown", 1),
         ("top1", "a" * 64, 3),
         ("size_bytes", "", 4),
     ]
-    assert {each.test_set for each in history(found(*told)).series} == {""}
+    assert {each.test_set for each in history(located(*loaded)).series} == {""}
 
 
 def test_another_onnxruntime_is_named_at_the_change():
     values = stepping(n=12, at=6)
     records = [record(day, latency(v), runtime="1.31" if day >= 6 else "1.30") for day, v in enumerate(values)]
-    (series,) = history(found(*records), ["latency_p50_ns"]).series
+    (series,) = history(located(*records), ["latency_p50_ns"]).series
     assert series.runtimes == {6: "1.30 → 1.31"}
     assert [change.runtime for change in series.changes] == ["1.30 → 1.31"]
 
@@ -149,7 +149,7 @@ def test_what_is_missing_unstable_or_estimated_is_a_gap_with_its_reason():
     guessed = measured("small", "latency_p50_ns", 9e9, axes=AXES, evidence="estimated")
     records = [record(day, latency(1000.0 + day)) for day in range(6)]
     odd = [record(6 + n, each) for n, each in enumerate((shaky, absent, guessed))]
-    (series,) = history(found(*records, *odd), ["latency_p50_ns"]).series
+    (series,) = history(located(*records, *odd), ["latency_p50_ns"]).series
     assert [point.reason for point in series.points[6:]] == [
         "unstable: the sessions disagree by 31 %",
         "needs 64 samples, has 15",
@@ -165,7 +165,7 @@ def test_gaps_do_not_move_the_place_of_a_change():
     shaky = measured("small", "latency_p50_ns", 9e9, axes=AXES, unstable="restless")
     values = stepping(n=12, at=6)
     records = [record(0, shaky), *(record(day, latency(value)) for day, value in enumerate(values, 1))]
-    (series,) = history(found(*records), ["latency_p50_ns"]).series
+    (series,) = history(located(*records), ["latency_p50_ns"]).series
     assert [change.at for change in series.changes] == [7]
     assert (series.levels[0].first, series.levels[1].last) == (1, 12)
 
@@ -173,7 +173,7 @@ def test_gaps_do_not_move_the_place_of_a_change():
 def test_counts_change_wherever_they_differ_even_once():
     sizes = [100, 100, 90]
     records = [record(day, measured("small", "size_bytes", size)) for day, size in enumerate(sizes)]
-    (series,) = history(found(*records), ["size_bytes"]).series
+    (series,) = history(located(*records), ["size_bytes"]).series
     assert [(change.at, change.change, change.better) for change in series.changes] == [(2, pytest.approx(0.9), True)]
     assert series.note == ""
 
@@ -184,7 +184,7 @@ def test_accuracies_change_by_differences():
     records = [
         record(n, measured("small", "top1", v, interval=b)) for n, (v, b) in enumerate(zip(values, bounds, strict=True))
     ]
-    (series,) = history(found(*records), ["top1"]).series
+    (series,) = history(located(*records), ["top1"]).series
     assert not series.relative
     (change,) = series.changes
     assert (change.at, change.better) == (5, False)
@@ -210,22 +210,22 @@ def test_pairs_are_followed_like_metrics_by_student_and_teacher():
         for v in (5.0, 5.01, 4.99, 5.0, 3.0, 3.01, 2.99, 3.0)
     ]
     records = [record(day, latency(1000.0), pairs=(pair,)) for day, pair in enumerate(pairs)]
-    (series,) = history(found(*records), ["latency_ratio"]).series
+    (series,) = history(located(*records), ["latency_ratio"]).series
     assert (series.model, series.teacher) == ("small", "big")
     assert [(change.at, change.better) for change in series.changes] == [(4, False)]
 
 
 def test_without_axes_the_headline_is_followed_with_axes_all_that_include_them():
     records = [record(day, latency(1.0), latency(60.0, batch=128), latency(0.5, threads=4)) for day in range(2)]
-    (headline,) = history(found(*records), ["latency_p50_ns"]).series
+    (headline,) = history(located(*records), ["latency_p50_ns"]).series
     assert headline.axes == AXES
-    (batched,) = history(found(*records), ["latency_p50_ns"], axes={"batch": 128}).series
+    (batched,) = history(located(*records), ["latency_p50_ns"], axes={"batch": 128}).series
     assert batched.points[0].value == 60.0
-    assert len(history(found(*records), ["latency_p50_ns"], axes={"provider": "cpu"}).series) == 3
+    assert len(history(located(*records), ["latency_p50_ns"], axes={"provider": "cpu"}).series) == 3
 
 
 def test_without_a_metric_the_main_ones_that_there_are_are_shown_in_their_order():
-    series = history(found(record(0, latency(1.0), measured("small", "top1", 0.5)))).series
+    series = history(located(record(0, latency(1.0), measured("small", "top1", 0.5)))).series
     assert [each.metric for each in series] == [metric for metric in MAIN if metric in {"top1", "latency_p50_ns"}]
 
 
@@ -249,8 +249,8 @@ def test_records_are_found_to_any_depth_oldest_first_and_named_within_the_folder
     for path, day in (("b/deep/run", 1), ("a", 2)):
         (tmp_path / path).mkdir(parents=True)
         record(day, latency(1.0)).write(tmp_path / path / "record.json")
-    told, notes = locate_records([tmp_path])
-    assert [each.run for each in told] == ["b/deep/run", "a"]
+    loaded, notes = locate_records([tmp_path])
+    assert [each.run for each in loaded] == ["b/deep/run", "a"]
     assert notes == []
     (alone,), _ = locate_records([tmp_path / "a" / "record.json"])
     assert alone.run == "a"
@@ -264,8 +264,8 @@ def test_what_cannot_be_read_is_left_out_with_a_note_without_paths(tmp_path):
     record(0, latency(1.0)).model_copy(update={"created": "yesterday"}).write(tmp_path / "timeless" / "record.json")
     (tmp_path / "other" / "record.json").write_text('{"schema": 99}')
     (tmp_path / "cut" / "record.json").write_text('{"schema"')
-    told, notes = locate_records([tmp_path])
-    assert len(told) == 1
+    loaded, notes = locate_records([tmp_path])
+    assert len(loaded) == 1
     text = "\n".join(notes)
     assert "good is left out: a copy of copy" in text
     assert "other is left out: record.json has record schema 99" in text
@@ -286,8 +286,8 @@ def test_a_folder_that_cannot_be_read_is_left_out_with_a_note(tmp_path, monkeypa
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    told, notes = locate_records([tmp_path])
-    assert [each.run for each in told] == ["good"]
+    loaded, notes = locate_records([tmp_path])
+    assert [each.run for each in loaded] == ["good"]
     assert notes == ["locked is left out: Permission denied"]
 
 
@@ -295,8 +295,8 @@ def test_what_was_measured_for_a_comparison_is_no_part_of_a_history(tmp_path):
     for name in ("ci", "compare"):
         (tmp_path / name).mkdir()
         record(0, latency(1.0)).model_copy(update={"name": name}).write(tmp_path / name / "record.json")
-    told, notes = locate_records([tmp_path])
-    assert [each.run for each in told] == ["ci"]
+    loaded, notes = locate_records([tmp_path])
+    assert [each.run for each in loaded] == ["ci"]
     assert notes == ["1 record of a comparison left out"]
 
 
@@ -311,10 +311,10 @@ def test_times_with_and_without_a_zone_have_an_order(tmp_path):
     for name, created in (("late", "2026-01-01T12:00:00"), ("early", "2026-01-01T12:30:00+02:00")):
         (tmp_path / name).mkdir()
         record(0, latency(1.0)).model_copy(update={"created": created}).write(tmp_path / name / "record.json")
-    told, _ = locate_records([tmp_path])
-    assert [each.run for each in told] == ["early", "late"]
+    loaded, _ = locate_records([tmp_path])
+    assert [each.run for each in loaded] == ["early", "late"]
 
 
 def test_a_history_survives_its_json():
-    told = history(days(stepping()), notes=["one"])
-    assert History.model_validate_json(told.model_dump_json(by_alias=True)) == told
+    loaded = history(days(stepping()), notes=["one"])
+    assert History.model_validate_json(loaded.model_dump_json(by_alias=True)) == loaded

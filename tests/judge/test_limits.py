@@ -48,22 +48,23 @@ def test_the_interval_decides(side, limit, outcome):
 
 
 @given(latencies(), sides, numbers)
-def test_a_pass_is_whole_a_fail_is_whole_and_all_else_is_marginal(found, side, limit):
+def test_a_pass_is_whole_a_fail_is_whole_and_all_else_is_marginal(finding, side, limit):
     inside = [
-        (bound <= limit) if side == "max" else (bound >= limit) for bound in (found.interval.low, found.interval.high)
+        (bound <= limit) if side == "max" else (bound >= limit)
+        for bound in (finding.interval.low, finding.interval.high)
     ]
     expected = "PASS" if all(inside) else "MARGINAL"
     beyond = [
-        (bound > limit) if side == "max" else (bound < limit) for bound in (found.interval.low, found.interval.high)
+        (bound > limit) if side == "max" else (bound < limit) for bound in (finding.interval.low, finding.interval.high)
     ]
-    assert check_limit(found, side, limit).outcome == ("FAIL" if all(beyond) else expected)
+    assert check_limit(finding, side, limit).outcome == ("FAIL" if all(beyond) else expected)
 
 
 @given(latencies(), sides, numbers, numbers)
-def test_a_looser_limit_is_never_met_worse(found, side, one, other):
+def test_a_looser_limit_is_never_met_worse(finding, side, one, other):
     tight, loose = sorted((one, other), reverse=side == "min")
     order = ["FAIL", "MARGINAL", "PASS"]
-    outcomes = [order.index(check_limit(found, side, limit).outcome) for limit in (tight, loose)]
+    outcomes = [order.index(check_limit(finding, side, limit).outcome) for limit in (tight, loose)]
     assert outcomes == sorted(outcomes)
 
 
@@ -71,14 +72,14 @@ def test_a_looser_limit_is_never_met_worse(found, side, one, other):
     st.sampled_from(VALUED), sides, numbers, st.sampled_from(["unavailable", "invalid", "error", "below_resolution"])
 )
 def test_nothing_that_is_missing_meets_a_limit(metric, side, limit, status):
-    found = missing("m", metric, "no meter", status=status, hint="plug one in", axes=AXES)
-    standing = check_limit(found, side, limit, weakest="estimated")
+    finding = missing("m", metric, "no meter", status=status, hint="plug one in", axes=AXES)
+    standing = check_limit(finding, side, limit, weakest="estimated")
     assert (standing.outcome, standing.reason, standing.remedy) == ("UNKNOWN", "no meter", "plug one in")
 
 
 @given(latencies(), sides, numbers)
-def test_nothing_unstable_meets_a_limit(found, side, limit):
-    shaky = latency(found.value, found.interval.low, found.interval.high, unstable="sessions disagree")
+def test_nothing_unstable_meets_a_limit(finding, side, limit):
+    shaky = latency(finding.value, finding.interval.low, finding.interval.high, unstable="sessions disagree")
     standing = check_limit(shaky, side, limit, weakest="estimated")
     assert standing.outcome == "UNKNOWN"
     assert "sessions disagree" in standing.reason
@@ -87,17 +88,17 @@ def test_nothing_unstable_meets_a_limit(found, side, limit):
 
 @given(st.sampled_from(VALUED), sides, numbers, st.sampled_from(["estimated", "modelled"]))
 def test_no_estimate_meets_a_limit_that_wants_a_measurement(metric, side, limit, evidence):
-    found = measured("m", metric, 0.5, axes=AXES, evidence=evidence)
-    standing = check_limit(found, side, limit)
+    finding = measured("m", metric, 0.5, axes=AXES, evidence=evidence)
+    standing = check_limit(finding, side, limit)
     assert standing.outcome == "UNKNOWN"
     assert standing.reason == f"{evidence}, not measured"
 
 
 def test_an_estimate_counts_where_it_is_asked_for():
-    found = measured("m", "energy_j", 0.5, axes=AXES, evidence="estimated")
-    assert check_limit(found, "max", 1.0, weakest="estimated").outcome == "PASS"
-    assert check_limit(found, "max", 0.4, weakest="estimated").outcome == "FAIL"
-    assert check_limit(found, "max", 1.0, weakest="modelled").outcome == "UNKNOWN"
+    finding = measured("m", "energy_j", 0.5, axes=AXES, evidence="estimated")
+    assert check_limit(finding, "max", 1.0, weakest="estimated").outcome == "PASS"
+    assert check_limit(finding, "max", 0.4, weakest="estimated").outcome == "FAIL"
+    assert check_limit(finding, "max", 1.0, weakest="modelled").outcome == "UNKNOWN"
 
 
 @pytest.mark.parametrize("metric", ["latency_p50_ns", "top1", "ece", "training_s"])
@@ -109,19 +110,19 @@ def test_a_sampled_number_without_an_interval_proves_nothing(metric):
 
 
 def test_a_counted_number_is_its_own_interval_and_meets_the_limit_it_equals():
-    found = measured("m", "size_bytes", 5e6)
-    assert bounds_of(found) == Interval(low=5e6, high=5e6)
-    assert [check_limit(found, "max", limit).outcome for limit in (5e6, 5e6 - 1)] == ["PASS", "FAIL"]
+    finding = measured("m", "size_bytes", 5e6)
+    assert bounds_of(finding) == Interval(low=5e6, high=5e6)
+    assert [check_limit(finding, "max", limit).outcome for limit in (5e6, 5e6 - 1)] == ["PASS", "FAIL"]
 
 
 def test_memory_is_known_to_a_percent():
-    found = measured("m", "peak_memory_bytes", 100e6, axes=AXES)
-    assert [check_limit(found, "max", limit).outcome for limit in (102e6, 100.5e6, 98e6)] == [
+    finding = measured("m", "peak_memory_bytes", 100e6, axes=AXES)
+    assert [check_limit(finding, "max", limit).outcome for limit in (102e6, 100.5e6, 98e6)] == [
         "PASS",
         "MARGINAL",
         "FAIL",
     ]
-    assert "leave more room" in check_limit(found, "max", 100.5e6).remedy
+    assert "leave more room" in check_limit(finding, "max", 100.5e6).remedy
 
 
 @pytest.mark.parametrize(
@@ -139,8 +140,8 @@ def test_memory_is_known_to_a_percent():
         (measured("m", "size_bytes", 6e6), "max", 0, "6.00 MB too large"),
     ],
 )  # fmt: skip
-def test_a_fail_says_how_far_it_is(found, side, limit, distance):
-    standing = check_limit(found, side, limit)
+def test_a_fail_says_how_far_it_is(finding, side, limit, distance):
+    standing = check_limit(finding, side, limit)
     assert (standing.outcome, standing.remedy) == ("FAIL", distance)
 
 

@@ -17,18 +17,18 @@ LAPTOP = Environment(host={"cpu": "Some laptop"}, libraries={})
 
 def criteria(verdict, model="student"):
     """Return a model's criteria but the device's."""
-    (found,) = (each for each in verdict.models if each.model == model)
-    return [criterion for criterion in found.criteria if criterion.rule != "device"]
+    (of_model,) = (each for each in verdict.models if each.model == model)
+    return [criterion for criterion in of_model.criteria if criterion.rule != "device"]
 
 
 def device(verdict):
     return next(criterion for criterion in verdict.models[0].criteria if criterion.rule == "device")
 
 
-def replaced(record, model, metric, *found):
+def replaced(record, model, metric, *measurements):
     """Return the record with these findings in the place of the model's at the metric."""
     kept = [m for m in record.measurements if (m.model, m.metric) != (model, metric)]
-    return record.model_copy(update={"measurements": (*kept, *found)})
+    return record.model_copy(update={"measurements": (*kept, *measurements)})
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def one(make_run, on_a_pi):
     """Return the only criterion of the student, judged by one criterion of a target."""
 
     def judged(record=None, **criterion):
-        (found,) = criteria(judge(record or make_run(), on_a_pi(criterion)))
-        return found
+        (check,) = criteria(judge(record or make_run(), on_a_pi(criterion)))
+        return check
 
     return judged
 
@@ -70,10 +70,10 @@ def one(make_run, on_a_pi):
     ],
 )
 def test_every_rule_has_every_outcome(one, criterion, outcome, value):
-    found = one(**criterion)
-    assert found.outcome == outcome
-    assert found.value == (None if value is None else pytest.approx(value))
-    assert (found.reason == "") == (outcome == "PASS")
+    check = one(**criterion)
+    assert check.outcome == outcome
+    assert check.value == (None if value is None else pytest.approx(value))
+    assert (check.reason == "") == (outcome == "PASS")
 
 
 def test_a_drop_without_a_pair_lies_between_the_extremes_of_both_intervals(one):
@@ -152,10 +152,10 @@ def test_a_run_on_another_machine_is_never_ready_however_loose_the_limits(make_r
 
 def test_what_another_machine_says_of_times_is_shown_and_not_believed(make_run, on_a_pi):
     verdict = judge(make_run(environment=LAPTOP), on_a_pi(FAST))
-    (found,) = criteria(verdict)
-    assert found.value == 10e6
-    assert found.reason == "measured on Some laptop, not on a Pi"
-    assert found.remedy == "measure on a Pi"
+    (check,) = criteria(verdict)
+    assert check.value == 10e6
+    assert check.reason == "measured on Some laptop, not on a Pi"
+    assert check.remedy == "measure on a Pi"
     assert "the record names no board" in device(verdict).reason
 
 
@@ -183,9 +183,9 @@ def test_a_file_that_is_too_large_is_so_on_every_machine(make_run, on_a_pi):
     ],
 )
 def test_the_device_is_told_by_its_facts_its_libraries_and_what_ran_the_models(make_run, on_a_pi, asked, says):
-    found = device(judge(make_run(), on_a_pi(ACCURATE, device=asked)))
-    assert found.outcome == ("UNKNOWN" if says else "PASS")
-    assert says in found.reason
+    check = device(judge(make_run(), on_a_pi(ACCURATE, device=asked)))
+    assert check.outcome == ("UNKNOWN" if says else "PASS")
+    assert says in check.reason
 
 
 def test_without_a_device_any_machine_counts_and_is_named(make_run, on_a_pi):
@@ -197,26 +197,26 @@ def test_without_a_device_any_machine_counts_and_is_named(make_run, on_a_pi):
 
 def test_a_model_without_a_teacher_has_no_drop_and_no_ratio(make_run, make_card, on_a_pi):
     alone = make_run(models=(make_card("teacher"), make_card("student", parents=())), pairs=())
-    found = criteria(judge(alone, on_a_pi(ACCURATE, {"metric": "parameters", "min_ratio_vs_teacher": 1})))
-    assert {(c.outcome, c.reason) for c in found} == {("UNKNOWN", "it is compared with no other model")}
-    assert all("kdbench bench TEACHER STUDENT" in c.remedy for c in found)
+    check = criteria(judge(alone, on_a_pi(ACCURATE, {"metric": "parameters", "min_ratio_vs_teacher": 1})))
+    assert {(c.outcome, c.reason) for c in check} == {("UNKNOWN", "it is compared with no other model")}
+    assert all("kdbench bench TEACHER STUDENT" in c.remedy for c in check)
 
 
 def test_a_pair_that_could_not_be_measured_says_why(make_run, one):
     pair = Pair(metric="latency_ratio", teacher="teacher", student="student", axes=SINGLE, value=None,
                 status="invalid", reason="the teacher is unstable")  # fmt: skip
-    found = one(make_run(pairs=(pair,)), metric="latency_p50_ns", min_ratio_vs_teacher=2)
-    assert (found.outcome, found.reason) == ("UNKNOWN", "the teacher is unstable")
+    check = one(make_run(pairs=(pair,)), metric="latency_p50_ns", min_ratio_vs_teacher=2)
+    assert (check.outcome, check.reason) == ("UNKNOWN", "the teacher is unstable")
 
 
 def test_two_numbers_are_as_weak_as_the_weaker(make_run, one):
     interval = Interval(low=0.9, high=1.0)
     shaky = measured("teacher", "top5", 0.95, interval=interval, unstable="it wobbles")
-    found = one(replaced(make_run(), "teacher", "top5", shaky), metric="top5", max_drop_vs_teacher=50)
-    assert (found.outcome, found.reason) == ("UNKNOWN", "the teacher: it wobbles")
+    check = one(replaced(make_run(), "teacher", "top5", shaky), metric="top5", max_drop_vs_teacher=50)
+    assert (check.outcome, check.reason) == ("UNKNOWN", "the teacher: it wobbles")
     guessed = measured("student", "top5", 0.95, interval=interval, evidence="modelled")
-    found = one(replaced(make_run(), "student", "top5", guessed), metric="top5", max_drop_vs_teacher=50)
-    assert (found.outcome, found.evidence) == ("UNKNOWN", "modelled")
+    check = one(replaced(make_run(), "student", "top5", guessed), metric="top5", max_drop_vs_teacher=50)
+    assert (check.outcome, check.evidence) == ("UNKNOWN", "modelled")
 
 
 @pytest.mark.parametrize("weaker", ["teacher", "student"])
@@ -226,8 +226,8 @@ def test_an_estimate_beside_a_model_is_an_estimate(make_run, one, weaker):
         evidence = "estimated" if who == weaker else "modelled"
         number = measured(who, "top5", 0.95, interval=Interval(low=0.9, high=1.0), evidence=evidence)
         run = replaced(run, who, "top5", number)
-    found = one(run, metric="top5", max_drop_vs_teacher=50, evidence="modelled")
-    assert (found.outcome, found.evidence) == ("UNKNOWN", "estimated")
+    check = one(run, metric="top5", max_drop_vs_teacher=50, evidence="modelled")
+    assert (check.outcome, check.evidence) == ("UNKNOWN", "estimated")
 
 
 def test_all_ratios_of_a_student_are_to_the_same_teacher(make_run, make_card, one):
@@ -239,16 +239,16 @@ def test_all_ratios_of_a_student_are_to_the_same_teacher(make_run, make_card, on
     ]
     cards = (*run.models, make_card("assistant", role="teacher", parents=()))
     drop = tuple(pair for pair in run.pairs if pair.metric == "top1_drop")
-    found = one(make_run(models=cards, pairs=(*drop, *to_another)), metric="latency_p50_ns", min_ratio_vs_teacher=2)
-    assert (found.outcome, found.value) == ("UNKNOWN", None)
+    check = one(make_run(models=cards, pairs=(*drop, *to_another)), metric="latency_p50_ns", min_ratio_vs_teacher=2)
+    assert (check.outcome, check.value) == ("UNKNOWN", None)
 
 
 def test_whom_a_student_was_measured_beside_is_its_teacher(make_run, make_card, one):
     run = make_run()
     assistant = make_card("assistant", role="teacher", parents=())
     student = make_card("student", parents=("assistant",))
-    found = one(make_run(models=(run.models[0], assistant, student)), metric="latency_p50_ns", min_ratio_vs_teacher=2)
-    assert (found.outcome, found.value) == ("PASS", 4.0)
+    check = one(make_run(models=(run.models[0], assistant, student)), metric="latency_p50_ns", min_ratio_vs_teacher=2)
+    assert (check.outcome, check.value) == ("PASS", 4.0)
 
 
 def test_a_record_that_does_not_say_what_ran_its_models_is_of_no_device(make_run, on_a_pi):
@@ -262,9 +262,9 @@ def test_training_images_and_single_classes_never_answer_for_the_test_set(make_r
         make_run(), "student", "top1", measured("student", "top1", 0.999, axes={"part": "train"},
                                                 interval=Interval(low=0.99, high=1))
     )  # fmt: skip
-    found = one(record, metric="top1", min=0.5)
-    assert (found.outcome, found.value) == ("UNKNOWN", None)
-    assert found.reason == "not measured at part test, but at part train"
+    check = one(record, metric="top1", min=0.5)
+    assert (check.outcome, check.value) == ("UNKNOWN", None)
+    assert check.reason == "not measured at part test, but at part train"
     assert one(record, metric="top1", min=0.5, axes={"part": "train"}).outcome == "PASS"
     classes = one(record, metric="class_top1", min=0.1)
     assert one(record, metric="class_top1", min=0.1, axes={"class": 3}).outcome == "PASS"
@@ -274,31 +274,31 @@ def test_training_images_and_single_classes_never_answer_for_the_test_set(make_r
 def test_a_model_of_fixed_batch_is_not_judged_at_batch_1(make_run, one):
     fixed = measured("student", "latency_p50_ns", 8e6, axes=BATCHED, interval=Interval(low=7e6, high=9e6))
     record = replaced(make_run(), "student", "latency_p50_ns", fixed)
-    found = one(record, **FAST)
-    assert (found.outcome, found.reason) == ("UNKNOWN", "not measured at batch 1, but at batch 8")
-    assert "other axes" in found.remedy
+    check = one(record, **FAST)
+    assert (check.outcome, check.reason) == ("UNKNOWN", "not measured at batch 1, but at batch 8")
+    assert "other axes" in check.remedy
     assert one(record, **FAST, axes={"batch": 8}).outcome == "PASS"
 
 
 @pytest.mark.parametrize("asked", [{"threads": 4}, {"mode": "paced"}, {"runtime": "torch"}, {"provider": "cuda"}])
 def test_a_number_at_other_axes_is_no_answer(one, asked):
-    found = one(**FAST, axes=asked)
+    check = one(**FAST, axes=asked)
     (axis, value), = asked.items()  # fmt: skip
-    assert (found.outcome, found.value) == ("UNKNOWN", None)
-    assert f"{axis} {value}" in found.reason
+    assert (check.outcome, check.value) == ("UNKNOWN", None)
+    assert f"{axis} {value}" in check.reason
 
 
 def test_other_modes_runtimes_and_scopes_do_not_answer_for_the_usual_one(make_run, one):
     others = ({"mode": "paced", "gap_ms": 5}, {"runtime": "torch"})
-    found = [
+    fast = [
         measured("student", "latency_p50_ns", 1.0, axes={**SINGLE, **other}, interval=Interval(low=1, high=1))
         for other in others
     ]
     record = make_run()
     slow = next(m for m in record.measurements if (m.model, m.metric) == ("student", "latency_p50_ns"))
-    assert one(replaced(record, "student", "latency_p50_ns", *found, slow), **FAST).value == 10e6
-    assert one(replaced(record, "student", "latency_p50_ns", *found), **FAST).outcome == "UNKNOWN"
-    paced = one(replaced(record, "student", "latency_p50_ns", *found), **FAST, axes={"mode": "paced"})
+    assert one(replaced(record, "student", "latency_p50_ns", *fast, slow), **FAST).value == 10e6
+    assert one(replaced(record, "student", "latency_p50_ns", *fast), **FAST).outcome == "UNKNOWN"
+    paced = one(replaced(record, "student", "latency_p50_ns", *fast), **FAST, axes={"mode": "paced"})
     assert (paced.outcome, paced.axes["gap_ms"]) == ("PASS", 5)
 
 
@@ -322,25 +322,25 @@ def test_the_largest_throughput_is_found_in_its_own_mode(make_run, one):
 
 def test_what_could_not_be_measured_at_all_says_why_whatever_axes_are_asked(make_run, one):
     gone = missing("student", "latency_p50_ns", "the model crashed", status="error", hint="see its log")
-    found = one(replaced(make_run(), "student", "latency_p50_ns", gone), **FAST, axes={"threads": 4})
-    assert (found.outcome, found.reason, found.remedy) == ("UNKNOWN", "the model crashed", "see its log")
+    check = one(replaced(make_run(), "student", "latency_p50_ns", gone), **FAST, axes={"threads": 4})
+    assert (check.outcome, check.reason, check.remedy) == ("UNKNOWN", "the model crashed", "see its log")
 
 
 @pytest.mark.parametrize("code", ["throttled", "swapping"])
 @pytest.mark.parametrize("about", [None, "student"])
 def test_times_of_a_machine_that_was_not_itself_are_unknown(make_run, on_a_pi, code, about):
     warned = Diagnostic(code=code, message="in 2 of 8 sessions", remedy="cool it", model=about)
-    found = criteria(judge(make_run(warnings=(warned,)), on_a_pi(ACCURATE, FAST)))
-    assert [c.outcome for c in found] == ["PASS", "UNKNOWN"]
-    assert "in 2 of 8 sessions" in found[1].reason
-    assert found[1].remedy == "cool it"
+    check = criteria(judge(make_run(warnings=(warned,)), on_a_pi(ACCURATE, FAST)))
+    assert [c.outcome for c in check] == ["PASS", "UNKNOWN"]
+    assert "in 2 of 8 sessions" in check[1].reason
+    assert check[1].remedy == "cool it"
 
 
 @pytest.mark.parametrize(("code", "outcome"), [("throttled", "PASS"), ("swapping", "UNKNOWN")])
 def test_a_slow_clock_leaves_memory_as_it_is_and_swapping_does_not(make_run, on_a_pi, code, outcome):
     record = make_run(warnings=(Diagnostic(code=code, message="m"),))
-    (found,) = criteria(judge(record, on_a_pi({"metric": "peak_memory_bytes", "max": "1 GB"})))
-    assert found.outcome == outcome
+    (check,) = criteria(judge(record, on_a_pi({"metric": "peak_memory_bytes", "max": "1 GB"})))
+    assert check.outcome == outcome
 
 
 @pytest.mark.parametrize(("code", "about"), [("throttled", "teacher"), ("load", None), ("near_floor", "student")])

@@ -198,10 +198,10 @@ def test_what_does_not_fit_a_target_is_refused_with_what_does(keys, message, hin
 def test_a_targets_file_is_found_by_its_path_and_called_as_it_is(tmp_path):
     path = tmp_path / "our-board.toml"
     path.write_text('[[criterion]]\nmetric = "top1"\nmin = "85 %"\n')
-    found = load_target(str(path))
-    assert (found.name, found.in_words, found.example) == ("our-board", "our-board", False)
-    assert found.prefer == ("top1", "latency_p50_ns", "size_bytes")
-    assert found.device == Device()
+    result = load_target(str(path))
+    assert (result.name, result.in_words, result.example) == ("our-board", "our-board", False)
+    assert result.prefer == ("top1", "latency_p50_ns", "size_bytes")
+    assert result.device == Device()
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,9 @@ def test_a_file_that_is_no_target(tmp_path, text, message):
 def test_the_documents_own_target_loads(tmp_path):
     (written,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "readiness.md").read_text(), re.DOTALL)
     (tmp_path / "board.toml").write_text(written)
-    found = load_target(str(tmp_path / "board.toml"))
-    assert found.name == "our-board"
-    assert len(found.limits) == 5
+    result = load_target(str(tmp_path / "board.toml"))
+    assert result.name == "our-board"
+    assert len(result.limits) == 5
 
 
 def test_every_key_of_a_target_is_explained():

@@ -56,10 +56,10 @@ def test_what_the_points_intervals_say_is_the_least_scatter():
     ("n", "deviation", "least", "found"),
     [(10, 0.02, 0.0, 0.9), (20, 0.02, 0.04, 0.98), (30, 0.04, 0.04, 0.9), (60, 0.04, 0.04, 0.98)],
 )
-def test_a_step_of_ten_per_cent_is_found_where_it_is(n, deviation, least, found):
+def test_a_step_of_ten_per_cent_is_found_where_it_is(n, deviation, least, segments):
     rng = np.random.default_rng(3)
     steps = [find_steps(stepped(rng, n, n // 2, TEN_PER_CENT, deviation), least).steps for _ in range(200)]
-    assert np.mean([len(each) >= 1 for each in steps]) >= found
+    assert np.mean([len(each) >= 1 for each in steps]) >= segments
     nearest = [min(abs(step.at - n // 2) for step in each) for each in steps if each]
     assert np.mean([distance <= 1 for distance in nearest]) >= 0.85
 
@@ -76,10 +76,10 @@ def test_two_steps_up_and_down_again():
     rng = np.random.default_rng(5)
     series = stepped(rng, 40, 12, 0.2, 0.02)
     series[28:] -= 0.2
-    found = find_steps(series)
-    assert found.starts == (0, 12, 28)
-    assert [step.change > 0 for step in found.steps] == [True, False]
-    assert found.means[1] - found.means[0] == pytest.approx(found.steps[0].change)
+    segments = find_steps(series)
+    assert segments.starts == (0, 12, 28)
+    assert [step.change > 0 for step in segments.steps] == [True, False]
+    assert segments.means[1] - segments.means[0] == pytest.approx(segments.steps[0].change)
 
 
 def brute_force(values: np.ndarray, most: int) -> list[float]:
@@ -123,16 +123,16 @@ def test_a_step_on_the_newest_point_shows_with_the_next():
 
 @pytest.mark.parametrize("n", range(FEWEST))
 def test_few_points_are_one_level(n):
-    found = find_steps(np.arange(n, dtype=float))
-    assert found.starts == (0,)
-    assert found.steps == ()
+    segments = find_steps(np.arange(n, dtype=float))
+    assert segments.starts == (0,)
+    assert segments.steps == ()
 
 
 def test_a_constant_series_has_no_step_and_one_of_two_constants_has_one():
     assert find_steps(np.zeros(9)).steps == ()
-    found = find_steps(np.array([5.0] * 6 + [5.5] * 4))
-    assert found.starts == (0, 6)
-    assert found.steps[0].change == pytest.approx(0.5)
+    segments = find_steps(np.array([5.0] * 6 + [5.5] * 4))
+    assert segments.starts == (0, 6)
+    assert segments.steps[0].change == pytest.approx(0.5)
 
 
 def test_series_do_not_depend_on_where_zero_and_unit_are():
@@ -142,9 +142,9 @@ def test_series_do_not_depend_on_where_zero_and_unit_are():
 
 
 def test_counts_have_a_step_wherever_they_differ():
-    found = exact_steps(np.array([4.0, 4.0, 5.0, 3.0, 3.0]))
-    assert found.starts == (0, 2, 3)
-    assert [(step.at, step.change, step.low, step.high) for step in found.steps] == [(2, 1, 1, 1), (3, -2, -2, -2)]
+    segments = exact_steps(np.array([4.0, 4.0, 5.0, 3.0, 3.0]))
+    assert segments.starts == (0, 2, 3)
+    assert [(step.at, step.change, step.low, step.high) for step in segments.steps] == [(2, 1, 1, 1), (3, -2, -2, -2)]
     assert exact_steps(np.array([])).means == ()
 
 

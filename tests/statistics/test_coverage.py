@@ -55,22 +55,22 @@ def noise(share, draws):
 @pytest.mark.parametrize("process", simulated.PROCESSES, ids=lambda process: process.name)
 def test_intervals_cover(process, sessions):
     least = DOCUMENTED.get((process.name, sessions), 0.9)
-    found = simulated.coverage(process, sessions, DRAWS)
-    assert {s: c.held for s, c in found.items() if c.held < least - noise(least, DRAWS)} == {}
-    assert found["ratio"].held >= 0.9 - noise(0.9, DRAWS)  # no excuse for a ratio
+    coverages = simulated.coverage(process, sessions, DRAWS)
+    assert {s: c.held for s, c in coverages.items() if c.held < least - noise(least, DRAWS)} == {}
+    assert coverages["ratio"].held >= 0.9 - noise(0.9, DRAWS)  # no excuse for a ratio
 
 
 @pytest.mark.parametrize("sessions", [5, ADAPTIVE])
 def test_intervals_of_a_quiet_machine_are_neither_too_narrow_nor_too_wide(sessions):
-    for found in simulated.coverage(simulated.PLAIN, sessions, 150).values():
-        assert 0.9 <= found.held <= 0.99 + noise(0.99, 150)
+    for cell in simulated.coverage(simulated.PLAIN, sessions, 150).values():
+        assert 0.9 <= cell.held <= 0.99 + noise(0.99, 150)
 
 
 @pytest.mark.parametrize("name", ["random walk", "linear drift of 20 %"])
 def test_pairing_removes_drift_that_both_models_share(name):
-    found = simulated.coverage(named(name), 5, 400)["ratio"]
-    assert 0.9 <= found.held <= 0.99
-    assert found.width < 0.1  # the machine itself drifts by 20 % and more
+    cell = simulated.coverage(named(name), 5, 400)["ratio"]
+    assert 0.9 <= cell.held <= 0.99
+    assert cell.width < 0.1  # the machine itself drifts by 20 % and more
 
 
 @pytest.mark.parametrize(("sessions", "rho"), [(5, 0.5), (5, 0.8), (8, 0.8)])

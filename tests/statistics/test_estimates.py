@@ -62,11 +62,11 @@ def test_a_drawn_quantile_is_that_of_the_repeated_observations(monkeypatch, tabl
     rng = np.random.default_rng(0)
     ordered, block = np.sort(rng.normal(size=240)), rng.integers(0, 30, 240)
     weights = rng.integers(0, 4, (50, 30)).astype(float)
-    found = bootstrap.drawn_quantiles(ordered, block, weights, (0.01, 0.5, 0.95, 1.0))
+    result = bootstrap.drawn_quantiles(ordered, block, weights, (0.01, 0.5, 0.95, 1.0))
     for draw, weight in enumerate(weights):
         repeated = np.repeat(ordered, weight[block].astype(int))
         expected = np.quantile(repeated, (0.01, 0.5, 0.95, 1.0), method="inverted_cdf")
-        assert (found[:, draw] == expected).all()
+        assert (result[:, draw] == expected).all()
 
 
 def test_sessions_are_drawn_with_as_many_blocks_as_they_have():
@@ -83,17 +83,17 @@ def test_sessions_are_drawn_with_as_many_blocks_as_they_have():
 
 def test_ratio_of_single_rounds_is_students_t_widened_for_neighbours_that_are_alike():
     logs = np.array([0.1, 0.3, 0.2, 0.25, 0.15])
-    found = statistics.paired_ratio([np.array([value]) for value in logs])
+    result = statistics.paired_ratio([np.array([value]) for value in logs])
     half = stats.t.ppf(0.975, 4) * stats.sem(logs) * np.sqrt(few_sessions.inflation(logs))
     half = np.hypot(half, stats.norm.ppf(0.975) * few_sessions.RESOLUTION)
-    assert (np.log(found.low), np.log(found.high)) == pytest.approx((logs.mean() - half, logs.mean() + half))
-    assert found.value == pytest.approx(np.exp(logs.mean()))
-    assert found.n == 5
+    assert (np.log(result.low), np.log(result.high)) == pytest.approx((logs.mean() - half, logs.mean() + half))
+    assert result.value == pytest.approx(np.exp(logs.mean()))
+    assert result.n == 5
 
 
 def test_sessions_that_agree_entirely_leave_what_runs_differ_by():
-    found = statistics.paired_ratio([np.full(10, 0.7)] * 12)
-    assert np.log([found.low, found.high]) == pytest.approx([0.7 - 0.00196, 0.7 + 0.00196], rel=1e-5)
+    result = statistics.paired_ratio([np.full(10, 0.7)] * 12)
+    assert np.log([result.low, result.high]) == pytest.approx([0.7 - 0.00196, 0.7 + 0.00196], rel=1e-5)
     shared = statistics.Plan(resolution=few_sessions.SHARED_RESOLUTION)
     beside_neighbours = statistics.paired_ratio([np.full(10, 0.7)] * 12, plan=shared)
     assert np.log([beside_neighbours.low, beside_neighbours.high]) == pytest.approx(
@@ -115,18 +115,18 @@ def test_sessions_that_are_alike_on_each_core_widen_an_interval():
 
 
 def test_sessions_weigh_alike_however_many_rounds_they_have():
-    found = statistics.paired_ratio([np.log([2.0]), np.log([4.0, 4.0, 4.0, 100.0, 0.1]), np.log([8.0, 8.0])])
-    assert found.value == pytest.approx(4.0)
-    assert found.n == 8
+    result = statistics.paired_ratio([np.log([2.0]), np.log([4.0, 4.0, 4.0, 100.0, 0.1]), np.log([8.0, 8.0])])
+    assert result.value == pytest.approx(4.0)
+    assert result.n == 8
 
 
 def test_redrawn_median_has_the_bootstraps_variance():
     rounds = np.random.default_rng(0).normal(size=21)
     drawn = np.median(np.random.default_rng(1).choice(rounds, (40_000, 21)), axis=1)
     sessions = [rounds, rounds]  # two sessions of one median: what is left is what rounds add
-    found = statistics.paired_ratio(sessions)
+    result = statistics.paired_ratio(sessions)
     half = stats.norm.ppf(0.975) * drawn.std() / np.sqrt(2)
-    assert np.log(found.high / found.value) == pytest.approx(half, rel=0.02)
+    assert np.log(result.high / result.value) == pytest.approx(half, rel=0.02)
 
 
 @pytest.mark.parametrize("rho", [0.2, 0.85])
@@ -166,8 +166,8 @@ def test_relative_width_is_infinite_without_an_interval():
 def test_median_is_scipys_distribution_free_interval(n):
     values = np.random.default_rng(n).normal(size=n)
     expected = stats.quantile_test(values, q=0.0, p=0.5).confidence_interval(0.95)
-    found = statistics.median(values)
-    assert (found.low, found.high) == (expected.low, expected.high)
+    result = statistics.median(values)
+    assert (result.low, result.high) == (expected.low, expected.high)
     assert statistics.median(values[:5]).low is None
 
 
@@ -182,16 +182,16 @@ def test_one_session_gives_a_value_without_an_interval():
 @pytest.mark.parametrize(("successes", "n"), [(0, 20), (3, 20), (20, 20), (9173, 10_000)])
 def test_binomial_share_is_scipys_wilson(successes, n):
     expected = stats.binomtest(successes, n).proportion_ci(method="wilson")
-    found = statistics.binomial_share(successes, n)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert found.low <= found.value <= found.high
+    result = statistics.binomial_share(successes, n)
+    assert (result.low, result.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert result.low <= result.value <= result.high
 
 
 def test_mean_is_scipys_t_interval():
     values = np.random.default_rng(0).normal(3, 1, 40)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    found = statistics.mean(values)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    result = statistics.mean(values)
+    assert (result.low, result.high) == pytest.approx((expected.low, expected.high))
 
 
 @pytest.mark.parametrize(("first", "second"), [(0.02, 0.02), (0.01, 0.03), (0.2, 0.1)])
@@ -214,8 +214,8 @@ def test_no_discordant_sample_is_not_certainty():
 def test_the_medians_interval_has_the_tables_ranks(n, k):
     # Hollander & Wolfe, Nonparametric Statistical Methods: the sign test's critical values at 5 %, two-sided.
     values = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
-    found = statistics.median(values)
-    assert (found.low, found.value, found.high, found.n) == (k, (n + 1) / 2, n + 1 - k, n)
+    result = statistics.median(values)
+    assert (result.low, result.value, result.high, result.n) == (k, (n + 1) / 2, n + 1 - k, n)
 
 
 def test_the_medians_interval_covers_whatever_the_distribution():
@@ -225,11 +225,11 @@ def test_the_medians_interval_covers_whatever_the_distribution():
 
 
 def test_five_values_do_not_bound_a_median():
-    found = statistics.median(np.arange(5.0))
-    assert (found.value, found.low, found.high) == (2, None, None)
+    result = statistics.median(np.arange(5.0))
+    assert (result.value, result.low, result.high) == (2, None, None)
 
 
 def test_a_rate_turns_the_interval_of_its_time_round():
-    found = statistics.rate(statistics.Estimate(1e6, 0.5e6, 2e6, 7), 16)
-    assert (found.value, found.low, found.high, found.n) == (16_000, 8_000, 32_000, 7)
+    result = statistics.rate(statistics.Estimate(1e6, 0.5e6, 2e6, 7), 16)
+    assert (result.value, result.low, result.high, result.n) == (16_000, 8_000, 32_000, 7)
     assert statistics.rate(statistics.Estimate(1e6, None, None, 1), 1).low is None

@@ -119,14 +119,14 @@ def test_a_ratio_is_sound_where_the_sessions_of_its_models_differ():
 def test_another_driver_of_a_gpu_may_be_the_cause_so_nothing_is_anchored():
     at = {**AT, "provider": "cuda"}
 
-    def taken(sha, driver):
-        found = measured("student", "latency_p50_ns", 1000.0, axes=at, interval=around(1000.0, 0.005))
+    def record_on(sha, driver):
+        measurement = measured("student", "latency_p50_ns", 1000.0, axes=at, interval=around(1000.0, 0.005))
         cards = (card("teacher", "a", "teacher"), card("student", sha))
         ratio = speed_up(5.0).model_copy(update={"axes": at})
-        return record(found, models=cards, pairs=(ratio,), host={**HOST, "gpu_driver": driver})
+        return record(measurement, models=cards, pairs=(ratio,), host={**HOST, "gpu_driver": driver})
 
-    assert only(compare(taken("1", "570.1"), taken("2", "570.1"))).way == "anchored"
-    assert only(compare(taken("1", "570.1"), taken("2", "580.2"))).way == "separate"
+    assert only(compare(record_on("1", "570.1"), record_on("2", "570.1"))).way == "anchored"
+    assert only(compare(record_on("1", "570.1"), record_on("2", "580.2"))).way == "separate"
 
 
 def test_machines_that_do_not_say_what_they_are_may_be_two():
@@ -201,7 +201,7 @@ def test_another_runtime_may_be_the_cause_so_nothing_is_anchored():
 
 @pytest.mark.parametrize("host", [{**HOST, "cpu": "Other CPU"}, {**HOST, "cores_physical": 8}, {}])
 def test_another_machine_never_passes(host):
-    def taken(where, size):
+    def record_on(where, size):
         return record(
             latency("student", 1000.0),
             measured("student", "peak_memory_bytes", 5e7, axes=AT, n=3),
@@ -209,7 +209,7 @@ def test_another_machine_never_passes(host):
             host=where,
         )
 
-    comparison = compare(taken(HOST, 1000), taken(host, 1000))
+    comparison = compare(record_on(HOST, 1000), record_on(host, 1000))
     assert {row.metric: row.outcome for row in comparison.rows} == {
         "latency_p50_ns": "inconclusive",
         "peak_memory_bytes": "inconclusive",
@@ -217,7 +217,7 @@ def test_another_machine_never_passes(host):
     }
     assert comparison.overall == "inconclusive"
     assert all("another machine" in row.reason for row in comparison.rows if row.outcome == "inconclusive")
-    assert compare(taken(HOST, 1000), taken(host, 2000)).overall == "regressed"
+    assert compare(record_on(HOST, 1000), record_on(host, 2000)).overall == "regressed"
 
 
 @pytest.mark.parametrize(("new", "outcome"), [(5.1e7, "same"), (5.3e7, "regressed"), (5.2e7, "inconclusive")])
@@ -233,13 +233,13 @@ def test_memory_repeats_within_a_per_cent(new, outcome):
 
 def side_by_side(metric, base, new, **changes):
     """Return how two models of one record compare, as after measuring both."""
-    found = record(
+    joint = record(
         measured("old", metric, base, **changes),
         measured("new", metric, new, **changes),
         models=(card("old"), card("new", "1")),
     )
-    records = RecordPair(found, found, side_by_side=True)
-    (row,) = compare_matches(records, [Match(*found.models)], [metric]).rows
+    records = RecordPair(joint, joint, side_by_side=True)
+    (row,) = compare_matches(records, [Match(*joint.models)], [metric]).rows
     return row
 
 
@@ -257,8 +257,12 @@ def test_what_ran_in_turns_is_compared_by_its_ratio(metric, pair, outcome):
         metric=pair, teacher="old", student="new", axes=AT, value=0.8, interval=Interval(low=low, high=high), n=9
     )
     alike = [measured(model, metric, 5.0, axes=AT, interval=around(5.0, 0.3)) for model in ("old", "new")]
-    found = record(*alike, models=(card("old"), card("new", "1")), pairs=(ratio,))
-    (row,) = compare_matches(RecordPair(found, found, side_by_side=True), [Match(*found.models)], [metric]).rows
+    joint = record(*alike, models=(card("old"), card("new", "1")), pairs=(ratio,))
+    (row,) = compare_matches(
+        RecordPair(joint, joint, side_by_side=True),
+        [Match(*joint.models)],
+        [metric],
+    ).rows
     times = (0.8, 0.7, 0.9) if metric == "max_throughput_per_s" else (1 / 0.8, 1 / 0.9, 1 / 0.7)
     assert (row.outcome, row.way) == (outcome, "paired")
     assert (row.change, row.interval.low, row.interval.high) == pytest.approx(times)
@@ -267,9 +271,11 @@ def test_what_ran_in_turns_is_compared_by_its_ratio(metric, pair, outcome):
 def test_what_ran_in_turns_without_a_ratio_to_rely_on_is_inconclusive():
     alike = [latency(model, 1000.0) for model in ("old", "new")]
     ratio = speed_up(1.0, teacher="old", student="new").model_copy(update=UNSURE)
-    found = record(*alike, models=(card("old"), card("new", "1")), pairs=(ratio,))
+    joint = record(*alike, models=(card("old"), card("new", "1")), pairs=(ratio,))
     (row,) = compare_matches(
-        RecordPair(found, found, side_by_side=True), [Match(*found.models)], ["latency_p50_ns"]
+        RecordPair(joint, joint, side_by_side=True),
+        [Match(*joint.models)],
+        ["latency_p50_ns"],
     ).rows
     assert (row.outcome, row.reason) == ("inconclusive", "unstable: sessions differ by 31 %")
 
@@ -365,8 +371,10 @@ def scored(right, n=1000, sha="1", test_set="t", **more):
     z = 1.959964
     centre, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     wilson = Interval(low=(centre - half) / (1 + z * z / n), high=(centre + half) / (1 + z * z / n))
-    found = measured("student", "top1", share, interval=wilson, n=n)
-    return record(found, models=(card("student", sha),), test_set_sha256=test_set, **more), {"student/correct": correct}
+    measurement = measured("student", "top1", share, interval=wilson, n=n)
+    return record(measurement, models=(card("student", sha),), test_set_sha256=test_set, **more), {
+        "student/correct": correct
+    }
 
 
 def compared(base, new, *, samples=True, **options):
@@ -442,11 +450,15 @@ def test_a_model_that_is_gone_never_passes():
     size = measured("student", "size_bytes", 100)
     two = (card("student"), card("lost", "1"))
     base = record(size, measured("lost", "size_bytes", 100), models=two)
-    found = compare(base, record(size))
-    assert (found.overall, found.lost, found.exit_code) == ("inconclusive", ("lost",), 2)
+    result = compare(base, record(size))
+    assert (result.overall, result.lost, result.exit_code) == (
+        "inconclusive",
+        ("lost",),
+        2,
+    )
     assert compare(base, record(size), models={"student": "student"}).overall == "same"
-    found = compare(record(size), base)
-    assert (found.overall, found.added) == ("same", ("lost",))
+    result = compare(record(size), base)
+    assert (result.overall, result.added) == ("same", ("lost",))
 
 
 def test_a_metric_without_a_better_direction_or_unknown_is_refused():
