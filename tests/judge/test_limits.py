@@ -126,7 +126,7 @@ def test_memory_is_known_to_a_percent():
 
 
 @pytest.mark.parametrize(
-    ("found", "side", "limit", "distance"),
+    ("finding", "side", "limit", "distance"),
     [
         (latency(12.2e6, 12e6, 12.4e6), "max", 10e6, "22 % too slow"),
         (latency(10.02e6, 10.01e6, 10.03e6), "max", 10e6, "0.20 % too slow"),

@@ -53,7 +53,7 @@ def test_what_the_points_intervals_say_is_the_least_scatter():
 
 
 @pytest.mark.parametrize(
-    ("n", "deviation", "least", "found"),
+    ("n", "deviation", "least", "segments"),
     [(10, 0.02, 0.0, 0.9), (20, 0.02, 0.04, 0.98), (30, 0.04, 0.04, 0.9), (60, 0.04, 0.04, 0.98)],
 )
 def test_a_step_of_ten_per_cent_is_found_where_it_is(n, deviation, least, segments):
