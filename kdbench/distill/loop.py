@@ -19,7 +19,7 @@ from kdbench.data.batches import Batch, Batches
 from kdbench.data.counter_rng import key_of
 from kdbench.distill import checkpoint
 from kdbench.distill.devices import compile_forward, device_of, devices_of, processes_of, strategy_of
-from kdbench.distill.losses import correct, cross_entropy
+from kdbench.distill.losses.logits import correct, cross_entropy
 from kdbench.distill.metering import EpochEnergy
 from kdbench.distill.method import evaluation_mode
 from kdbench.distill.objective import Objective

@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
-from kdbench.distill.losses.inputs import wide
+from kdbench.distill.losses import wide
 from kdbench.errors import InputError
 from kdbench.models.taps import Taps
 from kdbench.recipe import Model

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from kdbench.data.batches import Batch
 from kdbench.distill.devices import processes_of
-from kdbench.distill.losses import cross_entropy
+from kdbench.distill.losses.logits import cross_entropy
 from kdbench.distill.method import Method, MethodContext, Step
 from kdbench.distill.methods import METHODS
 from kdbench.distill.teachers import Teacher

@@ -10,9 +10,17 @@ from torch.nn import functional
 
 from kdbench.distill import fit
 from kdbench.distill.objective import Objective
-from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
-from kdbench.distill.quantize.grids import activation_grid, activation_on_grid, weight_on_grid
-from kdbench.distill.quantize.layers import MOMENTUM, FakeQuantizedConv2d, FakeQuantizedLinear
+from kdbench.distill.quantize import (
+    MOMENTUM,
+    FakeQuantizedConv2d,
+    FakeQuantizedLinear,
+    activation_grid,
+    activation_on_grid,
+    forget_ranges,
+    is_quantized,
+    weight_on_grid,
+    with_fake_quantization,
+)
 from kdbench.errors import InputError
 from kdbench.models.taps import Taps
 

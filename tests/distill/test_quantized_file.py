@@ -10,8 +10,7 @@ from quantized import SHAPE, after_batches, options, quantized
 from students import VALIDATION, run_fit, training
 
 from kdbench.distill.objective import Objective
-from kdbench.distill.quantize import deployed, rounding_sensitivity
-from kdbench.distill.quantize.grids import weight_on_grid, weight_scale
+from kdbench.distill.quantize import deployed, rounding_sensitivity, weight_on_grid, weight_scale
 from kdbench.export.onnx import export_onnx
 from kdbench.export.parity import check_parity
 

@@ -1,51 +1,33 @@
 """Distillation losses as pure functions. Shapes: logits (B, C), labels (B,), features (B, …). Losses are scalars.
 
 Every divergence is KL(teacher ‖ student) in nats, summed over classes, averaged over the batch, times T² where it is
-softened. Losses are computed in float32 whatever the networks computed in.
+softened. Losses are computed in float32 whatever the networks computed in; this file has what prepares their inputs.
 """
 
-from kdbench.distill.losses.contrastive import (
-    contrast_log_partition,
-    contrast_scores,
-    contrastive_loss,
-    momentum_update,
-)
-from kdbench.distill.losses.decoupled import dkd, nckd, tckd, warm_up
-from kdbench.distill.losses.features import attention_loss, attention_map, feature_mse
-from kdbench.distill.losses.logits import (
-    Std,
-    correct,
-    cross_entropy,
-    ensemble_logits,
-    kl_divergence,
-    mean_kl,
-    mutual_kl,
-    softened_kl,
-    standardize,
-)
-from kdbench.distill.losses.relations import rkd_angle, rkd_distance
+import torch
+from torch import Tensor
 
-__all__ = [
-    "Std",
-    "attention_loss",
-    "attention_map",
-    "contrast_log_partition",
-    "contrast_scores",
-    "contrastive_loss",
-    "correct",
-    "cross_entropy",
-    "dkd",
-    "ensemble_logits",
-    "feature_mse",
-    "kl_divergence",
-    "mean_kl",
-    "momentum_update",
-    "mutual_kl",
-    "nckd",
-    "rkd_angle",
-    "rkd_distance",
-    "softened_kl",
-    "standardize",
-    "tckd",
-    "warm_up",
-]
+
+def wide(values: Tensor) -> Tensor:
+    """Return `values` in float32, or wider where they are.
+
+    On a CPU, autocast leaves log_softmax in bfloat16, whose rounding is as large as the divergence between a good
+    student and its teacher.
+    """
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def without_autocast(values: Tensor) -> torch.autocast:
+    """Return a context in which products of matrices on the device of `values` are not rounded to a half precision.
+
+    Autocast narrows them again whatever `wide` made of their factors; other operations keep the type they are given.
+    """
+    return torch.autocast(values.device.type, enabled=False)
+
+
+def require_same_shape(student: Tensor, teacher: Tensor, what: str) -> None:
+    """Raise ValueError unless both have one shape: torch would broadcast, and train on nonsense."""
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"{what} differ in shape: {tuple(student.shape)} of the student, {tuple(teacher.shape)} of the teacher"
+        )

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import Tensor
 
-from kdbench.distill.losses.inputs import wide, without_autocast
+from kdbench.distill.losses import wide, without_autocast
 
 
 def contrast_scores(anchors: Tensor, bank: Tensor, samples: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import Tensor
 
-from kdbench.distill.losses.inputs import wide
+from kdbench.distill.losses import wide
 from kdbench.distill.losses.logits import kl_divergence
 
 

@@ -1,4 +1,9 @@
-"""Losses on feature maps: hints and attention."""
+"""Losses on features: hints, attention, and the relations between the samples of a batch.
+
+Relational distillation, RKD, is by Park et al. 2019, "Relational Knowledge Distillation", section 3.2. The student
+reproduces the relations between samples, not their positions: the widths of the two features may differ. Means are over
+all pairs and triples, including degenerate ones, as in common implementations.
+"""
 
 from collections.abc import Sequence
 
@@ -6,7 +11,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import Tensor
 
-from kdbench.distill.losses.inputs import require_same_shape, wide
+from kdbench.distill.losses import require_same_shape, wide, without_autocast
+
+# Samples nearer than this count as one: the direction between them is rounding, and its gradient grows as 1/distance.
+_SAME = 1e-6
 
 
 def feature_mse(student_features: Tensor, teacher_features: Tensor) -> Tensor:
@@ -46,3 +54,44 @@ def _loss_of_layer(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return maps if maps.shape[2:] == size else F.adaptive_avg_pool2d(wide(maps), size)
+
+
+def rkd_distance(student_features: Tensor, teacher_features: Tensor) -> Tensor:
+    """Return the mean smooth L1 difference of the pairwise distances, each network's divided by their positive mean.
+
+    Features are (B, …), flattened; raises ValueError where the batches differ.
+    """
+    student, teacher = _relative_distances(student_features), _relative_distances(teacher_features)
+    require_same_shape(student, teacher, "matrices of distances")
+    return F.smooth_l1_loss(student, teacher)
+
+
+def rkd_angle(student_features: Tensor, teacher_features: Tensor) -> Tensor:
+    """Return the mean smooth L1 difference of cos ∠jik over all triples of samples, the vertex at i.
+
+    Features are (B, …), flattened; raises ValueError where the batches differ. Takes memory for B² · features and B³
+    numbers.
+    """
+    student, teacher = _cosines(student_features), _cosines(teacher_features)
+    require_same_shape(student, teacher, "cubes of angles")
+    return F.smooth_l1_loss(student, teacher)
+
+
+def _relative_distances(features: Tensor) -> Tensor:
+    """Return the distances (B, B) between samples in units of the mean of those above zero."""
+    vectors = wide(features).flatten(1)
+    # By differences: |x|² + |y|² - 2xy loses the small distances. torch's gradient at distance 0 is 0.
+    distances = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
+    mean = distances.sum() / (distances > 0).sum().clamp(min=1)
+    return distances / mean.where(mean > 0, 1.0)
+
+
+def _cosines(features: Tensor) -> Tensor:
+    """Return cos ∠jik at [i, j, k], shape (B, B, B); about 0 where j or k is the same as i."""
+    vectors = wide(features).flatten(1)
+    differences = vectors.unsqueeze(0) - vectors.unsqueeze(1)
+    lengths = torch.linalg.vector_norm(differences, dim=2, keepdim=True)
+    # The difference of samples that count as one stays close to zero instead of becoming a direction.
+    units = differences / lengths.where(lengths > _SAME, 1.0)
+    with without_autocast(units):
+        return torch.bmm(units, units.transpose(1, 2))

@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdbench.distill.losses import attention_loss
+from kdbench.distill.losses.features import attention_loss
 from kdbench.distill.method import Method, MethodContext, MethodOptions, Step, layer_outputs
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError

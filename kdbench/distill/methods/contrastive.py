@@ -12,8 +12,13 @@ import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdbench.distill.losses import contrast_log_partition, contrast_scores, contrastive_loss, momentum_update
-from kdbench.distill.losses.inputs import wide
+from kdbench.distill.losses import wide
+from kdbench.distill.losses.contrastive import (
+    contrast_log_partition,
+    contrast_scores,
+    contrastive_loss,
+    momentum_update,
+)
 from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step, pooled
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from kdbench.distill.losses import dkd, warm_up
+from kdbench.distill.losses.decoupled import dkd, warm_up
 from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 

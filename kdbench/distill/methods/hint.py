@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdbench.distill.losses import feature_mse
+from kdbench.distill.losses.features import feature_mse
 from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError

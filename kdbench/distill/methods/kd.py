@@ -10,7 +10,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from kdbench.distill.losses import Std, softened_kl, standardize
+from kdbench.distill.losses.logits import Std, softened_kl, standardize
 from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from kdbench.distill.losses import ensemble_logits, mean_kl, softened_kl
+from kdbench.distill.losses.logits import ensemble_logits, mean_kl, softened_kl
 from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 

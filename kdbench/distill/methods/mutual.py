@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from kdbench.distill.losses import cross_entropy, mutual_kl
+from kdbench.distill.losses.logits import cross_entropy, mutual_kl
 from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError

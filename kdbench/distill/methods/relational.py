@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from kdbench.distill.losses import rkd_angle, rkd_distance
+from kdbench.distill.losses.features import rkd_angle, rkd_distance
 from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step, pooled
 from kdbench.distill.methods import METHODS
 from kdbench.models.taps import last_stage

@@ -9,7 +9,12 @@ import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdbench.distill.losses import contrast_log_partition, contrast_scores, contrastive_loss, momentum_update
+from kdbench.distill.losses.contrastive import (
+    contrast_log_partition,
+    contrast_scores,
+    contrastive_loss,
+    momentum_update,
+)
 
 TAU = 0.07
 

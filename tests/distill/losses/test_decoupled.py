@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.special import rel_entr, softmax
 from scipy.stats import entropy
 
-from kdbench.distill.losses import dkd, nckd, softened_kl, tckd, warm_up
+from kdbench.distill.losses.decoupled import dkd, nckd, tckd, warm_up
+from kdbench.distill.losses.logits import softened_kl
 
 TEMPERATURES = (1.0, 4.0)
 

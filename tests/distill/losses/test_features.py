@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.distill.losses import attention_loss, attention_map, feature_mse
+from kdbench.distill.losses.features import attention_loss, attention_map, feature_mse
 
 
 def maps(*shape, seed=0):

@@ -11,7 +11,7 @@ from scipy.special import log_softmax, rel_entr, softmax
 from torch.distributions import Categorical
 from torch.distributions import kl_divergence as categorical_kl
 
-from kdbench.distill.losses import (
+from kdbench.distill.losses.logits import (
     correct,
     cross_entropy,
     ensemble_logits,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist, squareform
 
-from kdbench.distill.losses import rkd_angle, rkd_distance
+from kdbench.distill.losses.features import rkd_angle, rkd_distance
 
 LOSSES = pytest.mark.parametrize("loss", [rkd_distance, rkd_angle])
 

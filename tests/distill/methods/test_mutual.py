@@ -7,7 +7,7 @@ from students import objective_of, run_fit, student, training
 from torch.nn.functional import cross_entropy
 
 from kdbench.data.batches import Batch
-from kdbench.distill.losses import softened_kl
+from kdbench.distill.losses.logits import softened_kl
 from kdbench.distill.methods.mutual import Mutual
 from kdbench.errors import InputError
 from kdbench.recipe import Model

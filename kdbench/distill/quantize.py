@@ -1,0 +1,266 @@
+"""Quantization-aware training: a network that computes on the grids of small integers, in floating point.
+
+Grids are symmetric per output channel for weights and affine per tensor for activations, as in Jacob et al. 2018,
+"Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (arXiv:1712.05877).
+A grid is a scale s and a zero point z: the integer q stands for s · (q − z).
+
+Built on torch's core operators `fake_quantize_per_channel_affine` and `fake_quantize_per_tensor_affine`. torch's
+eager-mode QAT (`torch.ao.quantization`) is deprecated. Its successor torchao covers only Linear and Embedding in eager
+mode; its other mode trains an exported program, which loses the module paths by which features are tapped.
+"""
+
+import copy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kdbench.errors import InputError
+from kdbench.recipe import Quantize
+
+# No scale is smaller, so that a channel of zeros, or an input that is always zero, does not divide by zero.
+_LEAST_SCALE = torch.finfo(torch.float32).eps
+# Share of the newest batch in the moving averages of a range; "close to 0", Jacob et al. 2018, section 3.1.
+MOMENTUM = 0.01
+# How far activations are shifted, as a share of their range: about ten times the differences of sums in float32.
+_SHARE = 1e-5
+# The difference that is compared with it is as random.
+_MARGIN = 2.0
+
+
+def weight_limit(bits: int) -> int:
+    """Return the largest integer of a weight; the smallest is its negative (section 3.1: −128 is left out)."""
+    return (1 << (bits - 1)) - 1
+
+
+def activation_limit(bits: int) -> int:
+    """Return the largest integer of an activation; the smallest is 0."""
+    return (1 << bits) - 1
+
+
+def weight_scale(weight: Tensor, bits: int) -> Tensor:
+    """Return the scale of each output channel, (out,), float32: its largest magnitude is the largest integer."""
+    largest = weight.detach().float().flatten(1).abs().amax(dim=1)
+    return (largest / weight_limit(bits)).clamp_min(_LEAST_SCALE)
+
+
+def activation_grid(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Return scale (float32) and zero point (int32), scalars, of the range [low, high], which holds 0.
+
+    The range is nudged so that 0 is a point of the grid: zero padding must be exact (section 3.1).
+    """
+    limit = activation_limit(bits)
+    scale = ((high - low) / limit).clamp_min(_LEAST_SCALE)
+    zero_point = torch.round(-low / scale).clamp(0, limit).to(torch.int32)
+    return scale, zero_point
+
+
+def weight_on_grid(weight: Tensor, bits: int) -> Tensor:
+    """Return `weight` (out, …), float32, at most 2 · weight_limit + 1 different values in each output channel.
+
+    The gradient goes straight through.
+    """
+    scale, limit = weight_scale(weight, bits), weight_limit(bits)
+    zero_point = torch.zeros_like(scale, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(weight.float(), scale, zero_point, 0, -limit, limit)
+
+
+def activation_on_grid(inputs: Tensor, low: Tensor, high: Tensor, bits: int) -> Tensor:
+    """Return `inputs`, float32, rounded to the grid of the range [low, high].
+
+    The gradient goes straight through within the range; what is clipped has none.
+    """
+    scale, zero_point = activation_grid(low, high, bits)
+    return torch.fake_quantize_per_tensor_affine(inputs.float(), scale, zero_point, 0, activation_limit(bits))
+
+
+class FakeQuantized(nn.Module):
+    """The base of fake-quantized layers: their bits, and the range of their inputs.
+
+    The range is tracked in training mode, before it is used: smallest and largest value of each batch, in the mean of
+    the first 1/MOMENTUM batches, then in an exponential moving average. It is kept in buffers, so weights and
+    checkpoints hold it. In evaluation mode it stays as it is; until a batch was seen, a layer is in full precision.
+    """
+
+    weight: Tensor
+    weight_bits: int
+    activation_bits: int
+    input_low: Tensor
+    input_high: Tensor
+    batches_seen: Tensor
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the layer's output for inputs and weights on their grids, which are float32 under autocast too."""
+        if self.training:
+            self.track(inputs)
+        elif not self.batches_seen:
+            return self.applied(inputs, self.weight)
+        rounded = activation_on_grid(inputs, self.input_low, self.input_high, self.activation_bits)
+        return self.applied(rounded, weight_on_grid(self.weight, self.weight_bits))
+
+    def applied(self, inputs: Tensor, weight: Tensor) -> Tensor:
+        """Return the layer's output for `inputs`, with `weight` in place of its own."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def track(self, inputs: Tensor) -> None:
+        """Move the range towards that of `inputs`; it always holds 0."""
+        self.batches_seen += 1
+        share = self.batches_seen.reciprocal().clamp_min(MOMENTUM)
+        low, high = torch.aminmax(inputs.detach().float())
+        self.input_low.lerp_(low.clamp_max(0.0), share)
+        self.input_high.lerp_(high.clamp_min(0.0), share)
+
+
+class FakeQuantizedConv2d(FakeQuantized, nn.Conv2d):
+    """A convolution of inputs (B, C, H, W) with weights (out, in/groups, k, k), both on their grids."""
+
+    def applied(self, inputs: Tensor, weight: Tensor) -> Tensor:
+        """Return the convolution with `weight`."""
+        output: Tensor = self._conv_forward(inputs, weight, self.bias)
+        return output
+
+
+class FakeQuantizedLinear(FakeQuantized, nn.Linear):
+    """A product of inputs (…, in) with weights (out, in), both on their grids."""
+
+    def applied(self, inputs: Tensor, weight: Tensor) -> Tensor:
+        """Return the product with `weight`."""
+        return functional.linear(inputs, weight, self.bias)
+
+
+_QUANTIZED: dict[type[nn.Module], type[FakeQuantized]] = {
+    nn.Conv2d: FakeQuantizedConv2d,
+    nn.Linear: FakeQuantizedLinear,
+}
+
+
+def with_fake_quantization(network: nn.Module, options: Quantize) -> nn.Module:
+    """Turn every Conv2d and Linear of `network` into one that rounds its inputs and weights; return the network.
+
+    Paths, parameters and their names stay as they are; buffers for the ranges are added. The first and the last of
+    these layers have `options.first_last_bits`, as is usual (Esser et al. 2020, "Learned Step Size Quantization",
+    arXiv:1902.08153). Sums, biases, batch norm and activation functions stay in floating point. Batch norm
+    is not folded while training: a weight's scale is its channel's own, so folding it in afterwards changes scales and
+    biases alone, never an integer (see kdbench.export.folding).
+
+    Subclasses of Conv2d and Linear, whose forward is not known, stay in full precision. Raises InputError where there
+    is nothing to quantize.
+    """
+    layers = [module for module in network.modules() if type(module) in _QUANTIZED]
+    if not layers:
+        raise InputError(
+            f"{type(network).__name__} has no Conv2d and no Linear, so there is nothing to quantize",
+            "leave quantize out",
+        )
+    for layer in layers:
+        is_inner = layer is not layers[0] and layer is not layers[-1]
+        # As torch's parametrizations do: the object stays, with its place in the network, its weights and its hooks.
+        layer.__class__ = _QUANTIZED[type(layer)]
+        quantized = cast("FakeQuantized", layer)
+        quantized.weight_bits = options.weight_bits if is_inner else options.first_last_bits
+        quantized.activation_bits = options.activation_bits if is_inner else options.first_last_bits
+        device = quantized.weight.device
+        quantized.register_buffer("input_low", torch.zeros((), device=device))
+        quantized.register_buffer("input_high", torch.zeros((), device=device))
+        quantized.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64, device=device))
+    return network
+
+
+def is_quantized(network: nn.Module) -> bool:
+    """Return whether a layer of `network` rounds to a grid."""
+    return any(isinstance(module, FakeQuantized) for module in network.modules())
+
+
+def forget_ranges(network: nn.Module) -> None:
+    """Restart the tracking of every range with the next batch in training mode."""
+    for module in network.modules():
+        if isinstance(module, FakeQuantized):
+            module.batches_seen.zero_()
+
+
+def deployed(network: nn.Module) -> nn.Module:
+    """Return what to export in place of `network`: itself, or a copy of it whose quantized layers hold integers.
+
+    The copy can be exported to ONNX, not run: its layers name ONNX's operators. Weights are int8, activations uint8,
+    whatever their bits; fewer than 8 are a narrower range of these.
+    """
+    if not any(isinstance(module, FakeQuantized) for module in network.modules()):
+        return network
+    container = nn.Sequential(copy.deepcopy(network))  # so that every layer has a parent, the network itself included
+    for path, module in list(container.named_modules(remove_duplicate=False)):
+        if isinstance(module, FakeQuantized) and module.batches_seen:
+            parent, _, name = path.rpartition(".")
+            setattr(container.get_submodule(parent), name, _IntegerLayer(module))
+    (network,) = container
+    return network.eval()
+
+
+class _IntegerLayer(nn.Module):
+    """A quantized layer, its weights rounded for good: DequantizeLinear before each operand of the product."""
+
+    def __init__(self, layer: FakeQuantized) -> None:
+        super().__init__()
+        scale = weight_scale(layer.weight, layer.weight_bits)
+        rounded = weight_on_grid(layer.weight.detach(), layer.weight_bits)
+        per_channel = scale.view(-1, *[1] * (rounded.dim() - 1))
+        input_scale, zero_point = activation_grid(layer.input_low, layer.input_high, layer.activation_bits)
+        limit = activation_limit(layer.activation_bits)
+        self.layer = layer
+        self.clips = limit < torch.iinfo(torch.uint8).max
+        self.register_buffer("integers", torch.round(rounded / per_channel).to(torch.int8))
+        self.register_buffer("scale", scale)
+        self.register_buffer("zero", torch.zeros_like(scale, dtype=torch.int8))
+        self.register_buffer("input_scale", input_scale)
+        self.register_buffer("input_zero", zero_point.to(torch.uint8))
+        self.register_buffer("input_least", torch.zeros((), dtype=torch.uint8))
+        self.register_buffer("input_limit", torch.full((), limit, dtype=torch.uint8))
+
+    integers: Tensor
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        grid = (self.input_scale, self.input_zero)
+        quantized = _onnx("QuantizeLinear", inputs, *grid, like=inputs, dtype=torch.uint8)
+        if self.clips:
+            bounds = (self.input_least, self.input_limit)
+            quantized = _onnx("Clip", quantized, *bounds, like=inputs, dtype=torch.uint8)
+        rounded = _onnx("DequantizeLinear", quantized, *grid, like=inputs)
+        weight = _onnx("DequantizeLinear", self.integers, self.scale, self.zero, like=self.integers, axis=0)
+        return self.layer.applied(rounded, weight)
+
+
+def _onnx(
+    operator: str, *operands: object, like: Tensor, dtype: torch.dtype = torch.float32, **attributes: int
+) -> Tensor:
+    """Return the output, of the shape of `like`, of an ONNX operator."""
+    return torch.onnx.ops.symbolic(operator, operands, attributes, dtype=dtype, shape=like.shape)  # type: ignore[arg-type]
+
+
+def rounding_sensitivity(network: nn.Module, images: Tensor) -> Tensor | None:
+    """Return how far each image's logits may differ, (N,), in a correct computation of a quantized `network`.
+
+    It is twice the largest change of a logit when every quantized input is shifted, at random but equally at every
+    call, by up to 1e-5 of its range. `network` is in evaluation mode, `images` (N, C, H, W) are normalised. None for a
+    network that is not quantized.
+    """
+    layers = [module for module in network.modules() if isinstance(module, FakeQuantized) and module.batches_seen]
+    if not layers:
+        return None
+    chance = torch.Generator().manual_seed(0)
+
+    def moved(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        assert isinstance(layer, FakeQuantized)
+        noise = 2 * torch.rand(inputs[0].shape, generator=chance) - 1
+        return (inputs[0] + _SHARE * (layer.input_high - layer.input_low) * noise,)
+
+    with torch.no_grad():
+        expected = network(images)
+        handles = [layer.register_forward_pre_hook(moved) for layer in layers]
+        try:
+            shifted: Tensor = network(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+    change: Tensor = (shifted - expected).abs().amax(dim=1)
+    return _MARGIN * change
