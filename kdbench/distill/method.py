@@ -92,12 +92,14 @@ class Method(nn.Module, ABC):
     """One term of a student's loss; the result of `forward` is already weighted.
 
     A method can have parameters (a regressor) and buffers: they are trained and saved with the student, never exported.
+    `__init__` raises InputError if the method cannot work with the networks and data of its context.
 
     `default_ce_weight`: weight of the cross-entropy beside the term in its authors' experiments.
     `needs_teacher`: the term uses teachers. `needs_logits`: it uses their logits, not only features.
     `uses_all_teachers`: it uses more than the first teacher.
     `supports_mixed_images`: it is defined for images mixed from two samples (mixup, cutmix).
     `supports_multiple_processes`: several processes can train it together.
+    `student_layers`, `teacher_layers`: module paths of the features that `forward` needs.
     """
 
     Options: ClassVar[type[MethodOptions]]
@@ -107,6 +109,12 @@ class Method(nn.Module, ABC):
     uses_all_teachers: ClassVar[bool] = False
     supports_mixed_images: ClassVar[bool] = True
     supports_multiple_processes: ClassVar[bool] = True
+    student_layers: tuple[str, ...] = ()
+    teacher_layers: tuple[str, ...] = ()
+
+    def __init__(self, options: MethodOptions, context: MethodContext) -> None:  # noqa: ARG002 - subclasses use it
+        super().__init__()
+        self.options = options
 
     @classmethod
     def from_recipe(cls, name: str, options: Mapping[str, Any], context: MethodContext) -> "Method":
@@ -117,21 +125,6 @@ class Method(nn.Module, ABC):
             known = f"options: {', '.join(cls.Options.model_fields)}"
             raise problem(error, cls.Options, noun="option").as_error(f"method {name!r}", known) from error
         return cls(admitted, context)
-
-    @abstractmethod
-    def __init__(self, options: MethodOptions, context: MethodContext) -> None:
-        """Set the term up for these networks and data; raises InputError if it cannot work with them."""
-        super().__init__()
-
-    @property
-    def student_layers(self) -> tuple[str, ...]:
-        """Module paths of the student's features that `forward` needs."""
-        return ()
-
-    @property
-    def teacher_layers(self) -> tuple[str, ...]:
-        """Module paths of the teachers' features that `forward` needs."""
-        return ()
 
     @abstractmethod
     def forward(self, step: Step) -> Tensor:
@@ -161,16 +154,7 @@ class LayerMethod(Method):
         super().__init__(options, context)
         self.student_layer = options.student_layer or default_layer(context.student)
         self.teacher_layer = options.teacher_layer or default_layer(context.teacher)
-
-    @property
-    def student_layers(self) -> tuple[str, ...]:
-        """The one tapped layer of the student."""
-        return (self.student_layer,)
-
-    @property
-    def teacher_layers(self) -> tuple[str, ...]:
-        """The one tapped layer of the teacher."""
-        return (self.teacher_layer,)
+        self.student_layers, self.teacher_layers = (self.student_layer,), (self.teacher_layer,)
 
     def examples(self, context: MethodContext) -> tuple[Tensor, Tensor]:
         """Return the outputs of the student's and the teacher's layer for the context's example.

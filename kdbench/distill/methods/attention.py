@@ -19,8 +19,8 @@ from kdbench.models.taps import required_stages
 class AttentionOptions(MethodOptions):
     """Weight of the term, and the layers of both networks in the order in which they are compared, as module paths.
 
-    Where neither list is given, all stages that have maps of several cells are compared; if one network has more of
-    them, as many as the other has, evenly spread and with the last.
+    Without either list, all stages that have maps of several cells are compared. If one network has more stages, as
+    many as the other has are chosen, evenly spread and with the last.
     """
 
     attention_weight: float = Field(default=1000.0, ge=0)
@@ -33,35 +33,23 @@ class Attention(Method):
     """attention_weight · Σ_l mean((Q_s − Q_t)²), Q = L2norm(mean_c f²), over the layers l."""
 
     Options = AttentionOptions
+    options: AttentionOptions
     default_ce_weight: ClassVar[float] = 1.0
     needs_logits: ClassVar[bool] = False
 
     def __init__(self, options: AttentionOptions, context: MethodContext) -> None:
         super().__init__(options, context)
-        self.weight = options.attention_weight
-        named = bool(options.student_layers or options.teacher_layers)
-        self._student_layers, self._teacher_layers = (_named if named else _default)(options, context)
-
-    @property
-    def student_layers(self) -> tuple[str, ...]:
-        """The tapped layers of the student."""
-        return self._student_layers
-
-    @property
-    def teacher_layers(self) -> tuple[str, ...]:
-        """The tapped layers of the teacher, each beside the student's."""
-        return self._teacher_layers
+        named = options.student_layers or options.teacher_layers
+        self.student_layers, self.teacher_layers = _named(options, context) if named else _default(context)
 
     def forward(self, step: Step) -> Tensor:
-        """Return the weighted term of one step."""
-        student = [step.student_features[layer] for layer in self._student_layers]
-        teacher = [step.teacher_features[layer] for layer in self._teacher_layers]
-        return self.weight * attention_loss(student, teacher)
+        student = [step.student_features[layer] for layer in self.student_layers]
+        teacher = [step.teacher_features[layer] for layer in self.teacher_layers]
+        return self.options.attention_weight * attention_loss(student, teacher)
 
     def formula(self) -> str:
-        """Return the term in words and numbers."""
-        pairs = zip(self._student_layers, self._teacher_layers, strict=True)
-        return f"{self.weight:g}·Σ mean((Q_s − Q_t)²) over " + ", ".join(f"{s}–{t}" for s, t in pairs)
+        pairs = ", ".join(f"{s}–{t}" for s, t in zip(self.student_layers, self.teacher_layers, strict=True))
+        return f"{self.options.attention_weight:g}·Σ mean((Q_s − Q_t)²) over {pairs}"
 
 
 def _named(options: AttentionOptions, context: MethodContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -75,8 +63,7 @@ def _named(options: AttentionOptions, context: MethodContext) -> tuple[tuple[str
             "give student_layers and teacher_layers as many paths each",
         )
     for network, layers in ((context.student, student), (context.teacher, teacher)):
-        without = set(layers).difference(_with_positions(network, layers, context.example))
-        if without:
+        if without := set(layers).difference(_with_positions(network, layers, context.example)):
             raise InputError(
                 f"attention: {min(without)!r} of {type(network).__name__} gives vectors or maps of one cell, and "
                 "attention compares positions",
@@ -85,27 +72,25 @@ def _named(options: AttentionOptions, context: MethodContext) -> tuple[tuple[str
     return student, teacher
 
 
-def _default(_options: AttentionOptions, context: MethodContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    stages = [
-        _with_positions(network, required_stages(network), context.example)
-        for network in (context.student, context.teacher)
-    ]
-    count = min(map(len, stages))
+def _default(context: MethodContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    networks = (context.student, context.teacher)
+    student, teacher = (_with_positions(network, required_stages(network), context.example) for network in networks)
+    count = min(len(student), len(teacher))
     if not count:
         raise InputError(
             "attention: the stages of the student or of the teacher give vectors or maps of one cell, and attention "
             "compares positions",
             "name layers that give larger maps with student_layers and teacher_layers, or choose another method",
         )
-    return _spread(stages[0], count), _spread(stages[1], count)
+    return _spread(student, count), _spread(teacher, count)
 
 
 def _with_positions(network: nn.Module, layers: Sequence[str], example: Tensor) -> list[str]:
-    """Return those of `layers` whose maps have several cells: of one cell, the attention is 1 whatever it holds."""
+    """Return the `layers` whose maps have several cells: the attention of a single cell is always 1."""
     features = layer_outputs(network, layers, example)
     return [layer for layer, feature in zip(layers, features, strict=True) if feature[0, 0].numel() > 1]
 
 
 def _spread(layers: Sequence[str], count: int) -> tuple[str, ...]:
-    """Return `count` of the layers, evenly spread, the last among them: of 12 the 4th, the 8th and the 12th for 3."""
+    """Return `count` layers, evenly spread, with the last: for 3 of 12 the 4th, the 8th and the 12th."""
     return tuple(layers[-(-number * len(layers) // count) - 1] for number in range(1, count + 1))

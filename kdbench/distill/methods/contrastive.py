@@ -5,7 +5,7 @@ versa. Two memories hold each network's embedding of every training sample.
 """
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
@@ -26,7 +26,7 @@ from kdbench.models.taps import last_stage
 
 
 class ContrastiveOptions(LayerOptions):
-    """The authors' values; `momentum` is the share that an old embedding keeps. A layer not named is the last stage."""
+    """The authors' values; `momentum` is the share that an old embedding keeps. The default layer is the last stage."""
 
     contrastive_weight: float = Field(default=0.8, ge=0)
     feature_dim: int = Field(default=128, gt=0)
@@ -63,11 +63,10 @@ class OtherClasses(nn.Module):
                 "contrastive: all training samples are of one class, and the negatives are those of others",
                 "choose another subset of the data, or another method",
             )
-        # Known from the data: not worth a place in a checkpoint.
-        self.register_buffer("labels", labels, persistent=False)
-        self.register_buffer("order", labels.argsort(stable=True), persistent=False)
-        self.register_buffer("counts", counts, persistent=False)
-        self.register_buffer("starts", counts.cumsum(0) - counts, persistent=False)
+        order, starts = labels.argsort(stable=True), counts.cumsum(0) - counts
+        # Checkpoints need not hold what is known from the data.
+        for name, value in {"labels": labels, "order": order, "counts": counts, "starts": starts}.items():
+            self.register_buffer(name, value, persistent=False)
 
     def forward(self, index: Tensor, count: int) -> Tensor:
         """Return `count` samples for each of the samples `index` (B,), as positions (B, count)."""
@@ -82,11 +81,12 @@ class OtherClasses(nn.Module):
 class Contrastive(LayerMethod):
     """contrastive_weight · CRD: each sample against its `negatives` of other classes, in both directions.
 
-    Negatives are drawn with replacement, so that a small set of samples needs no other loss (the authors' code does so
-    where it has to). The partition constants are estimated from the first batch and kept, as there.
+    Negatives are drawn with replacement, so that a small set of samples needs no other loss; the authors' code does so
+    only for small sets. As there, the partition constants are estimated from the first batch and kept.
     """
 
     Options = ContrastiveOptions
+    options: ContrastiveOptions
     default_ce_weight: ClassVar[float] = 1.0
     needs_logits: ClassVar[bool] = False
     supports_mixed_images: ClassVar[bool] = False  # a mixed image is no one sample's
@@ -98,7 +98,6 @@ class Contrastive(LayerMethod):
 
     def __init__(self, options: ContrastiveOptions, context: MethodContext) -> None:
         super().__init__(options, context, last_stage)
-        self.options = options
         student, teacher = self.examples(context)
         self.embed_student = Embedding(student, options.feature_dim)
         self.embed_teacher = Embedding(teacher, options.feature_dim)
@@ -108,6 +107,7 @@ class Contrastive(LayerMethod):
         self.register_buffer("student_memory", torch.empty(shape).uniform_(-bound, bound))
         self.register_buffer("teacher_memory", torch.empty(shape).uniform_(-bound, bound))
         self.register_buffer("log_partition", torch.full((2,), math.nan))
+        self._scale: dict[str, Any] = {"temperature": options.temperature, "n_data": len(context.labels)}
         self._estimated = False
 
     def forward(self, step: Step) -> Tensor:
@@ -122,12 +122,7 @@ class Contrastive(LayerMethod):
         )
         self._estimate_partition(scores)
         losses = [
-            contrastive_loss(
-                side,
-                temperature=self.options.temperature,
-                n_data=len(self.student_memory),
-                log_partition=log_partition,
-            )
+            contrastive_loss(side, **self._scale, log_partition=log_partition)
             for side, log_partition in zip(scores, self.log_partition.unbind(), strict=True)
         ]
         self.student_memory = self._remembered(self.student_memory, step.index, student)
@@ -135,7 +130,6 @@ class Contrastive(LayerMethod):
         return self.options.contrastive_weight * (losses[0] + losses[1])
 
     def formula(self) -> str:
-        """Return the term in words and numbers."""
         options = self.options
         return (
             f"{options.contrastive_weight:g}·CRD({self.student_layer}, {self.teacher_layer}) in {options.feature_dim} "
@@ -148,13 +142,8 @@ class Contrastive(LayerMethod):
             return
         self._estimated = True  # so that no further step waits for the device
         if bool(self.log_partition.isnan().all()):
-            estimates = [
-                contrast_log_partition(side, temperature=self.options.temperature, n_data=len(self.student_memory))
-                for side in scores
-            ]
-            self.log_partition = torch.stack(estimates)
+            self.log_partition = torch.stack([contrast_log_partition(side, **self._scale) for side in scores])
 
     def _remembered(self, memory: Tensor, index: Tensor, embeddings: Tensor) -> Tensor:
-        """Return a copy of a memory, its rows `index` moved towards embeddings; the backward pass needs the old one."""
-        rows = momentum_update(memory[index], embeddings, self.options.momentum)
-        return memory.index_copy(0, index, rows)
+        """Return a copy of a memory with the rows `index` updated; the backward pass needs the old one."""
+        return memory.index_copy(0, index, momentum_update(memory[index], embeddings, self.options.momentum))

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdbench.distill.losses.decoupled import dkd, warm_up
-from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
+from kdbench.distill.method import Method, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 
 
@@ -27,28 +27,17 @@ class Dkd(Method):
     """min(epoch / warmup, 1) · T² · (tckd_weight · TCKD + nckd_weight · NCKD)."""
 
     Options = DkdOptions
+    options: DkdOptions
     default_ce_weight: ClassVar[float] = 1.0
-    supports_mixed_images: ClassVar[bool] = False  # a mixed image has no one target class
-
-    def __init__(self, options: DkdOptions, context: MethodContext) -> None:
-        super().__init__(options, context)
-        self.options = options
+    supports_mixed_images: ClassVar[bool] = False  # a mixed image has two target classes
 
     def forward(self, step: Step) -> Tensor:
-        """Return the weighted term of one step."""
         options = self.options
-        loss = dkd(
-            step.student_logits,
-            step.teacher_logits,
-            step.labels,
-            options.temperature,
-            alpha=options.tckd_weight,
-            beta=options.nckd_weight,
-        )
+        weights = {"alpha": options.tckd_weight, "beta": options.nckd_weight}
+        loss = dkd(step.student_logits, step.teacher_logits, step.labels, options.temperature, **weights)
         return warm_up(step.epoch + 1, options.warmup) * loss  # the authors count epochs from 1
 
     def formula(self) -> str:
-        """Return the term in words and numbers."""
         options = self.options
         warmup = f"min(epoch/{options.warmup}, 1)·" if options.warmup else ""
         return f"{warmup}T²·({options.tckd_weight:g}·TCKD + {options.nckd_weight:g}·NCKD), T = {options.temperature:g}"

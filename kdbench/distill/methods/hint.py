@@ -19,7 +19,7 @@ from kdbench.models.taps import middle_stage
 
 
 class HintOptions(LayerOptions):
-    """Weight of the term; a layer not named is the network's middle stage."""
+    """Weight of the term; the default layer is the network's middle stage."""
 
     hint_weight: float = Field(default=100.0, ge=0)
 
@@ -61,12 +61,12 @@ class Hint(LayerMethod):
     """hint_weight · MSE(regressor(f_s), f_t)."""
 
     Options = HintOptions
+    options: HintOptions
     default_ce_weight: ClassVar[float] = 1.0
     needs_logits: ClassVar[bool] = False
 
     def __init__(self, options: HintOptions, context: MethodContext) -> None:
         super().__init__(options, context, middle_stage)
-        self.weight = options.hint_weight
         student, teacher = self.examples(context)
         if student.dim() != teacher.dim():
             raise InputError(
@@ -77,10 +77,8 @@ class Hint(LayerMethod):
         self.regressor = Regressor(student, teacher)
 
     def forward(self, step: Step) -> Tensor:
-        """Return the weighted term of one step."""
         mapped = self.regressor(step.student_features[self.student_layer])
-        return self.weight * feature_mse(mapped, step.teacher_features[self.teacher_layer])
+        return self.options.hint_weight * feature_mse(mapped, step.teacher_features[self.teacher_layer])
 
     def formula(self) -> str:
-        """Return the term in words and numbers."""
-        return f"{self.weight:g}·MSE(regressor({self.student_layer}), {self.teacher_layer})"
+        return f"{self.options.hint_weight:g}·MSE(regressor({self.student_layer}), {self.teacher_layer})"

@@ -11,15 +11,15 @@ from pydantic import Field
 from torch import Tensor
 
 from kdbench.distill.losses.logits import Std, softened_kl, standardize
-from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
+from kdbench.distill.method import Method, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 
 
 class KdOptions(MethodOptions):
     """Weight of the term and temperature: .9 at 4 are the usual values of the CIFAR tables.
 
-    With `standardize`, Sun et al. take a kd_weight of 9 at temperature 2, beside a cross-entropy of .1. `std` is that
-    of the authors' code ("unbiased") or the row's own ("population").
+    With `standardize`, Sun et al. use a kd_weight of 9 at temperature 2, beside a ce_weight of .1. `std` is "unbiased"
+    as in the authors' code, or "population".
     """
 
     kd_weight: float = Field(default=0.9, ge=0)
@@ -33,21 +33,16 @@ class Kd(Method):
     """kd_weight · T² · KL(p_t^T ‖ p_s^T)."""
 
     Options = KdOptions
+    options: KdOptions
     default_ce_weight: ClassVar[float] = 0.1
 
-    def __init__(self, options: KdOptions, context: MethodContext) -> None:
-        super().__init__(options, context)
-        self.options = options
-
     def forward(self, step: Step) -> Tensor:
-        """Return the weighted term of one step."""
         student, teacher = step.student_logits, step.teacher_logits
         if self.options.standardize:
             student, teacher = (standardize(logits, self.options.std) for logits in (student, teacher))
         return self.options.kd_weight * softened_kl(student, teacher, self.options.temperature)
 
     def formula(self) -> str:
-        """Return the term in words and numbers."""
         options = self.options
         of_what = f" of standardized logits ({options.std} std)" if options.standardize else ""
         return f"{options.kd_weight:g}·T²·KL(t‖s){of_what}, T = {options.temperature:g}"
@@ -73,7 +68,7 @@ class BornAgain(Kd):
 
 
 class FunctionMatchingOptions(KdOptions):
-    """The options of kd; the authors' configurations take temperatures of 1, 2, 5 or 10, by data set and length."""
+    """The options of kd; the authors use temperatures of 1, 2, 5 or 10, by data set and length."""
 
     kd_weight: float = Field(default=1.0, ge=0)
     temperature: float = Field(default=2.0, gt=0)

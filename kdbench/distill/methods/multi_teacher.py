@@ -4,13 +4,12 @@
 Knowledge Distillation Really Work?".
 """
 
-from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
 
-from kdbench.distill.losses.logits import ensemble_logits, mean_kl, softened_kl
+from kdbench.distill.losses.logits import ensemble_logits, mean_kl
 from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 
@@ -25,14 +24,6 @@ class MultiTeacherOptions(MethodOptions):
     combine: Combine = "probabilities"
 
 
-def _from_ensemble(student: Tensor, teachers: Sequence[Tensor], temperature: float) -> Tensor:
-    return softened_kl(student, ensemble_logits(teachers), temperature)
-
-
-_LOSSES: dict[Combine, Callable[[Tensor, Sequence[Tensor], float], Tensor]] = {
-    "probabilities": _from_ensemble,
-    "divergences": mean_kl,
-}
 _WORDS: dict[Combine, str] = {
     "probabilities": "KL(t‖s), t the mean probability of {count} teachers",
     "divergences": "mean of KL(t‖s) over {count} teachers",
@@ -44,20 +35,20 @@ class MultiTeacher(Method):
     """kd_weight · T² · KL(p_t^T ‖ p_s^T) with t the ensemble of all teachers, or the mean of KLs over them."""
 
     Options = MultiTeacherOptions
+    options: MultiTeacherOptions
     default_ce_weight: ClassVar[float] = 0.1
     uses_all_teachers: ClassVar[bool] = True
 
     def __init__(self, options: MultiTeacherOptions, context: MethodContext) -> None:
         super().__init__(options, context)
-        self.options = options
         self.teachers = len(context.teachers)
 
     def forward(self, step: Step) -> Tensor:
-        """Return the weighted term of one step."""
-        loss = _LOSSES[self.options.combine](step.student_logits, step.all_teacher_logits, self.options.temperature)
-        return self.options.kd_weight * loss
+        options, teachers = self.options, step.all_teacher_logits
+        # The ensemble is a single teacher.
+        teachers = (ensemble_logits(teachers),) if options.combine == "probabilities" else teachers
+        return options.kd_weight * mean_kl(step.student_logits, teachers, options.temperature)
 
     def formula(self) -> str:
-        """Return the term in words and numbers."""
         words = _WORDS[self.options.combine].format(count=self.teachers)
         return f"{self.options.kd_weight:g}·T²·{words}, T = {self.options.temperature:g}"

@@ -21,7 +21,7 @@ from kdbench.recipe import Model
 class MutualOptions(MethodOptions):
     """Weights, temperature, and the peers: `peers` networks of the student's model, or one of each of `models`.
 
-    `peer_ce_weight` weighs the peers' own cross-entropy; the student's is the recipe's `ce_weight`.
+    `peer_ce_weight` weighs the peers' cross-entropy; the recipe's `ce_weight` the student's.
     """
 
     mutual_weight: float = Field(default=1.0, ge=0)
@@ -47,6 +47,7 @@ class Mutual(Method):
     """
 
     Options = MutualOptions
+    options: MutualOptions
     default_ce_weight: ClassVar[float] = 1.0
     needs_teacher: ClassVar[bool] = False
 
@@ -55,12 +56,10 @@ class Mutual(Method):
         if options.models and "peers" in options.model_fields_set:
             raise InputError("mutual: peers and models exclude each other", "leave one of them out")
         models: Sequence[Model | None] = options.models or [None] * options.peers
-        self.options = options
         self.peers = nn.ModuleList(context.build(model, number) for number, model in enumerate(models, start=1))
         self.peers.train()
 
     def forward(self, step: Step) -> Tensor:
-        """Return the weighted terms of the student and of its peers."""
         options = self.options
         everyone = [step.student_logits, *(peer(step.images) for peer in self.peers)]
         loss = torch.zeros((), device=step.student_logits.device)
@@ -72,7 +71,6 @@ class Mutual(Method):
         return loss
 
     def formula(self) -> str:
-        """Return the term in words and numbers."""
         options, count = self.options, len(self.peers)
         peers = "1 peer's" if count == 1 else f"{count} peers'"
         return (

@@ -15,7 +15,7 @@ from kdbench.models.taps import last_stage
 
 
 class RelationalOptions(LayerOptions):
-    """Weights of the two parts; a layer not named is the network's last stage."""
+    """Weights of the two parts; the default layer is the network's last stage."""
 
     relational_distance_weight: float = Field(default=25.0, ge=0)
     relational_angle_weight: float = Field(default=50.0, ge=0)
@@ -34,24 +34,17 @@ class Relational(LayerMethod):
 
     def __init__(self, options: RelationalOptions, context: MethodContext) -> None:
         super().__init__(options, context, last_stage)
-        self.parts = tuple(
-            (weight, loss, name)
-            for weight, loss, name in (
-                (options.relational_distance_weight, rkd_distance, "distances"),
-                (options.relational_angle_weight, rkd_angle, "angles"),
-            )
-            if weight
-        )
+        distances = (options.relational_distance_weight, rkd_distance, "distances")
+        angles = (options.relational_angle_weight, rkd_angle, "angles")
+        self.parts = [part for part in (distances, angles) if part[0]]
         self.examples(context)
 
     def forward(self, step: Step) -> Tensor:
-        """Return the weighted term of one step."""
         student = pooled(step.student_features[self.student_layer])
         teacher = pooled(step.teacher_features[self.teacher_layer])
         parts = (weight * loss(student, teacher) for weight, loss, _ in self.parts)
         return sum(parts, start=student.new_zeros(()))
 
     def formula(self) -> str:
-        """Return the term in words and numbers."""
         parts = " + ".join(f"{weight:g}·SmoothL1({name})" for weight, _, name in self.parts)
         return f"{parts or '0'} of {self.student_layer}, {self.teacher_layer}"

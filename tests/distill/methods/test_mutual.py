@@ -76,7 +76,7 @@ def test_peers_are_of_the_students_model_or_of_those_that_are_named():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"peers": 2, "models": ["resnet20"]}, "both peers and models"),
+        ({"peers": 2, "models": ["resnet20"]}, "peers and models exclude each other"),
         ({"peers": 0}, "peers"),
         ({"models": "resnet20"}, "models"),
         ({"models": [{"width": 1}]}, "models"),
