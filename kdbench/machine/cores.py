@@ -7,7 +7,7 @@ core. With several cores, the state of one core is a sample and not the result.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from kdbench.errors import InputError
@@ -78,24 +78,13 @@ def strength(core: int, root: Path = ROOT) -> int:
 
 
 def _default_cores(usable: Sequence[int], minimum: int, root: Path) -> tuple[int, ...]:
-    strong = _strongest(usable, root)
-    separate = _one_per_physical_core(strong, root)
+    strengths = {core: strength(core, root) for core in usable}  # efficiency cores are weaker
+    strong = tuple(core for core in usable if strengths[core] >= _STRONG_SHARE * max(strengths.values()))
+    separate: tuple[int, ...] = ()  # the first hardware thread of each physical core
+    for core in strong:
+        if not (siblings(core, root) or frozenset()).intersection(separate):
+            separate += (core,)
     for cores in (tuple(core for core in separate if core != 0), separate, strong):
         if len(cores) >= minimum:
             return cores
     return tuple(usable[-minimum:])
-
-
-def _strongest(cores: Sequence[int], root: Path) -> tuple[int, ...]:
-    """Leave out the efficiency cores of a processor with two kinds of cores."""
-    strengths = {core: strength(core, root) for core in cores}
-    return tuple(core for core in cores if strengths[core] >= _STRONG_SHARE * max(strengths.values()))
-
-
-def _one_per_physical_core(cores: Iterable[int], root: Path) -> tuple[int, ...]:
-    """Keep the first hardware thread of each physical core."""
-    kept: list[int] = []
-    for core in cores:
-        if not (siblings(core, root) or frozenset()).intersection(kept):
-            kept.append(core)
-    return tuple(kept)

@@ -8,11 +8,11 @@ import numpy as np
 
 from kdbench.machine.control_groups import quota_cores
 from kdbench.machine.cores import available_cores, rotate_cores, siblings
-from kdbench.machine.fingerprint import Fact
 from kdbench.machine.system_files import ROOT
 from kdbench.machine.system_monitor import Conditions
 from kdbench.results.records import Diagnostic, Environment
 
+_IDLE = "measure when the machine is otherwise idle"
 _BUSY_CORES = 0.5  # of other work: from here on latencies are unreliable
 # Of the pinned cores' time, or their siblings': what is lost there is as large as the differences of interest.
 _SHARED = 0.05
@@ -20,20 +20,69 @@ _STOLEN = 0.01  # shifts a mean by as much
 _SWAPPED_PAGES = 256  # 1 MB of 4 KiB pages: more than a starting process fetches by chance
 
 
-def environment_diagnostics(environment: Environment) -> tuple[Diagnostic, ...]:
-    """Return what makes latencies on this machine unreliable, each with its remedy."""
+def environment_diagnostics(environment: Environment) -> Iterator[Diagnostic]:
+    """Yield what makes latencies on this machine unreliable, each with its remedy."""
     host = environment.host
-    diagnostics = (_load(host), _governor(host), _clock_limit(host), _virtual(host))
-    return tuple(diagnostic for diagnostic in diagnostics if diagnostic is not None)
+    busy, governor, share = (host.get(name) for name in ("cores_busy", "governor", "clock_limit_share"))
+    is_virtual = host.get("virtualization") is not None
+    if isinstance(busy, float) and busy >= _BUSY_CORES:
+        yield Diagnostic(
+            code="load",
+            message=f"other work kept {busy:.1f} of {host.get('cores_logical')} cores busy just before measuring",
+            remedy=_IDLE,
+        )
+    if governor is None and not is_virtual:  # a guest never sees the governor
+        yield Diagnostic(
+            code="governor_unknown",
+            message="the CPU frequency governor cannot be read, so the clock may have varied",
+            remedy="trust ratios of interleaved models more than single latencies; repeat on bare metal",
+        )
+    if governor not in {None, "performance"}:
+        yield Diagnostic(
+            code="governor",
+            message=f"the CPU frequency governor is {governor!r}: the clock varies with the load",
+            remedy="sudo cpupower frequency-set --governor performance",
+        )
+    if isinstance(share, float) and share < 1:
+        yield Diagnostic(
+            code="clock_limit",
+            message=f"the clock is limited to {100 * share:.0f} % of the processor's highest",
+            remedy="steady clocks suit comparisons; for the device's full speed: sudo cpupower frequency-set --max",
+        )
+    if is_virtual:
+        yield Diagnostic(
+            code="virtual_machine",
+            message="this is a virtual machine: the load of its neighbours affects latencies",
+            remedy="measure on the target device before relying on an absolute latency",
+        )
 
 
 def session_diagnostics(conditions: Sequence[Conditions]) -> Iterator[Diagnostic]:
     """Yield what disturbed the sessions, each kind of disturbance once."""
     yield from _throttling(conditions)
     yield from _load_in_sessions(conditions)
-    yield from _stolen(conditions)
-    yield from _siblings(conditions)
-    yield from _swapping(conditions)
+    share = _average(conditions, "stolen_share")
+    if share is not None and share >= _STOLEN:
+        yield Diagnostic(
+            code="stolen_time",
+            message=f"other guests got {100 * share:.1f} % of the time in which cores would have run",
+            remedy="measure on a dedicated machine, or on an instance with dedicated cores",
+        )
+    busy = [c.siblings_cores for c in conditions if c.siblings_cores is not None and c.siblings_cores >= _SHARED]
+    if busy:
+        message = "other work ran on sibling hardware threads of the models' cores"
+        yield Diagnostic(
+            code="busy_siblings",
+            message=f"{_in(len(busy), conditions)} {message}: up to {max(busy):.2f} of them busy",
+            remedy=f"{_IDLE}, or switch SMT off (/sys/devices/system/cpu/smt)",
+        )
+    pages = sum(c.swapped_in_pages or 0 for c in conditions)
+    if pages >= _SWAPPED_PAGES:
+        yield Diagnostic(
+            code="swapping",
+            message=f"{pages} pages of memory were fetched from disk during the sessions",
+            remedy="end programs that hold memory, or measure smaller batches",
+        )
 
 
 def condition_averages(conditions: Sequence[Conditions]) -> dict[str, Any]:
@@ -81,57 +130,6 @@ def shared_core_diagnostics(cores: Sequence[int] | None, threads: int, root: Pat
                 return
 
 
-def _load(host: dict[str, Fact]) -> Diagnostic | None:
-    busy, cores = host.get("cores_busy"), host.get("cores_logical")
-    if not isinstance(busy, float) or busy < _BUSY_CORES:
-        return None
-    return Diagnostic(
-        code="load",
-        message=f"other work kept {busy:.1f} of {cores} cores busy just before measuring",
-        remedy="measure when the machine is otherwise idle",
-    )
-
-
-def _governor(host: dict[str, Fact]) -> Diagnostic | None:
-    governor = host.get("governor")
-    if governor == "performance":
-        return None
-    if governor is None and host.get("virtualization") is not None:
-        return None  # a guest never sees the governor; `_virtual` covers it
-    if governor is None:
-        return Diagnostic(
-            code="governor_unknown",
-            message="the CPU frequency governor cannot be read, so the clock may have varied",
-            remedy="trust ratios of interleaved models more than single latencies; repeat on bare metal",
-        )
-    return Diagnostic(
-        code="governor",
-        message=f"the CPU frequency governor is {governor!r}: the clock varies with the load",
-        remedy="sudo cpupower frequency-set --governor performance",
-    )
-
-
-def _clock_limit(host: dict[str, Fact]) -> Diagnostic | None:
-    share = host.get("clock_limit_share")
-    if not isinstance(share, float) or share >= 1:
-        return None
-    return Diagnostic(
-        code="clock_limit",
-        message=f"the clock is limited to {100 * share:.0f} % of the processor's highest",
-        remedy="steady clocks are good for comparing; for the device's full speed: sudo cpupower frequency-set --max",
-    )
-
-
-def _virtual(host: dict[str, Fact]) -> Diagnostic | None:
-    if host.get("virtualization") is None:
-        return None
-    return Diagnostic(
-        code="virtual_machine",
-        message="this is a virtual machine: the load of its neighbours affects latencies",
-        remedy="measure on the target device before relying on an absolute latency",
-    )
-
-
 def _throttling(conditions: Sequence[Conditions]) -> Iterator[Diagnostic]:
     for remedy in dict.fromkeys(event.remedy for c in conditions for event in c.throttling):
         events = [[event.message for event in c.throttling if event.remedy == remedy] for c in conditions]
@@ -152,41 +150,8 @@ def _load_in_sessions(conditions: Sequence[Conditions]) -> Iterator[Diagnostic]:
             f"{_in(sum(c in busy or c in near for c in conditions), conditions)} other work kept up to {most:.1f} of "
             f"{max(c.cores or 0 for c in conditions)} cores busy{where}"
         ),
-        remedy="measure when the machine is otherwise idle",
+        remedy=_IDLE,
     )
-
-
-def _stolen(conditions: Sequence[Conditions]) -> Iterator[Diagnostic]:
-    share = _average(conditions, "stolen_share")
-    if share is not None and share >= _STOLEN:
-        yield Diagnostic(
-            code="stolen_time",
-            message=f"other guests got {100 * share:.1f} % of the time in which cores would have run",
-            remedy="measure on a dedicated machine, or on an instance with dedicated cores",
-        )
-
-
-def _siblings(conditions: Sequence[Conditions]) -> Iterator[Diagnostic]:
-    busy = [c.siblings_cores for c in conditions if c.siblings_cores is not None and c.siblings_cores >= _SHARED]
-    if busy:
-        yield Diagnostic(
-            code="busy_siblings",
-            message=(
-                f"{_in(len(busy), conditions)} other work ran on sibling hardware threads of the models' cores: "
-                f"up to {max(busy):.2f} of them busy"
-            ),
-            remedy="measure when the machine is otherwise idle, or switch SMT off (/sys/devices/system/cpu/smt)",
-        )
-
-
-def _swapping(conditions: Sequence[Conditions]) -> Iterator[Diagnostic]:
-    pages = sum(c.swapped_in_pages or 0 for c in conditions)
-    if pages >= _SWAPPED_PAGES:
-        yield Diagnostic(
-            code="swapping",
-            message=f"{pages} pages of memory were fetched from disk during the sessions",
-            remedy="end programs that hold memory, or measure smaller batches",
-        )
 
 
 def _in(count: int, conditions: Sequence[Conditions]) -> str:

@@ -6,6 +6,7 @@ A fingerprint holds neither user nor host name nor paths: records are published.
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,20 +20,8 @@ from kdbench.results.records import Environment
 
 _LOAD_WINDOW_S = 0.2  # how long to watch what else the machine is doing
 LIBRARIES = (
-    "torch",
-    "torchvision",
-    "lightning-fabric",
-    "onnx",
-    "onnxscript",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "nvidia-ml-py",
-    "codecarbon",
-    "fvcore",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "safetensors",
+    *("torch", "torchvision", "lightning-fabric", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu"),
+    *("nvidia-ml-py", "codecarbon", "fvcore", "numpy", "scipy", "scikit-learn", "safetensors"),
 )
 
 Fact = str | int | float | None
@@ -48,10 +37,8 @@ def libraries() -> dict[str, str]:
     """Return the versions of kdbench and the installed libraries that numbers depend on, without importing them."""
     versions = {"kdbench": __version__}
     for name in LIBRARIES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return versions
 
 
@@ -100,12 +87,9 @@ def _turbo(root: Path) -> str | None:
 
 def _clock_limit_share(root: Path) -> float | None:
     """Return the clock's limit over the processor's highest clock, of the most limited core."""
-    shares = []
-    for folder in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq"):
-        limit, highest = (number(folder / f"{name}_max_freq") for name in ("scaling", "cpuinfo"))
-        if limit and highest:
-            shares.append(limit / highest)
-    return min(shares, default=None)
+    folders = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq")
+    clocks = ((number(folder / "scaling_max_freq"), number(folder / "cpuinfo_max_freq")) for folder in folders)
+    return min((limit / highest for limit, highest in clocks if limit and highest), default=None)
 
 
 def _operating_system() -> str:
@@ -123,9 +107,10 @@ def virtualization(root: Path = ROOT) -> str | None:
 
 
 def _container(root: Path) -> str | None:
-    for file, name in ((".dockerenv", "docker"), ("run/.containerenv", "podman")):
-        if (root / file).exists():
-            return name
+    if (root / ".dockerenv").exists():
+        return "docker"
+    if (root / "run/.containerenv").exists():
+        return "podman"
     return "kubernetes" if "KUBERNETES_SERVICE_HOST" in os.environ else None
 
 
@@ -156,7 +141,6 @@ def _working_copy(folder: Path) -> tuple[str | None, bool | None]:
 def _output(command: list[str]) -> str | None:
     """Return what a command prints, or None if it cannot be run or fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()

@@ -15,7 +15,7 @@ from kdbench.progress import Progress
 LOCK = "kdbench-measuring.lock"
 FOLDER_VARIABLE = "KDBENCH_LOCK_DIR"  # names the lock's folder, for machines where not all processes share /tmp
 _SHARED = Path("/tmp")  # noqa: S108 - one for all users and jobs, unlike TMPDIR
-_RETRY_S = 0.25  # rarely: whoever waits must not disturb what is being measured more often than needed
+_RETRY_S = 0.25  # rarely: a waiting process must not disturb the measurement
 
 
 @contextmanager

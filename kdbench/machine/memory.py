@@ -1,7 +1,7 @@
 """Memory of this process, now and at its highest, what is still available, and what it holds on the GPU.
 
 Linux keeps both marks in /proc/self/status (`man 5 proc`): VmRSS, and VmHWM, its high-water mark; writing 5 to
-/proc/self/clear_refs resets the mark to the present. `getrusage`'s ru_maxrss does not serve there: it outlives `exec`,
+/proc/self/clear_refs resets the mark to the present. `getrusage`'s ru_maxrss is no substitute: it outlives `exec`,
 so a child of a large process starts with its parent's size. Elsewhere psutil and the system report the two.
 
 Standard library only on Linux: it runs in the measuring process.
@@ -11,7 +11,6 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kdbench.machine.control_groups import memory_left
 from kdbench.machine.nvidia import first_visible
@@ -66,7 +65,12 @@ def available_bytes(root: Path = ROOT) -> int:
 
     The kernel's MemAvailable ignores a container's limit, beyond which processes are killed without warning.
     """
-    return min([_available_on_machine(root), *memory_left(root)])
+    available = fields(root / "proc/meminfo", ":").get("MemAvailable")
+    if available is not None:
+        return min([int(available.split()[0]) * 1024, *memory_left(root)])
+    import psutil  # not Linux
+
+    return int(psutil.virtual_memory().available)
 
 
 class DeviceMemory:
@@ -92,17 +96,13 @@ class DeviceMemory:
         import pynvml
 
         try:
-            if (used := _of_this_process(pynvml, self._board)) is not None:
-                return used, "NVML, of this process"
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(self._board):
+                if process.pid == os.getpid() and process.usedGpuMemory is not None:
+                    return process.usedGpuMemory, "NVML, of this process"
             growth: int = pynvml.nvmlDeviceGetMemoryInfo(self._board).used - self._before
         except pynvml.NVMLError as error:
             raise MemoryUnknownError(f"NVML: {error}") from error
-        return max(growth, 0), "NVML, growth of the board's used memory, whoever used it"
-
-
-def _of_this_process(pynvml: Any, board: Any) -> int | None:
-    processes = pynvml.nvmlDeviceGetComputeRunningProcesses(board)
-    return next((process.usedGpuMemory for process in processes if process.pid == os.getpid()), None)
+        return max(growth, 0), "NVML, growth of the board's used memory, other processes included"
 
 
 def _status(proc: Path, field: str) -> int:
@@ -110,15 +110,6 @@ def _status(proc: Path, field: str) -> int:
     if value is None:
         raise MemoryUnknownError(f"{proc}/status has no {field}")
     return int(value.split()[0]) * 1024
-
-
-def _available_on_machine(root: Path) -> int:
-    available = fields(root / "proc/meminfo", ":").get("MemAvailable")
-    if available is not None:
-        return int(available.split()[0]) * 1024
-    import psutil  # not Linux
-
-    return int(psutil.virtual_memory().available)
 
 
 def _peak_outside_linux() -> int:

@@ -18,16 +18,13 @@ def query(question: Callable[[Any], T]) -> T | None:
     """Return what `question` gets from pynvml, which is initialised for it alone; None if no driver answers."""
     import pynvml
 
-    try:
+    with contextlib.suppress(pynvml.NVMLError):
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        return question(pynvml)
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
+        try:
+            return question(pynvml)
+        finally:
+            pynvml.nvmlShutdown()
+    return None
 
 
 def first_name() -> str:
@@ -46,9 +43,12 @@ def first_visible(pynvml: Any) -> Any:
         return pynvml.nvmlDeviceGetHandleByIndex(int(name))
     if not name.startswith(("GPU-", "MIG-")):
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
-    if name.startswith("GPU-") and len(name) < _UUID_LENGTH:
-        return _by_uuid_prefix(pynvml, name)
-    return pynvml.nvmlDeviceGetHandleByUUID(name)
+    if name.startswith("MIG-") or len(name) >= _UUID_LENGTH:
+        return pynvml.nvmlDeviceGetHandleByUUID(name)
+    matches = [board for board in _boards(pynvml) if pynvml.nvmlDeviceGetUUID(board).startswith(name)]
+    if len(matches) != 1:  # CUDA accepts a prefix that names exactly one board
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+    return matches[0]
 
 
 def numbers_agree(pynvml: Any) -> bool:
@@ -60,13 +60,6 @@ def numbers_agree(pynvml: Any) -> bool:
     if not first_name().isdecimal() or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
         return True
     return len({pynvml.nvmlDeviceGetName(board) for board in _boards(pynvml)}) <= 1
-
-
-def _by_uuid_prefix(pynvml: Any, prefix: str) -> Any:
-    matches = [board for board in _boards(pynvml) if pynvml.nvmlDeviceGetUUID(board).startswith(prefix)]
-    if len(matches) != 1:  # CUDA accepts a prefix that names exactly one board
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
-    return matches[0]
 
 
 def _boards(pynvml: Any) -> Iterator[Any]:

@@ -36,8 +36,8 @@ class Conditions:
     others_cores: how many of them other processes kept busy, on average.
     others_chosen_cores: the same, of the cores that the session was pinned to.
     siblings_cores: how many sibling hardware threads of the pinned cores were busy, on average.
-    stolen_share: share of the time in which cores would have run that a hypervisor gave to other guests.
-    swapped_in_pages: pages of memory that were fetched from disk.
+    stolen_share: share of the time in which cores would have run, but the hypervisor ran other guests.
+    swapped_in_pages: pages of memory fetched from disk.
     throttling: what the gauges reported.
     """
 
@@ -94,7 +94,8 @@ class SystemMonitor:
         busy_s, stolen_s = _processors(self._root)
         at_s, process_s = time.monotonic(), sum(os.times()[:4])  # at the moment of busy_s: gauges may take their time
         readings = tuple(gauge.read() for gauge in self._gauges)
-        return Counters(at_s, process_s, busy_s, stolen_s, _swapped_in(self._root), readings)
+        pages = fields(self._root / "proc/vmstat").get("pswpin")
+        return Counters(at_s, process_s, busy_s, stolen_s, None if pages is None else int(pages), readings)
 
     @property
     def conditions(self) -> Conditions:
@@ -152,8 +153,3 @@ def _processors(root: Path) -> tuple[dict[int, float], dict[int, float]]:
             busy[core] = sum(ticks[n] for n in _BUSY_FIELDS) / ticks_per_s
             stolen[core] = ticks[_STEAL_FIELD] / ticks_per_s
     return busy, stolen
-
-
-def _swapped_in(root: Path) -> int | None:
-    pages = fields(root / "proc/vmstat").get("pswpin")
-    return None if pages is None else int(pages)

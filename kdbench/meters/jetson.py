@@ -75,12 +75,7 @@ class Jetson(PolledMeter):
     lag_s = 0.5
 
     def __init__(
-        self,
-        root: Path = ROOT,
-        clock: Clock = time.monotonic_ns,
-        pause: Pause = time.sleep,
-        *,
-        background: bool = True,
+        self, root: Path = ROOT, clock: Clock = time.monotonic_ns, pause: Pause = time.sleep, *, background: bool = True
     ) -> None:
         super().__init__(clock, background=background)
         self._root = root

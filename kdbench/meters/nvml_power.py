@@ -41,12 +41,7 @@ class _BoardPower(PolledMeter):
     detail: str
 
     def __init__(
-        self,
-        clock: Clock = time.monotonic_ns,
-        pause: Pause = time.sleep,
-        *,
-        root: Path = ROOT,
-        background: bool = True,
+        self, clock: Clock = time.monotonic_ns, pause: Pause = time.sleep, *, root: Path = ROOT, background: bool = True
     ) -> None:
         super().__init__(clock, background=background)
         self._pause = pause

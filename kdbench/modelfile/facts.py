@@ -165,8 +165,7 @@ def _input_dtype(image: "onnx.ValueInfoProto", path: Path) -> str:
     if element not in _INPUT_TYPES:
         name = onnx.TensorProto.DataType.Name(element).lower()
         raise InputError(
-            f"{path}: input {image.name!r} is of type {name}",
-            f"images can be {', '.join(_INPUT_TYPES.values())}",
+            f"{path}: input {image.name!r} is of type {name}", f"images can be {', '.join(_INPUT_TYPES.values())}"
         )
     return _INPUT_TYPES[element]
 

@@ -61,13 +61,7 @@ def _network(input_shape: InputShape, classes: int, width: float, dropout: float
 
 @MODELS.register("mobilenetv2")
 def mobilenetv2(
-    _name: str,
-    input_shape: InputShape,
-    classes: PositiveInt,
-    /,
-    *,
-    width: PositiveFloat = 1.0,
-    dropout: Share = 0.2,
+    _name: str, input_shape: InputShape, classes: PositiveInt, /, *, width: PositiveFloat = 1.0, dropout: Share = 0.2
 ) -> nn.Module:
     """Build MobileNetV2 with channels times `width`."""
     return _network(input_shape, classes, width, dropout)

@@ -19,10 +19,7 @@ _TRUNKS = ("features", "layers", "blocks", "trunk_output")
 def _constructor_options(model: str, input_shape: InputShape) -> dict[str, Any]:
     """Return the arguments that some constructors need besides the class count."""
     height, width = input_shape[1:]
-    if model in {
-        "googlenet",
-        "inception_v3",
-    }:  # Their auxiliary heads would make the logits a tuple.
+    if model in {"googlenet", "inception_v3"}:  # Their auxiliary heads would make the logits a tuple.
         return {"aux_logits": False, "init_weights": True}
     if model.startswith("vit_"):  # A learned position per patch.
         return {"image_size": height}

@@ -57,11 +57,7 @@ def wide_resnet(name: str, input_shape: InputShape, classes: PositiveInt, /, *, 
         stages.append(nn.Sequential(*blocks))
         inputs = outputs
     head = nn.Sequential(
-        nn.BatchNorm2d(inputs),
-        nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(inputs, classes),
+        nn.BatchNorm2d(inputs), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes)
     )
     return Staged(nn.Conv2d(input_shape[0], 16, 3, padding=1, bias=False), stages, head)
 

@@ -159,7 +159,7 @@ def machine(**facts) -> Environment:
 
 
 def test_a_quiet_machine_gives_no_warning():
-    assert environment_diagnostics(machine()) == ()
+    assert list(environment_diagnostics(machine())) == []
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_what_makes_numbers_shaky_is_said_once_with_a_remedy(facts, code, says):
 
 @pytest.mark.parametrize("facts", [{"cores_busy": 0.4}, {"clock_limit_share": 1.0}])
 def test_the_limits_themselves_are_fine(facts):
-    assert environment_diagnostics(machine(**facts)) == ()
+    assert list(environment_diagnostics(machine(**facts))) == []
 
 
 def test_facts_that_are_not_known_are_no_ground_for_a_warning_but_the_governor():

@@ -9,14 +9,14 @@ import pytest
 
 from kdbench.machine import throttling
 from kdbench.machine.throttling import (
-    BoardFlags,
-    Clock,
-    ClockLimit,
-    Cooling,
-    GpuClocks,
-    QuotaStops,
-    ThermalCounters,
+    board_flags,
+    clock,
+    clock_limit,
+    cooling,
     gauges,
+    gpu_clocks,
+    quota_stops,
+    thermal_counters,
 )
 
 CPU = "sys/devices/system/cpu"
@@ -44,7 +44,7 @@ def description(gauge, change):
 
 def test_thermal_counters_that_rise(machine):
     names = [f"{CPU}/cpu{n}/thermal_throttle/{what}_throttle_count" for n in (0, 1) for what in ("core", "package")]
-    gauge = ThermalCounters(machine(dict.fromkeys(names, 5)))
+    gauge = thermal_counters(machine(dict.fromkeys(names, 5)))
     assert gauge.read() == 20
     assert description(gauge, lambda: None) == ""
     assert description(gauge, lambda: machine({names[0]: 8})) == "the processor throttled 3 times because of heat"
@@ -52,7 +52,7 @@ def test_thermal_counters_that_rise(machine):
 
 def test_cooling_devices_of_the_processor_alone(machine):
     thermal = "sys/class/thermal/cooling_device"
-    gauge = Cooling(
+    gauge = cooling(
         machine(
             {
                 f"{thermal}0/type": "Processor",
@@ -70,7 +70,7 @@ def test_cooling_devices_of_the_processor_alone(machine):
 
 def test_a_clock_limit_that_falls(machine):
     limits = {f"{CPU}/cpu{n}/cpufreq/scaling_max_freq": 2_400_000 for n in range(4)}
-    gauge = ClockLimit(machine(limits))
+    gauge = clock_limit(machine(limits))
     assert description(gauge, lambda: None) == ""
     lowered = {f"{CPU}/cpu3/cpufreq/scaling_max_freq": 1_500_000}
     assert description(gauge, lambda: machine(lowered)) == "the clock's limit fell from 2400 to 1500 MHz"
@@ -79,7 +79,7 @@ def test_a_clock_limit_that_falls(machine):
 @pytest.mark.parametrize(("after", "expected"), [(2_170_000, ""), (2_150_000, "the clock fell from 2400 to 2150 MHz")])
 def test_a_clock_that_falls(machine, after, expected):
     steady = {f"{CPU}/cpu0/cpufreq/scaling_governor": "performance"}
-    gauge = Clock(machine({**steady, f"{CPU}/cpu0/cpufreq/scaling_cur_freq": 2_400_000}))
+    gauge = clock(machine({**steady, f"{CPU}/cpu0/cpufreq/scaling_cur_freq": 2_400_000}))
     assert description(gauge, lambda: machine({f"{CPU}/cpu0/cpufreq/scaling_cur_freq": after})) == expected
 
 
@@ -87,7 +87,7 @@ def test_under_another_governor_a_clock_may_fall(machine):
     root = machine(
         {f"{CPU}/cpu0/cpufreq/scaling_governor": "schedutil", f"{CPU}/cpu0/cpufreq/scaling_cur_freq": 2_400_000}
     )
-    assert Clock(root).read() is None
+    assert clock(root).read() is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_under_another_governor_a_clock_may_fall(machine):
     ids=["version 2", "a group around", "version 1", "version 1 in a container"],
 )
 def test_a_quota_that_stops_processes(machine, groups, stat, before, after):
-    gauge = QuotaStops(machine({"proc/self/cgroup": f"2:memory:/m\n{groups}", stat: before}))
+    gauge = quota_stops(machine({"proc/self/cgroup": f"2:memory:/m\n{groups}", stat: before}))
     assert description(gauge, lambda: None) == ""
     assert description(gauge, lambda: machine({stat: after})) == "the CPU quota stopped it for 42 ms"
     assert "CPU limit" in gauge.remedy
@@ -127,7 +127,7 @@ def test_a_board_that_is_hot_or_short_of_power(monkeypatch, before, after, expec
     monkeypatch.setattr(
         throttling.subprocess, "run", lambda command, **_: SimpleNamespace(stdout=f"throttled={next(flags):#x}\n")
     )
-    assert description(BoardFlags(), lambda: None) == expected
+    assert description(board_flags(), lambda: None) == expected
 
 
 def fails(*_, **__):
@@ -136,10 +136,10 @@ def fails(*_, **__):
 
 def test_a_board_that_does_not_answer(monkeypatch):
     monkeypatch.setattr(throttling.shutil, "which", lambda _: None)
-    assert BoardFlags().read() is None
+    assert board_flags().read() is None
     monkeypatch.setattr(throttling.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(throttling.subprocess, "run", fails)
-    assert BoardFlags().read() is None
+    assert board_flags().read() is None
 
 
 def nvml(reasons):
@@ -172,12 +172,12 @@ def nvml(reasons):
 def test_a_gpu_below_its_clocks(monkeypatch, before, after, expected):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setitem(sys.modules, "pynvml", nvml(iter([before, after])))
-    assert description(GpuClocks(), lambda: None) == expected
+    assert description(gpu_clocks(), lambda: None) == expected
 
 
 def test_a_gpu_without_a_driver(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", nvml(None))
-    assert GpuClocks().read() is None
+    assert gpu_clocks().read() is None
 
 
 def test_a_machine_without_gauges_tells_nothing(tmp_path, monkeypatch):

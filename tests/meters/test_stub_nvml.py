@@ -49,9 +49,9 @@ print(json.dumps(told))
 GAUGES = """
 import json
 from kdbench.machine.memory import DeviceMemory
-from kdbench.machine.throttling import GpuClocks
+from kdbench.machine.throttling import gpu_clocks
 
-print(json.dumps({"memory": DeviceMemory().usage(), "throttling": GpuClocks().read()}))
+print(json.dumps({"memory": DeviceMemory().usage(), "throttling": gpu_clocks().read()}))
 """
 
 CODECARBON = """
@@ -126,7 +126,7 @@ def test_polled_power_counts_a_constant_power_exactly(reported, name):
 
 def test_what_else_is_known_of_the_board(run):
     reported = run(GAUGES)
-    assert reported["memory"] == [0, "NVML, growth of the board's used memory, whoever used it"]
+    assert reported["memory"] == [0, "NVML, growth of the board's used memory, other processes included"]
     assert reported["throttling"] == 0
 
 

@@ -80,7 +80,7 @@ def _host(environment: "Environment") -> Iterator[Finding]:
 def _stability(environment: "Environment") -> Iterator[Finding]:
     from kdbench.machine.diagnostics import environment_diagnostics
 
-    host, warnings = environment.host, environment_diagnostics(environment)
+    host, warnings = environment.host, list(environment_diagnostics(environment))
     for warning in warnings:
         yield Finding(warning.code.replace("_", " "), "warn", warning.message, warning.remedy)
     if not warnings:
