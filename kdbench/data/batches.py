@@ -72,9 +72,6 @@ def part_of(start: int, stop: int, rank: int, processes: int) -> BatchPart:
     return BatchPart(start, stop, counted, counted * processes / size)
 
 
-_NO_CHANGE = Augment()
-
-
 class Batch(NamedTuple):
     """B samples: normalised images (B, C, H, W) float32, labels (B,) int64, their positions in the split (B,) int64.
 
@@ -110,7 +107,7 @@ class Batches:
         mean: Sequence[float],
         std: Sequence[float],
         train: bool,
-        augment: Augment = _NO_CHANGE,
+        augment: Augment = Augment(),  # noqa: B008 - frozen
         seed: int = 0,
         device: str | torch.device = "cpu",
         channels_last: bool = False,
@@ -168,11 +165,11 @@ class Batches:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._training() if self.train else self._evaluation()
-
-    def _evaluation(self) -> Iterator[Batch]:
         import torch
 
+        if self.train:
+            yield from self._training()
+            return
         for start, stop, *_ in self.parts:
             index = torch.arange(start, stop, device=self.device)
             yield Batch(self._normalised(self._images[start:stop]), self._labels[start:stop], index)

@@ -87,15 +87,11 @@ class Dataset:
         _require(len(shapes) == 1, f"{self.name}: training and test images differ in shape: {sorted(shapes)}")
         for split in splits:
             low, high = int(split.labels.min()), int(split.labels.max())
-            _require(
-                low >= 0 and high < self.classes,
-                f"{self.name}: labels from {low} to {high}, but classes are 0 to {self.classes - 1}",
-            )
-        channels = self.input_shape[0]
-        _require(
-            len(self.mean) == len(self.std) == channels,
-            f"{self.name}: {channels} channels, but {len(self.mean)} means and {len(self.std)} standard deviations",
-        )
+            fault = f"{self.name}: labels from {low} to {high}, but classes are 0 to {self.classes - 1}"
+            _require(low >= 0 and high < self.classes, fault)
+        channels, means, stds = self.input_shape[0], len(self.mean), len(self.std)
+        fault = f"{self.name}: {channels} channels, but {means} means and {stds} standard deviations"
+        _require(means == stds == channels, fault)
         _require(all(std > 0 for std in self.std), f"{self.name}: a standard deviation must be positive: {self.std}")
 
     @property
@@ -116,9 +112,8 @@ class Dataset:
 
     def only(self, parts: Sequence[Part]) -> Self:
         """Return the data set without the parts not named in `parts`."""
-        return replace(
-            self, train=self.train if "train" in parts else None, test=self.test if "test" in parts else None
-        )
+        train, test = (getattr(self, part) if part in parts else None for part in PARTS)
+        return replace(self, train=train, test=test)
 
     def _splits(self) -> list[Split]:
         return [split for split in (self.train, self.test) if split is not None]

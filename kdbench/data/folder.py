@@ -6,6 +6,7 @@ sub-folders in alphabetical order, of the training part if there is one.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,27 +52,15 @@ def load_folder(request: Request) -> Dataset:
             raise DataMissingError(f"{base} has no {part} part", f"add {base / part} with one folder per class")
     everything = [path for listing in listings.values() for path in listing.paths]
     form = common_form(everything, request.resize, request.crop)
-    splits = {
-        part: Split(read_images(listings[part].paths, form, request.resize, request.crop), listings[part].labels)
-        for part in request.parts
-    }
+    read = partial(read_images, form=form, resize=request.resize, crop=request.crop)
+    splits = {part: Split(read(listings[part].paths), listings[part].labels) for part in request.parts}
     basis: Part = "train" if "train" in listings else "test"
     count = len(listings[basis].paths)
     sample = np.linspace(0, count - 1, min(count, _STATISTICS_IMAGES)).astype(np.int64)
-    if basis in splits:
-        images = splits[basis].images[sample]
-    else:
-        images = read_images(listings[basis].subset(sample).paths, form, request.resize, request.crop)
+    images = splits[basis].images[sample] if basis in splits else read([listings[basis].paths[i] for i in sample])
     mean, std = channel_statistics(images)
-    return Dataset(
-        request.name,
-        class_names,
-        splits.get("train"),
-        splits.get("test"),
-        mean,
-        std,
-        f"the user's images in {base}; mean and std computed from {len(sample)} images of its {basis} part",
-    )
+    source = f"the user's images in {base}; mean and std computed from {len(sample)} images of its {basis} part"
+    return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), mean, std, source)
 
 
 def find_images(base: Path) -> tuple[tuple[str, ...], dict[Part, Listing]]:
@@ -114,11 +103,8 @@ def _listing(folder: Path, class_names: tuple[str, ...]) -> Listing:
                 f"{class_folder} is a class that the training part does not have",
                 f"classes: {', '.join(class_names[:10])}{' …' if len(class_names) > 10 else ''}",
             )
-        files = sorted(
-            file
-            for file in class_folder.iterdir()
-            if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".") and file.is_file()
-        )
+        visible = (file for file in class_folder.iterdir() if not file.name.startswith("."))
+        files = sorted(file for file in visible if file.suffix.lower() in EXTENSIONS and file.is_file())
         if not files:
             raise InputError(f"{class_folder} holds no images", f"known endings: {', '.join(sorted(EXTENSIONS))}")
         paths += files

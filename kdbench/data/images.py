@@ -25,6 +25,7 @@ EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif"
 _GREY = frozenset({"1", "L"})
 _COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "LA", "La", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"})
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -77,8 +78,7 @@ def read_images(paths: Sequence[Path], form: Form, resize: int | None, crop: int
             pixels = np.asarray(fitted(image.convert(form.mode), resize, crop))
         result[position] = pixels.reshape(form.height, form.width, form.channels).transpose(2, 0, 1)
 
-    for _ in _in_threads(decode, list(enumerate(paths))):
-        pass
+    list(_in_threads(decode, list(enumerate(paths))))
     return result
 
 
@@ -97,9 +97,6 @@ def _opened(path: Path) -> Iterator["Image.Image"]:
     # Pillow's decoders raise these on damaged files (UnidentifiedImageError is an OSError; PNG's is a SyntaxError).
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} is not a readable image: {error}", "replace or remove it") from error
-
-
-Item = TypeVar("Item")
 
 
 def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:

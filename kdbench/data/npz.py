@@ -30,16 +30,8 @@ _CHANNELS = {1, 3, 4}
 _MAX_CLASSES = 100_000  # a larger label is a mistake, not a class index
 # What zipfile, zlib and numpy's header parser raise on content that is cut short, scrambled, encrypted or pickled.
 _UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    ValueError,
-    EOFError,
-    SyntaxError,
-    LookupError,
-    TypeError,
-    RuntimeError,
-    MemoryError,
+    *(zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, SyntaxError),
+    *(LookupError, TypeError, RuntimeError, MemoryError),
 )
 _LAYOUT_HINT = "save images as (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 channels"
 
@@ -51,39 +43,32 @@ def load_npz(request: Request) -> Dataset:
     arrays = _read(path)
     splits: dict[Part, Split] = {}
     for part, candidates in _KEYS.items():
-        for x, y in candidates:
-            if x in arrays and part not in splits:
-                splits[part] = _split(arrays, x, y, path, request)
+        if keys := next((keys for keys in candidates if keys[0] in arrays), None):
+            splits[part] = _split(arrays, *keys, path, request)
     for part in request.parts:
         if part not in splits:
-            wanted = " or ".join(f"{x} and {y}" for x, y in _KEYS[part])
+            keys_of_part = " or ".join(f"{x} and {y}" for x, y in _KEYS[part])
             raise DataMissingError(
-                f"{path} has no {part} part: it needs {wanted}, and holds {', '.join(arrays) or 'nothing'}",
+                f"{path} has no {part} part: it needs {keys_of_part}, and holds {', '.join(arrays) or 'nothing'}",
                 "add them with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)",
             )
     basis: Part = "train" if "train" in splits else "test"
     mean, std = channel_statistics(splits[basis].images)
-    return Dataset(
-        request.name,
-        _class_names(arrays.get("class_names"), splits, path),
-        splits.get("train"),
-        splits.get("test"),
-        mean,
-        std,
-        f"the user's archive {path.name}; mean and std computed from its {basis} part",
-        inferred_classes="class_names" not in arrays,
-    )
+    names = _class_names(arrays.get("class_names"), splits, path)
+    source = f"the user's archive {path.name}; mean and std computed from its {basis} part"
+    parts, inferred = (splits.get("train"), splits.get("test")), "class_names" not in arrays
+    return Dataset(request.name, names, *parts, mean, std, source, inferred_classes=inferred)
 
 
 def _read(path: Path) -> dict[str, Array]:
     """Return the arrays of the archive that kdbench uses; others are not unpacked."""
-    wanted = {key for pairs in _KEYS.values() for pair in pairs for key in pair} | {"class_names"}
+    used = {key for pairs in _KEYS.values() for pair in pairs for key in pair} | {"class_names"}
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise InputError(f"{path} holds a single array", "save named arrays with numpy.savez")
         with loaded as archive:
-            return {key: archive[key] for key in archive.files if key in wanted}
+            return {key: archive[key] for key in archive.files if key in used}
     except FileNotFoundError:
         raise DataMissingError(f"no file {path}", "check the path after npz:") from None
     except _UNREADABLE as error:

@@ -77,13 +77,13 @@ def flip_labels(
     Every other class is equally likely (symmetric noise). The choice depends on the numbers of the `samples` (N,), so
     with one seed a larger share includes a smaller one. Raises InputError for more wrong labels than samples.
     """
-    wanted = int(share * len(labels) + 0.5) if count is None else count
-    if wanted > len(labels):
-        raise InputError(f"label_noise.count is {wanted}, but there are {len(labels)} training images")
-    if wanted and classes < 2:
+    wrong = int(share * len(labels) + 0.5) if count is None else count
+    if wrong > len(labels):
+        raise InputError(f"label_noise.count is {wrong}, but there are {len(labels)} training images")
+    if wrong and classes < 2:
         raise InputError("label noise needs a second class", "leave data.label_noise out")
     order = np.argsort(words(key_of(seed, 0), samples), kind="stable")
-    flipped = np.sort(order[:wanted])
+    flipped = np.sort(order[:wrong])
     away = 1 + below(classes - 1, words(key_of(seed, 1), samples[flipped]))
     noisy = labels.copy()
     noisy[flipped] = (labels[flipped] + away) % classes

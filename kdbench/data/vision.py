@@ -17,15 +17,8 @@ from kdbench.data.dataset import Dataset, Images, Part, Request, Split
 from kdbench.data.images import fit_images
 from kdbench.errors import DataMissingError, InputError
 
-
-@dataclass(frozen=True)
-class NeededFile:
-    """A file of a part, relative to the root; `md5` is None if torchvision pins none for the unpacked file."""
-
-    path: str
-    md5: str | None
-
-
+# The path of a file of a part, relative to the root, and its MD5, None if torchvision pins none for the unpacked file.
+NeededFile = tuple[str, str | None]
 # A torchvision data set class, narrowed to one part, and the files that part needs.
 Narrowed = tuple[Any, list[NeededFile]]
 
@@ -34,44 +27,34 @@ def narrow_mnist(cls: Any, part: Part) -> Narrowed:
     """Narrow torchvision's MNIST, or a class derived from it, to the IDX files of one part."""
     prefix = {"train": "train", "test": "t10k"}[part]
     resources = [resource for resource in cls.resources if resource[0].startswith(prefix)]
-    needed = [NeededFile(f"{cls.__name__}/raw/{file.removesuffix('.gz')}", None) for file, _ in resources]
-    narrowed = type(
-        cls.__name__,  # torchvision names the folder after the class
-        (cls,),
-        {
-            "resources": resources,
-            "_check_exists": lambda self: not faults(Path(self.root), needed),
-            "_check_legacy_exist": lambda _: False,  # never the .pt files of old versions, which have no checksum
-            "pixels": lambda self: self.data.numpy()[:, None],
-        },
-    )
-    return narrowed, needed
+    needed: list[NeededFile] = [(f"{cls.__name__}/raw/{file.removesuffix('.gz')}", None) for file, _ in resources]
+    attributes = {
+        "resources": resources,
+        "_check_exists": lambda self: not faults(Path(self.root), needed),
+        "_check_legacy_exist": lambda _: False,  # never the .pt files of old versions, which have no checksum
+        "pixels": lambda self: self.data.numpy()[:, None],
+    }
+    return type(cls.__name__, (cls,), attributes), needed  # torchvision names the folder after the class
 
 
 def narrow_cifar(cls: Any, part: Part) -> Narrowed:
     """Narrow torchvision's CIFAR-10 or CIFAR-100 to the checked pickles of one part and the class names."""
     files = {"train": cls.train_list, "test": cls.test_list}[part]
     named = [*files, (cls.meta["filename"], cls.meta["md5"])]
-    needed = [NeededFile(f"{cls.base_folder}/{file}", md5) for file, md5 in named]
-    narrowed = type(
-        cls.__name__,
-        (cls,),
-        {
-            "_check_integrity": lambda self: not faults(Path(self.root), needed),
-            "pixels": lambda self: np.ascontiguousarray(self.data.transpose(0, 3, 1, 2)),
-        },
-    )
-    return narrowed, needed
+    needed: list[NeededFile] = [(f"{cls.base_folder}/{file}", md5) for file, md5 in named]
+    methods = {
+        "_check_integrity": lambda self: not faults(Path(self.root), needed),
+        "pixels": lambda self: np.ascontiguousarray(self.data.transpose(0, 3, 1, 2)),
+    }
+    return type(cls.__name__, (cls,), methods), needed
 
 
 def faults(root: Path, needed: list[NeededFile]) -> str:
     """Return what is wrong with the needed files; empty if all exist and match their MD5."""
     from torchvision.datasets.utils import check_integrity
 
-    missing = [file.path for file in needed if not (root / file.path).is_file()]
-    damaged = [
-        file.path for file in needed if file.path not in missing and not check_integrity(root / file.path, file.md5)
-    ]
+    missing = [path for path, _ in needed if not (root / path).is_file()]
+    damaged = [path for path, md5 in needed if path not in missing and not check_integrity(root / path, md5)]
     problems = (("missing", missing), ("not the published file by its MD5", damaged))
     return "; ".join(f"{what}: {', '.join(paths)}" for what, paths in problems if paths)
 
@@ -90,35 +73,15 @@ class Published:
 _CIFAR = (
     "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009), www.cs.toronto.edu/~kriz/cifar.html"
 )
+_MNIST = "MNIST, Y. LeCun, C. Cortes, C. J. C. Burges, yann.lecun.com/exdb/mnist, CC BY-SA 3.0"
+_FASHION = "Fashion-MNIST, H. Xiao, K. Rasul, R. Vollgraf (2017), arXiv:1708.07747, MIT licence"
+_MEAN_10, _STD_10 = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+_MEAN_100, _STD_100 = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 _PUBLISHED = {
-    "mnist": Published(
-        "MNIST",
-        narrow_mnist,
-        mean=(0.1307,),
-        std=(0.3081,),
-        source="MNIST, Y. LeCun, C. Cortes, C. J. C. Burges, yann.lecun.com/exdb/mnist, CC BY-SA 3.0",
-    ),
-    "fashion_mnist": Published(
-        "FashionMNIST",
-        narrow_mnist,
-        mean=(0.2860,),
-        std=(0.3530,),
-        source="Fashion-MNIST, H. Xiao, K. Rasul, R. Vollgraf (2017), arXiv:1708.07747, MIT licence",
-    ),
-    "cifar10": Published(
-        "CIFAR10",
-        narrow_cifar,
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2470, 0.2435, 0.2616),
-        source=f"CIFAR-10, {_CIFAR}",
-    ),
-    "cifar100": Published(
-        "CIFAR100",
-        narrow_cifar,
-        mean=(0.5071, 0.4867, 0.4408),
-        std=(0.2675, 0.2565, 0.2761),
-        source=f"CIFAR-100 (fine labels), {_CIFAR}",
-    ),
+    "mnist": Published("MNIST", narrow_mnist, (0.1307,), (0.3081,), _MNIST),
+    "fashion_mnist": Published("FashionMNIST", narrow_mnist, (0.2860,), (0.3530,), _FASHION),
+    "cifar10": Published("CIFAR10", narrow_cifar, _MEAN_10, _STD_10, f"CIFAR-10, {_CIFAR}"),
+    "cifar100": Published("CIFAR100", narrow_cifar, _MEAN_100, _STD_100, f"CIFAR-100 (fine labels), {_CIFAR}"),
 }
 
 
@@ -135,15 +98,8 @@ def load_published(published: Published, request: Request) -> Dataset:
         class_names = tuple(loaded.classes)
         images: Images = fit_images(loaded.pixels(), request.resize, request.crop)
         splits[part] = Split(images, np.asarray(loaded.targets, dtype=np.int64))
-    return Dataset(
-        request.name,
-        class_names,
-        splits.get("train"),
-        splits.get("test"),
-        published.mean,
-        published.std,
-        published.source,
-    )
+    constants = published.mean, published.std, published.source
+    return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), *constants)
 
 
 def _read(cls: Any, part: Part, root: Path, published: Published, request: Request) -> Any:
@@ -157,7 +113,7 @@ def _read(cls: Any, part: Part, root: Path, published: Published, request: Reque
         if not problems:
             raise InputError(
                 f"the {part} part of {request.name} in {root} cannot be read: {error}",
-                f"delete {', '.join(file.path for file in needed)} and get them again with data.download=true",
+                f"delete {', '.join(path for path, _ in needed)} and get them again with data.download=true",
             ) from error
         message = f"the {part} part of {request.name} is not in {root}; {problems}"
         if request.download:
@@ -167,7 +123,7 @@ def _read(cls: Any, part: Part, root: Path, published: Published, request: Reque
         raise DataMissingError(
             message,
             "download it with data.download=true (or --download), or set KDBENCH_DATA or data.root to the folder "
-            f"that holds {Path(needed[0].path).parts[0]}/",
+            f"that holds {Path(needed[0][0]).parts[0]}/",
         ) from None
 
 

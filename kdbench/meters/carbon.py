@@ -1,6 +1,6 @@
 """Joules as grams of CO₂ equivalent, by the mean carbon intensity of a country's electricity from codecarbon's tables.
 
-The tables are files of the package: no service is asked where the machine stands or what its grid carries today.
+The tables are files of the package: no service is contacted, for the machine's place or the grid's present load.
 """
 
 from collections.abc import Mapping
@@ -51,9 +51,8 @@ def carbon_intensity(country: str) -> CarbonIntensity:
             from codecarbon.external.geography import GeoMetadata
             from codecarbon.input import DataSource
     except ImportError as error:
-        raise InputError(
-            "carbon intensities are codecarbon's, which is not installed", "pip install codecarbon"
-        ) from error
+        message = "carbon intensities come from codecarbon, which is not installed"
+        raise InputError(message, "pip install codecarbon") from error
     tables = DataSource()  # type: ignore[no-untyped-call]
     mixes = tables.get_global_energy_mix_data()
     code = country.strip().upper()
@@ -72,33 +71,18 @@ def carbon_intensity(country: str) -> CarbonIntensity:
 def emission(energy: Measurement, metric: str, intensity: CarbonIntensity) -> Measurement:
     """Return the measurement `metric` in grams of CO₂e: measured joules times a country's mean carbon intensity."""
     factor = f"{intensity.g_per_kwh:.0f} g/kWh ({intensity.name}, {intensity.source})"
-    source = "; ".join(filter(None, (energy.source, factor)))
-    evidence = "modelled" if energy.evidence == "measured" else energy.evidence
+    common: dict[str, Any] = {
+        "axes": energy.axes,
+        "source": "; ".join(filter(None, (energy.source, factor))),
+        "evidence": "modelled" if energy.evidence == "measured" else energy.evidence,
+    }
     if energy.value is None:
-        return missing(
-            energy.model,
-            metric,
-            energy.reason or "",
-            status=energy.status,
-            hint=energy.hint,
-            axes=energy.axes,
-            source=source,
-            evidence=evidence,
-        )
-    bounds = energy.interval and Interval(
-        low=grams(energy.interval.low, intensity), high=grams(energy.interval.high, intensity)
-    )
-    return measured(
-        energy.model,
-        metric,
-        grams(energy.value, intensity),
-        axes=energy.axes,
-        interval=bounds,
-        n=energy.n,
-        source=source,
-        evidence=evidence,
-        unstable=energy.reason,
-    )
+        reason = energy.reason or ""
+        return missing(energy.model, metric, reason, status=energy.status, hint=energy.hint, **common)
+    value, bounds = grams(energy.value, intensity), energy.interval
+    if bounds is not None:
+        bounds = Interval(low=grams(bounds.low, intensity), high=grams(bounds.high, intensity))
+    return measured(energy.model, metric, value, interval=bounds, n=energy.n, unstable=energy.reason, **common)
 
 
 def _unknown(country: str, names: Mapping[str, str]) -> InputError:

@@ -12,13 +12,11 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, advances
+from kdbench.meters.meter import METERS, Available, Clock, Meter, MeterError, Part, Pause, Rank, Unavailable, advances
 
 if TYPE_CHECKING:
     from codecarbon.output_methods.base_output import BaseOutput
     from codecarbon.output_methods.emissions_data import EmissionsData
-
-    from kdbench.results.cards import Evidence
 
 J_PER_KWH = 3.6e6
 _FRESH_S = 0.1  # within 50 ms of a measurement codecarbon repeats it instead of taking another
@@ -62,7 +60,7 @@ def compute(seconds: float) -> None:
 
 
 @METERS.register("codecarbon")
-class CodeCarbon:
+class CodeCarbon(Meter):
     """CPU time of this process and its children × an assumed power. Clock and pause are for tests.
 
     It includes neither other processes' work nor the power of idle cores. A reading takes a millisecond or two, and is
@@ -74,9 +72,8 @@ class CodeCarbon:
     scope = "cpu.estimate"
     covers = frozenset({Part.CPU})
     stands_for = frozenset({Part.CPU})
-    evidence: "Evidence" = "estimated"
+    evidence = "estimated"
     stepped = False
-    lag_s = 0.0
 
     def __init__(self, clock: Clock = time.monotonic_ns, pause: Pause = compute) -> None:
         self._clock = clock
@@ -160,10 +157,21 @@ def settings(handlers: "list[BaseOutput]") -> dict[str, Any]:
     All are set, because codecarbon reads missing ones from ~/.codecarbon.config, .codecarbon.config or the environment.
     The deprecated `save_to_*` and `co2_signal_api_token` are not needed: the arguments that replace them are set.
     """
+    none = (
+        "force_cpu_power",
+        "cloud_provider",
+        "cloud_region",
+        "region",
+        "emissions_endpoint",
+        "metadata",
+        "logging_logger",
+    )
+    empty = "prometheus_url", "api_endpoint", "api_key", "experiment_id", "experiment_name", "logger_preamble"
     return {
+        **dict.fromkeys((*none, "country_iso_code", "country_2letter_iso_code", "metadata")),
+        **dict.fromkeys(empty, ""),
         "tracking_mode": "process",
         "force_mode_cpu_load": True,  # RAPL is a meter of its own
-        "force_cpu_power": None,
         "force_ram_power": 0.0,  # otherwise each reading sums the memory of all child processes
         "gpu_ids": [],  # it looks for GPUs all the same
         "rapl_include_dram": False,
@@ -173,28 +181,14 @@ def settings(handlers: "list[BaseOutput]") -> dict[str, Any]:
         "measure_power_secs": 86_400.0,  # its own measurements, from a thread that would race with ours
         "allow_multiple_runs": True,  # False uses a lock file and signal handlers
         "force_carbon_intensity_g_co2e_kwh": 0.0,  # only joules are read, so no intensity is looked up
-        "country_iso_code": None,
-        "country_2letter_iso_code": None,
-        "region": None,
-        "cloud_provider": None,
-        "cloud_region": None,
         "electricitymaps_api_token": "",  # with None the deprecated one is read
         "output_methods": [],
         "output_handlers": handlers,
         "output_dir": ".",
         "output_file": "emissions.csv",
         "on_csv_write": "append",
-        "emissions_endpoint": None,
-        "prometheus_url": "",
-        "api_endpoint": "",
-        "api_key": "",
         "api_call_interval": -1,
-        "experiment_id": "",
-        "experiment_name": "",
         "project_name": "kdbench",
-        "metadata": None,
-        "logging_logger": None,
-        "logger_preamble": "",
         "log_level": "warning",  # the level at which it logs the errors that it swallows
     }
 

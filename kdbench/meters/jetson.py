@@ -10,14 +10,10 @@ import time
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kdbench.machine.system_files import ROOT, NumberFile, is_tegra, text
 from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, advances
 from kdbench.meters.polled import PolledMeter
-
-if TYPE_CHECKING:
-    from kdbench.results.cards import Evidence
 
 # Sets of rails that together supply a whole module, none behind another; the first complete set is used. They leave
 # out rails of the carrier board (VDD_MUX, CVB_ATX_12V, …) and rails behind these.
@@ -39,23 +35,6 @@ class _Rail:
     unit_w: float
 
 
-class _OpenRail:
-    """A rail whose files are kept open."""
-
-    def __init__(self, rail: _Rail) -> None:
-        self._files = [NumberFile(file) for file in rail.files]
-        self._unit_w = rail.unit_w
-
-    def watts(self) -> float:
-        """Return the rail's power; raises OSError and ValueError."""
-        return prod(file.read() for file in self._files) * self._unit_w
-
-    def close(self) -> None:
-        """Close the files."""
-        for file in self._files:
-            file.close()
-
-
 @METERS.register("jetson")
 class Jetson(PolledMeter):
     """The power of the module: CPU, GPU, memory and its converters, without the carrier board.
@@ -68,10 +47,9 @@ class Jetson(PolledMeter):
     scope = "module"
     covers = frozenset({Part.CPU, Part.GPU, Part.REST})
     stands_for = frozenset({Part.CPU, Part.GPU})
-    evidence: "Evidence" = "measured"
     poll_s = 0.05
     # NVIDIA's driver of JetPack 4 has the monitor average 64 rounds of three channels, 1.1 ms each for voltage and
-    # current: 0.42 s. Linux's own, of later JetPacks, averages none unless told to.
+    # current: 0.42 s. The driver of Linux, in later JetPacks, averages none by default.
     lag_s = 0.5
 
     def __init__(
@@ -80,7 +58,7 @@ class Jetson(PolledMeter):
         super().__init__(clock, background=background)
         self._root = root
         self._pause = pause
-        self._open: list[_OpenRail] = []
+        self._open: list[tuple[float, list[NumberFile]]] = []
 
     def available(self) -> Available | Unavailable:
         """Return whether all rails of the module are there and can be read."""
@@ -91,7 +69,9 @@ class Jetson(PolledMeter):
             return Unavailable("Jetson: no power monitor", "sudo modprobe ina3221; a Jetson Nano 2GB has none")
         module = _module(rails)
         if not module:
-            return Unavailable("Jetson: rails unknown", _known(rails))
+            sets = ", or ".join(" + ".join(names) for names in _MODULES)
+            hint = f"its monitors show {', '.join(sorted(rails))}; the whole module is {sets}"
+            return Unavailable("Jetson: rails unknown", hint)
         try:
             moves = advances(self, self._pause)
         except MeterError as error:
@@ -106,8 +86,9 @@ class Jetson(PolledMeter):
         """Return the power of the module; raises MeterError if a rail cannot be read."""
         try:
             if not self._open:
-                self._open = [_OpenRail(rail) for rail in _module(_rails(self._root))]
-            total = sum(rail.watts() for rail in self._open)
+                module = _module(_rails(self._root))
+                self._open = [(rail.unit_w, [NumberFile(file) for file in rail.files]) for rail in module]
+            total = sum(prod(file.read() for file in files) * unit_w for unit_w, files in self._open)
         except PermissionError as error:
             raise MeterError("Jetson: permission denied") from error
         except (OSError, ValueError) as error:
@@ -119,8 +100,8 @@ class Jetson(PolledMeter):
     def close(self) -> None:
         """Stop the thread and close the rails."""
         super().close()
-        for rail in self._open:
-            rail.close()
+        for file in (file for _, files in self._open for file in files):
+            file.close()
         self._open = []
 
 
@@ -155,12 +136,6 @@ def _module(rails: dict[str, _Rail]) -> list[_Rail]:
     """Return the rails that make up the module; none if the set is incomplete."""
     complete = next((names for names in _MODULES if rails.keys() >= set(names)), ())
     return [rails[name] for name in complete]
-
-
-def _known(rails: dict[str, _Rail]) -> str:
-    """Return the hint if no set of rails is complete."""
-    sets = ", or ".join(" + ".join(names) for names in _MODULES)
-    return f"its monitors show {', '.join(sorted(rails))}; the whole module is {sets}"
 
 
 def _remedy(reason: str, rails: list[_Rail]) -> str:

@@ -72,12 +72,12 @@ class MeterFailedError(MeterError):
 
 
 class Meter(Protocol):
-    """A cumulative energy counter.
+    """A cumulative energy counter. A meter may inherit the defaults below.
 
     scope: the hardware that it covers, in words.
     covers: the `Part`s among it.
     stands_for: the parts whose energy its joules may be reported as.
-    evidence: how its joules come about; written into every measurement.
+    evidence: how it obtains joules; every measurement records it.
     stepped: True if the counter moves at moments of its own, so that a reading is stale by up to one step; otherwise a
         reading is valid for the time it returns.
     lag_s: how long a change of power takes to show in full.
@@ -88,9 +88,9 @@ class Meter(Protocol):
     scope: str
     covers: frozenset[str]
     stands_for: frozenset[str]
-    evidence: "Evidence"
-    stepped: bool
-    lag_s: float
+    evidence: "Evidence" = "measured"
+    stepped: bool = True
+    lag_s: float = 0.0
 
     def available(self) -> Available | Unavailable:
         """Return whether it can be used here, proved by a reading that advanced; nothing keeps running afterwards."""

@@ -79,18 +79,13 @@ class Board:
         except pynvml.NVMLError as error:
             raise BoardError(self._state(pynvml, error)) from error
 
-    def name(self) -> str:
-        """Return the product name; raises BoardError."""
-        return self.query(lambda pynvml, handle: str(pynvml.nvmlDeviceGetName(handle)))
-
     def close(self) -> None:
         """Shut NVML down if it was initialised here."""
         import pynvml
 
-        if self._handle is None:
-            return
-        self._handle = None
-        _shut_down(pynvml)
+        if self._handle is not None:
+            self._handle = None
+            _shut_down(pynvml)
 
     def _state(self, pynvml: Any, error: Any) -> Unavailable:
         # To a driver, a field that it does not know is an invalid argument.
@@ -104,7 +99,8 @@ def check(meter: Meter, board: Board, detail: str, pause: Pause) -> Available | 
     """Return whether `meter`, which reads `board`, can be used; the meter is closed afterwards."""
     try:
         if advances(meter, pause):
-            return Available(f"{board.name()}: {detail}")
+            name = board.query(lambda pynvml, handle: pynvml.nvmlDeviceGetName(handle))
+            return Available(f"{name}: {detail}")
         return Unavailable("NVML: the energy stands still", _CHECK)
     except BoardError as error:
         return error.state
@@ -113,14 +109,26 @@ def check(meter: Meter, board: Board, detail: str, pause: Pause) -> Available | 
 
 
 def _open(pynvml: Any, root: Path) -> Any:
-    """Initialise NVML and return the board's handle; if it raises BoardError or NVMLError, NVML is shut down again."""
+    """Initialise NVML and return the first visible board's handle; shut NVML down if that fails.
+
+    Raises NVMLError, and BoardError if there is no board, or only a slice of one.
+    """
     # On a Jetson NVML has a device as well, which supports no energy or power query.
     if is_tegra(root):
         raise BoardError(_JETSON)
     pynvml.nvmlInit()
     with contextlib.ExitStack() as stack:
         stack.callback(_shut_down, pynvml)
-        handle = _first_whole(pynvml)
+        if first_name().startswith("MIG-"):
+            raise BoardError(_SLICE)
+        try:
+            handle = first_visible(pynvml)
+        except (pynvml.NVMLError_NotFound, pynvml.NVMLError_InvalidArgument) as error:
+            raise BoardError(_absent()) from error
+        if _sliced(pynvml, handle):
+            raise BoardError(_SLICE)
+        if not numbers_agree(pynvml):
+            raise BoardError(_NUMBERS)
         stack.pop_all()
     return handle
 
@@ -128,21 +136,6 @@ def _open(pynvml: Any, root: Path) -> Any:
 def _shut_down(pynvml: Any) -> None:
     with contextlib.suppress(pynvml.NVMLError):  # a lost GPU cannot be shut down properly
         pynvml.nvmlShutdown()
-
-
-def _first_whole(pynvml: Any) -> Any:
-    """Return the handle of the first visible board; raises BoardError if there is none, or only a slice of one."""
-    if first_name().startswith("MIG-"):
-        raise BoardError(_SLICE)
-    try:
-        handle = first_visible(pynvml)
-    except (pynvml.NVMLError_NotFound, pynvml.NVMLError_InvalidArgument) as error:
-        raise BoardError(_absent()) from error
-    if _sliced(pynvml, handle):
-        raise BoardError(_SLICE)
-    if not numbers_agree(pynvml):
-        raise BoardError(_NUMBERS)
-    return handle
 
 
 def _sliced(pynvml: Any, handle: Any) -> bool:

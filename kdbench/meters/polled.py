@@ -2,12 +2,12 @@
 
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
-from kdbench.meters.meter import Clock, MeterError
+from kdbench.meters.meter import Clock, Meter, MeterError
 
 
-class PolledMeter(ABC):
+class PolledMeter(Meter):
     """Trapezoidal integral of power samples, one every `poll_s` seconds.
 
     A thread samples from the first `read` until `close`, and sleeps in between, so it hardly disturbs the models' work.

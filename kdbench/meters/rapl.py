@@ -7,16 +7,12 @@ import os
 import platform
 import re
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kdbench.machine.system_files import NumberFile, text
-from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, advances
-
-if TYPE_CHECKING:
-    from kdbench.results.cards import Evidence
+from kdbench.meters.meter import METERS, Available, Clock, Meter, MeterError, Part, Pause, Rank, Unavailable, advances
 
 POWERCAP = Path("/sys/class/powercap")
 POWERCAP_VARIABLE = "KDBENCH_POWERCAP"
@@ -64,21 +60,14 @@ class _Zone:
         self._energy.close()
 
 
-class _Powercap(ABC):
+class _Powercap(Meter):
     """The sum of some of powercap's zones.
 
     `root` is the powercap folder: /sys/class/powercap, or the folder in the environment variable KDBENCH_POWERCAP, for
     containers in which the host's folder is elsewhere. The other parameters are for tests.
     """
 
-    name: str
-    rank: Rank
-    scope: str
-    covers: frozenset[str]
-    stands_for: frozenset[str] = frozenset({Part.CPU})  # a separate GPU board is not behind these counters
-    evidence: "Evidence" = "measured"
-    stepped = True
-    lag_s = 0.0
+    stands_for = frozenset({Part.CPU})  # a separate GPU board is not behind these counters
 
     def __init__(
         self,
@@ -232,7 +221,7 @@ def _package(name: str) -> str:
 
 
 def _remedy(reason: str, folder: Path) -> str:
-    """Return the hint for a reason; `folder` is that of one zone."""
+    """Return the hint for a reason; `folder` belongs to one zone."""
     files = f"{folder.parent / folder.name.partition(':')[0]}:*/energy_uj"
     if "permission" not in reason:
         return f"see what this prints: cat {files}"

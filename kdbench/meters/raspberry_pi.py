@@ -6,14 +6,10 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kdbench.machine.system_files import ROOT, text
 from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, advances
 from kdbench.meters.polled import PolledMeter
-
-if TYPE_CHECKING:
-    from kdbench.results.cards import Evidence
 
 Which = Callable[[str], str | None]
 Run = Callable[[list[str]], str]
@@ -55,7 +51,6 @@ class RaspberryPi(PolledMeter):
     scope = "board.pmic"
     covers = frozenset({Part.CPU, Part.GPU, Part.REST})
     stands_for = frozenset({Part.CPU})
-    evidence: "Evidence" = "measured"
     poll_s = 0.2  # each reading starts a process: some milliseconds of one core
     lag_s = 0.2  # the chip does not average: a change shows by the next reading
 

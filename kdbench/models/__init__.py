@@ -46,19 +46,13 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, /, **optio
     try:
         return validate_call(factory)(name, input_shape, classes, **options)
     except ValidationError as error:
-        known = _keywords(factory)
-        wrong = problem(error, known, noun="option", place=_place)
+        options_of = inspect.signature(factory).parameters.values()
+        known = [option.name for option in options_of if option.kind is option.KEYWORD_ONLY]
+        places = {"0": "name", "1": "input shape", "2": "classes"}  # the positional parameters
+        wrong = problem(
+            error, known, noun="option", place=lambda key: places.get(key.partition(".")[0], f"option {key!r}")
+        )
         listed = f"its options: {', '.join(known)}" if known else "it has no options"
         raise wrong.as_error(f"model {name!r}", listed) from error
     except RuntimeError as error:  # What torch raises for tensors that it cannot allocate.
         raise InputError(f"model {name!r} cannot be built: {error}", "choose smaller widths") from error
-
-
-def _keywords(factory: ModelFactory) -> tuple[str, ...]:
-    parameters = inspect.signature(factory).parameters.values()
-    return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
-
-
-def _place(key: str) -> str:
-    """Return the name of a wrong argument of a factory; the first three are positional."""
-    return {"0": "name", "1": "input shape", "2": "classes"}.get(key.partition(".")[0], f"option {key!r}")

@@ -4,11 +4,13 @@ As in chenyaofo/pytorch-cifar-models: ×0.75 with 100 classes at 3×32×32 has 1
 For the ImageNet form see `torchvision/mobilenet_v2`.
 """
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
 from kdbench.models import MODELS, InputShape, PositiveFloat, PositiveInt, Share
-from kdbench.models.staged import Staged, conv_bn
+from kdbench.models.staged import Staged, conv_bn, stage
 
 # Expansion, channels, repeats, stride of the first repeat.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -43,19 +45,12 @@ def _network(input_shape: InputShape, classes: int, width: float, dropout: float
     stages = []
     for expansion, channels, repeats, stride in STAGES:
         outputs = rounded(channels * width)
-        blocks = [InvertedResidual(inputs, outputs, stride, expansion)]
-        blocks += [InvertedResidual(outputs, outputs, 1, expansion) for _ in range(repeats - 1)]
-        stages.append(nn.Sequential(*blocks))
+        block = partial(InvertedResidual, expansion=expansion)
+        stages.append(stage(block, inputs, outputs, stride, repeats))
         inputs = outputs
     last = rounded(1280 * max(1.0, width))
-    head = nn.Sequential(
-        *conv_bn(inputs, last, 1),
-        nn.ReLU6(inplace=True),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Dropout(dropout),
-        nn.Linear(last, classes),
-    )
+    pooled = [*conv_bn(inputs, last, 1), nn.ReLU6(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    head = nn.Sequential(*pooled, nn.Dropout(dropout), nn.Linear(last, classes))
     return Staged(stem, stages, head, linear_std=0.01)
 
 

@@ -6,8 +6,13 @@ networks, or the paper's option A, which skips cells and pads channels with zero
 
 ImageNet: as in torchvision, a bottleneck has its stride in the 3×3 convolution: resnet50 with 1000 classes at 3×224×224
 has 25 557 032 parameters and 4 089 184 256 MACs. `residual` is the same by blocks per stage.
+
+Wide ResNets: Zagoruyko & Komodakis 2016 (arXiv:1605.07146), pre-activation, depth 6n+4, then the widening factor. With
+10 classes, wrn40-2 has 2 243 546 parameters and wrn28-10 has 36 479 194 (2.2 M and 36.5 M in the paper's tables 4, 5).
 """
 
+import re
+from functools import partial
 from typing import Annotated, Literal
 
 import torch.nn.functional as F  # noqa: N812 - as torch's own documentation calls it
@@ -15,8 +20,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
-from kdbench.models import MODELS, InputShape, PositiveFloat, PositiveInt
-from kdbench.models.staged import Staged, conv_bn, conv_bn_relu, pooled_linear, scaled
+from kdbench.models import MODELS, InputShape, PositiveFloat, PositiveInt, Share
+from kdbench.models.staged import Staged, conv_bn, conv_bn_relu, pooled_linear, scaled, stage
 
 Shortcut = Literal["projection", "pad"]
 
@@ -35,6 +40,13 @@ class PadShortcut(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
 
 
+def _shortcut(inputs: int, outputs: int, stride: int, kind: Shortcut = "projection") -> nn.Module:
+    if stride == 1 and inputs == outputs:
+        return nn.Identity()
+    is_padded = kind == "pad"
+    return PadShortcut(inputs, outputs, stride) if is_padded else nn.Sequential(*conv_bn(inputs, outputs, 1, stride))
+
+
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut, ReLU after the sum."""
 
@@ -43,13 +55,7 @@ class BasicBlock(nn.Module):
         self.conv1 = conv_bn_relu(inputs, outputs, 3, stride)
         self.conv2 = nn.Sequential(*conv_bn(outputs, outputs, 3))
         self.relu = nn.ReLU(inplace=True)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = (
-                PadShortcut(inputs, outputs, stride)
-                if shortcut == "pad"
-                else nn.Sequential(*conv_bn(inputs, outputs, 1, stride))
-            )
+        self.shortcut = _shortcut(inputs, outputs, stride, shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, ceil(H / stride), ceil(W / stride))."""
@@ -65,19 +71,10 @@ def _network(
         nearest = 6 * max(1, round((depth - 2) / 6)) + 2
         raise InputError(f"a ResNet for small images has 6n+2 layers, not {depth}", f"the nearest is resnet{nearest}")
     stem, *stages = widths
-    blocks, inputs = [], stem
-    for index, outputs in enumerate(stages):
-        strides = [1 if index == 0 else 2] + [1] * (per_stage - 1)
-        blocks.append(
-            nn.Sequential(
-                *(
-                    BasicBlock(inputs if i == 0 else outputs, outputs, stride, shortcut)
-                    for i, stride in enumerate(strides)
-                )
-            )
-        )
-        inputs = outputs
-    return Staged(conv_bn_relu(input_shape[0], stem, 3), blocks, pooled_linear(inputs, classes))
+    block = partial(BasicBlock, shortcut=shortcut)
+    sizes = zip(widths, stages, (1, 2, 2), strict=False)
+    blocks = [stage(block, before, after, stride, per_stage) for before, after, stride in sizes]
+    return Staged(conv_bn_relu(input_shape[0], stem, 3), blocks, pooled_linear(stages[-1], classes))
 
 
 @MODELS.register_pattern(r"resnet\d{1,4}", example="resnet20")
@@ -127,8 +124,7 @@ class Bottleneck(nn.Module):
         self.conv2 = conv_bn_relu(middle, middle, 3, stride)
         self.conv3 = nn.Sequential(*conv_bn(middle, outputs, 1))
         self.relu = nn.ReLU(inplace=True)
-        changes = stride != 1 or inputs != outputs
-        self.shortcut = nn.Sequential(*conv_bn(inputs, outputs, 1, stride)) if changes else nn.Identity()
+        self.shortcut = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, ceil(H / stride), ceil(W / stride))."""
@@ -154,8 +150,7 @@ def _stages(counts: tuple[int, ...], block: Block, width: float) -> tuple[list[n
         if count == 0:
             continue  # without its stride and widening
         outputs = expansion * scaled(64 * 2**index, width)
-        first = make(inputs, outputs, 1 if index == 0 else 2)
-        stages.append(nn.Sequential(first, *(make(outputs, outputs, 1) for _ in range(count - 1))))
+        stages.append(stage(make, inputs, outputs, 1 if index == 0 else 2, count))
         inputs = outputs
     return stages, inputs
 
@@ -203,3 +198,54 @@ def imagenet_resnet(
 
 for _known in IMAGENET:
     MODELS.register(_known)(imagenet_resnet)
+
+
+WIDE_NAME = r"wrn[-_]?(\d{1,4})[-_](\d{1,3})"
+
+
+class PreActivationBlock(nn.Module):
+    """Batch norm and ReLU before each 3×3 convolution; a 1×1 projection where the width changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, dropout: float) -> None:
+        super().__init__()
+        self.activate = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU(inplace=True))
+        self.convs = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        )
+        self.project = None if inputs == outputs else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, ceil(H / stride), ceil(W / stride))."""
+        activated = self.activate(x)
+        y: Tensor = self.convs(activated) + (x if self.project is None else self.project(activated))
+        return y
+
+
+@MODELS.register_pattern(WIDE_NAME, example="wrn40-2")
+def wide_resnet(name: str, input_shape: InputShape, classes: PositiveInt, /, *, dropout: Share = 0.0) -> nn.Module:
+    """Build the Wide ResNet with the depth and widening factor in the name; `dropout` is between convolutions."""
+    match = re.fullmatch(WIDE_NAME, name)
+    assert match, f"{name!r} does not match the pattern"
+    depth, factor = int(match[1]), int(match[2])
+    per_stage, rest = divmod(depth - 4, 6)
+    if rest or per_stage < 1 or factor < 1:
+        nearest = 6 * max(1, round((depth - 4) / 6)) + 4
+        raise InputError(
+            f"a Wide ResNet has 6n+4 layers and a factor of 1 or more, not {depth} and {factor}",
+            f"the nearest is wrn{nearest}-{max(1, factor)}",
+        )
+    widths = (16, 16 * factor, 32 * factor, 64 * factor)
+    block = partial(PreActivationBlock, dropout=dropout)
+    sizes = zip(widths, widths[1:], (1, 2, 2), strict=False)
+    stages = [stage(block, before, after, stride, per_stage) for before, after, stride in sizes]
+    head = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True), *pooled_linear(widths[-1], classes))
+    return Staged(nn.Conv2d(input_shape[0], 16, 3, padding=1, bias=False), stages, head)
+
+
+# The networks that the distillation literature compares.
+for _known in ("wrn16-1", "wrn16-2", "wrn28-10", "wrn40-1"):
+    MODELS.register(_known)(wide_resnet)

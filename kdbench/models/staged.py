@@ -1,7 +1,7 @@
 """The common structure of networks in this package: a stem, a sequence of blocks, a head."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
@@ -23,22 +23,18 @@ class Staged(nn.Module):
         self.head = head
         self.stages = tuple(f"blocks.{index}" for index in range(len(self.blocks)))
         for module in self.modules():
-            _initialise(module, linear_std)
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Linear) and linear_std is not None:
+                nn.init.normal_(module.weight, std=linear_std)
+                nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to logits (B, classes)."""
         logits: Tensor = self.head(self.blocks(self.stem(x)))
         return logits
-
-
-def _initialise(module: nn.Module, linear_std: float | None) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.Linear) and linear_std is not None:
-        nn.init.normal_(module.weight, std=linear_std)
-        nn.init.zeros_(module.bias)
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -50,6 +46,11 @@ def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int
 def conv_bn_relu(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """Return convolution, batch norm and ReLU."""
     return nn.Sequential(*conv_bn(inputs, outputs, kernel, stride), nn.ReLU(inplace=True))
+
+
+def stage(block: Callable[[int, int, int], nn.Module], inputs: int, outputs: int, stride: int, count: int) -> nn.Module:
+    """Return `count` blocks made by `block(inputs, outputs, stride)`; the first has the stride and widens."""
+    return nn.Sequential(block(inputs, outputs, stride), *(block(outputs, outputs, 1) for _ in range(count - 1)))
 
 
 def pooled_linear(inputs: int, classes: int) -> nn.Sequential:

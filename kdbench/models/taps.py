@@ -30,8 +30,7 @@ class Taps:
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
-        for path, module in self._modules.items():
-            self._handles.append(module.register_forward_hook(self._keep(path)))
+        self._handles = [module.register_forward_hook(self._keep(path)) for path, module in self._modules.items()]
         return self
 
     def __exit__(
@@ -50,7 +49,7 @@ class Taps:
         return hook
 
 
-class _StopForward(Exception):  # noqa: N818 - no error: all that was asked for is there
+class _StopForward(Exception):  # noqa: N818 - no error: all features are there
     """Ends a forward whose remaining layers are not needed."""
 
     def __init__(self, taps: Taps) -> None:
@@ -58,15 +57,9 @@ class _StopForward(Exception):  # noqa: N818 - no error: all that was asked for 
         self.taps = taps
 
 
-def stages_of(module: nn.Module) -> tuple[str, ...]:
-    """Return the module paths of the blocks of `module`, in order; empty if it declares none."""
-    stages: tuple[str, ...] = getattr(module, "stages", ())
-    return stages
-
-
 def required_stages(module: nn.Module) -> tuple[str, ...]:
-    """Return `stages_of(module)`; raises InputError if it declares none."""
-    stages = stages_of(module)
+    """Return the module paths of the blocks of `module`, in order; raises InputError if it declares none."""
+    stages: tuple[str, ...] = getattr(module, "stages", ())
     if not stages:
         raise InputError(
             f"{type(module).__name__} declares no stages, so it has no middle or last stage",
@@ -95,5 +88,5 @@ def _submodule(module: nn.Module, path: str) -> nn.Module:
         return module.get_submodule(path)
     except AttributeError:
         known = [name for name, _ in module.named_modules() if name]
-        listed = f"its layers: {', '.join(stages_of(module) or known[:12])}"
+        listed = f"its layers: {', '.join(getattr(module, 'stages', ()) or known[:12])}"
         raise InputError(f"{type(module).__name__} has no layer {path!r}", suggestion(path, known, listed)) from None

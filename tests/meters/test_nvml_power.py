@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kdbench.meters.meter import METERS, Available, MeterError, Part, Rank, Unavailable
-from kdbench.meters.nvml_power import NvmlMeanPower, NvmlPower
+from kdbench.meters.nvml import NvmlMeanPower, NvmlPower
 
 FIELDS = "nvmlDeviceGetFieldValues"
 USAGE = "nvmlDeviceGetPowerUsage"

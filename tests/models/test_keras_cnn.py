@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from kdbench import models
-from kdbench.models.keras_cnn import same_padding
+from kdbench.models.plain import same_padding
 
 
 # The model summaries of keras.io/examples/vision/knowledge_distillation.
