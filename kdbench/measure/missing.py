@@ -49,7 +49,8 @@ def _refusal(item: Expected, models: Mapping[str, BenchModel]) -> _Absence | Non
         refusal = models[id_].refusal_in(item.runtime)
         if refusal is not None:
             status = refusal.status if id_ == item.model and item.teacher is None else "unavailable"
-            return _Absence(_reason(item, models[id_], refusal.reason), refusal.hint, status)
+            reason = f"{models[id_].name} was not measured: {refusal.reason}" if item.needs else refusal.reason
+            return _Absence(reason, refusal.hint, status)
     return None
 
 
@@ -60,15 +61,14 @@ def _failure(item: Expected, models: Mapping[str, BenchModel], failures: Sequenc
     for id_ in (item.model, *item.needs):
         covering = [f for f in failures if f.model == id_ and f.covers(item.metric, item.axes)]
         if covering:
-            failure = max(covering, key=lambda f: len(f.axes))  # what was said of these axes in particular
+            failure = max(covering, key=lambda f: len(f.axes))  # the most specific one
             status = failure.status if id_ == item.model else "unavailable"
-            return _Absence(_reason(item, models[id_], failure.reason), failure.hint, status, failure.source)
+            # A failure of particular metrics is about these numbers, not about one of the models.
+            reason = (
+                f"{models[id_].name} failed: {failure.reason}" if item.needs and not failure.metrics else failure.reason
+            )
+            return _Absence(reason, failure.hint, status, failure.source)
     return _Absence("the pass returned no number", None, "error")
-
-
-def _reason(item: Expected, model: BenchModel, reason: str) -> str:
-    """Return the reason, with the name of the model that it is about where the number depends on several."""
-    return f"{model.name}: {reason}" if item.needs else reason
 
 
 def _without_number(item: Expected, absence: _Absence) -> Findings:

@@ -105,7 +105,7 @@ def test_a_student_without_its_teacher_or_its_independent_one_has_no_mismatches(
     ]
     measurements = [m for m in refused(models, analyses=analyses()).measurements if m.model == "s"]
     assert {m.metric for m in measurements} >= set(MISMATCHES)
-    assert {(m.status, m.reason) for m in measurements} == {("unavailable", f"{lost}: {WHY}")}
+    assert {(m.status, m.reason) for m in measurements} == {("unavailable", f"{lost} was not measured: {WHY}")}
     assert ("agreement" in {m.metric for m in measurements}) == (lost == "t")
 
 
@@ -153,7 +153,7 @@ def test_a_pair_of_which_one_was_refused_has_the_reason(lost):
     findings = refused(both, EVERYTHING)
     assert {p.metric for p in findings.pairs} == PAIR_METRICS.keys()
     assert {(p.teacher, p.student, p.status, p.reason) for p in findings.pairs} == {
-        ("t", "s", "unavailable", f"{lost}: {WHY}")
+        ("t", "s", "unavailable", f"{lost} was not measured: {WHY}")
     }
     ratios = axes_of(findings, "latency_ratio")
     assert {"threads": 1, "batch": 1, "mode": "paced", "gap_ms": 5} in ratios
@@ -181,7 +181,7 @@ def test_a_failure_explains_what_it_covers_and_the_most_particular_one_counts():
 def test_a_pair_names_the_model_that_failed(lost, status):
     expected = [expected_pair(*MODELS, "latency_ratio")]
     findings, _ = with_missing(MODELS, expected, Findings(failures=(Failure(lost, "it crashed"),)))
-    assert [(p.status, p.reason) for p in findings.pairs] == [(status, f"{lost}: it crashed")]
+    assert [(p.status, p.reason) for p in findings.pairs] == [(status, f"{lost} failed: it crashed")]
 
 
 def test_different_classes_leave_no_fidelity(tiny, bench_model, run_pass, test_set):
@@ -192,7 +192,8 @@ def test_different_classes_leave_no_fidelity(tiny, bench_model, run_pass, test_s
     fidelities = [m for m in findings.measurements if m.metric in FIDELITIES]
     assert {m.status for m in fidelities} == {"unavailable"}
     assert len(fidelities) == len(FIDELITIES)
-    assert "6 and 9 classes" in findings.pairs[0].reason
+    assert findings.pairs[0].reason == fidelities[0].reason
+    assert "6 and 9 classes" in fidelities[0].reason
 
 
 def test_a_refused_model_goes_through_the_harness_untouched(
@@ -206,7 +207,7 @@ def test_a_refused_model_goes_through_the_harness_untouched(
     assert {m.reason for m in findings.measurements if m.model == "t" and m.metric.startswith("latency")} == {WHY}
     known = {m.metric for m in findings.measurements if m.model == "s" and m.value is not None}
     assert known >= {"top1", "latency_p50_ns", "load_ns", "peak_memory_bytes", "macs"}
-    assert {p.reason for p in findings.pairs} == {f"t: {WHY}"}
+    assert {p.reason for p in findings.pairs} == {f"t was not measured: {WHY}"}
     assert {p.metric for p in findings.pairs} == {
         "top1_drop",
         "size_ratio",

@@ -233,7 +233,10 @@ def test_a_model_that_fails_parity_is_not_measured_and_the_record_says_so(archiv
         assert {tuple(m.axes.items()) for m in record.measurements if m.metric == metric and m.model == "kd"} <= {
             (), *(tuple(m.axes.items()) for m in record.measurements if m.metric == metric and m.model == "alone")
         }  # fmt: skip
-    assert record.find_pair("kd", "latency_ratio", batch=1).reason == f"kd: {record.find('kd', 'top1').reason}"
+    assert (
+        record.find_pair("kd", "latency_ratio", batch=1).reason
+        == f"kd was not measured: {record.find('kd', 'top1').reason}"
+    )
     assert record.find("alone", "top1").status == "ok"
     assert [warning.model for warning in record.warnings if warning.code == "parity_failed"] == ["kd"]
 
@@ -251,7 +254,7 @@ def test_logits_that_are_no_numbers_fail_after_everything_is_written(archive, tm
     record = RunRecord.read(tmp_path / "out")
     assert "NaN or infinite" in record.find("teacher", "top1").reason
     ratio = record.find_pair("alone", "latency_ratio", batch=1)
-    assert (ratio.value, ratio.reason) == (None, f"teacher: {record.find('teacher', 'top1').reason}")
+    assert (ratio.value, ratio.reason) == (None, f"teacher was not measured: {record.find('teacher', 'top1').reason}")
     assert record.find("alone", "agreement").reason == ratio.reason
     assert record.find("alone", "top1").status == "ok"
     assert (tmp_path / "out" / "report.md").exists()
