@@ -25,7 +25,7 @@ class InputError(KdbenchError):
 
 
 class DataMissingError(InputError):
-    """A data set that was not found."""
+    """A data set that does not exist at the expected place."""
 
 
 class StorageError(KdbenchError):

@@ -1,4 +1,4 @@
-"""Progress of long work: the interface through which workflows report. The command line displays it."""
+"""Progress of long work: workflows report it, the command line displays it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,31 +38,26 @@ class Silent:
 
 
 @dataclass(frozen=True)
-class SubProgress:
-    """The progress of one part of a stage: its steps appear between `start` and `end` of `whole`, 0 to 1."""
+class SubProgress(Silent):
+    """The progress of one part of a stage of `parent`: its steps appear between `start` and `end`, 0 to 1.
 
-    whole: Progress
+    Within a part no stage begins and no folder is chosen.
+    """
+
+    parent: Progress
     start: float
     end: float
     detail: str
 
-    def stage(self, title: str, number: int, total: int) -> None:
-        """Pass on the stage."""
-        self.whole.stage(title, number, total)
-
     def step(self, done: float, total: float, detail: str = "") -> None:
-        """Show `done` of `total` of this part."""
+        """Report `done` of `total` of this part."""
         share = min(done / total, 1.0) if total else 1.0
         text = ": ".join(filter(None, (self.detail, detail)))
-        self.whole.step(self.start + share * (self.end - self.start), 1.0, text)
+        self.parent.step(self.start + share * (self.end - self.start), 1.0, text)
 
     def note(self, text: str) -> None:
         """Pass on the note."""
-        self.whole.note(text)
-
-    def folder(self, path: Path) -> None:
-        """Pass on the folder."""
-        self.whole.folder(path)
+        self.parent.note(text)
 
     def part(self, number: int, parts: int, detail: str) -> "SubProgress":
         """Return the progress of part `number`, from 0, of equal `parts` of this one."""

@@ -9,7 +9,6 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
@@ -19,7 +18,7 @@ T = TypeVar("T")
 
 
 def nearest(word: str, known: list[str]) -> str | None:
-    """Return the known word that `word` was most likely meant to be, or None.
+    """Return the known word that `word` most likely means, or None.
 
     Among equally similar words the one with the nearest numbers wins: of vgg11 to vgg19, vgg12 means vgg11.
     """
@@ -34,8 +33,7 @@ def suggestion(word: str, known: Iterable[str], otherwise: str | None = None, *,
     `prefix` is put before the nearest word.
     """
     listed = list(known)
-    close = nearest(word, listed)
-    if close:
+    if close := nearest(word, listed):
         return f"did you mean {prefix + close!r}?"
     return f"known: {', '.join(listed)}" if otherwise is None else otherwise
 
@@ -43,15 +41,6 @@ def suggestion(word: str, known: Iterable[str], otherwise: str | None = None, *,
 def _number_distance(one: str, other: str) -> int:
     numbers = [[int(digits) for digits in re.findall(r"\d+", word)] for word in (one, other)]
     return sum(abs(a - b) for a, b in zip(*numbers, strict=False))
-
-
-@dataclass(frozen=True)
-class Pattern(Generic[T]):
-    """A family of names: every name that `regex` matches in full belongs to `entry`."""
-
-    regex: re.Pattern[str]
-    example: str
-    entry: T
 
 
 class Registry(Generic[T]):
@@ -66,12 +55,12 @@ class Registry(Generic[T]):
         self._package = package
         self._group = group
         self._entries: dict[str, T] = {}
-        self._patterns: list[Pattern[T]] = []
+        self._patterns: list[tuple[re.Pattern[str], str, T]] = []  # regex of full names, example, entry
         self._loaded = False
         self._plugins = False  # whether plug-ins are being loaded
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that registers what it decorates under `name`, which must be new.
+        """Return a decorator that registers an entry under `name`, which must be new.
 
         Raises InputError if a plug-in registers an existing name.
         """
@@ -89,7 +78,7 @@ class Registry(Generic[T]):
         """Return a decorator that registers a family of names; `names()` lists it as `example`."""
 
         def enter(entry: T) -> T:
-            self._patterns.append(Pattern(re.compile(regex), example, entry))
+            self._patterns.append((re.compile(regex), example, entry))
             return entry
 
         return enter
@@ -102,15 +91,15 @@ class Registry(Generic[T]):
         self._load()
         if name in self._entries:
             return self._entries[name]
-        for pattern in self._patterns:
-            if pattern.regex.fullmatch(name):
-                return pattern.entry
+        for regex, _, entry in self._patterns:
+            if regex.fullmatch(name):
+                return entry
         raise InputError(f"unknown {self.kind} {name!r}", suggestion(name, self.names()))
 
     def names(self) -> list[str]:
         """Return all names, sorted; a family is listed by its example."""
         self._load()
-        return sorted([*self._entries, *(pattern.example for pattern in self._patterns)])
+        return sorted([*self._entries, *(example for _, example, _ in self._patterns)])
 
     def __iter__(self) -> Iterator[tuple[str, T]]:
         self._load()

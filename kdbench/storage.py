@@ -17,11 +17,9 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     """Return an operating system's error about `path` as a message with a remedy."""
     if error.errno == errno.ENOSPC:
         return StorageError(f"the disk is full: {path} was not written", "free some space, then continue with --resume")
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return StorageError(
-            f"{path} cannot be written: {error.strerror}", "choose a folder you may write to with --out"
-        )
-    return StorageError(f"{path} cannot be written: {error.strerror or error}", "choose another folder with --out")
+    denied = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
+    hint = f"choose {'a folder you may write to' if denied else 'another folder'} with --out"
+    return StorageError(f"{path} cannot be written: {error.strerror or error}", hint)
 
 
 def make_folder(path: Path) -> Path:
@@ -61,13 +59,13 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Write `text` to `path` atomically."""
     with writing(path) as stream:
         stream.write(text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON to `path`, whole or not at all; its numbers must be finite."""
+    """Write `value` as JSON to `path` atomically; its numbers must be finite."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -78,9 +76,8 @@ def read_json(path: Path, what: str) -> Any:
     except FileNotFoundError:
         raise InputError(f"no {what} at {path}", "check the path") from None
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} is not a readable {what}: {error}", "it may be truncated, or written by another tool"
-        ) from error
+        hint = "it may be truncated, or written by another tool"
+        raise InputError(f"{path} is not a readable {what}: {error}", hint) from error
 
 
 def sha256(path: Path) -> str:

@@ -12,7 +12,7 @@ from kdbench.results.values import StoredValue
 from kdbench.validation import Value
 
 Role = Literal["teacher", "student", "variant"]
-Evidence = Literal["measured", "modelled", "estimated"]  # how a number comes about
+Evidence = Literal["measured", "modelled", "estimated"]  # how a number was obtained
 
 
 class Preprocessing(Value):
@@ -96,6 +96,9 @@ class ModelCard(StoredValue):
     `file` and `weights`, the .safetensors file of the exported network, are relative to the run's folder.
     """
 
+    file_kind = "model card"
+    hint = "export the model again, or move the card away and give --mean, --std and --scale"
+
     id: str
     name: str
     role: Role
@@ -119,12 +122,6 @@ class ModelCard(StoredValue):
     preprocessing: Preprocessing | None = None
     training: Training | None = None
 
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a card; raises InputError where there is none or it is not valid."""
-        hint = "export the model again, or move the card away and give --mean, --std and --scale"
-        return cls.from_json(storage.read_json(path, "model card"), path, "model card", hint)
-
     def verify(self, file: Path, hint: str) -> None:
         """Raise InputError unless `file` is the one that the card describes, neither changed nor cut short."""
         if storage.sha256(file) != self.sha256:
@@ -132,10 +129,10 @@ class ModelCard(StoredValue):
 
 
 def seed_groups(cards: Iterable[ModelCard]) -> list[tuple[ModelCard, ...]]:
-    """Group the cards that differ in their training seed alone; any other card is a group of its own.
+    """Group the cards that differ only in their training seed; any other card is a group of one.
 
-    Cards that share a name are one group only if each has a seed, and no two the same one: otherwise they are different
-    models whose files have the same name. Groups and cards keep their order.
+    Cards with one name form a group only if each has a seed of its own; otherwise they are different models whose files
+    have the same name. Groups and cards keep their order.
     """
     by_name: dict[str, list[ModelCard]] = {}
     for card in cards:
@@ -143,8 +140,6 @@ def seed_groups(cards: Iterable[ModelCard]) -> list[tuple[ModelCard, ...]]:
     groups: list[tuple[ModelCard, ...]] = []
     for namesakes in by_name.values():
         seeds = {card.seed for card in namesakes}
-        if len(seeds) == len(namesakes) and None not in seeds:
-            groups.append(tuple(namesakes))
-        else:
-            groups += [(card,) for card in namesakes]
+        distinct = len(seeds) == len(namesakes) and None not in seeds
+        groups += [tuple(namesakes)] if distinct else [(card,) for card in namesakes]
     return groups

@@ -1,11 +1,9 @@
 """Comparisons: what changed between two records, or two states of models measured side by side."""
 
-from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field
 
-from kdbench import storage
 from kdbench.results.records import Interval
 from kdbench.results.values import StoredValue
 from kdbench.validation import Value
@@ -61,12 +59,14 @@ class Compared(Value):
 class Comparison(StoredValue):
     """What changed between two records, or two states of models.
 
-    `base` and `new` describe what was compared, such as a run's name and commit. `lost` are models that only the base
-    has, which make the comparison inconclusive at best; `added` are models that only the new state has.
-
-    `remeasured` says that both states were measured side by side on `machine`. Models whose file is the same in both
-    are `identical` and not measured.
+    `base` and `new` describe the states, such as a run's name and commit. `lost` models, which only the base has,
+    make the comparison inconclusive at best. `added` are models that only the new state has. `remeasured` says that
+    both states were measured side by side on `machine`. `identical` models have the same file in both states and are
+    not measured.
     """
+
+    file_kind = "comparison"
+    hint = "compare again"
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     base: str
@@ -85,8 +85,3 @@ class Comparison(StoredValue):
     def exit_code(self) -> int:
         """0 same or better, 1 regressed, 2 inconclusive."""
         return _EXIT_CODES[self.overall]
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a comparison; raises InputError where there is none or it is not valid."""
-        return cls.from_json(storage.read_json(path, "comparison"), path, "comparison", "compare again")

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.results.cards import Evidence
 from kdbench.results.records import Axes, Diagnostic, Interval, Layer, Measurement, Pair, Status, measured
 from kdbench.statistics import Estimate
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why numbers of a model (None: of every model) are missing: of `metrics`, if given, at axes that hold `axes`."""
+    """Why numbers of a model (None: of all) are missing: those of `metrics`, or all, at axes that include `axes`."""
 
     model: str | None
     reason: str
@@ -25,7 +24,7 @@ class Failure:
     source: str | None = None
 
     def covers(self, metric: str, axes: Axes) -> bool:
-        """Return whether it explains that `metric` is missing at `axes`."""
+        """Return whether this explains why `metric` is missing at `axes`."""
         return (not self.metrics or metric in self.metrics) and self.axes.items() <= axes.items()
 
 
@@ -33,7 +32,7 @@ class Failure:
 class Findings:
     """Results of measuring passes, before they become a record.
 
-    `samples` holds the raw samples, named as in `kdbench.results.samples`. `protocol` is how the numbers were measured,
+    `samples` are the raw samples, named as in `kdbench.results.samples`. `protocol` is how the numbers were measured,
     beyond the configuration, as JSON values. `failures` explain missing numbers.
     """
 
@@ -58,7 +57,7 @@ class Findings:
         )
 
     def sorted(self, key: Callable[[Measurement | Pair], int]) -> "Findings":
-        """Return the same with measurements and pairs in the order of `key`, else in the present one."""
+        """Return the findings with measurements and pairs in the order of `key`; the sort is stable."""
         return replace(
             self, measurements=tuple(sorted(self.measurements, key=key)), pairs=tuple(sorted(self.pairs, key=key))
         )
@@ -71,25 +70,6 @@ def interval_of(estimate: Estimate) -> Interval | None:
     return Interval(low=estimate.low, high=estimate.high)
 
 
-def estimated(
-    model: str,
-    metric: str,
-    estimate: Estimate,
-    *,
-    axes: Axes | None = None,
-    source: str | None = None,
-    evidence: Evidence = "measured",
-    unstable: str | None = None,
-) -> Measurement:
-    """Return the measurement of an estimate, with its interval and number of samples."""
-    return measured(
-        model,
-        metric,
-        estimate.value,
-        axes=axes,
-        interval=interval_of(estimate),
-        n=estimate.n,
-        source=source,
-        evidence=evidence,
-        unstable=unstable,
-    )
+def estimated(model: str, metric: str, estimate: Estimate, **details: Any) -> Measurement:
+    """Return the measurement of an estimate, with its interval and number of samples; `details` as for `measured`."""
+    return measured(model, metric, estimate.value, interval=interval_of(estimate), n=estimate.n, **details)

@@ -1,4 +1,4 @@
-"""Records: what was measured, of which model, at which axes, with which uncertainty.
+"""Records: measurements of models, with axes and uncertainty.
 
 Frozen pydantic models: they validate what is read from a file, and their JSON Schema is shipped as
 `kdbench/schemas/record.schema.json`. They hold numbers only; `units` and `report` turn them into text.
@@ -20,8 +20,7 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import StoredValue
 from kdbench.validation import Value
 
-# History of the record's schema. A reader accepts its own version only; a change that old readers would
-# misread raises the number.
+# A reader accepts its own version only; a change that old readers would misread raises the number.
 #   1  first version
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -44,9 +43,9 @@ class Interval(Value):
 
 
 class _Result(Value):
-    """What measurements and pairs have in common: a number, or the reason why there is none.
+    """The common part of measurements and pairs: a number, or the reason why it is missing.
 
-    `evidence` is how the number was obtained; estimates are neither ranked nor gated against measurements.
+    `evidence` is how the number was obtained; estimates are never ranked or gated against measurements.
     """
 
     metric: str
@@ -60,8 +59,7 @@ class _Result(Value):
 
     @model_validator(mode="after")
     def _number_or_reason(self) -> Self:
-        has_number = self.status in {"ok", "unstable"}
-        if has_number != (self.value is not None):
+        if (self.status in {"ok", "unstable"}) != (self.value is not None):
             raise ValueError(f"{self.metric}: status {self.status!r} with value {self.value!r}")
         if self.status != "ok" and not self.reason:
             raise ValueError(f"{self.metric}: status {self.status!r} needs a reason")
@@ -74,8 +72,7 @@ _Kind = TypeVar("_Kind", bound=_Result)
 class Measurement(_Result):
     """One metric of one model at the axes it was measured at.
 
-    `model` is a card's id, `n` the number of samples behind the value, `source` the instrument, and `hint` what to do
-    to obtain a missing value.
+    `model` is a card's id, `n` the number of samples, `source` the instrument, `hint` how to obtain a missing value.
     """
 
     model: str
@@ -85,11 +82,8 @@ class Measurement(_Result):
 
     @model_validator(mode="after")
     def _declared(self) -> Self:
-        declared = METRICS.get(self.metric)
-        if declared is None or declared.unit != self.unit:
-            raise ValueError(
-                f"metric {self.metric!r} with unit {self.unit!r} is not declared in kdbench.results.metrics"
-            )
+        if self.metric not in METRICS or METRICS[self.metric].unit != self.unit:
+            raise ValueError(f"metric {self.metric!r} with unit {self.unit!r} is not declared in results.metrics")
         return self
 
 
@@ -102,16 +96,16 @@ class Pair(_Result):
     @model_validator(mode="after")
     def _declared(self) -> Self:
         if self.metric not in PAIR_METRICS:
-            raise ValueError(f"pair metric {self.metric!r} is not declared in kdbench.results.metrics")
+            raise ValueError(f"pair metric {self.metric!r} is not declared in results.metrics")
         return self
 
 
 class Layer(Value):
-    """One node of a model as the runtime ran it, and the layer of the file that it stands for.
+    """One node that the runtime ran, and the layer of the model file that it implements.
 
     `name` is the layer's name (of fused layers, the one with the most MACs), `operator` the operator that ran. `macs`
-    is per sample. `time_ns` is per call at `axes`, `time_share` its share of all nodes' time, both from the profile,
-    which runs separately and slower than the calls behind the latencies. `reason` is why `macs` is missing.
+    is per sample. `time_ns` is per call at `axes`, `time_share` its share of all nodes' time. Both come from the
+    profile, which runs separately and slower than the timed calls. `reason` is why `macs` is missing.
     """
 
     model: str
@@ -174,10 +168,7 @@ def missing(
     source: str | None = None,
     evidence: Evidence = "measured",
 ) -> Measurement:
-    """Return a measurement without a number, which keeps the metric in the record with the reason.
-
-    `evidence` is what the number's would have been.
-    """
+    """Return a measurement without a number, which keeps the metric in the record with the reason."""
     return Measurement(
         model=model,
         metric=metric,
@@ -202,7 +193,7 @@ class Environment(Value):
 
 
 class Diagnostic(Value):
-    """Something that a reader must know before trusting a number, and what to do about it."""
+    """A problem that affects how far numbers can be trusted, and its remedy."""
 
     code: str
     message: str
@@ -211,11 +202,14 @@ class Diagnostic(Value):
 
 
 class RunRecord(StoredValue):
-    """All results of one run. The raw samples lie beside it in `samples.npz`.
+    """All results of one run; the raw samples are beside it in `samples.npz`.
 
-    `recipe` is the resolved recipe, defaults included. `protocol` is how the numbers were measured, `command` what
-    re-creates the record. `layers` are in execution order, if a profile was requested.
+    `recipe` is the resolved recipe with its defaults, `protocol` the settings of the measurement, `command` the command
+    that re-creates the record. `layers` are in execution order, if a profile was requested.
     """
+
+    file_kind = "record"
+    hint = "was it edited by hand?"
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, alias="schema")
     kind: Literal["run", "bench"]
@@ -250,32 +244,32 @@ class RunRecord(StoredValue):
         return {card.id: card for card in self.models}
 
     def find(self, model: str, metric: str, **axes: str | int) -> Measurement | None:
-        """Return the measurement of `metric` of `model` at `axes`, else the one with the fewest other axes, or None."""
+        """Return the measurement of `metric` of `model` at `axes` with the fewest further axes, or None."""
         return _nearest((m for m in self.measurements if m.model == model and m.metric == metric), axes)
 
     def find_pair(self, student: str, metric: str, **axes: str | int) -> Pair | None:
-        """Return the pair `metric` of `student` at `axes`, else the one with the fewest other axes, or None."""
+        """Return the pair `metric` of `student` at `axes` with the fewest further axes, or None."""
         return _nearest((p for p in self.pairs if p.student == student and p.metric == metric), axes)
 
     def hash(self) -> str:
-        """Return the content hash of the record, which a verdict stores to identify what it judged."""
+        """Return the content hash, by which a verdict identifies its record."""
         return storage.content_hash(self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read the record of a run: `path` is its folder, its record or one of its reports, as for `RunFolder.of`.
 
-        Raises InputError where there is none or it is not valid.
+        Raises InputError if there is no record or it is not valid.
         """
         path = RunFolder.of(path).record
-        content = storage.read_json(path, "record")
+        content = storage.read_json(path, cls.file_kind)
         version = content.get("schema") if isinstance(content, dict) else None
         if version != SCHEMA_VERSION:
             raise InputError(
                 f"{path} has record schema {version!r}; this kdbench reads {SCHEMA_VERSION}",
                 "re-create it with this version, or read it with the one that wrote it",
             )
-        return cls.from_json(content, path, "record", "was it edited by hand?")
+        return cls.from_json(content, path)
 
 
 def _nearest(results: Iterable[_Kind], axes: Axes) -> _Kind | None:

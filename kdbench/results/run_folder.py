@@ -1,11 +1,11 @@
-"""Where a run leaves its values: one folder with one place for each, so that any stage can be run again.
+"""The folder of a run: one place for each value, so that any stage can be run again.
 
-OUT/recipe.json                  the recipe as resolved: what the folder is for
+OUT/recipe.json                  the resolved recipe
 OUT/checkpoints/ID/              weights.safetensors, training.json, curve.csv
-OUT/models/ID.onnx, ID.card.json what ships, and what it is
-OUT/record.json, samples.npz     what was measured, and the raw samples behind it
-OUT/verdicts/TARGET.json         how it stands to a target
-OUT/report.md, figures/          what a person reads; the same as one page: OUT/report.html
+OUT/models/ID.onnx, ID.card.json the model that ships, and its card
+OUT/record.json, samples.npz     the measurements, and the raw samples behind them
+OUT/verdicts/TARGET.json         the verdict against a target
+OUT/report.md, figures/          the report; OUT/report.html is the same as one page
 """
 
 from dataclasses import dataclass
@@ -36,16 +36,12 @@ class RunFolder:
     def of(cls, path: Path) -> Self:
         """Return the run that `path` belongs to: its folder, its record, or one of its reports (.md, .html).
 
-        Raises InputError for a model and where there is no record, with the names of the runs in a folder of runs.
+        Raises InputError for a model, and if there is no record; the hint for a folder of runs names them.
         """
         if path.suffix == ".onnx":
             raise InputError(f"{path} is a model, not a record", "measure it first: kdbench bench leaves a record")
-        if path.is_dir():
-            run = cls(path)
-        elif path.suffix in _REPORTS:
-            run = cls(path.parent)
-        else:
-            run = cls(path.parent, path.name)
+        is_record = not path.is_dir() and path.suffix not in _REPORTS
+        run = cls(path.parent, path.name) if is_record else cls(path if path.is_dir() else path.parent)
         if not run.record.exists():
             if runs := sorted(record.parent.name for record in path.glob(f"*/{RECORD}")):
                 hint = f"name one of them: {', '.join(runs[-5:])}"
@@ -104,8 +100,8 @@ def card_path(model: Path) -> Path:
 def choose_folder(name: str, out: Path | None, *, resume: bool = False) -> Path:
     """Return the folder for a run called `name`: `out`, or a new one under `runs/` named after it and the time.
 
-    With `resume` and no `out`, the newest folder of that name. Raises InputError where there is nothing to
-    resume, or where `out` already holds results; StorageError where a new folder cannot be made.
+    With `resume` and no `out`, return the newest folder of that name. Raises InputError if there is nothing to resume
+    or `out` already holds results, StorageError if a new folder cannot be created.
     """
     if out is None:
         return _newest(name) if resume else _new(name)
@@ -114,7 +110,7 @@ def choose_folder(name: str, out: Path | None, *, resume: bool = False) -> Path:
 
 
 def require_unused(out: Path | None, *, resume: bool = False) -> None:
-    """Raise InputError where `out` already holds results, unless `resume` is set; create nothing.
+    """Raise InputError if `out` already holds results, unless `resume` is set; create nothing.
 
     Workflows call this before they load data, so that the user does not wait for the answer.
     """
@@ -123,7 +119,7 @@ def require_unused(out: Path | None, *, resume: bool = False) -> None:
     try:
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file, not a folder", _CHOOSE_ANOTHER)
-    except OSError as error:  # a name that is too long, say
+    except OSError as error:  # for example a name that is too long
         raise storage.storage_error(error, out) from error
     if RunFolder(out).marker.exists():
         if not resume:

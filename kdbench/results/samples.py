@@ -49,18 +49,18 @@ def energy_key(model: str, axes: "Axes") -> str:
 
 
 def correct_key(model: str) -> str:
-    """Return the name of the array that says which test images a model classified correctly."""
+    """Return the name of the array of the test images that a model classified correctly."""
     return f"{model}/correct"
 
 
 def call_arrays(calls: "Mapping[str, Clustered]") -> "dict[str, NDArray[Any]]":
-    """Return call times, by their prefix, as the arrays that are stored."""
-    arrays = {}
-    for key, samples in calls.items():
-        arrays[f"{key}/ns"] = samples.values.astype("int64")
-        arrays[f"{key}/session"] = samples.session.astype("int32")
-        arrays[f"{key}/block"] = samples.block.astype("int32")
-    return arrays
+    """Return the stored arrays of call times by prefix."""
+    stored = (("ns", "values", "int64"), ("session", "session", "int32"), ("block", "block", "int32"))
+    return {
+        f"{key}/{name}": getattr(samples, attribute).astype(dtype)
+        for key, samples in calls.items()
+        for name, attribute, dtype in stored
+    }
 
 
 def call_times_ns(samples: Samples, models: Sequence[str], axes: "Axes") -> "NDArray[Any] | None":
@@ -71,7 +71,7 @@ def call_times_ns(samples: Samples, models: Sequence[str], axes: "Axes") -> "NDA
 
 
 def session_calls(arrays: Samples, key: str, session: int) -> "Clustered | None":
-    """Return the calls that the latency probe stored under `key`, as those of session number `session`, or None."""
+    """Return the calls that the latency probe of session number `session` stored under `key`, or None."""
     import numpy as np
 
     from kdbench.statistics import Clustered
@@ -88,15 +88,12 @@ def join_sessions(sessions: "Sequence[Clustered]") -> "Clustered":
 
     from kdbench.statistics import Clustered
 
-    return Clustered(
-        values=np.concatenate([part.values for part in sessions]),
-        session=np.concatenate([part.session for part in sessions]),
-        block=np.concatenate([part.block for part in sessions]),
-    )
+    parts = ((calls.values, calls.session, calls.block) for calls in sessions)
+    return Clustered(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def write_samples(path: Path, samples: Samples) -> None:
-    """Write arrays to an archive, whole or not at all; raises StorageError."""
+    """Write arrays to an archive atomically; raises StorageError."""
     import numpy as np
 
     with storage.writing(path) as stream:
@@ -104,9 +101,9 @@ def write_samples(path: Path, samples: Samples) -> None:
 
 
 def read_samples(path: Path) -> Samples:
-    """Return the arrays of an archive, each read on access; empty where there is no such file.
+    """Return the arrays of an archive, read on access; empty if there is no such file.
 
-    Raises InputError for a file that is not an archive of arrays, and on access for an array that is damaged.
+    Raises InputError for a file that is not an archive of arrays, and on access for a damaged array.
     """
     import numpy as np
 
@@ -122,7 +119,7 @@ def read_samples(path: Path) -> Samples:
 
 
 class _Archive(Mapping[str, "NDArray[Any]"]):
-    """The arrays of a file, each read on access, which raises InputError where it is damaged."""
+    """The arrays of a file, read on access; a damaged one raises InputError."""
 
     def __init__(self, path: Path, arrays: Samples) -> None:
         self._path, self._arrays = path, arrays

@@ -14,7 +14,7 @@ from kdbench.results.values import StoredValue
 from kdbench.validation import Value
 
 Outcome = Literal["PASS", "FAIL", "MARGINAL", "UNKNOWN"]
-"""Of one criterion. MARGINAL: the interval straddles the limit. UNKNOWN: no number, or none that is reliable."""
+"""Of one criterion. MARGINAL: the interval straddles the limit. UNKNOWN: there is no reliable number."""
 
 Overall = Literal["READY", "NOT READY", "INCONCLUSIVE"]
 OVERALLS: tuple[Overall, ...] = ("READY", "INCONCLUSIVE", "NOT READY")
@@ -69,6 +69,9 @@ class Verdict(StoredValue):
     the codes of the record's warnings.
     """
 
+    file_kind = "verdict"
+    hint = "judge the run again"
+
     schema_version: Literal[1] = Field(default=1, alias="schema")
     target: str
     title: str
@@ -85,25 +88,24 @@ class Verdict(StoredValue):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         ready = [m.model for m in self.models if m.overall == "READY"]
-        if (self.best is not None) != bool(ready) or (self.best is not None and self.best not in ready):
+        if self.best not in (ready or [None]):
             raise ValueError(f"best is {self.best!r}, ready are {ready}")
         return self
 
     @property
     def nearest(self) -> ModelVerdict:
         """The best model, else the first with the fewest FAILs, then the fewest other missing criteria."""
-        best = next((model for model in self.models if model.model == self.best), None)
-        return best or min(self.models, key=_lack)
+
+        def rank(model: ModelVerdict) -> tuple[bool, int, int]:
+            fails = sum(criterion.outcome == "FAIL" for criterion in model.missing)
+            return model.model != self.best, fails, len(model.missing)
+
+        return min(self.models, key=rank)
 
     @property
     def exit_code(self) -> int:
         """0 READY, 1 NOT READY, 2 INCONCLUSIVE."""
         return _EXIT_CODES[self.overall]
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a verdict; raises InputError where there is none or it is not valid."""
-        return cls.from_json(storage.read_json(path, "verdict"), path, "verdict", "judge the run again")
 
 
 def write_verdicts(verdicts: Sequence[Verdict], folder: RunFolder) -> list[Path]:
@@ -116,7 +118,3 @@ def write_verdicts(verdicts: Sequence[Verdict], folder: RunFolder) -> list[Path]
     for verdict in verdicts:
         verdict.write(folder.verdict(verdict.target))
     return [folder.verdict(verdict.target) for verdict in verdicts]
-
-
-def _lack(model: ModelVerdict) -> tuple[int, int]:
-    return sum(criterion.outcome == "FAIL" for criterion in model.missing), len(model.missing)
