@@ -88,7 +88,7 @@ class Verdict(StoredValue):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         ready = [m.model for m in self.models if m.overall == "READY"]
-        if self.best not in (ready or [None]):
+        if not (self.best in ready if ready else self.best is None):
             raise ValueError(f"best is {self.best!r}, ready are {ready}")
         return self
 

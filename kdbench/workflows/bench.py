@@ -111,10 +111,9 @@ def load_bench_model(
     timed: bool = True,
     card: ModelCard | None = None,
 ) -> BenchModel:
-    """Return a model file as the harness takes it, for images of `shape` or noise, compared with the model `reference`.
+    """Return a model file for the harness, to measure on images of `shape` or noise and compare with `reference`.
 
-    `card` replaces the one beside the file. Raises InputError for a file that cannot be measured, or not on such
-    images.
+    `card` replaces the one beside the file. Raises InputError for a file that cannot be measured on such images.
     """
     facts = inspect(path, output=inputs.output, data_shape=shape)
     source = card or _card_beside(path, facts)
@@ -156,7 +155,7 @@ def model_ids(paths: Sequence[Path]) -> list[str]:
 
 
 def _references(ids: list[str], paths: Sequence[Path], teacher: str | Mapping[str, str] | None) -> dict[str, str]:
-    """Return the reference of each id; a reference is its own."""
+    """Return the reference of each id; a reference refers to itself."""
     if isinstance(teacher, Mapping):
         return {id_: teacher.get(id_, id_) for id_ in ids}
     return dict.fromkeys(ids, _reference(ids, paths, teacher))
@@ -166,30 +165,21 @@ def _reference(ids: list[str], paths: Sequence[Path], teacher: str | None) -> st
     """Return the id of the model that `teacher` names, by its id or its file."""
     if teacher is None:
         return ids[0]
-    for id_, path in zip(ids, paths, strict=True):
-        if path == Path(teacher):
-            return id_
-    wanted = Path(teacher).stem if teacher.endswith(".onnx") else teacher
-    if wanted not in ids:
-        raise InputError(
-            f"--teacher {teacher!r} is not one of the models", suggestion(wanted, ids, f"models: {', '.join(ids)}")
-        )
-    return wanted
+    by_path = dict(zip(paths, ids, strict=True))
+    name = by_path.get(Path(teacher)) or (Path(teacher).stem if teacher.endswith(".onnx") else teacher)
+    if name not in ids:
+        hint = suggestion(name, ids, f"models: {', '.join(ids)}")
+        raise InputError(f"--teacher {teacher!r} is not one of the models", hint)
+    return name
 
 
 def _load_test(inputs: InputOptions) -> tuple[TestSet, tuple[int, int, int], tuple[str, ...]]:
     from kdbench import data  # loading some sets imports torch, which synthetic inputs do not need
 
     assert inputs.data is not None
-    dataset = data.load(
-        inputs.data,
-        root=inputs.data_root,
-        download=inputs.download,
-        parts=("test",),
-        resize=inputs.resize,
-        crop=inputs.crop,
-    )
-    assert dataset.test is not None, "a loader returns the part it is asked for or raises"
+    images = inputs.model_dump(include={"download", "resize", "crop"})
+    dataset = data.load(inputs.data, root=inputs.data_root, parts=("test",), **images)
+    assert dataset.test is not None, "loaders return the requested parts or raise"
     test = TestSet(dataset.test.images, dataset.test.labels, dataset.known_classes)
     return test, dataset.input_shape, dataset.class_names
 

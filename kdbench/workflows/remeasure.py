@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kdbench.errors import InputError
 from kdbench.judge.compare.matching import Match, match_models
@@ -46,23 +46,24 @@ def remeasure(
 ) -> tuple[Comparison, Path | None]:
     """Measure the models of both states side by side; return what changed, and the folder of the measurement.
 
-    `base` and `new` are runs with their models, or .onnx files. Models are matched as by `judge.compare`. Those whose
-    file is the same are not measured; without any other there is no folder. A new model is timed beside its base in the
-    same sessions, so that earlier machines do not matter. The data is that of the new record, else of the base's,
-    unless `inputs` says otherwise. Raises InputError for states without
-    models, and for a file that its record does not describe. Times and accuracies are measured only for metrics that
-    need them.
+    `base` and `new` are runs with their models, or .onnx files. Models are matched as by `judge.compare`. Those with
+    an unchanged file are not measured; if all are unchanged, there is no folder. A new model is timed with its base in
+    the same sessions, so that earlier machines do not matter. Times and accuracies are measured only for metrics that
+    need them. `inputs` overrides the data of the new record, or else of the base. Raises InputError for states without
+    models, and for a file that its record does not describe.
     """
-    wanted = metrics_to_compare(metrics, thresholds)  # refuses impossible options before anything is measured
-    timed = any(metric.hardware_dependent for metric in wanted)
+    compared = metrics_to_compare(metrics, thresholds)  # raises for impossible options before anything is measured
+    timed = any(metric.hardware_dependent for metric in compared)
     inputs = inputs or InputOptions()
-    scored = inputs.accuracy and any(metric.scored for metric in wanted)
+    scored = inputs.accuracy and any(metric.scored for metric in compared)
     before, after = _State.read(base), _State.read(new)
     matched = match_models(before.cards, after.cards, models)
     for pair in matched.pairs:
         before.verify(pair.base)
         after.verify(pair.new)
-    changed = [_Twin(pair) for pair in matched.pairs if not pair.same_file]
+    changed = [
+        _Twin(pair, f"base-{pair.base.id}", f"new-{pair.new.id}") for pair in matched.pairs if not pair.same_file
+    ]
     changes, folder, machine = Rows(), None, ""
     if changed:
         recorded = {key: value for key, value in (after.data or before.data).items() if getattr(inputs, key) is None}
@@ -72,7 +73,7 @@ def remeasure(
             cards={
                 id_: card if state.recorded else None
                 for twin in changed
-                for state, (id_, card) in zip((before, after), twin.cards.items(), strict=True)
+                for state, id_, card in ((before, twin.base_id, twin.pair.base), (after, twin.new_id, twin.pair.new))
             },
             teacher={twin.new_id: twin.base_id for twin in changed},
             timed=set(_timed(changed)) if timed else False,
@@ -94,7 +95,12 @@ def remeasure(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         overall=worst_change(changes.rows, matched.lost) if changes.rows or changed or matched.lost else "same",
         remeasured=True,
-        rows=tuple(row for twin in changed for row in twin.renamed(changes)),
+        rows=tuple(
+            row.model_copy(update={"base_model": twin.pair.base.id, "new_model": twin.pair.new.id})
+            for twin in changed
+            for row in changes.rows
+            if row.new_model == twin.new_id
+        ),
         identical=tuple(pair.new.id for pair in matched.pairs if pair.same_file),
         machine=machine,
         lost=matched.lost,
@@ -108,7 +114,7 @@ def remeasure(
 
 @dataclass(frozen=True)
 class _State:
-    """One of the two states: its models, their files by id, and the data that they were scored on, if recorded."""
+    """One of the two states: its models, their files by id, and the recorded data that scored them."""
 
     described: str
     cards: tuple[ModelCard, ...]
@@ -140,38 +146,19 @@ class _State:
         card.verify(path, hint)
 
 
-@dataclass(frozen=True)
-class _Twin:
-    """A model before and after, and the ids that keep the two apart in one record."""
+class _Twin(NamedTuple):
+    """A model before and after, and the ids that distinguish the two in one record."""
 
     pair: Match
-
-    @property
-    def base_id(self) -> str:
-        """The base's id in the new record."""
-        return f"base-{self.pair.base.id}"
-
-    @property
-    def new_id(self) -> str:
-        """The new model's id in the new record."""
-        return f"new-{self.pair.new.id}"
-
-    @property
-    def cards(self) -> dict[str, ModelCard]:
-        """Both cards by these ids."""
-        return {self.base_id: self.pair.base, self.new_id: self.pair.new}
-
-    def renamed(self, changes: Rows) -> Iterator[Any]:
-        """Yield the rows about this pair, with the models' original ids."""
-        for row in changes.rows:
-            if row.new_model == self.new_id:
-                yield row.model_copy(update={"base_model": self.pair.base.id, "new_model": self.pair.new.id})
+    base_id: str
+    new_id: str
 
 
 def _renamed(note: str, twins: Sequence[_Twin]) -> str:
     """Return a note with the original id of the model that it begins with."""
     name, sign, text = note.partition(": ")
-    return f"{next((twin.pair.new.id for twin in twins if twin.new_id == name), name)}{sign}{text}"
+    original_ids = {twin.new_id: twin.pair.new.id for twin in twins}
+    return f"{original_ids.get(name, name)}{sign}{text}"
 
 
 def _timed(twins: Sequence[_Twin]) -> Iterator[str]:

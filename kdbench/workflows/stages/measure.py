@@ -23,11 +23,11 @@ from kdbench.workflows.stages.run_data import RunData
 
 
 def measure_all(
-    recipe: Recipe, exports: list[Exported], material: RunData, folder: RunFolder, progress: Progress, command: str
+    recipe: Recipe, exports: list[Exported], run_data: RunData, folder: RunFolder, progress: Progress, command: str
 ) -> tuple[RunRecord, Mapping[str, np.ndarray]]:
-    """Measure every model; return the record of the whole run, and the raw samples.
+    """Measure every model; return the run's record and the raw samples.
 
-    Models that failed the parity gate are in the record with that reason in place of every number.
+    For a model that failed the parity gate, the record has the reason in place of every number.
     """
     ids = {export.card.id for export in exports}
     models = [
@@ -39,22 +39,18 @@ def measure_all(
             # Latency does not depend on the weights: one seed's models represent all.
             timed=export.job.of_seed == recipe.seeds[0],
             network=network_of(export.card, folder.model(export.card.id)),
-            refusal=_refusal(export),
+            refusal=None
+            if export.refused is None
+            else Refusal(export.refused, status="unavailable" if export.is_finite else "invalid"),
         )
         for export in exports
     ]
-    test = material.dataset.test
-    assert test is not None, "a loader that was asked for the test part gives it or says why not"
-    analyses = analyses_of(recipe, [export.job for export in exports], material)
+    test = run_data.dataset.test
+    assert test is not None, "loaders return the requested parts or raise"
+    analyses = analyses_of(recipe, [export.job for export in exports], run_data)
     environment = fingerprint.fingerprint()
-    findings = measure(
-        models,
-        TestSet(test.images, test.labels, material.dataset.known_classes),
-        recipe.measure,
-        folder.workspace,
-        progress,
-        analyses,
-    )
+    test_set = TestSet(test.images, test.labels, run_data.dataset.known_classes)
+    findings = measure(models, test_set, recipe.measure, folder.workspace, progress, analyses)
     findings = replace(
         findings,
         measurements=(*_training_and_parity(exports, recipe.measure.country), *findings.measurements),
@@ -81,13 +77,6 @@ def _training_and_parity(exports: list[Exported], country: str | None) -> Iterat
         if export.card.training is not None:
             yield records.measured(export.card.id, "training_s", export.card.training.seconds, n=1, source="wall clock")
             yield from training_energy(export.card, country)
-
-
-def _refusal(export: Exported) -> Refusal | None:
-    """Return why a model may not be measured, if it failed the parity gate."""
-    if export.refused is None:
-        return None
-    return Refusal(export.refused, status="unavailable" if export.is_finite else "invalid")
 
 
 def _parity_warnings(exports: list[Exported]) -> Iterator[Diagnostic]:

@@ -34,24 +34,17 @@ class RunResults:
     verdicts: tuple[Verdict, ...] = ()
 
     def raise_on_failed_models(self) -> None:
-        """Raise if a model could not be run, or if its logits are not finite; the results stay in the folder.
-
-        Raises DivergedError or MeasurementError.
-        """
-        hint = f"what else was measured is in {self.folder.path}"
-        for card in self.record.models:
-            vital = [
-                m for m in self.record.measurements if m.model == card.id and m.metric in {"top1", "latency_p50_ns"}
-            ]
-            for measurement in vital:
-                # An invalid latency is a result: that of a server that cannot keep up.
-                if measurement.metric == "top1" and measurement.status == "invalid":
-                    message = f"{card.id}: no accuracy: {measurement.reason}"
-                    raise DivergedError(message, f"check its weights and the preprocessing; {hint}")
-            if all(measurement.status in {"error", "unavailable"} for measurement in vital):
-                error = next((measurement for measurement in vital if measurement.status == "error"), None)
-                if error is not None:
-                    raise MeasurementError(f"{card.id} could not be run: {error.reason}", hint)
+        """Raise MeasurementError if a model could not be run, DivergedError if its logits are not finite."""
+        hint = f"the other measurements are in {self.folder.path}"
+        for id_ in self.record.cards:
+            vital = [m for m in self.record.measurements if m.model == id_ and m.metric in {"top1", "latency_p50_ns"}]
+            # An invalid latency, unlike an invalid accuracy, is a result: the server cannot keep up.
+            if invalid := [m for m in vital if m.metric == "top1" and m.status == "invalid"]:
+                message = f"{id_}: no accuracy: {invalid[0].reason}"
+                raise DivergedError(message, f"check its weights and the preprocessing; {hint}")
+            errors = [m for m in vital if m.status == "error"]
+            if errors and all(m.status in {"error", "unavailable"} for m in vital):
+                raise MeasurementError(f"{id_} could not be run: {errors[0].reason}", hint)
 
 
 def assemble_record(
@@ -67,14 +60,20 @@ def assemble_record(
     recipe: Recipe | None = None,
     protocol: Mapping[str, Any] | None = None,
 ) -> RunRecord:
-    """Return the record of `findings`, measured as `measure` says in `environment`; `protocol` has further facts."""
+    """Return the record of `findings`, measured in `environment` by `measure`; `protocol` adds facts.
+
+    The recipe is stored without the local folder of its data, because records are published.
+    """
+    resolved = None if recipe is None else recipe.resolved()
+    if resolved is not None:
+        resolved["data"]["root"] = None
     return RunRecord(
         kind=kind,
         name=name,
         title=title,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
-        recipe=None if recipe is None else _without_paths(recipe),
+        recipe=resolved,
         recipe_hash=None if recipe is None else recipe.hash(),
         protocol={**measure.model_dump(mode="json"), **(protocol or {}), **findings.protocol},
         environment=environment,
@@ -84,12 +83,6 @@ def assemble_record(
         layers=findings.layers,
         warnings=(*environment_diagnostics(environment), *findings.warnings),
     )
-
-
-def _without_paths(recipe: Recipe) -> dict[str, Any]:
-    """Return the resolved recipe without the local folder of its data: records are published."""
-    resolved = recipe.resolved()
-    return {**resolved, "data": {**resolved["data"], "root": None}}
 
 
 def write_results(record: RunRecord, samples: Samples, folder: RunFolder, targets: Sequence[Target] = ()) -> RunResults:
