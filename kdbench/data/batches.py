@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from kdbench.data.augment import (
-    Mixing,
-    apply_views,
-    decode_views,
-    slot_count,
-    slots_of_epoch,
-    views_in_slots,
-    views_of_epoch,
-)
+from kdbench.data import augment as augmenting
 from kdbench.data.counter_rng import key_of
 from kdbench.errors import InputError
 from kdbench.recipe import Augment
@@ -142,7 +134,7 @@ class Batches:
         self._mixing = None
         if train and augment.mixes:
             assert classes is not None, "mixed labels are distributions over a known number of classes"
-            self._mixing = Mixing(augment, classes, seed)
+            self._mixing = augmenting.Mixing(augment, classes, seed)
         self._images = torch.from_numpy(split.images).to(self.device)
         self._labels = torch.from_numpy(split.labels).to(self.device)
         # (x / 255 - mean) / std as x · scale + shift, in double precision until the end.
@@ -177,13 +169,14 @@ class Batches:
     @property
     def slots(self) -> int | None:
         """The number of views of each image, if they have slots; see `kdbench.data.augment`."""
-        return slot_count(self.augment)
+        return augmenting.slot_count(self.augment)
 
     def in_slot(self, slot: int, batch: int) -> Iterator[Batch]:
         """Yield every sample in order, in its view of that slot, unmixed: for teacher outputs computed in advance."""
         import torch
 
-        views = decode_views(views_in_slots(self.augment, self._samples, slot), self.augment).to(self.device)
+        numbers = augmenting.views_in_slots(self.augment, self._samples, slot)
+        views = augmenting.decode_views(numbers, self.augment).to(self.device)
         for start, stop in batch_bounds(len(self._labels), batch, drop_last=False, join_single=False):
             index = torch.arange(start, stop, device=self.device)
             images = self._viewed(self._images[start:stop], views.of(index))
@@ -195,13 +188,13 @@ class Batches:
         # Drawn on the CPU, so that the same seed gives the same order and views on every device.
         generator = torch.Generator().manual_seed(key_of(self.seed, self.epoch) >> 1)
         order = torch.randperm(len(self._labels), generator=generator).to(self.device)
-        slots = slots_of_epoch(self.augment, self._samples, self.seed, self.epoch)
+        slots = augmenting.slots_of_epoch(self.augment, self._samples, self.seed, self.epoch)
         if slots is None:
-            numbers, slot = views_of_epoch(self.augment, self._samples, self.seed, self.epoch), None
+            numbers, slot = augmenting.views_of_epoch(self.augment, self._samples, self.seed, self.epoch), None
         else:
-            numbers = views_in_slots(self.augment, self._samples, slots)
+            numbers = augmenting.views_in_slots(self.augment, self._samples, slots)
             slot = torch.from_numpy(slots).to(self.device)
-        views = decode_views(numbers, self.augment).to(self.device)
+        views = augmenting.decode_views(numbers, self.augment).to(self.device)
         for number, (bounds, part) in enumerate(zip(self._bounds, self.parts, strict=True)):
             # Every process makes all of a mixed batch, because its images are mixed with those of other processes.
             start, stop = bounds if self._mixing is not None else part[:2]
@@ -215,7 +208,7 @@ class Batches:
             yield Batch(images, labels, index, None if slot is None else slot.index_select(0, index))
 
     def _viewed(self, images: torch.Tensor, views: Views) -> torch.Tensor:
-        return images if self.augment.distinct_views == 1 else apply_views(images, views, self.augment.pad)
+        return images if self.augment.distinct_views == 1 else augmenting.apply_views(images, views, self.augment.pad)
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
         import torch

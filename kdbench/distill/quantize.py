@@ -143,7 +143,7 @@ def with_fake_quantization(network: nn.Module, options: Quantize) -> nn.Module:
     these layers have `options.first_last_bits`, as is usual (Esser et al. 2020, "Learned Step Size Quantization",
     arXiv:1902.08153). Sums, biases, batch norm and activation functions stay in floating point. Batch norm
     is not folded while training: a weight's scale is its channel's own, so folding it in afterwards changes scales and
-    biases alone, never an integer (see kdbench.export.folding).
+    biases alone, never an integer (see kdbench.export.integers).
 
     Subclasses of Conv2d and Linear, whose forward is not known, stay in full precision. Raises InputError where there
     is nothing to quantize.

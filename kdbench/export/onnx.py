@@ -12,7 +12,7 @@ from torch import nn
 
 from kdbench import storage
 from kdbench.errors import KdbenchError
-from kdbench.export.folding import fold_batch_norm
+from kdbench.export.integers import fold_batch_norm
 
 INPUT, OUTPUT = "input", "logits"
 # A protobuf message is limited to 2 GiB; larger networks keep their weights in a second file beside the first.
@@ -52,23 +52,13 @@ def export_onnx(network: nn.Module, input_shape: tuple[int, ...], path: Path) ->
         ) from error
     assert program is not None
     fold_batch_norm(program.model)
-    _remove_stack_traces(program.model)
+    for node in program.model.graph.all_nodes():  # local paths of source lines, a sixth of a small file
+        node.metadata_props.pop(_STACK_TRACE, None)
     with storage.replacing(path) as temporary:
         if weights_bytes < _INLINE_LIMIT_BYTES:
             program.save(temporary, external_data=False)
-        else:
-            _save_with_external_weights(program, temporary, path)
-
-
-def _remove_stack_traces(model: ir.Model) -> None:
-    """Remove the source lines that the exporter records at every node: local paths, a sixth of a small file."""
-    for node in model.graph.all_nodes():
-        node.metadata_props.pop(_STACK_TRACE, None)
-
-
-def _save_with_external_weights(program: torch.onnx.ONNXProgram, temporary: Path, path: Path) -> None:
-    """Save the graph as `temporary` and its weights under the name that the file at `path` refers to."""
-    ir.save(program.model, temporary, external_data=f"{path.name}.data")
+        else:  # the file refers to its weights by a name that fits `path`
+            ir.save(program.model, temporary, external_data=f"{path.name}.data")
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ they are, faults included: thop multiplies a transposed convolution by its outpu
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from kdbench.macs import Convention, LayerMacs, MacsReport
 Rule = Callable[[Any, Tensor, Tensor], int]
 """The count of (module, its first input, its output)."""
 
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -28,17 +29,9 @@ _ADAPTIVE_AVERAGE_POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Adapti
 _ADAPTIVE_MAX_POOLS = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
 _SHAPES = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, nn.ZeroPad2d, nn.ReplicationPad2d)
 
-
-def _zero(_module: nn.Module, _x: Tensor, _y: Tensor) -> int:
-    return 0
-
-
-def _inputs(_module: nn.Module, x: Tensor, _y: Tensor) -> int:
-    return x.numel()
-
-
-def _outputs(_module: nn.Module, _x: Tensor, y: Tensor) -> int:
-    return y.numel()
+_zero: Rule = lambda _module, _x, _y: 0  # noqa: E731 - rules are values of the tables
+_inputs: Rule = lambda _module, x, _y: x.numel()  # noqa: E731
+_outputs: Rule = lambda _module, _x, y: y.numel()  # noqa: E731
 
 
 def _thop_conv(module: Any, x: Tensor, y: Tensor) -> int:
@@ -61,24 +54,20 @@ def _thop_adaptive_pool(_module: nn.Module, x: Tensor, y: Tensor) -> int:
     return int((window + 1) * y.numel())
 
 
-def _thop_linear(module: Any, _x: Tensor, y: Tensor) -> int:
+def _linear(module: Any, _x: Tensor, y: Tensor) -> int:
     return int(module.in_features) * y.numel()
 
 
-def _with_bias(module: Any, macs: int, y: Tensor) -> int:
-    return macs + (y.numel() if module.bias is not None else 0)
+def _conv(module: Any, _x: Tensor, y: Tensor) -> int:
+    return int(y.numel() * math.prod(module.weight.shape[1:]))
 
 
-def _ptflops_conv(module: Any, _x: Tensor, y: Tensor) -> int:
-    return _with_bias(module, y.numel() * math.prod(module.weight.shape[1:]), y)
+def _transposed(module: Any, x: Tensor, _y: Tensor) -> int:
+    return int(x.numel() * math.prod(module.weight.shape[1:]))
 
 
-def _ptflops_transposed(module: Any, x: Tensor, y: Tensor) -> int:
-    return _with_bias(module, x.numel() * math.prod(module.weight.shape[1:]), y)
-
-
-def _ptflops_linear(module: Any, _x: Tensor, y: Tensor) -> int:
-    return _with_bias(module, int(module.in_features) * y.numel(), y)
+def _with_bias(rule: Rule) -> Rule:
+    return lambda module, x, y: rule(module, x, y) + (y.numel() if module.bias is not None else 0)
 
 
 def _ptflops_norm(module: Any, x: Tensor, _y: Tensor) -> int:
@@ -93,17 +82,17 @@ THOP: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((*_MAX_POOLS, *_ADAPTIVE_MAX_POOLS, nn.ReLU, nn.ReLU6, nn.LeakyReLU, *_SHAPES), _zero),
     nn.PReLU: _inputs,
     nn.Softmax: _thop_softmax,
-    nn.Linear: _thop_linear,
+    nn.Linear: _linear,
 }
 
 PTFLOPS: dict[type[nn.Module], Rule] = {
-    **dict.fromkeys(_CONVS, _ptflops_conv),
-    **dict.fromkeys(_TRANSPOSED, _ptflops_transposed),
+    **dict.fromkeys(_CONVS, _with_bias(_conv)),
+    **dict.fromkeys(_TRANSPOSED, _with_bias(_transposed)),
     **dict.fromkeys((*_NORMS, nn.GroupNorm), _ptflops_norm),
     **dict.fromkeys((*_MAX_POOLS, *_AVERAGE_POOLS, *_ADAPTIVE_AVERAGE_POOLS, *_ADAPTIVE_MAX_POOLS), _inputs),
     **dict.fromkeys((nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.Upsample), _outputs),
     **dict.fromkeys(_SHAPES, _zero),
-    nn.Linear: _ptflops_linear,
+    nn.Linear: _with_bias(_linear),
 }
 
 
@@ -131,13 +120,14 @@ PTFLOPS_FUNCTIONS: dict[str, Callable[..., int]] = {
 }
 
 
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+class _Tally(TorchFunctionMode):
+    """Counts by hooks, and within its context calls of torch functions outside modules that have a rule.
 
-
-class _Tally:
-    """The counts of a forward's hooks; `depth` is above 0 inside a module that has a rule."""
+    `depth` is above 0 inside such a module.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self.layers: list[LayerMacs] = []
         self.unknown: list[str] = []
         self.depth = 0
@@ -155,24 +145,16 @@ class _Tally:
     def unruled(self, module: nn.Module, _inputs: Any, _output: Any) -> None:
         self.unknown.append(type(module).__name__)
 
-
-class _Functions(TorchFunctionMode):
-    """Counts calls of torch functions outside modules that have a rule."""
-
-    def __init__(self, tally: _Tally) -> None:
-        super().__init__()
-        self.tally = tally
-
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         rule = PTFLOPS_FUNCTIONS.get(getattr(func, "__name__", ""))
-        if rule is not None and self.tally.depth == 0:
-            self.tally.layers.append(("", func.__name__, rule(*args, **(kwargs or {}))))
+        if rule is not None and self.depth == 0:
+            self.layers.append(("", func.__name__, rule(*args, **(kwargs or {}))))
         return func(*args, **(kwargs or {}))
 
 
 def count_thop(module: nn.Module, sample: Tensor) -> MacsReport:
     """Count as thop does: modules with their rules; functional products and sums are missed."""
-    return _count("thop", module, sample, THOP, lambda _tally: nullcontext())
+    return _count("thop", module, sample, THOP, functions=False)
 
 
 def count_ptflops(module: nn.Module, sample: Tensor) -> MacsReport:
@@ -181,29 +163,23 @@ def count_ptflops(module: nn.Module, sample: Tensor) -> MacsReport:
     Every operation counts once. ptflops 0.7.5 by default counts activation and pooling modules twice, by their
     hook and again by the function they call; with `count_functional=False` its modules count as here.
     """
-    return _count("ptflops", module, sample, PTFLOPS, _Functions)
+    return _count("ptflops", module, sample, PTFLOPS, functions=True)
 
 
 def _count(
-    convention: Convention,
-    module: nn.Module,
-    sample: Tensor,
-    rules: Mapping[type[nn.Module], Rule],
-    functions: Callable[[_Tally], AbstractContextManager[Any]],
+    convention: Convention, module: nn.Module, sample: Tensor, rules: Mapping[type[nn.Module], Rule], *, functions: bool
 ) -> MacsReport:
     tally = _Tally()
     handles = []
     for path, child in module.named_modules():
         rule = rules.get(type(child))
         if rule is not None:
-            handles += [
-                child.register_forward_pre_hook(tally.enter),
-                child.register_forward_hook(tally.leave(path, rule)),
-            ]
+            handles.append(child.register_forward_pre_hook(tally.enter))
+            handles.append(child.register_forward_hook(tally.leave(path, rule)))
         elif _computes(child):
             handles.append(child.register_forward_hook(tally.unruled))
     try:
-        with functions(tally):
+        with tally if functions else nullcontext():
             module(sample)
     finally:
         for handle in handles:

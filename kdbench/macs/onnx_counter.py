@@ -122,9 +122,8 @@ class Body:
 
 def bodies(operation: Operation) -> list[Body]:
     """Return the subgraphs that a node may run: of If, the branches that are not excluded."""
-    graphs = list(subgraphs(operation.node))
     plan = {"If": _branches, "Loop": _loop, "Scan": _scan}.get(operation.node.op_type)
-    return plan(operation) if plan else [Body(graph, None) for graph in graphs]
+    return plan(operation) if plan else [Body(graph, None) for graph in subgraphs(operation.node)]
 
 
 def _branches(operation: Operation) -> list[Body]:
@@ -136,6 +135,8 @@ def _branches(operation: Operation) -> list[Body]:
 
 def _loop(operation: Operation) -> list[Body]:
     """Return the body, with inputs (trip number, condition, carried …) and outputs (condition, carried …, scans …)."""
+    import numpy as np
+
     body = operation.attribute("body", None)
     trip, condition, *carried = (value.name for value in body.input)
     condition_out, *outputs = (value.name for value in body.output)
@@ -146,7 +147,7 @@ def _loop(operation: Operation) -> list[Body]:
             body,
             times=int(limit.reshape(-1)[0]) if limit is not None and entered else None,
             shapes={trip: (), **_known_shapes(operation, carried, operation.node.input[2:])},
-            constants=_true(condition),
+            constants={condition: np.array(True)},
             carried=tuple(zip(carried, outputs[: len(carried)], strict=True)),
             condition=condition_out,
         )
@@ -164,11 +165,11 @@ def _scan(operation: Operation) -> list[Body]:
     scanned = _known_shapes(operation, names[states:], operation.node.input[states:])
     axes = dict(zip(names[states:], operation.attribute("scan_input_axes", [0] * len(names[states:])), strict=True))
     for name, shape in scanned.items():
-        shapes[name] = (*shape[: axes[name] % len(shape)], *shape[axes[name] % len(shape) + 1 :])
+        axis = axes[name] % len(shape)
+        shapes[name] = shape[:axis] + shape[axis + 1 :]
     trips = {shape[axes[name]] for name, shape in scanned.items()}
-    carried = tuple(
-        zip(names[:states], (value.name for value in body.output), strict=False)
-    )  # the other outputs are the scans
+    # The other outputs are the scans.
+    carried = tuple(zip(names[:states], (value.name for value in body.output), strict=False))
     return [Body(body, times=trips.pop() if len(trips) == 1 else None, shapes=shapes, carried=carried)]
 
 
@@ -176,9 +177,3 @@ def _known_shapes(operation: Operation, names: list[str], outside: Any) -> dict[
     """Return the known shapes of a body's inputs `names`, which are the tensors `outside` the body."""
     shapes = operation.known.shapes
     return {name: shapes[tensor] for name, tensor in zip(names, outside, strict=True) if tensor in shapes}
-
-
-def _true(name: str) -> dict[str, Any]:
-    import numpy as np
-
-    return {name: np.array(True)}

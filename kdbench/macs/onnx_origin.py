@@ -29,6 +29,11 @@ class Origin:
     macs: int | None
     reason: str = ""
 
+    def __add__(self, other: "Origin") -> "Origin":
+        if self.macs is None or other.macs is None:
+            return Origin(self.layer, None, self.reason or other.reason)
+        return Origin(self.layer, self.macs + other.macs)
+
 
 @dataclass(frozen=True)
 class _Layers:
@@ -79,7 +84,7 @@ def origins(original: Path, optimised: Path, input_shape: tuple[int, ...]) -> di
         covered = set() if _is_weightless(node) else _ancestors(tensors, boundaries, layers, assigned)
         assigned |= covered
         origin = _origin(node, tensors, covered, layers)
-        by_name[node.name] = _sum(by_name[node.name], origin) if node.name in by_name else origin
+        by_name[node.name] = by_name[node.name] + origin if node.name in by_name else origin
     return by_name
 
 
@@ -147,9 +152,3 @@ def _origin(node: Node, tensors: Sequence[str], covered: set[int], layers: _Laye
     heaviest = max(sorted(covered), key=lambda index: layers.macs[index])
     macs = sum(layers.macs[index] for index in covered)
     return Origin(layer_name(layers.nodes[heaviest]) if layers.macs[heaviest] else name, macs)
-
-
-def _sum(one: Origin, other: Origin) -> Origin:
-    if one.macs is None or other.macs is None:
-        return Origin(one.layer, None, one.reason or other.reason)
-    return Origin(one.layer, one.macs + other.macs)

@@ -131,8 +131,9 @@ RULES: Mapping[str, Callable[[Operation], Shape]] = {
 
 def ruled_outputs(operations: list[Operation]) -> list[Any]:
     """Return the outputs with unknown shapes that a rule gives, as value infos of a graph."""
-    from onnx import helper
+    from onnx import TensorProto, helper
 
+    floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
     values = []
     for operation in operations:
         node = operation.node
@@ -142,14 +143,8 @@ def ruled_outputs(operations: list[Operation]) -> list[Any]:
             shape = RULES[node.op_type](operation)
         except KeyError:
             continue  # its inputs may be known after the next inference
-        values.append(helper.make_tensor_value_info(node.output[0], _element(operation), shape))
+        # Such an output has the element type of the first float input.
+        types = (operation.known.types.get(name, 0) for name in node.input)
+        element = next((element for element in types if element in floats), TensorProto.FLOAT)
+        values.append(helper.make_tensor_value_info(node.output[0], element, shape))
     return values
-
-
-def _element(operation: Operation) -> int:
-    """Return the element type of the output of an operator with a rule: that of its first float input."""
-    from onnx import TensorProto
-
-    floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
-    types = (operation.known.types.get(name, 0) for name in operation.node.input)
-    return int(next((element for element in types if element in floats), TensorProto.FLOAT))

@@ -11,7 +11,7 @@ from typing import Any
 from kdbench.errors import InputError
 from kdbench.macs.onnx_graph import Graph, Known, Model, Node, Operation, Shape, Shapes, replace_nodes
 from kdbench.macs.onnx_runtime_shapes import replace_by_standard, ruled_outputs
-from kdbench.modelfile.facts import data_inputs, declared_shape
+from kdbench.modelfile.facts import data_inputs, declared_shape, fits
 
 
 def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Known, int]:
@@ -119,7 +119,10 @@ def _fix_input(model: Model, input_shape: tuple[int, ...] | None) -> int:
     axes = first.type.tensor_type.shape.dim
     batch = axes[0].dim_value if axes and axes[0].dim_value > 0 else 1
     if input_shape is not None:
-        _check_rank_and_sizes(first, input_shape)
+        if not fits(declared_shape(first)[1:], input_shape):
+            shape = "x".join(str(size) for size in input_shape)
+            message = f"the model's input {_described(first)} is not {shape}"
+            raise InputError(message, "give the shape of one sample, without batch")
         for axis, size in zip(axes, (batch, *input_shape), strict=True):
             axis.dim_value = size
     for value in (first, *others):
@@ -129,18 +132,6 @@ def _fix_input(model: Model, input_shape: tuple[int, ...] | None) -> int:
         if not all(axis.dim_value > 0 for axis in axes):
             raise InputError(f"the model leaves the size of its input {_described(value)} open", "give --input")
     return batch
-
-
-def _check_rank_and_sizes(value: Any, input_shape: tuple[int, ...]) -> None:
-    sizes = [axis.dim_value for axis in value.type.tensor_type.shape.dim][1:]
-    fits = len(sizes) == len(input_shape) and all(
-        declared in {0, size} for declared, size in zip(sizes, input_shape, strict=True)
-    )
-    if not fits:
-        shape = "x".join(str(size) for size in input_shape)
-        raise InputError(
-            f"the model's input {_described(value)} is not {shape}", "give the shape of one sample, without batch"
-        )
 
 
 def _described(value: Any) -> str:
@@ -174,15 +165,19 @@ def fold_constants(model: Model) -> dict[str, Any]:
     """
     from onnx import numpy_helper
 
-    stored = [tensor for tensor in model.graph.initializer if is_short(tensor) and not tensor.external_data]
-    known = {tensor.name: _value(tensor) for tensor in stored}
+    known: dict[str, Any] = {}
+    for tensor in model.graph.initializer:
+        try:
+            if is_short(tensor) and not tensor.external_data:
+                known[tensor.name] = numpy_helper.to_array(tensor)
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"the stored tensor {tensor.name!r} is damaged: {error}"
+            raise InputError(message, "export the model again") from None
     remaining = []
     for node in model.graph.node:
         foldable = node.op_type in _SHAPE_ARITHMETIC and not node.domain
-        if not foldable or any(name not in known for name in node.input if name) or _fills_much(node, known):
-            remaining.append(node)
-            continue
-        results = _evaluated(node, known, model.opset_import)
+        foldable = foldable and all(name in known for name in node.input if name) and not _fills_much(node, known)
+        results = _evaluated(node, known, model.opset_import) if foldable else None
         if results is None:
             remaining.append(node)
             continue
@@ -190,15 +185,6 @@ def fold_constants(model: Model) -> dict[str, Any]:
         model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in results.items())
     replace_nodes(model.graph, remaining)
     return known
-
-
-def _value(tensor: Any) -> Any:
-    from onnx import numpy_helper
-
-    try:
-        return numpy_helper.to_array(tensor)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"the stored tensor {tensor.name!r} is damaged: {error}", "export the model again") from None
 
 
 def _fills_much(node: Node, known: dict[str, Any]) -> bool:

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
-from kdbench.macs import Convention, LayerMacs, MacsReport
+from kdbench.macs import Convention, MacsReport
 from kdbench.macs.einsum import einsum_macs
 from kdbench.macs.hooked import count_ptflops, count_thop
 from kdbench.macs.weightless import ATEN
 from kdbench.registry import suggestion
+
+_RECURRENT = ("gru", "rnn_tanh", "rnn_relu", "lstm")
 
 Value = Any  # torch._C.Value, which torch does not type
 Handle = Callable[[list[Value], list[Value]], Counter[str]]
@@ -59,9 +61,7 @@ def _report(convention: Convention, analysis: Any, unknown: list[str]) -> MacsRe
     for path, counts in totals.items():
         if path:  # A module's total holds its children's.
             exclusive[path.rpartition(".")[0]].subtract(counts)
-    layers: list[LayerMacs] = [
-        (path, op, int(macs)) for path, counts in exclusive.items() for op, macs in counts.items()
-    ]
+    layers = [(path, op, int(macs)) for path, counts in exclusive.items() for op, macs in counts.items()]
     return MacsReport.of(convention, layers, [*analysis.unsupported_ops(), *unknown])
 
 
@@ -101,15 +101,13 @@ def _shape(value: Value) -> list[int]:
 
 
 def _convolution(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
-    """One product per output cell and cell of its group's kernel; transposed, per input cell."""
-    transposed = inputs[6].toIValue()
-    cells = inputs[0] if transposed else outputs[0]
+    """One product per output cell and cell of its group's kernel; transposed, per input cell.
+
+    Only `aten::_convolution` may be transposed, which its input 6 says.
+    """
+    node = outputs[0].node()
+    cells = inputs[0] if node.kind() == "aten::_convolution" and inputs[6].toIValue() else outputs[0]
     return Counter(conv=math.prod(_shape(cells)) * math.prod(_shape(inputs[1])[1:]))
-
-
-def _convolution_mode(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
-    """Convolution that is never transposed: with padding by name, or deformable."""
-    return Counter(conv=math.prod(_shape(outputs[0])) * math.prod(_shape(inputs[1])[1:]))
 
 
 def _product(op: str, operand: int) -> Handle:
@@ -131,24 +129,15 @@ def _attention(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
 def _recurrent(op: str) -> Handle:
     """Return the formula of a recurrent layer: each step takes one product per cell of its weight matrices.
 
-    Input 2 lists weights and biases; the input is (length, batch, features) or the first two the other way. Packed
-    sequences are (steps of all sequences, features), with the weights in input 3.
+    Input 2 lists weights and biases; the input is (length, batch, features) or (batch, length, features). Packed
+    sequences are (steps of all sequences, features), with the weights in input 3. A cell is one step, of an input
+    (batch, features); its weights are inputs 2 and 3.
     """
 
     def formula(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
         packed = inputs[3].type().kind() == "ListType"
-        shapes = [_shape(parameter) for parameter in inputs[3 if packed else 2].node().inputs()]
-        matrices = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
-        return Counter({op: math.prod(_shape(inputs[0])[:-1]) * matrices})
-
-    return formula
-
-
-def _recurrent_cell(op: str) -> Handle:
-    """Return the formula of one step of a recurrent layer: its input (batch, features), two weight matrices."""
-
-    def formula(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
-        matrices = sum(math.prod(_shape(inputs[position])) for position in (2, 3))
+        weights = inputs[2:4] if op.endswith("_cell") else inputs[3 if packed else 2].node().inputs()
+        matrices = sum(math.prod(shape) for weight in weights if len(shape := _shape(weight)) == 2)
         return Counter({op: math.prod(_shape(inputs[0])[:-1]) * matrices})
 
     return formula
@@ -165,21 +154,15 @@ def _canonical_handles(unknown: list[str]) -> dict[str, Handle]:
 
     return {
         "aten::_convolution": _convolution,
-        "aten::_convolution_mode": _convolution_mode,
+        "aten::_convolution_mode": _convolution,
         "aten::linear": _product("linear", 0),
         "aten::addmm": _product("linear", 1),
-        "aten::mm": _product("matmul", 0),
-        "aten::mv": _product("matmul", 0),
-        "aten::dot": _product("matmul", 0),
-        "aten::addmv": _product("matmul", 1),
-        "aten::bmm": _product("matmul", 0),
-        "aten::baddbmm": _product("matmul", 1),
-        "aten::matmul": _product("matmul", 0),
+        **{f"aten::{op}": _product("matmul", 0) for op in ("mm", "mv", "dot", "bmm", "matmul")},
+        **{f"aten::{op}": _product("matmul", 1) for op in ("addmv", "baddbmm")},
         "aten::scaled_dot_product_attention": _attention,
         "aten::einsum": einsum,
-        "torchvision::deform_conv2d": _convolution_mode,
-        **{f"aten::{op}": _recurrent(op) for op in ("gru", "rnn_tanh", "rnn_relu", "lstm")},
-        **{f"aten::{op}": _recurrent_cell(op) for op in ("gru_cell", "rnn_tanh_cell", "rnn_relu_cell", "lstm_cell")},
+        "torchvision::deform_conv2d": _convolution,
+        **{f"aten::{op}{cell}": _recurrent(op + cell) for op in _RECURRENT for cell in ("", "_cell")},
     }
 
 

@@ -31,8 +31,7 @@ class Choice:
 
 def all_meters() -> Iterator[MeterStatus]:
     """Yield every registered meter, the most direct first, and whether it can be used on this machine."""
-    for meter in _by_rank():
-        yield MeterStatus(meter, meter.available())
+    yield from (MeterStatus(meter, meter.available()) for meter in _by_rank())
 
 
 def choose(provider: str, *, estimate: bool) -> Choice:

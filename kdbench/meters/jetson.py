@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 
 from kdbench.machine.system_files import ROOT, NumberFile, is_tegra, text
-from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, advances
+from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, prove
 from kdbench.meters.polled import PolledMeter
 
 # Sets of rails that together supply a whole module, none behind another; the first complete set is used. They leave
@@ -72,15 +72,16 @@ class Jetson(PolledMeter):
             sets = ", or ".join(" + ".join(names) for names in _MODULES)
             hint = f"its monitors show {', '.join(sorted(rails))}; the whole module is {sets}"
             return Unavailable("Jetson: rails unknown", hint)
-        try:
-            moves = advances(self, self._pause)
-        except MeterError as error:
-            return Unavailable(str(error), _remedy(str(error), module))
-        finally:
-            self.close()
-        if not moves:
-            return Unavailable("Jetson: counter stands still", "see what tegrastats shows")
-        return Available(" + ".join(rail.name for rail in module))
+        files = " ".join(str(file) for rail in module for file in rail.files)
+        return prove(
+            self,
+            self._pause,
+            lambda: " + ".join(rail.name for rail in module),
+            Unavailable("Jetson: counter stands still", "see what tegrastats shows"),
+            lambda reason: (
+                f"sudo chmod a+r {files}" if "permission" in reason else f"see what this prints: cat {files}"
+            ),
+        )
 
     def watts(self) -> float:
         """Return the power of the module; raises MeterError if a rail cannot be read."""
@@ -136,9 +137,3 @@ def _module(rails: dict[str, _Rail]) -> list[_Rail]:
     """Return the rails that make up the module; none if the set is incomplete."""
     complete = next((names for names in _MODULES if rails.keys() >= set(names)), ())
     return [rails[name] for name in complete]
-
-
-def _remedy(reason: str, rails: list[_Rail]) -> str:
-    """Return the hint to a reason."""
-    files = " ".join(str(file) for rail in rails for file in rail.files)
-    return f"sudo chmod a+r {files}" if "permission" in reason else f"see what this prints: cat {files}"

@@ -128,3 +128,18 @@ def advances(meter: Meter, pause: Pause = time.sleep) -> bool:
         if meter.read()[1] > first:
             return True
     return False
+
+
+def prove(
+    meter: Meter, pause: Pause, detail: Callable[[], str], stuck: Unavailable, remedy: Callable[[str], str]
+) -> Available | Unavailable:
+    """Return whether `meter` can be read and advances; close it afterwards.
+
+    `detail()` says what it covers, `stuck` is the result if it does not advance, `remedy` maps a reason to a hint.
+    """
+    try:
+        return Available(detail()) if advances(meter, pause) else stuck
+    except MeterError as error:
+        return Unavailable(str(error), remedy(str(error)))
+    finally:
+        meter.close()

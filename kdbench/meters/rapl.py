@@ -8,11 +8,12 @@ import platform
 import re
 import time
 from abc import abstractmethod
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 from kdbench.machine.system_files import NumberFile, text
-from kdbench.meters.meter import METERS, Available, Clock, Meter, MeterError, Part, Pause, Rank, Unavailable, advances
+from kdbench.meters.meter import METERS, Available, Clock, Meter, MeterError, Part, Pause, Rank, Unavailable, prove
 
 POWERCAP = Path("/sys/class/powercap")
 POWERCAP_VARIABLE = "KDBENCH_POWERCAP"
@@ -89,15 +90,9 @@ class _Powercap(Meter):
         folders = self._folders()
         if not folders:
             return self._absent()
-        try:
-            moves = advances(self, self._pause)
-        except MeterError as error:
-            return Unavailable(str(error), _remedy(str(error), next(iter(folders.values()))))
-        finally:
-            self.close()
-        if not moves:
-            return Unavailable("RAPL: counters stand still", "measure on bare metal: virtual machines hide them")
-        return Available(self._detail(folders))
+        stuck = Unavailable("RAPL: counters stand still", "measure on bare metal: virtual machines hide them")
+        remedy = partial(_remedy, folder=next(iter(folders.values())))
+        return prove(self, self._pause, lambda: self._detail(folders), stuck, remedy)
 
     def read(self) -> tuple[int, float]:
         """Return (monotonic ns, joules since the first read); raises MeterError if the counters cannot be read."""
@@ -141,8 +136,7 @@ class _Powercap(Meter):
         zones: dict[str, Path] = {}
         beside, inside = self._root.glob(f"{driver}:*"), self._root.glob(f"{driver}/{driver}:*")
         for folder in (*sorted(beside), *sorted(inside)):
-            zone = text(folder / "name")
-            if name.fullmatch(zone):
+            if name.fullmatch(zone := text(folder / "name")):
                 zones.setdefault(zone, folder)
         return zones
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdbench.machine.system_files import ROOT, text
-from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, advances
+from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, prove
 from kdbench.meters.polled import PolledMeter
 
 Which = Callable[[str], str | None]
@@ -76,19 +76,16 @@ class RaspberryPi(PolledMeter):
         if not text(self._root / "proc/device-tree/model").startswith("Raspberry Pi"):
             return Unavailable("Raspberry Pi: not a Raspberry Pi", expected=False)
         if self._which(TOOL) is None:
-            return Unavailable(
-                "Raspberry Pi: no vcgencmd", "sudo apt install raspi-utils (on Ubuntu: libraspberrypi-bin)"
-            )
-        try:
-            moves = advances(self, self._pause)
-            rails = len(self._rails)
-        except MeterError as error:
-            return Unavailable(str(error), _REMEDIES.get(str(error), f"see what {TOOL} pmic_read_adc says"))
-        finally:
-            self.close()
-        if not moves:
-            return Unavailable("Raspberry Pi: stands still", f"see what {TOOL} pmic_read_adc says")
-        return Available(f"{rails} rails of the PMIC, without USB and HATs")
+            hint = "sudo apt install raspi-utils (on Ubuntu: libraspberrypi-bin)"
+            return Unavailable("Raspberry Pi: no vcgencmd", hint)
+        hint = f"see what {TOOL} pmic_read_adc says"
+        return prove(
+            self,
+            self._pause,
+            lambda: f"{len(self._rails)} rails of the PMIC, without USB and HATs",
+            Unavailable("Raspberry Pi: stands still", hint),
+            lambda reason: _REMEDIES.get(reason, hint),
+        )
 
     def watts(self) -> float:
         """Return the power of all rails; raises MeterError if one is missing."""
@@ -124,8 +121,7 @@ def _rails(output: str) -> dict[str, float]:
     """Return the watts of each rail that has both a current and a voltage among the readings."""
     readings: dict[str, dict[str, float]] = {"A": {}, "V": {}}
     for line in output.splitlines():
-        match = _READING.fullmatch(line.strip())
-        if match:
+        if match := _READING.fullmatch(line.strip()):
             readings[match["unit"]][match["rail"]] = float(match["number"])
     amperes, volts = readings["A"], readings["V"]
     return {rail: amperes[rail] * volts[rail] for rail in amperes if rail in volts}

@@ -64,19 +64,22 @@ def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int
             f"{path}: input {image.name!r} has no batch and sample dimensions (declared: {_text(shape)})",
             "export the model with a declared input shape, batch first",
         )
-    layout = layout_for(shape, data_shape, str(path)) if data_shape else _guess_layout(shape)
+    layout: Layout = "flat" if len(shape) == 2 else "NCHW" if len(shape) == 4 else "other"  # the most likely
+    if data_shape:
+        layout = layout_for(shape, data_shape, str(path))
+    elif layout == "NCHW" and shape[3] in _CHANNELS and shape[1] not in _CHANNELS:
+        layout = "NHWC"
     logits = _the_output(model, output, path)
     output_shape = declared_shape(logits)
     weights = weights_of(model, path)
-    opset = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), None)
     return ModelFacts(
         sha256=storage.sha256(path),
         size_bytes=path.stat().st_size + weights.external_bytes,
         weight_bytes=weights.weight_bytes,
         parameters=weights.parameters,
-        opset=opset,
+        opset=next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), None),
         input_name=image.name,
-        input_dtype=_input_dtype(image, path),
+        input_dtype=_INPUT_TYPES[image.type.tensor_type.elem_type],
         input_shape=shape,
         layout=layout,
         fixed_batch=shape[0],
@@ -113,15 +116,6 @@ def fits(declared: Shape, shape: tuple[int, ...]) -> bool:
     return len(declared) == len(shape) and all(d in {None, s} for d, s in zip(declared, shape, strict=True))
 
 
-def _guess_layout(shape: Shape) -> Layout:
-    """Return the most likely layout of an input of this shape, without images to compare it with."""
-    if len(shape) == 2:
-        return "flat"
-    if len(shape) != 4:
-        return "other"
-    return "NHWC" if shape[3] in _CHANNELS and shape[1] not in _CHANNELS else "NCHW"
-
-
 def read_model(path: Path) -> "onnx.ModelProto":
     """Read an ONNX file without external weights; raises InputError for a file that is no model."""
     import onnx
@@ -151,39 +145,31 @@ def data_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
 
 
 def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
+    import onnx
+
     inputs = data_inputs(model)
     if len(inputs) != 1:
         names = ", ".join(repr(value.name) for value in inputs) or "none"
         raise InputError(f"{path} has {len(inputs)} inputs ({names})", "kdbench measures models of one image input")
-    return inputs[0]
-
-
-def _input_dtype(image: "onnx.ValueInfoProto", path: Path) -> str:
-    import onnx
-
-    element = image.type.tensor_type.elem_type
+    element = inputs[0].type.tensor_type.elem_type
     if element not in _INPUT_TYPES:
-        name = onnx.TensorProto.DataType.Name(element).lower()
-        raise InputError(
-            f"{path}: input {image.name!r} is of type {name}", f"images can be {', '.join(_INPUT_TYPES.values())}"
-        )
-    return _INPUT_TYPES[element]
+        fault = f"input {inputs[0].name!r} is of type {onnx.TensorProto.DataType.Name(element).lower()}"
+        raise InputError(f"{path}: {fault}", f"images can be {', '.join(_INPUT_TYPES.values())}")
+    return inputs[0]
 
 
 def _the_output(model: "onnx.ModelProto", name: str | None, path: Path) -> "onnx.ValueInfoProto":
     outputs = list(model.graph.output)
-    names = ", ".join(value.name for value in outputs)
+    names = [value.name for value in outputs]
     if name is not None:
-        match = next((value for value in outputs if value.name == name), None)
-        if match is None:
-            raise InputError(f"{path} has no output {name!r}", f"its outputs: {names}")
+        if name not in names:
+            raise InputError(f"{path} has no output {name!r}", f"its outputs: {', '.join(names)}")
+        return outputs[names.index(name)]
+    rows = (value for value in outputs if len(outputs) == 1 or _is_rows_of_logits(declared_shape(value)))
+    if match := next(rows, None):
         return match
-    if len(outputs) == 1:
-        return outputs[0]
-    rows = next((value for value in outputs if _is_rows_of_logits(declared_shape(value))), None)
-    if rows is None:
-        raise InputError(f"{path}: none of its outputs ({names}) has the shape (batch, classes)", "name the one to use")
-    return rows
+    message = f"{path}: none of its outputs ({', '.join(names)}) has the shape (batch, classes)"
+    raise InputError(message, "name the one to use")
 
 
 def _is_rows_of_logits(shape: Shape) -> bool:

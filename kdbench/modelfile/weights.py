@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     import onnx
 
@@ -56,6 +56,10 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
     Raises InputError if a tensor's content does not fit its type and shape, or if a file of external data is missing or
     shorter than its tensors.
     """
+    import onnx
+
+    # 64-bit integers are shapes, axes and indices; narrower ones are quantized weights (biases have 32 bits).
+    untrained_types = {onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING}
     untrained = {
         node.input[position]
         for node in _nodes(model)
@@ -67,12 +71,11 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
         stored, needed = len(tensor.raw_data), _bytes(tensor)
         if tensor.HasField("raw_data") and stored != needed:
             raise InputError(f"{path}: {name!r} holds {stored} bytes, and its shape needs {needed}", _COPY_AGAIN)
+    trained = [t for name, t in tensors if name not in untrained and t.data_type not in untrained_types]
     return Weights(
-        parameters=sum(math.prod(t.dims) for name, t in tensors if name not in untrained and _may_be_trained(t)),
+        parameters=sum(math.prod(t.dims) for t in trained),
         weight_bytes=sum(_bytes(t) for _, t in tensors),
-        external_bytes=sum(
-            _file_bytes(path, location, minimum) for location, minimum in _external(tensors, path).items()
-        ),
+        external_bytes=_external_bytes(tensors, path),
     )
 
 
@@ -87,13 +90,12 @@ def tensors_of(model: "onnx.ModelProto") -> "Iterator[tuple[str, onnx.TensorProt
             yield tensor.name, tensor
         for sparse in graph.sparse_initializer:
             yield from _parts(sparse, sparse.values.name)
-    for node in nodes:
-        if node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    yield node.output[0], attribute.t
-                elif attribute.name == "sparse_value":
-                    yield from _parts(attribute.sparse_tensor, node.output[0])
+    for node in (node for node in nodes if node.op_type == "Constant"):
+        for attribute in node.attribute:
+            if attribute.name == "value":
+                yield node.output[0], attribute.t
+            elif attribute.name == "sparse_value":
+                yield from _parts(attribute.sparse_tensor, node.output[0])
 
 
 def subgraphs(node: "onnx.NodeProto") -> "Iterator[onnx.GraphProto]":
@@ -118,13 +120,6 @@ def _parts(sparse: "onnx.SparseTensorProto", name: str) -> "Iterator[tuple[str, 
     yield f"{name}/indices", sparse.indices
 
 
-def _may_be_trained(tensor: "onnx.TensorProto") -> bool:
-    # 64-bit integers are shapes, axes and indices; narrower ones are quantized weights (biases have 32 bits).
-    import onnx
-
-    return tensor.data_type not in {onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING}
-
-
 def _bytes(tensor: "onnx.TensorProto") -> int:
     import onnx
 
@@ -139,33 +134,27 @@ def _bytes(tensor: "onnx.TensorProto") -> int:
     return (elements * bits + 7) // 8
 
 
-def _external(tensors: "Iterable[tuple[str, onnx.TensorProto]]", path: Path) -> dict[str, int]:
-    """Return the bytes that the tensors need of each file of external data."""
+def _external_bytes(tensors: "Iterable[tuple[str, onnx.TensorProto]]", path: Path) -> int:
+    """Return the size of the files of external data; raises InputError if one is missing or cut short."""
     needed: dict[str, int] = {}
     for _, tensor in tensors:
         stored = {entry.key: entry.value for entry in tensor.external_data}
         if location := stored.get("location"):
-            needed[location] = max(needed.get(location, 0), _end(tensor, stored, path))
-    return needed
+            try:
+                end = int(stored.get("offset", 0)) + int(stored.get("length", _bytes(tensor)))
+            except ValueError:
+                message = f"{path}: offset or length of {tensor.name!r} is not a number"
+                raise InputError(message, _COPY_AGAIN) from None
+            needed[location] = max(needed.get(location, 0), end)
+    return sum(_file_bytes(path, path.parent / location, minimum) for location, minimum in needed.items())
 
 
-def _end(tensor: "onnx.TensorProto", stored: "Mapping[str, str]", path: Path) -> int:
-    """Return the end of the tensor in its file of external data, in bytes."""
-    try:
-        offset, length = int(stored.get("offset", 0)), int(stored.get("length", _bytes(tensor)))
-    except ValueError:
-        raise InputError(f"{path}: offset or length of {tensor.name!r} is not a number", _COPY_AGAIN) from None
-    return offset + length
-
-
-def _file_bytes(path: Path, location: str, minimum: int) -> int:
-    external = path.parent / location
+def _file_bytes(path: Path, external: Path, minimum: int) -> int:
     try:
         size = external.stat().st_size
     except OSError:
         raise InputError(f"{path} keeps weights in {external}, which is missing", "put it beside the model") from None
     if size < minimum:
-        raise InputError(
-            f"{path} keeps weights in {external}, which is cut short: {size} of at least {minimum} bytes", _COPY_AGAIN
-        )
+        cut = f"cut short: {size} of at least {minimum} bytes"
+        raise InputError(f"{path} keeps weights in {external}, which is {cut}", _COPY_AGAIN)
     return size

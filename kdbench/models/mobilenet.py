@@ -39,7 +39,11 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
-def _network(input_shape: InputShape, classes: int, width: float, dropout: float) -> Staged:
+@MODELS.register("mobilenetv2")
+def mobilenetv2(
+    _name: str, input_shape: InputShape, classes: PositiveInt, /, *, width: PositiveFloat = 1.0, dropout: Share = 0.2
+) -> nn.Module:
+    """Build MobileNetV2 with channels times `width`."""
     inputs = rounded(32 * width)
     stem = nn.Sequential(*conv_bn(input_shape[0], inputs, 3), nn.ReLU6(inplace=True))
     stages = []
@@ -54,14 +58,6 @@ def _network(input_shape: InputShape, classes: int, width: float, dropout: float
     return Staged(stem, stages, head, linear_std=0.01)
 
 
-@MODELS.register("mobilenetv2")
-def mobilenetv2(
-    _name: str, input_shape: InputShape, classes: PositiveInt, /, *, width: PositiveFloat = 1.0, dropout: Share = 0.2
-) -> nn.Module:
-    """Build MobileNetV2 with channels times `width`."""
-    return _network(input_shape, classes, width, dropout)
-
-
 @MODELS.register_pattern(r"mobilenetv2_x\d{1,2}_\d{1,4}", example="mobilenetv2_x0_75")
 def mobilenetv2_by_width(
     name: str, input_shape: InputShape, classes: PositiveInt, /, *, dropout: Share = 0.2
@@ -70,7 +66,7 @@ def mobilenetv2_by_width(
     width = float(name.removeprefix("mobilenetv2_x").replace("_", "."))
     if width == 0:
         raise InputError(f"model {name!r} has width 0", "for example mobilenetv2_x0_5")
-    return _network(input_shape, classes, width, dropout)
+    return mobilenetv2(name, input_shape, classes, width=width, dropout=dropout)
 
 
 for _known in ("mobilenetv2_x0_5", "mobilenetv2_x1_0", "mobilenetv2_x1_4"):

@@ -17,15 +17,6 @@ from kdbench.models import MODELS, InputShape, PositiveInt, Share, Widths
 from kdbench.models.staged import Staged, conv_bn_relu, pooled_linear
 
 
-def _dense(inputs: int, hidden: tuple[int, ...], classes: int, dropout: float) -> Staged:
-    blocks = []
-    for width in hidden:
-        drop = [nn.Dropout(dropout)] if dropout else []
-        blocks.append(nn.Sequential(nn.Linear(inputs, width), nn.ReLU(inplace=True), *drop))
-        inputs = width
-    return Staged(nn.Flatten(), blocks, nn.Linear(inputs, classes))
-
-
 @MODELS.register("dense")
 def dense(
     _name: str,
@@ -37,7 +28,12 @@ def dense(
     dropout: Share = 0.0,
 ) -> nn.Module:
     """Build a dense ReLU network with these hidden widths; with none it is linear."""
-    return _dense(math.prod(input_shape), hidden, classes, dropout)
+    inputs, blocks = math.prod(input_shape), []
+    for width in hidden:
+        drop = [nn.Dropout(dropout)] if dropout else []
+        blocks.append(nn.Sequential(nn.Linear(inputs, width), nn.ReLU(inplace=True), *drop))
+        inputs = width
+    return Staged(nn.Flatten(), blocks, nn.Linear(inputs, classes))
 
 
 @MODELS.register_pattern(r"\d+(-\d+)+", example="784-1200-1200-10")
@@ -50,7 +46,7 @@ def dense_by_widths(name: str, input_shape: InputShape, classes: PositiveInt, /,
         correct = "-".join(str(width) for width in (math.prod(input_shape), *hidden, classes))
         shape = "x".join(str(size) for size in input_shape)
         raise InputError(f"model {name!r} does not fit inputs of {shape} with {classes} classes", f"use {correct!r}")
-    return _dense(inputs, tuple(hidden), classes, dropout)
+    return dense(name, input_shape, classes, hidden=tuple(hidden), dropout=dropout)
 
 
 @MODELS.register("convnet")
@@ -70,13 +66,10 @@ def convnet(
     if strides is None:
         strides = (1,) + (2,) * (len(widths) - 1)
     if len(strides) != len(widths):
-        raise InputError(
-            f"convnet: {len(widths)} widths but {len(strides)} strides", "give one stride per width, or none"
-        )
-    inputs = (input_shape[0], *widths)
-    blocks = [
-        conv_bn_relu(before, after, 3, stride) for before, after, stride in zip(inputs, widths, strides, strict=False)
-    ]
+        message = f"convnet: {len(widths)} widths but {len(strides)} strides"
+        raise InputError(message, "give one stride per width, or none")
+    sizes = zip((input_shape[0], *widths), widths, strides, strict=False)
+    blocks = [conv_bn_relu(before, after, 3, stride) for before, after, stride in sizes]
     return Staged(nn.Identity(), blocks, pooled_linear(widths[-1], classes))
 
 

@@ -16,25 +16,20 @@ PREFIX = "torchvision/"
 _TRUNKS = ("features", "layers", "blocks", "trunk_output")
 
 
-def _constructor_options(model: str, input_shape: InputShape) -> dict[str, Any]:
-    """Return the arguments that some constructors need besides the class count."""
-    height, width = input_shape[1:]
-    if model in {"googlenet", "inception_v3"}:  # Their auxiliary heads would make the logits a tuple.
-        return {"aux_logits": False, "init_weights": True}
-    if model.startswith("vit_"):  # A learned position per patch.
-        return {"image_size": height}
-    if model.startswith("maxvit_"):
-        return {"input_size": (height, width)}
-    return {}
-
-
 def _create(model: str, input_shape: InputShape, classes: int) -> nn.Module:
     from torchvision import models
 
-    options = _constructor_options(model, input_shape)
+    channels, height, width = input_shape
+    options: dict[str, Any] = {}  # what some constructors need besides the class count
+    if model in {"googlenet", "inception_v3"}:
+        options = {"aux_logits": False, "init_weights": True}  # auxiliary heads would make the logits a tuple
+    elif model.startswith("vit_"):
+        options = {"image_size": height}  # a learned position per patch
+    elif model.startswith("maxvit_"):
+        options = {"input_size": (height, width)}
     network: nn.Module = models.get_model(model, weights=None, num_classes=classes, **options)
-    if input_shape[0] != 3:
-        _replace_first_convolution(network, input_shape[0])
+    if channels != 3:
+        _replace_first_convolution(network, channels)
     return network
 
 
