@@ -14,8 +14,7 @@ from kdbench.results.records import Diagnostic, Environment
 
 _IDLE = "measure when the machine is otherwise idle"
 _BUSY_CORES = 0.5  # of other work: from here on latencies are unreliable
-# Of the pinned cores' time, or their siblings': what is lost there is as large as the differences of interest.
-_SHARED = 0.05
+_SHARED = 0.05  # of the pinned cores' time, or their siblings': as large as the differences of interest
 _STOLEN = 0.01  # shifts a mean by as much
 _SWAPPED_PAGES = 256  # 1 MB of 4 KiB pages: more than a starting process fetches by chance
 
@@ -93,7 +92,7 @@ def condition_averages(conditions: Sequence[Conditions]) -> dict[str, Any]:
 
 
 def thread_diagnostics(threads: int, cores: Sequence[int] | None, root: Path = ROOT) -> Iterator[Diagnostic]:
-    """Yield what this many threads lack on this machine, in processes that take turns on `cores`."""
+    """Yield the problems of this many threads on this machine, in processes that take turns on `cores`."""
     yield from oversubscription(threads, len(available_cores()), quota_cores(root))
     yield from shared_core_diagnostics(cores, threads, root)
 
@@ -159,7 +158,7 @@ def _in(count: int, conditions: Sequence[Conditions]) -> str:
 
 
 def _average(conditions: Sequence[Conditions], name: str) -> float | None:
-    """Return the average of one condition over the time of the sessions that know it."""
+    """Return the average of one condition over the sessions that report it, weighted by their duration."""
     known = [(value, c.seconds) for c in conditions if (value := getattr(c, name)) is not None]
     if not known:
         return None

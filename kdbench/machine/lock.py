@@ -25,12 +25,13 @@ def machine_lock(progress: Progress, lock_name: str = LOCK) -> Iterator[None]:
     Another `lock_name` is another lock, for work that measures several times and must not be interrupted in between.
     The lock is released when the process ends, however it ends. Raises StorageError if no lock can be created.
     """
-    path = _folder() / lock_name
-    lock = FileLock(path, mode=0o666)  # users who come later must be able to open it
-    begin = time.monotonic()
-    waiting = False
+    shared = _SHARED if os.access(_SHARED, os.W_OK | os.X_OK) else tempfile.gettempdir()
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or shared)
+    lock = FileLock(folder / lock_name, mode=0o666)  # users who come later must be able to open it
+    begin, waiting = time.monotonic(), False
     while True:
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=_RETRY_S if waiting else 0, poll_interval=_RETRY_S)
             break
         except Timeout:
@@ -39,26 +40,11 @@ def machine_lock(progress: Progress, lock_name: str = LOCK) -> Iterator[None]:
             waiting = True
             progress.step(0, 1, f"waiting for another measurement, {time.monotonic() - begin:.0f} s")
         except OSError as error:
-            raise _lock_error(path, error) from error
+            raise StorageError(
+                f"cannot hold the measuring lock at {folder / lock_name}: {error.strerror or error}",
+                f"set {FOLDER_VARIABLE} to a folder that everyone who measures on this machine may write to",
+            ) from error
     try:
         yield
     finally:
         lock.release()
-
-
-def _folder() -> Path:
-    """Return the folder of the lock; create it if necessary."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    folder = Path(named) if named else _SHARED if os.access(_SHARED, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _lock_error(folder, error) from error
-    return folder
-
-
-def _lock_error(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"cannot hold the measuring lock at {path}: {error.strerror or error}",
-        f"set {FOLDER_VARIABLE} to a folder that everyone who measures on this machine may write to",
-    )

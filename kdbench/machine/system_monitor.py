@@ -1,4 +1,4 @@
-"""System monitor: what else the machine did during a session (other processes, other guests, throttling).
+"""System monitor: the machine's other work during a session (other processes, other guests, throttling).
 
 Counters are read before and after a session, never in between: a monitor that runs would itself be a load.
 """
@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from kdbench.machine.cores import siblings
@@ -21,7 +20,7 @@ _STEAL_FIELD = 7
 
 @dataclass(frozen=True)
 class ThrottlingEvent:
-    """What a throttling gauge reported for one session, and what to do about it."""
+    """A throttling gauge's message about one session, and the remedy."""
 
     message: str
     remedy: str
@@ -29,16 +28,16 @@ class ThrottlingEvent:
 
 @dataclass(frozen=True)
 class Conditions:
-    """The conditions during one session; None is what this machine does not report.
+    """The conditions during one session; None for a condition that this machine does not report.
 
     seconds: duration of the session.
     cores: number of the machine's cores.
     others_cores: how many of them other processes kept busy, on average.
-    others_chosen_cores: the same, of the cores that the session was pinned to.
+    others_chosen_cores: the same for the cores that the session was pinned to.
     siblings_cores: how many sibling hardware threads of the pinned cores were busy, on average.
     stolen_share: share of the time in which cores would have run, but the hypervisor ran other guests.
     swapped_in_pages: pages of memory fetched from disk.
-    throttling: what the gauges reported.
+    throttling: the gauges' reports.
     """
 
     seconds: float
@@ -70,7 +69,7 @@ class Counters:
 class SystemMonitor:
     """Reads the machine's counters on entering and leaving a `with` block, which then has `conditions`.
 
-    `cores` are those that the session is pinned to, None if it is not.
+    `cores` are the cores that the session is pinned to, None if it is not pinned.
     """
 
     def __init__(self, root: Path = ROOT, *, cores: Sequence[int] | None = None, provider: str = "cpu") -> None:
@@ -84,9 +83,7 @@ class SystemMonitor:
         self._before = self.read()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._after = self.read()
 
     def read(self) -> Counters:

@@ -46,10 +46,9 @@ def count_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> MacsRe
 def count_graph(model: Model, graph: Graph, known: Known) -> Tally:
     """Count the nodes of `graph`, which is the main graph of `model` or a subgraph."""
     tally = Tally()
-    for node in computed(graph):
-        node_tally = count_node(model, Operation(node, known))
-        tally.layers += node_tally.layers
-        tally.uncounted += node_tally.uncounted
+    for part in (count_node(model, Operation(node, known)) for node in computed(graph)):
+        tally.layers += part.layers
+        tally.uncounted += part.uncounted
     return tally
 
 
@@ -98,10 +97,10 @@ def _count_subgraphs(model: Model, operation: Operation) -> Tally:
 
 @dataclass(frozen=True)
 class Body:
-    """A subgraph that runs `times` times (None if unknown), with what is known of its inputs.
+    """A subgraph that runs `times` times (None if unknown), with the known facts about its inputs.
 
     carried: pairs of an input and the output that a run passes to the next run's input.
-    condition: an output that must be true for another run.
+    condition: the output that must be true for another run.
     """
 
     graph: Graph
@@ -121,7 +120,7 @@ class Body:
 
 
 def bodies(operation: Operation) -> list[Body]:
-    """Return the subgraphs that a node may run: of If, the branches that are not excluded."""
+    """Return the subgraphs that a node may run; for If, without a branch that a constant condition excludes."""
     plan = {"If": _branches, "Loop": _loop, "Scan": _scan}.get(operation.node.op_type)
     return plan(operation) if plan else [Body(graph, None) for graph in subgraphs(operation.node)]
 

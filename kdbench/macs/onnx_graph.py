@@ -1,4 +1,4 @@
-"""An ONNX graph to be counted: read from its file, with what is known of its tensors."""
+"""An ONNX graph to count: read from its file, with the known facts about its tensors."""
 
 import ast
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _ALIASES = {"ai.onnx": ""}  # the standard's long name, which onnx's shape infer
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a graph's tensors, by name: shapes, element types, and the values of short constants."""
+    """Known facts about a graph's tensors, by name: shapes, element types, and the values of short constants."""
 
     shapes: Shapes
     types: dict[str, int]
@@ -36,7 +36,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Operation:
-    """A node and what is known of its tensors. Raises KeyError for an unknown shape."""
+    """A node and the known facts about its tensors. Raises KeyError for an unknown shape."""
 
     node: Node
     known: Known
@@ -49,9 +49,9 @@ class Operation:
         """Return the shape of an input."""
         return self.known.shapes[self.node.input[position]]
 
-    def output(self, position: int = 0) -> Shape:
-        """Return the shape of an output."""
-        return self.known.shapes[self.node.output[position]]
+    def output(self) -> Shape:
+        """Return the shape of the first output."""
+        return self.known.shapes[self.node.output[0]]
 
     def constant(self, position: int) -> Any:
         """Return the value of an input as an array, None if it is no constant."""
@@ -66,7 +66,7 @@ class Operation:
 
 
 def load_graph(path: Path) -> Model:
-    """Read an ONNX file without external weights and with local functions inlined; raises InputError if it is none."""
+    """Read an ONNX file without external weights and with local functions inlined; raises InputError for any other file."""
     import onnx.inliner  # not a name of onnx before it is imported
 
     model = read_model(path)

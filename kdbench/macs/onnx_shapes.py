@@ -1,7 +1,7 @@
 """The shapes in an ONNX graph for one sample, by onnx's inference, without reading weights.
 
-onnx's inference follows only some of the shape arithmetic that exporters write, so what depends on constants alone is
-evaluated first.
+onnx's inference follows only some of the shape arithmetic that exporters write, so nodes that depend on constants alone
+are evaluated first.
 """
 
 import math
@@ -15,7 +15,7 @@ from kdbench.modelfile.facts import data_inputs, declared_shape, fits
 
 
 def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Known, int]:
-    """Return what is known of `model`'s tensors, and the batch size of their shapes.
+    """Return the known facts about `model`'s tensors, and the batch size of their shapes.
 
     The batch is the model's, or 1 if the model leaves it open. `input_shape`, without the batch axis, replaces the
     shape of the first input, and is needed if the model leaves it open. Raises InputError if it contradicts the model,
@@ -29,10 +29,10 @@ def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Known, int
 def infer_body(
     model: Model, body: Graph, shapes: Mapping[str, Shape], constants: Mapping[str, Any], outer: Known
 ) -> Known:
-    """Return what is known inside `body`, a subgraph of a node of `model`.
+    """Return the known facts inside `body`, a subgraph of a node of `model`.
 
-    `shapes` and `constants` are those of the body's inputs; `outer` is what is known of the tensors around it. Raises
-    InputError for shapes that contradict each other.
+    `shapes` and `constants` belong to the body's inputs, `outer` to the tensors around it. Raises InputError for shapes
+    that contradict each other.
     """
     from onnx import helper, numpy_helper
 
@@ -210,7 +210,7 @@ def _evaluated(node: Node, known: dict[str, Any], opsets: Any) -> dict[str, Any]
 
 
 def store_known_shapes(model: Model, shapes: Shapes) -> bool:
-    """Replace Shape nodes whose results are known by these; return whether there were any."""
+    """Replace Shape nodes by their known results; return whether any was replaced."""
     import numpy as np
     from onnx import numpy_helper
 

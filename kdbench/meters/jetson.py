@@ -78,9 +78,7 @@ class Jetson(PolledMeter):
             self._pause,
             lambda: " + ".join(rail.name for rail in module),
             Unavailable("Jetson: counter stands still", "see what tegrastats shows"),
-            lambda reason: (
-                f"sudo chmod a+r {files}" if "permission" in reason else f"see what this prints: cat {files}"
-            ),
+            lambda reason: f"{'sudo chmod a+r' if 'permission' in reason else 'see what this prints: cat'} {files}",
         )
 
     def watts(self) -> float:

@@ -4,6 +4,8 @@ The trunk and the head of 512→512→512→classes are those of chenyaofo/pytor
 3×32×32, vgg11_bn has 9 802 596 parameters and 153 339 904 MACs. vgg8_bn is RepDistiller's vgg8 trunk.
 """
 
+import itertools
+
 from torch import nn
 
 from kdbench.models import MODELS, InputShape, PositiveFloat, PositiveInt, Share
@@ -29,15 +31,6 @@ def _block(inputs: int, outputs: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True))
 
 
-def _head(inputs: int, hidden: tuple[int, ...], classes: int, dropout: float, cells: int) -> nn.Sequential:
-    # A 32×32 image is reduced to one cell: there is nothing to pool, nor anything for a MACs convention to count.
-    layers: list[nn.Module] = [nn.Identity() if cells == 1 else nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    for width in hidden:
-        layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True), nn.Dropout(dropout)]
-        inputs = width
-    return nn.Sequential(*layers, nn.Linear(inputs, classes))
-
-
 def vgg(
     name: str,
     input_shape: InputShape,
@@ -56,10 +49,15 @@ def vgg(
     """
     widths = [scaled(full, width) for full in WIDTHS]
     hidden = (scaled(512, width),) * 2 if head is None else head
-    inputs = (input_shape[0], *widths)
-    blocks = [_block(before, after, depth) for before, after, depth in zip(inputs, widths, DEPTHS[name], strict=False)]
+    sizes = zip((input_shape[0], *widths), widths, DEPTHS[name], strict=False)
+    blocks = [_block(before, after, depth) for before, after, depth in sizes]
     cells = -(-input_shape[1] // 32) * -(-input_shape[2] // 32)
-    return Staged(nn.Identity(), blocks, _head(widths[-1], hidden, classes, dropout, cells), linear_std=0.01)
+    # A 32×32 image is reduced to one cell: there is nothing to pool, nor anything for a MACs convention to count.
+    layers: list[nn.Module] = [nn.Identity() if cells == 1 else nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    for before, after in itertools.pairwise((widths[-1], *hidden)):
+        layers += [nn.Linear(before, after), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+    layers.append(nn.Linear((widths[-1], *hidden)[-1], classes))
+    return Staged(nn.Identity(), blocks, nn.Sequential(*layers), linear_std=0.01)
 
 
 for _known in DEPTHS:
