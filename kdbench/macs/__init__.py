@@ -2,8 +2,8 @@
 
 One multiply–accumulate counts one. The canonical count, which papers call MAdds, covers convolutions, linear layers and
 matrix products at batch 1, without bias, normalisation, activation or pooling: it does not change when batch norm is
-folded or the graph is quantized. What is computed from weights alone (the position bias of Swin v2) is not counted,
-because it may already be folded in the graph.
+folded or the graph is quantized. Work on weights alone (the position bias of Swin v2) is not counted, because the graph
+may hold its result already.
 
 The ONNX counter imports `modelfile` and no torch; `torch_counter` and `hooked` import torch and fvcore.
 """
@@ -22,8 +22,8 @@ LayerMacs = tuple[str, str, int]
 class MacsReport:
     """Multiply–accumulates at batch 1 under a convention.
 
-    `by_layer` lists what was counted, in the order of the model. `uncounted` names the operators for which the
-    convention has no rule: they may hold MACs, so unless it is empty `macs` is a lower bound.
+    `by_layer` lists the counted layers, in the order of the model. `uncounted` names the operators for which the
+    convention has no rule: they may hold MACs, so `macs` is a lower bound unless it is empty.
     """
 
     macs: int

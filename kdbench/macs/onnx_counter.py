@@ -9,7 +9,7 @@ from kdbench.macs import LayerMacs, MacsReport
 from kdbench.macs.onnx_formulas import BY_DOMAIN, FORMULAS
 from kdbench.macs.onnx_graph import DOMAINS, Graph, Known, Model, Operation, Shape, computed, layer_name, load_graph
 from kdbench.macs.onnx_shapes import infer, infer_body
-from kdbench.macs.weightless import ONNX
+from kdbench.macs.operators import ONNX
 from kdbench.modelfile.weights import subgraphs
 
 

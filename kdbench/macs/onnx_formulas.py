@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Mapping
 
-from kdbench.macs.einsum import einsum_macs
 from kdbench.macs.onnx_graph import Operation
+from kdbench.macs.operators import einsum_macs
 
 Formula = Callable[[Operation], int | None]
 """The MACs of an operation, None if unknown; raises KeyError with the tensor whose shape is unknown."""

@@ -66,7 +66,7 @@ class Operation:
 
 
 def load_graph(path: Path) -> Model:
-    """Read an ONNX file without external weights and with local functions inlined; raises InputError for any other file."""
+    """Read an ONNX file without external weights, with local functions inlined; raises InputError if it is no model."""
     import onnx.inliner  # not a name of onnx before it is imported
 
     model = read_model(path)

@@ -1,4 +1,4 @@
-"""The layers of a model that each node of its optimised graph stands for, and their multiply–accumulates.
+"""The layers of a model behind each node of its optimised graph, and their multiply–accumulates.
 
 onnxruntime fuses and renames nodes and changes layouts. The output of a fused node keeps the name of the output of its
 last part; if the layout changed, the node is named after that tensor, or after the node that computed it. The fused
@@ -13,7 +13,7 @@ from pathlib import Path
 from kdbench.macs.onnx_counter import count_node
 from kdbench.macs.onnx_graph import DOMAINS, Model, Node, Operation, computed, layer_name, load_graph
 from kdbench.macs.onnx_shapes import infer
-from kdbench.macs.weightless import ONNX
+from kdbench.macs.operators import ONNX
 
 _LAID_OUT = "com.microsoft.nchwc"  # onnxruntime's convolutions on channels in blocks
 # What onnxruntime appends to the name of a tensor or node to name its replacement: channels in blocks; batch norm as

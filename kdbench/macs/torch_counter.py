@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from kdbench.errors import InputError
 from kdbench.macs import Convention, MacsReport
-from kdbench.macs.einsum import einsum_macs
 from kdbench.macs.hooked import count_ptflops, count_thop
-from kdbench.macs.weightless import ATEN
+from kdbench.macs.operators import ATEN, einsum_macs
 from kdbench.registry import suggestion
 
 _RECURRENT = ("gru", "rnn_tanh", "rnn_relu", "lstm")

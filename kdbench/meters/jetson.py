@@ -1,6 +1,6 @@
 """Jetson: the power of a whole NVIDIA Jetson module, from the INA3221 monitors on it.
 
-Which rail lies behind which: the sections "Power monitor" of NVIDIA's Jetson Linux Developer Guide (AGX Orin, r35:
+Sources for the order of the rails: "Power monitor" in NVIDIA's Jetson Linux Developer Guide (AGX Orin, r35:
 "VDDQ_VDD2_1V8AO power is also included in VIN_SYS_5V0 power"), the Jetson AGX Xavier Series Product Design Guide
 (DG-09840-001, figure 5-14: five supplies from SYS_VIN_HV, and the 5 V input), and the device trees of Linux
 (tegra194-p2888, tegra194-p3668, tegra234-p3701, tegra234-p3767) for the names.
@@ -12,8 +12,18 @@ from math import prod
 from pathlib import Path
 
 from kdbench.machine.system_files import ROOT, NumberFile, is_tegra, text
-from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, prove
-from kdbench.meters.polled import PolledMeter
+from kdbench.meters.meter import (
+    METERS,
+    Available,
+    Clock,
+    MeterError,
+    Part,
+    Pause,
+    PolledMeter,
+    Rank,
+    Unavailable,
+    prove,
+)
 
 # Sets of rails that together supply a whole module, none behind another; the first complete set is used. They leave
 # out rails of the carrier board (VDD_MUX, CVB_ATX_12V, …) and rails behind these.
@@ -61,7 +71,7 @@ class Jetson(PolledMeter):
         self._open: list[tuple[float, list[NumberFile]]] = []
 
     def available(self) -> Available | Unavailable:
-        """Return whether all rails of the module are there and can be read."""
+        """Return whether all rails of the module exist and can be read."""
         if not is_tegra(self._root):
             return Unavailable("Jetson: not a Jetson", expected=False)
         rails = _rails(self._root)
@@ -92,7 +102,7 @@ class Jetson(PolledMeter):
             raise MeterError("Jetson: permission denied") from error
         except (OSError, ValueError) as error:
             raise MeterError("Jetson: unreadable") from error
-        if total <= 0:  # a single rail can be switched off, or read slightly below 0; a module that reads cannot
+        if total <= 0:  # a rail can be off, or read slightly below 0; a running module cannot
             raise MeterError("Jetson: no power read")
         return total
 

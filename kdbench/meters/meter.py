@@ -1,9 +1,11 @@
-"""The protocol of an energy meter, and the registry of meters.
+"""The protocol of an energy meter, the registry of meters, and the base of meters that sample power.
 
 The measuring process reads meters itself, between calls, so this imports the standard library alone.
 """
 
+import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -41,14 +43,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Available:
-    """A meter that was read and seen to advance; `detail` says what it covers here, in a few words."""
+    """A meter whose reading advanced; `detail` says what it covers on this machine, in a few words."""
 
     detail: str
 
 
 @dataclass(frozen=True)
 class Unavailable:
-    """A meter that cannot be used: why, and what would change that.
+    """A meter that cannot be used, with the reason and a remedy.
 
     `reason` is short, for a table's cell: `RAPL: permission denied`. If this kind of machine never has the meter (no
     Jetson), it is not `expected`, and reports leave its reason out.
@@ -78,8 +80,8 @@ class Meter(Protocol):
     covers: the `Part`s among it.
     stands_for: the parts whose energy its joules may be reported as.
     evidence: how it obtains joules; every measurement records it.
-    stepped: True if the counter moves at moments of its own, so that a reading is stale by up to one step; otherwise a
-        reading is valid for the time it returns.
+    stepped: True if the counter advances in steps, so that a reading is stale by up to one step; otherwise a reading
+        is valid for the time it returns.
     lag_s: how long a change of power takes to show in full.
     """
 
@@ -93,13 +95,13 @@ class Meter(Protocol):
     lag_s: float = 0.0
 
     def available(self) -> Available | Unavailable:
-        """Return whether it can be used here, proved by a reading that advanced; nothing keeps running afterwards."""
+        """Return whether it can be used here, proved by readings that advance; leave nothing running."""
 
     def read(self) -> tuple[int, float]:
         """Return (monotonic ns, joules since some fixed moment); raises MeterError if it does not answer."""
 
     def close(self) -> None:
-        """Stop what runs in the background; the next `read` starts again."""
+        """Stop background work; the next `read` starts it again."""
 
 
 def record_name(name: str, scope: str) -> str:
@@ -121,7 +123,7 @@ class MeterStatus:
 
 
 def advances(meter: Meter, pause: Pause = time.sleep) -> bool:
-    """Return whether the meter moves within a second: one that stands still measures nothing."""
+    """Return whether the meter advances within a second."""
     _, first = meter.read()
     for _ in range(_PROOF_TRIES):
         pause(_PROOF_PAUSE_S)
@@ -143,3 +145,71 @@ def prove(
         return Unavailable(str(error), remedy(str(error)))
     finally:
         meter.close()
+
+
+class PolledMeter(Meter):
+    """Trapezoidal integral of power samples, one every `poll_s` seconds.
+
+    A thread samples from the first `read` until `close`, and sleeps in between, so it hardly disturbs the models' work.
+    With `background` False there is no thread: `read` takes a sample itself whenever one is due (for tests).
+    """
+
+    stepped = False
+    poll_s: float
+
+    def __init__(self, clock: Clock = time.monotonic_ns, *, background: bool = True) -> None:
+        self._clock = clock
+        self._background = background
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._last: tuple[int, float] | None = None  # time and power of the last sample
+        self._joules = 0.0
+        self._failure: MeterError | None = None
+
+    @abstractmethod
+    def watts(self) -> float:
+        """Return the power now; raises MeterError if the sensor does not answer."""
+
+    def read(self) -> tuple[int, float]:
+        """Return (time of the last sample in monotonic ns, joules from the first sample until then)."""
+        if self._last is None:
+            self._sample()
+            if self._background:
+                self._ended.clear()
+                self._thread = threading.Thread(target=self._keep_sampling, name="kdbench-power", daemon=True)
+                self._thread.start()
+        elif not self._background and self._clock() - self._last[0] >= self.poll_s * 1e9:
+            self._sample()
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            assert self._last is not None
+            return self._last[0], self._joules
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._thread, self._last, self._joules, self._failure = None, None, 0.0, None
+
+    def _keep_sampling(self) -> None:
+        while not self._ended.wait(self.poll_s):
+            try:
+                self._sample()
+            except MeterError as error:
+                with self._lock:
+                    self._failure = error
+                return
+
+    def _sample(self) -> None:
+        # A slow sensor measures at an unknown moment between call and answer.
+        begin = self._clock()
+        watts = self.watts()
+        now = (begin + self._clock()) // 2
+        with self._lock:
+            if self._last is not None:
+                then, before = self._last
+                self._joules += (before + watts) / 2 * (now - then) / 1e9
+            self._last = now, watts

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.machine.system_files import ROOT
-from kdbench.meters.meter import METERS, Available, Clock, Meter, Part, Pause, Rank, Unavailable
+from kdbench.meters.meter import METERS, Available, Clock, Meter, Part, Pause, PolledMeter, Rank, Unavailable
 from kdbench.meters.nvml_board import SCOPE, Board, BoardError, check
-from kdbench.meters.polled import PolledMeter
 
 _NO_COUNTER = Unavailable("NVML: no energy counter", "boards before Volta and virtual GPUs have none")
 _FELL_BACK = Unavailable(
@@ -57,7 +56,7 @@ class Nvml(Meter):
 
         Raises MeterError if the driver refuses, and if the counter was reset.
         """
-        # The driver may take some milliseconds to answer, and measured at some moment in between.
+        # The driver may take some milliseconds, and measures at an unknown moment in between.
         begin = self._clock()
         energy_mj = self._board.query(lambda pynvml, handle: int(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)))
         now = (begin + self._clock()) // 2

@@ -8,8 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdbench.machine.system_files import ROOT, text
-from kdbench.meters.meter import METERS, Available, Clock, MeterError, Part, Pause, Rank, Unavailable, prove
-from kdbench.meters.polled import PolledMeter
+from kdbench.meters.meter import (
+    METERS,
+    Available,
+    Clock,
+    MeterError,
+    Part,
+    Pause,
+    PolledMeter,
+    Rank,
+    Unavailable,
+    prove,
+)
 
 Which = Callable[[str], str | None]
 Run = Callable[[list[str]], str]

@@ -23,10 +23,10 @@ _MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """The facts of a model file: its bytes, its weights, and the input and the output that are used.
+    """The facts of a model file: its bytes, its weights, and the measured input and output.
 
-    `input_shape` and `output_shape` are as declared, batch first, None for an open dimension; `sample_shape` is that of
-    one sample, in the model's layout. `size_bytes` counts the file and its external data.
+    `input_shape` and `output_shape` are as declared, batch first, None for an open dimension; `sample_shape` is the
+    shape of one sample, in the model's layout. `size_bytes` counts the file and its external data.
     """
 
     sha256: str
@@ -89,10 +89,10 @@ def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int
     )
 
 
-def layout_for(shape: Shape, data_shape: tuple[int, int, int], who: str) -> Layout:
+def layout_for(shape: Shape, data_shape: tuple[int, int, int], name: str) -> Layout:
     """Return the layout in which images (channels, height, width) fit an input of `shape` (batch first).
 
-    Raises InputError, naming `who` and both shapes, if they do not fit.
+    Raises InputError, with `name` and both shapes, if they do not fit.
     """
     channels, height, width = data_shape
     candidates: tuple[tuple[Layout, tuple[int, ...]], ...] = (
@@ -105,9 +105,9 @@ def layout_for(shape: Shape, data_shape: tuple[int, int, int], who: str) -> Layo
         if fits(shape[1:], sample):
             return layout
     raise InputError(
-        f"{who} takes inputs of shape {_text(shape)}, but the images are {channels}x{height}x{width} "
+        f"{name} takes inputs of shape {_text(shape)}, but the images are {channels}x{height}x{width} "
         "(channels x height x width)",
-        "choose the data set the model was made for, or resize the images to its input",
+        "choose the data set that the model was trained for, or resize the images to its input",
     )
 
 

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdbench.measure.energy.account import Account, MeterProfile, accounts, gross, net, ratio
-from kdbench.meters.meter import MeterError, MeterFailedError
-from kdbench.meters.polled import PolledMeter
+from kdbench.meters.meter import MeterError, MeterFailedError, PolledMeter
 from kdbench.worker.energy_window import update_period_ns, window
 
 MS = 1_000_000

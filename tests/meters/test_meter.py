@@ -2,8 +2,7 @@ import threading
 
 import pytest
 
-from kdbench.meters.meter import MeterError
-from kdbench.meters.polled import PolledMeter
+from kdbench.meters.meter import MeterError, PolledMeter
 
 S = 1_000_000_000
 

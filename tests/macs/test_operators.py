@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdbench.macs.einsum import einsum_macs
+from kdbench.macs.operators import einsum_macs
 
 
 @pytest.mark.parametrize(
