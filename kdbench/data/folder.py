@@ -73,9 +73,8 @@ def find_images(base: Path) -> tuple[tuple[str, ...], dict[Part, Listing]]:
         listing = _listing(base, class_names)
         training, test = stratified(listing.labels, _TEST_SHARE, _TEST_SEED)
         if len(test) == 0:
-            raise InputError(
-                f"{base} is too small: no class has two images", "a fifth of each class becomes the test part"
-            )
+            message = f"{base} is too small: no class has two images"
+            raise InputError(message, "a fifth of each class becomes the test part")
         return class_names, {"train": listing.subset(training), "test": listing.subset(test)}
     class_names = _class_names(parts.get("train") or parts["test"])
     return class_names, {part: _listing(folder, class_names) for part, folder in parts.items()}

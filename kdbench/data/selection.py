@@ -1,4 +1,4 @@
-"""Choosing samples, the same way on every machine: the validation part, subsets, samples with wrong labels."""
+"""Choice of samples, equal on every machine: the validation part, subsets, samples with wrong labels."""
 
 import numpy as np
 import numpy.typing as npt

@@ -6,14 +6,14 @@ they are, faults included: thop multiplies a transposed convolution by its outpu
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from kdbench.macs import Convention, LayerMacs, MacsReport
+from kdbench.macs import LayerMacs, MacsReport
 
 Rule = Callable[[Any, Tensor, Tensor], int]
 """The count of (module, its first input, its output)."""
@@ -152,24 +152,15 @@ class _Tally(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def count_thop(module: nn.Module, sample: Tensor) -> MacsReport:
-    """Count as thop does: modules with their rules; functional products and sums are missed."""
-    return _count("thop", module, sample, THOP, functions=False)
+def count_hooked(convention: Literal["thop", "ptflops"], module: nn.Module, sample: Tensor) -> MacsReport:
+    """Count as thop does, or as ptflops' torch backend does.
 
-
-def count_ptflops(module: nn.Module, sample: Tensor) -> MacsReport:
-    """Count as ptflops' torch backend does: modules, bias included, and functional calls.
-
-    Every operation counts once. ptflops 0.7.5 by default counts activation and pooling modules twice, by their
+    thop counts modules; it misses functional products and sums. ptflops counts modules, bias included, and functional
+    calls. Every operation counts once: ptflops 0.7.5 by default counts activation and pooling modules twice, by their
     hook and again by the function they call; with `count_functional=False` its modules count as here.
     """
-    return _count("ptflops", module, sample, PTFLOPS, functions=True)
-
-
-def _count(
-    convention: Convention, module: nn.Module, sample: Tensor, rules: Mapping[type[nn.Module], Rule], *, functions: bool
-) -> MacsReport:
     tally = _Tally()
+    rules, functions = (THOP, nullcontext()) if convention == "thop" else (PTFLOPS, tally)
     handles = []
     for path, child in module.named_modules():
         rule = rules.get(type(child))
@@ -179,7 +170,7 @@ def _count(
         elif _computes(child):
             handles.append(child.register_forward_hook(tally.unruled))
     try:
-        with tally if functions else nullcontext():
+        with functions:
             module(sample)
     finally:
         for handle in handles:

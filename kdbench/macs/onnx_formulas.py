@@ -21,17 +21,10 @@ def _transposed_convolution(operation: Operation) -> int:
 
 
 def _product(operation: Operation) -> int:
-    """Every output cell sums over the last axis of the left operand."""
-    return math.prod(operation.output()) * operation.input(0)[-1]
+    """Every output cell sums over an axis of the left operand: the last, or the one that a transposition puts last.
 
-
-def _gemm(operation: Operation) -> int:
-    summed = operation.input(0)[0 if operation.attribute("transA", 0) else 1]
-    return math.prod(operation.output()) * summed
-
-
-def _fused_matmul(operation: Operation) -> int:
-    """MatMul whose left operand may be transposed, or have its row or column axis before the batch axes."""
+    FusedMatMul's left operand may also have its row or column axis before the batch axes (transBatchA).
+    """
     batch_last = operation.attribute("transBatchA", 0)
     axis = (0 if batch_last else -2) if operation.attribute("transA", 0) else -1
     return math.prod(operation.output()) * operation.input(0)[axis]
@@ -124,10 +117,8 @@ FORMULAS: Mapping[str, Formula] = {
     **dict.fromkeys(("Conv", "FusedConv", "ConvInteger", "DeformConv"), _convolution(1)),
     "QLinearConv": _convolution(3),
     "ConvTranspose": _transposed_convolution,
-    **dict.fromkeys(("Gemm", "FusedGemm", "QGemm"), _gemm),
+    **dict.fromkeys(("Gemm", "FusedGemm", "QGemm", "GemmFastGelu", "FusedMatMul", "QLinearMatMul"), _product),
     **dict.fromkeys(("MatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"), _product),
-    **dict.fromkeys(("QLinearMatMul", "GemmFastGelu"), _product),
-    "FusedMatMul": _fused_matmul,
     **dict.fromkeys(("MatMulNBits", "MatMulBnb4"), _nbits),
     "Einsum": _einsum,
     **dict.fromkeys(("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"), _recurrent),

@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from kdbench.errors import InputError
 from kdbench.macs import Convention, MacsReport
-from kdbench.macs.hooked import count_ptflops, count_thop
+from kdbench.macs.hooked import count_hooked
 from kdbench.macs.operators import ATEN, einsum_macs
 from kdbench.registry import suggestion
 
@@ -168,8 +169,8 @@ def _canonical_handles(unknown: list[str]) -> dict[str, Handle]:
 _COUNTERS: dict[Convention, Callable[[nn.Module, Tensor], MacsReport]] = {
     "canonical": count_canonical,
     "fvcore": count_fvcore,
-    "thop": count_thop,
-    "ptflops": count_ptflops,
+    "thop": partial(count_hooked, "thop"),
+    "ptflops": partial(count_hooked, "ptflops"),
 }
 
 

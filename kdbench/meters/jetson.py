@@ -12,18 +12,7 @@ from math import prod
 from pathlib import Path
 
 from kdbench.machine.system_files import ROOT, NumberFile, is_tegra, text
-from kdbench.meters.meter import (
-    METERS,
-    Available,
-    Clock,
-    MeterError,
-    Part,
-    Pause,
-    PolledMeter,
-    Rank,
-    Unavailable,
-    prove,
-)
+from kdbench.meters.meter import METERS, Clock, MeterError, Part, Pause, PolledMeter, Rank, State, Unavailable, prove
 
 # Sets of rails that together supply a whole module, none behind another; the first complete set is used. They leave
 # out rails of the carrier board (VDD_MUX, CVB_ATX_12V, …) and rails behind these.
@@ -70,7 +59,7 @@ class Jetson(PolledMeter):
         self._pause = pause
         self._open: list[tuple[float, list[NumberFile]]] = []
 
-    def available(self) -> Available | Unavailable:
+    def available(self) -> State:
         """Return whether all rails of the module exist and can be read."""
         if not is_tegra(self._root):
             return Unavailable("Jetson: not a Jetson", expected=False)

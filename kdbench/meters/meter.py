@@ -61,6 +61,9 @@ class Unavailable:
     expected: bool = True
 
 
+State = Available | Unavailable
+
+
 class MeterError(RuntimeError):
     """A meter that cannot be read; the message is the reason, in a few words."""
 
@@ -94,7 +97,7 @@ class Meter(Protocol):
     stepped: bool = True
     lag_s: float = 0.0
 
-    def available(self) -> Available | Unavailable:
+    def available(self) -> State:
         """Return whether it can be used here, proved by readings that advance; leave nothing running."""
 
     def read(self) -> tuple[int, float]:
@@ -119,7 +122,7 @@ class MeterStatus:
     """A meter and whether it can be used on this machine."""
 
     meter: Meter
-    state: Available | Unavailable
+    state: State
 
 
 def advances(meter: Meter, pause: Pause = time.sleep) -> bool:
@@ -134,7 +137,7 @@ def advances(meter: Meter, pause: Pause = time.sleep) -> bool:
 
 def prove(
     meter: Meter, pause: Pause, detail: Callable[[], str], stuck: Unavailable, remedy: Callable[[str], str]
-) -> Available | Unavailable:
+) -> State:
     """Return whether `meter` can be read and advances; close it afterwards.
 
     `detail()` says what it covers, `stuck` is the result if it does not advance, `remedy` maps a reason to a hint.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.machine.system_files import ROOT
-from kdbench.meters.meter import METERS, Available, Clock, Meter, Part, Pause, PolledMeter, Rank, Unavailable
+from kdbench.meters.meter import METERS, Clock, Meter, Part, Pause, PolledMeter, Rank, State, Unavailable
 from kdbench.meters.nvml_board import SCOPE, Board, BoardError, check
 
 _NO_COUNTER = Unavailable("NVML: no energy counter", "boards before Volta and virtual GPUs have none")
@@ -47,7 +47,7 @@ class Nvml(Meter):
         self._board = Board(_NO_COUNTER, root)
         self._last_mj = 0
 
-    def available(self) -> Available | Unavailable:
+    def available(self) -> State:
         """Return whether the driver answers for a whole board, and its counter advances."""
         return check(self, self._board, "energy counter of the whole board", self._pause)
 
@@ -86,7 +86,7 @@ class _BoardPower(PolledMeter):
         self._pause = pause
         self._board = Board(_NO_POWER, root)
 
-    def available(self) -> Available | Unavailable:
+    def available(self) -> State:
         """Return whether the driver answers for a whole board, and its power is above zero."""
         return check(self, self._board, self.detail, self._pause)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from kdbench.machine.nvidia import first_name, first_visible, numbers_agree
 from kdbench.machine.system_files import is_tegra
-from kdbench.meters.meter import Available, Meter, MeterError, Pause, Unavailable, advances
+from kdbench.meters.meter import Available, Meter, MeterError, Pause, State, Unavailable, advances
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class Board:
         return next(states, Unavailable(f"NVML: error {error.value}", f"{error}: {_CHECK}"))
 
 
-def check(meter: Meter, board: Board, detail: str, pause: Pause) -> Available | Unavailable:
+def check(meter: Meter, board: Board, detail: str, pause: Pause) -> State:
     """Return whether `meter`, which reads `board`, can be used; the meter is closed afterwards."""
     try:
         if advances(meter, pause):

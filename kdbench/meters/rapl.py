@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 from kdbench.machine.system_files import NumberFile, text
-from kdbench.meters.meter import METERS, Available, Clock, Meter, MeterError, Part, Pause, Rank, Unavailable, prove
+from kdbench.meters.meter import METERS, Clock, Meter, MeterError, Part, Pause, Rank, State, Unavailable, prove
 
 POWERCAP = Path("/sys/class/powercap")
 POWERCAP_VARIABLE = "KDBENCH_POWERCAP"
@@ -85,7 +85,7 @@ class _Powercap(Meter):
         self._supported = (system or platform.system()) == "Linux" and (machine or platform.machine()).lower() in _X86
         self._zones: list[_Zone] | None = None
 
-    def available(self) -> Available | Unavailable:
+    def available(self) -> State:
         """Return whether the counters can be read and advance."""
         folders = self._folders()
         if not folders:

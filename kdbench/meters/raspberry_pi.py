@@ -8,18 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdbench.machine.system_files import ROOT, text
-from kdbench.meters.meter import (
-    METERS,
-    Available,
-    Clock,
-    MeterError,
-    Part,
-    Pause,
-    PolledMeter,
-    Rank,
-    Unavailable,
-    prove,
-)
+from kdbench.meters.meter import METERS, Clock, MeterError, Part, Pause, PolledMeter, Rank, State, Unavailable, prove
 
 Which = Callable[[str], str | None]
 Run = Callable[[list[str]], str]
@@ -81,7 +70,7 @@ class RaspberryPi(PolledMeter):
         self._run = run
         self._rails: frozenset[str] = frozenset()
 
-    def available(self) -> Available | Unavailable:
+    def available(self) -> State:
         """Return whether the firmware answers with readings of the PMIC."""
         if not text(self._root / "proc/device-tree/model").startswith("Raspberry Pi"):
             return Unavailable("Raspberry Pi: not a Raspberry Pi", expected=False)
