@@ -58,8 +58,8 @@ def slot_count(augment: Augment) -> int | None:
 def slots_of_epoch(augment: Augment, samples: Numbers, seed: int, epoch: int) -> Numbers | None:
     """Return the slot (N,) of the view of each of `samples` (N,) in an epoch; None if views have no slots.
 
-    A chosen number of views is shown in turn, each sample starting at a different slot, so that no view repeats before
-    all have been shown; otherwise every epoch draws anew.
+    If the recipe chooses the number of views, each sample cycles through its slots from a random first slot; otherwise
+    every epoch draws anew.
     """
     count = slot_count(augment)
     if count is None:

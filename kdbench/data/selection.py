@@ -9,7 +9,7 @@ from kdbench.errors import InputError
 
 
 def stratified(labels: Labels, share: float, seed: int) -> tuple[Indices, Indices]:
-    """Return the positions that remain and those that are split off: disjoint, complete, each ascending.
+    """Return the remaining positions and the split-off ones: disjoint, complete, each ascending.
 
     Of a class with n samples, `share`·n rounded half up are split off, but at least one and at most n − 1; a class of
     one sample remains. The choice depends only on `labels`, `share` and `seed`.
@@ -72,7 +72,7 @@ def half(split: Split, which: str, seed: int) -> Indices:
 def flip_labels(
     labels: Labels, samples: Labels, classes: int, *, share: float = 0.0, count: int | None = None, seed: int = 0
 ) -> tuple[Labels, Indices]:
-    """Return the labels with `count`, or a `share`, of them wrong, and the positions of the wrong ones, ascending.
+    """Return the labels, of which `count` or a `share` are wrong, and the positions of the wrong ones, ascending.
 
     Every other class is equally likely (symmetric noise). The choice depends on the numbers of the `samples` (N,), so
     with one seed a larger share includes a smaller one. Raises InputError for more wrong labels than samples.

@@ -50,7 +50,7 @@ def narrow_cifar(cls: Any, part: Part) -> Narrowed:
 
 
 def faults(root: Path, needed: list[NeededFile]) -> str:
-    """Return what is wrong with the needed files; empty if all exist and match their MD5."""
+    """Describe missing and damaged files; empty if all exist and match their MD5."""
     from torchvision.datasets.utils import check_integrity
 
     missing = [path for path, _ in needed if not (root / path).is_file()]
@@ -107,7 +107,7 @@ def _read(cls: Any, part: Part, root: Path, published: Published, request: Reque
     try:
         return narrowed(root, train=part == "train", download=request.download)
     # torchvision has no error class: a missing file is a RuntimeError, a network failure an OSError, and a broken IDX
-    # file whatever its parser raises.
+    # file any error of its parser.
     except (RuntimeError, OSError, ValueError, LookupError, EOFError, AssertionError) as error:
         problems = faults(root, needed)
         if not problems:

@@ -1,4 +1,4 @@
-"""Memory of this process, now and at its highest, what is still available, and what it holds on the GPU.
+"""Memory of this process, now and at its highest; available memory; memory of this process on the GPU.
 
 Linux keeps both marks in /proc/self/status (`man 5 proc`): VmRSS, and VmHWM, its high-water mark; writing 5 to
 /proc/self/clear_refs resets the mark to the present. `getrusage`'s ru_maxrss is no substitute: it outlives `exec`,
@@ -41,7 +41,7 @@ def resident_bytes(proc: Path = _PROC) -> int:
 
 
 def reset_high_water(proc: Path = _PROC) -> bool:
-    """Reset the mark to what is held now; return whether that was possible."""
+    """Reset the mark to the present memory; return whether that was possible."""
     try:
         (proc / "clear_refs").write_text("5")
     except OSError:  # not Linux, or a container that does not allow it
@@ -77,8 +77,8 @@ class DeviceMemory:
     """Memory that this process holds on the first visible GPU, as the driver (NVML) accounts for it.
 
     The driver lists the processes on a board with what each holds. If it does not (virtual GPUs, containers with their
-    own process ids, Windows), the growth of the whole board's used memory since this object was made stands in, other
-    processes included. Raises MemoryUnknownError if the driver does not answer.
+    own process ids, Windows), it returns the growth of the whole board's used memory since this object was
+    made, other processes included. Raises MemoryUnknownError if the driver does not answer.
     """
 
     def __init__(self) -> None:

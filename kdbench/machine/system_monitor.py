@@ -32,7 +32,7 @@ class Conditions:
 
     seconds: duration of the session.
     cores: number of the machine's cores.
-    others_cores: how many of them other processes kept busy, on average.
+    others_cores: number of cores that other processes kept busy, on average.
     others_chosen_cores: the same for the cores that the session was pinned to.
     siblings_cores: how many sibling hardware threads of the pinned cores were busy, on average.
     stolen_share: share of the time in which cores would have run, but the hypervisor ran other guests.
@@ -116,13 +116,13 @@ class SystemMonitor:
             return Conditions(seconds, swapped_in_pages=swapped, throttling=throttling)
         stolen_s = sum(after.stolen_s[core] - before.stolen_s[core] for core in busy)
         process_s = after.process_s - before.process_s
-        cores, beside = self._cores, None if self._cores is None else self._siblings(self._cores)
+        cores, neighbours = self._cores, None if self._cores is None else self._siblings(self._cores)
         return Conditions(
             seconds,
             cores=len(busy),
             others_cores=max(sum(busy.values()) - process_s, 0.0) / seconds,
             others_chosen_cores=None if cores is None else max(_of(busy, cores) - process_s, 0.0) / seconds,
-            siblings_cores=None if beside is None else _of(busy, beside) / seconds,
+            siblings_cores=None if neighbours is None else _of(busy, neighbours) / seconds,
             stolen_share=stolen_s / max(sum(busy.values()) + stolen_s, 1e-9),
             swapped_in_pages=swapped,
             throttling=throttling,
@@ -130,8 +130,8 @@ class SystemMonitor:
 
     def _siblings(self, cores: frozenset[int]) -> frozenset[int] | None:
         """Return the other hardware threads of the physical cores of `cores`; None if unknown."""
-        beside = [siblings(core, self._root) for core in cores]
-        return None if None in beside else frozenset().union(*(s for s in beside if s)) - cores
+        threads = [siblings(core, self._root) for core in cores]
+        return None if None in threads else frozenset().union(*filter(None, threads)) - cores
 
 
 def _of(busy: Mapping[int, float], cores: frozenset[int]) -> float:

@@ -33,6 +33,6 @@ class MacsReport:
 
     @classmethod
     def of(cls, convention: Convention, layers: Iterable[LayerMacs], uncounted: Iterable[str]) -> Self:
-        """Sum up `layers`, without those that have no MACs; `uncounted` is sorted, each operator once."""
+        """Sum up `layers`, leaving out layers without MACs; sort `uncounted`, each operator once."""
         by_layer = tuple(layer for layer in layers if layer[2])
         return cls(sum(macs for *_, macs in by_layer), convention, by_layer, tuple(sorted(set(uncounted))))

@@ -108,7 +108,7 @@ def _input_cells(x: Tensor, *_: Any, **__: Any) -> int:
     return x.numel()
 
 
-# By the name of the torch function or tensor method, whichever of its spellings the model uses.
+# By the name of the torch function or tensor method.
 PTFLOPS_FUNCTIONS: dict[str, Callable[..., int]] = {
     **dict.fromkeys(("matmul", "mm", "bmm"), _matmul),
     **dict.fromkeys(("add", "add_", "mul", "mul_"), _elementwise),

@@ -88,7 +88,7 @@ def _replace_aliases(graph: Graph) -> None:
 
 
 def computed(graph: Graph) -> Iterator[Node]:
-    """Yield the nodes of `graph` that are computed for each input, not those that depend only on constants."""
+    """Yield the nodes of `graph` that depend on an input; a runtime computes the others once."""
     constant = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         # A subgraph may read outer tensors that are not the node's inputs: such a node counts as computed.

@@ -71,8 +71,8 @@ def named(path: Path, copy: Path) -> Path:
 def origins(original: Path, optimised: Path, input_shape: tuple[int, ...]) -> dict[str, Origin]:
     """Return the origin of each node of the file `optimised`, by the node's name, in the file `original`.
 
-    `input_shape` is that of one sample. Nodes with the same name share an origin. Raises InputError for files that are
-    no models or do not take such a sample.
+    `input_shape` is the shape of one sample. Nodes with the same name share an origin. Raises InputError for files that
+    are no models or do not take such a sample.
     """
     layers = _counted(load_graph(original), input_shape)
     nodes = list(load_graph(optimised).graph.node)

@@ -91,7 +91,7 @@ _ATEN_SHAPES = """
 _ATEN_NAMES = f"{_ATEN_ACTIVATIONS} {_ATEN_NORMS} {_ATEN_POOLS} {_ATEN_ELEMENTWISE} {_ATEN_SHAPES}"
 
 ATEN = frozenset(f"aten::{name}{in_place}" for name in _ATEN_NAMES.split() for in_place in ("", "_"))
-"""Operators of a torch trace, in addition to those that fvcore ignores."""
+"""Operators of a torch trace without MACs; fvcore ignores further ones by default."""
 
 _ONNX_ACTIVATIONS = """
     Relu LeakyRelu PRelu Elu Selu Celu Gelu Mish Softplus Softsign HardSigmoid HardSwish Sigmoid Tanh Softmax

@@ -1,7 +1,7 @@
 """Count a torch module's multiply–accumulates under a convention.
 
-The canonical and the fvcore convention use fvcore's trace of a forward and a table of formulas by operator; those of
-thop and ptflops are in `hooked`.
+The canonical and the fvcore convention use fvcore's trace of a forward and a table of formulas by operator; `hooked`
+has the conventions of thop and ptflops.
 """
 
 import math

@@ -20,7 +20,7 @@ _EXPECTED = "give the three-letter code of a country (ISO 3166 alpha-3), such as
 class CarbonIntensity:
     """Grams of CO₂ equivalent per kWh of electricity in `country` (ISO 3166 alpha-3; `name` in English), with source.
 
-    `g_per_kwh` is the mean over a year of what is generated there.
+    `g_per_kwh` is the mean over a year of the country's generation.
     """
 
     country: str

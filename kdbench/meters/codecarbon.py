@@ -126,7 +126,7 @@ class CodeCarbon(Meter):
             from codecarbon import OfflineEmissionsTracker
 
             tracker = OfflineEmissionsTracker(**settings([_handler(self._keep)]))
-            # The constructor swallows its errors, and then leaves an object without what it sets last.
+            # The constructor swallows its errors; the object then lacks its last attribute.
             if not hasattr(tracker, "_emissions"):
                 raise MeterError(self._log.reason("it could not be set up"))
             self._tracker = tracker

@@ -1,6 +1,6 @@
 """The NVIDIA board that NVML meters, and what each NVML error means for a measurement.
 
-Energy and power are those of the whole board, including memory and voltage regulators; no part is metered alone.
+Energy and power cover the whole board, including memory and voltage regulators; no part is metered alone.
 """
 
 import contextlib

@@ -121,7 +121,7 @@ class _Powercap(Meter):
 
     @abstractmethod
     def _detail(self, folders: dict[str, Path]) -> str:
-        """Return what is covered, in a few words."""
+        """Describe the covered hardware in a few words."""
 
     @abstractmethod
     def _absent(self) -> Unavailable:
@@ -134,8 +134,8 @@ class _Powercap(Meter):
         pass to a container, they are inside it. A package's parts (core, uncore, dram) have other names.
         """
         zones: dict[str, Path] = {}
-        beside, inside = self._root.glob(f"{driver}:*"), self._root.glob(f"{driver}/{driver}:*")
-        for folder in (*sorted(beside), *sorted(inside)):
+        outer, inner = self._root.glob(f"{driver}:*"), self._root.glob(f"{driver}/{driver}:*")
+        for folder in (*sorted(outer), *sorted(inner)):
             if name.fullmatch(zone := text(folder / "name")):
                 zones.setdefault(zone, folder)
         return zones
@@ -172,7 +172,7 @@ class Rapl(_Powercap):
 
 @METERS.register("rapl-psys")
 class RaplPsys(_Powercap):
-    """The platform domain that some laptops have: the package, memory and whatever else the maker connected to it."""
+    """The platform domain that some laptops have: the package, memory and other parts of the maker's choice."""
 
     name = "rapl-psys"
     rank = Rank.BOARD

@@ -40,8 +40,8 @@ def run_tool(command: list[str]) -> str:
 class RaspberryPi(PolledMeter):
     """The sum of volts times amperes over the rails of a Raspberry Pi 5's PMIC (`vcgencmd pmic_read_adc`).
 
-    It leaves out what is powered by the 5 V input directly, for which there is a voltage but no current: USB devices,
-    HATs, the fan, and the losses of the converters. A meter at the plug shows more. `root`, clock, pause, `which`,
+    It leaves out everything on the 5 V input, which has a voltage reading but no current: USB devices, HATs, the fan,
+    and the losses of the converters. A meter at the plug shows more. `root`, clock, pause, `which`,
     `run` and `background` are for tests.
     """
 

@@ -82,7 +82,7 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
 def tensors_of(model: "onnx.ModelProto") -> "Iterator[tuple[str, onnx.TensorProto]]":
     """Yield the stored tensors of `model` with their names in the graph: initialisers and constants.
 
-    It includes those of branches, loops and local functions; of a sparse tensor, the values and the indices.
+    Branches, loops and local functions are included. A sparse tensor yields its values and its indices.
     """
     nodes = list(_nodes(model))
     for graph in (model.graph, *itertools.chain.from_iterable(map(subgraphs, nodes))):

@@ -1,6 +1,6 @@
 """VGG with batch norm for small images: Simonyan & Zisserman 2015 (arXiv:1409.1556) with a CIFAR-sized head.
 
-The trunk and the head of 512→512→512→classes are those of chenyaofo/pytorch-cifar-models: with 100 classes at
+Trunk and head (512→512→512→classes) follow chenyaofo/pytorch-cifar-models: with 100 classes at
 3×32×32, vgg11_bn has 9 802 596 parameters and 153 339 904 MACs. vgg8_bn is RepDistiller's vgg8 trunk.
 """
 
@@ -44,7 +44,7 @@ def vgg(
     """Build the VGG called `name`.
 
     `width` multiplies the channels and, unless `head` names them, the hidden widths of the head: 512 and 512.
-    The sub-students that are trained alone and concatenated are `vgg11_bn` with width 0.5, head [256] and 128
+    The sub-students of a fused network are `vgg11_bn` with width 0.5, head [256] and 128
     classes: 2 407 680 parameters.
     """
     widths = [scaled(full, width) for full in WIDTHS]
@@ -52,7 +52,7 @@ def vgg(
     sizes = zip((input_shape[0], *widths), widths, DEPTHS[name], strict=False)
     blocks = [_block(before, after, depth) for before, after, depth in sizes]
     cells = -(-input_shape[1] // 32) * -(-input_shape[2] // 32)
-    # A 32×32 image is reduced to one cell: there is nothing to pool, nor anything for a MACs convention to count.
+    # The trunk reduces a 32×32 image to one cell, so a pooling layer would only add to some conventions' MACs.
     layers: list[nn.Module] = [nn.Identity() if cells == 1 else nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     for before, after in itertools.pairwise((widths[-1], *hidden)):
         layers += [nn.Linear(before, after), nn.ReLU(inplace=True), nn.Dropout(dropout)]
