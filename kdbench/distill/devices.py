@@ -129,8 +129,8 @@ def check_devices(training: Training) -> None:
             f"training.batch is {training.batch}, which leaves fewer than two samples for each of {needed} devices",
             "the batch is that of all devices together: choose a larger one, or fewer devices",
         )
-    if training.compile is True:
-        check_compiler(device)
+    if training.compile is True and (missing := missing_compiler(device)):
+        raise InputError(f"training.compile is true, and torch.compile lacks {missing}", "set training.compile = false")
 
 
 def _mismatch(devices: int, nodes: int) -> str | None:
@@ -145,9 +145,7 @@ def _mismatch(devices: int, nodes: int) -> str | None:
 
 
 def _available(device: str) -> int:
-    if device == "cuda":
-        return torch.cuda.device_count()
-    return len(available_cores())
+    return torch.cuda.device_count() if device == "cuda" else len(available_cores())
 
 
 def missing_compiler(device: str) -> str | None:
@@ -165,13 +163,6 @@ def missing_compiler(device: str) -> str | None:
     except InvalidCxxCompiler:
         return "a C++ compiler"
     return None
-
-
-def check_compiler(device: str) -> None:
-    """Raise InputError if torch.compile has no compiler."""
-    missing = missing_compiler(device)
-    if missing is not None:
-        raise InputError(f"training.compile is true, and torch.compile lacks {missing}", "set training.compile = false")
 
 
 def compile_forward(network: nn.Module) -> nn.Module:

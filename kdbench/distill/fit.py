@@ -6,7 +6,7 @@ until then a checkpoint, from which an interrupted training goes on.
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from kdbench.data.batches import Batches
 from kdbench.distill import checkpoint
 from kdbench.distill.devices import device_of, processes_of, resolved
 from kdbench.distill.loop import TrainingLoop, TrainingState
-from kdbench.distill.metering import EnergyMeter, EpochEnergy
+from kdbench.distill.metering import NO_METER, EnergyMeter, EpochEnergy
 from kdbench.distill.objective import Objective
-from kdbench.distill.processes import Processes, process_group
+from kdbench.distill.processes import process_group
 from kdbench.machine.cores import available_cores
 from kdbench.progress import Progress
 from kdbench.recipe import Training
@@ -63,7 +63,7 @@ def fit(
     folder: Path,
     key: str,
     progress: Progress,
-    meter: EnergyMeter | None = None,
+    meter: EnergyMeter = NO_METER,
 ) -> cards.Training:
     """Train `network` in place and write its weights to `folder`; resume an interrupted training with the same `key`.
 
@@ -101,6 +101,7 @@ def fit(
     epochs, best_epoch = len(state.curve), state.best_epoch(objective)
     seconds = sum(row.seconds for row in state.curve)
     energy, unmetered = state.energy.uses(epochs, seconds)
+    prepared_s = sum(teacher.prepared_s for teacher in objective.teachers)
     summary = cards.Training(
         objective=objective.formula(epochs),
         epochs=epochs,
@@ -115,16 +116,12 @@ def fit(
         energy=energy,
         unmetered=unmetered,
         teacher=objective.teachers[0].kind if objective.teachers else None,
-        teacher_s=_summed(processes, (teacher.prepared_s for teacher in objective.teachers)),
+        # The processes wait for each other's preparation and do not repeat it.
+        teacher_s=float(processes.summed(torch.tensor(prepared_s, dtype=torch.float64))),
         curve=tuple(state.curve),
     )
     processes.on_rank_zero(lambda: _write_results(network, summary, folder, key))
     return summary
-
-
-def _summed(processes: Processes, seconds: Iterable[float]) -> float:
-    """Return the sum over all processes: work that one did is not repeated by the others, which wait."""
-    return float(processes.summed(torch.tensor(sum(seconds), dtype=torch.float64)))
 
 
 @contextmanager

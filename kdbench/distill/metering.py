@@ -1,6 +1,7 @@
 """The energy of a training: the meter's interface, and the sums over epochs. `measure` has the meters."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from kdbench.results.cards import EnergyUse
@@ -18,20 +19,22 @@ class EnergyMeter(Protocol):
         """Return differences of readings, summed over `epochs` that took `seconds` in total, as a card holds them."""
 
 
+@dataclass
 class Unmetered:
     """The stand-in for a meter that is missing; `refusal` says why."""
 
-    def __init__(self, refusal: str) -> None:
-        self.refusal: str | None = refusal
+    refusal: str | None
 
     def read(self) -> Mapping[str, float]:
         """Return nothing."""
         return {}
 
-    def uses(self, joules: Mapping[str, float], seconds: float, epochs: int) -> tuple[EnergyUse, ...]:
+    def uses(self, joules: Mapping[str, float], seconds: float, epochs: int) -> tuple[EnergyUse, ...]:  # noqa: ARG002
         """Return nothing."""
-        del joules, seconds, epochs
         return ()
+
+
+NO_METER = Unmetered("energy was not asked for")
 
 
 class EpochEnergy:
@@ -41,7 +44,7 @@ class EpochEnergy:
     joules of two sources cannot be added.
     """
 
-    def __init__(self, meter: EnergyMeter | None) -> None:
+    def __init__(self, meter: EnergyMeter) -> None:
         self._meter = meter
         self._begin: Mapping[str, float] = {}
         self.joules: dict[str, float] = {}
@@ -49,19 +52,17 @@ class EpochEnergy:
 
     def begin(self) -> None:
         """Mark the beginning of an epoch."""
-        self._begin = self._meter.read() if self._meter else {}
+        self._begin = self._meter.read()
 
     def end(self) -> None:
         """Add the energy used since the beginning of the epoch."""
-        end = self._meter.read() if self._meter else {}
+        end = self._meter.read()
         for source in end.keys() & self._begin.keys():
             self.joules[source] = self.joules.get(source, 0.0) + end[source] - self._begin[source]
             self.epochs[source] = self.epochs.get(source, 0) + 1
 
     def uses(self, epochs: int, seconds: float) -> tuple[tuple[EnergyUse, ...], str | None]:
         """Return the energy of a training of `epochs` epochs and `seconds`, or none and the reason."""
-        if self._meter is None:
-            return (), "energy was not asked for"
         if self._meter.refusal is not None:
             return (), self._meter.refusal
         complete = {source: joules for source, joules in self.joules.items() if self.epochs[source] == epochs}

@@ -103,7 +103,7 @@ class Method(nn.Module, ABC):
     """
 
     Options: ClassVar[type[MethodOptions]]
-    default_ce_weight: ClassVar[float]
+    default_ce_weight: ClassVar[float] = 1.0
     needs_teacher: ClassVar[bool] = True
     needs_logits: ClassVar[bool] = True
     uses_all_teachers: ClassVar[bool] = False

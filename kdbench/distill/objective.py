@@ -36,14 +36,12 @@ class ScheduledTerm(nn.Module):
     def formula(self) -> str:
         """Return the term in words and numbers, with its epochs."""
         first, last = self.from_epoch + 1, self.until_epoch
-        notes = []
-        if last is not None:
-            notes.append(f"epoch {first}" if first == last else f"epochs {first}–{last}")
-        elif first > 1:
-            notes.append(f"from epoch {first}")
-        if self.alone:
-            notes.append("alone")
-        return self.method.formula() + (f" ({', '.join(notes)})" if notes else "")
+        if last is None:
+            epochs = f"from epoch {first}" if first > 1 else ""
+        else:
+            epochs = f"epoch {first}" if first == last else f"epochs {first}–{last}"
+        notes = ", ".join(filter(None, (epochs, "alone" if self.alone else "")))
+        return self.method.formula() + (f" ({notes})" if notes else "")
 
 
 class Objective(nn.Module):
@@ -61,11 +59,10 @@ class Objective(nn.Module):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        assert bool(teachers) == any(term.method.needs_teacher for term in terms), (
-            "pass teachers if and only if a term uses them"
-        )
+        uses_teachers = any(term.method.needs_teacher for term in terms)
+        assert bool(teachers) == uses_teachers, "pass teachers if and only if a term uses them"
         self.ce_weight = ce_weight
-        self.terms = nn.ModuleList(terms)
+        self.terms: Sequence[ScheduledTerm] = nn.ModuleList(terms)  # type: ignore[assignment]
         self.teachers = tuple(teachers)
         self.label_smoothing = label_smoothing
 
@@ -79,13 +76,13 @@ class Objective(nn.Module):
             ce = cross_entropy(logits, batch.labels, self.label_smoothing)
             losses.append(ce if weight == 1 else weight * ce)
         if terms:
-            needs_logits = any(term.method.needs_teacher and term.method.needs_logits for term in terms)
-            teachers = self.teachers if any(term.method.needs_teacher for term in terms) else ()
+            learning = [term.method for term in terms if term.method.needs_teacher]
+            needs_logits = any(method.needs_logits for method in learning)
             # Features come from the first teacher only: no method compares those of several.
             layers = _layers(term.method.teacher_layers for term in terms)
             teacher_outputs = tuple(
                 teacher.predict(batch, () if number else layers, logits=needs_logits)
-                for number, teacher in enumerate(teachers)
+                for number, teacher in enumerate(self.teachers if learning else ())
             )
             step = Step(batch.images, batch.labels, batch.index, epoch, logits, taps.features, teacher_outputs)
             losses += [term.method(step) for term in terms]
@@ -93,18 +90,17 @@ class Objective(nn.Module):
 
     def active_terms(self, epoch: int) -> list[ScheduledTerm]:
         """Return the terms that count in `epoch`, from 0: the active ones, or those of them that are alone, if any."""
-        active = [term for term in self.terms if isinstance(term, ScheduledTerm) and term.is_active(epoch)]
+        active = [term for term in self.terms if term.is_active(epoch)]
         return [term for term in active if term.alone] or active
 
     @property
     def first_full_epoch(self) -> int:
         """The first epoch, from 0, after those with a term that is alone: from then on the whole network learns."""
-        ends = [term.until_epoch or 0 for term in self.terms if isinstance(term, ScheduledTerm) and term.alone]
-        return max(ends, default=0)
+        return max((term.until_epoch or 0 for term in self.terms if term.alone), default=0)
 
     def formula(self, epochs: int) -> str:
         """Return the loss over `epochs` epochs in words and numbers, for the record."""
-        parts = [term.formula() for term in self.terms if isinstance(term, ScheduledTerm)]
+        parts = [term.formula() for term in self.terms]
         if self.ce_weight:
             parts.insert(0, "CE" if self.ce_weight == 1 else f"{self.ce_weight:g}·CE")
         without = [epoch for epoch in range(epochs) if len(self.terms) and not self.active_terms(epoch)]
@@ -147,12 +143,11 @@ def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTe
 
 def student_objective(student: Student, terms: Sequence[ScheduledTerm], teachers: Sequence[Teacher]) -> Objective:
     """Return the loss of a recipe's student with these terms and teachers."""
-    return Objective(
-        ce_weight=_ce_weight(student, terms),
-        terms=terms,
-        teachers=teachers,
-        label_smoothing=student.training.label_smoothing,
-    )
+    weight = student.ce_weight
+    if weight is None:
+        weight = terms[0].method.default_ce_weight if terms else 1.0
+    smoothing = student.training.label_smoothing
+    return Objective(ce_weight=weight, terms=terms, teachers=teachers, label_smoothing=smoothing)
 
 
 def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm:
@@ -171,12 +166,6 @@ def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm
         )
     method = METHODS.get(term.method).from_recipe(term.method, term.options, context)
     return ScheduledTerm(method, from_epoch=begin, until_epoch=end, alone=term.alone)
-
-
-def _ce_weight(student: Student, terms: Sequence[ScheduledTerm]) -> float:
-    if student.ce_weight is not None:
-        return student.ce_weight
-    return terms[0].method.default_ce_weight if terms else 1.0
 
 
 def _layers(of_terms: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -46,12 +46,7 @@ def _onecycle(_schedule: Schedule, epochs: int) -> Factor:
     return lambda epoch: 0.04 + 0.96 * epoch / peak if epoch < peak else max((epochs - epoch) / (epochs - peak), 0.0)
 
 
-_SCHEDULES: dict[str, Callable[[Schedule, int], Factor]] = {
-    "constant": _constant,
-    "cosine": _cosine,
-    "step": _step,
-    "onecycle": _onecycle,
-}
+_SCHEDULES = {"constant": _constant, "cosine": _cosine, "step": _step, "onecycle": _onecycle}
 
 
 def learning_rate_factor(training: Training) -> Factor:
@@ -60,7 +55,5 @@ def learning_rate_factor(training: Training) -> Factor:
     During `warmup` epochs the factor also rises linearly from zero.
     """
     schedule = training.schedule
-    shape = _SCHEDULES[schedule.name](schedule, training.epochs)
-    if not schedule.warmup:
-        return shape
-    return lambda epoch: shape(epoch) * min(1.0, (epoch + 1e-3) / schedule.warmup)
+    shape, warmup = _SCHEDULES[schedule.name](schedule, training.epochs), schedule.warmup
+    return (lambda epoch: shape(epoch) * min(1.0, (epoch + 1e-3) / warmup)) if warmup else shape

@@ -4,7 +4,6 @@ The student's attention maps, the mean of f² over the channels, match the teach
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -34,8 +33,7 @@ class Attention(Method):
 
     Options = AttentionOptions
     options: AttentionOptions
-    default_ce_weight: ClassVar[float] = 1.0
-    needs_logits: ClassVar[bool] = False
+    needs_logits = False
 
     def __init__(self, options: AttentionOptions, context: MethodContext) -> None:
         super().__init__(options, context)

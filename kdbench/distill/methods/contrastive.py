@@ -5,7 +5,7 @@ versa. Two memories hold each network's embedding of every training sample.
 """
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
@@ -87,10 +87,9 @@ class Contrastive(LayerMethod):
 
     Options = ContrastiveOptions
     options: ContrastiveOptions
-    default_ce_weight: ClassVar[float] = 1.0
-    needs_logits: ClassVar[bool] = False
-    supports_mixed_images: ClassVar[bool] = False  # a mixed image is no one sample's
-    supports_multiple_processes: ClassVar[bool] = False  # each process would remember only its samples
+    needs_logits = False
+    supports_mixed_images = False  # a mixed image is no one sample's
+    supports_multiple_processes = False  # each process would remember only its samples
 
     student_memory: Tensor
     teacher_memory: Tensor

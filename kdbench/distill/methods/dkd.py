@@ -3,8 +3,6 @@
 The divergences of the target class and of the other classes have separate weights.
 """
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor
 
@@ -28,8 +26,7 @@ class Dkd(Method):
 
     Options = DkdOptions
     options: DkdOptions
-    default_ce_weight: ClassVar[float] = 1.0
-    supports_mixed_images: ClassVar[bool] = False  # a mixed image has two target classes
+    supports_mixed_images = False  # a mixed image has two target classes
 
     def forward(self, step: Step) -> Tensor:
         options = self.options

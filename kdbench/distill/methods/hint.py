@@ -4,8 +4,6 @@ The hint is a term beside the cross-entropy from the first step on. With `until_
 of two stages, as in the paper: for n epochs it trains the student up to that layer, then the rest of the loss goes on.
 """
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from pydantic import Field
@@ -62,8 +60,7 @@ class Hint(LayerMethod):
 
     Options = HintOptions
     options: HintOptions
-    default_ce_weight: ClassVar[float] = 1.0
-    needs_logits: ClassVar[bool] = False
+    needs_logits = False
 
     def __init__(self, options: HintOptions, context: MethodContext) -> None:
         super().__init__(options, context, middle_stage)

@@ -5,8 +5,6 @@ of both networks are standardized first (Sun et al. 2024, "Logit Standardization
 the student need not match their location and scale.
 """
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor
 
@@ -34,7 +32,7 @@ class Kd(Method):
 
     Options = KdOptions
     options: KdOptions
-    default_ce_weight: ClassVar[float] = 0.1
+    default_ce_weight = 0.1
 
     def forward(self, step: Step) -> Tensor:
         student, teacher = step.student_logits, step.teacher_logits
@@ -64,7 +62,7 @@ class BornAgain(Kd):
     """
 
     Options = BornAgainOptions
-    default_ce_weight: ClassVar[float] = 1.0
+    default_ce_weight = 1.0
 
 
 class FunctionMatchingOptions(KdOptions):
@@ -83,4 +81,4 @@ class FunctionMatching(Kd):
     """
 
     Options = FunctionMatchingOptions
-    default_ce_weight: ClassVar[float] = 0.0
+    default_ce_weight = 0.0

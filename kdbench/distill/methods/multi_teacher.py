@@ -4,7 +4,7 @@
 Knowledge Distillation Really Work?".
 """
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -36,8 +36,8 @@ class MultiTeacher(Method):
 
     Options = MultiTeacherOptions
     options: MultiTeacherOptions
-    default_ce_weight: ClassVar[float] = 0.1
-    uses_all_teachers: ClassVar[bool] = True
+    default_ce_weight = 0.1
+    uses_all_teachers = True
 
     def __init__(self, options: MultiTeacherOptions, context: MethodContext) -> None:
         super().__init__(options, context)

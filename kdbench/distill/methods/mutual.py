@@ -5,7 +5,7 @@ include them, and they are discarded after the training.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field, field_validator
@@ -48,8 +48,7 @@ class Mutual(Method):
 
     Options = MutualOptions
     options: MutualOptions
-    default_ce_weight: ClassVar[float] = 1.0
-    needs_teacher: ClassVar[bool] = False
+    needs_teacher = False
 
     def __init__(self, options: MutualOptions, context: MethodContext) -> None:
         super().__init__(options, context)

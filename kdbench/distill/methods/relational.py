@@ -3,8 +3,6 @@
 Distances and angles between the samples of a batch in the student's feature space match the teacher's.
 """
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor
 
@@ -29,8 +27,7 @@ class Relational(LayerMethod):
     """
 
     Options = RelationalOptions
-    default_ce_weight: ClassVar[float] = 1.0
-    needs_logits: ClassVar[bool] = False
+    needs_logits = False
 
     def __init__(self, options: RelationalOptions, context: MethodContext) -> None:
         super().__init__(options, context, last_stage)

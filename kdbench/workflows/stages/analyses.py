@@ -11,12 +11,12 @@ from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData, TrainingPart
 
 
-def analyses_of(recipe: Recipe, jobs: list[Job], material: RunData) -> Analyses:
+def analyses_of(recipe: Recipe, jobs: list[Job], run_data: RunData) -> Analyses:
     """Return the analyses of the jobs that are models of the recipe, by their ids."""
-    parts = {job.id: material.part_of(job.entry.data) for job in jobs}
+    parts = {job.id: run_data.part_of(job.entry.data) for job in jobs}
     images = {id(part): _images(part, recipe.analysis.train_samples) for part in parts.values()}
     return Analyses(
-        class_names=material.dataset.class_names,
+        class_names=run_data.dataset.class_names,
         training={id_: images[id(part)] for id_, part in parts.items()},
         independent={job.id: other.id for job in jobs if (other := independent_of(job, jobs)) is not None},
         std=recipe.analysis.std,

@@ -1,22 +1,24 @@
 """The export stage: an ONNX file and a card for every trained network, and the parity gate."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kdbench.distill import fit
 from kdbench.distill.quantize import deployed, rounding_sensitivity
+from kdbench.export.integers import Kernels, kernels_of
 from kdbench.export.onnx import export_onnx
 from kdbench.export.parity import check_parity
 from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Student
 from kdbench.results import records
-from kdbench.results.cards import Bits, ModelCard, Training
-from kdbench.results.records import Measurement
+from kdbench.results.cards import Bits, ModelCard
+from kdbench.results.records import Diagnostic, Measurement
 from kdbench.results.run_folder import RunFolder, card_path
-from kdbench.workflows.stages.merge_training import merge_part_training
 from kdbench.workflows.stages.networks import architecture, trained
 from kdbench.workflows.stages.plan import Job, measured_jobs
 from kdbench.workflows.stages.run_data import RunData
+from kdbench.workflows.stages.train import training_summary
 
 PARITY_SAMPLES = 256
 
@@ -86,17 +88,10 @@ def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> E
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         opset=facts.opset,
         preprocessing=run_data.preprocessing,
-        training=_training(job, recipe, run_data, folder),
+        training=training_summary(job, recipe, run_data, folder),
     )
     card.write(card_path(path))
     return Exported(job, card, facts, measurement, refused, parity.is_finite)
-
-
-def _training(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Training | None:
-    """Return the summary of a job's training, which includes its sub-networks' trainings."""
-    training = fit.finished(folder.checkpoint(job.id), job.key(recipe, run_data.content))
-    parts = [summary for part in job.parts if (summary := _training(part, recipe, run_data, folder)) is not None]
-    return merge_part_training(training, parts) if training is not None and parts else training
 
 
 def _bits(job: Job) -> Bits | None:
@@ -104,3 +99,29 @@ def _bits(job: Job) -> Bits | None:
     if options is None:
         return None
     return Bits(weights=options.weight_bits, activations=options.activation_bits, first_last=options.first_last_bits)
+
+
+def quantization_warnings(exports: Sequence[Exported], folder: RunFolder) -> Iterator[Diagnostic]:
+    """Yield a warning for each quantized model that is measured; only for the first of several seeds."""
+    names = set()
+    for export in exports:
+        card = export.card
+        if card.bits is None or export.refused is not None or card.name in names:
+            continue
+        names.add(card.name)
+        yield Diagnostic(
+            code="quantized",
+            message=_message(card.bits, kernels_of(folder.model(card.id))),
+            remedy="read its size and times as those of 8-bit weights in this runtime: hardware made for its bits may "
+            "need less",
+            model=card.id,
+        )
+
+
+def _message(bits: Bits, kernels: Kernels) -> str:
+    layers = kernels.integer + kernels.floating
+    return (
+        f"weights of {bits.weights} bits and activations of {bits.activations} ({bits.first_last} in its first and "
+        "last layer) are kept as 8-bit integers; onnxruntime's CPU kernels compute "
+        f"{kernels.integer} of {layers} layers in integers, the others in float32"
+    )

@@ -16,8 +16,7 @@ from kdbench.results import records
 from kdbench.results.records import Diagnostic, Measurement, RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.analyses import analyses_of
-from kdbench.workflows.stages.export import Exported
-from kdbench.workflows.stages.quantize import quantization_warnings
+from kdbench.workflows.stages.export import Exported, quantization_warnings
 from kdbench.workflows.stages.results import assemble_record
 from kdbench.workflows.stages.run_data import RunData
 

@@ -1,7 +1,9 @@
 """The training stage: trains every network of a recipe in order, except those that the run's folder holds already."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import chain
 
 import torch
 from torch import nn
@@ -9,23 +11,23 @@ from torch import nn
 from kdbench.distill import fit
 from kdbench.distill.devices import device_of, evaluation_batch, processes_of, resolved
 from kdbench.distill.initial_weights import require_same_shape
-from kdbench.distill.metering import EnergyMeter, Unmetered
+from kdbench.distill.metering import NO_METER, EnergyMeter, Unmetered
 from kdbench.distill.method import MethodContext
 from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
 from kdbench.distill.processes import world_size
-from kdbench.distill.teachers import Teacher
 from kdbench.errors import DivergedError
 from kdbench.measure.energy.epochs import EpochMeter
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Student, Training
+from kdbench.results import cards
+from kdbench.results.cards import EnergyUse
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages import networks
 from kdbench.workflows.stages.launch import train_in_processes
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData
-from kdbench.workflows.stages.teachers import build_teachers, is_cached
 
-UNMETERED_REASON = "a training on several devices is not metered"
+UNMETERED = Unmetered("a training on several devices is not metered")
 
 
 def train_all(
@@ -33,7 +35,7 @@ def train_all(
 ) -> None:
     """Train the `jobs` that the folder does not hold yet; `stages_after` more stages count in the progress."""
     with ExitStack() as stack:
-        meters: dict[str, EpochMeter | None] = {}
+        meters: dict[str, EnergyMeter] = {}
         for number, job in enumerate(jobs, start=1):
             progress.stage(f"train {job.id}", number, len(jobs) + stages_after)
             if fit.finished(folder.checkpoint(job.id), job.key(recipe, run_data.content)):
@@ -44,7 +46,7 @@ def train_all(
                 if world_size() == 1:
                     train_in_processes(job.id, count, folder, progress)
                 else:
-                    train_one(job, recipe, run_data, folder, progress, Unmetered(UNMETERED_REASON))
+                    train_one(job, recipe, run_data, folder, progress, UNMETERED)
                 continue
             device = device_of(training).type
             if device not in meters:
@@ -54,16 +56,14 @@ def train_all(
 
 def check(jobs: list[Job], run_data: RunData) -> None:
     """Build every entry's network and loss once, so that mistakes in a recipe fail before hours are spent."""
-    seen: set[tuple[str, bool]] = set()
+    distinct: dict[tuple[str, bool], Job] = {}
     for job in jobs:
-        kind = (job.entry.name, job.part is None)
-        if kind in seen:  # another seed's, or another part
-            continue
-        seen.add(kind)
+        distinct.setdefault((job.entry.name, job.part is None), job)  # seeds and parts do not differ
+    for job in distinct.values():
         network = networks.fresh(job, run_data.dataset)
         terms = _terms(job, network, [networks.fresh(t, run_data.dataset) for t in job.teachers], run_data)
         if not job.parts:
-            is_cached(job.entry, terms, training_of(job))
+            networks.is_cached(job.entry, terms, training_of(job))
         if job.start is not None:
             require_same_shape(network, networks.start_network(job, run_data.dataset))
         device_of(training_of(job))
@@ -92,26 +92,15 @@ def _terms(job: Job, network: nn.Module, teachers: Sequence[nn.Module], run_data
     return student_terms(job.entry, context)
 
 
-def _objective(job: Job, terms: Sequence[ScheduledTerm], teachers: Sequence[Teacher], training: Training) -> Objective:
-    if not isinstance(job.entry, Student) or job.parts:
-        return Objective(label_smoothing=training.label_smoothing)
-    return student_objective(job.entry, terms, teachers)
-
-
-def _meter(recipe: Recipe, device: str, stack: ExitStack) -> EpochMeter | None:
-    """Return the energy meter of `device`, which `stack` closes; None if the recipe measures no energy."""
+def _meter(recipe: Recipe, device: str, stack: ExitStack) -> EnergyMeter:
+    """Return the energy meter of `device`, which `stack` closes."""
     if recipe.measure.energy == "off":
-        return None
+        return NO_METER
     return stack.enter_context(EpochMeter(device, estimate=recipe.measure.estimate_energy))
 
 
 def train_one(
-    job: Job,
-    recipe: Recipe,
-    run_data: RunData,
-    folder: RunFolder,
-    progress: Progress,
-    meter: EnergyMeter | None,
+    job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, progress: Progress, meter: EnergyMeter
 ) -> None:
     """Train a job, in several processes if it needs several; its teachers and parts are in the folder already."""
     dataset = run_data.dataset
@@ -126,11 +115,15 @@ def train_one(
         part.split, training.batch, train=True, augment=job.entry.data.augment,
         seed=job.seed, classes=dataset.classes, **placement,
     )  # fmt: skip
-    teachers = build_teachers(job, teacher_networks, terms, batches, training, part.content, folder, progress)
+    teachers = networks.build_teachers(job, teacher_networks, terms, batches, training, part.content, folder, progress)
+    if isinstance(job.entry, Student) and not job.parts:
+        objective = student_objective(job.entry, terms, teachers)
+    else:
+        objective = Objective(label_smoothing=training.label_smoothing)
     try:
         fit.fit(
             network,
-            _objective(job, terms, teachers, training),
+            objective,
             batches,
             run_data.batches(run_data.validation, evaluation_batch(device, training.batch), **placement),
             training,
@@ -142,3 +135,46 @@ def train_one(
         )
     except DivergedError as error:
         raise DivergedError(f"{job.id}: {error.message}", error.hint) from error
+
+
+def training_summary(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> cards.Training | None:
+    """Return the summary of a job's complete training, which includes its sub-networks' trainings; None without."""
+    training = fit.finished(folder.checkpoint(job.id), job.key(recipe, run_data.content))
+    parts = [summary for part in job.parts if (summary := training_summary(part, recipe, run_data, folder)) is not None]
+    return merge_part_training(training, parts) if training is not None and parts else training
+
+
+def merge_part_training(fused: cards.Training, parts: Sequence[cards.Training]) -> cards.Training:
+    """Return the summary of a fused network's training: its parts' seconds and joules added, their objective first.
+
+    Energy is known only for sources that metered every part.
+    """
+    trainings = (*parts, fused)
+    energy = _sum_uses([training.energy for training in trainings])
+    reasons = [training.unmetered for training in trainings if training.unmetered is not None]
+    part = parts[0]
+    parts_objective = f"{len(parts)} parts alone, {part.epochs} epochs each: {part.objective}"
+    return fused.model_copy(
+        update={
+            "objective": f"{parts_objective}; fused: {fused.objective}",
+            "seconds": sum(training.seconds for training in trainings),
+            "energy": energy,
+            "unmetered": None if energy else next(iter(reasons), "its parts were metered by different sources"),
+            "teacher": part.teacher,
+            "teacher_s": sum(training.teacher_s for training in trainings),
+        }
+    )
+
+
+def _sum_uses(uses: Sequence[tuple[EnergyUse, ...]]) -> tuple[EnergyUse, ...]:
+    """Return the sums of the uses that every training has; uncertainties of one meter add up."""
+    by_meter = defaultdict(list)
+    for use in chain.from_iterable(uses):
+        by_meter[use.source, use.scope].append(use)
+    return tuple(
+        same[0].model_copy(
+            update={name: sum(getattr(use, name) for use in same) for name in ("energy_j", "half_width_j")}
+        )
+        for same in by_meter.values()
+        if len(same) == len(uses)
+    )

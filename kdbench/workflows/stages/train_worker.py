@@ -13,7 +13,6 @@ from threading import Thread
 from torch import distributed
 
 from kdbench import storage
-from kdbench.distill.metering import Unmetered
 from kdbench.distill.processes import process_group
 from kdbench.errors import KdbenchError
 from kdbench.progress import Progress, Silent
@@ -21,7 +20,7 @@ from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.plan import plan
 from kdbench.workflows.stages.run_data import load_run_data
-from kdbench.workflows.stages.train import UNMETERED_REASON, train_one
+from kdbench.workflows.stages.train import UNMETERED, train_one
 
 
 class JsonProgress(Silent):
@@ -45,7 +44,7 @@ def main(folder: RunFolder, job_id: str) -> int:
         run_data = load_run_data(recipe)
         job = next(job for job in plan(recipe) if job.id == job_id)
         progress: Progress = JsonProgress() if processes.first else Silent()
-        train_one(job, recipe, run_data, folder, progress, Unmetered(UNMETERED_REASON))
+        train_one(job, recipe, run_data, folder, progress, UNMETERED)
     except KdbenchError as error:
         _write({"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}})
         return error.exit_code

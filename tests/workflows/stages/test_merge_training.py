@@ -1,5 +1,5 @@
 from kdbench.results.cards import EnergyUse, Training
-from kdbench.workflows.stages.merge_training import merge_part_training
+from kdbench.workflows.stages.train import merge_part_training
 
 
 def trained(seconds, joules=None, source="rapl", **changes):

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from kdbench.distill.metering import NO_METER
 from kdbench.workflows.stages import train
 
 
@@ -31,11 +32,11 @@ def metered(**measure):
 
 
 def test_what_the_recipe_says_of_estimates_holds_for_trainings(meters):
-    assert metered() is not None
-    assert metered(estimate_energy=True) is not None
+    assert metered() is not NO_METER
+    assert metered(estimate_energy=True) is not NO_METER
     assert meters == [("cuda", False), "closed", ("cuda", True), "closed"]
 
 
 def test_no_meter_where_energy_is_off(meters):
-    assert metered(energy="off") is None
+    assert metered(energy="off") is NO_METER
     assert meters == []

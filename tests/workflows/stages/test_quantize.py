@@ -15,9 +15,8 @@ from kdbench.results.cards import Bits, ModelCard
 from kdbench.results.records import missing
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages import networks
-from kdbench.workflows.stages.export import Exported, export_all
+from kdbench.workflows.stages.export import Exported, export_all, quantization_warnings
 from kdbench.workflows.stages.plan import plan
-from kdbench.workflows.stages.quantize import quantization_warnings
 from kdbench.workflows.stages.run_data import load_run_data
 from kdbench.workflows.train import train
 
@@ -90,6 +89,6 @@ def test_a_quantized_student_begins_where_another_in_full_precision_ended_and_is
 
 
 def test_quantized_sub_students_are_refused_before_anything_is_trained(tmp_path):
-    with pytest.raises(InputError, match="one or the other"):
+    with pytest.raises(InputError, match="quantize and sub_students"):
         train(recipe_from(content(sub_students={"count": 2, "features": 4})), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -4,7 +4,7 @@ from torch import nn
 from kdbench.distill.objective import ScheduledTerm
 from kdbench.errors import InputError
 from kdbench.recipe import Student, Teacher, Training
-from kdbench.workflows.stages.teachers import is_cached
+from kdbench.workflows.stages.networks import is_cached
 
 
 class MethodStub(nn.Module):
