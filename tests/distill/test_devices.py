@@ -8,7 +8,6 @@ from torch._inductor.exc import InvalidCxxCompiler
 
 from kdbench.distill import devices, loop
 from kdbench.distill.devices import (
-    check_compiler,
     check_devices,
     compile_forward,
     devices_of,
@@ -158,12 +157,12 @@ def test_without_a_compiler_compile_is_refused(monkeypatch):
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", raise_missing)
     assert missing_compiler("cpu") == "a C++ compiler"
     with pytest.raises(InputError, match="lacks a C"):
-        check_compiler("cpu")
+        check_devices(training(device="cpu", compile=True))
 
 
 def test_with_a_compiler_compile_is_accepted(monkeypatch):
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", lambda *_: "g++")
-    check_compiler("cpu")
+    check_devices(training(device="cpu", compile=True))
 
 
 def test_a_compiled_network_shares_its_weights():
