@@ -19,7 +19,7 @@ from kdbench.distill.devices import resolved
 from kdbench.distill.fit import fit
 from kdbench.distill.method import MethodContext
 from kdbench.distill.objective import student_objective, student_terms
-from kdbench.distill.teachers import CachedTeacher, LiveTeacher, LogitCache, Teacher
+from kdbench.distill.teachers import CachedTeacher, LiveTeacher, Teacher, cached_teacher
 from kdbench.progress import Silent
 from kdbench.recipe import Augment, Model, Student, Training
 
@@ -124,9 +124,8 @@ def _cached(
     network: nn.Module, workload: Workload, batches: Batches, training: Training, folder: Path, cache: Path
 ) -> CachedTeacher:
     identity = storage.sha256(common.weights_of(workload, folder))
-    return LogitCache(cache).teacher(
-        network, identity, batches, precision=training.precision, content=common.DATASET, progress=Silent()
-    )
+    options = {"precision": training.precision, "content": common.DATASET}
+    return cached_teacher(cache, network, identity, batches, **options, progress=Silent())
 
 
 def _context(

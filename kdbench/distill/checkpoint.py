@@ -19,10 +19,8 @@ def prepare(folder: Path, key: str) -> bool:
     Removes checkpoints of another training, and those that this version cannot read: that training starts again.
     """
     if folder.exists():
-        same_training = (folder / _KEY).exists() and storage.read_json(folder / _KEY, "checkpoint key").get(
-            "key"
-        ) == key
-        if same_training and load(folder / STATE) is not None:
+        saved = storage.read_json(folder / _KEY, "checkpoint key") if (folder / _KEY).exists() else {}
+        if saved.get("key") == key and load(folder / STATE) is not None:
             return True
         clear(folder)
     storage.write_json(storage.make_folder(folder) / _KEY, {"key": key})

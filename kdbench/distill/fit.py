@@ -80,19 +80,11 @@ def fit(
     resume = processes.on_rank_zero(lambda: checkpoint.prepare(unfinished, key))
     training = resolved(training, network)
     state = TrainingState(EpochEnergy(meter))
+    train, validation = (batches.shared(processes.rank, processes.count) for batches in (train, validation))
+    path = unfinished / checkpoint.STATE
     with _threads(training.threads):
         TrainingLoop(
-            network,
-            objective,
-            training,
-            train.shared(processes.rank, processes.count),
-            validation.shared(processes.rank, processes.count),
-            seed,
-            processes,
-            state,
-            unfinished / checkpoint.STATE,
-            progress,
-            resume,
+            network, objective, training, train, validation, seed, processes, state, path, progress, resume
         ).run()
         threads = torch.get_num_threads()
     if state.best_weights:

@@ -4,6 +4,7 @@ Stanton et al. 2021 (arXiv:2106.05945, section 6) start students at λ · fresh 
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,12 @@ def begin_part_way(network: nn.Module, other: nn.Module, start: Start, images: B
     """
     require_same_shape(network, other)
     fresh, trained = network.state_dict(), other.state_dict()
-    network.load_state_dict({name: _mixed(fresh[name], trained[name], start.share) for name in fresh})
+    # Numbers of batches cannot be mixed.
+    mixed = {
+        name: torch.lerp(value, trained[name].to(value), start.share) if value.is_floating_point() else trained[name]
+        for name, value in fresh.items()
+    }
+    network.load_state_dict(mixed)
     if start.batch_norm == "re-estimate":
         re_estimate(network, images)
     network.train()
@@ -63,12 +69,6 @@ def re_estimate(network: nn.Module, images: Batches) -> None:
         norm.momentum = momentum
 
 
-def _mixed(fresh: torch.Tensor, trained: torch.Tensor, share: float) -> torch.Tensor:
-    if not fresh.is_floating_point():
-        return trained  # numbers of batches cannot be mixed
-    return torch.lerp(fresh, trained.to(fresh), share)
-
-
 class SubStudent(nn.Module):
     """A trunk (B, C, H, W) → (B, features), with a linear classifier while it is trained separately."""
 
@@ -80,12 +80,11 @@ class SubStudent(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, classes)."""
-        logits: Tensor = self.head(self.trunk(images))
-        return logits
+        return cast("Tensor", self.head(self.trunk(images)))
 
 
 def fuse(network: Fused, parts: Sequence[SubStudent]) -> None:
-    """Set the weights of `network`, in place, so that its logits are the mean of those of `parts`.
+    """Set the weights of `network`, in place, so that its logits are the mean of its parts' logits.
 
     Its head is the parts' heads side by side, divided by their number.
     """

@@ -3,6 +3,7 @@
 import bisect
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from torch import nn, optim
 
@@ -13,16 +14,12 @@ Factor = Callable[[float], float]
 
 def build_optimizer(options: Optimizer, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
     """Return the optimiser that a recipe names, over `parameters`."""
+    rates: dict[str, Any] = {"lr": options.lr, "weight_decay": options.weight_decay}
     if options.name == "sgd":
-        return optim.SGD(
-            parameters,
-            lr=options.lr,
-            momentum=options.momentum,
-            nesterov=options.nesterov and options.momentum > 0,
-            weight_decay=options.weight_decay,
-        )
+        nesterov = options.nesterov and options.momentum > 0
+        return optim.SGD(parameters, momentum=options.momentum, nesterov=nesterov, **rates)
     adam: type[optim.Adam] = {"adam": optim.Adam, "adamw": optim.AdamW}[options.name]
-    return adam(parameters, lr=options.lr, betas=options.betas, weight_decay=options.weight_decay)
+    return adam(parameters, betas=options.betas, **rates)
 
 
 def _constant(_schedule: Schedule, _epochs: int) -> Factor:

@@ -60,14 +60,10 @@ class Processes:
         return done[0] if self.first else work()
 
     def summed(self, values: Tensor) -> Tensor:
-        """Return the sum of `values` over the processes; changes `values`, a tensor on the CPU, in place."""
+        """Add `values`, a tensor on the CPU, over the processes, in place, and return it."""
         if self.count > 1:
             distributed.all_reduce(values)
         return values
-
-    def wait(self) -> None:
-        """Wait until all processes have called this."""
-        self.summed(torch.zeros(1))
 
 
 def environment() -> ClusterEnvironment | None:

@@ -21,16 +21,14 @@ from kdbench.recipe import Quantize
 
 # No scale is smaller, so that a channel of zeros, or an input that is always zero, does not divide by zero.
 _LEAST_SCALE = torch.finfo(torch.float32).eps
-# Share of the newest batch in the moving averages of a range; "close to 0", Jacob et al. 2018, section 3.1.
-MOMENTUM = 0.01
+MOMENTUM = 0.01  # share of the newest batch in the moving averages of a range; "close to 0", section 3.1
 # How far activations are shifted, as a share of their range: about ten times the differences of sums in float32.
-_SHARE = 1e-5
-# The difference that is compared with it is as random.
-_MARGIN = 2.0
+_SHIFT = 1e-5
+_SHIFT_MARGIN = 2.0  # the difference that is compared with it is as random
 
 
 def weight_limit(bits: int) -> int:
-    """Return the largest integer of a weight; the smallest is its negative (section 3.1: −128 is left out)."""
+    """Return the largest integer of a weight; the smallest is its negative (section 3.1 leaves −128 out)."""
     return (1 << (bits - 1)) - 1
 
 
@@ -161,10 +159,8 @@ def with_fake_quantization(network: nn.Module, options: Quantize) -> nn.Module:
         quantized = cast("FakeQuantized", layer)
         quantized.weight_bits = options.weight_bits if is_inner else options.first_last_bits
         quantized.activation_bits = options.activation_bits if is_inner else options.first_last_bits
-        device = quantized.weight.device
-        quantized.register_buffer("input_low", torch.zeros((), device=device))
-        quantized.register_buffer("input_high", torch.zeros((), device=device))
-        quantized.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64, device=device))
+        for name, dtype in {"input_low": None, "input_high": None, "batches_seen": torch.int64}.items():
+            quantized.register_buffer(name, torch.zeros((), dtype=dtype, device=quantized.weight.device))
     return network
 
 
@@ -198,7 +194,9 @@ def deployed(network: nn.Module) -> nn.Module:
 
 
 class _IntegerLayer(nn.Module):
-    """A quantized layer, its weights rounded for good: DequantizeLinear before each operand of the product."""
+    """A quantized layer with integer weights: DequantizeLinear before each operand of the product."""
+
+    integers: Tensor
 
     def __init__(self, layer: FakeQuantized) -> None:
         super().__init__()
@@ -216,8 +214,6 @@ class _IntegerLayer(nn.Module):
         self.register_buffer("input_zero", zero_point.to(torch.uint8))
         self.register_buffer("input_least", torch.zeros((), dtype=torch.uint8))
         self.register_buffer("input_limit", torch.full((), limit, dtype=torch.uint8))
-
-    integers: Tensor
 
     def forward(self, inputs: Tensor) -> Tensor:
         grid = (self.input_scale, self.input_zero)
@@ -252,7 +248,7 @@ def rounding_sensitivity(network: nn.Module, images: Tensor) -> Tensor | None:
     def moved(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
         assert isinstance(layer, FakeQuantized)
         noise = 2 * torch.rand(inputs[0].shape, generator=chance) - 1
-        return (inputs[0] + _SHARE * (layer.input_high - layer.input_low) * noise,)
+        return (inputs[0] + _SHIFT * (layer.input_high - layer.input_low) * noise,)
 
     with torch.no_grad():
         expected = network(images)
@@ -263,4 +259,4 @@ def rounding_sensitivity(network: nn.Module, images: Tensor) -> Tensor | None:
             for handle in handles:
                 handle.remove()
     change: Tensor = (shifted - expected).abs().amax(dim=1)
-    return _MARGIN * change
+    return _SHIFT_MARGIN * change

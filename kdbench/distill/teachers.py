@@ -1,15 +1,15 @@
 """Teachers during a student's training: live networks, or their logits computed once and cached.
 
-Both are frozen: never part of what is trained or saved.
+Both are frozen: never part of what is trained or saved. `kind` names them in the record; `prepared_s` are the seconds
+of their preparation before the training.
 """
 
 import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,22 +25,6 @@ from kdbench.models.taps import Taps
 from kdbench.progress import Progress
 
 
-class Teacher(Protocol):
-    """A teacher that predicts batches: "live", or "kept" if its logits are cached.
-
-    `prepared_s` are the seconds of its preparation before the training.
-    """
-
-    kind: Literal["live", "kept"]
-    prepared_s: float
-
-    def to(self, device: torch.device) -> None:
-        """Move what every step needs to `device`."""
-
-    def predict(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:
-        """Return the teacher's features of `layers` for a batch, and its logits if `logits`."""
-
-
 class LiveTeacher:
     """A teacher that runs on the student's images at every step.
 
@@ -48,7 +32,7 @@ class LiveTeacher:
     go to the optimiser and into checkpoints.
     """
 
-    kind: Literal["live", "kept"] = "live"
+    kind: Literal["live"] = "live"
     prepared_s = 0.0
 
     def __init__(self, network: nn.Module, *, channels_last: bool = False) -> None:
@@ -61,7 +45,7 @@ class LiveTeacher:
         self.network.to(device)
 
     def predict(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:
-        """Return the teacher's output for the batch's images, without a graph.
+        """Return the teacher's logits for the batch's images, and its features of `layers`, without a graph.
 
         Without `logits` the teacher runs only up to the last of `layers`.
         """
@@ -78,13 +62,12 @@ _DEVICE_SHARE = 0.25  # of a GPU's free memory that the table may take
 
 
 class CachedTeacher:
-    """A table of a teacher's logits by sample and slot, (N, K, C) float16.
+    """A table of a teacher's logits by sample and slot, (N, K, C) float16; no features, no logits of other images.
 
-    It has no features, and no logits of other images. `prepared_s` are the seconds that filling the table took, 0 if it
-    existed.
+    `prepared_s` is 0 if the table existed.
     """
 
-    kind: Literal["live", "kept"] = "kept"
+    kind: Literal["kept"] = "kept"
 
     def __init__(self, table: Tensor, prepared_s: float = 0.0) -> None:
         self.prepared_s = prepared_s
@@ -107,53 +90,56 @@ class CachedTeacher:
         return TeacherOutput(self._rows.index_select(0, row).to(batch.images.device, torch.float32))
 
 
-@dataclass(frozen=True)
-class LogitCache:
-    """A folder of tables of logits: one file for all students, seeds and sweeps that use the same images.
+Teacher = LiveTeacher | CachedTeacher
 
-    Each table (samples, slots, classes), float16 and memory-mapped, is named by a hash of what its logits depend on:
-    the teacher's weights, the images, their normalisation and views, and the precision. Two runs that need the same
-    table wait for each other; a killed run leaves none behind.
+
+def cached_teacher(
+    folder: Path,
+    network: nn.Module,
+    identity: str,
+    batches: Batches,
+    *,
+    precision: str,
+    content: str,
+    progress: Progress,
+) -> CachedTeacher:
+    """Return the cached teacher for the images of `batches`, after filling its table in `folder` if there is none.
+
+    A table serves all students, seeds and sweeps that use the same images. It is named by a hash of what its logits
+    depend on: the teacher's weights, the images, their normalisation and views, and the precision. Two runs that need
+    the same table wait for each other; a killed run leaves none behind.
+
+    `identity` stands for the network and its weights, `content` for the images. The network is moved to the batches'
+    device to fill the table. Raises StorageError where the table cannot be written, and InputError for logits that
+    float16 cannot hold.
     """
-
-    folder: Path
-
-    def teacher(
-        self, network: nn.Module, identity: str, batches: Batches, *, precision: str, content: str, progress: Progress
-    ) -> CachedTeacher:
-        """Return the cached teacher for the images of `batches`, after filling its table if there is none yet.
-
-        `identity` stands for the network and its weights, `content` for the images. The network is moved to the
-        batches' device to fill the table. Raises StorageError where it cannot be written, and InputError for logits
-        that float16 cannot hold.
-        """
-        slots = batches.slots
-        assert slots is not None, "views without slots cannot be cached"
-        key = storage.content_hash(
-            {
-                "format": FORMAT,
-                "teacher": identity,
-                "images": content,
-                "normalisation": batches.normalisation,
-                "views": {"pad": batches.augment.pad, "flip": batches.augment.flip, "slots": slots},
-                "precision": precision,
-                # Both change the last bits.
-                "device": batches.device.type,
-                "channels_last": batches.channels_last,
-            }
-        )
-        storage.make_folder(self.folder)
-        path = self.folder / f"{key}.npy"
-        seconds = 0.0
-        with FileLock(self.folder / f"{key}.lock"):
-            if _opened(path, len(batches.labels), slots) is None:
-                began = time.perf_counter()
-                _clear_away(path)
-                _fill(path, network, batches, slots, precision, progress)
-                seconds = time.perf_counter() - began
-        table = _opened(path, len(batches.labels), slots)
-        assert table is not None, f"{path} was just written"
-        return CachedTeacher(torch.from_numpy(table), seconds)
+    slots = batches.slots
+    assert slots is not None, "views without slots cannot be cached"
+    key = storage.content_hash(
+        {
+            "format": FORMAT,
+            "teacher": identity,
+            "images": content,
+            "normalisation": batches.normalisation,
+            "views": {"pad": batches.augment.pad, "flip": batches.augment.flip, "slots": slots},
+            "precision": precision,
+            # Both change the last bits.
+            "device": batches.device.type,
+            "channels_last": batches.channels_last,
+        }
+    )
+    path = storage.make_folder(folder) / f"{key}.npy"
+    seconds = 0.0
+    with FileLock(folder / f"{key}.lock"):
+        if _opened(path, len(batches.labels), slots) is None:
+            began = time.perf_counter()
+            for part in folder.glob(f".{path.name}.*.part"):  # of a killed process; the lock excludes others
+                part.unlink(missing_ok=True)
+            _fill(path, network, batches, slots, precision, progress)
+            seconds = time.perf_counter() - began
+    table = _opened(path, len(batches.labels), slots)
+    assert table is not None, f"{path} was just written"
+    return CachedTeacher(torch.from_numpy(table), seconds)
 
 
 def _opened(path: Path, samples: int, slots: int) -> Any:
@@ -164,12 +150,6 @@ def _opened(path: Path, samples: int, slots: int) -> Any:
     except (OSError, ValueError, EOFError):
         return None
     return table if table.dtype == np.float16 and table.shape[:2] == (samples, slots) and table.ndim == 3 else None
-
-
-def _clear_away(path: Path) -> None:
-    """Remove what a killed process left of this table; its lock excludes other writers."""
-    for left in path.parent.glob(f".{path.name}.*.part"):
-        left.unlink(missing_ok=True)
 
 
 def _fill(path: Path, network: nn.Module, batches: Batches, slots: int, precision: str, progress: Progress) -> None:

@@ -63,7 +63,7 @@ def interrupt_and_resume(processes: Processes, folder: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         cases.train(cases.labels_alone, folder / "cut", devices=processes.count, hook=stop)
-    processes.wait()
+    processes.summed(torch.zeros(1))
     assert (folder / "cut" / "unfinished" / "latest.ckpt").exists()
     cut, _ = cases.train(cases.labels_alone, folder / "cut", devices=processes.count)
     whole, _ = cases.train(cases.labels_alone, folder / "whole", devices=processes.count)
@@ -86,7 +86,7 @@ def agree(processes: Processes, folder: Path) -> None:
         return rank
 
     assert processes.first_then_all(append_line) == rank
-    processes.wait()
+    processes.summed(torch.zeros(1))
     lines = log.read_text().split()
     assert (lines[0], sorted(lines)) == ("0", ["0", "1", "2"])
 

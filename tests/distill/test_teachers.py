@@ -9,7 +9,7 @@ from networks import EXAMPLE, batches, stripes, tiny
 from torch import nn
 
 from kdbench.data.batches import Batch
-from kdbench.distill.teachers import CachedTeacher, LiveTeacher, LogitCache
+from kdbench.distill.teachers import CachedTeacher, LiveTeacher, cached_teacher
 from kdbench.errors import InputError, StorageError
 from kdbench.progress import Silent
 from kdbench.recipe import Augment
@@ -77,7 +77,8 @@ def training(augment, **options):
 
 
 def cached(folder, network, shown, *, identity="t", content="c", precision="32") -> CachedTeacher:
-    return LogitCache(folder).teacher(network, identity, shown, precision=precision, content=content, progress=Silent())
+    options = {"precision": precision, "content": content}
+    return cached_teacher(folder, network, identity, shown, **options, progress=Silent())
 
 
 def tables(folder) -> list[Path]:

@@ -26,29 +26,28 @@ def analyses_of(recipe: Recipe, jobs: list[Job], run_data: RunData) -> Analyses:
 def independent_of(job: Job, jobs: list[Job]) -> Job | None:
     """Return the student that shows what distillation changed: the same network and seed, trained on labels alone.
 
-    Of several, the one with the most in common: first weights, then training images, then the teacher; the first of
-    those.
+    If there are several, return the first with the most in common: initial weights, then training images, then teacher.
     """
     if not job.learns:
         return None
-    alike = [
-        other
-        for other in jobs
-        if _on_labels_alone(other) and (other.of_seed, other.entry.model) == (job.of_seed, job.entry.model)
-    ]
+
+    def is_alike(other: Job) -> bool:
+        entry = other.entry
+        changed = other.start is not None or bool(other.parts)
+        on_labels_alone = isinstance(entry, Student) and not entry.terms and entry.quantize is None and not changed
+        return on_labels_alone and (other.of_seed, entry.model) == (job.of_seed, job.entry.model)
 
     def in_common(other: Job) -> tuple[bool, ...]:
-        return (
-            other.seed == job.seed, other.entry.data == job.entry.data, other.teachers[:1] == job.teachers[:1],
-        )  # fmt: skip
+        same_teacher = other.teachers[:1] == job.teachers[:1]
+        return other.seed == job.seed, other.entry.data == job.entry.data, same_teacher
 
-    return max(alike, key=in_common, default=None)
+    return max(filter(is_alike, jobs), key=in_common, default=None)
 
 
 def drawn(labels: Labels, samples: int) -> NDArray[np.bool_]:
-    """Return which of the samples with these labels (N,) represent all: about `samples`, the same share of each class.
+    """Return a fixed choice of about `samples` of the samples with these labels (N,), the same share of each class.
 
-    The choice is always the same. It holds at least one of each class and, unless it is everything, not all.
+    It holds at least one of each class and, unless it is everything, not all.
     """
     if samples >= len(labels):
         return np.ones(len(labels), dtype=bool)
@@ -63,9 +62,3 @@ def _images(part: TrainingPart, samples: int) -> TrainingImages:
     kept = sample.copy()
     kept[part.flipped] = True
     return TrainingImages(part.split.images[kept], part.split.labels[kept], part.true_labels[kept], sample[kept])
-
-
-def _on_labels_alone(job: Job) -> bool:
-    entry = job.entry
-    changed = job.start is not None or bool(job.parts)
-    return isinstance(entry, Student) and not entry.terms and entry.quantize is None and not changed

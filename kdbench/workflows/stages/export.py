@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kdbench.distill import fit
 from kdbench.distill.quantize import deployed, rounding_sensitivity
-from kdbench.export.integers import Kernels, kernels_of
+from kdbench.export.integers import kernels_of
 from kdbench.export.onnx import export_onnx
 from kdbench.export.parity import check_parity
 from kdbench.modelfile.facts import ModelFacts, inspect
@@ -41,7 +41,7 @@ class Exported:
 def export_all(
     recipe: Recipe, jobs: list[Job], run_data: RunData, folder: RunFolder, progress: Progress
 ) -> list[Exported]:
-    """Export every job's network, also over existing files: exporting is quick, and a stale file would be worse."""
+    """Export every job's network, also over existing files: exporting is quick, and a stale file would mislead."""
     exports = []
     jobs = measured_jobs(jobs)
     for done, job in enumerate(jobs):
@@ -109,19 +109,13 @@ def quantization_warnings(exports: Sequence[Exported], folder: RunFolder) -> Ite
         if card.bits is None or export.refused is not None or card.name in names:
             continue
         names.add(card.name)
+        bits, kernels = card.bits, kernels_of(folder.model(card.id))
         yield Diagnostic(
             code="quantized",
-            message=_message(card.bits, kernels_of(folder.model(card.id))),
+            message=f"weights of {bits.weights} bits and activations of {bits.activations} ({bits.first_last} in its "
+            "first and last layer) are kept as 8-bit integers; onnxruntime's CPU kernels compute "
+            f"{kernels.integer} of {kernels.integer + kernels.floating} layers in integers, the others in float32",
             remedy="read its size and times as those of 8-bit weights in this runtime: hardware made for its bits may "
             "need less",
             model=card.id,
         )
-
-
-def _message(bits: Bits, kernels: Kernels) -> str:
-    layers = kernels.integer + kernels.floating
-    return (
-        f"weights of {bits.weights} bits and activations of {bits.activations} ({bits.first_last} in its first and "
-        "last layer) are kept as 8-bit integers; onnxruntime's CPU kernels compute "
-        f"{kernels.integer} of {layers} layers in integers, the others in float32"
-    )

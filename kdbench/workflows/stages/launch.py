@@ -40,7 +40,8 @@ def train_in_processes(job: str, count: int, folder: RunFolder, progress: Progre
     store = TCPStore(_HERE, 0, is_master=True, wait_for_workers=False)
     with ExitStack() as stack:
         lines: SimpleQueue[tuple[int, bytes]] = SimpleQueue()
-        workers = [_Worker(rank, count, store.port, (str(folder.path), job), lines, stack) for rank in range(count)]
+        command = [*WORKER, str(folder.path), job]
+        workers = [_Worker(rank, command, _environment(rank, count, store.port), lines, stack) for rank in range(count)]
         running = set(range(count))
         while running:
             rank, line = lines.get()
@@ -57,9 +58,8 @@ class _Worker:
     def __init__(
         self,
         rank: int,
-        count: int,
-        port: int,
-        arguments: tuple[str, ...],
+        command: list[str],
+        environment: dict[str, str],
         lines: "SimpleQueue[tuple[int, bytes]]",
         stack: ExitStack,
     ) -> None:
@@ -67,11 +67,11 @@ class _Worker:
         self._error: KdbenchError | None = None
         self._stderr = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
         self._process = subprocess.Popen(
-            [*WORKER, *arguments],
+            command,
             stdin=subprocess.PIPE,  # never written to: it closes when the parent is gone, which ends the process
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env=_environment(rank, count, port),
+            env=environment,
             start_new_session=True,  # Ctrl-C is for this process, which ends the others
         )
         stack.callback(self._end)

@@ -1,7 +1,7 @@
 """The networks of a recipe's jobs: with fresh, initial or trained weights, or as teachers, live or cached."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from kdbench.distill import fit
 from kdbench.distill.initial_weights import SubStudent, begin_part_way, fuse
 from kdbench.distill.objective import ScheduledTerm
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
-from kdbench.distill.teachers import LiveTeacher, LogitCache, Teacher
+from kdbench.distill.teachers import LiveTeacher, Teacher, cached_teacher
 from kdbench.errors import InputError, StorageError
 from kdbench.models.fused import Fused
 from kdbench.progress import Progress
@@ -41,22 +41,22 @@ def initialized(job: Job, run_data: RunData, folder: RunFolder) -> nn.Module:
     """Return a job's network with the weights that its training starts from."""
     network = fresh(job, run_data.dataset)
     if job.parts:
-        _fuse(network, [trained(part, run_data.dataset, folder) for part in job.parts], job)
+        assert isinstance(network, Fused)
+        assert isinstance(job.entry, Student)
+        assert job.entry.sub_students is not None
+        parts = (trained(part, run_data.dataset, folder) for part in job.parts)
+        fuse(network, [part for part in parts if isinstance(part, SubStudent)])
+        if job.entry.sub_students.tune == "head":
+            network.freeze_trunks()
     if job.start is not None:
         assert isinstance(job.entry, Student)
         assert job.entry.start is not None
         # As in training, a single left-over image joins the batch before it: one image has no variance.
         images = run_data.batches(run_data.part_of(job.entry.data).split, job.entry.training.batch, train=True)
         other = trained(job.start, run_data.dataset, folder)
-        begin_part_way(network, _quantized_like(other, job), job.entry.start, images)
+        begin_part_way(network, quantized_like(other, job), job.entry.start, images)
         forget_ranges(network)
     return network
-
-
-def start_network(job: Job, dataset: Dataset) -> nn.Module:
-    """Return a network like the one whose weights initialize a job's, with fresh weights."""
-    assert job.start is not None
-    return _quantized_like(fresh(job.start, dataset), job)
 
 
 def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
@@ -66,13 +66,9 @@ def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
     return network.eval()
 
 
-def builder(job: Job, dataset: Dataset) -> Callable[[Model | None, int], nn.Module]:
-    """Return a function that builds networks for the same data from a model (None: the job's) and a number."""
-
-    def build(model: Model | None, number: int) -> nn.Module:
-        return _built(model or job.entry.model, job.seed + 7919 * number, dataset, dataset.classes)
-
-    return build
+def build_peer(job: Job, dataset: Dataset, model: Model | None, number: int) -> nn.Module:
+    """Build another network for a job's data from a model (None: the job's) and a number, which its seed depends on."""
+    return _built(model or job.entry.model, job.seed + 7919 * number, dataset, dataset.classes)
 
 
 def architecture(entry: Trained) -> Model:
@@ -84,21 +80,12 @@ def architecture(entry: Trained) -> Model:
     return Model.model_validate({"name": "fused", "trunk": trunk, "count": parts.count, "features": parts.features})
 
 
-def _quantized_like(other: nn.Module, job: Job) -> nn.Module:
+def quantized_like(other: nn.Module, job: Job) -> nn.Module:
     """Return `other` with fake quantization if the job's student has it."""
     assert isinstance(job.entry, Student)
     if job.entry.quantize is None or is_quantized(other):
         return other
     return with_fake_quantization(other, job.entry.quantize)
-
-
-def _fuse(network: nn.Module, parts: list[nn.Module], job: Job) -> None:
-    assert isinstance(network, Fused)
-    assert isinstance(job.entry, Student)
-    assert job.entry.sub_students is not None
-    fuse(network, [part for part in parts if isinstance(part, SubStudent)])
-    if job.entry.sub_students.tune == "head":
-        network.freeze_trunks()
 
 
 def _built(model: Model, seed: int, dataset: Dataset, outputs: int) -> nn.Module:
@@ -118,20 +105,17 @@ def build_teachers(
 ) -> list[Teacher]:
     """Return a job's teachers, one for each of `networks`; none if no term needs a teacher.
 
-    `content` is a hash of the images in `batches`, for which a cache that is missing is filled.
+    `content` is a hash of the images in `batches`, for which missing caches are filled.
     """
     if not any(term.method.needs_teacher for term in terms):
         return []
     if not is_cached(job.entry, terms, training):
         return [LiveTeacher(network, channels_last=batches.channels_last) for network in networks]
-    cache = _logit_cache(folder)
+    cache, options = _cache_folder(folder), {"precision": training.precision, "content": content}
     return [
-        cache.teacher(
-            network, _identity(teacher, folder), batches, precision=training.precision, content=content,
-            progress=progress,
-        )
+        cached_teacher(cache, network, _identity(teacher, folder), batches, **options, progress=progress)
         for network, teacher in zip(networks, job.teachers, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def is_cached(entry: Trained, terms: Sequence[ScheduledTerm], training: Training) -> bool:
@@ -170,15 +154,12 @@ def _cache_obstacle(student: Student, teacher_terms: Sequence[ScheduledTerm]) ->
     return None
 
 
-def _logit_cache(folder: RunFolder) -> LogitCache:
-    """Return the cache in the run's folder, or in KDBENCH_CACHE, which several runs can share.
-
-    Raises StorageError if the latter cannot be written to.
-    """
+def _cache_folder(folder: RunFolder) -> Path:
+    """Create and return the folder of cached logits: in the run's folder, or in KDBENCH_CACHE, which runs can share."""
     shared = os.environ.get("KDBENCH_CACHE")
     parent = Path(shared).expanduser() if shared else folder.path / "cache"
     try:
-        return LogitCache(storage.make_folder(parent / "teacher-logits"))
+        return storage.make_folder(parent / "teacher-logits")
     except StorageError as error:
         if not shared:
             raise

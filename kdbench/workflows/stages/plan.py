@@ -86,21 +86,18 @@ def measured_jobs(jobs: list[Job]) -> list[Job]:
     return [job for job in jobs if job.part is None]
 
 
-def model_seed(seed: int, offset: int) -> int:
-    """Return a model's seed; a hash rather than the sum, so that no two pairs of seed and offset coincide."""
-    return key_of(seed, offset) % 2**31 if offset else seed
-
-
 def _jobs(recipe: Recipe, entry: Teacher | Student, seed: int, done: dict[str, Job]) -> list[Job]:
     """Return an entry's jobs: those of its sub-networks, if it has any, and then its own."""
-    common: dict[str, Any] = {"entry": entry, "seed": model_seed(seed, entry.seed_offset), "of_seed": seed}
+    # A hash rather than the sum, so that no two pairs of seed and offset coincide.
+    shifted = key_of(seed, entry.seed_offset) % 2**31 if entry.seed_offset else seed
+    common: dict[str, Any] = {"entry": entry, "seed": shifted, "of_seed": seed}
     name = entry.name + (f"-seed{seed}" if len(recipe.seeds) > 1 else "")
     if isinstance(entry, Teacher):
         return [Job(name, **common)]
     common["teachers"] = tuple(done[teacher.name] for teacher in recipe.teachers_of(entry))
     if entry.sub_students is not None:
         parts = tuple(
-            Job(f"{name}-part{part}", **{**common, "seed": key_of(common["seed"], part) % 2**31}, part=part)
+            Job(f"{name}-part{part}", **{**common, "seed": key_of(shifted, part) % 2**31}, part=part)
             for part in range(1, entry.sub_students.count + 1)
         )
         return [*parts, Job(name, **common, parts=parts)]

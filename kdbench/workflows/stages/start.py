@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from kdbench import storage
 from kdbench.distill.devices import check_devices
@@ -65,20 +64,15 @@ def translate_disk_errors(folder: RunFolder) -> Iterator[None]:
 
 def _open_folder(recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool) -> RunFolder:
     """Choose the run's folder and write the recipe to it; raises InputError if another run's results would be lost."""
-    folder = RunFolder(choose_folder(recipe.name, out, resume=resume))
+    folder, hint = RunFolder(choose_folder(recipe.name, out, resume=resume)), "choose another folder with --out"
     if folder.marker.exists():
-        _require_same_recipe(storage.read_json(folder.marker, "recipe"), recipe, folder)
+        earlier = storage.read_json(folder.marker, "recipe")
+        name = earlier.get("name") if isinstance(earlier, dict) else None
+        if name != recipe.name:
+            raise InputError(f"{folder.path} holds a run of the recipe {name!r}, not {recipe.name!r}", hint)
+        if folder.record.exists() and recipe_from(earlier, str(folder.marker)).hash() != recipe.hash():
+            raise InputError(f"{folder.path} holds a finished run under other settings, which would be lost", hint)
     storage.make_folder(folder.path / "models")
     progress.folder(folder.path)
     storage.write_json(folder.marker, recipe.resolved())
     return folder
-
-
-def _require_same_recipe(earlier: Any, recipe: Recipe, folder: RunFolder) -> None:
-    """Raise InputError where the folder holds another recipe's run, or a finished one under other settings."""
-    hint = "choose another folder with --out"
-    name = earlier.get("name") if isinstance(earlier, dict) else None
-    if name != recipe.name:
-        raise InputError(f"{folder.path} holds a run of the recipe {name!r}, not {recipe.name!r}", hint)
-    if folder.record.exists() and recipe_from(earlier, str(folder.marker)).hash() != recipe.hash():
-        raise InputError(f"{folder.path} holds a finished run under other settings, which would be lost", hint)

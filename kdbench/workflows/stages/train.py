@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import chain
 
 import torch
@@ -65,7 +66,7 @@ def check(jobs: list[Job], run_data: RunData) -> None:
         if not job.parts:
             networks.is_cached(job.entry, terms, training_of(job))
         if job.start is not None:
-            require_same_shape(network, networks.start_network(job, run_data.dataset))
+            require_same_shape(network, networks.quantized_like(networks.fresh(job.start, run_data.dataset), job))
         device_of(training_of(job))
 
 
@@ -87,7 +88,7 @@ def _terms(job: Job, network: nn.Module, teachers: Sequence[nn.Module], run_data
         example=run_data.example(part.split, 2),
         labels=torch.from_numpy(part.split.labels),
         classes=run_data.dataset.classes,
-        build=networks.builder(job, run_data.dataset),
+        build=partial(networks.build_peer, job, run_data.dataset),
     )
     return student_terms(job.entry, context)
 
