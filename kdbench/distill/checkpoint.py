@@ -1,4 +1,4 @@
-"""The checkpoint of an unfinished training, from which an interrupted one goes on to the same bits."""
+"""The checkpoint of an unfinished training, from which it resumes with bit-identical results."""
 
 import pickle
 from pathlib import Path

@@ -1,7 +1,6 @@
-"""Where a training runs: device, number of processes, number format and compiler, as a recipe asks or by rule.
+"""Where a training runs: device, number of processes, number format and compiler.
 
-The rules look at the device and at the network, never at a clock: the same recipe on the same machine computes the
-same.
+The rules for "auto" depend on the device and the network, never on timings: a recipe repeats on the same machine.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +20,7 @@ LEAST_FOR_BF16 = 100_000
 
 
 def device_of(training: Training) -> torch.device:
-    """Return the device that a recipe asks for; raises InputError where CUDA is asked for and absent."""
+    """Return the device of a training; raises InputError if the recipe requires CUDA and there is none."""
     if training.device == "cuda" and not torch.cuda.is_available():
         raise InputError("training.device is cuda, but PyTorch sees no GPU", 'use device = "auto" or "cpu"')
     use_cuda = training.device == "cuda" or (training.device == "auto" and torch.cuda.is_available())
@@ -47,7 +46,7 @@ def resolved(training: Training, network: nn.Module) -> Training:
 
 
 def evaluation_batch(device: torch.device, batch: int) -> int:
-    """Return a batch for passes without gradients: large on a GPU; on a CPU large blocks of memory cost more."""
+    """Return the batch size for passes without gradients: large on a GPU; on a CPU large blocks of memory cost more."""
     return max(batch, 512) if device.type == "cuda" else min(max(batch, 64), 128)
 
 
@@ -95,7 +94,7 @@ def strategy_of(training: Training) -> str:
 
 
 def check_devices(training: Training) -> None:
-    """Raise InputError for a training that cannot run on this machine as it stands."""
+    """Raise InputError for a training that cannot run on this machine or in the started processes."""
     device = device_of(training).type
     devices, needed, started = devices_of(training), processes_of(training), world_size()
     if training.strategy not in STRATEGIES:
@@ -115,7 +114,7 @@ def check_devices(training: Training) -> None:
     if started > 1 and started != needed:
         raise InputError(
             f"{started} processes were started together, and training.devices × num_nodes is {needed}",
-            "start as many as every training of the recipe asks for",
+            "start as many as every training of the recipe needs",
         )
     if started > 1 and (mismatch := _mismatch(devices, training.num_nodes)):
         raise InputError(mismatch, "start one process for each device of each node")
@@ -127,14 +126,14 @@ def check_devices(training: Training) -> None:
     if needed > 1 and training.batch < 2 * needed:
         raise InputError(
             f"training.batch is {training.batch}, which leaves fewer than two samples for each of {needed} devices",
-            "the batch is that of all devices together: choose a larger one, or fewer devices",
+            "the batch is split over all devices: choose a larger batch, or fewer devices",
         )
     if training.compile is True and (missing := missing_compiler(device)):
         raise InputError(f"training.compile is true, and torch.compile lacks {missing}", "set training.compile = false")
 
 
 def _mismatch(devices: int, nodes: int) -> str | None:
-    """Return why Fabric refuses the way in which the processes are spread over the nodes; None if it does not."""
+    """Return why Fabric rejects the distribution of the processes over the nodes; None if it accepts it."""
     cluster = environment()
     assert cluster is not None, "processes are started from outside"
     try:
@@ -150,7 +149,7 @@ def _available(device: str) -> int:
 
 def missing_compiler(device: str) -> str | None:
     """Return what torch.compile lacks to generate code for "cuda" or "cpu"; None if it lacks nothing."""
-    # torch's own searches, so that both look in the same places; none is public.
+    # Use torch's searches, to look in the same places; none is public.
     if device == "cuda":
         from torch.utils._triton import has_triton
 

@@ -1,7 +1,7 @@
 """Train one network and write its weights, a summary and a curve.
 
-A training's folder holds `weights.safetensors`, `training.json` and `curve.csv` once the training is complete;
-until then a checkpoint, from which an interrupted training goes on.
+The folder of a complete training holds `weights.safetensors`, `training.json` and `curve.csv`. Until then it holds a
+checkpoint, from which an interrupted training resumes.
 """
 
 import csv

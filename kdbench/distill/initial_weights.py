@@ -1,4 +1,4 @@
-"""Weights to start from: part-way to another model, or fused from separately trained sub-students.
+"""Initial weights: interpolated with another model's, or fused from separately trained sub-students.
 
 Stanton et al. 2021 (arXiv:2106.05945, section 6) start students at λ · fresh + (1 − λ) · teacher; `share` is 1 − λ.
 """
@@ -17,7 +17,7 @@ from kdbench.recipe import Start
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def begin_part_way(network: nn.Module, other: nn.Module, start: Start, images: Batches) -> None:
+def interpolate_weights(network: nn.Module, other: nn.Module, start: Start, images: Batches) -> None:
     """Move the weights of `network`, in place, `start.share` of the way to those of `other`.
 
     Leaves `network` in training mode, on the CPU. Raises InputError if the two differ in shape.
@@ -42,7 +42,7 @@ def require_same_shape(network: nn.Module, other: nn.Module) -> None:
     if shapes[0] != shapes[1]:
         odd = min(shapes[0].items() ^ shapes[1].items())[0]
         raise InputError(
-            f"a start part-way to another model needs one of the same shape; they differ in {odd!r}",
+            f"start mixes the weights of two models, which need the same shape; they differ in {odd!r}",
             "choose the same model, or leave start out",
         )
 

@@ -30,7 +30,7 @@ from kdbench.progress import Progress
 from kdbench.recipe import Training
 from kdbench.results.cards import Epoch
 
-# Saving after every epoch of a second would be a good part of the training; this is the most that a kill can cost.
+# Saving after every one-second epoch would slow the training; a killed training loses at most this.
 SAVE_EVERY_S = 10.0
 
 _PROGRESS_EVERY_S = 0.1
@@ -89,7 +89,7 @@ class TrainingLoop:
         saved = checkpoint.load(self.path) if self.resume else None
         if saved is not None:
             self._step.load_state_dict(saved["step"])
-        # The strategy directly: Fabric's wrappers of module and optimizer slow down the steps of a tiny network.
+        # Use the strategy directly: Fabric's wrappers of module and optimizer slow down the steps of a tiny network.
         strategy = self._fabric.strategy
         strategy.module_to_device(self._step)
         self._forward = strategy.setup_module(self._step)
@@ -113,7 +113,7 @@ class TrainingLoop:
             row = self._epoch(len(self.state.curve))
             detail = f"loss {row.train_loss:.4f}, validation {row.validation_top1:.2%}"
             self._report(row.epoch * len(self.batches), row.epoch, f", {detail}")
-            # By the curve's clock, which all processes share.
+            # The curve's times are the same in all processes.
             unsaved_s += row.seconds
             if unsaved_s >= SAVE_EVERY_S:
                 unsaved_s = 0.0
@@ -149,8 +149,8 @@ class TrainingLoop:
     def _train(self, epoch: int) -> "Tally":
         """Do the steps of an epoch.
 
-        Every random number depends on (seed, epoch) alone: a resumed epoch repeats what it would have been. Each
-        process draws its own dropout masks, because its samples differ.
+        Every random number depends on (seed, epoch) alone, so that a resumed epoch repeats exactly. Each process draws
+        different dropout masks, because its samples differ.
         """
         self.batches.set_epoch(epoch)
         torch.manual_seed(key_of(_STEP_STREAM, self.seed, epoch, self.processes.rank))

@@ -134,8 +134,8 @@ def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTe
             )
         if processes_of(student.training) > 1 and not term.method.supports_multiple_processes:
             raise InputError(
-                f"student {student.name!r}: {options.method} keeps a memory of all samples, of which several "
-                "processes would each see only a part",
+                f"student {student.name!r}: {options.method} keeps a memory of all samples, but each of several "
+                "processes sees only a part of them",
                 f"set student.{student.name}.training.devices and num_nodes to 1",
             )
     return terms

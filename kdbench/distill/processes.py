@@ -33,7 +33,7 @@ class Processes:
         return self.rank == 0
 
     def broadcast(self, value: T) -> T:
-        """Return the first process's `value` in all processes, pickled in between. Every process must call it."""
+        """Return the first process's `value` in all processes, transferred as a pickle. Every process must call it."""
         if self.count == 1:
             return value
         box = [value]

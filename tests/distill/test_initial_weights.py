@@ -3,7 +3,7 @@ import torch
 from networks import batches, stripes, tiny
 from torch import nn
 
-from kdbench.distill.initial_weights import SubStudent, begin_part_way, fuse, re_estimate
+from kdbench.distill.initial_weights import SubStudent, fuse, interpolate_weights, re_estimate
 from kdbench.errors import InputError
 from kdbench.models.fused import Fused
 from kdbench.recipe import Start
@@ -20,7 +20,7 @@ def start(share, **keys):
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_weights_lie_on_the_line_between_the_two(share):
     network, fresh, teacher = tiny(0), tiny(0), tiny(1)
-    begin_part_way(network, teacher, start(share), images())
+    interpolate_weights(network, teacher, start(share), images())
     for name, value in network.named_parameters():
         expected = (1 - share) * fresh.get_parameter(name) + share * teacher.get_parameter(name)
         torch.testing.assert_close(value, expected, msg=name)
@@ -29,7 +29,7 @@ def test_weights_lie_on_the_line_between_the_two(share):
 
 def test_batch_norm_is_that_of_the_training_images_under_the_mixed_weights():
     network = tiny(0)
-    begin_part_way(network, tiny(1), start(0.5), images())
+    interpolate_weights(network, tiny(1), start(0.5), images())
     (batch,) = images()
     convolved = network.first[0](batch.images)
     torch.testing.assert_close(network.first[1].running_mean, convolved.mean(dim=(0, 2, 3)))
@@ -39,7 +39,7 @@ def test_batch_norm_is_that_of_the_training_images_under_the_mixed_weights():
 def test_batch_norm_can_be_mixed_too():
     network, fresh, teacher = tiny(0), tiny(0), tiny(1)
     teacher.first[1].running_mean += 2
-    begin_part_way(network, teacher, start(0.5, batch_norm="mix"), images())
+    interpolate_weights(network, teacher, start(0.5, batch_norm="mix"), images())
     expected = (fresh.first[1].running_mean + teacher.first[1].running_mean) / 2
     torch.testing.assert_close(network.first[1].running_mean, expected)
 
@@ -56,7 +56,7 @@ def test_a_re_estimate_is_the_mean_over_batches_and_draws_no_dropout():
 
 def test_another_shape_is_refused():
     with pytest.raises(InputError, match="same shape"):
-        begin_part_way(tiny(0), tiny(1, width=8), start(0.5), images())
+        interpolate_weights(tiny(0), tiny(1, width=8), start(0.5), images())
 
 
 IMAGES = torch.linspace(-1, 1, 4 * 64).view(4, 1, 8, 8)

@@ -7,7 +7,7 @@ from networks import batches, stripes, tiny
 from students import Stops
 
 from kdbench.distill import fit
-from kdbench.distill.metering import EpochEnergy
+from kdbench.distill.metering import NO_METER, EpochEnergy
 from kdbench.distill.objective import Objective
 from kdbench.progress import Silent
 from kdbench.recipe import Training
@@ -72,7 +72,7 @@ def test_energy_survives_an_interruption(tmp_path):
 
 def test_epochs_without_a_meter_leave_no_sum_of_the_others(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path, None, Stops(2))
+        trained(tmp_path, NO_METER, Stops(2))
     summary = trained(tmp_path, Ticks())
     assert summary.energy == ()
     assert summary.unmetered == "3 of 4 epochs were metered"  # the second was begun anew
@@ -85,7 +85,7 @@ def test_a_meter_that_gives_out_does_not_stop_the_training(tmp_path):
 
 
 def test_without_a_meter_energy_was_not_requested(tmp_path):
-    assert trained(tmp_path, None).unmetered == "energy was not asked for"
+    assert trained(tmp_path, NO_METER).unmetered == "energy was not asked for"
 
 
 def test_another_meter_after_an_interruption_is_not_added_to_the_first(tmp_path):

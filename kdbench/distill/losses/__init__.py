@@ -1,7 +1,7 @@
 """Distillation losses as pure functions. Shapes: logits (B, C), labels (B,), features (B, …). Losses are scalars.
 
 Every divergence is KL(teacher ‖ student) in nats, summed over classes, averaged over the batch, times T² where it is
-softened. Losses are computed in float32 whatever the networks computed in; this file has what prepares their inputs.
+softened. Losses are computed in float32, whatever the precision of the networks; this file prepares their inputs.
 """
 
 import torch
@@ -20,7 +20,7 @@ def wide(values: Tensor) -> Tensor:
 def without_autocast(values: Tensor) -> torch.autocast:
     """Return a context in which products of matrices on the device of `values` are not rounded to a half precision.
 
-    Autocast narrows them again whatever `wide` made of their factors; other operations keep the type they are given.
+    Autocast rounds the factors again, even after `wide`; other operations keep the type of their inputs.
     """
     return torch.autocast(values.device.type, enabled=False)
 

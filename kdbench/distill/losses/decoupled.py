@@ -59,6 +59,6 @@ def _others(values: Tensor, labels: Tensor) -> Tensor:
     By indices, not by a mask: the result's shape is known without waiting for the device.
     """
     if labels.dim() != 1:
-        raise ValueError("DKD needs one target class per sample, and labels that are probabilities name none")
+        raise ValueError("DKD needs one target class per sample, but the labels are probabilities")
     columns = torch.arange(values.shape[1] - 1, device=values.device)
     return values.gather(1, columns + (columns >= labels.unsqueeze(1)))

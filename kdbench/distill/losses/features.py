@@ -37,9 +37,9 @@ def attention_map(features: Tensor) -> Tensor:
 def attention_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:
     """Return Σ_l mean((Q_s - Q_t)²) over the layers l, the mean over the batch and H·W.
 
-    As in the authors' code; the paper's eq. 2 has norms in place of means. Maps are (B, C, H, W), layer by layer;
-    where the two of a layer differ in height or width, the larger is pooled to the smaller first. Raises ValueError
-    where the networks differ in the number of layers.
+    As in the authors' code; the paper's eq. 2 has norms in place of means. Maps are (B, C, H, W), layer by layer. If
+    two maps differ in height or width, the larger is pooled to the smaller size. Raises ValueError if the networks
+    differ in the number of layers.
     """
     layers = zip(student_maps, teacher_maps, strict=True)
     return torch.stack([_loss_of_layer(student, teacher) for student, teacher in layers]).sum()

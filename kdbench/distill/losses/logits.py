@@ -42,9 +42,9 @@ def softened_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: flo
 
 
 def correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return how many of the batch have their label ranked first, as a tensor, so that nothing waits for it.
+    """Return the number of correct predictions in a batch, as a tensor, so that nothing waits for the device.
 
-    Of probabilities (B, C) as labels, the most probable class counts, the first of equals.
+    If labels are probabilities (B, C), the most probable class is the label, the first if several are equal.
     """
     classes = labels if labels.dim() == 1 else labels.argmax(dim=1)
     return torch.sum(logits.argmax(dim=1) == classes)
@@ -69,8 +69,8 @@ def standardize(logits: Tensor, std: Std) -> Tensor:
 def ensemble_logits(teacher_logits: Sequence[Tensor]) -> Tensor:
     """Return the log of the teachers' mean probability, logsumexp(log_softmax) - log n, from n logits (B, C).
 
-    These are an ensemble's logits (Stanton et al. 2021, "Does Knowledge Distillation Really Work?"): softened, they
-    are the mean softened and not the mean of the softened, which is what `mean_kl` teaches.
+    These are an ensemble's logits (Stanton et al. 2021, "Does Knowledge Distillation Really Work?"). Softening them
+    softens the mean probability, whereas `mean_kl` averages the softened probabilities.
     """
     log_probs = F.log_softmax(wide(torch.stack(tuple(teacher_logits))), dim=2)
     return log_probs.logsumexp(dim=0) - math.log(len(teacher_logits))
@@ -79,7 +79,7 @@ def ensemble_logits(teacher_logits: Sequence[Tensor]) -> Tensor:
 def mean_kl(student_logits: Tensor, teacher_logits: Sequence[Tensor], temperature: float) -> Tensor:
     """Return the mean over n teachers of T² · KL(p_t^T ‖ p_s^T), from logits (B, C).
 
-    Its gradient is that of one teacher whose softened probabilities are the mean of theirs.
+    Its gradient equals that of one teacher with the mean of their softened probabilities.
     """
     return torch.stack([softened_kl(student_logits, teacher, temperature) for teacher in teacher_logits]).mean()
 

@@ -17,7 +17,7 @@ from threading import Thread
 from typing import IO, Any
 
 import torch
-from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, and not said to be
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, but not declared so
 
 import kdbench
 from kdbench import errors
@@ -82,7 +82,7 @@ class _Worker:
         try:
             message = json.loads(line)
         except ValueError:
-            return  # a library printed something of its own
+            return  # printed by a library
         match message:
             case {"step": [done, total, detail]}:
                 progress.step(done, total, detail)
@@ -116,7 +116,7 @@ def _read(rank: int, stdout: IO[bytes], lines: "SimpleQueue[tuple[int, bytes]]")
         for line in stdout:
             lines.put((rank, line))
     except ValueError:
-        return  # closed: nobody listens any more
+        return  # closed by `_end`
     lines.put((rank, b""))
 
 

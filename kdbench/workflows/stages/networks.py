@@ -12,7 +12,7 @@ from kdbench.data.augment import slot_count
 from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset
 from kdbench.distill import fit
-from kdbench.distill.initial_weights import SubStudent, begin_part_way, fuse
+from kdbench.distill.initial_weights import SubStudent, fuse, interpolate_weights
 from kdbench.distill.objective import ScheduledTerm
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
 from kdbench.distill.teachers import LiveTeacher, Teacher, cached_teacher
@@ -54,7 +54,7 @@ def initialized(job: Job, run_data: RunData, folder: RunFolder) -> nn.Module:
         # As in training, a single left-over image joins the batch before it: one image has no variance.
         images = run_data.batches(run_data.part_of(job.entry.data).split, job.entry.training.batch, train=True)
         other = trained(job.start, run_data.dataset, folder)
-        begin_part_way(network, quantized_like(other, job), job.entry.start, images)
+        interpolate_weights(network, quantized_like(other, job), job.entry.start, images)
         forget_ranges(network)
     return network
 

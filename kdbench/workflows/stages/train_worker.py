@@ -58,7 +58,7 @@ def _write(message: dict[str, object]) -> None:
 
 
 def _end_with_parent() -> None:
-    # Not by way of sys.stdin, whose lock an orderly end of the process would wait for.
+    # Not via sys.stdin: a normal exit of the process would wait for its lock.
     os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 
