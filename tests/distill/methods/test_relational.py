@@ -81,7 +81,7 @@ class Tokens(nn.Module):
         return self.head(self.tokens(images)[:, 0])
 
 
-@pytest.mark.parametrize(("layer", "message"), [(None, r"gives \(1, 64\), and neither"), ("unused", "not used")])
+@pytest.mark.parametrize(("layer", "message"), [(None, r"gives \(1, 64\), but maps"), ("unused", "not used")])
 def test_what_is_neither_map_nor_vector_is_refused(layer, message):
     with pytest.raises(InputError, match=message) as caught:
         relational(context(Tokens()), student_layer=layer)

@@ -43,7 +43,7 @@ PARTS = {"count": 2, "features": 4}
     [
         ({"terms": [{"method": "kd", "temprature": 2}]}, "unknown option 'temprature'"),
         ({"terms": [{"method": "kd", "temprature": 2}], "seed_offset": 1}, "unknown option 'temprature'"),
-        ({"start": {"share": 0.5}, "model": {"name": "convnet", "widths": [6]}}, "one of the same shape"),
+        ({"start": {"share": 0.5}, "model": {"name": "convnet", "widths": [6]}}, "need the same shape"),
         ({"data": {"subset": {"random": 500}}}, "there are 54"),
         ({"data": {"label_noise": {"count": 500}}}, "there are 54"),
         ({"terms": KD, "cache": "on", "data": {"augment": "mixup"}}, "has not seen before"),
