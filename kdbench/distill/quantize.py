@@ -137,14 +137,14 @@ _QUANTIZED: dict[type[nn.Module], type[FakeQuantized]] = {
 def with_fake_quantization(network: nn.Module, options: Quantize) -> nn.Module:
     """Turn every Conv2d and Linear of `network` into one that rounds its inputs and weights; return the network.
 
-        Paths, parameters and their names stay as they are; buffers for the ranges are added. The first and the last of
-        these layers have `options.first_last_bits`, as is usual (Esser et al. 2020, "Learned Step Size Quantization",
-        arXiv:1902.08153). Sums, biases, batch norm and activation functions stay in floating point. Batch norm
-            is not folded while training: every channel has a separate scale, so that folding afterwards changes scales and
-        biases, never an integer (see kdbench.export.integers).
-    
-        Subclasses of Conv2d and Linear, whose forward is not known, stay in full precision. Raises InputError where there
-        is nothing to quantize.
+    Paths, parameters and their names stay as they are; buffers for the ranges are added. The first and the last of
+    these layers have `options.first_last_bits`, as is usual (Esser et al. 2020, "Learned Step Size Quantization",
+    arXiv:1902.08153). Sums, biases, batch norm and activation functions stay in floating point. Batch norm
+    is not folded while training: every channel has a separate scale, so that folding afterwards changes scales and
+    biases, never an integer (see kdbench.export.integers).
+
+    Subclasses of Conv2d and Linear, whose forward is not known, stay in full precision. Raises InputError where there
+    is nothing to quantize.
     """
     layers = [module for module in network.modules() if type(module) in _QUANTIZED]
     if not layers:
