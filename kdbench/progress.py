@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 
-class Progress(Protocol):
-    """Receives the progress of long work: stages in order, steps within the current stage, and notes."""
+class Progress:
+    """Receives the progress of long work: stages in order, steps within the current stage, and notes.
+
+    The methods do nothing; a display overrides them.
+    """
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Begin stage `number` (from 1) of `total`."""
@@ -21,24 +23,12 @@ class Progress(Protocol):
         """Report the folder of the results as soon as it is known: an interrupted run can be resumed there."""
 
 
-class Silent:
+class Silent(Progress):
     """Progress that is not displayed."""
-
-    def stage(self, title: str, number: int, total: int) -> None:
-        """Ignore the stage."""
-
-    def step(self, done: float, total: float, detail: str = "") -> None:
-        """Ignore the step."""
-
-    def note(self, text: str) -> None:
-        """Ignore the note."""
-
-    def folder(self, path: Path) -> None:
-        """Ignore the folder."""
 
 
 @dataclass(frozen=True)
-class SubProgress(Silent):
+class SubProgress(Progress):
     """The progress of one part of a stage of `parent`: its steps appear between `start` and `end`, 0 to 1.
 
     Within a part no stage begins and no folder is chosen.

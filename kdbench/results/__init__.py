@@ -1,4 +1,4 @@
-"""What a run leaves: the values on disk, and how they are read and written.
+"""The results of a run: the values on disk, and how they are read and written.
 
 Cards, records, findings, verdicts, comparisons and histories are frozen values that hold numbers only; `metrics/` has
 their units and meaning, `samples` the arrays behind them, `run_folder` the place of each file. Imports `statistics` and

@@ -11,10 +11,10 @@ from kdbench.validation import Value
 
 
 class Point(Value):
-    """One record's number in a series, in the metric's unit, or a gap where there is no reliable number.
+    """One record's number in a series, in the metric's unit, or a gap without a reliable number.
 
-    `run` is the record's folder, relative to the searched one. `reason` is why the point is a gap; an unstable value is
-    one too. `runtime` is the version of onnxruntime.
+    `run` is the record's folder, relative to the searched one. `reason` is why the point is a gap; an unstable value
+    is a gap too. `runtime` is the version of onnxruntime.
     """
 
     run: str
@@ -60,7 +60,7 @@ class Series(Value):
 
     `teacher` is the model that a pair's metric compares with. `study` is the name of the records and `test_set` the
     hash of the test images, where a history has several. `scatter` is the least standard deviation assumed of points
-    around their level, as a share where the series is `relative`. `note` is why changes were not looked for.
+    around their level, as a share where the series is `relative`. `note` is why changes were not searched for.
     """
 
     model: str
@@ -85,7 +85,7 @@ class Series(Value):
 
     @property
     def runtimes(self) -> dict[int, str]:
-        """The indices of points measured with another onnxruntime than the point before, with both versions."""
+        """The points where the version of onnxruntime changes: both versions by the point's index."""
         known = [(index, point.runtime) for index, point in enumerate(self.points) if point.runtime]
         return {index: f"{before} → {after}" for (_, before), (index, after) in pairwise(known) if before != after}
 

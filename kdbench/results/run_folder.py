@@ -79,7 +79,7 @@ class RunFolder:
 
     @property
     def verdicts(self) -> Path:
-        """The folder of the verdicts, one file a target."""
+        """The folder of the verdicts, one file per target."""
         return self.path / "verdicts"
 
     def verdict(self, target: str) -> Path:
@@ -88,12 +88,12 @@ class RunFolder:
 
     @property
     def workspace(self) -> Path:
-        """The folder for what measuring processes exchange; it holds nothing worth keeping."""
+        """The folder for files that measuring processes exchange; it can be deleted."""
         return self.path / ".measuring"
 
 
 def card_path(model: Path) -> Path:
-    """Return the path of the card of an ONNX file, which lies beside it."""
+    """Return the path of the card beside an ONNX file."""
     return model.with_suffix(".card.json")
 
 
@@ -112,7 +112,7 @@ def choose_folder(name: str, out: Path | None, *, resume: bool = False) -> Path:
 def require_unused(out: Path | None, *, resume: bool = False) -> None:
     """Raise InputError if `out` already holds results, unless `resume` is set; create nothing.
 
-    Workflows call this before they load data, so that the user does not wait for the answer.
+    Workflows call this before they load data, so that the user sees the error at once.
     """
     if out is None:
         return

@@ -1,4 +1,4 @@
-"""What the values on disk have in common: how they are read and written as JSON."""
+"""The base of values on disk: reading and writing JSON."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Self

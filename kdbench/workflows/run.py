@@ -33,10 +33,10 @@ def run_recipe(
 ) -> RunResults:
     """Train, export, measure, judge and report a recipe.
 
-    `resume` continues with what `out` holds: trainings made under the same settings are reused. The verdicts on
-    `targets` are written beside the record. `command` is what the report tells its reader to type. Raises a
-    KdbenchError for what the user can mend; stages that finished before it stay on disk. `run`, the form of the Python
-    API, returns the record and the run's folder, and raises where a model could not be run.
+    `resume` continues the run in `out` and reuses its trainings under the same settings. The verdicts on `targets` are
+    written beside the record. `command` re-creates the run; reports show it. Raises a KdbenchError that the user can
+    fix; finished stages stay on disk. `run`, its form in the Python API, returns the record and the run's folder, and
+    raises if a model could not be run.
     """
     progress = progress or Silent()
     with report_on_rank_zero():

@@ -98,7 +98,7 @@ def write_results(record: RunRecord, samples: Samples, folder: RunFolder, target
 def record_and_folder(workflow: Callable[P, RunResults], name: str) -> Callable[P, tuple[RunRecord, Path]]:
     """Return a workflow's form in the Python API, called `name`.
 
-    It returns the record and the run's folder, and raises where a model could not be run.
+    It returns the record and the run's folder, and raises if a model could not be run.
     """
 
     @wraps(workflow)
