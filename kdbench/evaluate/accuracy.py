@@ -1,10 +1,12 @@
-"""Top-1, top-5, loss and calibration of one model, over all classes and class by class."""
+"""Top-1, top-5, loss and calibration of one model, by class too, and whether it learned wrong labels."""
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
-from kdbench.evaluate.analyses import Analyses
+from kdbench.evaluate.analyses import Analyses, TrainingImages
 from kdbench.evaluate.predictions import Predictions
 from kdbench.evaluate.risk import empirical_risks
 from kdbench.results.findings import Findings, estimated
@@ -80,4 +82,39 @@ def _probability_warning(model: str) -> tuple[Diagnostic, ...]:
             remedy="export the logits, before the softmax, for a loss without rounding",
             model=model,
         ),
+    )
+
+
+NOISE = metrics_in("label noise")
+
+
+class NoiseOutcomes(NamedTuple):
+    """Of `n` images with a wrong label: how many predictions are the true class, the wrong label, and neither."""
+
+    corrected: int
+    memorised: int
+    other: int
+
+    @property
+    def n(self) -> int:
+        """How many labels were changed."""
+        return sum(self)
+
+
+def noise_outcomes(
+    predicted: NDArray[np.int64], labels: NDArray[np.int64], true_labels: NDArray[np.int64]
+) -> NoiseOutcomes:
+    """Return the outcomes of a model's `predicted` classes (N,) where label and true label differ."""
+    flipped = labels != true_labels
+    corrected = int((flipped & (predicted == true_labels)).sum())
+    memorised = int((flipped & (predicted == labels)).sum())
+    return NoiseOutcomes(corrected, memorised, int(flipped.sum()) - corrected - memorised)
+
+
+def noise_measurements(predictions: Predictions, images: TrainingImages) -> tuple[Measurement, ...]:
+    """Return the shares of the images with a wrong label that are predicted as the true class, and as the wrong one."""
+    outcomes = noise_outcomes(predictions.logits.argmax(axis=1), images.labels, images.true_labels)
+    return tuple(
+        estimated(predictions.id, metric, statistics.binomial_share(count, outcomes.n), source=predictions.source)
+        for metric, count in zip(NOISE, (outcomes.corrected, outcomes.memorised), strict=True)
     )

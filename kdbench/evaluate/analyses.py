@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.evaluate.divergence import Std
+from kdbench.evaluate.fidelity import Std
 from kdbench.results.records import Axes
 
 TRAIN: Axes = {"part": "train"}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.evaluate.analyses import Analyses
-from kdbench.evaluate.divergence import Std, kl_divergences, spearman, standardized_kl
+from kdbench.evaluate.fidelity import Std, kl_divergences, spearman, standardized_kl
 from kdbench.evaluate.predictions import Predictions
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, Measurement, measured

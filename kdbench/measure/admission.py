@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from kdbench import storage
 from kdbench.errors import InputError, MeasurementError
 from kdbench.machine.lock import machine_lock
-from kdbench.measure.bench_model import BenchModel
+from kdbench.measure.bench_model import BenchModel, Refusal
 from kdbench.measure.context import ONNXRUNTIME, Context, Start
-from kdbench.measure.network import Refusal
 from kdbench.measure.runner import Runner
 from kdbench.measure.staging import null_model
 from kdbench.progress import Progress, Silent

@@ -12,10 +12,10 @@ from kdbench.machine.lock import machine_lock
 from kdbench.measure.admission import absent_runtimes, admission_s, admit, require_runtimes
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet
 from kdbench.measure.context import Context, Pass, all_passes
+from kdbench.measure.energy.carbon import carbon_intensity
 from kdbench.measure.energy.rounds import sources_for
 from kdbench.measure.missing import with_missing
 from kdbench.measure.staging import scratch, stage
-from kdbench.meters.carbon import carbon_intensity
 from kdbench.progress import Progress, SubProgress
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Findings

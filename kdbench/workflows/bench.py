@@ -8,9 +8,8 @@ from kdbench.errors import InputError
 from kdbench.evaluate.analyses import Analyses
 from kdbench.judge.target import Target
 from kdbench.machine import fingerprint
-from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.bench_model import BenchModel, TestSet, network_of
 from kdbench.measure.harness import check_config, measure
-from kdbench.measure.network import network_of
 from kdbench.measure.staging import noise_shape
 from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress, Silent

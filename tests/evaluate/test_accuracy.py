@@ -1,9 +1,13 @@
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import log_softmax
 from sklearn.metrics import log_loss, recall_score, top_k_accuracy_score
+from torchmetrics.functional.classification import multiclass_calibration_error
 
-from kdbench.evaluate.accuracy import accuracy_findings, class_accuracies
+from kdbench.evaluate.accuracy import accuracy_findings, class_accuracies, expected_calibration_error, noise_outcomes
 from kdbench.evaluate.analyses import Analyses
 from kdbench.evaluate.predictions import Predictions, label_ranks, not_finite
 
@@ -109,3 +113,48 @@ def test_each_class_with_samples_has_its_number_of_samples(tiny, bench_model):
     measurements = class_accuracies(predictions, labels, Analyses(("cat", "dog", "bird", "fish")))
     assert [(m.axes["class"], m.value, m.n) for m in measurements] == [("cat", 0.5, 2), ("bird", 1, 1)]
     assert all(m.interval.low <= m.value <= m.interval.high for m in measurements)
+
+
+def test_each_flipped_image_is_one_of_three():
+    true = np.array([0, 1, 2, 3, 0])
+    given = np.array([1, 2, 3, 3, 1])  # the fourth was left alone
+    predicted = np.array([0, 2, 0, 3, 0])
+    outcomes = noise_outcomes(predicted, given, true)
+    assert outcomes == (2, 1, 1)
+    assert outcomes.n == 4
+
+
+def test_images_that_were_left_alone_do_not_count():
+    labels = np.arange(4)
+    assert noise_outcomes(labels, labels, labels).n == 0
+
+
+@given(st.integers(0, 1000), st.integers(2, 12), st.floats(0.1, 20))
+def test_against_torchmetrics(seed, classes, sharpness):
+    rng = np.random.default_rng(seed)
+    logits = sharpness * rng.normal(size=(200, classes))
+    labels = rng.integers(0, classes, 200)
+    log_p = log_softmax(logits, 1)
+    theirs = multiclass_calibration_error(
+        torch.from_numpy(np.exp(log_p)), torch.from_numpy(labels), classes, n_bins=15, norm="l1"
+    )
+    assert expected_calibration_error(log_p, labels) == pytest.approx(float(theirs), abs=1e-6)
+
+
+def test_by_hand():
+    # Two bins of ten: (.8, .9] holds two samples of confidence .9, one right; (.5, .6] two of .6, both right.
+    p = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
+    labels = np.array([0, 1, 0, 1])
+    assert expected_calibration_error(np.log(p), labels, bins=10) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
+
+
+def test_a_model_that_knows_is_calibrated_and_one_that_is_sure_and_wrong_is_not():
+    sure = np.log(np.full((50, 2), [1 - 1e-12, 1e-12]))
+    assert expected_calibration_error(sure, np.zeros(50, np.int64)) == pytest.approx(0, abs=1e-9)
+    assert expected_calibration_error(sure, np.ones(50, np.int64)) == pytest.approx(1, abs=1e-9)
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    p = np.array([[0.6, 0.4], [0.55, 0.45]])  # of ten bins both lie in (.5, .6]
+    labels = np.array([0, 1])
+    assert expected_calibration_error(np.log(p), labels, bins=10) == pytest.approx(abs(0.5 - 0.575))

@@ -3,7 +3,7 @@ import pytest
 from scipy.special import log_softmax
 
 from kdbench.evaluate.analyses import Analyses
-from kdbench.evaluate.divergence import kl_divergences, standardized_kl
+from kdbench.evaluate.fidelity import kl_divergences, standardized_kl
 from kdbench.evaluate.mismatch import mismatch_measurements, mismatches
 from kdbench.evaluate.predictions import Predictions
 

@@ -6,16 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kdbench.evaluate.accuracy import NOISE
 from kdbench.evaluate.analyses import Analyses, TrainingImages
 from kdbench.evaluate.fidelity import FIDELITIES
-from kdbench.evaluate.label_noise import NOISE
 from kdbench.evaluate.mismatch import MISMATCHES
 from kdbench.evaluate.risk import RISKS
-from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.bench_model import BenchModel, Refusal, TestSet
 from kdbench.measure.context import Context, Expected, all_passes, expected_pair
 from kdbench.measure.harness import measure
 from kdbench.measure.missing import with_missing
-from kdbench.measure.network import Refusal
 from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Available, MeterStatus
 from kdbench.meters.rapl import Rapl

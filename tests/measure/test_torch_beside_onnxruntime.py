@@ -10,9 +10,8 @@ from safetensors.torch import save_file
 from kdbench import models
 from kdbench.export.onnx import export_onnx
 from kdbench.measure import admission
-from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.bench_model import BenchModel, Refusal, TestSet, network_of
 from kdbench.measure.harness import measure
-from kdbench.measure.network import Refusal, network_of
 from kdbench.modelfile.facts import inspect
 from kdbench.recipe.measure import Measure
 from kdbench.results.cards import ModelCard, Preprocessing

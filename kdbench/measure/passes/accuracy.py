@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from kdbench import storage
-from kdbench.evaluate.accuracy import ACCURACIES, accuracy_findings, class_accuracies
+from kdbench.evaluate.accuracy import ACCURACIES, NOISE, accuracy_findings, class_accuracies, noise_measurements
 from kdbench.evaluate.analyses import TRAIN, Analyses, TrainingImages
 from kdbench.evaluate.fidelity import FIDELITIES, fidelity_findings
-from kdbench.evaluate.label_noise import NOISE, noise_measurements
 from kdbench.evaluate.mismatch import MISMATCHES, mismatch_measurements
 from kdbench.evaluate.predictions import Predictions
 from kdbench.evaluate.risk import RISKS, risk_measurements

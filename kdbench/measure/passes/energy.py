@@ -8,8 +8,8 @@ from typing import Any
 from kdbench.measure.bench_model import BenchModel, outer_batches, students
 from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.energy.account import Account, Value, gross, net, ratio
+from kdbench.measure.energy.carbon import CarbonIntensity, carbon_intensity, emission
 from kdbench.measure.energy.rounds import EnergySamples, expected_s, sample_energy
-from kdbench.meters.carbon import CarbonIntensity, carbon_intensity, emission
 from kdbench.meters.meter import Unavailable
 from kdbench.results.findings import Failure, Findings, interval_of
 from kdbench.results.records import Axes, Interval, Measurement, Pair, Status, measured, missing

@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from kdbench.machine import fingerprint
-from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.bench_model import BenchModel, Refusal, TestSet, network_of
 from kdbench.measure.energy.training import training_energy
 from kdbench.measure.harness import measure
-from kdbench.measure.network import Refusal, network_of
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.results import records

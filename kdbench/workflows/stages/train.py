@@ -17,7 +17,7 @@ from kdbench.distill.method import MethodContext
 from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
 from kdbench.distill.processes import world_size
 from kdbench.errors import DivergedError
-from kdbench.measure.energy.epochs import EpochMeter
+from kdbench.measure.energy.training import EpochMeter
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Student, Training
 from kdbench.results import cards

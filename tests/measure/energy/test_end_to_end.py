@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kdbench.measure.energy import rounds
-from kdbench.measure.energy.epochs import EpochMeter
 from kdbench.measure.energy.rounds import Mode, sources_for
+from kdbench.measure.energy.training import EpochMeter
 from kdbench.measure.passes.energy import EnergyPass
 from kdbench.recipe.measure import Measure
 

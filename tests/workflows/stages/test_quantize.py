@@ -6,7 +6,7 @@ import torch
 from kdbench.distill.quantize import deployed, with_fake_quantization
 from kdbench.errors import InputError
 from kdbench.export.onnx import export_onnx
-from kdbench.measure.network import EMULATED, network_of
+from kdbench.measure.bench_model import EMULATED, network_of
 from kdbench.models import build
 from kdbench.progress import Silent
 from kdbench.recipe import Quantize

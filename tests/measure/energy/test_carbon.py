@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.meters.carbon import CarbonIntensity, carbon_intensity, grams
+from kdbench.measure.energy.carbon import CarbonIntensity, carbon_intensity, grams
 
 MIXES = json.loads(files("codecarbon").joinpath("data/private_infra/global_energy_mix.json").read_text())
 

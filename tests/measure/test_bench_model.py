@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.measure.network import EMULATED, FOREIGN, Refusal, network_of
+from kdbench.measure.bench_model import EMULATED, FOREIGN, Refusal, network_of
 from kdbench.results.cards import Bits, ModelCard
 from kdbench.worker.jobs import Network
 
