@@ -1,21 +1,14 @@
 """What is missing: expected numbers that were not measured, each with the reason."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import Expected
 from kdbench.results.findings import Failure, Findings
-from kdbench.results.records import Axes, Measurement, Pair, Status, missing
+from kdbench.results.records import Axes, Measurement, Pair, missing
 
 _Key = tuple[str | None, str, str, frozenset[tuple[str, str | int]]]
-
-
-class _Absence(NamedTuple):
-    reason: str
-    hint: str | None
-    status: Status
-    source: str | None = None
 
 
 def with_missing(
@@ -29,7 +22,8 @@ def with_missing(
     by_id = {model.id: model for model in models}
     expected = list(expected)
     present = {_key(m) for m in findings.measurements} | {_key(pair) for pair in findings.pairs}
-    present |= {_key(m, without=axis) for m in findings.measurements for axis in _varying(expected, m.metric)}
+    varying = {(item.metric, item.varies) for item in expected if item.varies is not None}
+    present |= {_key(m, axis) for m in findings.measurements for metric, axis in varying if m.metric == metric}
     failed, refused = Findings(), Findings()
     for item in (item for item in expected if _key(item) not in present):
         refusal = _refusal(item, by_id)
@@ -44,48 +38,40 @@ def with_missing(
     return findings, refused
 
 
-def _refusal(item: Expected, models: Mapping[str, BenchModel]) -> _Absence | None:
+def _refusal(item: Expected, models: Mapping[str, BenchModel]) -> Failure | None:
     for id_ in (item.model, *item.needs):
         refusal = models[id_].refusal_in(item.runtime)
         if refusal is not None:
             status = refusal.status if id_ == item.model and item.teacher is None else "unavailable"
             reason = f"{models[id_].name} was not measured: {refusal.reason}" if item.needs else refusal.reason
-            return _Absence(reason, refusal.hint, status)
+            return Failure(id_, reason, status, refusal.hint)
     return None
 
 
-def _failure(item: Expected, models: Mapping[str, BenchModel], failures: Sequence[Failure]) -> _Absence:
-    for failure in failures:
-        if failure.model is None and failure.covers(item.metric, item.axes):
-            return _Absence(failure.reason, failure.hint, failure.status)
+def _failure(item: Expected, models: Mapping[str, BenchModel], failures: Sequence[Failure]) -> Failure:
+    covering = [failure for failure in failures if failure.covers(item.metric, item.axes)]
+    overall = next((failure for failure in covering if failure.model is None), None)
+    if overall is not None:
+        return overall
     for id_ in (item.model, *item.needs):
-        covering = [f for f in failures if f.model == id_ and f.covers(item.metric, item.axes)]
-        if covering:
-            failure = max(covering, key=lambda f: len(f.axes))  # the most specific one
+        # The most specific failure is the one with the most axes.
+        failure = max((f for f in covering if f.model == id_), key=lambda f: len(f.axes), default=None)
+        if failure is not None:
             status = failure.status if id_ == item.model else "unavailable"
             # A failure of particular metrics is about these numbers, not about one of the models.
-            reason = (
-                f"{models[id_].name} failed: {failure.reason}" if item.needs and not failure.metrics else failure.reason
-            )
-            return _Absence(reason, failure.hint, status, failure.source)
-    return _Absence("the pass returned no number", None, "error")
+            of_model = item.needs and not failure.metrics
+            reason = f"{models[id_].name} failed: {failure.reason}" if of_model else failure.reason
+            return replace(failure, reason=reason, status=status)
+    return Failure(None, "the pass returned no number")
 
 
-def _without_number(item: Expected, absence: _Absence) -> Findings:
-    reason, hint, status, source = absence
+def _without_number(item: Expected, why: Failure) -> Findings:
+    metric, axes, status, reason = item.metric, dict(item.axes), why.status, why.reason
     if item.teacher is None:
-        values = {"status": status, "hint": hint, "axes": item.axes, "source": source}
-        return Findings((missing(item.model, item.metric, reason, **values),))  # type: ignore[arg-type]
-    pair = Pair(
-        metric=item.metric,
-        teacher=item.teacher,
-        student=item.model,
-        axes=dict(item.axes),
-        value=None,
-        status=status,
-        reason=reason,
-    )
-    return Findings(pairs=(pair,))
+        values = (missing(item.model, metric, reason, status=status, hint=why.hint, axes=axes, source=why.source),)
+        return Findings(values)
+    both = {"teacher": item.teacher, "student": item.model}
+    return Findings(pairs=(Pair(metric=metric, axes=axes, value=None, status=status, reason=reason, **both),))
 
 
 def _key(item: Expected | Measurement | Pair, without: str | None = None) -> _Key:
@@ -96,7 +82,3 @@ def _key(item: Expected | Measurement | Pair, without: str | None = None) -> _Ke
 
 def _hashable(axes: Axes) -> frozenset[tuple[str, str | int]]:
     return frozenset(axes.items())
-
-
-def _varying(expected: Sequence[Expected], metric: str) -> set[str]:
-    return {item.varies for item in expected if item.metric == metric and item.varies is not None}

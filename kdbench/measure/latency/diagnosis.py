@@ -20,25 +20,49 @@ from kdbench.results.records import Diagnostic
 from kdbench.statistics import Clustered
 from kdbench.worker.loads import SATURATED, Server
 
-_FLOORS = 20  # a call of so many floors is 5 % the call's calls cost
+_FLOORS = 20  # a call of so many floors spends 5 % of its time on the call itself
 _CLOCK_STEPS = 100  # a call of so many steps is known to 1 %
 _OVERRUN = 1.5
 _UNSTABLE_SPREAD = 0.1
 
+# pyperf's limits, and the number of its values, 20 processes of 3. Of more blocks, the extremes that are as rare are
+# used, so that a longer run does not make every machine look unsteady.
+_DEVIATION = 0.1
+_EXTREME = 0.5
+_VALUES = 60
+
+_LEAST_SESSIONS = 5
+_CLEFT = 5.0  # times the wider group: 1 in 100 draws of five sessions from one normal distribution
+_TELLING_GAP = 0.05
+
+_REMEDIES = {
+    "unstable": "measure on a quiet machine, or with a longer --budget",
+    "two_states": "try other --cores, and give it a longer --budget: more sessions weigh both states",
+    "near_floor": "compare batched runs, or MACs: the cost of the call itself hides part of the speed-up",
+    "coarse_clock": "time larger batches; on Linux, boot with clocksource=tsc",
+}
+
 
 def latency_warnings(sampled: Sampled, config: Measure) -> Iterator[Diagnostic]:
-    """Yield what the samples themselves show."""
+    """Yield what the samples themselves show: one warning of each kind a model, for all its configurations."""
+    floor_ns = float(np.median(sampled.floor_ns)) if len(sampled.floor_ns) else 0.0
+    step_ns = clock_step_ns()
     for id_ in dict.fromkeys(id_ for id_, _ in sampled.samples):
-        calls = [
-            (sampled.configurations[n], data)
-            for (i, n), data in sampled.samples.items()
-            if i == id_ and _keeps_up(sampled.configurations[n], sampled.call_ns.get((i, n)))
-        ]
-        yield from _unstable(id_, calls)
-        yield from _two_states(id_, calls)
-        yield from _near_floor(id_, calls, sampled)
-        yield from _near_clock(id_, calls, clock_step_ns())
-    yield from _overrun(sampled.seconds, config.budget_s)
+        reasons: dict[str, list[tuple[Configuration, str]]] = {code: [] for code in _REMEDIES}
+        for (model, number), data in sampled.samples.items():
+            configuration, call_ns = sampled.configurations[number], sampled.call_ns.get((model, number))
+            # A model that does not keep up with the arrivals has no latency.
+            if model == id_ and not (call_ns and saturation(configuration, call_ns)):
+                for code, reason in _doubts(configuration, data, floor_ns, step_ns):
+                    reasons[code].append((configuration, reason))
+        yield from (_warning(id_, code, of_code) for code, of_code in reasons.items() if of_code)
+    if sampled.seconds > _OVERRUN * config.budget_s:
+        yield Diagnostic(
+            code="over_budget",
+            message=f"the least number of calls took {sampled.seconds:.1f} s of a latency budget of "
+            f"{config.budget_s:.1f} s",
+            remedy="a longer --budget narrows the intervals; a smaller --batch shortens the calls",
+        )
 
 
 def saturation(configuration: Configuration, call_ns: Sequence[float]) -> str | None:
@@ -61,92 +85,6 @@ def clock_step_ns(readings: int = 1000) -> float:
     times = np.array([clock() for _ in range(readings)])
     steps = np.diff(times)
     return float(np.min(steps[steps > 0], initial=times[-1] - times[0]))
-
-
-def _keeps_up(configuration: Configuration, call_ns: Sequence[float] | None) -> bool:
-    """Return whether a model keeps up with the arrivals; one that does not has no latency."""
-    return not call_ns or saturation(configuration, call_ns) is None
-
-
-CallSamples = Sequence[tuple[Configuration, Clustered]]
-"""One model's samples in each configuration."""
-
-
-def _unstable(id_: str, calls: CallSamples) -> Iterator[Diagnostic]:
-    reasons = []
-    for configuration, data in calls:
-        # Waits of arrivals are random, so that blocks differ even on the steadiest machine.
-        why = instability(data) or (None if configuration.mode == "server" else unevenness(data))
-        reasons += [(configuration, why)] if why else []
-    yield from _one_warning(id_, "unstable", reasons, "measure on a quiet machine, or with a longer --budget")
-
-
-def _two_states(id_: str, calls: CallSamples) -> Iterator[Diagnostic]:
-    reasons = [(configuration, why) for configuration, data in calls if (why := two_states(data))]
-    remedy = "try other --cores, and give it a longer --budget: more sessions weigh both states"
-    yield from _one_warning(id_, "two_states", reasons, remedy)
-
-
-def _near_floor(id_: str, calls: CallSamples, sampled: Sampled) -> Iterator[Diagnostic]:
-    floor_ns = float(np.median(sampled.floor_ns)) if len(sampled.floor_ns) else 0.0
-    reasons = []
-    for configuration, data in calls:
-        median_ns = float(np.median(data.values))
-        as_floor = (configuration.batch, configuration.mode, configuration.runtime) == (1, "stream", "onnxruntime")
-        if as_floor and median_ns < _FLOORS * floor_ns:
-            reasons.append((configuration, f"an empty call costs {floor_ns / 1e3:.1f} of its {median_ns / 1e3:.1f} µs"))
-    remedy = "compare batched runs, or MACs: the call's calls cost hides part of the speed-up"
-    yield from _one_warning(id_, "near_floor", reasons, remedy)
-
-
-def _near_clock(id_: str, calls: CallSamples, step_ns: float) -> Iterator[Diagnostic]:
-    medians = [(configuration, float(np.median(data.values))) for configuration, data in calls]
-    reasons = [
-        (configuration, f"the clock's step is {step_ns:.0f} of its {median_ns:.0f} ns")
-        for configuration, median_ns in medians
-        if median_ns < _CLOCK_STEPS * step_ns
-    ]
-    yield from _one_warning(id_, "coarse_clock", reasons, "time larger batches; on Linux, boot with clocksource=tsc")
-
-
-def _one_warning(
-    id_: str, code: str, reasons: Sequence[tuple[Configuration, str]], remedy: str
-) -> Iterator[Diagnostic]:
-    """Yield one warning of a model for all configurations with a reason."""
-    if not reasons:
-        return
-    configuration, why = reasons[0]
-    more = len(reasons) - 1
-    others = f" (and in {more} other configuration{'s' if more > 1 else ''})" if more else ""
-    message = f"latency at batch {configuration.batch}, {_called(configuration)}: {why}{others}"
-    yield Diagnostic(code=code, message=message, remedy=remedy, model=id_)
-
-
-def _called(configuration: Configuration) -> str:
-    words = [units.threads(configuration.threads)]
-    words += [configuration.mode] if configuration.mode != "stream" else []
-    words += [configuration.runtime] if configuration.runtime != "onnxruntime" else []
-    return ", ".join(words)
-
-
-def _overrun(seconds: float, budget_s: float) -> Iterator[Diagnostic]:
-    if seconds > _OVERRUN * budget_s:
-        yield Diagnostic(
-            code="over_budget",
-            message=f"the least number of calls took {seconds:.1f} s of a latency budget of {budget_s:.1f} s",
-            remedy="a longer --budget narrows the intervals; a smaller --batch shortens the calls",
-        )
-
-
-# pyperf's limits, and the number of its values, 20 processes of 3. Of more blocks, the extremes that are as rare are
-# used, so that a longer run does not make every machine look unsteady.
-_DEVIATION = 0.1
-_EXTREME = 0.5
-_VALUES = 60
-
-_LEAST_SESSIONS = 5
-_CLEFT = 5.0  # times the wider group: 1 in 100 draws of five sessions from one normal distribution
-_TELLING_GAP = 0.05
 
 
 def unevenness(data: Clustered) -> str | None:
@@ -190,3 +128,31 @@ def _medians(data: Clustered, *, block_by_block: bool) -> NDArray[np.float64]:
     order = np.argsort(cluster, kind="stable")
     parts = np.split(data.values[order], np.cumsum(np.bincount(cluster))[:-1])
     return np.array([np.median(part) for part in parts])
+
+
+def _doubts(
+    configuration: Configuration, data: Clustered, floor_ns: float, step_ns: float
+) -> Iterator[tuple[str, str]]:
+    """Yield a diagnostic's code and the reason, for everything that is wrong with a model's samples."""
+    # Waits of arrivals are random, so that blocks differ even on the steadiest machine.
+    if reason := instability(data) or (None if configuration.mode == "server" else unevenness(data)):
+        yield "unstable", reason
+    if reason := two_states(data):
+        yield "two_states", reason
+    median_ns = float(np.median(data.values))
+    as_floor = (configuration.batch, configuration.mode, configuration.runtime) == (1, "stream", "onnxruntime")
+    if as_floor and median_ns < _FLOORS * floor_ns:
+        yield "near_floor", f"an empty call costs {floor_ns / 1e3:.1f} of its {median_ns / 1e3:.1f} µs"
+    if median_ns < _CLOCK_STEPS * step_ns:
+        yield "coarse_clock", f"the clock's step is {step_ns:.0f} of its {median_ns:.0f} ns"
+
+
+def _warning(id_: str, code: str, reasons: Sequence[tuple[Configuration, str]]) -> Diagnostic:
+    configuration, reason = reasons[0]
+    more = len(reasons) - 1
+    others = f" (and in {more} other configuration{'s' if more > 1 else ''})" if more else ""
+    words = [units.threads(configuration.threads)]
+    words += [configuration.mode] if configuration.mode != "stream" else []
+    words += [configuration.runtime] if configuration.runtime != "onnxruntime" else []
+    message = f"latency at batch {configuration.batch}, {', '.join(words)}: {reason}{others}"
+    return Diagnostic(code=code, message=message, remedy=_REMEDIES[code], model=id_)

@@ -1,6 +1,6 @@
 """The accuracy pass: predictions on the test set and on training images, and everything that they tell."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from kdbench import storage
@@ -37,8 +37,7 @@ class AccuracyPass(Pass):
         for teacher, student in students(models):
             yield from (Expected(student.id, metric, needs=(teacher.id,)) for metric in (*FIDELITIES, *RISKS))
             yield expected_pair(teacher, student, "top1_drop")
-        for teacher, student, other in _contrasted(models, analyses):
-            yield from _expected_mismatches(teacher, student, other, {})
+        yield from _expected_mismatches(models, models, analyses, {})
         for images, owners in _training_parts(models, analyses):
             yield from _expected_of_training(models, owners, images, analyses)
 
@@ -81,14 +80,15 @@ def _expected_of_training(
     for teacher, student in students(models):
         if student.id in ids:
             yield from (Expected(student.id, metric, TRAIN, (teacher.id,)) for metric in FIDELITIES)
+    yield from _expected_mismatches(models, owners, analyses, TRAIN)
+
+
+def _expected_mismatches(
+    models: Sequence[BenchModel], owners: Sequence[BenchModel], analyses: Analyses, axes: Axes
+) -> Iterator[Expected]:
     for teacher, student, other in _contrasted(models, analyses):
-        if student.id in ids:
-            yield from _expected_mismatches(teacher, student, other, TRAIN)
-
-
-def _expected_mismatches(teacher: BenchModel, student: BenchModel, other: BenchModel, axes: Axes) -> Iterator[Expected]:
-    for metric in MISMATCHES:
-        yield Expected(student.id, metric, {**axes, "beside": other.id}, (teacher.id, other.id))
+        for metric in MISMATCHES if student in owners else ():
+            yield Expected(student.id, metric, {**axes, "beside": other.id}, (teacher.id, other.id))
 
 
 def _sizes(context: Context) -> list[int]:
@@ -110,14 +110,17 @@ def _of_test(
     for model in predictions.values():
         findings += accuracy_findings(model, test.labels)
         findings += Findings(class_accuracies(model, test.labels, analyses))
-    for teacher, student in _predicted_pairs(models, predictions):
+    for teacher, student in _compared(students(models), predictions):
         if teacher.classes != student.classes:
-            findings += Findings(failures=(_incomparable(teacher, student),))
+            reason = f"teacher and student tell {teacher.classes} and {student.classes} classes apart"
+            metrics = (*FIDELITIES, *RISKS, *MISMATCHES, "top1_drop")
+            findings += Findings(failures=(Failure(student.id, reason, "unavailable", metrics=metrics),))
             continue
         findings += fidelity_findings(teacher, student, std=analyses.std)
         findings += Findings(risk_measurements(teacher, student, test.labels))
-    for teacher, *both in _predicted_triples(models, analyses, predictions):
-        findings += Findings(mismatch_measurements(teacher, (both[0], both[1]), test.labels, analyses))
+    for teacher, student, other in _compared(_contrasted(models, analyses), predictions):
+        if teacher.classes == student.classes == other.classes:
+            findings += Findings(mismatch_measurements(teacher, (student, other), test.labels, analyses))
     return findings
 
 
@@ -128,7 +131,6 @@ def _of_training(
     outcomes: Mapping[str, Outcome],
     analyses: Analyses,
 ) -> Findings:
-    """Return the measurements of the `owners`, the models that were trained on the images."""
     ids = {owner.id for owner in owners}
     predictions = {id_: outcome for id_, outcome in outcomes.items() if isinstance(outcome, Predictions)}
     findings = Findings()
@@ -144,19 +146,13 @@ def _of_training(
     labels, true_labels = images.labels[images.drawn], images.true_labels[images.drawn]
     for id_, prediction in drawn.items():
         findings += accuracy_findings(prediction, labels, TRAIN) if id_ in ids else Findings()
-    for teacher, student in _predicted_pairs(models, drawn):
+    for teacher, student in _compared(students(models), drawn):
         if student.id in ids and teacher.classes == student.classes:
             findings += fidelity_findings(teacher, student, TRAIN, analyses.std)
-    for teacher, *both in _predicted_triples(models, analyses, drawn):
-        if both[0].id in ids:
-            findings += Findings(mismatch_measurements(teacher, (both[0], both[1]), true_labels, analyses, TRAIN))
+    for teacher, student, other in _compared(_contrasted(models, analyses), drawn):
+        if student.id in ids and teacher.classes == student.classes == other.classes:
+            findings += Findings(mismatch_measurements(teacher, (student, other), true_labels, analyses, TRAIN))
     return findings
-
-
-def _incomparable(teacher: Predictions, student: Predictions) -> Failure:
-    reason = f"teacher and student tell {teacher.classes} and {student.classes} classes apart"
-    metrics = (*FIDELITIES, *RISKS, *MISMATCHES, "top1_drop")
-    return Failure(student.id, reason, status="unavailable", metrics=metrics)
 
 
 def _training_parts(models: Sequence[BenchModel], analyses: Analyses) -> list[tuple[TrainingImages, list[BenchModel]]]:
@@ -199,19 +195,10 @@ def _contrasted(
             yield teacher, student, other
 
 
-def _predicted_pairs(
-    models: Sequence[BenchModel], predictions: Mapping[str, Predictions]
-) -> Iterator[tuple[Predictions, Predictions]]:
-    for teacher, student in students(models):
-        if teacher.id in predictions and student.id in predictions:
-            yield predictions[teacher.id], predictions[student.id]
-
-
-def _predicted_triples(
-    models: Sequence[BenchModel], analyses: Analyses, predictions: Mapping[str, Predictions]
-) -> Iterator[tuple[Predictions, Predictions, Predictions]]:
-    for triple in _contrasted(models, analyses):
-        if all(model.id in predictions for model in triple):
-            teacher, student, other = (predictions[model.id] for model in triple)
-            if teacher.classes == student.classes == other.classes:
-                yield teacher, student, other
+def _compared(
+    groups: Iterable[Sequence[BenchModel]], predictions: Mapping[str, Predictions]
+) -> Iterator[list[Predictions]]:
+    """Yield the predictions of every group whose models all have some."""
+    for group in groups:
+        if all(model.id in predictions for model in group):
+            yield [predictions[model.id] for model in group]
