@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import storage
 from kdbench.errors import InputError, MeasurementError
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.bench_model import BenchModel, Refusal
 from kdbench.measure.context import ONNXRUNTIME, Context, Start
 from kdbench.measure.runner import Runner
-from kdbench.measure.staging import null_model
+from kdbench.measure.staging import null_model, save_images
 from kdbench.progress import Progress, Silent
 from kdbench.recipe.measure import Measure
 from kdbench.results import metrics
@@ -29,9 +28,9 @@ _TRIAL_S = 4.0  # of one model in one runtime, about
 
 
 def require_runtimes(config: Measure, progress: Progress) -> None:
-    """Raise InputError where none of the configured runtimes can use the provider on this machine.
+    """Raise InputError if none of the configured runtimes can use the provider on this machine.
 
-    Where that takes processes, it waits while another kdbench measures.
+    If that takes processes, wait while another kdbench measures.
     """
     if _uncertain([ONNXRUNTIME, *config.runtime], config):
         with machine_lock(progress):
@@ -39,9 +38,9 @@ def require_runtimes(config: Measure, progress: Progress) -> None:
 
 
 def absent_runtimes(config: Measure) -> dict[str, Refusal]:
-    """Return which runtimes, onnxruntime among them, cannot use the configured provider on this machine.
+    """Return which runtimes, onnxruntime included, cannot use the configured provider on this machine.
 
-    Raises InputError where none of the configured ones can.
+    Raises InputError if none of the configured ones can.
     """
     with tempfile.TemporaryDirectory() as folder:
         absent = unavailable(config, dict.fromkeys([ONNXRUNTIME, *config.runtime]), Path(folder))
@@ -64,19 +63,14 @@ def unavailable(config: Measure, names: Iterable[str], folder: Path) -> dict[str
     uncertain = _uncertain(names, config)
     if not uncertain:
         return {}
-    null = replace(null_model(folder), images=str(folder / "null.npy"))
-    with storage.writing(Path(null.images)) as stream:
-        np.save(stream, np.zeros((1, 1, 1, 1), np.uint8))
-    refused = {}
-    for name in uncertain:
-        result = _run(name, null, config, folder)
-        if isinstance(result, Refusal):
-            refused[name] = result
-    return refused
+    images = save_images(folder / "null.npy", np.zeros((1, 1, 1, 1), np.uint8))
+    null = replace(null_model(folder), images=str(images))
+    results = {name: _run(name, null, config, folder) for name in uncertain}
+    return {name: result for name, result in results.items() if isinstance(result, Refusal)}
 
 
 def admit(context: Context, absent: Mapping[str, Refusal]) -> Context:
-    """Return the context with what the configured runtimes refuse noted in its models; those `absent` run none.
+    """Return the context with models that note which configured runtimes refuse them; `absent` ones refuse all.
 
     onnxruntime is not tried: the file is made for it.
     """
@@ -85,8 +79,7 @@ def admit(context: Context, absent: Mapping[str, Refusal]) -> Context:
     facts: dict[str, Any] = {}
     others = [name for name in context.config.runtime if name != ONNXRUNTIME and name not in absent]
     models = [model for model in context.timed if model.refusal is None]
-    with_network = [model for model in models if isinstance(model.network, Network)]
-    few = _few(with_network, context) if others else {}
+    few = _few([model for model in models if isinstance(model.network, Network)], context) if others else {}
     expected = {id_: _expected(model, context) for id_, model in few.items()}
     for number, (name, model) in enumerate((name, model) for name in others for model in models):
         context.progress.step(number, len(others) * len(models))
@@ -111,12 +104,10 @@ def admission_s(context: Context) -> float:
 def _few(models: Sequence[BenchModel], context: Context) -> dict[str, JobModel]:
     """Return the models, by id, with no more than _IMAGES images each."""
     few = {}
-    for model in models:
-        job = context.jobs[model.id]
-        path = context.folder / f"few-{Path(job.images).name}"
-        with storage.writing(path) as stream:
-            np.save(stream, np.load(job.images, mmap_mode="r")[:_IMAGES])
-        few[model.id] = replace(job, images=str(path))
+    for job in (context.jobs[model.id] for model in models):
+        images = np.load(job.images, mmap_mode="r")[:_IMAGES]
+        path = save_images(context.folder / f"few-{Path(job.images).name}", images)
+        few[job.id] = replace(job, images=str(path))
     return few
 
 

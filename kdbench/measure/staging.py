@@ -45,22 +45,15 @@ def stage(models: Sequence[BenchModel], test: TestSet | None, folder: Path, seed
     or the preprocessing do not fit.
     """
     if test is not None:
-        images = _save(folder / "images.npy", test.images)
-        channels, height, width = test.images.shape[1:]
-        return {s.id: _on_images(s, (channels, height, width), images) for s in models}
+        images = save_images(folder / "images.npy", test.images)
+        return {s.id: _on_images(s, test.images.shape[1:], images) for s in models}
     return {s.id: _on_noise(s, folder, seed) for s in models}
 
 
-def _on_images(model: BenchModel, image: tuple[int, int, int], images: Path) -> JobModel:
-    facts = model.facts
-    layout = layout_for(facts.input_shape, image, model.card.name)
+def _on_images(model: BenchModel, image: tuple[int, ...], images: Path) -> JobModel:
     channels, height, width = image
-    shapes: dict[str, tuple[int, ...]] = {
-        "NCHW": image,
-        "NHWC": (height, width, channels),
-        "flat": (math.prod(image),),
-        "other": (height, width),
-    }
+    layout = layout_for(model.facts.input_shape, (channels, height, width), model.card.name)
+    shapes = {"NCHW": image, "NHWC": (height, width, channels), "flat": (math.prod(image),), "other": (height, width)}
     return _job_model(model, layout, shapes[layout], channels, images)
 
 
@@ -77,7 +70,7 @@ def _on_noise(model: BenchModel, folder: Path, seed: int) -> JobModel:
     file = folder / f"noise-{channels}x{height}x{width}.npy"
     if not file.exists():
         rng = np.random.default_rng(seed)
-        _save(file, rng.integers(0, 256, (_NOISE_IMAGES, channels, height, width), dtype=np.uint8))
+        save_images(file, rng.integers(0, 256, (_NOISE_IMAGES, channels, height, width), dtype=np.uint8))
     return _job_model(model, layout, shape, channels, file)
 
 
@@ -152,7 +145,8 @@ def null_model(folder: Path) -> JobModel:
     )
 
 
-def _save(path: Path, images: NDArray[np.uint8]) -> Path:
+def save_images(path: Path, images: NDArray[np.uint8]) -> Path:
+    """Write images to a .npy file and return its path."""
     with storage.writing(path) as stream:
         np.save(stream, images)
     return path

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdbench.measure.energy.account import Account, MeterProfile, accounts, gross, net, ratio
+from kdbench.measure.energy.rounds import MODES
 from kdbench.meters.meter import MeterError, MeterFailedError, PolledMeter
 from kdbench.worker.energy_window import update_period_ns, window
 
@@ -143,12 +144,12 @@ def test_what_lags_has_no_shorter_a_period():
     phase=st.floats(0, 1),
 )
 def test_a_known_power_is_recovered_within_its_interval(base_w, work_w, call_ms, period_ms, length_s, phase):
-    """A window may be a fraction of a period long if calls are shorter than that; if not, it takes eight periods.
+    """A window may be a fraction of a period long if calls are shorter; if not, it takes as many as the quick mode's.
 
-    Between longer calls an edge is seen up to a period late. The probe's windows take 20 periods at least.
+    Between longer calls, an edge is seen up to a period late.
     """
     if max(call_ms, NAP_MS) > period_ms / 2:
-        length_s = max(length_s, 8 * period_ms / 1e3)
+        length_s = max(length_s, MODES["quick"].least_updates * period_ms / 1e3)
     call_ms = max(call_ms, length_s * 1e3 / 2000)  # no more calls than a test has patience for
     machine = Machine(base_w)
     period_ns, call_ns = int(period_ms * MS), int(call_ms * MS)

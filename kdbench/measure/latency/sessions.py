@@ -5,9 +5,9 @@ Sessions are added until the headline ratios are known precisely enough or the b
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ from kdbench.measure.staging import null_model
 from kdbench.progress import SubProgress
 from kdbench.results.samples import join_sessions, session_calls
 from kdbench.statistics import PLAIN, Clustered, Plan
-from kdbench.worker.jobs import LatencyJob, TimedConfiguration
+from kdbench.worker.jobs import LatencyJob
+
+Key = tuple[str, int]  # a model's id and a configuration's number
 
 # The budget is for so many times the least number of sessions: more than half of it is there to narrow intervals.
 _MOST_FOR_ONE = 2.5
@@ -40,10 +42,10 @@ class Sampled:
 
     configurations: tuple[Configuration, ...]
     samples: Samples = field(default_factory=dict)
-    failed: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    failed: Mapping[Key, str] = field(default_factory=dict)
     floor_ns: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    warm_up_calls: Mapping[tuple[str, int], list[int]] = field(default_factory=dict)
-    call_ns: Mapping[tuple[str, int], list[float]] = field(default_factory=dict)
+    warm_up_calls: Mapping[Key, list[int]] = field(default_factory=dict)
+    call_ns: Mapping[Key, list[float]] = field(default_factory=dict)
     sessions: int = 0
     seconds: float = 0.0
     width: float = np.inf
@@ -64,41 +66,46 @@ def sample(context: Context, models: Sequence[BenchModel], seed: int = SEED) -> 
     sessions = _Sessions(context, models, config.budget_s / most, seed)
     progress = SubProgress(context.progress, 0, 1, "")
     begin = time.monotonic()
-    longest_s = 0.0
+    longest_s, number = 0.0, 0
     while True:
-        number = sessions.collected.sessions
         session_begin = time.monotonic()
         sessions.run(number, progress.part(min(number, most - 1), most, f"session {number + 1}"))
         now = time.monotonic()
-        longest_s = max(longest_s, now - session_begin)
-        if number + 1 < config.sessions:
-            continue
-        sampled = sessions.collected.sampled(now - begin)
-        if sampled.width <= config.precision or now - begin + longest_s > config.budget_s:
-            return sampled
+        longest_s, number = max(longest_s, now - session_begin), number + 1
+        if number >= config.sessions:
+            sampled = sessions.sampled(number, now - begin)
+            if sampled.width <= config.precision or now - begin + longest_s > config.budget_s:
+                return sampled
 
 
 class _Sessions:
-    """Runs sessions that take about `session_s`, including the start of processes and the loading of models."""
+    """Runs sessions of about `session_s`, with the start of processes and the loading of models, and collects samples.
+
+    `_lost` maps runtimes to the models that ended a process, with the reason.
+    """
 
     def __init__(self, context: Context, models: Sequence[BenchModel], session_s: float, seed: int) -> None:
-        config = context.config
-        self._context, self._models, self._config = context, models, config
+        self._context, self._models, self._config = context, models, context.config
         self._session_s, self._seed = session_s, seed
+        self._configurations = configurations(models, context.config)
+        self._plan = session_plan(context.runner.cores, context.config.sessions)
         self._overhead_s: dict[str, float] = {}
         self._begin_s = 0.0
         self._floor = null_model(context.folder)
-        self._samples = context.folder / "samples.npz"
-        cores = context.runner.cores
-        plan = session_plan(cores, config.sessions)
-        self.collected = _Collected(models, configurations(models, config), cores, plan)
+        self._file = context.folder / "samples.npz"
+        self._lost: dict[str, dict[str, str]] = {}
+        self._errors: dict[Key, str] = {}
+        self._parts: dict[Key, list[Clustered]] = defaultdict(list)
+        self._warm_up_calls: dict[Key, list[int]] = defaultdict(list)
+        self._call_ns: dict[Key, list[float]] = defaultdict(list)
+        self._floor_ns: list[float] = []
 
     def run(self, session: int, progress: SubProgress) -> None:
         """Run session number `session`, one process a runtime."""
         runtimes, ids = self._config.runtime, [model.id for model in self._models]
         for number, runtime in enumerate(runtimes):
             part = progress.part(number, len(runtimes), progress.detail)
-            lost = self.collected.lost.setdefault(runtime, {})
+            lost = self._lost.setdefault(runtime, {})
 
             def job_for(_: Sequence[str], runtime: str = runtime) -> LatencyJob | None:
                 return self._job(runtime, session)
@@ -110,97 +117,71 @@ class _Sessions:
                 continue
             timed_s = sum(configuration["seconds"] for configuration in result["configurations"])
             self._overhead_s[runtime] = time.monotonic() - self._begin_s - timed_s
-            self.collected.add(session, result, self._samples)
-        self.collected.sessions += 1
-
-    def _timed_s(self, runtime: str) -> float:
-        """Return how long a session times calls, in a process that takes its time to begin."""
-        left = self._session_s - self._overhead_s.get(runtime, _OVERHEAD_S) * len(self._config.runtime)
-        return max(left, _LEAST_SHARE * self._session_s)
+            self._add(session, result)
 
     def _job(self, runtime: str, session: int) -> LatencyJob | None:
+        """Return the job with the models of each configuration of `runtime` that have not failed; None without any."""
         self._begin_s = time.monotonic()
-        remaining = self.collected.remaining(runtime, self._timed_s(runtime))
+        left_s = self._session_s - self._overhead_s.get(runtime, _OVERHEAD_S) * len(self._config.runtime)
+        timed_s = max(left_s, _LEAST_SHARE * self._session_s)
+        remaining, failed = [], self._failed()
+        for number, c in enumerate(self._configurations):
+            models = tuple(m for m in c.models if (self._models[m].id, number) not in failed)
+            if c.runtime == runtime and models:
+                remaining.append(c.timed(number, models, c.share * timed_s))
         if not remaining:
             return None
         return LatencyJob(
             runtime=runtime,
             models=tuple(self._context.jobs[model.id] for model in self._models),
-            configurations=remaining,
+            configurations=tuple(remaining),
             provider=self._config.provider,
             threads=max(self._config.threads),
             seed=self._seed,
             session=session,
             floor=self._floor if runtime == ONNXRUNTIME else None,
-            samples=str(self._samples),
+            samples=str(self._file),
         )
 
-
-@dataclass
-class _Collected:
-    """The samples of the sessions so far; `lost` maps runtimes to the models that ended a process, with the reason."""
-
-    models: Sequence[BenchModel]
-    configurations: tuple[Configuration, ...]
-    cores: tuple[int, ...] | None
-    plan: Plan
-    sessions: int = 0
-    lost: dict[str, dict[str, str]] = field(default_factory=dict)
-    _errors: dict[tuple[str, int], str] = field(default_factory=dict)
-    _parts: dict[tuple[str, int], list[Clustered]] = field(default_factory=dict)
-    _warm_up_calls: dict[tuple[str, int], list[int]] = field(default_factory=dict)
-    _call_ns: dict[tuple[str, int], list[float]] = field(default_factory=dict)
-    _floor_ns: list[float] = field(default_factory=list)
-
-    @property
-    def failed(self) -> dict[tuple[str, int], str]:
-        """Why a model has no samples in a configuration."""
+    def _failed(self) -> dict[Key, str]:
+        """Return why a model has no samples in a configuration."""
         lost = {
             (id_, number): reason
-            for number, configuration in enumerate(self.configurations)
-            for id_, reason in self.lost.get(configuration.runtime, {}).items()
+            for number, configuration in enumerate(self._configurations)
+            for id_, reason in self._lost.get(configuration.runtime, {}).items()
         }
         return lost | self._errors
 
-    def remaining(self, runtime: str, timed_s: float) -> tuple[TimedConfiguration, ...]:
-        """Return the configurations of `runtime` with the models that have not failed, for a session of `timed_s`."""
-        remaining, failed = [], self.failed
-        for number, c in enumerate(self.configurations):
-            models = tuple(m for m in c.models if (self.models[m].id, number) not in failed)
-            if c.runtime == runtime and models:
-                remaining.append(c.timed(number, models, c.share * timed_s))
-        return tuple(remaining)
-
-    def add(self, session: int, result: Mapping[str, Any], file: Path) -> None:
-        """Add the result of a session's process and the samples in `file`."""
+    def _add(self, session: int, result: Mapping[str, Any]) -> None:
+        """Add the result of a session's process and the samples in its file."""
         if result["floor_ns"] is not None:
             self._floor_ns.append(result["floor_ns"])
-        with np.load(file, allow_pickle=False) as arrays:
+        with np.load(self._file, allow_pickle=False) as arrays:
             for configuration in result["configurations"]:
                 number = configuration["number"]
                 self._errors |= {(id_, number): reason for id_, reason in configuration["errors"].items()}
-                for m in self.configurations[number].models:
-                    key = (self.models[m].id, number)
+                for m in self._configurations[number].models:
                     if (part := session_calls(arrays, f"{number}/{m}", session)) is not None:
-                        self._parts.setdefault(key, []).append(part)
-                        self._warm_up_calls.setdefault(key, []).append(configuration["warm_up_calls"][key[0]])
-                        self._call_ns.setdefault(key, []).append(configuration["call_ns"][key[0]])
-        file.unlink()
+                        key = (self._models[m].id, number)
+                        self._parts[key].append(part)
+                        self._warm_up_calls[key].append(configuration["warm_up_calls"][key[0]])
+                        self._call_ns[key].append(configuration["call_ns"][key[0]])
+        self._file.unlink()
 
-    def sampled(self, seconds: float) -> Sampled:
+    def sampled(self, sessions: int, seconds: float) -> Sampled:
         """Return everything collected, without the samples of models that failed."""
-        failed = self.failed
+        failed = self._failed()
         samples = {key: join_sessions(parts) for key, parts in self._parts.items() if key not in failed}
         return Sampled(
-            self.configurations,
+            self._configurations,
             samples,
             failed,
             np.array(self._floor_ns),
             self._warm_up_calls,
             self._call_ns,
-            self.sessions,
+            sessions,
             seconds,
-            headline_width(self.models, self.configurations, samples, self.plan),
-            self.cores,
-            self.plan,
+            headline_width(self._models, self._configurations, samples, self._plan),
+            self._context.runner.cores,
+            self._plan,
         )

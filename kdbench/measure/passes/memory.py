@@ -65,9 +65,7 @@ class MemoryPass(Pass):
         findings = Findings(
             tuple(measurements),
             tuple(pair for pair in pairs if pair is not None),
-            failures=tuple(
-                Failure(id_, reason, axes={"batch": batch}) for (id_, batch), reason in results.failed.items()
-            ),
+            failures=tuple(Failure(id_, why, axes={"batch": batch}) for (id_, batch), why in results.failed.items()),
         )
         if not results.results:
             return findings
@@ -90,9 +88,8 @@ def _measurements(id_: str, batch: int, results: ProcessResults, context: Contex
     key, axes = (id_, batch), context.axes(batch=batch)
     peak, baseline = results.values(key, "peak_bytes"), results.values(key, "baseline_bytes")
     since = results.results[key][0]["since"]
-    source = (
-        f"onnxruntime, high-water mark since {since}, median of {PROCESSES} fresh processes, arena on, {CALLS} calls"
-    )
+    processes = f"median of {PROCESSES} fresh processes, arena on, {CALLS} calls"
+    source = f"onnxruntime, high-water mark since {since}, {processes}"
     for metric, values in zip(_RESIDENT, (peak, peak - baseline), strict=True):
         share = spread(values)
         unlike = share > _UNSTABLE_SPREAD and np.ptp(values) > _UNSTABLE_BYTES
@@ -122,13 +119,10 @@ def _ratio(
     if axes["batch"] not in outer_batches(teacher, context.config):
         reason = f"{teacher.name}: not measured at batch {axes['batch']}"
         return Pair(value=None, status="unavailable", reason=reason, **both)
-    above, below = (
-        next((m for m in measurements if (m.model, m.metric, m.axes) == (model.id, _RESIDENT[0], axes)), None)
-        for model in (teacher, student)
-    )
+    peaks = {m.model: m for m in measurements if m.metric == _RESIDENT[0] and m.axes == axes}
+    above, below = peaks.get(teacher.id), peaks.get(student.id)
     if above is None or below is None or above.value is None or below.value is None:
         return None
-    unstable = next((m for m in (above, below) if m.status == "unstable"), None)
-    if unstable is not None:
+    if unstable := next((m for m in (above, below) if m.status == "unstable"), None):
         both |= {"status": "unstable", "reason": unstable.reason}
     return Pair(value=above.value / below.value, n=below.n, **both)

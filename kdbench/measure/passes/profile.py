@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import units
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, MeasurementError
 from kdbench.macs.onnx_origin import Origin, named, origins, untraced
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Pass
@@ -15,7 +15,7 @@ from kdbench.results.records import Axes, Diagnostic, Layer
 from kdbench.worker.jobs import ProfileJob
 
 _REMEDY = "the other measurements do not depend on it"
-_OVERHEAD = 1.25  # where nodes take that many times the call they are part of, short ones are half profiler
+_OVERHEAD = 1.25  # if nodes take so many times their call, half of a short node is the profiler
 
 
 @PASSES.register("layers")
@@ -43,16 +43,17 @@ class ProfilePass(Pass):
         results = context.runner.run_in_turns(jobs, 1, context.progress)
         findings = Findings()
         for model in context.ready:
-            if model.id in results.failed:
-                findings += _without(model, results.failed[model.id])
-                continue
-            (result,) = results.results[model.id]
             job = jobs[model.id]
             try:
+                if model.id in results.failed:
+                    raise MeasurementError(results.failed[model.id])
                 known = origins(model.path, Path(job.optimised), context.jobs[model.id].shape)
             except KdbenchError as error:
-                findings += _without(model, error.message)
+                message = f"no times by layer: {error.message}"
+                warning = Diagnostic(code="no_profile", message=message, remedy=_REMEDY, model=model.id)
+                findings += Findings(warnings=(warning,))
                 continue
+            (result,) = results.results[model.id]
             layers = _layers(model.id, result["nodes"], known, context.axes(batch=job.batch))
             findings += Findings(layers=layers, warnings=overhead_warnings(model.id, result))
         calls = {id_: processes[0]["calls"] for id_, processes in results.results.items()}
@@ -75,11 +76,6 @@ def _job(model: BenchModel, context: Context, number: int) -> ProfileJob:
     )
 
 
-def _without(model: BenchModel, reason: str) -> Findings:
-    warning = Diagnostic(code="no_profile", message=f"no times by layer: {reason}", remedy=_REMEDY, model=model.id)
-    return Findings(warnings=(warning,))
-
-
 def overhead_warnings(model: str, result: Mapping[str, Any]) -> tuple[Diagnostic, ...]:
     """Return a warning where timing the nodes took a good part of their times."""
     nodes_ns = sum(node["time_ns"] for node in result["nodes"])
@@ -98,19 +94,17 @@ def _layers(
 ) -> tuple[Layer, ...]:
     """Return the nodes in the order in which they ran, each as the layer of the file that it stands for."""
     total_ns = sum(node["time_ns"] for node in nodes)
-    layers = []
-    for node in nodes:
-        name, operator = node["name"], node["operator"]
-        origin = known.get(name) or untraced(name, operator)
-        layer = Layer(
+    sources = [known.get(node["name"]) or untraced(node["name"], node["operator"]) for node in nodes]
+    return tuple(
+        Layer(
             model=model,
             name=origin.layer,
-            operator=operator,
+            operator=node["operator"],
             macs=origin.macs,
             time_ns=node["time_ns"],
             time_share=node["time_ns"] / total_ns if total_ns else None,
             axes=dict(axes),
             reason=origin.reason or None,
         )
-        layers.append(layer)
-    return tuple(layers)
+        for node, origin in zip(nodes, sources, strict=True)
+    )
