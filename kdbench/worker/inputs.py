@@ -1,5 +1,6 @@
 """From uint8 images to a model's inputs. numpy only: it runs in the measuring process."""
 
+import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -51,7 +52,7 @@ class Inputs:
 
     def of(self, images: NDArray[np.uint8], model: JobModel) -> Iterable[NDArray[np.generic]]:
         """Return the chunks of prepared inputs of `images` for `model`."""
-        size = _chunk_samples(model)
+        size = max(CHUNK_BYTES // sample_bytes(model) // _CHUNK_SAMPLES, 1) * _CHUNK_SAMPLES
         if size < len(images):
             return _overlapped(images, model, size)
         if self._key != model.preparation:
@@ -60,9 +61,9 @@ class Inputs:
         return self._kept
 
 
-def _chunk_samples(model: JobModel) -> int:
-    sample = int(np.prod(model.shape)) * np.dtype(model.dtype).itemsize
-    return max(CHUNK_BYTES // sample // _CHUNK_SAMPLES, 1) * _CHUNK_SAMPLES
+def sample_bytes(model: JobModel) -> int:
+    """Return the size of one prepared sample."""
+    return math.prod(model.shape) * np.dtype(model.dtype).itemsize
 
 
 def _overlapped(images: NDArray[np.uint8], model: JobModel, size: int) -> Iterator[NDArray[np.generic]]:

@@ -5,7 +5,7 @@ A load says how many calls make a block and times them. numpy only: it runs in t
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -177,13 +177,8 @@ class Server:
                 self.sleep((left - _SPIN_NS) / 1e9)
 
 
-_LOADS: Mapping[str, Callable[[TimedConfiguration], Load]] = {
-    "stream": lambda _: Stream(),
-    "paced": lambda configuration: Paced(configuration.gap_ms * 1_000_000),
-    "server": lambda configuration: Server(configuration.rate_per_s),
-}
-
-
 def load_of(configuration: TimedConfiguration) -> Load:
     """Return the load of a configuration, by its `mode`, `gap_ms` and `rate_per_s`."""
-    return _LOADS[configuration.mode](configuration)
+    if configuration.mode == "paced":
+        return Paced(configuration.gap_ms * 1_000_000)
+    return Server(configuration.rate_per_s) if configuration.mode == "server" else Stream()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kdbench.machine.cores import pin
 from kdbench.worker.__main__ import Channel
-from kdbench.worker.inputs import batch_inputs, prepare
+from kdbench.worker.inputs import batch_inputs, prepare, sample_bytes
 from kdbench.worker.interleaved import WARM_UP_SHARE, Ready, TurnError, interleave, warm_up
 from kdbench.worker.jobs import JobModel, LatencyJob, TimedConfiguration
 from kdbench.worker.loads import Calls, load_of, time_calls
@@ -44,11 +44,8 @@ class Session:
     """The models loaded in this process, and the samples so far."""
 
     def __init__(self, job: LatencyJob, channel: Channel) -> None:
-        self._models = job.models
+        self._job, self._models, self._channel = job, job.models, channel
         self._runtime = runtime(job.runtime)
-        self._provider = job.provider
-        self._channel = channel
-        self._cores = job.cores
         self._rng = np.random.default_rng([job.seed, job.session])
         self._total_s = sum(c.budget_s for c in job.configurations)
         self._before_s = 0.0
@@ -59,7 +56,7 @@ class Session:
 
     def floor_ns(self, floor: JobModel) -> float:
         """Return the median time of a call that computes nothing, the lower bound of every model here."""
-        loaded = self._runtime.load(floor, provider=self._provider, threads=1)
+        loaded = self._runtime.load(floor, provider=self._job.provider, threads=1)
         ns = np.empty(_FLOOR_CALLS, np.int64)
         time_calls(Calls(*loaded.bind([prepare(np.zeros((1, 1, 1, 1), np.uint8), floor)])), ns)
         return float(np.median(ns))
@@ -71,12 +68,10 @@ class Session:
         """
         number, budget_s = configuration.number, configuration.budget_s
         self._errors = {}
-        calls = self._for_each(
-            configuration.models, lambda m: self._load(m, configuration.threads, configuration.batch)
-        )
+        calls = self._working(configuration.models, lambda m: self._load(m, configuration))
         begin = time.perf_counter_ns()
         cap_ns = WARM_UP_SHARE * budget_s * 1e9 / max(len(calls), 1)
-        ready = self._for_each(calls, lambda m: warm_up(calls[m], cap_ns))
+        ready = self._working(calls, lambda m: warm_up(calls[m], cap_ns))
         for m, (ns, block) in self._interleaved(ready, begin, configuration).items():
             self.samples[f"{number}/{m}/ns"], self.samples[f"{number}/{m}/block"] = ns, block
         self._before_s += budget_s
@@ -88,10 +83,10 @@ class Session:
             "call_ns": {self._models[m].id: r.call_ns for m, r in ready.items()},
         }
 
-    def _for_each(self, chosen: Iterable[int], do: Callable[[int], T]) -> dict[int, T]:
-        """Call `do` for each model; those that fail are noted and left out."""
+    def _working(self, models: Iterable[int], do: Callable[[int], T]) -> dict[int, T]:
+        """Return the result of `do` for every model; those that fail are noted and left out."""
         done = {}
-        for m in chosen:
+        for m in models:
             self._channel.model(self._models[m].id)
             try:
                 done[m] = do(m)
@@ -99,17 +94,17 @@ class Session:
                 self._errors[self._models[m].id] = describe(error)
         return done
 
-    def _load(self, m: int, threads: int, batch: int) -> Calls:
+    def _load(self, m: int, configuration: TimedConfiguration) -> Calls:
+        threads = configuration.threads
         if threads != self._threads:
             self._loaded.clear()
             self._threads = threads
-            pin(
-                self._cores and self._cores[-threads:]
-            )  # a pool's threads inherit the cores of the thread that starts them
+            # A pool's threads inherit the cores of the thread that starts them.
+            pin(self._job.cores and self._job.cores[-threads:])
         model = self._models[m]
         if m not in self._loaded:
-            self._loaded[m] = self._runtime.load(model, provider=self._provider, threads=threads)
-        calls = Calls(*self._loaded[m].bind(_inputs(model, batch)))
+            self._loaded[m] = self._runtime.load(model, provider=self._job.provider, threads=threads)
+        calls = Calls(*self._loaded[m].bind(_inputs(model, configuration.batch)))
         calls.run(*calls.arguments[0])  # a compiler's or an algorithm search's seconds belong to loading
         return calls
 
@@ -123,23 +118,20 @@ class Session:
             self._channel.step(self._before_s + (time.perf_counter_ns() - begin_ns) / 1e9, self._total_s)
 
         while ready:
-            order = list(ready)
             try:
                 timed = interleave(list(ready.values()), deadline_ns, self._rng, tick, load=load_of(configuration))
+                return dict(zip(ready, timed, strict=True))
             except TurnError as failed:
                 if not isinstance(failed.error, self._runtime.faults):
                     raise
-                m = order[failed.index]
+                m = list(ready)[failed.index]
                 self._errors[self._models[m].id] = describe(failed.error)
                 del ready[m]
-                continue
-            return dict(zip(order, timed, strict=True))
         return {}
 
 
 def _inputs(model: JobModel, batch: int) -> list[NDArray[np.generic]]:
     """Return different batches of prepared inputs, as many as _INPUT_BYTES admit."""
-    sample = int(np.prod(model.shape)) * np.dtype(model.dtype).itemsize
-    different = min(max(_INPUT_BYTES // (sample * batch), 1), _DIFFERENT_INPUTS)
+    different = min(max(_INPUT_BYTES // (sample_bytes(model) * batch), 1), _DIFFERENT_INPUTS)
     prepared = batch_inputs(model, different * batch)
     return [np.ascontiguousarray(part) for part in prepared.reshape(different, batch, *model.shape)]

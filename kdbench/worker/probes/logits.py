@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.worker.__main__ import Channel
-from kdbench.worker.inputs import Inputs
+from kdbench.worker.inputs import Inputs, sample_bytes
 from kdbench.worker.jobs import JobModel, LogitsJob
 from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
@@ -26,8 +26,7 @@ def batch_size(model: JobModel) -> int:
     """Return how many samples are evaluated in one call: the fixed batch, or what `_BATCH_BYTES` of inputs hold."""
     if model.fixed_batch is not None:
         return model.fixed_batch
-    sample = int(np.prod(model.shape)) * np.dtype(model.dtype).itemsize
-    return int(np.clip(_BATCH_BYTES // sample, 1, _LARGEST_BATCH))
+    return min(max(_BATCH_BYTES // sample_bytes(model), 1), _LARGEST_BATCH)
 
 
 def run(job: LogitsJob, channel: Channel) -> dict[str, Any]:

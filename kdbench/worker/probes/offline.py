@@ -9,19 +9,17 @@ Result: `sweeps`, for each id a `kdbench.worker.batch_sweep.Sweep`.
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from kdbench.machine.memory import available_bytes, resident_bytes
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.batch_sweep import Limits, Sweep, sweep
-from kdbench.worker.inputs import batch_inputs
+from kdbench.worker.inputs import batch_inputs, sample_bytes
 from kdbench.worker.interleaved import warm_up
 from kdbench.worker.jobs import JobModel, OfflineJob
 from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
-# Of one batch: so much time goes to a look, or so much of the budget.
+# A look at one batch takes this long, or this share of the budget if that is shorter.
 _LOOK_NS = 100_000_000
 _LOOK_SHARE = 0.02
 
@@ -58,9 +56,7 @@ class Look:
     """A loaded model that is tried with one batch after the other, each for about `look_ns`."""
 
     def __init__(self, model: JobModel, loaded: LoadedModel, look_ns: float) -> None:
-        self._look_ns = look_ns
-        self._model = model
-        self._loaded = loaded
+        self._model, self._loaded, self._look_ns = model, loaded, look_ns
         self._loaded_bytes = resident_bytes()
 
     def call_ns(self, batch: int) -> float:
@@ -70,9 +66,8 @@ class Look:
     def needed_bytes(self, batch: int) -> int:
         """Return what `batch`, twice the last one, is expected to take: as much again, and its inputs.
 
-        Activations grow with the batch, and the runtime's arena gives nothing back; what does not grow is counted
-        again too, which makes this too much rather than too little. Of a GPU's memory it knows nothing: there the
-        runtime refuses what does not fit, and goes on.
+        Activations grow with the batch, and the runtime's arena gives nothing back. What does not grow is counted
+        again too, so this is too much rather than too little. A GPU's memory is not counted: there the runtime refuses
+        what does not fit, and goes on.
         """
-        sample = int(np.prod(self._model.shape)) * np.dtype(self._model.dtype).itemsize
-        return max(resident_bytes() - self._loaded_bytes, 0) + batch * sample
+        return max(resident_bytes() - self._loaded_bytes, 0) + batch * sample_bytes(self._model)
