@@ -4,9 +4,8 @@ The tables are files of the package: no service is contacted, for the machine's 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.meters.codecarbon import J_PER_KWH, silenced
@@ -27,10 +26,6 @@ class CarbonIntensity:
     name: str
     g_per_kwh: float
     source: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as a protocol records them."""
-        return asdict(self)
 
 
 def grams(joules: float, intensity: CarbonIntensity) -> float:
@@ -86,7 +81,7 @@ def emission(energy: Measurement, metric: str, intensity: CarbonIntensity) -> Me
 
 
 def _unknown(country: str, names: Mapping[str, str]) -> InputError:
-    """Return the error for a country that is no code of `names` (code to English name)."""
+    """Return the error for a country that is not among the codes of `names` (code to English name)."""
     by_name = {name.lower(): code for code, name in names.items()}
     if code := by_name.get(country.lower()):
         return InputError(f"{country!r} is no three-letter country code", f"did you mean {code!r}?")

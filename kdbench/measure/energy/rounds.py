@@ -152,17 +152,11 @@ def _meter(number: int, status: MeterStatus, result: Mapping[str, Any]) -> Meter
 
 def _facts(status: MeterStatus, meter: MeterProfile) -> dict[str, Any]:
     assert isinstance(status.state, Available)
+    idle_w = [round(float(watts), 4) for watts in meter.idle_w]
+    rates = {"update_period_ms": round(1e3 * meter.period_s, 3), "idle_w": idle_w}
     return {
         "name": meter.name,
         "scope": meter.scope,
         "detail": status.state.detail,
         "evidence": meter.evidence,
-        **(_rates(meter) if meter.evidence == "measured" else {}),
-    }
-
-
-def _rates(meter: MeterProfile) -> dict[str, Any]:
-    return {
-        "update_period_ms": round(1e3 * meter.period_s, 3),
-        "idle_w": [round(float(watts), 4) for watts in meter.idle_w],
-    }
+    } | (rates if meter.evidence == "measured" else {})

@@ -24,8 +24,7 @@ class EpochMeter:
     """
 
     def __init__(self, provider: str, *, estimate: bool) -> None:
-        self._provider = provider
-        self._estimate = estimate
+        self._provider, self._estimate = provider, estimate
         self._meters: list[Meter] = []
         self._period_s: dict[str, float] = {}
         self._failed: set[str] = set()  # names of meters
@@ -72,14 +71,14 @@ class EpochMeter:
                 source=meter.name,
                 evidence=meter.evidence,
                 energy_j=used_j,
-                half_width_j=2 * self._step_j(meter, used_j / seconds) * math.sqrt(epochs) if seconds > 0 else used_j,
+                # A step is one period's worth of power, uniformly distributed.
+                half_width_j=2 * self._period_s.get(meter.name, 0.0) * used_j / seconds * math.sqrt(epochs / 3)
+                if seconds > 0
+                else used_j,
             )
             for meter in self._meters
             if (used_j := joules.get(_key(meter))) is not None
         )
-
-    def _step_j(self, meter: Meter, power_w: float) -> float:
-        return power_w * self._period_s.get(meter.name, 0.0) / math.sqrt(3)
 
     def _read(self, meters: Sequence[Meter]) -> dict[str, float]:
         """Return the readings of `meters`; a meter that fails is left out from then on."""

@@ -1,6 +1,7 @@
 """The energy pass: joules and CO₂e of each model, per inference and per run, and students' ratios."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from functools import reduce
 from operator import add
 from typing import Any
@@ -18,7 +19,7 @@ from kdbench.worker.process import WorkerError
 
 @PASSES.register("energy")
 class EnergyPass(Pass):
-    """Energy of each model at batch 1 and at the largest; unavailable where nothing counts the part that runs it."""
+    """Energy of each model at batch 1 and at the largest; unavailable if no meter counts the part that runs it."""
 
     order = 100
 
@@ -39,11 +40,11 @@ class EnergyPass(Pass):
 
     def run(self, context: Context) -> Findings:
         """Meter rounds of windows."""
+        if not context.ready:
+            return Findings()
         country = context.config.country
         intensity = carbon_intensity(country) if country else None
-        findings = Findings(protocol={"carbon": intensity.to_json()} if intensity and context.ready else {})
-        if not context.ready:
-            return findings
+        findings = Findings(protocol={"carbon": asdict(intensity)} if intensity else {})
         if isinstance(context.meters.leading, Unavailable):
             return findings + _without(context.meters.leading, "unavailable")
         try:

@@ -84,15 +84,15 @@ def latency_findings(models: Sequence[BenchModel], sampled: Sampled, config: Mea
                 reason = f"the model's batch is fixed at {model.facts.fixed_batch}"
                 hint = "export it with a dynamic batch"
                 measurements += [missing(model.id, m, reason, hint=hint, axes=axes) for m in _metrics(configuration)]
-    pairs = (
-        _ratio(teacher, student, number, sampled, config)
+    pairs = tuple(
+        pair
         for number, configuration in enumerate(sampled.configurations)
         if configuration.mode != "server"  # a wait depends on chance more than on the model
         for teacher, student in students(models)
         if configuration.runtime not in {*teacher.refused, *student.refused}
+        for pair in _ratio(teacher, student, number, sampled, config)
     )
-    known = tuple(pair for pair in pairs if pair is not None)
-    return Findings(tuple(measurements), known, samples=_raw(sampled, config.provider), failures=tuple(failures))
+    return Findings(tuple(measurements), pairs, samples=_raw(sampled, config.provider), failures=tuple(failures))
 
 
 def _called(context: Context) -> list[BenchModel]:
@@ -170,8 +170,8 @@ def _source(configuration: Configuration, sampled: Sampled, warm_up_calls: Seque
     return f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}{spinning}"
 
 
-def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampled, config: Measure) -> Pair | None:
-    """Return the student's speed-up in a configuration; None where one of the two failed in it."""
+def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampled, config: Measure) -> Iterator[Pair]:
+    """Yield the student's speed-up in a configuration; nothing if one of the two failed in it."""
     configuration = sampled.configurations[number]
     both: dict[str, Any] = {
         "metric": "latency_ratio",
@@ -180,18 +180,15 @@ def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampl
         "axes": configuration.axes(config.provider),
     }
     estimate = ratio(sampled.samples, teacher.id, student.id, number, sampled.plan)
+    fixed = [model for model in (teacher, student) if model.facts.fixed_batch not in {None, configuration.batch}]
     if estimate is not None:
-        return Pair(value=estimate.value, interval=interval_of(estimate), n=estimate.n, **both)
-    fixed = next(
-        (model for model in (teacher, student) if model.facts.fixed_batch not in {None, configuration.batch}), None
-    )
-    if fixed is not None:
-        reason = f"{fixed.name}: its batch is fixed at {fixed.facts.fixed_batch}"
+        yield Pair(value=estimate.value, interval=interval_of(estimate), n=estimate.n, **both)
+    elif fixed:
+        reason = f"{fixed[0].name}: its batch is fixed at {fixed[0].facts.fixed_batch}"
+        yield Pair(value=None, status="unavailable", reason=reason, **both)
     elif configuration.batch not in {1, *config.batch, student.facts.fixed_batch}:
         reason = f"{teacher.name}: not measured at batch {configuration.batch}"
-    else:
-        return None
-    return Pair(value=None, status="unavailable", reason=reason, **both)
+        yield Pair(value=None, status="unavailable", reason=reason, **both)
 
 
 def _raw(sampled: Sampled, provider: str) -> dict[str, NDArray[np.generic]]:

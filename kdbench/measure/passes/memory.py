@@ -61,10 +61,9 @@ class MemoryPass(Pass):
         }
         results = context.runner.run_in_turns(jobs, PROCESSES, context.progress)
         measurements = [m for id_, batch in results.results for m in _measurements(id_, batch, results, context)]
-        pairs = (_ratio(teacher, student, measurements, context) for teacher, student in students(context.ready))
         findings = Findings(
             tuple(measurements),
-            tuple(pair for pair in pairs if pair is not None),
+            tuple(pair for t, s in students(context.ready) for pair in _ratio(t, s, measurements, context)),
             failures=tuple(Failure(id_, why, axes={"batch": batch}) for (id_, batch), why in results.failed.items()),
         )
         if not results.results:
@@ -112,17 +111,17 @@ def _on_device(id_: str, axes: Axes, results: Sequence[Mapping[str, Any]]) -> Me
 
 def _ratio(
     teacher: BenchModel, student: BenchModel, measurements: Sequence[Measurement], context: Context
-) -> Pair | None:
-    """Return teacher over student of the whole process's peak; None where a process of either failed."""
+) -> Iterator[Pair]:
+    """Yield teacher over student of the whole process's peak; nothing if a process of either failed."""
     axes = _pair_axes(context, student)
     both: dict[str, Any] = {"metric": "memory_ratio", "teacher": teacher.id, "student": student.id, "axes": axes}
     if axes["batch"] not in outer_batches(teacher, context.config):
         reason = f"{teacher.name}: not measured at batch {axes['batch']}"
-        return Pair(value=None, status="unavailable", reason=reason, **both)
+        yield Pair(value=None, status="unavailable", reason=reason, **both)
+        return
     peaks = {m.model: m for m in measurements if m.metric == _RESIDENT[0] and m.axes == axes}
     above, below = peaks.get(teacher.id), peaks.get(student.id)
-    if above is None or below is None or above.value is None or below.value is None:
-        return None
-    if unstable := next((m for m in (above, below) if m.status == "unstable"), None):
-        both |= {"status": "unstable", "reason": unstable.reason}
-    return Pair(value=above.value / below.value, n=below.n, **both)
+    if above and below and above.value is not None and below.value is not None:
+        if unstable := next((m for m in (above, below) if m.status == "unstable"), None):
+            both |= {"status": "unstable", "reason": unstable.reason}
+        yield Pair(value=above.value / below.value, n=below.n, **both)

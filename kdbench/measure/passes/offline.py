@@ -36,7 +36,7 @@ class OfflinePass(Pass):
 
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the largest throughputs and their ratios; which batches lead there is known afterwards."""
-        for threads in context.config.threads if _is_wanted(context) else ():
+        for threads in context.config.threads if _is_configured(context) else ():
             yield from expected_of(context.timed, [_BEST], _axes(context, threads), ONNXRUNTIME)
             for teacher, student in students(context.timed):
                 axes = _axes(context, threads)
@@ -44,12 +44,12 @@ class OfflinePass(Pass):
 
     def weight(self, context: Context) -> float:
         """Return the budget."""
-        return BUDGET_SHARE * context.config.budget_s if _is_wanted(context) and context.ready else 0.0
+        return BUDGET_SHARE * context.config.budget_s if _is_configured(context) and context.ready else 0.0
 
     def run(self, context: Context) -> Findings:
         """Sweep and measure."""
         config = context.config
-        if not _is_wanted(context) or not context.ready:
+        if not _is_configured(context) or not context.ready:
             return Findings()
         facts = {"offline_s": BUDGET_SHARE * config.budget_s, "offline_sessions": config.sessions, "offline": RULE}
         findings = Findings(protocol=facts)
@@ -58,18 +58,17 @@ class OfflinePass(Pass):
         except MeasurementError as error:
             return findings + Findings(failures=(Failure(None, error.message),))
         for samples in by_threads:
-            pairs = (_ratio(teacher, student, samples, context) for teacher, student in students(context.ready))
             findings += Findings(
                 measurements=tuple(m for model in context.ready for m in _of_model(model, samples, context)),
-                pairs=tuple(pair for pair in pairs if pair is not None),
-                warnings=tuple(w for model in context.ready if (w := _shortened(model, samples)) is not None),
+                pairs=tuple(pair for t, s in students(context.ready) for pair in _ratio(t, s, samples, context)),
+                warnings=tuple(warning for model in context.ready for warning in _shortened(model, samples)),
                 samples=_raw(samples, context),
-                failures=tuple(f for model in context.ready if (f := _failure(model, samples)) is not None),
+                failures=tuple(_failure(m, samples) for m in context.ready if not _by_batch(m, samples)),
             )
         return findings
 
 
-def _is_wanted(context: Context) -> bool:
+def _is_configured(context: Context) -> bool:
     return "offline" in context.config.mode
 
 
@@ -77,10 +76,8 @@ def _axes(context: Context, threads: int, **batch: int) -> dict[str, str | int]:
     return {"provider": context.config.provider, "threads": threads, **batch, "mode": "offline"}
 
 
-def _failure(model: BenchModel, samples: OfflineSamples) -> Failure | None:
-    """Return why a model has no samples; None where it has some."""
-    if _by_batch(model, samples):
-        return None
+def _failure(model: BenchModel, samples: OfflineSamples) -> Failure:
+    """Return why a model has no samples."""
     sweep = samples.sweeps.get(model.id, Sweep())
     reason = samples.failed.get(model.id) or sweep.fault or "no session timed it"
     return Failure(model.id, reason, axes={"threads": samples.threads})
@@ -123,27 +120,24 @@ def _end(sweep: Sweep) -> str:
     }[sweep.ended]
 
 
-def _shortened(model: BenchModel, samples: OfflineSamples) -> Diagnostic | None:
-    """Return the warning that larger batches, which were not tried, might bring more; or None."""
-    sweep = samples.sweeps.get(model.id)
-    if sweep is None or not sweep.steps or sweep.ended not in _REMEDIES:
-        return None
-    return Diagnostic(
-        code="offline_shortened",
-        message=f"throughput offline with {units.threads(samples.threads)} may be larger: {_end(sweep)}",
-        remedy=_REMEDIES[sweep.ended],
-        model=model.id,
-    )
+def _shortened(model: BenchModel, samples: OfflineSamples) -> Iterator[Diagnostic]:
+    """Yield a warning if larger batches, which were not tried, might bring more."""
+    sweep = samples.sweeps.get(model.id, Sweep())
+    if sweep.steps and sweep.ended in _REMEDIES:
+        message = f"throughput offline with {units.threads(samples.threads)} may be larger: {_end(sweep)}"
+        remedy = _REMEDIES[sweep.ended]
+        yield Diagnostic(code="offline_shortened", message=message, remedy=remedy, model=model.id)
 
 
-def _ratio(teacher: BenchModel, student: BenchModel, samples: OfflineSamples, context: Context) -> Pair | None:
-    """Return student over teacher of the largest throughputs, each at its best batch, in the same sessions."""
-    rates = {model.id: _session_rates(_by_batch(model, samples)) for model in (teacher, student)}
-    if not all(len(values) for values in rates.values()):
-        return None
-    logs = np.log(rates[student.id]) - np.log(rates[teacher.id])
+def _ratio(teacher: BenchModel, student: BenchModel, samples: OfflineSamples, context: Context) -> Iterator[Pair]:
+    """Yield student over teacher of the largest throughputs, each at its best batch, in the same sessions."""
+    both = [_by_batch(model, samples) for model in (teacher, student)]
+    if not all(both):
+        return
+    of_teacher, of_student = map(_session_rates, both)
+    logs = np.log(of_student) - np.log(of_teacher)
     estimate = statistics.paired_ratio([np.array([log]) for log in logs], plan=samples.plan)
-    return Pair(
+    yield Pair(
         metric="throughput_ratio",
         teacher=teacher.id,
         student=student.id,
@@ -156,8 +150,6 @@ def _ratio(teacher: BenchModel, student: BenchModel, samples: OfflineSamples, co
 
 def _session_rates(by_batch: Mapping[int, Clustered]) -> NDArray[np.float64]:
     """Return the samples a second of each session at the batch where all sessions together have the most."""
-    if not by_batch:
-        return np.empty(0)
     batch, data = max(by_batch.items(), key=lambda item: item[0] / item[1].values.mean())
     return np.array([batch * 1e9 / data.values[data.session == s].mean() for s in np.unique(data.session)])
 

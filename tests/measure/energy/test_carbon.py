@@ -1,6 +1,7 @@
 import json
 import socket
 import sys
+from dataclasses import asdict
 from importlib.resources import files
 
 import pytest
@@ -88,7 +89,7 @@ def test_grams_of_joules(joules, expected):
 
 def test_fields_as_json():
     intensity = CarbonIntensity("DEU", "Germany", 381.0, "a test")
-    assert json.loads(json.dumps(intensity.to_json())) == {
+    assert json.loads(json.dumps(asdict(intensity))) == {
         "country": "DEU",
         "name": "Germany",
         "g_per_kwh": 381.0,
