@@ -64,8 +64,8 @@ def fidelity_findings(
 ) -> Findings:
     """Return the student's fidelities at `axes`; on the test set, without axes, its top-1 drop as well.
 
-    KL is of the teacher from the student; that of standardized logits uses the standard deviation `std`. Both models
-    have the same classes.
+    KL is KL(teacher || student); standardized logits use the standard deviation `std`. Both models have the same
+    classes.
     """
     assert teacher.classes == student.classes
     log_t, log_s = teacher.log_probabilities(), student.log_probabilities()

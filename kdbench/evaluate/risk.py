@@ -2,7 +2,7 @@
 
 Both risks are means over a sample of the loss l(y, f(x)) = -log p_s(y | x): at the label y that was drawn, or its
 expectation under class probabilities p(x) (Menon et al. 2021, "A Statistical Perspective on Distillation"). Where p(x)
-are the true ones, the variance of the second is no larger than that of the first, because
+are the true ones, the second risk has no larger variance than the first, because
 Var[l(y, f(x))] = Var[p(x)^T l(f(x))] + E[Var[l(y, f(x)) | x]] (Lemma 1 of Gupta et al., "Exploring Knowledge
 Distillation"). Here a teacher's probabilities stand in for them: the order is likely, not certain.
 """

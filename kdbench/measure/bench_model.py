@@ -66,7 +66,7 @@ def _run_folder(card: ModelCard, path: Path) -> Path:
 
 
 def _inside(folder: Path, name: str) -> Path | None:
-    """Return the file called `name` in `folder`; None where there is none, or it lies outside, even by a link.
+    """Return the file called `name` in `folder`; None if it does not exist, or lies outside, even by a link.
 
     A card may come from anywhere: a name that is no valid path is a user's input, not a bug.
     """
@@ -85,9 +85,9 @@ SEED = 0
 class BenchModel:
     """A model file to measure; `teacher` is the id of the model it is compared with, if any.
 
-    A model that is not `timed` gets accuracy, fidelity, size and MACs only. `network` is what the file was exported
-    from, for runtimes that do not run the file. `refusal` says why the model is not measured at all; `refused` maps
-    each runtime that does not run it to the reason.
+    A model that is not `timed` gets accuracy, fidelity, size and MACs only. The file was exported from `network`, which
+    serves runtimes that do not run the file. `refusal` says why the model is not measured at all; `refused` maps each
+    runtime that does not run it to the reason.
     """
 
     card: ModelCard

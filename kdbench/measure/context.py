@@ -35,10 +35,10 @@ class Start:
 class Context:
     """What passes work on.
 
-    `models` are all models, those included that some or all runtimes refuse; `jobs` are the same as measuring
-    processes see them, by id. `meters` are the energy counters. `starts`, by runtime and model, and `runtime_facts`
-    come from the admission of other runtimes. `folder` is for files of the processes, `conditions` collects what the
-    machine did meanwhile.
+    `models` includes those that some or all runtimes refuse; `jobs` are the same models as measuring processes see
+    them, by id. `meters` are the energy counters. `starts`, by runtime and model, and `runtime_facts` come from the
+    admission of other runtimes. `folder` is for files of the processes; `conditions` collects the machine's state
+    during them.
     """
 
     models: Sequence[BenchModel]
@@ -55,7 +55,7 @@ class Context:
 
     @property
     def timed(self) -> list[BenchModel]:
-        """The models whose times are asked for."""
+        """The models whose times are measured."""
         return [model for model in self.models if model.timed]
 
     @property
@@ -74,16 +74,16 @@ class Context:
         return Runner(self.config, self.folder, self.conditions)
 
     def axes(self, **more: str | int) -> dict[str, str | int]:
-        """Return the axes of what is measured with the first number of threads, and `more`."""
+        """Return the axes of a measurement with the first number of threads, and `more`."""
         return {"provider": self.config.provider, "threads": self.config.threads[0], **more}
 
 
 @dataclass(frozen=True)
 class Expected:
-    """A number that a pass measures where nothing goes wrong; a pair's if `teacher` is given.
+    """A number that a pass measures if nothing goes wrong; with a `teacher`, a pair's.
 
-    Without the models `needs` there is no such number. `runtime` is what must run the model, if any runtime in
-    particular. The values of the axis `varies` are known only once it is measured.
+    The number also needs the models `needs`, and the `runtime` if one is named. The values of the axis `varies` are
+    known only after the measurement.
     """
 
     model: str
@@ -127,7 +127,7 @@ class Pass(ABC):
 
     @abstractmethod
     def run(self, context: Context) -> Findings:
-        """Measure. What is expected but missing has its reason in `failures`."""
+        """Measure. `failures` give the reasons for expected numbers that are missing."""
 
 
 PASSES: Registry[Callable[[], Pass]] = Registry(

@@ -1,4 +1,4 @@
-"""What is missing: expected numbers that were not measured, each with the reason."""
+"""Expected numbers that were not measured, each with the reason."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +14,10 @@ _Key = tuple[str | None, str, str, frozenset[tuple[str, str | int]]]
 def with_missing(
     models: Sequence[BenchModel], expected: Iterable[Expected], findings: Findings
 ) -> tuple[Findings, Findings]:
-    """Return the findings of a pass with the numbers of models that failed, and the numbers of those refused before.
+    """Return the findings of a pass with the missing numbers of failed models, and the numbers of refused models.
 
-    The former are in the order of the axes in `expected`, because a metric's first axes are its headline; for the same
-    reason the latter belong behind everything that was measured.
+    The findings follow the order of the axes in `expected`, because a metric's first axes are its headline. For the
+    same reason the numbers of refused models belong behind all others.
     """
     by_id = {model.id: model for model in models}
     expected = list(expected)

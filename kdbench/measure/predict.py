@@ -22,7 +22,7 @@ Outcome = Predictions | Failure
 def predict(
     context: Context, models: Sequence[BenchModel], test: TestSet, threads: int | None = None
 ) -> dict[str, Outcome]:
-    """Run the models over all images of `test` in one measuring process of so many threads (all cores); by id.
+    """Run the models over all images of `test` in one measuring process with `threads` (default: all cores); by id.
 
     A model that fails, or ends the process, has a Failure; the others run again without it. Raises InputError where a
     model's classes do not fit the labels.
@@ -31,7 +31,7 @@ def predict(
         _require_classes(model, model.facts.classes, test)
     files = {model.id: context.folder / f"logits-{number}.npy" for number, model in enumerate(models)}
     for file in files.values():
-        file.unlink(missing_ok=True)  # what is there after a crash must be of this pass
+        file.unlink(missing_ok=True)  # a file left by a crash must not pass for this run's
     provider, threads = evaluation_provider(context), threads or len(available_cores())
     failed, batches = _run(context, files, provider, threads)
     outcomes: dict[str, Outcome] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 GROWTH = 0.02  # throughput that grows by less …
-DOUBLINGS = 2  # … over so many doublings is saturated
+DOUBLINGS = 2  # … over this many doublings is saturated
 MEMORY_SHARE = 0.5  # of the memory that is left is for the next batch at most
 RULE = (
     f"batches 1, 2, 4, … until {DOUBLINGS} doublings bring less than {GROWTH:.0%}, the next batch might take more than "

@@ -1,7 +1,7 @@
 """Energy between two edges of a counter that moves in steps.
 
-A counter is stale by up to its update period. A window that begins and ends where the counter was seen to move, and
-counts the calls in between, is off by one period's worth of calls in all instead of by two unknown parts of one.
+A counter is stale by up to its update period. A window begins and ends when the counter is seen to move, and counts the
+calls in between. It is off by one period's worth of calls in all, instead of by two unknown parts of one.
 """
 
 import math
@@ -18,7 +18,7 @@ _PERIOD_EDGES = 10
 _LEAST_EDGES = 3
 _CALIBRATION_NS = 2_000_000_000
 _PATIENCE_NS = 10_000_000_000
-# Of a period. A look may cost as much as many calls: too many make calls dear, too few see an edge late.
+# As shares of a period. A look may cost as much as many calls: too many disturb the calls, too few see an edge late.
 _EARLY, _LOOKING = 0.25, 0.05
 
 
@@ -46,8 +46,8 @@ class _Edge(NamedTuple):
 def update_period_ns(counter: Meter, clock: Clock = time.monotonic_ns) -> float:
     """Return the median time between two movements of the counter, measured by reading it continuously.
 
-    Takes two seconds at most where three movements fit in there. A counter that is not stepped lags behind by
-    `lag_s`, which is its shortest period. Raises MeterFailedError.
+    This takes two seconds at most if three movements fit in. The shortest period of a counter that is not stepped is
+    its lag, `lag_s`. Raises MeterFailedError.
     """
     begun_ns = clock()
     edges = [_edge(counter, _nothing, clock).at_ns]
@@ -66,11 +66,11 @@ def window(
     *,
     period_ns: float,
 ) -> Window:
-    """Make calls for `settle_ns` unseen, then for `length_ns` or a little longer, from one edge to another.
+    """Make calls unmetered for `settle_ns`, then for `length_ns` or a little longer, from one edge to another.
 
-    Both edges are the first counter's, whose period is `period_ns`. Before the window come as many calls as it takes
-    the slowest counter to show the change of power. Within the window no counter is read: that would cost time and
-    energy itself. `clock` must be that of the counters. Raises MeterFailedError if a counter stops, fails or goes back.
+    Both edges are the first counter's, whose period is `period_ns`. The calls before the window last until the slowest
+    counter shows the change of power. Within the window no counter is read: that would cost time and energy itself.
+    `clock` must be the counters' clock. Raises MeterFailedError if a counter stops, fails or goes back.
     """
     for counter in counters:
         _read(counter)  # one that is polled begins here
@@ -80,10 +80,10 @@ def window(
     leading, *beside = counters
     begin = _edge(leading, call, clock, every_ns=period_ns * _LOOKING)
     others_begin = [_read(counter) for counter in beside]
-    # The edge that ends the window is waited for from shortly before it is due: all that time the counter is asked.
-    unasked_ns = (math.ceil(length_ns / period_ns) - _EARLY) * period_ns
+    # The counter is read again only shortly before the edge that ends the window is due.
+    unread_ns = (math.ceil(length_ns / period_ns) - _EARLY) * period_ns
     calls = 0
-    while clock() - begin.at_ns < unasked_ns:
+    while clock() - begin.at_ns < unread_ns:
         call()
         calls += 1
     end = _edge(leading, call, clock, every_ns=period_ns * _LOOKING)
@@ -100,9 +100,9 @@ def _read(counter: Meter) -> tuple[int, float]:
 
 
 def _span(counter: Meter, begin: tuple[int, float], end: tuple[int, float]) -> Span:
-    """Return the difference of two readings; raises MeterFailedError where it is impossible.
+    """Return the difference of two readings; raises MeterFailedError if it is impossible.
 
-    No part of a machine that is switched on uses nothing. What is estimated may: it is the work alone.
+    No part of a running machine uses nothing. An estimate may be 0: it covers the work alone.
     """
     if end[1] < begin[1]:
         raise MeterFailedError(counter.name, f"{counter.name} went back")
@@ -118,7 +118,7 @@ def _edge(counter: Meter, call: Callable[[], object], clock: Clock, every_ns: fl
     """
     start = _read(counter)
     begun_ns = looked_ns = clock()  # now: a source's first reading may be what starts it
-    moves = 1 if counter.stepped else 0  # joules that step, or the time that what is read is as of
+    moves = 1 if counter.stepped else 0  # what shows a movement: the joules, or else the time of the reading
     calls = 0
     while True:
         call()

@@ -22,8 +22,8 @@ _PACED_CALLS = 5  # in a block: with 5 ms between them models take turns every 2
 _PRIME_BELOW_NS = 50_000_000  # the caches are refilled in a few ms, which does not affect slower calls
 _PRIMING_NS = 1_000_000  # of calls off the clock refill the caches after another model
 _ARRIVALS_NS = 250_000_000  # a block of arrivals lasts about this long …
-_LEAST_ARRIVALS = 20  # … and holds so many at least
-_PAST = 10.0  # arrivals, over (1 - busy share)^2: after so many a queue has forgotten that it was empty
+_LEAST_ARRIVALS = 20  # … and holds this many at least
+_PAST = 10.0  # arrivals, over (1 - busy share)^2: then a queue no longer depends on its empty start
 SATURATED = 0.95  # of the time busy: beyond, queues grow throughout the measurement, and no latency is typical
 _SPIN_NS = 1_000_000  # the end of a wait is spent spinning: waking up late is the system's latency, not the model's
 
@@ -160,9 +160,8 @@ class Server:
     def backlog_ns(self, call_ns: float, rng: np.random.Generator) -> int:
         """Return for how long a server in its steady state would still be busy, drawn at random; 0 beyond saturation.
 
-        A queue that began empty would take the longer to fill the busier it is: 10 / (1 - busy share)^2 calls. That
-        past is drawn instead: the wait of the last of so many arrivals (Lindley 1952), if calls took
-        `call_ns` each.
+        A queue that begins empty takes 10 / (1 - busy share)^2 calls to fill. That past is drawn instead: the wait of
+        the last of these arrivals (Lindley 1952), if every call takes `call_ns`.
         """
         busy = self.busy(call_ns)
         if busy >= SATURATED:

@@ -23,7 +23,7 @@ WINDOW_SPREAD = 0.05
 # Windows of half a second see one state of clocks, fans and temperature, and none of the drift from minute to minute:
 # an additional standard uncertainty, as a share of the value.
 QUICK_RESOLUTION = 0.025
-_MEDIAN_FACTOR = math.sqrt(math.pi / 2)  # standard error of a median over that of a mean, for normal values
+_MEDIAN_FACTOR = math.sqrt(math.pi / 2)  # ratio of a median's standard error to a mean's, for normal values
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def accounts(
 
 
 def gross(account: Account) -> Value:
-    """Return the energy of one call, including that of the idle machine."""
+    """Return the energy of one call, idle energy included."""
     centre = float(np.median(account.gross_j))
     spread = float(np.std(account.gross_j, ddof=1)) / centre if centre > 0 else 0.0
     unstable = f"windows differ by {100 * spread:.1f} %" if spread > WINDOW_SPREAD else None
@@ -131,10 +131,9 @@ def gross(account: Account) -> Value:
 
 
 def net(account: Account) -> Value:
-    """Return the energy of one call above that of the idle machine in the same time.
+    """Return the energy of one call above the idle energy in the same time.
 
-    To the uncertainty of the gross energy, that of the mean idle power is added: its spread between the idle windows
-    and the counter's steps.
+    The mean idle power adds its own uncertainty: its spread between the idle windows, and the counter's steps.
     """
     total = gross(account)
     idle_w, seconds = float(np.mean(account.idle_w)), float(np.median(account.seconds))

@@ -1,1 +1,1 @@
-"""How long calls take: sessions of models that take turns, and what is concluded from them."""
+"""Latency and throughput: sessions of models that take turns, their precision, and warnings about them."""

@@ -1,4 +1,4 @@
-"""Sessions of offline throughput: one process finds how far larger batches pay, further ones measure up to there."""
+"""Sessions of offline throughput: the first process finds how far larger batches pay, the others measure them."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -40,8 +40,8 @@ class OfflineSamples:
 def sample_offline(context: Context) -> list[OfflineSamples]:
     """Sweep the batches of every model at each number of threads, within BUDGET_SHARE of the budget altogether.
 
-    A model that ends its process is left out from then on, and its samples are dropped. Raises MeasurementError when a
-    process dies without one model to blame.
+    A model that ends its process is left out from then on, and its samples are dropped. Raises MeasurementError if a
+    process dies and no single model is to blame.
     """
     config, progress = context.config, SubProgress(context.progress, 0, 1, "")
     parts = len(config.threads)
@@ -135,7 +135,7 @@ class _Sessions:
 def plan(sweeps: Sequence[Sweep], threads: int, session_s: float) -> tuple[TimedConfiguration, ...]:
     """Return the configurations of a session of about `session_s`, the smallest batch first.
 
-    Every batch has the time that its least number of calls takes, and an equal part of what is left beyond.
+    Every batch gets the time of its least number of calls, and an equal part of the rest.
     """
     least_s: dict[int, float] = {}
     for step in (step for sweep in sweeps for step in sweep.steps):

@@ -23,9 +23,9 @@ def headline_width(
 ) -> float:
     """Return the widest 95 % interval among the headline ratios, as a share of each; infinite before two sessions.
 
-    The headline is the first mode at the first thread count, every batch. Where there is no ratio, because there is no
-    pair or a model failed, the models' median times take its place. Under random arrivals there is no headline, and 0
-    is returned: a wait depends on chance more than on the model.
+    The headline is the first mode at the first thread count, every batch. Without a ratio, because there is no pair or
+    a model failed, the models' median times take its place. Random arrivals have no headline and give 0: a wait depends
+    on chance more than on the model.
     """
     usual = configurations[0]
     headline = [n for n, c in enumerate(configurations) if (c.mode, c.threads) == (usual.mode, usual.threads)]
@@ -40,7 +40,7 @@ def headline_width(
 
 
 def session_plan(cores: Sequence[int] | None, first: int | None = None) -> Plan:
-    """Return the plan of sessions that take turns on `cores`; the `first` of them run in any case.
+    """Return the plan of sessions that take turns on `cores`; the `first` of these always run.
 
     A guest does not see the work of its neighbours, which slows a large model down more than a small one.
     """

@@ -25,7 +25,7 @@ from kdbench.worker.jobs import LatencyJob
 
 Key = tuple[str, int]  # a model's id and a configuration's number
 
-# The budget is for so many times the least number of sessions: more than half of it is there to narrow intervals.
+# The budget allows this multiple of the least number of sessions: more than half of it serves to narrow intervals.
 _MOST_FOR_ONE = 2.5
 _OVERHEAD_S = 0.5  # of a session, before one has shown it: starting a process, loading models
 _LEAST_SHARE = 0.3  # of a session's time is spent timing, however long the models take to load
@@ -56,10 +56,9 @@ class Sampled:
 def sample(context: Context, models: Sequence[BenchModel], seed: int = SEED) -> Sampled:
     """Run sessions one after the other, each a fresh process (one a runtime) with every model in it.
 
-    There are `config.sessions` at least; then they go on until `headline_width` is below `config.precision` or another
-    session would end after `config.budget_s`. A model that ends its process is left out from then on, and its samples
-    are dropped; so are those of one that fails in any session. Raises MeasurementError when a session fails without one
-    model to blame.
+    At least `config.sessions` run; more follow until `headline_width` is below `config.precision` or another session
+    would end after `config.budget_s`. A model that ends its process is left out from then on. A model that fails in any
+    session loses its samples. Raises MeasurementError if a session fails and no single model is to blame.
     """
     config = context.config
     most = math.ceil(_MOST_FOR_ONE * config.sessions)

@@ -1,4 +1,4 @@
-"""The accuracy pass: predictions on the test set and on training images, and everything that they tell."""
+"""The accuracy pass: predictions on the test set and on training images, and every analysis of them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -42,7 +42,7 @@ class AccuracyPass(Pass):
             yield from _expected_of_training(models, owners, images, analyses)
 
     def weight(self, context: Context) -> float:
-        """Return the time of so many images."""
+        """Return about how long the images take."""
         sizes = _sizes(context)
         return 1.0 + sum(sizes) * len(context.models) / _IMAGES_PER_S if sizes else 0.0
 

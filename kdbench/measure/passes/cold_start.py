@@ -28,7 +28,7 @@ class ColdStartPass(Pass):
             yield from expected_of([model], _METRICS, _axes(context, model), ONNXRUNTIME)
 
     def weight(self, context: Context) -> float:
-        """Return the time of so many processes."""
+        """Return about how long the processes take."""
         return 0.7 * PROCESSES * len(context.ready)
 
     def run(self, context: Context) -> Findings:

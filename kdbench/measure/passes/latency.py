@@ -51,7 +51,7 @@ class LatencyPass(Pass):
         return context.config.budget_s if configurations(_called(context), context.config) else 0.0
 
     def run(self, context: Context) -> Findings:
-        """Run sessions; nothing where every runtime refused every model, or only throughput is asked for."""
+        """Run sessions; none if every runtime refused every model, or only throughput is measured."""
         models, config = _called(context), context.config
         cells = configurations(models, config)
         if not cells:
@@ -100,7 +100,7 @@ def _called(context: Context) -> list[BenchModel]:
 
 
 def protocol_facts(sampled: Sampled, config: Measure) -> dict[str, Any]:
-    """Return how the samples were measured, as a record's `protocol` holds it; without samples only what is fixed."""
+    """Return how the samples were measured, for a record's `protocol`; without samples, only constants."""
     facts: dict[str, Any] = {
         "seed": SEED,
         "block_ns": BLOCK_NS,
@@ -127,7 +127,7 @@ def protocol_facts(sampled: Sampled, config: Measure) -> dict[str, Any]:
 
 
 def _metrics(configuration: Configuration) -> tuple[str, ...]:
-    """Return what is measured in a configuration; only calls back to back have a throughput."""
+    """Return the metrics of a configuration; only calls back to back have a throughput."""
     return (*_LATENCIES, "throughput_per_s") if configuration.mode == "stream" else _LATENCIES
 
 

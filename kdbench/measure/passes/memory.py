@@ -41,7 +41,7 @@ class MemoryPass(Pass):
             yield expected_pair(teacher, student, "memory_ratio", _pair_axes(context, student), ONNXRUNTIME)
 
     def weight(self, context: Context) -> float:
-        """Return the time of so many processes."""
+        """Return about how long the processes take."""
         return 0.5 * PROCESSES * sum(len(outer_batches(model, context.config)) for model in context.ready)
 
     def run(self, context: Context) -> Findings:

@@ -28,7 +28,7 @@ class ProfilePass(Pass):
     order = 90
 
     def weight(self, context: Context) -> float:
-        """Return the time of so many processes."""
+        """Return about how long the processes take."""
         return 3.5 * len(context.ready) if _is_possible(context) else 0.0
 
     def run(self, context: Context) -> Findings:

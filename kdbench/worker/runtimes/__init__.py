@@ -16,7 +16,7 @@ from kdbench.worker.jobs import JobModel
 
 
 class ProviderError(RuntimeError):
-    """The device or execution provider that was asked for is not the one that would run the model.
+    """The requested device or execution provider would not run the model.
 
     `hint` says what to do about it.
     """
@@ -36,7 +36,7 @@ class LoadedModel(Protocol):
     def bind(self, inputs: list[NDArray[np.generic]]) -> tuple[Callable[..., object], list[tuple[Any, ...]]]:
         """Return what a timed loop needs: `run`, and for each of `inputs` the arguments of one call.
 
-        On a device inputs are there before; a call ends when its outputs are complete.
+        On a device, inputs are copied there before; a call ends when its outputs are complete.
         """
         ...
 
@@ -62,7 +62,7 @@ class Runtime:
 
 
 def runtime(name: str) -> Runtime:
-    """Return the runtime called `name`; raises ImportError where it is not installed."""
+    """Return the runtime called `name`; raises ImportError if it is not installed."""
     chosen = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").RUNTIME
     assert isinstance(chosen, Runtime)
     return chosen

@@ -38,24 +38,24 @@ class LoadedModel:
     """
 
     def __init__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> None:
-        wanted = PROVIDERS[provider]
-        if wanted not in onnxruntime.get_available_providers():
-            raise ProviderError(f"this onnxruntime has no {wanted}", _HINT)
+        name = PROVIDERS[provider]
+        if name not in onnxruntime.get_available_providers():
+            raise ProviderError(f"this onnxruntime has no {name}", _HINT)
         if provider == "cuda" and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # CUDA and cuDNN from their Python packages, where the system has none
         options = session_options(threads, spinning=spinning, fallback=provider == "cpu")
         # Without enable_fallback=0 the Python class tries the CPU by itself after a provider's failure.
         try:
             self._session = onnxruntime.InferenceSession(
-                model.path, options, providers=[(wanted, _SETTINGS[provider])], enable_fallback=0
+                model.path, options, providers=[(name, _SETTINGS[provider])], enable_fallback=0
             )
         except FAULTS as error:
             if _ELSEWHERE not in str(error):
                 raise
-            raise ProviderError(f"{wanted} cannot be loaded, or does not run every node of the model", _HINT) from error
+            raise ProviderError(f"{name} cannot be loaded, or does not run every node of the model", _HINT) from error
         used = self._session.get_providers()[0]
-        if used != wanted:  # a provider whose library does not load is dropped with no more than a line in the log
-            raise ProviderError(f"{wanted} cannot be loaded: {used} would run the model", _HINT)
+        if used != name:  # a provider whose library does not load is dropped, with only a line in the log
+            raise ProviderError(f"{name} cannot be loaded: {used} would run the model", _HINT)
         self._names = [model.output]
         self._input = model.input
         self._device = provider
@@ -97,7 +97,7 @@ class LoadedModel:
 
 
 def session_options(threads: int, *, spinning: bool, fallback: bool) -> Any:
-    """Return the options that every session has; without `fallback`, no provider but the one asked for runs a node."""
+    """Return the options that every session has; without `fallback`, only the requested provider runs nodes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = threads

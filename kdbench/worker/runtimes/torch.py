@@ -1,7 +1,7 @@
 """The network that a file was exported from, run by PyTorch as it stands ("eager"), beside the file in onnxruntime.
 
 numpy and torch only: it runs in a measuring process of its own. float32 is computed as float32 (no TF32); on CUDA
-cuDNN chooses its algorithms by its heuristics, as PyTorch does unless told otherwise.
+cuDNN chooses its algorithms by its heuristics, as PyTorch does by default.
 """
 
 import importlib
