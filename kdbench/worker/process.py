@@ -55,7 +55,7 @@ def run_job(job: Job, folder: Path, progress: Progress, *, threads: int = 1) -> 
             process.wait()
             raise
         if code != 0:
-            raise _death(job.probe, code, model, _last_lines(stderr))
+            raise _death(job.probe, code, model, stderr)
     return json.loads(result.read_text(encoding="utf-8"))
 
 
@@ -89,15 +89,12 @@ def _listen(stdout: IO[bytes], progress: Progress) -> str | None:
     return model
 
 
-def _death(probe: str, code: int, model: str | None, stderr: str) -> WorkerError:
-    about = f" of {model}" if model else ""
-    if code < 0:
-        hint = "was it out of memory?" if code == -9 else "the runtime crashed; try another version of onnxruntime"
-        return WorkerError(f"the {probe} process{about} was ended by signal {-code}{stderr}", hint, model)
-    return WorkerError(f"the {probe} process{about} failed with exit code {code}{stderr}", "see its last lines", model)
-
-
-def _last_lines(stderr: IO[bytes]) -> str:
+def _death(probe: str, code: int, model: str | None, stderr: IO[bytes]) -> WorkerError:
     stderr.seek(0)
     lines = stderr.read().decode(errors="replace").strip().splitlines()
-    return f": {' | '.join(line.strip() for line in lines[-_STDERR_LINES:])}" if lines else ""
+    last = f": {' | '.join(line.strip() for line in lines[-_STDERR_LINES:])}" if lines else ""
+    process = f"the {probe} process{f' of {model}' if model else ''}"
+    if code < 0:
+        hint = "was it out of memory?" if code == -9 else "the runtime crashed; try another version of onnxruntime"
+        return WorkerError(f"{process} was ended by signal {-code}{last}", hint, model)
+    return WorkerError(f"{process} failed with exit code {code}{last}", "see its last lines", model)

@@ -8,7 +8,7 @@ else). A window is `calls` and `spans`, one a source, of joules and nanoseconds.
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.energy_window import Window, update_period_ns, window
 from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.interleaved import warm_up
-from kdbench.worker.jobs import EnergyJob, JobModel
+from kdbench.worker.jobs import EnergyJob
 from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
@@ -35,9 +35,7 @@ def run(job: EnergyJob, channel: Channel) -> dict[str, Any]:
     dropped: dict[str, str] = {}
     calls = _warm_calls(job, errors, channel)
     with ExitStack() as stack:
-        counters = [METERS.get(name)() for name in job.sources]
-        for counter in counters:
-            stack.callback(counter.close)
+        counters = [stack.enter_context(closing(METERS.get(name)())) for name in job.sources]
         while True:
             used = [counter for counter in counters if counter.name not in dropped]
             try:
@@ -56,16 +54,13 @@ def _windows(counters: list[Meter], calls: list[Call | None], job: EnergyJob, ch
     length_ns = max(job.least_ns, job.least_updates * periods_ns[0])
 
     def measure(call: Call) -> Window:
-        settle_ns = job.settle_ns
-        return window(counters, call, length_ns, settle_ns, time.monotonic_ns, period_ns=periods_ns[0])
+        return window(counters, call, length_ns, job.settle_ns, time.monotonic_ns, period_ns=periods_ns[0])
 
     idle = [measure(_nap)]
     windows: list[list[Window]] = [[] for _ in calls]
-    order = [number for number, call in enumerate(calls) if call is not None]
+    order = [(number, call) for number, call in enumerate(calls) if call is not None]
     for turn in range(job.rounds):
-        for position, number in enumerate(order if turn % 2 == 0 else order[::-1]):
-            call = calls[number]
-            assert call is not None
+        for position, (number, call) in enumerate(order if turn % 2 == 0 else order[::-1]):
             windows[number].append(measure(call))
             channel.step(turn * len(order) + position + 1, job.rounds * len(order))
         idle.append(measure(_nap))
@@ -88,17 +83,13 @@ def _warm_calls(job: EnergyJob, errors: dict[str, str], channel: Channel) -> lis
         try:
             if id_ not in loaded:
                 loaded[id_] = LoadedModel(models[id_], provider=job.provider, threads=job.threads, spinning=False)
-            calls.append(_warm(loaded[id_], models[id_], batch))
+            execute, (arguments,) = loaded[id_].bind([batch_inputs(models[id_], batch)])
+            warm_up(Calls(execute, [arguments]), _WARM_UP_NS)
+            calls.append(partial(execute, *arguments))
         except FAULTS as error:
             errors[id_] = describe(error)
             calls.append(None)
     return calls
-
-
-def _warm(loaded: LoadedModel, model: JobModel, batch: int) -> Call:
-    execute, (arguments,) = loaded.bind([batch_inputs(model, batch)])
-    warm_up(Calls(execute, [arguments]), _WARM_UP_NS)
-    return partial(execute, *arguments)
 
 
 def _nap() -> None:

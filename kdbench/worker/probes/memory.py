@@ -25,7 +25,12 @@ def run(job: MemoryJob, channel: Channel) -> dict[str, Any]:
     model = job.model
     channel.model(model.id)
     settings: dict[str, Any] = {"provider": job.provider, "threads": job.threads}
-    device, device_error = _device(job.provider)
+    device: DeviceMemory | None = None
+    on_device: dict[str, Any] = {"device_bytes": None, "device_source": None, "device_error": None}
+    try:
+        device = DeviceMemory() if job.provider == "cuda" else None
+    except MemoryUnknownError as unknown:
+        on_device["device_error"] = str(unknown)
     try:
         LoadedModel(job.null, **settings)(prepare(np.zeros((1, 1, 1, 1), np.uint8), job.null))
         inputs = batch_inputs(model, job.batch)
@@ -37,25 +42,9 @@ def run(job: MemoryJob, channel: Channel) -> dict[str, Any]:
         peak = high_water(was_reset=was_reset)
     except FAULTS as error:
         return {"errors": {model.id: describe(error)}}
-    process = {"baseline_bytes": baseline, "peak_bytes": peak.peak_bytes, "since": peak.since, "errors": {}}
-    return process | _on_device(device, device_error)
-
-
-def _device(provider: str) -> tuple[DeviceMemory | None, str | None]:
-    if provider != "cuda":
-        return None, None
-    try:
-        return DeviceMemory(), None
-    except MemoryUnknownError as error:
-        return None, str(error)
-
-
-def _on_device(device: DeviceMemory | None, error: str | None) -> dict[str, Any]:
-    """Return the memory in use on the device, which is the most there was: the runtime's arena frees nothing."""
-    used, source = None, None
     if device is not None:
-        try:
-            used, source = device.usage()
+        try:  # the runtime's arena frees nothing, so memory in use is the peak
+            on_device["device_bytes"], on_device["device_source"] = device.usage()
         except MemoryUnknownError as unknown:
-            error = str(unknown)
-    return {"device_bytes": used, "device_source": source, "device_error": error}
+            on_device["device_error"] = str(unknown)
+    return {"baseline_bytes": baseline, "peak_bytes": peak.peak_bytes, "since": peak.since, "errors": {}, **on_device}

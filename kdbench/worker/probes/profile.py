@@ -39,7 +39,9 @@ def run(job: ProfileJob, channel: Channel) -> dict[str, Any]:
     channel.model(model.id)
     inputs = batch_inputs(model, job.batch)
     try:
-        call_ns = _warm(model, job, inputs)
+        # A session that is not profiled warms the machine up.
+        execute, (arguments,) = LoadedModel(model, provider=job.provider, threads=job.threads).bind([inputs])
+        call_ns = warm_up(Calls(execute, [arguments]), _WARM_UP_NS).call_ns
         trace = _profiled(model, job, inputs, channel)
     except FAULTS as error:
         return {"errors": {model.id: describe(error)}}
@@ -48,15 +50,8 @@ def run(job: ProfileJob, channel: Channel) -> dict[str, Any]:
     return {**summarise(events, _WARM_UPS), "call_ns": call_ns, "errors": {}}
 
 
-def _warm(model: JobModel, job: ProfileJob, inputs: NDArray[np.generic]) -> float:
-    """Get the machine going with a session that is not profiled; return the median time of one of its calls, in ns."""
-    loaded = LoadedModel(model, provider=job.provider, threads=job.threads)
-    execute, (arguments,) = loaded.bind([inputs])
-    return warm_up(Calls(execute, [arguments]), _WARM_UP_NS).call_ns
-
-
 def _profiled(model: JobModel, job: ProfileJob, inputs: NDArray[np.generic], channel: Channel) -> Path:
-    """Call the model under the profiler, _WARM_UPS times and then until it will do; return the file of events."""
+    """Call the model under the profiler, first _WARM_UPS times, then long enough; return the file of events."""
     options = session_options(job.threads, spinning=True, fallback=job.provider == "cpu")
     options.enable_profiling = True
     options.profile_file_prefix = str(Path(job.optimised).with_suffix(""))
@@ -86,22 +81,16 @@ def summarise(events: Sequence[Event], warm_ups: int) -> dict[str, Any]:
     nodes = sorted((e for e in events if str(e["name"]).endswith(_END_OF_KERNEL)), key=lambda e: (e["ts"], -e["dur"]))
     calls = sorted((e for e in events if e["name"] == "model_run"), key=lambda e: e["ts"])[warm_ups:]
     starts = [event["ts"] for event in nodes]
-    times = []
-    for call in calls:
-        first, last = bisect_left(starts, call["ts"]), bisect_right(starts, call["ts"] + call["dur"])
-        times.append(_times_us(nodes[first:last]))
-    return {
-        "nodes": [
-            {
-                "name": name,
-                "operator": operator,
-                "time_ns": 1000 * _middle([of_call[name, operator] for of_call in times]),
-            }
-            for name, operator in (times[-1] if times else ())
-            if all((name, operator) in of_call for of_call in times)
-        ],
-        "calls": len(times),
-    }
+    times = [
+        _times_us(nodes[bisect_left(starts, call["ts"]) : bisect_right(starts, call["ts"] + call["dur"])])
+        for call in calls
+    ]
+    in_all = [node for node in (times[-1] if times else ()) if all(node in of_call for of_call in times)]
+    summaries = [
+        {"name": node[0], "operator": node[1], "time_ns": 1000 * _middle([of_call[node] for of_call in times])}
+        for node in in_all
+    ]
+    return {"nodes": summaries, "calls": len(times)}
 
 
 def _middle(values: Sequence[int]) -> float:
