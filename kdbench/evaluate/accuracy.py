@@ -36,8 +36,12 @@ def accuracy_findings(predictions: Predictions, labels: NDArray[np.int64], axes:
         estimated(model, "loss", loss, axes=axes, source=source),
         measured(model, "ece", ece, axes=axes, n=n, source=source),
     )
-    warn = predictions.are_probabilities and not axes  # once a model
-    return Findings(measurements, warnings=_probability_warning(model) if warn else ())
+    if axes or not predictions.are_probabilities:  # one warning a model
+        return Findings(measurements)
+    message = "the output is already probabilities; loss and KL are computed from their logarithm as it stands"
+    remedy = "export the logits, before the softmax, for a loss without rounding"
+    warning = Diagnostic(code="probabilities", message=message, remedy=remedy, model=model)
+    return Findings(measurements, warnings=(warning,))
 
 
 def class_accuracies(
@@ -72,17 +76,6 @@ def expected_calibration_error(
     bin_of = np.clip(np.searchsorted(edges, confidences, side="left") - 1, 0, bins - 1)
     gaps = np.bincount(bin_of, weights=correct - confidences, minlength=bins)  # |B_m| (accuracy - confidence)
     return float(np.abs(gaps).sum() / len(labels))
-
-
-def _probability_warning(model: str) -> tuple[Diagnostic, ...]:
-    return (
-        Diagnostic(
-            code="probabilities",
-            message="the output is already probabilities; loss and KL are computed from their logarithm as it stands",
-            remedy="export the logits, before the softmax, for a loss without rounding",
-            model=model,
-        ),
-    )
 
 
 NOISE = metrics_in("label noise")

@@ -8,9 +8,9 @@ from scipy.special import log_softmax
 
 from kdbench import statistics
 from kdbench.evaluate.predictions import Predictions
-from kdbench.results.findings import Findings, estimated, interval_of
+from kdbench.results.findings import Findings, estimated
 from kdbench.results.metrics import metrics_in
-from kdbench.results.records import Axes, Measurement, Pair, missing
+from kdbench.results.records import Axes, Interval, Measurement, Pair, missing
 
 Std = Literal["population", "unbiased"]
 """Which standard deviation of a row of C logits: divided by C, or by C - 1 (the authors' code)."""
@@ -71,10 +71,8 @@ def fidelity_findings(
     log_t, log_s = teacher.log_probabilities(), student.log_probabilities()
     same = int((log_t.argmax(axis=1) == log_s.argmax(axis=1)).sum())
     source = f"against {teacher.id}"
-    kl, standardized = (
-        statistics.mean(kl_divergences(log_t, log_s)),
-        statistics.mean(standardized_kl(log_t, log_s, std)),
-    )
+    kl = statistics.mean(kl_divergences(log_t, log_s))
+    standardized = statistics.mean(standardized_kl(log_t, log_s, std))
     measurements = (
         estimated(student.id, "agreement", statistics.binomial_share(same, len(log_t)), axes=axes, source=source),
         estimated(student.id, "predictive_kl", kl, axes=axes, source=source),
@@ -100,12 +98,11 @@ def _top1_drop(teacher: Predictions, student: Predictions) -> Pair:
     )
     assert drop.low is not None
     assert drop.high is not None
-    points = statistics.Estimate(100 * drop.value, 100 * drop.low, 100 * drop.high, drop.n)
     return Pair(
         metric="top1_drop",
         teacher=teacher.id,
         student=student.id,
-        value=points.value,
-        interval=interval_of(points),
-        n=points.n,
+        value=100 * drop.value,
+        interval=Interval(low=100 * drop.low, high=100 * drop.high),
+        n=drop.n,
     )

@@ -4,7 +4,6 @@ The analysis of Ahad, "Knowledge Distillation Techniques: Analysis and Compariso
 may have the larger divergence from the teacher than one that is wrong, because its logits are of another size.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,22 +92,12 @@ def mismatch_measurements(
         label_axes: Axes = {"sample": sample, "class": analyses.class_axis(int(labels[sample]))}
         for (model, beside), log_s in zip(((student, other), (other, student)), logs, strict=True):
             example_axes = {**label_axes, "beside": beside.id}
-            right = log_s[sample].argmax() == labels[sample]
-            measurements += _example(
-                model.id, log_t[[sample]], log_s[[sample]], bool(right), example_axes, analyses.std
-            )
+            one_t, one_s = log_t[[sample]], log_s[[sample]]
+            values = {
+                "predictive_kl": kl_divergences(one_t, one_s)[0],
+                "standardized_kl": standardized_kl(one_t, one_s, analyses.std)[0],
+                "logit_spearman": spearman(one_t, one_s)[0],
+                "top1": one_s.argmax() == labels[sample],
+            }
+            measurements += [measured(model.id, m, float(v), axes=example_axes, n=1) for m, v in values.items()]
     return tuple(measurements)
-
-
-def _example(
-    model: str, log_t: NDArray[np.float64], log_s: NDArray[np.float64], right: bool, axes: Axes, std: Std
-) -> Iterator[Measurement]:
-    """Yield the measurements of one sample: both divergences, the order of the classes, and whether it is right."""
-    values = {
-        "predictive_kl": kl_divergences(log_t, log_s)[0],
-        "standardized_kl": standardized_kl(log_t, log_s, std)[0],
-        "logit_spearman": spearman(log_t, log_s)[0],
-        "top1": float(right),
-    }
-    for metric, value in values.items():
-        yield measured(model, metric, float(value), axes=axes, n=1)

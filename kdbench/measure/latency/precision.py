@@ -1,6 +1,6 @@
 """How precisely the headline numbers are known so far, which decides whether another session follows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,8 @@ def headline_width(
         e for number in steady for t, s in pairs if (e := ratio(samples, t.id, s.id, number, plan)) is not None
     ]
     if not estimates:
-        estimates = list(_median_times(samples, steady, plan))
+        times = [data for (_, number), data in samples.items() if number in steady]
+        estimates = [e for data in times for e in statistics.clustered_quantiles(data, (0.5,), plan=plan)]
     return max(map(statistics.relative_width, estimates), default=0.0)
 
 
@@ -53,18 +54,12 @@ def imprecision(width: float, config: Measure, plan: Plan) -> tuple[Diagnostic, 
     if width <= config.precision:
         return ()
     widths = f"were up to {100 * width:.1f} % wide" if np.isfinite(width) else "were unknown"
-    return (
-        Diagnostic(
-            code="precision_missed",
-            message=f"when the budget of {config.budget_s:g} s was spent, intervals {widths}; "
-            f"{100 * config.precision:g} % was requested",
-            remedy=(
-                "give it a longer --budget, or measure when the machine is otherwise idle"
-                if plan.least_width <= config.precision
-                else f"measure on a machine of its own: here no interval is below {100 * plan.least_width:.1f} %"
-            ),
-        ),
-    )
+    spent = f"when the budget of {config.budget_s:g} s was spent, intervals {widths}"
+    message = f"{spent}; {100 * config.precision:g} % was requested"
+    remedy = f"measure on a machine of its own: here no interval is below {100 * plan.least_width:.1f} %"
+    if plan.least_width <= config.precision:
+        remedy = "give it a longer --budget, or measure when the machine is otherwise idle"
+    return (Diagnostic(code="precision_missed", message=message, remedy=remedy),)
 
 
 def ratio(samples: Samples, teacher: str, student: str, number: int, plan: Plan) -> Estimate | None:
@@ -87,9 +82,3 @@ def _log_medians(data: Clustered, session: int) -> NDArray[np.float64]:
     # Blocks are in order and of equal length.
     medians: NDArray[np.float64] = np.log(np.median(values.reshape(blocks.max() + 1, -1), axis=1))
     return medians
-
-
-def _median_times(samples: Samples, numbers: Sequence[int], plan: Plan) -> Iterator[Estimate]:
-    for (_, number), data in samples.items():
-        if number in numbers:
-            yield from statistics.clustered_quantiles(data, (0.5,), plan=plan)

@@ -40,21 +40,13 @@ class ColdStartPass(Pass):
         }
         results = context.runner.run_in_turns(jobs, PROCESSES, context.progress)
         source = f"onnxruntime, median of {PROCESSES} fresh processes, files in the page cache"
-        findings = Findings(
-            tuple(
-                estimated(
-                    model.id,
-                    metric,
-                    statistics.median(results.values(model.id, metric)),
-                    axes=_axes(context, model),
-                    source=source,
-                )
-                for model in context.ready
-                if model.id in results.results
-                for metric in _METRICS
-            ),
-            failures=tuple(Failure(id_, reason) for id_, reason in results.failed.items()),
-        )
+        measurements = []
+        for model in (model for model in context.ready if model.id in results.results):
+            for metric in _METRICS:
+                estimate = statistics.median(results.values(model.id, metric))
+                measurements.append(estimated(model.id, metric, estimate, axes=_axes(context, model), source=source))
+        failures = tuple(Failure(id_, reason) for id_, reason in results.failed.items())
+        findings = Findings(tuple(measurements), failures=failures)
         if not results.results:
             return findings
         import_ns = np.median(np.concatenate([results.values(id_, "import_ns") for id_ in results.results]))
