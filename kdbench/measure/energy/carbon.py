@@ -6,6 +6,7 @@ The tables are files of the package: no service is contacted, for the machine's 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.meters.codecarbon import J_PER_KWH, silenced
