@@ -18,7 +18,7 @@ BINS = 15
 
 
 def accuracy_findings(predictions: Predictions, labels: NDArray[np.int64], axes: Axes | None = None) -> Findings:
-    """Return top-1, top-5, loss and calibration error, at `axes` where not on the test set.
+    """Return top-1, top-5, loss and calibration error, at `axes`; results on the test set have none.
 
     The calibration error has no interval: it is biased upwards, most where there are few samples.
     """

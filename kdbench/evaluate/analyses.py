@@ -1,4 +1,4 @@
-"""Which analyses to make beside the usual metrics, and on which images beside the test set."""
+"""Optional analyses of predictions, and the training images that some need."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,5 +49,5 @@ class Analyses:
     std: Std = "population"
 
     def class_axis(self, label: int) -> str | int:
-        """Return the name of a class, or its number where names are not known."""
+        """Return the name of a class, or its number if names are unknown."""
         return self.class_names[label] if label < len(self.class_names) else label

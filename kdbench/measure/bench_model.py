@@ -41,7 +41,7 @@ EMULATED = Refusal(
 
 
 def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
-    """Return how to build the network that the file at `path` was exported from, by its `card`, or why nothing can.
+    """Return how to build the network that the file at `path` was exported from, by its `card`, or why none can be built.
 
     The weights are in the run's folder, to which the card's `file` is relative.
     """
@@ -110,15 +110,15 @@ class BenchModel:
         return self.card.name
 
     def refusal_in(self, runtime: str | None) -> Refusal | None:
-        """Return why the model is not measured in `runtime` (None: whatever runs it), or None where it is."""
+        """Return why the model is not measured in `runtime` (None: in any runtime), or None if it is."""
         return self.refusal or self.refused.get(runtime or "")
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """Test images, uint8 (N, C, H, W), and labels, int64 (N,); `classes` where their list is known.
+    """Test images, uint8 (N, C, H, W), and labels, int64 (N,); `classes` if their list is known.
 
-    A model must have just as many then; else at least as many as the labels show.
+    A model then needs exactly as many classes; otherwise at least as many as the labels show.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name

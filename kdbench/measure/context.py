@@ -1,4 +1,4 @@
-"""What a measuring pass is: what it works on, what it expects to measure, and how it reports what it could not."""
+"""What a measuring pass is: its context, the numbers it expects to measure, and its findings."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,7 +60,7 @@ class Context:
 
     @property
     def measurable(self) -> list[BenchModel]:
-        """The models that are not refused altogether."""
+        """The models that can be measured at all."""
         return [model for model in self.models if model.refusal is None]
 
     @property

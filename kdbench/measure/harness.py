@@ -39,10 +39,10 @@ def measure(
 ) -> Findings:
     """Measure every model and return the findings of all passes; `workspace` is a folder for temporary files.
 
-    Nothing stays there, however the measurement ends. While another kdbench measures on this machine, it waits. A
-    metric that cannot be measured of a model is there with the reason instead of a number; the other models go on.
-    Without `test` there is no accuracy and inputs are noise. `analyses` say what else predictions are used for. Raises
-    InputError for models, data and configuration that do not fit each other.
+    The folder is empty again afterwards, however the measurement ends. Only one kdbench measures on a machine; this one
+    waits for another. A metric that cannot be measured has the reason instead of a number, and the other models go on.
+    Without `test` there is no accuracy, and inputs are noise. `analyses` are the optional analyses of predictions.
+    Raises InputError for models, data and configuration that do not fit each other.
     """
     ids = [model.id for model in models]
     assert len(set(ids)) == len(ids), "two models share an id"
@@ -82,7 +82,7 @@ def run_passes(context: Context, passes: Mapping[str, Pass], progress: Mapping[s
 
 
 def _parts(progress: Progress, weights: Mapping[str, float]) -> dict[str, SubProgress]:
-    """Return the progress of each named part: its share of the whole is its weight's."""
+    """Return the progress of each named part, whose share is its weight's."""
     total = sum(weights.values()) or 1.0
     ends = [0.0, *accumulate(weight / total for weight in weights.values())]
     return {

@@ -24,7 +24,7 @@ def predict(
 ) -> dict[str, Outcome]:
     """Run the models over all images of `test` in one measuring process with `threads` (default: all cores); by id.
 
-    A model that fails, or ends the process, has a Failure; the others run again without it. Raises InputError where a
+    A model that fails, or ends the process, has a Failure; the others run again without it. Raises InputError if a
     model's classes do not fit the labels.
     """
     for model in models:
@@ -48,14 +48,14 @@ def predict(
 
 
 def outcome_of(model: BenchModel, logits: NDArray[np.generic], test: TestSet, source: str) -> Outcome:
-    """Return the predictions that `logits` (N, classes) are, or the failure where some are not finite."""
+    """Return the predictions that `logits` (N, classes) are, or the failure if some are not finite."""
     if reason := not_finite(logits):
         return Failure(model.id, reason, status="invalid", source=source)
     return Predictions.of(model.card, logits, test.labels, source)
 
 
 def evaluation_provider(context: Context) -> str:
-    """Return where onnxruntime computes predictions: on the CPU where it cannot use the configured provider."""
+    """Return where onnxruntime computes predictions: on the CPU if it cannot use the configured provider."""
     refused = any(ONNXRUNTIME in model.refused for model in context.models)
     return "cpu" if refused else context.config.provider
 

@@ -22,9 +22,9 @@ _OPEN_SIDE = 224  # height or width of an image where the model leaves it open
 
 @contextmanager
 def scratch(workspace: Path) -> Iterator[Path]:
-    """Yield an empty folder in `workspace`; after the block remove it, and `workspace` where it was made here.
+    """Yield an empty folder in `workspace`; after the block remove it, and `workspace` if it was made here.
 
-    Other things in `workspace` are left alone. Raises StorageError where nothing can be written.
+    Other things in `workspace` are left alone. Raises StorageError if nothing can be written.
     """
     folder = workspace / "pass"
     is_new = folder.exists() or not workspace.exists()  # left by a killed measurement, or not there yet

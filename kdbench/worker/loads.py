@@ -132,7 +132,7 @@ class Server:
     least_rounds: ClassVar[int] = 1  # a block is long, and holds many calls
 
     def count(self, call_ns: float) -> int:
-        """Return the arrivals of _ARRIVALS_NS, _LEAST_ARRIVALS at least; 1 where they would saturate the server."""
+        """Return the arrivals of _ARRIVALS_NS, _LEAST_ARRIVALS at least; 1 if they would saturate the server."""
         saturated = self.busy(call_ns) >= SATURATED
         return 1 if saturated else max(math.ceil(self.rate_per_s * _ARRIVALS_NS / 1e9), _LEAST_ARRIVALS)
 

@@ -1,1 +1,1 @@
-"""Energy: joules by source, between edges of the sources' own counters. No estimate takes a missing counter's place."""
+"""Energy: joules by source, between edges of the sources' counters. No estimate replaces a missing counter."""

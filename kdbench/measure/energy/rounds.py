@@ -1,4 +1,4 @@
-"""Windows of energy: which sources to read, and rounds of windows of all models in a process of its own."""
+"""Windows of energy: which sources to read, and rounds of windows of all models in one process."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -103,7 +103,7 @@ def unevenness(data: Clustered) -> str | None:
 
 
 def two_states(data: Clustered) -> str | None:
-    """Return the two groups that the sessions fall into, in words, or None where there is one.
+    """Return the two groups that the sessions fall into, in words, or None if there is only one.
 
     Each group has two sessions at least; the gap between the groups is more than `_CLEFT` times the wider one's range,
     and at least `_TELLING_GAP` of the shorter time.

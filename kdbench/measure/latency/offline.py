@@ -38,7 +38,7 @@ class OfflineSamples:
 
 
 def sample_offline(context: Context) -> list[OfflineSamples]:
-    """Sweep the batches of every model at each number of threads, within BUDGET_SHARE of the budget altogether.
+    """Sweep the batches of every model at each number of threads, within BUDGET_SHARE of the budget in all.
 
     A model that ends its process is left out from then on, and its samples are dropped. Raises MeasurementError if a
     process dies and no single model is to blame.

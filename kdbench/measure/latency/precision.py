@@ -1,4 +1,4 @@
-"""How precisely the headline numbers are known so far, which decides whether another session follows."""
+"""The precision of the headline numbers so far, which decides whether another session follows."""
 
 from collections.abc import Mapping, Sequence
 
@@ -50,7 +50,7 @@ def session_plan(cores: Sequence[int] | None, first: int | None = None) -> Plan:
 
 
 def imprecision(width: float, config: Measure, plan: Plan) -> tuple[Diagnostic, ...]:
-    """Return a warning where the budget ended before every headline interval was as narrow as requested."""
+    """Return a warning if the budget ended before every headline interval was as narrow as requested."""
     if width <= config.precision:
         return ()
     widths = f"were up to {100 * width:.1f} % wide" if np.isfinite(width) else "were unknown"
@@ -63,7 +63,7 @@ def imprecision(width: float, config: Measure, plan: Plan) -> tuple[Diagnostic, 
 
 
 def ratio(samples: Samples, teacher: str, student: str, number: int, plan: Plan) -> Estimate | None:
-    """Return how much longer the teacher's calls take in configuration `number`; None where one of the two has none."""
+    """Return how much longer the teacher's calls take in configuration `number`; None if either has no samples."""
     both = samples.get((teacher, number)), samples.get((student, number))
     if both[0] is None or both[1] is None:
         return None

@@ -37,7 +37,7 @@ _FORMATS: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
 
 @PASSES.register("denormal weights")
 class DenormalsPass(Pass):
-    """How many weights of each timed model are denormal, and a warning where they may cost time."""
+    """How many weights of each timed model are denormal, and a warning if they may cost time."""
 
     order = 30
 

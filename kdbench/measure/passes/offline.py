@@ -29,13 +29,13 @@ _REMEDIES = {
 class OfflinePass(Pass):
     """The throughput of every model at every batch, the largest of them, and students' ratios of the largest.
 
-    Nothing without "offline" among the configured modes.
+    It needs "offline" among the configured modes.
     """
 
     order = 80
 
     def expected(self, context: Context) -> Iterator[Expected]:
-        """Yield the largest throughputs and their ratios; which batches lead there is known afterwards."""
+        """Yield the largest throughputs and their ratios; their batches are known only after measuring."""
         for threads in context.config.threads if _is_configured(context) else ():
             yield from expected_of(context.timed, [_BEST], _axes(context, threads), ONNXRUNTIME)
             for teacher, student in students(context.timed):

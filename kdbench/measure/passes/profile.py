@@ -22,7 +22,7 @@ _OVERHEAD = 1.25  # if nodes take so many times their call, half of a short node
 class ProfilePass(Pass):
     """The layers of each model with their times, at batch 1 (a fixed batch at its own) and the first thread count.
 
-    Nothing unless the configuration asks for it. A model that cannot be profiled has a warning instead of layers.
+    It runs only if configured. A model that cannot be profiled has a warning instead of layers.
     """
 
     order = 90

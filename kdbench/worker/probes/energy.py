@@ -1,9 +1,9 @@
 """Energy of models called back to back: windows in turn, and of the idle machine before and after each round.
 
 Result: `sources` (those that worked to the end), `dropped` (name to reason, of the others), `period_ns` (one a source),
-`length_ns`, `idle` (a window before the rounds and after each), `windows` (for each run one a round, none where its
-model failed), `errors` (id to reason), `fault` (why the leading source failed, or null; if not null there is nothing
-else). A window is `calls` and `spans`, one a source, of joules and nanoseconds.
+`length_ns`, `idle` (a window before the rounds and after each), `windows` (for each run one a round, none if its model
+failed), `errors` (id to reason), `fault` (why the leading source failed, or null; with a fault the rest is missing). A
+window is `calls` and `spans`, one a source, of joules and nanoseconds.
 """
 
 import time
@@ -74,7 +74,7 @@ def _windows(counters: list[Meter], calls: list[Call | None], job: EnergyJob, ch
 
 
 def _warm_calls(job: EnergyJob, errors: dict[str, str], channel: Channel) -> list[Call | None]:
-    """Return a call of each run, warm; None where its model failed, for which `errors` then has the reason."""
+    """Return a warm call of each run; None if its model failed, with the reason in `errors`."""
     models = {model.id: model for model in job.models}
     loaded: dict[str, LoadedModel] = {}
     calls: list[Call | None] = []
