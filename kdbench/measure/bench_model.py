@@ -41,7 +41,7 @@ EMULATED = Refusal(
 
 
 def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
-    """Return how to build the network that the file at `path` was exported from, by its `card`, or why none can be built.
+    """Return how to build the network of the exported file at `path`, by its `card`, or why that is impossible.
 
     The weights are in the run's folder, to which the card's `file` is relative.
     """
