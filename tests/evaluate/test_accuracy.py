@@ -117,9 +117,9 @@ def test_each_class_with_samples_has_its_number_of_samples(tiny, bench_model):
 
 def test_each_flipped_image_is_one_of_three():
     true = np.array([0, 1, 2, 3, 0])
-    given = np.array([1, 2, 3, 3, 1])  # the fourth was left alone
+    labels = np.array([1, 2, 3, 3, 1])  # the fourth was left alone
     predicted = np.array([0, 2, 0, 3, 0])
-    outcomes = noise_outcomes(predicted, given, true)
+    outcomes = noise_outcomes(predicted, labels, true)
     assert outcomes == (2, 1, 1)
     assert outcomes.n == 4
 

@@ -50,7 +50,7 @@ def test_a_quantized_network_is_only_emulated_by_torch(card, run):
 
 
 @pytest.mark.parametrize("missing", ["architecture", "weights", "classes"])
-def test_a_card_that_does_not_say_enough_is_told(card, run, missing):
+def test_a_card_that_does_not_say_enough_is_refused(card, run, missing):
     result = network_of(card.model_copy(update={missing: None}), run / "models" / "a.onnx")
     assert isinstance(result, Refusal)
     assert "--resume" in str(result.hint)

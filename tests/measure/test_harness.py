@@ -134,7 +134,7 @@ def test_throughput_alone_needs_no_latencies(tiny, bench_model, tmp_path, watche
     assert not {metric for metric in known if metric.startswith("latency_")}
 
 
-def test_what_disturbs_throughput_is_told(tiny, bench_model, tmp_path, watcher, monkeypatch):
+def test_what_disturbs_throughput_is_a_warning(tiny, bench_model, tmp_path, watcher, monkeypatch):
     busy = Conditions(1.0, cores=4, others_cores=2.5)
     monkeypatch.setattr(SystemMonitor, "between", lambda *_: busy)
     config = QUICK.model_copy(update={"mode": ("offline",), "energy": "off"})

@@ -76,15 +76,15 @@ def limits(**options):
 
 
 def test_the_next_batch_may_take_half_of_the_memory_left():
-    asked = []
+    tried = []
 
     def needed(batch):
-        asked.append(batch)
+        tried.append(batch)
         return 10 * batch
 
     result = swept(lambda _: 100.0, limits(needed_bytes=needed).hindrance)
     assert (batches(result), result.ended) == ([1, 2, 4], "memory")
-    assert asked == [2, 4, 8]  # 8 would need 80 of the 100
+    assert tried == [2, 4, 8]  # 8 would need 80 of the 100
 
 
 def test_memory_that_grows_scarce_meanwhile():

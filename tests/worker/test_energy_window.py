@@ -42,7 +42,7 @@ class Machine:
         self.spent_j += power_w * duration_ns / S
 
     def joules(self, at_ns):
-        begin_ns, joules, power_w = self._since[bisect_right(self._since, at_ns, key=lambda each: each[0]) - 1]
+        begin_ns, joules, power_w = self._since[bisect_right(self._since, at_ns, key=lambda since: since[0]) - 1]
         return joules + power_w * (at_ns - begin_ns) / S
 
     def watts(self):
@@ -102,7 +102,7 @@ def measured(machine, counter, calls, *, length_ns, rounds=5, settle_ns=0):
         for index in range(len(calls))[:: 1 if turn % 2 == 0 else -1]:
             windows[index].append(samples(calls[index]))
         idle.append(samples(nap(machine)))
-    spans = [each["spans"][0] for each in idle]
+    spans = [sample["spans"][0] for sample in idle]
     meter = MeterProfile(
         name=counter.name,
         scope="test",

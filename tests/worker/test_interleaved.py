@@ -94,7 +94,7 @@ def test_order_changes_from_round_to_round(machine):
     interleave(ready, 10**10, np.random.default_rng(0), nothing, machine.clock)
     names = "".join(name for name, _ in machine.log)[::2]  # every block has one call before it, off the clock
     rounds = {names[i : i + 3] for i in range(0, len(names) - 2, 3)}
-    assert all(sorted(each) == list("abc") for each in rounds)
+    assert all(sorted(order) == list("abc") for order in rounds)
     assert len(rounds) == 6
 
 

@@ -13,7 +13,7 @@ class World:
     """A clock, sleep, and a model that takes `call_ns`."""
 
     def __init__(self, call_ns, look_ns=1):
-        self.now, self.call_ns, self.look_ns, self.slept, self.given = 0, call_ns, look_ns, [], []
+        self.now, self.call_ns, self.look_ns, self.slept, self.arguments = 0, call_ns, look_ns, [], []
 
     def clock(self):
         self.now += self.look_ns  # so that waiting awake ends
@@ -24,7 +24,7 @@ class World:
         self.now += round(seconds * 1e9)
 
     def run(self, argument):
-        self.given.append(argument)
+        self.arguments.append(argument)
         self.now += self.call_ns
 
     def turn(self, seed=0):
@@ -39,7 +39,7 @@ class World:
 def test_a_stream_times_one_call_after_the_other():
     world = World(1000)
     assert world.time(Stream(), 4).tolist() == [1001] * 4
-    assert world.given == ["a", "b", "a", "b"]
+    assert world.arguments == ["a", "b", "a", "b"]
     assert world.slept == []
     assert (Stream().count(1000), Stream().count(BLOCK_NS * 3)) == (BLOCK_NS // 1000, 1)
 
@@ -85,13 +85,13 @@ def test_back_to_back_caches_are_filled_before_a_block_and_slow_calls_do_not_min
     fast, slow = World(300_000), World(60_000_000)
     Stream().prime(fast.turn())
     Stream().prime(slow.turn())
-    assert (fast.given, slow.given) == (["a", "b", "a", "b"], [])
+    assert (fast.arguments, slow.arguments) == (["a", "b", "a", "b"], [])
 
 
 def test_a_paced_block_is_opened_by_a_paced_call():
     world = World(2000)
     Paced(5_000_000, world.sleep).prime(world.turn())
-    assert (world.slept, world.given) == ([0.005], ["a"])
+    assert (world.slept, world.arguments) == ([0.005], ["a"])
 
 
 def test_configurations_name_their_load():

@@ -58,7 +58,7 @@ def test_windows_that_differ_are_unstable():
     assert gross(shaky).unstable == net(shaky).unstable == "windows differ by 13.7 %"
 
 
-def test_net_that_cannot_be_told_from_idle():
+def test_net_energy_within_its_uncertainty_of_idle():
     near_idle = account(idle_w=np.full(6, 59.9))
     assert not net(near_idle).resolved
     assert gross(near_idle).resolved
@@ -167,7 +167,7 @@ def test_without_a_source_every_value_has_its_reason(energy, monkeypatch):
     assert results.pairs == ()
 
 
-def test_energy_that_was_not_asked_for(energy):
+def test_energy_that_was_not_requested(energy):
     assert {m.reason for m in energy(energy="off").measurements} == {"energy was not asked for"}
 
 
@@ -303,7 +303,7 @@ def test_a_source_beside_that_gave_out_is_left_out_and_named(energy, machine):
     assert [each["name"] for each in results.protocol["energy_pass"]["sources"]] == ["nvml"]
 
 
-def test_an_estimate_is_admitted_only_where_it_was_asked_for(monkeypatch):
+def test_an_estimate_is_admitted_only_if_requested(monkeypatch):
     requested = []
     monkeypatch.setattr(energy_pass, "choose", lambda provider, *, estimate: requested.append((provider, estimate)))
     for config in (Measure(), Measure(provider="cuda", estimate_energy=True)):

@@ -17,8 +17,8 @@ def training(by_hand):
     """Eighty images, labelled by the classifier of seed 0; every tenth label is changed, the first sixty are drawn."""
     images = np.random.default_rng(8).integers(0, 256, (80, 2, 3, 4), dtype=np.uint8)
     true = by_hand(images).argmax(axis=1)
-    given = np.where(np.arange(80) % 10 == 0, (true + 1) % 6, true)
-    return TrainingImages(images, given, true, np.arange(80) < 60)
+    labels = np.where(np.arange(80) % 10 == 0, (true + 1) % 6, true)
+    return TrainingImages(images, labels, true, np.arange(80) < 60)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_which_images_were_right_is_kept(evaluated, three, test_set, by_hand):
     assert findings.protocol["test_set_sha256"] == test_set.sha256()
 
 
-def test_a_test_set_is_told_from_others_by_images_labels_and_order(test_set):
+def test_a_test_sets_hash_depends_on_images_labels_and_order(test_set):
     images, labels = test_set.images, test_set.labels
     others = [
         replace(test_set, images=images[::-1]),
@@ -73,11 +73,11 @@ def test_a_test_set_is_told_from_others_by_images_labels_and_order(test_set):
     assert replace(test_set, images=images.copy()).sha256() == test_set.sha256()
 
 
-def test_training_images_are_told_apart_from_the_test_set(evaluated, three, test_set, training):
+def test_training_images_have_axes_that_the_test_set_has_not(evaluated, three, test_set, training):
     analyses = Analyses(training=dict.fromkeys(("t", "alone", "kd"), training))
     results, findings = evaluated(three, test_set, analyses)
     assert results["t", "top1"].value == 0.8
-    assert results["t", "top1", "train"].value == pytest.approx(0.9)  # by the labels that it was told
+    assert results["t", "top1", "train"].value == pytest.approx(0.9)  # by the labels of its training
     assert results["t", "top1", "train"].n == 60
     for metric in ("agreement", "predictive_kl", "logit_spearman", "loss", "ece"):
         assert results["kd", metric, "train"].n == 60, metric
@@ -86,18 +86,18 @@ def test_training_images_are_told_apart_from_the_test_set(evaluated, three, test
 
 
 def test_models_of_one_set_of_images_share_a_process(evaluated, three, test_set, training, monkeypatch):
-    asked = []
+    predicted = []
     real = accuracy.predict
 
     def noting(context, models, test):
-        asked.append([model.id for model in models])
+        predicted.append([model.id for model in models])
         return real(context, models, test)
 
     monkeypatch.setattr(accuracy, "predict", noting)
     other = TrainingImages(training.images, training.true_labels, training.true_labels, training.drawn)
     analyses = Analyses(training={"t": training, "alone": training, "kd": other})
     results, _ = evaluated(three, test_set, analyses)
-    assert asked == [["t", "alone", "kd"], ["t", "alone"], ["t", "kd"]]  # the student's teacher comes along
+    assert predicted == [["t", "alone", "kd"], ["t", "alone"], ["t", "kd"]]  # the student's teacher comes along
     assert results["t", "top1", "train"].value == pytest.approx(0.9)
     assert results["kd", "top1", "train"].value == 1
 
@@ -131,7 +131,9 @@ def test_a_student_beside_the_independent_one(evaluated, three, test_set, traini
     assert ("alone", "mismatches", "kd") not in results
 
 
-def test_a_model_without_answers_to_the_test_set_is_not_asked_again(evaluated, tiny, bench_model, test_set, training):
+def test_a_model_without_predictions_for_the_test_set_does_not_predict_training_images(
+    evaluated, tiny, bench_model, test_set, training
+):
     bench_models = [bench_model(tiny("t")), bench_model(tiny("broken", op="Unheard"), teacher="t")]
     analyses = Analyses(training=dict.fromkeys(("t", "broken"), training), independent={"broken": "t"})
     results, _ = evaluated(bench_models, test_set, analyses)

@@ -80,7 +80,7 @@ def test_values_and_their_order(findings):
     assert "5 sessions, each after 50 calls of warm-up" in results["latency_mean_ns"].source
 
 
-def test_a_percentile_without_its_samples_is_not_told(findings):
+def test_a_percentile_without_its_samples_is_missing(findings):
     p99 = by_metric(findings, "t")["latency_p99_ns"]
     assert (p99.status, p99.value) == ("unavailable", None)
     assert p99.reason == "needs 662 samples, has 200"
@@ -135,7 +135,7 @@ def test_a_fixed_batch_cannot_run_the_other(tiny, bench_model):
     assert findings.pairs[1].status == "unavailable"
 
 
-def test_how_latencies_were_taken_is_told(pair):
+def test_the_protocol_of_latencies(pair):
     facts = protocol_facts(sampled(pair, {("t", 0): samples(3e6)}), CONFIG)
     assert (facts["floor_ns"], facts["block_ns"], facts["seed"]) == (5_000, 10_000_000, 0)
     assert facts["warm_up_calls"] == {"least": 40, "most": 60}
@@ -145,7 +145,7 @@ def test_how_latencies_were_taken_is_told(pair):
     assert json.loads(json.dumps(facts)) == facts
 
 
-def test_a_budget_that_ended_first_is_told(pair):
+def test_a_budget_that_ended_first_is_a_warning(pair):
     facts = protocol_facts(sampled(pair, {("t", 0): samples(3e6)}, width=0.2), CONFIG)
     assert facts["stopped"] == "budget"
     (warned,) = imprecision(0.2, CONFIG, Plan())
@@ -154,7 +154,7 @@ def test_a_budget_that_ended_first_is_told(pair):
     assert imprecision(0.05, CONFIG, Plan()) == ()
 
 
-def test_of_sessions_that_never_ran_nothing_is_told(pair):
+def test_sessions_that_never_ran_have_a_fixed_protocol(pair):
     facts = protocol_facts(Sampled(configurations(pair, CONFIG)), CONFIG)
     assert not {"floor_ns", "warm_up_calls"} & facts.keys()
 

@@ -53,14 +53,14 @@ def test_a_real_models_weights_and_activations_are_in_its_peak_and_the_parents_m
 ):
     hidden, features = 250_000, 24  # 24 MB of weights; activations of 1 MB a sample
     weights = numpy_helper.from_array(np.ones((features, hidden), np.float32), "w")
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", features])
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", features])
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1])
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"]),
         helper.make_node("ReduceMax", ["h"], ["y"], axes=[1], keepdims=1),
     ]
     model = helper.make_model(
-        helper.make_graph(nodes, "wide", [given], [result], [weights]),
+        helper.make_graph(nodes, "wide", [value], [result], [weights]),
         opset_imports=[helper.make_opsetid("", 17)],
         ir_version=8,
     )
@@ -69,10 +69,10 @@ def test_a_real_models_weights_and_activations_are_in_its_peak_and_the_parents_m
     ours = np.ones(300 * MB // 8)  # of the process that measures
     results = peaks(bench_model(tmp_path / "wide.onnx", data=False, classes=1), batch=(32,))
     assert len(ours)
-    own, peak = at(results, "wide", "model_memory_bytes"), at(results, "wide", "peak_memory_bytes")
-    assert 24 * MB < own[1].value < 120 * MB
-    assert 24 * MB < own[32].value - own[1].value < 120 * MB
-    assert own[1].value < peak[1].value < 300 * MB
+    increase, peak = at(results, "wide", "model_memory_bytes"), at(results, "wide", "peak_memory_bytes")
+    assert 24 * MB < increase[1].value < 120 * MB
+    assert 24 * MB < increase[32].value - increase[1].value < 120 * MB
+    assert increase[1].value < peak[1].value < 300 * MB
     assert 10 * MB < results.protocol["memory_before_the_model_bytes"] < 300 * MB
 
 
@@ -80,9 +80,9 @@ def test_whole_process_and_the_models_part_are_medians_over_processes(tiny, benc
     peak = iter([100, 104, 102] * 2)
     processes(lambda _id, batch: {"baseline_bytes": 60, "peak_bytes": next(peak)})
     results = peaks(bench_model(tiny(), data=False))
-    whole, own = at(results, "tiny", "peak_memory_bytes"), at(results, "tiny", "model_memory_bytes")
+    whole, increase = at(results, "tiny", "peak_memory_bytes"), at(results, "tiny", "model_memory_bytes")
     assert set(whole) == {1, 8}
-    assert (whole[1].value, own[1].value, own[1].n, own[1].status) == (102, 42, 3, "ok")
+    assert (whole[1].value, increase[1].value, increase[1].n, increase[1].status) == (102, 42, 3, "ok")
     assert "counting began" in whole[1].source
     assert results.protocol == {"memory_processes": 3, "memory_before_the_model_bytes": 60}
 
@@ -101,14 +101,14 @@ def test_processes_that_disagree_make_it_unstable_and_what_is_made_of_it(tiny, b
 def test_a_few_pages_more_are_no_instability(tiny, bench_model, peaks, processes):
     peak = iter([64.0, 64.6, 64.1] * 2)
     processes(lambda _id, batch: {"baseline_bytes": 60 * MB, "peak_bytes": next(peak) * MB})
-    own = at(peaks(bench_model(tiny(), data=False)), "tiny", "model_memory_bytes")[1]
-    assert own.status == "ok"  # 15 % of what the model takes, 0.6 MB
+    increase = at(peaks(bench_model(tiny(), data=False)), "tiny", "model_memory_bytes")[1]
+    assert increase.status == "ok"  # 15 % of what the model takes, 0.6 MB
 
 
 def test_a_model_that_takes_nothing_is_no_fault(tiny, bench_model, peaks, processes):
     processes(lambda _id, batch: {"baseline_bytes": 60, "peak_bytes": 60})
-    own = at(peaks(bench_model(tiny(), data=False)), "tiny", "model_memory_bytes")[1]
-    assert (own.value, own.status) == (0, "ok")
+    increase = at(peaks(bench_model(tiny(), data=False)), "tiny", "model_memory_bytes")[1]
+    assert (increase.value, increase.status) == (0, "ok")
 
 
 def test_the_ratio_is_of_whole_processes_at_the_students_smallest_batch(tiny, bench_model, peaks, processes):

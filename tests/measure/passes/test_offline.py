@@ -61,7 +61,7 @@ def assert_best_of_samples(results, model):
     assert best.value == pytest.approx(max(throughput(results, model, batch) for batch in rates))
 
 
-def test_nothing_is_found_unless_asked_for(tiny, bench_model, findings):
+def test_nothing_is_measured_unless_configured(tiny, bench_model, findings):
     assert findings(bench_model(tiny(), data=False), mode=("stream",)).measurements == ()
 
 

@@ -72,15 +72,15 @@ def residual(tmp_path):
         helper.make_node("Flatten", ["g"], ["f"], "flat"),
         helper.make_node("Gemm", ["f", "w"], ["y"], "head", transB=1),
     ]
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])
-    graph = helper.make_graph(nodes, "g", [given], [helper.make_empty_tensor_value_info("y")], stored)
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])
+    graph = helper.make_graph(nodes, "g", [value], [helper.make_empty_tensor_value_info("y")], stored)
     path = tmp_path / "residual.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
 
 
 @pytest.mark.parametrize("level", ["DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_ALL"])
-def test_every_layer_is_found_again_at_every_level_of_optimisation(level, residual, tmp_path):
+def test_every_layer_is_recovered_at_every_level_of_optimisation(level, residual, tmp_path):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -109,10 +109,10 @@ def test_a_node_that_cannot_be_traced_says_so(residual, tmp_path):
 
 @pytest.fixture
 def profiled(tiny, bench_model, run_pass):
-    def profile(*, provider="cpu", wanted=True, op="Gemm"):
+    def profile(*, provider="cpu", enabled=True, op="Gemm"):
         one = bench_model(tiny("one"), data=False)
         other = bench_model(tiny("other", op=op), data=False)
-        return run_pass(ProfilePass(), [one, other], provider=provider, profile=wanted)
+        return run_pass(ProfilePass(), [one, other], provider=provider, profile=enabled)
 
     return profile
 
@@ -137,7 +137,7 @@ def test_nodes_that_take_longer_than_the_call_they_are_part_of(call_ns, warned):
     assert all("100 µs" in warning.message and "79.0 µs" in warning.message for warning in warnings)
 
 
-def test_a_model_that_cannot_run_is_told_and_the_others_go_on(profiled):
+def test_a_model_that_cannot_run_has_a_warning_and_the_others_go_on(profiled):
     findings = profiled(op="Nonsense")
     assert {layer.model for layer in findings.layers} == {"one"}
     (warning,) = [warning for warning in findings.warnings if warning.code == "no_profile"]
@@ -146,7 +146,7 @@ def test_a_model_that_cannot_run_is_told_and_the_others_go_on(profiled):
 
 
 def test_nothing_is_profiled_unasked_nor_where_the_profile_is_of_the_wrong_thing(profiled):
-    assert profiled(wanted=False).layers == ()
+    assert profiled(enabled=False).layers == ()
     on_a_gpu = profiled(provider="cuda")
     assert on_a_gpu.layers == ()
     assert [warning.code for warning in on_a_gpu.warnings] == ["no_profile"]

@@ -120,13 +120,13 @@ def test_a_source_beside_that_gives_out_is_left_out(job):
 
 
 def test_threads_do_not_spin(job, monkeypatch):
-    asked = []
+    spinning = []
     inner = energy.LoadedModel
     monkeypatch.setattr(
-        energy, "LoadedModel", lambda *args, **how: asked.append(how["spinning"]) or inner(*args, **how)
+        energy, "LoadedModel", lambda *args, **how: spinning.append(how["spinning"]) or inner(*args, **how)
     )
     energy.run(job, Listener())
-    assert set(asked) == {False}
+    assert set(spinning) == {False}
 
 
 def test_a_leading_source_that_gives_out_spoils_the_whole_process(job):

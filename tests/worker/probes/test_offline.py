@@ -59,11 +59,11 @@ def test_inputs_of_the_next_batch_count(tiny, bench_model, sweeps, monkeypatch):
 
 
 def test_a_batch_that_the_runtime_refuses_ends_it_with_the_reason(tmp_path, bench_model, sweeps):
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["m", 3])
     shape = numpy_helper.from_array(np.array([4, 3], np.int64), "shape")
     nodes = [helper.make_node("Expand", ["x", "shape"], ["y"])]  # one row becomes four; two cannot
-    graph = helper.make_graph(nodes, "four", [given], [result], [shape])
+    graph = helper.make_graph(nodes, "four", [value], [result], [shape])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "four.onnx")
     four = bench_model(tmp_path / "four.onnx", data=False, classes=3, input_shape=(3,), parameters=0)

@@ -44,7 +44,7 @@ def test_a_model_survives_its_journey_as_json(torch_model, network):
 
 def test_calls_run_in_inference_mode_on_inputs_that_are_in_place(torch_model):
     run, arguments = LoadedModel(torch_model, provider="cpu", threads=1).bind([INPUTS[:1], INPUTS[1:2]])
-    assert [given.shape for (given,) in arguments] == [(1, 2, 3, 4)] * 2
+    assert [array.shape for (array,) in arguments] == [(1, 2, 3, 4)] * 2
     assert run(*arguments[0]).is_inference()
     assert not torch.is_inference_mode_enabled()
 
