@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 GROWTH = 0.02  # throughput that grows by less …
 DOUBLINGS = 2  # … over this many doublings is saturated
-MEMORY_SHARE = 0.5  # of the memory that is left is for the next batch at most
+MEMORY_SHARE = 0.5  # the largest share of the remaining memory that the next batch may take
 RULE = (
     f"batches 1, 2, 4, … until {DOUBLINGS} doublings bring less than {GROWTH:.0%}, the next batch might take more than "
     f"{MEMORY_SHARE:.0%} of the memory that is left, or the budget is spent"
@@ -39,10 +39,10 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a sweep may use.
+    """The resources of a sweep.
 
     Each batch will be called `repeats` times, and for `least_ns` at least; all together have `budget_ns`.
-    `needed_bytes` is what a batch is expected to need in addition, `available_bytes` what is left.
+    `needed_bytes` returns the memory that a batch is expected to need in addition, `available_bytes` the free memory.
     """
 
     budget_ns: float
@@ -52,7 +52,7 @@ class Limits:
     available_bytes: Callable[[], int]
 
     def hindrance(self, tried: Sweep) -> str | None:
-        """Return why the next batch of `tried` is not tried: `memory`, `budget` or None."""
+        """Return why the next batch after `tried` is not tried: `memory`, `budget` or None."""
         if self.needed_bytes(tried.next_batch) > MEMORY_SHARE * self.available_bytes():
             return "memory"
         last = tried.steps[-1]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from kdbench.worker.jobs import JobModel
 
 CHUNK_BYTES = 512 << 20  # prepared inputs held at once
-_BLOCK_SAMPLES = 256  # looked up at once, so that they are still in cache when the next channel comes
-_CHUNK_SAMPLES = 1024  # chunks are whole multiples of this, so that only the last batch of all is a short one
+_BLOCK_SAMPLES = 256  # looked up together, so that they are still in cache for the next channel
+_CHUNK_SAMPLES = 1024  # chunks are multiples of this, so that only the very last batch is short
 
 
 def prepare(images: NDArray[np.uint8], model: JobModel) -> NDArray[np.generic]:
@@ -42,8 +42,8 @@ def batch_inputs(model: JobModel, batch: int) -> NDArray[np.generic]:
 class Inputs:
     """The prepared inputs of a set of images, shared by models that take the same ones.
 
-    What fits into CHUNK_BYTES is prepared once and kept; a larger set is prepared in chunks each time, every chunk
-    while the one before it is used, so that at most two are in memory.
+    What fits into CHUNK_BYTES is prepared once and kept. A larger set is prepared in chunks each time, each while the
+    one before is in use, so that at most two are in memory.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Inputs:
         if size < len(images):
             return _overlapped(images, model, size)
         if self._key != model.preparation:
-            self._kept = []  # let go of the last inputs before the next are made
+            self._kept = []  # free the last inputs before the next are made
             self._kept, self._key = [prepare(images, model)], model.preparation
         return self._kept
 
@@ -79,7 +79,7 @@ def _overlapped(images: NDArray[np.uint8], model: JobModel, size: int) -> Iterat
 def _tables(model: JobModel, channels: int, dtype: np.dtype[np.generic]) -> list[NDArray[np.generic]]:
     if dtype == np.uint8:
         return [np.arange(256, dtype=np.uint8)] * channels
-    # What an image pipeline computes in float32 is computed in float32 here, and rounded to float16 after.
+    # Image pipelines compute in float32, so this does too, and rounds to float16 afterwards.
     scaled = np.arange(256).astype("float64" if dtype.itemsize == 8 else "float32") / model.scale
     means = model.mean * (channels if len(model.mean) == 1 else 1)
     stds = model.std * (channels if len(model.std) == 1 else 1)

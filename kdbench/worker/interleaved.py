@@ -1,7 +1,7 @@
 """Timing several models fairly in one process: calibrated warm-up, then short blocks in a new order every round.
 
 A machine drifts within minutes, and models timed one after the other drift apart. Models that take turns every few
-milliseconds drift together, so that their ratio holds. numpy only: it runs in the measuring process.
+milliseconds drift together, so their ratio holds. numpy only: it runs in the measuring process.
 """
 
 import time
@@ -17,7 +17,7 @@ _WINDOW_NS = 20_000_000
 _LONGEST_WINDOW = 1000
 _QUARTILES_AGREE = 0.1
 _STREAM = Stream()
-WARM_UP_SHARE = 0.25  # of a configuration's budget, all models together, is for warm-up at most
+WARM_UP_SHARE = 0.25  # the largest share of a configuration's budget for the warm-up of all models together
 WARM_UP_RULE = (
     f"until the quartiles of two windows in a row agree within {_QUARTILES_AGREE:.0%}, "
     f"or {WARM_UP_SHARE:.0%} of the budget is spent"
@@ -26,7 +26,7 @@ WARM_UP_RULE = (
 
 @dataclass(frozen=True)
 class Ready:
-    """Calls that are warm: how many it took, and the median time of one since."""
+    """Warm calls: the number of calls of the warm-up, and the median time of a call since."""
 
     calls: Calls
     warm_up_calls: int
@@ -44,7 +44,7 @@ class TurnError(Exception):
 def warm_up(calls: Calls, cap_ns: float, clock: Clock = time.perf_counter_ns) -> Ready:
     """Call until the quartiles of two windows in a row agree within 10 %, or `cap_ns` is over (pyperf's rule).
 
-    The first call allocates and is never typical; the second, where there is time for it, sizes the windows.
+    The first call allocates and is never typical; the second sizes the windows if there is time for it.
     """
     begin = clock()
     window = np.empty(1, np.int64)
@@ -77,9 +77,9 @@ def interleave(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int32]]]:
     """Time one block of each of `ready` a round until `deadline_ns` on `clock`, and `load.least_rounds` at least.
 
-    A round that would end after the deadline is not started. A block is primed off the clock as the load says, so that
-    no call is timed on another model's caches. `tick` is called after each round. Returns, for each model, the times of
-    its calls in ns and the round of each call.
+    A round that would end after the deadline does not start. The load primes a block off the clock, so that no call is
+    timed on another model's caches. `tick` is called after each round. Returns, for each model, the times of its calls
+    in ns and the round of each call.
     """
     turns = [Turn(model.calls, model.call_ns, rng, clock) for model in ready]
     lengths = [load.count(model.call_ns) for model in ready]
@@ -93,7 +93,7 @@ def interleave(
                 if len(turns) > 1:
                     load.prime(turns[index])
                 load.time(turns[index], ns)
-            except Exception as error:  # whatever a runtime raises: the caller knows which are faults of a model
+            except Exception as error:  # the caller knows which of a runtime's exceptions are a model's faults
                 raise TurnError(index, error) from error
             blocks[index].append(ns)
         rounds += 1

@@ -14,7 +14,7 @@ GRAPH_OPTIMIZATION = "ORT_ENABLE_ALL"  # onnxruntime's name of the level
 
 @dataclass(frozen=True)
 class Network:
-    """Where the network that a file was exported from comes from.
+    """How to build the network that a file was exported from.
 
     `builder`, `package.module:function`, is called with `arguments` and `options` and returns a torch module whose
     forward maps (B, C, H, W) to logits; `weights` is the .safetensors file of its weights, if it has any.
@@ -51,13 +51,13 @@ class JobModel:
 
     @property
     def preparation(self) -> tuple[object, ...]:
-        """What its inputs depend on: models for which this is equal share prepared inputs."""
+        """The settings that its inputs depend on: models with equal ones share prepared inputs."""
         return (self.images, self.dtype, self.layout, self.shape, self.scale, self.mean, self.std)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What every job has; `cores` are those that the process may use, in the order of preference (None: all)."""
+    """The base of all jobs; `cores` are the cores that the process may use, in order of preference (None: all)."""
 
     probe: ClassVar[str]
     provider: str
@@ -86,7 +86,7 @@ class LogitsJob(Job):
 
 @dataclass(frozen=True, kw_only=True)
 class ColdStartJob(Job):
-    """Time what this process pays before `model` answers at its full speed."""
+    """Time the steps until `model` answers at its full speed in this process."""
 
     probe: ClassVar[str] = "coldstart"
     model: JobModel
@@ -131,7 +131,7 @@ class TimedConfiguration:
 class LatencyJob(Job):
     """One session: time every configuration in `runtime`; the samples go to the .npz `samples`.
 
-    `threads` bounds those of all configurations. `floor` is a model that computes nothing, or None.
+    `threads` is the most of any configuration. `floor` is a model that computes nothing, or None.
     """
 
     probe: ClassVar[str] = "latency"
@@ -188,12 +188,12 @@ def to_json(job: Job) -> dict[str, Any]:
 
 
 def job_of(value: Mapping[str, Any]) -> Job:
-    """Return the job of which `value` holds the JSON values."""
+    """Return the job with the JSON values `value`."""
     return decode(JOBS[value["probe"]], value)
 
 
 def decode(kind: type[T], value: Any) -> T:
-    """Return `value`, which JSON holds, as an instance of `kind`: a dataclass, or what its fields may be typed as."""
+    """Return the JSON value `value` as an instance of `kind`: a dataclass, or a type that its fields may have."""
     result: T = _decoded(kind, value)
     return result
 

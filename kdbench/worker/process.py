@@ -1,4 +1,4 @@
-"""Running a measuring process and waiting for it without stealing its time."""
+"""Run a measuring process and wait for it without taking its time."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 """Peak memory of loading and running one model, in a process that does nothing else.
 
 Before counting begins, a graph that computes nothing is loaded and run: the runtime's code and tables come into memory
-with the first session, whatever its model, and would be counted as the model's (6.7 of 11.8 MB of a ResNet-20's).
+with the first session of any model, and would count as the model's (6.7 of 11.8 MB for a ResNet-20).
 
 Result: `baseline_bytes`, `peak_bytes`, `since` (when counting of the peak began, in words), `device_bytes` and
 `device_source` (None on the CPU), `device_error` (why there is no number, or None), and `errors` (id to reason; then

@@ -1,7 +1,7 @@
 """How far it pays to enlarge each model's batch.
 
-The times of this process are not used any further. All models stay loaded, as in the sessions that measure, so that
-memory that is enough here is enough there.
+The times of this process are not results. All models stay loaded, as in the sessions that measure, so that memory that
+suffices here suffices there.
 
 Result: `sweeps`, for each id a `kdbench.worker.batch_sweep.Sweep`.
 """
