@@ -159,7 +159,7 @@ def test_what_is_refused_is_in_the_record_with_its_reason(bench_models, admitted
     }
     ratios = [p for p in findings.pairs if p.metric == "latency_ratio"]
     assert {(p.axes["batch"], p.status, p.reason) for p in ratios} == {
-        (batch, "unavailable", "s: this onnxruntime has no CUDA") for batch in (1, 8)
+        (batch, "unavailable", "s was not measured: this onnxruntime has no CUDA") for batch in (1, 8)
     }
 
 

@@ -276,7 +276,7 @@ def test_a_model_that_failed_a_source_that_gave_out_and_a_process_that_died(ener
         ("t", "error", "no such operator"),
         ("s", "ok", None),
     }
-    assert {(p.status, p.reason) for p in results.pairs} == {("unavailable", "t: no such operator")}
+    assert {(p.status, p.reason) for p in results.pairs} == {("unavailable", "t failed: no such operator")}
     machine(Rapl(), fault="RAPL: unreadable")
     assert {(m.status, m.reason) for m in energy().measurements} == {("error", "RAPL: unreadable")}
 

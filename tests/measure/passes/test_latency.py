@@ -123,7 +123,7 @@ def test_a_model_that_failed_says_why_and_the_other_stays(pair, run_pass, monkey
     findings = run_pass(LatencyPass(), pair, config=CONFIG)
     assert {(m.status, m.reason) for m in findings.measurements if m.model == "s"} == {("error", "it crashed")}
     assert by_metric(findings, "t")["latency_p50_ns"].status == "ok"
-    assert {p.reason for p in findings.pairs} == {"s: it crashed"}
+    assert {p.reason for p in findings.pairs} == {"s failed: it crashed"}
 
 
 def test_a_fixed_batch_cannot_run_the_other(tiny, bench_model):

@@ -142,7 +142,7 @@ def test_a_model_that_cannot_be_loaded_has_neither_memory_nor_ratio(tiny, bench_
     broken = bench_model(tiny("s", op="Unheard"), teacher="t", data=False)
     results = peaks(bench_model(tiny("t"), data=False), broken, batch=(1,))
     assert "Unheard" in at(results, "s", "model_memory_bytes")[1].reason
-    assert results.pairs[0].reason.startswith("s: ")
+    assert results.pairs[0].reason.startswith("s failed: ")
     assert at(results, "t", "peak_memory_bytes")[1].value > 10 * MB
 
 

@@ -137,7 +137,7 @@ def test_a_model_without_samples_has_its_reason_in_value_and_ratio(tiny, bench_m
     results = findings(bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False))
     best = by_axes(results, "s", "max_throughput_per_s")[None]
     assert (best.status, best.reason) == ("error", "killed by signal 9")
-    assert (results.pairs[0].value, results.pairs[0].reason) == (None, "s: killed by signal 9")
+    assert (results.pairs[0].value, results.pairs[0].reason) == (None, "s failed: killed by signal 9")
 
 
 def test_a_model_the_runtime_refuses_has_its_reason_and_the_others_numbers(tiny, bench_model, findings):
