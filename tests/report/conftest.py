@@ -67,7 +67,7 @@ def _card(name: str, /, **changes: Any) -> ModelCard:
 
 def _measurements(name: str) -> list[Measurement]:
     _, _, top1, mean, size, macs, parameters, seconds = _MODELS[name]
-    found = [
+    measurements = [
         measured(
             name, "top1", top1, interval=_interval(top1 - 0.016, min(top1 + 0.013, 1.0)), n=360, source="test set"
         ),
@@ -94,11 +94,11 @@ def _measurements(name: str) -> list[Measurement]:
         ),
     ]
     if name != "teacher":
-        found += [
+        measurements += [
             measured(name, "agreement", top1 + 0.005, interval=_interval(top1 - 0.01, top1 + 0.02), n=360),
             measured(name, "predictive_kl", math.nan if name == "student-alone" else 0.31 - 0.25 * top1, n=360),
         ]
-    return found
+    return measurements
 
 
 def _record(**changes: Any) -> RunRecord:
@@ -192,17 +192,17 @@ def swept() -> RunRecord:
     base = _record()
     at: dict[str, str | int] = {"provider": "cpu", "threads": 1, "mode": "offline"}
     rates = {"teacher": (900.0, 1200.0, 1600.0, 1590.0, 1580.0), "student-kd": (5000.0, 9000.0, 14000.0)}
-    found = []
+    measurements = []
     for name, by_batch in rates.items():
         for power, rate in enumerate(by_batch):
             bounds = _interval(0.97 * rate, 1.03 * rate)
             axes = {**at, "batch": 2**power}
-            found.append(measured(name, "throughput_per_s", rate, axes=axes, interval=bounds, n=500))
+            measurements.append(measured(name, "throughput_per_s", rate, axes=axes, interval=bounds, n=500))
         best = max(by_batch)
-        found.append(
+        measurements.append(
             measured(name, "max_throughput_per_s", best, axes=at, interval=_interval(0.97 * best, 1.03 * best))
         )
-    found.append(missing("student-hint", "max_throughput_per_s", "killed by signal 9", status="error", axes=at))
+    measurements.append(missing("student-hint", "max_throughput_per_s", "killed by signal 9", status="error", axes=at))
     both = {"teacher": "teacher", "student": "student-kd"}
     short = Diagnostic(
         code="offline_shortened",
@@ -211,7 +211,7 @@ def swept() -> RunRecord:
         model="student-kd",
     )
     return _record(
-        measurements=(*base.measurements, *found),
+        measurements=(*base.measurements, *measurements),
         pairs=(*base.pairs, _pair("throughput_ratio", (8.75, 8.5, 9.0), both, at, n=5)),
         warnings=(*base.warnings, short),
     )
@@ -268,7 +268,7 @@ def _energies(
     Net energy of student-kd at batch 1 is not resolved, and its energy at batch 128 unstable.
     """
     estimated = source.startswith("codecarbon")
-    found = []
+    measurements = []
 
     def add(name: str, metric: str, joules: float, where: dict[str, Any], unstable: str | None = None) -> None:
         of_energy = metric.endswith("_j")
@@ -276,7 +276,7 @@ def _energies(
         bounds = None if estimated or metric.startswith("training") else _interval(0.97 * value, 1.03 * value)
         evidence = "estimated" if estimated else "measured" if of_energy else "modelled"
         more = {"interval": bounds, "source": source, "evidence": evidence, "unstable": unstable}
-        found.append(measured(name, metric, value, axes=where, **more))
+        measurements.append(measured(name, metric, value, axes=where, **more))
 
     for name, (*by_batch, training, _) in _ENERGIES.items():
         for batch, (gross, net) in zip((1, 128), by_batch, strict=True):
@@ -288,7 +288,7 @@ def _energies(
             add(name, "energy_j", times * gross, where, shaky)
             if last and batch == 1:
                 why = {"status": "below_resolution", "source": source}
-                found.append(missing(name, "energy_net_j", "within its uncertainty of 0", axes=where, **why))
+                measurements.append(missing(name, "energy_net_j", "within its uncertainty of 0", axes=where, **why))
             else:
                 add(name, "energy_net_j", times * net, where, shaky)
             add(name, "energy_run_j", times * gross * batch, where, shaky)
@@ -297,20 +297,22 @@ def _energies(
         add(name, "training_j", times * training, dict(axes))
         if co2:
             add(name, "training_co2_g", times * training, dict(axes))
-    return found
+    return measurements
 
 
-def _with_energies(found: list[Measurement], protocol: dict[str, Any]) -> RunRecord:
+def _with_energies(measurements: list[Measurement], protocol: dict[str, Any]) -> RunRecord:
     """Return the digits run with those energies, the pairs that belong to them, and student-hint without any."""
     base = _record()
     known = [m for m in base.measurements if not m.metric.startswith("energy_")]
-    where = [{**m.axes} for m in found if m.model == "teacher" and m.metric == "energy_j" and "scope" not in m.axes]
+    where = [
+        {**m.axes} for m in measurements if m.model == "teacher" and m.metric == "energy_j" and "scope" not in m.axes
+    ]
     failed = [
         missing("student-hint", metric, "killed by signal 9", status="error", axes=axes, hint="give it more memory")
         for axes in where
         for metric in ("energy_j", "energy_net_j", "energy_run_j")
     ]
-    estimated = found[0].evidence == "estimated"
+    estimated = measurements[0].evidence == "estimated"
     pairs = []
     for name, (*_, ratios) in _ENERGIES.items():
         for axes, numbers in zip(where, ratios or (), strict=False):
@@ -318,7 +320,7 @@ def _with_energies(found: list[Measurement], protocol: dict[str, Any]) -> RunRec
             changes = {"evidence": "estimated", "interval": None} if estimated else {}
             pairs.append(pair.model_copy(update=changes))
     return _record(
-        measurements=(*known, *found, *failed),
+        measurements=(*known, *measurements, *failed),
         pairs=(*base.pairs, *pairs),
         protocol={**base.protocol, **protocol},
     )
@@ -327,8 +329,8 @@ def _with_energies(found: list[Measurement], protocol: dict[str, Any]) -> RunRec
 @pytest.fixture
 def metered() -> RunRecord:
     """Return the digits run with energies by RAPL and their CO₂e: one net not resolved, one unstable, one failed."""
-    found = _energies("rapl, cpu.package", co2=True)
-    return _with_energies(found, {"energy_pass": {**_WINDOWS, "sources": [_RAPL]}, "carbon": _CARBON})
+    measurements = _energies("rapl, cpu.package", co2=True)
+    return _with_energies(measurements, {"energy_pass": {**_WINDOWS, "sources": [_RAPL]}, "carbon": _CARBON})
 
 
 @pytest.fixture
@@ -351,12 +353,12 @@ def metered_gpu() -> RunRecord:
         "detail": "total energy counter",
         "update_period_ms": 102.4,
     }
-    found = [
+    measurements = [
         *_energies("nvml, gpu0.board", times=3.0),
         *_energies("rapl, cpu.package", scope="cpu.package"),
         *_energies("nvml, gpu0.board; rapl, cpu.package", times=4.0, scope=together),
     ]
-    return _with_energies(found, {"energy_pass": {**_WINDOWS, "sources": [board, _RAPL]}})
+    return _with_energies(measurements, {"energy_pass": {**_WINDOWS, "sources": [board, _RAPL]}})
 
 
 def _curve(top1: float, seconds: float) -> tuple[Epoch, ...]:
@@ -375,37 +377,39 @@ def _curve(top1: float, seconds: float) -> tuple[Epoch, ...]:
 
 
 def _latencies(name: str, mean: float) -> list[Measurement]:
-    found = []
-    for axes, each in ((SINGLE, mean), (BATCHED, 61 * mean)):
+    measurements = []
+    for axes, call in ((SINGLE, mean), (BATCHED, 61 * mean)):
         shaky = (
             "the sessions disagree by 31 %, more than the 10 % that a stable machine shows"
             if name == "student-hint" and axes is BATCHED
             else None
         )
         for metric, factor in (("mean", 1.0), ("p50", 0.98), ("p90", 1.06), ("p95", 1.11)):
-            bounds = _interval(0.97 * each * factor, 1.04 * each * factor)
-            value, id_ = each * factor, f"latency_{metric}_ns"
-            found.append(measured(name, id_, value, axes=axes, interval=bounds, n=3200, unstable=shaky))
-        found.append(measured(name, "throughput_per_s", 1e9 * axes["batch"] / each, axes=axes, unstable=shaky))
-        found.append(
-            measured(name, "latency_p99_ns", 1.4 * each, axes=axes, n=3200)
+            bounds = _interval(0.97 * call * factor, 1.04 * call * factor)
+            value, id_ = call * factor, f"latency_{metric}_ns"
+            measurements.append(measured(name, id_, value, axes=axes, interval=bounds, n=3200, unstable=shaky))
+        measurements.append(measured(name, "throughput_per_s", 1e9 * axes["batch"] / call, axes=axes, unstable=shaky))
+        measurements.append(
+            measured(name, "latency_p99_ns", 1.4 * call, axes=axes, n=3200)
             if axes is SINGLE
             else missing(name, "latency_p99_ns", "needs 662 samples, has 410", axes=axes)
         )
-    return found
+    return measurements
 
 
 def _pairs(student: str) -> list[Pair]:
     single, batched, drop = _PAIRS[student]
     both = {"teacher": "teacher", "student": student}
-    found = [_pair("latency_ratio", single, both, SINGLE)]
+    measurements = [_pair("latency_ratio", single, both, SINGLE)]
     if batched:
-        found.append(_pair("latency_ratio", batched, both, BATCHED))
+        measurements.append(_pair("latency_ratio", batched, both, BATCHED))
     else:
         reason = "student-hint at batch 128 is unstable"
-        found.append(Pair(metric="latency_ratio", axes=BATCHED, value=None, status="invalid", reason=reason, **both))
+        measurements.append(
+            Pair(metric="latency_ratio", axes=BATCHED, value=None, status="invalid", reason=reason, **both)
+        )
     return [
-        *found,
+        *measurements,
         Pair(metric="size_ratio", value=4_612_000 / 381_000, **both),
         Pair(metric="macs_ratio", value=38_512_128 / 3_120_640, **both),
         Pair(metric="memory_ratio", axes=SINGLE, value=(5.5e7 + 3 * 4_612_000) / (5.5e7 + 3 * 381_000), n=3, **both),

@@ -70,12 +70,12 @@ def test_every_path_is_returned_and_every_picture_of_the_report_is_there(sample,
     assert not list(tmp_path.rglob(".*.part"))
 
 
-def test_pictures_are_the_same_bytes_each_time(sample, tmp_path) -> None:
+def test_figures_are_deterministic(sample, tmp_path) -> None:
     first, second = (report.write(sample, tmp_path / name) for name in ("a", "b"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
-def test_csv_has_one_row_for_each_finding_and_loses_no_digit(sample, tmp_path) -> None:
+def test_csv_has_one_row_per_result_and_all_digits(sample, tmp_path) -> None:
     (path,) = report.write(sample, tmp_path, ["csv"])
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -88,26 +88,28 @@ def test_csv_has_one_row_for_each_finding_and_loses_no_digit(sample, tmp_path) -
         assert row["batch"] == str(finding.axes.get("batch", ""))
 
 
-def test_csv_tells_how_energies_came_about_of_what_and_how_sure_they_are(metered_gpu, estimated, tmp_path) -> None:
-    found = {}
+def test_csv_has_evidence_source_and_interval_of_energies(metered_gpu, estimated, tmp_path) -> None:
+    rows_by_run = {}
     for record, folder in ((metered_gpu, tmp_path / "a"), (estimated, tmp_path / "b")):
         (path,) = report.write(record, folder, ["csv"])
         with path.open(encoding="utf-8", newline="") as stream:
-            found[folder.name] = [row for row in csv.DictReader(stream) if row["model"] == "student-alone"]
-    scoped = [row for row in found["a"] if row["metric"] == "energy_j" and row["batch"] == "1"]
+            rows_by_run[folder.name] = [row for row in csv.DictReader(stream) if row["model"] == "student-alone"]
+    scoped = [row for row in rows_by_run["a"] if row["metric"] == "energy_j" and row["batch"] == "1"]
     assert [row["scope"] for row in scoped] == ["", "cpu.package", "gpu0.board + cpu.package"]
     assert all(float(row["low"]) < float(row["value"]) < float(row["high"]) for row in scoped)
     assert [row["source"] for row in scoped][:2] == ["nvml, gpu0.board", "rapl, cpu.package"]
-    told = {(row["metric"], row["evidence"], row["low"]) for row in found["b"] if row["metric"].startswith("energy_")}
-    assert told == {(m, "estimated", "") for m in ("energy_j", "energy_net_j", "energy_run_j", "energy_ratio")}
+    energies = {
+        (row["metric"], row["evidence"], row["low"]) for row in rows_by_run["b"] if row["metric"].startswith("energy_")
+    }
+    assert energies == {(m, "estimated", "") for m in ("energy_j", "energy_net_j", "energy_run_j", "energy_ratio")}
 
 
-def test_csv_of_a_record_without_findings_has_its_columns(make_record, tmp_path) -> None:
+def test_csv_of_an_empty_record_has_its_columns(make_record, tmp_path) -> None:
     (path,) = report.write(make_record(measurements=(), pairs=()), tmp_path, ["csv"])
     assert path.read_text(encoding="utf-8").startswith("run,model,name,role,seed,teacher,metric,provider,threads,batch")
 
 
-def test_an_axis_of_its_own_is_a_column(make_record, sample, tmp_path) -> None:
+def test_additional_axis_is_a_column(make_record, sample, tmp_path) -> None:
     odd = sample.measurements[0].model_copy(update={"axes": {"mode": "paced"}})
     (path,) = report.write(make_record(measurements=[odd], pairs=()), tmp_path, ["csv"])
     assert ",batch,mode,value," in path.read_text(encoding="utf-8").splitlines()[0]

@@ -25,7 +25,7 @@ def test_absolute_paths_are_shortened_and_nothing_else(text: str, shown: str) ->
     assert portable(text) == shown
 
 
-def test_a_recipe_survives_the_way_through_toml() -> None:
+def test_recipe_survives_a_toml_round_trip() -> None:
     content = {
         "name": "mine",
         "data": {"name": "digits", "root": "/home/a/data"},

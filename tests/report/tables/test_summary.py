@@ -97,19 +97,19 @@ def test_latency_competes_within_a_configuration(sample) -> None:
     assert "cpu provider" in table.notes[0]
 
 
-def test_an_axis_that_varies_has_a_column_of_its_own(make_record, sample) -> None:
+def test_varying_axis_has_a_column(make_record, sample) -> None:
     other = measured("teacher", "latency_p50_ns", 1e6, axes={**SINGLE, "provider": "cuda"})
     heads = [c.head for c in tables.latency(make_record(measurements=(*sample.measurements, other))).columns]
     assert heads[1] == "Provider"
 
 
-def test_several_seeds_are_told_in_a_note(seeded) -> None:
+def test_note_explains_several_seeds(seeded) -> None:
     assert any("means over 2 seeds" in note for note in tables.summary(seeded).notes)
     assert len(tables.summary(seeded).rows) == 4
     assert column(tables.training(seeded), "Seeds")["teacher"] == "0, 1"
 
 
-def test_what_was_never_taken_has_no_table(make_record, make_card) -> None:
+def test_tables_without_measurements_are_absent(make_record, make_card) -> None:
     record = make_record(models=[make_card("teacher", training=None)], measurements=(), pairs=(), warnings=())
     assert [table.title for table in tables.build_tables(record)] == ["Summary", "Cost"]
     assert column(tables.summary(record), "Top-1") == {"teacher": "n/a (not measured)"}

@@ -3,7 +3,8 @@ import pytest
 from kdbench.report.cells import Number
 from kdbench.report.figures.training import sweep_accuracy
 from kdbench.report.settings import families
-from kdbench.report.tables.training import sweeps
+from kdbench.report.tables.training import converged, sweeps
+from kdbench.results.cards import Epoch
 from kdbench.results.records import measured
 
 POINTS = [(1, 2, 0.90), (1, 5, 0.94), (4, 2, 0.92), (4, 5, 0.91), (10, 2, 0.93), (10, 5, 0.95)]
@@ -11,25 +12,25 @@ POINTS = [(1, 2, 0.90), (1, 5, 0.94), (4, 2, 0.92), (4, 5, 0.91), (10, 2, 0.93),
 
 @pytest.fixture
 def record(make_record, make_card):
-    cards, found = [make_card("teacher")], [measured("teacher", "top1", 0.98, n=100)]
+    cards, measurements = [make_card("teacher")], [measured("teacher", "top1", 0.98, n=100)]
     for temperature, epochs, top1 in POINTS:
         name = f"T{temperature}-{epochs}"
         axes = {"temperature": temperature, "epochs": epochs}
         cards.append(make_card("student-kd", id=name, name=name, family="T{temperature}-{epochs}", axes=axes))
-        found.append(measured(name, "top1", top1, n=100))
+        measurements.append(measured(name, "top1", top1, n=100))
     cards.append(make_card("student-alone", family="alone-{lr}", axes={"lr": 0.1}))  # a sweep of one point is none
-    found.append(measured("student-alone", "top1", 0.5, n=100))
-    return make_record(models=tuple(cards), measurements=tuple(found), pairs=(), warnings=(), layers=())
+    measurements.append(measured("student-alone", "top1", 0.5, n=100))
+    return make_record(models=tuple(cards), measurements=tuple(measurements), pairs=(), warnings=(), layers=())
 
 
-def test_a_family_knows_its_axes_and_the_one_to_draw_along(record):
+def test_family_has_axes_and_a_main_axis(record):
     (family,) = families(record)
     assert family.axes == {"temperature": [1, 4, 10], "epochs": [2, 5]}
     assert family.main_axis == "temperature"
     assert [member.label for member in family.members] == [f"T{t}-{e}" for t, e, _ in POINTS]
 
 
-def test_words_are_drawn_along_only_where_there_is_no_number(make_record, make_card):
+def test_main_axis_is_numeric_if_there_is_one(make_record, make_card):
     def along(**axes):
         names = [f"s{index}" for index in range(3)]
         cards = [
@@ -38,8 +39,10 @@ def test_words_are_drawn_along_only_where_there_is_no_number(make_record, make_c
             )
             for i, name in enumerate(names)
         ]
-        found = tuple(measured(name, "top1", 0.5, n=9) for name in names)
-        (family,) = families(make_record(models=tuple(cards), measurements=found, pairs=(), warnings=(), layers=()))
+        measurements = tuple(measured(name, "top1", 0.5, n=9) for name in names)
+        (family,) = families(
+            make_record(models=tuple(cards), measurements=measurements, pairs=(), warnings=(), layers=())
+        )
         return family.main_axis
 
     assert along(teacher=["a", "b", "c"], lr=[0.1, 0.1, 0.2]) == "lr"
@@ -71,15 +74,15 @@ def test_the_figure_names_its_axes_and_lines(record):
     assert "agreement" not in drawing.svg  # nothing was said of it
 
 
-def test_what_is_relative_to_different_teachers_has_no_best(make_record, make_card):
+def test_values_relative_to_different_teachers_have_no_best(make_record, make_card):
     def best_of(parents):
-        cards, found = [make_card("teacher")], [measured("teacher", "top1", 0.98, n=100)]
+        cards, measurements = [make_card("teacher")], [measured("teacher", "top1", 0.98, n=100)]
         for index, parent in enumerate(parents):
             name = f"s{index}"
             card = make_card("student-kd", id=name, name=name, family="f", axes={"step": index}, parents=(parent,))
             cards.append(card)
-            found += [measured(name, metric, 0.5 + index / 10, n=100) for metric in ("top1", "agreement")]
-        record = make_record(models=tuple(cards), measurements=tuple(found), pairs=(), warnings=(), layers=())
+            measurements += [measured(name, metric, 0.5 + index / 10, n=100) for metric in ("top1", "agreement")]
+        record = make_record(models=tuple(cards), measurements=tuple(measurements), pairs=(), warnings=(), layers=())
         heads = [column.head for column in sweeps(record).columns]
         return {
             head
@@ -91,3 +94,25 @@ def test_what_is_relative_to_different_teachers_has_no_best(make_record, make_ca
     assert {"Top-1", "Agreement"} <= best_of(["teacher", "teacher"])
     assert "Agreement" not in best_of(["teacher", "s0"])
     assert "Top-1" in best_of(["teacher", "s0"])
+
+
+@pytest.mark.parametrize(
+    ("curve", "expected"),
+    [([0.2, 0.5, 0.90, 0.896, 0.9], 3), ([0.2, 0.896, 0.9], 2), ([0.9, 0.2], 1), ([0.894, 0.9], 2)],
+)
+def test_a_training_has_converged_half_a_point_from_its_best(make_card, curve, expected):
+    rows = tuple(
+        Epoch(
+            epoch=number,
+            train_loss=1,
+            train_top1=0,
+            validation_loss=1,
+            validation_top1=top1,
+            learning_rate=1,
+            seconds=1,
+        )
+        for number, top1 in enumerate(curve, start=1)
+    )
+    run = make_card("student-kd").training
+    assert converged(run.model_copy(update={"curve": rows})) == expected
+    assert converged(run.model_copy(update={"curve": ()})) == "?"

@@ -8,62 +8,62 @@ SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 
 def pairs(teacher: str, student: str, **numbers: tuple[float, float, float] | float) -> list[Pair]:
     """Return pairs of a student with its teacher; a number alone has no interval."""
-    found = []
-    for metric, given in numbers.items():
-        value, *bounds = given if isinstance(given, tuple) else (given,)
+    results = []
+    for metric, limits in numbers.items():
+        value, *bounds = limits if isinstance(limits, tuple) else (limits,)
         axes = SINGLE if metric == "latency_ratio" else {}
         interval = Interval(low=bounds[0], high=bounds[1]) if bounds else None
-        found.append(Pair(metric=metric, axes=axes, value=value, interval=interval, teacher=teacher, student=student))
-    return found
+        results.append(Pair(metric=metric, axes=axes, value=value, interval=interval, teacher=teacher, student=student))
+    return results
 
 
 @pytest.fixture
-def told(make_record, make_card, sample):
-    def tell(**numbers: tuple[float, float, float] | float) -> str:
+def describe(make_record, make_card, sample):
+    def describe_with(**numbers: tuple[float, float, float] | float) -> str:
         cards = [make_card("teacher"), make_card("student-kd")]
-        found = [m for m in sample.measurements if m.model in {"teacher", "student-kd"}]
+        results = [m for m in sample.measurements if m.model in {"teacher", "student-kd"}]
         compared = pairs("teacher", "student-kd", **numbers)
-        return paragraph(make_record(models=cards, measurements=found, pairs=compared, warnings=()))
+        return paragraph(make_record(models=cards, measurements=results, pairs=compared, warnings=()))
 
-    return tell
+    return describe_with
 
 
-def test_a_clear_loss_and_a_clear_gain(told) -> None:
-    text = told(top1_drop=(0.55, 0.2, 0.9), latency_ratio=(5.35, 5.15, 5.54), size_ratio=12.1)
+def test_a_clear_loss_and_a_clear_gain(describe) -> None:
+    text = describe(top1_drop=(0.55, 0.2, 0.9), latency_ratio=(5.35, 5.15, 5.54), size_ratio=12.1)
     assert (
         "`student-kd` keeps 97.78 % top-1 (0.55 points below the teacher; 95 % interval of the drop [+0.20, +0.90]), "
         "runs 5.35× [5.15, 5.54] faster, and its file is 12.1× smaller."
     ) in text
 
 
-def test_a_drop_whose_interval_holds_zero_is_not_called_a_loss(told) -> None:
-    assert "which this run cannot distinguish from the teacher's" in told(top1_drop=(0.55, -0.6, 1.7))
+def test_a_drop_whose_interval_holds_zero_is_not_called_a_loss(describe) -> None:
+    assert "which this run cannot distinguish from the teacher's" in describe(top1_drop=(0.55, -0.6, 1.7))
 
 
-def test_no_drop_is_neither_above_nor_below(told) -> None:
-    assert "(the same accuracy as the teacher; 95 % interval of the drop [-0.77, +0.77])" in told(
+def test_no_drop_is_neither_above_nor_below(describe) -> None:
+    assert "(the same accuracy as the teacher; 95 % interval of the drop [-0.77, +0.77])" in describe(
         top1_drop=(0.0, -0.77, 0.77)
     )
 
 
-def test_a_speed_up_whose_interval_holds_one_is_not_called_faster(told) -> None:
-    text = told(latency_ratio=(1.02, 0.97, 1.06))
+def test_a_speed_up_whose_interval_holds_one_is_not_called_faster(describe) -> None:
+    text = describe(latency_ratio=(1.02, 0.97, 1.06))
     assert "not measurably faster or slower" in text
     assert " faster," not in text
 
 
-def test_slower_and_larger_are_said_so(told) -> None:
-    text = told(latency_ratio=(0.8, 0.7, 0.9), size_ratio=0.5)
+def test_slower_and_larger_student(describe) -> None:
+    text = describe(latency_ratio=(0.8, 0.7, 0.9), size_ratio=0.5)
     assert "is slower than the teacher (0.800× [0.700, 0.900] its speed)" in text
     assert "its file is larger (size ratio 0.500×)" in text
 
 
-def test_a_better_student_is_above_the_teacher(told) -> None:
-    assert "has 97.78 % top-1 (0.70 points above the teacher" in told(top1_drop=(-0.7, -0.9, -0.5))
+def test_a_better_student_is_above_the_teacher(describe) -> None:
+    assert "has 97.78 % top-1 (0.70 points above the teacher" in describe(top1_drop=(-0.7, -0.9, -0.5))
 
 
-def test_numbers_without_intervals_and_missing_numbers_are_said_so(told) -> None:
-    text = told(top1_drop=0.5)
+def test_numbers_without_intervals_and_missing_numbers(describe) -> None:
+    text = describe(top1_drop=0.5)
     assert "no interval" in text
     assert "has no speed-up (not measured)" in text
 
@@ -75,19 +75,19 @@ def test_of_many_students_the_most_accurate_and_a_clearly_faster_one_are_named(s
 
 @pytest.fixture
 def timed(sample, make_record):
-    """Return what tells of the sample with other mean latencies of students at batch 1: value, low, high."""
+    """Return a function that describes the sample with other mean latencies of students at batch 1: value, low, high."""
 
-    def tell(**times: tuple[float, float, float]) -> str:
-        found = []
+    def describe_with(**times: tuple[float, float, float]) -> str:
+        results = []
         for m in sample.measurements:
-            given = times.get(m.model.replace("-", "_"))
-            if given and m.metric == "latency_mean_ns" and m.axes["batch"] == 1:
-                value, low, high = given
+            limits = times.get(m.model.replace("-", "_"))
+            if limits and m.metric == "latency_mean_ns" and m.axes["batch"] == 1:
+                value, low, high = limits
                 m = m.model_copy(update={"value": value, "interval": Interval(low=low, high=high)})  # noqa: PLW2901
-            found.append(m)
-        return paragraph(make_record(measurements=found))
+            results.append(m)
+        return paragraph(make_record(measurements=results))
 
-    return tell
+    return describe_with
 
 
 def test_the_clearly_fastest_student_is_named_whatever_its_speed_up(timed) -> None:
@@ -121,12 +121,12 @@ def of_three_teachers(make_record, make_card) -> RunRecord:
         "from-middle": ("middle", 72.0, 420_000.0),
         "from-fast": ("fast", 71.0, 300_000.0),
     }
-    cards, found, compared = [], [], []
+    cards, results, compared = [], [], []
     for name, (teacher, top1, mean) in models.items():
         cards.append(make_card("student-kd", id=name, name=name, role="student" if teacher else "teacher"))
         bounds = Interval(low=0.99 * mean, high=1.01 * mean)
-        found.append(measured(name, "top1", top1 / 100))
-        found.append(measured(name, "latency_mean_ns", mean, axes=SINGLE, interval=bounds))
+        results.append(measured(name, "top1", top1 / 100))
+        results.append(measured(name, "latency_mean_ns", mean, axes=SINGLE, interval=bounds))
         if teacher:
             ratio, drop = models[teacher][2] / mean, models[teacher][1] - top1
             numbers = {
@@ -134,10 +134,10 @@ def of_three_teachers(make_record, make_card) -> RunRecord:
                 "top1_drop": (drop, drop - 0.5, drop + 0.5),
             }
             compared += pairs(teacher, name, **numbers)
-    return make_record(models=cards, measurements=found, pairs=compared, warnings=())
+    return make_record(models=cards, measurements=results, pairs=compared, warnings=())
 
 
-def test_each_student_of_several_teachers_is_compared_with_its_own(of_three_teachers) -> None:
+def test_students_of_several_teachers_are_compared_with_their_teacher(of_three_teachers) -> None:
     text = paragraph(of_three_teachers)
     assert text.startswith("3 teachers and 4 students: each student is compared with its own teacher. ")
     assert "compared with it." not in text
@@ -156,7 +156,7 @@ def test_the_teacher_is_the_one_that_students_are_compared_with(make_record, mak
     assert text.startswith("The teacher `teacher` reaches 98.33 %")
 
 
-def test_a_student_without_any_number_is_told_once_with_its_reason(refused, make_record) -> None:
+def test_student_without_numbers_has_one_sentence_with_the_reason(refused, make_record) -> None:
     pairs = [pair for pair in refused.pairs if pair.student == "student-hint"]
     text = paragraph(make_record(measurements=refused.measurements, pairs=pairs, warnings=()))
     assert "`student-hint` has no results (the ONNX file strays from the…)." in text
@@ -167,19 +167,19 @@ def test_a_student_without_any_number_is_told_once_with_its_reason(refused, make
 def saving(metered):
     """Return what tells of student-alone beside the teacher, with another energy ratio at batch 1."""
 
-    def tell(ratio: tuple[float, float, float], record: RunRecord = metered, **changes: object) -> str:
+    def describe_with(ratio: tuple[float, float, float], record: RunRecord = metered, **changes: object) -> str:
         both = {"teacher", "student-alone"}
-        found = [m for m in record.measurements if m.model in both]
+        results = [m for m in record.measurements if m.model in both]
         kept = [p for p in record.pairs if p.student == "student-alone" and p.metric != "energy_ratio"]
         (pair,) = pairs("teacher", "student-alone", energy_ratio=ratio)
-        given = pair.model_copy(update={"axes": SINGLE, **changes})
+        limits = pair.model_copy(update={"axes": SINGLE, **changes})
         cards = [card for card in record.models if card.id in both]
-        return paragraph(record.model_copy(update={"models": cards, "measurements": found, "pairs": [*kept, given]}))
+        return paragraph(record.model_copy(update={"models": cards, "measurements": results, "pairs": [*kept, limits]}))
 
-    return tell
+    return describe_with
 
 
-def test_a_saving_in_energy_is_told_with_what_it_is_of(saving, metered_gpu) -> None:
+def test_energy_saving_names_its_scope(saving, metered_gpu) -> None:
     assert ", takes 5.11× [4.97, 5.26] less energy of the CPU packages, and its file" in saving((5.11, 4.97, 5.26))
     assert "less energy of the board of GPU 0, and" in saving((5.11, 4.97, 5.26), metered_gpu)
 
@@ -189,12 +189,12 @@ def test_an_energy_ratio_whose_interval_holds_one_or_is_below_is_no_saving(savin
     assert "takes more energy of the CPU packages (ratio 0.800× [0.700, 0.900])" in saving((0.8, 0.7, 0.9))
 
 
-def test_an_estimated_saving_is_not_told(saving, estimated) -> None:
+def test_estimated_energy_saving_is_omitted(saving, estimated) -> None:
     assert "energy" not in saving((5.11, 4.97, 5.26), estimated, evidence="estimated", interval=None)
     assert "energy" not in saving((5.11, 4.97, 5.26), evidence="estimated")
 
 
-def test_a_saving_of_unstable_energies_is_not_told(saving, metered) -> None:
+def test_saving_from_unstable_energies_is_omitted(saving, metered) -> None:
     shaky = [
         m.model_copy(update={"status": "unstable", "reason": "drift"})
         if (m.model, m.metric, m.axes.get("batch")) == ("teacher", "energy_j", 1)

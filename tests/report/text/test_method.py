@@ -2,9 +2,9 @@ from kdbench.report.text.method import grouped_warnings
 from kdbench.results.records import Diagnostic
 
 
-def test_what_has_one_remedy_is_said_together_in_the_order_of_the_first(sample):
+def test_warnings_are_grouped_by_code_and_remedy_in_order(sample):
     quiet, cool = "measure when the machine is otherwise idle", "let it cool"
-    warned = (
+    warnings = (
         Diagnostic(code="load", message="before", remedy=quiet),
         Diagnostic(code="unstable", message="sessions differ", remedy="measure again", model="t"),
         Diagnostic(code="load", message="meanwhile", remedy=quiet),
@@ -12,8 +12,8 @@ def test_what_has_one_remedy_is_said_together_in_the_order_of_the_first(sample):
         Diagnostic(code="throttled", message="stopped", remedy="raise the limit"),
         Diagnostic(code="unstable", message="blocks differ", remedy="measure again", model="s"),
     )
-    found = grouped_warnings(sample.model_copy(update={"warnings": warned}))
-    assert [(c.code, c.reasons) for c in found] == [
+    groups = grouped_warnings(sample.model_copy(update={"warnings": warnings}))
+    assert [(c.code, c.reasons) for c in groups] == [
         ("load", ((None, "before"), (None, "meanwhile"))),
         ("unstable", (("t", "sessions differ"), ("s", "blocks differ"))),
         ("throttled", ((None, "hot"),)),

@@ -68,7 +68,7 @@ def sorts(page):
     return page.evaluate(f"{HEAD}[1].getAttribute('aria-sort')")
 
 
-def told(page):
+def status(page):
     return page.evaluate(
         "new Promise((resolve) => setTimeout(() => resolve(document.getElementById('status').textContent), 100))"
     )
@@ -101,7 +101,7 @@ def test_heads_sort_by_value_and_what_is_missing_comes_last(page, path):
     page.evaluate(f"{HEAD}[1].querySelector('button').click()")
     assert column(page) == [*known[::-1], None]
     assert sorts(page) == "descending"
-    assert told(page) == "Sorted by Avg. latency, descending"
+    assert status(page) == "Sorted by Avg. latency, descending"
     page.evaluate(f"{FIND % ('Summary', 'Model')}[1].querySelector('button').click()")
     assert sorts(page) is None
     names = page.evaluate(f"[...{HEAD}[0].tBodies[0].rows].map((row) => row.cells[0].textContent)")
@@ -135,14 +135,14 @@ def test_a_table_is_copied_with_its_values(page, path, made, clipboard):
     page.evaluate(
         "globalThis.taken = []; document.execCommand = () => { taken.push(document.activeElement.value); return true; }"
     )
-    ways = {
+    clipboards = {
         "there": "{writeText: async (text) => { taken.push(text); }}",
         "refused": "{writeText: async () => { throw new Error('no'); }}",
         "absent": "undefined",
     }
-    page.evaluate(f"Object.defineProperty(navigator, 'clipboard', {{value: {ways[clipboard]}}})")
+    page.evaluate(f"Object.defineProperty(navigator, 'clipboard', {{value: {clipboards[clipboard]}}})")
     page.evaluate(f"{COPY_SUMMARY}.click()")
-    assert told(page) == "Copied Summary as CSV"
+    assert status(page) == "Copied Summary as CSV"
     (text,) = page.evaluate("taken")
     heads, *rows = rows_of(text)
     table = summary(made["record"])
@@ -165,7 +165,7 @@ def test_where_nothing_can_be_copied_the_text_is_shown_to_be_copied_by_hand(page
         "Object.defineProperty(navigator, 'clipboard', {value: undefined}); document.execCommand = () => false"
     )
     page.evaluate(f"{COPY_SUMMARY}.click()")
-    assert told(page) == "Summary: copy the marked text"
+    assert status(page) == "Summary: copy the marked text"
     assert page.evaluate("document.querySelector('textarea').value").startswith("Model,Top-1 [share]")
     assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
 

@@ -15,7 +15,7 @@ from kdbench.results.comparisons import Compared, Comparison
 from kdbench.results.records import Interval
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
-GOLDEN = Path(__file__).parent / "golden" / "comparison.md"
+GOLDEN = Path(__file__).parents[1] / "golden" / "comparison.md"
 
 
 def row(metric="latency_p50_ns", outcome="same", **changes):
@@ -121,7 +121,7 @@ def test_the_worst_comes_first(full):
     assert outcomes == ["✗ regressed", *["? inconclusive"] * 2, "✓ improved", *["✓ same"] * 2]
 
 
-def test_a_change_that_cannot_be_told_says_why_and_what_would_help(full):
+def test_inconclusive_change_has_reason_and_remedy(full):
     assert comparison_table(full).footnotes == (
         "Too uncertain: a change worse than the threshold is not ruled out. Score more test images.",
         "Taken on another machine: cpu A|B <1> → C. Measure both side by side with --remeasure.",
@@ -154,10 +154,10 @@ def test_the_verdict_in_a_sentence(rows, overall, text):
 
 
 def test_files_that_are_the_same_are_named():
-    found = comparison(overall="same", remeasured=True, identical=("teacher", "student-kd"))
-    assert verdict_line(found) == "✓ SAME: Nothing changed: the files are the same."
-    assert remarks(found) == ["Identical files, not measured: teacher, student-kd."]
-    assert "|" not in markdown(found)
+    compared = comparison(overall="same", remeasured=True, identical=("teacher", "student-kd"))
+    assert verdict_line(compared) == "✓ SAME: Nothing changed: the files are the same."
+    assert remarks(compared) == ["Identical files, not measured: teacher, student-kd."]
+    assert "|" not in markdown(compared)
 
 
 def test_long_lists_of_models_are_cut(full):
@@ -204,7 +204,7 @@ def test_junit_is_in_the_order_that_the_schemas_ask_for(full):
     assert re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}", suite.get("timestamp"))
     for case in suite.findall("testcase"):
         assert set(case.keys()) == {"classname", "name", "time"}
-        assert all(set(told.keys()) == {"message", "type"} for told in case)
+        assert all(set(node.keys()) == {"message", "type"} for node in case)
 
 
 def test_junit_holds_what_xml_cannot_and_depends_on_nothing_else(full):
@@ -214,12 +214,12 @@ def test_junit_holds_what_xml_cannot_and_depends_on_nothing_else(full):
     assert properties["base"] == 'a "quoted" & <tagged>  name in a'
 
 
-def test_a_model_that_is_gone_is_told_where_nothing_else_changed():
-    found = comparison(BESIDE, overall="inconclusive", lost=("student-old",))
-    assert verdict_line(found) == (
+def test_missing_model_is_named_if_nothing_else_changed():
+    compared = comparison(BESIDE, overall="inconclusive", lost=("student-old",))
+    assert verdict_line(compared) == (
         "? INCONCLUSIVE: Of 1 value of 1 model, none is worse by more than its threshold. Missing models: student-old."
     )
-    assert "student-old. A missing model never passes" in remarks(found)[0]
+    assert "student-old. A missing model never passes" in remarks(compared)[0]
 
 
 def test_junit_of_nothing_is_no_pass():
@@ -229,7 +229,7 @@ def test_junit_of_nothing_is_no_pass():
     assert case.find("error").get("message") == "nothing to compare"
 
 
-def test_what_a_number_is_of_is_said_with_each():
+def test_metric_text_includes_its_axes():
     axes = {"class": "3", "provider": "cpu"}
     table = comparison_table(comparison(row("top1", axes=axes, base=0.5, new=0.5), overall="same"))
     assert table.title == "What changed at cpu provider"

@@ -46,7 +46,7 @@ def test_anchors_are_legible_and_unique():
     }
 
 
-def test_what_a_sentence_has_in_backticks_is_code_and_the_rest_is_taken_literally():
+def test_backticks_become_code_and_other_text_is_escaped():
     assert html.prose("run `a<b` & see /home/me/x.toml") == "run <code>a&lt;b</code> &amp; see x.toml"
 
 

@@ -18,7 +18,7 @@ PLANE = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, ma
 
 
 @given(PLANE)
-def test_the_front_is_what_no_other_point_beats(points: list[tuple[int, int]]) -> None:
+def test_front_has_no_dominated_point(points: list[tuple[int, int]]) -> None:
     def beaten(point: tuple[int, int]) -> bool:
         return any(x <= point[0] and y >= point[1] and (x, y) != point for x, y in points)
 
@@ -33,30 +33,30 @@ def words(svg: str) -> set[str]:
     return set(words_in_order(svg))
 
 
-def test_figures_say_what_they_show_in_words_with_units(sample) -> None:
+def test_figures_have_labels_with_units(sample) -> None:
     drawn = {drawing.name: words(drawing.svg) for drawing in draw(sample)}
     assert {"teacher", "student-kd", "500 µs", "1 ms", "top-1 accuracy, %"} <= drawn["accuracy_latency"]
     assert {"5.35×", "n/a", "batch 1, 1 thread, cpu provider"} <= drawn["speedup"]
     assert {"epoch", "Validation accuracy", "student-hint"} <= drawn["training_curves"]
 
 
-def test_figures_carry_no_date_and_a_white_ground(sample) -> None:
+def test_figures_have_no_date_and_a_white_background(sample) -> None:
     for drawing in draw(sample):
         assert "dc:date" not in drawing.svg
         assert re.search(r'id="patch_1">\s*<path[^>]*style="fill: #ffffff', drawing.svg)
 
 
-def test_nothing_is_drawn_from_nothing(make_record, make_card) -> None:
+def test_empty_record_has_no_figures(make_record, make_card) -> None:
     record = make_record(models=[make_card("teacher", training=None)], measurements=(), pairs=(), warnings=())
     assert draw(record) == []
 
 
-def test_models_beyond_the_palette_are_still_told_apart() -> None:
+def test_models_beyond_the_palette_differ() -> None:
     assert len({look(index) for index in range(4 * len(COLOURS))}) == 4 * len(COLOURS)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_labels_cover_neither_points_nor_each_other(seed: int) -> None:
+def test_labels_do_not_overlap_points_or_labels(seed: int) -> None:
     rng = np.random.default_rng(seed)
     points = [(float(10 ** rng.uniform(5, 6)), float(rng.uniform(90, 99))) for _ in range(8)]
     with canvas(8, 4.8) as figure:
@@ -91,7 +91,7 @@ def test_a_label_without_room_is_left_to_the_legend() -> None:
     assert not written & {text for text, *_ in left}
 
 
-def test_every_model_of_a_crowd_is_named_once_in_the_plane_or_below_it(make_record, make_card, sample) -> None:
+def test_every_model_is_named_once_beside_its_point_or_in_the_legend(make_record, make_card, sample) -> None:
     names = [f"a-student-with-a-name-of-some-length-{number}" for number in range(30)]
     findings = [
         m.model_copy(update={"model": name})
@@ -106,7 +106,7 @@ def test_every_model_of_a_crowd_is_named_once_in_the_plane_or_below_it(make_reco
 
 
 @pytest.mark.parametrize("length", [5, 30, 200])
-def test_a_legend_leaves_the_axes_their_room_and_sticks_out_nowhere(length: int) -> None:
+def test_legend_fits_and_leaves_the_axes_their_size(length: int) -> None:
     names = [f"{number:02}{'m' * length}" for number in range(40)]
     with canvas(8, 4) as figure:
         axes = figure.subplots()
@@ -121,7 +121,7 @@ def test_a_legend_leaves_the_axes_their_room_and_sticks_out_nowhere(length: int)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("conv1", "conv1"), ("abcdefghijklmnop", "ab…jklmnop")])
-def test_names_too_long_lose_their_middle(name: str, expected: str) -> None:
+def test_long_names_are_shortened_in_the_middle(name: str, expected: str) -> None:
     assert short(name, 10) == expected
 
 

@@ -36,7 +36,7 @@ def without_energies(record):
     return [m for m in record.measurements if not m.metric.startswith(("energy_", "co2_"))]
 
 
-def test_models_have_a_row_at_each_batch_with_gross_net_run_and_ratio(metered) -> None:
+def test_models_have_a_row_per_batch_with_gross_net_run_and_ratio(metered) -> None:
     table = energy(metered)
     assert heads(table) == [
         "Model",
@@ -68,29 +68,29 @@ def test_the_least_energy_of_a_batch_is_the_best_unless_it_is_unstable(metered) 
 
 
 def test_the_notes_say_what_was_metered_by_what_and_how(metered) -> None:
-    told = " ".join(energy(metered).notes)
-    assert "net energy excludes the idle power" in told
-    assert "All at 1 thread, cpu provider." in told
+    text = " ".join(energy(metered).notes)
+    assert "net energy excludes the idle power" in text
+    assert "All at 1 thread, cpu provider." in text
     assert (
         "Metered: the CPU packages (`cpu.package`), by rapl: 1 package; updated every 1.00 ms; idle power 20.1 W "
         "before the windows, 20.3 W after."
-    ) in told
-    assert "median of 5 interleaved windows of at least 10 s (full mode)" in told
-    assert "380 g per kWh, the carbon intensity of electricity in Germany (codecarbon 3.3.2)" in told
-    assert "estimate" not in told
-    assert "Quick" not in told
-    assert told.endswith("No energy of `student-hint`: killed by signal 9. Give it more memory.")
+    ) in text
+    assert "median of 5 interleaved windows of at least 10 s (full mode)" in text
+    assert "380 g per kWh, the carbon intensity of electricity in Germany (codecarbon 3.3.2)" in text
+    assert "estimate" not in text
+    assert "Quick" not in text
+    assert text.endswith("No energy of `student-hint`: killed by signal 9. Give it more memory.")
 
 
-def test_quick_windows_are_said_to_be_rough(metered) -> None:
+def test_notes_warn_about_quick_windows(metered) -> None:
     quick = {**metered.protocol["energy_pass"], "mode": "quick", "window_s": 0.5, "resolution": 0.025}
     record = metered.model_copy(update={"protocol": {**metered.protocol, "energy_pass": quick}})
-    told = " ".join(energy(record).notes)
-    assert "5 interleaved windows of at least 0.5 s (quick mode)" in told
-    assert "±5 %" in told
+    text = " ".join(energy(record).notes)
+    assert "5 interleaved windows of at least 0.5 s (quick mode)" in text
+    assert "±5 %" in text
 
 
-def test_estimates_are_marked_never_best_and_said_to_be_no_measurements(estimated) -> None:
+def test_estimates_are_marked_and_never_best(estimated) -> None:
     table = energy(estimated)
     assert cells(table, "student-alone") == {
         "Model": "student-alone",
@@ -108,13 +108,13 @@ def test_estimates_are_marked_never_best_and_said_to_be_no_measurements(estimate
     ]
     assert len(numbers) > 12
     assert not any(cell.best or cell.interval_text for cell in numbers)
-    told = " ".join(table.notes)
-    assert "Estimated: the CPU (`cpu.estimate`), by codecarbon" in told
-    assert "`~` marks an estimate: CPU time × assumed TDP." in told
-    assert "±" not in told  # estimates have no uncertainty that quick windows could be part of
+    text = " ".join(table.notes)
+    assert "Estimated: the CPU (`cpu.estimate`), by codecarbon" in text
+    assert "`~` marks an estimate: CPU time × assumed TDP." in text
+    assert "±" not in text  # estimates have no uncertainty that quick windows could be part of
 
 
-def test_scopes_are_told_apart_the_headline_first_and_the_sum_last(metered_gpu) -> None:
+def test_scopes_are_listed_headline_first_sum_last(metered_gpu) -> None:
     table = energy(metered_gpu)
     assert heads(table)[:3] == ["Model", "Batch", "Scope"]
     by_scope = list(dict.fromkeys(row.cells[2].text for row in table.rows))
@@ -123,9 +123,9 @@ def test_scopes_are_told_apart_the_headline_first_and_the_sum_last(metered_gpu) 
     assert cells(table, "teacher", Batch="1", Scope="cpu.package")["Energy / run"] == "72 ± 2 mJ"
     both = cells(table, "student-kd", Batch="1", Scope="gpu0.board + cpu.package")
     assert (both["Energy / run"], both["Energy ratio"]) == ("56.1 ± 1.7 mJ", "–")
-    told = " ".join(table.notes)
-    assert "by nvml: total energy counter; updated every 102 ms" in told
-    assert "no part in common: the board of GPU 0 and the CPU packages." in told
+    text = " ".join(table.notes)
+    assert "by nvml: total energy counter; updated every 102 ms" in text
+    assert "no part in common: the board of GPU 0 and the CPU packages." in text
 
 
 def test_a_model_that_failed_at_one_batch_keeps_its_row_there(metered) -> None:
@@ -156,7 +156,7 @@ def test_where_nothing_was_metered_one_sentence_says_why_and_what_would_help(mak
     }
 
 
-def test_energy_that_was_not_asked_for_has_no_section(make_record, sample) -> None:
+def test_energy_that_was_not_requested_has_no_section(make_record, sample) -> None:
     unasked = missing("teacher", "energy_j", "energy was not asked for", axes=SINGLE)
     record = make_record(measurements=[*without_energies(sample), unasked])
     assert "Energy" not in {table.title for table in tables.build_tables(record)}
@@ -204,7 +204,7 @@ def test_a_reason_at_another_batch_than_the_largest_is_shown(make_record, sample
     assert column(tables.summary(record), "Energy / run")["teacher"].text == "n/a (RAPL: no counters)"
 
 
-def test_the_ratios_are_those_of_batch_1_and_said_to_be(metered) -> None:
+def test_energy_ratios_are_at_batch_1(metered) -> None:
     swapped = metered.model_copy(update={"pairs": tuple(reversed(metered.pairs))})
     for record in (metered, swapped):
         assert column(tables.ratios(record), "Energy ratio")["student-kd"].text == "5.14×"
@@ -213,7 +213,7 @@ def test_the_ratios_are_those_of_batch_1_and_said_to_be(metered) -> None:
     )
 
 
-def test_training_has_its_energy_of_each_scope_and_what_it_emits(metered, metered_gpu, sample) -> None:
+def test_training_table_has_energy_by_scope_and_emissions(metered, metered_gpu, sample) -> None:
     assert heads(training(metered))[-3:] == ["Training time", "Training energy", "Training CO₂e"]
     assert cells(training(metered), "teacher")["Training energy"] == "2.15 kJ"
     assert cells(training(metered), "teacher")["Training CO₂e"] == "227 mg"
@@ -222,39 +222,39 @@ def test_training_has_its_energy_of_each_scope_and_what_it_emits(metered, metere
     assert heads(of_gpu)[-2:] == ["Training energy, cpu.package", "Training energy, gpu0.board + cpu.package"]
     assert cells(of_gpu, "teacher")["Training energy, cpu.package"] == "2.15 kJ"
     assert cells(of_gpu, "teacher")["Training energy"] == "6.45 kJ"
-    told = "Training energy: gross, over the epochs, validation included; the board of GPU 0, by nvml."
-    assert of_gpu.notes[1:] == (told,)
+    text = "Training energy: gross, over the epochs, validation included; the board of GPU 0, by nvml."
+    assert of_gpu.notes[1:] == (text,)
     assert heads(training(sample))[-1] == "Training time"
     assert not any("energy" in note for note in training(sample).notes)
 
 
-def test_an_estimated_training_energy_is_said_to_be_one(estimated) -> None:
+def test_note_marks_estimated_training_energy(estimated) -> None:
     assert cells(training(estimated), "teacher")["Training energy"] == "~2.2 kJ (est.)"
     assert training(estimated).notes[-1].endswith("It is an estimate and not comparable with measurements.")
 
 
-def test_how_energies_came_about_is_told_where_they_were_measured(metered, estimated, sample) -> None:
+def test_energy_method_is_explained_only_for_measured_energies(metered, estimated, sample) -> None:
     (note,) = [note for note in method.notes(metered) if note.startswith("Energy")]
     assert "half of a 95 % interval" in note
     for record in (estimated, sample):
         assert not [note for note in method.notes(record) if note.startswith("Energy")]
 
 
-def test_the_protocol_is_told_with_its_units(metered) -> None:
-    told = {row.cells[0].text: row.cells[1].text for row in method.environment(metered).rows}
-    assert "window (s) 10" in told["protocol: energy pass"]
-    assert "idle (W) 20.1, 20.2, 20.2, 20.3, 20.2, 20.3" in told["protocol: energy pass"]
-    assert "update period (ms) 1," in told["protocol: energy pass"]
-    assert "g (per kWh) 380.1" in told["protocol: carbon"]
+def test_protocol_is_listed_with_units(metered) -> None:
+    text = {row.cells[0].text: row.cells[1].text for row in method.environment(metered).rows}
+    assert "window (s) 10" in text["protocol: energy pass"]
+    assert "idle (W) 20.1, 20.2, 20.2, 20.3, 20.2, 20.3" in text["protocol: energy pass"]
+    assert "update period (ms) 1," in text["protocol: energy pass"]
+    assert "g (per kWh) 380.1" in text["protocol: carbon"]
 
 
-def test_a_record_without_a_word_on_its_windows_is_told_without(metered) -> None:
+def test_record_without_energy_protocol_has_no_window_note(metered) -> None:
     bare = {key: value for key, value in metered.protocol.items() if key not in {"energy_pass", "carbon"}}
     notes = energy(metered.model_copy(update={"protocol": bare})).notes
     assert len(notes) == 2  # what gross and net are, and who has none
 
 
-def test_the_cost_table_leaves_energy_to_its_own(metered) -> None:
+def test_cost_table_has_no_energy(metered) -> None:
     (cost,) = [table for table in tables.build_tables(metered) if table.title == "Cost"]
     assert not [head for head in heads(cost) if "nergy" in head]
 

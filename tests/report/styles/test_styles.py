@@ -18,7 +18,7 @@ from kdbench.report.styles import STYLES, Layout, lay_out
 from kdbench.report.table import Table
 from kdbench.results.records import RunRecord
 
-RECORDS = Path(__file__).parents[1] / "records"
+RECORDS = Path(__file__).parents[2] / "records"
 
 # The heads as the studies print them. Ours come last where a study's row needs no name and a run's does.
 AHAD_SUMMARY = (
@@ -110,7 +110,7 @@ def test_a_style_has_the_figures_that_its_study_draws(records, style, figures):
     assert [drawing.name for drawing in Content(records["mnist_dense"], style=style).drawings] == figures
 
 
-def test_the_summary_sets_methods_side_by_side_with_one_column_each(records):
+def test_summary_compares_methods_in_columns(records):
     table = titled(lay_out(records["digits"], "summary"), "Quantitative Comparison Table")
     assert heads(table) == "Metric | student-kd | student-hint"
     assert " | ".join(row.cells[0].text for row in table.rows) == AHAD_METRICS
@@ -126,14 +126,14 @@ def test_students_of_several_networks_have_their_parameters_and_size(records):
     cell = rows_by(table, "Model")["sub-students"]["Parameter Count (Size)"]
     assert cell.value == records["digits_methods"].find("sub-students", "parameters").value
     assert cell.text == "16.170 k (116 kB)"
-    assert not any(each.title == "Comparison Table" for each in lay_out(records["digits"], "summary").tables)
+    assert not any(table.title == "Comparison Table" for table in lay_out(records["digits"], "summary").tables)
 
 
-def test_ratios_of_dense_students_are_told_by_setting_the_highest_first(records):
+def test_ratios_of_dense_students_are_sorted_by_ratio(records):
     record = records["mnist_dense"]
     (table,) = lay_out(record, "ratio").tables
-    found = [value(row.cells[6]) for row in table.rows]
-    assert found == sorted(found, reverse=True)
+    stored = [value(row.cells[6]) for row in table.rows]
+    assert stored == sorted(stored, reverse=True)
     by = rows_by(table, "Student")
     settings = {name: " ".join(cell.text for cell in list(row.values())[:4]) for name, row in by.items()}
     assert settings["w784-50-10"] == "50 3.5 3 32"
@@ -157,7 +157,7 @@ def test_experiments_stand_in_the_records_order_and_compete_with_those_of_their_
     assert any("average inference time" in note for note in table.notes)
 
 
-def test_a_sweep_of_two_axes_has_a_column_for_each_value_of_the_second(records):
+def test_sweep_of_two_axes_has_a_column_per_value_of_the_second(records):
     record = records["mnist_noise"]
     table = next(table for table in lay_out(record, "sweep").tables if "kd-" in table.title)
     assert heads(table) == "Share | Accuracy Score, Teacher teacher-2 | Accuracy Score, Teacher teacher-10"
@@ -168,7 +168,7 @@ def test_a_sweep_of_two_axes_has_a_column_for_each_value_of_the_second(records):
     assert any("`alone-noise0_05`" in note for note in table.notes)
 
 
-def test_alpha_is_what_the_study_calls_the_weight_of_the_labels(make_record, make_card, sample):
+def test_label_weight_is_called_alpha(make_record, make_card, sample):
     cards = [sample.models[0]]
     for epochs in (100, 300):
         for alpha in (0.1, 1.0):
@@ -187,19 +187,19 @@ def test_alpha_is_what_the_study_calls_the_weight_of_the_labels(make_record, mak
     assert table.notes[0].startswith("Alpha: the weight of the cross-entropy")
 
 
-def test_kd_error_is_what_agreement_leaves_in_per_cent(records):
+def test_kd_error_is_one_minus_agreement_in_per_cent(records):
     record = records["digits_methods"]
     table = titled(lay_out(record, "fidelity"), "Capacity Discrepancy")
     row = rows_by(table, "Student")["attention"]
     for head, axes in (("Test", {}), ("Train", {"part": "train"})):
-        found = record.find("attention", "agreement", **axes)
+        stored = record.find("attention", "agreement", **axes)
         cell = row[f"KD Error (%, {head})"]
-        assert value(cell) == pytest.approx(100 * (1 - found.value))
-        assert cell.interval.low == pytest.approx(100 * (1 - found.interval.high))
-        assert cell.interval.high == pytest.approx(100 * (1 - found.interval.low))
+        assert value(cell) == pytest.approx(100 * (1 - stored.value))
+        assert cell.interval.low == pytest.approx(100 * (1 - stored.interval.high))
+        assert cell.interval.high == pytest.approx(100 * (1 - stored.interval.low))
 
 
-def test_who_was_taught_by_none_has_a_dash_for_its_teachers_error(records):
+def test_student_trained_on_labels_only_has_a_dash_as_teacher_error(records):
     table = titled(lay_out(records["digits_methods"], "fidelity"), "Teacher Error and Student Error")
     by = rows_by(table, "Student")
     assert (by["alone"]["Teacher"].text, by["alone"]["Teacher Error (%)"].text) == ("-", "-")
@@ -209,13 +209,13 @@ def test_who_was_taught_by_none_has_a_dash_for_its_teachers_error(records):
     assert table.rows[0].cells[3].text == "alone"  # before the taught ones of its network
 
 
-def test_without_a_look_at_the_training_images_the_page_says_how_to_take_one(sample):
+def test_note_without_training_images_names_the_recipe_key(sample):
     layout = lay_out(sample, "fidelity")
     assert "Cross-Entropy and Distillation" not in [table.title for table in layout.tables]
     assert any("analysis.train_samples" in note for note in layout.tables[0].notes)
 
 
-def test_teachers_are_numbered_and_a_students_network_stands_once(records):
+def test_teachers_are_numbered_and_student_networks_appear_once(records):
     table = titled(lay_out(records["digits_methods"], "teachers"), "Metrics of the selected models")
     assert [row.cells[0].text for row in table.rows] == [
         *(f"Teacher {place}" for place in range(1, 5)),
@@ -229,7 +229,7 @@ def test_teachers_are_numbered_and_a_students_network_stands_once(records):
     assert table.rows[6].cells[2].text == "n/a (not trained alone)"
 
 
-def test_trainings_are_told_by_teacher_mixup_rate_and_temperature_from_scratch_first(records):
+def test_trainings_are_listed_with_settings_from_scratch_first(records):
     table = lay_out(records["digits_methods"], "teachers").tables[1]
     words = {name: [cell.text for cell in list(row.values())[:4]] for name, row in rows_by(table, "Student").items()}
     assert table.rows[0].cells[0].text == "Trained from scratch"
@@ -281,10 +281,10 @@ def test_a_style_is_written_beside_the_report_which_stays_as_it_is(records, tmp_
         "report-sweep.json",
     ]
     assert (tmp_path / "report.md").read_bytes() == before
-    told = json.loads((tmp_path / "report-sweep.json").read_text())
-    assert [table["title"] for table in told["tables"]][1] == "Accuracy Scores across Temperature: T{temperature}"
-    assert told["tables"][1]["rows"][0][0] == "1"
-    assert 0.9 < told["tables"][1]["rows"][0][1]["low"] < told["tables"][1]["rows"][0][1]["value"] < 1
+    written = json.loads((tmp_path / "report-sweep.json").read_text())
+    assert [table["title"] for table in written["tables"]][1] == "Accuracy Scores across Temperature: T{temperature}"
+    assert written["tables"][1]["rows"][0][0] == "1"
+    assert 0.9 < written["tables"][1]["rows"][0][1]["low"] < written["tables"][1]["rows"][0][1]["value"] < 1
 
 
 def test_csv_has_the_unrounded_number_with_its_bounds_and_the_reason_where_there_is_none(records):

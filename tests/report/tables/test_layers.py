@@ -34,7 +34,7 @@ def test_the_slowest_layers_lead_and_the_rest_are_one_row(profiled):
     assert "batch 1, 1 thread, cpu provider" in table.notes[0]
 
 
-def test_models_whose_calls_differ_are_told_to(make_record):
+def test_note_lists_all_profiled_axes(make_record):
     fixed = layer(2, model="student-kd", axes={**AXES, "batch": 7})
     table = where_the_time_goes(make_record(layers=[layer(0), fixed]))
     assert "at batch 1, 1 thread, cpu provider, or batch 7, 1 thread, cpu provider, a separate pass" in table.notes[0]
@@ -51,7 +51,7 @@ def test_operators_are_summed_over_their_nodes(make_record):
     ]
 
 
-def test_a_layer_that_was_not_traced_has_its_reason_and_no_share_is_told_of_a_part(make_record):
+def test_untraced_layer_has_a_reason_and_no_share(make_record):
     lost = layer(9, macs=None, reason="Conv could not be traced to a layer of the file")
     table = where_the_time_goes(make_record(layers=[layer(0), lost]))
     (first, second) = [row.cells for row in table.rows]

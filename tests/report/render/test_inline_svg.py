@@ -76,7 +76,7 @@ def test_figures_keep_their_words_and_where_they_stand(sample):
         assert re.findall(r"<text[^>]*>([^<]*)</text>", inline([drawing]).svgs[drawing.name]) == texts
 
 
-def test_two_figures_share_no_id_and_point_to_their_own(sample):
+def test_ids_are_unique_across_figures(sample):
     drawings = Content(sample).drawings
     svgs = inline(drawings).svgs
     ids = {name: set(re.findall(r' id="([^"]+)"', svg)) for name, svg in svgs.items()}

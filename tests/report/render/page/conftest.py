@@ -19,31 +19,31 @@ _PATIENCE_S = 30.0
 
 
 class Browser:
-    """A browser process; `send` asks it one thing and returns the answer, `events` is what it told meanwhile.
+    """A browser process; `send` sends a command and returns the answer; `events` holds the events received meanwhile.
 
     Messages are JSON that end with a zero byte: to the browser on its descriptor 3, from it on 4
     (https://chromedevtools.github.io/devtools-protocol/, `--remote-debugging-pipe`).
     """
 
     def __init__(self, program: str, profile: Path) -> None:
-        told, tell = os.pipe()
-        hear, heard = os.pipe()
-        os.set_inheritable(told, True)
-        os.set_inheritable(heard, True)
+        browser_in, send_end = os.pipe()
+        receive_end, browser_out = os.pipe()
+        os.set_inheritable(browser_in, True)
+        os.set_inheritable(browser_out, True)
         # The shell puts the pipes where the browser looks for them, whatever their numbers here.
         command = [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         command += [f"--user-data-dir={profile}", "--remote-debugging-pipe", "--no-first-run", "about:blank"]
         with (profile.parent / "chromium.log").open("wb") as log:
             self._process = subprocess.Popen(
-                ["bash", "-c", f'exec "$@" 3<&{told} 4>&{heard}', "bash", *command],
-                pass_fds=(told, heard),
+                ["bash", "-c", f'exec "$@" 3<&{browser_in} 4>&{browser_out}', "bash", *command],
+                pass_fds=(browser_in, browser_out),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        os.close(told)
-        os.close(heard)
-        self._in, self._out, self._buffer, self._count = tell, hear, b"", 0
+        os.close(browser_in)
+        os.close(browser_out)
+        self._in, self._out, self._buffer, self._count = send_end, receive_end, b"", 0
         self.events: list[dict[str, Any]] = []
 
     def send(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
@@ -105,9 +105,9 @@ class Page:
         self.send("Emulation.setEmulatedMedia", media=media, features=features)
 
     def open(self, path: Path) -> None:
-        before = len(self.told("Page.loadEventFired"))
+        before = len(self.events_of("Page.loadEventFired"))
         self.send("Page.navigate", url=path.as_uri())
-        while len(self.told("Page.loadEventFired")) == before:
+        while len(self.events_of("Page.loadEventFired")) == before:
             self._browser.events.append(self._browser.receive())
 
     def evaluate(self, expression: str) -> Any:
@@ -120,31 +120,33 @@ class Page:
             more = {"text": text} if text and kind == "keyDown" else {}
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more)
 
-    def told(self, method: str) -> list[dict[str, Any]]:
+    def events_of(self, method: str) -> list[dict[str, Any]]:
         """Return what events of one kind told so far."""
         return [event["params"] for event in self._browser.events if event.get("method") == method]
 
     def complaints(self) -> list[str]:
         """Return errors and warnings: of scripts, of the security policy, of what could not be loaded."""
-        self.evaluate("0")  # what was told before this answer has arrived with it
-        logged = [entry["entry"] for entry in self.told("Log.entryAdded")]
-        said = [call["args"] for call in self.told("Runtime.consoleAPICalled") if call["type"] in {"error", "warning"}]
+        self.evaluate("0")  # what was sent before this answer has arrived
+        logged = [entry["entry"] for entry in self.events_of("Log.entryAdded")]
+        messages = [
+            call["args"] for call in self.events_of("Runtime.consoleAPICalled") if call["type"] in {"error", "warning"}
+        ]
         return [
             *(f"{entry['source']}: {entry['text']}" for entry in logged if entry["level"] in {"error", "warning"}),
-            *(str(arguments) for arguments in said),
-            *(str(thrown["exceptionDetails"]) for thrown in self.told("Runtime.exceptionThrown")),
+            *(str(arguments) for arguments in messages),
+            *(str(thrown["exceptionDetails"]) for thrown in self.events_of("Runtime.exceptionThrown")),
         ]
 
     def requested(self) -> list[str]:
         """Return the addresses that were asked for, embedded data aside."""
-        sent = [request["request"]["url"] for request in self.told("Network.requestWillBeSent")]
+        sent = [request["request"]["url"] for request in self.events_of("Network.requestWillBeSent")]
         return [url for url in sent if not url.startswith("data:")]
 
     def pdf(self) -> bytes:
         return base64.b64decode(self.send("Page.printToPDF", printBackground=False)["data"])
 
-    def screenshot(self, *, whole: bool = False) -> bytes:
-        return base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=whole)["data"])
+    def screenshot(self, *, full_page: bool = False) -> bytes:
+        return base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=full_page)["data"])
 
     def close(self) -> None:
         self._browser.send("Target.disposeBrowserContext", browserContextId=self._context)

@@ -43,7 +43,7 @@ def test_the_best_is_bold_or_starred_where_nothing_can_be_bold(sample) -> None:
     assert "\x1b[1m97.78 %\x1b[0m" in coloured
 
 
-def test_reasons_and_remedies_are_told(sample) -> None:
+def test_reasons_and_remedies_are_printed(sample) -> None:
     text = " ".join(printed(sample, 100).split())
     assert "¹ No energy counter could be read: /sys/class/powercap is empty" in text
     assert "warning: student-hint: the sessions" in text
@@ -65,7 +65,7 @@ def test_several_teachers_are_named_in_the_rows(make_record, make_card, sample) 
     assert "second" in text
 
 
-def test_the_summary_says_at_what_latency_was_taken_and_throughput_offline_has_a_table(swept) -> None:
+def test_summary_states_the_axes_of_latency_and_offline_has_a_table(swept) -> None:
     text = printed(swept, 160)
     assert "Summary, latency at batch 1, 1 thread, cpu provider" in text
     assert "Throughput (offline)" in text

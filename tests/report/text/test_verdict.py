@@ -39,68 +39,68 @@ def verdict(overall: str, *models: ModelVerdict, **changes) -> Verdict:
         "run": "digits",
         "record_hash": "0",
         "created": "2025-01-01",
-        "best": next((each.model for each in models if each.overall == "READY"), None),
+        "best": next((candidate.model for candidate in models if candidate.overall == "READY"), None),
         "measured_on": "a Pi, 4 cores",
     }
     return Verdict(overall=overall, models=models, **{**values, **changes})
 
 
-def test_a_ready_model_is_named_with_what_it_meets():
+def test_ready_model_is_named_with_its_criteria():
     one = verdict("READY", model("a", "READY", HERE, top1(), top1(metric="size_bytes", unit="bytes")))
     assert verdict_sentence(one) == "READY for a Pi: `a` meets all 2 required criteria. Measured on a Pi, 4 cores."
     two = verdict("READY", model("a", "READY", HERE, top1()), model("b", "READY", HERE, top1()))
     assert "`a` meets the required criterion and is the best of 2 that do." in verdict_sentence(two)
 
 
-def test_a_no_says_how_far_the_nearest_is_from_it():
+def test_not_ready_names_the_nearest_model_and_its_gap():
     short = top1("FAIL", value=0.8, remedy="5.00 points short")
     slow = top1("FAIL", metric="latency_p50_ns", rule="max", unit="ns", axes=AXES, remedy="22 % too slow")
-    said = verdict_sentence(
+    text = verdict_sentence(
         verdict("NOT READY", model("far", "NOT READY", HERE, short, slow), model("near", "NOT READY", HERE, short))
     )
-    assert "each of the 2 models fails a required criterion; `near` is closest." in said
-    assert "Missing for `near`: Top-1: 5.00 points short." in said
-    assert "too slow" not in said
+    assert "each of the 2 models fails a required criterion; `near` is closest." in text
+    assert "Missing for `near`: Top-1: 5.00 points short." in text
+    assert "too slow" not in text
 
 
-def test_what_one_remedy_would_mend_is_said_together_and_failures_first():
+def test_criteria_with_one_remedy_are_grouped_failures_first():
     criteria = (
         ELSEWHERE,
         top1("UNKNOWN", metric="latency_p50_ns", axes=AXES, value=None, interval=None, reason="measured on a PC",
              remedy="measure on a Pi"),
         top1("FAIL", value=0.8, remedy="5.00 points short"),
     )  # fmt: skip
-    said = verdict_sentence(verdict("NOT READY", model("a", "NOT READY", *criteria)))
+    text = verdict_sentence(verdict("NOT READY", model("a", "NOT READY", *criteria)))
     assert (
         "Missing: Top-1: 5.00 points short; Device, Latency p50 (batch 1, 1 thread): measure on a Pi "
-        "(measured on a PC, not on a Pi)." in said
+        "(measured on a PC, not on a Pi)." in text
     )
 
 
-def test_an_open_question_says_how_much_is_met():
+def test_inconclusive_counts_the_criteria_met():
     open_ = model("a", "INCONCLUSIVE", HERE, top1(), top1("MARGINAL", metric="top5", remedy="more samples"))
-    said = verdict_sentence(verdict("INCONCLUSIVE", open_))
-    assert "`a` meets 1 of 2 required criteria and fails none." in said
-    assert "Missing: Top-5: more samples." in said
+    text = verdict_sentence(verdict("INCONCLUSIVE", open_))
+    assert "`a` meets 1 of 2 required criteria and fails none." in text
+    assert "Missing: Top-5: more samples." in text
 
 
-def test_what_is_not_required_is_told_and_called_so():
+def test_optional_criteria_are_marked():
     wish = top1("FAIL", metric="macs", rule="max", unit="MACs", required=False, remedy="20 % too many")
-    said = verdict_sentence(verdict("READY", model("a", "READY", HERE, top1(), wish)))
-    assert "Not required and not passed: MACs: 20 % too many." in said
+    text = verdict_sentence(verdict("READY", model("a", "READY", HERE, top1(), wish)))
+    assert "Not required and not passed: MACs: 20 % too many." in text
     rows = verdict_table(verdict("READY", model("a", "READY", HERE, top1(), wish))).rows
     assert rows[2].cells[4] == Text("FAIL (not required)")
 
 
 @pytest.mark.parametrize("example", [True, False])
-def test_examples_are_called_so(example):
-    found = verdict("READY", model("a", "READY", HERE, top1()), example=example)
-    assert ("limits of this target are examples" in verdict_sentence(found)) == example
+def test_example_limits_are_marked(example):
+    judged = verdict("READY", model("a", "READY", HERE, top1()), example=example)
+    assert ("limits of this target are examples" in verdict_sentence(judged)) == example
 
 
 def test_the_runs_warnings_are_named():
-    found = verdict("READY", model("a", "READY", HERE, top1()), cautions=("load", "near_floor"))
-    assert "The run has warnings; see its report: load, near_floor." in verdict_sentence(found)
+    judged = verdict("READY", model("a", "READY", HERE, top1()), cautions=("load", "near_floor"))
+    assert "The run has warnings; see its report: load, near_floor." in verdict_sentence(judged)
 
 
 def test_the_table_has_the_device_once_and_every_criterion_of_every_model():
@@ -132,13 +132,13 @@ def test_the_table_has_the_device_once_and_every_criterion_of_every_model():
         ({"value": None, "interval": None, "outcome": "UNKNOWN", "reason": "no"}, "Top-1", "≥ 85 %", "–"),
     ],
 )  # fmt: skip
-def test_numbers_and_limits_are_written_as_what_they_are(changes, criterion, limit, measured):
-    found = verdict("INCONCLUSIVE", model("a", "INCONCLUSIVE", HERE, top1(**changes)))
-    cells = verdict_table(found).rows[1].cells
+def test_numbers_and_limits_have_their_units(changes, criterion, limit, measured):
+    judged = verdict("INCONCLUSIVE", model("a", "INCONCLUSIVE", HERE, top1(**changes)))
+    cells = verdict_table(judged).rows[1].cells
     assert [cell.text for cell in cells[1:4]] == [criterion, limit, measured]
 
 
-def test_energy_has_its_uncertainty_as_everywhere():
+def test_energy_has_its_uncertainty():
     joules = top1(metric="energy_j", rule="max", unit="J", limit=0.3, value=0.2, interval=Interval(low=0.19, high=0.21))
     cell = verdict_table(verdict("READY", model("a", "READY", HERE, joules))).rows[1].cells[3]
     assert cell.text == "200 ± 10 mJ"
@@ -147,7 +147,7 @@ def test_energy_has_its_uncertainty_as_everywhere():
     assert cell.text == "~200 mJ (est.)"
 
 
-def test_provider_and_threads_are_told_with_each_number_only_where_they_differ():
+def test_provider_and_threads_are_shown_only_if_they_differ():
     time = {"metric": "latency_p50_ns", "rule": "max", "unit": "ns"}
     both = (top1(**time, axes=AXES), top1(**time, axes={**AXES, "provider": "cuda", "threads": 4}))
     texts = [row.cells[1].text for row in verdict_table(verdict("READY", model("a", "READY", HERE, *both))).rows[1:]]
@@ -157,16 +157,16 @@ def test_provider_and_threads_are_told_with_each_number_only_where_they_differ()
     assert "All at 1 thread, cpu provider." in alone.notes
 
 
-def test_the_best_comes_first_and_where_nothing_is_missing_nothing_is_said_of_it():
+def test_best_model_is_first_and_has_no_missing_column():
     table = verdict_table(verdict("READY", *(model(name, "READY", HERE, top1()) for name in "abc"), best="b"))
     assert [row.cells[0].text for row in table.rows] == ["all", "b", "a", "c"]
     assert [column.head for column in table.columns] == ["Model", "Criterion", "Limit", "Measured", "Outcome"]
 
 
-def test_what_the_device_row_says_is_not_said_in_every_row():
+def test_device_remedy_is_not_repeated_in_every_row():
     foreign = top1("UNKNOWN", metric="load_ns", reason="measured on a PC, not on a Pi", remedy="measure on a Pi")
-    own = top1("UNKNOWN", metric="energy_j", value=None, interval=None, reason="no meter", remedy="plug one in")
-    rows = verdict_table(verdict("INCONCLUSIVE", model("a", "INCONCLUSIVE", ELSEWHERE, foreign, own))).rows
+    other = top1("UNKNOWN", metric="energy_j", value=None, interval=None, reason="no meter", remedy="plug one in")
+    rows = verdict_table(verdict("INCONCLUSIVE", model("a", "INCONCLUSIVE", ELSEWHERE, foreign, other))).rows
     assert [row.cells[5].text for row in rows] == [
         "Measured on a PC, not on a Pi. Measure on a Pi.",
         "Measure on a Pi.",
@@ -174,13 +174,13 @@ def test_what_the_device_row_says_is_not_said_in_every_row():
     ]
 
 
-def test_on_the_device_itself_what_nobody_can_mend_still_has_its_reason():
-    own = top1("UNKNOWN", metric="size_bytes", value=None, interval=None, reason="the student: 0 bytes", remedy="")
-    rows = verdict_table(verdict("INCONCLUSIVE", model("a", "INCONCLUSIVE", HERE, own))).rows
+def test_criterion_without_remedy_shows_its_reason():
+    other = top1("UNKNOWN", metric="size_bytes", value=None, interval=None, reason="the student: 0 bytes", remedy="")
+    rows = verdict_table(verdict("INCONCLUSIVE", model("a", "INCONCLUSIVE", HERE, other))).rows
     assert rows[1].cells[5].text == "The student: 0 bytes."
 
 
-def test_of_many_models_the_last_have_one_row_each():
+def test_many_models_have_short_rows():
     names = "abcdefg"
     models = [model(name, "NOT READY", HERE, top1("FAIL"), top1()) for name in names]
     table = verdict_table(verdict("NOT READY", *models))

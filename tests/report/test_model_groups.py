@@ -20,18 +20,18 @@ def test_equal_values_have_an_interval_of_no_width() -> None:
 
 
 def test_seeds_of_one_name_are_one_subject(seeded) -> None:
-    found = model_groups(seeded)
-    assert [(s.label, len(s.ids)) for s in found] == [
+    results = model_groups(seeded)
+    assert [(s.label, len(s.ids)) for s in results] == [
         ("teacher", 2),
         ("student-alone", 2),
         ("student-kd", 2),
         ("student-hint", 2),
     ]
-    top1 = number(seeded, found[2], "top1")
+    top1 = number(seeded, results[2], "top1")
     assert top1.value == pytest.approx((0.9778 + 0.9678) / 2)
-    drop = number(seeded, found[2], "top1_drop")
+    drop = number(seeded, results[2], "top1_drop")
     assert drop.value == pytest.approx((0.55 + 1.05) / 2)
-    assert teacher_of(seeded, found[2]) == "teacher"
+    assert teacher_of(seeded, results[2]) == "teacher"
 
 
 def test_a_share_over_seeds_stays_a_share(seeded) -> None:
@@ -46,15 +46,15 @@ def test_speed_and_size_are_those_of_the_first_seed(seeded, sample) -> None:
         assert number(seeded, of_many, metric) == number(sample, of_one, metric)
 
 
-def test_a_seed_without_a_value_is_told_and_left_out(make_record, make_card) -> None:
+def test_seed_without_a_value_is_counted_and_excluded(make_record, make_card) -> None:
     cards = [make_card("student-kd", id=f"kd-{seed}", seed=seed) for seed in range(3)]
     why = missing("kd-1", "top1", "the logits are not finite", status="invalid")
-    found = [measured("kd-0", "top1", 0.9), why, measured("kd-2", "top1", 0.8)]
-    record = make_record(models=cards, measurements=found, pairs=(), warnings=())
+    results = [measured("kd-0", "top1", 0.9), why, measured("kd-2", "top1", 0.8)]
+    record = make_record(models=cards, measurements=results, pairs=(), warnings=())
     (group,) = model_groups(record)
     assert number(record, group, "top1").value == pytest.approx(0.85)
     assert number(record, group, "top1").aside == "2 of 3 seeds"
-    record = make_record(models=cards, measurements=found[:2], pairs=(), warnings=())
+    record = make_record(models=cards, measurements=results[:2], pairs=(), warnings=())
     assert number(record, group, "top1").text == "90.00 % (1 of 3 seeds)"
     record = make_record(models=cards, measurements=[why], pairs=(), warnings=())
     assert number(record, group, "top1").text == "n/a (the logits are not finite)"
@@ -62,8 +62,8 @@ def test_a_seed_without_a_value_is_told_and_left_out(make_record, make_card) -> 
 
 def test_a_mean_with_an_unstable_seed_is_unstable(make_record, make_card) -> None:
     cards = [make_card("student-kd", id=f"kd-{seed}", seed=seed) for seed in range(2)]
-    found = [measured("kd-0", "top1", 0.9), measured("kd-1", "top1", 0.8, unstable="few samples")]
-    record = make_record(models=cards, measurements=found, pairs=(), warnings=())
+    results = [measured("kd-0", "top1", 0.9), measured("kd-1", "top1", 0.8, unstable="few samples")]
+    record = make_record(models=cards, measurements=results, pairs=(), warnings=())
     cell = number(record, model_groups(record)[0], "top1")
     assert (cell.status, cell.reason) == ("unstable", "few samples")
 
@@ -87,10 +87,10 @@ def test_a_pair_keeps_how_it_came_about(estimated, metered) -> None:
         assert (ratio.evidence, ratio.competes) == (evidence, evidence == "measured")
 
 
-def test_a_missing_pair_has_the_reason_of_what_it_would_be_taken_from(make_record, make_card) -> None:
+def test_missing_pair_has_the_reason_of_its_measurement(make_record, make_card) -> None:
     cards = [make_card("teacher"), make_card("student-kd")]
-    found = [missing("student-kd", "top1", "the classes do not match", hint="export it again")]
-    record = make_record(models=cards, measurements=found, pairs=(), warnings=())
+    results = [missing("student-kd", "top1", "the classes do not match", hint="export it again")]
+    record = make_record(models=cards, measurements=results, pairs=(), warnings=())
     student = model_groups(record)[1]
     assert number(record, student, "top1_drop").text == "n/a (the classes do not match)"
     assert number(record, student, "top1_drop").hint == "export it again"
@@ -98,10 +98,10 @@ def test_a_missing_pair_has_the_reason_of_what_it_would_be_taken_from(make_recor
 
 
 def test_a_missing_energy_ratio_has_the_reason_of_the_energy_at_its_batch(make_record, make_card) -> None:
-    found = [
+    results = [
         measured("student-kd", "energy_j", 0.1, axes={"batch": 1}),
         missing("student-kd", "energy_j", "killed", axes={"batch": 8}),
     ]
-    record = make_record(models=[make_card("student-kd")], measurements=found, pairs=(), warnings=())
+    record = make_record(models=[make_card("student-kd")], measurements=results, pairs=(), warnings=())
     (student,) = model_groups(record)
     assert number(record, student, "energy_ratio", {"batch": 8}).text == "n/a (killed)"

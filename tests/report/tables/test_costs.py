@@ -12,8 +12,8 @@ def heads(table):
 
 
 def cells(table, label):
-    (found,) = [row.cells for row in table.rows if row.cells[0].text == label]
-    return dict(zip(heads(table), (cell.text for cell in found), strict=True))
+    (match,) = [row.cells for row in table.rows if row.cells[0].text == label]
+    return dict(zip(heads(table), (cell.text for cell in match), strict=True))
 
 
 def test_start_and_memory_have_a_table_apart_from_cost(sample) -> None:
@@ -37,7 +37,7 @@ def test_only_the_ratio_is_ranked(sample) -> None:
     assert not any(isinstance(cell, Number) and cell.best for row in rows for cell in row.cells[:-1])
 
 
-def test_what_every_process_pays_is_said_with_the_page_cache(make_record) -> None:
+def test_start_note_names_import_time_and_page_cache(make_record) -> None:
     (start, _) = costs.start_and_memory(make_record(protocol={"runtime_import_ns": 26e6})).notes
     assert "page cache" in start
     assert "takes another 26.0 ms before that, for any model" in start
@@ -65,7 +65,7 @@ def test_a_failure_keeps_its_reason(make_record, sample) -> None:
     assert cells(table, "teacher")["Device memory, batch 1"] == "n/a (NVML: no driver)"
 
 
-def test_runtimes_have_rows_of_their_own(make_record, sample) -> None:
+def test_runtimes_have_separate_rows(make_record, sample) -> None:
     compiled = measured("teacher", "load_ns", 3.1e9, axes={**SINGLE, "runtime": "torch-compiled"})
     # What comes first in the record must not pass for onnxruntime's.
     table = costs.start_and_memory(make_record(measurements=(compiled, *sample.measurements)))
@@ -74,7 +74,7 @@ def test_runtimes_have_rows_of_their_own(make_record, sample) -> None:
 
 
 @pytest.mark.parametrize("build", [costs.cost, costs.start_and_memory])
-def test_nothing_taken(make_record, make_card, build) -> None:
+def test_without_measurements_there_is_no_table(make_record, make_card, build) -> None:
     record = make_record(models=[make_card("teacher")], measurements=(), pairs=(), warnings=())
     assert "Load" not in heads(build(record))
     assert not build(record).notes

@@ -34,17 +34,17 @@ def swept(sample):
     return sample.model_copy(update={"measurements": (*more, *sample.measurements), "pairs": (*pairs, *sample.pairs)})
 
 
-def test_the_usual_way_of_calling_is_the_headline(swept):
+def test_back_to_back_calls_are_the_headline(swept):
     assert headline(swept) == SINGLE
     assert configurations(swept)[2:] == [PACED, SERVED, TORCH]
     assert batched_axes(swept) == {**SINGLE, "batch": 128}
 
 
-def test_the_latency_table_says_how_calls_follow_each_other(swept):
+def test_latency_table_has_a_calls_column(swept):
     table = tables.latency(swept)
     assert [c.head for c in table.columns[1:5]] == ["Threads", "Batch", "Runtime", "Calls"]
-    told = {tuple(cell.text for cell in row.cells[3:5]) for row in table.rows}
-    assert told == {
+    calls = {tuple(cell.text for cell in row.cells[3:5]) for row in table.rows}
+    assert calls == {
         ("onnxruntime", "back to back"),
         ("onnxruntime", "5 ms idle before each"),
         ("onnxruntime", "80 /s at random"),
@@ -93,15 +93,15 @@ def test_axes_in_words():
 @pytest.mark.parametrize(
     ("stopped", "why"), [("budget", "the budget was spent"), ("precise", "the precision was reached")]
 )
-def test_why_sampling_stopped_is_told(sample, stopped, why):
-    told = {"sessions": 5, "sessions_taken": 7, "stopped": stopped, "widest_interval": 0.0321, "precision": 0.05}
-    record = sample.model_copy(update={"protocol": {**sample.protocol, **told}})
+def test_note_gives_the_reason_why_sampling_stopped(sample, stopped, why):
+    settings = {"sessions": 5, "sessions_taken": 7, "stopped": stopped, "widest_interval": 0.0321, "precision": 0.05}
+    record = sample.model_copy(update={"protocol": {**sample.protocol, **settings}})
     (sampling,) = [note for note in method.notes(record) if "sessions until" in note]
     assert f"7 sessions until {why}; the widest headline interval is 3.2 % of its value" in sampling
     assert "requested precision 5 %" in sampling
 
 
-def test_what_runs_differ_by_is_told(sample):
+def test_note_gives_the_run_to_run_variation(sample):
     assert "run-to-run" not in method.notes(sample)[0]
     record = sample.model_copy(update={"protocol": {**sample.protocol, "resolution": 0.005}})
     assert (
@@ -124,7 +124,7 @@ def test_a_runtime_that_cannot_run_a_model_has_a_note_instead_of_rows(swept):
     assert f"Not measured with torch: `teacher`, `student-alone` ({why})." in table.notes
 
 
-def test_a_runtime_that_fails_in_one_way_of_calling_keeps_its_rows(swept):
+def test_runtime_that_fails_in_one_mode_keeps_its_rows(swept):
     served = {**TORCH, "mode": "server", "rate_per_s": 9}
     late = [missing("teacher", metric, "busy 120 % of the time", axes=served) for metric in TIMES]
     table = tables.latency(swept.model_copy(update={"measurements": (*swept.measurements, *late)}))
@@ -139,7 +139,7 @@ def test_a_runtime_that_is_alone_has_rows_of_reasons(sample):
     assert [row.cells[0].text for row in table.rows] == ["teacher"]
 
 
-def test_what_a_column_tells_is_not_said_of_all(swept):
+def test_note_omits_axes_that_have_a_column(swept):
     kept = [m for m in swept.measurements if m.axes.get("mode") in {"paced", "server"}]
     others = [m for m in swept.measurements if m.axes.get("threads") is None]
     note = tables.latency(swept.model_copy(update={"measurements": (*kept, *others)})).notes[0]

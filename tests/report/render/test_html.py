@@ -61,15 +61,15 @@ class Outline(HTMLParser):
 
     def tables(self):
         """Return the rows of each table as texts, by the table's caption."""
-        found, rows = {}, []
+        tables_by_title, rows = {}, []
         for element in self.all("caption", "tr", "th", "td"):
             if element["tag"] == "caption":
-                rows = found[squeezed(element["text"])] = []
+                rows = tables_by_title[squeezed(element["text"])] = []
             elif element["tag"] == "tr":
                 rows.append([])
             else:
                 rows[-1].append(squeezed(element["text"]))
-        return found
+        return tables_by_title
 
 
 def squeezed(text):
@@ -138,7 +138,7 @@ def test_the_page_loads_nothing_and_leads_nowhere(outline, content):
     assert not re.search(r"url\((?!#)|@import", render(content))
 
 
-def test_its_policy_allows_its_own_style_sheet_and_script_alone(outline):
+def test_policy_allows_only_the_embedded_style_sheet_and_script(outline):
     (policy,) = [meta["content"] for meta in outline.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
@@ -166,7 +166,7 @@ def test_cells_say_the_same_as_in_markdown(outline, content):
                 assert text == re.sub(r"\\(.)", r"\1", literal).translate(superscripts)
 
 
-def told(text):
+def words_of(text):
     """Return the words and numbers of a text."""
     return {word.strip("._-") for word in re.findall(r"[\w.%×µ-]*\w[\w.%×µ-]*", text)}
 
@@ -175,7 +175,7 @@ def test_nothing_that_the_markdown_tells_is_missing(content):
     page = unescape(re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", render(content), flags=re.DOTALL))
     text = re.sub(r"!\[[^\]]*\]\([^)]*\)|`[0-9a-f]{16}…`|</?\w+>|```\w*", " ", render_md(content))
     text = re.sub(r"\\(.)", r"\1", text).translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", " " * 10))
-    missing = told(text.replace("## The run", "")) - told(page)  # a heading that the page's order needs not
+    missing = words_of(text.replace("## The run", "")) - words_of(page)  # a heading that the page's order needs not
     assert not missing
 
 
@@ -195,7 +195,7 @@ def test_headings_go_down_by_one(outline):
     assert all(below - above <= 1 for above, below in pairwise(levels))
 
 
-def test_there_is_a_way_past_the_contents_and_every_section_is_in_them(outline):
+def test_contents_have_a_skip_link_and_list_every_section(outline):
     body = outline.elements[[element["tag"] for element in outline.elements].index("body") + 1]
     assert (body["tag"], body["class"], body["href"]) == ("a", "skip", "#report")
     assert outline.all("html")[0]["lang"] == "en"
@@ -255,7 +255,7 @@ def test_names_and_reasons_are_shown_as_they_are_and_do_nothing(make_record, mak
     assert any(short(HOSTILE) in element["text"] for element in outline.all("svg"))
 
 
-def test_no_path_of_the_machine_is_told(content):
+def test_page_contains_no_machine_paths(content):
     page = render(content)
     assert "/home" not in page
     assert "kdbench run digits --out digits" in page
@@ -277,13 +277,13 @@ def test_the_page_is_one_file_and_its_figures_are_drawn_once_for_all_formats(sam
     from kdbench.report import content
 
     calls = []
-    monkeypatch.setattr(content, "draw", lambda *given: calls.append(given) or [])
+    monkeypatch.setattr(content, "draw", lambda *arguments: calls.append(arguments) or [])
     paths = report.write(Content(sample), tmp_path, ("md", "html"))
     assert paths == [tmp_path / "report.md", tmp_path / "report.html"]
     assert len(calls) == 1
 
 
-def test_a_style_has_a_page_of_its_own(sample, tmp_path):
+def test_style_has_a_separate_page(sample, tmp_path):
     content = Content(sample, style="summary")
     (path,) = report.write(content, tmp_path, ("html",))
     assert path.name == "report-summary.html"
@@ -292,5 +292,5 @@ def test_a_style_has_a_page_of_its_own(sample, tmp_path):
     assert not any("Verdict" in head["text"] for head in outline.all("h2"))
 
 
-def test_the_page_is_the_same_bytes_each_time(sample):
+def test_page_is_deterministic(sample):
     assert render(Content(sample)) == render(Content(sample))

@@ -56,7 +56,7 @@ def test_an_unstable_point_of_a_curve_is_hollow_and_the_caption_says_so(make_rec
     shaky = [
         m.model_copy(update={"status": "unstable", "reason": "drift"}) if m.axes[along] == 4 else m for m in steady
     ]
-    drawings = [figure(make_record(measurements=found, pairs=())) for found in (steady, shaky)]
+    drawings = [figure(make_record(measurements=measurements, pairs=())) for measurements in (steady, shaky)]
     assert ["Hollow points are unstable" in drawing.caption for drawing in drawings] == [False, True]
     white = [len(re.findall(r"<use [^>]*fill: #ffffff", drawing.svg)) for drawing in drawings]
     assert white[1] > white[0]
@@ -69,7 +69,7 @@ def test_sizes_are_exact_and_files_of_one_size_are_not_drawn(sample, make_record
     assert accuracy_size(make_record(measurements=alike)) is None
 
 
-def test_energies_are_drawn_with_what_was_metered_by_whom(metered):
+def test_energy_axis_names_scope_and_source(metered):
     assert any("the CPU packages, by rapl" in text for text in words(accuracy_energy(metered).svg))
 
 
@@ -78,7 +78,7 @@ def test_estimated_energies_are_not_ranked_by_a_front(estimated, sample):
     assert accuracy_energy(sample) is None
 
 
-def test_only_an_unstable_points_caption_speaks_of_hollow_ones(sample, make_record):
+def test_caption_explains_hollow_points_only_if_there_are_any(sample, make_record):
     assert "Hollow" not in accuracy_latency(sample).caption
     shaky = [
         m.model_copy(update={"status": "unstable", "reason": "drift"}) if m.metric == "latency_mean_ns" else m
