@@ -75,7 +75,7 @@ def test_of_many_students_the_most_accurate_and_a_clearly_faster_one_are_named(s
 
 @pytest.fixture
 def timed(sample, make_record):
-    """Return a function that describes the sample with other mean latencies of students at batch 1: value, low, high."""
+    """Return a function that describes the sample with other mean latencies at batch 1: value, low, high."""
 
     def describe_with(**times: tuple[float, float, float]) -> str:
         results = []
