@@ -6,14 +6,71 @@ A report format is one file in `kdbench/report/render/` that registers a `Writer
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from kdbench import storage
 from kdbench.registry import Registry
-from kdbench.report.content import Content
+from kdbench.report.figures import Drawing, draw
+from kdbench.report.styles import Layout, lay_out
+from kdbench.report.table import Table
+from kdbench.report.tables import build_tables
 from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RunFolder
+from kdbench.results.samples import Samples, read_samples
+from kdbench.results.verdicts import Verdict
 
 __all__ = ["FORMATS", "Content", "Writer", "write"]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A record with its verdicts and raw samples, if any; tables and figures are built once for all formats.
+
+    `samples` holds the arrays of `samples.npz`; without them there is no figure of the latency distribution. With a
+    `style`, tables and figures are only those of the style.
+    """
+
+    record: RunRecord
+    verdicts: tuple[Verdict, ...] = ()
+    samples: Samples = field(default_factory=dict)
+    style: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """The name of the report's files, without suffix."""
+        return "report" if self.style is None else f"report-{self.style}"
+
+    @cached_property
+    def layout(self) -> Layout | None:
+        """The style's tables and figures; None without a style. Raises InputError if the style does not apply."""
+        return None if self.style is None else lay_out(self.record, self.style)
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        """The tables with something to show, in reading order; raises InputError as `layout` does."""
+        return build_tables(self.record) if self.layout is None else list(self.layout.tables)
+
+    @cached_property
+    def drawings(self) -> list[Drawing]:
+        """The figures with data, in reading order; raises InputError as `layout` does."""
+        if self.layout is None:
+            return draw(self.record, self.samples)
+        return [drawing for figure in self.layout.figures if (drawing := figure(self.record)) is not None]
+
+    @classmethod
+    def read(cls, run: Path) -> "Content":
+        """Read a run: its record, the samples, and the verdicts on this state of the record.
+
+        `run` is a path that `RunFolder.of` accepts. Raises InputError for files that are there and cannot be read.
+        """
+        folder = RunFolder.of(run)
+        record = RunRecord.read(folder.record)
+        verdicts = [Verdict.read(path) for path in sorted(folder.verdicts.glob("*.json"))]
+        hash_ = record.hash() if verdicts else ""
+        return cls(record, tuple(v for v in verdicts if v.record_hash == hash_), read_samples(folder.samples))
+
 
 Writer = Callable[[Content, Path], list[Path]]
 """Writes one rendering of a record into an existing folder and returns the paths of the files, the main one first."""

@@ -180,3 +180,14 @@ def bracketed(value: float, interval: Interval, write: Callable[[float], str]) -
     if middle and low and high and middle[2] == low[2] == high[2]:
         return f"[{low[1]}, {high[1]}]"
     return f"[{write(interval.low)}, {write(interval.high)}]"
+
+
+# Kernel interfaces have the same names on every machine, and reasons such as "/sys/class/powercap is empty" need them.
+# The look-behind excludes URLs, relative paths and words such as "images/s".
+_ABSOLUTE = re.compile(r"(?<![\w./~-])(?!/(?:sys|proc|dev)/)(?:/[\w.@+~-]+)+/([\w.@+~-]+)/?")
+_WINDOWS = re.compile(r"(?<!\w)[A-Za-z]:\\(?:[^\s\\\"']+\\)*([^\s\\\"']+)")
+
+
+def portable(text: str) -> str:
+    """Return `text` with every absolute path shortened to its last part."""
+    return _WINDOWS.sub(r"\1", _ABSOLUTE.sub(r"\1", text))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kdbench.report.cells import Cell, Number, Text
@@ -47,7 +47,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    footnotes: tuple[str, ...] = field(default=())
+    footnotes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert all(len(row.cells) == len(self.columns) for row in self.rows), self.title
@@ -89,6 +89,11 @@ def text_field(head: str, text: Callable[[ModelGroup], str], *, numeric: bool = 
     return Field(Column(head, numeric=numeric), lambda group, _: Text(text(group), code=code))
 
 
+def words(*heads: str) -> list[Column]:
+    """Return columns of words."""
+    return [Column(head, numeric=False) for head in heads]
+
+
 def model_table(
     title: str,
     groups: Iterable[ModelGroup],
@@ -99,9 +104,8 @@ def model_table(
     name: str | None = "Model",
 ) -> Table:
     """Return a table with a row for each group: its label in the column `name`, if any, and a cell for each field."""
-    columns = [*([text_field(name, lambda group: group.label, code=True)] if name else []), *fields]
-    rows = [Row(tuple(column.cell(group, {}) for column in columns), ranking(group)) for group in groups]
-    return finished(title, [column.column for column in columns], rows, notes)
+    rows: list[tuple[Axes, ModelGroup]] = [({}, group) for group in groups]
+    return _from_fields(title, rows, fields, notes, lambda group, _: ranking(group), name)
 
 
 def axes_table(
@@ -117,28 +121,32 @@ def axes_table(
 
     Students at the same axes compete for the best.
     """
-    listed = list(fields)
-    columns = [
-        Column(name, numeric=False),
-        *(Column(head, numeric=head in {"Threads", "Batch"}) for head in axes_columns),
-        *(each.column for each in listed),
+    at = [
+        Field(Column(head, numeric=head in {"Threads", "Batch"}), lambda _, axes, write=write: Text(write(axes)))  # type: ignore[misc]
+        for head, write in axes_columns.items()
     ]
-    body = [
-        Row(
-            (
-                Text(group.label, code=True),
-                *(Text(write(axes)) for write in axes_columns.values()),
-                *(each.cell(group, axes) for each in listed),
-            ),
-            ranking=None if group.role == "teacher" else tuple(sorted(axes.items())),
-        )
-        for axes, group in rows
-    ]
-    return finished(title, columns, body, notes)
+
+    def ranking(group: ModelGroup, axes: Axes) -> Hashable:
+        return None if group.role == "teacher" else tuple(sorted(axes.items()))
+
+    return _from_fields(title, rows, [*at, *fields], notes, ranking, name)
+
+
+def _from_fields(
+    title: str,
+    rows: Iterable[tuple[Axes, ModelGroup]],
+    fields: Iterable[Field],
+    notes: Iterable[str],
+    ranking: Callable[[ModelGroup, Axes], Hashable],
+    name: str | None,
+) -> Table:
+    listed = [*([text_field(name, lambda group: group.label, code=True)] if name else []), *fields]
+    body = [Row(tuple(field.cell(group, axes) for field in listed), ranking(group, axes)) for axes, group in rows]
+    return finished(title, [field.column for field in listed], body, notes)
 
 
 def finished(title: str, columns: Sequence[Column], rows: Iterable[Row], notes: Iterable[str] = ()) -> Table:
-    """Return the table with its best numbers flagged and its footnotes numbered."""
+    """Return the table with its best numbers flagged, its footnotes numbered, and without empty notes."""
     listed = list(rows)
     body = [list(row.cells) for row in listed]
     for index, column in enumerate(columns):
@@ -150,7 +158,7 @@ def finished(title: str, columns: Sequence[Column], rows: Iterable[Row], notes: 
             if isinstance(cell, Number) and cell.footnote:
                 cells[index] = replace(cell, mark=footnotes.setdefault(cell.footnote, len(footnotes) + 1))
     done = tuple(Row(tuple(cells), row.ranking) for cells, row in zip(body, listed, strict=True))
-    return Table(title, tuple(columns), done, tuple(notes), tuple(footnotes))
+    return Table(title, tuple(columns), done, tuple(filter(None, notes)), tuple(footnotes))
 
 
 def _flag_best(body: list[list[Cell]], index: int, column: Column, competitors: Sequence[int]) -> None:

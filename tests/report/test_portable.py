@@ -4,7 +4,8 @@ import pytest
 import tomli_w
 
 from kdbench.recipe.loading import recipe_from
-from kdbench.report.portable import portable, portable_recipe
+from kdbench.report.cells import portable
+from kdbench.report.render import portable_recipe
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kdbench.report.figures.drawing import GREY, Drawing, canvas, short, to_svg
+from kdbench.report.figures.drawing import GREY, Drawing, canvas, finish, short
 from kdbench.report.model_groups import model_groups, teacher_of
 from kdbench.report.tables.accuracy import MOST_COLUMNS, Shares, class_shares, differences
 from kdbench.results.records import RunRecord
@@ -40,13 +40,12 @@ def class_accuracy(record: RunRecord) -> Drawing | None:
         if gaps:
             _difference_map(figure, panels[1], gaps, classes)
         _label_classes(panels[-1], classes)
-        svg = to_svg(figure)
-    return Drawing(
+    return finish(
+        figure,
         "class_accuracy",
         "Accuracy by class",
         f"Above: {reference}, its best class first. Below: each student minus its teacher, in points, on the same test "
         "samples; orange is better, purple worse.",
-        svg,
     )
 
 

@@ -1,14 +1,22 @@
-"""What the figures share: colours, sizes, and the conversion of a matplotlib figure to SVG text."""
+"""What the figures share: colours, sizes, intervals, labels that do not overlap, and the conversion to SVG text."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from kdbench.results.records import Interval
+
 if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.backend_bases import RendererBase
     from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
 
 # Okabe and Ito's palette, made for any colour vision (https://jfly.uni-koeln.de/color/), without its yellow,
 # which is too pale on white. Beyond seven models, markers and dashes repeat the colours with a difference.
@@ -64,7 +72,7 @@ class Drawing:
 
 @contextmanager
 def canvas(width: float, height: float) -> Iterator["Figure"]:
-    """Yield an empty figure of that size in inches, in the reports' style; draw and `to_svg` it inside the block.
+    """Yield an empty figure of that size in inches, in the reports' style; draw inside the block.
 
     A Figure of its own rather than pyplot's: no global state, no window system.
     """
@@ -77,8 +85,11 @@ def canvas(width: float, height: float) -> Iterator["Figure"]:
 
 def to_svg(figure: "Figure") -> str:
     """Return the figure as SVG text, without date and version so that equal figures are equal files."""
+    from matplotlib import rc_context
+
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "kdbench"})
+    with rc_context(_STYLE):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "kdbench"})
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
@@ -87,9 +98,18 @@ def look(index: int) -> tuple[str, str, str]:
     return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], DASHES[index // len(COLOURS) % len(DASHES)]
 
 
-def error_bar(value: float, low: float, high: float) -> tuple[Sequence[float], Sequence[float]]:
-    """Return an interval as matplotlib expects it: distances below and above the value, not negative."""
-    return [max(value - low, 0.0)], [max(high - value, 0.0)]
+def error_bar(
+    value: float, interval: Interval | None, scale: float = 1
+) -> tuple[Sequence[float], Sequence[float]] | None:
+    """Return `scale` times an interval as matplotlib expects it: distances below and above `value`, not negative."""
+    if interval is None:
+        return None
+    return [max(value - scale * interval.low, 0.0)], [max(scale * interval.high - value, 0.0)]
+
+
+def finish(figure: "Figure", name: str, title: str, caption: str) -> Drawing:
+    """Return the figure as a `Drawing`."""
+    return Drawing(name, title, caption, to_svg(figure))
 
 
 def short(name: str, longest: int = _LONGEST) -> str:
@@ -137,3 +157,96 @@ def _without_empty_decimals(text: str) -> str:
     """Return `200 µs` for `200.00 µs`, `1.5 ms` for `1.50 ms`."""
     number, space, unit = text.partition(" ")
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{space}{unit}"
+
+
+Label = tuple[str, tuple[float, float], str]
+"""Text, the point (in data coordinates) that it names, and its colour."""
+
+# Positions of a label relative to its point, the preferred ones first: beside, above and below it, then further out in
+# the same directions with a thin leader line. Distances in points (1/72 inch).
+_DIRECTIONS = ((1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5), (0.3, 1), (0.3, -1), (-0.3, 1), (-0.3, -1), (1, 0), (-1, 0))
+_DISTANCES = (8, 14, 22)
+_LEADER_FROM = 22
+_CLEARANCE = 4.0  # half the width, in pixels, that stays free around a point or line
+
+
+def place(
+    figure: "Figure", axes: "Axes", labels: Sequence[Label], lines: Sequence[Sequence[tuple[float, float]]]
+) -> list[Label]:
+    """Write each label at the first position that is free and inside the axes; return the labels without one.
+
+    `lines` are the paths, in data coordinates, that no label may cover. Limits, scales and margins of the axes must
+    be final; the layout is computed here, by drawing once.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    agg = FigureCanvasAgg(figure)  # knows the extents of text; the SVG is written later, by its own canvas
+    agg.draw()  # type: ignore[no-untyped-call]  # matplotlib's canvases carry no types
+    renderer = agg.get_renderer()  # type: ignore[no-untyped-call]
+    frame = axes.get_window_extent()
+    occupied = [box for line in lines for box in _boxes_along(axes.transData.transform(line))]
+    occupied += [box for _, xy, _ in labels for box in _boxes_along(axes.transData.transform([xy]))]
+    unplaced = []
+    for label in labels:
+        if note := _placed(renderer, axes, label, frame, occupied):
+            occupied.append(_extent(note, renderer))
+        else:
+            unplaced.append(label)
+    return unplaced
+
+
+def _placed(
+    renderer: "RendererBase", axes: "Axes", label: Label, frame: "Bbox", occupied: Sequence["Bbox"]
+) -> "Annotation | None":
+    """Write one label where it covers nothing; None if there is no such position."""
+    import numpy as np
+
+    x0, y0, x1, y1 = np.array([box.extents for box in occupied]).reshape(-1, 4).T
+    for distance in _DISTANCES:
+        for dx, dy in _DIRECTIONS:
+            note = _write(axes, label, (dx * distance, dy * distance))
+            box = _extent(note, renderer)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            if inside and not ((box.x0 <= x1) & (x0 <= box.x1) & (box.y0 <= y1) & (y0 <= box.y1)).any():
+                return note
+            note.remove()
+    return None
+
+
+def _write(axes: "Axes", label: Label, offset: tuple[float, float]) -> "Annotation":
+    text, xy, colour = label
+    x, y = offset
+    far = max(abs(x), abs(y)) >= _LEADER_FROM
+    note = axes.annotate(
+        text,
+        xy,
+        offset,
+        textcoords="offset points",
+        color=colour,
+        ha="left" if x > 0 else "right",
+        va="bottom" if y > 0 else "top" if y < 0 else "center",
+        arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkB": 5} if far else None,
+        zorder=4,
+    )
+    note.set_in_layout(False)
+    return note
+
+
+def _extent(note: "Annotation", renderer: "RendererBase") -> "Bbox":
+    """Return the extent of the text, without the leader line."""
+    from matplotlib.text import Text
+
+    note.update_positions(renderer)
+    return Text.get_window_extent(note, renderer)
+
+
+def _boxes_along(path: "np.ndarray") -> list["Bbox"]:
+    """Return small boxes that cover a path, both in pixels; the path is points × 2."""
+    import numpy as np
+    from matplotlib.transforms import Bbox
+
+    points = [path[0]]
+    for start, end in pairwise(path):
+        steps = max(int(np.hypot(*(end - start)) / _CLEARANCE), 1)
+        points += [start + (end - start) * step / steps for step in range(1, steps + 1)]
+    return [Bbox.from_bounds(x - _CLEARANCE, y - _CLEARANCE, 2 * _CLEARANCE, 2 * _CLEARANCE) for x, y in points]

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from kdbench.report.figures.drawing import COLOURS, GREY, Drawing, canvas, error_bar, to_svg
+from kdbench.report.figures.drawing import COLOURS, GREY, Drawing, canvas, error_bar, finish
 from kdbench.results.histories import Change, Series
 from kdbench.results.metrics import metric as declared
 
@@ -32,14 +32,13 @@ def draw_series(series: Series, place: int, title: str, labels: list[str], chang
             _mark(change, text, index, len(series.points), axes)
         _scales(series, labels, axes)
         axes.set_title(title.replace("`", ""), loc="left")
-        svg = to_svg(figure)
     name = re.sub(r"[^A-Za-z0-9_]+", "-", f"{place}-{series.metric}-{series.model}").strip("-")
-    return Drawing(
+    return finish(
+        figure,
         f"history-{name}",
         title,
         "Points are records in order of time, bars their intervals; hollow points are not used to detect changes. "
         "Horizontal lines are levels, dashed lines changes, dotted lines another version of onnxruntime.",
-        svg,
     )
 
 
@@ -68,8 +67,7 @@ def _points(series: Series, axes: "Axes") -> None:
         if point.value is None:
             axes.axvspan(place - 0.3, place + 0.3, color=GREY, alpha=0.12, lw=0)
             continue
-        if point.interval is not None:
-            bars = error_bar(point.value, point.interval.low, point.interval.high)
+        if bars := error_bar(point.value, point.interval):
             axes.errorbar([place], [point.value], bars, color=COLOURS[1], capsize=2, lw=0.9, zorder=2)
         face = COLOURS[1] if point.counts else "white"
         axes.plot([place], [point.value], "o", ms=5, color=COLOURS[1], markerfacecolor=face, zorder=3)

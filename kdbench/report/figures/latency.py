@@ -12,11 +12,11 @@ from kdbench.report.figures.drawing import (
     Drawing,
     canvas,
     error_bar,
+    finish,
     legend_below,
     log_ticks,
     look,
     short,
-    to_svg,
 )
 from kdbench.report.model_groups import model_groups, number, teacher_of
 from kdbench.report.tables.layers import layers_of
@@ -75,16 +75,15 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
         axes.set_xlabel(f"time of one call{format_axes(at, ', ')} (log scale)")
         axes.set_ylabel("share of calls that are at least as fast")
         legend_below(figure, *axes.get_legend_handles_labels())
-        svg = to_svg(figure)
     fewest, most = (pick(len(times) for _, times in curves.values()) for pick in (min, max))
     calls = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
-    return Drawing(
+    return finish(
+        figure,
         "latency_distribution",
         "Latency distribution",
         "Further left is faster; steeper is steadier. Both ends of the vertical scale are stretched; dashed lines mark "
         "p50, p95 and p99. The fastest and the slowest 0.1 % of the calls are outside the figure. "
         f"{calls} calls per model.",
-        svg,
     )
 
 
@@ -110,22 +109,21 @@ def speedup(record: RunRecord) -> Drawing | None:
         axes.set_xlim(left=0)
         axes.set_xlabel("speed-up: teacher time / student time, ×")
         figure.legend(loc="outside upper center", ncols=count)
-        svg = to_svg(figure)
-    return Drawing(
+    return finish(
+        figure,
         "speedup",
         "Speed-up over the teacher",
         "Right of the dashed line at 1× the student is faster. Whiskers are the intervals of the paired ratio.",
-        svg,
     )
 
 
 def layer_times(record: RunRecord) -> Drawing | None:
     """Draw the slowest layers' shares of time and MACs for each model; None where no layers were profiled."""
-    profiled = {}
-    for group in model_groups(record):
-        timed = [layer for layer in layers_of(record, group) if layer.time_share is not None]
-        if timed:
-            profiled[group.label] = sorted(timed, key=lambda layer: -(layer.time_share or 0.0))
+    profiled = {
+        group.label: sorted(timed, key=lambda layer: -(layer.time_share or 0.0))
+        for group in model_groups(record)
+        if (timed := [layer for layer in layers_of(record, group) if layer.time_share is not None])
+    }
     shown = dict(list(profiled.items())[:_MODELS])
     if not shown:
         return None
@@ -141,14 +139,13 @@ def layer_times(record: RunRecord) -> Drawing | None:
             label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
         figure.legend(entries.values(), entries.keys(), loc="outside upper right", ncols=2)
-        svg = to_svg(figure)
     more = f" The table shows {len(profiled) - len(shown)} more models." if len(profiled) > len(shown) else ""
-    return Drawing(
+    return finish(
+        figure,
         "layer_times",
         "Where the time goes",
         f"The {_LAYERS} slowest layers of each model. Where the bar is much longer than the diamond, a layer takes "
         f"more time than its MACs predict.{more}",
-        svg,
     )
 
 
@@ -170,7 +167,7 @@ def _bars(axes: "Axes", cells: Sequence[Number], offset: float, colour: str) -> 
             axes.barh(y, cell.value, _BAR * 0.9, color=colour)
             end = cell.value
             if cell.interval:
-                bar = error_bar(cell.value, cell.interval.low, cell.interval.high)
+                bar = error_bar(cell.value, cell.interval)
                 axes.errorbar(cell.value, y, xerr=bar, fmt="none", ecolor="black", capsize=2.5, elinewidth=1.2)
                 end = max(end, cell.interval.high)
         text = cell.text if cell.value is not None else "n/a"

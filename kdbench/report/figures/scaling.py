@@ -11,11 +11,11 @@ from kdbench.report.figures.drawing import (
     Drawing,
     canvas,
     error_bar,
+    finish,
     keep_in_sight,
     legend_below,
     log_ticks,
     look,
-    to_svg,
 )
 from kdbench.report.model_groups import model_groups, number
 from kdbench.report.tables.latency import by_batch, offline_axes
@@ -74,12 +74,11 @@ def throughput(record: RunRecord) -> Drawing | None:
         axes.set_xlabel(f"batch{format_axes(where, ', at ')} (log scale)")
         axes.set_ylabel("samples per second (log scale)")
         legend_below(figure, *axes.get_legend_handles_labels())
-        svg = to_svg(figure)
     caption = (
         "Higher is better. Where a curve is level, a larger batch costs latency and memory without a gain. Bars are "
         "intervals."
     )
-    return Drawing("throughput", "Throughput against batch", caption + _hollow_note(rates.values()), svg)
+    return finish(figure, "throughput", "Throughput against batch", caption + _hollow_note(rates.values()))
 
 
 def _values(record: RunRecord, along: str) -> list[int]:
@@ -111,8 +110,7 @@ def _draw_over(
         if len(panels) > 1:
             figure.suptitle(format_axes(where), fontsize=10)
         legend_below(figure, *row[0].get_legend_handles_labels())
-        svg = to_svg(figure)
-    return Drawing(f"latency_{along}", title, caption + _hollow_note(drawn), svg)
+    return finish(figure, f"latency_{along}", title, caption + _hollow_note(drawn))
 
 
 def _curve(axes: "Axes", points: _Points, label: str, index: int) -> list[float]:
@@ -127,8 +125,7 @@ def _curve(axes: "Axes", points: _Points, label: str, index: int) -> list[float]
         return []
     axes.plot(list(known), values, dashes, color=colour, marker=marker, label=label, lw=1.4)
     for (count, point), value in zip(known.items(), values, strict=True):
-        if point.interval is not None:
-            bar = error_bar(value, point.interval.low, point.interval.high)
+        if bar := error_bar(value, point.interval):
             axes.errorbar(count, value, yerr=bar, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5)
         if point.status == "unstable":
             axes.plot(count, value, marker, color=colour, markerfacecolor="white", zorder=3)

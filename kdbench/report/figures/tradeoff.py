@@ -13,16 +13,16 @@ from kdbench.report.figures.drawing import (
     Drawing,
     canvas,
     error_bar,
+    finish,
     keep_in_sight,
     legend_below,
     log_ticks,
     look,
+    place,
     short,
-    to_svg,
 )
-from kdbench.report.figures.labels import place
 from kdbench.report.model_groups import ModelGroup, model_groups, number
-from kdbench.report.tables.metering import energies, source_text
+from kdbench.report.tables.energy import energies, source_text
 from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
@@ -130,14 +130,13 @@ def _tradeoff(record: RunRecord, cost: _Cost) -> Drawing | None:
         keep_in_sight(axes.xaxis, [point.xy[0] for point in points])
         log_ticks(axes.xaxis, cost.write)
         _label_points(figure, axes, points, front)
-        svg = to_svg(figure)
     hollow = HOLLOW if any(_unstable(point) for point in points) else ""
-    return Drawing(
+    return finish(
+        figure,
         f"accuracy_{cost.name}",
         f"Accuracy against {cost.name}",
         "Up and to the left is better. Bars are intervals; the dashed line joins the models that no other "
         f"model dominates.{hollow}",
-        svg,
     )
 
 
@@ -170,12 +169,11 @@ def _unstable(point: _Point) -> bool:
 def _draw_point(axes: "Axes", point: _Point) -> None:
     colour, marker, _ = look(point.index)
     x, y = point.xy
-    cost, share = point.cost.interval, point.top1.interval
     axes.errorbar(
         x,
         y,
-        xerr=error_bar(x, cost.low, cost.high) if cost else None,
-        yerr=error_bar(y, 100 * share.low, 100 * share.high) if share else None,
+        xerr=error_bar(x, point.cost.interval),
+        yerr=error_bar(y, point.top1.interval, 100),
         fmt=marker,
         color=colour,
         markerfacecolor=_face(point, colour),

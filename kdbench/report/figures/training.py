@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from kdbench.report.figures.drawing import Drawing, canvas, error_bar, legend_below, log_ticks, look, to_svg
+from kdbench.report.figures.drawing import Drawing, canvas, error_bar, finish, legend_below, log_ticks, look
 from kdbench.report.model_groups import ModelGroup, model_groups, number
 from kdbench.report.settings import Family, Value, families, is_number
 from kdbench.results.cards import Epoch
@@ -43,13 +43,12 @@ def training_curves(record: RunRecord) -> Drawing | None:
         for axes in figure.axes[2:]:
             axes.set_xlabel("epoch")
         legend_below(figure, *figure.axes[0].get_legend_handles_labels())
-        svg = to_svg(figure)
-    return Drawing(
+    return finish(
+        figure,
         "training_curves",
         "Training curves",
         "Training losses are of different objectives: compare their shape, not their height. The other panels are "
         "comparable between models.",
-        svg,
     )
 
 
@@ -70,11 +69,10 @@ def sweep_accuracy(record: RunRecord) -> Drawing | None:
                 _draw_sweep(record, family, metric, axes)
                 axes.set_ylabel(title)
             row[0].set_title(family.name, loc="left")
-        svg = to_svg(figure)
     left_out = len(all_families) - len(shown)
     more = f" The table shows {left_out} more." if left_out else ""
     caption = f"Each row is one sweep of the recipe; bars are 95 % intervals.{more}"
-    return Drawing("sweeps", "Sweeps", caption, svg)
+    return finish(figure, "sweeps", "Sweeps", caption)
 
 
 def _series(curve: tuple[Epoch, ...], field: str) -> tuple[list[int], list[float]]:
@@ -112,8 +110,7 @@ def _draw_sweep(record: RunRecord, family: Family, metric: str, axes: "Axes") ->
         xs, line = [x for x, _ in drawn], dashes if numeric else "none"
         axes.plot(xs, ys, color=colour, label=label, ls=line, marker=marker, ms=4, lw=1.4)
         for (x, cell), y in zip(drawn, ys, strict=True):
-            if cell.interval is not None:
-                bar = error_bar(y, 100 * cell.interval.low, 100 * cell.interval.high)
+            if bar := error_bar(y, cell.interval, 100):
                 axes.errorbar([x], [y], bar, color=colour, capsize=2, lw=0.8)
         if label:
             axes.legend(fontsize=8)

@@ -4,11 +4,11 @@ A format is one file that registers its writer in `kdbench.report.FORMATS`. Rend
 `text` hand them; they compute nothing.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from kdbench.report.cells import sentence
-from kdbench.report.content import Content
-from kdbench.report.portable import portable, portable_recipe
+from kdbench.report import Content
+from kdbench.report.cells import portable, sentence
 from kdbench.report.text import method
 from kdbench.report.text.paragraph import paragraph
 
@@ -57,3 +57,43 @@ def parts(content: Content) -> dict[str, Any]:
         "command": portable(record.command),
         "recipe": tomli_w.dumps(portable_recipe(record.recipe)).strip() if record.recipe else "",
     }
+
+
+def portable_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a resolved recipe for TOML, without machine-specific values.
+
+    Keys without a value are left out (TOML has no null; absence means the same), and so is `data.root`. A model's
+    training keeps only the keys that differ from the shared training, which it inherits.
+    """
+    content: dict[str, Any] = _without_none(recipe)
+    shared = content.get("training", {})
+    for role in ("teacher", "student"):
+        content[role] = [_inheriting(entry, shared) for entry in content.get(role, [])]
+    if isinstance(data := content.get("data"), dict):
+        data.pop("root", None)
+        data["name"] = portable(str(data.get("name", "")))  # folder:PATH and npz:PATH
+    return content
+
+
+def _inheriting(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a teacher's or student's table with only the training keys that it overrides."""
+    overrides = _differing(entry.get("training", {}), shared)
+    rest = {key: value for key, value in entry.items() if key != "training"}
+    return {**rest, "training": overrides} if overrides else rest
+
+
+def _differing(values: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of `values`, at any depth, whose values differ from those of `shared`."""
+    return {
+        key: _differing(value, shared[key]) if isinstance(value, Mapping) and key in shared else value
+        for key, value in values.items()
+        if key not in shared or value != shared[key]
+    }
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(inner) for inner in value if inner is not None]
+    return value

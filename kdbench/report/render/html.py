@@ -1,16 +1,19 @@
-"""`report.html`: the report as one self-contained file, readable without a network and without scripts."""
+"""`report.html`: one self-contained file, readable without a network and without scripts; foreign text is escaped."""
 
 import base64
 import hashlib
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from markupsafe import Markup, escape
 
 from kdbench import storage
 from kdbench.report import FORMATS, Content
-from kdbench.report.cells import sentence
-from kdbench.report.portable import portable
-from kdbench.report.render import html_cells as html
+from kdbench.report.cells import Cell, Number, Text, portable, sentence
 from kdbench.report.render import parts, render_template, template_text
 from kdbench.report.render.inline_svg import inline
+from kdbench.report.table import Column, Table
 from kdbench.report.text.verdict import verdict_sentence, verdict_table
 from kdbench.results.verdicts import Verdict
 
@@ -18,6 +21,17 @@ _RESERVED = (
     *("report", "status", "verdict", "warnings", "figures", "how-to-read"),
     *("environment", "re-create", "glossary", "machine", "files", "model-files"),
 )
+_CODE_SPAN = re.compile(r"`([^`]+)`")
+_NO_UNITS = {"1", "×"}
+_OUTCOMES = {
+    **dict.fromkeys(("PASS", "READY"), "good"),
+    **dict.fromkeys(("FAIL", "NOT READY"), "bad"),
+    **dict.fromkeys(("MARGINAL", "UNKNOWN", "INCONCLUSIVE"), "open"),
+}
+_ONE = re.compile(r"\+?(1(?:\.0+)?|100\.00)(.*)")  # shares are written in per cent but have values from 0 to 1
+_COUNT = re.compile(r"\d+(\.\d+)?")
+_HYPHENATED = re.compile(r"(\w+(?:-\w+)+)")
+_LONG = 32  # characters from which a name may be broken
 
 
 @FORMATS.register("html")
@@ -30,8 +44,6 @@ def write(content: Content, folder: Path) -> list[Path]:
 
 def render(content: Content) -> str:
     """Return the report as one page: style sheet, script and figures are in it."""
-    from markupsafe import Markup
-
     record, inlined = content.record, inline(content.drawings)
     verdicts = [(*_headline(verdict), verdict_table(verdict)) for verdict in content.verdicts]
     titles = [table.title for table in (*(judged for *_, judged in verdicts), *content.tables)]
@@ -42,7 +54,7 @@ def render(content: Content) -> str:
         title=portable(record.title or record.name),
         **parts(content),
         verdicts=verdicts,
-        anchors=html.anchors(titles, _RESERVED),
+        anchors=anchors(titles, _RESERVED),
         drawings=content.drawings,
         svgs=inlined.svgs,
         figure_entries=[(f"figure-{drawing.name}", drawing.title) for drawing in content.drawings],
@@ -62,11 +74,127 @@ def _integrity(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-_FILTERS = {
-    "prose": html.prose,
-    "rows": html.rows,
-    "unit": html.unit,
-    "unbroken": html.unbroken,
-    "outcome": html.outcome,
-    "integrity": _integrity,
-}
+def prose(text: str) -> Markup:
+    """Return text for a paragraph: one line, without paths, backticks as code."""
+    parts = _CODE_SPAN.split(" ".join(portable(text).split()))
+    return _alternating(parts, Markup("<code>{}</code>"))
+
+
+def unbroken(text: str) -> Markup:
+    """Return a head that breaks between words, not within `Speed-up`."""
+    parts = _HYPHENATED.split(text)
+    return _alternating(parts, Markup('<span class="word">{}</span>'))
+
+
+def _alternating(parts: list[str], element: Markup) -> Markup:
+    """Join parts, every second one within `element`."""
+    return Markup("").join(element.format(part) if index % 2 else escape(part) for index, part in enumerate(parts))
+
+
+def anchors(titles: Iterable[str], reserved: Iterable[str] = ()) -> dict[str, str]:
+    """Return a unique id for each title, none of them in `reserved`: `student-against-teacher`."""
+    ids: dict[str, str] = {}
+    used = set(reserved)
+    for title in titles:
+        stem = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "table"
+        candidates = (stem, *(f"{stem}-{number}" for number in range(2, len(used) + 3)))
+        ids[title] = next(anchor for anchor in candidates if anchor not in used)
+        used.add(ids[title])
+    return ids
+
+
+def rows(table: Table, anchor: str) -> list[list[Markup]]:
+    """Return the cells of each row as `th` (the first of a row) and `td` elements.
+
+    A number has its value and interval, in the metric's base unit, as `data-value`, `data-low` and `data-high`, unless
+    the column mixes units. A footnote's mark links to `ANCHOR-note-N`; the first of each has the id `ANCHOR-ref-N`.
+    """
+    referenced: set[int] = set()
+    mixed = [len(_units(table, index)) > 1 for index in range(len(table.columns))]
+    elements = []
+    for row in table.rows:
+        cells = []
+        for index, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True)):
+            first = isinstance(cell, Number) and cell.mark is not None and cell.mark not in referenced
+            referenced |= {cell.mark} if isinstance(cell, Number) and cell.mark is not None else set()
+            cells.append(_element(cell, column, anchor, head=index == 0, first=first, bare=mixed[index]))
+        elements.append(cells)
+    return elements
+
+
+def unit(table: Table, index: int) -> str:
+    """Return the unit of a column's values, unless its head states it; empty for ratios, counts and words.
+
+    If the column has no declared unit, it is the one in which a value of 1 is written.
+    """
+    if known := table.columns[index].unit:
+        return "" if known in _NO_UNITS else known
+    units = _units(table, index)
+    return units.pop() if len(units) == 1 else ""
+
+
+def outcome(text: str) -> str:
+    """Return the CSS class of an outcome or verdict; empty for other text."""
+    return next((name for word, name in _OUTCOMES.items() if text.startswith(word)), "")
+
+
+def _units(table: Table, index: int) -> set[str]:
+    """Return the units of a column's values, none for words."""
+    written = {cell.write(1.0) for row in table.rows if isinstance(cell := row.cells[index], Number)}
+    matches = [_ONE.fullmatch(text) for text in written]
+    units = {"" if one is None else "share" if one[1] == "100.00" else one[2].strip() for one in matches}
+    return {"" if unit in _NO_UNITS else unit for unit in units}
+
+
+def _element(cell: Cell, column: Column, anchor: str, *, head: bool, first: bool, bare: bool) -> Markup:
+    """Return one cell; `first`: its mark is the first of that number; `bare`: it has no `data-` attributes."""
+    attributes = {**({"scope": "row"} if head else {}), "class": _class(cell, column)}
+    attributes |= {} if bare else _values(cell, column)
+    named = Markup("").join(Markup(' {}="{}"').format(name, value) for name, value in attributes.items() if value)
+    inner = _words(cell, column) if isinstance(cell, Text) else _number(cell, column, anchor, first=first)
+    return Markup("<{0}{1}>{2}</{0}>").format("th" if head else "td", named, inner)
+
+
+def _class(cell: Cell, column: Column) -> str:
+    if isinstance(cell, Number) and cell.value is None:
+        return "none"
+    if isinstance(cell, Text) and cell.code and len(cell.text) > _LONG:
+        return "long"
+    return "number" if column.numeric else ""
+
+
+def _values(cell: Cell, column: Column) -> Mapping[str, str]:
+    if isinstance(cell, Text):
+        return {"data-value": cell.text} if column.numeric and _COUNT.fullmatch(cell.text) else {}
+    if cell.value is None:
+        return {}
+    interval = cell.interval if cell.evidence != "estimated" else None
+    bounds = {"data-low": _digits(interval.low), "data-high": _digits(interval.high)} if interval else {}
+    return {"data-value": _digits(cell.value), **bounds}
+
+
+def _words(cell: Text, column: Column) -> Markup:
+    if cell.code:
+        return Markup("<code>{}</code>").format(cell.text)
+    if column.head == "Outcome" and (name := outcome(cell.text)):
+        return Markup('<span class="outcome {}">{}</span>').format(name, cell.text)
+    return prose(cell.text)
+
+
+def _number(cell: Number, column: Column, anchor: str, *, first: bool) -> Markup:
+    shown = Markup("<{0}>{1}</{0}>").format("strong" if cell.best else "span", portable(cell.text))
+    if cell.mark is not None:
+        id_ = Markup(' id="{}-ref-{}"').format(anchor, cell.mark) if first else ""
+        shown += Markup(
+            '<sup><a{0} href="#{1}-note-{2}" role="doc-noteref" aria-label="note {2}">{2}</a></sup>'
+        ).format(id_, anchor, cell.mark)
+    if column.intervals and cell.interval_text:
+        shown += Markup(' <span class="interval">{}</span>').format(cell.interval_text)
+    return shown
+
+
+def _digits(value: float) -> str:
+    return f"{value:.10g}"
+
+
+_FILTERS = {**{f.__name__: f for f in (prose, rows, unit, unbroken, outcome)}, "integrity": _integrity}

@@ -4,12 +4,10 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from kdbench.report.figures.drawing import COLOURS, GREY, GRID, Drawing
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
@@ -38,7 +36,7 @@ _GEOMETRY = ("d", "x", "y")
 class Inlined:
     """SVG elements by figure name, and the style rules of their classes."""
 
-    svgs: "Mapping[str, Markup]"
+    svgs: Mapping[str, Markup]
     css: str
 
 
@@ -48,8 +46,6 @@ def inline(drawings: Iterable[Drawing]) -> Inlined:
     Invisible parts are dropped, coordinates are rounded to a hundredth of a point, and equal styles become one class:
     the page needs no inline styles, and a figure has a third of the size of its file.
     """
-    from markupsafe import Markup
-
     classes: dict[str, str] = {}
     # The figures are our own; text from a record in them is escaped by ElementTree.
     svgs = {drawing.name: Markup(_svg(drawing, classes)) for drawing in drawings}  # noqa: S704

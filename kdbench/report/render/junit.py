@@ -7,7 +7,7 @@ pass, and a missing value never passes.
 import re
 from xml.etree import ElementTree as ET
 
-from kdbench.report.portable import portable
+from kdbench.report.cells import portable
 from kdbench.report.text.comparison import change_text, explanations, metric_text, model_text, verdict_line
 from kdbench.results.comparisons import Change, Comparison
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from kdbench import storage
 from kdbench.report import FORMATS, Content
-from kdbench.report.cells import Cell, Number, Text
-from kdbench.report.portable import portable
+from kdbench.report.cells import Cell, Number, Text, portable
 from kdbench.report.render import parts, render_template
 from kdbench.report.table import Table
 from kdbench.report.text.verdict import verdict_sentence, verdict_table

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Literal
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.table import Table
-from kdbench.report.tables.energy import run_batch
+from kdbench.report.tables.energy import energies, run_batch
 from kdbench.report.tables.latency import offline
 from kdbench.report.tables.layers import where_the_time_goes
-from kdbench.report.tables.metering import energies
 from kdbench.report.tables.summary import ratios as ratio_table
 from kdbench.report.tables.summary import summary as summary_table
 from kdbench.report.text.method import grouped_warnings

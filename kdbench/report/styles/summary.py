@@ -40,10 +40,10 @@ _DIFFERENCES = (
 @STYLES.register("summary")
 def summary(record: RunRecord) -> Layout:
     """Accuracy, latency, size, energy and MACs of every model, methods side by side (after Ahad)."""
-    whole = _with_heads(summary_table(record), _HEADS)
+    full = _with_heads(summary_table(record), _HEADS)
     tables = (
-        replace(whole, title="Quantitative Analysis Summary", notes=(*whole.notes, _DIFFERENCES)),
-        _comparison(record, whole),
+        replace(full, title="Quantitative Analysis Summary", notes=(*full.notes, _DIFFERENCES)),
+        _comparison(record, full),
         replace(mismatches(record), title="Mismatch Cases"),
         _standardization(record),
         _sub_students(record),
@@ -57,11 +57,11 @@ def _with_heads(table: Table, heads: dict[str, str]) -> Table:
     return replace(table, columns=tuple(replace(c, head=heads.get(c.head, c.head)) for c in table.columns))
 
 
-def _comparison(record: RunRecord, whole: Table) -> Table:
+def _comparison(record: RunRecord, full: Table) -> Table:
     """Return the distilled students, one column each, without the size and with the epoch of convergence."""
     distilled = [group for group in model_groups(record) if group.role == "student" and is_distilled(group)]
     labels = {group.label for group in distilled}
-    kept = whole.select([index for index, column in enumerate(whole.columns) if column.head != "Model Size"])
+    kept = full.select([index for index, column in enumerate(full.columns) if column.head != "Model Size"])
     rows = [
         Row(tuple(_unmarked(cell) for cell in row.cells), ranking="students")
         for row in kept.rows

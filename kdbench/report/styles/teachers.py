@@ -6,7 +6,7 @@ from kdbench.report.figures.training import training_curves
 from kdbench.report.model_groups import ModelGroup, model_groups, number
 from kdbench.report.settings import is_distilled, network, settings
 from kdbench.report.styles import STYLES, Layout
-from kdbench.report.table import Column, Field, Row, Table, finished, model_table, text_field
+from kdbench.report.table import Column, Field, Row, Table, finished, model_table, text_field, words
 from kdbench.results.records import RunRecord
 
 _TOP1 = Column("Top-1 Acc.(%)", higher_is_better=True)
@@ -33,12 +33,7 @@ def _models(record: RunRecord, students: list[ModelGroup]) -> Table:
     networks: dict[str, list[ModelGroup]] = {}
     for student in students:
         networks.setdefault(network(student), []).append(student)
-    columns = [
-        Column("Ref", numeric=False),
-        Column("Model", numeric=False),
-        _TOP1,
-        *map(Column, ("Top-5 Acc.(%)", "#Params.(M)", "#MAdds(M)")),
-    ]
+    columns = [*words("Ref", "Model"), _TOP1, *map(Column, ("Top-5 Acc.(%)", "#Params.(M)", "#MAdds(M)"))]
     rows = [
         *(
             _model(record, f"Teacher {place}" if len(sources) > 1 else "Teacher", source.label, source, source)

@@ -3,7 +3,7 @@
 from kdbench.report.axes import runtime_of
 from kdbench.report.cells import Cell, Text
 from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, number_at_batch, teacher_of
-from kdbench.report.table import DASH, Column, Row, Table, column, finished, metric_field, model_table
+from kdbench.report.table import DASH, Column, Row, Table, column, finished, metric_field, model_table, words
 from kdbench.results.metrics import METRICS, metrics_in
 from kdbench.results.records import Measurement, RunRecord
 
@@ -38,8 +38,7 @@ def start_and_memory(record: RunRecord) -> Table:
     several = len(by_runtime) > 1
     compared = any(pair.metric == "memory_ratio" for pair in record.pairs)
     columns = [
-        Column("Model", numeric=False),
-        *([Column("Runtime", numeric=False)] if several else []),
+        *words("Model", *(["Runtime"] if several else [])),
         *(Column(METRICS[metric].title) for metric in start),
         *(Column(f"{METRICS[metric].title}, batch {batch}") for metric, batch in memory),
         *([column("memory_ratio")] if compared else []),

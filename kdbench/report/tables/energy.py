@@ -1,14 +1,115 @@
-"""Energy per inference and per run: what was metered, and the summary's and ratios' part of it."""
+"""Energy per inference and per run: what was metered and how, and the energy columns of summary and ratios."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
+from kdbench import units
 from kdbench.report.axes import axes_columns, common_axes, format_axes, protocol_batch, unique_axes
 from kdbench.report.cells import Cell, Number, sentence
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Field, Table, axes_table, column, metric_field
-from kdbench.report.tables.metering import carbon_notes, energies, metering_notes, scope_of, source_text
-from kdbench.results.records import Axes, RunRecord
+from kdbench.results.records import Axes, Measurement, RunRecord
+
+_ESTIMATED = "`~` marks an estimate: CPU time × assumed TDP. It is not ranked and not comparable with measurements."
+_QUICK = (
+    "Quick windows are too short to show changes of clock frequency, fan speed and temperature. Every uncertainty "
+    "therefore includes ±{:.0f} % of the gross energy; full windows do not need this."
+)
+_PARTS = (
+    (r"cpu\.package", "the CPU packages"),
+    (r"cpu\.estimate", "the CPU"),
+    (r"gpu(\d+)\.board", r"the board of GPU \1"),
+    (r"module", "the Jetson module"),
+    (r"platform", "the whole platform"),
+    (r"board\.pmic", "the board, behind its power chip"),
+)
+
+
+def format_scope(scope: str) -> str:
+    """Write a scope, or several joined by ` + `, as `the board of GPU 0 and the CPU packages`."""
+    return " and ".join(_part(part) for part in scope.split(" + "))
+
+
+def energies(record: RunRecord, *metrics: str) -> list[Measurement]:
+    """Return the measurements of any of `metrics`, those of the part that runs the models first."""
+    return sorted((m for m in record.measurements if m.metric in metrics), key=lambda m: "scope" in m.axes)
+
+
+def scope_of(measurement: Measurement) -> str:
+    """Return what a measurement of energy covers; empty if the record does not say."""
+    return str(measurement.axes.get("scope", "")) or (measurement.source or "").partition("; ")[0].partition(", ")[2]
+
+
+def source_text(measurement: Measurement) -> str:
+    """Write what a measurement of energy covers and its source: `the CPU packages, by rapl`."""
+    name = (measurement.source or "").partition(", ")[0]
+    scope = scope_of(measurement)
+    return ", ".join([*([format_scope(scope)] if scope else []), *([f"by {name}"] if name else [])])
+
+
+def metering_notes(record: RunRecord, measured: list[Axes]) -> list[str]:
+    """Return the notes on the energies at the axes `measured`: covered parts, meters, windows."""
+    energy_pass = _mapping(record.protocol.get("energy_pass"))
+    sources = [_mapping(source) for source in energy_pass.get("sources", ())]
+    uncounted = [str(reason) for reason in energy_pass.get("uncounted", ())]
+    kinds = {m.evidence for m in energies(record, "energy_j", "energy_run_j") if m.value is not None}
+    resolution = energy_pass.get("resolution")
+    share = resolution if "measured" in kinds and isinstance(resolution, float) else 0.0
+    sums = [scope for axes in measured if " + " in (scope := str(axes.get("scope", "")))]
+    return [
+        *(_source_note(source) for source in sources),
+        f"Other active parts have no reading: {'; '.join(uncounted)}." if uncounted else "",
+        *([f"The sum covers scopes that have no part in common: {format_scope(scope)}." for scope in sums[:1]]),
+        *_window_note(energy_pass),
+        _QUICK.format(200 * share) if share > 0 else "",
+        _ESTIMATED if "estimated" in kinds else "",
+    ]
+
+
+def carbon_notes(record: RunRecord) -> Iterator[str]:
+    """Yield the carbon intensity of a kilowatt-hour that was assumed, where the record has it."""
+    carbon = _mapping(record.protocol.get("carbon"))
+    intensity = carbon.get("g_per_kwh")
+    if isinstance(intensity, int | float):
+        place = carbon.get("name") or carbon.get("country")
+        source = f" ({carbon['source']})" if carbon.get("source") else ""
+        yield (
+            f"CO₂e: gross energy × {units.significant(intensity, 3)} g per kWh, the carbon intensity of electricity in "
+            f"{place}{source}. It is modelled and covers that energy only."
+        )
+
+
+def _source_note(source: Mapping[str, Any]) -> str:
+    """Write one source: what it covers, its update period, and the idle power."""
+    verb = "Estimated" if source.get("evidence") == "estimated" else "Metered"
+    scope, detail, period = str(source.get("scope", "")), source.get("detail"), source.get("update_period_ms")
+    idle = source.get("idle_w")
+    watts = [value for value in idle if isinstance(value, int | float)] if isinstance(idle, list | tuple) else []
+    parts = [
+        f"{verb}: {format_scope(scope)} (`{scope}`), by {source.get('name')}{f': {detail}' if detail else ''}",
+        *([f"updated every {units.time(period * 1e6)}"] if isinstance(period, int | float) else []),
+        *([f"idle power {units.power(watts[0])} before the windows, {units.power(watts[-1])} after"] if watts else []),
+    ]
+    return f"{'; '.join(parts)}."
+
+
+def _window_note(energy_pass: Mapping[str, Any]) -> Iterator[str]:
+    count, length, mode = (energy_pass.get(key) for key in ("windows", "window_s", "mode"))
+    if count is not None and isinstance(length, int | float):
+        in_mode = f" ({mode} mode)" if mode else ""
+        yield f"Each value is the median of {count} interleaved windows of at least {length:g} s{in_mode}."
+
+
+def _part(scope: str) -> str:
+    matches = ((re.fullmatch(pattern, scope), words) for pattern, words in _PARTS)
+    return next((match.expand(words) for match, words in matches if match), scope)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
 
 _METRICS = ("energy_j", "energy_net_j", "energy_run_j")
 _HEADS = {"energy_net_j": "Net / inference"}
@@ -83,16 +184,16 @@ def energy_per_run(record: RunRecord, group: ModelGroup) -> Number:
     return replace(cell, aside=aside, comparable=False)
 
 
-def run_notes(record: RunRecord) -> list[str]:
+def run_note(record: RunRecord) -> str:
     """Return the note on the summary's energies: batch, other axes, covered part of the machine."""
     batch = run_batch(record)
     valued = [m for m in energies(record, "energy_run_j") if m.value is not None]
     if not valued:
-        return []
+        return ""
     first = next((m for m in valued if m.axes.get("batch") == batch), valued[0])
     axes = {key: value for key, value in first.axes.items() if key != "scope"}
     kind = "estimated" if first.evidence == "estimated" else "gross"
-    return [f"Energy / run: {kind} energy of one call{format_axes(axes, ' at ')}; {source_text(first)}."]
+    return f"Energy / run: {kind} energy of one call{format_axes(axes, ' at ')}; {source_text(first)}."
 
 
 def has_ratios(record: RunRecord) -> bool:
@@ -100,14 +201,14 @@ def has_ratios(record: RunRecord) -> bool:
     return any(pair.metric == "energy_ratio" and pair.value is not None for pair in record.pairs)
 
 
-def ratio_notes(record: RunRecord) -> list[str]:
-    """Return the note on the energy ratios, if there are any."""
+def ratio_note(record: RunRecord) -> str:
+    """Return the note on the energy ratios; empty without any."""
     if not has_ratios(record):
-        return []
+        return ""
     first = next((m for m in energies(record, "energy_j") if m.value is not None), None)
     source = f"; {source_text(first)}" if first else ""
     kind = "estimated" if first and first.evidence == "estimated" else "gross"
-    return [f"Energy ratio: {kind} energy per inference at batch 1, from interleaved windows{source}."]
+    return f"Energy ratio: {kind} energy per inference at batch 1, from interleaved windows{source}."
 
 
 def energy_ratio(record: RunRecord, group: ModelGroup) -> Number:

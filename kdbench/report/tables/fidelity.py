@@ -7,7 +7,7 @@ from functools import partial
 from kdbench import units
 from kdbench.report.cells import Cell, Number, Text, complement
 from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher, model_groups, number
-from kdbench.report.table import DASH, Column, Field, Row, Table, column, finished, model_table, text_field
+from kdbench.report.table import DASH, Column, Field, Row, Table, column, finished, model_table, text_field, words
 from kdbench.report.tables.accuracy import TRAIN
 from kdbench.results.metrics import METRICS, metrics_in
 from kdbench.results.records import Axes, Measurement, RunRecord
@@ -123,12 +123,8 @@ def examples(record: RunRecord) -> Table:
         if "sample" in m.axes:
             by_pair.setdefault((m.model, str(m.axes["beside"])), {})[m.metric] = m
     pairs = [(student, other) for student, other in by_pair if _is_distilled(record, student, other)]
-    columns = [
-        Column("Sample", numeric=False),
-        Column("Model", numeric=False),
-        *(column(metric, higher_is_better=None) for metric in _EXAMPLE),
-        Column("Prediction", numeric=False),
-    ]
+    numbers = [column(metric, higher_is_better=None) for metric in _EXAMPLE]
+    columns = [*words("Sample", "Model"), *numbers, *words("Prediction")]
     keys = [key for one, other in pairs[:_EXAMPLES] for key in ((one, other), (other, one))]
     more = f" The record has examples of {len(pairs) - _EXAMPLES} more pairs." if len(pairs) > _EXAMPLES else ""
     note = (

@@ -144,9 +144,13 @@ def _refusals(record: RunRecord, measured: Sequence[Axes]) -> _Refusals:
             if _is_measured(record, group, axes):
                 metrics = (*_TIMES, *([_THROUGHPUT] if "mode" not in axes else []))
                 cells.setdefault(runtime_of(axes), []).extend(number(record, group, m, axes) for m in metrics)
-        empty = {runtime: own for runtime, own in cells.items() if all(cell.value is None for cell in own)}
+        empty = {
+            runtime: of_runtime
+            for runtime, of_runtime in cells.items()
+            if not any(c.value is not None for c in of_runtime)
+        }
         if len(empty) < len(cells):
-            reasons = {runtime: {(cell.reason, cell.hint) for cell in own} for runtime, own in empty.items()}
+            reasons = {runtime: {(c.reason, c.hint) for c in of_runtime} for runtime, of_runtime in empty.items()}
             refusals |= {(runtime, group.label): why.pop() for runtime, why in reasons.items() if len(why) == 1}
     return refusals
 

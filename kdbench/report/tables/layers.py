@@ -7,7 +7,7 @@ from kdbench import units
 from kdbench.report.axes import format_axes
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.model_groups import ModelGroup, model_groups
-from kdbench.report.table import DASH, Column, Row, Table, finished
+from kdbench.report.table import DASH, Column, Row, Table, finished, words
 from kdbench.results.records import Layer, RunRecord
 
 LEADING = 8  # layers shown for each model; the others share a row
@@ -24,7 +24,6 @@ T = TypeVar("T", int, float)
 
 def where_the_time_goes(record: RunRecord) -> Table:
     """Return the layers of each model that take the most time, and the total of all others."""
-    columns = [Column(head, numeric=False) for head in ("Model", "Layer", "Operator")]
     rows = [row for group in model_groups(record) for row in _leading_rows(group, layers_of(record, group))]
     profiled = dict.fromkeys(format_axes(layer.axes) for layer in record.layers)  # a fixed batch differs between files
     note = (
@@ -32,12 +31,14 @@ def where_the_time_goes(record: RunRecord) -> Table:
         "latencies: shares are of the profiled time. Profiling costs each node one or two microseconds and counts "
         "whole microseconds only, so the shares of short nodes are rough."
     )
-    return finished("Where the time goes", [*columns, *map(Column, _COSTS)], rows, [note, _LAYER])
+    return finished(
+        "Where the time goes", [*words("Model", "Layer", "Operator"), *map(Column, _COSTS)], rows, [note, _LAYER]
+    )
 
 
 def time_by_operator(record: RunRecord) -> Table:
     """Return the time of each operator type in each model, all its nodes together, the slowest first."""
-    columns = [*(Column(head, numeric=False) for head in ("Model", "Operator")), *map(Column, ("Nodes", *_COSTS))]
+    columns = [*words("Model", "Operator"), *map(Column, ("Nodes", *_COSTS))]
     rows = []
     for group in model_groups(record):
         layers = layers_of(record, group)

@@ -7,7 +7,7 @@ from kdbench.report.axes import batched_axes, format_axes, headline, protocol_ba
 from kdbench.report.cells import Number
 from kdbench.report.model_groups import ModelGroup, model_groups, number, number_at_batch, teacher_of
 from kdbench.report.table import Column, Field, Table, column, metric_field, model_table, text_field
-from kdbench.report.tables.energy import energy_per_run, energy_ratio, has_ratios, ratio_notes, run_notes
+from kdbench.report.tables.energy import energy_per_run, energy_ratio, has_ratios, ratio_note, run_note
 from kdbench.results.records import Axes, RunRecord
 
 _BOLD = (
@@ -41,12 +41,12 @@ def summary(record: RunRecord) -> Table:
     ]
     notes = [
         f"Avg. latency: mean time of one call{format_axes(axes, ' at ')}.",
-        *run_notes(record),
+        run_note(record),
         (
             f"MACs / batch: for a batch of {batch}. Only the multiply–accumulates of convolutions, linear layers and "
             "matrix products count."
         ),
-        *_seed_notes(record),
+        _seed_note(record),
     ]
     table = model_table("Summary", model_groups(record), fields, notes)
     flagged = any(isinstance(cell, Number) and cell.best for row in table.rows for cell in row.cells)
@@ -73,7 +73,7 @@ def ratios(record: RunRecord) -> Table:
             f"Speed-up: from interleaved, paired blocks{format_axes(axes, ' at ')}"
             f"{format_axes(batched, '; batched: at ')}."
         ),
-        *ratio_notes(record),
+        ratio_note(record),
     ]
     students = [group for group in model_groups(record) if teacher_of(record, group) is not None]
     return model_table(
@@ -86,17 +86,15 @@ def ratios(record: RunRecord) -> Table:
     )
 
 
-def _seed_notes(record: RunRecord) -> list[str]:
+def _seed_note(record: RunRecord) -> str:
     groups = model_groups(record)
     several = [group for group in groups if len(group.cards) > 1]
     if not several:
-        return []
+        return ""
     counts = sorted({len(group.cards) for group in several})
     n = units.count(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     models = "All models" if len(several) == len(groups) else ", ".join(f"`{group.label}`" for group in several)
-    return [
-        (
-            f"{models}: accuracy, loss, fidelity and all other metrics of the predictions are means over {n} seeds, "
-            "with a Student-t interval over the seeds; all other metrics are of the first seed."
-        )
-    ]
+    return (
+        f"{models}: accuracy, loss, fidelity and all other metrics of the predictions are means over {n} seeds, "
+        "with a Student-t interval over the seeds; all other metrics are of the first seed."
+    )

@@ -7,7 +7,7 @@ from kdbench.report.cells import Cell
 from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher, model_groups, number
 from kdbench.report.settings import families
 from kdbench.report.table import DASH, Field, Table, column, metric_field, model_table, text_field
-from kdbench.report.tables.metering import carbon_notes, energies, source_text
+from kdbench.report.tables.energy import carbon_notes, energies, source_text
 from kdbench.results.cards import Training
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes, RunRecord
@@ -39,8 +39,8 @@ def training(record: RunRecord) -> Table:
     several = any(len(group.cards) > 1 for group in model_groups(record))
     notes = [
         f"Converged: the first epoch whose validation accuracy is within {100 * MARGIN:g} points of the best.",
-        *([f"{'Epochs, time and energy' if spent else 'Epochs and time'} are of the first seed."] if several else []),
-        *_teacher_notes(record),
+        f"{'Epochs, time and energy' if spent else 'Epochs and time'} are of the first seed." if several else "",
+        _teacher_note(record),
         *_energy_notes(record),
     ]
     return model_table("Training", trained, fields, notes)
@@ -104,17 +104,15 @@ def _seeds(group: ModelGroup) -> str:
     return ", ".join(str(card.seed) for card in group.cards if card.seed is not None) or "–"
 
 
-def _teacher_notes(record: RunRecord) -> list[str]:
+def _teacher_note(record: RunRecord) -> str:
     runs = [card.training for card in record.models if card.training is not None]
     if not any(run.teacher == "kept" for run in runs):
-        return []
+        return ""
     seconds = units.duration(sum(run.teacher_s for run in runs))
-    return [
-        (
-            "Logits stored: the teacher's logits were computed once for every image and view before the training, and "
-            f"shared by all students with the same data. This took {seconds}, which no training time includes."
-        )
-    ]
+    return (
+        "Logits stored: the teacher's logits were computed once for every image and view before the training, and "
+        f"shared by all students with the same data. This took {seconds}, which no training time includes."
+    )
 
 
 def _energy_columns(record: RunRecord) -> dict[str, tuple[str, Axes]]:

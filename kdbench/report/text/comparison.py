@@ -8,7 +8,7 @@ from kdbench.report.axes import format_axes
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.render.markdown import prose
 from kdbench.report.render.markdown import table as markdown_table
-from kdbench.report.table import Column, Row, Table, finished
+from kdbench.report.table import Column, Row, Table, finished, words
 from kdbench.results.comparisons import CHANGES, Change, Compared, Comparison
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes
@@ -45,20 +45,13 @@ _STRATEGY_NAMES = {"exact": "counted", "paired": "side by side", "separate": "se
 def comparison_table(comparison: Comparison) -> Table:
     """Return one row for each result, the worst outcomes first, with the reasons in footnotes."""
     rows = sorted(comparison.rows, key=lambda row: CHANGES.index(row.outcome))
-    columns = (
-        Column("Outcome", numeric=False),
-        Column("Model", numeric=False),
-        Column("Metric", numeric=False),
-        Column("Base"),
-        Column("New"),
-        Column("Change"),
-        Column("Threshold"),
-        Column("Compared", numeric=False),
-    )
+    numbers = map(Column, ("Base", "New", "Change", "Threshold"))
+    columns = [*words("Outcome", "Model", "Metric"), *numbers, *words("Compared")]
     common = _common_axes(rows)
     at = format_axes(common, " at ")
-    notes = [f"Measured{at}."] if at else []
-    return finished(f"What changed{at}", columns, [Row(tuple(_cells(row, common))) for row in rows], notes)
+    return finished(
+        f"What changed{at}", columns, [Row(tuple(_cells(row, common))) for row in rows], [at and f"Measured{at}."]
+    )
 
 
 def sentence(comparison: Comparison) -> str:
@@ -114,7 +107,7 @@ def markdown(comparison: Comparison) -> str:
 def explanations(comparison: Comparison) -> list[str]:
     """Return the explanations of the strategies in the table."""
     used = {row.way for row in comparison.rows}
-    return [text for way, text in _STRATEGIES.items() if way in used]
+    return [text for strategy, text in _STRATEGIES.items() if strategy in used]
 
 
 def metric_text(row: Compared, hidden: Axes = _USUAL) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from kdbench import units
 from kdbench.report.axes import format_axes
-from kdbench.report.cells import Cell, Number, Text, bracketed
+from kdbench.report.cells import Number, Text, bracketed
 from kdbench.report.figures.drawing import Drawing
 from kdbench.report.render import markdown
-from kdbench.report.table import Column, Row, Table, finished
+from kdbench.report.table import Row, Table, column, finished, words
 from kdbench.results.histories import Change, History, Point, Series
 from kdbench.results.metrics import metric as declared
 
@@ -20,18 +20,13 @@ def series_table(series: Series) -> Table:
     """Return the points of a series, oldest first, a change beside the first point after it."""
     marks = {place: f"onnxruntime {versions}" for place, versions in series.runtimes.items()}
     marks |= {change.at: change_text(series, change) for change in series.changes}
-    metric = declared(series.metric)
-    columns = (
-        Column("Date", numeric=False),
-        Column("Commit", numeric=False),
-        Column("Run", numeric=False),
-        Column(metric.title, metric.higher_is_better, unit=metric.unit),
-        Column("Change", numeric=False),
-    )
-    rows = []
-    for place, point in enumerate(series.points):
-        cells: tuple[Cell, ...] = (Text(_minute(point)), Text(commit(point)), Text(point.run), _number(series, point))
-        rows.append(Row((*cells, Text(marks.get(place, "")))))
+    columns = [*words("Date", "Commit", "Run"), column(series.metric), *words("Change")]
+    rows = [
+        Row(
+            (*map(Text, (_minute(point), commit(point), point.run)), _number(series, point), Text(marks.get(place, "")))
+        )
+        for place, point in enumerate(series.points)
+    ]
     return finished(title(series), columns, rows, [sentence(series)])
 
 

@@ -6,10 +6,9 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from kdbench import units
-from kdbench.report.cells import Text
-from kdbench.report.portable import portable
-from kdbench.report.table import Column, Row, Table
-from kdbench.report.tables.metering import energies
+from kdbench.report.cells import Text, portable
+from kdbench.report.table import Row, Table, words
+from kdbench.report.tables.energy import energies
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import RunRecord
 
@@ -113,7 +112,7 @@ def model_files(record: RunRecord) -> Table:
 
 def _word_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     cells = [Row(tuple(cell if isinstance(cell, Text) else Text(cell) for cell in row)) for row in rows]
-    return Table(title, tuple(Column(head, numeric=False) for head in heads), tuple(cells))
+    return Table(title, tuple(words(*heads)), tuple(cells))
 
 
 def _between_runs(record: RunRecord) -> str:

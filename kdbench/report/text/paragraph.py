@@ -5,8 +5,7 @@ from collections import Counter
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number, bracketed, shortened
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
-from kdbench.report.tables.energy import energy_ratio
-from kdbench.report.tables.metering import energies, format_scope, scope_of
+from kdbench.report.tables.energy import energies, energy_ratio, format_scope, scope_of
 from kdbench.report.tables.summary import summary
 from kdbench.report.text.method import grouped_warnings
 from kdbench.results.records import RunRecord

@@ -10,8 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation, Text
 
 from kdbench.report.figures import draw
-from kdbench.report.figures.drawing import COLOURS, canvas, keep_in_sight, legend_below, look, short, to_svg
-from kdbench.report.figures.labels import place
+from kdbench.report.figures.drawing import COLOURS, canvas, keep_in_sight, legend_below, look, place, short, to_svg
 from kdbench.report.figures.tradeoff import accuracy_latency, pareto_front
 
 PLANE = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12)

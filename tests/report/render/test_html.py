@@ -274,10 +274,8 @@ def test_values_stand_in_the_base_unit_beside_their_text(sample):
 
 
 def test_the_page_is_one_file_and_its_figures_are_drawn_once_for_all_formats(sample, tmp_path, monkeypatch):
-    from kdbench.report import content
-
     calls = []
-    monkeypatch.setattr(content, "draw", lambda *arguments: calls.append(arguments) or [])
+    monkeypatch.setattr(report, "draw", lambda *arguments: calls.append(arguments) or [])
     paths = report.write(Content(sample), tmp_path, ("md", "html"))
     assert paths == [tmp_path / "report.md", tmp_path / "report.html"]
     assert len(calls) == 1

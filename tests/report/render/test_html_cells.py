@@ -2,7 +2,7 @@
 
 from kdbench import units
 from kdbench.report.cells import Number, Text
-from kdbench.report.render import html_cells as html
+from kdbench.report.render import html
 from kdbench.report.table import Column, Row, finished
 from kdbench.results.records import Interval
 

@@ -5,8 +5,7 @@ import pytest
 from kdbench.report import tables
 from kdbench.report.cells import Number
 from kdbench.report.model_groups import model_groups
-from kdbench.report.tables.energy import energy, energy_per_run, energy_ratio, run_batch
-from kdbench.report.tables.metering import format_scope
+from kdbench.report.tables.energy import energy, energy_per_run, energy_ratio, format_scope, run_batch
 from kdbench.report.tables.training import training
 from kdbench.report.text import method
 from kdbench.results.records import measured, missing
