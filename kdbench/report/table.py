@@ -54,7 +54,7 @@ class Table:
 
     @property
     def shown(self) -> bool:
-        """Whether it has anything to show: rows, or text only."""
+        """Whether it has anything to show: rows, or only text."""
         return bool(self.rows or (self.notes and not self.columns))
 
     def select(self, indices: Sequence[int], **changes: Any) -> "Table":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.report.figures.drawing import GREY, Drawing, canvas, finish, short
 from kdbench.report.model_groups import model_groups, teacher_of
-from kdbench.report.tables.accuracy import MOST_COLUMNS, Shares, class_shares, differences
+from kdbench.report.tables.accuracy import MOST_COLUMNS, class_shares, differences
 from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ def class_accuracy(record: RunRecord) -> Drawing | None:
     heights = [1.7, _ROW * len(gaps)] if gaps else [1.7]
     with canvas(9, sum(heights) + 1.1) as figure:
         panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-        _bars(panels[0], reference, accuracy, classes)
+        panels[0].bar(range(len(classes)), [100 * accuracy[name] for name in classes], width=0.85, color=GREY)
+        panels[0].set_title(short(reference), loc="left")
+        panels[0].set(ylabel="top-1, %", ylim=(0, 100))
+        panels[0].grid(visible=False, axis="x")
         if gaps:
             _difference_map(figure, panels[1], gaps, classes)
         _label_classes(panels[-1], classes)
@@ -47,14 +50,6 @@ def class_accuracy(record: RunRecord) -> Drawing | None:
         f"Above: {reference}, its best class first. Below: each student minus its teacher, in points, on the same test "
         "samples; orange is better, purple worse.",
     )
-
-
-def _bars(axes: "Axes", reference: str, accuracy: Shares, classes: Sequence[str | int]) -> None:
-    axes.bar(range(len(classes)), [100 * accuracy[name] for name in classes], width=0.85, color=GREY)
-    axes.set_title(short(reference), loc="left")
-    axes.set_ylabel("top-1, %")
-    axes.set_ylim(0, 100)
-    axes.grid(visible=False, axis="x")
 
 
 def _difference_map(

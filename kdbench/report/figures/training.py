@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from kdbench.report.figures.drawing import Drawing, canvas, error_bar, finish, legend_below, log_ticks, look
 from kdbench.report.model_groups import ModelGroup, model_groups, number
 from kdbench.report.settings import Family, Value, families, is_number
-from kdbench.results.cards import Epoch
 from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
@@ -36,9 +35,12 @@ def training_curves(record: RunRecord) -> Drawing | None:
                 colour, _, dashes = look(index)
                 curves = [card.training.curve for card in group.cards if card.training]
                 for seed, curve in enumerate(curves):
+                    values = [(100 if field.endswith("top1") else 1) * getattr(epoch, field) for epoch in curve]
                     label = group.label if seed == 0 else None
                     style = {"marker": "." if len(curve) <= _FEW else "", "alpha": 1 if len(curves) == 1 else 0.6}
-                    axes.plot(*_series(curve, field), dashes, color=colour, label=label, lw=1.6, **style)
+                    axes.plot(
+                        [epoch.epoch for epoch in curve], values, dashes, color=colour, label=label, lw=1.6, **style
+                    )
             _set_curve_axes(axes, field, title, unit)
         for axes in figure.axes[2:]:
             axes.set_xlabel("epoch")
@@ -73,12 +75,6 @@ def sweep_accuracy(record: RunRecord) -> Drawing | None:
     more = f" The table shows {left_out} more." if left_out else ""
     caption = f"Each row is one sweep of the recipe; bars are 95 % intervals.{more}"
     return finish(figure, "sweeps", "Sweeps", caption)
-
-
-def _series(curve: tuple[Epoch, ...], field: str) -> tuple[list[int], list[float]]:
-    """Return epochs and values of one panel."""
-    scale = 100 if field.endswith("top1") else 1
-    return [epoch.epoch for epoch in curve], [scale * getattr(epoch, field) for epoch in curve]
 
 
 def _set_curve_axes(axes: "Axes", field: str, title: str, unit: str) -> None:

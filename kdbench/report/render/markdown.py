@@ -16,9 +16,9 @@ _SPECIAL = re.compile(r"[\\*<~]|(?<!\w)_|_(?!\w)|\](?=\()|&(?=#?\w+;)")
 
 
 def prose(text: str) -> str:
-    """Return text for a paragraph: one line, code spans kept, everything else taken literally."""
+    """Return text for a paragraph: one line, code spans kept, all other text escaped."""
     parts = _CODE_SPAN.split(" ".join(portable(text).split()))
-    return "".join(part if part.startswith("`") and len(part) > 1 else _literal(part) for part in parts)
+    return "".join(part if part.startswith("`") and len(part) > 1 else _SPECIAL.sub(r"\\\g<0>", part) for part in parts)
 
 
 def in_table(text: str) -> str:
@@ -56,10 +56,6 @@ def table(drawn: Table) -> str:
     marked = [f"{Number(str, mark=number).superscript} {prose(text)}" for number, text in enumerate(drawn.footnotes, 1)]
     below = [*marked, *(prose(note) for note in drawn.notes)]
     return "\n".join([*lines, "", *(f"- {line}" for line in below)]).rstrip()
-
-
-def _literal(text: str) -> str:
-    return _SPECIAL.sub(lambda match: f"\\{match[0]}", text)
 
 
 @FORMATS.register("md")

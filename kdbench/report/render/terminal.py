@@ -29,56 +29,38 @@ def summary(record: RunRecord) -> "RenderableType":
     The summary without intervals, the ratios with intervals, throughput offline and layers if they were measured,
     footnotes, and warnings with their remedies. The report has everything else.
     """
-    return _Summary(record)
+    ratios = _compact(ratio_table(record))
+    tables = (_with_axes(summary_table(record), record), ratios, offline(record), where_the_time_goes(record))
+    return _Tables(tuple(zip(tables, (False, True, True, False), strict=True)), record)
 
 
 def one_table(table: Table) -> "RenderableType":
     """Return one table with its intervals and footnotes, for `rich.console.Console.print`."""
-    return _OneTable(table)
+    return _Tables(((table, True),))
 
 
 @dataclass(frozen=True)
-class _OneTable:
-    """Renders itself for the width and colours of the console."""
+class _Tables:
+    """Renders tables, each with or without intervals, and a record's warnings for the console's width and colours."""
 
-    table: Table
-
-    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
-        bare = console.color_system is None
-        yield _drawn(self.table, intervals=True, bare=bare, width=options.max_width)
-        yield from _below(self.table, bare=bare)
-
-
-@dataclass(frozen=True)
-class _Summary:
-    """Renders itself for the width and colours of the console."""
-
-    record: RunRecord
+    tables: "tuple[tuple[Table, bool], ...]"
+    record: RunRecord | None = None
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
         bare = console.color_system is None
-        ratios = ratio_table(self.record)
-        teachers = {row.cells[1].text for row in ratios.rows}
-        drawn = (
-            (_with_axes(summary_table(self.record), self.record), False),
-            (_compact(ratios, teachers), True),
-            (offline(self.record), True),
-            (where_the_time_goes(self.record), False),
-        )
-        for table, intervals in drawn:
+        for table, intervals in self.tables:
             if table.rows:
                 yield _drawn(table, intervals=intervals, bare=bare, width=options.max_width)
                 yield from _below(table, bare=bare)
-        yield from _warnings(self.record)
+        yield from _warnings(self.record) if self.record else ()
 
 
-def _compact(ratios: Table, teachers: set[str]) -> Table:
+def _compact(ratios: Table) -> Table:
     """Return the ratios for 100 columns: a single teacher in the title, energy in place of the training time."""
     heads = [column.head for column in ratios.columns]
+    teachers = {row.cells[1].text for row in ratios.rows}
     single = len(teachers) == 1
-    dropped = {"Teacher"} if single else set()
-    if "Energy ratio" in heads:
-        dropped.add("Training time")
+    dropped = {*(["Teacher"] if single else []), *(["Training time"] if "Energy ratio" in heads else [])}
     # The summary above shows the energy of a whole batch.
     at = ", energy ratio at batch 1" if "Energy ratio" in heads else ""
     kept = [index for index, head in enumerate(heads) if head not in dropped]

@@ -1,5 +1,8 @@
 """The tables of Shin's talk "Towards understanding knowledge distillation", on Cho & Hariharan and Stanton et al."""
 
+from collections.abc import Callable
+from functools import partial
+
 from kdbench.errors import InputError
 from kdbench.report.cells import Cell, Text, complement, percent
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
@@ -11,6 +14,8 @@ from kdbench.results.records import Axes, RunRecord
 
 _PARTS: tuple[tuple[str, Axes], ...] = (("Train", TRAIN), ("Test", {}))
 _KL = "KL: KL(teacher‖student) in nats at temperature 1 (in the talk: the distillation loss, at that of the training)."
+
+_STUDENT = text_field("Student", lambda student: student.label, code=True)
 
 
 @STYLES.register("fidelity")
@@ -36,10 +41,6 @@ def _teacher(record: RunRecord) -> Field:
     return text_field("Teacher", lambda student: teacher_of(record, student) or "", code=True)
 
 
-def _student() -> Field:
-    return text_field("Student", lambda student: student.label, code=True)
-
-
 def _error(record: RunRecord, head: str, metric: str = "top1", axes: Axes | None = None) -> Field:
     """Return a column of 1 - a share, in per cent."""
     return Field(Column(head), lambda student, _: percent(complement(number(record, student, metric, axes))))
@@ -56,28 +57,26 @@ def _kd_error(record: RunRecord, students: list[ModelGroup]) -> Table:
         else "Training images were not evaluated: set `analysis.train_samples` in the recipe."
     )
     notes = ["KD error: 1 − top-1 agreement of student and teacher.", train]
-    return model_table("Capacity Discrepancy", students, fields, notes, ranking=_unranked, name="Student")
+    return model_table("Capacity Discrepancy", students, fields, notes, name="Student")
 
 
 def _errors(record: RunRecord, students: list[ModelGroup]) -> Table:
     groups = {group.label: group for group in model_groups(record)}
 
-    def teacher(student: ModelGroup, _: Axes) -> Cell:
-        return Text(teacher_of(record, student) or "", code=True) if is_distilled(student) else Text("-")
+    def of_teacher(write: Callable[[str], Cell]) -> Callable[[ModelGroup, Axes], Cell]:
+        return lambda student, _: write(teacher_of(record, student) or "") if is_distilled(student) else Text("-")
 
-    def teacher_error(student: ModelGroup, _: Axes) -> Cell:
-        if not is_distilled(student):
-            return Text("-")
-        return percent(complement(number(record, groups[teacher_of(record, student) or ""], "top1")))
+    def error(teacher: str) -> Cell:
+        return percent(complement(number(record, groups[teacher], "top1")))
 
     fields = [
-        Field(Column("Teacher", numeric=False), teacher),
-        Field(Column("Teacher Error (%)"), teacher_error),
+        Field(Column("Teacher", numeric=False), of_teacher(partial(Text, code=True))),
+        Field(Column("Teacher Error (%)"), of_teacher(error)),
         _error(record, "Student Error (%)"),
-        _student(),
+        _STUDENT,
     ]
     notes = ["Error: 1 − top-1, on the test set. A dash: trained on the labels only."]
-    return model_table("Teacher Error and Student Error", students, fields, notes, ranking=_unranked, name=None)
+    return model_table("Teacher Error and Student Error", students, fields, notes, name=None)
 
 
 def _losses(record: RunRecord, students: list[ModelGroup]) -> Table:
@@ -90,10 +89,10 @@ def _losses(record: RunRecord, students: list[ModelGroup]) -> Table:
             metric_field(record, "predictive_kl", axes, head=f"KL ({part})", higher_is_better=None)
             for part, axes in _PARTS
         ),
-        _student(),
+        _STUDENT,
     ]
     notes = ["CE: cross-entropy with the labels, in nats.", _KL]
-    return model_table("Cross-Entropy and Distillation", distilled, fields, notes, ranking=_unranked, name=None)
+    return model_table("Cross-Entropy and Distillation", distilled, fields, notes, name=None)
 
 
 def _agreement(record: RunRecord, students: list[ModelGroup]) -> Table:
@@ -107,11 +106,7 @@ def _agreement(record: RunRecord, students: list[ModelGroup]) -> Table:
         ),
         metric_field(record, "top1", head="Top-1 (Test)", higher_is_better=None),
     ]
-    return model_table("Fidelity and Generalization", students, fields, [_KL], ranking=_unranked, name="Student")
-
-
-def _unranked(_: ModelGroup) -> None:
-    return None
+    return model_table("Fidelity and Generalization", students, fields, [_KL], name="Student")
 
 
 def _has_train(record: RunRecord) -> bool:

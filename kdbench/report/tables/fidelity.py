@@ -7,7 +7,19 @@ from functools import partial
 from kdbench import units
 from kdbench.report.cells import Cell, Number, Text, complement
 from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher, model_groups, number
-from kdbench.report.table import DASH, Column, Field, Row, Table, column, finished, model_table, text_field, words
+from kdbench.report.table import (
+    DASH,
+    Column,
+    Field,
+    Row,
+    Table,
+    column,
+    finished,
+    metric_field,
+    model_table,
+    text_field,
+    words,
+)
 from kdbench.report.tables.accuracy import TRAIN
 from kdbench.results.metrics import METRICS, metrics_in
 from kdbench.results.records import Axes, Measurement, RunRecord
@@ -83,8 +95,8 @@ def risk_variance(record: RunRecord) -> Table:
         return Number(units.number, reason=reason, status="unavailable")
 
     fields = [
-        Field(Column("Variance of the empirical risk"), lambda group, _: number(record, group, _VARIANCES[0])),
-        Field(Column("Variance of the distilled risk"), lambda group, _: number(record, group, _VARIANCES[1])),
+        metric_field(record, _VARIANCES[0], head="Variance of the empirical risk", higher_is_better=None, unit=""),
+        metric_field(record, _VARIANCES[1], head="Variance of the distilled risk", higher_is_better=None, unit=""),
         Field(Column("Distilled / empirical"), ratio),
     ]
     groups = [group for group in model_groups(record) if known & set(group.ids)]

@@ -84,12 +84,23 @@ def offline(record: RunRecord) -> Table:
         for group in model_groups(record)
         if any(record.find(id_, _OFFLINE, **axes) for id_ in group.ids)
     ]
+
+    def from_batches(write: Callable[[Mapping[int, Measurement]], str]) -> Callable[[ModelGroup, Axes], Cell]:
+        return lambda group, axes: Text(write(rates)) if (rates := by_batch(record, group, axes)) else DASH
+
+    def at_batch_1(group: ModelGroup, axes: Axes) -> Cell:
+        swept = 1 in by_batch(record, group, axes)
+        return number(record, group, _THROUGHPUT, {**axes, "batch": 1}) if swept else DASH
+
+    def ratio(group: ModelGroup, axes: Axes) -> Cell:
+        return DASH if teacher_of(record, group) is None else number(record, group, "throughput_ratio", axes)
+
     fields = [
         Field(column(_OFFLINE), partial(_largest, record)),
-        Field(Column("At batch"), lambda group, axes: _best_batch(by_batch(record, group, axes))),
-        Field(Column("Batches tried"), lambda group, axes: _batch_range(by_batch(record, group, axes))),
-        Field(Column("At batch 1", higher_is_better=True), partial(_at_batch_1, record)),
-        Field(column("throughput_ratio"), partial(_ratio, record, "throughput_ratio")),
+        Field(Column("At batch"), from_batches(_best_batch)),
+        Field(Column("Batches tried"), from_batches(_batch_range)),
+        Field(Column("At batch 1", higher_is_better=True), at_batch_1),
+        Field(column("throughput_ratio"), ratio),
     ]
     common = {key: value for axes in measured[:1] for key, value in axes.items() if key != "mode" and not several}
     notes = [
@@ -127,10 +138,6 @@ def _throughput(record: RunRecord, group: ModelGroup, axes: Axes) -> Cell:
     return number(record, group, _THROUGHPUT, axes) if "mode" not in axes else DASH
 
 
-def _ratio(record: RunRecord, metric: str, group: ModelGroup, axes: Axes) -> Cell:
-    return DASH if teacher_of(record, group) is None else number(record, group, metric, axes)
-
-
 def _is_measured(record: RunRecord, group: ModelGroup, axes: Axes) -> bool:
     return any(record.find(id_, metric, **axes) for id_ in group.ids for metric in (*_TIMES, _THROUGHPUT))
 
@@ -144,13 +151,9 @@ def _refusals(record: RunRecord, measured: Sequence[Axes]) -> _Refusals:
             if _is_measured(record, group, axes):
                 metrics = (*_TIMES, *([_THROUGHPUT] if "mode" not in axes else []))
                 cells.setdefault(runtime_of(axes), []).extend(number(record, group, m, axes) for m in metrics)
-        empty = {
-            runtime: of_runtime
-            for runtime, of_runtime in cells.items()
-            if not any(c.value is not None for c in of_runtime)
-        }
+        empty = {runtime: missing for runtime, missing in cells.items() if all(c.value is None for c in missing)}
         if len(empty) < len(cells):
-            reasons = {runtime: {(c.reason, c.hint) for c in of_runtime} for runtime, of_runtime in empty.items()}
+            reasons = {runtime: {(c.reason, c.hint) for c in missing} for runtime, missing in empty.items()}
             refusals |= {(runtime, group.label): why.pop() for runtime, why in reasons.items() if len(why) == 1}
     return refusals
 
@@ -170,20 +173,12 @@ def _largest(record: RunRecord, group: ModelGroup, axes: Axes) -> Number:
     return replace(cell, reason="; ".join(w.message for w in warnings), hint=warnings[0].remedy)
 
 
-def _best_batch(rates: Mapping[int, Measurement]) -> Text:
-    best = max(rates, key=lambda batch: rates[batch].value or 0.0, default=None)
-    return DASH if best is None else Text(str(best))
+def _best_batch(rates: Mapping[int, Measurement]) -> str:
+    return str(max(rates, key=lambda batch: rates[batch].value or 0.0))
 
 
-def _batch_range(rates: Mapping[int, Measurement]) -> Text:
-    if not rates:
-        return DASH
-    return Text(f"{min(rates)} to {max(rates)}" if len(rates) > 1 else f"{min(rates)} only")
-
-
-def _at_batch_1(record: RunRecord, group: ModelGroup, axes: Axes) -> Cell:
-    at = {**axes, "batch": 1}
-    return number(record, group, _THROUGHPUT, at) if 1 in by_batch(record, group, axes) else DASH
+def _batch_range(rates: Mapping[int, Measurement]) -> str:
+    return f"{min(rates)} to {max(rates)}" if len(rates) > 1 else f"{min(rates)} only"
 
 
 def _batch(measurement: Measurement) -> int:

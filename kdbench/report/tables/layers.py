@@ -31,9 +31,8 @@ def where_the_time_goes(record: RunRecord) -> Table:
         "latencies: shares are of the profiled time. Profiling costs each node one or two microseconds and counts "
         "whole microseconds only, so the shares of short nodes are rough."
     )
-    return finished(
-        "Where the time goes", [*words("Model", "Layer", "Operator"), *map(Column, _COSTS)], rows, [note, _LAYER]
-    )
+    columns = [*words("Model", "Layer", "Operator"), *map(Column, _COSTS)]
+    return finished("Where the time goes", columns, rows, [note, _LAYER])
 
 
 def time_by_operator(record: RunRecord) -> Table:

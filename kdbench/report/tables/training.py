@@ -1,5 +1,6 @@
 """How models were trained, what that took in time and energy, and the points of a recipe's sweeps."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from kdbench import units
@@ -21,15 +22,19 @@ def training(record: RunRecord) -> Table:
     runs = {group.label: run for group in model_groups(record) if (run := group.cards[0].training) is not None}
     trained = [group for group in model_groups(record) if group.label in runs]
     spent = _energy_columns(record)
+
+    def of_run(head: str, write: Callable[[Training], str]) -> Field:
+        return text_field(head, lambda group: write(runs[group.label]))
+
     fields = [
-        text_field("Objective", lambda group: runs[group.label].objective),
-        text_field("Teacher", lambda group: _TEACHER[runs[group.label].teacher]),
-        text_field("Epochs", lambda group: _epochs(runs[group.label])),
-        text_field("Converged", lambda group: str(converged(runs[group.label]))),
-        text_field("Weights of epoch", lambda group: _weights(runs[group.label])),
-        text_field("Seeds", _seeds),
-        text_field("Precision", lambda group: runs[group.label].precision),
-        text_field("Trained on", lambda group: _device(runs[group.label])),
+        of_run("Objective", lambda run: run.objective),
+        of_run("Teacher", lambda run: _TEACHER[run.teacher]),
+        of_run("Epochs", lambda run: f"{run.epochs}{' (stopped early)' if run.stopped_early else ''}"),
+        of_run("Converged", lambda run: str(converged(run))),
+        of_run("Weights of epoch", lambda run: f"{run.kept_epoch}{' (best)' * (run.kept_epoch == run.best_epoch)}"),
+        text_field("Seeds", lambda group: ", ".join(str(c.seed) for c in group.cards if c.seed is not None) or "–"),
+        of_run("Precision", lambda run: run.precision),
+        of_run("Trained on", _device),
         metric_field(record, "training_s", head="Training time", higher_is_better=None, unit=""),
         *(
             metric_field(record, metric, axes, head=head, higher_is_better=None, unit="")
@@ -88,20 +93,8 @@ def sweeps(record: RunRecord) -> Table:
     )
 
 
-def _epochs(run: Training) -> str:
-    return f"{run.epochs} (stopped early)" if run.stopped_early else f"{run.epochs}"
-
-
-def _weights(run: Training) -> str:
-    return f"{run.kept_epoch} (best)" if run.kept_epoch == run.best_epoch else f"{run.kept_epoch}"
-
-
 def _device(run: Training) -> str:
     return run.device if run.device != "cpu" else f"cpu, {run.threads} thread{'s' if run.threads > 1 else ''}"
-
-
-def _seeds(group: ModelGroup) -> str:
-    return ", ".join(str(card.seed) for card in group.cards if card.seed is not None) or "–"
 
 
 def _teacher_note(record: RunRecord) -> str:

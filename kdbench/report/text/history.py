@@ -81,7 +81,8 @@ def short_commit(point: Point) -> str:
 
 def render(history: History, drawings: list[Drawing]) -> str:
     """Return a history as Markdown, each series with the figure at its index of `drawings`, if any."""
-    parts = ["# History", f"{_of_records(history)}."]
+    records = f"{history.records} record{'s' * (history.records != 1)}"
+    parts = ["# History", f"{records}, {len(history.series)} series."]
     for place, series in enumerate(history.series):
         table = series_table(series)
         parts += [f"## {markdown.prose(table.title)}", markdown.table(table)]
@@ -104,11 +105,6 @@ NOTES = (
     "Missing, unstable and estimated values are shown but not used to detect changes.",
     "Metrics that depend on the machine have a series per machine; metrics that depend on test data one per test set.",
 )
-
-
-def _of_records(history: History) -> str:
-    series = len(history.series)
-    return f"{history.records} record{'s' * (history.records != 1)}, {series} series"
 
 
 def _number(series: Series, point: Point) -> Number:

@@ -1,5 +1,6 @@
 """A record in one paragraph: what a reader may conclude from it, and what not."""
 
+import math
 from collections import Counter
 
 from kdbench.report.axes import format_axes, headline
@@ -66,14 +67,11 @@ def _clearly_fastest(record: RunRecord, students: list[ModelGroup]) -> ModelGrou
     """Return the student whose latency interval lies below the intervals of all other students, or None."""
     times = [(s, number(record, s, "latency_mean_ns", headline(record))) for s in students]
     for student, time in times:
-        others = [cell for other, cell in times if other is not student and cell.value is not None]
-        if time.competes and others and all(_ends_before(time, other) for other in others):
+        others = [cell.interval for other, cell in times if other is not student and cell.value is not None]
+        high = time.interval.high if time.competes and time.interval else math.inf
+        if others and all(interval and high < interval.low for interval in others):
             return student
     return None
-
-
-def _ends_before(one: Number, other: Number) -> bool:
-    return bool(one.interval and other.interval and one.interval.high < other.interval.low)
 
 
 def _student(record: RunRecord, student: ModelGroup, opening: str, teacher: str) -> str:

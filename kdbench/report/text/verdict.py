@@ -6,8 +6,8 @@ from kdbench import units
 from kdbench.report.axes import format_axes
 from kdbench.report.cells import Cell, Number, Text, sentence
 from kdbench.report.table import DASH, Column, Row, Table, finished
-from kdbench.results.metrics import Metric, pair_of
 from kdbench.results.metrics import metric as declared
+from kdbench.results.metrics import pair_of
 from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Verdict
 
 _SIDES = {"max": "≤", "min": "≥", "max_drop_vs_teacher": "≤", "min_ratio_vs_teacher": "≥"}
@@ -29,7 +29,7 @@ def verdict_table(verdict: Verdict) -> Table:
     device = next(criterion for criterion in verdict.nearest.criteria if criterion.rule == "device")
     ordered = sorted(verdict.models, key=lambda model: (OVERALLS.index(model.overall), model.model != verdict.best))
     rows = [
-        _device(verdict, device),
+        Row(tuple(map(Text, ("all", "Device", verdict.title, verdict.measured_on, device.outcome, _why(device))))),
         *(
             _row(model, criterion, common, device.remedy)
             for model in ordered[:_IN_FULL]
@@ -153,15 +153,6 @@ def _writer(criterion: Criterion) -> Callable[[float], str]:
     return units.points if criterion.rule == "max_drop_vs_teacher" else units.ratio
 
 
-def _plus_minus(criterion: Criterion) -> Metric | None:
-    return declared(criterion.metric) if criterion.rule in {"max", "min"} else None
-
-
-def _device(verdict: Verdict, criterion: Criterion) -> Row:
-    cells = ("all", "Device", verdict.title, verdict.measured_on, criterion.outcome, _why(criterion))
-    return Row(tuple(map(Text, cells)))
-
-
 def _without_device(criteria: Sequence[Criterion]) -> list[Criterion]:
     """Return the criteria that depend on the model."""
     return [criterion for criterion in criteria if criterion.rule != "device"]
@@ -170,16 +161,10 @@ def _without_device(criteria: Sequence[Criterion]) -> list[Criterion]:
 def _short_row(model: ModelVerdict) -> Row:
     """Return a single row for a model: how many criteria it meets, its verdict, and those it does not meet."""
     required = [criterion for criterion in _without_device(model.criteria) if criterion.required]
-    lacking = [criterion for criterion in required if criterion.outcome != "PASS"]
-    cells = (
-        Text(model.model, code=True),
-        Text(f"{len(required) - len(lacking)} of {len(required)} required"),
-        Text(""),
-        DASH,
-        Text(model.overall),
-        Text(", ".join(f"{title(criterion)}: {criterion.outcome}" for criterion in lacking)),
-    )
-    return Row(cells)
+    unmet = [criterion for criterion in required if criterion.outcome != "PASS"]
+    met = Text(f"{len(required) - len(unmet)} of {len(required)} required")
+    missing = Text(", ".join(f"{title(criterion)}: {criterion.outcome}" for criterion in unmet))
+    return Row((Text(model.model, code=True), met, Text(""), DASH, Text(model.overall), missing))
 
 
 def _row(model: ModelVerdict, criterion: Criterion, hidden: Container[str], of_device: str) -> Row:
@@ -203,13 +188,13 @@ def _axes_without(criterion: Criterion, hidden: Container[str]) -> dict[str, str
 def _measured(criterion: Criterion) -> Cell:
     if criterion.value is None:
         return DASH
-    of = _plus_minus(criterion)
+    absolute = criterion.rule in {"max", "min"}
     return Number(
         _writer(criterion),
         criterion.value,
         criterion.interval,
         evidence=criterion.evidence or "measured",
-        plus_minus=of.plus_minus if of else None,
+        plus_minus=declared(criterion.metric).plus_minus if absolute else None,
     )
 
 
