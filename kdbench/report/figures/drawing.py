@@ -214,8 +214,7 @@ def _placed(
 
 
 def _write(axes: "Axes", label: Label, offset: tuple[float, float]) -> "Annotation":
-    text, xy, colour = label
-    x, y = offset
+    (text, xy, colour), (x, y) = label, offset
     far = max(abs(x), abs(y)) >= _LEADER_FROM
     note = axes.annotate(
         text,

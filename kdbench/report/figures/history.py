@@ -43,7 +43,7 @@ def draw_series(series: Series, place: int, title: str, labels: list[str], chang
 
 
 def _mark(change: Change, text: str, index: int, count: int, axes: "Axes") -> None:
-    """Draw a change and its text, on the side with more room, each a line below the previous one."""
+    """Draw a change and its text on the side with more room; texts take turns on a few lines."""
     at, colour = change.at - 0.5, _BETTER[change.better]
     axes.axvline(at, color=colour, ls="--", lw=1.2, zorder=1)
     late = at > count / 2

@@ -55,6 +55,16 @@ class _Point:
         return self.cost.value or 0.0, 100 * (self.top1.value or 0.0)
 
     @property
+    def unstable(self) -> bool:
+        """Whether cost or accuracy is unstable: then the marker is hollow."""
+        return "unstable" in {self.cost.status, self.top1.status}
+
+    @property
+    def face(self) -> str:
+        """The colour inside the marker."""
+        return "white" if self.unstable else look(self.index)[0]
+
+    @property
     def bars(self) -> list[list[tuple[float, float]]]:
         """The error bars, as paths."""
         x, y = self.xy
@@ -130,7 +140,7 @@ def _tradeoff(record: RunRecord, cost: _Cost) -> Drawing | None:
         keep_in_sight(axes.xaxis, [point.xy[0] for point in points])
         log_ticks(axes.xaxis, cost.write)
         _label_points(figure, axes, points, front)
-    hollow = HOLLOW if any(_unstable(point) for point in points) else ""
+    hollow = HOLLOW if any(point.unstable for point in points) else ""
     return finish(
         figure,
         f"accuracy_{cost.name}",
@@ -151,19 +161,11 @@ def _label_points(
     left = place(figure, axes, labels, [front, *(bar for point in points for bar in point.bars)])
     crowded = [point for point, label in zip(by_rank, labels, strict=True) if label in left]
     handles = [
-        Line2D([], [], ls="none", color=colour, marker=marker, markerfacecolor=_face(point, colour), markersize=7)
+        Line2D([], [], ls="none", color=colour, marker=marker, markerfacecolor=point.face, markersize=7)
         for point, (colour, marker, _) in ((point, look(point.index)) for point in crowded)
     ]
     if crowded:
         legend_below(figure, handles, [point.label for point in crowded])
-
-
-def _face(point: _Point, colour: str) -> str:
-    return "white" if _unstable(point) else colour
-
-
-def _unstable(point: _Point) -> bool:
-    return "unstable" in {point.cost.status, point.top1.status}
 
 
 def _draw_point(axes: "Axes", point: _Point) -> None:
@@ -176,7 +178,7 @@ def _draw_point(axes: "Axes", point: _Point) -> None:
         yerr=error_bar(y, point.top1.interval, 100),
         fmt=marker,
         color=colour,
-        markerfacecolor=_face(point, colour),
+        markerfacecolor=point.face,
         markersize=7,
         elinewidth=1.2,
         capsize=2.5,

@@ -148,7 +148,7 @@ def _units(table: Table, index: int) -> set[str]:
 
 def _element(cell: Cell, column: Column, anchor: str, *, head: bool, first: bool, bare: bool) -> Markup:
     """Return one cell; `first`: its mark is the first of that number; `bare`: it has no `data-` attributes."""
-    attributes = {**({"scope": "row"} if head else {}), "class": _class(cell, column)}
+    attributes = {"scope": "row" if head else "", "class": _class(cell, column)}
     attributes |= {} if bare else _values(cell, column)
     named = Markup("").join(Markup(' {}="{}"').format(name, value) for name, value in attributes.items() if value)
     inner = _words(cell, column) if isinstance(cell, Text) else _number(cell, column, anchor, first=first)

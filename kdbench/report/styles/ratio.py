@@ -7,7 +7,7 @@ from kdbench.errors import InputError
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell, Number
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
-from kdbench.report.settings import Settings, dataset, hidden_sizes, settings
+from kdbench.report.settings import dataset, hidden_sizes, settings
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.table import Column, Field, Table, metric_field, model_table, text_field
 from kdbench.results.records import Axes, RunRecord
@@ -24,7 +24,8 @@ def ratio(record: RunRecord) -> Layout:
             f"{record.name} has no inference time ratio", "measure both: kdbench bench TEACHER.onnx STUDENT.onnx"
         )
     dense = bool(record.recipe) and all(hidden_sizes(student) is not None for student in students)
-    table = _by_setting(record, students) if dense else _by_experiment(record, students)
+    by_experiment = partial(_table, fields=_numbers(record, _RATIO.format(" ")), name="Experiment")  # table 2
+    table = _by_setting(record, students) if dense else by_experiment(record, students)
     return Layout('Gupta et al., "Exploring Knowledge Distillation"', (table,))
 
 
@@ -33,7 +34,9 @@ def _by_setting(record: RunRecord, students: list[ModelGroup]) -> Table:
     of = {student.label: settings(record, student) for student in students}
 
     def setting(head: str, name: str) -> Field:
-        return text_field(head, lambda student: _plain(of[student.label], name), numeric=True)
+        values = {label: getattr(chosen, name) for label, chosen in of.items()}
+        texts = {label: "–" if value is None else f"{value:g}" for label, value in values.items()}
+        return text_field(head, lambda student: texts[student.label], numeric=True)
 
     fields = [
         text_field("Student Layer Size", lambda student: hidden_sizes(student) or "–", numeric=True),
@@ -44,15 +47,10 @@ def _by_setting(record: RunRecord, students: list[ModelGroup]) -> Table:
         text_field("Student", lambda student: student.label, code=True),
     ]
     ranked = sorted(students, key=lambda student: -(_speed_up(record, student).value or 0.0))
-    return _table(record, ranked, fields, name=None)
+    return _table(record, ranked, fields=fields, name=None)
 
 
-def _by_experiment(record: RunRecord, students: list[ModelGroup]) -> Table:
-    """Return table 2: one experiment a row, in the record's order."""
-    return _table(record, students, _numbers(record, _RATIO.format(" ")), name="Experiment")
-
-
-def _table(record: RunRecord, students: list[ModelGroup], fields: list[Field], *, name: str | None) -> Table:
+def _table(record: RunRecord, students: list[ModelGroup], *, fields: list[Field], name: str | None) -> Table:
     data = dataset(record)
     title = f"Experiments on {data} dataset" if data else "Experiments"
     return model_table(
@@ -75,11 +73,6 @@ def _numbers(record: RunRecord, ratio_head: str) -> list[Field]:
 
 def _speed_up(record: RunRecord, student: ModelGroup) -> Number:
     return number(record, student, "latency_ratio", headline(record))
-
-
-def _plain(of: Settings, name: str) -> str:
-    value = getattr(of, name)
-    return "–" if value is None else f"{value:g}"
 
 
 def _notes(record: RunRecord) -> list[str]:

@@ -91,12 +91,10 @@ def _batches(record: RunRecord, metric: str) -> list[int]:
 
 def _start_note(record: RunRecord) -> str:
     imported = record.protocol.get("runtime_import_ns")
-    before = (
-        f" Importing the runtime takes another {METRICS['load_ns'].text(imported)} before that, for any model."
-        if isinstance(imported, int | float)
-        else ""
-    )
-    return (
+    note = (
         "Load, first and steady run: medians over fresh processes; all three come from the same process and kind of "
-        f"call. The files were in the page cache; loading from disk takes longer.{before}"
+        "call. The files were in the page cache; loading from disk takes longer."
     )
+    if not isinstance(imported, int | float):
+        return note
+    return f"{note} Importing the runtime takes another {METRICS['load_ns'].text(imported)} before that, for any model."

@@ -17,6 +17,7 @@ _OUTCOMES = (
     "reliable value."
 )
 _IN_FULL = 5  # models with a row for each criterion; others have one row each
+_WORST = ("FAIL", "MARGINAL", "UNKNOWN", "PASS")
 _HEADS = ("Model", "Criterion", "Limit", "Measured", "Outcome", "What is missing")
 
 
@@ -57,13 +58,10 @@ def _common_axes(verdict: Verdict) -> dict[str, str | int]:
     return {axis: of_axis.pop() for axis, of_axis in values.items() if len(of_axis) == 1}
 
 
-_WORST = ("FAIL", "MARGINAL", "UNKNOWN", "PASS")
-
-
 def verdict_sentence(verdict: Verdict) -> str:
     """Return one paragraph, model names in backticks: the verdict, which model, what is missing, where measured."""
     nearest = verdict.nearest
-    sentences = [f"{verdict.overall} for {verdict.title}: {_REASONS[verdict.overall](verdict, nearest)}."]
+    sentences = [f"{verdict.overall} for {verdict.title}: {_reason(verdict, nearest)}."]
     if missing := _missing(nearest.missing):
         of = "" if len(verdict.models) == 1 else f" for `{nearest.model}`"
         sentences.append(f"Missing{of}: {missing}.")
@@ -77,40 +75,24 @@ def verdict_sentence(verdict: Verdict) -> str:
     return " ".join([*sentences, *([_EXAMPLES] if verdict.example else [])])
 
 
-def _ready(verdict: Verdict, nearest: ModelVerdict) -> str:
-    others = [model.model for model in verdict.models if model.overall == "READY" and model.model != nearest.model]
-    meets = f"`{nearest.model}` meets {_all_required(nearest)}"
-    if not others:
-        return f"{meets}, as the only one of {len(verdict.models)} models" if len(verdict.models) > 1 else meets
-    return f"{meets} and is the best of {len(others) + 1} that do"
-
-
-def _not_ready(verdict: Verdict, nearest: ModelVerdict) -> str:
-    if len(verdict.models) == 1:
-        return f"`{nearest.model}` fails a required criterion"
-    return f"each of the {len(verdict.models)} models fails a required criterion; `{nearest.model}` is closest"
-
-
-def _inconclusive(verdict: Verdict, nearest: ModelVerdict) -> str:
+def _reason(verdict: Verdict, nearest: ModelVerdict) -> str:
+    """Return the verdict's reason, without a full stop."""
+    name, count = f"`{nearest.model}`", len(verdict.models)
     required = [criterion for criterion in _without_device(nearest.criteria) if criterion.required]
-    met = sum(criterion.outcome == "PASS" for criterion in required)
-    meets = f"meets {met} of {len(required)} required criteria"
-    if len(verdict.models) == 1:
-        return f"`{nearest.model}` {meets} and fails none"
-    possible = sum(model.overall == "INCONCLUSIVE" for model in verdict.models)
-    return f"{possible} of {len(verdict.models)} models may be ready; `{nearest.model}`, the closest, {meets}"
-
-
-_REASONS: dict[str, Callable[[Verdict, ModelVerdict], str]] = {
-    "READY": _ready,
-    "NOT READY": _not_ready,
-    "INCONCLUSIVE": _inconclusive,
-}
-
-
-def _all_required(model: ModelVerdict) -> str:
-    count = sum(criterion.required for criterion in _without_device(model.criteria))
-    return f"all {count} required criteria" if count > 1 else "the required criterion"
+    alike = sum(model.overall == verdict.overall for model in verdict.models)
+    if verdict.overall == "READY":
+        meets = f"{name} meets {f'all {len(required)} required criteria' if len(required) > 1 else 'the required criterion'}"
+        if alike > 1:
+            return f"{meets} and is the best of {alike} that do"
+        return f"{meets}, as the only one of {count} models" if count > 1 else meets
+    if verdict.overall == "NOT READY":
+        if count == 1:
+            return f"{name} fails a required criterion"
+        return f"each of the {count} models fails a required criterion; {name} is closest"
+    meets = f"meets {sum(criterion.outcome == 'PASS' for criterion in required)} of {len(required)} required criteria"
+    if count == 1:
+        return f"{name} {meets} and fails none"
+    return f"{alike} of {count} models may be ready; {name}, the closest, {meets}"
 
 
 def _missing(criteria: Sequence[Criterion]) -> str:

@@ -7,7 +7,7 @@
 
   const say = (text) => {
     status.textContent = "";
-    setTimeout(() => { status.textContent = text; }, 50); // so that the same words are announced again
+    setTimeout(() => { status.textContent = text; }, 50); // so that the same words are told again
   };
 
   const words = (cell) => {
