@@ -81,7 +81,8 @@ def _reason(verdict: Verdict, nearest: ModelVerdict) -> str:
     required = [criterion for criterion in _without_device(nearest.criteria) if criterion.required]
     alike = sum(model.overall == verdict.overall for model in verdict.models)
     if verdict.overall == "READY":
-        meets = f"{name} meets {f'all {len(required)} required criteria' if len(required) > 1 else 'the required criterion'}"
+        required_text = f"all {len(required)} required criteria" if len(required) > 1 else "the required criterion"
+        meets = f"{name} meets {required_text}"
         if alike > 1:
             return f"{meets} and is the best of {alike} that do"
         return f"{meets}, as the only one of {count} models" if count > 1 else meets
