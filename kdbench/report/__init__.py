@@ -29,7 +29,7 @@ class Content:
     """A record with its verdicts and raw samples, if any; tables and figures are built once for all formats.
 
     `samples` holds the arrays of `samples.npz`; without them there is no figure of the latency distribution. With a
-    `style`, tables and figures are only those of the style.
+    `style`, there are only its tables and figures.
     """
 
     record: RunRecord

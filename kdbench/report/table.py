@@ -1,4 +1,4 @@
-"""Tables of cells, and how most of them are built: a column for each metric, a row for each group of models."""
+"""Tables of cells, and their usual form: a column for each metric, a row for each group of models."""
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -18,7 +18,7 @@ DASH = Text("–")
 class Column:
     """A column's head, and whether higher or lower numbers are better (None: the column has no best).
 
-    `unit` is that of the cells' values; empty where the head states it.
+    `unit` is the unit of the values; empty if the head states it.
     """
 
     head: str
@@ -78,7 +78,7 @@ def column(metric: str, **changes: Any) -> Column:
 
 
 def metric_field(record: RunRecord, metric: str, axes: Axes | None = None, **changes: Any) -> Field:
-    """Return the column of a metric with its number at `axes` (None: those of the row); `changes` are the column's."""
+    """Return the column of a metric, with `changes` to it, and its numbers at `axes` (None: the row's axes)."""
     return Field(
         column(metric, **changes), lambda group, at: number(record, group, metric, at if axes is None else axes)
     )

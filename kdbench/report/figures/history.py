@@ -18,8 +18,8 @@ _BETTER = {True: COLOURS[3], False: COLOURS[2], None: COLOURS[4]}
 def draw_series(series: Series, place: int, title: str, labels: list[str], changes: list[str]) -> Drawing:
     """Draw a series, its points evenly spaced in order.
 
-    `place` is the number of the series in its history, from 1: several may have the same metric and model. `labels` are
-    the texts of the points below the axis, `changes` those of the changes.
+    `place` is the number of the series in its history, from 1: several may have the same metric and model. `labels`
+    are the texts of the points, below the axis; `changes` the texts of the changes.
     """
     with canvas(9, 3.6) as figure:
         axes = figure.subplots()

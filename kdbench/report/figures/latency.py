@@ -118,7 +118,7 @@ def speedup(record: RunRecord) -> Drawing | None:
 
 
 def layer_times(record: RunRecord) -> Drawing | None:
-    """Draw the slowest layers' shares of time and MACs for each model; None where no layers were profiled."""
+    """Draw the slowest layers' shares of time and MACs for each model; None if no layers were profiled."""
     profiled = {
         group.label: sorted(timed, key=lambda layer: -(layer.time_share or 0.0))
         for group in model_groups(record)
@@ -160,7 +160,7 @@ def _quantiles(times: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
 
 
 def _bars(axes: "Axes", cells: Sequence[Number], offset: float, colour: str) -> None:
-    """Draw one bar per student with its interval and its value as text; `n/a` where there is no number."""
+    """Draw one bar per student with its interval and its value as text; `n/a` without a number."""
     for place, cell in enumerate(cells):
         y, end = place + offset, 0.0
         if cell.value is not None:

@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING
 
 from kdbench.report.figures.drawing import Drawing, canvas, error_bar, finish, legend_below, log_ticks, look
-from kdbench.report.model_groups import ModelGroup, model_groups, number
-from kdbench.report.settings import Family, Value, families, is_number
+from kdbench.report.model_groups import Family, ModelGroup, Value, families, is_number, model_groups, number
 from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """How a report is written: as Markdown, HTML, CSV, JSON or JUnit XML, and on the terminal.
 
-A format is one file that registers its writer in `kdbench.report.FORMATS`. Renderers draw what `tables`, `figures` and
-`text` hand them; they compute nothing.
+A format is one file that registers its writer in `kdbench.report.FORMATS`. Renderers set the
+values of `tables`, `figures` and `text`; they compute nothing.
 """
 
 from collections.abc import Mapping
@@ -83,7 +83,7 @@ def _inheriting(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str
 
 
 def _differing(values: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of `values`, at any depth, whose values differ from those of `shared`."""
+    """Return the keys of `values`, at any depth, whose values differ from `shared`."""
     return {
         key: _differing(value, shared[key]) if isinstance(value, Mapping) and key in shared else value
         for key, value in values.items()

@@ -36,7 +36,7 @@ _LONG = 32  # characters from which a name may be broken
 
 @FORMATS.register("html")
 def write(content: Content, folder: Path) -> list[Path]:
-    """Write `report.html`, or that of the style, and return its path."""
+    """Write `report.html` or `report-STYLE.html` and return its path."""
     path = folder / f"{content.stem}.html"
     storage.write_text(path, render(content))
     return [path]

@@ -27,7 +27,7 @@ def in_table(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Return text as a code span, whatever it contains."""
+    """Return text as a code span; the text may contain backticks."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * (longest + 1)
     padding = " " if text.startswith("`") or text.endswith("`") else ""
@@ -60,7 +60,7 @@ def table(drawn: Table) -> str:
 
 @FORMATS.register("md")
 def write(content: Content, folder: Path) -> list[Path]:
-    """Write `report.md`, or that of the style, and `figures/*.svg`, and return their paths."""
+    """Write `report.md` or `report-STYLE.md`, and `figures/*.svg`, and return their paths."""
     drawings = content.drawings
     figures = storage.make_folder(folder / "figures") if drawings else folder
     paths = [folder / f"{content.stem}.md", *(figures / f"{drawing.name}.svg" for drawing in drawings)]

@@ -41,7 +41,7 @@ def write_csv(content: Content, folder: Path) -> list[Path]:
 
 @FORMATS.register("json")
 def write_json(content: Content, folder: Path) -> list[Path]:
-    """Write `report.json`, or that of the style, and return its path."""
+    """Write `report.json` or `report-STYLE.json` and return its path."""
     path = folder / f"{content.stem}.json"
     if content.style is None:
         content.record.write(path)

@@ -48,7 +48,7 @@ def lay_out(record: RunRecord, name: str) -> Layout:
 
 
 def shown(tables: Iterable[Table]) -> tuple[Table, ...]:
-    """Return those of `tables` that have something to show."""
+    """Return the tables that have something to show."""
     return tuple(table for table in tables if table.shown)
 
 

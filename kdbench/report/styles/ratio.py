@@ -6,8 +6,7 @@ from kdbench import units
 from kdbench.errors import InputError
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell, Number
-from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
-from kdbench.report.settings import dataset, hidden_sizes, settings
+from kdbench.report.model_groups import ModelGroup, dataset, hidden_sizes, model_groups, number, settings, teacher_of
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.table import Column, Field, Table, metric_field, model_table, text_field
 from kdbench.results.records import Axes, RunRecord

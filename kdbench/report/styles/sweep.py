@@ -6,8 +6,16 @@ from kdbench import units
 from kdbench.errors import InputError
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.figures.training import sweep_accuracy
-from kdbench.report.model_groups import ModelGroup, model_groups, number
-from kdbench.report.settings import Family, Value, families, is_distilled, is_number
+from kdbench.report.model_groups import (
+    Family,
+    ModelGroup,
+    Value,
+    families,
+    is_distilled,
+    is_number,
+    model_groups,
+    number,
+)
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.table import DASH, Column, Row, Table, finished
 from kdbench.results.records import RunRecord

@@ -3,8 +3,7 @@
 from kdbench.errors import InputError
 from kdbench.report.cells import Number, Text, millions, percent
 from kdbench.report.figures.training import training_curves
-from kdbench.report.model_groups import ModelGroup, model_groups, number
-from kdbench.report.settings import is_distilled, network, settings
+from kdbench.report.model_groups import ModelGroup, is_distilled, model_groups, network, number, settings
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.table import Column, Field, Row, Table, finished, model_table, text_field, words
 from kdbench.results.records import RunRecord

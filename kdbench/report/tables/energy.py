@@ -33,7 +33,7 @@ def format_scope(scope: str) -> str:
 
 
 def energies(record: RunRecord, *metrics: str) -> list[Measurement]:
-    """Return the measurements of any of `metrics`, those of the part that runs the models first."""
+    """Return the measurements of any of `metrics`, the part that runs the models first."""
     return sorted((m for m in record.measurements if m.metric in metrics), key=lambda m: "scope" in m.axes)
 
 
@@ -177,7 +177,7 @@ def energy_per_run(record: RunRecord, group: ModelGroup) -> Number:
         return number(record, group, metric, {"batch": batch})
     cell = number(record, group, metric)
     measurements = [m for id_ in group.ids if (m := record.find(id_, metric))]
-    if not measurements:  # the reason may be that of the energy per inference
+    if not measurements:  # the energy per inference may have the reason
         inference = number(record, group, "energy_j")
         return inference if inference.value is None else cell
     aside = next((f"batch {m.axes['batch']}" for m in measurements if m.value is not None and "batch" in m.axes), "")

@@ -143,7 +143,7 @@ def _is_measured(record: RunRecord, group: ModelGroup, axes: Axes) -> bool:
 
 
 def _refusals(record: RunRecord, measured: Sequence[Axes]) -> _Refusals:
-    """Return why runtimes have no number of a model that another runtime measured, where there is one reason."""
+    """Return why runtimes have no number of a model that another runtime measured, if there is a single reason."""
     refusals: dict[tuple[str, str], tuple[str, str]] = {}
     for group in model_groups(record):
         cells: dict[str, list[Number]] = {}

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 from kdbench import units
 from kdbench.report.cells import Cell
-from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher, model_groups, number
-from kdbench.report.settings import families
+from kdbench.report.model_groups import ModelGroup, families, has_metric, have_one_teacher, model_groups, number
 from kdbench.report.table import DASH, Field, Table, column, metric_field, model_table, text_field
 from kdbench.report.tables.energy import carbon_notes, energies, source_text
 from kdbench.results.cards import Training

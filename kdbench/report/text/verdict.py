@@ -110,7 +110,7 @@ def _titled(criterion: Criterion) -> str:
 
 
 def title(criterion: Criterion) -> str:
-    """Return the title of a criterion: that of its metric, drop or ratio."""
+    """Return the title of a criterion: its metric, drop or ratio."""
     if criterion.rule == "device":
         return "Device"
     if criterion.rule in {"max", "min"}:

@@ -2,7 +2,7 @@ import pytest
 
 from kdbench.report.cells import Number
 from kdbench.report.figures.training import sweep_accuracy
-from kdbench.report.settings import families
+from kdbench.report.model_groups import families
 from kdbench.report.tables.training import converged, sweeps
 from kdbench.results.cards import Epoch
 from kdbench.results.records import measured
