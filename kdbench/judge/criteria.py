@@ -147,7 +147,8 @@ def _check(limit: Limit) -> None:
     of = limit.checked_metric
     if limit.value < 0:
         raise WrongValueError(f"{limit.metric}: {limit.rule} = {limit.value:g} is negative", "limits begin at 0")
-    if limit.value == 0 and limit.side == "min" and of.value_range[0] == 0:
+    # A drop may be negative, but a target that asks for a drop of at least 0 is mistaken.
+    if limit.value == 0 and limit.side == "min" and (of.value_range[0] == 0 or of.unit == "points"):
         raise WrongValueError(f"{limit.metric}: {limit.rule} = 0 lets every model pass", "give the least it may be")
     if of.unit == "share" and limit.value > 1:
         message = f"{limit.metric}: {limit.rule} = {limit.value:g}, but a share is at most 1"

@@ -117,15 +117,15 @@ def _least_scatter(points: Sequence[Point], metric: declared.Metric, relative: b
     """Return the least standard deviation that points can have around their level: of logarithms where `relative`.
 
     It is the root mean square of the intervals' standard errors (a half-width is 1.96 of them), or the metric's
-    repeatability; on a virtual machine also the metric's `run_to_run`. There is no such figure for other machines:
-    their series show it.
+    repeatability; of times in ns and rates on a virtual machine also the metric's `run_to_run`. There is no such figure
+    for other machines and metrics: their series show it.
     """
     errors = [error for point in points if (error := _standard_error(point, relative)) is not None]
     if errors:
         within_run = math.sqrt(sum(error**2 for error in errors) / len(errors))
     else:
         within_run = (metric.repeatability or 0.0) / 1.96
-    return math.hypot(within_run, metric.run_to_run if virtual else 0.0)
+    return math.hypot(within_run, metric.run_to_run if virtual and metric.unit in {"ns", "1/s"} else 0.0)
 
 
 def _standard_error(point: Point, relative: bool) -> float | None:

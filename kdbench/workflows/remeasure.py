@@ -55,7 +55,7 @@ def remeasure(
     compared = metrics_to_compare(metrics, thresholds)  # raises for impossible options before anything is measured
     timed = any(metric.hardware_dependent for metric in compared)
     inputs = inputs or InputOptions()
-    scored = inputs.accuracy and any(metric.scored for metric in compared)
+    scored = inputs.accuracy and any(metric.scored or metric.group == "parity" for metric in compared)
     before, after = _State.read(base), _State.read(new)
     matched = match_models(before.cards, after.cards, models)
     for pair in matched.pairs:

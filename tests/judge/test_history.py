@@ -97,6 +97,14 @@ def test_a_virtual_machines_times_scatter_between_runs():
     assert guest.scatter == pytest.approx(math.hypot(own, BETWEEN_RUNS))
 
 
+@pytest.mark.parametrize(("metric", "varies"), [("throughput_per_s", True), ("energy_j", False), ("training_s", False)])
+def test_only_times_in_nanoseconds_and_rates_scatter_between_runs(metric, varies):
+    bounds = Interval(low=0.99, high=1.01)
+    records = [record(day, measured("small", metric, 1.0, interval=bounds), virtualization="kvm") for day in range(6)]
+    (series,) = history(located(*records), [metric]).series
+    assert series.scatter == pytest.approx(math.hypot(math.log(1.01 / 0.99) / 3.92, BETWEEN_RUNS if varies else 0.0))
+
+
 def test_another_machine_is_another_series_for_times_and_not_for_accuracies():
     records = [
         record(day, latency(1000.0 + day), measured("small", "top1", 0.9), cpu="EPYC" if day % 2 else "Xeon")

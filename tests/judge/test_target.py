@@ -118,6 +118,7 @@ def test_several_limits_of_one_criterion_are_a_line_each_with_the_same_axes():
         ({"metric": "size_bytes", "max": -1}, "negative", "0"),
         ({"metric": "top1", "min": 0}, "lets every model pass", "the least"),
         ({"metric": "size_bytes", "min_ratio_vs_teacher": 0}, "lets every model pass", "the least"),
+        ({"metric": "top1_drop", "max": 1, "min": 0}, "lets every model pass", "the least"),
         ({"metric": "size_bytes", "max": 1, "min": 2}, "exclude each other", "mixed up"),
         ({"metric": "top1", "min": 85}, "a share is at most 1", "85 %"),
         ({"metric": "top1", "max": 0.9}, "higher is better", "did you mean 'min'?"),

@@ -195,8 +195,9 @@ def test_single_files_are_scored_on_the_data_that_is_named(digits, tmp_path):
 
 def test_single_files_without_data_are_asked_for_it(digits, tmp_path):
     base, new = network(tmp_path / "a.onnx", digits), network(tmp_path / "b.onnx", digits, worse=1)
-    with pytest.raises(InputError, match="accuracy needs data"):
-        remeasure(base, new, options=QUICK, out=tmp_path / "out")
+    for metrics in ([], ["parity_max_abs"]):  # parity is measured on the test images, too
+        with pytest.raises(InputError, match="accuracy needs data"):
+            remeasure(base, new, options=QUICK, out=tmp_path / "out", metrics=metrics)
     comparison, _ = remeasure(base, new, options=QUICK, out=tmp_path / "out", inputs=UNSCORED, metrics=["macs"])
     assert [(row.base_model, row.new_model, row.outcome) for row in comparison.rows] == [("a", "b", "same")]
 

@@ -1,10 +1,10 @@
 """How much worse a number may be: the metrics' own thresholds, unless the user sets others."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from kdbench import units
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
 from kdbench.results.metrics import METRICS, Metric
@@ -40,9 +40,9 @@ class Thresholds:
             name, sign, amount = text.rpartition("=")
             if sign:
                 metric = comparable(name.strip())
-                by_metric[metric.id] = _points(amount, text) if metric.in_points else _share(amount, text)
+                by_metric[metric.id] = _read(amount, text, in_points=metric.in_points)
             else:
-                relative = _share(amount, text)
+                relative = _read(amount, text)
         return cls(relative, by_metric)
 
 
@@ -68,21 +68,10 @@ def metrics_to_compare(metrics: Sequence[str], thresholds: Thresholds) -> list[M
     return compared
 
 
-def _share(text: str, option: str) -> float:
-    if not text.rstrip().endswith("%"):  # 5 could mean 5 % or 500 %
-        raise InputError(f"--threshold {option}: {text!r} is not a percentage", _FORMS)
-    return _quantity(text, "share", option)
-
-
-def _points(text: str, option: str) -> float:
-    return _quantity(text, "points", option)
-
-
-def _quantity(text: str, unit: str, option: str) -> float:
-    try:
-        value = units.parse(text, unit)
-    except ValueError as error:
-        raise InputError(f"--threshold {option}: {error}", _FORMS) from error
-    if value < 0:
-        raise InputError(f"--threshold {option}: {text!r} is negative", _FORMS)
-    return value
+def _read(text: str, option: str, *, in_points: bool = False) -> float:
+    """Read a percentage as a share, which needs its sign (5 could mean 5 % or 500 %), or plain points."""
+    match = re.fullmatch(rf"\s*(\d+(?:\.\d*)?|\.\d+)\s*{'' if in_points else '%'}\s*", text)
+    if match is None:
+        kind = "a number of points" if in_points else "a percentage"
+        raise InputError(f"--threshold {option}: {text!r} is not {kind}", _FORMS)
+    return float(match[1]) / (1 if in_points else 100)

@@ -31,7 +31,7 @@ def runs(tmp_path, record):
 def test_the_exit_code_tells_the_outcome(run_cli, runs, size, code, word):
     ended = run_cli("compare", *runs(size))
     assert ended.code == code
-    assert f"{word}: Of 2 numbers of 1 model" in ended.out
+    assert f"{word}: Of 2 values of 1 model" in ended.out
     assert "Model size" in ended.out
     assert not ended.err
 

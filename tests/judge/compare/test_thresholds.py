@@ -28,9 +28,13 @@ def test_thresholds_are_read_from_options():
     assert thresholds.of(METRICS["size_bytes"]) == 0.1
     assert thresholds.of(METRICS["top1"]) == 0.3
     assert thresholds.of(METRICS["top5"]) == 0.5
+    assert Thresholds.read(["5.%"]).relative == 0.05
 
 
-@pytest.mark.parametrize("text", ["10", "-5%", "top1=1%", "macs=5", "=5%", "nothing=5%", "top1=", "latency_ratio=5%"])
+@pytest.mark.parametrize(
+    "text",
+    ["10", "-5%", "+5%", "1e1%", "top1=1%", "macs=5", "=5%", "nothing=5%", "top1=", "top1=1 pp", "latency_ratio=5%"],
+)
 def test_ambiguous_thresholds_raise(text):
     with pytest.raises(InputError) as refused:
         Thresholds.read([text])

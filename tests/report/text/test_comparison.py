@@ -64,7 +64,7 @@ BESIDE = row(
 )
 SAME_FILE = row(
     axes=AT, base_model="teacher", new_model="teacher", base=1e6, new=1.2e6, change=1.0, way="anchored",
-    anchor="teacher", reason="the same file: a difference is the machine's doing",
+    anchor="teacher", reason="the same file: a difference comes from the machine",
 )  # fmt: skip
 SMALLER = row(
     "size_bytes",
