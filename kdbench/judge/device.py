@@ -5,7 +5,6 @@ there.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictFloat
@@ -66,36 +65,31 @@ class Device(Value):
 
 def differences(record: RunRecord, device: Device) -> list[str]:
     """Return how the record's machine differs from the device, a clause for each condition that is not met."""
-    return [*_of_facts(record, device), *_of_runs(record, device)]
-
-
-def _of_facts(record: RunRecord, device: Device) -> Iterator[str]:
     host, libraries = record.environment.host, record.environment.libraries
-    wanted: dict[str, Any] = device.model_dump(exclude={"libraries", "provider", "runtime"}, exclude_none=True)
-    for fact, value in wanted.items():
-        yield from _differs(fact.replace("_", " "), host.get(fact), value, in_bytes=fact.endswith("_bytes"))
-    for library, version in device.libraries.items():
-        yield from _differs(library, libraries.get(library), version)
-
-
-def _differs(name: str, fact: str | float | None, wanted: str | float, *, in_bytes: bool = False) -> Iterator[str]:
-    if fact is None:
-        yield f"the record names no {name}"
-    elif isinstance(wanted, str):
-        if not re.search(wanted, str(fact), re.IGNORECASE):
-            yield f"{name} is '{fact}', not '{wanted}'"
-    elif not isinstance(fact, int | float) or fact < wanted:
-        write = units.size if in_bytes else units.whole
-        yield f"{name} is {write(fact) if isinstance(fact, int | float) else fact}, not {write(wanted)} or more"
-
-
-def _of_runs(record: RunRecord, device: Device) -> Iterator[str]:
-    for name, wanted, used in (
+    facts: dict[str, Any] = device.model_dump(exclude={"libraries", "provider", "runtime"}, exclude_none=True)
+    clauses = [
+        *(_difference(fact.replace("_", " "), host.get(fact), value) for fact, value in facts.items()),
+        *(_difference(library, libraries.get(library), version) for library, version in device.libraries.items()),
+    ]
+    for name, required, used in (
         ("provider", device.provider, providers(record)),
         ("runtime", device.runtime, runtimes(record)),
     ):
-        if wanted is not None and wanted not in used:
-            yield f"{name} is {' and '.join(sorted(used)) or 'unknown'}, not {wanted}"
+        if required is not None and required not in used:
+            clauses.append(f"{name} is {' and '.join(sorted(used)) or 'unknown'}, not {required}")
+    return [clause for clause in clauses if clause]
+
+
+def _difference(name: str, fact: str | float | None, required: str | float) -> str:
+    """Say how a fact fails its condition; empty where it meets it."""
+    if fact is None:
+        return f"the record names no {name}"
+    if isinstance(required, str):
+        return "" if re.search(required, str(fact), re.IGNORECASE) else f"{name} is '{fact}', not '{required}'"
+    if isinstance(fact, int | float) and fact >= required:
+        return ""
+    write = units.size if name.endswith(" bytes") else units.whole
+    return f"{name} is {write(fact) if isinstance(fact, int | float) else fact}, not {write(required)} or more"
 
 
 def providers(record: RunRecord) -> set[str]:

@@ -1,19 +1,68 @@
-"""One metric over the records of a folder: its series, and the steps in each."""
+"""One metric over the records of a folder: its series, and the steps in each.
+
+The study's name is part of a series' key: models of two studies may have nothing in common but a name, such as
+"teacher".
+"""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 from kdbench.errors import InputError
 from kdbench.judge.located_records import LocatedRecord
-from kdbench.judge.series import Finding, SeriesKey, SeriesLabels, model_of
 from kdbench.registry import suggestion
 from kdbench.results import metrics as declared
 from kdbench.results.histories import Change, History, Level, Point, Series
 from kdbench.results.metrics import METRICS, PAIR_METRICS
-from kdbench.results.records import Axes, Interval, RunRecord
+from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
 
 MAIN = ("top1", "latency_p50_ns", "latency_ratio", "size_bytes")
 """The metrics shown by default."""
+
+Finding = Measurement | Pair
+
+_HOST = ("cpu", "machine", "cores_physical", "cores_logical", "cores_usable", "cpu_quota_cores", "gpu")
+
+
+@dataclass(frozen=True)
+class SeriesKey:
+    """What the points of one series have in common.
+
+    `study` is the records' name. `host` holds facts of the machine, where the metric depends on it; `test_set` is the
+    hash of the test data, where the metric is scored.
+    """
+
+    metric: str
+    model: str
+    axes: tuple[tuple[str, str | int], ...]
+    teacher: str | None
+    host: tuple[str | float | None, ...]
+    study: str
+    test_set: str | None
+
+    @classmethod
+    def of(cls, record: RunRecord, finding: Finding) -> "SeriesKey":
+        """Return the key of the series that a record's finding belongs to."""
+        metric = declared.metric(finding.metric)
+        return cls(
+            finding.metric,
+            finding.student if isinstance(finding, Pair) else finding.model,
+            tuple(sorted(finding.axes.items())),
+            finding.teacher if isinstance(finding, Pair) else None,
+            tuple(record.environment.host.get(fact) for fact in _HOST) if metric.hardware_dependent else (),
+            record.name,
+            record.protocol.get("test_set_sha256") if metric.scored else None,
+        )
+
+    @property
+    def machine(self) -> str:
+        """What distinguishes the machine, in words; empty for a metric that does not depend on it."""
+        if not self.host:
+            return ""
+        host = dict(zip(_HOST, self.host, strict=True))
+        cores = host["cores_usable"] or host["cores_logical"]
+        words = [host["cpu"] or host["machine"] or "unknown machine", f"{cores} cores" if cores else None, host["gpu"]]
+        return ", ".join(str(word) for word in words if word)
 
 
 def history(
@@ -37,18 +86,16 @@ def history(
                 by_key.setdefault(SeriesKey.of(located.record, finding), []).append((located, finding))
     if not by_key:
         raise InputError(*_nothing_at(records, metrics or MAIN, axes or {}))
-    order = {metric: place for place, metric in enumerate(metrics or MAIN)}
-    labels = SeriesLabels.of(by_key)
-    ordered = sorted(by_key.items(), key=lambda item: order[item[0].metric])
-    series = [_series(key, findings, labels) for key, findings in ordered]
+    order = list(metrics or MAIN)
+    ordered = sorted(by_key.items(), key=lambda item: order.index(item[0].metric))
+    series = [_series(key, findings, by_key.keys()) for key, findings in ordered]
     return History(records=len(records), series=tuple(series), notes=tuple(notes))
 
 
 def _findings(record: RunRecord, metric: str, models: Sequence[str], axes: Axes | None) -> Iterator[Finding]:
     by_model: dict[str, list[Finding]] = {}
-    every: tuple[Finding, ...] = (*record.measurements, *record.pairs)
-    for finding in every:
-        model = model_of(finding)
+    for finding in _all_findings(record):
+        model = finding.student if isinstance(finding, Pair) else finding.model
         if finding.metric == metric and (not models or {model, record.cards[model].name} & set(models)):
             by_model.setdefault(model, []).append(finding)
     for findings in by_model.values():
@@ -58,19 +105,26 @@ def _findings(record: RunRecord, metric: str, models: Sequence[str], axes: Axes 
             yield from (finding for finding in findings if axes.items() <= finding.axes.items())
 
 
+def _all_findings(record: RunRecord) -> tuple[Finding, ...]:
+    return (*record.measurements, *record.pairs)
+
+
 def _headline(finding: Finding) -> tuple[float, ...]:
     sizes = (finding.axes.get(axis, 0) for axis in ("batch", "threads"))
     return (len(finding.axes), *(size if isinstance(size, int) else 0 for size in sizes))
 
 
-def _series(key: SeriesKey, findings: Sequence[tuple[LocatedRecord, Finding]], labels: SeriesLabels) -> Series:
+def _series(key: SeriesKey, findings: Sequence[tuple[LocatedRecord, Finding]], keys: Collection[SeriesKey]) -> Series:
+    """Return one series; it names its study and test set where the history with `keys` has several."""
     metric = declared.metric(key.metric)
+    test_sets = {other.test_set for other in keys if other.study == key.study and declared.metric(other.metric).scored}
     points = tuple(_point(located, finding, metric) for located, finding in findings)
     places = [place for place, point in enumerate(points) if point.counts]
     values = [value for place in places if (value := points[place].value) is not None]
     # A quotient of predictions' metrics, or of a parity, says nothing.
     relative = not (metric.scored or metric.group == "parity") and all(value > 0 for value in values)
-    scatter = _least_scatter([points[place] for place in places], metric, relative, _on_virtual_machine(findings))
+    virtual = any(located.record.environment.host.get("virtualization") is not None for located, _ in findings)
+    scatter = _least_scatter([points[place] for place in places], metric, relative, virtual)
     levels, changes = _steps(points, places, values, metric=metric, relative=relative, scatter=scatter)
     return Series(
         model=key.model,
@@ -79,8 +133,8 @@ def _series(key: SeriesKey, findings: Sequence[tuple[LocatedRecord, Finding]], l
         axes=dict(findings[-1][1].axes),
         teacher=key.teacher,
         machine=key.machine,
-        study=labels.study(key),
-        test_set=labels.test_set(key),
+        study=key.study if len({other.study for other in keys}) > 1 else "",
+        test_set=(key.test_set or "unknown") if metric.scored and len(test_sets) > 1 else "",
         relative=relative,
         scatter=scatter,
         points=points,
@@ -107,10 +161,6 @@ def _point(located: LocatedRecord, finding: Finding, metric: declared.Metric) ->
         reason=reason,
         runtime=environment.libraries.get("onnxruntime") if metric.hardware_dependent else None,
     )
-
-
-def _on_virtual_machine(findings: Sequence[tuple[LocatedRecord, Finding]]) -> bool:
-    return any(located.record.environment.host.get("virtualization") is not None for located, _ in findings)
 
 
 def _least_scatter(points: Sequence[Point], metric: declared.Metric, relative: bool, virtual: bool) -> float:
@@ -166,7 +216,7 @@ def _steps(
             change=undo(step.change),
             interval=Interval(low=undo(step.low), high=undo(step.high)),
             better=(step.change > 0) == metric.higher_is_better,
-            runtime=_runtimes(points[places[step.at - 1]], points[places[step.at]]),
+            runtime=_runtimes(*(points[places[at]].runtime for at in (step.at - 1, step.at))),
         )
         for step in segments.steps
     )
@@ -181,12 +231,12 @@ def _too_few(values: Sequence[float], metric: declared.Metric) -> str:
     return f"that takes {FEWEST} numbers, and there {'is' if len(values) == 1 else 'are'} {len(values)}"
 
 
-def _runtimes(before: Point, after: Point) -> str:
-    return f"{before.runtime} → {after.runtime}" if before.runtime != after.runtime else ""
+def _runtimes(before: str | None, after: str | None) -> str:
+    return f"{before} → {after}" if before != after else ""
 
 
 def _raise_on_unknown(records: Sequence[LocatedRecord], metrics: Sequence[str], models: Sequence[str]) -> None:
-    measured = {f.metric for located in records for f in (*located.record.measurements, *located.record.pairs)}
+    measured = {finding.metric for located in records for finding in _all_findings(located.record)}
     for metric in metrics:
         if metric not in METRICS and metric not in PAIR_METRICS:
             raise InputError(f"unknown metric {metric!r}", suggestion(metric, [*METRICS, *PAIR_METRICS]))
@@ -202,12 +252,11 @@ def _nothing_at(records: Sequence[LocatedRecord], metrics: Sequence[str], axes: 
     """Return message and hint for axes, or models, without a number of the metrics."""
     values: dict[str, set[str]] = {}
     for located in records:
-        for finding in (*located.record.measurements, *located.record.pairs):
-            if finding.metric in metrics:
-                for axis, value in finding.axes.items():
-                    values.setdefault(axis, set()).add(str(value))
+        for finding in _all_findings(located.record):
+            for axis, value in finding.axes.items() if finding.metric in metrics else ():
+                values.setdefault(axis, set()).add(str(value))
     if not axes:
         return f"no record has {' or '.join(metrics)} of these models", "choose with --metric and --model"
     known = "; ".join(f"{axis} {', '.join(sorted(of_axis))}" for axis, of_axis in values.items())
-    wanted = ",".join(f"{axis}={value}" for axis, value in axes.items())
-    return f"no record has {' or '.join(metrics)} at {wanted}", f"measured at: {known}" if known else "leave out --axes"
+    place = ",".join(f"{axis}={value}" for axis, value in axes.items())
+    return f"no record has {' or '.join(metrics)} at {place}", f"measured at: {known}" if known else "leave out --axes"

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-from kdbench.judge.candidates import candidates
+from kdbench.errors import InputError
 from kdbench.judge.criteria import Limit
 from kdbench.judge.device import differences, machine_in_words, machine_name
 from kdbench.judge.limits import LimitCheck, Reading, check_limit, reliability_problem
 from kdbench.judge.readings import read
 from kdbench.judge.target import Target
-from kdbench.results.cards import ModelCard
+from kdbench.registry import suggestion
+from kdbench.results.cards import ModelCard, besides_teachers, seed_groups
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import RunRecord
 from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Overall, Verdict
@@ -40,12 +41,41 @@ def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None
         run=record.title or record.name,
         record_hash=record.hash(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        overall=_overall(verdicts),
+        # One READY model is enough, and one INCONCLUSIVE model leaves it open.
+        overall=next(overall for overall in OVERALLS if any(verdict.overall == overall for verdict in verdicts)),
         best=case.best([verdict.model for verdict in verdicts if verdict.overall == "READY"]),
         models=verdicts,
         measured_on=machine_in_words(record),
         cautions=tuple(dict.fromkeys(diagnostic.code for diagnostic in record.warnings)),
     )
+
+
+def candidates(record: RunRecord, models: Sequence[str] | None = None) -> list[ModelCard]:
+    """Return the models to judge: those named, by id or name, or else all but the teachers, if there are others.
+
+    A model that was trained with several seeds is represented by the seed that was timed, or else by the first: that
+    file would ship. Raises InputError for a name that the record does not have, and for a record without models.
+    """
+    if not record.models:
+        raise InputError("the record has no models to judge", "measure some: `kdbench bench MODEL…`")
+    if models:
+        return list({card.id: card for name in models for card in _named(record, name)}.values())
+    return _one_per_seed_group(record, besides_teachers(record.models))
+
+
+def _named(record: RunRecord, name: str) -> list[ModelCard]:
+    if name in record.cards:
+        return [record.cards[name]]
+    cards = [card for card in record.models if card.name == name]
+    if not cards:
+        known = list(dict.fromkeys(word for card in record.models for word in (card.name, card.id)))
+        raise InputError(f"the record has no model {name!r}", suggestion(name, known))
+    return _one_per_seed_group(record, cards)
+
+
+def _one_per_seed_group(record: RunRecord, cards: Sequence[ModelCard]) -> list[ModelCard]:
+    timed = {m.model for m in record.measurements if m.metric == "latency_p50_ns" and m.value is not None}
+    return [next((card for card in group if card.id in timed), group[0]) for group in seed_groups(cards)]
 
 
 @dataclass(frozen=True)
@@ -56,9 +86,12 @@ class _Case:
     target: Target
 
     @cached_property
-    def device_differences(self) -> str:
-        """How the record's machine differs from the target's; empty where it does not."""
-        return "; ".join(differences(self.record, self.target.device))
+    def other_machine(self) -> LimitCheck | None:
+        """UNKNOWN for numbers that depend on the machine, where the record's is not the target's device."""
+        if not differences(self.record, self.target.device):
+            return None
+        here, there = machine_name(self.record), self.target.in_words
+        return LimitCheck("UNKNOWN", f"measured on {here}, not on {there}", f"measure on {there}")
 
     def judge_model(self, card: ModelCard) -> ModelVerdict:
         criteria = (self._device_criterion(), *(self._criterion(card, limit) for limit in self.target.limits))
@@ -66,43 +99,29 @@ class _Case:
 
     def best(self, ready: Sequence[str]) -> str | None:
         """Return the first of `ready` by the metrics that the target prefers; unreliable numbers rank last."""
-
-        def ranks(model: str) -> list[tuple[bool, float]]:
-            return [self._rank(model, metric) for metric in self.target.prefer]
-
-        return min(ready, key=ranks, default=None)
+        return min(ready, key=lambda model: [self._rank(model, id_) for id_ in self.target.prefer], default=None)
 
     def _rank(self, model: str, metric: str) -> tuple[bool, float]:
-        limit = next((limit for limit in self.target.limits if limit.metric == metric), None)
-        reading = read(
-            self.record,
-            self.record.cards[model],
-            Limit(metric, "min", 0.0, limit.axes if limit else {}),
-            self.target.device,
-        )
+        axes = next((limit.axes for limit in self.target.limits if limit.metric == metric), {})
+        limit = Limit(metric, "min", 0.0, axes)
+        reading = read(self.record, self.record.cards[model], limit, self.target.device)
         if reading.value is None or reading.status != "ok" or reading.evidence != "measured":
             return True, 0.0
         return False, -reading.value if declared(metric).higher_is_better else reading.value
 
     def _device_criterion(self) -> Criterion:
-        machine = machine_in_words(self.record)
-        if not self.device_differences:
+        if self.other_machine is None:
             condition = "" if self.target.device.is_restricted else "any machine counts: "
-            reason = f"{condition}measured on {machine}"
+            reason = f"{condition}measured on {machine_in_words(self.record)}"
             return Criterion(metric="device", rule="device", outcome="PASS", reason=reason)
-        here, there = machine_name(self.record), self.target.in_words
-        return Criterion(
-            metric="device",
-            rule="device",
-            outcome="UNKNOWN",
-            reason=f"measured on {here}, not on {there}: {self.device_differences}",
-            remedy=f"measure on {there}",
-        )
+        check, clauses = self.other_machine, "; ".join(differences(self.record, self.target.device))
+        reason = f"{check.reason}: {clauses}"
+        return Criterion(metric="device", rule="device", outcome=check.outcome, reason=reason, remedy=check.remedy)
 
     def _criterion(self, card: ModelCard, limit: Limit) -> Criterion:
         reading = read(self.record, card, limit, self.target.device)
         check = (
-            self._other_machine(limit)
+            (self.other_machine if limit.checked_metric.hardware_dependent else None)
             or self._disturbed(card, reading)
             or check_limit(reading, limit.side, limit.value, weakest=limit.evidence)
         )
@@ -122,13 +141,6 @@ class _Case:
             remedy=check.remedy,
         )
 
-    def _other_machine(self, limit: Limit) -> LimitCheck | None:
-        """Return UNKNOWN for a number that another machine says nothing about."""
-        if not self.device_differences or not limit.checked_metric.hardware_dependent:
-            return None
-        here, there = machine_name(self.record), self.target.in_words
-        return LimitCheck("UNKNOWN", f"measured on {here}, not on {there}", f"measure on {there}")
-
     def _disturbed(self, card: ModelCard, reading: Reading) -> LimitCheck | None:
         """Return UNKNOWN for a number that was measured while the machine was disturbed."""
         if not reading.metric.hardware_dependent or reliability_problem(reading, "estimated") is not None:
@@ -146,8 +158,3 @@ def _overall_of_model(criteria: Sequence[Criterion]) -> Overall:
     if "FAIL" in outcomes:
         return "NOT READY"
     return "READY" if outcomes == {"PASS"} else "INCONCLUSIVE"
-
-
-def _overall(verdicts: Sequence[ModelVerdict]) -> Overall:
-    """Return the run's verdict: one READY model is enough, and one INCONCLUSIVE model leaves it open."""
-    return next(overall for overall in OVERALLS if any(verdict.overall == overall for verdict in verdicts))

@@ -1,11 +1,10 @@
-"""Which number of a record a limit is checked against: a model's own, or its comparison with the teacher.
+"""Which number of a record a limit is checked against: a model's, or its comparison with the teacher.
 
-A number counts only at the axes that the limit asks for. An axis that neither names has its usual value: batch 1, calls
-back to back, onnxruntime, the test set. A number of one class, of training images or of another batch never stands for
-the whole.
+A number counts only at the limit's axes. An axis that neither names has its usual value: batch 1, calls back to back,
+onnxruntime, the test set. A number of one class, of training images or of another batch does not count for the model.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from kdbench.judge.criteria import Limit
@@ -37,8 +36,7 @@ def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Re
     if limit.pair is not None:
         pairs = [p for p in record.pairs if (p.teacher, p.student, p.metric) == (teacher, card.id, limit.pair)]
         return _select(pairs, limit.pair, limit, device)
-    both = (_of_model(record, teacher, limit, device), _of_model(record, card.id, limit, device))
-    return (_drop if limit.rule == "max_drop_vs_teacher" else _ratio)(limit, *both)
+    return _relative(limit, _of_model(record, teacher, limit, device), _of_model(record, card.id, limit, device))
 
 
 def teacher_of(record: RunRecord, card: ModelCard) -> str | None:
@@ -57,10 +55,10 @@ def _select(findings: list[F], metric: str, limit: Limit, device: Device) -> Rea
 
     Of several, which differ in free axes, it is the one with the fewest threads: the headline of a report.
     """
-    wanted = {**_usual_axes(metric, device), **limit.axes}
-    fitting = [finding for finding in findings if _fits(finding, limit.axes, wanted)]
+    required = {**_usual_axes(metric, device), **limit.axes}
+    fitting = [finding for finding in findings if _fits(finding, limit.axes, required)]
     if not fitting:
-        return _missing(limit, *_not_measured_there(findings, limit.axes, wanted))
+        return _missing(limit, *_not_measured_there(findings, limit.axes, required))
     return as_reading(min(fitting, key=lambda finding: int(finding.axes.get("threads", 0))))
 
 
@@ -74,32 +72,34 @@ def _usual_axes(metric: str, device: Device) -> dict[str, str | int]:
     return {**_IMPLIED, "runtime": device.runtime or USUAL_RUNTIME, **axes, **provider}
 
 
-def _fits(finding: Measurement | Pair, named: Axes, wanted: Axes) -> bool:
+def _fits(finding: Measurement | Pair, named: Axes, required: Axes) -> bool:
     if not finding.axes and finding.value is None:
         return True  # it could not be measured at any axes, and says why
-    if any(axis not in _FREE for axis in finding.axes.keys() - wanted.keys()):
+    if any(axis not in _FREE for axis in finding.axes.keys() - required.keys()):
         return False
     # A merely usual axis, such as batch 1, need not match where a finding has no such axis, such as a training time.
-    relevant = {axis for axis in wanted if axis in finding.axes or axis in named or axis in _IMPLIED}
-    return all(str(finding.axes.get(axis, _IMPLIED.get(axis))) == str(wanted[axis]) for axis in relevant)
+    relevant = {axis for axis in required if axis in finding.axes or axis in named or axis in _IMPLIED}
+    return all(str(finding.axes.get(axis, _IMPLIED.get(axis))) == str(required[axis]) for axis in relevant)
 
 
-def _not_measured_there(findings: Iterable[F], named: Axes, wanted: Axes) -> tuple[str, str]:
+def _not_measured_there(findings: Iterable[F], named: Axes, required: Axes) -> tuple[str, str]:
     """Return why no finding fits, with the axes at which there are numbers instead, and what to do about it."""
-    others = [_deviating(finding.axes, wanted) for finding in findings if finding.value is not None]
+    others = [_deviating(finding.axes, required) for finding in findings if finding.value is not None]
     if not others:
         return "not measured", "measure it: the run has no number of this kind"
-    missed = {axis: wanted[axis] for axes in others for axis in axes if axis in wanted}
+    missed = {axis: required[axis] for axes in others for axis in axes if axis in required}
     elsewhere = list(dict.fromkeys(_at(axes) for axes in others))
     more = f" and {len(elsewhere) - _MOST_SHOWN} more" if len(elsewhere) > _MOST_SHOWN else ""
     reason = f"not measured {_at(missed or named)}, but {', '.join(elsewhere[:_MOST_SHOWN])}{more}"
     return reason, "measure it there, or name other axes in the target"
 
 
-def _deviating(axes: Axes, wanted: Axes) -> dict[str, str | int]:
+def _deviating(axes: Axes, required: Axes) -> dict[str, str | int]:
     """Return the axes that keep a finding from fitting."""
     return {
-        axis: value for axis, value in axes.items() if (wanted[axis] != value if axis in wanted else axis not in _FREE)
+        axis: value
+        for axis, value in axes.items()
+        if (required[axis] != value if axis in required else axis not in _FREE)
     }
 
 
@@ -111,47 +111,27 @@ def _missing(limit: Limit, reason: str, hint: str) -> Reading:
     return Reading(limit.checked_metric, None, status="unavailable", reason=reason, hint=hint, axes=limit.axes)
 
 
-def _drop(limit: Limit, teacher: Reading, student: Reading) -> Reading:
-    """Return teacher minus student, in percentage points, within [t.low - s.high, t.high - s.low].
+def _relative(limit: Limit, teacher: Reading, student: Reading) -> Reading:
+    """Return teacher over student, of counted numbers, or teacher minus student, in percentage points.
 
-    The record does not pair the two sample by sample. The standard deviation of a difference is at most the sum of
-    both, so these bounds hold their level however the two depend on each other; those of a paired difference, such as
-    top1_drop, are narrower.
+    A difference lies within [t.low - s.high, t.high - s.low]: the record does not pair the two sample by sample. The
+    standard deviation of a difference is at most the sum of both, so these bounds hold their level however the two
+    depend on each other. The bounds of a paired difference, such as top1_drop, are narrower.
     """
-    return _combined(limit, teacher, student, lambda t, s: 100 * (t - s), _bounds_of_drop)
-
-
-def _bounds_of_drop(teacher: Interval, student: Interval) -> Interval:
-    low, high = 100 * (teacher.low - student.high), 100 * (teacher.high - student.low)
-    return Interval(low=low, high=high, level=min(teacher.level, student.level))
-
-
-def _ratio(limit: Limit, teacher: Reading, student: Reading) -> Reading:
-    """Return teacher over student, of counted numbers."""
-    if student.value == 0:
+    is_drop = limit.rule == "max_drop_vs_teacher"
+    if student.value == 0 and not is_drop:
         return _missing(limit, f"{limit.metric} is 0", "")
-    return _combined(limit, teacher, student, lambda t, s: t / s)
-
-
-def _combined(
-    limit: Limit,
-    teacher: Reading,
-    student: Reading,
-    of_values: Callable[[float, float], float],
-    of_intervals: Callable[[Interval, Interval], Interval] | None = None,
-) -> Reading:
-    """Combine two readings; where one has no number, return its reason."""
-    for who, reading in (("the teacher", teacher), ("the student", student)):
+    for model, reading in (("the teacher", teacher), ("the student", student)):
         if reading.value is None or reading.status != "ok":
-            return _missing(limit, f"{who}: {reading.reason or reading.status}", reading.hint)
+            return _missing(limit, f"{model}: {reading.reason or reading.status}", reading.hint)
     assert teacher.value is not None
     assert student.value is not None
     interval = None
-    if of_intervals is not None and teacher.interval is not None and student.interval is not None:
-        interval = of_intervals(teacher.interval, student.interval)
+    if is_drop and (t := teacher.interval) is not None and (s := student.interval) is not None:
+        interval = Interval(low=100 * (t.low - s.high), high=100 * (t.high - s.low), level=min(t.level, s.level))
     return Reading(
         limit.checked_metric,
-        of_values(teacher.value, student.value),
+        100 * (teacher.value - student.value) if is_drop else teacher.value / student.value,
         interval,
         n=min((n for n in (teacher.n, student.n) if n is not None), default=None),
         evidence=min(teacher.evidence, student.evidence, key=EVIDENCE_STRENGTH.__getitem__),

@@ -86,19 +86,15 @@ def _raise_on_contradictions(limits: tuple[Limit, ...]) -> None:
         number, axes = limit.pair or f"{limit.metric} {limit.checked_metric.unit}", frozenset(limit.axes.items())
         same, opposite = ((number, side, axes) for side in (limit.side, "min" if limit.side == "max" else "max"))
         if same in known:
-            message = f"{limit.metric}: {limit.rule} is given twice{_same_as(known[same], limit)}"
+            first = known[same]
+            identical = (first.metric, first.rule) == (limit.metric, limit.rule)
+            detail = "" if identical else f": {first.metric} {first.rule} is the same limit"
+            message = f"{limit.metric}: {limit.rule} is given twice{detail}"
             raise WrongValueError(message, "keep one, or give them different axes")
         known[same] = limit
         if opposite in known:
             low, high = sorted((limit, known[opposite]), key=lambda bound: bound.side == "max")
             if low.value > high.value:
-                write = limit.checked_metric.text
-                message = (
-                    f"{limit.metric}: at least {write(low.value)} and at most {write(high.value)} exclude each other"
-                )
+                least, most = (limit.checked_metric.text(bound.value) for bound in (low, high))
+                message = f"{limit.metric}: at least {least} and at most {most} exclude each other"
                 raise WrongValueError(message, "were min and max mixed up?")
-
-
-def _same_as(first: Limit, second: Limit) -> str:
-    identical = (first.metric, first.rule) == (second.metric, second.rule)
-    return "" if identical else f": {first.metric} {first.rule} is the same limit"

@@ -1,6 +1,6 @@
 """Model cards: what a model file is, how its inputs are prepared and how it was trained. Records contain them too."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -126,6 +126,11 @@ class ModelCard(StoredValue):
         """Raise InputError unless `file` is the one that the card describes, neither changed nor cut short."""
         if storage.sha256(file) != self.sha256:
             raise InputError(f"{file} is not the file that the record is of", hint)
+
+
+def besides_teachers(cards: Sequence[ModelCard]) -> Sequence[ModelCard]:
+    """Return the models that are not teachers; where there are none, all models: each is its own reference."""
+    return [card for card in cards if card.role != "teacher"] or cards
 
 
 def seed_groups(cards: Iterable[ModelCard]) -> list[tuple[ModelCard, ...]]:

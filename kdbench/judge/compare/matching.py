@@ -1,12 +1,17 @@
-"""Match the models of two records."""
+"""Match the models of two records, and align the measurements of each metric by their axes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kdbench.errors import InputError
-from kdbench.judge.candidates import besides_teachers
 from kdbench.registry import suggestion
-from kdbench.results.cards import ModelCard
+from kdbench.results.cards import ModelCard, besides_teachers
+from kdbench.results.records import Axes, Measurement, RunRecord, missing
+
+# Axes of side numbers: training images, or one part of the machine.
+_EXCLUDED = {"part", "scope"}
+_FAILED = {"error", "invalid"}
+_ByAxes = Mapping[tuple[tuple[str, str | int], ...], Measurement]
 
 
 @dataclass(frozen=True)
@@ -55,34 +60,22 @@ def match_models(
         return Matched(tuple(pairs))
     names = dict.fromkeys(card.name for card in new)
     pairs = [pair for name in names for pair in _by_seed(_named(name, base), _named(name, new))]
-    unmatched_base, unmatched_new = _unmatched(base, [p.base for p in pairs]), _unmatched(new, [p.new for p in pairs])
-    pairs += _only_candidates(unmatched_base, unmatched_new, base, new)
+    before, after = besides_teachers(base), besides_teachers(new)
+    if len({card.name for card in before}) == len({card.name for card in after}) == 1:
+        pairs += _by_seed(_without(before, [p.base for p in pairs]), _without(after, [p.new for p in pairs]))
     if not pairs:
         raise InputError(
             f"no model is in both: {_list(base)} in the base, {_list(new)} in the new one",
             "say which is which with --model BASE=NEW",
         )
     order = {card.id: number for number, card in enumerate(new)}
-    unmatched, candidates = _unmatched(base, [p.base for p in pairs]), besides_teachers(base)
+    unmatched = _without(base, [p.base for p in pairs])
     return Matched(
         tuple(sorted(pairs, key=lambda pair: order[pair.new.id])),
-        lost=tuple(card.id for card in unmatched if card in candidates),
-        teachers=tuple(card.id for card in unmatched if card not in candidates),
-        added=tuple(card.id for card in _unmatched(new, [p.new for p in pairs])),
+        lost=tuple(card.id for card in unmatched if card in before),
+        teachers=tuple(card.id for card in unmatched if card not in before),
+        added=tuple(card.id for card in _without(new, [p.new for p in pairs])),
     )
-
-
-def _only_candidates(
-    unmatched_base: Sequence[ModelCard],
-    unmatched_new: Sequence[ModelCard],
-    base: Sequence[ModelCard],
-    new: Sequence[ModelCard],
-) -> list[Match]:
-    """Match the one candidate of each record, where neither has another."""
-    before, after = besides_teachers(base), besides_teachers(new)
-    if len({card.name for card in before}) != 1 or len({card.name for card in after}) != 1:
-        return []
-    return _by_seed([c for c in before if c in unmatched_base], [c for c in after if c in unmatched_new])
 
 
 def _by_seed(base: Sequence[ModelCard], new: Sequence[ModelCard]) -> list[Match]:
@@ -105,10 +98,58 @@ def _named(name: str, cards: Sequence[ModelCard]) -> list[ModelCard]:
     return [card for card in cards if card.name == name]
 
 
-def _unmatched(cards: Sequence[ModelCard], matched: Sequence[ModelCard]) -> list[ModelCard]:
-    ids = {card.id for card in matched}
-    return [card for card in cards if card.id not in ids]
+def _without(cards: Sequence[ModelCard], matched: Sequence[ModelCard]) -> list[ModelCard]:
+    return [card for card in cards if card not in matched]
 
 
 def _list(cards: Sequence[ModelCard]) -> str:
     return ", ".join(dict.fromkeys(card.name for card in cards)) or "none"
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The measurements to compare, and notes on numbers that only one of the records has."""
+
+    pairs: tuple[tuple[Measurement, Measurement], ...]
+    notes: tuple[str, ...] = ()
+
+
+def align(base: RunRecord, new: RunRecord, match: Match, metric: str) -> Aligned:
+    """Pair the measurements of `metric` at every set of axes that both records have.
+
+    Where there is no such pair and one of the records has a number, that number is paired with the reason why the other
+    has none. Axes without a number in either are left out, unless one failed: a failure must not pass.
+    """
+    before, after = _by_axes(base, match.base.id, metric), _by_axes(new, match.new.id, metric)
+    both = [(before[key], after[key]) for key in after if key in before]
+    shared = [pair for pair in both if any(m.value is not None or m.status in _FAILED for m in pair)]
+    only_base, only_new = list(_unshared(before, after)), list(_unshared(after, before))
+    if shared or not (only_base or only_new):
+        notes = [(m, "the base") for m in only_base] + [(m, "the new record") for m in only_new]
+        return Aligned(tuple(shared), tuple(f"{metric}{in_words(m.axes)}: {record} only" for m, record in notes))
+    if only_base:
+        single = only_base[0]
+        reason = f"the new record has none{in_words(single.axes)}"
+        return Aligned(((single, missing(match.new.id, metric, reason, axes=single.axes)),))
+    single = only_new[0]
+    reason = f"the base has none{in_words(single.axes)}"
+    return Aligned(((missing(match.base.id, metric, reason, axes=single.axes), single),))
+
+
+def in_words(axes: Axes) -> str:
+    """Write axes as ` at batch 1, 2 threads`; empty for none."""
+    return f" at {', '.join(f'{key} {value}' for key, value in axes.items())}" if axes else ""
+
+
+def any_measured(pairs: Sequence[tuple[Measurement, Measurement]]) -> bool:
+    """Return whether any of the numbers is more than an estimate."""
+    return any(m.value is not None and m.evidence != "estimated" for pair in pairs for m in pair)
+
+
+def _by_axes(record: RunRecord, model: str, metric: str) -> _ByAxes:
+    measurements = (m for m in record.measurements if (m.model, m.metric) == (model, metric))
+    return {tuple(sorted(m.axes.items())): m for m in measurements if not _EXCLUDED & m.axes.keys()}
+
+
+def _unshared(measurements: _ByAxes, others: _ByAxes) -> Iterator[Measurement]:
+    yield from (m for key, m in measurements.items() if key not in others and m.value is not None)

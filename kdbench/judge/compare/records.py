@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kdbench import units
-from kdbench.judge.compare.alignment import align, any_measured, in_words
 from kdbench.judge.compare.deltas import Delta, NotComparable, classify, uncertainty
 from kdbench.judge.compare.machines import RUNTIMES, other_software
-from kdbench.judge.compare.matching import Match, Matched, match_models
+from kdbench.judge.compare.matching import Match, Matched, align, any_measured, in_words, match_models
 from kdbench.judge.compare.strategies import (
     REMEASURE,
     MetricPair,

@@ -54,20 +54,10 @@ class RecordPair:
         return "" if self.side_by_side else other_machine(self.base, self.new)
 
     @cached_property
-    def test_sets(self) -> tuple[str | None, str | None]:
-        """The hashes of the test sets; None where a record has none."""
+    def same_test_set(self) -> bool | None:
+        """Whether both are scored on the same images; None where a record does not name them."""
         base, new = (record.protocol.get("test_set_sha256") for record in (self.base, self.new))
-        return base, new
-
-    @property
-    def other_test_set(self) -> bool:
-        """Whether both are known to be scored on different images."""
-        return None not in self.test_sets and self.test_sets[0] != self.test_sets[1]
-
-    @property
-    def same_test_set(self) -> bool:
-        """Whether both are known to be scored on the same images."""
-        return self.test_sets[0] is not None and self.test_sets[0] == self.test_sets[1]
+        return None if base is None or new is None else bool(base == new)
 
 
 @dataclass(frozen=True)
@@ -138,7 +128,7 @@ def _same_file(pair: MetricPair) -> Delta | None:
     reliable = not any(map(reliability_problem, both))
     if pair.metric.sampled and reliable and not other_runtime(records.base, records.new, pair.new.axes):
         return unchanged(pair.metric, "anchored", note=_SAME_FILE, anchor=pair.match.new.id)
-    same_images = not records.other_test_set and pair.base.n == pair.new.n
+    same_images = records.same_test_set is not False and pair.base.n == pair.new.n
     if pair.metric.group in _OF_FILE_AND_IMAGES and same_images and pair.base.value == pair.new.value:
         return unchanged(pair.metric, "exact", n=pair.new.n, anchor=pair.match.new.id)
     return None
@@ -149,10 +139,9 @@ def _side_by_side(pair: MetricPair) -> Delta | NotComparable | None:
     if not pair.records.side_by_side or pair.metric.id not in _SAMPLED_RATIO_OF:
         return None
     ratio = _ratio(pair.records.new, pair, pair.match.base.id, pair.match.new.id)
-    if ratio is None:
-        return None
-    problem = reliability_problem(ratio)
-    return NotComparable(problem.reason, problem.remedy) if problem else from_pair(ratio, pair.metric)
+    if ratio is not None and (problem := reliability_problem(ratio)):
+        return NotComparable(problem.reason, problem.remedy)
+    return None if ratio is None else from_pair(ratio, pair.metric)
 
 
 def _anchored(pair: MetricPair) -> Delta | None:
@@ -179,8 +168,7 @@ def _anchored(pair: MetricPair) -> Delta | None:
 
 def _unreliable(pair: MetricPair) -> NotComparable | None:
     for record, measurement in pair.both:
-        problem = reliability_problem(measurement)
-        if problem is not None:
+        if problem := reliability_problem(measurement):
             return NotComparable(f"{record}'s number: {problem.reason}", problem.remedy)
     return None
 
@@ -197,7 +185,7 @@ def _other_test_data(pair: MetricPair) -> NotComparable | None:
     """Reject accuracies of different images."""
     if not pair.metric.scored:
         return None
-    if pair.records.other_test_set:
+    if pair.records.same_test_set is False:
         return NotComparable("scored on different test data", _SAME_DATA)
     base, new = pair.base.n or 0, pair.new.n or 0
     if base == new:

@@ -11,7 +11,10 @@ from kdbench.results.metrics.metric import BETWEEN_RUNS, Metric
 _PEAK, _PART = 0.01, 0.05
 
 _Sampled = partial(Metric, hardware_dependent=True, run_to_run=BETWEEN_RUNS)
-_Memory = partial(Metric, group="memory", hardware_dependent=True)
+_ColdStart = partial(_Sampled, unit="ns", higher_is_better=False, text=units.time, group="cold start")
+_Memory = partial(
+    Metric, unit="bytes", higher_is_better=False, text=units.size, group="memory", hardware_dependent=True
+)
 _Counted = partial(Metric, group="file", repeatability=0, versus_teacher="ratio")
 
 
@@ -45,60 +48,30 @@ COSTS = (
         group="offline",
         versus_teacher="ratio",
     ),
-    _Sampled(
-        "load_ns",
-        "Load",
-        "ns",
-        False,
-        "time to create the inference session from the file, in a fresh process",
-        units.time,
-        group="cold start",
-    ),
-    _Sampled(
-        "first_run_ns",
-        "First run",
-        "ns",
-        False,
-        "time of the first call after loading",
-        units.time,
-        group="cold start",
-    ),
-    _Sampled(
-        "steady_run_ns",
-        "Steady run",
-        "ns",
-        False,
-        "median of the calls after warm-up, in the process of the first run",
-        units.time,
-        group="cold start",
+    _ColdStart("load_ns", "Load", formula="time to create the inference session from the file, in a fresh process"),
+    _ColdStart("first_run_ns", "First run", formula="time of the first call after loading"),
+    _ColdStart(
+        "steady_run_ns", "Steady run", formula="median of the calls after warm-up, in the process of the first run"
     ),
     _Memory(
         "peak_memory_bytes",
         "Peak memory",
-        "bytes",
-        False,
-        "most memory resident at once while loading and running, in a process that does nothing else; interpreter, "
-        "runtime and inputs included",
-        units.size,
+        formula="most memory resident at once while loading and running, in a process that does nothing else; "
+        "interpreter, runtime and inputs included",
         repeatability=_PEAK,
         versus_teacher="ratio",
     ),
     _Memory(
         "model_memory_bytes",
         "Model memory",
-        "bytes",
-        False,
-        "peak_memory_bytes - memory resident before loading, the runtime having run a graph that computes nothing",
-        units.size,
+        formula="peak_memory_bytes - memory resident before loading, the runtime having run a graph that "
+        "computes nothing",
         repeatability=_PART,
     ),
     _Memory(
         "device_memory_bytes",
         "Device memory",
-        "bytes",
-        False,
-        "memory the process holds on the GPU after loading and running, its CUDA context included",
-        units.size,
+        formula="memory the process holds on the GPU after loading and running, its CUDA context included",
         repeatability=_PART,
     ),
     _Counted(

@@ -5,78 +5,55 @@ from functools import partial
 from kdbench import units
 from kdbench.results.metrics.metric import BETWEEN_RUNS, Metric
 
-_Sampled = partial(Metric, hardware_dependent=True, run_to_run=BETWEEN_RUNS)
+_Sampled = partial(Metric, higher_is_better=False, hardware_dependent=True, run_to_run=BETWEEN_RUNS)
+_Energy = partial(_Sampled, unit="J", text=units.energy, plus_minus=units.energy_plus_minus)
+_CO2 = partial(_Sampled, unit="g", text=units.mass, plus_minus=units.mass_plus_minus)
 
 ENERGY = (
-    _Sampled(
+    _Energy(
         "energy_j",
         "Energy / inference",
-        "J",
-        False,
-        "gross energy of a window / inferences in it, the median of the windows",
-        units.energy,
-        units.energy_plus_minus,
+        formula="gross energy of a window / inferences in it, the median of the windows",
         group="energy",
         versus_teacher="ratio",
     ),
-    _Sampled(
+    _Energy(
         "energy_net_j",
         "Net energy / inference",
-        "J",
-        False,
-        "(gross energy of a window - idle power x its length) / inferences in it, the median of the windows; idle is "
-        "the machine with the models loaded",
-        units.energy,
-        units.energy_plus_minus,
+        formula="(gross energy of a window - idle power x its length) / inferences in it, the median of the windows; "
+        "idle is the machine with the models loaded",
         group="energy",
     ),
-    _Sampled(
+    _Energy(
         "energy_run_j",
         "Energy / run",
-        "J",
-        False,
-        "gross energy of a window / calls in it, the median of the windows: one call runs one batch",
-        units.energy,
-        units.energy_plus_minus,
+        formula="gross energy of a window / calls in it, the median of the windows: one call runs one batch",
         group="energy",
     ),
-    _Sampled(
+    _CO2(
         "co2_g",
         "CO₂e / inference",
-        "g",
-        False,
-        "energy_j x carbon intensity of the country's electricity",
-        units.mass,
-        units.mass_plus_minus,
+        formula="energy_j x carbon intensity of the country's electricity",
         group="energy",
     ),
     _Sampled(
         "training_s",
         "Training time",
-        "s",
-        False,
-        "wall time of the epochs, validation included",
-        units.duration,
+        unit="s",
+        formula="wall time of the epochs, validation included",
+        text=units.duration,
         group="training",
     ),
-    _Sampled(
+    _Energy(
         "training_j",
         "Training energy",
-        "J",
-        False,
-        "gross energy of the epochs, validation included",
-        units.energy,
-        units.energy_plus_minus,
+        formula="gross energy of the epochs, validation included",
         group="training",
     ),
-    _Sampled(
+    _CO2(
         "training_co2_g",
         "Training CO₂e",
-        "g",
-        False,
-        "training_j x carbon intensity of the country's electricity",
-        units.mass,
-        units.mass_plus_minus,
+        formula="training_j x carbon intensity of the country's electricity",
         group="training",
     ),
 )

@@ -7,57 +7,41 @@ from kdbench.results.metrics.metric import Metric
 
 # Ratios of paired blocks do not vary from run to run as their times do: both models have the machine in common.
 _Ratio = partial(Metric, unit="1", higher_is_better=True, text=units.ratio)
+_Measured = partial(_Ratio, hardware_dependent=True)
+_Counted = partial(_Ratio, group="file", repeatability=0)
 
 PAIRS = (
-    _Ratio(
+    _Measured(
         "latency_ratio",
         "Speed-up",
         formula="ratio of block medians, teacher / student, of paired, interleaved blocks: the median over the rounds "
         "of a session, then the geometric mean over sessions",
         group="latency",
         compares="latency_p50_ns",
-        hardware_dependent=True,
     ),
-    _Ratio(
+    _Measured(
         "energy_ratio",
         "Energy ratio",
         formula="teacher energy_j / student energy_j of windows of the same round: the geometric mean over rounds",
         group="energy",
         compares="energy_j",
-        hardware_dependent=True,
     ),
-    _Ratio(
-        "size_ratio",
-        "Size ratio",
-        formula="teacher size_bytes / student size_bytes",
-        group="file",
-        compares="size_bytes",
-        repeatability=0,
-    ),
-    _Ratio(
-        "macs_ratio",
-        "MACs ratio",
-        formula="teacher macs / student macs",
-        group="file",
-        compares="macs",
-        repeatability=0,
-    ),
-    _Ratio(
+    _Counted("size_ratio", "Size ratio", formula="teacher size_bytes / student size_bytes", compares="size_bytes"),
+    _Counted("macs_ratio", "MACs ratio", formula="teacher macs / student macs", compares="macs"),
+    _Measured(
         "memory_ratio",
         "Memory ratio",
         formula="teacher peak_memory_bytes / student peak_memory_bytes",
         group="memory",
         compares="peak_memory_bytes",
-        hardware_dependent=True,
         repeatability=0.02,  # two medians that each repeat within 1 %
     ),
-    _Ratio(
+    _Measured(
         "throughput_ratio",
         "Throughput ratio",
         formula="student max_throughput_per_s / teacher max_throughput_per_s: the geometric mean over sessions",
         group="offline",
         compares="max_throughput_per_s",
-        hardware_dependent=True,
     ),
     Metric(
         "top1_drop",

@@ -6,64 +6,57 @@ from kdbench import units
 from kdbench.results.metrics.metric import Metric
 
 _Scored = partial(Metric, scored=True)
+_Share = partial(_Scored, unit="share", higher_is_better=True, text=units.share)
+_Fidelity = partial(_Scored, group="fidelity")
+_Risk = partial(_Scored, unit="nats²", higher_is_better=False, text=units.number, group="risk")
+_Noise = partial(_Scored, unit="share", text=units.share, group="label noise")
+_Mismatches = partial(_Scored, unit="samples", text=units.whole, group="mismatches")
 
 PREDICTIONS = (
-    _Scored(
+    _Share(
         "top1",
         "Top-1",
-        "share",
-        True,
-        "share of samples whose largest logit is the label's",
-        units.share,
         group="accuracy",
+        formula="share of samples whose largest logit is the label's",
         versus_teacher="drop",
     ),
-    _Scored(
+    _Share(
         "top5",
         "Top-5",
-        "share",
-        True,
-        "share of samples whose label is among the five largest logits",
-        units.share,
         group="accuracy",
+        formula="share of samples whose label is among the five largest logits",
         versus_teacher="drop",
     ),
     _Scored("loss", "Loss", "nats", False, "mean of -log softmax(logits)[label]", units.number, group="accuracy"),
-    _Scored(
+    _Share(
         "agreement",
         "Agreement",
-        "share",
-        True,
-        "share of samples on which student and teacher rank the same class first",
-        units.share,
         group="fidelity",
+        formula="share of samples on which student and teacher rank the same class first",
     ),
-    _Scored(
+    _Fidelity(
         "predictive_kl",
         "KL to teacher",
         "nats",
         False,
         "mean over samples of sum_c p_t log(p_t / p_s), temperature 1",
         units.number,
-        group="fidelity",
     ),
-    _Scored(
+    _Fidelity(
         "standardized_kl",
         "KL, standardized",
         "nats",
         False,
         "predictive_kl of standardized logits, (z - mean) / standard deviation of each sample's own",
         units.number,
-        group="fidelity",
     ),
-    _Scored(
+    _Fidelity(
         "logit_spearman",
         "Rank correlation",
         "1",
         True,
         "mean over samples of Spearman's rho between the logits of student and teacher, ties by average rank",
         units.number,
-        group="fidelity",
         limits=(-1.0, 1.0),
     ),
     _Scored(
@@ -75,78 +68,49 @@ PREDICTIONS = (
         units.share,
         group="calibration",
     ),
-    _Scored(
+    _Share(
         "class_top1",
         "Class top-1",
-        "share",
-        True,
-        "top1 among the samples of one class",
-        units.share,
         group="classes",
+        formula="top1 among the samples of one class",
         versus_teacher="drop",
     ),
-    _Scored(
-        "empirical_risk_variance",
-        "Empirical risk",
-        "nats²",
-        False,
-        "variance over samples of -log softmax(logits)[label]",
-        units.number,
-        group="risk",
-    ),
-    _Scored(
+    _Risk("empirical_risk_variance", "Empirical risk", formula="variance over samples of -log softmax(logits)[label]"),
+    _Risk(
         "distilled_risk_variance",
         "Distilled risk",
-        "nats²",
-        False,
-        "variance over samples of -sum_c p_t log p_s: the loss that the teacher's probabilities expect",
-        units.number,
-        group="risk",
+        formula="variance over samples of -sum_c p_t log p_s: the loss that the teacher's probabilities expect",
     ),
-    _Scored(
+    _Noise(
         "noise_corrected",
         "Corrected",
-        "share",
-        True,
-        "of training images whose label was changed, the share that are given their true class",
-        units.share,
-        group="label noise",
+        higher_is_better=True,
+        formula="of training images whose label was changed, the share that are given their true class",
     ),
-    _Scored(
+    _Noise(
         "noise_memorised",
         "Memorised",
-        "share",
-        False,
-        "of training images whose label was changed, the share that are given the wrong label",
-        units.share,
-        group="label noise",
+        higher_is_better=False,
+        formula="of training images whose label was changed, the share that are given the wrong label",
     ),
-    _Scored(
+    _Mismatches(
         "mismatches",
         "Mismatches",
-        "samples",
-        False,
-        "samples on which the teacher and one of two students name the label and that student has the larger KL",
-        units.whole,
-        group="mismatches",
+        higher_is_better=False,
+        formula="samples on which the teacher and one of two students name the label and that student has "
+        "the larger KL",
     ),
-    _Scored(
+    _Mismatches(
         "mismatches_fixed",
         "Fixed",
-        "samples",
-        True,
-        "mismatches that are none by the KL of standardized logits",
-        units.whole,
-        group="mismatches",
+        higher_is_better=True,
+        formula="mismatches that are none by the KL of standardized logits",
     ),
-    _Scored(
+    _Mismatches(
         "mismatches_made",
         "Made",
-        "samples",
-        False,
-        "samples that are mismatches by the KL of standardized logits alone",
-        units.whole,
-        group="mismatches",
+        higher_is_better=False,
+        formula="samples that are mismatches by the KL of standardized logits alone",
     ),
     Metric(
         "parity_max_abs",
