@@ -1,4 +1,4 @@
-"""The criteria of a target: the bounds on one metric as they are written, and each as a limit."""
+"""The criteria of a target: bounds on a metric as written in the file, and as limits to check."""
 
 import math
 from collections.abc import Mapping
@@ -120,10 +120,8 @@ class Criterion(Value):
         try:
             return replace(limit, value=units.parse(quantity, unit))
         except ValueError as error:
-            message = f"{self.metric}: {rule} = {quantity!r}: {error}"
-            raise WrongValueError(
-                message, f"or give a number in {unit}" if unit != "1" else "or give a number"
-            ) from None
+            hint = f"or give a number in {unit}" if unit != "1" else "or give a number"
+            raise WrongValueError(f"{self.metric}: {rule} = {quantity!r}: {error}", hint) from None
 
 
 def _check_comparable(limit: Limit) -> None:
@@ -165,9 +163,6 @@ def _check_direction(limit: Limit) -> None:
     raise WrongValueError(message, f"did you mean {other!r}?")
 
 
-_EXAMPLE = "axes = { batch = 1, threads = 4 }"
-
-
 def _check_axes(metric: str, axes: Mapping[str, str | int]) -> None:
     known = AXES if declared(metric).hardware_dependent else _FILE_AXES
     for axis, value in axes.items():
@@ -179,7 +174,8 @@ def _check_axes(metric: str, axes: Mapping[str, str | int]) -> None:
         is_name = isinstance(value, str) or (is_int and axis == "class")  # a class without a name has a number
         if not ((is_int and int(value) >= 1) if axis in _COUNTS else is_name):
             kind = "a whole number from 1 on" if axis in _COUNTS else "a text"
-            raise WrongValueError(f"{metric}: the axis {axis!r} is {kind}, not {value!r}", f"for example {_EXAMPLE}")
+            message = f"{metric}: the axis {axis!r} is {kind}, not {value!r}"
+            raise WrongValueError(message, "for example axes = { batch = 1, threads = 4 }")
 
 
 def declared_metric(id_: str) -> Metric:

@@ -4,24 +4,23 @@ The series is modelled as constant but for a few steps, with one spread around t
 al. 2005: dynamic programming, exact) finds the best segments for every number of steps m. The m with the least
 n log(residual variance) + m x penalty is chosen: Yao's criterion (1988) with a calibrated penalty.
 
-The variance is computed from the points around their segments, and is never less than `least`: what the points' own
-intervals say, and how far runs of the same thing scatter. Differences of neighbours do not serve: runs that follow each
-other within minutes are alike (in 40 of them, reports/trust, differences suggested 0.6 to 1.6 % for medians that
-scattered by 4 %), so their steps would only show the machine's changing state.
+The variance is that of the points around their segments, and at least `least`: the intervals of the points, and the
+scatter between equal runs. Differences of neighbours underestimate it: runs within minutes are alike (differences
+suggested 0.6 to 1.6 % for 40 medians that scattered by 4 %, reports/trust), so steps would show the machine's state.
 
 The penalty is calibrated, not derived. With Yao's, 2 log n, a third of series of five to ten points without any step
-would show one, and a tenth of those of a hundred; these numbers limit false alarms to about 5 % of all series where
-neighbours have a correlation of 0.3, and to some 2 % where they have none (test_change_points.py). A segment has at
-least two points: a lone outlier is no step, and a step at the newest point shows with the next point.
+would show one, and a tenth of series of a hundred. These numbers limit false alarms to about 5 % of series whose
+neighbours have a correlation of 0.3, and to 2 % without correlation (test_change_points.py). A segment has at least two
+points: a lone outlier is not a step, and a step at the newest point shows with the next point.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
-from kdbench.statistics.estimates import LEVEL
+from kdbench.statistics.estimates import student_t
 
 FEWEST = 5  # points: fewer cannot show a step beyond their own scatter
 SHORTEST = 2  # points in a segment
@@ -59,14 +58,13 @@ def find_steps(values: NDArray[np.float64], least: float = 0.0) -> Segments:
     pieces = [values[start:end] for start, end in zip(starts, ends, strict=True)]
     means = tuple(float(piece.mean()) if len(piece) else float("nan") for piece in pieces)
     free = max(len(values) - len(pieces), 1)
-    left = sum(float(((piece - piece.mean()) ** 2).sum()) for piece in pieces if len(piece))
-    deviation = max((left / free) ** 0.5, least)
-    t = float(stdtrit(free, (1 + LEVEL) / 2))
+    squares = sum(float(((piece - piece.mean()) ** 2).sum()) for piece in pieces if len(piece))
+    deviation = max((squares / free) ** 0.5, least)
+    t = student_t(free)
     steps = []
-    for place in range(1, len(pieces)):
-        half = t * deviation * (1 / len(pieces[place - 1]) + 1 / len(pieces[place])) ** 0.5
-        change = means[place] - means[place - 1]
-        steps.append(Step(starts[place], change, change - half, change + half))
+    for at, (before, after), (left, right) in zip(starts[1:], pairwise(pieces), pairwise(means), strict=True):
+        half = t * deviation * (1 / len(before) + 1 / len(after)) ** 0.5
+        steps.append(Step(at, right - left, right - left - half, right - left + half))
     return Segments(starts, means, tuple(steps))
 
 
@@ -74,8 +72,8 @@ def exact_steps(values: NDArray[np.float64]) -> Segments:
     """Return a series of counts, which have no scatter, as a staircase: every difference is a step."""
     starts = (0, *(int(place) + 1 for place in np.flatnonzero(np.diff(values))))
     means = tuple(float(values[start]) for start in starts) if len(values) else ()
-    changes = [(start, after - before) for start, before, after in zip(starts[1:], means, means[1:], strict=False)]
-    return Segments(starts, means, tuple(Step(start, change, change, change) for start, change in changes))
+    changes = [after - before for before, after in pairwise(means)]
+    return Segments(starts, means, tuple(Step(at, d, d, d) for at, d in zip(starts[1:], changes, strict=True)))
 
 
 def penalty(n: int) -> float:

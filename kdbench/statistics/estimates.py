@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy.special import bdtr, ndtri, stdtrit
 
 LEVEL = 0.95
+NORMAL_Z = float(ndtri((1 + LEVEL) / 2))
+"""The two-sided quantile of the normal distribution at `LEVEL`."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +86,13 @@ def rate(time_ns: Estimate, samples: int) -> Estimate:
 
 
 def student_t(degrees: int) -> float:
-    """Return the quantile of Student's t that `LEVEL` of its distribution lies within, on both sides."""
+    """Return the two-sided quantile of Student's t at `LEVEL`."""
     return float(stdtrit(degrees, (1 + LEVEL) / 2))
-
-
-def normal_z() -> float:
-    """Return the quantile of the normal distribution that `LEVEL` of it lies within, on both sides."""
-    return float(ndtri((1 + LEVEL) / 2))
 
 
 def binomial_share(successes: int, n: int) -> Estimate:
     """Return the share `successes / n` with Wilson's score interval (Wilson 1927)."""
-    z = normal_z()
-    share = successes / n
+    z, share = NORMAL_Z, successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return Estimate(share, max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0), n)
@@ -108,7 +104,7 @@ def paired_share_difference(only_first: int, only_second: int, n: int) -> Estima
     `only_first` counts the samples on which the first succeeds and the second does not. The interval is the
     adjusted Wald of Bonett and Price (2012), which holds its level for few discordant samples too.
     """
-    z = normal_z()
+    z = NORMAL_Z
     first, second = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
     half = z * math.sqrt((first + second - (first - second) ** 2) / (n + 2))
     low, high = first - second - half, first - second + half

@@ -1,28 +1,28 @@
-"""How wide an interval over a few sessions must be: what a bootstrap of so few does not show.
+"""How wide an interval over a few sessions must be: corrections for what a bootstrap of few sessions does not show.
 
-Everything here is on the logarithm of the estimated quantity. Five corrections are added to a bootstrap's interval:
+All quantities are logarithms of the estimated quantity. Five corrections apply to a bootstrap's interval:
 
-- S sessions drawn from themselves vary too little by (S - 1) / S, and S is small: S / (S - 1), and Student's t with
-  S - 1 degrees of freedom.
-- What blocks add by chance is in the spread of the sessions already, so drawing sessions and then blocks counts it
-  twice (Davison and Hinkley 1997, section 3.8). It is subtracted once, and remains the lower limit of the variance.
-- Sessions in a row are alike, and so are those that follow each other on one core: the variance of their mean is that
-  of an AR(1) series with their correlation, or of as many series as cores.
-- A quantile away from the median lies z standard deviations between sessions off it, and S sessions give that
-  deviation s with a standard error of s / sqrt(2 (S - 1)), which resampling them cannot show.
-- Runs differ in ways that are not visible within a run. That is an uncertainty of type B in the terms of the GUM (JCGM
-  100:2008, section 4.3), and the lower limit of the standard error: `RESOLUTION`.
+- Resampled sessions vary too little, by (S - 1) / S for S sessions. The variance is scaled by S / (S - 1), with
+  Student's t at S - 1 degrees of freedom.
+- The spread of sessions includes the chance of blocks, so drawing sessions and then blocks counts it twice (Davison and
+  Hinkley 1997, section 3.8). It is subtracted once, and remains the lower limit of the variance.
+- Consecutive sessions are alike, overall or on one core. The variance of their mean is that of an AR(1) series with
+  their correlation, or of one such series per core.
+- A quantile z standard deviations (between sessions) off the median depends on that deviation s. S sessions estimate it
+  with a standard error of s / sqrt(2 (S - 1)), which resampling cannot show.
+- Runs differ in ways that are not visible within a run: an uncertainty of type B (GUM, JCGM 100:2008, section 4.3).
+  `RESOLUTION` is the lower limit of the standard error.
 
-Sessions that are added until an interval is narrow enough stop early when it is narrow by chance: see `widest`.
+Adding sessions until an interval is narrow enough stops early when it is narrow by chance: see `widest`.
 
-Some truths are not in the data, and then 95 % intervals hold less than 90 % of them (benchmarks/coverage_simulated.py):
+Where the data cannot show the truth, 95 % intervals cover less than 90 % (benchmarks/coverage_simulated.py):
 
-- Sessions whose correlation is 0.8: 79 % of medians are held with five sessions, 84 % with eight, 91 % with twelve. No
-  interval of the same width where sessions are independent could hold more than about 77 %, 85 % and 93 % of means of
-  such series (Neyman and Pearson's lemma, benchmarks/coverage_bound.py).
-- A state that a share p of sessions is in: with probability (1 - p)^S no session was in it, a third of the time for a
-  fifth of sessions and S = 5. Quantiles that lie in that state are then missed, and only then: 88 % are held of the
-  95th percentiles if a fifth of sessions are slow (92 % with twelve sessions), 87 to 89 % if one in twenty is.
+- Sessions with a correlation of 0.8: 79 % of medians with five sessions, 84 % with eight, 91 % with twelve. No interval
+  as wide as for independent sessions can cover more than about 77 %, 85 % and 93 % of means of such series (Neyman and
+  Pearson's lemma, benchmarks/coverage_bound.py).
+- A state that a share p of sessions is in: no session shows it with probability (1 - p)^S, a third of the time for
+  p = 1/5 and S = 5. Only then do intervals miss quantiles in that state. They cover 88 % of the 95th percentiles if a
+  fifth of sessions are slow (92 % with twelve sessions), 87 to 89 % if one in twenty is.
 """
 
 import math
@@ -32,12 +32,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.statistics.estimates import normal_z, student_t
+from kdbench.statistics.estimates import NORMAL_Z, student_t
 
 ALIKE = 0.25  # added to the correlation of sessions: five sessions show theirs with a standard error of 0.4
 _MOST_ALIKE = 0.9
-# How far runs of one comparison scatter beyond what their sessions show, as a share (reports/trust): the speed-up of
-# two convolutional nets by 0.13 % in calm hours, by 0.58 % in others: a guest does not see what its neighbours do.
+# Scatter of runs beyond what their sessions show, as a share (reports/trust): 0.13 % for the speed-up of two
+# convolutional nets in calm hours, 0.58 % in others. A virtual machine does not see what its neighbours do.
 RESOLUTION = 0.001
 SHARED_RESOLUTION = 0.005
 
@@ -46,9 +46,9 @@ SHARED_RESOLUTION = 0.005
 class Plan:
     """How sessions came about.
 
-    They took turns on `cores` cores: each ran where the one `cores` before it had. `first` sessions were planned; more
-    were added until an interval was narrow enough. None: no session was added. `resolution` is the standard error that
-    no number of sessions takes away, as a share: SHARED_RESOLUTION on a machine with neighbours.
+    They took turns on `cores` cores, in a fixed order. `first` sessions were planned, and more added until an interval
+    was narrow enough; None if none was added. `resolution` is the standard error that no number of sessions removes, as
+    a share: SHARED_RESOLUTION on a machine with neighbours.
     """
 
     first: int | None = None
@@ -58,7 +58,7 @@ class Plan:
     @property
     def least_width(self) -> float:
         """The width of the narrowest interval there can be, as a share of the value."""
-        return 2 * normal_z() * self.resolution
+        return 2 * NORMAL_Z * self.resolution
 
 
 PLAIN = Plan()
@@ -69,20 +69,20 @@ def half_width(
 ) -> float:
     """Return the half-width of the interval of a logarithm from two or more sessions.
 
-    `total` is the bootstrap variance with sessions and then blocks drawn, `blocks` with every session taken once and
-    blocks drawn; `sessions` holds each session's own value in the order they ran, in turns on `cores`; `unseen` is a
-    variance that neither shows (`of_deviation`).
+    `total` is the bootstrap variance over sessions and blocks, `blocks` over blocks alone, with every session once.
+    `sessions` are the sessions' values in the order they ran, in turns on `cores`; `unseen` is a variance that neither
+    shows (`of_deviation`).
     """
     s = len(sessions)
     between = max(total - blocks, 0.0) * s / (s - 1)
     of_sessions = student_t(s - 1) * math.sqrt((between + unseen) * inflation(sessions, cores))
-    return max(of_sessions, normal_z() * math.sqrt(blocks))
+    return max(of_sessions, NORMAL_Z * math.sqrt(blocks))
 
 
 def of_deviation(medians: NDArray[np.float64], z: float) -> float:
-    """Return the variance that a quantile z standard deviations off the median has from that deviation alone.
+    """Return the variance of a quantile z standard deviations off the median due to that deviation alone.
 
-    `medians` are the sessions', which tell how far sessions lie apart, whatever a few slow calls in one do.
+    The deviation is estimated from the sessions' `medians`, which a few slow calls in one session do not affect.
     """
     return z * z * float(np.var(medians, ddof=1)) / (2 * (len(medians) - 1))
 
@@ -90,10 +90,9 @@ def of_deviation(medians: NDArray[np.float64], z: float) -> float:
 def inflation(sessions: NDArray[np.float64], cores: int = 1, alike: float = ALIKE) -> float:
     """Return by how much correlation raises the variance of the mean over that of independent sessions.
 
-    Either neighbours are alike, or sessions in a row on one of the `cores` that they take turns on: the larger factor
-    counts. For an AR(1) series var(mean) = f sigma^2 / S, f = 1 + 2 sum_k (1 - k/S) rho^k, and its sample variance is
-    (S - f) / (S - 1) sigma^2 on average: the quotient of both is returned. For one series a core, each is S / `cores`
-    long. `alike` is added to the correlation that is seen.
+    The larger factor counts: of one series of all sessions, or of one series per core, each S / `cores` long. For an
+    AR(1) series var(mean) = f sigma^2 / S, f = 1 + 2 sum_k (1 - k/S) rho^k, and its sample variance is
+    (S - f) / (S - 1) sigma^2 on average; the result is their quotient. `alike` is added to the estimated correlation.
     """
     s = len(sessions)
     f = max(_of_series(sessions, lag, s / lag, alike) for lag in {1, cores} if lag < s)
@@ -101,11 +100,11 @@ def inflation(sessions: NDArray[np.float64], cores: int = 1, alike: float = ALIK
 
 
 def _of_series(sessions: NDArray[np.float64], lag: int, length: float, alike: float) -> float:
-    """Return f of series of `length` whose neighbours lie `lag` sessions apart.
+    """Return f of series of `length` whose neighbours are `lag` sessions apart.
 
-    The lag-1 correlation r of S values is rho - (1 + 4 rho) / S on average (Kendall 1954), which (S r + 1) / (S - 4)
-    would undo. Taken is a divisor of S - 6, because the variance rises steeply with rho, and of 6 at least, because few
-    values show little else than chance; one less for each lag more. The sum with `alike` is held within 0 and 0.9.
+    The lag-1 correlation r of S values is rho - (1 + 4 rho) / S on average (Kendall 1954); (S r + 1) / (S - 4) would
+    undo this bias. The divisor is S - 5 - lag instead, because the variance rises steeply with rho, and at least 6,
+    because few values show mostly chance. The sum with `alike` is limited to 0 to 0.9.
     """
     s = len(sessions)
     off = sessions - sessions.mean()
@@ -128,10 +127,10 @@ def widest(halves: Sequence[float], sessions: int, plan: Plan) -> float:
     """Return the half-width from those of `looks`, when sessions were added until an interval was narrow enough.
 
     Stein (1945): the standard error of the `first` sessions scaled by sqrt(first / sessions), with their degrees of
-    freedom, holds for whatever number of sessions it led to. The larger of that and the half-width of all is taken,
-    and the resolution added.
+    freedom, is valid for any number of sessions it led to. The result is the larger of that and the half-width of all,
+    with the resolution added.
     """
     widths = (
         half * math.sqrt(among / sessions) for half, among in zip(halves, looks(sessions, plan.first), strict=True)
     )
-    return math.hypot(max(widths), normal_z() * plan.resolution)
+    return math.hypot(max(widths), NORMAL_Z * plan.resolution)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from kdbench import statistics
 from kdbench.recipe import LEAST_PRECISION
-from kdbench.statistics import bootstrap, few_sessions
+from kdbench.statistics import clustered, few_sessions
 
 BLOCKS, PER_BLOCK = 12, 4
 
@@ -21,7 +21,7 @@ def run(count, seed=0):
     return 10 + 0.05 * rng.standard_normal((count, 1)) + noise
 
 
-def clustered(log_times):
+def observations(log_times):
     count, calls = log_times.shape
     return statistics.Clustered(
         np.exp(log_times).ravel(),
@@ -43,7 +43,7 @@ def test_order_statistic_is_numpys_inverted_cdf(values, share):
 
 
 def test_quantiles_of_clusters_are_the_pooled_order_statistics():
-    data = clustered(run(5))
+    data = observations(run(5))
     for share, estimate in zip((0.5, 0.9), statistics.clustered_quantiles(data, (0.5, 0.9)), strict=True):
         assert estimate.value == statistics.order_statistic(data.values, share)
         assert estimate.low < estimate.value < estimate.high
@@ -51,18 +51,18 @@ def test_quantiles_of_clusters_are_the_pooled_order_statistics():
 
 
 def test_intervals_are_the_same_each_time():
-    data = clustered(run(5))
+    data = observations(run(5))
     assert statistics.clustered_quantiles(data, (0.5,)) == statistics.clustered_quantiles(data, (0.5,))
     assert statistics.clustered_mean(data) == statistics.clustered_mean(data)
 
 
 @pytest.mark.parametrize("table", [1, 200, 1 << 22])
 def test_a_drawn_quantile_is_that_of_the_repeated_observations(monkeypatch, table):
-    monkeypatch.setattr(bootstrap, "_TABLE", table)  # bins of one width or another
+    monkeypatch.setattr(clustered, "_TABLE", table)  # bins of one width or another
     rng = np.random.default_rng(0)
     ordered, block = np.sort(rng.normal(size=240)), rng.integers(0, 30, 240)
     weights = rng.integers(0, 4, (50, 30)).astype(float)
-    result = bootstrap.drawn_quantiles(ordered, block, weights, (0.01, 0.5, 0.95, 1.0))
+    result = clustered.drawn_quantiles(ordered, block, weights, (0.01, 0.5, 0.95, 1.0))
     for draw, weight in enumerate(weights):
         repeated = np.repeat(ordered, weight[block].astype(int))
         expected = np.quantile(repeated, (0.01, 0.5, 0.95, 1.0), method="inverted_cdf")
@@ -71,7 +71,7 @@ def test_a_drawn_quantile_is_that_of_the_repeated_observations(monkeypatch, tabl
 
 def test_sessions_are_drawn_with_as_many_blocks_as_they_have():
     sessions = np.repeat([0, 1, 2], [3, 5, 2])
-    both, alone = bootstrap.drawn_weights(sessions, 2, np.random.default_rng(0))
+    both, alone = clustered.drawn_weights(sessions, 2, np.random.default_rng(0))
     assert (alone[:, :3].sum(axis=1) == 3).all()
     assert (alone[:, 3:8].sum(axis=1) == 5).all()
     times = np.stack([both[:, :3].sum(axis=1) / 3, both[:, 3:8].sum(axis=1) / 5])
@@ -150,7 +150,7 @@ def test_sessions_added_after_a_look_cannot_make_an_interval_narrower_than_stein
     assert np.log(stopped.high / stopped.value) == pytest.approx(expected, rel=1e-3)  # the same is added to both
     assert np.log(stopped.high / stopped.value) > np.log(statistics.paired_ratio(more).high / stopped.value)
     assert statistics.paired_ratio(more, plan=statistics.Plan(first=10)) == statistics.paired_ratio(more)
-    data = clustered(run(10))
+    data = observations(run(10))
     for estimate in (statistics.clustered_mean, lambda *a, **k: statistics.clustered_quantiles(*a, (0.9,), **k)[0]):
         assert statistics.relative_width(estimate(data, plan=statistics.Plan(first=5))) >= statistics.relative_width(
             estimate(data)

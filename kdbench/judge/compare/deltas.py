@@ -74,7 +74,7 @@ def uncertainty(delta: Delta, metric: Metric) -> str:
 
 
 def _worsenings(delta: Delta, metric: Metric) -> tuple[float, float, float]:
-    """Return by how much the new number is worse: its estimate, at most and at least; negative where it is better."""
+    """Return by how much the new number is worse: estimated, at most and at least; negative if it is better."""
     none = _no_change(metric)
     sign = -1.0 if metric.higher_is_better else 1.0
     worse, *ends = (sign * (number - none) for number in (delta.value, delta.low, delta.high))
@@ -93,18 +93,19 @@ def unchanged(metric: Metric, strategy: Strategy, *, n: int | None = None, note:
 
 def between_counts(base: float, new: float) -> Delta | NotComparable:
     """Return the exact change of two counts."""
-    if base == 0:
-        return Delta(1, 1, 1, "exact") if new == 0 else NotComparable("the base is 0", "compare another metric")
-    return Delta(new / base, new / base, new / base, "exact")
+    if base == 0 and new != 0:
+        return NotComparable("the base is 0", "compare another metric")
+    change = new / base if base else 1.0
+    return Delta(change, change, change, "exact")
 
 
 def between_independent(
     base: Measurement, new: Measurement, metric: Metric, bounds: tuple[Interval, Interval], run_to_run: float
 ) -> Delta | NotComparable:
-    """Return the change of two numbers with independent intervals, by `recovered`; of ratios, by their logarithms.
+    """Return the change of two numbers with independent intervals, by `recovered`; for ratios, on the logarithms.
 
-    Where the numbers have no intervals but a repeatability, the bounds are the extremes of both. `run_to_run` is the
-    standard deviation of each number between runs that its interval does not show, as a share.
+    If the numbers have a repeatability instead of intervals, the bounds are the extremes of both. `run_to_run` is the
+    standard deviation between runs that is not visible within a run, as a share of the number.
     """
     assert base.value is not None
     assert new.value is not None
@@ -140,7 +141,7 @@ def recovered(
 
 
 def from_pair(pair: Pair, metric: Metric) -> Delta:
-    """Return the change from base to new where `pair` is how many times better new is than base."""
+    """Return the change from base to new; `pair` says how many times better new is than base."""
     assert pair.value is not None
     assert pair.interval is not None
     if metric.higher_is_better:
@@ -151,8 +152,8 @@ def from_pair(pair: Pair, metric: Metric) -> Delta:
 def from_anchor(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_student: bool) -> Delta:
     """Return the change of one model from its ratios to another, the `anchor`, before and after.
 
-    Both pairs say how many times better their student is, which is the compared model or (not `as_student`) the anchor.
-    What the machine did between the runs affects both models' times, and cancels.
+    Both pairs say how many times better their student is: the compared model or, if not `as_student`, the anchor. The
+    machine's change between the runs affects the times of both models, and cancels.
     """
     before, after = _logarithms(base), _logarithms(new)
     (low, high), value = recovered(before, after), after[0] - before[0]
@@ -162,10 +163,10 @@ def from_anchor(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_studen
 
 
 def on_same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta:
-    """Return the change of an accuracy from which of the same images were right, (N,) each.
+    """Return the change of an accuracy from the correctness of the same images, (N,) each.
 
-    Where exactly the same images are right, the accuracies are the same. The interval for the choice of images could
-    not show it: with a few hundred images it is wider than half a point whatever the models predict.
+    If exactly the same images are right, the accuracies are the same. The interval for the choice of images cannot show
+    this: with a few hundred images it is wider than half a point whatever the models predict.
     """
     from kdbench.statistics import paired_share_difference  # only here: scipy is slow to import
 

@@ -1,6 +1,6 @@
 """Match the models of two records, and align the measurements of each metric by their axes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kdbench.errors import InputError
@@ -23,15 +23,15 @@ class Match:
 
     @property
     def same_file(self) -> bool:
-        """Whether both are the same file."""
+        """Whether the file did not change."""
         return self.base.sha256 == self.new.sha256
 
 
 @dataclass(frozen=True)
 class Matched:
-    """The models that both records have, in the new one's order, and the ids of those that only one has.
+    """The models that both records have, in the new record's order, and the ids of the others.
 
-    Of the base's models `lost` are candidates, and `teachers` are those that served for comparison only.
+    `lost` are the base's unmatched candidates, `teachers` its other unmatched models, and `added` the new record's.
     """
 
     pairs: tuple[Match, ...]
@@ -45,9 +45,9 @@ def match_models(
 ) -> Matched:
     """Match models by name, whatever their roles, and seed by seed where a name has several.
 
-    `chosen` names the only models to match: names or ids of the base, and their names in the new record. Without it,
-    records that have one candidate each have these matched whatever their names. Raises InputError where a chosen
-    model does not exist or nothing matches.
+    `chosen` restricts the models to match: names or ids of the base, and those of the new record. Without it, if each
+    record has one candidate, the two match whatever their names. Raises InputError if a chosen model does not exist or
+    nothing matches.
     """
     if chosen:
         pairs = [
@@ -117,23 +117,21 @@ class Aligned:
 def align(base: RunRecord, new: RunRecord, match: Match, metric: str) -> Aligned:
     """Pair the measurements of `metric` at every set of axes that both records have.
 
-    Where there is no such pair and one of the records has a number, that number is paired with the reason why the other
-    has none. Axes without a number in either are left out, unless one failed: a failure must not pass.
+    If there is no such pair and one record has a number, that number is paired with the reason why the other record has
+    none. Axes without a number in either record are left out, unless a measurement failed: a failure must not pass.
     """
     before, after = _by_axes(base, match.base.id, metric), _by_axes(new, match.new.id, metric)
     both = [(before[key], after[key]) for key in after if key in before]
     shared = [pair for pair in both if any(m.value is not None or m.status in _FAILED for m in pair)]
-    only_base, only_new = list(_unshared(before, after)), list(_unshared(after, before))
+    only_base = [m for key, m in before.items() if key not in after and m.value is not None]
+    only_new = [m for key, m in after.items() if key not in before and m.value is not None]
     if shared or not (only_base or only_new):
         notes = [(m, "the base") for m in only_base] + [(m, "the new record") for m in only_new]
         return Aligned(tuple(shared), tuple(f"{metric}{in_words(m.axes)}: {record} only" for m, record in notes))
-    if only_base:
-        single = only_base[0]
-        reason = f"the new record has none{in_words(single.axes)}"
-        return Aligned(((single, missing(match.new.id, metric, reason, axes=single.axes)),))
-    single = only_new[0]
-    reason = f"the base has none{in_words(single.axes)}"
-    return Aligned(((missing(match.base.id, metric, reason, axes=single.axes), single),))
+    single = (only_base or only_new)[0]
+    model, record = (match.new.id, "the new record") if only_base else (match.base.id, "the base")
+    other = missing(model, metric, f"{record} has none{in_words(single.axes)}", axes=single.axes)
+    return Aligned(((single, other) if only_base else (other, single),))
 
 
 def in_words(axes: Axes) -> str:
@@ -141,15 +139,6 @@ def in_words(axes: Axes) -> str:
     return f" at {', '.join(f'{key} {value}' for key, value in axes.items())}" if axes else ""
 
 
-def any_measured(pairs: Sequence[tuple[Measurement, Measurement]]) -> bool:
-    """Return whether any of the numbers is more than an estimate."""
-    return any(m.value is not None and m.evidence != "estimated" for pair in pairs for m in pair)
-
-
 def _by_axes(record: RunRecord, model: str, metric: str) -> _ByAxes:
     measurements = (m for m in record.measurements if (m.model, m.metric) == (model, metric))
     return {tuple(sorted(m.axes.items())): m for m in measurements if not _EXCLUDED & m.axes.keys()}
-
-
-def _unshared(measurements: _ByAxes, others: _ByAxes) -> Iterator[Measurement]:
-    yield from (m for key, m in measurements.items() if key not in others and m.value is not None)

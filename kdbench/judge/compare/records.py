@@ -1,7 +1,7 @@
 """Compare two records: every gated metric of every model that both have.
 
-Significance and size are both required (`deltas.classify`); a number that is missing, unstable, estimated or of another
-machine is inconclusive, never a pass.
+A change counts if it is both significant and large (`deltas.classify`). A number that is missing, unstable, estimated
+or from another machine is inconclusive, never a pass.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from kdbench import units
 from kdbench.judge.compare.deltas import Delta, NotComparable, classify, uncertainty
 from kdbench.judge.compare.machines import RUNTIMES, other_software
-from kdbench.judge.compare.matching import Match, Matched, align, any_measured, in_words, match_models
+from kdbench.judge.compare.matching import Match, Matched, align, in_words, match_models
 from kdbench.judge.compare.strategies import (
     REMEASURE,
     MetricPair,
@@ -41,9 +41,9 @@ def compare(
 ) -> Comparison:
     """Return what changed from `base` to `new`.
 
-    `models` names those to compare (base's name: new's); by default all that match. `metrics` are ids; by default
-    DEFAULT_METRICS, of which energies only where they were measured. Samples are those beside the records: with them
-    accuracies are compared image by image. Raises InputError for unknown models and metrics.
+    `models` names the models to compare, as base's name: new's name; by default all that match. `metrics` are ids; by
+    default DEFAULT_METRICS, energies only if they were measured. With the raw samples of both records, accuracies are
+    compared image by image. Raises InputError for unknown models and metrics.
     """
     records = RecordPair(base, new, base_samples or {}, new_samples or {})
     matched = match_models(base.models, new.models, models)
@@ -89,7 +89,7 @@ def compare_matches(
 
 
 def notes_on_teachers(matched: Matched) -> Iterator[str]:
-    """Name the teachers that only the base has: they are not candidates, and gate nothing."""
+    """Name the teachers that only the base has. They are not candidates, so they gate nothing."""
     if matched.teachers:
         yield f"only in the base, and not candidates: {', '.join(matched.teachers)}"
 
@@ -118,7 +118,8 @@ def _compare_metric(
     records: RecordPair, match: Match, metric: Metric, thresholds: Thresholds, *, by_name: bool
 ) -> Rows:
     aligned = align(records.base, records.new, match, metric.id)
-    if not by_name and aligned.pairs and metric.metered and not any_measured(aligned.pairs):
+    measurements = [m for pair in aligned.pairs for m in pair if m.value is not None]
+    if not by_name and metric.metered and aligned.pairs and all(m.evidence == "estimated" for m in measurements):
         return Rows(notes=(f"{metric.id} is estimated, and gates nothing",))
     pairs = [MetricPair(records, match, metric, base, new) for base, new in aligned.pairs]
     rows = tuple(_row(pair, delta_of(pair), thresholds.of(metric)) for pair in pairs)
@@ -179,7 +180,7 @@ def _notes_on_records(records: RecordPair) -> Iterator[str]:
 
 
 def _notes_on_anchors(pairs: Sequence[MetricPair], rows: Sequence[Compared]) -> Iterator[str]:
-    """Say where a model whose file is the same in both took another time: the machine changed."""
+    """Report unchanged files whose times changed: the machine changed."""
     for pair, row in zip(pairs, rows, strict=True):
         if row.way != "anchored" or row.anchor != row.new_model:
             continue

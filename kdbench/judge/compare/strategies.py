@@ -1,6 +1,6 @@
 """The strategies to compare one metric of one model, best first; the first that applies decides."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -30,16 +30,16 @@ Samples = Mapping[str, "NDArray[Any]"]
 REMEASURE = "measure both side by side with --remeasure"
 _SAME_DATA = "score both on the same data"
 _SAME_FILE = "the same file: a difference comes from the machine"
-_OF_FILE_AND_IMAGES = {"accuracy", "calibration"}  # groups; others depend on the teacher or on training images, too
+_OF_FILE_AND_IMAGES = {"accuracy", "calibration"}  # other groups depend on the teacher or training images, too
 # The sampled ratios: a counted ratio says no more than the two numbers.
 _SAMPLED_RATIO_OF = {pair.compares: pair.id for pair in PAIR_METRICS.values() if pair.sampled}
 
 
 @dataclass(frozen=True)
 class RecordPair:
-    """The two records, and their raw samples as far as they exist.
+    """The two records, and their raw samples if they exist.
 
-    `side_by_side`: they are one record, in which base and new were measured side by side.
+    `side_by_side`: both are the same record, whose sessions interleave base and new.
     """
 
     base: RunRecord
@@ -72,7 +72,7 @@ class MetricPair:
 
     @property
     def both(self) -> tuple[tuple[str, Measurement], tuple[str, Measurement]]:
-        """The measurements, each with what to call its record."""
+        """The measurements, each with the name of its record."""
         return ("the base", self.base), ("the new record", self.new)
 
 
@@ -135,7 +135,7 @@ def _same_file(pair: MetricPair) -> Delta | None:
 
 
 def _side_by_side(pair: MetricPair) -> Delta | NotComparable | None:
-    """Use the ratio of two interleaved models: it does not depend on how sessions differ."""
+    """Use the ratio of two interleaved models: differences between sessions cancel."""
     if not pair.records.side_by_side or pair.metric.id not in _SAMPLED_RATIO_OF:
         return None
     ratio = _ratio(pair.records.new, pair, pair.match.base.id, pair.match.new.id)
@@ -145,14 +145,16 @@ def _side_by_side(pair: MetricPair) -> Delta | NotComparable | None:
 
 
 def _anchored(pair: MetricPair) -> Delta | None:
-    """Use a model that both records have to cancel what the machine did between them.
+    """Cancel the machine's changes by comparing with a model whose file is the same in both records.
 
-    Not with another runtime: its effect on both models would cancel as well.
+    With another runtime this does not apply: the runtime's effect on both models would cancel as well.
     """
     records = pair.records
     if pair.metric.id not in _SAMPLED_RATIO_OF or other_runtime(records.base, records.new, pair.new.axes):
         return None
-    for base_anchor, new_anchor in _anchors(pair):
+    by_file = {card.sha256: card.id for card in records.base.models}
+    anchors = [(by_file[card.sha256], card.id) for card in records.new.models if card.sha256 in by_file]
+    for base_anchor, new_anchor in anchors:
         for as_student in (True, False):
             before, after = (
                 _ratio(record, pair, *((anchor, model) if as_student else (model, anchor)))
@@ -215,14 +217,6 @@ _STRATEGIES: tuple[Callable[[MetricPair], Delta | NotComparable | None], ...] = 
     _image_by_image,
     separate,
 )
-
-
-def _anchors(pair: MetricPair) -> Iterator[tuple[str, str]]:
-    """Yield the ids, in both records, of the models whose file is the same in both."""
-    by_file = {card.sha256: card.id for card in pair.records.base.models}
-    for card in pair.records.new.models:
-        if card.sha256 in by_file:
-            yield by_file[card.sha256], card.id
 
 
 def _ratio(record: RunRecord, pair: MetricPair, teacher: str, student: str) -> Pair | None:
