@@ -1,7 +1,6 @@
 """The device of a target, and whether a record was measured on it.
 
-A number measured elsewhere proves nothing: the time and energy of another machine are unknown until the model runs
-there.
+Times and energies measured on another machine prove nothing about the device.
 """
 
 import re
@@ -40,8 +39,8 @@ Minimum = Annotated[StrictFloat, Field(gt=0)]
 class Device(Value):
     """The `[device]` of a target: conditions that the machine's facts must all meet.
 
-    A text is a regular expression that must match somewhere in the fact, in any case; a number is the minimum.
-    `libraries` are versions of installed libraries. `provider` and `runtime` are what the models must have run with.
+    A text is a regular expression that must match part of the fact, in any case; a number is the minimum. `libraries`
+    are versions of installed libraries. `provider` and `runtime` are those that must have run the models.
     """
 
     board: Expression | None = None
@@ -64,7 +63,7 @@ class Device(Value):
 
 
 def differences(record: RunRecord, device: Device) -> list[str]:
-    """Return how the record's machine differs from the device, a clause for each condition that is not met."""
+    """Return a clause for each condition of the device that the record's machine does not meet."""
     host, libraries = record.environment.host, record.environment.libraries
     facts: dict[str, Any] = device.model_dump(exclude={"libraries", "provider", "runtime"}, exclude_none=True)
     clauses = [

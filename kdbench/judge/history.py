@@ -28,8 +28,8 @@ _HOST = ("cpu", "machine", "cores_physical", "cores_logical", "cores_usable", "c
 class SeriesKey:
     """What the points of one series have in common.
 
-    `study` is the records' name. `host` holds facts of the machine, where the metric depends on it; `test_set` is the
-    hash of the test data, where the metric is scored.
+    `study` is the name of the records. `host` has facts of the machine, if the metric depends on it; `test_set` is the
+    hash of the test data, if the metric is scored.
     """
 
     metric: str
@@ -74,9 +74,9 @@ def history(
 ) -> History:
     """Return the series of `metrics` over records, oldest first.
 
-    Without `metrics`, those of `MAIN` that the records have. `models` are names or ids. With `axes`, every series whose
-    axes include them; without, each model's at the fewest axes, the smallest batch and the fewest threads. Raises
-    InputError for a metric, model or axis that no record has, naming the nearest that one has.
+    `metrics` are by default those of `MAIN` that the records have. `models` are names or ids. With `axes`, the result
+    has every series whose axes include them; without, one for each model, at the fewest axes, the smallest batch and
+    the fewest threads. Raises InputError, with the nearest known one, for a metric, model or axis that no record has.
     """
     _raise_on_unknown(records, metrics, models)
     by_key: dict[SeriesKey, list[tuple[LocatedRecord, Finding]]] = {}
@@ -86,8 +86,8 @@ def history(
                 by_key.setdefault(SeriesKey.of(located.record, finding), []).append((located, finding))
     if not by_key:
         raise InputError(*_nothing_at(records, metrics or MAIN, axes or {}))
-    order = list(metrics or MAIN)
-    ordered = sorted(by_key.items(), key=lambda item: order.index(item[0].metric))
+    order = {metric: place for place, metric in enumerate(metrics or MAIN)}
+    ordered = sorted(by_key.items(), key=lambda item: order[item[0].metric])
     series = [_series(key, findings, by_key.keys()) for key, findings in ordered]
     return History(records=len(records), series=tuple(series), notes=tuple(notes))
 

@@ -1,7 +1,7 @@
 """Check a number against a limit: the one rule behind targets, gates and tests.
 
-A limit is met only where the whole interval lies on its good side, and only by a reliable number: one that is missing,
-unstable, invalid or estimated meets no limit.
+A number meets a limit only if all of its interval does, and only if it is reliable: a missing, unstable, invalid or
+estimated number meets no limit.
 """
 
 import math
@@ -108,9 +108,9 @@ def reliability_problem(finding: Finding, weakest: Evidence = "measured") -> Lim
 
 
 def bounds_of(finding: Finding) -> Interval | None:
-    """Return what a finding's true number lies within: its interval, or its metric's repeatability.
+    """Return the bounds of a finding's true number: its interval, or else its metric's repeatability.
 
-    An estimate has neither, and its error is unknown: where estimates are admitted, the bare number counts.
+    An estimate has neither, and its error is unknown: if estimates are admitted, the number alone counts.
     """
     reading = as_reading(finding)
     if reading.interval is not None or reading.value is None:
@@ -141,9 +141,9 @@ def _distance(reading: Reading, side: Side, limit: float) -> str:
 
 
 def _how_to_settle(reading: Reading, bounds: Interval, side: Side, limit: float) -> str:
-    """Say what would narrow an interval until it excludes the limit, if the number stays where it is.
+    """Say what would narrow an interval until it excludes the limit, if the number stays the same.
 
-    The interval of a mean or share narrows with the root of its samples.
+    The interval of a mean or share narrows with the square root of its number of samples.
     """
     assert reading.value is not None
     misses = (reading.value > limit) == (side == "max") and reading.value != limit

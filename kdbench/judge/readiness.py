@@ -1,8 +1,8 @@
 """Is a model ready for a device? Judge a run against a target, one criterion at a time.
 
-A required FAIL settles it: no unknown would help. A model is READY only where every required criterion is a PASS;
-everything else is INCONCLUSIVE. A run on another machine says nothing of the target's times and energies, so it can
-show that a model is NOT READY, and never that it is READY.
+A required FAIL makes a model NOT READY, whatever the unknowns. A model is READY only if every required criterion is a
+PASS; everything else is INCONCLUSIVE. A run on another machine says nothing about the target's times and energies: it
+can show that a model is NOT READY, but never that it is READY.
 """
 
 from collections.abc import Sequence
@@ -22,16 +22,12 @@ from kdbench.results.metrics import metric as declared
 from kdbench.results.records import RunRecord
 from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Overall, Verdict
 
-# Diagnostics that make times and energies those of another state of the machine. A slowed clock leaves memory as it is.
+# Diagnostics that invalidate times and energies. A slowed clock does not change memory.
 INVALIDATING = {"throttled": "the machine throttled itself", "swapping": "memory was fetched from disk"}
 
 
 def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None) -> Verdict:
-    """Return the verdict on the record's candidates; `models` names those to judge, by id or name.
-
-    Without names these are all models but the teachers, of several seeds the one that was timed. Raises InputError
-    for a name that the record does not have.
-    """
+    """Return the verdict on the record's `candidates`; raises InputError for unknown models."""
     case = _Case(record, target)
     verdicts = tuple(case.judge_model(card) for card in candidates(record, models))
     return Verdict(
@@ -51,10 +47,10 @@ def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None
 
 
 def candidates(record: RunRecord, models: Sequence[str] | None = None) -> list[ModelCard]:
-    """Return the models to judge: those named, by id or name, or else all but the teachers, if there are others.
+    """Return the models to judge: `models`, by id or name, or else all but the teachers, if there are others.
 
-    A model that was trained with several seeds is represented by the seed that was timed, or else by the first: that
-    file would ship. Raises InputError for a name that the record does not have, and for a record without models.
+    Of a model that was trained with several seeds, the timed seed counts, or else the first: that file would ship.
+    Raises InputError for a name that the record does not have, and for a record without models.
     """
     if not record.models:
         raise InputError("the record has no models to judge", "measure some: `kdbench bench MODEL…`")
@@ -142,7 +138,7 @@ class _Case:
         )
 
     def _disturbed(self, card: ModelCard, reading: Reading) -> LimitCheck | None:
-        """Return UNKNOWN for a number that was measured while the machine was disturbed."""
+        """Return UNKNOWN if the machine was disturbed when the number was measured."""
         if not reading.metric.hardware_dependent or reliability_problem(reading, "estimated") is not None:
             return None
         codes = INVALIDATING.keys() - ({"throttled"} if reading.metric.unit == "bytes" else set())

@@ -51,9 +51,9 @@ def _of_model(record: RunRecord, model: str, limit: Limit, device: Device) -> Re
 
 
 def _select(findings: list[F], metric: str, limit: Limit, device: Device) -> Reading:
-    """Return the finding at the axes of `limit`, unnamed ones being as usual.
+    """Return the finding at the axes of `limit`, and at the usual values of other axes.
 
-    Of several, which differ in free axes, it is the one with the fewest threads: the headline of a report.
+    If several differ in free axes, it is the one with the fewest threads: the headline of a report.
     """
     required = {**_usual_axes(metric, device), **limit.axes}
     fitting = [finding for finding in findings if _fits(finding, limit.axes, required)]
@@ -97,9 +97,7 @@ def _not_measured_there(findings: Iterable[F], named: Axes, required: Axes) -> t
 def _deviating(axes: Axes, required: Axes) -> dict[str, str | int]:
     """Return the axes that keep a finding from fitting."""
     return {
-        axis: value
-        for axis, value in axes.items()
-        if (required[axis] != value if axis in required else axis not in _FREE)
+        axis: value for axis, value in axes.items() if value != required.get(axis, value if axis in _FREE else None)
     }
 
 

@@ -53,9 +53,9 @@ class NotComparable:
 def classify(delta: Delta, metric: Metric, threshold: float) -> Change:
     """Return what a change is.
 
-    `regressed`: its interval lies on the worse side of no change, and the change is worse than the threshold.
-    `improved`: the mirror image. `same`: the interval does not reach beyond the threshold on the worse side, so a
-    regression of that size is ruled out. `inconclusive`: everything else.
+    `regressed`: the whole interval is worse than no change, and the change is worse than the threshold. `improved`: the
+    mirror image. `same`: the interval does not go beyond the threshold on the worse side, which rules out a regression
+    of that size. `inconclusive`: everything else.
     """
     worse, most, least = _worsenings(delta, metric)
     limit = threshold + _ROUNDING

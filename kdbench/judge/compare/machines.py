@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kdbench.results.records import Axes, RunRecord
 
-# The facts of a host that its times depend on. Another kernel, Python or total memory makes no other machine.
+# The facts of a host that its times depend on. A machine with another kernel, Python or total memory is the same one.
 _CORES = ("cores_physical", "cores_logical", "cores_usable", "cpu_quota_cores")
 _STATE = ("virtualization", "container", "governor", "turbo", "clock_limit_share", "smt")
 _MACHINE = ("cpu", "machine", *_CORES, "gpu", *_STATE)
