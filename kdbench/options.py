@@ -131,7 +131,7 @@ def _wrong(text: str, wanted: str) -> ValueError:
 
 
 MEASURE: Mapping[str, Option] = {
-    "provider": Option("provider", "What runs the models: cpu or cuda", "NAME", default="cpu"),
+    "provider": Option("provider", "What runs the models", "[cpu|cuda]", default="cpu"),
     "threads": Option("threads", "Thread counts to measure at", "N,…", counts, "1", "1,2,4"),
     "batch": Option("batch", "Sizes of the batched runs", "N,…", counts, "128", "8,128"),
     "mode": Option(
@@ -157,7 +157,7 @@ MEASURE: Mapping[str, Option] = {
     "energy": Option(
         "energy",
         "How to meter energy: off, quick (0.5 s windows) or full (10 s or 100 updates)",
-        "MODE",
+        "[off|quick|full]",
         default="quick",
     ),
     "estimate_energy": Option("estimate-energy", "Estimate energy where no meter is readable, and label it", flag=True),

@@ -3,9 +3,9 @@
 Base layer: imports pydantic, the registry's suggestions and nothing else of kdbench.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -21,6 +21,9 @@ class Value(BaseModel):
     """A frozen value that refuses unknown keys, and numbers that JSON cannot carry."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+V = TypeVar("V", bound=BaseModel)
 
 
 class WrongValueError(ValueError):
@@ -80,6 +83,15 @@ def problem(
         wanted = message.removeprefix("Input ")
         message = f"{value} {wanted}" if wanted != message else f"{message} (given: {value})"
     return Problem(f"{place(key)}: {message}" if key else message, getattr(raised, "hint", ""))
+
+
+def validated(kind: type[V], values: Mapping[str, Any], hint: str = "") -> V:
+    """Return `values` as a `kind`; raises InputError, with `hint` for a problem that has none."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        wrong = problem(error, kind)
+        raise InputError(wrong.message, wrong.hint or hint) from None
 
 
 def _keys_at(value: type[BaseModel], location: Sequence[str | int]) -> list[str]:

@@ -23,6 +23,7 @@ PROPERTY = "kdbench"  # the report's property that holds one result, as JSON
 NOT_JUDGED = "NOT JUDGED"
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"  # GitHub Actions names the file in this variable
 _MET = {"PASS", "READY", "same", "improved"}
+_JSON_KEYS = {"observed": "found", "required": "asked"}  # where the key is not the field's name
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,15 @@ class CheckResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON values: the numbers, and the words of the other fields."""
-        words = asdict(self)
+        words = self._words()
         return {**words.pop("numbers"), **words}
 
     def to_property(self) -> tuple[str, str]:
         """Return the result as a property of its test's report."""
-        return PROPERTY, json.dumps(asdict(self), ensure_ascii=False)
+        return PROPERTY, json.dumps(self._words(), ensure_ascii=False)
+
+    def _words(self) -> dict[str, Any]:
+        return {_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
 
 Results = Mapping[str, Sequence[CheckResult]]
@@ -78,7 +82,9 @@ Results = Mapping[str, Sequence[CheckResult]]
 
 def results_of(properties: Iterable[tuple[str, object]]) -> tuple[CheckResult, ...]:
     """Return the results among a report's properties, in their order."""
-    return tuple(CheckResult(**json.loads(str(value))) for name, value in properties if name == PROPERTY)
+    names = {key: name for name, key in _JSON_KEYS.items()}
+    words = (json.loads(str(value)) for name, value in properties if name == PROPERTY)
+    return tuple(CheckResult(**{names.get(key, key): value for key, value in result.items()}) for result in words)
 
 
 class Summary:

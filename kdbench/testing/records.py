@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock
-from pydantic import ValidationError
 
 from kdbench import storage
 from kdbench.errors import InputError, KdbenchError
@@ -22,7 +21,7 @@ from kdbench.registry import suggestion
 from kdbench.results.metrics import Metric, metric
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
-from kdbench.validation import problem
+from kdbench.validation import validated
 from kdbench.workflows import bench
 
 INPUT_KEYWORDS = InputOptions.model_fields.keys() - {"data", "accuracy"}
@@ -62,11 +61,7 @@ class BenchFiles:
     @property
     def inputs(self) -> InputOptions:
         """The inputs of the models; raises InputError for impossible ones."""
-        try:
-            return InputOptions(data=self.data, accuracy=self.data is not None, **self.input_options)
-        except ValidationError as error:
-            wrong = problem(error)
-            raise InputError(wrong.message, wrong.hint) from None
+        return validated(InputOptions, {"data": self.data, "accuracy": self.data is not None, **self.input_options})
 
     def check(self) -> None:
         """Raise InputError for options that are not possible."""
@@ -82,11 +77,7 @@ class BenchFiles:
         options = {"energy": "quick" if depth is Depth.ENERGY else "off", **self.measure_options}
         if options["energy"] == "off" and "energy" not in self.measure_options:
             options.pop("country", None)  # it is only valid with energy
-        try:
-            return Measure(**options)
-        except ValidationError as error:
-            wrong = problem(error)
-            raise InputError(wrong.message, wrong.hint or "see the table [measure] of a recipe") from None
+        return validated(Measure, options, "see the table [measure] of a recipe")
 
     def key(self, depth: Depth) -> str:
         """Return the hash of all that affects a number: the files, the data and the options."""

@@ -1,7 +1,9 @@
 """Measure model files that kdbench did not train, without a recipe."""
 
 from collections.abc import Container, Mapping, Sequence
+from inspect import Parameter, Signature, signature
 from pathlib import Path
+from typing import Any
 
 from kdbench import storage
 from kdbench.errors import InputError
@@ -18,6 +20,7 @@ from kdbench.recipe.inputs import InputOptions
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.results.run_folder import RunFolder, card_path, choose_folder, require_unused
+from kdbench.validation import validated
 from kdbench.workflows.stages.results import RunResults, assemble_record, record_and_folder, write_results
 
 
@@ -43,8 +46,7 @@ def bench_models(
     `timed` (all, none, or all but the ids given) only what does not depend on the machine is measured: accuracy,
     fidelity, size and MACs. `cards` gives the files other ids than their names, in their order, and other cards than
     those beside them, where one is given; `name` is the record's. Raises InputError for files, data and options that do
-    not fit. `bench`, the form of the Python API, returns the record and its folder, and raises where a model could not
-    be run.
+    not fit. `bench` is its form in the Python API.
     """
     progress = progress or Silent()
     options = options or Measure()
@@ -97,7 +99,28 @@ def bench_models(
     return write_results(record, findings.samples, folder, targets)
 
 
-bench = record_and_folder(bench_models, "bench")
+def _bench(paths: Sequence[Path], **keywords: Any) -> RunResults:
+    """Measure ONNX files side by side; return the record and the folder with the record and the report.
+
+    The keywords are the fields of `InputOptions` (`data`, `mean`, `std`, …) and the other parameters of `bench_models`.
+    Raises InputError for files, data and options that do not fit, MeasurementError if a model could not be run.
+    """
+    inputs = {name: keywords.pop(name) for name in InputOptions.model_fields if name in keywords}
+    return bench_models(paths, inputs=validated(InputOptions, inputs), **keywords)
+
+
+def _signature() -> Signature:
+    """Return the parameters of `bench_models` with the fields of `InputOptions` in place of `inputs`."""
+    paths, *others = signature(bench_models).parameters.values()
+    fields = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=field.default, annotation=field.annotation)
+        for name, field in InputOptions.model_fields.items()
+    ]
+    return Signature([paths, *fields, *(other for other in others if other.name != "inputs")])
+
+
+_bench.__signature__ = _signature()  # type: ignore[attr-defined]
+bench = record_and_folder(_bench, "bench")
 
 
 def load_bench_model(

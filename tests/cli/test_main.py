@@ -29,6 +29,13 @@ def test_every_command_has_help_with_an_example_and_takes_json(run_cli, command)
     assert "--json" in ended.out
 
 
+@pytest.mark.parametrize("command", ["bench", "compare"])
+def test_help_lists_the_choices_of_an_option(run_cli, command):
+    text = run_cli(command, "--help").out
+    assert "--provider [cpu|cuda]" in text
+    assert "--energy [off|quick|full]" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "nearest", "where"),
     [

@@ -101,6 +101,7 @@ def test_junit_has_the_bounds_as_properties(pytester, run, measurements):
     assert [json.loads(each)["outcome"] for each in properties["test_good"]] == ["PASS", "PASS"]
     (bad,) = (json.loads(each) for each in properties["test_bad"])
     assert (bad["outcome"], bad["numbers"]["value"], bad["numbers"]["limit"]) == ("FAIL", 0.9173, 0.95)
+    assert (bad["found"].partition(" [")[0], bad["asked"]) == ("91.73 %", "at least 95 %")
 
 
 def test_words_from_outside_are_escaped(tmp_path, monkeypatch):

@@ -27,7 +27,6 @@ import argparse
 import dataclasses
 import functools
 import importlib
-import inspect
 import io
 import json
 import os
@@ -215,10 +214,8 @@ def sample(folder: Path) -> Walk:
     def ends(module: str, function: str) -> bool:
         return module.endswith("probes.latency") and function == "run"
 
-    takes_data = "data" in inspect.signature(kdbench.bench).parameters  # older checkouts
-    without_data = {"data": None, "accuracy": False} if takes_data else {"inputs": _no_inputs()}
     with _measuring_here():
-        return follow(Walk(None, begins, ends), lambda: kdbench.bench([model], out=folder / "bench", **without_data))
+        return follow(Walk(None, begins, ends), lambda: kdbench.bench([model], accuracy=False, out=folder / "bench"))
 
 
 @contextmanager
@@ -237,10 +234,6 @@ def _measuring_here() -> Iterator[None]:
 
     with mock.patch("subprocess.Popen", popen), mock.patch("os.sched_setaffinity", return_value=None):
         yield
-
-
-def _no_inputs() -> object:
-    return importlib.import_module("kdbench.recipe.inputs").InputOptions(accuracy=False)
 
 
 def _images() -> tuple[np.ndarray, np.ndarray]:

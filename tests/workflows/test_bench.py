@@ -1,3 +1,4 @@
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -5,10 +6,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import kdbench
 from kdbench import data, storage
 from kdbench.errors import DivergedError, InputError
 from kdbench.recipe import Measure
-from kdbench.recipe.inputs import InputOptions
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import card_path
@@ -17,7 +18,7 @@ from kdbench.workflows.bench import bench
 pytestmark = pytest.mark.usefixtures("one_process")
 
 QUICK = Measure(budget_s=0.2, sessions=2, batch=(4,), energy="off")
-DIGITS = InputOptions(data="digits")
+DIGITS = {"data": "digits"}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def classifier(templates, tmp_path):
 
 
 def run_bench(paths, tmp_path, inputs=DIGITS, **options) -> tuple[RunRecord, Path]:
-    return bench(paths, **{"inputs": inputs, "options": QUICK, "out": tmp_path / "out", **options})
+    return bench(paths, **{**inputs, "options": QUICK, "out": tmp_path / "out", **options})
 
 
 def test_files_are_measured_side_by_side_against_the_first(classifier, templates, digits, tmp_path):
@@ -119,11 +120,11 @@ def test_each_model_can_have_a_reference_of_its_own_and_an_id_whatever_its_file(
 
 
 def test_without_accuracy_no_data_is_needed(classifier, tmp_path):
-    record, _ = run_bench([classifier("a")], tmp_path, InputOptions(accuracy=False))
+    record, _ = run_bench([classifier("a")], tmp_path, {"accuracy": False})
     assert record.find("a", "latency_p50_ns").status in {"ok", "unstable"}
     assert record.find("a", "top1").reason == "no test data was given"
     with pytest.raises(InputError, match="accuracy needs data") as caught:
-        run_bench([classifier("a")], tmp_path, InputOptions())
+        run_bench([classifier("a")], tmp_path, {})
     assert "--no-accuracy" in caught.value.hint
 
 
@@ -137,7 +138,7 @@ def test_the_card_beside_a_file_says_how_to_feed_it_unless_told_otherwise(classi
     record, _ = run_bench([path], tmp_path / "card")
     assert record.models[0].preprocessing == Preprocessing(scale=1.0)
     changed, _ = run_bench(
-        [path], tmp_path / "changed", InputOptions(data="digits", scale=2.0, mean=(0.5,), std=(0.25,))
+        [path], tmp_path / "changed", {"data": "digits", "scale": 2.0, "mean": (0.5,), "std": (0.25,)}
     )
     assert changed.models[0].preprocessing == Preprocessing(scale=2.0, mean=(0.5,), std=(0.25,))
     storage.write_json(card_path(path), {**card.model_dump(mode="json"), "sha256": "0" * 64})
@@ -162,11 +163,21 @@ def test_logits_that_are_no_numbers_fail_after_everything_else_is_written(classi
     assert record.find("broken", "size_bytes").status == "ok"
 
 
+def test_the_python_api_has_its_options_as_keywords(classifier):
+    _, *keywords = inspect.signature(kdbench.bench).parameters
+    inputs = {"data", "data_root", "download", "resize", "crop", "mean", "std", "scale", "output", "accuracy"}
+    others = {"name", "cards", "teacher", "timed", "options", "out", "targets", "progress", "command"}
+    assert set(keywords) == inputs | others
+    with pytest.raises(TypeError, match="meen"):
+        kdbench.bench([classifier("a")], data="digits", meen=(0.5,))
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (InputOptions(data="digits", mean=(0.1, 0.2, 0.3), std=(1.0,)), "3 values and --std 1"),
-        (InputOptions(data="digitz"), "unknown data set"),
+        ({"data": "digits", "scale": -1.0}, "scale"),
+        ({"data": "digits", "mean": (0.1, 0.2, 0.3), "std": (1.0,)}, "3 values and --std 1"),
+        ({"data": "digitz"}, "unknown data set"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_before_anything_is_written(classifier, tmp_path, inputs, message):
@@ -210,13 +221,13 @@ def test_equal_names_are_told_apart_by_their_folders(classifier, tmp_path):
 def test_cores_that_are_not_there_leave_no_folder(classifier, tmp_path):
     options = QUICK.model_copy(update={"cores": (99_999,)})
     with pytest.raises(InputError, match="core 99999"):
-        bench([classifier("m")], inputs=InputOptions(accuracy=False), options=options, out=tmp_path / "out")
+        bench([classifier("m")], accuracy=False, options=options, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_server_that_cannot_keep_up_is_a_result_and_no_failure(classifier, tmp_path):
     options = QUICK.model_copy(update={"mode": ("server",), "rate_per_s": 10_000_000})
-    record, _ = bench([classifier("m")], inputs=InputOptions(accuracy=False), options=options, out=tmp_path / "out")
+    record, _ = bench([classifier("m")], accuracy=False, options=options, out=tmp_path / "out")
     p50 = record.find("m", "latency_p50_ns")
     assert p50.status == "invalid"
     assert "would keep it busy" in p50.reason

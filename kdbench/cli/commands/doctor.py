@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -89,6 +88,8 @@ def _stability(environment: "Environment") -> Iterator[Finding]:
 
 def _libraries(environment: "Environment") -> Iterator[Finding]:
     """Compare what is installed with what the package declares."""
+    from importlib import metadata
+
     try:
         declared = metadata.requires("kdbench") or []
     except metadata.PackageNotFoundError:
