@@ -1,7 +1,7 @@
 """Options of a measurement, declared once: name, help and parser.
 
 The commands that measure, pytest's `--kdbench-*` and the recipe's `[measure]` table all read these declarations:
-`MEASURE` belongs to the fields of `kdbench.recipe.Measure`, `INPUTS` to those of `kdbench.recipe.inputs.InputOptions`.
+`MEASURE` belongs to the fields of `kdbench.recipe.Measure`, `INPUTS` to those of `kdbench.recipe.InputOptions`.
 Base layer: loads neither pydantic, typer nor pytest, because pytest reads it in every project.
 """
 
@@ -178,4 +178,4 @@ INPUTS: Mapping[str, Option] = {
     "output": Option("output", "Name of the output that holds the logits", "NAME"),
     "accuracy": Option("no-accuracy", "Use synthetic inputs: no data is needed", flag=False),
 }
-"""What models are fed with, by the fields of `kdbench.recipe.inputs.InputOptions`."""
+"""What models are fed with, by the fields of `kdbench.recipe.InputOptions`."""

@@ -49,6 +49,17 @@ def parse(text: str, where: str) -> dict[str, Any]:
         raise InputError(f"{where} is not valid TOML: {error}", "check the line it names") from error
 
 
+def assignment(text: str, subject: str, example: str) -> tuple[str, Any]:
+    """Read `key=value`; the value is TOML, or else plain text. Raises InputError, which names the `subject`."""
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise InputError(f"{subject} is not of the form key=value", f"for example {example}")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value
+
+
 def validated(value: type[V], content: Mapping[str, Any], where: str, *, example: str, document: str) -> V:
     """Return parsed `content` as a `value`; raises InputError that names the key and the nearest known one.
 

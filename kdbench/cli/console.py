@@ -3,11 +3,7 @@
 import json
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from kdbench.results.records import RunRecord
+from typing import Any
 
 
 def is_rank_zero() -> bool:
@@ -44,14 +40,3 @@ def say(text: str) -> None:
     """Write a line for the person at the terminal to standard error."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
-
-
-def show_record(record: "RunRecord", folder: Path, *, json: bool) -> None:
-    """Write a run's summary table and the paths of its reports, or the record as JSON."""
-    if json:
-        result_json({**record.to_json(), "folder": str(folder)})
-        return
-    from kdbench.report.render.terminal import summary
-
-    result_drawn(summary(record))
-    result(f"report: {folder / 'report.md'} and {folder / 'report.html'}")

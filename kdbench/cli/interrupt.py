@@ -29,12 +29,12 @@ class Interrupts:
         self.fired = False
         self._farewell = farewell
         self._grace_s = grace_s
-        self._said = threading.Lock()
+        self._farewell_lock = threading.Lock()
         self._pair: tuple[socket.socket, socket.socket] | None = None
 
     def say_farewell(self) -> None:
         """Write once, to standard error, that the work was interrupted and how to go on."""
-        if self._said.acquire(blocking=False):
+        if self._farewell_lock.acquire(blocking=False):
             # Written to the descriptor: the thread that hangs may hold the stream's lock.
             show_cursor = "\x1b[?25h" if os.isatty(2) else ""
             os.write(2, f"{show_cursor}\ninterrupted\nhint: {self._farewell()}\n".encode())

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -13,12 +12,13 @@ from kdbench.errors import InputError
 from kdbench.options import INPUTS, MEASURE, Option, names
 
 if TYPE_CHECKING:
-    from kdbench.recipe import Measure
-    from kdbench.recipe.inputs import InputOptions
+    from kdbench.recipe import InputOptions, Measure
     from kdbench.validation import Value
 
     V = TypeVar("V", bound=Value)
 
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its record.json.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to (default: below runs/).")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 EstimateEnergy = Annotated[bool, typer.Option("--estimate-energy", help=MEASURE["estimate_energy"].description)]
@@ -40,12 +40,10 @@ def measuring(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def measuring_command(**values: Any) -> int:
-        from kdbench.recipe import Measure
-        from kdbench.recipe.inputs import InputOptions
+        from kdbench.recipe import InputOptions, Measure
 
-        typed = {name: {field: values.pop(field) for field in table} for name, table in _TABLES.items()}
-        inputs = _read(InputOptions, INPUTS, typed["inputs"])
-        measure = _read(Measure, MEASURE, typed["measure"])
+        inputs = _read(InputOptions, INPUTS, {field: values.pop(field) for field in INPUTS})
+        measure = _read(Measure, MEASURE, {field: values.pop(field) for field in MEASURE})
         for field, mode in _NEEDED_MODE.items():
             if field in measure.model_fields_set and mode not in measure.mode:
                 option = f"--{MEASURE[field].name}"
@@ -64,13 +62,8 @@ def typed_options(inputs: "InputOptions", measure: "Measure") -> list[str]:
 
 
 def _parameter(field: str, option: Option) -> inspect.Parameter:
-    name = f"--{option.name}"
-    annotation: Any
-    if option.flag is not None:
-        annotation = Annotated[bool, typer.Option(name, help=option.description)]
-    else:
-        annotation = Annotated[str | None, typer.Option(name, metavar=option.metavar, help=option.description)]
-    default = None if option.flag is None else False
+    kind, default, metavar = (str | None, None, option.metavar) if option.flag is None else (bool, False, None)
+    annotation = Annotated[kind, typer.Option(f"--{option.name}", metavar=metavar, help=option.description)]  # type: ignore[valid-type]
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -121,13 +114,6 @@ def make_room(file: Path, option: str) -> None:
 
 def assignments(texts: Sequence[str], option: str, example: str = "width=0.5") -> dict[str, Any]:
     """Read `key=value` pairs; values are TOML, or else plain text."""
-    values: dict[str, Any] = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign or not key.strip():
-            raise InputError(f"{option}: {text!r} is not of the form key=value", f"for example {option} {example}")
-        try:
-            values[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            values[key.strip()] = value
-    return values
+    from kdbench import toml_files
+
+    return dict(toml_files.assignment(text, f"{option}: {text!r}", f"{option} {example}") for text in texts)

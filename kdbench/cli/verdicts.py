@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +14,8 @@ from kdbench.options import names as split_names
 if TYPE_CHECKING:
     from kdbench.judge.target import Target
     from kdbench.report import Content
-    from kdbench.results.records import RunRecord
     from kdbench.results.verdicts import Verdict
     from kdbench.workflows.stages.results import RunResults
-
-_WORST_FIRST = (1, 2, 0)
 
 
 def target_names(incomplete: str) -> list[str]:
@@ -55,19 +52,8 @@ def load_targets(names: Sequence[str] | None) -> "tuple[Target, ...]":
     return targets
 
 
-def judge_all(
-    record: "RunRecord", targets: "Sequence[Target]", models: Sequence[str] | None = None
-) -> "tuple[Verdict, ...]":
-    """Return the record's verdict on each target."""
-    from kdbench.judge.readiness import judge
-
-    return tuple(judge(record, target, models) for target in targets)
-
-
 def show_verdicts(verdicts: "Sequence[Verdict]") -> None:
     """Write each verdict to standard output: one paragraph, then every criterion of every model."""
-    if not verdicts:
-        return
     from rich.text import Text
 
     from kdbench.report.render.terminal import one_table
@@ -85,10 +71,14 @@ def show_verdicts(verdicts: "Sequence[Verdict]") -> None:
 def show_results(results: "RunResults", *, json: bool) -> int:
     """Write a run's results and its verdicts to standard output; return the exit code, 0 without targets."""
     record, folder, verdicts = results.record, results.folder.path, results.verdicts
-    if json and verdicts:
-        console.result_json({**record.to_json(), "folder": str(folder), "verdicts": as_json(verdicts)})
+    if json:
+        judged = {"verdicts": [verdict.to_json() for verdict in verdicts]} if verdicts else {}
+        console.result_json({**record.to_json(), "folder": str(folder), **judged})
         return exit_code(verdicts)
-    console.show_record(record, folder, json=json)
+    from kdbench.report.render.terminal import summary
+
+    console.result_drawn(summary(record))
+    console.result(f"report: {folder / 'report.md'} and {folder / 'report.html'}")
     if verdicts:
         console.result("")
         show_verdicts(verdicts)
@@ -97,18 +87,14 @@ def show_results(results: "RunResults", *, json: bool) -> int:
 
 def with_verdicts(content: "Content", targets: "Sequence[Target]") -> "Content":
     """Return a report's content with new verdicts on these targets, which replace stored ones."""
-    new = judge_all(content.record, targets)
+    from kdbench.judge.readiness import judge
+
+    new = [judge(content.record, target) for target in targets]
     judged = {verdict.target for verdict in new}
     stored = tuple(verdict for verdict in content.verdicts if verdict.target not in judged)
     return replace(content, verdicts=(*new, *stored))
 
 
-def as_json(verdicts: "Sequence[Verdict]") -> list[dict[str, Any]]:
-    """Return the verdicts as JSON values."""
-    return [verdict.to_json() for verdict in verdicts]
-
-
 def exit_code(verdicts: "Sequence[Verdict]") -> int:
     """Return the worst of the verdicts' exit codes: 1 if any is NOT READY, else 2 if any is INCONCLUSIVE, else 0."""
-    codes = {verdict.exit_code for verdict in verdicts}
-    return next((code for code in _WORST_FIRST if code in codes), 0)
+    return max((verdict.exit_code for verdict in verdicts), key=(0, 2, 1).index, default=0)

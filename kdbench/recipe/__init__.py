@@ -5,9 +5,8 @@ environment, device or file; the stage that needs a model, data set or method re
 only.
 """
 
-from kdbench.recipe.analysis import Analysis
 from kdbench.recipe.data import Augment, Data, Examples, LabelNoise, Subset
-from kdbench.recipe.measure import LEAST_PRECISION, Measure
+from kdbench.recipe.measure import LEAST_PRECISION, Analysis, InputOptions, Measure
 from kdbench.recipe.models import Model, Quantize, Start, Student, SubStudents, Teacher, Term, Trained
 from kdbench.recipe.study import Recipe, needed_by
 from kdbench.recipe.training import Optimizer, Precision, Schedule, Training
@@ -18,6 +17,7 @@ __all__ = [
     "Augment",
     "Data",
     "Examples",
+    "InputOptions",
     "LabelNoise",
     "Measure",
     "Model",

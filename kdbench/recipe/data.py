@@ -93,11 +93,11 @@ class Examples(Value):
     @field_validator("augment", mode="before")
     @classmethod
     def _level(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            if value not in AUGMENT_LEVELS:
-                raise ValueError(f"augment: unknown level {value!r}; levels: {', '.join(AUGMENT_LEVELS)}")
-            return AUGMENT_LEVELS[value]
-        return value
+        if not isinstance(value, str):
+            return value
+        if value not in AUGMENT_LEVELS:
+            raise ValueError(f"augment: unknown level {value!r}; levels: {', '.join(AUGMENT_LEVELS)}")
+        return AUGMENT_LEVELS[value]
 
 
 class Data(Examples):
@@ -118,7 +118,7 @@ class Data(Examples):
 
     @model_validator(mode="after")
     def _usable_normalisation(self) -> Self:
-        if self.std is not None and (not self.std or min(self.std) <= 0):
+        if self.std is not None and min(self.std, default=0) <= 0:
             raise ValueError("std: give one positive value per channel")
         if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
             raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}: give one per channel")

@@ -18,8 +18,6 @@ from typing import Any
 
 from kdbench.recipe.data import AUGMENT_LEVELS, Examples
 
-_OF_EXAMPLES = tuple(Examples.model_fields)
-
 
 def expanded(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recipe's content with sweeps and generations expanded and shared tables inherited by every entry.
@@ -29,7 +27,7 @@ def expanded(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """
     result = dict(recipe)
     training, data = _table(result.get("training")), _table(result.get("data"))
-    examples = {key: _augmentation(key, value) for key, value in data.items() if key in _OF_EXAMPLES}
+    examples = {key: _augmentation(key, value) for key, value in data.items() if key in Examples.model_fields}
     for role in ("teacher", "student"):
         entries = result.get(role)
         if isinstance(entries, dict):
@@ -104,12 +102,9 @@ def _labels(paths: list[str]) -> dict[str, str]:
     return {path: re.sub(r"\W+", "_", label.removesuffix(".name")) for path, label in named.items()}
 
 
-def _plain(value: Any) -> str | int | float | bool:
-    if isinstance(value, list | tuple):
-        return "-".join(str(item) for item in value)
-    if isinstance(value, dict):
-        return "-".join(str(item) for item in value.values())
-    return value  # type: ignore[no-any-return]
+def _plain(value: Any) -> Any:
+    items = value.values() if isinstance(value, dict) else value
+    return "-".join(map(str, items)) if isinstance(value, list | tuple | dict) else value
 
 
 def _named(template: str, axes: Mapping[str, Any]) -> str:
@@ -131,26 +126,24 @@ def _put(node: Any, path: str, value: Any) -> None:
         raise ValueError(f"sweep: {path!r}: the entry has no terms")
     *parents, last = path.split(".")
     for depth, key in enumerate(parents):
-        node = _child(node, key, path, ".".join(parents[: depth + 1]))
-    if isinstance(node, list):
-        if not last.isdigit() or int(last) >= len(node):
-            raise ValueError(f"sweep: {path!r}: there is no item {last!r}")
-        node[int(last)] = value
-    else:
-        node[last] = value
+        so_far = ".".join(parents[: depth + 1])
+        if isinstance(node, dict):
+            if isinstance(node.get(key), str) and key == "model":
+                node[key] = {"name": node[key]}
+            node.setdefault(key, {})
+        node = node[_place(node, key, path, so_far)]
+        if not isinstance(node, dict | list):
+            raise ValueError(f"sweep: {path!r}: {so_far!r} is a plain value")  # noqa: TRY004 - pydantic catches this
+    node[_place(node, last, path, last)] = value
 
 
-def _child(node: Any, key: str, path: str, so_far: str) -> Any:
-    if isinstance(node, list):
-        if not key.isdigit() or int(key) >= len(node):
-            raise ValueError(f"sweep: {path!r}: there is no item {so_far!r}")
-        return node[int(key)]
-    if isinstance(node.get(key), str) and key == "model":
-        node[key] = {"name": node[key]}
-    child = node.setdefault(key, {})
-    if not isinstance(child, dict | list):
-        raise ValueError(f"sweep: {path!r}: {so_far!r} is a plain value")  # noqa: TRY004 - pydantic catches this one
-    return child
+def _place(node: Any, key: str, path: str, shown: str) -> Any:
+    """Return the key of an item in a table, or its index in a list."""
+    if not isinstance(node, list):
+        return key
+    if not key.isdigit() or int(key) >= len(node):
+        raise ValueError(f"sweep: {path!r}: there is no item {shown!r}")
+    return int(key)
 
 
 def _generations(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """Shipped recipes, and reading a recipe by name or from a TOML file, with overrides."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -23,7 +22,8 @@ def load_recipe(name_or_path: str = "digits", overrides: Sequence[str] = ()) -> 
     """
     content = toml_files.parse(*toml_files.find(name_or_path, shipped_recipes(), "recipe"))
     for override in overrides:
-        _apply(content, override)
+        key, value = toml_files.assignment(override, f"override {override!r}", "training.epochs=5")
+        _assign(content, key.split("."), value, override)
     return recipe_from(content, name_or_path)
 
 
@@ -33,35 +33,19 @@ def recipe_from(content: Mapping[str, Any], where: str = "the recipe") -> Recipe
     return toml_files.validated(Recipe, content, where, example=example, document="docs/recipes.md")
 
 
-def _apply(content: dict[str, Any], override: str) -> None:
-    key, sign, text = override.partition("=")
-    if not sign or not key.strip():
-        raise InputError(f"override {override!r} is not of the form key=value", "for example training.epochs=5")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    _assign(content, key.strip().split("."), value, override)
-
-
 def _assign(node: Any, path: list[str], value: Any, override: str) -> None:
     head, *rest = path
     if isinstance(node, list):
         names = [str(item.get("name", "")) if isinstance(item, dict) else "" for item in node]
-        indices = (
-            range(len(node))
-            if head == "*"
-            else [names.index(head)]
-            if head in names
-            else [int(head)]
-            if head.isdigit() and int(head) < len(node)
-            else None
-        )
-        if indices is None:
-            raise InputError(
-                f"override {override!r}: no item {head!r}",
-                f"items: {', '.join(filter(None, names))}, or * for all",
-            )
+        if head == "*":
+            indices = list(range(len(node)))
+        elif head in names:
+            indices = [names.index(head)]
+        elif head.isdigit() and int(head) < len(node):
+            indices = [int(head)]
+        else:
+            items = f"items: {', '.join(filter(None, names))}, or * for all"
+            raise InputError(f"override {override!r}: no item {head!r}", items)
         for index in indices:
             if rest:
                 _assign(node[index], rest, value, override)

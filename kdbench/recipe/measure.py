@@ -1,4 +1,4 @@
-"""The `[measure]` table: what to measure of every model, how precisely and for how long."""
+"""What to measure and on which inputs: the `[measure]` and `[analysis]` tables, and the options of measured files."""
 
 from typing import Annotated, Literal, Self
 
@@ -50,20 +50,53 @@ class Measure(Value):
     @field_validator("threads", "batch", "mode", "runtime", "cores")
     @classmethod
     def _without_duplicates(cls, value: tuple[object, ...] | None) -> tuple[object, ...] | None:
-        if value is None:
-            return None
-        if not value:
+        if value == ():
             raise ValueError("name at least one")
-        return tuple(dict.fromkeys(value))
+        return value and tuple(dict.fromkeys(value))
 
     @model_validator(mode="after")
-    def _country_needs_energy(self) -> Self:
+    def _compatible(self) -> Self:
         if self.country is not None and self.energy == "off":
             raise ValueError("country turns joules into CO₂e, but energy is off")
-        return self
-
-    @model_validator(mode="after")
-    def _server_needs_rate(self) -> Self:
         if "server" in self.mode and self.rate_per_s is None:
             raise ValueError("mode 'server' needs rate_per_s: how many calls arrive in a second")
         return self
+
+
+class Analysis(Value):
+    """Additional evaluations of the models.
+
+    Each model also runs on about `train_samples` of its training images, the same share of every class (0: none), to
+    compare training and test, and on all images whose label was changed. `std` is the standard deviation that
+    standardizes logits: of the row as a population, or `unbiased`, as a sample.
+    """
+
+    train_samples: int = Field(default=2000, ge=0)
+    std: Literal["population", "unbiased"] = "population"
+
+
+class InputOptions(Value):
+    """The data to score models on, and how its images become inputs. `kdbench.options.INPUTS` declares their options.
+
+    `data` is the name of a set, folder:PATH or npz:PATH. Images are resized and cropped, then `(pixel / scale - mean) /
+    std`, per channel; what is None comes from the card beside a model's file, else scale 255, mean 0 and std 1.
+    `output` names the output that holds the logits. Without `accuracy` inputs are noise and no data is needed.
+    """
+
+    data: str | None = None
+    data_root: str | None = None
+    download: bool = False
+    resize: int | None = Field(default=None, ge=1)
+    crop: int | None = Field(default=None, ge=1)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    scale: float | None = Field(default=None, gt=0)
+    output: str | None = None
+    accuracy: bool = True
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and (not value or min(value) <= 0):
+            raise ValueError("give one positive value per channel")
+        return value

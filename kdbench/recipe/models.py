@@ -9,20 +9,24 @@ from kdbench.recipe.training import Training
 from kdbench.validation import Value
 
 
-class Model(BaseModel):
-    """A model by its registered name; every other key is an option of that model."""
+class _WithOptions(BaseModel):
+    """A table whose further keys are the options of what it names, which validates them."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: str
-
     @property
     def options(self) -> dict[str, Any]:
-        """The keys beside `name`, for the model's factory."""
+        """The further keys."""
         return dict(self.model_extra or {})
 
 
-class Term(BaseModel):
+class Model(_WithOptions):
+    """A model by its registered name; every other key is an option of that model."""
+
+    name: str
+
+
+class Term(_WithOptions):
     """One weighted term of a student's objective: a distillation method by name, other keys are its options.
 
     It applies from `from_epoch` (0 is the first) until before `until_epoch`; values below one are shares of all epochs.
@@ -30,17 +34,10 @@ class Term(BaseModel):
     of two stages.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
-
     method: str
     from_epoch: float = Field(default=0, ge=0)
     until_epoch: float | None = Field(default=None, gt=0)
     alone: bool = False
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keys of the method, which the method validates."""
-        return dict(self.model_extra or {})
 
 
 class Start(Value):
@@ -137,11 +134,9 @@ class Student(Trained):
         if len(set(self.teacher)) < len(self.teacher):
             raise ValueError(f"student {self.name!r} names a teacher twice: {', '.join(self.teacher)}")
         if self.sub_students is not None and self.start is not None:
-            raise ValueError(
-                f"student {self.name!r}: sub-students start from fresh weights: leave out start or sub_students"
-            )
+            message = "sub-students start from fresh weights: leave out start or sub_students"
+            raise ValueError(f"student {self.name!r}: {message}")
         if self.sub_students is not None and self.quantize is not None:
-            raise ValueError(
-                f"student {self.name!r} has quantize and sub_students, which do not go together: leave out one of them"
-            )
+            message = "quantize and sub_students, which do not go together: leave out one of them"
+            raise ValueError(f"student {self.name!r} has {message}")
         return self

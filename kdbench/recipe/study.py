@@ -5,10 +5,9 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from kdbench import storage
-from kdbench.recipe.analysis import Analysis
 from kdbench.recipe.data import Data
 from kdbench.recipe.expanding import expanded
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.measure import Analysis, Measure
 from kdbench.recipe.models import Student, Teacher
 from kdbench.recipe.training import Training
 from kdbench.registry import suggestion

@@ -15,8 +15,7 @@ from filelock import FileLock
 from kdbench import storage
 from kdbench.errors import InputError, KdbenchError
 from kdbench.progress import Progress
-from kdbench.recipe import Measure
-from kdbench.recipe.inputs import InputOptions
+from kdbench.recipe import InputOptions, Measure
 from kdbench.registry import suggestion
 from kdbench.results.metrics import Metric, metric
 from kdbench.results.records import RunRecord

@@ -15,8 +15,7 @@ from kdbench.measure.harness import check_config, measure
 from kdbench.measure.staging import noise_shape
 from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress, Silent
-from kdbench.recipe import Measure
-from kdbench.recipe.inputs import InputOptions
+from kdbench.recipe import InputOptions, Measure
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.results.run_folder import RunFolder, card_path, choose_folder, require_unused

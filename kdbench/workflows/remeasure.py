@@ -20,8 +20,7 @@ from kdbench.judge.compare.strategies import RecordPair
 from kdbench.judge.compare.thresholds import Thresholds, metrics_to_compare
 from kdbench.modelfile.facts import inspect
 from kdbench.progress import Progress
-from kdbench.recipe import Measure
-from kdbench.recipe.inputs import InputOptions
+from kdbench.recipe import InputOptions, Measure
 from kdbench.results.cards import ModelCard
 from kdbench.results.comparisons import REMEASURED, Comparison
 from kdbench.results.records import RunRecord

@@ -1,6 +1,6 @@
 import pytest
 
-from kdbench.recipe.inputs import InputOptions
+from kdbench.recipe import InputOptions
 from kdbench.results.comparisons import Compared, Comparison
 
 OWN = 'def test_it(kdbench):\n    kdbench.model("student.onnx", data="digits").no_regression({arguments})'

@@ -10,8 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kdbench import data, storage
 from kdbench.errors import InputError
 from kdbench.judge.compare.thresholds import Thresholds
-from kdbench.recipe import Measure
-from kdbench.recipe.inputs import InputOptions
+from kdbench.recipe import InputOptions, Measure
 from kdbench.results.cards import ModelCard, Preprocessing
 from kdbench.results.comparisons import Comparison
 from kdbench.results.records import Environment, RunRecord

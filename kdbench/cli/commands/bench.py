@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import Json, Quiet, measuring
+from kdbench.cli.options import Json, Out, Quiet, measuring
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 
 if TYPE_CHECKING:
-    from kdbench.recipe import Measure
-    from kdbench.recipe.inputs import InputOptions
+    from kdbench.recipe import InputOptions, Measure
 
 
 @measuring
@@ -23,7 +22,7 @@ def bench(
     teacher: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Model that ratios are relative to (default: the first).")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write to (default: below runs/).")] = None,
+    out: Out = None,
     targets: Targets = None,
     quiet: Quiet = False,
     json: Json = False,

@@ -12,8 +12,7 @@ from kdbench.cli.options import Json, Quiet, make_room, measuring, several_names
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
-    from kdbench.recipe import Measure
-    from kdbench.recipe.inputs import InputOptions
+    from kdbench.recipe import InputOptions, Measure
     from kdbench.results.comparisons import Comparison
 
 _STDOUT = Path("-")
@@ -67,6 +66,8 @@ def compare(
 
     Example: kdbench compare runs/main runs/branch --threshold latency_p50_ns=10% --markdown comment.md
     """
+    from kdbench.judge.compare.thresholds import Thresholds
+
     if json and markdown == _STDOUT:
         raise InputError("--json and --markdown - both write to standard output", "give --markdown a file")
     for file, option in ((markdown, "--markdown"), (junit, "--junit")):
@@ -75,7 +76,7 @@ def compare(
     selection: dict[str, Any] = {
         "models": _pairs(models or ()),
         "metrics": several_names(metrics),
-        "thresholds": _thresholds(thresholds or ()),
+        "thresholds": Thresholds.read(thresholds or ()),
     }
     folder = None
     if remeasure:
@@ -131,12 +132,6 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
             message = f"--model names {base!r} twice: as {partners[base]} and as {partner}"
             raise InputError(message, "compare one at a time")
     return partners
-
-
-def _thresholds(texts: Sequence[str]) -> Any:
-    from kdbench.judge.compare.thresholds import Thresholds
-
-    return Thresholds.read(texts)
 
 
 def _write(comparison: "Comparison", markdown: Path | None, junit: Path | None) -> None:

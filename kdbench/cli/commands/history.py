@@ -75,18 +75,17 @@ def _write(history: "History", out: Path | None, markdown: Path | None) -> list[
     from kdbench import storage
     from kdbench.report.text.history import render
 
-    files = []
+    files: dict[Path, str] = {}
     if markdown is not None:
-        storage.write_text(markdown, render(history, []))
-        files.append(markdown)
+        files[markdown] = render(history, [])
     if out is not None:
         drawings = _draw(history)
         figures = storage.make_folder(out / "figures")
-        storage.write_text(out / "history.md", render(history, drawings))
-        for drawing in drawings:
-            storage.write_text(figures / f"{drawing.name}.svg", drawing.svg)
-        files += [out / "history.md", *(figures / f"{drawing.name}.svg" for drawing in drawings)]
-    return files
+        files[out / "history.md"] = render(history, drawings)
+        files |= {figures / f"{drawing.name}.svg": drawing.svg for drawing in drawings}
+    for file, text in files.items():
+        storage.write_text(file, text)
+    return list(files)
 
 
 def _draw(history: "History") -> "list[Drawing]":

@@ -2,18 +2,15 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from importlib import import_module
+from typing import Annotated
 
 import typer
 
 from kdbench.cli import console
 from kdbench.cli.options import Json
-
-if TYPE_CHECKING:
-    from kdbench.registry import Registry
-
 
 COLUMN = 32  # greatest width of the names' column, in characters
 
@@ -30,17 +27,14 @@ class Kind(StrEnum):
     TARGETS = "targets"
 
 
-def list_(
-    kind: Annotated[Kind, typer.Argument(help="What to list.", metavar="KIND")],
-    json: Json = False,
-) -> None:
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.", metavar="KIND")], json: Json = False) -> None:
     """List recipes, datasets, models, methods, formats, styles or targets.
 
     With --json the result is an object of names and descriptions.
 
     Example: kdbench list recipes
     """
-    described = _LISTS[kind]()
+    described = _described(kind)
     if json:
         console.result_json(described)
         return
@@ -66,10 +60,13 @@ def _by_number(name: str) -> list[tuple[str, int]]:
     return [(letters, int(digits or 0)) for letters, digits in re.findall(r"(\D*)(\d*)", name)]
 
 
-def _recipes() -> dict[str, str]:
-    from kdbench.recipe.loading import shipped_recipes
-
-    return {name: _header(text) for name, text in shipped_recipes().items()}
+def _described(kind: Kind) -> dict[str, str]:
+    """Return the names of a kind, each with the first line of what describes it."""
+    module, name = _SOURCES[kind]
+    source = getattr(import_module(module), name)
+    if callable(source):  # shipped TOML files, described by their header
+        return {name: _header(text) for name, text in source().items()}
+    return {name: (inspect.getdoc(source.get(name)) or "").partition("\n")[0] for name in source.names()}
 
 
 def _header(toml: str) -> str:
@@ -78,56 +75,13 @@ def _header(toml: str) -> str:
     return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 
-def _datasets() -> dict[str, str]:
-    from kdbench.data import DATASETS
-
-    return _registered(DATASETS)
-
-
-def _models() -> dict[str, str]:
-    from kdbench.models import MODELS
-
-    return _registered(MODELS)
-
-
-def _methods() -> dict[str, str]:
-    from kdbench.distill.methods import METHODS
-
-    return _registered(METHODS)
-
-
-def _formats() -> dict[str, str]:
-    from kdbench.report import FORMATS
-
-    return _registered(FORMATS)
-
-
-def _styles() -> dict[str, str]:
-    from kdbench.report.styles import STYLES
-
-    return _registered(STYLES)
-
-
-def _targets() -> dict[str, str]:
-    from kdbench.judge.target import shipped_targets
-
-    return {name: _header(text) for name, text in shipped_targets().items()}
-
-
-def _registered(registry: "Registry[Any]") -> dict[str, str]:
-    return {name: _first_line(registry.get(name)) for name in registry.names()}
-
-
-def _first_line(entry: object) -> str:
-    return (inspect.getdoc(entry) or "").partition("\n")[0]
-
-
-_LISTS: dict[Kind, Callable[[], dict[str, str]]] = {
-    Kind.RECIPES: _recipes,
-    Kind.DATASETS: _datasets,
-    Kind.MODELS: _models,
-    Kind.METHODS: _methods,
-    Kind.FORMATS: _formats,
-    Kind.STYLES: _styles,
-    Kind.TARGETS: _targets,
+_SOURCES = {
+    Kind.RECIPES: ("kdbench.recipe.loading", "shipped_recipes"),
+    Kind.DATASETS: ("kdbench.data", "DATASETS"),
+    Kind.MODELS: ("kdbench.models", "MODELS"),
+    Kind.METHODS: ("kdbench.distill.methods", "METHODS"),
+    Kind.FORMATS: ("kdbench.report", "FORMATS"),
+    Kind.STYLES: ("kdbench.report.styles", "STYLES"),
+    Kind.TARGETS: ("kdbench.judge.target", "shipped_targets"),
 }
+"""The registry of each kind, or the function that returns its shipped files: module and name."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.options import Json
-from kdbench.cli.verdicts import Targets, as_json, exit_code, judge_all, load_targets, show_verdicts
+from kdbench.cli.options import Json, RunPath
+from kdbench.cli.verdicts import Targets, exit_code, load_targets, show_verdicts
 from kdbench.errors import InputError, StorageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def ready(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its record.json.")],
+    run: RunPath,
     targets: Targets = None,
     models: Annotated[
         list[str] | None,
@@ -35,6 +35,7 @@ def ready(
 
     Example: kdbench ready runs/first --target raspberry-pi-5
     """
+    from kdbench.judge.readiness import judge
     from kdbench.results.records import RunRecord
     from kdbench.results.run_folder import RunFolder
 
@@ -47,11 +48,11 @@ def ready(
     folder = RunFolder.of(run)
     record = RunRecord.read(folder.record)
     _verify_files(record, folder)
-    verdicts = judge_all(record, loaded, models)
+    verdicts = tuple(judge(record, target, models) for target in loaded)
     files = [] if models else _store(verdicts, folder)
     if json:
-        result = {"exit_code": exit_code(verdicts), "verdicts": as_json(verdicts)}
-        console.result_json({**result, "files": [str(file) for file in files]})
+        judged = [verdict.to_json() for verdict in verdicts]
+        console.result_json({"exit_code": exit_code(verdicts), "verdicts": judged, "files": [*map(str, files)]})
     else:
         show_verdicts(verdicts)
         for file in files:

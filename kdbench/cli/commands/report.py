@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.options import Json, several_names
+from kdbench.cli.options import Json, RunPath, several_names
 from kdbench.cli.verdicts import Targets, load_targets, with_verdicts
 from kdbench.errors import InputError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its record.json.")],
+    run: RunPath,
     formats: Annotated[
         list[str] | None, typer.Option("--format", metavar="NAME", help="Format to write; repeatable (default: md).")
     ] = None,
@@ -54,14 +54,17 @@ def report(
         raise InputError("--target needs the full report: a style shows no verdict", "leave out --style or --target")
     contents = _in_styles(with_verdicts(Content.read(run), load_targets(targets)), chosen_styles)
     if stdout:
-        console.result(_markdown(contents))
+        from kdbench.report.render.markdown import render
+
+        # Without figures: there is no folder for them.
+        console.result("\n".join(render(content, figures=False) for content in contents).rstrip())
         return
     folder = out or RunFolder.of(run).path
-    files = list(dict.fromkeys(file for content in contents for file in write(content, folder, chosen)))
+    files = list(dict.fromkeys(str(file) for content in contents for file in write(content, folder, chosen)))
     if json:
-        console.result_json({"files": [str(file) for file in files]})
+        console.result_json({"files": files})
     else:
-        console.result("\n".join(str(file) for file in files))
+        console.result("\n".join(files))
 
 
 def _in_styles(content: "Content", styles: list[str]) -> "list[Content]":
@@ -76,13 +79,5 @@ def _check_stdout(formats: list[str] | None, out: Path | None, json: bool) -> No
     """Raise InputError for an option that does not go with `--stdout`."""
     others = {"--format": formats not in (None, ["md"]), "--out": out is not None, "--json": json}
     if clash := [option for option, present in others.items() if present]:
-        raise InputError(
-            f"--stdout prints Markdown and does not go with {clash[0]}", f"leave out --stdout or {clash[0]}"
-        )
-
-
-def _markdown(contents: "list[Content]") -> str:
-    """Return the Markdown of all contents, without figures: there is no folder for them."""
-    from kdbench.report.render.markdown import render
-
-    return "\n".join(render(content, figures=False) for content in contents).rstrip()
+        message = f"--stdout prints Markdown and does not go with {clash[0]}"
+        raise InputError(message, f"leave out --stdout or {clash[0]}")

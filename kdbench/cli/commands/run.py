@@ -1,12 +1,11 @@
 """`kdbench run`: the main job, from a recipe to a report."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import EstimateEnergy, Json, Quiet, recipe_names
+from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet, recipe_names
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 
 RecipeName = Annotated[
@@ -15,7 +14,6 @@ RecipeName = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")
 ]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to (default: below runs/).")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from what the folder already holds.")]
 
 

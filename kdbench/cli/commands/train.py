@@ -3,9 +3,9 @@
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.commands.run import Out, Overrides, RecipeName, Resume, all_overrides
+from kdbench.cli.commands.run import Overrides, RecipeName, Resume, all_overrides
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import EstimateEnergy, Json, Quiet
+from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet
 
 
 def train(

@@ -4,8 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdbench.recipe import Measure
-from kdbench.recipe.inputs import InputOptions
+from kdbench.recipe import InputOptions, Measure
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.results import RunResults
 

@@ -7,8 +7,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from kdbench.recipe import Measure
-from kdbench.recipe.inputs import InputOptions
+from kdbench.recipe import InputOptions, Measure
 from kdbench.results.comparisons import Comparison
 from kdbench.results.records import Environment, RunRecord, measured
 

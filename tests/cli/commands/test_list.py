@@ -1,7 +1,5 @@
 import pytest
 
-from kdbench.cli.commands.list import _LISTS, Kind
-
 KINDS = {
     "recipes": {"digits", "mnist_dense"},
     "datasets": {"digits", "mnist", "cifar10", "cifar100", "fashion_mnist"},
@@ -38,7 +36,7 @@ def test_descriptions_stand_in_a_column_and_below_names_that_are_too_wide(run_cl
         "a-name-of-thirty-two-characters-": "Long.",
         "a-name-of-thirty-three-characters": "Longer.",
     }
-    monkeypatch.setitem(_LISTS, Kind.MODELS, lambda: described)
+    monkeypatch.setattr("kdbench.cli.commands.list._described", lambda _: described)
     assert run_cli("list", "models").out.splitlines() == [
         "r20, r110                         Deep.",
         "mlp                               Dense.",

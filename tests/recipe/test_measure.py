@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from kdbench.options import INPUTS
-from kdbench.recipe.inputs import InputOptions
+from kdbench.recipe import InputOptions
 
 
 def test_every_setting_has_an_option():
