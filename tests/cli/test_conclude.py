@@ -49,7 +49,7 @@ def test_what_the_disk_refuses_is_the_users_to_mend(capsys, number, words):
 
 @pytest.mark.parametrize("command", [["report"], ["run"], ["run", "digits", "--out"], ["macs"]])
 def test_a_path_too_long_for_the_file_system_is_the_users_to_mend(run_cli, command):
-    ended = run_cli(*command, f"{'x' * 300}.onnx")
+    ended = run_cli(*command, "x" * 300 + ".onnx" * (command == ["macs"]))
     assert ended.code == 3
     assert "too long" in ended.err
 
