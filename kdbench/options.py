@@ -55,10 +55,10 @@ def seconds(text: str) -> float:
 def milliseconds(text: str) -> int:
     """Read a duration of whole milliseconds, one or more; a number alone is in seconds."""
     value = seconds(text) * 1000
-    whole = round(value)
-    if whole < 1 or not math.isclose(value, whole):
+    rounded = round(value)
+    if rounded < 1 or not math.isclose(value, rounded):
         raise ValueError(f"{text!r} is not a whole number of milliseconds")
-    return whole
+    return rounded
 
 
 def share(text: str) -> float:
@@ -126,8 +126,8 @@ def shape(text: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _wrong(text: str, wanted: str) -> ValueError:
-    return ValueError(f"{text!r} is not {wanted}")
+def _wrong(text: str, expected: str) -> ValueError:
+    return ValueError(f"{text!r} is not {expected}")
 
 
 MEASURE: Mapping[str, Option] = {
@@ -178,4 +178,4 @@ INPUTS: Mapping[str, Option] = {
     "output": Option("output", "Name of the output that holds the logits", "NAME"),
     "accuracy": Option("no-accuracy", "Use synthetic inputs: no data is needed", flag=False),
 }
-"""What models are fed with, by the fields of `kdbench.recipe.InputOptions`."""
+"""The inputs of the models, by the fields of `kdbench.recipe.InputOptions`."""

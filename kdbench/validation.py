@@ -80,8 +80,8 @@ def problem(
     if raised is None:
         value = repr(first["input"])
         value = value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
-        wanted = message.removeprefix("Input ")
-        message = f"{value} {wanted}" if wanted != message else f"{message} (given: {value})"
+        expected = message.removeprefix("Input ")
+        message = f"{value} {expected}" if expected != message else f"{message} (given: {value})"
     return Problem(f"{place(key)}: {message}" if key else message, getattr(raised, "hint", ""))
 
 

@@ -145,7 +145,7 @@ def enter(benchmark: Any, timer: ReplayTimer | None, seconds: Sequence[float], i
     # A disabled fixture runs the function and records nothing.
     benchmark.disabled = benchmark.disabled or not seconds
     timer.load(seconds)
-    benchmark.pedantic(_nothing, rounds=max(len(seconds), 1))
+    benchmark.pedantic(lambda: None, rounds=max(len(seconds), 1))
     timer.load(())
 
 
@@ -166,7 +166,3 @@ def call_times(samples: "Mapping[str, NDArray[Any]]", model: str, axes: "Axes") 
     kept = min(len(ns), _MOST_ROUNDS)
     ranks = ((np.arange(kept) + 0.5) * len(ns) / kept).astype(np.int64)
     return [float(time_ns) / 1e9 for time_ns in ns[ranks]]
-
-
-def _nothing() -> None:
-    pass

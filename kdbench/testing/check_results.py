@@ -143,7 +143,7 @@ def _mark(result: CheckResult) -> _Mark:
 
 def _judged(results: Results) -> list[tuple[str, CheckResult]]:
     """Return each judged result with the id of its test."""
-    return [(test, each) for test, of_test in results.items() for each in of_test if each.outcome != NOT_JUDGED]
+    return [(test, result) for test, of_test in results.items() for result in of_test if result.outcome != NOT_JUDGED]
 
 
 def not_judged(results: Results) -> str:
@@ -168,20 +168,11 @@ def table(results: Results) -> "Table":
     from kdbench.report.table import Column, Row, Table
 
     heads = ("", "Test", "Model", "What", "Measured", "Required", "Outcome")
-    rows = [
-        Row(
-            (
-                Text(_mark(result).sign),
-                Text(test, code=True),
-                Text(result.subject, code=True),
-                Text(result.what),
-                Text(result.observed),
-                Text(result.required),
-                Text(result.outcome),
-            )
-        )
-        for test, result in _judged(results)
-    ]
+    rows = []
+    for test, result in _judged(results):
+        names = Text(test, code=True), Text(result.subject, code=True)
+        words = map(Text, (result.what, result.observed, result.required, result.outcome))
+        rows.append(Row((Text(_mark(result).sign), *names, *words)))
     return Table("kdbench", tuple(Column(head, numeric=False) for head in heads), tuple(rows))
 
 

@@ -19,7 +19,7 @@ from kdbench.testing.settings import OPTIONS, Settings
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_PATH_PREFIXES = ("folder:", "npz:")  # of data sets that are named by their path
+_NAMED_BY_PATH = {"folder", "npz"}  # prefixes of data sets
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 _SWITCHES = {"download", "remeasure"}
 _OF_PYTEST = {option.name for option in OPTIONS}
@@ -49,13 +49,8 @@ class Context:
         settings = Settings.of(item.config)
         records = item.config.stash.setdefault(_RECORDS, SessionRecords(settings.session, TerminalNotes(item.config)))
         # A test that is repeated still has the results of its previous run.
-        item.user_properties[:] = [each for each in item.user_properties if each[0] != PROPERTY]
+        item.user_properties[:] = [it for it in item.user_properties if it[0] != PROPERTY]
         return cls(item, settings, TestPaths(item.path.parent, settings.root), records)
-
-    @property
-    def marginal(self) -> str:
-        """What happens if a bound is MARGINAL."""
-        return self.settings.marginal
 
     def files(self, names: list[str | Path], data: str | None, options: dict[str, Any]) -> BenchFiles:
         """Return model files with the options of a test, which override those of the session."""
@@ -115,10 +110,8 @@ class TestPaths:
 
     def data(self, name: str | None) -> str | None:
         """Return the name of a data set, with an absolute path if it is named by its path."""
-        prefix = next((each for each in _PATH_PREFIXES if name is not None and name.startswith(each)), None)
-        if name is None or prefix is None:
-            return name
-        return f"{prefix}{self.find(name.removeprefix(prefix), 'data set')}"
+        prefix, colon, path = (name or "").partition(":")
+        return f"{prefix}:{self.find(path, 'data set')}" if colon and prefix in _NAMED_BY_PATH else name
 
 
 def fails_test(work: Callable[_P, _T]) -> Callable[_P, _T]:

@@ -83,7 +83,7 @@ class MetricCheck:
             return self
         measurement = self._measure()
         check = check_limit(measurement, side, number)
-        passing = {"PASS"} | ({"MARGINAL"} if (marginal or self._context.marginal) == "pass" else set())
+        passing = {"PASS"} | ({"MARGINAL"} if (marginal or self._context.settings.marginal) == "pass" else set())
         self._context.judge(
             CheckResult(
                 subject=self._subject,

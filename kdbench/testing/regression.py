@@ -1,5 +1,7 @@
 """The gate behind a comparison: a regression ends the test, and so does an inconclusive comparison."""
 
+from typing import Any
+
 import pytest
 
 from kdbench import units
@@ -59,12 +61,29 @@ def check_regression(
     results = [
         _of_row(comparison, row, passed=row.outcome in passing) for row in comparison.rows if row.outcome != "same"
     ]
-    results += [_of_lost(comparison, model, passed="inconclusive" in passing) for model in comparison.lost]
-    same = sum(row.outcome == "same" for row in comparison.rows)
+    results += [
+        _without_number(
+            comparison,
+            model,
+            "gone",
+            "inconclusive",
+            what="the model",
+            passed="inconclusive" in passing,
+            reason="the new state has no such model",
+            remedy="if it was removed on purpose, compare model by model: kdbench.model(…).no_regression(…)",
+        )
+        for model in comparison.lost
+    ]
+    same = [row.model_dump(mode="json") for row in comparison.rows if row.outcome == "same"]
     if same:
-        results.append(_of_unchanged(name, comparison, same))
+        observed = f"none above its threshold in {len(same)} number{'s' * (len(same) != 1)}"
+        results.append(_without_number(comparison, name, observed, "same", passed=True, numbers={"same": same}))
     elif not results:
-        results.append(_without_rows(name, comparison, passed=comparison.overall in passing))
+        identical = comparison.overall in _GOOD
+        observed = "none: the files are the same" if identical else "not comparable"
+        reason = "" if identical else "; ".join(("no metric is in both states", *comparison.notes))
+        passed = comparison.overall in passing
+        results.append(_without_number(comparison, name, observed, comparison.overall, passed=passed, reason=reason))
     context.add_results(*results)
     failed = [result for result in results if not result.passed]
     message = "\n".join(result.message for result in failed)
@@ -90,18 +109,19 @@ def _of_row(comparison: Comparison, row: Compared, *, passed: bool) -> CheckResu
     )
 
 
-def _of_lost(comparison: Comparison, model: str, *, passed: bool) -> CheckResult:
-    """Return the result for a model that the new state does not have."""
-    return CheckResult(
-        subject=model,
-        what="the model",
-        observed="gone",
-        required=f"no regression against {comparison.base}",
-        outcome="inconclusive",
-        passed=passed,
-        reason="the new state has no such model",
-        remedy="if it was removed on purpose, compare model by model: kdbench.model(…).no_regression(…)",
-    )
+def _without_number(
+    comparison: Comparison,
+    subject: str,
+    observed: str,
+    outcome: str,
+    *,
+    passed: bool,
+    what: str = "the change",
+    **details: Any,
+) -> CheckResult:
+    """Return a result that is not about a single number."""
+    required = f"no regression against {comparison.base}"
+    return CheckResult(subject, what, observed, required, outcome, passed, **details)
 
 
 def _change(row: Compared) -> str:
@@ -113,30 +133,3 @@ def _change(row: Compared) -> str:
     write = units.points if row.in_points else units.change
     interval = f" {bracketed(row.change, row.interval, write)}" if row.interval else ""
     return f"{both}, {write(row.change)}{' points' if row.in_points else ''}{interval}"
-
-
-def _of_unchanged(name: str, comparison: Comparison, count: int) -> CheckResult:
-    """Return one result for all numbers that changed within their thresholds."""
-    return CheckResult(
-        subject=name,
-        what="the change",
-        observed=f"none above its threshold in {count} number{'s' * (count != 1)}",
-        required=f"no regression against {comparison.base}",
-        outcome="same",
-        passed=True,
-        numbers={"same": [row.model_dump(mode="json") for row in comparison.rows if row.outcome == "same"]},
-    )
-
-
-def _without_rows(name: str, comparison: Comparison, *, passed: bool) -> CheckResult:
-    """Return the result of a comparison without numbers: identical files, or nothing to compare."""
-    same = comparison.overall in _GOOD
-    return CheckResult(
-        subject=name,
-        what="the change",
-        observed="none: the files are the same" if same else "not comparable",
-        required=f"no regression against {comparison.base}",
-        outcome=comparison.overall,
-        passed=passed,
-        reason="" if same else "no metric is in both states" + "".join(f"; {note}" for note in comparison.notes),
-    )

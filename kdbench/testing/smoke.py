@@ -1,5 +1,6 @@
 """Calling a model once to see that it runs: all that happens in tests without `--benchmark`."""
 
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,37 +25,18 @@ def call_once(files: BenchFiles) -> None:
     run or whose output is not finite.
     """
     files.options(Depth.TIMES)
-    test = _few_images(files)
-    shape = tuple(test.images.shape[1:]) if test is not None else None
-    assert shape is None or len(shape) == 3
-    subjects = [
+    test, shape = None, None
+    if files.data is not None:
+        with suppress(DataMissingError):  # the data may be only on the machine that runs --benchmark
+            images, shape, _ = bench.load_test(files.inputs)
+            test = TestSet(images.images[:_IMAGES], images.labels[:_IMAGES])
+    models = [
         bench.load_bench_model(path, id_, files.inputs, reference=files.ids[0], shape=shape)
         for path, id_ in zip(files.paths, files.ids, strict=True)
     ]
     with TemporaryDirectory(prefix="kdbench-smoke-") as folder:
-        for model in stage(subjects, test, Path(folder), 0).values():
+        for model in stage(models, test, Path(folder), 0).values():
             _call(model)
-
-
-def _few_images(files: BenchFiles) -> TestSet | None:
-    if files.data is None:
-        return None
-    from kdbench import data
-
-    inputs = files.inputs
-    try:
-        test = data.load(
-            files.data,
-            root=inputs.data_root,
-            download=inputs.download,
-            parts=("test",),
-            resize=inputs.resize,
-            crop=inputs.crop,
-        ).test
-    except DataMissingError:  # the data may be only on the machine that runs --benchmark
-        return None
-    assert test is not None, "a loader returns the part it is asked for or raises"
-    return TestSet(test.images[:_IMAGES], test.labels[:_IMAGES])
 
 
 def _call(model: JobModel) -> None:

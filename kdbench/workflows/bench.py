@@ -61,7 +61,7 @@ def bench_models(
     test, shape = None, None
     class_names: tuple[str, ...] = ()
     if inputs.accuracy:
-        test, shape, class_names = _load_test(inputs)
+        test, shape, class_names = load_test(inputs)
     models = [
         load_bench_model(
             path,
@@ -194,7 +194,8 @@ def _reference(ids: list[str], paths: Sequence[Path], teacher: str | None) -> st
     return name
 
 
-def _load_test(inputs: InputOptions) -> tuple[TestSet, tuple[int, int, int], tuple[str, ...]]:
+def load_test(inputs: InputOptions) -> tuple[TestSet, tuple[int, int, int], tuple[str, ...]]:
+    """Return the test images and labels, the shape of an image, and the names of the classes."""
     from kdbench import data  # loading some sets imports torch, which synthetic inputs do not need
 
     assert inputs.data is not None

@@ -131,28 +131,22 @@ def _latency(environment: "Environment") -> Iterator[Finding]:
     detected |= {
         gauge.title: gauge.read() is not None for gauge in gauges(Path("/"), "cuda" if host.get("gpu") else "cpu")
     }
-    yes, no = (", ".join(name for name, is_ in detected.items() if is_ is state) or "none" for state in (True, False))
+    yes, no = (", ".join(name for name, seen in detected.items() if seen is state) or "none" for state in (True, False))
     yield Finding("disturbances", "ok", f"detected here: {yes}; not detected: {no}")
 
 
 def _data(_: "Environment") -> Iterator[Finding]:
-    from kdbench.data import DATASETS
+    from kdbench.data import DATASETS, PARTS, load
 
-    for name, _loader in DATASETS:
-        yield _data_set(name)
-
-
-def _data_set(name: str) -> Finding:
-    from kdbench.data import PARTS, load
-
-    sizes, hint = [], ""
-    for part in PARTS:
-        try:
-            sizes.append(f"{part} {len(getattr(load(name, parts=(part,)), part))}")
-        except KdbenchError as error:
-            hint = error.hint
-    state: State = "ok" if len(sizes) == len(PARTS) else "warn" if sizes else "missing"
-    return Finding(f"data: {name}", state, ", ".join(sizes) or "not found", hint)
+    for name in DATASETS.names():
+        sizes, hint = [], ""
+        for part in PARTS:
+            try:
+                sizes.append(f"{part} {len(getattr(load(name, parts=(part,)), part))}")
+            except KdbenchError as error:
+                hint = error.hint
+        state: State = "ok" if len(sizes) == len(PARTS) else "warn" if sizes else "missing"
+        yield Finding(f"data: {name}", state, ", ".join(sizes) or "not found", hint)
 
 
 def _energy(_: "Environment") -> Iterator[Finding]:
