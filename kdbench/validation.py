@@ -1,4 +1,4 @@
-"""Validating what a person or a file supplies: the base of all checked values, and one wording of what is wrong.
+"""Validation of values from a person or a file: the base class of checked values, and the wording of all problems.
 
 Base layer: imports pydantic, the registry's suggestions and nothing else of kdbench.
 """
@@ -66,7 +66,7 @@ def problem(
         raise problem(error, Target).as_error(str(path), "see docs/readiness.md") from error
     """
     complaints = error.errors()
-    # A misspelt required key is missing and unknown at once; the unknown one says what was meant.
+    # A misspelt required key is missing and unknown at once; the unknown one is the better message.
     first = next((complaint for complaint in complaints if complaint["type"] in _UNKNOWN), complaints[0])
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] in _UNKNOWN:

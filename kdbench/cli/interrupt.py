@@ -1,4 +1,4 @@
-"""Ctrl-C ends the process within two seconds, whatever it is doing, and prints how to go on.
+"""Ctrl-C ends the process within two seconds, whatever it is doing, and prints how to continue.
 
 Python runs signal handlers between bytecodes of the main thread, so a long call into C (a training step, an
 export) delays KeyboardInterrupt for as long as it lasts. The interpreter's wake-up descriptor is written by
@@ -33,7 +33,7 @@ class Interrupts:
         self._pair: tuple[socket.socket, socket.socket] | None = None
 
     def say_farewell(self) -> None:
-        """Write once, to standard error, that the work was interrupted and how to go on."""
+        """Write once, to standard error, that the work was interrupted and how to continue."""
         if self._farewell_lock.acquire(blocking=False):
             # Written to the descriptor: the thread that hangs may hold the stream's lock.
             show_cursor = "\x1b[?25h" if os.isatty(2) else ""

@@ -1,4 +1,4 @@
-"""One invocation of the command line: what was typed, and how it ends as a message, a hint and an exit code."""
+"""One invocation of the command line: its arguments, and its end as a message, a hint and an exit code."""
 
 import errno
 import os
@@ -51,7 +51,7 @@ class Invocation:
         return shlex.join(("kdbench", *(word for word in self.arguments if word != "--resume")))
 
     def how_to_resume(self) -> str:
-        """Return how to go on after an interruption, in one sentence."""
+        """Return how to continue after an interruption, in one sentence."""
         if not self.resumable:
             return "an interrupted measurement keeps nothing; run the same command again"
         arguments = list(self.arguments)

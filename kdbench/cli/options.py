@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 
     V = TypeVar("V", bound=Value)
 
+
+def option(name: str, metavar: str, text: str) -> Any:
+    """Declare an option `--name METAVAR` with its help text."""
+    return typer.Option(name, metavar=metavar, help=text)
+
+
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its record.json.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to (default: below runs/).")]
+Texts = list[str] | None
+Out = Annotated[Path | None, option("--out", "DIR", "Folder to write to (default: below runs/).")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 EstimateEnergy = Annotated[bool, typer.Option("--estimate-energy", help=MEASURE["estimate_energy"].description)]

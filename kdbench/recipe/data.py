@@ -21,8 +21,8 @@ class Augment(Value):
     """Random changes of training images: zero-pad by `pad` and crop back, flip left-right with chance one half.
 
     With `views` every image has that many fixed views, one per epoch in turn, so that a teacher evaluates an image only
-    that often. `mixup` and `cutmix` are the parameter of the symmetric Beta distribution of the second image's share
-    (0: off); with both, each batch uses one of them.
+    that many times. `mixup` and `cutmix` are the parameter of the symmetric Beta distribution of the second image's
+    share (0: off); with both, each batch uses one of them.
     """
 
     pad: int = Field(default=0, ge=0, le=32)

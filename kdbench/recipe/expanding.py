@@ -4,10 +4,10 @@
     sweep = { "ce_weight, terms.0.kd_weight" = [[0.1, 0.9], [0.5, 0.5]] }     keys that change together: one axis
     generations = 3                                                           each learns from the one before
 
-A sweep's keys are dotted paths into the entry; an axis of several keys is named after the first, and after those of the
-others that the entry's name mentions. In the entry's `name`, `{temperature}` stands for the value of the axis whose key
-ends so; axes that the name does not mention are appended. Sweeps and generations are expanded before validation, so
-that values in a sweep are validated like any other.
+A sweep's keys are dotted paths into the entry. An axis of several keys is named after the first, and after the others
+that the entry's name mentions. In the entry's `name`, `{temperature}` stands for the value of the axis whose key ends
+in `temperature`; axes that the name does not mention are appended. Sweeps and generations are expanded before
+validation, so that values in a sweep are validated like any other.
 """
 
 import copy

@@ -66,8 +66,8 @@ class Quantize(Value):
 class SubStudents(Value):
     """A student made of `count` networks, trained separately, with a linear head on their concatenated outputs.
 
-    Each part has `features` outputs. `head` overrides the student's `training` for the fused network, of which only the
-    head is trained, or everything with `tune` "all".
+    Each part has `features` outputs. `head` overrides the student's `training` for the fused network; `tune` is what
+    is trained of it: the "head" or "all" layers.
     """
 
     count: int = Field(default=4, gt=1, le=64)
@@ -80,7 +80,7 @@ class Trained(Value):
     """The keys of teachers and students.
 
     `seed_offset` is added to each seed of the recipe: models of one architecture start with the same weights unless
-    their offsets differ. `family` and `axes` name the sweep of which the entry is a point, and the point.
+    their offsets differ. `family` and `axes` name the sweep, and the point of the sweep, that the entry comes from.
     """
 
     # No dots: they separate the keys of an override.

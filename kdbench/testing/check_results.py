@@ -1,4 +1,4 @@
-"""What became of the checks of a session: a value per check, and the summary of all of them.
+"""The results of a session's checks: one value per check, and the summary of all.
 
 A result travels as a property of its test's report, from xdist's workers too, and into JUnit XML. pytest loads this
 module in every project of the environment: it imports next to nothing.
@@ -31,8 +31,8 @@ class CheckResult:
     """The result of one check.
 
     `what` of the `subject` was checked; `observed` is the number with its interval and `required` the limit, both in
-    words; `numbers` are the same as JSON values. `passed` is whether the test may go on, which after a MARGINAL depends
-    on the settings.
+    words; `numbers` are the same as JSON values. `passed` is whether the test continues, which after a MARGINAL
+    depends on the settings.
     """
 
     subject: str

@@ -22,7 +22,7 @@ from kdbench.testing.regression import Change
 if TYPE_CHECKING:
     from kdbench.results.verdicts import Verdict
 
-_MOST_LINES = 8  # on what is missing; many models miss much the same
+_MOST_LINES = 8  # about missed criteria; many models miss much the same ones
 
 
 class Bench:

@@ -1,4 +1,4 @@
-"""The settings of a session of tests: options of the command line, and beneath them those of the ini file.
+"""The settings of a session of tests: command-line options, which override ini options.
 
 pytest loads this module in every project of the environment: it imports next to nothing.
 """
@@ -28,7 +28,7 @@ OPTIONS = (
     Option("inconclusive", "What happens if a comparison is inconclusive: fail, skip or pass", default="fail"),
     *MEASURE.values(),
 )
-"""The options `--kdbench-NAME` and the ini options `kdbench_NAME` beneath them."""
+"""The options `--kdbench-NAME`; each also exists as the ini option `kdbench_NAME`."""
 
 
 @dataclass(frozen=True)

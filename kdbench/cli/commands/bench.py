@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import Json, Out, Quiet, measuring
+from kdbench.cli.options import Json, Out, Quiet, measuring, option
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def bench(
     inputs: "InputOptions",
     measure: "Measure",
     teacher: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Model that ratios are relative to (default: the first).")
+        str | None, option("--teacher", "MODEL", "Model that ratios are relative to (default: the first).")
     ] = None,
     out: Out = None,
     targets: Targets = None,

@@ -8,7 +8,7 @@ import typer
 
 from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import Json, Quiet, make_room, measuring, several_names, typed_options
+from kdbench.cli.options import Json, Quiet, Texts, make_room, measuring, option, several_names, typed_options
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,36 +24,25 @@ def compare(
     base: Annotated[Path, typer.Argument(metavar="BASE", help="A run's folder or record.json, or an .onnx file.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The same kind, to compare with BASE.")],
     *,
-    models: Annotated[
-        list[str] | None, typer.Option("--model", metavar="NAME", help="Model, or BASE=NEW; repeatable (default: all).")
-    ] = None,
+    models: Annotated[Texts, option("--model", "NAME", "Model, or BASE=NEW; repeatable (default: all).")] = None,
     metrics: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric", metavar="ID", help="Metric; repeatable (default: accuracy, latency, memory, size, …)."
-        ),
+        Texts, option("--metric", "ID", "Metric; repeatable (default: accuracy, latency, memory, size, …).")
     ] = None,
     thresholds: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--threshold",
-            metavar="[ID=]N",
-            help="How much worse a metric may be: 10%, macs=2%, top1=0.3 (points); repeatable.",
-        ),
+        Texts,
+        option("--threshold", "[ID=]N", "How much worse a metric may be: 10%, macs=2%, top1=0.3 (points); repeatable."),
     ] = None,
     remeasure: Annotated[
         bool, typer.Option("--remeasure", help="Measure both side by side now, instead of comparing stored numbers.")
     ] = False,
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a comment for a pull request (-: to standard output).")
+        Path | None, option("--markdown", "FILE", "Write a comment for a pull request (-: to standard output).")
     ] = None,
-    junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write JUnit XML with one test case per number.")
-    ] = None,
+    junit: Annotated[Path | None, option("--junit", "FILE", "Write JUnit XML with one test case per number.")] = None,
     inputs: "InputOptions",
     measure: "Measure",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the new measurement (default: below runs/).")
+        Path | None, option("--out", "DIR", "Folder for the new measurement (default: below runs/).")
     ] = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -70,9 +59,9 @@ def compare(
 
     if json and markdown == _STDOUT:
         raise InputError("--json and --markdown - both write to standard output", "give --markdown a file")
-    for file, option in ((markdown, "--markdown"), (junit, "--junit")):
+    for file, name in ((markdown, "--markdown"), (junit, "--junit")):
         if file is not None and file != _STDOUT:
-            make_room(file, option)
+            make_room(file, name)
     selection: dict[str, Any] = {
         "models": _pairs(models or ()),
         "metrics": several_names(metrics),

@@ -138,7 +138,7 @@ def _latency(environment: "Environment") -> Iterator[Finding]:
 def _data(_: "Environment") -> Iterator[Finding]:
     from kdbench.data import DATASETS, PARTS, load
 
-    for name in DATASETS.names():
+    for name, _loader in DATASETS:
         sizes, hint = [], ""
         for part in PARTS:
             try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.options import Json, assignments, make_room, several_names
+from kdbench.cli.options import Json, Texts, assignments, make_room, option, several_names
 
 if TYPE_CHECKING:
     from kdbench.report.figures.drawing import Drawing
@@ -16,17 +16,14 @@ if TYPE_CHECKING:
 def history(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders of runs, searched to any depth.")],
     metrics: Annotated[
-        list[str] | None,
-        typer.Option("--metric", metavar="ID", help="Metric to follow; repeatable (default: the main ones)."),
+        Texts, option("--metric", "ID", "Metric to follow; repeatable (default: the main ones).")
     ] = None,
-    models: Annotated[
-        list[str] | None, typer.Option("--model", metavar="NAME", help="Model to follow; repeatable (default: all).")
-    ] = None,
+    models: Annotated[Texts, option("--model", "NAME", "Model to follow; repeatable (default: all).")] = None,
     axes: Annotated[
-        str | None, typer.Option(metavar="KEY=VALUE,...", help="Axes of the measurement, such as threads=1,batch=128.")
+        str | None, option("--axes", "KEY=VALUE,...", "Axes of the measurement, such as threads=1,batch=128.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for history.md and its figures.")] = None,
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="File for the Markdown alone.")] = None,
+    out: Annotated[Path | None, option("--out", "DIR", "Folder for history.md and its figures.")] = None,
+    markdown: Annotated[Path | None, option("--markdown", "FILE", "File for the Markdown alone.")] = None,
     json: Json = False,
 ) -> None:
     """Show metrics over the records of many runs, with intervals, and find changes.

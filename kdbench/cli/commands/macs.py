@@ -8,7 +8,7 @@ import typer
 
 from kdbench import units
 from kdbench.cli import console
-from kdbench.cli.options import Json, assignments
+from kdbench.cli.options import Json, Texts, assignments, option
 from kdbench.errors import InputError
 from kdbench.options import Option, shape
 
@@ -36,17 +36,13 @@ def macs(
     model: Annotated[str, typer.Argument(help="A model's name (see `kdbench list models`) or an .onnx file.")],
     input_shape: Annotated[
         str | None,
-        typer.Option(
-            "--input", metavar="CxHxW", help="Input shape (default: 3x32x32, or the shape an .onnx file declares)."
-        ),
+        option("--input", "CxHxW", "Input shape (default: 3x32x32, or the shape an .onnx file declares)."),
     ] = None,
     classes: Annotated[
         int | None, typer.Option(min=1, help=f"Number of classes (default: {DEFAULT_CLASSES}; not for .onnx files).")
     ] = None,
     convention: Annotated[Convention, typer.Option(help="Convention to count by.")] = Convention.CANONICAL,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the model; repeatable.")
-    ] = None,
+    options: Annotated[Texts, option("--option", "KEY=VALUE", "Option of the model; repeatable.")] = None,
     by_layer: Annotated[bool, typer.Option("--by-layer", help="Also show every layer and its share.")] = False,
     json: Json = False,
 ) -> None:
@@ -57,7 +53,7 @@ def macs(
     Example: kdbench macs vgg11_bn --classes 100 --input 3x32x32 --json
     """
     image_shape = _INPUT.read(input_shape, "--input") if input_shape else None
-    model_options = assignments(option or [], "--option")
+    model_options = assignments(options or [], "--option")
     if model.lower().endswith(".onnx"):
         _check_for_files({"--classes": classes is not None, "--option": bool(model_options)})
         result = _of_file(Path(model), image_shape, convention)

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from kdbench.cli import console
-from kdbench.cli.options import Json, RunPath
+from kdbench.cli.options import Json, RunPath, Texts, option
 from kdbench.cli.verdicts import Targets, exit_code, load_targets, show_verdicts
 from kdbench.errors import InputError, StorageError
 
@@ -22,8 +20,7 @@ def ready(
     run: RunPath,
     targets: Targets = None,
     models: Annotated[
-        list[str] | None,
-        typer.Option("--model", metavar="NAME", help="Judge this model; repeatable (default: all but the teachers)."),
+        Texts, option("--model", "NAME", "Judge this model; repeatable (default: all but the teachers).")
     ] = None,
     json: Json = False,
 ) -> int:

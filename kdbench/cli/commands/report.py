@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.options import Json, RunPath, several_names
+from kdbench.cli.options import Json, RunPath, Texts, option, several_names
 from kdbench.cli.verdicts import Targets, load_targets, with_verdicts
 from kdbench.errors import InputError
 
@@ -17,18 +17,16 @@ if TYPE_CHECKING:
 
 def report(
     run: RunPath,
-    formats: Annotated[
-        list[str] | None, typer.Option("--format", metavar="NAME", help="Format to write; repeatable (default: md).")
-    ] = None,
+    formats: Annotated[Texts, option("--format", "NAME", "Format to write; repeatable (default: md).")] = None,
     styles: Annotated[
-        list[str] | None,
-        typer.Option(
+        Texts,
+        option(
             "--style",
-            metavar="NAME",
-            help="Write only the tables, in the layout of a study's report (kdbench list styles); repeatable.",
+            "NAME",
+            "Write only the tables, in the layout of a study's report (kdbench list styles); repeatable.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write to (default: the run's).")] = None,
+    out: Annotated[Path | None, option("--out", "DIR", "Folder to write to (default: the run's).")] = None,
     targets: Targets = None,
     stdout: Annotated[bool, typer.Option("--stdout", help="Print the Markdown instead of writing files.")] = False,
     json: Json = False,

@@ -5,20 +5,18 @@ from typing import Annotated
 import typer
 
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet, recipe_names
+from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet, Texts, option, recipe_names
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 
 RecipeName = Annotated[
     str, typer.Argument(help="A shipped recipe's name or the path of a .toml file.", autocompletion=recipe_names)
 ]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")
-]
+Overrides = Annotated[Texts, option("--set", "KEY=VALUE", "Override a key of the recipe; repeatable.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from what the folder already holds.")]
 
 
 def all_overrides(overrides: list[str] | None, *, estimate_energy: bool) -> list[str]:
-    """Return the overrides of the recipe; those of options that stand for a key come last."""
+    """Return the overrides of the recipe; overrides from options such as `--estimate-energy` come last."""
     return [*(overrides or ()), *(["measure.estimate_energy=true"] if estimate_energy else [])]
 
 
