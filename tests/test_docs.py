@@ -19,6 +19,7 @@ SECTIONS = [
     section
     for section in vars(recipe).values()
     if isinstance(section, type) and issubclass(section, BaseModel) and section.__module__.startswith(recipe.__name__)
+    if section is not recipe.InputOptions  # no table of a recipe
 ]
 
 
