@@ -116,7 +116,7 @@ def count(value: float) -> str:
     return _scaled(value, _COUNT, 5) if value >= 1000 else f"{value:.0f}"
 
 
-def whole(value: float) -> str:
+def integer(value: float) -> str:
     """Write a number of countable things, such as images, with all digits."""
     return f"{value:,.0f}"
 

@@ -209,7 +209,7 @@ def test_rate_and_number() -> None:
 
 @pytest.mark.parametrize(("things", "text"), [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345")])
 def test_things_that_are_counted_keep_every_digit(things: float, text: str) -> None:
-    assert units.whole(things) == text
+    assert units.integer(things) == text
 
 
 @pytest.mark.parametrize(

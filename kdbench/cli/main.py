@@ -35,16 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run)
-app.command("train")(train)
-app.command("bench")(bench)
-app.command("macs")(macs)
-app.command("compare")(compare)
-app.command("ready")(ready)
-app.command("report")(report)
-app.command("history")(history)
-app.command("list")(list_)
-app.command("doctor")(doctor)
+for _command in (run, train, bench, macs, compare, ready, report, history, list_, doctor):
+    app.command(_command.__name__.rstrip("_"))(_command)
 
 
 @app.callback(invoke_without_command=True)

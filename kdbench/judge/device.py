@@ -87,7 +87,7 @@ def _difference(name: str, fact: str | float | None, required: str | float) -> s
         return "" if re.search(required, str(fact), re.IGNORECASE) else f"{name} is '{fact}', not '{required}'"
     if isinstance(fact, int | float) and fact >= required:
         return ""
-    write = units.size if name.endswith(" bytes") else units.whole
+    write = units.size if name.endswith(" bytes") else units.integer
     return f"{name} is {write(fact) if isinstance(fact, int | float) else fact}, not {write(required)} or more"
 
 

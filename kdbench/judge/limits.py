@@ -160,5 +160,5 @@ def _how_to_settle(reading: Reading, bounds: Interval, side: Side, limit: float)
         return f"{prefix}{how} would settle it: the interval must be {units.significant(narrower, 2)} times as narrow"
     if reading.n is None:
         return f"{prefix}more test samples would settle it"
-    needed = units.whole(float(f"{reading.n * narrower**2:.1e}"))
-    return f"{prefix}about {needed} test samples would settle it, in place of {units.whole(reading.n)}"
+    needed = units.integer(float(f"{reading.n * narrower**2:.1e}"))
+    return f"{prefix}about {needed} test samples would settle it, in place of {units.integer(reading.n)}"

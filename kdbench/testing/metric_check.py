@@ -127,7 +127,7 @@ def as_text(measurement: Measurement | Pair, metric: Metric) -> str:
     )
     samples = ""
     if measurement.n is not None and measurement.value is not None:
-        samples = f"(n = {units.whole(measurement.n)})"
+        samples = f"(n = {units.integer(measurement.n)})"
     return " ".join(part for part in (number.text, number.interval_text, samples) if part)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Convention(StrEnum):
-    """The tool whose way of counting is used."""
+    """The convention to count by: ours, or another tool's."""
 
     CANONICAL = "canonical"
     FVCORE = "fvcore"

@@ -192,7 +192,7 @@ def _other_test_data(pair: MetricPair) -> NotComparable | None:
     base, new = pair.base.n or 0, pair.new.n or 0
     if base == new:
         return None
-    return NotComparable(f"scored on {units.whole(base)} images and on {units.whole(new)}", _SAME_DATA)
+    return NotComparable(f"scored on {units.integer(base)} images and on {units.integer(new)}", _SAME_DATA)
 
 
 def _image_by_image(pair: MetricPair) -> Delta | None:

@@ -47,7 +47,7 @@ def label_noise(record: RunRecord) -> Table:
 
     def wrong_labels(group: ModelGroup, _: Axes) -> Number:
         n = next(counts[id_] for id_ in group.ids if id_ in counts)
-        return Number(units.whole, n, reason="" if n else number(record, group, "noise_corrected").reason)
+        return Number(units.integer, n, reason="" if n else number(record, group, "noise_corrected").reason)
 
     def neither(group: ModelGroup, _: Axes) -> Number:
         corrected, memorised = (number(record, group, f"noise_{part}") for part in ("corrected", "memorised"))

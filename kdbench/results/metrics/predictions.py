@@ -10,7 +10,7 @@ _Share = partial(_Scored, unit="share", higher_is_better=True, text=units.share)
 _Fidelity = partial(_Scored, group="fidelity")
 _Risk = partial(_Scored, unit="nats²", higher_is_better=False, text=units.number, group="risk")
 _Noise = partial(_Scored, unit="share", text=units.share, group="label noise")
-_Mismatches = partial(_Scored, unit="samples", text=units.whole, group="mismatches")
+_Mismatches = partial(_Scored, unit="samples", text=units.integer, group="mismatches")
 
 PREDICTIONS = (
     _Share(
