@@ -106,12 +106,12 @@ def test_a_data_set_is_there_when_it_can_be_read(monkeypatch, parts, state, deta
         return SimpleNamespace(**{part: range(there[part])})
 
     monkeypatch.setattr("kdbench.data.load", load)
-    found = checks._data_set("cifar10")
-    assert (found.state, found.remedy) == (state, "" if state == "ok" else "download it")
-    assert found.detail == detail
+    (finding,) = (finding for finding in checks._data(HERE) if finding.subject == "data: cifar10")
+    assert (finding.state, finding.remedy) == (state, "" if state == "ok" else "download it")
+    assert finding.detail == detail
 
 
 def test_a_library_that_is_declared_but_not_installed_is_missing(monkeypatch):
     monkeypatch.setattr("importlib.metadata.requires", lambda _: ["numpy>=2", "no-such-thing[x]>=1", "y; extra == 'd'"])
-    found = {finding.subject: finding.state for finding in checks._libraries(HERE)}
-    assert found == {"libraries": "ok", "no-such-thing": "missing"}
+    states = {finding.subject: finding.state for finding in checks._libraries(HERE)}
+    assert states == {"libraries": "ok", "no-such-thing": "missing"}
