@@ -4,11 +4,9 @@ import pytest
 
 from kdbench import data
 from kdbench.errors import DataMissingError
-from kdbench.evaluate import accuracy
 from kdbench.measure.bench_model import BenchModel, TestSet
-from kdbench.measure.staging import stage
+from kdbench.measure.predict import predict
 from kdbench.modelfile.facts import inspect
-from kdbench.progress import SubProgress
 from kdbench.results.cards import ModelCard, Preprocessing
 
 pytestmark = pytest.mark.serial
@@ -24,7 +22,7 @@ CIFAR = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
         ("mnist8.onnx", "mnist", Preprocessing(scale=255), 0.9890),
     ],
 )
-def test_published_accuracy(data_root, foreign_models, tmp_path, watcher, file, name, preprocessing, top1):
+def test_published_accuracy(data_root, foreign_models, context, file, name, preprocessing, top1):
     try:
         dataset = data.load(name, root=str(data_root), parts=("test",))
     except DataMissingError as missing:
@@ -42,10 +40,7 @@ def test_published_accuracy(data_root, foreign_models, tmp_path, watcher, file, 
         parameters=facts.parameters,
         preprocessing=preprocessing,
     )
-    bench_models = [BenchModel(card, path, facts)]
+    models = [BenchModel(card, path, facts)]
     test = TestSet(dataset.test.images, dataset.test.labels, dataset.classes)
-    models = stage(bench_models, test, tmp_path, 0)
-    result = accuracy.evaluate(bench_models, models, test, "cpu", 2, tmp_path, SubProgress(watcher, 0, 1, "accuracy"))[
-        "m"
-    ]
-    assert (result.ranks == 0).mean() == pytest.approx(top1, abs=5e-5)
+    predictions = predict(context(models, test), models, test, threads=2)["m"]
+    assert (predictions.ranks == 0).mean() == pytest.approx(top1, abs=5e-5)

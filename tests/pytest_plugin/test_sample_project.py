@@ -72,7 +72,7 @@ def test_with_it_the_bounds_are_judged(project, tmp_path):
     finally:
         strict.unlink()
     assert ended.returncode == 1, ended.stdout
-    assert "student.onnx: size_bytes is 1.23 kB; at most 500 B is asked for: FAIL" in ended.stdout
+    assert "student.onnx: size_bytes is 1.23 kB; required: at most 500 B: FAIL" in ended.stdout
     assert "1 deselected" in ended.stdout
 
     entries = {entry["name"]: entry for entry in json.loads((tmp_path / "out.json").read_text())["benchmarks"]}
