@@ -10,8 +10,7 @@ import numpy as np
 from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import Context
-from kdbench.measure.latency.precision import log_ratios
-from kdbench.measure.latency.sessions import Sampled, sample
+from kdbench.measure.latency.sessions import Sampled, log_ratios, sample
 from kdbench.measure.passes.latency import latency_findings
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Findings

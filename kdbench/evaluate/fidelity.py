@@ -8,9 +8,9 @@ from scipy.special import log_softmax
 
 from kdbench import statistics
 from kdbench.evaluate.predictions import Predictions
-from kdbench.results.findings import Findings, estimated
+from kdbench.results.findings import Findings, estimated, estimated_pair
 from kdbench.results.metrics import metrics_in
-from kdbench.results.records import Axes, Interval, Measurement, Pair, missing
+from kdbench.results.records import Axes, Measurement, Pair, missing
 
 Std = Literal["population", "unbiased"]
 """Which standard deviation of a row of C logits: divided by C, or by C - 1 (the authors' code)."""
@@ -98,11 +98,5 @@ def _top1_drop(teacher: Predictions, student: Predictions) -> Pair:
     )
     assert drop.low is not None
     assert drop.high is not None
-    return Pair(
-        metric="top1_drop",
-        teacher=teacher.id,
-        student=student.id,
-        value=100 * drop.value,
-        interval=Interval(low=100 * drop.low, high=100 * drop.high),
-        n=drop.n,
-    )
+    points = statistics.Estimate(100 * drop.value, 100 * drop.low, 100 * drop.high, drop.n)
+    return estimated_pair(teacher.id, student.id, "top1_drop", points)

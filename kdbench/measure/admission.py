@@ -4,8 +4,9 @@ A runtime that does not run the file itself is admitted when its logits are thos
 """
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from kdbench.errors import InputError, MeasurementError
 from kdbench.machine.lock import machine_lock
-from kdbench.measure.bench_model import BenchModel, Refusal
+from kdbench.measure.bench_model import Refusal
 from kdbench.measure.context import ONNXRUNTIME, Context, Start
 from kdbench.measure.runner import Runner
 from kdbench.measure.staging import null_model, save_images
@@ -60,8 +61,7 @@ def unavailable(config: Measure, names: Iterable[str], folder: Path) -> dict[str
     Each runs a model that computes nothing: what a library claims does not count. onnxruntime on the CPU needs no
     trial.
     """
-    uncertain = _uncertain(names, config)
-    if not uncertain:
+    if not (uncertain := _uncertain(names, config)):
         return {}
     images = save_images(folder / "null.npy", np.zeros((1, 1, 1, 1), np.uint8))
     null = replace(null_model(folder), images=str(images))
@@ -79,9 +79,10 @@ def admit(context: Context, absent: Mapping[str, Refusal]) -> Context:
     facts: dict[str, Any] = {}
     others = [name for name in context.config.runtime if name != ONNXRUNTIME and name not in absent]
     models = [model for model in context.timed if model.refusal is None]
-    few = _few([model for model in models if isinstance(model.network, Network)], context) if others else {}
-    expected = {id_: _expected(model, context) for id_, model in few.items()}
-    for number, (name, model) in enumerate((name, model) for name in others for model in models):
+    buildable = [model.id for model in models if isinstance(model.network, Network)] if others else []
+    few = {id_: _with_few_images(context.jobs[id_], context.folder) for id_ in buildable}
+    expected = {id_: _expected(job, context) for id_, job in few.items()}
+    for number, (name, model) in enumerate(product(others, models)):
         context.progress.step(number, len(others) * len(models))
         if isinstance(model.network, Refusal):
             refused[model.id][name] = model.network
@@ -101,14 +102,10 @@ def admission_s(context: Context) -> float:
     return _TRIAL_S * len(others) * len(context.timed)
 
 
-def _few(models: Sequence[BenchModel], context: Context) -> dict[str, JobModel]:
-    """Return the models, by id, with no more than _IMAGES images each."""
-    few = {}
-    for job in (context.jobs[model.id] for model in models):
-        images = np.load(job.images, mmap_mode="r")[:_IMAGES]
-        path = save_images(context.folder / f"few-{Path(job.images).name}", images)
-        few[job.id] = replace(job, images=str(path))
-    return few
+def _with_few_images(job: JobModel, folder: Path) -> JobModel:
+    """Return the model with no more than _IMAGES images."""
+    images = np.load(job.images, mmap_mode="r")[:_IMAGES]
+    return replace(job, images=str(save_images(folder / f"few-{Path(job.images).name}", images)))
 
 
 def _expected(model: JobModel, context: Context) -> NDArray[np.generic] | Refusal:

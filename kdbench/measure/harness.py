@@ -1,6 +1,6 @@
 """The harness: runs the passes one after the other and adds, for every number that is missing, the reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -11,14 +11,16 @@ from kdbench.machine.diagnostics import condition_averages, session_diagnostics,
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.admission import absent_runtimes, admission_s, admit, require_runtimes
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet
-from kdbench.measure.context import Context, Pass, all_passes
+from kdbench.measure.context import Context, Expected, Pass, all_passes
 from kdbench.measure.energy.carbon import carbon_intensity
 from kdbench.measure.energy.rounds import sources_for
-from kdbench.measure.missing import with_missing
 from kdbench.measure.staging import scratch, stage
 from kdbench.progress import Progress, SubProgress
 from kdbench.recipe.measure import Measure
-from kdbench.results.findings import Findings
+from kdbench.results.findings import Failure, Findings, missing_pair
+from kdbench.results.records import Axes, Measurement, Pair, missing
+
+_Key = tuple[str | None, str, str, frozenset[tuple[str, str | int]]]
 
 
 def check_config(config: Measure, progress: Progress) -> None:
@@ -89,3 +91,74 @@ def _parts(progress: Progress, weights: Mapping[str, float]) -> dict[str, SubPro
         name: SubProgress(progress, start, end, name)
         for name, (start, end) in zip(weights, pairwise(ends), strict=True)
     }
+
+
+def with_missing(
+    models: Sequence[BenchModel], expected: Iterable[Expected], findings: Findings
+) -> tuple[Findings, Findings]:
+    """Return the findings of a pass with the missing numbers of failed models, and the numbers of refused models.
+
+    The findings follow the order of the axes in `expected`, because a metric's first axes are its headline. For the
+    same reason the numbers of refused models belong behind all others.
+    """
+    by_id = {model.id: model for model in models}
+    expected = list(expected)
+    present = {_key(m) for m in findings.measurements} | {_key(pair) for pair in findings.pairs}
+    varying = {(item.metric, item.varies) for item in expected if item.varies is not None}
+    present |= {_key(m, axis) for m in findings.measurements for metric, axis in varying if m.metric == metric}
+    failed, refused = Findings(), Findings()
+    for item in (item for item in expected if _key(item) not in present):
+        refusal = _refusal(item, by_id)
+        if refusal is not None:
+            refused += _without_number(item, refusal)
+        else:
+            failed += _without_number(item, _failure(item, by_id, findings.failures))
+    order = {axes: number for number, axes in enumerate(dict.fromkeys(_hashable(item.axes) for item in expected))}
+    findings += failed
+    if failed.measurements or failed.pairs:
+        findings = findings.sorted(lambda m: order.get(_hashable(m.axes), len(order)))
+    return findings, refused
+
+
+def _refusal(item: Expected, models: Mapping[str, BenchModel]) -> Failure | None:
+    for id_ in (item.model, *item.needs):
+        refusal = models[id_].refusal_in(item.runtime)
+        if refusal is not None:
+            status = refusal.status if id_ == item.model and item.teacher is None else "unavailable"
+            reason = f"{models[id_].name} was not measured: {refusal.reason}" if item.needs else refusal.reason
+            return Failure(id_, reason, status, refusal.hint)
+    return None
+
+
+def _failure(item: Expected, models: Mapping[str, BenchModel], failures: Sequence[Failure]) -> Failure:
+    covering = [failure for failure in failures if failure.covers(item.metric, item.axes)]
+    overall = next((failure for failure in covering if failure.model is None), None)
+    if overall is not None:
+        return overall
+    for id_ in (item.model, *item.needs):
+        # The most specific failure is the one with the most axes.
+        failure = max((f for f in covering if f.model == id_), key=lambda f: len(f.axes), default=None)
+        if failure is not None:
+            status = failure.status if id_ == item.model else "unavailable"
+            # A failure of particular metrics is about these numbers, not about one of the models.
+            of_model = item.needs and not failure.metrics
+            reason = f"{models[id_].name} failed: {failure.reason}" if of_model else failure.reason
+            return replace(failure, reason=reason, status=status)
+    return Failure(None, "the pass returned no number")
+
+
+def _without_number(item: Expected, why: Failure) -> Findings:
+    number, axes = (item.model, item.metric, why.reason), dict(item.axes)
+    if item.teacher is not None:
+        return Findings(pairs=(missing_pair(item.teacher, *number, why.status, axes=axes),))
+    return Findings((missing(*number, status=why.status, hint=why.hint, axes=axes, source=why.source),))
+
+
+def _key(item: Expected | Measurement | Pair, without: str | None = None) -> _Key:
+    teacher = None if isinstance(item, Measurement) else item.teacher
+    model = item.student if isinstance(item, Pair) else item.model
+    return teacher, model, item.metric, _hashable({key: v for key, v in item.axes.items() if key != without})
+
+
+def _hashable(axes: Axes) -> frozenset[tuple[str, str | int]]:
+    return frozenset(axes.items())

@@ -137,10 +137,6 @@ def null_model(folder: Path) -> JobModel:
         layout="NCHW",
         shape=(1, 1, 1),
         fixed_batch=1,
-        images="",
-        scale=1.0,
-        mean=(0.0,),
-        std=(1.0,),
         network=Network("torch.nn:Identity"),
     )
 

@@ -70,6 +70,20 @@ def interval_of(estimate: Estimate) -> Interval | None:
     return Interval(low=estimate.low, high=estimate.high)
 
 
+def estimated_pair(teacher: str, student: str, metric: str, estimate: Estimate, **details: Any) -> Pair:
+    """Return the pair of an estimate, with its interval and number of samples; `details` are other fields of `Pair`."""
+    values = {"interval": interval_of(estimate), "n": estimate.n, **details}
+    return Pair(teacher=teacher, student=student, metric=metric, value=estimate.value, **values)
+
+
+def missing_pair(
+    teacher: str, student: str, metric: str, reason: str, status: Status = "unavailable", **details: Any
+) -> Pair:
+    """Return a pair without a value, and the reason; `details` are other fields of `Pair`."""
+    values = {"status": status, "reason": reason, **details}
+    return Pair(teacher=teacher, student=student, metric=metric, value=None, **values)
+
+
 def estimated(model: str, metric: str, estimate: Estimate, **details: Any) -> Measurement:
     """Return the measurement of an estimate, with its interval and number of samples; `details` as for `measured`."""
     return measured(model, metric, estimate.value, interval=interval_of(estimate), n=estimate.n, **details)

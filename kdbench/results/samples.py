@@ -70,14 +70,12 @@ def call_times_ns(samples: Samples, models: Sequence[str], axes: "Axes") -> "NDA
     return times if times is not None and len(times) else None
 
 
-def session_calls(arrays: Samples, key: str, session: int) -> "Clustered | None":
-    """Return the calls that the latency probe of session number `session` stored under `key`, or None."""
+def session_calls(arrays: Samples, key: str, session: int) -> "Clustered":
+    """Return the calls that the latency probe of session number `session` stored under `key`."""
     import numpy as np
 
     from kdbench.statistics import Clustered
 
-    if f"{key}/ns" not in arrays:
-        return None
     ns, block = arrays[f"{key}/ns"].astype(np.float64), arrays[f"{key}/block"].astype(np.int64)
     return Clustered(ns, np.full(len(ns), session), block)
 

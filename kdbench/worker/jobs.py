@@ -43,10 +43,10 @@ class JobModel:
     layout: str
     shape: tuple[int, ...]
     fixed_batch: int | None
-    images: str
-    scale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    images: str = ""
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
     network: Network | None = None
 
     @property
@@ -117,11 +117,11 @@ class ProfileJob(Job):
 class TimedConfiguration:
     """One way of calling some of a job's models, by their positions `models`, for about `budget_s`."""
 
-    number: int
+    number: int = 0
     threads: int
     batch: int
     models: tuple[int, ...]
-    budget_s: float
+    budget_s: float = 0.0
     mode: str = "stream"
     gap_ms: int = 0
     rate_per_s: int = 0

@@ -7,7 +7,7 @@ import pytest
 
 from kdbench.evaluate.analyses import Analyses
 from kdbench.measure.context import Context, Pass
-from kdbench.measure.missing import with_missing
+from kdbench.measure.harness import with_missing
 from kdbench.measure.staging import stage
 from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Unavailable

@@ -13,7 +13,7 @@ from kdbench.measure import admission, runner
 from kdbench.measure.admission import absent_runtimes, admit, require_runtimes, unavailable
 from kdbench.measure.bench_model import FOREIGN
 from kdbench.measure.context import all_passes
-from kdbench.measure.missing import with_missing
+from kdbench.measure.harness import with_missing
 from kdbench.measure.passes.cold_start import OtherStartsPass
 from kdbench.measure.predict import evaluation_provider
 from kdbench.recipe.measure import Measure

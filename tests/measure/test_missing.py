@@ -13,8 +13,7 @@ from kdbench.evaluate.mismatch import MISMATCHES
 from kdbench.evaluate.risk import RISKS
 from kdbench.measure.bench_model import BenchModel, Refusal, TestSet
 from kdbench.measure.context import Context, Expected, all_passes, expected_pair
-from kdbench.measure.harness import measure
-from kdbench.measure.missing import with_missing
+from kdbench.measure.harness import measure, with_missing
 from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Available, MeterStatus
 from kdbench.meters.rapl import Rapl

@@ -47,7 +47,6 @@ def test_sessions_are_joined_and_stored_with_their_numbers():
         "m/cpu-t2-b1/block": [0, 1, 0, 1],
     }
     assert [array.dtype.name for array in stored.values()] == ["int64", "int32", "int32"]
-    assert session_calls(arrays, "0/1", 0) is None
 
 
 def test_call_times_are_those_of_the_first_model_that_has_any():

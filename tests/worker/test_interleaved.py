@@ -5,8 +5,7 @@ import pytest
 
 from kdbench.recipe.measure import Measure
 from kdbench.statistics import samples_needed
-from kdbench.worker.interleaved import Ready, interleave, warm_up
-from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS, Calls, time_calls
+from kdbench.worker.timing import BLOCK_NS, LEAST_ROUNDS, Calls, Ready, interleave, time_calls, warm_up
 
 
 class Machine:

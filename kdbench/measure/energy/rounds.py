@@ -1,18 +1,20 @@
 """Windows of energy: which sources to read, and rounds of windows of all models in one process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import BenchModel, outer_batches
 from kdbench.measure.context import Context
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, MeterProfile, accounts
 from kdbench.meters.choice import Choice, choose
 from kdbench.meters.meter import Available, MeterStatus, Unavailable
 from kdbench.recipe.measure import Measure
+from kdbench.results.findings import Failure, Findings
 from kdbench.results.samples import energy_key
 from kdbench.worker.jobs import EnergyJob
 
@@ -37,16 +39,6 @@ MODES = {
 }
 
 
-@dataclass(frozen=True)
-class EnergySamples:
-    """The account of each meter in each run, why a model has none, the raw windows, and facts for the protocol."""
-
-    accounts: Mapping[Run, Sequence[Account]]
-    failed: Mapping[str, str]
-    samples: Mapping[str, NDArray[np.generic]]
-    facts: Mapping[str, Any]
-
-
 def sources_for(config: Measure) -> Choice:
     """Return the sources on this machine for the configured provider."""
     if config.energy == "off":
@@ -65,24 +57,56 @@ def expected_s(models: Sequence[BenchModel], config: Measure, choice: Choice) ->
     return windows * (length_s + mode.settle_s + lag_s)
 
 
-def sample_energy(context: Context) -> EnergySamples | Unavailable:
-    """Meter the windows of every ready model, or return why the leading source failed.
+def sample_energy(context: Context) -> tuple[Mapping[Run, Sequence[Account]], Findings]:
+    """Meter the windows of every ready model; return the account of each meter in each run, and the findings so far.
 
-    A model that ends the process is left out. Raises WorkerError where no single model can be blamed.
+    The findings are the raw windows, facts for the protocol, and failures. A model that ends the process is left out.
+    Raises MeasurementError if the leading source fails, or where no single model can be blamed.
     """
-    runs = runs_of(context.ready, context.config)
+    config, sources = context.config, [status.meter for status in context.meters.used]
+    runs = runs_of(context.ready, config)
     ids, failed = [model.id for model in context.ready], dict[str, str]()
+    mode = MODES[config.energy]
 
     def job_for(alive: Sequence[str]) -> EnergyJob:
-        return _job(context, [run for run in runs if run[0] in alive])
+        return EnergyJob(
+            models=tuple(context.jobs[id_] for id_ in alive),
+            provider=config.provider,
+            threads=config.threads[0],
+            runs=tuple(run for run in runs if run[0] in alive),
+            sources=tuple(source.name for source in sources),
+            rounds=mode.rounds,
+            least_ns=mode.least_s * 1e9,
+            # An estimate can be read at any time, and has no steps.
+            least_updates=mode.least_updates if sources[0].evidence == "measured" else 0,
+            settle_ns=mode.settle_s * 1e9,
+        )
 
-    threads = context.config.threads[0]
+    threads = config.threads[0]
     result = context.runner.run_surviving(ids, job_for, failed, context.progress, numpy_threads=threads)
+    if result is not None and result["fault"]:
+        raise MeasurementError(result["fault"], "run kdbench doctor, and measure again")
+    reasons = {**failed, **(result["errors"] if result else {})}
+    findings = Findings(failures=tuple(Failure(id_, reason) for id_, reason in reasons.items()))
     if result is None:
-        return EnergySamples({}, failed, {}, {})
-    if result["fault"]:
-        return Unavailable(result["fault"], "run kdbench doctor, and measure again")
-    return _samples([run for run in runs if run[0] not in failed], failed, result, context)
+        return {}, findings
+    used = [status for status in context.meters.used if status.meter.name in result["sources"]]
+    meters = [_meter(number, status, result) for number, status in enumerate(used)]
+    alive = [run for run in runs if run[0] not in failed]
+    by_run = {run: windows for run, windows in zip(alive, result["windows"], strict=True) if windows}
+    uncounted = [*(source.reason for source in context.meters.uncounted), *result["dropped"].values()]
+    facts = {
+        "mode": config.energy,
+        "windows": mode.rounds,
+        "window_s": round(result["length_ns"] / 1e9, 3),
+        "resolution": mode.resolution,
+        "sources": [_facts(status, meter) for status, meter in zip(used, meters, strict=True)],
+        **({"uncounted": uncounted} if uncounted else {}),
+    }
+    kept = {energy_key(id_, context.axes(batch=batch)): windows for (id_, batch), windows in by_run.items()}
+    samples = {name: array for key, windows in kept.items() for name, array in _arrays(key, windows, meters)}
+    by_meter = {run: accounts(windows, meters, resolution=mode.resolution) for run, windows in by_run.items()}
+    return by_meter, findings + Findings(samples=samples, protocol={"energy_pass": facts})
 
 
 def runs_of(models: Sequence[BenchModel], config: Measure) -> list[Run]:
@@ -90,52 +114,14 @@ def runs_of(models: Sequence[BenchModel], config: Measure) -> list[Run]:
     return [(model.id, batch) for model in models for batch in outer_batches(model, config)]
 
 
-def _job(context: Context, runs: Sequence[Run]) -> EnergyJob:
-    config, used = context.config, context.meters.used
-    mode = MODES[config.energy]
-    estimated = used[0].meter.evidence != "measured"  # then it can be read at any time, and has no steps
-    return EnergyJob(
-        models=tuple(context.jobs[id_] for id_ in dict.fromkeys(id_ for id_, _ in runs)),
-        provider=config.provider,
-        threads=config.threads[0],
-        runs=tuple(runs),
-        sources=tuple(status.meter.name for status in used),
-        rounds=mode.rounds,
-        least_ns=mode.least_s * 1e9,
-        least_updates=0 if estimated else mode.least_updates,
-        settle_ns=mode.settle_s * 1e9,
-    )
-
-
-def _samples(
-    runs: Sequence[Run], failed: Mapping[str, str], result: Mapping[str, Any], context: Context
-) -> EnergySamples:
-    config, choice = context.config, context.meters
-    used = [status for status in choice.used if status.meter.name in result["sources"]]
-    uncounted = [*(source.reason for source in choice.uncounted), *result["dropped"].values()]
-    meters = [_meter(number, status, result) for number, status in enumerate(used)]
-    mode = MODES[config.energy]
-    by_run = {run: windows for run, windows in zip(runs, result["windows"], strict=True) if windows}
-    samples: dict[str, NDArray[np.generic]] = {}
-    for (id_, batch), windows in by_run.items():
-        key = energy_key(id_, context.axes(batch=batch))
-        samples[f"{key}/calls"] = np.array([w["calls"] for w in windows], dtype=np.int64)
-        for number, meter in enumerate(meters):
-            samples[f"{key}/{meter.name}-j"] = np.array([w["spans"][number][0] for w in windows], dtype=np.float64)
-            samples[f"{key}/{meter.name}-ns"] = np.array([w["spans"][number][1] for w in windows], dtype=np.int64)
-    return EnergySamples(
-        accounts={run: accounts(windows, meters, resolution=mode.resolution) for run, windows in by_run.items()},
-        failed={**failed, **result["errors"]},
-        samples=samples,
-        facts={
-            "mode": config.energy,
-            "windows": mode.rounds,
-            "window_s": round(result["length_ns"] / 1e9, 3),
-            "resolution": mode.resolution,
-            "sources": [_facts(status, meter) for status, meter in zip(used, meters, strict=True)],
-            **({"uncounted": uncounted} if uncounted else {}),
-        },
-    )
+def _arrays(
+    key: str, windows: Sequence[Mapping[str, Any]], meters: Sequence[MeterProfile]
+) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """Yield the arrays to store of one run's windows, each with its name."""
+    yield f"{key}/calls", np.array([w["calls"] for w in windows], dtype=np.int64)
+    for number, meter in enumerate(meters):
+        yield f"{key}/{meter.name}-j", np.array([w["spans"][number][0] for w in windows], dtype=np.float64)
+        yield f"{key}/{meter.name}-ns", np.array([w["spans"][number][1] for w in windows], dtype=np.int64)
 
 
 def _meter(number: int, status: MeterStatus, result: Mapping[str, Any]) -> MeterProfile:
@@ -152,11 +138,8 @@ def _meter(number: int, status: MeterStatus, result: Mapping[str, Any]) -> Meter
 
 def _facts(status: MeterStatus, meter: MeterProfile) -> dict[str, Any]:
     assert isinstance(status.state, Available)
+    facts = {"name": meter.name, "scope": meter.scope, "detail": status.state.detail, "evidence": meter.evidence}
+    if meter.evidence != "measured":
+        return facts
     idle_w = [round(float(watts), 4) for watts in meter.idle_w]
-    rates = {"update_period_ms": round(1e3 * meter.period_s, 3), "idle_w": idle_w}
-    return {
-        "name": meter.name,
-        "scope": meter.scope,
-        "detail": status.state.detail,
-        "evidence": meter.evidence,
-    } | (rates if meter.evidence == "measured" else {})
+    return facts | {"update_period_ms": round(1e3 * meter.period_s, 3), "idle_w": idle_w}

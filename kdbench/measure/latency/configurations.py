@@ -1,7 +1,7 @@
 """The configurations in which models are called: threads, batch, how calls follow each other, and the runtime."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from kdbench.measure.bench_model import BenchModel
 from kdbench.recipe.measure import Measure
@@ -10,21 +10,15 @@ from kdbench.worker.jobs import TimedConfiguration
 _SINGLE_SHARE = 0.6  # of the budget is for batch 1, the rest for batched runs
 
 
-@dataclass(frozen=True)
-class Configuration:
+@dataclass(frozen=True, kw_only=True)
+class Configuration(TimedConfiguration):
     """One way of calling models, its share of every session's time, and the positions of the models that support it.
 
     `mode` is `stream` (calls back to back), `paced` (`gap_ms` idle before each) or `server` (calls arrive at random,
     `rate_per_s` on average, and wait for their turn).
     """
 
-    threads: int
-    batch: int
-    models: tuple[int, ...]
-    share: float
-    mode: str = "stream"
-    gap_ms: int = 0
-    rate_per_s: int = 0
+    share: float = 0.0
     runtime: str = "onnxruntime"
 
     def axes(self, provider: str) -> dict[str, str | int]:
@@ -32,26 +26,11 @@ class Configuration:
         axes: dict[str, str | int] = {"provider": provider, "threads": self.threads, "batch": self.batch}
         if self.runtime != "onnxruntime":
             axes["runtime"] = self.runtime
-        if self.mode != "stream":
-            axes["mode"] = self.mode
-        if self.mode == "paced":
-            axes["gap_ms"] = self.gap_ms
-        if self.mode == "server":
-            axes["rate_per_s"] = self.rate_per_s
-        return axes
-
-    def timed(self, number: int, models: tuple[int, ...], budget_s: float) -> TimedConfiguration:
-        """Return it as configuration `number` of a job, with some of its models."""
-        return TimedConfiguration(
-            number=number,
-            threads=self.threads,
-            batch=self.batch,
-            models=models,
-            budget_s=budget_s,
-            mode=self.mode,
-            gap_ms=self.gap_ms,
-            rate_per_s=self.rate_per_s,
-        )
+        modes: dict[str, dict[str, str | int]] = {
+            "paced": {"mode": "paced", "gap_ms": self.gap_ms},
+            "server": {"mode": "server", "rate_per_s": self.rate_per_s},
+        }
+        return axes | modes.get(self.mode, {})
 
 
 def configurations(models: Sequence[BenchModel], config: Measure) -> tuple[Configuration, ...]:
@@ -63,47 +42,37 @@ def configurations(models: Sequence[BenchModel], config: Measure) -> tuple[Confi
     it refuses.
     """
     cells = [
-        (threads, batch, able, mode, runtime)
-        for runtime in config.runtime
-        for mode in ("stream", "paced", "server")
-        if mode in config.mode
-        for threads, batch, able in _cells(models, config, mode, runtime)
-    ]
-    batches = [batch for _, batch, *_ in cells]
-    return tuple(
         Configuration(
-            threads,
-            batch,
-            able,
-            _share(batches, batch),
-            mode,
+            threads=threads,
+            batch=batch,
+            models=positions,
+            mode=mode,
             gap_ms=config.gap_ms if mode == "paced" else 0,
             rate_per_s=(config.rate_per_s or 0) if mode == "server" else 0,
             runtime=runtime,
         )
-        for threads, batch, able, mode, runtime in cells
-    )
+        for runtime in config.runtime
+        for mode in ("stream", "paced", "server")
+        if mode in config.mode
+        for threads, batch, positions in _cells(models, config, mode, runtime)
+    ]
+    batches = [cell.batch for cell in cells]
+    return tuple(replace(cell, number=n, share=_share(batches, cell.batch)) for n, cell in enumerate(cells))
 
 
 def _cells(
     models: Sequence[BenchModel], config: Measure, mode: str, runtime: str
-) -> list[tuple[int, int, tuple[int, ...]]]:
-    """Return (threads, batch, positions of the models that support it) of one mode in one runtime."""
+) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """Yield (threads, batch, positions of the models that support it) of one mode in one runtime."""
     common = {1, *config.batch} if mode == "stream" else {1}
     fixed = sorted({model.facts.fixed_batch for model in models if model.facts.fixed_batch} - common)
     single = [(threads, 1) for threads in config.threads]
     batched = [(config.threads[0], batch) for batch in (*sorted(common - {1}), *(fixed if mode == "stream" else ()))]
-    cells = []
+    callable_ = [(n, m.facts.fixed_batch) for n, m in enumerate(models) if m.refusal_in(runtime) is None]
     for threads, batch in sorted(dict.fromkeys([*single, *batched]), key=lambda cell: config.threads.index(cell[0])):
         supported = {batch} if batch in fixed else {None, batch}
-        able = tuple(
-            n
-            for n, model in enumerate(models)
-            if model.facts.fixed_batch in supported and model.refusal_in(runtime) is None
-        )
-        if able:
-            cells.append((threads, batch, able))
-    return cells
+        if positions := tuple(n for n, fixed_batch in callable_ if fixed_batch in supported):
+            yield threads, batch, positions
 
 
 def _share(batches: list[int], batch: int) -> float:

@@ -18,7 +18,7 @@ from kdbench.measure.latency.sessions import Sampled
 from kdbench.recipe.measure import Measure
 from kdbench.results.records import Diagnostic
 from kdbench.statistics import Clustered
-from kdbench.worker.loads import SATURATED, Server
+from kdbench.worker.timing import SATURATED, Server
 
 _FLOORS = 20  # a call of so many floors spends 5 % of its time on the call itself
 _CLOCK_STEPS = 100  # a call of so many steps is known to 1 %

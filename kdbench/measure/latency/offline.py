@@ -1,20 +1,19 @@
 """Sessions of offline throughput: the first process finds how far larger batches pay, the others measure them."""
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from kdbench.measure.bench_model import SEED
 from kdbench.measure.context import ONNXRUNTIME, Context
-from kdbench.measure.latency.precision import session_plan
+from kdbench.measure.latency.sessions import calls_of_session, session_plan
 from kdbench.progress import SubProgress
-from kdbench.results.samples import join_sessions, session_calls
+from kdbench.results.samples import join_sessions
 from kdbench.statistics import PLAIN, Clustered, Plan
 from kdbench.worker.batch_sweep import Sweep
 from kdbench.worker.jobs import LatencyJob, OfflineJob, TimedConfiguration, decode
-from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS
+from kdbench.worker.timing import BLOCK_NS, LEAST_ROUNDS
 
 BUDGET_SHARE = 0.5  # of the latency budget, and in addition to it
 # Of each batch in each session, at the least: two calls of warm-up, one that refills the caches, and the timed ones.
@@ -46,108 +45,95 @@ def sample_offline(context: Context) -> list[OfflineSamples]:
     config, progress = context.config, SubProgress(context.progress, 0, 1, "")
     parts = len(config.threads)
     return [
-        _Sessions(replace(context, progress=progress.part(number, parts, "")), threads).sample(
-            BUDGET_SHARE * config.budget_s / parts
-        )
+        _sample(context, threads, BUDGET_SHARE * config.budget_s / parts, progress.part(number, parts, ""))
         for number, threads in enumerate(config.threads)
     ]
 
 
-@dataclass
-class _Sessions:
-    """Runs the processes at one number of threads."""
+def _sample(context: Context, threads: int, budget_s: float, progress: SubProgress) -> OfflineSamples:
+    """Find the batches, then measure them, in about `budget_s`."""
+    begin = time.monotonic()
+    sessions, failed = context.config.sessions, dict[str, str]()
+    sweeps = _sweep(context, threads, budget_s, failed, progress.part(0, sessions + 1, "finding batches"))
+    left_s = budget_s - (time.monotonic() - begin)
+    parts: dict[tuple[str, int], list[Clustered]] = defaultdict(list)
+    for session in range(sessions if any(sweep.steps for sweep in sweeps.values()) else 0):
+        part = progress.part(session + 1, sessions + 1, f"session {session + 1} of {sessions}")
+        for key, calls in _measure(context, threads, sweeps, left_s / sessions, session, failed, part).items():
+            parts[key].append(calls)
+    samples = {key: join_sessions(calls) for key, calls in parts.items() if key[0] not in failed}
+    return OfflineSamples(threads, sweeps, samples, failed, session_plan(context.runner.cores))
 
-    context: Context
-    threads: int
-    failed: dict[str, str] = field(default_factory=dict)
 
-    def sample(self, budget_s: float) -> OfflineSamples:
-        """Find the batches, then measure them, in about `budget_s`."""
-        begin = time.monotonic()
-        sessions, progress = self.context.config.sessions, SubProgress(self.context.progress, 0, 1, "")
-        sweeps = self._sweep(budget_s, progress.part(0, sessions + 1, "finding batches"))
-        left_s = budget_s - (time.monotonic() - begin)
-        parts: dict[tuple[str, int], list[Clustered]] = {}
-        for session in range(sessions):
-            part = progress.part(session + 1, sessions + 1, f"session {session + 1} of {sessions}")
-            for key, data in self._measure(session, sweeps, left_s / sessions, part).items():
-                parts.setdefault(key, []).append(data)
-        samples = {key: join_sessions(data) for key, data in parts.items() if key[0] not in self.failed}
-        return OfflineSamples(self.threads, sweeps, samples, self.failed, session_plan(self.context.runner.cores))
+def _sweep(
+    context: Context, threads: int, budget_s: float, failed: dict[str, str], progress: SubProgress
+) -> dict[str, Sweep]:
+    sessions = context.config.sessions
 
-    def _sweep(self, budget_s: float, progress: SubProgress) -> dict[str, Sweep]:
-        sessions = self.context.config.sessions
+    def job_for(alive: Sequence[str]) -> OfflineJob:
+        return OfflineJob(
+            models=tuple(context.jobs[id_] for id_ in alive),
+            provider=context.config.provider,
+            threads=threads,
+            budget_ns=budget_s * 1e9,
+            repeats=sessions * _REPEATS,
+            least_ns=sessions * _LEAST_NS,
+        )
 
-        def job_for(alive: Sequence[str]) -> OfflineJob:
-            return OfflineJob(
-                models=tuple(self.context.jobs[id_] for id_ in alive),
-                provider=self.context.config.provider,
-                threads=self.threads,
-                budget_ns=budget_s * 1e9,
-                repeats=sessions * _REPEATS,
-                least_ns=sessions * _LEAST_NS,
-            )
+    ids = [model.id for model in context.ready]
+    result = context.runner.run_surviving(ids, job_for, failed, progress, monitor=True)
+    return {id_: decode(Sweep, sweep) for id_, sweep in result["sweeps"].items()} if result else {}
 
-        ids = [model.id for model in self.context.ready]
-        result = self.context.runner.run_surviving(ids, job_for, self.failed, progress, monitor=True)
-        return {id_: decode(Sweep, sweep) for id_, sweep in result["sweeps"].items()} if result else {}
 
-    def _measure(
-        self, session: int, sweeps: Mapping[str, Sweep], session_s: float, progress: SubProgress
-    ) -> dict[tuple[str, int], Clustered]:
-        """Measure all batches in one process, the models interleaved: a session like those of latency."""
-        if not any(sweep.steps for sweep in sweeps.values()):
-            return {}
-        file = self.context.folder / "samples.npz"
-        jobs: list[LatencyJob] = []
+def _measure(
+    context: Context,
+    threads: int,
+    sweeps: Mapping[str, Sweep],
+    session_s: float,
+    session: int,
+    failed: dict[str, str],
+    progress: SubProgress,
+) -> dict[tuple[str, int], Clustered]:
+    """Return the calls by model and batch of one process, the models interleaved: a session like those of latency."""
+    file, models = context.folder / "samples.npz", context.ready
 
-        def job_for(alive: Sequence[str]) -> LatencyJob:
-            job = LatencyJob(
-                runtime=ONNXRUNTIME,
-                models=tuple(self.context.jobs[id_] for id_ in alive),
-                configurations=plan([sweeps[id_] for id_ in alive], self.threads, session_s),
-                provider=self.context.config.provider,
-                threads=self.threads,
-                seed=SEED,
-                session=session,
-                floor=None,
-                samples=str(file),
-            )
-            jobs.append(job)
-            return job
+    def job_for(alive: Sequence[str]) -> LatencyJob:
+        return LatencyJob(
+            runtime=ONNXRUNTIME,
+            models=tuple(context.jobs[model.id] for model in models),
+            configurations=plan([sweeps[m.id] if m.id in alive else Sweep() for m in models], threads, session_s),
+            provider=context.config.provider,
+            threads=threads,
+            seed=SEED,
+            session=session,
+            floor=None,
+            samples=str(file),
+        )
 
-        runner = self.context.runner
-        result = runner.run_surviving(sweeps, job_for, self.failed, progress, turn=session, monitor=True)
-        if result is None:
-            return {}
-        for configuration in result["configurations"]:
-            self.failed |= configuration["errors"]
-        samples = {}
-        with np.load(file, allow_pickle=False) as arrays:
-            for planned in jobs[-1].configurations:
-                for m in planned.models:
-                    if (part := session_calls(arrays, f"{planned.number}/{m}", session)) is not None:
-                        samples[jobs[-1].models[m].id, planned.batch] = part
-        file.unlink()
-        return samples
+    result = context.runner.run_surviving(sweeps, job_for, failed, progress, turn=session, monitor=True)
+    if result is None:
+        return {}
+    for configuration in result["configurations"]:
+        failed |= configuration["errors"]
+    return calls_of_session(file, models, session)
 
 
 def plan(sweeps: Sequence[Sweep], threads: int, session_s: float) -> tuple[TimedConfiguration, ...]:
-    """Return the configurations of a session of about `session_s`, the smallest batch first.
+    """Return the configurations of a session of about `session_s`, numbered by batch, the smallest first.
 
     Every batch gets the time of its least number of calls, and an equal part of the rest.
     """
-    least_s: dict[int, float] = {}
+    least_s: dict[int, float] = defaultdict(float)
     for step in (step for sweep in sweeps for step in sweep.steps):
-        least_s[step.batch] = least_s.get(step.batch, 0) + max(_REPEATS * step.call_ns, _LEAST_NS) / 1e9
+        least_s[step.batch] += max(_REPEATS * step.call_ns, _LEAST_NS) / 1e9
     more_s = max(session_s - sum(least_s.values()), 0) / max(len(least_s), 1)
     return tuple(
         TimedConfiguration(
-            number=number,
+            number=batch,
             threads=threads,
             batch=batch,
             models=tuple(m for m, sweep in enumerate(sweeps) if batch in {step.batch for step in sweep.steps}),
             budget_s=least_s[batch] + more_s,
         )
-        for number, batch in enumerate(sorted(least_s))
+        for batch in sorted(least_s)
     )

@@ -7,23 +7,30 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.measure.bench_model import SEED, BenchModel
+from kdbench import statistics
+from kdbench.machine.fingerprint import virtualization
+from kdbench.measure.bench_model import SEED, BenchModel, students
 from kdbench.measure.context import ONNXRUNTIME, Context
 from kdbench.measure.latency.configurations import Configuration, configurations
-from kdbench.measure.latency.precision import Samples, headline_width, session_plan
 from kdbench.measure.staging import null_model
 from kdbench.progress import SubProgress
+from kdbench.recipe.measure import Measure
+from kdbench.results.records import Diagnostic
 from kdbench.results.samples import join_sessions, session_calls
-from kdbench.statistics import PLAIN, Clustered, Plan
+from kdbench.statistics import PLAIN, Clustered, Estimate, Plan
+from kdbench.statistics.few_sessions import RESOLUTION, SHARED_RESOLUTION
 from kdbench.worker.jobs import LatencyJob
 
 Key = tuple[str, int]  # a model's id and a configuration's number
+Samples = Mapping[Key, Clustered]  # the times of a model's calls
 
 # The budget allows this multiple of the least number of sessions: more than half of it serves to narrow intervals.
 _MOST_FOR_ONE = 2.5
@@ -87,53 +94,55 @@ class _Sessions:
         self._context, self._models, self._config = context, models, context.config
         self._session_s, self._seed = session_s, seed
         self._configurations = configurations(models, context.config)
-        self._plan = session_plan(context.runner.cores, context.config.sessions)
-        self._overhead_s: dict[str, float] = {}
+        self._overhead_s: dict[str, float] = dict.fromkeys(context.config.runtime, _OVERHEAD_S)
         self._begin_s = 0.0
         self._floor = null_model(context.folder)
         self._file = context.folder / "samples.npz"
-        self._lost: dict[str, dict[str, str]] = {}
-        self._errors: dict[Key, str] = {}
-        self._parts: dict[Key, list[Clustered]] = defaultdict(list)
+        self._lost: dict[str, dict[str, str]] = {runtime: {} for runtime in context.config.runtime}
+        self._failed: dict[Key, str] = {}
+        self._calls: dict[Key, list[Clustered]] = defaultdict(list)
         self._warm_up_calls: dict[Key, list[int]] = defaultdict(list)
         self._call_ns: dict[Key, list[float]] = defaultdict(list)
         self._floor_ns: list[float] = []
 
     def run(self, session: int, progress: SubProgress) -> None:
         """Run session number `session`, one process a runtime."""
-        runtimes, ids = self._config.runtime, [model.id for model in self._models]
+        ids, runtimes = [model.id for model in self._models], self._config.runtime
+        threads = max(self._config.threads)
         for number, runtime in enumerate(runtimes):
-            part = progress.part(number, len(runtimes), progress.detail)
-            lost = self._lost.setdefault(runtime, {})
-
-            def job_for(_: Sequence[str], runtime: str = runtime) -> LatencyJob | None:
-                return self._job(runtime, session)
-
+            lost, part = self._lost[runtime], progress.part(number, len(runtimes), progress.detail)
+            job_for = partial(self._job, runtime, session)
             result = self._context.runner.run_surviving(
-                ids, job_for, lost, part, turn=session, threads=max(self._config.threads), monitor=True
+                ids, job_for, lost, part, turn=session, threads=threads, monitor=True
             )
-            if result is None:
-                continue
-            timed_s = sum(configuration["seconds"] for configuration in result["configurations"])
-            self._overhead_s[runtime] = time.monotonic() - self._begin_s - timed_s
-            self._add(session, result)
+            numbers = [c.number for c in self._configurations if c.runtime == runtime]
+            self._failed = {(id_, n): reason for n in numbers for id_, reason in lost.items()} | self._failed
+            if result is not None:
+                timed_s = sum(configuration["seconds"] for configuration in result["configurations"])
+                self._overhead_s[runtime] = time.monotonic() - self._begin_s - timed_s
+                self._add(session, result)
 
-    def _job(self, runtime: str, session: int) -> LatencyJob | None:
+    def _job(self, runtime: str, session: int, alive: Sequence[str]) -> LatencyJob | None:
         """Return the job with the models of each configuration of `runtime` that have not failed; None without any."""
         self._begin_s = time.monotonic()
-        left_s = self._session_s - self._overhead_s.get(runtime, _OVERHEAD_S) * len(self._config.runtime)
+        left_s = self._session_s - self._overhead_s[runtime] * len(self._config.runtime)
         timed_s = max(left_s, _LEAST_SHARE * self._session_s)
-        remaining, failed = [], self._failed()
-        for number, c in enumerate(self._configurations):
-            models = tuple(m for m in c.models if (self._models[m].id, number) not in failed)
-            if c.runtime == runtime and models:
-                remaining.append(c.timed(number, models, c.share * timed_s))
-        if not remaining:
+        usable = {m: model.id for m, model in enumerate(self._models) if model.id in alive}
+        remaining = [
+            replace(
+                c,
+                models=tuple(m for m in c.models if m in usable and (usable[m], c.number) not in self._failed),
+                budget_s=c.share * timed_s,
+            )
+            for c in self._configurations
+            if c.runtime == runtime
+        ]
+        if not any(c.models for c in remaining):
             return None
         return LatencyJob(
             runtime=runtime,
             models=tuple(self._context.jobs[model.id] for model in self._models),
-            configurations=tuple(remaining),
+            configurations=tuple(c for c in remaining if c.models),
             provider=self._config.provider,
             threads=max(self._config.threads),
             seed=self._seed,
@@ -142,45 +151,110 @@ class _Sessions:
             samples=str(self._file),
         )
 
-    def _failed(self) -> dict[Key, str]:
-        """Return why a model has no samples in a configuration."""
-        lost = {
-            (id_, number): reason
-            for number, configuration in enumerate(self._configurations)
-            for id_, reason in self._lost.get(configuration.runtime, {}).items()
-        }
-        return lost | self._errors
-
     def _add(self, session: int, result: Mapping[str, Any]) -> None:
         """Add the result of a session's process and the samples in its file."""
         if result["floor_ns"] is not None:
             self._floor_ns.append(result["floor_ns"])
-        with np.load(self._file, allow_pickle=False) as arrays:
-            for configuration in result["configurations"]:
-                number = configuration["number"]
-                self._errors |= {(id_, number): reason for id_, reason in configuration["errors"].items()}
-                for m in self._configurations[number].models:
-                    if (part := session_calls(arrays, f"{number}/{m}", session)) is not None:
-                        key = (self._models[m].id, number)
-                        self._parts[key].append(part)
-                        self._warm_up_calls[key].append(configuration["warm_up_calls"][key[0]])
-                        self._call_ns[key].append(configuration["call_ns"][key[0]])
-        self._file.unlink()
+        by_number = {configuration["number"]: configuration for configuration in result["configurations"]}
+        for number, configuration in by_number.items():
+            self._failed |= {(id_, number): reason for id_, reason in configuration["errors"].items()}
+        for key, calls in calls_of_session(self._file, self._models, session).items():
+            id_, number = key
+            self._calls[key].append(calls)
+            self._warm_up_calls[key].append(by_number[number]["warm_up_calls"][id_])
+            self._call_ns[key].append(by_number[number]["call_ns"][id_])
 
     def sampled(self, sessions: int, seconds: float) -> Sampled:
         """Return everything collected, without the samples of models that failed."""
-        failed = self._failed()
-        samples = {key: join_sessions(parts) for key, parts in self._parts.items() if key not in failed}
+        samples = {key: join_sessions(parts) for key, parts in self._calls.items() if key not in self._failed}
+        plan = session_plan(self._context.runner.cores, self._config.sessions)
         return Sampled(
             self._configurations,
             samples,
-            failed,
+            self._failed,
             np.array(self._floor_ns),
             self._warm_up_calls,
             self._call_ns,
             sessions,
             seconds,
-            headline_width(self._models, self._configurations, samples, self._plan),
+            headline_width(self._models, self._configurations, samples, plan),
             self._context.runner.cores,
-            self._plan,
+            plan,
         )
+
+
+def calls_of_session(file: Path, models: Sequence[BenchModel], session: int) -> dict[Key, Clustered]:
+    """Return the calls that a session's process stored, by model and configuration number, and remove its file."""
+    calls = {}
+    with np.load(file, allow_pickle=False) as arrays:
+        for name in arrays:
+            number, model, array = name.split("/")
+            if array == "ns":
+                calls[models[int(model)].id, int(number)] = session_calls(arrays, f"{number}/{model}", session)
+    file.unlink()
+    return calls
+
+
+def headline_width(
+    models: Sequence[BenchModel], configurations: Sequence[Configuration], samples: Samples, plan: Plan
+) -> float:
+    """Return the widest 95 % interval among the headline ratios, as a share of each; infinite before two sessions.
+
+    The headline is the first mode at the first thread count, every batch. Without a ratio, because there is no pair or
+    a model failed, the models' median times take its place. Random arrivals have no headline and give 0: a wait depends
+    on chance more than on the model.
+    """
+    first = configurations[0]
+    headline = [c for c in configurations if (c.mode, c.threads) == (first.mode, first.threads)]
+    steady = [c.number for c in headline if c.mode != "server"]
+    pairs = students(models)
+    estimates = [
+        e for number in steady for t, s in pairs if (e := ratio(samples, t.id, s.id, number, plan)) is not None
+    ]
+    if not estimates:
+        times = [data for (_, number), data in samples.items() if number in steady]
+        estimates = [e for data in times for e in statistics.clustered_quantiles(data, (0.5,), plan=plan)]
+    return max(map(statistics.relative_width, estimates), default=0.0)
+
+
+def session_plan(cores: Sequence[int] | None, first: int | None = None) -> Plan:
+    """Return the plan of sessions that take turns on `cores`; the `first` of these always run.
+
+    A guest does not see the work of its neighbours, which slows a large model down more than a small one.
+    """
+    resolution = RESOLUTION if virtualization() is None else SHARED_RESOLUTION
+    return Plan(first, len(cores or (None,)), resolution)
+
+
+def imprecision(width: float, config: Measure, plan: Plan) -> tuple[Diagnostic, ...]:
+    """Return a warning if the budget ended before every headline interval was as narrow as requested."""
+    if width <= config.precision:
+        return ()
+    widths = f"were up to {100 * width:.1f} % wide" if np.isfinite(width) else "were unknown"
+    spent = f"when the budget of {config.budget_s:g} s was spent, intervals {widths}"
+    message = f"{spent}; {100 * config.precision:g} % was requested"
+    remedy = f"measure on a machine of its own: here no interval is below {100 * plan.least_width:.1f} %"
+    if plan.least_width <= config.precision:
+        remedy = "give it a longer --budget, or measure when the machine is otherwise idle"
+    return (Diagnostic(code="precision_missed", message=message, remedy=remedy),)
+
+
+def ratio(samples: Samples, teacher: str, student: str, number: int, plan: Plan) -> Estimate | None:
+    """Return how much longer the teacher's calls take in configuration `number`; None if either has no samples."""
+    both = samples.get((teacher, number)), samples.get((student, number))
+    if both[0] is None or both[1] is None:
+        return None
+    return statistics.paired_ratio(log_ratios(both[0], both[1]), plan=plan)
+
+
+def log_ratios(teacher: Clustered, student: Clustered) -> list[NDArray[np.float64]]:
+    """Return, for each session, the log ratio of the block medians of every round."""
+    return [_log_medians(teacher, s) - _log_medians(student, s) for s in np.unique(teacher.session)]
+
+
+def _log_medians(data: Clustered, session: int) -> NDArray[np.float64]:
+    chosen = data.session == session
+    values, blocks = data.values[chosen], data.block[chosen]
+    # Blocks are in order and of equal length.
+    medians: NDArray[np.float64] = np.log(np.median(values.reshape(blocks.max() + 1, -1), axis=1))
+    return medians

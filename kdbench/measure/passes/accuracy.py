@@ -1,7 +1,10 @@
 """The accuracy pass: predictions on the test set and on training images, and every analysis of them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kdbench import storage
 from kdbench.evaluate.accuracy import ACCURACIES, NOISE, accuracy_findings, class_accuracies, noise_measurements
@@ -31,15 +34,12 @@ class AccuracyPass(Pass):
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the metrics of the test set, and of training images at the axes TRAIN."""
         models, analyses = context.models, context.analyses
-        for model in models:
-            yield from expected_of([model], ACCURACIES)
-            yield Expected(model.id, "class_top1", varies="class")
-        for teacher, student in students(models):
-            yield from (Expected(student.id, metric, needs=(teacher.id,)) for metric in (*FIDELITIES, *RISKS))
-            yield expected_pair(teacher, student, "top1_drop")
-        yield from _expected_mismatches(models, models, analyses, {})
+        yield from _expected(models, models, analyses, {})
         for images, owners in _training_parts(models, analyses):
-            yield from _expected_of_training(models, owners, images, analyses)
+            if images.flipped.any():
+                yield from expected_of(owners, NOISE)
+            if images.drawn.any():
+                yield from _expected(models, owners, analyses, TRAIN)
 
     def weight(self, context: Context) -> float:
         """Return about how long the images take."""
@@ -58,8 +58,13 @@ class AccuracyPass(Pass):
         progress = SubProgress(context.progress, 0, 1, "")
         shares = [sum(sizes[:n]) / sum(sizes) for n in range(len(sizes) + 1)]
         outcomes = predict(replace(context, progress=replace(progress, end=shares[1])), models, test)
-        findings = _of_test(models, test, outcomes, context.analyses)
-        findings += Findings(protocol={"test_set_sha256": test.sha256()})
+        predictions = {id_: outcome for id_, outcome in outcomes.items() if isinstance(outcome, Predictions)}
+        findings = Findings(
+            samples={correct_key(id_): p.correct for id_, p in predictions.items()},
+            protocol={"test_set_sha256": test.sha256()},
+            failures=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Failure)),
+        )
+        findings += _of_images(models, predictions, test.labels, test.labels, context.analyses, predictions)
         for number, (images, owners) in enumerate(_training_parts(models, context.analyses), 1):
             watch = replace(progress, start=shares[number], end=shares[number + 1], detail="training images")
             part = replace(context, progress=watch, folder=context.folder / "training")
@@ -68,24 +73,19 @@ class AccuracyPass(Pass):
         return findings
 
 
-def _expected_of_training(
-    models: Sequence[BenchModel], owners: Sequence[BenchModel], images: TrainingImages, analyses: Analyses
-) -> Iterator[Expected]:
-    if images.flipped.any():
-        yield from expected_of(owners, NOISE)
-    if not images.drawn.any():
-        return
-    ids = {owner.id for owner in owners}
-    yield from expected_of(owners, ACCURACIES, TRAIN)
-    for teacher, student in students(models):
-        if student.id in ids:
-            yield from (Expected(student.id, metric, TRAIN, (teacher.id,)) for metric in FIDELITIES)
-    yield from _expected_mismatches(models, owners, analyses, TRAIN)
-
-
-def _expected_mismatches(
+def _expected(
     models: Sequence[BenchModel], owners: Sequence[BenchModel], analyses: Analyses, axes: Axes
 ) -> Iterator[Expected]:
+    """Yield the metrics of `owners` on one set of images; those on the test set, without `axes`, are more."""
+    for model in owners:
+        yield from expected_of([model], ACCURACIES, axes)
+        if not axes:
+            yield Expected(model.id, "class_top1", varies="class")
+    for teacher, student in (pair for pair in students(models) if pair[1] in owners):
+        for metric in FIDELITIES if axes else (*FIDELITIES, *RISKS):
+            yield Expected(student.id, metric, axes, (teacher.id,))
+        if not axes:
+            yield expected_pair(teacher, student, "top1_drop")
     for teacher, student, other in _contrasted(models, analyses):
         for metric in MISMATCHES if student in owners else ():
             yield Expected(student.id, metric, {**axes, "beside": other.id}, (teacher.id, other.id))
@@ -97,31 +97,6 @@ def _sizes(context: Context) -> list[int]:
         return []
     parts = _training_parts(context.measurable, context.analyses)
     return [len(context.test.labels), *(len(images.labels) for images, _ in parts)]
-
-
-def _of_test(
-    models: Sequence[BenchModel], test: TestSet, outcomes: Mapping[str, Outcome], analyses: Analyses
-) -> Findings:
-    predictions = {id_: outcome for id_, outcome in outcomes.items() if isinstance(outcome, Predictions)}
-    findings = Findings(
-        samples={correct_key(id_): p.correct for id_, p in predictions.items()},
-        failures=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Failure)),
-    )
-    for model in predictions.values():
-        findings += accuracy_findings(model, test.labels)
-        findings += Findings(class_accuracies(model, test.labels, analyses))
-    for teacher, student in _compared(students(models), predictions):
-        if teacher.classes != student.classes:
-            reason = f"teacher and student tell {teacher.classes} and {student.classes} classes apart"
-            metrics = (*FIDELITIES, *RISKS, *MISMATCHES, "top1_drop")
-            findings += Findings(failures=(Failure(student.id, reason, "unavailable", metrics=metrics),))
-            continue
-        findings += fidelity_findings(teacher, student, std=analyses.std)
-        findings += Findings(risk_measurements(teacher, student, test.labels))
-    for teacher, student, other in _compared(_contrasted(models, analyses), predictions):
-        if teacher.classes == student.classes == other.classes:
-            findings += Findings(mismatch_measurements(teacher, (student, other), test.labels, analyses))
-    return findings
 
 
 def _of_training(
@@ -138,20 +113,40 @@ def _of_training(
         at_train = replace(outcome, axes=TRAIN, metrics=())
         findings += Findings(failures=(at_train, replace(outcome, metrics=NOISE)))
     if images.flipped.any():
-        for id_, prediction in predictions.items():
-            findings += Findings(noise_measurements(prediction, images) if id_ in ids else ())
+        for id_ in (id_ for id_ in predictions if id_ in ids):
+            findings += Findings(noise_measurements(predictions[id_], images))
     if not images.drawn.any():
         return findings
     drawn = {id_: prediction.select(images.drawn) for id_, prediction in predictions.items()}
     labels, true_labels = images.labels[images.drawn], images.true_labels[images.drawn]
-    for id_, prediction in drawn.items():
-        findings += accuracy_findings(prediction, labels, TRAIN) if id_ in ids else Findings()
-    for teacher, student in _compared(students(models), drawn):
-        if student.id in ids and teacher.classes == student.classes:
-            findings += fidelity_findings(teacher, student, TRAIN, analyses.std)
-    for teacher, student, other in _compared(_contrasted(models, analyses), drawn):
-        if student.id in ids and teacher.classes == student.classes == other.classes:
-            findings += Findings(mismatch_measurements(teacher, (student, other), true_labels, analyses, TRAIN))
+    return findings + _of_images(models, drawn, labels, true_labels, analyses, ids, TRAIN)
+
+
+def _of_images(
+    models: Sequence[BenchModel],
+    predictions: Mapping[str, Predictions],
+    labels: NDArray[np.int64],
+    true_labels: NDArray[np.int64],
+    analyses: Analyses,
+    ids: Container[str],
+    axes: Axes | None = None,
+) -> Findings:
+    """Evaluate the models `ids` on one set of images; there is more to evaluate on the test set, without `axes`."""
+    findings = Findings()
+    for model in (prediction for id_, prediction in predictions.items() if id_ in ids):
+        findings += accuracy_findings(model, labels, axes)
+        findings += Findings(() if axes else class_accuracies(model, labels, analyses))
+    for teacher, student in _compared(students(models), predictions, ids):
+        if teacher.classes == student.classes:
+            findings += fidelity_findings(teacher, student, axes, analyses.std)
+            findings += Findings(() if axes else risk_measurements(teacher, student, labels))
+        elif not axes:
+            reason = f"teacher and student tell {teacher.classes} and {student.classes} classes apart"
+            metrics = (*FIDELITIES, *RISKS, *MISMATCHES, "top1_drop")
+            findings += Findings(failures=(Failure(student.id, reason, "unavailable", metrics=metrics),))
+    for teacher, student, other in _compared(_contrasted(models, analyses), predictions, ids):
+        if teacher.classes == student.classes == other.classes:
+            findings += Findings(mismatch_measurements(teacher, (student, other), true_labels, analyses, axes))
     return findings
 
 
@@ -196,9 +191,9 @@ def _contrasted(
 
 
 def _compared(
-    groups: Iterable[Sequence[BenchModel]], predictions: Mapping[str, Predictions]
+    groups: Iterable[Sequence[BenchModel]], predictions: Mapping[str, Predictions], ids: Container[str]
 ) -> Iterator[list[Predictions]]:
-    """Yield the predictions of every group whose models all have some."""
+    """Yield the predictions of each group (teacher, student, …) whose models all have some and whose student counts."""
     for group in groups:
-        if all(model.id in predictions for model in group):
+        if group[1].id in ids and all(model.id in predictions for model in group):
             yield [predictions[model.id] for model in group]

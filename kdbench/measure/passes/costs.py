@@ -6,7 +6,7 @@ from kdbench.errors import KdbenchError
 from kdbench.macs.onnx_counter import count_onnx
 from kdbench.measure.bench_model import BenchModel, students
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
-from kdbench.results.findings import Findings
+from kdbench.results.findings import Findings, missing_pair
 from kdbench.results.records import Measurement, Pair, measured, missing
 
 _COSTS = ("size_bytes", "weight_bytes", "parameters", "macs")
@@ -56,13 +56,9 @@ def _ratios(teacher: BenchModel, student: BenchModel, by_key: Mapping[tuple[str,
     """Yield teacher over student of size and MACs; where a number is missing, the reason."""
     for ratio, metric in _RATIOS.items():
         above, below = by_key[teacher.id, metric], by_key[student.id, metric]
-        value = above.value / below.value if above.value is not None and below.value else None
-        without = above if above.value is None else below
-        yield Pair(
-            metric=ratio,
-            teacher=teacher.id,
-            student=student.id,
-            value=value,
-            status="unavailable" if value is None else "ok",
-            reason=f"{without.model}: {without.reason or f'{metric} is 0'}" if value is None else None,
-        )
+        if above.value is not None and below.value:
+            yield Pair(metric=ratio, teacher=teacher.id, student=student.id, value=above.value / below.value)
+        else:
+            without = above if above.value is None else below
+            reason = f"{without.model}: {without.reason or f'{metric} is 0'}"
+            yield missing_pair(teacher.id, student.id, ratio, reason)

@@ -6,14 +6,12 @@ operands); others do not slow down.
 """
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Pass
 from kdbench.modelfile.weights import tensors_of
 from kdbench.results.findings import Findings
@@ -44,50 +42,38 @@ class DenormalsPass(Pass):
     def run(self, context: Context) -> Findings:
         """Count."""
         counts = {model.id: denormal_count(model.path) for model in context.ready}
-        warnings = tuple(
-            _warning(model, counts[model.id])
-            for model in context.ready
-            if counts[model.id] > TELLING_SHARE * max(model.facts.parameters, 1)
-        )
-        return Findings(warnings=warnings, protocol={"denormal_weights": counts} if counts else {})
+        remedy = "set them to zero before export, or load with the session option session.set_denormal_as_zero=1"
+        warnings = []
+        for model in context.ready:
+            count = counts[model.id]
+            share = count / max(model.facts.parameters, 1)
+            if share > TELLING_SHARE:
+                message = f"{count:,} weights ({100 * share:.2g} %) are denormal, which is slow on Intel cores"
+                warnings.append(Diagnostic(code="denormal_weights", message=message, remedy=remedy, model=model.id))
+        return Findings(warnings=tuple(warnings), protocol={"denormal_weights": counts} if counts else {})
 
 
 def denormal_count(path: Path) -> int:
     """Return how many numbers in the tensors of the ONNX model at `path` are denormal, in external files too."""
     import onnx
 
-    model = onnx.load(path, load_external_data=False)
-    return sum(_denormal(chunk, least) for _, tensor in tensors_of(model) for chunk, least in _chunks(tensor, path))
+    return sum(_denormals(tensor, path) for _, tensor in tensors_of(onnx.load(path, load_external_data=False)))
 
 
-def _warning(model: BenchModel, count: int) -> Diagnostic:
-    share = count / max(model.facts.parameters, 1)
-    return Diagnostic(
-        code="denormal_weights",
-        message=f"{count:,} weights ({100 * share:.2g} %) are denormal, which is slow on Intel cores",
-        remedy="set them to zero before export, or load with the session option session.set_denormal_as_zero=1",
-        model=model.id,
-    )
-
-
-def _denormal(bits: NDArray[np.unsignedinteger[Any]], least_normal: int) -> int:
-    """Return how many of `bits`, floats as unsigned integers, are between zero and the least normal by magnitude."""
-    twice = bits << 1  # the sign falls out
-    return int(np.count_nonzero((twice != 0) & (twice < 2 * least_normal)))
-
-
-def _chunks(tensor: "onnx.TensorProto", path: Path) -> Iterator[tuple[NDArray[np.unsignedinteger[Any]], int]]:
-    """Yield a tensor's numbers as unsigned integers, a chunk at a time, each with the least normal of its format."""
+def _denormals(tensor: "onnx.TensorProto", path: Path) -> int:
+    """Return how many numbers of a tensor are between zero and the least normal by magnitude."""
     import onnx
 
     known = _FORMATS.get(onnx.TensorProto.DataType.Name(tensor.data_type))
-    count = math.prod(tensor.dims)
-    if known is None or count == 0:
-        return
-    kind, least = known
-    bits = _bits(tensor, kind, count, path)
-    for start in range(0, count, _CHUNK):
-        yield np.asarray(bits[start : start + _CHUNK]), least
+    size = math.prod(tensor.dims)
+    if known is None or size == 0:
+        return 0
+    kind, least_normal = known
+    bits, count = _bits(tensor, kind, size, path), 0
+    for start in range(0, size, _CHUNK):
+        twice = np.asarray(bits[start : start + _CHUNK]) << 1  # the sign falls out
+        count += int(np.count_nonzero((twice != 0) & (twice < 2 * least_normal)))
+    return count
 
 
 def _bits(

@@ -1,20 +1,22 @@
 """The energy pass: joules and CO₂e of each model, per inference and per run, and students' ratios."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import reduce
 from operator import add
 from typing import Any
 
+from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import BenchModel, outer_batches, students
 from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.energy.account import Account, Value, gross, net, ratio
 from kdbench.measure.energy.carbon import CarbonIntensity, carbon_intensity, emission
-from kdbench.measure.energy.rounds import EnergySamples, expected_s, sample_energy
+from kdbench.measure.energy.rounds import Run, expected_s, sample_energy
 from kdbench.meters.meter import Unavailable
-from kdbench.results.findings import Failure, Findings, interval_of
+from kdbench.results.findings import Failure, Findings, estimated_pair, missing_pair
 from kdbench.results.records import Axes, Interval, Measurement, Pair, Status, measured, missing
-from kdbench.worker.process import WorkerError
+
+Accounts = Mapping[Run, Sequence[Account]]  # of each meter in each run, the leading one first
 
 
 @PASSES.register("energy")
@@ -45,36 +47,26 @@ class EnergyPass(Pass):
         country = context.config.country
         intensity = carbon_intensity(country) if country else None
         findings = Findings(protocol={"carbon": asdict(intensity)} if intensity else {})
-        if isinstance(context.meters.leading, Unavailable):
-            return findings + _without(context.meters.leading, "unavailable")
+        if isinstance(leading := context.meters.leading, Unavailable):
+            return findings + Findings(failures=(Failure(None, leading.reason, "unavailable", leading.hint or None),))
         try:
-            samples = sample_energy(context)
-        except WorkerError as error:
-            return findings + _without(Unavailable(error.message, error.hint), "error")
-        if isinstance(samples, Unavailable):
-            return findings + _without(samples, "error")
-        return findings + Findings(
-            measurements=tuple(m for model in context.ready for m in _of_model(model, samples, context, intensity)),
-            pairs=tuple(p for t, s in students(context.ready) for p in _ratios(t, s, samples, context)),
-            samples=dict(samples.samples),
-            protocol={"energy_pass": dict(samples.facts)} if samples.facts else {},
-            failures=tuple(Failure(id_, reason) for id_, reason in samples.failed.items()),
-        )
-
-
-def _without(why: Unavailable, status: Status) -> Findings:
-    return Findings(failures=(Failure(None, why.reason, status, why.hint or None),))
+            accounts, sampled = sample_energy(context)
+        except MeasurementError as error:
+            return findings + Findings(failures=(Failure(None, error.message, "error", error.hint or None),))
+        measurements = tuple(m for model in context.ready for m in _of_model(model, accounts, context, intensity))
+        pairs = tuple(p for t, s in students(context.ready) for p in _ratios(t, s, accounts, context))
+        return findings + Findings(measurements, pairs) + sampled
 
 
 def _of_model(
-    model: BenchModel, samples: EnergySamples, context: Context, intensity: CarbonIntensity | None
+    model: BenchModel, accounts: Accounts, context: Context, intensity: CarbonIntensity | None
 ) -> Iterator[Measurement]:
     """Yield the measurements of each run: the leading scope's without the axis `scope`, then all others with it."""
     for batch in outer_batches(model, context.config):
-        if (model.id, batch) not in samples.accounts:
+        if (model.id, batch) not in accounts:
             continue
         axes = context.axes(batch=batch)
-        leading, *beside = samples.accounts[model.id, batch]
+        leading, *beside = accounts[model.id, batch]
         yield from _of_account(model.id, leading, batch, axes, intensity)
         together = [reduce(add, [leading, *beside])] if beside else []
         for account in (*beside, *together):
@@ -122,30 +114,24 @@ def _without_number(model: str, metric: str, status: Status, reason: str, accoun
     return missing(model, metric, reason, status=status, axes=axes, source=account.source, evidence=account.evidence)
 
 
-def _ratios(teacher: BenchModel, student: BenchModel, samples: EnergySamples, context: Context) -> Iterator[Pair]:
+def _ratios(teacher: BenchModel, student: BenchModel, accounts: Accounts, context: Context) -> Iterator[Pair]:
     """Yield teacher over student of the leading scope's gross energy per inference, at each batch of the student."""
     for batch in outer_batches(student, context.config):
-        both = {"teacher": teacher.id, "student": student.id, "axes": context.axes(batch=batch)}
+        both, axes = (teacher.id, student.id, "energy_ratio"), context.axes(batch=batch)
         if batch not in outer_batches(teacher, context.config):
-            reason = f"{teacher.id}: not run at batch {batch}"
-            yield Pair(metric="energy_ratio", value=None, status="unavailable", reason=reason, **both)
-        elif all((model.id, batch) in samples.accounts for model in (teacher, student)):
-            yield _ratio(samples.accounts[teacher.id, batch][0], samples.accounts[student.id, batch][0], both)
+            yield missing_pair(*both, f"{teacher.id}: not run at batch {batch}", axes=axes)
+        elif all((model.id, batch) in accounts for model in (teacher, student)):
+            yield _ratio(both, accounts[teacher.id, batch][0], accounts[student.id, batch][0], axes)
 
 
-def _ratio(teacher: Account, student: Account, both: Mapping[str, Any]) -> Pair:
-    """Return the pair of two accounts; `both` holds their models and axes."""
-    values = {"metric": "energy_ratio", "evidence": teacher.evidence, **both}
-    energies = {both["teacher"]: gross(teacher), both["student"]: gross(student)}
+def _ratio(both: tuple[str, str, str], teacher: Account, student: Account, axes: Axes) -> Pair:
+    """Return the pair of two accounts; `both` are their models and the metric."""
+    details: dict[str, Any] = {"axes": axes, "evidence": teacher.evidence}
+    energies = dict(zip(both, (gross(teacher), gross(student)), strict=False))
     if not all(value.resolved for value in energies.values()):
-        return Pair(value=None, status="below_resolution", reason="an energy is within its uncertainty of 0", **values)
+        return missing_pair(*both, "an energy is within its uncertainty of 0", "below_resolution", **details)
     unstable = next((f"{id_}: {value.unstable}" for id_, value in energies.items() if value.unstable), None)
     estimate = ratio(teacher, student)
-    return Pair(
-        value=estimate.value,
-        status="unstable" if unstable else "ok",
-        reason=unstable,
-        interval=interval_of(estimate) if teacher.evidence == "measured" else None,
-        n=estimate.n,
-        **values,
-    )
+    if teacher.evidence != "measured":
+        estimate = replace(estimate, low=None, high=None)
+    return estimated_pair(*both, estimate, status="unstable" if unstable else "ok", reason=unstable, **details)

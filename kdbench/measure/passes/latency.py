@@ -13,17 +13,14 @@ from kdbench.measure.bench_model import SEED, BenchModel, students
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.diagnosis import instability, latency_warnings, saturation
-from kdbench.measure.latency.precision import imprecision, ratio
-from kdbench.measure.latency.sessions import Sampled, sample
+from kdbench.measure.latency.sessions import Sampled, imprecision, ratio, sample
 from kdbench.recipe.measure import Measure
-from kdbench.results.findings import Failure, Findings, estimated, interval_of
+from kdbench.results.findings import Failure, Findings, estimated, estimated_pair, missing_pair
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Measurement, Pair, missing
 from kdbench.results.samples import call_arrays, calls_key
-from kdbench.statistics import Clustered, Estimate, Plan
-from kdbench.worker.interleaved import WARM_UP_RULE
 from kdbench.worker.jobs import GRAPH_OPTIMIZATION
-from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS
+from kdbench.worker.timing import BLOCK_NS, LEAST_ROUNDS, WARM_UP_RULE
 
 PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
 _LATENCIES = metrics_in("latency")
@@ -137,58 +134,43 @@ def _of_configuration(model: BenchModel, number: int, sampled: Sampled, config: 
     if why := saturation(configuration, sampled.call_ns[model.id, number]):
         hint = "name a lower rate, or more threads"
         return [missing(model.id, m, why, hint=hint, status="invalid", axes=axes) for m in metrics]
-    source, unstable = _source(configuration, sampled, sampled.warm_up_calls[model.id, number]), instability(data)
-    enough = [p for p in PERCENTILES if p == 50 or len(data.values) >= statistics.samples_needed(p)]
-    measurements = [
-        estimated(model.id, metric, estimate, axes=axes, source=source, unstable=unstable)
-        for metric, estimate in _estimates(data, enough, configuration, sampled.plan).items()
-    ]
-    for p in PERCENTILES.keys() - set(enough):
-        reason = f"needs {statistics.samples_needed(p)} samples, has {len(data.values)}"
-        measurements.append(
-            missing(model.id, PERCENTILES[p], reason, hint="give it a longer --budget", axes=axes, source=source)
-        )
-    return sorted(measurements, key=lambda m: metrics.index(m.metric))
-
-
-def _estimates(
-    data: Clustered, percentiles: Sequence[int], configuration: Configuration, plan: Plan
-) -> dict[str, Estimate]:
-    shares = [p / 100 for p in percentiles]
-    quantiles = statistics.clustered_quantiles(data, shares, seed=SEED, plan=plan)
-    estimates = {PERCENTILES[p]: e for p, e in zip(percentiles, quantiles, strict=True)}
-    mean = statistics.clustered_mean(data, seed=SEED, plan=plan)
-    estimates["latency_mean_ns"] = mean
-    if configuration.mode == "stream":
-        estimates["throughput_per_s"] = statistics.rate(mean, configuration.batch)
-    return estimates
-
-
-def _source(configuration: Configuration, sampled: Sampled, warm_up_calls: Sequence[int]) -> str:
-    warm_up = f"{np.median(warm_up_calls):.0f} calls of warm-up"
+    warm_up = f"{np.median(sampled.warm_up_calls[model.id, number]):.0f} calls of warm-up"
     spinning = ", threads spinning within a call" if configuration.runtime == "onnxruntime" else ""
-    return f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}{spinning}"
+    source = f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}{spinning}"
+    needed = {p: 0 if p == 50 else statistics.samples_needed(p) for p in PERCENTILES}
+    enough = [p for p, n in needed.items() if len(data.values) >= n]
+    shares = [p / 100 for p in enough]
+    quantiles = statistics.clustered_quantiles(data, shares, seed=SEED, plan=sampled.plan)
+    mean = statistics.clustered_mean(data, seed=SEED, plan=sampled.plan)
+    estimates = {
+        **{PERCENTILES[p]: quantile for p, quantile in zip(enough, quantiles, strict=True)},
+        "latency_mean_ns": mean,
+        "throughput_per_s": statistics.rate(mean, configuration.batch),
+    }
+    few = {PERCENTILES[p]: f"needs {n} samples, has {len(data.values)}" for p, n in needed.items() if p not in enough}
+    unstable, hint = instability(data), "give it a longer --budget"
+    return [
+        missing(model.id, metric, few[metric], hint=hint, axes=axes, source=source)
+        if metric in few
+        else estimated(model.id, metric, estimates[metric], axes=axes, source=source, unstable=unstable)
+        for metric in metrics
+    ]
 
 
 def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampled, config: Measure) -> Iterator[Pair]:
     """Yield the student's speed-up in a configuration; nothing if one of the two failed in it."""
     configuration = sampled.configurations[number]
-    both: dict[str, Any] = {
-        "metric": "latency_ratio",
-        "teacher": teacher.id,
-        "student": student.id,
-        "axes": configuration.axes(config.provider),
-    }
+    both, axes = (teacher.id, student.id, "latency_ratio"), configuration.axes(config.provider)
     estimate = ratio(sampled.samples, teacher.id, student.id, number, sampled.plan)
     fixed = [model for model in (teacher, student) if model.facts.fixed_batch not in {None, configuration.batch}]
     if estimate is not None:
-        yield Pair(value=estimate.value, interval=interval_of(estimate), n=estimate.n, **both)
+        yield estimated_pair(*both, estimate, axes=axes)
     elif fixed:
         reason = f"{fixed[0].name}: its batch is fixed at {fixed[0].facts.fixed_batch}"
-        yield Pair(value=None, status="unavailable", reason=reason, **both)
+        yield missing_pair(*both, reason, axes=axes)
     elif configuration.batch not in {1, *config.batch, student.facts.fixed_batch}:
         reason = f"{teacher.name}: not measured at batch {configuration.batch}"
-        yield Pair(value=None, status="unavailable", reason=reason, **both)
+        yield missing_pair(*both, reason, axes=axes)
 
 
 def _raw(sampled: Sampled, provider: str) -> dict[str, NDArray[np.generic]]:

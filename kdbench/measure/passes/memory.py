@@ -10,7 +10,7 @@ from kdbench.measure.bench_model import BenchModel, outer_batches, students
 from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.runner import ProcessResults
 from kdbench.measure.staging import null_model
-from kdbench.results.findings import Failure, Findings
+from kdbench.results.findings import Failure, Findings, missing_pair
 from kdbench.results.records import Axes, Measurement, Pair, measured, missing
 from kdbench.worker.jobs import MemoryJob
 
@@ -114,14 +114,21 @@ def _ratio(
 ) -> Iterator[Pair]:
     """Yield teacher over student of the whole process's peak; nothing if a process of either failed."""
     axes = _pair_axes(context, student)
-    both: dict[str, Any] = {"metric": "memory_ratio", "teacher": teacher.id, "student": student.id, "axes": axes}
     if axes["batch"] not in outer_batches(teacher, context.config):
         reason = f"{teacher.name}: not measured at batch {axes['batch']}"
-        yield Pair(value=None, status="unavailable", reason=reason, **both)
+        yield missing_pair(teacher.id, student.id, "memory_ratio", reason, axes=axes)
         return
     peaks = {m.model: m for m in measurements if m.metric == _RESIDENT[0] and m.axes == axes}
     above, below = peaks.get(teacher.id), peaks.get(student.id)
     if above and below and above.value is not None and below.value is not None:
-        if unstable := next((m for m in (above, below) if m.status == "unstable"), None):
-            both |= {"status": "unstable", "reason": unstable.reason}
-        yield Pair(value=above.value / below.value, n=below.n, **both)
+        unstable = next((m.reason for m in (above, below) if m.status == "unstable"), None)
+        yield Pair(
+            metric="memory_ratio",
+            teacher=teacher.id,
+            student=student.id,
+            axes=axes,
+            value=above.value / below.value,
+            n=below.n,
+            status="unstable" if unstable else "ok",
+            reason=unstable,
+        )

@@ -11,7 +11,7 @@ from kdbench.measure.bench_model import SEED, BenchModel, students
 from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.latency.diagnosis import instability
 from kdbench.measure.latency.offline import BUDGET_SHARE, OfflineSamples, sample_offline
-from kdbench.results.findings import Failure, Findings, estimated, interval_of
+from kdbench.results.findings import Failure, Findings, estimated, estimated_pair
 from kdbench.results.records import Diagnostic, Measurement, Pair, missing
 from kdbench.results.samples import call_arrays, calls_key
 from kdbench.statistics import Clustered
@@ -137,15 +137,8 @@ def _ratio(teacher: BenchModel, student: BenchModel, samples: OfflineSamples, co
     of_teacher, of_student = map(_session_rates, both)
     logs = np.log(of_student) - np.log(of_teacher)
     estimate = statistics.paired_ratio([np.array([log]) for log in logs], plan=samples.plan)
-    yield Pair(
-        metric="throughput_ratio",
-        teacher=teacher.id,
-        student=student.id,
-        axes=_axes(context, samples.threads),
-        value=estimate.value,
-        interval=interval_of(estimate),
-        n=estimate.n,
-    )
+    axes = _axes(context, samples.threads)
+    yield estimated_pair(teacher.id, student.id, "throughput_ratio", estimate, axes=axes)
 
 
 def _session_rates(by_batch: Mapping[int, Clustered]) -> NDArray[np.float64]:

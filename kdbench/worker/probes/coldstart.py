@@ -13,10 +13,9 @@ import numpy as np
 
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import batch_inputs
-from kdbench.worker.interleaved import warm_up
 from kdbench.worker.jobs import ColdStartJob
-from kdbench.worker.loads import Calls, time_calls
 from kdbench.worker.runtimes import describe
+from kdbench.worker.timing import Calls, time_calls, warm_up
 
 _WARM_UP_NS = 250_000_000
 _STEADY_NS = 100_000_000

@@ -17,11 +17,10 @@ from kdbench.meters.meter import METERS, Meter, MeterFailedError
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.energy_window import Window, update_period_ns, window
 from kdbench.worker.inputs import batch_inputs
-from kdbench.worker.interleaved import warm_up
 from kdbench.worker.jobs import EnergyJob
-from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
+from kdbench.worker.timing import Calls, warm_up
 
 _WARM_UP_NS = 500_000_000
 _NAP_S = 0.02  # long enough that waking up is negligible, and short compared to a window

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from kdbench.machine.cores import pin
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import batch_inputs, prepare, sample_bytes
-from kdbench.worker.interleaved import WARM_UP_SHARE, Ready, TurnError, interleave, warm_up
 from kdbench.worker.jobs import JobModel, LatencyJob, TimedConfiguration
-from kdbench.worker.loads import Calls, load_of, time_calls
 from kdbench.worker.runtimes import LoadedModel, describe, runtime
+from kdbench.worker.timing import WARM_UP_SHARE, Calls, Ready, TurnError, interleave, load_of, time_calls, warm_up
 
 T = TypeVar("T")
 

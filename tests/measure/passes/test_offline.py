@@ -176,7 +176,7 @@ def test_processes_that_die_of_nothing_in_particular(tiny, bench_model, findings
 def test_a_sessions_plan_gives_every_batch_its_least_and_shares_the_rest():
     both = [Sweep(4, steps(10e6, 20e6)), Sweep(8, steps(10e6, 30e6, 5e6))]
     planned = plan(both, threads=2, session_s=2.0)
-    assert [(p.number, p.batch, p.models) for p in planned] == [(0, 1, (0, 1)), (1, 2, (0, 1)), (2, 4, (1,))]
+    assert [(p.number, p.batch, p.models) for p in planned] == [(1, 1, (0, 1)), (2, 2, (0, 1)), (4, 4, (1,))]
     assert {p.threads for p in planned} == {2}
     assert sum(p.budget_s for p in planned) == pytest.approx(2.0)
     # Five calls of each model at the least; the last would take 25 ms, and two blocks and a window take 40.

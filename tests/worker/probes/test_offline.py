@@ -7,9 +7,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.measure.staging import stage
 from kdbench.worker.__main__ import Channel
-from kdbench.worker.interleaved import Ready
 from kdbench.worker.jobs import OfflineJob
 from kdbench.worker.probes import offline
+from kdbench.worker.timing import Ready
 
 GB = 1 << 30
 

@@ -5,9 +5,9 @@ import onnxruntime
 import pytest
 
 from kdbench.measure.staging import null_model, stage
-from kdbench.worker.loads import Calls, time_calls
 from kdbench.worker.runtimes import ProviderError, describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
+from kdbench.worker.timing import Calls, time_calls
 
 
 @pytest.fixture
