@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.evaluate.analyses import Analyses, TrainingImages
+from kdbench.evaluate.fidelity import empirical_risks
 from kdbench.evaluate.predictions import Predictions
-from kdbench.evaluate.risk import empirical_risks
 from kdbench.results.findings import Findings, estimated
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, Diagnostic, Measurement, measured, missing
@@ -82,16 +82,11 @@ NOISE = metrics_in("label noise")
 
 
 class NoiseOutcomes(NamedTuple):
-    """Of `n` images with a wrong label: how many predictions are the true class, the wrong label, and neither."""
+    """Of `n` images with a wrong label: how many predictions are the true class, and how many the wrong label."""
 
     corrected: int
     memorised: int
-    other: int
-
-    @property
-    def n(self) -> int:
-        """How many labels were changed."""
-        return sum(self)
+    n: int
 
 
 def noise_outcomes(
@@ -99,9 +94,11 @@ def noise_outcomes(
 ) -> NoiseOutcomes:
     """Return the outcomes of a model's `predicted` classes (N,) where label and true label differ."""
     flipped = labels != true_labels
-    corrected = int((flipped & (predicted == true_labels)).sum())
-    memorised = int((flipped & (predicted == labels)).sum())
-    return NoiseOutcomes(corrected, memorised, int(flipped.sum()) - corrected - memorised)
+    return NoiseOutcomes(
+        int((flipped & (predicted == true_labels)).sum()),
+        int((flipped & (predicted == labels)).sum()),
+        int(flipped.sum()),
+    )
 
 
 def noise_measurements(predictions: Predictions, images: TrainingImages) -> tuple[Measurement, ...]:

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 from kdbench.evaluate.analyses import Analyses
@@ -106,10 +107,8 @@ def expected_of(
     models: Iterable[BenchModel], metrics: Iterable[str], axes: Axes | None = None, runtime: str | None = None
 ) -> Iterator[Expected]:
     """Yield each of `metrics` of each of `models` at `axes`."""
-    metrics = tuple(metrics)
-    for model in models:
-        for metric in metrics:
-            yield Expected(model.id, metric, axes or {}, runtime=runtime)
+    for model, metric in product(models, metrics):
+        yield Expected(model.id, metric, axes or {}, runtime=runtime)
 
 
 class Pass(ABC):

@@ -62,8 +62,10 @@ def measure(
             folder=folder,
         )
         passes = all_passes()
-        weights = {name: a_pass.weight(context) for name, a_pass in passes.items()}
-        parts = _parts(progress, {"runtimes": admission_s(context), **weights})
+        weights = {"runtimes": admission_s(context)} | {name: p.weight(context) for name, p in passes.items()}
+        total = sum(weights.values()) or 1.0
+        edges = pairwise([0.0, *accumulate(weight / total for weight in weights.values())])
+        parts = {name: SubProgress(progress, *ends, name) for name, ends in zip(weights, edges, strict=True)}
         context = admit(replace(context, progress=parts["runtimes"]), absent)
         findings = run_passes(context, passes, parts)
     return findings + Findings(
@@ -81,16 +83,6 @@ def run_passes(context: Context, passes: Mapping[str, Pass], progress: Mapping[s
         findings += result
         all_refused += refused
     return findings + all_refused
-
-
-def _parts(progress: Progress, weights: Mapping[str, float]) -> dict[str, SubProgress]:
-    """Return the progress of each named part, whose share is its weight's."""
-    total = sum(weights.values()) or 1.0
-    ends = [0.0, *accumulate(weight / total for weight in weights.values())]
-    return {
-        name: SubProgress(progress, start, end, name)
-        for name, (start, end) in zip(weights, pairwise(ends), strict=True)
-    }
 
 
 def with_missing(

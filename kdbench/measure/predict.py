@@ -1,7 +1,6 @@
 """Running models over images in a measuring process, to get their predictions."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,21 @@ def predict(
     files = {model.id: context.folder / f"logits-{number}.npy" for number, model in enumerate(models)}
     for file in files.values():
         file.unlink(missing_ok=True)  # a file left by a crash must not pass for this run's
-    provider, threads = evaluation_provider(context), threads or len(available_cores())
-    failed, batches = _run(context, files, provider, threads)
+    provider, count = evaluation_provider(context), threads or len(available_cores())
+    # Models that take the same inputs are neighbours, which share them.
+    jobs = sorted((context.jobs[id_] for id_ in files), key=lambda job: repr(job.preparation))
+
+    def job_for(alive: Sequence[str]) -> LogitsJob | None:
+        left = tuple(job for job in jobs if job.id in alive and not files[job.id].exists())
+        paths = tuple(str(files[job.id]) for job in left)
+        return LogitsJob(models=left, files=paths, provider=provider, threads=count) if left else None
+
+    failed, batches = dict[str, str](), dict[str, int]()
+    try:
+        if result := context.runner.run_surviving(files, job_for, failed, context.progress, pinned=False):
+            failed, batches = failed | result["errors"], result["batches"]
+    except WorkerError as error:
+        failed |= {id_: error.message for id_, file in files.items() if not file.exists() and id_ not in failed}
     outcomes: dict[str, Outcome] = {}
     for model in models:
         if model.id in failed:
@@ -42,7 +54,7 @@ def predict(
         logits = np.load(files[model.id])
         files[model.id].unlink()
         _require_classes(model, logits.shape[1], test)
-        source = f"onnxruntime {provider}, {units.threads(threads)}, batch {batches.get(model.id, '?')}"
+        source = f"onnxruntime {provider}, {units.threads(count)}, batch {batches.get(model.id, '?')}"
         outcomes[model.id] = outcome_of(model, logits, test, source)
     return outcomes
 
@@ -58,27 +70,6 @@ def evaluation_provider(context: Context) -> str:
     """Return where onnxruntime computes predictions: on the CPU if it cannot use the configured provider."""
     refused = any(ONNXRUNTIME in model.refused for model in context.models)
     return "cpu" if refused else context.config.provider
-
-
-def _run(
-    context: Context, files: dict[str, Path], provider: str, threads: int
-) -> tuple[dict[str, str], dict[str, int]]:
-    """Write the logits of every model to its file; return the reasons of those that failed, and the batch sizes."""
-    # Models that take the same inputs are neighbours, which share them.
-    jobs = sorted((context.jobs[id_] for id_ in files), key=lambda job: repr(job.preparation))
-
-    def job_for(alive: Sequence[str]) -> LogitsJob | None:
-        models = tuple(job for job in jobs if job.id in alive and not files[job.id].exists())
-        paths = tuple(str(files[job.id]) for job in models)
-        return LogitsJob(models=models, files=paths, provider=provider, threads=threads) if models else None
-
-    failed: dict[str, str] = {}
-    try:
-        result = context.runner.run_surviving(files, job_for, failed, context.progress, pinned=False)
-    except WorkerError as error:
-        result = None
-        failed |= {id_: error.message for id_, file in files.items() if not file.exists() and id_ not in failed}
-    return (failed | result["errors"], result["batches"]) if result else (failed, {})
 
 
 def _require_classes(model: BenchModel, classes: int | None, test: TestSet) -> None:

@@ -61,12 +61,7 @@ def _on_noise(model: BenchModel, folder: Path, seed: int) -> JobModel:
     layout, shape = model.facts.layout, model.card.input_shape
     if not fits(model.facts.sample_shape, shape):
         shape = noise_shape(model.facts, model.card.name)
-    if layout == "NCHW":
-        channels, height, width = shape
-    elif layout == "NHWC":
-        height, width, channels = shape
-    else:
-        channels, height, width = 1, 1, math.prod(shape)
+    channels, height, width = {"NCHW": shape, "NHWC": (*shape[-1:], *shape[:-1])}.get(layout, (1, 1, math.prod(shape)))
     file = folder / f"noise-{channels}x{height}x{width}.npy"
     if not file.exists():
         rng = np.random.default_rng(seed)

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from types import NoneType
-from typing import Any, ClassVar, TypeVar, cast, get_args, get_origin, get_type_hints
-
-T = TypeVar("T")
+from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -55,6 +53,9 @@ class JobModel:
         return (self.images, self.dtype, self.layout, self.shape, self.scale, self.mean, self.std)
 
 
+JOBS: dict[str, type["Job"]] = {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """The base of all jobs; `cores` are the cores that the process may use, in order of preference (None: all)."""
@@ -64,39 +65,39 @@ class Job:
     threads: int
     cores: tuple[int, ...] | None = None
 
+    def __init_subclass__(cls, probe: str) -> None:
+        cls.probe = probe
+        JOBS[probe] = cls
+
 
 @dataclass(frozen=True, kw_only=True)
-class AdmissionJob(Job):
+class AdmissionJob(Job, probe="admission"):
     """Load and call each of `models` in `runtime`; the logits (n, classes) of n images go to its .npy in `files`."""
 
-    probe: ClassVar[str] = "admission"
     runtime: str
     models: tuple[JobModel, ...]
     files: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogitsJob(Job):
+class LogitsJob(Job, probe="logits"):
     """Write the logits (N, classes) of each of `models` to its .npy in `files`."""
 
-    probe: ClassVar[str] = "logits"
     models: tuple[JobModel, ...]
     files: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColdStartJob(Job):
+class ColdStartJob(Job, probe="coldstart"):
     """Time the steps until `model` answers at its full speed in this process."""
 
-    probe: ClassVar[str] = "coldstart"
     model: JobModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryJob(Job):
+class MemoryJob(Job, probe="memory"):
     """Load `model` and call it `calls` times at `batch`; `null` is a model that computes nothing."""
 
-    probe: ClassVar[str] = "memory"
     model: JobModel
     batch: int
     calls: int
@@ -104,10 +105,9 @@ class MemoryJob(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileJob(Job):
+class ProfileJob(Job, probe="profile"):
     """Profile `model` at `batch`; onnxruntime writes the graph that it runs to the file `optimised`."""
 
-    probe: ClassVar[str] = "profile"
     model: JobModel
     batch: int
     optimised: str
@@ -128,13 +128,12 @@ class TimedConfiguration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatencyJob(Job):
+class LatencyJob(Job, probe="latency"):
     """One session: time every configuration in `runtime`; the samples go to the .npz `samples`.
 
     `threads` is the most of any configuration. `floor` is a model that computes nothing, or None.
     """
 
-    probe: ClassVar[str] = "latency"
     runtime: str
     models: tuple[JobModel, ...]
     configurations: tuple[TimedConfiguration, ...]
@@ -145,14 +144,13 @@ class LatencyJob(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfflineJob(Job):
+class OfflineJob(Job, probe="offline"):
     """Find how far it pays to enlarge each model's batch.
 
     In the sessions that follow, all calls of all models have `budget_ns`; each batch has `repeats` calls, which take
     `least_ns` at least.
     """
 
-    probe: ClassVar[str] = "offline"
     models: tuple[JobModel, ...]
     budget_ns: float
     repeats: int
@@ -160,13 +158,12 @@ class OfflineJob(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnergyJob(Job):
+class EnergyJob(Job, probe="energy"):
     """Meter windows of each of `runs`, a model's id and a batch, with the counters `sources`, the leading one first.
 
     A window takes `least_ns` and `least_updates` of the leading counter at least, after `settle_ns`.
     """
 
-    probe: ClassVar[str] = "energy"
     models: tuple[JobModel, ...]
     runs: tuple[tuple[str, int], ...]
     sources: tuple[str, ...]
@@ -176,12 +173,6 @@ class EnergyJob(Job):
     settle_ns: float
 
 
-JOBS: dict[str, type[Job]] = {
-    kind.probe: kind
-    for kind in (AdmissionJob, LogitsJob, ColdStartJob, MemoryJob, ProfileJob, LatencyJob, OfflineJob, EnergyJob)
-}
-
-
 def to_json(job: Job) -> dict[str, Any]:
     """Return a job as JSON values, its `probe` included."""
     return {"probe": job.probe, **asdict(job)}
@@ -189,25 +180,23 @@ def to_json(job: Job) -> dict[str, Any]:
 
 def job_of(value: Mapping[str, Any]) -> Job:
     """Return the job with the JSON values `value`."""
-    return decode(JOBS[value["probe"]], value)
+    job: Job = decode(JOBS[value["probe"]], value)
+    return job
 
 
-def decode(kind: type[T], value: Any) -> T:
-    """Return the JSON value `value` as an instance of `kind`: a dataclass, or a type that its fields may have."""
-    result: T = _decoded(kind, value)
-    return result
+def decode(kind: Any, value: Any) -> Any:
+    """Return a JSON value as an instance of `kind`: a dataclass, or a type that its fields may have.
 
-
-def _decoded(kind: Any, value: Any) -> Any:
-    """Return a JSON value as an instance of a type; lists of an untyped value become tuples."""
+    Lists of an untyped value become tuples.
+    """
     arguments = get_args(kind)
     if is_dataclass(kind):
         hints, build = get_type_hints(kind), cast("type[Any]", kind)
-        return build(**{f.name: _decoded(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value})
+        return build(**{f.name: decode(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value})
     if NoneType in arguments:
-        return None if value is None else _decoded(next(a for a in arguments if a is not NoneType), value)
+        return None if value is None else decode(next(a for a in arguments if a is not NoneType), value)
     if get_origin(kind) is tuple and not (len(arguments) == 2 and arguments[1] is ...):
-        return tuple(_decoded(of, v) for of, v in zip(arguments, value, strict=True))
+        return tuple(decode(of, v) for of, v in zip(arguments, value, strict=True))
     if get_origin(kind) in {tuple, list}:
-        return get_origin(kind)(_decoded(arguments[0], v) for v in value)
-    return tuple(_decoded(Any, v) for v in value) if kind is Any and isinstance(value, list) else value
+        return get_origin(kind)(decode(arguments[0], v) for v in value)
+    return tuple(decode(Any, v) for v in value) if kind is Any and isinstance(value, list) else value

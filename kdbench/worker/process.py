@@ -80,12 +80,10 @@ def _listen(stdout: IO[bytes], progress: Progress) -> str | None:
             message = json.loads(line)
         except ValueError:
             continue  # a library printed something of its own
-        if not isinstance(message, dict):
-            continue
-        model = message.get("model", model)
-        if "step" in message:
-            done, total = message["step"]
-            progress.step(done, total)
+        if isinstance(message, dict):
+            model = message.get("model", model)
+            if "step" in message:
+                progress.step(*message["step"])
     return model
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 from sklearn.metrics import log_loss
 
-from kdbench.evaluate.risk import distilled_risks, empirical_risks, risk_variances
+from kdbench.evaluate.fidelity import distilled_risks, empirical_risks, risk_variances
 
 
 @given(st.integers(0, 10_000), st.integers(2, 6), st.floats(0.1, 5))

@@ -10,7 +10,7 @@ from kdbench.measure.energy.carbon import carbon_intensity, emission
 from kdbench.meters.choice import choose
 from kdbench.meters.meter import Meter, MeterError, Unavailable, record_name
 from kdbench.results.cards import EnergyUse, ModelCard
-from kdbench.results.records import Measurement, measured, missing
+from kdbench.results.records import Axes, Measurement, measured, missing
 from kdbench.worker.energy_window import update_period_ns
 
 _KEEP_ALIVE_S = 10.0  # RAPL's counters wrap within minutes on a large machine, and a wrap between two reads is lost
@@ -117,29 +117,27 @@ def training_energy(card: ModelCard, country: str | None) -> Iterator[Measuremen
     """
     if card.training is None:
         return
-    intensity = carbon_intensity(country) if country is not None else None
-    for energy in _energies(card.id, card.training.energy, card.training.unmetered):
+    uses, intensity = card.training.energy, carbon_intensity(country) if country is not None else None
+    parts: list[tuple[Sequence[EnergyUse], Axes]] = [
+        (uses[:1], {}),
+        *(([use], {"scope": use.scope}) for use in uses[1:]),
+    ]
+    if len(uses) > 1:
+        parts.append((uses, {"scope": " + ".join(use.scope for use in uses)}))
+    for part, axes in parts:
+        energy = _measurement(card.id, part, axes, card.training.unmetered)
         yield energy
         if intensity is not None:
             yield emission(energy, "training_co2_g", intensity)
 
 
-def _energies(model: str, uses: Sequence[EnergyUse], unmetered: str | None) -> Iterator[Measurement]:
-    if not uses:
-        yield missing(model, "training_j", unmetered or "it was not metered")
-        return
-    yield _measurement(model, uses[:1], {})
-    for number in range(1, len(uses)):
-        yield _measurement(model, uses[number : number + 1], {"scope": uses[number].scope})
-    if len(uses) > 1:
-        yield _measurement(model, uses, {"scope": " + ".join(use.scope for use in uses)})
-
-
-def _measurement(model: str, uses: Sequence[EnergyUse], axes: dict[str, str | int]) -> Measurement:
+def _measurement(model: str, uses: Sequence[EnergyUse], axes: Axes, unmetered: str | None) -> Measurement:
     """Return the sum of `uses`, without an interval: one training does not show how trainings vary.
 
-    Only the part of the uncertainty that comes from the counter's steps is known.
+    Only the part of the uncertainty that comes from the counter's steps is known. Without uses, `unmetered` says why.
     """
+    if not uses:
+        return missing(model, "training_j", unmetered or "it was not metered")
     joules = sum(use.energy_j for use in uses)
     estimated = next((use.evidence for use in uses if use.evidence != "measured"), None)
     half = 0.0 if estimated else sum(use.half_width_j**2 for use in uses) ** 0.5

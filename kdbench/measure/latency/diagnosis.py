@@ -7,7 +7,9 @@ itself, and about what disturbed the sessions, come from `machine.diagnostics`.
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,15 +49,16 @@ def latency_warnings(sampled: Sampled, config: Measure) -> Iterator[Diagnostic]:
     """Yield what the samples themselves show: one warning of each kind a model, for all its configurations."""
     floor_ns = float(np.median(sampled.floor_ns)) if len(sampled.floor_ns) else 0.0
     step_ns = clock_step_ns()
-    for id_ in dict.fromkeys(id_ for id_, _ in sampled.samples):
-        reasons: dict[str, list[tuple[Configuration, str]]] = {code: [] for code in _REMEDIES}
-        for (model, number), data in sampled.samples.items():
-            configuration, call_ns = sampled.configurations[number], sampled.call_ns.get((model, number))
-            # A model that does not keep up with the arrivals has no latency.
-            if model == id_ and not (call_ns and saturation(configuration, call_ns)):
-                for code, reason in _doubts(configuration, data, floor_ns, step_ns):
-                    reasons[code].append((configuration, reason))
-        yield from (_warning(id_, code, of_code) for code, of_code in reasons.items() if of_code)
+    reasons: dict[tuple[str, str], list[tuple[Configuration, str]]] = defaultdict(list)
+    for (id_, number), data in sampled.samples.items():
+        configuration, call_ns = sampled.configurations[number], sampled.call_ns.get((id_, number))
+        # A model that does not keep up with the arrivals has no latency.
+        if not (call_ns and saturation(configuration, call_ns)):
+            for code, reason in _doubts(configuration, data, floor_ns, step_ns):
+                reasons[id_, code].append((configuration, reason))
+    for id_, code in product(dict.fromkeys(id_ for id_, _ in sampled.samples), _REMEDIES):
+        if of_code := reasons.get((id_, code)):
+            yield _warning(id_, code, of_code)
     if sampled.seconds > _OVERRUN * config.budget_s:
         yield Diagnostic(
             code="over_budget",
@@ -123,8 +126,7 @@ def two_states(data: Clustered) -> str | None:
 def _medians(data: Clustered, *, block_by_block: bool) -> NDArray[np.float64]:
     """Return the median of each block, or of each session."""
     labels = np.stack([data.session, data.block]) if block_by_block else data.session[None]
-    _, cluster = np.unique(labels, axis=1, return_inverse=True)
-    cluster = cluster.reshape(-1)
+    cluster = np.unique(labels, axis=1, return_inverse=True)[1].reshape(-1)
     order = np.argsort(cluster, kind="stable")
     parts = np.split(data.values[order], np.cumsum(np.bincount(cluster))[:-1])
     return np.array([np.median(part) for part in parts])

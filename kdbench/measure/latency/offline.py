@@ -35,6 +35,14 @@ class OfflineSamples:
     failed: Mapping[str, str] = field(default_factory=dict)
     plan: Plan = PLAIN
 
+    def sweep(self, model: str) -> Sweep:
+        """Return the sweep of a model; an empty one if it failed."""
+        return self.sweeps.get(model, Sweep())
+
+    def by_batch(self, model: str) -> dict[int, Clustered]:
+        """Return the samples of a model by batch, the smallest first."""
+        return {batch: calls for (id_, batch), calls in sorted(self.samples.items()) if id_ == model}
+
 
 def sample_offline(context: Context) -> list[OfflineSamples]:
     """Sweep the batches of every model at each number of threads, within BUDGET_SHARE of the budget in all.

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from kdbench import storage
 from kdbench.evaluate.accuracy import ACCURACIES, NOISE, accuracy_findings, class_accuracies, noise_measurements
 from kdbench.evaluate.analyses import TRAIN, Analyses, TrainingImages
-from kdbench.evaluate.fidelity import FIDELITIES, fidelity_findings
+from kdbench.evaluate.fidelity import FIDELITIES, RISKS, fidelity_findings, risk_measurements
 from kdbench.evaluate.mismatch import MISMATCHES, mismatch_measurements
 from kdbench.evaluate.predictions import Predictions
-from kdbench.evaluate.risk import RISKS, risk_measurements
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet, students
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.predict import Outcome, predict

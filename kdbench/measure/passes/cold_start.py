@@ -40,13 +40,16 @@ class ColdStartPass(Pass):
         }
         results = context.runner.run_in_turns(jobs, PROCESSES, context.progress)
         source = f"onnxruntime, median of {PROCESSES} fresh processes, files in the page cache"
-        measurements = []
-        for model in (model for model in context.ready if model.id in results.results):
-            for metric in _METRICS:
-                estimate = statistics.median(results.values(model.id, metric))
-                measurements.append(estimated(model.id, metric, estimate, axes=_axes(context, model), source=source))
+        measurements = tuple(
+            estimated(
+                m.id, metric, statistics.median(results.values(m.id, metric)), axes=_axes(context, m), source=source
+            )
+            for m in context.ready
+            if m.id in results.results
+            for metric in _METRICS
+        )
         failures = tuple(Failure(id_, reason) for id_, reason in results.failed.items())
-        findings = Findings(tuple(measurements), failures=failures)
+        findings = Findings(measurements, failures=failures)
         if not results.results:
             return findings
         import_ns = np.median(np.concatenate([results.values(id_, "import_ns") for id_ in results.results]))
@@ -61,7 +64,7 @@ class OtherStartsPass(Pass):
 
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the times of every other runtime."""
-        for runtime in _other_runtimes(context):
+        for runtime in (runtime for runtime in context.config.runtime if runtime != ONNXRUNTIME):
             axes = context.axes(batch=1, runtime=runtime)
             yield from expected_of(context.timed, _STARTS, axes, runtime)
 
@@ -75,10 +78,6 @@ class OtherStartsPass(Pass):
                 measurements.append(measured(id_, metric, ns, axes=axes, n=1, source=source))
         facts = {"runtimes": dict(context.runtime_facts)} if context.runtime_facts else {}
         return Findings(tuple(measurements), protocol=facts)
-
-
-def _other_runtimes(context: Context) -> list[str]:
-    return [runtime for runtime in context.config.runtime if runtime != ONNXRUNTIME]
 
 
 def _axes(context: Context, model: BenchModel) -> Axes:

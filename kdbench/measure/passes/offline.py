@@ -63,7 +63,15 @@ class OfflinePass(Pass):
                 pairs=tuple(pair for t, s in students(context.ready) for pair in _ratio(t, s, samples, context)),
                 warnings=tuple(warning for model in context.ready for warning in _shortened(model, samples)),
                 samples=_raw(samples, context),
-                failures=tuple(_failure(m, samples) for m in context.ready if not _by_batch(m, samples)),
+                failures=tuple(
+                    Failure(
+                        id_,
+                        samples.failed.get(id_) or samples.sweep(id_).fault or "no session timed it",
+                        axes={"threads": samples.threads},
+                    )
+                    for id_ in (model.id for model in context.ready)
+                    if not samples.by_batch(id_)
+                ),
             )
         return findings
 
@@ -76,19 +84,11 @@ def _axes(context: Context, threads: int, **batch: int) -> dict[str, str | int]:
     return {"provider": context.config.provider, "threads": threads, **batch, "mode": "offline"}
 
 
-def _failure(model: BenchModel, samples: OfflineSamples) -> Failure:
-    """Return why a model has no samples."""
-    sweep = samples.sweeps.get(model.id, Sweep())
-    reason = samples.failed.get(model.id) or sweep.fault or "no session timed it"
-    return Failure(model.id, reason, axes={"threads": samples.threads})
-
-
 def _of_model(model: BenchModel, samples: OfflineSamples, context: Context) -> Iterator[Measurement]:
     """Yield the throughput at each batch, and the largest."""
-    by_batch = _by_batch(model, samples)
+    sweep, by_batch = samples.sweep(model.id), samples.by_batch(model.id)
     if not by_batch:
         return
-    sweep = samples.sweeps.get(model.id, Sweep())
     source = f"onnxruntime, {context.config.sessions} sessions, models interleaved, threads spinning within a call"
     rates = []
     for batch, data in by_batch.items():
@@ -105,10 +105,6 @@ def _of_model(model: BenchModel, samples: OfflineSamples, context: Context) -> I
     yield best.model_copy(update={"metric": _BEST, "axes": axes, "source": f"{source}; {ladder}"})
 
 
-def _by_batch(model: BenchModel, samples: OfflineSamples) -> dict[int, Clustered]:
-    return {batch: data for (id_, batch), data in sorted(samples.samples.items()) if id_ == model.id}
-
-
 def _end(sweep: Sweep) -> str:
     """Return why a sweep went no further."""
     return {
@@ -122,7 +118,7 @@ def _end(sweep: Sweep) -> str:
 
 def _shortened(model: BenchModel, samples: OfflineSamples) -> Iterator[Diagnostic]:
     """Yield a warning if larger batches, which were not tried, might bring more."""
-    sweep = samples.sweeps.get(model.id, Sweep())
+    sweep = samples.sweep(model.id)
     if sweep.steps and sweep.ended in _REMEDIES:
         message = f"throughput offline with {units.threads(samples.threads)} may be larger: {_end(sweep)}"
         remedy = _REMEDIES[sweep.ended]
@@ -131,7 +127,7 @@ def _shortened(model: BenchModel, samples: OfflineSamples) -> Iterator[Diagnosti
 
 def _ratio(teacher: BenchModel, student: BenchModel, samples: OfflineSamples, context: Context) -> Iterator[Pair]:
     """Yield student over teacher of the largest throughputs, each at its best batch, in the same sessions."""
-    both = [_by_batch(model, samples) for model in (teacher, student)]
+    both = [samples.by_batch(model.id) for model in (teacher, student)]
     if not all(both):
         return
     of_teacher, of_student = map(_session_rates, both)

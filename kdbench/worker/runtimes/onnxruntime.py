@@ -112,8 +112,8 @@ def session_options(threads: int, *, spinning: bool, fallback: bool) -> Any:
     return options
 
 
-def _facts(provider: str) -> dict[str, Any]:
-    return {"version": onnxruntime.__version__, "settings": _SETTINGS[provider]}
-
-
-RUNTIME = Runtime(load=LoadedModel, faults=FAULTS, facts=_facts)
+RUNTIME = Runtime(
+    load=LoadedModel,
+    faults=FAULTS,
+    facts=lambda provider: {"version": onnxruntime.__version__, "settings": _SETTINGS[provider]},
+)

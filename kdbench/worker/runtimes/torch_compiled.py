@@ -4,8 +4,6 @@ The first call of a shape compiles: that is warm-up. A network that cannot be co
 so is a shape too many: neither is quietly run as it stands.
 """
 
-from typing import Any
-
 import torch
 
 from kdbench.worker.jobs import JobModel
@@ -29,8 +27,8 @@ class CompiledModel(LoadedModel):
         self._network = torch.compile(self._network, dynamic=False, fullgraph=True)
 
 
-def _facts(provider: str) -> dict[str, Any]:
-    return {**facts(provider), "compile": "torch.compile, default mode, static shapes, one graph"}
-
-
-RUNTIME = Runtime(load=CompiledModel, faults=FAULTS, facts=_facts)
+RUNTIME = Runtime(
+    load=CompiledModel,
+    faults=FAULTS,
+    facts=lambda provider: facts(provider) | {"compile": "torch.compile, default mode, static shapes, one graph"},
+)

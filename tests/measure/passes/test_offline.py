@@ -152,7 +152,7 @@ def test_a_model_that_takes_its_process_down_is_left_out_of_the_rest(tiny, bench
     real = runner.run_job
 
     def dies_of_b(job, *rest, **options):
-        if job.probe == "latency" and any(model.id == "b" for model in job.models):
+        if job.probe == "latency" and any(job.models[m].id == "b" for c in job.configurations for m in c.models):
             raise WorkerError("killed by b", "", "b")
         return real(job, *rest, **options)
 
