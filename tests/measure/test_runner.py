@@ -1,5 +1,4 @@
 from dataclasses import dataclass
-from typing import ClassVar
 
 import pytest
 
@@ -11,10 +10,9 @@ from kdbench.worker.process import WorkerError
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedJob(Job):
+class NamedJob(Job, probe="named"):
     """A job that is known by its name."""
 
-    probe: ClassVar[str] = "named"
     name: str
 
 
