@@ -107,10 +107,8 @@ class Runner:
             progress.step(number, len(turns))
             options = {"turn": turn, "numpy_threads": jobs[key].threads}
             result = self.run_surviving([key], lambda alive: jobs[alive[0]], failed, progress, **options)
-            if result is None:
-                continue
-            if result["errors"]:
+            if result is not None and result["errors"]:
                 failed[key] = "; ".join(result["errors"].values())
-            else:
+            elif result is not None:
                 results[key].append(result)
         return ProcessResults({key: values for key, values in results.items() if key not in failed}, failed)

@@ -8,7 +8,7 @@ minutes, not how well the meter is calibrated, which no meter reports.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,12 +64,12 @@ class Account:
 
     def __add__(self, other: "Account") -> "Account":
         """Return the sum of two accounts, whose meters must not overlap."""
-        return Account(
+        return replace(
+            self,
             scope=f"{self.scope} + {other.scope}",
             source=f"{self.source}; {other.source}",
             evidence=self.evidence if self.evidence != "measured" else other.evidence,
             gross_j=self.gross_j + other.gross_j,
-            seconds=self.seconds,
             step_j=math.hypot(self.step_j, other.step_j),
             idle_w=self.idle_w + other.idle_w,
             idle_step_w=math.hypot(self.idle_step_w, other.idle_step_w),

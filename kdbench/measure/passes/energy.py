@@ -14,7 +14,7 @@ from kdbench.measure.energy.carbon import CarbonIntensity, carbon_intensity, emi
 from kdbench.measure.energy.rounds import Run, expected_s, sample_energy
 from kdbench.meters.meter import Unavailable
 from kdbench.results.findings import Failure, Findings, estimated_pair, missing_pair
-from kdbench.results.records import Axes, Interval, Measurement, Pair, Status, measured, missing
+from kdbench.results.records import Axes, Interval, Measurement, Pair, measured, missing
 
 Accounts = Mapping[Run, Sequence[Account]]  # of each meter in each run, the leading one first
 
@@ -82,7 +82,8 @@ def _of_account(
     if account.evidence == "measured":
         yield _measurement(model, "energy_net_j", net(account), batch, account, axes)
     else:
-        yield _without_number(model, "energy_net_j", "unavailable", "an estimate has no idle power", account, axes)
+        reason = "an estimate has no idle power"
+        yield missing(model, "energy_net_j", reason, axes=axes, source=account.source, evidence=account.evidence)
     yield _measurement(model, "energy_run_j", of_call, 1, account, axes)
     if intensity is not None:
         yield emission(per_inference, "co2_g", intensity)
@@ -93,25 +94,13 @@ def _measurement(model: str, metric: str, value: Value, inferences: int, account
 
     An estimate has no interval: its spread does not show how wrong the assumed power is.
     """
-    joules, half = value.joules / inferences, value.half_width_j / inferences
+    details: dict[str, Any] = {"axes": axes, "source": account.source, "evidence": account.evidence}
     if not value.resolved:
-        reason = "within its uncertainty of 0"
-        return _without_number(model, metric, "below_resolution", reason, account, axes)
-    return measured(
-        model,
-        metric,
-        joules,
-        axes=axes,
-        interval=Interval(low=joules - half, high=joules + half) if account.evidence == "measured" else None,
-        n=len(account.gross_j),
-        source=account.source,
-        evidence=account.evidence,
-        unstable=value.unstable,
-    )
-
-
-def _without_number(model: str, metric: str, status: Status, reason: str, account: Account, axes: Axes) -> Measurement:
-    return missing(model, metric, reason, status=status, axes=axes, source=account.source, evidence=account.evidence)
+        return missing(model, metric, "within its uncertainty of 0", status="below_resolution", **details)
+    joules, half = value.joules / inferences, value.half_width_j / inferences
+    interval = Interval(low=joules - half, high=joules + half) if account.evidence == "measured" else None
+    n = len(account.gross_j)
+    return measured(model, metric, joules, interval=interval, n=n, unstable=value.unstable, **details)
 
 
 def _ratios(teacher: BenchModel, student: BenchModel, accounts: Accounts, context: Context) -> Iterator[Pair]:
