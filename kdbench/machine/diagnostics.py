@@ -25,35 +25,23 @@ def environment_diagnostics(environment: Environment) -> Iterator[Diagnostic]:
     busy, governor, share = (host.get(name) for name in ("cores_busy", "governor", "clock_limit_share"))
     is_virtual = host.get("virtualization") is not None
     if isinstance(busy, float) and busy >= _BUSY_CORES:
-        yield Diagnostic(
-            code="load",
-            message=f"other work kept {busy:.1f} of {host.get('cores_logical')} cores busy just before measuring",
-            remedy=_IDLE,
-        )
+        message = f"other work kept {busy:.1f} of {host.get('cores_logical')} cores busy just before measuring"
+        yield Diagnostic(code="load", message=message, remedy=_IDLE)
     if governor is None and not is_virtual:  # a guest never sees the governor
-        yield Diagnostic(
-            code="governor_unknown",
-            message="the CPU frequency governor cannot be read, so the clock may have varied",
-            remedy="trust ratios of interleaved models more than single latencies; repeat on bare metal",
-        )
+        message = "the CPU frequency governor cannot be read, so the clock may have varied"
+        remedy = "trust ratios of interleaved models more than single latencies; repeat on bare metal"
+        yield Diagnostic(code="governor_unknown", message=message, remedy=remedy)
     if governor not in {None, "performance"}:
-        yield Diagnostic(
-            code="governor",
-            message=f"the CPU frequency governor is {governor!r}: the clock varies with the load",
-            remedy="sudo cpupower frequency-set --governor performance",
-        )
+        message = f"the CPU frequency governor is {governor!r}: the clock varies with the load"
+        yield Diagnostic(code="governor", message=message, remedy="sudo cpupower frequency-set --governor performance")
     if isinstance(share, float) and share < 1:
-        yield Diagnostic(
-            code="clock_limit",
-            message=f"the clock is limited to {100 * share:.0f} % of the processor's highest",
-            remedy="steady clocks suit comparisons; for the device's full speed: sudo cpupower frequency-set --max",
-        )
+        message = f"the clock is limited to {100 * share:.0f} % of the processor's highest"
+        remedy = "steady clocks suit comparisons; for the device's full speed: sudo cpupower frequency-set --max"
+        yield Diagnostic(code="clock_limit", message=message, remedy=remedy)
     if is_virtual:
-        yield Diagnostic(
-            code="virtual_machine",
-            message="this is a virtual machine: the load of its neighbours affects latencies",
-            remedy="measure on the target device before relying on an absolute latency",
-        )
+        message = "this is a virtual machine: the load of its neighbours affects latencies"
+        remedy = "measure on the target device before relying on an absolute latency"
+        yield Diagnostic(code="virtual_machine", message=message, remedy=remedy)
 
 
 def session_diagnostics(conditions: Sequence[Conditions]) -> Iterator[Diagnostic]:
@@ -62,26 +50,20 @@ def session_diagnostics(conditions: Sequence[Conditions]) -> Iterator[Diagnostic
     yield from _load_in_sessions(conditions)
     share = _average(conditions, "stolen_share")
     if share is not None and share >= _STOLEN:
-        yield Diagnostic(
-            code="stolen_time",
-            message=f"other guests got {100 * share:.1f} % of the time in which cores would have run",
-            remedy="measure on a dedicated machine, or on an instance with dedicated cores",
-        )
+        message = f"other guests got {100 * share:.1f} % of the time in which cores would have run"
+        remedy = "measure on a dedicated machine, or on an instance with dedicated cores"
+        yield Diagnostic(code="stolen_time", message=message, remedy=remedy)
     busy = [c.siblings_cores for c in conditions if c.siblings_cores is not None and c.siblings_cores >= _SHARED]
     if busy:
         message = "other work ran on sibling hardware threads of the models' cores"
-        yield Diagnostic(
-            code="busy_siblings",
-            message=f"{_in(len(busy), conditions)} {message}: up to {max(busy):.2f} of them busy",
-            remedy=f"{_IDLE}, or switch SMT off (/sys/devices/system/cpu/smt)",
-        )
+        message = f"{_in(len(busy), conditions)} {message}: up to {max(busy):.2f} of them busy"
+        remedy = f"{_IDLE}, or switch SMT off (/sys/devices/system/cpu/smt)"
+        yield Diagnostic(code="busy_siblings", message=message, remedy=remedy)
     pages = sum(c.swapped_in_pages or 0 for c in conditions)
     if pages >= _SWAPPED_PAGES:
-        yield Diagnostic(
-            code="swapping",
-            message=f"{pages} pages of memory were fetched from disk during the sessions",
-            remedy="end programs that hold memory, or measure smaller batches",
-        )
+        message = f"{pages} pages of memory were fetched from disk during the sessions"
+        remedy = "end programs that hold memory, or measure smaller batches"
+        yield Diagnostic(code="swapping", message=message, remedy=remedy)
 
 
 def condition_averages(conditions: Sequence[Conditions]) -> dict[str, Any]:
@@ -101,17 +83,13 @@ def oversubscription(threads: int, usable: int, quota: float | None) -> Iterator
     """Yield a diagnostic if there are more threads than usable cores, or than the quota's cores."""
     if threads > usable:
         cores = f"{usable} cores" if usable > 1 else "one core"
-        yield Diagnostic(
-            code="oversubscribed",
-            message=f"{threads} threads share the {cores} that this process may use",
-            remedy="use at most as many threads as cores: threads that wait for a core stall the others",
-        )
+        message = f"{threads} threads share the {cores} that this process may use"
+        remedy = "use at most as many threads as cores: threads that wait for a core stall the others"
+        yield Diagnostic(code="oversubscribed", message=message, remedy=remedy)
     if quota is not None and threads > quota:
-        yield Diagnostic(
-            code="oversubscribed",
-            message=f"the container may use {quota:g} cores: {threads} threads are stopped again and again",
-            remedy="raise the container's CPU limit, or measure with fewer threads",
-        )
+        message = f"the container may use {quota:g} cores: {threads} threads are stopped again and again"
+        remedy = "raise the container's CPU limit, or measure with fewer threads"
+        yield Diagnostic(code="oversubscribed", message=message, remedy=remedy)
 
 
 def shared_core_diagnostics(cores: Sequence[int] | None, threads: int, root: Path = ROOT) -> Iterator[Diagnostic]:
@@ -121,11 +99,8 @@ def shared_core_diagnostics(cores: Sequence[int] | None, threads: int, root: Pat
         for number, core in enumerate(pinned):
             shared = (siblings(core, root) or frozenset()).intersection(pinned[number + 1 :])
             if shared:
-                yield Diagnostic(
-                    code="shared_core",
-                    message=f"cores {core} and {min(shared)} are one physical core: its threads slow each other down",
-                    remedy="name one core of each pair with --cores",
-                )
+                message = f"cores {core} and {min(shared)} are one physical core: its threads slow each other down"
+                yield Diagnostic(code="shared_core", message=message, remedy="name one core of each pair with --cores")
                 return
 
 

@@ -157,19 +157,11 @@ def settings(handlers: "list[BaseOutput]") -> dict[str, Any]:
     All are set, because codecarbon reads missing ones from ~/.codecarbon.config, .codecarbon.config or the environment.
     The deprecated `save_to_*` and `co2_signal_api_token` are not needed: the arguments that replace them are set.
     """
-    none = (
-        "force_cpu_power",
-        "cloud_provider",
-        "cloud_region",
-        "region",
-        "emissions_endpoint",
-        "metadata",
-        "logging_logger",
-    )
-    empty = "prometheus_url", "api_endpoint", "api_key", "experiment_id", "experiment_name", "logger_preamble"
+    none = "force_cpu_power cloud_provider cloud_region region emissions_endpoint metadata logging_logger"
+    empty = "prometheus_url api_endpoint api_key experiment_id experiment_name logger_preamble"
     return {
-        **dict.fromkeys((*none, "country_iso_code", "country_2letter_iso_code", "metadata")),
-        **dict.fromkeys(empty, ""),
+        **dict.fromkeys([*none.split(), "country_iso_code", "country_2letter_iso_code"]),
+        **dict.fromkeys(empty.split(), ""),
         "tracking_mode": "process",
         "force_mode_cpu_load": True,  # RAPL is a meter of its own
         "force_ram_power": 0.0,  # otherwise each reading sums the memory of all child processes
