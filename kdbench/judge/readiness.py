@@ -106,13 +106,12 @@ class _Case:
         return False, -reading.value if declared(metric).higher_is_better else reading.value
 
     def _device_criterion(self) -> Criterion:
-        if self.other_machine is None:
-            condition = "" if self.target.device.is_restricted else "any machine counts: "
-            reason = f"{condition}measured on {machine_in_words(self.record)}"
-            return Criterion(metric="device", rule="device", outcome="PASS", reason=reason)
-        check, clauses = self.other_machine, "; ".join(differences(self.record, self.target.device))
-        reason = f"{check.reason}: {clauses}"
-        return Criterion(metric="device", rule="device", outcome=check.outcome, reason=reason, remedy=check.remedy)
+        if (check := self.other_machine) is not None:
+            reason = f"{check.reason}: {'; '.join(differences(self.record, self.target.device))}"
+            return Criterion(metric="device", rule="device", outcome=check.outcome, reason=reason, remedy=check.remedy)
+        condition = "" if self.target.device.is_restricted else "any machine counts: "
+        reason = f"{condition}measured on {machine_in_words(self.record)}"
+        return Criterion(metric="device", rule="device", outcome="PASS", reason=reason)
 
     def _criterion(self, card: ModelCard, limit: Limit) -> Criterion:
         reading = read(self.record, card, limit, self.target.device)

@@ -119,11 +119,8 @@ def between_independent(
     change = new.value / base.value
     if metric.repeatability is not None:
         return Delta(change, after.low / before.high, after.high / before.low, "separate", n)
-    low, high = recovered(
-        (math.log(base.value), math.log(before.low), math.log(before.high)),
-        (math.log(new.value), math.log(after.low), math.log(after.high)),
-        extra=math.sqrt(2) * _Z * run_to_run,
-    )
+    logarithms = _logarithms(base.value, before), _logarithms(new.value, after)
+    low, high = recovered(*logarithms, extra=math.sqrt(2) * _Z * run_to_run)
     return Delta(change, math.exp(low), math.exp(high), "separate", n)
 
 
@@ -155,7 +152,7 @@ def from_anchor(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_studen
     Both pairs say how many times better their student is: the compared model or, if not `as_student`, the anchor. The
     machine's change between the runs affects the times of both models, and cancels.
     """
-    before, after = _logarithms(base), _logarithms(new)
+    before, after = (_logarithms(pair.value, pair.interval) for pair in (base, new))
     (low, high), value = recovered(before, after), after[0] - before[0]
     if as_student != bool(metric.higher_is_better):  # better is a smaller number: invert
         value, low, high = -value, -high, -low
@@ -179,8 +176,7 @@ def on_same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta
     return Delta(100 * difference.value, 100 * difference.low, 100 * difference.high, "paired", n)
 
 
-def _logarithms(pair: Pair) -> tuple[float, float, float]:
-    """Return value, low and high of a ratio."""
-    assert pair.value is not None
-    assert pair.interval is not None
-    return math.log(pair.value), math.log(pair.interval.low), math.log(pair.interval.high)
+def _logarithms(value: float | None, interval: Interval | None) -> tuple[float, float, float]:
+    assert value is not None
+    assert interval is not None
+    return math.log(value), math.log(interval.low), math.log(interval.high)

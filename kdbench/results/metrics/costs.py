@@ -11,6 +11,7 @@ from kdbench.results.metrics.metric import BETWEEN_RUNS, Metric
 _PEAK, _PART = 0.01, 0.05
 
 _Sampled = partial(Metric, hardware_dependent=True, run_to_run=BETWEEN_RUNS)
+_Rate = partial(_Sampled, unit="1/s", higher_is_better=True, text=units.rate)
 _ColdStart = partial(_Sampled, unit="ns", higher_is_better=False, text=units.time, group="cold start")
 _Memory = partial(
     Metric, unit="bytes", higher_is_better=False, text=units.size, group="memory", hardware_dependent=True
@@ -29,22 +30,16 @@ COSTS = (
     _latency("latency_p90_ns", "Latency p90", "90th percentile (order statistic)"),
     _latency("latency_p95_ns", "Latency p95", "95th percentile (order statistic)"),
     _latency("latency_p99_ns", "Latency p99", "99th percentile (order statistic)"),
-    _Sampled(
+    _Rate(
         "throughput_per_s",
         "Throughput",
-        "1/s",
-        True,
-        "samples per second: batch / mean time of one call",
-        units.rate,
+        formula="samples per second: batch / mean time of one call",
         group="throughput",
     ),
-    _Sampled(
+    _Rate(
         "max_throughput_per_s",
         "Max. throughput",
-        "1/s",
-        True,
-        "throughput_per_s at the batch where it is largest, of a sweep over batches 1, 2, 4, …",
-        units.rate,
+        formula="throughput_per_s at the batch where it is largest, of a sweep over batches 1, 2, 4, …",
         group="offline",
         versus_teacher="ratio",
     ),

@@ -31,10 +31,7 @@ ENERGY = (
         group="energy",
     ),
     _CO2(
-        "co2_g",
-        "CO₂e / inference",
-        formula="energy_j x carbon intensity of the country's electricity",
-        group="energy",
+        "co2_g", "CO₂e / inference", formula="energy_j x carbon intensity of the country's electricity", group="energy"
     ),
     _Sampled(
         "training_s",
@@ -45,10 +42,7 @@ ENERGY = (
         group="training",
     ),
     _Energy(
-        "training_j",
-        "Training energy",
-        formula="gross energy of the epochs, validation included",
-        group="training",
+        "training_j", "Training energy", formula="gross energy of the epochs, validation included", group="training"
     ),
     _CO2(
         "training_co2_g",

@@ -7,7 +7,8 @@ from kdbench.results.metrics.metric import Metric
 
 _Scored = partial(Metric, scored=True)
 _Share = partial(_Scored, unit="share", higher_is_better=True, text=units.share)
-_Fidelity = partial(_Scored, group="fidelity")
+_Fidelity = partial(_Scored, text=units.number, group="fidelity")
+_Divergence = partial(_Fidelity, unit="nats", higher_is_better=False)
 _Risk = partial(_Scored, unit="nats²", higher_is_better=False, text=units.number, group="risk")
 _Noise = partial(_Scored, unit="share", text=units.share, group="label noise")
 _Mismatches = partial(_Scored, unit="samples", text=units.integer, group="mismatches")
@@ -34,29 +35,20 @@ PREDICTIONS = (
         group="fidelity",
         formula="share of samples on which student and teacher rank the same class first",
     ),
-    _Fidelity(
-        "predictive_kl",
-        "KL to teacher",
-        "nats",
-        False,
-        "mean over samples of sum_c p_t log(p_t / p_s), temperature 1",
-        units.number,
+    _Divergence(
+        "predictive_kl", "KL to teacher", formula="mean over samples of sum_c p_t log(p_t / p_s), temperature 1"
     ),
-    _Fidelity(
+    _Divergence(
         "standardized_kl",
         "KL, standardized",
-        "nats",
-        False,
-        "predictive_kl of standardized logits, (z - mean) / standard deviation of each sample's own",
-        units.number,
+        formula="predictive_kl of standardized logits, (z - mean) / standard deviation of each sample's own",
     ),
     _Fidelity(
         "logit_spearman",
         "Rank correlation",
-        "1",
-        True,
-        "mean over samples of Spearman's rho between the logits of student and teacher, ties by average rank",
-        units.number,
+        unit="1",
+        higher_is_better=True,
+        formula="mean over samples of Spearman's rho between the logits of student and teacher, ties by average rank",
         limits=(-1.0, 1.0),
     ),
     _Scored(
