@@ -143,11 +143,7 @@ MEASURE: Mapping[str, Option] = {
         "runtime", "What executes the models: onnxruntime, torch, torch-compiled", "NAME,…", names, "onnxruntime"
     ),
     "cores": Option(
-        "cores",
-        "Cores that the processes use in turn (default: all of one kind)",
-        "N,…",
-        cores,
-        example="2,3 or 4-7",
+        "cores", "Cores that the processes use in turn (default: all of one kind)", "N,…", cores, example="2,3 or 4-7"
     ),
     "budget_s": Option(
         "budget", "Most time for latency, all models together: 30s, 2m", "TIME", seconds, "20s", "20s, 2m, 500ms"

@@ -9,13 +9,7 @@ def test_exit_codes_are_those_documented():
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        errors.InputError,
-        errors.DataMissingError,
-        errors.StorageError,
-        errors.DivergedError,
-        errors.MeasurementError,
-    ],
+    [errors.InputError, errors.DataMissingError, errors.StorageError, errors.DivergedError, errors.MeasurementError],
 )
 def test_whatever_a_user_can_mend_is_bad_input_with_message_and_hint(kind):
     error = kind("what is wrong", "what to do")

@@ -25,10 +25,7 @@ from kdbench.recipe import Augment, Model, Student, Training
 
 LEARNS: dict[str, dict[str, Any]] = {
     "labels": {},
-    "logits": {
-        "ce_weight": CE_WEIGHT,
-        "terms": [{"method": "kd", "kd_weight": KD_WEIGHT, "temperature": TEMPERATURE}],
-    },
+    "logits": {"ce_weight": CE_WEIGHT, "terms": [{"method": "kd", "kd_weight": KD_WEIGHT, "temperature": TEMPERATURE}]},
     "hint": {"terms": [{"method": "hint"}]},
 }
 

@@ -41,8 +41,7 @@ for _command in (run, train, bench, macs, compare, ready, report, history, list_
 
 @app.callback(invoke_without_command=True)
 def _top(
-    ctx: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    ctx: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False
 ) -> None:
     if version:
         result(f"kdbench {__version__}")

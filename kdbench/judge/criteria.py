@@ -17,12 +17,7 @@ from kdbench.results.metrics import metric as declared
 from kdbench.results.verdicts import Rule
 from kdbench.validation import Value, WrongValueError
 
-SIDES: dict[Rule, Side] = {
-    "max": "max",
-    "min": "min",
-    "max_drop_vs_teacher": "max",
-    "min_ratio_vs_teacher": "min",
-}
+SIDES: dict[Rule, Side] = {"max": "max", "min": "min", "max_drop_vs_teacher": "max", "min_ratio_vs_teacher": "min"}
 
 _FILE_AXES = ("part", "class", "beside")  # of metrics that do not depend on the machine
 _COUNTS = ("batch", "threads", "gap_ms", "rate_per_s")

@@ -12,13 +12,7 @@ it far less, and `few_sessions.RESOLUTION` allows for that.
 Pure functions on arrays belong here; they import `numpy` and `scipy.special`, and nothing of kdbench.
 """
 
-from kdbench.statistics.clustered import (
-    Clustered,
-    clustered_mean,
-    clustered_quantiles,
-    paired_ratio,
-    session_spread,
-)
+from kdbench.statistics.clustered import Clustered, clustered_mean, clustered_quantiles, paired_ratio, session_spread
 from kdbench.statistics.estimates import (
     LEVEL,
     Estimate,

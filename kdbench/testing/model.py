@@ -106,11 +106,7 @@ def ratio(context: Context, files: BenchFiles, id_: str, axes: Axes) -> MetricCh
 
 
 def _check(
-    context: Context,
-    files: BenchFiles,
-    name: str,
-    metric: Metric,
-    in_record: Callable[[RunRecord], Measurement | Pair],
+    context: Context, files: BenchFiles, name: str, metric: Metric, in_record: Callable[[RunRecord], Measurement | Pair]
 ) -> MetricCheck:
     if not context.settings.judged:
         return MetricCheck(name, metric, None, context)

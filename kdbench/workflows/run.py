@@ -13,12 +13,7 @@ from kdbench.recipe import Recipe
 from kdbench.workflows.stages.export import export_all
 from kdbench.workflows.stages.measure import measure_all
 from kdbench.workflows.stages.results import RunResults, record_and_folder, write_results
-from kdbench.workflows.stages.start import (
-    report_on_rank_zero,
-    require_single_process,
-    start_run,
-    translate_disk_errors,
-)
+from kdbench.workflows.stages.start import report_on_rank_zero, require_single_process, start_run, translate_disk_errors
 from kdbench.workflows.stages.train import train_all
 
 

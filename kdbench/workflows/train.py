@@ -9,13 +9,7 @@ from kdbench.workflows.stages.start import start_run, translate_disk_errors
 from kdbench.workflows.stages.train import train_all
 
 
-def train(
-    recipe: Recipe,
-    out: Path | None = None,
-    *,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> Path:
+def train(recipe: Recipe, out: Path | None = None, *, resume: bool = False, progress: Progress | None = None) -> Path:
     """Run the training stage alone and return the run's folder; `run` with `resume` continues from it.
 
     Where torchrun or srun started several processes, all of them call this; only rank zero reports and writes.

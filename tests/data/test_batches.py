@@ -186,13 +186,7 @@ def test_augmentation_is_drawn_anew_each_epoch_and_only_in_training():
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
-        {"mean": (0.5,)},
-        {"std": (1.0, 1.0)},
-        {"std": (1.0, 0.0, 1.0)},
-        {"batch": 24, "drop_last": True},
-    ],
+    "options", [{"mean": (0.5,)}, {"std": (1.0, 1.0)}, {"std": (1.0, 0.0, 1.0)}, {"batch": 24, "drop_last": True}]
 )
 def test_what_does_not_fit_the_data_is_refused(options):
     with pytest.raises(InputError):

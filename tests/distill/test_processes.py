@@ -4,13 +4,7 @@ import torch
 from kdbench.distill.processes import Processes, process_group, world_size
 from kdbench.errors import InputError
 
-TORCHRUN = {
-    "TORCHELASTIC_RUN_ID": "1",
-    "RANK": "3",
-    "LOCAL_RANK": "1",
-    "WORLD_SIZE": "4",
-    "GROUP_RANK": "1",
-}
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "GROUP_RANK": "1"}
 SRUN = {
     "SLURM_STEP_ID": "0",
     "SLURM_NTASKS": "6",

@@ -394,12 +394,7 @@ def test_the_best_is_chosen_by_what_the_target_prefers(make_run, on_a_pi):
         for prefer in ("top1", "latency_p50_ns", "size_bytes", "latency_ratio")
     }
     # With equal speed-ups, the first of the record.
-    assert best == {
-        "top1": "accurate",
-        "latency_p50_ns": "quick",
-        "size_bytes": "small",
-        "latency_ratio": "accurate",
-    }
+    assert best == {"top1": "accurate", "latency_p50_ns": "quick", "size_bytes": "small", "latency_ratio": "accurate"}
 
 
 def test_a_number_that_cannot_be_relied_on_prefers_nobody(make_run, on_a_pi):

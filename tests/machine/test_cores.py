@@ -98,10 +98,7 @@ def test_without_pinning_cores_cannot_be_requested_for(monkeypatch):
 def test_processes_take_turns_from_the_last_cores_on():
     assert [rotate_cores((1, 2, 3), 1, turn) for turn in range(4)] == [(3,), (2,), (1,), (3,)]
     assert [rotate_cores((1, 2, 3), 2, turn) for turn in range(4)] == [(2, 3), (1, 2), (3, 1), (2, 3)]
-    assert [rotate_cores((4, 2), 2, turn) for turn in range(2)] == [
-        (4, 2),
-        (2, 4),
-    ]  # one thread: 2, then 4
+    assert [rotate_cores((4, 2), 2, turn) for turn in range(2)] == [(4, 2), (2, 4)]  # one thread: 2, then 4
     assert rotate_cores(None, 1, 0) is None
 
 

@@ -87,10 +87,7 @@ _CLASSICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     ),
     "vit_b_16": (lambda: zoo.VisionTransformer(32, 16, 2, 2, 32, 64, num_classes=10), (3, 32, 32)),
     # The first stage shifts its windows; the second is one window.
-    "swin_t": (
-        lambda: zoo.SwinTransformer([4, 4], 24, [2, 2], [1, 2], [7, 7], num_classes=10),
-        (3, 56, 56),
-    ),
+    "swin_t": (lambda: zoo.SwinTransformer([4, 4], 24, [2, 2], [1, 2], [7, 7], num_classes=10), (3, 56, 56)),
     "swin_v2_t": (
         lambda: zoo.SwinTransformer(
             *([4, 4], 24, [2, 2], [1, 2], [8, 8]),
@@ -101,10 +98,7 @@ _CLASSICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
         _IMAGE,
     ),
     # The registered MobileNetV2 with fewer blocks, to be quantized.
-    "mobilenet_v2": (
-        lambda: zoo.MobileNetV2(10, inverted_residual_setting=[[1, 16, 1, 1], [6, 24, 2, 2]]),
-        _IMAGE,
-    ),
+    "mobilenet_v2": (lambda: zoo.MobileNetV2(10, inverted_residual_setting=[[1, 16, 1, 1], [6, 24, 2, 2]]), _IMAGE),
 }
 
 

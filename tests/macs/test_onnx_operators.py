@@ -127,28 +127,14 @@ OPERATORS = {
     "QAttention": (
         (
             "QAttention",
-            {
-                "x": u8(B, L, D),
-                "w": u8(D, 3 * D),
-                "b": f(3 * D),
-                "s": ONE,
-                "t": ONE,
-                "_": f(),
-                "z": ZERO,
-                "q": ZERO,
-            },
+            {"x": u8(B, L, D), "w": u8(D, 3 * D), "b": f(3 * D), "s": ONE, "t": ONE, "_": f(), "z": ZERO, "q": ZERO},
             1,
             {"domain": MS, "num_heads": H},
         ),
         L * D * 3 * D + 2 * L * L * D,
     ),
     "MultiHeadAttention": (
-        (
-            "MultiHeadAttention",
-            {"q": f(B, L, D), "k": f(B, S, D), "v": f(B, S, 12)},
-            3,
-            {"domain": MS, "num_heads": H},
-        ),
+        ("MultiHeadAttention", {"q": f(B, L, D), "k": f(B, S, D), "v": f(B, S, 12)}, 3, {"domain": MS, "num_heads": H}),
         L * S * (D + 12),
     ),
     "MultiHeadAttention, key and value by head": (
@@ -183,12 +169,7 @@ OPERATORS = {
         2 * L * 4 * 3 * (D + 3),
     ),
     "LSTM, of full lengths": (
-        (
-            "LSTM",
-            {"x": f(L, B, D), **weights(4, 3), "_b": f(), "n": np.array([L], np.int32)},
-            1,
-            {"hidden_size": 3},
-        ),
+        ("LSTM", {"x": f(L, B, D), **weights(4, 3), "_b": f(), "n": np.array([L], np.int32)}, 1, {"hidden_size": 3}),
         L * 4 * 3 * (D + 3),
     ),
     "GRU": (("GRU", {"x": f(L, B, D), **weights(3, 3)}, 1, {"hidden_size": 3}), L * 3 * 3 * (D + 3)),

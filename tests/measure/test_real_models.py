@@ -17,10 +17,7 @@ CIFAR = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "name", "preprocessing", "top1"),
-    [
-        ("resnet20_cifar10.onnx", "cifar10", CIFAR, 0.9173),
-        ("mnist8.onnx", "mnist", Preprocessing(scale=255), 0.9890),
-    ],
+    [("resnet20_cifar10.onnx", "cifar10", CIFAR, 0.9173), ("mnist8.onnx", "mnist", Preprocessing(scale=255), 0.9890)],
 )
 def test_published_accuracy(data_root, foreign_models, context, file, name, preprocessing, top1):
     try:

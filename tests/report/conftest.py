@@ -180,9 +180,7 @@ def seeded() -> RunRecord:
         if pair.metric == "top1_drop" and pair.value is not None
     ]
     return _record(
-        models=(*base.models, *again),
-        measurements=(*base.measurements, *shifted),
-        pairs=(*base.pairs, *drops),
+        models=(*base.models, *again), measurements=(*base.measurements, *shifted), pairs=(*base.pairs, *drops)
     )
 
 
@@ -418,11 +416,7 @@ def _pairs(student: str) -> list[Pair]:
 
 
 def _pair(
-    metric: str,
-    numbers: tuple[float, float, float],
-    both: dict[str, str],
-    axes: dict[str, str | int],
-    n: int = 60,
+    metric: str, numbers: tuple[float, float, float], both: dict[str, str], axes: dict[str, str | int], n: int = 60
 ) -> Pair:
     value, low, high = numbers
     return Pair(metric=metric, axes=axes, value=value, interval=_interval(low, high), n=n, **both)

@@ -51,10 +51,6 @@ def test_recipe_survives_a_toml_round_trip() -> None:
 
 def test_a_data_folder_is_named_without_its_place() -> None:
     folder = recipe_from(
-        {
-            "name": "mine",
-            "data": {"name": "folder:/home/a/images"},
-            "teacher": [{"name": "big", "model": "mlp"}],
-        }
+        {"name": "mine", "data": {"name": "folder:/home/a/images"}, "teacher": [{"name": "big", "model": "mlp"}]}
     )
     assert portable_recipe(folder.resolved())["data"]["name"] == "folder:images"

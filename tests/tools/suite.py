@@ -12,10 +12,7 @@ import sys
 from collections import Counter
 
 # A file's tests stay together: they share fixtures and heavy imports.
-RUNS = (
-    ("-m", "not serial", "-n", "auto", "--dist", "loadfile"),
-    ("-m", "serial"),
-)
+RUNS = (("-m", "not serial", "-n", "auto", "--dist", "loadfile"), ("-m", "serial"))
 _NO_TESTS = 5  # pytest's exit code where nothing was collected: the arguments named tests of the other run
 
 

@@ -67,10 +67,7 @@ def base() -> dict[str, Any]:
             {"metric": "latency_ratio", "value": 2.0, "teacher": "teacher", "student": "student", "axes": axes, "n": 9},
         ],
         "layers": [{"model": "student", "name": "head", "operator": "Gemm", "macs": 1000, "time_ns": 3.0}],
-        "warnings": [
-            {"code": "load", "message": "busy"},
-            {"code": "quantized", "message": "int8", "model": "student"},
-        ],
+        "warnings": [{"code": "load", "message": "busy"}, {"code": "quantized", "message": "int8", "model": "student"}],
     }
     return RunRecord.model_validate(record).to_json()
 

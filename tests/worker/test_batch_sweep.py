@@ -46,12 +46,7 @@ def test_a_fault_ends_it_and_keeps_what_was_found():
         return 100.0
 
     result = swept(fails)
-    assert (batches(result), result.ended, result.fault, result.next_batch) == (
-        [1, 2, 4],
-        "fault",
-        "bad alloc",
-        8,
-    )
+    assert (batches(result), result.ended, result.fault, result.next_batch) == ([1, 2, 4], "fault", "bad alloc", 8)
 
 
 def test_a_fault_of_another_kind_is_a_bug():

@@ -5,16 +5,7 @@ import json
 import pytest
 
 from kdbench.worker.batch_sweep import Step, Sweep
-from kdbench.worker.jobs import (
-    EnergyJob,
-    JobModel,
-    LatencyJob,
-    Network,
-    TimedConfiguration,
-    decode,
-    job_of,
-    to_json,
-)
+from kdbench.worker.jobs import EnergyJob, JobModel, LatencyJob, Network, TimedConfiguration, decode, job_of, to_json
 
 NETWORK = Network("somewhere:build", ("dense", (1, 4, 4), 5), {"hidden": [8]}, "weights.safetensors")
 MODEL = JobModel("m", "m.onnx", "x", "y", "float32", "NCHW", (1, 4, 4), None, "i.npy", 255.0, (0.5,), (1.0,), NETWORK)

@@ -112,12 +112,7 @@ def test_a_larger_network_regressed_and_the_same_file_is_not_measured(run, tmp_p
     assert changes.pop("peak_memory_bytes") in {"same", "regressed", "inconclusive"}
     (memory,) = [row for row in comparison.rows if row.metric == "peak_memory_bytes" and row.axes["batch"] == 1]
     assert memory.change > 1
-    assert changes == {
-        "top1": "same",
-        "latency_p50_ns": "regressed",
-        "size_bytes": "regressed",
-        "macs": "regressed",
-    }
+    assert changes == {"top1": "same", "latency_p50_ns": "regressed", "size_bytes": "regressed", "macs": "regressed"}
     (latency,) = [row for row in comparison.rows if row.metric == "latency_p50_ns" and row.axes["batch"] == 1]
     assert (latency.way, latency.base_model, latency.new_model) == ("paired", "student", "student")
     assert latency.change > 1.5
@@ -133,12 +128,7 @@ def test_what_one_of_them_has_alone_is_told_by_the_models_own_name(digits, tmp_p
     base = network(tmp_path / "a" / "net.onnx", digits, batch=1)
     new = network(tmp_path / "b" / "net.onnx", digits)
     comparison, _ = remeasure(
-        base,
-        new,
-        options=QUICK,
-        out=tmp_path / "out",
-        inputs=UNSCORED,
-        metrics=["peak_memory_bytes"],
+        base, new, options=QUICK, out=tmp_path / "out", inputs=UNSCORED, metrics=["peak_memory_bytes"]
     )
     (note,) = comparison.notes
     assert note.startswith("net: peak_memory_bytes at ")
@@ -178,12 +168,7 @@ def test_of_what_no_metric_asks_for_nothing_is_measured(digits, tmp_path):
 def test_single_files_are_scored_on_the_data_that_is_named(digits, tmp_path):
     base = network(tmp_path / "a" / "net.onnx", digits)
     new = network(tmp_path / "b" / "net.onnx", digits, worse=1)
-    options = {
-        "metrics": ["top1", "size_bytes"],
-        "options": QUICK,
-        "out": tmp_path / "out",
-        "inputs": DIGITS,
-    }
+    options = {"metrics": ["top1", "size_bytes"], "options": QUICK, "out": tmp_path / "out", "inputs": DIGITS}
     comparison, _ = remeasure(base, new, **options, thresholds=Thresholds.read(["top1=2"]))
     assert outcomes(comparison, "net") == {"top1": "regressed", "size_bytes": "same"}
     (accuracy,) = [row for row in comparison.rows if row.metric == "top1"]

@@ -35,8 +35,7 @@ DEFAULT_CLASSES = 10
 def macs(
     model: Annotated[str, typer.Argument(help="A model's name (see `kdbench list models`) or an .onnx file.")],
     input_shape: Annotated[
-        str | None,
-        option("--input", "CxHxW", "Input shape (default: 3x32x32, or the shape an .onnx file declares)."),
+        str | None, option("--input", "CxHxW", "Input shape (default: 3x32x32, or the shape an .onnx file declares).")
     ] = None,
     classes: Annotated[
         int | None, typer.Option(min=1, help=f"Number of classes (default: {DEFAULT_CLASSES}; not for .onnx files).")

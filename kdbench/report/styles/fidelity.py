@@ -46,10 +46,7 @@ def _error(record: RunRecord, head: str, metric: str = "top1", axes: Axes | None
 
 
 def _kd_error(record: RunRecord, students: list[ModelGroup]) -> Table:
-    fields = [
-        _teacher(record),
-        *(_error(record, f"KD Error (%, {part})", "agreement", axes) for part, axes in _PARTS),
-    ]
+    fields = [_teacher(record), *(_error(record, f"KD Error (%, {part})", "agreement", axes) for part, axes in _PARTS)]
     train = (
         "Train: images that the student was trained on, without augmentation, with the training labels."
         if _has_train(record)

@@ -258,11 +258,7 @@ def test_what_ran_in_turns_is_compared_by_its_ratio(metric, pair, outcome):
     )
     alike = [measured(model, metric, 5.0, axes=AT, interval=around(5.0, 0.3)) for model in ("old", "new")]
     joint = record(*alike, models=(card("old"), card("new", "1")), pairs=(ratio,))
-    (row,) = compare_matches(
-        RecordPair(joint, joint, side_by_side=True),
-        [Match(*joint.models)],
-        [metric],
-    ).rows
+    (row,) = compare_matches(RecordPair(joint, joint, side_by_side=True), [Match(*joint.models)], [metric]).rows
     times = (0.8, 0.7, 0.9) if metric == "max_throughput_per_s" else (1 / 0.8, 1 / 0.9, 1 / 0.7)
     assert (row.outcome, row.way) == (outcome, "paired")
     assert (row.change, row.interval.low, row.interval.high) == pytest.approx(times)
@@ -273,9 +269,7 @@ def test_what_ran_in_turns_without_a_ratio_to_rely_on_is_inconclusive():
     ratio = speed_up(1.0, teacher="old", student="new").model_copy(update=UNSURE)
     joint = record(*alike, models=(card("old"), card("new", "1")), pairs=(ratio,))
     (row,) = compare_matches(
-        RecordPair(joint, joint, side_by_side=True),
-        [Match(*joint.models)],
-        ["latency_p50_ns"],
+        RecordPair(joint, joint, side_by_side=True), [Match(*joint.models)], ["latency_p50_ns"]
     ).rows
     assert (row.outcome, row.reason) == ("inconclusive", "unstable: sessions differ by 31 %")
 
@@ -451,11 +445,7 @@ def test_a_model_that_is_gone_never_passes():
     two = (card("student"), card("lost", "1"))
     base = record(size, measured("lost", "size_bytes", 100), models=two)
     result = compare(base, record(size))
-    assert (result.overall, result.lost, result.exit_code) == (
-        "inconclusive",
-        ("lost",),
-        2,
-    )
+    assert (result.overall, result.lost, result.exit_code) == ("inconclusive", ("lost",), 2)
     assert compare(base, record(size), models={"student": "student"}).overall == "same"
     result = compare(record(size), base)
     assert (result.overall, result.added) == ("same", ("lost",))

@@ -31,10 +31,7 @@ def test_codes_are_read_in_any_case():
     assert carbon_intensity(" deu") == carbon_intensity("DEU")
 
 
-@pytest.mark.parametrize(
-    ("country", "meant"),
-    [("Germany", "DEU"), ("turkey", "TUR"), ("South Korea", "KOR")],
-)
+@pytest.mark.parametrize(("country", "meant"), [("Germany", "DEU"), ("turkey", "TUR"), ("South Korea", "KOR")])
 def test_the_name_of_a_country_comes_with_its_code(country, meant):
     with pytest.raises(InputError, match="is no three-letter country code") as error:
         carbon_intensity(country)

@@ -84,11 +84,7 @@ def value(cell: object) -> float:
         ("mnist_dense", "ratio", [f"{GUPTA_MNIST} | Student"]),
         ("digits_methods", "ratio", [GUPTA_CIFAR]),
         ("mnist_dense", "sweep", ["Model | Accuracy Score", "Temperature | Accuracy Score", "Epochs | Accuracy Score"]),
-        (
-            "digits_methods",
-            "fidelity",
-            [SHIN_CAPACITY, f"{SHIN_ERRORS} | Student", f"{SHIN_LOSSES} | Student"],
-        ),
+        ("digits_methods", "fidelity", [SHIN_CAPACITY, f"{SHIN_ERRORS} | Student", f"{SHIN_LOSSES} | Student"]),
         ("digits", "teachers", [ROSET_MODELS, f"{ROSET_TRAINED} | Student"]),
     ],
 )

@@ -68,11 +68,7 @@ def test_the_ratios_tell_what_a_student_gains_and_loses(sample) -> None:
         "Top-1 drop (points)",
         "Training time",
     ]
-    assert column(table, "Speed-up") == {
-        "student-alone": "5.31×",
-        "student-kd": "*5.35×*",
-        "student-hint": "5.24×",
-    }
+    assert column(table, "Speed-up") == {"student-alone": "5.31×", "student-kd": "*5.35×*", "student-hint": "5.24×"}
     assert column(table, "Batched speed-up")["student-hint"].startswith("n/a (")
     assert column(table, "Top-1 drop (points)")["student-kd"] == "*+0.55*"
 
