@@ -1,5 +1,5 @@
-"""What predictions tell: accuracy, calibration, fidelity to a teacher, mismatches, risks, effects of wrong labels.
+"""What predictions show: accuracy, calibration, fidelity to a teacher, mismatches, risks, effects of wrong labels.
 
-Pure functions from predictions and labels to measurements, one analysis a file. May import `results` and `statistics`;
+Pure functions from predictions and labels to measurements. May import `results` and `statistics`;
 running models to get the predictions is a pass of `kdbench.measure`.
 """

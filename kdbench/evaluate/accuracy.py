@@ -1,14 +1,11 @@
 """Top-1, top-5, loss and calibration of one model, by class too, and whether it learned wrong labels."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
-from kdbench.evaluate.analyses import Analyses, TrainingImages
 from kdbench.evaluate.fidelity import empirical_risks
-from kdbench.evaluate.predictions import Predictions
+from kdbench.evaluate.predictions import Analyses, Predictions, TrainingImages
 from kdbench.results.findings import Findings, estimated
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, Diagnostic, Measurement, measured, missing
@@ -81,30 +78,22 @@ def expected_calibration_error(
 NOISE = metrics_in("label noise")
 
 
-class NoiseOutcomes(NamedTuple):
-    """Of `n` images with a wrong label: how many predictions are the true class, and how many the wrong label."""
-
-    corrected: int
-    memorised: int
-    n: int
-
-
 def noise_outcomes(
     predicted: NDArray[np.int64], labels: NDArray[np.int64], true_labels: NDArray[np.int64]
-) -> NoiseOutcomes:
-    """Return the outcomes of a model's `predicted` classes (N,) where label and true label differ."""
+) -> tuple[int, int, int]:
+    """Return how many `predicted` classes (N,) of images with a wrong label are right, how many wrong, and of how many.
+
+    Wrong means the wrong label: the model has memorised it.
+    """
     flipped = labels != true_labels
-    return NoiseOutcomes(
-        int((flipped & (predicted == true_labels)).sum()),
-        int((flipped & (predicted == labels)).sum()),
-        int(flipped.sum()),
-    )
+    right, wrong = flipped & (predicted == true_labels), flipped & (predicted == labels)
+    return int(right.sum()), int(wrong.sum()), int(flipped.sum())
 
 
 def noise_measurements(predictions: Predictions, images: TrainingImages) -> tuple[Measurement, ...]:
     """Return the shares of the images with a wrong label that are predicted as the true class, and as the wrong one."""
-    outcomes = noise_outcomes(predictions.logits.argmax(axis=1), images.labels, images.true_labels)
+    *counts, n = noise_outcomes(predictions.logits.argmax(axis=1), images.labels, images.true_labels)
     return tuple(
-        estimated(predictions.id, metric, statistics.binomial_share(count, outcomes.n), source=predictions.source)
-        for metric, count in zip(NOISE, (outcomes.corrected, outcomes.memorised), strict=True)
+        estimated(predictions.id, metric, statistics.binomial_share(count, n), source=predictions.source)
+        for metric, count in zip(NOISE, counts, strict=True)
     )

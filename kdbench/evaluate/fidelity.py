@@ -1,4 +1,4 @@
-"""How closely a student follows its teacher: agreement, divergence (Stanton et al. 2021), order of the classes, risks.
+"""How closely a student follows its teacher: agreement, divergence (Stanton et al. 2021), order of classes, risks.
 
 The empirical and the distilled risk are means over a sample of the loss l(y, f(x)) = -log p_s(y | x): at the label y,
 or its expectation under class probabilities p(x) (Menon et al. 2021, "A Statistical Perspective on Distillation").
@@ -7,26 +7,22 @@ Var[l(y, f(x))] = Var[p(x)^T l(f(x))] + E[Var[l(y, f(x)) | x]] (Lemma 1 of Gupta
 Distillation"). Here a teacher's probabilities stand in for them: the order is likely, not certain.
 """
 
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from kdbench import statistics
-from kdbench.evaluate.predictions import Predictions
+from kdbench.evaluate.predictions import Analyses, Predictions, Std
 from kdbench.results.findings import Findings, estimated, estimated_pair
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, Measurement, Pair, measured, missing
 
-Std = Literal["population", "unbiased"]
-"""Which standard deviation of a row of C logits: divided by C, or by C - 1 (the authors' code)."""
-
 
 def kl_divergences(log_t: NDArray[np.float64], log_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return KL(teacher || student) = sum_c p_t log(p_t / p_s) in nats, (N,), of log-probabilities (N, C)."""
-    divergences: NDArray[np.float64] = (np.exp(log_t) * (log_t - log_s)).sum(axis=1)
-    return divergences
+    return np.asarray((np.exp(log_t) * (log_t - log_s)).sum(axis=1))
 
 
 def standardized(logits: NDArray[np.float64], std: Std = "population") -> NDArray[np.float64]:
@@ -37,8 +33,7 @@ def standardized(logits: NDArray[np.float64], std: Std = "population") -> NDArra
     """
     centred = logits - logits.mean(axis=1, keepdims=True)
     deviations = logits.std(axis=1, ddof=1 if std == "unbiased" else 0, keepdims=True)
-    result: NDArray[np.float64] = centred / (1e-7 + deviations)
-    return result
+    return np.asarray(centred / (1e-7 + deviations))
 
 
 def standardized_kl(
@@ -59,8 +54,7 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray
     ranks = [rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (first, second)]
     products = (ranks[0] * ranks[1]).sum(axis=1)
     scale = np.sqrt((ranks[0] ** 2).sum(axis=1) * (ranks[1] ** 2).sum(axis=1))
-    rhos: NDArray[np.float64] = np.divide(products, scale, out=np.full(len(products), np.nan), where=scale > 0)
-    return rhos
+    return np.asarray(np.divide(products, scale, out=np.full(len(products), np.nan), where=scale > 0))
 
 
 FIDELITIES = metrics_in("fidelity")
@@ -129,8 +123,7 @@ def empirical_risks(log_s: NDArray[np.float64], labels: NDArray[np.int64]) -> ND
 
 def distilled_risks(log_s: NDArray[np.float64], log_t: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the loss that the teacher's probabilities expect, -sum_c p_t(c) log p_s(c), in nats, (N,)."""
-    risks: NDArray[np.float64] = -(np.exp(log_t) * log_s).sum(axis=1)
-    return risks
+    return np.asarray(-(np.exp(log_t) * log_s).sum(axis=1))
 
 
 def risk_variances(
@@ -143,3 +136,85 @@ def risk_variances(
     if len(labels) < 2:
         return np.nan, np.nan
     return float(np.var(empirical_risks(log_s, labels), ddof=1)), float(np.var(distilled_risks(log_s, log_t), ddof=1))
+
+
+MISMATCHES = metrics_in("mismatches")
+
+
+@dataclass(frozen=True, eq=False)
+class Mismatches:
+    """The samples on which the teacher and exactly one of two students are right.
+
+    Ahad, "Knowledge Distillation Techniques: Analysis and Comparison", section 2: a student that is right may have the
+    larger divergence from the teacher than one that is wrong, because its logits are of another size.
+
+    `contested` are their positions (M,); `before` (M,) says where the student that is right has the larger
+    KL(teacher || student), a mismatch; `after` says the same for standardized logits. `fixed` and `made` are the
+    positions of the mismatches that standardization resolves and introduces.
+    """
+
+    contested: NDArray[np.int64]
+    before: NDArray[np.bool_]
+    after: NDArray[np.bool_]
+    fixed: NDArray[np.int64]
+    made: NDArray[np.int64]
+
+
+def mismatches(
+    teacher: NDArray[np.float64],
+    students: tuple[NDArray[np.float64], NDArray[np.float64]],
+    labels: NDArray[np.int64],
+    std: Std = "population",
+) -> Mismatches:
+    """Return the mismatches of two students, from log p (N, C) of all three models and the labels (N,).
+
+    Samples on which the teacher is wrong are left out: there a student that is right should be far from it.
+    """
+    correct = [student.argmax(axis=1) == labels for student in students]
+    contested = np.flatnonzero((correct[0] ^ correct[1]) & (teacher.argmax(axis=1) == labels))
+    first_is_correct = correct[0][contested]
+    t, first, second = (values[contested] for values in (teacher, *students))
+
+    def against(kl_first: NDArray[np.float64], kl_second: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return np.where(first_is_correct, kl_first > kl_second, kl_second > kl_first)
+
+    before = against(kl_divergences(t, first), kl_divergences(t, second))
+    after = against(standardized_kl(t, first, std), standardized_kl(t, second, std))
+    return Mismatches(contested, before, after, contested[before & ~after], contested[~before & after])
+
+
+def mismatch_measurements(
+    teacher: Predictions,
+    students: tuple[Predictions, Predictions],
+    labels: NDArray[np.int64],
+    analyses: Analyses,
+    axes: Axes | None = None,
+) -> tuple[Measurement, ...]:
+    """Return the mismatches of a student and an independent one, `students`, of one teacher; `n` are the contested.
+
+    They belong to the first student, at axis `beside`, the other's id. On the test set, without `axes`, the first
+    mismatch that standardization resolves is an example of both, at axis `sample`, its position from 0.
+    """
+    student, other = students
+    log_t, *logs = (predictions.log_probabilities() for predictions in (teacher, *students))
+    result = mismatches(log_t, (logs[0], logs[1]), labels, analyses.std)
+    counts = (int(result.before.sum()), len(result.fixed), len(result.made))
+    where, source = {**(axes or {}), "beside": other.id}, f"against {teacher.id}, {analyses.std} standard deviation"
+    measurements = [
+        measured(student.id, metric, count, axes=where, n=len(result.contested), source=source)
+        for metric, count in zip(MISMATCHES, counts, strict=True)
+    ]
+    if not axes and len(result.fixed):
+        sample = int(result.fixed[0])
+        label_axes: Axes = {"sample": sample, "class": analyses.class_axis(int(labels[sample]))}
+        for (model, beside), log_s in zip(((student, other), (other, student)), logs, strict=True):
+            example_axes = {**label_axes, "beside": beside.id}
+            one_t, one_s = log_t[[sample]], log_s[[sample]]
+            values = {
+                "predictive_kl": kl_divergences(one_t, one_s)[0],
+                "standardized_kl": standardized_kl(one_t, one_s, analyses.std)[0],
+                "logit_spearman": spearman(one_t, one_s)[0],
+                "top1": one_s.argmax() == labels[sample],
+            }
+            measurements += [measured(model.id, m, float(v), axes=example_axes, n=1) for m, v in values.items()]
+    return tuple(measurements)

@@ -1,12 +1,20 @@
-"""The outputs of one model for a set of labelled images."""
+"""The outputs of one model for a set of labelled images, and what to analyse of them."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from kdbench.results.cards import ModelCard
+from kdbench.results.records import Axes
+
+Std = Literal["population", "unbiased"]
+"""Which standard deviation of a row of C logits: divided by C, or by C - 1 (the authors' code)."""
+TRAIN: Axes = {"part": "train"}
+"""The axes of measurements on training images; those on the test set have none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +50,14 @@ class Predictions:
     @property
     def correct(self) -> NDArray[np.bool_]:
         """Whether the label ranks first, (N,)."""
-        correct: NDArray[np.bool_] = self.ranks == 0
-        return correct
+        return np.asarray(self.ranks == 0)
 
     def log_probabilities(self) -> NDArray[np.float64]:
         """Return log p, float64 (N, classes): a stable log-softmax of the logits, or the log of probabilities."""
         values = self.logits.astype(np.float64)
         if self.are_probabilities:
             return np.log(np.maximum(values, np.finfo(np.float32).tiny))
-        log_p: NDArray[np.float64] = log_softmax(values, axis=1)
-        return log_p
+        return np.asarray(log_softmax(values, axis=1))
 
     def select(self, samples: NDArray[np.bool_]) -> "Predictions":
         """Return the predictions for some of the samples, (N,)."""
@@ -62,8 +68,7 @@ def label_ranks(logits: NDArray[np.generic], labels: NDArray[np.int64]) -> NDArr
     """Return how many classes rank before each label, (N,); of equal logits the lower index is first, as in argmax."""
     of_label = np.take_along_axis(logits, labels[:, None], axis=1)
     earlier = np.arange(logits.shape[1]) < labels[:, None]
-    ranks: NDArray[np.int64] = (np.greater(logits, of_label) | (np.equal(logits, of_label) & earlier)).sum(axis=1)
-    return ranks
+    return np.asarray((np.greater(logits, of_label) | (np.equal(logits, of_label) & earlier)).sum(axis=1))
 
 
 def not_finite(logits: NDArray[np.generic]) -> str | None:
@@ -76,3 +81,42 @@ def _are_probabilities(logits: NDArray[np.generic]) -> bool:
     tolerance = 1e-2 if logits.dtype.itemsize < 4 else 1e-3
     values = logits.astype(np.float64)
     return bool((values >= 0).all() and np.allclose(values.sum(axis=1), 1, rtol=0, atol=tolerance))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingImages:
+    """Images that models were trained on, without augmentation: uint8 (N, C, H, W).
+
+    `labels` (N,) are those used in training, `true_labels` (N,) the right ones. The images `drawn` (N,) are a sample of
+    the whole training part; the others are there because their label was changed.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    true_labels: NDArray[np.int64]
+    drawn: NDArray[np.bool_]
+
+    @property
+    def flipped(self) -> NDArray[np.bool_]:
+        """Whether an image's label was changed, (N,)."""
+        return np.asarray(self.labels != self.true_labels)
+
+
+@dataclass(frozen=True)
+class Analyses:
+    """What to analyse.
+
+    `class_names` are the names of all classes, if known. `training` maps a model's id to images that it was trained on;
+    models that were trained on the same images share one object. `independent` maps a student's id to the student that
+    it is contrasted with, which learned from the labels alone. `std` is the standard deviation that standardizes
+    logits.
+    """
+
+    class_names: tuple[str, ...] = ()
+    training: Mapping[str, TrainingImages] = field(default_factory=dict)
+    independent: Mapping[str, str] = field(default_factory=dict)
+    std: Std = "population"
+
+    def class_axis(self, label: int) -> str | int:
+        """Return the name of a class, or its number if names are unknown."""
+        return self.class_names[label] if label < len(self.class_names) else label

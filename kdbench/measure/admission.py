@@ -24,6 +24,7 @@ from kdbench.recipe.measure import Measure
 from kdbench.results import metrics
 from kdbench.worker.jobs import AdmissionJob, JobModel, Network
 
+_Trial = tuple[dict[str, Any], NDArray[np.generic]]  # a process's result, and the logits
 _IMAGES = 16  # compared one by one
 _TRIAL_S = 4.0  # of one model in one runtime, about
 
@@ -81,7 +82,8 @@ def admit(context: Context, absent: Mapping[str, Refusal]) -> Context:
     models = [model for model in context.timed if model.refusal is None]
     buildable = [model.id for model in models if isinstance(model.network, Network)] if others else []
     few = {id_: _with_few_images(context.jobs[id_], context.folder) for id_ in buildable}
-    expected = {id_: _expected(job, context) for id_, job in few.items()}
+    on_cpu = context.config.model_copy(update={"provider": "cpu"})
+    expected = {id_: _run(ONNXRUNTIME, job, on_cpu, context.folder) for id_, job in few.items()}
     for number, (name, model) in enumerate(product(others, models)):
         context.progress.step(number, len(others) * len(models))
         if isinstance(model.network, Refusal):
@@ -108,35 +110,23 @@ def _with_few_images(job: JobModel, folder: Path) -> JobModel:
     return replace(job, images=str(save_images(folder / f"few-{Path(job.images).name}", images)))
 
 
-def _expected(model: JobModel, context: Context) -> NDArray[np.generic] | Refusal:
-    """Return the logits of onnxruntime for a model's images, on the CPU."""
-    config = context.config.model_copy(update={"provider": "cpu"})
-    result = _run(ONNXRUNTIME, model, config, context.folder)
-    if isinstance(result, Refusal):
-        return Refusal(f"onnxruntime gives no logits to compare with: {result.reason}")
-    return result[1]
-
-
 def _try(
-    name: str, model: JobModel, expected: NDArray[np.generic] | Refusal, context: Context
+    name: str, model: JobModel, expected: _Trial | Refusal, context: Context
 ) -> tuple[Start, Mapping[str, Any]] | Refusal:
     """Return how runtime `name` started with `model`, and the runtime's facts; or why it is not measured with it."""
     if isinstance(expected, Refusal):
-        return expected
+        return Refusal(f"onnxruntime gives no logits to compare with: {expected.reason}")
     outcome = _run(name, model, context.config, context.folder)
     if isinstance(outcome, Refusal):
         return replace(outcome, status="error")
-    result, logits = outcome
-    if logits.shape != expected.shape:
-        return Refusal(f"its logits are {logits.shape}, those of the file {expected.shape}", status="error")
-    max_abs = float(np.abs(logits.astype(np.float64) - expected.astype(np.float64)).max())
-    tolerance = metrics.parity_tolerance(float(np.abs(expected).max()))
+    (_, file_logits), (result, logits) = expected, outcome
+    if logits.shape != file_logits.shape:
+        return Refusal(f"its logits are {logits.shape}, those of the file {file_logits.shape}", status="error")
+    max_abs = float(np.abs(logits.astype(np.float64) - file_logits.astype(np.float64)).max())
+    tolerance = metrics.parity_tolerance(float(np.abs(file_logits).max()))
     if not max_abs <= tolerance:  # NaN is no agreement
-        return Refusal(
-            f"its logits stray from those of the file by {max_abs:.3g} (tolerance {tolerance:.3g})",
-            "the weights are of another training than the file: export it again",
-            status="error",
-        )
+        reason = f"its logits stray from those of the file by {max_abs:.3g} (tolerance {tolerance:.3g})"
+        return Refusal(reason, "the weights are of another training than the file: export it again", status="error")
     return Start(result["load_ns"][model.id], result["first_run_ns"][model.id], max_abs), result["facts"]
 
 
@@ -144,9 +134,7 @@ def _uncertain(names: Iterable[str], config: Measure) -> list[str]:
     return [name for name in names if (name, config.provider) != (ONNXRUNTIME, "cpu")]
 
 
-def _run(
-    name: str, model: JobModel, config: Measure, folder: Path
-) -> tuple[dict[str, Any], NDArray[np.generic]] | Refusal:
+def _run(name: str, model: JobModel, config: Measure, folder: Path) -> _Trial | Refusal:
     """Return the result of a fresh process with `model` in runtime `name`, and the logits; or why there is none."""
     threads, file = config.threads[0], folder / "admission.npy"
     job = AdmissionJob(runtime=name, models=(model,), files=(str(file),), provider=config.provider, threads=threads)

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
-from kdbench.evaluate.analyses import Analyses
+from kdbench.evaluate.predictions import Analyses
 from kdbench.machine.system_monitor import Conditions
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.runner import Runner

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from kdbench.evaluate.analyses import Analyses
+from kdbench.evaluate.predictions import Analyses
 from kdbench.machine.cores import choose_cores
 from kdbench.machine.diagnostics import condition_averages, session_diagnostics, thread_diagnostics
 from kdbench.machine.lock import machine_lock

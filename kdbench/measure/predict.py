@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kdbench import units
 from kdbench.errors import InputError
@@ -55,15 +54,11 @@ def predict(
         files[model.id].unlink()
         _require_classes(model, logits.shape[1], test)
         source = f"onnxruntime {provider}, {units.threads(count)}, batch {batches.get(model.id, '?')}"
-        outcomes[model.id] = outcome_of(model, logits, test, source)
+        if reason := not_finite(logits):
+            outcomes[model.id] = Failure(model.id, reason, status="invalid", source=source)
+        else:
+            outcomes[model.id] = Predictions.of(model.card, logits, test.labels, source)
     return outcomes
-
-
-def outcome_of(model: BenchModel, logits: NDArray[np.generic], test: TestSet, source: str) -> Outcome:
-    """Return the predictions that `logits` (N, classes) are, or the failure if some are not finite."""
-    if reason := not_finite(logits):
-        return Failure(model.id, reason, status="invalid", source=source)
-    return Predictions.of(model.card, logits, test.labels, source)
 
 
 def evaluation_provider(context: Context) -> str:
@@ -76,7 +71,5 @@ def _require_classes(model: BenchModel, classes: int | None, test: TestSet) -> N
     labelled = int(test.labels.max()) + 1
     if classes is not None and (classes < labelled or (test.classes is not None and classes != test.classes)):
         has = f"at least {labelled}" if test.classes is None else str(test.classes)
-        raise InputError(
-            f"{model.name} tells {classes} classes apart, but the data has {has}",
-            "choose the data set the model was made for",
-        )
+        message = f"{model.name} tells {classes} classes apart, but the data has {has}"
+        raise InputError(message, "choose the data set the model was made for")

@@ -76,9 +76,8 @@ def noise_shape(facts: ModelFacts, name: str) -> tuple[int, ...]:
     """
     declared = facts.sample_shape
     if None in declared and facts.layout in {"flat", "other"}:
-        raise InputError(
-            f"{name} leaves its input size open", "give it real data with --data, or export it with a size"
-        )
+        hint = "give it real data with --data, or export it with a size"
+        raise InputError(f"{name} leaves its input size open", hint)
     channel_axis = {"NCHW": 0, "NHWC": 2}.get(facts.layout)
     default = [3 if axis == channel_axis else _OPEN_SIDE for axis in range(len(declared))]
     return tuple(d if s is None else s for s, d in zip(declared, default, strict=True))
@@ -89,11 +88,9 @@ def _job_model(model: BenchModel, layout: str, shape: tuple[int, ...], channels:
     preprocessing = model.card.preprocessing or Preprocessing()
     if layout not in {"NCHW", "NHWC"} and len(preprocessing.mean) > 1 and channels == 1:
         preprocessing = Preprocessing(scale=preprocessing.scale)  # noise has no channels to normalise one by one
-    if len(preprocessing.mean) not in {1, channels}:
-        raise InputError(
-            f"{model.card.name}: {len(preprocessing.mean)} means and standard deviations for {channels} channels",
-            f"give one, or {channels}",
-        )
+    if (n := len(preprocessing.mean)) not in {1, channels}:
+        message = f"{model.card.name}: {n} means and standard deviations for {channels} channels"
+        raise InputError(message, f"give one, or {channels}")
     if facts.input_dtype == "uint8" and (set(preprocessing.mean), set(preprocessing.std)) != ({0.0}, {1.0}):
         raise InputError(f"{model.card.name} takes uint8 pixels, which cannot be normalised", "leave out mean and std")
     return JobModel(
@@ -123,17 +120,8 @@ def null_model(folder: Path) -> JobModel:
     path = folder / "null.onnx"
     with storage.writing(path) as stream:
         stream.write(model.SerializeToString())
-    return JobModel(
-        id="(null graph)",
-        path=str(path),
-        input="x",
-        output="y",
-        dtype="float32",
-        layout="NCHW",
-        shape=(1, 1, 1),
-        fixed_batch=1,
-        network=Network("torch.nn:Identity"),
-    )
+    network = Network("torch.nn:Identity")
+    return JobModel("(null graph)", str(path), "x", "y", "float32", "NCHW", (1, 1, 1), fixed_batch=1, network=network)
 
 
 def save_images(path: Path, images: NDArray[np.uint8]) -> Path:

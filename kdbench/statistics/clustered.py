@@ -66,7 +66,11 @@ def clustered_quantiles(
     ordered = data.values[order]
     block, sessions = _blocks(data)
     block = block[order]
-    medians, *quantiles = _session_quantiles(ordered, sessions[block], (0.5, *shares))
+    session = sessions[block]
+    by_session = [ordered[session == s] for s in range(int(session.max()) + 1)]
+    medians, *quantiles = (
+        np.log([values[rank_of(share, len(values))] for values in by_session]) for share in (0.5, *shares)
+    )
     rng = np.random.default_rng(seed)
     halves: list[list[float]] = [[] for _ in shares]
     for among in looks(len(medians), plan.first):
@@ -97,12 +101,7 @@ def paired_ratio(log_ratios: Sequence[NDArray[np.float64]], *, plan: Plan = PLAI
         blocks = float(redrawn[:among, 1].mean()) / among
         total = blocks + float(np.var(redrawn[:among, 0])) / among
         halves.append(half_width(total, blocks, medians[:among], cores=plan.cores))
-    value = float(medians.mean())
-    rounds = sum(len(ratios) for ratios in log_ratios)
-    if not halves:
-        return Estimate(math.exp(value), None, None, rounds)
-    half = widest(halves, len(medians), plan)
-    return Estimate(math.exp(value), math.exp(value - half), math.exp(value + half), rounds)
+    return _estimate(math.exp(medians.mean()), halves, len(medians), plan, sum(map(len, log_ratios)))
 
 
 def _blocks(data: Clustered) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -111,14 +110,6 @@ def _blocks(data: Clustered) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     unique, block = np.unique(data.session * width + data.block, return_inverse=True)
     _, sessions = np.unique(unique // width, return_inverse=True)
     return block, sessions
-
-
-def _session_quantiles(
-    ordered: NDArray[np.float64], session: NDArray[np.int64], shares: Sequence[float]
-) -> NDArray[np.float64]:
-    """Return the logarithm of the order statistics of each session, (shares, sessions)."""
-    by_session = [ordered[session == s] for s in range(int(session.max()) + 1)]
-    return np.array([[math.log(values[rank_of(share, len(values))]) for values in by_session] for share in shares])
 
 
 def _estimate(point: float, halves: Sequence[float], sessions: int, plan: Plan, n: int) -> Estimate:

@@ -29,14 +29,8 @@ def relative_width(estimate: Estimate) -> float:
     return (estimate.high - estimate.low) / estimate.value
 
 
-def order_statistic(values: NDArray[np.float64], share: float) -> float:
-    """Return the smallest observation that at least `share` of all do not exceed: no interpolation."""
-    rank = rank_of(share, len(values))
-    return float(np.partition(values, rank)[rank])
-
-
 def rank_of(share: float, n: int) -> int:
-    """Return the rank, from 0, of the order statistic at `share` among `n` observations."""
+    """Return the rank, from 0, of the order statistic at `share` among `n` observations: no interpolation."""
     return max(math.ceil(share * n) - 1, 0)
 
 
@@ -69,14 +63,11 @@ def median(values: NDArray[np.float64]) -> Estimate:
     The interval's ends are the order statistics k and n + 1 - k for the largest k that leaves each tail at most
     2.5 %, P(X < k) for X ~ Binomial(n, 1/2): it holds its level whatever the distribution (Thompson 1936).
     """
-    ordered = np.sort(values)
-    n = len(ordered)
-    k = 0
+    ordered, n, k = np.sort(values), len(values), 0
     while bdtr(k, n, 0.5) <= (1 - LEVEL) / 2:
         k += 1
-    if k == 0:
-        return Estimate(float(np.median(ordered)), None, None, n)
-    return Estimate(float(np.median(ordered)), float(ordered[k - 1]), float(ordered[n - k]), n)
+    low, high = (float(ordered[k - 1]), float(ordered[n - k])) if k else (None, None)
+    return Estimate(float(np.median(ordered)), low, high, n)
 
 
 def rate(time_ns: Estimate, samples: int) -> Estimate:

@@ -180,8 +180,7 @@ def to_json(job: Job) -> dict[str, Any]:
 
 def job_of(value: Mapping[str, Any]) -> Job:
     """Return the job with the JSON values `value`."""
-    job: Job = decode(JOBS[value["probe"]], value)
-    return job
+    return cast("Job", decode(JOBS[value["probe"]], value))
 
 
 def decode(kind: Any, value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.evaluate.analyses import Analyses
+from kdbench.evaluate.predictions import Analyses
 from kdbench.judge.target import Target
 from kdbench.machine import fingerprint
 from kdbench.measure.bench_model import BenchModel, TestSet, network_of

@@ -8,8 +8,7 @@ from sklearn.metrics import log_loss, recall_score, top_k_accuracy_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from kdbench.evaluate.accuracy import accuracy_findings, class_accuracies, expected_calibration_error, noise_outcomes
-from kdbench.evaluate.analyses import Analyses
-from kdbench.evaluate.predictions import Predictions, label_ranks, not_finite
+from kdbench.evaluate.predictions import Analyses, Predictions, label_ranks, not_finite
 
 
 @pytest.fixture
@@ -125,7 +124,7 @@ def test_flipped_images_are_corrected_memorised_or_neither():
 
 def test_images_that_were_left_alone_do_not_count():
     labels = np.arange(4)
-    assert noise_outcomes(labels, labels, labels).n == 0
+    assert noise_outcomes(labels, labels, labels) == (0, 0, 0)
 
 
 @given(st.integers(0, 1000), st.integers(2, 12), st.floats(0.1, 20))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.evaluate.analyses import Analyses
+from kdbench.evaluate.predictions import Analyses
 from kdbench.measure.context import Context, Pass
 from kdbench.measure.harness import with_missing
 from kdbench.measure.staging import stage

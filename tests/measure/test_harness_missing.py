@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from kdbench.evaluate.accuracy import NOISE
-from kdbench.evaluate.analyses import Analyses, TrainingImages
-from kdbench.evaluate.fidelity import FIDELITIES, RISKS
-from kdbench.evaluate.mismatch import MISMATCHES
+from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
+from kdbench.evaluate.predictions import Analyses, TrainingImages
 from kdbench.measure.bench_model import BenchModel, Refusal, TestSet
 from kdbench.measure.context import Context, Expected, all_passes, expected_pair
 from kdbench.measure.harness import measure, with_missing

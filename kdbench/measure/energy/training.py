@@ -3,7 +3,6 @@
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Self
 
 from kdbench.measure.energy.carbon import carbon_intensity, emission
@@ -47,49 +46,43 @@ class EpochMeter:
         self._keeper.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self._keeper.is_alive():
             self._keeper.join()
         for meter in self._meters:
             meter.close()
 
-    def read(self) -> dict[str, float]:
-        """Return the joules of each meter since some fixed moment, the part that trains first; empty without it."""
-        return self._read(self._meters)
+    def read(self, meters: Sequence[Meter] | None = None) -> dict[str, float]:
+        """Return the joules of `meters` (default: all) since some fixed moment; empty if the training's own failed.
+
+        The meter of the part that trains is first. A meter that fails is left out from then on.
+        """
+        with self._lock:
+            joules = {}
+            for meter in self._meters if meters is None else meters:
+                if meter.name not in self._failed:
+                    try:
+                        joules[record_name(meter.name, meter.scope)] = meter.read()[1]
+                    except MeterError as error:
+                        self._fail(meter, str(error))
+            return joules if self.refusal is None else {}
 
     def uses(self, joules: Mapping[str, float], seconds: float, epochs: int) -> tuple[EnergyUse, ...]:
         """Return the energy of each meter in `joules`, over `epochs` epochs that took `seconds` together.
 
         The uncertainty comes from the counter's steps at both ends of every epoch.
         """
-        return tuple(
-            EnergyUse(
-                scope=meter.scope,
-                source=meter.name,
-                evidence=meter.evidence,
-                energy_j=used_j,
+        uses = []
+        for meter in self._meters:
+            energy_j = joules.get(record_name(meter.name, meter.scope))
+            if energy_j is not None:
                 # A step is one period's worth of power, uniformly distributed.
-                half_width_j=2 * self._period_s.get(meter.name, 0.0) * used_j / seconds * math.sqrt(epochs / 3)
-                if seconds > 0
-                else used_j,
-            )
-            for meter in self._meters
-            if (used_j := joules.get(_key(meter))) is not None
-        )
-
-    def _read(self, meters: Sequence[Meter]) -> dict[str, float]:
-        """Return the readings of `meters`; a meter that fails is left out from then on."""
-        with self._lock:
-            joules = {}
-            for meter in (meter for meter in meters if meter.name not in self._failed):
-                try:
-                    joules[_key(meter)] = meter.read()[1]
-                except MeterError as error:
-                    self._fail(meter, str(error))
-            return joules if self.refusal is None else {}
+                step_j = self._period_s.get(meter.name, 0.0) * energy_j / seconds if seconds > 0 else 0.0
+                half_width_j = 2 * step_j * math.sqrt(epochs / 3) if seconds > 0 else energy_j
+                use = {"scope": meter.scope, "source": meter.name, "evidence": meter.evidence}
+                uses.append(EnergyUse(**use, energy_j=energy_j, half_width_j=half_width_j))
+        return tuple(uses)
 
     def _fail(self, meter: Meter, reason: str) -> None:
         self._failed.add(meter.name)
@@ -99,12 +92,7 @@ class EpochMeter:
     def _keep_alive(self) -> None:
         wrapping = [meter for meter in self._meters if meter.stepped]
         while not self._ended.wait(_KEEP_ALIVE_S):
-            self._read(wrapping)
-
-
-def _key(meter: Meter) -> str:
-    """Return the key of a meter's joules, the same in this process and in one that resumes its work."""
-    return record_name(meter.name, meter.scope)
+            self.read(wrapping)
 
 
 _MAX_HALF_WIDTH = 0.05  # of the energy; beyond it the value is unstable

@@ -60,12 +60,9 @@ def latency_warnings(sampled: Sampled, config: Measure) -> Iterator[Diagnostic]:
         if of_code := reasons.get((id_, code)):
             yield _warning(id_, code, of_code)
     if sampled.seconds > _OVERRUN * config.budget_s:
-        yield Diagnostic(
-            code="over_budget",
-            message=f"the least number of calls took {sampled.seconds:.1f} s of a latency budget of "
-            f"{config.budget_s:.1f} s",
-            remedy="a longer --budget narrows the intervals; a smaller --batch shortens the calls",
-        )
+        spent = f"{sampled.seconds:.1f} s of a latency budget of {config.budget_s:.1f} s"
+        remedy = "a longer --budget narrows the intervals; a smaller --batch shortens the calls"
+        yield Diagnostic(code="over_budget", message=f"the least number of calls took {spent}", remedy=remedy)
 
 
 def saturation(configuration: Configuration, call_ns: Sequence[float]) -> str | None:

@@ -254,7 +254,6 @@ def log_ratios(teacher: Clustered, student: Clustered) -> list[NDArray[np.float6
 
 def _log_medians(data: Clustered, session: int) -> NDArray[np.float64]:
     chosen = data.session == session
-    values, blocks = data.values[chosen], data.block[chosen]
     # Blocks are in order and of equal length.
-    medians: NDArray[np.float64] = np.log(np.median(values.reshape(blocks.max() + 1, -1), axis=1))
-    return medians
+    blocks = data.values[chosen].reshape(data.block[chosen].max() + 1, -1)
+    return np.asarray(np.log(np.median(blocks, axis=1)))

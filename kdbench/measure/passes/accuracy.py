@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import storage
+from kdbench.evaluate import fidelity
 from kdbench.evaluate.accuracy import ACCURACIES, NOISE, accuracy_findings, class_accuracies, noise_measurements
-from kdbench.evaluate.analyses import TRAIN, Analyses, TrainingImages
-from kdbench.evaluate.fidelity import FIDELITIES, RISKS, fidelity_findings, risk_measurements
-from kdbench.evaluate.mismatch import MISMATCHES, mismatch_measurements
-from kdbench.evaluate.predictions import Predictions
+from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
+from kdbench.evaluate.predictions import TRAIN, Analyses, Predictions, TrainingImages
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet, students
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.predict import Outcome, predict
@@ -137,15 +136,15 @@ def _of_images(
         findings += Findings(() if axes else class_accuracies(model, labels, analyses))
     for teacher, student in _compared(students(models), predictions, ids):
         if teacher.classes == student.classes:
-            findings += fidelity_findings(teacher, student, axes, analyses.std)
-            findings += Findings(() if axes else risk_measurements(teacher, student, labels))
+            findings += fidelity.fidelity_findings(teacher, student, axes, analyses.std)
+            findings += Findings(() if axes else fidelity.risk_measurements(teacher, student, labels))
         elif not axes:
             reason = f"teacher and student tell {teacher.classes} and {student.classes} classes apart"
             metrics = (*FIDELITIES, *RISKS, *MISMATCHES, "top1_drop")
             findings += Findings(failures=(Failure(student.id, reason, "unavailable", metrics=metrics),))
     for teacher, student, other in _compared(_contrasted(models, analyses), predictions, ids):
         if teacher.classes == student.classes == other.classes:
-            findings += Findings(mismatch_measurements(teacher, (student, other), true_labels, analyses, axes))
+            findings += Findings(fidelity.mismatch_measurements(teacher, (student, other), true_labels, analyses, axes))
     return findings
 
 

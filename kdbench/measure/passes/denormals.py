@@ -87,5 +87,4 @@ def _bits(
         return np.memmap(path.parent / location, little, mode="r", offset=int(stored.get("offset", 0)), shape=(count,))
     if tensor.HasField("raw_data"):
         return np.frombuffer(tensor.raw_data, little)
-    bits: NDArray[np.unsignedinteger[Any]] = onnx.numpy_helper.to_array(tensor).reshape(-1).view(kind)
-    return bits
+    return np.asarray(onnx.numpy_helper.to_array(tensor).reshape(-1).view(kind))

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.errors import MeasurementError
@@ -69,8 +68,8 @@ def latency_findings(models: Sequence[BenchModel], sampled: Sampled, config: Mea
     """Return the latencies of the models in every configuration, the ratios of students, and the raw samples."""
     measurements: list[Measurement] = []
     failures: list[Failure] = []
-    for number, configuration in enumerate(sampled.configurations):
-        axes = configuration.axes(config.provider)
+    axes_of = [configuration.axes(config.provider) for configuration in sampled.configurations]
+    for number, (configuration, axes) in enumerate(zip(sampled.configurations, axes_of, strict=True)):
         for index, model in enumerate(models):
             if (model.id, number) in sampled.samples:
                 measurements += _of_configuration(model, number, sampled, config)
@@ -89,7 +88,9 @@ def latency_findings(models: Sequence[BenchModel], sampled: Sampled, config: Mea
         if configuration.runtime not in {*teacher.refused, *student.refused}
         for pair in _ratio(teacher, student, number, sampled, config)
     )
-    return Findings(tuple(measurements), pairs, samples=_raw(sampled, config.provider), failures=tuple(failures))
+    calls = {calls_key(id_, axes_of[number]): data for (id_, number), data in sampled.samples.items()}
+    raw = {"floor_ns": sampled.floor_ns, **call_arrays(calls)}
+    return Findings(tuple(measurements), pairs, samples=raw, failures=tuple(failures))
 
 
 def _called(context: Context) -> list[BenchModel]:
@@ -139,8 +140,7 @@ def _of_configuration(model: BenchModel, number: int, sampled: Sampled, config: 
     source = f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}{spinning}"
     needed = {p: 0 if p == 50 else statistics.samples_needed(p) for p in PERCENTILES}
     enough = [p for p, n in needed.items() if len(data.values) >= n]
-    shares = [p / 100 for p in enough]
-    quantiles = statistics.clustered_quantiles(data, shares, seed=SEED, plan=sampled.plan)
+    quantiles = statistics.clustered_quantiles(data, [p / 100 for p in enough], seed=SEED, plan=sampled.plan)
     mean = statistics.clustered_mean(data, seed=SEED, plan=sampled.plan)
     estimates = {
         **{PERCENTILES[p]: quantile for p, quantile in zip(enough, quantiles, strict=True)},
@@ -166,14 +166,6 @@ def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampl
     if estimate is not None:
         yield estimated_pair(*both, estimate, axes=axes)
     elif fixed:
-        reason = f"{fixed[0].name}: its batch is fixed at {fixed[0].facts.fixed_batch}"
-        yield missing_pair(*both, reason, axes=axes)
+        yield missing_pair(*both, f"{fixed[0].name}: its batch is fixed at {fixed[0].facts.fixed_batch}", axes=axes)
     elif configuration.batch not in {1, *config.batch, student.facts.fixed_batch}:
-        reason = f"{teacher.name}: not measured at batch {configuration.batch}"
-        yield missing_pair(*both, reason, axes=axes)
-
-
-def _raw(sampled: Sampled, provider: str) -> dict[str, NDArray[np.generic]]:
-    axes = [configuration.axes(provider) for configuration in sampled.configurations]
-    calls = {calls_key(id_, axes[number]): data for (id_, number), data in sampled.samples.items()}
-    return {"floor_ns": sampled.floor_ns, **call_arrays(calls)}
+        yield missing_pair(*both, f"{teacher.name}: not measured at batch {configuration.batch}", axes=axes)

@@ -1,6 +1,12 @@
-"""The offline pass: the most samples a second that each model reaches, over batches of 1, 2, 4 and so on."""
+"""The offline pass: the most samples a second that each model reaches, over batches of 1, 2, 4 and so on.
 
-from collections.abc import Iterator, Mapping
+A first process finds how far larger batches pay; sessions then measure the batches.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +16,20 @@ from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import SEED, BenchModel, students
 from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.latency.diagnosis import instability
-from kdbench.measure.latency.offline import BUDGET_SHARE, OfflineSamples, sample_offline
+from kdbench.measure.latency.sessions import calls_of_session, session_plan
+from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings, estimated, estimated_pair
 from kdbench.results.records import Diagnostic, Measurement, Pair, missing
-from kdbench.results.samples import call_arrays, calls_key
-from kdbench.statistics import Clustered
+from kdbench.results.samples import call_arrays, calls_key, join_sessions
+from kdbench.statistics import PLAIN, Clustered, Plan
 from kdbench.worker.batch_sweep import RULE, Sweep
+from kdbench.worker.jobs import LatencyJob, OfflineJob, TimedConfiguration, decode
+from kdbench.worker.timing import BLOCK_NS, LEAST_ROUNDS
 
+BUDGET_SHARE = 0.5  # of the latency budget, and in addition to it
+# Of each batch in each session, at the least: two calls of warm-up, one that refills the caches, and the timed ones.
+_REPEATS = 3 + LEAST_ROUNDS
+_LEAST_NS = LEAST_ROUNDS * BLOCK_NS + 20_000_000  # however short the calls: whole blocks, and a window of warm-up
 _BEST = "max_throughput_per_s"
 _REMEDIES = {
     "memory": "measure with more memory, or fewer models at a time",
@@ -58,22 +71,136 @@ class OfflinePass(Pass):
         except MeasurementError as error:
             return findings + Findings(failures=(Failure(None, error.message),))
         for samples in by_threads:
+            axes = {batch: _axes(context, samples.threads, batch=batch) for _, batch in samples.samples}
+            calls = {calls_key(id_, axes[batch]): data for (id_, batch), data in samples.samples.items()}
+            reasons = {id_: sweep.fault for id_, sweep in samples.sweeps.items() if sweep.fault} | dict(samples.failed)
             findings += Findings(
                 measurements=tuple(m for model in context.ready for m in _of_model(model, samples, context)),
                 pairs=tuple(pair for t, s in students(context.ready) for pair in _ratio(t, s, samples, context)),
                 warnings=tuple(warning for model in context.ready for warning in _shortened(model, samples)),
-                samples=_raw(samples, context),
+                samples=call_arrays(calls),
                 failures=tuple(
-                    Failure(
-                        id_,
-                        samples.failed.get(id_) or samples.sweep(id_).fault or "no session timed it",
-                        axes={"threads": samples.threads},
-                    )
-                    for id_ in (model.id for model in context.ready)
-                    if not samples.by_batch(id_)
+                    Failure(m.id, reasons.get(m.id, "no session timed it"), axes={"threads": samples.threads})
+                    for m in context.ready
+                    if not samples.by_batch(m.id)
                 ),
             )
         return findings
+
+
+@dataclass(frozen=True)
+class OfflineSamples:
+    """The samples at one number of threads.
+
+    `sweeps` are by model, `samples` by model and batch; `failed` says why a model has neither; `plan` is how the
+    sessions were drawn.
+    """
+
+    threads: int
+    sweeps: Mapping[str, Sweep] = field(default_factory=dict)
+    samples: Mapping[tuple[str, int], Clustered] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    plan: Plan = PLAIN
+
+    def by_batch(self, model: str) -> dict[int, Clustered]:
+        """Return the samples of a model by batch, the smallest first."""
+        return {batch: calls for (id_, batch), calls in sorted(self.samples.items()) if id_ == model}
+
+
+def sample_offline(context: Context) -> list[OfflineSamples]:
+    """Sweep the batches of every model at each number of threads, within BUDGET_SHARE of the budget in all.
+
+    A model that ends its process is left out from then on, and its samples are dropped. Raises MeasurementError if a
+    process dies and no single model is to blame.
+    """
+    config, progress = context.config, SubProgress(context.progress, 0, 1, "")
+    parts = len(config.threads)
+    return [
+        _sample(context, threads, BUDGET_SHARE * config.budget_s / parts, progress.part(number, parts, ""))
+        for number, threads in enumerate(config.threads)
+    ]
+
+
+def _sample(context: Context, threads: int, budget_s: float, progress: SubProgress) -> OfflineSamples:
+    """Find the batches, then measure them, in about `budget_s`."""
+    begin = time.monotonic()
+    sessions, failed = context.config.sessions, dict[str, str]()
+
+    def job_for(alive: Sequence[str]) -> OfflineJob:
+        return OfflineJob(
+            models=tuple(context.jobs[id_] for id_ in alive),
+            provider=context.config.provider,
+            threads=threads,
+            budget_ns=budget_s * 1e9,
+            repeats=sessions * _REPEATS,
+            least_ns=sessions * _LEAST_NS,
+        )
+
+    ids, part = [model.id for model in context.ready], progress.part(0, sessions + 1, "finding batches")
+    result = context.runner.run_surviving(ids, job_for, failed, part, monitor=True)
+    sweeps = {id_: decode(Sweep, sweep) for id_, sweep in result["sweeps"].items()} if result else {}
+    left_s = budget_s - (time.monotonic() - begin)
+    parts: dict[tuple[str, int], list[Clustered]] = defaultdict(list)
+    for session in range(sessions if any(sweep.steps for sweep in sweeps.values()) else 0):
+        part = progress.part(session + 1, sessions + 1, f"session {session + 1} of {sessions}")
+        for key, calls in _measure(context, threads, sweeps, left_s / sessions, session, failed, part).items():
+            parts[key].append(calls)
+    samples = {key: join_sessions(calls) for key, calls in parts.items() if key[0] not in failed}
+    return OfflineSamples(threads, sweeps, samples, failed, session_plan(context.runner.cores))
+
+
+def _measure(
+    context: Context,
+    threads: int,
+    sweeps: Mapping[str, Sweep],
+    session_s: float,
+    session: int,
+    failed: dict[str, str],
+    progress: SubProgress,
+) -> dict[tuple[str, int], Clustered]:
+    """Return the calls by model and batch of one process, the models interleaved: a session like those of latency."""
+    file, models = context.folder / "samples.npz", context.ready
+
+    def job_for(alive: Sequence[str]) -> LatencyJob:
+        return LatencyJob(
+            runtime=ONNXRUNTIME,
+            models=tuple(context.jobs[model.id] for model in models),
+            configurations=plan([sweeps[m.id] if m.id in alive else Sweep() for m in models], threads, session_s),
+            provider=context.config.provider,
+            threads=threads,
+            seed=SEED,
+            session=session,
+            floor=None,
+            samples=str(file),
+        )
+
+    result = context.runner.run_surviving(sweeps, job_for, failed, progress, turn=session, monitor=True)
+    if result is None:
+        return {}
+    for configuration in result["configurations"]:
+        failed |= configuration["errors"]
+    return calls_of_session(file, models, session)
+
+
+def plan(sweeps: Sequence[Sweep], threads: int, session_s: float) -> tuple[TimedConfiguration, ...]:
+    """Return the configurations of a session of about `session_s`, numbered by batch, the smallest first.
+
+    Every batch gets the time of its least number of calls, and an equal part of the rest.
+    """
+    least_s: dict[int, float] = defaultdict(float)
+    for step in (step for sweep in sweeps for step in sweep.steps):
+        least_s[step.batch] += max(_REPEATS * step.call_ns, _LEAST_NS) / 1e9
+    more_s = max(session_s - sum(least_s.values()), 0) / max(len(least_s), 1)
+    return tuple(
+        TimedConfiguration(
+            number=batch,
+            threads=threads,
+            batch=batch,
+            models=tuple(m for m, sweep in enumerate(sweeps) if batch in {step.batch for step in sweep.steps}),
+            budget_s=least_s[batch] + more_s,
+        )
+        for batch in sorted(least_s)
+    )
 
 
 def _is_configured(context: Context) -> bool:
@@ -86,9 +213,9 @@ def _axes(context: Context, threads: int, **batch: int) -> dict[str, str | int]:
 
 def _of_model(model: BenchModel, samples: OfflineSamples, context: Context) -> Iterator[Measurement]:
     """Yield the throughput at each batch, and the largest."""
-    sweep, by_batch = samples.sweep(model.id), samples.by_batch(model.id)
-    if not by_batch:
+    if not (by_batch := samples.by_batch(model.id)):
         return
+    sweep = samples.sweeps[model.id]
     source = f"onnxruntime, {context.config.sessions} sessions, models interleaved, threads spinning within a call"
     rates = []
     for batch, data in by_batch.items():
@@ -118,7 +245,7 @@ def _end(sweep: Sweep) -> str:
 
 def _shortened(model: BenchModel, samples: OfflineSamples) -> Iterator[Diagnostic]:
     """Yield a warning if larger batches, which were not tried, might bring more."""
-    sweep = samples.sweep(model.id)
+    sweep = samples.sweeps.get(model.id, Sweep())
     if sweep.steps and sweep.ended in _REMEDIES:
         message = f"throughput offline with {units.threads(samples.threads)} may be larger: {_end(sweep)}"
         remedy = _REMEDIES[sweep.ended]
@@ -141,8 +268,3 @@ def _session_rates(by_batch: Mapping[int, Clustered]) -> NDArray[np.float64]:
     """Return the samples a second of each session at the batch where all sessions together have the most."""
     batch, data = max(by_batch.items(), key=lambda item: item[0] / item[1].values.mean())
     return np.array([batch * 1e9 / data.values[data.session == s].mean() for s in np.unique(data.session)])
-
-
-def _raw(samples: OfflineSamples, context: Context) -> dict[str, NDArray[np.generic]]:
-    axes = {batch: _axes(context, samples.threads, batch=batch) for _, batch in samples.samples}
-    return call_arrays({calls_key(id_, axes[batch]): data for (id_, batch), data in samples.samples.items()})

@@ -29,13 +29,13 @@ class ProfilePass(Pass):
 
     def weight(self, context: Context) -> float:
         """Return about how long the processes take."""
-        return 3.5 * len(context.ready) if _is_possible(context) else 0.0
+        return 3.5 * len(context.ready) if context.config.profile and context.config.provider == "cpu" else 0.0
 
     def run(self, context: Context) -> Findings:
         """Profile each model in a process of its own."""
         if not context.config.profile:
             return Findings()
-        if not _is_possible(context):
+        if context.config.provider != "cpu":
             message = "on a GPU onnxruntime's profile shows when work was queued, not how long it took"
             warning = Diagnostic(code="no_profile", message=message, remedy="profile with --provider cpu")
             return Findings(warnings=(warning,))
@@ -60,10 +60,6 @@ class ProfilePass(Pass):
         return findings + Findings(protocol={"profiled_calls": calls} if calls else {})
 
 
-def _is_possible(context: Context) -> bool:
-    return context.config.profile and context.config.provider == "cpu"
-
-
 def _job(model: BenchModel, context: Context, number: int) -> ProfileJob:
     # onnxruntime names nodes without a name by numbers of its own.
     file = named(model.path, context.folder / f"named-{number}.onnx")
@@ -81,10 +77,8 @@ def overhead_warnings(model: str, result: Mapping[str, Any]) -> tuple[Diagnostic
     nodes_ns = sum(node["time_ns"] for node in result["nodes"])
     if nodes_ns <= _OVERHEAD * result["call_ns"]:
         return ()
-    message = (
-        f"the nodes take {units.time(nodes_ns)} under the profiler, a whole call without it "
-        f"{units.time(result['call_ns'])}: the shares of short nodes are the profiler's"
-    )
+    times = f"{units.time(nodes_ns)} under the profiler, a whole call without it {units.time(result['call_ns'])}"
+    message = f"the nodes take {times}: the shares of short nodes are the profiler's"
     remedy = "of layers this small, compare the MACs"
     return (Diagnostic(code="profile_overhead", message=message, remedy=remedy, model=model),)
 

@@ -36,21 +36,16 @@ def run(job: ColdStartJob, channel: Channel) -> dict[str, Any]:
         loaded = time.perf_counter_ns()
         target(inputs)
         ran = time.perf_counter_ns()
-        steady_ns = _steady_ns(Calls(target, [(inputs,)]))
+        calls = Calls(target, [(inputs,)])
+        call_ns = warm_up(calls, _WARM_UP_NS).call_ns
+        steady_ns = np.empty(int(np.clip(_STEADY_NS / max(call_ns, 1), _LEAST_CALLS, _MOST_CALLS)), np.int64)
+        time_calls(calls, steady_ns)
     except FAULTS as error:
         return {"errors": {model.id: describe(error)}}
     return {
         "import_ns": imported - start,
         "load_ns": loaded - imported,
         "first_run_ns": ran - loaded,
-        "steady_run_ns": steady_ns,
+        "steady_run_ns": float(np.median(steady_ns)),
         "errors": {},
     }
-
-
-def _steady_ns(calls: Calls) -> float:
-    """Return the median time of a call once it is warm."""
-    call_ns = warm_up(calls, _WARM_UP_NS).call_ns
-    ns = np.empty(int(np.clip(_STEADY_NS / max(call_ns, 1), _LEAST_CALLS, _MOST_CALLS)), np.int64)
-    time_calls(calls, ns)
-    return float(np.median(ns))

@@ -55,14 +55,15 @@ def _windows(counters: list[Meter], calls: list[Call | None], job: EnergyJob, ch
     def measure(call: Call) -> Window:
         return window(counters, call, length_ns, job.settle_ns, time.monotonic_ns, period_ns=periods_ns[0])
 
-    idle = [measure(_nap)]
+    nap = partial(time.sleep, _NAP_S)
+    idle = [measure(nap)]
     windows: list[list[Window]] = [[] for _ in calls]
     order = [(number, call) for number, call in enumerate(calls) if call is not None]
     for turn in range(job.rounds):
         for position, (number, call) in enumerate(order if turn % 2 == 0 else order[::-1]):
             windows[number].append(measure(call))
             channel.step(turn * len(order) + position + 1, job.rounds * len(order))
-        idle.append(measure(_nap))
+        idle.append(measure(nap))
     return {
         "sources": [counter.name for counter in counters],
         "period_ns": periods_ns,
@@ -89,7 +90,3 @@ def _warm_calls(job: EnergyJob, errors: dict[str, str], channel: Channel) -> lis
             errors[id_] = describe(error)
             calls.append(None)
     return calls
-
-
-def _nap() -> None:
-    time.sleep(_NAP_S)

@@ -39,34 +39,27 @@ def run(job: OfflineJob, channel: Channel) -> dict[str, Any]:
 
 def _sweep(model: JobModel, job: OfflineJob, budget_ns: float, loaded: list[LoadedModel]) -> tuple[Sweep, float]:
     """Return the sweep of one model, and the time that its batches will cost."""
-    first = model.fixed_batch or 1
+    first, look_ns = model.fixed_batch or 1, min(_LOOK_NS, _LOOK_SHARE * budget_ns)
     try:
-        loaded.append(LoadedModel(model, provider=job.provider, threads=job.threads))
+        target = LoadedModel(model, provider=job.provider, threads=job.threads)
     except FAULTS as error:
         return Sweep(next_batch=first, ended="fault", fault=describe(error)), 0.0
-    look = Look(model, loaded[-1], min(_LOOK_NS, _LOOK_SHARE * budget_ns))
-    limits = Limits(budget_ns, job.repeats, job.least_ns, look.needed_bytes, available_bytes)
-    hindrance = (lambda _: "fixed") if model.fixed_batch else limits.hindrance
-    result = sweep(look.call_ns, hindrance, describe, FAULTS, first)
-    return result, limits.cost_ns(result.steps)
+    loaded.append(target)
+    loaded_bytes = resident_bytes()
 
+    def call_ns(batch: int) -> float:
+        return warm_up(Calls(*target.bind([batch_inputs(model, batch)])), look_ns).call_ns
 
-class Look:
-    """A loaded model that is tried with one batch after the other, each for about `look_ns`."""
-
-    def __init__(self, model: JobModel, loaded: LoadedModel, look_ns: float) -> None:
-        self._model, self._loaded, self._look_ns = model, loaded, look_ns
-        self._loaded_bytes = resident_bytes()
-
-    def call_ns(self, batch: int) -> float:
-        """Return the time of a call with `batch` samples."""
-        return warm_up(Calls(*self._loaded.bind([batch_inputs(self._model, batch)])), self._look_ns).call_ns
-
-    def needed_bytes(self, batch: int) -> int:
+    def needed_bytes(batch: int) -> int:
         """Return what `batch`, twice the last one, is expected to take: as much again, and its inputs.
 
         Activations grow with the batch, and the runtime's arena gives nothing back. What does not grow is counted
         again too, so this is too much rather than too little. A GPU's memory is not counted: there the runtime refuses
         what does not fit, and goes on.
         """
-        return max(resident_bytes() - self._loaded_bytes, 0) + batch * sample_bytes(self._model)
+        return max(resident_bytes() - loaded_bytes, 0) + batch * sample_bytes(model)
+
+    limits = Limits(budget_ns, job.repeats, job.least_ns, needed_bytes, available_bytes)
+    hindrance = (lambda _: "fixed") if model.fixed_batch else limits.hindrance
+    result = sweep(call_ns, hindrance, describe, FAULTS, first)
+    return result, limits.cost_ns(result.steps)

@@ -16,10 +16,7 @@ from kdbench.worker.jobs import JobModel
 
 
 class ProviderError(RuntimeError):
-    """The requested device or execution provider would not run the model.
-
-    `hint` says what to do about it.
-    """
+    """The requested device or execution provider would not run the model; `hint` says what to do about it."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -31,14 +28,12 @@ class LoadedModel(Protocol):
 
     def __call__(self, inputs: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return the output for prepared `inputs` (batch, *shape)."""
-        ...
 
     def bind(self, inputs: list[NDArray[np.generic]]) -> tuple[Callable[..., object], list[tuple[Any, ...]]]:
         """Return what a timed loop needs: `run`, and for each of `inputs` the arguments of one call.
 
         On a device, inputs are copied there before; a call ends when its outputs are complete.
         """
-        ...
 
 
 class Load(Protocol):
@@ -46,7 +41,6 @@ class Load(Protocol):
 
     def __call__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> LoadedModel:
         """Return `model` on `provider` ("cpu" or "cuda") with `threads`; `spinning` as far as the runtime can."""
-        ...
 
 
 @dataclass(frozen=True)

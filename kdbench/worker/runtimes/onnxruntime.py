@@ -15,13 +15,8 @@ from kdbench.worker.jobs import GRAPH_OPTIMIZATION, PROVIDERS, JobModel
 from kdbench.worker.runtimes import ProviderError, Runtime
 
 # onnxruntime's exceptions share no base class below Exception.
-FAULTS: tuple[type[Exception], ...] = (
-    *(e for e in vars(onnxruntime_pybind11_state).values() if isinstance(e, type) and issubclass(e, Exception)),
-    RuntimeError,
-    ValueError,
-    MemoryError,
-    OSError,
-)
+_ERRORS = [e for e in vars(onnxruntime_pybind11_state).values() if isinstance(e, type) and issubclass(e, Exception)]
+FAULTS: tuple[type[Exception], ...] = (*_ERRORS, RuntimeError, ValueError, MemoryError, OSError)
 
 _HINT = "install onnxruntime-gpu, and the CUDA and cuDNN it was built for, in place of onnxruntime; or --runtime torch"
 # float32 is computed as float32, as in the other runtimes; the provider's own default is TF32.

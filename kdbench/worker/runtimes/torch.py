@@ -20,15 +20,7 @@ from kdbench.worker.jobs import JobModel, Network
 from kdbench.worker.runtimes import ProviderError, Runtime
 
 # torch's own exceptions, an allocation that fails and a compiler that gives up among them, are RuntimeErrors.
-FAULTS: tuple[type[Exception], ...] = (
-    KdbenchError,
-    SafetensorError,
-    RuntimeError,
-    ValueError,
-    ImportError,
-    MemoryError,
-    OSError,
-)
+FAULTS = (KdbenchError, SafetensorError, RuntimeError, ValueError, ImportError, MemoryError, OSError)
 
 
 class LoadedModel:

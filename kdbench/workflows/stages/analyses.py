@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from kdbench.data.dataset import Labels
 from kdbench.data.selection import stratified
-from kdbench.evaluate.analyses import Analyses, TrainingImages
+from kdbench.evaluate.predictions import Analyses, TrainingImages
 from kdbench.recipe import Recipe, Student
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData, TrainingPart

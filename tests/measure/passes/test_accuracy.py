@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kdbench.evaluate.analyses import Analyses, TrainingImages
+from kdbench.evaluate.predictions import Analyses, TrainingImages
 from kdbench.measure.passes import accuracy
 from kdbench.measure.passes.accuracy import AccuracyPass
 

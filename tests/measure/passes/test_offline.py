@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from kdbench.measure import runner
-from kdbench.measure.latency.offline import OfflineSamples, plan
 from kdbench.measure.passes import offline
-from kdbench.measure.passes.offline import OfflinePass
+from kdbench.measure.passes.offline import OfflinePass, OfflineSamples, plan
 from kdbench.statistics import Clustered
 from kdbench.worker.batch_sweep import Step, Sweep
 from kdbench.worker.process import WorkerError

@@ -2,10 +2,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from kdbench.evaluate.analyses import Analyses
-from kdbench.evaluate.fidelity import kl_divergences, standardized_kl
-from kdbench.evaluate.mismatch import mismatch_measurements, mismatches
-from kdbench.evaluate.predictions import Predictions
+from kdbench.evaluate.fidelity import kl_divergences, mismatch_measurements, mismatches, standardized_kl
+from kdbench.evaluate.predictions import Analyses, Predictions
 
 # The four classes of Ahad's toy: the teacher sees class 1, student A class 2, student B class 1.
 TEACHER, WRONG, RIGHT = (np.log(np.exp(z) / np.exp(z).sum()) for z in map(np.array, (
