@@ -1,12 +1,12 @@
 """At which provider, threads and batch the numbers of a record were measured, and how a report writes that."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, RunRecord
 
 DEFAULT_BATCH = 128
-_DEFAULT_RUNTIME = "onnxruntime"  # not written in the axes
+_DEFAULTS: Mapping[str, str] = {"runtime": "onnxruntime"}  # not written in the axes
 
 _FORMATS: Mapping[str, Callable[[str | int], str]] = {
     "batch": lambda batch: f"batch {batch}",
@@ -40,17 +40,16 @@ def format_calls(axes: Axes) -> str:
 def axes_columns(
     configurations: Sequence[Axes],
     always: Sequence[str] = ("threads", "batch"),
-    defaults: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str] = _DEFAULTS,
 ) -> dict[str, Callable[[Axes], str]]:
     """Return the columns that distinguish `configurations`: head and cell text.
 
     Axes in `always` have a column even if they do not vary; `defaults` are the values of absent axes.
     """
-    usual = {"runtime": _DEFAULT_RUNTIME} if defaults is None else defaults
     keys = [key for key in dict.fromkeys(key for axes in configurations for key in axes) if key not in _CALL_AXES]
     varying = [key for key in keys if len({axes.get(key) for axes in configurations}) > 1]
     columns: dict[str, Callable[[Axes], str]] = {
-        key.capitalize(): lambda axes, key=key: str(axes.get(key, usual.get(key, "–")))  # type: ignore[misc]
+        key.capitalize(): lambda axes, key=key: str(axes.get(key, defaults.get(key, "–")))  # type: ignore[misc]
         for key in keys
         if key in always or key in varying
     }
@@ -59,7 +58,7 @@ def axes_columns(
     return columns
 
 
-def common_axes(configurations: Sequence[Axes], columns: Mapping[str, object]) -> dict[str, str | int]:
+def common_axes(configurations: Sequence[Axes], columns: Collection[str]) -> dict[str, str | int]:
     """Return the axes that all `configurations` share and that have none of `axes_columns`."""
     shown = {*(head.lower() for head in columns), *(_CALL_AXES if "Calls" in columns else ())}
     return {key: axes[key] for axes in configurations[:1] for key in axes if key not in shown}
@@ -67,12 +66,12 @@ def common_axes(configurations: Sequence[Axes], columns: Mapping[str, object]) -
 
 def runtime_of(axes: Axes) -> str:
     """Return the name of the runtime that measured at `axes`."""
-    return str(axes.get("runtime", _DEFAULT_RUNTIME))
+    return str(axes.get("runtime", _DEFAULTS["runtime"]))
 
 
-def unique_axes(axes: Sequence[Axes]) -> list[Axes]:
-    """Return each of `axes` once, in order."""
-    return [one for index, one in enumerate(axes) if one not in axes[:index]]
+def unique(all_axes: Sequence[Axes]) -> list[Axes]:
+    """Return the different axes among `all_axes`, in order."""
+    return [axes for index, axes in enumerate(all_axes) if axes not in all_axes[:index]]
 
 
 def configurations(record: RunRecord) -> list[dict[str, str | int]]:
@@ -82,7 +81,7 @@ def configurations(record: RunRecord) -> list[dict[str, str | int]]:
     """
     calls = [m for m in record.measurements if m.metric in metrics_in("latency", "throughput")]
     all_axes = [m.axes for m in calls if m.axes.get("mode") != "offline"]  # offline has a table of its own
-    return sorted(map(dict, unique_axes([axes for axes in all_axes if axes] or all_axes)), key=_reading_order)
+    return sorted(map(dict, unique([axes for axes in all_axes if axes] or all_axes)), key=_reading_order)
 
 
 def headline(record: RunRecord) -> dict[str, str | int]:
@@ -102,6 +101,11 @@ def batched_axes(record: RunRecord) -> Axes:
         if batch != axes.get("batch")
     ]
     return {**axes, "batch": max(batches)[1]} if batches else {}
+
+
+def headlines(record: RunRecord) -> list[Axes]:
+    """Return the axes that the table of ratios shows: the headline's, then the batched ones if there are any."""
+    return [axes for axes in (headline(record), batched_axes(record)) if axes]
 
 
 def protocol_batch(record: RunRecord) -> int:

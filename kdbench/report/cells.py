@@ -73,9 +73,8 @@ class Number:
     @property
     def interval_text(self) -> str:
         """The interval as `[low, high]`; empty if there is none or if `plain` includes it."""
-        if self.value is None or self.interval is None or self.evidence == "estimated":
-            return ""
-        if self.plus_minus is not None and self._half_width is not None:
+        hidden = self.evidence == "estimated" or self._half_width is not None
+        if self.value is None or self.interval is None or hidden:
             return ""
         return bracketed(self.value, self.interval, self.write)
 
@@ -86,8 +85,8 @@ class Number:
 
     @property
     def _half_width(self) -> float | None:
-        """Half the interval; None without one, and where the value is not in its middle."""
-        if self.value is None or self.interval is None:
+        """Half the interval, to write after `±`; None if `plus_minus` is None or the value is not in the middle."""
+        if self.value is None or self.interval is None or self.plus_minus is None:
             return None
         below, above = self.value - self.interval.low, self.interval.high - self.value
         return (below + above) / 2 if math.isclose(below, above, rel_tol=1e-3) else None
@@ -113,16 +112,13 @@ class Number:
         """Whether the number may be the best: present, stable, not an estimate, and comparable."""
         return self.value is not None and self.status == "ok" and self.evidence != "estimated" and self.comparable
 
-    def scaled(self, factor: float, write: Callable[[float], str]) -> "Number":
-        """Return the number times `factor`, formatted by `write`: for columns whose head states another unit."""
-        bounds = self.interval
-        return replace(
-            self,
-            write=write,
-            value=None if self.value is None else factor * self.value,
-            interval=bounds and Interval(low=factor * bounds.low, high=factor * bounds.high, level=bounds.level),
-            plus_minus=None,
-        )
+    def mapped(self, change: Callable[[float], float], write: Callable[[float], str]) -> "Number":
+        """Return the number with a monotonic `change` to value and bounds, formatted by `write` without `±`."""
+        value, interval = None if self.value is None else change(self.value), self.interval
+        if interval is not None:
+            low, high = sorted((change(interval.low), change(interval.high)))
+            interval = Interval(low=low, high=high, level=interval.level)
+        return replace(self, write=write, value=value, interval=interval, plus_minus=None)
 
 
 Cell = Text | Number
@@ -130,22 +126,17 @@ Cell = Text | Number
 
 def complement(cell: Number) -> Number:
     """Return 1 - a share, such as the error of an accuracy."""
-    bounds = cell.interval
-    return replace(
-        cell,
-        value=None if cell.value is None else 1 - cell.value,
-        interval=bounds and Interval(low=1 - bounds.high, high=1 - bounds.low, level=bounds.level),
-    )
+    return cell.mapped(lambda share: 1 - share, cell.write)
 
 
 def percent(share: Number) -> Number:
     """Return a share in per cent, for a head with `(%)`: `67.60`."""
-    return share.scaled(100.0, partial(units.fixed, decimals=2))
+    return share.mapped(lambda value: 100.0 * value, partial(units.fixed, decimals=2))
 
 
 def millions(count: Number) -> Number:
     """Return a count in millions, for a head with `(M)`: `97.44`."""
-    return count.scaled(1e-6, units.two_decimals_or_more)
+    return count.mapped(lambda value: 1e-6 * value, units.two_decimals_or_more)
 
 
 def shortened(reason: str) -> str:

@@ -117,16 +117,9 @@ def _cell(metric: str, results: Sequence[Measurement | Pair], seeds: int) -> Num
         return Number(write, status="unavailable", reason="not measured")
     valued = [result for result in results if result.value is not None]
     first = (valued or results)[0]
-    cell = Number(
-        write,
-        first.value,
-        first.interval,
-        first.status,
-        evidence=first.evidence,
-        reason=first.reason or "",
-        hint=(first.hint or "") if isinstance(first, Measurement) else "",
-        plus_minus=declared(metric).plus_minus,
-    )
+    reason, hint = first.reason or "", (first.hint or "") if isinstance(first, Measurement) else ""
+    cell = Number(write, first.value, first.interval, first.status, first.evidence, reason, hint)
+    cell = replace(cell, plus_minus=declared(metric).plus_minus)
     # Time, size and MACs are properties of the architecture: the first seed that has them is shown.
     return _over_seeds(metric, cell, valued, seeds) if valued and seeds > 1 and declared(metric).scored else cell
 
@@ -139,15 +132,10 @@ def _over_seeds(metric: str, first: Number, valued: Sequence[Measurement | Pair]
     least, most = declared(metric).value_range  # clipping an interval to it loses no coverage
     low, high = max(interval.low, min(least, mean)), min(interval.high, max(most, mean))  # a KL of 0 may be -1e-17
     unstable = next((result for result in valued if result.status == "unstable"), None)
-    return Number(
-        first.write,
-        mean,
-        Interval(low=low, high=high, level=interval.level),
-        status="unstable" if unstable else "ok",
-        evidence=first.evidence,
-        reason=(unstable.reason or "") if unstable else "",
-        aside="" if len(valued) == seeds else f"{len(valued)} of {seeds} seeds",
-    )
+    interval = Interval(low=low, high=high, level=interval.level)
+    reason = (unstable.reason or "") if unstable else ""
+    aside = "" if len(valued) == seeds else f"{len(valued)} of {seeds} seeds"
+    return Number(first.write, mean, interval, "unstable" if unstable else "ok", first.evidence, reason, aside=aside)
 
 
 @dataclass(frozen=True)
@@ -178,19 +166,19 @@ class Family:
     @cached_property
     def axes(self) -> dict[str, list[Value]]:
         """The axes, each with its values in the recipe's order."""
-        values: dict[str, list[Value]] = {}
-        for member in self.members:
-            for axis, value in self.point(member).items():
-                of_axis = values.setdefault(axis, [])
-                if value not in of_axis:
-                    of_axis.append(value)
-        return values
+        points = [self.point(member) for member in self.members]
+        axes = dict.fromkeys(axis for point in points for axis in point)
+        return {axis: list(dict.fromkeys(point[axis] for point in points if axis in point)) for axis in axes}
 
     @cached_property
     def main_axis(self) -> str:
         """The axis to draw along: the numeric one with the most values, or the one with the most if none is numeric."""
-        numeric = [axis for axis, values in self.axes.items() if all(is_number(value) for value in values)]
+        numeric = [axis for axis in self.axes if self.is_numeric(axis)]
         return max(numeric or self.axes, key=lambda axis: len(self.axes[axis]))
+
+    def is_numeric(self, axis: str) -> bool:
+        """Return whether all values of an axis have a place on a scale."""
+        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.axes[axis])
 
 
 def settings(record: RunRecord, group: ModelGroup) -> Settings:
@@ -244,11 +232,6 @@ def families(record: RunRecord) -> list[Family]:
         if card.family is not None and card.axes:
             members.setdefault(card.family, []).append(group)
     return [Family(name, tuple(groups)) for name, groups in members.items() if len(groups) > 1]
-
-
-def is_number(value: Value) -> bool:
-    """Return whether a value of an axis has a place on a scale."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Tables of cells, and their usual form: a column for each metric, a row for each group of models."""
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,9 +79,8 @@ def column(metric: str, **changes: Any) -> Column:
 
 def metric_field(record: RunRecord, metric: str, axes: Axes | None = None, **changes: Any) -> Field:
     """Return the column of a metric, with `changes` to it, and its numbers at `axes` (None: the row's axes)."""
-    return Field(
-        column(metric, **changes), lambda group, at: number(record, group, metric, at if axes is None else axes)
-    )
+    shown = column(metric, **changes)
+    return Field(shown, lambda group, at: number(record, group, metric, at if axes is None else axes))
 
 
 def text_field(head: str, text: Callable[[ModelGroup], str], *, numeric: bool = False, code: bool = False) -> Field:
@@ -94,53 +93,42 @@ def words(*heads: str) -> list[Column]:
     return [Column(head, numeric=False) for head in heads]
 
 
+def _rank_students(group: ModelGroup, axes: Axes) -> Hashable:
+    """Return the usual ranking of a row: students at the same axes compete for the best."""
+    return None if group.role == "teacher" else tuple(sorted(axes.items()))
+
+
 def model_table(
     title: str,
     groups: Iterable[ModelGroup],
     fields: Iterable[Field],
     notes: Iterable[str] = (),
     *,
-    ranking: Callable[[ModelGroup], Hashable] = lambda group: None if group.role == "teacher" else "students",
+    ranking: Callable[[ModelGroup], Hashable] = lambda group: _rank_students(group, {}),
     name: str | None = "Model",
 ) -> Table:
     """Return a table with a row for each group: its label in the column `name`, if any, and a cell for each field."""
     rows: list[tuple[Axes, ModelGroup]] = [({}, group) for group in groups]
-    return _from_fields(title, rows, fields, notes, lambda group, _: ranking(group), name)
+    return axes_table(title, rows, {}, fields, notes, ranking=lambda group, _: ranking(group), name=name)
 
 
 def axes_table(
     title: str,
     rows: Iterable[tuple[Axes, ModelGroup]],
-    axes_columns: dict[str, Callable[[Axes], str]],
+    axes_columns: Mapping[str, Callable[[Axes], str]],
     fields: Iterable[Field],
     notes: Iterable[str] = (),
     *,
-    name: str = "Model",
+    ranking: Callable[[ModelGroup, Axes], Hashable] = _rank_students,
+    name: str | None = "Model",
 ) -> Table:
-    """Return a table with a row for each pair of axes and group: label, `axes_columns`, then a cell for each field.
-
-    Students at the same axes compete for the best.
-    """
+    """Return a table with a row for each pair of axes and group: label, `axes_columns`, then a cell for each field."""
+    names = [text_field(name, lambda group: group.label, code=True)] if name else []
     at = [
         Field(Column(head, numeric=head in {"Threads", "Batch"}), lambda _, axes, write=write: Text(write(axes)))  # type: ignore[misc]
         for head, write in axes_columns.items()
     ]
-
-    def ranking(group: ModelGroup, axes: Axes) -> Hashable:
-        return None if group.role == "teacher" else tuple(sorted(axes.items()))
-
-    return _from_fields(title, rows, [*at, *fields], notes, ranking, name)
-
-
-def _from_fields(
-    title: str,
-    rows: Iterable[tuple[Axes, ModelGroup]],
-    fields: Iterable[Field],
-    notes: Iterable[str],
-    ranking: Callable[[ModelGroup, Axes], Hashable],
-    name: str | None,
-) -> Table:
-    listed = [*([text_field(name, lambda group: group.label, code=True)] if name else []), *fields]
+    listed = [*names, *at, *fields]
     body = [Row(tuple(field.cell(group, axes) for field in listed), ranking(group, axes)) for axes, group in rows]
     return finished(title, [field.column for field in listed], body, notes)
 

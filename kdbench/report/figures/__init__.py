@@ -5,12 +5,11 @@ A new figure is one function and one entry in `FIGURES`. The same record gives t
 
 from collections.abc import Callable
 
-from kdbench.report.figures.classes import class_accuracy
+from kdbench.report.figures.accuracy import class_accuracy, sweep_accuracy, training_curves
 from kdbench.report.figures.drawing import Drawing
 from kdbench.report.figures.latency import latency_distribution, layer_times, speedup
 from kdbench.report.figures.scaling import latency_batch, latency_threads, throughput
 from kdbench.report.figures.tradeoff import accuracy_energy, accuracy_latency, accuracy_size
-from kdbench.report.figures.training import sweep_accuracy, training_curves
 from kdbench.results.records import RunRecord
 from kdbench.results.samples import Samples
 

@@ -29,8 +29,6 @@ GRID = "#e4e6e9"
 # An axis with fewer decades holds too few of 1, 2, 5, 10; one with more has room for powers of ten only.
 _FEW_DECADES, _MANY_DECADES = 1.0, 3.5
 
-HOLLOW = " Hollow points are unstable."  # for captions
-
 _LONGEST = 40  # characters of a name
 _MOST_COLUMNS = 4  # of a legend
 
@@ -69,6 +67,11 @@ class Drawing:
     caption: str
     svg: str
 
+    @classmethod
+    def of(cls, figure: "Figure", name: str, title: str, caption: str, *, hollow: bool = False) -> "Drawing":
+        """Convert a figure to SVG; `hollow`: some of its points are hollow, which the caption explains."""
+        return cls(name, title, f"{caption}{' Hollow points are unstable.' if hollow else ''}", to_svg(figure))
+
 
 @contextmanager
 def canvas(width: float, height: float) -> Iterator["Figure"]:
@@ -98,18 +101,11 @@ def look(index: int) -> tuple[str, str, str]:
     return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], DASHES[index // len(COLOURS) % len(DASHES)]
 
 
-def error_bar(
-    value: float, interval: Interval | None, scale: float = 1
-) -> tuple[Sequence[float], Sequence[float]] | None:
+def error_bar(value: float, interval: Interval | None, scale: float = 1) -> tuple[list[float], list[float]] | None:
     """Return `scale` times an interval as matplotlib expects it: distances below and above `value`, not negative."""
     if interval is None:
         return None
     return [max(value - scale * interval.low, 0.0)], [max(scale * interval.high - value, 0.0)]
-
-
-def finish(figure: "Figure", name: str, title: str, caption: str) -> Drawing:
-    """Return the figure as a `Drawing`."""
-    return Drawing(name, title, caption, to_svg(figure))
 
 
 def short(name: str, longest: int = _LONGEST) -> str:
@@ -133,19 +129,19 @@ def legend_below(figure: "Figure", handles: Sequence[Any], labels: Sequence[str]
         legend.remove()
 
 
-def keep_in_sight(axis: "Axis", values: Sequence[float]) -> None:
-    """Clip intervals that would flatten the `values`, all above 0, on a logarithmic axis."""
-    low, high = axis.get_view_interval()
-    axis.set_view_interval(max(low, min(values) / _BEYOND), min(high, max(values) * _BEYOND), ignore=True)
+def log_ticks(axis: "Axis", write: Callable[[float], str], values: Sequence[float] = ()) -> None:
+    """Label a logarithmic axis at round values, formatted by `write` without empty decimals.
 
-
-def log_ticks(axis: "Axis", write: Callable[[float], str]) -> None:
-    """Label a logarithmic axis with final limits at round values, formatted by `write` without empty decimals."""
+    The axis' limits are final, or clipped here: to show `values`, all above 0, without intervals that flatten them.
+    """
     from math import log10
 
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     low, high = axis.get_view_interval()
+    if values:
+        low, high = max(low, min(values) / _BEYOND), min(high, max(values) * _BEYOND)
+        axis.set_view_interval(low, high, ignore=True)
     decades = log10(high / low)
     steps = (1, 2, 5) if decades < _MANY_DECADES else (1,)
     axis.set_major_locator(MaxNLocator(6) if decades < _FEW_DECADES else LogLocator(base=10, subs=steps))

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from kdbench.report.figures.drawing import COLOURS, GREY, Drawing, canvas, error_bar, finish
+from kdbench.report.figures.drawing import COLOURS, GREY, Drawing, canvas, error_bar
 from kdbench.results.histories import Change, Series
 from kdbench.results.metrics import metric as declared
 
@@ -33,7 +33,7 @@ def draw_series(series: Series, place: int, title: str, labels: list[str], chang
         _scales(series, labels, axes)
         axes.set_title(title.replace("`", ""), loc="left")
     name = re.sub(r"[^A-Za-z0-9_]+", "-", f"{place}-{series.metric}-{series.model}").strip("-")
-    return finish(
+    return Drawing.of(
         figure,
         f"history-{name}",
         title,

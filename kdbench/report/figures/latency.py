@@ -4,22 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kdbench import units
-from kdbench.report.axes import batched_axes, format_axes, headline
+from kdbench.report.axes import format_axes, headline, headlines
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import (
-    COLOURS,
-    GREY,
-    Drawing,
-    canvas,
-    error_bar,
-    finish,
-    legend_below,
-    log_ticks,
-    look,
-    short,
-)
+from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, look, short
 from kdbench.report.model_groups import model_groups, number, teacher_of
-from kdbench.report.tables.layers import layers_of
+from kdbench.report.tables.latency import layers_of
 from kdbench.results.records import Layer, RunRecord
 from kdbench.results.samples import Samples, call_times_ns
 
@@ -77,7 +66,7 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
         legend_below(figure, *axes.get_legend_handles_labels())
     fewest, most = (pick(len(times) for _, times in curves.values()) for pick in (min, max))
     calls = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
-    return finish(
+    return Drawing.of(
         figure,
         "latency_distribution",
         "Latency distribution",
@@ -90,7 +79,7 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
 def speedup(record: RunRecord) -> Drawing | None:
     """Draw teacher time over student time at batch 1 and batched; None if no ratio was measured."""
     students = [group for group in model_groups(record) if teacher_of(record, group)]
-    configurations = [axes for axes in (headline(record), batched_axes(record)) if axes]
+    configurations = headlines(record)
     series = [[number(record, group, "latency_ratio", axes) for group in students] for axes in configurations]
     if not any(cell.value is not None for cells in series for cell in cells):
         return None
@@ -99,8 +88,9 @@ def speedup(record: RunRecord) -> Drawing | None:
     with canvas(8, 1.3 + row * len(students)) as figure:
         axes = figure.subplots()
         for index, (at, cells) in enumerate(zip(configurations, series, strict=True)):
-            axes.barh(0, 0, color=COLOURS[1 + index], label=format_axes(at))  # for the legend
-            _bars(axes, cells, (index - (count - 1) / 2) * _BAR, COLOURS[1 + index])
+            colour, *_ = look(1 + index)
+            axes.barh(0, 0, color=colour, label=format_axes(at))  # for the legend
+            _bars(axes, cells, (index - (count - 1) / 2) * _BAR, colour)
         axes.axvline(1, color=GREY, lw=1, ls="--")
         axes.set_yticks(range(len(students)), [short(group.label) for group in students])
         axes.set_ylim(len(students) - 0.4, -0.6)
@@ -109,12 +99,8 @@ def speedup(record: RunRecord) -> Drawing | None:
         axes.set_xlim(left=0)
         axes.set_xlabel("speed-up: teacher time / student time, ×")
         figure.legend(loc="outside upper center", ncols=count)
-    return finish(
-        figure,
-        "speedup",
-        "Speed-up over the teacher",
-        "Right of the dashed line at 1× the student is faster. Whiskers are the intervals of the paired ratio.",
-    )
+    caption = "Right of the dashed line at 1× the student is faster. Whiskers are the intervals of the paired ratio."
+    return Drawing.of(figure, "speedup", "Speed-up over the teacher", caption)
 
 
 def layer_times(record: RunRecord) -> Drawing | None:
@@ -135,12 +121,11 @@ def layer_times(record: RunRecord) -> Drawing | None:
             axes.set_title(short(label), loc="left")
         panels[0].set_xlim(left=0)
         panels[-1].set_xlabel("share of the model's time, and of its MACs, %")
-        entries = {
-            label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
+        drawn = [axes.get_legend_handles_labels() for axes in panels]
+        entries = {label: handle for handles, labels in drawn for handle, label in zip(handles, labels, strict=True)}
         figure.legend(entries.values(), entries.keys(), loc="outside upper right", ncols=2)
     more = f" The table shows {len(profiled) - len(shown)} more models." if len(profiled) > len(shown) else ""
-    return finish(
+    return Drawing.of(
         figure,
         "layer_times",
         "Where the time goes",
@@ -176,11 +161,11 @@ def _bars(axes: "Axes", cells: Sequence[Number], offset: float, colour: str) -> 
 
 def _layer_panel(axes: "Axes", layers: list[Layer]) -> None:
     leading, rows = layers[:_LAYERS], range(min(len(layers), _LAYERS))
-    axes.barh(rows, [100 * (layer.time_share or 0.0) for layer in leading], 0.7, color=COLOURS[1], label="time")
+    axes.barh(rows, [100 * (layer.time_share or 0.0) for layer in leading], 0.7, color=look(1)[0], label="time")
     total = sum(layer.macs or 0 for layer in layers)
     if total and all(layer.macs is not None for layer in layers):
         shares = [100 * (layer.macs or 0) / total for layer in leading]
-        axes.plot(shares, rows, "D", color=COLOURS[2], markersize=5, markeredgecolor="white", label="MACs")
+        axes.plot(shares, rows, "D", color=look(2)[0], markersize=5, markeredgecolor="white", label="MACs")
     axes.set_yticks(rows, [short(layer.name, _LAYER_NAME) for layer in leading])
     axes.set_ylim(len(leading) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")

@@ -6,17 +6,7 @@ from typing import TYPE_CHECKING
 from kdbench import units
 from kdbench.report.axes import configurations, format_axes, headline
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import (
-    HOLLOW,
-    Drawing,
-    canvas,
-    error_bar,
-    finish,
-    keep_in_sight,
-    legend_below,
-    log_ticks,
-    look,
-)
+from kdbench.report.figures.drawing import Drawing, canvas, error_bar, legend_below, log_ticks, look
 from kdbench.report.model_groups import model_groups, number
 from kdbench.report.tables.latency import by_batch, offline_axes
 from kdbench.results.records import Measurement, RunRecord
@@ -34,25 +24,21 @@ _Points = Mapping[int, Number | Measurement]
 
 def latency_threads(record: RunRecord) -> Drawing | None:
     """Draw the median latency over threads; None unless several thread counts were measured."""
-    values = _values(record, "threads")
-    if len(values) < 2:
-        return None
     caption = (
         "Lower is better; bars are intervals. A level or rising curve shows a model that is too small for more threads."
     )
-    return _draw_over(record, "threads", values, [_LATENCY], "Latency against threads", caption)
+    return _draw_over(record, "threads", 2, [_LATENCY], "Latency against threads", caption)
 
 
 def latency_batch(record: RunRecord) -> Drawing | None:
     """Draw median latency and throughput over the batch; None unless three batches or more were measured."""
-    values = _values(record, "batch")
-    if len(values) < _FEWEST_BATCHES:
-        return None
     caption = (
         "A larger batch pays off while the throughput (right) rises; the left panel shows its cost per call. Bars are "
         "intervals."
     )
-    return _draw_over(record, "batch", values, [_LATENCY, _RATE], "Latency and throughput against batch", caption)
+    return _draw_over(
+        record, "batch", _FEWEST_BATCHES, [_LATENCY, _RATE], "Latency and throughput against batch", caption
+    )
 
 
 def throughput(record: RunRecord) -> Drawing | None:
@@ -78,21 +64,20 @@ def throughput(record: RunRecord) -> Drawing | None:
         "Higher is better. Where a curve is level, a larger batch costs latency and memory without a gain. Bars are "
         "intervals."
     )
-    return finish(figure, "throughput", "Throughput against batch", caption + _hollow_note(rates.values()))
-
-
-def _values(record: RunRecord, along: str) -> list[int]:
-    """Return the values of `along` at which latency was measured, all other axes as in the headline."""
-    base = {key: value for key, value in headline(record).items() if key != along}
-    rest = [(axes.get(along), {key: v for key, v in axes.items() if key != along}) for axes in configurations(record)]
-    return sorted({value for value, others in rest if others == base and isinstance(value, int)})
+    hollow = _any_unstable(rates.values())
+    return Drawing.of(figure, "throughput", "Throughput against batch", caption, hollow=hollow)
 
 
 def _draw_over(
-    record: RunRecord, along: str, values: Sequence[int], panels: Sequence[tuple[str, str]], title: str, caption: str
-) -> Drawing:
+    record: RunRecord, along: str, fewest: int, panels: Sequence[tuple[str, str]], title: str, caption: str
+) -> Drawing | None:
+    """Draw panels over the values of `along`, all other axes as in the headline; None below `fewest` values."""
     base = headline(record)
     where = {key: value for key, value in base.items() if key != along}
+    known = [(axes.get(along), {key: v for key, v in axes.items() if key != along}) for axes in configurations(record)]
+    values = sorted({value for value, others in known if others == where and isinstance(value, int)})
+    if len(values) < fewest:
+        return None
     drawn: list[_Points] = []
     with canvas(8 if len(panels) == 1 else 9, 4.4) as figure:
         row = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -110,7 +95,7 @@ def _draw_over(
         if len(panels) > 1:
             figure.suptitle(format_axes(where), fontsize=10)
         legend_below(figure, *row[0].get_legend_handles_labels())
-    return finish(figure, f"latency_{along}", title, caption + _hollow_note(drawn))
+    return Drawing.of(figure, f"latency_{along}", title, caption, hollow=_any_unstable(drawn))
 
 
 def _curve(axes: "Axes", points: _Points, label: str, index: int) -> list[float]:
@@ -135,10 +120,8 @@ def _curve(axes: "Axes", points: _Points, label: str, index: int) -> list[float]
 def _set_scales(axes: "Axes", values: Sequence[float], write: Callable[[float], str]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    keep_in_sight(axes.yaxis, values)
-    log_ticks(axes.yaxis, write)
+    log_ticks(axes.yaxis, write, values)
 
 
-def _hollow_note(models: Iterable[_Points]) -> str:
-    unstable = any(p.value is not None and p.status == "unstable" for points in models for p in points.values())
-    return HOLLOW if unstable else ""
+def _any_unstable(models: Iterable[_Points]) -> bool:
+    return any(p.value is not None and p.status == "unstable" for points in models for p in points.values())

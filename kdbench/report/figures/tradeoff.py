@@ -7,20 +7,7 @@ from typing import TYPE_CHECKING
 from kdbench import units
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import (
-    GREY,
-    HOLLOW,
-    Drawing,
-    canvas,
-    error_bar,
-    finish,
-    keep_in_sight,
-    legend_below,
-    log_ticks,
-    look,
-    place,
-    short,
-)
+from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, look, place, short
 from kdbench.report.model_groups import ModelGroup, model_groups, number
 from kdbench.report.tables.energy import energies, source_text
 from kdbench.results.records import RunRecord
@@ -28,16 +15,6 @@ from kdbench.results.records import RunRecord
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class _Cost:
-    """A cost: its `name` in the title, the axis' `label`, how to `write` a value, and the value `of` each model."""
-
-    name: str
-    label: str
-    write: Callable[[float], str]
-    of: Callable[[ModelGroup], Number]
 
 
 @dataclass(frozen=True)
@@ -56,17 +33,15 @@ class _Point:
 
     @property
     def unstable(self) -> bool:
-        """Whether cost or accuracy is unstable: then the marker is hollow."""
         return "unstable" in {self.cost.status, self.top1.status}
 
     @property
     def face(self) -> str:
-        """The colour inside the marker."""
+        """The colour inside the marker, which is hollow for an unstable cost or accuracy."""
         return "white" if self.unstable else look(self.index)[0]
 
     @property
     def bars(self) -> list[list[tuple[float, float]]]:
-        """The error bars, as paths."""
         x, y = self.xy
         cost, share = self.cost.interval, self.top1.interval
         return [
@@ -79,15 +54,15 @@ def accuracy_latency(record: RunRecord) -> Drawing | None:
     """Draw top-1 over mean latency with intervals and the Pareto front; None with fewer than two such models."""
     at = headline(record)
     label = f"mean latency of one call{format_axes(at, ', ')}"
-    cost = _Cost("latency", label, units.time, lambda group: number(record, group, "latency_mean_ns", at))
-    return _tradeoff(record, cost)
+    return _tradeoff(record, "latency", label, units.time, lambda group: number(record, group, "latency_mean_ns", at))
 
 
 def accuracy_size(record: RunRecord) -> Drawing | None:
     """Draw top-1 over the size of the model file; None with fewer than two such models, or if all are of one size."""
-    cost = _Cost("size", "model file", units.size, lambda group: number(record, group, "size_bytes"))
-    sizes = {cost.write(cell.value) for group in model_groups(record) if (cell := cost.of(group)).value is not None}
-    return _tradeoff(record, cost) if len(sizes) > 1 else None
+    cells = {group.label: number(record, group, "size_bytes") for group in model_groups(record)}
+    if len({units.size(cell.value) for cell in cells.values() if cell.value is not None}) < 2:
+        return None
+    return _tradeoff(record, "size", "model file", units.size, lambda group: cells[group.label])
 
 
 def accuracy_energy(record: RunRecord) -> Drawing | None:
@@ -106,7 +81,7 @@ def accuracy_energy(record: RunRecord) -> Drawing | None:
 
     where = {key: value for key, value in first.axes.items() if key != "scope"}
     label = f"gross energy of one inference{format_axes(where, ', ')}; {source_text(first)}"
-    return _tradeoff(record, _Cost("energy", label, units.energy, of))
+    return _tradeoff(record, "energy", label, units.energy, of)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -118,11 +93,14 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return front
 
 
-def _tradeoff(record: RunRecord, cost: _Cost) -> Drawing | None:
+def _tradeoff(
+    record: RunRecord, name: str, label: str, write: Callable[[float], str], cost_of: Callable[[ModelGroup], Number]
+) -> Drawing | None:
+    """Draw top-1 over a cost with a `name` for the title, a `label` for the axis and its number for each model."""
     points = [
-        _Point(group.label, index, price, top1)
+        _Point(group.label, index, cost, top1)
         for index, group in enumerate(model_groups(record))
-        if (price := cost.of(group)).value is not None
+        if (cost := cost_of(group)).value is not None
         if (top1 := number(record, group, "top1")).value is not None
     ]
     if len(points) < 2:
@@ -134,20 +112,17 @@ def _tradeoff(record: RunRecord, cost: _Cost) -> Drawing | None:
         front = pareto_front([point.xy for point in points])
         axes.plot(*zip(*front, strict=True), color=GREY, lw=1, ls="--", zorder=1)
         axes.set_xscale("log")
-        axes.set_xlabel(f"{cost.label} (log scale)")
+        axes.set_xlabel(f"{label} (log scale)")
         axes.set_ylabel("top-1 accuracy, %")
         axes.margins(0.12, 0.15)
-        keep_in_sight(axes.xaxis, [point.xy[0] for point in points])
-        log_ticks(axes.xaxis, cost.write)
+        log_ticks(axes.xaxis, write, [point.xy[0] for point in points])
         _label_points(figure, axes, points, front)
-    hollow = HOLLOW if any(point.unstable for point in points) else ""
-    return finish(
-        figure,
-        f"accuracy_{cost.name}",
-        f"Accuracy against {cost.name}",
-        "Up and to the left is better. Bars are intervals; the dashed line joins the models that no other "
-        f"model dominates.{hollow}",
+    caption = (
+        "Up and to the left is better. Bars are intervals; the dashed line joins the models that no other model "
+        "dominates."
     )
+    hollow = any(point.unstable for point in points)
+    return Drawing.of(figure, f"accuracy_{name}", f"Accuracy against {name}", caption, hollow=hollow)
 
 
 def _label_points(
@@ -171,16 +146,5 @@ def _label_points(
 def _draw_point(axes: "Axes", point: _Point) -> None:
     colour, marker, _ = look(point.index)
     x, y = point.xy
-    axes.errorbar(
-        x,
-        y,
-        xerr=error_bar(x, point.cost.interval),
-        yerr=error_bar(y, point.top1.interval, 100),
-        fmt=marker,
-        color=colour,
-        markerfacecolor=point.face,
-        markersize=7,
-        elinewidth=1.2,
-        capsize=2.5,
-        zorder=3,
-    )
+    yerr, xerr = error_bar(y, point.top1.interval, 100), error_bar(x, point.cost.interval)
+    axes.errorbar(x, y, yerr, xerr, marker, color=colour, mfc=point.face, ms=7, elinewidth=1.2, capsize=2.5, zorder=3)

@@ -44,7 +44,7 @@ def write(content: Content, folder: Path) -> list[Path]:
 
 def render(content: Content) -> str:
     """Return the report as one page: style sheet, script and figures are in it."""
-    record, inlined = content.record, inline(content.drawings)
+    record, (svgs, css) = content.record, inline(content.drawings)
     verdicts = [(*_headline(verdict), verdict_table(verdict)) for verdict in content.verdicts]
     titles = [table.title for table in (*(judged for *_, judged in verdicts), *content.tables)]
     return render_template(
@@ -56,9 +56,9 @@ def render(content: Content) -> str:
         verdicts=verdicts,
         anchors=anchors(titles, _RESERVED),
         drawings=content.drawings,
-        svgs=inlined.svgs,
+        svgs=svgs,
         figure_entries=[(f"figure-{drawing.name}", drawing.title) for drawing in content.drawings],
-        style=Markup(f"{template_text('report.css')}\n{inlined.css}\n"),  # noqa: S704  # both written here
+        style=Markup(f"{template_text('report.css')}\n{css}\n"),  # noqa: S704  # both written here
         script=Markup(template_text("report.js")),  # noqa: S704  # the package's own
     )
 

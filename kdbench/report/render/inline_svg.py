@@ -3,7 +3,6 @@
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -32,16 +31,8 @@ _REFERENCE = re.compile(r'(?:url\(|href=")#([^)"]+)')
 _GEOMETRY = ("d", "x", "y")
 
 
-@dataclass(frozen=True)
-class Inlined:
-    """SVG elements by figure name, and the style rules of their classes."""
-
-    svgs: Mapping[str, Markup]
-    css: str
-
-
-def inline(drawings: Iterable[Drawing]) -> Inlined:
-    """Return the figures as elements that can share a page.
+def inline(drawings: Iterable[Drawing]) -> tuple[dict[str, Markup], str]:
+    """Return the figures by name, as elements that can share a page, and the style rules of their classes.
 
     Invisible parts are dropped, coordinates are rounded to a hundredth of a point, and equal styles become one class:
     the page needs no inline styles, and a figure has a third of the size of its file.
@@ -49,7 +40,7 @@ def inline(drawings: Iterable[Drawing]) -> Inlined:
     classes: dict[str, str] = {}
     # The figures are our own; text from a record in them is escaped by ElementTree.
     svgs = {drawing.name: Markup(_svg(drawing, classes)) for drawing in drawings}  # noqa: S704
-    return Inlined(svgs, "\n".join(f".{name} {{ {style} }}" for style, name in classes.items()))
+    return svgs, "\n".join(f".{name} {{ {style} }}" for style, name in classes.items())
 
 
 def _svg(drawing: Drawing, classes: dict[str, str]) -> str:

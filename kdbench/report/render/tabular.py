@@ -7,7 +7,7 @@ value, low and high of each number. `report.json` is the record, `report-STYLE.j
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,42 +135,26 @@ def _result_fields(record: RunRecord, result: Measurement | Pair, axes: tuple[st
     }
 
 
-def _heads(column: Column, numeric: bool) -> Iterator[str]:
+def _heads(column: Column, numeric: bool) -> list[str]:
     head = f"{column.head} [{column.unit}]" if column.unit not in {"", "1"} else column.head
-    yield head
-    if numeric:
-        yield from (f"{head}, {bound}" for bound in ("low", "high"))
+    return [head, *(f"{head}, {bound}" for bound in ("low", "high") if numeric)]
 
 
-def _fields(cell: Cell, numeric: bool) -> Iterator[object]:
+def _fields(cell: Cell, numeric: bool) -> list[object]:
     if isinstance(cell, Number):
-        yield cell.value
-        yield cell.interval and cell.interval.low
-        yield cell.interval and cell.interval.high
-    else:
-        yield cell.text
-        yield from ("", "") if numeric else ()
+        return [cell.value, cell.interval and cell.interval.low, cell.interval and cell.interval.high]
+    return [cell.text, *(["", ""] if numeric else [])]
 
 
 def _reasons(table: Table, cells: tuple[Cell, ...]) -> str:
-    missing = [
-        f"{column.head}: {cell.reason}"
-        for column, cell in zip(table.columns, cells, strict=True)
-        if isinstance(cell, Number) and cell.value is None
-    ]
-    return "; ".join(missing)
+    numbers = [(c.head, cell) for c, cell in zip(table.columns, cells, strict=True) if isinstance(cell, Number)]
+    return "; ".join(f"{head}: {cell.reason}" for head, cell in numbers if cell.value is None)
 
 
 def _value(cell: Cell) -> Any:
     if not isinstance(cell, Number):
         return cell.text
-    known = {
-        "value": cell.value,
-        "low": cell.interval and cell.interval.low,
-        "high": cell.interval and cell.interval.high,
-        "status": cell.status,
-        "evidence": cell.evidence,
-        "aside": cell.aside,
-        "reason": cell.reason,
-    }
+    value, low, high = _fields(cell, numeric=True)
+    texts = {key: getattr(cell, key) for key in ("status", "evidence", "aside", "reason")}
+    known = {"value": value, "low": low, "high": high, **texts}
     return {key: value for key, value in known.items() if value not in {None, ""} or key == "value"}

@@ -7,8 +7,7 @@ from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.table import Table
 from kdbench.report.tables.energy import energies, run_batch
-from kdbench.report.tables.latency import offline
-from kdbench.report.tables.layers import where_the_time_goes
+from kdbench.report.tables.latency import offline, where_the_time_goes
 from kdbench.report.tables.summary import ratios as ratio_table
 from kdbench.report.tables.summary import summary as summary_table
 from kdbench.report.text.method import grouped_warnings
@@ -79,14 +78,8 @@ def _drawn(table: Table, *, intervals: bool, bare: bool, width: int) -> "RichTab
     from rich.table import Table as RichTable
     from rich.text import Text as RichText
 
-    drawn = RichTable(
-        title=RichText(_plain(table.title)),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
+    drawn.title, drawn.title_style = RichText(_plain(table.title)), "bold"
     names = max(len(row.cells[0].text) for row in table.rows)
     for index, column in enumerate(table.columns):
         unbroken = index == 0 and names <= width // 4  # wrap numbers rather than short names

@@ -81,10 +81,7 @@ def _losses(record: RunRecord, students: list[ModelGroup]) -> Table:
         _teacher(record),
         _error(record, "Top-1 Error (%, Test)"),
         metric_field(record, "loss", TRAIN, head="CE (Train)", higher_is_better=None),
-        *(
-            metric_field(record, "predictive_kl", axes, head=f"KL ({part})", higher_is_better=None)
-            for part, axes in _PARTS
-        ),
+        *(metric_field(record, "predictive_kl", at, head=f"KL ({part})", higher_is_better=None) for part, at in _PARTS),
         _STUDENT,
     ]
     notes = ["CE: cross-entropy with the labels, in nats.", _KL]

@@ -1,5 +1,6 @@
 """The tables of Gupta et al., "Exploring Knowledge Distillation"."""
 
+from dataclasses import replace
 from functools import partial
 
 from kdbench import units
@@ -33,8 +34,7 @@ def _by_setting(record: RunRecord, students: list[ModelGroup]) -> Table:
     of = {student.label: settings(record, student) for student in students}
 
     def setting(head: str, name: str) -> Field:
-        values = {label: getattr(chosen, name) for label, chosen in of.items()}
-        texts = {label: "–" if value is None else f"{value:g}" for label, value in values.items()}
+        texts = {label: "–" if (v := getattr(chosen, name)) is None else f"{v:g}" for label, chosen in of.items()}
         return text_field(head, lambda student: texts[student.label], numeric=True)
 
     fields = [
@@ -50,18 +50,15 @@ def _by_setting(record: RunRecord, students: list[ModelGroup]) -> Table:
 
 
 def _table(record: RunRecord, students: list[ModelGroup], *, fields: list[Field], name: str | None) -> Table:
-    data = dataset(record)
-    title = f"Experiments on {data} dataset" if data else "Experiments"
-    return model_table(
-        title, students, fields, _notes(record), ranking=lambda student: teacher_of(record, student), name=name
-    )
+    title = f"Experiments on {data} dataset" if (data := dataset(record)) else "Experiments"
+    return model_table(title, students, fields, _notes(record), ranking=partial(teacher_of, record), name=name)
 
 
 def _numbers(record: RunRecord, ratio_head: str) -> list[Field]:
     def training_time(student: ModelGroup, _: Axes) -> Cell:
         seconds = number(record, student, "training_s")
         short = seconds.value is not None and seconds.value < 100
-        return seconds.scaled(1, partial(units.fixed, decimals=3 if short else 1))
+        return replace(seconds, write=partial(units.fixed, decimals=3 if short else 1))
 
     return [
         metric_field(record, "top1", head="Accuracy"),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from kdbench.report.cells import Cell, Number, Text
-from kdbench.report.figures.training import training_curves
+from kdbench.report.figures.accuracy import training_curves
 from kdbench.report.model_groups import ModelGroup, is_distilled, model_groups, number
 from kdbench.report.styles import STYLES, Layout, shown
 from kdbench.report.table import Column, Field, Row, Table, finished, metric_field, model_table
@@ -61,25 +61,19 @@ def _comparison(record: RunRecord, full: Table) -> Table:
     distilled = [group for group in model_groups(record) if group.role == "student" and is_distilled(group)]
     labels = {group.label for group in distilled}
     kept = full.select([index for index, column in enumerate(full.columns) if column.head != "Model Size"])
-    rows = [
-        Row(tuple(_unmarked(cell) for cell in row.cells), ranking="students")
-        for row in kept.rows
-        if row.cells[0].text in labels
-    ]
+    chosen = [row for row in kept.rows if row.cells[0].text in labels]
+    rows = [Row(tuple(map(_unmarked, row.cells)), ranking="students") for row in chosen]
     compared = finished("", kept.columns, rows)
     body = [
         *(
             Row((Text(column.head), *(row.cells[index] for row in compared.rows)))
-            for index, column in enumerate(compared.columns)
-            if index
+            for index, column in enumerate(compared.columns[1:], 1)
         ),
         Row((Text("Convergence Speed"), *map(_convergence, distilled))),
     ]
     heads = (Column("Metric", numeric=False), *(Column(group.label) for group in distilled))
-    note = (
-        "Convergence: the first epoch whose validation accuracy is within "
-        f"{100 * MARGIN:g} points of the best. Bold: the best of its row."
-    )
+    first = f"the first epoch whose validation accuracy is within {100 * MARGIN:g} points of the best"
+    note = f"Convergence: {first}. Bold: the best of its row."
     shown_rows = tuple(body) if len(distilled) in _COMPARED else ()
     return Table("Quantitative Comparison Table", heads, shown_rows, (note,), compared.footnotes)
 
@@ -119,9 +113,6 @@ def _sub_students(record: RunRecord) -> Table:
 
     fields = [
         Field(Column("Parameter Count (Size)"), parameters),
-        *(
-            metric_field(record, metric, head=_HEADS[head], unit="")
-            for metric, head in (("top1", "Top-1"), ("top5", "Top-5"))
-        ),
+        *(metric_field(record, f"top{k}", head=_HEADS[f"Top-{k}"], unit="") for k in (1, 5)),
     ]
     return model_table("Comparison Table", students if fused else [], fields)

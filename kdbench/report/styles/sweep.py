@@ -1,21 +1,13 @@
 """The sweep of Hao, "A Study of Response-Based Knowledge Distillation and the Effects of Alpha on Model Accuracy"."""
 
+from dataclasses import replace
 from functools import partial
 
 from kdbench import units
 from kdbench.errors import InputError
 from kdbench.report.cells import Cell, Number, Text
-from kdbench.report.figures.training import sweep_accuracy
-from kdbench.report.model_groups import (
-    Family,
-    ModelGroup,
-    Value,
-    families,
-    is_distilled,
-    is_number,
-    model_groups,
-    number,
-)
+from kdbench.report.figures.accuracy import sweep_accuracy
+from kdbench.report.model_groups import Family, ModelGroup, Value, families, is_distilled, model_groups, number
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.table import DASH, Column, Row, Table, finished
 from kdbench.results.records import RunRecord
@@ -40,7 +32,7 @@ def _grid(record: RunRecord, family: Family) -> Table:
     along = family.main_axis
     members = {(family.point(member)[along], _others(family, member)): member for member in family.members}
     others = list(dict.fromkeys(other for _, other in members))
-    values, numeric = family.axes[along], all(is_number(value) for value in family.axes[along])
+    values, numeric = family.axes[along], family.is_numeric(along)
     columns = [
         Column(_axis(along), numeric=numeric),
         *(Column(_head(other), higher_is_better=True, unit="share") for other in others),
@@ -59,7 +51,7 @@ def _grid(record: RunRecord, family: Family) -> Table:
 
 
 def _score(record: RunRecord, group: ModelGroup) -> Number:
-    return number(record, group, "top1").scaled(1, partial(units.fixed, decimals=4))
+    return replace(number(record, group, "top1"), write=partial(units.fixed, decimals=4))
 
 
 def _others(family: Family, member: ModelGroup) -> tuple[tuple[str, Value], ...]:

@@ -2,7 +2,7 @@
 
 from kdbench.errors import InputError
 from kdbench.report.cells import Number, Text, millions, percent
-from kdbench.report.figures.training import training_curves
+from kdbench.report.figures.accuracy import training_curves
 from kdbench.report.model_groups import ModelGroup, is_distilled, model_groups, network, number, settings
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.table import Column, Field, Row, Table, finished, model_table, text_field, words
@@ -32,6 +32,7 @@ def _models(record: RunRecord, students: list[ModelGroup]) -> Table:
     networks: dict[str, list[ModelGroup]] = {}
     for student in students:
         networks.setdefault(network(student), []).append(student)
+    alone = {network(student): student for student in reversed(students) if not is_distilled(student)}
     columns = [*words("Ref", "Model"), _TOP1, *map(Column, ("Top-5 Acc.(%)", "#Params.(M)", "#MAdds(M)"))]
     rows = [
         *(
@@ -39,7 +40,7 @@ def _models(record: RunRecord, students: list[ModelGroup]) -> Table:
             for place, source in enumerate(sources, 1)
         ),
         *(
-            _model(record, f"Student {place}" if len(networks) > 1 else "Student", name, _labels_only(same), same[0])
+            _model(record, f"Student {place}" if len(networks) > 1 else "Student", name, alone.get(name), same[0])
             for place, (name, same) in enumerate(networks.items(), 1)
         ),
     ]
@@ -48,10 +49,6 @@ def _models(record: RunRecord, students: list[ModelGroup]) -> Table:
         "MAdds: multiply–accumulates of convolutions, linear layers and matrix products.",
     ]
     return finished("Metrics of the selected models", columns, rows, notes)
-
-
-def _labels_only(students: list[ModelGroup]) -> ModelGroup | None:
-    return next((student for student in students if not is_distilled(student)), None)
 
 
 def _model(record: RunRecord, ref: str, name: str, trained: ModelGroup | None, costs: ModelGroup) -> Row:

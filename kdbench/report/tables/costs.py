@@ -1,11 +1,13 @@
 """The cost of a model other than time per call: storage, arithmetic, start-up and memory."""
 
+from functools import partial
+
 from kdbench.report.axes import runtime_of
-from kdbench.report.cells import Cell, Text
+from kdbench.report.cells import Cell
 from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, number_at_batch, teacher_of
-from kdbench.report.table import DASH, Column, Row, Table, column, finished, metric_field, model_table, words
+from kdbench.report.table import DASH, Column, Field, Table, axes_table, column, metric_field, model_table
 from kdbench.results.metrics import METRICS, metrics_in
-from kdbench.results.records import Measurement, RunRecord
+from kdbench.results.records import Axes, Measurement, RunRecord
 
 _COST = ("parameters", "weight_bytes", "size_bytes", "macs")
 _HEADS = {"size_bytes": "File", "macs": "MACs / sample"}
@@ -21,13 +23,12 @@ _MEMORY_NOTE = (
 
 def cost(record: RunRecord) -> Table:
     """Return what each model takes to store and to compute."""
-    with_parity = has_metric(record, "parity_max_abs")
-    metrics = [*_COST, *(["parity_max_abs"] if with_parity else [])]
+    parity = ["parity_max_abs"] if has_metric(record, "parity_max_abs") else []
     fields = [
         metric_field(record, metric, head=_HEADS.get(metric, METRICS[metric].title), higher_is_better=None, unit="")
-        for metric in metrics
+        for metric in (*_COST, *parity)
     ]
-    return model_table("Cost", model_groups(record), fields, [_PARITY] if with_parity else [])
+    return model_table("Cost", model_groups(record), fields, [_PARITY] if parity else [])
 
 
 def start_and_memory(record: RunRecord) -> Table:
@@ -35,37 +36,34 @@ def start_and_memory(record: RunRecord) -> Table:
     start = [metric for metric in _START if has_metric(record, metric)]
     memory = [(metric, batch) for metric in _MEMORY for batch in _batches(record, metric)]
     by_runtime = _by_runtime(record)
-    several = len(by_runtime) > 1
-    compared = any(pair.metric == "memory_ratio" for pair in record.pairs)
-    columns = [
-        *words("Model", *(["Runtime"] if several else [])),
-        *(Column(METRICS[metric].title) for metric in start),
-        *(Column(f"{METRICS[metric].title}, batch {batch}") for metric, batch in memory),
-        *([column("memory_ratio")] if compared else []),
-    ]
 
-    def cells(of_runtime: RunRecord, group: ModelGroup) -> list[Cell]:
-        known = {metric for metric in (*_START, *_MEMORY) if has_metric(of_runtime, metric)}
-        ratio = known & set(_MEMORY) and teacher_of(record, group) is not None
-        return [
-            *(number(of_runtime, group, metric) if metric in known else DASH for metric in start),
-            *(
-                number_at_batch(of_runtime, group, metric, {"batch": batch}) if metric in known else DASH
-                for metric, batch in memory
-            ),
-            *([number(of_runtime, group, "memory_ratio") if ratio else DASH] if compared else []),
-        ]
+    def cell(metric: str, batch: int | None, group: ModelGroup, axes: Axes) -> Cell:
+        of_runtime = by_runtime[runtime_of(axes)]
+        if not has_metric(of_runtime, metric):
+            return DASH
+        if batch is None:
+            return number(of_runtime, group, metric)
+        return number_at_batch(of_runtime, group, metric, {"batch": batch})
 
-    rows = [
-        Row(
-            (Text(group.label, code=True), *([Text(runtime)] if several else []), *cells(of_runtime, group)),
-            ranking=None if group.role == "teacher" else "students",
-        )
-        for runtime, of_runtime in by_runtime.items()
-        for group in model_groups(record)
+    def ratio(group: ModelGroup, axes: Axes) -> Cell:
+        of_runtime = by_runtime[runtime_of(axes)]
+        compared = has_metric(of_runtime, *_MEMORY) and teacher_of(record, group) is not None
+        return number(of_runtime, group, "memory_ratio") if compared else DASH
+
+    def ranking(group: ModelGroup, _: Axes) -> str | None:
+        return None if group.role == "teacher" else "students"  # of all runtimes
+
+    fields = [
+        *(Field(Column(METRICS[metric].title), partial(cell, metric, None)) for metric in start),
+        *(Field(Column(f"{METRICS[m].title}, batch {batch}"), partial(cell, m, batch)) for m, batch in memory),
+        *([Field(column("memory_ratio"), ratio)] if any(p.metric == "memory_ratio" for p in record.pairs) else []),
     ]
+    rows: list[tuple[Axes, ModelGroup]] = [
+        ({"runtime": runtime}, group) for runtime in by_runtime for group in model_groups(record)
+    ]
+    columns = {"Runtime": runtime_of} if len(by_runtime) > 1 else {}
     notes = [*([_start_note(record)] if start else []), *([_MEMORY_NOTE] if memory else [])]
-    return finished("Start-up and memory", columns, rows, notes)
+    return axes_table("Start-up and memory", rows, columns, fields, notes, ranking=ranking)
 
 
 def _by_runtime(record: RunRecord) -> dict[str, RunRecord]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from kdbench import units
-from kdbench.report.axes import axes_columns, common_axes, format_axes, protocol_batch, unique_axes
+from kdbench.report.axes import axes_columns, common_axes, format_axes, protocol_batch, unique
 from kdbench.report.cells import Cell, Number, sentence
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Field, Table, axes_table, column, metric_field
@@ -29,7 +29,10 @@ _PARTS = (
 
 def format_scope(scope: str) -> str:
     """Write a scope, or several joined by ` + `, as `the board of GPU 0 and the CPU packages`."""
-    return " and ".join(_part(part) for part in scope.split(" + "))
+    parts = scope.split(" + ")
+    for pattern, words in _PARTS:
+        parts = [re.sub(f"^{pattern}$", words, part) for part in parts]
+    return " and ".join(parts)
 
 
 def energies(record: RunRecord, *metrics: str) -> list[Measurement]:
@@ -102,11 +105,6 @@ def _window_note(energy_pass: Mapping[str, Any]) -> Iterator[str]:
         yield f"Each value is the median of {count} interleaved windows of at least {length:g} s{in_mode}."
 
 
-def _part(scope: str) -> str:
-    matches = ((re.fullmatch(pattern, scope), words) for pattern, words in _PARTS)
-    return next((match.expand(words) for match, words in matches if match), scope)
-
-
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
@@ -123,17 +121,15 @@ def energy(record: RunRecord) -> Table:
     """
     valued = [m for m in energies(record, *_METRICS) if m.value is not None]
     models = {m.model for m in valued}
-    refusals = list(_refusal_notes(record, models))
+    refusals = tuple(_refusal_notes(record, models))
     if not valued:
-        return Table("Energy", (), (), tuple(refusals))
+        return Table("Energy", (), (), refusals)
     measured = _measured_axes(record)
     columns = axes_columns(measured, always=("batch",), defaults={"scope": scope_of(valued[0])})
     estimated = all(m.evidence == "estimated" for m in valued)
     with_carbon = any(m.value is not None for m in energies(record, "co2_g"))
-    metrics = [
-        *(metric for metric in _METRICS if metric != "energy_net_j" or not estimated),
-        *(["co2_g"] if with_carbon else []),
-    ]
+    metrics = [metric for metric in _METRICS if metric != "energy_net_j" or not estimated]
+    metrics += ["co2_g"] if with_carbon else []
     shown = [m for m in energies(record, *_METRICS) if m.model in models]
     rows = [
         (axes, group)
@@ -145,7 +141,7 @@ def energy(record: RunRecord) -> Table:
         *(metric_field(record, metric, head=_HEADS.get(metric, column(metric).head)) for metric in metrics),
         *([Field(column("energy_ratio"), lambda group, at: _ratio(record, group, at))] if has_ratios(record) else []),
     ]
-    common = {key: value for key, value in common_axes(measured, columns).items() if key != "scope"}
+    common = common_axes(measured, [*columns, "Scope"])
     what = (
         "The estimate has no idle power: it covers the work of the models only"
         if estimated
@@ -228,11 +224,9 @@ def _ratio(record: RunRecord, group: ModelGroup, axes: Axes) -> Cell:
 
 def _measured_axes(record: RunRecord) -> list[Axes]:
     """Return the axes at which some model has an energy: by scope, the headline's first, then by threads and batch."""
-    unique = unique_axes([m.axes for m in energies(record, *_METRICS) if m.value is not None])
-    scopes = list(dict.fromkeys(axes.get("scope") for axes in unique))
-    return sorted(
-        unique, key=lambda axes: (scopes.index(axes.get("scope")), axes.get("threads", 0), axes.get("batch", 0))
-    )
+    measured = unique([m.axes for m in energies(record, *_METRICS) if m.value is not None])
+    scopes = list(dict.fromkeys(axes.get("scope") for axes in measured))
+    return sorted(measured, key=lambda a: (scopes.index(a.get("scope")), a.get("threads", 0), a.get("batch", 0)))
 
 
 def _refusal_notes(record: RunRecord, valued: set[str]) -> Iterator[str]:
@@ -241,11 +235,10 @@ def _refusal_notes(record: RunRecord, valued: set[str]) -> Iterator[str]:
     labels_by_reason: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for group in groups:
         missing = [m for m in energies(record, *_METRICS) if m.model in group.ids]
-        if missing and not valued & set(group.ids):
-            reasons = [(m.reason or "", m.hint or "") for m in missing if _NOT_REQUESTED not in (m.reason or "")]
+        reasons = [(m.reason or "", m.hint or "") for m in missing if _NOT_REQUESTED not in (m.reason or "")]
+        if reasons and not valued & set(group.ids):
             labels_by_reason.setdefault(tuple(dict.fromkeys(reasons)), []).append(group.label)
     for whys, labels in labels_by_reason.items():
         names = ", ".join(f"`{label}`" for label in labels)
         models = "No energy was measured" if len(labels) == len(groups) else f"No energy of {names}"
-        if whys:
-            yield " ".join(f"{sentence(f'{models}: {reason}')} {sentence(hint)}".rstrip() for reason, hint in whys)
+        yield " ".join(f"{sentence(f'{models}: {reason}')} {sentence(hint)}".rstrip() for reason, hint in whys)

@@ -7,19 +7,7 @@ from functools import partial
 from kdbench import units
 from kdbench.report.cells import Cell, Number, Text, complement
 from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher, model_groups, number
-from kdbench.report.table import (
-    DASH,
-    Column,
-    Field,
-    Row,
-    Table,
-    column,
-    finished,
-    metric_field,
-    model_table,
-    text_field,
-    words,
-)
+from kdbench.report.table import DASH, Column, Field, Row, Table, column, finished, model_table, text_field, words
 from kdbench.report.tables.accuracy import TRAIN
 from kdbench.results.metrics import METRICS, metrics_in
 from kdbench.results.records import Axes, Measurement, RunRecord
@@ -41,7 +29,7 @@ _MISMATCH = (
 )
 _EXAMPLES = 4
 _EXAMPLE = ("predictive_kl", "standardized_kl", "logit_spearman")
-_VARIANCES = ("empirical_risk_variance", "distilled_risk_variance")
+_RISKS = ("empirical", "distilled")
 _RISK = (
     "Variance of the risk of one test sample, in nats²; the variance of a mean over N samples is 1/N of it. Empirical "
     "risk: the loss at the label. Distilled risk: the expected loss under the teacher's probabilities. If those were "
@@ -85,18 +73,20 @@ def train_against_test(record: RunRecord) -> Table:
 
 def risk_variance(record: RunRecord) -> Table:
     """Return the variances of both risks over test samples, and their ratio."""
-    known = {m.model for m in record.measurements if m.metric in _VARIANCES}
+    known = {m.model for m in record.measurements if m.metric in {f"{risk}_risk_variance" for risk in _RISKS}}
 
-    def ratio(group: ModelGroup, _: Axes) -> Number:
-        empirical, distilled = (number(record, group, metric) for metric in _VARIANCES)
+    def variance(risk: str, group: ModelGroup, _: Axes) -> Number:
+        return number(record, group, f"{risk}_risk_variance")
+
+    def ratio(group: ModelGroup, axes: Axes) -> Number:
+        empirical, distilled = (variance(risk, group, axes) for risk in _RISKS)
         if empirical.value and distilled.value is not None:
             return Number(units.number, distilled.value / empirical.value)
         reason = empirical.reason or "the empirical risk does not vary"
         return Number(units.number, reason=reason, status="unavailable")
 
     fields = [
-        metric_field(record, _VARIANCES[0], head="Variance of the empirical risk", higher_is_better=None, unit=""),
-        metric_field(record, _VARIANCES[1], head="Variance of the distilled risk", higher_is_better=None, unit=""),
+        *(Field(Column(f"Variance of the {risk} risk"), partial(variance, risk)) for risk in _RISKS),
         Field(Column("Distilled / empirical"), ratio),
     ]
     groups = [group for group in model_groups(record) if known & set(group.ids)]
@@ -134,22 +124,17 @@ def examples(record: RunRecord) -> Table:
     for m in record.measurements:
         if "sample" in m.axes:
             by_pair.setdefault((m.model, str(m.axes["beside"])), {})[m.metric] = m
-    pairs = [(student, other) for student, other in by_pair if _is_distilled(record, student, other)]
+    counts = {student: record.find(student, "mismatches") for student, _ in by_pair}  # of distilled students
+    pairs = [(one, other) for one, other in by_pair if (count := counts[one]) and count.axes["beside"] == other]
     numbers = [column(metric, higher_is_better=None) for metric in _EXAMPLE]
     columns = [*words("Sample", "Model"), *numbers, *words("Prediction")]
     keys = [key for one, other in pairs[:_EXAMPLES] for key in ((one, other), (other, one))]
     more = f" The record has examples of {len(pairs) - _EXAMPLES} more pairs." if len(pairs) > _EXAMPLES else ""
     note = (
         "The first sample of the test set, counted from 0, on which standardization ranks the two students correctly."
-        f"{more}"
     )
     rows = [_example(record, by_pair[key]) for key in keys]
-    return finished("A mismatch that standardization fixes", columns, rows, [note])
-
-
-def _is_distilled(record: RunRecord, student: str, other: str) -> bool:
-    counted = record.find(student, "mismatches")
-    return counted is not None and counted.axes["beside"] == other
+    return finished("A mismatch that standardization fixes", columns, rows, [f"{note}{more}"])
 
 
 def _count(record: RunRecord, group: ModelGroup, metric: str, axes: Axes) -> Number:
@@ -163,19 +148,10 @@ def _count(record: RunRecord, group: ModelGroup, metric: str, axes: Axes) -> Num
 
 
 def _example(record: RunRecord, measurements: Mapping[str, Measurement]) -> Row:
-    top1 = measurements["top1"]
-    numbers = [
-        Number(METRICS[m.metric].text, m.value, status=m.status, reason=m.reason or "")
-        for m in (measurements[metric] for metric in _EXAMPLE)
-    ]
-    return Row(
-        (
-            Text(f"{top1.axes['sample']} ({top1.axes['class']})"),
-            Text(record.cards[top1.model].name, code=True),
-            *numbers,
-            Text("right" if top1.value else "wrong"),
-        )
-    )
+    top1, *others = (measurements[metric] for metric in ("top1", *_EXAMPLE))
+    names = (Text(f"{top1.axes['sample']} ({top1.axes['class']})"), Text(record.cards[top1.model].name, code=True))
+    numbers = (Number(METRICS[m.metric].text, m.value, status=m.status, reason=m.reason or "") for m in others)
+    return Row((*names, *numbers, Text("right" if top1.value else "wrong")))
 
 
 def _student_number(record: RunRecord, metric: str, group: ModelGroup, axes: Axes) -> Cell:

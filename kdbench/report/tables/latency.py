@@ -1,29 +1,30 @@
-"""How long calls take: percentiles and throughput, speed-ups at every configuration, throughput offline."""
+"""How long calls take: percentiles, speed-ups, throughput offline, and where the time of a call goes by layer."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
-from kdbench.report.axes import (
-    axes_columns,
-    batched_axes,
-    common_axes,
-    configurations,
-    format_axes,
-    headline,
-    runtime_of,
-    unique_axes,
-)
+from kdbench import units
+from kdbench.report.axes import axes_columns, common_axes, configurations, format_axes, headlines, runtime_of, unique
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
-from kdbench.report.table import DASH, Column, Field, Table, axes_table, column, metric_field
-from kdbench.results.metrics import METRICS
-from kdbench.results.records import Axes, Measurement, RunRecord
+from kdbench.report.table import DASH, Column, Field, Row, Table, axes_table, column, finished, metric_field, words
+from kdbench.results.records import Axes, Layer, Measurement, RunRecord
 
-_TIMES = ("latency_p50_ns", "latency_p90_ns", "latency_p95_ns", "latency_p99_ns", "latency_mean_ns")
+_TIMES = {**{f"latency_p{percent}_ns": f"p{percent}" for percent in (50, 90, 95, 99)}, "latency_mean_ns": "Mean"}
 _THROUGHPUT = "throughput_per_s"
 _OFFLINE = "max_throughput_per_s"
+LEADING = 8  # layers shown for each model; the others share a row
+_LAYER_COLUMNS = ("Time", "Share of time", "MACs / sample", "Share of MACs")
+_LAYER_NOTE = (
+    "A layer is a node as onnxruntime ran it, after optimisation. A node fused from several layers has the name of the "
+    "one with the most MACs, and the MACs of all of them. MACs count the multiply–accumulates of convolutions, linear "
+    "layers and matrix products."
+)
+_OPERATORS = "Operators without MACs, such as reordering and quantization, take time that a MAC count does not predict."
 
+T = TypeVar("T", int, float)
 _Refusals = Mapping[tuple[str, str], tuple[str, str]]
 """Reason and hint why a runtime has no number of a model, by the names of both."""
 
@@ -43,7 +44,7 @@ def latency(record: RunRecord) -> Table:
         if _is_measured(record, group, axes) and (runtime_of(axes), group.label) not in refusals
     ]
     fields = [
-        *(metric_field(record, metric, head=_head(metric), unit="") for metric in _TIMES),
+        *(metric_field(record, metric, head=head, unit="") for metric, head in _TIMES.items()),
         Field(column(_THROUGHPUT), partial(_throughput, record)),
     ]
     waiting = any(axes.get("mode") == "server" for axes in measured)
@@ -59,25 +60,21 @@ def speedups(record: RunRecord) -> Table:
     """Return each student's speed-up at every configuration, if there are more than the table of ratios shows."""
     compared = [pair.axes for pair in record.pairs if pair.metric == "latency_ratio" and pair.value is not None]
     measured = [axes for axes in configurations(record) if axes in compared]
-    more = any(axes not in (headline(record), batched_axes(record)) for axes in measured)
+    more = any(axes not in headlines(record) for axes in measured)
     students = [group for group in model_groups(record) if more and teacher_of(record, group) is not None]
     columns = axes_columns(measured)
     rows = [(axes, group) for axes in measured for group in students]
-    note = (
-        "Teacher time over student time, from adjacent blocks"
-        f"{format_axes(common_axes(measured, columns), '. All at ')}."
-    )
+    at = format_axes(common_axes(measured, columns), ". All at ")
+    notes = [f"Teacher time over student time, from adjacent blocks{at}."]
     fields = [metric_field(record, "latency_ratio")]
-    return axes_table("Speed-up by configuration", rows, columns, fields, [note], name="Student")
+    return axes_table("Speed-up by configuration", rows, columns, fields, notes, name="Student")
 
 
 def offline(record: RunRecord) -> Table:
     """Return each model's largest throughput, its batch, and its ratio to the teacher's."""
     measured = offline_axes(record)
+    threads: dict[str, Callable[[Axes], str]] = {"Threads": lambda axes: str(axes.get("threads", "–"))}
     several = len(measured) > 1
-    columns: dict[str, Callable[[Axes], str]] = (
-        {"Threads": lambda axes: str(axes.get("threads", "–"))} if several else {}
-    )
     rows = [
         (axes, group)
         for axes in measured
@@ -102,36 +99,29 @@ def offline(record: RunRecord) -> Table:
         Field(Column("At batch 1", higher_is_better=True), at_batch_1),
         Field(column("throughput_ratio"), ratio),
     ]
-    common = {key: value for axes in measured[:1] for key, value in axes.items() if key != "mode" and not several}
-    notes = [
-        (
-            "Samples (not calls) per second with back-to-back calls, at the batch with the highest throughput"
-            f"{format_axes(common, '; all at ')}. The ratio is student over teacher, each at its best batch, within "
-            "the same sessions."
-        ),
-        f"Batches tried: {str(record.protocol.get('offline', '1, 2, 4, …')).removeprefix('batches ')}.",
-    ]
-    return axes_table("Throughput (offline)", rows, columns, fields, notes)
+    at = "" if several else format_axes(common_axes(measured, ["mode"]), "; all at ")
+    note = (
+        f"Samples (not calls) per second with back-to-back calls, at the batch with the highest throughput{at}. The "
+        "ratio is student over teacher, each at its best batch, within the same sessions."
+    )
+    notes = [note, f"Batches tried: {str(record.protocol.get('offline', '1, 2, 4, …')).removeprefix('batches ')}."]
+    return axes_table("Throughput (offline)", rows, threads if several else {}, fields, notes)
 
 
 def by_batch(record: RunRecord, group: ModelGroup, axes: Axes) -> dict[int, Measurement]:
     """Return the throughputs of a group by batch, the smallest batch first."""
-    measurements = [
-        m
+    rates = {
+        batch: m
         for m in record.measurements
         if m.model in group.ids and m.metric == _THROUGHPUT and m.value is not None
-        if axes.items() <= m.axes.items()
-    ]
-    return {batch: m for m in sorted(measurements, key=_batch) if (batch := _batch(m))}
+        if axes.items() <= m.axes.items() and isinstance(batch := m.axes.get("batch"), int)
+    }
+    return dict(sorted(rates.items()))
 
 
 def offline_axes(record: RunRecord) -> list[Axes]:
     """Return the axes at which batches were swept, each once."""
-    return unique_axes([m.axes for m in record.measurements if m.metric == _OFFLINE and m.axes])
-
-
-def _head(metric: str) -> str:
-    return METRICS[metric].title.removeprefix("Latency ").capitalize().replace("P", "p")
+    return unique([m.axes for m in record.measurements if m.metric == _OFFLINE and m.axes])
 
 
 def _throughput(record: RunRecord, group: ModelGroup, axes: Axes) -> Cell:
@@ -181,6 +171,71 @@ def _batch_range(rates: Mapping[int, Measurement]) -> str:
     return f"{min(rates)} to {max(rates)}" if len(rates) > 1 else f"{min(rates)} only"
 
 
-def _batch(measurement: Measurement) -> int:
-    batch = measurement.axes.get("batch", 0)
-    return batch if isinstance(batch, int) else 0
+def where_the_time_goes(record: RunRecord) -> Table:
+    """Return the layers of each model that take the most time, and the total of all others."""
+    rows = [row for group in model_groups(record) for row in _leading_rows(group, layers_of(record, group))]
+    profiled = dict.fromkeys(format_axes(layer.axes) for layer in record.layers)  # a fixed batch differs between files
+    note = (
+        f"From onnxruntime's profile at {', or '.join(profiled)}, a separate pass with slower calls than those of the "
+        "latencies: shares are of the profiled time. Profiling costs each node one or two microseconds and counts "
+        "whole microseconds only, so the shares of short nodes are rough."
+    )
+    columns = [*words("Model", "Layer", "Operator"), *map(Column, _LAYER_COLUMNS)]
+    return finished("Where the time goes", columns, rows, [note, _LAYER_NOTE])
+
+
+def time_by_operator(record: RunRecord) -> Table:
+    """Return the time of each operator type in each model, all its nodes together, the slowest first."""
+    columns = [*words("Model", "Operator"), *map(Column, ("Nodes", *_LAYER_COLUMNS))]
+    rows = []
+    for group in model_groups(record):
+        layers = layers_of(record, group)
+        operators: dict[str, list[Layer]] = {}
+        for layer in layers:
+            operators.setdefault(layer.operator, []).append(layer)
+        ranked = sorted(operators.items(), key=lambda operator: -sum(layer.time_ns or 0.0 for layer in operator[1]))
+        total = _sum(layer.macs for layer in layers)
+        rows += [
+            _row(group, (Text(operator, code=True), Text(f"{len(nodes)}")), nodes, total) for operator, nodes in ranked
+        ]
+    return finished("Time by operator", columns, rows, [_OPERATORS])
+
+
+def layers_of(record: RunRecord, group: ModelGroup) -> list[Layer]:
+    """Return the profiled layers of a group in the order in which they run."""
+    return [layer for layer in record.layers if layer.model in group.ids]
+
+
+def _leading_rows(group: ModelGroup, layers: Sequence[Layer]) -> list[Row]:
+    ranked = sorted(layers, key=lambda layer: -(layer.time_ns or 0.0))
+    leading, others = ranked[:LEADING], ranked[LEADING:]
+    total = _sum(layer.macs for layer in layers)
+    rows = [
+        _row(group, (Text(layer.name, code=True), Text(layer.operator, code=True)), [layer], total) for layer in leading
+    ]
+    return [*rows, *([_row(group, (Text(f"{len(others)} others"), DASH), others, total)] if others else [])]
+
+
+def _row(group: ModelGroup, names: tuple[Cell, Cell], layers: Sequence[Layer], total: int | None) -> Row:
+    """Return the row of `layers` together; `total` is the model's MACs (None: unknown)."""
+    macs = _sum(layer.macs for layer in layers)
+    reason = next((layer.reason for layer in layers if layer.macs is None), None) or "the total is not known"
+    timed = all(layer.time_ns is not None and layer.time_share is not None for layer in layers)
+    share = macs / total if macs is not None and total else None
+    return Row(
+        (
+            Text(group.label, code=True),
+            *names,
+            Number(units.time, _sum(layer.time_ns for layer in layers), reason="" if timed else "not measured"),
+            Number(units.share, _sum(layer.time_share for layer in layers), reason="" if timed else "not measured"),
+            Number(units.count, macs, reason="" if macs is not None else reason),
+            Number(units.share, share, reason="" if share is not None else reason),
+        )
+    )
+
+
+def _sum(values: Iterable[T | None]) -> T | None:
+    """Return the sum, None if any value is missing."""
+    listed = list(values)
+    known = [value for value in listed if value is not None]
+    return sum(known) if len(known) == len(listed) else None

@@ -1,6 +1,7 @@
 """The two tables that a report begins with: all models at a glance, and each student against its teacher."""
 
 from dataclasses import replace
+from functools import partial
 
 from kdbench import units
 from kdbench.report.axes import batched_axes, format_axes, headline, protocol_batch
@@ -55,10 +56,10 @@ def summary(record: RunRecord) -> Table:
 
 def ratios(record: RunRecord) -> Table:
     """Return what each student gains and loses against its teacher."""
-    axes, batched = headline(record), batched_axes(record)
+    axes, batched, reference = headline(record), batched_axes(record), partial(teacher_of, record)
     with_energy = [Field(column("energy_ratio"), lambda group, _: energy_ratio(record, group))]
     fields = [
-        text_field("Teacher", lambda group: teacher_of(record, group) or "", code=True),
+        text_field("Teacher", lambda student: reference(student) or "", code=True),
         metric_field(record, "latency_ratio", axes),
         *([metric_field(record, "latency_ratio", batched, head="Batched speed-up", unit="")] if batched else []),
         metric_field(record, "size_ratio"),
@@ -67,23 +68,10 @@ def ratios(record: RunRecord) -> Table:
         metric_field(record, "top1_drop", head="Top-1 drop (points)", unit=""),
         metric_field(record, "training_s"),
     ]
-    notes = [
-        _RATIOS,
-        (
-            f"Speed-up: from interleaved, paired blocks{format_axes(axes, ' at ')}"
-            f"{format_axes(batched, '; batched: at ')}."
-        ),
-        ratio_note(record),
-    ]
-    students = [group for group in model_groups(record) if teacher_of(record, group) is not None]
-    return model_table(
-        "Student against teacher",
-        students,
-        fields,
-        notes,
-        ranking=lambda group: teacher_of(record, group),
-        name="Student",
-    )
+    at = f"{format_axes(axes, ' at ')}{format_axes(batched, '; batched: at ')}"
+    notes = [_RATIOS, f"Speed-up: from interleaved, paired blocks{at}.", ratio_note(record)]
+    students = [group for group in model_groups(record) if reference(group) is not None]
+    return model_table("Student against teacher", students, fields, notes, ranking=reference, name="Student")
 
 
 def _seed_note(record: RunRecord) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from kdbench import units
 from kdbench.report.cells import Cell
@@ -33,12 +34,9 @@ def training(record: RunRecord) -> Table:
         of_run("Weights of epoch", lambda run: f"{run.kept_epoch}{' (best)' * (run.kept_epoch == run.best_epoch)}"),
         text_field("Seeds", lambda group: ", ".join(str(c.seed) for c in group.cards if c.seed is not None) or "–"),
         of_run("Precision", lambda run: run.precision),
-        of_run("Trained on", _device),
+        of_run("Trained on", lambda run: f"cpu, {units.threads(run.threads)}" if run.device == "cpu" else run.device),
         metric_field(record, "training_s", head="Training time", higher_is_better=None, unit=""),
-        *(
-            metric_field(record, metric, axes, head=head, higher_is_better=None, unit="")
-            for head, (metric, axes) in spent.items()
-        ),
+        *(metric_field(record, m, at, head=head, higher_is_better=None, unit="") for head, (m, at) in spent.items()),
     ]
     several = any(len(group.cards) > 1 for group in model_groups(record))
     notes = [
@@ -59,41 +57,29 @@ def converged(run: Training) -> int | str:
 def sweeps(record: RunRecord) -> Table:
     """Return the points of all sweeps of the recipe, one row each."""
     family_of = {member.label: family for family in families(record) for member in family.members}
-    relative = [metric for metric in ("agreement", "predictive_kl") if has_metric(record, metric)]
+    closeness = [metric for metric in ("agreement", "predictive_kl") if has_metric(record, metric)]
+    relative = ["top1_drop", *closeness] if closeness else []  # to the teacher
 
     def point(group: ModelGroup) -> str:
         return ", ".join(f"{axis} {value}" for axis, value in family_of[group.label].point(group).items())
 
-    def student_number(metric: str) -> Field:
-        def cell(group: ModelGroup, _: Axes) -> Cell:
-            if group.role != "student":
-                return DASH
-            same = have_one_teacher(record, family_of[group.label].members)
-            return replace(number(record, group, metric), comparable=same)
-
-        return Field(column(metric), cell)
+    def student_number(metric: str, group: ModelGroup, _: Axes) -> Cell:
+        if group.role != "student":
+            return DASH
+        same = have_one_teacher(record, family_of[group.label].members)
+        return replace(number(record, group, metric), comparable=same)
 
     fields = [
         text_field("Sweep", lambda group: family_of[group.label].name, code=True),
         text_field("Point", point),
         text_field("Model", lambda group: group.label, code=True),
         metric_field(record, "top1"),
-        *(student_number(metric) for metric in (["top1_drop", *relative] if relative else [])),
+        *(Field(column(metric), partial(student_number, metric)) for metric in relative),
         metric_field(record, "training_s"),
     ]
     notes = ["Bold: the best of its sweep. Settings that are not axes of a sweep are the same for all of its points."]
-    return model_table(
-        "Sweeps",
-        [member for family in families(record) for member in family.members],
-        fields,
-        notes,
-        ranking=lambda group: family_of[group.label].name,
-        name=None,
-    )
-
-
-def _device(run: Training) -> str:
-    return run.device if run.device != "cpu" else f"cpu, {run.threads} thread{'s' if run.threads > 1 else ''}"
+    members = [member for family in families(record) for member in family.members]
+    return model_table("Sweeps", members, fields, notes, ranking=lambda group: family_of[group.label].name, name=None)
 
 
 def _teacher_note(record: RunRecord) -> str:
@@ -110,12 +96,10 @@ def _teacher_note(record: RunRecord) -> str:
 def _energy_columns(record: RunRecord) -> dict[str, tuple[str, Axes]]:
     """Return the columns on the energy of training by their heads: a metric, and the scope if not the headline's."""
     columns: dict[str, tuple[str, Axes]] = {}
-    for metric in ("training_j", "training_co2_g"):
-        for m in energies(record, metric):
-            scope = m.axes.get("scope")
-            if m.value is not None:
-                head = f"{METRICS[metric].title}{'' if scope is None else f', {scope}'}"
-                columns.setdefault(head, (metric, {} if scope is None else {"scope": scope}))
+    for m in (*energies(record, "training_j"), *energies(record, "training_co2_g")):
+        if m.value is not None:
+            scope = {key: value for key, value in m.axes.items() if key == "scope"}
+            columns[", ".join((METRICS[m.metric].title, *map(str, scope.values())))] = (m.metric, scope)
     return columns
 
 

@@ -11,7 +11,7 @@ from kdbench.report.render.markdown import table as markdown_table
 from kdbench.report.table import Column, Row, Table, finished, words
 from kdbench.results.comparisons import CHANGES, Change, Compared, Comparison
 from kdbench.results.metrics import METRICS
-from kdbench.results.records import Axes
+from kdbench.results.records import Axes, Status
 
 SYMBOLS: dict[Change, str] = {"regressed": "✗", "improved": "✓", "same": "✓", "inconclusive": "?"}
 _SPECIFIC = {"batch", "beside", "class"}  # axes that are always written with the metric
@@ -49,9 +49,8 @@ def comparison_table(comparison: Comparison) -> Table:
     columns = [*words("Outcome", "Model", "Metric"), *numbers, *words("Compared")]
     common = _common_axes(rows)
     at = format_axes(common, " at ")
-    return finished(
-        f"What changed{at}", columns, [Row(tuple(_cells(row, common))) for row in rows], [at and f"Measured{at}."]
-    )
+    body = [Row(tuple(_cells(row, common))) for row in rows]
+    return finished(f"What changed{at}", columns, body, [at and f"Measured{at}."])
 
 
 def sentence(comparison: Comparison) -> str:
@@ -81,13 +80,14 @@ def verdict_line(comparison: Comparison) -> str:
 
 def remarks(comparison: Comparison) -> list[str]:
     """Return the remarks on models, machines, software and measurements that belong beside the table."""
-    same = [f"Identical files, not measured: {_listed(comparison.identical)}."]
-    missing = f"Missing in the new run: {_listed(comparison.lost)}. A missing model never passes"
-    lost = [f"{missing}; if that is intended, select the others with --model."]
-    added = [f"New, not compared: {_listed(comparison.added)}."]
+    select = "A missing model never passes; if that is intended, select the others with --model."
+    lines = (
+        (f"Identical files, not measured: {_listed(comparison.identical)}.", comparison.identical),
+        (f"Missing in the new run: {_listed(comparison.lost)}. {select}", comparison.lost),
+        (f"New, not compared: {_listed(comparison.added)}.", comparison.added),
+    )
     notes = [f"{note[0].upper() if note.split()[0].isalpha() else note[0]}{note[1:]}." for note in comparison.notes]
-    groups = ((same, comparison.identical), (lost, comparison.lost), (added, comparison.added))
-    return [*(line for lines, models in groups for line in lines if models), *notes]
+    return [*(line for line, models in lines if models), *notes]
 
 
 def markdown(comparison: Comparison) -> str:
@@ -130,13 +130,9 @@ def change_text(row: Compared) -> str:
 
 def _common_axes(rows: Sequence[Compared]) -> Axes:
     """Return the axes that all results with axes share, without those in `_SPECIFIC`."""
-    all_axes = [row.axes for row in rows if row.axes]
-    return {
-        key: value
-        for axes in all_axes[:1]
-        for key, value in axes.items()
-        if key not in _SPECIFIC and all(other.get(key) == value for other in all_axes)
-    }
+    first, *others = [row.axes for row in rows if row.axes] or [{}]
+    shared = {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+    return {key: value for key, value in shared.items() if key not in _SPECIFIC}
 
 
 def _cells(row: Compared, hidden: Axes) -> Iterator[Cell]:
@@ -152,15 +148,9 @@ def _cells(row: Compared, hidden: Axes) -> Iterator[Cell]:
 
 
 def _change(row: Compared) -> Number:
-    write = units.points if row.in_points else units.change
-    return Number(
-        write,
-        row.change,
-        row.interval,
-        status="ok" if row.change is not None else "unavailable",
-        reason="" if _is_same_file(row) else row.reason,
-        hint=row.remedy,
-    )
+    write, reason = units.points if row.in_points else units.change, "" if _is_same_file(row) else row.reason
+    status: Status = "ok" if row.change is not None else "unavailable"
+    return Number(write, row.change, row.interval, status, reason=reason, hint=row.remedy)
 
 
 def _strategy_text(row: Compared) -> str:

@@ -22,10 +22,8 @@ def series_table(series: Series) -> Table:
     marks |= {change.at: change_text(series, change) for change in series.changes}
     columns = [*words("Date", "Commit", "Run"), column(series.metric), *words("Change")]
     rows = [
-        Row(
-            (*map(Text, (_minute(point), commit(point), point.run)), _number(series, point), Text(marks.get(place, "")))
-        )
-        for place, point in enumerate(series.points)
+        Row((*map(Text, (_minute(p), commit(p), p.run)), _number(series, p), Text(marks.get(place, ""))))
+        for place, p in enumerate(series.points)
     ]
     return finished(title(series), columns, rows, [sentence(series)])
 
@@ -44,15 +42,17 @@ def sentence(series: Series) -> str:
     """Sum a series up in a sentence."""
     if series.note:
         return f"Changes were not analysed: {series.note}."
+    points = f"{series.counted} point{'s' if series.counted != 1 else ''}"
     if not series.changes:
-        scatter = f" beyond a scatter of {_scatter(series)}" if series.scatter else ""
-        return f"No change{scatter} in {_points(series.counted)}."
+        if not series.scatter:
+            return f"No change in {points}."
+        size = units.percent(series.scatter) if series.relative else _writer(series)(series.scatter).removeprefix("+")
+        return f"No change beyond a scatter of {size} in {points}."
     changes = [
         f"{_minute(series.points[change.at])[:10]} at {commit(series.points[change.at])}: {change_text(series, change)}"
         for change in series.changes
     ]
-    count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} in {_points(series.counted)}"
-    return f"{count}: {'; '.join(changes)}."
+    return f"{len(changes)} change{'s' if len(changes) > 1 else ''} in {points}: {'; '.join(changes)}."
 
 
 def change_text(series: Series, change: Change) -> str:
@@ -117,10 +117,6 @@ def _minute(point: Point) -> str:
     return point.created[:16].replace("T", " ")
 
 
-def _points(count: int) -> str:
-    return f"{count} point{'s' if count != 1 else ''}"
-
-
 def _writer(series: Series) -> Callable[[float], str]:
     """Return how to write a change: a share of the old value, points, or the metric's unit with a sign."""
     if series.relative:
@@ -131,9 +127,3 @@ def _writer(series: Series) -> Callable[[float], str]:
         return lambda change: f"{units.points(change)} points"
     text = declared(series.metric).text
     return lambda change: f"{'+' if change > 0 else ''}{text(change)}"
-
-
-def _scatter(series: Series) -> str:
-    if series.relative:
-        return units.percent(series.scatter)
-    return _writer(series)(series.scatter).removeprefix("+")

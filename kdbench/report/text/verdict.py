@@ -1,6 +1,7 @@
 """A run judged against a target: as a table, and as one paragraph for readers who do not know the harness."""
 
 from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 
 from kdbench import units
 from kdbench.report.axes import format_axes
@@ -38,10 +39,9 @@ def verdict_table(verdict: Verdict) -> Table:
         ),
         *(_short_row(model) for model in ordered[_IN_FULL:]),
     ]
-    heads: tuple[str, ...] = _HEADS
+    columns = [Column(head, numeric=head in {"Limit", "Measured"}) for head in _HEADS]
     if not any(row.cells[-1].text for row in rows):
-        heads, rows = _HEADS[:-1], [Row(row.cells[:-1]) for row in rows]
-    columns = [Column(head, numeric=head in {"Limit", "Measured"}) for head in heads]
+        columns, rows = columns[:-1], [Row(row.cells[:-1]) for row in rows]
     short = "The last models have one row each: `kdbench ready --model NAME` shows all criteria."
     notes = [
         _OUTCOMES,
@@ -153,15 +153,10 @@ def _short_row(model: ModelVerdict) -> Row:
 def _row(model: ModelVerdict, criterion: Criterion, hidden: Container[str], of_device: str) -> Row:
     """Return a criterion's row; `of_device` is the remedy of the device's row, which is not repeated in full."""
     at = format_axes(_axes_without(criterion, hidden), ", ")
-    cells = (
-        Text(model.model, code=True),
-        Text(f"{title(criterion)}{at}"),
-        Text(limit_text(criterion)),
-        _measured(criterion),
-        Text(criterion.outcome if criterion.required else f"{criterion.outcome} (not required)"),
-        Text(sentence(of_device) if of_device and criterion.remedy == of_device else _why(criterion)),
-    )
-    return Row(cells)
+    names = (Text(model.model, code=True), Text(f"{title(criterion)}{at}"), Text(limit_text(criterion)))
+    outcome = Text(criterion.outcome if criterion.required else f"{criterion.outcome} (not required)")
+    why = sentence(of_device) if of_device and criterion.remedy == of_device else _why(criterion)
+    return Row((*names, _measured(criterion), outcome, Text(why)))
 
 
 def _axes_without(criterion: Criterion, hidden: Container[str]) -> dict[str, str | int]:
@@ -171,14 +166,9 @@ def _axes_without(criterion: Criterion, hidden: Container[str]) -> dict[str, str
 def _measured(criterion: Criterion) -> Cell:
     if criterion.value is None:
         return DASH
-    absolute = criterion.rule in {"max", "min"}
-    return Number(
-        _writer(criterion),
-        criterion.value,
-        criterion.interval,
-        evidence=criterion.evidence or "measured",
-        plus_minus=declared(criterion.metric).plus_minus if absolute else None,
-    )
+    plus_minus = declared(criterion.metric).plus_minus if criterion.rule in {"max", "min"} else None
+    cell = Number(_writer(criterion), criterion.value, criterion.interval, plus_minus=plus_minus)
+    return replace(cell, evidence=criterion.evidence or "measured")
 
 
 def _why(criterion: Criterion) -> str:

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation, Text
 
 from kdbench.report.figures import draw
-from kdbench.report.figures.drawing import COLOURS, canvas, keep_in_sight, legend_below, look, place, short, to_svg
+from kdbench.report.figures.drawing import COLOURS, canvas, legend_below, log_ticks, look, place, short, to_svg
 from kdbench.report.figures.tradeoff import accuracy_latency, pareto_front
 
 PLANE = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12)
@@ -130,7 +130,7 @@ def test_an_interval_without_end_does_not_flatten_the_values() -> None:
         axes.set_yscale("log")
         axes.plot([1, 2], [20.0, 30.0])
         axes.errorbar([2], [30.0], yerr=[[29.99], [1e6]])
-        keep_in_sight(axes.yaxis, [20.0, 30.0])
+        log_ticks(axes.yaxis, "{:g}".format, [20.0, 30.0])
         assert axes.get_ylim() == pytest.approx((4.0, 150.0))
 
 

@@ -58,27 +58,27 @@ def test_words_and_lines_have_the_contrast_that_eyes_need(sample, scheme):
 def test_every_colour_of_the_figures_is_one_of_the_pages(sample):
     _, light, _ = colours(sheet(sample))
     assert {*VARIABLES.values()} <= set(light)
-    drawn = inline(Content(sample).drawings)
-    assert not any("style=" in svg for svg in drawn.svgs.values())
-    lines = [line for line in drawn.css.splitlines() if "#" in line]
+    svgs, css = inline(Content(sample).drawings)
+    assert not any("style=" in svg for svg in svgs.values())
+    lines = [line for line in css.splitlines() if "#" in line]
     assert all("#1f77b4" in line for line in lines)  # the fill of caps, which have no area
 
 
 def test_a_figure_in_the_page_is_a_fraction_of_its_file(sample):
     drawings = Content(sample).drawings
     for drawing in drawings:
-        assert len(inline([drawing]).svgs[drawing.name]) < 0.5 * len(drawing.svg)
+        assert len(inline([drawing])[0][drawing.name]) < 0.5 * len(drawing.svg)
 
 
 def test_figures_keep_their_words_and_where_they_stand(sample):
     for drawing in Content(sample).drawings:
         texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawing.svg)
-        assert re.findall(r"<text[^>]*>([^<]*)</text>", inline([drawing]).svgs[drawing.name]) == texts
+        assert re.findall(r"<text[^>]*>([^<]*)</text>", inline([drawing])[0][drawing.name]) == texts
 
 
 def test_ids_are_unique_across_figures(sample):
     drawings = Content(sample).drawings
-    svgs = inline(drawings).svgs
+    svgs, _ = inline(drawings)
     ids = {name: set(re.findall(r' id="([^"]+)"', svg)) for name, svg in svgs.items()}
     assert sum(map(len, ids.values())) == len(set().union(*ids.values())) > len(ids)
     for name, svg in svgs.items():

@@ -7,7 +7,7 @@ import pytest
 
 from kdbench.report import tables
 from kdbench.report.cells import Number
-from kdbench.report.figures.classes import class_accuracy
+from kdbench.report.figures.accuracy import class_accuracy
 from kdbench.report.table import Table
 from kdbench.report.tables.accuracy import class_shares, differences
 from kdbench.results.records import measured

@@ -8,7 +8,7 @@ import pytest
 from kdbench import report
 from kdbench.report.render.tabular import layers_csv
 from kdbench.report.tables import build_tables as tables
-from kdbench.report.tables.layers import LEADING, time_by_operator, where_the_time_goes
+from kdbench.report.tables.latency import LEADING, time_by_operator, where_the_time_goes
 from kdbench.results.records import Layer, RunRecord
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}

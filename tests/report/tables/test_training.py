@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench.report.cells import Number
-from kdbench.report.figures.training import sweep_accuracy
+from kdbench.report.figures.accuracy import sweep_accuracy
 from kdbench.report.model_groups import families
 from kdbench.report.tables.training import converged, sweeps
 from kdbench.results.cards import Epoch
