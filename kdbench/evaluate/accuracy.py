@@ -47,15 +47,11 @@ def class_accuracies(
     """Return the accuracy on each class that has samples, at axis `class`: its name, or number."""
     totals = np.bincount(labels)
     hits = np.bincount(labels[predictions.correct], minlength=len(totals))
+    shares = {int(c): statistics.binomial_share(int(hits[c]), int(totals[c])) for c in np.flatnonzero(totals)}
+    model, source = predictions.id, predictions.source
     return tuple(
-        estimated(
-            predictions.id,
-            "class_top1",
-            statistics.binomial_share(int(hits[label]), int(totals[label])),
-            axes={"class": analyses.class_axis(int(label))},
-            source=predictions.source,
-        )
-        for label in np.flatnonzero(totals)
+        estimated(model, "class_top1", share, axes={"class": analyses.class_axis(label)}, source=source)
+        for label, share in shares.items()
     )
 
 

@@ -81,7 +81,10 @@ def admit(context: Context, absent: Mapping[str, Refusal]) -> Context:
     others = [name for name in context.config.runtime if name != ONNXRUNTIME and name not in absent]
     models = [model for model in context.timed if model.refusal is None]
     buildable = [model.id for model in models if isinstance(model.network, Network)] if others else []
-    few = {id_: _with_few_images(context.jobs[id_], context.folder) for id_ in buildable}
+    few: dict[str, JobModel] = {}
+    for job in (context.jobs[id_] for id_ in buildable):
+        images = np.load(job.images, mmap_mode="r")[:_IMAGES]
+        few[job.id] = replace(job, images=str(save_images(context.folder / f"few-{Path(job.images).name}", images)))
     on_cpu = context.config.model_copy(update={"provider": "cpu"})
     expected = {id_: _run(ONNXRUNTIME, job, on_cpu, context.folder) for id_, job in few.items()}
     for number, (name, model) in enumerate(product(others, models)):
@@ -102,12 +105,6 @@ def admission_s(context: Context) -> float:
     """Return about how many seconds `admit` takes."""
     others = [name for name in context.config.runtime if name != ONNXRUNTIME]
     return _TRIAL_S * len(others) * len(context.timed)
-
-
-def _with_few_images(job: JobModel, folder: Path) -> JobModel:
-    """Return the model with no more than _IMAGES images."""
-    images = np.load(job.images, mmap_mode="r")[:_IMAGES]
-    return replace(job, images=str(save_images(folder / f"few-{Path(job.images).name}", images)))
 
 
 def _try(

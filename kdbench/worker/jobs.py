@@ -6,7 +6,6 @@ from types import NoneType
 from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-
 GRAPH_OPTIMIZATION = "ORT_ENABLE_ALL"  # onnxruntime's name of the level
 
 
@@ -71,20 +70,18 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdmissionJob(Job, probe="admission"):
-    """Load and call each of `models` in `runtime`; the logits (n, classes) of n images go to its .npy in `files`."""
-
-    runtime: str
-    models: tuple[JobModel, ...]
-    files: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class LogitsJob(Job, probe="logits"):
     """Write the logits (N, classes) of each of `models` to its .npy in `files`."""
 
     models: tuple[JobModel, ...]
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdmissionJob(LogitsJob, probe="admission"):
+    """Load and call each of `models` in `runtime`, and write its logits like a LogitsJob."""
+
+    runtime: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,13 +40,10 @@ class ColdStartPass(Pass):
         }
         results = context.runner.run_in_turns(jobs, PROCESSES, context.progress)
         source = f"onnxruntime, median of {PROCESSES} fresh processes, files in the page cache"
+        models = [model for model in context.ready if model.id in results.results]
+        medians = [(m, metric, statistics.median(results.values(m.id, metric))) for m in models for metric in _METRICS]
         measurements = tuple(
-            estimated(
-                m.id, metric, statistics.median(results.values(m.id, metric)), axes=_axes(context, m), source=source
-            )
-            for m in context.ready
-            if m.id in results.results
-            for metric in _METRICS
+            estimated(m.id, metric, time, axes=_axes(context, m), source=source) for m, metric, time in medians
         )
         failures = tuple(Failure(id_, reason) for id_, reason in results.failed.items())
         findings = Findings(measurements, failures=failures)
