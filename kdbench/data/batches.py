@@ -111,16 +111,13 @@ class Batches:
         assert batch > 0, batch
         channels = split.images.shape[1]
         if not len(mean) == len(std) == channels:
-            raise InputError(
-                f"{len(mean)} means and {len(std)} standard deviations for images of {channels} channels",
-                "give data.mean and data.std one value per channel",
-            )
+            message = f"{len(mean)} means and {len(std)} standard deviations for images of {channels} channels"
+            raise InputError(message, "give data.mean and data.std one value per channel")
         if min(std) <= 0:
             raise InputError(f"data.std is {tuple(std)}", "standard deviations are positive")
         if drop_last and len(split) < batch:
-            raise InputError(
-                f"{len(split)} training images make no full batch of {batch}", "choose a smaller training.batch"
-            )
+            message = f"{len(split)} training images make no full batch of {batch}"
+            raise InputError(message, "choose a smaller training.batch")
         self.batch = batch
         self.train = train
         self.augment = augment

@@ -8,7 +8,7 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.errors import DataMissingError, InputError
+from kdbench.errors import InputError
 
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
@@ -16,7 +16,6 @@ PARTS: tuple[Part, Part] = ("train", "test")
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.integer]
-
 
 _NOT_NUMBERED: Labels = np.empty(0, dtype=np.int64)
 
@@ -133,16 +132,6 @@ class Request:
     parts: tuple[Part, ...] = PARTS
     resize: int | None = None
     crop: int | None = None
-
-    def required_root(self) -> Path:
-        """Return the root; raises DataMissingError if there is none."""
-        if self.root is None:
-            raise DataMissingError(
-                f"the data set {self.name!r} is read from a folder, and no folder is named",
-                "set the environment variable KDBENCH_DATA, or data.root in the recipe, to the folder that holds "
-                "downloaded data sets",
-            )
-        return self.root
 
 
 Loader = Callable[[Request], Dataset]

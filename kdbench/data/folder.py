@@ -98,10 +98,8 @@ def _listing(folder: Path, class_names: tuple[str, ...]) -> Listing:
     labels: list[int] = []
     for class_folder in _folders(folder):
         if class_folder.name not in class_names:
-            raise InputError(
-                f"{class_folder} is a class that the training part does not have",
-                f"classes: {', '.join(class_names[:10])}{' …' if len(class_names) > 10 else ''}",
-            )
+            listed = ", ".join(class_names[:10]) + (" …" if len(class_names) > 10 else "")
+            raise InputError(f"{class_folder} is a class that the training part does not have", f"classes: {listed}")
         visible = (file for file in class_folder.iterdir() if not file.name.startswith("."))
         files = sorted(file for file in visible if file.suffix.lower() in EXTENSIONS and file.is_file())
         if not files:

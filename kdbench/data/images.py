@@ -59,11 +59,9 @@ def common_form(paths: Sequence[Path], resize: int | None, crop: int | None) -> 
             raise InputError(f"{path}: {error.message}", error.hint) from error
         first = first or (path, size)
         if size != first[1]:
-            raise InputError(
-                f"images differ in size (height × width): {first[0]} gives {first[1][0]}×{first[1][1]}, "
-                f"{path} gives {size[0]}×{size[1]}",
-                "set data.resize (shorter side) and data.crop (square from the centre) to bring all to one size",
-            )
+            sizes = ", ".join(f"{file} gives {h}×{w}" for file, (h, w) in (first, (path, size)))
+            hint = "set data.resize (shorter side) and data.crop (square from the centre) to bring all to one size"
+            raise InputError(f"images differ in size (height × width): {sizes}", hint)
     assert first is not None, "no images"
     return Form("L" if modes <= _GREY else "RGB", *first[1])
 
@@ -115,10 +113,8 @@ def fitted_size(height: int, width: int, resize: int | None, crop: int | None) -
     if crop is None:
         return height, width
     if crop > min(height, width):
-        raise InputError(
-            f"a crop of {crop} pixels does not fit an image of {height}×{width} (height × width)",
-            f"set data.resize to {crop} or more",
-        )
+        message = f"a crop of {crop} pixels does not fit an image of {height}×{width} (height × width)"
+        raise InputError(message, f"set data.resize to {crop} or more")
     return crop, crop
 
 
@@ -168,11 +164,9 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
-        counts = np.zeros(256, dtype=np.int64)
-        for start in range(0, len(images), _CHUNK):
-            counts += np.bincount(images[start : start + _CHUNK, channel].ravel(), minlength=256)
-        mean = float(np.average(levels, weights=counts))
-        constant = np.count_nonzero(counts) == 1
-        means.append(mean)
-        deviations.append(1.0 if constant else float(np.sqrt(np.average((levels - mean) ** 2, weights=counts))))
+        chunks = (images[start : start + _CHUNK, channel] for start in range(0, len(images), _CHUNK))
+        counts = sum(np.bincount(chunk.ravel(), minlength=256) for chunk in chunks)
+        means.append(float(np.average(levels, weights=counts)))
+        deviation = float(np.sqrt(np.average((levels - means[-1]) ** 2, weights=counts)))
+        deviations.append(1.0 if np.count_nonzero(counts) == 1 else deviation)
     return tuple(means), tuple(deviations)

@@ -47,11 +47,9 @@ def load_npz(request: Request) -> Dataset:
             splits[part] = _split(arrays, *keys, path, request)
     for part in request.parts:
         if part not in splits:
-            keys_of_part = " or ".join(f"{x} and {y}" for x, y in _KEYS[part])
-            raise DataMissingError(
-                f"{path} has no {part} part: it needs {keys_of_part}, and holds {', '.join(arrays) or 'nothing'}",
-                "add them with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)",
-            )
+            needed = " or ".join(f"{x} and {y}" for x, y in _KEYS[part])
+            message = f"{path} has no {part} part: it needs {needed}, and holds {', '.join(arrays) or 'nothing'}"
+            raise DataMissingError(message, "add them with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)")
     basis: Part = "train" if "train" in splits else "test"
     mean, std = channel_statistics(splits[basis].images)
     names = _class_names(arrays.get("class_names"), splits, path)
@@ -72,10 +70,8 @@ def _read(path: Path) -> dict[str, Array]:
     except FileNotFoundError:
         raise DataMissingError(f"no file {path}", "check the path after npz:") from None
     except _UNREADABLE as error:
-        raise InputError(
-            f"{path} is not a readable .npz archive: {error}",
-            "it may be cut short or hold Python objects; write plain arrays with numpy.savez",
-        ) from error
+        hint = "it may be cut short or hold Python objects; write plain arrays with numpy.savez"
+        raise InputError(f"{path} is not a readable .npz archive: {error}", hint) from error
 
 
 def _split(arrays: dict[str, Array], x: str, y: str, path: Path, request: Request) -> Split:
@@ -123,15 +119,11 @@ def as_labels(array: Array, what: str) -> Labels:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
-        raise InputError(
-            f"{what} has shape {array.shape} and type {array.dtype}",
-            "labels are class numbers, one whole number per image; for one-hot rows use argmax(axis=1)",
-        )
+        hint = "labels are class numbers, one whole number per image; for one-hot rows use argmax(axis=1)"
+        raise InputError(f"{what} has shape {array.shape} and type {array.dtype}", hint)
     if array.size and not 0 <= int(array.min()) <= int(array.max()) < _MAX_CLASSES:
-        raise InputError(
-            f"{what} holds labels from {array.min()} to {array.max()}",
-            f"number the classes from 0, below {_MAX_CLASSES}",
-        )
+        message = f"{what} holds labels from {array.min()} to {array.max()}"
+        raise InputError(message, f"number the classes from 0, below {_MAX_CLASSES}")
     return array.astype(np.int64)
 
 
@@ -140,8 +132,7 @@ def _class_names(names: Array | None, splits: dict[Part, Split], path: Path) -> 
     if names is None:
         return tuple(str(number) for number in range(classes))
     if names.ndim != 1 or names.dtype.kind != "U" or len(names) < classes:
-        raise InputError(
-            f"class_names of {path} has shape {names.shape} and type {names.dtype}, with labels up to {classes - 1}",
-            "give one text per class",
-        )
+        form = f"shape {names.shape} and type {names.dtype}"
+        message = f"class_names of {path} has {form}, with labels up to {classes - 1}"
+        raise InputError(message, "give one text per class")
     return tuple(str(name) for name in names)

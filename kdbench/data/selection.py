@@ -35,10 +35,8 @@ def cut_validation(split: Split, share: float, seed: int) -> tuple[Split, Split]
         raise InputError(f"the validation share is {share}", "choose data.validation between 0 and 1")
     training, validation = stratified(split.labels, share, seed)
     if len(validation) == 0:
-        raise InputError(
-            f"{len(split)} samples cannot be split into training and validation: no class has two",
-            "give at least two training images of a class",
-        )
+        message = f"{len(split)} samples cannot be split into training and validation: no class has two"
+        raise InputError(message, "give at least two training images of a class")
     return split.subset(training), split.subset(validation)
 
 
@@ -47,11 +45,9 @@ def first_per_class(split: Split, count: int) -> Indices:
     order = np.argsort(split.labels, kind="stable")
     classes, counts = np.unique(split.labels, return_counts=True)
     if counts.min() < count:
-        fewest = classes[counts.argmin()]
-        raise InputError(
-            f"data.subset: class {fewest} has {counts.min()} training images, fewer than first_per_class = {count}",
-            "the validation part is split off before: choose fewer, or a smaller data.validation",
-        )
+        fewest = f"class {classes[counts.argmin()]} has {counts.min()} training images"
+        hint = "the validation part is split off before: choose fewer, or a smaller data.validation"
+        raise InputError(f"data.subset: {fewest}, fewer than first_per_class = {count}", hint)
     rank = np.arange(len(split)) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.sort(order[rank < count])
 

@@ -41,9 +41,8 @@ def choose_cores(requested: Sequence[int] | None, threads: Sequence[int], root: 
     if not hasattr(os, "sched_setaffinity"):
         raise InputError("cores: this system cannot pin processes to cores", "leave the option out")
     if unusable := sorted(set(requested) - set(usable)):
-        raise InputError(
-            f"cores: this process may not use core {unusable[0]}", f"it may use {', '.join(map(str, usable))}"
-        )
+        message = f"cores: this process may not use core {unusable[0]}"
+        raise InputError(message, f"it may use {', '.join(map(str, usable))}")
     if len(requested) < max(threads):
         raise InputError(f"cores: {len(requested)} named for {max(threads)} threads", "name as many cores as threads")
     return tuple(requested)

@@ -4,11 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from kdbench.machine.control_groups import quota_cores
 from kdbench.machine.cores import available_cores, rotate_cores, siblings
-from kdbench.machine.system_files import ROOT
+from kdbench.machine.system_files import ROOT, quota_cores
 from kdbench.machine.system_monitor import Conditions
 from kdbench.results.records import Diagnostic, Environment
 
@@ -118,14 +115,10 @@ def _load_in_sessions(conditions: Sequence[Conditions]) -> Iterator[Diagnostic]:
         return
     most = max(c.others_cores or 0.0 for c in conditions)
     where = f", {max(c.others_chosen_cores or 0.0 for c in near):.1f} of it on the cores of the models" if near else ""
-    yield Diagnostic(
-        code="load",
-        message=(
-            f"{_in(sum(c in busy or c in near for c in conditions), conditions)} other work kept up to {most:.1f} of "
-            f"{max(c.cores or 0 for c in conditions)} cores busy{where}"
-        ),
-        remedy=_IDLE,
-    )
+    sessions = _in(sum(c in busy or c in near for c in conditions), conditions)
+    cores = max(c.cores or 0 for c in conditions)
+    message = f"{sessions} other work kept up to {most:.1f} of {cores} cores busy{where}"
+    yield Diagnostic(code="load", message=message, remedy=_IDLE)
 
 
 def _in(count: int, conditions: Sequence[Conditions]) -> str:
@@ -135,7 +128,4 @@ def _in(count: int, conditions: Sequence[Conditions]) -> str:
 def _average(conditions: Sequence[Conditions], name: str) -> float | None:
     """Return the average of one condition over the sessions that report it, weighted by their duration."""
     known = [(value, c.seconds) for c in conditions if (value := getattr(c, name)) is not None]
-    if not known:
-        return None
-    values, seconds = zip(*known, strict=True)
-    return float(np.average(values, weights=seconds))
+    return sum(value * seconds for value, seconds in known) / sum(s for _, s in known) if known else None

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import __version__
-from kdbench.machine.control_groups import quota_cores
 from kdbench.machine.cores import available_cores
 from kdbench.machine.nvidia import query
-from kdbench.machine.system_files import ROOT, fields, first_line, number
+from kdbench.machine.system_files import ROOT, fields, first_line, number, quota_cores
 from kdbench.results.records import Environment
 
 _LOAD_WINDOW_S = 0.2  # how long to watch what else the machine is doing

@@ -40,10 +40,9 @@ def machine_lock(progress: Progress, lock_name: str = LOCK) -> Iterator[None]:
             waiting = True
             progress.step(0, 1, f"waiting for another measurement, {time.monotonic() - begin:.0f} s")
         except OSError as error:
-            raise StorageError(
-                f"cannot hold the measuring lock at {folder / lock_name}: {error.strerror or error}",
-                f"set {FOLDER_VARIABLE} to a folder that everyone who measures on this machine may write to",
-            ) from error
+            message = f"cannot hold the measuring lock at {folder / lock_name}: {error.strerror or error}"
+            hint = f"set {FOLDER_VARIABLE} to a folder that everyone who measures on this machine may write to"
+            raise StorageError(message, hint) from error
     try:
         yield
     finally:

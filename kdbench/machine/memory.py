@@ -12,9 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench.machine.control_groups import memory_left
 from kdbench.machine.nvidia import first_visible
-from kdbench.machine.system_files import ROOT, fields
+from kdbench.machine.system_files import ROOT, fields, memory_left
 
 _PROC = Path("/proc/self")
 

@@ -8,10 +8,10 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from kdbench.machine.control_groups import throttled_s
 from kdbench.machine.nvidia import first_visible, query
-from kdbench.machine.system_files import first_line, number, numbers
+from kdbench.machine.system_files import first_line, number, numbers, throttled_s
 
 _CLOCK_FELL = 0.9  # of its earlier value; two readings of a steady clock differ by a few percent
 _COOL_DOWN = "let it cool, improve its cooling or its power supply, and measure again"
@@ -135,15 +135,15 @@ def board_flags() -> Gauge:
 def gpu_clocks() -> Gauge:
     """Read why the first visible NVIDIA GPU runs below its clocks, according to the driver, as bits."""
 
-    def read() -> float | None:
-        return query(lambda pynvml: float(pynvml.nvmlDeviceGetCurrentClocksEventReasons(first_visible(pynvml))))
+    def reasons(pynvml: Any) -> float:
+        return float(pynvml.nvmlDeviceGetCurrentClocksEventReasons(first_visible(pynvml)))
 
     def describe(before: float, after: float) -> str:
         names = [name for bit, name in _GPU_REASONS.items() if (int(before) | int(after)) & bit]
         return f"the GPU was slowed down: {', '.join(names)}" if names else ""
 
     remedy = "let the GPU cool, or lock its clocks below the limit (nvidia-smi --lock-gpu-clocks), and measure again"
-    return Gauge("GPU clocks", read, describe, remedy)
+    return Gauge("GPU clocks", lambda: query(reasons), describe, remedy)
 
 
 def gauges(root: Path, provider: str = "cpu") -> tuple[Gauge, ...]:

@@ -29,14 +29,17 @@ _ADAPTIVE_AVERAGE_POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Adapti
 _ADAPTIVE_MAX_POOLS = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
 _SHAPES = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, nn.ZeroPad2d, nn.ReplicationPad2d)
 
-_zero: Rule = lambda _module, _x, _y: 0  # noqa: E731 - rules are values of the tables
+# Rules are values of the tables below.
+_zero: Rule = lambda _module, _x, _y: 0  # noqa: E731
 _inputs: Rule = lambda _module, x, _y: x.numel()  # noqa: E731
 _outputs: Rule = lambda _module, _x, y: y.numel()  # noqa: E731
+_linear: Rule = lambda module, _x, y: module.in_features * y.numel()  # noqa: E731
+_conv: Rule = lambda module, _x, y: y.numel() * math.prod(module.weight.shape[1:])  # noqa: E731
+_transposed: Rule = lambda module, x, _y: x.numel() * math.prod(module.weight.shape[1:])  # noqa: E731
 
 
 def _thop_conv(module: Any, x: Tensor, y: Tensor) -> int:
-    kernel: int = math.prod(module.weight.shape[2:])
-    return y.numel() * (x.shape[1] // int(module.groups)) * kernel
+    return int(y.numel() * (x.shape[1] // module.groups) * math.prod(module.weight.shape[2:]))
 
 
 def _thop_norm(module: Any, x: Tensor, _y: Tensor) -> int:
@@ -52,18 +55,6 @@ def _thop_softmax(module: Any, x: Tensor, _y: Tensor) -> int:
 def _thop_adaptive_pool(_module: nn.Module, x: Tensor, y: Tensor) -> int:
     window = math.prod(before / after for before, after in zip(x.shape[2:], y.shape[2:], strict=True))
     return int((window + 1) * y.numel())
-
-
-def _linear(module: Any, _x: Tensor, y: Tensor) -> int:
-    return int(module.in_features) * y.numel()
-
-
-def _conv(module: Any, _x: Tensor, y: Tensor) -> int:
-    return int(y.numel() * math.prod(module.weight.shape[1:]))
-
-
-def _transposed(module: Any, x: Tensor, _y: Tensor) -> int:
-    return int(x.numel() * math.prod(module.weight.shape[1:]))
 
 
 def _with_bias(rule: Rule) -> Rule:
@@ -96,27 +87,18 @@ PTFLOPS: dict[type[nn.Module], Rule] = {
 }
 
 
-def _matmul(x: Tensor, other: Tensor, *_: Any, **__: Any) -> int:
-    return x.numel() * other.shape[-1]
-
-
 def _elementwise(x: Any, other: Any, *_: Any, **__: Any) -> int:
     return max((operand.numel() for operand in (x, other) if isinstance(operand, Tensor)), default=1)
 
 
-def _input_cells(x: Tensor, *_: Any, **__: Any) -> int:
-    return x.numel()
-
+_POOLS = [f"{kind}_pool{rank}d" for kind in ("max", "avg", "adaptive_max", "adaptive_avg") for rank in (1, 2, 3)]
+_UNARY = ("relu", "relu_", "relu6", "prelu", "elu", "gelu", "silu", "softmax", *_POOLS)
 
 # By the name of the torch function or tensor method.
 PTFLOPS_FUNCTIONS: dict[str, Callable[..., int]] = {
-    **dict.fromkeys(("matmul", "mm", "bmm"), _matmul),
+    **dict.fromkeys(("matmul", "mm", "bmm"), lambda x, other, *_, **__: x.numel() * other.shape[-1]),
     **dict.fromkeys(("add", "add_", "mul", "mul_"), _elementwise),
-    **dict.fromkeys(("relu", "relu_", "relu6", "prelu", "elu", "gelu", "silu", "softmax"), _input_cells),
-    **dict.fromkeys(
-        (f"{kind}_pool{rank}d" for kind in ("max", "avg", "adaptive_max", "adaptive_avg") for rank in (1, 2, 3)),
-        _input_cells,
-    ),
+    **dict.fromkeys(_UNARY, lambda x, *_, **__: x.numel()),
 }
 
 

@@ -36,8 +36,8 @@ def _nbits(operation: Operation) -> int:
 
 
 def _einsum(operation: Operation) -> int | None:
-    equation = operation.attribute("equation", b"").decode()
-    return einsum_macs(equation, [operation.input(position) for position in range(len(operation.node.input))])
+    shapes = [operation.known.shapes[name] for name in operation.node.input]
+    return einsum_macs(operation.attribute("equation", b"").decode(), shapes)
 
 
 def _recurrent(operation: Operation) -> int | None:

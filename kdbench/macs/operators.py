@@ -63,24 +63,19 @@ def _terms(equation: str, shapes: Sequence[Sequence[int]]) -> tuple[list[str], s
     return operands, result.replace("...", batch)
 
 
-_ATEN_ACTIVATIONS = """
+# Each kind begins on a new line: activations, norms, pools and resampling, elementwise and reductions, shapes.
+_ATEN = """
     relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus softsign hardtanh hardswish hardsigmoid
     hardshrink softshrink threshold sigmoid log_sigmoid tanh softmax log_softmax glu
-"""
-_ATEN_NORMS = "batch_norm group_norm layer_norm instance_norm rms_norm native_layer_norm native_batch_norm"
-_ATEN_POOLS = """
+    batch_norm group_norm layer_norm instance_norm rms_norm native_layer_norm native_batch_norm
     max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices
     avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
     adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
     upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d
     upsample_bicubic2d upsample_trilinear3d grid_sampler
-"""
-_ATEN_ELEMENTWISE = """
     add sub rsub mul div neg abs sign pow sqrt rsqrt square reciprocal exp log log1p erf sin cos floor ceil round
     minimum maximum clamp clamp_min clamp_max where lt le gt ge eq ne logical_and logical_or logical_not bitwise_not
     mean sum prod amax amin max min argmax var std norm linalg_vector_norm logsumexp cumsum topk sort
-"""
-_ATEN_SHAPES = """
     pad constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d replication_pad3d
     pixel_shuffle pixel_unshuffle channel_shuffle dropout feature_dropout alpha_dropout embedding repeat
     repeat_interleave tile broadcast_to expand_as view_as reshape_as swapaxes movedim flip flatten unflatten
@@ -88,44 +83,30 @@ _ATEN_SHAPES = """
     concat concatenate hstack vstack squeeze unsqueeze unsafe_chunk unsafe_split im2col col2im
     _pack_padded_sequence _pad_packed_sequence
 """
-_ATEN_NAMES = f"{_ATEN_ACTIVATIONS} {_ATEN_NORMS} {_ATEN_POOLS} {_ATEN_ELEMENTWISE} {_ATEN_SHAPES}"
-
-ATEN = frozenset(f"aten::{name}{in_place}" for name in _ATEN_NAMES.split() for in_place in ("", "_"))
+ATEN = frozenset(f"aten::{name}{in_place}" for name in _ATEN.split() for in_place in ("", "_"))
 """Operators of a torch trace without MACs; fvcore ignores further ones by default."""
 
-_ONNX_ACTIVATIONS = """
+# The same, then random numbers with the shapes, and quantized operators.
+_ONNX = """
     Relu LeakyRelu PRelu Elu Selu Celu Gelu Mish Softplus Softsign HardSigmoid HardSwish Sigmoid Tanh Softmax
     LogSoftmax Hardmax ThresholdedRelu Shrink Swish FastGelu QuickGelu BiasGelu BiasSplitGelu BiasSoftmax
-"""
-_ONNX_NORMS = """
     BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization
     LpNormalization MeanVarianceNormalization LRN SimplifiedLayerNormalization SkipLayerNormalization
     SkipSimplifiedLayerNormalization GroupNorm SkipGroupNorm EmbedLayerNormalization
-"""
-_ONNX_POOLS = """
     MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool MaxRoiPool RoiAlign MaxUnpool
     Resize Upsample GridSample
-"""
-_ONNX_ELEMENTWISE = """
     Add Sub Mul Div Neg Abs Sign Pow Sqrt Reciprocal Exp Log Erf Sin Cos Floor Ceil Round Mod Min Max Mean Sum Clip
     Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BiasAdd RotaryEmbedding
     Where Less LessOrEqual Greater GreaterOrEqual Equal And Or Xor Not IsNaN IsInf BitShift
     ReduceMean ReduceSum ReduceSumSquare ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum
     ReduceLogSumExp ArgMax ArgMin CumSum TopK NonZero
-"""
-_ONNX_SHAPES = """
     Constant ConstantOfShape Identity Cast CastLike Shape Size Reshape Flatten Transpose Squeeze Unsqueeze Concat
     Split Slice Gather GatherElements GatherND Scatter ScatterElements ScatterND Expand Tile Pad Range OneHot EyeLike
     Trilu DepthToSpace SpaceToDepth Dropout ReverseSequence Unique Compress
     CenterCropPad Col2Im SequenceEmpty SequenceConstruct SequenceInsert SequenceErase SequenceAt SequenceLength
     SplitToSequence ConcatFromSequence RandomNormal RandomNormalLike RandomUniform RandomUniformLike Bernoulli
-"""
-_ONNX_QUANTIZED = """
     QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearAdd QLinearMul QLinearSigmoid QLinearLeakyRelu
     QLinearSoftmax QLinearAveragePool QLinearGlobalAveragePool QLinearConcat
 """
-
-ONNX = frozenset(
-    f"{_ONNX_ACTIVATIONS} {_ONNX_NORMS} {_ONNX_POOLS} {_ONNX_ELEMENTWISE} {_ONNX_SHAPES} {_ONNX_QUANTIZED}".split()
-)
+ONNX = frozenset(_ONNX.split())
 """Operators of an ONNX graph, of the standard domain and of onnxruntime's."""

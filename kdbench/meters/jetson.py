@@ -54,9 +54,8 @@ class Jetson(PolledMeter):
     def __init__(
         self, root: Path = ROOT, clock: Clock = time.monotonic_ns, pause: Pause = time.sleep, *, background: bool = True
     ) -> None:
-        super().__init__(clock, background=background)
+        super().__init__(clock, pause, background=background)
         self._root = root
-        self._pause = pause
         self._open: list[tuple[float, list[NumberFile]]] = []
 
     def available(self) -> State:

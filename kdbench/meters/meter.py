@@ -65,7 +65,9 @@ State = Available | Unavailable
 
 
 class MeterError(RuntimeError):
-    """A meter that cannot be read; the message is the reason, in a few words."""
+    """A meter that cannot be read; the message is the reason, in a few words. `state` may hold the remedy as well."""
+
+    state: Unavailable | None = None
 
 
 class MeterFailedError(MeterError):
@@ -136,16 +138,21 @@ def advances(meter: Meter, pause: Pause = time.sleep) -> bool:
 
 
 def prove(
-    meter: Meter, pause: Pause, detail: Callable[[], str], stuck: Unavailable, remedy: Callable[[str], str]
+    meter: Meter,
+    pause: Pause,
+    detail: Callable[[], str],
+    stuck: Unavailable,
+    remedy: Callable[[str], str] = lambda _: "",
 ) -> State:
     """Return whether `meter` can be read and advances; close it afterwards.
 
-    `detail()` says what it covers, `stuck` is the result if it does not advance, `remedy` maps a reason to a hint.
+    `detail()` says what it covers, `stuck` is the result if it does not advance. `remedy` maps a reason to a
+    hint, for errors that hold none.
     """
     try:
         return Available(detail()) if advances(meter, pause) else stuck
     except MeterError as error:
-        return Unavailable(str(error), remedy(str(error)))
+        return error.state or Unavailable(str(error), remedy(str(error)))
     finally:
         meter.close()
 
@@ -160,8 +167,9 @@ class PolledMeter(Meter):
     stepped = False
     poll_s: float
 
-    def __init__(self, clock: Clock = time.monotonic_ns, *, background: bool = True) -> None:
+    def __init__(self, clock: Clock = time.monotonic_ns, pause: Pause = time.sleep, *, background: bool = True) -> None:
         self._clock = clock
+        self._pause = pause
         self._background = background
         self._lock = threading.Lock()
         self._ended = threading.Event()

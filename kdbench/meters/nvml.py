@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.machine.system_files import ROOT
-from kdbench.meters.meter import METERS, Clock, Meter, Part, Pause, PolledMeter, Rank, State, Unavailable
-from kdbench.meters.nvml_board import SCOPE, Board, BoardError, check
+from kdbench.meters.meter import METERS, Clock, Meter, Part, Pause, PolledMeter, Rank, State, Unavailable, prove
+from kdbench.meters.nvml_board import SCOPE, STUCK, Board, BoardError
 
 _NO_COUNTER = Unavailable("NVML: no energy counter", "boards before Volta and virtual GPUs have none")
 _FELL_BACK = Unavailable(
@@ -49,7 +49,7 @@ class Nvml(Meter):
 
     def available(self) -> State:
         """Return whether the driver answers for a whole board, and its counter advances."""
-        return check(self, self._board, "energy counter of the whole board", self._pause)
+        return prove(self, self._pause, lambda: f"{self._board.name()}: energy counter of the whole board", STUCK)
 
     def read(self) -> tuple[int, float]:
         """Return (monotonic ns, joules since the driver was loaded).
@@ -82,13 +82,12 @@ class _BoardPower(PolledMeter):
     def __init__(
         self, clock: Clock = time.monotonic_ns, pause: Pause = time.sleep, *, root: Path = ROOT, background: bool = True
     ) -> None:
-        super().__init__(clock, background=background)
-        self._pause = pause
+        super().__init__(clock, pause, background=background)
         self._board = Board(_NO_POWER, root)
 
     def available(self) -> State:
         """Return whether the driver answers for a whole board, and its power is above zero."""
-        return check(self, self._board, self.detail, self._pause)
+        return prove(self, self._pause, lambda: f"{self._board.name()}: {self.detail}", STUCK)
 
     def watts(self) -> float:
         """Return the board's power; raises MeterError if the driver refuses."""

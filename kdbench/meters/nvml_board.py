@@ -11,32 +11,30 @@ from typing import Any, TypeVar
 
 from kdbench.machine.nvidia import first_name, first_visible, numbers_agree
 from kdbench.machine.system_files import is_tegra
-from kdbench.meters.meter import Available, Meter, MeterError, Pause, State, Unavailable, advances
+from kdbench.meters.meter import MeterError, Unavailable
 
 T = TypeVar("T")
 
 SCOPE = "gpu0.board"
 
 _CHECK = "see what nvidia-smi says"
-# By the code's name in nvml.h (nvmlReturn_t), without NVML_ERROR_.
+STUCK = Unavailable("NVML: the energy stands still", _CHECK)
+_RESTART = "restart the machine"
+_DEVICES = "/dev/nvidiactl and /dev/nvidia0"
+# Reason and remedy by the code's name in nvml.h (nvmlReturn_t), without NVML_ERROR_.
 _ERRORS = {
-    "LIBRARY_NOT_FOUND": Unavailable(
-        "NVML: no NVIDIA driver", "install the driver; a container needs the GPU passed on (--gpus all)"
+    "LIBRARY_NOT_FOUND": ("no NVIDIA driver", "install the driver; a container needs the GPU passed on (--gpus all)"),
+    "DRIVER_NOT_LOADED": ("no NVIDIA driver", "load the kernel module: sudo modprobe nvidia"),
+    "LIB_RM_VERSION_MISMATCH": ("driver and library differ", f"the driver was updated while it ran: {_RESTART}"),
+    "FUNCTION_NOT_FOUND": ("the driver is too old", "update the NVIDIA driver"),
+    "NO_PERMISSION": ("permission denied", f"let your user open {_DEVICES}, or pass them to the container"),
+    "OPERATING_SYSTEM": (
+        "blocked by the system",
+        "a container's or a service's policy keeps /dev/nvidia* closed: allow it",
     ),
-    "DRIVER_NOT_LOADED": Unavailable("NVML: no NVIDIA driver", "load the kernel module: sudo modprobe nvidia"),
-    "LIB_RM_VERSION_MISMATCH": Unavailable(
-        "NVML: driver and library differ", "the driver was updated while it ran: restart the machine"
-    ),
-    "FUNCTION_NOT_FOUND": Unavailable("NVML: the driver is too old", "update the NVIDIA driver"),
-    "NO_PERMISSION": Unavailable(
-        "NVML: permission denied", "let your user open /dev/nvidiactl and /dev/nvidia0, or pass them to the container"
-    ),
-    "OPERATING_SYSTEM": Unavailable(
-        "NVML: blocked by the system", "a container's or a service's policy keeps /dev/nvidia* closed: allow it"
-    ),
-    "INSUFFICIENT_POWER": Unavailable("NVML: the GPU lacks power", "attach the board's external power cables"),
-    "GPU_IS_LOST": Unavailable("NVML: the GPU is lost", "it fell off the bus: restart the machine, look at dmesg"),
-    "RESET_REQUIRED": Unavailable("NVML: the GPU needs a reset", "sudo nvidia-smi --gpu-reset, or restart the machine"),
+    "INSUFFICIENT_POWER": ("the GPU lacks power", "attach the board's external power cables"),
+    "GPU_IS_LOST": ("the GPU is lost", f"it fell off the bus: {_RESTART}, look at dmesg"),
+    "RESET_REQUIRED": ("the GPU needs a reset", f"sudo nvidia-smi --gpu-reset, or {_RESTART}"),
 }
 _JETSON = Unavailable("NVML: unsupported on a Jetson", "its board has power sensors of its own", expected=False)
 _SLICE = Unavailable(
@@ -79,6 +77,10 @@ class Board:
         except pynvml.NVMLError as error:
             raise BoardError(self._state(pynvml, error)) from error
 
+    def name(self) -> str:
+        """Return the board's name; raises BoardError."""
+        return str(self.query(lambda pynvml, handle: pynvml.nvmlDeviceGetName(handle)))
+
     def close(self) -> None:
         """Shut NVML down if it was initialised here."""
         import pynvml
@@ -91,21 +93,9 @@ class Board:
         # To a driver, a field that it does not know is an invalid argument.
         if error.value in {pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_INVALID_ARGUMENT}:
             return self._unsupported
-        states = (state for name, state in _ERRORS.items() if getattr(pynvml, f"NVML_ERROR_{name}") == error.value)
-        return next(states, Unavailable(f"NVML: error {error.value}", f"{error}: {_CHECK}"))
-
-
-def check(meter: Meter, board: Board, detail: str, pause: Pause) -> State:
-    """Return whether `meter`, which reads `board`, can be used; the meter is closed afterwards."""
-    try:
-        if advances(meter, pause):
-            name = board.query(lambda pynvml, handle: pynvml.nvmlDeviceGetName(handle))
-            return Available(f"{name}: {detail}")
-        return Unavailable("NVML: the energy stands still", _CHECK)
-    except BoardError as error:
-        return error.state
-    finally:
-        meter.close()
+        known = (state for name, state in _ERRORS.items() if getattr(pynvml, f"NVML_ERROR_{name}") == error.value)
+        reason, hint = next(known, (f"error {error.value}", f"{error}: {_CHECK}"))
+        return Unavailable(f"NVML: {reason}", hint)
 
 
 def _open(pynvml: Any, root: Path) -> Any:

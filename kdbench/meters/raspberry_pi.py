@@ -63,9 +63,8 @@ class RaspberryPi(PolledMeter):
         run: Run = run_tool,
         background: bool = True,
     ) -> None:
-        super().__init__(clock, background=background)
+        super().__init__(clock, pause, background=background)
         self._root = root
-        self._pause = pause
         self._which = which
         self._run = run
         self._rails: frozenset[str] = frozenset()

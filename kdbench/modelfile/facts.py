@@ -60,10 +60,8 @@ def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int
     image = _the_input(model, path)
     shape = declared_shape(image)
     if len(shape) < 2:
-        raise InputError(
-            f"{path}: input {image.name!r} has no batch and sample dimensions (declared: {_text(shape)})",
-            "export the model with a declared input shape, batch first",
-        )
+        message = f"{path}: input {image.name!r} has no batch and sample dimensions (declared: {_text(shape)})"
+        raise InputError(message, "export the model with a declared input shape, batch first")
     layout: Layout = "flat" if len(shape) == 2 else "NCHW" if len(shape) == 4 else "other"  # the most likely
     if data_shape:
         layout = layout_for(shape, data_shape, str(path))
@@ -104,11 +102,9 @@ def layout_for(shape: Shape, data_shape: tuple[int, int, int], name: str) -> Lay
     for layout, sample in candidates:
         if fits(shape[1:], sample):
             return layout
-    raise InputError(
-        f"{name} takes inputs of shape {_text(shape)}, but the images are {channels}x{height}x{width} "
-        "(channels x height x width)",
-        "choose the data set that the model was trained for, or resize the images to its input",
-    )
+    images = f"{channels}x{height}x{width} (channels x height x width)"
+    hint = "choose the data set that the model was trained for, or resize the images to its input"
+    raise InputError(f"{name} takes inputs of shape {_text(shape)}, but the images are {images}", hint)
 
 
 def fits(declared: Shape, shape: tuple[int, ...]) -> bool:

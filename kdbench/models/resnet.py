@@ -43,8 +43,9 @@ class PadShortcut(nn.Module):
 def _shortcut(inputs: int, outputs: int, stride: int, kind: Shortcut = "projection") -> nn.Module:
     if stride == 1 and inputs == outputs:
         return nn.Identity()
-    is_padded = kind == "pad"
-    return PadShortcut(inputs, outputs, stride) if is_padded else nn.Sequential(*conv_bn(inputs, outputs, 1, stride))
+    if kind == "pad":
+        return PadShortcut(inputs, outputs, stride)
+    return nn.Sequential(*conv_bn(inputs, outputs, 1, stride))
 
 
 class BasicBlock(nn.Module):
@@ -141,20 +142,6 @@ def _stem(kind: Stem, stride: StemStride | None, inputs: int, outputs: int) -> n
     return conv_bn_relu(inputs, outputs, 7, stride)
 
 
-def _stages(counts: tuple[int, ...], block: Block, width: float) -> tuple[list[nn.Module], int]:
-    """Return the non-empty stages, for inputs of the stem's width, and the width of the last stage."""
-    make, expansion = {"basic": (BasicBlock, 1), "bottleneck": (Bottleneck, 4)}[block]
-    inputs = scaled(64, width)
-    stages: list[nn.Module] = []
-    for index, count in enumerate(counts):
-        if count == 0:
-            continue  # without its stride and widening
-        outputs = expansion * scaled(64 * 2**index, width)
-        stages.append(stage(make, inputs, outputs, 1 if index == 0 else 2, count))
-        inputs = outputs
-    return stages, inputs
-
-
 @MODELS.register("residual")
 def residual(
     _name: str,
@@ -175,8 +162,16 @@ def residual(
     """
     if not any(blocks):
         raise InputError("residual: every stage is empty", "give at least one stage a block, as in [1, 1, 0, 0]")
-    stages, last = _stages(blocks, block, width)
-    return Staged(_stem(stem, stem_stride, input_shape[0], scaled(64, width)), stages, pooled_linear(last, classes))
+    make, expansion = {"basic": (BasicBlock, 1), "bottleneck": (Bottleneck, 4)}[block]
+    inputs = scaled(64, width)
+    first = _stem(stem, stem_stride, input_shape[0], inputs)
+    stages = []
+    for index, count in enumerate(blocks):
+        if count:  # an empty stage neither halves nor widens
+            outputs = expansion * scaled(64 * 2**index, width)
+            stages.append(stage(make, inputs, outputs, 1 if index == 0 else 2, count))
+            inputs = outputs
+    return Staged(first, stages, pooled_linear(inputs, classes))
 
 
 def imagenet_resnet(
@@ -234,10 +229,8 @@ def wide_resnet(name: str, input_shape: InputShape, classes: PositiveInt, /, *, 
     per_stage, rest = divmod(depth - 4, 6)
     if rest or per_stage < 1 or factor < 1:
         nearest = 6 * max(1, round((depth - 4) / 6)) + 4
-        raise InputError(
-            f"a Wide ResNet has 6n+4 layers and a factor of 1 or more, not {depth} and {factor}",
-            f"the nearest is wrn{nearest}-{max(1, factor)}",
-        )
+        message = f"a Wide ResNet has 6n+4 layers and a factor of 1 or more, not {depth} and {factor}"
+        raise InputError(message, f"the nearest is wrn{nearest}-{max(1, factor)}")
     widths = (16, 16 * factor, 32 * factor, 64 * factor)
     block = partial(PreActivationBlock, dropout=dropout)
     sizes = zip(widths, widths[1:], (1, 2, 2), strict=False)

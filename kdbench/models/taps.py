@@ -61,10 +61,8 @@ def required_stages(module: nn.Module) -> tuple[str, ...]:
     """Return the module paths of the blocks of `module`, in order; raises InputError if it declares none."""
     stages: tuple[str, ...] = getattr(module, "stages", ())
     if not stages:
-        raise InputError(
-            f"{type(module).__name__} declares no stages, so it has no middle or last stage",
-            "name the layers to tap by their paths",
-        )
+        message = f"{type(module).__name__} declares no stages, so it has no middle or last stage"
+        raise InputError(message, "name the layers to tap by their paths")
     return stages
 
 
