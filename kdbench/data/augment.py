@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from kdbench.data.counter_rng import below, key_of, words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
     import torch
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from kdbench.recipe import Augment
 
     Numbers = npt.NDArray[np.int64]
-    from collections.abc import Callable
 
 # Up to this many views have slots if the recipe chooses no number.
 FEW_VIEWS = 16

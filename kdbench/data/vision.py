@@ -93,10 +93,8 @@ def load_published(published: Published, request: Request) -> Dataset:
     root = request.root
     if root is None:
         message = f"the data set {request.name!r} is read from a folder, and no folder is named"
-        folder = "the folder that holds downloaded data sets"
-        raise DataMissingError(
-            message, f"set the environment variable KDBENCH_DATA, or data.root in the recipe, to {folder}"
-        )
+        variables = "the environment variable KDBENCH_DATA, or data.root in the recipe"
+        raise DataMissingError(message, f"set {variables}, to the folder that holds downloaded data sets")
     cls = getattr(torchvision.datasets, published.cls)
     splits: dict[Part, Split] = {}
     class_names: tuple[str, ...] = ()
@@ -118,20 +116,15 @@ def _read(cls: Any, part: Part, root: Path, published: Published, request: Reque
     except (RuntimeError, OSError, ValueError, LookupError, EOFError, AssertionError) as error:
         problems = faults(root, needed)
         if not problems:
-            raise InputError(
-                f"the {part} part of {request.name} in {root} cannot be read: {error}",
-                f"delete {', '.join(path for path, _ in needed)} and get them again with data.download=true",
-            ) from error
+            hint = f"delete {', '.join(path for path, _ in needed)} and get them again with data.download=true"
+            raise InputError(f"the {part} part of {request.name} in {root} cannot be read: {error}", hint) from error
         message = f"the {part} part of {request.name} is not in {root}; {problems}"
         if request.download:
-            raise DataMissingError(
-                f"{message}; downloading failed: {error}", f"check the network, or copy the files into {root}"
-            ) from error
-        raise DataMissingError(
-            message,
-            "download it with data.download=true (or --download), or set KDBENCH_DATA or data.root to the folder "
-            f"that holds {Path(needed[0][0]).parts[0]}/",
-        ) from None
+            hint = f"check the network, or copy the files into {root}"
+            raise DataMissingError(f"{message}; downloading failed: {error}", hint) from error
+        folder = f"the folder that holds {Path(needed[0][0]).parts[0]}/"
+        hint = f"download it with data.download=true (or --download), or set KDBENCH_DATA or data.root to {folder}"
+        raise DataMissingError(message, hint) from None
 
 
 for _name, _published in _PUBLISHED.items():

@@ -71,9 +71,7 @@ def siblings(core: int, root: Path = ROOT) -> frozenset[int] | None:
 def strength(core: int, root: Path = ROOT) -> int:
     """Return a core's capacity, else its highest clock, else 0; comparable within a machine."""
     folder = root / f"sys/devices/system/cpu/cpu{core}"
-    if first_line(folder / "cpu_capacity"):
-        return number(folder / "cpu_capacity") or 0
-    return number(folder / "cpufreq/cpuinfo_max_freq") or 0
+    return number(folder / "cpu_capacity") or number(folder / "cpufreq/cpuinfo_max_freq") or 0
 
 
 def _default_cores(usable: Sequence[int], minimum: int, root: Path) -> tuple[int, ...]:

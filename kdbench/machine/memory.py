@@ -53,10 +53,9 @@ def high_water(*, was_reset: bool, proc: Path = _PROC) -> HighWater:
 
     Raises MemoryUnknownError if the system keeps no such mark.
     """
-    since = "counting began" if was_reset else "it started"
-    if (proc / "status").exists():
-        return HighWater(max(_status(proc, "VmHWM"), _status(proc, "VmRSS")), since)
-    return HighWater(_peak_outside_linux(), since)
+    on_linux = (proc / "status").exists()
+    peak = max(_status(proc, "VmHWM"), _status(proc, "VmRSS")) if on_linux else _peak_outside_linux()
+    return HighWater(peak, "counting began" if was_reset else "it started")
 
 
 def available_bytes(root: Path = ROOT) -> int:

@@ -72,8 +72,7 @@ def _known(skeleton: Model) -> Known:
         skeleton.graph.value_info.extend(ruled)
 
 
-def _inferred(model: Model) -> tuple[dict[str, Shape], dict[str, int]]:
-    """Return the shapes and element types that onnx infers."""
+def _inferred(model: Model) -> tuple[Shapes, dict[str, int]]:
     import onnx
 
     try:
@@ -113,9 +112,8 @@ def _fix_input(model: Model, input_shape: tuple[int, ...] | None) -> int:
         raise InputError("the model has no input", "only models that map a tensor to logits can be counted")
     first, *others = inputs
     if not declared_shape(first):
-        raise InputError(
-            f"the model does not declare the shape of its input {first.name}", "export it with one, batch first"
-        )
+        message = f"the model does not declare the shape of its input {first.name}"
+        raise InputError(message, "export it with one, batch first")
     axes = first.type.tensor_type.shape.dim
     batch = axes[0].dim_value if axes and axes[0].dim_value > 0 else 1
     if input_shape is not None:

@@ -96,8 +96,7 @@ def _depends(value: Value, known: dict[str, bool]) -> bool:
 
 
 def _shape(value: Value) -> list[int]:
-    sizes: list[int] = value.type().sizes()
-    return sizes
+    return list(value.type().sizes())
 
 
 def _convolution(inputs: list[Value], outputs: list[Value]) -> Counter[str]:

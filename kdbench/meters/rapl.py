@@ -161,13 +161,11 @@ class Rapl(_Powercap):
     def _absent(self) -> Unavailable:
         if not self._supported:
             return Unavailable("RAPL: not Linux on x86", expected=False)
-        if named := os.environ.get(POWERCAP_VARIABLE):
-            return Unavailable("RAPL: no counters", f"{POWERCAP_VARIABLE}={named} holds no intel-rapl:* folders")
-        return Unavailable(
-            "RAPL: no counters",
-            f"virtual machines hide them; for a container see {POWERCAP_VARIABLE} in docs/energy.md; else "
-            "sudo modprobe intel_rapl_msr",
-        )
+        container = f"for a container see {POWERCAP_VARIABLE} in docs/energy.md"
+        hint = f"virtual machines hide them; {container}; else sudo modprobe intel_rapl_msr"
+        if folder := os.environ.get(POWERCAP_VARIABLE):
+            hint = f"{POWERCAP_VARIABLE}={folder} holds no intel-rapl:* folders"
+        return Unavailable("RAPL: no counters", hint)
 
 
 @METERS.register("rapl-psys")

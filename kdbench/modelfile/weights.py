@@ -146,15 +146,14 @@ def _external_bytes(tensors: "Iterable[tuple[str, onnx.TensorProto]]", path: Pat
                 message = f"{path}: offset or length of {tensor.name!r} is not a number"
                 raise InputError(message, _COPY_AGAIN) from None
             needed[location] = max(needed.get(location, 0), end)
-    return sum(_file_bytes(path, path.parent / location, minimum) for location, minimum in needed.items())
-
-
-def _file_bytes(path: Path, external: Path, minimum: int) -> int:
-    try:
-        size = external.stat().st_size
-    except OSError:
-        raise InputError(f"{path} keeps weights in {external}, which is missing", "put it beside the model") from None
-    if size < minimum:
-        cut = f"cut short: {size} of at least {minimum} bytes"
-        raise InputError(f"{path} keeps weights in {external}, which is {cut}", _COPY_AGAIN)
-    return size
+    total = 0
+    for location, minimum in needed.items():
+        message = f"{path} keeps weights in {path.parent / location}, which is"
+        try:
+            size = (path.parent / location).stat().st_size
+        except OSError:
+            raise InputError(f"{message} missing", "put it beside the model") from None
+        if size < minimum:
+            raise InputError(f"{message} cut short: {size} of at least {minimum} bytes", _COPY_AGAIN)
+        total += size
+    return total

@@ -1,4 +1,4 @@
-"""Plain networks: dense, convolutional ones small enough for 8×8 digits, and the two of the Keras tutorial.
+"""Plain networks: dense, convolutional ones small enough for 8×8 digits, the two of the Keras tutorial, and VGGs.
 
 `784-1200-1200-10` is the teacher of Hinton et al. 2015 (arXiv:1503.02531).
 
@@ -6,15 +6,20 @@ The Keras tutorial (keras.io/examples/vision/knowledge_distillation): convolutio
 stride 1, convolution, dense; both convolutions 3×3 with stride 2 and TensorFlow's "same" padding, which adds an odd row
 and column after the image, while torch pads both sides. At 1×28×28 with 10 classes the teacher has 1 433 610 parameters
 and the student 20 490.
+
+VGG with batch norm for small images: Simonyan & Zisserman 2015 (arXiv:1409.1556). Trunk and head (512→512→512→classes)
+follow chenyaofo/pytorch-cifar-models: with 100 classes at 3×32×32, vgg11_bn has 9 802 596 parameters and 153 339 904
+MACs. vgg8_bn is RepDistiller's vgg8 trunk.
 """
 
+import itertools
 import math
 
 from torch import nn
 
 from kdbench.errors import InputError
-from kdbench.models import MODELS, InputShape, PositiveInt, Share, Widths
-from kdbench.models.staged import Staged, conv_bn_relu, pooled_linear
+from kdbench.models import MODELS, InputShape, PositiveFloat, PositiveInt, Share, Widths
+from kdbench.models.staged import Staged, conv_bn_relu, pooled_linear, scaled
 
 
 @MODELS.register("dense")
@@ -119,3 +124,56 @@ def keras_teacher(_name: str, input_shape: InputShape, classes: PositiveInt, /) 
 def keras_student(_name: str, input_shape: InputShape, classes: PositiveInt, /) -> nn.Module:
     """Build the tutorial's student: 16 and 32 channels."""
     return _keras(input_shape, classes, 16, 32)
+
+
+# Convolutions per block; every block ends in 2×2 max pooling.
+VGG_DEPTHS = {
+    "vgg8_bn": (1, 1, 1, 1, 1),
+    "vgg11_bn": (1, 1, 2, 2, 2),
+    "vgg13_bn": (2, 2, 2, 2, 2),
+    "vgg16_bn": (2, 2, 3, 3, 3),
+    "vgg19_bn": (2, 2, 4, 4, 4),
+}
+VGG_WIDTHS = (64, 128, 256, 512, 512)
+
+
+def _vgg_block(inputs: int, outputs: int, depth: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+        inputs = outputs
+    # Rounding up keeps even sizes as they are, and allows images that are not multiples of 32.
+    return nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True))
+
+
+def vgg(
+    name: str,
+    input_shape: InputShape,
+    classes: PositiveInt,
+    /,
+    *,
+    width: PositiveFloat = 1.0,
+    head: tuple[PositiveInt, ...] | None = None,
+    dropout: Share = 0.5,
+) -> nn.Module:
+    """Build the VGG called `name`.
+
+    `width` multiplies the channels and, unless `head` names them, the hidden widths of the head: 512 and 512.
+    The sub-students of a fused network are `vgg11_bn` with width 0.5, head [256] and 128
+    classes: 2 407 680 parameters.
+    """
+    widths = [scaled(full, width) for full in VGG_WIDTHS]
+    hidden = (scaled(512, width),) * 2 if head is None else head
+    sizes = zip((input_shape[0], *widths), widths, VGG_DEPTHS[name], strict=False)
+    blocks = [_vgg_block(before, after, depth) for before, after, depth in sizes]
+    cells = -(-input_shape[1] // 32) * -(-input_shape[2] // 32)
+    # The trunk reduces a 32×32 image to one cell, so a pooling layer would only add to some conventions' MACs.
+    layers: list[nn.Module] = [nn.Identity() if cells == 1 else nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    for before, after in itertools.pairwise((widths[-1], *hidden)):
+        layers += [nn.Linear(before, after), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+    layers.append(nn.Linear((widths[-1], *hidden)[-1], classes))
+    return Staged(nn.Identity(), blocks, nn.Sequential(*layers), linear_std=0.01)
+
+
+for _known in VGG_DEPTHS:
+    MODELS.register(_known)(vgg)

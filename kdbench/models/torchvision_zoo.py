@@ -1,13 +1,13 @@
 """Any of torchvision's classifiers by name: `torchvision/efficientnet_b0`. Fresh weights, no download."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kdbench.errors import InputError
 from kdbench.models import MODELS, InputShape, PositiveInt
+from kdbench.models.taps import Taps
 from kdbench.registry import suggestion
 
 PREFIX = "torchvision/"
@@ -34,7 +34,6 @@ def _create(model: str, input_shape: InputShape, classes: int) -> nn.Module:
 
 
 def _replace_first_convolution(network: nn.Module, channels: int) -> None:
-    """Replace the first convolution of `network` by a fresh one with `channels` inputs instead of 3."""
     path, old = next((path, module) for path, module in network.named_modules() if isinstance(module, nn.Conv2d))
     assert old.groups == 1, f"{path} is not a plain first convolution"
     new = nn.Conv2d(
@@ -49,27 +48,6 @@ def _replace_first_convolution(network: nn.Module, channels: int) -> None:
     network.set_submodule(path, new)
 
 
-def _output_ranks(network: nn.Module, layers: Mapping[str, nn.Module], input_shape: InputShape) -> dict[str, int]:
-    """Return the rank of each layer's output, in calling order, by a forward on the meta device."""
-    ranks: dict[str, int] = {}
-
-    def hook_for(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            ranks[name] = output.dim() if isinstance(output, Tensor) else 0
-
-        return hook
-
-    handles = [layer.register_forward_hook(hook_for(name)) for name, layer in layers.items()]
-    state = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
-    try:
-        torch.func.functional_call(network.eval(), state, torch.empty(1, *input_shape, device="meta"))
-    finally:
-        network.train()
-        for handle in handles:
-            handle.remove()
-    return ranks
-
-
 def _image_stages(network: nn.Module, input_shape: InputShape) -> tuple[str, ...]:
     """Return the paths of the blocks that output feature maps (rank 4); none in a vision transformer.
 
@@ -78,8 +56,14 @@ def _image_stages(network: nn.Module, input_shape: InputShape) -> tuple[str, ...
     trunk = next((name for name in _TRUNKS if hasattr(network, name)), "")
     prefix = f"{trunk}." if trunk else ""
     children = {prefix + name: child for name, child in network.get_submodule(trunk).named_children()}
-    ranks = _output_ranks(network, children, input_shape)
-    maps = [name for name, rank in ranks.items() if rank == 4]
+    state = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+    with Taps(network, children) as taps:
+        try:
+            torch.func.functional_call(network.eval(), state, torch.empty(1, *input_shape, device="meta"))
+        finally:
+            network.train()
+    # In calling order; a layer may output something other than a tensor.
+    maps = [name for name, output in taps.features.items() if getattr(output, "ndim", 0) == 4]
     composed = tuple(name for name in maps if next(children[name].children(), None) is not None)
     return composed or tuple(name for name in maps if isinstance(children[name], nn.MaxPool2d))
 
