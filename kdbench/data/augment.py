@@ -1,7 +1,7 @@
 """Random changes of training images, a whole batch at a time, on the device where the images are.
 
 The change of one sample is a *view*: where the crop of the zero-padded image begins, and whether it is mirrored. Views
-are numbered, and the view of a sample in an epoch is a hash of seed, epoch and sample (`kdbench.data.counter_rng`). If
+are numbered, and the view of a sample in an epoch is a hash of seed, epoch and sample (`kdbench.data.selection`). If
 there are few views, or a chosen number, each has a *slot*, so that a teacher's output can be kept by sample and slot.
 
 Mixed images are torchvision's MixUp (Zhang et al. 2018, arXiv:1710.09412) and CutMix (Yun et al. 2019,
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from kdbench.data.counter_rng import below, key_of, words
+from kdbench.data.selection import below, key_of, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 
 from kdbench.data import augment as augmenting
-from kdbench.data.counter_rng import key_of
+from kdbench.data.selection import key_of
 from kdbench.errors import InputError
 from kdbench.recipe import Augment
 

@@ -16,7 +16,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
 
 from kdbench.data.batches import Batch, Batches
-from kdbench.data.counter_rng import key_of
+from kdbench.data.selection import key_of
 from kdbench.distill import checkpoint
 from kdbench.distill.devices import compile_forward, device_of, devices_of, processes_of, strategy_of
 from kdbench.distill.losses.logits import correct, cross_entropy

@@ -76,15 +76,13 @@ class SystemMonitor:
         self._root = root
         self._cores = frozenset(cores) if cores else None
         self._gauges = gauges(root, provider)
-        self._before: Counters | None = None
-        self._after: Counters | None = None
 
     def __enter__(self) -> Self:
         self._before = self.read()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._after = self.read()
+        self.conditions = self.between(self._before, self.read())
 
     def read(self) -> Counters:
         """Return the counters now."""
@@ -93,13 +91,6 @@ class SystemMonitor:
         readings = tuple(gauge.read() for gauge in self._gauges)
         pages = fields(self._root / "proc/vmstat").get("pswpin")
         return Counters(at_s, process_s, busy_s, stolen_s, None if pages is None else int(pages), readings)
-
-    @property
-    def conditions(self) -> Conditions:
-        """The conditions between entering and leaving the block."""
-        assert self._before is not None
-        assert self._after is not None
-        return self.between(self._before, self._after)
 
     def between(self, before: Counters, after: Counters) -> Conditions:
         """Return the conditions between two readings of the counters."""

@@ -37,18 +37,16 @@ class Origin:
 
 @dataclass(frozen=True)
 class _Layers:
-    """The nodes of the original graph, by index.
+    """The nodes of the original graph with the origin that each is: its name and MACs.
 
     producer: the index of the node that computes a tensor.
     outputs: the outputs of the node with a name.
-    macs, uncounted: a node's MACs, or why they are unknown.
     """
 
     nodes: Sequence[Node]
+    origins: Sequence[Origin]
     producer: Mapping[str, int]
     outputs: Mapping[str, Sequence[str]]
-    macs: Mapping[int, int]
-    uncounted: Mapping[int, str]
 
 
 def named(path: Path, copy: Path) -> Path:
@@ -98,16 +96,14 @@ def untraced(node: str, operator: str) -> Origin:
 def _counted(model: Model, input_shape: tuple[int, ...]) -> _Layers:
     known, batch = infer(model, input_shape)
     nodes = list(computed(model.graph))
-    macs, uncounted = {}, {}
-    for index, node in enumerate(nodes):
+    origins = []
+    for node in nodes:
         tally = count_node(model, Operation(node, known))
-        macs[index] = tally.macs // batch
-        uneven = ["not the same for every sample"] if tally.macs % batch else []
-        if tally.uncounted or uneven:
-            uncounted[index] = ", ".join([*tally.uncounted, *uneven])
+        reasons = [*tally.uncounted, *(["not the same for every sample"] if tally.macs % batch else [])]
+        origins.append(Origin(layer_name(node), None if reasons else tally.macs // batch, ", ".join(reasons)))
     producer = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     by_name = {node.name: [name for name in node.output if name] for node in nodes if node.name}
-    return _Layers(nodes, producer, by_name, macs, uncounted)
+    return _Layers(nodes, origins, producer, by_name)
 
 
 def _original_outputs(node: Node, layers: _Layers) -> Iterator[str]:
@@ -141,14 +137,13 @@ def _ancestors(tensors: Sequence[str], boundaries: set[str], layers: _Layers, as
 
 
 def _origin(node: Node, tensors: Sequence[str], covered: set[int], layers: _Layers) -> Origin:
-    name = layer_name(layers.nodes[layers.producer[tensors[0]]]) if tensors else layer_name(node)
+    name = layers.origins[layers.producer[tensors[0]]].layer if tensors else layer_name(node)
     if _is_weightless(node):
         return Origin(name, 0)
     if not covered:
         return untraced(name, node.op_type)
-    unknown = [layers.uncounted[index] for index in sorted(covered) if index in layers.uncounted]
-    if unknown:
+    parts = [layers.origins[index] for index in sorted(covered)]
+    if unknown := [part.reason for part in parts if part.macs is None]:
         return Origin(name, None, f"operators whose MACs are not known: {', '.join(unknown)}")
-    heaviest = max(sorted(covered), key=lambda index: layers.macs[index])
-    macs = sum(layers.macs[index] for index in covered)
-    return Origin(layer_name(layers.nodes[heaviest]) if layers.macs[heaviest] else name, macs)
+    heaviest = max(parts, key=lambda part: part.macs or 0)
+    return Origin(heaviest.layer if heaviest.macs else name, sum(part.macs or 0 for part in parts))

@@ -15,6 +15,10 @@ from kdbench.modelfile.weights import subgraphs
 
 _MICROSOFT = "com.microsoft"
 
+_SHAPE_KEEPING = """
+    QLinearSigmoid QLinearLeakyRelu QLinearSoftmax QuantizeLinear DequantizeLinear Gelu FastGelu QuickGelu BiasGelu
+    BiasSoftmax BiasAdd RotaryEmbedding SkipLayerNormalization SkipSimplifiedLayerNormalization GroupNorm
+"""
 # The standard operator, and the inputs it keeps.
 _REPLACEMENTS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "FusedConv": ("Conv", (0, 1)),
@@ -27,14 +31,7 @@ _REPLACEMENTS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "QLinearMul": ("Mul", (0, 3)),
     "QLinearAveragePool": ("AveragePool", (0,)),
     "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
-    **dict.fromkeys(
-        (
-            *("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", "QuantizeLinear", "DequantizeLinear"),
-            *("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "BiasSoftmax", "BiasAdd", "RotaryEmbedding"),
-            *("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "GroupNorm"),
-        ),
-        ("Identity", (0,)),
-    ),
+    **dict.fromkeys(_SHAPE_KEEPING.split(), ("Identity", (0,))),
 }
 # Before opset 17, onnxruntime writes these in the standard's domain, where the standard does not define them.
 _EARLY = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})

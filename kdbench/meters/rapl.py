@@ -32,6 +32,7 @@ class _Zone:
         # The counter takes the values 0 … max, so it wraps after max + 1 steps.
         self._modulus = int((folder / "max_energy_range_uj").read_text(encoding="ascii")) + 1
         self._energy = NumberFile(folder / "energy_uj")
+        self.close = self._energy.close
         self.last_uj = self._energy.read()
         self._last_ns = now_ns
         self._since_uj = 0
@@ -55,10 +56,6 @@ class _Zone:
         """Return whether both zones show the same counter, judging by their first values."""
         difference = (self.last_uj - other.last_uj) % self._modulus
         return min(difference, self._modulus - difference) < _MIRRORED_UJ
-
-    def close(self) -> None:
-        """Close the counter's file."""
-        self._energy.close()
 
 
 class _Powercap(Meter):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from kdbench.data.counter_rng import below, key_of, words
+from kdbench.data.selection import below, key_of, words
 
 
 def test_splitmix64_gives_its_published_numbers():

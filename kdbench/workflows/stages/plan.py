@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdbench import storage
-from kdbench.data.counter_rng import key_of
+from kdbench.data.selection import key_of
 from kdbench.recipe import Recipe, Student, Teacher, Trained, needed_by
 from kdbench.results import cards
 
