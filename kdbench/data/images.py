@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
+_CHUNK = 1024  # images counted at a time: bincount converts its input to 64 bits
 _GREY = frozenset({"1", "L"})
 _COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "LA", "La", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"})
 
@@ -151,9 +152,6 @@ def _resized(height: int, width: int, shorter: int) -> tuple[int, int]:
     if height <= width:
         return shorter, int(shorter * width / height)
     return int(shorter * height / width), shorter
-
-
-_CHUNK = 1024  # images counted at a time: bincount converts its input to 64 bits
 
 
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:

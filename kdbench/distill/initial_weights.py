@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdbench.data.batches import Batches
 from kdbench.errors import InputError
-from kdbench.models.fused import Fused
+from kdbench.models.staged import Fused
 from kdbench.recipe import Start
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

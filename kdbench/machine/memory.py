@@ -9,7 +9,6 @@ Standard library only on Linux: it runs in the measuring process.
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.machine.nvidia import first_visible
@@ -20,14 +19,6 @@ _PROC = Path("/proc/self")
 
 class MemoryUnknownError(RuntimeError):
     """This system, or the GPU's driver, does not report how much memory is in use."""
-
-
-@dataclass(frozen=True)
-class HighWater:
-    """The most memory this process held at once, in bytes, and since when: `counting began` or `it started`."""
-
-    peak_bytes: int
-    since: str
 
 
 def resident_bytes(proc: Path = _PROC) -> int:
@@ -48,14 +39,14 @@ def reset_high_water(proc: Path = _PROC) -> bool:
     return True
 
 
-def high_water(*, was_reset: bool, proc: Path = _PROC) -> HighWater:
-    """Return the most this process has held since `reset_high_water` returned True, or else since it started.
+def high_water(*, was_reset: bool, proc: Path = _PROC) -> tuple[int, str]:
+    """Return the most bytes this process held at once, and since when: `counting began` or `it started`.
 
-    Raises MemoryUnknownError if the system keeps no such mark.
+    Counting began when `reset_high_water` returned True. Raises MemoryUnknownError if the system keeps no such mark.
     """
     on_linux = (proc / "status").exists()
     peak = max(_status(proc, "VmHWM"), _status(proc, "VmRSS")) if on_linux else _peak_outside_linux()
-    return HighWater(peak, "counting began" if was_reset else "it started")
+    return peak, "counting began" if was_reset else "it started"
 
 
 def available_bytes(root: Path = ROOT) -> int:

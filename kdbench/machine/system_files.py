@@ -16,6 +16,7 @@ _MAX_BYTES = 64  # a number in sysfs has some twenty
 # Files of version 2 first. Above memory.high nothing is killed, but everything slows down while the kernel reclaims
 # memory. A group without a limit says "max", or a huge number.
 _LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")
+_THROTTLED = {"throttled_usec": 1e6, "throttled_time": 1e9}  # versions 2 and 1, with units per second
 _USED = ("memory.current", "memory.usage_in_bytes")
 
 
@@ -110,10 +111,7 @@ def throttled_s(root: Path = ROOT) -> float | None:
     times = []
     for folder in control_groups("cpu", root):
         counters = fields(folder / "cpu.stat")
-        if "throttled_usec" in counters:  # version 2
-            times.append(int(counters["throttled_usec"]) / 1e6)
-        elif "throttled_time" in counters:  # version 1
-            times.append(int(counters["throttled_time"]) / 1e9)
+        times += [int(counters[name]) / per_s for name, per_s in _THROTTLED.items() if name in counters]
     return sum(times) if times else None
 
 

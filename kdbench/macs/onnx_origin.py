@@ -119,7 +119,6 @@ def _original_outputs(node: Node, layers: _Layers) -> Iterator[str]:
 
 
 def _is_weightless(node: Node) -> bool:
-    """Return whether a node of the optimised graph cannot hold MACs."""
     return (node.domain in {*DOMAINS, _LAID_OUT} and node.op_type in ONNX) or node.op_type.startswith("Reorder")
 
 

@@ -7,8 +7,6 @@ import math
 from collections.abc import Sequence
 from string import ascii_letters
 
-Sizes = dict[str, int]
-
 
 def einsum_macs(
     equation: str, shapes: Sequence[Sequence[int]], path: Sequence[tuple[int, int]] | None = None
@@ -24,7 +22,7 @@ def einsum_macs(
     if terms is None:
         return None
     operands, result = terms
-    sizes: Sizes = {}
+    sizes: dict[str, int] = {}
     for term, shape in zip(operands, shapes, strict=True):
         for index, size in zip(term, shape, strict=True):
             sizes[index] = max(size, sizes.get(index, 1))  # an index of size 1 is broadcast

@@ -145,6 +145,5 @@ def _absent() -> Unavailable:
         return Unavailable("NVML: no GPU", "the driver runs but lists none: see nvidia-smi -L")
     if first_name() in {"", "-1"}:
         return Unavailable("NVML: every GPU is hidden", f"CUDA_VISIBLE_DEVICES={visible!r} hides them: unset it")
-    return Unavailable(
-        "NVML: no such GPU", f"CUDA_VISIBLE_DEVICES={visible!r}: begin it with one that nvidia-smi -L lists"
-    )
+    hint = f"CUDA_VISIBLE_DEVICES={visible!r}: begin it with one that nvidia-smi -L lists"
+    return Unavailable("NVML: no such GPU", hint)

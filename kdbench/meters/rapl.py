@@ -19,7 +19,6 @@ POWERCAP = Path("/sys/class/powercap")
 POWERCAP_VARIABLE = "KDBENCH_POWERCAP"
 
 _PACKAGE = re.compile(r"package-(\d+)(-die-\d+)?")
-_PSYS = re.compile("psys")
 _MIRRORED_UJ = 1_000_000  # two reads of one counter, a millisecond apart, differ by less than a joule
 _MAX_W = 1000  # that a zone can draw for long; the largest packages draw half of it
 _X86 = {"x86_64", "amd64", "i386", "i686"}
@@ -66,6 +65,8 @@ class _Powercap(Meter):
     """
 
     stands_for = frozenset({Part.CPU})  # a separate GPU board is not behind these counters
+    drivers: tuple[str, ...] = ("intel-rapl",)
+    zone: re.Pattern[str]
 
     def __init__(
         self,
@@ -112,9 +113,22 @@ class _Powercap(Meter):
             zone.close()
         self._zones = None
 
-    @abstractmethod
     def _folders(self) -> dict[str, Path]:
-        """Return the folder of each zone to sum, by the zone's name."""
+        """Return the folder of each zone to sum, by the zone's name, from the first driver that has any.
+
+        Each name counts once, because a zone can be reached by two paths. In /sys/class/powercap a driver's zones are
+        beside its folder; in /sys/devices/virtual/powercap, the folder to pass to a container, they are inside it. A
+        package's parts (core, uncore, dram) have other names.
+        """
+        zones: dict[str, Path] = {}
+        for driver in self.drivers:
+            outer, inner = self._root.glob(f"{driver}:*"), self._root.glob(f"{driver}/{driver}:*")
+            for folder in (*sorted(outer), *sorted(inner)):
+                if self.zone.fullmatch(name := text(folder / "name")):
+                    zones.setdefault(name, folder)
+            if zones:
+                break
+        return zones
 
     @abstractmethod
     def _detail(self, folders: dict[str, Path]) -> str:
@@ -123,19 +137,6 @@ class _Powercap(Meter):
     @abstractmethod
     def _absent(self) -> Unavailable:
         """Return why there are no zones."""
-
-    def _named(self, driver: str, name: re.Pattern[str]) -> dict[str, Path]:
-        """Return the driver's zones whose names match, each name once: a zone can be reached by two paths.
-
-        In /sys/class/powercap a driver's zones are beside its folder; in /sys/devices/virtual/powercap, the folder to
-        pass to a container, they are inside it. A package's parts (core, uncore, dram) have other names.
-        """
-        zones: dict[str, Path] = {}
-        outer, inner = self._root.glob(f"{driver}:*"), self._root.glob(f"{driver}/{driver}:*")
-        for folder in (*sorted(outer), *sorted(inner)):
-            if name.fullmatch(zone := text(folder / "name")):
-                zones.setdefault(zone, folder)
-        return zones
 
 
 @METERS.register("rapl")
@@ -146,10 +147,8 @@ class Rapl(_Powercap):
     rank = Rank.COUNTER
     scope = "cpu.package"
     covers = frozenset({Part.CPU})
-
-    def _folders(self) -> dict[str, Path]:
-        # The second driver reads the same counters through another interface.
-        return self._named("intel-rapl", _PACKAGE) or self._named("intel-rapl-mmio", _PACKAGE)
+    drivers = ("intel-rapl", "intel-rapl-mmio")  # the second reads the same counters through another interface
+    zone = _PACKAGE
 
     def _detail(self, folders: dict[str, Path]) -> str:
         packages = len({_package(name) for name in folders})
@@ -173,9 +172,7 @@ class RaplPsys(_Powercap):
     rank = Rank.BOARD
     scope = "platform"
     covers = frozenset({Part.CPU, Part.GPU, Part.REST})
-
-    def _folders(self) -> dict[str, Path]:
-        return self._named("intel-rapl", _PSYS)
+    zone = re.compile("psys")
 
     def _detail(self, folders: dict[str, Path]) -> str:
         return f"{', '.join(folders)} domain, the whole platform"
@@ -210,7 +207,6 @@ def _package(name: str) -> str:
 
 
 def _remedy(reason: str, folder: Path) -> str:
-    """Return the hint for a reason; `folder` belongs to one zone."""
     files = f"{folder.parent / folder.name.partition(':')[0]}:*/energy_uj"
     if "permission" not in reason:
         return f"see what this prints: cat {files}"

@@ -135,7 +135,6 @@ def _bytes(tensor: "onnx.TensorProto") -> int:
 
 
 def _external_bytes(tensors: "Iterable[tuple[str, onnx.TensorProto]]", path: Path) -> int:
-    """Return the size of the files of external data; raises InputError if one is missing or cut short."""
     needed: dict[str, int] = {}
     for _, tensor in tensors:
         stored = {entry.key: entry.value for entry in tensor.external_data}

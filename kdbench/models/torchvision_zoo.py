@@ -36,14 +36,8 @@ def _create(model: str, input_shape: InputShape, classes: int) -> nn.Module:
 def _replace_first_convolution(network: nn.Module, channels: int) -> None:
     path, old = next((path, module) for path, module in network.named_modules() if isinstance(module, nn.Conv2d))
     assert old.groups == 1, f"{path} is not a plain first convolution"
-    new = nn.Conv2d(
-        channels,
-        old.out_channels,
-        old.kernel_size,  # type: ignore[arg-type]  # declared as a tuple of any length
-        old.stride,  # type: ignore[arg-type]
-        old.padding,  # type: ignore[arg-type]
-        bias=old.bias is not None,
-    )
+    sizes: dict[str, Any] = {name: getattr(old, name) for name in ("kernel_size", "stride", "padding")}
+    new = nn.Conv2d(channels, old.out_channels, **sizes, bias=old.bias is not None)
     nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
     network.set_submodule(path, new)
 

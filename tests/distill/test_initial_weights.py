@@ -5,7 +5,7 @@ from torch import nn
 
 from kdbench.distill.initial_weights import SubStudent, fuse, interpolate_weights, re_estimate
 from kdbench.errors import InputError
-from kdbench.models.fused import Fused
+from kdbench.models.staged import Fused
 from kdbench.recipe import Start
 
 

@@ -39,7 +39,7 @@ def run(job: MemoryJob, channel: Channel) -> dict[str, Any]:
         loaded = LoadedModel(model, **settings)
         for _ in range(job.calls):
             loaded(inputs)
-        peak = high_water(was_reset=was_reset)
+        peak_bytes, since = high_water(was_reset=was_reset)
     except FAULTS as error:
         return {"errors": {model.id: describe(error)}}
     if device is not None:
@@ -47,4 +47,4 @@ def run(job: MemoryJob, channel: Channel) -> dict[str, Any]:
             on_device["device_bytes"], on_device["device_source"] = device.usage()
         except MemoryUnknownError as unknown:
             on_device["device_error"] = str(unknown)
-    return {"baseline_bytes": baseline, "peak_bytes": peak.peak_bytes, "since": peak.since, "errors": {}, **on_device}
+    return {"baseline_bytes": baseline, "peak_bytes": peak_bytes, "since": since, "errors": {}, **on_device}
