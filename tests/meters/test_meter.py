@@ -51,8 +51,15 @@ def test_a_reading_is_of_the_middle_of_the_time_it_took():
 
 
 def test_a_meter_that_fails_in_the_background_fails_whoever_reads_it():
-    meter = FakeMeter([10.0, 10.0], poll_s=0.001, background=True)
+    released = threading.Event()
+
+    def readings():
+        yield 10.0
+        released.wait(10)  # a fast thread must not fail before the first reading is back
+
+    meter = FakeMeter(readings(), poll_s=0.001, background=True)
     meter.read()
+    released.set()
     assert meter.ended.wait(10)
     meter._thread.join(10)  # it leaves its word, and ends
     with pytest.raises(MeterError, match="gone"):
