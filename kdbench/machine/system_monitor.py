@@ -6,7 +6,7 @@ Counters are read before and after a session, never in between: a monitor that r
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -103,20 +103,19 @@ class SystemMonitor:
         then, now = before.swapped_in_pages, after.swapped_in_pages
         swapped = None if then is None or now is None else now - then
         busy = {core: after.busy_s[core] - s for core, s in before.busy_s.items() if core in after.busy_s}
+        conditions = Conditions(seconds, swapped_in_pages=swapped, throttling=throttling)
         if not busy:
-            return Conditions(seconds, swapped_in_pages=swapped, throttling=throttling)
+            return conditions
         stolen_s = sum(after.stolen_s[core] - before.stolen_s[core] for core in busy)
         process_s = after.process_s - before.process_s
         cores, neighbours = self._cores, None if self._cores is None else self._siblings(self._cores)
-        return Conditions(
-            seconds,
+        return replace(
+            conditions,
             cores=len(busy),
             others_cores=max(sum(busy.values()) - process_s, 0.0) / seconds,
             others_chosen_cores=None if cores is None else max(_of(busy, cores) - process_s, 0.0) / seconds,
             siblings_cores=None if neighbours is None else _of(busy, neighbours) / seconds,
             stolen_share=stolen_s / max(sum(busy.values()) + stolen_s, 1e-9),
-            swapped_in_pages=swapped,
-            throttling=throttling,
         )
 
     def _siblings(self, cores: frozenset[int]) -> frozenset[int] | None:

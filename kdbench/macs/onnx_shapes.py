@@ -173,9 +173,7 @@ def fold_constants(model: Model) -> dict[str, Any]:
             raise InputError(message, "export the model again") from None
     remaining = []
     for node in model.graph.node:
-        foldable = node.op_type in _SHAPE_ARITHMETIC and not node.domain
-        foldable = foldable and all(name in known for name in node.input if name) and not _fills_much(node, known)
-        results = _evaluated(node, known, model.opset_import) if foldable else None
+        results = _evaluated(node, known, model.opset_import) if _is_foldable(node, known) else None
         if results is None:
             remaining.append(node)
             continue
@@ -185,11 +183,12 @@ def fold_constants(model: Model) -> dict[str, Any]:
     return known
 
 
-def _fills_much(node: Node, known: dict[str, Any]) -> bool:
-    """Return whether a node would fill much memory, with a tensor too large to be a shape."""
-    if node.op_type not in {"ConstantOfShape", "Expand"} or not node.input:
+def _is_foldable(node: Node, known: dict[str, Any]) -> bool:
+    """Return whether a node is shape arithmetic on `known` values that fills no tensor too large to be a shape."""
+    if node.domain or node.op_type not in _SHAPE_ARITHMETIC or any(name not in known for name in node.input if name):
         return False
-    return math.prod(int(size) for size in known[node.input[-1]].reshape(-1)) > _MAX_FILLED
+    fills = node.op_type in {"ConstantOfShape", "Expand"} and node.input
+    return not fills or math.prod(int(size) for size in known[node.input[-1]].reshape(-1)) <= _MAX_FILLED
 
 
 def _evaluated(node: Node, known: dict[str, Any], opsets: Any) -> dict[str, Any] | None:

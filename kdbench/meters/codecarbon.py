@@ -35,9 +35,8 @@ class Log(logging.Filter):
 
     def reason(self, otherwise: str) -> str:
         """Return the swallowed error in a few words, or `otherwise`."""
-        if self.swallowed is None:
-            return f"codecarbon: {otherwise}"
-        return f"codecarbon: {type(self.swallowed).__name__}: {self.swallowed}".partition("\n")[0]
+        words = f"{type(self.swallowed).__name__}: {self.swallowed}" if self.swallowed else otherwise
+        return f"codecarbon: {words}".partition("\n")[0]
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import re
 import time
 from abc import abstractmethod
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
 from kdbench.machine.system_files import NumberFile, text
@@ -187,17 +186,14 @@ def _distinct(folders: dict[str, Path], now_ns: int) -> list[_Zone]:
     AMD counts by package, and some kernels show that counter once per die: their sum would be a multiple of the energy.
     Dies with separate counters have diverged since start-up.
     """
-    zones: list[_Zone] = []
-    for _, names in groupby(sorted(folders, key=_package), key=_package):
-        dies: list[_Zone] = []
-        for name in names:
-            zone = _Zone(folders[name], now_ns)
-            if any(zone.mirrors(die) for die in dies):
-                zone.close()
-            else:
-                dies.append(zone)
-        zones += dies
-    return zones
+    packages: dict[str, list[_Zone]] = {}
+    for name, folder in folders.items():
+        zone, dies = _Zone(folder, now_ns), packages.setdefault(_package(name), [])
+        if any(zone.mirrors(die) for die in dies):
+            zone.close()
+        else:
+            dies.append(zone)
+    return [zone for dies in packages.values() for zone in dies]
 
 
 def _package(name: str) -> str:

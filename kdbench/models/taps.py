@@ -19,8 +19,7 @@ class Taps:
     `features` maps each path to a tensor, (B, C, H, W) for convolutional blocks, with its autograd graph. Raises
     InputError for a path that `module` does not have. The hooks are removed when the context ends.
 
-    With `stop_early` the forward, and with it the context, ends as soon as all features are there; later layers are not
-    computed. (A private exception passes through `forward` for that.)
+    With `stop_early` the forward, and with it the context, ends by an exception as soon as all features are there.
     """
 
     def __init__(self, module: nn.Module, paths: Iterable[str], *, stop_early: bool = False) -> None:
@@ -63,9 +62,8 @@ def required_stages(module: nn.Module) -> tuple[str, ...]:
 
 
 def middle_stage(module: nn.Module) -> str:
-    """Return the path of the middle block (the lower of two), the default for hints.
+    """Return the path of the middle block (the lower of two), which FitNets (arXiv:1412.6550) taps for its hints.
 
-    FitNets (Romero et al. 2015, arXiv:1412.6550) guides the student's middle layer by the teacher's.
     Raises InputError if `module` declares no stages.
     """
     stages = required_stages(module)
