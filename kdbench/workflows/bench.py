@@ -176,22 +176,17 @@ def model_ids(paths: Sequence[Path]) -> list[str]:
 
 
 def _references(ids: list[str], paths: Sequence[Path], teacher: str | Mapping[str, str] | None) -> dict[str, str]:
-    """Return the reference of each id; a reference refers to itself."""
+    """Return the reference of each id, itself for a reference; `teacher` names one by its id or its file."""
     if isinstance(teacher, Mapping):
         return {id_: teacher.get(id_, id_) for id_ in ids}
-    return dict.fromkeys(ids, _reference(ids, paths, teacher))
-
-
-def _reference(ids: list[str], paths: Sequence[Path], teacher: str | None) -> str:
-    """Return the id of the model that `teacher` names, by its id or its file."""
     if teacher is None:
-        return ids[0]
+        return dict.fromkeys(ids, ids[0])
     by_path = dict(zip(paths, ids, strict=True))
     name = by_path.get(Path(teacher)) or (Path(teacher).stem if teacher.endswith(".onnx") else teacher)
     if name not in ids:
         hint = suggestion(name, ids, f"models: {', '.join(ids)}")
         raise InputError(f"--teacher {teacher!r} is not one of the models", hint)
-    return name
+    return dict.fromkeys(ids, name)
 
 
 def load_test(inputs: InputOptions) -> tuple[TestSet, tuple[int, int, int], tuple[str, ...]]:
