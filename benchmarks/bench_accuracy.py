@@ -20,7 +20,8 @@ from kdbench.measure.context import Context
 from kdbench.measure.predict import predict
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import inspect
-from kdbench.results.cards import ModelCard, Preprocessing
+from kdbench.results.cards import ModelCard
+from kdbench.results.preprocessing import Preprocessing
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.inputs import Inputs
 from kdbench.worker.probes.logits import batch_size, evaluate

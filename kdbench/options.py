@@ -5,10 +5,12 @@ The commands that measure, pytest's `--kdbench-*` and the recipe's `[measure]` t
 Base layer: loads neither pydantic, typer nor pytest, because pytest reads it in every project.
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kdbench import units
@@ -19,7 +21,8 @@ from kdbench.errors import InputError
 class Option:
     """One option: `--name METAVAR`, or a flag that sets `flag`.
 
-    `parse` returns the value of a text, or raises ValueError. `default` is how the default would be typed.
+    `parse` returns the value of a text, or raises ValueError. `default` is how the default would be typed. One that is
+    `per_model` may be repeated, as `MODEL=VALUE` for one model and as `VALUE` for those that do not know it themselves.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Option:
     default: str = ""
     example: str = ""
     flag: bool | None = None
+    per_model: bool = False
 
     @property
     def description(self) -> str:
@@ -112,6 +116,47 @@ def cores(text: str) -> tuple[int, ...]:
     return tuple(core for first, last in ranges for core in range(first, last + 1))
 
 
+def whole_number(text: str) -> int:
+    """Read a whole number, such as `-128`."""
+    try:
+        return int(text)
+    except ValueError:
+        raise _wrong(text, "a whole number") from None
+
+
+def on_or_off(text: str) -> bool:
+    """Read `on` or `off`."""
+    if text not in {"on", "off"}:
+        raise _wrong(text, "on or off")
+    return text == "on"
+
+
+def size(text: str) -> tuple[int, int]:
+    """Read a height and width such as `480x640`, or the side of a square."""
+    sides = text.lower().replace("×", "x").split("x")
+    if len(sides) > 2:
+        raise _wrong(text, "a height and a width")
+    return count(sides[0]), count(sides[-1])
+
+
+def labels(text: str) -> tuple[str, ...]:
+    """Read the names of classes from a file: one a line, or a JSON list or object (number to name)."""
+    path = Path(text).expanduser()
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{text!r} is not a readable text file: {error}") from None
+    if path.suffix != ".json":
+        return tuple(line.strip() for line in content.splitlines() if line.strip())
+    try:
+        values = json.loads(content)
+        if isinstance(values, dict):
+            values = [values[key] for key in sorted(values, key=int)]
+        return tuple(str(value) for value in values)
+    except (ValueError, TypeError):
+        raise _wrong(text, "a JSON list of names, or an object of numbers and names") from None
+
+
 def names(text: str) -> tuple[str, ...]:
     """Read names separated by commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -162,16 +207,33 @@ MEASURE: Mapping[str, Option] = {
 }
 """How to measure, by the fields of `kdbench.recipe.Measure`."""
 
+
+def _input(name: str, text: str, metavar: str, parse: Callable[[str], Any] = str, example: str = "") -> Option:
+    return Option(name, text, metavar, parse, example=example, per_model=True)
+
+
 INPUTS: Mapping[str, Option] = {
     "data": Option("data", "Data set to score on: a name, folder:PATH or npz:PATH", "NAME"),
     "data_root": Option("data-root", "Folder that holds the data sets", "DIR", default="KDBENCH_DATA"),
     "download": Option("download", "Fetch the data set if it is missing", flag=True),
-    "resize": Option("resize", "Resize the shorter side of images to this", "N", count, example="256"),
-    "crop": Option("crop", "Then cut a square of this size out of the centre", "N", count, example="224"),
-    "mean": Option("mean", "Mean per channel, after scaling", "M,…", numbers, example=".485,.456,.406"),
-    "std": Option("std", "Standard deviation per channel", "S,…", numbers, example=".229,.224,.225"),
-    "scale": Option("scale", "Divide pixels by this first", "X", number, "255"),
-    "output": Option("output", "Name of the output that holds the logits", "NAME"),
     "accuracy": Option("no-accuracy", "Use synthetic inputs: no data is needed", flag=False),
+    "size": _input("size", "Height and width of the input, where the file leaves them open", "N|HxW", size, "224"),
+    "resize": _input("resize", "Resize the shorter side of images to this", "N", count, "256"),
+    "crop": _input("crop", "Then cut this size out of the centre", "N|HxW", size, "224"),
+    "resize_mode": _input("resize-mode", "How images are scaled to the size", "[shorter|squash|letterbox]"),
+    "crop_pct": _input("crop-pct", "Share of the scaled image that is cut out of the centre", "SHARE", number, "0.875"),
+    "interpolation": _input("interpolation", "How pixels are interpolated (default: bilinear)", "[bilinear|bicubic|…]"),
+    "antialias": _input("antialias", "Smooth images that shrink (default: on)", "[on|off]", on_or_off, "off"),
+    "fill": _input("fill", "Grey level around the image in mode letterbox (default: 114)", "N", whole_number, "0"),
+    "colour": _input("colour", "Colours of the input: images are converted", "[grey|RGB]"),
+    "channel_order": _input("channel-order", "Order of the input's channels (default: RGB)", "[RGB|BGR]"),
+    "layout": _input("layout", "Layout of the input, where its shape leaves it open", "[NCHW|NHWC|flat]"),
+    "mean": _input("mean", "Mean per channel, after scaling", "M,…", numbers, ".485,.456,.406"),
+    "std": _input("std", "Standard deviation per channel", "S,…", numbers, ".229,.224,.225"),
+    "scale": _input("scale", "Divide pixels by this first (default: 255)", "X", number, "255"),
+    "input_scale": _input("input-scale", "Scale of a quantized integer input", "X", number, "0.0186"),
+    "input_zero_point": _input("input-zero-point", "Zero point of a quantized integer input", "N", whole_number, "114"),
+    "labels": _input("labels", "Names of the classes in the order of the output's values", "FILE", labels),
+    "output": _input("output", "Name of the output that holds the logits", "NAME"),
 }
 """The inputs of the models, by the fields of `kdbench.recipe.InputOptions`."""

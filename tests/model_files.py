@@ -10,7 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.modelfile.facts import inspect
-from kdbench.results.cards import ModelCard, Preprocessing
+from kdbench.results.cards import ModelCard
+from kdbench.results.preprocessing import Preprocessing
 
 SHAPE = (2, 3, 4)  # channels, height, width
 CLASSES = 6

@@ -64,13 +64,21 @@ def measuring(command: Callable[..., int]) -> Callable[..., int]:
 
 def typed_options(inputs: "InputOptions", measure: "Measure") -> list[str]:
     """Return the options of a measurement that were typed, such as `--budget`."""
-    sets = ((INPUTS, inputs.model_fields_set), (MEASURE, measure.model_fields_set))
+    of_models = (spec.model_fields_set for spec in inputs.models.values())
+    sets = ((INPUTS, inputs.model_fields_set.union(*of_models)), (MEASURE, measure.model_fields_set))
     return [f"--{option.name}" for table, fields in sets for field, option in table.items() if field in fields]
 
 
 def _parameter(field: str, option: Option) -> inspect.Parameter:
-    kind, default, metavar = (str | None, None, option.metavar) if option.flag is None else (bool, False, None)
-    annotation = Annotated[kind, typer.Option(f"--{option.name}", metavar=metavar, help=option.description)]  # type: ignore[valid-type]
+    text = f"--{option.name}"
+    annotation: Any = Annotated[bool, typer.Option(text, help=option.description)]
+    if option.per_model:
+        panel, metavar = "Inputs, of all models or of one (MODEL=VALUE)", f"[MODEL=]{option.metavar}"
+        kind = typer.Option(text, metavar=metavar, help=option.description, rich_help_panel=panel)
+        annotation = Annotated[list[str] | None, kind]
+    elif option.flag is None:
+        annotation = Annotated[str | None, typer.Option(text, metavar=option.metavar, help=option.description)]
+    default = None if option.flag is None else False
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -80,19 +88,32 @@ def _read(kind: "type[V]", table: Mapping[str, Option], typed: Mapping[str, Any]
 
     from kdbench.validation import problem
 
-    values = {
-        field: option.read(typed[field], f"--{option.name}") if option.flag is None else option.flag
-        for field, option in table.items()
-        if typed[field] not in {None, False}
-    }
+    values: dict[str, Any] = {}
+    models: dict[str, dict[str, Any]] = {}
+    for field, option in table.items():
+        if typed[field] in (None, False):
+            continue
+        texts = typed[field] if option.per_model else [typed[field]]
+        for text in texts:
+            model, separator, value = text.rpartition("=") if option.per_model else ("", "", text)
+            target = models.setdefault(model, {}) if separator else values
+            if field in target:
+                raise InputError(f"--{option.name} is given twice", "give it once for each model: MODEL=VALUE")
+            target[field] = option.read(value, f"--{option.name}") if option.flag is None else option.flag
     try:
-        return kind(**values)
+        return kind(**values, **({"models": models} if models else {}))
     except ValidationError as error:
-        wrong = problem(error, place=lambda key: f"--{table[key.partition('.')[0]].name}")
+        wrong = problem(error, place=lambda key: f"--{table[_field(key)].name}")
         message = wrong.message
         for field, option in table.items():
             message = message.replace(field, f"--{option.name}") if field != option.name else message
         raise InputError(message, wrong.hint or "see kdbench bench --help") from None
+
+
+def _field(key: str) -> str:
+    """Return the field that a dotted key such as `mean.0` or `models.student.mean.0` is about."""
+    parts = key.split(".")
+    return parts[2] if parts[0] == "models" else parts[0]
 
 
 def several_names(texts: Sequence[str] | None) -> list[str]:

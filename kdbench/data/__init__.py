@@ -11,6 +11,7 @@ from pathlib import Path
 from kdbench.data.dataset import PARTS, Dataset, Loader, Part, Request, Split
 from kdbench.errors import InputError
 from kdbench.registry import Registry
+from kdbench.results.preprocessing import Geometry
 
 __all__ = ["DATASETS", "PARTS", "Dataset", "Loader", "Part", "Request", "Split", "load"]
 
@@ -25,12 +26,15 @@ def load(
     parts: Sequence[Part] = PARTS,
     resize: int | None = None,
     crop: int | None = None,
+    geometry: Geometry | None = None,
+    floats: bool = False,
 ) -> Dataset:
     """Load the data set `name` (`folder:PATH` and `npz:PATH` for a user's own) into memory.
 
     Only `parts` are loaded; class names and normalisation constants do not depend on them. `root` is the folder of
     downloaded sets (default: the environment variable KDBENCH_DATA); nothing is downloaded unless `download` is True.
-    `resize` scales the shorter side to that many pixels, then `crop` cuts a centred square.
+    `resize` scales the shorter side to that many pixels, then `crop` cuts a centred square; `geometry` replaces both.
+    With `floats`, images that are stored as floats stay so; otherwise they are rounded to 256 levels.
 
     Raises InputError for an unknown or unusable set, DataMissingError if its files are missing.
     """
@@ -40,5 +44,10 @@ def load(
         if pixels is not None and pixels < 1:
             raise InputError(f"data.{option} is {pixels}", "give a number of pixels, 1 or more")
     folder = root or os.environ.get("KDBENCH_DATA")
-    request = Request(name, Path(folder).expanduser() if folder else None, download, tuple(parts), resize, crop)
-    return DATASETS.get(name)(request).only(parts)
+    geometry = geometry or Geometry(resize=resize, crop=None if crop is None else (crop, crop))
+    request = Request(name, Path(folder).expanduser() if folder else None, download, tuple(parts), geometry, floats)
+    dataset = DATASETS.get(name)(request).only(parts)
+    kinds = {split.images.dtype.name for split in (dataset.train, dataset.test) if split is not None}
+    if not floats and kinds != {"uint8"}:
+        raise InputError(f"the data set {name!r} holds {', '.join(kinds)} images", "its loader has to return uint8")
+    return dataset

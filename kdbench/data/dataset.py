@@ -3,17 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from kdbench.errors import InputError
+from kdbench.results.preprocessing import Geometry
 
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
 
-Images = npt.NDArray[np.uint8]
+Images = npt.NDArray[Any]  # uint8, or float32 where a request allows it
 Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.integer]
 
@@ -29,6 +30,8 @@ def _require(condition: bool, message: str) -> None:
 class Split:
     """Images (N, C, H, W) uint8, C-contiguous, and their labels (N,) int64; never empty.
 
+    Where the request allows floats, images may be float32: pixels from 0 to 1, or what else a model was trained on.
+
     `samples` (N,) int64 are the samples' numbers in the data set; a subset keeps them, and random numbers are keyed to
     them.
     """
@@ -42,7 +45,8 @@ class Split:
             object.__setattr__(self, "samples", np.arange(len(self.labels), dtype=np.int64))
         images, labels = self.images, self.labels
         _require(len(self.samples) == len(labels), f"{len(labels)} labels but {len(self.samples)} sample numbers")
-        _require(images.dtype == np.uint8 and images.ndim == 4, f"images must be (N,C,H,W) uint8, not {_form(images)}")
+        valid = images.dtype in {np.dtype(np.uint8), np.dtype(np.float32)} and images.ndim == 4
+        _require(valid, f"images must be (N,C,H,W) uint8 or float32, not {_form(images)}")
         _require(labels.dtype == np.int64 and labels.ndim == 1, f"labels must be (N,) int64, not {_form(labels)}")
         _require(len(images) == len(labels), f"{len(images)} images but {len(labels)} labels")
         _require(images.size > 0, f"no images: shape {images.shape}")
@@ -67,7 +71,7 @@ class Dataset:
 
     `inferred_classes` says that `class_names` only numbers the labels that occur: there may be further classes. `mean`
     and `std` are per channel, in units of 0–1 (after division by 255); `source` names the origin of the data, their
-    licence or citation, and the origin of the constants.
+    licence or citation, and the origin of the constants; `notes` tell what was left out.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Dataset:
     std: tuple[float, ...]
     source: str
     inferred_classes: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         splits = self._splits()
@@ -122,16 +127,16 @@ class Dataset:
 class Request:
     """A request to a loader, which must respect every field.
 
-    `root` is the folder of downloaded sets, `parts` the parts to load, `resize` the length of an image's shorter side
-    and `crop` the side of the square cut from its centre, both in pixels.
+    `root` is the folder of downloaded sets, `parts` the parts to load, `geometry` how images are brought to one size.
+    With `floats`, images that are stored as floats stay so.
     """
 
     name: str
     root: Path | None = None
     download: bool = False
     parts: tuple[Part, ...] = PARTS
-    resize: int | None = None
-    crop: int | None = None
+    geometry: Geometry = Geometry()  # noqa: RUF009 - frozen
+    floats: bool = False
 
 
 Loader = Callable[[Request], Dataset]

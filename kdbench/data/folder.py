@@ -1,10 +1,12 @@
-"""`folder:PATH`: a user's own images, in one sub-folder per class.
+"""`folder:PATH`: a user's own images, in one sub-folder per class, as torchvision's `ImageFolder` reads them.
 
-Either PATH/train/CLASS/* and PATH/test/CLASS/* (one of the two is enough if only that part is requested; other folders
-beside them are ignored), or PATH/CLASS/*, of which a fixed fifth of each class is the test part. Classes are the
-sub-folders in alphabetical order, of the training part if there is one.
+Either PATH/train/CLASS/** and PATH/test/CLASS/** (one of the two is enough if only that part is requested; other
+folders beside them are ignored), or PATH/CLASS/**, of which a fixed fifth of each class is the test part. Classes are
+the sub-folders in alphabetical order, of the training part if there is one; names that are all numbers are ordered as
+numbers. A class folder may hold further folders, or nothing.
 """
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,28 +21,27 @@ from kdbench.errors import DataMissingError, InputError
 
 _TEST_SHARE = 0.2
 _TEST_SEED = 0  # fixed, so that the same files always make the same test part
-# Enough for constants accurate to about 0.005, few enough to decode if only the test part is requested.
-_STATISTICS_IMAGES = 2048
+_STATISTICS_IMAGES = 2048  # enough for constants accurate to about 0.005
 
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """The image files of one part and their labels (N,)."""
+    """The image files of one part and their labels (N,); `skipped` other files lie beside them."""
 
     paths: tuple[Path, ...]
     labels: Labels
+    skipped: int = 0
 
     def subset(self, indices: np.ndarray[tuple[int], np.dtype[np.integer]]) -> "Listing":
         """Return the files at `indices`."""
-        return Listing(tuple(self.paths[i] for i in indices), self.labels[indices])
+        return Listing(tuple(self.paths[i] for i in indices), self.labels[indices], self.skipped)
 
 
 @DATASETS.register_pattern(r"folder:.+", example="folder:PATH")
 def load_folder(request: Request) -> Dataset:
-    """Load a folder of images.
+    """Load a folder of images; only the requested parts are opened.
 
-    Mean and std come from at most 2048 evenly spaced training images (or test images if there are no others), and the
-    colour mode from all images, so neither depends on the requested parts.
+    Mean and std come from at most 2048 evenly spaced training images, or test images if no others are requested.
     """
     base = Path(request.name.removeprefix("folder:")).expanduser()
     try:
@@ -50,17 +51,18 @@ def load_folder(request: Request) -> Dataset:
     for part in request.parts:
         if part not in listings:
             raise DataMissingError(f"{base} has no {part} part", f"add {base / part} with one folder per class")
-    everything = [path for listing in listings.values() for path in listing.paths]
-    form = common_form(everything, request.resize, request.crop)
-    read = partial(read_images, form=form, resize=request.resize, crop=request.crop)
+    paths = [path for part in request.parts for path in listings[part].paths]
+    form = common_form(paths, request.geometry)
+    read = partial(read_images, form=form, geometry=request.geometry)
     splits = {part: Split(read(listings[part].paths), listings[part].labels) for part in request.parts}
-    basis: Part = "train" if "train" in listings else "test"
-    count = len(listings[basis].paths)
+    basis: Part = "train" if "train" in splits else "test"
+    count = len(splits[basis])
     sample = np.linspace(0, count - 1, min(count, _STATISTICS_IMAGES)).astype(np.int64)
-    images = splits[basis].images[sample] if basis in splits else read([listings[basis].paths[i] for i in sample])
-    mean, std = channel_statistics(images)
+    mean, std = channel_statistics(splits[basis].images[sample])
     source = f"the user's images in {base}; mean and std computed from {len(sample)} images of its {basis} part"
-    return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), mean, std, source)
+    skipped = sum(listings[part].skipped for part in request.parts)
+    notes = (f"{skipped} files are no images and were left out; {len(paths)} images were read",) if skipped else ()
+    return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), mean, std, source, notes=notes)
 
 
 def find_images(base: Path) -> tuple[tuple[str, ...], dict[Part, Listing]]:
@@ -87,23 +89,28 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    names = tuple(entry.name for entry in _folders(folder))
+    names = [entry.name for entry in _folders(folder)]
     if not names:
         raise InputError(f"{folder} holds no class folders", "put the images of each class into a folder of its own")
-    return names
+    if all(name.isdecimal() for name in names):  # 0, 1, 10, 2 would put class 10 in the place of class 2
+        names.sort(key=lambda name: (int(name), name))
+    return tuple(names)
 
 
 def _listing(folder: Path, class_names: tuple[str, ...]) -> Listing:
     paths: list[Path] = []
     labels: list[int] = []
+    skipped = 0
     for class_folder in _folders(folder):
         if class_folder.name not in class_names:
             listed = ", ".join(class_names[:10]) + (" …" if len(class_names) > 10 else "")
             raise InputError(f"{class_folder} is a class that the training part does not have", f"classes: {listed}")
-        visible = (file for file in class_folder.iterdir() if not file.name.startswith("."))
-        files = sorted(file for file in visible if file.suffix.lower() in EXTENSIONS and file.is_file())
-        if not files:
-            raise InputError(f"{class_folder} holds no images", f"known endings: {', '.join(sorted(EXTENSIONS))}")
-        paths += files
-        labels += [class_names.index(class_folder.name)] * len(files)
-    return Listing(tuple(paths), np.asarray(labels, dtype=np.int64))
+        walk = os.walk(class_folder, followlinks=True)
+        files = sorted(Path(place, file) for place, _, names in walk for file in names if not file.startswith("."))
+        images = [file for file in files if file.suffix.lower() in EXTENSIONS]
+        skipped += len(files) - len(images)
+        paths += images
+        labels += [class_names.index(class_folder.name)] * len(images)
+    if not paths:
+        raise InputError(f"{folder} holds no images", f"known endings: {', '.join(sorted(EXTENSIONS))}")
+    return Listing(tuple(paths), np.asarray(labels, dtype=np.int64), skipped)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from kdbench.data.dataset import Images
+from kdbench.data.resampling import resampled
 from kdbench.errors import InputError
+from kdbench.results.preprocessing import Colour, Geometry
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,8 +45,8 @@ class Form(NamedTuple):
         return len(self.mode)
 
 
-def common_form(paths: Sequence[Path], resize: int | None, crop: int | None) -> Form:
-    """Return the form of the images after `resize` and `crop`, from their headers alone.
+def common_form(paths: Sequence[Path], geometry: Geometry) -> Form:
+    """Return the form of the images in `geometry`, from their headers alone.
 
     Grey if all are grey, else RGB. Raises InputError naming a file that cannot be read, has a depth other than 8 bits,
     or ends up with a size other than the first file's.
@@ -55,7 +57,7 @@ def common_form(paths: Sequence[Path], resize: int | None, crop: int | None) -> 
             raise InputError(f"{path} has mode {mode}, not 8 bits a channel", "convert it to 8-bit grey or RGB")
         modes.add(mode)
         try:
-            size = fitted_size(height, width, resize, crop)
+            size = fitted_size(height, width, geometry)
         except InputError as error:
             raise InputError(f"{path}: {error.message}", error.hint) from error
         first = first or (path, size)
@@ -64,17 +66,18 @@ def common_form(paths: Sequence[Path], resize: int | None, crop: int | None) -> 
             hint = "set data.resize (shorter side) and data.crop (square from the centre) to bring all to one size"
             raise InputError(f"images differ in size (height × width): {sizes}", hint)
     assert first is not None, "no images"
-    return Form("L" if modes <= _GREY else "RGB", *first[1])
+    colour = geometry.colour or ("grey" if modes <= _GREY else "RGB")
+    return Form("L" if colour == "grey" else "RGB", *first[1])
 
 
-def read_images(paths: Sequence[Path], form: Form, resize: int | None, crop: int | None) -> Images:
+def read_images(paths: Sequence[Path], form: Form, geometry: Geometry) -> Images:
     """Return the images as (N, C, H, W) uint8 in `form`; raises InputError naming a file that cannot be read."""
     result = np.empty((len(paths), form.channels, form.height, form.width), dtype=np.uint8)
 
     def decode(item: tuple[int, Path]) -> None:
         position, path = item
         with _opened(path) as image:
-            pixels = np.asarray(fitted(image.convert(form.mode), resize, crop))
+            pixels = np.asarray(fitted(image.convert(form.mode), geometry))
         result[position] = pixels.reshape(form.height, form.width, form.channels).transpose(2, 0, 1)
 
     list(_in_threads(decode, list(enumerate(paths))))
@@ -107,44 +110,92 @@ def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> It
             pool.shutdown(cancel_futures=True)
 
 
-def fitted_size(height: int, width: int, resize: int | None, crop: int | None) -> tuple[int, int]:
-    """Return height and width after `resize` and `crop`; raises InputError if the crop is larger than the image."""
-    if resize is not None:
-        height, width = _resized(height, width, resize)
-    if crop is None:
+def fitted_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
+    """Return height and width in `geometry`; raises InputError if the crop is larger than the image."""
+    height, width = _scaled_size(height, width, geometry)
+    if geometry.mode == "letterbox":
+        height, width = _box(geometry)
+    if geometry.crop is None:
         return height, width
-    if crop > min(height, width):
+    if geometry.crop[0] > height or geometry.crop[1] > width:
+        side = max(geometry.crop)
+        crop = side if geometry.crop == (side, side) else f"{geometry.crop[0]}×{geometry.crop[1]}"
         message = f"a crop of {crop} pixels does not fit an image of {height}×{width} (height × width)"
-        raise InputError(message, f"set data.resize to {crop} or more")
-    return crop, crop
+        raise InputError(message, f"set data.resize to {side} or more")
+    return geometry.crop
 
 
-def fitted(image: "Image.Image", resize: int | None, crop: int | None) -> "Image.Image":
-    """Return `image` resized and cropped to `fitted_size` of its size."""
+def fitted(image: "Image.Image", geometry: Geometry) -> "Image.Image":
+    """Return `image` brought to `fitted_size` of its size; its colours stay.
+
+    Resizing and cropping equal torchvision's `Resize` and `CenterCrop` on Pillow images.
+    """
     from PIL import Image
 
-    if resize is not None:
-        height, width = _resized(image.height, image.width, resize)
-        if (height, width) != (image.height, image.width):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-    if crop is not None:
-        top, left = round((image.height - crop) / 2), round((image.width - crop) / 2)
-        image = image.crop((left, top, left + crop, top + crop))
+    height, width = _scaled_size(image.height, image.width, geometry)
+    if (height, width) != (image.height, image.width):
+        if geometry.antialias or geometry.interpolation == "nearest":
+            image = image.resize((width, height), getattr(Image.Resampling, geometry.interpolation.upper()))
+        else:
+            image = Image.fromarray(resampled(np.asarray(image), height, width, geometry.interpolation))
+    if geometry.mode == "letterbox":
+        box = _box(geometry)
+        top, left = (round((side - of) / 2 - 0.1) for side, of in zip(box, (height, width), strict=True))
+        padded = Image.new(image.mode, (box[1], box[0]), (geometry.fill,) * len(image.getbands()))
+        padded.paste(image, (left, top))
+        image = padded
+    if geometry.crop is not None:
+        height, width = geometry.crop
+        top, left = round((image.height - height) / 2), round((image.width - width) / 2)
+        image = image.crop((left, top, left + width, top + height))
     return image
 
 
-def fit_images(images: Images, resize: int | None, crop: int | None) -> Images:
-    """Return (N, C, H, W) images resized and cropped; the same array if nothing changes."""
+def fit_images(images: Images, geometry: Geometry) -> Images:
+    """Return (N, C, H, W) images in `geometry`; the same array if nothing changes."""
     from PIL import Image
 
     count, channels, *size = images.shape
-    height, width = fitted_size(size[0], size[1], resize, crop)
-    if [height, width] == size and resize in {None, min(size)}:
+    if geometry.colour is not None and channels in {1, 3} and channels != (1 if geometry.colour == "grey" else 3):
+        images = _in_colours(images, geometry.colour)
+        channels = images.shape[1]
+    height, width = fitted_size(size[0], size[1], geometry)
+    if [height, width] == size == [*_scaled_size(size[0], size[1], geometry)]:
         return images
-    result = np.empty((count, channels, height, width), dtype=np.uint8)
+    result = np.empty((count, channels, height, width), dtype=images.dtype)
     for position in np.ndindex(count, channels):
-        result[position] = np.asarray(fitted(Image.fromarray(images[position]), resize, crop))
+        result[position] = np.asarray(fitted(Image.fromarray(images[position]), geometry))
     return result
+
+
+def _in_colours(images: Images, colour: Colour) -> Images:
+    """Return grey images with their channel repeated, or RGB images in Pillow's grey: ITU-R 601-2 luma."""
+    from PIL import Image
+
+    if colour == "RGB":
+        return np.repeat(images, 3, axis=1)
+    if images.dtype != np.uint8:
+        luma = np.array([0.299, 0.587, 0.114], images.dtype)
+        return np.tensordot(images, luma, axes=(1, 0))[:, None]
+    pixels = (Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).convert("L") for image in images)
+    return np.stack([np.asarray(image)[None] for image in pixels])
+
+
+def _box(geometry: Geometry) -> tuple[int, int]:
+    assert isinstance(geometry.resize, tuple), geometry
+    return geometry.resize
+
+
+def _scaled_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
+    """Return height and width after scaling, before padding and cropping."""
+    if isinstance(geometry.resize, int):
+        return _resized(height, width, geometry.resize)
+    if geometry.resize is None:
+        return height, width
+    if geometry.mode == "squash":
+        return geometry.resize
+    ratio = min(geometry.resize[0] / height, geometry.resize[1] / width)
+    return round(height * ratio), round(width * ratio)
 
 
 def _resized(height: int, width: int, shorter: int) -> tuple[int, int]:
@@ -159,6 +210,10 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
 
     A constant channel gets the deviation 1: it is shifted to zero and not scaled.
     """
+    if images.dtype != np.uint8:
+        mean = images.mean(axis=(0, 2, 3), dtype=np.float64)
+        std = images.std(axis=(0, 2, 3), dtype=np.float64)
+        return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):

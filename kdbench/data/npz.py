@@ -1,11 +1,12 @@
 """`npz:PATH`: a user's own arrays, in one numpy archive. Pickled content is never loaded.
 
-The archive holds `x_train`, `y_train`, `x_test` and `y_test`, or one of the two pairs, or `images` and `labels` (only a
-test part), and may hold `class_names`, an array of text. Without `class_names` classes are numbered up to the largest
-label, and there may be more.
+The archive holds `x_train`, `y_train`, `x_test` and `y_test`, or one of the two pairs, or only a test part, as `images`
+and `labels` or `x` and `y`; capital X is the same. It may hold `class_names`, an array of text. Without `class_names`
+classes are numbered up to the largest label, and there may be more.
 
-Images are (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 channels: uint8, or floats from 0 to 1, which become
-round(255 · x), so steps finer than 1/255 are lost. Labels are whole numbers from 0, (N,) or (N,1).
+Images are (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 channels, or rows of features (N,F): uint8, or floats from 0
+to 1. Models are scored on floats as they are, whatever their range; for training they become round(255 · x). Labels
+are whole numbers from 0, (N,) or (N,1).
 """
 
 import zipfile
@@ -23,8 +24,8 @@ from kdbench.errors import DataMissingError, InputError
 Array = npt.NDArray[np.generic]
 
 _KEYS: dict[Part, tuple[tuple[str, str], ...]] = {
-    "train": (("x_train", "y_train"),),
-    "test": (("x_test", "y_test"), ("images", "labels")),
+    "train": (("x_train", "y_train"), ("X_train", "y_train")),
+    "test": (("x_test", "y_test"), ("X_test", "y_test"), ("images", "labels"), ("x", "y"), ("X", "y")),
 }
 _CHANNELS = {1, 3, 4}
 _MAX_CLASSES = 100_000  # a larger label is a mistake, not a class index
@@ -38,21 +39,23 @@ _LAYOUT_HINT = "save images as (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 ch
 
 @DATASETS.register_pattern(r"npz:.+", example="npz:PATH")
 def load_npz(request: Request) -> Dataset:
-    """Load an archive; mean and std come from its training part, or from the test part if there is no other."""
+    """Load an archive; mean and std come from its training part, or from the test part if no other is requested."""
     path = Path(request.name.removeprefix("npz:")).expanduser()
     arrays = _read(path)
-    splits: dict[Part, Split] = {}
+    keys: dict[Part, tuple[str, str]] = {}
     for part, candidates in _KEYS.items():
-        if keys := next((keys for keys in candidates if keys[0] in arrays), None):
-            splits[part] = _split(arrays, *keys, path, request)
+        if pair := next((names for names in candidates if names[0] in arrays), None):
+            keys[part] = pair
     for part in request.parts:
-        if part not in splits:
+        if part not in keys:
             needed = " or ".join(f"{x} and {y}" for x, y in _KEYS[part])
             message = f"{path} has no {part} part: it needs {needed}, and holds {', '.join(arrays) or 'nothing'}"
             raise DataMissingError(message, "add them with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)")
+    splits = {part: _split(arrays, *keys[part], path, request) for part in request.parts}
+    labels = [as_labels(arrays[y], f"{y} of {path}") for _, y in keys.values() if y in arrays]
     basis: Part = "train" if "train" in splits else "test"
     mean, std = channel_statistics(splits[basis].images)
-    names = _class_names(arrays.get("class_names"), splits, path)
+    names = _class_names(arrays.get("class_names"), labels, path)
     source = f"the user's archive {path.name}; mean and std computed from its {basis} part"
     parts, inferred = (splits.get("train"), splits.get("test")), "class_names" not in arrays
     return Dataset(request.name, names, *parts, mean, std, source, inferred_classes=inferred)
@@ -77,19 +80,22 @@ def _read(path: Path) -> dict[str, Array]:
 def _split(arrays: dict[str, Array], x: str, y: str, path: Path, request: Request) -> Split:
     if y not in arrays:
         raise InputError(f"{path} holds {x} but not {y}", f"add the labels as {y}")
-    images = as_images(arrays[x], f"{x} of {path}")
+    images = as_images(arrays[x], f"{x} of {path}", floats=request.floats)
     labels = as_labels(arrays[y], f"{y} of {path}")
     if len(images) != len(labels):
         raise InputError(f"{path} holds {len(images)} images in {x} but {len(labels)} labels in {y}", "align the two")
-    return Split(fit_images(images, request.resize, request.crop), labels)
+    return Split(fit_images(images, request.geometry), labels)
 
 
-def as_images(array: Array, what: str) -> Images:
-    """Return `array` as (N, C, H, W) uint8; raises InputError, calling it `what`, if layout or range are ambiguous."""
-    if array.ndim not in {3, 4} or array.size == 0:
+def as_images(array: Array, what: str, *, floats: bool = False) -> Images:
+    """Return `array` as (N, C, H, W) uint8, or float32 if it holds floats and `floats` may stay.
+
+    Raises InputError, calling it `what`, if layout or range are ambiguous.
+    """
+    if array.ndim not in {2, 3, 4} or array.size == 0:
         raise InputError(f"{what} has shape {array.shape}", _LAYOUT_HINT)
-    if array.ndim == 3:
-        array = array[:, None]
+    if array.ndim < 4:
+        array = array.reshape(len(array), 1, *((1,) if array.ndim == 2 else ()), *array.shape[1:])
     else:
         first, last = array.shape[1] in _CHANNELS, array.shape[3] in _CHANNELS
         if first == last:
@@ -97,7 +103,14 @@ def as_images(array: Array, what: str) -> Images:
             raise InputError(f"{what} has shape {array.shape}, which {reading}", _LAYOUT_HINT)
         if last:
             array = array.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(_as_uint8(array, what))
+    keep = floats and np.issubdtype(array.dtype, np.floating)
+    return np.ascontiguousarray(_as_float32(array, what) if keep else _as_uint8(array, what))
+
+
+def _as_float32(array: Array, what: str) -> Images:
+    if not np.isfinite(array).all():
+        raise InputError(f"{what} holds NaN or infinity", "remove these samples")
+    return array.astype(np.float32, copy=False)
 
 
 def _as_uint8(array: Array, what: str) -> Images:
@@ -127,8 +140,8 @@ def as_labels(array: Array, what: str) -> Labels:
     return array.astype(np.int64)
 
 
-def _class_names(names: Array | None, splits: dict[Part, Split], path: Path) -> tuple[str, ...]:
-    classes = 1 + max((int(split.labels.max()) for split in splits.values()), default=-1)
+def _class_names(names: Array | None, labels: list[Labels], path: Path) -> tuple[str, ...]:
+    classes = 1 + max((int(values.max()) for values in labels if len(values)), default=-1)
     if names is None:
         return tuple(str(number) for number in range(classes))
     if names.ndim != 1 or names.dtype.kind != "U" or len(names) < classes:

@@ -93,7 +93,7 @@ def load_published(published: Published, request: Request) -> Dataset:
     root = request.root
     if root is None:
         message = f"the data set {request.name!r} is read from a folder, and no folder is named"
-        variables = "the environment variable KDBENCH_DATA, or data.root in the recipe"
+        variables = "the environment variable KDBENCH_DATA, or data.root"
         raise DataMissingError(message, f"set {variables}, to the folder that holds downloaded data sets")
     cls = getattr(torchvision.datasets, published.cls)
     splits: dict[Part, Split] = {}
@@ -101,7 +101,7 @@ def load_published(published: Published, request: Request) -> Dataset:
     for part in request.parts:
         loaded = _read(cls, part, root, published, request)
         class_names = tuple(loaded.classes)
-        images: Images = fit_images(loaded.pixels(), request.resize, request.crop)
+        images: Images = fit_images(loaded.pixels(), request.geometry)
         splits[part] = Split(images, np.asarray(loaded.targets, dtype=np.int64))
     constants = published.mean, published.std, published.source
     return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), *constants)
@@ -123,7 +123,7 @@ def _read(cls: Any, part: Part, root: Path, published: Published, request: Reque
             hint = f"check the network, or copy the files into {root}"
             raise DataMissingError(f"{message}; downloading failed: {error}", hint) from error
         folder = f"the folder that holds {Path(needed[0][0]).parts[0]}/"
-        hint = f"download it with data.download=true (or --download), or set KDBENCH_DATA or data.root to {folder}"
+        hint = f"download it with data.download=true, or set KDBENCH_DATA or data.root to {folder}"
         raise DataMissingError(message, hint) from None
 
 
@@ -149,7 +149,7 @@ def load_digits(request: Request) -> Dataset:
 
     bunch = datasets.load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-    images = fit_images(images, request.resize, request.crop)
+    images = fit_images(images, request.geometry)
     split = Split(images, bunch.target.astype(np.int64))
     training, test = (split.subset(part) for part in stratified(split.labels, _DIGITS_TEST_SHARE, _DIGITS_TEST_SEED))
     mean, std = channel_statistics(training.images)

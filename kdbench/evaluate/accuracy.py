@@ -1,5 +1,7 @@
 """Top-1, top-5, loss and calibration of one model, by class too, and whether it learned wrong labels."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,26 +21,31 @@ def accuracy_findings(predictions: Predictions, labels: NDArray[np.int64], axes:
 
     The calibration error has no interval: it is biased upwards, most where there are few samples.
     """
-    model, source, ranks = predictions.id, predictions.source, predictions.ranks
-    n, classes, logs = len(ranks), predictions.classes, predictions.log_probabilities()
+    model, ranks, n, classes = predictions.id, predictions.ranks, len(predictions.ranks), predictions.classes
+    where: dict[str, Any] = {"axes": axes, "source": predictions.source}
     top1 = statistics.binomial_share(int(predictions.correct.sum()), n)
     top5 = statistics.binomial_share(int((ranks < 5).sum()), n)
-    loss = statistics.mean(empirical_risks(logs, labels))
-    ece = expected_calibration_error(logs, labels)
-    measurements = (
-        estimated(model, "top1", top1, axes=axes, source=source),
-        estimated(model, "top5", top5, axes=axes, source=source)
-        if classes >= 5
-        else missing(model, "top5", f"the model has {classes} classes", axes=axes, source=source),
-        estimated(model, "loss", loss, axes=axes, source=source),
-        measured(model, "ece", ece, axes=axes, n=n, source=source),
-    )
-    if axes or not predictions.are_probabilities:  # one warning a model
-        return Findings(measurements)
+    depth, reason = predictions.depth, predictions.without_probabilities
+    few = f"the model has {classes} classes" if classes < 5 else f"the output names the best {depth or 0} classes alone"
+    measurements = [
+        estimated(model, "top1", top1, **where),
+        missing(model, "top5", few, **where)
+        if classes < 5 or (depth is not None and depth < 5)
+        else estimated(model, "top5", top5, **where),
+    ]
+    if reason is not None:
+        return Findings((*measurements, *(missing(model, metric, reason, **where) for metric in ("loss", "ece"))))
+    logs = predictions.log_probabilities()
+    measurements += [
+        estimated(model, "loss", statistics.mean(empirical_risks(logs, labels)), **where),
+        measured(model, "ece", expected_calibration_error(logs, labels), n=n, **where),
+    ]
+    if axes or predictions.form != "probabilities":  # one warning a model
+        return Findings(tuple(measurements))
     message = "the output is already probabilities; loss and KL are computed from their logarithm as it stands"
     remedy = "export the logits, before the softmax, for a loss without rounding"
     warning = Diagnostic(code="probabilities", message=message, remedy=remedy, model=model)
-    return Findings(measurements, warnings=(warning,))
+    return Findings(tuple(measurements), warnings=(warning,))
 
 
 def class_accuracies(
@@ -88,7 +95,7 @@ def noise_outcomes(
 
 def noise_measurements(predictions: Predictions, images: TrainingImages) -> tuple[Measurement, ...]:
     """Return the shares of the images with a wrong label that are predicted as the true class, and as the wrong one."""
-    *counts, n = noise_outcomes(predictions.logits.argmax(axis=1), images.labels, images.true_labels)
+    *counts, n = noise_outcomes(predictions.predicted, images.labels, images.true_labels)
     return tuple(
         estimated(predictions.id, metric, statistics.binomial_share(count, n), source=predictions.source)
         for metric, count in zip(NOISE, counts, strict=True)

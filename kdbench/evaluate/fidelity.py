@@ -69,18 +69,31 @@ def fidelity_findings(
     classes.
     """
     assert teacher.classes == student.classes
-    log_t, log_s = teacher.log_probabilities(), student.log_probabilities()
-    same = int((log_t.argmax(axis=1) == log_s.argmax(axis=1)).sum())
+    same = statistics.binomial_share(int((teacher.predicted == student.predicted).sum()), len(teacher.ranks))
     source = f"against {teacher.id}"
+    agreement = estimated(student.id, "agreement", same, axes=axes, source=source)
+    pairs = () if axes else (_top1_drop(teacher, student),)
+    if reason := without_probabilities(teacher, student):
+        others = (metric for metric in FIDELITIES if metric != "agreement")
+        return Findings(
+            (agreement, *(missing(student.id, metric, reason, axes=axes, source=source) for metric in others)), pairs
+        )
+    log_t, log_s = teacher.log_probabilities(), student.log_probabilities()
     kl = statistics.mean(kl_divergences(log_t, log_s))
     standardized = statistics.mean(standardized_kl(log_t, log_s, std))
     measurements = (
-        estimated(student.id, "agreement", statistics.binomial_share(same, len(log_t)), axes=axes, source=source),
+        agreement,
         estimated(student.id, "predictive_kl", kl, axes=axes, source=source),
         estimated(student.id, "standardized_kl", standardized, axes=axes, source=f"{source}, {std} standard deviation"),
         _correlation(student.id, spearman(log_t, log_s), axes, source),
     )
-    return Findings(measurements, () if axes else (_top1_drop(teacher, student),))
+    return Findings(measurements, pairs)
+
+
+def without_probabilities(*models: Predictions) -> str | None:
+    """Return why the models' probabilities cannot be compared, if one of them has none."""
+    reasons = ((model.id, model.without_probabilities) for model in models)
+    return next((f"{id_}: {reason}" for id_, reason in reasons if reason is not None), None)
 
 
 def _correlation(student: str, rhos: NDArray[np.float64], axes: Axes | None, source: str) -> Measurement:
@@ -108,6 +121,8 @@ RISKS = metrics_in("risk")
 
 def risk_measurements(teacher: Predictions, student: Predictions, labels: NDArray[np.int64]) -> tuple[Measurement, ...]:
     """Return the variances of the student's empirical risk, and of its risk under the teacher's probabilities."""
+    if reason := without_probabilities(teacher, student):
+        return tuple(missing(student.id, metric, reason) for metric in RISKS)
     variances = risk_variances(student.log_probabilities(), teacher.log_probabilities(), labels)
     source = f"probabilities of {teacher.id}"
     return tuple(
@@ -196,10 +211,13 @@ def mismatch_measurements(
     mismatch that standardization resolves is an example of both, at axis `sample`, its position from 0.
     """
     student, other = students
+    where = {**(axes or {}), "beside": other.id}
+    if reason := without_probabilities(teacher, *students):
+        return tuple(missing(student.id, metric, reason, axes=where) for metric in MISMATCHES)
     log_t, *logs = (predictions.log_probabilities() for predictions in (teacher, *students))
     result = mismatches(log_t, (logs[0], logs[1]), labels, analyses.std)
     counts = (int(result.before.sum()), len(result.fixed), len(result.made))
-    where, source = {**(axes or {}), "beside": other.id}, f"against {teacher.id}, {analyses.std} standard deviation"
+    source = f"against {teacher.id}, {analyses.std} standard deviation"
     measurements = [
         measured(student.id, metric, count, axes=where, n=len(result.contested), source=source)
         for metric, count in zip(MISMATCHES, counts, strict=True)

@@ -16,26 +16,59 @@ Std = Literal["population", "unbiased"]
 TRAIN: Axes = {"part": "train"}
 """The axes of measurements on training images; those on the test set have none."""
 
+NO_PROBABILITIES = {
+    "scores": "the output only ranks the classes: its values are no logits",
+    "class": "the output is the best class alone",
+    "ranking": "the output is a ranking of the classes",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Finite `logits` (N, classes) of the model `card`, and the `ranks` (N,) of the labels among them.
 
-    `are_probabilities` says that the model ends in a softmax; `source` says how the model was run.
+    `form` is what stands in the place of logits: `logits`, `probabilities` of a softmax, or a key of NO_PROBABILITIES.
+    `depth` is how many of the best classes the output ranks, None for all. `source` says how the model was run.
     """
 
     card: ModelCard
     logits: NDArray[np.generic]
     ranks: NDArray[np.int64]
     source: str | None = None
-    are_probabilities: bool = False
+    form: str = "logits"
+    depth: int | None = None
 
     @classmethod
     def of(
-        cls, card: ModelCard, logits: NDArray[np.generic], labels: NDArray[np.int64], source: str | None = None
+        cls,
+        card: ModelCard,
+        logits: NDArray[np.generic],
+        labels: NDArray[np.int64],
+        source: str | None = None,
+        form: str = "logits",
     ) -> "Predictions":
-        """Return the predictions of `card`: `logits` (N, classes), or probabilities in their place, for `labels`."""
-        return cls(card, logits, label_ranks(logits, labels), source, _are_probabilities(logits))
+        """Return the predictions of `card` for `labels` (N,): `logits` (N, classes), or what `form` says they are.
+
+        Values that a softmax cannot have given are no probabilities; those that it can are.
+        """
+        if form in {"logits", "probabilities"}:
+            if _are_probabilities(logits):
+                form = "probabilities"
+            elif form == "probabilities":
+                form = "scores"
+        depth = {"class": 1, "ranking": int(logits.max())}.get(form)
+        return cls(card, logits, label_ranks(logits, labels), source, form, depth)
+
+    @property
+    def without_probabilities(self) -> str | None:
+        """Why there are no class probabilities; None if there are."""
+        return NO_PROBABILITIES.get(self.form)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The best class of each sample, (N,)."""
+        predicted: NDArray[np.int64] = self.logits.argmax(axis=1)
+        return predicted
 
     @property
     def id(self) -> str:
@@ -55,7 +88,8 @@ class Predictions:
     def log_probabilities(self) -> NDArray[np.float64]:
         """Return log p, float64 (N, classes): a stable log-softmax of the logits, or the log of probabilities."""
         values = self.logits.astype(np.float64)
-        if self.are_probabilities:
+        assert self.without_probabilities is None, self.form
+        if self.form == "probabilities":
             return np.log(np.maximum(values, np.finfo(np.float32).tiny))
         return np.asarray(log_softmax(values, axis=1))
 

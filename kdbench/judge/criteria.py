@@ -159,7 +159,8 @@ def _check_direction(limit: Limit) -> None:
 
 
 def _check_axes(metric: str, axes: Mapping[str, str | int]) -> None:
-    known = AXES if declared(metric).hardware_dependent else _FILE_AXES
+    of = declared(metric)
+    known = AXES if of.hardware_dependent else (*_FILE_AXES, "batch") if of.scored else _FILE_AXES
     for axis, value in axes.items():
         if axis not in AXES:
             raise WrongValueError(f"{metric}: unknown axis {axis!r}", suggestion(axis, known))

@@ -55,10 +55,13 @@ def _select(findings: list[F], metric: str, limit: Limit, device: Device) -> Rea
 
     If several differ in free axes, it is the one with the fewest threads: the headline of a report.
     """
-    required = {**_usual_axes(metric, device), **limit.axes}
-    fitting = [finding for finding in findings if _fits(finding, limit.axes, required)]
+    named = dict(limit.axes)
+    if not declared(metric).hardware_dependent and not any("batch" in finding.axes for finding in findings):
+        named.pop("batch", None)  # its answers are the same at every batch
+    required = {**_usual_axes(metric, device), **named}
+    fitting = [finding for finding in findings if _fits(finding, named, required)]
     if not fitting:
-        return _missing(limit, *_not_measured_there(findings, limit.axes, required))
+        return _missing(limit, *_not_measured_there(findings, named, required))
     return as_reading(min(fitting, key=lambda finding: int(finding.axes.get("threads", 0))))
 
 

@@ -4,13 +4,16 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.evaluate.class_map import ClassMap
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.recipe.measure import Measure
 from kdbench.results.cards import ModelCard
+from kdbench.results.preprocessing import Geometry, Preprocessing
 from kdbench.results.records import Status
 from kdbench.worker.jobs import Network
 
@@ -87,7 +90,8 @@ class BenchModel:
 
     A model that is not `timed` gets accuracy, fidelity, size and MACs only. The file was exported from `network`, which
     serves runtimes that do not run the file. `refusal` says why the model is not measured at all; `refused` maps each
-    runtime that does not run it to the reason.
+    runtime that does not run it to the reason. `class_map` says which of its outputs are the data's classes, None for
+    the first ones.
     """
 
     card: ModelCard
@@ -98,6 +102,7 @@ class BenchModel:
     network: Network | Refusal = FOREIGN
     refusal: Refusal | None = None
     refused: Mapping[str, Refusal] = field(default_factory=dict)
+    class_map: ClassMap | None = None
 
     @property
     def id(self) -> str:
@@ -116,16 +121,23 @@ class BenchModel:
 
 @dataclass(frozen=True)
 class TestSet:
-    """Test images, uint8 (N, C, H, W), and labels, int64 (N,); `classes` if their list is known.
+    """Test images, uint8 or float32 (N, C, H, W), and labels, int64 (N,); `classes` if their list is known.
 
-    A model then needs exactly as many classes; otherwise at least as many as the labels show.
+    A model then needs exactly as many classes; otherwise at least as many as the labels show. `in_geometry` holds the
+    same images as particular models take them.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
-    images: NDArray[np.uint8]
+    images: NDArray[Any]
     labels: NDArray[np.int64]
     classes: int | None = None
+    in_geometry: Mapping[Geometry, NDArray[Any]] = field(default_factory=dict)
+
+    def images_of(self, model: BenchModel) -> NDArray[Any]:
+        """Return the images as a model takes them."""
+        preprocessing = model.card.preprocessing or Preprocessing()
+        return self.in_geometry.get(preprocessing.geometry, self.images)
 
     def sha256(self) -> str:
         """Return the SHA-256 of the shape, images and labels, in their order."""

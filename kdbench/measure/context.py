@@ -38,7 +38,8 @@ class Context:
 
     `models` includes those that some or all runtimes refuse; `jobs` are the same models as measuring processes see
     them, by id. `meters` are the energy counters. `starts`, by runtime and model, and `runtime_facts` come from the
-    admission of other runtimes. `folder` is for files of the processes; `conditions` collects the machine's state
+    admission of other runtimes. `differing` maps a model to the batches at which some of its answers are not those at
+    batch 1, and to their number. `folder` is for files of the processes; `conditions` collects the machine's state
     during them.
     """
 
@@ -50,6 +51,7 @@ class Context:
     jobs: Mapping[str, JobModel] = field(default_factory=dict)
     starts: Mapping[tuple[str, str], Start] = field(default_factory=dict)
     runtime_facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    differing: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     folder: Path = Path()
     conditions: list[Conditions] = field(default_factory=list)
     progress: Progress = field(default_factory=Silent)

@@ -10,6 +10,7 @@ from kdbench.machine.cores import choose_cores
 from kdbench.machine.diagnostics import condition_averages, session_diagnostics, thread_diagnostics
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.admission import absent_runtimes, admission_s, admit, require_runtimes
+from kdbench.measure.batches import batches_s, settle_batches
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet
 from kdbench.measure.context import Context, Expected, Pass, all_passes
 from kdbench.measure.energy.carbon import carbon_intensity
@@ -62,14 +63,21 @@ def measure(
             folder=folder,
         )
         passes = all_passes()
-        weights = {"runtimes": admission_s(context)} | {name: p.weight(context) for name, p in passes.items()}
+        weights = {"runtimes": admission_s(context), "batches": batches_s(context)} | {
+            name: p.weight(context) for name, p in passes.items()
+        }
         total = sum(weights.values()) or 1.0
         edges = pairwise([0.0, *accumulate(weight / total for weight in weights.values())])
         parts = {name: SubProgress(progress, *ends, name) for name, ends in zip(weights, edges, strict=True)}
         context = admit(replace(context, progress=parts["runtimes"]), absent)
+        context, of_batches = settle_batches(replace(context, progress=parts["batches"]))
         findings = run_passes(context, passes, parts)
     return findings + Findings(
-        warnings=(*session_diagnostics(context.conditions), *thread_diagnostics(max(config.threads), cores)),
+        warnings=(
+            *of_batches,
+            *session_diagnostics(context.conditions),
+            *thread_diagnostics(max(config.threads), cores),
+        ),
         protocol=condition_averages(context.conditions),
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdbench import units
 from kdbench.errors import InputError
@@ -18,14 +19,15 @@ Outcome = Predictions | Failure
 
 
 def predict(
-    context: Context, models: Sequence[BenchModel], test: TestSet, threads: int | None = None
+    context: Context, models: Sequence[BenchModel], test: TestSet, threads: int | None = None, batch: int | None = None
 ) -> dict[str, Outcome]:
     """Run the models over all images of `test` in one measuring process with `threads` (default: all cores); by id.
 
-    A model that fails, or ends the process, has a Failure; the others run again without it. Raises InputError if a
-    model's classes do not fit the labels.
+    A model whose answers depend on the batch runs at batch 1; `batch` overrides that. A model that fails, or ends the
+    process, has a Failure; the others run again without it. Raises InputError if a model's classes do not fit the
+    labels.
     """
-    for model in models:
+    for model in (model for model in models if model.class_map is None):
         _require_classes(model, model.facts.classes, test)
     files = {model.id: context.folder / f"logits-{number}.npy" for number, model in enumerate(models)}
     for file in files.values():
@@ -37,7 +39,10 @@ def predict(
     def job_for(alive: Sequence[str]) -> LogitsJob | None:
         left = tuple(job for job in jobs if job.id in alive and not files[job.id].exists())
         paths = tuple(str(files[job.id]) for job in left)
-        return LogitsJob(models=left, files=paths, provider=provider, threads=count) if left else None
+        sizes = tuple(batch or (1 if job.id in context.differing else None) for job in left)
+        if not left:
+            return None
+        return LogitsJob(models=left, files=paths, batches=sizes, provider=provider, threads=count)
 
     failed, batches = dict[str, str](), dict[str, int]()
     try:
@@ -50,14 +55,15 @@ def predict(
         if model.id in failed:
             outcomes[model.id] = Failure(model.id, failed[model.id])
             continue
-        logits = np.load(files[model.id])
+        logits = _in_order_of_classes(np.load(files[model.id]), model, test)
         files[model.id].unlink()
         _require_classes(model, logits.shape[1], test)
         source = f"onnxruntime {provider}, {units.threads(count)}, batch {batches.get(model.id, '?')}"
         if reason := not_finite(logits):
             outcomes[model.id] = Failure(model.id, reason, status="invalid", source=source)
         else:
-            outcomes[model.id] = Predictions.of(model.card, logits, test.labels, source)
+            form = model.facts.output.scored_as
+            outcomes[model.id] = Predictions.of(model.card, logits, test.labels, source, form)
     return outcomes
 
 
@@ -67,9 +73,22 @@ def evaluation_provider(context: Context) -> str:
     return "cpu" if refused else context.config.provider
 
 
+def _in_order_of_classes(logits: NDArray[np.generic], model: BenchModel, test: TestSet) -> NDArray[np.generic]:
+    """Return logits (N, outputs) as (N, classes), in the order of the data's classes.
+
+    An output that is a number of a class never named some of them: these get columns as well.
+    """
+    if model.class_map is not None:
+        return model.class_map.arranged(logits, model.facts.output.scored_as)
+    missing = (test.classes or int(test.labels.max()) + 1) - logits.shape[1]
+    numbers = model.facts.output.form in {"class", "ranking"}
+    return np.pad(logits, ((0, 0), (0, missing))) if numbers and missing > 0 else logits
+
+
 def _require_classes(model: BenchModel, classes: int | None, test: TestSet) -> None:
     labelled = int(test.labels.max()) + 1
-    if classes is not None and (classes < labelled or (test.classes is not None and classes != test.classes)):
+    differ = test.classes is not None and classes != test.classes and model.class_map is None
+    if classes is not None and (classes < labelled or differ):
         has = f"at least {labelled}" if test.classes is None else str(test.classes)
         message = f"{model.name} tells {classes} classes apart, but the data has {has}"
         raise InputError(message, "choose the data set the model was made for")

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,10 @@ from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.modelfile.facts import ModelFacts, fits, layout_for
-from kdbench.results.cards import Preprocessing
+from kdbench.results.preprocessing import Preprocessing
 from kdbench.worker.jobs import JobModel, Network
 
 _NOISE_IMAGES = 64
-_OPEN_SIDE = 224  # height or width of an image where the model leaves it open
 
 
 @contextmanager
@@ -45,16 +45,20 @@ def stage(models: Sequence[BenchModel], test: TestSet | None, folder: Path, seed
     or the preprocessing do not fit.
     """
     if test is not None:
-        images = save_images(folder / "images.npy", test.images)
-        return {s.id: _on_images(s, test.images.shape[1:], images) for s in models}
+        arrays = {id(images): images for images in map(test.images_of, models)}
+        files = {key: save_images(folder / f"images-{n}.npy", array) for n, (key, array) in enumerate(arrays.items())}
+        feeds = ((model, test.images_of(model)) for model in models)
+        return {model.id: _on_images(model, images, files[id(images)]) for model, images in feeds}
     return {s.id: _on_noise(s, folder, seed) for s in models}
 
 
-def _on_images(model: BenchModel, image: tuple[int, ...], images: Path) -> JobModel:
-    channels, height, width = image
+def _on_images(model: BenchModel, images: NDArray[Any], file: Path) -> JobModel:
+    channels, height, width = image = images.shape[1:]
     layout = layout_for(model.facts.input_shape, (channels, height, width), model.card.name)
     shapes = {"NCHW": image, "NHWC": (height, width, channels), "flat": (math.prod(image),), "other": (height, width)}
-    return _job_model(model, layout, shapes[layout], channels, images)
+    if layout == "flat" and model.facts.layout == "NHWC":  # rows of pixels whose channels are neighbours
+        return _job_model(model, "NHWC", shapes["flat"], images, file)
+    return _job_model(model, layout, shapes[layout], images, file)
 
 
 def _on_noise(model: BenchModel, folder: Path, seed: int) -> JobModel:
@@ -63,51 +67,90 @@ def _on_noise(model: BenchModel, folder: Path, seed: int) -> JobModel:
         shape = noise_shape(model.facts, model.card.name)
     channels, height, width = {"NCHW": shape, "NHWC": (*shape[-1:], *shape[:-1])}.get(layout, (1, 1, math.prod(shape)))
     file = folder / f"noise-{channels}x{height}x{width}.npy"
+    images = np.random.default_rng(seed).integers(0, 256, (_NOISE_IMAGES, channels, height, width), dtype=np.uint8)
     if not file.exists():
-        rng = np.random.default_rng(seed)
-        save_images(file, rng.integers(0, 256, (_NOISE_IMAGES, channels, height, width), dtype=np.uint8))
-    return _job_model(model, layout, shape, channels, file)
+        save_images(file, images)
+    return _job_model(model, layout, shape, images, file)
 
 
-def noise_shape(facts: ModelFacts, name: str) -> tuple[int, ...]:
-    """Return the shape of a sample of noise for a model, in its own layout; an open height or width is 224.
+def noise_shape(facts: ModelFacts, name: str, size: tuple[int, int] | None = None) -> tuple[int, ...]:
+    """Return the shape of a sample of noise for a model, in its own layout; `size` fills an open height and width.
 
-    Raises InputError, with the `name`, where the size of an input that is no image is left open.
+    An open number of channels is 3. Raises InputError, with the `name`, where the size stays open.
     """
     declared = facts.sample_shape
-    if None in declared and facts.layout in {"flat", "other"}:
+    channels = {"NCHW": 0, "NHWC": 2}.get(facts.layout)
+    if channels is None and None in declared:
         hint = "give it real data with --data, or export it with a size"
         raise InputError(f"{name} leaves its input size open", hint)
-    channel_axis = {"NCHW": 0, "NHWC": 2}.get(facts.layout)
-    default = [3 if axis == channel_axis else _OPEN_SIDE for axis in range(len(declared))]
-    return tuple(d if s is None else s for s, d in zip(declared, default, strict=True))
+    if facts.open_sides and size is None:
+        raise InputError(f"{name} leaves height and width open", "give them with --size, such as --size 224")
+    sides = iter(size or (0, 0))
+    defaults = [3 if axis == channels else next(sides, 0) for axis in range(len(declared))]
+    return tuple(d if s is None else s for s, d in zip(declared, defaults, strict=True))
 
 
-def _job_model(model: BenchModel, layout: str, shape: tuple[int, ...], channels: int, images: Path) -> JobModel:
-    facts = model.facts
+def _job_model(model: BenchModel, layout: str, shape: tuple[int, ...], images: NDArray[Any], file: Path) -> JobModel:
+    facts, channels = model.facts, images.shape[1]
     preprocessing = model.card.preprocessing or Preprocessing()
     if layout not in {"NCHW", "NHWC"} and len(preprocessing.mean) > 1 and channels == 1:
         preprocessing = Preprocessing(scale=preprocessing.scale)  # noise has no channels to normalise one by one
     if (n := len(preprocessing.mean)) not in {1, channels}:
         message = f"{model.card.name}: {n} means and standard deviations for {channels} channels"
         raise InputError(message, f"give one, or {channels}")
-    if facts.input_dtype == "uint8" and (set(preprocessing.mean), set(preprocessing.std)) != ({0.0}, {1.0}):
-        raise InputError(f"{model.card.name} takes uint8 pixels, which cannot be normalised", "leave out mean and std")
+    quantization = None
+    if facts.input_dtype in {"uint8", "int8"}:
+        quantization = _quantization(model, preprocessing, images)
     return JobModel(
         id=model.id,
         path=str(model.path),
         input=facts.input_name,
-        output=facts.output_name,
+        output=facts.output.name,
+        form=facts.output.form,
+        output_scale=facts.output.quantization,
         dtype=facts.input_dtype,
         layout=layout,
         shape=shape,
         fixed_batch=facts.fixed_batch,
-        images=str(images),
-        scale=preprocessing.scale,
+        images=str(file),
+        scale=_divisor(model, preprocessing, images),
         mean=preprocessing.mean,
         std=preprocessing.std,
+        channel_order=preprocessing.channel_order,
+        quantization=quantization,
         network=model.network if isinstance(model.network, Network) else None,
     )
+
+
+def _divisor(model: BenchModel, preprocessing: Preprocessing, images: NDArray[Any]) -> float:
+    """Return what stored pixels are divided by: `scale` is for pixels from 0 to 255, and floats go from 0 to 1.
+
+    Floats of another range are what the model takes, or need a scale. Raises InputError where nobody gave one.
+    """
+    if images.dtype == np.uint8:
+        return preprocessing.scale
+    low, high = float(images.min()), float(images.max())
+    if low >= 0 and high <= 1:
+        return preprocessing.scale / 255
+    if "scale" not in preprocessing.sources:
+        message = (
+            f"{model.card.name}: the data holds floats from {low:g} to {high:g}, and nothing says how they are fed"
+        )
+        raise InputError(message, "--scale 1 feeds them as they are, --scale 255 divides them by 255")
+    return preprocessing.scale
+
+
+def _quantization(model: BenchModel, preprocessing: Preprocessing, images: NDArray[Any]) -> tuple[float, int] | None:
+    """Return scale and zero point of an integer input; None if it takes the pixels as they are."""
+    if preprocessing.input_scale is not None:
+        return preprocessing.input_scale, preprocessing.input_zero_point
+    dtype, hint = model.facts.input_dtype, "give its scale and zero point: --input-scale, --input-zero-point"
+    if (set(preprocessing.mean), set(preprocessing.std)) != ({0.0}, {1.0}):
+        message = f"{model.card.name} takes {dtype} pixels, which cannot be normalised"
+        raise InputError(message, f"leave out mean and std, or {hint}")
+    if dtype == "int8" or images.dtype != np.uint8:
+        raise InputError(f"{model.card.name} takes {dtype} inputs, and pixels are {images.dtype}", hint)
+    return None
 
 
 def null_model(folder: Path) -> JobModel:
@@ -124,7 +167,7 @@ def null_model(folder: Path) -> JobModel:
     return JobModel("(null graph)", str(path), "x", "y", "float32", "NCHW", (1, 1, 1), fixed_batch=1, network=network)
 
 
-def save_images(path: Path, images: NDArray[np.uint8]) -> Path:
+def save_images(path: Path, images: NDArray[Any]) -> Path:
     """Write images to a .npy file and return its path."""
     with storage.writing(path) as stream:
         np.save(stream, images)

@@ -1,22 +1,22 @@
 """Facts of an ONNX classifier: its input, output, layout and sizes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.modelfile.outputs import Output, Shape, choose_output, declared_shape, input_quantization, outputs_of
 from kdbench.modelfile.weights import weights_of
 
 if TYPE_CHECKING:
     import onnx
 
 Layout = Literal["NCHW", "NHWC", "flat", "other"]
-Shape = tuple[int | None, ...]
 
 # ONNX element types of images; other types (int64, string, …) belong to other kinds of model.
-_INPUT_TYPES: Mapping[int, str] = {1: "float32", 2: "uint8", 10: "float16", 11: "float64"}
+_INPUT_TYPES: Mapping[int, str] = {1: "float32", 2: "uint8", 3: "int8", 10: "float16", 11: "float64"}
 _CHANNELS = {1, 3, 4}
 _MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
 
@@ -25,8 +25,10 @@ _MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
 class ModelFacts:
     """The facts of a model file: its bytes, its weights, and the measured input and output.
 
-    `input_shape` and `output_shape` are as declared, batch first, None for an open dimension; `sample_shape` is the
-    shape of one sample, in the model's layout. `size_bytes` counts the file and its external data.
+    `input_shape` is as declared, batch first, None for an open dimension; `sample_shape` is the shape of one sample, in
+    the model's layout. `output` is the one of `outputs` that holds the answer. `metadata` are the file's own
+    properties, `input_quantization` the scale and the zero point of an integer input. `size_bytes` counts the file and
+    its external data.
     """
 
     sha256: str
@@ -39,22 +41,60 @@ class ModelFacts:
     input_shape: Shape
     layout: Layout
     fixed_batch: int | None
-    output_name: str
-    output_shape: Shape
-    classes: int | None
+    outputs: tuple[Output, ...]
+    output: Output
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    input_quantization: tuple[float, int] | None = None
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes that the output tells apart; None where it does not say."""
+        return self.output.classes
 
     @property
     def sample_shape(self) -> Shape:
         """One sample's declared shape."""
         return self.input_shape[1:]
 
+    @property
+    def sides(self) -> tuple[int | None, int | None] | None:
+        """Height and width of its images, None where open; None if the input is no image."""
+        height = {"NCHW": 2, "NHWC": 1, "other": 1}.get(self.layout)
+        if height is None or len(self.input_shape) < height + 2:
+            return None
+        return self.input_shape[height], self.input_shape[height + 1]
 
-def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int, int] | None = None) -> ModelFacts:
+    @property
+    def open_sides(self) -> bool:
+        """Whether height or width of its images is open."""
+        return self.sides is not None and None in self.sides
+
+    @property
+    def channels(self) -> int | None:
+        """The number of channels of its images; None if it is open or the input is no image."""
+        channel = {"NCHW": 1, "NHWC": 3}.get(self.layout)
+        return None if channel is None else self.input_shape[channel]
+
+
+def inspect(
+    path: Path, *, output: str | None = None, classes: int | None = None, data_shape: tuple[int, int, int] | None = None
+) -> ModelFacts:
     """Read the facts of the ONNX classifier at `path`, without loading external weights.
 
-    `output` names the output that holds the logits; by default the only one, or the first of shape (N, classes).
+    `output` names the output that holds the answer; by default it is the one that tells `classes` classes apart.
     `data_shape` is the (channels, height, width) of the images. Raises InputError for a file that is missing, truncated
     or no ONNX model, has no usable input or output, or does not take such images.
+    """
+    facts = read_facts(path)
+    if data_shape is not None:
+        facts = replace(facts, layout=layout_for(facts.input_shape, data_shape, str(path)))
+    return replace(facts, output=choose_output(facts.outputs, output, classes, path))
+
+
+def read_facts(path: Path) -> ModelFacts:
+    """Read the facts of the ONNX model at `path` while the data is unknown: the likely layout, the first output.
+
+    Raises InputError for a file that is missing, truncated or no ONNX model, or has no usable input.
     """
     model = read_model(path)
     image = _the_input(model, path)
@@ -63,12 +103,9 @@ def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int
         message = f"{path}: input {image.name!r} has no batch and sample dimensions (declared: {_text(shape)})"
         raise InputError(message, "export the model with a declared input shape, batch first")
     layout: Layout = "flat" if len(shape) == 2 else "NCHW" if len(shape) == 4 else "other"  # the most likely
-    if data_shape:
-        layout = layout_for(shape, data_shape, str(path))
-    elif layout == "NCHW" and shape[3] in _CHANNELS and shape[1] not in _CHANNELS:
+    if layout == "NCHW" and shape[3] in _CHANNELS and shape[1] not in _CHANNELS:
         layout = "NHWC"
-    logits = _the_output(model, output, path)
-    output_shape = declared_shape(logits)
+    outputs = outputs_of(model)
     weights = weights_of(model, path)
     return ModelFacts(
         sha256=storage.sha256(path),
@@ -81,9 +118,10 @@ def inspect(path: Path, *, output: str | None = None, data_shape: tuple[int, int
         input_shape=shape,
         layout=layout,
         fixed_batch=shape[0],
-        output_name=logits.name,
-        output_shape=output_shape,
-        classes=output_shape[1] if _is_rows_of_logits(output_shape) else None,
+        outputs=outputs,
+        output=outputs[0],
+        metadata={entry.key: entry.value for entry in model.metadata_props},
+        input_quantization=input_quantization(model, image.name),
     )
 
 
@@ -152,30 +190,6 @@ def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
         fault = f"input {inputs[0].name!r} is of type {onnx.TensorProto.DataType.Name(element).lower()}"
         raise InputError(f"{path}: {fault}", f"images can be {', '.join(_INPUT_TYPES.values())}")
     return inputs[0]
-
-
-def _the_output(model: "onnx.ModelProto", name: str | None, path: Path) -> "onnx.ValueInfoProto":
-    outputs = list(model.graph.output)
-    names = [value.name for value in outputs]
-    if name is not None:
-        if name not in names:
-            raise InputError(f"{path} has no output {name!r}", f"its outputs: {', '.join(names)}")
-        return outputs[names.index(name)]
-    rows = (value for value in outputs if len(outputs) == 1 or _is_rows_of_logits(declared_shape(value)))
-    if match := next(rows, None):
-        return match
-    message = f"{path}: none of its outputs ({', '.join(names)}) has the shape (batch, classes)"
-    raise InputError(message, "name the one to use")
-
-
-def _is_rows_of_logits(shape: Shape) -> bool:
-    return len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1))
-
-
-def declared_shape(value: "onnx.ValueInfoProto") -> Shape:
-    """Return the shape that the file declares, None for an open dimension; empty if it declares none."""
-    dims = value.type.tensor_type.shape.dim
-    return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims)
 
 
 def _text(shape: Sequence[int | None]) -> str:

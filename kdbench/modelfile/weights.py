@@ -71,10 +71,13 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
         stored, needed = len(tensor.raw_data), _bytes(tensor)
         if tensor.HasField("raw_data") and stored != needed:
             raise InputError(f"{path}: {name!r} holds {stored} bytes, and its shape needs {needed}", _COPY_AGAIN)
+    # Trees, linear models and support vectors of scikit-learn keep their weights in lists of attributes.
+    in_attributes = [a for node in _nodes(model) if node.domain == "ai.onnx.ml" for a in node.attribute]
     trained = [t for name, t in tensors if name not in untrained and t.data_type not in untrained_types]
     return Weights(
-        parameters=sum(math.prod(t.dims) for t in trained),
-        weight_bytes=sum(_bytes(t) for _, t in tensors),
+        parameters=sum(math.prod(t.dims) for t in trained) + sum(len(a.floats) for a in in_attributes),
+        weight_bytes=sum(_bytes(t) for _, t in tensors)
+        + sum(4 * len(a.floats) + 8 * len(a.ints) for a in in_attributes),
         external_bytes=_external_bytes(tensors, path),
     )
 
@@ -84,18 +87,26 @@ def tensors_of(model: "onnx.ModelProto") -> "Iterator[tuple[str, onnx.TensorProt
 
     Branches, loops and local functions are included. A sparse tensor yields its values and its indices.
     """
+    import onnx
+
     nodes = list(_nodes(model))
     for graph in (model.graph, *itertools.chain.from_iterable(map(subgraphs, nodes))):
         for tensor in graph.initializer:
             yield tensor.name, tensor
         for sparse in graph.sparse_initializer:
             yield from _parts(sparse, sparse.values.name)
-    for node in (node for node in nodes if node.op_type == "Constant"):
+    for node in (node for node in nodes if node.op_type == "Constant" and node.domain == ""):
         for attribute in node.attribute:
             if attribute.name == "value":
                 yield node.output[0], attribute.t
+            elif attribute.name == "value_floats":
+                yield node.output[0], onnx.helper.make_tensor("", 1, [len(attribute.floats)], attribute.floats)
             elif attribute.name == "sparse_value":
                 yield from _parts(attribute.sparse_tensor, node.output[0])
+    for node in (node for node in nodes if node.domain == "ai.onnx.ml"):
+        yield from (
+            (f"{node.name}/{attribute.name}", attribute.t) for attribute in node.attribute if attribute.HasField("t")
+        )
 
 
 def subgraphs(node: "onnx.NodeProto") -> "Iterator[onnx.GraphProto]":

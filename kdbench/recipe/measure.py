@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from kdbench.results.preprocessing import InputSpec
 from kdbench.validation import Value
 
 Mode = Literal["stream", "paced", "offline", "server"]
@@ -75,28 +76,17 @@ class Analysis(Value):
     std: Literal["population", "unbiased"] = "population"
 
 
-class InputOptions(Value):
+class InputOptions(InputSpec):
     """The data to score models on, and how its images become inputs. `kdbench.options.INPUTS` declares their options.
 
-    `data` is the name of a set, folder:PATH or npz:PATH. Images are resized and cropped, then `(pixel / scale - mean) /
-    std`, per channel; what is None comes from the card beside a model's file, else scale 255, mean 0 and std 1.
-    `output` names the output that holds the logits. Without `accuracy` inputs are noise and no data is needed.
+    `data` is the name of a set, folder:PATH or npz:PATH. Without `accuracy` inputs are noise and no data is needed.
+    `models` holds what applies to one model, by its id. The other keys apply to every model that does not know them
+    itself, from a file beside it or from its own metadata. What nobody knows is scale 255, mean 0, std 1, and the
+    images as they are.
     """
 
     data: str | None = None
     data_root: str | None = None
     download: bool = False
-    resize: int | None = Field(default=None, ge=1)
-    crop: int | None = Field(default=None, ge=1)
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    scale: float | None = Field(default=None, gt=0)
-    output: str | None = None
     accuracy: bool = True
-
-    @field_validator("std")
-    @classmethod
-    def _positive(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if value is not None and (not value or min(value) <= 0):
-            raise ValueError("give one positive value per channel")
-        return value
+    models: dict[str, InputSpec] = Field(default_factory=dict)

@@ -2,33 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.results.preprocessing import Preprocessing
 from kdbench.results.values import StoredValue
 from kdbench.validation import Value
 
 Role = Literal["teacher", "student", "variant"]
 Evidence = Literal["measured", "modelled", "estimated"]  # how a number was obtained
-
-
-class Preprocessing(Value):
-    """How a uint8 image becomes the model's input: `(pixel / scale - mean) / std`, per channel."""
-
-    scale: float = Field(default=255.0, gt=0)
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        if len(self.mean) != len(self.std):
-            raise ValueError(f"{len(self.mean)} means but {len(self.std)} standard deviations")
-        if any(std <= 0 for std in self.std):
-            raise ValueError("a standard deviation must be positive")
-        return self
 
 
 class Epoch(Value):

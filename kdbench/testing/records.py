@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from kdbench import storage
 from kdbench.errors import InputError, KdbenchError
+from kdbench.modelfile.known_inputs import sidecar_files
 from kdbench.progress import Progress
 from kdbench.recipe import InputOptions, Measure
 from kdbench.registry import suggestion
@@ -180,7 +181,8 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 
 def file_hashes(path: Path) -> list[str]:
     """Return the hashes of a model's file, its external weights and its card; of a run's folder, of its record."""
-    beside = (path.with_name(f"{path.name}.data"), path.with_suffix(".card.json"), RunFolder(path).record)
+    data, card = path.with_name(f"{path.name}.data"), path.with_suffix(".card.json")
+    beside = (data, card, RunFolder(path).record, *sidecar_files(path))
     return [storage.sha256(file) for file in (path, *beside) if file.is_file()]
 
 

@@ -7,13 +7,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from kdbench.errors import DataMissingError, MeasurementError
-from kdbench.measure.bench_model import TestSet
+from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.staging import stage
+from kdbench.recipe import InputOptions
 from kdbench.testing.records import BenchFiles, Depth
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.runtimes import describe
-from kdbench.workflows import bench
+from kdbench.workflows.stages.model_files import TestImages, load_bench_model
 
 _IMAGES = 4
 
@@ -25,18 +26,21 @@ def call_once(files: BenchFiles) -> None:
     run or whose output is not finite.
     """
     files.options(Depth.TIMES)
-    test, shape = None, None
+    models, test = _load(files, files.inputs), None
     if files.data is not None:
         with suppress(DataMissingError):  # the data may be only on the machine that runs --benchmark
-            images, shape, _ = bench.load_test(files.inputs)
-            test = TestSet(images.images[:_IMAGES], images.labels[:_IMAGES])
-    models = [
-        bench.load_bench_model(path, id_, files.inputs, reference=files.ids[0], shape=shape)
-        for path, id_ in zip(files.paths, files.ids, strict=True)
-    ]
+            images = TestImages(files.inputs)
+            models, whole = _load(files, files.inputs, images), images.test_set()
+            few = {geometry: array[:_IMAGES] for geometry, array in whole.in_geometry.items()}
+            test = TestSet(whole.images[:_IMAGES], whole.labels[:_IMAGES], in_geometry=few)
     with TemporaryDirectory(prefix="kdbench-smoke-") as folder:
         for model in stage(models, test, Path(folder), 0).values():
             _call(model)
+
+
+def _load(files: BenchFiles, inputs: InputOptions, images: TestImages | None = None) -> list[BenchModel]:
+    pairs = zip(files.paths, files.ids, strict=True)
+    return [load_bench_model(path, id_, inputs, reference=files.ids[0], images=images)[0] for path, id_ in pairs]
 
 
 def _call(model: JobModel) -> None:

@@ -1,35 +1,44 @@
-"""From uint8 images to a model's inputs. numpy only: it runs in the measuring process."""
+"""From images to a model's inputs. numpy only: it runs in the measuring process."""
 
 import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.worker.jobs import JobModel
 
+Images = NDArray[Any]  # uint8 or float32
+
 CHUNK_BYTES = 512 << 20  # prepared inputs held at once
 _BLOCK_SAMPLES = 256  # looked up together, so that they are still in cache for the next channel
 _CHUNK_SAMPLES = 1024  # chunks are multiples of this, so that only the very last batch is short
 
 
-def prepare(images: NDArray[np.uint8], model: JobModel) -> NDArray[np.generic]:
+def prepare(images: Images, model: JobModel) -> NDArray[np.generic]:
     """Return `images` (n, C, H, W) as inputs (n, *model.shape) of the model's type and layout.
 
-    A uint8 model gets the pixels as they are. There are 256 pixel values, so each channel is a table look-up.
+    There are 256 values of a uint8 pixel, so each of its channels is a table look-up.
     """
     n, channels, height, width = images.shape
     dtype = np.dtype(model.dtype)
     last = model.layout == "NHWC"
     out = np.empty((n, height, width, channels) if last else (n, channels, height, width), dtype)
     planes = np.moveaxis(out, -1, 1) if last else out
-    tables = _tables(model, channels, dtype)
+    sources = range(channels)[::-1] if model.channel_order == "BGR" else range(channels)
+    means, stds = (values * (channels if len(values) == 1 else 1) for values in (model.mean, model.std))
+    normalisations = list(zip(means, stds, strict=True))
+    tables = [_input_values(np.arange(256), *normalisation, model) for normalisation in normalisations]
     for start in range(0, n, _BLOCK_SAMPLES):
         block = slice(start, start + _BLOCK_SAMPLES)
-        for channel, table in enumerate(tables):
-            # "clip" writes straight into `out`; no pixel is beyond the table.
-            np.take(table, images[block, channel], out=planes[block, channel], mode="clip")
+        for channel, source in enumerate(sources):
+            if images.dtype == np.uint8:
+                # "clip" writes straight into `out`; no pixel is beyond the table.
+                np.take(tables[channel], images[block, source], out=planes[block, channel], mode="clip")
+            else:
+                planes[block, channel] = _input_values(images[block, source], *normalisations[channel], model)
     return out.reshape(n, *model.shape)
 
 
@@ -50,7 +59,7 @@ class Inputs:
         self._key: object = None
         self._kept: list[NDArray[np.generic]] = []
 
-    def of(self, images: NDArray[np.uint8], model: JobModel) -> Iterable[NDArray[np.generic]]:
+    def of(self, images: Images, model: JobModel) -> Iterable[NDArray[np.generic]]:
         """Return the chunks of prepared inputs of `images` for `model`."""
         size = max(CHUNK_BYTES // sample_bytes(model) // _CHUNK_SAMPLES, 1) * _CHUNK_SAMPLES
         if size < len(images):
@@ -66,7 +75,7 @@ def sample_bytes(model: JobModel) -> int:
     return math.prod(model.shape) * np.dtype(model.dtype).itemsize
 
 
-def _overlapped(images: NDArray[np.uint8], model: JobModel, size: int) -> Iterator[NDArray[np.generic]]:
+def _overlapped(images: Images, model: JobModel, size: int) -> Iterator[NDArray[np.generic]]:
     with ThreadPoolExecutor(1) as pool:
         pending = pool.submit(prepare, images[:size], model)
         for start in range(size, len(images), size):
@@ -76,11 +85,19 @@ def _overlapped(images: NDArray[np.uint8], model: JobModel, size: int) -> Iterat
         yield pending.result()
 
 
-def _tables(model: JobModel, channels: int, dtype: np.dtype[np.generic]) -> list[NDArray[np.generic]]:
-    if dtype == np.uint8:
-        return [np.arange(256, dtype=np.uint8)] * channels
+def _input_values(pixels: NDArray[Any], mean: float, std: float, model: JobModel) -> NDArray[np.generic]:
+    """Return what the values of one channel are in the model's input."""
+    dtype = np.dtype(model.dtype)
+    is_integer = np.issubdtype(dtype, np.integer)
+    if is_integer and model.quantization is None:
+        return pixels.astype(dtype)
     # Image pipelines compute in float32, so this does too, and rounds to float16 afterwards.
-    scaled = np.arange(256).astype("float64" if dtype.itemsize == 8 else "float32") / model.scale
-    means = model.mean * (channels if len(model.mean) == 1 else 1)
-    stds = model.std * (channels if len(model.std) == 1 else 1)
-    return [((scaled - mean) / std).astype(dtype) for mean, std in zip(means, stds, strict=True)]
+    scaled = pixels.astype("float64" if dtype.itemsize == 8 else "float32") / model.scale
+    values = (scaled - mean) / std
+    if not is_integer:
+        return values.astype(dtype)
+    scale, zero_point = model.quantization or (1.0, 0)
+    limits = np.iinfo(dtype)
+    quantized = np.rint(values / np.float32(scale)) + zero_point
+    inputs: NDArray[np.generic] = np.clip(quantized, limits.min, limits.max).astype(dtype)
+    return inputs

@@ -27,9 +27,11 @@ class Network:
 class JobModel:
     """A model as a measuring process sees it.
 
-    `shape` is one sample's, in the model's `layout`; `images` the .npy file of uint8 images (N, C, H, W) that are its
-    inputs; a pixel becomes `(pixel / scale - mean) / std`, per channel, unless `dtype` is uint8. `network` is for
-    runtimes that do not run the file itself.
+    `shape` is one sample's, in the model's `layout`; `images` the .npy file of uint8 or float32 images (N, C, H, W) in
+    RGB that are its inputs. Their channels are put into `channel_order`; then a pixel becomes `(pixel / scale - mean) /
+    std`, per channel. For an integer `dtype`, `quantization` is the scale and the zero point that this is rounded with;
+    without it the pixels stay as they are. `form` is what the output holds (`kdbench.modelfile.outputs.Form`);
+    `output_scale` is the scale and zero point of its integers. `network` is for runtimes that do not run the file.
     """
 
     id: str
@@ -45,11 +47,16 @@ class JobModel:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     network: Network | None = None
+    channel_order: str = "RGB"
+    quantization: tuple[float, int] | None = None
+    form: str = "logits"
+    output_scale: tuple[float, int] | None = None
 
     @property
     def preparation(self) -> tuple[object, ...]:
         """The settings that its inputs depend on: models with equal ones share prepared inputs."""
-        return (self.images, self.dtype, self.layout, self.shape, self.scale, self.mean, self.std)
+        feed = (self.scale, self.mean, self.std, self.channel_order, self.quantization)
+        return (self.images, self.dtype, self.layout, self.shape, *feed)
 
 
 JOBS: dict[str, type["Job"]] = {}
@@ -70,11 +77,24 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchesJob(Job, probe="batches"):
+    """Call each of `models` at each of `batches` with the same `samples`, and compare the answers."""
+
+    models: tuple[JobModel, ...]
+    batches: tuple[int, ...]
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogitsJob(Job, probe="logits"):
-    """Write the logits (N, classes) of each of `models` to its .npy in `files`."""
+    """Write the logits (N, classes) of each of `models` to its .npy in `files`.
+
+    `batches` are the batches to call them at, None where any will do.
+    """
 
     models: tuple[JobModel, ...]
     files: tuple[str, ...]
+    batches: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,16 +10,15 @@ from kdbench.errors import InputError
 from kdbench.evaluate.predictions import Analyses
 from kdbench.judge.target import Target
 from kdbench.machine import fingerprint
-from kdbench.measure.bench_model import BenchModel, TestSet, network_of
 from kdbench.measure.harness import check_config, measure
-from kdbench.measure.staging import noise_shape
-from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
 from kdbench.registry import suggestion
-from kdbench.results.cards import ModelCard, Preprocessing
-from kdbench.results.run_folder import RunFolder, card_path, choose_folder, require_unused
+from kdbench.results.cards import ModelCard
+from kdbench.results.findings import Findings
+from kdbench.results.run_folder import RunFolder, choose_folder, require_unused
 from kdbench.validation import validated
+from kdbench.workflows.stages.model_files import TestImages, load_bench_model, require_known_models
 from kdbench.workflows.stages.results import RunResults, assemble_record, record_and_folder, write_results
 
 
@@ -57,23 +56,25 @@ def bench_models(
     references = _references(ids, paths, teacher)
     require_unused(out)
 
+    inputs = require_known_models(inputs, ids)
     progress.stage("load", 1, 3)
-    test, shape = None, None
-    class_names: tuple[str, ...] = ()
-    if inputs.accuracy:
-        test, shape, class_names = load_test(inputs)
-    models = [
+    images = TestImages(inputs) if inputs.accuracy else None
+    loaded = [
         load_bench_model(
             path,
             id_,
             inputs,
-            shape=shape,
             reference=references[id_],
+            images=images,
             timed=timed if isinstance(timed, bool) else id_ in timed,
             card=cards.get(id_),
         )
         for id_, path in zip(ids, paths, strict=True)
     ]
+    models = [model for model, _ in loaded]
+    test = None if images is None else images.test_set()
+    diagnostics = tuple(diagnostic for _, of_model in loaded for diagnostic in of_model)
+    diagnostics += () if images is None else images.diagnostics
 
     check_config(options, progress)
     folder = RunFolder(choose_folder(name, out))
@@ -81,7 +82,8 @@ def bench_models(
     progress.folder(folder.path)
     progress.stage("measure", 2, 3)
     environment = fingerprint.fingerprint()
-    findings = measure(models, test, options, folder.workspace, progress, Analyses(class_names))
+    analyses = Analyses(() if images is None else images.class_names)
+    findings = Findings(warnings=diagnostics) + measure(models, test, options, folder.workspace, progress, analyses)
     data = inputs.data if test is not None else None
     record = assemble_record(
         findings,
@@ -122,47 +124,6 @@ _bench.__signature__ = _signature()  # type: ignore[attr-defined]
 bench = record_and_folder(_bench, "bench")
 
 
-def load_bench_model(
-    path: Path,
-    id_: str,
-    inputs: InputOptions,
-    *,
-    reference: str,
-    shape: tuple[int, int, int] | None = None,
-    timed: bool = True,
-    card: ModelCard | None = None,
-) -> BenchModel:
-    """Return a model file for the harness, to measure on images of `shape` or noise and compare with `reference`.
-
-    `card` replaces the one beside the file. Raises InputError for a file that cannot be measured on such images.
-    """
-    facts = inspect(path, output=inputs.output, data_shape=shape)
-    source = card or _card_beside(path, facts)
-    is_reference = id_ == reference
-    return BenchModel(
-        card=ModelCard(
-            id=id_,
-            name=id_,
-            role="teacher" if is_reference else "student",
-            parents=() if is_reference else (reference,),
-            file=path.name,
-            sha256=facts.sha256,
-            input_shape=shape or noise_shape(facts, path.name),
-            layout=facts.layout,
-            fixed_batch=facts.fixed_batch,
-            classes=facts.classes,
-            parameters=facts.parameters,
-            opset=facts.opset,
-            preprocessing=_preprocessing(source, inputs),
-        ),
-        path=path,
-        facts=facts,
-        teacher=None if is_reference else reference,
-        timed=timed,
-        network=network_of(source, path),
-    )
-
-
 def model_ids(paths: Sequence[Path]) -> list[str]:
     """Return ids for model files: their names, with the folder's name where several files share one."""
     if not paths:
@@ -187,33 +148,3 @@ def _references(ids: list[str], paths: Sequence[Path], teacher: str | Mapping[st
         hint = suggestion(name, ids, f"models: {', '.join(ids)}")
         raise InputError(f"--teacher {teacher!r} is not one of the models", hint)
     return dict.fromkeys(ids, name)
-
-
-def load_test(inputs: InputOptions) -> tuple[TestSet, tuple[int, int, int], tuple[str, ...]]:
-    """Return the test images and labels, the shape of an image, and the names of the classes."""
-    from kdbench import data  # loading some sets imports torch, which synthetic inputs do not need
-
-    assert inputs.data is not None
-    images = inputs.model_dump(include={"download", "resize", "crop"})
-    dataset = data.load(inputs.data, root=inputs.data_root, parts=("test",), **images)
-    assert dataset.test is not None, "loaders return the requested parts or raise"
-    test = TestSet(dataset.test.images, dataset.test.labels, dataset.known_classes)
-    return test, dataset.input_shape, dataset.class_names
-
-
-def _card_beside(path: Path, facts: ModelFacts) -> ModelCard | None:
-    """Return the card beside a file, if it describes this state of the file."""
-    file = card_path(path)
-    card = ModelCard.read(file) if file.exists() else None
-    return card if card is not None and card.sha256 == facts.sha256 else None
-
-
-def _preprocessing(card: ModelCard | None, inputs: InputOptions) -> Preprocessing:
-    """Return the preprocessing of the options, completed from the file's card."""
-    known = (card and card.preprocessing) or Preprocessing()
-    mean, std = inputs.mean, inputs.std
-    mean = mean or (known.mean if std is None or len(std) == len(known.mean) else (0.0,) * len(std))
-    std = std or (known.std if len(known.std) == len(mean) else (1.0,) * len(mean))
-    if len(mean) != len(std):
-        raise InputError(f"--mean has {len(mean)} values and --std {len(std)}", "give both one value per channel")
-    return Preprocessing(scale=known.scale if inputs.scale is None else inputs.scale, mean=mean, std=std)

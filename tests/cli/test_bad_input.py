@@ -122,7 +122,7 @@ def test_a_file_that_is_no_model(run_cli, tmp_path, content):
 @pytest.mark.parametrize(
     ("shape", "classes", "options", "message", "hint"),
     [
-        ((3, 32, 32), 10, [], "1x8x8", ""),
+        ((3, 32, 32), 10, [], "3x8x8", ""),
         ((1, 8, 8), 100, [], "100 classes", "data set"),
         ((1, 8, 8), 10, ["--mean", ".1,.2,.3"], "3 means", ""),
         ((1, 8, 8), 10, ["--std", "0"], "--std", ""),

@@ -37,7 +37,7 @@ def test_subset_keeps_the_order_asked_for():
 @pytest.mark.parametrize(
     ("images", "labels"),
     [
-        (np.zeros((2, 1, 2, 2), np.float32), np.zeros(2, np.int64)),
+        (np.zeros((2, 1, 2, 2), np.float64), np.zeros(2, np.int64)),
         (np.zeros((2, 2, 2), np.uint8), np.zeros(2, np.int64)),
         (np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2, np.int32)),
         (np.zeros((2, 1, 2, 2), np.uint8), np.zeros(3, np.int64)),

@@ -75,11 +75,48 @@ def test_a_test_folder_alone(parted):
         load(f"folder:{parted}")
 
 
-def test_constants_do_not_depend_on_the_parts(parted, monkeypatch):
+def test_constants_come_from_some_training_images(parted, monkeypatch):
     monkeypatch.setattr(folder_module, "_STATISTICS_IMAGES", 4)
-    whole, alone = load(f"folder:{parted}"), load(f"folder:{parted}", parts=("test",))
-    assert (alone.mean, alone.std) == (whole.mean, whole.std)
-    assert "4 images" in whole.source
+    assert "4 images of its train part" in load(f"folder:{parted}").source
+
+
+def test_only_the_requested_part_is_opened(parted):
+    (parted / "train" / "ant" / "0.png").write_bytes(b"cut short")
+    assert len(load(f"folder:{parted}", parts=("test",)).test) == 4
+    with pytest.raises(InputError, match=r"0\.png is not a readable image"):
+        load(f"folder:{parted}")
+
+
+def test_folders_are_read_as_torchvision_reads_them(parted):
+    from torchvision.datasets import ImageFolder
+
+    paint(parted / "test" / "ant" / "deep" / "deeper" / "9.png", 9)
+    paint(parted / "test" / "ant" / "7.jpg", 7)
+    (parted / "test" / "ant" / "notes.txt").write_text("no image")
+    loaded = load(f"folder:{parted}", parts=("test",))
+    expected = ImageFolder(parted / "test")
+    assert loaded.test.labels.tolist() == expected.targets
+    levels = [np.asarray(image)[0, 0, 0] for image, _ in expected]
+    assert loaded.test.images[:, 0, 0, 0].tolist() == levels
+    assert loaded.notes == ("1 files are no images and were left out; 6 images were read",)
+
+
+def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):
+    for name in ("0", "1", "10", "2"):
+        for i in range(2):
+            paint(tmp_path / name / f"{i}.png", int(name))
+    loaded = load(f"folder:{tmp_path}")
+    assert loaded.class_names == ("0", "1", "2", "10")
+    levels = dict(zip(loaded.train.labels.tolist(), loaded.train.images[:, 0, 0, 0].tolist(), strict=True))
+    assert levels == {0: 0, 1: 1, 2: 2, 3: 10}
+
+
+def test_a_class_may_be_empty(parted):
+    (parted / "test" / "bee" / "0.png").unlink()
+    (parted / "test" / "bee" / "1.png").unlink()
+    loaded = load(f"folder:{parted}", parts=("test",))
+    assert loaded.class_names == ("ant", "bee")
+    assert loaded.test.labels.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +188,7 @@ def test_folders_that_are_no_set(tmp_path):
     with pytest.raises(InputError, match="no class folders"):
         load(f"folder:{tmp_path}")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty holds no images"):
+    with pytest.raises(InputError, match="holds no images"):
         load(f"folder:{tmp_path}")
     paint(tmp_path / "empty" / "only.png")
     with pytest.raises(InputError, match="too small"):

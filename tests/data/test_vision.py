@@ -72,7 +72,7 @@ def test_a_missing_part_is_told_with_files_and_ways_out(tiny_mnist):
     assert "the train part" in caught.value.message
     assert "MNIST/raw/train-images-idx3-ubyte" in caught.value.message
     assert str(tiny_mnist) in caught.value.message
-    for way in ("data.download=true", "--download", "KDBENCH_DATA", "data.root"):
+    for way in ("data.download=true", "KDBENCH_DATA", "data.root"):
         assert way in caught.value.hint
 
 

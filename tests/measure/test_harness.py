@@ -11,8 +11,8 @@ from kdbench.machine.system_monitor import Conditions, SystemMonitor
 from kdbench.measure import runner
 from kdbench.measure.harness import measure
 from kdbench.recipe.measure import Measure
-from kdbench.results.cards import Preprocessing
 from kdbench.results.metrics import METRICS
+from kdbench.results.preprocessing import Preprocessing
 from kdbench.worker.process import WorkerError
 
 pytestmark = [pytest.mark.serial, pytest.mark.usefixtures("one_process")]

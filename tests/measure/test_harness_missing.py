@@ -16,6 +16,7 @@ from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Available, MeterStatus
 from kdbench.meters.rapl import Rapl
 from kdbench.modelfile.facts import ModelFacts
+from kdbench.modelfile.outputs import Output
 from kdbench.recipe.measure import Measure
 from kdbench.results.cards import ModelCard
 from kdbench.results.findings import Failure, Findings
@@ -23,7 +24,8 @@ from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import measured
 
 WHY = "the ONNX file strays from the network by 9"
-FACTS = ModelFacts("0", 9, 8, 2, 17, "x", "float32", (None, 1, 4, 4), "NCHW", None, "y", (None, 5), 5)
+OUTPUT = Output("y", (None, 5))
+FACTS = ModelFacts("0", 9, 8, 2, 17, "x", "float32", (None, 1, 4, 4), "NCHW", None, (OUTPUT,), OUTPUT)
 LABELS = np.arange(2)
 TEST = TestSet(np.zeros((2, 1, 4, 4), np.uint8), LABELS)
 METER = Choice(MeterStatus(Rapl(), Available("1 package")))

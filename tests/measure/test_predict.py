@@ -10,7 +10,7 @@ from kdbench.evaluate.predictions import Predictions
 from kdbench.measure import runner
 from kdbench.measure.bench_model import TestSet
 from kdbench.measure.predict import predict
-from kdbench.results.cards import Preprocessing
+from kdbench.results.preprocessing import Preprocessing
 from kdbench.worker.process import WorkerError
 
 
@@ -76,7 +76,11 @@ def test_a_model_that_kills_the_process_is_left_out(predicted, tiny, bench_model
         ids = [model.id for model in job.models]
         if "b" in ids:
             n = ids.index("b")
-            real(dataclasses.replace(job, models=job.models[:n], files=job.files[:n]), *rest, **options)
+            real(
+                dataclasses.replace(job, models=job.models[:n], files=job.files[:n], batches=job.batches[:n]),
+                *rest,
+                **options,
+            )
             raise WorkerError("killed", "", "b")
         return real(job, *rest, **options)
 

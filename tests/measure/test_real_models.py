@@ -7,7 +7,8 @@ from kdbench.errors import DataMissingError
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.predict import predict
 from kdbench.modelfile.facts import inspect
-from kdbench.results.cards import ModelCard, Preprocessing
+from kdbench.results.cards import ModelCard
+from kdbench.results.preprocessing import Preprocessing
 
 pytestmark = pytest.mark.serial
 

@@ -26,7 +26,7 @@ def test_facts_of_a_small_classifier(tiny):
     assert facts.weight_bytes == 4 * facts.parameters
     assert facts.size_bytes == path.stat().st_size
     assert (facts.opset, facts.classes, facts.fixed_batch) == (17, 6, None)
-    assert (facts.input_name, facts.input_dtype, facts.output_name) == ("x", "float32", "y")
+    assert (facts.input_name, facts.input_dtype, facts.output.name) == ("x", "float32", "y")
     assert (facts.input_shape, facts.sample_shape) == ((None, *IMAGES), IMAGES)
 
 
@@ -119,12 +119,12 @@ def test_the_output_of_logits_is_chosen_or_named(tmp_path):
     path = tmp_path / "m.onnx"
     outputs = [value("features", ["n", 8, 4, 4]), value("logits", ["n", 10, 1, 1]), value("aux", ["n", 10])]
     onnx.save(graph_of([value("x", ["n", 3, 8, 8])], outputs), path)
-    assert inspect(path).output_name == "logits"
+    assert inspect(path).output.name == "logits"
     assert inspect(path).classes == 10
-    assert inspect(path, output="aux").output_name == "aux"
+    assert inspect(path, output="aux").output.name == "aux"
     with pytest.raises(InputError, match="no output 'logit'") as caught:
         inspect(path, output="logit")
-    assert "features, logits, aux" in caught.value.hint
+    assert all(name in caught.value.hint for name in ("features", "logits", "aux"))
 
 
 def test_external_weights_count_and_must_be_there(tmp_path):
@@ -259,3 +259,24 @@ def test_a_tensor_that_is_not_what_it_says(tmp_path, damage, message):
     onnx.save(graph_of([value("x", ["n", 7])], [value("y", ["n", 7])], stored=[TensorProto(**whole | damage)]), path)
     with pytest.raises(InputError, match=message):
         inspect(path)
+
+
+def test_weights_in_attributes_count(tmp_path):
+    """A linear model as scikit-learn's converter writes it: coefficients and intercepts are lists of attributes."""
+    node = helper.make_node(
+        "LinearClassifier", ["x"], ["label", "y"], domain="ai.onnx.ml",
+        coefficients=[0.5] * 30, intercepts=[0.1] * 3, classlabels_ints=[0, 1, 2],
+    )  # fmt: skip
+    outputs = [value("label", ["n"], TensorProto.INT64), value("y", ["n", 3])]
+    onnx.save(graph_of([value("x", ["n", 10])], outputs, [node]), tmp_path / "m.onnx")
+    facts = inspect(tmp_path / "m.onnx", classes=3)
+    assert (facts.output.name, facts.parameters, facts.weight_bytes) == ("y", 33, 4 * 33 + 8 * 3)
+
+
+def test_a_constant_list_of_floats_counts(tmp_path):
+    nodes = [
+        helper.make_node("Constant", [], ["b"], value_floats=[1.0, 2.0]),
+        helper.make_node("Add", ["x", "b"], ["y"]),
+    ]
+    onnx.save(graph_of([value("x", ["n", 2])], [value("y", ["n", 2])], nodes), tmp_path / "m.onnx")
+    assert inspect(tmp_path / "m.onnx").parameters == 2

@@ -6,7 +6,8 @@ from kdbench.recipe import InputOptions
 
 
 def test_every_setting_has_an_option():
-    assert INPUTS.keys() == InputOptions.model_fields.keys()
+    not_typed = {"models", "geometry"}  # MODEL=VALUE fills the former, a card the latter
+    assert INPUTS.keys() == InputOptions.model_fields.keys() - not_typed
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kdbench.errors import InputError
-from kdbench.results.cards import ModelCard, Preprocessing
+from kdbench.results.cards import ModelCard
 from kdbench.results.metrics import METRICS
+from kdbench.results.preprocessing import Preprocessing
 from kdbench.results.records import (
     Diagnostic,
     Environment,

@@ -9,8 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 import kdbench
 from kdbench import data, storage
 from kdbench.errors import DivergedError, InputError
-from kdbench.recipe import Measure
-from kdbench.results.cards import ModelCard, Preprocessing
+from kdbench.recipe import InputOptions, Measure
+from kdbench.results.cards import ModelCard
+from kdbench.results.preprocessing import Preprocessing
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import card_path
 from kdbench.workflows.bench import bench
@@ -136,14 +137,20 @@ def test_the_card_beside_a_file_says_how_to_feed_it_unless_told_otherwise(classi
     )  # fmt: skip
     storage.write_json(card_path(path), card.model_dump(mode="json"))
     record, _ = run_bench([path], tmp_path / "card")
-    assert record.models[0].preprocessing == Preprocessing(scale=1.0)
-    changed, _ = run_bench(
-        [path], tmp_path / "changed", {"data": "digits", "scale": 2.0, "mean": (0.5,), "std": (0.25,)}
-    )
-    assert changed.models[0].preprocessing == Preprocessing(scale=2.0, mean=(0.5,), std=(0.25,))
+    assert preprocessing(record) == Preprocessing(scale=1.0)
+    options = {"scale": 2.0, "mean": (0.5,), "std": (0.25,)}
+    general, _ = run_bench([path], tmp_path / "general", {"data": "digits", **options})
+    assert preprocessing(general) == Preprocessing(scale=1.0)
+    assert [w.model for w in general.warnings if w.code == "preprocessing"] == ["carded"]
+    own, _ = run_bench([path], tmp_path / "own", {"data": "digits", "models": {"carded": options}})
+    assert preprocessing(own) == Preprocessing(**options)
     storage.write_json(card_path(path), {**card.model_dump(mode="json"), "sha256": "0" * 64})
     stale, _ = run_bench([path], tmp_path / "stale")
-    assert stale.models[0].preprocessing == Preprocessing()
+    assert preprocessing(stale) == Preprocessing()
+
+
+def preprocessing(record):
+    return record.models[0].preprocessing.model_copy(update={"sources": {}})
 
 
 def test_probabilities_are_noticed_and_the_loss_is_still_right(classifier, tmp_path):
@@ -165,7 +172,7 @@ def test_logits_that_are_no_numbers_fail_after_everything_else_is_written(classi
 
 def test_the_python_api_has_its_options_as_keywords(classifier):
     _, *keywords = inspect.signature(kdbench.bench).parameters
-    inputs = {"data", "data_root", "download", "resize", "crop", "mean", "std", "scale", "output", "accuracy"}
+    inputs = set(InputOptions.model_fields)
     others = {"name", "cards", "teacher", "timed", "options", "out", "targets", "progress", "command"}
     assert set(keywords) == inputs | others
     with pytest.raises(TypeError, match="meen"):
@@ -176,7 +183,7 @@ def test_the_python_api_has_its_options_as_keywords(classifier):
     ("inputs", "message"),
     [
         ({"data": "digits", "scale": -1.0}, "scale"),
-        ({"data": "digits", "mean": (0.1, 0.2, 0.3), "std": (1.0,)}, "3 values and --std 1"),
+        ({"data": "digits", "mean": (0.1, 0.2, 0.3), "std": (1.0,)}, "3 values and std 1"),
         ({"data": "digitz"}, "unknown data set"),
     ],
 )

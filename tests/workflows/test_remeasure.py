@@ -11,8 +11,9 @@ from kdbench import data, storage
 from kdbench.errors import InputError
 from kdbench.judge.compare.thresholds import Thresholds
 from kdbench.recipe import InputOptions, Measure
-from kdbench.results.cards import ModelCard, Preprocessing
+from kdbench.results.cards import ModelCard
 from kdbench.results.comparisons import Comparison
+from kdbench.results.preprocessing import Preprocessing
 from kdbench.results.records import Environment, RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.remeasure import remeasure

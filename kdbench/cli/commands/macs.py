@@ -94,7 +94,8 @@ def _of_file(path: Path, shape: tuple[int, int, int] | None, convention: Convent
             "leave --convention out, or name the model instead of the file",
         )
     from kdbench.macs.onnx_counter import count_onnx
-    from kdbench.modelfile.facts import data_inputs, declared_shape, read_model
+    from kdbench.modelfile.facts import data_inputs, read_model
+    from kdbench.modelfile.outputs import declared_shape
     from kdbench.modelfile.weights import weights_of
 
     model = read_model(path)

@@ -11,13 +11,14 @@ from kdbench.evaluate import fidelity
 from kdbench.evaluate.accuracy import ACCURACIES, NOISE, accuracy_findings, class_accuracies, noise_measurements
 from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
 from kdbench.evaluate.predictions import TRAIN, Analyses, Predictions, TrainingImages
+from kdbench.evaluate.suspicions import suspicions
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet, students
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.predict import Outcome, predict
 from kdbench.measure.staging import stage
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings
-from kdbench.results.records import Axes
+from kdbench.results.records import Axes, Diagnostic
 from kdbench.results.samples import correct_key
 
 _IMAGES_PER_S = 5000  # through one model: a guess, for the progress
@@ -63,12 +64,39 @@ class AccuracyPass(Pass):
             failures=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Failure)),
         )
         findings += _of_images(models, predictions, test.labels, test.labels, context.analyses, predictions)
+        findings += _by_batch(context, test, predictions)
+        findings += Findings(warnings=tuple(suspicions(list(predictions.values()), test.labels)))
         for number, (images, owners) in enumerate(_training_parts(models, context.analyses), 1):
             watch = replace(progress, start=shares[number], end=shares[number + 1], detail="training images")
             part = replace(context, progress=watch, folder=context.folder / "training")
             train_outcomes = _predict_training(part, owners, outcomes, images)
             findings += _of_training(models, owners, images, train_outcomes, context.analyses)
         return findings
+
+
+def _by_batch(context: Context, test: TestSet, predictions: Mapping[str, Predictions]) -> Findings:
+    """Return the accuracies at axis `batch` of models whose answers depend on it, with a warning each.
+
+    The batches are 1, which the accuracy without axes is of, and the largest one at which answers differ.
+    """
+    findings = Findings()
+    for id_ in (id_ for id_ in context.differing if id_ in predictions):
+        model = next(model for model in context.models if model.id == id_)
+        largest = max(context.differing[id_])
+        outcome = predict(context, [model], test, batch=largest)[id_]
+        if isinstance(outcome, Failure):
+            findings += Findings(failures=(replace(outcome, axes={"batch": largest}),))
+            continue
+        at = {1: predictions[id_], largest: outcome}
+        for batch, of_batch in at.items():
+            findings += replace(accuracy_findings(of_batch, test.labels, {"batch": batch}), warnings=())
+        changed = int((at[1].predicted != outcome.predicted).sum())
+        shares = ", ".join(f"{100 * of_batch.correct.mean():.2f} % at batch {batch}" for batch, of_batch in at.items())
+        message = f"its answers depend on the batch: {changed} of {len(outcome.ranks)} differ; top-1 is {shares}"
+        remedy = "export it in evaluation mode (model.eval()), or quantize it statically"
+        warning = Diagnostic(code="batch_dependent", message=message, remedy=remedy, model=id_)
+        findings += Findings(warnings=(warning,))
+    return findings
 
 
 def _expected(

@@ -11,6 +11,7 @@ from kdbench.report.tables.accuracy import calibration, label_noise, per_class
 from kdbench.report.tables.costs import cost, start_and_memory
 from kdbench.report.tables.energy import energy
 from kdbench.report.tables.fidelity import examples, fidelity, mismatches, risk_variance, train_against_test
+from kdbench.report.tables.inputs import inputs
 from kdbench.report.tables.latency import latency, offline, speedups, time_by_operator, where_the_time_goes
 from kdbench.report.tables.summary import ratios, summary
 from kdbench.report.tables.training import sweeps, training
@@ -38,6 +39,7 @@ TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     start_and_memory,
     where_the_time_goes,
     time_by_operator,
+    inputs,
     training,
 )
 

@@ -34,17 +34,19 @@ def run(job: LogitsJob, channel: Channel) -> dict[str, Any]:
     inputs = Inputs()
     batches: dict[str, int] = {}
     errors: dict[str, str] = {}
-    for number, (model, file) in enumerate(zip(job.models, job.files, strict=True)):
+    wanted = job.batches or (None,) * len(job.models)
+    for number, (model, file, batch) in enumerate(zip(job.models, job.files, wanted, strict=True)):
         channel.model(model.id)
         images = np.load(model.images, mmap_mode="r")
-        batches[model.id] = batch_size(model)
+        batches[model.id] = batch or batch_size(model)
 
         def step(done: int, before: int = number * len(images), total: int = len(job.models) * len(images)) -> None:
             channel.step(before + done, total)
 
         try:
             loaded = LoadedModel(model, provider=job.provider, threads=job.threads)
-            logits = evaluate(loaded, inputs.of(images, model), model.fixed_batch, batches[model.id], step)
+            outputs = evaluate(loaded, inputs.of(images, model), model.fixed_batch, batches[model.id], step)
+            logits = class_scores(outputs, model)
             partial = Path(file).with_suffix(".part")
             with partial.open("wb") as stream:
                 np.save(stream, logits)
@@ -61,10 +63,10 @@ def evaluate(
     batch: int,
     step: Callable[[int], None],
 ) -> NDArray[np.generic]:
-    """Return the logits (N, classes) of `inputs`, chunks of prepared samples, `batch` samples a call.
+    """Return the outputs (N, values) of `inputs`, chunks of prepared samples, `batch` samples a call.
 
     For a model of fixed batch the last batch is filled up with zeros. Raises ValueError for an output that is not
-    one row of logits a sample.
+    one row a sample.
     """
     parts = []
     done = 0
@@ -80,9 +82,36 @@ def evaluate(
     return np.concatenate(parts)
 
 
+def class_scores(outputs: NDArray[np.generic], model: JobModel) -> NDArray[np.generic]:
+    """Return one score per class (N, classes) for a model's `outputs` (N, values): logits, or what they hold instead.
+
+    A class's number becomes a one-hot row, a ranking a row that falls from the best class on. One value for two classes
+    becomes its logit beside 0, or its probability beside the other one's.
+    """
+    if model.form in {"class", "ranking"}:
+        return _scores_of_numbers(outputs.astype(np.int64))
+    if model.output_scale is not None:
+        scale, zero_point = model.output_scale
+        outputs = ((outputs.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
+    if model.form == "binary_logit":
+        return np.concatenate([np.zeros_like(outputs), outputs], axis=1)
+    if model.form == "binary_probability":
+        return np.concatenate([1 - outputs, outputs], axis=1)
+    return outputs
+
+
+def _scores_of_numbers(numbers: NDArray[np.int64]) -> NDArray[np.generic]:
+    """Return falling scores (N, classes) of the classes in each row of `numbers` (N, k), 0 for the others."""
+    if numbers.min() < 0:
+        raise ValueError(f"the output holds the class {numbers.min()}")
+    scores = np.zeros((len(numbers), int(numbers.max()) + 1), np.float32)
+    falling = np.broadcast_to(np.arange(numbers.shape[1], 0, -1, dtype=np.float32), numbers.shape)
+    np.put_along_axis(scores, numbers, falling, axis=1)
+    return scores
+
+
 def _rows(output: NDArray[np.generic], samples: int) -> NDArray[np.generic]:
-    if output.ndim == 4 and output.shape[2:] == (1, 1):
-        output = output[:, :, 0, 0]
-    if output.ndim != 2 or len(output) != samples:
+    """Return one row a sample of an output (N,), (N, values), or with further axes of one element."""
+    if output.ndim == 0 or len(output) != samples or sum(size > 1 for size in output.shape[1:]) > 1:
         raise ValueError(f"the output for {samples} inputs has shape {output.shape}, not ({samples}, classes)")
-    return output
+    return output.reshape(samples, -1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec
 
 from kdbench import report
-from kdbench.errors import DivergedError, MeasurementError
+from kdbench.errors import DivergedError, KdbenchError, MeasurementError
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import Target
 from kdbench.machine.diagnostics import environment_diagnostics
@@ -36,15 +36,25 @@ class RunResults:
     def raise_on_failed_models(self) -> None:
         """Raise MeasurementError if a model could not be run, DivergedError if its logits are not finite."""
         hint = f"the other measurements are in {self.folder.path}"
-        for id_ in self.record.cards:
-            vital = [m for m in self.record.measurements if m.model == id_ and m.metric in {"top1", "latency_p50_ns"}]
-            # An invalid latency, unlike an invalid accuracy, is a result: the server cannot keep up.
-            if invalid := [m for m in vital if m.metric == "top1" and m.status == "invalid"]:
-                message = f"{id_}: no accuracy: {invalid[0].reason}"
-                raise DivergedError(message, f"check its weights and the preprocessing; {hint}")
-            errors = [m for m in vital if m.status == "error"]
-            if errors and all(m.status in {"error", "unavailable"} for m in vital):
-                raise MeasurementError(f"{id_} could not be run: {errors[0].reason}", hint)
+        error = failure_of(self.record)
+        if error is not None:
+            raise type(error)(error.message, f"{error.hint}; {hint}" if error.hint else hint)
+
+
+def failure_of(record: RunRecord) -> KdbenchError | None:
+    """Return the error of the first model that could not be run, or has no accuracy on the data; None if all have."""
+    for id_ in record.cards:
+        vital = [m for m in record.measurements if m.model == id_ and m.metric in {"top1", "latency_p50_ns"}]
+        accuracy = next((m for m in vital if m.metric == "top1" and not m.axes), None)
+        # An invalid latency, unlike an invalid accuracy, is a result: the server cannot keep up.
+        if accuracy is not None and accuracy.status == "invalid":
+            return DivergedError(f"{id_}: no accuracy: {accuracy.reason}", "check its weights and the preprocessing")
+        if accuracy is not None and accuracy.status == "error":
+            return MeasurementError(f"{id_} could not be run on the data: {accuracy.reason}", "")
+        errors = [m for m in vital if m.status == "error"]
+        if errors and all(m.status in {"error", "unavailable"} for m in vital):
+            return MeasurementError(f"{id_} could not be run: {errors[0].reason}", "")
+    return None
 
 
 def assemble_record(
@@ -89,7 +99,8 @@ def write_results(record: RunRecord, samples: Samples, folder: RunFolder, target
     """Write samples, record, the verdict on each target, and the reports (Markdown and HTML); return the results."""
     write_samples(folder.samples, samples)
     record.write(folder.record)
-    verdicts = tuple(judge(record, target) for target in targets)
+    # A model that fails on the data gets no verdict: what is left of its numbers could pass.
+    verdicts = () if failure_of(record) else tuple(judge(record, target) for target in targets)
     write_verdicts(verdicts, folder)
     report.write(report.Content(record, verdicts, samples), folder.path, ("md", "html"))
     return RunResults(folder, record, samples, verdicts)

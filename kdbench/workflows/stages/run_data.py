@@ -11,7 +11,7 @@ from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset, Indices, Labels, Split
 from kdbench.data.selection import at_random, cut_validation, first_per_class, flip_labels, half
 from kdbench.recipe import Examples, Recipe, Subset
-from kdbench.results.cards import Preprocessing
+from kdbench.results.preprocessing import Geometry, Preprocessing
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +79,10 @@ def load_run_data(recipe: Recipe) -> RunData:
     )
     assert dataset.train is not None, "a loader returns the requested parts or raises"
     train_part, validation = cut_validation(dataset.train, options.validation, options.split_seed)
-    preprocessing = Preprocessing(mean=options.mean or dataset.mean, std=options.std or dataset.std)
-    content = _hash(dataset.train.images.data, dataset.train.labels.data, preprocessing.model_dump_json().encode())
+    geometry = Geometry(resize=options.resize, crop=None if options.crop is None else (options.crop, options.crop))
+    preprocessing = Preprocessing(mean=options.mean or dataset.mean, std=options.std or dataset.std, geometry=geometry)
+    constants = preprocessing.model_dump_json(include={"scale", "mean", "std"}).encode()
+    content = _hash(dataset.train.images.data, dataset.train.labels.data, constants)
     # Frees the whole training part: the two parts are copies.
     return RunData(dataset.only(("test",)), content, train_part, validation, preprocessing)
 

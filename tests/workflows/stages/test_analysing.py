@@ -4,7 +4,7 @@ import pytest
 from kdbench import data
 from kdbench.data.selection import cut_validation
 from kdbench.recipe.loading import recipe_from
-from kdbench.results.cards import Preprocessing
+from kdbench.results.preprocessing import Preprocessing
 from kdbench.workflows.stages.analyses import analyses_of, drawn
 from kdbench.workflows.stages.plan import measured_jobs, plan
 from kdbench.workflows.stages.run_data import RunData

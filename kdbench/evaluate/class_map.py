@@ -1,0 +1,118 @@
+"""Which of a model's outputs stands for which class of the data, by the classes' names."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.errors import InputError
+
+ABSENT = -1  # the output of a class that no sample has and the model does not know
+_FAR_BELOW = 100.0  # below a row's smallest logit: its probability is 0 for all purposes
+_MOST_SHOWN = 5  # names in a message
+_HINT = "give the names of the model's outputs in their order, one a line: --labels FILE, or --labels MODEL=FILE"
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """The outputs of a model in the order of the data's classes: `columns`, then those of no class, `others`.
+
+    A column is ABSENT where a class of the data has no output.
+    """
+
+    columns: tuple[int, ...]
+    others: tuple[int, ...] = ()
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the outputs are in the order of the data's classes already."""
+        order = (*self.columns, *self.others)
+        return order == tuple(range(len(order)))
+
+    def arranged(self, logits: NDArray[np.generic], form: str) -> NDArray[np.generic]:
+        """Return `logits` (N, outputs) as (N, classes of the data + others); `form` is that of `Predictions`."""
+        order = np.array([*self.columns, *self.others])
+        width = int(order.max()) + 1
+        if logits.shape[1] < width:  # scores of numbers of classes, of which the last were never named
+            logits = np.pad(logits, ((0, 0), (0, width - logits.shape[1])))
+        if self.is_identity:
+            return logits
+        arranged = logits[:, np.maximum(order, 0)]
+        absent = order == ABSENT
+        if absent.any():
+            filling = 0 if form == "probabilities" else logits.min(axis=1, keepdims=True) - _FAR_BELOW
+            arranged = np.where(absent, np.asarray(filling, dtype=arranged.dtype), arranged)
+        return arranged
+
+
+def class_map(
+    model: str,
+    outputs: int | None,
+    labels: Sequence[str] | None,
+    class_names: Sequence[str],
+    occurring: Sequence[int],
+    *,
+    inferred: bool,
+) -> ClassMap:
+    """Return the outputs of the model `model` for the classes of the data.
+
+    The model has `outputs` (None: unknown) with the names `labels` (None: unknown). The data's classes are called
+    `class_names`; those numbered `occurring` have samples. Names that are `inferred` only number the labels. Raises
+    InputError for classes that cannot be told apart or mapped.
+    """
+    if labels is not None and outputs is not None and len(labels) != outputs:
+        raise InputError(f"{model} has {outputs} outputs, but {len(labels)} labels are given for them", _HINT)
+    if labels is not None and not (inferred and not all(map(_is_number, labels))):
+        return _by_name(model, labels, class_names, occurring)
+    classes = len(class_names)
+    if outputs is None or outputs == classes or (inferred and outputs > classes):
+        return ClassMap(tuple(range(classes)), tuple(range(classes, outputs or classes)))
+    numbers = [int(name) for name in class_names] if all(map(_is_number, class_names)) else []
+    if not inferred and numbers not in ([], list(range(classes))) and max(numbers) < outputs:
+        return _with_others(numbers, range(outputs))
+    has = f"at least {classes}" if inferred else str(classes)
+    if inferred and outputs == classes - 1 and 0 not in occurring:
+        message = f"{model} tells {outputs} classes apart, and the labels count from 1 to {classes - 1}"
+        raise InputError(message, f"save labels that count from 0, or {_HINT}: here 1 to {outputs}")
+    message = f"{model} tells {outputs} classes apart, but the data has {has}"
+    raise InputError(message, f"choose the data set the model was made for, or {_HINT}")
+
+
+def _by_name(model: str, labels: Sequence[str], class_names: Sequence[str], occurring: Sequence[int]) -> ClassMap:
+    outputs: dict[str, list[int]] = {}
+    for number, label in enumerate(labels):
+        for name in dict.fromkeys((_plain(label), _plain(label.partition(",")[0]))):  # "tench, Tinca tinca"
+            outputs.setdefault(name, []).append(number)
+    columns, unknown = [], []
+    for number, name in enumerate(class_names):
+        matches = outputs.get(_plain(name), [])
+        if len(matches) > 1:
+            same_place = number in matches and len(labels) == len(class_names)
+            if not same_place:
+                message = f"{model} has several outputs called {name!r}: {', '.join(map(str, matches))}"
+                raise InputError(message, "give each output a name of its own with --labels FILE")
+            matches = [number]
+        columns.append(matches[0] if matches else ABSENT)
+        if not matches and number in occurring:
+            unknown.append(name)
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:_MOST_SHOWN])) + (" …" if len(unknown) > _MOST_SHOWN else "")
+        known = ", ".join(map(repr, labels[:_MOST_SHOWN])) + (" …" if len(labels) > _MOST_SHOWN else "")
+        message = f"{model} has no output for the classes {shown} of the data; its outputs are {known}"
+        raise InputError(message, f"rename the classes, or {_HINT}")
+    return _with_others(columns, sorted(range(len(labels)), key=lambda number: _plain(labels[number])))
+
+
+def _with_others(columns: Sequence[int], outputs: Sequence[int]) -> ClassMap:
+    return ClassMap(tuple(columns), tuple(number for number in outputs if number not in set(columns)))
+
+
+def _plain(name: str) -> str:
+    """Return a name without what files and people spell differently: case, spaces, underscores, hyphens."""
+    return str(int(name)) if _is_number(name) else re.sub(r"[\s_-]+", " ", name).strip().casefold()
+
+
+def _is_number(name: str) -> bool:
+    return re.fullmatch(r"\s*\d+\s*", name) is not None

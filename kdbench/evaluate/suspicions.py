@@ -1,0 +1,63 @@
+"""What is probably wrong with a model that is right too seldom: the order of its classes, or its preprocessing."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.evaluate.predictions import Predictions
+from kdbench.results.records import Diagnostic
+
+_CHANCE = 1.5  # times the share that a constant answer gets right
+_CLEARLY_MORE = 3.0  # times the accuracy without a shift
+_DROP = 0.2  # of a model whose preprocessing nobody knows, against the best one
+
+
+def suspicions(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iterator[Diagnostic]:
+    """Yield what to try for each model whose accuracy on `labels` (N,) is no better than chance, or far below another.
+
+    A model at chance is tried with its classes shifted by one: an output for the background, or labels that count from
+    1, move them all. A drop is suspicious only while no source knows the model's preprocessing.
+    """
+    best = max((float(model.correct.mean()) for model in models), default=0.0)
+    for model in models:
+        accuracy = float(model.correct.mean())
+        shifted = _shift(model, labels) if accuracy <= _CHANCE * _constant_share(labels) else None
+        if shifted is not None:
+            shift, share = shifted
+            more = "a class before them, such as a background" if shift > 0 else "no output for the first class"
+            yield Diagnostic(
+                code="shifted_classes",
+                message=f"top-1 is {_percent(accuracy)}, but {_percent(share)} with its classes moved by {shift:+d}: "
+                f"the model may have {more}",
+                remedy="give the names of its outputs in their order with --labels FILE",
+                model=model.id,
+            )
+            continue
+        sources = model.card.preprocessing.sources if model.card.preprocessing is not None else {}
+        if not sources and best - accuracy >= _DROP:
+            yield Diagnostic(
+                code="unknown_preprocessing",
+                message=f"top-1 is {_percent(accuracy)}, far below {_percent(best)}, and nothing is known of its "
+                "preprocessing: pixels were divided by 255",
+                remedy=f"give what it was trained with, for example --mean {model.id}=… --std {model.id}=…, or --scale "
+                f"{model.id}=1 for pixels of 0 to 255, or --channel-order {model.id}=BGR",
+                model=model.id,
+            )
+
+
+def _shift(model: Predictions, labels: NDArray[np.int64]) -> tuple[int, float] | None:
+    """Return the shift of the outputs by one that makes the model right clearly more often, with its accuracy."""
+    shares = {shift: float((model.predicted == labels + shift).mean()) for shift in (1, -1)}
+    shift = max(shares, key=lambda key: shares[key])
+    floor = max(_CHANCE * _constant_share(labels), _CLEARLY_MORE * float(model.correct.mean()))
+    return (shift, shares[shift]) if shares[shift] > floor else None
+
+
+def _constant_share(labels: NDArray[np.int64]) -> float:
+    """Return the share of the most frequent label."""
+    return float(np.bincount(labels).max() / len(labels))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"

@@ -1,0 +1,237 @@
+"""What lies beside a model file, or inside it, about its input: one reader per kind of source, in `READERS`.
+
+A reader returns None where its source does not exist or is about something else. What it cannot translate it leaves
+unknown; what is known but has no equivalent raises InputError, so that no number is silently wrong.
+"""
+
+import ast
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kdbench import storage, toml_files
+from kdbench.errors import InputError
+from kdbench.modelfile.facts import ModelFacts
+from kdbench.results.preprocessing import InputSpec
+from kdbench.validation import validated
+
+Reader = Callable[[Path, ModelFacts], InputSpec | None]
+
+_PIL_FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's numbers
+_SHARED = "models.toml"
+
+
+def known_inputs(path: Path, facts: ModelFacts) -> Iterator[tuple[str, InputSpec]]:
+    """Yield what each source beside or inside the file at `path` knows, with its name, the most specific first.
+
+    Raises InputError for a sidecar with mistakes, and for preprocessing that kdbench cannot do.
+    """
+    for name, reader in READERS.items():
+        spec = reader(path, facts)
+        if spec is not None and spec.known:
+            yield name.format(stem=path.stem), spec
+
+
+def sidecar_files(path: Path) -> list[Path]:
+    """Return the files beside a model that may say how it is fed, whether they exist or not."""
+    names = (f"{path.stem}.toml", _SHARED, "config.json", "preprocessor_config.json")
+    return [path.with_name(name) for name in names]
+
+
+def _sidecar(path: Path, _: ModelFacts) -> InputSpec | None:
+    """Read MODEL.toml: the keys of `InputSpec`."""
+    file = path.with_suffix(".toml")
+    return _spec(_toml(file), file, file.name) if file.is_file() else None
+
+
+def _shared_sidecar(path: Path, _: ModelFacts) -> InputSpec | None:
+    """Read the table named after the model in models.toml."""
+    file = path.with_name(_SHARED)
+    table = _toml(file).get(path.stem) if file.is_file() else None
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise InputError(f"{file}: {path.stem} is no table", f"write [{path.stem}] and its keys below it")
+    return _spec(table, file, f"{file}: [{path.stem}]")
+
+
+def _timm(path: Path, facts: ModelFacts) -> InputSpec | None:
+    """Read timm's config.json: `pretrained_cfg`, or its keys at the top level in older files."""
+    config = _json(path.with_name("config.json"))
+    cfg = config.get("pretrained_cfg", config)
+    if not isinstance(cfg, dict) or "input_size" not in cfg:
+        return None
+    size, crop_pct = tuple(cfg["input_size"][1:]), cfg.get("crop_pct")
+    if "test_input_size" in cfg and facts.sides == tuple(cfg["test_input_size"][1:]):
+        size, crop_pct = facts.sides, cfg.get("test_crop_pct", crop_pct)
+    mode = cfg.get("crop_mode") or "center"
+    if mode not in {"center", "squash"}:
+        raise InputError(f"{path.name}: config.json crops in mode {mode!r}, which kdbench does not do", _override(path))
+    values = {
+        "mean": cfg.get("mean"),
+        "std": cfg.get("std"),
+        "size": size,
+        "crop_pct": crop_pct or 0.875,
+        "resize_mode": "squash" if mode == "squash" else "shorter",
+        "interpolation": cfg.get("interpolation", "bicubic"),
+        "labels": cfg.get("label_names") or config.get("label_names"),
+    }
+    return _spec(values, path, "config.json")
+
+
+def _hugging_face(path: Path, _: ModelFacts) -> InputSpec | None:
+    """Read an image processor's preprocessor_config.json."""
+    config = _json(path.with_name("preprocessor_config.json"))
+    if not config:
+        return None
+    if config.get("rescale_offset"):
+        message = "preprocessor_config.json shifts pixels (rescale_offset), which kdbench does not do"
+        raise InputError(f"{path.name}: {message}", _override(path))
+    scaled, normalized = config.get("do_rescale", True), config.get("do_normalize", True)
+    values: dict[str, Any] = {
+        "scale": 1 / config.get("rescale_factor", 1 / 255) if scaled else 1.0,
+        "mean": config.get("image_mean") if normalized else None,
+        "std": config.get("image_std") if normalized else None,
+    }
+    if (resample := config.get("resample")) is not None:
+        values["interpolation"] = _PIL_FILTERS[resample] if isinstance(resample, int) else resample
+    if config.get("do_resize", True):
+        values |= _hugging_face_size(config)
+    return _spec(values, path, "preprocessor_config.json")
+
+
+def _hugging_face_size(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how an image processor resizes: to a size, or the shorter side and a crop out of the centre."""
+    size, crop = config.get("size"), config.get("crop_size")
+    centred = crop if config.get("do_center_crop", crop is not None) else None
+    if isinstance(centred, dict):
+        centred = [centred["height"], centred["width"]]
+    if isinstance(size, int) and centred is not None:
+        size = {"shortest_edge": size}
+    if isinstance(size, dict) and "shortest_edge" in size:
+        edge = size["shortest_edge"]
+        if (share := config.get("crop_pct")) is not None:  # ConvNeXt: squashed from 384 pixels on
+            return {"size": edge, "resize_mode": "squash"} if edge >= 384 else {"size": edge, "crop_pct": share}
+        return {"resize": edge, "crop": centred}
+    if isinstance(size, dict):
+        size = [size["height"], size["width"]]
+    return {} if size is None else {"size": size, "resize_mode": "squash"}
+
+
+def _hugging_face_labels(path: Path, _: ModelFacts) -> InputSpec | None:
+    """Read the classes of a model's config.json; LABEL_0, LABEL_1, … are no names."""
+    names = _json(path.with_name("config.json")).get("id2label")
+    return None if not isinstance(names, dict) else _spec({"labels": _in_order(names)}, path, "config.json")
+
+
+def _ultralytics(path: Path, facts: ModelFacts) -> InputSpec | None:
+    """Read the metadata of Ultralytics' exporter: pixels from 0 to 1, the shorter side scaled, the centre cut out."""
+    if "names" not in facts.metadata or "imgsz" not in facts.metadata:
+        return None
+    names, size = _literal(facts.metadata["names"]), _literal(facts.metadata["imgsz"])
+    values = {"labels": _in_order(names) if isinstance(names, dict) else names}
+    if facts.metadata.get("task", "classify") == "classify":
+        values |= {"size": size, "resize_mode": "shorter", "scale": 255.0, "mean": (0.0,), "std": (1.0,)}
+    return _spec(values, path, "its metadata")
+
+
+def _windows(path: Path, facts: ModelFacts) -> InputSpec | None:
+    """Read ONNX's own properties of images: `Image.BitmapPixelFormat` and `Image.NominalPixelRange`.
+
+    Source: onnx/docs/MetadataProps.md.
+    """
+    pixel_format = facts.metadata.get("Image.BitmapPixelFormat")
+    pixel_range = facts.metadata.get("Image.NominalPixelRange")
+    ranges: dict[str, dict[str, Any]] = {
+        "NominalRange_0_255": {"scale": 1.0},
+        "Normalized_0_1": {"scale": 255.0},
+        "Normalized_1_1": {"scale": 255.0, "mean": (0.5,), "std": (0.5,)},
+    }
+    formats = {"Gray8": {"colour": "grey"}, "Rgb8": {"channel_order": "RGB"}, "Bgr8": {"channel_order": "BGR"}}
+    return _spec({**ranges.get(pixel_range or "", {}), **formats.get(pixel_format or "", {})}, path, "its metadata")
+
+
+def _plain_metadata(path: Path, facts: ModelFacts) -> InputSpec | None:
+    """Read metadata properties that are called as the keys here, as in onnxruntime's examples."""
+    keys = {"mean": "mean", "std": "std", "scale": "scale", "labels": "labels", "classes": "labels", "names": "labels"}
+    values = {key: _literal(facts.metadata[name]) for name, key in keys.items() if name in facts.metadata}
+    if isinstance(labels := values.get("labels"), dict):
+        values["labels"] = _in_order(labels)
+    elif isinstance(labels, str):
+        values["labels"] = [label.strip() for label in labels.replace("\n", ",").split(",") if label.strip()]
+    for key in ("mean", "std"):
+        if isinstance(values.get(key), int | float):
+            values[key] = (values[key],)
+    return _spec(values, path, "its metadata")
+
+
+READERS: Mapping[str, Reader] = {
+    "{stem}.toml": _sidecar,
+    _SHARED: _shared_sidecar,
+    "config.json (timm)": _timm,
+    "preprocessor_config.json (Hugging Face)": _hugging_face,
+    "config.json (Hugging Face)": _hugging_face_labels,
+    "its metadata (Ultralytics)": _ultralytics,
+    "its metadata (Image.*)": _windows,
+    "its metadata": _plain_metadata,
+}
+"""The readers by the name of their source, the most specific first."""
+
+
+def _spec(values: Mapping[str, Any], path: Path, where: str) -> InputSpec:
+    """Return the values that are known as a spec; `labels` may be the path of a file, relative to that at `path`."""
+    known = {key: value for key, value in values.items() if value is not None}
+    if isinstance(file := known.get("labels"), str):
+        from kdbench.options import labels
+
+        try:
+            known["labels"] = labels(str(path.parent / file))
+        except ValueError as error:
+            raise InputError(
+                f"{where}: labels: {error}", "give a list of names, or a file of one name a line"
+            ) from None
+    try:
+        return validated(InputSpec, known, "see docs/models.md")
+    except InputError as error:
+        raise InputError(f"{where}: {error.message}", error.hint) from None
+
+
+def _override(path: Path) -> str:
+    return f"say in {path.stem}.toml beside the model how it is fed: see docs/models.md"
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        return toml_files.parse(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {error}", "it is a TOML text file") from error
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; empty if there is none: other programs' files may be anything."""
+    value = storage.read_json(file, "configuration") if file.is_file() else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _literal(text: str) -> Any:
+    """Return the value of a literal as JSON or Python writes it; the text itself if it is none."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return text
+
+
+def _in_order(names: Mapping[Any, Any]) -> list[str] | None:
+    """Return the names of classes by their numbers; None for placeholders, or numbers with gaps."""
+    try:
+        by_number = {int(number): str(name) for number, name in names.items()}
+    except ValueError:
+        return None
+    if sorted(by_number) != list(range(len(by_number))):
+        return None
+    ordered = [by_number[number] for number in range(len(by_number))]
+    placeholders = all(name == f"LABEL_{number}" for number, name in enumerate(ordered))
+    return None if placeholders or not ordered else ordered

@@ -1,0 +1,236 @@
+"""Which output of a classifier holds its answer, and in what form: read from the graph behind each output."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+Shape = tuple[int | None, ...]
+
+Form = Literal["logits", "probabilities", "scores", "class", "ranking", "binary_logit", "binary_probability"]
+"""What an output holds of each sample.
+
+One value per class: `logits`, `probabilities`, or `scores` that only rank the classes. `class` is the number of the
+best class, `ranking` the numbers of the best ones, best first. One value for two classes, of which it describes the
+second: `binary_logit`, `binary_probability`.
+"""
+
+# What leaves the order of the values as it is, so that the answer is read behind it.
+_PASSING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "DequantizeLinear", "Clip"}
+_FORMS: Mapping[str, Form] = {"Softmax": "probabilities", "QLinearSoftmax": "probabilities", "ArgMax": "class"}
+# The position of the output's scale among the inputs; its zero point follows.
+_OUTPUT_SCALE = {
+    "QuantizeLinear": 1,
+    "QGemm": 7,
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), 6),
+    **dict.fromkeys(("QLinearSoftmax", "QLinearSigmoid", "QLinearAveragePool", "QLinearGlobalAveragePool"), 3),
+}
+_ZIPMAP = "convert it with options={'zipmap': False}"
+_NAMES = ("logit", "prob", "score", "output", "pred")  # of outputs of one width, the likeliest first
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output of a model file: `shape` as declared, batch first, None for an open dimension.
+
+    `form` is what its values are, `quantization` the scale and the zero point of integers, `unusable` why the output
+    cannot be scored: the reason, a colon, and what to do.
+    """
+
+    name: str
+    shape: Shape = ()
+    form: Form = "logits"
+    quantization: tuple[float, int] | None = None
+    unusable: str | None = None
+
+    @property
+    def width(self) -> int | None:
+        """The number of values per sample; None where it is open or no shape is declared."""
+        inner = self.shape[1:]
+        return None if None in inner or not self.shape else math.prod(size or 1 for size in inner)
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes told apart; None where the output does not say."""
+        if self.form in {"class", "ranking"}:
+            return None
+        return 2 if self.form.startswith("binary") else self.width
+
+    @property
+    def scored_as(self) -> Form:
+        """What its values are with one column per class."""
+        columns: dict[Form, Form] = {"binary_logit": "logits", "binary_probability": "probabilities"}
+        return columns.get(self.form, self.form)
+
+    @property
+    def shown(self) -> str:
+        """Its name and shape, for messages."""
+        return f"{self.name!r} ({'x'.join('?' if size is None else str(size) for size in self.shape) or 'no shape'})"
+
+
+def outputs_of(model: "onnx.ModelProto") -> tuple[Output, ...]:
+    """Return every output of a model with what it holds."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    constants = _constants(model)
+    return tuple(_output(value, producers, constants) for value in model.graph.output)
+
+
+def choose_output(outputs: Sequence[Output], name: str | None, classes: int | None, path: Path) -> Output:
+    """Return the output `name`, or the one that tells `classes` classes apart (None: unknown).
+
+    Raises InputError for an output that cannot be scored, and where several could be meant.
+    """
+    listed = ", ".join(output.shown for output in outputs)
+    if name is not None:
+        match = next((output for output in outputs if output.name == name), None)
+        if match is None:
+            raise InputError(f"{path} has no output {name!r}", f"its outputs: {listed}")
+        return _usable(match, path, classes)
+    structured = next((output for output in outputs if output.unusable is not None and not output.shape), None)
+    if structured is not None:  # beside it there may be numbers of the best class alone, which nobody asked for
+        return _usable(structured, path, classes)
+    if len(outputs) == 1:
+        return _usable(outputs[0], path, classes)
+    usable = [output for output in outputs if output.unusable is None]
+    of_width = [output for output in usable if output.classes is not None and output.classes == classes]
+    # An open width may be the right one; numbers of classes are second best.
+    for candidates in (of_width, *([] if of_width else _by_likelihood(usable, classes))):
+        if len(candidates) == 1:
+            return candidates[0]
+        for part in _NAMES:
+            named = [output for output in candidates if part in output.name.lower()]
+            if len(named) == 1:
+                return named[0]
+        if candidates:
+            raise InputError(f"{path} has several outputs that could be the logits: {listed}", "name one with --output")
+    wanted = "(batch, classes)" if classes is None else f"(batch, {classes})"
+    raise InputError(f"{path}: none of its outputs ({listed}) has the shape {wanted}", "name the one to use: --output")
+
+
+def _by_likelihood(usable: Sequence[Output], classes: int | None) -> list[list[Output]]:
+    """Return groups of outputs that may be meant where none has the width of the classes, the likeliest first."""
+    rows = [output for output in usable if output.form not in {"class", "ranking"}]
+    open_width = [output for output in rows if output.width is None]
+    known = [output for output in rows if output.width is not None and len(output.shape) > 1]
+    numbers = [output for output in usable if output.form in {"class", "ranking"}]
+    return [known, open_width, numbers] if classes is None else [open_width, numbers, known]
+
+
+def _usable(output: Output, path: Path, classes: int | None) -> Output:
+    """Return the output; raises InputError if it is no tensor, or cannot be scored and `classes` are to be."""
+    if output.unusable is not None and (classes is not None or not output.shape):
+        reason, _, hint = output.unusable.partition(": ")
+        raise InputError(f"{path}: output {output.name!r} {reason}", hint)
+    return output
+
+
+def _output(
+    value: "onnx.ValueInfoProto", producers: "Mapping[str, onnx.NodeProto]", constants: "Mapping[str, onnx.TensorProto]"
+) -> Output:
+    import onnx
+
+    kind = value.type.WhichOneof("value")
+    if kind != "tensor_type":
+        producer = producers.get(value.name)
+        zipped = producer is not None and producer.op_type == "ZipMap"
+        what = "is a list of dictionaries, one a sample" if zipped else f"is a {(kind or 'unknown').split('_')[0]}"
+        hint = _ZIPMAP if zipped else "export the tensor (batch, classes) itself"
+        return Output(value.name, unusable=f"{what}, no tensor: {hint}")
+    element = value.type.tensor_type.elem_type
+    shape = declared_shape(value)
+    if element == onnx.TensorProto.STRING:
+        reason = "holds names of classes: export the tensor (batch, classes) itself, or name another output"
+        return Output(value.name, shape or (None,), unusable=reason)
+    if sum(size is None or size > 1 for size in shape[1:]) > 1:
+        reason = "has no row of one value per class: name the output that has, with --output"
+        return Output(value.name, shape, unusable=reason)
+    node, quantization = _behind(value.name, producers, constants)
+    integer = element not in {1, 10, 11, 16}  # float, float16, double, bfloat16
+    if node is not None and node.op_type == "TopK":
+        if _leads_to(value.name, node.output[0], producers):
+            return Output(value.name, shape, unusable="holds the best values without their classes: use the indices")
+        return Output(value.name, shape, "ranking")
+    form: Form = "logits"
+    if node is not None and node.op_type in _FORMS:
+        form = _FORMS[node.op_type]
+    elif integer and (element in {6, 7} and len(shape) == 1):  # int32 or int64, (N,)
+        form = "class"
+    output = Output(value.name, shape, form, quantization)
+    sigmoid = node is not None and node.op_type in {"Sigmoid", "QLinearSigmoid"}
+    if form == "logits" and output.width == 1:
+        form = "binary_probability" if sigmoid else "binary_logit"
+    elif (form == "logits" and (sigmoid or (integer and quantization is None))) or (
+        form == "probabilities" and quantization is not None  # rounded to 0, a probability has no logarithm
+    ):
+        form = "scores"
+    return Output(value.name, shape, form, quantization)
+
+
+def _behind(
+    name: str, producers: "Mapping[str, onnx.NodeProto]", constants: "Mapping[str, onnx.TensorProto]"
+) -> "tuple[onnx.NodeProto | None, tuple[float, int] | None]":
+    """Return the node that computes the answer, behind those that only pass it on, and the scale of its integers."""
+    quantization: tuple[float, int] | None = None
+    dequantized = False
+    while (node := producers.get(name)) is not None:
+        position = _OUTPUT_SCALE.get(node.op_type)
+        if position is not None and quantization is None and not dequantized:
+            quantization = _scale_of(node, position, constants)
+        if node.op_type not in _PASSING and node.op_type != "QuantizeLinear":
+            break
+        dequantized = dequantized or node.op_type == "DequantizeLinear"
+        name = node.input[0]
+    return node, quantization
+
+
+def _scale_of(
+    node: "onnx.NodeProto", position: int, constants: "Mapping[str, onnx.TensorProto]"
+) -> tuple[float, int] | None:
+    from onnx import numpy_helper
+
+    names = [*node.input[position : position + 2], "", ""][:2]
+    if names[0] not in constants or (names[1] and names[1] not in constants):
+        return None
+    scale = numpy_helper.to_array(constants[names[0]])
+    zero_point = numpy_helper.to_array(constants[names[1]]) if names[1] else None
+    if scale.size != 1 or (zero_point is not None and zero_point.size != 1):
+        return None
+    return float(scale.reshape(-1)[0]), 0 if zero_point is None else int(zero_point.reshape(-1)[0])
+
+
+def input_quantization(model: "onnx.ModelProto", name: str) -> tuple[float, int] | None:
+    """Return the scale and the zero point with which a graph dequantizes its input `name`; None if it does not."""
+    readers = [node for node in model.graph.node if name in node.input]
+    if len(readers) != 1 or readers[0].op_type != "DequantizeLinear":
+        return None
+    return _scale_of(readers[0], 1, _constants(model))
+
+
+def _constants(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    return constants
+
+
+def _leads_to(name: str, end: str, producers: "Mapping[str, onnx.NodeProto]") -> bool:
+    """Return whether the value `name` is `end`, passed on."""
+    while name != end:
+        node = producers.get(name)
+        if node is None or node.op_type not in _PASSING:
+            return False
+        name = node.input[0]
+    return True
+
+
+def declared_shape(value: "onnx.ValueInfoProto") -> Shape:
+    """Return the shape that the file declares, None for an open dimension; empty if it declares none."""
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims)

@@ -1,0 +1,211 @@
+"""How an image becomes a model's input: what one source knows of it, and what follows from all of them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from kdbench.errors import InputError
+from kdbench.validation import Value
+
+ResizeMode = Literal["shorter", "squash", "letterbox"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+Colour = Literal["grey", "RGB"]
+ChannelOrder = Literal["RGB", "BGR"]
+Pixels = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+def _height_and_width(value: Any) -> Any:
+    return (value, value) if isinstance(value, int) else value
+
+
+Size = Annotated[tuple[Pixels, Pixels], BeforeValidator(_height_and_width)]
+"""Height and width in pixels; one number stands for a square."""
+
+
+class Geometry(Value):
+    """How an image is brought to the size and colours of a model's input.
+
+    Mode `shorter` scales the shorter side to `resize` pixels. `squash` scales to `resize` = (height, width), whatever
+    the proportions; `letterbox` scales until the image fits into them and fills the rest with the grey level `fill`.
+    Afterwards `crop` = (height, width) is cut out of the centre. What is None is left out. Without `antialias` only the
+    pixels around each new one count, also when an image shrinks. `colour` None keeps the colours of the data.
+    """
+
+    mode: ResizeMode = "shorter"
+    resize: Pixels | tuple[Pixels, Pixels] | None = None
+    crop: tuple[Pixels, Pixels] | None = None
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+    fill: Annotated[int, Field(ge=0, le=255)] = 114
+    colour: Colour | None = None
+
+
+class Preprocessing(Value):
+    """How an image becomes a model's input: its geometry, then `(pixel / scale - mean) / std` per channel.
+
+    `channel_order` is the order of the input's channels. An integer input of a quantized model holds
+    `round(x / input_scale) + input_zero_point`; without them it holds the pixels as they are. `sources` says where each
+    key comes from.
+    """
+
+    scale: Positive = 255.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    channel_order: ChannelOrder = "RGB"
+    geometry: Geometry = Geometry()
+    input_scale: Positive | None = None
+    input_zero_point: int = 0
+    sources: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"{len(self.mean)} means but {len(self.std)} standard deviations")
+        if any(std <= 0 for std in self.std):
+            raise ValueError("a standard deviation must be positive")
+        return self
+
+    @property
+    def known(self) -> "InputSpec":
+        """The preprocessing as what a card knows; images that came as they were say nothing of other images."""
+        geometry = None if self.geometry == Geometry(colour=self.geometry.colour) else self.geometry
+        return InputSpec(
+            scale=self.scale,
+            mean=self.mean,
+            std=self.std,
+            channel_order=self.channel_order,
+            colour=self.geometry.colour,
+            geometry=geometry,
+            input_scale=self.input_scale,
+            input_zero_point=None if self.input_scale is None else self.input_zero_point,
+        )
+
+
+class InputSpec(Value):
+    """What one source, such as a sidecar file or an option, knows of a model's input; None is unknown.
+
+    `size` is the input's height and width. With `resize_mode` shorter, `resize` is the length of the shorter side and
+    `crop` the size that is cut out; `crop_pct` is the share that is kept of the scaled image. `geometry`, in place of
+    these keys, is a card's. `output` names the output that holds the logits, `labels` the classes in the order of its
+    values. The other keys are those of `Preprocessing` and `Geometry`.
+    """
+
+    scale: Positive | None = None
+    mean: tuple[float, ...] | None = None
+    std: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    channel_order: ChannelOrder | None = None
+    colour: Colour | None = None
+    layout: Literal["NCHW", "NHWC", "flat"] | None = None
+    size: Size | None = None
+    resize: Pixels | None = None
+    crop: Size | None = None
+    resize_mode: ResizeMode | None = None
+    crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
+    interpolation: Interpolation | None = None
+    antialias: bool | None = None
+    fill: Annotated[int, Field(ge=0, le=255)] | None = None
+    input_scale: Positive | None = None
+    input_zero_point: int | None = None
+    geometry: Geometry | None = None
+    output: str | None = None
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """The keys that have a value, with their values."""
+        return {key: value for key in InputSpec.model_fields if (value := getattr(self, key)) is not None}
+
+
+# Of these keys a source knows all or none: parts of two sources' geometries make a third one that nobody meant.
+_TOGETHER = ("size", "resize", "crop", "resize_mode", "crop_pct", "fill", "geometry")
+_QUANTIZATION = ("input_scale", "input_zero_point")
+
+
+def merged(specs: Sequence[tuple[str, InputSpec]]) -> tuple[InputSpec, dict[str, str]]:
+    """Return the value of each key in the first source that knows it, and that source's name.
+
+    `specs` are named sources, the most specific first. Size, resizing and cropping come from one source together.
+
+        merged([("student.toml", InputSpec(mean=(0.5,))), ("options", InputSpec(mean=(0.1,), scale=1.0))])
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name, spec in specs:
+        for key, value in spec.known.items():
+            group = next((group for group in (_TOGETHER, _QUANTIZATION) if key in group), (key,))
+            if {sources.get(other, name) for other in group} == {name}:
+                values[key], sources[key] = value, name
+    return InputSpec(**values), sources
+
+
+def preprocessing_of(
+    spec: InputSpec,
+    sources: Mapping[str, str],
+    declared: tuple[int | None, int | None] | None,
+    channels: int | None,
+    name: str,
+) -> Preprocessing:
+    """Return the preprocessing of the model `name` from everything that is known.
+
+    `declared` is the height and width of its input, None where open (None: the input is no image); `channels` the
+    number of its channels, if it declares one. Raises InputError for keys that do not fit each other.
+    """
+    count = len(spec.mean or spec.std or (0.0,))
+    mean, std = spec.mean or (0.0,) * count, spec.std or (1.0,) * count
+    if len(mean) != len(std):
+        hint = "give both one value per channel"
+        raise InputError(f"{name}: mean has {len(mean)} values and std {len(std)}", hint)
+    return Preprocessing(
+        scale=spec.scale or 255.0,
+        mean=mean,
+        std=std,
+        channel_order=spec.channel_order or "RGB",
+        geometry=geometry_of(spec, declared, channels, name),
+        input_scale=spec.input_scale,
+        input_zero_point=spec.input_zero_point or 0,
+        sources=dict(sources),
+    )
+
+
+def geometry_of(
+    spec: InputSpec, declared: tuple[int | None, int | None] | None, channels: int | None, name: str
+) -> Geometry:
+    """Return how images are brought to the input of the model `name`; the parameters are `preprocessing_of`'s.
+
+    The size is the known one, or the declared one. Raises InputError where resizing needs a size and none is known, and
+    for a known size that the file does not take.
+    """
+    colour = spec.colour or ("RGB" if channels == 3 else None)  # grey images are repeated, as torchvision reads them
+    if spec.geometry is not None:
+        return spec.geometry.model_copy(update={"colour": spec.geometry.colour or colour})
+    fixed = None if declared is None or None in declared else declared
+    if spec.size is not None and declared is not None and not _admits(declared, spec.size):
+        shown = "×".join("?" if side is None else str(side) for side in declared)
+        hint = "leave size out: the file declares its own"
+        raise InputError(f"{name} takes images of {shown}, not of {spec.size[0]}×{spec.size[1]}", hint)
+    size: Any = spec.size or fixed
+    mode = spec.resize_mode or "shorter"
+    resize: Any = spec.resize
+    crop = spec.crop
+    if size is None and (mode != "shorter" or spec.crop_pct is not None):
+        raise InputError(f"{name} leaves height and width open", "give its size, such as --size 224")
+    if mode != "shorter":
+        share = spec.crop_pct or 1.0
+        resize = tuple(math.floor(side / share) for side in size)
+        crop = size if share < 1 else crop
+    elif spec.crop_pct is not None:
+        resize = resize or math.floor(min(size) / spec.crop_pct)
+        crop = crop or size
+    elif spec.size is not None or (spec.resize_mode is not None and size is not None):
+        resize = resize or min(size)
+        crop = crop or size
+    known = spec.known
+    details = {key: known[key] for key in ("interpolation", "antialias", "fill") if key in known}
+    return Geometry(mode=mode, resize=resize, crop=crop, colour=colour, **details)
+
+
+def _admits(declared: tuple[int | None, int | None], size: tuple[int, int]) -> bool:
+    return all(d in {None, s} for d, s in zip(declared, size, strict=True))

@@ -1,0 +1,78 @@
+"""The outputs of a model for the classes of the data: by name, by number, or refused."""
+
+import numpy as np
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.evaluate.class_map import ABSENT, ClassMap, class_map
+
+PETS = ("cat", "dog", "fish")
+
+
+def mapped(outputs, labels, names, occurring=None, *, inferred=False):
+    occurring = range(len(names)) if occurring is None else occurring
+    return class_map("m", outputs, labels, names, list(occurring), inferred=inferred)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "names", "columns"),
+    [
+        (3, None, PETS, (0, 1, 2)),
+        (3, ("dog", "fish", "cat"), PETS, (2, 0, 1)),
+        (4, ("background", "Cat", "dog", "FISH"), PETS, (1, 2, 3)),  # an extra class, another spelling
+        (3, ("cat", "dog", "goldfish, Carassius auratus"), ("goldfish",), (2,)),  # ImageNet's synonyms
+        (4, ("polar-bear", "cat", "dog", "fish"), ("polar_bear",), (0,)),
+        (10, None, ("3", "7"), (3, 7)),  # folders named by number
+        (10, tuple("1234567890"), tuple("0123456789"), (9, 0, 1, 2, 3, 4, 5, 6, 7, 8)),
+    ],
+)
+def test_each_class_has_the_output_of_its_name(outputs, labels, names, columns):
+    result = mapped(outputs, labels, names)
+    assert result.columns == columns
+    assert sorted((*columns, *result.others)) == list(range(outputs))
+
+
+def test_a_class_without_samples_needs_no_output():
+    assert mapped(2, ("cat", "dog"), PETS, occurring=[0, 1]).columns == (0, 1, ABSENT)
+    with pytest.raises(InputError, match="'fish'"):
+        mapped(2, ("cat", "dog"), PETS)
+
+
+def test_labels_that_count_from_1_are_mapped_by_number():
+    numbers = tuple(str(number) for number in range(4))  # what an archive without names has up to label 3
+    with pytest.raises(InputError, match="count from 1 to 3") as caught:
+        mapped(3, None, numbers, occurring=[1, 2, 3], inferred=True)
+    assert "--labels" in caught.value.hint
+    assert mapped(3, ("1", "2", "3"), numbers, occurring=[1, 2, 3], inferred=True).columns == (ABSENT, 0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "names", "message"),
+    [
+        (10, None, PETS, "10 classes apart, but the data has 3"),
+        (2, None, PETS, "2 classes apart, but the data has 3"),
+        (3, ("cat", "dog"), PETS, "3 outputs, but 2 labels"),
+        (4, ("cat", "crane", "crane", "dog"), ("crane", "dog"), "several outputs called 'crane'"),
+    ],
+)
+def test_classes_that_cannot_be_mapped_are_refused(outputs, labels, names, message):
+    with pytest.raises(InputError, match=message):
+        mapped(outputs, labels, names)
+
+
+def test_two_outputs_of_one_name_are_told_apart_by_their_place():
+    names = ("cat", "crane", "dog", "crane")
+    assert mapped(4, names, names).is_identity
+
+
+def test_arranging_keeps_every_output_and_gives_absent_classes_no_probability():
+    logits = np.array([[1.0, 2.0, 3.0], [6.0, 5.0, 4.0]], np.float32)
+    arranged = ClassMap((2, ABSENT), (0, 1)).arranged(logits, "logits")
+    np.testing.assert_array_equal(arranged[:, [0, 2, 3]], logits[:, [2, 0, 1]])
+    shares = np.exp(arranged) / np.exp(arranged).sum(axis=1, keepdims=True)
+    assert shares[:, 1].max() < 1e-40
+    np.testing.assert_array_equal(ClassMap((ABSENT, 0), ()).arranged(np.array([[0.5]]), "probabilities"), [[0, 0.5]])
+
+
+def test_scores_of_numbers_of_classes_are_widened():
+    np.testing.assert_array_equal(ClassMap((0, 1, 2, 3)).arranged(np.array([[0.0, 1.0]]), "class"), [[0, 1, 0, 0]])

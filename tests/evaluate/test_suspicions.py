@@ -1,0 +1,41 @@
+"""What kdbench suspects of a model that is wrong too often."""
+
+import numpy as np
+import pytest
+
+from kdbench.evaluate.predictions import Predictions
+from kdbench.evaluate.suspicions import suspicions
+from kdbench.results.cards import ModelCard
+from kdbench.results.preprocessing import Preprocessing
+
+LABELS = np.arange(200) % 10
+
+
+def predictions(name, predicted, classes=11, **preprocessing):
+    card = ModelCard(
+        id=name, name=name, role="student", file="m.onnx", sha256="0", input_shape=(1, 8, 8), classes=classes,
+        parameters=0, preprocessing=Preprocessing(**preprocessing),
+    )  # fmt: skip
+    return Predictions.of(card, np.eye(classes, dtype=np.float32)[predicted], LABELS)
+
+
+@pytest.mark.parametrize("shift", [1, -1])
+def test_classes_that_are_moved_by_one(shift):
+    model = predictions("m", (LABELS + shift) % 11)
+    (diagnostic,) = suspicions([model], LABELS)
+    assert (diagnostic.code, diagnostic.model) == ("shifted_classes", "m")
+    assert f"{shift:+d}" in diagnostic.message
+
+
+def test_noise_is_no_shift():
+    model = predictions("m", np.random.default_rng(0).integers(0, 10, len(LABELS)))
+    assert list(suspicions([model], LABELS)) == []
+
+
+def test_a_drop_is_suspicious_while_nobody_knows_the_preprocessing():
+    half = np.where(np.arange(len(LABELS)) % 2, LABELS, (LABELS + 5) % 10)
+    best, unknown = predictions("best", LABELS), predictions("unknown", half)
+    known = predictions("known", half, sources={"mean": "its card"})
+    assert [(d.code, d.model) for d in suspicions([best, unknown, known], LABELS)] == [
+        ("unknown_preprocessing", "unknown")
+    ]

@@ -1,0 +1,172 @@
+"""What lies beside and inside files as other programs write them, and pixels against their own transforms."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from kdbench.errors import InputError
+from kdbench.modelfile.facts import read_facts
+from kdbench.modelfile.known_inputs import known_inputs
+from kdbench.results.preprocessing import InputSpec, geometry_of, merged
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Write a classifier of open size with metadata; `sides` fix its height and width."""
+
+    def make(sides=("h", "w"), **metadata):
+        image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, *sides])
+        answer = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])
+        nodes = [helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)]
+        graph = helper.make_graph(nodes, "g", [image], [answer])
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        helper.set_model_props(proto, metadata)
+        onnx.save(proto, tmp_path / "student.onnx")
+        return tmp_path / "student.onnx"
+
+    return make
+
+
+def known(path):
+    """Return what all sources know together, and where each key comes from."""
+    return merged(list(known_inputs(path, read_facts(path))))
+
+
+def geometry(path):
+    facts = read_facts(path)
+    return geometry_of(known(path)[0], facts.sides, facts.channels, path.name)
+
+
+def test_a_sidecar_knows_every_key(model, tmp_path):
+    path = model()
+    (tmp_path / "labels.txt").write_text("cat\ndog\nfish\n")
+    (tmp_path / "student.toml").write_text(
+        'mean = [0.1, 0.2, 0.3]\nstd = [1, 1, 1]\nscale = 1\nchannel_order = "BGR"\nsize = [48, 64]\n'
+        'resize_mode = "letterbox"\nfill = 0\ninterpolation = "bicubic"\nlabels = "labels.txt"\n'
+    )
+    spec, sources = known(path)
+    assert (spec.mean, spec.scale, spec.channel_order) == ((0.1, 0.2, 0.3), 1.0, "BGR")
+    assert (spec.size, spec.resize_mode, spec.fill, spec.interpolation) == ((48, 64), "letterbox", 0, "bicubic")
+    assert spec.labels == ("cat", "dog", "fish")
+    assert set(sources.values()) == {"student.toml"}
+
+
+def test_one_file_may_know_all_models(model, tmp_path):
+    path = model()
+    (tmp_path / "models.toml").write_text("[student]\nscale = 1\n[teacher]\nmean = [0.5]\n")
+    assert known(path) == (InputSpec(scale=1), {"scale": "models.toml"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("maen = [0.5]", "unknown key 'maen'", "mean"),
+        ("std = [0]", "std", ""),
+        ('channel_order = "GRB"', "channel_order", ""),
+        ("mean = [", "not valid TOML", ""),
+        ('labels = "nowhere.txt"', "nowhere.txt", ""),
+    ],
+)
+def test_a_mistake_in_a_sidecar_is_named(model, tmp_path, text, message, hint):
+    path = model()
+    (tmp_path / "student.toml").write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        known(path)
+    assert hint in caught.value.hint
+
+
+def write(tmp_path, name, value):
+    (tmp_path / name).write_text(json.dumps(value))
+
+
+TIMM = {"input_size": [3, 224, 224], "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bicubic", "crop_pct": 0.95}
+
+
+def test_timm(model, tmp_path):
+    write(tmp_path, "config.json", {"architecture": "resnet50", "pretrained_cfg": TIMM})
+    spec, sources = known(model())
+    assert (spec.mean, spec.std, spec.crop_pct) == ((0.5,) * 3, (0.25,) * 3, 0.95)
+    assert sources["mean"] == "config.json (timm)"
+    form = geometry(model())
+    assert (form.resize, form.crop, form.interpolation) == (int(224 / 0.95), (224, 224), "bicubic")
+
+
+def test_timm_at_the_size_of_its_test(model, tmp_path):
+    write(tmp_path, "config.json", {**TIMM, "test_input_size": [3, 288, 288], "test_crop_pct": 1.0})
+    assert geometry(model((288, 288))).crop == (288, 288)
+    assert geometry(model((224, 224))).resize == int(224 / 0.95)
+
+
+def test_timm_squashed(model, tmp_path):
+    write(tmp_path, "config.json", {**TIMM, "crop_pct": 1.0, "crop_mode": "squash"})
+    form = geometry(model())
+    assert (form.mode, form.resize, form.crop) == ("squash", (224, 224), None)
+
+
+def test_what_kdbench_cannot_do_is_refused(model, tmp_path):
+    write(tmp_path, "config.json", {**TIMM, "crop_mode": "border"})
+    with pytest.raises(InputError, match="border") as caught:
+        known(model())
+    assert "student.toml" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("processor", "expected"),
+    [
+        ({"size": {"height": 224, "width": 224}}, ("squash", (224, 224), None)),
+        ({"size": 224}, ("squash", (224, 224), None)),
+        ({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}, ("shorter", 256, (224, 224))),
+        ({"size": 256, "crop_size": 224, "do_center_crop": True}, ("shorter", 256, (224, 224))),
+        ({"size": {"shortest_edge": 224}, "crop_pct": 0.875}, ("shorter", 256, (224, 224))),
+        ({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, ("squash", (384, 384), None)),
+        ({"do_resize": False, "size": 224}, ("shorter", None, None)),
+    ],
+)
+def test_hugging_face(model, tmp_path, processor, expected):
+    common = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "rescale_factor": 1 / 255, "resample": 3}
+    write(tmp_path, "preprocessor_config.json", {**common, **processor})
+    write(tmp_path, "config.json", {"id2label": {"0": "cat", "1": "dog", "2": "fish"}})
+    spec, _ = known(model())
+    assert (spec.mean, spec.scale, spec.labels) == ((0.5,) * 3, pytest.approx(255), ("cat", "dog", "fish"))
+    form = geometry(model())
+    assert (form.mode, form.resize, form.crop, form.interpolation) == (*expected, "bicubic")
+
+
+def test_placeholders_are_no_names(model, tmp_path):
+    write(tmp_path, "config.json", {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}})
+    assert known(model())[0].labels is None
+
+
+def test_a_config_of_another_kind_knows_nothing(model, tmp_path):
+    write(tmp_path, "config.json", ["anything"])
+    assert known(model()) == (InputSpec(), {})
+
+
+def test_ultralytics(model):
+    path = model(names="{0: 'cat', 1: 'dog', 2: 'fish'}", imgsz="[64, 64]", task="classify", stride="1")
+    spec, sources = known(path)
+    assert (spec.labels, spec.scale, spec.mean) == (("cat", "dog", "fish"), 255.0, (0.0,))
+    assert sources["size"] == "its metadata (Ultralytics)"
+    assert (geometry(path).resize, geometry(path).crop) == (64, (64, 64))
+
+
+def test_properties_of_images_in_the_file(model):
+    path = model(**{"Image.BitmapPixelFormat": "Bgr8", "Image.NominalPixelRange": "NominalRange_0_255"})
+    spec, _ = known(path)
+    assert (spec.channel_order, spec.scale) == ("BGR", 1.0)
+
+
+def test_plain_properties(model):
+    spec, _ = known(model(mean="[0.4, 0.5, 0.6]", std="0.25", classes="cat, dog, fish"))
+    assert (spec.mean, spec.std, spec.labels) == ((0.4, 0.5, 0.6), (0.25,), ("cat", "dog", "fish"))
+
+
+def test_the_most_specific_source_wins_and_geometry_stays_together():
+    first, second = InputSpec(size=(64, 64), mean=(0.5,)), InputSpec(crop_pct=0.9, mean=(0.1,), std=(0.2,))
+    spec, sources = merged([("first", first), ("second", second)])
+    assert (spec.size, spec.crop_pct, spec.mean, spec.std) == ((64, 64), None, (0.5,), (0.2,))
+    assert sources == {"size": "first", "mean": "first", "std": "second"}
+    np.testing.assert_equal(merged([])[0].known, {})

@@ -1,0 +1,177 @@
+"""Which output of a file is scored, and as what: files as people export them, and the answers by hand."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from kdbench.errors import InputError
+from kdbench.modelfile.facts import inspect
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.probes.logits import class_scores, evaluate
+
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+RNG = np.random.default_rng(0)
+WEIGHTS = RNG.standard_normal((12, 10)).astype(np.float32)
+SAMPLES = RNG.standard_normal((7, 12)).astype(np.float32)
+LOGITS = SAMPLES @ WEIGHTS
+
+
+def save(path, nodes, outputs, opset=17, **stored):
+    """Write a graph that begins with `logits` = x · w; `outputs` are (name, element type, shape)."""
+    tensors = [numpy_helper.from_array(array, name) for name, array in {"w": WEIGHTS, **stored}.items()]
+    values = [helper.make_tensor_value_info(name, element, shape) for name, element, shape in outputs]
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["logits"]), *nodes],
+        "g",
+        [helper.make_tensor_value_info("x", FLOAT, ["n", 12])],
+        values,
+        tensors,
+    )
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def scores(path, **options):
+    """Return the scores that kdbench makes of the chosen output, and the facts."""
+    facts = inspect(path, **options)
+    job = JobModel(
+        "m", str(path), "x", facts.output.name, "float32", "flat", (12,), None,
+        form=facts.output.form, output_scale=facts.output.quantization,
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    outputs = evaluate(lambda x: session.run([job.output], {"x": x})[0], [SAMPLES], None, 3, lambda _: None)
+    return class_scores(outputs, job), facts.output
+
+
+def node(op, inputs, outputs, **attributes):
+    return helper.make_node(op, inputs, outputs, **attributes)
+
+
+def test_the_logits_are_chosen_by_the_classes_not_by_their_place(tmp_path):
+    nodes = [node("Relu", ["x"], ["embedding"])]
+    path = save(tmp_path / "m.onnx", nodes, [("embedding", FLOAT, ["n", 12]), ("logits", FLOAT, ["n", 10])])
+    assert inspect(path, classes=10).output.name == "logits"
+    assert inspect(path, classes=12).output.name == "embedding"
+    assert inspect(path).output.name == "logits"  # by name, where the classes are unknown
+
+
+def test_outputs_that_could_both_be_meant_are_listed(tmp_path):
+    nodes = [node("Identity", ["logits"], ["a"]), node("Neg", ["logits"], ["b"])]
+    path = save(tmp_path / "m.onnx", nodes, [("a", FLOAT, ["n", 10]), ("b", FLOAT, ["n", 10])])
+    with pytest.raises(InputError, match=r"'a' \(\?x10\), 'b' \(\?x10\)") as caught:
+        inspect(path, classes=10)
+    assert "--output" in caught.value.hint
+    assert inspect(path, classes=10, output="b").output.name == "b"
+
+
+@pytest.mark.parametrize("shape", [(-1, 1, 1, 10), (-1, 10, 1, 1), (-1, 1, 10)])
+def test_axes_of_one_element_do_not_matter(tmp_path, shape):
+    nodes = [node("Reshape", ["logits", "shape"], ["y"])]
+    path = save(tmp_path / "m.onnx", nodes, [("y", FLOAT, ["n", *shape[1:]])], shape=np.array(shape))
+    values, output = scores(path, classes=10)
+    assert (output.form, output.classes) == ("logits", 10)
+    np.testing.assert_allclose(values, LOGITS, rtol=1e-5)
+
+
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_the_best_class_alone(tmp_path, keepdims):
+    nodes = [node("ArgMax", ["logits"], ["y"], axis=1, keepdims=keepdims)]
+    path = save(tmp_path / "m.onnx", nodes, [("y", INT64, ["n", 1] if keepdims else ["n"])])
+    values, output = scores(path, classes=10)
+    assert output.form == "class"
+    np.testing.assert_array_equal(values.argmax(axis=1), LOGITS.argmax(axis=1))
+
+
+def test_a_ranking_is_read_from_the_indices(tmp_path):
+    nodes = [node("TopK", ["logits", "k"], ["values", "indices"])]
+    outputs = [("values", FLOAT, ["n", 5]), ("indices", INT64, ["n", 5])]
+    path = save(tmp_path / "m.onnx", nodes, outputs, k=np.array([5]))
+    values, output = scores(path, classes=10)
+    assert (output.name, output.form) == ("indices", "ranking")
+    np.testing.assert_array_equal(np.argsort(-values, axis=1)[:, :5], np.argsort(-LOGITS, axis=1)[:, :5])
+
+
+def test_a_ranking_of_as_many_values_as_classes_is_no_row_of_logits(tmp_path):
+    nodes = [node("TopK", ["logits", "k"], ["values", "indices"])]
+    outputs = [("values", FLOAT, ["n", 10]), ("indices", INT64, ["n", 10])]
+    path = save(tmp_path / "m.onnx", nodes, outputs, k=np.array([10]))
+    assert inspect(path, classes=10).output.name == "indices"
+
+
+@pytest.mark.parametrize(("op", "form"), [("Sigmoid", "binary_probability"), ("Identity", "binary_logit")])
+def test_one_value_for_two_classes(tmp_path, op, form):
+    nodes = [node("MatMul", ["logits", "one"], ["z"]), node(op, ["z"], ["y"])]
+    one = np.ones((10, 1), np.float32)
+    path = save(tmp_path / "m.onnx", nodes, [("y", FLOAT, ["n", 1])], one=one)
+    values, output = scores(path, classes=2)
+    assert (output.form, output.classes) == (form, 2)
+    np.testing.assert_array_equal(values.argmax(axis=1), (LOGITS @ one)[:, 0] > 0)
+
+
+@pytest.mark.parametrize(
+    ("op", "form"), [("Softmax", "probabilities"), ("Sigmoid", "scores"), ("LogSoftmax", "logits")]
+)
+def test_what_stands_in_the_place_of_logits(tmp_path, op, form):
+    path = save(tmp_path / "m.onnx", [node(op, ["logits"], ["y"])], [("y", FLOAT, ["n", 10])])
+    values, output = scores(path, classes=10)
+    assert output.form == form
+    np.testing.assert_array_equal(values.argmax(axis=1), LOGITS.argmax(axis=1))
+
+
+def test_integer_logits_have_the_scale_of_their_tail(tmp_path):
+    nodes = [node("QuantizeLinear", ["logits", "scale", "zero"], ["y"])]
+    stored = {"scale": np.float32(0.05), "zero": np.int8(-3)}
+    path = save(tmp_path / "m.onnx", nodes, [("y", TensorProto.INT8, ["n", 10])], **stored)
+    values, output = scores(path, classes=10)
+    assert output.quantization == (pytest.approx(0.05), -3)
+    np.testing.assert_allclose(values, LOGITS.clip(-125 * 0.05, 130 * 0.05), atol=0.026)
+
+
+def test_integers_without_a_scale_only_rank(tmp_path):
+    path = save(tmp_path / "m.onnx", [node("Cast", ["logits"], ["y"], to=6)], [("y", TensorProto.INT32, ["n", 10])])
+    assert inspect(path, classes=10).output.form == "scores"
+
+
+def test_a_quantized_softmax_only_ranks(tmp_path):
+    nodes = [node("Softmax", ["logits"], ["p"]), node("QuantizeLinear", ["p", "scale", "zero"], ["y"])]
+    stored = {"scale": np.float32(1 / 256), "zero": np.uint8(0)}
+    path = save(tmp_path / "m.onnx", nodes, [("y", TensorProto.UINT8, ["n", 10])], **stored)
+    assert inspect(path, classes=10).output.form == "scores"
+
+
+def with_map(path):
+    """Write a classifier as scikit-learn's converter does: the best label, and a list of dictionaries."""
+    nodes = [
+        node("ArgMax", ["logits"], ["output_label"], axis=1, keepdims=0),
+        helper.make_node(
+            "ZipMap", ["logits"], ["output_probability"], domain="ai.onnx.ml", classlabels_int64s=range(10)
+        ),
+    ]
+    save(path, nodes, [("output_label", INT64, ["n"])])
+    model = onnx.load(path)
+    of = helper.make_map_type_proto(INT64, helper.make_tensor_type_proto(FLOAT, []))
+    model.graph.output.append(helper.make_value_info("output_probability", helper.make_sequence_type_proto(of)))
+    onnx.save(model, path)
+    return path
+
+
+def test_a_list_of_dictionaries_is_refused_with_the_converters_option(tmp_path):
+    path = with_map(tmp_path / "m.onnx")
+    with pytest.raises(InputError, match="output_probability") as caught:
+        inspect(path, classes=10)
+    assert "'zipmap': False" in caught.value.hint
+    values, _ = scores(path, classes=10, output="output_label")
+    np.testing.assert_array_equal(values.argmax(axis=1), LOGITS.argmax(axis=1))
+
+
+def test_a_sequence_is_refused(tmp_path):
+    path = save(tmp_path / "m.onnx", [node("SplitToSequence", ["logits"], ["y"], axis=0)], [])
+    model = onnx.load(path)
+    of = helper.make_tensor_type_proto(FLOAT, ["n", 10])
+    model.graph.output.append(helper.make_value_info("y", helper.make_sequence_type_proto(of)))
+    onnx.save(model, path)
+    with pytest.raises(InputError, match="sequence"):
+        inspect(path, classes=10)

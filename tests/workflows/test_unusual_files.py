@@ -1,0 +1,118 @@
+"""Files of unknown origin from end to end: the right number, from a loop of onnxruntime's own, or a refusal."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from kdbench import data
+from kdbench.errors import InputError, MeasurementError
+from kdbench.judge.readiness import judge
+from kdbench.judge.target import Target
+from kdbench.recipe import Measure
+from kdbench.results.records import RunRecord
+from kdbench.workflows.bench import bench
+
+FEW = Measure(energy="off", budget_s=0.2, batch=(32,), sessions=2)
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    test = data.load("digits").test
+    return test.images, test.labels
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """Weights (64, 10) of a linear classifier of digits, by least squares."""
+    train = data.load("digits").train
+    inputs = train.images.reshape(len(train), -1) / 255.0
+    return np.linalg.lstsq(inputs, np.eye(10)[train.labels], rcond=None)[0].astype(np.float32)
+
+
+def node(op, inputs, outputs, **attributes):
+    return helper.make_node(op, inputs, outputs, **attributes)
+
+
+def save(path, nodes, shape=("n", *SHAPE), output=("n", 10), **stored):
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    answer = helper.make_tensor_value_info("y", TensorProto.FLOAT, output)
+    tensors = [numpy_helper.from_array(np.asarray(array), name) for name, array in stored.items()]
+    graph = helper.make_graph(nodes, "g", [image], [answer], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), path)
+    return path
+
+
+def top1(path, images, labels, batch):
+    """Return the accuracy at `batch` by a loop of its own."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    inputs = images.astype(np.float32) / 255
+    parts = [inputs[start : start + batch] for start in range(0, len(inputs), batch)]
+    predicted = np.concatenate([session.run(["y"], {"x": part})[0].argmax(axis=1) for part in parts])
+    return float((predicted == labels).mean())
+
+
+@pytest.fixture
+def batch_norm(tmp_path, weights):
+    """A file whose batch norm was exported in training mode."""
+    ones, zeros = np.ones(64, np.float32), np.zeros(64, np.float32)
+    nodes = [
+        node("Flatten", ["x"], ["f"]),
+        node("BatchNormalization", ["f", "o", "z", "z", "o"], ["b", "c", "d"], training_mode=1),
+        node("MatMul", ["b", "w"], ["y"]),
+    ]
+    return save(tmp_path / "bn.onnx", nodes, o=ones, z=zeros, w=weights)
+
+
+def test_accuracy_is_that_of_batch_1_where_answers_depend_on_the_batch(batch_norm, digits, tmp_path):
+    record, _ = bench([batch_norm], data="digits", options=FEW, timed=False, out=tmp_path / "out")
+    at_1, at_128 = (top1(batch_norm, *digits, batch) for batch in (1, 128))
+    assert at_1 + 0.4 < at_128  # otherwise this tests nothing
+    assert record.find("bn", "top1").value == at_1
+    by_batch = {m.axes["batch"]: m.value for m in record.measurements if m.metric == "top1" and "batch" in m.axes}
+    assert by_batch == {1: at_1, 128: at_128}
+    assert [(w.code, w.model) for w in record.warnings if w.code == "batch_dependent"] == [("batch_dependent", "bn")]
+    bound = {"metric": "top1", "min": 0.5}
+    for axes, outcome in (({}, "FAIL"), ({"batch": 1}, "FAIL"), ({"batch": 128}, "PASS")):
+        target = Target(name="t", criterion=[{**bound, "axes": axes}])
+        assert judge(record, target).models[0].criteria[-1].outcome == outcome
+
+
+def test_a_criterion_at_batch_1_reads_the_accuracy_of_any_batch_where_answers_do_not_depend_on_it(
+    weights, digits, tmp_path
+):
+    path = save(tmp_path / "m.onnx", [node("Flatten", ["x"], ["f"]), node("MatMul", ["f", "w"], ["y"])], w=weights)
+    record, _ = bench([path], data="digits", options=FEW, timed=False, out=tmp_path / "out")
+    assert record.find("m", "top1").value == top1(path, *digits, 64)
+    assert not any("batch" in m.axes for m in record.measurements if m.metric == "top1")
+    target = Target(name="t", criterion=[{"metric": "top1", "min": 0.5, "axes": {"batch": 1}}])
+    assert judge(record, target).models[0].criteria[-1].outcome == "PASS"
+
+
+def test_a_file_that_runs_at_batch_1_only_is_scored_there(weights, digits, tmp_path):
+    nodes = [node("Reshape", ["x", "h"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
+    path = save(tmp_path / "one.onnx", nodes, h=np.array([1, 64]), w=weights)
+    record, _ = bench([path], data="digits", options=FEW, out=tmp_path / "out")
+    assert record.find("one", "top1").value == top1(path, *digits, 1)
+    assert record.find("one", "latency_p50_ns", batch=1).value is not None
+    assert "fixed_batch" in {w.code for w in record.warnings}
+
+
+def test_a_first_axis_that_is_no_batch_is_refused(weights, tmp_path):
+    nodes = [node("Reshape", ["x", "h"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
+    path = save(tmp_path / "m.onnx", nodes, (8, 8, 8), (1, 10), h=np.array([8, 64]), w=weights)
+    with pytest.raises(InputError, match="first axis is no batch"):
+        bench([path], data="digits", options=FEW, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_fails_on_the_data_gets_no_verdict(weights, tmp_path):
+    nodes = [node("Reshape", ["x", "h"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
+    path = save(tmp_path / "m.onnx", nodes, h=np.array([3, 64]), w=weights)
+    target = Target(name="t", criterion=[{"metric": "size_bytes", "max": 1e9}])
+    with pytest.raises(MeasurementError, match="m could not be run"):
+        bench([path], data="digits", options=FEW, out=tmp_path / "out", targets=[target])
+    assert RunRecord.read(tmp_path / "out").find("m", "top1").status == "error"
+    assert not list((tmp_path / "out").glob("*verdict*"))
