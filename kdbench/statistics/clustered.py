@@ -6,6 +6,7 @@ The hierarchical bootstrap draws sessions with replacement, then blocks within e
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,8 +95,9 @@ def paired_ratio(log_ratios: Sequence[NDArray[np.float64]], *, plan: Plan = PLAI
     is that of the hierarchical bootstrap (sessions, then rounds within them) in the limit of infinitely many draws,
     widened for what few sessions of this `plan` do not show (`few_sessions`). `n` counts rounds.
     """
-    medians = np.array([np.median(rounds) for rounds in log_ratios])
-    redrawn = np.array([_redrawn_median(rounds) for rounds in log_ratios])
+    ordered = [np.sort(rounds) for rounds in log_ratios]
+    medians = np.array([(rounds[(len(rounds) - 1) // 2] + rounds[len(rounds) // 2]) / 2 for rounds in ordered])
+    redrawn = np.array([_redrawn_median(rounds) for rounds in ordered])
     halves = []
     for among in looks(len(medians), plan.first):
         blocks = float(redrawn[:among, 1].mean()) / among
@@ -119,13 +121,18 @@ def _estimate(point: float, halves: Sequence[float], sessions: int, plan: Plan, 
     return Estimate(point, point * math.exp(-half), point * math.exp(half), n)
 
 
-def _redrawn_median(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return mean and variance of the median of `values` drawn with replacement (Maritz and Jarrett 1978)."""
-    n = len(values)
-    ordered = np.sort(values)
-    weights = np.diff(betainc((n + 1) / 2, (n + 1) / 2, np.arange(n + 1) / n))
+def _redrawn_median(ordered: NDArray[np.float64]) -> tuple[float, float]:
+    """Return mean and variance of the median of values drawn with replacement (Maritz and Jarrett 1978)."""
+    weights = _median_weights(len(ordered))
     mean = float(weights @ ordered)
     return mean, float(weights @ (ordered - mean) ** 2)
+
+
+@lru_cache
+def _median_weights(n: int) -> NDArray[np.float64]:
+    """Return the probability of each of `n` ordered values to be the median of `n` draws."""
+    weights: NDArray[np.float64] = np.diff(betainc((n + 1) / 2, (n + 1) / 2, np.arange(n + 1) / n))
+    return weights
 
 
 def drawn_weights(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdbench.statistics import PLAIN, few_sessions
+from kdbench.statistics import PLAIN, clustered, few_sessions
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -48,6 +48,23 @@ def named(name):
 def noise(share, draws):
     """Two standard errors of a coverage from so many draws."""
     return 2 * math.sqrt(share * (1 - share) / draws)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _drawn_once():
+    """Reuse the bootstrap's weights: runs of one shape draw the same ones, and drawing them is half of the work."""
+    draw, weights_by_input = clustered.drawn_weights, {}
+
+    def drawn_weights(sessions, among, rng):
+        key = (sessions.tobytes(), among, str(rng.bit_generator.state))
+        if key not in weights_by_input:
+            weights_by_input[key] = (draw(sessions, among, rng), rng.bit_generator.state)
+        weights, rng.bit_generator.state = weights_by_input[key]
+        return weights
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clustered, "drawn_weights", drawn_weights)
+        yield
 
 
 @pytest.mark.slow
