@@ -206,7 +206,8 @@ def _fill(folder, barrier, results):
 
 @pytest.mark.slow
 def test_two_runs_that_fill_one_table_at_once_agree(tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lightning_fabric", "torchvision.transforms.v2", "kdbench.distill.fit"])
     barrier, results = context.Barrier(2), context.Queue()
     runs = [context.Process(target=_fill, args=(tmp_path, barrier, results)) for _ in range(2)]
     for run in runs:

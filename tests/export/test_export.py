@@ -30,10 +30,10 @@ def exported(network, tmp_path_factory):
 
 def test_the_file_has_a_dynamic_batch_and_the_names_the_harness_reads(exported):
     session = ort.InferenceSession(exported)
-    (given,), (logits,) = session.get_inputs(), session.get_outputs()
-    assert (given.name, logits.name) == ("input", "logits")
-    assert isinstance(given.shape[0], str)
-    assert given.shape[1:] == list(SHAPE)
+    (images,), (logits,) = session.get_inputs(), session.get_outputs()
+    assert (images.name, logits.name) == ("input", "logits")
+    assert isinstance(images.shape[0], str)
+    assert images.shape[1:] == list(SHAPE)
     for batch in (1, 7):
         (result,) = session.run(None, {"input": np.zeros((batch, *SHAPE), np.float32)})
         assert result.shape == (batch, 5)
@@ -103,9 +103,9 @@ def test_dropout_and_batch_statistics_do_not_reach_the_file(tmp_path):
     assert check_parity(network, tmp_path / "net.onnx", torch.rand(16, *SHAPE)).holds
 
 
-def test_large_weights_go_into_a_second_file_that_the_first_refers_to(network, tmp_path, monkeypatch):
+def test_large_weights_go_into_a_second_file_that_the_first_refers_to(tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "_INLINE_LIMIT_BYTES", 0)
-    path = tmp_path / "net.onnx"
+    network, path = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), tmp_path / "net.onnx"
     export_onnx(network, SHAPE, path)
     assert {file.name for file in tmp_path.iterdir()} == {"net.onnx", "net.onnx.data"}
     assert check_parity(network, path, torch.rand(4, *SHAPE)).holds

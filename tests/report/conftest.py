@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from kdbench import report
+from kdbench.report.figures import Drawing, draw
 from kdbench.results.cards import Epoch, ModelCard, Training
 from kdbench.results.records import Diagnostic, Environment, Interval, Measurement, Pair, RunRecord, measured, missing
+from kdbench.results.samples import Samples
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 BATCHED = {"provider": "cpu", "threads": 1, "batch": 128}
@@ -144,6 +147,33 @@ def _record(**changes: Any) -> RunRecord:
         ),
     }
     return RunRecord(**{**values, **changes})
+
+
+@pytest.fixture(scope="session")
+def _drawings() -> dict[str, list[Drawing]]:
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def _drawn_once(monkeypatch: pytest.MonkeyPatch, _drawings: dict[str, list[Drawing]]) -> None:
+    """Draw the figures of a record without samples once, not for every page, unless a test asks for `drawn_anew`."""
+    draw = report.draw
+
+    def drawn(record: RunRecord, samples: Samples) -> list[Drawing]:
+        if samples:
+            return draw(record, samples)
+        key = record.model_dump_json()
+        if key not in _drawings:
+            _drawings[key] = draw(record, samples)
+        return list(_drawings[key])
+
+    monkeypatch.setattr(report, "draw", drawn)
+
+
+@pytest.fixture
+def drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the figures every time: for tests that compare two drawings."""
+    monkeypatch.setattr(report, "draw", draw)
 
 
 @pytest.fixture

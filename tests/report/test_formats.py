@@ -70,6 +70,7 @@ def test_every_path_is_returned_and_every_picture_of_the_report_is_there(sample,
     assert not list(tmp_path.rglob(".*.part"))
 
 
+@pytest.mark.usefixtures("drawn_anew")
 def test_figures_are_deterministic(sample, tmp_path) -> None:
     first, second = (report.write(sample, tmp_path / name) for name in ("a", "b"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]

@@ -89,7 +89,7 @@ def test_files_are_measured_side_by_side_against_the_first(classifier, templates
 def test_another_reference_can_be_named_by_id_or_file(classifier, tmp_path):
     paths = [classifier("a"), classifier("b")]
     for number, name in enumerate(("b", "b.onnx")):
-        record, _ = run_bench(paths, tmp_path / str(number), teacher=name)
+        record, _ = run_bench(paths, tmp_path / str(number), {"accuracy": False}, teacher=name, timed=False)
         assert {pair.teacher for pair in record.pairs} == {"b"}
     with pytest.raises(InputError, match="not one of the models"):
         run_bench(paths, tmp_path, teacher="c")
@@ -136,16 +136,17 @@ def test_the_card_beside_a_file_says_how_to_feed_it_unless_told_otherwise(classi
         input_shape=(1, 8, 8), classes=10, parameters=650, preprocessing=Preprocessing(scale=1.0),
     )  # fmt: skip
     storage.write_json(card_path(path), card.model_dump(mode="json"))
-    record, _ = run_bench([path], tmp_path / "card")
+    record, _ = run_bench([path], tmp_path / "card", timed=False)
+    assert record.find("carded", "top1").value > 0.5
     assert preprocessing(record) == Preprocessing(scale=1.0)
     options = {"scale": 2.0, "mean": (0.5,), "std": (0.25,)}
-    general, _ = run_bench([path], tmp_path / "general", {"data": "digits", **options})
+    general, _ = run_bench([path], tmp_path / "general", {"data": "digits", **options}, timed=False)
     assert preprocessing(general) == Preprocessing(scale=1.0)
     assert [w.model for w in general.warnings if w.code == "preprocessing"] == ["carded"]
-    own, _ = run_bench([path], tmp_path / "own", {"data": "digits", "models": {"carded": options}})
-    assert preprocessing(own) == Preprocessing(**options)
+    named, _ = run_bench([path], tmp_path / "named", {"data": "digits", "models": {"carded": options}}, timed=False)
+    assert preprocessing(named) == Preprocessing(**options)
     storage.write_json(card_path(path), {**card.model_dump(mode="json"), "sha256": "0" * 64})
-    stale, _ = run_bench([path], tmp_path / "stale")
+    stale, _ = run_bench([path], tmp_path / "stale", timed=False)
     assert preprocessing(stale) == Preprocessing()
 
 
@@ -154,7 +155,7 @@ def preprocessing(record):
 
 
 def test_probabilities_are_noticed_and_the_loss_is_still_right(classifier, tmp_path):
-    record, _ = run_bench([classifier("logits"), classifier("shares", softmax=True)], tmp_path)
+    record, _ = run_bench([classifier("logits"), classifier("shares", softmax=True)], tmp_path, timed=False)
     assert record.find("shares", "loss").value == pytest.approx(record.find("logits", "loss").value, rel=1e-4)
     assert [warning.model for warning in record.warnings if warning.code == "probabilities"] == ["shares"]
 
@@ -207,7 +208,7 @@ def test_a_model_of_other_classes_is_refused(classifier, tmp_path):
 
 def test_an_earlier_record_is_not_overwritten(classifier, tmp_path):
     path = classifier("a")
-    run_bench([path], tmp_path)
+    run_bench([path], tmp_path, timed=False)
     before = (tmp_path / "out" / "record.json").read_bytes()
     with pytest.raises(InputError, match="already holds a record"):
         run_bench([path], tmp_path)
@@ -219,7 +220,8 @@ def test_equal_names_are_told_apart_by_their_folders(classifier, tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "model.onnx").write_bytes(path.read_bytes())
-    record, _ = run_bench([tmp_path / "one" / "model.onnx", tmp_path / "two" / "model.onnx"], tmp_path)
+    paths = [tmp_path / "one" / "model.onnx", tmp_path / "two" / "model.onnx"]
+    record, _ = run_bench(paths, tmp_path, timed=False)
     assert [card.id for card in record.models] == ["one-model", "two-model"]
     with pytest.raises(InputError, match="same file"):
         run_bench([path, path], tmp_path / "twice")

@@ -50,7 +50,7 @@ def content(archive, **keys):
             {"name": "kd", "model": small, "terms": [{"method": "kd"}]},
             {"name": "hint", "model": small, "terms": [{"method": "hint"}]},
         ],
-        "measure": {"budget_s": 1, "sessions": 2, "batch": 16},
+        "measure": {"budget_s": 0.2, "sessions": 2, "batch": 16},
         **keys,
     }
 

@@ -16,7 +16,7 @@ from kdbench.errors import DivergedError, InputError, KdbenchError
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages import launch, start
+from kdbench.workflows.stages import launch, start, train_worker
 from kdbench.workflows.train import train
 
 
@@ -123,15 +123,31 @@ def environment(rank: int, port: int) -> dict[str, str]:
     return launch._environment(rank, 2, port)
 
 
-def started_together(*arguments: str) -> list[tuple[int, str, str]]:
-    """Run the command in two processes, as torchrun would; return exit code, output and errors of each."""
+def run_twice_together(*arguments: str) -> list[tuple[str, str]]:
+    """Run the command twice in two processes, as torchrun would; return output and errors of each.
+
+    The last line of the output has both exit codes.
+    """
     meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    line = [sys.executable, "-c", "import sys; from kdbench.cli.main import main; sys.exit(main())", *arguments]
+    line = [sys.executable, "-c", "from kdbench.cli.main import main; print(main(), main())", *arguments]
     started = [
         subprocess.Popen(line, stdout=-1, stderr=-1, text=True, env=environment(rank, meeting.port)) for rank in (0, 1)
     ]
     ended = [process.communicate(timeout=300) for process in started]
-    return [(process.returncode, *texts) for process, texts in zip(started, ended, strict=True)]
+    assert [process.returncode for process in started] == [0, 0], ended
+    return ended
+
+
+def test_an_error_of_the_training_itself_is_written_for_the_parent(tmp_path, monkeypatch, capsys):
+    with pytest.raises(DivergedError, match="teacher: training diverged"):
+        train(recipe(devices=1, optimizer={"lr": 1e30}), tmp_path / "out")
+    monkeypatch.setattr(train_worker, "_end_with_parent", lambda: None)
+    capsys.readouterr()
+    assert train_worker.main(RunFolder(tmp_path / "out"), "teacher") == DivergedError.exit_code
+    error = json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
+    assert error["type"] == "DivergedError"
+    assert error["message"].startswith("teacher: training diverged")
+    assert error["hint"]
 
 
 @pytest.fixture(scope="module")
@@ -154,10 +170,6 @@ class TestForReal:
         train(recipe(), folder, resume=True, progress=resumed)
         assert resumed.notes == ["teacher: already trained"]
 
-    def test_an_error_of_the_training_itself_reaches_the_user(self, tmp_path):
-        with pytest.raises(DivergedError, match="teacher: training diverged"):
-            train(recipe(optimizer={"lr": 1e30}), tmp_path / "out")
-
     def test_processes_that_somebody_else_started_speak_with_one_voice(self, alone, tmp_path):
         path, out = tmp_path / "spread.toml", tmp_path / "out"
         path.write_text(
@@ -166,19 +178,14 @@ class TestForReal:
             'training = { epochs = 2, batch = 64, threads = 1, device = "cpu", devices = 2 }\n'
             'teacher = [{ name = "teacher", model = { name = "dense", hidden = [16] } }]\n'
         )
-        (code, said, errors), (other_code, other_said, other_errors) = started_together(
-            "train", str(path), "--out", str(out)
-        )
-        assert (code, other_code) == (0, 0), errors + other_errors
-        assert said == f"trained models: {out}\n"
-        assert "train teacher" in errors
-        assert other_said == ""
+        (output, errors), (other_output, other_errors) = run_twice_together("train", str(path), "--out", str(out))
+        assert output == f"trained models: {out}\n0 3\n", errors
+        assert errors.count("train teacher") == 1
+        assert errors.count("already holds a run") == 1
+        assert other_output == "0 3\n", other_errors
         assert "train teacher" not in other_errors
-        assert curve(out) == [pytest.approx(row, rel=1e-4) for row in alone]
-        (code, _, errors), (other_code, _, other_errors) = started_together("train", str(path), "--out", str(out))
-        assert (code, other_code) == (3, 3)
-        assert "already holds a run" in errors
         assert "already holds" not in other_errors
+        assert curve(out) == [pytest.approx(row, rel=1e-4) for row in alone]
 
     def test_a_process_ends_with_its_parent(self):
         waiting = (

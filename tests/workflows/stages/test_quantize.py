@@ -1,5 +1,7 @@
 """A quantized student through the pipeline: how it begins, what its card and its report say."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -21,15 +23,16 @@ from kdbench.workflows.stages.run_data import load_run_data
 from kdbench.workflows.train import train
 
 
-@pytest.fixture
-def folder(tmp_path) -> RunFolder:
-    folder = RunFolder(tmp_path)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> RunFolder:
+    """A run's folder with the files of a student of two seeds."""
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
     torch.manual_seed(0)
     network = with_fake_quantization(build("convnet", (1, 8, 8), 5, widths=[4, 4]), Quantize(weight_bits=3)).train()
     network(torch.rand(4, 1, 8, 8))
-    for id_ in ("s-seed1", "s-seed2"):
-        folder.model(id_).parent.mkdir(exist_ok=True)
-        export_onnx(deployed(network), (1, 8, 8), folder.model(id_))
+    folder.model("s-seed1").parent.mkdir(exist_ok=True)
+    export_onnx(deployed(network), (1, 8, 8), folder.model("s-seed1"))
+    shutil.copy(folder.model("s-seed1"), folder.model("s-seed2"))
     return folder
 
 
@@ -64,9 +67,11 @@ def content(**student):
     return {
         "name": "small",
         "data": {"name": "digits", "validation": 0.2},
-        "training": {"epochs": 12, "batch": 64, "threads": 1, "optimizer": {"name": "adamw", "lr": 0.01}},
+        "training": {"epochs": 8, "batch": 64, "threads": 1, "optimizer": {"name": "adamw", "lr": 0.01}},
         "teacher": [{"name": "teacher", "model": SMALL}],
-        "student": [{"name": "low", "model": SMALL, "quantize": {"weight_bits": 3}, **student}],
+        "student": [
+            {"name": "low", "model": SMALL, "quantize": {"weight_bits": 3}, "training": {"epochs": 3}, **student}
+        ],
     }
 
 
