@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench import units
-from kdbench.report.cells import Number, Text, bracketed, sentence, shortened
+from kdbench.report.cells import Number, Text, bracketed, portable, sentence, shortened
 from kdbench.report.table import Column, Row, Table, finished
 from kdbench.results.records import Interval
 
@@ -182,3 +182,21 @@ def test_intervals_leave_out_the_unit_they_share_with_the_value(value, low, high
 def test_a_row_that_does_not_fit_its_columns_is_a_bug() -> None:
     with pytest.raises(AssertionError):
         Table("T", (SHARE,), (Row((Text("a"), Text("b"))),))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("kdbench bench /home/a/models/x.onnx --out /tmp/r-1", "kdbench bench x.onnx --out r-1"),
+        ("cannot read '/home/a b'", "cannot read 'a b'"),
+        (r"kdbench bench C:\Users\a\x.onnx", "kdbench bench x.onnx"),
+        ("pets on folder:/home/a/pets", "pets on folder:pets"),
+        ("--out=/root/runs/", "--out=runs"),
+        ("/sys/class/powercap is empty", "/sys/class/powercap is empty"),
+        ("see https://github.com/a/b/c", "see https://github.com/a/b/c"),
+        ("runs/digits at 12 images/s, ~/data/x", "runs/digits at 12 images/s, ~/data/x"),
+        ("teacher / student", "teacher / student"),
+    ],
+)
+def test_absolute_paths_are_shortened_and_nothing_else(text: str, shown: str) -> None:
+    assert portable(text) == shown

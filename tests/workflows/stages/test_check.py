@@ -6,7 +6,7 @@ import pytest
 from kdbench.data.dataset import Dataset, Split
 from kdbench.errors import InputError
 from kdbench.recipe.loading import recipe_from
-from kdbench.workflows.stages import run_data as materials
+from kdbench.workflows.stages import run_data
 from kdbench.workflows.stages.plan import plan
 from kdbench.workflows.stages.train import check
 
@@ -16,7 +16,7 @@ def checked(monkeypatch):
     labels = np.arange(60, dtype=np.int64) % 3
     images = np.zeros((60, 1, 8, 8), np.uint8)
     dataset = Dataset("blank", ("a", "b", "c"), Split(images, labels), Split(images, labels), (0.5,), (0.5,), "made up")
-    monkeypatch.setattr(materials.data, "load", lambda *_, **__: dataset)
+    monkeypatch.setattr(run_data.data, "load", lambda *_, **__: dataset)
 
     def run(*students, **keys):
         model = {"name": "convnet", "widths": [4]}
@@ -29,7 +29,7 @@ def checked(monkeypatch):
                 **keys,
             }
         )
-        check(plan(recipe), materials.load_run_data(recipe))
+        check(plan(recipe), run_data.load_run_data(recipe))
 
     return run
 

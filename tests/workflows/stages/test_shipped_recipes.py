@@ -5,7 +5,7 @@ import pytest
 
 from kdbench.data.dataset import Dataset, Split
 from kdbench.recipe.loading import load_recipe, shipped_recipes
-from kdbench.workflows.stages import run_data as materials
+from kdbench.workflows.stages import run_data
 from kdbench.workflows.stages.plan import plan
 from kdbench.workflows.stages.train import check
 
@@ -36,5 +36,5 @@ def blank(name: str) -> Dataset:
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
 def test_whatever_it_names_can_be_built(name, monkeypatch):
     recipe = load_recipe(name)
-    monkeypatch.setattr(materials.data, "load", lambda wanted, **_: blank(wanted))
-    check(plan(recipe), materials.load_run_data(recipe))
+    monkeypatch.setattr(run_data.data, "load", lambda wanted, **_: blank(wanted))
+    check(plan(recipe), run_data.load_run_data(recipe))

@@ -13,33 +13,33 @@ KD = [{"method": "kd"}]
 
 
 @pytest.fixture(scope="module")
-def material():
+def run_data():
     digits = data.load("digits")
     train, validation = cut_validation(digits.train, 0.2, 0)
     return RunData(digits.only(("test",)), "digits", train, validation, Preprocessing())
 
 
-def analysed(material, *students, **keys):
+def analysed(run_data, *students, **keys):
     content = {"name": "tiny", "data": {"name": "digits"}, "teacher": [{"name": "t", "model": "mlp"}], **keys}
     recipe = recipe_from({**content, "student": [{"model": "mlp", **student} for student in students]})
-    return analyses_of(recipe, measured_jobs(plan(recipe)), material)
+    return analyses_of(recipe, measured_jobs(plan(recipe)), run_data)
 
 
-def test_a_fixed_share_of_every_class_stands_for_all(material):
-    result = analysed(material, {"name": "s"}, analysis={"train_samples": 200})
+def test_a_fixed_share_of_every_class_stands_for_all(run_data):
+    result = analysed(run_data, {"name": "s"}, analysis={"train_samples": 200})
     images = result.training["s"]
     assert abs(images.drawn.sum() - 200) <= 10
     counts = np.bincount(images.true_labels[images.drawn])
     assert counts.max() - counts.min() <= 2
     assert len(images.images) == images.drawn.sum()
-    again = analysed(material, {"name": "s"}, analysis={"train_samples": 200}).training["s"]
+    again = analysed(run_data, {"name": "s"}, analysis={"train_samples": 200}).training["s"]
     np.testing.assert_array_equal(images.images, again.images)
     assert result.class_names == tuple("0123456789")
 
 
-def test_models_of_the_same_training_images_share_them(material):
+def test_models_of_the_same_training_images_share_them(run_data):
     result = analysed(
-        material,
+        run_data,
         {"name": "a"},
         {"name": "b", "data": {"augment": "flip"}},
         {"name": "c", "data": {"subset": {"half": "D0"}}},
@@ -49,10 +49,10 @@ def test_models_of_the_same_training_images_share_them(material):
     assert len(result.training["c"].labels) < len(result.training["a"].labels)
 
 
-def test_every_wrong_label_is_looked_at_with_what_it_was(material):
+def test_every_wrong_label_is_looked_at_with_what_it_was(run_data):
     noisy = {"name": "s", "data": {"label_noise": {"share": 0.1}}}
-    images = analysed(material, noisy, analysis={"train_samples": 50}).training["s"]
-    part = material.part_of(
+    images = analysed(run_data, noisy, analysis={"train_samples": 50}).training["s"]
+    part = run_data.part_of(
         recipe_from(
             {
                 "name": "x",
@@ -71,8 +71,8 @@ def test_every_wrong_label_is_looked_at_with_what_it_was(material):
     assert not images.flipped[images.drawn].all()
 
 
-def test_no_samples_leave_only_wrong_labels(material):
-    result = analysed(material, {"name": "s", "data": {"label_noise": {"count": 7}}}, analysis={"train_samples": 0})
+def test_no_samples_leave_only_wrong_labels(run_data):
+    result = analysed(run_data, {"name": "s", "data": {"label_noise": {"count": 7}}}, analysis={"train_samples": 0})
     assert result.training["s"].flipped.tolist() == [True] * 7
     assert not result.training["s"].drawn.any()
     assert len(result.training["t"].labels) == 0
@@ -83,9 +83,9 @@ def test_how_many_are_drawn(samples, expected):
     assert drawn(np.arange(90) % 3, samples).sum() == expected
 
 
-def test_a_distilled_student_is_contrasted_with_the_one_of_its_network_on_labels_alone(material):
+def test_a_distilled_student_is_contrasted_with_the_one_of_its_network_on_labels_alone(run_data):
     result = analysed(
-        material,
+        run_data,
         {"name": "wide", "model": {"name": "mlp", "widths": [9]}},
         {"name": "alone"},
         {"name": "kd", "terms": KD},
@@ -98,10 +98,10 @@ def test_a_distilled_student_is_contrasted_with_the_one_of_its_network_on_labels
     assert result.std == "unbiased"
 
 
-def test_of_several_independent_students_the_one_on_the_same_images_counts(material):
+def test_of_several_independent_students_the_one_on_the_same_images_counts(run_data):
     noise = {"label_noise": {"share": 0.1}}
     result = analysed(
-        material,
+        run_data,
         {"name": "clean"},
         {"name": "noisy", "data": noise},
         {"name": "kd-noisy", "data": noise, "terms": KD},
