@@ -9,7 +9,7 @@ from kdbench.errors import MeasurementError
 
 pytest.importorskip("mlperf_loadgen", reason="pip install -e .[bench] brings MLPerf LoadGen")
 
-from benchmarks.trust import coverage, peer
+from benchmarks.trust import coverage, peer, rivals
 from benchmarks.trust.loadgen import reported
 from benchmarks.trust.models import Net, Pair
 from kdbench.machine.cores import available_cores
@@ -41,26 +41,27 @@ def test_an_invalid_run_of_loadgen_is_no_result():
 @pytest.mark.serial
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the experiments pin processes to a core")
-def test_a_pair_is_compared_by_every_method(tmp_path):
+def test_a_pair_is_compared_by_every_method(tmp_path, monkeypatch):
+    monkeypatch.setattr(rivals, "SECONDS", 0.5)
     pair = Pair(Net("64-256-10", IMAGE), Net("64-16-10", IMAGE), 0.05)
-    found = coverage.measure("tiny-003", pair, 5.0, available_cores(), tmp_path)
-    methods = found["methods"]
-    assert found["pair"] == "tiny"
-    assert sorted(methods) == sorted(found["order"]) == ["LoadGen", "kdbench", "naive", "pytest-benchmark"]
+    comparison = coverage.measure("tiny-003", pair, 1.0, available_cores(), tmp_path)
+    methods = comparison["methods"]
+    assert comparison["pair"] == "tiny"
+    assert sorted(methods) == sorted(comparison["order"]) == ["LoadGen", "kdbench", "naive", "pytest-benchmark"]
     ours = methods["kdbench"]
     assert ours["low"] < ours["ratio"] < ours["high"]
     assert len(ours["sessions"]) >= Measure().sessions
-    again = coverage.published(found, available_cores())["methods"]["kdbench"]
+    again = coverage.published(comparison, available_cores())["methods"]["kdbench"]
     for key in ("low", "ratio", "high"):
         assert again[key] == pytest.approx(ours[key], rel=1e-5)
     assert set(ours["singles"]) == set(ours["sessions"][0]["p50_ns"]) == {"64-256-10", "64-16-10"}
-    assert all(each["ratio"] > 0 for each in methods.values())
+    assert all(method["ratio"] > 0 for method in methods.values())
 
 
 @pytest.mark.serial
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the experiments pin processes to a core")
 def test_a_call_that_computes_nothing_is_measured_by_both(tmp_path):
-    found = peer.measure("null-001", available_cores(), tmp_path)
-    assert found["order"] == ["kdbench", "LoadGen"]
-    assert all(100 < ns < 1e6 for ns in found["p50_ns"].values())
+    result = peer.measure("null-001", available_cores(), tmp_path)
+    assert result["order"] == ["kdbench", "LoadGen"]
+    assert all(100 < ns < 1e6 for ns in result["p50_ns"].values())

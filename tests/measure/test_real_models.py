@@ -10,8 +10,6 @@ from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Preprocessing
 
-pytestmark = pytest.mark.serial
-
 CIFAR = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
@@ -40,5 +38,5 @@ def test_published_accuracy(data_root, foreign_models, context, file, name, prep
     )
     models = [BenchModel(card, path, facts)]
     test = TestSet(dataset.test.images, dataset.test.labels, dataset.classes)
-    predictions = predict(context(models, test), models, test, threads=2)["m"]
+    predictions = predict(context(models, test), models, test, threads=1)["m"]
     assert (predictions.ranks == 0).mean() == pytest.approx(top1, abs=5e-5)

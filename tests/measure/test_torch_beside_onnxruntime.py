@@ -18,7 +18,7 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Preprocessing
 from kdbench.results.run_folder import RunFolder, card_path
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow]
+pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.usefixtures("one_process")]
 
 SHAPE = (1, 4, 4)
 CLASSES = 5
@@ -64,9 +64,9 @@ def bench_models(folder) -> list[BenchModel]:
     outcome = []
     for id_, hidden in (("teacher", (64, 64)), ("student", (8,))):
         path = folder.model(id_)
-        own = card(id_, hidden, "")
+        card_ = card(id_, hidden, "")
         teacher = None if id_ == "teacher" else "teacher"
-        outcome.append(BenchModel(own, path, inspect(path), teacher, network=network_of(own, path)))
+        outcome.append(BenchModel(card_, path, inspect(path), teacher, network=network_of(card_, path)))
     return outcome
 
 
