@@ -10,16 +10,18 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 # A file's tests stay together: they share fixtures and heavy imports.
 RUNS = (("-m", "not serial", "-n", "auto", "--dist", "loadfile"), ("-m", "serial"))
+TESTS = Path(__file__).parents[1]
 _NO_TESTS = 5  # pytest's exit code where nothing was collected: the arguments named tests of the other run
 
 
 def counts(line: str) -> Counter[str]:
     """Return the numbers in pytest's closing line: `== 1 failed, 20 passed, 3 skipped in 4.56s ==`."""
-    found = re.findall(r"(\d+) (passed|failed|skipped|errors?)\b", line)
-    return Counter({outcome.removesuffix("s"): int(number) for number, outcome in found})
+    results = re.findall(r"(\d+) (passed|failed|skipped|errors?)\b", line)
+    return Counter({outcome.removesuffix("s"): int(number) for number, outcome in results})
 
 
 def summary(total: Counter[str]) -> str:
@@ -39,12 +41,19 @@ def run(arguments: list[str]) -> tuple[int, str]:
     return process.wait(), closing
 
 
+def timed_files(arguments: list[str]) -> list[str]:
+    """Return the files with timed tests, so that no others are imported; none where the arguments name files."""
+    if any(Path(argument.partition("::")[0]).exists() for argument in arguments):
+        return []
+    return [str(path) for path in sorted(TESTS.rglob("test_*.py")) if "pytest.mark.serial" in path.read_text("utf-8")]
+
+
 def main(arguments: list[str]) -> int:
     """Run both halves, print the closing line and return the exit code."""
     total: Counter[str] = Counter()
     codes = []
     for options in RUNS:
-        code, closing = run([*options, *arguments])
+        code, closing = run([*options, *arguments, *(timed_files(arguments) if options == RUNS[1] else [])])
         codes.append(0 if code == _NO_TESTS else code)
         total += counts(closing)
     print(summary(total))

@@ -1,6 +1,7 @@
 """The suite's two runs make one result."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from tools import suite
@@ -36,4 +37,11 @@ def test_both_runs_count(monkeypatch, capsys, runs, code, closing):
     assert suite.main(["-k", "some"]) == code
     assert capsys.readouterr().out.splitlines()[-1] == closing
     assert [arguments[1] for arguments in called] == ["not serial", "serial"]
-    assert all(arguments[-2:] == ["-k", "some"] for arguments in called)
+    assert all("-k some" in " ".join(arguments) for arguments in called)
+
+
+def test_the_timed_run_imports_the_files_with_timed_tests_alone():
+    files = {Path(path).name for path in suite.timed_files(["-k", "some"])}
+    assert {"test_harness.py", "test_interrupt.py"} <= files
+    assert "test_units.py" not in files
+    assert suite.timed_files(["-x", f"{__file__}::test_both_runs_count"]) == []

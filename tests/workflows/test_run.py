@@ -55,6 +55,12 @@ def content(archive, **keys):
     }
 
 
+def measured_content(archive, **keys):
+    """As `content`, without the distilled student of the same network."""
+    settings = content(archive, **keys)
+    return {**settings, "student": [student for student in settings["student"] if student["name"] != "kd"]}
+
+
 class RecordedProgress(Silent):
     def __init__(self):
         self.stages, self.notes = [], []
@@ -71,7 +77,9 @@ def finished(archive, tmp_path_factory):
     """A complete run: record, folder, and the reported progress."""
     progress = RecordedProgress()
     out = tmp_path_factory.mktemp("run") / "out"
-    record, folder = run(recipe_from(content(archive)), out, progress=progress, command="kdbench run small.toml")
+    record, folder = run(
+        recipe_from(measured_content(archive)), out, progress=progress, command="kdbench run small.toml"
+    )
     return record, folder, progress
 
 
@@ -79,7 +87,7 @@ def finished(archive, tmp_path_factory):
 class TestRun:
     def test_every_model_has_the_numbers_a_person_decides_by(self, finished):
         record, _, _ = finished
-        assert [card.role for card in record.models] == ["teacher", "student", "student", "student"]
+        assert [card.role for card in record.models] == ["teacher", "student", "student"]
         for card in record.models:
             for metric in (
                 "top1",
@@ -98,7 +106,7 @@ class TestRun:
 
     def test_students_are_compared_with_their_teacher(self, finished):
         record, _, _ = finished
-        for student in ("alone", "kd", "hint"):
+        for student in ("alone", "hint"):
             for metric in ("latency_ratio", "size_ratio", "macs_ratio", "top1_drop"):
                 pair = record.find_pair(student, metric)
                 assert pair is not None, metric
@@ -111,7 +119,7 @@ class TestRun:
 
     def test_there_is_energy_or_the_reason_why_not(self, finished):
         record, _, _ = finished
-        measurement = record.find("kd", "energy_j")
+        measurement = record.find("hint", "energy_j")
         leading = choose("cpu", estimate=False).leading
         if isinstance(leading, Unavailable):
             assert (measurement.status, measurement.reason) == ("unavailable", leading.reason)
@@ -142,33 +150,32 @@ class TestRun:
 
     def test_stages_are_announced_in_order_and_numbered(self, finished):
         _, _, progress = finished
-        assert [number for _, number, _ in progress.stages] == list(range(1, 8))
-        assert {total for *_, total in progress.stages} == {7}
+        assert [number for _, number, _ in progress.stages] == list(range(1, 7))
+        assert {total for *_, total in progress.stages} == {6}
         assert progress.stages[-1][0] == "report"
 
     def test_resume_keeps_what_was_trained_and_trains_what_changed(self, finished, archive, tmp_path):
-        _, whole, _ = finished
+        _, finished_folder, _ = finished
         folder = tmp_path / "unfinished"
-        shutil.copytree(whole, folder)
+        shutil.copytree(finished_folder, folder)
         (folder / "record.json").unlink()
         before = {path: path.stat().st_mtime_ns for path in folder.glob("checkpoints/*/weights.safetensors")}
         progress = RecordedProgress()
-        changed = recipe_from(content(archive))
-        edited = changed.model_copy(
-            update={"student": (*changed.student[:2], changed.student[2].model_copy(update={"ce_weight": 0.5}))}
-        )
+        recipe = recipe_from(measured_content(archive))
+        alone, hint = recipe.student
+        edited = recipe.model_copy(update={"student": (alone, hint.model_copy(update={"ce_weight": 0.5}))})
         train(edited, folder, resume=True, progress=progress)
         after = {path: path.stat().st_mtime_ns for path in before}
         assert {path.parent.name for path in before if before[path] != after[path]} == {"hint"}
-        assert len(progress.notes) == 3
+        assert len(progress.notes) == 2
 
     def test_a_finished_run_is_not_lost_to_other_settings_or_another_recipe(self, finished, archive):
         _, folder, _ = finished
         before = (folder / "recipe.json").read_bytes()
         with pytest.raises(InputError, match="under other settings"):
-            run(recipe_from(content(archive, seeds=[5])), folder, resume=True)
+            run(recipe_from(measured_content(archive, seeds=[5])), folder, resume=True)
         with pytest.raises(InputError, match="holds a run of the recipe 'small'"):
-            train(recipe_from(content(archive, name="other")), folder, resume=True)
+            train(recipe_from(measured_content(archive, name="other")), folder, resume=True)
         assert (folder / "recipe.json").read_bytes() == before
 
 

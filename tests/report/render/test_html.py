@@ -100,22 +100,34 @@ def verdict_on(record, outcome="PASS", **changes):
 
 
 @pytest.fixture(scope="module")
-def drawn():
-    """Contents by kind: their figures are drawn once for all tests."""
+def rendered():
+    """Contents, their pages and outlines by kind: made once for all tests."""
     return {}
 
 
 @pytest.fixture(params=KINDS)
-def content(request, drawn):
-    if request.param not in drawn:
+def kind(request, rendered):
+    if request.param not in rendered:
         record = request.getfixturevalue(request.param)
-        drawn[request.param] = Content(record, (verdict_on(record),))
-    return drawn[request.param]
+        content = Content(record, (verdict_on(record),))
+        page = render(content)
+        rendered[request.param] = (content, page, Outline(page))
+    return rendered[request.param]
 
 
 @pytest.fixture
-def outline(content):
-    return Outline(render(content))
+def content(kind):
+    return kind[0]
+
+
+@pytest.fixture
+def page(kind):
+    return kind[1]
+
+
+@pytest.fixture
+def outline(kind):
+    return kind[2]
 
 
 def test_every_element_is_closed_and_every_id_is_there_once(outline):
@@ -132,13 +144,13 @@ def test_every_element_is_closed_and_every_id_is_there_once(outline):
     assert named | linked | clipped <= set(ids)
 
 
-def test_the_page_loads_nothing_and_leads_nowhere(outline, content):
+def test_the_page_loads_nothing_and_leads_nowhere(outline, page):
     for element in outline.elements:
         for attribute in ("src", "href", "action", "data", "poster", "srcset", "xlink:href"):
             address = element.get(attribute, "#")
             assert address.startswith("#") or (element["tag"] == "image" and address.startswith("data:image/png;"))
     assert not outline.all("link", "iframe", "object", "embed", "form", "base")
-    assert not re.search(r"url\((?!#)|@import", render(content))
+    assert not re.search(r"url\((?!#)|@import", page)
 
 
 def test_policy_allows_only_the_embedded_style_sheet_and_script(outline):
@@ -174,11 +186,11 @@ def words_of(text):
     return {word.strip("._-") for word in re.findall(r"[\w.%×µ-]*\w[\w.%×µ-]*", text)}
 
 
-def test_nothing_that_the_markdown_tells_is_missing(content):
-    page = unescape(re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", render(content), flags=re.DOTALL))
+def test_nothing_that_the_markdown_tells_is_missing(content, page):
+    shown = unescape(re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL))
     text = re.sub(r"!\[[^\]]*\]\([^)]*\)|`[0-9a-f]{16}…`|</?\w+>|```\w*", " ", render_md(content))
     text = re.sub(r"\\(.)", r"\1", text).translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", " " * 10))
-    missing = words_of(text.replace("## The run", "")) - words_of(page)  # a heading that the page's order needs not
+    missing = words_of(text.replace("## The run", "")) - words_of(shown)  # a heading that the page's order needs not
     assert not missing
 
 
@@ -258,8 +270,7 @@ def test_names_and_reasons_are_shown_as_they_are_and_do_nothing(make_record, mak
     assert any(short(HOSTILE) in element["text"] for element in outline.all("svg"))
 
 
-def test_page_contains_no_machine_paths(content):
-    page = render(content)
+def test_page_contains_no_machine_paths(page):
     assert "/home" not in page
     assert "kdbench run digits --out digits" in page
 
