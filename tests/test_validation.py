@@ -53,9 +53,9 @@ def _problem(content, **options) -> Problem:
     ],
 )
 def test_a_problem_names_the_key_the_value_and_what_to_do(content, message, hint):
-    found = _problem(content)
-    assert found.message.startswith(message)
-    assert found.hint == hint
+    problem = _problem(content)
+    assert problem.message.startswith(message)
+    assert problem.hint == hint
 
 
 def test_the_place_and_the_noun_are_the_callers():

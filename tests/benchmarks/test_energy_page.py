@@ -38,8 +38,8 @@ def figures(*models, scale=1.0):
 
 @pytest.fixture
 def written(tmp_path):
-    def write(found):
-        (tmp_path / "validation-gpu.json").write_text(json.dumps(found))
+    def write(content):
+        (tmp_path / "validation-gpu.json").write_text(json.dumps(content))
         page.write(tmp_path)
         return (tmp_path / "README.md").read_text()
 
@@ -78,8 +78,8 @@ def test_how_far_windows_are_off():
     def of(joules):
         return Window(10, (Span(joules, 1_000_000_000),))
 
-    found = _off(1.0, [of(100.0), of(100.0)], [of(100.0 + step) for step in range(20)])
-    assert found == {"length_s": 1.0, "taken_s": 1.0, "off": pytest.approx(0.18)}  # 19 of 20 are no further
+    length = _off(1.0, [of(100.0), of(100.0)], [of(100.0 + step) for step in range(20)])
+    assert length == {"length_s": 1.0, "taken_s": 1.0, "off": pytest.approx(0.18)}  # 19 of 20 are no further
 
 
 def test_a_longer_window_that_is_worse_again_counts():

@@ -53,22 +53,22 @@ def test_every_batch_is_passed_on():
 
 
 def repeats(*scales):
-    return [{name: {"step_s": scale * each} for name, each in STEPS_S.items()} for scale in scales]
+    return [{name: {"step_s": scale * seconds} for name, seconds in STEPS_S.items()} for scale in scales]
 
 
 def test_a_ratio_is_of_one_repeat():
     # The machine is slower in some repeats; within one it is the same for all.
-    found = goals.ratio(repeats(1, 3, 1, 2, 1, 1, 5), "plain", "kd")
-    assert found.value == pytest.approx(5.0)
-    assert found.low == pytest.approx(5.0)
-    assert found.high == pytest.approx(5.0)
+    ratio = goals.ratio(repeats(1, 3, 1, 2, 1, 1, 5), "plain", "kd")
+    assert ratio.value == pytest.approx(5.0)
+    assert ratio.low == pytest.approx(5.0)
+    assert ratio.high == pytest.approx(5.0)
 
 
 def test_a_ratio_has_an_interval_of_order_statistics():
     some = [{"a": {"step_s": value}, "b": {"step_s": 1.0}} for value in (1, 2, 3, 4, 5, 6, 7, 8)]
-    found = goals.ratio(some, "a", "b")
+    ratio = goals.ratio(some, "a", "b")
     # With n = 8 the second smallest and largest would leave 3.5 % in each tail.
-    assert (found.low, found.value, found.high) == (1.0, 4.5, 8.0)
+    assert (ratio.low, ratio.value, ratio.high) == (1.0, 4.5, 8.0)
 
 
 def test_who_was_not_measured_has_no_ratio():
@@ -105,10 +105,10 @@ def test_a_rival_that_is_not_installed_says_so(monkeypatch):
 
 def result(count=6):
     work = {"teacher": "big", "student": "small", "batch": 64, "threads": 2, "workers": 1, "warmup": 10, "steps": 30}
-    found = {**repeats(1)[0], "fill": {"images_per_s": 2000.0}}
-    found["kd-compiled"] = {"step_s": 0.021, "once_s": 12.0}
-    found = {name: {**each, "others_cores": 0.25, "tries": 1} for name, each in found.items()}
-    found["kd"]["tries"] = 3
+    figures = {**repeats(1)[0], "fill": {"images_per_s": 2000.0}}
+    figures["kd-compiled"] = {"step_s": 0.021, "once_s": 12.0}
+    figures = {name: {**values, "others_cores": 0.25, "tries": 1} for name, values in figures.items()}
+    figures["kd"]["tries"] = 3
     return {
         "settings": {
             "threads": 2,
@@ -118,7 +118,7 @@ def result(count=6):
             "workers_tried": {"pair": [{"pair": "pair", "step_s": {"0": 0.16, "1": 0.1}}] * 3},
         },
         "environment": ENVIRONMENT,
-        "repeats": [{"pair": "pair", "found": found, "commit": "c0ffee"}] * count,
+        "repeats": [{"pair": "pair", "found": figures, "commit": "c0ffee"}] * count,
     }
 
 
@@ -142,8 +142,8 @@ def test_goals_are_told_as_met_or_missed(written):
 
 def test_a_missed_goal_is_seen(tmp_path):
     missed = result()
-    for each in missed["repeats"]:
-        each["found"]["plain"]["step_s"] = 0.07
+    for entry in missed["repeats"]:
+        entry["found"]["plain"]["step_s"] = 0.07
     (tmp_path / "speed.json").write_text(json.dumps(missed))
     text = page.write(tmp_path, "speed.json").read_text()
     assert (
@@ -178,8 +178,8 @@ def test_a_timing_that_others_disturbed_is_taken_again(monkeypatch, busy_cores, 
 
     monkeypatch.setattr(calm, "watched", watched)
     monkeypatch.setattr(calm.psutil, "cpu_percent", lambda _: 0.0)
-    found = calm.undisturbed(lambda: {"step_s": 1.0})
-    assert found == {"step_s": 1.0, "others_cores": busy_cores[-1], "tries": tries}
+    result = calm.undisturbed(lambda: {"step_s": 1.0})
+    assert result == {"step_s": 1.0, "others_cores": busy_cores[-1], "tries": tries}
 
 
 def test_nothing_is_timed_before_others_are_done(monkeypatch, capsys):

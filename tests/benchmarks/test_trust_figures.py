@@ -14,10 +14,10 @@ from kdbench import statistics
 
 def test_scatter_is_of_logarithms():
     values = [1.9, 2.0, 2.2, 2.1]
-    found = scatter(values)
-    assert found.long_run == pytest.approx(stats.gmean(values))
-    assert found.sd == pytest.approx(math.log(stats.gstd(values)))
-    assert (found.low, found.high, found.n) == (1.9, 2.2, 4)
+    result = scatter(values)
+    assert result.long_run == pytest.approx(stats.gmean(values))
+    assert result.sd == pytest.approx(math.log(stats.gstd(values)))
+    assert (result.low, result.high, result.n) == (1.9, 2.2, 4)
 
 
 def test_one_repeat_does_not_scatter():
@@ -26,9 +26,9 @@ def test_one_repeat_does_not_scatter():
 
 def test_an_interval_holds_its_ends():
     answers = [Answer(2.0, 1.9, 2.1), Answer(2.1, 2.0, 2.2), Answer(2.2, 2.1, 2.3)]
-    found = coverage(answers, 2.0)
-    assert (found.held, found.n) == (2, 3)
-    assert found.half_width == pytest.approx(0.1 / 2.1)
+    result = coverage(answers, 2.0)
+    assert (result.held, result.n) == (2, 3)
+    assert result.half_width == pytest.approx(0.1 / 2.1)
 
 
 def test_the_goal_of_36_in_40_is_told_with_its_own_interval():
@@ -81,13 +81,13 @@ def test_few_sessions_are_replayed_as_they_are():
     ],
 )
 def test_agreement_is_within_two_per_cent_or_ten_microseconds(ours, theirs, limit, holds):
-    found = agreement([ours] * 10, [theirs] * 10)
-    assert found.limit_ns == pytest.approx(limit)
-    assert found.difference_ns.value == ours - theirs
-    assert found.holds is holds
+    result = agreement([ours] * 10, [theirs] * 10)
+    assert result.limit_ns == pytest.approx(limit)
+    assert result.difference_ns.value == ours - theirs
+    assert result.holds is holds
 
 
 def test_agreement_pairs_processes_that_took_turns():
     drift = np.linspace(100_000, 200_000, 12)
-    found = agreement(list(drift + 1_000), list(drift))
-    assert (found.difference_ns.low, found.difference_ns.high) == pytest.approx((1_000, 1_000))
+    result = agreement(list(drift + 1_000), list(drift))
+    assert (result.difference_ns.low, result.difference_ns.high) == pytest.approx((1_000, 1_000))

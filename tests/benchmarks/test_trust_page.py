@@ -35,7 +35,7 @@ def results(tmp_path):
     write(tmp_path / "coverage.json", {"budget_s": 20.0, "cores": [3]}, good + bad)
     p50s = [("784-50-10", 5000.0, 7000.0), ("vgg11_bn", 2.2e6, 2.0e6), ("null", 3000.0, 5000.0)]
     pairs = [{"model": m, "p50_ns": {"kdbench": k, "LoadGen": g}} for m, k, g in p50s for _ in range(12)]
-    peers = [{**each, "machine": MACHINE, "commit": "c0ffee"} for each in pairs]
+    peers = [{**pair, "machine": MACHINE, "commit": "c0ffee"} for pair in pairs]
     write(tmp_path / "peer.json", {"seconds": 2.0, "cores": [3]}, peers)
     return tmp_path
 

@@ -34,7 +34,7 @@ def test_what_is_there_is_not_done_again(tmp_path):
     rest = []
     values = repeat(names, SETTINGS, tmp_path / "kept", lambda name: rest.append(name) or {"ratio": 3.0})
     assert rest == names[2:]
-    assert {each["repeat"]: each["ratio"] for each in values} == {"a-000": 2, "b-000": 2, "a-001": 3, "b-001": 3}
+    assert {value["repeat"]: value["ratio"] for value in values} == {"a-000": 2, "b-000": 2, "a-001": 3, "b-001": 3}
 
 
 def test_each_repeat_says_what_the_machine_did(tmp_path):

@@ -170,9 +170,9 @@ def mixed(augment, seed=0, epoch=0, number=0):
 
 def share_of_first(labels):
     """The share of an image's own label, which must be the same in the whole batch."""
-    own = labels.diagonal()
-    assert torch.allclose(own, own[:1].expand_as(own))
-    return float(own[0])
+    own_shares = labels.diagonal()
+    assert torch.allclose(own_shares, own_shares[:1].expand_as(own_shares))
+    return float(own_shares[0])
 
 
 @pytest.mark.parametrize("augment", [Augment(mixup=1.0), Augment(cutmix=1.0)], ids=["mixup", "cutmix"])

@@ -133,9 +133,9 @@ def test_mixed_batches_keep_order_and_views_and_carry_distributions():
     plain, mixing = batches(augment=CHANGE), batches(augment=Augment(pad=2, flip=True, mixup=1.0), classes=23)
     for batch, mixed in zip(plain, mixing, strict=True):
         assert torch.equal(batch.index, mixed.index)
-        own = mixed.labels[torch.arange(len(batch.labels)), batch.labels]
-        share = float(own[0])
-        torch.testing.assert_close(mixed.labels.sum(1), torch.ones(len(own)))
+        own_shares = mixed.labels[torch.arange(len(batch.labels)), batch.labels]
+        share = float(own_shares[0])
+        torch.testing.assert_close(mixed.labels.sum(1), torch.ones(len(own_shares)))
         torch.testing.assert_close(mixed.images, share * batch.images + (1 - share) * batch.images.roll(1, 0))
 
 
@@ -153,14 +153,14 @@ SHARED = {
 def test_the_parts_of_several_processes_make_up_the_batches_of_one(options, processes):
     loader = batches(batch=8, **options)
     shares = [loader.shared(rank, processes) for rank in range(processes)]
-    for each in (loader, *shares):
-        each.set_epoch(2)
-    assert {len(each) for each in shares} == {len(loader)}
+    for loader_ in (loader, *shares):
+        loader_.set_epoch(2)
+    assert {len(loader_) for loader_ in shares} == {len(loader)}
     for number, (whole, *samples) in enumerate(zip(loader, *shares, strict=True)):
         counted = [share.parts[number].counted for share in shares]
-        own = [batch for batch, count in zip(samples, counted, strict=True) if count]
-        assert [len(batch.labels) for batch in own] == [count for count in counted if count]
-        joined = [None if parts[0] is None else torch.cat(parts) for parts in zip(*own, strict=True)]
+        counted_batches = [batch for batch, count in zip(samples, counted, strict=True) if count]
+        assert [len(batch.labels) for batch in counted_batches] == [count for count in counted if count]
+        joined = [None if parts[0] is None else torch.cat(parts) for parts in zip(*counted_batches, strict=True)]
         assert same([whole], [Batch(*joined)])
 
 

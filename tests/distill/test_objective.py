@@ -61,7 +61,9 @@ def test_without_a_weight_the_first_terms_usual_one_holds():
 def test_labels_are_not_looked_at_when_their_weight_is_zero():
     learner = tiny().eval()
     objective = objective_of(student(KD, ce_weight=0), learner, tiny(1))
-    losses = [objective(learner, BATCH._replace(labels=torch.tensor(own)), 0)[0].item() for own in ([0, 1], [2, 2])]
+    losses = [
+        objective(learner, BATCH._replace(labels=torch.tensor(labels)), 0)[0].item() for labels in ([0, 1], [2, 2])
+    ]
     assert losses[0] == losses[1]
 
 

@@ -57,7 +57,10 @@ def record(day: int, *measurements: Measurement, pairs: tuple[Pair, ...] = (), *
 
 
 def located(*records: RunRecord) -> list[LocatedRecord]:
-    return [LocatedRecord(f"run-{n}", datetime.fromisoformat(each.created), each) for n, each in enumerate(records)]
+    return [
+        LocatedRecord(f"run-{n}", datetime.fromisoformat(run_record.created), run_record)
+        for n, run_record in enumerate(records)
+    ]
 
 
 def days(values: list[float], **facts: object) -> list[LocatedRecord]:
@@ -92,9 +95,9 @@ def test_a_virtual_machines_times_scatter_between_runs():
     (guest,) = history(days(small_step, virtualization="yes"), ["latency_p50_ns"]).series
     assert len(bare.changes) == 1
     assert guest.changes == ()
-    own = math.log(1.01 / 0.99) / 3.92
-    assert bare.scatter == pytest.approx(own)
-    assert guest.scatter == pytest.approx(math.hypot(own, BETWEEN_RUNS))
+    scatter = math.log(1.01 / 0.99) / 3.92
+    assert bare.scatter == pytest.approx(scatter)
+    assert guest.scatter == pytest.approx(math.hypot(scatter, BETWEEN_RUNS))
 
 
 @pytest.mark.parametrize(("metric", "varies"), [("throughput_per_s", True), ("energy_j", False), ("training_s", False)])
@@ -111,7 +114,7 @@ def test_another_machine_is_another_series_for_times_and_not_for_accuracies():
         for day in range(6)
     ]
     series = history(located(*records), ["latency_p50_ns", "top1"]).series
-    assert [(each.metric, each.machine, len(each.points)) for each in series] == [
+    assert [(one.metric, one.machine, len(one.points)) for one in series] == [
         ("latency_p50_ns", "Xeon, 4 cores", 3),
         ("latency_p50_ns", "EPYC, 4 cores", 3),
         ("top1", "", 6),
@@ -120,27 +123,27 @@ def test_another_machine_is_another_series_for_times_and_not_for_accuracies():
 
 def test_models_of_two_studies_have_nothing_but_a_name_in_common():
     night = [record(day, latency(1000.0), measured("small", "top1", 0.9)) for day in range(4)]
-    other = [each.model_copy(update={"name": "mnist"}) for each in night[2:]]
+    other = [run_record.model_copy(update={"name": "mnist"}) for run_record in night[2:]]
     series = history(located(*night[:2], *other), ["top1", "latency_p50_ns"]).series
-    assert [(each.metric, each.study, len(each.points)) for each in series] == [
+    assert [(one.metric, one.study, len(one.points)) for one in series] == [
         ("top1", "ci", 2),
         ("top1", "mnist", 2),
         ("latency_p50_ns", "ci", 2),
         ("latency_p50_ns", "mnist", 2),
     ]
-    assert {each.study for each in history(located(*night)).series} == {""}
+    assert {one.study for one in history(located(*night)).series} == {""}
 
 
 def test_other_test_data_is_another_series_of_what_is_scored_on_it():
     night = [record(day, measured("small", "size_bytes", 9), measured("small", "top1", 0.9)) for day in range(4)]
-    loaded = [each.model_copy(update={"protocol": {"test_set_sha256": "a" * 64}}) for each in night[1:]]
+    loaded = [run_record.model_copy(update={"protocol": {"test_set_sha256": "a" * 64}}) for run_record in night[1:]]
     series = history(located(night[0], *loaded), ["top1", "size_bytes"]).series
-    assert [(each.metric, each.test_set, len(each.points)) for each in series] == [
+    assert [(one.metric, one.test_set, len(one.points)) for one in series] == [
         ("top1", "unknown", 1),
         ("top1", "a" * 64, 3),
         ("size_bytes", "", 4),
     ]
-    assert {each.test_set for each in history(located(*loaded)).series} == {""}
+    assert {one.test_set for one in history(located(*loaded)).series} == {""}
 
 
 def test_another_onnxruntime_is_named_at_the_change():
@@ -156,7 +159,7 @@ def test_what_is_missing_unstable_or_estimated_is_a_gap_with_its_reason():
     absent = missing("small", "latency_p50_ns", "needs 64 samples, has 15", axes=AXES)
     guessed = measured("small", "latency_p50_ns", 9e9, axes=AXES, evidence="estimated")
     records = [record(day, latency(1000.0 + day)) for day in range(6)]
-    odd = [record(6 + n, each) for n, each in enumerate((shaky, absent, guessed))]
+    odd = [record(6 + n, measurement) for n, measurement in enumerate((shaky, absent, guessed))]
     (series,) = history(located(*records, *odd), ["latency_p50_ns"]).series
     assert [point.reason for point in series.points[6:]] == [
         "unstable: the sessions disagree by 31 %",
@@ -234,7 +237,7 @@ def test_without_axes_the_headline_is_followed_with_axes_all_that_include_them()
 
 def test_without_a_metric_the_main_ones_that_there_are_are_shown_in_their_order():
     series = history(located(record(0, latency(1.0), measured("small", "top1", 0.5)))).series
-    assert [each.metric for each in series] == [metric for metric in MAIN if metric in {"top1", "latency_p50_ns"}]
+    assert [one.metric for one in series] == [metric for metric in MAIN if metric in {"top1", "latency_p50_ns"}]
 
 
 @pytest.mark.parametrize(
@@ -258,7 +261,7 @@ def test_records_are_found_to_any_depth_oldest_first_and_named_within_the_folder
         (tmp_path / path).mkdir(parents=True)
         record(day, latency(1.0)).write(tmp_path / path / "record.json")
     loaded, notes = locate_records([tmp_path])
-    assert [each.run for each in loaded] == ["b/deep/run", "a"]
+    assert [entry.run for entry in loaded] == ["b/deep/run", "a"]
     assert notes == []
     (alone,), _ = locate_records([tmp_path / "a" / "record.json"])
     assert alone.run == "a"
@@ -295,7 +298,7 @@ def test_a_folder_that_cannot_be_read_is_left_out_with_a_note(tmp_path, monkeypa
 
     monkeypatch.setattr(os, "scandir", scandir)
     loaded, notes = locate_records([tmp_path])
-    assert [each.run for each in loaded] == ["good"]
+    assert [entry.run for entry in loaded] == ["good"]
     assert notes == ["locked is left out: Permission denied"]
 
 
@@ -304,7 +307,7 @@ def test_what_was_measured_for_a_comparison_is_no_part_of_a_history(tmp_path):
         (tmp_path / name).mkdir()
         record(0, latency(1.0)).model_copy(update={"name": name}).write(tmp_path / name / "record.json")
     loaded, notes = locate_records([tmp_path])
-    assert [each.run for each in loaded] == ["ci"]
+    assert [entry.run for entry in loaded] == ["ci"]
     assert notes == ["1 record of a comparison left out"]
 
 
@@ -320,7 +323,7 @@ def test_times_with_and_without_a_zone_have_an_order(tmp_path):
         (tmp_path / name).mkdir()
         record(0, latency(1.0)).model_copy(update={"created": created}).write(tmp_path / name / "record.json")
     loaded, _ = locate_records([tmp_path])
-    assert [each.run for each in loaded] == ["early", "late"]
+    assert [entry.run for entry in loaded] == ["early", "late"]
 
 
 def test_a_history_survives_its_json():

@@ -17,7 +17,7 @@ LAPTOP = Environment(host={"cpu": "Some laptop"}, libraries={})
 
 def criteria(verdict, model="student"):
     """Return a model's criteria but the device's."""
-    (of_model,) = (each for each in verdict.models if each.model == model)
+    (of_model,) = (candidate for candidate in verdict.models if candidate.model == model)
     return [criterion for criterion in of_model.criteria if criterion.rule != "device"]
 
 

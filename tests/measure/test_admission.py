@@ -71,7 +71,7 @@ def refused_findings(context):
 def bench_models(tiny, bench_model):
     """A teacher and its student, both with a network."""
     made = [bench_model(tiny("t")), bench_model(tiny("s", seed=1), teacher="t")]
-    return [dataclasses.replace(each, network=Network("somewhere:build")) for each in made]
+    return [dataclasses.replace(model, network=Network("somewhere:build")) for model in made]
 
 
 @pytest.fixture

@@ -56,9 +56,9 @@ def test_models_of_different_preprocessing_do_not_mix(predicted, tiny, bench_mod
         for name, seed, pre in (("a", 0, raw), ("b", 1, scaled), ("c", 2, raw), ("d", 3, scaled))
     ]
     findings = predicted(bench_models, test_set)
-    for seed, each in enumerate(bench_models):
-        expected = by_hand(test_set.images, seed=seed, pre=each.card.preprocessing)
-        np.testing.assert_allclose(findings[each.id].logits, expected, rtol=1e-4, atol=1e-3)
+    for seed, model in enumerate(bench_models):
+        expected = by_hand(test_set.images, seed=seed, pre=model.card.preprocessing)
+        np.testing.assert_allclose(findings[model.id].logits, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_a_model_the_runtime_refuses_leaves_the_others(predicted, tiny, bench_model, test_set):

@@ -44,7 +44,7 @@ def register(monkeypatch):
 
 
 def used(provider, *, estimate=False):
-    return [each.meter.name for each in choose(provider, estimate=estimate).used]
+    return [source.meter.name for source in choose(provider, estimate=estimate).used]
 
 
 def test_the_sources_that_ship():

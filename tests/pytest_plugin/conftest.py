@@ -39,20 +39,20 @@ def card(id_, path, role, state):
 
 def record_of(ids, paths, *, data=None, timed=True, energy="off", slower=1.0):
     """Return a record of the made-up numbers; of latencies `slower` times as long, those of other files."""
-    found, pairs = [], []
+    measurements, pairs = [], []
     for id_ in ids:
-        found += [measured(id_, "size_bytes", 1_500_000), measured(id_, "macs", 1000)]
+        measurements += [measured(id_, "size_bytes", 1_500_000), measured(id_, "macs", 1000)]
         if data is not None:
-            found.append(measured(id_, "top1", 0.9173, interval=interval(0.9118, 0.9225), n=10_000))
+            measurements.append(measured(id_, "top1", 0.9173, interval=interval(0.9118, 0.9225), n=10_000))
         if timed:
             p50 = 481_000 * slower
-            found += [
+            measurements += [
                 measured(id_, "latency_p50_ns", p50, axes=AT, interval=interval(p50 * 0.98, p50 * 1.02), n=4),
                 missing(id_, "latency_p99_ns", "needs 662 samples", axes=AT, hint="give it a longer --budget"),
                 measured(id_, "latency_mean_ns", p50, axes=AT, n=4, unstable="the sessions disagree by 31 %"),
             ]
         if energy != "off":
-            found.append(measured(id_, "energy_j", 0.012, axes=AT, interval=interval(0.011, 0.013), n=5))
+            measurements.append(measured(id_, "energy_j", 0.012, axes=AT, interval=interval(0.011, 0.013), n=5))
     if len(ids) > 1:
         whom = {"teacher": ids[0], "student": ids[1]}
         pairs.append(Pair(metric="size_ratio", value=4.0, **whom))
@@ -65,7 +65,7 @@ def record_of(ids, paths, *, data=None, timed=True, energy="off", slower=1.0):
             card(id_, path, "teacher" if number == 0 else "student", slower)
             for number, (id_, path) in enumerate(zip(ids, paths, strict=True))
         ),
-        measurements=tuple(found), pairs=tuple(pairs),
+        measurements=tuple(measurements), pairs=tuple(pairs),
     )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def write_run(record, folder):
     """Write a record with the call times of its models, as a measuring pass does."""
     storage.make_folder(folder)
     key = "cpu-t1-b1/ns"
-    write_samples(RunFolder(folder).samples, {f"{each.id}/{key}": np.array(CALL_TIMES_NS) for each in record.models})
+    write_samples(RunFolder(folder).samples, {f"{card.id}/{key}": np.array(CALL_TIMES_NS) for card in record.models})
     record.write(RunFolder(folder).record)
 
 
@@ -97,14 +97,14 @@ def measurements(monkeypatch):
 def write_model(path: Path, scale: float = 1.0) -> Path:
     """Write a model of two classes for 1 x 2 x 2 images: the difference of two pixels, times `scale`."""
     weight = scale * np.array([[1, 0], [0, 1], [0, 0], [0, 0]], np.float32)
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 2, 2])
-    found = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 2, 2])
+    logits = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])
     tensors = [
         helper.make_tensor("w", TensorProto.FLOAT, weight.shape, weight.ravel()),
         helper.make_tensor("flat", TensorProto.INT64, [2], [-1, 4]),
     ]
     nodes = [helper.make_node("Reshape", ["x", "flat"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
-    graph = helper.make_graph(nodes, "g", [given], [found], tensors)
+    graph = helper.make_graph(nodes, "g", [image], [logits], tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path

@@ -98,8 +98,8 @@ def test_junit_has_the_bounds_as_properties(pytester, run, measurements):
     run(BOUNDS, "--benchmark", "--junitxml=out.xml")
     cases = ET.parse(pytester.path / "out.xml").findall(".//testcase")
     properties = {case.get("name"): [p.get("value") for p in case.iter("property")] for case in cases}
-    assert [json.loads(each)["outcome"] for each in properties["test_good"]] == ["PASS", "PASS"]
-    (bad,) = (json.loads(each) for each in properties["test_bad"])
+    assert [json.loads(text)["outcome"] for text in properties["test_good"]] == ["PASS", "PASS"]
+    (bad,) = (json.loads(text) for text in properties["test_bad"])
     assert (bad["outcome"], bad["numbers"]["value"], bad["numbers"]["limit"]) == ("FAIL", 0.9173, 0.95)
     assert (bad["found"].partition(" [")[0], bad["asked"]) == ("91.73 %", "at least 95 %")
 

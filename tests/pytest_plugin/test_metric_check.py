@@ -130,7 +130,7 @@ def test_a_student_beside_its_teacher(run, measurements):
     result.stdout.fnmatch_lines(
         ["student.onnx beside teacher.onnx: latency_ratio at batch 1, 1 thread is 3.40× *; required: at least 5×*"]
     )
-    assert [each["paths"] for each in measurements] == [["teacher.onnx", "student.onnx"]]
+    assert [measurement["paths"] for measurement in measurements] == [["teacher.onnx", "student.onnx"]]
 
 
 def test_files_are_measured_once_a_session_as_deep_as_needed(run, measurements):
@@ -156,9 +156,14 @@ def test_files_are_measured_once_a_session_as_deep_as_needed(run, measurements):
             kdbench.model("student.onnx", data="digits", threads=2).latency_p50_ns.at_most("5 ms")
     """
     run(tests, "--benchmark", "--kdbench-budget=2s", "--kdbench-sessions=3").assert_outcomes(passed=6)
-    calls = [(each["timed"], each["options"].energy, each["options"].threads) for each in measurements]
+    calls = [
+        (measurement["timed"], measurement["options"].energy, measurement["options"].threads)
+        for measurement in measurements
+    ]
     assert calls == [(False, "off", (1,)), (True, "off", (1,)), (True, "quick", (1,)), (True, "off", (2,))]
-    assert {(each["options"].budget_s, each["options"].sessions) for each in measurements} == {(2.0, 3)}
+    assert {(measurement["options"].budget_s, measurement["options"].sessions) for measurement in measurements} == {
+        (2.0, 3)
+    }
 
 
 def test_a_failed_measurement_is_not_repeated(run, monkeypatch):

@@ -29,10 +29,10 @@ def test_a_threshold_can_be_set(run, store):
 def test_a_model_is_held_against_its_stored_state(run, measurements, store):
     store("faster", slower=0.5)
     run(OWN.format(arguments=SIZE), "--benchmark", "--kdbench-baseline=faster").assert_outcomes(passed=1)
-    assert [each["timed"] for each in measurements] == [False]
+    assert [measurement["timed"] for measurement in measurements] == [False]
     result = run(OWN.format(arguments='"faster"'), "--benchmark")
     result.assert_outcomes(failed=1)
-    assert [each["timed"] for each in measurements] == [False, True]
+    assert [measurement["timed"] for measurement in measurements] == [False, True]
 
 
 def test_without_a_baseline_there_is_no_gate_to_pass(run, measurements):
@@ -168,8 +168,8 @@ def test_a_smoke_run_judges_nothing_and_reads_what_is_there(run, store, gate):
     calls = gate("regressed")
     store("base")
     store("slow", slower=1.5)
-    own = OWN.format(arguments="").replace('"digits"', "None")
-    for tests in (BOTH.format(names='"base", "slow"', arguments=""), own):
+    without_data = OWN.format(arguments="").replace('"digits"', "None")
+    for tests in (BOTH.format(names='"base", "slow"', arguments=""), without_data):
         result = run(tests)
         result.assert_outcomes(passed=1)
         result.stdout.fnmatch_lines(["kdbench: 1 bound not judged; *"])

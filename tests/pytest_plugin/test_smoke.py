@@ -40,10 +40,10 @@ def test_a_file_that_is_no_model_fails(pytester, run):
     [("Log", "*bad.onnx: its output is not finite"), ("NoSuchOperator", "*bad.onnx could not be run: *")],
 )
 def test_a_model_that_does_not_work_fails(pytester, run, node, message):
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
-    found = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
+    logits = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
     nodes = [helper.make_node("Neg", ["x"], ["z"]), helper.make_node(node, ["z"], ["y"])]
-    graph = helper.make_graph(nodes, "g", [given], [found])
+    graph = helper.make_graph(nodes, "g", [image], [logits])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     save(model, pytester.path / "bad.onnx")
     result = run(CALLED.format(name="bad", data=None))

@@ -19,43 +19,45 @@ KD = {"method": "kd", "temperature": 1}
 
 
 def test_a_sweep_is_every_combination_of_its_axes_in_order():
-    found = recipe(swept(terms=[KD], terms__0__temperature=[1, 3.5], training__epochs=[2, 5])).student
-    assert [s.name for s in found] == [
+    students = recipe(swept(terms=[KD], terms__0__temperature=[1, 3.5], training__epochs=[2, 5])).student
+    assert [s.name for s in students] == [
         "s-temperature1-epochs2", "s-temperature1-epochs5", "s-temperature3_5-epochs2", "s-temperature3_5-epochs5",
     ]  # fmt: skip
-    assert [(s.terms[0].options["temperature"], s.training.epochs) for s in found] == [
+    assert [(s.terms[0].options["temperature"], s.training.epochs) for s in students] == [
         (1, 2), (1, 5), (3.5, 2), (3.5, 5),
     ]  # fmt: skip
-    assert found[2].axes == {"temperature": 3.5, "epochs": 2}
+    assert students[2].axes == {"temperature": 3.5, "epochs": 2}
 
 
 def test_a_name_says_where_the_values_go():
-    found = recipe(swept("w{widths}-T{temperature}", [KD], model__widths=[[50], [300, 20]], terms__0__temperature=[4]))
-    assert [s.name for s in found.student] == ["w50-T4", "w300-20-T4"]
-    assert [s.model.options["widths"] for s in found.student] == [[50], [300, 20]]
-    assert found.student[1].axes["widths"] == "300-20"
+    expanded = recipe(
+        swept("w{widths}-T{temperature}", [KD], model__widths=[[50], [300, 20]], terms__0__temperature=[4])
+    )
+    assert [s.name for s in expanded.student] == ["w50-T4", "w300-20-T4"]
+    assert [s.model.options["widths"] for s in expanded.student] == [[50], [300, 20]]
+    assert expanded.student[1].axes["widths"] == "300-20"
 
 
 def test_axes_that_end_alike_are_told_apart():
     axes = {"training__optimizer__lr": [0.1], "model__name": ["mlp"], "training__schedule__name": ["cosine"]}
-    found = recipe(swept(**axes)).student
-    assert set(found[0].axes) == {"lr", "model", "training_schedule"}
+    students = recipe(swept(**axes)).student
+    assert set(students[0].axes) == {"lr", "model", "training_schedule"}
 
 
 def test_keys_that_move_together_are_one_axis():
     weights = {"ce_weight, terms.0.kd_weight": [[0.1, 0.9], [0.5, 0.5]]}
-    found = recipe({**swept("s", [KD]), "sweep": weights}).student
-    assert [(s.ce_weight, s.terms[0].options["kd_weight"]) for s in found] == [(0.1, 0.9), (0.5, 0.5)]
-    assert [s.name for s in found] == ["s-ce_weight0_1", "s-ce_weight0_5"]
-    assert found[1].axes == {"ce_weight": 0.5}
+    students = recipe({**swept("s", [KD]), "sweep": weights}).student
+    assert [(s.ce_weight, s.terms[0].options["kd_weight"]) for s in students] == [(0.1, 0.9), (0.5, 0.5)]
+    assert [s.name for s in students] == ["s-ce_weight0_1", "s-ce_weight0_5"]
+    assert students[1].axes == {"ce_weight": 0.5}
 
 
 def test_whole_terms_and_teachers_can_be_swept():
     teachers = [{**TEACHER, "name": "big-{widths}", "sweep": {"model.widths": [[40], [80]]}}]
     student = swept("s-{teacher}", [KD], teacher=["big-40", "big-80"])
-    found = recipe(student, teacher=teachers)
-    assert [t.model.options["widths"] for t in found.teacher] == [[40], [80]]
-    assert [found.teachers_of(s)[0].name for s in found.student] == ["big-40", "big-80"]
+    expanded = recipe(student, teacher=teachers)
+    assert [t.model.options["widths"] for t in expanded.teacher] == [[40], [80]]
+    assert [expanded.teachers_of(s)[0].name for s in expanded.student] == ["big-40", "big-80"]
 
 
 def test_the_points_of_a_sweep_share_no_table():
@@ -89,21 +91,21 @@ def test_what_cannot_be_written_out_is_refused(student, message):
 
 
 def test_generations_teach_each_other():
-    found = recipe({"name": "ban", "model": "mlp", "terms": [KD], "generations": 3}).student
-    assert [s.name for s in found] == ["ban-1", "ban-2", "ban-3"]
-    assert [s.teacher for s in found] == [(), ("ban-1",), ("ban-2",)]
-    assert [s.axes for s in found] == [{"generation": 1}, {"generation": 2}, {"generation": 3}]
+    students = recipe({"name": "ban", "model": "mlp", "terms": [KD], "generations": 3}).student
+    assert [s.name for s in students] == ["ban-1", "ban-2", "ban-3"]
+    assert [s.teacher for s in students] == [(), ("ban-1",), ("ban-2",)]
+    assert [s.axes for s in students] == [{"generation": 1}, {"generation": 2}, {"generation": 3}]
 
 
 def test_what_is_trained_on_is_inherited_key_by_key():
     data = {"name": "digits", "augment": {"pad": 4, "flip": True}, "label_noise": {"share": 0.1, "seed": 3}}
-    own, level = recipe(
+    student, level = recipe(
         {"name": "a", "model": "mlp", "data": {"augment": {"flip": False}, "label_noise": {"share": 0.2}}},
         {"name": "b", "model": "mlp", "data": {"augment": "mixup", "subset": {"random": 100}}},
         data=data,
     ).student
-    assert (own.data.augment.pad, own.data.augment.flip) == (4, False)
-    assert (own.data.label_noise.share, own.data.label_noise.seed) == (0.2, 3)
+    assert (student.data.augment.pad, student.data.augment.flip) == (4, False)
+    assert (student.data.label_noise.share, student.data.label_noise.seed) == (0.2, 3)
     assert (level.data.augment.mixup, level.data.augment.pad, level.data.label_noise.share) == (1.0, 4, 0.1)
     assert level.data.subset.random == 100
 

@@ -13,11 +13,11 @@ def recipe(*students):
 
 
 def test_a_student_may_have_several_teachers_and_students_for_teachers():
-    found = recipe(
+    expanded = recipe(
         {"name": "s", "model": "mlp", "teacher": ["b", "t"], "terms": KD}, {"name": "t", "model": "mlp", "terms": KD}
     )
-    assert [teacher.name for teacher in found.teachers_of(found.student[0])] == ["b", "t"]
-    assert [teacher.name for teacher in found.teachers_of(found.student[1])] == ["a"]
+    assert [teacher.name for teacher in expanded.teachers_of(expanded.student[0])] == ["b", "t"]
+    assert [teacher.name for teacher in expanded.teachers_of(expanded.student[1])] == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,9 @@ def write(name: str, layers: list[tuple[np.ndarray, np.ndarray]]) -> None:
         tensors += [numpy_helper.from_array(value.astype(np.float32), key) for key, value in values.items()]
         out = "logits" if number == len(layers) - 1 else f"h{number + 1}"
         nodes.append(helper.make_node("Gemm", [f"h{number}", *values], [out]))
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, SIDE, SIDE])
-    found = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", CLASSES])
-    graph = helper.make_graph(nodes, name, [given], [found], tensors)
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, SIDE, SIDE])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", CLASSES])
+    graph = helper.make_graph(nodes, name, [image], [logits], tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, HERE / "models" / f"{name}.onnx")
 

@@ -59,8 +59,8 @@ def test_what_the_points_intervals_say_is_the_least_scatter():
 def test_a_step_of_ten_per_cent_is_found_where_it_is(n, deviation, least, segments):
     rng = np.random.default_rng(3)
     steps = [find_steps(stepped(rng, n, n // 2, TEN_PER_CENT, deviation), least).steps for _ in range(200)]
-    assert np.mean([len(each) >= 1 for each in steps]) >= segments
-    nearest = [min(abs(step.at - n // 2) for step in each) for each in steps if each]
+    assert np.mean([len(changes) >= 1 for changes in steps]) >= segments
+    nearest = [min(abs(step.at - n // 2) for step in changes) for changes in steps if changes]
     assert np.mean([distance <= 1 for distance in nearest]) >= 0.85
 
 

@@ -18,9 +18,9 @@ def runs(tmp_path, record):
 
     def write(size: int, top1: float = 0.5) -> tuple[Path, Path]:
         for name, bytes_, share in (("base", 1000, 0.5), ("new", size, top1)):
-            found = (measured("teacher", "size_bytes", bytes_), measured("teacher", "top1", share, n=100))
+            measurements = (measured("teacher", "size_bytes", bytes_), measured("teacher", "top1", share, n=100))
             (tmp_path / name).mkdir(exist_ok=True)
-            record.model_copy(update={"measurements": found}).write(tmp_path / name / "record.json")
+            record.model_copy(update={"measurements": measurements}).write(tmp_path / name / "record.json")
         return tmp_path / "base", tmp_path / "new"
 
     return write
@@ -55,8 +55,8 @@ def test_thresholds_and_models_are_heeded(run_cli, runs):
 def test_json_is_the_comparison(run_cli, runs):
     ended = run_cli("compare", *runs(1100), "--json")
     assert ended.code == 1
-    found = Comparison.model_validate(ended.json)
-    assert [(row.metric, row.outcome) for row in found.rows] == [("top1", "same"), ("size_bytes", "regressed")]
+    comparison = Comparison.model_validate(ended.json)
+    assert [(row.metric, row.outcome) for row in comparison.rows] == [("top1", "same"), ("size_bytes", "regressed")]
 
 
 def test_markdown_and_junit_are_written(run_cli, runs, tmp_path):

@@ -17,8 +17,8 @@ HERE = Environment(
 def findings(monkeypatch):
     """Let the doctor find what a test says."""
 
-    def set_(*found: Finding) -> None:
-        monkeypatch.setattr(checks, "CHECKS", (lambda _: iter(found),))
+    def set_(*findings: Finding) -> None:
+        monkeypatch.setattr(checks, "CHECKS", (lambda _: iter(findings),))
 
     return set_
 
@@ -43,14 +43,14 @@ def test_a_check_that_fails_is_a_finding_and_the_others_are_heard(run_cli, monke
         yield
 
     monkeypatch.setattr(checks, "CHECKS", (_broken, lambda _: iter([Finding("after", "ok", "heard")])))
-    found = run_cli("doctor", "--json").json["findings"]
-    assert [line["subject"] for line in found] == ["broken", "after"]
-    assert "ZeroDivisionError: by zero" in found[0]["detail"]
-    assert found[0]["state"] == "warn"
+    findings = run_cli("doctor", "--json").json["findings"]
+    assert [line["subject"] for line in findings] == ["broken", "after"]
+    assert "ZeroDivisionError: by zero" in findings[0]["detail"]
+    assert findings[0]["state"] == "warn"
 
 
 def test_this_machine_is_examined_whole(run_cli):
-    found = {line["subject"]: line for line in run_cli("doctor", "--json").json["findings"]}
+    findings = {line["subject"]: line for line in run_cli("doctor", "--json").json["findings"]}
     assert {
         "host",
         "python",
@@ -66,12 +66,12 @@ def test_this_machine_is_examined_whole(run_cli):
         "energy with cuda",
         "data: digits",
         "data: mnist",
-    } <= found.keys()
-    assert found["data: digits"]["state"] == "ok"
-    assert found["data: mnist"]["state"] == "missing"  # the tests' environment names no data folder
-    assert "KDBENCH_DATA" in found["data: mnist"]["remedy"]
-    assert all(line["remedy"] for line in found.values() if line["state"] != "ok")
-    assert not any("this check failed" in line["detail"] for line in found.values())
+    } <= findings.keys()
+    assert findings["data: digits"]["state"] == "ok"
+    assert findings["data: mnist"]["state"] == "missing"  # the tests' environment names no data folder
+    assert "KDBENCH_DATA" in findings["data: mnist"]["remedy"]
+    assert all(line["remedy"] for line in findings.values() if line["state"] != "ok")
+    assert not any("this check failed" in line["detail"] for line in findings.values())
 
 
 def test_what_affects_latencies_is_reported(monkeypatch):

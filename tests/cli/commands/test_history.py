@@ -47,17 +47,17 @@ def test_the_table_marks_the_change_and_a_sentence_tells_it(run_cli, runs):
     assert "worse" in marked
     assert any("111111111 (changed)" in line for line in lines)
     assert any("n/a (the process died)" in line for line in lines)
-    (told,) = [line for line in lines if line.startswith("1 change in 9 points: ")]
-    assert told.startswith("1 change in 9 points: 2026-03-07 at 666666666: +")
+    (sentence,) = [line for line in lines if line.startswith("1 change in 9 points: ")]
+    assert sentence.startswith("1 change in 9 points: 2026-03-07 at 666666666: +")
     assert "other is left out" in ended.err
 
 
 def test_studies_and_test_sets_are_told_apart(run_cli, tmp_path, record):
     of_one = record.model_copy(update={"name": "one", "measurements": (measured("teacher", "top1", 0.9),)})
     again = of_one.model_copy(update={"protocol": {"test_set_sha256": "abcdef0123456789"}})
-    for name, each in {"a": of_one, "b": again, "c": of_one.model_copy(update={"name": "two"})}.items():
+    for name, variant in {"a": of_one, "b": again, "c": of_one.model_copy(update={"name": "two"})}.items():
         (tmp_path / name).mkdir()
-        each.write(tmp_path / name / "record.json")
+        variant.write(tmp_path / name / "record.json")
     lines = run_cli("history", tmp_path, "--metric", "top1").out.splitlines()
     assert [line for line in lines if line.startswith("Top-1 of")] == [
         "Top-1 of teacher in one, test set unknown",
@@ -73,13 +73,13 @@ def test_without_a_metric_the_main_ones_are_told(run_cli, runs):
 
 
 def test_json_holds_the_series(run_cli, runs):
-    told = run_cli("history", runs, "--metric", "latency_p50_ns", "--model", "teacher", "--json").json
-    (series,) = told["series"]
+    output = run_cli("history", runs, "--metric", "latency_p50_ns", "--model", "teacher", "--json").json
+    (series,) = output["series"]
     assert [change["at"] for change in series["changes"]] == [6]
     assert series["points"][2]["reason"] == "the process died"
-    assert told["records"] == 10
-    assert told["files"] == []
-    assert len(told["notes"]) == 1
+    assert output["records"] == 10
+    assert output["files"] == []
+    assert len(output["notes"]) == 1
 
 
 def test_out_holds_markdown_and_a_figure_a_series(run_cli, runs, tmp_path):

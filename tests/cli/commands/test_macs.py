@@ -16,13 +16,13 @@ from onnx import TensorProto, helper, numpy_helper
     ],
 )
 def test_published_counts(run_cli, arguments, macs, parameters):
-    found = run_cli("macs", *arguments, "--json").json
-    assert (found["macs"], found["parameters"], found["uncounted"]) == (macs, parameters, [])
+    output = run_cli("macs", *arguments, "--json").json
+    assert (output["macs"], output["parameters"], output["uncounted"]) == (macs, parameters, [])
 
 
 def test_json_says_what_was_counted_and_how(run_cli):
-    found = run_cli("macs", "784-30-10", "--input", "1x28x28", "--json").json
-    assert found == {
+    output = run_cli("macs", "784-30-10", "--input", "1x28x28", "--json").json
+    assert output == {
         "model": "784-30-10",
         "macs": 784 * 30 + 30 * 10,
         "convention": "canonical",
@@ -33,11 +33,11 @@ def test_json_says_what_was_counted_and_how(run_cli):
 
 
 def test_layers_add_up_to_the_whole(run_cli):
-    found = run_cli("macs", "resnet20", "--by-layer", "--json").json
-    assert sum(layer["macs"] for layer in found["by_layer"]) == found["macs"] == 40_813_184
-    assert sum(layer["share"] for layer in found["by_layer"]) == pytest.approx(1)
+    output = run_cli("macs", "resnet20", "--by-layer", "--json").json
+    assert sum(layer["macs"] for layer in output["by_layer"]) == output["macs"] == 40_813_184
+    assert sum(layer["share"] for layer in output["by_layer"]) == pytest.approx(1)
     text = run_cli("macs", "resnet20", "--by-layer").out
-    assert all(layer["layer"] in text for layer in found["by_layer"])
+    assert all(layer["layer"] in text for layer in output["by_layer"])
     assert "40,813,184" in text
     assert text.rstrip().endswith("100.00 %")
 
@@ -48,17 +48,19 @@ def test_options_reach_the_model(run_cli):
 
 
 def test_an_onnx_file_is_counted_in_its_own_shape(run_cli, foreign_models):
-    found = run_cli("macs", foreign_models / "resnet20_cifar10.onnx", "--json").json
-    assert (found["macs"], found["input"]) == (40_551_040, [3, 32, 32])
+    output = run_cli("macs", foreign_models / "resnet20_cifar10.onnx", "--json").json
+    assert (output["macs"], output["input"]) == (40_551_040, [3, 32, 32])
 
 
 def test_a_file_that_leaves_its_size_open_is_counted_at_the_size_given(run_cli, tmp_path):
-    given, found = (
+    image, result = (
         helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", c, "h", "w"]) for n, c in (("x", 3), ("y", 4))
     )
     weights = numpy_helper.from_array(np.zeros((4, 3, 3, 3), np.float32), "w")
     node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
-    onnx.save(helper.make_model(helper.make_graph([node], "open", [given], [found], [weights])), tmp_path / "open.onnx")
+    onnx.save(
+        helper.make_model(helper.make_graph([node], "open", [image], [result], [weights])), tmp_path / "open.onnx"
+    )
     counted = run_cli("macs", tmp_path / "open.onnx", "--input", "3x10x20", "--json").json
     assert (counted["macs"], counted["input"]) == (10 * 20 * 4 * 3 * 9, [3, 10, 20])
 
@@ -105,7 +107,7 @@ def test_a_file_of_any_kind_is_counted_and_what_is_not_is_named(run_cli, tmp_pat
     graph = helper.make_graph(nodes, "g", [tokens, mask], [helper.make_empty_tensor_value_info("y")], weights)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.example", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets), tmp_path / "text.onnx")
-    found = run_cli("macs", tmp_path / "text.onnx", "--json").json
-    assert (found["macs"], found["parameters"], found["input"]) == (6 * 8 * 5, 9 * 8 + 8 * 5, [6])
-    assert found["uncounted"] == ["com.example::Sparse"]
+    output = run_cli("macs", tmp_path / "text.onnx", "--json").json
+    assert (output["macs"], output["parameters"], output["input"]) == (6 * 8 * 5, 9 * 8 + 8 * 5, [6])
+    assert output["uncounted"] == ["com.example::Sparse"]
     assert "a lower bound, without com.example::Sparse" in run_cli("macs", tmp_path / "text.onnx", "--by-layer").out

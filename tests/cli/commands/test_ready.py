@@ -36,9 +36,9 @@ def record() -> RunRecord:
         environment=Environment(host={"cpu": "Some laptop"}, libraries={}),
         models=cards,
         measurements=tuple(
-            found
+            measurement
             for id_, share in top1.items()
-            for found in (
+            for measurement in (
                 measured(id_, "top1", share, interval=Interval(low=share - 0.01, high=share + 0.01), n=3000),
                 measured(id_, "size_bytes", 5e6),
             )

@@ -25,8 +25,8 @@ def batch(seed=0, samples=6, classes=9, scale=2.0):
 def on_probabilities(student, teacher, labels, temperature):
     """Return TCKD and NCKD of float64 probabilities, sample by sample: Zhao et al. 2022, section 3.1."""
     target, others = [], []
-    for own, wanted, label in zip(student.numpy(), teacher.numpy(), labels.tolist(), strict=True):
-        p, q = softmax(wanted / temperature), softmax(own / temperature)
+    for student_row, teacher_row, label in zip(student.numpy(), teacher.numpy(), labels.tolist(), strict=True):
+        p, q = softmax(teacher_row / temperature), softmax(student_row / temperature)
         target.append(rel_entr([p[label], 1 - p[label]], [q[label], 1 - q[label]]).sum())
         others.append(entropy(np.delete(p, label), np.delete(q, label)))  # scipy's entropy normalises both
     return temperature**2 * np.mean(target), temperature**2 * np.mean(others)
@@ -47,8 +47,8 @@ def test_dkd_is_what_the_form_of_the_authors_code_gives(temperature):
     student, teacher, labels = batch(1)
     mask = torch.nn.functional.one_hot(labels, 9).double()
     p, q = (teacher / temperature).softmax(1), (student / temperature).softmax(1)
-    binary = [torch.stack([(each * mask).sum(1), (each * (1 - mask)).sum(1)]) for each in (p, q)]
-    rest = [(each / temperature - 1000 * mask).softmax(1) for each in (teacher, student)]
+    binary = [torch.stack([(shares * mask).sum(1), (shares * (1 - mask)).sum(1)]) for shares in (p, q)]
+    rest = [(logits / temperature - 1000 * mask).softmax(1) for logits in (teacher, student)]
     kl = [(a * (a / b.clamp_min(1e-300)).clamp_min(1e-300).log()).sum() / len(labels) for a, b in (binary, rest)]
     expected = temperature**2 * (1.0 * kl[0] + 8.0 * kl[1])
     torch.testing.assert_close(dkd(student, teacher, labels, temperature, alpha=1.0, beta=8.0), expected)
@@ -59,10 +59,14 @@ def test_dkd_is_what_the_form_of_the_authors_code_gives(temperature):
 def test_kl_is_tckd_plus_the_other_classes_probability_times_nckd(seed, classes, temperature):
     """Zhao et al. 2022, section 3.1: KL = TCKD + (1 - p_t[y]) · NCKD, sample by sample."""
     student, teacher, labels = batch(seed, samples=3, classes=classes)
-    for own, wanted, label in zip(student.split(1), teacher.split(1), labels.split(1), strict=True):
-        weight = 1 - (wanted / temperature).softmax(1)[0, label]
-        parts = tckd(own, wanted, label, temperature) + weight * nckd(own, wanted, label, temperature)
-        torch.testing.assert_close(parts, softened_kl(own, wanted, temperature).expand(1), rtol=1e-7, atol=1e-9)
+    for student_row, teacher_row, label in zip(student.split(1), teacher.split(1), labels.split(1), strict=True):
+        weight = 1 - (teacher_row / temperature).softmax(1)[0, label]
+        parts = tckd(student_row, teacher_row, label, temperature) + weight * nckd(
+            student_row, teacher_row, label, temperature
+        )
+        torch.testing.assert_close(
+            parts, softened_kl(student_row, teacher_row, temperature).expand(1), rtol=1e-7, atol=1e-9
+        )
 
 
 def test_of_two_classes_the_target_class_is_everything():

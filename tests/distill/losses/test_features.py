@@ -46,8 +46,8 @@ def test_attention_loss_is_the_sum_over_layers_of_mean_squares():
     student = [maps(2, 3, 4, 4), maps(2, 6, 2, 2, seed=1)]
     teacher = [maps(2, 8, 4, 4, seed=2), maps(2, 5, 2, 2, seed=3)]  # widths may differ: channels are averaged away
     expected = 0.0
-    for own, wanted in zip(student, teacher, strict=True):
-        pairs = zip(own.numpy(), wanted.numpy(), strict=True)
+    for student_map, teacher_map in zip(student, teacher, strict=True):
+        pairs = zip(student_map.numpy(), teacher_map.numpy(), strict=True)
         differences = [np.subtract(looped_map(s), looped_map(t)) for s, t in pairs]
         expected += np.mean(np.square(differences))
     assert attention_loss(student, teacher).item() == pytest.approx(expected, rel=1e-12)
@@ -112,9 +112,11 @@ def cosine(points, i, j, k):
 
 def test_distance_loss_is_the_loop_over_pairs():
     student, teacher = 6 * vectors(width=3) ** 3, vectors(seed=1)  # widths may differ
-    own, wanted = relative_distances(student.numpy()), relative_distances(teacher.numpy())
-    expected = sum(smooth_l1(own[i, j] - wanted[i, j]) for i in range(5) for j in range(5)) / 25
-    assert np.abs(own - wanted).max() > 1, "both branches of the smooth L1 are taken"
+    student_distances, teacher_distances = relative_distances(student.numpy()), relative_distances(teacher.numpy())
+    expected = (
+        sum(smooth_l1(student_distances[i, j] - teacher_distances[i, j]) for i in range(5) for j in range(5)) / 25
+    )
+    assert np.abs(student_distances - teacher_distances).max() > 1, "both branches of the smooth L1 are taken"
     assert rkd_distance(student, teacher).item() == pytest.approx(expected, rel=1e-12)
 
 

@@ -117,7 +117,10 @@ def test_the_divergence_is_summed_over_classes_and_averaged_over_samples():
     """`kl_div` with reduction "mean" divides by the classes too: C times too small."""
     student, teacher = (values.log_softmax(1) for values in random_logits(5))
     pairs = zip(student, teacher, strict=True)
-    by_sample = [categorical_kl(Categorical(logits=wanted), Categorical(logits=own)).item() for own, wanted in pairs]
+    by_sample = [
+        categorical_kl(Categorical(logits=teacher_row), Categorical(logits=student_row)).item()
+        for student_row, teacher_row in pairs
+    ]
     assert kl_divergence(student, teacher).item() == pytest.approx(sum(by_sample) / 7, rel=1e-12)
     mean_of_everything = F.kl_div(student, teacher.exp(), reduction="none").mean()
     assert kl_divergence(student, teacher).item() == pytest.approx(11 * mean_of_everything.item(), rel=1e-12)
@@ -221,14 +224,14 @@ def test_the_raw_divergence_has_the_published_toy_value(toy, student, printed):
 
 @pytest.mark.parametrize(("toy", "student", "printed"), STANDARDIZED)
 def test_the_standardized_divergence_has_the_published_toy_value(toy, student, printed):
-    pair = [standardize(row(toy[each]), "population") for each in (student, "teacher")]
+    pair = [standardize(row(toy[name]), "population") for name in (student, "teacher")]
     assert f"{softened_kl(*pair, 1.0).item():z.4f}" == printed
 
 
 @pytest.mark.parametrize(("std", "ddof"), [("population", 0), ("unbiased", 1)])
 def test_rows_are_standardized_as_numpy_does(std, ddof):
     logits = 5 + 3 * np.random.default_rng(0).normal(size=(6, 10))
-    expected = np.stack([(each - np.average(each)) / (1e-7 + np.std(each, ddof=ddof)) for each in logits])
+    expected = np.stack([(sample - np.average(sample)) / (1e-7 + np.std(sample, ddof=ddof)) for sample in logits])
     np.testing.assert_allclose(standardize(torch.tensor(logits), std), expected, rtol=1e-9, atol=1e-12)
 
 
@@ -264,7 +267,7 @@ def networks(count=3, batch=4, classes=6, seed=0):
 def test_ensemble_logits_are_the_log_of_the_mean_probability():
     """Also their constant: n teachers, not n samples. Code in circulation subtracts the log of the batch's size."""
     teachers = networks()
-    expected = np.log(np.mean([softmax(each.numpy(), axis=1) for each in teachers], axis=0))
+    expected = np.log(np.mean([softmax(teacher.numpy(), axis=1) for teacher in teachers], axis=0))
     np.testing.assert_allclose(ensemble_logits(teachers), expected, rtol=1e-12)
 
 
@@ -284,8 +287,8 @@ def test_ensemble_logits_stay_finite_for_sure_teachers():
 def test_mean_kl_is_the_mean_of_scipys_relative_entropies(temperature):
     student, *teachers = networks(4)
     p_s = softmax(student.numpy() / temperature, axis=1)
-    each = [rel_entr(softmax(teacher.numpy() / temperature, axis=1), p_s).sum(axis=1) for teacher in teachers]
-    expected = temperature**2 * np.mean(each)
+    divergences = [rel_entr(softmax(teacher.numpy() / temperature, axis=1), p_s).sum(axis=1) for teacher in teachers]
+    expected = temperature**2 * np.mean(divergences)
     assert mean_kl(student, teachers, temperature).item() == pytest.approx(expected, rel=1e-9)
 
 
@@ -314,21 +317,21 @@ def test_the_two_targets_teach_the_same_at_temperature_one_alone():
 
 
 def test_mutual_kl_is_the_mean_divergence_from_the_peers():
-    own, *peers = networks(4)
-    expected = np.mean([softened_kl(own, peer, 1.0).item() for peer in peers])
-    assert mutual_kl(own, peers).item() == pytest.approx(expected, rel=1e-12)
+    student, *peers = networks(4)
+    expected = np.mean([softened_kl(student, peer, 1.0).item() for peer in peers])
+    assert mutual_kl(student, peers).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_mutual_kl_gives_no_gradient_to_a_peer():
-    own, peer = (each.requires_grad_() for each in networks(2))
-    mutual_kl(own, [peer]).backward()
-    assert own.grad.abs().max() > 0
+    student, peer = (logits.requires_grad_() for logits in networks(2))
+    mutual_kl(student, [peer]).backward()
+    assert student.grad.abs().max() > 0
     assert peer.grad is None
 
 
 def test_bfloat16_logits_count_as_float32():
-    student, *teachers = (each.bfloat16() for each in networks(4))
-    wide = [each.float() for each in teachers]
+    student, *teachers = (logits.bfloat16() for logits in networks(4))
+    wide = [teacher.float() for teacher in teachers]
     with torch.autocast("cpu", torch.bfloat16):
         mean, logits = mean_kl(student, teachers, 4.0), ensemble_logits(teachers)
     torch.testing.assert_close(mean, mean_kl(student.float(), wide, 4.0), rtol=0, atol=0)

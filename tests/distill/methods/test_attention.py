@@ -42,7 +42,7 @@ def test_it_is_the_sum_over_layers_of_the_mean_squared_difference_of_maps():
         step(LOGITS, LOGITS, student_features=student, teacher_features=teacher)
     ).item()
     squares = [(attention_map(student[layer]) - attention_map(teacher[layer])) ** 2 for layer in student]
-    assert result == pytest.approx(10 * sum(each.mean() for each in squares), rel=1e-5)
+    assert result == pytest.approx(10 * sum(difference.mean() for difference in squares), rel=1e-5)
 
 
 def test_maps_of_different_sizes_are_pooled_to_the_smaller():

@@ -102,10 +102,10 @@ def test_a_restored_term_goes_on_with_the_constants_it_had():
     constants = term.log_partition.clone()
     restored.load_state_dict(term.state_dict())
     losses = []
-    for each in (term, restored):
+    for method in (term, restored):
         torch.manual_seed(1)
-        losses.append(each(one_step(1)).item())
-        assert torch.equal(each.log_partition, constants)
+        losses.append(method(one_step(1)).item())
+        assert torch.equal(method.log_partition, constants)
     assert losses[0] == losses[1]
 
 

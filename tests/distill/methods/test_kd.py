@@ -105,8 +105,12 @@ def test_labels_have_full_weight_beside_born_again():
 def test_each_generation_is_taught_by_the_one_before():
     entry = {"name": "s", "model": "m", "teacher": "t", "generations": 3, "terms": [{"method": "born_again"}]}
     students = expanded({"student": [entry]})["student"]
-    assert [(each["name"], each["teacher"]) for each in students] == [("s-1", "t"), ("s-2", "s-1"), ("s-3", "s-2")]
-    assert all(each["terms"] == entry["terms"] for each in students)
+    assert [(student["name"], student["teacher"]) for student in students] == [
+        ("s-1", "t"),
+        ("s-2", "s-1"),
+        ("s-3", "s-2"),
+    ]
+    assert all(student["terms"] == entry["terms"] for student in students)
 
 
 def test_the_formula_of_born_again():

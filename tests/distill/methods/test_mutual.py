@@ -32,13 +32,13 @@ def ce(logits, labels):
 def test_everyone_learns_from_everyone_and_the_peers_from_the_labels(temperature):
     """Zhang et al. 2018, eq. 8 and 9: for each network the mean of its divergences from the others."""
     term = mutual(peers=2, mutual_weight=0.5, peer_ce_weight=2, temperature=temperature).eval()
-    own = random_logits(2)
+    student = random_logits(2)
     one, other = (peer(EXAMPLE) for peer in term.peers)
-    result = term(step(own, images=EXAMPLE, labels=torch.tensor([0, 2]))).item()
+    result = term(step(student, images=EXAMPLE, labels=torch.tensor([0, 2]))).item()
     parts = [
-        kl(one, own, temperature) + kl(other, own, temperature),
-        kl(own, one, temperature) + kl(other, one, temperature),
-        kl(own, other, temperature) + kl(one, other, temperature),
+        kl(one, student, temperature) + kl(other, student, temperature),
+        kl(student, one, temperature) + kl(other, one, temperature),
+        kl(student, other, temperature) + kl(one, other, temperature),
     ]
     expected = 0.5 * sum(parts) / 2 + 2 * (ce(one, [0, 2]) + ce(other, [0, 2]))
     assert result == pytest.approx(expected, rel=1e-5)
@@ -53,8 +53,8 @@ def test_each_network_gets_the_gradient_of_its_own_loss_alone():
     for network, other, gradients in ((learner, peer, result[0]), (peer, learner, result[1])):
         network.zero_grad()
         logits = network(EXAMPLE)
-        own = cross_entropy(logits, BATCH.labels) + softened_kl(logits, other(EXAMPLE).detach(), 1)
-        own.backward()
+        student_loss = cross_entropy(logits, BATCH.labels) + softened_kl(logits, other(EXAMPLE).detach(), 1)
+        student_loss.backward()
         for p, gradient in zip(network.parameters(), gradients, strict=True):
             torch.testing.assert_close(gradient, p.grad, rtol=1e-4, atol=1e-6)
 

@@ -116,7 +116,7 @@ def energy(bench_models, run_pass):
 def reading(watts, *scale, seconds=1.0, calls=100):
     """Return windows of one run as the probe leaves them: of each source in `watts`, times each of `scale`."""
     return [
-        {"calls": calls, "spans": [(each * seconds * factor, int(seconds * 1e9)) for each in watts]}
+        {"calls": calls, "spans": [(power * seconds * factor, int(seconds * 1e9)) for power in watts]}
         for factor in scale or (1.0, 1.01, 0.99, 1.0, 1.0)
     ]
 
@@ -300,7 +300,7 @@ def test_a_source_beside_that_gave_out_is_left_out_and_named(energy, machine):
     results = energy(provider="cuda")
     assert {m.axes.get("scope") for m in results.measurements} == {None}
     assert results.protocol["energy_pass"]["uncounted"] == ["RAPL: unreadable"]
-    assert [each["name"] for each in results.protocol["energy_pass"]["sources"]] == ["nvml"]
+    assert [source["name"] for source in results.protocol["energy_pass"]["sources"]] == ["nvml"]
 
 
 def test_an_estimate_is_admitted_only_if_requested(monkeypatch):
