@@ -134,7 +134,7 @@ def test_what_lags_has_no_shorter_a_period():
     assert update_period_ns(counter, machine.clock) == S
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     base_w=st.floats(0.5, 100),
     work_w=st.floats(1, 400),
@@ -159,7 +159,7 @@ def test_a_known_power_is_recovered_within_its_interval(base_w, work_w, call_ms,
     assert holds(net(result), work_w * call_ns / S)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(work_w=st.floats(1, 400), call_ms=st.floats(0.5, 50), poll_ms=st.floats(5, 200), length_s=st.floats(1, 10))
 def test_a_power_that_is_polled_is_recovered_too(work_w, call_ms, poll_ms, length_s):
     machine = Machine()

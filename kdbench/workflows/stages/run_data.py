@@ -59,7 +59,8 @@ class RunData:
 
     def example(self, split: Split, samples: int) -> torch.Tensor:
         """Return the first `samples` images of `split`, normalised, (samples, C, H, W) float32."""
-        return next(iter(self.batches(split, samples))).images
+        first = split.subset(range(min(samples, len(split))))
+        return next(iter(self.batches(first, samples))).images
 
     def _select(self, examples: Examples) -> TrainingPart:
         split = _subset(self.train, examples.subset)
