@@ -24,62 +24,34 @@ def _latency(id_: str, title: str, statistic: str, versus_teacher: Literal["rati
     return _Sampled(id_, title, "ns", False, formula, units.time, group="latency", versus_teacher=versus_teacher)
 
 
+# fmt: off
 COSTS = (
     _latency("latency_p50_ns", "Latency p50", "median (order statistic)", "ratio"),
     _latency("latency_mean_ns", "Latency mean", "arithmetic mean"),
     _latency("latency_p90_ns", "Latency p90", "90th percentile (order statistic)"),
     _latency("latency_p95_ns", "Latency p95", "95th percentile (order statistic)"),
     _latency("latency_p99_ns", "Latency p99", "99th percentile (order statistic)"),
-    _Rate(
-        "throughput_per_s",
-        "Throughput",
-        formula="samples per second: batch / mean time of one call",
-        group="throughput",
-    ),
-    _Rate(
-        "max_throughput_per_s",
-        "Max. throughput",
-        formula="throughput_per_s at the batch where it is largest, of a sweep over batches 1, 2, 4, …",
-        group="offline",
-        versus_teacher="ratio",
-    ),
+    _Rate("throughput_per_s", "Throughput", group="throughput",
+        formula="samples per second: batch / mean time of one call"),
+    _Rate("max_throughput_per_s", "Max. throughput", group="offline", versus_teacher="ratio",
+        formula="throughput_per_s at the batch where it is largest, of a sweep over batches 1, 2, 4, …"),
     _ColdStart("load_ns", "Load", formula="time to create the inference session from the file, in a fresh process"),
     _ColdStart("first_run_ns", "First run", formula="time of the first call after loading"),
-    _ColdStart(
-        "steady_run_ns", "Steady run", formula="median of the calls after warm-up, in the process of the first run"
-    ),
-    _Memory(
-        "peak_memory_bytes",
-        "Peak memory",
+    _ColdStart("steady_run_ns", "Steady run",
+        formula="median of the calls after warm-up, in the process of the first run"),
+    _Memory("peak_memory_bytes", "Peak memory", repeatability=_PEAK, versus_teacher="ratio",
         formula="most memory resident at once while loading and running, in a process that does nothing else; "
-        "interpreter, runtime and inputs included",
-        repeatability=_PEAK,
-        versus_teacher="ratio",
-    ),
-    _Memory(
-        "model_memory_bytes",
-        "Model memory",
-        formula="peak_memory_bytes - memory resident before loading, the runtime having run a graph that "
-        "computes nothing",
-        repeatability=_PART,
-    ),
-    _Memory(
-        "device_memory_bytes",
-        "Device memory",
-        formula="memory the process holds on the GPU after loading and running, its CUDA context included",
-        repeatability=_PART,
-    ),
-    _Counted(
-        "macs",
-        "MACs",
-        "MACs",
-        False,
-        "multiply-accumulates of convolutions, linear layers and matrix products, batch 1",
-        units.count,
-    ),
+        "interpreter, runtime and inputs included"),
+    _Memory("model_memory_bytes", "Model memory", repeatability=_PART,
+        formula="peak_memory_bytes - memory resident before loading, the runtime having run a graph that computes "
+        "nothing"),
+    _Memory("device_memory_bytes", "Device memory", repeatability=_PART,
+        formula="memory the process holds on the GPU after loading and running, its CUDA context included"),
+    _Counted("macs", "MACs", "MACs", False, text=units.count,
+        formula="multiply-accumulates of convolutions, linear layers and matrix products, batch 1"),
     _Counted("parameters", "Parameters", "1", False, "number of trainable parameters", units.count),
     _Counted("weight_bytes", "Weights", "bytes", False, "bytes of the weight tensors in the exported file", units.size),
-    _Counted(
-        "size_bytes", "Model size", "bytes", False, "bytes of the exported file and its external weights", units.size
-    ),
+    _Counted("size_bytes", "Model size", "bytes", False, text=units.size,
+        formula="bytes of the exported file and its external weights"),
 )
+# fmt: on
