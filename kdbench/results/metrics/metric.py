@@ -6,23 +6,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 Group = Literal[
-    "accuracy",
-    "calibration",
-    "classes",
-    "fidelity",
-    "risk",
-    "label noise",
-    "mismatches",
-    "parity",
-    "latency",
-    "throughput",
-    "offline",
-    "cold start",
-    "memory",
-    "file",
-    "energy",
-    "training",
-]
+    "accuracy", "calibration", "classes", "fidelity", "risk", "label noise", "mismatches", "parity",
+    "latency", "throughput", "offline", "cold start", "memory", "file", "energy", "training",
+]  # fmt: skip
 """What is measured together: the metrics of one group come from one pass, at the same axes."""
 
 BETWEEN_RUNS = 0.04
