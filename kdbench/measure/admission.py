@@ -118,11 +118,11 @@ def _try(
         return replace(outcome, status="error")
     (_, file_logits), (result, logits) = expected, outcome
     if logits.shape != file_logits.shape:
-        return Refusal(f"its logits are {logits.shape}, those of the file {file_logits.shape}", status="error")
+        return Refusal(f"its logits have shape {logits.shape}, the file's {file_logits.shape}", status="error")
     max_abs = float(np.abs(logits.astype(np.float64) - file_logits.astype(np.float64)).max())
     tolerance = metrics.parity_tolerance(float(np.abs(file_logits).max()))
     if not max_abs <= tolerance:  # NaN is no agreement
-        reason = f"its logits stray from those of the file by {max_abs:.3g} (tolerance {tolerance:.3g})"
+        reason = f"its logits deviate from the file's by {max_abs:.3g} (tolerance {tolerance:.3g})"
         return Refusal(reason, "the weights are of another training than the file: export it again", status="error")
     return Start(result["load_ns"][model.id], result["first_run_ns"][model.id], max_abs), result["facts"]
 

@@ -22,8 +22,8 @@ from kdbench.results.records import Diagnostic
 from kdbench.statistics import Clustered
 from kdbench.worker.timing import SATURATED, Server
 
-_FLOORS = 20  # a call of so many floors spends 5 % of its time on the call itself
-_CLOCK_STEPS = 100  # a call of so many steps is known to 1 %
+_FLOORS = 20  # a call this many times the floor spends 5 % of its time on calling
+_CLOCK_STEPS = 100  # a call of this many clock steps is known to 1 %
 _OVERRUN = 1.5
 _UNSTABLE_SPREAD = 0.1
 

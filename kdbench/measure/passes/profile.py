@@ -15,7 +15,7 @@ from kdbench.results.records import Axes, Diagnostic, Layer
 from kdbench.worker.jobs import ProfileJob
 
 _REMEDY = "the other measurements do not depend on it"
-_OVERHEAD = 1.25  # if nodes take so many times their call, half of a short node is the profiler
+_OVERHEAD = 1.25  # nodes that take this many times their call: half of a short node is the profiler
 
 
 @PASSES.register("layers")

@@ -48,7 +48,7 @@ def metrics_in(*groups: Group) -> tuple[str, ...]:
 
 
 def pair_of(id_: str) -> Metric | None:
-    """Return the pair's metric that compares two models by the metric `id_`; None where there is none."""
+    """Return the pair's metric that compares two models by the metric `id_`; None if no pair does."""
     return next((pair for pair in PAIRS if pair.compares == id_), None)
 
 
