@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from kdbench.machine.cores import available_cores
-from kdbench.measure.bench_model import BenchModel, Refusal
+from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import Context
 from kdbench.measure.predict import evaluation_provider
 from kdbench.results.records import Diagnostic
@@ -33,8 +33,8 @@ class _Trial:
 def settle_batches(context: Context) -> tuple[Context, tuple[Diagnostic, ...]]:
     """Return the context with the batches that models run at and those that change their answers, and what to tell.
 
-    A model that runs at one of the batches 1 and the largest counts as one of that fixed batch; one that runs at none
-    is refused.
+    A model that runs at one of the batches 1 and the largest counts as one of that fixed batch. For one that runs at
+    none, every pass says so.
     """
     batches = tuple(sorted({1, *context.config.batch}))
     open_models = [m for m in context.measurable if m.facts.fixed_batch is None and (m.timed or context.test)]
@@ -52,10 +52,7 @@ def settle_batches(context: Context) -> tuple[Context, tuple[Diagnostic, ...]]:
             model = replace(model, facts=replace(model.facts, fixed_batch=trial.only))  # noqa: PLW2901
             jobs[model.id] = replace(jobs[model.id], fixed_batch=trial.only)
             warnings.append(_one_batch(model, trial))
-        elif trial.errors:
-            reason = trial.errors[min(trial.errors)]
-            model = replace(model, refusal=Refusal(f"it does not run: {reason}", status="error"))  # noqa: PLW2901
-        elif trial.differing:
+        elif not trial.errors:
             differing[model.id] = dict(trial.differing)
         models.append(model)
     return replace(context, models=models, jobs=jobs, differing=differing), tuple(warnings)
