@@ -56,11 +56,6 @@ class Device(Value):
     provider: str | None = None
     runtime: str | None = None
 
-    @property
-    def is_restricted(self) -> bool:
-        """Whether there is any condition on the machine."""
-        return self != Device()
-
 
 def differences(record: RunRecord, device: Device) -> list[str]:
     """Return a clause for each condition of the device that the record's machine does not meet."""

@@ -59,17 +59,9 @@ def as_reading(finding: Finding) -> Reading:
     """Return a finding of a record as a reading."""
     if isinstance(finding, Reading):
         return finding
-    return Reading(
-        metric(finding.metric),
-        finding.value,
-        finding.interval,
-        finding.n,
-        finding.status,
-        finding.evidence,
-        finding.reason or "",
-        (finding.hint if isinstance(finding, Measurement) else None) or "",
-        finding.axes,
-    )
+    hint = (finding.hint if isinstance(finding, Measurement) else None) or ""
+    number = finding.value, finding.interval, finding.n, finding.status, finding.evidence
+    return Reading(metric(finding.metric), *number, finding.reason or "", hint, finding.axes)
 
 
 def check_limit(finding: Finding, side: Side, limit: float, *, weakest: Evidence = "measured") -> LimitCheck:

@@ -36,9 +36,13 @@ def locate_records(paths: list[Path]) -> tuple[list[LocatedRecord], list[str]]:
             run = _run_name(file, path)
             try:
                 record = RunRecord.read(file)
-                created = _time(record.created)
             except InputError as error:
                 notes.append(f"{run} is left out: {error.message.replace(str(file), file.name)}")
+                continue
+            try:
+                created = datetime.fromisoformat(record.created)
+            except ValueError:
+                notes.append(f"{run} is left out: its time {record.created!r} is not valid")
                 continue
             key = record.hash()
             if (record.kind, record.name) == ("bench", REMEASURED):
@@ -46,7 +50,7 @@ def locate_records(paths: list[Path]) -> tuple[list[LocatedRecord], list[str]]:
             elif key in located:
                 notes.append(f"{run} is left out: a copy of {located[key].run}")
             else:
-                located[key] = LocatedRecord(run, created, record)
+                located[key] = LocatedRecord(run, created if created.tzinfo else created.replace(tzinfo=UTC), record)
     if remeasured:
         notes.append(f"{remeasured} record{'s' * (remeasured > 1)} of a comparison left out")
     if not located:
@@ -70,11 +74,3 @@ def _run_name(file: Path, root: Path) -> str:
     if root in {file, file.parent}:
         return file.resolve().parent.name
     return file.parent.relative_to(root).as_posix()
-
-
-def _time(created: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(created)
-    except ValueError:
-        raise InputError(f"its time {created!r} is not valid") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

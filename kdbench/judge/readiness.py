@@ -12,7 +12,7 @@ from functools import cached_property
 
 from kdbench.errors import InputError
 from kdbench.judge.criteria import Limit
-from kdbench.judge.device import differences, machine_in_words, machine_name
+from kdbench.judge.device import Device, differences, machine_in_words, machine_name
 from kdbench.judge.limits import LimitCheck, Reading, check_limit, reliability_problem
 from kdbench.judge.readings import read
 from kdbench.judge.target import Target
@@ -109,7 +109,7 @@ class _Case:
         if (check := self.other_machine) is not None:
             reason = f"{check.reason}: {'; '.join(differences(self.record, self.target.device))}"
             return Criterion(metric="device", rule="device", outcome=check.outcome, reason=reason, remedy=check.remedy)
-        condition = "" if self.target.device.is_restricted else "any machine counts: "
+        condition = "" if self.target.device != Device() else "any machine counts: "
         reason = f"{condition}measured on {machine_in_words(self.record)}"
         return Criterion(metric="device", rule="device", outcome="PASS", reason=reason)
 
@@ -142,10 +142,8 @@ class _Case:
             return None
         codes = INVALIDATING.keys() - ({"throttled"} if reading.metric.unit == "bytes" else set())
         about_model = (d for d in self.record.warnings if d.code in codes and d.model in {None, card.id})
-        diagnostic = next(about_model, None)
-        if diagnostic is None:
-            return None
-        return LimitCheck("UNKNOWN", f"{INVALIDATING[diagnostic.code]}: {diagnostic.message}", diagnostic.remedy)
+        checks = (LimitCheck("UNKNOWN", f"{INVALIDATING[d.code]}: {d.message}", d.remedy) for d in about_model)
+        return next(checks, None)
 
 
 def _overall_of_model(criteria: Sequence[Criterion]) -> Overall:

@@ -16,9 +16,6 @@ from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
 
 F = TypeVar("F", Measurement, Pair)
 
-_NO_TEACHER = "it is compared with no other model"
-_NAME_ONE = "measure it beside its teacher: `kdbench bench TEACHER STUDENT`"
-
 # What an axis is where a finding does not name it.
 _IMPLIED: Mapping[str, str | int] = {"mode": "stream", "runtime": USUAL_RUNTIME, "part": "test"}
 # Axes that may have any value where the limit does not name them.
@@ -32,7 +29,8 @@ def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Re
         return _of_model(record, card.id, limit, device)
     teacher = teacher_of(record, card)
     if teacher is None:
-        return Reading(limit.checked_metric, None, status="unavailable", reason=_NO_TEACHER, hint=_NAME_ONE)
+        hint = "measure it beside its teacher: `kdbench bench TEACHER STUDENT`"
+        return _missing(limit, "it is compared with no other model", hint)
     if limit.pair is not None:
         pairs = [p for p in record.pairs if (p.teacher, p.student, p.metric) == (teacher, card.id, limit.pair)]
         return _select(pairs, limit.pair, limit, device)

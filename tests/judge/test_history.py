@@ -12,7 +12,7 @@ from kdbench.judge.history import MAIN, history
 from kdbench.judge.located_records import LocatedRecord, locate_records
 from kdbench.results.cards import ModelCard
 from kdbench.results.histories import History
-from kdbench.results.metrics import BETWEEN_RUNS
+from kdbench.results.metrics.metric import BETWEEN_RUNS
 from kdbench.results.records import Environment, Interval, Measurement, Pair, RunRecord, measured, missing
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}

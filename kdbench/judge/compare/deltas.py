@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+from kdbench.judge.limits import bounds_of
 from kdbench.results.comparisons import Change, Strategy
 from kdbench.results.metrics import Metric
 from kdbench.results.records import Interval, Measurement, Pair
@@ -100,7 +101,7 @@ def between_counts(base: float, new: float) -> Delta | NotComparable:
 
 
 def between_independent(
-    base: Measurement, new: Measurement, metric: Metric, bounds: tuple[Interval, Interval], run_to_run: float
+    base: Measurement, new: Measurement, metric: Metric, run_to_run: float
 ) -> Delta | NotComparable:
     """Return the change of two numbers with independent intervals, by `recovered`; for ratios, on the logarithms.
 
@@ -109,8 +110,9 @@ def between_independent(
     """
     assert base.value is not None
     assert new.value is not None
-    before, after = bounds
-    n = new.n
+    before, after, n = bounds_of(base), bounds_of(new), new.n
+    assert before is not None, "a number without bounds is not reliable"
+    assert after is not None
     if metric.in_points:
         low, high = recovered((base.value, before.low, before.high), (new.value, after.low, after.high))
         return Delta(100 * (new.value - base.value), 100 * low, 100 * high, "separate", n)

@@ -12,19 +12,12 @@ from kdbench import units
 from kdbench.judge.compare.deltas import Delta, NotComparable, classify, uncertainty
 from kdbench.judge.compare.machines import RUNTIMES, other_software
 from kdbench.judge.compare.matching import Match, Matched, align, in_words, match_models
-from kdbench.judge.compare.strategies import (
-    REMEASURE,
-    MetricPair,
-    RecordPair,
-    Samples,
-    delta_of,
-    has_stored_predictions,
-    separate,
-)
+from kdbench.judge.compare.strategies import REMEASURE, MetricPair, RecordPair, delta_of, separate
 from kdbench.judge.compare.thresholds import Thresholds, metrics_to_compare
 from kdbench.results.comparisons import CHANGES, Change, Compared, Comparison
 from kdbench.results.metrics import Metric
 from kdbench.results.records import RunRecord
+from kdbench.results.samples import Samples
 
 _ALL_DEFAULTS = Thresholds()
 
@@ -164,7 +157,7 @@ def _remedy(pair: MetricPair, delta: Delta) -> str:
     if pair.metric.hardware_dependent:
         repeats = "it repeats no better than that: allow it more with --threshold"
         return repeats if delta.strategy == "paired" else REMEASURE
-    if delta.strategy == "paired" or pair.metric.id != "top1" or has_stored_predictions(pair):
+    if delta.strategy == "paired" or pair.metric.id != "top1" or pair.correct is not None:
         return "score more test images"
     return "keep samples.npz beside both records: a comparison image by image has a narrower interval"
 

@@ -1,31 +1,22 @@
 """The strategies to compare one metric of one model, best first; the first that applies decides."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from kdbench import units
-from kdbench.judge.compare.deltas import (
-    Delta,
-    NotComparable,
-    between_counts,
-    between_independent,
-    from_anchor,
-    from_pair,
-    on_same_images,
-    unchanged,
-)
+from kdbench.judge.compare import deltas
+from kdbench.judge.compare.deltas import Delta, NotComparable
 from kdbench.judge.compare.machines import other_machine, other_runtime
 from kdbench.judge.compare.matching import Match
-from kdbench.judge.limits import bounds_of, reliability_problem
+from kdbench.judge.limits import reliability_problem
 from kdbench.results.metrics import PAIR_METRICS, Metric
 from kdbench.results.records import Measurement, Pair, RunRecord
+from kdbench.results.samples import Samples, correct_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Samples = Mapping[str, "NDArray[Any]"]
 
 REMEASURE = "measure both side by side with --remeasure"
 _SAME_DATA = "score both on the same data"
@@ -75,6 +66,17 @@ class MetricPair:
         """The measurements, each with the name of its record."""
         return ("the base", self.base), ("the new record", self.new)
 
+    @cached_property
+    def correct(self) -> "tuple[NDArray[Any], NDArray[Any]] | None":
+        """Which images were right, (N,) before and after, if both records keep the samples behind their numbers."""
+        base, new = self.records.base_samples, self.records.new_samples
+        arrays = (base.get(correct_key(self.base.model)), new.get(correct_key(self.new.model)))
+        before, after = (
+            array if array is not None and len(array) == top1.n and array.mean() == top1.value else None
+            for array, (_, top1) in zip(arrays, self.both, strict=True)
+        )
+        return None if before is None or after is None else (before, after)
+
 
 def delta_of(pair: MetricPair) -> Delta | NotComparable:
     """Return the change of a metric, or why it cannot be compared."""
@@ -83,41 +85,23 @@ def delta_of(pair: MetricPair) -> Delta | NotComparable:
 
 def separate(pair: MetricPair) -> Delta | NotComparable:
     """Compare two numbers by their own intervals."""
-    base, new = bounds_of(pair.base), bounds_of(pair.new)
-    assert base is not None, "a number without bounds is not reliable"
-    assert new is not None
     side_by_side = pair.records.side_by_side
     run_to_run = 0.0 if side_by_side else pair.metric.run_to_run
-    delta = between_independent(pair.base, pair.new, pair.metric, (base, new), run_to_run)
+    delta = deltas.between_independent(pair.base, pair.new, pair.metric, run_to_run)
     interleaved = side_by_side and pair.metric.hardware_dependent
     return replace(delta, strategy="paired") if interleaved and isinstance(delta, Delta) else delta
 
 
-def has_stored_predictions(pair: MetricPair) -> bool:
-    """Return whether both records keep which images were right."""
-    records = pair.records
-    both = ((records.base_samples, pair.base), (records.new_samples, pair.new))
-    return all(_correct(samples, top1) is not None for samples, top1 in both)
-
-
-def _no_number(pair: MetricPair) -> NotComparable | None:
+def _incomparable(pair: MetricPair) -> NotComparable | None:
+    """Reject a missing number, another machine, and another meter, which counts other parts of a machine."""
     for record, measurement in pair.both:
         if measurement.value is None:
             return NotComparable(f"{record} has no number: {measurement.reason}", measurement.hint or "")
+    if pair.metric.hardware_dependent and pair.records.other_machine:
+        return NotComparable(f"measured on another machine: {pair.records.other_machine}", REMEASURE)
+    if pair.metric.metered and pair.base.source != pair.new.source:
+        return NotComparable(f"metered by {pair.base.source} and by {pair.new.source}", REMEASURE)
     return None
-
-
-def _other_machine(pair: MetricPair) -> NotComparable | None:
-    if not pair.metric.hardware_dependent or not pair.records.other_machine:
-        return None
-    return NotComparable(f"measured on another machine: {pair.records.other_machine}", REMEASURE)
-
-
-def _other_meter(pair: MetricPair) -> NotComparable | None:
-    """Reject energies of different meters: they count different parts of a machine."""
-    if not pair.metric.metered or pair.base.source == pair.new.source:
-        return None
-    return NotComparable(f"metered by {pair.base.source} and by {pair.new.source}", REMEASURE)
 
 
 def _same_file(pair: MetricPair) -> Delta | None:
@@ -127,10 +111,10 @@ def _same_file(pair: MetricPair) -> Delta | None:
         return None
     reliable = not any(map(reliability_problem, both))
     if pair.metric.sampled and reliable and not other_runtime(records.base, records.new, pair.new.axes):
-        return unchanged(pair.metric, "anchored", note=_SAME_FILE, anchor=pair.match.new.id)
+        return deltas.unchanged(pair.metric, "anchored", note=_SAME_FILE, anchor=pair.match.new.id)
     same_images = records.same_test_set is not False and pair.base.n == pair.new.n
     if pair.metric.group in _OF_FILE_AND_IMAGES and same_images and pair.base.value == pair.new.value:
-        return unchanged(pair.metric, "exact", n=pair.new.n, anchor=pair.match.new.id)
+        return deltas.unchanged(pair.metric, "exact", n=pair.new.n, anchor=pair.match.new.id)
     return None
 
 
@@ -141,7 +125,7 @@ def _side_by_side(pair: MetricPair) -> Delta | NotComparable | None:
     ratio = _ratio(pair.records.new, pair, pair.match.base.id, pair.match.new.id)
     if ratio is not None and (problem := reliability_problem(ratio)):
         return NotComparable(problem.reason, problem.remedy)
-    return None if ratio is None else from_pair(ratio, pair.metric)
+    return None if ratio is None else deltas.from_pair(ratio, pair.metric)
 
 
 def _anchored(pair: MetricPair) -> Delta | None:
@@ -164,7 +148,7 @@ def _anchored(pair: MetricPair) -> Delta | None:
                 )
             )
             if before and after and not reliability_problem(before) and not reliability_problem(after):
-                return from_anchor(before, after, pair.metric, anchor=new_anchor, as_student=as_student)
+                return deltas.from_anchor(before, after, pair.metric, anchor=new_anchor, as_student=as_student)
     return None
 
 
@@ -180,7 +164,7 @@ def _counted(pair: MetricPair) -> Delta | NotComparable | None:
         return None
     assert pair.base.value is not None
     assert pair.new.value is not None
-    return between_counts(pair.base.value, pair.new.value)
+    return deltas.between_counts(pair.base.value, pair.new.value)
 
 
 def _other_test_data(pair: MetricPair) -> NotComparable | None:
@@ -197,17 +181,14 @@ def _other_test_data(pair: MetricPair) -> NotComparable | None:
 
 def _image_by_image(pair: MetricPair) -> Delta | None:
     """Pair the predictions for the same images."""
-    if pair.metric.id != "top1" or pair.new.axes or not pair.records.same_test_set:
+    if pair.metric.id != "top1" or pair.new.axes or not pair.records.same_test_set or pair.correct is None:
         return None
-    base = _correct(pair.records.base_samples, pair.base)
-    new = _correct(pair.records.new_samples, pair.new)
-    return None if base is None or new is None or len(base) != len(new) else on_same_images(base, new)
+    base, new = pair.correct
+    return deltas.on_same_images(base, new) if len(base) == len(new) else None
 
 
 _STRATEGIES: tuple[Callable[[MetricPair], Delta | NotComparable | None], ...] = (
-    _no_number,
-    _other_machine,
-    _other_meter,
+    _incomparable,
     _same_file,
     _side_by_side,
     _anchored,
@@ -224,9 +205,3 @@ def _ratio(record: RunRecord, pair: MetricPair, teacher: str, student: str) -> P
     key = (_SAMPLED_RATIO_OF[pair.metric.id], teacher, student)
     ratios = (p for p in record.pairs if (p.metric, p.teacher, p.student) == key)
     return next((p for p in ratios if p.axes == pair.new.axes), None)
-
-
-def _correct(samples: Samples, top1: Measurement) -> "NDArray[Any] | None":
-    """Return which images were right, (N,), if the samples are those behind the number."""
-    correct = samples.get(f"{top1.model}/correct")
-    return correct if correct is not None and len(correct) == top1.n and correct.mean() == top1.value else None

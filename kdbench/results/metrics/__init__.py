@@ -6,21 +6,11 @@ Only values belong here, and functions that look them up; imports nothing of kdb
 from kdbench.errors import InputError
 from kdbench.results.metrics.costs import COSTS
 from kdbench.results.metrics.energy import ENERGY
-from kdbench.results.metrics.metric import BETWEEN_RUNS, Group, Metric
+from kdbench.results.metrics.metric import Group, Metric
 from kdbench.results.metrics.pairs import PAIRS
 from kdbench.results.metrics.predictions import PREDICTIONS
 
-__all__ = [
-    "BETWEEN_RUNS",
-    "METRICS",
-    "PAIR_METRICS",
-    "Group",
-    "Metric",
-    "metric",
-    "metrics_in",
-    "pair_of",
-    "parity_tolerance",
-]
+__all__ = ["METRICS", "PAIR_METRICS", "Group", "Metric", "metric", "metrics_in", "pair_of", "parity_tolerance"]
 
 METRICS: dict[str, Metric] = {metric.id: metric for metric in (*PREDICTIONS, *COSTS, *ENERGY)}
 """The metrics of one model, by id."""

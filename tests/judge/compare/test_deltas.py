@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdbench.judge.compare.deltas import on_same_images, recovered
-from kdbench.results.metrics import BETWEEN_RUNS
+from kdbench.results.metrics.metric import BETWEEN_RUNS
 from kdbench.statistics import binomial_share
 
 MEDIANS = Path(__file__).parents[2] / "records" / "medians_of_forty_runs.json"
