@@ -66,8 +66,8 @@ def differences(record: RunRecord, device: Device) -> list[str]:
         *(_difference(library, libraries.get(library), version) for library, version in device.libraries.items()),
     ]
     for name, required, used in (
-        ("provider", device.provider, providers(record)),
-        ("runtime", device.runtime, runtimes(record)),
+        ("provider", device.provider, _providers(record)),
+        ("runtime", device.runtime, _runtimes(record)),
     ):
         if required is not None and required not in used:
             clauses.append(f"{name} is {' and '.join(sorted(used)) or 'unknown'}, not {required}")
@@ -86,14 +86,12 @@ def _difference(name: str, fact: str | float | None, required: str | float) -> s
     return f"{name} is {write(fact) if isinstance(fact, int | float) else fact}, not {write(required)} or more"
 
 
-def providers(record: RunRecord) -> set[str]:
-    """Return the providers that ran the record's models, such as cpu."""
+def _providers(record: RunRecord) -> set[str]:
     used = {str(m.axes["provider"]) for m in record.measurements if "provider" in m.axes}
     return used or ({str(record.protocol["provider"])} if record.protocol.get("provider") else set())
 
 
-def runtimes(record: RunRecord) -> set[str]:
-    """Return the runtimes that ran the record's models, by default onnxruntime."""
+def _runtimes(record: RunRecord) -> set[str]:
     names = record.protocol.get("runtime", USUAL_RUNTIME)
     return set(map(str, names)) if isinstance(names, list | tuple) else {str(names)}
 

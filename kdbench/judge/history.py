@@ -205,6 +205,7 @@ def _steps(
     scaled = np.log(values) if relative else np.array(values, dtype=np.float64)
     segments = exact_steps(scaled) if metric.counted else find_steps(scaled, scatter)
     undo = math.exp if relative else float
+    runtimes = [points[place].runtime for place in places]
     ends = (*(start - 1 for start in segments.starts[1:]), len(places) - 1)
     levels = tuple(
         Level(first=places[start], last=places[end], value=undo(mean))
@@ -216,7 +217,7 @@ def _steps(
             change=undo(step.change),
             interval=Interval(low=undo(step.low), high=undo(step.high)),
             better=(step.change > 0) == metric.higher_is_better,
-            runtime=_runtimes(*(points[places[at]].runtime for at in (step.at - 1, step.at))),
+            runtime="" if (before := runtimes[step.at - 1]) == (after := runtimes[step.at]) else f"{before} → {after}",
         )
         for step in segments.steps
     )
@@ -229,10 +230,6 @@ def _too_few(values: Sequence[float], metric: declared.Metric) -> str:
     if len(values) >= FEWEST or metric.counted:
         return ""
     return f"that takes {FEWEST} numbers, and there {'is' if len(values) == 1 else 'are'} {len(values)}"
-
-
-def _runtimes(before: str | None, after: str | None) -> str:
-    return f"{before} → {after}" if before != after else ""
 
 
 def _raise_on_unknown(records: Sequence[LocatedRecord], metrics: Sequence[str], models: Sequence[str]) -> None:

@@ -96,10 +96,8 @@ def _not_measured_there(findings: Iterable[F], named: Axes, required: Axes) -> t
 
 
 def _deviating(axes: Axes, required: Axes) -> dict[str, str | int]:
-    """Return the axes that keep a finding from fitting."""
-    return {
-        axis: value for axis, value in axes.items() if value != required.get(axis, value if axis in _FREE else None)
-    }
+    known = {axis: required.get(axis, value if axis in _FREE else None) for axis, value in axes.items()}
+    return {axis: value for axis, value in axes.items() if value != known[axis]}
 
 
 def _at(axes: Axes) -> str:

@@ -65,9 +65,8 @@ class Findings:
 
 def interval_of(estimate: Estimate) -> Interval | None:
     """Return an estimate's interval as a record holds it."""
-    if estimate.low is None or estimate.high is None:
-        return None
-    return Interval(low=estimate.low, high=estimate.high)
+    low, high = estimate.low, estimate.high
+    return None if low is None or high is None else Interval(low=low, high=high)
 
 
 def estimated_pair(teacher: str, student: str, metric: str, estimate: Estimate, **details: Any) -> Pair:

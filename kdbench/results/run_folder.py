@@ -19,7 +19,6 @@ from kdbench.errors import InputError
 DEFAULT_PARENT = Path("runs")
 RECORD = "record.json"
 _CHOOSE_ANOTHER = "choose another folder with --out"
-_REPORTS = {".md", ".html"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class RunFolder:
         """
         if path.suffix == ".onnx":
             raise InputError(f"{path} is a model, not a record", "measure it first: kdbench bench leaves a record")
-        is_record = not path.is_dir() and path.suffix not in _REPORTS
+        is_record = not path.is_dir() and path.suffix not in {".md", ".html"}
         run = cls(path.parent, path.name) if is_record else cls(path if path.is_dir() else path.parent)
         if not run.record.exists():
             if runs := sorted(record.parent.name for record in path.glob(f"*/{RECORD}")):

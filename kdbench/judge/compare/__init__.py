@@ -1,4 +1,4 @@
 """Compare two records: match their models, align their axes, compute each change, and decide what it is.
 
-Files are in that order: matching, machines, strategies, deltas, thresholds; `records` puts them together.
+Files are in that order: matching, strategies, deltas, thresholds; `records` puts them together.
 """

@@ -76,19 +76,15 @@ def uncertainty(delta: Delta, metric: Metric) -> str:
 
 def _worsenings(delta: Delta, metric: Metric) -> tuple[float, float, float]:
     """Return by how much the new number is worse: estimated, at most and at least; negative if it is better."""
-    none = _no_change(metric)
+    none = 0.0 if metric.in_points else 1.0
     sign = -1.0 if metric.higher_is_better else 1.0
     worse, *ends = (sign * (number - none) for number in (delta.value, delta.low, delta.high))
     return worse, max(ends), min(ends)
 
 
-def _no_change(metric: Metric) -> float:
-    return 0.0 if metric.in_points else 1.0
-
-
 def unchanged(metric: Metric, strategy: Strategy, *, n: int | None = None, note: str = "", anchor: str = "") -> Delta:
     """Return no change, without an interval."""
-    none = _no_change(metric)
+    none = 0.0 if metric.in_points else 1.0
     return Delta(none, none, none, strategy, n, anchor, note)
 
 

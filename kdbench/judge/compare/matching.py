@@ -1,4 +1,4 @@
-"""Match the models of two records, and align the measurements of each metric by their axes."""
+"""What two records have in common, and how they differ: models, axes of measurements, machine and software."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,15 @@ from kdbench.results.records import Axes, Measurement, RunRecord, missing
 # Axes of side numbers: training images, or one part of the machine.
 _EXCLUDED = {"part", "scope"}
 _FAILED = {"error", "invalid"}
-_ByAxes = Mapping[tuple[tuple[str, str | int], ...], Measurement]
+
+# The facts of a host that its times depend on. A machine with another kernel, Python or total memory is the same one.
+_CORES = ("cores_physical", "cores_logical", "cores_usable", "cpu_quota_cores")
+_STATE = ("virtualization", "container", "governor", "turbo", "clock_limit_share", "smt")
+_MACHINE = ("cpu", "machine", *_CORES, "gpu", *_STATE)
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+_OTHER_LIBRARIES = ("kdbench", "numpy", "torch")
+_DRIVER = ("gpu_driver", "gpu_cuda")
+_OTHER_FACTS = ("os", "kernel", "python")
 
 
 @dataclass(frozen=True)
@@ -106,16 +114,10 @@ def _list(cards: Sequence[ModelCard]) -> str:
     return ", ".join(dict.fromkeys(card.name for card in cards)) or "none"
 
 
-@dataclass(frozen=True)
-class Aligned:
-    """The measurements to compare, and notes on numbers that only one of the records has."""
-
-    pairs: tuple[tuple[Measurement, Measurement], ...]
-    notes: tuple[str, ...] = ()
-
-
-def align(base: RunRecord, new: RunRecord, match: Match, metric: str) -> Aligned:
-    """Pair the measurements of `metric` at every set of axes that both records have.
+def align(
+    base: RunRecord, new: RunRecord, match: Match, metric: str
+) -> tuple[list[tuple[Measurement, Measurement]], list[str]]:
+    """Pair the measurements of `metric` at every set of axes that both records have; note numbers that only one has.
 
     If there is no such pair and one record has a number, that number is paired with the reason why the other record has
     none. Axes without a number in either record are left out, unless a measurement failed: a failure must not pass.
@@ -127,11 +129,11 @@ def align(base: RunRecord, new: RunRecord, match: Match, metric: str) -> Aligned
     only_new = [m for key, m in after.items() if key not in before and m.value is not None]
     if shared or not (only_base or only_new):
         notes = [(m, "the base") for m in only_base] + [(m, "the new record") for m in only_new]
-        return Aligned(tuple(shared), tuple(f"{metric}{in_words(m.axes)}: {record} only" for m, record in notes))
+        return shared, [f"{metric}{in_words(m.axes)}: {record} only" for m, record in notes]
     single = (only_base or only_new)[0]
     model, record = (match.new.id, "the new record") if only_base else (match.base.id, "the base")
     other = missing(model, metric, f"{record} has none{in_words(single.axes)}", axes=single.axes)
-    return Aligned(((single, other) if only_base else (other, single),))
+    return [(single, other) if only_base else (other, single)], []
 
 
 def in_words(axes: Axes) -> str:
@@ -139,6 +141,41 @@ def in_words(axes: Axes) -> str:
     return f" at {', '.join(f'{key} {value}' for key, value in axes.items())}" if axes else ""
 
 
-def _by_axes(record: RunRecord, model: str, metric: str) -> _ByAxes:
+def _by_axes(record: RunRecord, model: str, metric: str) -> dict[tuple[tuple[str, str | int], ...], Measurement]:
     measurements = (m for m in record.measurements if (m.model, m.metric) == (model, metric))
     return {tuple(sorted(m.axes.items())): m for m in measurements if not _EXCLUDED & m.axes.keys()}
+
+
+def other_machine(base: RunRecord, new: RunRecord) -> str:
+    """Return how the machines of two records differ, in words; empty where they do not.
+
+    A record that does not name its processor could be of any machine.
+    """
+    before, after = base.environment.host, new.environment.host
+    if before.get("cpu") is None or after.get("cpu") is None:
+        return "the processor is not known"
+    return "; ".join(_differing(before, after, _MACHINE))
+
+
+def other_runtime(base: RunRecord, new: RunRecord, axes: Axes) -> str:
+    """Return which runtime or driver differs, in words: they may change the times at `axes`."""
+    libraries = (*RUNTIMES, *(("torch",) if str(axes.get("runtime", "")).startswith("torch") else ()))
+    differences = _differing(base.environment.libraries, new.environment.libraries, libraries)
+    if axes.get("provider") == "cuda":
+        differences += _differing(base.environment.host, new.environment.host, _DRIVER)
+    return "; ".join(differences)
+
+
+def other_software(base: RunRecord, new: RunRecord) -> str:
+    """Return which software that a number may depend on differs, in words; empty where none does."""
+    differences = [
+        *_differing(base.environment.libraries, new.environment.libraries, (*RUNTIMES, *_OTHER_LIBRARIES)),
+        *_differing(base.environment.host, new.environment.host, (*_DRIVER, *_OTHER_FACTS)),
+    ]
+    return "; ".join(differences)
+
+
+def _differing(base: Mapping[str, object], new: Mapping[str, object], keys: tuple[str, ...]) -> list[str]:
+    changes = {key: (base.get(key), new.get(key)) for key in keys if base.get(key) != new.get(key)}
+    texts = {key: ["unknown" if value is None else str(value) for value in values] for key, values in changes.items()}
+    return [f"{key.replace('_', ' ')} {' → '.join(values)}" for key, values in texts.items()]

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 
 from kdbench import units
 from kdbench.judge.compare.deltas import Delta, NotComparable, classify, uncertainty
-from kdbench.judge.compare.machines import RUNTIMES, other_software
-from kdbench.judge.compare.matching import Match, Matched, align, in_words, match_models
+from kdbench.judge.compare.matching import RUNTIMES, Match, Matched, align, in_words, match_models, other_software
 from kdbench.judge.compare.strategies import REMEASURE, MetricPair, RecordPair, delta_of, separate
 from kdbench.judge.compare.thresholds import Thresholds, metrics_to_compare
 from kdbench.results.comparisons import CHANGES, Change, Compared, Comparison
@@ -110,13 +109,13 @@ def describe_machine(record: RunRecord) -> str:
 def _compare_metric(
     records: RecordPair, match: Match, metric: Metric, thresholds: Thresholds, *, by_name: bool
 ) -> Rows:
-    aligned = align(records.base, records.new, match, metric.id)
-    measurements = [m for pair in aligned.pairs for m in pair if m.value is not None]
-    if not by_name and metric.metered and aligned.pairs and all(m.evidence == "estimated" for m in measurements):
+    aligned, notes = align(records.base, records.new, match, metric.id)
+    measurements = [m for pair in aligned for m in pair if m.value is not None]
+    if not by_name and metric.metered and aligned and all(m.evidence == "estimated" for m in measurements):
         return Rows(notes=(f"{metric.id} is estimated, and gates nothing",))
-    pairs = [MetricPair(records, match, metric, base, new) for base, new in aligned.pairs]
+    pairs = [MetricPair(records, match, metric, base, new) for base, new in aligned]
     rows = tuple(_row(pair, delta_of(pair), thresholds.of(metric)) for pair in pairs)
-    return Rows(rows, (*(f"{match.new.id}: {note}" for note in aligned.notes), *_notes_on_anchors(pairs, rows)))
+    return Rows(rows, (*(f"{match.new.id}: {note}" for note in notes), *_notes_on_anchors(pairs, rows)))
 
 
 def _row(pair: MetricPair, delta: Delta | NotComparable, threshold: float) -> Compared:
@@ -149,7 +148,6 @@ def _row(pair: MetricPair, delta: Delta | NotComparable, threshold: float) -> Co
 
 
 def _remedy(pair: MetricPair, delta: Delta) -> str:
-    """Return what would make an interval narrower."""
     if pair.metric.sampled:
         if delta.strategy == "paired":
             return "give it a longer --budget"

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench import units
 from kdbench.judge.compare import deltas
 from kdbench.judge.compare.deltas import Delta, NotComparable
-from kdbench.judge.compare.machines import other_machine, other_runtime
-from kdbench.judge.compare.matching import Match
+from kdbench.judge.compare.matching import Match, other_machine, other_runtime
 from kdbench.judge.limits import reliability_problem
 from kdbench.results.metrics import PAIR_METRICS, Metric
 from kdbench.results.records import Measurement, Pair, RunRecord
