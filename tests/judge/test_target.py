@@ -128,7 +128,7 @@ def test_several_limits_of_one_criterion_are_a_line_each_with_the_same_axes():
         ({"metric": "agreement", "max_drop_vs_teacher": 2}, "no run measures it", "top1"),
         ({"metric": "top1", "min_ratio_vs_teacher": 2}, "no run measures it", "size_bytes"),
         ({"metric": "latency_ratio", "min_ratio_vs_teacher": 2}, "relative to the teacher already", "max or min"),
-        ({"metric": "top1", "min": 0.5, "axes": {"batch": 1}}, "no axis 'batch'", "leave the axis out"),
+        ({"metric": "size_bytes", "max": 5e6, "axes": {"batch": 1}}, "no axis 'batch'", "leave the axis out"),
         ({"metric": "load_ns", "max": 5, "axes": {"thread": 1}}, "unknown axis 'thread'", "did you mean 'threads'?"),
         ({"metric": "load_ns", "max": 5, "axes": {"threads": "4"}}, "a whole number from 1 on", "axes = {"),
         ({"metric": "load_ns", "max": 5, "axes": {"threads": 0}}, "a whole number from 1 on", "axes = {"),

@@ -105,7 +105,7 @@ def test_a_runtime_that_says_something_else_is_refused(bench_models, admitted, p
     processes.logits["torch"] = LOGITS + off  # the tolerance is a thousandth of the largest logit, 11
     outcome = admitted(bench_models, BOTH)
     assert refusals(outcome) == {"t": ["torch"], "s": ["torch"]}
-    assert "stray" in outcome.models[0].refused["torch"].reason
+    assert "deviate" in outcome.models[0].refused["torch"].reason
 
 
 def test_rounding_is_admitted(bench_models, admitted, processes):
