@@ -99,10 +99,8 @@ def check_devices(training: Training) -> None:
     devices, needed, started = devices_of(training), processes_of(training), world_size()
     if training.strategy not in STRATEGIES:
         known = "known: " + ", ".join(STRATEGIES)
-        raise InputError(
-            f"training.strategy {training.strategy!r} is not one that kdbench can train with",
-            suggestion(training.strategy, list(STRATEGIES), known),
-        )
+        message = f"training.strategy {training.strategy!r} is not one that kdbench can train with"
+        raise InputError(message, suggestion(training.strategy, list(STRATEGIES), known))
     if devices < 1:
         raise InputError(f"training.devices is {devices}", 'give a number from 1, or "auto" for all GPUs')
     if devices > (available := _available(device)):
@@ -112,17 +110,13 @@ def check_devices(training: Training) -> None:
             f"set training.devices = {available}",
         )
     if started > 1 and started != needed:
-        raise InputError(
-            f"{started} processes were started together, and training.devices × num_nodes is {needed}",
-            "start as many as every training of the recipe needs",
-        )
+        message = f"{started} processes were started together, and training.devices × num_nodes is {needed}"
+        raise InputError(message, "start as many as every training of the recipe needs")
     if started > 1 and (mismatch := _mismatch(devices, training.num_nodes)):
         raise InputError(mismatch, "start one process for each device of each node")
     if started == 1 and training.num_nodes > 1:
-        raise InputError(
-            f"training.num_nodes is {training.num_nodes}, and kdbench was not started on the other nodes",
-            "start `kdbench train` on every node with torchrun or srun; see docs/recipes.md",
-        )
+        message = f"training.num_nodes is {training.num_nodes}, and kdbench was not started on the other nodes"
+        raise InputError(message, "start `kdbench train` on every node with torchrun or srun; see docs/recipes.md")
     if needed > 1 and training.batch < 2 * needed:
         raise InputError(
             f"training.batch is {training.batch}, which leaves fewer than two samples for each of {needed} devices",

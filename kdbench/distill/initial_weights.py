@@ -41,10 +41,8 @@ def require_same_shape(network: nn.Module, other: nn.Module) -> None:
     shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in (fresh, trained)]
     if shapes[0] != shapes[1]:
         odd = min(shapes[0].items() ^ shapes[1].items())[0]
-        raise InputError(
-            f"start mixes the weights of two models, which need the same shape; they differ in {odd!r}",
-            "choose the same model, or leave start out",
-        )
+        message = f"start mixes the weights of two models, which need the same shape; they differ in {odd!r}"
+        raise InputError(message, "choose the same model, or leave start out")
 
 
 def re_estimate(network: nn.Module, images: Batches) -> None:

@@ -122,10 +122,8 @@ def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTe
     if not terms and student.ce_weight == 0:
         raise InputError(f"student {student.name!r} has no terms and ce_weight 0: it learns from nothing")
     if len(student.teacher) > 1 and not any(term.method.uses_all_teachers for term in terms):
-        raise InputError(
-            f"student {student.name!r} has {len(student.teacher)} teachers, and no term uses more than one",
-            'use the method "multi_teacher"',
-        )
+        message = f"student {student.name!r} has {len(student.teacher)} teachers, and no term uses more than one"
+        raise InputError(message, 'use the method "multi_teacher"')
     for term, options in zip(terms, student.terms, strict=True):
         if student.data.augment.mixes and not term.method.supports_mixed_images:
             raise InputError(
@@ -154,10 +152,8 @@ def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm
     begin = student.training.epoch_at(term.from_epoch)
     end = None if term.until_epoch is None else student.training.epoch_at(term.until_epoch)
     if end is not None and end <= begin:
-        raise InputError(
-            f"student {student.name!r}: {term.method} is active from epoch {begin} until before {end}: never",
-            "give an until_epoch above from_epoch",
-        )
+        message = f"student {student.name!r}: {term.method} is active from epoch {begin} until before {end}: never"
+        raise InputError(message, "give an until_epoch above from_epoch")
     if begin >= student.training.last_epoch:
         raise InputError(
             f"student {student.name!r}: {term.method} is active from epoch {begin} on, and the training has "

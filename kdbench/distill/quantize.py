@@ -148,10 +148,8 @@ def with_fake_quantization(network: nn.Module, options: Quantize) -> nn.Module:
     """
     layers = [module for module in network.modules() if type(module) in _QUANTIZED]
     if not layers:
-        raise InputError(
-            f"{type(network).__name__} has no Conv2d and no Linear, so there is nothing to quantize",
-            "leave quantize out",
-        )
+        message = f"{type(network).__name__} has no Conv2d and no Linear, so there is nothing to quantize"
+        raise InputError(message, "leave quantize out")
     for layer in layers:
         is_inner = layer is not layers[0] and layer is not layers[-1]
         # As torch's parametrizations do: the object stays, with its place in the network, its weights and its hooks.

@@ -175,20 +175,16 @@ def _half(logits: Tensor) -> Any:
     values = logits.float().cpu()
     # NaN passes: the loss detects it.
     if values.abs().max() > torch.finfo(torch.float16).max:
-        raise InputError(
-            f"the teacher's logits reach {float(values.abs().max()):.3g}, more than float16 holds",
-            'set cache = "off" for its students',
-        )
+        message = f"the teacher's logits reach {float(values.abs().max()):.3g}, more than float16 holds"
+        raise InputError(message, 'set cache = "off" for its students')
     return values.half().numpy()
 
 
 def _new_table(path: Path, shape: tuple[int, int, int]) -> Any:
     size, free = 2 * shape[0] * shape[1] * shape[2], shutil.disk_usage(path.parent).free
     if size > free:
-        raise StorageError(
-            f"the teacher's logits need {size / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free",
-            'choose fewer data.augment.views, another folder (KDBENCH_CACHE), or cache = "off"',
-        )
+        message = f"the teacher's logits need {size / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free"
+        raise StorageError(message, 'choose fewer data.augment.views, another folder (KDBENCH_CACHE), or cache = "off"')
     table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
     if hasattr(os, "posix_fallocate"):
         # A disk that fills up later is then an error here, not a signal from the memory map.

@@ -130,10 +130,8 @@ class _State:
         record = RunRecord.read(folder.record)
         files = {card.id: folder.model(card.id) for card in record.models}
         if not any(file.exists() for file in files.values()):
-            raise InputError(
-                f"{path} has no models beside its record, so nothing can be measured again",
-                "name the folder of the run with its models/, or the .onnx files themselves",
-            )
+            message = f"{path} has no models beside its record, so nothing can be measured again"
+            raise InputError(message, "name the folder of the run with its models/, or the .onnx files themselves")
         return cls(describe_record(record), record.models, files, data=_data_of(record))
 
     def verify(self, card: ModelCard) -> None:

@@ -59,10 +59,8 @@ class OtherClasses(nn.Module):
         super().__init__()
         counts = torch.bincount(labels, minlength=classes)
         if int(counts.max()) == len(labels):
-            raise InputError(
-                "contrastive: all training samples are of one class, and the negatives are those of others",
-                "choose another subset of the data, or another method",
-            )
+            message = "contrastive: all training samples are of one class, and the negatives are those of others"
+            raise InputError(message, "choose another subset of the data, or another method")
         order, starts = labels.argsort(stable=True), counts.cumsum(0) - counts
         # Checkpoints need not hold what is known from the data.
         for name, value in {"labels": labels, "order": order, "counts": counts, "starts": starts}.items():

@@ -47,10 +47,9 @@ def report_on_rank_zero() -> Iterator[None]:
 def require_single_process() -> None:
     """Raise InputError where torchrun or srun started several processes: they would disturb the measurement."""
     if world_size() > 1:
-        raise InputError(
-            f"{world_size()} processes were started together, but measuring needs the machine for itself",
-            "train with `kdbench train RECIPE --out DIR`, then measure with `kdbench run RECIPE --out DIR --resume`",
-        )
+        message = f"{world_size()} processes were started together, but measuring needs the machine for itself"
+        hint = "train with `kdbench train RECIPE --out DIR`, then measure with `kdbench run RECIPE --out DIR --resume`"
+        raise InputError(message, hint)
 
 
 @contextmanager
