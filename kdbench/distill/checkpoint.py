@@ -1,6 +1,7 @@
 """The checkpoint of an unfinished training, from which it resumes with bit-identical results."""
 
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def prepare(folder: Path, key: str) -> bool:
         saved = storage.read_json(folder / _KEY, "checkpoint key") if (folder / _KEY).exists() else {}
         if saved.get("key") == key and load(folder / STATE) is not None:
             return True
-        clear(folder)
+        shutil.rmtree(folder)
     storage.write_json(storage.make_folder(folder) / _KEY, {"key": key})
     return False
 
@@ -40,10 +41,3 @@ def load(path: Path) -> dict[str, Any] | None:
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
         return None
     return content if isinstance(content, dict) and content.get("format") == _FORMAT else None
-
-
-def clear(folder: Path) -> None:
-    """Remove a folder of checkpoints."""
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()

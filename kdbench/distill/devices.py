@@ -23,8 +23,7 @@ def device_of(training: Training) -> torch.device:
     """Return the device of a training; raises InputError if the recipe requires CUDA and there is none."""
     if training.device == "cuda" and not torch.cuda.is_available():
         raise InputError("training.device is cuda, but PyTorch sees no GPU", 'use device = "auto" or "cpu"')
-    use_cuda = training.device == "cuda" or (training.device == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if use_cuda else "cpu")
+    return torch.device("cuda" if training.device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def resolved(training: Training, network: nn.Module) -> Training:
@@ -40,9 +39,8 @@ def resolved(training: Training, network: nn.Module) -> Training:
         "channels_last": any(isinstance(module, nn.Conv2d) for module in network.modules()),
         "compile": device.type == "cuda" and missing_compiler("cuda") is None,
     }
-    return training.model_copy(
-        update={key: choice for key, choice in choices.items() if getattr(training, key) == "auto"}
-    )
+    automatic = {key: choice for key, choice in choices.items() if getattr(training, key) == "auto"}
+    return training.model_copy(update=automatic)
 
 
 def evaluation_batch(device: torch.device, batch: int) -> int:
@@ -103,42 +101,28 @@ def check_devices(training: Training) -> None:
         raise InputError(message, suggestion(training.strategy, list(STRATEGIES), known))
     if devices < 1:
         raise InputError(f"training.devices is {devices}", 'give a number from 1, or "auto" for all GPUs')
-    if devices > (available := _available(device)):
-        name = "GPU" if device == "cuda" else "CPU core"
-        raise InputError(
-            f"training.devices is {devices}, and this machine has {available} {name}{'' if available == 1 else 's'}",
-            f"set training.devices = {available}",
-        )
+    available, unit = (torch.cuda.device_count(), "GPU") if device == "cuda" else (len(available_cores()), "CPU core")
+    if devices > available:
+        message = f"training.devices is {devices}, and this machine has {available} {unit}{'s' * (available != 1)}"
+        raise InputError(message, f"set training.devices = {available}")
     if started > 1 and started != needed:
         message = f"{started} processes were started together, and training.devices × num_nodes is {needed}"
         raise InputError(message, "start as many as every training of the recipe needs")
-    if started > 1 and (mismatch := _mismatch(devices, training.num_nodes)):
-        raise InputError(mismatch, "start one process for each device of each node")
+    if started > 1 and (cluster := environment()) is not None:
+        try:
+            cluster.validate_settings(devices, training.num_nodes)
+        except ValueError as error:
+            reason = str(error).partition(" HINT")[0]  # why Fabric rejects the distribution over the nodes
+            raise InputError(reason, "start one process for each device of each node") from error
     if started == 1 and training.num_nodes > 1:
         message = f"training.num_nodes is {training.num_nodes}, and kdbench was not started on the other nodes"
         raise InputError(message, "start `kdbench train` on every node with torchrun or srun; see docs/recipes.md")
     if needed > 1 and training.batch < 2 * needed:
-        raise InputError(
-            f"training.batch is {training.batch}, which leaves fewer than two samples for each of {needed} devices",
-            "the batch is split over all devices: choose a larger batch, or fewer devices",
-        )
+        few = f"fewer than two samples for each of {needed} devices"
+        hint = "the batch is split over all devices: choose a larger batch, or fewer devices"
+        raise InputError(f"training.batch is {training.batch}, which leaves {few}", hint)
     if training.compile is True and (missing := missing_compiler(device)):
         raise InputError(f"training.compile is true, and torch.compile lacks {missing}", "set training.compile = false")
-
-
-def _mismatch(devices: int, nodes: int) -> str | None:
-    """Return why Fabric rejects the distribution of the processes over the nodes; None if it accepts it."""
-    cluster = environment()
-    assert cluster is not None, "processes are started from outside"
-    try:
-        cluster.validate_settings(devices, nodes)
-    except ValueError as error:
-        return str(error).partition(" HINT")[0]
-    return None
-
-
-def _available(device: str) -> int:
-    return torch.cuda.device_count() if device == "cuda" else len(available_cores())
 
 
 def missing_compiler(device: str) -> str | None:

@@ -6,6 +6,7 @@ checkpoint, from which an interrupted training resumes.
 
 import csv
 import io
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,4 +143,4 @@ def _write_results(network: nn.Module, summary: cards.Training, folder: Path, ke
     storage.write_text(folder / CURVE, table.getvalue())
     # Last: its presence marks the training as complete.
     storage.write_json(folder / SUMMARY, {"key": key, "training": summary.model_dump(mode="json")})
-    checkpoint.clear(folder / _UNFINISHED)
+    shutil.rmtree(folder / _UNFINISHED)

@@ -50,10 +50,9 @@ def re_estimate(network: nn.Module, images: Batches) -> None:
 
     The mixed statistics of two networks fit neither: signals fade or explode from layer to layer.
     """
-    norms = [module for module in network.modules() if isinstance(module, _NORMS)]
+    norms = {module: module.momentum for module in network.modules() if isinstance(module, _NORMS)}
     if not norms:
         return
-    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # for torch: a plain mean over all batches
@@ -63,7 +62,7 @@ def re_estimate(network: nn.Module, images: Batches) -> None:
     with torch.no_grad():
         for batch in images:
             network(batch.images)
-    for norm, momentum in zip(norms, momenta, strict=True):
+    for norm, momentum in norms.items():
         norm.momentum = momentum
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,7 +95,7 @@ class TrainingLoop:
         self._forward = strategy.setup_module(self._step)
         for teacher in self.objective.teachers:
             teacher.to(self._fabric.device)
-        parameters = [parameter for parameter in self._step.parameters() if parameter.requires_grad]
+        parameters = (parameter for parameter in self._step.parameters() if parameter.requires_grad)
         self._optimizer = build_optimizer(self.training.optimizer, parameters)
         if saved is not None:
             self._optimizer.load_state_dict(saved["optimizer"])
@@ -111,11 +111,10 @@ class TrainingLoop:
         unsaved_s = 0.0
         while len(self.state.curve) < self.training.last_epoch and not self._out_of_patience():
             row = self._epoch(len(self.state.curve))
-            detail = f"loss {row.train_loss:.4f}, validation {row.validation_top1:.2%}"
-            self._report(row.epoch * len(self.batches), row.epoch, f", {detail}")
-            # The curve's times are the same in all processes.
+            detail = f", loss {row.train_loss:.4f}, validation {row.validation_top1:.2%}"
+            self._report(row.epoch * len(self.batches), row.epoch, detail)
             unsaved_s += row.seconds
-            if unsaved_s >= SAVE_EVERY_S:
+            if self.processes.first and unsaved_s >= SAVE_EVERY_S:
                 unsaved_s = 0.0
                 self._save()
 
@@ -123,20 +122,19 @@ class TrainingLoop:
         """Train and validate one epoch, from 0; return its row of the curve."""
         began = time.perf_counter()
         self.state.energy.begin()
-        train, validation = means((self._train(epoch), self._validate(epoch)), self.processes)
-        if not math.isfinite(train.loss) or not math.isfinite(validation.loss):
-            raise DivergedError(
-                f"training diverged: in epoch {epoch + 1} the loss is {train.loss} in training and "
-                f"{validation.loss} in validation",
-                "try a lower training.optimizer.lr, gradient clipping (training.clip = 1.0) or precision 32",
-            )
+        tallies = (self._train(epoch), self._validate(epoch))
+        (train_loss, train_top1), (validation_loss, validation_top1) = means(tallies, self.processes)
+        if not math.isfinite(train_loss) or not math.isfinite(validation_loss):
+            losses = f"{train_loss} in training and {validation_loss} in validation"
+            hint = "try a lower training.optimizer.lr, gradient clipping (training.clip = 1.0) or precision 32"
+            raise DivergedError(f"training diverged: in epoch {epoch + 1} the loss is {losses}", hint)
         self.state.energy.end()
         row = Epoch(
             epoch=epoch + 1,
-            train_loss=train.loss,
-            train_top1=train.top1,
-            validation_loss=validation.loss,
-            validation_top1=validation.top1,
+            train_loss=train_loss,
+            train_top1=train_top1,
+            validation_loss=validation_loss,
+            validation_top1=validation_top1,
             learning_rate=self._rate(epoch, 0),
             seconds=self.processes.broadcast(time.perf_counter() - began),
         )
@@ -188,9 +186,8 @@ class TrainingLoop:
 
     def _out_of_patience(self) -> bool:
         patience, epochs = self.training.patience, len(self.state.curve)
-        if patience is None or epochs <= self.objective.first_full_epoch:
-            return False
-        return epochs - self.state.best_epoch(self.objective) >= patience
+        complete = epochs > self.objective.first_full_epoch
+        return patience is not None and complete and epochs - self.state.best_epoch(self.objective) >= patience
 
     def _report(self, steps: int, epoch: int, detail: str = "") -> None:
         """Report the progress after `steps` steps, in `epoch`, from 1."""
@@ -199,8 +196,6 @@ class TrainingLoop:
         self.progress.step(steps, len(self.batches) * epochs, f"epoch {epoch}/{epochs}{detail}")
 
     def _save(self) -> None:
-        if not self.processes.first:
-            return
         content = {
             "step": self._step.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -225,13 +220,12 @@ class _Step(nn.Module):
 
     def forward(self, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch, a scalar, and the network's logits (B, C)."""
-        network = self.network
         if not self.training:
-            logits = network(batch.images)
+            logits = self.network(batch.images)
             return cross_entropy(logits, batch.labels), logits
         # A compiled network has no inner layers to tap.
-        if self._compiled and not any(term.method.student_layers for term in self.objective.active_terms(epoch)):
-            network = self._compiled[0]
+        taps = any(term.method.student_layers for term in self.objective.active_terms(epoch))
+        network = self._compiled[0] if self._compiled and not taps else self.network
         loss, logits = self.objective(network, batch, epoch)
         return loss, logits
 
@@ -254,39 +248,28 @@ def _fabric(training: Training) -> Fabric:
     return fabric
 
 
-class Mean(NamedTuple):
-    """Mean loss in nats and share of correct predictions."""
-
-    loss: float
-    top1: float
-
-
 class Tally:
     """Losses and numbers of correct predictions by batch, kept on the device: reading one would wait for it."""
 
     def __init__(self) -> None:
-        self._losses: list[Tensor] = []
-        self._correct: list[Tensor] = []
-        self._samples: list[int] = []
+        self._batches: list[tuple[Tensor, Tensor, int]] = []
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor, counted: int) -> None:
         """Add a batch's mean loss, a scalar, and logits (B, C); `counted` is B, or 0 if another process counts it."""
         if counted:
-            self._losses.append(loss.detach())
-            self._correct.append(correct(logits.detach(), labels))
-            self._samples.append(counted)
+            self._batches.append((loss.detach(), correct(logits.detach(), labels), counted))
 
     def sums(self) -> tuple[float, int, int]:
-        """Return the sum of the samples' losses, the number of correct predictions and that of samples."""
-        if not self._samples:
+        """Return the sum of the samples' losses, and the numbers of correct predictions and of samples."""
+        if not self._batches:
             return 0.0, 0, 0
-        losses = torch.stack(self._losses).float().cpu() * torch.tensor(self._samples)
+        losses, hits, samples = zip(*self._batches, strict=True)
+        weighted = torch.stack(losses).float().cpu() * torch.tensor(samples)
         # In float32 and in order, so that the sum does not depend on how the device or a library adds.
-        total = np.add.accumulate(losses.numpy())[-1]
-        return float(total), int(torch.stack(self._correct).sum()), sum(self._samples)
+        return float(np.add.accumulate(weighted.numpy())[-1]), int(torch.stack(hits).sum()), sum(samples)
 
 
-def means(tallies: Sequence[Tally], processes: Processes) -> list[Mean]:
-    """Return the means over all processes, the same in each."""
+def means(tallies: Sequence[Tally], processes: Processes) -> list[tuple[float, float]]:
+    """Return mean loss, in nats, and share of correct predictions over all processes, the same in each."""
     sums = processes.summed(torch.tensor([tally.sums() for tally in tallies], dtype=torch.float64))
-    return [Mean(loss / samples, right / samples) for loss, right, samples in sums.tolist()]
+    return [(loss / samples, hits / samples) for loss, hits, samples in sums.tolist()]

@@ -177,11 +177,9 @@ def layer_outputs(network: nn.Module, layers: Sequence[str], images: Tensor) -> 
     for layer in layers:
         feature = taps.features.get(layer)
         if not isinstance(feature, Tensor) or feature.dim() not in {2, 4}:
-            raise InputError(
-                f"layer {layer!r} of {type(network).__name__} gives {_described(feature)}, but maps (channels, height, "
-                "width) or vectors are needed",
-                "name a layer that gives maps or vectors",
-            )
+            described = f"layer {layer!r} of {type(network).__name__} gives {_described(feature)}"
+            message = f"{described}, but maps (channels, height, width) or vectors are needed"
+            raise InputError(message, "name a layer that gives maps or vectors")
     return [taps.features[layer] for layer in layers]
 
 

@@ -72,7 +72,8 @@ class Objective(nn.Module):
         with Taps(network, _layers(term.method.student_layers for term in terms)) as taps:
             logits: Tensor = network(batch.images)
         losses = []
-        if weight := self._label_weight(terms):
+        weight = self.ce_weight if terms or not len(self.terms) else 1.0
+        if weight and not any(term.alone for term in terms):
             ce = cross_entropy(logits, batch.labels, self.label_smoothing)
             losses.append(ce if weight == 1 else weight * ce)
         if terms:
@@ -106,12 +107,6 @@ class Objective(nn.Module):
         without = [epoch for epoch in range(epochs) if len(self.terms) and not self.active_terms(epoch)]
         return " + ".join(parts) + ("; CE in other epochs" if without and self.ce_weight != 1 else "")
 
-    def _label_weight(self, active: Sequence[ScheduledTerm]) -> float:
-        """Return the cross-entropy's weight: 0 beside a term that is alone, 1 if no term is active."""
-        if any(term.alone for term in active):
-            return 0.0
-        return self.ce_weight if active or not len(self.terms) else 1.0
-
 
 def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTerm, ...]:
     """Build the terms of a recipe's student.
@@ -126,24 +121,20 @@ def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTe
         raise InputError(message, 'use the method "multi_teacher"')
     for term, options in zip(terms, student.terms, strict=True):
         if student.data.augment.mixes and not term.method.supports_mixed_images:
-            raise InputError(
-                f"student {student.name!r}: {options.method} compares single samples, and mixup and cutmix mix two",
-                f"set student.{student.name}.data.augment.mixup and cutmix to 0",
-            )
+            message = f"{options.method} compares single samples, and mixup and cutmix mix two"
+            hint = f"set student.{student.name}.data.augment.mixup and cutmix to 0"
+            raise InputError(f"student {student.name!r}: {message}", hint)
         if processes_of(student.training) > 1 and not term.method.supports_multiple_processes:
-            raise InputError(
-                f"student {student.name!r}: {options.method} keeps a memory of all samples, but each of several "
-                "processes sees only a part of them",
-                f"set student.{student.name}.training.devices and num_nodes to 1",
-            )
+            obstacle = "keeps a memory of all samples, but each of several processes sees only a part of them"
+            hint = f"set student.{student.name}.training.devices and num_nodes to 1"
+            raise InputError(f"student {student.name!r}: {options.method} {obstacle}", hint)
     return terms
 
 
 def student_objective(student: Student, terms: Sequence[ScheduledTerm], teachers: Sequence[Teacher]) -> Objective:
     """Return the loss of a recipe's student with these terms and teachers."""
-    weight = student.ce_weight
-    if weight is None:
-        weight = terms[0].method.default_ce_weight if terms else 1.0
+    default = terms[0].method.default_ce_weight if terms else 1.0
+    weight = default if student.ce_weight is None else student.ce_weight
     smoothing = student.training.label_smoothing
     return Objective(ce_weight=weight, terms=terms, teachers=teachers, label_smoothing=smoothing)
 
@@ -155,11 +146,11 @@ def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm
         message = f"student {student.name!r}: {term.method} is active from epoch {begin} until before {end}: never"
         raise InputError(message, "give an until_epoch above from_epoch")
     if begin >= student.training.last_epoch:
-        raise InputError(
-            f"student {student.name!r}: {term.method} is active from epoch {begin} on, and the training has "
-            f"{student.training.last_epoch} epochs",
-            "epochs are counted from 0: give a smaller from_epoch, a share such as 0.25, or train for longer",
+        active = (
+            f"{term.method} is active from epoch {begin} on, and the training has {student.training.last_epoch} epochs"
         )
+        hint = "epochs are counted from 0: give a smaller from_epoch, a share such as 0.25, or train for longer"
+        raise InputError(f"student {student.name!r}: {active}", hint)
     method = METHODS.get(term.method).from_recipe(term.method, term.options, context)
     return ScheduledTerm(method, from_epoch=begin, until_epoch=end, alone=term.alone)
 

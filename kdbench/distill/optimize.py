@@ -22,35 +22,24 @@ def build_optimizer(options: Optimizer, parameters: Iterable[nn.Parameter]) -> o
     return adam(parameters, betas=options.betas, **rates)
 
 
-def _constant(_schedule: Schedule, _epochs: int) -> Factor:
-    return lambda _epoch: 1.0
-
-
-def _cosine(_schedule: Schedule, epochs: int) -> Factor:
-    """Half a cosine from 1 to 0 (Loshchilov, Hutter 2017, without restarts)."""
-    return lambda epoch: 0.5 * (1 + math.cos(math.pi * min(epoch / epochs, 1.0)))
-
-
-def _step(schedule: Schedule, epochs: int) -> Factor:
-    """Multiply by `gamma` at every milestone; a milestone below one is a share of all epochs."""
-    milestones = sorted(m * epochs if m < 1 else m for m in schedule.milestones)
-    return lambda epoch: schedule.gamma ** bisect.bisect_right(milestones, epoch)
-
-
-def _onecycle(_schedule: Schedule, epochs: int) -> Factor:
-    """Linearly up from 1/25 over the first 30 % of the training, then linearly down to 0 (Smith 2018)."""
-    peak = 0.3 * epochs
-    return lambda epoch: 0.04 + 0.96 * epoch / peak if epoch < peak else max((epochs - epoch) / (epochs - peak), 0.0)
-
-
-_SCHEDULES = {"constant": _constant, "cosine": _cosine, "step": _step, "onecycle": _onecycle}
-
-
 def learning_rate_factor(training: Training) -> Factor:
     """Return the factor on the learning rate as a function of the time in epochs, fractions included.
 
     During `warmup` epochs the factor also rises linearly from zero.
     """
-    schedule = training.schedule
-    shape, warmup = _SCHEDULES[schedule.name](schedule, training.epochs), schedule.warmup
+    shape, warmup = _shape(training.schedule, training.epochs), training.schedule.warmup
     return (lambda epoch: shape(epoch) * min(1.0, (epoch + 1e-3) / warmup)) if warmup else shape
+
+
+def _shape(schedule: Schedule, epochs: int) -> Factor:
+    match schedule.name:
+        case "cosine":  # half a cosine from 1 to 0 (Loshchilov, Hutter 2017, without restarts)
+            return lambda epoch: 0.5 * (1 + math.cos(math.pi * min(epoch / epochs, 1.0)))
+        case "step":  # times `gamma` at every milestone; a milestone below one is a share of all epochs
+            milestones = sorted(m * epochs if m < 1 else m for m in schedule.milestones)
+            return lambda epoch: schedule.gamma ** bisect.bisect_right(milestones, epoch)
+        case "onecycle":  # linearly up from 1/25 over the first 30 % of the training, then down to 0 (Smith 2018)
+            peak, fall = 0.3 * epochs, epochs - 0.3 * epochs
+            return lambda epoch: 0.04 + 0.96 * epoch / peak if epoch < peak else max((epochs - epoch) / fall, 0.0)
+        case "constant":
+            return lambda _epoch: 1.0

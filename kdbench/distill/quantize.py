@@ -10,6 +10,7 @@ mode; its other mode trains an exported program, which loses the module paths by
 """
 
 import copy
+from contextlib import ExitStack
 from typing import cast
 
 import torch
@@ -128,10 +129,7 @@ class FakeQuantizedLinear(FakeQuantized, nn.Linear):
         return functional.linear(inputs, weight, self.bias)
 
 
-_QUANTIZED: dict[type[nn.Module], type[FakeQuantized]] = {
-    nn.Conv2d: FakeQuantizedConv2d,
-    nn.Linear: FakeQuantizedLinear,
-}
+_LAYERS: dict[type[nn.Module], type[FakeQuantized]] = {nn.Conv2d: FakeQuantizedConv2d, nn.Linear: FakeQuantizedLinear}
 
 
 def with_fake_quantization(network: nn.Module, options: Quantize) -> nn.Module:
@@ -146,17 +144,17 @@ def with_fake_quantization(network: nn.Module, options: Quantize) -> nn.Module:
     Subclasses of Conv2d and Linear, whose forward is not known, stay in full precision. Raises InputError where there
     is nothing to quantize.
     """
-    layers = [module for module in network.modules() if type(module) in _QUANTIZED]
+    layers = [module for module in network.modules() if type(module) in _LAYERS]
     if not layers:
         message = f"{type(network).__name__} has no Conv2d and no Linear, so there is nothing to quantize"
         raise InputError(message, "leave quantize out")
     for layer in layers:
         is_inner = layer is not layers[0] and layer is not layers[-1]
         # As torch's parametrizations do: the object stays, with its place in the network, its weights and its hooks.
-        layer.__class__ = _QUANTIZED[type(layer)]
+        layer.__class__ = _LAYERS[type(layer)]
         quantized = cast("FakeQuantized", layer)
-        quantized.weight_bits = options.weight_bits if is_inner else options.first_last_bits
-        quantized.activation_bits = options.activation_bits if is_inner else options.first_last_bits
+        bits = (options.weight_bits, options.activation_bits) if is_inner else (options.first_last_bits,) * 2
+        quantized.weight_bits, quantized.activation_bits = bits
         for name, dtype in {"input_low": None, "input_high": None, "batches_seen": torch.int64}.items():
             quantized.register_buffer(name, torch.zeros((), dtype=dtype, device=quantized.weight.device))
     return network
@@ -180,7 +178,7 @@ def deployed(network: nn.Module) -> nn.Module:
     The copy can be exported to ONNX, not run: its layers name ONNX's operators. Weights are int8, activations uint8,
     whatever their bits; fewer than 8 are a narrower range of these.
     """
-    if not any(isinstance(module, FakeQuantized) for module in network.modules()):
+    if not is_quantized(network):
         return network
     container = nn.Sequential(copy.deepcopy(network))  # so that every layer has a parent, the network itself included
     for path, module in list(container.named_modules(remove_duplicate=False)):
@@ -217,8 +215,7 @@ class _IntegerLayer(nn.Module):
         grid = (self.input_scale, self.input_zero)
         quantized = _onnx("QuantizeLinear", inputs, *grid, like=inputs, dtype=torch.uint8)
         if self.clips:
-            bounds = (self.input_least, self.input_limit)
-            quantized = _onnx("Clip", quantized, *bounds, like=inputs, dtype=torch.uint8)
+            quantized = _onnx("Clip", quantized, self.input_least, self.input_limit, like=inputs, dtype=torch.uint8)
         rounded = _onnx("DequantizeLinear", quantized, *grid, like=inputs)
         weight = _onnx("DequantizeLinear", self.integers, self.scale, self.zero, like=self.integers, axis=0)
         return self.layer.applied(rounded, weight)
@@ -248,13 +245,9 @@ def rounding_sensitivity(network: nn.Module, images: Tensor) -> Tensor | None:
         noise = 2 * torch.rand(inputs[0].shape, generator=chance) - 1
         return (inputs[0] + _SHIFT * (layer.input_high - layer.input_low) * noise,)
 
-    with torch.no_grad():
-        expected = network(images)
-        handles = [layer.register_forward_pre_hook(moved) for layer in layers]
-        try:
-            shifted: Tensor = network(images)
-        finally:
-            for handle in handles:
-                handle.remove()
-    change: Tensor = (shifted - expected).abs().amax(dim=1)
+    with torch.no_grad(), ExitStack() as hooks:
+        expected: Tensor = network(images)
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_pre_hook(moved))
+        change: Tensor = (network(images) - expected).abs().amax(dim=1)
     return _SHIFT_MARGIN * change

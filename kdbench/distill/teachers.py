@@ -76,10 +76,7 @@ class CachedTeacher:
 
     def to(self, device: torch.device) -> None:
         """Move the table to `device`, if it is small compared with the free memory there."""
-        if device.type != "cuda":
-            return
-        free, _ = torch.cuda.mem_get_info(device)
-        if self._rows.nbytes <= _DEVICE_SHARE * free:
+        if device.type == "cuda" and self._rows.nbytes <= _DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
             self._rows = self._rows.to(device)
 
     def predict(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:  # noqa: ARG002
@@ -94,14 +91,7 @@ Teacher = LiveTeacher | CachedTeacher
 
 
 def cached_teacher(
-    folder: Path,
-    network: nn.Module,
-    identity: str,
-    batches: Batches,
-    *,
-    precision: str,
-    content: str,
-    progress: Progress,
+    folder: Path, network: nn.Module, teacher: str, batches: Batches, *, precision: str, images: str, progress: Progress
 ) -> CachedTeacher:
     """Return the cached teacher for the images of `batches`, after filling its table in `folder` if there is none.
 
@@ -109,25 +99,24 @@ def cached_teacher(
     depend on: the teacher's weights, the images, their normalisation and views, and the precision. Two runs that need
     the same table wait for each other; a killed run leaves none behind.
 
-    `identity` stands for the network and its weights, `content` for the images. The network is moved to the batches'
+    `teacher` is a hash of the network and its weights, `images` one of the images. The network is moved to the batches'
     device to fill the table. Raises StorageError where the table cannot be written, and InputError for logits that
     float16 cannot hold.
     """
     slots = batches.slots
     assert slots is not None, "views without slots cannot be cached"
-    key = storage.content_hash(
-        {
-            "format": FORMAT,
-            "teacher": identity,
-            "images": content,
-            "normalisation": batches.normalisation,
-            "views": {"pad": batches.augment.pad, "flip": batches.augment.flip, "slots": slots},
-            "precision": precision,
-            # Both change the last bits.
-            "device": batches.device.type,
-            "channels_last": batches.channels_last,
-        }
-    )
+    contents = {
+        "format": FORMAT,
+        "teacher": teacher,
+        "images": images,
+        "normalisation": batches.normalisation,
+        "views": {"pad": batches.augment.pad, "flip": batches.augment.flip, "slots": slots},
+        "precision": precision,
+        # Both change the last bits.
+        "device": batches.device.type,
+        "channels_last": batches.channels_last,
+    }
+    key = storage.content_hash(contents)
     path = storage.make_folder(folder) / f"{key}.npy"
     seconds = 0.0
     with FileLock(folder / f"{key}.lock"):

@@ -8,7 +8,6 @@ compute in float32 on dequantized numbers, which is slower than a network that w
 """
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +28,8 @@ def fold_batch_norm(model: "ir.Model") -> None:
     Batch norm multiplies a channel, and so its scale, by weight / √(variance + ε); if that is negative, the integers
     change sign, which a symmetric range allows.
     """
-    for norm in [node for node in model.graph if node.op_type == "BatchNormalization"]:
-        if (layer := _layer_before(norm)) is not None:
+    for norm in list(model.graph):
+        if norm.op_type == "BatchNormalization" and (layer := _layer_before(norm)) is not None:
             _fold(norm, layer, model.graph)
 
 
@@ -91,24 +90,18 @@ def _set_bias(layer: "ir.Node", graph: "ir.Graph", numbers: "NDArray[np.float32]
     import onnx_ir as ir
 
     tensor = ir.tensor(numbers, name=f"{layer.outputs[0].name}_bias")
-    bias = ir.Value(
-        name=tensor.name, shape=ir.Shape(numbers.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-    )
+    shape, dtype = ir.Shape(numbers.shape), ir.TensorType(tensor.dtype)
+    bias = ir.Value(name=tensor.name, shape=shape, type=dtype, const_value=tensor)
     graph.register_initializer(bias)
     layer.resize_inputs(3)
     layer.replace_input_with(2, bias)
 
 
-@dataclass(frozen=True)
-class Kernels:
-    """How many convolutions and matrix products run in integers, and how many in floating point."""
+def count_kernels(path: Path) -> tuple[int, int]:
+    """Return how many convolutions and matrix products of a file run in integers, and how many in floating point.
 
-    integer: int
-    floating: int
-
-
-def kernels_of(path: Path) -> Kernels:
-    """Return the kernels of the file at `path` in onnxruntime on this machine's CPU, with all optimisations."""
+    Counted in onnxruntime on this machine's CPU, with all optimisations.
+    """
     import onnx
     import onnxruntime as ort
 
@@ -119,4 +112,4 @@ def kernels_of(path: Path) -> Kernels:
         ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         graph = onnx.load(options.optimized_model_filepath, load_external_data=False).graph
         operators = [node.op_type for node in graph.node]
-    return Kernels(sum(o in _INTEGER for o in operators), sum(o in _FLOAT for o in operators))
+    return sum(o in _INTEGER for o in operators), sum(o in _FLOAT for o in operators)

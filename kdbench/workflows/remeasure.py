@@ -1,6 +1,6 @@
 """The workflow behind `kdbench compare --remeasure`: measure two states of models side by side and compare them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,7 +75,7 @@ def remeasure(
                 for state, id_, card in ((before, twin.base_id, twin.pair.base), (after, twin.new_id, twin.pair.new))
             },
             teacher={twin.new_id: twin.base_id for twin in changed},
-            timed=set(_timed(changed)) if timed else False,
+            timed=_timed(changed) if timed else False,
             inputs=inputs.model_copy(update={**recorded, "accuracy": scored}),
             options=options,
             out=out,
@@ -158,11 +158,10 @@ def _renamed(note: str, twins: Sequence[_Twin]) -> str:
     return f"{original_ids.get(name, name)}{sign}{text}"
 
 
-def _timed(twins: Sequence[_Twin]) -> Iterator[str]:
-    """Yield the ids of the models to time: the first seed of each name, since weights do not affect times."""
+def _timed(twins: Sequence[_Twin]) -> set[str]:
+    """Return the ids of the models to time: the first seed of each name, since weights do not affect times."""
     first = {twin.pair.new.name: twin for twin in reversed(twins)}
-    for twin in first.values():
-        yield from (twin.base_id, twin.new_id)
+    return {id_ for twin in first.values() for id_ in (twin.base_id, twin.new_id)}
 
 
 def _card_of(path: Path) -> ModelCard:

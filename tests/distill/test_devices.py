@@ -28,7 +28,8 @@ def training(**keys) -> Training:
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch):
     """Eight cores, and nobody who started several processes."""
-    monkeypatch.setattr(devices, "_available", lambda device: 8 if device == "cpu" else 2)
+    monkeypatch.setattr(devices, "available_cores", lambda: range(8))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(devices, "world_size", lambda: 1)
 
 

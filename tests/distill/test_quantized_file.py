@@ -13,8 +13,7 @@ from students import VALIDATION, run_fit, training
 
 from kdbench.distill.objective import Objective
 from kdbench.distill.quantize import deployed, rounding_sensitivity, weight_on_grid, weight_scale
-from kdbench.export.onnx import export_onnx
-from kdbench.export.parity import check_parity
+from kdbench.export.onnx import check_parity, export_onnx
 
 
 def run_file(path, images, *, optimised):

@@ -76,9 +76,9 @@ def training(augment, **options):
     return batches(stripes(45), train=True, augment=augment, **options)
 
 
-def cached(folder, network, shown, *, identity="t", content="c", precision="32") -> CachedTeacher:
-    options = {"precision": precision, "content": content}
-    return cached_teacher(folder, network, identity, shown, **options, progress=Silent())
+def cached(folder, network, shown, *, teacher="t", images="c", precision="32") -> CachedTeacher:
+    options = {"precision": precision, "images": images}
+    return cached_teacher(folder, network, teacher, shown, **options, progress=Silent())
 
 
 def tables(folder) -> list[Path]:
@@ -116,8 +116,8 @@ def test_a_table_is_filled_once_for_all_that_agree_on_the_key(tmp_path):
 @pytest.mark.parametrize(
     "other",
     [
-        {"identity": "u"},
-        {"content": "d"},
+        {"teacher": "u"},
+        {"images": "d"},
         {"precision": "bf16"},
         {"shown": training(Augment(**CROPS, views=3), channels_last=True)},
         {"shown": training(Augment(**CROPS, views=5))},

@@ -9,8 +9,7 @@ from torch import nn
 
 from kdbench import models
 from kdbench.export import onnx as exporting
-from kdbench.export.onnx import ExportError, export_onnx
-from kdbench.export.parity import check_parity
+from kdbench.export.onnx import ExportError, check_parity, export_onnx
 
 SHAPE = (1, 8, 8)
 

@@ -8,7 +8,7 @@ import pytest
 from kdbench import data
 from kdbench.distill import fit
 from kdbench.errors import DivergedError, InputError, StorageError
-from kdbench.export.parity import Parity
+from kdbench.export.onnx import Parity
 from kdbench.measure.bench_model import network_of
 from kdbench.meters.choice import choose
 from kdbench.meters.meter import Unavailable

@@ -28,6 +28,5 @@ def without_autocast(values: Tensor) -> torch.autocast:
 def require_same_shape(student: Tensor, teacher: Tensor, what: str) -> None:
     """Raise ValueError unless both have one shape: torch would broadcast, and train on nonsense."""
     if student.shape != teacher.shape:
-        raise ValueError(
-            f"{what} differ in shape: {tuple(student.shape)} of the student, {tuple(teacher.shape)} of the teacher"
-        )
+        shapes = f"{tuple(student.shape)} of the student, {tuple(teacher.shape)} of the teacher"
+        raise ValueError(f"{what} differ in shape: {shapes}")

@@ -41,15 +41,12 @@ def attention_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor
     two maps differ in height or width, the larger is pooled to the smaller size. Raises ValueError if the networks
     differ in the number of layers.
     """
-    layers = zip(student_maps, teacher_maps, strict=True)
-    return torch.stack([_loss_of_layer(student, teacher) for student, teacher in layers]).sum()
-
-
-def _loss_of_layer(student: Tensor, teacher: Tensor) -> Tensor:
-    height, width = (min(sizes) for sizes in zip(student.shape[2:], teacher.shape[2:], strict=True))
-    return feature_mse(
-        attention_map(_pooled(student, (height, width))), attention_map(_pooled(teacher, (height, width)))
-    )
+    losses = []
+    for student, teacher in zip(student_maps, teacher_maps, strict=True):
+        height, width = (min(sizes) for sizes in zip(student.shape[2:], teacher.shape[2:], strict=True))
+        maps = (_pooled(layer, (height, width)) for layer in (student, teacher))
+        losses.append(feature_mse(*(attention_map(layer) for layer in maps)))
+    return torch.stack(losses).sum()
 
 
 def _pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,4 +1,10 @@
-"""Losses on logits: cross-entropy with the labels, divergence from the softened probabilities of teachers or peers."""
+"""Losses on logits: cross-entropy with the labels, divergence from the softened probabilities of teachers or peers.
+
+Decoupled distillation, DKD, is by Zhao et al. 2022, "Decoupled Knowledge Distillation". For each sample
+KL(p_t ‖ p_s) = TCKD + (1 - p_t[y]) · NCKD: a confident teacher suppresses the second term. DKD weighs the two parts
+freely (eq. 7). Both are computed in log space from the C - 1 other classes themselves, which stays exact where p[y]
+rounds to 1 or to 0.
+"""
 
 import math
 from collections.abc import Sequence
@@ -90,3 +96,52 @@ def mutual_kl(logits: Tensor, peer_logits: Sequence[Tensor], temperature: float 
     Deep mutual learning (Zhang et al. 2018, "Deep Mutual Learning"), which has T = 1.
     """
     return mean_kl(logits, [peer.detach() for peer in peer_logits], temperature)
+
+
+def tckd(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Return T² · KL of the binary distributions (p[y], 1 - p[y]), p = softmax(z / T): the target class's part.
+
+    Logits are (B, C), labels classes (B,); raises ValueError for labels that are probabilities.
+    """
+    both = (_target_or_not(wide(logits) / temperature, labels) for logits in (student_logits, teacher_logits))
+    return kl_divergence(*both) * temperature**2
+
+
+def nckd(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Return T² · KL of the distributions over the C - 1 other classes: the non-target classes' part.
+
+    Logits are (B, C), labels classes (B,); raises ValueError for labels that are probabilities.
+    """
+    both = (_others(wide(logits) / temperature, labels) for logits in (student_logits, teacher_logits))
+    return kl_divergence(*(F.log_softmax(others, dim=1) for others in both)) * temperature**2
+
+
+def dkd(
+    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float, *, alpha: float, beta: float
+) -> Tensor:
+    """Return T² · (alpha · TCKD + beta · NCKD), eq. 7. Inputs and errors are those of the parts."""
+    target = tckd(student_logits, teacher_logits, labels, temperature)
+    return alpha * target + beta * nckd(student_logits, teacher_logits, labels, temperature)
+
+
+def warm_up(epoch: int, epochs: int = 20) -> float:
+    """Return min(epoch / epochs, 1), the authors' factor on DKD; they count epochs from 1. No warm-up: `epochs` 0."""
+    return min(epoch / epochs, 1.0) if epochs else 1.0
+
+
+def _target_or_not(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return (log p[y], log(1 - p[y])), (B, 2): p[y] is a sigmoid of the target's lead over all others at once."""
+    others = _others(logits, labels).logsumexp(dim=1, keepdim=True)
+    lead = logits.gather(1, labels.unsqueeze(1)) - others
+    return F.logsigmoid(torch.cat([lead, -lead], dim=1))
+
+
+def _others(values: Tensor, labels: Tensor) -> Tensor:
+    """Return each row of `values` (B, C) without the column of its label, shape (B, C - 1).
+
+    By indices, not by a mask: the result's shape is known without waiting for the device.
+    """
+    if labels.dim() != 1:
+        raise ValueError("DKD needs one target class per sample, but the labels are probabilities")
+    columns = torch.arange(values.shape[1] - 1, device=values.device)
+    return values.gather(1, columns + (columns >= labels.unsqueeze(1)))

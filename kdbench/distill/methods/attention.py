@@ -14,6 +14,8 @@ from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 from kdbench.models.taps import required_stages
 
+_ONE_CELL = "vectors or maps of one cell, and attention compares positions"
+
 
 class AttentionOptions(MethodOptions):
     """Weight of the term, and the layers of both networks in the order in which they are compared, as module paths.
@@ -55,18 +57,13 @@ def _named(options: AttentionOptions, context: MethodContext) -> tuple[tuple[str
     student = options.student_layers or required_stages(context.student)
     teacher = options.teacher_layers or required_stages(context.teacher)
     if len(student) != len(teacher):
-        raise InputError(
-            f"attention: {len(student)} layers of the student and {len(teacher)} of the teacher: {', '.join(student)}; "
-            f"{', '.join(teacher)}",
-            "give student_layers and teacher_layers as many paths each",
-        )
+        listed = f"{', '.join(student)}; {', '.join(teacher)}"
+        message = f"attention: {len(student)} layers of the student and {len(teacher)} of the teacher: {listed}"
+        raise InputError(message, "give student_layers and teacher_layers as many paths each")
     for network, layers in ((context.student, student), (context.teacher, teacher)):
         if without := set(layers).difference(_with_positions(network, layers, context.example)):
-            raise InputError(
-                f"attention: {min(without)!r} of {type(network).__name__} gives vectors or maps of one cell, and "
-                "attention compares positions",
-                "name layers that give larger maps, or choose another method",
-            )
+            message = f"attention: {min(without)!r} of {type(network).__name__} gives {_ONE_CELL}"
+            raise InputError(message, "name layers that give larger maps, or choose another method")
     return student, teacher
 
 
@@ -75,11 +72,9 @@ def _default(context: MethodContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
     student, teacher = (_with_positions(network, required_stages(network), context.example) for network in networks)
     count = min(len(student), len(teacher))
     if not count:
-        raise InputError(
-            "attention: the stages of the student or of the teacher give vectors or maps of one cell, and attention "
-            "compares positions",
-            "name layers that give larger maps with student_layers and teacher_layers, or choose another method",
-        )
+        message = f"attention: the stages of the student or of the teacher give {_ONE_CELL}"
+        hint = "name layers that give larger maps with student_layers and teacher_layers, or choose another method"
+        raise InputError(message, hint)
     return _spread(student, count), _spread(teacher, count)
 
 

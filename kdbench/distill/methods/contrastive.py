@@ -12,13 +12,8 @@ import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from pydantic import Field
 from torch import Tensor, nn
 
+from kdbench.distill.losses import contrastive as crd
 from kdbench.distill.losses import wide
-from kdbench.distill.losses.contrastive import (
-    contrast_log_partition,
-    contrast_scores,
-    contrastive_loss,
-    momentum_update,
-)
 from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step, pooled
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
@@ -113,13 +108,14 @@ class Contrastive(LayerMethod):
         teacher = self.embed_teacher(step.teacher_features[self.teacher_layer])
         negatives = self.draw_negatives(step.index, self.options.negatives)
         samples = torch.cat([step.index.unsqueeze(1), negatives], dim=1)
-        scores = (
-            contrast_scores(student, self.teacher_memory, samples),
-            contrast_scores(teacher, self.student_memory, samples),
-        )
-        self._estimate_partition(scores)
+        sides = ((student, self.teacher_memory), (teacher, self.student_memory))
+        scores = [crd.contrast_scores(anchors, memory, samples) for anchors, memory in sides]
+        if not self._estimated:  # by the first batch only, so that no further step waits for the device
+            self._estimated = True
+            if bool(self.log_partition.isnan().all()):  # else a resumed training has it already
+                self.log_partition = torch.stack([crd.contrast_log_partition(side, **self._scale) for side in scores])
         losses = [
-            contrastive_loss(side, **self._scale, log_partition=log_partition)
+            crd.contrastive_loss(side, **self._scale, log_partition=log_partition)
             for side, log_partition in zip(scores, self.log_partition.unbind(), strict=True)
         ]
         self.student_memory = self._remembered(self.student_memory, step.index, student)
@@ -133,14 +129,6 @@ class Contrastive(LayerMethod):
             f"dimensions, {options.negatives} negatives, τ = {options.temperature:g}, momentum {options.momentum:g}"
         )
 
-    def _estimate_partition(self, scores: tuple[Tensor, Tensor]) -> None:
-        """Estimate log Z of both directions from the first batch; a resumed training has it already."""
-        if self._estimated:
-            return
-        self._estimated = True  # so that no further step waits for the device
-        if bool(self.log_partition.isnan().all()):
-            self.log_partition = torch.stack([contrast_log_partition(side, **self._scale) for side in scores])
-
     def _remembered(self, memory: Tensor, index: Tensor, embeddings: Tensor) -> Tensor:
         """Return a copy of a memory with the rows `index` updated; the backward pass needs the old one."""
-        return memory.index_copy(0, index, momentum_update(memory[index], embeddings, self.options.momentum))
+        return memory.index_copy(0, index, crd.momentum_update(memory[index], embeddings, self.options.momentum))

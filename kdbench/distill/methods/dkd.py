@@ -6,7 +6,7 @@ The divergences of the target class and of the other classes have separate weigh
 from pydantic import Field
 from torch import Tensor
 
-from kdbench.distill.losses.decoupled import dkd, warm_up
+from kdbench.distill.losses.logits import dkd, warm_up
 from kdbench.distill.method import Method, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 

@@ -35,21 +35,18 @@ class Regressor(nn.Module):
         self.size = list(teacher.shape[2:])
         if self.size:
             self.map: nn.Module = nn.Conv2d(channels_in, channels_out, kernel_size=1, bias=False)
-            self.norm: nn.Module = nn.BatchNorm2d(channels_out)
         else:
             self.map = nn.Linear(channels_in, channels_out, bias=False)
-            self.norm = nn.BatchNorm1d(channels_out)
+        self.norm = (nn.BatchNorm2d if self.size else nn.BatchNorm1d)(channels_out)
         self.rectify = bool((teacher >= 0).all())
 
     def forward(self, feature: Tensor) -> Tensor:
         """Map features (B, C_s, H_s, W_s) or (B, C_s) to the teacher's shape."""
         if self.size and list(feature.shape[2:]) != self.size:
-            shrinks = all(have >= want for have, want in zip(feature.shape[2:], self.size, strict=True))
-            feature = (
-                F.adaptive_avg_pool2d(feature, (self.size[0], self.size[1]))
-                if shrinks
-                else F.interpolate(feature, size=self.size, mode="bilinear", align_corners=False)
-            )
+            if all(have >= want for have, want in zip(feature.shape[2:], self.size, strict=True)):
+                feature = F.adaptive_avg_pool2d(feature, (self.size[0], self.size[1]))
+            else:
+                feature = F.interpolate(feature, size=self.size, mode="bilinear", align_corners=False)
         mapped: Tensor = self.norm(self.map(feature))
         return torch.relu(mapped) if self.rectify else mapped
 
@@ -66,11 +63,10 @@ class Hint(LayerMethod):
         super().__init__(options, context, middle_stage)
         student, teacher = self.examples(context)
         if student.dim() != teacher.dim():
-            raise InputError(
-                f"hint: {self.student_layer!r} gives {tuple(student.shape[1:])} and {self.teacher_layer!r} "
-                f"{tuple(teacher.shape[1:])}: a map cannot be matched with a vector",
-                "name two maps or two vectors with student_layer and teacher_layer",
-            )
+            shapes = [tuple(feature.shape[1:]) for feature in (student, teacher)]
+            layers = f"{self.student_layer!r} gives {shapes[0]} and {self.teacher_layer!r} {shapes[1]}"
+            hint = "name two maps or two vectors with student_layer and teacher_layer"
+            raise InputError(f"hint: {layers}: a map cannot be matched with a vector", hint)
         self.regressor = Regressor(student, teacher)
 
     def forward(self, step: Step) -> Tensor:

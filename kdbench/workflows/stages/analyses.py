@@ -49,10 +49,8 @@ def drawn(labels: Labels, samples: int) -> NDArray[np.bool_]:
 
     It holds at least one of each class and, unless it is everything, not all.
     """
-    if samples >= len(labels):
-        return np.ones(len(labels), dtype=bool)
-    chosen = np.zeros(len(labels), dtype=bool)
-    if samples:
+    chosen = np.full(len(labels), samples >= len(labels))
+    if 0 < samples < len(labels):
         chosen[stratified(labels, samples / len(labels), seed=0)[1]] = True
     return chosen
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from kdbench.distill import fit
 from kdbench.distill.quantize import deployed, rounding_sensitivity
-from kdbench.export.integers import kernels_of
-from kdbench.export.onnx import export_onnx
-from kdbench.export.parity import check_parity
+from kdbench.export.integers import count_kernels
+from kdbench.export.onnx import check_parity, export_onnx
 from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Student
@@ -16,7 +15,7 @@ from kdbench.results.cards import Bits, ModelCard
 from kdbench.results.records import Diagnostic, Measurement
 from kdbench.results.run_folder import RunFolder, card_path
 from kdbench.workflows.stages.networks import architecture, trained
-from kdbench.workflows.stages.plan import Job, measured_jobs
+from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData
 from kdbench.workflows.stages.train import training_summary
 
@@ -43,7 +42,7 @@ def export_all(
 ) -> list[Exported]:
     """Export every job's network, also over existing files: exporting is quick, and a stale file would mislead."""
     exports = []
-    jobs = measured_jobs(jobs)
+    jobs = [job for job in jobs if job.part is None]  # the parts of fused networks are not measured
     for done, job in enumerate(jobs):
         progress.step(done, len(jobs), job.id)
         exports.append(_export(job, recipe, run_data, folder))
@@ -59,18 +58,17 @@ def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> E
     refused = None
     measurement = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
     if not parity.holds:
-        refused = (
-            f"the ONNX file differs from the network by {parity.difference:.3g} (tolerance {parity.tolerance:.3g})"
-            if parity.is_finite
-            else "its logits on real inputs are NaN or infinite"
-        )
+        refused = "its logits on real inputs are NaN or infinite"
+        if parity.is_finite:
+            difference = f"{parity.difference:.3g} (tolerance {parity.tolerance:.3g})"
+            refused = f"the ONNX file differs from the network by {difference}"
         measurement = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
     facts = inspect(path, data_shape=run_data.dataset.input_shape)
     model = architecture(job.entry)
     card = ModelCard(
         id=job.id,
         name=job.entry.name,
-        role=job.role,
+        role="student" if isinstance(job.entry, Student) else "teacher",
         parents=(job.teacher.id,) if job.teacher else (),
         teachers=tuple(teacher.id for teacher in job.teachers) if job.learns else (),
         architecture=model.name,
@@ -106,15 +104,16 @@ def quantization_warnings(exports: Sequence[Exported], folder: RunFolder) -> Ite
     names = set()
     for export in exports:
         card = export.card
-        if card.bits is None or export.refused is not None or card.name in names:
+        bits = card.bits
+        if bits is None or export.refused is not None or card.name in names:
             continue
         names.add(card.name)
-        bits, kernels = card.bits, kernels_of(folder.model(card.id))
+        integer, floating = count_kernels(folder.model(card.id))
         yield Diagnostic(
             code="quantized",
             message=f"weights of {bits.weights} bits and activations of {bits.activations} ({bits.first_last} in its "
             "first and last layer) are kept as 8-bit integers; onnxruntime's CPU kernels compute "
-            f"{kernels.integer} of {kernels.integer + kernels.floating} layers in integers, the others in float32",
+            f"{integer} of {integer + floating} layers in integers, the others in float32",
             remedy="read its size and times as those of 8-bit weights in this runtime: hardware made for its bits may "
             "need less",
             model=card.id,

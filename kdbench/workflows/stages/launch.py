@@ -1,7 +1,6 @@
 """A training on several devices of this machine: starts one process per device, watches them and ends them together.
 
-They find each other by torchrun's environment variables. They write results to the run's folder, and progress and
-errors to standard output, as one JSON object per line.
+They find each other by torchrun's environment variables; `train_worker` says what they write.
 """
 
 import json
@@ -14,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import IO, Any
+from typing import IO
 
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, but not declared so
@@ -30,6 +29,8 @@ WORKER = (sys.executable, "-P", "-m", "kdbench.workflows.stages.train_worker")
 _LAST_LINES = 15
 _HERE = "127.0.0.1"
 
+Lines = SimpleQueue[tuple[int, bytes]]  # of all processes: rank and line, empty at the end of a process's output
+
 
 def train_in_processes(job: str, count: int, folder: RunFolder, progress: Progress) -> None:
     """Train the job with that id, of the recipe in `folder`, in `count` processes.
@@ -39,7 +40,7 @@ def train_in_processes(job: str, count: int, folder: RunFolder, progress: Progre
     # The parent holds the rendezvous store, so that no other process can take its port.
     store = TCPStore(_HERE, 0, is_master=True, wait_for_workers=False)
     with ExitStack() as stack:
-        lines: SimpleQueue[tuple[int, bytes]] = SimpleQueue()
+        lines: Lines = SimpleQueue()
         command = [*WORKER, str(folder.path), job]
         workers = [_Worker(rank, command, _environment(rank, count, store.port), lines, stack) for rank in range(count)]
         running = set(range(count))
@@ -56,12 +57,7 @@ class _Worker:
     """One process, which `stack` kills if it is still running."""
 
     def __init__(
-        self,
-        rank: int,
-        command: list[str],
-        environment: dict[str, str],
-        lines: "SimpleQueue[tuple[int, bytes]]",
-        stack: ExitStack,
+        self, rank: int, command: list[str], environment: dict[str, str], lines: Lines, stack: ExitStack
     ) -> None:
         self._rank = rank
         self._error: KdbenchError | None = None
@@ -111,7 +107,7 @@ class _Worker:
             stream.close()
 
 
-def _read(rank: int, stdout: IO[bytes], lines: "SimpleQueue[tuple[int, bytes]]") -> None:
+def _read(rank: int, stdout: IO[bytes], lines: Lines) -> None:
     try:
         for line in stdout:
             lines.put((rank, line))
@@ -122,18 +118,10 @@ def _read(rank: int, stdout: IO[bytes], lines: "SimpleQueue[tuple[int, bytes]]")
 
 def _environment(rank: int, count: int, port: int) -> dict[str, str]:
     path = [str(Path(kdbench.__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    variables: dict[str, Any] = {
-        "RANK": rank,
-        "LOCAL_RANK": rank,
-        "GROUP_RANK": 0,
-        "WORLD_SIZE": count,
-        "LOCAL_WORLD_SIZE": count,
-        "MASTER_ADDR": _HERE,
-        "MASTER_PORT": port,
-        "TORCHELASTIC_RUN_ID": "kdbench",
-        "TORCHELASTIC_USE_AGENT_STORE": True,  # the store is the parent's
-        "PYTHONPATH": os.pathsep.join(path),
-    }
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    # The store is the parent's.
+    meeting = {"MASTER_ADDR": _HERE, "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
+    fixed = {**ranks, **meeting, "TORCHELASTIC_RUN_ID": "kdbench", "PYTHONPATH": os.pathsep.join(path)}
     # The cores are shared out, unless the recipe or the user says otherwise.
     threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count))}
-    return {**threads, **os.environ, **{name: str(value) for name, value in variables.items()}}
+    return {**threads, **os.environ, **{name: str(value) for name, value in fixed.items()}}

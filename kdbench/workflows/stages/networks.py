@@ -82,10 +82,8 @@ def architecture(entry: Trained) -> Model:
 
 def quantized_like(other: nn.Module, job: Job) -> nn.Module:
     """Return `other` with fake quantization if the job's student has it."""
-    assert isinstance(job.entry, Student)
-    if job.entry.quantize is None or is_quantized(other):
-        return other
-    return with_fake_quantization(other, job.entry.quantize)
+    quantize = job.entry.quantize if isinstance(job.entry, Student) else None
+    return other if quantize is None or is_quantized(other) else with_fake_quantization(other, quantize)
 
 
 def _built(model: Model, seed: int, dataset: Dataset, outputs: int) -> nn.Module:
@@ -111,7 +109,7 @@ def build_teachers(
         return []
     if not is_cached(job.entry, terms, training):
         return [LiveTeacher(network, channels_last=batches.channels_last) for network in networks]
-    cache, options = _cache_folder(folder), {"precision": training.precision, "content": content}
+    cache, options = _cache_folder(folder), {"precision": training.precision, "images": content}
     return [
         cached_teacher(cache, network, _identity(teacher, folder), batches, **options, progress=progress)
         for network, teacher in zip(networks, job.teachers, strict=True)
@@ -129,10 +127,10 @@ def is_cached(entry: Trained, terms: Sequence[ScheduledTerm], training: Training
     teacher_terms = [term for term in terms if term.method.needs_teacher]
     obstacle = _cache_obstacle(entry, teacher_terms)
     if entry.cache == "on":
-        if obstacle is not None:
-            hint = 'choose cache = "auto" or "off"'
-            raise InputError(f"student {entry.name!r} asks for cached logits, but {obstacle}", hint)
-        return True
+        if obstacle is None:
+            return True
+        message = f"student {entry.name!r} asks for cached logits, but {obstacle}"
+        raise InputError(message, 'choose cache = "auto" or "off"')
     epochs = sum(any(term.is_active(epoch) for term in teacher_terms) for epoch in range(training.last_epoch))
     return obstacle is None and (slot_count(entry.data.augment) or 0) <= epochs
 
@@ -145,10 +143,8 @@ def _cache_obstacle(student: Student, teacher_terms: Sequence[ScheduledTerm]) ->
     if augment.mixes:
         return "mixup and cutmix make images that the teacher has not seen before"
     if slot_count(augment) is None:
-        return (
-            f"its images come in {augment.distinct_views} views, too many to cache; data.augment.views = 16 shows each "
-            "in 16"
-        )
+        views = f"{augment.distinct_views} views, too many to cache"
+        return f"its images come in {views}; data.augment.views = 16 shows each in 16"
     if any(term.method.teacher_layers for term in teacher_terms):
         return "a term needs the teacher's features, and only logits are cached"
     return None

@@ -6,7 +6,6 @@ from typing import Any
 from kdbench import storage
 from kdbench.data.selection import key_of
 from kdbench.recipe import Recipe, Student, Teacher, Trained, needed_by
-from kdbench.results import cards
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,6 @@ class Job:
         return self.teachers[0] if self.teachers else None
 
     @property
-    def role(self) -> cards.Role:
-        """The role of the model."""
-        return "student" if isinstance(self.entry, Student) else "teacher"
-
-    @property
     def learns(self) -> bool:
         """Whether teachers take part in its training; the head of fused parts learns from the labels."""
         return isinstance(self.entry, Student) and bool(self.entry.terms) and not self.parts
@@ -47,16 +41,15 @@ class Job:
 
         `data` is the content hash of the images and labels.
         """
-        return storage.content_hash(
-            {
-                "data": {"content": data, **recipe.data.model_dump(mode="json", exclude=_NOT_HASHED)},
-                "model": self.entry.model_dump(mode="json", exclude={"name", "teacher", "family", "axes"}),
-                "seed": self.seed,
-                "teachers": [teacher.key(recipe, data) for teacher in self.teachers] if self.learns else [],
-                "start": self.start.key(recipe, data) if self.start else None,
-                "parts": [part.key(recipe, data) for part in self.parts],
-            }
-        )
+        causes = {
+            "data": {"content": data, **recipe.data.model_dump(mode="json", exclude=_NOT_HASHED)},
+            "model": self.entry.model_dump(mode="json", exclude={"name", "teacher", "family", "axes"}),
+            "seed": self.seed,
+            "teachers": [teacher.key(recipe, data) for teacher in self.teachers] if self.learns else [],
+            "start": self.start.key(recipe, data) if self.start else None,
+            "parts": [part.key(recipe, data) for part in self.parts],
+        }
+        return storage.content_hash(causes)
 
 
 # The data's location, and keys that the entry's table repeats.
@@ -79,11 +72,6 @@ def plan(recipe: Recipe) -> list[Job]:
             done[entry.name] = entry_jobs[-1]
             jobs += entry_jobs
     return jobs
-
-
-def measured_jobs(jobs: list[Job]) -> list[Job]:
-    """Return the jobs whose networks are models of the recipe, without those of sub-networks."""
-    return [job for job in jobs if job.part is None]
 
 
 def _jobs(recipe: Recipe, entry: Teacher | Student, seed: int, done: dict[str, Job]) -> list[Job]:

@@ -36,8 +36,7 @@ class RunResults:
     def raise_on_failed_models(self) -> None:
         """Raise MeasurementError if a model could not be run, DivergedError if its logits are not finite."""
         hint = f"the other measurements are in {self.folder.path}"
-        error = failure_of(self.record)
-        if error is not None:
+        if error := failure_of(self.record):
             raise type(error)(error.message, f"{error.hint}; {hint}" if error.hint else hint)
 
 

@@ -49,7 +49,12 @@ class RunData:
         """
         key = Examples(subset=examples.subset, label_noise=examples.label_noise)
         if key not in self._parts:
-            self._parts[key] = self._select(key)
+            split, noise = _subset(self.train, key.subset), key.label_noise
+            options: dict[str, Any] = noise.model_dump(include={"share", "count", "seed"})
+            labels, flipped = flip_labels(split.labels, split.samples, self.dataset.classes, **options)
+            noisy = Split(split.images, labels, split.samples) if noise.flips else split
+            content = _hash(split.images.data, split.samples.data)
+            self._parts[key] = TrainingPart(noisy, flipped, split.labels, content)
         return self._parts[key]
 
     def batches(self, split: Split, batch: int, **options: Any) -> Batches:
@@ -62,22 +67,12 @@ class RunData:
         first = split.subset(range(min(samples, len(split))))
         return next(iter(self.batches(first, samples))).images
 
-    def _select(self, examples: Examples) -> TrainingPart:
-        split = _subset(self.train, examples.subset)
-        noise = examples.label_noise
-        labels, flipped = flip_labels(
-            split.labels, split.samples, self.dataset.classes, share=noise.share, count=noise.count, seed=noise.seed
-        )
-        noisy = Split(split.images, labels, split.samples) if noise.flips else split
-        return TrainingPart(noisy, flipped, split.labels, _hash(split.images.data, split.samples.data))
-
 
 def load_run_data(recipe: Recipe) -> RunData:
     """Load a recipe's data and split the validation part off the training part."""
     options = recipe.data
-    dataset = data.load(
-        options.name, root=options.root, download=options.download, resize=options.resize, crop=options.crop
-    )
+    source: dict[str, Any] = options.model_dump(include={"root", "download", "resize", "crop"})
+    dataset = data.load(options.name, **source)
     assert dataset.train is not None, "a loader returns the requested parts or raises"
     train_part, validation = cut_validation(dataset.train, options.validation, options.split_seed)
     geometry = Geometry(resize=options.resize, crop=None if options.crop is None else (options.crop, options.crop))

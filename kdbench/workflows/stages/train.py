@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import nn
@@ -43,16 +44,13 @@ def train_all(
                 progress.note(f"{job.id}: already trained")
                 continue
             training = training_of(job)
-            if (count := processes_of(training)) > 1:
-                if world_size() == 1:
-                    train_in_processes(job.id, count, folder, progress)
-                else:
-                    train_one(job, recipe, run_data, folder, progress, UNMETERED)
-                continue
-            device = device_of(training).type
-            if device not in meters:
+            count, device = processes_of(training), device_of(training).type
+            if count == 1 and device not in meters:
                 meters[device] = _meter(recipe, device, stack)
-            train_one(job, recipe, run_data, folder, progress, meters[device])
+            if count > 1 and world_size() == 1:
+                train_in_processes(job.id, count, folder, progress)
+            else:
+                train_one(job, recipe, run_data, folder, progress, meters[device] if count == 1 else UNMETERED)
 
 
 def check(jobs: list[Job], run_data: RunData) -> None:
@@ -82,14 +80,9 @@ def _terms(job: Job, network: nn.Module, teachers: Sequence[nn.Module], run_data
     if not isinstance(job.entry, Student) or job.parts:
         return ()
     part = run_data.part_of(job.entry.data)
-    context = MethodContext(
-        student=network,
-        teachers=tuple(teachers),
-        example=run_data.example(part.split, 2),
-        labels=torch.from_numpy(part.split.labels),
-        classes=run_data.dataset.classes,
-        build=partial(networks.build_peer, job, run_data.dataset),
-    )
+    example, labels = run_data.example(part.split, 2), torch.from_numpy(part.split.labels)
+    build = partial(networks.build_peer, job, run_data.dataset)
+    context = MethodContext(network, tuple(teachers), example, labels, run_data.dataset.classes, build)
     return student_terms(job.entry, context)
 
 
@@ -121,19 +114,11 @@ def train_one(
         objective = student_objective(job.entry, terms, teachers)
     else:
         objective = Objective(label_smoothing=training.label_smoothing)
+    validation = run_data.batches(run_data.validation, evaluation_batch(device, training.batch), **placement)
+    place, key = folder.checkpoint(job.id), job.key(recipe, run_data.content)
+    options: dict[str, Any] = {"seed": job.seed, "folder": place, "key": key, "progress": progress, "meter": meter}
     try:
-        fit.fit(
-            network,
-            objective,
-            batches,
-            run_data.batches(run_data.validation, evaluation_batch(device, training.batch), **placement),
-            training,
-            seed=job.seed,
-            folder=folder.checkpoint(job.id),
-            key=job.key(recipe, run_data.content),
-            progress=progress,
-            meter=meter,
-        )
+        fit.fit(network, objective, batches, validation, training, **options)
     except DivergedError as error:
         raise DivergedError(f"{job.id}: {error.message}", error.hint) from error
 
@@ -155,16 +140,15 @@ def merge_part_training(fused: cards.Training, parts: Sequence[cards.Training]) 
     reasons = [training.unmetered for training in trainings if training.unmetered is not None]
     part = parts[0]
     parts_objective = f"{len(parts)} parts alone, {part.epochs} epochs each: {part.objective}"
-    return fused.model_copy(
-        update={
-            "objective": f"{parts_objective}; fused: {fused.objective}",
-            "seconds": sum(training.seconds for training in trainings),
-            "energy": energy,
-            "unmetered": None if energy else next(iter(reasons), "its parts were metered by different sources"),
-            "teacher": part.teacher,
-            "teacher_s": sum(training.teacher_s for training in trainings),
-        }
-    )
+    update = {
+        "objective": f"{parts_objective}; fused: {fused.objective}",
+        "seconds": sum(training.seconds for training in trainings),
+        "energy": energy,
+        "unmetered": None if energy else next(iter(reasons), "its parts were metered by different sources"),
+        "teacher": part.teacher,
+        "teacher_s": sum(training.teacher_s for training in trainings),
+    }
+    return fused.model_copy(update=update)
 
 
 def _sum_uses(uses: Sequence[tuple[EnergyUse, ...]]) -> tuple[EnergyUse, ...]:
@@ -172,10 +156,9 @@ def _sum_uses(uses: Sequence[tuple[EnergyUse, ...]]) -> tuple[EnergyUse, ...]:
     by_meter = defaultdict(list)
     for use in chain.from_iterable(uses):
         by_meter[use.source, use.scope].append(use)
-    return tuple(
-        same[0].model_copy(
-            update={name: sum(getattr(use, name) for use in same) for name in ("energy_j", "half_width_j")}
-        )
-        for same in by_meter.values()
-        if len(same) == len(uses)
-    )
+    sums = []
+    for same in by_meter.values():
+        if len(same) == len(uses):
+            total = {name: sum(getattr(use, name) for use in same) for name in ("energy_j", "half_width_j")}
+            sums.append(same[0].model_copy(update=total))
+    return tuple(sums)

@@ -15,7 +15,7 @@ from torch import distributed
 from kdbench import storage
 from kdbench.distill.processes import process_group
 from kdbench.errors import KdbenchError
-from kdbench.progress import Progress, Silent
+from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.plan import plan
@@ -43,7 +43,7 @@ def main(folder: RunFolder, job_id: str) -> int:
         recipe = recipe_from(storage.read_json(folder.marker, "recipe"), str(folder.marker))
         run_data = load_run_data(recipe)
         job = next(job for job in plan(recipe) if job.id == job_id)
-        progress: Progress = JsonProgress() if processes.first else Silent()
+        progress = JsonProgress() if processes.first else Silent()
         train_one(job, recipe, run_data, folder, progress, UNMETERED)
     except KdbenchError as error:
         _write({"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}})

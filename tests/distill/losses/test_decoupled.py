@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import rel_entr, softmax
 from scipy.stats import entropy
 
-from kdbench.distill.losses.decoupled import dkd, nckd, tckd, warm_up
-from kdbench.distill.losses.logits import softened_kl
+from kdbench.distill.losses.logits import dkd, nckd, softened_kl, tckd, warm_up
 
 TEMPERATURES = (1.0, 4.0)
 

@@ -6,7 +6,7 @@ from kdbench.data.selection import cut_validation
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.preprocessing import Preprocessing
 from kdbench.workflows.stages.analyses import analyses_of, drawn
-from kdbench.workflows.stages.plan import measured_jobs, plan
+from kdbench.workflows.stages.plan import plan
 from kdbench.workflows.stages.run_data import RunData
 
 KD = [{"method": "kd"}]
@@ -22,7 +22,7 @@ def run_data():
 def analysed(run_data, *students, **keys):
     content = {"name": "tiny", "data": {"name": "digits"}, "teacher": [{"name": "t", "model": "mlp"}], **keys}
     recipe = recipe_from({**content, "student": [{"model": "mlp", **student} for student in students]})
-    return analyses_of(recipe, measured_jobs(plan(recipe)), run_data)
+    return analyses_of(recipe, [job for job in plan(recipe) if job.part is None], run_data)
 
 
 def test_a_fixed_share_of_every_class_stands_for_all(run_data):
