@@ -29,7 +29,6 @@ def training(**keys) -> Training:
 def _machine(monkeypatch):
     """Eight cores, and nobody who started several processes."""
     monkeypatch.setattr(devices, "available_cores", lambda: range(8))
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(devices, "world_size", lambda: 1)
 
 
@@ -59,6 +58,7 @@ def test_what_it_cannot_do_is_refused_with_a_hint(options, message, hint):
 
 def test_more_gpus_than_there_are_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(InputError, match="devices is 3, and this machine has 2 GPUs"):
         check_devices(training(device="cuda", devices=3))
 
