@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from kdbench.errors import InputError
@@ -118,13 +118,7 @@ class Registry(Generic[T]):
                 point.load()
             except Exception as error:  # a plug-in may raise anything
                 self._loaded = False  # the next look-up raises the same error
-                raise _broken(point, error) from error
-
-
-def _broken(point: EntryPoint, error: Exception) -> InputError:
-    name, version = (point.dist.name, f" {point.dist.version}") if point.dist else ("its distribution", "")
-    reason = error.message if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-    return InputError(
-        f"the plug-in {point.name!r} ({point.value}) of {name}{version} cannot be loaded: {reason}",
-        f"update or uninstall {name}",
-    )
+                name, version = (point.dist.name, f" {point.dist.version}") if point.dist else ("its distribution", "")
+                reason = error.message if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+                message = f"the plug-in {point.name!r} ({point.value}) of {name}{version} cannot be loaded: {reason}"
+                raise InputError(message, f"update or uninstall {name}") from error

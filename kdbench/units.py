@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from decimal import Decimal, Overflow
+from functools import partial
 
 _TIME = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
@@ -52,7 +53,7 @@ def parse(text: str, unit: str) -> float:
     return value
 
 
-def _scaled(value: float, steps: Sequence[tuple[float, str]], digits: int) -> str:
+def _scaled(value: float, *, steps: Sequence[tuple[float, str]], digits: int = 3) -> str:
     """Write `value` in the largest unit that leaves it at one or more, with `digits` significant digits."""
     for factor, unit in steps:
         # 999.96 ms must not be written 1000 ms: compare what will be printed, not what is stored.
@@ -61,7 +62,7 @@ def _scaled(value: float, steps: Sequence[tuple[float, str]], digits: int) -> st
     raise AssertionError("steps is empty")
 
 
-def _plus_minus(value: float, uncertainty: float, steps: Sequence[tuple[float, str]]) -> str:
+def _plus_minus(value: float, uncertainty: float, *, steps: Sequence[tuple[float, str]]) -> str:
     """Write both in the largest unit that leaves the larger of them at one or more: `12.3 ± 0.4 mJ`.
 
     The uncertainty has one significant digit, two where the first is a 1; the value ends at the same decimal place.
@@ -90,9 +91,14 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{Decimal(f'{value:.{digits - 1}e}'):,f}"
 
 
-def time(nanoseconds: float) -> str:
-    """Write a duration given in nanoseconds: `481 µs`, `9.06 ms`, `1.20 s`."""
-    return _scaled(nanoseconds, _TIME, 3)
+time = partial(_scaled, steps=_TIME)  # nanoseconds: `481 µs`, `9.06 ms`, `1.20 s`
+size = partial(_scaled, steps=_BYTES)  # bytes, decimal prefixes (1 MB = 1 000 000 bytes): `37.4 MB`
+energy = partial(_scaled, steps=_ENERGY)  # joules: `12.3 mJ`
+energy_plus_minus = partial(_plus_minus, steps=_ENERGY)  # joules and their uncertainty: `12.3 ± 0.4 mJ`, `598 ± 13 mJ`
+power = partial(_scaled, steps=_POWER)  # watts: `61.4 W`, `850 mW`
+mass = partial(_scaled, steps=_MASS)  # grams: `1.23 µg`, `4.50 kg`
+mass_plus_minus = partial(_plus_minus, steps=_MASS)  # grams and their uncertainty: `1.23 ± 0.04 µg`
+integer = "{:,.0f}".format  # countable things, such as images, with all digits
 
 
 def duration(seconds: float) -> str:
@@ -106,44 +112,9 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
-def size(n_bytes: float) -> str:
-    """Write a size given in bytes, decimal prefixes (1 MB = 1 000 000 bytes): `37.4 MB`."""
-    return _scaled(n_bytes, _BYTES, 3)
-
-
 def count(value: float) -> str:
     """Write a large count, such as MACs or parameters: `153.34 M`."""
-    return _scaled(value, _COUNT, 5) if value >= 1000 else f"{value:.0f}"
-
-
-def integer(value: float) -> str:
-    """Write a number of countable things, such as images, with all digits."""
-    return f"{value:,.0f}"
-
-
-def energy(joules: float) -> str:
-    """Write an energy given in joules: `12.3 mJ`."""
-    return _scaled(joules, _ENERGY, 3)
-
-
-def energy_plus_minus(joules: float, uncertainty: float) -> str:
-    """Write an energy and its uncertainty, both given in joules: `12.3 ± 0.4 mJ`, `598 ± 13 mJ`."""
-    return _plus_minus(joules, uncertainty, _ENERGY)
-
-
-def power(watts: float) -> str:
-    """Write a power given in watts: `61.4 W`, `850 mW`."""
-    return _scaled(watts, _POWER, 3)
-
-
-def mass(grams: float) -> str:
-    """Write a mass given in grams: `1.23 µg`, `4.50 kg`."""
-    return _scaled(grams, _MASS, 3)
-
-
-def mass_plus_minus(grams: float, uncertainty: float) -> str:
-    """Write a mass and its uncertainty, both given in grams: `1.23 ± 0.04 µg`."""
-    return _plus_minus(grams, uncertainty, _MASS)
+    return _scaled(value, steps=_COUNT, digits=5) if value >= 1000 else f"{value:.0f}"
 
 
 def share(value: float) -> str:

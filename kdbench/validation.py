@@ -101,8 +101,6 @@ def _keys_at(value: type[BaseModel], location: Sequence[str | int]) -> list[str]
         if isinstance(part, int):
             continue
         field = next(f for name, f in section.model_fields.items() if part in {name, f.alias})
-        inner = [
-            a for a in getattr(field.annotation, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)
-        ]
-        section = inner[0] if inner else field.annotation
+        types = getattr(field.annotation, "__args__", ())
+        section = next((a for a in types if isinstance(a, type) and issubclass(a, BaseModel)), field.annotation)
     return [field.alias or name for name, field in section.model_fields.items()]

@@ -18,14 +18,13 @@ from typing import NoReturn
 
 from kdbench.errors import EXIT_INTERRUPTED
 
-GRACE_S = 1.0
 _END = b"\0"  # no signal has the number 0
 
 
 class Interrupts:
     """Watches for SIGINT; `fired` is whether it came. `farewell` returns the last line to print."""
 
-    def __init__(self, farewell: Callable[[], str], grace_s: float = GRACE_S) -> None:
+    def __init__(self, farewell: Callable[[], str], grace_s: float = 1.0) -> None:
         self.fired = False
         self._farewell = farewell
         self._grace_s = grace_s
@@ -70,12 +69,13 @@ class Interrupts:
             with contextlib.suppress(TimeoutError):
                 if _sigint_comes(reader):
                     break
-        self._leave()
-
-    def _leave(self) -> None:
-        """End the process and its children now: the grace period is over, or Ctrl-C came twice."""
+        # The grace period is over, or Ctrl-C came twice: end the process and its children now.
         self.say_farewell()
-        _kill_children()
+        import psutil  # after the farewell, which must not wait for an import
+
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
         os._exit(EXIT_INTERRUPTED)
 
 
@@ -85,11 +85,3 @@ def _sigint_comes(reader: socket.socket) -> bool:
         if number[0] == signal.SIGINT:
             return True
     return False
-
-
-def _kill_children() -> None:
-    import psutil
-
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            child.kill()

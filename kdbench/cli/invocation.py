@@ -103,8 +103,7 @@ def _explained(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, KdbenchError):
         return error.message, error.hint, error.exit_code
     if isinstance(error, UsageError):
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context is not None else "kdbench"
+        path = getattr(getattr(error, "ctx", None), "command_path", "kdbench")
         message = error.format_message()  # type: ignore[attr-defined]
         return message, f"see {path} --help", EXIT_BAD_INPUT
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:

@@ -21,8 +21,7 @@ from kdbench.cli.commands.list import list_
 from kdbench.cli.commands.macs import macs
 from kdbench.cli.commands.ready import ready
 from kdbench.cli.commands.report import report
-from kdbench.cli.commands.run import run
-from kdbench.cli.commands.train import train
+from kdbench.cli.commands.run import run, train
 from kdbench.cli.console import result
 from kdbench.cli.invocation import Invocation, conclude
 from kdbench.errors import EXIT_INTERRUPTED

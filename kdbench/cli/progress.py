@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Display
     from rich.progress import TaskID
 
-PLAIN_EVERY_S = 5.0
-
 
 @contextlib.contextmanager
 def watching(invocation: Invocation, *, quiet: bool) -> Iterator[Progress]:
@@ -37,6 +35,7 @@ class Pace:
     """How fast a stage goes, from its first step in this process; after a resume it does not start at zero."""
 
     def __init__(self, clock_s: Callable[[], float]) -> None:
+        self.started_s = clock_s()
         self._clock_s = clock_s
         self._first: tuple[float, float] | None = None  # when it came, and how much was done by then
 
@@ -71,7 +70,7 @@ class Plain(Quiet):
         *,
         write: Callable[[str], None] = say,
         clock_s: Callable[[], float] = time.monotonic,
-        every_s: float = PLAIN_EVERY_S,
+        every_s: float = 5.0,
     ) -> None:
         super().__init__(invocation)
         self._write = write
@@ -110,14 +109,12 @@ class Live(Quiet):
         super().__init__(invocation)
         self._display = display
         self._clock_s = clock_s
-        self._started_s = clock_s()
         self._pace = Pace(clock_s)
         self._task: TaskID | None = None
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Finish the bar of the previous stage and start a new one."""
         self.close()
-        self._started_s = self._clock_s()
         self._pace = Pace(self._clock_s)
         self._task = self._display.add_task(title, total=None, place=f"[{number}/{total}]", time="", detail="")
 
@@ -134,7 +131,7 @@ class Live(Quiet):
     def close(self) -> None:
         """Show the current stage as finished, with its duration."""
         if self._task is not None:
-            elapsed = units.duration(self._clock_s() - self._started_s)
+            elapsed = units.duration(self._clock_s() - self._pace.started_s)
             self._display.update(self._task, completed=1, total=1, time=elapsed)
 
 
@@ -145,17 +142,13 @@ def _display() -> "Display":
     from rich.progress import Progress as RichProgress
     from rich.table import Column
 
+    detail = Column(no_wrap=True, overflow="ellipsis", ratio=1)
     return RichProgress(
         TextColumn("{task.fields[place]}", style="dim", markup=False),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
         TextColumn("{task.fields[time]}", markup=False, table_column=Column(no_wrap=True, justify="right")),
-        TextColumn(
-            "{task.fields[detail]}",
-            style="dim",
-            markup=False,
-            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
-        ),
+        TextColumn("{task.fields[detail]}", style="dim", markup=False, table_column=detail),
         console=Console(stderr=True),
         expand=True,
         refresh_per_second=2,  # drawing must not disturb what is being measured

@@ -1,5 +1,6 @@
 """Targets on the command line: loading them, showing the verdicts, and the exit code of several."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,12 +44,10 @@ def load_targets(names: Sequence[str] | None) -> "tuple[Target, ...]":
     # A comma separates names, but it may also be part of a file's name.
     separate = [name for text in names or () for name in ([text] if Path(text).exists() else split_names(text))]
     targets = tuple(load_target(name) for name in dict.fromkeys(separate))
-    known: set[str] = set()
-    for target in targets:
-        if target.name in known:
+    for name, uses in Counter(target.name for target in targets).items():
+        if uses > 1:
             hint = "verdicts are stored under the name: change `name` in one of the files"
-            raise InputError(f"two targets are called {target.name!r}", hint)
-        known.add(target.name)
+            raise InputError(f"two targets are called {name!r}", hint)
     return targets
 
 
@@ -74,14 +73,14 @@ def show_results(results: "RunResults", *, json: bool) -> int:
     if json:
         judged = {"verdicts": [verdict.to_json() for verdict in verdicts]} if verdicts else {}
         console.result_json({**record.to_json(), "folder": str(folder), **judged})
-        return exit_code(verdicts)
-    from kdbench.report.render.terminal import summary
+    else:
+        from kdbench.report.render.terminal import summary
 
-    console.result_drawn(summary(record))
-    console.result(f"report: {folder / 'report.md'} and {folder / 'report.html'}")
-    if verdicts:
-        console.result("")
-        show_verdicts(verdicts)
+        console.result_drawn(summary(record))
+        console.result(f"report: {folder / 'report.md'} and {folder / 'report.html'}")
+        if verdicts:
+            console.result("")
+            show_verdicts(verdicts)
     return exit_code(verdicts)
 
 

@@ -59,6 +59,5 @@ def _assign(node: Any, path: list[str], value: Any, override: str) -> None:
             node[head] = {"name": node[head]}
         _assign(node.setdefault(head, {}), rest, value, override)
     else:
-        raise InputError(
-            f"override {override!r}: {head!r} is a key of a plain value", "see docs/recipes.md for the keys"
-        )
+        message = f"override {override!r}: {head!r} is a key of a plain value"
+        raise InputError(message, "see docs/recipes.md for the keys")

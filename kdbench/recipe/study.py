@@ -46,10 +46,9 @@ class Recipe(Value):
         for student in self.student:
             for other in needed_by(student):
                 if other not in names:
-                    raise ValueError(
-                        f"student {student.name!r} names the model {other!r}, which the recipe does not have; "
-                        + suggestion(other, names, f"it has {', '.join(names)}")
-                    )
+                    hint = suggestion(other, names, f"it has {', '.join(names)}")
+                    message = f"student {student.name!r} names the model {other!r}, which the recipe does not have"
+                    raise ValueError(f"{message}; {hint}")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: give at least one, and each only once")
         self._check_no_cycle()

@@ -73,8 +73,6 @@ class Training(Value):
     @model_validator(mode="after")
     def _milestones_within_epochs(self) -> Self:
         if self.schedule.name == "step" and min(self.schedule.milestones, default=0) >= self.epochs:
-            raise ValueError(
-                f"schedule: no milestone of {self.schedule.milestones} lies within {self.epochs} epochs; "
-                "a milestone below one is a share of all epochs, such as 0.6"
-            )
+            message = f"schedule: no milestone of {self.schedule.milestones} lies within {self.epochs} epochs"
+            raise ValueError(f"{message}; a milestone below one is a share of all epochs, such as 0.6")
         return self

@@ -49,16 +49,12 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("benchmark_skip", False) and not config.getoption("benchmark_only", False):
         for item in tests:
             item.add_marker(_SKIP)
-    if _benchmark_plugin_records(config):
+    # Under xdist pytest-benchmark is disabled and records nothing.
+    distributed = hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"
+    if config.pluginmanager.hasplugin("pytest-benchmark") and not distributed:
         for item in tests:
             if not benchmark_fixtures(item) & _PYTEST_BENCHMARK:
                 _add_replay(item)
-
-
-def _benchmark_plugin_records(config: pytest.Config) -> bool:
-    """Whether pytest-benchmark is loaded and records times; under xdist it does not."""
-    distributed = hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"
-    return config.pluginmanager.hasplugin("pytest-benchmark") and not distributed
 
 
 def _add_replay(item: pytest.Item) -> None:

@@ -136,9 +136,7 @@ _FAILED = _Mark("❌", "red", "not met")
 
 
 def _mark(result: CheckResult) -> _Mark:
-    if result.met:
-        return _PASSED
-    return _ALLOWED if result.passed else _FAILED
+    return _PASSED if result.met else _ALLOWED if result.passed else _FAILED
 
 
 def _judged(results: Results) -> list[tuple[str, CheckResult]]:

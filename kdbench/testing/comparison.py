@@ -27,23 +27,13 @@ _AMOUNTS = "for example '10 %', or 0.3 (points) for an accuracy"
 
 @dataclass(frozen=True)
 class States:
-    """Two states to compare: runs' folders, records or .onnx files; stored, or `remeasured` side by side.
-
-    `files` holds the options for measuring.
-    """
+    """Two states to compare: runs' folders, records or .onnx files; `files` holds the options for measuring."""
 
     base: Path
     new: Path
-    remeasured: bool
     files: BenchFiles
     metrics: tuple[str, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
-
-    def compare(self, context: Context) -> Comparison:
-        """Return what changed; raises KdbenchError if the states cannot be compared."""
-        if not self.remeasured:
-            return _compare_records(RunRecord.read(self.base), RunRecord.read(self.new), self)
-        return _remeasured_once(context, self)
 
 
 def compare_states(
@@ -56,13 +46,17 @@ def compare_states(
     metrics: Sequence[str],
     thresholds: Limits,
 ) -> Change:
-    """Return the change between two states; .onnx files, or all with `remeasure`, are measured side by side."""
-    paths = context.paths.find(base, "baseline"), context.paths.find(new, "run or model")
-    remeasured = remeasure or any(path.suffix == ".onnx" for path in paths)
-    states = States(*paths, remeasured, files, tuple(metrics), _thresholds(thresholds))
+    """Return the change between two states; .onnx files, or all with `remeasure`, are measured side by side.
+
+    Raises KdbenchError if the states cannot be compared.
+    """
+    paths = context.find(base, "baseline"), context.find(new, "run or model")
+    states = States(*paths, files, tuple(metrics), _thresholds(thresholds))
     name = f"{paths[1].name} after {paths[0].name}"
     if context.settings.judged:
-        return Change(context, name, states.compare(context))
+        if remeasure or any(path.suffix == ".onnx" for path in paths):
+            return Change(context, name, _remeasured_once(context, states))
+        return Change(context, name, _compare_records(RunRecord.read(states.base), RunRecord.read(states.new), states))
     for path in paths:
         if path.suffix == ".onnx":
             context.measured.call_once(replace(files, paths=(path,)))
@@ -75,11 +69,11 @@ def compare_with_baseline(
     context: Context,
     files: BenchFiles,
     baseline: str | Path | None,
+    inconclusive: str | None,
     *,
     remeasure: bool,
     metrics: Sequence[str],
     thresholds: Limits,
-    inconclusive: str | None,
 ) -> None:
     """Compare a model with its own state at `baseline`, or at the session's baseline."""
     __tracebackhide__ = True
@@ -89,51 +83,40 @@ def compare_with_baseline(
         return
     base = _baseline_of(context, baseline, new)
     if remeasure or base.suffix == ".onnx":
-        states = States(base, new, True, files, tuple(metrics), _thresholds(thresholds))
-        check_regression(context, new.name, states.compare(context), inconclusive)
+        states = States(base, new, files, tuple(metrics), _thresholds(thresholds))
+        check_regression(context, new.name, _remeasured_once(context, states), inconclusive)
         return
     depth = max((Depth.of(comparable(id_)) for id_ in metrics), default=Depth.TIMES)
     record, folder = context.measured.record(files, depth)
     context.note_measurement(folder, record.measurements[0], files.student)
-    states = States(base, folder, False, files, tuple(metrics), _thresholds(thresholds))
+    states = States(base, folder, files, tuple(metrics), _thresholds(thresholds))
     check_regression(context, new.name, _compare_records(RunRecord.read(base), record, states), inconclusive)
 
 
 def _baseline_of(context: Context, baseline: str | Path | None, new: Path) -> Path:
     """Return the record or the file that is a model's baseline; `baseline` may be a folder of such files."""
-    path = context.paths.find(baseline, "baseline") if baseline is not None else context.settings.baseline
+    path = context.find(baseline, "baseline") if baseline is not None else context.settings.baseline
     if path is None:
-        raise InputError(
-            f"{new.name} has no baseline", "name one: --kdbench-baseline=PATH, or no_regression(baseline=PATH)"
-        )
+        hint = "name one: --kdbench-baseline=PATH, or no_regression(baseline=PATH)"
+        raise InputError(f"{new.name} has no baseline", hint)
     if not path.exists():
         raise InputError(f"there is no baseline at {path}", "check --kdbench-baseline")
-    if path.is_file() or RunFolder(path).record.exists():
-        return _distinct(path, new)
-    candidates = [path / new.name]
-    if new.is_relative_to(context.settings.root):  # the checkout of another branch
-        candidates.insert(0, path / new.relative_to(context.settings.root))
-    file = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if file is None:
-        raise InputError(
-            f"the baseline {path} has neither a record.json nor {new.name}",
-            "name a run's folder, or a folder with the models of the baseline",
-        )
-    return _distinct(file, new)
-
-
-def _distinct(baseline: Path, new: Path) -> Path:
-    """Return the baseline; raises InputError if it is the same file as the new one.
-
-    While pytest determines the root folder it takes `base` in `--kdbench-baseline base` for a folder of tests. A
-    project in that folder becomes the root, and every model would be compared with itself.
-    """
-    if baseline.resolve() != new.resolve():
-        return baseline
-    raise InputError(
-        f"{new.name} and its baseline are the same file: {new}",
-        "name the tests, and write --kdbench-baseline=PATH with an equals sign: see the root folder that pytest prints",
-    )
+    if not (path.is_file() or RunFolder(path).record.exists()):
+        candidates = [path / new.name]
+        if new.is_relative_to(context.settings.root):  # the checkout of another branch
+            candidates.insert(0, path / new.relative_to(context.settings.root))
+        file = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if file is None:
+            message = f"the baseline {path} has neither a record.json nor {new.name}"
+            raise InputError(message, "name a run's folder, or a folder with the models of the baseline")
+        path = file
+    if path.resolve() == new.resolve():
+        # While pytest determines the root folder it takes `base` in `--kdbench-baseline base` for a folder of tests. A
+        # project in that folder becomes the root, and every model would be compared with itself.
+        tests = "name the tests, and write --kdbench-baseline=PATH with an equals sign"
+        hint = f"{tests}: see the root folder that pytest prints"
+        raise InputError(f"{new.name} and its baseline are the same file: {new}", hint)
+    return path
 
 
 def _compare_records(base: RunRecord, new: RunRecord, states: States) -> Comparison:

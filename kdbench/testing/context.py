@@ -14,7 +14,7 @@ from kdbench.results.records import Measurement, Pair
 from kdbench.results.run_folder import RunFolder
 from kdbench.testing.benchmarks import TerminalNotes, call_times
 from kdbench.testing.check_results import PROPERTY, CheckResult
-from kdbench.testing.records import KEYWORDS, BenchFiles, SessionRecords, split_options
+from kdbench.testing.records import KEYWORDS, BenchFiles, Depth, SessionRecords, split_options
 from kdbench.testing.settings import OPTIONS, Settings
 
 _P = ParamSpec("_P")
@@ -29,7 +29,7 @@ _KEYWORDS_OF = {"metric": "metrics", "threshold": "thresholds"}
 
 @dataclass
 class Context:
-    """One test: where its files are, its measured records, and the results of its checks.
+    """One test: its settings, its measured records, and the results of its checks.
 
     `records` are the folders of the records that were checked, `seconds` the call times of the first model whose times
     were checked.
@@ -37,7 +37,6 @@ class Context:
 
     item: pytest.Item
     settings: Settings
-    paths: "TestPaths"
     measured: SessionRecords
     results: list[CheckResult] = field(default_factory=list)
     records: list[str] = field(default_factory=list)
@@ -50,19 +49,37 @@ class Context:
         records = item.config.stash.setdefault(_RECORDS, SessionRecords(settings.session, TerminalNotes(item.config)))
         # A test that is repeated still has the results of its previous run.
         item.user_properties[:] = [it for it in item.user_properties if it[0] != PROPERTY]
-        return cls(item, settings, TestPaths(item.path.parent, settings.root), records)
+        return cls(item, settings, records)
 
     def files(self, names: list[str | Path], data: str | None, options: dict[str, Any]) -> BenchFiles:
         """Return model files with the options of a test, which override those of the session."""
         inputs, measure = split_options(options)
         if root := inputs.get("data_root"):
-            inputs["data_root"] = str(self.paths.find(root, "folder of data sets"))
-        paths = tuple(self.paths.find(name, "model") for name in names)
-        files = BenchFiles(paths, self.paths.data(data), inputs, {**self.settings.measure, **measure})
-        files.check()
+            inputs["data_root"] = str(self.find(root, "folder of data sets"))
+        paths = tuple(self.find(name, "model") for name in names)
+        files = BenchFiles(paths, self._data(data), inputs, {**self.settings.measure, **measure})
+        _ = files.options(Depth.ENERGY), files.inputs  # raises InputError for options that are not possible
         if paths and not self.settings.judged:
             self.measured.call_once(files)
         return files
+
+    def find(self, name: str | Path, kind: str) -> Path:
+        """Return the file or folder `name`, relative to the test file's folder or else to the project's root.
+
+        Raises InputError, which calls it `kind`, if there is none.
+        """
+        path = Path(name).expanduser()
+        candidates = [path] if path.is_absolute() else [self.item.path.parent / path, self.settings.root / path]
+        existing = next((candidate for candidate in candidates if candidate.exists()), None)
+        if existing is None:
+            folders = " nor in ".join(dict.fromkeys(str(candidate.parent) for candidate in candidates))
+            raise InputError(f"there is no {kind} {path.name} in {folders}", f"check the path {str(name)!r}")
+        return existing
+
+    def _data(self, name: str | None) -> str | None:
+        """Return the name of a data set, with an absolute path if it is named by its path."""
+        prefix, colon, path = (name or "").partition(":")
+        return f"{prefix}:{self.find(path, 'data set')}" if colon and prefix in _NAMED_BY_PATH else name
 
     def note_measurement(self, folder: Path, measurement: Measurement | Pair, model: str) -> None:
         """Note the record of a measurement; the first call times that are checked become the test's."""
@@ -87,31 +104,6 @@ class Context:
 
 
 _RECORDS = pytest.StashKey[SessionRecords]()
-
-
-@dataclass(frozen=True)
-class TestPaths:
-    """The folders that relative paths start from: the test file's, then the project's root."""
-
-    __test__ = False  # not a test class
-
-    here: Path
-    root: Path
-
-    def find(self, name: str | Path, kind: str) -> Path:
-        """Return the path of the file or folder `name`; raises InputError, which calls it `kind`, if there is none."""
-        path = Path(name).expanduser()
-        candidates = [path] if path.is_absolute() else [self.here / path, self.root / path]
-        existing = next((candidate for candidate in candidates if candidate.exists()), None)
-        if existing is None:
-            folders = " nor in ".join(dict.fromkeys(str(candidate.parent) for candidate in candidates))
-            raise InputError(f"there is no {kind} {path.name} in {folders}", f"check the path {str(name)!r}")
-        return existing
-
-    def data(self, name: str | None) -> str | None:
-        """Return the name of a data set, with an absolute path if it is named by its path."""
-        prefix, colon, path = (name or "").partition(":")
-        return f"{prefix}:{self.find(path, 'data set')}" if colon and prefix in _NAMED_BY_PATH else name
 
 
 def fails_test(work: Callable[_P, _T]) -> Callable[_P, _T]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kdbench.judge.readiness import judge
-from kdbench.judge.target import Target, load_target, shipped_targets
+from kdbench.judge.target import load_target, shipped_targets
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.testing.benchmarks import REPLAY, enter
@@ -76,8 +76,14 @@ class Bench:
         Nothing is measured. Returns the verdict; without `--benchmark` any verdict passes.
         """
         __tracebackhide__ = True
-        name, record = self._record(run)
-        verdict = judge(record, self._target(target), [model] if model is not None else None)
+        if isinstance(run, RunRecord):
+            name, record = run.name, run
+        else:
+            path = self._context.find(run, "run").resolve()
+            name, record = RunFolder.of(path).path.name, RunRecord.read(path)
+        if target.endswith(".toml") and target not in shipped_targets():
+            target = str(self._context.find(target, "target"))
+        verdict = judge(record, load_target(target), [model] if model is not None else None)
         result = _of_verdict(name, verdict)
         if not self._context.settings.judged:
             result = replace(result, outcome=NOT_JUDGED, passed=True)
@@ -103,39 +109,18 @@ class Bench:
         may be: `0.1` or `"10 %"` for all, or by metric; for accuracies in points. `data` and `options` are as for
         `model`.
         """
+        files = self._context.files([], data, options)
         return compare_states(
-            self._context,
-            base,
-            new,
-            self._context.files([], data, options),
-            remeasure=remeasure,
-            metrics=metrics,
-            thresholds=thresholds,
+            self._context, base, new, files, remeasure=remeasure, metrics=metrics, thresholds=thresholds
         )
-
-    def _record(self, run: str | Path | RunRecord) -> tuple[str, RunRecord]:
-        """Return the name of a run's folder, and its record."""
-        if isinstance(run, RunRecord):
-            return run.name, run
-        path = self._context.paths.find(run, "run").resolve()
-        return RunFolder.of(path).path.name, RunRecord.read(path)
-
-    def _target(self, target: str) -> Target:
-        """Return a shipped target, or the one in a file."""
-        if target.endswith(".toml") and target not in shipped_targets():
-            target = str(self._context.paths.find(target, "target"))
-        return load_target(target)
 
     def finish(self, benchmark: Any) -> None:
         """Enter the call times, and the results beside them, with pytest-benchmark's fixture."""
         context = self._context
-        info = {"bounds": [result.to_json() for result in context.results], "records": context.records}
-        enter(
-            benchmark,
-            context.item.stash.get(REPLAY, None),
-            context.seconds,
-            info if context.settings.judged and context.results else {},
-        )
+        info: dict[str, Any] = {}
+        if context.settings.judged and context.results:
+            info = {"bounds": [result.to_json() for result in context.results], "records": context.records}
+        enter(benchmark, context.item.stash.get(REPLAY, None), context.seconds, info)
 
 
 def _of_verdict(run: str, verdict: "Verdict") -> CheckResult:

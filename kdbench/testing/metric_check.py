@@ -77,9 +77,8 @@ class MetricCheck:
         number = _number(limit, self._metric)
         required = f"{_SIDES[side]} {limit_in_words(self._metric, number)}"
         if self._measure is None:
-            self._context.judge(
-                CheckResult(self._subject, self._metric.id, "not measured", required, NOT_JUDGED, passed=True)
-            )
+            unjudged = CheckResult(self._subject, self._metric.id, "not measured", required, NOT_JUDGED, passed=True)
+            self._context.judge(unjudged)
             return self
         measurement = self._measure()
         check = check_limit(measurement, side, number)

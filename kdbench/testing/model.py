@@ -26,6 +26,7 @@ class Model:
     def __init__(self, context: Context, files: BenchFiles) -> None:
         self._context = context
         self._files = files
+        self._name = files.paths[-1].name
 
     def __repr__(self) -> str:
         return f"<kdbench model {self._name}>"
@@ -69,19 +70,10 @@ class Model:
         `thresholds` are as for `kdbench.compare`.
         """
         __tracebackhide__ = True
+        context, files = self._context, self._files
         compare_with_baseline(
-            self._context,
-            self._files,
-            baseline,
-            remeasure=remeasure,
-            metrics=metrics,
-            thresholds=thresholds,
-            inconclusive=inconclusive,
+            context, files, baseline, inconclusive, remeasure=remeasure, metrics=metrics, thresholds=thresholds
         )
-
-    @property
-    def _name(self) -> str:
-        return self._files.paths[-1].name
 
 
 def ratio(context: Context, files: BenchFiles, id_: str, axes: Axes) -> MetricCheck:

@@ -1,19 +1,25 @@
 """Measuring for tests: each set of files once a session, as deep as the tests need, whichever process comes first.
 
-Each measurement leaves a run's folder, with its report, in the session's folder.
+Each measurement leaves a run's folder, with its report, in the session's folder. Without `--benchmark` models are only
+called once, to see that they run.
 """
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+import numpy as np
 from filelock import FileLock
 
 from kdbench import storage
-from kdbench.errors import InputError, KdbenchError
+from kdbench.errors import DataMissingError, InputError, KdbenchError, MeasurementError
+from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.staging import stage
 from kdbench.modelfile.known_inputs import sidecar_files
 from kdbench.progress import Progress
 from kdbench.recipe import InputOptions, Measure
@@ -22,13 +28,18 @@ from kdbench.results.metrics import Metric, metric
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.validation import validated
+from kdbench.worker.inputs import prepare
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.runtimes import describe
 from kdbench.workflows import bench
+from kdbench.workflows.stages.model_files import TestImages, load_bench_model
 
 INPUT_KEYWORDS = InputOptions.model_fields.keys() - {"data", "accuracy"}
 KEYWORDS = INPUT_KEYWORDS | Measure.model_fields.keys()
 """The options of a test's calls: fields of `InputOptions` and of `Measure`."""
 
 _T = TypeVar("_T")
+_IMAGES = 4  # to call a model with, where nothing is measured
 
 
 class Depth(IntEnum):
@@ -62,10 +73,6 @@ class BenchFiles:
     def inputs(self) -> InputOptions:
         """The inputs of the models; raises InputError for impossible ones."""
         return validated(InputOptions, {"data": self.data, "accuracy": self.data is not None, **self.input_options})
-
-    def check(self) -> None:
-        """Raise InputError for options that are not possible."""
-        _ = self.options(Depth.ENERGY), self.inputs
 
     @property
     def student(self) -> str:
@@ -136,11 +143,9 @@ class SessionRecords:
 
     def call_once(self, files: BenchFiles) -> None:
         """Call each model once in a session; raises KdbenchError if it fails."""
-        from kdbench.testing.smoke import call_once
-
         key = files.key(Depth.FILES)
         if key not in self._called:
-            call_once(files)
+            call_models(files)
             self._called.add(key)
 
     def _known(self, files: BenchFiles, depth: Depth) -> tuple[RunRecord, Path] | None:
@@ -192,3 +197,42 @@ def _data_state(data: str | None) -> list[str | int]:
         state = Path(data.removeprefix("npz:")).stat()
         return [state.st_size, state.st_mtime_ns]
     return [os.environ.get("KDBENCH_DATA", "")]
+
+
+def call_models(files: BenchFiles) -> None:
+    """Load each model and call it with a few images, or with noise if the data is not on this machine.
+
+    Raises InputError for a file, data or options that cannot be measured, MeasurementError for a model that does not
+    run or whose output is not finite.
+    """
+    files.options(Depth.TIMES)
+    models, test = _load(files, files.inputs), None
+    if files.data is not None:
+        with suppress(DataMissingError):  # the data may be only on the machine that runs --benchmark
+            images = TestImages(files.inputs)
+            models, whole = _load(files, files.inputs, images), images.test_set()
+            few = {geometry: array[:_IMAGES] for geometry, array in whole.in_geometry.items()}
+            test = TestSet(whole.images[:_IMAGES], whole.labels[:_IMAGES], in_geometry=few)
+    with TemporaryDirectory(prefix="kdbench-smoke-") as folder:
+        for model in stage(models, test, Path(folder), 0).values():
+            _call(model)
+
+
+def _load(files: BenchFiles, inputs: InputOptions, images: TestImages | None = None) -> list[BenchModel]:
+    pairs = zip(files.paths, files.ids, strict=True)
+    return [load_bench_model(path, id_, inputs, reference=files.ids[0], images=images)[0] for path, id_ in pairs]
+
+
+def _call(model: JobModel) -> None:
+    from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
+
+    images = np.load(model.images)
+    batch = model.fixed_batch or min(len(images), _IMAGES)
+    inputs = prepare(np.resize(images, (batch, *images.shape[1:])), model)
+    try:
+        outputs = LoadedModel(model, provider="cpu", threads=1)(inputs)
+    except FAULTS as error:
+        raise MeasurementError(f"{Path(model.path).name} could not be run: {describe(error)}") from error
+    if not np.isfinite(outputs).all():
+        message = f"{Path(model.path).name}: its output is not finite"
+        raise MeasurementError(message, "check its weights and the preprocessing")

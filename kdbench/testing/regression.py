@@ -58,21 +58,16 @@ def check_regression(
         context.add_results(CheckResult(name, "the change", "not measured", "no regression", NOT_JUDGED, passed=True))
         return
     passing = _GOOD | ({"inconclusive"} if policy == "pass" else set())
-    results = [
-        _of_row(comparison, row, passed=row.outcome in passing) for row in comparison.rows if row.outcome != "same"
-    ]
+    changed = [row for row in comparison.rows if row.outcome != "same"]
+    results = [_of_row(comparison, row, passed=row.outcome in passing) for row in changed]
+    gone = {
+        "what": "the model",
+        "reason": "the new state has no such model",
+        "remedy": "if it was removed on purpose, compare model by model: kdbench.model(…).no_regression(…)",
+    }
+    allowed = "inconclusive" in passing
     results += [
-        _without_number(
-            comparison,
-            model,
-            "gone",
-            "inconclusive",
-            what="the model",
-            passed="inconclusive" in passing,
-            reason="the new state has no such model",
-            remedy="if it was removed on purpose, compare model by model: kdbench.model(…).no_regression(…)",
-        )
-        for model in comparison.lost
+        _without_number(comparison, model, "gone", "inconclusive", passed=allowed, **gone) for model in comparison.lost
     ]
     same = [row.model_dump(mode="json") for row in comparison.rows if row.outcome == "same"]
     if same:

@@ -20,7 +20,6 @@ _DEFAULT_OUT = ".benchmarks/kdbench"
 MARGINAL = ("fail", "pass")
 INCONCLUSIVE = ("fail", "skip", "pass")
 
-
 OPTIONS = (
     Option("out", "Folder to keep the records and reports in", "DIR", default=f"{_DEFAULT_OUT} in the root folder"),
     Option("baseline", "What no_regression() compares with: a run's folder, or a folder of .onnx files", "PATH"),

@@ -113,11 +113,7 @@ def write_model(path: Path, scale: float = 1.0) -> Path:
 @pytest.fixture(scope="session")
 def _loaded():
     """Load what an inner session would: it forgets the modules it has loaded, and torch cannot be loaded twice."""
-    for name in (
-        "report.render.markdown",
-        "worker.runtimes.onnxruntime",
-        *(f"testing.{name}" for name in ("fixture", "smoke")),
-    ):
+    for name in ("report.render.markdown", "worker.runtimes.onnxruntime", "testing.fixture"):
         import_module(f"kdbench.{name}")
     DATASETS.names()
     FORMATS.names()

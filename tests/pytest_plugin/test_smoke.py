@@ -53,7 +53,7 @@ def test_a_model_that_does_not_work_fails(pytester, run, node, message):
 
 def test_a_model_is_called_once_whatever_the_number_of_tests(run, monkeypatch):
     called = []
-    monkeypatch.setattr("kdbench.testing.smoke._call", called.append)
+    monkeypatch.setattr("kdbench.testing.records._call", called.append)
     tests = """
         import pytest
 

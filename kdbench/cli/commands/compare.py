@@ -62,11 +62,8 @@ def compare(
     for file, name in ((markdown, "--markdown"), (junit, "--junit")):
         if file is not None and file != _STDOUT:
             make_room(file, name)
-    selection: dict[str, Any] = {
-        "models": _pairs(models or ()),
-        "metrics": several_names(metrics),
-        "thresholds": Thresholds.read(thresholds or ()),
-    }
+    selection: dict[str, Any] = {"models": _pairs(models or ()), "metrics": several_names(metrics)}
+    selection["thresholds"] = Thresholds.read(thresholds or ())
     folder = None
     if remeasure:
         from kdbench.cli.progress import watching
@@ -86,11 +83,9 @@ def compare(
                 **selection,
             )
     else:
-        unused = [*typed_options(inputs, measure), *(["--out"] if out is not None else [])]
-        if unused:
-            raise InputError(
-                f"{unused[0]} needs --remeasure: stored records are not measured", "add it, or leave it out"
-            )
+        if unused := [*typed_options(inputs, measure), *(["--out"] if out is not None else [])]:
+            message = f"{unused[0]} needs --remeasure: stored records are not measured"
+            raise InputError(message, "add it, or leave it out")
         comparison = _compare_stored(base, new, **selection)
     _write(comparison, markdown, junit)
     _show(comparison, folder, markdown, json=json)
@@ -107,8 +102,8 @@ def _compare_stored(base: Path, new: Path, **selection: Any) -> "Comparison":
         if path.suffix == ".onnx":
             raise InputError(f"{path} is a model, not a record", "add --remeasure to measure both models side by side")
     records = RunRecord.read(base), RunRecord.read(new)
-    samples = [read_samples(RunFolder.of(path).samples) for path in (base, new)]
-    return compare_records(*records, **selection, base_samples=samples[0], new_samples=samples[1])
+    base_samples, new_samples = (read_samples(RunFolder.of(path).samples) for path in (base, new))
+    return compare_records(*records, **selection, base_samples=base_samples, new_samples=new_samples)
 
 
 def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
@@ -147,8 +142,6 @@ def _show(comparison: "Comparison", folder: Path | None, markdown: Path | None, 
     else:
         if comparison.rows:
             console.result_drawn(one_table(report.comparison_table(comparison)))
-        for remark in report.remarks(comparison):
-            console.result(remark)
-        console.result(report.verdict_line(comparison))
+        console.result("\n".join([*report.remarks(comparison), report.verdict_line(comparison)]))
         if folder is not None:
             console.result(f"report: {folder / 'report.md'}")

@@ -128,9 +128,8 @@ def _latency(environment: "Environment") -> Iterator[Finding]:
     yield Finding("latency", "ok", f"{', '.join(known)}, clock step {units.time(clock_step_ns())}, {pinned}")
     now = SystemMonitor().read()
     detected = {"others' load": bool(now.busy_s), "stolen time": bool(now.stolen_s)}
-    detected |= {
-        gauge.title: gauge.read() is not None for gauge in gauges(Path("/"), "cuda" if host.get("gpu") else "cpu")
-    }
+    provider = "cuda" if host.get("gpu") else "cpu"
+    detected |= {gauge.title: gauge.read() is not None for gauge in gauges(Path("/"), provider)}
     yes, no = (", ".join(name for name, seen in detected.items() if seen is state) or "none" for state in (True, False))
     yield Finding("disturbances", "ok", f"detected here: {yes}; not detected: {no}")
 

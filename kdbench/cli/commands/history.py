@@ -40,31 +40,23 @@ def history(
     if markdown is not None:
         make_room(markdown, "--markdown")
     records, notes = locate_records(folders)
-    series = over_records(
-        records,
-        metrics=several_names(metrics),
-        models=several_names(models),
-        axes=assignments(names(axes), "--axes", "threads=1,batch=128") if axes else None,
-        notes=notes,
-    )
-    files = _write(series, out, markdown)
+    chosen_axes = assignments(names(axes), "--axes", "threads=1,batch=128") if axes else None
+    chosen = {"metrics": several_names(metrics), "models": several_names(models)}
+    followed = over_records(records, **chosen, axes=chosen_axes, notes=notes)
+    files = _write(followed, out, markdown)
     if json:
-        console.result_json({**series.to_json(), "files": [str(file) for file in files]})
+        console.result_json({**followed.to_json(), "files": [str(file) for file in files]})
         return
-    _show(series)
-    for file in files:
-        console.result(str(file))
-
-
-def _show(history: "History") -> None:
     from kdbench.report.render.terminal import one_table
     from kdbench.report.text.history import sentence, series_table
 
-    for series in history.series:
+    for series in followed.series:
         console.result_drawn(one_table(series_table(series)))
         console.result(f"{sentence(series)}\n")
-    for note in history.notes:
+    for note in followed.notes:
         console.say(f"note: {note}")
+    for file in files:
+        console.result(str(file))
 
 
 def _write(history: "History", out: Path | None, markdown: Path | None) -> list[Path]:
@@ -89,13 +81,9 @@ def _draw(history: "History") -> "list[Drawing]":
     from kdbench.report.figures.history import draw_series
     from kdbench.report.text.history import short_commit, size_text, title
 
-    return [
-        draw_series(
-            series,
-            place,
-            title(series),
-            [short_commit(point) or point.run for point in series.points],
-            [size_text(series, change) for change in series.changes],
-        )
-        for place, series in enumerate(history.series, 1)
-    ]
+    drawings = []
+    for place, series in enumerate(history.series, 1):
+        points = [short_commit(point) or point.run for point in series.points]
+        changes = [size_text(series, change) for change in series.changes]
+        drawings.append(draw_series(series, place, title(series), points, changes))
+    return drawings

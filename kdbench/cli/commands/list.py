@@ -13,18 +13,7 @@ from kdbench.cli import console
 from kdbench.cli.options import Json
 
 COLUMN = 32  # greatest width of the names' column, in characters
-
-
-class Kind(StrEnum):
-    """What can be listed."""
-
-    RECIPES = "recipes"
-    DATASETS = "datasets"
-    MODELS = "models"
-    METHODS = "methods"
-    FORMATS = "formats"
-    STYLES = "styles"
-    TARGETS = "targets"
+Kind = StrEnum("Kind", "RECIPES DATASETS MODELS METHODS FORMATS STYLES TARGETS")
 
 
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.", metavar="KIND")], json: Json = False) -> None:

@@ -54,7 +54,10 @@ def macs(
     image_shape = _INPUT.read(input_shape, "--input") if input_shape else None
     model_options = assignments(options or [], "--option")
     if model.lower().endswith(".onnx"):
-        _check_for_files({"--classes": classes is not None, "--option": bool(model_options)})
+        for name, present in (("--classes", classes is not None), ("--option", bool(model_options))):
+            if present:
+                message = f"{name} applies only to models by name: an .onnx file is counted as it is"
+                raise InputError(message, f"leave {name} out, or name the model instead of the file")
         result = _of_file(Path(model), image_shape, convention)
     else:
         result = _of_network(model, image_shape or DEFAULT_SHAPE, classes or DEFAULT_CLASSES, convention, model_options)
@@ -64,15 +67,6 @@ def macs(
         console.result(_as_text(result))
         if by_layer:
             console.result_drawn(_as_table(result))
-
-
-def _check_for_files(options: dict[str, bool]) -> None:
-    for name, present in options.items():
-        if present:
-            raise InputError(
-                f"{name} applies only to models by name: an .onnx file is counted as it is",
-                f"leave {name} out, or name the model instead of the file",
-            )
 
 
 def _of_network(
@@ -89,10 +83,8 @@ def _of_network(
 
 def _of_file(path: Path, shape: tuple[int, int, int] | None, convention: Convention) -> dict[str, Any]:
     if convention is not Convention.CANONICAL:
-        raise InputError(
-            f"an .onnx file has no {convention} count: that convention is defined on torch modules",
-            "leave --convention out, or name the model instead of the file",
-        )
+        message = f"an .onnx file has no {convention} count: that convention is defined on torch modules"
+        raise InputError(message, "leave --convention out, or name the model instead of the file")
     from kdbench.macs.onnx_counter import count_onnx
     from kdbench.modelfile.facts import data_inputs, read_model
     from kdbench.modelfile.outputs import declared_shape

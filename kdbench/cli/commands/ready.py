@@ -11,7 +11,6 @@ from kdbench.errors import InputError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kdbench.results.records import RunRecord
     from kdbench.results.run_folder import RunFolder
     from kdbench.results.verdicts import Verdict
 
@@ -44,7 +43,10 @@ def ready(
     loaded = load_targets(targets)
     folder = RunFolder.of(run)
     record = RunRecord.read(folder.record)
-    _verify_files(record, folder)
+    for card in record.models:
+        file = folder.path / card.file
+        if file.is_file():  # the model that would ship
+            card.verify(file, "measure it with kdbench bench, or restore the measured file")
     verdicts = tuple(judge(record, target, models) for target in loaded)
     files = [] if models else _store(verdicts, folder)
     if json:
@@ -52,17 +54,9 @@ def ready(
         console.result_json({"exit_code": exit_code(verdicts), "verdicts": judged, "files": [*map(str, files)]})
     else:
         show_verdicts(verdicts)
-        for file in files:
-            console.say(f"stored for the run's reports: {file}")
+        for path in files:
+            console.say(f"stored for the run's reports: {path}")
     return exit_code(verdicts)
-
-
-def _verify_files(record: "RunRecord", folder: "RunFolder") -> None:
-    """Raise InputError if a model beside the record, which would ship, is not the file that was measured."""
-    for card in record.models:
-        file = folder.path / card.file
-        if file.is_file():
-            card.verify(file, "measure it with kdbench bench, or restore the measured file")
 
 
 def _store(verdicts: "Sequence[Verdict]", folder: "RunFolder") -> list[Path]:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,9 +10,6 @@ from kdbench.cli import console
 from kdbench.cli.options import Json, RunPath, Texts, option, several_names
 from kdbench.cli.verdicts import Targets, load_targets, with_verdicts
 from kdbench.errors import InputError
-
-if TYPE_CHECKING:
-    from kdbench.report import Content
 
 
 def report(
@@ -45,12 +42,17 @@ def report(
     from kdbench.results.run_folder import RunFolder
 
     chosen = tuple(several_names(formats or ["md"]))
-    if stdout:
-        _check_stdout(formats, out, json)
+    others = {"--format": formats not in (None, ["md"]), "--out": out is not None, "--json": json}
+    if stdout and (clash := [option for option, present in others.items() if present]):
+        message = f"--stdout prints Markdown and does not go with {clash[0]}"
+        raise InputError(message, f"leave out --stdout or {clash[0]}")
     chosen_styles = several_names(styles)
     if chosen_styles and targets:
         raise InputError("--target needs the full report: a style shows no verdict", "leave out --style or --target")
-    contents = _in_styles(with_verdicts(Content.read(run), load_targets(targets)), chosen_styles)
+    content = with_verdicts(Content.read(run), load_targets(targets))
+    contents = [replace(content, style=name) for name in dict.fromkeys(chosen_styles)] or [content]
+    for content in contents:
+        _ = content.layout  # raises InputError for a style that does not apply, before anything is written
     if stdout:
         from kdbench.report.render.markdown import render
 
@@ -63,19 +65,3 @@ def report(
         console.result_json({"files": files})
     else:
         console.result("\n".join(files))
-
-
-def _in_styles(content: "Content", styles: list[str]) -> "list[Content]":
-    """Return the content in each style, or as it is without styles; raises InputError for one that does not apply."""
-    styled = [replace(content, style=name) for name in dict.fromkeys(styles)]
-    for content_in_style in styled:
-        _ = content_in_style.layout  # raises before anything is written
-    return styled or [content]
-
-
-def _check_stdout(formats: list[str] | None, out: Path | None, json: bool) -> None:
-    """Raise InputError for an option that does not go with `--stdout`."""
-    others = {"--format": formats not in (None, ["md"]), "--out": out is not None, "--json": json}
-    if clash := [option for option, present in others.items() if present]:
-        message = f"--stdout prints Markdown and does not go with {clash[0]}"
-        raise InputError(message, f"leave out --stdout or {clash[0]}")

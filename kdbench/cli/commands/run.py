@@ -1,9 +1,10 @@
-"""`kdbench run`: the main job, from a recipe to a report."""
+"""`kdbench run` and `kdbench train`: from a recipe to a report, or to trained models."""
 
 from typing import Annotated
 
 import typer
 
+from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet, Texts, option, recipe_names
 from kdbench.cli.verdicts import Targets, load_targets, show_results
@@ -15,7 +16,7 @@ Overrides = Annotated[Texts, option("--set", "KEY=VALUE", "Override a key of the
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from what the folder already holds.")]
 
 
-def all_overrides(overrides: list[str] | None, *, estimate_energy: bool) -> list[str]:
+def _all_overrides(overrides: list[str] | None, *, estimate_energy: bool) -> list[str]:
     """Return the overrides of the recipe; overrides from options such as `--estimate-energy` come last."""
     return [*(overrides or ()), *(["measure.estimate_energy=true"] if estimate_energy else [])]
 
@@ -45,7 +46,7 @@ def run(
     invocation = Invocation.of(ctx)
     invocation.resumable = True
     loaded_targets = load_targets(targets)
-    loaded = load_recipe(recipe, all_overrides(overrides, estimate_energy=estimate_energy))
+    loaded = load_recipe(recipe, _all_overrides(overrides, estimate_energy=estimate_energy))
     require_unused(out, resume=resume)
     with watching(invocation, quiet=quiet) as progress:
         from kdbench.workflows.run import run_recipe
@@ -55,3 +56,38 @@ def run(
         )
         results.raise_on_failed_models()
     return show_results(results, json=json)
+
+
+def train(
+    ctx: typer.Context,
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Out = None,
+    resume: Resume = False,
+    estimate_energy: EstimateEnergy = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train a recipe's teachers and students, and stop there.
+
+    `kdbench run RECIPE --out DIR --resume` continues from there. On several machines, start it on each with torchrun or
+    srun.
+
+    Example: kdbench train mnist_dense --out runs/dense
+    """
+    from kdbench.cli.progress import watching
+    from kdbench.recipe.loading import load_recipe
+
+    invocation = Invocation.of(ctx)
+    invocation.resumable = True
+    loaded = load_recipe(recipe, _all_overrides(overrides, estimate_energy=estimate_energy))
+    with watching(invocation, quiet=quiet) as progress:
+        from kdbench.workflows.train import train as train_recipe
+
+        folder = train_recipe(loaded, out, resume=resume, progress=progress)
+    if not console.is_rank_zero():
+        return
+    if json:
+        console.result_json({"folder": str(folder)})
+    else:
+        console.result(f"trained models: {folder}")
