@@ -89,7 +89,7 @@ def bare(case):
     return lambda: bare_loop(session, model.input, inputs, batch_size(model))
 
 
-def bench_whole_evaluation(benchmark, case, bare):
+def bench_evaluation(benchmark, case, bare):
     bench_model, test, folder = case
 
     def ours():

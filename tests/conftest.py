@@ -41,7 +41,7 @@ def _folder(variable: str, value: str | None, what: str) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _lock_per_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep tests from waiting for a measurement that somebody else runs meanwhile."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_LOCKS, str(tmp_path_factory.mktemp("locks")))

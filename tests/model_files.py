@@ -32,7 +32,7 @@ def _build(
     """Write `flatten -> weights of the seed -> (softmax)`; an `op` that is not Gemm is one no runtime knows."""
     weights, offsets = _weights(seed, int(np.prod(SHAPE)), classes)
     element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    given = helper.make_tensor_value_info("x", element, [batch, *shape])
+    x = helper.make_tensor_value_info("x", element, [batch, *shape])
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, classes])
     nodes = [
         helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
@@ -41,7 +41,7 @@ def _build(
         helper.make_node("Softmax" if softmax else "Identity", ["logits"], ["y"]),
     ]
     stored = [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(offsets + np.float32(bias), "b")]
-    graph = helper.make_graph(nodes, "tiny", [given], [result], stored)
+    graph = helper.make_graph(nodes, "tiny", [x], [result], stored)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("nobody", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
     return path

@@ -16,10 +16,10 @@ Figures = Mapping[str, Any]
 
 def write(results: Path) -> None:
     """Write the page; raises InputError where there are no figures to write it from."""
-    found = [storage.read_json(path, "validation") for path in sorted(results.glob("validation-*.json"))]
-    if not found:
+    validations = [storage.read_json(path, "validation") for path in sorted(results.glob("validation-*.json"))]
+    if not validations:
         raise InputError(f"{results} holds no validation", "run it without --render on a machine that has a meter")
-    sections = [line for figures in found for line in _machine(figures)]
+    sections = [line for figures in validations for line in _machine(figures)]
     storage.write_text(results / "README.md", "\n\n".join(["# Do the joules hold?", *sections]) + "\n")
 
 
@@ -45,15 +45,15 @@ def _minute(figures: Figures) -> Iterator[str]:
     for model in figures["models"]:
         minute = model["minute"]
         leading = next(iter(minute["by_source"].values()))
-        asked = minute["asked_w"]
+        read_w = minute["asked_w"]
         rows.append(
             [
                 f"`{model['model']}`",
                 f"{units.energy(leading['energy_j'])} ± {percent(leading['half_width_j'] / leading['energy_j'])}",
                 units.rate(minute["rate_per_s"]),
                 units.power(leading["power_w"]),
-                "n/a (no second reading)" if asked is None else f"{units.power(asked)} ({minute['asked']} readings)",
-                "–" if asked is None else _apart(leading["power_w"] / asked - 1),
+                "n/a (no second reading)" if read_w is None else f"{units.power(read_w)} ({minute['asked']} readings)",
+                "–" if read_w is None else _apart(leading["power_w"] / read_w - 1),
             ]
         )
     yield table(["Model", "Energy / inference", "Rate", "Product", "Power asked for", "Apart"], rows)

@@ -50,7 +50,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "reports/energy"
 _NETS = {name: Net(name, CIFAR) for name in ("resnet20", "vgg11_bn")}
 _PART = {"cpu": Part.CPU, "cuda": Part.GPU}
 _LENGTHS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-_ASKED_EVERY_S = 0.05
+_READ_EVERY_S = 0.05
 _NAP_S = 0.02
 _LEAST_S = 0.3  # in which every source that is polled has a new reading
 
@@ -60,90 +60,92 @@ Call = Callable[[], object]
 def usable(part: str) -> list[tuple[Meter, str]]:
     """Return every source that measures `part` on this machine, the nearest first, and what it says of itself."""
     return [
-        (found.meter, found.state.detail)
-        for found in all_meters()
-        if part in found.meter.stands_for and found.meter.evidence == "measured" and isinstance(found.state, Available)
+        (status.meter, status.state.detail)
+        for status in all_meters()
+        if part in status.meter.stands_for
+        and status.meter.evidence == "measured"
+        and isinstance(status.state, Available)
     ]
 
 
-def call_of(net: Net, given: argparse.Namespace) -> Call:
+def call_of(net: Net, args: argparse.Namespace) -> Call:
     """Return a call of the net's file, or of its network, with one batch, warm; the weights are random either way."""
-    one = bench_model(exported(net, given.folder / "models"))
+    one = bench_model(exported(net, args.folder / "models"))
     one = replace(one, network=Network("kdbench.models:build", (net.name, net.shape, CLASSES)))
     with tempfile.TemporaryDirectory() as temporary:
         model = stage([one], None, Path(temporary), 0)[one.id]
         images = np.load(model.images)
-    load = runtime(given.runtime).load
-    target = load(model, provider=given.provider, threads=1, spinning=False)
-    execute, (arguments,) = target.bind([prepare(images[np.arange(given.batch) % len(images)], model)])
+    load = runtime(args.runtime).load
+    target = load(model, provider=args.provider, threads=1, spinning=False)
+    execute, (arguments,) = target.bind([prepare(images[np.arange(args.batch) % len(images)], model)])
     warm_up(Calls(execute, [arguments]), 1e9)
     return partial(execute, *arguments)
 
 
-def validated(net: Net, counters: Sequence[Meter], given: argparse.Namespace) -> dict[str, Any]:
+def validated(net: Net, counters: Sequence[Meter], args: argparse.Namespace) -> dict[str, Any]:
     """Return the answers to the four questions for one net; powers in watts, energies in joules of one inference."""
-    call = call_of(net, given)
+    call = call_of(net, args)
     periods_s = [update_period_ns(counter) / 1e9 for counter in counters]
 
-    def taken(length_s: float, settle_s: float, what: Call = call, sources: Sequence[Meter] = counters) -> Window:
+    def measure(length_s: float, settle_s: float, what: Call = call, sources: Sequence[Meter] = counters) -> Window:
         least_s = max(2 * periods_s[0], _LEAST_S if len(sources) > 1 else 0.0)
-        length_ns = max(length_s * given.scale, least_s) * 1e9
-        settle_ns = settle_s * given.scale * 1e9
+        length_ns = max(length_s * args.scale, least_s) * 1e9
+        settle_ns = settle_s * args.scale * 1e9
         return window(sources, what, length_ns, settle_ns, time.monotonic_ns, period_ns=periods_s[0] * 1e9)
 
-    idle = [taken(10, 3.0, _nap) for _ in range(5)]
-    taken(3, 0.0)  # clocks and temperature come up before the minute begins
-    with Asked(given.part or _PART[given.provider]) as asked:
-        minute = [taken(10, 0.0) for _ in range(6)]
-    short = {length_s: [taken(length_s, 0.1, sources=counters[:1]) for _ in range(20)] for length_s in _LENGTHS_S}
+    idle = [measure(10, 3.0, _nap) for _ in range(5)]
+    measure(3, 0.0)  # clocks and temperature come up before the minute begins
+    with PowerReadings(args.part or _PART[args.provider]) as readings:
+        minute = [measure(10, 0.0) for _ in range(6)]
+    short = {length_s: [measure(length_s, 0.1, sources=counters[:1]) for _ in range(20)] for length_s in _LENGTHS_S}
     return {
         "model": net.name,
-        "batch": given.batch,
+        "batch": args.batch,
         "periods_s": periods_s,
-        "minute": _minute(minute, counters, periods_s, asked.watts, given),
-        "idle_w": [[span.energy_j / span.duration_ns * 1e9 for span in each.spans] for each in idle],
+        "minute": _minute(minute, counters, periods_s, readings.watts, args),
+        "idle_w": [[span.energy_j / span.duration_ns * 1e9 for span in w.spans] for w in idle],
         "lengths": [_off(length_s, minute, windows) for length_s, windows in short.items()],
     }
 
 
 def _minute(
-    windows: Sequence[Window], counters: Sequence[Meter], periods_s: list[float], asked_w: list[float], given: Any
+    windows: Sequence[Window], counters: Sequence[Meter], periods_s: list[float], readings_w: list[float], args: Any
 ) -> dict[str, Any]:
     """Return what each source says of the minute, and what the board's power was by asking for it."""
     meters = [
         MeterProfile(c.name, c.scope, c.evidence, period, np.zeros(2), 1.0)
         for c, period in zip(counters, periods_s, strict=True)
     ]
-    rate = sum(w.calls for w in windows) * given.batch / (sum(w.spans[0].duration_ns for w in windows) / 1e9)
+    rate = sum(w.calls for w in windows) * args.batch / (sum(w.spans[0].duration_ns for w in windows) / 1e9)
     by_source = {}
     for account in accounts([asdict(w) for w in windows], meters, resolution=0.0):
         value = gross(account)
         by_source[account.source] = {
-            "energy_j": value.joules / given.batch,
-            "half_width_j": value.half_width_j / given.batch,
-            "power_w": value.joules / given.batch * rate,
+            "energy_j": value.joules / args.batch,
+            "half_width_j": value.half_width_j / args.batch,
+            "power_w": value.joules / args.batch * rate,
         }
     return {
         "rate_per_s": rate,
         "by_source": by_source,
-        "asked_w": statistics.fmean(asked_w) if asked_w else None,
-        "asked": len(asked_w),
+        "asked_w": statistics.fmean(readings_w) if readings_w else None,
+        "asked": len(readings_w),
     }
 
 
 def _off(length_s: float, minute: Sequence[Window], windows: Sequence[Window]) -> dict[str, float]:
     """Return how far windows of one length are off the minute's energy per call, as a share: 95 % are no further."""
 
-    def per_call(each: Window) -> float:
-        return each.spans[0].energy_j / each.calls
+    def per_call(w: Window) -> float:
+        return w.spans[0].energy_j / w.calls
 
     truth = sum(w.spans[0].energy_j for w in minute) / sum(w.calls for w in minute)
-    off = sorted(abs(per_call(each) / truth - 1) for each in windows)
-    taken_s = statistics.median(each.spans[0].duration_ns for each in windows) / 1e9
-    return {"length_s": length_s, "taken_s": taken_s, "off": off[int(0.95 * len(off)) - 1]}
+    off = sorted(abs(per_call(w) / truth - 1) for w in windows)
+    duration_s = statistics.median(w.spans[0].duration_ns for w in windows) / 1e9
+    return {"length_s": length_s, "taken_s": duration_s, "off": off[int(0.95 * len(off)) - 1]}
 
 
-class Asked:
+class PowerReadings:
     """The board's power, asked for by a thread without any of kdbench's sources; of a CPU, nothing."""
 
     def __init__(self, part: str) -> None:
@@ -167,7 +169,7 @@ class Asked:
 
         pynvml.nvmlInit()
         board = first_visible(pynvml)
-        while not self._ended.wait(_ASKED_EVERY_S):
+        while not self._ended.wait(_READ_EVERY_S):
             self.watts.append(pynvml.nvmlDeviceGetPowerUsage(board) / 1e3)
         pynvml.nvmlShutdown()
 
@@ -188,30 +190,30 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("runs/energy"), help="where models are kept, %(default)s")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where figures and page go, reports/energy")
     parser.add_argument("--render", action="store_true", help="measure nothing, write the page from what is there")
-    given = parser.parse_args()
+    args = parser.parse_args()
     try:
-        if given.render:
-            page.write(given.results)
+        if args.render:
+            page.write(args.results)
             return 0
-        found = usable(given.part or _PART[given.provider])
-        if not found:
+        sources = usable(args.part or _PART[args.provider])
+        if not sources:
             print("nothing to validate: no source measures energy here (kdbench doctor says why)", file=sys.stderr)
             return 2
-        counters = [counter for counter, _ in found]
-        answers = [validated(_NETS[name], counters, given) for name in given.nets]
+        counters = [counter for counter, _ in sources]
+        answers = [validated(_NETS[name], counters, args) for name in args.nets]
         for counter in counters:
             counter.close()
-        storage.make_folder(given.results)
+        storage.make_folder(args.results)
         storage.write_json(
-            given.results / f"validation-{given.part or _PART[given.provider]}.json",
+            args.results / f"validation-{args.part or _PART[args.provider]}.json",
             {
-                "settings": {key: getattr(given, key) for key in ("provider", "runtime", "batch", "scale")},
+                "settings": {key: getattr(args, key) for key in ("provider", "runtime", "batch", "scale")},
                 "environment": fingerprint.fingerprint().model_dump(mode="json"),
-                "sources": [{"name": c.name, "scope": c.scope, "detail": detail} for c, detail in found],
+                "sources": [{"name": c.name, "scope": c.scope, "detail": detail} for c, detail in sources],
                 "models": answers,
             },
         )
-        page.write(given.results)
+        page.write(args.results)
     except MeterError as error:
         print(f"a source gave out: {error}", file=sys.stderr)
         return 2

@@ -22,18 +22,18 @@ def undisturbed(measure: Callable[[], dict[str, Any]], limit_cores: float = LIMI
     while True:
         _wait(limit_cores)
         with watched() as machine:
-            found = measure()
+            timing = measure()
         tries += 1
         if machine["others_cores"] <= limit_cores:
-            return {**found, "others_cores": machine["others_cores"], "tries": tries}
+            return {**timing, "others_cores": machine["others_cores"], "tries": tries}
 
 
 def _wait(limit_cores: float) -> None:
     """Return once others have kept less than `limit_cores` cores busy for some seconds."""
-    calm, told = 0, False
+    calm, reported = 0, False
     while calm < _LOOKS:
         busy_cores = psutil.cpu_percent(_LOOK_S) / 100 * (psutil.cpu_count() or 1)
         calm = calm + 1 if busy_cores <= limit_cores else 0
-        if not calm and not told:
+        if not calm and not reported:
             print(f"{time.strftime('%H:%M')}: waiting for others, who keep {busy_cores:.1f} cores busy", flush=True)
-            told = True
+            reported = True

@@ -53,12 +53,12 @@ CONTESTANTS = {
 
 def timed_here() -> dict[str, Contestant]:
     """Return those that can be timed on this machine."""
-    return {name: each for name, each in CONTESTANTS.items() if each.why_not() is None}
+    return {name: contestant for name, contestant in CONTESTANTS.items() if contestant.why_not() is None}
 
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that contestants need, and of the one that decodes the rivals' images."""
-    needed = {each.needs for each in timed_here().values() if each.needs} | {"pillow"}
+    needed = {contestant.needs for contestant in timed_here().values() if contestant.needs} | {"pillow"}
     return {name: metadata.version(name) for name in sorted(needed)}
 
 
@@ -85,5 +85,5 @@ def run(name: str, workload: Mapping[str, Any], cores: Sequence[int], folder: Pa
     )
     if done.returncode != 0:
         raise MeasurementError(f"{name} failed: {(done.stdout + done.stderr)[-_SAID:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    timing: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return timing

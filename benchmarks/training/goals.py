@@ -53,18 +53,18 @@ def spread(repeats: Sequence[Repeat], slow: str, fast: str) -> tuple[float, floa
 
 
 def _ratios(repeats: Sequence[Repeat], slow: str, fast: str) -> list[float]:
-    return [each[slow]["step_s"] / each[fast]["step_s"] for each in repeats if slow in each and fast in each]
+    return [repeat[slow]["step_s"] / repeat[fast]["step_s"] for repeat in repeats if slow in repeat and fast in repeat]
 
 
 def images_per_s(repeats: Sequence[Repeat], contestant: str, batch: int) -> float | None:
     """Return the median over repeats of the images that a contestant takes in a second."""
-    values = [_rate(each[contestant], batch) for each in repeats if contestant in each]
+    values = [_rate(repeat[contestant], batch) for repeat in repeats if contestant in repeat]
     return float(np.median(values)) if values else None
 
 
 def once_s(repeats: Sequence[Repeat], contestant: str) -> float | None:
     """Return the median over repeats of what a contestant's first steps take beyond as many later ones."""
-    values = [each[contestant]["once_s"] for each in repeats if contestant in each]
+    values = [repeat[contestant]["once_s"] for repeat in repeats if contestant in repeat]
     return float(np.median(values)) if values else None
 
 
@@ -73,5 +73,5 @@ def epochs_to_pay(fill_s: float, live_s: float, cached_s: float) -> float:
     return fill_s / (live_s - cached_s) if live_s > cached_s else math.inf
 
 
-def _rate(found: Mapping[str, float], batch: int) -> float:
-    return found["images_per_s"] if "images_per_s" in found else batch / found["step_s"]
+def _rate(timing: Mapping[str, float], batch: int) -> float:
+    return timing["images_per_s"] if "images_per_s" in timing else batch / timing["step_s"]

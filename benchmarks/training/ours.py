@@ -55,16 +55,16 @@ def measure(
     torch.set_num_threads(workload.threads)
     network = common.student(workload, dataset)
     training = resolved(_training(workload, choices), network)
-    taught = () if learns == "labels" else (common.teacher(workload, dataset, folder),)
+    teacher_networks = () if learns == "labels" else (common.teacher(workload, dataset, folder),)
     batches = _batches(TimedBatches, workload, dataset, training, views)
     teachers: list[Teacher] = [
-        _cached(each, workload, batches, training, folder, folder / "cache")
+        _cached(teacher, workload, batches, training, folder, folder / "cache")
         if views
-        else LiveTeacher(each, channels_last=batches.channels_last)
-        for each in taught
+        else LiveTeacher(teacher, channels_last=batches.channels_last)
+        for teacher in teacher_networks
     ]
     entry = Student.model_validate({"name": "student", "model": workload.student, **LEARNS[learns]})
-    terms = student_terms(entry, _context(network, taught, batches, workload, dataset))
+    terms = student_terms(entry, _context(network, teacher_networks, batches, workload, dataset))
     validation = Batches(_test(dataset, workload), batch=128, train=False, **_as_seen(dataset, training))
     with tempfile.TemporaryDirectory() as place:
         fit(

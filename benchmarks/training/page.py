@@ -45,11 +45,13 @@ def write(folder: Path, name: str) -> Path:
 
 def _sections(result: dict[str, Any]) -> Iterator[str]:
     settings, repeats = result["settings"], result["repeats"]
-    found = {pair: [each["found"] for each in repeats if each["pair"] == pair] for pair in settings["workloads"]}
+    by_pair = {
+        pair: [repeat["found"] for repeat in repeats if repeat["pair"] == pair] for pair in settings["workloads"]
+    }
     yield _how(settings, repeats)
     yield "## Goals"
-    yield table(["a step of … over one of …", "pair", "ratio", "goal", ""], list(_goals(settings, found)))
-    for pair, of_pair in found.items():
+    yield table(["a step of … over one of …", "pair", "ratio", "goal", ""], list(_goals(settings, by_pair)))
+    for pair, of_pair in by_pair.items():
         yield f"## {_arrow(settings, pair)}"
         yield _rates(of_pair, settings["workloads"][pair]["batch"])
         yield _once(of_pair, settings["workloads"][pair]["batch"])
@@ -60,7 +62,7 @@ def _sections(result: dict[str, Any]) -> Iterator[str]:
 
 def _how(settings: dict[str, Any], repeats: Sequence[dict[str, Any]]) -> str:
     work = next(iter(settings["workloads"].values()))
-    counts = {sum(each["pair"] == pair for each in repeats) for pair in settings["workloads"]}
+    counts = {sum(repeat["pair"] == pair for repeat in repeats) for pair in settings["workloads"]}
     how = f"""`python -m benchmarks.training.speed --repeats {max(counts)} --threads {settings["threads"]} --steps
         {settings["steps"]}`, {commits(repeats)}. A repeat times every contestant once, in a fresh process of its own
         that is kept, with all its loader processes, to {settings["threads"]} cores, in an order that changes. Batch
@@ -72,16 +74,16 @@ def _how(settings: dict[str, Any], repeats: Sequence[dict[str, Any]]) -> str:
 
 
 def _disturbed(repeats: Sequence[dict[str, Any]]) -> str:
-    timings = [timing for each in repeats for timing in each["found"].values()]
+    timings = [timing for repeat in repeats for timing in repeat["found"].values()]
     tries = sum(timing["tries"] for timing in timings)
     cores = float(np.median([timing["others_cores"] for timing in timings]))
     return f"""A timing during which other work kept more than {LIMIT_CORES:g} cores busy was taken again, whatever it
         found: {tries - len(timings)} of {tries}; in the median one that was kept others had {cores:.2f} cores."""
 
 
-def _goals(settings: dict[str, Any], found: dict[str, list[Repeat]]) -> Iterator[list[str]]:
+def _goals(settings: dict[str, Any], by_pair: dict[str, list[Repeat]]) -> Iterator[list[str]]:
     for goal in GOALS:
-        for pair, repeats in found.items():
+        for pair, repeats in by_pair.items():
             estimate = ratio(repeats, goal.slow, goal.fast)
             shown = _ratio(repeats, goal.slow, goal.fast)
             bound = f"{'at least' if goal.at_least else 'at most'} {units.ratio(goal.bound)}"

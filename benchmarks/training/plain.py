@@ -62,10 +62,12 @@ def train(teacher: nn.Module, student: nn.Module, loader: DataLoader, workload: 
         if number == workload.warmup + workload.steps:
             break
         with torch.no_grad():
-            taught = teacher(inputs)
+            teacher_logits = teacher(inputs)
         logits = student(inputs)
         divergence = F.kl_div(
-            F.log_softmax(logits / TEMPERATURE, dim=1), F.softmax(taught / TEMPERATURE, dim=1), reduction="batchmean"
+            F.log_softmax(logits / TEMPERATURE, dim=1),
+            F.softmax(teacher_logits / TEMPERATURE, dim=1),
+            reduction="batchmean",
         )
         loss = CE_WEIGHT * F.cross_entropy(logits, labels) + KD_WEIGHT * TEMPERATURE**2 * divergence
         optimizer.zero_grad()

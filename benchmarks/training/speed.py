@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.training import contestants, page
 from benchmarks.training.calm import undisturbed
 from benchmarks.training.workload import PAIRS, Workload
-from benchmarks.trust.options import settled, told
+from benchmarks.trust.options import run_script, write_result
 from benchmarks.trust.repeats import Values, repeat
 from kdbench.errors import InputError
 from kdbench.machine.cores import choose_cores, rotate_cores
@@ -39,8 +39,8 @@ def measure(name: str, pairs: dict[str, Workload], cores: Sequence[int], folder:
     order = list(contestants.timed_here())
     random.Random(int(number)).shuffle(order)
     kept = rotate_cores(cores, workload.threads, int(number)) or ()
-    found = {each: undisturbed(partial(contestants.run, each, workload.to_json(), kept, folder)) for each in order}
-    return {"pair": pair, "order": order, "cores": [*kept], "found": found}
+    timings = {name: undisturbed(partial(contestants.run, name, workload.to_json(), kept, folder)) for name in order}
+    return {"pair": pair, "order": order, "cores": [*kept], "found": timings}
 
 
 def try_workers(name: str, pairs: dict[str, Workload], cores: Sequence[int], folder: Path) -> Values:
@@ -51,23 +51,23 @@ def try_workers(name: str, pairs: dict[str, Workload], cores: Sequence[int], fol
     numbers = sorted({0, 1, 2, workload.threads}, reverse=int(number) % 2 == 1)
     step_s = {}
     for workers in numbers:
-        asked = workload.with_workers(workers).to_json()
-        step_s[str(workers)] = undisturbed(partial(contestants.run, "plain", asked, kept, folder))["step_s"]
+        job = workload.with_workers(workers).to_json()
+        step_s[str(workers)] = undisturbed(partial(contestants.run, "plain", job, kept, folder))["step_s"]
     return {"pair": pair, "step_s": step_s}
 
 
 def best_workers(trials: Sequence[Values]) -> int:
     """Return the number of loader processes with which the median trial is fastest; the fewest of equals."""
     numbers = trials[0]["step_s"]
-    return min(map(int, numbers), key=lambda each: (np.median([t["step_s"][str(each)] for t in trials]), each))
+    return min(map(int, numbers), key=lambda n: (np.median([t["step_s"][str(n)] for t in trials]), n))
 
 
 def main() -> None:
     """Run the repeats that are missing, gather all, and write the page."""
-    given = _options().parse_args()
-    if not given.render:
-        _run(given)
-    page.write(given.results, RESULT)
+    args = _options().parse_args()
+    if not args.render:
+        _run(args)
+    page.write(args.results, RESULT)
 
 
 def _options() -> argparse.ArgumentParser:
@@ -81,11 +81,11 @@ def _options() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(given: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> None:
     if "KDBENCH_DATA" not in os.environ:
         raise InputError("KDBENCH_DATA is not set", "let it name the folder that holds cifar-100-python")
-    cores = choose_cores(None, (given.threads,)) or ()
-    options: dict[str, Any] = {"threads": given.threads, "steps": given.steps}
+    cores = choose_cores(None, (args.threads,)) or ()
+    options: dict[str, Any] = {"threads": args.threads, "steps": args.steps}
     pairs = {pair: Workload(*networks, **options) for pair, networks in PAIRS.items()}
     for name, contestant in contestants.CONTESTANTS.items():
         if why := contestant.why_not():
@@ -93,13 +93,13 @@ def _run(given: argparse.Namespace) -> None:
     settings = {**options, "cores": [*cores], "contestants": [*contestants.timed_here()]}
     settings["libraries"] = contestants.versions()
 
-    work = given.folder.resolve()
+    work = args.folder.resolve()
     trials = repeat(_names(_TRIALS), settings, work / "workers", lambda name: try_workers(name, pairs, cores, work))
-    tried = {pair: [each for each in trials if each["pair"] == pair] for pair in pairs}
+    tried = {pair: [t for t in trials if t["pair"] == pair] for pair in pairs}
     pairs = {pair: workload.with_workers(best_workers(tried[pair])) for pair, workload in pairs.items()}
     settings["workloads"] = {pair: workload.to_json() for pair, workload in pairs.items()}
-    repeats = repeat(_names(given.repeats), settings, work / "repeats", lambda name: measure(name, pairs, cores, work))
-    settled(given.results / RESULT, {**settings, "workers_tried": tried}, repeats)
+    repeats = repeat(_names(args.repeats), settings, work / "repeats", lambda name: measure(name, pairs, cores, work))
+    write_result(args.results / RESULT, {**settings, "workers_tried": tried}, repeats)
 
 
 def _names(count: int) -> list[str]:
@@ -107,4 +107,4 @@ def _names(count: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    told(main)
+    run_script(main)

@@ -96,5 +96,5 @@ def _settle(network: nn.Module, dataset: Dataset, batch: int) -> None:
     assert dataset.train is not None, "the training part is loaded unless another is asked for"
     some = dataset.train.subset(range(_SETTLING * batch))
     with torch.no_grad():
-        for each in Batches(some, batch=batch, mean=dataset.mean, std=dataset.std, train=False):
-            network.train()(each.images)
+        for chunk in Batches(some, batch=batch, mean=dataset.mean, std=dataset.std, train=False):
+            network.train()(chunk.images)

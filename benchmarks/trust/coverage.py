@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.trust import ours, page
 from benchmarks.trust.models import PAIRS, Pair, bench_models
-from benchmarks.trust.options import common, settled, told
+from benchmarks.trust.options import common, run_script, write_result
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.replay import answer, plan_on, replayed
 from benchmarks.trust.rivals import RIVALS
@@ -41,12 +41,12 @@ def measure(name: str, pair: Pair, budget_s: float, cores: Sequence[int], models
             return {"ratio": teacher_ns / student_ns, "p50_ns": [teacher_ns, student_ns]}
 
         def kdbench() -> Values:
-            return ours.compare(both, staged, ours.whole_budget(budget_s, cores), folder, number)
+            return ours.compare(both, staged, ours.use_full_budget(budget_s, cores), folder, number)
 
         methods: dict[str, Callable[[], Values]] = {"kdbench": kdbench} | {m: lambda m=m: rival(m) for m in RIVALS}
         order = [str(method) for method in rng.permutation(sorted(methods))]
-        found = {method: methods[method]() for method in order}
-    return {"pair": name.rpartition("-")[0], "order": order, "methods": found}
+        results = {method: methods[method]() for method in order}
+    return {"pair": name.rpartition("-")[0], "order": order, "methods": results}
 
 
 def main() -> None:
@@ -55,35 +55,33 @@ def main() -> None:
     common(parser, repeats=40, folder="runs/trust/coverage")
     parser.add_argument("--budget", type=float, default=20.0, metavar="S", help="seconds of kdbench, %(default)g")
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=[*PAIRS], help="which pairs, all of %(choices)s")
-    given = parser.parse_args()
-    if not given.render:
-        settings = {"budget_s": given.budget, "cores": [*given.cores]}
-        names = [f"{pair}-{number:03}" for number in range(given.repeats) for pair in given.pairs]
+    args = parser.parse_args()
+    if not args.render:
+        settings = {"budget_s": args.budget, "cores": [*args.cores]}
+        names = [f"{pair}-{number:03}" for number in range(args.repeats) for pair in args.pairs]
         kept = repeat(
             names,
             settings,
-            given.folder,
-            lambda name: measure(
-                name, PAIRS[name.rpartition("-")[0]], given.budget, given.cores, given.folder / "models"
-            ),
+            args.folder,
+            lambda name: measure(name, PAIRS[name.rpartition("-")[0]], args.budget, args.cores, args.folder / "models"),
         )
-        settled(given.results / "coverage.json", settings, [published(values, given.cores) for values in kept])
-    page.write(given.results)
+        write_result(args.results / "coverage.json", settings, [published(values, args.cores) for values in kept])
+    page.write(args.results)
 
 
 def published(values: Values, cores: Sequence[int]) -> Values:
     """Return a repeat as it is published: without its rounds, which only its statistics need.
 
     The interval is computed anew from them, as kdbench does it now for sessions in turns on `cores`, and what
-    earlier stops would have told.
+    earlier stops would have shown.
     """
     kdbench = values["methods"]["kdbench"]
     rounds = [np.array(session["rounds"]) for session in kdbench["sessions"]]
     sessions = [{k: v for k, v in session.items() if k != "rounds"} for session in kdbench["sessions"]]
     plan = plan_on(cores)
-    told = {**kdbench, **answer(rounds, plan), "sessions": sessions, "replayed": replayed(rounds, plan)}
-    return {**values, "methods": {**values["methods"], "kdbench": told}}
+    result = {**kdbench, **answer(rounds, plan), "sessions": sessions, "replayed": replayed(rounds, plan)}
+    return {**values, "methods": {**values["methods"], "kdbench": result}}
 
 
 if __name__ == "__main__":
-    told(main)
+    run_script(main)

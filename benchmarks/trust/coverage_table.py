@@ -36,15 +36,15 @@ def _introduction(result: Values) -> str:
     repeats, settings = result["repeats"], result["settings"]
     names = " ".join(dict.fromkeys(r["pair"] for r in repeats))
     pairs = len(names.split())
-    each = max(len([r for r in repeats if r["pair"] == name]) for name in PAIRS)
+    count = max(len([r for r in repeats if r["pair"] == name]) for name in PAIRS)
     command = "python -m benchmarks.trust.coverage"
     took = units.duration(sum(r["machine"]["seconds"] for r in repeats))
-    about = f"""{pairs} pairs of models, {each} repeats of each, {took} in all, at {commits(repeats)}; kdbench was given
-        {settings["budget_s"]:g} s and used them up. {_METHODS} {others(repeats)}"""
+    about = f"""{pairs} pairs of models, {count} repeats of each, {took} in all, at {commits(repeats)}; kdbench was
+        given {settings["budget_s"]:g} s and used them up. {_METHODS} {others(repeats)}"""
     return "\n\n".join(
         [
             "## Coverage: how often the interval holds the long-run ratio",
-            f"    {command} --repeats {each} --budget {settings['budget_s']:g} --pairs {names}",
+            f"    {command} --repeats {count} --budget {settings['budget_s']:g} --pairs {names}",
             paragraph(about),
         ]
     )
@@ -52,8 +52,8 @@ def _introduction(result: Values) -> str:
 
 def _pair(pair: Pair, repeats: Sequence[Values]) -> str:
     ours = [r["methods"]["kdbench"] for r in repeats]
-    truth = scatter([each["ratio"] for each in ours]).long_run
-    ratios = coverage([_answer(each) for each in ours], truth)
+    truth = scatter([r["ratio"] for r in ours]).long_run
+    ratios = coverage([_answer(r) for r in ours], truth)
     covered = met(ratios.held >= SHARE_GOAL * ratios.n)
     narrow = met(ratios.half_width < pair.half_width_goal)
     return "\n\n".join(
@@ -74,16 +74,16 @@ def _pair(pair: Pair, repeats: Sequence[Values]) -> str:
 def _methods(repeats: Sequence[Values], truth: float) -> str:
     rows = []
     for method in repeats[0]["methods"]:
-        found = scatter([r["methods"][method]["ratio"] for r in repeats])
-        off = found.long_run / truth - 1
+        spread = scatter([r["methods"][method]["ratio"] for r in repeats])
+        off = spread.long_run / truth - 1
         rows.append(
             [
                 method,
-                _fine(found.long_run),
+                _fine(spread.long_run),
                 "" if method == "kdbench" else signed(percent(off), off),
-                percent(found.sd),
-                f"{_fine(found.low)} to {_fine(found.high)}",
-                percent(found.high / found.low - 1),
+                percent(spread.sd),
+                f"{_fine(spread.low)} to {_fine(spread.high)}",
+                percent(spread.high / spread.low - 1),
             ]
         )
     rows.sort(key=lambda row: row[0] != "kdbench")
@@ -92,31 +92,31 @@ def _methods(repeats: Sequence[Values], truth: float) -> str:
 
 
 def _replays(ours: Sequence[Values], truth: float) -> str:
-    rows = [_replay("the whole budget", ours, [len(each["sessions"]) for each in ours], truth)]
+    rows = [_replay("the whole budget", ours, [len(r["sessions"]) for r in ours], truth)]
     for number, first in enumerate(ours[0]["replayed"]):
-        stopped = [each["replayed"][number] for each in ours]
-        reached = sum(each["reached"] for each in stopped)
+        stopped = [r["replayed"][number] for r in ours]
+        reached = sum(r["reached"] for r in stopped)
         name = f"{percent(first['precision'])}, reached by {reached} of {len(stopped)}"
-        rows.append(_replay(name, stopped, [each["sessions"] for each in stopped], truth))
+        rows.append(_replay(name, stopped, [r["sessions"] for r in stopped], truth))
     return table(["stop at", "sessions (median)", "intervals that hold", "half-width (median)", "spread (sd)"], rows)
 
 
 def _replay(name: str, answers: Sequence[Values], sessions: Sequence[int], truth: float) -> list[str]:
-    found = coverage([_answer(each) for each in answers], truth)
-    sd = scatter([each["ratio"] for each in answers]).sd
-    return [name, f"{np.median(sessions):g}", _held(found), percent(found.half_width), percent(sd)]
+    covered = coverage([_answer(r) for r in answers], truth)
+    sd = scatter([r["ratio"] for r in answers]).sd
+    return [name, f"{np.median(sessions):g}", _held(covered), percent(covered.half_width), percent(sd)]
 
 
 def _singles(ours: Sequence[Values]) -> str:
     rows = []
     for model in ours[0]["singles"]:
         for metric in SINGLES:
-            answers = [_answer(each["singles"][model][metric]) for each in ours]
+            answers = [_answer(r["singles"][model][metric]) for r in ours]
             values = scatter([a.value for a in answers])
-            found = coverage(answers, values.long_run)
+            covered = coverage(answers, values.long_run)
             name = f"{model}, {metric.split('_')[1]}"
             rows.append(
-                [name, units.time(values.long_run), percent(values.sd), _held(found), percent(found.half_width)]
+                [name, units.time(values.long_run), percent(values.sd), _held(covered), percent(covered.half_width)]
             )
     return table(["latency", "long-run", "spread (sd)", "intervals that hold", "half-width (median)"], rows)
 
@@ -125,11 +125,12 @@ def _fine(ratio: float) -> str:
     return f"{units.significant(ratio, 4)}×"
 
 
-def _held(found: Coverage) -> str:
-    return f"{found.held} of {found.n} ({_whole(found.share.low)} to {_whole(found.share.high)} %)"
+def _held(covered: Coverage) -> str:
+    low, high = _percent_points(covered.share.low), _percent_points(covered.share.high)
+    return f"{covered.held} of {covered.n} ({low} to {high} %)"
 
 
-def _whole(share: float | None) -> str:
+def _percent_points(share: float | None) -> str:
     assert share is not None, "a share of repeats has an interval"
     return f"{100 * share:.0f}"
 

@@ -29,5 +29,5 @@ def loaded(value: dict[str, Any]) -> Calls:
     """Load a model of the job with kdbench's session options, one thread, and the inputs that kdbench gives it."""
     model = decode(JobModel, value)
     images = np.load(model.images)[:_DIFFERENT_INPUTS]
-    inputs = [np.ascontiguousarray(each[None]) for each in prepare(images, model)]
+    inputs = [np.ascontiguousarray(image[None]) for image in prepare(images, model)]
     return Calls(*runtime("onnxruntime").load(model, provider="cpu", threads=1).bind(inputs))

@@ -52,10 +52,10 @@ def p50_ns(calls: Calls, seconds: float, folder: Path, cores: Sequence[int] | No
 def reported(log: str) -> float:
     """Return the median in ns from the text of LoadGen's detailed log."""
     lines = (line.removeprefix(":::MLLOG ") for line in log.splitlines() if line.startswith(":::MLLOG "))
-    found = {entry["key"]: entry["value"] for entry in map(json.loads, lines)}
-    if found.get(_VALIDITY) != "VALID":
-        raise MeasurementError(f"LoadGen calls its run invalid: {found.get(_REASON, 'for no reason it gives')}")
-    return float(found[_P50])
+    results = {entry["key"]: entry["value"] for entry in map(json.loads, lines)}
+    if results.get(_VALIDITY) != "VALID":
+        raise MeasurementError(f"LoadGen calls its run invalid: {results.get(_REASON, 'for no reason it gives')}")
+    return float(results[_P50])
 
 
 def _warmed_up(calls: Calls) -> int:

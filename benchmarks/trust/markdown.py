@@ -22,13 +22,13 @@ def paragraph(text: str) -> str:
 
 def commits(repeats: Sequence[Values]) -> str:
     """Say at which commits `repeats` were taken; a plus marks a working copy with changes."""
-    found = sorted({r["commit"] for r in repeats if r["commit"]})
-    return f"commit {', '.join(found)}" if found else "an unknown commit"
+    commits_seen = sorted({r["commit"] for r in repeats if r["commit"]})
+    return f"commit {', '.join(commits_seen)}" if commits_seen else "an unknown commit"
 
 
 def others(repeats: Sequence[Values]) -> str:
     """Say what others did on the machine during `repeats`: the median repeat, and the worst."""
-    machines = [each["machine"] for each in repeats]
+    machines = [r["machine"] for r in repeats]
     cores, pushed, stolen = (
         (float(np.median([m[key] for m in machines])), max(m[key] for m in machines))
         for key in ("others_cores", "preemptions_per_s", "stolen_cores")

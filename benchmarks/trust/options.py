@@ -1,4 +1,4 @@
-"""What both experiments are told on the command line, and where their results go."""
+"""The command-line options of both experiments, and where their results go."""
 
 import argparse
 import sys
@@ -30,8 +30,8 @@ def _cores(text: str) -> tuple[int, ...]:
     return choose_cores(tuple(dict.fromkeys(cores(text, "--cores"))), (1,)) or ()
 
 
-def told(main: Callable[[], None]) -> None:
-    """Run `main`; what a user can mend, and an interrupt, end it with a sentence."""
+def run_script(main: Callable[[], None]) -> None:
+    """Run `main`; an error that a user can fix, or an interrupt, ends it with a sentence."""
     try:
         main()
     except KdbenchError as error:
@@ -40,7 +40,7 @@ def told(main: Callable[[], None]) -> None:
         sys.exit("interrupted; the same command goes on from here")
 
 
-def settled(result: Path, settings: Values, repeats: Sequence[Values]) -> None:
+def write_result(result: Path, settings: Values, repeats: Sequence[Values]) -> None:
     """Write the result of an experiment: how it was taken, where, and the figures of every repeat."""
     here = fingerprint.fingerprint().model_dump(mode="json")
     storage.make_folder(result.parent)

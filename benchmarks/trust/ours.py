@@ -23,7 +23,7 @@ _NEVER, _AT_ONCE = 0.0, math.inf  # precisions that no interval reaches, and tha
 _DIGITS = 6  # of a log ratio: a millionth
 
 
-def whole_budget(budget_s: float, cores: Sequence[int]) -> Measure:
+def use_full_budget(budget_s: float, cores: Sequence[int]) -> Measure:
     """Return one thread, batch 1, back to back, in as many sessions as the budget admits."""
     unchecked = {"batch": (1,), "precision": _NEVER}  # outside what a recipe may say
     return Measure(budget_s=budget_s, cores=tuple(cores), energy="off").model_copy(update=unchecked)
@@ -34,7 +34,7 @@ def one_session(seconds: float, cores: Sequence[int]) -> Measure:
 
     A session is half the budget for each that is always taken.
     """
-    return whole_budget(2 * seconds, cores).model_copy(update={"precision": _AT_ONCE, "sessions": 1})
+    return use_full_budget(2 * seconds, cores).model_copy(update={"precision": _AT_ONCE, "sessions": 1})
 
 
 def compare(
@@ -81,7 +81,7 @@ def _sessions(sampled: Sampled, bench_models: Sequence[BenchModel]) -> list[dict
         {
             "log_ratio": round(float(np.median(rounds)), _DIGITS),
             "p50_ns": {id_: of_session[session] for id_, of_session in medians.items()},
-            "rounds": [round(float(each), _DIGITS) for each in rounds],
+            "rounds": [round(float(ratio), _DIGITS) for ratio in rounds],
         }
         for session, rounds in zip(np.unique(teacher.session).tolist(), log_ratios(teacher, student), strict=True)
     ]
@@ -92,8 +92,8 @@ def _medians_ns(data: Clustered) -> dict[int, float]:
 
 
 def _singles(bench_model: BenchModel, findings: Findings) -> dict[str, dict[str, float | None]]:
-    found = {m.metric: m for m in findings.measurements if m.model == bench_model.id and m.metric in SINGLES}
-    return {metric: {"value": found[metric].value, **_bounds(found[metric].interval)} for metric in SINGLES}
+    by_metric = {m.metric: m for m in findings.measurements if m.model == bench_model.id and m.metric in SINGLES}
+    return {metric: {"value": by_metric[metric].value, **_bounds(by_metric[metric].interval)} for metric in SINGLES}
 
 
 def _bounds(interval: Interval | None) -> dict[str, float | None]:

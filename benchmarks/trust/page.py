@@ -32,9 +32,9 @@ Two experiments on real models. The raw figures lie beside this page, which is w
 
 def write(folder: Path) -> Path:
     """Write the page from the results in `folder`; what `notes.md` there says of them stands at the end."""
-    found = {name: storage.read_json(folder / name, "result") for name in SECTIONS if (folder / name).exists()}
-    parts = [_TOP, *(SECTIONS[name](result) for name, result in found.items())]
-    parts += [f"## The machine of {name}\n\n{_machine(result)}" for name, result in found.items()]
+    results = {name: storage.read_json(folder / name, "result") for name in SECTIONS if (folder / name).exists()}
+    parts = [_TOP, *(SECTIONS[name](result) for name, result in results.items())]
+    parts += [f"## The machine of {name}\n\n{_machine(result)}" for name, result in results.items()]
     if (folder / NOTES).exists():
         parts.append((folder / NOTES).read_text(encoding="utf-8").strip())
     page = storage.make_folder(folder) / "README.md"

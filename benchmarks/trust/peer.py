@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.trust import ours, page
 from benchmarks.trust.models import PEERS, bench_model, exported
-from benchmarks.trust.options import common, settled, told
+from benchmarks.trust.options import common, run_script, write_result
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.rivals import SECONDS, loadgen
 from kdbench.machine.cores import rotate_cores
@@ -41,23 +41,23 @@ def measure(name: str, cores: Sequence[int], models: Path) -> Values:
             "LoadGen": lambda: loadgen([staged[one.id]], core, folder)[0],
         }
         order = sorted(methods, reverse=seed % 2 == 1)
-        found = {method: methods[method]() for method in order}
-    return {"model": model, "order": order, "p50_ns": found}
+        p50_ns = {method: methods[method]() for method in order}
+    return {"model": model, "order": order, "p50_ns": p50_ns}
 
 
 def main() -> None:
     """Run the repeats that are missing, gather all, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     common(parser, repeats=12, folder="runs/trust/peer")
-    given = parser.parse_args()
-    if not given.render:
-        settings = {"seconds": SECONDS, "cores": [*given.cores]}
+    args = parser.parse_args()
+    if not args.render:
+        settings = {"seconds": SECONDS, "cores": [*args.cores]}
         models = [NULL, *(net.name for net in PEERS)]
-        names = [f"{model}-{number:03}" for number in range(given.repeats) for model in models]
-        kept = repeat(names, settings, given.folder, lambda name: measure(name, given.cores, given.folder / "models"))
-        settled(given.results / "peer.json", settings, kept)
-    page.write(given.results)
+        names = [f"{model}-{number:03}" for number in range(args.repeats) for model in models]
+        kept = repeat(names, settings, args.folder, lambda name: measure(name, args.cores, args.folder / "models"))
+        write_result(args.results / "peer.json", settings, kept)
+    page.write(args.results)
 
 
 if __name__ == "__main__":
-    told(main)
+    run_script(main)

@@ -47,14 +47,16 @@ def section(result: Values) -> str:
     """Return the table of `result`, what reports/trust/peer.json holds."""
     repeats, settings = result["repeats"], result["settings"]
     by_model: dict[str, list[Values]] = {}
-    for each in repeats:
-        by_model.setdefault(each["model"], []).append(each["p50_ns"])
-    found = {model: _of_model(p50s) for model, p50s in by_model.items()}
+    for r in repeats:
+        by_model.setdefault(r["model"], []).append(r["p50_ns"])
+    agreements = {model: _of_model(p50s) for model, p50s in by_model.items()}
     processes = min(len(p50s) for p50s in by_model.values())
-    judged = [net.name for net in PEERS if net.name in found]
-    rows = [_row(model, found[model], model in judged) for model in sorted(found, key=lambda m: m not in judged)]
+    judged = [net.name for net in PEERS if net.name in agreements]
+    rows = [
+        _row(model, agreements[model], model in judged) for model in sorted(agreements, key=lambda m: m not in judged)
+    ]
     heads = ["model", "kdbench p50", "LoadGen p50", "difference (95 % interval)", "relative", "limit", "goal"]
-    holding = sum(found[model].holds for model in judged)
+    holding = sum(agreements[model].holds for model in judged)
     about = f"""{processes} fresh processes of {settings["seconds"]:g} s by each, taking turns, at {commits(repeats)}.
         {_HOW} {met(holding == len(judged))}, it holds for {holding} of {len(judged)} models. {others(repeats)}"""
     return "\n\n".join(
@@ -68,20 +70,20 @@ def section(result: Values) -> str:
 
 
 def _of_model(p50s: Sequence[Values]) -> Agreement:
-    return agreement([each["kdbench"] for each in p50s], [each["LoadGen"] for each in p50s])
+    return agreement([r["kdbench"] for r in p50s], [r["LoadGen"] for r in p50s])
 
 
-def _row(model: str, found: Agreement, judged: bool) -> list[str]:
-    difference = found.difference_ns
-    share = difference.value / found.theirs_ns
+def _row(model: str, result: Agreement, judged: bool) -> list[str]:
+    difference = result.difference_ns
+    share = difference.value / result.theirs_ns
     return [
         model if judged else f"{model} (computes nothing)",
-        units.time(found.ours_ns),
-        units.time(found.theirs_ns),
+        units.time(result.ours_ns),
+        units.time(result.theirs_ns),
         f"{_signed_time(difference.value)} {_interval(difference)}",
         signed(percent(share), share),
-        units.time(found.limit_ns) if judged else "",
-        met(found.holds) if judged else "",
+        units.time(result.limit_ns) if judged else "",
+        met(result.holds) if judged else "",
     ]
 
 

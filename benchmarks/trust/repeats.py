@@ -32,8 +32,8 @@ def repeat(names: Sequence[str], settings: Values, folder: Path, measure: Callab
     spent_s = 0.0  # not waiting for others who measure
     for done, name in enumerate(missing):
         with machine_lock(_Printing()), watched() as machine:
-            found = measure(name)
-        values = {"repeat": name, **found, "machine": machine, "commit": commit}
+            facts = measure(name)
+        values = {"repeat": name, **facts, "machine": machine, "commit": commit}
         storage.write_json(_file(folder, name), values)
         spent_s += machine["seconds"]
         left_s = spent_s / (done + 1) * (len(missing) - done - 1)
@@ -77,8 +77,8 @@ def _counters() -> tuple[float, float, float, float]:
     times = psutil.cpu_times()
     busy = times.user + times.nice + times.system + times.irq + times.softirq
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    ours = sum(each.ru_utime + each.ru_stime for each in usage)
-    return busy, times.steal, ours, sum(each.ru_nivcsw for each in usage)
+    ours = sum(u.ru_utime + u.ru_stime for u in usage)
+    return busy, times.steal, ours, sum(u.ru_nivcsw for u in usage)
 
 
 class _Printing(Silent):
@@ -99,8 +99,8 @@ def _same_settings(settings: Values, folder: Path) -> None:
 
 
 def _commit() -> str | None:
-    found = fingerprint.fingerprint()
-    return f"{found.git_commit[:_COMMIT]}{'+' if found.git_dirty else ''}" if found.git_commit else None
+    facts = fingerprint.fingerprint()
+    return f"{facts.git_commit[:_COMMIT]}{'+' if facts.git_dirty else ''}" if facts.git_commit else None
 
 
 def _file(folder: Path, name: str) -> Path:

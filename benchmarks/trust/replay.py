@@ -1,4 +1,4 @@
-"""What kdbench would have told had it stopped as soon as its interval was narrow enough."""
+"""The result of kdbench, had it stopped as soon as its interval was narrow enough."""
 
 from collections.abc import Sequence
 
@@ -34,12 +34,12 @@ def replayed(rounds: Sequence[NDArray[np.float64]], plan: Plan) -> list[Values]:
 
 def _stopped(rounds: Sequence[NDArray[np.float64]], precision: float, plan: Plan) -> Values:
     for sessions in range(min(plan.first or 1, len(rounds)), len(rounds) + 1):
-        found = paired_ratio(rounds[:sessions], plan=plan)
-        reached = relative_width(found) <= precision
+        estimate = paired_ratio(rounds[:sessions], plan=plan)
+        reached = relative_width(estimate) <= precision
         if reached:
             break
-    return {"precision": precision, "reached": reached, "sessions": sessions, **_values(found)}
+    return {"precision": precision, "reached": reached, "sessions": sessions, **_values(estimate)}
 
 
-def _values(found: Estimate) -> Values:
-    return {"ratio": found.value, "low": found.low, "high": found.high}
+def _values(estimate: Estimate) -> Values:
+    return {"ratio": estimate.value, "low": estimate.low, "high": estimate.high}

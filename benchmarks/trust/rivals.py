@@ -59,8 +59,8 @@ def _run(module: str, models: Sequence[JobModel], cores: Sequence[int], folder: 
 
 def _job(models: Sequence[JobModel], cores: Sequence[int], folder: Path, seconds: float) -> Path:
     path = folder / "rival.json"
-    told = {"models": [asdict(m) for m in models], "cores": [*cores], "seconds": seconds, "folder": str(folder)}
-    storage.write_json(path, told)
+    job = {"models": [asdict(m) for m in models], "cores": [*cores], "seconds": seconds, "folder": str(folder)}
+    storage.write_json(path, job)
     return path
 
 

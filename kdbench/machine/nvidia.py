@@ -14,14 +14,14 @@ T = TypeVar("T")
 _UUID_LENGTH = len("GPU-8932f937-d72c-4106-c12f-20bd9faed9f6")
 
 
-def query(question: Callable[[Any], T]) -> T | None:
-    """Return what `question` gets from pynvml, which is initialised for it alone; None if no driver answers."""
+def query(query_function: Callable[[Any], T]) -> T | None:
+    """Return what `query_function` gets from pynvml, which is initialised for it alone; None if no driver answers."""
     import pynvml
 
     with contextlib.suppress(pynvml.NVMLError):
         pynvml.nvmlInit()
         try:
-            return question(pynvml)
+            return query_function(pynvml)
         finally:
             pynvml.nvmlShutdown()
     return None

@@ -66,14 +66,14 @@ class Board:
         self._root = root
         self._handle: Any = None
 
-    def query(self, question: Callable[[Any, Any], T]) -> T:
-        """Return `question(pynvml, handle)`; raises BoardError."""
+    def query(self, query_function: Callable[[Any, Any], T]) -> T:
+        """Return `query_function(pynvml, handle)`; raises BoardError."""
         import pynvml
 
         try:
             if self._handle is None:
                 self._handle = _open(pynvml, self._root)
-            return question(pynvml, self._handle)
+            return query_function(pynvml, self._handle)
         except pynvml.NVMLError as error:
             raise BoardError(self._state(pynvml, error)) from error
 

@@ -12,7 +12,7 @@ SETTINGS = {"budget_s": 20.0}
 
 
 @pytest.fixture(autouse=True)
-def _lock_of_our_own(tmp_path, monkeypatch):
+def _isolated_lock(tmp_path, monkeypatch):
     """Keep clear of whoever measures on this machine."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 

@@ -10,9 +10,9 @@ COMMANDS = ("run", "train", "bench", "macs", "compare", "ready", "report", "hist
 
 
 def test_bare_invocation_prints_help_and_succeeds(run_cli):
-    bare, asked = run_cli(), run_cli("--help")
-    assert bare.code == asked.code == 0
-    assert bare.out == asked.out
+    bare, with_help = run_cli(), run_cli("--help")
+    assert bare.code == with_help.code == 0
+    assert bare.out == with_help.out
     assert all(f"\n  {command} " in bare.out for command in COMMANDS)
 
 

@@ -170,9 +170,9 @@ def mixed(augment, seed=0, epoch=0, number=0):
 
 def share_of_first(labels):
     """The share of an image's own label, which must be the same in the whole batch."""
-    own_shares = labels.diagonal()
-    assert torch.allclose(own_shares, own_shares[:1].expand_as(own_shares))
-    return float(own_shares[0])
+    label_shares = labels.diagonal()
+    assert torch.allclose(label_shares, label_shares[:1].expand_as(label_shares))
+    return float(label_shares[0])
 
 
 @pytest.mark.parametrize("augment", [Augment(mixup=1.0), Augment(cutmix=1.0)], ids=["mixup", "cutmix"])

@@ -133,9 +133,9 @@ def test_mixed_batches_keep_order_and_views_and_carry_distributions():
     plain, mixing = batches(augment=CHANGE), batches(augment=Augment(pad=2, flip=True, mixup=1.0), classes=23)
     for batch, mixed in zip(plain, mixing, strict=True):
         assert torch.equal(batch.index, mixed.index)
-        own_shares = mixed.labels[torch.arange(len(batch.labels)), batch.labels]
-        share = float(own_shares[0])
-        torch.testing.assert_close(mixed.labels.sum(1), torch.ones(len(own_shares)))
+        label_shares = mixed.labels[torch.arange(len(batch.labels)), batch.labels]
+        share = float(label_shares[0])
+        torch.testing.assert_close(mixed.labels.sum(1), torch.ones(len(label_shares)))
         torch.testing.assert_close(mixed.images, share * batch.images + (1 - share) * batch.images.roll(1, 0))
 
 

@@ -72,8 +72,8 @@ def test_a_missing_part_is_told_with_files_and_ways_out(tiny_mnist):
     assert "the train part" in caught.value.message
     assert "MNIST/raw/train-images-idx3-ubyte" in caught.value.message
     assert str(tiny_mnist) in caught.value.message
-    for way in ("data.download=true", "KDBENCH_DATA", "data.root"):
-        assert way in caught.value.hint
+    for source in ("data.download=true", "KDBENCH_DATA", "data.root"):
+        assert source in caught.value.hint
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\x00\x08\x03", b"not an idx file at all" * 10])

@@ -18,8 +18,8 @@ def student(*terms, **keys) -> Student:
 def objective_of(entry: Student, learner, *teachers, **changes) -> Objective:
     """The student's loss with teachers that are asked at every step."""
     terms = student_terms(entry, context(learner, *teachers, **changes))
-    taught = any(term.method.needs_teacher for term in terms)
-    return student_objective(entry, terms, [LiveTeacher(teacher) for teacher in teachers] if taught else [])
+    needs_teacher = any(term.method.needs_teacher for term in terms)
+    return student_objective(entry, terms, [LiveTeacher(teacher) for teacher in teachers] if needs_teacher else [])
 
 
 def training(**keys) -> Training:

@@ -43,7 +43,7 @@ def as_one_of(rank: int, number: int, port: int, work, *arguments) -> None:
     work(process_group(), *arguments)
 
 
-def train_each(processes: Processes, makes, folder: Path) -> None:
+def train_several(processes: Processes, makes, folder: Path) -> None:
     """Train cases, and write what came of each to `folder`."""
     loop.SAVE_EVERY_S = 0.0
     for make in makes:
@@ -98,7 +98,7 @@ def wrong(rank: int) -> None:
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    together(2, train_each, [*ALIKE, *NORMED], folder)
+    together(2, train_several, [*ALIKE, *NORMED], folder)
     return folder
 
 

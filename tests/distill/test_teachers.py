@@ -36,11 +36,11 @@ def test_it_is_asked_with_gradients_off_whatever_the_student_does():
 
 def test_its_answers_take_part_in_a_students_backward_pass():
     """Tensors of inference mode would refuse to be saved for it."""
-    lesson = LiveTeacher(tiny()).predict(BATCH, ("second",))
+    output = LiveTeacher(tiny()).predict(BATCH, ("second",))
     weight = torch.ones(3, requires_grad=True)
-    (weight * lesson.logits).sum().backward()
-    torch.testing.assert_close(weight.grad, lesson.logits.sum(dim=0))
-    assert not lesson.features["second"].is_inference()
+    (weight * output.logits).sum().backward()
+    torch.testing.assert_close(weight.grad, output.logits.sum(dim=0))
+    assert not output.features["second"].is_inference()
 
 
 def test_being_asked_changes_nothing_of_it():
@@ -59,10 +59,10 @@ def test_without_logits_it_is_run_no_further_than_the_last_layer_that_is_asked_f
     for name in ("first", "second", "head"):
         network.get_submodule(name).register_forward_hook(lambda *_, name=name: reached.append(name))
     teacher = LiveTeacher(network)
-    lesson = teacher.predict(BATCH, ("first",), logits=False)
+    output = teacher.predict(BATCH, ("first",), logits=False)
     assert reached == ["first"]
-    assert lesson.logits is None
-    torch.testing.assert_close(lesson.features["first"], teacher.predict(BATCH, ("first",)).features["first"])
+    assert output.logits is None
+    torch.testing.assert_close(output.features["first"], teacher.predict(BATCH, ("first",)).features["first"])
     reached.clear()
     teacher.predict(BATCH, ("second", "first"), logits=False)
     assert reached == ["first", "second"]
@@ -109,7 +109,7 @@ def test_a_table_is_filled_once_for_all_that_agree_on_the_key(tmp_path):
     cached(tmp_path, tiny(3), training(augment, seed=0))
     (path,) = tables(tmp_path)
     written = path.stat().st_mtime_ns
-    cached(tmp_path, Refusing(), training(augment, seed=7, batch=5))  # other seed, other batch: the same views
+    cached(tmp_path, Failing(), training(augment, seed=7, batch=5))  # other seed, other batch: the same views
     assert [table.stat().st_mtime_ns for table in tables(tmp_path)] == [written]
 
 
@@ -132,7 +132,7 @@ def test_whatever_changes_the_logits_has_a_table_of_its_own(tmp_path, other):
     assert len(tables(tmp_path)) == 2
 
 
-class Refusing(nn.Module):
+class Failing(nn.Module):
     def forward(self, images):
         raise AssertionError("asked again")
 

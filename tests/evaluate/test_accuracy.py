@@ -78,9 +78,9 @@ def test_logits_that_are_no_numbers_are_counted(logits):
 
 def test_probabilities_are_not_softmaxed_again(scores, logits, labels):
     of_logits, _ = scores(logits, labels)
-    of_probabilities, (warned,) = scores(np.exp(log_softmax(logits, axis=1)), labels)
+    of_probabilities, (warning,) = scores(np.exp(log_softmax(logits, axis=1)), labels)
     assert of_probabilities["loss"].value == pytest.approx(of_logits["loss"].value, rel=1e-5)
-    assert warned.code == "probabilities"
+    assert warning.code == "probabilities"
 
 
 def test_a_probability_of_zero_does_not_make_the_loss_infinite(scores):

@@ -241,7 +241,7 @@ def test_without_a_metric_the_main_ones_that_there_are_are_shown_in_their_order(
 
 
 @pytest.mark.parametrize(
-    ("asked", "message", "hint"),
+    ("options", "message", "hint"),
     [
         ({"metrics": ["latency_p5_ns"]}, "unknown metric", "did you mean 'latency_p50_ns'"),
         ({"metrics": ["ece"]}, "no record has ece", "they have latency_p50_ns"),
@@ -250,9 +250,9 @@ def test_without_a_metric_the_main_ones_that_there_are_are_shown_in_their_order(
         ({"metrics": ["latency_p50_ns"], "models": ["big"]}, "no record has latency_p50_ns of these models", "--model"),
     ],
 )
-def test_what_no_record_has_is_refused_with_the_nearest(asked, message, hint):
+def test_what_no_record_has_is_refused_with_the_nearest(options, message, hint):
     with pytest.raises(InputError, match=message) as caught:
-        history(days([1.0]), **asked)
+        history(days([1.0]), **options)
     assert hint in caught.value.hint
 
 

@@ -73,25 +73,25 @@ def test_a_looser_limit_is_never_met_worse(finding, side, one, other):
 )
 def test_nothing_that_is_missing_meets_a_limit(metric, side, limit, status):
     finding = missing("m", metric, "no meter", status=status, hint="plug one in", axes=AXES)
-    standing = check_limit(finding, side, limit, weakest="estimated")
-    assert (standing.outcome, standing.reason, standing.remedy) == ("UNKNOWN", "no meter", "plug one in")
+    check = check_limit(finding, side, limit, weakest="estimated")
+    assert (check.outcome, check.reason, check.remedy) == ("UNKNOWN", "no meter", "plug one in")
 
 
 @given(latencies(), sides, numbers)
 def test_nothing_unstable_meets_a_limit(finding, side, limit):
     shaky = latency(finding.value, finding.interval.low, finding.interval.high, unstable="sessions disagree")
-    standing = check_limit(shaky, side, limit, weakest="estimated")
-    assert standing.outcome == "UNKNOWN"
-    assert "sessions disagree" in standing.reason
-    assert standing.remedy
+    check = check_limit(shaky, side, limit, weakest="estimated")
+    assert check.outcome == "UNKNOWN"
+    assert "sessions disagree" in check.reason
+    assert check.remedy
 
 
 @given(st.sampled_from(VALUED), sides, numbers, st.sampled_from(["estimated", "modelled"]))
 def test_no_estimate_meets_a_limit_that_wants_a_measurement(metric, side, limit, evidence):
     finding = measured("m", metric, 0.5, axes=AXES, evidence=evidence)
-    standing = check_limit(finding, side, limit)
-    assert standing.outcome == "UNKNOWN"
-    assert standing.reason == f"{evidence}, not measured"
+    check = check_limit(finding, side, limit)
+    assert check.outcome == "UNKNOWN"
+    assert check.reason == f"{evidence}, not measured"
 
 
 def test_an_estimate_counts_where_it_is_asked_for():
@@ -103,10 +103,10 @@ def test_an_estimate_counts_where_it_is_asked_for():
 
 @pytest.mark.parametrize("metric", ["latency_p50_ns", "top1", "ece", "training_s"])
 def test_a_sampled_number_without_an_interval_proves_nothing(metric):
-    standing = check_limit(measured("m", metric, 0.5), "max", 1e9)
-    assert standing.outcome == "UNKNOWN"
-    assert "without an interval" in standing.reason
-    assert standing.remedy
+    check = check_limit(measured("m", metric, 0.5), "max", 1e9)
+    assert check.outcome == "UNKNOWN"
+    assert "without an interval" in check.reason
+    assert check.remedy
 
 
 def test_a_counted_number_is_its_own_interval_and_meets_the_limit_it_equals():
@@ -141,28 +141,28 @@ def test_memory_is_known_to_a_percent():
     ],
 )  # fmt: skip
 def test_a_fail_says_how_far_it_is(finding, side, limit, distance):
-    standing = check_limit(finding, side, limit)
-    assert (standing.outcome, standing.remedy) == ("FAIL", distance)
+    check = check_limit(finding, side, limit)
+    assert (check.outcome, check.remedy) == ("FAIL", distance)
 
 
 def test_a_marginal_accuracy_says_how_many_samples_would_settle_it():
     # The half-width of a share's interval falls with the root of n: three times as narrow takes nine times as many.
-    standing = check_limit(top1(0.86, 0.83, 0.89), "min", 0.85)
-    assert standing.outcome == "MARGINAL"
-    assert standing.remedy == "about 9,000 test samples would settle it, in place of 1,000"
+    check = check_limit(top1(0.86, 0.83, 0.89), "min", 0.85)
+    assert check.outcome == "MARGINAL"
+    assert check.remedy == "about 9,000 test samples would settle it, in place of 1,000"
 
 
 def test_a_marginal_number_on_the_wrong_side_is_called_so():
-    standing = check_limit(top1(0.84, 0.81, 0.86), "min", 0.85)
-    assert standing.remedy == (
+    check = check_limit(top1(0.84, 0.81, 0.86), "min", 0.85)
+    assert check.remedy == (
         "the number itself is 1.00 points short; about 4,000 test samples would settle it, in place of 1,000"
     )
 
 
 def test_a_marginal_latency_wants_a_narrower_interval():
-    standing = check_limit(latency(10e6, 9e6, 11e6), "max", 10.5e6)
-    assert "--budget" in standing.remedy
-    assert "2.0 times as narrow" in standing.remedy
+    check = check_limit(latency(10e6, 9e6, 11e6), "max", 10.5e6)
+    assert "--budget" in check.remedy
+    assert "2.0 times as narrow" in check.remedy
 
 
 @pytest.mark.parametrize("limit", [0.86, 0.860001])

@@ -165,7 +165,7 @@ def test_a_file_that_is_too_large_is_so_on_every_machine(make_run, on_a_pi):
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("condition", "says"),
     [
         ({"board": "Jetson"}, "board is 'Raspberry Pi 5 Model B Rev 1.0', not 'Jetson'"),
         ({"board": "raspberry pi [45]"}, ""),
@@ -182,8 +182,8 @@ def test_a_file_that_is_too_large_is_so_on_every_machine(make_run, on_a_pi):
         ({"runtime": "onnxruntime"}, ""),
     ],
 )
-def test_the_device_is_told_by_its_facts_its_libraries_and_what_ran_the_models(make_run, on_a_pi, asked, says):
-    check = device(judge(make_run(), on_a_pi(ACCURATE, device=asked)))
+def test_the_device_is_told_by_its_facts_its_libraries_and_what_ran_the_models(make_run, on_a_pi, condition, says):
+    check = device(judge(make_run(), on_a_pi(ACCURATE, device=condition)))
     assert check.outcome == ("UNKNOWN" if says else "PASS")
     assert says in check.reason
 
@@ -280,10 +280,10 @@ def test_a_model_of_fixed_batch_is_not_judged_at_batch_1(make_run, one):
     assert one(record, **FAST, axes={"batch": 8}).outcome == "PASS"
 
 
-@pytest.mark.parametrize("asked", [{"threads": 4}, {"mode": "paced"}, {"runtime": "torch"}, {"provider": "cuda"}])
-def test_a_number_at_other_axes_is_no_answer(one, asked):
-    check = one(**FAST, axes=asked)
-    (axis, value), = asked.items()  # fmt: skip
+@pytest.mark.parametrize("condition", [{"threads": 4}, {"mode": "paced"}, {"runtime": "torch"}, {"provider": "cuda"}])
+def test_a_number_at_other_axes_is_no_answer(one, condition):
+    check = one(**FAST, axes=condition)
+    (axis, value), = condition.items()  # fmt: skip
     assert (check.outcome, check.value) == ("UNKNOWN", None)
     assert f"{axis} {value}" in check.reason
 
@@ -329,8 +329,8 @@ def test_what_could_not_be_measured_at_all_says_why_whatever_axes_are_asked(make
 @pytest.mark.parametrize("code", ["throttled", "swapping"])
 @pytest.mark.parametrize("about", [None, "student"])
 def test_times_of_a_machine_that_was_not_itself_are_unknown(make_run, on_a_pi, code, about):
-    warned = Diagnostic(code=code, message="in 2 of 8 sessions", remedy="cool it", model=about)
-    check = criteria(judge(make_run(warnings=(warned,)), on_a_pi(ACCURATE, FAST)))
+    diagnostic = Diagnostic(code=code, message="in 2 of 8 sessions", remedy="cool it", model=about)
+    check = criteria(judge(make_run(warnings=(diagnostic,)), on_a_pi(ACCURATE, FAST)))
     assert [c.outcome for c in check] == ["PASS", "UNKNOWN"]
     assert "in 2 of 8 sessions" in check[1].reason
     assert check[1].remedy == "cool it"

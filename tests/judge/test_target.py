@@ -56,13 +56,13 @@ def test_no_shipped_target_of_another_device_is_met_by_a_run_on_a_server(name):
     ],
 )
 def test_boards_are_recognised_by_what_they_call_themselves(make_run, name, board, recognised):
-    asked = load_target(name).device
+    conditions = load_target(name).device
     record = make_run(
         environment=Environment(host={"board": board}, libraries={}),
-        protocol={"provider": asked.provider},
+        protocol={"provider": conditions.provider},
         measurements=(),
     )
-    assert (differences(record, asked) == []) == recognised
+    assert (differences(record, conditions) == []) == recognised
 
 
 def test_the_names_are_those_the_documents_promise():

@@ -29,12 +29,12 @@ HOT = ThrottlingEvent("the processor throttled 3 times because of heat", "let it
 STOPPED = ThrottlingEvent("the CPU quota stopped it for 9 ms", "raise the limit")
 
 
-def warned(*changes):
+def diagnosed(*changes):
     return list(session_diagnostics([replace(QUIET, **change) for change in changes]))
 
 
 def test_a_quiet_machine_and_one_that_tells_nothing_give_no_warning():
-    assert warned({}, {}, {}) == []
+    assert diagnosed({}, {}, {}) == []
     assert list(session_diagnostics([Conditions(2.0)])) == []
     assert list(session_diagnostics([])) == []
 
@@ -55,7 +55,7 @@ def test_a_quiet_machine_and_one_that_tells_nothing_give_no_warning():
     ],
 )
 def test_each_disturbance_is_said_once_with_a_remedy(change, code, says):
-    (result,) = warned({}, change, {})
+    (result,) = diagnosed({}, change, {})
     assert result.code == code
     assert says in result.message
     assert result.remedy
@@ -73,12 +73,12 @@ def test_each_disturbance_is_said_once_with_a_remedy(change, code, says):
     ],
 )
 def test_below_their_limits_disturbances_are_fine(change):
-    assert warned(change) == []
+    assert diagnosed(change) == []
 
 
 def test_events_with_one_remedy_are_said_together():
     fell = ThrottlingEvent("the clock fell from 2400 to 1500 MHz", HOT.remedy)
-    hot, stopped = warned({"throttling": (HOT, fell)}, {"throttling": (fell,)}, {"throttling": (STOPPED,)}, {})
+    hot, stopped = diagnosed({"throttling": (HOT, fell)}, {"throttling": (fell,)}, {"throttling": (STOPPED,)}, {})
     assert hot.message == f"in 2 of 4 sessions {HOT.message} and {fell.message}"
     assert (stopped.code, stopped.message) == ("throttled", f"in 1 of 4 sessions {STOPPED.message}")
 
@@ -173,10 +173,10 @@ def test_a_quiet_machine_gives_no_warning():
     ],
 )
 def test_what_makes_numbers_shaky_is_said_once_with_a_remedy(facts, code, says):
-    (warned,) = environment_diagnostics(machine(**facts))
-    assert warned.code == code
-    assert says in warned.message
-    assert warned.remedy
+    (diagnostic,) = environment_diagnostics(machine(**facts))
+    assert diagnostic.code == code
+    assert says in diagnostic.message
+    assert diagnostic.remedy
 
 
 @pytest.mark.parametrize("facts", [{"cores_busy": 0.4}, {"clock_limit_share": 1.0}])
@@ -185,5 +185,5 @@ def test_the_limits_themselves_are_fine(facts):
 
 
 def test_facts_that_are_not_known_are_no_ground_for_a_warning_but_the_governor():
-    codes = [warned.code for warned in environment_diagnostics(Environment(host={}, libraries={}))]
+    codes = [diagnostic.code for diagnostic in environment_diagnostics(Environment(host={}, libraries={}))]
     assert codes == ["governor_unknown"]

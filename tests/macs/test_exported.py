@@ -166,7 +166,7 @@ def quantized(path: Path, shape: tuple[int, ...], saved: Path) -> Path:
     return saved
 
 
-def own_macs(path: Path) -> dict[str, int]:
+def kdbench_macs(path: Path) -> dict[str, int]:
     """Return the MACs of each node of a file by its own shapes, by the node's name."""
     model = load_graph(path)
     known, batch = infer(model, None)
@@ -204,7 +204,7 @@ def test_module_graph_and_optimised_graph_count_the_same(name, tmp_path):
     for form in forms:
         report = count_onnx(form)
         assert (report.macs, report.uncounted) == (module.macs, ()), form.name
-    assert traced(path, forms[-1], shape) == own_macs(forms[-1])
+    assert traced(path, forms[-1], shape) == kdbench_macs(forms[-1])
     laid_out = optimised(path, "ALL", tmp_path / "all.onnx")  # channels in whole blocks: of no count of its own
     assert sum(traced(path, laid_out, shape).values()) == module.macs
 
@@ -229,6 +229,6 @@ def test_quantizing_changes_no_count(name, tmp_path):
     for form in (qdq, fused):
         report = count_onnx(form)
         assert (report.macs, report.uncounted) == (macs, ()), form.name
-    assert traced(qdq, fused, shape) == own_macs(fused)
+    assert traced(qdq, fused, shape) == kdbench_macs(fused)
     laid_out = optimised(qdq, "ALL", tmp_path / "all.onnx")
     assert sum(traced(qdq, laid_out, shape).values()) == macs

@@ -80,8 +80,8 @@ def test_a_loop_whose_state_changes_its_shape_is_listed(tmp_path):
 
 
 def test_a_loop_of_unknown_length_is_listed(tmp_path):
-    given = helper.make_tensor_value_info("trips", INT, [1])
-    assert count(tmp_path, loop(), inputs=[given]).uncounted == ("MatMul (inside Loop)",)
+    trips = helper.make_tensor_value_info("trips", INT, [1])
+    assert count(tmp_path, loop(), inputs=[trips]).uncounted == ("MatMul (inside Loop)",)
     endless = loop(trips="")
     assert count(tmp_path, endless).uncounted == ("MatMul (inside Loop)",)
 

@@ -31,17 +31,17 @@ def save(path: Path, op: str, inputs: dict[str, np.ndarray], fed: int = 1, outpu
     """Write a graph of one node: the first `fed` of `inputs` are fed, the others stored."""
     names = [name if not name.startswith("_") else "" for name in inputs]
     node = helper.make_node(op, names, [f"y{i}" for i in range(outputs)], name="it", domain=domain, **more)
-    given = {name: value for name, value in inputs.items() if not name.startswith("_")}
+    arrays = {name: value for name, value in inputs.items() if not name.startswith("_")}
     values = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
-        for name, value in list(given.items())[:fed]
+        for name, value in list(arrays.items())[:fed]
     ]
-    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in list(given.items())[fed:]]
+    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in list(arrays.items())[fed:]]
     results = [helper.make_empty_tensor_value_info("y0")]
     graph = helper.make_graph([node], "g", values, results, stored)
     opsets = [helper.make_opsetid("", 23), helper.make_opsetid(MS, 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
-    return dict(list(given.items())[:fed])
+    return dict(list(arrays.items())[:fed])
 
 
 def weights(gates: int, hidden: int, directions: int = 1) -> dict[str, np.ndarray]:

@@ -17,8 +17,8 @@ def weight(name, *shape, dtype=np.float32):
 
 def count(folder, nodes, stored, kind=FLOAT):
     """Count a model of `x` (n, 6, 8) and `y`, whose type is declared, as exporters do."""
-    given = helper.make_tensor_value_info("x", kind, ["n", 6, 8])
-    graph = helper.make_graph(nodes, "g", [given], [helper.make_tensor_value_info("y", kind, None)], stored)
+    x = helper.make_tensor_value_info("x", kind, ["n", 6, 8])
+    graph = helper.make_graph(nodes, "g", [x], [helper.make_tensor_value_info("y", kind, None)], stored)
     opsets = [helper.make_opsetid(domain, version) for domain, version in (("", 17), (MS, 1), ("ai.onnx", 17))]
     onnx.save(helper.make_model(graph, opset_imports=opsets), folder / "model.onnx")
     return count_onnx(folder / "model.onnx")

@@ -31,12 +31,12 @@ class Processes:
         self.logits: dict[object, np.ndarray] = {}
         self.errors: dict[object, list[str]] = {}
         self.dead: set[str] = set()
-        self.asked: list[tuple[str, str, str]] = []
+        self.calls: list[tuple[str, str, str]] = []
 
     def __call__(self, job, folder, progress, *, threads):
         name, provider = job.runtime, job.provider
         (model,) = job.models
-        self.asked.append((name, provider, model.id))
+        self.calls.append((name, provider, model.id))
         if name in self.dead:
             raise MeasurementError("the admission process was ended by signal 11", "try another version")
         errors = self.errors.get((name, provider), self.errors.get((name, model.id)))
@@ -89,7 +89,7 @@ def refusals(outcome) -> dict[str, list[str]]:
 
 def test_onnxruntime_on_the_cpu_is_taken_for_granted(bench_models, admitted, processes):
     assert refusals(admitted(bench_models, Measure())) == {"t": [], "s": []}
-    assert processes.asked == []
+    assert processes.calls == []
 
 
 def test_a_runtime_that_says_the_same_is_admitted(bench_models, admitted, processes):
@@ -97,7 +97,7 @@ def test_a_runtime_that_says_the_same_is_admitted(bench_models, admitted, proces
     assert refusals(outcome) == {"t": [], "s": []}
     assert {key: run.max_abs for key, run in outcome.starts.items()} == {("torch", "t"): 0.0, ("torch", "s"): 0.0}
     assert outcome.runtime_facts == {"torch": {"version": "1"}}
-    assert ("onnxruntime", "cpu", "t") in processes.asked
+    assert ("onnxruntime", "cpu", "t") in processes.calls
 
 
 @pytest.mark.parametrize("off", [0.02, np.nan, np.inf])
@@ -138,7 +138,7 @@ def test_without_onnxruntimes_provider_accuracy_is_measured_on_the_cpu(bench_mod
     outcome = admitted(bench_models, config)
     assert refusals(outcome) == {"t": ["onnxruntime"], "s": ["onnxruntime"]}
     assert evaluation_provider(outcome) == "cpu"
-    assert ("torch", "cuda", "t") in processes.asked  # and is compared with the CPU's logits
+    assert ("torch", "cuda", "t") in processes.calls  # and is compared with the CPU's logits
     assert evaluation_provider(context(bench_models, config=config)) == "cuda"
 
 

@@ -28,7 +28,7 @@ POWER = source("power", Rank.POWER, {Part.GPU})
 GUESS = source("guess", Rank.ESTIMATE, {Part.CPU}, evidence="estimated")
 
 
-def refusing(entry, reason, hint="", *, expected=True):
+def unavailable(entry, reason, hint="", *, expected=True):
     state = Unavailable(reason, hint, expected=expected)
     return source(entry.name, entry.rank, entry.covers, state, entry.evidence, entry.stands_for)
 
@@ -79,9 +79,9 @@ def test_each_provider_is_led_by_its_part(register):
 
 
 def test_the_nearest_source_that_works_is_taken(register):
-    register(refusing(NVML, "NVML: no counter"), POWER, RAPL, PSYS)
+    register(unavailable(NVML, "NVML: no counter"), POWER, RAPL, PSYS)
     assert used("cuda") == ["power", "rapl"]
-    register(refusing(RAPL, "RAPL: no"), PSYS)
+    register(unavailable(RAPL, "RAPL: no"), PSYS)
     assert used("cpu") == ["psys"]
 
 
@@ -95,7 +95,7 @@ def test_no_two_sources_overlap(register):
 
 def test_a_platform_does_not_stand_for_its_graphics_board(register):
     """It may hold it or not; that a sum must not hold both is another matter."""
-    register(refusing(NVML, "NVML: no counter"), PSYS)
+    register(unavailable(NVML, "NVML: no counter"), PSYS)
     assert used("cuda") == []
     assert used("cpu") == ["psys"]
 
@@ -112,10 +112,10 @@ def test_an_estimate_is_taken_only_when_asked_for_and_when_nothing_measures(regi
 
 def test_the_reason_is_that_of_the_nearest_source_this_machine_should_have(register):
     register(
-        refusing(RAPL, "RAPL: permission denied", "be root"),
-        refusing(PSYS, "RAPL: no psys", expected=False),
-        refusing(source("pi", Rank.BOARD, {Part.CPU}), "Pi: no vcgencmd", "install it"),
-        refusing(GUESS, "codecarbon: not installed"),
+        unavailable(RAPL, "RAPL: permission denied", "be root"),
+        unavailable(PSYS, "RAPL: no psys", expected=False),
+        unavailable(source("pi", Rank.BOARD, {Part.CPU}), "Pi: no vcgencmd", "install it"),
+        unavailable(GUESS, "codecarbon: not installed"),
     )
     refusal = choose("cpu", estimate=False).leading
     assert refusal.reason == "RAPL: permission denied"
@@ -124,7 +124,7 @@ def test_the_reason_is_that_of_the_nearest_source_this_machine_should_have(regis
 
 
 def test_a_machine_without_any_source_has_no_energy_and_no_zero(register):
-    register(refusing(RAPL, "RAPL: not on this CPU", expected=False))
+    register(unavailable(RAPL, "RAPL: not on this CPU", expected=False))
     choice_made = choose("cuda", estimate=True)
     assert choice_made.used == ()
     assert choice_made.leading == Unavailable("no energy counter")

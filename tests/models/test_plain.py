@@ -21,9 +21,9 @@ def test_named_and_given_widths_are_the_same_network():
     torch.manual_seed(0)
     named = models.build("64-20-10", (1, 8, 8), 10)
     torch.manual_seed(0)
-    given = models.build("dense", (1, 8, 8), 10, hidden=[20])
+    positional = models.build("dense", (1, 8, 8), 10, hidden=[20])
     x = torch.rand(3, 1, 8, 8)
-    assert torch.equal(named(x), given(x))
+    assert torch.equal(named(x), positional(x))
 
 
 @pytest.mark.parametrize("name", ["784-30-10", "64-30-11", "64-0-10"])

@@ -3,7 +3,7 @@ import pytest
 from kdbench.recipe import InputOptions
 from kdbench.results.comparisons import Compared, Comparison
 
-OWN = 'def test_it(kdbench):\n    kdbench.model("student.onnx", data="digits").no_regression({arguments})'
+TEST = 'def test_it(kdbench):\n    kdbench.model("student.onnx", data="digits").no_regression({arguments})'
 BOTH = "def test_it(kdbench):\n    kdbench.compare({names}).no_regression({arguments})"
 SIZE = 'metrics=("size_bytes",)'
 
@@ -28,15 +28,15 @@ def test_a_threshold_can_be_set(run, store):
 
 def test_a_model_is_held_against_its_stored_state(run, measurements, store):
     store("faster", slower=0.5)
-    run(OWN.format(arguments=SIZE), "--benchmark", "--kdbench-baseline=faster").assert_outcomes(passed=1)
+    run(TEST.format(arguments=SIZE), "--benchmark", "--kdbench-baseline=faster").assert_outcomes(passed=1)
     assert [measurement["timed"] for measurement in measurements] == [False]
-    result = run(OWN.format(arguments='"faster"'), "--benchmark")
+    result = run(TEST.format(arguments='"faster"'), "--benchmark")
     result.assert_outcomes(failed=1)
     assert [measurement["timed"] for measurement in measurements] == [False, True]
 
 
 def test_without_a_baseline_there_is_no_gate_to_pass(run, measurements):
-    result = run(OWN.format(arguments=""), "--benchmark")
+    result = run(TEST.format(arguments=""), "--benchmark")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["student.onnx has no baseline", "hint: *--kdbench-baseline=PATH*"])
 
@@ -47,14 +47,14 @@ def test_without_a_baseline_there_is_no_gate_to_pass(run, measurements):
 )
 def test_a_baseline_that_is_not_there_fails(pytester, run, measurements, baseline, message):
     pytester.mkdir("empty")
-    result = run(OWN.format(arguments=""), "--benchmark", f"--kdbench-baseline={baseline}")
+    result = run(TEST.format(arguments=""), "--benchmark", f"--kdbench-baseline={baseline}")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([message])
 
 
 @pytest.mark.parametrize("baseline", [".", "student.onnx"])
 def test_a_model_that_is_its_own_baseline_fails(run, measurements, baseline):
-    result = run(OWN.format(arguments=""), "--benchmark", f"--kdbench-baseline={baseline}")
+    result = run(TEST.format(arguments=""), "--benchmark", f"--kdbench-baseline={baseline}")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["student.onnx and its baseline are the same file: *", "hint: *--kdbench-baseline=*"])
 
@@ -116,7 +116,7 @@ def test_the_checkout_of_another_branch_is_measured_beside_this_one(pytester, ru
     base = pytester.mkdir("base")
     (base / "student.onnx").write_bytes((pytester.path / "teacher.onnx").read_bytes())
     options = ("--benchmark", "--kdbench-baseline=base", "--kdbench-budget=2s")
-    tests = OWN.format(arguments="")
+    tests = TEST.format(arguments="")
     result = run(f"{tests}\n{tests.replace('test_it', 'test_again')}", *options)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*; no regression against base/student.onnx"])
@@ -168,7 +168,7 @@ def test_a_smoke_run_judges_nothing_and_reads_what_is_there(run, store, gate):
     calls = gate("regressed")
     store("base")
     store("slow", slower=1.5)
-    without_data = OWN.format(arguments="").replace('"digits"', "None")
+    without_data = TEST.format(arguments="").replace('"digits"', "None")
     for tests in (BOTH.format(names='"base", "slow"', arguments=""), without_data):
         result = run(tests)
         result.assert_outcomes(passed=1)

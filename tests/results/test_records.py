@@ -79,9 +79,9 @@ axes = st.dictionaries(texts, st.one_of(st.integers(-(2**53), 2**53), texts), ma
     unstable=st.none() | st.text(min_size=1),
 )
 def test_a_measurement_survives_json(metric, value, interval, axes, n, unstable) -> None:
-    given_ = measured("m", metric, value, axes=axes, interval=interval, n=n, unstable=unstable)
-    assert Measurement.model_validate_json(given_.model_dump_json()) == given_
-    assert Measurement.model_validate(json.loads(json.dumps(given_.model_dump(mode="json")))) == given_
+    measurement = measured("m", metric, value, axes=axes, interval=interval, n=n, unstable=unstable)
+    assert Measurement.model_validate_json(measurement.model_dump_json()) == measurement
+    assert Measurement.model_validate(json.loads(json.dumps(measurement.model_dump(mode="json")))) == measurement
 
 
 def test_a_record_written_and_read_is_the_same(tmp_path) -> None:

@@ -86,14 +86,14 @@ def brute_force(values: np.ndarray, most: int) -> list[float]:
     """Return the least sum of squares for 0 to `most` steps, by trying every way to cut the series."""
     n, least = len(values), []
     for steps in range(most + 1):
-        ways = []
+        errors = []
         for cuts in itertools.combinations(range(1, n), steps):
             edges = (0, *cuts, n)
             if all(end - start >= SHORTEST for start, end in itertools.pairwise(edges)):
                 pieces = [values[start:end] for start, end in itertools.pairwise(edges)]
-                ways.append(sum(float(((piece - piece.mean()) ** 2).sum()) for piece in pieces))
-        if ways:
-            least.append(min(ways))
+                errors.append(sum(float(((piece - piece.mean()) ** 2).sum()) for piece in pieces))
+        if errors:
+            least.append(min(errors))
     return least
 
 

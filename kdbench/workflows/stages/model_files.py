@@ -94,10 +94,10 @@ def load_bench_model(
     It is measured on `images`, or on noise without them. `card` replaces the one beside the file. Raises InputError for
     a file that cannot be measured on such images.
     """
-    own = inputs.models.get(id_, InputSpec())
+    model_spec = inputs.models.get(id_, InputSpec())
     facts = read_facts(path)
     source = card or _card_beside(path, facts)
-    spec, sources = merged(_known_inputs(path, facts, source, own, inputs))
+    spec, sources = merged(_known_inputs(path, facts, source, model_spec, inputs))
     if spec.layout is not None and len(facts.input_shape) == 4:
         facts = replace(facts, layout=spec.layout)
     spec = _with_integers(spec, sources, facts, path)
@@ -171,17 +171,17 @@ def _require_batch_axis(facts: ModelFacts, path: Path) -> None:
 
 
 def _known_inputs(
-    path: Path, facts: ModelFacts, card: ModelCard | None, own: InputSpec, general: InputOptions
+    path: Path, facts: ModelFacts, card: ModelCard | None, model_spec: InputSpec, general: InputOptions
 ) -> list[tuple[str, InputSpec]]:
     """Return what each source knows of a model's input, the most specific first.
 
-    `own` are the options for this model, `general` those for all models.
+    `model_spec` are the options for this model, `general` those for all models.
     """
     beside = list(known_inputs(path, facts))
     sidecars = [(name, spec) for name, spec in beside if name.endswith(".toml")]
     carded = [("its card", card.preprocessing.known)] if card is not None and card.preprocessing is not None else []
     others = [(name, spec) for name, spec in beside if not name.endswith(".toml")]
-    return [("options for this model", own), *sidecars, *carded, *others, (GENERAL, general)]
+    return [("options for this model", model_spec), *sidecars, *carded, *others, (GENERAL, general)]
 
 
 def _with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, path: Path) -> InputSpec:

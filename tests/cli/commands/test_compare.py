@@ -141,7 +141,7 @@ def test_model_files_need_to_be_measured(run_cli, tmp_path):
 
 
 @pytest.fixture
-def gating(monkeypatch):
+def remeasurement(monkeypatch):
     """A gate that measures nothing and notes what it was asked for."""
     fake = SimpleNamespace(calls=[])
 
@@ -156,7 +156,7 @@ def gating(monkeypatch):
     return fake
 
 
-def test_options_reach_the_measuring(run_cli, gating):
+def test_options_reach_the_measuring(run_cli, remeasurement):
     line = (
         "compare old new --remeasure --model a=b --metric top1 --threshold top1=1 --data cifar10 --data-root D "
         "--download --resize 36 --crop 32 --mean .5 --std .25 --scale 1 --output logits --provider cuda --threads 1,2 "
@@ -165,7 +165,7 @@ def test_options_reach_the_measuring(run_cli, gating):
     ended = run_cli(*line.split())
     assert ended.code == 0
     assert ended.out.splitlines()[-1] == "report: runs/compare-1/report.md"
-    ((base, new, options),) = gating.calls
+    ((base, new, options),) = remeasurement.calls
     assert (base, new) == (Path("old"), Path("new"))
     del options["progress"]
     assert options.pop("thresholds").by_metric == {"top1": 1.0}
@@ -199,7 +199,7 @@ def test_options_reach_the_measuring(run_cli, gating):
     }
 
 
-def test_json_of_a_measurement_names_its_folder(run_cli, gating):
+def test_json_of_a_measurement_names_its_folder(run_cli, remeasurement):
     ended = run_cli("compare", "old", "new", "--remeasure", "--json", "-q")
     assert json.loads(ended.out)["folder"] == "runs/compare-1"
-    assert not gating.calls[0][2]["metrics"]
+    assert not remeasurement.calls[0][2]["metrics"]

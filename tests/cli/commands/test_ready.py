@@ -215,8 +215,8 @@ def test_a_misspelt_target_is_told_before_any_work(run_cli, run, command, tmp_pa
 
 @pytest.mark.parametrize(("limit", "code"), [("85 %", 0), ("90 %", 2), ("99 %", 1)])
 def test_a_run_with_a_target_keeps_shows_and_ends_with_its_verdict(capsys, record, run, target, limit, code):
-    asked = load_targets([str(target(limit))])
-    results = write_results(record, {}, RunFolder(run), asked)
+    targets = load_targets([str(target(limit))])
+    results = write_results(record, {}, RunFolder(run), targets)
     assert "Readiness for mine" in (run / "report.md").read_text()
     assert show_results(results, json=True) == code
     shown = json.loads(capsys.readouterr().out)

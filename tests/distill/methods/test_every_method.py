@@ -44,24 +44,24 @@ def teachers(tmp_path_factory):
 
 def prepared(method, teachers, seed=0, **keys):
     """Return a fresh student, its loss, and its teachers."""
-    learner, taught_by = tiny(seed, dropout=0.2), [tiny(width=8) for _ in teachers]
-    for network, weights in zip(taught_by, teachers, strict=True):
+    learner, teacher_networks = tiny(seed, dropout=0.2), [tiny(width=8) for _ in teachers]
+    for network, weights in zip(teacher_networks, teachers, strict=True):
         network.load_state_dict(weights)
     entry = student({"method": method, **OPTIONS[method]}, **keys)
-    return learner, objective_of(entry, learner, *taught_by, labels=torch.arange(97) % 3), taught_by
+    return learner, objective_of(entry, learner, *teacher_networks, labels=torch.arange(97) % 3), teacher_networks
 
 
 @EVERY
 def test_it_learns_and_leaves_only_the_students_weights(tmp_path, teachers, method):
-    learner, objective, taught_by = prepared(method, teachers)
-    before = [{name: value.clone() for name, value in network.state_dict().items()} for network in taught_by]
+    learner, objective, teacher_networks = prepared(method, teachers)
+    before = [{name: value.clone() for name, value in network.state_dict().items()} for network in teacher_networks]
     summary = run_fit(tmp_path, learner, objective, training(epochs=2))
     losses = [row.train_loss for row in summary.curve]
     assert torch.isfinite(torch.tensor(losses)).all()
     assert losses[1] < losses[0]
     assert load_file(tmp_path / fit.WEIGHTS).keys() == tiny().state_dict().keys()
     assert summary.objective == objective.formula(2)
-    assert all(same_weights(network.state_dict(), was) for network, was in zip(taught_by, before, strict=True))
+    assert all(same_weights(network.state_dict(), was) for network, was in zip(teacher_networks, before, strict=True))
 
 
 @EVERY
@@ -88,7 +88,7 @@ def test_interrupted_and_resumed_it_ends_with_the_same_bits(tmp_path, teachers, 
 
 @EVERY
 def test_its_gradient_reaches_the_student_and_its_own_parameters_and_no_teacher(teachers, method):
-    learner, objective, taught_by = prepared(method, teachers, ce_weight=0)
+    learner, objective, teacher_networks = prepared(method, teachers, ce_weight=0)
     batch = Batch(torch.cat([EXAMPLE, -EXAMPLE]), torch.tensor([0, 1, 2, 0]), torch.arange(4))
     loss, _ = objective(learner, batch, epoch=0)
     assert loss.shape == ()
@@ -96,8 +96,8 @@ def test_its_gradient_reaches_the_student_and_its_own_parameters_and_no_teacher(
     reached = {name.partition(".")[0] for name, p in learner.named_parameters() if p.grad is not None}
     assert "first" in reached
     assert all(p.grad is not None for p in objective.parameters())
-    assert all(p.grad is None for network in taught_by for p in network.parameters())
-    assert set(objective.parameters()).isdisjoint(p for network in taught_by for p in network.parameters())
+    assert all(p.grad is None for network in teacher_networks for p in network.parameters())
+    assert set(objective.parameters()).isdisjoint(p for network in teacher_networks for p in network.parameters())
 
 
 @EVERY

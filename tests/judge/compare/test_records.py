@@ -313,8 +313,8 @@ def test_what_neither_has_is_left_out_and_named_if_it_was_asked_for():
     comparison = compare(bare, bare)
     assert [row.metric for row in comparison.rows] == ["size_bytes"]
     assert comparison.notes == ()
-    asked = compare(bare, bare, metrics=["size_bytes", "energy_j"])
-    assert asked.notes == ("energy_j: neither has a number",)
+    comparison = compare(bare, bare, metrics=["size_bytes", "energy_j"])
+    assert comparison.notes == ("energy_j: neither has a number",)
 
 
 def test_what_failed_in_both_is_no_pass():

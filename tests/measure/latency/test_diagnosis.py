@@ -30,7 +30,7 @@ def restless():
 
 
 @pytest.fixture
-def warned(tiny, bench_model, monkeypatch):
+def diagnosed(tiny, bench_model, monkeypatch):
     """Return the warnings of these samples of model m, by configuration."""
     monkeypatch.setattr(diagnosis, "clock_step_ns", lambda: 40.0)
 
@@ -52,35 +52,35 @@ def test_configurations_are_as_these_tests_name_them(tiny, bench_model):
     assert [(c.batch, c.mode) for c in findings] == [(1, "stream"), (8, "stream"), (1, "server")]
 
 
-def test_steady_samples_of_a_quiet_machine_give_no_warning(warned):
-    assert warned({BATCH_1: steady(), BATCH_8: steady(8e6), SERVER: steady()}) == []
+def test_steady_samples_of_a_quiet_machine_give_no_warning(diagnosed):
+    assert diagnosed({BATCH_1: steady(), BATCH_8: steady(8e6), SERVER: steady()}) == []
 
 
-def test_uneven_blocks_are_unstable(warned):
-    (findings,) = warned({BATCH_1: steady(), BATCH_8: restless()})
+def test_uneven_blocks_are_unstable(diagnosed):
+    (findings,) = diagnosed({BATCH_1: steady(), BATCH_8: restless()})
     assert (findings.code, findings.model) == ("unstable", "m")
     assert findings.message.startswith("latency at batch 8, 1 thread: the standard deviation of the blocks is")
     assert findings.remedy
 
 
-def test_sessions_that_differ_are_said_before_their_blocks(warned):
+def test_sessions_that_differ_are_said_before_their_blocks(diagnosed):
     sessions = blocks(np.array([1.0, 1.3, 0.8, 1.2, 1.0])[:, None] * np.full((5, 20), 1e6))
-    (findings,) = warned({BATCH_1: sessions})
+    (findings,) = diagnosed({BATCH_1: sessions})
     assert "sessions differ by 18 %" in findings.message
 
 
-def test_one_warning_of_a_model_for_all_the_ways_of_calling_it(warned):
-    (findings,) = warned({BATCH_1: restless(), BATCH_8: restless()})
+def test_one_warning_of_a_model_for_all_the_ways_of_calling_it(diagnosed):
+    (findings,) = diagnosed({BATCH_1: restless(), BATCH_8: restless()})
     assert findings.message.endswith("(and in 1 other configuration)")
 
 
-def test_arrivals_wait_for_chance(warned):
-    assert warned({SERVER: restless()}) == []
+def test_arrivals_wait_for_chance(diagnosed):
+    assert diagnosed({SERVER: restless()}) == []
 
 
-def test_sessions_of_two_kinds(warned):
+def test_sessions_of_two_kinds(diagnosed):
     sessions = blocks(np.array([500, 560, 501, 502, 561])[:, None] * np.full((5, 3), 1e3))
-    (findings,) = warned({BATCH_1: sessions})
+    (findings,) = diagnosed({BATCH_1: sessions})
     assert findings.code == "two_states"
     assert "--cores" in findings.remedy
 
@@ -94,15 +94,15 @@ def test_sessions_of_two_kinds(warned):
         (SERVER, 99_000, []),  # the floor is of calls back to back
     ],
 )
-def test_a_call_near_the_floor(warned, number, median_ns, codes):
-    findings = warned({number: blocks(np.full((5, 4), median_ns))})
+def test_a_call_near_the_floor(diagnosed, number, median_ns, codes):
+    findings = diagnosed({number: blocks(np.full((5, 4), median_ns))})
     assert [w.code for w in findings] == codes
     assert all("an empty call costs 5.0 of its 99.0 µs" in w.message for w in findings)
 
 
 @pytest.mark.parametrize(("median_ns", "codes"), [(3_990, ["coarse_clock"]), (4_010, [])])
-def test_a_call_of_few_clock_steps(warned, median_ns, codes):
-    findings = warned({BATCH_8: blocks(np.full((5, 4), median_ns))})
+def test_a_call_of_few_clock_steps(diagnosed, median_ns, codes):
+    findings = diagnosed({BATCH_8: blocks(np.full((5, 4), median_ns))})
     assert [w.code for w in findings] == codes
     assert all("the clock's step is 40 of its 3990 ns" in w.message for w in findings)
 
@@ -117,14 +117,14 @@ def test_this_clock_has_a_step():
     assert 0 < clock_step_ns() < 1e6
 
 
-def test_an_overrun_is_of_the_whole_run(warned):
-    assert [(w.code, w.model) for w in warned({}, Measure(budget_s=10), seconds=16.0)] == [("over_budget", None)]
+def test_an_overrun_is_of_the_whole_run(diagnosed):
+    assert [(w.code, w.model) for w in diagnosed({}, Measure(budget_s=10), seconds=16.0)] == [("over_budget", None)]
 
 
-def test_nothing_is_said_of_a_server_that_cannot_keep_up(warned):
+def test_nothing_is_said_of_a_server_that_cannot_keep_up(diagnosed):
     apart = blocks([[1e6], [2e6], [3e6], [4e6], [5e6]])
-    assert [w.code for w in warned({SERVER: apart}, call_ns={("m", SERVER): [1e6] * 5})] == ["unstable"]
-    assert warned({SERVER: apart}, call_ns={("m", SERVER): [1e7] * 5}) == []  # 100 calls of 10 ms in a second
+    assert [w.code for w in diagnosed({SERVER: apart}, call_ns={("m", SERVER): [1e6] * 5})] == ["unstable"]
+    assert diagnosed({SERVER: apart}, call_ns={("m", SERVER): [1e7] * 5}) == []  # 100 calls of 10 ms in a second
 
 
 def calls(block_medians):

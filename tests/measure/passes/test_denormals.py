@@ -96,10 +96,10 @@ def test_a_share_that_costs_time_is_warned_of(tmp_path, bench_model, run_pass, d
     findings = run_pass(DenormalsPass(), [bench_model(model(tmp_path / "m.onnx", weights_with(denormal)))])
     assert [w.code for w in findings.warnings] == codes
     assert findings.protocol == {"denormal_weights": {"m": denormal}}
-    for warned in findings.warnings:
-        assert warned.model == "m"
-        assert warned.message.startswith("11 weights (0.0011 %)")
-        assert "session.set_denormal_as_zero=1" in warned.remedy
+    for warning in findings.warnings:
+        assert warning.model == "m"
+        assert warning.message.startswith("11 weights (0.0011 %)")
+        assert "session.set_denormal_as_zero=1" in warning.remedy
 
 
 def test_without_models_there_is_no_fact(run_pass):

@@ -147,9 +147,9 @@ def test_the_protocol_of_latencies(pair):
 def test_a_budget_that_ended_first_is_a_warning(pair):
     facts = protocol_facts(sampled(pair, {("t", 0): samples(3e6)}, width=0.2), CONFIG)
     assert facts["stopped"] == "budget"
-    (warned,) = imprecision(0.2, CONFIG, Plan())
-    assert (warned.code, warned.remedy.startswith("give it a longer --budget")) == ("precision_missed", True)
-    assert "20.0 % wide" in warned.message
+    (warning,) = imprecision(0.2, CONFIG, Plan())
+    assert (warning.code, warning.remedy.startswith("give it a longer --budget")) == ("precision_missed", True)
+    assert "20.0 % wide" in warning.message
     assert imprecision(0.05, CONFIG, Plan()) == ()
 
 

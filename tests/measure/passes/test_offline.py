@@ -123,10 +123,10 @@ def test_a_sweep_cut_short_is_warned_of_with_its_remedy(tiny, bench_model, findi
     sweep = Sweep(4, steps(1000.0, 1100.0), ended, "bad alloc" if ended == "fault" else "")
     sampled({"tiny": sweep}, {("tiny", 1): calls(1000, 1010), ("tiny", 2): calls(1100, 1090)})
     results = findings(bench_model(tiny(), data=False))
-    (warned,) = results.warnings
-    assert (warned.code, warned.model) == ("offline_shortened", "tiny")
-    assert says in warned.message
-    assert warned.remedy
+    (warning,) = results.warnings
+    assert (warning.code, warning.model) == ("offline_shortened", "tiny")
+    assert says in warning.message
+    assert warning.remedy
     refused = by_axes(results, "tiny", "throughput_per_s").get(4)
     assert (refused and refused.reason) == ("bad alloc" if ended == "fault" else None)
 

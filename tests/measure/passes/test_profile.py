@@ -129,11 +129,11 @@ def test_layers_of_every_model_in_fresh_processes(profiled, monkeypatch):
     assert {warning.code for warning in findings.warnings} <= {"profile_overhead"}
 
 
-@pytest.mark.parametrize(("call_ns", "warned"), [(80_000, False), (79_000, True)])
-def test_nodes_that_take_longer_than_the_call_they_are_part_of(call_ns, warned):
+@pytest.mark.parametrize(("call_ns", "expected"), [(80_000, False), (79_000, True)])
+def test_nodes_that_take_longer_than_the_call_they_are_part_of(call_ns, expected):
     result = {"nodes": [{"time_ns": 60_000.0}, {"time_ns": 40_000.0}], "call_ns": call_ns}
     warnings = overhead_warnings("one", result)
-    assert [warning.code for warning in warnings] == ["profile_overhead"] * warned
+    assert [warning.code for warning in warnings] == ["profile_overhead"] * expected
     assert all("100 µs" in warning.message and "79.0 µs" in warning.message for warning in warnings)
 
 
