@@ -176,7 +176,7 @@ def table(results: Results) -> "Table":
 
 def append_to_step(results: Results) -> str:
     """Append the table to the file that CI names, if any; return what went wrong, empty if nothing did."""
-    from kdbench.report.render import markdown
+    from kdbench.report.text import markdown
 
     path = os.environ.get(STEP_SUMMARY)
     judged = _judged(results)

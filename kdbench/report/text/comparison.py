@@ -6,9 +6,9 @@ from dataclasses import replace
 from kdbench import units
 from kdbench.report.axes import format_axes
 from kdbench.report.cells import Cell, Number, Text
-from kdbench.report.render.markdown import prose
-from kdbench.report.render.markdown import table as markdown_table
 from kdbench.report.table import Column, Row, Table, finished, words
+from kdbench.report.text.markdown import prose
+from kdbench.report.text.markdown import table as markdown_table
 from kdbench.results.comparisons import CHANGES, Change, Compared, Comparison
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes, Status

@@ -6,8 +6,8 @@ from kdbench import units
 from kdbench.report.axes import format_axes
 from kdbench.report.cells import Number, Text, bracketed
 from kdbench.report.figures.drawing import Drawing
-from kdbench.report.render import markdown
 from kdbench.report.table import Row, Table, column, finished, words
+from kdbench.report.text import markdown
 from kdbench.results.histories import Change, History, Point, Series
 from kdbench.results.metrics import metric as declared
 

@@ -13,10 +13,11 @@ from kdbench import report, units
 from kdbench.report import Content
 from kdbench.report.cells import Number, Text
 from kdbench.report.figures.drawing import short
-from kdbench.report.render import html, markdown
+from kdbench.report.render import html
 from kdbench.report.render.html import render
 from kdbench.report.render.markdown import render as render_md
 from kdbench.report.table import Column, Row, finished
+from kdbench.report.text import markdown
 from kdbench.results.records import Interval
 from kdbench.results.verdicts import Criterion, ModelVerdict, Verdict
 

@@ -6,9 +6,9 @@ from markdown_it import MarkdownIt
 from kdbench import units
 from kdbench.report import Content
 from kdbench.report.cells import Number, Text
-from kdbench.report.render import markdown
 from kdbench.report.render.markdown import render
 from kdbench.report.table import Column, Row, Table, finished
+from kdbench.report.text import markdown
 from kdbench.results.records import Interval
 
 GFM = MarkdownIt("commonmark").enable(["table", "strikethrough"])
