@@ -8,8 +8,10 @@ import io
 import logging
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -44,21 +46,32 @@ def export_onnx(network: nn.Module, input_shape: tuple[int, ...], path: Path) ->
     network.eval()
     # Two samples: with one, the exporter treats the batch as a constant.
     example = torch.zeros(2, *input_shape)
-    weights_bytes = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    _write(network, path, network.state_dict(), (example,), {"dynamic_shapes": ({0: torch.export.Dim("batch")},)})
+
+
+def export_program(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Write an exported program to `path`, with the sizes that it was exported with; names are `export_onnx`'s.
+
+    Raises ExportError with the exporter's reason.
+    """
+    _write(program, path, program.state_dict, (), {})
+
+
+def _write(
+    network: nn.Module | torch.export.ExportedProgram,
+    path: Path,
+    weights: Mapping[str, Tensor],
+    inputs: tuple[Tensor, ...],
+    options: Mapping[str, Any],
+) -> None:
+    weights_bytes = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     try:
         with _quiet():
             program = torch.onnx.export(
-                network,
-                (example,),
-                dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                verbose=False,
+                network, inputs, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False, **options
             )
     except (torch.onnx.errors.OnnxExporterError, torch._dynamo.exc.TorchDynamoException, RuntimeError) as error:  # noqa: SLF001 - its public face
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        message = f"the network cannot be exported to ONNX: {reason}"
+        message = f"the network cannot be exported to ONNX: {_reason(error)}"
         raise ExportError(message, "use layers that torch.export supports") from error
     assert program is not None
     fold_batch_norm(program.model)
@@ -69,6 +82,11 @@ def export_onnx(network: nn.Module, input_shape: tuple[int, ...], path: Path) ->
             program.save(temporary, external_data=False)
         else:  # the file refers to its weights by a name that fits `path`
             ir.save(program.model, temporary, external_data=f"{path.name}.data")
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of an error that says something."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextlib.contextmanager
@@ -110,12 +128,15 @@ class Parity:
         return self.difference <= self.tolerance
 
 
-def check_parity(network: nn.Module, path: Path, images: Tensor, *, rounding: Tensor | None = None) -> Parity:
+def check_parity(
+    network: nn.Module, path: Path, images: Tensor, *, rounding: Tensor | None = None, batch: int = _PARITY_BATCH
+) -> Parity:
     """Compare `network` with the ONNX file at `path` on normalised `images` (N, C, H, W), float32.
 
-    `rounding` (N,) is for a network that rounds its activations to a grid: how far each image's logits may differ when
-    sums differ in their last digits. The file then runs without optimisations: with them, onnxruntime would compute in
-    integers, with rounded biases, what the file has in floating point.
+    Both run at `batch`; a file that takes no other needs a multiple of it. `rounding` (N,) is for a network that rounds
+    its activations to a grid: how far each image's logits may differ when sums differ in their last digits. The file
+    then runs without optimisations: with them, onnxruntime would compute in integers, with rounded biases, what the
+    file has in floating point.
     """
     network.eval()
     options = ort.SessionOptions()
@@ -125,7 +146,7 @@ def check_parity(network: nn.Module, path: Path, images: Tensor, *, rounding: Te
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     differences, largest = [], 0.0
-    for part in torch.split(images, _PARITY_BATCH):
+    for part in torch.split(images, batch):
         with torch.no_grad():
             expected = network(part).numpy()
         (logits,) = session.run(None, {name: part.numpy()})

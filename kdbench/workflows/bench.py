@@ -1,5 +1,6 @@
 """Measure model files that kdbench did not train, without a recipe."""
 
+import tempfile
 from collections.abc import Container, Mapping, Sequence
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -20,11 +21,21 @@ from kdbench.results.run_folder import RunFolder, choose_folder, require_unused
 from kdbench.validation import validated
 from kdbench.workflows.stages.model_files import TestImages, load_bench_model, require_known_models
 from kdbench.workflows.stages.results import RunResults, assemble_record, record_and_folder, write_results
+from kdbench.workflows.stages.torch_networks import (
+    PROGRAM,
+    TorchNetwork,
+    adopted,
+    export_networks,
+    torch_networks,
+    unweighted,
+)
 
 
 def bench_models(
-    paths: Sequence[Path],
+    paths: Sequence[Path] = (),
     *,
+    torch: Sequence[str] = (),
+    weights: Sequence[str] = (),
     name: str = "bench",
     cards: Mapping[str, ModelCard | None] | None = None,
     inputs: InputOptions | None = None,
@@ -36,7 +47,11 @@ def bench_models(
     progress: Progress | None = None,
     command: str = "",
 ) -> RunResults:
-    """Measure ONNX files side by side, and write the record, its verdicts on `targets` and the reports.
+    """Measure model files side by side, and write the record, its verdicts on `targets` and the reports.
+
+    The files are ONNX files and torch's exported programs (.pt2). `torch` are networks of your own code, as import
+    paths `[ID=]pkg.module:factory`, and `weights` their files, `[ID=]FILE`. Programs and networks are exported to the
+    run's folder, and checked against what they were exported from.
 
     The first file is the reference of the ratios. `teacher` names another one by its id (the file's name without
     suffix), or maps each id to the id of its reference; models left out have no ratios. `inputs` is the data to score
@@ -52,34 +67,42 @@ def bench_models(
     if inputs.accuracy and inputs.data is None:
         raise InputError("accuracy needs data", "add --data NAME, or --no-accuracy to measure on synthetic inputs")
     cards = cards or {}
-    ids = list(cards) or model_ids(paths)
+    networks = torch_networks(torch, weights)
+    ids = list(cards) or model_ids(paths, networks)
+    by_path = zip(ids, paths, strict=False)  # networks follow the files
+    networks = [TorchNetwork(id_, program=path) for id_, path in by_path if path.suffix == PROGRAM] + networks
     references = _references(ids, paths, teacher)
     require_unused(out)
 
     inputs = require_known_models(inputs, ids)
     progress.stage("load", 1, 3)
     images = TestImages(inputs) if inputs.accuracy else None
-    loaded = [
-        load_bench_model(
-            path,
-            id_,
-            inputs,
-            reference=references[id_],
-            images=images,
-            timed=timed if isinstance(timed, bool) else id_ in timed,
-            card=cards.get(id_),
-        )
-        for id_, path in zip(ids, paths, strict=True)
-    ]
-    models = [model for model, _ in loaded]
-    test = None if images is None else images.test_set()
-    diagnostics = tuple(diagnostic for _, of_model in loaded for diagnostic in of_model)
-    diagnostics += () if images is None else images.diagnostics
+    with tempfile.TemporaryDirectory(prefix="kdbench-") as exports:
+        by_id = {network.id: network for network in networks}
+        files = dict(zip(ids, paths, strict=False))
+        files |= zip(by_id, export_networks(networks, inputs, images, Path(exports)), strict=True)
+        loaded = [
+            load_bench_model(
+                files[id_],
+                id_,
+                inputs,
+                reference=references[id_],
+                images=images,
+                timed=timed if isinstance(timed, bool) else id_ in timed,
+                card=cards.get(id_),
+                described_by=by_id[id_].described_by if id_ in by_id else None,
+            )
+            for id_ in ids
+        ]
+        test = None if images is None else images.test_set()
+        diagnostics = tuple(diagnostic for _, of_model in loaded for diagnostic in of_model)
+        diagnostics += unweighted(networks) + (() if images is None else images.diagnostics)
 
-    check_config(options, progress)
-    folder = RunFolder(choose_folder(name, out))
-    storage.make_folder(folder.path)
-    progress.folder(folder.path)
+        check_config(options, progress)
+        folder = RunFolder(choose_folder(name, out))
+        storage.make_folder(folder.path)
+        progress.folder(folder.path)
+        models = [adopted(m, by_id[m.id], folder) if m.id in by_id else m for m, _ in loaded]
     progress.stage("measure", 2, 3)
     environment = fingerprint.fingerprint()
     analyses = Analyses(() if images is None else images.class_names)
@@ -100,7 +123,7 @@ def bench_models(
     return write_results(record, findings.samples, folder, targets)
 
 
-def _bench(paths: Sequence[Path], **keywords: Any) -> RunResults:
+def _bench(paths: Sequence[Path] = (), **keywords: Any) -> RunResults:
     """Measure ONNX files side by side; return the record and the folder with the record and the report.
 
     The keywords are the fields of `InputOptions` (`data`, `mean`, `std`, …) and the other parameters of `bench_models`.
@@ -124,15 +147,18 @@ _bench.__signature__ = _signature()  # type: ignore[attr-defined]
 bench = record_and_folder(_bench, "bench")
 
 
-def model_ids(paths: Sequence[Path]) -> list[str]:
-    """Return ids for model files: their names, with the folder's name where several files share one."""
-    if not paths:
-        raise InputError("no model to measure", "name at least one .onnx file")
+def model_ids(paths: Sequence[Path], networks: Sequence[TorchNetwork] = ()) -> list[str]:
+    """Return ids for model files and networks: files' names, with the folder's name where several files share one."""
+    if not paths and not networks:
+        raise InputError("no model to measure", "name at least one .onnx file, or a network with --torch")
     stems = [path.stem for path in paths]
     folders = [path.resolve().parent.name for path in paths]
     ids = [f"{f}-{stem}" if stems.count(stem) > 1 else stem for f, stem in zip(folders, stems, strict=True)]
     if len(set(ids)) != len(ids):
         raise InputError("two models are the same file, or have the same name and folder", "name each file once")
+    ids += [network.id for network in networks]
+    if twice := next((id_ for id_ in ids if ids.count(id_) > 1), None):
+        raise InputError(f"two models are called {twice}", "name the network: --torch ID=pkg.module:factory")
     return ids
 
 
@@ -142,8 +168,8 @@ def _references(ids: list[str], paths: Sequence[Path], teacher: str | Mapping[st
         return {id_: teacher.get(id_, id_) for id_ in ids}
     if teacher is None:
         return dict.fromkeys(ids, ids[0])
-    by_path = dict(zip(paths, ids, strict=True))
-    name = by_path.get(Path(teacher)) or (Path(teacher).stem if teacher.endswith(".onnx") else teacher)
+    by_path = dict(zip(paths, ids, strict=False))  # networks follow the files
+    name = by_path.get(Path(teacher)) or (Path(teacher).stem if Path(teacher).suffix in {".onnx", PROGRAM} else teacher)
     if name not in ids:
         hint = suggestion(name, ids, f"models: {', '.join(ids)}")
         raise InputError(f"--teacher {teacher!r} is not one of the models", hint)

@@ -174,8 +174,20 @@ def test_logits_that_are_no_numbers_fail_after_everything_else_is_written(classi
 def test_the_python_api_has_its_options_as_keywords(classifier):
     _, *keywords = inspect.signature(kdbench.bench).parameters
     inputs = set(InputOptions.model_fields)
-    others = {"name", "cards", "teacher", "timed", "options", "out", "targets", "progress", "command"}
-    assert set(keywords) == inputs | others
+    others = {
+        "torch",
+        "weights",
+        "name",
+        "cards",
+        "teacher",
+        "timed",
+        "options",
+        "out",
+        "targets",
+        "progress",
+        "command",
+    }
+    assert set(keywords) == inputs | others | {"torch", "weights"}
     with pytest.raises(TypeError, match="meen"):
         kdbench.bench([classifier("a")], data="digits", meen=(0.5,))
 

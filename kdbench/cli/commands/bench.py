@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import Json, Out, Quiet, measuring, option
+from kdbench.cli.options import Json, Out, Quiet, Texts, measuring, option
 from kdbench.cli.verdicts import Targets, load_targets, show_results
+from kdbench.errors import InputError
 
 if TYPE_CHECKING:
     from kdbench.recipe import InputOptions, Measure
@@ -16,9 +17,18 @@ if TYPE_CHECKING:
 @measuring
 def bench(
     ctx: typer.Context,
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="ONNX files; the first is the reference.")],
     inputs: "InputOptions",
     measure: "Measure",
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="MODEL...", help="ONNX files and .pt2 programs; the first is the reference."),
+    ] = None,
+    torch: Annotated[
+        Texts, option("--torch", "[ID=]MODULE:FACTORY", "A torch network, made by a function or class; repeatable.")
+    ] = None,
+    weights: Annotated[
+        Texts, option("--weights", "[ID=]FILE", "Its weights: .safetensors, or a state dict; repeatable.")
+    ] = None,
     teacher: Annotated[
         str | None, option("--teacher", "MODEL", "Model that ratios are relative to (default: the first).")
     ] = None,
@@ -27,7 +37,9 @@ def bench(
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
-    """Measure ONNX models: accuracy, latency, cost, size and energy, with ratios.
+    """Measure ONNX models and torch networks: accuracy, latency, cost, size and energy, with ratios.
+
+    Networks given by --torch are exported to ONNX in the run's folder, checked, and measured as that file.
 
     With --target the exit code is the verdict's, as for `kdbench ready`. With --json the result is the content of
     record.json with the additional keys "folder" and, with --target, "verdicts".
@@ -36,13 +48,17 @@ def bench(
     """
     from kdbench.cli.progress import watching
 
+    if not models and not torch:
+        raise InputError("there is no MODEL to measure", "name at least one .onnx file, or a network with --torch")
     invocation = Invocation.of(ctx)
     loaded = load_targets(targets)
     with watching(invocation, quiet=quiet) as progress:
         from kdbench.workflows.bench import bench_models
 
         results = bench_models(
-            models,
+            models or (),
+            torch=torch or (),
+            weights=weights or (),
             inputs=inputs,
             teacher=teacher,
             options=measure,

@@ -88,16 +88,18 @@ def load_bench_model(
     images: TestImages | None = None,
     timed: bool = True,
     card: ModelCard | None = None,
+    described_by: Path | None = None,
 ) -> tuple[BenchModel, tuple[Diagnostic, ...]]:
     """Return a model file for the harness, to compare with `reference`, and what to tell about it.
 
-    It is measured on `images`, or on noise without them. `card` replaces the one beside the file. Raises InputError for
-    a file that cannot be measured on such images.
+    It is measured on `images`, or on noise without them. `card` replaces the one beside the file; `described_by` is the
+    file whose neighbours describe it, the weights of an exported network. Raises InputError for a file that cannot be
+    measured on such images.
     """
     model_spec = inputs.models.get(id_, InputSpec())
     facts = read_facts(path)
     source = card or _card_beside(path, facts)
-    spec, sources = merged(_known_inputs(path, facts, source, model_spec, inputs))
+    spec, sources = merged(specs_of(described_by or path, facts, source, model_spec, inputs))
     if spec.layout is not None and len(facts.input_shape) == 4:
         facts = replace(facts, layout=spec.layout)
     spec = _with_integers(spec, sources, facts, path)
@@ -170,7 +172,7 @@ def _require_batch_axis(facts: ModelFacts, path: Path) -> None:
         raise InputError(message, "export it with a batch axis in front, such as 1x3x32x32")
 
 
-def _known_inputs(
+def specs_of(
     path: Path, facts: ModelFacts, card: ModelCard | None, model_spec: InputSpec, general: InputOptions
 ) -> list[tuple[str, InputSpec]]:
     """Return what each source knows of a model's input, the most specific first.

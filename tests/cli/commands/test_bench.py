@@ -60,8 +60,17 @@ def test_options_reach_the_measuring(run_cli, benching):
         ),
         "out": Path("O"),
         "targets": (),
+        "torch": (),
+        "weights": (),
         "command": f"kdbench {line}",
     }
+
+
+def test_torch_networks_need_no_file(run_cli, benching):
+    line = "--torch a=nets:small --torch nets:big --weights a=a.pth --no-accuracy"
+    assert run_cli("bench", *line.split()).code == 0
+    ((paths, options),) = benching.calls
+    assert (paths, options["torch"], options["weights"]) == ((), ["a=nets:small", "nets:big"], ["a=a.pth"])
 
 
 def test_how_calls_follow_each_other_reaches_the_measuring(run_cli, benching):

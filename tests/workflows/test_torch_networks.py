@@ -1,0 +1,277 @@
+"""Torch networks and exported programs, measured by the files that they are exported to."""
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from kdbench import data
+from kdbench.errors import InputError, KdbenchError
+from kdbench.export.programs import load_program
+from kdbench.export.state_dicts import read_weights
+from kdbench.recipe import Measure
+from kdbench.results.cards import ModelCard
+from kdbench.workflows.bench import bench
+from kdbench.workflows.stages import torch_networks as stage
+
+FEW = Measure(energy="off", budget_s=0.2, batch=(16,), sessions=2)
+MODULE = """
+import torch
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width)
+        self.fc = nn.Linear(width * 64, 10)
+    def forward(self, x):
+        return self.fc(torch.relu(self.norm(self.conv(x))).flatten(1))
+
+class Named(Small):
+    def forward(self, x):
+        return {"hidden": x, "logits": super().forward(x)}
+
+class Both(Small):
+    def forward(self, x):
+        return super().forward(x), x
+
+def rows(): return nn.Linear(64, 10)
+def needs(width): return Small(width)
+def fails(): raise RuntimeError("no such widths")
+def three(): return 3
+def features(): return nn.Conv2d(1, 8, 3)
+"""
+
+
+@pytest.fixture
+def nets(tmp_path, monkeypatch):
+    """A module of networks in the working directory, with its class Small."""
+    (tmp_path / "kd_nets.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "kd_nets", raising=False)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        import kd_nets
+    yield kd_nets
+    sys.modules.pop("kd_nets", None)
+
+
+@pytest.fixture
+def network(nets):
+    torch.manual_seed(0)
+    made = nets.Small()
+    made.norm.running_mean.fill_(0.1)  # evaluation mode differs from training mode
+    return made.eval()
+
+
+def top1(network, mean=0.0, std=1.0):
+    """Return the accuracy on the digits' test part by a loop of torch's own."""
+    test = data.load("digits").test
+    images = (torch.from_numpy(test.images).float() / 255 - mean) / std
+    with torch.no_grad():
+        return float((network(images).argmax(dim=1).numpy() == test.labels).mean())
+
+
+def program(network, path, batch=2, **options):
+    torch.export.save(torch.export.export(network, (torch.zeros(batch, 1, 8, 8),), **options), path)
+    return path
+
+
+def test_networks_and_programs_are_measured_beside_each_other(network, tmp_path):
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    (tmp_path / "w.toml").write_text("mean = [0.5]\nstd = [0.25]\n")
+    free = {"dynamic_shapes": ({0: torch.export.Dim("n")},)}
+    paths = [program(network, tmp_path / "free.pt2", **free), program(network, tmp_path / "one.pt2", batch=1)]
+    out = tmp_path / "out"
+    record, _ = bench(
+        paths, torch=["kd_nets:Small"], weights=["w.safetensors"], data="digits", options=FEW, timed=False, out=out
+    )
+    expected = {"free": top1(network), "one": top1(network), "Small": top1(network, 0.5, 0.25)}
+    assert {id_: record.find(id_, "top1").value for id_ in expected} == expected
+    card = record.cards["Small"]
+    assert (card.architecture, card.weights, card.file) == ("kd_nets:Small", "w.safetensors", "models/Small.onnx")
+    assert ModelCard.read(out / "models" / "Small.card.json") == card
+    assert record.cards["one"].fixed_batch == 1
+    assert not [warning for warning in record.warnings if warning.code == "weights"]
+
+
+def test_an_exported_network_is_measured_again_by_its_file(network, tmp_path):
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    options = {"data": "digits", "options": FEW, "timed": False}
+    bench(torch=["a=kd_nets:Small"], weights=["a=w.pth"], mean=(0.5,), std=(0.25,), out=tmp_path / "first", **options)
+    record, _ = bench([tmp_path / "first" / "models" / "a.onnx"], out=tmp_path / "second", **options)
+    assert record.find("a", "top1").value == top1(network, 0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("kd_nets", "no import path"),
+        ("kd_nets.py:Small", "no import path"),
+        ("kd_nothing:Small", "no module 'kd_nothing'"),
+        ("kd_nets:Smal", "has no 'Smal'"),
+        ("kd_nets:needs", "needs arguments: width"),
+        ("kd_nets:fails", "RuntimeError: no such widths"),
+        ("kd_nets:three", "returns int"),
+        ("kd_nets:features", "answers 2 images with 2x8x6x6"),
+        ("kd_nets:Both", "returns a tuple"),
+    ],
+)
+@pytest.mark.usefixtures("nets")
+def test_a_factory_that_cannot_be_measured_is_refused_before_anything_is_written(factory, message, tmp_path):
+    with pytest.raises(InputError, match=message) as refused:
+        bench(torch=[factory], data="digits", options=FEW, out=tmp_path / "out")
+    assert refused.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def exported(network, inputs, tmp_path, images=None):
+    return list(stage.export_networks([network], inputs, images, tmp_path))
+
+
+@pytest.mark.parametrize("factory", ["Named", "rows"])
+@pytest.mark.usefixtures("nets")
+def test_logits_by_name_and_rows_of_pixels_are_taken(factory, tmp_path):
+    inputs = stage.InputOptions(data="digits")
+    network = stage.TorchNetwork("m", f"kd_nets:{factory}")
+    (path,) = exported(network, inputs, tmp_path, stage.TestImages(inputs))
+    assert stage.read_facts(path).input_shape == ((None, 64) if factory == "rows" else (None, 1, 8, 8))
+
+
+@pytest.mark.usefixtures("nets")
+def test_without_data_the_size_has_to_be_known(tmp_path):
+    network = stage.TorchNetwork("m", "kd_nets:Small")
+    with pytest.raises(InputError, match="input size of m is not known"):
+        exported(network, stage.InputOptions(accuracy=False), tmp_path)
+    (path,) = exported(network, stage.InputOptions(accuracy=False, size=(8, 8)), tmp_path)
+    assert stage.read_facts(path).input_shape == (None, 1, 8, 8)
+
+
+@pytest.mark.usefixtures("nets")
+def test_a_file_that_answers_differently_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("kdbench.export.onnx.parity_tolerance", lambda _: -1.0)
+    with pytest.raises(KdbenchError, match="m is not measured: its ONNX file differs"):
+        exported(stage.TorchNetwork("m", "kd_nets:Small"), stage.InputOptions(accuracy=False, size=(8, 8)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("factories", "weights", "expected"),
+    [
+        (["m:f"], [], [("f", None)]),
+        (["m:f", "m:g"], ["1.pth", "2.pth"], [("f", "1.pth"), ("g", "2.pth")]),
+        (["m:f", "m:f"], ["1.pth", "2.pth"], [("f-1", "1.pth"), ("f-2", "2.pth")]),
+        (["a=m:f", "b=m:f"], ["b=2.pth"], [("a", None), ("b", "2.pth")]),
+        (["a=m:f", "b=m:f"], ["b=2.pth", "e=1.pth"], [("a", "e=1.pth"), ("b", "2.pth")]),
+    ],
+)
+def test_weights_find_their_network(factories, weights, expected):
+    networks = stage.torch_networks(factories, weights)
+    assert [(n.id, n.weights and str(n.weights)) for n in networks] == expected
+
+
+@pytest.mark.parametrize(
+    ("factories", "weights"), [([], ["1.pth"]), (["m:f", "m:g"], ["1.pth"]), (["m:f"], ["f=1.pth", "f=2.pth"])]
+)
+def test_weights_without_one_network_are_refused(factories, weights):
+    with pytest.raises(InputError) as refused:
+        stage.torch_networks(factories, weights)
+    assert refused.value.hint
+
+
+def test_checkpoints_are_unwrapped(network, tmp_path):
+    from kdbench.export.state_dicts import load_weights
+
+    wrapped = {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}
+    torch.save(wrapped, tmp_path / "w.pth")
+    other = type(network)().eval()
+    load_weights(other, tmp_path / "w.pth")
+    assert all(torch.equal(other.state_dict()[name], value) for name, value in network.state_dict().items())
+
+
+def test_weights_of_another_network_are_listed(network, tmp_path):
+    from kdbench.export.state_dicts import load_weights
+
+    weights = dict(network.state_dict()) | {"extra": torch.zeros(2), "conv.weight": torch.zeros(5, 1, 3, 3)}
+    del weights["fc.bias"]
+    torch.save(weights, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"1 of another shape \(conv.weight.*1 missing \(fc.bias\).*\(extra\)"):
+        load_weights(network, tmp_path / "w.pth")
+
+
+def test_what_is_no_state_dict_is_refused_and_never_unpickled(network, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    def written(name, save):
+        save(tmp_path / name)
+        return tmp_path / name
+
+    script = torch.jit.trace(network, torch.zeros(1, 1, 8, 8))
+    weights = {"model": network.state_dict()}
+    twice = weights | {"model_ema": network.state_dict()}
+    files = {
+        written("whole.pth", lambda path: torch.save(network, path)): "holds Python objects",
+        written("trap.pth", lambda path: torch.save(weights | {"a": Trap()}, path)): "holds Python objects",
+        written("script.pt", lambda path: torch.jit.save(script, path)): "TorchScript",
+        written("two.pth", lambda path: torch.save(twice, path)): "several sets of weights: model, model_ema",
+        written("none.pth", lambda path: torch.save({"epoch": 3}, path)): "holds no weights",
+        written("cut.safetensors", lambda path: path.write_bytes(b"\x08")): "no readable safetensors",
+        written("text.pth", lambda path: path.write_text("hello")): "no state dict",
+        written("lfs.pth", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n")): "Git LFS",
+        tmp_path / "missing.pth": "no weights at",
+    }
+    for path, message in files.items():
+        with pytest.raises(InputError, match=message) as refused:
+            read_weights(path)
+        assert refused.value.hint
+    assert not (tmp_path / "sprung").exists()
+
+
+def changed(path, to, change):
+    """Copy a program with one of its parts changed by `change(name, content)`."""
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(to, "w") as copy:
+        for name in archive.namelist():
+            copy.writestr(name, change(name.partition("/")[2], archive.read(name)))
+    return to
+
+
+def test_a_program_that_would_run_code_is_refused(tmp_path):
+    free = {"dynamic_shapes": ({0: torch.export.Dim("n")},)}
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    path = program(network, tmp_path / "m.pt2", **free)
+    assert load_program(path).module(check_guards=False)(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
+    evil = "__import__('os').system('touch sprung')"
+
+    def replaced(part, old, new):
+        def change(name, content):
+            assert name != part or old in content
+            return content.replace(old, new) if name == part else content
+
+        return change
+
+    size = json.loads(zipfile.ZipFile(path).read("m/models/model.json"))["range_constraints"]
+    symbol = f"Symbol('{next(iter(size))}', positive=True, integer=True)".encode()
+    changes = [
+        replaced("models/model.json", symbol, evil.encode()),
+        replaced("models/model.json", b"torch.ops.aten.linear.default", b"torch.os.system"),
+        replaced("data/weights/model_weights_config.json", b'"use_pickle": false', b'"use_pickle": true'),
+        replaced("data/weights/model_weights_config.json", b'"weight_0"', b'"opaque_obj_0"'),
+        lambda name, content: b"\x80\x04cos\nsystem\n(S'true'\ntR." if name.endswith("model.pt") else content,
+    ]
+    for number, change in enumerate(changes):
+        with pytest.raises(InputError, match="would run or unpickle"):
+            load_program(changed(path, tmp_path / f"{number}.pt2", change))
+
+
+def test_other_archives_are_no_programs(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "weights.pt2")
+    (tmp_path / "cut.pt2").write_bytes(b"PK\x03\x04")
+    for name in ("weights", "cut", "missing"):
+        with pytest.raises(InputError):
+            load_program(tmp_path / f"{name}.pt2")
