@@ -85,18 +85,27 @@ def _write(
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of an error that says something."""
+    """Return the first line of what caused an error: the exporter's own says which of its steps failed."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextlib.contextmanager
 def _quiet():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a generator of nothing
-    """Keep the exporter's output, which ignores `verbose`, off the terminal."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+    """Keep the exporter's output, which ignores `verbose`, and its traces of failures off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 @dataclass(frozen=True)

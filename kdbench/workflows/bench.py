@@ -25,6 +25,7 @@ from kdbench.workflows.stages.torch_networks import (
     PROGRAM,
     TorchNetwork,
     adopted,
+    called_by_id,
     export_networks,
     torch_networks,
     unweighted,
@@ -81,19 +82,21 @@ def bench_models(
         by_id = {network.id: network for network in networks}
         files = dict(zip(ids, paths, strict=False))
         files |= zip(by_id, export_networks(networks, inputs, images, Path(exports)), strict=True)
-        loaded = [
-            load_bench_model(
-                files[id_],
-                id_,
-                inputs,
-                reference=references[id_],
-                images=images,
-                timed=timed if isinstance(timed, bool) else id_ in timed,
-                card=cards.get(id_),
-                described_by=by_id[id_].described_by if id_ in by_id else None,
-            )
-            for id_ in ids
-        ]
+        loaded = []
+        for id_ in ids:
+            network = by_id.get(id_)
+            with called_by_id(network, files[id_]):
+                model = load_bench_model(
+                    files[id_],
+                    id_,
+                    inputs,
+                    reference=references[id_],
+                    images=images,
+                    timed=timed if isinstance(timed, bool) else id_ in timed,
+                    card=cards.get(id_),
+                    described_by=network.described_by if network else None,
+                )
+            loaded.append(model)
         test = None if images is None else images.test_set()
         diagnostics = tuple(diagnostic for _, of_model in loaded for diagnostic in of_model)
         diagnostics += unweighted(networks) + (() if images is None else images.diagnostics)

@@ -5,6 +5,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -39,6 +40,19 @@ class Named(Small):
 class Both(Small):
     def forward(self, x):
         return super().forward(x), x
+
+class One(Small):
+    def forward(self, x):
+        return super().forward(x).reshape(1, 10)
+
+class Two(Small):
+    def forward(self, x):
+        return super().forward(x).reshape(2, 10)
+
+class Branching(Small):
+    def forward(self, x):
+        answer = super().forward(x)
+        return answer * 2 if answer.sum() > 0 else answer
 
 def rows(): return nn.Linear(64, 10)
 def needs(width): return Small(width)
@@ -120,6 +134,8 @@ def test_an_exported_network_is_measured_again_by_its_file(network, tmp_path):
         ("kd_nets:three", "returns int"),
         ("kd_nets:features", "answers 2 images with 2x8x6x6"),
         ("kd_nets:Both", "returns a tuple"),
+        ("kd_nets:One", "One takes one image at a time"),
+        ("kd_nets:Two", "Two takes batches of one size"),
     ],
 )
 @pytest.mark.usefixtures("nets")
@@ -157,6 +173,21 @@ def test_a_file_that_answers_differently_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("kdbench.export.onnx.parity_tolerance", lambda _: -1.0)
     with pytest.raises(KdbenchError, match="m is not measured: its ONNX file differs"):
         exported(stage.TorchNetwork("m", "kd_nets:Small"), stage.InputOptions(accuracy=False, size=(8, 8)), tmp_path)
+
+
+@pytest.mark.usefixtures("nets")
+def test_a_network_that_cannot_be_exported_is_refused_with_the_cause_and_without_noise(tmp_path, capfd):
+    inputs = stage.InputOptions(accuracy=False, size=(8, 8))
+    with pytest.raises(KdbenchError, match=r"m: the network cannot be exported to ONNX: .*data-dependent"):
+        exported(stage.TorchNetwork("m", "kd_nets:Branching"), inputs, tmp_path)
+    assert "forward" not in "".join(capfd.readouterr())
+
+
+def test_errors_name_the_program_and_not_its_export(network, tmp_path):
+    path = program(network, tmp_path / "small.pt2")
+    np.savez(tmp_path / "test.npz", x=np.zeros((4, 9, 9), np.uint8), y=np.zeros(4, np.int64))
+    with pytest.raises(InputError, match=r"^small takes inputs of shape 2x1x8x8, but the images are 1x9x9"):
+        bench([path], data=f"npz:{tmp_path / 'test.npz'}", options=FEW, out=tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _PARITY_SAMPLES = 64
 _SEED = 0
+_FREE_BATCH = "replace fixed batches in its forward, such as view(1, …), by x.flatten(1)"
 PROGRAM = ".pt2"
 
 
@@ -107,9 +109,16 @@ def export_networks(
     Raises InputError for a network that cannot be made, loaded or called on these images, KdbenchError for one that
     cannot be exported, or whose file answers differently.
     """
+    from kdbench.export.onnx import ExportError
+
     for network in networks:
         path = folder / f"{network.id}.onnx"
-        parity = _export_program(network.program, path) if network.program else _export(network, inputs, images, path)
+        try:
+            parity = (
+                _export_program(network.program, path) if network.program else _export(network, inputs, images, path)
+            )
+        except ExportError as error:
+            raise ExportError(f"{network.id}: {error.message}", error.hint) from error
         if not parity.holds:
             reason = "its logits are NaN or infinite"
             if parity.is_finite:
@@ -118,6 +127,17 @@ def export_networks(
             hint = "export it yourself, and look where they part"
             raise KdbenchError(f"{network.id} is not measured: {reason}", hint)
         yield path
+
+
+@contextmanager
+def called_by_id(network: TorchNetwork | None, path: Path) -> Iterator[None]:
+    """Let errors about an exported file speak of its network, not of a file that nobody knows."""
+    try:
+        yield
+    except InputError as error:
+        if network is None:
+            raise
+        raise type(error)(error.message.replace(str(path), network.id), error.hint) from error
 
 
 def adopted(model: BenchModel, network: TorchNetwork, folder: RunFolder) -> BenchModel:
@@ -158,7 +178,6 @@ def _export_program(program: Path, path: Path) -> "Parity":
 
 
 def _export(network: TorchNetwork, inputs: InputOptions, images: TestImages | None, path: Path) -> "Parity":
-    import torch
 
     from kdbench.export.factories import network_from
     from kdbench.export.onnx import check_parity, export_onnx
@@ -171,20 +190,32 @@ def _export(network: TorchNetwork, inputs: InputOptions, images: TestImages | No
     spec, _ = merged(specs_of(network.described_by, _unknown(), None, own, inputs))
     samples = _samples(network, made, spec, images)
     logits = _logits(made)
-    candidates = _layouts(samples, spec)
     refusals = []
-    for candidate in candidates:
-        try:
-            with torch.no_grad():
-                answer = logits(candidate[:2])
-        except Exception as error:  # noqa: BLE001 - a stranger's code
-            refusals.append(f"{_shape(candidate)}: {_first_line(error)}")
+    for candidate in _layouts(samples, spec):
+        answer, refusal = _answered(logits, candidate[:2])
+        if refusal is not None:
+            refusals.append(f"{_shape(candidate)}: {refusal}")
             continue
         _require_logits(answer, network)
+        if _answered(logits, candidate[:3])[1] is not None:
+            raise InputError(f"{network.id} takes batches of one size only", _FREE_BATCH)
         export_onnx(logits, tuple(candidate.shape[1:]), path)
         return check_parity(logits, path, candidate)
-    hint = f"give the images its size: --size, --resize, --crop or --colour {network.id}=…"
+    if any(_answered(logits, candidate[:1])[1] is None for candidate in _layouts(samples, spec)):
+        raise InputError(f"{network.id} takes one image at a time, and fails on two", _FREE_BATCH)
+    hint = f"if the size of the images is wrong: --size, --resize, --crop or --colour {network.id}=…"
     raise InputError(f"{network.id} fails on inputs of {'; of '.join(refusals)}", hint)
+
+
+def _answered(network: "nn.Module", images: "torch.Tensor") -> tuple[Any, str | None]:
+    """Return what a network answers, or None and why it fails."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            return network(images), None
+    except Exception as error:  # noqa: BLE001 - a stranger's code
+        return None, _first_line(error)
 
 
 def _samples(network: TorchNetwork, made: "nn.Module", spec: InputSpec, images: TestImages | None) -> "torch.Tensor":
