@@ -88,9 +88,11 @@ def _by_batch(context: Context, test: TestSet, predictions: Mapping[str, Predict
             findings += Findings(failures=(replace(outcome, axes={"batch": largest}),))
             continue
         at = {1: predictions[id_], largest: outcome}
+        changed = int((at[1].predicted != outcome.predicted).sum())
+        if not changed:
+            continue
         for batch, of_batch in at.items():
             findings += replace(accuracy_findings(of_batch, test.labels, {"batch": batch}), warnings=())
-        changed = int((at[1].predicted != outcome.predicted).sum())
         shares = ", ".join(f"{100 * of_batch.correct.mean():.2f} % at batch {batch}" for batch, of_batch in at.items())
         message = f"its answers depend on the batch: {changed} of {len(outcome.ranks)} differ; top-1 is {shares}"
         remedy = "export it in evaluation mode (model.eval()), or quantize it statically"

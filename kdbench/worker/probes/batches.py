@@ -16,8 +16,9 @@ from kdbench.worker.probes.logits import batch_size, class_scores, evaluate
 from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
-# Of the largest score. Kernels for other batches add in another order, which half precision shows in the third digit.
-_TOLERANCE = 1e-2
+# Of the largest score. Kernels for other batches add in another order, which single precision shows in the sixth digit
+# and half precision in the third; dynamic quantization changes the third digit too, and is meant to be found.
+_TOLERANCE = 1e-3
 
 
 def run(job: BatchesJob, channel: Channel) -> dict[str, Any]:
