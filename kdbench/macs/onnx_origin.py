@@ -14,6 +14,7 @@ from kdbench.macs.onnx_counter import count_node
 from kdbench.macs.onnx_graph import DOMAINS, Model, Node, Operation, computed, layer_name, load_graph
 from kdbench.macs.onnx_shapes import infer
 from kdbench.macs.operators import ONNX
+from kdbench.modelfile.ort_format import is_ort
 
 _LAID_OUT = "com.microsoft.nchwc"  # onnxruntime's convolutions on channels in blocks
 # What onnxruntime appends to the name of a tensor or node to name its replacement: channels in blocks; batch norm as
@@ -57,6 +58,8 @@ def named(path: Path, copy: Path) -> Path:
     import onnx
     from onnx.external_data_helper import uses_external_data
 
+    if is_ort(path):
+        return path
     model = onnx.load(path, load_external_data=False)
     if all(node.name for node in model.graph.node) or any(map(uses_external_data, model.graph.initializer)):
         return path

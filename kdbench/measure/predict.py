@@ -12,6 +12,7 @@ from kdbench.machine.cores import available_cores
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.context import ONNXRUNTIME, Context
 from kdbench.results.findings import Failure
+from kdbench.worker.faults import remedy
 from kdbench.worker.jobs import LogitsJob
 from kdbench.worker.process import WorkerError
 
@@ -53,7 +54,7 @@ def predict(
     outcomes: dict[str, Outcome] = {}
     for model in models:
         if model.id in failed:
-            outcomes[model.id] = Failure(model.id, failed[model.id])
+            outcomes[model.id] = Failure(model.id, failed[model.id], hint=remedy(failed[model.id]))
             continue
         logits = _in_order_of_classes(np.load(files[model.id]), model, test)
         files[model.id].unlink()

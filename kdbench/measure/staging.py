@@ -55,7 +55,9 @@ def stage(models: Sequence[BenchModel], test: TestSet | None, folder: Path, seed
 def _on_images(model: BenchModel, images: NDArray[Any], file: Path) -> JobModel:
     channels, height, width = image = images.shape[1:]
     layout = layout_for(model.facts.input_shape, (channels, height, width), model.card.name)
-    shapes = {"NCHW": image, "NHWC": (height, width, channels), "flat": (math.prod(image),), "other": (height, width)}
+    declared, pixels = model.facts.sample_shape, math.prod(image)
+    flat = tuple(pixels if size is None else size for size in declared)
+    shapes = {"NCHW": image, "NHWC": (height, width, channels), "flat": flat, "other": (height, width)}
     if layout == "flat" and model.facts.layout == "NHWC":  # rows of pixels whose channels are neighbours
         return _job_model(model, "NHWC", shapes["flat"], images, file)
     return _job_model(model, layout, shapes[layout], images, file)

@@ -1,5 +1,6 @@
 """Facts of an ONNX classifier: its input, output, layout and sizes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.modelfile.kinds import foreign, unreadable
+from kdbench.modelfile.ort_format import is_ort, read_ort
 from kdbench.modelfile.outputs import Output, Shape, choose_output, declared_shape, input_quantization, outputs_of
 from kdbench.modelfile.weights import weights_of
 
@@ -102,7 +105,7 @@ def read_facts(path: Path) -> ModelFacts:
     if len(shape) < 2:
         message = f"{path}: input {image.name!r} has no batch and sample dimensions (declared: {_text(shape)})"
         raise InputError(message, "export the model with a declared input shape, batch first")
-    layout: Layout = "flat" if len(shape) == 2 else "NCHW" if len(shape) == 4 else "other"  # the most likely
+    layout: Layout = "flat" if _is_flat(shape) else "NCHW" if len(shape) == 4 else "other"  # the most likely
     if layout == "NCHW" and shape[3] in _CHANNELS and shape[1] not in _CHANNELS:
         layout = "NHWC"
     outputs = outputs_of(model)
@@ -140,9 +143,16 @@ def layout_for(shape: Shape, data_shape: tuple[int, int, int], name: str) -> Lay
     for layout, sample in candidates:
         if fits(shape[1:], sample):
             return layout
+    if _is_flat(shape) and fits(tuple(size for size in shape[1:] if size != 1), (math.prod(data_shape),)):
+        return "flat"
     images = f"{channels}x{height}x{width} (channels x height x width)"
     hint = "choose the data set that the model was trained for, or resize the images to its input"
     raise InputError(f"{name} takes inputs of shape {_text(shape)}, but the images are {images}", hint)
+
+
+def _is_flat(shape: Shape) -> bool:
+    """Return whether a sample is a vector: one axis, beside others of one element, such as 1x784x1."""
+    return len(shape) == 2 or (len(shape) > 2 and sum(size != 1 for size in shape[1:]) == 1)
 
 
 def fits(declared: Shape, shape: tuple[int, ...]) -> bool:
@@ -151,25 +161,35 @@ def fits(declared: Shape, shape: tuple[int, ...]) -> bool:
 
 
 def read_model(path: Path) -> "onnx.ModelProto":
-    """Read an ONNX file without external weights; raises InputError for a file that is no model."""
+    """Read an ONNX or .ort file without external weights; raises InputError, with what it is, for another file."""
+    if not path.exists():
+        raise InputError(f"no model file at {path}", "check the path")
+    try:
+        if (kind := foreign(path)) is not None:
+            raise InputError(f"{path} is {kind[0]}, not an ONNX model", kind[1])
+        model = read_ort(path) if is_ort(path) else _read_onnx(path)
+        if model is None or not model.graph.node or not model.graph.output:
+            if (kind := unreadable(path)) is not None:
+                raise InputError(f"{path} is {kind[0]}, not an ONNX model", kind[1])
+            what = "is not a readable ONNX model" if model is None else "holds no ONNX graph"
+            raise InputError(f"{path} {what}", "give the path of an .onnx file; is it cut short?")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
+    return model
+
+
+def _read_onnx(path: Path) -> "onnx.ModelProto | None":
+    """Read an ONNX file; None if it is no such message."""
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # installed with onnx, without stubs
 
-    hint = "give the path of an .onnx file; is it cut short?"
-    if not path.is_file():
-        raise InputError(f"no model file at {path}", "check the path")
+    if path.stat().st_size > _MAX_FILE_BYTES:  # before gigabytes are read
+        hint = "save it with its weights in a file beside it (save_as_external_data)"
+        raise InputError(f"{path} is larger than an ONNX file can be, which is 2 GiB", hint)
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:  # before gigabytes are read
-            hint = "save it with its weights in a file beside it (save_as_external_data)"
-            raise InputError(f"{path} is larger than an ONNX file can be, which is 2 GiB", hint)
-        model = onnx.load(path, format="protobuf", load_external_data=False)
+        return onnx.load(path, format="protobuf", load_external_data=False)
     except DecodeError:
-        raise InputError(f"{path} is not a readable ONNX model", hint) from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
-    if not model.graph.node or not model.graph.output:
-        raise InputError(f"{path} holds no ONNX graph", hint)
-    return model
+        return None
 
 
 def data_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":

@@ -28,9 +28,9 @@ from kdbench.results.metrics import Metric, metric
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.validation import validated
+from kdbench.worker.faults import describe, remedy
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import JobModel
-from kdbench.worker.runtimes import describe
 from kdbench.workflows import bench
 from kdbench.workflows.stages.model_files import TestImages, load_bench_model
 
@@ -232,7 +232,8 @@ def _call(model: JobModel) -> None:
     try:
         outputs = LoadedModel(model, provider="cpu", threads=1)(inputs)
     except FAULTS as error:
-        raise MeasurementError(f"{Path(model.path).name} could not be run: {describe(error)}") from error
+        reason = describe(error)
+        raise MeasurementError(f"{Path(model.path).name} could not be run: {reason}", remedy(reason) or "") from error
     if not np.isfinite(outputs).all():
         message = f"{Path(model.path).name}: its output is not finite"
         raise MeasurementError(message, "check its weights and the preprocessing")

@@ -157,6 +157,7 @@ def model_ids(paths: Sequence[Path], networks: Sequence[TorchNetwork] = ()) -> l
     stems = [path.stem for path in paths]
     folders = [path.resolve().parent.name for path in paths]
     ids = [f"{f}-{stem}" if stems.count(stem) > 1 else stem for f, stem in zip(folders, stems, strict=True)]
+    ids = [path.name if ids.count(id_) > 1 else id_ for id_, path in zip(ids, paths, strict=True)]  # m.onnx and m.ort
     if len(set(ids)) != len(ids):
         raise InputError("two models are the same file, or have the same name and folder", "name each file once")
     ids += [network.id for network in networks]

@@ -111,12 +111,19 @@ def test_a_model_that_is_not_there(run_cli, tmp_path):
     assert_explained(run_cli("bench", tmp_path / "gone.onnx", "--data", "digits"), "gone.onnx", "path")
 
 
-@pytest.mark.parametrize("content", ["nothing", "text", "truncated"])
-def test_a_file_that_is_no_model(run_cli, tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "says", "hint"),
+    [
+        ("nothing", "is an empty file", "again"),
+        ("text", "is a text: '# a report'", "download the file itself"),
+        ("truncated", "model.onnx", "cut short"),
+    ],
+)
+def test_a_file_that_is_no_model(run_cli, tmp_path, content, says, hint):
     path = linear(tmp_path / "model.onnx")
     whole = path.read_bytes()
     path.write_bytes({"nothing": b"", "text": b"# a report\n", "truncated": whole[: len(whole) // 2]}[content])
-    assert_explained(run_cli("bench", path, "--data", "digits", "--quiet"), "model.onnx", "cut short")
+    assert_explained(run_cli("bench", path, "--data", "digits", "--quiet"), says, hint)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_open_sizes_must_be_given_and_must_fit(tmp_path):
 def test_a_file_that_is_no_model_is_refused(tmp_path, content):
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"is not a readable ONNX model|holds no ONNX graph"):
+    with pytest.raises(InputError, match=r"not an ONNX model|holds no ONNX graph"):
         count_onnx(path)
 
 

@@ -51,6 +51,17 @@ def test_layout_without_images_is_the_likely_one(tiny, shape, layout):
     assert inspect(tiny(shape=shape)).layout == layout
 
 
+@pytest.mark.parametrize("shape", [(1, 24, 1), (24, 1), (1, 24), (1, 1, 24, 1), ("p", 1)])
+def test_a_vector_among_axes_of_one_element_is_a_flat_image(tiny, shape):
+    path = tiny(shape=shape)
+    assert inspect(path, data_shape=IMAGES).layout == inspect(path).layout == "flat"
+    assert inspect(path).sides is None  # nothing is resized to 24x1
+
+
+def test_images_that_are_a_row_or_a_column_are_images(tiny):
+    assert inspect(tiny(shape=(1, 1, 24)), data_shape=(1, 1, 24)).layout == "NCHW"
+
+
 def test_images_that_do_not_fit_are_named_with_the_input(tiny):
     with pytest.raises(InputError, match=r"\?x2x3x4.*1x28x28"):
         inspect(tiny(), data_shape=(1, 28, 28))

@@ -53,7 +53,7 @@ def macs(
     """
     image_shape = _INPUT.read(input_shape, "--input") if input_shape else None
     model_options = assignments(options or [], "--option")
-    if model.lower().endswith(".onnx"):
+    if model.lower().endswith((".onnx", ".ort")) or Path(model).is_file():
         for name, present in (("--classes", classes is not None), ("--option", bool(model_options))):
             if present:
                 message = f"{name} applies only to models by name: an .onnx file is counted as it is"

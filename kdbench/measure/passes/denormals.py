@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.measure.context import PASSES, Context, Pass
+from kdbench.modelfile.facts import read_model
 from kdbench.modelfile.weights import tensors_of
 from kdbench.results.findings import Findings
 from kdbench.results.records import Diagnostic
@@ -55,9 +56,7 @@ class DenormalsPass(Pass):
 
 def denormal_count(path: Path) -> int:
     """Return how many numbers in the tensors of the ONNX model at `path` are denormal, in external files too."""
-    import onnx
-
-    return sum(_denormals(tensor, path) for _, tensor in tensors_of(onnx.load(path, load_external_data=False)))
+    return sum(_denormals(tensor, path) for _, tensor in tensors_of(read_model(path)))
 
 
 def _denormals(tensor: "onnx.TensorProto", path: Path) -> int:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from kdbench.worker.__main__ import Channel
+from kdbench.worker.faults import describe
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import AdmissionJob
-from kdbench.worker.runtimes import describe, runtime
+from kdbench.worker.runtimes import runtime
 
 
 def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.worker.__main__ import Channel
+from kdbench.worker.faults import describe
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import BatchesJob, JobModel
 from kdbench.worker.probes.logits import batch_size, class_scores, evaluate
-from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
 # Of the largest score. Kernels for other batches add in another order, which single precision shows in the sixth digit

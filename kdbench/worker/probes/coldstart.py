@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from kdbench.worker.__main__ import Channel
+from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.jobs import ColdStartJob
-from kdbench.worker.runtimes import describe
 from kdbench.worker.timing import Calls, time_calls, warm_up
 
 _WARM_UP_NS = 250_000_000

@@ -16,9 +16,9 @@ from typing import Any
 from kdbench.meters.meter import METERS, Meter, MeterFailedError
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.energy_window import Window, update_period_ns, window
+from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.jobs import EnergyJob
-from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 from kdbench.worker.timing import Calls, warm_up
 

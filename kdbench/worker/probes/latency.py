@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from kdbench.machine.cores import pin
 from kdbench.worker.__main__ import Channel
+from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs, prepare, sample_bytes
 from kdbench.worker.jobs import JobModel, LatencyJob, TimedConfiguration
-from kdbench.worker.runtimes import LoadedModel, describe, runtime
+from kdbench.worker.runtimes import LoadedModel, runtime
 from kdbench.worker.timing import WARM_UP_SHARE, Calls, Ready, TurnError, interleave, load_of, time_calls, warm_up
 
 T = TypeVar("T")

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.worker.__main__ import Channel
+from kdbench.worker.faults import describe
 from kdbench.worker.inputs import Inputs, sample_bytes
 from kdbench.worker.jobs import JobModel, LogitsJob
-from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
 # Large enough to hide the cost of a call, small enough for activations to stay in cache.

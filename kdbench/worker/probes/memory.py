@@ -14,9 +14,9 @@ import numpy as np
 
 from kdbench.machine.memory import DeviceMemory, MemoryUnknownError, high_water, reset_high_water, resident_bytes
 from kdbench.worker.__main__ import Channel
+from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs, prepare
 from kdbench.worker.jobs import MemoryJob
-from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 
 

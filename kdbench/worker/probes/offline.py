@@ -12,9 +12,9 @@ from typing import Any
 from kdbench.machine.memory import available_bytes, resident_bytes
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.batch_sweep import Limits, Sweep, sweep
+from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs, sample_bytes
 from kdbench.worker.jobs import JobModel, OfflineJob
-from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 from kdbench.worker.timing import Calls, warm_up
 

@@ -18,9 +18,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from kdbench.worker.__main__ import Channel
+from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.jobs import PROVIDERS, JobModel, ProfileJob
-from kdbench.worker.runtimes import describe
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel, session_options
 from kdbench.worker.timing import Calls, warm_up
 

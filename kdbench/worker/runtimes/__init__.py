@@ -60,11 +60,3 @@ def runtime(name: str) -> Runtime:
     chosen = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").RUNTIME
     assert isinstance(chosen, Runtime)
     return chosen
-
-
-def describe(error: Exception) -> str:
-    """Return what went wrong in one line, without onnxruntime's numbering."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if text.startswith("[ONNXRuntimeError]"):
-        text = text.split(" : ", 3)[-1]
-    return text[:300]

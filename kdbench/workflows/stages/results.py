@@ -49,10 +49,10 @@ def failure_of(record: RunRecord) -> KdbenchError | None:
         if accuracy is not None and accuracy.status == "invalid":
             return DivergedError(f"{id_}: no accuracy: {accuracy.reason}", "check its weights and the preprocessing")
         if accuracy is not None and accuracy.status == "error":
-            return MeasurementError(f"{id_} could not be run on the data: {accuracy.reason}", "")
+            return MeasurementError(f"{id_} could not be run on the data: {accuracy.reason}", accuracy.hint or "")
         errors = [m for m in vital if m.status == "error"]
         if errors and all(m.status in {"error", "unavailable"} for m in vital):
-            return MeasurementError(f"{id_} could not be run: {errors[0].reason}", "")
+            return MeasurementError(f"{id_} could not be run: {errors[0].reason}", errors[0].hint or "")
     return None
 
 

@@ -5,7 +5,8 @@ import onnxruntime
 import pytest
 
 from kdbench.measure.staging import null_model, stage
-from kdbench.worker.runtimes import ProviderError, describe
+from kdbench.worker.faults import describe
+from kdbench.worker.runtimes import ProviderError
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 from kdbench.worker.timing import Calls, time_calls
 

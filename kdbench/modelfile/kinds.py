@@ -1,0 +1,284 @@
+"""What a file is that is no ONNX model, by its content: its kind, and the way to an ONNX file."""
+
+import json
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_HEAD_BYTES = 1 << 16
+_SHAPE = "1, 3, 224, 224"  # of an example of an input
+_EXPORT = f"torch.onnx.export(network, (torch.zeros({_SHAPE}),), '{{stem}}.onnx')"
+_DOWNLOAD = "download the file itself: on GitHub the raw file, on Hugging Face …/resolve/main/{name}"
+_TF2ONNX = "convert it with tf2onnx: python -m tf2onnx.convert"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: `what` it is, as a noun, and a `hint` with {name}, {stem} and {path} of the file."""
+
+    what: str
+    hint: str
+
+
+_TFLITE = Kind("a TensorFlow Lite model", f"{_TF2ONNX} --tflite {{path}} --output {{stem}}.onnx")
+_SAVED_MODEL = Kind("a TensorFlow SavedModel", f"{_TF2ONNX} --saved-model {{folder}} --output model.onnx")
+_GRAPH_DEF = Kind(
+    "a frozen TensorFlow graph",
+    f"{_TF2ONNX} --graphdef {{path}} --inputs INPUT:0 --outputs OUTPUT:0 --output {{stem}}.onnx",
+)
+_HDF5 = Kind(
+    "an HDF5 file, as Keras saves models in",
+    "convert it with tf2onnx: tf2onnx.convert.from_keras(tf.keras.models.load_model('{path}'), "
+    "output_path='{stem}.onnx'); a file of weights alone needs its network first",
+)
+_KERAS = Kind("a Keras model", "export it: keras.models.load_model('{path}').export('{stem}.onnx', format='onnx')")
+_CHECKPOINT = Kind(
+    "a checkpoint of PyTorch (torch.save)",
+    f"name its network: kdbench bench --torch package.module:factory --weights {{path}}; or export that: {_EXPORT}",
+)
+_TORCHSCRIPT = Kind(
+    "a TorchScript model",
+    f"export it: torch.onnx.export(torch.jit.load('{{path}}').eval(), (torch.zeros({_SHAPE}),), '{{stem}}.onnx', "
+    "dynamo=False)",
+)
+_EXPORTED = Kind(
+    "an exported program of PyTorch (.pt2)",
+    "kdbench bench {path} exports and measures it; or torch.onnx.export(torch.export.load('{path}'), f='{stem}.onnx', "
+    "dynamo=True)",
+)
+_MOBILE = Kind("a model for PyTorch Mobile", f"export the network that it was made from: {_EXPORT}")
+_SAFETENSORS = Kind(
+    "a safetensors file: weights without their network",
+    f"name the network: kdbench bench --torch package.module:factory --weights {{path}}; or export that: {_EXPORT}",
+)
+_PICKLE = Kind(
+    "a pickle of Python, which is not opened because it can run any code",
+    "convert the model where it was trained: scikit-learn's by skl2onnx.to_onnx(model, x[:1], options={{'zipmap': "
+    "False}}), a network of PyTorch's by torch.onnx.export",
+)
+_CAFFE = Kind("a Caffe model", "convert it with its .prototxt, such as by caffe2onnx, or measure an ONNX file of it")
+_COREML = Kind("a Core ML model", "measure the ONNX file of the network that it was converted from")
+_OPENVINO = Kind("an OpenVINO model", "measure the ONNX file that it was converted from: OpenVINO writes no ONNX")
+_ENGINE = Kind(
+    "a TensorRT engine, which only the GPU and the version that built it can run",
+    "measure the ONNX file that it was built from",
+)
+_NCNN = Kind("an ncnn model", "measure the ONNX file that it was converted from")
+_GZIP = Kind("compressed by gzip", "gzip -dc {path} > {stem}.onnx")
+_TAR_GZ = Kind("a tar archive compressed by gzip", "tar xzf {path}, then measure the .onnx file in it")
+_HTML = Kind("a web page, no model", _DOWNLOAD)
+_EMPTY = Kind("an empty file", "download or export it again")
+_LFS = re.compile(rb"\Aversion https://git-lfs\.github\.com/spec/v\d")
+
+# By the first bytes of a file, the position where they stand before them.
+_MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
+    (4, b"TFL3", _TFLITE),
+    (0, b"\x89HDF\r\n\x1a\n", _HDF5),
+    (4, b"PTMF", _MOBILE),
+    (0, b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", _CHECKPOINT),  # torch.save before torch 1.6
+    *((0, bytes([0x80, version]), _PICKLE) for version in (2, 3, 4, 5)),
+    (0, b"ftrt", _ENGINE),
+    (0, b"ptrt", _ENGINE),
+    (0, b"7767517\n", _NCNN),
+    (257, b"ustar", Kind("a tar archive", "tar xf {path}, then measure the .onnx file in it")),
+    (0, b"BZh", Kind("compressed by bzip2", "bzip2 -dc {path} > {stem}.onnx")),
+    (0, b"\xfd7zXZ\x00", Kind("compressed by xz", "xz -dc {path} > {stem}.onnx")),
+    (0, b"\x28\xb5\x2f\xfd", Kind("compressed by Zstandard", "zstd -dc {path} > {stem}.onnx")),
+    (0, b"7z\xbc\xaf\x27\x1c", Kind("a 7-Zip archive", "7z x {path}, then measure the .onnx file in it")),
+)
+# What the name says, where the content says nothing.
+_BY_SUFFIX = {
+    ".tflite": _TFLITE,
+    ".h5": _HDF5,
+    ".hdf5": _HDF5,
+    ".keras": _KERAS,
+    ".pb": _GRAPH_DEF,
+    ".pt2": _EXPORTED,
+    **dict.fromkeys((".pt", ".pth", ".th", ".ckpt"), _CHECKPOINT),
+    ".safetensors": _SAFETENSORS,
+    ".caffemodel": _CAFFE,
+    ".mlmodel": _COREML,
+    ".xml": _OPENVINO,
+    **dict.fromkeys((".engine", ".plan", ".trt"), _ENGINE),
+    **dict.fromkeys((".pkl", ".pickle", ".joblib"), _PICKLE),
+}
+
+
+def foreign(path: Path) -> tuple[str, str] | None:
+    """Return what the file or folder at `path` is and how to get an ONNX file, if its first bytes say so; else None."""
+    if path.is_dir():
+        return _shown(_of_folder(path), path)
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    kind = _by_content(path, head)
+    return None if kind is None else _shown(kind, path)
+
+
+def unreadable(path: Path) -> tuple[str, str] | None:
+    """Return what a file is that no ONNX model could be read from, by its fields or its name; None if unknown."""
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    kind = _of_protobuf(path, head) or _BY_SUFFIX.get(path.suffix.lower())
+    return None if kind is None else _shown(kind, path)
+
+
+def _shown(kind: Kind, path: Path) -> tuple[str, str]:
+    stem = path.name.split(".")[0] or path.stem
+    return kind.what, kind.hint.format(name=path.name, stem=stem, path=path, folder=path.parent)
+
+
+def _by_content(path: Path, head: bytes) -> Kind | None:
+    for position, magic, kind in _MAGIC:
+        if head[position : position + len(magic)] == magic:
+            return kind
+    if not head:
+        return _EMPTY
+    if head.startswith(b"PK\x03\x04"):
+        return _of_zip(path)
+    if head.startswith(b"\x1f\x8b"):
+        return _of_gzip(head)
+    if _LFS.match(head):
+        return _of_lfs(head)
+    return _of_safetensors(path, head) or _of_text(head)
+
+
+def _of_folder(path: Path) -> Kind:
+    if (path / "saved_model.pb").is_file():
+        return Kind(
+            "a folder with a TensorFlow SavedModel", f"{_TF2ONNX} --saved-model {{path}} --output {{stem}}.onnx"
+        )
+    files = sorted(file.name for file in path.glob("*.onnx"))
+    hint = f"name the file: {{path}}/{_escaped(files[0])}" if files else "name an .onnx file"
+    if path.suffix == ".mlpackage":
+        return _COREML
+    return Kind("a folder", hint)
+
+
+def _of_zip(path: Path) -> Kind:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        by_name = _BY_SUFFIX.get(path.suffix.lower())
+        what = "a zip archive that is cut short" if by_name is None else f"{by_name.what}, cut short"
+        return Kind(what, "download or copy it again")
+    inner = {name.partition("/")[2] for name in names} | set(names)
+    if "model.weights.h5" in inner:
+        return _KERAS
+    if "archive_format" in inner or "serialized_exported_program.json" in inner:
+        return _EXPORTED
+    if "data.pkl" in inner:
+        return _TORCHSCRIPT if any(name.startswith("code/") for name in inner) else _CHECKPOINT
+    if names and all(name.endswith(".npy") for name in names):
+        return Kind("an archive of NumPy arrays (.npz)", "give the model first, and the data with --data npz:{path}")
+    models = [name for name in names if name.endswith((".onnx", ".ort"))]
+    hint = f"unzip {{path}}, then measure {_escaped(models[0])}" if models else "unzip {path}: no .onnx file is in it"
+    return Kind("a zip archive", hint)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _of_gzip(head: bytes) -> Kind:
+    try:
+        content = zlib.decompressobj(wbits=31).decompress(head, 512)
+    except zlib.error:
+        return _GZIP
+    return _TAR_GZ if content[257:262] == b"ustar" else _GZIP
+
+
+def _of_lfs(head: bytes) -> Kind:
+    size = re.search(rb"^size (\d+)", head, re.MULTILINE)
+    of = f" to {int(size[1]):,} bytes that were not fetched" if size else ""
+    return Kind(f"a Git LFS pointer{of}", "git lfs pull --include {name}, in its repository")
+
+
+def _of_safetensors(path: Path, head: bytes) -> Kind | None:
+    """Eight bytes of length, then so many of JSON."""
+    if len(head) < 10 or head[8:9] != b"{":
+        return None
+    (length,) = struct.unpack("<Q", head[:8])
+    return _SAFETENSORS if length < path.stat().st_size else None
+
+
+def _of_text(head: bytes) -> Kind | None:
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # else the last character is cut
+            return None
+        text = head[: error.start].decode()
+    if any(ord(character) < 32 and character not in "\t\n\r\f" for character in text):
+        return None
+    start = text.lstrip("\ufeff \t\r\n")[:2048].lower()
+    if "<net " in start and start.startswith("<"):
+        return _OPENVINO
+    if start.startswith(("<!doctype html", "<html")) or "<html" in start:
+        return _HTML
+    if _is_json(start, text, "modelTopology"):
+        return Kind("a TensorFlow.js model", "convert it with tf2onnx: python -m tf2onnx.convert --tfjs {path}")
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return Kind(f"a text: {_escaped(first[:60])!r}", _DOWNLOAD)
+
+
+def _is_json(start: str, text: str, key: str) -> bool:
+    if not start.startswith("{") or key not in text:
+        return False
+    try:
+        return key in json.loads(text)
+    except ValueError:
+        return True  # longer than what was read
+
+
+def _of_protobuf(path: Path, head: bytes) -> Kind | None:
+    """Other models in protobuf: Caffe and GraphDef begin with text or a message, where ONNX has a version."""
+    fields = list(_fields(head))
+    if not fields:
+        return None
+    number, value = fields[0]
+    if number != 1:
+        return None
+    if isinstance(value, bytes):
+        inner = [field for field, _ in _fields(value)]
+        if value[:1] == b"\x0a" and 2 in inner:  # a node: its name, its operator
+            return _GRAPH_DEF
+        return _CAFFE if value.isascii() and value.decode().isprintable() and len(fields) > 1 else None
+    second = next((content for field, content in fields if field == 2), b"")
+    if value == 1 and isinstance(second, bytes) and second[:1] == b"\x0a":
+        return _SAVED_MODEL
+    return _COREML if path.suffix == ".mlmodel" else None
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield the fields of a protobuf message, number and value, until something else comes; the last may be cut."""
+    position = 0
+    while position < len(data):
+        key, position = _varint(data, position)
+        kind, number = key & 7, key >> 3
+        if kind == 0:
+            value, position = _varint(data, position)
+            yield number, value
+        elif kind == 2:
+            length, position = _varint(data, position)
+            yield number, data[position : position + length]
+            position += length
+        elif kind in {1, 5}:
+            position += 8 if kind == 1 else 4
+        else:
+            return
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < len(data):
+        byte = data[position]
+        value |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            break
+    return value, position

@@ -1,0 +1,241 @@
+"""Reading a file in onnxruntime's own format (.ort), a FlatBuffer, as the ONNX model that it holds.
+
+The tables and their fields, by number, are those of onnxruntime's schema `ort.fbs`.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+_T = TypeVar("_T")
+_IDENTIFIER = b"ORTM"
+_HINT = "is it cut short? Convert it again: python -m onnxruntime.tools.convert_onnx_models_to_ort MODEL.onnx"
+_ATTRIBUTE_TYPES = (
+    *("UNDEFINED", "FLOAT", "INT", "STRING", "TENSOR", "GRAPH"),
+    *("FLOATS", "INTS", "STRINGS", "TENSORS", "GRAPHS", "SPARSE_TENSOR", "SPARSE_TENSORS"),
+)
+_DEEPEST = 32  # graphs within graphs
+
+
+def is_ort(path: Path) -> bool:
+    """Return whether the file at `path` is in onnxruntime's format."""
+    with path.open("rb") as stream:
+        return stream.read(8)[4:] == _IDENTIFIER
+
+
+def read_ort(path: Path) -> "onnx.ModelProto":
+    """Return the model in the .ort file at `path`; raises InputError for one that is damaged."""
+    import onnx
+
+    data = path.read_bytes()
+    try:
+        session = _Table(data, _u32(data, 0))
+        stored = session.table(1)
+        if stored is None:
+            raise InputError(f"{path} holds no model", _HINT)
+        model = onnx.ModelProto(ir_version=max(stored.integer(0), 4))
+        for entry in stored.tables(1):
+            model.opset_import.add(domain=entry.text(0), version=entry.integer(1))
+        for entry in stored.tables(9):
+            model.metadata_props.add(key=entry.text(0), value=entry.text(1))
+        graph = stored.table(7)
+        if graph is not None:
+            _read_graph(graph, model.graph, 0)
+    except (struct.error, IndexError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is a damaged .ort file", _HINT) from error
+    return model
+
+
+def _read_graph(stored: "_Table", graph: "onnx.GraphProto", depth: int) -> None:
+    if depth > _DEEPEST:
+        raise ValueError("graphs within graphs")
+    graph.name = "ort"
+    for tensor in stored.tables(0):
+        _read_tensor(tensor, graph.initializer.add())
+    for sparse in stored.tables(7):
+        target = graph.sparse_initializer.add()
+        for number, part in ((0, target.values), (1, target.indices)):
+            if (dense := sparse.table(number)) is not None:
+                _read_tensor(dense, part)
+        target.dims.extend(sparse.integers(2))
+    values = {value.text(0): value for value in stored.tables(1)}
+    for names, infos in ((stored.texts(5), graph.input), (stored.texts(6), graph.output)):
+        for name in names:
+            _read_value(name, values.get(name), infos.add())
+    boundary = {value.name for value in (*graph.input, *graph.output)}
+    for name, value in values.items():
+        if name and name not in boundary:
+            _read_value(name, value, graph.value_info.add())
+    # Nodes are stored by their index, which need not be an order in which they can run.
+    nodes = [_read_node(node, depth) for node in stored.tables(2)]
+    needs = [{*node.input, *table.texts(12)} for node, table in zip(nodes, stored.tables(2), strict=True)]
+    graph.node.extend(nodes[position] for position in _in_order(nodes, needs))
+
+
+def _in_order(nodes: "list[onnx.NodeProto]", needs: list[set[str]]) -> Iterator[int]:
+    """Yield the positions of nodes, each after the nodes that compute the tensors which it needs."""
+    waiting = {name for node in nodes for name in node.output}
+    left = list(range(len(nodes)))
+    while left:
+        ready = [position for position in left if not waiting & needs[position]] or left  # or there is a cycle
+        yield from ready
+        waiting.difference_update(name for position in ready for name in nodes[position].output)
+        done = set(ready)
+        left = [position for position in left if position not in done]
+
+
+def _read_node(stored: "_Table", depth: int) -> "onnx.NodeProto":
+    import onnx
+
+    node = onnx.NodeProto(name=stored.text(0), domain=stored.text(2), op_type=stored.text(5))
+    node.input.extend(stored.texts(8))
+    node.output.extend(stored.texts(9))
+    for attribute in stored.tables(10):
+        _read_attribute(attribute, node.attribute.add(), depth)
+    return node
+
+
+def _read_attribute(stored: "_Table", attribute: "onnx.AttributeProto", depth: int) -> None:
+    kind = _ATTRIBUTE_TYPES[stored.integer(2, "<i")]
+    attribute.name = stored.text(0)
+    attribute.type = attribute.AttributeType.Value(kind)
+    if kind == "FLOAT":
+        attribute.f = stored.number(3)
+    elif kind == "INT":
+        attribute.i = stored.integer(4)
+    elif kind == "STRING":
+        attribute.s = stored.text(5).encode()
+    elif kind == "TENSOR" and (value := stored.table(6)) is not None:
+        _read_tensor(value, attribute.t)
+    elif kind == "GRAPH" and (body := stored.table(7)) is not None:
+        _read_graph(body, attribute.g, depth + 1)
+    attribute.floats.extend(stored.vector(8, 4, lambda at: struct.unpack_from("<f", stored.data, at)[0]))
+    attribute.ints.extend(stored.integers(9))
+    attribute.strings.extend(text.encode() for text in stored.texts(10))
+    for tensor in stored.tables(11):
+        _read_tensor(tensor, attribute.tensors.add())
+    for graph in stored.tables(12):
+        _read_graph(graph, attribute.graphs.add(), depth + 1)
+
+
+def _read_tensor(stored: "_Table", tensor: "onnx.TensorProto") -> None:
+    tensor.name = stored.text(0)
+    tensor.dims.extend(stored.integers(2))
+    tensor.data_type = stored.integer(3, "<i")
+    if strings := stored.texts(5):
+        tensor.string_data.extend(text.encode() for text in strings)
+    else:
+        tensor.raw_data = stored.content(4)
+
+
+def _read_value(name: str, stored: "_Table | None", value: "onnx.ValueInfoProto") -> None:
+    """Read the type of a tensor; of other types only the kind is read."""
+    value.name = name
+    info = stored.table(2) if stored is not None else None
+    inner = info.table(2) if info is not None else None
+    if info is None or inner is None:
+        return
+    kind = info.integer(1, "<B")
+    if kind == 2:
+        value.type.sequence_type.SetInParent()
+    elif kind == 3:
+        value.type.map_type.SetInParent()
+    if kind != 1:
+        return
+    value.type.tensor_type.elem_type = inner.integer(0, "<i")
+    shape = inner.table(1)
+    if shape is None:
+        return
+    value.type.tensor_type.shape.SetInParent()
+    for axis in shape.tables(0):
+        dimension, target = axis.table(0), value.type.tensor_type.shape.dim.add()
+        if dimension is not None and dimension.integer(0, "<b") == 1:
+            target.dim_value = dimension.integer(1)
+        elif dimension is not None and (name := dimension.text(2)):
+            target.dim_param = name
+
+
+def _u32(data: bytes, at: int) -> int:
+    return int(struct.unpack_from("<I", data, at)[0])
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table of a FlatBuffer at position `at`; fields are numbered from 0, absent ones are 0 or empty."""
+
+    data: bytes
+    at: int
+
+    def _position(self, field: int) -> int:
+        """Return where a field stands; 0 if it is absent."""
+        directory = self.at - int(struct.unpack_from("<i", self.data, self.at)[0])
+        entry = 4 + 2 * field
+        if entry >= struct.unpack_from("<H", self.data, directory)[0]:
+            return 0
+        offset = struct.unpack_from("<H", self.data, directory + entry)[0]
+        return self.at + int(offset) if offset else 0
+
+    def _target(self, field: int) -> int:
+        at = self._position(field)
+        return at + _u32(self.data, at) if at else 0
+
+    def integer(self, field: int, form: str = "<q") -> int:
+        """Return a number: int64, or of another `form`."""
+        at = self._position(field)
+        return int(struct.unpack_from(form, self.data, at)[0]) if at else 0
+
+    def number(self, field: int) -> float:
+        """Return a float32."""
+        at = self._position(field)
+        return float(struct.unpack_from("<f", self.data, at)[0]) if at else 0.0
+
+    def text(self, field: int) -> str:
+        """Return a string."""
+        at = self._target(field)
+        return self._text_at(at) if at else ""
+
+    def table(self, field: int) -> "_Table | None":
+        """Return a table; None if it is absent."""
+        at = self._target(field)
+        return _Table(self.data, at) if at else None
+
+    def vector(self, field: int, size: int, read: Callable[[int], _T]) -> list[_T]:
+        """Return the elements of a vector, of `size` bytes each, each read at its position."""
+        at = self._target(field)
+        count = _u32(self.data, at) if at else 0
+        if at + 4 + count * size > len(self.data):
+            raise ValueError("a vector beyond the end")
+        return [read(at + 4 + size * index) for index in range(count)]
+
+    def tables(self, field: int) -> "list[_Table]":
+        """Return a vector of tables."""
+        return self.vector(field, 4, lambda at: _Table(self.data, at + _u32(self.data, at)))
+
+    def texts(self, field: int) -> list[str]:
+        """Return a vector of strings."""
+        return self.vector(field, 4, lambda at: self._text_at(at + _u32(self.data, at)))
+
+    def integers(self, field: int) -> list[int]:
+        """Return a vector of int64."""
+        return self.vector(field, 8, lambda at: int(struct.unpack_from("<q", self.data, at)[0]))
+
+    def content(self, field: int) -> bytes:
+        """Return a vector of bytes."""
+        at = self._target(field)
+        return self._bytes_at(at) if at else b""
+
+    def _bytes_at(self, at: int) -> bytes:
+        length = _u32(self.data, at)
+        if at + 4 + length > len(self.data):
+            raise ValueError("content beyond the end")
+        return self.data[at + 4 : at + 4 + length]
+
+    def _text_at(self, at: int) -> str:
+        return self._bytes_at(at).decode()

@@ -1,0 +1,64 @@
+"""What a runtime's exception says, for people: without its numbering, paths and C++ signatures; and what to do."""
+
+import re
+
+_LONGEST = 500  # characters; what matters stands at both ends
+_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_LOAD = re.compile(r"^(?:Exception during (?:initialization|loading): ?)?(?:Load model from .+? failed: ?)?")
+_PLACE = re.compile(r"\S*\.(?:cc|h|hpp|cpp|cu|cuh):\d+ (?=\S)")
+_SIGNATURE = re.compile(r"[^().]*::[^()\s]*\(")  # a return type, then a name with its namespaces
+_END = re.compile(r">?(?: const)?(?: \[with [^\]]*\])? ")  # of a signature, behind its arguments
+_NODE = re.compile(r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ?")
+_CONDITION = re.compile(r"(?<!\S)[^\s.:'\"][^.:'\"]* was false\. (?=\S)")
+
+
+def describe(error: Exception) -> str:
+    """Return what went wrong in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if _PREFIX.match(text):
+        text = _LOAD.sub("", _PREFIX.sub("", text))
+        while (place := _PLACE.search(text)) is not None:
+            text = text[: place.start()] + _without_signature(text[place.end() :])
+        text = _NODE.sub(lambda node: f"{node[1]} node{f' {node[2]}' if node[2] else ''}: ", text)
+        text = _CONDITION.sub("", text).strip() or type(error).__name__
+    if len(text) > _LONGEST:
+        return f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+    return text
+
+
+def _without_signature(text: str) -> str:
+    """Return what stands behind the function's signature, or behind its name alone, that `text` begins with."""
+    if not _SIGNATURE.match(text):
+        return text.partition(" ")[2] or text
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and character == ")" and (end := _END.match(text, position + 1)) is not None:
+            return text[end.end() :]
+    return text
+
+
+_CUSTOM = "it needs an operator that onnxruntime does not have: export the model with standard operators"
+_REMEDIES: tuple[tuple[str, str], ...] = (
+    (
+        r"max supported IR version: (\d+)",
+        r"install a newer onnxruntime, or save the file for this one: model.ir_version = \1",
+    ),
+    (
+        r"official support for domain ai\.onnx is till opset (\d+)",
+        r"install a newer onnxruntime, or export with opset_version=\1",
+    ),
+    (r"is not a registered function/op|No Op registered for|No opset import for domain", _CUSTOM),
+    (
+        r"Could not find an implementation for",
+        "this onnxruntime has no kernel for it here: convert that part of the model to float32",
+    ),
+)
+
+
+def remedy(reason: str) -> str | None:
+    """Return what to do about a `reason` that `describe` gave; None if nothing is known."""
+    for pattern, advice in _REMEDIES:
+        if (match := re.search(pattern, reason)) is not None:
+            return match.expand(advice)
+    return None
