@@ -10,7 +10,15 @@ from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.modelfile.kinds import foreign, unreadable
 from kdbench.modelfile.ort_format import is_ort, read_ort
-from kdbench.modelfile.outputs import Output, Shape, choose_output, declared_shape, input_quantization, outputs_of
+from kdbench.modelfile.outputs import (
+    Output,
+    Shape,
+    choose_output,
+    declared_shape,
+    input_quantization,
+    outputs_of,
+    values_behind,
+)
 from kdbench.modelfile.weights import weights_of
 
 if TYPE_CHECKING:
@@ -193,9 +201,20 @@ def _read_onnx(path: Path) -> "onnx.ModelProto | None":
 
 
 def data_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
-    """Return the inputs that are not weights: before IR version 4, weights are listed as inputs too."""
+    """Return the inputs that an answer needs: neither weights nor placeholders.
+
+    Before IR version 4 weights are inputs too. A placeholder is an input that no output needs, or only outputs that
+    also need another input, such as the labels of a loss beside logits that need the images alone.
+    """
     weights = {tensor.name for tensor in model.graph.initializer}
-    return [value for value in model.graph.input if value.name not in weights]
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    if len(inputs) < 2:
+        return inputs
+    names = {value.name for value in inputs}
+    needed = [names & values_behind(model, output.name) for output in model.graph.output]
+    alone = {name for name in names if {name} in needed}
+    used = alone if len(alone) == 1 else set().union(*needed)
+    return [value for value in inputs if value.name in used]
 
 
 def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":

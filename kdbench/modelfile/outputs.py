@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kdbench.errors import InputError
+from kdbench.modelfile.weights import subgraphs
 
 if TYPE_CHECKING:
     import onnx
@@ -210,6 +211,26 @@ def input_quantization(model: "onnx.ModelProto", name: str) -> tuple[float, int]
     if len(readers) != 1 or readers[0].op_type != "DequantizeLinear":
         return None
     return _scale_of(readers[0], 1, _constants(model))
+
+
+def values_behind(model: "onnx.ModelProto", name: str) -> set[str]:
+    """Return the names of all values that the value `name` is computed from, itself included."""
+    producers = {output: node for node in model.graph.node for output in node.output}
+    seen: set[str] = set()
+    pending = [name]
+    while pending:
+        name = pending.pop()
+        if name not in seen:
+            seen.add(name)
+            node = producers.get(name)
+            pending += [] if node is None else _read_by(node)
+    return seen
+
+
+def _read_by(node: "onnx.NodeProto") -> list[str]:
+    """Return the values that a node reads, those in its branches and bodies included."""
+    inner = (other for graph in subgraphs(node) for other in graph.node)
+    return [*node.input, *(name for other in inner for name in _read_by(other))]
 
 
 def _constants(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":

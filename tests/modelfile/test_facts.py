@@ -5,6 +5,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import inspect
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.runtimes.onnxruntime import LoadedModel
 
 IMAGES = (2, 3, 4)
 
@@ -291,3 +293,31 @@ def test_a_constant_list_of_floats_counts(tmp_path):
     ]
     onnx.save(graph_of([value("x", ["n", 2])], [value("y", ["n", 2])], nodes), tmp_path / "m.onnx")
     assert inspect(tmp_path / "m.onnx").parameters == 2
+
+
+def with_labels(path, loss):
+    """Write a graph for training: the labels beside the images reach nothing, or only a loss."""
+    inputs = [value("x", ["n", 4]), value("labels", ["n"], TensorProto.INT64)]
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    outputs = [value("y", ["n", 4])]
+    if loss:
+        nodes.append(helper.make_node("SoftmaxCrossEntropyLoss", ["y", "labels"], ["loss"]))
+        outputs.append(value("loss", []))
+    onnx.save(graph_of(inputs, outputs, nodes), path)
+    return path
+
+
+@pytest.mark.parametrize("loss", [False, True])
+def test_a_placeholder_that_no_answer_needs_is_no_input(tmp_path, loss):
+    facts = inspect(with_labels(tmp_path / "m.onnx", loss), classes=4)
+    assert (facts.input_name, facts.output.name) == ("x", "y")
+
+
+@pytest.mark.parametrize("loss", [False, True])
+def test_a_placeholder_is_fed_with_zeros(tmp_path, loss):
+    path = with_labels(tmp_path / "m.onnx", loss)
+    model = LoadedModel(JobModel("m", str(path), "x", "y", "float32", "flat", (4,), None), provider="cpu", threads=1)
+    inputs = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.testing.assert_array_equal(model(inputs), inputs)
+    run, arguments = model.bind([inputs])
+    np.testing.assert_array_equal(run(*arguments[0])[0], inputs)

@@ -21,7 +21,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.jobs import PROVIDERS, JobModel, ProfileJob
-from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel, session_options
+from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel, feed, session_options
 from kdbench.worker.timing import Calls, warm_up
 
 _LEAST_CALLS, _MOST_CALLS = 8, 100  # each node of each call is an event of half a kilobyte
@@ -56,7 +56,7 @@ def _profiled(model: JobModel, job: ProfileJob, inputs: NDArray[np.generic], cha
     options.profile_file_prefix = str(Path(job.optimised).with_suffix(""))
     options.optimized_model_filepath = job.optimised
     session = onnxruntime.InferenceSession(model.path, options, providers=[PROVIDERS[job.provider]])
-    arguments = ([model.output], {model.input: inputs})
+    arguments = ([model.output], feed(session.get_inputs(), model.input, inputs))
     for _ in range(_WARM_UPS):
         session.run(*arguments)
     begin = time.perf_counter_ns()

@@ -3,7 +3,7 @@
 numpy and onnxruntime only: it runs in the measuring process.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,14 @@ _HINT = "install onnxruntime-gpu, and the CUDA and cuDNN it was built for, in pl
 # float32 is computed as float32, as in the other runtimes; the provider's own default is TF32.
 _SETTINGS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
 _ELSEWHERE = "assigned to the default CPU EP"  # onnxruntime's message where nodes would run on the CPU instead
-_ELEMENTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+_ELEMENTS: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(bool)": np.bool_,
+    "tensor(string)": np.object_,
+    **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
 
 
 class LoadedModel:
@@ -51,14 +58,18 @@ class LoadedModel:
         used = self._session.get_providers()[0]
         if used != name:  # a provider whose library does not load is dropped, with only a line in the log
             raise ProviderError(f"{name} cannot be loaded: {used} would run the model", _HINT)
+        self._declared = self._session.get_inputs()
         self._names = [model.output]
         self._input = model.input
         self._device = provider
 
     def __call__(self, inputs: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return the output for `inputs`."""
-        output: NDArray[np.generic] = self._session.run(self._names, {self._input: inputs})[0]
+        output: NDArray[np.generic] = self._session.run(self._names, self._feed(inputs))[0]
         return output
+
+    def _feed(self, inputs: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
+        return feed(self._declared, self._input, inputs)
 
     def bind(self, inputs: list[NDArray[np.generic]]) -> tuple[Callable[..., object], list[tuple[Any, ...]]]:
         """Return what a timed loop needs: `run`, and for each of `inputs` the arguments of one call.
@@ -68,12 +79,13 @@ class LoadedModel:
         when its outputs are complete.
         """
         if self._device == "cpu":
-            return self._session.run, [(self._names, {self._input: array}) for array in inputs]
+            return self._session.run, [(self._names, self._feed(array)) for array in inputs]
         return self._run_bound, [(self._binding(array),) for array in inputs]
 
     def _binding(self, inputs: NDArray[np.generic]) -> Any:
         binding = self._session.io_binding()
-        binding.bind_ortvalue_input(self._input, onnxruntime.OrtValue.ortvalue_from_numpy(inputs, self._device, 0))
+        for name, array in self._feed(inputs).items():
+            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array, self._device, 0))
         name = self._names[0]
         declared = next(output for output in self._session.get_outputs() if output.name == name)
         # The first dimension is the batch; one that is open besides is known only when the model has run.
@@ -89,6 +101,21 @@ class LoadedModel:
     def _run_bound(self, binding: Any) -> None:
         self._session.run_with_iobinding(binding)
         binding.synchronize_outputs()
+
+
+def feed(declared: Sequence[Any], name: str, inputs: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
+    """Return the arguments of a call of a session with the `declared` inputs, of which `name` gets `inputs`.
+
+    Placeholders, which no answer needs, get zeros.
+    """
+    others = (value for value in declared if value.name != name)
+    zeros = {value.name: np.zeros(_shape(value.shape, len(inputs)), _ELEMENTS[value.type]) for value in others}
+    return {name: inputs, **zeros}
+
+
+def _shape(declared: list[Any], batch: int) -> list[int]:
+    """Return a declared shape with its open dimensions filled: the first with the batch, others with 1."""
+    return [size if isinstance(size, int) else 1 if axis else batch for axis, size in enumerate(declared)]
 
 
 def session_options(threads: int, *, spinning: bool, fallback: bool) -> Any:

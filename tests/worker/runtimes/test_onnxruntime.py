@@ -88,6 +88,9 @@ def cuda(monkeypatch):
         def get_providers(self):
             return log.providers
 
+        def get_inputs(self):
+            return [SimpleNamespace(name="x", shape=["n", *log.shape[1:]], type="tensor(float)")]
+
         def get_outputs(self):
             return [SimpleNamespace(name="y", shape=log.shape, type="tensor(float)")]
 
