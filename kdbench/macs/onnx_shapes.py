@@ -12,7 +12,7 @@ from kdbench.errors import InputError
 from kdbench.macs.onnx_graph import Graph, Known, Model, Node, Operation, Shape, Shapes, replace_nodes
 from kdbench.macs.onnx_runtime_shapes import replace_by_standard, ruled_outputs
 from kdbench.modelfile.facts import data_inputs, fits
-from kdbench.modelfile.outputs import declared_shape
+from kdbench.modelfile.outputs import declared_shape, values_read
 
 
 def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Known, int]:
@@ -99,11 +99,42 @@ def _without_weights(model: Model) -> Model:
     del skeleton.graph.input[:]
     skeleton.graph.input.extend(inputs)
     skeleton.ir_version = max(model.ir_version, 4)
+    ordered = sorted_nodes(skeleton.graph)
+    del skeleton.graph.node[:]
+    skeleton.graph.node.extend(ordered)
     for tensor in skeleton.graph.initializer:
         if not is_short(tensor):
             for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
                 tensor.ClearField(field)
     return skeleton
+
+
+def sorted_nodes(graph: Graph) -> list[Node]:
+    """Return copies of the nodes, each behind those that it reads from.
+
+    Converters append nodes at the end, such as casts of a model in half precision. Runtimes sort them; onnx's inference
+    does not, and would know no shape behind them.
+    """
+    producers = {name: number for number, node in enumerate(graph.node) for name in node.output if name}
+    ordered: list[int] = []
+    placed: set[int] = set()
+    for number in range(len(graph.node)):
+        pending = [number]
+        while pending:
+            node = pending[-1]
+            sources = (producers.get(name) for name in values_read(graph.node[node]))
+            missing = [source for source in sources if source is not None and source not in placed and source != node]
+            if missing and len(pending) <= len(graph.node):
+                pending += missing
+                continue
+            pending.pop()
+            if node not in placed:
+                placed.add(node)
+                ordered.append(node)
+    copies = [type(graph.node[number])() for number in ordered]
+    for copy, number in zip(copies, ordered, strict=True):
+        copy.CopyFrom(graph.node[number])
+    return copies
 
 
 def _fix_input(model: Model, input_shape: tuple[int, ...] | None) -> int:

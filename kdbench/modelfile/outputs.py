@@ -223,14 +223,14 @@ def values_behind(model: "onnx.ModelProto", name: str) -> set[str]:
         if name not in seen:
             seen.add(name)
             node = producers.get(name)
-            pending += [] if node is None else _read_by(node)
+            pending += [] if node is None else values_read(node)
     return seen
 
 
-def _read_by(node: "onnx.NodeProto") -> list[str]:
+def values_read(node: "onnx.NodeProto") -> list[str]:
     """Return the values that a node reads, those in its branches and bodies included."""
     inner = (other for graph in subgraphs(node) for other in graph.node)
-    return [*node.input, *(name for other in inner for name in _read_by(other))]
+    return [*node.input, *(name for other in inner for name in values_read(other))]
 
 
 def _constants(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":

@@ -241,3 +241,28 @@ def test_a_damaged_constant_is_named(tmp_path):
 def test_an_input_without_a_shape_is_refused(tmp_path):
     with pytest.raises(InputError, match="does not declare the shape of its input x"):
         count_onnx(save(tmp_path, [node("MatMul", ["x", "w"])], [weight("w", 8, 5)], inputs=[None]))
+
+
+def test_half_precision_with_float_inputs_and_outputs_counts_the_same(foreign_models, tmp_path):
+    """The converter appends its casts behind all nodes, and leaves the graph unsorted."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    original = foreign_models / "resnet20_cifar10.onnx"
+    converted = convert_float_to_float16(onnx.load(original), keep_io_types=True)
+    del converted.graph.value_info[:]
+    onnx.save(converted, tmp_path / "half.onnx")
+    assert count_onnx(tmp_path / "half.onnx").macs == count_onnx(original).macs == 40_551_040
+
+
+def test_a_placeholder_counts_for_nothing(tmp_path):
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+        helper.make_node("SoftmaxCrossEntropyLoss", ["y", "labels"], ["loss"]),
+    ]
+    path = save(tmp_path, nodes, [weight("w", 512, 5)])
+    model = onnx.load(path)
+    model.graph.input.append(helper.make_tensor_value_info("labels", TensorProto.INT64, ["batch"]))
+    model.graph.output.append(helper.make_tensor_value_info("loss", FLOAT, []))
+    onnx.save(model, path)
+    assert count_onnx(path).macs == 512 * 5
