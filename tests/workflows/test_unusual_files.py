@@ -116,3 +116,52 @@ def test_a_file_that_fails_on_the_data_gets_no_verdict(weights, tmp_path):
         bench([path], data="digits", options=FEW, out=tmp_path / "out", targets=[target])
     assert RunRecord.read(tmp_path / "out").find("m", "top1").status == "error"
     assert not list((tmp_path / "out").glob("*verdict*"))
+
+
+def integers(path, dtype, scale, zero_point, layout, normalised, weights):
+    """Write a classifier with an integer input, which it dequantizes first; `normalised` inputs need no constants."""
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    shape = ("n", 8, 8, 1) if layout == "NHWC" else ("n", *SHAPE)
+    image = helper.make_tensor_value_info("x", element, shape)
+    answer = helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n", 10))
+    nodes = [node("DequantizeLinear", ["x", "s", "z"], ["d"]), node("Flatten", ["d"], ["f"])]
+    inner = "f"
+    if not normalised:
+        nodes += [node("Sub", ["f", "mean"], ["c"]), node("Div", ["c", "std"], ["v"])]
+        inner = "v"
+    nodes.append(node("MatMul", [inner, "w"], ["y"]))
+    stored = {"s": np.float32(scale), "z": np.dtype(dtype).type(zero_point), "w": weights}
+    stored |= {"mean": np.float32(0.5), "std": np.float32(0.25)}
+    tensors = [numpy_helper.from_array(np.asarray(array), name) for name, array in stored.items()]
+    graph = helper.make_graph(nodes, "g", [image], [answer], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), path)
+    return path
+
+
+def test_integer_inputs_beside_their_float_original(digits, tmp_path):
+    """Options for all models normalise the float model; pixels stay pixels, and normalised integers are quantized."""
+    train = data.load("digits").train
+    inputs = (train.images.reshape(len(train), -1) / 255 - 0.5) / 0.25
+    weights = np.linalg.lstsq(inputs, np.eye(10)[train.labels], rcond=None)[0].astype(np.float32)
+    flat = [node("Flatten", ["x"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
+    paths = [
+        save(tmp_path / "float.onnx", flat, w=weights),
+        integers(tmp_path / "pixels.onnx", "uint8", 1 / 255, 0, "NHWC", normalised=False, weights=weights),
+        integers(tmp_path / "int8.onnx", "int8", 1 / 255, -128, "NCHW", normalised=False, weights=weights),
+        integers(tmp_path / "normalised.onnx", "int8", 4 / 255, 0, "NCHW", normalised=True, weights=weights),
+    ]
+    options = {"data": "digits", "mean": (0.5,), "std": (0.25,)}
+    record, _ = bench(paths, options=FEW, timed=False, out=tmp_path / "out", **options)
+    images, labels = digits
+    values = ((images.astype(np.float32) / 255 - np.float32(0.5)) / np.float32(0.25)).astype(np.float32)
+    fed = {
+        "float": values,
+        "pixels": images.transpose(0, 2, 3, 1),
+        "int8": (images.astype(np.int16) - 128).astype(np.int8),
+        "normalised": np.clip(np.rint(values / np.float32(4 / 255)), -128, 127).astype(np.int8),
+    }
+    for path in paths:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        predicted = session.run(["y"], {"x": fed[path.stem]})[0].argmax(axis=1)
+        assert record.find(path.stem, "top1").value == (predicted == labels).mean(), path.stem
+    assert record.find("float", "top1").value > 0.8
