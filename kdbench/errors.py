@@ -1,6 +1,6 @@
 """Errors that users can fix: a message, a hint and an exit code."""
 
-# 0 means done. 1 (a gate said no) and 2 (inconclusive) are results, not errors.
+# 0 means done. 1 (a gate failed) and 2 (inconclusive) are results, not errors.
 EXIT_BAD_INPUT = 3
 EXIT_INTERNAL = 4
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, what shells expect

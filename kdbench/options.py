@@ -176,7 +176,7 @@ def _wrong(text: str, expected: str) -> ValueError:
 
 
 MEASURE: Mapping[str, Option] = {
-    "provider": Option("provider", "What runs the models", "[cpu|cuda]", default="cpu"),
+    "provider": Option("provider", "Execution provider", "[cpu|cuda]", default="cpu"),
     "threads": Option("threads", "Thread counts to measure at", "N,…", counts, "1", "1,2,4"),
     "batch": Option("batch", "Sizes of the batched runs", "N,…", counts, "128", "8,128"),
     "mode": Option(
@@ -191,10 +191,10 @@ MEASURE: Mapping[str, Option] = {
         "cores", "Cores that the processes use in turn (default: all of one kind)", "N,…", cores, example="2,3 or 4-7"
     ),
     "budget_s": Option(
-        "budget", "Most time for latency, all models together: 30s, 2m", "TIME", seconds, "20s", "20s, 2m, 500ms"
+        "budget", "Maximum time for latency, for all models together: 30s, 2m", "TIME", seconds, "20s", "20s, 2m, 500ms"
     ),
-    "precision": Option("precision", "Measure until the intervals of speed-ups are narrower", "SHARE", share, "5%"),
-    "sessions": Option("sessions", "Fresh processes to spread the measurement over, at least", "N", count, "8"),
+    "precision": Option("precision", "Stop when the intervals of the speed-ups are narrower", "SHARE", share, "5%"),
+    "sessions": Option("sessions", "Minimum number of fresh processes per measurement", "N", count, "8"),
     "energy": Option(
         "energy",
         "How to meter energy: off, quick (0.5 s windows) or full (10 s or 100 updates)",
@@ -219,7 +219,7 @@ INPUTS: Mapping[str, Option] = {
     "accuracy": Option("no-accuracy", "Use synthetic inputs: no data is needed", flag=False),
     "size": _input("size", "Height and width of the input, where the file leaves them open", "N|HxW", size, "224"),
     "resize": _input("resize", "Resize the shorter side of images to this", "N", count, "256"),
-    "crop": _input("crop", "Then cut this size out of the centre", "N|HxW", size, "224"),
+    "crop": _input("crop", "Then crop the centre of this size", "N|HxW", size, "224"),
     "resize_mode": _input("resize-mode", "How images are scaled to the size", "[shorter|squash|letterbox]"),
     "crop_pct": _input("crop-pct", "Share of the scaled image that is cut out of the centre", "SHARE", number, "0.875"),
     "interpolation": _input("interpolation", "How pixels are interpolated (default: bilinear)", "[bilinear|bicubic|…]"),
@@ -230,7 +230,7 @@ INPUTS: Mapping[str, Option] = {
     "layout": _input("layout", "Layout of the input, where its shape leaves it open", "[NCHW|NHWC|flat]"),
     "mean": _input("mean", "Mean per channel, after scaling", "M,…", numbers, ".485,.456,.406"),
     "std": _input("std", "Standard deviation per channel", "S,…", numbers, ".229,.224,.225"),
-    "scale": _input("scale", "Divide pixels by this first (default: 255)", "X", number, "255"),
+    "scale": _input("scale", "Divide pixels by this before mean and std (default: 255)", "X", number, "255"),
     "input_scale": _input("input-scale", "Scale of a quantized integer input", "X", number, "0.0186"),
     "input_zero_point": _input("input-zero-point", "Zero point of a quantized integer input", "N", whole_number, "114"),
     "labels": _input("labels", "Names of the classes in the order of the output's values", "FILE", labels),

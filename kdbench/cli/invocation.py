@@ -60,7 +60,7 @@ class Invocation:
             arguments += ["--out", str(self.folder)]
         if "--resume" not in arguments:
             arguments.append("--resume")
-        return f"go on with: {shlex.join(('kdbench', *arguments))}"
+        return f"to continue, run: {shlex.join(('kdbench', *arguments))}"
 
 
 def conclude(work: Callable[[], int | None], invocation: Invocation) -> int:

@@ -29,7 +29,7 @@ from kdbench.errors import EXIT_INTERRUPTED
 app = typer.Typer(
     name="kdbench",
     help="Is this compressed model ready to replace its teacher? Train, distil, export, measure and report.",
-    epilog="Exit codes: 0 done, 1 a gate said no, 2 inconclusive, 3 wrong input, 4 internal fault, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 a gate failed, 2 inconclusive, 3 wrong input, 4 internal error, 130 interrupted.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -122,7 +122,7 @@ def several_names(texts: Sequence[str] | None) -> list[str]:
 
 
 def recipe_names(incomplete: str) -> list[str]:
-    """Return the shipped recipes that begin so, for shell completion."""
+    """Return the shipped recipes whose names begin with `incomplete`, for shell completion."""
     from kdbench.recipe.loading import shipped_recipes
 
     return [name for name in shipped_recipes() if name.startswith(incomplete)]

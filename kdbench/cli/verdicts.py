@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def target_names(incomplete: str) -> list[str]:
-    """Return the shipped targets that begin so, for shell completion."""
+    """Return the shipped targets whose names begin with `incomplete`, for shell completion."""
     from kdbench.judge.target import shipped_targets
 
     return [name for name in shipped_targets() if name.startswith(incomplete)]

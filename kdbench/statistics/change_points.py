@@ -1,6 +1,6 @@
 """Steps in a series of independent estimates: how many there are, where, and how large.
 
-The series is modelled as constant but for a few steps, with one spread around them. Optimal partitioning (Jackson et
+The series is modelled as constant except for a few steps, with one spread around them. Optimal partitioning (Jackson et
 al. 2005: dynamic programming, exact) finds the best segments for every number of steps m. The m with the least
 n log(residual variance) + m x penalty is chosen: Yao's criterion (1988) with a calibrated penalty.
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from kdbench.results.records import Axes
 
-# Measurements have a lock of their own, which the harness takes inside a test, possibly several times. Whoever needs
-# both takes this one first.
+# Measurements have a lock of their own, which the harness takes inside a test, possibly several times. Code that
+# needs both takes this one first.
 LOCK = "kdbench-testing.lock"
 _PYTEST_BENCHMARK = {"benchmark", "benchmark_weave"}  # the fixtures of pytest-benchmark
 _SKIP = pytest.mark.skip(reason="Skipping benchmark (--benchmark-skip active).")

@@ -87,4 +87,4 @@ def test_a_traceback_that_cannot_be_kept_is_printed(capsys, tmp_path, monkeypatc
 def test_an_interruption_says_how_to_go_on(capfd):
     session = Invocation(("run", "digits"), folder=Path("runs/digits"), resumable=True)
     assert conclude(raising(KeyboardInterrupt()), session) == 130
-    assert "hint: go on with: kdbench run digits --out runs/digits --resume\n" in capfd.readouterr().err
+    assert "hint: to continue, run: kdbench run digits --out runs/digits --resume\n" in capfd.readouterr().err

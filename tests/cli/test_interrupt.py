@@ -101,7 +101,7 @@ def test_ctrl_c_ends_in_time_with_130_and_says_how_to_resume(work):
         _, errors = process.communicate(timeout=30)
         took_s = time.monotonic() - began_s
     assert process.returncode == 130
-    assert errors.count("interrupted\nhint: go on with: kdbench run digits --out runs/d --resume\n") == 1
+    assert errors.count("interrupted\nhint: to continue, run: kdbench run digits --out runs/d --resume\n") == 1
     assert "Traceback" not in errors
     assert took_s < LIMIT_S
 

@@ -22,7 +22,7 @@ def test_the_command_can_be_pasted_into_a_shell():
 )
 def test_resuming_names_the_folder_once(arguments, folder, expected):
     session = Invocation(arguments, folder=folder, resumable=True)
-    assert session.how_to_resume() == f"go on with: {expected}"
+    assert session.how_to_resume() == f"to continue, run: {expected}"
 
 
 def test_what_cannot_be_resumed_is_run_again():

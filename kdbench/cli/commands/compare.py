@@ -85,7 +85,7 @@ def compare(
     else:
         if unused := [*typed_options(inputs, measure), *(["--out"] if out is not None else [])]:
             message = f"{unused[0]} needs --remeasure: stored records are not measured"
-            raise InputError(message, "add it, or leave it out")
+            raise InputError(message, f"add --remeasure, or leave {unused[0]} out")
         comparison = _compare_stored(base, new, **selection)
     _write(comparison, markdown, junit)
     _show(comparison, folder, markdown, json=json)

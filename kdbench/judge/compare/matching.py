@@ -94,7 +94,7 @@ def _by_seed(base: Sequence[ModelCard], new: Sequence[ModelCard]) -> list[Match]
 
 
 def _with_id_or_name(name: str, cards: Sequence[ModelCard], record: str) -> list[ModelCard]:
-    """Return the card with that id, or those of that name; raises InputError where there is none."""
+    """Return the card with that id, or all cards with that name; raises InputError if none matches."""
     matching = [card for card in cards if card.id == name] or _named(name, cards)
     if not matching:
         known = [*dict.fromkeys(card.name for card in cards)]
