@@ -21,13 +21,12 @@ class _Trial:
 
     errors: Mapping[int, str]
     differing: Mapping[int, int]
-    batches: tuple[int, ...]
+    running: tuple[int, ...] = ()
 
     @property
     def only(self) -> int | None:
-        """The one batch at which the model runs, of several; None if there is no such batch."""
-        running = [batch for batch in self.batches if batch not in self.errors]
-        return running[0] if self.errors and running else None
+        """The smallest batch at which the model runs while it fails at others; None if there is no such batch."""
+        return min(self.running) if self.errors and self.running else None
 
 
 def settle_batches(context: Context) -> tuple[Context, tuple[Diagnostic, ...]]:
@@ -75,12 +74,13 @@ def _try(context: Context, models: list[BenchModel], batches: tuple[int, ...]) -
 
     ids = [model.id for model in models]
     result = context.runner.run_surviving(ids, job_for, failed, context.progress, pinned=False)  # type: ignore[arg-type]
-    trials = {id_: _Trial(dict.fromkeys(batches, reason), {}, batches) for id_, reason in failed.items()}
+    trials = {id_: _Trial(dict.fromkeys(batches, reason), {}) for id_, reason in failed.items()}
     for id_ in (id_ for id_ in ids if id_ not in failed):
         assert result is not None
         errors = {int(batch): reason for batch, reason in result["errors"].get(id_, {}).items()}
         counts = {int(batch): count for batch, count in result["differing"].get(id_, {}).items()}
-        trials[id_] = _Trial({b: r for b, r in errors.items() if b in batches}, counts, batches)
+        running = tuple(result["running"].get(id_, ()))
+        trials[id_] = _Trial({b: r for b, r in errors.items() if b in batches}, counts, running)
     return trials
 
 

@@ -85,33 +85,36 @@ def outputs_of(model: "onnx.ModelProto") -> tuple[Output, ...]:
 def choose_output(outputs: Sequence[Output], name: str | None, classes: int | None, path: Path) -> Output:
     """Return the output `name`, or the one that tells `classes` classes apart (None: unknown).
 
-    Raises InputError for an output that cannot be scored, and where several could be meant.
+    Raises InputError for an output that cannot be scored, and where several could be meant; while the classes are
+    unknown, nothing is scored, and the likeliest will do.
     """
     listed = ", ".join(output.shown for output in outputs)
     if name is not None:
-        match = next((output for output in outputs if output.name == name), None)
-        if match is None:
+        matches = [output for output in outputs if output.name == name]
+        if not matches:
             raise InputError(f"{path} has no output {name!r}", f"its outputs: {listed}")
-        return _usable(match, path, classes)
+        return _usable(matches[0], path, classes)
+    usable = [output for output in outputs if output.unusable is None]
+    of_width = [output for output in usable if output.classes is not None and output.classes == classes]
     structured = next((output for output in outputs if output.unusable is not None and not output.shape), None)
-    if structured is not None:  # beside it there may be numbers of the best class alone, which nobody asked for
+    if structured is not None and not of_width:  # numbers of the best class beside it are not what was meant
         return _usable(structured, path, classes)
     if len(outputs) == 1:
         return _usable(outputs[0], path, classes)
-    usable = [output for output in outputs if output.unusable is None]
-    of_width = [output for output in usable if output.classes is not None and output.classes == classes]
     # An open width may be the right one; numbers of classes are second best.
-    for candidates in (of_width, *([] if of_width else _by_likelihood(usable, classes))):
-        if len(candidates) == 1:
-            return candidates[0]
-        for part in _NAMES:
-            named = [output for output in candidates if part in output.name.lower()]
-            if len(named) == 1:
-                return named[0]
-        if candidates:
-            raise InputError(f"{path} has several outputs that could be the logits: {listed}", "name one with --output")
-    wanted = "(batch, classes)" if classes is None else f"(batch, {classes})"
-    raise InputError(f"{path}: none of its outputs ({listed}) has the shape {wanted}", "name the one to use: --output")
+    groups = [of_width] if of_width else _by_likelihood(usable, classes)
+    candidates = next((group for group in groups if group), [])
+    if not candidates:
+        wanted = "(batch, classes)" if classes is None else f"(batch, {classes})"
+        message = f"{path}: none of its outputs ({listed}) has the shape {wanted}"
+        raise InputError(message, "name the one to use: --output")
+    if len(candidates) == 1:
+        return candidates[0]
+    named = ([output for output in candidates if part in output.name.lower()] for part in _NAMES)
+    only = next((group[0] for group in named if len(group) == 1), None)
+    if only is None and classes is not None:
+        raise InputError(f"{path} has several outputs that could be the logits: {listed}", "name one with --output")
+    return only or candidates[0]
 
 
 def _by_likelihood(usable: Sequence[Output], classes: int | None) -> list[list[Output]]:

@@ -25,6 +25,14 @@ Size = Annotated[tuple[Pixels, Pixels], BeforeValidator(_height_and_width)]
 """Height and width in pixels; one number stands for a square."""
 
 
+def _per_channel(value: Any) -> Any:
+    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+PerChannel = Annotated[tuple[float, ...], BeforeValidator(_per_channel)]
+"""One value per channel, or one for all of them, which may be a plain number."""
+
+
 class Geometry(Value):
     """How an image is brought to the size and colours of a model's input.
 
@@ -94,8 +102,8 @@ class InputSpec(Value):
     """
 
     scale: Positive | None = None
-    mean: tuple[float, ...] | None = None
-    std: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    mean: PerChannel | None = None
+    std: Annotated[tuple[Positive, ...], Field(min_length=1), BeforeValidator(_per_channel)] | None = None
     channel_order: ChannelOrder | None = None
     colour: Colour | None = None
     layout: Literal["NCHW", "NHWC", "flat"] | None = None

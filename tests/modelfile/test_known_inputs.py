@@ -54,6 +54,12 @@ def test_a_sidecar_knows_every_key(model, tmp_path):
     assert set(sources.values()) == {"student.toml"}
 
 
+def test_one_number_serves_every_channel(model, tmp_path):
+    path = model()
+    (tmp_path / "student.toml").write_text("mean = 0.5\nstd = 0.25\n")
+    assert (known(path)[0].mean, known(path)[0].std) == ((0.5,), (0.25,))
+
+
 def test_one_file_may_know_all_models(model, tmp_path):
     path = model()
     (tmp_path / "models.toml").write_text("[student]\nscale = 1\n[teacher]\nmean = [0.5]\n")

@@ -175,3 +175,21 @@ def test_a_sequence_is_refused(tmp_path):
     onnx.save(model, path)
     with pytest.raises(InputError, match="sequence"):
         inspect(path, classes=10)
+
+
+def test_logits_beside_a_sequence_are_scored(tmp_path):
+    nodes = [node("SplitToSequence", ["logits"], ["parts"], axis=0)]
+    path = save(tmp_path / "m.onnx", nodes, [("logits", FLOAT, ["n", 10])])
+    model = onnx.load(path)
+    of = helper.make_tensor_type_proto(FLOAT, ["n", 10])
+    model.graph.output.insert(0, helper.make_value_info("parts", helper.make_sequence_type_proto(of)))
+    onnx.save(model, path)
+    values, output = scores(path, classes=10)
+    assert output.name == "logits"
+    np.testing.assert_allclose(values, LOGITS, rtol=1e-5)
+
+
+def test_without_classes_nothing_is_scored_and_any_output_will_do(tmp_path):
+    nodes = [node("Identity", ["logits"], ["a"]), node("Neg", ["logits"], ["b"])]
+    path = save(tmp_path / "m.onnx", nodes, [("a", FLOAT, ["n", 10]), ("b", FLOAT, ["n", 10])])
+    assert inspect(path).output.name == "a"

@@ -100,6 +100,15 @@ def test_a_file_that_runs_at_batch_1_only_is_scored_there(weights, digits, tmp_p
     assert "fixed_batch" in {w.code for w in record.warnings}
 
 
+def test_a_file_that_runs_at_a_large_batch_only_is_scored_there(weights, digits, tmp_path):
+    nodes = [node("Reshape", ["x", "h"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
+    path = save(tmp_path / "m.onnx", nodes, h=np.array([128, 64]), w=weights)
+    record, _ = bench([path], data="digits", options=FEW, timed=False, out=tmp_path / "out")
+    images, labels = digits
+    outputs = images.reshape(len(images), -1).astype(np.float32) / 255 @ weights
+    assert record.find("m", "top1").value == (outputs.argmax(axis=1) == labels).mean()
+
+
 def test_a_first_axis_that_is_no_batch_is_refused(weights, tmp_path):
     nodes = [node("Reshape", ["x", "h"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
     path = save(tmp_path / "m.onnx", nodes, (8, 8, 8), (1, 10), h=np.array([8, 64]), w=weights)

@@ -1,7 +1,7 @@
 """At which batches a model runs, and whether it gives the same images the same answers there.
 
-Result: `errors` (id to batch to reason) and `differing` (id to batch to the number of samples whose answer differs from
-that at the smallest batch at which the model runs).
+Result: `running` (id to the batches at which the model runs), `errors` (id to batch to reason) and `differing` (id to
+batch to the number of samples whose answer differs from that at the smallest batch at which the model runs).
 """
 
 from typing import Any
@@ -25,6 +25,7 @@ def run(job: BatchesJob, channel: Channel) -> dict[str, Any]:
     """Call every model of the job at each batch; a fixed batch is not tried."""
     errors: dict[str, dict[int, str]] = {}
     differing: dict[str, dict[int, int]] = {}
+    running: dict[str, list[int]] = {}
     for number, model in enumerate(job.models):
         channel.model(model.id)
         channel.step(number, len(job.models))
@@ -34,11 +35,12 @@ def run(job: BatchesJob, channel: Channel) -> dict[str, Any]:
             errors[model.id] = dict.fromkeys(job.batches, describe(error))
             continue
         scores, errors[model.id] = _scores(loaded, model, job)
+        running[model.id] = sorted(scores)
         if scores:
             first = scores[min(scores)]
             counts = {batch: _differing(first, other) for batch, other in scores.items()}
             differing[model.id] = {batch: count for batch, count in counts.items() if count}
-    return {"errors": errors, "differing": differing}
+    return {"running": running, "errors": errors, "differing": differing}
 
 
 def _scores(

@@ -209,7 +209,9 @@ def _with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, 
     if not keys:
         scale, zero_point = quantization
         message = f"{path} dequantizes its {facts.input_dtype} input with scale {scale:g} and zero point {zero_point}"
-        hint = "say how pixels are normalised before: --mean, --std, --scale; or feed them as they are: --input-scale 1"
+        hint = (
+            "give the normalisation of its pixels: --mean, --std, --scale; --scale 1 --input-scale 1 feeds the pixels"
+        )
         raise InputError(f"{message}: these are no pixels", hint)
     return spec.model_copy(update={"input_scale": quantization[0], "input_zero_point": quantization[1]})
 
