@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 _WIDTHS = 160
-_WIDEST = 32.0  # half-widths up to so many s / sqrt(S) are tried
+_WIDEST = 32.0  # half-widths up to this many s / sqrt(S) are tried
 
 
 @dataclass(frozen=True)

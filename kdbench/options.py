@@ -234,6 +234,9 @@ INPUTS: Mapping[str, Option] = {
     "input_scale": _input("input-scale", "Scale of a quantized integer input", "X", number, "0.0186"),
     "input_zero_point": _input("input-zero-point", "Zero point of a quantized integer input", "N", whole_number, "114"),
     "labels": _input("labels", "Names of the classes in the order of the output's values", "FILE", labels),
+    "torchvision": _input(
+        "torchvision", "Published weights that the model began from", "NAME", example="ResNet18_Weights.DEFAULT"
+    ),
     "output": _input("output", "Name of the output that holds the logits", "NAME"),
 }
 """The inputs of the models, by the fields of `kdbench.recipe.InputOptions`."""

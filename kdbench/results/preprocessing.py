@@ -99,6 +99,7 @@ class InputSpec(Value):
     `crop` the size that is cut out; `crop_pct` is the share that is kept of the scaled image. `geometry`, in place of
     these keys, is a card's. `output` names the output that holds the logits, `labels` the classes in the order of its
     values. The other keys are those of `Preprocessing` and `Geometry`.
+    `torchvision` names published weights, whose preprocessing and classes fill in what the source leaves open.
     """
 
     scale: Positive | None = None
@@ -120,6 +121,7 @@ class InputSpec(Value):
     geometry: Geometry | None = None
     output: str | None = None
     labels: tuple[str, ...] | None = None
+    torchvision: str | None = None
 
     @property
     def known(self) -> dict[str, Any]:

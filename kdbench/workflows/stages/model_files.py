@@ -20,6 +20,7 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Geometry, InputSpec, Preprocessing, merged, preprocessing_of
 from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import card_path
+from kdbench.workflows.stages.published_weights import with_published
 
 if TYPE_CHECKING:
     from kdbench.data import Dataset
@@ -183,7 +184,8 @@ def specs_of(
     sidecars = [(name, spec) for name, spec in beside if name.endswith(".toml")]
     carded = [("its card", card.preprocessing.known)] if card is not None and card.preprocessing is not None else []
     others = [(name, spec) for name, spec in beside if not name.endswith(".toml")]
-    return [("options for this model", model_spec), *sidecars, *carded, *others, (GENERAL, general)]
+    specs = [("options for this model", model_spec), *sidecars, *carded, *others, (GENERAL, general)]
+    return list(with_published(specs))
 
 
 def _with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, path: Path) -> InputSpec:
