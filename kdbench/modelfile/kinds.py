@@ -199,7 +199,7 @@ def _of_lfs(head: bytes) -> Kind:
 
 
 def _of_safetensors(path: Path, head: bytes) -> Kind | None:
-    """An 8-byte length, then that many bytes of JSON."""
+    """Recognise an 8-byte length, then that many bytes of JSON."""
     if len(head) < 10 or head[8:9] != b"{":
         return None
     (length,) = struct.unpack("<Q", head[:8])

@@ -127,7 +127,7 @@ def _by_likelihood(usable: Sequence[Output], classes: int | None) -> list[list[O
 
 
 def _usable(output: Output, path: Path, classes: int | None) -> Output:
-    """Return the output; raises InputError if it is no tensor, or if it cannot be scored although the `classes` are known."""
+    """Return the output; raises InputError if it is no tensor, or cannot be scored while `classes` are known."""
     if output.unusable is not None and (classes is not None or not output.shape):
         reason, _, hint = output.unusable.partition(": ")
         raise InputError(f"{path}: output {output.name!r} {reason}", hint)
