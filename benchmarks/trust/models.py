@@ -57,7 +57,7 @@ PAIRS = {
         Net("vgg11_bn", CIFAR),
         Net("resnet20", CIFAR),
         0.05,
-        """VGG-11 reads 39 MB of weights at every call. How fast that goes depends on what else uses the last-level cache
+        """VGG-11 reads 39 MB of weights at every call. How fast that goes depends on what else uses the last cache
         and the memory, and the student's time does not: this ratio itself moves with the neighbours' work.""",
     ),
 }
