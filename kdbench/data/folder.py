@@ -7,6 +7,7 @@ numbers. A class folder may hold further folders, or nothing.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,7 +46,7 @@ def load_folder(request: Request) -> Dataset:
     """
     base = Path(request.name.removeprefix("folder:")).expanduser()
     try:
-        class_names, listings = find_images(base)
+        class_names, listings = find_images(base, request.parts)
     except OSError as error:
         raise InputError(f"{base} cannot be searched for images: {error}", "check its permissions") from error
     for part in request.parts:
@@ -65,8 +66,11 @@ def load_folder(request: Request) -> Dataset:
     return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), mean, std, source, notes=notes)
 
 
-def find_images(base: Path) -> tuple[tuple[str, ...], dict[Part, Listing]]:
-    """Return the class names and the files of each part in `base`; raises InputError if it is no data set."""
+def find_images(base: Path, wanted: Sequence[Part] = PARTS) -> tuple[tuple[str, ...], dict[Part, Listing]]:
+    """Return the class names and the files of each of the `wanted` parts in `base`.
+
+    A part that is not wanted may hold anything. Raises InputError if this is no data set.
+    """
     if not base.is_dir():
         raise DataMissingError(f"no folder {base}", "check the path after folder:")
     parts = {part: base / part for part in PARTS if _folders(base / part)}
@@ -79,7 +83,7 @@ def find_images(base: Path) -> tuple[tuple[str, ...], dict[Part, Listing]]:
             raise InputError(message, "a fifth of each class becomes the test part")
         return class_names, {"train": listing.subset(training), "test": listing.subset(test)}
     class_names = _class_names(parts.get("train") or parts["test"])
-    return class_names, {part: _listing(folder, class_names) for part, folder in parts.items()}
+    return class_names, {part: _listing(folder, class_names) for part, folder in parts.items() if part in wanted}
 
 
 def _folders(folder: Path) -> list[Path]:

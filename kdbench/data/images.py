@@ -141,7 +141,8 @@ def fitted(image: "Image.Image", geometry: Geometry) -> "Image.Image":
     if geometry.mode == "letterbox":
         box = _box(geometry)
         top, left = (round((side - of) / 2 - 0.1) for side, of in zip(box, (height, width), strict=True))
-        padded = Image.new(image.mode, (box[1], box[0]), (geometry.fill,) * len(image.getbands()))
+        fill = geometry.fill / 255 if image.mode == "F" else geometry.fill  # floats go from 0 to 1
+        padded = Image.new(image.mode, (box[1], box[0]), (fill,) * len(image.getbands()))
         padded.paste(image, (left, top))
         image = padded
     if geometry.crop is not None:

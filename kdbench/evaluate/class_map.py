@@ -12,6 +12,7 @@ from kdbench.errors import InputError
 ABSENT = -1  # the output of a class that no sample has and the model does not know
 _FAR_BELOW = 100.0  # below a row's smallest logit: its probability is 0 for all purposes
 _MOST_SHOWN = 5  # names in a message
+_MOST_NUMBERS = 1 << 62  # larger than any class's number
 _HINT = "give the names of the model's outputs in their order, one a line: --labels FILE, or --labels MODEL=FILE"
 
 
@@ -19,11 +20,18 @@ _HINT = "give the names of the model's outputs in their order, one a line: --lab
 class ClassMap:
     """The outputs of a model in the order of the data's classes: `columns`, then those of no class, `others`.
 
-    A column is ABSENT where a class of the data has no output.
+    A column is ABSENT where a class of the data has no output. `other_names` are the names of `others`, if known.
     """
 
     columns: tuple[int, ...]
     others: tuple[int, ...] = ()
+    other_names: tuple[str, ...] = ()
+
+    @property
+    def meanings(self) -> tuple[str, ...]:
+        """What each column stands for: a class of the data, nothing (empty), or another class of the model."""
+        of_data = ("" if output == ABSENT else f"class {number}" for number, output in enumerate(self.columns))
+        return (*of_data, *(self.other_names or map(str, self.others)))
 
     @property
     def is_identity(self) -> bool:
@@ -33,10 +41,12 @@ class ClassMap:
 
     def arranged(self, logits: NDArray[np.generic], form: str) -> NDArray[np.generic]:
         """Return `logits` (N, outputs) as (N, classes of the data + others); `form` is that of `Predictions`."""
-        order = np.array([*self.columns, *self.others])
-        width = int(order.max()) + 1
-        if logits.shape[1] < width:  # scores of numbers of classes, of which the last were never named
-            logits = np.pad(logits, ((0, 0), (0, width - logits.shape[1])))
+        known = {*self.columns, *self.others}
+        # Scores of numbers of classes: the last known ones were never named, or unknown ones were.
+        unknown = [output for output in range(logits.shape[1]) if output not in known]
+        order = np.array([*self.columns, *self.others, *unknown])
+        if logits.shape[1] <= order.max():
+            logits = np.pad(logits, ((0, 0), (0, int(order.max()) + 1 - logits.shape[1])))
         if self.is_identity:
             return logits
         arranged = logits[:, np.maximum(order, 0)]
@@ -67,10 +77,13 @@ def class_map(
     if labels is not None and not (inferred and not all(map(_is_number, labels))):
         return _by_name(model, labels, class_names, occurring)
     classes = len(class_names)
+    numbers = [int(name) for name in class_names] if all(map(_is_number, class_names)) else []
+    numbered = not inferred and numbers not in ([], list(range(classes)))
+    if outputs is None and numbered:  # a model that names the number of a class
+        return ClassMap(tuple(numbers))
     if outputs is None or outputs == classes or (inferred and outputs > classes):
         return ClassMap(tuple(range(classes)), tuple(range(classes, outputs or classes)))
-    numbers = [int(name) for name in class_names] if all(map(_is_number, class_names)) else []
-    if not inferred and numbers not in ([], list(range(classes))) and max(numbers) < outputs:
+    if numbered and max(numbers) < outputs:
         return _with_others(numbers, range(outputs))
     has = f"at least {classes}" if inferred else str(classes)
     if inferred and outputs == classes - 1 and 0 not in occurring:
@@ -87,7 +100,7 @@ def _by_name(model: str, labels: Sequence[str], class_names: Sequence[str], occu
             outputs.setdefault(name, []).append(number)
     columns, unknown = [], []
     for number, name in enumerate(class_names):
-        matches = outputs.get(_plain(name), [])
+        matches = next((outputs[alias] for alias in _aliases(name) if alias in outputs), [])
         if len(matches) > 1:
             same_place = number in matches and len(labels) == len(class_names)
             if not same_place:
@@ -102,11 +115,22 @@ def _by_name(model: str, labels: Sequence[str], class_names: Sequence[str], occu
         known = ", ".join(map(repr, labels[:_MOST_SHOWN])) + (" …" if len(labels) > _MOST_SHOWN else "")
         message = f"{model} has no output for the classes {shown} of the data; its outputs are {known}"
         raise InputError(message, f"rename the classes, or {_HINT}")
-    return _with_others(columns, sorted(range(len(labels)), key=lambda number: _plain(labels[number])))
+    return _with_others(columns, sorted(range(len(labels)), key=lambda number: _in_order(labels[number])), labels)
 
 
-def _with_others(columns: Sequence[int], outputs: Sequence[int]) -> ClassMap:
-    return ClassMap(tuple(columns), tuple(number for number in outputs if number not in set(columns)))
+def _with_others(columns: Sequence[int], outputs: Sequence[int], labels: Sequence[str] = ()) -> ClassMap:
+    others = tuple(number for number in outputs if number not in set(columns))
+    return ClassMap(tuple(columns), others, tuple(_plain(labels[number]) for number in others) if labels else ())
+
+
+def _in_order(name: str) -> tuple[int, str]:
+    """Return the key that sorts names: numbers by their size, before other names."""
+    return (int(name), "") if _is_number(name) else (_MOST_NUMBERS, _plain(name))
+
+
+def _aliases(name: str) -> list[str]:
+    """Return how a class of the data may be called: "0 - zero" is also "0", and "zero"."""
+    return [_plain(part) for part in (name, *name.split(" - "))]
 
 
 def _plain(name: str) -> str:

@@ -68,11 +68,12 @@ def fidelity_findings(
     KL is KL(teacher || student); standardized logits use the standard deviation `std`. Both models have the same
     classes.
     """
-    assert teacher.classes == student.classes
+    assert teacher.of_same_classes(student)
+    pairs = () if axes else (top1_drop(teacher, student),)
+    teacher, student = teacher.without_absent(), student.without_absent()
     same = statistics.binomial_share(int((teacher.predicted == student.predicted).sum()), len(teacher.ranks))
     source = f"against {teacher.id}"
     agreement = estimated(student.id, "agreement", same, axes=axes, source=source)
-    pairs = () if axes else (_top1_drop(teacher, student),)
     if reason := without_probabilities(teacher, student):
         others = (metric for metric in FIDELITIES if metric != "agreement")
         return Findings(
@@ -105,7 +106,8 @@ def _correlation(student: str, rhos: NDArray[np.float64], axes: Axes | None, sou
     return estimated(student, "logit_spearman", statistics.mean(ordered), axes=axes, source=source)
 
 
-def _top1_drop(teacher: Predictions, student: Predictions) -> Pair:
+def top1_drop(teacher: Predictions, student: Predictions) -> Pair:
+    """Return by how many points fewer images the student gets right; the models' other classes may differ."""
     correct_t, correct_s = teacher.correct, student.correct
     drop = statistics.paired_share_difference(
         int((correct_t & ~correct_s).sum()), int((correct_s & ~correct_t).sum()), len(correct_t)

@@ -29,6 +29,7 @@ class Predictions:
 
     `form` is what stands in the place of logits: `logits`, `probabilities` of a softmax, or a key of NO_PROBABILITIES.
     `depth` is how many of the best classes the output ranks, None for all. `source` says how the model was run.
+    `meanings` is what each column stands for, as in `ClassMap`; None where columns are numbered alike.
     """
 
     card: ModelCard
@@ -37,6 +38,7 @@ class Predictions:
     source: str | None = None
     form: str = "logits"
     depth: int | None = None
+    meanings: tuple[str, ...] | None = None
 
     @classmethod
     def of(
@@ -46,6 +48,7 @@ class Predictions:
         labels: NDArray[np.int64],
         source: str | None = None,
         form: str = "logits",
+        meanings: tuple[str, ...] | None = None,
     ) -> "Predictions":
         """Return the predictions of `card` for `labels` (N,): `logits` (N, classes), or what `form` says they are.
 
@@ -57,7 +60,7 @@ class Predictions:
             elif form == "probabilities":
                 form = "scores"
         depth = {"class": 1, "ranking": int(logits.max())}.get(form)
-        return cls(card, logits, label_ranks(logits, labels), source, form, depth)
+        return cls(card, logits, label_ranks(logits, labels), source, form, depth, meanings)
 
     @property
     def without_probabilities(self) -> str | None:
@@ -92,6 +95,18 @@ class Predictions:
         if self.form == "probabilities":
             return np.log(np.maximum(values, np.finfo(np.float32).tiny))
         return np.asarray(log_softmax(values, axis=1))
+
+    def of_same_classes(self, *others: "Predictions") -> bool:
+        """Return whether the other models tell the same classes apart, in the same columns."""
+        return all((self.classes, self.meanings) == (other.classes, other.meanings) for other in others)
+
+    def without_absent(self) -> "Predictions":
+        """Return the predictions without columns that stand for nothing, which compare with no other model's."""
+        if self.meanings is None or "" not in self.meanings:
+            return self
+        kept = [column for column, meaning in enumerate(self.meanings) if meaning]
+        meanings = tuple(self.meanings[column] for column in kept)
+        return replace(self, logits=self.logits[:, kept], meanings=meanings)
 
     def select(self, samples: NDArray[np.bool_]) -> "Predictions":
         """Return the predictions for some of the samples, (N,)."""

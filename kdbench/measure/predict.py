@@ -64,7 +64,8 @@ def predict(
             outcomes[model.id] = Failure(model.id, reason, status="invalid", source=source)
         else:
             form = model.facts.output.scored_as
-            outcomes[model.id] = Predictions.of(model.card, logits, test.labels, source, form)
+            meanings = model.class_map.meanings if model.class_map is not None else None
+            outcomes[model.id] = Predictions.of(model.card, logits, test.labels, source, form, meanings)
     return outcomes
 
 

@@ -149,7 +149,10 @@ def _quantization(model: BenchModel, preprocessing: Preprocessing, images: NDArr
     dtype, hint = model.facts.input_dtype, "give its scale and zero point: --input-scale, --input-zero-point"
     if (set(preprocessing.mean), set(preprocessing.std)) != ({0.0}, {1.0}):
         message = f"{model.card.name} takes {dtype} pixels, which cannot be normalised"
-        raise InputError(message, f"leave out mean and std, or {hint}")
+        as_pixels = f"--mean {model.id}=0 --std {model.id}=1 feed pixels as they are; if it takes normalised values"
+        raise InputError(message, f"{as_pixels}, {hint}")
+    if dtype == "uint8" and images.dtype != np.uint8 and images.min() >= 0 and images.max() <= 1:
+        return 1 / preprocessing.scale, 0  # back to the pixels that such floats stand for
     if dtype == "int8" or images.dtype != np.uint8:
         raise InputError(f"{model.card.name} takes {dtype} inputs, and pixels are {images.dtype}", hint)
     return None

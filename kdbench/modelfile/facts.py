@@ -19,7 +19,7 @@ from kdbench.modelfile.outputs import (
     outputs_of,
     values_behind,
 )
-from kdbench.modelfile.weights import weights_of
+from kdbench.modelfile.weights import nodes_of, weights_of
 
 if TYPE_CHECKING:
     import onnx
@@ -38,8 +38,8 @@ class ModelFacts:
 
     `input_shape` is as declared, batch first, None for an open dimension; `sample_shape` is the shape of one sample, in
     the model's layout. `output` is the one of `outputs` that holds the answer. `metadata` are the file's own
-    properties, `input_quantization` the scale and the zero point of an integer input. `size_bytes` counts the file and
-    its external data.
+    properties, `input_quantization` the scale and the zero point of an integer input. `dynamic_quantization` says
+    that ranges of activations are taken from each batch. `size_bytes` counts the file and its external data.
     """
 
     sha256: str
@@ -56,6 +56,7 @@ class ModelFacts:
     output: Output
     metadata: Mapping[str, str] = field(default_factory=dict)
     input_quantization: tuple[float, int] | None = None
+    dynamic_quantization: bool = False
 
     @property
     def classes(self) -> int | None:
@@ -133,6 +134,7 @@ def read_facts(path: Path) -> ModelFacts:
         output=outputs[0],
         metadata={entry.key: entry.value for entry in model.metadata_props},
         input_quantization=input_quantization(model, image.name),
+        dynamic_quantization=any(node.op_type.startswith("DynamicQuantize") for node in nodes_of(model)),
     )
 
 
@@ -155,6 +157,10 @@ def layout_for(shape: Shape, data_shape: tuple[int, int, int], name: str) -> Lay
         return "flat"
     images = f"{channels}x{height}x{width} (channels x height x width)"
     hint = "choose the data set that the model was trained for, or resize the images to its input"
+    other, option = (1, "grey") if channels == 3 else (3, "RGB")
+    converted = (other, height, width), (height, width, other), (other * height * width,)
+    if channels in {1, 3} and any(fits(shape[1:], sample) for sample in converted):
+        hint = f"convert the images: --colour {option}"
     raise InputError(f"{name} takes inputs of shape {_text(shape)}, but the images are {images}", hint)
 
 

@@ -20,6 +20,7 @@ Reader = Callable[[Path, ModelFacts], InputSpec | None]
 
 _PIL_FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's numbers
 _SHARED = "models.toml"
+_SQUASHING = ("DeiT", "Beit")  # image processors for which one number is a square, even if the centre is cut out
 
 
 def known_inputs(path: Path, facts: ModelFacts) -> Iterator[tuple[str, InputSpec]]:
@@ -93,30 +94,38 @@ def _hugging_face(path: Path, _: ModelFacts) -> InputSpec | None:
         "scale": 1 / config.get("rescale_factor", 1 / 255) if scaled else 1.0,
         "mean": config.get("image_mean") if normalized else None,
         "std": config.get("image_std") if normalized else None,
+        "channel_order": "BGR" if config.get("do_flip_channel_order") else None,
     }
+    if "include_top" in config and config["include_top"] and values["std"]:  # EfficientNet divides by std twice
+        values["std"] = [std * std for std in values["std"]]
     if (resample := config.get("resample")) is not None:
         values["interpolation"] = _PIL_FILTERS[resample] if isinstance(resample, int) else resample
-    if config.get("do_resize", True):
-        values |= _hugging_face_size(config)
+    values |= _hugging_face_size(config, values.get("interpolation", "bilinear"))
     return _spec(values, path, "preprocessor_config.json")
 
 
-def _hugging_face_size(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how an image processor resizes: to a size, or the shorter side and a crop out of the centre."""
+def _hugging_face_size(config: Mapping[str, Any], interpolation: str) -> dict[str, Any]:
+    """Return how an image processor resizes, to a size or the shorter side, and what it cuts out of the centre."""
     size, crop = config.get("size"), config.get("crop_size")
     centred = crop if config.get("do_center_crop", crop is not None) else None
     if isinstance(centred, dict):
         centred = [centred["height"], centred["width"]]
-    if isinstance(size, int) and centred is not None:
+    if not config.get("do_resize", True):
+        return {"crop": centred}
+    processor = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+    if isinstance(size, int) and centred is not None and not processor.startswith(_SQUASHING):
         size = {"shortest_edge": size}
     if isinstance(size, dict) and "shortest_edge" in size:
         edge = size["shortest_edge"]
         if (share := config.get("crop_pct")) is not None:  # ConvNeXt: squashed from 384 pixels on
             return {"size": edge, "resize_mode": "squash"} if edge >= 384 else {"size": edge, "crop_pct": share}
-        return {"resize": edge, "crop": centred}
+        return {"resize": int(edge * 256 / 224) if processor.startswith("Levit") else edge, "crop": centred}
     if isinstance(size, dict):
         size = [size["height"], size["width"]]
-    return {} if size is None else {"size": size, "resize_mode": "squash"}
+    if size is None or centred is None:
+        return {} if size is None else {"size": size, "resize_mode": "squash"}
+    resize, cut = ((side, side) if isinstance(side, int) else tuple(side) for side in (size, centred))
+    return {"geometry": {"mode": "squash", "resize": resize, "crop": cut, "interpolation": interpolation}}
 
 
 def _hugging_face_labels(path: Path, _: ModelFacts) -> InputSpec | None:

@@ -154,7 +154,7 @@ def _output(
     if sum(size is None or size > 1 for size in shape[1:]) > 1:
         reason = "has no row of one value per class: name the output that has, with --output"
         return Output(value.name, shape, unusable=reason)
-    node, quantization = _behind(value.name, producers, constants)
+    node, quantization, rounded = _behind(value.name, producers, constants)
     integer = element not in {1, 10, 11, 16}  # float, float16, double, bfloat16
     if node is not None and node.op_type == "TopK":
         if _leads_to(value.name, node.output[0], producers):
@@ -163,14 +163,14 @@ def _output(
     form: Form = "logits"
     if node is not None and node.op_type in _FORMS:
         form = _FORMS[node.op_type]
-    elif integer and (element in {6, 7} and len(shape) == 1):  # int32 or int64, (N,)
-        form = "class"
+    elif element in {6, 7, 9} and quantization is None and shape and math.prod(size or 2 for size in shape[1:]) == 1:
+        form = "class"  # int32, int64 or bool, one a sample
     output = Output(value.name, shape, form, quantization)
     sigmoid = node is not None and node.op_type in {"Sigmoid", "QLinearSigmoid"}
     if form == "logits" and output.width == 1:
         form = "binary_probability" if sigmoid else "binary_logit"
     elif (form == "logits" and (sigmoid or (integer and quantization is None))) or (
-        form == "probabilities" and quantization is not None  # rounded to 0, a probability has no logarithm
+        form == "probabilities" and rounded  # rounded to 0, a probability has no logarithm
     ):
         form = "scores"
     return Output(value.name, shape, form, quantization)
@@ -178,19 +178,23 @@ def _output(
 
 def _behind(
     name: str, producers: "Mapping[str, onnx.NodeProto]", constants: "Mapping[str, onnx.TensorProto]"
-) -> "tuple[onnx.NodeProto | None, tuple[float, int] | None]":
-    """Return the node that computes the answer, behind those that only pass it on, and the scale of its integers."""
+) -> "tuple[onnx.NodeProto | None, tuple[float, int] | None, bool]":
+    """Return the node that computes the answer, behind those that only pass it on, and the scale of its integers.
+
+    The last value says whether the answer was rounded to integers on its way, even if it is given as floats.
+    """
     quantization: tuple[float, int] | None = None
-    dequantized = False
+    dequantized = rounded = False
     while (node := producers.get(name)) is not None:
         position = _OUTPUT_SCALE.get(node.op_type)
+        rounded = rounded or position is not None
         if position is not None and quantization is None and not dequantized:
             quantization = _scale_of(node, position, constants)
         if node.op_type not in _PASSING and node.op_type != "QuantizeLinear":
             break
         dequantized = dequantized or node.op_type == "DequantizeLinear"
         name = node.input[0]
-    return node, quantization
+    return node, quantization, rounded
 
 
 def _scale_of(

@@ -62,7 +62,7 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
     untrained_types = {onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING}
     untrained = {
         node.input[position]
-        for node in _nodes(model)
+        for node in nodes_of(model)
         for position in _UNTRAINED.get(node.op_type, ())
         if position < len(node.input)
     }
@@ -72,7 +72,7 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
         if tensor.HasField("raw_data") and stored != needed:
             raise InputError(f"{path}: {name!r} holds {stored} bytes, and its shape needs {needed}", _COPY_AGAIN)
     # Trees, linear models and support vectors of scikit-learn keep their weights in lists of attributes.
-    in_attributes = [a for node in _nodes(model) if node.domain == "ai.onnx.ml" for a in node.attribute]
+    in_attributes = [a for node in nodes_of(model) if node.domain == "ai.onnx.ml" for a in node.attribute]
     trained = [t for name, t in tensors if name not in untrained and t.data_type not in untrained_types]
     return Weights(
         parameters=sum(math.prod(t.dims) for t in trained) + sum(len(a.floats) for a in in_attributes),
@@ -89,7 +89,7 @@ def tensors_of(model: "onnx.ModelProto") -> "Iterator[tuple[str, onnx.TensorProt
     """
     import onnx
 
-    nodes = list(_nodes(model))
+    nodes = list(nodes_of(model))
     for graph in (model.graph, *itertools.chain.from_iterable(map(subgraphs, nodes))):
         for tensor in graph.initializer:
             yield tensor.name, tensor
@@ -117,7 +117,7 @@ def subgraphs(node: "onnx.NodeProto") -> "Iterator[onnx.GraphProto]":
         yield from attribute.graphs
 
 
-def _nodes(model: "onnx.ModelProto") -> "Iterator[onnx.NodeProto]":
+def nodes_of(model: "onnx.ModelProto") -> "Iterator[onnx.NodeProto]":
     """Yield the nodes of `model`, of its local functions, and of all their subgraphs."""
     pending = [*model.graph.node, *itertools.chain.from_iterable(function.node for function in model.functions)]
     while pending:

@@ -206,3 +206,12 @@ def test_a_class_the_test_part_lacks_is_none_the_worse(parted):
     class_names, listings = find_images(parted)
     assert class_names == ("ant", "bee", "cow")
     assert set(listings["test"].labels.tolist()) == {0, 1}
+
+
+def test_a_part_that_is_not_wanted_may_hold_anything(parted):
+    for image in (parted / "train").rglob("*.png"):
+        image.unlink()
+    loaded = load(f"folder:{parted}", parts=("test",))
+    assert (loaded.class_names, len(loaded.test)) == (("ant", "bee"), 4)
+    with pytest.raises(InputError, match="holds no images"):
+        load(f"folder:{parted}")

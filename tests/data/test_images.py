@@ -120,3 +120,11 @@ def test_grey_and_colours():
     colour = np.random.default_rng(0).integers(0, 256, (3, 3, 6, 6), dtype=np.uint8)
     expected = [np.asarray(transforms.Grayscale()(Image.fromarray(image.transpose(1, 2, 0)))) for image in colour]
     np.testing.assert_array_equal(fit_images(colour, Geometry(colour="grey"))[:, 0], expected)
+
+
+def test_a_letterbox_around_floats_is_as_grey_as_around_pixels():
+    images = np.full((1, 1, 4, 8), 0.5, np.float32)
+    result = fit_images(images, Geometry(mode="letterbox", resize=(8, 8)))
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result[0, 0, [0, -1]], 114 / 255, rtol=1e-6)
+    assert (result[0, 0, 3:5] == 0.5).all()

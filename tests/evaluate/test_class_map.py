@@ -76,3 +76,28 @@ def test_arranging_keeps_every_output_and_gives_absent_classes_no_probability():
 
 def test_scores_of_numbers_of_classes_are_widened():
     np.testing.assert_array_equal(ClassMap((0, 1, 2, 3)).arranged(np.array([[0.0, 1.0]]), "class"), [[0, 1, 0, 0]])
+
+
+def test_a_class_of_number_and_name_is_called_by_either():
+    names = ("0 - zero", "1 - one")
+    assert mapped(2, ("1", "0"), names).columns == (1, 0)
+    assert mapped(2, ("one", "zero"), names).columns == (1, 0)
+
+
+def test_numbers_of_classes_are_mapped_by_the_numbers_of_folders_and_keep_the_other_classes():
+    result = mapped(None, None, ("3", "7"))
+    assert result.columns == (3, 7)
+    scores = np.eye(9, dtype=np.float32)[[7, 3, 0]]
+    assert result.arranged(scores, "class").argmax(axis=1)[:2].tolist() == [1, 0]
+    assert result.arranged(scores, "class").argmax(axis=1)[2] > 1  # not a class of the data
+
+
+def test_columns_of_two_models_are_the_same_classes_where_their_meanings_are():
+    one = mapped(4, ("cat", "dog", "fish", "bird"), ("cat", "dog"))
+    same = mapped(4, ("fish", "bird", "dog", "Cat"), ("cat", "dog"))
+    other = mapped(4, ("fish", "cow", "dog", "cat"), ("cat", "dog"))
+    assert one.meanings == same.meanings == ("class 0", "class 1", "bird", "fish")
+    assert other.meanings != one.meanings
+    assert mapped(2, ("cat", "dog"), PETS, occurring=[0, 1]).meanings == ("class 0", "class 1", "")
+    unnamed, named = mapped(12, None, ("3", "7")), mapped(12, tuple(map(str, range(12))), ("3", "7"))
+    assert unnamed.meanings == named.meanings

@@ -4,7 +4,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.errors import InputError
-from kdbench.modelfile.facts import inspect
+from kdbench.modelfile.facts import inspect, layout_for
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.runtimes.onnxruntime import LoadedModel
 
@@ -321,3 +321,24 @@ def test_a_placeholder_is_fed_with_zeros(tmp_path, loss):
     np.testing.assert_array_equal(model(inputs), inputs)
     run, arguments = model.bind([inputs])
     np.testing.assert_array_equal(run(*arguments[0])[0], inputs)
+
+
+@pytest.mark.parametrize(("shape", "images", "colour"), [((None, 1, 8, 8), 3, "grey"), ((None, 192), 1, "RGB")])
+def test_images_of_other_colours_can_be_converted(shape, images, colour):
+    with pytest.raises(InputError) as caught:
+        layout_for(shape, (images, 8, 8), "m")
+    assert caught.value.hint == f"convert the images: --colour {colour}"
+
+
+def test_dynamic_quantization_is_seen(tmp_path):
+    from onnxruntime.quantization import quantize_dynamic
+
+    weights = numpy_helper.from_array(np.ones((4, 3), np.float32), "w")
+    values = [helper.make_tensor_value_info(name, 1, ["n", size]) for name, size in (("x", 4), ("y", 3))]
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", values[:1], values[1:], [weights])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), tmp_path / "float.onnx"
+    )
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "dynamic.onnx")
+    found = [inspect(tmp_path / f"{name}.onnx").dynamic_quantization for name in ("float", "dynamic")]
+    assert found == [False, True]

@@ -176,3 +176,33 @@ def test_the_most_specific_source_wins_and_geometry_stays_together():
     assert (spec.size, spec.crop_pct, spec.mean, spec.std) == ((64, 64), None, (0.5,), (0.2,))
     assert sources == {"size": "first", "mean": "first", "std": "second"}
     np.testing.assert_equal(merged([])[0].known, {})
+
+
+@pytest.mark.parametrize(
+    ("processor", "resize", "crop"),
+    [
+        ({"image_processor_type": "DeiTImageProcessor", "size": 256, "crop_size": 224}, (256, 256), (224, 224)),
+        ({"size": {"height": 256, "width": 256}, "crop_size": {"height": 224, "width": 224}}, (256, 256), (224, 224)),
+        ({"image_processor_type": "LevitImageProcessor", "size": 224, "crop_size": 224}, 256, (224, 224)),
+        ({"do_resize": False, "crop_size": 224}, None, (224, 224)),
+    ],
+)
+def test_hugging_faces_squares_and_crops(model, tmp_path, processor, resize, crop):
+    write(tmp_path, "preprocessor_config.json", {"do_center_crop": True, "resample": 3, **processor})
+    found = geometry(model())
+    assert (found.resize, found.crop) == (resize, crop)
+    assert found.interpolation == "bicubic"
+    assert found.mode == ("squash" if isinstance(resize, tuple) else "shorter")
+
+
+def test_hugging_faces_turned_channels_and_second_division(model, tmp_path):
+    processor = {"do_flip_channel_order": True, "include_top": True, "image_mean": [0.4] * 3, "image_std": [0.5] * 3}
+    write(tmp_path, "preprocessor_config.json", processor)
+    spec, _ = known(model())
+    assert (spec.channel_order, spec.std) == ("BGR", (0.25,) * 3)
+
+
+def test_one_number_stands_for_every_channel_in_a_sidecar(model, tmp_path):
+    (tmp_path / "models.toml").write_text("[student]\nmean = 0.5\nstd = 2\n")
+    spec, _ = known(model())
+    assert (spec.mean, spec.std) == ((0.5,), (2.0,))

@@ -193,3 +193,37 @@ def test_without_classes_nothing_is_scored_and_any_output_will_do(tmp_path):
     nodes = [node("Identity", ["logits"], ["a"]), node("Neg", ["logits"], ["b"])]
     path = save(tmp_path / "m.onnx", nodes, [("a", FLOAT, ["n", 10]), ("b", FLOAT, ["n", 10])])
     assert inspect(path).output.name == "a"
+
+
+@pytest.mark.parametrize(("element", "op"), [(INT64, "Cast"), (TensorProto.BOOL, "Identity")])
+def test_a_decision_between_two_classes_is_no_logit(tmp_path, element, op):
+    options = {"to": element} if op == "Cast" else {}
+    nodes = [node("Slice", ["logits", "a", "b", "c"], ["one"]), node("Greater", ["one", "zero"], ["yes"])]
+    path = save(
+        tmp_path / "m.onnx",
+        [*nodes, node(op, ["yes"], ["y"], **options)],
+        [("y", element, ["n", 1])],
+        a=np.array([0]),
+        b=np.array([1]),
+        c=np.array([1]),
+        zero=np.float32(0),
+    )
+    values, output = scores(path, classes=2)
+    assert output.form == "class"
+    assert (values.argmax(axis=1) == (LOGITS[:, 0] > 0)).all()
+
+
+def test_a_softmax_that_was_rounded_only_ranks_though_it_is_given_as_floats(tmp_path):
+    nodes = [
+        node("Softmax", ["logits"], ["p"]),
+        node("QuantizeLinear", ["p", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    path = save(tmp_path / "m.onnx", nodes, [("y", FLOAT, ["n", 10])], s=np.float32(1 / 256), z=np.array(0, np.uint8))
+    assert inspect(path, classes=10).output.form == "scores"
+
+
+def test_a_number_that_no_class_has_is_refused():
+    job = JobModel("m", "m.onnx", "x", "y", "float32", "flat", (12,), None, form="class")
+    with pytest.raises(ValueError, match="holds 900000000000, which is no number of a class"):
+        class_scores(np.array([[3], [900_000_000_000]]), job)

@@ -11,11 +11,13 @@ from kdbench.errors import InputError, MeasurementError
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import Target
 from kdbench.recipe import Measure
+from kdbench.results.preprocessing import InputSpec
 from kdbench.results.records import RunRecord
 from kdbench.workflows.bench import bench
 
 FEW = Measure(energy="off", budget_s=0.2, batch=(32,), sessions=2)
 SHAPE = (1, 8, 8)
+INTEGERS = {"pixels": TensorProto.UINT8, "signed": TensorProto.INT8}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +38,8 @@ def node(op, inputs, outputs, **attributes):
     return helper.make_node(op, inputs, outputs, **attributes)
 
 
-def save(path, nodes, shape=("n", *SHAPE), output=("n", 10), **stored):
-    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+def save(path, nodes, shape=("n", *SHAPE), output=("n", 10), element=TensorProto.FLOAT, **stored):
+    image = helper.make_tensor_value_info("x", element, shape)
     answer = helper.make_tensor_value_info("y", TensorProto.FLOAT, output)
     tensors = [numpy_helper.from_array(np.asarray(array), name) for name, array in stored.items()]
     graph = helper.make_graph(nodes, "g", [image], [answer], tensors)
@@ -174,3 +176,39 @@ def test_integer_inputs_beside_their_float_original(digits, tmp_path):
         predicted = session.run(["y"], {"x": fed[path.stem]})[0].argmax(axis=1)
         assert record.find(path.stem, "top1").value == (predicted == labels).mean(), path.stem
     assert record.find("float", "top1").value > 0.8
+
+
+def test_integer_inputs_get_pixels_from_floats_and_from_steps_of_1(weights, digits, tmp_path):
+    images, labels = digits
+    nodes = [node("Cast", ["x"], ["c"], to=1), node("Flatten", ["c"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
+    paths = [save(tmp_path / f"{name}.onnx", nodes, w=weights, element=element) for name, element in INTEGERS.items()]
+    np.savez(tmp_path / "floats.npz", x_test=images / np.float32(255), y_test=labels)
+    models = {"signed": InputSpec(input_scale=1.0, input_zero_point=0)}
+    options = {"data": f"npz:{tmp_path / 'floats.npz'}", "options": FEW, "timed": False, "models": models}
+    low = (np.minimum(images, 127).reshape(len(images), -1) @ weights).argmax(axis=1)  # int8 ends at 127
+    record, _ = bench(paths[:1], **{**options, "models": {}}, out=tmp_path / "one")
+    assert record.find("pixels", "top1").value == top1_of(images, weights, labels)
+    np.savez(tmp_path / "floats.npz", x_test=images, y_test=labels)
+    record, _ = bench(paths, **options, out=tmp_path / "two")
+    assert record.find("pixels", "top1").value == top1_of(images, weights, labels)
+    assert record.find("signed", "top1").value == float((low == labels).mean())
+
+
+def top1_of(images, weights, labels):
+    return float(((images.reshape(len(images), -1) @ weights).argmax(axis=1) == labels).mean())
+
+
+def test_models_with_other_classes_have_a_drop_but_no_fidelity(weights, digits, tmp_path):
+    nodes = [node("Flatten", ["x"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
+    behind = np.concatenate([np.full((64, 1), -1e-3, np.float32), weights], axis=1)
+    paths = [
+        save(tmp_path / "teacher.onnx", nodes, w=weights),
+        save(tmp_path / "student.onnx", nodes, output=("n", 11), w=behind),
+    ]
+    models = {"student": InputSpec(labels=("background", *map(str, range(10))))}
+    record, _ = bench(paths, data="digits", models=models, options=FEW, timed=False, out=tmp_path / "out")
+    teacher, student = top1(paths[0], *digits, 64), top1(paths[1], digits[0], digits[1] + 1, 64)
+    assert record.find("student", "top1").value == student
+    drop = next(pair for pair in record.pairs if pair.metric == "top1_drop")
+    assert drop.value == pytest.approx(100 * (teacher - student))
+    assert "10 and 11 classes" in record.find("student", "agreement").reason

@@ -165,15 +165,18 @@ def _of_images(
         findings += accuracy_findings(model, labels, axes)
         findings += Findings(() if axes else class_accuracies(model, labels, analyses))
     for teacher, student in _compared(students(models), predictions, ids):
-        if teacher.classes == student.classes:
+        if teacher.of_same_classes(student):
             findings += fidelity.fidelity_findings(teacher, student, axes, analyses.std)
             findings += Findings(() if axes else fidelity.risk_measurements(teacher, student, labels))
         elif not axes:
-            reason = f"teacher and student tell {teacher.classes} and {student.classes} classes apart"
-            metrics = (*FIDELITIES, *RISKS, *MISMATCHES, "top1_drop")
-            findings += Findings(failures=(Failure(student.id, reason, "unavailable", metrics=metrics),))
+            counts = f"{teacher.classes} and {student.classes}"
+            apart = f"{counts} classes" if teacher.classes != student.classes else "other classes beside the data's"
+            reason = f"teacher and student tell {apart} apart"
+            metrics = (*FIDELITIES, *RISKS, *MISMATCHES)
+            failure = Failure(student.id, reason, "unavailable", metrics=metrics)
+            findings += Findings(pairs=(fidelity.top1_drop(teacher, student),), failures=(failure,))
     for teacher, student, other in _compared(_contrasted(models, analyses), predictions, ids):
-        if teacher.classes == student.classes == other.classes:
+        if teacher.of_same_classes(student, other):
             findings += Findings(fidelity.mismatch_measurements(teacher, (student, other), true_labels, analyses, axes))
     return findings
 

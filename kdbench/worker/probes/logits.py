@@ -20,6 +20,7 @@ from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 # Large enough to hide the cost of a call, small enough for activations to stay in cache.
 _BATCH_BYTES = 8 << 20
 _LARGEST_BATCH = 128
+_MOST_CLASSES = 100_000
 
 
 def batch_size(model: JobModel) -> int:
@@ -102,8 +103,9 @@ def class_scores(outputs: NDArray[np.generic], model: JobModel) -> NDArray[np.ge
 
 def _scores_of_numbers(numbers: NDArray[np.int64]) -> NDArray[np.generic]:
     """Return falling scores (N, classes) of the classes in each row of `numbers` (N, k), 0 for the others."""
-    if numbers.min() < 0:
-        raise ValueError(f"the output holds the class {numbers.min()}")
+    for number in (int(numbers.min()), int(numbers.max())):
+        if not 0 <= number < _MOST_CLASSES:
+            raise ValueError(f"the output holds {number}, which is no number of a class")
     scores = np.zeros((len(numbers), int(numbers.max()) + 1), np.float32)
     falling = np.broadcast_to(np.arange(numbers.shape[1], 0, -1, dtype=np.float32), numbers.shape)
     np.put_along_axis(scores, numbers, falling, axis=1)

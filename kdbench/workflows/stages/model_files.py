@@ -194,8 +194,12 @@ def _with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, 
     An integer input takes pixels, unless the file dequantizes it to another range than pixels have, or a source of the
     model's own knows a normalisation: then normalised values are quantized. Raises InputError for an unknown one.
     """
-    if facts.input_dtype not in {"uint8", "int8"} or spec.input_scale is not None:
+    if facts.input_dtype not in {"uint8", "int8"}:
         return spec
+    if spec.input_scale is not None:
+        # Steps of 1 are pixels: shares of 255 would all be rounded to 0 or 1.
+        as_pixels = spec.input_scale == 1 and not {"scale", "mean", "std"} & sources.keys()
+        return spec.model_copy(update={"scale": 1.0}) if as_pixels else spec
     keys = [key for key in ("scale", "mean", "std") if key in sources]
     known_for_all_only = all(sources[key] == GENERAL for key in keys)
     quantization, offset = facts.input_quantization, -128 if facts.input_dtype == "int8" else 0
@@ -247,7 +251,8 @@ def _unused_options(
     by_source = dict.fromkeys(preprocessing.sources.get(key, "") for key in unused)
     known_by = ", ".join(source for source in by_source if source) or "the model itself"
     options = ", ".join(f"--{key.replace('_', '-')}" for key in unused)
-    message = f"{options} does not apply to {id_}: {known_by} says otherwise"
+    do = "do" if len(unused) > 1 else "does"
+    message = f"{options} {do} not apply to {id_}: {known_by} says otherwise"
     remedy = f"to override it, name the model: {options.partition(',')[0]} {id_}=…"
     return (Diagnostic(code="preprocessing", message=message, remedy=remedy, model=id_),)
 
