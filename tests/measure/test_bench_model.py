@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from kdbench.measure.bench_model import EMULATED, FOREIGN, Refusal, network_of
+from kdbench.measure.bench_model import EMULATED, FOREIGN, Refusal, TestSet, network_of
 from kdbench.results.cards import Bits, ModelCard
+from kdbench.results.preprocessing import Geometry
 from kdbench.worker.jobs import Network
 
 
@@ -85,3 +87,12 @@ def test_a_card_whose_own_place_is_none_is_taken_for_one_that_was_moved(card, ru
     result = network_of(card.model_copy(update={"file": file.format(run=run)}), run / "models" / "a.onnx")
     assert isinstance(result, Refusal)
     assert "in its run's folder" in result.reason
+
+
+def test_the_hash_of_a_test_set_does_not_depend_on_the_order_of_the_models():
+    whole, small = np.zeros((2, 1, 4, 4), np.uint8), np.zeros((2, 1, 2, 2), np.uint8)
+    labels, squashed = np.zeros(2, np.int64), Geometry(mode="squash", resize=(2, 2))
+    arrays = {Geometry(): whole, squashed: small}
+    hashes = {TestSet(first, labels, in_geometry=arrays).sha256() for first in (whole, small)}
+    assert hashes == {TestSet(whole, labels).sha256()}
+    assert TestSet(small, labels, in_geometry={squashed: small}).sha256() == TestSet(small, labels).sha256()
