@@ -30,10 +30,12 @@ def network_from(path: str) -> nn.Module:
         or module_name.endswith(".py")
         or not all(part.isidentifier() for part in module_name.split("."))
     ):
-        found = ""
+        attribute_value = ""
         if module_name.endswith(".py"):
-            found = f"for the file {module_name}: {module_name[:-3].replace('/', '.')}:{attribute or 'factory'}; "
-        raise InputError(f"--torch {path!r} is no import path of a factory", found + _FORM)
+            attribute_value = (
+                f"for the file {module_name}: {module_name[:-3].replace('/', '.')}:{attribute or 'factory'}; "
+            )
+        raise InputError(f"--torch {path!r} is no import path of a factory", attribute_value + _FORM)
     with _working_directory_importable():
         made = _looked_up(module_name, attribute, path)
         if not isinstance(made, nn.Module):
@@ -68,15 +70,15 @@ def _looked_up(module_name: str, attribute: str, path: str) -> Any:
     except (Exception, SystemExit) as error:  # the module is a stranger's code
         hint = f"does `python -c 'import {module_name}'` work? A script has to protect its work by `if __name__ == …`"
         raise InputError(f"--torch {path}: importing {module_name} failed: {_shown(error)}", hint) from error
-    found: Any = module
+    attribute_value: Any = module
     for name in attribute.split("."):
-        if not hasattr(found, name):
-            names = getattr(found, "__dict__", {}).items()
+        if not hasattr(attribute_value, name):
+            names = getattr(attribute_value, "__dict__", {}).items()
             callables = [key for key, value in names if callable(value) and not key.startswith("_")]
             hint = suggestion(name, callables, f"it has: {', '.join(callables[:12]) or 'no functions or classes'}")
             raise InputError(f"--torch {path}: {module_name} has no {attribute!r}", hint)
-        found = getattr(found, name)
-    return found
+        attribute_value = getattr(attribute_value, name)
+    return attribute_value
 
 
 def _called(factory: Callable[[], Any], path: str) -> Any:

@@ -15,7 +15,7 @@ from kdbench.errors import InputError
 StateDict = dict[str, Tensor]
 
 _SAVE = "save the weights alone: torch.save(network.state_dict(), 'weights.pth')"
-# Where trainers keep the network's weights, beside their own state.
+# Where trainers keep the network's weights, beside their expected state.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "state_dict_ema", "model_ema", "ema")
 # What DataParallel, torch.compile and Lightning put before each name.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
@@ -29,20 +29,20 @@ def load_weights(network: nn.Module, path: Path) -> None:
     or of another shape.
     """
     weights = _without_prefix(read_weights(path), network.state_dict())
-    own = network.state_dict()
+    expected = network.state_dict()
     shapes = [
-        f"{name}: {tuple(weights[name].shape)} in the file, {tuple(own[name].shape)} in the network"
-        for name in weights.keys() & own.keys()
-        if weights[name].shape != own[name].shape
+        f"{name}: {tuple(weights[name].shape)} in the file, {tuple(expected[name].shape)} in the network"
+        for name in weights.keys() & expected.keys()
+        if weights[name].shape != expected[name].shape
     ]
-    present = {own[name].data_ptr() for name in weights.keys() & own.keys() if own[name].numel()}
+    present = {expected[name].data_ptr() for name in weights.keys() & expected.keys() if expected[name].numel()}
     missing = [
         name
-        for name, tensor in own.items()
+        for name, tensor in expected.items()
         # Older files have no counters; of weights that are tied, safetensors keeps one.
         if name not in weights and not name.endswith("num_batches_tracked") and tensor.data_ptr() not in present
     ]
-    unexpected = [name for name in weights if name not in own]
+    unexpected = [name for name in weights if name not in expected]
     problems = [("of another shape", sorted(shapes)), ("missing", missing), ("unexpected", unexpected)]
     faults = [f"{len(names)} {fault} ({_listed(names)})" for fault, names in problems if names]
     if faults:
@@ -114,8 +114,8 @@ def _unwrapped(content: Any, path: Path) -> Mapping[str, Any]:
         message = f"{path} holds several sets of weights: {', '.join(inside)}"
         raise InputError(message, f"save the one you mean alone: torch.save(checkpoint[{inside[0]!r}], 'weights.pth')")
     if inside:
-        found: Mapping[str, Any] = content[inside[0]]
-        return found
+        inner: Mapping[str, Any] = content[inside[0]]
+        return inner
     if not _holds_tensors(content):
         raise InputError(f"{path} holds no weights: its keys are {_listed(list(map(str, content)))}", _SAVE)
     return content
@@ -125,9 +125,9 @@ def _holds_tensors(value: Mapping[str, Any]) -> bool:
     return any(isinstance(tensor, Tensor) for tensor in value.values())
 
 
-def _without_prefix(weights: StateDict, own: Mapping[str, Tensor]) -> StateDict:
+def _without_prefix(weights: StateDict, expected: Mapping[str, Tensor]) -> StateDict:
     """Return the weights without what a wrapper put before all names, where the network does not call them so."""
-    while not weights.keys() & own.keys():
+    while not weights.keys() & expected.keys():
         prefix = next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in weights)), None)
         if prefix is None or not weights:
             break

@@ -210,9 +210,9 @@ def call_models(files: BenchFiles) -> None:
     if files.data is not None:
         with suppress(DataMissingError):  # the data may be only on the machine that runs --benchmark
             images = TestImages(files.inputs)
-            models, whole = _load(files, files.inputs, images), images.test_set()
-            few = {geometry: array[:_IMAGES] for geometry, array in whole.in_geometry.items()}
-            test = TestSet(whole.images[:_IMAGES], whole.labels[:_IMAGES], in_geometry=few)
+            models, test_set = _load(files, files.inputs, images), images.test_set()
+            few = {geometry: array[:_IMAGES] for geometry, array in test_set.in_geometry.items()}
+            test = TestSet(test_set.images[:_IMAGES], test_set.labels[:_IMAGES], in_geometry=few)
     with TemporaryDirectory(prefix="kdbench-smoke-") as folder:
         for model in stage(models, test, Path(folder), 0).values():
             _call(model)

@@ -69,8 +69,8 @@ def torch_networks(factories: Sequence[str], weights: Sequence[str]) -> list[Tor
     Weights without an id belong to the networks without named ones, in order. An id is the factory's name, with that of
     the weights where several networks are of one factory. Raises InputError where they do not fit each other.
     """
-    given = [(text.partition("=")[0], text.partition("=")[2]) if "=" in text else ("", text) for text in factories]
-    ids = [id_ or path.rpartition(":")[2].rpartition(".")[2] for id_, path in given]
+    pairs = [(text.partition("=")[0], text.partition("=")[2]) if "=" in text else ("", text) for text in factories]
+    ids = [id_ or path.rpartition(":")[2].rpartition(".")[2] for id_, path in pairs]
     named: dict[str, Path] = {}
     in_order: list[Path] = []
     for text in weights:
@@ -91,7 +91,7 @@ def torch_networks(factories: Sequence[str], weights: Sequence[str]) -> list[Tor
     files = iter(in_order)
     networks = [
         TorchNetwork(id_, path, named[id_] if id_ in named else next(files, None))
-        for id_, (_, path) in zip(ids, given, strict=True)
+        for id_, (_, path) in zip(ids, pairs, strict=True)
     ]
     return [
         replace(network, id=f"{network.id}-{network.weights.stem}")
@@ -186,8 +186,8 @@ def _export(network: TorchNetwork, inputs: InputOptions, images: TestImages | No
     made = network_from(network.factory)
     if network.weights is not None:
         load_weights(made, network.weights)
-    own = inputs.models.get(network.id, InputSpec())
-    spec, _ = merged(specs_of(network.described_by, _unknown(), None, own, inputs))
+    model_spec = inputs.models.get(network.id, InputSpec())
+    spec, _ = merged(specs_of(network.described_by, _unknown(), None, model_spec, inputs))
     samples = _samples(network, made, spec, images)
     logits = _logits(made)
     refusals = []
@@ -281,7 +281,9 @@ def _require_logits(answer: Any, network: TorchNetwork) -> None:
         keys = f" with {', '.join(map(str, answer))}" if isinstance(answer, dict) else ""
         raise InputError(f"{network.id} returns a {type(answer).__name__}{keys}, not logits", hint)
     if len(answer) != 2 or math.prod(answer.shape[1:]) != max(answer.shape[1:], default=0):
-        raise InputError(f"{network.id} answers 2 images with {_shape(answer, whole=True)}, not (2, classes)", hint)
+        raise InputError(
+            f"{network.id} answers 2 images with {_shape(answer, with_batch=True)}, not (2, classes)", hint
+        )
 
 
 def _unknown() -> ModelFacts:
@@ -290,8 +292,8 @@ def _unknown() -> ModelFacts:
     return ModelFacts("", 0, 0, 0, None, "", "float32", (None,), "other", None, (nothing,), nothing)
 
 
-def _shape(values: "torch.Tensor", *, whole: bool = False) -> str:
-    return "x".join(map(str, values.shape if whole else values.shape[1:]))
+def _shape(values: "torch.Tensor", *, with_batch: bool = False) -> str:
+    return "x".join(map(str, values.shape if with_batch else values.shape[1:]))
 
 
 def _first_line(error: Exception) -> str:
