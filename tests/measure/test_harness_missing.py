@@ -182,7 +182,7 @@ def test_a_pair_names_the_model_that_failed(lost, status):
     assert [(p.status, p.reason) for p in findings.pairs] == [(status, f"{lost} failed: it crashed")]
 
 
-def test_different_classes_leave_no_fidelity(tiny, bench_model, run_pass, test_set):
+def test_different_classes_leave_no_fidelity_but_a_drop(tiny, bench_model, run_pass, test_set):
     from kdbench.measure.passes.accuracy import AccuracyPass
 
     models = [bench_model(tiny("t")), bench_model(tiny("s", classes=9), teacher="t")]
@@ -190,8 +190,12 @@ def test_different_classes_leave_no_fidelity(tiny, bench_model, run_pass, test_s
     fidelities = [m for m in findings.measurements if m.metric in FIDELITIES]
     assert {m.status for m in fidelities} == {"unavailable"}
     assert len(fidelities) == len(FIDELITIES)
-    assert findings.pairs[0].reason == fidelities[0].reason
     assert "6 and 9 classes" in fidelities[0].reason
+    teacher, student = (
+        next(m.value for m in findings.measurements if (m.model, m.metric) == (id_, "top1")) for id_ in "ts"
+    )
+    assert findings.pairs[0].metric == "top1_drop"
+    assert findings.pairs[0].value == pytest.approx(100 * (teacher - student))
 
 
 def test_a_refused_model_goes_through_the_harness_untouched(
