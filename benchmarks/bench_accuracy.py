@@ -82,7 +82,7 @@ def in_turn(benchmark, bare, ours):
 def bare(case):
     bench_model, test, folder = case
     model = stage([bench_model], test, folder, 0)["m"]
-    (inputs,) = Inputs().of(test.images, model)
+    (inputs,) = Inputs().of(test.inputs, model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = THREADS
     session = onnxruntime.InferenceSession(str(bench_model.path), options, providers=["CPUExecutionProvider"])
@@ -105,12 +105,12 @@ def bench_loop_alone(benchmark, case, bare):
     bench_model, test, folder = case
     model = stage([bench_model], test, folder, 0)["m"]
     target = LoadedModel(model, provider="cpu", threads=THREADS)
-    inputs = Inputs().of(test.images, model)
+    inputs = Inputs().of(test.inputs, model)
     batch = batch_size(model)
     channel = Channel()
 
     def ours():
-        evaluate(target, inputs, model.fixed_batch, batch, lambda done: channel.step(done, len(test.images)))
+        evaluate(target, inputs, model.fixed_batch, batch, lambda done: channel.step(done, len(test.inputs)))
 
     ratio = in_turn(benchmark, bare, ours)
     assert ratio >= PROMISE

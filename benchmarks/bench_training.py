@@ -38,7 +38,7 @@ class TimedBatches(Batches):
     """Batches that note the CPU seconds of each iteration, from the first step to the end of the last."""
 
     def __init__(self, split: Split, *, train: bool) -> None:
-        channels = split.images.shape[1]
+        channels = split.inputs.shape[1]
         super().__init__(split, batch=BATCH, mean=(0.5,) * channels, std=(0.25,) * channels, train=train)
         self.seconds: list[float] = []
 
@@ -54,14 +54,14 @@ def bare_loop(network: nn.Module, train: Batches, validation: Batches, epochs: i
         network.train()
         train.set_epoch(epoch)
         for batch in train:
-            loss = F.cross_entropy(network(batch.images), batch.labels)
+            loss = F.cross_entropy(network(batch.inputs), batch.labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         network.eval()
         with torch.no_grad():
             for batch in validation:
-                F.cross_entropy(network(batch.images), batch.labels)
+                F.cross_entropy(network(batch.inputs), batch.labels)
 
 
 def kdbench_loop(network: nn.Module, train: Batches, validation: Batches, epochs: int, folder: Path) -> None:

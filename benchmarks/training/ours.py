@@ -132,5 +132,5 @@ def _context(
         torch.manual_seed(seed)
         return models.build(workload.student, dataset.input_shape, dataset.classes)
 
-    example = next(iter(batches)).images[:2]
+    example = next(iter(batches)).inputs[:2]
     return MethodContext(network, teachers, example, torch.from_numpy(batches.labels), dataset.classes, build)

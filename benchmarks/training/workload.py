@@ -97,4 +97,4 @@ def _settle(network: nn.Module, dataset: Dataset, batch: int) -> None:
     some = dataset.train.subset(range(_SETTLING * batch))
     with torch.no_grad():
         for chunk in Batches(some, batch=batch, mean=dataset.mean, std=dataset.std, train=False):
-            network.train()(chunk.images)
+            network.train()(chunk.inputs)

@@ -47,7 +47,7 @@ def load(
     geometry = geometry or Geometry(resize=resize, crop=None if crop is None else (crop, crop))
     request = Request(name, Path(folder).expanduser() if folder else None, download, tuple(parts), geometry, floats)
     dataset = DATASETS.get(name)(request).only(parts)
-    kinds = {split.images.dtype.name for split in (dataset.train, dataset.test) if split is not None}
+    kinds = {split.inputs.dtype.name for split in (dataset.train, dataset.test) if split is not None}
     if not floats and kinds != {"uint8"}:
         raise InputError(f"the data set {name!r} holds {', '.join(kinds)} images", "its loader has to return uint8")
     return dataset

@@ -65,15 +65,17 @@ def part_of(start: int, stop: int, rank: int, processes: int) -> BatchPart:
 
 
 class Batch(NamedTuple):
-    """B samples: normalised images (B, C, H, W) float32, labels (B,) int64, their positions in the split (B,) int64.
+    """B samples: normalised inputs (B, C, H, W) float32 and labels (B,) int64.
 
-    If images were mixed, the labels are distributions (B, classes) float32. `slot` (B,) int64 is the slot of each
-    image's view, if views have slots (`kdbench.data.augment`).
+    `position` (B,) int64 are the samples' positions in the split, `sample` (B,) int64 their numbers in the data set,
+    which no split or subset changes. If images were mixed, the labels are distributions (B, classes) float32. `slot`
+    (B,) int64 is the slot of each image's view, if views have slots (`kdbench.data.augment`).
     """
 
-    images: torch.Tensor
+    inputs: torch.Tensor
     labels: torch.Tensor
-    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, which a batch does not need
+    position: torch.Tensor
+    sample: torch.Tensor
     slot: torch.Tensor | None = None
 
 
@@ -109,7 +111,7 @@ class Batches:
         import torch
 
         assert batch > 0, batch
-        channels = split.images.shape[1]
+        channels = split.inputs.shape[1]
         if not len(mean) == len(std) == channels:
             message = f"{len(mean)} means and {len(std)} standard deviations for images of {channels} channels"
             raise InputError(message, "give data.mean and data.std one value per channel")
@@ -132,8 +134,9 @@ class Batches:
         if train and augment.mixes:
             assert classes is not None, "mixed labels are distributions over a known number of classes"
             self._mixing = augmenting.Mixing(augment, classes, seed)
-        self._images = torch.from_numpy(split.images).to(self.device)
+        self._inputs = torch.from_numpy(split.inputs).to(self.device)
         self._labels = torch.from_numpy(split.labels).to(self.device)
+        self._numbers = torch.from_numpy(split.samples).to(self.device)
         # (x / 255 - mean) / std as x · scale + shift, in double precision until the end.
         self._scale = self._per_channel(1 / (255 * np.asarray(std, dtype=np.float64)))
         self._shift = self._per_channel(-np.asarray(mean, dtype=np.float64) / np.asarray(std, dtype=np.float64))
@@ -160,8 +163,8 @@ class Batches:
             yield from self._training()
             return
         for start, stop, *_ in self.parts:
-            index = torch.arange(start, stop, device=self.device)
-            yield Batch(self._normalised(self._images[start:stop]), self._labels[start:stop], index)
+            position, rows = torch.arange(start, stop, device=self.device), slice(start, stop)
+            yield Batch(self._normalised(self._inputs[rows]), self._labels[rows], position, self._numbers[rows])
 
     @property
     def slots(self) -> int | None:
@@ -175,9 +178,10 @@ class Batches:
         numbers = augmenting.views_in_slots(self.augment, self._samples, slot)
         views = augmenting.decode_views(numbers, self.augment).to(self.device)
         for start, stop in batch_bounds(len(self._labels), batch, drop_last=False, join_single=False):
-            index = torch.arange(start, stop, device=self.device)
-            images = self._viewed(self._images[start:stop], views.of(index))
-            yield Batch(self._normalised(images), self._labels[start:stop], index, torch.full_like(index, slot))
+            position, rows = torch.arange(start, stop, device=self.device), slice(start, stop)
+            inputs = self._normalised(self._viewed(self._inputs[rows], views.of(position)))
+            slots = torch.full_like(position, slot)
+            yield Batch(inputs, self._labels[rows], position, self._numbers[rows], slots)
 
     def _training(self) -> Iterator[Batch]:
         import torch
@@ -195,14 +199,15 @@ class Batches:
         for number, (bounds, part) in enumerate(zip(self._bounds, self.parts, strict=True)):
             # Every process makes all of a mixed batch, because its images are mixed with those of other processes.
             start, stop = bounds if self._mixing is not None else part[:2]
-            index = order[start:stop]
-            images = self._normalised(self._viewed(self._images.index_select(0, index), views.of(index)))
-            labels = self._labels.index_select(0, index)
+            position = order[start:stop]
+            inputs = self._normalised(self._viewed(self._inputs.index_select(0, position), views.of(position)))
+            labels = self._labels.index_select(0, position)
             if self._mixing is not None:
-                images, labels = self._mixing(images, labels, self.epoch, number)
+                inputs, labels = self._mixing(inputs, labels, self.epoch, number)
                 kept = slice(part.start - start, part.stop - start)
-                images, labels, index = images[kept], labels[kept], index[kept]
-            yield Batch(images, labels, index, None if slot is None else slot.index_select(0, index))
+                inputs, labels, position = inputs[kept], labels[kept], position[kept]
+            sample = self._numbers.index_select(0, position)
+            yield Batch(inputs, labels, position, sample, None if slot is None else slot.index_select(0, position))
 
     def _viewed(self, images: torch.Tensor, views: Views) -> torch.Tensor:
         return images if self.augment.distinct_views == 1 else augmenting.apply_views(images, views, self.augment.pad)

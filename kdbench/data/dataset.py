@@ -1,4 +1,4 @@
-"""A data set in memory: uint8 images, labels, class names and normalisation constants; and requests for one."""
+"""A data set in memory: inputs, labels or targets, their names and normalisation constants; and requests for one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,10 +14,14 @@ from kdbench.results.preprocessing import Geometry
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
 
+Task = Literal["classification", "regression"]
+
+Inputs = npt.NDArray[Any]  # uint8, float32 or int64
 Images = npt.NDArray[Any]  # uint8, or float32 where a request allows it
 Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.integer]
 
+_NUMBERS = {np.dtype(np.float32), np.dtype(np.int64)}
 _NOT_NUMBERED: Labels = np.empty(0, dtype=np.int64)
 
 
@@ -28,29 +32,32 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images (N, C, H, W) uint8, C-contiguous, and their labels (N,) int64; never empty.
+    """Inputs (N, …), C-contiguous, and their labels; never empty.
 
-    Where the request allows floats, images may be float32: pixels from 0 to 1, or what else a model was trained on.
+    Inputs are images (N, C, H, W) uint8; float32 of any shape, such as images of many channels, rows of a table (N, F)
+    or sequences (N, T, F); or token ids (N, T) int64. Labels are classes (N,) int64, or targets of a regression (N, D)
+    float32.
 
     `samples` (N,) int64 are the samples' numbers in the data set; a subset keeps them, and random numbers are keyed to
     them.
     """
 
-    images: Images
-    labels: Labels
+    inputs: Inputs
+    labels: npt.NDArray[Any]
     samples: Labels = field(default_factory=lambda: _NOT_NUMBERED)  # numbered from 0 by default
 
     def __post_init__(self) -> None:
         if self.samples is _NOT_NUMBERED:
             object.__setattr__(self, "samples", np.arange(len(self.labels), dtype=np.int64))
-        images, labels = self.images, self.labels
+        inputs, labels = self.inputs, self.labels
         _require(len(self.samples) == len(labels), f"{len(labels)} labels but {len(self.samples)} sample numbers")
-        valid = images.dtype in {np.dtype(np.uint8), np.dtype(np.float32)} and images.ndim == 4
-        _require(valid, f"images must be (N,C,H,W) uint8 or float32, not {_form(images)}")
-        _require(labels.dtype == np.int64 and labels.ndim == 1, f"labels must be (N,) int64, not {_form(labels)}")
-        _require(len(images) == len(labels), f"{len(images)} images but {len(labels)} labels")
-        _require(images.size > 0, f"no images: shape {images.shape}")
-        _require(images.flags.c_contiguous, "images must be C-contiguous")
+        valid = inputs.ndim == 4 if inputs.dtype == np.uint8 else inputs.dtype in _NUMBERS and inputs.ndim >= 2
+        _require(valid, f"inputs must be (N,C,H,W) uint8, or (N,…) float32 or int64, not {_form(inputs)}")
+        valid = (labels.dtype == np.int64 and labels.ndim == 1) or (labels.dtype == np.float32 and labels.ndim == 2)
+        _require(valid, f"labels must be (N,) int64, or targets (N,D) float32, not {_form(labels)}")
+        _require(len(inputs) == len(labels), f"{len(inputs)} inputs but {len(labels)} labels")
+        _require(inputs.size > 0, f"no inputs: shape {inputs.shape}")
+        _require(inputs.flags.c_contiguous, "inputs must be C-contiguous")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,7 +65,7 @@ class Split:
     def subset(self, indices: Sequence[int] | Indices) -> "Split":
         """Return a copy of the samples at `indices`, in that order."""
         chosen = np.asarray(indices, dtype=np.int64)
-        return Split(self.images[chosen], self.labels[chosen], self.samples[chosen])
+        return Split(self.inputs[chosen], self.labels[chosen], self.samples[chosen])
 
 
 def _form(array: npt.NDArray[np.generic]) -> str:
@@ -69,9 +76,10 @@ def _form(array: npt.NDArray[np.generic]) -> str:
 class Dataset:
     """A data set in memory; a part that was not requested is None.
 
-    `inferred_classes` says that `class_names` only numbers the labels that occur: there may be further classes. `mean`
-    and `std` are per channel, in units of 0–1 (after division by 255); `source` names the origin of the data, their
-    licence or citation, and the origin of the constants; `notes` tell what was left out.
+    `class_names` name the classes, or the components of a regression's targets. `inferred_classes` says that they only
+    number the labels that occur: there may be further classes. `mean` and `std` are per index of the inputs' axis
+    `channel_axis`, for uint8 in units of 0–1 (after division by 255), and empty for token ids. `source` names the
+    origin of the data, their licence or citation, and the origin of the constants; `notes` tell what was left out.
     """
 
     name: str
@@ -83,20 +91,39 @@ class Dataset:
     source: str
     inferred_classes: bool = False
     notes: tuple[str, ...] = ()
+    channel_axis: int = 1
 
     def __post_init__(self) -> None:
         splits = self._splits()
         _require(bool(splits), f"{self.name}: neither a training nor a test part")
-        shapes = {split.images.shape[1:] for split in splits}
-        _require(len(shapes) == 1, f"{self.name}: training and test images differ in shape: {sorted(shapes)}")
+        shapes = {split.inputs.shape[1:] for split in splits}
+        _require(len(shapes) == 1, f"{self.name}: training and test inputs differ in shape: {sorted(shapes)}")
+        _require(
+            len({split.labels.dtype for split in splits}) == 1, f"{self.name}: labels in one part, targets in another"
+        )
         for split in splits:
+            if self.task == "regression":
+                targets = split.labels.shape[1]
+                _require(targets == self.outputs, f"{self.name}: {targets} targets, but {self.outputs} names")
+                continue
             low, high = int(split.labels.min()), int(split.labels.max())
             fault = f"{self.name}: labels from {low} to {high}, but classes are 0 to {self.classes - 1}"
             _require(low >= 0 and high < self.classes, fault)
-        channels, means, stds = self.input_shape[0], len(self.mean), len(self.std)
+        inputs, means, stds = splits[0].inputs, len(self.mean), len(self.std)
+        channels = 0 if inputs.dtype == np.int64 else inputs.shape[self.channel_axis]
         fault = f"{self.name}: {channels} channels, but {means} means and {stds} standard deviations"
         _require(means == stds == channels, fault)
         _require(all(std > 0 for std in self.std), f"{self.name}: a standard deviation must be positive: {self.std}")
+
+    @property
+    def task(self) -> Task:
+        """What is predicted: a class of each sample, or numbers."""
+        return "classification" if self._splits()[0].labels.dtype == np.int64 else "regression"
+
+    @property
+    def outputs(self) -> int:
+        """The number of a network's outputs: classes, or components of a target."""
+        return len(self.class_names)
 
     @property
     def classes(self) -> int:
@@ -104,15 +131,19 @@ class Dataset:
         return len(self.class_names)
 
     @property
+    def scale(self) -> float:
+        """What inputs are divided by before `mean` and `std` apply: 255 for uint8, else 1."""
+        return 255.0 if self._splits()[0].inputs.dtype == np.uint8 else 1.0
+
+    @property
     def known_classes(self) -> int | None:
         """The number of classes, or None if it was only inferred from the labels."""
         return None if self.inferred_classes else self.classes
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image."""
-        _, channels, height, width = self._splits()[0].images.shape
-        return channels, height, width
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: channels, height and width of an image."""
+        return self._splits()[0].inputs.shape[1:]
 
     def only(self, parts: Sequence[Part]) -> Self:
         """Return the data set without the parts not named in `parts`."""

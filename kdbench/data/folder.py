@@ -59,7 +59,7 @@ def load_folder(request: Request) -> Dataset:
     basis: Part = "train" if "train" in splits else "test"
     count = len(splits[basis])
     sample = np.linspace(0, count - 1, min(count, _STATISTICS_IMAGES)).astype(np.int64)
-    mean, std = channel_statistics(splits[basis].images[sample])
+    mean, std = channel_statistics(splits[basis].inputs[sample])
     source = f"the user's images in {base}; mean and std computed from {len(sample)} images of its {basis} part"
     skipped = sum(listings[part].skipped for part in request.parts)
     notes = (f"{skipped} files are no images and were left out; {len(paths)} images were read",) if skipped else ()

@@ -54,7 +54,7 @@ def load_npz(request: Request) -> Dataset:
     splits = {part: _split(arrays, *keys[part], path, request) for part in request.parts}
     labels = [as_labels(arrays[y], f"{y} of {path}") for _, y in keys.values() if y in arrays]
     basis: Part = "train" if "train" in splits else "test"
-    mean, std = channel_statistics(splits[basis].images)
+    mean, std = channel_statistics(splits[basis].inputs)
     names = _class_names(arrays.get("class_names"), labels, path)
     source = f"the user's archive {path.name}; mean and std computed from its {basis} part"
     parts, inferred = (splits.get("train"), splits.get("test")), "class_names" not in arrays

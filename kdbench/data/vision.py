@@ -152,5 +152,5 @@ def load_digits(request: Request) -> Dataset:
     images = fit_images(images, request.geometry)
     split = Split(images, bunch.target.astype(np.int64))
     training, test = (split.subset(part) for part in stratified(split.labels, _DIGITS_TEST_SHARE, _DIGITS_TEST_SEED))
-    mean, std = channel_statistics(training.images)
+    mean, std = channel_statistics(training.inputs)
     return Dataset("digits", tuple(str(digit) for digit in range(10)), training, test, mean, std, _DIGITS)

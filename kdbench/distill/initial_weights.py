@@ -61,7 +61,7 @@ def re_estimate(network: nn.Module, images: Batches) -> None:
         norm.train()
     with torch.no_grad():
         for batch in images:
-            network(batch.images)
+            network(batch.inputs)
     for norm, momentum in norms.items():
         norm.momentum = momentum
 

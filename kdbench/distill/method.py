@@ -57,14 +57,17 @@ class TeacherOutput:
 class Step:
     """One training step as a method sees it.
 
-    `labels` are (B,) int64, or distributions (B, C) where images were mixed; `index` (B,) int64 the samples' positions
-    in the training part. Features are by module path, of the layers that the step's methods name. `teacher_outputs` has
-    one item per teacher, and is empty if no term of the step needs a teacher.
+    `labels` are (B,) int64, or distributions (B, C) where images were mixed. `index` (B,) int64 are the samples'
+    numbers in the data set, which no split or subset changes: use them to look up values of your own. `position` (B,)
+    int64 are their positions in the training part, of which `MethodContext.labels` has the labels. Features are by
+    module path, of the layers that the step's methods name. `teacher_outputs` has one item per teacher, and is empty
+    if no term of the step needs a teacher.
     """
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor
     index: Tensor
+    position: Tensor
     epoch: int
     student_logits: Tensor
     student_features: Mapping[str, Tensor] = field(default_factory=dict)

@@ -70,7 +70,7 @@ class Objective(nn.Module):
         """Return the loss of a batch in an epoch, a scalar, and the network's logits (B, C)."""
         terms = self.active_terms(epoch)
         with Taps(network, _layers(term.method.student_layers for term in terms)) as taps:
-            logits: Tensor = network(batch.images)
+            logits: Tensor = network(batch.inputs)
         losses = []
         weight = self.ce_weight if terms or not len(self.terms) else 1.0
         if weight and not any(term.alone for term in terms):
@@ -85,7 +85,9 @@ class Objective(nn.Module):
                 teacher.predict(batch, () if number else layers, logits=needs_logits)
                 for number, teacher in enumerate(self.teachers if learning else ())
             )
-            step = Step(batch.images, batch.labels, batch.index, epoch, logits, taps.features, teacher_outputs)
+            step = Step(
+                batch.inputs, batch.labels, batch.sample, batch.position, epoch, logits, taps.features, teacher_outputs
+            )
             losses += [term.method(step) for term in terms]
         return functools.reduce(torch.add, losses), logits
 

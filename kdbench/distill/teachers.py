@@ -51,7 +51,7 @@ class LiveTeacher:
         """
         output: Tensor | None = None
         with torch.inference_mode(), Taps(self.network, tuple(layers), stop_early=not logits) as taps:
-            output = self.network(batch.images)
+            output = self.network(batch.inputs)
         # Copies, because the student's backward pass may save them, which inference tensors do not permit.
         features = {layer: feature.clone() for layer, feature in taps.features.items()}
         return TeacherOutput(None if output is None else output.clone(), features)
@@ -83,8 +83,8 @@ class CachedTeacher:
         """Return the logits of the batch's samples in their slots, float32."""
         assert not layers, "cached logits hold no features"
         assert batch.slot is not None, "views without slots cannot be looked up"
-        row = (batch.index * self._slots + batch.slot).to(self._rows.device)
-        return TeacherOutput(self._rows.index_select(0, row).to(batch.images.device, torch.float32))
+        row = (batch.position * self._slots + batch.slot).to(self._rows.device)
+        return TeacherOutput(self._rows.index_select(0, row).to(batch.inputs.device, torch.float32))
 
 
 Teacher = LiveTeacher | CachedTeacher
@@ -151,10 +151,10 @@ def _fill(path: Path, network: nn.Module, batches: Batches, slots: int, precisio
             for slot in range(slots):
                 progress.step(slot, slots, f"teacher's logits, view {slot + 1} of {slots}")
                 for batch in batches.in_slot(slot, evaluation_batch(batches.device, batches.batch)):
-                    logits = _half(network(batch.images))
+                    logits = _half(network(batch.inputs))
                     if table is None:
                         table = _new_table(temporary, (len(batches.labels), slots, logits.shape[1]))
-                    start = int(batch.index[0])
+                    start = int(batch.position[0])
                     table[start : start + len(logits), slot] = logits
         assert table is not None, "no images"
         table.flush()

@@ -129,7 +129,7 @@ class TestSet:
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
-    images: NDArray[Any]
+    inputs: NDArray[Any]
     labels: NDArray[np.int64]
     classes: int | None = None
     in_geometry: Mapping[Geometry, NDArray[Any]] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class TestSet:
     def images_of(self, model: BenchModel) -> NDArray[Any]:
         """Return the images as a model takes them."""
         preprocessing = model.card.preprocessing or Preprocessing()
-        return self.in_geometry.get(preprocessing.geometry, self.images)
+        return self.in_geometry.get(preprocessing.geometry, self.inputs)
 
     def sha256(self) -> str:
         """Return the SHA-256 of the shape, images and labels, in their order.
@@ -147,10 +147,10 @@ class TestSet:
         first = min(
             self.in_geometry, key=lambda of: (of != Geometry(colour=of.colour), of.model_dump_json()), default=None
         )
-        images = self.images if first is None else self.in_geometry[first]
-        digest = hashlib.sha256(repr(images.shape).encode())
-        for image in images:  # one by one: a large set may not be contiguous
-            digest.update(image.tobytes())
+        inputs = self.inputs if first is None else self.in_geometry[first]
+        digest = hashlib.sha256(repr(inputs.shape).encode())
+        for sample in inputs:  # one by one: a large set may not be contiguous
+            digest.update(sample.tobytes())
         digest.update(self.labels.astype("<i8").tobytes())
         return digest.hexdigest()
 

@@ -89,7 +89,7 @@ class ModelFacts:
 
 
 def inspect(
-    path: Path, *, output: str | None = None, classes: int | None = None, data_shape: tuple[int, int, int] | None = None
+    path: Path, *, output: str | None = None, classes: int | None = None, data_shape: tuple[int, ...] | None = None
 ) -> ModelFacts:
     """Read the facts of the ONNX classifier at `path`, without loading external weights.
 
@@ -138,7 +138,7 @@ def read_facts(path: Path) -> ModelFacts:
     )
 
 
-def layout_for(shape: Shape, data_shape: tuple[int, int, int], name: str) -> Layout:
+def layout_for(shape: Shape, data_shape: tuple[int, ...], name: str) -> Layout:
     """Return the layout in which images (channels, height, width) fit an input of `shape` (batch first).
 
     Raises InputError, with `name` and both shapes, if they do not fit.

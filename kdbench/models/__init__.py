@@ -36,7 +36,7 @@ ModelFactory: TypeAlias = "Callable[..., nn.Module]"
 MODELS: Registry[ModelFactory] = Registry("model", package="kdbench.models", group="kdbench.models")
 
 
-def build(name: str, input_shape: tuple[int, int, int], classes: int, /, **options: Any) -> "nn.Module":
+def build(name: str, input_shape: tuple[int, ...], classes: int, /, **options: Any) -> "nn.Module":
     """Return the network called `name` for samples of `input_shape` (C, H, W), with fresh weights.
 
     Its forward maps (B, C, H, W) to logits (B, classes). Raises InputError for an unknown name, an unknown option or

@@ -212,7 +212,7 @@ def call_models(files: BenchFiles) -> None:
             images = TestImages(files.inputs)
             models, test_set = _load(files, files.inputs, images), images.test_set()
             few = {geometry: array[:_IMAGES] for geometry, array in test_set.in_geometry.items()}
-            test = TestSet(test_set.images[:_IMAGES], test_set.labels[:_IMAGES], in_geometry=few)
+            test = TestSet(test_set.inputs[:_IMAGES], test_set.labels[:_IMAGES], in_geometry=few)
     with TemporaryDirectory(prefix="kdbench-smoke-") as folder:
         for model in stage(models, test, Path(folder), 0).values():
             _call(model)

@@ -127,7 +127,7 @@ def test_torch(shown, package, tmp_path):
     program = torch.export.export(package, (torch.zeros(2, 1, 8, 8),), dynamic_shapes=({0: torch.export.Dim("batch")},))
     torch.export.save(program, tmp_path / "student.pt2")
     test = data.load("digits").test
-    predicted = package(torch.from_numpy(test.images).float() / 255).argmax(dim=1).numpy()
+    predicted = package(torch.from_numpy(test.inputs).float() / 255).argmax(dim=1).numpy()
     expected = float((predicted == test.labels).mean())
     assert [shown("PyTorch", 0), shown("PyTorch", 1)] == [expected, expected]
 
@@ -202,8 +202,8 @@ def test_keras(shown, tmp_path):
 @pytest.mark.parametrize("zipped", [False, True])
 def test_scikit_learn(shown, run_cli, zipped, tmp_path):
     train, test = data.load("digits").train, data.load("digits").test
-    classifier = LogisticRegression(max_iter=50, C=0.01).fit(train.images.reshape(-1, 64) / 16, train.labels)
-    features = (test.images.reshape(-1, 64) / 16).astype(np.float32)
+    classifier = LogisticRegression(max_iter=50, C=0.01).fit(train.inputs.reshape(-1, 64) / 16, train.labels)
+    features = (test.inputs.reshape(-1, 64) / 16).astype(np.float32)
     np.savez(tmp_path / "test.npz", x=features, y=test.labels)
     nodes = [
         helper.make_node(

@@ -35,7 +35,7 @@ def test_an_epoch_holds_every_sample_once(train):
     loader = batches(train=train)
     seen = list(loader)
     assert len(seen) == len(loader) == 6
-    index = torch.cat([batch.index for batch in seen])
+    index = torch.cat([batch.position for batch in seen])
     assert sorted(index.tolist()) == list(range(23))
     assert torch.equal(torch.cat([batch.labels for batch in seen]), index)
     assert (index.tolist() == list(range(23))) is not train
@@ -51,23 +51,23 @@ def test_normalisation_is_that_of_torchvision():
 
     split = toy()
     expected = functional.normalize(
-        torch.from_numpy(split.images).to(torch.float32) / 255, mean=[0.1, 0.5, 0.2], std=[0.3, 1.0, 0.7]
+        torch.from_numpy(split.inputs).to(torch.float32) / 255, mean=[0.1, 0.5, 0.2], std=[0.3, 1.0, 0.7]
     )
     for options in ({"train": False}, {"train": True}, {"train": True, "channels_last": True}):
         for batch in batches(split, **options):
             assert isinstance(batch, Batch)
-            assert batch.images.dtype == torch.float32
-            assert batch.images.is_contiguous(
+            assert batch.inputs.dtype == torch.float32
+            assert batch.inputs.is_contiguous(
                 memory_format=torch.channels_last if options.get("channels_last") else torch.contiguous_format
             )
-            torch.testing.assert_close(batch.images, expected[batch.index], rtol=1e-6, atol=1e-6)
+            torch.testing.assert_close(batch.inputs, expected[batch.position], rtol=1e-6, atol=1e-6)
 
 
 def test_the_resident_images_stay_as_they_were():
     split = toy()
-    before = split.images.copy()
+    before = split.inputs.copy()
     list(batches(split, augment=CHANGE))
-    assert np.array_equal(split.images, before)
+    assert np.array_equal(split.inputs, before)
 
 
 def test_same_seed_and_epoch_same_bits_whatever_went_before():
@@ -94,8 +94,8 @@ def test_a_sample_changes_the_same_way_in_batches_of_any_size():
     views = []
     for batch in (4, 9):
         seen = list(batches(batch=batch, augment=CHANGE))
-        order = torch.cat([b.index for b in seen]).argsort()
-        views.append(torch.cat([b.images for b in seen])[order])
+        order = torch.cat([b.position for b in seen]).argsort()
+        views.append(torch.cat([b.inputs for b in seen])[order])
     assert torch.equal(*views)
 
 
@@ -104,27 +104,27 @@ def test_a_sample_changes_the_same_way_in_a_subset():
     few = split.subset(np.array([20, 3, 11]))
     (whole,), (part,) = batches(split, batch=23, augment=CHANGE), batches(few, batch=23, augment=CHANGE)
     for position, sample in enumerate([20, 3, 11]):
-        assert torch.equal(part.images[part.index == position], whole.images[whole.index == sample])
+        assert torch.equal(part.inputs[part.position == position], whole.inputs[whole.position == sample])
 
 
 @pytest.mark.parametrize("augment", [Augment(), Augment(flip=True), Augment(pad=2, flip=True, views=5)], ids=str)
 def test_a_batch_says_in_which_of_few_views_each_image_is(augment):
     loader = batches(augment=augment, seed=5)
-    kept = [torch.cat([batch.images for batch in loader.in_slot(slot, 7)]) for slot in range(loader.slots)]
+    kept = [torch.cat([batch.inputs for batch in loader.in_slot(slot, 7)]) for slot in range(loader.slots)]
     for epoch in range(4):
         loader.set_epoch(epoch)
         for batch in loader:
-            expected = torch.stack([kept[s][i] for s, i in zip(batch.slot, batch.index, strict=True)])
-            assert torch.equal(batch.images, expected)
+            expected = torch.stack([kept[s][i] for s, i in zip(batch.slot, batch.position, strict=True)])
+            assert torch.equal(batch.inputs, expected)
             wanted = slots_of_epoch(augment, np.arange(23), 5, epoch)
-            assert batch.slot.tolist() == wanted[batch.index].tolist()
+            assert batch.slot.tolist() == wanted[batch.position].tolist()
 
 
 def test_what_a_teacher_is_asked_ahead_of_time_comes_in_order_with_its_slot():
     loader = batches(augment=Augment(pad=2, flip=True, views=5))
     requested = list(loader.in_slot(3, 10))
     assert [len(batch.labels) for batch in requested] == [10, 10, 3]
-    assert torch.cat([batch.index for batch in requested]).tolist() == list(range(23))
+    assert torch.cat([batch.position for batch in requested]).tolist() == list(range(23))
     assert torch.cat([batch.labels for batch in requested]).tolist() == list(range(23))
     assert set(torch.cat([batch.slot for batch in requested]).tolist()) == {3}
 
@@ -132,11 +132,11 @@ def test_what_a_teacher_is_asked_ahead_of_time_comes_in_order_with_its_slot():
 def test_mixed_batches_keep_order_and_views_and_carry_distributions():
     plain, mixing = batches(augment=CHANGE), batches(augment=Augment(pad=2, flip=True, mixup=1.0), classes=23)
     for batch, mixed in zip(plain, mixing, strict=True):
-        assert torch.equal(batch.index, mixed.index)
+        assert torch.equal(batch.position, mixed.position)
         label_shares = mixed.labels[torch.arange(len(batch.labels)), batch.labels]
         share = float(label_shares[0])
         torch.testing.assert_close(mixed.labels.sum(1), torch.ones(len(label_shares)))
-        torch.testing.assert_close(mixed.images, share * batch.images + (1 - share) * batch.images.roll(1, 0))
+        torch.testing.assert_close(mixed.inputs, share * batch.inputs + (1 - share) * batch.inputs.roll(1, 0))
 
 
 SHARED = {
@@ -174,13 +174,13 @@ def test_a_left_over_too_small_to_share_is_given_to_all():
 
 def test_augmentation_is_drawn_anew_each_epoch_and_only_in_training():
     split = toy()
-    plain = next(iter(batches(split, train=False, batch=23))).images
-    assert torch.equal(next(iter(batches(split, train=False, batch=23, augment=CHANGE))).images, plain)
+    plain = next(iter(batches(split, train=False, batch=23))).inputs
+    assert torch.equal(next(iter(batches(split, train=False, batch=23, augment=CHANGE))).inputs, plain)
     loader, views = batches(split, batch=23, augment=CHANGE), []
     for epoch in range(2):
         loader.set_epoch(epoch)
         (batch,) = loader
-        views.append(batch.images[batch.index.argsort()])
+        views.append(batch.inputs[batch.position.argsort()])
         assert not torch.equal(views[-1], plain)
     assert not torch.equal(*views)
 

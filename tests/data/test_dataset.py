@@ -30,7 +30,7 @@ def test_classes_are_known_unless_said_to_be_inferred():
 def test_subset_keeps_the_order_asked_for():
     whole = Split(np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1), np.array([5, 6, 7]))
     part = whole.subset([2, 0])
-    assert part.images.ravel().tolist() == [2, 0]
+    assert part.inputs.ravel().tolist() == [2, 0]
     assert part.labels.tolist() == [7, 5]
 
 

@@ -20,13 +20,13 @@ def test_parts(digits):
 
 def test_the_test_part_never_changes(digits):
     # A different fingerprint makes every published digits result incomparable with new ones.
-    assert hashlib.sha256(digits.test.images.tobytes()).hexdigest()[:16] == "945dec6adde59487"
+    assert hashlib.sha256(digits.test.inputs.tobytes()).hexdigest()[:16] == "945dec6adde59487"
 
 
 def test_no_grey_level_is_lost(digits):
     from sklearn.datasets import load_digits
 
-    images = np.concatenate([digits.train.images, digits.test.images])
+    images = np.concatenate([digits.train.inputs, digits.test.inputs])
     levels = np.rint(images[:, 0] * (16 / 255))
     original = load_digits().images
     assert images.max() == 255
@@ -34,8 +34,8 @@ def test_no_grey_level_is_lost(digits):
 
 
 def test_constants_are_those_of_the_training_part_whatever_is_asked_for(digits):
-    assert digits.mean[0] == pytest.approx((digits.train.images / 255).mean())
-    assert digits.std[0] == pytest.approx((digits.train.images / 255).std())
+    assert digits.mean[0] == pytest.approx((digits.train.inputs / 255).mean())
+    assert digits.std[0] == pytest.approx((digits.train.inputs / 255).std())
     alone = load("digits", parts=("test",))
     assert alone.train is None
     assert (alone.mean, alone.std) == (digits.mean, digits.std)

@@ -38,11 +38,11 @@ def test_a_fifth_of_each_class_becomes_the_test_part(flat):
     assert loaded.class_names == ("cat", "dog")
     assert np.bincount(loaded.train.labels).tolist() == [8, 4]
     assert np.bincount(loaded.test.labels).tolist() == [2, 1]
-    levels = np.concatenate([loaded.train.images[:, 0, 0, 0], loaded.test.images[:, 0, 0, 0]])
+    levels = np.concatenate([loaded.train.inputs[:, 0, 0, 0], loaded.test.inputs[:, 0, 0, 0]])
     assert sorted(levels.tolist()) == [*range(10, 20), *range(200, 205)]
     for part in (loaded.train, loaded.test):
-        assert ((part.images[:, 0, 0, 0] >= 200) == (part.labels == 1)).all()
-    assert np.array_equal(load(f"folder:{flat}", parts=("test",)).test.images, loaded.test.images)
+        assert ((part.inputs[:, 0, 0, 0] >= 200) == (part.labels == 1)).all()
+    assert np.array_equal(load(f"folder:{flat}", parts=("test",)).test.inputs, loaded.test.inputs)
 
 
 def test_train_and_test_folders(parted):
@@ -52,7 +52,7 @@ def test_train_and_test_folders(parted):
     loaded = load(f"folder:{parted}")
     assert loaded.class_names == ("ant", "bee")
     assert loaded.input_shape == (3, 8, 8)
-    assert loaded.train.images[:, 0, 0, 0].tolist() == [0, 1, 2, 100, 101, 102]
+    assert loaded.train.inputs[:, 0, 0, 0].tolist() == [0, 1, 2, 100, 101, 102]
     assert loaded.test.labels.tolist() == [0, 0, 1, 1]
     assert loaded.mean[0] == pytest.approx(np.mean([0, 1, 2, 100, 101, 102]) / 255)
 
@@ -97,7 +97,7 @@ def test_folders_are_read_as_torchvision_reads_them(parted):
     expected = ImageFolder(parted / "test")
     assert loaded.test.labels.tolist() == expected.targets
     levels = [np.asarray(image)[0, 0, 0] for image, _ in expected]
-    assert loaded.test.images[:, 0, 0, 0].tolist() == levels
+    assert loaded.test.inputs[:, 0, 0, 0].tolist() == levels
     assert loaded.notes == ("1 files are no images and were left out; 6 images were read",)
 
 
@@ -107,7 +107,7 @@ def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):
             paint(tmp_path / name / f"{i}.png", int(name))
     loaded = load(f"folder:{tmp_path}")
     assert loaded.class_names == ("0", "1", "2", "10")
-    levels = dict(zip(loaded.train.labels.tolist(), loaded.train.images[:, 0, 0, 0].tolist(), strict=True))
+    levels = dict(zip(loaded.train.labels.tolist(), loaded.train.inputs[:, 0, 0, 0].tolist(), strict=True))
     assert levels == {0: 0, 1: 1, 2: 2, 3: 10}
 
 
@@ -132,7 +132,7 @@ def test_grey_stays_grey_only_if_all_are(tmp_path, modes, channels):
                 Image.open(path).convert("P").save(path)
     loaded = load(f"folder:{tmp_path}")
     assert loaded.input_shape == (channels, 8, 8)
-    assert loaded.train.images.min() == 255
+    assert loaded.train.inputs.min() == 255
 
 
 def test_colours_and_rows_lie_where_they_belong(tmp_path):
@@ -140,14 +140,14 @@ def test_colours_and_rows_lie_where_they_belong(tmp_path):
     (tmp_path / "one").mkdir()
     for i in range(2):
         Image.fromarray(pixels).save(tmp_path / "one" / f"{i}.png")
-    assert np.array_equal(load(f"folder:{tmp_path}").train.images[0].transpose(1, 2, 0), pixels)
+    assert np.array_equal(load(f"folder:{tmp_path}").train.inputs[0].transpose(1, 2, 0), pixels)
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "ppm"])
 def test_endings(tmp_path, ending):
     for i in range(2):
         paint(tmp_path / "a" / f"{i}.{ending}", 128)
-    images = load(f"folder:{tmp_path}").train.images
+    images = load(f"folder:{tmp_path}").train.inputs
     assert np.abs(images.astype(int) - 128).max() <= 2
 
 

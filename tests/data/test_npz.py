@@ -33,7 +33,7 @@ def test_images_and_labels_are_a_test_part(tmp_path):
     name = saved(tmp_path, images=GREY, labels=LABELS)
     loaded = load(name, parts=("test",))
     assert loaded.train is None
-    assert np.array_equal(loaded.test.images[:, 0], GREY)
+    assert np.array_equal(loaded.test.inputs[:, 0], GREY)
     assert "test part" in loaded.source
     with pytest.raises(DataMissingError, match="no train part"):
         load(name)
@@ -49,7 +49,7 @@ def test_names_do_not_depend_on_the_parts(tmp_path):
 @pytest.mark.parametrize(("x", "y"), [("X", "y"), ("x", "y"), ("X_test", "y_test")])
 def test_other_names_of_a_test_part(tmp_path, x, y):
     loaded = load(saved(tmp_path, **{x: GREY, y: LABELS}), parts=("test",))
-    assert np.array_equal(loaded.test.images[:, 0], GREY)
+    assert np.array_equal(loaded.test.inputs[:, 0], GREY)
 
 
 def test_rows_of_features(tmp_path):
@@ -60,8 +60,8 @@ def test_floats_stay_what_they_are_where_that_is_asked_for(tmp_path):
     floats = np.random.default_rng(0).normal(size=(6, 8, 8)) / 1000
     name = saved(tmp_path, images=floats, labels=LABELS)
     loaded = load(name, parts=("test",), floats=True)
-    assert loaded.test.images.dtype == np.float32
-    np.testing.assert_array_equal(loaded.test.images[:, 0], floats.astype(np.float32))
+    assert loaded.test.inputs.dtype == np.float32
+    np.testing.assert_array_equal(loaded.test.inputs[:, 0], floats.astype(np.float32))
     with pytest.raises(InputError, match="floats from -"):
         load(name, parts=("test",))
 

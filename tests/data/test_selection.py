@@ -65,7 +65,7 @@ def test_cut_validation_takes_images_and_labels_together():
     assert len(training) == 90
     assert np.bincount(validation.labels).tolist() == [2] * 5
     for part in (training, validation):
-        assert (part.images.ravel() % 5 == part.labels).all()
+        assert (part.inputs.ravel() % 5 == part.labels).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1])

@@ -61,8 +61,8 @@ def test_mnist_test_part_alone(tiny_mnist):
     loaded = load("mnist", root=tiny_mnist, parts=("test",))
     assert loaded.train is None
     assert loaded.test.labels.tolist() == [7, 2, 1, 0, 4, 1]
-    assert loaded.test.images.shape == (6, 1, 28, 28)
-    assert loaded.test.images.ravel()[:300].tolist() == [*range(256), *range(44)]
+    assert loaded.test.inputs.shape == (6, 1, 28, 28)
+    assert loaded.test.inputs.ravel()[:300].tolist() == [*range(256), *range(44)]
     assert (loaded.mean, loaded.std) == ((0.1307,), (0.3081,))
 
 
@@ -127,7 +127,7 @@ def test_cifar_test_part_alone(tiny_cifar):
     assert loaded.class_names[3] == "class 3"
     assert loaded.test.labels.tolist() == [3, 8, 8, 0]
     # The files hold the red plane first, row by row: what was written is what lies in memory.
-    assert loaded.test.images.reshape(4, 3072)[1].tolist() == (np.arange(3072, 6144) % 256).tolist()
+    assert loaded.test.inputs.reshape(4, 3072)[1].tolist() == (np.arange(3072, 6144) % 256).tolist()
 
 
 @pytest.mark.parametrize("name", ["test_batch", "batches.meta"])
@@ -149,7 +149,7 @@ def test_real_mnist(data_root):
     assert (len(mnist.train), len(mnist.test)) == (60_000, 10_000)
     assert mnist.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert mnist.test.labels[0] == 7
-    mean, std = channel_statistics(mnist.train.images)
+    mean, std = channel_statistics(mnist.train.inputs)
     assert mnist.mean == pytest.approx(mean, abs=1e-4)
     assert mnist.std == pytest.approx(std, abs=1e-4)
 
@@ -161,7 +161,7 @@ def test_real_cifar10_test_part(data_root):
     assert [cifar.class_names[label] for label in cifar.test.labels[:4]] == ["cat", "ship", "ship", "airplane"]
     assert cifar.input_shape == (3, 32, 32)
     # The training part's constants: the test part's own lie within a hundredth.
-    mean, std = channel_statistics(cifar.test.images)
+    mean, std = channel_statistics(cifar.test.inputs)
     assert cifar.mean == pytest.approx(mean, abs=0.01)
     assert cifar.std == pytest.approx(std, abs=0.01)
 
@@ -172,6 +172,6 @@ def test_real_cifar100(data_root):
     assert np.bincount(cifar.test.labels).tolist() == [100] * 100
     assert (cifar.class_names[0], cifar.class_names[99]) == ("apple", "worm")
     assert cifar.class_names[cifar.test.labels[0]] == "mountain"
-    mean, std = channel_statistics(cifar.train.images)
+    mean, std = channel_statistics(cifar.train.inputs)
     assert cifar.mean == pytest.approx(mean, abs=4e-4)
     assert cifar.std == pytest.approx(std, abs=1.5e-3)

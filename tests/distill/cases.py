@@ -71,7 +71,7 @@ def cached_bank() -> Case:
     augment = {**CROPS, "views": 3}
     teacher, shown = tiny(1, width=8).eval(), _shuffled(augment)
     with torch.inference_mode():
-        table = torch.stack([torch.cat([teacher(b.images) for b in shown.in_slot(slot, 50)]) for slot in range(3)], 1)
+        table = torch.stack([torch.cat([teacher(b.inputs) for b in shown.in_slot(slot, 50)]) for slot in range(3)], 1)
     entry = student({"method": "kd"})
     network = tiny(dropout=0.3)
     terms = student_terms(entry, context(network, teacher))

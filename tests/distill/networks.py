@@ -70,9 +70,10 @@ def step(
     """A step of such logits, whose first samples are those of the split."""
     batch = len(student_logits)
     usual = {
-        "images": torch.zeros(batch, 1, 8, 8),
+        "inputs": torch.zeros(batch, 1, 8, 8),
         "labels": torch.arange(batch) % 3,
         "index": torch.arange(batch),
+        "position": torch.arange(batch),
         "epoch": 0,
         "student_logits": student_logits,
         "student_features": student_features or {},

@@ -31,7 +31,7 @@ def test_batch_norm_is_that_of_the_training_images_under_the_mixed_weights():
     network = tiny(0)
     interpolate_weights(network, tiny(1), start(0.5), images())
     (batch,) = images()
-    convolved = network.first[0](batch.images)
+    convolved = network.first[0](batch.inputs)
     torch.testing.assert_close(network.first[1].running_mean, convolved.mean(dim=(0, 2, 3)))
     torch.testing.assert_close(network.first[1].running_var, convolved.var(dim=(0, 2, 3)))
 
@@ -49,7 +49,7 @@ def test_a_re_estimate_is_the_mean_over_batches_and_draws_no_dropout():
     state = torch.random.get_rng_state()
     re_estimate(network, batches(stripes(48), batch=16))
     assert torch.equal(torch.random.get_rng_state(), state)
-    means = [network.first[0](b.images).mean(dim=(0, 2, 3)) for b in batches(stripes(48), batch=16)]
+    means = [network.first[0](b.inputs).mean(dim=(0, 2, 3)) for b in batches(stripes(48), batch=16)]
     torch.testing.assert_close(network.first[1].running_mean, torch.stack(means).mean(dim=0))
     assert network.first[1].momentum == 0.1
 

@@ -13,7 +13,7 @@ from kdbench.distill.objective import student_terms
 from kdbench.errors import InputError
 
 LABELS = torch.tensor([0, 1])
-BATCH = Batch(EXAMPLE, LABELS, torch.arange(2))
+BATCH = Batch(EXAMPLE, LABELS, torch.arange(2), torch.arange(2))
 KD = {"method": "kd"}
 HINT = {"method": "hint"}
 TWO_STAGES = ({**HINT, "until_epoch": 2, "alone": True}, {**KD, "from_epoch": 2})

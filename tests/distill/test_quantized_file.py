@@ -49,7 +49,7 @@ class TestFile:
         assert summary.curve[-1].validation_top1 > 0.9
         (batch,) = batches(VALIDATION, 48)
         export_onnx(deployed(network), SHAPE, tmp_path / "net.onnx")
-        result = run_file(tmp_path / "net.onnx", batch.images, optimised=True)
+        result = run_file(tmp_path / "net.onnx", batch.inputs, optimised=True)
         assert (result.argmax(1) == batch.labels.numpy()).mean() > 0.9
 
     @pytest.mark.parametrize("bits", [(3, 8, 8), (8, 3, 8), (4, 4, 4), (2, 3, 5)])

@@ -14,7 +14,7 @@ from kdbench.errors import InputError, StorageError
 from kdbench.progress import Silent
 from kdbench.recipe import Augment
 
-BATCH = Batch(EXAMPLE, torch.zeros(2, dtype=torch.long), torch.arange(2))
+BATCH = Batch(EXAMPLE, torch.zeros(2, dtype=torch.long), torch.arange(2), torch.arange(2))
 
 
 def test_it_answers_in_evaluation_mode_without_a_graph():
@@ -100,7 +100,7 @@ def test_a_misaligned_table_would_be_seen(tmp_path):
     """What the test above would say if logits were looked up by their place in the batch."""
     network, shown = tiny(3), training(Augment())
     kept, batch = cached(tmp_path, network, shown), next(iter(shown))
-    wrong = batch._replace(index=torch.arange(len(batch.labels)))
+    wrong = batch._replace(position=torch.arange(len(batch.labels)))
     assert not torch.allclose(kept.predict(wrong).logits, kept.predict(batch).logits, atol=1e-2)
 
 

@@ -76,7 +76,7 @@ def test_every_metric_is_there_with_the_reason():
 
 
 def analyses(*, flipped=False, drawn=True):
-    images = TrainingImages(TEST.images, LABELS + flipped, LABELS, np.full(2, drawn))
+    images = TrainingImages(TEST.inputs, LABELS + flipped, LABELS, np.full(2, drawn))
     return Analyses(training=dict.fromkeys(("t", "alone", "s"), images), independent={"s": "alone"})
 
 
@@ -186,7 +186,7 @@ def test_different_classes_leave_no_fidelity_but_a_drop(tiny, bench_model, run_p
     from kdbench.measure.passes.accuracy import AccuracyPass
 
     models = [bench_model(tiny("t")), bench_model(tiny("s", classes=9), teacher="t")]
-    findings = run_pass(AccuracyPass(), models, TestSet(test_set.images, test_set.labels))
+    findings = run_pass(AccuracyPass(), models, TestSet(test_set.inputs, test_set.labels))
     fidelities = [m for m in findings.measurements if m.metric in FIDELITIES]
     assert {m.status for m in fidelities} == {"unavailable"}
     assert len(fidelities) == len(FIDELITIES)

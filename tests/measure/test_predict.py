@@ -23,7 +23,7 @@ def predicted(context):
 def test_any_batch_gives_the_same_logits(predicted, tiny, bench_model, test_set, by_hand, batch):
     one = bench_model(tiny(batch=batch))
     findings = predicted([one], test_set)[one.id]
-    np.testing.assert_allclose(findings.logits, by_hand(test_set.images), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(findings.logits, by_hand(test_set.inputs), rtol=1e-4, atol=1e-4)
     assert (findings.ranks == 0).mean() == 0.8
 
 
@@ -33,19 +33,19 @@ def test_any_batch_gives_the_same_logits(predicted, tiny, bench_model, test_set,
 def test_any_layout_sees_the_same_pixels(predicted, tiny, bench_model, test_set, by_hand, shape, axes):
     pre = Preprocessing(mean=(0.4, 0.5), std=(0.2, 0.3))
     one = bench_model(tiny(shape=shape), preprocessing=pre)
-    expected = by_hand(test_set.images, pre=pre, axes=axes)
+    expected = by_hand(test_set.inputs, pre=pre, axes=axes)
     np.testing.assert_allclose(predicted([one], test_set)[one.id].logits, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 0.02), ("float64", 1e-4)])
 def test_any_type_of_input(predicted, tiny, bench_model, test_set, by_hand, dtype, tolerance):
     one = bench_model(tiny(dtype=dtype))
-    np.testing.assert_allclose(predicted([one], test_set)[one.id].logits, by_hand(test_set.images), atol=tolerance)
+    np.testing.assert_allclose(predicted([one], test_set)[one.id].logits, by_hand(test_set.inputs), atol=tolerance)
 
 
 def test_a_uint8_input_gets_pixels(predicted, tiny, bench_model, test_set, by_hand):
     one = bench_model(tiny(dtype="uint8"))
-    expected = by_hand(test_set.images, pre=Preprocessing(scale=1))
+    expected = by_hand(test_set.inputs, pre=Preprocessing(scale=1))
     np.testing.assert_allclose(predicted([one], test_set)[one.id].logits, expected, rtol=1e-4)
 
 
@@ -57,7 +57,7 @@ def test_models_of_different_preprocessing_do_not_mix(predicted, tiny, bench_mod
     ]
     findings = predicted(bench_models, test_set)
     for seed, model in enumerate(bench_models):
-        expected = by_hand(test_set.images, seed=seed, pre=model.card.preprocessing)
+        expected = by_hand(test_set.inputs, seed=seed, pre=model.card.preprocessing)
         np.testing.assert_allclose(findings[model.id].logits, expected, rtol=1e-4, atol=1e-3)
 
 
@@ -107,13 +107,13 @@ def test_classes_must_fit_the_labels(predicted, tiny, bench_model, test_set):
         predicted([bench_model(tiny(classes=3))], test_set)
     with pytest.raises(InputError, match="6 classes apart, but the data has 100"):
         predicted([bench_model(tiny())], dataclasses.replace(test_set, classes=100))
-    more = predicted([bench_model(tiny("more", classes=9))], TestSet(test_set.images, test_set.labels))
+    more = predicted([bench_model(tiny("more", classes=9))], TestSet(test_set.inputs, test_set.labels))
     assert more["more"].logits.shape == (50, 9)
 
 
 def test_a_test_part_without_the_last_class_fits_the_right_model(predicted, tiny, bench_model, test_set):
     seen = test_set.labels < 5
-    part = TestSet(test_set.images[seen], test_set.labels[seen], classes=None)
+    part = TestSet(test_set.inputs[seen], test_set.labels[seen], classes=None)
     assert isinstance(predicted([bench_model(tiny())], part)["tiny"], Predictions)
 
 

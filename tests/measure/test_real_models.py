@@ -37,6 +37,6 @@ def test_published_accuracy(data_root, foreign_models, context, file, name, prep
         preprocessing=preprocessing,
     )
     models = [BenchModel(card, path, facts)]
-    test = TestSet(dataset.test.images, dataset.test.labels, dataset.classes)
+    test = TestSet(dataset.test.inputs, dataset.test.labels, dataset.classes)
     predictions = predict(context(models, test), models, test, threads=1)["m"]
     assert (predictions.ranks == 0).mean() == pytest.approx(top1, abs=5e-5)

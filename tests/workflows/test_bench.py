@@ -30,7 +30,7 @@ def digits():
 @pytest.fixture(scope="module")
 def templates(digits):
     """The mean image of each class, 0–1, (64, 10), and the bias that makes them a least-distance classifier."""
-    pixels = digits.images.reshape(len(digits), -1) / 255
+    pixels = digits.inputs.reshape(len(digits), -1) / 255
     means = np.stack([pixels[digits.labels == label].mean(axis=0) for label in range(10)], axis=1)
     return means, -0.5 * (means**2).sum(axis=0)
 
@@ -67,7 +67,7 @@ def run_bench(paths, tmp_path, inputs=DIGITS, **options) -> tuple[RunRecord, Pat
 def test_files_are_measured_side_by_side_against_the_first(classifier, templates, digits, tmp_path):
     record, folder = run_bench([classifier("big"), classifier("small", batch=1)], tmp_path)
     means, bias = templates
-    guess = (digits.images.reshape(len(digits), -1) / 255 @ means + bias).argmax(axis=1)
+    guess = (digits.inputs.reshape(len(digits), -1) / 255 @ means + bias).argmax(axis=1)
     expected = float((guess == digits.labels).mean())
     assert record.find("big", "top1").value == pytest.approx(expected, abs=0.006)
     assert record.find("small", "agreement").value == 1

@@ -35,7 +35,7 @@ def network(path: Path, digits, *, hidden: int = 64, worse: int = 0, batch: str 
 
     It never names the last `worse` classes. Its `batch` is a name, or fixed.
     """
-    pixels = digits.images.reshape(len(digits), -1) / 255
+    pixels = digits.inputs.reshape(len(digits), -1) / 255
     means = np.stack([pixels[digits.labels == label].mean(axis=0) for label in range(10)], axis=1)
     bias = -0.5 * (means**2).sum(axis=0)
     bias[10 - worse :] -= 1e3

@@ -30,9 +30,9 @@ def archive(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "some-digits.npz"
     np.savez(
         path,
-        x_train=digits.train.images[::4],
+        x_train=digits.train.inputs[::4],
         y_train=digits.train.labels[::4],
-        x_test=digits.test.images,
+        x_test=digits.test.inputs,
         y_test=digits.test.labels,
     )
     return path

@@ -86,7 +86,7 @@ def network(nets):
 def top1(network, mean=0.0, std=1.0):
     """Return the accuracy on the digits' test part by a loop of torch's own."""
     test = data.load("digits").test
-    images = (torch.from_numpy(test.images).float() / 255 - mean) / std
+    images = (torch.from_numpy(test.inputs).float() / 255 - mean) / std
     with torch.no_grad():
         return float((network(images).argmax(dim=1).numpy() == test.labels).mean())
 

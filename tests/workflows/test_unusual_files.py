@@ -23,14 +23,14 @@ INTEGERS = {"pixels": TensorProto.UINT8, "signed": TensorProto.INT8}
 @pytest.fixture(scope="module")
 def digits():
     test = data.load("digits").test
-    return test.images, test.labels
+    return test.inputs, test.labels
 
 
 @pytest.fixture(scope="module")
 def weights():
     """Weights (64, 10) of a linear classifier of digits, by least squares."""
     train = data.load("digits").train
-    inputs = train.images.reshape(len(train), -1) / 255.0
+    inputs = train.inputs.reshape(len(train), -1) / 255.0
     return np.linalg.lstsq(inputs, np.eye(10)[train.labels], rcond=None)[0].astype(np.float32)
 
 
@@ -152,7 +152,7 @@ def integers(path, dtype, scale, zero_point, layout, normalised, weights):
 def test_integer_inputs_beside_their_float_original(digits, tmp_path):
     """Options for all models normalise the float model; pixels stay pixels, and normalised integers are quantized."""
     train = data.load("digits").train
-    inputs = (train.images.reshape(len(train), -1) / 255 - 0.5) / 0.25
+    inputs = (train.inputs.reshape(len(train), -1) / 255 - 0.5) / 0.25
     weights = np.linalg.lstsq(inputs, np.eye(10)[train.labels], rcond=None)[0].astype(np.float32)
     flat = [node("Flatten", ["x"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
     paths = [

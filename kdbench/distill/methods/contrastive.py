@@ -106,8 +106,8 @@ class Contrastive(LayerMethod):
         """Return the weighted term of one step, and remember the step's embeddings."""
         student = self.embed_student(step.student_features[self.student_layer])
         teacher = self.embed_teacher(step.teacher_features[self.teacher_layer])
-        negatives = self.draw_negatives(step.index, self.options.negatives)
-        samples = torch.cat([step.index.unsqueeze(1), negatives], dim=1)
+        negatives = self.draw_negatives(step.position, self.options.negatives)
+        samples = torch.cat([step.position.unsqueeze(1), negatives], dim=1)
         sides = ((student, self.teacher_memory), (teacher, self.student_memory))
         scores = [crd.contrast_scores(anchors, memory, samples) for anchors, memory in sides]
         if not self._estimated:  # by the first batch only, so that no further step waits for the device
@@ -118,8 +118,8 @@ class Contrastive(LayerMethod):
             crd.contrastive_loss(side, **self._scale, log_partition=log_partition)
             for side, log_partition in zip(scores, self.log_partition.unbind(), strict=True)
         ]
-        self.student_memory = self._remembered(self.student_memory, step.index, student)
-        self.teacher_memory = self._remembered(self.teacher_memory, step.index, teacher)
+        self.student_memory = self._remembered(self.student_memory, step.position, student)
+        self.teacher_memory = self._remembered(self.teacher_memory, step.position, teacher)
         return self.options.contrastive_weight * (losses[0] + losses[1])
 
     def formula(self) -> str:

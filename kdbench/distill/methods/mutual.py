@@ -60,7 +60,7 @@ class Mutual(Method):
 
     def forward(self, step: Step) -> Tensor:
         options = self.options
-        everyone = [step.student_logits, *(peer(step.images) for peer in self.peers)]
+        everyone = [step.student_logits, *(peer(step.inputs) for peer in self.peers)]
         loss = torch.zeros((), device=step.student_logits.device)
         for number, logits in enumerate(everyone):
             others = everyone[:number] + everyone[number + 1 :]

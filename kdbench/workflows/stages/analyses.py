@@ -59,4 +59,4 @@ def _images(part: TrainingPart, samples: int) -> TrainingImages:
     sample = drawn(part.true_labels, samples)
     kept = sample.copy()
     kept[part.flipped] = True
-    return TrainingImages(part.split.images[kept], part.split.labels[kept], part.true_labels[kept], sample[kept])
+    return TrainingImages(part.split.inputs[kept], part.split.labels[kept], part.true_labels[kept], sample[kept])

@@ -47,7 +47,7 @@ def measure_all(
     assert test is not None, "loaders return the requested parts or raise"
     analyses = analyses_of(recipe, [export.job for export in exports], run_data)
     environment = fingerprint.fingerprint()
-    test_set = TestSet(test.images, test.labels, run_data.dataset.known_classes)
+    test_set = TestSet(test.inputs, test.labels, run_data.dataset.known_classes)
     findings = measure(models, test_set, recipe.measure, folder.workspace, progress, analyses)
     findings = replace(
         findings,

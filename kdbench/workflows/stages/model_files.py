@@ -74,10 +74,10 @@ class TestImages:
 
     def test_set(self) -> TestSet:
         """Return the test set as the models loaded so far take it."""
-        images = {geometry: dataset.test.images for geometry, dataset in self._loaded.items() if dataset.test}
+        images = {geometry: dataset.test.inputs for geometry, dataset in self._loaded.items() if dataset.test}
         first = next(iter(self._loaded.values()))
         assert first.test is not None, "loaders return the requested parts or raise"
-        return TestSet(first.test.images, first.test.labels, first.known_classes, images)
+        return TestSet(first.test.inputs, first.test.labels, first.known_classes, images)
 
 
 def load_bench_model(
@@ -147,7 +147,7 @@ def load_bench_model(
 
 
 def _laid_out(
-    facts: ModelFacts, shape: tuple[int, int, int], spec: InputSpec, path: Path, id_: str
+    facts: ModelFacts, shape: tuple[int, ...], spec: InputSpec, path: Path, id_: str
 ) -> tuple[ModelFacts, tuple[Diagnostic, ...]]:
     """Return the facts with the layout in which images of `shape` fit, and what to tell about it.
 

@@ -52,8 +52,8 @@ class RunData:
             split, noise = _subset(self.train, key.subset), key.label_noise
             options: dict[str, Any] = noise.model_dump(include={"share", "count", "seed"})
             labels, flipped = flip_labels(split.labels, split.samples, self.dataset.classes, **options)
-            noisy = Split(split.images, labels, split.samples) if noise.flips else split
-            content = _hash(split.images.data, split.samples.data)
+            noisy = Split(split.inputs, labels, split.samples) if noise.flips else split
+            content = _hash(split.inputs.data, split.samples.data)
             self._parts[key] = TrainingPart(noisy, flipped, split.labels, content)
         return self._parts[key]
 
@@ -65,7 +65,7 @@ class RunData:
     def example(self, split: Split, samples: int) -> torch.Tensor:
         """Return the first `samples` images of `split`, normalised, (samples, C, H, W) float32."""
         first = split.subset(range(min(samples, len(split))))
-        return next(iter(self.batches(first, samples))).images
+        return next(iter(self.batches(first, samples))).inputs
 
 
 def load_run_data(recipe: Recipe) -> RunData:
@@ -78,7 +78,7 @@ def load_run_data(recipe: Recipe) -> RunData:
     geometry = Geometry(resize=options.resize, crop=None if options.crop is None else (options.crop, options.crop))
     preprocessing = Preprocessing(mean=options.mean or dataset.mean, std=options.std or dataset.std, geometry=geometry)
     constants = preprocessing.model_dump_json(include={"scale", "mean", "std"}).encode()
-    content = _hash(dataset.train.images.data, dataset.train.labels.data, constants)
+    content = _hash(dataset.train.inputs.data, dataset.train.labels.data, constants)
     # Frees the whole training part: the two parts are copies.
     return RunData(dataset.only(("test",)), content, train_part, validation, preprocessing)
 

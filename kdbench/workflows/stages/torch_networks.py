@@ -228,7 +228,7 @@ def _samples(network: TorchNetwork, made: "nn.Module", spec: InputSpec, images: 
     geometry = geometry_of(spec, (None, None), channels, network.id)
     generator = np.random.default_rng(_SEED)
     if images is not None:
-        pixels = images.load(geometry).test.images[:_PARITY_SAMPLES].astype(np.float32)  # type: ignore[union-attr]
+        pixels = images.load(geometry).test.inputs[:_PARITY_SAMPLES].astype(np.float32)  # type: ignore[union-attr]
     elif spec.size is not None or geometry.crop is not None:
         sides = spec.size or geometry.crop
         assert sides is not None

@@ -20,16 +20,16 @@ def contrastive(networks=None, **options):
     return Contrastive.from_recipe("contrastive", {**SMALL, **options}, networks or context())
 
 
-def one_step(seed=0, index=INDEX):
+def one_step(seed=0, position=INDEX):
     maps = torch.Generator().manual_seed(seed)
-    batch = len(index)
+    batch = len(position)
     return step(
         torch.zeros(batch, 3),
         torch.zeros(batch, 3),
         student_features={"second": torch.randn(batch, 8, 4, 4, generator=maps)},
         teacher_features={"second": torch.randn(batch, 16, 4, 4, generator=maps)},
-        index=index,
-        labels=LABELS[index],
+        position=position,
+        labels=LABELS[position],
     )
 
 

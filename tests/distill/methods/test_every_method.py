@@ -89,7 +89,7 @@ def test_interrupted_and_resumed_it_ends_with_the_same_bits(tmp_path, teachers, 
 @EVERY
 def test_its_gradient_reaches_the_student_and_its_own_parameters_and_no_teacher(teachers, method):
     learner, objective, teacher_networks = prepared(method, teachers, ce_weight=0)
-    batch = Batch(torch.cat([EXAMPLE, -EXAMPLE]), torch.tensor([0, 1, 2, 0]), torch.arange(4))
+    batch = Batch(torch.cat([EXAMPLE, -EXAMPLE]), torch.tensor([0, 1, 2, 0]), torch.arange(4), torch.arange(4))
     loss, _ = objective(learner, batch, epoch=0)
     assert loss.shape == ()
     loss.backward()
@@ -103,7 +103,7 @@ def test_its_gradient_reaches_the_student_and_its_own_parameters_and_no_teacher(
 @EVERY
 def test_its_loss_is_float32_whatever_the_networks_compute_in(teachers, method):
     learner, objective, _ = prepared(method, teachers)
-    batch = Batch(torch.cat([EXAMPLE, -EXAMPLE]), torch.tensor([0, 1, 2, 0]), torch.arange(4))
+    batch = Batch(torch.cat([EXAMPLE, -EXAMPLE]), torch.tensor([0, 1, 2, 0]), torch.arange(4), torch.arange(4))
     with torch.autocast("cpu", torch.bfloat16):
         loss, logits = objective(learner, batch, epoch=0)
     assert (logits.dtype, loss.dtype) == (torch.bfloat16, torch.float32)

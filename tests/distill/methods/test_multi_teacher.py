@@ -40,7 +40,7 @@ def test_every_teacher_is_asked(combine):
     learner, teachers = tiny().eval(), [tiny(seed, width=8) for seed in (1, 2, 3)]
     entry = student({"method": "multi_teacher", "combine": combine}, teacher=["a", "b", "c"])
     objective = objective_of(entry, learner, *teachers)
-    batch = Batch(EXAMPLE, torch.tensor([0, 1]), torch.arange(2))
+    batch = Batch(EXAMPLE, torch.tensor([0, 1]), torch.arange(2), torch.arange(2))
     before = objective(learner, batch, 0)[0].item()
     for teacher in teachers:
         with torch.no_grad():

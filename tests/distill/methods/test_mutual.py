@@ -12,7 +12,7 @@ from kdbench.distill.methods.mutual import Mutual
 from kdbench.errors import InputError
 from kdbench.recipe import Model
 
-BATCH = Batch(EXAMPLE, torch.tensor([0, 1]), torch.arange(2))
+BATCH = Batch(EXAMPLE, torch.tensor([0, 1]), torch.arange(2), torch.arange(2))
 
 
 def mutual(**options):
@@ -34,7 +34,7 @@ def test_everyone_learns_from_everyone_and_the_peers_from_the_labels(temperature
     term = mutual(peers=2, mutual_weight=0.5, peer_ce_weight=2, temperature=temperature).eval()
     student = random_logits(2)
     one, other = (peer(EXAMPLE) for peer in term.peers)
-    result = term(step(student, images=EXAMPLE, labels=torch.tensor([0, 2]))).item()
+    result = term(step(student, inputs=EXAMPLE, labels=torch.tensor([0, 2]))).item()
     parts = [
         kl(one, student, temperature) + kl(other, student, temperature),
         kl(student, one, temperature) + kl(other, one, temperature),
@@ -110,7 +110,7 @@ def test_peers_learn_in_training_mode_and_stay_behind(tmp_path, precision):
 
 def test_mixed_labels_teach_the_peers_too():
     mixed = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.2, 0.8]])
-    assert mutual()(step(random_logits(2), images=EXAMPLE, labels=mixed)).isfinite()
+    assert mutual()(step(random_logits(2), inputs=EXAMPLE, labels=mixed)).isfinite()
 
 
 def test_the_record_tells_who_learns_what():

@@ -52,7 +52,7 @@ def test_classes_go_by_their_names_and_by_number_without(evaluated, three, test_
 
 def test_which_images_were_right_is_kept(evaluated, three, test_set, by_hand):
     results, findings = evaluated(three, test_set)
-    right = by_hand(test_set.images).argmax(axis=1) == test_set.labels
+    right = by_hand(test_set.inputs).argmax(axis=1) == test_set.labels
     assert findings.samples["t/correct"].dtype == bool
     assert findings.samples["t/correct"].tolist() == right.tolist()
     assert {name: float(findings.samples[f"{name}/correct"].mean()) for name in ("t", "alone", "kd")} == {
@@ -62,15 +62,15 @@ def test_which_images_were_right_is_kept(evaluated, three, test_set, by_hand):
 
 
 def test_a_test_sets_hash_depends_on_images_labels_and_order(test_set):
-    images, labels = test_set.images, test_set.labels
+    images, labels = test_set.inputs, test_set.labels
     others = [
-        replace(test_set, images=images[::-1]),
+        replace(test_set, inputs=images[::-1]),
         replace(test_set, labels=labels[::-1]),
-        replace(test_set, images=images.reshape(*images.shape[:2], -1, 1)),
-        replace(test_set, images=images[1:], labels=labels[1:]),
+        replace(test_set, inputs=images.reshape(*images.shape[:2], -1, 1)),
+        replace(test_set, inputs=images[1:], labels=labels[1:]),
     ]
     assert len({test_set.sha256(), *(other.sha256() for other in others)}) == 5
-    assert replace(test_set, images=images.copy()).sha256() == test_set.sha256()
+    assert replace(test_set, inputs=images.copy()).sha256() == test_set.sha256()
 
 
 def test_training_images_have_axes_that_the_test_set_has_not(evaluated, three, test_set, training):
@@ -124,7 +124,7 @@ def test_a_student_beside_the_independent_one(evaluated, three, test_set, traini
     )
     results, _ = evaluated(three, test_set, analyses)
     of_test = results["kd", "mismatches", "alone"]
-    teacher, alone = (by_hand(test_set.images, seed=seed).argmax(1) == test_set.labels for seed in (0, 1))
+    teacher, alone = (by_hand(test_set.inputs, seed=seed).argmax(1) == test_set.labels for seed in (0, 1))
     assert of_test.n == (teacher & ~alone).sum()  # kd says what the teacher says
     assert of_test.value == 0
     assert results["kd", "mismatches", "train", "alone"].n > 0
