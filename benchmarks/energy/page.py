@@ -64,7 +64,7 @@ def _sources(figures: Figures) -> Iterator[str]:
     names = list(figures["models"][0]["minute"]["by_source"])
     rows = []
     for model in figures["models"]:
-        powers = [each["power_w"] for each in model["minute"]["by_source"].values()]
+        powers = [source["power_w"] for source in model["minute"]["by_source"].values()]
         cells = [units.power(powers[0]), *(f"{units.power(p)} ({_apart(p / powers[0] - 1)})" for p in powers[1:])]
         rows.append([f"`{model['model']}`", *cells])
     yield table(["Model", *(f"`{name}`" for name in names)], rows)
@@ -92,12 +92,12 @@ def _idle(figures: Figures) -> Iterator[str]:
 
 def _lengths(figures: Figures) -> Iterator[str]:
     yield "### How long a window has to be"
-    lengths = [each["length_s"] for each in figures["models"][0]["lengths"]]
+    lengths = [length["length_s"] for length in figures["models"][0]["lengths"]]
     rows = []
     for model in figures["models"]:
-        good = _smallest([(each["length_s"], each["off"]) for each in model["lengths"]])
+        good = _smallest([(length["length_s"], length["off"]) for length in model["lengths"]])
         smallest = f"{met(good is not None)}: {good:g} s" if good is not None else met(holds=False)
-        rows.append([f"`{model['model']}`", *(percent(each["off"]) for each in model["lengths"]), smallest])
+        rows.append([f"`{model['model']}`", *(percent(length["off"]) for length in model["lengths"]), smallest])
     yield table(["Model", *(f"{length:g} s" for length in lengths), "Within 1 % from"], rows)
     yield paragraph(
         "How far 95 % of 20 windows are off the energy per call of the whole minute, at most; a window goes on to the "

@@ -14,7 +14,7 @@ from kdbench import storage
 from kdbench.errors import MeasurementError
 
 ROOT = Path(__file__).resolve().parents[2]
-_SAID = 2000  # characters of a failed process's output
+_OUTPUT_TAIL = 2000  # characters of a failed process's output
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,6 @@ def run(name: str, workload: Mapping[str, Any], cores: Sequence[int], folder: Pa
         check=False,
     )
     if done.returncode != 0:
-        raise MeasurementError(f"{name} failed: {(done.stdout + done.stderr)[-_SAID:]}")
+        raise MeasurementError(f"{name} failed: {(done.stdout + done.stderr)[-_OUTPUT_TAIL:]}")
     timing: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return timing

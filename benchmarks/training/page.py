@@ -116,12 +116,12 @@ def _once(repeats: Sequence[Repeat], batch: int) -> str:
     """Say what is paid once, and when it has paid."""
     filling, live, cached = (images_per_s(repeats, name, batch) for name in ("fill", "kd-live", "kd"))
     compiled, compiling_s = images_per_s(repeats, "kd-compiled", batch), once_s(repeats, "kd-compiled")
-    said = []
+    sentences = []
     if filling and live and cached:
         fill_s = TRAINING_IMAGES * VIEWS / filling
         epochs = epochs_to_pay(fill_s, TRAINING_IMAGES / live, TRAINING_IMAGES / cached)
         paid = f"after {epochs:.0f} epochs" if np.isfinite(epochs) else "never"
-        said.append(
+        sentences.append(
             f"Filling the cache: the teacher answers for {filling:,.0f} images a second, which makes "
             f"{units.duration(fill_s)} for {VIEWS} views of {TRAINING_IMAGES:,} images. Against a live teacher that "
             f"has paid {paid} of all students together that share it, of whatever temperature, weight and seed."
@@ -129,10 +129,10 @@ def _once(repeats: Sequence[Repeat], batch: int) -> str:
     if compiled and compiling_s is not None and cached:
         gain_s = TRAINING_IMAGES / cached - TRAINING_IMAGES / compiled
         paid = f"would have paid after {compiling_s / gain_s:.0f} epochs" if gain_s > 0 else "never pays"
-        said.append(
+        sentences.append(
             f"Compiling takes {units.duration(max(compiling_s, 0.0))} and {paid}; by default kdbench compiles on a GPU."
         )
-    return paragraph(" ".join(said))
+    return paragraph(" ".join(sentences))
 
 
 def _workers(settings: dict[str, Any], pair: str) -> str:
@@ -155,7 +155,7 @@ def _machine(environment: dict[str, Any], settings: dict[str, Any]) -> str:
 
 
 def _ratio(repeats: Sequence[Repeat], slow: str, fast: str) -> str:
-    """Return the median ratio and its interval; of too few repeats for one, their range, and said so."""
+    """Return the median ratio and its interval, or the marked range if the repeats are too few."""
     estimate = ratio(repeats, slow, fast)
     if estimate is None:
         return "–"

@@ -22,19 +22,19 @@ Rival = Callable[[Sequence[JobModel], Sequence[int], Path], list[float]]
 """(models, cores, a folder to work in) -> the median of each model in ns."""
 
 SECONDS = 2.0  # of LoadGen for each model; the naive way takes them for both
-_SAID = 2000  # characters of a failed process's output
+_OUTPUT_TAIL = 2000  # characters of a failed process's output
 
 
 def naive(models: Sequence[JobModel], cores: Sequence[int], folder: Path) -> list[float]:
     """Time one model, then the other, in one process."""
-    said = _run("benchmarks.trust.naive", models, cores, folder, SECONDS / len(models))
-    return [float(each) for each in json.loads(said.splitlines()[-1])]
+    output = _run("benchmarks.trust.naive", models, cores, folder, SECONDS / len(models))
+    return [float(time_ns) for time_ns in json.loads(output.splitlines()[-1])]
 
 
 def loadgen(models: Sequence[JobModel], cores: Sequence[int], folder: Path) -> list[float]:
     """Let MLPerf LoadGen time one model, then the other, each in a process of its own."""
-    said = [_run("benchmarks.trust.loadgen", [model], cores, folder, SECONDS) for model in models]
-    return [float(json.loads(each.splitlines()[-1])[0]) for each in said]
+    outputs = [_run("benchmarks.trust.loadgen", [model], cores, folder, SECONDS) for model in models]
+    return [float(json.loads(output.splitlines()[-1])[0]) for output in outputs]
 
 
 def pytest_benchmark(models: Sequence[JobModel], cores: Sequence[int], folder: Path) -> list[float]:
@@ -45,7 +45,7 @@ def pytest_benchmark(models: Sequence[JobModel], cores: Sequence[int], folder: P
     job = _job(models, cores, folder, 0)
     _process(["pytest", test, "-q", "-p", "no:cacheprovider", "--benchmark-json", str(result)], job)
     benchmarks = storage.read_json(result, "result of pytest-benchmark")["benchmarks"]
-    medians = {each["params"]["number"]: 1e9 * each["stats"]["median"] for each in benchmarks}
+    medians = {test["params"]["number"]: 1e9 * test["stats"]["median"] for test in benchmarks}
     return [medians[number] for number in range(len(models))]
 
 
@@ -74,5 +74,5 @@ def _process(module: Sequence[str], job: Path) -> str:
         check=False,
     )
     if done.returncode != 0:
-        raise MeasurementError(f"{module[0]} failed: {(done.stdout + done.stderr)[-_SAID:]}")
+        raise MeasurementError(f"{module[0]} failed: {(done.stdout + done.stderr)[-_OUTPUT_TAIL:]}")
     return done.stdout

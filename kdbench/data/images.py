@@ -5,7 +5,6 @@ Headers are read first, so that memory is allocated once and mistakes are report
 sees the pixels it was trained on.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 from kdbench.data.dataset import Images
 from kdbench.data.resampling import resampled
 from kdbench.errors import InputError
+from kdbench.machine.cores import available_cores
 from kdbench.results.preprocessing import Colour, Geometry
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _opened(path: Path) -> Iterator["Image.Image"]:
 
 def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """Apply `function` on threads, results in order: Pillow decodes without holding the interpreter's lock."""
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, len(available_cores()))) as pool:
         try:
             yield from pool.map(function, items)
         finally:

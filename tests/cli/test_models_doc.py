@@ -57,11 +57,11 @@ def weights(rows):
     return np.random.default_rng(3).standard_normal((rows, 3)).astype(np.float32)
 
 
-def save(path, nodes, given, results, stored, metadata=None):
+def save(path, nodes, graph_inputs, results, stored, metadata=None):
     path.parent.mkdir(exist_ok=True)
     tensors = [numpy_helper.from_array(array, name) for name, array in stored.items()]
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
-    graph = helper.make_graph(nodes, "g", given, results, tensors)
+    graph = helper.make_graph(nodes, "g", graph_inputs, results, tensors)
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     helper.set_model_props(model, metadata or {})
     onnx.save(model, path)
@@ -78,8 +78,8 @@ def linear(path, input_name, output_name, shape, *, softmax=False, metadata=None
         helper.make_node("MatMul", ["flat", "w"], ["z"]),
         helper.make_node("Softmax" if softmax else "Identity", ["z"], [output_name]),
     ]
-    given, results = [floats(input_name, *shape)], [floats(output_name, shape[0], 3)]
-    save(path, nodes, given, results, {"w": weights(int(np.prod(shape[1:])))}, metadata)
+    graph_inputs, results = [floats(input_name, *shape)], [floats(output_name, shape[0], 3)]
+    save(path, nodes, graph_inputs, results, {"w": weights(int(np.prod(shape[1:])))}, metadata)
 
 
 def answers(path, inputs):

@@ -58,7 +58,7 @@ def test_shape_and_classes():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"train": None}, "neither"),
         ({"test": split(shape=(1, 3, 3))}, "differ in shape"),
@@ -68,8 +68,8 @@ def test_shape_and_classes():
         ({"std": (0.0,)}, "positive"),
     ],
 )
-def test_a_dataset_that_does_not_hold_together_is_refused(changes, said):
-    with pytest.raises(InputError, match=said):
+def test_a_dataset_that_does_not_hold_together_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
         dataset(**changes)
 
 

@@ -114,7 +114,7 @@ def test_floats_give_their_levels_back(images, dtype):
 
 
 @pytest.mark.parametrize(
-    ("images", "said"),
+    ("images", "message"),
     [
         (np.zeros((2, 3, 32, 3), np.uint8), "could be"),
         (np.zeros((2, 5, 32, 7), np.uint8), "has no axis"),
@@ -126,8 +126,8 @@ def test_floats_give_their_levels_back(images, dtype):
         (np.full((2, 8, 8), np.nan), "nan"),
     ],
 )
-def test_images_of_unclear_form_or_range_are_refused(images, said):
-    with pytest.raises(InputError, match=said):
+def test_images_of_unclear_form_or_range_are_refused(images, message):
+    with pytest.raises(InputError, match=message):
         as_images(images, "x")
 
 

@@ -1,13 +1,24 @@
-"""Choosing samples: validation parts, subsets, wrong labels."""
+"""Random choices: keyed numbers, validation parts, subsets, wrong labels."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 
 from kdbench.data.dataset import Split
-from kdbench.data.selection import at_random, cut_validation, first_per_class, flip_labels, half, stratified
+from kdbench.data.selection import (
+    at_random,
+    below,
+    cut_validation,
+    first_per_class,
+    flip_labels,
+    half,
+    key_of,
+    stratified,
+    words,
+)
 from kdbench.errors import InputError
 
 labels_of = hnp.arrays(np.int64, st.integers(1, 200), elements=st.integers(0, 8))
@@ -167,3 +178,41 @@ def test_the_labels_given_stay_as_they_were():
 def test_what_cannot_be_flipped_is_refused(labels, classes, count):
     with pytest.raises(InputError, match=r"label_noise|label noise"):
         flip_labels(labels, SAMPLES, classes, count=count)
+
+
+def test_splitmix64_gives_its_published_numbers():
+    # Vigna's splitmix64.c from state 1234567, as https://rosettacode.org/wiki/Pseudo-random_numbers/Splitmix64 lists.
+    expected = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+    assert words(1234567, np.arange(5)).tolist() == expected
+
+
+def test_a_samples_word_does_not_depend_on_the_other_samples():
+    all_words = words(9, np.arange(100))
+    assert words(9, np.array([42, 7])).tolist() == all_words[[42, 7]].tolist()
+
+
+@given(st.integers(-(2**63), 2**63), st.integers(0, 10_000))
+def test_neighbouring_seeds_and_epochs_have_different_keys(seed, epoch):
+    keys = {key_of(seed, epoch), key_of(seed, epoch + 1), key_of(seed + 1, epoch)}
+    assert len(keys) == 3
+    assert all(0 <= key < 2**64 for key in keys)
+
+
+@pytest.mark.parametrize("limit", [2, 10, 162])
+def test_numbers_below_a_limit_are_uniform(limit):
+    drawn = below(limit, words(key_of(3, 1), np.arange(200 * limit)))
+    assert drawn.min() == 0
+    assert drawn.max() == limit - 1
+    assert stats.chisquare(np.bincount(drawn, minlength=limit)).pvalue > 1e-3
+
+
+def test_two_epochs_draws_are_independent():
+    first, second = (below(4, words(key_of(0, epoch), np.arange(20_000))) for epoch in (0, 1))
+    table = np.bincount(4 * first + second, minlength=16).reshape(4, 4)
+    assert stats.chi2_contingency(table).pvalue > 1e-3

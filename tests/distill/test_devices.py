@@ -133,8 +133,8 @@ def test_compiling_is_left_to_gpus_that_have_a_compiler(hardware, device, missin
 
 def test_what_a_recipe_says_stays(hardware):
     hardware()
-    said = Training(precision="32", channels_last=False, compile=True)
-    assert resolved(said, tiny(**LARGE)) == said
+    training = Training(precision="32", channels_last=False, compile=True)
+    assert resolved(training, tiny(**LARGE)) == training
 
 
 def test_cuda_that_is_absent_is_refused(monkeypatch):

@@ -199,9 +199,9 @@ def test_files_that_may_not_be_read_come_with_the_remedy(board, make, monkeypatc
     assert str(file) in state.hint
 
 
-@pytest.mark.parametrize(("said", "reason"), [("garbage", "unreadable"), ("", "unreadable"), ("0", "no power read")])
-def test_what_a_monitor_says_has_to_be_power(board, make, said, reason):
-    (orin_nx(board) / "curr1_input").write_text(said)
+@pytest.mark.parametrize(("content", "reason"), [("garbage", "unreadable"), ("", "unreadable"), ("0", "no power read")])
+def test_what_a_monitor_says_has_to_be_power(board, make, content, reason):
+    (orin_nx(board) / "curr1_input").write_text(content)
     assert make().available().reason == f"Jetson: {reason}"
 
 

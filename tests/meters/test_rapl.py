@@ -260,9 +260,9 @@ def test_counters_for_root_only_come_with_the_remedy(powercap, make, deny):
     assert "udev" in state.hint
 
 
-@pytest.mark.parametrize("said", ["what", ""])
-def test_a_counter_that_holds_no_number(powercap, make, said):
-    powercap.add("intel-rapl:0", "package-0", said)
+@pytest.mark.parametrize("content", ["what", ""])
+def test_a_counter_that_holds_no_number(powercap, make, content):
+    powercap.add("intel-rapl:0", "package-0", content)
     state = make().available()
     assert state.reason == "RAPL: unreadable"
     assert f"cat {powercap.root}/intel-rapl:*/energy_uj" in state.hint

@@ -29,12 +29,12 @@ def read(source):
     at_ns, joules = source.read()
     return {"before": before, "at": at_ns / 1e9, "after": time.monotonic(), "joules": joules}
 
-told = {}
+results = {}
 for name in sys.argv[1:]:
     source = METERS.get(name)()
     state = source.available()
     if isinstance(state, Unavailable):
-        told[name] = {"reason": state.reason}
+        results[name] = {"reason": state.reason}
         continue
     begin = end = read(source)
     limit = time.monotonic() + 30
@@ -42,8 +42,8 @@ for name in sys.argv[1:]:
         time.sleep(0.01)
         end = read(source)
     source.close()
-    told[name] = {"detail": state.detail, "begin": begin, "end": end}
-print(json.dumps(told))
+    results[name] = {"detail": state.detail, "begin": begin, "end": end}
+print(json.dumps(results))
 """
 
 GAUGES = """

@@ -340,5 +340,5 @@ def test_dynamic_quantization_is_seen(tmp_path):
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), tmp_path / "float.onnx"
     )
     quantize_dynamic(tmp_path / "float.onnx", tmp_path / "dynamic.onnx")
-    found = [inspect(tmp_path / f"{name}.onnx").dynamic_quantization for name in ("float", "dynamic")]
-    assert found == [False, True]
+    result = [inspect(tmp_path / f"{name}.onnx").dynamic_quantization for name in ("float", "dynamic")]
+    assert result == [False, True]

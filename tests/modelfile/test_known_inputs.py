@@ -189,10 +189,10 @@ def test_the_most_specific_source_wins_and_geometry_stays_together():
 )
 def test_hugging_faces_squares_and_crops(model, tmp_path, processor, resize, crop):
     write(tmp_path, "preprocessor_config.json", {"do_center_crop": True, "resample": 3, **processor})
-    found = geometry(model())
-    assert (found.resize, found.crop) == (resize, crop)
-    assert found.interpolation == "bicubic"
-    assert found.mode == ("squash" if isinstance(resize, tuple) else "shorter")
+    read = geometry(model())
+    assert (read.resize, read.crop) == (resize, crop)
+    assert read.interpolation == "bicubic"
+    assert read.mode == ("squash" if isinstance(resize, tuple) else "shorter")
 
 
 def test_hugging_faces_turned_channels_and_second_division(model, tmp_path):

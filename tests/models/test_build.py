@@ -43,7 +43,7 @@ def test_every_parameter_gets_a_gradient(name, options, shape):
 
 
 @pytest.mark.parametrize(
-    ("misspelt", "meant"),
+    ("misspelt", "nearest"),
     [
         ("vgg12_bn", "vgg11_bn"),
         ("vgg_11bn", "vgg11_bn"),
@@ -54,10 +54,10 @@ def test_every_parameter_gets_a_gradient(name, options, shape):
         ("torchvision/resnet5", "torchvision/resnet50"),
     ],
 )
-def test_a_misspelt_name_is_answered_with_the_nearest(misspelt, meant):
+def test_a_misspelt_name_is_answered_with_the_nearest(misspelt, nearest):
     with pytest.raises(InputError) as caught:
         models.build(misspelt, (3, 32, 32), 10)
-    assert repr(meant) in caught.value.hint
+    assert repr(nearest) in caught.value.hint
 
 
 def test_a_misspelt_option_is_answered_with_the_nearest():

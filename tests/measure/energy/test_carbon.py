@@ -31,11 +31,11 @@ def test_codes_are_read_in_any_case():
     assert carbon_intensity(" deu") == carbon_intensity("DEU")
 
 
-@pytest.mark.parametrize(("country", "meant"), [("Germany", "DEU"), ("turkey", "TUR"), ("South Korea", "KOR")])
-def test_the_name_of_a_country_comes_with_its_code(country, meant):
+@pytest.mark.parametrize(("country", "code"), [("Germany", "DEU"), ("turkey", "TUR"), ("South Korea", "KOR")])
+def test_the_name_of_a_country_comes_with_its_code(country, code):
     with pytest.raises(InputError, match="is no three-letter country code") as error:
         carbon_intensity(country)
-    assert error.value.hint == f"did you mean '{meant}'?"
+    assert error.value.hint == f"did you mean '{code}'?"
 
 
 def test_a_code_that_is_nearly_right():
