@@ -19,6 +19,7 @@ Task = Literal["classification", "regression"]
 Inputs = npt.NDArray[Any]  # uint8, float32 or int64
 Images = npt.NDArray[Any]  # uint8, or float32 where a request allows it
 Labels = npt.NDArray[np.int64]
+Targets = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.integer]
 
 _NUMBERS = {np.dtype(np.float32), np.dtype(np.int64)}

@@ -1,13 +1,15 @@
-"""Random choices, equal on every machine: the validation part, subsets, wrong labels, and keyed random numbers.
+"""Random choices, equal on every machine: the validation part, subsets, wrong or noisy labels, keyed random numbers.
 
 With a sequential generator every draw depends on those before it. Here the draw of a sample in an epoch is a hash of
 seed, epoch and the sample's number, so it can be repeated for one sample, or for all, at any time.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.data.dataset import Indices, Labels, Split
+from kdbench.data.dataset import Indices, Labels, Split, Targets
 from kdbench.errors import InputError
 
 Words = npt.NDArray[np.uint64]
@@ -35,13 +37,27 @@ def below(limit: int, bits: Words) -> npt.NDArray[np.int64]:
     return ((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 * limit).astype(np.int64)
 
 
-def stratified(labels: Labels, share: float, seed: int) -> tuple[Indices, Indices]:
+def normal(bits: Words, more_bits: Words) -> npt.NDArray[np.float64]:
+    """Return standard normal numbers from two independent random words each (Box & Muller 1958)."""
+    radius = np.sqrt(-2 * np.log(((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53))
+    return np.asarray(radius * np.cos(2 * np.pi * ((more_bits >> np.uint64(11)).astype(np.float64) * 2.0**-53)))
+
+
+def normals(key: int, samples: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.float64]:
+    """Return `count` standard normal numbers for each of `samples` (N,), as (N, count)."""
+    keys = [(key_of(key, component, 0), key_of(key, component, 1)) for component in range(count)]
+    return np.stack([normal(words(first, samples), words(second, samples)) for first, second in keys], axis=1)
+
+
+def stratified(labels: npt.NDArray[Any], share: float, seed: int) -> tuple[Indices, Indices]:
     """Return the remaining positions and the split-off ones: disjoint, complete, each ascending.
 
     Of a class with n samples, `share`·n rounded half up are split off, but at least one and at most n − 1; a class of
-    one sample remains. The choice depends only on `labels`, `share` and `seed`.
+    one sample remains. Targets (N, D), which have no classes, count as one. The choice depends only on `labels`,
+    `share` and `seed`.
     """
     assert 0 < share < 1, share
+    labels = labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64)
     # Raw words of a bit generator: numpy guarantees that stream, unlike Generator.permutation (NEP 19).
     raw: npt.NDArray[np.uint64] = np.random.PCG64(seed % 2**64).random_raw(len(labels))
     # By class, in random order inside each class.
@@ -54,7 +70,7 @@ def stratified(labels: Labels, share: float, seed: int) -> tuple[Indices, Indice
 
 
 def cut_validation(split: Split, share: float, seed: int) -> tuple[Split, Split]:
-    """Split a validation part of `share` off `split`, by class; return the rest for training, and the part.
+    """Split a validation part of `share` off `split`, by class if there are any; return the rest, and the part.
 
     Raises InputError if `share` is not between 0 and 1, or no class has two samples.
     """
@@ -111,3 +127,12 @@ def flip_labels(
     noisy = labels.copy()
     noisy[flipped] = (labels[flipped] + away) % classes
     return noisy, flipped
+
+
+def noisy_targets(targets: Targets, samples: Labels, *, std: float, seed: int = 0) -> Targets:
+    """Return `targets` (N, D) plus Gaussian noise of standard deviation `std`, float32.
+
+    The noise depends on the numbers of the `samples` (N,), so with one seed a larger `std` scales the same draws.
+    """
+    noise = std * normals(key_of(seed, 4), samples, targets.shape[1])
+    return (targets + noise).astype(np.float32)

@@ -137,9 +137,9 @@ def _write_results(network: nn.Module, summary: cards.Training, folder: Path, ke
     with storage.replacing(folder / WEIGHTS) as path:
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
     table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=list(cards.Epoch.model_fields))
+    writer = csv.DictWriter(table, fieldnames=list(summary.curve[0].columns))
     writer.writeheader()
-    writer.writerows(row.model_dump() for row in summary.curve)
+    writer.writerows(row.columns for row in summary.curve)
     storage.write_text(folder / CURVE, table.getvalue())
     # Last: its presence marks the training as complete.
     storage.write_json(folder / SUMMARY, {"key": key, "training": summary.model_dump(mode="json")})

@@ -19,12 +19,12 @@ from kdbench.data.batches import Batch, Batches
 from kdbench.data.selection import key_of
 from kdbench.distill import checkpoint
 from kdbench.distill.devices import compile_forward, device_of, devices_of, processes_of, strategy_of
-from kdbench.distill.losses.logits import correct, cross_entropy
 from kdbench.distill.metering import EpochEnergy
 from kdbench.distill.method import evaluation_mode
 from kdbench.distill.objective import Objective
 from kdbench.distill.optimize import build_optimizer, learning_rate_factor
 from kdbench.distill.processes import Processes, environment
+from kdbench.distill.tasks import CLASSIFICATION, Task
 from kdbench.errors import DivergedError
 from kdbench.progress import Progress
 from kdbench.recipe import Training
@@ -42,8 +42,8 @@ _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-m
 class TrainingState:
     """The results of the epochs so far, the same in all processes; saved in checkpoints.
 
-    `curve` has one row per epoch. `best_weights` are those after the epoch with the best validation accuracy; empty
-    unless the training keeps the best.
+    `curve` has one row per epoch. `best_weights` are those after the epoch with the best validation score; empty unless
+    the training keeps the best.
     """
 
     energy: EpochEnergy
@@ -51,17 +51,17 @@ class TrainingState:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
     def best_epoch(self, objective: Objective) -> int:
-        """Return the first epoch, from 1, with the best validation accuracy; 0 before any.
+        """Return the first epoch, from 1, with the best validation score; 0 before any.
 
         Epochs in which a term is alone count only while there are no others: the network is not complete yet.
         """
         complete = [row for row in self.curve if row.epoch > objective.first_full_epoch]
-        return max(complete or self.curve, key=lambda row: row.validation_top1).epoch if self.curve else 0
+        return max(complete or self.curve, key=lambda row: row.validation_score).epoch if self.curve else 0
 
 
 @dataclass(eq=False)
 class TrainingLoop:
-    """Trains `network` under `objective`; validates with plain cross-entropy, in evaluation mode.
+    """Trains `network` under `objective`; validates with the task's loss alone, in evaluation mode.
 
     `batches` and `validation` are this process's parts. `resume` starts from the checkpoint at `path`.
     """
@@ -111,7 +111,7 @@ class TrainingLoop:
         unsaved_s = 0.0
         while len(self.state.curve) < self.training.last_epoch and not self._out_of_patience():
             row = self._epoch(len(self.state.curve))
-            detail = f", loss {row.train_loss:.4f}, validation {row.validation_top1:.2%}"
+            detail = f", loss {row.train_loss:.4f}, {self.objective.task.summary(row)}"
             self._report(row.epoch * len(self.batches), row.epoch, detail)
             unsaved_s += row.seconds
             if self.processes.first and unsaved_s >= SAVE_EVERY_S:
@@ -123,7 +123,7 @@ class TrainingLoop:
         began = time.perf_counter()
         self.state.energy.begin()
         tallies = (self._train(epoch), self._validate(epoch))
-        (train_loss, train_top1), (validation_loss, validation_top1) = means(tallies, self.processes)
+        (train_loss, train_score), (validation_loss, validation_score) = means(tallies, self.processes)
         if not math.isfinite(train_loss) or not math.isfinite(validation_loss):
             losses = f"{train_loss} in training and {validation_loss} in validation"
             hint = "try a lower training.optimizer.lr, gradient clipping (training.clip = 1.0) or precision 32"
@@ -132,9 +132,8 @@ class TrainingLoop:
         row = Epoch(
             epoch=epoch + 1,
             train_loss=train_loss,
-            train_top1=train_top1,
             validation_loss=validation_loss,
-            validation_top1=validation_top1,
+            **self.objective.task.scores(train_score, validation_score),
             learning_rate=self._rate(epoch, 0),
             seconds=self.processes.broadcast(time.perf_counter() - began),
         )
@@ -152,7 +151,7 @@ class TrainingLoop:
         """
         self.batches.set_epoch(epoch)
         torch.manual_seed(key_of(_STEP_STREAM, self.seed, epoch, self.processes.rank))
-        tally, strategy, clip = Tally(), self._fabric.strategy, self.training.clip
+        tally, strategy, clip = Tally(self.objective.task), self._fabric.strategy, self.training.clip
         for index, (batch, part) in enumerate(zip(self.batches, self.batches.parts, strict=True)):
             rate = self._rate(epoch, index)
             for group in self._optimizer.param_groups:
@@ -171,7 +170,7 @@ class TrainingLoop:
         return tally
 
     def _validate(self, epoch: int) -> "Tally":
-        tally = Tally()
+        tally = Tally(self.objective.task)
         with torch.inference_mode(), evaluation_mode(self._step), self._fabric.autocast():
             for batch, part in zip(self.validation, self.validation.parts, strict=True):
                 # Through DDP, which gives all processes the batch norm statistics of the first.
@@ -209,7 +208,7 @@ class TrainingLoop:
 
 
 class _Step(nn.Module):
-    """A network with its loss as one module, which DDP wraps: the objective in training, else plain cross-entropy."""
+    """A network with its loss as one module, which DDP wraps: the objective in training, else the task's loss alone."""
 
     def __init__(self, network: nn.Module, objective: Objective, *, compile_network: bool) -> None:
         super().__init__()
@@ -222,7 +221,7 @@ class _Step(nn.Module):
         """Return the loss of a batch, a scalar, and the network's logits (B, C)."""
         if not self.training:
             logits = self.network(batch.inputs)
-            return cross_entropy(logits, batch.labels), logits
+            return self.objective.task.label_loss(logits, batch.labels, 0.0), logits
         # A compiled network has no inner layers to tap.
         taps = any(term.method.student_layers for term in self.objective.active_terms(epoch))
         network = self._compiled[0] if self._compiled and not taps else self.network
@@ -249,27 +248,28 @@ def _fabric(training: Training) -> Fabric:
 
 
 class Tally:
-    """Losses and numbers of correct predictions by batch, kept on the device: reading one would wait for it."""
+    """Losses and scores by batch, kept on the device: reading one would wait for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: Task = CLASSIFICATION) -> None:
+        self._task = task
         self._batches: list[tuple[Tensor, Tensor, int]] = []
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor, counted: int) -> None:
         """Add a batch's mean loss, a scalar, and logits (B, C); `counted` is B, or 0 if another process counts it."""
         if counted:
-            self._batches.append((loss.detach(), correct(logits.detach(), labels), counted))
+            self._batches.append((loss.detach(), self._task.score(logits.detach(), labels), counted))
 
-    def sums(self) -> tuple[float, int, int]:
-        """Return the sum of the samples' losses, and the numbers of correct predictions and of samples."""
+    def sums(self) -> tuple[float, float, int]:
+        """Return the sums of the samples' losses and of their scores, and the number of samples."""
         if not self._batches:
-            return 0.0, 0, 0
-        losses, hits, samples = zip(*self._batches, strict=True)
+            return 0.0, 0.0, 0
+        losses, scores, samples = zip(*self._batches, strict=True)
         weighted = torch.stack(losses).float().cpu() * torch.tensor(samples)
         # In float32 and in order, so that the sum does not depend on how the device or a library adds.
-        return float(np.add.accumulate(weighted.numpy())[-1]), int(torch.stack(hits).sum()), sum(samples)
+        return float(np.add.accumulate(weighted.numpy())[-1]), float(torch.stack(scores).sum()), sum(samples)
 
 
 def means(tallies: Sequence[Tally], processes: Processes) -> list[tuple[float, float]]:
-    """Return mean loss, in nats, and share of correct predictions over all processes, the same in each."""
+    """Return the mean loss and the mean score (`Task.score`) over all processes, the same in each."""
     sums = processes.summed(torch.tensor([tally.sums() for tally in tallies], dtype=torch.float64))
-    return [(loss / samples, hits / samples) for loss, hits, samples in sums.tolist()]
+    return [(loss / samples, score / samples) for loss, score, samples in sums.tolist()]

@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
+from kdbench.data.dataset import Task
 from kdbench.distill.losses import wide
 from kdbench.errors import InputError
 from kdbench.models.taps import Taps
@@ -29,7 +30,8 @@ class MethodContext:
 
     The student's and the teachers' networks, a batch `example` (2, C, H, W) that they accept, the `labels` (N,) of the
     training samples by position, the number of `classes`, and `build`, which makes another network for the same data
-    from a model (None: the student's) and a seed.
+    from a model (None: the student's) and a seed. Where the `task` is regression, the labels are targets (N, D) and
+    `classes` is D.
     """
 
     student: nn.Module
@@ -38,6 +40,7 @@ class MethodContext:
     labels: Tensor
     classes: int
     build: Callable[[Model | None, int], nn.Module]
+    task: Task = "classification"
 
     @property
     def teacher(self) -> nn.Module:
@@ -57,11 +60,11 @@ class TeacherOutput:
 class Step:
     """One training step as a method sees it.
 
-    `labels` are (B,) int64, or distributions (B, C) where images were mixed. `index` (B,) int64 are the samples'
-    numbers in the data set, which no split or subset changes: use them to look up values of your own. `position` (B,)
-    int64 are their positions in the training part, of which `MethodContext.labels` has the labels. Features are by
-    module path, of the layers that the step's methods name. `teacher_outputs` has one item per teacher, and is empty
-    if no term of the step needs a teacher.
+    `labels` are (B,) int64, distributions (B, C) where images were mixed, or targets (B, D) of a regression. `index`
+    (B,) int64 are the samples' numbers in the data set, which no split or subset changes: use them to look up values of
+    your own. `position` (B,) int64 are their positions in the training part, of which `MethodContext.labels` has the
+    labels. Features are by module path, of the layers that the step's methods name. `teacher_outputs` has one item per
+    teacher, and is empty if no term of the step needs a teacher.
     """
 
     inputs: Tensor
@@ -100,6 +103,7 @@ class Method(nn.Module, ABC):
     `default_ce_weight`: weight of the cross-entropy beside the term in its authors' experiments.
     `needs_teacher`: the term uses teachers. `needs_logits`: it uses their logits, not only features.
     `uses_all_teachers`: it uses more than the first teacher.
+    `needs_classes`: it is defined for classes alone, not for outputs that are the predicted numbers of a regression.
     `supports_mixed_images`: it is defined for images mixed from two samples (mixup, cutmix).
     `supports_multiple_processes`: several processes can train it together.
     `student_layers`, `teacher_layers`: module paths of the features that `forward` needs.
@@ -110,6 +114,7 @@ class Method(nn.Module, ABC):
     needs_teacher: ClassVar[bool] = True
     needs_logits: ClassVar[bool] = True
     uses_all_teachers: ClassVar[bool] = False
+    needs_classes: ClassVar[bool] = False
     supports_mixed_images: ClassVar[bool] = True
     supports_multiple_processes: ClassVar[bool] = True
     student_layers: tuple[str, ...] = ()

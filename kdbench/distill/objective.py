@@ -1,4 +1,4 @@
-"""A model's loss: the weighted cross-entropy with the labels plus the weighted terms of distillation methods."""
+"""A model's loss: the task's weighted loss with the labels plus the weighted terms of distillation methods."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from kdbench.data.batches import Batch
 from kdbench.distill.devices import processes_of
-from kdbench.distill.losses.logits import cross_entropy
 from kdbench.distill.method import Method, MethodContext, Step
 from kdbench.distill.methods import METHODS
+from kdbench.distill.tasks import CLASSIFICATION, Task
 from kdbench.distill.teachers import Teacher
 from kdbench.errors import InputError
 from kdbench.models.taps import Taps
@@ -47,7 +47,8 @@ class ScheduledTerm(nn.Module):
 class Objective(nn.Module):
     """ce_weight · CE + Σ terms; CE alone in epochs without an active term. Teachers run only for terms that need them.
 
-    `label_smoothing` applies to the cross-entropy alone.
+    In the place of the cross-entropy CE stands the loss of the `task`, MSE for a regression. `label_smoothing` applies
+    to the cross-entropy alone.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Objective(nn.Module):
         terms: Sequence[ScheduledTerm] = (),
         teachers: Sequence[Teacher] = (),
         label_smoothing: float = 0.0,
+        task: Task = CLASSIFICATION,
     ) -> None:
         super().__init__()
         uses_teachers = any(term.method.needs_teacher for term in terms)
@@ -65,6 +67,7 @@ class Objective(nn.Module):
         self.terms: Sequence[ScheduledTerm] = nn.ModuleList(terms)  # type: ignore[assignment]
         self.teachers = tuple(teachers)
         self.label_smoothing = label_smoothing
+        self.task = task
 
     def forward(self, network: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch in an epoch, a scalar, and the network's logits (B, C)."""
@@ -74,7 +77,7 @@ class Objective(nn.Module):
         losses = []
         weight = self.ce_weight if terms or not len(self.terms) else 1.0
         if weight and not any(term.alone for term in terms):
-            ce = cross_entropy(logits, batch.labels, self.label_smoothing)
+            ce = self.task.label_loss(logits, batch.labels, self.label_smoothing)
             losses.append(ce if weight == 1 else weight * ce)
         if terms:
             learning = [term.method for term in terms if term.method.needs_teacher]
@@ -105,15 +108,17 @@ class Objective(nn.Module):
         """Return the loss over `epochs` epochs in words and numbers, for the record."""
         parts = [term.formula() for term in self.terms]
         if self.ce_weight:
-            parts.insert(0, "CE" if self.ce_weight == 1 else f"{self.ce_weight:g}·CE")
+            symbol = self.task.symbol
+            parts.insert(0, symbol if self.ce_weight == 1 else f"{self.ce_weight:g}·{symbol}")
         without = [epoch for epoch in range(epochs) if len(self.terms) and not self.active_terms(epoch)]
-        return " + ".join(parts) + ("; CE in other epochs" if without and self.ce_weight != 1 else "")
+        return " + ".join(parts) + (f"; {self.task.symbol} in other epochs" if without and self.ce_weight != 1 else "")
 
 
 def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTerm, ...]:
     """Build the terms of a recipe's student.
 
-    Raises InputError for an unknown method or option, an empty loss, or options that exclude each other.
+    Raises InputError for an unknown method or option, an empty loss, options that exclude each other, or a method that
+    needs classes where the labels are numbers.
     """
     terms = tuple(_term(term, student, context) for term in student.terms)
     if not terms and student.ce_weight == 0:
@@ -133,12 +138,14 @@ def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTe
     return terms
 
 
-def student_objective(student: Student, terms: Sequence[ScheduledTerm], teachers: Sequence[Teacher]) -> Objective:
+def student_objective(
+    student: Student, terms: Sequence[ScheduledTerm], teachers: Sequence[Teacher], task: Task = CLASSIFICATION
+) -> Objective:
     """Return the loss of a recipe's student with these terms and teachers."""
     default = terms[0].method.default_ce_weight if terms else 1.0
     weight = default if student.ce_weight is None else student.ce_weight
     smoothing = student.training.label_smoothing
-    return Objective(ce_weight=weight, terms=terms, teachers=teachers, label_smoothing=smoothing)
+    return Objective(ce_weight=weight, terms=terms, teachers=teachers, label_smoothing=smoothing, task=task)
 
 
 def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm:
@@ -153,7 +160,12 @@ def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm
         )
         hint = "epochs are counted from 0: give a smaller from_epoch, a share such as 0.25, or train for longer"
         raise InputError(f"student {student.name!r}: {active}", hint)
-    method = METHODS.get(term.method).from_recipe(term.method, term.options, context)
+    kind = METHODS.get(term.method)
+    if kind.needs_classes and context.task == "regression":
+        message = f"student {student.name!r}: {term.method} compares classes, and the labels here are numbers"
+        fitting = ", ".join(name for name, other in METHODS if not other.needs_classes)
+        raise InputError(message, f"methods that need no classes: {fitting}")
+    method = kind.from_recipe(term.method, term.options, context)
     return ScheduledTerm(method, from_epoch=begin, until_epoch=end, alone=term.alone)
 
 

@@ -57,12 +57,16 @@ class LiveTeacher:
         return TeacherOutput(None if output is None else output.clone(), features)
 
 
+Type = np.dtype[Any]
+
 FORMAT = 2  # of the table and of what is hashed
 _DEVICE_SHARE = 0.25  # of a GPU's free memory that the table may take
 
 
 class CachedTeacher:
-    """A table of a teacher's logits by sample and slot, (N, K, C) float16; no features, no logits of other images.
+    """A table of a teacher's logits by sample and slot, (N, K, C); no features, no logits of other images.
+
+    It is in float16, or in float32 for predicted numbers.
 
     `prepared_s` is 0 if the table existed.
     """
@@ -91,13 +95,22 @@ Teacher = LiveTeacher | CachedTeacher
 
 
 def cached_teacher(
-    folder: Path, network: nn.Module, teacher: str, batches: Batches, *, precision: str, images: str, progress: Progress
+    folder: Path,
+    network: nn.Module,
+    teacher: str,
+    batches: Batches,
+    *,
+    precision: str,
+    images: str,
+    progress: Progress,
+    exact: bool = False,
 ) -> CachedTeacher:
     """Return the cached teacher for the images of `batches`, after filling its table in `folder` if there is none.
 
     A table serves all students, seeds and sweeps that use the same images. It is named by a hash of what its logits
     depend on: the teacher's weights, the images, their normalisation and views, and the precision. Two runs that need
-    the same table wait for each other; a killed run leaves none behind.
+    the same table wait for each other; a killed run leaves none behind. An `exact` table is in float32: rounding to
+    float16 is small beside the differences of logits, but not beside a large number with a small error.
 
     `teacher` is a hash of the network and its weights, `images` one of the images. The network is moved to the batches'
     device to fill the table. Raises StorageError where the table cannot be written, and InputError for logits that
@@ -116,32 +129,35 @@ def cached_teacher(
         "device": batches.device.type,
         "channels_last": batches.channels_last,
     }
-    key = storage.content_hash(contents)
+    dtype = np.dtype(np.float32 if exact else np.float16)
+    key = storage.content_hash({**contents, "dtype": dtype.name} if exact else contents)
     path = storage.make_folder(folder) / f"{key}.npy"
     seconds = 0.0
     with FileLock(folder / f"{key}.lock"):
-        if _opened(path, len(batches.labels), slots) is None:
+        if _opened(path, len(batches.labels), slots, dtype) is None:
             began = time.perf_counter()
             for part in folder.glob(f".{path.name}.*.part"):  # of a killed process; the lock excludes others
                 part.unlink(missing_ok=True)
-            _fill(path, network, batches, slots, precision, progress)
+            _fill(path, network, batches, slots, precision, progress, dtype)
             seconds = time.perf_counter() - began
-    table = _opened(path, len(batches.labels), slots)
+    table = _opened(path, len(batches.labels), slots, dtype)
     assert table is not None, f"{path} was just written"
     return CachedTeacher(torch.from_numpy(table), seconds)
 
 
-def _opened(path: Path, samples: int, slots: int) -> Any:
+def _opened(path: Path, samples: int, slots: int, dtype: Type) -> Any:
     """Return the table at `path`, memory-mapped; None if there is none, or one cut short."""
     try:
         # Copy on write: torch needs writable memory, although nothing writes.
         table = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return table if table.dtype == np.float16 and table.shape[:2] == (samples, slots) and table.ndim == 3 else None
+    return table if table.dtype == dtype and table.shape[:2] == (samples, slots) and table.ndim == 3 else None
 
 
-def _fill(path: Path, network: nn.Module, batches: Batches, slots: int, precision: str, progress: Progress) -> None:
+def _fill(
+    path: Path, network: nn.Module, batches: Batches, slots: int, precision: str, progress: Progress, dtype: Type
+) -> None:
     network = network.eval().to(batches.device)
     if batches.channels_last:
         network = network.to(memory_format=torch.channels_last)
@@ -151,17 +167,19 @@ def _fill(path: Path, network: nn.Module, batches: Batches, slots: int, precisio
             for slot in range(slots):
                 progress.step(slot, slots, f"teacher's logits, view {slot + 1} of {slots}")
                 for batch in batches.in_slot(slot, evaluation_batch(batches.device, batches.batch)):
-                    logits = _half(network(batch.inputs))
+                    logits = _stored(network(batch.inputs), dtype)
                     if table is None:
-                        table = _new_table(temporary, (len(batches.labels), slots, logits.shape[1]))
+                        table = _new_table(temporary, (len(batches.labels), slots, logits.shape[1]), dtype)
                     start = int(batch.position[0])
                     table[start : start + len(logits), slot] = logits
         assert table is not None, "no images"
         table.flush()
 
 
-def _half(logits: Tensor) -> Any:
+def _stored(logits: Tensor, dtype: Type) -> Any:
     values = logits.float().cpu()
+    if dtype == np.float32:
+        return values.numpy()
     # NaN passes: the loss detects it.
     if values.abs().max() > torch.finfo(torch.float16).max:
         message = f"the teacher's logits reach {float(values.abs().max()):.3g}, more than float16 holds"
@@ -169,12 +187,12 @@ def _half(logits: Tensor) -> Any:
     return values.half().numpy()
 
 
-def _new_table(path: Path, shape: tuple[int, int, int]) -> Any:
-    size, free = 2 * shape[0] * shape[1] * shape[2], shutil.disk_usage(path.parent).free
+def _new_table(path: Path, shape: tuple[int, int, int], dtype: Type) -> Any:
+    size, free = dtype.itemsize * shape[0] * shape[1] * shape[2], shutil.disk_usage(path.parent).free
     if size > free:
         message = f"the teacher's logits need {size / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free"
         raise StorageError(message, 'choose fewer data.augment.views, another folder (KDBENCH_CACHE), or cache = "off"')
-    table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    table = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
         # A disk that fills up later is then an error here, not a signal from the memory map.
         with path.open("r+b") as file:

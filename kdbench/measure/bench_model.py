@@ -52,13 +52,13 @@ def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
         return FOREIGN
     if card.bits is not None:
         return EMULATED
-    if card.architecture is None or card.weights is None or card.classes is None:
+    if card.architecture is None or card.weights is None or card.outputs is None:
         return Refusal("the card beside the file names no weights", "export it again: kdbench run … --resume")
     weights = _inside(_run_folder(card, path), card.weights)
     if weights is None:
         shown = card.weights if len(card.weights) < _LONGEST_SHOWN else f"{card.weights[:_LONGEST_SHOWN]}…"
         return Refusal(f"its weights are not at {shown!r} in its run's folder", "measure it where it was exported")
-    return Network(_BUILDER, (card.architecture, card.input_shape, card.classes), card.options, str(weights))
+    return Network(_BUILDER, (card.architecture, card.input_shape, card.outputs), card.options, str(weights))
 
 
 def _run_folder(card: ModelCard, path: Path) -> Path:

@@ -80,6 +80,16 @@ class LabelNoise(Value):
         return bool(self.share or self.count)
 
 
+class TargetNoise(Value):
+    """Noise on the training targets of a regression: Gaussian of standard deviation `std`, drawn with `seed`.
+
+    `std` is in the targets' unit, the same for every component; every sample and component has a draw of its own.
+    """
+
+    std: float = Field(default=0.0, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+
 class Examples(Value):
     """The training examples of one model: images, labels and random changes.
 
@@ -89,6 +99,7 @@ class Examples(Value):
     augment: Augment = Augment()
     subset: Subset = Subset()
     label_noise: LabelNoise = LabelNoise()
+    target_noise: TargetNoise = TargetNoise()
 
     @field_validator("augment", mode="before")
     @classmethod

@@ -17,15 +17,31 @@ Evidence = Literal["measured", "modelled", "estimated"]  # how a number was obta
 
 
 class Epoch(Value):
-    """One row of a training curve: losses in nats, accuracies as shares, the learning rate at the epoch's start."""
+    """One row of a training curve: losses, scores, the learning rate at the epoch's start.
+
+    A classification has losses in nats and accuracies as shares; a regression mean squared errors as losses, and their
+    roots, in the targets' unit, as scores.
+    """
 
     epoch: int
     train_loss: float
-    train_top1: float
+    train_top1: float | None = None
+    train_rmse: float | None = None
     validation_loss: float
-    validation_top1: float
+    validation_top1: float | None = None
+    validation_rmse: float | None = None
     learning_rate: float
     seconds: float
+
+    @property
+    def validation_score(self) -> float:
+        """What chooses the best epoch, the larger the better: the validation accuracy; without one, minus the loss."""
+        return -self.validation_loss if self.validation_top1 is None else self.validation_top1
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """The values that the row has, by name."""
+        return self.model_dump(exclude_none=True)
 
 
 class EnergyUse(Value):
@@ -42,7 +58,7 @@ class Training(Value):
     """How a model was trained; its weights are those after epoch `kept_epoch`.
 
     `objective` is the loss in words, with its weights. `best_epoch` is the first epoch with the best validation
-    accuracy. `seconds` is the wall time of the epochs, validation included, on `device` with `threads` CPU threads.
+    score. `seconds` is the wall time of the epochs, validation included, on `device` with `threads` CPU threads.
     `energy` is what the epochs used, with the hardware that trained first; `unmetered` is why it is unknown. `teacher`
     says whether teachers ran at every step (`live`) or their logits were computed once and cached (`kept`). That took
     `teacher_s`, which students share and `seconds` does not include.
@@ -78,7 +94,8 @@ class ModelCard(StoredValue):
 
     `parents` are the models it is compared with, `teachers` those it learned from. `family` and `axes` are its sweep
     and its point in it. `options` belong to the `architecture`; `bits` is set for a network trained with quantization.
-    `file` and `weights`, the .safetensors file of the exported network, are relative to the run's folder.
+    `file` and `weights`, the .safetensors file of the exported network, are relative to the run's folder. `targets`
+    name the numbers that a regression predicts, in their own unit: no output is scaled; a classifier has none.
     """
 
     file_kind = "model card"
@@ -102,10 +119,16 @@ class ModelCard(StoredValue):
     layout: Literal["NCHW", "NHWC", "flat", "other"] = "NCHW"
     fixed_batch: int | None = None
     classes: int | None
+    targets: tuple[str, ...] = ()
     parameters: int
     opset: int | None = None
     preprocessing: Preprocessing | None = None
     training: Training | None = None
+
+    @property
+    def outputs(self) -> int | None:
+        """The number of its outputs: numbers that it predicts, or classes if they are known."""
+        return len(self.targets) or self.classes
 
     def verify(self, file: Path, hint: str) -> None:
         """Raise InputError unless `file` is the one that the card describes, neither changed nor cut short."""

@@ -16,6 +16,7 @@ from kdbench.data.selection import (
     flip_labels,
     half,
     key_of,
+    noisy_targets,
     stratified,
     words,
 )
@@ -216,3 +217,29 @@ def test_two_epochs_draws_are_independent():
     first, second = (below(4, words(key_of(0, epoch), np.arange(20_000))) for epoch in (0, 1))
     table = np.bincount(4 * first + second, minlength=16).reshape(4, 4)
     assert stats.chi2_contingency(table).pvalue > 1e-3
+
+
+def test_targets_are_split_and_halved_without_classes():
+    split = Split(np.zeros((40, 1, 1, 1), np.uint8), np.linspace(0, 1, 80, dtype=np.float32).reshape(40, 2))
+    kept, cut = cut_validation(split, 0.25, 0)
+    assert sorted([*kept.samples, *cut.samples]) == list(range(40))
+    assert len(cut) == 10
+    np.testing.assert_array_equal(cut.labels, split.labels[cut.samples])
+    assert len(half(split, "D0", 0)) == 20
+
+
+def test_noise_on_targets_is_gaussian_keyed_to_the_sample_and_scales_with_its_std():
+    targets, samples = np.full((20_000, 2), 3, np.float32), np.arange(20_000)
+    noisy = noisy_targets(targets, samples, std=0.5, seed=7)
+    noise = noisy.astype(np.float64) - 3
+    assert noisy.dtype == np.float32
+    assert noise.mean(axis=0) == pytest.approx([0, 0], abs=4 * 0.5 / 20_000**0.5)
+    assert noise.std(axis=0) == pytest.approx([0.5, 0.5], rel=0.03)
+    assert abs(np.corrcoef(noise.T)[0, 1]) < 0.03
+    assert stats.kstest(noise[:, 0] / 0.5, "norm").pvalue > 0.001
+    # Of a subset, in another order, and at another std the same draws.
+    some = np.array([500, 3, 77])
+    np.testing.assert_array_equal(noisy_targets(targets[:3], some, std=0.5, seed=7), noisy[some])
+    twice = noisy_targets(targets[:3], some, std=1.0, seed=7)
+    np.testing.assert_allclose(twice - 3, 2 * noise[some], rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(noisy_targets(targets, samples, std=0.5, seed=8), noisy)

@@ -4,6 +4,7 @@ from networks import batches, context, stripes
 
 from kdbench.distill import fit
 from kdbench.distill.objective import Objective, student_objective, student_terms
+from kdbench.distill.tasks import TASKS
 from kdbench.distill.teachers import LiveTeacher
 from kdbench.progress import Silent
 from kdbench.recipe import Student, Training
@@ -19,7 +20,8 @@ def objective_of(entry: Student, learner, *teachers, **changes) -> Objective:
     """The student's loss with teachers that are asked at every step."""
     terms = student_terms(entry, context(learner, *teachers, **changes))
     needs_teacher = any(term.method.needs_teacher for term in terms)
-    return student_objective(entry, terms, [LiveTeacher(teacher) for teacher in teachers] if needs_teacher else [])
+    live = [LiveTeacher(teacher) for teacher in teachers] if needs_teacher else []
+    return student_objective(entry, terms, live, TASKS[changes.get("task", "classification")])
 
 
 def training(**keys) -> Training:

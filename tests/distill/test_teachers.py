@@ -218,3 +218,20 @@ def test_two_runs_that_fill_one_table_at_once_agree(tmp_path):
     assert [run.exitcode for run in runs] == [0, 0]
     assert len(sums) == 1
     assert len(tables(tmp_path)) == 1
+
+
+def test_predicted_numbers_are_cached_in_full(tmp_path):
+    """60 000.25 would be 60 000 in float16: an error as large as a good prediction's."""
+
+    class Large(nn.Module):
+        def forward(self, images):
+            return 60_000.25 + images.mean(dim=(1, 2, 3))[:, None]
+
+    shown = batches(stripes(12), 5)
+    teacher = cached_teacher(tmp_path, Large(), "t", shown, precision="32", images="c", progress=Silent(), exact=True)
+    for batch in shown:
+        looked_up = teacher.predict(batch._replace(slot=torch.zeros_like(batch.position))).logits
+        torch.testing.assert_close(looked_up, Large()(batch.inputs), rtol=0, atol=0)
+    again = cached_teacher(tmp_path, Large(), "t", shown, precision="32", images="c", progress=Silent(), exact=True)
+    assert again.prepared_s == 0
+    assert len(list(tmp_path.glob("*.npy"))) == 1

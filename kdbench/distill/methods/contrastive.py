@@ -81,6 +81,7 @@ class Contrastive(LayerMethod):
     Options = ContrastiveOptions
     options: ContrastiveOptions
     needs_logits = False
+    needs_classes = True
     supports_mixed_images = False  # a mixed image is no one sample's
     supports_multiple_processes = False  # each process would remember only its samples
 

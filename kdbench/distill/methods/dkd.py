@@ -26,6 +26,7 @@ class Dkd(Method):
 
     Options = DkdOptions
     options: DkdOptions
+    needs_classes = True
     supports_mixed_images = False  # a mixed image has two target classes
 
     def forward(self, step: Step) -> Tensor:

@@ -33,6 +33,7 @@ class Kd(Method):
     Options = KdOptions
     options: KdOptions
     default_ce_weight = 0.1
+    needs_classes = True
 
     def forward(self, step: Step) -> Tensor:
         student, teacher = step.student_logits, step.teacher_logits

@@ -49,6 +49,7 @@ class Mutual(Method):
     Options = MutualOptions
     options: MutualOptions
     needs_teacher = False
+    needs_classes = True
 
     def __init__(self, options: MutualOptions, context: MethodContext) -> None:
         super().__init__(options, context)

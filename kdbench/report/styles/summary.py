@@ -9,7 +9,7 @@ from kdbench.report.styles import STYLES, Layout, shown
 from kdbench.report.table import Column, Field, Row, Table, finished, metric_field, model_table
 from kdbench.report.tables.fidelity import examples, mismatches
 from kdbench.report.tables.summary import summary as summary_table
-from kdbench.report.tables.training import MARGIN, converged
+from kdbench.report.tables.training import converged, convergence
 from kdbench.results.records import Axes, RunRecord
 
 _HEADS = {
@@ -72,8 +72,7 @@ def _comparison(record: RunRecord, full: Table) -> Table:
         Row((Text("Convergence Speed"), *map(_convergence, distilled))),
     ]
     heads = (Column("Metric", numeric=False), *(Column(group.label) for group in distilled))
-    first = f"the first epoch whose validation accuracy is within {100 * MARGIN:g} points of the best"
-    note = f"Convergence: {first}. Bold: the best of its row."
+    note = f"Convergence: {convergence(record)}. Bold: the best of its row."
     shown_rows = tuple(body) if len(distilled) in _COMPARED else ()
     return Table("Quantitative Comparison Table", heads, shown_rows, (note,), compared.footnotes)
 

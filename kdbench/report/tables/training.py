@@ -13,7 +13,8 @@ from kdbench.results.cards import Training
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes, RunRecord
 
-MARGIN = 0.005  # of a validation accuracy, as a share: half a point
+_MARGIN = 0.005  # of a validation accuracy, as a share: half a point
+_LOSS_MARGIN = 0.01  # of a regression's validation loss, relative
 _TEACHER = {None: "none", "live": "evaluated at every step", "kept": "logits stored"}
 
 
@@ -40,7 +41,7 @@ def training(record: RunRecord) -> Table:
     ]
     several = any(len(group.cards) > 1 for group in model_groups(record))
     notes = [
-        f"Converged: the first epoch whose validation accuracy is within {100 * MARGIN:g} points of the best.",
+        f"Converged: {convergence(record)}.",
         f"{'Epochs, time and energy' if spent else 'Epochs and time'} are of the first seed." if several else "",
         _teacher_note(record),
         *_energy_notes(record),
@@ -49,9 +50,19 @@ def training(record: RunRecord) -> Table:
 
 
 def converged(run: Training) -> int | str:
-    """Return the first epoch, from 1, whose validation accuracy is within `MARGIN` of the best; "?" without a curve."""
-    best = max((epoch.validation_top1 for epoch in run.curve), default=0.0)
-    return next((epoch.epoch for epoch in run.curve if epoch.validation_top1 >= best - MARGIN), "?")
+    """Return the first epoch, from 1, whose validation score is close to the best (`convergence`); "?" without any."""
+    best = max(run.curve, key=lambda epoch: epoch.validation_score, default=None)
+    if best is None:
+        return "?"
+    margin = _LOSS_MARGIN * best.validation_loss if best.validation_top1 is None else _MARGIN
+    return next(epoch.epoch for epoch in run.curve if epoch.validation_score >= best.validation_score - margin)
+
+
+def convergence(record: RunRecord) -> str:
+    """Return in words which epoch counts as that of convergence."""
+    if any(card.targets for card in record.models):
+        return f"the first epoch whose validation loss is within {100 * _LOSS_MARGIN:g} % of the best"
+    return f"the first epoch whose validation accuracy is within {100 * _MARGIN:g} points of the best"
 
 
 def sweeps(record: RunRecord) -> Table:

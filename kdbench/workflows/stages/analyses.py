@@ -1,9 +1,10 @@
 """The analyses of a recipe's models: the images they were trained on, and the students they are contrasted with."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.data.dataset import Labels
 from kdbench.data.selection import stratified
 from kdbench.evaluate.predictions import Analyses, TrainingImages
 from kdbench.recipe import Recipe, Student
@@ -44,10 +45,10 @@ def independent_of(job: Job, jobs: list[Job]) -> Job | None:
     return max(filter(is_alike, jobs), key=in_common, default=None)
 
 
-def drawn(labels: Labels, samples: int) -> NDArray[np.bool_]:
-    """Return a fixed choice of about `samples` of the samples with these labels (N,), the same share of each class.
+def drawn(labels: NDArray[Any], samples: int) -> NDArray[np.bool_]:
+    """Return a fixed choice of about `samples` of the samples with these labels, (N,) or (N, D), as (N,).
 
-    It holds at least one of each class and, unless it is everything, not all.
+    It is the same share of each class, if there are any, with at least one; unless it is everything, not all.
     """
     chosen = np.full(len(labels), samples >= len(labels))
     if 0 < samples < len(labels):

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -29,11 +31,11 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
     """Build a job's network with fresh weights that depend only on the seed and the architecture."""
     entry = job.entry
     if not isinstance(entry, Student):
-        return _built(entry.model, job.seed, dataset, dataset.classes)
+        return _built(entry.model, job.seed, dataset, dataset.outputs)
     if entry.sub_students is not None and job.part is not None:
         features = entry.sub_students.features
-        return SubStudent(_built(entry.model, job.seed, dataset, features), features, dataset.classes)
-    network = _built(architecture(entry), job.seed, dataset, dataset.classes)
+        return SubStudent(_built(entry.model, job.seed, dataset, features), features, dataset.outputs)
+    network = _built(architecture(entry), job.seed, dataset, dataset.outputs)
     return network if entry.quantize is None else with_fake_quantization(network, entry.quantize)
 
 
@@ -68,7 +70,7 @@ def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
 
 def build_peer(job: Job, dataset: Dataset, model: Model | None, number: int) -> nn.Module:
     """Build another network for a job's data from a model (None: the job's) and a number, which its seed depends on."""
-    return _built(model or job.entry.model, job.seed + 7919 * number, dataset, dataset.classes)
+    return _built(model or job.entry.model, job.seed + 7919 * number, dataset, dataset.outputs)
 
 
 def architecture(entry: Trained) -> Model:
@@ -109,7 +111,8 @@ def build_teachers(
         return []
     if not is_cached(job.entry, terms, training):
         return [LiveTeacher(network, channels_last=batches.channels_last) for network in networks]
-    cache, options = _cache_folder(folder), {"precision": training.precision, "images": content}
+    cache, exact = _cache_folder(folder), batches.labels.dtype == np.float32  # predicted numbers
+    options: dict[str, Any] = {"precision": training.precision, "images": content, "exact": exact}
     return [
         cached_teacher(cache, network, _identity(teacher, folder), batches, **options, progress=progress)
         for network, teacher in zip(networks, job.teachers, strict=True)

@@ -43,7 +43,7 @@ class Job:
         """
         causes = {
             "data": {"content": data, **recipe.data.model_dump(mode="json", exclude=_NOT_HASHED)},
-            "model": self.entry.model_dump(mode="json", exclude={"name", "teacher", "family", "axes"}),
+            "model": _counted(self.entry),
             "seed": self.seed,
             "teachers": [teacher.key(recipe, data) for teacher in self.teachers] if self.learns else [],
             "start": self.start.key(recipe, data) if self.start else None,
@@ -53,7 +53,23 @@ class Job:
 
 
 # The data's location, and keys that the entry's table repeats.
-_NOT_HASHED = {"name", "root", "download", "augment", "subset", "label_noise"}
+_NOT_HASHED = {"name", "root", "download", "augment", "subset", "label_noise", "target_noise"}
+
+# Keys of an entry that earlier versions did not have: unused, they do not count, and earlier trainings stay valid.
+_NEWER = ("data.target_noise",)
+
+
+def _counted(entry: Trained) -> dict[str, Any]:
+    """Return the keys of an entry that its training depends on."""
+    counted = entry.model_dump(mode="json", exclude={"name", "teacher", "family", "axes"})
+    for path in _NEWER:
+        *parents, last = path.split(".")
+        value, table = entry, counted
+        for parent in parents:
+            value, table = getattr(value, parent), table[parent]
+        if last in table and getattr(value, last) == type(value).model_fields[last].get_default():
+            del table[last]
+    return counted
 
 
 def plan(recipe: Recipe) -> list[Job]:

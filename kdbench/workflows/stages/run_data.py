@@ -4,27 +4,30 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from kdbench import data
 from kdbench.data.batches import Batches
-from kdbench.data.dataset import Dataset, Indices, Labels, Split
-from kdbench.data.selection import at_random, cut_validation, first_per_class, flip_labels, half
+from kdbench.data.dataset import Dataset, Indices, Split
+from kdbench.data.selection import at_random, cut_validation, first_per_class, flip_labels, half, noisy_targets
 from kdbench.recipe import Examples, Recipe, Subset
 from kdbench.results.preprocessing import Geometry, Preprocessing
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingPart:
-    """What a model is trained on: images and labels, some of which may have been flipped.
+    """What a model is trained on: images and labels, some of which may have been flipped, or targets with noise.
 
-    `flipped` are the positions, ascending, of samples with a wrong label; `true_labels` (N,) are the original ones.
+    `flipped` are the positions, ascending, of samples with a wrong class; `true_labels` (N,), or targets (N, D), are
+    the original ones.
     `content` is a hash of the images and of which samples are used, but not of the labels.
     """
 
     split: Split
     flipped: Indices
-    true_labels: Labels
+    true_labels: npt.NDArray[Any]
     content: str
 
 
@@ -47,12 +50,11 @@ class RunData:
 
         Raises InputError if it needs more images, or wrong labels, than there are.
         """
-        key = Examples(subset=examples.subset, label_noise=examples.label_noise)
+        key = Examples(subset=examples.subset, label_noise=examples.label_noise, target_noise=examples.target_noise)
         if key not in self._parts:
-            split, noise = _subset(self.train, key.subset), key.label_noise
-            options: dict[str, Any] = noise.model_dump(include={"share", "count", "seed"})
-            labels, flipped = flip_labels(split.labels, split.samples, self.dataset.classes, **options)
-            noisy = Split(split.inputs, labels, split.samples) if noise.flips else split
+            split = _subset(self.train, key.subset)
+            labels, flipped = _noisy_labels(split, key, self.dataset.classes)
+            noisy = split if labels is split.labels else Split(split.inputs, labels, split.samples)
             content = _hash(split.inputs.data, split.samples.data)
             self._parts[key] = TrainingPart(noisy, flipped, split.labels, content)
         return self._parts[key]
@@ -81,6 +83,17 @@ def load_run_data(recipe: Recipe) -> RunData:
     content = _hash(dataset.train.inputs.data, dataset.train.labels.data, constants)
     # Frees the whole training part: the two parts are copies.
     return RunData(dataset.only(("test",)), content, train_part, validation, preprocessing)
+
+
+def _noisy_labels(split: Split, examples: Examples, classes: int) -> tuple[npt.NDArray[Any], Indices]:
+    """Return the labels that a model is trained with, and the positions of the wrong classes among them."""
+    none: Indices = np.empty(0, dtype=np.int64)
+    if examples.target_noise.std:
+        return noisy_targets(split.labels, split.samples, **examples.target_noise.model_dump()), none
+    if not examples.label_noise.flips:
+        return split.labels, none
+    options: dict[str, Any] = examples.label_noise.model_dump(include={"share", "count", "seed"})
+    return flip_labels(split.labels, split.samples, classes, **options)
 
 
 def _subset(split: Split, subset: Subset) -> Split:

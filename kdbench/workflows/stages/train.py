@@ -17,6 +17,7 @@ from kdbench.distill.metering import NO_METER, EnergyMeter, Unmetered
 from kdbench.distill.method import MethodContext
 from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
 from kdbench.distill.processes import world_size
+from kdbench.distill.tasks import TASKS, require_task
 from kdbench.errors import DivergedError
 from kdbench.measure.energy.training import EpochMeter
 from kdbench.progress import Progress
@@ -59,6 +60,7 @@ def check(jobs: list[Job], run_data: RunData) -> None:
     for job in jobs:
         distinct.setdefault((job.entry.name, job.part is None), job)  # seeds and parts do not differ
     for job in distinct.values():
+        require_task(run_data.dataset.task, job.entry.name, job.entry.data, training_of(job))
         network = networks.fresh(job, run_data.dataset)
         terms = _terms(job, network, [networks.fresh(t, run_data.dataset) for t in job.teachers], run_data)
         if not job.parts:
@@ -82,7 +84,8 @@ def _terms(job: Job, network: nn.Module, teachers: Sequence[nn.Module], run_data
     part = run_data.part_of(job.entry.data)
     example, labels = run_data.example(part.split, 2), torch.from_numpy(part.split.labels)
     build = partial(networks.build_peer, job, run_data.dataset)
-    context = MethodContext(network, tuple(teachers), example, labels, run_data.dataset.classes, build)
+    outputs, task = run_data.dataset.outputs, run_data.dataset.task
+    context = MethodContext(network, tuple(teachers), example, labels, outputs, build, task)
     return student_terms(job.entry, context)
 
 
@@ -97,7 +100,7 @@ def train_one(
     job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, progress: Progress, meter: EnergyMeter
 ) -> None:
     """Train a job, in several processes if it needs several; its teachers and parts are in the folder already."""
-    dataset = run_data.dataset
+    dataset, task = run_data.dataset, TASKS[run_data.dataset.task]
     network = networks.initialized(job, run_data, folder)
     teacher_networks = [networks.trained(teacher, dataset, folder) for teacher in job.teachers] if job.learns else []
     terms = _terms(job, network, teacher_networks, run_data)
@@ -111,9 +114,9 @@ def train_one(
     )  # fmt: skip
     teachers = networks.build_teachers(job, teacher_networks, terms, batches, training, part.content, folder, progress)
     if isinstance(job.entry, Student) and not job.parts:
-        objective = student_objective(job.entry, terms, teachers)
+        objective = student_objective(job.entry, terms, teachers, task)
     else:
-        objective = Objective(label_smoothing=training.label_smoothing)
+        objective = Objective(label_smoothing=training.label_smoothing, task=task)
     validation = run_data.batches(run_data.validation, evaluation_batch(device, training.batch), **placement)
     place, key = folder.checkpoint(job.id), job.key(recipe, run_data.content)
     options: dict[str, Any] = {"seed": job.seed, "folder": place, "key": key, "progress": progress, "meter": meter}

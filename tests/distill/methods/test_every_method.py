@@ -20,6 +20,7 @@ OPTIONS = {
     "function_matching": {},
     "hint": {},
     "kd": {},
+    "mse": {},
     "multi_teacher": {},
     "mutual": {},
     "relational": {},

@@ -1,6 +1,7 @@
 import pytest
 
 from kdbench.recipe.loading import recipe_from
+from kdbench.workflows.stages import plan as plan_module
 from kdbench.workflows.stages.plan import plan
 
 KD = [{"method": "kd"}]
@@ -114,3 +115,13 @@ def test_members_of_an_ensemble_are_not_each_others_at_another_seed():
     students = [{"name": f"s{offset}", "seed_offset": offset} for offset in range(4)]
     _, jobs = jobs_of(*students, seeds=[0, 1, 2])
     assert len({job.seed for id_, job in jobs.items() if id_.startswith("s")}) == 12
+
+
+def test_a_key_that_earlier_versions_did_not_have_counts_only_where_it_is_used():
+    """Otherwise a new version would train again what is trained already."""
+    _, jobs = jobs_of({"name": "s"}, {"name": "seeded", "data": {"target_noise": {"seed": 3}}})
+    noisy = keys_of({"name": "s", "data": {"target_noise": {"std": 0.5}}})
+    counted = {id_: plan_module._counted(jobs[id_].entry) for id_ in jobs}
+    assert "target_noise" not in counted["s"]["data"]
+    assert counted["seeded"]["data"]["target_noise"] == {"std": 0.0, "seed": 3}
+    assert noisy["s"] != keys_of({"name": "s"})["s"]
