@@ -26,6 +26,11 @@ class Value(BaseModel):
 V = TypeVar("V", bound=BaseModel)
 
 
+def is_absent(value: object) -> bool:
+    """Return whether a key is not set: for `Field(exclude_if=is_absent)`, which keeps hashes of older values."""
+    return value is None or value == ()
+
+
 class WrongValueError(ValueError):
     """What a validator raises about a value: `hint` says what to write instead."""
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from kdbench import toml_files
 from kdbench.errors import InputError
 from kdbench.recipe import Recipe
+from kdbench.recipe.paths import located
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -14,17 +16,22 @@ def shipped_recipes() -> dict[str, str]:
     return toml_files.shipped(resources.files("kdbench.recipe") / "shipped")
 
 
-def load_recipe(name_or_path: str = "digits", overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(name_or_path: str | Path = "digits", overrides: Sequence[str] = ()) -> Recipe:
     """Return the shipped recipe of that name, or the one in the TOML file at that path, with overrides applied.
+
+    Paths in a file are relative to it.
 
     An override is `key.path=value`; items of a list are selected by their `name` or their index from 0, `*` selects
     all: `student.*.training.epochs=2`. Values are TOML, or else plain text. Raises InputError.
     """
-    content = toml_files.parse(*toml_files.find(name_or_path, shipped_recipes(), "recipe"))
+    name, shipped = str(name_or_path), shipped_recipes()
+    content = toml_files.parse(*toml_files.find(name, shipped, "recipe"))
+    if name not in shipped and content:
+        content["folder"] = str(located(content.get("folder", ""), str(Path(name).absolute().parent)).absolute())
     for override in overrides:
         key, value = toml_files.assignment(override, f"override {override!r}", "training.epochs=5")
         _assign(content, key.split("."), value, override)
-    return recipe_from(content, name_or_path)
+    return recipe_from(content, name)
 
 
 def recipe_from(content: Mapping[str, Any], where: str = "the recipe") -> Recipe:

@@ -1,5 +1,6 @@
 """The recipe: one data set, teachers, students, and what to measure."""
 
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -9,9 +10,10 @@ from kdbench.recipe.data import Data
 from kdbench.recipe.expanding import expanded
 from kdbench.recipe.measure import Analysis, Measure
 from kdbench.recipe.models import Student, Teacher
+from kdbench.recipe.paths import located
 from kdbench.recipe.training import Training
 from kdbench.registry import suggestion
-from kdbench.validation import Value
+from kdbench.validation import Value, is_absent
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -21,10 +23,12 @@ class Recipe(Value):
 
     `training` and the training examples in `data` are defaults, which the tables of a teacher or student override key
     by key. With several `seeds` every model is trained once per seed, and reported accuracies are means over seeds.
+    `folder` is where the recipe's file is: its paths are relative to it (see `located`).
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
     title: str = ""
+    folder: str | None = Field(default=None, exclude_if=is_absent)
     seeds: tuple[Seed, ...] = (0,)
     data: Data
     training: Training = Training()
@@ -73,13 +77,17 @@ class Recipe(Value):
         """Return the models that `student` learns from; it is compared with the first."""
         return tuple(self.entry(name) for name in student.teacher) or self.teacher[:1]
 
+    def located(self, path: str) -> Path:
+        """Return where a path of the recipe is: beside its file, or else relative to the working directory."""
+        return located(path, self.folder)
+
     def resolved(self) -> dict[str, Any]:
         """Return the recipe as JSON values, with all defaults."""
         return self.model_dump(mode="json")
 
     def hash(self) -> str:
-        """Return the SHA-256 of the resolved recipe without the location of the data."""
-        content = self.resolved()
+        """Return the SHA-256 of the resolved recipe without the location of its file and of the data."""
+        content = {key: value for key, value in self.resolved().items() if key != "folder"}
         content["data"] = {key: value for key, value in content["data"].items() if key not in {"root", "download"}}
         return storage.content_hash(content)
 

@@ -71,11 +71,12 @@ def assemble_record(
 ) -> RunRecord:
     """Return the record of `findings`, measured in `environment` by `measure`; `protocol` adds facts.
 
-    The recipe is stored without the local folder of its data, because records are published.
+    The recipe is stored without its local folder and that of its data, because records are published.
     """
     resolved = None if recipe is None else recipe.resolved()
     if resolved is not None:
         resolved["data"]["root"] = None
+        resolved.pop("folder", None)
     return RunRecord(
         kind=kind,
         name=name,

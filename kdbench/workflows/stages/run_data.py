@@ -13,6 +13,7 @@ from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset, Indices, Split
 from kdbench.data.selection import at_random, cut_validation, first_per_class, flip_labels, half, noisy_targets
 from kdbench.recipe import Examples, Recipe, Subset
+from kdbench.recipe.paths import located_data
 from kdbench.results.preprocessing import Geometry, Preprocessing
 
 
@@ -73,8 +74,9 @@ class RunData:
 def load_run_data(recipe: Recipe) -> RunData:
     """Load a recipe's data and split the validation part off the training part."""
     options = recipe.data
-    source: dict[str, Any] = options.model_dump(include={"root", "download", "resize", "crop"})
-    dataset = data.load(options.name, **source)
+    source: dict[str, Any] = options.model_dump(include={"download", "resize", "crop"})
+    root = None if options.root is None else recipe.located(options.root)
+    dataset = data.load(located_data(options.name, recipe.folder), root=root, **source)
     assert dataset.train is not None, "a loader returns the requested parts or raises"
     train_part, validation = cut_validation(dataset.train, options.validation, options.split_seed)
     geometry = Geometry(resize=options.resize, crop=None if options.crop is None else (options.crop, options.crop))

@@ -1,0 +1,26 @@
+"""Paths in a recipe: relative to the recipe's file, or to the working directory if nothing is there."""
+
+import os
+from pathlib import Path
+
+_WITH_PATH = ("npz:", "folder:")  # data sets whose name holds a path
+
+
+def located(path: str, folder: str | None) -> Path:
+    """Return where `path` is: in `folder`, unless it exists only relative to the working directory.
+
+    A path that exists in neither is one in `folder`, so that messages name the place where it belongs.
+    """
+    relative = Path(path).expanduser()
+    if folder is None or relative.is_absolute() or Path(os.path.realpath(folder)) == Path.cwd():
+        return relative
+    beside = Path(folder) / relative
+    return relative if relative.exists() and not beside.exists() else beside
+
+
+def located_data(name: str, folder: str | None) -> str:
+    """Return the name of a data set with the path in it located: `npz:PATH`, `folder:PATH`."""
+    for prefix in _WITH_PATH:
+        if name.startswith(prefix) and name != prefix:
+            return f"{prefix}{located(name.removeprefix(prefix), folder)}"
+    return name
