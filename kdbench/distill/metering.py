@@ -34,7 +34,7 @@ class Unmetered:
         return ()
 
 
-NO_METER = Unmetered("energy was not asked for")
+NO_METER = Unmetered("energy is switched off")
 
 
 class EpochEnergy:

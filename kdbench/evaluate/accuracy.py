@@ -26,7 +26,7 @@ def accuracy_findings(predictions: Predictions, labels: NDArray[np.int64], axes:
     top1 = statistics.binomial_share(int(predictions.correct.sum()), n)
     top5 = statistics.binomial_share(int((ranks < 5).sum()), n)
     depth, reason = predictions.depth, predictions.without_probabilities
-    few = f"the model has {classes} classes" if classes < 5 else f"the output names the best {depth or 0} classes alone"
+    few = f"the model has {classes} classes" if classes < 5 else f"the output names only the best {depth or 0} classes"
     measurements = [
         estimated(model, "top1", top1, **where),
         missing(model, "top5", few, **where)
@@ -42,7 +42,7 @@ def accuracy_findings(predictions: Predictions, labels: NDArray[np.int64], axes:
     ]
     if axes or predictions.form != "probabilities":  # one warning a model
         return Findings(tuple(measurements))
-    message = "the output is already probabilities; loss and KL are computed from their logarithm as it stands"
+    message = "the output holds probabilities; loss and KL are computed from their logarithms"
     remedy = "export the logits, before the softmax, for a loss without rounding"
     warning = Diagnostic(code="probabilities", message=message, remedy=remedy, model=model)
     return Findings(tuple(measurements), warnings=(warning,))

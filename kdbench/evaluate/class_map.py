@@ -87,10 +87,10 @@ def class_map(
         return _with_others(numbers, range(outputs))
     has = f"at least {classes}" if inferred else str(classes)
     if inferred and outputs == classes - 1 and 0 not in occurring:
-        message = f"{model} tells {outputs} classes apart, and the labels count from 1 to {classes - 1}"
+        message = f"{model} distinguishes {outputs} classes, and the labels count from 1 to {classes - 1}"
         raise InputError(message, f"save labels that count from 0, or {_HINT}: here 1 to {outputs}")
-    message = f"{model} tells {outputs} classes apart, but the data has {has}"
-    raise InputError(message, f"choose the data set the model was made for, or {_HINT}")
+    message = f"{model} distinguishes {outputs} classes, but the data has {has}"
+    raise InputError(message, f"choose the data set that the model was made for, or {_HINT}")
 
 
 def _by_name(model: str, labels: Sequence[str], class_names: Sequence[str], occurring: Sequence[int]) -> ClassMap:

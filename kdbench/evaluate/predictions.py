@@ -17,8 +17,8 @@ TRAIN: Axes = {"part": "train"}
 """The axes of measurements on training images; those on the test set have none."""
 
 NO_PROBABILITIES = {
-    "scores": "the output only ranks the classes: its values are no logits",
-    "class": "the output is the best class alone",
+    "scores": "the output only ranks the classes: its values are not logits",
+    "class": "the output holds only the best class",
     "ranking": "the output is a ranking of the classes",
 }
 

@@ -28,7 +28,7 @@ def suspicions(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iter
             more = "a class before them, such as a background" if shift > 0 else "no output for the first class"
             yield Diagnostic(
                 code="shifted_classes",
-                message=f"top-1 is {_percent(accuracy)}, but {_percent(share)} with its classes moved by {shift:+d}: "
+                message=f"top-1 is {_percent(accuracy)}, but {_percent(share)} with its classes shifted by {shift:+d}: "
                 f"the model may have {more}",
                 remedy="give the names of its outputs in their order with --labels FILE",
                 model=model.id,
@@ -40,7 +40,7 @@ def suspicions(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iter
                 code="unknown_preprocessing",
                 message=f"top-1 is {_percent(accuracy)}, far below {_percent(best)}, and nothing is known of its "
                 "preprocessing: pixels were divided by 255",
-                remedy=f"give what it was trained with, for example --mean {model.id}=… --std {model.id}=…, or --scale "
+                remedy=f"give its preprocessing, for example --mean {model.id}=… --std {model.id}=…, or --scale "
                 f"{model.id}=1 for pixels of 0 to 255, or --channel-order {model.id}=BGR",
                 model=model.id,
             )

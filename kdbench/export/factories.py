@@ -35,13 +35,13 @@ def network_from(path: str) -> nn.Module:
             attribute_value = (
                 f"for the file {module_name}: {module_name[:-3].replace('/', '.')}:{attribute or 'factory'}; "
             )
-        raise InputError(f"--torch {path!r} is no import path of a factory", attribute_value + _FORM)
+        raise InputError(f"--torch {path!r} is not the import path of a factory", attribute_value + _FORM)
     with _working_directory_importable():
         made = _looked_up(module_name, attribute, path)
         if not isinstance(made, nn.Module):
             made = _called(made, path)
     if not isinstance(made, nn.Module):
-        message = f"--torch {path} returns {type(made).__name__}, which is no torch network"
+        message = f"--torch {path} returns {type(made).__name__}, not a torch network"
         raise InputError(message, "the factory has to return a torch.nn.Module")
     return made.float().cpu().eval()
 

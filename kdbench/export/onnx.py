@@ -25,7 +25,7 @@ from kdbench.export.integers import fold_batch_norm
 from kdbench.results.metrics import parity_tolerance
 
 INPUT, OUTPUT = "input", "logits"
-# A protobuf message is limited to 2 GiB; larger networks keep their weights in a second file beside the first.
+# A protobuf message is limited to 2 GiB; larger networks keep their weights in a second file.
 _INLINE_LIMIT_BYTES = 1_800_000_000
 _STACK_TRACE = "pkg.torch.onnx.stack_trace"
 _PARITY_BATCH = 32  # small, so that large images need little memory

@@ -69,7 +69,7 @@ def _parts(path: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
     except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise InputError(f"{path} is no readable exported program: {error}", "is it cut short?") from error
+        raise InputError(f"{path} is not a readable exported program: {error}", "is it cut short?") from error
     if "constants.pkl" in parts:
         hint = "give its network and weights: --torch pkg.module:factory --weights weights.pth"
         raise InputError(f"{path} is a TorchScript archive, not an exported program", hint)

@@ -15,7 +15,7 @@ from kdbench.errors import InputError
 StateDict = dict[str, Tensor]
 
 _SAVE = "save the weights alone: torch.save(network.state_dict(), 'weights.pth')"
-# Where trainers keep the network's weights, beside their expected state.
+# Where trainers keep the network's weights, among other state.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "state_dict_ema", "model_ema", "ema")
 # What DataParallel, torch.compile and Lightning put before each name.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
@@ -74,7 +74,7 @@ def _safetensors(path: Path) -> StateDict:
     try:
         weights: StateDict = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is no readable safetensors file: {error}", "is it cut short?") from error
+        raise InputError(f"{path} is not a readable safetensors file: {error}", "is it cut short?") from error
     return weights
 
 
@@ -95,13 +95,13 @@ def _pickled(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         kind = re.search(r"GLOBAL ([\w.]+)", str(error))
         if kind is None:
-            raise InputError(f"{path} is no state dict that torch can read", f"is it cut short? {_SAVE}") from error
+            raise InputError(f"{path} is not a state dict that torch can read", f"is it cut short? {_SAVE}") from error
         message = f"{path} holds Python objects ({kind[1]}), not weights alone; kdbench does not unpickle them"
         raise InputError(message, f"where it was trained, {_SAVE}") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{path} is no state dict that torch can read: {reason}", f"is it cut short? {_SAVE}"
+            f"{path} is not a state dict that torch can read: {reason}", f"is it cut short? {_SAVE}"
         ) from error
 
 

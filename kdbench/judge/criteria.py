@@ -125,24 +125,24 @@ def _check_comparable(limit: Limit) -> None:
         return
     if limit.metric in PAIR_METRICS:
         message = f"{limit.metric} is relative to the teacher already"
-        raise WrongValueError(message, "bound it with max or min")
+        raise WrongValueError(message, "limit it with max or min")
     kind = "drop" if limit.rule == "max_drop_vs_teacher" else "ratio"
     known = [metric.id for metric in METRICS.values() if metric.versus_teacher == kind]
     if limit.metric in known:
         return
     hint = f"it can be given for {', '.join(known)}"
     if declared(limit.metric).group == "latency" and limit.rule == "min_ratio_vs_teacher":
-        hint = "speed-ups are of medians: bound latency_p50_ns with it, or latency_ratio with min"
+        hint = "speed-ups compare medians: use it with latency_p50_ns, or give latency_ratio a min"
     raise WrongValueError(f"{limit.metric} has no {limit.rule}: no run measures it", hint)
 
 
 def _check(limit: Limit) -> None:
     of = limit.checked_metric
     if limit.value < 0:
-        raise WrongValueError(f"{limit.metric}: {limit.rule} = {limit.value:g} is negative", "limits begin at 0")
+        raise WrongValueError(f"{limit.metric}: {limit.rule} = {limit.value:g} is negative", "give 0 or more")
     # A drop may be negative, but a target that asks for a drop of at least 0 is mistaken.
     if limit.value == 0 and limit.side == "min" and (of.value_range[0] == 0 or of.unit == "points"):
-        raise WrongValueError(f"{limit.metric}: {limit.rule} = 0 lets every model pass", "give the least it may be")
+        raise WrongValueError(f"{limit.metric}: {limit.rule} = 0 lets every model pass", "give a value above 0")
     if of.unit == "share" and limit.value > 1:
         message = f"{limit.metric}: {limit.rule} = {limit.value:g}, but a share is at most 1"
         raise WrongValueError(message, f'write {limit.value / 100:g}, or "{limit.value:g} %"')

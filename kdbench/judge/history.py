@@ -229,7 +229,7 @@ def _too_few(values: Sequence[float], metric: declared.Metric) -> str:
 
     if len(values) >= FEWEST or metric.counted:
         return ""
-    return f"that takes {FEWEST} numbers, and there {'is' if len(values) == 1 else 'are'} {len(values)}"
+    return f"detection needs at least {FEWEST} numbers, the series has {len(values)}"
 
 
 def _raise_on_unknown(records: Sequence[LocatedRecord], metrics: Sequence[str], models: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from kdbench.results.verdicts import Outcome
 
 Side = Literal["max", "min"]
 EVIDENCE_STRENGTH: dict[Evidence, int] = {"estimated": 0, "modelled": 1, "measured": 2}
-_HOPELESS = 100.0  # times as narrow, which takes ten thousand times as many samples
+_HOPELESS = 100.0  # times narrower, which takes ten thousand times as many samples
 
 # How a number is on the wrong side, by its unit: 22 % too slow.
 _TOO = {"ns": "slow", "s": "slow", "bytes": "large", "MACs": "many", "J": "much", "g": "much"}
@@ -141,16 +141,16 @@ def _how_to_settle(reading: Reading, bounds: Interval, side: Side, limit: float)
     misses = (reading.value > limit) == (side == "max") and reading.value != limit
     prefix = f"the number itself is {_distance(reading, side, limit)}; " if misses else ""
     if reading.interval is None:
-        return f"{prefix}numbers of this kind repeat no better: leave more room to the limit"
+        return f"{prefix}this number is not repeatable enough for the limit: leave a larger margin"
     nearer_bound = bounds.low if reading.value > limit else bounds.high
     gap = abs(reading.value - limit)
     narrower = abs(nearer_bound - reading.value) / gap if gap else math.inf
     if narrower > _HOPELESS:
-        return "too close to the limit for measuring to settle it: leave more room"
+        return "too close to the limit for any measurement to decide: leave a larger margin"
     if reading.metric.hardware_dependent:
         how = "--energy full" if reading.metric.unit == "J" else "a longer --budget and a smaller --precision"
-        return f"{prefix}{how} would settle it: the interval must be {units.significant(narrower, 2)} times as narrow"
+        return f"{prefix}{how} would settle it: the interval has to be {units.significant(narrower, 2)} times narrower"
     if reading.n is None:
         return f"{prefix}more test samples would settle it"
     needed = units.integer(float(f"{reading.n * narrower**2:.1e}"))
-    return f"{prefix}about {needed} test samples would settle it, in place of {units.integer(reading.n)}"
+    return f"{prefix}about {needed} test samples would settle it, instead of {units.integer(reading.n)}"

@@ -29,7 +29,7 @@ def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Re
         return _of_model(record, card.id, limit, device)
     teacher = teacher_of(record, card)
     if teacher is None:
-        hint = "measure it beside its teacher: `kdbench bench TEACHER STUDENT`"
+        hint = "measure it together with its teacher: `kdbench bench TEACHER STUDENT`"
         return _missing(limit, "it is compared with no other model", hint)
     if limit.pair is not None:
         pairs = [p for p in record.pairs if (p.teacher, p.student, p.metric) == (teacher, card.id, limit.pair)]

@@ -34,7 +34,7 @@ class Target(Value):
     def _is_file_name(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             message = f"{name!r} cannot be a target's name: its verdicts are stored under that name"
-            raise WrongValueError(message, "letters, digits, dots and dashes make a name")
+            raise WrongValueError(message, "use letters, digits, dots and dashes")
         return name
 
     @model_validator(mode="after")
@@ -97,4 +97,4 @@ def _raise_on_contradictions(limits: tuple[Limit, ...]) -> None:
             if low.value > high.value:
                 least, most = (limit.checked_metric.text(bound.value) for bound in (low, high))
                 message = f"{limit.metric}: at least {least} and at most {most} exclude each other"
-                raise WrongValueError(message, "were min and max mixed up?")
+                raise WrongValueError(message, "did you swap min and max?")

@@ -66,7 +66,7 @@ def cooling(root: Path) -> Gauge:
         return sum(states) if states else None
 
     def describe(before: float, after: float) -> str:
-        return "the system held the processor back to cool it" if max(before, after) > 0 else ""
+        return "the system slowed the processor down to cool it" if max(before, after) > 0 else ""
 
     return Gauge("cooling devices", read, describe)
 

@@ -53,7 +53,7 @@ class _Layers:
 def named(path: Path, copy: Path) -> Path:
     """Return a file of the model at `path` in which all nodes have names: itself, or `copy`, which is then written.
 
-    A model with external weights is not copied, because they must be beside the model.
+    A model with external weights is not copied, because they must be next to the model.
     """
     import onnx
     from onnx.external_data_helper import uses_external_data

@@ -123,7 +123,7 @@ def _try(
     tolerance = metrics.parity_tolerance(float(np.abs(file_logits).max()))
     if not max_abs <= tolerance:  # NaN is no agreement
         reason = f"its logits deviate from the file's by {max_abs:.3g} (tolerance {tolerance:.3g})"
-        return Refusal(reason, "the weights are of another training than the file: export it again", status="error")
+        return Refusal(reason, "the weights come from another training than the file: export it again", status="error")
     return Start(result["load_ns"][model.id], result["first_run_ns"][model.id], max_abs), result["facts"]
 
 

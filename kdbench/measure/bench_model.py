@@ -33,12 +33,12 @@ class Refusal:
 
 FOREIGN = Refusal(
     "the network that the file was exported from is not known",
-    "measure RUN/models/ID.onnx of a kdbench run, where the weights lie beside it",
+    "measure RUN/models/ID.onnx of a kdbench run: its folder has the weights",
 )
 
 EMULATED = Refusal(
-    "it was trained with fake quantization, which PyTorch emulates in float32 with a pass for every rounding: its "
-    "times would be the emulation's",
+    "it was trained with fake quantization: PyTorch emulates every rounding with an extra pass in float32, so the "
+    "times would be those of the emulation",
     "measure its file in onnxruntime",
 )
 
@@ -53,7 +53,7 @@ def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
     if card.bits is not None:
         return EMULATED
     if card.architecture is None or card.weights is None or card.outputs is None:
-        return Refusal("the card beside the file names no weights", "export it again: kdbench run … --resume")
+        return Refusal("the file's card names no weights", "export it again: kdbench run … --resume")
     weights = _inside(_run_folder(card, path), card.weights)
     if weights is None:
         shown = card.weights if len(card.weights) < _LONGEST_SHOWN else f"{card.weights[:_LONGEST_SHOWN]}…"

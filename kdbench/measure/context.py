@@ -47,7 +47,7 @@ class Context:
     config: Measure = field(default_factory=Measure)
     test: TestSet | None = None
     analyses: Analyses = field(default_factory=Analyses)
-    meters: Choice = field(default_factory=lambda: Choice(Unavailable("energy was not asked for")))
+    meters: Choice = field(default_factory=lambda: Choice(Unavailable("energy is switched off")))
     jobs: Mapping[str, JobModel] = field(default_factory=dict)
     starts: Mapping[tuple[str, str], Start] = field(default_factory=dict)
     runtime_facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)

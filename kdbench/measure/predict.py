@@ -92,5 +92,5 @@ def _require_classes(model: BenchModel, classes: int | None, test: TestSet) -> N
     differ = test.classes is not None and classes != test.classes and model.class_map is None
     if classes is not None and (classes < labelled or differ):
         has = f"at least {labelled}" if test.classes is None else str(test.classes)
-        message = f"{model.name} tells {classes} classes apart, but the data has {has}"
-        raise InputError(message, "choose the data set the model was made for")
+        message = f"{model.name} distinguishes {classes} classes, but the data has {has}"
+        raise InputError(message, "choose the data set that the model was made for")

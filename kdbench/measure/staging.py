@@ -136,7 +136,7 @@ def _divisor(model: BenchModel, preprocessing: Preprocessing, images: NDArray[An
         return preprocessing.scale / 255
     if "scale" not in preprocessing.sources:
         message = (
-            f"{model.card.name}: the data holds floats from {low:g} to {high:g}, and nothing says how they are fed"
+            f"{model.card.name}: the data holds floats from {low:g} to {high:g}, and no source says how to feed them"
         )
         raise InputError(message, "--scale 1 feeds them as they are, --scale 255 divides them by 255")
     return preprocessing.scale
@@ -154,7 +154,7 @@ def _quantization(model: BenchModel, preprocessing: Preprocessing, images: NDArr
     if dtype == "uint8" and images.dtype != np.uint8 and images.min() >= 0 and images.max() <= 1:
         return 1 / preprocessing.scale, 0  # back to the pixels that such floats stand for
     if dtype == "int8" or images.dtype != np.uint8:
-        raise InputError(f"{model.card.name} takes {dtype} inputs, and pixels are {images.dtype}", hint)
+        raise InputError(f"{model.card.name} takes {dtype} inputs, but the pixels are {images.dtype}", hint)
     return None
 
 

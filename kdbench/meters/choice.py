@@ -15,7 +15,7 @@ class Choice:
     """The meters to read for a provider.
 
     leading: the meter of the part that runs the model, or why there is none.
-    beside: meters of the other parts at work; no two overlap.
+    beside: meters of the other active parts; no two overlap.
     uncounted: why other parts have no meter.
     """
 

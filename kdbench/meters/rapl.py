@@ -116,7 +116,7 @@ class _Powercap(Meter):
         """Return the folder of each zone to sum, by the zone's name, from the first driver that has any.
 
         Each name counts once, because a zone can be reached by two paths. In /sys/class/powercap a driver's zones are
-        beside its folder; in /sys/devices/virtual/powercap, the folder to pass to a container, they are inside it. A
+        next to its folder; in /sys/devices/virtual/powercap, the folder to pass to a container, they are inside it. A
         package's parts (core, uncore, dram) have other names.
         """
         zones: dict[str, Path] = {}

@@ -198,7 +198,7 @@ def _read_onnx(path: Path) -> "onnx.ModelProto | None":
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # installed with onnx, without stubs
 
     if path.stat().st_size > _MAX_FILE_BYTES:  # before gigabytes are read
-        hint = "save it with its weights in a file beside it (save_as_external_data)"
+        hint = "save its weights in a separate file next to it (save_as_external_data)"
         raise InputError(f"{path} is larger than an ONNX file can be, which is 2 GiB", hint)
     try:
         return onnx.load(path, format="protobuf", load_external_data=False)

@@ -1,4 +1,4 @@
-"""What lies beside a model file, or inside it, about its input: one reader per kind of source, in `READERS`.
+"""What a model file and the files next to it say about its input: one reader per kind of source, in `READERS`.
 
 A reader returns None where its source does not exist or is about something else. What it cannot translate it leaves
 unknown; what is known but has no equivalent raises InputError, so that no number is silently wrong.
@@ -24,7 +24,7 @@ _SQUASHING = ("DeiT", "Beit")  # image processors for which one number is a squa
 
 
 def known_inputs(path: Path, facts: ModelFacts) -> Iterator[tuple[str, InputSpec]]:
-    """Yield what each source beside or inside the file at `path` knows, with its name, the most specific first.
+    """Yield what each source next to or inside the file at `path` knows, with its name, the most specific first.
 
     Raises InputError for a sidecar with mistakes, and for preprocessing that kdbench cannot do.
     """
@@ -35,7 +35,7 @@ def known_inputs(path: Path, facts: ModelFacts) -> Iterator[tuple[str, InputSpec
 
 
 def sidecar_files(path: Path) -> list[Path]:
-    """Return the files beside a model that may say how it is fed, whether they exist or not."""
+    """Return the files next to a model that may describe its input, whether they exist or not."""
     names = (f"{path.stem}.toml", _SHARED, "config.json", "preprocessor_config.json")
     return [path.with_name(name) for name in names]
 
@@ -207,7 +207,7 @@ def _spec(values: Mapping[str, Any], path: Path, where: str) -> InputSpec:
 
 
 def _override(path: Path) -> str:
-    return f"say in {path.stem}.toml beside the model how it is fed: see docs/models.md"
+    return f"describe the input in {path.stem}.toml next to the model: see docs/models.md"
 
 
 def _toml(file: Path) -> dict[str, Any]:

@@ -143,9 +143,9 @@ def _output(
     if kind != "tensor_type":
         producer = producers.get(value.name)
         zipped = producer is not None and producer.op_type == "ZipMap"
-        what = "is a list of dictionaries, one a sample" if zipped else f"is a {(kind or 'unknown').split('_')[0]}"
+        what = "is a list of dictionaries, one per sample" if zipped else f"is a {(kind or 'unknown').split('_')[0]}"
         hint = _ZIPMAP if zipped else "export the tensor (batch, classes) itself"
-        return Output(value.name, unusable=f"{what}, no tensor: {hint}")
+        return Output(value.name, unusable=f"{what}, not a tensor: {hint}")
     element = value.type.tensor_type.elem_type
     shape = declared_shape(value)
     if element == onnx.TensorProto.STRING:

@@ -162,7 +162,7 @@ def _external_bytes(tensors: "Iterable[tuple[str, onnx.TensorProto]]", path: Pat
         try:
             size = (path.parent / location).stat().st_size
         except OSError:
-            raise InputError(f"{message} missing", "put it beside the model") from None
+            raise InputError(f"{message} missing", "put it next to the model") from None
         if size < minimum:
             raise InputError(f"{message} cut short: {size} of at least {minimum} bytes", _COPY_AGAIN)
         total += size

@@ -18,7 +18,7 @@ class Measure(Value):
 
     Latency is measured in at least `sessions` fresh processes, until the interval of every headline speed-up is
     narrower than `precision` (a share of the speed-up) or `budget_s` is spent. `batch` lists the batched runs
-    beside batch 1; the largest also applies to the table's MACs column. `mode` is how calls follow each other:
+    in addition to batch 1; the largest also applies to the table's MACs column. `mode` is how calls follow each other:
     `stream` back to back, `paced` with `gap_ms` idle before each, `server` arriving at random at `rate_per_s`;
     `offline` searches for the largest throughput. `runtime` executes the models, on `cores` in turn (default: see
     docs/recipes.md). `energy` is off, quick (0.5 s windows) or full (10 s or 100 updates of the meter);
@@ -81,7 +81,7 @@ class InputOptions(InputSpec):
 
     `data` is the name of a set, folder:PATH or npz:PATH. Without `accuracy` inputs are noise and no data is needed.
     `models` holds what applies to one model, by its id. The other keys apply to every model that does not know them
-    itself, from a file beside it or from its own metadata. What no source knows is scale 255, mean 0, std 1, and the
+    itself, from a file next to it or from its own metadata. What no source knows is scale 255, mean 0, std 1, and the
     images as they are.
     """
 

@@ -133,7 +133,7 @@ class ModelCard(StoredValue):
     def verify(self, file: Path, hint: str) -> None:
         """Raise InputError unless `file` is the one that the card describes, neither changed nor cut short."""
         if storage.sha256(file) != self.sha256:
-            raise InputError(f"{file} is not the file that the record is of", hint)
+            raise InputError(f"{file} is not the file that the record describes", hint)
 
 
 def besides_teachers(cards: Sequence[ModelCard]) -> Sequence[ModelCard]:

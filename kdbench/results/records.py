@@ -38,7 +38,7 @@ class Interval(Value):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.low > self.high:
-            raise ValueError(f"interval is upside down: {self.low} > {self.high}")
+            raise ValueError(f"the interval's bounds are swapped: {self.low} > {self.high}")
         return self
 
 
@@ -202,7 +202,7 @@ class Diagnostic(Value):
 
 
 class RunRecord(StoredValue):
-    """All results of one run; the raw samples are beside it in `samples.npz`.
+    """All results of one run; the raw samples are in `samples.npz` in the same folder.
 
     `recipe` is the resolved recipe with its defaults, `protocol` the settings of the measurement, `command` the command
     that re-creates the record. `layers` are in execution order, if a profile was requested.

@@ -92,7 +92,7 @@ class RunFolder:
 
 
 def card_path(model: Path) -> Path:
-    """Return the path of the card beside an ONNX file."""
+    """Return the path of an ONNX file's card, in the same folder."""
     return model.with_suffix(".card.json")
 
 

@@ -65,7 +65,7 @@ class Verdict(StoredValue):
     """A run judged by a target: every candidate's verdict, and the best model that is READY.
 
     `example` says that the target's numbers are only examples. `record_hash` is the content hash of the judged record;
-    reports show a verdict only beside that state of the record. `measured_on` is the machine in words, `cautions` are
+    reports show a verdict only with that state of the record. `measured_on` is the machine in words, `cautions` are
     the codes of the record's warnings.
     """
 

@@ -130,7 +130,7 @@ REPLAY = pytest.StashKey[ReplayTimer]()
 
 
 def enter(benchmark: Any, timer: ReplayTimer | None, seconds: Sequence[float], info: Mapping[str, Any]) -> None:
-    """Enter a test's call times, and `info` beside them, with its fixture `benchmark`.
+    """Report a test's call times, and `info`, to its fixture `benchmark`.
 
     A test that uses `benchmark` itself, and so has no `timer`, keeps its times. Without times there is no entry.
     """

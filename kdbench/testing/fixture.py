@@ -115,7 +115,7 @@ class Bench:
         )
 
     def finish(self, benchmark: Any) -> None:
-        """Enter the call times, and the results beside them, with pytest-benchmark's fixture."""
+        """Report the call times and the results to pytest-benchmark's fixture."""
         context = self._context
         info: dict[str, Any] = {}
         if context.settings.judged and context.results:

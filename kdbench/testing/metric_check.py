@@ -73,7 +73,7 @@ class MetricCheck:
     def _check(self, side: Side, limit: Limit, marginal: str | None) -> "MetricCheck":
         __tracebackhide__ = True
         if marginal not in {None, *MARGINAL}:
-            raise InputError(f"marginal={marginal!r} is none of {', '.join(MARGINAL)}")
+            raise InputError(f"marginal={marginal!r} is not one of {', '.join(MARGINAL)}")
         number = _number(limit, self._metric)
         required = f"{_SIDES[side]} {limit_in_words(self._metric, number)}"
         if self._measure is None:

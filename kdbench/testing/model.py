@@ -93,7 +93,7 @@ def ratio(context: Context, files: BenchFiles, id_: str, axes: Axes) -> MetricCh
             student=student,
         )
 
-    name = f"{files.paths[-1].name} beside {files.paths[0].name}"
+    name = f"{files.paths[-1].name} with {files.paths[0].name}"
     return _check(context, files, name, PAIR_METRICS[id_], in_record)
 
 

@@ -61,7 +61,7 @@ class Depth(IntEnum):
 class BenchFiles:
     """Model files to measure side by side, the first as the reference, with the options of a test.
 
-    `input_options` are fields of InputOptions beside `data`, `measure_options` fields of Measure.
+    `input_options` are fields of InputOptions other than `data`, `measure_options` fields of Measure.
     """
 
     paths: tuple[Path, ...]

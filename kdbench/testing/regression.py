@@ -53,7 +53,7 @@ def check_regression(
     __tracebackhide__ = True
     policy = inconclusive or context.settings.inconclusive
     if policy not in INCONCLUSIVE:
-        raise InputError(f"inconclusive={policy!r} is none of {', '.join(INCONCLUSIVE)}")
+        raise InputError(f"inconclusive={policy!r} is not one of {', '.join(INCONCLUSIVE)}")
     if comparison is None:
         context.add_results(CheckResult(name, "the change", "not measured", "no regression", NOT_JUDGED, passed=True))
         return

@@ -144,7 +144,7 @@ def _text(config: pytest.Config, name: str) -> str:
 def _choice(config: pytest.Config, name: str, known: tuple[str, ...]) -> str:
     choice = _text(config, name) or known[0]
     if choice not in known:
-        raise InputError(f"--kdbench-{name} (or {_key(name)}): {choice!r} is none of {', '.join(known)}")
+        raise InputError(f"--kdbench-{name} (or {_key(name)}): {choice!r} is not one of {', '.join(known)}")
     return choice
 
 

@@ -130,7 +130,7 @@ class _State:
         record = RunRecord.read(folder.record)
         files = {card.id: folder.model(card.id) for card in record.models}
         if not any(file.exists() for file in files.values()):
-            message = f"{path} has no models beside its record, so nothing can be measured again"
+            message = f"{path} has no folder models/, so nothing can be measured again"
             raise InputError(message, "name the folder of the run with its models/, or the .onnx files themselves")
         return cls(describe_record(record), record.models, files, data=_data_of(record))
 

@@ -29,7 +29,7 @@ def run_recipe(
     """Train, export, measure, judge and report a recipe.
 
     `resume` continues the run in `out` and reuses its trainings under the same settings. The verdicts on `targets` are
-    written beside the record. `command` re-creates the run; reports show it. Raises a KdbenchError that the user can
+    written to the run's folder. `command` re-creates the run; reports show it. Raises a KdbenchError that the user can
     fix; finished stages stay on disk. `run`, its form in the Python API, returns the record and the run's folder, and
     raises if a model could not be run.
     """

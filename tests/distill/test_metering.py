@@ -85,7 +85,7 @@ def test_a_meter_that_gives_out_does_not_stop_the_training(tmp_path):
 
 
 def test_without_a_meter_energy_was_not_requested(tmp_path):
-    assert trained(tmp_path, NO_METER).unmetered == "energy was not asked for"
+    assert trained(tmp_path, NO_METER).unmetered == "energy is switched off"
 
 
 def test_another_meter_after_an_interruption_is_not_added_to_the_first(tmp_path):

@@ -49,8 +49,8 @@ def test_labels_that_count_from_1_are_mapped_by_number():
 @pytest.mark.parametrize(
     ("outputs", "labels", "names", "message"),
     [
-        (10, None, PETS, "10 classes apart, but the data has 3"),
-        (2, None, PETS, "2 classes apart, but the data has 3"),
+        (10, None, PETS, "distinguishes 10 classes, but the data has 3"),
+        (2, None, PETS, "distinguishes 2 classes, but the data has 3"),
         (3, ("cat", "dog"), PETS, "3 outputs, but 2 labels"),
         (4, ("cat", "crane", "crane", "dog"), ("crane", "dog"), "several outputs called 'crane'"),
     ],

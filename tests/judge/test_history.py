@@ -205,7 +205,7 @@ def test_accuracies_change_by_differences():
 def test_few_points_are_shown_and_say_that_no_change_was_looked_for():
     (series,) = history(days([1.0, 2.0, 3.0]), ["latency_p50_ns"]).series
     assert series.changes == ()
-    assert series.note == "that takes 5 numbers, and there are 3"
+    assert series.note == "detection needs at least 5 numbers, the series has 3"
 
 
 def test_pairs_are_followed_like_metrics_by_student_and_teacher():

@@ -122,7 +122,7 @@ def test_memory_is_known_to_a_percent():
         "MARGINAL",
         "FAIL",
     ]
-    assert "leave more room" in check_limit(finding, "max", 100.5e6).remedy
+    assert "leave a larger margin" in check_limit(finding, "max", 100.5e6).remedy
 
 
 @pytest.mark.parametrize(
@@ -149,20 +149,20 @@ def test_a_marginal_accuracy_says_how_many_samples_would_settle_it():
     # The half-width of a share's interval falls with the root of n: three times as narrow takes nine times as many.
     check = check_limit(top1(0.86, 0.83, 0.89), "min", 0.85)
     assert check.outcome == "MARGINAL"
-    assert check.remedy == "about 9,000 test samples would settle it, in place of 1,000"
+    assert check.remedy == "about 9,000 test samples would settle it, instead of 1,000"
 
 
 def test_a_marginal_number_on_the_wrong_side_is_called_so():
     check = check_limit(top1(0.84, 0.81, 0.86), "min", 0.85)
     assert check.remedy == (
-        "the number itself is 1.00 points short; about 4,000 test samples would settle it, in place of 1,000"
+        "the number itself is 1.00 points short; about 4,000 test samples would settle it, instead of 1,000"
     )
 
 
 def test_a_marginal_latency_wants_a_narrower_interval():
     check = check_limit(latency(10e6, 9e6, 11e6), "max", 10.5e6)
     assert "--budget" in check.remedy
-    assert "2.0 times as narrow" in check.remedy
+    assert "2.0 times narrower" in check.remedy
 
 
 @pytest.mark.parametrize("limit", [0.86, 0.860001])

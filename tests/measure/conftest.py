@@ -15,7 +15,7 @@ from kdbench.progress import SubProgress
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Findings
 
-NO_METER = Choice(Unavailable("energy was not asked for"))
+NO_METER = Choice(Unavailable("energy is switched off"))
 
 
 @pytest.fixture

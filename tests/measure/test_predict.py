@@ -103,9 +103,9 @@ def test_logits_of_an_earlier_pass_are_not_taken_for_this_ones(
 
 
 def test_classes_must_fit_the_labels(predicted, tiny, bench_model, test_set):
-    with pytest.raises(InputError, match="3 classes apart, but the data has at least 6"):
+    with pytest.raises(InputError, match="distinguishes 3 classes, but the data has at least 6"):
         predicted([bench_model(tiny(classes=3))], test_set)
-    with pytest.raises(InputError, match="6 classes apart, but the data has 100"):
+    with pytest.raises(InputError, match="distinguishes 6 classes, but the data has 100"):
         predicted([bench_model(tiny())], dataclasses.replace(test_set, classes=100))
     more = predicted([bench_model(tiny("more", classes=9))], TestSet(test_set.inputs, test_set.labels))
     assert more["more"].logits.shape == (50, 9)

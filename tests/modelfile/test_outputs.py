@@ -225,5 +225,5 @@ def test_a_softmax_that_was_rounded_only_ranks_though_it_is_given_as_floats(tmp_
 
 def test_a_number_that_no_class_has_is_refused():
     job = JobModel("m", "m.onnx", "x", "y", "float32", "flat", (12,), None, form="class")
-    with pytest.raises(ValueError, match="holds 900000000000, which is no number of a class"):
+    with pytest.raises(ValueError, match="holds 900000000000, which is not the number of a class"):
         class_scores(np.array([[3], [900_000_000_000]]), job)

@@ -68,7 +68,7 @@ def test_every_other_outcome_fails_with_a_reason(run, measurements, bound, messa
         ('model.top1.at_least("5 ms")', ["*'ms' does not fit here*"]),
         ('model.top1.at_least(float("nan"))', ["a limit of nan is not possible for top1"]),
         ('model.latency_p50_ns.at_least("-5 ms")', ["a limit of '-5 ms' is not possible for latency_p50_ns"]),
-        ("model.top1.at_least(0.9, marginal='maybe')", ["marginal='maybe' is none of *"]),
+        ("model.top1.at_least(0.9, marginal='maybe')", ["marginal='maybe' is not one of *"]),
         ('model.metric("latency_p50")', ["unknown metric 'latency_p50'", "hint: did you mean 'latency_p50_ns'?"]),
         ("model.latency_p50", ["*no metric 'latency_p50' of a model: did you mean 'latency_p50_ns'?"]),
         ('kdbench.model("studnt.onnx")', ["there is no model studnt.onnx in *", "hint: check the path 'studnt.onnx'"]),
@@ -128,7 +128,7 @@ def test_a_student_beside_its_teacher(run, measurements):
     result = run(tests, "--benchmark")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["student.onnx beside teacher.onnx: latency_ratio at batch 1, 1 thread is 3.40× *; required: at least 5×*"]
+        ["student.onnx with teacher.onnx: latency_ratio at batch 1, 1 thread is 3.40× *; required: at least 5×*"]
     )
     assert [measurement["paths"] for measurement in measurements] == [["teacher.onnx", "student.onnx"]]
 

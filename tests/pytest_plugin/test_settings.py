@@ -117,7 +117,7 @@ def test_the_fixture_is_explained(run):
         (["--kdbench-precision=200%"], "*--kdbench-precision*'200%' is not a share*"),
         (["--kdbench-budget=soon"], "*--kdbench-budget*'soon' is not a quantity*"),
         (["--kdbench-sessions=many"], "*--kdbench-sessions*"),
-        (["-o", "kdbench_marginal=maybe"], "*kdbench_marginal): 'maybe' is none of fail, pass*"),
+        (["-o", "kdbench_marginal=maybe"], "*kdbench_marginal): 'maybe' is not one of fail, pass*"),
     ],
 )
 def test_an_option_that_cannot_be_read_is_a_usage_error(run, options, message):

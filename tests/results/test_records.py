@@ -144,7 +144,7 @@ def test_a_measurement_that_does_not_hold_together_is_refused(fields) -> None:
 
 
 def test_what_is_upside_down_or_not_declared_is_refused() -> None:
-    with pytest.raises(ValidationError, match="upside down"):
+    with pytest.raises(ValidationError, match="bounds are swapped"):
         Interval(low=2, high=1)
     with pytest.raises(ValidationError, match="not declared"):
         Pair(metric="top1", teacher="t", student="s", value=1.0)

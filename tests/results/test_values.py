@@ -39,7 +39,7 @@ def test_an_invalid_file_is_refused_with_a_hint(tmp_path, kind, message):
 
 def test_a_card_describes_one_state_of_a_file(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"another model")
-    with pytest.raises(InputError, match="not the file that the record is of") as caught:
+    with pytest.raises(InputError, match="not the file that the record describes") as caught:
         CARD.verify(tmp_path / "m.onnx", "restore it")
     assert caught.value.hint == "restore it"
 

@@ -204,7 +204,7 @@ def test_a_file_that_was_changed_since_is_refused(run, tmp_path):
     base, new = run("base", teacher={}, student={}), run("new", teacher={}, student={"worse": 1})
     path = RunFolder(new).model("student")
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(InputError, match="is not the file that the record is of"):
+    with pytest.raises(InputError, match="is not the file that the record describes"):
         remeasure(base, new, options=QUICK, out=tmp_path / "out")
     path.unlink()
     with pytest.raises(InputError, match="is not there"):
@@ -225,7 +225,7 @@ def test_a_record_alone_has_nothing_to_measure(run, tmp_path):
     alone.mkdir()
     (alone / "record.json").write_bytes((base / "record.json").read_bytes())
     for new in (alone, alone / "record.json"):
-        with pytest.raises(InputError, match="no models beside its record") as caught:
+        with pytest.raises(InputError, match="no folder models") as caught:
             remeasure(base, new, options=QUICK)
         assert "onnx" in caught.value.hint
 

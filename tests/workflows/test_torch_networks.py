@@ -125,8 +125,8 @@ def test_an_exported_network_is_measured_again_by_its_file(network, tmp_path):
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("kd_nets", "no import path"),
-        ("kd_nets.py:Small", "no import path"),
+        ("kd_nets", "not the import path"),
+        ("kd_nets.py:Small", "not the import path"),
         ("kd_nothing:Small", "no module 'kd_nothing'"),
         ("kd_nets:Smal", "has no 'Smal'"),
         ("kd_nets:needs", "needs arguments: width"),
@@ -252,8 +252,8 @@ def test_what_is_no_state_dict_is_refused_and_never_unpickled(network, tmp_path)
         written("script.pt", lambda path: torch.jit.save(script, path)): "TorchScript",
         written("two.pth", lambda path: torch.save(twice, path)): "several sets of weights: model, model_ema",
         written("none.pth", lambda path: torch.save({"epoch": 3}, path)): "holds no weights",
-        written("cut.safetensors", lambda path: path.write_bytes(b"\x08")): "no readable safetensors",
-        written("text.pth", lambda path: path.write_text("hello")): "no state dict",
+        written("cut.safetensors", lambda path: path.write_bytes(b"\x08")): "not a readable safetensors",
+        written("text.pth", lambda path: path.write_text("hello")): "not a state dict",
         written("lfs.pth", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n")): "Git LFS",
         tmp_path / "missing.pth": "no weights at",
     }

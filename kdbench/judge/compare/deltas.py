@@ -113,7 +113,7 @@ def between_independent(
         low, high = recovered((base.value, before.low, before.high), (new.value, after.low, after.high))
         return Delta(100 * (new.value - base.value), 100 * low, 100 * high, "separate", n)
     if min(before.low, after.low) <= 0:
-        return NotComparable("an interval reaches to zero", "measure in more sessions")
+        return NotComparable("an interval includes zero", "measure in more sessions")
     change = new.value / base.value
     if metric.repeatability is not None:
         return Delta(change, after.low / before.high, after.high / before.low, "separate", n)
@@ -167,7 +167,7 @@ def on_same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta
 
     gained, lost, n = int((new & ~base).sum()), int((base & ~new).sum()), len(new)
     if gained == lost == 0:
-        return Delta(0, 0, 0, "paired", n, note=f"right on the very same of {n:,} images")
+        return Delta(0, 0, 0, "paired", n, note=f"both are right on exactly the same of {n:,} images")
     difference = paired_share_difference(gained, lost, n)
     assert difference.low is not None
     assert difference.high is not None

@@ -64,7 +64,7 @@ def match_models(
             for pair in _by_seed(_with_id_or_name(before, base, "base"), _with_id_or_name(after, new, "new run"))
         ]
         if not pairs:
-            raise InputError("the models that were named have no seed in common", "name single ones by their ids")
+            raise InputError("the models that were named have no seed in common", "name single models by their ids")
         return Matched(tuple(pairs))
     names = dict.fromkeys(card.name for card in new)
     pairs = [pair for name in names for pair in _by_seed(_named(name, base), _named(name, new))]

@@ -54,7 +54,7 @@ def compare(
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a comparison, and the notes beside them."""
+    """The rows of a comparison, and its notes."""
 
     rows: tuple[Compared, ...] = ()
     notes: tuple[str, ...] = ()
@@ -157,7 +157,7 @@ def _remedy(pair: MetricPair, delta: Delta) -> str:
         return repeats if delta.strategy == "paired" else REMEASURE
     if delta.strategy == "paired" or pair.metric.id != "top1" or pair.correct is not None:
         return "score more test images"
-    return "keep samples.npz beside both records: a comparison image by image has a narrower interval"
+    return "keep samples.npz next to both records: a comparison image by image has a narrower interval"
 
 
 def _notes_on_records(records: RecordPair) -> Iterator[str]:

@@ -42,7 +42,7 @@ MODES = {
 def sources_for(config: Measure) -> Choice:
     """Return the sources on this machine for the configured provider."""
     if config.energy == "off":
-        return Choice(Unavailable("energy was not asked for"))
+        return Choice(Unavailable("energy is switched off"))
     return choose(config.provider, estimate=config.estimate_energy)
 
 

@@ -39,7 +39,7 @@ _TELLING_GAP = 0.05
 
 _REMEDIES = {
     "unstable": "measure on a quiet machine, or with a longer --budget",
-    "two_states": "try other --cores, and give it a longer --budget: more sessions weigh both states",
+    "two_states": "try other --cores and a longer --budget: over more sessions, both states count in proportion",
     "near_floor": "compare batched runs, or MACs: the cost of the call itself hides part of the speed-up",
     "coarse_clock": "time larger batches; on Linux, boot with clocksource=tsc",
 }
@@ -62,7 +62,7 @@ def latency_warnings(sampled: Sampled, config: Measure) -> Iterator[Diagnostic]:
     if sampled.seconds > _OVERRUN * config.budget_s:
         spent = f"{sampled.seconds:.1f} s of a latency budget of {config.budget_s:.1f} s"
         remedy = "a longer --budget narrows the intervals; a smaller --batch shortens the calls"
-        yield Diagnostic(code="over_budget", message=f"the least number of calls took {spent}", remedy=remedy)
+        yield Diagnostic(code="over_budget", message=f"the minimum number of calls took {spent}", remedy=remedy)
 
 
 def saturation(configuration: Configuration, call_ns: Sequence[float]) -> str | None:
@@ -70,7 +70,7 @@ def saturation(configuration: Configuration, call_ns: Sequence[float]) -> str | 
     busy = Server(configuration.rate_per_s).busy(float(np.median(call_ns)))
     if busy < SATURATED:
         return None
-    return f"{configuration.rate_per_s} calls a second would keep it busy {100 * busy:.0f} % of the time"
+    return f"{configuration.rate_per_s} calls per second would keep it busy {100 * busy:.0f} % of the time"
 
 
 def instability(data: Clustered) -> str | None:

@@ -14,7 +14,8 @@ How to add a pass: write `passes/NAME.py` with a subclass of `Pass`, decorated w
 
 Metrics are declared in `kdbench.results.metrics`. A pass states no reason for a
 missing number that a refusal or a `Failure` explains: the harness compares what was expected with what was measured
-and adds the rest (`kdbench.measure.harness`). Machinery of one pass may have a folder beside, like `latency/`.
+and adds the rest (`kdbench.measure.harness`). The parts of a large pass have a folder in
+`kdbench.measure`, such as `latency/`.
 
 May import everything that `kdbench.measure` may, but not the harness.
 """

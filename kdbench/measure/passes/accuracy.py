@@ -170,8 +170,8 @@ def _of_images(
             findings += Findings(() if axes else fidelity.risk_measurements(teacher, student, labels))
         elif not axes:
             counts = f"{teacher.classes} and {student.classes}"
-            apart = f"{counts} classes" if teacher.classes != student.classes else "other classes beside the data's"
-            reason = f"teacher and student tell {apart} apart"
+            apart = f"{counts} classes" if teacher.classes != student.classes else "different additional classes"
+            reason = f"teacher and student distinguish {apart}"
             metrics = (*FIDELITIES, *RISKS, *MISMATCHES)
             failure = Failure(student.id, reason, "unavailable", metrics=metrics)
             findings += Findings(pairs=(fidelity.top1_drop(teacher, student),), failures=(failure,))

@@ -133,7 +133,7 @@ def _of_configuration(model: BenchModel, number: int, sampled: Sampled, config: 
     configuration, data = sampled.configurations[number], sampled.samples[model.id, number]
     axes, metrics = configuration.axes(config.provider), _metrics(configuration)
     if why := saturation(configuration, sampled.call_ns[model.id, number]):
-        hint = "name a lower rate, or more threads"
+        hint = "lower the rate, or use more threads"
         return [missing(model.id, m, why, hint=hint, status="invalid", axes=axes) for m in metrics]
     warm_up = f"{np.median(sampled.warm_up_calls[model.id, number]):.0f} calls of warm-up"
     spinning = ", threads spinning within a call" if configuration.runtime == "onnxruntime" else ""

@@ -34,7 +34,7 @@ _BEST = "max_throughput_per_s"
 _REMEDIES = {
     "memory": "measure with more memory, or fewer models at a time",
     "budget": "give it a longer --budget",
-    "fault": "free memory if it ran out of that, else try another version of the runtime",
+    "fault": "if it ran out of memory, free some; otherwise try another version of the runtime",
 }
 
 
@@ -235,7 +235,7 @@ def _of_model(model: BenchModel, samples: OfflineSamples, context: Context) -> I
 def _end(sweep: Sweep) -> str:
     """Return why a sweep went no further."""
     return {
-        "saturated": "further doublings brought no more",
+        "saturated": "larger batches gained nothing",
         "memory": f"batch {sweep.next_batch} might take more memory than is safe",
         "budget": f"the budget was too short for batch {sweep.next_batch}",
         "fixed": "the model's batch is fixed",

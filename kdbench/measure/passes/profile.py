@@ -78,8 +78,8 @@ def overhead_warnings(model: str, result: Mapping[str, Any]) -> tuple[Diagnostic
     if nodes_ns <= _OVERHEAD * result["call_ns"]:
         return ()
     times = f"{units.time(nodes_ns)} under the profiler, a whole call without it {units.time(result['call_ns'])}"
-    message = f"the nodes take {times}: the shares of short nodes are the profiler's"
-    remedy = "of layers this small, compare the MACs"
+    message = f"the nodes take {times}: the shares of short nodes are mostly the profiler's own cost"
+    remedy = "compare the MACs of layers this small"
     return (Diagnostic(code="profile_overhead", message=message, remedy=remedy, model=model),)
 
 

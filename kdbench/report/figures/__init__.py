@@ -31,5 +31,5 @@ FIGURES: tuple[_Figure, ...] = (
 
 
 def draw(record: RunRecord, samples: Samples | None = None) -> list[Drawing]:
-    """Return the figures that the record, and the raw samples beside it, have numbers for, in reading order."""
+    """Return the figures that the record and its raw samples have numbers for, in reading order."""
     return [drawing for figure in FIGURES if (drawing := figure(record, samples or {})) is not None]

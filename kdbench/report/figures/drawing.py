@@ -158,7 +158,7 @@ def _without_empty_decimals(text: str) -> str:
 Label = tuple[str, tuple[float, float], str]
 """Text, the point (in data coordinates) that it names, and its colour."""
 
-# Positions of a label relative to its point, the preferred ones first: beside, above and below it, then further out in
+# Positions of a label relative to its point, the preferred ones first: at its sides, above, below, then further out in
 # the same directions with a thin leader line. Distances in points (1/72 inch).
 _DIRECTIONS = ((1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5), (0.3, 1), (0.3, -1), (-0.3, 1), (-0.3, -1), (1, 0), (-1, 0))
 _DISTANCES = (8, 14, 22)

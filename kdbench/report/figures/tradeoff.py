@@ -128,7 +128,7 @@ def _tradeoff(
 def _label_points(
     figure: "Figure", axes: "Axes", points: Sequence[_Point], front: Sequence[tuple[float, float]]
 ) -> None:
-    """Write each name beside its point, the front first, or in a legend if there is no room."""
+    """Write each name next to its point, the front first, or in a legend if there is no room."""
     from matplotlib.lines import Line2D
 
     by_rank = sorted(points, key=lambda point: point.xy not in front)

@@ -1,6 +1,6 @@
 """CSV and JSON for other programs: the record, its layers, and the tables of a style.
 
-`report.csv` has a row for each measurement and pair, in the metrics' own units; `layers.csv`, beside it, a row for each
+`report.csv` has a row for each measurement and pair, in the metrics' own units; `layers.csv` has a row for each
 profiled layer. In a style, `report-STYLE.csv`, `report-STYLE-2.csv` and so on hold the tables as they are shown, with
 value, low and high of each number. `report.json` is the record, `report-STYLE.json` the tables of a style.
 """

@@ -102,7 +102,7 @@ def _standardization(record: RunRecord) -> Table:
 
 
 def _sub_students(record: RunRecord) -> Table:
-    """Return the students beside one that is fused from several; nothing if there is none."""
+    """Return the students next to the one that is fused from several; nothing if there is none."""
     students = [group for group in model_groups(record) if group.role != "teacher"]
     fused = any(group.cards[0].architecture == "fused" for group in students)
 

@@ -111,7 +111,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 _METRICS = ("energy_j", "energy_net_j", "energy_run_j")
 _HEADS = {"energy_net_j": "Net / inference"}
-_NOT_REQUESTED = "not asked for"  # the reason in records of runs without energy
+_NOT_REQUESTED = ("switched off", "not asked for")  # in the reasons of runs without energy, now and before
 
 
 def energy(record: RunRecord) -> Table:
@@ -229,13 +229,17 @@ def _measured_axes(record: RunRecord) -> list[Axes]:
     return sorted(measured, key=lambda a: (scopes.index(a.get("scope")), a.get("threads", 0), a.get("batch", 0)))
 
 
+def _is_switched_off(measurement: Measurement) -> bool:
+    return any(reason in (measurement.reason or "") for reason in _NOT_REQUESTED)
+
+
 def _refusal_notes(record: RunRecord, valued: set[str]) -> Iterator[str]:
     """Yield why models have no energy at all, each reason once; nothing where energy was not requested."""
     groups = model_groups(record)
     labels_by_reason: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for group in groups:
         missing = [m for m in energies(record, *_METRICS) if m.model in group.ids]
-        reasons = [(m.reason or "", m.hint or "") for m in missing if _NOT_REQUESTED not in (m.reason or "")]
+        reasons = [(m.reason or "", m.hint or "") for m in missing if not _is_switched_off(m)]
         if reasons and not valued & set(group.ids):
             labels_by_reason.setdefault(tuple(dict.fromkeys(reasons)), []).append(group.label)
     for whys, labels in labels_by_reason.items():

@@ -47,7 +47,7 @@ def fidelity(record: RunRecord) -> Table:
 
 
 def train_against_test(record: RunRecord) -> Table:
-    """Return fidelity and accuracy on training images beside those on the test set, if there are any."""
+    """Return fidelity and accuracy on training images next to those on the test set, if there are any."""
     on_train = [m for m in record.measurements if m.metric == "top1" and m.axes == TRAIN]
     models = {m.model for m in on_train}
 

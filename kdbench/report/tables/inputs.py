@@ -1,4 +1,4 @@
-"""How images became the inputs of models that kdbench did not train, and which source said so."""
+"""How images became the inputs of models that kdbench did not train, and which source each value comes from."""
 
 from kdbench.report.model_groups import ModelGroup, model_groups
 from kdbench.report.table import Table, model_table, text_field
@@ -9,7 +9,7 @@ _NOTE = "Pixels become (pixel / scale − mean) / std. Without a source: scale 2
 
 
 def inputs(record: RunRecord) -> Table:
-    """Return how each model's inputs were made; without rows where no source but the run itself said anything."""
+    """Return how each model's inputs were made; without rows if every value is kdbench's own."""
     known = [group for group in model_groups(record) if _preprocessing(group).sources]
     groups = model_groups(record) if known and record.kind == "bench" else []
     fields = [

@@ -79,7 +79,7 @@ def verdict_line(comparison: Comparison) -> str:
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """Return the remarks on models, machines, software and measurements that belong beside the table."""
+    """Return the remarks on models, machines, software and measurements that belong to the table."""
     select = "A missing model never passes; if that is intended, select the others with --model."
     lines = (
         (f"Identical files, not measured: {_listed(comparison.identical)}.", comparison.identical),

@@ -17,7 +17,7 @@ _BETTER = {True: ", better", False: ", worse", None: ""}
 
 
 def series_table(series: Series) -> Table:
-    """Return the points of a series, oldest first, a change beside the first point after it."""
+    """Return the points of a series, oldest first; the first point after a change shows the change."""
     marks = {place: f"onnxruntime {versions}" for place, versions in series.runtimes.items()}
     marks |= {change.at: change_text(series, change) for change in series.changes}
     columns = [*words("Date", "Commit", "Run"), column(series.metric), *words("Change")]

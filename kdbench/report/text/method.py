@@ -14,7 +14,7 @@ from kdbench.results.records import RunRecord
 
 _UNITS = {"_per_s": "1/s", "_ms": "ms", "_s": "s", "_w": "W", "_per_kwh": "per kWh"}  # key suffixes
 _ENERGY = (
-    "Energy is read from the meter named beside it and covers only that part of the machine. Models take turns in "
+    "Energy is read from the meter named with it and covers only that part of the machine. Models take turns in "
     "windows of many calls; the value for a model is the median of its windows. `±` is half of a 95 % interval. It "
     "includes the spread between windows, the resolution of the meter and, for net energy, the uncertainty of the idle "
     "power. It does not include the calibration error of the meter. Energy ratios compare windows of the same round."

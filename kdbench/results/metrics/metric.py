@@ -27,7 +27,7 @@ class Metric:
     """A quantity with one meaning.
 
     `formula` says how the value is computed; `text` writes a value for a person. `plus_minus` writes a value with the
-    half-width of its interval; without it the interval stands in brackets beside the value.
+    half-width of its interval; without it the interval follows the value in brackets.
 
     - `hardware_dependent`: another machine gives another number, such as a time; otherwise the number is a property of
       the model file.

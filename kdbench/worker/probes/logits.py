@@ -105,7 +105,7 @@ def _scores_of_numbers(numbers: NDArray[np.int64]) -> NDArray[np.generic]:
     """Return falling scores (N, classes) of the classes in each row of `numbers` (N, k), 0 for the others."""
     for number in (int(numbers.min()), int(numbers.max())):
         if not 0 <= number < _MOST_CLASSES:
-            raise ValueError(f"the output holds {number}, which is no number of a class")
+            raise ValueError(f"the output holds {number}, which is not the number of a class")
     scores = np.zeros((len(numbers), int(numbers.max()) + 1), np.float32)
     falling = np.broadcast_to(np.arange(numbers.shape[1], 0, -1, dtype=np.float32), numbers.shape)
     np.put_along_axis(scores, numbers, falling, axis=1)

@@ -1,4 +1,4 @@
-"""The network that a file was exported from, run by PyTorch as it stands ("eager"), beside the file in onnxruntime.
+"""The network that a file was exported from, run by PyTorch as it is ("eager").
 
 numpy and torch only: it runs in a measuring process of its own. float32 is computed as float32 (no TF32); on CUDA
 cuDNN chooses its algorithms by its heuristics, as PyTorch does by default.
@@ -75,7 +75,7 @@ def build(description: Network) -> nn.Module:
     """Return the described network with its weights, on the CPU; nothing is unpickled."""
     module, _, function = description.builder.partition(":")
     network = getattr(importlib.import_module(module), function)(*description.arguments, **description.options)
-    assert isinstance(network, nn.Module), f"{description.builder} gives no torch module"
+    assert isinstance(network, nn.Module), f"{description.builder} returns no torch module"
     if description.weights is not None:
         network.load_state_dict(load_file(description.weights))
     return network

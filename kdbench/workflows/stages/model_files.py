@@ -62,9 +62,9 @@ class TestImages:
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """What to tell about the data."""
+        """The diagnostics of the data."""
         dataset = next(iter(self._loaded.values()))
-        remedy = "look whether they belong to the data"
+        remedy = "check whether they belong to the data"
         return tuple(Diagnostic(code="data", message=note, remedy=remedy) for note in dataset.notes)
 
     @property
@@ -91,9 +91,9 @@ def load_bench_model(
     card: ModelCard | None = None,
     described_by: Path | None = None,
 ) -> tuple[BenchModel, tuple[Diagnostic, ...]]:
-    """Return a model file for the harness, to compare with `reference`, and what to tell about it.
+    """Return a model file for the harness, to compare with `reference`, and its diagnostics.
 
-    It is measured on `images`, or on noise without them. `card` replaces the one beside the file; `described_by` is the
+    It is measured on `images`, or on noise without them. `card` replaces the file's own; `described_by` is the
     file whose neighbours describe it, the weights of an exported network. Raises InputError for a file that cannot be
     measured on such images.
     """
@@ -149,7 +149,7 @@ def load_bench_model(
 def _laid_out(
     facts: ModelFacts, shape: tuple[int, ...], spec: InputSpec, path: Path, id_: str
 ) -> tuple[ModelFacts, tuple[Diagnostic, ...]]:
-    """Return the facts with the layout in which images of `shape` fit, and what to tell about it.
+    """Return the facts with the layout in which images of `shape` fit, and its diagnostics.
 
     A flat input does not say whether channels come first or last: the first is usual.
     """
@@ -218,7 +218,7 @@ def _with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, 
         hint = (
             "give the normalisation of its pixels: --mean, --std, --scale; --scale 1 --input-scale 1 feeds the pixels"
         )
-        raise InputError(f"{message}: these are no pixels", hint)
+        raise InputError(f"{message}: these are not pixels", hint)
     return spec.model_copy(update={"input_scale": quantization[0], "input_zero_point": quantization[1]})
 
 
@@ -258,7 +258,7 @@ def _unused_options(
 
 
 def _card_beside(path: Path, facts: ModelFacts) -> ModelCard | None:
-    """Return the card beside a file, if it describes this state of the file."""
+    """Return the card in a file's folder, if it describes this state of the file."""
     file = card_path(path)
     card = ModelCard.read(file) if file.exists() else None
     return card if card is not None and card.sha256 == facts.sha256 else None

@@ -124,14 +124,14 @@ def export_networks(
             if parity.is_finite:
                 difference = f"{parity.difference:.3g} (tolerance {parity.tolerance:.3g})"
                 reason = f"its ONNX file differs from the network by {difference}"
-            hint = "export it yourself, and look where they part"
+            hint = "export it yourself, and find where they differ"
             raise KdbenchError(f"{network.id} is not measured: {reason}", hint)
         yield path
 
 
 @contextmanager
 def called_by_id(network: TorchNetwork | None, path: Path) -> Iterator[None]:
-    """Let errors about an exported file speak of its network, not of a file that nobody knows."""
+    """Make errors about an exported file name its network, which the user knows."""
     try:
         yield
     except InputError as error:
@@ -141,7 +141,7 @@ def called_by_id(network: TorchNetwork | None, path: Path) -> Iterator[None]:
 
 
 def adopted(model: BenchModel, network: TorchNetwork, folder: RunFolder) -> BenchModel:
-    """Move an exported file into the run's folder; return the model there, with its card beside the file."""
+    """Move an exported file into the run's folder; return the model there, with its card."""
     path = folder.model(model.id)
     storage.make_folder(path.parent)
     for file in model.path.parent.glob(f"{model.path.name}*"):  # large weights lie in a second file
@@ -247,7 +247,7 @@ def _samples(network: TorchNetwork, made: "nn.Module", spec: InputSpec, images: 
 
 
 def _layouts(samples: "torch.Tensor", spec: InputSpec) -> "list[torch.Tensor]":
-    """Return the inputs as the network may take them: as images, channels first, or as rows; as said if it is said."""
+    """Return the inputs as the network may take them: as images, channels first, or as rows; `spec` may decide."""
     if samples.dim() != 4:
         return [samples]
     layouts = {"NCHW": samples, "flat": samples.flatten(1), "NHWC": samples.permute(0, 2, 3, 1).contiguous()}

@@ -124,7 +124,7 @@ def test_a_record_of_another_machine_is_told(run_cli, runs, record):
         (["--threshold", "parameters=5%"], "parameters is not compared"),
         (["--metric", "top1", "--threshold", "macs=5%"], "macs is not compared"),
         (["--model", "teacher=a", "--model", "teacher=b"], "--model names 'teacher' twice"),
-        (["--remeasure"], "has no models beside its record"),
+        (["--remeasure"], "has no folder models"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(run_cli, runs, arguments, message):

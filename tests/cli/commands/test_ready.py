@@ -97,7 +97,7 @@ def test_a_model_that_is_not_the_one_that_was_measured_is_refused(run_cli, run, 
     (run / "small.onnx").write_bytes(b"another")
     ended = run_cli("ready", run, "--target", target("85 %"))
     assert ended.code == 3
-    assert "small.onnx is not the file that the record is of" in ended.err
+    assert "small.onnx is not the file that the record describes" in ended.err
     assert not (run / "verdicts").exists()
 
 

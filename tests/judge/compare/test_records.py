@@ -399,7 +399,7 @@ def test_without_the_samples_two_accuracies_are_independent():
 def test_answers_that_are_the_same_are_the_same_however_few():
     row = compared(scored(range(90), n=100), scored(range(90), n=100, sha="2"))
     assert (row.outcome, row.change, row.interval) == ("same", 0, None)
-    assert "the very same" in row.reason
+    assert "exactly the same" in row.reason
     other = compared(scored(range(90), n=100), scored(range(1, 91), n=100, sha="2"))
     assert other.outcome == "inconclusive"
 

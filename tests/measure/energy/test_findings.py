@@ -168,7 +168,7 @@ def test_without_a_source_every_value_has_its_reason(energy, monkeypatch):
 
 
 def test_energy_that_was_not_requested(energy):
-    assert {m.reason for m in energy(energy="off").measurements} == {"energy was not asked for"}
+    assert {m.reason for m in energy(energy="off").measurements} == {"energy is switched off"}
 
 
 def test_per_inference_and_per_run(energy, machine):

@@ -96,7 +96,7 @@ def test_the_largest_is_the_best_batchs_with_its_interval(tiny, bench_model, fin
     assert best.value == at_two.value == pytest.approx(2e9 / 1095)
     assert best.axes == AT
     assert best.interval == at_two.interval
-    assert best.source.endswith("batch 2 of 1 to 4; further doublings brought no more")
+    assert best.source.endswith("batch 2 of 1 to 4; larger batches gained nothing")
     assert not results.warnings
 
 

@@ -1,4 +1,4 @@
-// What a reader can do without it: everything but sort a table and copy it.
+// Everything but sorting and copying a table works without this script.
 (() => {
   "use strict";
 
@@ -7,7 +7,7 @@
 
   const say = (text) => {
     status.textContent = "";
-    setTimeout(() => { status.textContent = text; }, 50); // so that the same words are told again
+    setTimeout(() => { status.textContent = text; }, 50); // a pause, so that screen readers repeat the same text
   };
 
   const words = (cell) => {
@@ -39,7 +39,7 @@
 
   const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
-  // Values in the base unit, which the head tells, with low and high of columns that have intervals.
+  // Values in the base unit, which the head names, with low and high of columns that have intervals.
   const csv = (table) => {
     const heads = [...table.tHead.rows[0].cells];
     const rows = [...table.tBodies[0].rows];
