@@ -220,7 +220,7 @@ class _Step(nn.Module):
     def forward(self, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch, a scalar, and the network's logits (B, C)."""
         if not self.training:
-            logits = self.network(batch.inputs)
+            logits, _ = self.objective.run(self.network, batch.inputs)
             return self.objective.task.label_loss(logits, batch.labels, 0.0), logits
         # A compiled network has no inner layers to tap.
         taps = any(term.method.student_layers for term in self.objective.active_terms(epoch))

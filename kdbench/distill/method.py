@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kdbench.data.dataset import Task
 from kdbench.distill.losses import wide
 from kdbench.errors import InputError
-from kdbench.models.taps import Taps
+from kdbench.models.tapped import TappedNetwork
 from kdbench.recipe import Model
 from kdbench.validation import problem
 
@@ -180,15 +180,15 @@ def layer_outputs(network: nn.Module, layers: Sequence[str], images: Tensor) -> 
     The network runs in evaluation mode and is left as it was. Raises InputError for a layer that it does not
     have or does not use, or whose output is something else.
     """
-    with torch.no_grad(), evaluation_mode(network), Taps(network, layers) as taps:
-        network(images)
+    with torch.no_grad(), evaluation_mode(network):
+        _, features = TappedNetwork(network).run(images, layers)
     for layer in layers:
-        feature = taps.features.get(layer)
+        feature = features[layer]
         if not isinstance(feature, Tensor) or feature.dim() not in {2, 4}:
             described = f"layer {layer!r} of {type(network).__name__} gives {_described(feature)}"
             message = f"{described}, but maps (channels, height, width) or vectors are needed"
             raise InputError(message, "name a layer that gives maps or vectors")
-    return [taps.features[layer] for layer in layers]
+    return [features[layer] for layer in layers]
 
 
 @contextmanager
@@ -209,6 +209,4 @@ def pooled(features: Tensor) -> Tensor:
 
 
 def _described(feature: object) -> str:
-    if feature is None:
-        return "nothing (it is not used)"
     return str(tuple(feature.shape[1:])) if isinstance(feature, Tensor) else type(feature).__name__

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from kdbench.distill.methods import METHODS
 from kdbench.distill.tasks import CLASSIFICATION, Task
 from kdbench.distill.teachers import Teacher
 from kdbench.errors import InputError
-from kdbench.models.taps import Taps
+from kdbench.models.tapped import TappedNetwork
 from kdbench.recipe import Student, Term
 
 
@@ -68,12 +69,17 @@ class Objective(nn.Module):
         self.teachers = tuple(teachers)
         self.label_smoothing = label_smoothing
         self.task = task
+        self._tapped: dict[nn.Module, TappedNetwork] = {}
+
+    def run(self, network: nn.Module, inputs: Tensor, layers: Sequence[str] = ()) -> tuple[Tensor, dict[str, Any]]:
+        """Return the logits of `network`, the same one at every step, and the outputs of its `layers`."""
+        tapped = self._tapped.setdefault(network, TappedNetwork(network))
+        return tapped.run(inputs, layers)
 
     def forward(self, network: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch in an epoch, a scalar, and the network's logits (B, C)."""
         terms = self.active_terms(epoch)
-        with Taps(network, _layers(term.method.student_layers for term in terms)) as taps:
-            logits: Tensor = network(batch.inputs)
+        logits, features = self.run(network, batch.inputs, _layers(term.method.student_layers for term in terms))
         losses = []
         weight = self.ce_weight if terms or not len(self.terms) else 1.0
         if weight and not any(term.alone for term in terms):
@@ -89,7 +95,7 @@ class Objective(nn.Module):
                 for number, teacher in enumerate(self.teachers if learning else ())
             )
             step = Step(
-                batch.inputs, batch.labels, batch.sample, batch.position, epoch, logits, taps.features, teacher_outputs
+                batch.inputs, batch.labels, batch.sample, batch.position, epoch, logits, features, teacher_outputs
             )
             losses += [term.method(step) for term in terms]
         return functools.reduce(torch.add, losses), logits

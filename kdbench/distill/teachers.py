@@ -21,7 +21,7 @@ from kdbench.data.batches import Batch, Batches
 from kdbench.distill.devices import autocast, evaluation_batch
 from kdbench.distill.method import TeacherOutput
 from kdbench.errors import InputError, StorageError
-from kdbench.models.taps import Taps
+from kdbench.models.tapped import TappedNetwork
 from kdbench.progress import Progress
 
 
@@ -39,6 +39,7 @@ class LiveTeacher:
         self.network = network.eval().requires_grad_(requires_grad=False)
         if channels_last:
             self.network.to(memory_format=torch.channels_last)
+        self._tapped = TappedNetwork(self.network)
 
     def to(self, device: torch.device) -> None:
         """Move the teacher's weights to `device`."""
@@ -47,13 +48,11 @@ class LiveTeacher:
     def predict(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:
         """Return the teacher's logits for the batch's images, and its features of `layers`, without a graph.
 
-        Without `logits` the teacher runs only up to the last of `layers`.
+        Without `logits` the teacher runs only up to the last of `layers`, except for the first time.
         """
-        output: Tensor | None = None
-        with torch.inference_mode(), Taps(self.network, tuple(layers), stop_early=not logits) as taps:
-            output = self.network(batch.inputs)
-        # Copies, because the student's backward pass may save them, which inference tensors do not permit.
-        features = {layer: feature.clone() for layer, feature in taps.features.items()}
+        with torch.inference_mode():
+            output, features = self._tapped.run(batch.inputs, layers, output=logits)
+        # A copy, because the student's backward pass may save it, which inference tensors do not permit.
         return TeacherOutput(None if output is None else output.clone(), features)
 
 
@@ -161,13 +160,14 @@ def _fill(
     network = network.eval().to(batches.device)
     if batches.channels_last:
         network = network.to(memory_format=torch.channels_last)
+    tapped = TappedNetwork(network)
     with storage.replacing(path) as temporary:
         table = None
         with torch.inference_mode(), autocast(batches.device, precision):
             for slot in range(slots):
                 progress.step(slot, slots, f"teacher's logits, view {slot + 1} of {slots}")
                 for batch in batches.in_slot(slot, evaluation_batch(batches.device, batches.batch)):
-                    logits = _stored(network(batch.inputs), dtype)
+                    logits = _stored(tapped.run(batch.inputs)[0], dtype)
                     if table is None:
                         table = _new_table(temporary, (len(batches.labels), slots, logits.shape[1]), dtype)
                     start = int(batch.position[0])

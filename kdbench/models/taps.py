@@ -1,12 +1,15 @@
 """Feature taps: the outputs of inner modules, read by hooks, without changes to the network."""
 
+from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from kdbench.errors import InputError
+from kdbench.models.in_place import Original, copy_of
 from kdbench.registry import suggestion
 
 if TYPE_CHECKING:
@@ -14,18 +17,32 @@ if TYPE_CHECKING:
 
 
 class Taps:
-    """A context that keeps the outputs of the modules at `paths` of `module`, from its latest forward.
+    """A context that keeps the outputs of the modules at `paths` of `module`, from the last call of each in a forward.
 
-    `features` maps each path to a tensor, (B, C, H, W) for convolutional blocks, with its autograd graph. Raises
-    InputError for a path that `module` does not have. The hooks are removed when the context ends.
+    `features` maps each path to what the module returned, with its autograd graph: usually a tensor, (B, C, H, W) for
+    convolutional blocks. A later operation in place does not change it. `calls` counts the calls of each module.
+    Raises InputError for a path that `module` does not have. The hooks are removed when the context ends.
 
     With `stop_early` the forward, and with it the context, ends by an exception as soon as all features are there.
+
+    Outputs are copied where a later operation may overwrite them. `overwritten` remembers from one context to the next
+    which were: then only those are copied. Raises InputError where one that was not overwritten before is now.
     """
 
-    def __init__(self, module: nn.Module, paths: Iterable[str], *, stop_early: bool = False) -> None:
-        self.features: dict[str, Tensor] = {}
+    def __init__(
+        self,
+        module: nn.Module,
+        paths: Iterable[str],
+        *,
+        stop_early: bool = False,
+        overwritten: dict[str, bool] | None = None,
+    ) -> None:
+        self.features: dict[str, Any] = {}
+        self.calls: Counter[str] = Counter()
         self._stop_early = stop_early
+        self._overwritten = {} if overwritten is None else overwritten
         self._modules = {path: _submodule(module, path) for path in paths}
+        self._originals: dict[str, Original] = {}
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
@@ -37,18 +54,40 @@ class Taps:
     ) -> bool:
         while self._handles:
             self._handles.pop().remove()
-        return isinstance(error, _StopForward) and error.args == (self,)
+        stopped = isinstance(error, _StopForward) and error.args == (self,)
+        if error is None or stopped:
+            self._choose_originals()
+        self._originals.clear()
+        return stopped
 
     def _keep(self, path: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            self.features[path] = output
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            self.calls[path] += 1
+            self._originals.pop(path, None)
+            inference = torch.is_inference_mode_enabled()  # without version counters
+            if not inference:
+                self._originals[path] = Original(output)
+            copied = inference or self._overwritten.get(path, True)
+            self.features[path] = copy_of(output) if copied else output
             if self._stop_early and len(self.features) == len(self._modules):
                 raise _StopForward(self)
 
         return hook
 
+    def _choose_originals(self) -> None:
+        """Replace the copies of outputs that nothing overwrote: a copy would change the order of sums of gradients."""
+        for path, original in self._originals.items():
+            known = self._overwritten.get(path)
+            changed = original.has_changed() or (known is None and original.differs_from(self.features[path]))
+            if changed and known is False:
+                message = f"the output of layer {path!r} is overwritten in place in some steps and not in others"
+                raise InputError(message, "build the network without operations in place, or tap another layer")
+            if not changed:
+                self.features[path] = original.value
+            self._overwritten.setdefault(path, changed)
 
-class _StopForward(Exception):  # noqa: N818 - no error: all features are there
+
+class _StopForward(BaseException):  # no Exception, which a network's forward may catch
     """Ends a forward whose remaining layers are not needed; its argument is the `Taps` that has its features."""
 
 

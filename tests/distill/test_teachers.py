@@ -55,10 +55,14 @@ def test_being_asked_changes_nothing_of_it():
 
 
 def test_without_logits_it_is_run_no_further_than_the_last_layer_that_is_asked_for():
+    """After the first time, which shows how often each layer is called."""
     network, reached = tiny(), []
     for name in ("first", "second", "head"):
         network.get_submodule(name).register_forward_hook(lambda *_, name=name: reached.append(name))
     teacher = LiveTeacher(network)
+    assert teacher.predict(BATCH, ("second", "first"), logits=False).logits is None
+    assert reached == ["first", "second", "head"]
+    reached.clear()
     output = teacher.predict(BATCH, ("first",), logits=False)
     assert reached == ["first"]
     assert output.logits is None

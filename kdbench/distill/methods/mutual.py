@@ -15,6 +15,7 @@ from kdbench.distill.losses.logits import cross_entropy, mutual_kl
 from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
+from kdbench.models.tapped import TappedNetwork
 from kdbench.recipe import Model
 
 
@@ -58,10 +59,11 @@ class Mutual(Method):
         models: Sequence[Model | None] = options.models or [None] * options.peers
         self.peers = nn.ModuleList(context.build(model, number) for number, model in enumerate(models, start=1))
         self.peers.train()
+        self._tapped = [TappedNetwork(peer) for peer in self.peers]
 
     def forward(self, step: Step) -> Tensor:
         options = self.options
-        everyone = [step.student_logits, *(peer(step.inputs) for peer in self.peers)]
+        everyone = [step.student_logits, *(peer.run(step.inputs)[0] for peer in self._tapped)]
         loss = torch.zeros((), device=step.student_logits.device)
         for number, logits in enumerate(everyone):
             others = everyone[:number] + everyone[number + 1 :]

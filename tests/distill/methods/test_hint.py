@@ -1,8 +1,10 @@
+import copy
+
 import pytest
 import torch
-from networks import EXAMPLE, context, step, tiny
-from students import objective_of, run_fit, student, training
-from torch import nn
+from networks import EXAMPLE, batches, context, step, tiny
+from students import TRAIN, objective_of, run_fit, student, training
+from torch import Tensor, nn
 
 from kdbench.distill.methods.hint import Hint, Regressor
 from kdbench.errors import InputError
@@ -107,3 +109,50 @@ def test_vectors_are_matched_too():
     features = {"2": torch.rand(2, 5)}, {"2": torch.rand(2, 9)}
     assert term(step(LOGITS, LOGITS, student_features=features[0], teacher_features=features[1])).isfinite()
     assert networks.student(EXAMPLE).shape == (2, 3)
+
+
+class Rectified(nn.Module):
+    """A convolution, a batch norm that is tapped, a ReLU that may overwrite it, and a head."""
+
+    def __init__(self, width: int, *, inplace: bool) -> None:
+        super().__init__()
+        torch.manual_seed(width)
+        self.conv, self.bn = nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width)
+        self.relu, self.head = nn.ReLU(inplace=inplace), nn.Linear(width, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.relu(self.bn(self.conv(images))).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+@pytest.mark.parametrize("others", [(), ({"method": "kd", "kd_weight": 0},)])
+def test_a_layer_before_an_operation_in_place_is_matched_as_it_is(tmp_path, inplace, others):
+    """As by a loop that taps nothing; a term of weight zero, which needs the teacher's logits, changes nothing."""
+    learner, teacher = (Rectified(width, inplace=inplace) for width in (4, 8))
+    layers = {"student_layer": "bn", "teacher_layer": "bn"}
+    objective = objective_of(student({"method": "hint", **layers}, *others, ce_weight=1), learner, teacher)
+    regressor = copy.deepcopy(objective.terms[0].method.regressor)
+    plain, guide = copy.deepcopy(learner), copy.deepcopy(teacher).eval()
+    optimizer = {"name": "sgd", "lr": 0.01, "momentum": 0, "weight_decay": 0}
+    options = {"optimizer": optimizer, "schedule": {"name": "constant"}, "epochs": 2, "keep": "last"}
+    summary = run_fit(tmp_path, learner, objective, training(**options))
+
+    optimizer = torch.optim.SGD([*plain.parameters(), *regressor.parameters()], lr=0.01)
+    shown, losses = batches(TRAIN, 16, train=True, seed=5), []
+    for epoch in range(2):
+        shown.set_epoch(epoch)
+        for batch in shown:
+            normed = plain.bn(plain.conv(batch.inputs))
+            logits = plain.head(torch.relu(normed).mean(dim=(2, 3)))
+            mapped = regressor.norm(nn.functional.conv2d(normed, regressor.map.weight))
+            target = guide.bn(guide.conv(batch.inputs)).detach()
+            loss = nn.functional.cross_entropy(logits, batch.labels) + 100 * (mapped - target).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    means = torch.tensor(losses).view(2, -1).mean(dim=1)
+    torch.testing.assert_close(torch.tensor([row.train_loss for row in summary.curve]), means, rtol=1e-5, atol=0)
+    for name, value in plain.named_parameters():
+        torch.testing.assert_close(dict(learner.named_parameters())[name], value.detach(), rtol=1e-4, atol=1e-6)
+    assert not regressor.rectify

@@ -137,6 +137,7 @@ def test_teacher_and_student_see_the_same_mixed_images_and_no_label_is_looked_at
     seen.clear()
     mixed = next(iter(batches(stripes(24), train=True, augment=Augment(mixup=1.0), classes=3)))
     loss, _ = objective(learner, mixed, 0)
-    assert seen[0] is seen[1] is mixed.inputs
+    assert all(torch.equal(images, mixed.inputs) for images in seen)
+    assert len(seen) == 2
     assert objective(learner, mixed._replace(labels=mixed.labels.flip(1)), 0)[0] == loss
     assert objective.formula(10) == "1·T²·KL(t‖s), T = 2"

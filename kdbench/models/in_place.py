@@ -1,0 +1,44 @@
+"""Values that a network may overwrite: copies of them, and whether an operation in place has changed one.
+
+`nn.ReLU(inplace=True)` or `x += y` in a forward replaces the values of a tensor that others still hold. torch counts
+the changes of every tensor, except those of inference mode.
+"""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+
+def copy_of(value: Any) -> Any:
+    """Return `value`, a tensor or a structure of tensors, with a copy of each tensor, in the graph of the original.
+
+    Copies of inference tensors are ordinary tensors, which a backward pass may save.
+    """
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(mode=False), torch.no_grad():
+            return tree_map_only(Tensor, torch.clone, value)
+    return tree_map_only(Tensor, torch.clone, value)
+
+
+class Original:
+    """A tensor or a structure of tensors as it is now, none of inference mode."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self._tensors = cast("list[Tensor]", [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)])
+        self._versions = _versions(self._tensors)
+
+    def has_changed(self) -> bool:
+        """Return whether torch counted a change of one of the tensors."""
+        return _versions(self._tensors) != self._versions
+
+    def differs_from(self, copy: Any) -> bool:
+        """Return whether a tensor differs from its `copy`: changes through `.data` are not counted. Waits for a GPU."""
+        pairs = zip(self._tensors, (leaf for leaf in tree_leaves(copy) if isinstance(leaf, Tensor)), strict=True)
+        return not all(one.is_meta or torch.equal(one, other) for one, other in pairs)
+
+
+def _versions(tensors: list[Tensor]) -> list[int]:
+    return [0 if tensor.is_inference() else tensor._version for tensor in tensors]  # noqa: SLF001 - no public name
