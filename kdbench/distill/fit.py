@@ -90,7 +90,8 @@ def fit(
         threads = torch.get_num_threads()
     if state.best_weights:
         network.load_state_dict(state.best_weights)
-    network.cpu().to(memory_format=torch.contiguous_format).eval()
+    network.cpu().to(memory_format=torch.contiguous_format)
+    network.eval()
     epochs, best_epoch = len(state.curve), state.best_epoch(objective)
     seconds = sum(row.seconds for row in state.curve)
     energy, unmetered = state.energy.uses(epochs, seconds)

@@ -150,6 +150,7 @@ class TrainingLoop:
         different dropout masks, because its samples differ.
         """
         self.batches.set_epoch(epoch)
+        self._step.train()  # whatever mode a network was built in, or left in
         torch.manual_seed(key_of(_STEP_STREAM, self.seed, epoch, self.processes.rank))
         tally, strategy, clip = Tally(self.objective.task), self._fabric.strategy, self.training.clip
         for index, (batch, part) in enumerate(zip(self.batches, self.batches.parts, strict=True)):

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -120,9 +120,17 @@ class Method(nn.Module, ABC):
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
 
-    def __init__(self, options: MethodOptions, context: MethodContext) -> None:  # noqa: ARG002 - subclasses use it
+    def __init__(self, options: MethodOptions, context: MethodContext) -> None:
         super().__init__()
         self.options = options
+        self._frozen = context.teachers  # in a tuple, so that they are no submodules
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training or evaluation; teachers stay in evaluation mode, also one that a method holds."""
+        super().train(mode)
+        for teacher in self._frozen:
+            teacher.eval()
+        return self
 
     @classmethod
     def from_recipe(cls, name: str, options: Mapping[str, Any], context: MethodContext) -> "Method":

@@ -25,21 +25,28 @@ from kdbench.models.tapped import TappedNetwork
 from kdbench.progress import Progress
 
 
+def freeze(network: nn.Module) -> nn.Module:
+    """Put a teacher in evaluation mode, without gradients of its weights, and return it."""
+    network.eval()  # what it returns depends on the network's own `train`
+    return network.requires_grad_(requires_grad=False)
+
+
 class LiveTeacher:
     """A teacher that runs on the student's images at every step.
 
     Not an `nn.Module`, because as a submodule it would switch to training mode with the student, and its weights would
-    go to the optimiser and into checkpoints.
+    go to the optimiser and into checkpoints. It stays in evaluation mode also where a method holds it as a submodule.
     """
 
     kind: Literal["live"] = "live"
     prepared_s = 0.0
 
     def __init__(self, network: nn.Module, *, channels_last: bool = False) -> None:
-        self.network = network.eval().requires_grad_(requires_grad=False)
+        self.network = freeze(network)
         if channels_last:
             self.network.to(memory_format=torch.channels_last)
         self._tapped = TappedNetwork(self.network)
+        self._modules = tuple(self.network.modules())
 
     def to(self, device: torch.device) -> None:
         """Move the teacher's weights to `device`."""
@@ -50,6 +57,8 @@ class LiveTeacher:
 
         Without `logits` the teacher runs only up to the last of `layers`, except for the first time.
         """
+        if any(module.training for module in self._modules):
+            self.network.eval()
         with torch.inference_mode():
             output, features = self._tapped.run(batch.inputs, layers, output=logits)
         # A copy, because the student's backward pass may save it, which inference tensors do not permit.
@@ -157,7 +166,7 @@ def _opened(path: Path, samples: int, slots: int, dtype: Type) -> Any:
 def _fill(
     path: Path, network: nn.Module, batches: Batches, slots: int, precision: str, progress: Progress, dtype: Type
 ) -> None:
-    network = network.eval().to(batches.device)
+    network = freeze(network).to(batches.device)
     if batches.channels_last:
         network = network.to(memory_format=torch.channels_last)
     tapped = TappedNetwork(network)

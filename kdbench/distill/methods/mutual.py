@@ -58,7 +58,6 @@ class Mutual(Method):
             raise InputError("mutual: peers and models exclude each other", "leave one of them out")
         models: Sequence[Model | None] = options.models or [None] * options.peers
         self.peers = nn.ModuleList(context.build(model, number) for number, model in enumerate(models, start=1))
-        self.peers.train()
         self._tapped = [TappedNetwork(peer) for peer in self.peers]
 
     def forward(self, step: Step) -> Tensor:

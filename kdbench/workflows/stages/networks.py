@@ -65,7 +65,8 @@ def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
     """Return a finished job's network with its weights, on the CPU, in evaluation mode."""
     network = fresh(job, dataset)
     fit.load_weights(network, folder.checkpoint(job.id))
-    return network.eval()
+    network.eval()
+    return network
 
 
 def build_peer(job: Job, dataset: Dataset, model: Model | None, number: int) -> nn.Module:

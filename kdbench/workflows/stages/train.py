@@ -18,6 +18,7 @@ from kdbench.distill.method import MethodContext
 from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
 from kdbench.distill.processes import world_size
 from kdbench.distill.tasks import TASKS, require_task
+from kdbench.distill.teachers import freeze
 from kdbench.errors import DivergedError
 from kdbench.measure.energy.training import EpochMeter
 from kdbench.progress import Progress
@@ -85,7 +86,9 @@ def _terms(job: Job, network: nn.Module, teachers: Sequence[nn.Module], run_data
     example, labels = run_data.example(part.split, 2), torch.from_numpy(part.split.labels)
     build = partial(networks.build_peer, job, run_data.dataset)
     outputs, task = run_data.dataset.outputs, run_data.dataset.task
-    context = MethodContext(network, tuple(teachers), example, labels, outputs, build, task)
+    context = MethodContext(
+        network, tuple(freeze(teacher) for teacher in teachers), example, labels, outputs, build, task
+    )
     return student_terms(job.entry, context)
 
 
