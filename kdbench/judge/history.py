@@ -16,7 +16,7 @@ from kdbench.results.histories import Change, History, Level, Point, Series
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
 
-MAIN = ("top1", "latency_p50_ns", "latency_ratio", "size_bytes")
+MAIN = ("top1", "rmse", "latency_p50_ns", "latency_ratio", "size_bytes")
 """The metrics shown by default."""
 
 Finding = Measurement | Pair

@@ -27,7 +27,7 @@ class Target(Value):
     example: bool = False
     device: Device = Device()
     criteria: tuple[Criterion, ...] = Field(alias="criterion", min_length=1)
-    prefer: tuple[str, ...] = ("top1", "latency_p50_ns", "size_bytes")
+    prefer: tuple[str, ...] = ("top1", "rmse", "latency_p50_ns", "size_bytes")
 
     @field_validator("name")
     @classmethod

@@ -4,9 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.evaluate.class_map import ClassMap
@@ -121,7 +120,9 @@ class BenchModel:
 
 @dataclass(frozen=True)
 class TestSet:
-    """Test images, uint8 or float32 (N, C, H, W), and labels, int64 (N,); `classes` if their list is known.
+    """Test images, uint8 or float32 (N, C, H, W), and labels, int64 (N,), or targets, float32 (N, D), of a regression.
+
+    `classes` is their number if their list is known.
 
     A model then needs exactly as many classes; otherwise at least as many as the labels show. `in_geometry` holds the
     same images as particular models take them.
@@ -130,9 +131,14 @@ class TestSet:
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
     inputs: NDArray[Any]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     classes: int | None = None
     in_geometry: Mapping[Geometry, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Literal["classification", "regression"]:
+        """What is predicted: a class of each sample, or numbers."""
+        return "classification" if self.labels.ndim == 1 else "regression"
 
     def images_of(self, model: BenchModel) -> NDArray[Any]:
         """Return the images as a model takes them."""
@@ -151,7 +157,7 @@ class TestSet:
         digest = hashlib.sha256(repr(inputs.shape).encode())
         for sample in inputs:  # one by one: a large set may not be contiguous
             digest.update(sample.tobytes())
-        digest.update(self.labels.astype("<i8").tobytes())
+        digest.update(self.labels.astype("<i8" if self.task == "classification" else "<f4").tobytes())
         return digest.hexdigest()
 
 

@@ -1,22 +1,26 @@
 """Running models over images in a measuring process, to get their predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import units
+from kdbench import storage, units
 from kdbench.errors import InputError
-from kdbench.evaluate.predictions import Predictions, not_finite
+from kdbench.evaluate.errors import PredictedNumbers
+from kdbench.evaluate.predictions import Analyses, Predictions, TrainingImages, not_finite
 from kdbench.machine.cores import available_cores
-from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.bench_model import SEED, BenchModel, TestSet
 from kdbench.measure.context import ONNXRUNTIME, Context
+from kdbench.measure.staging import stage
 from kdbench.results.findings import Failure
 from kdbench.worker.faults import remedy
 from kdbench.worker.jobs import LogitsJob
 from kdbench.worker.process import WorkerError
 
-Outcome = Predictions | Failure
+Outcome = Predictions | PredictedNumbers | Failure
+"""What a model gave for a set of samples: class scores, numbers of a regression, or why there is nothing."""
 
 
 def predict(
@@ -25,11 +29,12 @@ def predict(
     """Run the models over all images of `test` in one measuring process with `threads` (default: all cores); by id.
 
     A model whose answers depend on the batch runs at batch 1; `batch` overrides that. A model that fails, or ends the
-    process, has a Failure; the others run again without it. Raises InputError if a model's classes do not fit the
+    process, has a Failure; the others run again without it. Raises InputError if a model's outputs do not fit the
     labels.
     """
-    for model in (model for model in models if model.class_map is None):
-        _require_classes(model, model.facts.classes, test)
+    if test.task == "classification":
+        for model in (model for model in models if model.class_map is None):
+            _require_classes(model, model.facts.classes, test)
     files = {model.id: context.folder / f"logits-{number}.npy" for number, model in enumerate(models)}
     for file in files.values():
         file.unlink(missing_ok=True)  # a file left by a crash must not pass for this run's
@@ -56,17 +61,58 @@ def predict(
         if model.id in failed:
             outcomes[model.id] = Failure(model.id, failed[model.id], hint=remedy(failed[model.id]))
             continue
-        logits = _in_order_of_classes(np.load(files[model.id]), model, test)
+        outputs = np.load(files[model.id])
         files[model.id].unlink()
-        _require_classes(model, logits.shape[1], test)
         source = f"onnxruntime {provider}, {units.threads(count)}, batch {batches.get(model.id, '?')}"
-        if reason := not_finite(logits):
-            outcomes[model.id] = Failure(model.id, reason, status="invalid", source=source)
-        else:
-            form = model.facts.output.scored_as
-            meanings = model.class_map.meanings if model.class_map is not None else None
-            outcomes[model.id] = Predictions.of(model.card, logits, test.labels, source, form, meanings)
+        outcomes[model.id] = _outcome(model, outputs, test, source)
     return outcomes
+
+
+def predict_training(
+    context: Context, owners: Sequence[BenchModel], earlier: Mapping[str, Outcome], images: TrainingImages
+) -> dict[str, Outcome]:
+    """Predict training images with the owners, and the models that they are compared and contrasted with.
+
+    A model that has no predictions for the test set keeps its failure.
+    """
+    analyses, test = context.analyses, context.test
+    assert test is not None
+    ids = {id_ for owner in owners for id_ in (owner.id, owner.teacher, analyses.independent.get(owner.id))}
+    failed = {id_: o for id_, o in earlier.items() if id_ in ids and isinstance(o, Failure)}
+    models = [m for m in context.measurable if m.id in ids and m.id not in failed]
+    if not models:
+        return {**failed}
+    part = TestSet(images.images, images.labels, test.classes)
+    jobs = stage(models, part, storage.make_folder(context.folder), SEED)
+    return {**failed, **predict(replace(context, jobs=jobs), models, part)}
+
+
+def training_parts(models: Sequence[BenchModel], analyses: Analyses) -> list[tuple[TrainingImages, list[BenchModel]]]:
+    """Return each set of training images once, with the models that were trained on it."""
+    by_set: dict[int, tuple[TrainingImages, list[BenchModel]]] = {}
+    for model in models:
+        images = analyses.training.get(model.id)
+        if images is not None and len(images.labels):
+            by_set.setdefault(id(images), (images, []))[1].append(model)
+    return list(by_set.values())
+
+
+def _outcome(model: BenchModel, outputs: NDArray[np.generic], test: TestSet, source: str) -> Outcome:
+    """Return the predictions that a model's outputs (N, values) are, or why they are none."""
+    if test.task == "regression":
+        targets = test.labels.shape[1]
+        if outputs.shape[1] != targets:
+            message = f"{model.name} predicts {outputs.shape[1]} numbers, but the data has {targets} targets"
+            raise InputError(message, "choose the data set the model was made for, or its output with --output")
+    else:
+        outputs = _in_order_of_classes(outputs, model, test)
+        _require_classes(model, outputs.shape[1], test)
+    if reason := not_finite(outputs):
+        return Failure(model.id, reason, status="invalid", source=source)
+    if test.task == "regression":
+        return PredictedNumbers(model.card, outputs.astype(np.float64), source)
+    meanings = model.class_map.meanings if model.class_map is not None else None
+    return Predictions.of(model.card, outputs, test.labels, source, model.facts.output.scored_as, meanings)
 
 
 def evaluation_provider(context: Context) -> str:

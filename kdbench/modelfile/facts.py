@@ -13,6 +13,7 @@ from kdbench.modelfile.ort_format import is_ort, read_ort
 from kdbench.modelfile.outputs import (
     Output,
     Shape,
+    choose_numbers,
     choose_output,
     declared_shape,
     input_quantization,
@@ -89,18 +90,34 @@ class ModelFacts:
 
 
 def inspect(
-    path: Path, *, output: str | None = None, classes: int | None = None, data_shape: tuple[int, ...] | None = None
+    path: Path,
+    *,
+    output: str | None = None,
+    classes: int | None = None,
+    targets: int = 0,
+    data_shape: tuple[int, ...] | None = None,
 ) -> ModelFacts:
-    """Read the facts of the ONNX classifier at `path`, without loading external weights.
+    """Read the facts of the ONNX model at `path`, without loading external weights.
 
-    `output` names the output that holds the answer; by default it is the one that tells `classes` classes apart.
-    `data_shape` is the (channels, height, width) of the images. Raises InputError for a file that is missing, truncated
-    or no ONNX model, has no usable input or output, or does not take such images.
+    `output` names the output that holds the answer; by default it is the one that tells `classes` classes apart, or of
+    a regression the one with as many numbers as there are `targets`. `data_shape` is the (channels, height, width) of
+    the images. Raises InputError for a file that is missing, truncated or no ONNX model, has no usable input or output,
+    or does not take such images.
     """
     facts = read_facts(path)
     if data_shape is not None:
         facts = replace(facts, layout=layout_for(facts.input_shape, data_shape, str(path)))
-    return replace(facts, output=choose_output(facts.outputs, output, classes, path))
+    return replace(facts, output=output_of(facts, output, classes, targets, path))
+
+
+def output_of(facts: ModelFacts, name: str | None, classes: int | None, targets: int, path: Path) -> Output:
+    """Return the output that holds a model's answer: of a regression if there are `targets`, else of a classifier.
+
+    Raises InputError where it cannot be scored, or several could be meant.
+    """
+    if targets:
+        return choose_numbers(facts.outputs, name, targets, path)
+    return choose_output(facts.outputs, name, classes, path)
 
 
 def read_facts(path: Path) -> ModelFacts:

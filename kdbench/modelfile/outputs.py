@@ -1,8 +1,8 @@
-"""Which output of a classifier holds its answer, and in what form: read from the graph behind each output."""
+"""Which output of a model holds its answer, and in what form: read from the graph behind each output."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 Shape = tuple[int | None, ...]
 
-Form = Literal["logits", "probabilities", "scores", "class", "ranking", "binary_logit", "binary_probability"]
+Form = Literal["logits", "probabilities", "scores", "class", "ranking", "binary_logit", "binary_probability", "numbers"]
 """What an output holds of each sample.
 
 One value per class: `logits`, `probabilities`, or `scores` that only rank the classes. `class` is the number of the
 best class, `ranking` the numbers of the best ones, best first. One value for two classes, of which it describes the
-second: `binary_logit`, `binary_probability`.
+second: `binary_logit`, `binary_probability`. The predictions of a regression: `numbers`.
 """
 
 # What leaves the order of the values as it is, so that the answer is read behind it.
@@ -59,7 +59,7 @@ class Output:
     @property
     def classes(self) -> int | None:
         """The number of classes told apart; None where the output does not say."""
-        if self.form in {"class", "ranking"}:
+        if self.form in {"class", "ranking", "numbers"}:
             return None
         return 2 if self.form.startswith("binary") else self.width
 
@@ -115,6 +115,25 @@ def choose_output(outputs: Sequence[Output], name: str | None, classes: int | No
     if only is None and classes is not None:
         raise InputError(f"{path} has several outputs that could be the logits: {listed}", "name one with --output")
     return only or candidates[0]
+
+
+def choose_numbers(outputs: Sequence[Output], name: str | None, targets: int, path: Path) -> Output:
+    """Return the output `name`, or the only one with `targets` values a sample, as the predictions of a regression.
+
+    Raises InputError where there is none, or several could be meant.
+    """
+    listed = ", ".join(output.shown for output in outputs)
+    named = [output for output in outputs if name in {None, output.name}]
+    if not named:
+        raise InputError(f"{path} has no output {name!r}", f"its outputs: {listed}")
+    fitting = [output for output in named if output.shape and output.width in {targets, None}]
+    exact = [output for output in fitting if output.width == targets] or fitting
+    if not exact:
+        message = f"{path}: none of its outputs ({listed}) has the shape (batch, {targets}) of the data's targets"
+        raise InputError(message, "choose the data set that the model was made for")
+    if len(exact) > 1:
+        raise InputError(f"{path} has several outputs of {targets} numbers: {listed}", "name one with --output")
+    return replace(exact[0], form="numbers")
 
 
 def _by_likelihood(usable: Sequence[Output], classes: int | None) -> list[list[Output]]:

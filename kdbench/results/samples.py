@@ -7,6 +7,7 @@
 `{model}/{configuration}-energy/calls`  int64, the calls in each energy window
 `{model}/{configuration}-energy/{source}-j`, `…-ns`  what a source counted in each window, and for how long
 `{model}/correct`                       bool, whether the label was ranked first, for each test image in order
+`{model}/squared-error`                 float64, a regression's squared error, for each test sample in order
 """
 
 import zlib
@@ -51,6 +52,11 @@ def energy_key(model: str, axes: "Axes") -> str:
 def correct_key(model: str) -> str:
     """Return the name of the array of the test images that a model classified correctly."""
     return f"{model}/correct"
+
+
+def squared_error_key(model: str) -> str:
+    """Return the name of the array of a regression's squared errors of the test samples."""
+    return f"{model}/squared-error"
 
 
 def call_arrays(calls: "Mapping[str, Clustered]") -> "dict[str, NDArray[Any]]":

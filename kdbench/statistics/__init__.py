@@ -13,6 +13,7 @@ Pure functions on arrays belong here; they import `numpy` and `scipy.special`, a
 """
 
 from kdbench.statistics.clustered import Clustered, clustered_mean, clustered_quantiles, paired_ratio, session_spread
+from kdbench.statistics.errors import determination, positive_mean, root_mean, root_mean_ratio
 from kdbench.statistics.estimates import (
     LEVEL,
     Estimate,
@@ -35,12 +36,16 @@ __all__ = [
     "binomial_share",
     "clustered_mean",
     "clustered_quantiles",
+    "determination",
     "mean",
     "median",
     "paired_ratio",
     "paired_share_difference",
+    "positive_mean",
     "rate",
     "relative_width",
+    "root_mean",
+    "root_mean_ratio",
     "samples_needed",
     "session_spread",
 ]

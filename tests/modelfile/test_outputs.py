@@ -1,5 +1,7 @@
 """Which output of a file is scored, and as what: files as people export them, and the answers by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -8,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import inspect
+from kdbench.modelfile.outputs import Output, choose_numbers
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.probes.logits import class_scores, evaluate
 
@@ -227,3 +230,28 @@ def test_a_number_that_no_class_has_is_refused():
     job = JobModel("m", "m.onnx", "x", "y", "float32", "flat", (12,), None, form="class")
     with pytest.raises(ValueError, match="holds 900000000000, which is not the number of a class"):
         class_scores(np.array([[3], [900_000_000_000]]), job)
+
+
+class TestNumbers:
+    def test_one_value_a_sample_is_a_prediction_and_no_logit(self):
+        chosen = choose_numbers((Output("y", (None, 1), "binary_logit"),), None, 1, Path("m.onnx"))
+        assert (chosen.form, chosen.classes) == ("numbers", None)
+
+    def test_of_several_outputs_the_width_of_the_targets_decides(self):
+        outputs = Output("features", (None, 64)), Output("y", (None, 3)), Output("open", (None, None))
+        assert choose_numbers(outputs, None, 3, Path("m.onnx")).name == "y"
+        assert choose_numbers(outputs, None, 5, Path("m.onnx")).name == "open"
+        assert choose_numbers(outputs, "y", 3, Path("m.onnx")).name == "y"
+
+    @pytest.mark.parametrize(("name", "targets"), [(None, 2), ("y", 2), ("z", 3)])
+    def test_what_does_not_fit_the_targets_is_refused(self, name, targets):
+        outputs = Output("features", (None, 64)), Output("y", (None, 3))
+        with pytest.raises(InputError, match=r"m\.onnx") as caught:
+            choose_numbers(outputs, name, targets, Path("m.onnx"))
+        assert caught.value.hint
+
+    def test_two_outputs_of_one_width_have_to_be_named(self):
+        outputs = Output("mean", (None, 1)), Output("deviation", (None, 1))
+        with pytest.raises(InputError, match="several outputs of 1") as caught:
+            choose_numbers(outputs, None, 1, Path("m.onnx"))
+        assert "--output" in caught.value.hint

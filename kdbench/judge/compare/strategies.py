@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 REMEASURE = "measure both side by side with --remeasure"
 _SAME_DATA = "score both on the same data"
 _SAME_FILE = "the same file: a difference comes from the machine"
-_OF_FILE_AND_IMAGES = {"accuracy", "calibration"}  # other groups depend on the teacher or training images, too
+_OF_FILE_AND_IMAGES = {
+    "accuracy",
+    "calibration",
+    "errors",
+}  # other groups depend on the teacher or training images, too
 # The sampled ratios: a counted ratio says no more than the two numbers.
 _SAMPLED_RATIO_OF = {pair.compares: pair.id for pair in PAIR_METRICS.values() if pair.sampled}
 

@@ -9,7 +9,7 @@ from kdbench.errors import InputError
 from kdbench.registry import suggestion
 from kdbench.results.metrics import METRICS, Metric
 
-DEFAULT_METRICS = ("top1", "latency_p50_ns", "peak_memory_bytes", "size_bytes", "macs", "energy_j")
+DEFAULT_METRICS = ("top1", "rmse", "latency_p50_ns", "peak_memory_bytes", "size_bytes", "macs", "energy_j")
 
 _FORMS = "for example --threshold 10%, --threshold latency_p50_ns=10% or --threshold top1=0.3 (in points)"
 

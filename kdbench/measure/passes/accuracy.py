@@ -6,16 +6,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import storage
 from kdbench.evaluate import fidelity
 from kdbench.evaluate.accuracy import ACCURACIES, NOISE, accuracy_findings, class_accuracies, noise_measurements
 from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
 from kdbench.evaluate.predictions import TRAIN, Analyses, Predictions, TrainingImages
 from kdbench.evaluate.suspicions import suspicions
-from kdbench.measure.bench_model import SEED, BenchModel, TestSet, students
+from kdbench.measure.bench_model import BenchModel, TestSet, students
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
-from kdbench.measure.predict import Outcome, predict
-from kdbench.measure.staging import stage
+from kdbench.measure.predict import Outcome, predict, predict_training, training_parts
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings
 from kdbench.results.records import Axes, Diagnostic
@@ -33,8 +31,10 @@ class AccuracyPass(Pass):
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the metrics of the test set, and of training images at the axes TRAIN."""
         models, analyses = context.models, context.analyses
+        if not _has_classes(context):
+            return
         yield from _expected(models, models, analyses, {})
-        for images, owners in _training_parts(models, analyses):
+        for images, owners in training_parts(models, analyses):
             if images.flipped.any():
                 yield from expected_of(owners, NOISE)
             if images.drawn.any():
@@ -53,6 +53,8 @@ class AccuracyPass(Pass):
         test, models = context.test, context.measurable
         if test is None:
             return Findings(failures=(Failure(None, "no test data was given", status="unavailable"),))
+        if not _has_classes(context):
+            return Findings()
         sizes = _sizes(context)
         progress = SubProgress(context.progress, 0, 1, "")
         shares = [sum(sizes[:n]) / sum(sizes) for n in range(len(sizes) + 1)]
@@ -66,10 +68,10 @@ class AccuracyPass(Pass):
         findings += _of_images(models, predictions, test.labels, test.labels, context.analyses, predictions)
         findings += _by_batch(context, test, predictions)
         findings += Findings(warnings=tuple(suspicions(list(predictions.values()), test.labels)))
-        for number, (images, owners) in enumerate(_training_parts(models, context.analyses), 1):
+        for number, (images, owners) in enumerate(training_parts(models, context.analyses), 1):
             watch = replace(progress, start=shares[number], end=shares[number + 1], detail="training images")
             part = replace(context, progress=watch, folder=context.folder / "training")
-            train_outcomes = _predict_training(part, owners, outcomes, images)
+            train_outcomes = predict_training(part, owners, outcomes, images)
             findings += _of_training(models, owners, images, train_outcomes, context.analyses)
         return findings
 
@@ -87,6 +89,7 @@ def _by_batch(context: Context, test: TestSet, predictions: Mapping[str, Predict
         if isinstance(outcome, Failure):
             findings += Findings(failures=(replace(outcome, axes={"batch": largest}),))
             continue
+        assert isinstance(outcome, Predictions)
         at = {1: predictions[id_], largest: outcome}
         changed = int((at[1].predicted != outcome.predicted).sum())
         if not changed:
@@ -119,11 +122,16 @@ def _expected(
             yield Expected(student.id, metric, {**axes, "beside": other.id}, (teacher.id, other.id))
 
 
+def _has_classes(context: Context) -> bool:
+    """Return whether labels are classes; without data they would be, and a regression has the pass `errors`."""
+    return context.test is None or context.test.task == "classification"
+
+
 def _sizes(context: Context) -> list[int]:
     """Return the number of images of the test set and of each set of training images."""
-    if context.test is None:
+    if context.test is None or not _has_classes(context):
         return []
-    parts = _training_parts(context.measurable, context.analyses)
+    parts = training_parts(context.measurable, context.analyses)
     return [len(context.test.labels), *(len(images.labels) for images, _ in parts)]
 
 
@@ -179,35 +187,6 @@ def _of_images(
         if teacher.of_same_classes(student, other):
             findings += Findings(fidelity.mismatch_measurements(teacher, (student, other), true_labels, analyses, axes))
     return findings
-
-
-def _training_parts(models: Sequence[BenchModel], analyses: Analyses) -> list[tuple[TrainingImages, list[BenchModel]]]:
-    """Return each set of training images once, with the models that were trained on it."""
-    by_set: dict[int, tuple[TrainingImages, list[BenchModel]]] = {}
-    for model in models:
-        images = analyses.training.get(model.id)
-        if images is not None and len(images.labels):
-            by_set.setdefault(id(images), (images, []))[1].append(model)
-    return list(by_set.values())
-
-
-def _predict_training(
-    context: Context, owners: Sequence[BenchModel], earlier: Mapping[str, Outcome], images: TrainingImages
-) -> dict[str, Outcome]:
-    """Predict training images with the owners, and the models that they are compared and contrasted with.
-
-    A model that has no predictions for the test set keeps its failure.
-    """
-    analyses, test = context.analyses, context.test
-    assert test is not None
-    ids = {id_ for owner in owners for id_ in (owner.id, owner.teacher, analyses.independent.get(owner.id))}
-    failed = {id_: o for id_, o in earlier.items() if id_ in ids and isinstance(o, Failure)}
-    models = [m for m in context.measurable if m.id in ids and m.id not in failed]
-    if not models:
-        return {**failed}
-    part = TestSet(images.images, images.labels, test.classes)
-    jobs = stage(models, part, storage.make_folder(context.folder), SEED)
-    return {**failed, **predict(replace(context, jobs=jobs), models, part)}
 
 
 def _contrasted(

@@ -4,7 +4,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, look, short
-from kdbench.report.model_groups import Family, ModelGroup, Value, families, model_groups, number, teacher_of
+from kdbench.report.model_groups import (
+    Family,
+    ModelGroup,
+    Value,
+    families,
+    has_metric,
+    model_groups,
+    number,
+    teacher_of,
+)
+from kdbench.report.scores import score_of
 from kdbench.report.tables.accuracy import MOST_COLUMNS, class_shares, differences
 from kdbench.results.records import RunRecord
 
@@ -13,13 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FEW = 15  # epochs up to which each is marked: a line of one epoch would not show
-_CURVES = (
-    ("train_loss", "Training loss", "objective (log scale)"),
-    ("validation_loss", "Validation loss", "cross-entropy, nats (log scale)"),
-    ("train_top1", "Training accuracy", "top-1, %"),
-    ("validation_top1", "Validation accuracy", "top-1, %"),
-)
-_SWEPT = (("top1", "Top-1, %"), ("agreement", "agreement with the teacher, %"))
 _MOST = 8  # sweeps that one figure shows legibly
 _RATIO = 20  # of the largest value to the smallest, from which an axis is logarithmic
 
@@ -70,13 +73,16 @@ def training_curves(record: RunRecord) -> Drawing | None:
     ]
     if not trained:
         return None
+    score = score_of(record)
     with canvas(9, 6.4) as figure:
-        for axes, (field, title, unit) in zip(figure.subplots(2, 2, sharex=True).flat, _CURVES, strict=True):
+        for axes, (field, title, unit) in zip(figure.subplots(2, 2, sharex=True).flat, score.curves, strict=True):
             for index, group in enumerate(trained):
                 colour, _, dashes = look(index)
                 curves = [card.training.curve for card in group.cards if card.training]
                 for seed, curve in enumerate(curves):
-                    values = [(100 if field.endswith("top1") else 1) * getattr(epoch, field) for epoch in curve]
+                    values = [
+                        (100 if field.endswith("top1") else 1) * (getattr(epoch, field) or 0.0) for epoch in curve
+                    ]
                     label = group.label if seed == 0 else None
                     style = {"marker": "." if len(curve) <= _FEW else "", "alpha": 1 if len(curves) == 1 else 0.6}
                     axes.plot(
@@ -97,9 +103,9 @@ def training_curves(record: RunRecord) -> Drawing | None:
 
 def sweep_accuracy(record: RunRecord) -> Drawing | None:
     """Draw every sweep along its main axis: a row of panels each, one line for each combination of the other axes."""
-    all_families = families(record)
+    all_families, score = families(record), score_of(record)
     shown = all_families[:_MOST]
-    panels = [(metric, title) for metric, title in _SWEPT if any(_has(record, family, metric) for family in shown)]
+    panels = [(metric, title) for metric, title in score.swept if any(_has(record, family, metric) for family in shown)]
     if not panels:
         return None
     with canvas(4.5 * len(panels), 2.9 * len(shown)) as figure:
@@ -109,12 +115,13 @@ def sweep_accuracy(record: RunRecord) -> Drawing | None:
                 if not _has(record, family, metric):  # a sweep of teachers has no agreement
                     axes.set_visible(False)
                     continue
-                _draw_sweep(record, family, metric, axes)
+                _draw_sweep(record, family, metric, axes, score.factor)
                 axes.set_ylabel(title)
             row[0].set_title(family.name, loc="left")
     left_out = len(all_families) - len(shown)
     more = f" The table shows {left_out} more." if left_out else ""
-    caption = f"Each row is one sweep of the recipe; bars are 95 % intervals.{more}"
+    expected = " Dashed: the expected error, in closed form." if has_metric(record, "expected_mse") else ""
+    caption = f"Each row is one sweep of the recipe; bars are 95 % intervals.{expected}{more}"
     return Drawing.of(figure, "sweeps", "Sweeps", caption)
 
 
@@ -156,7 +163,7 @@ def _has(record: RunRecord, family: Family, metric: str) -> bool:
     return any(number(record, member, metric).value is not None for member in family.members)
 
 
-def _draw_sweep(record: RunRecord, family: Family, metric: str, axes: "Axes") -> None:
+def _draw_sweep(record: RunRecord, family: Family, metric: str, axes: "Axes", factor: float) -> None:
     along = family.main_axis
     values, numeric = family.axes[along], family.is_numeric(along)
     places: dict[Value, float] = {value: float(value if numeric else place) for place, value in enumerate(values)}
@@ -164,12 +171,15 @@ def _draw_sweep(record: RunRecord, family: Family, metric: str, axes: "Axes") ->
         colour, marker, dashes = look(index + 1)
         points = [(places[family.point(member)[along]], number(record, member, metric)) for member in members]
         drawn = sorted(((x, cell) for x, cell in points if cell.value is not None), key=lambda point: point[0])
-        ys = [100 * (cell.value or 0.0) for _, cell in drawn]
+        ys = [factor * (cell.value or 0.0) for _, cell in drawn]
         # Between categories there is no line to draw.
         xs, line = [x for x, _ in drawn], dashes if numeric else "none"
+        if expected := _expected(record, members, metric, [x for x, _ in points]):
+            line = "none"  # points beside the line of what is expected
+            axes.plot(*zip(*expected, strict=True), color=colour, ls="--", lw=1)
         axes.plot(xs, ys, color=colour, label=label, ls=line, marker=marker, ms=4, lw=1.4)
         for (x, cell), y in zip(drawn, ys, strict=True):
-            if bar := error_bar(y, cell.interval, 100):
+            if bar := error_bar(y, cell.interval, factor):
                 axes.errorbar([x], [y], bar, color=colour, capsize=2, lw=0.8)
         if label:
             axes.legend(fontsize=8)
@@ -181,6 +191,16 @@ def _draw_sweep(record: RunRecord, family: Family, metric: str, axes: "Axes") ->
     axes.minorticks_off()
     if not numeric:
         axes.tick_params(axis="x", rotation=20)
+
+
+def _expected(
+    record: RunRecord, members: Sequence[ModelGroup], metric: str, places: Sequence[float]
+) -> list[tuple[float, float]]:
+    """Return the points of the expected error, where `metric` is an error that has one in closed form."""
+    if metric != "mse":
+        return []
+    values = [number(record, member, "expected_mse").value for member in members]
+    return sorted((x, value) for x, value in zip(places, values, strict=True) if value is not None)
 
 
 def _lines(family: Family, along: str) -> dict[str, list[ModelGroup]]:

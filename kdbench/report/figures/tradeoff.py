@@ -1,4 +1,4 @@
-"""Accuracy against cost in time, bytes or joules: which models are worth their cost."""
+"""Accuracy, or a regression's error, against cost in time, bytes or joules: which models are worth their cost."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number
 from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, look, place, short
 from kdbench.report.model_groups import ModelGroup, model_groups, number
+from kdbench.report.scores import score_of
 from kdbench.report.tables.energy import energies, source_text
 from kdbench.results.records import RunRecord
 
@@ -19,34 +20,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Point:
-    """A model in the plane: cost against accuracy."""
+    """A model in the plane: cost against a score, whose values are shown times `factor`."""
 
     label: str
     index: int
     cost: Number
-    top1: Number
+    score: Number
+    factor: float = 100.0
 
     @property
     def xy(self) -> tuple[float, float]:
         """Cost in its base unit, accuracy in per cent."""
-        return self.cost.value or 0.0, 100 * (self.top1.value or 0.0)
+        return self.cost.value or 0.0, self.factor * (self.score.value or 0.0)
 
     @property
     def unstable(self) -> bool:
-        return "unstable" in {self.cost.status, self.top1.status}
+        return "unstable" in {self.cost.status, self.score.status}
 
     @property
     def face(self) -> str:
-        """The colour inside the marker, which is hollow for an unstable cost or accuracy."""
+        """The colour inside the marker, which is hollow for an unstable cost or score."""
         return "white" if self.unstable else look(self.index)[0]
 
     @property
     def bars(self) -> list[list[tuple[float, float]]]:
         x, y = self.xy
-        cost, share = self.cost.interval, self.top1.interval
+        cost, score = self.cost.interval, self.score.interval
         return [
             *([[(cost.low, y), (cost.high, y)]] if cost else []),
-            *([[(x, 100 * share.low), (x, 100 * share.high)]] if share else []),
+            *([[(x, self.factor * score.low), (x, self.factor * score.high)]] if score else []),
         ]
 
 
@@ -84,11 +86,12 @@ def accuracy_energy(record: RunRecord) -> Drawing | None:
     return _tradeoff(record, "energy", label, units.energy, of)
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points (cost, accuracy) that no other point dominates, by cost."""
+def pareto_front(points: Sequence[tuple[float, float]], *, higher_is_better: bool = True) -> list[tuple[float, float]]:
+    """Return the points (cost, score) that no other point dominates, by cost."""
     front: list[tuple[float, float]] = []
-    for x, y in sorted(set(points), key=lambda point: (point[0], -point[1])):
-        if not front or y > front[-1][1]:
+    sign = 1 if higher_is_better else -1
+    for x, y in sorted(set(points), key=lambda point: (point[0], -sign * point[1])):
+        if not front or sign * y > sign * front[-1][1]:
             front.append((x, y))
     return front
 
@@ -96,12 +99,13 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 def _tradeoff(
     record: RunRecord, name: str, label: str, write: Callable[[float], str], cost_of: Callable[[ModelGroup], Number]
 ) -> Drawing | None:
-    """Draw top-1 over a cost with a `name` for the title, a `label` for the axis and its number for each model."""
+    """Draw the score over a cost with a `name` for the title, a `label` for the axis and its number for each model."""
+    score = score_of(record)
     points = [
-        _Point(group.label, index, cost, top1)
+        _Point(group.label, index, cost, cell, score.factor)
         for index, group in enumerate(model_groups(record))
         if (cost := cost_of(group)).value is not None
-        if (top1 := number(record, group, "top1")).value is not None
+        if (cell := number(record, group, score.metric)).value is not None
     ]
     if len(points) < 2:
         return None
@@ -109,20 +113,22 @@ def _tradeoff(
         axes = figure.subplots()
         for point in points:
             _draw_point(axes, point)
-        front = pareto_front([point.xy for point in points])
+        front = pareto_front([point.xy for point in points], higher_is_better=score.higher_is_better)
         axes.plot(*zip(*front, strict=True), color=GREY, lw=1, ls="--", zorder=1)
         axes.set_xscale("log")
         axes.set_xlabel(f"{label} (log scale)")
-        axes.set_ylabel("top-1 accuracy, %")
+        axes.set_ylabel(score.axis)
         axes.margins(0.12, 0.15)
         log_ticks(axes.xaxis, write, [point.xy[0] for point in points])
         _label_points(figure, axes, points, front)
+    side = "Up" if score.higher_is_better else "Down"
     caption = (
-        "Up and to the left is better. Bars are intervals; the dashed line joins the models that no other model "
+        f"{side} and to the left is better. Bars are intervals; the dashed line joins the models that no other model "
         "dominates."
     )
     hollow = any(point.unstable for point in points)
-    return Drawing.of(figure, f"accuracy_{name}", f"Accuracy against {name}", caption, hollow=hollow)
+    title = f"{score.noun.capitalize()} against {name}"
+    return Drawing.of(figure, f"{score.noun}_{name}", title, caption, hollow=hollow)
 
 
 def _label_points(
@@ -146,5 +152,5 @@ def _label_points(
 def _draw_point(axes: "Axes", point: _Point) -> None:
     colour, marker, _ = look(point.index)
     x, y = point.xy
-    yerr, xerr = error_bar(y, point.top1.interval, 100), error_bar(x, point.cost.interval)
+    yerr, xerr = error_bar(y, point.score.interval, point.factor), error_bar(x, point.cost.interval)
     axes.errorbar(x, y, yerr, xerr, marker, color=colour, mfc=point.face, ms=7, elinewidth=1.2, capsize=2.5, zorder=3)

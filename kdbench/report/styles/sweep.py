@@ -8,12 +8,18 @@ from kdbench.errors import InputError
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.figures.accuracy import sweep_accuracy
 from kdbench.report.model_groups import Family, ModelGroup, Value, families, is_distilled, model_groups, number
+from kdbench.report.scores import ACCURACY, score_of
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.table import DASH, Column, Row, Table, finished
+from kdbench.results.metrics import METRICS
 from kdbench.results.records import RunRecord
 
 _AXES = {"ce_weight": "Alpha"}  # the study's term for the weight of the loss with the labels
 _SCORE = "Accuracy Score"
+_MEANINGS = {
+    "top1": "Accuracy score: the share of test samples classified correctly, from 0 to 1.",
+    "rmse": "RMSE: the root of the mean squared error on the test samples.",
+}
 
 
 @STYLES.register("sweep")
@@ -33,34 +39,36 @@ def _grid(record: RunRecord, family: Family) -> Table:
     members = {(family.point(member)[along], _others(family, member)): member for member in family.members}
     others = list(dict.fromkeys(other for _, other in members))
     values, numeric = family.axes[along], family.is_numeric(along)
+    score = score_of(record)
+    name = _SCORE if score is ACCURACY else score.axis
     columns = [
         Column(_axis(along), numeric=numeric),
-        *(Column(_head(other), higher_is_better=True, unit="share") for other in others),
+        *(Column(_head(other, name), score.higher_is_better, unit=METRICS[score.metric].unit) for other in others),
     ]
 
-    def score(value: Value, other: tuple[tuple[str, Value], ...]) -> Cell:
+    def cell(value: Value, other: tuple[tuple[str, Value], ...]) -> Cell:
         member = members.get((value, other))
         return DASH if member is None else _score(record, member)
 
     rows = [
-        Row((Text(str(value)), *(score(value, other) for other in others)), ranking=family.name)
+        Row((Text(str(value)), *(cell(value, other) for other in others)), ranking=family.name)
         for value in (sorted(values, key=float) if numeric else values)
     ]
     by = " and ".join(_axis(axis) for axis in sorted(family.axes, key=lambda axis: axis != along))
-    return finished(f"Accuracy Scores across {by}: {family.name}", columns, rows, _notes(record, family))
+    return finished(f"{name}s across {by}: {family.name}", columns, rows, _notes(record, family))
 
 
 def _score(record: RunRecord, group: ModelGroup) -> Number:
-    return replace(number(record, group, "top1"), write=partial(units.fixed, decimals=4))
+    return replace(number(record, group, score_of(record).metric), write=partial(units.fixed, decimals=4))
 
 
 def _others(family: Family, member: ModelGroup) -> tuple[tuple[str, Value], ...]:
     return tuple((axis, value) for axis, value in family.point(member).items() if axis != family.main_axis)
 
 
-def _head(other: tuple[tuple[str, Value], ...]) -> str:
+def _head(other: tuple[tuple[str, Value], ...], name: str) -> str:
     words = [f"{value} epochs" if axis == "epochs" else f"{_axis(axis)} {value}" for axis, value in other]
-    return f"{_SCORE}, {', '.join(words)}" if words else _SCORE
+    return f"{name}, {', '.join(words)}" if words else name
 
 
 def _axis(axis: str) -> str:
@@ -78,9 +86,10 @@ def _notes(record: RunRecord, family: Family) -> list[str]:
         if group.label not in swept
         if group.role == "teacher" or (group.role == "student" and not is_distilled(group))
     ]
-    alpha = "Alpha: the weight of the cross-entropy with the labels (`ce_weight`)."
+    loss = "cross-entropy" if score_of(record) is ACCURACY else "squared error"
+    alpha = f"Alpha: the weight of the {loss} with the labels (`ce_weight`)."
     return [
         *([alpha] if "ce_weight" in family.axes else []),
         *([f"For comparison (teachers, and students trained on labels only): {', '.join(scores)}."] if scores else []),
-        "Accuracy score: the share of test samples classified correctly, from 0 to 1. Bold: the best of its column.",
+        f"{_MEANINGS[score_of(record).metric]} Bold: the best of its column.",
     ]

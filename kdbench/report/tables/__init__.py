@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 from kdbench.report.table import Table
 from kdbench.report.tables.accuracy import calibration, label_noise, per_class
+from kdbench.report.tables.closed_form import closed_form
 from kdbench.report.tables.costs import cost, start_and_memory
 from kdbench.report.tables.energy import energy
+from kdbench.report.tables.errors import errors
 from kdbench.report.tables.fidelity import examples, fidelity, mismatches, risk_variance, train_against_test
 from kdbench.report.tables.inputs import inputs
 from kdbench.report.tables.latency import latency, offline, speedups, time_by_operator, where_the_time_goes
@@ -23,6 +25,8 @@ TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     summary,
     ratios,
     sweeps,
+    errors,
+    closed_form,
     fidelity,
     train_against_test,
     calibration,

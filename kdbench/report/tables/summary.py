@@ -7,6 +7,7 @@ from kdbench import units
 from kdbench.report.axes import batched_axes, format_axes, headline, protocol_batch
 from kdbench.report.cells import Number
 from kdbench.report.model_groups import ModelGroup, model_groups, number, number_at_batch, teacher_of
+from kdbench.report.scores import score_of
 from kdbench.report.table import Column, Field, Table, column, metric_field, model_table, text_field
 from kdbench.report.tables.energy import energy_per_run, energy_ratio, has_ratios, ratio_note, run_note
 from kdbench.results.records import Axes, RunRecord
@@ -15,10 +16,7 @@ _BOLD = (
     "Bold: the best value of its column among the students. The teacher is the reference and does not compete; "
     "estimates and unstable values never do. Where two intervals overlap, the order is not settled."
 )
-_RATIOS = (
-    "Ratios are teacher over student: 2× means that the student needs half as much. The drop is teacher minus student, "
-    "in percentage points: above 0 the student is less accurate."
-)
+_RATIOS = "Ratios are teacher over student: 2× means that the student needs half as much."
 
 
 def summary(record: RunRecord) -> Table:
@@ -30,8 +28,7 @@ def summary(record: RunRecord) -> Table:
         return macs if macs.value is None else replace(macs, value=macs.value * batch)
 
     fields = [
-        metric_field(record, "top1"),
-        metric_field(record, "top5"),
+        *(metric_field(record, metric) for metric in score_of(record).columns),
         Field(
             column("latency_mean_ns", head="Avg. latency"),
             lambda group, _: number_at_batch(record, group, "latency_mean_ns", axes),
@@ -57,6 +54,7 @@ def summary(record: RunRecord) -> Table:
 def ratios(record: RunRecord) -> Table:
     """Return what each student gains and loses against its teacher."""
     axes, batched, reference = headline(record), batched_axes(record), partial(teacher_of, record)
+    score = score_of(record)
     with_energy = [Field(column("energy_ratio"), lambda group, _: energy_ratio(record, group))]
     fields = [
         text_field("Teacher", lambda student: reference(student) or "", code=True),
@@ -65,11 +63,11 @@ def ratios(record: RunRecord) -> Table:
         metric_field(record, "size_ratio"),
         metric_field(record, "macs_ratio"),
         *(with_energy if has_ratios(record) else []),
-        metric_field(record, "top1_drop", head="Top-1 drop (points)", unit=""),
+        metric_field(record, score.against_teacher, head=score.against_head, unit=""),
         metric_field(record, "training_s"),
     ]
     at = f"{format_axes(axes, ' at ')}{format_axes(batched, '; batched: at ')}"
-    notes = [_RATIOS, f"Speed-up: from interleaved, paired blocks{at}.", ratio_note(record)]
+    notes = [f"{_RATIOS} {score.against_note}", f"Speed-up: from interleaved, paired blocks{at}.", ratio_note(record)]
     students = [group for group in model_groups(record) if reference(group) is not None]
     return model_table("Student against teacher", students, fields, notes, ranking=reference, name="Student")
 
@@ -83,6 +81,6 @@ def _seed_note(record: RunRecord) -> str:
     n = units.count(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     models = "All models" if len(several) == len(groups) else ", ".join(f"`{group.label}`" for group in several)
     return (
-        f"{models}: accuracy, loss, fidelity and all other metrics of the predictions are means over {n} seeds, "
-        "with a Student-t interval over the seeds; all other metrics are of the first seed."
+        f"{models}: {score_of(record).noun}, loss, fidelity and all other metrics of the predictions are means over "
+        f"{n} seeds, with a Student-t interval over the seeds; all other metrics are of the first seed."
     )

@@ -7,6 +7,7 @@ from functools import partial
 from kdbench import units
 from kdbench.report.cells import Cell
 from kdbench.report.model_groups import ModelGroup, families, has_metric, have_one_teacher, model_groups, number
+from kdbench.report.scores import ERROR, score_of
 from kdbench.report.table import DASH, Field, Table, column, metric_field, model_table, text_field
 from kdbench.report.tables.energy import carbon_notes, energies, source_text
 from kdbench.results.cards import Training
@@ -60,7 +61,7 @@ def converged(run: Training) -> int | str:
 
 def convergence(record: RunRecord) -> str:
     """Return in words which epoch counts as that of convergence."""
-    if any(card.targets for card in record.models):
+    if score_of(record) is ERROR:
         return f"the first epoch whose validation loss is within {100 * _LOSS_MARGIN:g} % of the best"
     return f"the first epoch whose validation accuracy is within {100 * _MARGIN:g} points of the best"
 
@@ -68,8 +69,9 @@ def convergence(record: RunRecord) -> str:
 def sweeps(record: RunRecord) -> Table:
     """Return the points of all sweeps of the recipe, one row each."""
     family_of = {member.label: family for family in families(record) for member in family.members}
-    closeness = [metric for metric in ("agreement", "predictive_kl") if has_metric(record, metric)]
-    relative = ["top1_drop", *closeness] if closeness else []  # to the teacher
+    score = score_of(record)
+    closeness = [metric for metric in score.closeness if has_metric(record, metric)]
+    relative = [score.against_teacher, *closeness] if closeness else []  # to the teacher
 
     def point(group: ModelGroup) -> str:
         return ", ".join(f"{axis} {value}" for axis, value in family_of[group.label].point(group).items())
@@ -84,7 +86,7 @@ def sweeps(record: RunRecord) -> Table:
         text_field("Sweep", lambda group: family_of[group.label].name, code=True),
         text_field("Point", point),
         text_field("Model", lambda group: group.label, code=True),
-        metric_field(record, "top1"),
+        metric_field(record, score.metric),
         *(Field(column(metric), partial(student_number, metric)) for metric in relative),
         metric_field(record, "training_s"),
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from kdbench import units
 from kdbench.report.cells import Text, portable
+from kdbench.report.scores import score_of
 from kdbench.report.table import Row, Table, words
 from kdbench.report.tables.energy import energies
 from kdbench.results.metrics import METRICS, PAIR_METRICS
@@ -42,13 +43,14 @@ def notes(record: RunRecord) -> list[str]:
     """Return the rules for reading the report's numbers, one or two sentences each."""
     levels = {f.interval.level for f in (*record.measurements, *record.pairs) if f.interval is not None}
     level = " or ".join(f"{100 * level:g} %" for level in sorted(levels)) or "95 %"
-    n = next((m.n for m in record.measurements if m.metric == "top1" and m.n and not m.axes), None)
+    score = score_of(record)
+    n = next((m.n for m in record.measurements if m.metric == score.metric and m.n and not m.axes), None)
     metered = any(m.value is not None and m.evidence == "measured" for m in energies(record, "energy_j", "training_j"))
     return [
         (
-            f"`[low, high]` is a confidence interval at {level}. For an accuracy it covers the choice of test samples"
-            f"{f' (n = {n:,})' if n else ''}; for several seeds, the choice of seed; for a time or a speed-up, the "
-            f"choice of sessions and blocks{_between_runs(record)}."
+            f"`[low, high]` is a confidence interval at {level}. For an {score.noun} it covers the choice of test "
+            f"samples{f' (n = {n:,})' if n else ''}; for several seeds, the choice of seed; for a time or a speed-up, "
+            f"the choice of sessions and blocks{_between_runs(record)}."
         ),
         (
             "Latency is sampled in sessions. Each session is a fresh process in which the models take turns in short "

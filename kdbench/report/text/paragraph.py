@@ -6,6 +6,7 @@ from collections import Counter
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number, bracketed, shortened
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
+from kdbench.report.scores import ERROR, score_of
 from kdbench.report.tables.energy import energies, energy_ratio, format_scope, scope_of
 from kdbench.report.tables.summary import summary
 from kdbench.report.text.method import grouped_warnings
@@ -37,29 +38,39 @@ def paragraph(record: RunRecord) -> str:
 
 def _reference(record: RunRecord, group: ModelGroup) -> str:
     """Describe accuracy and latency of a model that is not compared with another."""
-    top1 = number(record, group, "top1")
     axes = headline(record)
     mean = number(record, group, "latency_mean_ns", axes)
-    accuracy = f"reaches {top1.with_interval} top-1" if top1.value is not None else _no("accuracy", top1)
+    accuracy = _reaches(record, group)
     time = f"takes {mean.text} per call{format_axes(axes, ' at ')}" if mean.value is not None else _no("latency", mean)
     role = "The teacher " if group.role == "teacher" else ""
     return f"{role}`{group.label}` {accuracy} and {time}."
 
 
+def _reaches(record: RunRecord, group: ModelGroup) -> str:
+    """Describe a model's score."""
+    score = score_of(record)
+    cell = number(record, group, score.metric)
+    if cell.value is None:
+        return _no(score.noun, cell)
+    return f"has an RMSE of {cell.with_interval}" if score is ERROR else f"reaches {cell.with_interval} top-1"
+
+
 def _notable(record: RunRecord, students: list[ModelGroup]) -> list[tuple[str, ModelGroup]]:
     """Return the students that get a sentence, with the opening of it.
 
-    Up to two students all get one. Otherwise: the student with the highest top-1, and the one whose mean latency is
+    Up to two students all get one. Otherwise: the student with the best score, and the one whose mean latency is
     clearly below all others, if any. Speed-ups do not rank students: their teachers may differ.
     """
     if len(students) <= 2:
         return [("", student) for student in students]
-    shares = [(cell.value, s) for s in students if (cell := number(record, s, "top1")).competes and cell.value]
-    accurate = max(shares, key=lambda pair: pair[0])[1] if shares else None
+    score = score_of(record)
+    cells = [(cell.value, s) for s in students if (cell := number(record, s, score.metric)).competes and cell.value]
+    accurate = (max if score.higher_is_better else min)(cells, key=lambda pair: pair[0])[1] if cells else None
+    best = "Highest top-1" if score.higher_is_better else "Lowest RMSE"
     fastest = _clearly_fastest(record, students)
     if accurate and accurate is fastest:
-        return [("Highest top-1 and clearly fastest: ", accurate)]
-    named = [("Highest top-1: ", accurate), ("Clearly fastest: ", fastest)]
+        return [(f"{best} and clearly fastest: ", accurate)]
+    named = [(f"{best}: ", accurate), ("Clearly fastest: ", fastest)]
     return [(opening, student) for opening, student in named if student]
 
 
@@ -77,11 +88,16 @@ def _clearly_fastest(record: RunRecord, students: list[ModelGroup]) -> ModelGrou
 def _student(record: RunRecord, student: ModelGroup, opening: str, teacher: str) -> str:
     """Describe what a student gains and loses against its teacher."""
     size = number(record, student, "size_ratio")
-    results = [number(record, student, "top1"), number(record, student, "latency_ratio", headline(record)), size]
+    results = [
+        number(record, student, score_of(record).metric),
+        number(record, student, "latency_ratio", headline(record)),
+        size,
+    ]
     if all(cell.value is None for cell in results) and len({cell.reason for cell in results}) == 1:
         return f"`{student.label}` {_no('results', size)}."
     name = f"{opening}`{student.label}`{'. It' if opening else ''}"
-    clauses = [_accuracy(record, student, teacher), _speed(record, student, teacher), *_energy(record, student)]
+    quality = _error if score_of(record) is ERROR else _accuracy
+    clauses = [quality(record, student, teacher), _speed(record, student, teacher), *_energy(record, student)]
     if size.value is not None:
         clauses.append(
             f"its file is {size.text} smaller" if size.value >= 1 else f"its file is larger (size ratio {size.text})"
@@ -105,6 +121,19 @@ def _accuracy(record: RunRecord, student: ModelGroup, teacher: str) -> str:
     if drop.interval.low <= 0 <= drop.interval.high:
         return f"has {top1.text} top-1, which this run cannot distinguish from {teacher}'s ({apart}; {level})"
     return f"{'keeps' if drop.value > 0 else 'has'} {top1.text} top-1 ({apart}; {level})"
+
+
+def _error(record: RunRecord, student: ModelGroup, teacher: str) -> str:
+    """Describe the error of a regression's student beside its teacher's."""
+    ratio, reaches = number(record, student, "rmse_ratio"), _reaches(record, student)
+    if ratio.value is None or number(record, student, "rmse").value is None:
+        return reaches
+    if ratio.interval is None:
+        return f"{reaches} ({teacher}'s is {ratio.text} as large; no interval)"
+    level = f"{100 * ratio.interval.level:g} % interval {bracketed(ratio.value, ratio.interval, ratio.write)}"
+    if ratio.interval.low <= 1 <= ratio.interval.high:
+        return f"{reaches}, which this run cannot distinguish from {teacher}'s ({ratio.text} as large; {level})"
+    return f"{reaches} ({teacher}'s is {ratio.text} as large; {level})"
 
 
 def _speed(record: RunRecord, student: ModelGroup, teacher: str) -> str:

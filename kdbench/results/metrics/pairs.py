@@ -27,5 +27,7 @@ PAIRS = (
     Metric("top1_drop", "Top-1 drop", "points", False, text=units.points, group="accuracy", compares="top1",
         scored=True,
         formula="teacher top1 - student top1, in percentage points, on the same samples"),
+    _Ratio("rmse_ratio", "RMSE ratio", group="errors", compares="rmse", scored=True,
+        formula="teacher rmse / student rmse, on the same samples"),
 )
 # fmt: on

@@ -1,5 +1,9 @@
-"""Metrics of a model's logits: accuracy, calibration, fidelity to the teacher, risk, label noise, ONNX parity."""
+"""Metrics of a model's outputs: accuracy, calibration, fidelity to the teacher, risk, label noise, errors, ONNX parity.
 
+Errors are a regression's, in the unit of its targets; over several components of a target they are means.
+"""
+
+import math
 from functools import partial
 
 from kdbench import units
@@ -11,6 +15,8 @@ _Fidelity = partial(_Scored, text=units.number, group="fidelity")
 _Divergence = partial(_Fidelity, unit="nats", higher_is_better=False)
 _Risk = partial(_Scored, unit="nats²", higher_is_better=False, text=units.number, group="risk")
 _Noise = partial(_Scored, unit="share", text=units.share, group="label noise")
+_Error = partial(_Scored, higher_is_better=False, text=units.number)
+_Squared = partial(_Error, unit="target²")
 _Mismatches = partial(_Scored, unit="samples", text=units.integer, group="mismatches")
 
 # fmt: off
@@ -47,6 +53,17 @@ PREDICTIONS = (
         formula="mismatches that are none by the KL of standardized logits"),
     _Mismatches("mismatches_made", "Made", higher_is_better=False,
         formula="samples that are mismatches by the KL of standardized logits alone"),
+    _Squared("mse", "MSE", group="errors", formula="mean over samples of (prediction - target)²"),
+    _Error("rmse", "RMSE", "target", group="errors", versus_teacher="ratio", formula="square root of mse"),
+    _Error("mae", "MAE", "target", group="errors", formula="mean over samples of |prediction - target|"),
+    _Scored("r2", "R²", "1", True, text=units.number, group="errors", limits=(-math.inf, 1.0),
+        formula="1 - mse / variance of the targets, the mean over their components"),
+    _Squared("teacher_mse", "MSE to teacher", group="teacher errors",
+        formula="mean over samples of (prediction - teacher's prediction)²"),
+    _Squared("closed_form_mse", "MSE, closed form", group="closed form",
+        formula="mse of the least-squares solution of the training's objective, on the same test samples"),
+    _Squared("expected_mse", "MSE, expected", group="closed form",
+        formula="closed_form_mse in expectation over the noise on the training targets"),
     Metric("parity_max_abs", "ONNX parity", "logits", False, text=units.number, group="parity", repeatability=0,
         formula="max |ONNX logit - torch logit| over real inputs"),
 )

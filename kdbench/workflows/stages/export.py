@@ -63,7 +63,9 @@ def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> E
             difference = f"{parity.difference:.3g} (tolerance {parity.tolerance:.3g})"
             refused = f"the ONNX file differs from the network by {difference}"
         measurement = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
-    facts = inspect(path, data_shape=run_data.dataset.input_shape)
+    dataset = run_data.dataset
+    names = dataset.class_names if dataset.task == "regression" else ()
+    facts = inspect(path, data_shape=dataset.input_shape, targets=len(names))
     model = architecture(job.entry)
     card = ModelCard(
         id=job.id,
@@ -82,8 +84,8 @@ def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> E
         sha256=facts.sha256,
         input_shape=run_data.dataset.input_shape,
         layout="NCHW",
-        classes=run_data.dataset.classes if run_data.dataset.task == "classification" else None,
-        targets=run_data.dataset.class_names if run_data.dataset.task == "regression" else (),
+        classes=None if names else dataset.classes,
+        targets=names,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         opset=facts.opset,
         preprocessing=run_data.preprocessing,

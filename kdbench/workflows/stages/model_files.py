@@ -11,9 +11,8 @@ from kdbench.errors import InputError
 from kdbench.evaluate.class_map import ClassMap, class_map
 from kdbench.measure.bench_model import BenchModel, TestSet, network_of
 from kdbench.measure.staging import noise_shape
-from kdbench.modelfile.facts import ModelFacts, layout_for, read_facts
+from kdbench.modelfile.facts import ModelFacts, layout_for, output_of, read_facts
 from kdbench.modelfile.known_inputs import known_inputs
-from kdbench.modelfile.outputs import choose_output
 from kdbench.recipe import InputOptions
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard
@@ -107,6 +106,7 @@ def load_bench_model(
     preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
     shape: tuple[int, ...]
     classes: int | None = None
+    targets: tuple[str, ...] = () if source is None else source.targets
     mapped: ClassMap | None = None
     of_layout: tuple[Diagnostic, ...] = ()
     if images is None:
@@ -114,9 +114,10 @@ def load_bench_model(
     else:
         dataset = images.load(preprocessing.geometry)
         shape, classes = dataset.input_shape, len(spec.labels or dataset.class_names)
+        targets = dataset.class_names if dataset.task == "regression" else ()
         facts, of_layout = _laid_out(facts, dataset.input_shape, spec, path, id_)
-    facts = replace(facts, output=choose_output(facts.outputs, spec.output, classes, path))
-    if images is not None:
+    facts = replace(facts, output=output_of(facts, spec.output, classes, len(targets), path))
+    if images is not None and not targets:
         mapped = images.class_map(id_, facts.classes, spec)
     _require_batch_axis(facts, path)
     is_reference = id_ == reference
@@ -132,6 +133,7 @@ def load_bench_model(
             layout=facts.layout,
             fixed_batch=facts.fixed_batch,
             classes=facts.classes,
+            targets=targets,
             parameters=facts.parameters,
             opset=facts.opset,
             preprocessing=preprocessing,

@@ -23,6 +23,9 @@ from kdbench.results.verdicts import Verdict, write_verdicts
 
 P = ParamSpec("P")
 
+_SCORES = {"top1": "accuracy", "mse": "error"}
+"""The metrics without which a model failed on its data: of a classification, and of a regression."""
+
 
 @dataclass(frozen=True)
 class RunResults:
@@ -43,11 +46,13 @@ class RunResults:
 def failure_of(record: RunRecord) -> KdbenchError | None:
     """Return the error of the first model that could not be run, or has no accuracy on the data; None if all have."""
     for id_ in record.cards:
-        vital = [m for m in record.measurements if m.model == id_ and m.metric in {"top1", "latency_p50_ns"}]
-        accuracy = next((m for m in vital if m.metric == "top1" and not m.axes), None)
+        vital = [m for m in record.measurements if m.model == id_ and m.metric in {*_SCORES, "latency_p50_ns"}]
+        accuracy = next((m for m in vital if m.metric in _SCORES and not m.axes), None)
         # An invalid latency, unlike an invalid accuracy, is a result: the server cannot keep up.
         if accuracy is not None and accuracy.status == "invalid":
-            return DivergedError(f"{id_}: no accuracy: {accuracy.reason}", "check its weights and the preprocessing")
+            return DivergedError(
+                f"{id_}: no {_SCORES[accuracy.metric]}: {accuracy.reason}", "check its weights and the preprocessing"
+            )
         if accuracy is not None and accuracy.status == "error":
             return MeasurementError(f"{id_} could not be run on the data: {accuracy.reason}", accuracy.hint or "")
         errors = [m for m in vital if m.status == "error"]

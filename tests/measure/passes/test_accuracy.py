@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kdbench.evaluate.predictions import Analyses, TrainingImages
+from kdbench.measure import predict as prediction
 from kdbench.measure.passes import accuracy
 from kdbench.measure.passes.accuracy import AccuracyPass
 
@@ -93,7 +94,8 @@ def test_models_of_one_set_of_images_share_a_process(evaluated, three, test_set,
         predicted.append([model.id for model in models])
         return real(context, models, test)
 
-    monkeypatch.setattr(accuracy, "predict", noting)
+    for module in (accuracy, prediction):
+        monkeypatch.setattr(module, "predict", noting)
     other = TrainingImages(training.images, training.true_labels, training.true_labels, training.drawn)
     analyses = Analyses(training={"t": training, "alone": training, "kd": other})
     results, _ = evaluated(three, test_set, analyses)

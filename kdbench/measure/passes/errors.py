@@ -1,0 +1,131 @@
+"""The errors pass: a regression's predictions for the test set and for training samples, and their errors."""
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.evaluate.errors import (
+    ERRORS,
+    TEACHER_ERRORS,
+    PredictedNumbers,
+    error_measurements,
+    squared_errors,
+    teacher_findings,
+)
+from kdbench.evaluate.predictions import TRAIN
+from kdbench.measure.bench_model import BenchModel, students
+from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
+from kdbench.measure.predict import Outcome, predict, predict_training, training_parts
+from kdbench.progress import SubProgress
+from kdbench.results.findings import Failure, Findings
+from kdbench.results.records import Axes, Diagnostic
+from kdbench.results.samples import squared_error_key
+
+_SAMPLES_PER_S = 5000  # through one model: a guess, for the progress
+
+
+@PASSES.register("errors")
+class ErrorsPass(Pass):
+    """Errors of every model of a regression, and the distance of every student from its teacher."""
+
+    order = 11
+
+    def expected(self, context: Context) -> Iterator[Expected]:
+        """Yield the metrics of the test set, and of training samples at the axes TRAIN."""
+        if context.test is None or context.test.task != "regression":
+            return
+        for owners, axes in [(context.models, {}), *((owners, TRAIN) for _, owners in _drawn_parts(context))]:
+            yield from expected_of(owners, ERRORS, axes)
+            for teacher, student in (pair for pair in students(context.models) if pair[1] in owners):
+                for metric in TEACHER_ERRORS:
+                    yield Expected(student.id, metric, axes, (teacher.id,))
+                if not axes:
+                    yield expected_pair(teacher, student, "rmse_ratio")
+
+    def weight(self, context: Context) -> float:
+        """Return about how long the samples take."""
+        if context.test is None or context.test.task != "regression":
+            return 0.0
+        sizes = [len(context.test.labels), *(len(images.labels) for images, _ in _drawn_parts(context))]
+        return 1.0 + sum(sizes) * len(context.models) / _SAMPLES_PER_S
+
+    def run(self, context: Context) -> Findings:
+        """Predict and evaluate, one measuring process a set of samples.
+
+        Raises InputError where a model predicts another number of values than the targets have.
+        """
+        test, models = context.test, context.measurable
+        if test is None or test.task != "regression":
+            return Findings()
+        progress = SubProgress(context.progress, 0, 1, "")
+        outcomes = predict(replace(context, progress=replace(progress, end=0.5)), models, test)
+        predictions = _numbers(outcomes)
+        findings = Findings(
+            samples={squared_error_key(id_): squared_errors(p.values, test.labels) for id_, p in predictions.items()},
+            protocol={"test_set_sha256": test.sha256()},
+            failures=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Failure)),
+        )
+        findings += _of_samples(models, predictions, test.labels, predictions)
+        findings += _by_batch(context, predictions)
+        for images, owners in _drawn_parts(context):
+            part = replace(context, progress=replace(progress, start=0.5), folder=context.folder / "training")
+            of_part = predict_training(part, owners, outcomes, images)
+            failed = (replace(o, axes=TRAIN, metrics=()) for o in of_part.values() if isinstance(o, Failure))
+            drawn = {id_: numbers.select(images.drawn) for id_, numbers in _numbers(of_part).items()}
+            targets, ids = images.labels[images.drawn], {owner.id for owner in owners}
+            findings += Findings(failures=tuple(failed)) + _of_samples(models, drawn, targets, ids, TRAIN)
+        return findings
+
+
+def _drawn_parts(context: Context):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as training_parts
+    parts = training_parts(context.measurable, context.analyses)
+    return [(images, owners) for images, owners in parts if images.drawn.any()]
+
+
+def _numbers(outcomes: Mapping[str, Outcome]) -> dict[str, PredictedNumbers]:
+    return {id_: outcome for id_, outcome in outcomes.items() if isinstance(outcome, PredictedNumbers)}
+
+
+def _of_samples(
+    models: Sequence[BenchModel],
+    predictions: Mapping[str, PredictedNumbers],
+    targets: NDArray[np.floating],
+    ids: Container[str],
+    axes: Axes | None = None,
+) -> Findings:
+    """Evaluate the models `ids` on one set of samples with `targets` (N, D)."""
+    findings = Findings()
+    for id_ in (id_ for id_ in predictions if id_ in ids):
+        findings += Findings(error_measurements(predictions[id_], targets, axes))
+    for teacher, student in students(models):
+        if student.id in ids and {teacher.id, student.id} <= predictions.keys():
+            findings += teacher_findings(predictions[teacher.id], predictions[student.id], targets, axes)
+    return findings
+
+
+def _by_batch(context: Context, predictions: Mapping[str, PredictedNumbers]) -> Findings:
+    """Return the errors at axis `batch` of models whose answers depend on it, with a warning each.
+
+    The batches are 1, which the errors without axes are of, and the largest one at which answers differ.
+    """
+    test, findings = context.test, Findings()
+    assert test is not None
+    for id_ in (id_ for id_ in context.differing if id_ in predictions):
+        model = next(model for model in context.models if model.id == id_)
+        largest = max(context.differing[id_])
+        outcome = predict(context, [model], test, batch=largest)[id_]
+        if isinstance(outcome, Failure):
+            findings += Findings(failures=(replace(outcome, axes={"batch": largest}),))
+            continue
+        assert isinstance(outcome, PredictedNumbers)
+        difference = float(np.sqrt(squared_errors(outcome.values, predictions[id_].values).mean()))
+        if not difference:
+            continue
+        for batch, of_batch in {1: predictions[id_], largest: outcome}.items():
+            findings += Findings(error_measurements(of_batch, test.labels, {"batch": batch}))
+        message = f"its predictions depend on the batch: those at batch {largest} differ by {difference:.3g} (RMS)"
+        remedy = "export it in evaluation mode (model.eval()), or quantize it statically"
+        findings += Findings(warnings=(Diagnostic(code="batch_dependent", message=message, remedy=remedy, model=id_),))
+    return findings

@@ -1,0 +1,38 @@
+"""How far the predictions of a regression are from the targets and from the teacher's predictions."""
+
+from dataclasses import replace
+from functools import partial
+
+from kdbench.report.cells import Cell
+from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher, model_groups, number
+from kdbench.report.table import DASH, Field, Table, column, metric_field, model_table
+from kdbench.report.tables.accuracy import TRAIN
+from kdbench.results.metrics import METRICS
+from kdbench.results.records import Axes, RunRecord
+
+_NOTE = (
+    "Errors on the test samples, in the unit of the targets (MSE: its square); means over the components of a target. "
+    "R² is 1 less the MSE's share of the targets' variance: 0 for the mean as the only prediction. MSE to "
+    "teacher: between the predictions of a student and its teacher."
+)
+_TRAIN = " Train: on samples that the model was trained on, with the targets of its training, their noise included."
+
+
+def errors(record: RunRecord) -> Table:
+    """Return the errors of every model, and of students the distance from their teacher."""
+    on_train = any(m.metric == "rmse" and m.axes == TRAIN for m in record.measurements)
+    train = [metric_field(record, "rmse", TRAIN, head="RMSE, train", unit="")] if on_train else []
+    fields = [
+        *(metric_field(record, metric) for metric in ("mse", "rmse", "mae", "r2")),
+        *train,
+        Field(column("teacher_mse"), partial(_to_teacher, record)),
+    ]
+    groups = model_groups(record) if has_metric(record, "mse") else []
+    return model_table("Errors", groups, fields, [f"{_NOTE}{_TRAIN if on_train else ''}"])
+
+
+def _to_teacher(record: RunRecord, group: ModelGroup, _: Axes) -> Cell:
+    if group.role == "teacher" or not has_metric(record, METRICS["teacher_mse"].id):
+        return DASH
+    students = [other for other in model_groups(record) if other.role == "student"]
+    return replace(number(record, group, "teacher_mse"), comparable=have_one_teacher(record, students))

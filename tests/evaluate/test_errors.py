@@ -1,0 +1,65 @@
+"""Errors of a regression against numpy and scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn
+
+from kdbench.evaluate.errors import ERRORS, PredictedNumbers, error_measurements, teacher_findings
+from kdbench.results.cards import ModelCard
+
+RNG = np.random.default_rng(4)
+TARGETS = RNG.normal(3, 2, (50, 3)).astype(np.float32)
+
+
+def predicted(id_, noise, seed):
+    card = ModelCard(
+        id=id_, name=id_, role="student", file=f"{id_}.onnx", sha256="0" * 64, input_shape=(4,), classes=None,
+        targets=("a", "b", "c"), parameters=1,
+    )  # fmt: skip
+    return PredictedNumbers(card, TARGETS + noise * np.random.default_rng(seed).normal(size=TARGETS.shape))
+
+
+TEACHER, STUDENT = predicted("t", 0.5, 1), predicted("s", 0.7, 2)
+
+
+def test_the_four_errors_are_those_of_scikit_learn():
+    values = {m.metric: m for m in error_measurements(STUDENT, TARGETS)}
+    assert tuple(values) == ERRORS
+    mse = sklearn.mean_squared_error(TARGETS, STUDENT.values)
+    assert values["mse"].value == pytest.approx(mse)
+    assert values["rmse"].value == pytest.approx(mse**0.5)
+    assert values["mae"].value == pytest.approx(sklearn.mean_absolute_error(TARGETS, STUDENT.values))
+    assert values["r2"].value == pytest.approx(sklearn.r2_score(TARGETS, STUDENT.values))
+    for m in values.values():
+        assert m.n == 50
+        assert m.interval.low < m.value < m.interval.high
+
+
+def test_one_target_is_no_special_case():
+    one = PredictedNumbers(STUDENT.card, STUDENT.values[:, :1])
+    values = {m.metric: m.value for m in error_measurements(one, TARGETS[:, :1])}
+    assert values["r2"] == pytest.approx(sklearn.r2_score(TARGETS[:, 0], STUDENT.values[:, 0]))
+
+
+def test_without_variation_of_the_targets_there_is_no_determination():
+    by_metric = {m.metric: m for m in error_measurements(STUDENT, np.ones_like(TARGETS))}
+    assert by_metric["r2"].value is None
+    assert "vary" in by_metric["r2"].reason
+    assert by_metric["rmse"].value > 0
+
+
+def test_a_student_is_compared_with_its_teacher_on_the_same_samples():
+    findings = teacher_findings(TEACHER, STUDENT, TARGETS)
+    (distance,), (ratio,) = findings.measurements, findings.pairs
+    assert distance.value == pytest.approx(sklearn.mean_squared_error(TEACHER.values, STUDENT.values))
+    errors = [sklearn.mean_squared_error(TARGETS, model.values) for model in (TEACHER, STUDENT)]
+    assert ratio.value == pytest.approx((errors[0] / errors[1]) ** 0.5)
+    assert ratio.interval.low < ratio.value < ratio.interval.high < 1
+    assert not teacher_findings(TEACHER, STUDENT, TARGETS, {"part": "train"}).pairs
+
+
+def test_a_student_without_error_has_no_ratio():
+    exact = PredictedNumbers(STUDENT.card, TARGETS.astype(np.float64))
+    (ratio,) = teacher_findings(TEACHER, exact, TARGETS).pairs
+    assert ratio.value is None
+    assert "no error" in ratio.reason
