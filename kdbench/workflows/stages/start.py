@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kdbench import storage
+from kdbench.distill import fit
 from kdbench.distill.devices import check_devices
 from kdbench.distill.processes import process_group, world_size
 from kdbench.errors import InputError, KdbenchError
@@ -28,9 +29,16 @@ def start_run(
             check_devices(training_of(job))
         processes.on_rank_zero(lambda: require_unused(out, resume=resume))
         run_data = processes.first_then_all(lambda: load_run_data(recipe))
-        check(jobs, run_data)
+        processes.on_rank_zero(lambda: check(jobs, run_data, _trained(recipe, jobs, run_data, out) if resume else ()))
         path = processes.on_rank_zero(lambda: _open_folder(recipe, out, progress, resume=resume).path)
     return run_data, jobs, RunFolder(path)
+
+
+def _trained(recipe: Recipe, jobs: list[Job], run_data: RunData, out: Path | None) -> set[str]:
+    """Return the ids of the jobs whose training is complete in the folder `out`."""
+    folder = RunFolder(choose_folder(recipe.name, out, resume=True))
+    key = run_data.content
+    return {job.id for job in jobs if fit.finished(folder.checkpoint(job.id), job.key(recipe, key)) is not None}
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The training stage: trains every network of a recipe in order, except those that the run's folder holds already."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kdbench import storage
 from kdbench.distill import fit
 from kdbench.distill.devices import device_of, evaluation_batch, processes_of, resolved
 from kdbench.distill.initial_weights import require_same_shape
@@ -22,14 +24,17 @@ from kdbench.distill.teachers import freeze
 from kdbench.errors import DivergedError
 from kdbench.measure.energy.training import EpochMeter
 from kdbench.progress import Progress
-from kdbench.recipe import Recipe, Student, Training
+from kdbench.recipe import Model, Recipe, Student, Training
 from kdbench.results import cards
 from kdbench.results.cards import EnergyUse
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages import networks
 from kdbench.workflows.stages.launch import train_in_processes
+from kdbench.workflows.stages.network_checks import SAMPLES, require_usable
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData
+
+BuildPeer = Callable[[Model | None, int], nn.Module]
 
 UNMETERED = Unmetered("a training on several devices is not metered")
 
@@ -55,20 +60,45 @@ def train_all(
                 train_one(job, recipe, run_data, folder, progress, meters[device] if count == 1 else UNMETERED)
 
 
-def check(jobs: list[Job], run_data: RunData) -> None:
-    """Build every entry's network and loss once, so that mistakes in a recipe fail before hours are spent."""
+def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> None:
+    """Build and try every entry's network and loss once, so that mistakes in a recipe fail before hours are spent.
+
+    The jobs `trained`, by their ids, are known to export.
+    """
     distinct: dict[tuple[str, bool], Job] = {}
     for job in jobs:
         distinct.setdefault((job.entry.name, job.part is None), job)  # seeds and parts do not differ
+    tried: set[str] = set()
     for job in distinct.values():
         require_task(run_data.dataset.task, job.entry.name, job.entry.data, training_of(job))
         network = networks.fresh(job, run_data.dataset)
-        terms = _terms(job, network, [networks.fresh(t, run_data.dataset) for t in job.teachers], run_data)
+        _try(network, job, run_data, tried, exported=job.part is None and job.id not in trained)
+        build = partial(_tried_peer, job, run_data, tried)
+        terms = _terms(job, network, [networks.fresh(t, run_data.dataset) for t in job.teachers], run_data, build)
         if not job.parts:
             networks.is_cached(job.entry, terms, training_of(job))
         if job.start is not None:
             require_same_shape(network, networks.quantized_like(networks.fresh(job.start, run_data.dataset), job))
         device_of(training_of(job))
+
+
+def _try(network: nn.Module, job: Job, run_data: RunData, tried: set[str], *, exported: bool) -> None:
+    """Raise InputError for a network of `job` that cannot be used; equal ones, in `tried`, are not tried again."""
+    model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students"})
+    key = storage.content_hash({**model, "exported": exported, "part": job.part is not None})
+    if key not in tried:
+        tried.add(key)
+        example = run_data.example(run_data.train, SAMPLES)
+        require_usable(network, example, run_data.dataset.outputs, job.entry.name, exported=exported)
+
+
+def _tried_peer(job: Job, run_data: RunData, tried: set[str], model: Model | None, number: int) -> nn.Module:
+    """Build a peer as `networks.build_peer` does, and try it."""
+    peer = networks.build_peer(job, run_data.dataset, model, number)
+    if model is not None:
+        entry = job.entry.model_copy(update={"model": model, "name": f"a peer of {job.entry.name}"})
+        _try(peer, replace(job, entry=entry), run_data, tried, exported=False)
+    return peer
 
 
 def training_of(job: Job) -> Training:
@@ -78,13 +108,18 @@ def training_of(job: Job) -> Training:
     return entry.sub_students.head if fused else entry.training  # type: ignore[attr-defined]
 
 
-def _terms(job: Job, network: nn.Module, teachers: Sequence[nn.Module], run_data: RunData) -> tuple[ScheduledTerm, ...]:
-    """Return the terms of a student's loss; none for teachers and for fused parts, which learn from the labels."""
+def _terms(
+    job: Job, network: nn.Module, teachers: Sequence[nn.Module], run_data: RunData, build: BuildPeer | None = None
+) -> tuple[ScheduledTerm, ...]:
+    """Return the terms of a student's loss; none for teachers and for fused parts, which learn from the labels.
+
+    `build` replaces what makes further networks for the same data.
+    """
     if not isinstance(job.entry, Student) or job.parts:
         return ()
     part = run_data.part_of(job.entry.data)
     example, labels = run_data.example(part.split, 2), torch.from_numpy(part.split.labels)
-    build = partial(networks.build_peer, job, run_data.dataset)
+    build = build or partial(networks.build_peer, job, run_data.dataset)
     outputs, task = run_data.dataset.outputs, run_data.dataset.task
     context = MethodContext(
         network, tuple(freeze(teacher) for teacher in teachers), example, labels, outputs, build, task

@@ -1,0 +1,217 @@
+"""Whether a network can be trained, taught from and exported: tried once, on real inputs, before anything trains.
+
+kdbench's own networks are known to export and to treat samples alone: of them only the outputs are checked.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.distill.method import evaluation_mode
+from kdbench.distill.quantize import deployed, is_quantized
+from kdbench.errors import InputError
+from kdbench.export.onnx import ExportError, check_parity, export_onnx
+from kdbench.results.metrics import parity_tolerance
+
+SAMPLES = 3  # a batch that nobody fixes in a forward
+_OWN = ("kdbench.", "torch.nn.")
+_FREE_BATCH = "replace fixed batch sizes in its forward, such as view(64, -1), by x.flatten(1)"
+_ALONE = "return the logits alone, a tensor (batch, {outputs})"
+
+
+def require_usable(
+    network: nn.Module, inputs: Tensor, outputs: int, name: str, *, trains: bool = True, exported: bool = True
+) -> None:
+    """Raise InputError unless `network` maps normalised `inputs` (3, …) to logits (3, outputs), and exports to ONNX.
+
+    `name` is the model's, for messages. A network that does not train is not called in training mode, and one that is
+    not `exported` stays as it is. Leaves statistics of batch norm changed. ExportError says why it does not export.
+
+        require_usable(resnet, torch.rand(3, 3, 32, 32), 10, "teacher")
+    """
+    subject = f"the network of {name!r} ({type(network).__name__})"
+    with evaluation_mode(network):
+        logits = _logits(network, inputs, outputs, subject)
+        if is_own(network):
+            return
+        _require_plain_numbers(logits, subject)
+        _require_samples_alone(network, inputs, logits, outputs, subject)
+    if trains:
+        _require_trainable(network, inputs, outputs, subject)
+    if exported:
+        _require_export(network, inputs, subject)
+
+
+def is_own(network: nn.Module) -> bool:
+    """Return whether a network is kdbench's own, with layers of torch alone."""
+    kinds = {type(module).__module__ + "." for module in network.modules()}
+    return type(network).__module__.startswith("kdbench.") and all(kind.startswith(_OWN) for kind in kinds)
+
+
+def _logits(network: nn.Module, inputs: Tensor, outputs: int, subject: str) -> Tensor:
+    """Return the logits of a network for `inputs`; raises InputError for anything else than (B, outputs)."""
+    fed = inputs.clone()
+    try:
+        with torch.set_grad_enabled(network.training):
+            answer = network(fed)
+    except InputError:
+        raise
+    except Exception as error:  # a stranger's code
+        raise _failed(network, inputs, error, subject) from error
+    if not torch.equal(fed, inputs):
+        message = f"{subject} changes its inputs in place, which other networks see too"
+        raise InputError(message, "copy them first: inputs = inputs.clone(), or leave out inplace=True")
+    _require_logits(answer, len(inputs), outputs, subject, training=network.training)
+    logits: Tensor = answer
+    return logits
+
+
+def _failed(network: nn.Module, inputs: Tensor, error: Exception, subject: str) -> InputError:
+    """Return the error for a network that fails on a batch."""
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    shape = tuple(inputs.shape)
+    mode = "training" if network.training else "evaluation"
+    message = f"{subject} fails in {mode} mode on inputs {shape}: {type(error).__name__}: {reason}"
+    if isinstance(error, TypeError) and "argument" in reason:
+        hint = "kdbench calls it with the inputs alone: give its other arguments defaults, or wrap it in a module"
+        return InputError(message, hint)
+    if not network.training:
+        works = [batch for batch in (1, 2, 4, 8, 16, 32, 64, 128) if _works(network, inputs, batch)]
+        if works:
+            batches = ", ".join(map(str, works))
+            return InputError(f"{message}; it takes batches of {batches} alone", _FREE_BATCH)
+    return InputError(message, f"call it in Python on torch.rand{shape} to see where; {_FREE_BATCH}")
+
+
+def _works(network: nn.Module, inputs: Tensor, batch: int) -> bool:
+    repeated = inputs.repeat(-(-batch // len(inputs)), *(1,) * (inputs.dim() - 1))[:batch]
+    try:
+        with torch.no_grad():
+            network(repeated)
+    except Exception:  # noqa: BLE001 - a stranger's code
+        return False
+    return True
+
+
+def _require_logits(answer: object, batch: int, outputs: int, subject: str, *, training: bool) -> None:
+    if isinstance(answer, Tensor) and answer.shape == (batch, outputs):
+        return
+    mode = "in training mode " if training else ""
+    message = f"{subject} returns {mode}{described(answer)} for {batch} inputs, not logits ({batch}, {outputs})"
+    raise InputError(message, _what_to_return(answer, batch, outputs))
+
+
+def _what_to_return(answer: object, batch: int, outputs: int) -> str:
+    """Return the hint for an answer that is no tensor (batch, outputs)."""
+    alone = _ALONE.format(outputs=outputs)
+    if answer is None:
+        return f"its forward returns nothing: {alone}"
+    if not isinstance(answer, Tensor):
+        if hasattr(answer, "logits"):
+            return "return outputs.logits in its forward, or wrap it in a module that does"
+        items: list[tuple[Any, Any]] = []
+        if isinstance(answer, Mapping):
+            items = list(answer.items())
+        elif isinstance(answer, tuple | list):
+            items = list(enumerate(answer))
+        matching = [key for key, value in items if isinstance(value, Tensor) and value.shape == (batch, outputs)]
+        key = "logits" if "logits" in dict(items) else next(iter(matching), None)
+        return f"return outputs[{key!r}] in its forward" if key is not None else alone
+    if answer.dim() == 0 or answer.shape[0] != batch:
+        if answer.dim() == 1 and batch == 1 and len(answer) == outputs:
+            return "it drops the batch of one sample: squeeze only the dimensions that are meant, squeeze(-1)"
+        return f"{_ALONE.format(outputs=outputs)}; {_FREE_BATCH}"
+    if answer.dim() == 1:
+        return "return outputs.unsqueeze(1)" if outputs == 1 else f"one value a sample is no logits: {alone}"
+    if answer.dim() == 2:
+        return f"give its last layer {outputs} outputs: the data has as many"
+    if answer[0].numel() == outputs:
+        return "return outputs.flatten(1)"
+    if answer.shape[-1] == outputs:
+        return "return the logits of one position, such as outputs[:, 0], or their mean: outputs.flatten(1, -2).mean(1)"
+    return alone
+
+
+def described(answer: object) -> str:
+    """Return the type and the shapes of what a network returned, for messages."""
+    if isinstance(answer, Tensor):
+        return f"a tensor {tuple(answer.shape)}"
+    kind = type(answer).__name__
+    if isinstance(answer, Mapping):
+        return f"{kind} with {', '.join(f'{key}: {_shape(value)}' for key, value in answer.items())}"
+    if isinstance(answer, tuple | list):
+        return f"{kind} of {', '.join(map(_shape, answer)) or 'nothing'}"
+    return "None" if answer is None else kind
+
+
+def _shape(value: object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _require_plain_numbers(logits: Tensor, subject: str) -> None:
+    if logits.dtype not in {torch.float32, torch.float64}:
+        kind = str(logits.dtype).removeprefix("torch.")
+        floating = logits.is_floating_point()
+        hint = "return outputs.float()" if floating else "return the logits, not the class that they name"
+        raise InputError(f"{subject} returns {kind}, not float32", hint)
+    if not logits.isfinite().all():
+        message = f"{subject} returns NaN or infinite numbers for the first training inputs"
+        raise InputError(message, "check its initial weights, and the data's mean and std")
+
+
+def _require_samples_alone(network: nn.Module, inputs: Tensor, logits: Tensor, outputs: int, subject: str) -> None:
+    """Raise InputError for a network whose answer for a sample depends on chance or on the rest of the batch."""
+    tolerance = parity_tolerance(float(logits.abs().max()))
+    if (_logits(network, inputs, outputs, subject) - logits).abs().max() > tolerance:
+        message = f"{subject} answers the same inputs differently each time in evaluation mode"
+        raise InputError(message, "use nn.Dropout, or pass training=self.training to functional.dropout")
+    for batch in range(1, len(inputs)):
+        part = _logits(network, inputs[:batch], outputs, subject)
+        difference = float((part - logits[:batch]).abs().max())
+        if not difference <= tolerance:
+            message = f"{subject} answers a sample differently in a batch of {batch} (by {difference:.3g})"
+            hint = "in evaluation mode no sample may depend on its batch: let batch norm track its statistics"
+            raise InputError(message, hint)
+
+
+def _require_trainable(network: nn.Module, inputs: Tensor, outputs: int, subject: str) -> None:
+    """Raise InputError for a network that in training mode returns no logits, or none with a gradient."""
+    if len(inputs) < 2:  # batch norm has no variance for one sample
+        return
+    with evaluation_mode(network):  # for its modes to be restored
+        network.train()
+        logits = _logits(network, inputs, outputs, subject)
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        if not parameters:
+            raise InputError(f"{subject} has no weights to train", "leave requires_grad of its parameters on")
+        if not logits.requires_grad:
+            message = f"{subject} returns logits without a gradient"
+            raise InputError(message, "leave out torch.no_grad, detach and .data in its forward")
+        try:
+            logits.float().sum().backward()  # type: ignore[no-untyped-call]
+        except Exception as error:  # a stranger's code
+            message = f"{subject} has no gradient: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            raise InputError(message, "leave out operations in place, inplace=True and +=, at that point") from error
+        network.zero_grad(set_to_none=True)
+
+
+def _require_export(network: nn.Module, inputs: Tensor, subject: str) -> None:
+    with evaluation_mode(network), tempfile.TemporaryDirectory(prefix="kdbench-") as folder:
+        path = Path(folder) / "network.onnx"
+        try:
+            export_onnx(deployed(network), tuple(inputs.shape[1:]), path)
+            parity = check_parity(network, path, inputs)
+        except ExportError as error:
+            raise ExportError(f"{subject}: {error.message}", error.hint) from error
+        except Exception as error:  # what the runtime raises for the file
+            reason = next(iter(str(error).strip().splitlines()), "no message")
+            message = f"{subject} has an ONNX file that does not run on 3 inputs: {type(error).__name__}: {reason}"
+            raise ExportError(message, _FREE_BATCH) from error
+    if not parity.holds and not is_quantized(network):  # three samples are too few to judge rounding by
+        message = f"{subject} differs from its ONNX file by {parity.difference:.3g}"
+        hint = "leave out what depends on the values of its inputs, such as `if` and item(), and on chance"
+        raise ExportError(message, hint)
