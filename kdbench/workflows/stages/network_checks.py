@@ -20,6 +20,8 @@ from kdbench.results.metrics import parity_tolerance
 SAMPLES = 3  # a batch that nobody fixes in a forward
 _OWN = ("kdbench.", "torch.nn.")
 _FREE_BATCH = "replace fixed batch sizes in its forward, such as view(64, -1), by x.flatten(1)"
+_NO_NEIGHBOURS = "in evaluation mode no sample may depend on its batch: let batch norm track its statistics"
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 _ALONE = "return the logits alone, a tensor (batch, {outputs})"
 
 
@@ -80,7 +82,9 @@ def _failed(network: nn.Module, inputs: Tensor, error: Exception, subject: str) 
         hint = "kdbench calls it with the inputs alone: give its other arguments defaults, or wrap it in a module"
         return InputError(message, hint)
     if not network.training:
-        works = [batch for batch in (1, 2, 4, 8, 16, 32, 64, 128) if _works(network, inputs, batch)]
+        works = [batch for batch in _BATCHES if _works(network, inputs, batch)]
+        if works == list(_BATCHES[1:]):
+            return InputError(message, _NO_NEIGHBOURS)
         if works:
             batches = ", ".join(map(str, works))
             return InputError(f"{message}; it takes batches of {batches} alone", _FREE_BATCH)
@@ -107,33 +111,36 @@ def _require_logits(answer: object, batch: int, outputs: int, subject: str, *, t
 
 def _what_to_return(answer: object, batch: int, outputs: int) -> str:
     """Return the hint for an answer that is no tensor (batch, outputs)."""
-    alone = _ALONE.format(outputs=outputs)
-    if answer is None:
-        return f"its forward returns nothing: {alone}"
-    if not isinstance(answer, Tensor):
-        if hasattr(answer, "logits"):
-            return "return outputs.logits in its forward, or wrap it in a module that does"
-        items: list[tuple[Any, Any]] = []
-        if isinstance(answer, Mapping):
-            items = list(answer.items())
-        elif isinstance(answer, tuple | list):
-            items = list(enumerate(answer))
-        matching = [key for key, value in items if isinstance(value, Tensor) and value.shape == (batch, outputs)]
-        key = "logits" if "logits" in dict(items) else next(iter(matching), None)
-        return f"return outputs[{key!r}] in its forward" if key is not None else alone
-    if answer.dim() == 0 or answer.shape[0] != batch:
-        if answer.dim() == 1 and batch == 1 and len(answer) == outputs:
-            return "it drops the batch of one sample: squeeze only the dimensions that are meant, squeeze(-1)"
-        return f"{_ALONE.format(outputs=outputs)}; {_FREE_BATCH}"
-    if answer.dim() == 1:
-        return "return outputs.unsqueeze(1)" if outputs == 1 else f"one value a sample is no logits: {alone}"
-    if answer.dim() == 2:
-        return f"give its last layer {outputs} outputs: the data has as many"
-    if answer[0].numel() == outputs:
-        return "return outputs.flatten(1)"
-    if answer.shape[-1] == outputs:
-        return "return the logits of one position, such as outputs[:, 0], or their mean: outputs.flatten(1, -2).mean(1)"
-    return alone
+    if isinstance(answer, Tensor):
+        return _other_shape(answer, batch, outputs)
+    if hasattr(answer, "logits"):
+        return "return outputs.logits in its forward, or wrap it in a module that does"
+    items: list[tuple[Any, Any]] = []
+    if isinstance(answer, Mapping):
+        items = list(answer.items())
+    elif isinstance(answer, tuple | list):
+        items = list(enumerate(answer))
+    matching = [key for key, value in items if isinstance(value, Tensor) and value.shape == (batch, outputs)]
+    key = "logits" if "logits" in dict(items) else next(iter(matching), None)
+    return _ALONE.format(outputs=outputs) if key is None else f"return outputs[{key!r}] in its forward"
+
+
+def _other_shape(answer: Tensor, batch: int, outputs: int) -> str:
+    """Return the hint for a tensor that is not (batch, outputs)."""
+    hint = _ALONE.format(outputs=outputs)
+    if answer.dim() == 1 and batch == 1 and len(answer) == outputs > 1:
+        hint = "it drops the batch of one sample: name the dimension to drop, such as squeeze(-1)"
+    elif answer.dim() == 0 or answer.shape[0] != batch:
+        hint = f"{hint}; {_FREE_BATCH}"
+    elif answer.dim() == 1 and outputs == 1:
+        hint = "return outputs.unsqueeze(1)"
+    elif answer.dim() == 2:
+        hint = f"give its last layer {outputs} outputs: the data has as many"
+    elif answer[0].numel() == outputs:
+        hint = "return outputs.flatten(1)"
+    elif answer.dim() > 2 and answer.shape[-1] == outputs:
+        hint = "return the logits of one position, such as outputs[:, 0], or their mean, such as outputs.mean(1)"
+    return hint
 
 
 def described(answer: object) -> str:
@@ -174,8 +181,7 @@ def _require_samples_alone(network: nn.Module, inputs: Tensor, logits: Tensor, o
         difference = float((part - logits[:batch]).abs().max())
         if not difference <= tolerance:
             message = f"{subject} answers a sample differently in a batch of {batch} (by {difference:.3g})"
-            hint = "in evaluation mode no sample may depend on its batch: let batch norm track its statistics"
-            raise InputError(message, hint)
+            raise InputError(message, _NO_NEIGHBOURS)
 
 
 def _require_trainable(network: nn.Module, inputs: Tensor, outputs: int, subject: str) -> None:
