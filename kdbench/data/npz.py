@@ -6,18 +6,20 @@ classes are numbered up to the largest label, and there may be more.
 
 Images are (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 channels, or rows of features (N,F): uint8, or floats from 0
 to 1. Models are scored on floats as they are, whatever their range; for training they become round(255 · x). Labels
-are whole numbers from 0, (N,) or (N,1).
+are whole numbers from 0, (N,) or (N,1). Floats as labels are the targets of a regression, (N,) or (N,D), in their own
+unit; `target_names` may name the D components.
 """
 
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kdbench.data import DATASETS
-from kdbench.data.dataset import Dataset, Images, Labels, Part, Request, Split
+from kdbench.data.dataset import Dataset, Images, Labels, Part, Request, Split, Targets
 from kdbench.data.images import channel_statistics, fit_images
 from kdbench.errors import DataMissingError, InputError
 
@@ -52,10 +54,11 @@ def load_npz(request: Request) -> Dataset:
             message = f"{path} has no {part} part: it needs {needed}, and holds {', '.join(arrays) or 'nothing'}"
             raise DataMissingError(message, "add them with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)")
     splits = {part: _split(arrays, *keys[part], path, request) for part in request.parts}
-    labels = [as_labels(arrays[y], f"{y} of {path}") for _, y in keys.values() if y in arrays]
+    labels = [labels_or_targets(arrays[y], f"{y} of {path}") for _, y in keys.values() if y in arrays]
     basis: Part = "train" if "train" in splits else "test"
     mean, std = channel_statistics(splits[basis].inputs)
-    names = _class_names(arrays.get("class_names"), labels, path)
+    numbers = any(values.dtype == np.float32 for values in labels)
+    names = _target_names(arrays, labels, path) if numbers else _class_names(arrays.get("class_names"), labels, path)
     source = f"the user's archive {path.name}; mean and std computed from its {basis} part"
     parts, inferred = (splits.get("train"), splits.get("test")), "class_names" not in arrays
     return Dataset(request.name, names, *parts, mean, std, source, inferred_classes=inferred)
@@ -63,7 +66,7 @@ def load_npz(request: Request) -> Dataset:
 
 def _read(path: Path) -> dict[str, Array]:
     """Return the arrays of the archive that kdbench uses; others are not unpacked."""
-    used = {key for pairs in _KEYS.values() for pair in pairs for key in pair} | {"class_names"}
+    used = {key for pairs in _KEYS.values() for pair in pairs for key in pair} | {"class_names", "target_names"}
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
@@ -81,7 +84,7 @@ def _split(arrays: dict[str, Array], x: str, y: str, path: Path, request: Reques
     if y not in arrays:
         raise InputError(f"{path} holds {x} but not {y}", f"add the labels as {y}")
     images = as_images(arrays[x], f"{x} of {path}", floats=request.floats)
-    labels = as_labels(arrays[y], f"{y} of {path}")
+    labels = labels_or_targets(arrays[y], f"{y} of {path}")
     if len(images) != len(labels):
         raise InputError(f"{path} holds {len(images)} images in {x} but {len(labels)} labels in {y}", "align the two")
     return Split(fit_images(images, request.geometry), labels)
@@ -127,6 +130,33 @@ def _as_uint8(array: Array, what: str) -> Images:
     return result
 
 
+def labels_or_targets(array: Array, what: str) -> npt.NDArray[Any]:
+    """Return whole numbers as `as_labels` does, and floats as `as_targets` does; raises InputError as they do."""
+    return as_targets(array, what) if np.issubdtype(array.dtype, np.floating) else as_labels(array, what)
+
+
+def as_targets(array: Array, what: str) -> Targets:
+    """Return floats (N,) or (N,D) as targets (N,D) float32; raises InputError, calling them `what`.
+
+    One-hot rows are refused, because they are classes.
+    """
+    with np.errstate(over="ignore"):  # what is too large becomes infinite
+        targets = array.astype(np.float32)
+    if targets.ndim == 1:
+        targets = targets[:, None]
+    if targets.ndim != 2 or not targets.size:
+        hint = "save one number a sample, (N,), or one row of numbers, (N,D)"
+        raise InputError(f"{what} has shape {array.shape}", hint)
+    if not np.isfinite(targets).all():
+        raise InputError(
+            f"{what} holds NaN, infinity, or numbers too large for float32", "remove or scale these samples"
+        )
+    if targets.shape[1] > 1 and np.isin(targets, (0, 1)).all() and (targets.sum(axis=1) == 1).all():
+        hint = "give class numbers: argmax(axis=1), as integers"
+        raise InputError(f"{what} holds one-hot rows as floats, and floats are the targets of a regression", hint)
+    return targets
+
+
 def as_labels(array: Array, what: str) -> Labels:
     """Return `array`, (N,) or (N,1) whole numbers from 0, as (N,) int64; raises InputError, calling it `what`."""
     if array.ndim == 2 and array.shape[1] == 1:
@@ -138,6 +168,25 @@ def as_labels(array: Array, what: str) -> Labels:
         message = f"{what} holds labels from {array.min()} to {array.max()}"
         raise InputError(message, f"number the classes from 0, below {_MAX_CLASSES}")
     return array.astype(np.int64)
+
+
+def _target_names(arrays: dict[str, Array], targets: list[npt.NDArray[Any]], path: Path) -> tuple[str, ...]:
+    """Return the names of the components of targets; raises InputError where the parts of the archive do not agree."""
+    shapes = sorted({values.shape[1:] for values in targets}, key=len)
+    if len(shapes) > 1:
+        parts = "one part holds class numbers (integers), and another targets (floats), or of another number"
+        raise InputError(f"{path}: {parts}", "save the labels of all parts in one form")
+    if "class_names" in arrays:
+        message = f"{path} holds class_names, but its labels are floats: the targets of a regression"
+        raise InputError(message, "save class numbers as integers, or leave class_names out")
+    (count,) = shapes[0]
+    names = arrays.get("target_names")
+    if names is None:
+        return tuple(f"y{number}" for number in range(count)) if count > 1 else ("y",)
+    if names.shape != (count,) or names.dtype.kind != "U":
+        message = f"target_names of {path} has shape {names.shape} and type {names.dtype}, for {count} targets"
+        raise InputError(message, "give one text per target")
+    return tuple(str(name) for name in names)
 
 
 def _class_names(names: Array | None, labels: list[Labels], path: Path) -> tuple[str, ...]:

@@ -41,6 +41,12 @@ def dense(
     return Staged(nn.Flatten(), blocks, nn.Linear(inputs, classes))
 
 
+@MODELS.register("linear")
+def linear(name: str, input_shape: tuple[PositiveInt, ...], classes: PositiveInt, /) -> nn.Module:
+    """Build one affine layer: linear or, with classes, logistic regression."""
+    return dense(name, input_shape, classes, hidden=())  # it flattens any shape
+
+
 @MODELS.register_pattern(r"\d+(-\d+)+", example="784-1200-1200-10")
 def dense_by_widths(name: str, input_shape: InputShape, classes: PositiveInt, /, *, dropout: Share = 0.0) -> nn.Module:
     """Build the dense ReLU network whose widths the name lists, from inputs to classes."""

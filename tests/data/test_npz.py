@@ -187,3 +187,35 @@ def test_a_single_array_and_no_file(tmp_path):
         load(f"npz:{tmp_path / 'x.npy'}")
     with pytest.raises(DataMissingError):
         load(f"npz:{tmp_path / 'none.npz'}")
+
+
+class TestTargets:
+    def test_floats_are_the_targets_of_a_regression(self, tmp_path):
+        x, y = np.zeros((5, 8, 8), np.uint8), np.array([0.5, -2, 1e5, 3, 4])
+        dataset = load(saved(tmp_path, x_train=x, y_train=y, x_test=x[:2], y_test=y[:2, None].astype(np.float32)))
+        assert (dataset.task, dataset.outputs, dataset.class_names) == ("regression", 1, ("y",))
+        assert dataset.train.labels.dtype == np.float32
+        np.testing.assert_array_equal(dataset.train.labels[:, 0], y.astype(np.float32))
+        assert dataset.test.labels.shape == (2, 1)
+
+    def test_several_numbers_a_sample_may_have_names(self, tmp_path):
+        rows, x = np.random.default_rng(0).normal(size=(4, 3)), np.zeros((4, 8, 8), np.uint8)
+        assert load(saved(tmp_path, x_test=x, y_test=rows), parts=("test",)).class_names == ("y0", "y1", "y2")
+        named = saved(tmp_path, x_test=x, y_test=rows, target_names=np.array(["a", "b", "c"]))
+        assert load(named, parts=("test",)).class_names == ("a", "b", "c")
+
+    @pytest.mark.parametrize(
+        ("arrays", "message"),
+        [
+            ({"y_test": np.eye(3)[[0, 2, 1, 0]]}, "one-hot"),
+            ({"y_test": np.array([1.0, np.nan, 0, 0])}, "NaN"),
+            ({"y_test": np.array([1.0, 1e300, 0, 0])}, "too large"),
+            ({"y_test": np.zeros((4, 2, 2))}, "shape"),
+            ({"y_test": np.arange(4.0), "class_names": np.array(["a"])}, "class_names"),
+            ({"y_test": np.arange(4.0), "target_names": np.array(["a", "b"])}, "target_names"),
+            ({"y_test": np.arange(4.0), "x_train": np.zeros((4, 8, 8), np.uint8), "y_train": np.arange(4)}, "integers"),
+        ],
+    )
+    def test_what_is_no_target_is_refused(self, tmp_path, arrays, message):
+        with pytest.raises(InputError, match=message):
+            load(saved(tmp_path, **{"x_test": np.zeros((4, 8, 8), np.uint8), **arrays}), parts=("test",))
