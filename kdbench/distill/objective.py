@@ -49,7 +49,7 @@ class Objective(nn.Module):
     """ce_weight · CE + Σ terms; CE alone in epochs without an active term. Teachers run only for terms that need them.
 
     In the place of the cross-entropy CE stands the loss of the `task`, MSE for a regression. `label_smoothing` applies
-    to the cross-entropy alone.
+    to the cross-entropy alone; `mixed_labels` says that labels are distributions, for the formula.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Objective(nn.Module):
         terms: Sequence[ScheduledTerm] = (),
         teachers: Sequence[Teacher] = (),
         label_smoothing: float = 0.0,
+        mixed_labels: bool = False,
         task: Task = CLASSIFICATION,
     ) -> None:
         super().__init__()
@@ -68,6 +69,7 @@ class Objective(nn.Module):
         self.terms: Sequence[ScheduledTerm] = nn.ModuleList(terms)  # type: ignore[assignment]
         self.teachers = tuple(teachers)
         self.label_smoothing = label_smoothing
+        self.mixed_labels = mixed_labels
         self.task = task
         self._tapped: dict[nn.Module, TappedNetwork] = {}
 
@@ -113,11 +115,13 @@ class Objective(nn.Module):
     def formula(self, epochs: int) -> str:
         """Return the loss over `epochs` epochs in words and numbers, for the record."""
         parts = [term.formula() for term in self.terms]
+        smoothing = f"label smoothing {self.label_smoothing:g}" if self.label_smoothing else ""
+        notes = ", ".join(filter(None, ("mixed labels" if self.mixed_labels else "", smoothing)))
+        symbol = self.task.symbol + (f" ({notes})" if notes else "")
         if self.ce_weight:
-            symbol = self.task.symbol
             parts.insert(0, symbol if self.ce_weight == 1 else f"{self.ce_weight:g}·{symbol}")
         without = [epoch for epoch in range(epochs) if len(self.terms) and not self.active_terms(epoch)]
-        return " + ".join(parts) + (f"; {self.task.symbol} in other epochs" if without and self.ce_weight != 1 else "")
+        return " + ".join(parts) + (f"; {symbol} in other epochs" if without and self.ce_weight != 1 else "")
 
 
 def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTerm, ...]:
@@ -150,8 +154,14 @@ def student_objective(
     """Return the loss of a recipe's student with these terms and teachers."""
     default = terms[0].method.default_ce_weight if terms else 1.0
     weight = default if student.ce_weight is None else student.ce_weight
-    smoothing = student.training.label_smoothing
-    return Objective(ce_weight=weight, terms=terms, teachers=teachers, label_smoothing=smoothing, task=task)
+    return Objective(
+        ce_weight=weight,
+        terms=terms,
+        teachers=teachers,
+        label_smoothing=student.training.label_smoothing,
+        mixed_labels=student.data.augment.mixes,
+        task=task,
+    )
 
 
 def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm:

@@ -40,6 +40,26 @@ def test_terms_add_up_and_reach_only_the_student():
     assert objective.formula(10).startswith("0.25·CE + 0.9·T²·KL")
 
 
+@pytest.mark.parametrize(
+    ("terms", "keys", "expected"),
+    [
+        ((), {}, "CE"),
+        ((), {"training": {"label_smoothing": 0.1}}, "CE (label smoothing 0.1)"),
+        ((), {"data": {"augment": {"mixup": 0.5}}}, "CE (mixed labels)"),
+        (
+            ({**KD, "until_epoch": 2},),
+            {"ce_weight": 0.5, "training": {"label_smoothing": 0.1}, "data": {"augment": {"cutmix": 1}}},
+            "0.5·{ce} + 0.9·T²·KL(t‖s), T = 4 (epochs 1–2); {ce} in other epochs",
+        ),
+        ((KD,), {"ce_weight": 0, "training": {"label_smoothing": 0.1}}, "0.9·T²·KL(t‖s), T = 4"),
+    ],
+)
+def test_the_formula_says_what_changes_the_labels(terms, keys, expected):
+    assert objective_of(student(*terms, **keys), tiny(), tiny(1)).formula(10) == expected.format(
+        ce="CE (mixed labels, label smoothing 0.1)"
+    )
+
+
 def test_the_teacher_teaches_and_the_student_learns():
     """KL(teacher ‖ student) of the two networks' own answers; swapped, it would be another number."""
     learner, teacher = tiny().eval(), tiny(1, width=8)

@@ -154,7 +154,8 @@ def train_one(
     if isinstance(job.entry, Student) and not job.parts:
         objective = student_objective(job.entry, terms, teachers, task)
     else:
-        objective = Objective(label_smoothing=training.label_smoothing, task=task)
+        mixed = job.entry.data.augment.mixes
+        objective = Objective(label_smoothing=training.label_smoothing, mixed_labels=mixed, task=task)
     validation = run_data.batches(run_data.validation, evaluation_batch(device, training.batch), **placement)
     place, key = folder.checkpoint(job.id), job.key(recipe, run_data.content)
     options: dict[str, Any] = {"seed": job.seed, "folder": place, "key": key, "progress": progress, "meter": meter}
