@@ -15,6 +15,7 @@ from kdbench.results import records
 from kdbench.results.records import Diagnostic, Measurement, RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.analyses import analyses_of
+from kdbench.workflows.stages.closed_form import closed_form_errors
 from kdbench.workflows.stages.export import Exported, quantization_warnings
 from kdbench.workflows.stages.results import assemble_record
 from kdbench.workflows.stages.run_data import RunData
@@ -51,7 +52,11 @@ def measure_all(
     findings = measure(models, test_set, recipe.measure, folder.workspace, progress, analyses)
     findings = replace(
         findings,
-        measurements=(*_training_and_parity(exports, recipe.measure.country), *findings.measurements),
+        measurements=(
+            *_training_and_parity(exports, recipe.measure.country),
+            *findings.measurements,
+            *closed_form_errors([export.job for export in exports], run_data, folder),
+        ),
         warnings=(*findings.warnings, *_parity_warnings(exports), *quantization_warnings(exports, folder)),
     )
     record = assemble_record(
