@@ -146,6 +146,11 @@ class Batches:
     def __len__(self) -> int:
         return len(self._bounds)
 
+    @property
+    def sizes(self) -> list[int]:
+        """The number of samples of each batch, over all processes."""
+        return [stop - start for start, stop in self._bounds]
+
     def shared(self, rank: int, processes: int) -> Self:
         """Return the batches of process `rank` of `processes`: the same order, views and mixtures."""
         batches = copy.copy(self)

@@ -4,27 +4,30 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from kdbench.data.batches import Batch, Batches
 from kdbench.data.selection import key_of
 from kdbench.distill import checkpoint
+from kdbench.distill.accumulation import shares
+from kdbench.distill.averaging import WeightAverage
 from kdbench.distill.devices import compile_forward, device_of, devices_of, processes_of, strategy_of
 from kdbench.distill.metering import EpochEnergy
 from kdbench.distill.method import evaluation_mode
+from kdbench.distill.module_paths import frozen_modules
 from kdbench.distill.objective import Objective
-from kdbench.distill.optimize import build_optimizer, learning_rate_factor
+from kdbench.distill.optimize import build_optimizer, learning_rate_factor, parameter_groups, plateau_factor
 from kdbench.distill.processes import Processes, environment
-from kdbench.distill.tasks import CLASSIFICATION, Task
+from kdbench.distill.tally import Tally, means
 from kdbench.errors import DivergedError
 from kdbench.progress import Progress
 from kdbench.recipe import Training
@@ -35,6 +38,7 @@ SAVE_EVERY_S = 10.0
 
 _PROGRESS_EVERY_S = 0.1
 _STEP_STREAM = 0x64726177  # keeps the random numbers of a step independent of the order of the samples
+_NOTHING = nullcontext()
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # as Fabric names them
 
 
@@ -86,6 +90,7 @@ class TrainingLoop:
         # On CPUs torch has no batch norm over several processes.
         if self.processes.count > 1 and self._fabric.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(self._step)  # type: ignore[no-untyped-call]
+        self._step.frozen = frozen_modules(self.network, self.training.freeze)
         saved = checkpoint.load(self.path) if self.resume else None
         if saved is not None:
             self._step.load_state_dict(saved["step"])
@@ -95,15 +100,21 @@ class TrainingLoop:
         self._forward = strategy.setup_module(self._step)
         for teacher in self.objective.teachers:
             teacher.to(self._fabric.device)
-        parameters = (parameter for parameter in self._step.parameters() if parameter.requires_grad)
-        self._optimizer = build_optimizer(self.training.optimizer, parameters)
+        groups = parameter_groups(self.training.optimizer, self.network, [self.objective])
+        self._optimizer = build_optimizer(self.training.optimizer, groups)
+        self._group_factors = [group.factor for group in groups]
         if saved is not None:
             self._optimizer.load_state_dict(saved["optimizer"])
             strategy.precision.load_state_dict(saved["precision"])
             self.state.curve = [Epoch.model_validate(row) for row in saved["curve"]]
             self.state.best_weights = saved["best_weights"]
             self.state.energy.joules, self.state.energy.epochs = saved["joules"], saved["metered_epochs"]
+        ema = self.training.ema
+        self._average = WeightAverage(self.network, ema, saved and saved["average"]) if ema is not None else None
         self._factor = learning_rate_factor(self.training)
+        self._shares = shares(self.batches.parts, self.batches.sizes, self.training.accumulate)
+        self._updates = self._shares[-1].update + 1  # of an epoch
+        self._reduced = 1.0  # the factor of the schedule "plateau"
         self._next_progress = 0.0
 
     def run(self) -> None:
@@ -117,33 +128,42 @@ class TrainingLoop:
             if self.processes.first and unsaved_s >= SAVE_EVERY_S:
                 unsaved_s = 0.0
                 self._save()
+        if self._average is not None:
+            self._average.exchange()
 
     def _epoch(self, epoch: int) -> Epoch:
         """Train and validate one epoch, from 0; return its row of the curve."""
         began = time.perf_counter()
         self.state.energy.begin()
-        tallies = (self._train(epoch), self._validate(epoch))
-        (train_loss, train_score), (validation_loss, validation_score) = means(tallies, self.processes)
-        if not math.isfinite(train_loss) or not math.isfinite(validation_loss):
-            losses = f"{train_loss} in training and {validation_loss} in validation"
-            hint = "try a lower training.optimizer.lr, gradient clipping (training.clip = 1.0) or precision 32"
-            raise DivergedError(f"training diverged: in epoch {epoch + 1} the loss is {losses}", hint)
-        self.state.energy.end()
-        row = Epoch(
-            epoch=epoch + 1,
-            train_loss=train_loss,
-            validation_loss=validation_loss,
-            **self.objective.task.scores(train_score, validation_score),
-            learning_rate=self._rate(epoch, 0),
-            seconds=self.processes.broadcast(time.perf_counter() - began),
-        )
-        self.state.curve.append(row)
-        if self.training.keep == "best" and self.state.best_epoch(self.objective) == row.epoch:
-            weights = self.network.state_dict()
-            self.state.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        self._reduced = self._plateau()
+        training = self._train(epoch)
+        with self._weights_to_keep():
+            tallies = (training, self._validate(epoch))
+            (train_loss, train_score), (validation_loss, validation_score) = means(tallies, self.processes)
+            if not math.isfinite(train_loss) or not math.isfinite(validation_loss):
+                losses = f"{train_loss} in training and {validation_loss} in validation"
+                hint = "try a lower training.optimizer.lr, gradient clipping (training.clip = 1.0) or precision 32"
+                raise DivergedError(f"training diverged: in epoch {epoch + 1} the loss is {losses}", hint)
+            self.state.energy.end()
+            row = Epoch(
+                epoch=epoch + 1,
+                train_loss=train_loss,
+                validation_loss=validation_loss,
+                **self.objective.task.scores(train_score, validation_score),
+                learning_rate=self._rate(epoch, 0),
+                seconds=self.processes.broadcast(time.perf_counter() - began),
+            )
+            self.state.curve.append(row)
+            if self.training.keep == "best" and self.state.best_epoch(self.objective) == row.epoch:
+                weights = self.network.state_dict()
+                self.state.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         return row
 
-    def _train(self, epoch: int) -> "Tally":
+    def _weights_to_keep(self) -> AbstractContextManager[None]:
+        """Put the averaged weights, if there are any, into the network while the context lasts."""
+        return nullcontext() if self._average is None else self._average.in_network()
+
+    def _train(self, epoch: int) -> Tally:
         """Do the steps of an epoch.
 
         Every random number depends on (seed, epoch) alone, so that a resumed epoch repeats exactly. Each process draws
@@ -153,24 +173,37 @@ class TrainingLoop:
         self._step.train()  # whatever mode a network was built in, or left in
         torch.manual_seed(key_of(_STEP_STREAM, self.seed, epoch, self.processes.rank))
         tally, strategy, clip = Tally(self.objective.task), self._fabric.strategy, self.training.clip
-        for index, (batch, part) in enumerate(zip(self.batches, self.batches.parts, strict=True)):
-            rate = self._rate(epoch, index)
-            for group in self._optimizer.param_groups:
-                group["lr"] = rate
-            with self._fabric.autocast():
-                loss, logits = self._forward(batch, epoch)
-            tally.add(loss, logits, batch.labels, part.counted)
-            self._optimizer.zero_grad()
-            # Weighted so that the mean over the processes is the mean over all samples of the batch.
-            self._fabric.backward(loss if part.weight == 1 else loss * part.weight)
-            if clip is not None:
-                self._fabric.clip_gradients(self._step, self._optimizer, max_norm=clip, error_if_nonfinite=False)
-            strategy.optimizer_step(self._optimizer)
+        parts = zip(self.batches, self.batches.parts, self._shares, strict=True)
+        for index, (batch, part, share) in enumerate(parts):
+            if share.first:
+                rate = self._rate(epoch, share.update)
+                for group, factor in zip(self._optimizer.param_groups, self._group_factors, strict=True):
+                    group["lr"] = rate * factor
+            with _NOTHING if share.last else self._without_sync():
+                with self._fabric.autocast():
+                    loss, logits = self._forward(batch, epoch)
+                tally.add(loss, logits, batch.labels, part.counted)
+                if share.first:
+                    self._optimizer.zero_grad()
+                # Weighted so that the mean over the processes is the mean over all samples of the update.
+                self._fabric.backward(loss if share.weight == 1 else loss * share.weight)
+            if share.last:
+                if clip is not None:
+                    self._fabric.clip_gradients(self._step, self._optimizer, max_norm=clip, error_if_nonfinite=False)
+                strategy.optimizer_step(self._optimizer)
+                if self._average is not None:
+                    self._average.update(epoch * self._updates + share.update + 1)
             if time.monotonic() >= self._next_progress:
                 self._report(epoch * len(self.batches) + index + 1, epoch + 1)
         return tally
 
-    def _validate(self, epoch: int) -> "Tally":
+    def _without_sync(self) -> AbstractContextManager[None]:
+        """Let gradients add up in each process while the context lasts: the update's last batch exchanges the sums."""
+        if isinstance(self._forward, DistributedDataParallel):
+            return self._forward.no_sync()
+        return _NOTHING
+
+    def _validate(self, epoch: int) -> Tally:
         tally = Tally(self.objective.task)
         with torch.inference_mode(), evaluation_mode(self._step), self._fabric.autocast():
             for batch, part in zip(self.validation, self.validation.parts, strict=True):
@@ -179,10 +212,20 @@ class TrainingLoop:
                 tally.add(loss, logits, batch.labels, part.counted)
         return tally
 
-    def _rate(self, epoch: int, index: int) -> float:
-        """Return the learning rate of step `index` of an epoch."""
-        steps = len(self.batches)
-        return self.training.optimizer.lr * self._factor((epoch * steps + index) / steps)
+    def _rate(self, epoch: int, update: int) -> float:
+        """Return the learning rate of update `update`, from 0, of an epoch, without the factors of layers."""
+        updates = self._updates
+        return self.training.optimizer.lr * self._factor((epoch * updates + update) / updates) * self._reduced
+
+    def _plateau(self) -> float:
+        """Return the factor on the learning rate of the next epoch that the curve so far gives."""
+        schedule = self.training.schedule
+        if schedule.name != "plateau":
+            return 1.0
+        rows = [row for row in self.state.curve if row.epoch > self.objective.first_full_epoch]
+        losses = [row.validation_loss for row in rows]
+        accuracies = [row.validation_top1 for row in rows if row.validation_top1 is not None]
+        return plateau_factor(schedule, losses if schedule.monitor == "loss" else accuracies)
 
     def _out_of_patience(self) -> bool:
         patience, epochs = self.training.patience, len(self.state.curve)
@@ -202,6 +245,7 @@ class TrainingLoop:
             "precision": self._fabric.strategy.precision.state_dict(),
             "curve": [row.model_dump() for row in self.state.curve],
             "best_weights": self.state.best_weights,
+            "average": self._average.state() if self._average is not None else None,
             "joules": self.state.energy.joules,
             "metered_epochs": self.state.energy.epochs,
         }
@@ -217,6 +261,14 @@ class _Step(nn.Module):
         self.objective = objective
         # In a tuple, so that torch does not register it as a submodule: its weights are the network's.
         self._compiled = (compile_forward(network),) if compile_network else ()
+        self.frozen: list[nn.Module] = []
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training or evaluation; frozen modules stay in evaluation mode."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     def forward(self, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch, a scalar, and the network's logits (B, C)."""
@@ -246,31 +298,3 @@ def _fabric(training: Training) -> Fabric:
         fabric.launch()
     assert fabric.world_size == processes_of(training), (fabric.world_size, processes_of(training))
     return fabric
-
-
-class Tally:
-    """Losses and scores by batch, kept on the device: reading one would wait for it."""
-
-    def __init__(self, task: Task = CLASSIFICATION) -> None:
-        self._task = task
-        self._batches: list[tuple[Tensor, Tensor, int]] = []
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor, counted: int) -> None:
-        """Add a batch's mean loss, a scalar, and logits (B, C); `counted` is B, or 0 if another process counts it."""
-        if counted:
-            self._batches.append((loss.detach(), self._task.score(logits.detach(), labels), counted))
-
-    def sums(self) -> tuple[float, float, int]:
-        """Return the sums of the samples' losses and of their scores, and the number of samples."""
-        if not self._batches:
-            return 0.0, 0.0, 0
-        losses, scores, samples = zip(*self._batches, strict=True)
-        weighted = torch.stack(losses).float().cpu() * torch.tensor(samples)
-        # In float32 and in order, so that the sum does not depend on how the device or a library adds.
-        return float(np.add.accumulate(weighted.numpy())[-1]), float(torch.stack(scores).sum()), sum(samples)
-
-
-def means(tallies: Sequence[Tally], processes: Processes) -> list[tuple[float, float]]:
-    """Return the mean loss and the mean score (`Task.score`) over all processes, the same in each."""
-    sums = processes.summed(torch.tensor([tally.sums() for tally in tallies], dtype=torch.float64))
-    return [(loss / samples, score / samples) for loss, score, samples in sums.tolist()]

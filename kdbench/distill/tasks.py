@@ -66,6 +66,7 @@ def require_task(task: dataset.Task, name: str, examples: Examples, training: Tr
         return
     augment, subset = examples.augment, examples.subset
     unknown = {
+        'training.schedule.monitor = "accuracy"': (training.schedule.monitor == "accuracy", 'use "loss"'),
         "training.label_smoothing": (training.label_smoothing, "leave it out"),
         "data.label_noise": (examples.label_noise.flips, "use data.target_noise = { std = … } for noise on numbers"),
         "data.augment.mixup and cutmix": (augment.mixes, "set both to 0"),

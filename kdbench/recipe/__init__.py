@@ -9,12 +9,13 @@ from kdbench.recipe.data import Augment, Data, Examples, LabelNoise, Subset
 from kdbench.recipe.measure import LEAST_PRECISION, Analysis, InputOptions, Measure
 from kdbench.recipe.models import Model, Quantize, Start, Student, SubStudents, Teacher, Term, Trained
 from kdbench.recipe.study import Recipe, needed_by
-from kdbench.recipe.training import Optimizer, Precision, Schedule, Training
+from kdbench.recipe.training import Average, Optimizer, Precision, Schedule, Training
 
 __all__ = [
     "LEAST_PRECISION",
     "Analysis",
     "Augment",
+    "Average",
     "Data",
     "Examples",
     "InputOptions",

@@ -1,17 +1,31 @@
-"""The `training` tables: duration, optimiser, schedule, precision and device."""
+"""The `training` tables: duration, optimiser, schedule, average of the weights, precision and device.
 
-from typing import Literal, Self
+Keys with `exclude_if` came later: unused, they are in no hash, so that earlier trainings stay valid.
+"""
 
-from pydantic import Field, model_validator
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
 
-from kdbench.validation import Value
+from pydantic import Field, field_validator, model_validator
+
+from kdbench.validation import Value, is_absent
 
 Precision = Literal["32", "bf16", "16"]
 Auto = Literal["auto"]
+Factor = Annotated[float, Field(gt=0)]
+
+
+def _later(default: Any, **limits: Any) -> Any:
+    """Return a field that is excluded while it has its default."""
+    return Field(default=default, exclude_if=lambda value: value == default, **limits)
 
 
 class Optimizer(Value):
-    """An optimiser by name; `momentum` and `nesterov` are for SGD, `betas` for the Adam family."""
+    """An optimiser by name; `momentum` and `nesterov` are for SGD, `betas` for the Adam family.
+
+    `layers` are factors on the learning rate by module path or glob; the longest that matches counts. Without
+    `decay_norm_and_bias` biases, the parameters of normalisation layers and other vectors have no weight decay.
+    """
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float = Field(default=0.05, gt=0)
@@ -19,18 +33,51 @@ class Optimizer(Value):
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
+    layers: Mapping[str, Factor] = _later({})
+    decay_norm_and_bias: bool = _later(default=True)
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _dotted(cls, value: Any) -> Any:
+        # In TOML, `layers.blocks.0 = 0.1` is a table in a table.
+        return dict(_flattened(value)) if isinstance(value, Mapping) else value
+
+
+def _flattened(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 class Schedule(Value):
-    """A learning-rate schedule by name, advanced at every step.
+    """A learning-rate schedule by name, advanced at every update of the weights.
 
-    `milestones` (for `step`) are epochs or, below one, shares of all epochs; `warmup` is in epochs.
+    `milestones` (for `step`) are epochs or, below one, shares of all epochs; `warmup` is in epochs. `plateau`
+    multiplies the rate by `factor` after more than `patience` epochs in which the validation value named by `monitor`
+    did not improve by the share `threshold`.
     """
 
-    name: Literal["constant", "cosine", "step", "onecycle"] = "cosine"
+    name: Literal["constant", "cosine", "step", "onecycle", "plateau"] = "cosine"
     warmup: float = Field(default=0.0, ge=0)
     milestones: tuple[float, ...] = (150, 180, 210)
     gamma: float = Field(default=0.1, gt=0, lt=1)
+    factor: float = _later(0.1, gt=0, lt=1)
+    patience: int = _later(10, ge=0)
+    threshold: float = _later(1e-4, ge=0, lt=1)
+    monitor: Literal["loss", "accuracy"] = _later("loss")
+
+
+class Average(Value):
+    """An exponential moving average of the weights with this `decay` per update.
+
+    With `warmup` the decay after n updates is at most (1 + n) / (10 + n), so that the average leaves the initial
+    weights soon.
+    """
+
+    decay: float = Field(gt=0, lt=1)
+    warmup: bool = True
 
 
 class Training(Value):
@@ -39,6 +86,8 @@ class Training(Value):
     `stop_at` ends the training after that epoch (below one: that share of all epochs) with the schedule of all
     `epochs`: an early-stopped model. `patience` stops after that many epochs without a better validation accuracy;
     `keep` selects the final weights: of the last epoch, or of the best on the validation split (never the test set).
+    `accumulate` batches make one update of the weights. With `ema` the moving average of the weights is validated and
+    kept. `freeze` names modules, by path or glob, that stay as they are.
     `precision`, `channels_last` and `compile` may be `auto` (see kdbench.distill.devices); `devices`, `num_nodes` and
     `strategy` are Lightning's, and `batch` is the number of images per step on all devices together.
     """
@@ -60,6 +109,19 @@ class Training(Value):
     devices: int | Auto = 1
     num_nodes: int = Field(default=1, gt=0)
     strategy: str = "auto"
+    accumulate: int = _later(1, gt=0)
+    ema: Average | None = Field(default=None, exclude_if=is_absent)
+    freeze: tuple[str, ...] = Field(default=(), exclude_if=is_absent)
+
+    @field_validator("ema", mode="before")
+    @classmethod
+    def _decay_alone(cls, value: Any) -> Any:
+        return {"decay": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @property
     def last_epoch(self) -> int:

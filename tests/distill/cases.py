@@ -116,6 +116,20 @@ def half_precision() -> Case:
     return Case(tiny(dropout=0.3), Objective(), {"precision": "bf16", "channels_last": True, "keep": "last"}, CROPS)
 
 
+def refined() -> Case:
+    """Accumulated gradients, averaged weights, a plateau, frozen layers and rates of their own."""
+    optimizer = {"name": "adamw", "lr": 0.02, "weight_decay": 0.1, "layers": {"head": 2.0}}
+    schedule = {"name": "plateau", "patience": 0, "factor": 0.5, "threshold": 0.3}
+    options = {"accumulate": 3, "ema": 0.9, "freeze": ["first.0"], "clip": 0.5, "keep": "last"}
+    optimizer["decay_norm_and_bias"] = False
+    return Case(tiny(dropout=0.3), Objective(), {**options, "optimizer": optimizer, "schedule": schedule}, CROPS)
+
+
+def averaged_in_half_precision() -> Case:
+    options = {"precision": "bf16", "channels_last": True, "accumulate": 2, "ema": 0.95}
+    return Case(tiny(dropout=0.3), Objective(), options, CROPS)
+
+
 def compiled() -> Case:
     return Case(tiny(dropout=0.3), Objective(), {"compile": True, "keep": "last"}, CROPS)
 
@@ -128,6 +142,12 @@ def plain_mixtures() -> Case:
     network, teacher = plain(), plain(1, width=8)
     objective = objective_of(student({"method": "function_matching"}), network, teacher)
     return Case(network, objective, {"clip": 0.5}, {**CROPS, "mixup": 1.0})
+
+
+def plain_accumulated() -> Case:
+    schedule = {"name": "plateau", "patience": 0, "factor": 0.5, "threshold": 0.05}
+    options = {"accumulate": 3, "ema": 0.9, "clip": 0.5, "freeze": "second", "schedule": schedule}
+    return Case(plain(), Objective(), {**options, "optimizer": {"name": "sgd", "lr": 0.2, "momentum": 0.9}}, CROPS)
 
 
 def plain_stages() -> Case:

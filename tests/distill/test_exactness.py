@@ -29,6 +29,8 @@ KINDS = [
     cases.two_stages,
     cases.out_of_patience,
     cases.half_precision,
+    cases.refined,
+    cases.averaged_in_half_precision,
     pytest.param(cases.compiled, marks=[NEEDS_COMPILER, pytest.mark.slow]),
 ]
 

@@ -20,8 +20,8 @@ from kdbench.workflows.stages.launch import _environment
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["lightning_fabric", "torchvision.transforms.v2", "kdbench.distill.fit"])
 
-ALIKE = [cases.plain_labels, cases.plain_mixtures, cases.plain_stages]
-NORMED = [cases.labels_alone]  # batch norm and dropout, both each process's own
+ALIKE = [cases.plain_labels, cases.plain_mixtures, cases.plain_stages, cases.plain_accumulated]
+NORMED = [cases.labels_alone, cases.refined]  # batch norm and dropout, both each process's own
 
 
 def together(number: int, work, *arguments) -> None:

@@ -17,6 +17,7 @@ from kdbench.distill.devices import device_of, evaluation_batch, processes_of, r
 from kdbench.distill.initial_weights import require_same_shape
 from kdbench.distill.metering import NO_METER, EnergyMeter, Unmetered
 from kdbench.distill.method import MethodContext
+from kdbench.distill.module_paths import require_known_paths
 from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
 from kdbench.distill.processes import world_size
 from kdbench.distill.tasks import TASKS, require_task
@@ -72,6 +73,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> N
     for job in distinct.values():
         require_task(run_data.dataset.task, job.entry.name, job.entry.data, training_of(job))
         network = networks.fresh(job, run_data.dataset)
+        require_known_paths(network, training_of(job), job.entry.name)
         _try(network, job, run_data, tried, exported=job.part is None and job.id not in trained)
         build = partial(_tried_peer, job, run_data, tried)
         terms = _terms(job, network, [networks.fresh(t, run_data.dataset) for t in job.teachers], run_data, build)

@@ -46,6 +46,9 @@ PARTS = {"count": 2, "features": 4}
         ({"start": {"share": 0.5}, "model": {"name": "convnet", "widths": [6]}}, "need the same shape"),
         ({"data": {"subset": {"random": 500}}}, "there are 54"),
         ({"data": {"label_noise": {"count": 500}}}, "there are 54"),
+        ({"training": {"freeze": ["blocs.0"]}}, "s: training.freeze: 'blocs.0'"),
+        ({"training": {"freeze": "*"}}, "no parameter"),
+        ({"training": {"optimizer": {"layers": {"hed": 2}}}}, "s: training.optimizer.layers: 'hed'"),
         ({"terms": KD, "cache": "on", "data": {"augment": "mixup"}}, "has not seen before"),
     ],
 )

@@ -59,6 +59,12 @@ def keys_of(*students, **keys):
         {"data": {"augment": "flip"}},
         {"quantize": {"weight_bits": 4}},
         {"training": {"stop_at": 3}},
+        {"training": {"accumulate": 2}},
+        {"training": {"ema": 0.9}},
+        {"training": {"freeze": "x"}},
+        {"training": {"optimizer": {"layers": {"x": 2.0}}}},
+        {"training": {"optimizer": {"decay_norm_and_bias": False}}},
+        {"training": {"schedule": {"monitor": "accuracy"}}},
         {"sub_students": {"count": 2}},
     ],
     ids=lambda change: next(iter(change)),
@@ -124,4 +130,8 @@ def test_a_key_that_earlier_versions_did_not_have_counts_only_where_it_is_used()
     counted = {id_: plan_module._counted(jobs[id_].entry) for id_ in jobs}
     assert "target_noise" not in counted["s"]["data"]
     assert counted["seeded"]["data"]["target_noise"] == {"std": 0.0, "seed": 3}
+    written = {"accumulate": 1, "freeze": [], "optimizer": {"layers": {}}, "schedule": {"factor": 0.1, "patience": 10}}
+    assert keys_of({"name": "s", "training": written})["s"] == keys_of({"name": "s"})["s"]
+    assert not {"accumulate", "ema", "freeze"} & counted["s"]["training"].keys()
+    assert counted["s"]["training"]["schedule"].keys() == {"name", "warmup", "milestones", "gamma"}
     assert noisy["s"] != keys_of({"name": "s"})["s"]

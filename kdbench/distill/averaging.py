@@ -1,0 +1,70 @@
+"""The exponential moving average of a network's weights (Polyak & Juditsky 1992), which is validated and kept."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.recipe import Average
+
+
+def decay_at(average: Average, update: int) -> float:
+    """Return the decay at update `update`, from 1.
+
+    With warm-up min(decay, (1 + n) / (10 + n)) after n updates, as `tf.train.ExponentialMovingAverage` with
+    `num_updates`: a short training would otherwise end near its initial weights.
+    """
+    return min(average.decay, (1 + update) / (10 + update)) if average.warmup else average.decay
+
+
+class WeightAverage:
+    """Averages e of the values w of a network: e ← d · e + (1 − d) · w after every update; they start as its values.
+
+    Parameters and floating-point buffers are averaged, batch norm's statistics among them, as in timm's `ModelEmaV3`
+    and torchvision's reference training. Buffers of integers, and those with values that are not finite (masks), are
+    the network's own.
+    """
+
+    def __init__(self, network: nn.Module, average: Average, saved: dict[str, Tensor] | None = None) -> None:
+        self._options = average
+        values = dict(network.named_parameters()) | _persistent_buffers(network)
+        if saved is None:
+            chosen = [name for name, value in values.items() if value.is_floating_point() and _is_finite(value)]
+            saved = {name: values[name].detach().clone() for name in chosen}
+        # Like the values in device and memory format.
+        self._averages = {name: torch.empty_like(values[name].detach()).copy_(value) for name, value in saved.items()}
+        self._pairs = ([*self._averages.values()], [values[name].detach() for name in self._averages])
+
+    def update(self, number: int) -> None:
+        """Include the network's values after update `number` of the training, from 1."""
+        torch._foreach_lerp_(*self._pairs, 1 - decay_at(self._options, number))
+
+    @contextmanager
+    def in_network(self) -> Iterator[None]:
+        """Put the averages into the network while the block runs, which may also change them there."""
+        self.exchange()
+        try:
+            yield
+        finally:
+            self.exchange()
+
+    def exchange(self) -> None:
+        """Exchange the averages and the network's values, in place."""
+        averages, values = self._pairs
+        copies = [value.clone() for value in values]
+        torch._foreach_copy_(values, averages)
+        torch._foreach_copy_(averages, copies)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the averages by name, for a checkpoint."""
+        return dict(self._averages)
+
+
+def _persistent_buffers(network: nn.Module) -> dict[str, Tensor]:
+    saved = network.state_dict().keys()
+    return {name: buffer for name, buffer in network.named_buffers() if name in saved}
+
+
+def _is_finite(value: Tensor) -> bool:
+    return bool(value.isfinite().all())

@@ -1,0 +1,74 @@
+"""The parameters and modules of a network that a recipe names, by module path or glob.
+
+"head"        the module head and all inside, or a parameter of that name
+"blocks.0*"   every module and parameter whose path matches; * matches dots too
+"""
+
+from collections.abc import Collection, Iterable
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from kdbench.errors import InputError
+from kdbench.recipe import Training
+from kdbench.registry import nearest
+
+
+def require_paths(network: nn.Module, patterns: Iterable[str], key: str) -> None:
+    """Raise InputError for a pattern of the recipe's `key` that matches nothing in `network`."""
+    paths = [path for path, _ in network.named_modules() if path]
+    parameters = [name for name, _ in network.named_parameters()]
+    known = dict.fromkeys([*paths, *parameters])
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in known):
+            close = nearest(pattern, list(known))
+            listed = ", ".join(path for path, _ in network.named_children())
+            hint = f"did you mean {close!r}?" if close else f"its modules: {listed}; name inner ones by path"
+            raise InputError(f"{key}: {pattern!r} is nothing in {type(network).__name__}", hint)
+        if not any(matches(parameter, pattern) for parameter in parameters):
+            message = f"{key}: {pattern!r} has no parameters in {type(network).__name__}"
+            raise InputError(message, "leave it out, or name a layer with weights")
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Return whether `pattern` names the module or parameter at `path`, or one that it is in."""
+    words = path.split(".")
+    return any(fnmatchcase(".".join(words[:length]), pattern) for length in range(1, len(words) + 1))
+
+
+def longest_match(path: str, patterns: Collection[str]) -> str | None:
+    """Return the longest of `patterns` that names `path` or one that it is in; a path counts before a glob."""
+    matching = [pattern for pattern in patterns if matches(path, pattern)]
+    return max(matching, key=lambda pattern: (len(pattern), not set(pattern) & set("*?[")), default=None)
+
+
+def require_known_paths(network: nn.Module, training: Training, name: str) -> None:
+    """Raise InputError for a path of the model `name` that its network does not have, or if nothing is left to train.
+
+    Freezes `network`.
+    """
+    try:
+        require_paths(network, training.optimizer.layers, "training.optimizer.layers")
+        frozen_modules(network, training.freeze)
+    except InputError as error:
+        raise InputError(f"{name}: {error.message}", error.hint) from error
+
+
+def frozen_modules(network: nn.Module, patterns: Collection[str]) -> list[nn.Module]:
+    """Stop the gradients of what `patterns` name in `network`, and return its modules, to keep in evaluation mode.
+
+    Raises InputError for a pattern that matches nothing, and where nothing is left to train.
+    """
+    if not patterns:
+        return []
+    require_paths(network, patterns, "training.freeze")
+    frozen = {name for name, _ in network.named_parameters() if any(matches(name, pattern) for pattern in patterns)}
+    if not [name for name, parameter in network.named_parameters() if parameter.requires_grad and name not in frozen]:
+        raise InputError(
+            f"training.freeze leaves no parameter of {type(network).__name__} to train", "name fewer modules"
+        )
+    for name, parameter in network.named_parameters():
+        if name in frozen:
+            parameter.requires_grad = False
+    named = network.named_modules()
+    return [module for path, module in named if path and any(matches(path, pattern) for pattern in patterns)]
