@@ -174,6 +174,20 @@ def on_same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta
     return Delta(100 * difference.value, 100 * difference.low, 100 * difference.high, "paired", n)
 
 
+def of_errors(base: "NDArray[np.float64]", new: "NDArray[np.float64]", *, power: float) -> Delta | NotComparable:
+    """Return the change of (mean squared error)^power from the squared errors of the same samples, (N,) each."""
+    from kdbench.statistics import root_mean_ratio  # only here: scipy is slow to import
+
+    n = len(new)
+    if (base == new).all():
+        return Delta(1, 1, 1, "paired", n, note=f"the very same errors on {n:,} samples")
+    ratio = root_mean_ratio(new, base)
+    if ratio.low is None or ratio.high is None:
+        return NotComparable("one of the errors is 0, or there is a single sample", "compare another metric")
+    value, low, high = (bound ** (2 * power) for bound in (ratio.value, ratio.low, ratio.high))
+    return Delta(value, low, high, "paired", n)
+
+
 def _logarithms(value: float | None, interval: Interval | None) -> tuple[float, float, float]:
     assert value is not None
     assert interval is not None

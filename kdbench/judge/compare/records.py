@@ -155,7 +155,9 @@ def _remedy(pair: MetricPair, delta: Delta) -> str:
     if pair.metric.hardware_dependent:
         repeats = "it repeats no better than that: allow it more with --threshold"
         return repeats if delta.strategy == "paired" else REMEASURE
-    if delta.strategy == "paired" or pair.metric.id != "top1" or pair.correct is not None:
+    if delta.strategy == "paired" or (pair.correct or pair.squared_errors) is not None:
+        return "score more test images"
+    if pair.metric.id not in {"top1", "mse", "rmse"}:
         return "score more test images"
     return "keep samples.npz next to both records: a comparison image by image has a narrower interval"
 

@@ -1,5 +1,6 @@
 """The strategies to compare one metric of one model, best first; the first that applies decides."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ from kdbench.judge.compare.matching import Match, other_machine, other_runtime
 from kdbench.judge.limits import reliability_problem
 from kdbench.results.metrics import PAIR_METRICS, Metric
 from kdbench.results.records import Measurement, Pair, RunRecord
-from kdbench.results.samples import Samples, correct_key
+from kdbench.results.samples import Samples, correct_key, squared_error_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +26,7 @@ _OF_FILE_AND_IMAGES = {
     "calibration",
     "errors",
 }  # other groups depend on the teacher or training images, too
+_POWERS = {"mse": 1.0, "rmse": 0.5}  # of the mean of the squared errors
 # The sampled ratios: a counted ratio says no more than the two numbers.
 _SAMPLED_RATIO_OF = {pair.compares: pair.id for pair in PAIR_METRICS.values() if pair.sampled}
 
@@ -77,6 +79,17 @@ class MetricPair:
         before, after = (
             array if array is not None and len(array) == top1.n and array.mean() == top1.value else None
             for array, (_, top1) in zip(arrays, self.both, strict=True)
+        )
+        return None if before is None or after is None else (before, after)
+
+    @cached_property
+    def squared_errors(self) -> "tuple[NDArray[Any], NDArray[Any]] | None":
+        """A regression's squared errors of the same samples, (N,) before and after, where both records keep them."""
+        base, new = self.records.base_samples, self.records.new_samples
+        arrays = (base.get(squared_error_key(self.base.model)), new.get(squared_error_key(self.new.model)))
+        before, after = (
+            array if array is not None and len(array) == m.n and _is_about(m.value, array, self.metric.id) else None
+            for array, (_, m) in zip(arrays, self.both, strict=True)
         )
         return None if before is None or after is None else (before, after)
 
@@ -190,6 +203,19 @@ def _image_by_image(pair: MetricPair) -> Delta | None:
     return deltas.on_same_images(base, new) if len(base) == len(new) else None
 
 
+def _sample_by_sample(pair: MetricPair) -> Delta | NotComparable | None:
+    """Pair the errors of the same samples."""
+    if pair.metric.id not in _POWERS or pair.new.axes or not pair.records.same_test_set or pair.squared_errors is None:
+        return None
+    return deltas.of_errors(*pair.squared_errors, power=_POWERS[pair.metric.id])
+
+
+def _is_about(value: float | None, squared_errors: "NDArray[Any]", metric: str) -> bool:
+    """Return whether `value` is the error that samples of squared errors give."""
+    mean = float(squared_errors.mean()) ** _POWERS.get(metric, 1.0)
+    return value is not None and math.isclose(value, mean, rel_tol=1e-9, abs_tol=0.0)
+
+
 _STRATEGIES: tuple[Callable[[MetricPair], Delta | NotComparable | None], ...] = (
     _incomparable,
     _same_file,
@@ -199,6 +225,7 @@ _STRATEGIES: tuple[Callable[[MetricPair], Delta | NotComparable | None], ...] = 
     _counted,
     _other_test_data,
     _image_by_image,
+    _sample_by_sample,
     separate,
 )
 

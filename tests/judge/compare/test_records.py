@@ -487,3 +487,41 @@ def test_stored_times_alone_seldom_raise_a_false_alarm():
         )
         alarms += compare(base, new).overall == "regressed"
     assert alarms <= 0.04 * 1000
+
+
+def erring(errors, sha="1", *, test_set="t"):
+    """A regression's record and the samples behind it, of the squared errors of a thousand samples."""
+    squared = np.asarray(errors) ** 2
+    number = measured("student", "rmse", squared.mean() ** 0.5, interval=around(squared.mean() ** 0.5, 0.05), n=1000)
+    made = record(number, models=(card("student", sha),), test_set_sha256=test_set)
+    return made, {"student/squared-error": squared}
+
+
+class TestErrors:
+    errors = np.random.default_rng(2).normal(size=1000)
+
+    def compared(self, base, new, **options):
+        kept = {"base_samples": base[1], "new_samples": new[1]}
+        return only(compare(base[0], new[0], **{**kept, **options}), "rmse")
+
+    def test_they_are_compared_sample_by_sample(self):
+        worse = self.errors * 1.1 + 0.01 * np.random.default_rng(3).normal(size=1000)
+        paired = self.compared(erring(self.errors), erring(worse, "2"))
+        assert (paired.outcome, paired.way, paired.n) == ("regressed", "paired", 1000)
+        assert paired.change == pytest.approx((worse**2).mean() ** 0.5 / (self.errors**2).mean() ** 0.5)
+        apart = self.compared(erring(self.errors), erring(0.99 * worse, "2"), base_samples={}, new_samples={})
+        assert (apart.outcome, apart.way) == ("inconclusive", "separate")
+        assert apart.interval.high - apart.interval.low > 3 * (paired.interval.high - paired.interval.low)
+        assert "samples.npz" in apart.remedy
+
+    def test_the_same_errors_are_the_same(self):
+        row = self.compared(erring(self.errors), erring(self.errors, "2"))
+        assert (row.outcome, row.change, row.interval) == ("same", 1, None)
+
+    def test_samples_of_another_record_are_not_believed(self):
+        base, new = erring(self.errors), erring(self.errors * 1.1, "2")
+        assert self.compared(base, (new[0], erring(self.errors * 1.2)[1])).way == "separate"
+
+    def test_errors_on_other_data_are_not_compared(self):
+        row = self.compared(erring(self.errors), erring(self.errors, "2", test_set="u"))
+        assert (row.outcome, row.way) == ("inconclusive", None)

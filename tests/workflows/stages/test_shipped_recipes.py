@@ -1,4 +1,4 @@
-"""Every shipped recipe on blank images of its data set's size, or on computed data: networks, losses, subsets and cuts fit each other."""
+"""Every shipped recipe on blank images of its size, or on computed data: networks, losses, subsets and cuts fit."""
 
 import numpy as np
 import pytest
