@@ -509,7 +509,7 @@ class TestErrors:
         paired = self.compared(erring(self.errors), erring(worse, "2"))
         assert (paired.outcome, paired.way, paired.n) == ("regressed", "paired", 1000)
         assert paired.change == pytest.approx((worse**2).mean() ** 0.5 / (self.errors**2).mean() ** 0.5)
-        apart = self.compared(erring(self.errors), erring(0.99 * worse, "2"), base_samples={}, new_samples={})
+        apart = self.compared(erring(self.errors), erring(0.94 * worse, "2"), base_samples={}, new_samples={})
         assert (apart.outcome, apart.way) == ("inconclusive", "separate")
         assert apart.interval.high - apart.interval.low > 3 * (paired.interval.high - paired.interval.low)
         assert "samples.npz" in apart.remedy
