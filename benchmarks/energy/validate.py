@@ -1,14 +1,14 @@
-"""Whether the joules hold: kdbench's energies beside other readings of the same board, on a machine that has a meter.
+"""Check kdbench's energies against other readings of the same board, on a machine that has a meter.
 
     python -m benchmarks.energy.validate --provider cuda                     about 5 minutes a model
     python -m benchmarks.energy.validate --provider cuda --runtime torch     where onnxruntime has no CUDA provider
     python -m benchmarks.energy.validate --provider cpu                      RAPL, where it can be read
-    python -m benchmarks.energy.validate --render                            the page again, from what was kept
+    python -m benchmarks.energy.validate --render                            rewrites the page from the stored figures
 
 Four questions, each of one model called back to back:
 
-1. Energy per inference × rate, by kdbench's windows, beside the mean power that NVML told meanwhile, asked 20 times a
-   second by a thread of this script and averaged: the same minute seen by another way.
+1. Energy per inference × rate, from kdbench's windows, against the mean power of the same minute, which a thread of
+   this script reads from NVML 20 times per second.
 2. All measuring sources of the part side by side, over the same windows.
 3. The idle power, with the model loaded, in windows that follow each other: how much it moves.
 4. Windows of 0.1 to 10 s against the mean of the minute: from which length on 95 % of them are within 1 %.
@@ -49,6 +49,8 @@ from kdbench.worker.timing import Calls, warm_up
 RESULTS = Path(__file__).resolve().parents[2] / "reports/energy"
 _NETS = {name: Net(name, CIFAR) for name in ("resnet20", "vgg11_bn")}
 _PART = {"cpu": Part.CPU, "cuda": Part.GPU}
+_IDLE_WINDOWS = 5
+_MINUTE_WINDOWS = 6
 _LENGTHS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _READ_EVERY_S = 0.05
 _NAP_S = 0.02
@@ -61,10 +63,8 @@ def usable(part: str) -> list[tuple[Meter, str]]:
     """Return every source that measures `part` on this machine, the nearest first, and what it says of itself."""
     return [
         (status.meter, status.state.detail)
-        for status in all_meters()
-        if part in status.meter.stands_for
-        and status.meter.evidence == "measured"
-        and isinstance(status.state, Available)
+        for status in all_meters(estimates=False)
+        if part in status.meter.stands_for and isinstance(status.state, Available)
     ]
 
 
@@ -93,10 +93,10 @@ def validated(net: Net, counters: Sequence[Meter], args: argparse.Namespace) -> 
         settle_ns = settle_s * args.scale * 1e9
         return window(sources, what, length_ns, settle_ns, time.monotonic_ns, period_ns=periods_s[0] * 1e9)
 
-    idle = [measure(10, 3.0, _nap) for _ in range(5)]
+    idle = [measure(10, 3.0, _nap) for _ in range(_IDLE_WINDOWS)]
     measure(3, 0.0)  # clocks and temperature come up before the minute begins
     with PowerReadings(args.part or _PART[args.provider]) as readings:
-        minute = [measure(10, 0.0) for _ in range(6)]
+        minute = [measure(10, 0.0) for _ in range(_MINUTE_WINDOWS)]
     short = {length_s: [measure(length_s, 0.1, sources=counters[:1]) for _ in range(20)] for length_s in _LENGTHS_S}
     return {
         "model": net.name,

@@ -29,9 +29,14 @@ class Choice:
         return () if isinstance(self.leading, Unavailable) else (self.leading, *self.beside)
 
 
-def all_meters() -> Iterator[MeterStatus]:
-    """Yield every registered meter, the most direct first, and whether it can be used on this machine."""
-    yield from (MeterStatus(meter, meter.available()) for meter in _by_rank())
+def all_meters(*, estimates: bool = True) -> Iterator[MeterStatus]:
+    """Yield every registered meter, the most direct first, and whether it can be used on this machine.
+
+    Without `estimates`, meters that only estimate are neither tried, which takes seconds, nor yielded.
+    """
+    for meter in _by_rank():
+        if estimates or meter.evidence != "estimated":
+            yield MeterStatus(meter, meter.available())
 
 
 def choose(provider: str, *, estimate: bool) -> Choice:

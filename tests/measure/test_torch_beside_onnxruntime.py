@@ -3,12 +3,13 @@
 import dataclasses
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 
 from kdbench import models
-from kdbench.export.onnx import export_onnx
 from kdbench.measure import admission
 from kdbench.measure.bench_model import BenchModel, Refusal, TestSet, network_of
 from kdbench.measure.harness import measure
@@ -36,10 +37,28 @@ def folder(tmp_path_factory) -> RunFolder:
         network = models.build("dense", SHAPE, CLASSES, hidden=hidden)
         folder.model(id_).parent.mkdir(exist_ok=True)
         folder.checkpoint(id_).mkdir(parents=True)
-        export_onnx(network, SHAPE, folder.model(id_))
+        write_onnx(network, folder.model(id_))
         save_file(network.state_dict(), folder.checkpoint(id_) / "weights.safetensors")
         card(id_, hidden, inspect(folder.model(id_)).sha256).write(card_path(folder.model(id_)))
     return folder
+
+
+def write_onnx(network: torch.nn.Module, path) -> None:
+    """Write a dense network as torch's exporter, which takes seconds, would."""
+    layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
+    nodes, last, stored = [helper.make_node("Flatten", ["input"], ["flat"])], "flat", []
+    for number, layer in enumerate(layers):
+        weight, bias, output = f"w{number}", f"b{number}", "logits" if layer is layers[-1] else f"z{number}"
+        stored += [numpy_helper.from_array(layer.weight.detach().numpy(), weight)]
+        stored += [numpy_helper.from_array(layer.bias.detach().numpy(), bias)]
+        nodes.append(helper.make_node("Gemm", [last, weight, bias], [output], transB=1))
+        if layer is not layers[-1]:
+            nodes.append(helper.make_node("Relu", [output], [f"a{number}"]))
+        last = f"a{number}"
+    image = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", *SHAPE])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])
+    graph = helper.make_graph(nodes, "dense", [image], [logits], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
 def card(id_: str, hidden: tuple[int, ...], sha256: str) -> ModelCard:
@@ -87,11 +106,27 @@ def assert_latencies_of_samples(findings, model: str) -> None:
     assert by(findings, "latency_mean_ns")[model, "torch"].value == pytest.approx(samples.mean())
 
 
-def test_both_runtimes_time_what_a_run_left(bench_models, tmp_path, watcher):
-    findings = measure(bench_models, TEST, QUICK, tmp_path, watcher)
+def with_other_weights(student: BenchModel, folder) -> BenchModel:
+    """Return the student's file under another id, with weights that are not the file's."""
+    torch.manual_seed(1)
+    save_file(models.build("dense", SHAPE, CLASSES, hidden=(8,)).state_dict(), folder / "others.safetensors")
+    network = dataclasses.replace(student.network, weights=str(folder / "others.safetensors"))
+    return dataclasses.replace(student, card=student.card.model_copy(update={"id": "other"}), network=network)
+
+
+def test_both_runtimes_time_what_a_run_left_and_refuse_weights_that_are_not_the_files(
+    bench_models, tmp_path, watcher, monkeypatch
+):
+    monkeypatch.setattr(admission, "unavailable", lambda *_: {})  # test_admission asks real processes
+    other = with_other_weights(bench_models[1], tmp_path)
+    findings = measure([*bench_models, other], TEST, QUICK, tmp_path / "work", watcher)
     p50 = by(findings, "latency_p50_ns")
+    refused = p50.pop(("other", "torch"))
+    assert refused.status == "error"
+    assert "deviate from the file's" in refused.reason
     assert {key: m.status in {"ok", "unstable"} for key, m in p50.items()} == {
-        (id_, name): True for id_ in ("teacher", "student") for name in ("onnxruntime", "torch")
+        **{(id_, name): True for id_ in ("teacher", "student") for name in ("onnxruntime", "torch")},
+        ("other", "onnxruntime"): True,
     }
     assert p50["student", "torch"].source.startswith("torch")
     assert_latencies_of_samples(findings, "student")
@@ -100,17 +135,6 @@ def test_both_runtimes_time_what_a_run_left(bench_models, tmp_path, watcher):
     assert first.value > LEAST_NS
     assert {p.axes.get("runtime") for p in findings.pairs if p.metric == "latency_ratio"} == {None, "torch"}
     assert findings.protocol["runtimes"]["torch"]["version"] == torch.__version__
-
-
-def test_weights_that_are_not_the_files_are_refused(bench_models, tmp_path, context):
-    teacher, student = bench_models
-    torch.manual_seed(1)
-    save_file(models.build("dense", SHAPE, CLASSES, hidden=(8,)).state_dict(), tmp_path / "others.safetensors")
-    other = dataclasses.replace(student.network, weights=str(tmp_path / "others.safetensors"))
-    pair = [teacher, dataclasses.replace(student, network=other)]
-    teacher, student = admission.admit(context(pair, TEST, config=QUICK), {}).models
-    assert teacher.refused == {}
-    assert "deviate from the file's" in student.refused["torch"].reason
 
 
 def test_torch_has_numbers_where_onnxruntime_lacks_the_provider(bench_models, tmp_path, watcher, monkeypatch):
