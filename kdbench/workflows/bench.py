@@ -81,7 +81,8 @@ def bench_models(
     with tempfile.TemporaryDirectory(prefix="kdbench-") as exports:
         by_id = {network.id: network for network in networks}
         files = dict(zip(ids, paths, strict=False))
-        files |= zip(by_id, export_networks(networks, inputs, images, Path(exports)), strict=True)
+        if networks:  # exporting loads torch, which takes seconds
+            files |= zip(by_id, export_networks(networks, inputs, images, Path(exports)), strict=True)
         loaded = []
         for id_ in ids:
             network = by_id.get(id_)
