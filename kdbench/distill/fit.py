@@ -118,6 +118,22 @@ def fit(
     return summary
 
 
+def adopt(network: nn.Module, folder: Path, key: str, *, seed: int) -> None:
+    """Write the weights of a network that is not trained to `folder`, as a complete training of 0 epochs."""
+    summary = cards.Training(
+        objective="none: it was ready",
+        epochs=0,
+        best_epoch=0,
+        kept_epoch=0,
+        seconds=0.0,
+        precision="32",
+        device="cpu",
+        threads=torch.get_num_threads(),
+        seed=seed,
+    )
+    _write_results(network, summary, storage.make_folder(folder), key)
+
+
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
     """Compute with `count` threads while the block runs, or as many as there are cores; None leaves the number alone.
@@ -136,12 +152,13 @@ def _write_results(network: nn.Module, summary: cards.Training, folder: Path, ke
     # The summary of an earlier training with another key no longer describes the folder.
     (folder / SUMMARY).unlink(missing_ok=True)
     with storage.replacing(folder / WEIGHTS) as path:
-        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
+        # Copies, because the format refuses tied weights, which share their memory.
+        save_file({name: tensor.contiguous().clone() for name, tensor in network.state_dict().items()}, path)
     table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=list(summary.curve[0].columns))
+    writer = csv.DictWriter(table, fieldnames=list(summary.curve[0].columns) if summary.curve else ())
     writer.writeheader()
     writer.writerows(row.columns for row in summary.curve)
     storage.write_text(folder / CURVE, table.getvalue())
     # Last: its presence marks the training as complete.
     storage.write_json(folder / SUMMARY, {"key": key, "training": summary.model_dump(mode="json")})
-    shutil.rmtree(folder / _UNFINISHED)
+    shutil.rmtree(folder / _UNFINISHED, ignore_errors=not summary.epochs)

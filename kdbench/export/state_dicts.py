@@ -22,18 +22,21 @@ _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 _MOST_SHOWN = 5
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Load the weights in the file at `path` into a network.
+def load_weights(network: nn.Module, path: Path, *, outputs: int | None = None) -> tuple[str, ...]:
+    """Load the weights in the file at `path` into a network; return the names of those that stay fresh: a new head.
 
-    Raises InputError for a file that holds something else, and with the names for weights that are missing, unexpected
-    or of another shape.
+    With `outputs`, the number of the network's, its last layer may have another number of outputs in the file; then it
+    stays as it is. Raises InputError for a file that holds something else, and with the names for weights that are
+    missing, unexpected or of another shape.
     """
-    weights = _without_prefix(read_weights(path), network.state_dict())
     expected = network.state_dict()
+    weights = _without_prefix(read_weights(path), expected)
+    different = [name for name in expected if name in weights and weights[name].shape != expected[name].shape]
+    head = _new_head(network, weights, different, outputs)
     shapes = [
         f"{name}: {tuple(weights[name].shape)} in the file, {tuple(expected[name].shape)} in the network"
-        for name in weights.keys() & expected.keys()
-        if weights[name].shape != expected[name].shape
+        for name in different
+        if name not in head
     ]
     present = {expected[name].data_ptr() for name in weights.keys() & expected.keys() if expected[name].numel()}
     missing = [
@@ -47,8 +50,27 @@ def load_weights(network: nn.Module, path: Path) -> None:
     faults = [f"{len(names)} {fault} ({_listed(names)})" for fault, names in problems if names]
     if faults:
         message = f"{path} does not hold the weights of this network: {'; '.join(faults)}"
-        raise InputError(message, "name the factory that made them, with the same widths and classes")
-    network.load_state_dict(weights, strict=False)
+        raise InputError(message, "name the network that they were saved from, with the same options and classes")
+    network.load_state_dict({name: value for name, value in weights.items() if name not in head}, strict=False)
+    return head
+
+
+def _new_head(network: nn.Module, weights: StateDict, different: Sequence[str], outputs: int | None) -> tuple[str, ...]:
+    """Return the tensors of the last layer if they alone are `different`, and only in their number of outputs.
+
+    No other layer's width can change without that of a layer that reads it.
+    """
+    expected = network.state_dict()
+    if outputs is None or len({name.rpartition(".")[0] for name in different}) != 1:
+        return ()
+    of_outputs = all(
+        expected[name].dim() > 0
+        and weights[name].dim() == expected[name].dim()
+        and len(expected[name]) == outputs
+        and weights[name].shape[1:] == expected[name].shape[1:]
+        for name in different
+    )
+    return tuple(different) if of_outputs else ()
 
 
 def read_weights(path: Path) -> StateDict:
@@ -57,7 +79,7 @@ def read_weights(path: Path) -> StateDict:
     Raises InputError for a file that is missing, cut short or holds something else.
     """
     if not path.is_file():
-        raise InputError(f"no weights at {path}", "check the path after --weights")
+        raise InputError(f"no weights at {path}", "check the path: a recipe's is relative to its file")
     with path.open("rb") as stream:
         head = stream.read(64)
     if head.startswith(b"version https://git-lfs"):

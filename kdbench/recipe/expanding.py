@@ -34,7 +34,7 @@ def expanded(recipe: Mapping[str, Any]) -> dict[str, Any]:
             entries = [entries]
         if isinstance(entries, list | tuple) and all(isinstance(entry, dict) for entry in entries):
             points = [point for entry in entries for swept in _swept(entry) for point in _generations(swept)]
-            result[role] = [_inheriting(point, training, examples) for point in points]
+            result[role] = [_inheriting(_ready(point, role), training, examples) for point in points]
     return result
 
 
@@ -56,6 +56,14 @@ def _inheriting(entry: dict[str, Any], training: dict[str, Any], examples: dict[
     if isinstance(parts, dict):
         entry["sub_students"] = {**parts, "head": merged(entry["training"], parts.get("head", {}))}
     return entry
+
+
+def _ready(entry: dict[str, Any], role: str) -> dict[str, Any]:
+    """Return a teacher that has weights with 0 epochs, unless its own table says otherwise: it is used as it is."""
+    training = entry.get("training", {})
+    if role != "teacher" or entry.get("weights") is None or not isinstance(training, dict):
+        return entry
+    return {**entry, "training": {"epochs": 0, **training}}
 
 
 def _augmentation(key: str, value: Any) -> Any:

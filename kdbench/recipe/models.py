@@ -6,7 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from kdbench.recipe.data import Examples
 from kdbench.recipe.training import Training
-from kdbench.validation import Value
+from kdbench.results.preprocessing import InputSpec
+from kdbench.validation import Value, is_absent
+
+ONNX = ".onnx"
 
 
 class _WithOptions(BaseModel):
@@ -79,13 +82,16 @@ class SubStudents(Value):
 class Trained(Value):
     """The keys of teachers and students.
 
-    `seed_offset` is added to each seed of the recipe: models of one architecture start with the same weights unless
-    their offsets differ. `family` and `axes` name the sweep, and the point of the sweep, that the entry comes from.
+    `weights` is a file of weights to start from, .safetensors or a state dict of torch's; with `training.epochs` 0 the
+    model is used as it is. `seed_offset` is added to each seed of the recipe: models of one architecture start with the
+    same weights unless their offsets differ. `family` and `axes` name the sweep, and the point of the sweep, that the
+    entry comes from.
     """
 
     # No dots: they separate the keys of an override.
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)
     model: Model
+    weights: str | None = Field(default=None, exclude_if=is_absent)
     training: Training = Training()
     data: Examples = Examples()
     seed_offset: int = Field(default=0, ge=0)
@@ -97,9 +103,55 @@ class Trained(Value):
     def _name_alone(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
+    @model_validator(mode="after")
+    def _epochs_or_weights(self) -> Self:
+        if self.training.epochs == 0 and not self.is_ready:
+            message = f"{self.name!r}: training.epochs is 0, and no file of weights is named: it would stay untrained"
+            raise ValueError(f'{message}; write weights = "FILE", or train it for an epoch or more')
+        return self
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is used as it is, without training."""
+        return self.training.epochs == 0 and self.weights is not None
+
 
 class Teacher(Trained):
-    """A model that is trained on the labels only and teaches students."""
+    """A model that teaches students: trained on the labels only, or ready.
+
+    A teacher with `weights` is used as it is unless its own `training` table sets `epochs`. Its file may also be an
+    ONNX file, without a `model`, which teaches by its logits. `input` is what a ready teacher's input and classes are,
+    where they are not those of the data.
+    """
+
+    input: InputSpec | None = Field(default=None, exclude_if=is_absent)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _onnx_has_no_model(cls, value: Any) -> Any:
+        if isinstance(value, dict) and is_onnx(value.get("weights")):
+            if value.get("model") not in (None, _ONNX_MODEL):
+                raise ValueError("an ONNX file holds the whole network: leave model out")
+            return {**value, "model": _ONNX_MODEL}
+        return value
+
+    @model_validator(mode="after")
+    def _ready_or_trained(self) -> Self:
+        if is_onnx(self.weights) and self.training.epochs > 0:
+            message = f"teacher {self.name!r}: an ONNX file cannot be trained; leave out its training.epochs"
+            raise ValueError(f"{message}, or give its model and a file of weights")
+        if self.input is not None and not self.is_ready:
+            message = f"teacher {self.name!r} has an input table, which is for ready teachers"
+            raise ValueError(f"{message}: name its weights, and leave out its training.epochs")
+        return self
+
+
+def is_onnx(weights: object) -> bool:
+    """Return whether a file of weights is a whole ONNX model, by its name."""
+    return isinstance(weights, str) and weights.endswith(ONNX)
+
+
+_ONNX_MODEL = {"name": "onnx"}  # what a teacher that is an ONNX file has as its model
 
 
 class Student(Trained):
@@ -139,4 +191,21 @@ class Student(Trained):
         if self.sub_students is not None and self.quantize is not None:
             message = "quantize and sub_students, which do not go together: leave out one of them"
             raise ValueError(f"student {self.name!r} has {message}")
+        self._check_weights()
         return self
+
+    def _check_weights(self) -> None:
+        if self.sub_students is not None and self.sub_students.head.epochs == 0:
+            raise ValueError(f"student {self.name!r}: sub_students.head.epochs is 0: its head would stay untrained")
+        if self.weights is None:
+            return
+        if is_onnx(self.weights):
+            raise ValueError(
+                f"student {self.name!r}: an ONNX file cannot be trained; name .safetensors or .pth weights"
+            )
+        for key, value in (("start", self.start), ("sub_students", self.sub_students)):
+            if value is not None:
+                raise ValueError(f"student {self.name!r} starts from weights and has {key}: leave out one of them")
+        if self.is_ready and (self.terms or self.quantize is not None):
+            key = "terms" if self.terms else "quantize"
+            raise ValueError(f"student {self.name!r} has {key} and training.epochs 0: give it epochs to learn in")

@@ -85,9 +85,19 @@ class Recipe(Value):
         """Return the recipe as JSON values, with all defaults."""
         return self.model_dump(mode="json")
 
-    def hash(self) -> str:
-        """Return the SHA-256 of the resolved recipe without the location of its file and of the data."""
+    def published(self) -> dict[str, Any]:
+        """Return the recipe as JSON values without the local folders of its file, its data and its models' files."""
         content = {key: value for key, value in self.resolved().items() if key != "folder"}
+        content["data"]["root"] = None
+        for entry in (*content["teacher"], *content["student"]):
+            for key in ("weights", "logits"):
+                if entry.get(key) is not None:
+                    entry[key] = Path(entry[key]).name
+        return content
+
+    def hash(self) -> str:
+        """Return the SHA-256 of the resolved recipe without the location of its file, of the data and of weights."""
+        content = self.published()
         content["data"] = {key: value for key, value in content["data"].items() if key not in {"root", "download"}}
         return storage.content_hash(content)
 

@@ -83,16 +83,17 @@ class Average(Value):
 class Training(Value):
     """How long and how to train.
 
-    `stop_at` ends the training after that epoch (below one: that share of all epochs) with the schedule of all
-    `epochs`: an early-stopped model. `patience` stops after that many epochs without a better validation accuracy;
-    `keep` selects the final weights: of the last epoch, or of the best on the validation split (never the test set).
-    `accumulate` batches make one update of the weights. With `ema` the moving average of the weights is validated and
-    kept. `freeze` names modules, by path or glob, that stay as they are.
+    `epochs` may be 0 for a model whose weights are given: it is used as it is. `stop_at` ends the training after that
+    epoch (below one: that share of all epochs) with the schedule of all `epochs`: an early-stopped model. `patience`
+    stops after that many epochs without a better validation accuracy; `keep` selects the final weights: of the last
+    epoch, or of the best on the validation split (never the test set). `accumulate` batches make one update of the
+    weights. With `ema` the moving average of the weights is validated and kept. `freeze` names modules, by path or
+    glob, that stay as they are.
     `precision`, `channels_last` and `compile` may be `auto` (see kdbench.distill.devices); `devices`, `num_nodes` and
     `strategy` are Lightning's, and `batch` is the number of images per step on all devices together.
     """
 
-    epochs: int = Field(default=10, gt=0)
+    epochs: int = Field(default=10, ge=0)
     batch: int = Field(default=64, gt=0)
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -134,7 +135,7 @@ class Training(Value):
 
     @model_validator(mode="after")
     def _milestones_within_epochs(self) -> Self:
-        if self.schedule.name == "step" and min(self.schedule.milestones, default=0) >= self.epochs:
+        if self.epochs and self.schedule.name == "step" and min(self.schedule.milestones, default=0) >= self.epochs:
             message = f"schedule: no milestone of {self.schedule.milestones} lies within {self.epochs} epochs"
             raise ValueError(f"{message}; a milestone below one is a share of all epochs, such as 0.6")
         return self

@@ -89,6 +89,20 @@ class Bits(Value):
     first_last: int
 
 
+class Origin(Value):
+    """The file that a network's weights came from; the tensors `fresh` are not: a new last layer."""
+
+    file: str
+    sha256: str
+    fresh: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The origin in words."""
+        fresh = f"; fresh: {', '.join(self.fresh)}" if self.fresh else ""
+        return f"starts from {self.file} (SHA-256 {self.sha256[:12]}…){fresh}"
+
+
 class ModelCard(StoredValue):
     """What a model file is and where it came from. Shapes are channels × height × width.
 
@@ -112,6 +126,7 @@ class ModelCard(StoredValue):
     family: str | None = None
     axes: dict[str, str | int | float | bool] = Field(default_factory=dict)
     weights: str | None = None
+    origin: Origin | None = None
     seed: int | None = None
     file: str
     sha256: str

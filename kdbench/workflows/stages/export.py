@@ -14,7 +14,7 @@ from kdbench.results import records
 from kdbench.results.cards import Bits, ModelCard
 from kdbench.results.records import Diagnostic, Measurement
 from kdbench.results.run_folder import RunFolder, card_path
-from kdbench.workflows.stages.networks import architecture, trained
+from kdbench.workflows.stages.networks import architecture, origin, trained
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData
 from kdbench.workflows.stages.train import training_summary
@@ -79,6 +79,7 @@ def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> E
         family=job.entry.family,
         axes=job.entry.axes,
         weights=str((folder.checkpoint(job.id) / fit.WEIGHTS).relative_to(folder.path)),
+        origin=None if job.weights is None else origin(job, dataset),
         seed=job.seed,
         file=str(path.relative_to(folder.path)),
         sha256=facts.sha256,

@@ -22,7 +22,9 @@ from kdbench.errors import InputError, StorageError
 from kdbench.models.staged import Fused
 from kdbench.progress import Progress
 from kdbench.recipe import Model, Student, Trained, Training
+from kdbench.results.cards import Origin
 from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.model_sources import file_hash, load_into
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData
 
@@ -30,18 +32,44 @@ from kdbench.workflows.stages.run_data import RunData
 def fresh(job: Job, dataset: Dataset) -> nn.Module:
     """Build a job's network with fresh weights that depend only on the seed and the architecture."""
     entry = job.entry
-    if not isinstance(entry, Student):
-        return _built(entry.model, job.seed, dataset, dataset.outputs)
-    if entry.sub_students is not None and job.part is not None:
+    if isinstance(entry, Student) and entry.sub_students is not None and job.part is not None:
         features = entry.sub_students.features
         return SubStudent(_built(entry.model, job.seed, dataset, features), features, dataset.outputs)
-    network = _built(architecture(entry), job.seed, dataset, dataset.outputs)
-    return network if entry.quantize is None else with_fake_quantization(network, entry.quantize)
+    return _quantized(_plain(job, dataset), job)
+
+
+def from_weights(job: Job, dataset: Dataset) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return a job's network with the weights of its file, if it has one, and the names of those that stayed fresh.
+
+    Only a model that is trained afterwards may have a new last layer. Raises InputError for weights of another network.
+    """
+    if job.weights is None:
+        return fresh(job, dataset), ()
+    network = _plain(job, dataset)
+    new_head = not job.entry.is_ready
+    head = load_into(network, job.weights, dataset.outputs, job.entry.name, new_head=new_head)
+    return _quantized(network, job), head
+
+
+def origin(job: Job, dataset: Dataset) -> Origin:
+    """Return the file that a job's network starts from, and what of the network is not in it."""
+    assert job.weights is not None, "only weights from a file have an origin"
+    _, head = from_weights(job, dataset)
+    return Origin(file=job.weights.name, sha256=file_hash(job.weights), fresh=head)
+
+
+def _plain(job: Job, dataset: Dataset) -> nn.Module:
+    return _built(architecture(job.entry), job.seed, dataset, dataset.outputs)
+
+
+def _quantized(network: nn.Module, job: Job) -> nn.Module:
+    quantize = job.entry.quantize if isinstance(job.entry, Student) else None
+    return network if quantize is None else with_fake_quantization(network, quantize)
 
 
 def initialized(job: Job, run_data: RunData, folder: RunFolder) -> nn.Module:
     """Return a job's network with the weights that its training starts from."""
-    network = fresh(job, run_data.dataset)
+    network, _ = from_weights(job, run_data.dataset)
     if job.parts:
         assert isinstance(network, Fused)
         assert isinstance(job.entry, Student)

@@ -1,11 +1,13 @@
 """The plan of a run: the trainings that a recipe needs, in order, and what each result depends on."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kdbench import storage
 from kdbench.data.selection import key_of
 from kdbench.recipe import Recipe, Student, Teacher, Trained, needed_by
+from kdbench.workflows.stages.model_sources import file_hash
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class Job:
 
     `teachers` are the jobs it learns from; it is compared with the first. `start` is the job whose weights initialize
     it, at least in part. `parts` are the jobs of the sub-networks that it fuses. A sub-network's job has a number
-    `part`, from 1; it is trained but not measured.
+    `part`, from 1; it is trained but not measured. `weights` is the file that it starts from.
     """
 
     id: str
@@ -25,6 +27,7 @@ class Job:
     start: "Job | None" = None
     parts: tuple["Job", ...] = ()
     part: int | None = None
+    weights: Path | None = None
 
     @property
     def teacher(self) -> "Job | None":
@@ -43,13 +46,17 @@ class Job:
         """
         causes = {
             "data": {"content": data, **recipe.data.model_dump(mode="json", exclude=_NOT_HASHED)},
-            "model": _counted(self.entry),
+            "model": _counted(self.entry) | self._files(),
             "seed": self.seed,
             "teachers": [teacher.key(recipe, data) for teacher in self.teachers] if self.learns else [],
             "start": self.start.key(recipe, data) if self.start else None,
             "parts": [part.key(recipe, data) for part in self.parts],
         }
         return storage.content_hash(causes)
+
+    def _files(self) -> dict[str, str]:
+        """Return the content hash of the file of weights: its place does not count."""
+        return {} if self.weights is None else {"weights": file_hash(self.weights)}
 
 
 # The data's location, and keys that the entry's table repeats.
@@ -94,7 +101,8 @@ def _jobs(recipe: Recipe, entry: Teacher | Student, seed: int, done: dict[str, J
     """Return an entry's jobs: those of its sub-networks, if it has any, and then its own."""
     # A hash rather than the sum, so that no two pairs of seed and offset coincide.
     shifted = key_of(seed, entry.seed_offset) % 2**31 if entry.seed_offset else seed
-    common: dict[str, Any] = {"entry": entry, "seed": shifted, "of_seed": seed}
+    weights = None if entry.weights is None else recipe.located(entry.weights)
+    common: dict[str, Any] = {"entry": entry, "seed": shifted, "of_seed": seed, "weights": weights}
     name = entry.name + (f"-seed{seed}" if len(recipe.seeds) > 1 else "")
     if isinstance(entry, Teacher):
         return [Job(name, **common)]

@@ -78,17 +78,13 @@ def assemble_record(
 
     The recipe is stored without its local folder and that of its data, because records are published.
     """
-    resolved = None if recipe is None else recipe.resolved()
-    if resolved is not None:
-        resolved["data"]["root"] = None
-        resolved.pop("folder", None)
     return RunRecord(
         kind=kind,
         name=name,
         title=title,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
-        recipe=resolved,
+        recipe=None if recipe is None else recipe.published(),
         recipe_hash=None if recipe is None else recipe.hash(),
         protocol={**measure.model_dump(mode="json"), **(protocol or {}), **findings.protocol},
         environment=environment,

@@ -19,7 +19,7 @@ from kdbench.distill.metering import NO_METER, EnergyMeter, Unmetered
 from kdbench.distill.method import MethodContext
 from kdbench.distill.module_paths import require_known_paths
 from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
-from kdbench.distill.processes import world_size
+from kdbench.distill.processes import process_group, world_size
 from kdbench.distill.tasks import TASKS, require_task
 from kdbench.distill.teachers import freeze
 from kdbench.errors import DivergedError
@@ -31,6 +31,7 @@ from kdbench.results.cards import EnergyUse
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages import networks
 from kdbench.workflows.stages.launch import train_in_processes
+from kdbench.workflows.stages.model_sources import file_hash
 from kdbench.workflows.stages.network_checks import SAMPLES, require_usable
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData
@@ -50,6 +51,9 @@ def train_all(
             progress.stage(f"train {job.id}", number, len(jobs) + stages_after)
             if fit.finished(folder.checkpoint(job.id), job.key(recipe, run_data.content)):
                 progress.note(f"{job.id}: already trained")
+                continue
+            if job.entry.is_ready:
+                adopt(job, recipe, run_data, folder)
                 continue
             training = training_of(job)
             count, device = processes_of(training), device_of(training).type
@@ -72,7 +76,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> N
     tried: set[str] = set()
     for job in distinct.values():
         require_task(run_data.dataset.task, job.entry.name, job.entry.data, training_of(job))
-        network = networks.fresh(job, run_data.dataset)
+        network, _ = networks.from_weights(job, run_data.dataset)
         require_known_paths(network, training_of(job), job.entry.name)
         _try(network, job, run_data, tried, exported=job.part is None and job.id not in trained)
         build = partial(_tried_peer, job, run_data, tried)
@@ -87,11 +91,14 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> N
 def _try(network: nn.Module, job: Job, run_data: RunData, tried: set[str], *, exported: bool) -> None:
     """Raise InputError for a network of `job` that cannot be used; equal ones, in `tried`, are not tried again."""
     model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students"})
+    trains = not job.entry.is_ready
+    model["weights"], model["trains"] = None if job.weights is None else file_hash(job.weights), trains
     key = storage.content_hash({**model, "exported": exported, "part": job.part is not None})
     if key not in tried:
         tried.add(key)
         example = run_data.example(run_data.train, SAMPLES)
-        require_usable(network, example, run_data.dataset.outputs, job.entry.name, exported=exported)
+        options = {"trains": trains, "exported": exported}
+        require_usable(network, example, run_data.dataset.outputs, job.entry.name, **options)
 
 
 def _tried_peer(job: Job, run_data: RunData, tried: set[str], model: Model | None, number: int) -> nn.Module:
@@ -99,7 +106,7 @@ def _tried_peer(job: Job, run_data: RunData, tried: set[str], model: Model | Non
     peer = networks.build_peer(job, run_data.dataset, model, number)
     if model is not None:
         entry = job.entry.model_copy(update={"model": model, "name": f"a peer of {job.entry.name}"})
-        _try(peer, replace(job, entry=entry), run_data, tried, exported=False)
+        _try(peer, replace(job, entry=entry, weights=None), run_data, tried, exported=False)
     return peer
 
 
@@ -142,6 +149,8 @@ def train_one(
     """Train a job, in several processes if it needs several; its teachers and parts are in the folder already."""
     dataset, task = run_data.dataset, TASKS[run_data.dataset.task]
     network = networks.initialized(job, run_data, folder)
+    if job.weights is not None:
+        progress.note(f"{job.id} {networks.origin(job, dataset).shown}")
     teacher_networks = [networks.trained(teacher, dataset, folder) for teacher in job.teachers] if job.learns else []
     terms = _terms(job, network, teacher_networks, run_data)
     training = resolved(training_of(job), network)
@@ -167,8 +176,17 @@ def train_one(
         raise DivergedError(f"{job.id}: {error.message}", error.hint) from error
 
 
+def adopt(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> None:
+    """Write the weights of a ready job's file to the folder, as those of a training of 0 epochs."""
+    network, _ = networks.from_weights(job, run_data.dataset)
+    key = job.key(recipe, run_data.content)
+    process_group().on_rank_zero(lambda: fit.adopt(network, folder.checkpoint(job.id), key, seed=job.seed))
+
+
 def training_summary(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> cards.Training | None:
-    """Return the summary of a job's complete training, which includes its sub-networks' trainings; None without."""
+    """Return the summary of a job's complete training, its sub-networks' included; None without."""
+    if job.entry.is_ready:
+        return None
     training = fit.finished(folder.checkpoint(job.id), job.key(recipe, run_data.content))
     parts = [summary for part in job.parts if (summary := training_summary(part, recipe, run_data, folder)) is not None]
     return merge_part_training(training, parts) if training is not None and parts else training

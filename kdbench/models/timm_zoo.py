@@ -1,0 +1,69 @@
+"""Any of timm's image classifiers by name: `timm/resnet18`. Fresh weights, no download; the extra `timm` installs it."""
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+from kdbench.errors import InputError
+from kdbench.models import MODELS, InputShape, PositiveInt
+from kdbench.registry import suggestion
+
+PREFIX = "timm/"
+
+# Options that load weights, and where these belong.
+_LOADING = {"pretrained", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
+_WEIGHTS = 'download a file of weights yourself, and name it beside the model: weights = "FILE.safetensors"'
+
+
+@MODELS.register_pattern(rf"{PREFIX}.+", example=f"{PREFIX}resnet18")
+def timm_model(name: str, input_shape: InputShape, classes: PositiveInt, /, **options: Any) -> nn.Module:
+    """Build the timm classifier after the slash; further options are those of timm's `create_model`.
+
+    Its `stages` are the modules that timm declares as its features. Raises InputError for options that would load
+    weights, which a recipe names as `weights`.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise InputError(f"the model {name!r} is timm's, which is not installed", "pip install 'kdbench[timm]'") from None
+    model = name.removeprefix(PREFIX)
+    if not timm.is_model(model):
+        known = timm.list_models()
+        raise InputError(f"timm has no model {model!r}", suggestion(model, known, "see timm.list_models()", prefix=PREFIX))
+    if loading := sorted(_LOADING & options.keys()):
+        raise InputError(f"model {name!r}: kdbench downloads no weights, so {loading[0]} is no option", _WEIGHTS)
+    channels, height, width = input_shape
+    options = {"in_chans": channels, "num_classes": classes, **options}
+    try:
+        network = _created(timm.create_model, model, {"img_size": (height, width)}, options)
+    except TypeError as error:
+        raise InputError(f"model {name!r}: {error}", "its options are those of timm.create_model") from error
+    except (RuntimeError, ValueError, AssertionError, KeyError, IndexError) as error:
+        shape = "x".join(str(size) for size in input_shape)
+        raise InputError(f"{name} cannot take inputs of {shape}: {error}", "give larger or other images") from error
+    declare_stages(network, _stages(network))
+    return network
+
+
+def _created(create: Any, model: str, size: dict[str, Any], options: dict[str, Any]) -> nn.Module:
+    """Return the network, made for images of that `size` if it depends on their size."""
+    if "img_size" in options:
+        network: nn.Module = create(model, **options)
+        return network
+    try:
+        network = create(model, **size, **options)
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+        network = create(model, **options)
+    return network
+
+
+def _stages(network: nn.Module) -> tuple[str, ...]:
+    """Return the paths of the modules that output the network's features, in order, without a stem of one layer."""
+    declared = getattr(network, "feature_info", None) or ()
+    infos = declared if isinstance(declared, list) else getattr(declared, "info", ())
+    paths = dict.fromkeys(str(info.get("module", "")).replace("/", ".") for info in infos)
+    modules = dict(network.named_modules())
+    return tuple(path for path in paths if path in modules and next(modules[path].children(), None) is not None)

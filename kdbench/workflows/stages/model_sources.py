@@ -1,0 +1,35 @@
+"""Files that models start from: their content hashes, and the weights that they give a network."""
+
+import functools
+from pathlib import Path
+
+from torch import nn
+
+from kdbench import storage
+from kdbench.errors import InputError
+from kdbench.export.state_dicts import load_weights
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a model's file; raises InputError if there is none."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}", "check the path of weights: a recipe's is relative to its file")
+    state = path.stat()
+    return _hash(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _hash(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - a changed file is another one
+    return storage.sha256(path)
+
+
+def load_into(network: nn.Module, path: Path, outputs: int, name: str, *, new_head: bool) -> tuple[str, ...]:
+    """Load the weights in the file at `path` into a network with `outputs`; return the tensors of a fresh head.
+
+    `new_head` says whether the last layer may have another number of outputs in the file. Raises InputError, which
+    names the model `name`.
+    """
+    try:
+        return load_weights(network, path, outputs=outputs if new_head else None)
+    except InputError as error:
+        raise InputError(f"{name}: {error.message}", error.hint) from error
