@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kdbench.data.batches import Batches
 from kdbench.errors import InputError
 from kdbench.models.staged import Fused
+from kdbench.models.taps import declared_stages
 from kdbench.recipe import Start
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -73,7 +74,7 @@ class SubStudent(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.head = nn.Linear(features, classes)
-        self.stages = tuple(f"trunk.{stage}" for stage in getattr(trunk, "stages", ()))
+        self.stages = tuple(f"trunk.{stage}" for stage in declared_stages(trunk))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, classes)."""

@@ -91,9 +91,23 @@ class _StopForward(BaseException):  # no Exception, which a network's forward ma
     """Ends a forward whose remaining layers are not needed; its argument is the `Taps` that has its features."""
 
 
+def declare_stages(module: nn.Module, paths: tuple[str, ...]) -> None:
+    """Declare the module paths of the blocks of `module`, in order, for `declared_stages`."""
+    # Some networks call a submodule of theirs `stages`.
+    name = "stages" if not isinstance(getattr(module, "stages", None), nn.Module) else "tap_stages"
+    setattr(module, name, paths)
+
+
+def declared_stages(module: nn.Module) -> tuple[str, ...]:
+    """Return the module paths of the blocks that `module` declares, in order; none if it declares none."""
+    stages: Any = getattr(module, "tap_stages", None) or getattr(module, "stages", ())
+    is_paths = isinstance(stages, tuple | list) and all(isinstance(path, str) for path in stages)
+    return tuple(stages) if is_paths else ()
+
+
 def required_stages(module: nn.Module) -> tuple[str, ...]:
     """Return the module paths of the blocks of `module`, in order; raises InputError if it declares none."""
-    stages: tuple[str, ...] = getattr(module, "stages", ())
+    stages = declared_stages(module)
     if not stages:
         message = f"{type(module).__name__} declares no stages, so it has no middle or last stage"
         raise InputError(message, "name the layers to tap by their paths")
@@ -119,5 +133,5 @@ def _submodule(module: nn.Module, path: str) -> nn.Module:
         return module.get_submodule(path)
     except AttributeError:
         known = [name for name, _ in module.named_modules() if name]
-        listed = f"its layers: {', '.join(getattr(module, 'stages', ()) or known[:12])}"
+        listed = f"its layers: {', '.join(declared_stages(module) or known[:12])}"
         raise InputError(f"{type(module).__name__} has no layer {path!r}", suggestion(path, known, listed)) from None

@@ -1,12 +1,12 @@
-"""Any of timm's image classifiers by name: `timm/resnet18`. Fresh weights, no download; the extra `timm` installs it."""
+"""Any of timm's image classifiers by name: `timm/resnet18`. Fresh weights, no download; the extra is `timm`."""
 
-import inspect
 from typing import Any
 
 from torch import nn
 
 from kdbench.errors import InputError
 from kdbench.models import MODELS, InputShape, PositiveInt
+from kdbench.models.taps import declare_stages
 from kdbench.registry import suggestion
 
 PREFIX = "timm/"
@@ -26,11 +26,15 @@ def timm_model(name: str, input_shape: InputShape, classes: PositiveInt, /, **op
     try:
         import timm
     except ImportError:
-        raise InputError(f"the model {name!r} is timm's, which is not installed", "pip install 'kdbench[timm]'") from None
+        raise InputError(
+            f"the model {name!r} is timm's, which is not installed", "pip install 'kdbench[timm]'"
+        ) from None
     model = name.removeprefix(PREFIX)
     if not timm.is_model(model):
         known = timm.list_models()
-        raise InputError(f"timm has no model {model!r}", suggestion(model, known, "see timm.list_models()", prefix=PREFIX))
+        raise InputError(
+            f"timm has no model {model!r}", suggestion(model, known, "see timm.list_models()", prefix=PREFIX)
+        )
     if loading := sorted(_LOADING & options.keys()):
         raise InputError(f"model {name!r}: kdbench downloads no weights, so {loading[0]} is no option", _WEIGHTS)
     channels, height, width = input_shape
@@ -61,9 +65,15 @@ def _created(create: Any, model: str, size: dict[str, Any], options: dict[str, A
 
 
 def _stages(network: nn.Module) -> tuple[str, ...]:
-    """Return the paths of the modules that output the network's features, in order, without a stem of one layer."""
+    """Return the paths of the modules that output the network's features, in order; those of a stem are left out."""
     declared = getattr(network, "feature_info", None) or ()
     infos = declared if isinstance(declared, list) else getattr(declared, "info", ())
-    paths = dict.fromkeys(str(info.get("module", "")).replace("/", ".") for info in infos)
     modules = dict(network.named_modules())
-    return tuple(path for path in paths if path in modules and next(modules[path].children(), None) is not None)
+    paths = dict.fromkeys(str(info.get("module", "")) for info in infos)
+    behind_stem = [path for path in paths if path in modules and not path.startswith("stem")]
+    composed = tuple(path for path in behind_stem if any(map(_has_weights, modules[path].children())))
+    return composed or tuple(behind_stem)
+
+
+def _has_weights(layer: nn.Module) -> bool:
+    return next(layer.parameters(), None) is not None

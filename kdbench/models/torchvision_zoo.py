@@ -7,7 +7,7 @@ from torch import nn
 
 from kdbench.errors import InputError
 from kdbench.models import MODELS, InputShape, PositiveInt
-from kdbench.models.taps import Taps
+from kdbench.models.taps import Taps, declare_stages
 from kdbench.registry import suggestion
 
 PREFIX = "torchvision/"
@@ -77,7 +77,7 @@ def torchvision_model(name: str, input_shape: InputShape, classes: PositiveInt, 
     except (RuntimeError, ValueError, AssertionError) as error:
         shape = "x".join(str(size) for size in input_shape)
         raise InputError(f"{name} cannot take inputs of {shape}: {error}", "give larger or other images") from error
-    network.stages = stages  # type: ignore[assignment]  # torch declares attributes as tensors or modules
+    declare_stages(network, stages)
     return network
 
 

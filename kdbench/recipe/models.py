@@ -106,7 +106,7 @@ class Trained(Value):
     @model_validator(mode="after")
     def _epochs_or_weights(self) -> Self:
         if self.training.epochs == 0 and not self.is_ready:
-            message = f"{self.name!r}: training.epochs is 0, and no file of weights is named: it would stay untrained"
+            message = f"{self.name!r}: training.epochs has to be greater than 0 where no file of weights is named"
             raise ValueError(f'{message}; write weights = "FILE", or train it for an epoch or more')
         return self
 
