@@ -6,11 +6,15 @@ command loads only the registries that it uses.
 
 import difflib
 import importlib
+import inspect
 import pkgutil
 import re
+import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from types import FrameType
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from kdbench.errors import InputError
 
@@ -43,33 +47,56 @@ def _number_distance(one: str, other: str) -> int:
     return sum(abs(a - b) for a, b in zip(*numbers, strict=False))
 
 
+_OWN = f"{__name__.partition('.')[0]}."  # names of this package's modules begin so
+
+
+class Use(NamedTuple):
+    """A look-up of a name that kdbench does not ship: what it is (`kind`), its name, its entry, who registered it."""
+
+    kind: str
+    name: str
+    entry: Any
+    module: str | None
+
+
+USES: ContextVar[list[Use] | None] = ContextVar("USES", default=None)
+"""Where look-ups are noted, while somebody wants to know them: see `kdbench.plugins.recording`."""
+
+
 class Registry(Generic[T]):
     """Names of one kind of thing (`kind`: "model", "distillation method", …).
 
     `package` is the dotted package whose modules register entries when imported; `group` is the entry-point
-    group through which other distributions add entries: each entry point is a module that registers them.
+    group through which other distributions add entries: each entry point is a module that registers them. `imported`
+    returns the entry for a name that is an import path, `module:name`, where such names are admitted.
     """
 
-    def __init__(self, kind: str, *, package: str, group: str) -> None:
+    _all: ClassVar["weakref.WeakSet[Registry[Any]]"] = weakref.WeakSet()
+
+    def __init__(self, kind: str, *, package: str, group: str, imported: Callable[[str], T] | None = None) -> None:
         self.kind = kind
         self._package = package
         self._group = group
+        self._imported = imported
         self._entries: dict[str, T] = {}
+        self._origins: dict[str, _Origin] = {}  # of names and of the regexes of patterns
         self._patterns: list[tuple[re.Pattern[str], str, T]] = []  # regex of full names, example, entry
         self._loaded = False
-        self._plugins = False  # whether plug-ins are being loaded
+        Registry._all.add(self)
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that registers an entry under `name`, which must be new.
+        """Return a decorator that registers an entry under `name`.
 
-        Raises InputError if a plug-in registers an existing name.
+        What has the same module and name as the existing entry replaces it, as when a notebook's cell runs again.
+        Raises InputError if the name belongs to something else.
         """
 
         def enter(entry: T) -> T:
-            if self._plugins and name in self._entries:
-                raise InputError(f"{self.kind} {name!r} exists already")
-            assert name not in self._entries, f"{self.kind} {name!r} is registered twice"
-            self._entries[name] = entry
+            origin, existing = _origin(entry, inspect.currentframe()), self._origins.get(name)
+            if existing is not None and existing[:2] != origin[:2]:
+                message = f"{self.kind} {name!r} exists already, from {existing}; {origin} registers another"
+                raise InputError(message, "register it under another name")
+            self._entries[name], self._origins[name] = entry, origin
             return entry
 
         return enter
@@ -78,23 +105,47 @@ class Registry(Generic[T]):
         """Return a decorator that registers a family of names; `names()` lists it as `example`."""
 
         def enter(entry: T) -> T:
+            self._patterns = [pattern for pattern in self._patterns if pattern[0].pattern != regex]
             self._patterns.append((re.compile(regex), example, entry))
+            self._origins[regex] = _origin(entry, inspect.currentframe())
             return entry
 
         return enter
 
     def get(self, name: str) -> T:
-        """Return the entry called `name`; an exact name wins over a pattern.
+        """Return the entry called `name`; an exact name wins over a pattern, and a pattern over an import path.
 
-        Raises InputError for an unknown name, with the nearest known one.
+        Raises InputError for an unknown name, with the nearest known one, and for an import path that leads nowhere.
         """
+        entry, origin = self._find(name)
+        uses, module = USES.get(), name.partition(":")[0] if origin is None else origin.module
+        if uses is not None and not f"{module}.".startswith(_OWN):
+            uses.append(Use(self.kind, name, entry, module))
+        return entry
+
+    def _find(self, name: str) -> tuple[T, "_Origin | None"]:
         self._load()
         if name in self._entries:
-            return self._entries[name]
+            return self._entries[name], self._origins[name]
         for regex, _, entry in self._patterns:
             if regex.fullmatch(name):
-                return entry
+                return entry, self._origins[regex.pattern]
+        if ":" in name and self._imported is not None:
+            return self._imported(name), None
         raise InputError(f"unknown {self.kind} {name!r}", suggestion(name, self.names()))
+
+    @classmethod
+    def forget(cls, module: str) -> None:
+        """Remove what `module` registered anywhere, before it is imported again."""
+        for registry in cls._all:
+            registry._remove(module)  # noqa: SLF001 - one of its own
+
+    def _remove(self, module: str) -> None:
+        removed = {name for name, origin in self._origins.items() if origin.module == module}
+        for name in removed:
+            self._origins.pop(name)
+            self._entries.pop(name, None)
+        self._patterns = [pattern for pattern in self._patterns if pattern[0].pattern not in removed]
 
     def names(self) -> list[str]:
         """Return all names, sorted; a family is listed by its example."""
@@ -112,7 +163,6 @@ class Registry(Generic[T]):
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self._package}.{module.name}")
-        self._plugins = True
         for point in entry_points(group=self._group):
             try:
                 point.load()
@@ -122,3 +172,21 @@ class Registry(Generic[T]):
                 reason = error.message if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
                 message = f"the plug-in {point.name!r} ({point.value}) of {name}{version} cannot be loaded: {reason}"
                 raise InputError(message, f"update or uninstall {name}") from error
+
+
+class _Origin(NamedTuple):
+    """Where an entry was registered: the module, what the entry is called there, and the file if there is one."""
+
+    module: str
+    name: str
+    file: str | None
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}" + (f" ({self.file})" if self.file else "")
+
+
+def _origin(entry: Any, frame: FrameType | None) -> _Origin:
+    """Return the origin of an entry; `frame` is of a function that the registering module called."""
+    namespace: dict[str, Any] = frame.f_back.f_globals if frame is not None and frame.f_back is not None else {}
+    name = getattr(entry, "__qualname__", None) or re.sub(r" at 0x\w+", "", repr(entry))
+    return _Origin(str(namespace.get("__name__", "")), name, namespace.get("__file__"))

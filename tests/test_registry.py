@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.registry import Registry, nearest, suggestion
+from kdbench.registry import USES, Registry, nearest, suggestion
 
 
 @pytest.fixture
@@ -49,10 +49,56 @@ def test_names_are_sorted_and_show_a_family_by_its_example(registry):
     assert dict(registry) == {"circle": "round", "cube": "six faces", "prism3": "five faces"}
 
 
-def test_a_name_is_taken_once(registry):
+def test_a_name_belongs_to_one_thing_and_the_error_names_both_places(registry):
     registry.register("sphere")("round")
-    with pytest.raises(AssertionError, match="'sphere' is registered twice"):
+    registry.register("sphere")("round")
+    with pytest.raises(InputError) as caught:
         registry.register("sphere")("rounder")
+    assert "'round'" in caught.value.message
+    assert f"'rounder' ({__file__})" in caught.value.message
+
+
+def cell(registry, size):
+    """What a notebook's cell does each time it runs."""
+
+    @registry.register("ball")
+    def ball():
+        return size
+
+    registry.register_pattern(r"ball\d", example="ball1")(ball)
+
+
+def test_what_is_registered_again_replaces_the_earlier(registry):
+    for size in (1, 2):
+        cell(registry, size)
+        assert (registry.get("ball")(), registry.get("ball7")()) == (size, size)
+    assert registry.names().count("ball1") == 1
+
+
+def test_what_a_module_registered_can_be_removed(registry):
+    cell(registry, 1)
+    registry.get("circle")
+    type(registry).forget(__name__)
+    with pytest.raises(InputError):
+        registry.get("ball")
+    assert registry.get("circle") == "round"
+
+
+def test_look_ups_of_foreign_names_are_noted_while_wanted(registry):
+    cell(registry, 1)
+    registry.get("ball")
+    token = USES.set([])
+    registry.get("ball7")
+    (use,) = USES.get()
+    USES.reset(token)
+    assert (use.kind, use.name, use.entry(), use.module) == ("shape", "ball7", 1, __name__)
+
+
+def test_an_import_path_is_the_last_resort():
+    registry = Registry("thing", package="kdbench.models", group="tests.none", imported=str.upper)
+    assert registry.get("a:b") == "A:B"
+    with pytest.raises(InputError, match="unknown thing 'ab'"):
+        registry.get("ab")
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest(registry):
@@ -97,7 +143,7 @@ def test_other_distributions_add_theirs_through_entry_points(registry, install):
     [
         ("import a_module_that_is_gone", "ModuleNotFoundError: No module named 'a_module_that_is_gone'"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("SHAPES.register('cube')('a cube of theirs')", "shape 'cube' exists already"),
+        ("SHAPES.register('cube')('a cube of theirs')", "shape 'cube' exists already, "),
     ],
     ids=["import", "fault", "name taken"],
 )
@@ -106,7 +152,7 @@ def test_a_plug_in_that_breaks_is_named_with_its_distribution_each_time(registry
     for _ in range(2):
         with pytest.raises(InputError) as caught:
             registry.get("circle")
-        assert caught.value.message == f"the plug-in 'torus' (holed) of holes 1.2 cannot be loaded: {reason}"
+        assert caught.value.message.startswith(f"the plug-in 'torus' (holed) of holes 1.2 cannot be loaded: {reason}")
         assert caught.value.hint == "update or uninstall holes"
 
 

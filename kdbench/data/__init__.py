@@ -8,14 +8,18 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from kdbench import plugins
 from kdbench.data.dataset import PARTS, Dataset, Loader, Part, Request, Split
+from kdbench.data.signatures import loaded
 from kdbench.errors import InputError
 from kdbench.registry import Registry
 from kdbench.results.preprocessing import Geometry
 
 __all__ = ["DATASETS", "PARTS", "Dataset", "Loader", "Part", "Request", "Split", "load"]
 
-DATASETS: Registry[Loader] = Registry("data set", package="kdbench.data", group="kdbench.datasets")
+DATASETS: Registry[Loader] = Registry(
+    "data set", package="kdbench.data", group="kdbench.datasets", imported=plugins.imported
+)
 
 
 def load(
@@ -29,7 +33,7 @@ def load(
     geometry: Geometry | None = None,
     floats: bool = False,
 ) -> Dataset:
-    """Load the data set `name` (`folder:PATH` and `npz:PATH` for a user's own) into memory.
+    """Load the data set `name` (`folder:PATH`, `npz:PATH` or a function's import path for a user's own) into memory.
 
     Only `parts` are loaded; class names and normalisation constants do not depend on them. `root` is the folder of
     downloaded sets (default: the environment variable KDBENCH_DATA); nothing is downloaded unless `download` is True.
@@ -46,7 +50,7 @@ def load(
     folder = root or os.environ.get("KDBENCH_DATA")
     geometry = geometry or Geometry(resize=resize, crop=None if crop is None else (crop, crop))
     request = Request(name, Path(folder).expanduser() if folder else None, download, tuple(parts), geometry, floats)
-    dataset = DATASETS.get(name)(request).only(parts)
+    dataset: Dataset = loaded(DATASETS.get(name), request).only(parts)
     kinds = {split.inputs.dtype.name for split in (dataset.train, dataset.test) if split is not None}
     if not floats and kinds != {"uint8"}:
         raise InputError(f"the data set {name!r} holds {', '.join(kinds)} images", "its loader has to return uint8")

@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
+from kdbench import plugins
 from kdbench.data.dataset import Task
 from kdbench.distill.losses import wide
 from kdbench.errors import InputError
@@ -109,7 +110,7 @@ class Method(nn.Module, ABC):
     `student_layers`, `teacher_layers`: module paths of the features that `forward` needs.
     """
 
-    Options: ClassVar[type[MethodOptions]]
+    Options: ClassVar[type[MethodOptions]] = MethodOptions
     default_ce_weight: ClassVar[float] = 1.0
     needs_teacher: ClassVar[bool] = True
     needs_logits: ClassVar[bool] = True
@@ -136,19 +137,29 @@ class Method(nn.Module, ABC):
     def from_recipe(cls, name: str, options: Mapping[str, Any], context: MethodContext) -> "Method":
         """Build the method from a recipe's keys; raises InputError for an unknown key or an invalid value."""
         try:
-            admitted = cls.Options(**options)
+            admitted = cls.Options(**plugins.with_paths(options))
         except ValidationError as error:
             known = f"options: {', '.join(cls.Options.model_fields)}"
             raise problem(error, cls.Options, noun="option").as_error(f"method {name!r}", known) from error
-        return cls(admitted, context)
+        if cls.__module__.startswith(f"{__name__.partition('.')[0]}."):
+            return cls(admitted, context)
+        return cls._foreign(name, admitted, context)
+
+    @classmethod
+    def _foreign(cls, name: str, admitted: MethodOptions, context: MethodContext) -> "Method":
+        """Build a method of a user's own; raises InputError for whatever it raises."""
+        subject, give = f"method {name!r}", "__init__ gets the options and the context: see docs/distillation.md"
+        built: Method = plugins.called(lambda: cls(admitted, context), {}, {}, subject, give=give)
+        return built
 
     @abstractmethod
     def forward(self, step: Step) -> Tensor:
         """Return the weighted loss of one step, a scalar."""
 
-    @abstractmethod
     def formula(self) -> str:
-        """Return the term in words and numbers, for the record."""
+        """Return the term in words and numbers, for the record: by default its name and options."""
+        options = ", ".join(f"{name} {value}" for name, value in self.options.model_dump().items())
+        return f"{type(self).__name__}({options})"
 
 
 class LayerOptions(MethodOptions):

@@ -4,7 +4,9 @@ A factory maps (name, input shape, classes, options) to a module whose forward m
 (B, classes). Its keyword-only parameters are the model's options, which are validated by their annotations, so a
 factory never parses them. Networks here are `Staged`, which names their blocks for feature taps.
 
-A file may import torch, `registry` and `errors`. Nothing here knows data, training or a runtime.
+A network of a user's own is any class or function: `signatures` says which arguments it gets.
+
+A file may import torch, `plugins`, `registry` and `errors`. Nothing here knows data, training or a runtime.
 """
 
 import inspect
@@ -12,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import Field, ValidationError, validate_call
 
+from kdbench import plugins
 from kdbench.errors import InputError
+from kdbench.models import signatures
 from kdbench.registry import Registry
 from kdbench.validation import problem
 
@@ -31,18 +35,26 @@ InputShape = tuple[PositiveInt, PositiveInt, PositiveInt]
 
 
 ModelFactory: TypeAlias = "Callable[..., nn.Module]"
-"""(name, input_shape, classes, /, *, options) -> network with fresh weights; raises InputError if invalid."""
+"""(name, input_shape, classes, /, *, options) -> network with fresh weights; raises InputError if invalid.
 
-MODELS: Registry[ModelFactory] = Registry("model", package="kdbench.models", group="kdbench.models")
+A plug-in may register any other class or function instead: see `kdbench.models.signatures`.
+"""
+
+MODELS: Registry[ModelFactory] = Registry(
+    "model", package="kdbench.models", group="kdbench.models", imported=plugins.imported
+)
 
 
 def build(name: str, input_shape: tuple[int, ...], classes: int, /, **options: Any) -> "nn.Module":
     """Return the network called `name` for samples of `input_shape` (C, H, W), with fresh weights.
 
-    Its forward maps (B, C, H, W) to logits (B, classes). Raises InputError for an unknown name, an unknown option or
-    invalid value, and an input shape that the network cannot take.
+    Its forward maps (B, C, H, W) to logits (B, classes). `name` may be an import path, such as `mynets:MyNet`: the
+    class or function gets the arguments that its signature names. Raises InputError for an unknown name, an unknown
+    option or invalid value, and an input shape that the network cannot take.
     """
     factory = MODELS.get(name)
+    if not signatures.is_factory(factory):
+        return signatures.built(factory, name, input_shape, classes, options)
     try:
         return validate_call(factory)(name, input_shape, classes, **options)
     except ValidationError as error:

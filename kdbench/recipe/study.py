@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kdbench import storage
 from kdbench.recipe.data import Data
@@ -23,12 +23,14 @@ class Recipe(Value):
 
     `training` and the training examples in `data` are defaults, which the tables of a teacher or student override key
     by key. With several `seeds` every model is trained once per seed, and reported accuracies are means over seeds.
-    `folder` is where the recipe's file is: its paths are relative to it (see `located`).
+    `folder` is where the recipe's file is: its paths are relative to it (see `located`). `plugins` are Python files or
+    modules to import first, which may register models, methods and data sets.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
     title: str = ""
     folder: str | None = Field(default=None, exclude_if=is_absent)
+    plugins: tuple[str, ...] = Field(default=(), exclude_if=is_absent)
     seeds: tuple[Seed, ...] = (0,)
     data: Data
     training: Training = Training()
@@ -36,6 +38,11 @@ class Recipe(Value):
     student: tuple[Student, ...] = ()
     measure: Measure = Measure()
     analysis: Analysis = Analysis()
+
+    @field_validator("plugins", mode="before")
+    @classmethod
+    def _one_plugin(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.results.preprocessing import Preprocessing
 from kdbench.results.values import StoredValue
-from kdbench.validation import Value
+from kdbench.validation import Value, is_absent
 
 Role = Literal["teacher", "student", "variant"]
 Evidence = Literal["measured", "modelled", "estimated"]  # how a number was obtained
@@ -103,11 +103,19 @@ class Origin(Value):
         return f"starts from {self.file} (SHA-256 {self.sha256[:12]}…){fresh}"
 
 
+class CodeFile(Value):
+    """A file of a user's own code, or one that it reads: its name (of installed code: name and version) and SHA-256."""
+
+    name: str
+    sha256: str
+
+
 class ModelCard(StoredValue):
     """What a model file is and where it came from. Shapes are channels × height × width.
 
     `parents` are the models it is compared with, `teachers` those it learned from. `family` and `axes` are its sweep
     and its point in it. `options` belong to the `architecture`; `bits` is set for a network trained with quantization.
+    `code` are the files of a user's own code that it was trained with.
     `file` and `weights`, the .safetensors file of the exported network, are relative to the run's folder. `targets`
     name the numbers that a regression predicts, in their own unit: no output is scaled; a classifier has none.
     """
@@ -123,6 +131,7 @@ class ModelCard(StoredValue):
     architecture: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     bits: Bits | None = None
+    code: tuple[CodeFile, ...] = Field(default=(), exclude_if=is_absent)
     family: str | None = None
     axes: dict[str, str | int | float | bool] = Field(default_factory=dict)
     weights: str | None = None

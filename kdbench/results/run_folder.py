@@ -1,6 +1,7 @@
 """The folder of a run: one place for each value, so that any stage can be run again.
 
 OUT/recipe.json                  the resolved recipe
+OUT/code.json                    the hashes of a user's own code, by model, if there is any
 OUT/checkpoints/ID/              weights.safetensors, training.json, curve.csv
 OUT/models/ID.onnx, ID.card.json the model that ships, and its card
 OUT/record.json, samples.npz     the measurements, and the raw samples behind them
@@ -52,6 +53,11 @@ class RunFolder:
     def marker(self) -> Path:
         """The file that marks a run's folder and holds its recipe."""
         return self.path / "recipe.json"
+
+    @property
+    def code(self) -> Path:
+        """The hashes of the user's own code that models were trained with."""
+        return self.path / "code.json"
 
     @property
     def record(self) -> Path:

@@ -11,7 +11,7 @@ from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Student
 from kdbench.results import records
-from kdbench.results.cards import Bits, ModelCard
+from kdbench.results.cards import Bits, CodeFile, ModelCard
 from kdbench.results.records import Diagnostic, Measurement
 from kdbench.results.run_folder import RunFolder, card_path
 from kdbench.workflows.stages.networks import architecture, origin, trained
@@ -76,6 +76,7 @@ def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> E
         architecture=model.name,
         options=model.options,
         bits=_bits(job),
+        code=tuple(CodeFile(name=source.name, sha256=source.sha256) for source in job.code),
         family=job.entry.family,
         axes=job.entry.axes,
         weights=str((folder.checkpoint(job.id) / fit.WEIGHTS).relative_to(folder.path)),

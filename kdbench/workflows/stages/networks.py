@@ -198,4 +198,5 @@ def _identity(job: Job, folder: RunFolder) -> str:
     """Return a hash of a trained network: its architecture and its weights."""
     weights = storage.sha256(folder.checkpoint(job.id) / fit.WEIGHTS)
     model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students"})
-    return storage.content_hash({"weights": weights, **model})
+    code = {"code": job.code} if job.code else {}
+    return storage.content_hash({"weights": weights, **model, **code})

@@ -1,11 +1,13 @@
 """The plan of a run: the trainings that a recipe needs, in order, and what each result depends on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kdbench import storage
 from kdbench.data.selection import key_of
+from kdbench.plugins import Source
 from kdbench.recipe import Recipe, Student, Teacher, Trained, needed_by
 from kdbench.workflows.stages.model_sources import file_hash
 
@@ -16,7 +18,8 @@ class Job:
 
     `teachers` are the jobs it learns from; it is compared with the first. `start` is the job whose weights initialize
     it, at least in part. `parts` are the jobs of the sub-networks that it fuses. A sub-network's job has a number
-    `part`, from 1; it is trained but not measured. `weights` is the file that it starts from.
+    `part`, from 1; it is trained but not measured. `weights` is the file that it starts from, `code` are the sources of
+    a user's own code that it runs.
     """
 
     id: str
@@ -28,6 +31,7 @@ class Job:
     parts: tuple["Job", ...] = ()
     part: int | None = None
     weights: Path | None = None
+    code: tuple[Source, ...] = ()
 
     @property
     def teacher(self) -> "Job | None":
@@ -44,7 +48,7 @@ class Job:
 
         `data` is the content hash of the images and labels.
         """
-        causes = {
+        causes: dict[str, Any] = {
             "data": {"content": data, **recipe.data.model_dump(mode="json", exclude=_NOT_HASHED)},
             "model": _counted(self.entry) | self._files(),
             "seed": self.seed,
@@ -52,6 +56,8 @@ class Job:
             "start": self.start.key(recipe, data) if self.start else None,
             "parts": [part.key(recipe, data) for part in self.parts],
         }
+        if self.code:
+            causes["code"] = self.code
         return storage.content_hash(causes)
 
     def _files(self) -> dict[str, str]:
@@ -79,10 +85,10 @@ def _counted(entry: Trained) -> dict[str, Any]:
     return counted
 
 
-def plan(recipe: Recipe) -> list[Job]:
+def plan(recipe: Recipe, code: Mapping[str, tuple[Source, ...]] | None = None) -> list[Job]:
     """Return all trainings of a recipe, each after those it needs.
 
-    A model's id is its name, with several seeds its name and seed.
+    A model's id is its name, with several seeds its name and seed. `code` are the sources of entries, by name.
     """
     jobs: list[Job] = []
     for seed in recipe.seeds:
@@ -91,18 +97,20 @@ def plan(recipe: Recipe) -> list[Job]:
         while waiting:
             entry = next(e for e in waiting if isinstance(e, Teacher) or done.keys() >= set(needed_by(e)))
             waiting.remove(entry)
-            entry_jobs = _jobs(recipe, entry, seed, done)
+            entry_jobs = _jobs(recipe, entry, seed, done, (code or {}).get(entry.name, ()))
             done[entry.name] = entry_jobs[-1]
             jobs += entry_jobs
     return jobs
 
 
-def _jobs(recipe: Recipe, entry: Teacher | Student, seed: int, done: dict[str, Job]) -> list[Job]:
+def _jobs(
+    recipe: Recipe, entry: Teacher | Student, seed: int, done: dict[str, Job], code: tuple[Source, ...]
+) -> list[Job]:
     """Return an entry's jobs: those of its sub-networks, if it has any, and then its own."""
     # A hash rather than the sum, so that no two pairs of seed and offset coincide.
     shifted = key_of(seed, entry.seed_offset) % 2**31 if entry.seed_offset else seed
     weights = None if entry.weights is None else recipe.located(entry.weights)
-    common: dict[str, Any] = {"entry": entry, "seed": shifted, "of_seed": seed, "weights": weights}
+    common: dict[str, Any] = {"entry": entry, "seed": shifted, "of_seed": seed, "weights": weights, "code": code}
     name = entry.name + (f"-seed{seed}" if len(recipe.seeds) > 1 else "")
     if isinstance(entry, Teacher):
         return [Job(name, **common)]

@@ -1,6 +1,6 @@
 """The start of a run: its data loaded, its networks built once, its folder opened, in one process or in several."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,10 +9,12 @@ from kdbench.distill import fit
 from kdbench.distill.devices import check_devices
 from kdbench.distill.processes import process_group, world_size
 from kdbench.errors import InputError, KdbenchError
+from kdbench.plugins import Recording, recording
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder, choose_folder, require_unused
+from kdbench.workflows.stages.own_code import Code, code_of, load_plugins, require_known_everywhere, write_code
 from kdbench.workflows.stages.plan import Job, plan
 from kdbench.workflows.stages.run_data import RunData, load_run_data
 from kdbench.workflows.stages.train import check, training_of
@@ -24,14 +26,25 @@ def start_run(
     """Load the data and build every network once, then create the folder, so that a wrong recipe leaves none."""
     processes = process_group()
     with report_on_rank_zero():
+        load_plugins(recipe)
         jobs = plan(recipe)
         for job in jobs:
             check_devices(training_of(job))
         processes.on_rank_zero(lambda: require_unused(out, resume=resume))
-        run_data = processes.first_then_all(lambda: load_run_data(recipe))
-        processes.on_rank_zero(lambda: check(jobs, run_data, _trained(recipe, jobs, run_data, out) if resume else ()))
-        path = processes.on_rank_zero(lambda: _open_folder(recipe, out, progress, resume=resume).path)
-    return run_data, jobs, RunFolder(path)
+        with recording() as of_data:
+            run_data = processes.first_then_all(lambda: load_run_data(recipe))
+        code = processes.on_rank_zero(
+            lambda: _checked(recipe, jobs, run_data, of_data, _trained(recipe, jobs, run_data, out) if resume else ())
+        )
+        path = processes.on_rank_zero(lambda: _open_folder(recipe, code, out, progress, resume=resume).path)
+    return run_data, plan(recipe, code), RunFolder(path)
+
+
+def _checked(recipe: Recipe, jobs: list[Job], run_data: RunData, of_data: Recording, trained: Container[str]) -> Code:
+    """Check the jobs, and return the sources of the user's own code that they use."""
+    recordings = check(jobs, run_data, trained)
+    require_known_everywhere(recipe, jobs, recordings, of_data)
+    return code_of(jobs, recordings)
 
 
 def _trained(recipe: Recipe, jobs: list[Job], run_data: RunData, out: Path | None) -> set[str]:
@@ -69,7 +82,7 @@ def translate_disk_errors(folder: RunFolder) -> Iterator[None]:
         raise storage.storage_error(error, Path(error.filename or folder.path)) from error
 
 
-def _open_folder(recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool) -> RunFolder:
+def _open_folder(recipe: Recipe, code: Code, out: Path | None, progress: Progress, *, resume: bool) -> RunFolder:
     """Choose the run's folder and write the recipe to it; raises InputError if another run's results would be lost."""
     folder, hint = RunFolder(choose_folder(recipe.name, out, resume=resume)), "choose another folder with --out"
     if folder.marker.exists():
@@ -82,4 +95,5 @@ def _open_folder(recipe: Recipe, out: Path | None, progress: Progress, *, resume
     storage.make_folder(folder.path / "models")
     progress.folder(folder.path)
     storage.write_json(folder.marker, recipe.resolved())
+    write_code(code, folder)
     return folder

@@ -24,6 +24,7 @@ from kdbench.distill.tasks import TASKS, require_task
 from kdbench.distill.teachers import freeze
 from kdbench.errors import DivergedError
 from kdbench.measure.energy.training import EpochMeter
+from kdbench.plugins import Recording, recording
 from kdbench.progress import Progress
 from kdbench.recipe import Model, Recipe, Student, Training
 from kdbench.results import cards
@@ -65,27 +66,33 @@ def train_all(
                 train_one(job, recipe, run_data, folder, progress, meters[device] if count == 1 else UNMETERED)
 
 
-def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> None:
+def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> dict[str, Recording]:
     """Build and try every entry's network and loss once, so that mistakes in a recipe fail before hours are spent.
 
-    The jobs `trained`, by their ids, are known to export.
+    The jobs `trained`, by their ids, are known to export. Return what each entry, by name, uses of a user's own code.
     """
+    recordings: dict[str, Recording] = {}
     distinct: dict[tuple[str, bool], Job] = {}
     for job in jobs:
         distinct.setdefault((job.entry.name, job.part is None), job)  # seeds and parts do not differ
     tried: set[str] = set()
     for job in distinct.values():
         require_task(run_data.dataset.task, job.entry.name, job.entry.data, training_of(job))
-        network, _ = networks.from_weights(job, run_data.dataset)
+        with recording() as of_network:
+            network, _ = networks.from_weights(job, run_data.dataset)
         require_known_paths(network, training_of(job), job.entry.name)
         _try(network, job, run_data, tried, exported=job.part is None and job.id not in trained)
         build = partial(_tried_peer, job, run_data, tried)
-        terms = _terms(job, network, [networks.fresh(t, run_data.dataset) for t in job.teachers], run_data, build)
+        teachers = [networks.fresh(t, run_data.dataset) for t in job.teachers]
+        with recording() as of_terms:
+            terms = _terms(job, network, teachers, run_data, build)
+        recordings[job.entry.name] = of_network | of_terms | recordings.get(job.entry.name, Recording())
         if not job.parts:
             networks.is_cached(job.entry, terms, training_of(job))
         if job.start is not None:
             require_same_shape(network, networks.quantized_like(networks.fresh(job.start, run_data.dataset), job))
         device_of(training_of(job))
+    return recordings
 
 
 def _try(network: nn.Module, job: Job, run_data: RunData, tried: set[str], *, exported: bool) -> None:

@@ -18,7 +18,7 @@ from kdbench.errors import KdbenchError
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages.plan import plan
+from kdbench.workflows.stages.own_code import load_plugins, planned_job
 from kdbench.workflows.stages.run_data import load_run_data
 from kdbench.workflows.stages.train import UNMETERED, train_one
 
@@ -41,8 +41,9 @@ def main(folder: RunFolder, job_id: str) -> int:
     try:
         processes = process_group()
         recipe = recipe_from(storage.read_json(folder.marker, "recipe"), str(folder.marker))
+        load_plugins(recipe)
         run_data = load_run_data(recipe)
-        job = next(job for job in plan(recipe) if job.id == job_id)
+        job = planned_job(recipe, job_id, run_data, folder)
         progress = JsonProgress() if processes.first else Silent()
         train_one(job, recipe, run_data, folder, progress, UNMETERED)
     except KdbenchError as error:

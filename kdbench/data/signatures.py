@@ -1,0 +1,30 @@
+"""Loaders of a user's own: any function, which gets the arguments that its signature names.
+
+def load(request): ...                     # kdbench.data.Request -> Dataset, or arrays
+def load(root): ...                        # root, download, parts, by name
+def load(): return {"x_train": ..., "y_train": ..., "x_test": ..., "y_test": ...}
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from kdbench import plugins
+from kdbench.data.dataset import Request
+from kdbench.errors import InputError
+from kdbench.plugins.calling import parameters_of
+
+_OF_A_REQUEST = ("root", "download", "parts")
+
+
+def loaded(loader: Callable[..., Any], request: Request) -> Any:
+    """Return what a loader returns; raises InputError for whatever goes wrong in a user's own."""
+    if getattr(loader, "__module__", "").startswith(f"{__name__.partition('.')[0]}."):
+        return loader(request)
+    subject = f"data set {request.name!r}"
+    if not callable(loader):
+        raise InputError(f"{subject} is of type {type(loader).__name__}, not a function", "name a function")
+    offered: dict[str, Any] = {name: getattr(request, name) for name in _OF_A_REQUEST}
+    needed = [p.name for p in parameters_of(loader) if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    first = needed[0] if len(needed) == 1 and needed[0] not in offered else "request"
+    give = f"a loader gets request, or {', '.join(_OF_A_REQUEST)} by name; give {{}} a default"
+    return plugins.called(loader, {first: request, **offered}, {}, subject, give=give)

@@ -1,0 +1,49 @@
+"""A plain function as a distillation method: it gets what its signature names of a step, and options by name.
+
+def my_loss(student_logits, teacher_logits, labels, weight=0.5):
+return weight * ...                      # a scalar, already weighted
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from pydantic import create_model
+from torch import Tensor
+
+from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
+from kdbench.errors import InputError
+from kdbench.plugins.calling import parameters_of
+
+OF_A_STEP = ("step", "inputs", "labels", "index", "position", "epoch", "student_logits", "teacher_logits")
+
+
+def method_of(function: Callable[..., Tensor], name: str) -> type[Method]:
+    """Return the method whose loss is `function`; its other parameters, which need defaults, are the options.
+
+    Raises InputError for a parameter that is neither of a step nor has a default.
+    """
+    parameters = [p for p in parameters_of(function) if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    unknown = [p.name for p in parameters if p.name not in OF_A_STEP and p.default is p.empty]
+    if unknown or not any(p.name in OF_A_STEP for p in parameters):
+        message = f"method {name!r}: nobody gives the function {', '.join(unknown) or 'anything of a step'}"
+        raise InputError(message, f"a function can take {', '.join(OF_A_STEP)}, and options that have a default")
+    of_step = tuple(p.name for p in parameters if p.name in OF_A_STEP)
+    fields: dict[str, Any] = {p.name: (Any, p.default) for p in parameters if p.name not in OF_A_STEP}
+
+    class FunctionMethod(Method):
+        Options: ClassVar[type[MethodOptions]] = create_model("Options", __base__=MethodOptions, **fields)
+        needs_teacher: ClassVar[bool] = bool({"step", "teacher_logits"} & set(of_step))
+
+        def __init__(self, options: MethodOptions, context: MethodContext) -> None:
+            super().__init__(options, context)
+            self._values = {field: getattr(options, field) for field in fields}
+
+        def forward(self, step: Step) -> Tensor:
+            given = {field: step if field == "step" else getattr(step, field) for field in of_step}
+            return function(**given, **self._values)
+
+    FunctionMethod.__name__ = FunctionMethod.__qualname__ = getattr(function, "__name__", name)
+    FunctionMethod.__module__ = function.__module__
+    FunctionMethod.function = staticmethod(function)  # type: ignore[attr-defined]
+    return FunctionMethod

@@ -1,0 +1,25 @@
+"""Code of a user's own: found by import path or loaded as plug-ins, called by its signature, and hashed.
+
+A name such as `mynets:MyNet` is an import path: a module, and what to take from it. Modules are searched in the
+recipe's folder, then in the folders of its plug-in files, then in the working directory, then where Python searches.
+The code runs with the user's rights. Imports the standard library, `errors`, `registry` and `storage` only.
+"""
+
+from kdbench.plugins.calling import called, describe_failure
+from kdbench.plugins.import_path import imported
+from kdbench.plugins.modules import activate
+from kdbench.plugins.recording import Recording, recording
+from kdbench.plugins.search import with_paths
+from kdbench.plugins.sources import Source, sources_of
+
+__all__ = [
+    "Recording",
+    "Source",
+    "activate",
+    "called",
+    "describe_failure",
+    "imported",
+    "recording",
+    "sources_of",
+    "with_paths",
+]

@@ -1,0 +1,166 @@
+"""Modules of a user's own: imported once, and again when their source has changed since."""
+
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from kdbench import storage
+from kdbench.errors import InputError
+from kdbench.plugins import search
+from kdbench.plugins.calling import describe_failure
+from kdbench.plugins.local_imports import local_files
+from kdbench.plugins.opened_files import opening
+from kdbench.registry import Registry
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A module as it was imported: the sources of it and its local imports, and the files that it read."""
+
+    file: Path
+    sources: dict[Path, str]  # SHA-256
+    opened: frozenset[Path]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the sources are as they were."""
+        return all(file.is_file() and storage.sha256(file) == sha256 for file, sha256 in self.sources.items())
+
+
+_IMPORTED: dict[str, Imported] = {}  # by module name
+
+
+def activate(plugins: Sequence[str], folder: str | None) -> tuple[str, ...]:
+    """Import a recipe's `plugins`, and search modules in its `folder` from now on; return the plug-ins' modules.
+
+    A plug-in is a file (`./mynets.py`), a package's folder, or a module. A module whose source changed since it was
+    imported is forgotten, with what it registered, and imported anew. Raises InputError for what cannot be imported.
+    """
+    base = [] if folder is None else [Path(folder)]
+    search.set_folders(tuple(base))
+    located = [_located(plugin) for plugin in plugins]
+    search.set_folders((*base, *(parent for _, parent in located if parent is not None)))
+    for name, module in list(_IMPORTED.items()):
+        if not module.is_current or search.file_of(name) != module.file:
+            _forget(name)
+    for name, _ in located:
+        import_module(name, f"the plug-in {name!r}")
+    return tuple(name for name, _ in located)
+
+
+def import_module(name: str, subject: str) -> ModuleType:
+    """Import a module by its dotted name, from the folders or wherever Python finds it.
+
+    Raises InputError, about `subject`, if there is none, if it fails, or if an installed one has the name of a file.
+    """
+    file = search.file_of(name)
+    if file is not None:
+        _require_free(name, file, subject)
+        _leave_other_package(name, file)
+        loaded = sys.modules.get(name)
+        if loaded is not None and search.source_file(loaded) != file:
+            _forget(name)
+        elif loaded is not None and name not in _IMPORTED:  # by the user
+            _IMPORTED[name] = Imported(file, _hashed(file), frozenset())
+    if name in sys.modules:
+        return sys.modules[name]
+    with search.importable(), opening() as opened:
+        importlib.invalidate_caches()
+        module = _import(name, subject)
+    if file is not None:
+        _IMPORTED[name] = Imported(file, _hashed(file), frozenset(opened))
+        parent = str(file.parents[len(name.split(".")) - (file.name != "__init__.py")])
+        if parent not in sys.path:
+            sys.path.append(parent)  # for imports within functions, which run later
+    return module
+
+
+def opened_by(name: str) -> frozenset[Path]:
+    """Return the files that a module and its local imports read when they were imported."""
+    if name not in _IMPORTED:
+        return frozenset()
+    files = _IMPORTED[name].sources
+    return frozenset().union(*(module.opened for module in _IMPORTED.values() if module.file in files))
+
+
+def is_imported_by(plugins: Sequence[str], module: str) -> bool:
+    """Return whether a process that loads these plug-ins, or any process, has imported a module."""
+    file = search.source_file(sys.modules.get(module))
+    if module == "__main__" or file is None:
+        return False
+    names = {Path(plugin).stem if "/" in plugin or plugin.endswith(".py") else plugin for plugin in plugins}
+    sources = {path for name in names & _IMPORTED.keys() for path in _IMPORTED[name].sources}
+    return module in names or file in sources or not search.is_local(file)
+
+
+def _hashed(file: Path) -> dict[Path, str]:
+    return {path: storage.sha256(path) for path in local_files(file)}
+
+
+def _forget(name: str) -> None:
+    """Remove a module, its local imports and what they registered; the next import runs them again."""
+    stale, loaded = _IMPORTED.pop(name, None), search.source_file(sys.modules.get(name))
+    files = set(stale.sources) if stale is not None else set()
+    files |= set(local_files(loaded)) if loaded is not None else set()
+    for other, module in list(sys.modules.items()):
+        if other == name or (other != "__main__" and search.source_file(module) in files):
+            sys.modules.pop(other, None)
+            _IMPORTED.pop(other, None)
+            Registry.forget(other)
+
+
+def _leave_other_package(name: str, file: Path) -> None:
+    """Forget a loaded package that has the name of the one that holds `file`, and is another."""
+    top, _, rest = name.partition(".")
+    if rest and top in sys.modules:
+        folder = file.parents[name.count(".") - (file.name != "__init__.py")]
+        if str(folder) not in [str(Path(path).resolve()) for path in getattr(sys.modules[top], "__path__", ())]:
+            for other in [other for other in sys.modules if other == top or other.startswith(f"{top}.")]:
+                _forget(other)
+
+
+def _require_free(name: str, file: Path, subject: str) -> None:
+    """Raise InputError if the name of a file is that of a module of Python or of an installed one that is in use."""
+    top = name.partition(".")[0]
+    loaded = search.source_file(sys.modules.get(top))
+    if top in sys.stdlib_module_names or (loaded is not None and not search.is_local(loaded)):
+        message = f"{subject}: {file} has the name of another module, {top!r}, which is in use"
+        raise InputError(message, "rename the file")
+
+
+def _located(plugin: str) -> tuple[str, Path | None]:
+    """Return the module name of a plug-in, and the folder of a file; raises InputError for neither file nor module."""
+    path = Path(plugin).expanduser()
+    if not (path.suffix == ".py" or path.parent != Path() or path.is_absolute()):
+        return plugin, None
+    candidates = [path] if path.is_absolute() else [folder / path for folder in search.folders()]
+    file = next((candidate for candidate in candidates if candidate.exists()), None)
+    if file is None:
+        raise InputError(f"plugins: there is no {candidates[0]}", "a path is relative to the recipe's file")
+    name = file.stem
+    if not re.fullmatch(r"[^\W\d]\w*", name):
+        hint = f"rename it, for example to {re.sub(r'[^0-9A-Za-z]', '_', name).lstrip('0123456789') or 'plugin'}.py"
+        raise InputError(f"plugins: {file.name} is no name of a module", hint)
+    return name, file.resolve().parent
+
+
+def _import(name: str, subject: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or name
+        if name == missing or name.startswith(f"{missing}."):
+            top, places = missing.partition(".")[0], " or ".join(str(folder) for folder in search.folders())
+            hint = f"run kdbench in the folder that holds {top}, or install it; searched: {places}"
+            raise InputError(f"{subject}: there is no module {missing!r}", hint) from None
+        hint = f"install {missing.partition('.')[0]} where kdbench is installed"
+        raise InputError(f"{subject}: {name} imports {missing!r}, which is missing", hint) from error
+    except InputError as error:
+        raise InputError(f"{subject}: {error.message}", error.hint) from error
+    except (Exception, SystemExit) as error:  # the module is a stranger's code
+        hint = f"does `python -c 'import {name}'` work? A script has to protect its work by `if __name__ == …`"
+        raise InputError(f"{subject}: importing {name} failed: {describe_failure(error)}", hint) from error

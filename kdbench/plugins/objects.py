@@ -1,0 +1,139 @@
+"""Hashes of classes and functions without a module's file, such as a notebook's: by source, with what they refer to."""
+
+import ast
+import contextlib
+import hashlib
+import inspect
+import linecache
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from kdbench.plugins import search
+
+_PLAIN = (int, float, str, bytes, bool, complex, type(None))
+
+
+def described_objects(entry: Any) -> tuple[list[tuple[str, str]], set[Path]]:
+    """Return the name and the SHA-256 of `entry` and of what it refers to, and the local files of modules among that.
+
+    A class refers to its bases, a function to the global names in its code: classes, functions, plain values, arrays
+    and networks. Whatever else it refers to does not count.
+    """
+    hashes: list[tuple[str, str]] = []
+    files: set[Path] = set()
+    waiting, seen = [("", entry)], set()
+    while waiting:
+        name, value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if (file := _local_file(value)) is not None:
+            files.add(file)
+        elif isinstance(value, FunctionType | type) and _is_without_file(value):
+            hashes.append((value.__qualname__, _sha256(_text(value).encode())))
+            waiting += _referred(value)
+        elif isinstance(value, FunctionType | type | ModuleType):
+            continue  # installed
+        elif hasattr(value, "func") and callable(value):  # a partial function
+            waiting += [("", value.func), (f"{name}.args", value.args), (f"{name}.keywords", value.keywords)]
+        elif (content := _content(value)) is not None:
+            hashes.append((name or type(value).__name__, _sha256(content)))
+        elif callable(value):
+            waiting += [("", type(value)), (f"{name}.state", vars(value) if hasattr(value, "__dict__") else None)]
+    return sorted(hashes), files
+
+
+def _is_without_file(value: Any) -> bool:
+    return value.__module__ == "__main__" or search.source_file(sys.modules.get(value.__module__)) is None
+
+
+def _local_file(value: Any) -> Path | None:
+    """Return the local file of a module, or of the module that defines a class or function."""
+    module = value if isinstance(value, ModuleType) else sys.modules.get(getattr(value, "__module__", None) or "")
+    file = search.source_file(module)
+    if file is None or getattr(module, "__name__", "") == "__main__" or not search.is_local(file):
+        return None
+    return file if isinstance(value, FunctionType | type | ModuleType) else None
+
+
+def _referred(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a function or class refers to, by name."""
+    if isinstance(value, type):
+        yield from (("", base) for base in value.__mro__[1:] if base is not object)
+        for name, member in vars(value).items():
+            function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+            if isinstance(function, property):
+                function = function.fget
+            function = inspect.unwrap(function) if callable(function) else function
+            if isinstance(function, FunctionType):
+                yield from _referred(function)
+            elif isinstance(function, type) and name != "__class__":
+                yield name, function
+        return
+    for code in _codes(value.__code__):
+        yield from ((name, value.__globals__[name]) for name in code.co_names if name in value.__globals__)
+    yield f"{value.__qualname__}.defaults", (value.__defaults__, value.__kwdefaults__)
+    for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # an empty cell
+            if name != "__class__":
+                yield name, cell.cell_contents
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _text(value: Any) -> str:
+    """Return the source of a class or function, or else a description of its code."""
+    try:
+        return textwrap.dedent(inspect.getsource(value))
+    except (OSError, TypeError, IndentationError, SyntaxError):
+        pass
+    if isinstance(value, FunctionType):
+        return "".join(f"{code.co_code!r}{code.co_names}{_constants(code)}" for code in _codes(value.__code__))
+    functions = [member for member in vars(value).values() if isinstance(member, FunctionType)]
+    for function in functions:  # a notebook's class: its methods know their cell
+        lines = "".join(linecache.getlines(function.__code__.co_filename))
+        for node in ast.walk(ast.parse(lines)) if lines else ():
+            line = function.__code__.co_firstlineno
+            if isinstance(node, ast.ClassDef) and node.name == value.__name__ and node.lineno <= line:
+                return textwrap.dedent(ast.get_source_segment(lines, node) or "")
+    plain = {name: member for name, member in vars(value).items() if isinstance(member, _PLAIN) and name[:2] != "__"}
+    return f"{sorted(plain.items())}{[_text(function) for function in functions]}"
+
+
+def _constants(code: CodeType) -> list[str]:
+    return [repr(constant) for constant in code.co_consts if not isinstance(constant, CodeType)]
+
+
+def _content(value: Any) -> bytes | None:
+    """Return the bytes of a plain value, a collection of them, an array or a network's weights; None for others."""
+    if isinstance(value, _PLAIN):
+        return repr(value).encode()
+    if isinstance(value, list | tuple | set | frozenset | dict):
+        items = (
+            value.items() if isinstance(value, dict) else sorted(value, key=repr) if isinstance(value, set) else value
+        )
+        parts = [_content(item) for item in items]
+        return b",".join(part for part in parts if part is not None)
+    if hasattr(value, "state_dict"):
+        return _content(dict(value.state_dict()))
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    if hasattr(value, "__array__"):
+        import numpy as np
+
+        array = np.asarray(value)
+        return None if array.dtype.hasobject else f"{array.dtype}{array.shape}".encode() + array.tobytes()
+    return None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

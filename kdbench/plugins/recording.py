@@ -1,0 +1,41 @@
+"""What a piece of work uses of a user's code: the names that it looks up, and the files that the code reads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdbench.plugins.opened_files import opening
+from kdbench.registry import USES, Use
+
+
+@dataclass
+class Recording:
+    """The foreign names that were looked up, and the files that were read meanwhile."""
+
+    uses: tuple[Use, ...] = ()
+    opened: frozenset[Path] = frozenset()
+
+    def __or__(self, other: "Recording") -> "Recording":
+        """Return the recording of both."""
+        uses = {(use.kind, use.name): use for use in (*other.uses, *self.uses)}
+        return Recording(tuple(uses.values()), self.opened | other.opened)
+
+
+# What code keeps in memory is read only once in a process.
+_READ_BEFORE: dict[tuple[tuple[str, str], ...], frozenset[Path]] = {}
+
+
+@contextmanager
+def recording() -> Iterator[Recording]:
+    """Yield a recording, complete after the block."""
+    recorded, uses = Recording(), list[Use]()
+    token = USES.set(uses)
+    try:
+        with opening() as opened:
+            yield recorded
+    finally:
+        USES.reset(token)
+    recorded.uses = tuple({(use.kind, use.name): use for use in uses}.values())
+    key = tuple(sorted((use.kind, use.name) for use in recorded.uses))
+    recorded.opened = _READ_BEFORE[key] = frozenset(opened) | _READ_BEFORE.get(key, frozenset())

@@ -1,0 +1,94 @@
+"""Where a user's modules are searched: the recipe's folder, folders of plug-in files, the working directory."""
+
+import contextlib
+import functools
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import kdbench
+
+_FOLDERS: ContextVar[tuple[Path, ...]] = ContextVar("_FOLDERS", default=())
+_STANDARD = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")})
+_INSTALLED = {"site-packages", "dist-packages"}
+_OWN = Path(kdbench.__file__).resolve().parent
+
+
+def set_folders(folders: tuple[Path, ...]) -> None:
+    """Search a user's modules in `folders` first, from now on."""
+    _FOLDERS.set(tuple(dict.fromkeys(folder.resolve() for folder in folders)))
+
+
+def folders() -> tuple[Path, ...]:
+    """Return the folders that are searched before Python's own, in order."""
+    return tuple(dict.fromkeys((*_FOLDERS.get(), Path.cwd().resolve())))
+
+
+@contextlib.contextmanager
+def importable() -> Iterator[None]:
+    """Let modules in the folders be imported while the block runs, before others of their name."""
+    texts = [str(folder) for folder in folders()]
+    sys.path[:0] = texts
+    try:
+        yield
+    finally:
+        for text in texts:
+            with contextlib.suppress(ValueError):
+                sys.path.remove(text)
+
+
+def located(path: str) -> Path | None:
+    """Return the file or folder that a relative path names in one of the folders, the first that has it."""
+    try:
+        candidates = (folder / path for folder in folders())
+        return next((candidate for candidate in candidates if candidate.exists()), None)
+    except (OSError, ValueError):
+        return None
+
+
+def with_paths(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a user's code; those that name a file beside the recipe have its absolute path.
+
+    A text without a dot or a slash is no path.
+    """
+    return {name: _with_path(value) for name, value in options.items()}
+
+
+def _with_path(value: Any) -> Any:
+    if not isinstance(value, str) or not {".", "/"} & set(value) or Path(value).is_absolute():
+        return value
+    beside = located(value)
+    return value if beside is None or beside == Path.cwd() / value else str(beside)
+
+
+def file_of(module: str) -> Path | None:
+    """Return the source file of a module that is in one of the folders, the first that has it."""
+    relative = Path(*module.split("."))
+    for folder in folders():
+        for file in (folder / relative / "__init__.py", folder / relative.with_suffix(".py")):
+            if file.is_file():
+                return file
+    return None
+
+
+@functools.cache
+def is_local(file: str | Path) -> bool:
+    """Return whether a file is a user's: neither installed nor part of Python or kdbench."""
+    path = Path(file).resolve()
+    return not (_INSTALLED & set(path.parts) or any(path.is_relative_to(folder) for folder in (*_STANDARD, _OWN)))
+
+
+@functools.cache
+def is_own(file: str) -> bool:
+    """Return whether a file is part of kdbench."""
+    return Path(file).is_relative_to(_OWN)
+
+
+def source_file(module: ModuleType | None) -> Path | None:
+    """Return the file that a module was imported from, if there is one."""
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve() if file and file.endswith(".py") else None

@@ -1,0 +1,111 @@
+"""The sources of a user's code, and their hashes: a change of any of them changes what was trained with it."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kdbench import storage
+from kdbench.plugins import search
+from kdbench.plugins.local_imports import literals, local_files
+from kdbench.plugins.modules import opened_by
+from kdbench.plugins.objects import described_objects
+from kdbench.plugins.recording import Recording
+
+
+class Source(NamedTuple):
+    """One file of code or data, by its name (of installed code: distribution and version), and its SHA-256.
+
+    Code without a file, such as a notebook's, is called `__main__:NAME`.
+    """
+
+    name: str
+    sha256: str
+
+
+def sources_of(recorded: Recording, options: Sequence[Any] = ()) -> tuple[Source, ...]:
+    """Return the sources of what was recorded; none if no foreign name was looked up.
+
+    They are the modules that define it or register it, their local imports, the files that they read or name in a text
+    constant, and the files that `options` name.
+    """
+    found: dict[Source, None] = {}
+    files = set(recorded.opened)
+    for use in recorded.uses:
+        modules = [use.module, _module_of(use.entry)]
+        for name in dict.fromkeys(module for module in modules if module):
+            files |= opened_by(name)
+            found |= dict.fromkeys(_of_module(name, use.entry))
+    if not recorded.uses:
+        return ()
+    files |= {path for option in options for path in _named_files(option)}
+    found |= dict.fromkeys(Source(path.name, _sha256(path)) for path in files if path.is_file())
+    return tuple(sorted(found))
+
+
+def _of_module(name: str, entry: Any) -> Iterator[Source]:
+    module = sys.modules.get(name)
+    file = search.source_file(module)
+    if name == "__main__" or file is None:
+        hashes, files = described_objects(entry)
+        for label, sha256 in hashes:
+            yield Source(f"{name}:{label}", sha256)
+        for local in files:
+            yield from _of_file(local)
+    elif search.is_own(str(file)):
+        return
+    elif search.is_local(file):
+        yield from _of_file(file)
+    else:
+        yield Source(_distribution(name), _sha256(file))
+
+
+def _of_file(file: Path) -> Iterator[Source]:
+    for path in local_files(file):
+        yield Source(path.name, _sha256(path))
+        for text in literals(path):
+            yield from (Source(named.name, _sha256(named)) for named in _named_files(text, path.parent))
+
+
+def _module_of(entry: Any) -> str | None:
+    named = inspect.unwrap(entry) if callable(entry) else entry
+    return getattr(named, "__module__", None) or type(named).__module__
+
+
+def _distribution(module: str) -> str:
+    """Return the distribution that a module is from, with its version; the module's name if there is none."""
+    names = metadata.packages_distributions().get(module.partition(".")[0], ())
+    return f"{names[0]} {metadata.version(names[0])}" if names else module
+
+
+def _named_files(value: Any, *folders: Path) -> Iterator[Path]:
+    """Yield the files that a text, or a text in a table or list, names; with it the files of a folder that it names."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _named_files(item, *folders)
+    if not isinstance(value, str) or not 0 < len(value) < 400 or "\n" in value or not {".", "/"} & set(value):
+        return
+    for folder in (*folders, *search.folders()):
+        try:
+            path = folder / Path(value).expanduser()
+            if path.is_file() and path.suffix != ".py":
+                yield path.resolve()
+            elif path.is_dir() and not folders:
+                yield from (file for file in path.rglob("*") if file.is_file())
+        except (OSError, ValueError, RuntimeError):
+            continue
+
+
+def _sha256(path: Path) -> str:
+    status = path.stat()
+    return _hashed(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.cache
+def _hashed(path: Path, _changed: int, _size: int) -> str:
+    return storage.sha256(path)
