@@ -13,6 +13,7 @@ from kdbench.plugins.search import is_local, is_own
 
 _OPENED: ContextVar[set[str] | None] = ContextVar("_OPENED", default=None)
 _SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
+_CALLERS = ("plugins/calling.py", "models/__init__.py")  # where kdbench calls a user's code
 _hooked = False
 
 
@@ -43,12 +44,12 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         return
     name, mode, flags = arguments
     reads = not flags & (os.O_WRONLY | os.O_RDWR) if mode is None else "r" in mode and "+" not in mode
-    if reads and isinstance(name, str | os.PathLike) and not _is_of_an_import():
+    if reads and isinstance(name, str | os.PathLike) and _is_of_users_code():
         names.add(os.path.abspath(name))  # noqa: PTH100 - cheap, and the working directory may change
 
 
-def _is_of_an_import() -> bool:
-    """Return whether the import of a library reads, as matplotlib its settings, rather than a user's code.
+def _is_of_users_code() -> bool:
+    """Return whether a user's code reads, rather than kdbench, or the import of a library, as matplotlib its settings.
 
     What a library reads when it is imported depends on what the process did before.
     """
@@ -56,11 +57,13 @@ def _is_of_an_import() -> bool:
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith("<frozen importlib"):
-            return True
-        if file != __file__ and (is_own(file) or is_local(file)):
             return False
+        if is_own(file) and file != __file__:
+            return file.endswith(_CALLERS)
+        if not is_own(file) and is_local(file):
+            return True
         frame = frame.f_back
-    return False
+    return True
 
 
 def _data_file(name: str) -> Path | None:
