@@ -61,7 +61,7 @@ def test_counts_against_a_loop():
     assert result.before.tolist() == before
     assert result.after.tolist() == after
     assert 0 < len(result.fixed) < sum(before)
-    assert len(result.made) > 0
+    assert len(result.made) == sum(a and not b for a, b in zip(after, before, strict=True)) > 0
 
 
 # Ahad's toy of four classes: the student that is wrong has the smaller KL until logits are standardized. The last are

@@ -73,13 +73,21 @@ def test_fixed_batch(tiny):
     assert inspect(tiny(batch=7)).fixed_batch == 7
 
 
-@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07", b"\x00" * 100])
-def test_a_file_that_is_no_model(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (b"", "download or export it again"),
+        (b"not a model", "download the file itself"),
+        (b"\x08\x07", "is it cut short?"),
+        (b"\x00" * 100, "is it cut short?"),
+    ],
+)
+def test_a_file_that_is_no_model(tmp_path, content, hint):
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
         inspect(path)
-    assert caught.value.hint
+    assert hint in caught.value.hint
 
 
 def test_every_truncation_is_an_input_error_or_reads_whole(tiny):

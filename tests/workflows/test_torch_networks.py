@@ -123,26 +123,26 @@ def test_an_exported_network_is_measured_again_by_its_file(network, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("factory", "message"),
+    ("factory", "message", "hint"),
     [
-        ("kd_nets", "not the import path"),
-        ("kd_nets.py:Small", "not the import path"),
-        ("kd_nothing:Small", "no module 'kd_nothing'"),
-        ("kd_nets:Smal", "has no 'Smal'"),
-        ("kd_nets:needs", "needs arguments: width"),
-        ("kd_nets:fails", "RuntimeError: no such widths"),
-        ("kd_nets:three", "returns int"),
-        ("kd_nets:features", "answers 2 images with 2x8x6x6"),
-        ("kd_nets:Both", "returns a tuple"),
-        ("kd_nets:One", "One takes one image at a time"),
-        ("kd_nets:Two", "Two takes batches of one size"),
+        ("kd_nets", "not the import path", "write it as pkg.module:factory"),
+        ("kd_nets.py:Small", "not the import path", "for the file kd_nets.py: kd_nets:Small"),
+        ("kd_nothing:Small", "no module 'kd_nothing'", "in the folder that holds kd_nothing"),
+        ("kd_nets:Smal", "has no 'Smal'", "did you mean 'Small'?"),
+        ("kd_nets:needs", "needs arguments: width", "return needs(width=…)"),
+        ("kd_nets:fails", "RuntimeError: no such widths", "call it in Python"),
+        ("kd_nets:three", "returns int", "return a torch.nn.Module"),
+        ("kd_nets:features", "answers 2 images with 2x8x6x6", "returns the logits alone"),
+        ("kd_nets:Both", "returns a tuple", "returns the logits alone"),
+        ("kd_nets:One", "One takes one image at a time", "x.flatten(1)"),
+        ("kd_nets:Two", "Two takes batches of one size", "x.flatten(1)"),
     ],
 )
 @pytest.mark.usefixtures("nets")
-def test_a_factory_that_cannot_be_measured_is_refused_before_anything_is_written(factory, message, tmp_path):
+def test_a_factory_that_cannot_be_measured_is_refused_before_anything_is_written(factory, message, hint, tmp_path):
     with pytest.raises(InputError, match=message) as refused:
         bench(torch=[factory], data="digits", options=FEW, out=tmp_path / "out")
-    assert refused.value.hint
+    assert hint in refused.value.hint
     assert not (tmp_path / "out").exists()
 
 
@@ -206,12 +206,17 @@ def test_weights_find_their_network(factories, weights, expected):
 
 
 @pytest.mark.parametrize(
-    ("factories", "weights"), [([], ["1.pth"]), (["m:f", "m:g"], ["1.pth"]), (["m:f"], ["f=1.pth", "f=2.pth"])]
+    ("factories", "weights", "hint"),
+    [
+        ([], ["1.pth"], "give the network too: --torch"),
+        (["m:f", "m:g"], ["1.pth"], "--weights ID=FILE"),
+        (["m:f"], ["f=1.pth", "f=2.pth"], "--torch ID="),
+    ],
 )
-def test_weights_without_one_network_are_refused(factories, weights):
+def test_weights_without_one_network_are_refused(factories, weights, hint):
     with pytest.raises(InputError) as refused:
         stage.torch_networks(factories, weights)
-    assert refused.value.hint
+    assert hint in refused.value.hint
 
 
 def test_checkpoints_are_unwrapped(network, tmp_path):
@@ -246,21 +251,22 @@ def test_what_is_no_state_dict_is_refused_and_never_unpickled(network, tmp_path)
     script = torch.jit.trace(network, torch.zeros(1, 1, 8, 8))
     weights = {"model": network.state_dict()}
     twice = weights | {"model_ema": network.state_dict()}
+    save, lfs = "torch.save(network.state_dict(), 'weights.pth')", "version https://git-lfs.github.com/spec/v1\n"
     files = {
-        written("whole.pth", lambda path: torch.save(network, path)): "holds Python objects",
-        written("trap.pth", lambda path: torch.save(weights | {"a": Trap()}, path)): "holds Python objects",
-        written("script.pt", lambda path: torch.jit.save(script, path)): "TorchScript",
-        written("two.pth", lambda path: torch.save(twice, path)): "several sets of weights: model, model_ema",
-        written("none.pth", lambda path: torch.save({"epoch": 3}, path)): "holds no weights",
-        written("cut.safetensors", lambda path: path.write_bytes(b"\x08")): "not a readable safetensors",
-        written("text.pth", lambda path: path.write_text("hello")): "not a state dict",
-        written("lfs.pth", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n")): "Git LFS",
-        tmp_path / "missing.pth": "no weights at",
+        written("whole.pth", lambda path: torch.save(network, path)): ("holds Python objects", save),
+        written("trap.pth", lambda path: torch.save(weights | {"a": Trap()}, path)): ("holds Python objects", save),
+        written("script.pt", lambda path: torch.jit.save(script, path)): ("TorchScript", save),
+        written("two.pth", lambda path: torch.save(twice, path)): ("weights: model, model_ema", "checkpoint['model']"),
+        written("none.pth", lambda path: torch.save({"epoch": 3}, path)): ("holds no weights", save),
+        written("cut.safetensors", lambda path: path.write_bytes(b"\x08")): ("not a readable safetensors", "cut short"),
+        written("text.pth", lambda path: path.write_text("hello")): ("not a state dict", save),
+        written("lfs.pth", lambda path: path.write_text(lfs)): ("Git LFS", "git lfs pull"),
+        tmp_path / "missing.pth": ("no weights at", "check the path"),
     }
-    for path, message in files.items():
+    for path, (message, hint) in files.items():
         with pytest.raises(InputError, match=message) as refused:
             read_weights(path)
-        assert refused.value.hint
+        assert hint in refused.value.hint
     assert not (tmp_path / "sprung").exists()
 
 

@@ -81,11 +81,17 @@ class Tokens(nn.Module):
         return self.head(self.tokens(images)[:, 0])
 
 
-@pytest.mark.parametrize(("layer", "message"), [(None, r"gives \(1, 64\), but maps"), ("unused", "not used")])
-def test_what_is_neither_map_nor_vector_is_refused(layer, message):
+@pytest.mark.parametrize(
+    ("layer", "message", "hint"),
+    [
+        (None, r"gives \(1, 64\), but maps", "gives maps or vectors"),
+        ("unused", "not used", "a layer that every forward calls"),
+    ],
+)
+def test_what_is_neither_map_nor_vector_is_refused(layer, message, hint):
     with pytest.raises(InputError, match=message) as caught:
         relational(context(Tokens()), student_layer=layer)
-    assert caught.value.hint
+    assert hint in caught.value.hint
 
 
 def test_bfloat16_features_are_pooled_and_compared_in_float32():

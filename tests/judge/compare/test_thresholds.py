@@ -32,10 +32,15 @@ def test_thresholds_are_read_from_options():
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["10", "-5%", "+5%", "1e1%", "top1=1%", "macs=5", "=5%", "nothing=5%", "top1=", "top1=1 pp", "latency_ratio=5%"],
+    ("text", "hint"),
+    [
+        *((text, "for example --threshold 10%") for text in ("10", "-5%", "+5%", "1e1%", "macs=5")),
+        *((text, "--threshold top1=0.3 (in points)") for text in ("top1=1%", "top1=", "top1=1 pp")),
+        *((text, "known: top1, top5") for text in ("=5%", "nothing=5%")),
+        ("latency_ratio=5%", "did you mean 'latency_mean_ns'?"),
+    ],
 )
-def test_ambiguous_thresholds_raise(text):
+def test_ambiguous_thresholds_raise(text, hint):
     with pytest.raises(InputError) as refused:
         Thresholds.read([text])
-    assert refused.value.hint
+    assert hint in refused.value.hint

@@ -129,7 +129,8 @@ def test_a_student_beside_the_independent_one(evaluated, three, test_set, traini
     teacher, alone = (by_hand(test_set.inputs, seed=seed).argmax(1) == test_set.labels for seed in (0, 1))
     assert of_test.n == (teacher & ~alone).sum()  # kd says what the teacher says
     assert of_test.value == 0
-    assert results["kd", "mismatches", "train", "alone"].n > 0
+    teacher, alone = (by_hand(training.images, seed=seed).argmax(1) == training.true_labels for seed in (0, 1))
+    assert results["kd", "mismatches", "train", "alone"].n == (teacher & ~alone)[training.drawn].sum()
     assert ("alone", "mismatches", "kd") not in results
 
 
@@ -163,9 +164,14 @@ def test_without_a_test_set_there_is_a_reason_for_everything(evaluated, tiny, be
     assert {metric for id_, metric in results if id_ == "s"} >= {"ece", "class_top1", "logit_spearman", "top1"}
 
 
-def test_risks_are_of_the_students_losses_under_its_teachers_probabilities(evaluated, three, test_set):
+def test_risks_are_of_the_students_losses_under_its_teachers_probabilities(evaluated, three, test_set, by_hand):
     results, _ = evaluated(three, test_set)
-    assert results["kd", "empirical_risk_variance"].value > 0
+    logits = by_hand(test_set.inputs)  # of kd as of its teacher
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    losses = -log_p[np.arange(len(log_p)), test_set.labels]
+    assert results["kd", "empirical_risk_variance"].value == pytest.approx(losses.var(ddof=1), rel=1e-3)
+    expected = -(np.exp(log_p) * log_p).sum(axis=1)
+    assert results["kd", "distilled_risk_variance"].value == pytest.approx(expected.var(ddof=1), rel=1e-3)
     assert results["kd", "distilled_risk_variance"].source == "probabilities of t"
     assert ("t", "empirical_risk_variance") not in results
 

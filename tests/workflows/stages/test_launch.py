@@ -147,7 +147,7 @@ def test_an_error_of_the_training_itself_is_written_for_the_parent(tmp_path, mon
     error = json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
     assert error["type"] == "DivergedError"
     assert error["message"].startswith("teacher: training diverged")
-    assert error["hint"]
+    assert "training.optimizer.lr" in error["hint"]
 
 
 @pytest.fixture(scope="module")
