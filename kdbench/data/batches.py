@@ -9,6 +9,7 @@ import numpy as np
 
 from kdbench.data import augment as augmenting
 from kdbench.data.selection import key_of
+from kdbench.data.transforms import Transforming
 from kdbench.errors import InputError
 from kdbench.recipe import Augment
 
@@ -134,6 +135,9 @@ class Batches:
         if train and augment.mixes:
             assert classes is not None, "mixed labels are distributions over a known number of classes"
             self._mixing = augmenting.Mixing(augment, classes, seed)
+        self._transform = None
+        if train and augment.transform is not None:
+            self._transform = Transforming(augment.transform, seed)
         self._inputs = torch.from_numpy(split.inputs).to(self.device)
         self._labels = torch.from_numpy(split.labels).to(self.device)
         self._numbers = torch.from_numpy(split.samples).to(self.device)
@@ -202,13 +206,19 @@ class Batches:
             slot = torch.from_numpy(slots).to(self.device)
         views = augmenting.decode_views(numbers, self.augment).to(self.device)
         for number, (bounds, part) in enumerate(zip(self._bounds, self.parts, strict=True)):
-            # Every process makes all of a mixed batch, because its images are mixed with those of other processes.
-            start, stop = bounds if self._mixing is not None else part[:2]
+            # Every process makes all of a mixed batch, because its images are mixed with those of other processes, and
+            # of a transformed one, whose random numbers are the batch's.
+            whole = self._mixing is not None or self._transform is not None
+            start, stop = bounds if whole else part[:2]
             position = order[start:stop]
-            inputs = self._normalised(self._viewed(self._inputs.index_select(0, position), views.of(position)))
+            samples = self._inputs.index_select(0, position)
+            if self._transform is not None:
+                samples = self._transform(samples, self.epoch, number)
+            inputs = self._normalised(self._viewed(samples, views.of(position)))
             labels = self._labels.index_select(0, position)
             if self._mixing is not None:
                 inputs, labels = self._mixing(inputs, labels, self.epoch, number)
+            if whole:
                 kept = slice(part.start - start, part.stop - start)
                 inputs, labels, position = inputs[kept], labels[kept], position[kept]
             sample = self._numbers.index_select(0, position)

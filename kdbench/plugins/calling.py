@@ -12,7 +12,7 @@ _VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
 def called(
-    function: Callable[..., Any], offered: Mapping[str, Any], options: Mapping[str, Any], subject: str, *, give: str
+    function: Callable[..., Any], offered: Mapping[str, Any], options: Mapping[str, Any], subject: str, give: str = ""
 ) -> Any:
     """Return `function(…)` with those `offered` arguments that it names, and all `options`, which win.
 

@@ -5,7 +5,7 @@ environment, device or file; the stage that needs a model, data set or method re
 only.
 """
 
-from kdbench.recipe.data import Augment, Data, Examples, LabelNoise, Subset
+from kdbench.recipe.data import Augment, Data, Examples, LabelNoise, Subset, Transform
 from kdbench.recipe.measure import LEAST_PRECISION, Analysis, InputOptions, Measure
 from kdbench.recipe.models import Model, Quantize, Start, Student, SubStudents, Teacher, Term, Trained
 from kdbench.recipe.study import Recipe, needed_by
@@ -35,5 +35,6 @@ __all__ = [
     "Term",
     "Trained",
     "Training",
+    "Transform",
     "needed_by",
 ]

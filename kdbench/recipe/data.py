@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kdbench.validation import Value
+from kdbench.recipe.named import WithOptions
+from kdbench.validation import Value, is_absent
 
 # The levels of augmentation, weakest first, as in Stanton et al. 2021.
 AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
@@ -17,12 +18,19 @@ AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
 }
 
 
+class Transform(WithOptions):
+    """A user's own change of a batch, by import path or registered name; every other key is an option of it."""
+
+    name: str
+
+
 class Augment(Value):
     """Random changes of training images: zero-pad by `pad` and crop back, flip left-right with chance one half.
 
     With `views` every image has that many fixed views, one per epoch in turn, so that a teacher evaluates an image only
     that many times. `mixup` and `cutmix` are the parameter of the symmetric Beta distribution of the second image's
-    share (0: off); with both, each batch uses one of them.
+    share (0: off); with both, each batch uses one of them. `transform` is a function of a user's own on whole batches,
+    before the other changes.
     """
 
     pad: int = Field(default=0, ge=0, le=32)
@@ -30,6 +38,12 @@ class Augment(Value):
     views: int | None = Field(default=None, gt=0, le=256)
     mixup: float = Field(default=0.0, ge=0)
     cutmix: float = Field(default=0.0, ge=0)
+    transform: Transform | None = Field(default=None, exclude_if=is_absent)
+
+    @field_validator("transform", mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
     @property
     def distinct_views(self) -> int:

@@ -70,7 +70,7 @@ def _augmentation(key: str, value: Any) -> Any:
     """Return the complete table for an augmentation level, which replaces an inherited augmentation."""
     if key != "augment" or not isinstance(value, str) or value not in AUGMENT_LEVELS:
         return value
-    return {"pad": 0, "flip": False, "mixup": 0.0, "cutmix": 0.0, **AUGMENT_LEVELS[value]}
+    return {"pad": 0, "flip": False, "mixup": 0.0, "cutmix": 0.0, "transform": None, **AUGMENT_LEVELS[value]}
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kdbench.recipe.data import Examples
+from kdbench.recipe.named import WithOptions
 from kdbench.recipe.training import Training
 from kdbench.results.preprocessing import InputSpec
 from kdbench.validation import Value, is_absent
@@ -12,24 +13,13 @@ from kdbench.validation import Value, is_absent
 ONNX = ".onnx"
 
 
-class _WithOptions(BaseModel):
-    """A table whose further keys are the options of what it names, which validates them."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The further keys."""
-        return dict(self.model_extra or {})
-
-
-class Model(_WithOptions):
+class Model(WithOptions):
     """A model by its registered name; every other key is an option of that model."""
 
     name: str
 
 
-class Term(_WithOptions):
+class Term(WithOptions):
     """One weighted term of a student's objective: a distillation method by name, other keys are its options.
 
     It applies from `from_epoch` (0 is the first) until before `until_epoch`; values below one are shares of all epochs.

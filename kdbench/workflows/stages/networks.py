@@ -174,6 +174,8 @@ def _cache_obstacle(student: Student, teacher_terms: Sequence[ScheduledTerm]) ->
         return "no term needs a teacher"
     if augment.mixes:
         return "mixup and cutmix make images that the teacher has not seen before"
+    if augment.transform is not None:
+        return "its transform makes images that the teacher has not seen before"
     if slot_count(augment) is None:
         views = f"{augment.distinct_views} views, too many to cache"
         return f"its images come in {views}; data.augment.views = 16 shows each in 16"

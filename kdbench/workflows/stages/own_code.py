@@ -89,6 +89,8 @@ def planned_job(recipe: Recipe, job_id: str, run_data: RunData, folder: RunFolde
 
 def _options(entry: Trained) -> Iterable[dict[str, Any]]:
     yield entry.model.options
+    if entry.data.augment.transform is not None:
+        yield entry.data.augment.transform.options
     if isinstance(entry, Student):
         yield from (term.options for term in entry.terms)
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from kdbench import storage
+from kdbench.data.transforms import Transforming
 from kdbench.distill import fit
 from kdbench.distill.devices import device_of, evaluation_batch, processes_of, resolved
 from kdbench.distill.initial_weights import require_same_shape
@@ -86,6 +87,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
         teachers = [networks.fresh(t, run_data.dataset) for t in job.teachers]
         with recording() as of_terms:
             terms = _terms(job, network, teachers, run_data, build)
+            _try_transform(job, run_data)
         recordings[job.entry.name] = of_network | of_terms | recordings.get(job.entry.name, Recording())
         if not job.parts:
             networks.is_cached(job.entry, terms, training_of(job))
@@ -106,6 +108,13 @@ def _try(network: nn.Module, job: Job, run_data: RunData, tried: set[str], *, ex
         example = run_data.example(run_data.train, SAMPLES)
         options = {"trains": trains, "exported": exported}
         require_usable(network, example, run_data.dataset.outputs, job.entry.name, **options)
+
+
+def _try_transform(job: Job, run_data: RunData) -> None:
+    """Raise InputError for a transform that fails, or changes the shape of inputs."""
+    augment = job.entry.data.augment
+    if augment.transform is not None:
+        Transforming(augment.transform, job.seed)(torch.from_numpy(run_data.train.inputs[:SAMPLES].copy()), 0, 0)
 
 
 def _tried_peer(job: Job, run_data: RunData, tried: set[str], model: Model | None, number: int) -> nn.Module:
