@@ -34,16 +34,18 @@ def make_folder(path: Path) -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary path next to `path`; rename it to `path` when the block ends without an error.
 
-    For writers that need a file name. A killed process leaves either the old file or the new one.
+    For writers that need a file name. A killed process leaves either the old file or the new one; so does a power cut,
+    if `flush` writes the file to the disk first.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if flush:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
         raise storage_error(error, path) from error
@@ -52,9 +54,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a binary stream whose content becomes `path` when the block ends without an error."""
-    with replacing(path) as temporary, temporary.open("wb") as stream:
+def writing(path: Path, *, flush: bool = True) -> Iterator[IO[bytes]]:
+    """Yield a binary stream whose content becomes `path` when the block ends without an error, as `replacing` does."""
+    with replacing(path, flush=flush) as temporary, temporary.open("wb") as stream:
         yield stream
 
 

@@ -3,10 +3,14 @@
 The rules for "auto" depend on the device and the network, never on timings: a recipe repeats on the same machine.
 """
 
+import logging
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import nn
 
 from kdbench.distill.processes import environment, world_size
@@ -14,6 +18,8 @@ from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores
 from kdbench.recipe import Training
 from kdbench.registry import suggestion
+
+_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # as Fabric names them
 
 # Parameters from which bf16 pays; in a smaller network the casts cost what the products save.
 LEAST_FOR_BF16 = 100_000
@@ -151,3 +157,22 @@ def compile_forward(network: nn.Module) -> nn.Module:
     # Code generated for earlier networks of the same class counts towards torch's limit, beyond which it gives up.
     torch.compiler.reset()
     return cast("nn.Module", torch.compile(network, dynamic=False))
+
+
+def launched_fabric(training: Training) -> Fabric:
+    """Return Fabric on the devices of `training`, in the process group that this process belongs to."""
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces its precision and its processes
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning_fabric\..*")
+        fabric = Fabric(
+            accelerator="gpu" if device_of(training).type == "cuda" else "cpu",
+            devices=devices_of(training),
+            num_nodes=training.num_nodes,
+            strategy=strategy_of(training),
+            precision=_PRECISION[training.precision],
+            # Named, because Fabric would otherwise guess processes from a batch script's variables.
+            plugins=[environment() or LightningEnvironment()],
+        )
+        fabric.launch()
+    assert fabric.world_size == processes_of(training), (fabric.world_size, processes_of(training))
+    return fabric

@@ -1,13 +1,11 @@
 """Train one network and write its weights, a summary and a curve.
 
-The folder of a complete training holds `weights.safetensors`, `training.json` and `curve.csv`. Until then it holds a
-checkpoint, from which an interrupted training resumes.
+The folder of a complete training holds `weights.safetensors`, `training.json` and `curve.csv`. Until then it holds the
+curve so far and a checkpoint, from which an interrupted training resumes.
 """
 
-import csv
-import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from torch import nn
 from kdbench import storage
 from kdbench.data.batches import Batches
 from kdbench.distill import checkpoint
+from kdbench.distill.curves import CurveFile, CurveLog, table
 from kdbench.distill.devices import device_of, processes_of, resolved
 from kdbench.distill.loop import TrainingLoop, TrainingState
 from kdbench.distill.metering import NO_METER, EnergyMeter, EpochEnergy
@@ -65,11 +64,13 @@ def fit(
     key: str,
     progress: Progress,
     meter: EnergyMeter = NO_METER,
+    logs: Sequence[CurveLog] = (),
 ) -> cards.Training:
     """Train `network` in place and write its weights to `folder`; resume an interrupted training with the same `key`.
 
     `network` ends with the weights of the best validation epoch or the last, as `training.keep` says, in evaluation
-    mode, on the CPU. `key` is a hash of everything the result depends on; `meter` measures the energy of the epochs.
+    mode, on the CPU. `key` is a hash of everything the result depends on; `meter` measures the energy of the epochs;
+    `logs` receive the curve while it grows, as the file `curve.csv` does.
     Raises DivergedError if the loss stops being finite, StorageError if the folder cannot be written.
 
     A training on several devices runs in as many processes, which all call this with the same arguments and a `folder`
@@ -83,10 +84,9 @@ def fit(
     state = TrainingState(EpochEnergy(meter))
     train, validation = (batches.shared(processes.rank, processes.count) for batches in (train, validation))
     path = unfinished / checkpoint.STATE
+    options = (seed, processes, state, path, progress, resume, (CurveFile(folder / CURVE), *logs))
     with _threads(training.threads):
-        TrainingLoop(
-            network, objective, training, train, validation, seed, processes, state, path, progress, resume
-        ).run()
+        TrainingLoop(network, objective, training, train, validation, *options).run()
         threads = torch.get_num_threads()
     if state.best_weights:
         network.load_state_dict(state.best_weights)
@@ -154,11 +154,7 @@ def _write_results(network: nn.Module, summary: cards.Training, folder: Path, ke
     with storage.replacing(folder / WEIGHTS) as path:
         # Copies, because the format refuses tied weights, which share their memory.
         save_file({name: tensor.contiguous().clone() for name, tensor in network.state_dict().items()}, path)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=list(summary.curve[0].columns) if summary.curve else ())
-    writer.writeheader()
-    writer.writerows(row.columns for row in summary.curve)
-    storage.write_text(folder / CURVE, table.getvalue())
+    storage.write_text(folder / CURVE, table(summary.curve))
     # Last: its presence marks the training as complete.
     storage.write_json(folder / SUMMARY, {"key": key, "training": summary.model_dump(mode="json")})
     shutil.rmtree(folder / _UNFINISHED, ignore_errors=not summary.epochs)

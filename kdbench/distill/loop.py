@@ -1,17 +1,14 @@
 """The training loop: epochs of steps with a validation after each, on the devices that Fabric provides."""
 
-import logging
 import math
 import time
-import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -20,13 +17,14 @@ from kdbench.data.selection import key_of
 from kdbench.distill import checkpoint
 from kdbench.distill.accumulation import shares
 from kdbench.distill.averaging import WeightAverage
-from kdbench.distill.devices import compile_forward, device_of, devices_of, processes_of, strategy_of
+from kdbench.distill.curves import CurveLog
+from kdbench.distill.devices import compile_forward, launched_fabric
 from kdbench.distill.metering import EpochEnergy
 from kdbench.distill.method import evaluation_mode
 from kdbench.distill.module_paths import frozen_modules
 from kdbench.distill.objective import Objective
 from kdbench.distill.optimize import build_optimizer, learning_rate_factor, parameter_groups, plateau_factor
-from kdbench.distill.processes import Processes, environment
+from kdbench.distill.processes import Processes
 from kdbench.distill.tally import Tally, means
 from kdbench.errors import DivergedError
 from kdbench.progress import Progress
@@ -39,7 +37,6 @@ SAVE_EVERY_S = 10.0
 _PROGRESS_EVERY_S = 0.1
 _STEP_STREAM = 0x64726177  # keeps the random numbers of a step independent of the order of the samples
 _NOTHING = nullcontext()
-_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # as Fabric names them
 
 
 @dataclass
@@ -67,7 +64,8 @@ class TrainingState:
 class TrainingLoop:
     """Trains `network` under `objective`; validates with the task's loss alone, in evaluation mode.
 
-    `batches` and `validation` are this process's parts. `resume` starts from the checkpoint at `path`.
+    `batches` and `validation` are this process's parts. `resume` starts from the checkpoint at `path`. `logs`
+    receive the curve in the first process.
     """
 
     network: nn.Module
@@ -81,9 +79,10 @@ class TrainingLoop:
     path: Path
     progress: Progress
     resume: bool
+    logs: Sequence[CurveLog] = ()
 
     def __post_init__(self) -> None:
-        self._fabric = _fabric(self.training)
+        self._fabric = launched_fabric(self.training)
         self._step = _Step(self.network, self.objective, compile_network=bool(self.training.compile))
         if self.training.channels_last:
             self._step.to(memory_format=torch.channels_last)
@@ -120,10 +119,15 @@ class TrainingLoop:
     def run(self) -> None:
         """Train to the end. Raises DivergedError if the loss stops being finite."""
         unsaved_s = 0.0
+        for log in self.logs if self.processes.first else ():
+            log.begin(self.state.curve)
         while len(self.state.curve) < self.training.last_epoch and not self._out_of_patience():
             row = self._epoch(len(self.state.curve))
             detail = f", loss {row.train_loss:.4f}, {self.objective.task.summary(row)}"
             self._report(row.epoch * len(self.batches), row.epoch, detail)
+            # Before the checkpoint: a log is never behind it.
+            for log in self.logs if self.processes.first else ():
+                log.extend(self.state.curve)
             unsaved_s += row.seconds
             if self.processes.first and unsaved_s >= SAVE_EVERY_S:
                 unsaved_s = 0.0
@@ -280,21 +284,3 @@ class _Step(nn.Module):
         network = self._compiled[0] if self._compiled and not taps else self.network
         loss, logits = self.objective(network, batch, epoch)
         return loss, logits
-
-
-def _fabric(training: Training) -> Fabric:
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces its precision and its processes
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"lightning_fabric\..*")
-        fabric = Fabric(
-            accelerator="gpu" if device_of(training).type == "cuda" else "cpu",
-            devices=devices_of(training),
-            num_nodes=training.num_nodes,
-            strategy=strategy_of(training),
-            precision=_PRECISION[training.precision],
-            # Named, because Fabric would otherwise guess processes from a batch script's variables.
-            plugins=[environment() or LightningEnvironment()],
-        )
-        fabric.launch()
-    assert fabric.world_size == processes_of(training), (fabric.world_size, processes_of(training))
-    return fabric

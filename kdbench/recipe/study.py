@@ -25,6 +25,7 @@ class Recipe(Value):
     by key. With several `seeds` every model is trained once per seed, and reported accuracies are means over seeds.
     `folder` is where the recipe's file is: its paths are relative to it (see `located`). `plugins` are Python files or
     modules to import first, which may register models, methods and data sets.
+    `track` names the experiment trackers that log each training.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
@@ -38,10 +39,11 @@ class Recipe(Value):
     student: tuple[Student, ...] = ()
     measure: Measure = Measure()
     analysis: Analysis = Analysis()
+    track: tuple[str, ...] = Field(default=(), exclude_if=is_absent)
 
-    @field_validator("plugins", mode="before")
+    @field_validator("plugins", "track", mode="before")
     @classmethod
-    def _one_plugin(cls, value: Any) -> Any:
+    def _one_or_several(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="before")
@@ -103,8 +105,8 @@ class Recipe(Value):
         return content
 
     def hash(self) -> str:
-        """Return the SHA-256 of the resolved recipe without the location of its file, of the data and of weights."""
-        content = self.published()
+        """Return the SHA-256 of the resolved recipe without trackers and the location of its file, data and weights."""
+        content = {key: value for key, value in self.published().items() if key != "track"}
         content["data"] = {key: value for key, value in content["data"].items() if key not in {"root", "download"}}
         return storage.content_hash(content)
 

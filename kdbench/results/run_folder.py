@@ -4,6 +4,7 @@ OUT/recipe.json                  the resolved recipe
 OUT/code.json                    the hashes of a user's own code, by model, if there is any
 OUT/checkpoints/ID/              weights.safetensors, training.json, curve.csv
 OUT/models/ID.onnx, ID.card.json the model that ships, and its card
+OUT/tracking/NAME/               what the tracker NAME keeps, if the recipe has trackers
 OUT/record.json, samples.npz     the measurements, and the raw samples behind them
 OUT/verdicts/TARGET.json         the verdict against a target
 OUT/report.md, figures/          the report; OUT/report.html is the same as one page
@@ -90,6 +91,11 @@ class RunFolder:
     def verdict(self, target: str) -> Path:
         """Return the path of the verdict against one target."""
         return self.verdicts / f"{target}.json"
+
+    @property
+    def tracking(self) -> Path:
+        """The folder of the experiment trackers, one folder per tracker."""
+        return self.path / "tracking"
 
     @property
     def workspace(self) -> Path:

@@ -14,6 +14,7 @@ from kdbench.workflows.stages.export import export_all
 from kdbench.workflows.stages.measure import measure_all
 from kdbench.workflows.stages.results import RunResults, record_and_folder, write_results
 from kdbench.workflows.stages.start import report_on_rank_zero, require_single_process, start_run, translate_disk_errors
+from kdbench.workflows.stages.tracking import track_results
 from kdbench.workflows.stages.train import train_all
 
 
@@ -46,7 +47,9 @@ def run_recipe(
         progress.stage("measure", total - 1, total)
         record, samples = measure_all(recipe, exports, run_data, folder, progress, command)
         progress.stage("report", total, total)
-        return write_results(record, samples, folder, targets)
+        results = write_results(record, samples, folder, targets)
+        track_results(recipe, jobs, results.record, run_data.content, folder, progress)
+        return results
 
 
 run = record_and_folder(run_recipe, "run")

@@ -77,9 +77,9 @@ def test_a_training_is_saved_now_and_then_and_not_after_every_short_epoch(tmp_pa
     saved = []
     real = checkpoint.storage.replacing
 
-    def noting(path):
+    def noting(path, **options):
         saved.append(path.name)
-        return real(path)
+        return real(path, **options)
 
     monkeypatch.setattr(checkpoint.storage, "replacing", noting)
     run_fit(tmp_path / "often")

@@ -8,6 +8,8 @@ from kdbench import storage
 from kdbench.distill import fit
 from kdbench.distill.devices import check_devices
 from kdbench.distill.processes import process_group, world_size
+from kdbench.distill.tracker import require_trackers
+from kdbench.distill.trackers import TRACKERS
 from kdbench.errors import InputError, KdbenchError
 from kdbench.plugins import Recording, recording
 from kdbench.progress import Progress
@@ -27,6 +29,7 @@ def start_run(
     processes = process_group()
     with report_on_rank_zero():
         load_plugins(recipe)
+        require_trackers(recipe.track, TRACKERS)
         jobs = plan(recipe)
         for job in jobs:
             check_devices(training_of(job))

@@ -37,6 +37,7 @@ from kdbench.workflows.stages.model_sources import file_hash
 from kdbench.workflows.stages.network_checks import SAMPLES, require_usable
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData
+from kdbench.workflows.stages.tracking import trackers_of
 
 BuildPeer = Callable[[Model | None, int], nn.Module]
 
@@ -187,7 +188,8 @@ def train_one(
     place, key = folder.checkpoint(job.id), job.key(recipe, run_data.content)
     options: dict[str, Any] = {"seed": job.seed, "folder": place, "key": key, "progress": progress, "meter": meter}
     try:
-        fit.fit(network, objective, batches, validation, training, **options)
+        with trackers_of(job, recipe, key, folder, progress) as trackers:
+            fit.fit(network, objective, batches, validation, training, logs=trackers, **options)
     except DivergedError as error:
         raise DivergedError(f"{job.id}: {error.message}", error.hint) from error
 

@@ -1,0 +1,133 @@
+"""The interface of an experiment tracker: where the curve and the results of each model go beside the run's folder."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar
+
+from kdbench.errors import InputError, KdbenchError
+from kdbench.progress import Progress
+from kdbench.registry import Registry
+from kdbench.results.cards import Epoch
+
+Parameter = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class TrackedModel:
+    """A model to track: its `id`, the name of its `study`, and the keys of the recipe that it was trained by, dotted.
+
+    `folder` is the tracker's in the run's folder; `key` is a hash of all that the training depends on.
+    """
+
+    id: str
+    study: str
+    folder: Path
+    key: str
+    parameters: Mapping[str, Parameter]
+
+
+class Tracker(ABC):
+    """Logs one model; a `CurveLog`. A model that was tracked before with the same key is continued.
+
+    `modules` are those that it imports, when it begins, and `extra` is kdbench's extra that installs them. Methods may
+    raise anything: kdbench notes it, and the training goes on.
+    """
+
+    modules: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = ""
+
+    def __init__(self, model: TrackedModel) -> None:
+        self.model = model
+
+    @abstractmethod
+    def begin(self, curve: Sequence[Epoch]) -> None:
+        """Log the parameters, and those epochs of `curve` that are missing. Called first, and once."""
+
+    @abstractmethod
+    def extend(self, curve: Sequence[Epoch]) -> None:
+        """Log the last epoch of `curve`."""
+
+    @abstractmethod
+    def results(self, values: Mapping[str, float]) -> None:
+        """Log measured values by name, such as "top1", after the training."""
+
+    @abstractmethod
+    def close(self, *, complete: bool) -> None:
+        """End the log, whether it began or not; `complete` is false if the training was interrupted."""
+
+
+def require_trackers(names: Sequence[str], trackers: Registry[type[Tracker]]) -> None:
+    """Raise InputError for a name that no tracker has, and for one whose extra is not installed."""
+    for name in names:
+        tracker = trackers.get(name)
+        missing = [module for module in tracker.modules if find_spec(module) is None]
+        if missing:
+            hint = f"pip install 'kdbench[{tracker.extra}]'" if tracker.extra else f"install {missing[0]}"
+            raise InputError(f"track = {name!r} needs {missing[0]}, which is not installed", hint)
+
+
+@dataclass(eq=False)
+class GuardedTracker:
+    """A tracker whose failure is noted and ends the tracking, not the training; at the beginning it is an error."""
+
+    name: str
+    tracker: Tracker
+    progress: Progress
+    failed: bool = False
+
+    def begin(self, curve: Sequence[Epoch]) -> None:
+        """Begin; raises InputError if the tracker fails."""
+        try:
+            self.tracker.begin(curve)
+        except KdbenchError:
+            raise
+        except Exception as error:  # a tracker may raise anything
+            hint = f"check its settings, or leave {self.name!r} out of track"
+            raise InputError(f"the tracker {self.name} cannot begin: {_first_line(error)}", hint) from error
+
+    def extend(self, curve: Sequence[Epoch]) -> None:
+        """Log the last epoch."""
+        self._guard(lambda: self.tracker.extend(curve))
+
+    def results(self, values: Mapping[str, float]) -> None:
+        """Log measured values."""
+        self._guard(lambda: self.tracker.results(values))
+
+    def close(self, *, complete: bool) -> None:
+        """End the log."""
+        self._guard(lambda: self.tracker.close(complete=complete))
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        if self.failed:
+            return
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - a tracker may raise anything
+            self.failed = True
+            model = self.tracker.model.id
+            self.progress.note(f"{self.name} failed, and no longer tracks {model}: {_first_line(error)}")
+
+
+@contextmanager
+def opened(
+    models: Mapping[str, TrackedModel], trackers: Registry[type[Tracker]], progress: Progress
+) -> Iterator[list[GuardedTracker]]:
+    """Yield trackers by name for a model, as each sees it in `models`, and close them at the end."""
+    with ExitStack() as stack:
+        guarded = [GuardedTracker(name, trackers.get(name)(model), progress) for name, model in models.items()]
+
+        def close(kind: type[BaseException] | None, *_: object) -> bool:
+            for tracker in guarded:
+                tracker.close(complete=kind is None)
+            return False
+
+        stack.push(close)
+        yield guarded
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

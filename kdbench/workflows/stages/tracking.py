@@ -1,0 +1,73 @@
+"""The trackers of a run: opened for the training of each model, and again for its measured values."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from kdbench.distill import fit
+from kdbench.distill.tracker import GuardedTracker, Parameter, TrackedModel, opened
+from kdbench.distill.trackers import TRACKERS
+from kdbench.errors import InputError
+from kdbench.progress import Progress
+from kdbench.recipe import Recipe
+from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.plan import Job
+
+
+@contextmanager
+def trackers_of(
+    job: Job, recipe: Recipe, key: str, folder: RunFolder, progress: Progress
+) -> Iterator[list[GuardedTracker]]:
+    """Yield the recipe's trackers for a job whose training has the key `key`."""
+    parameters = parameters_of(job, recipe) if recipe.track else {}
+    models = {
+        name: TrackedModel(job.id, recipe.name, folder.tracking / name, key, parameters)
+        for name in dict.fromkeys(recipe.track)
+    }
+    with opened(models, TRACKERS, progress) as trackers:
+        yield trackers
+
+
+def track_results(
+    recipe: Recipe, jobs: Sequence[Job], record: RunRecord, data: str, folder: RunFolder, progress: Progress
+) -> None:
+    """Log the measured values of the models of `jobs`; `data` is the content hash of the data."""
+    for job in jobs if recipe.track else ():
+        key = job.key(recipe, data)
+        values, training = values_of(record, job.id), fit.finished(folder.checkpoint(job.id), key)
+        if not values or training is None:
+            continue
+        try:
+            with trackers_of(job, recipe, key, folder, progress) as trackers:
+                for tracker in trackers:
+                    tracker.begin(training.curve)
+                    tracker.results(values)
+        except InputError as error:
+            progress.note(error.message)  # the run is complete without it
+
+
+def parameters_of(job: Job, recipe: Recipe) -> dict[str, Parameter]:
+    """Return the keys of a job's entry in the recipe, dotted, with its data set and seed; unset ones are left out."""
+    entry = job.entry.model_dump(mode="json", exclude={"name", "family", "axes", "seed_offset"})
+    return {"seed": job.seed, "data.name": recipe.data.name, **dict(_flat(entry))}
+
+
+def values_of(record: RunRecord, model: str) -> dict[str, float]:
+    """Return a model's measured values by metric, and where it was measured: `top1`, `latency_p50_ns/threads-1`."""
+    values = {}
+    for measurement in record.measurements:
+        if measurement.model == model and measurement.value is not None:
+            axes = (f"{axis}-{value}" for axis, value in measurement.axes.items())
+            values[re.sub(r"[^\w./ -]", "_", "/".join([measurement.metric, *axes]))] = measurement.value
+    return values
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value not in (None, [], ""):
+            yield f"{prefix}{key}", value if isinstance(value, str | int | float) else json.dumps(value)
