@@ -32,13 +32,15 @@ def load(
     crop: int | None = None,
     geometry: Geometry | None = None,
     floats: bool = False,
+    layout: str = "auto",
 ) -> Dataset:
     """Load the data set `name` (`folder:PATH`, `npz:PATH` or a function's import path for a user's own) into memory.
 
     Only `parts` are loaded; class names and normalisation constants do not depend on them. `root` is the folder of
     downloaded sets (default: the environment variable KDBENCH_DATA); nothing is downloaded unless `download` is True.
     `resize` scales the shorter side to that many pixels, then `crop` cuts a centred square; `geometry` replaces both.
-    With `floats`, images that are stored as floats stay so; otherwise they are rounded to 256 levels.
+    With `floats`, images that are stored as floats stay so; otherwise those from 0 to 1 are rounded to 256 levels,
+    unless a `layout` (`kdbench.data.layouts`) says what the axes of the arrays are.
 
     Raises InputError for an unknown or unusable set, DataMissingError if its files are missing.
     """
@@ -49,9 +51,15 @@ def load(
             raise InputError(f"data.{option} is {pixels}", "give a number of pixels, 1 or more")
     folder = root or os.environ.get("KDBENCH_DATA")
     geometry = geometry or Geometry(resize=resize, crop=None if crop is None else (crop, crop))
-    request = Request(name, Path(folder).expanduser() if folder else None, download, tuple(parts), geometry, floats)
-    dataset: Dataset = loaded(DATASETS.get(name), request).only(parts)
-    kinds = {split.inputs.dtype.name for split in (dataset.train, dataset.test) if split is not None}
-    if not floats and kinds != {"uint8"}:
-        raise InputError(f"the data set {name!r} holds {', '.join(kinds)} images", "its loader has to return uint8")
+    place = Path(folder).expanduser() if folder else None
+    request = Request(name, place, download, tuple(parts), geometry, floats, layout)
+    content = loaded(DATASETS.get(name), request)
+    if not isinstance(content, Dataset):
+        from kdbench.data.arrays import dataset_from_arrays
+
+        content = dataset_from_arrays(content, request)
+    dataset: Dataset = content.only(parts)
+    if layout != "auto" and dataset.layout != ("NCHW" if layout == "NHWC" else layout):
+        message = f"the data set {name!r} holds {dataset.layout}, and data.layout is {layout!r}"
+        raise InputError(message, "leave data.layout out: this set has a layout of its own")
     return dataset

@@ -15,6 +15,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from kdbench.data.selection import below, key_of, words
+from kdbench.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
+    from kdbench.data.dataset import Dataset
     from kdbench.recipe import Augment
 
     Numbers = npt.NDArray[np.int64]
@@ -46,6 +48,23 @@ class Views(NamedTuple):
     def to(self, device: torch.device) -> Views:
         """Return the views on `device`."""
         return Views(*(field.to(device) for field in self))
+
+
+def require_images(augment: Augment, dataset: Dataset, name: str) -> None:
+    """Raise InputError if `augment`, of the model `name`, changes images and the data set holds none."""
+    image = dataset.layout == "NCHW"
+    tokens = dataset.layout == "tokens"
+    refused = {
+        "pad": (augment.pad, image),
+        "flip": (augment.flip, image),
+        "cutmix": (augment.cutmix, image),
+        "mixup": (augment.mixup, not tokens),
+    }
+    for key, (used, allowed) in refused.items():
+        if used and not allowed:
+            message = f"{name}: data.augment.{key} is for images, and the inputs are {dataset.layout}"
+            hint = "leave it out" if tokens else "leave it out; mixup works for all numbers"
+            raise InputError(message, hint)
 
 
 def slot_count(augment: Augment) -> int | None:
@@ -132,9 +151,16 @@ class Mixing:
     def __call__(
         self, images: torch.Tensor, labels: torch.Tensor, epoch: int, number: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images (B, C, H, W), each mixed with its neighbour in the batch, and labels (B, classes) float."""
+        """Return inputs (B, …), each mixed with its neighbour in the batch, and labels (B, classes) float.
+
+        Numbers of any shape are mixed as images (B, 1, 1, numbers); cutmix, which `require_images` refuses for them,
+        needs images (B, C, H, W).
+        """
         import torch
 
+        if images.dim() != 4:
+            mixed, distributions = self(images.flatten(1)[:, None, None], labels, epoch, number)
+            return mixed.view(images.shape), distributions
         key = key_of(self._seed, epoch, number)
         # torchvision draws from the CPU's global generator, whose state is restored afterwards.
         with torch.random.fork_rng(devices=[]):

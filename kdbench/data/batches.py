@@ -1,4 +1,4 @@
-"""Batches of a split that is on the device as uint8: shuffled, augmented and normalised without a loader process."""
+"""Batches of a split that is on the device: shuffled, augmented and normalised without a loader process."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def part_of(start: int, stop: int, rank: int, processes: int) -> BatchPart:
 
 
 class Batch(NamedTuple):
-    """B samples: normalised inputs (B, C, H, W) float32 and labels (B,) int64.
+    """B samples: normalised inputs (B, …) float32, or token ids (B, T) int64; and labels (B,) int64.
 
     `position` (B,) int64 are the samples' positions in the split, `sample` (B,) int64 their numbers in the data set,
     which no split or subset changes. If images were mixed, the labels are distributions (B, classes) float32. `slot`
@@ -89,6 +89,9 @@ class Batches:
     `drop_last` drops a last batch that is not full. Without it, in training, a single last sample joins the previous
     batch, because batch norm has no variance for one sample (unless `batch` is 1).
 
+    Inputs are normalised along `channel_axis`: uint8 as (x / 255 - mean) / std, float32 as (x - mean) / std. Token ids
+    stay as they are. Crops of floats are padded with the mean.
+
     An iteration reads the epoch when its first batch is drawn.
 
     `shared` returns the batches of one of several processes; `parts` says which samples of each batch it computes.
@@ -105,6 +108,7 @@ class Batches:
         augment: Augment = Augment(),  # noqa: B008 - frozen
         seed: int = 0,
         device: str | torch.device = "cpu",
+        channel_axis: int = 1,
         channels_last: bool = False,
         drop_last: bool = False,
         classes: int | None = None,
@@ -112,11 +116,13 @@ class Batches:
         import torch
 
         assert batch > 0, batch
-        channels = split.inputs.shape[1]
+        tokens = split.inputs.dtype == np.int64
+        channels = 0 if tokens else split.inputs.shape[channel_axis]
         if not len(mean) == len(std) == channels:
-            message = f"{len(mean)} means and {len(std)} standard deviations for images of {channels} channels"
-            raise InputError(message, "give data.mean and data.std one value per channel")
-        if min(std) <= 0:
+            message = f"{len(mean)} means and {len(std)} standard deviations for inputs of {channels} channels"
+            hint = "give data.mean and data.std one value per channel"
+            raise InputError(message, "leave data.mean and data.std out: token ids have none" if tokens else hint)
+        if min(std, default=1) <= 0:
             raise InputError(f"data.std is {tuple(std)}", "standard deviations are positive")
         if drop_last and len(split) < batch:
             message = f"{len(split)} training images make no full batch of {batch}"
@@ -126,7 +132,7 @@ class Batches:
         self.augment = augment
         self.seed = seed
         self.epoch = 0
-        self.channels_last = channels_last
+        self.channels_last = channels_last and split.inputs.ndim == 4
         self.device = torch.device(device)
         self.labels = split.labels
         self.normalisation = {"mean": tuple(mean), "std": tuple(std)}
@@ -141,9 +147,19 @@ class Batches:
         self._inputs = torch.from_numpy(split.inputs).to(self.device)
         self._labels = torch.from_numpy(split.labels).to(self.device)
         self._numbers = torch.from_numpy(split.samples).to(self.device)
-        # (x / 255 - mean) / std as x · scale + shift, in double precision until the end.
-        self._scale = self._per_channel(1 / (255 * np.asarray(std, dtype=np.float64)))
-        self._shift = self._per_channel(-np.asarray(mean, dtype=np.float64) / np.asarray(std, dtype=np.float64))
+        means, stds = (np.asarray(values, dtype=np.float64) for values in (mean, std))
+        shape = [1] * split.inputs.ndim
+        shape[channel_axis] = -1
+        if split.inputs.dtype == np.uint8:
+            # (x / 255 - mean) / std as x · scale + shift, in double precision until the end.
+            self._scale, self._shift = self._along(1 / (255 * stds), shape), self._along(-means / stds, shape)
+            self._normalised = self._of_pixels
+        elif tokens:
+            self._normalised = self._of_tokens
+        else:
+            # As in a measuring process, bit for bit; a shift of x · scale would lose the digits of a large mean.
+            self._mean, self._std = self._along(means, shape), self._along(stds, shape)
+            self._normalised = self._of_numbers
         self._bounds = batch_bounds(len(split), batch, drop_last=drop_last, join_single=train)
         self.parts = [part_of(start, stop, 0, 1) for start, stop in self._bounds]
 
@@ -188,7 +204,7 @@ class Batches:
         views = augmenting.decode_views(numbers, self.augment).to(self.device)
         for start, stop in batch_bounds(len(self._labels), batch, drop_last=False, join_single=False):
             position, rows = torch.arange(start, stop, device=self.device), slice(start, stop)
-            inputs = self._normalised(self._viewed(self._inputs[rows], views.of(position)))
+            inputs = self._inputs_at(self._inputs[rows], views.of(position))
             slots = torch.full_like(position, slot)
             yield Batch(inputs, self._labels[rows], position, self._numbers[rows], slots)
 
@@ -214,7 +230,7 @@ class Batches:
             samples = self._inputs.index_select(0, position)
             if self._transform is not None:
                 samples = self._transform(samples, self.epoch, number)
-            inputs = self._normalised(self._viewed(samples, views.of(position)))
+            inputs = self._inputs_at(samples, views.of(position))
             labels = self._labels.index_select(0, position)
             if self._mixing is not None:
                 inputs, labels = self._mixing(inputs, labels, self.epoch, number)
@@ -224,17 +240,33 @@ class Batches:
             sample = self._numbers.index_select(0, position)
             yield Batch(inputs, labels, position, sample, None if slot is None else slot.index_select(0, position))
 
-    def _viewed(self, images: torch.Tensor, views: Views) -> torch.Tensor:
-        return images if self.augment.distinct_views == 1 else augmenting.apply_views(images, views, self.augment.pad)
+    def _inputs_at(self, samples: torch.Tensor, views: Views) -> torch.Tensor:
+        """Return samples in their views, normalised; floats before they are padded, because 0 is then the mean."""
+        if self.augment.distinct_views == 1:
+            return self._normalised(samples)
+        if not samples.is_floating_point():
+            return self._normalised(augmenting.apply_views(samples, views, self.augment.pad))
+        viewed = augmenting.apply_views(self._normalised(samples).contiguous(), views, self.augment.pad)
+        return self._formatted(viewed)
 
-    def _normalised(self, images: torch.Tensor) -> torch.Tensor:
+    def _of_pixels(self, images: torch.Tensor) -> torch.Tensor:
         import torch
 
         # In place, memory format last: addcmul does it in one call but broadcasts slowly on a CPU.
-        result = images.to(torch.float32).mul_(self._scale).add_(self._shift)
-        return result.contiguous(memory_format=torch.channels_last) if self.channels_last else result
+        return self._formatted(images.to(torch.float32).mul_(self._scale).add_(self._shift))
 
-    def _per_channel(self, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> torch.Tensor:
+    def _of_numbers(self, numbers: torch.Tensor) -> torch.Tensor:
+        return self._formatted((numbers - self._mean).div_(self._std))
+
+    def _of_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens
+
+    def _formatted(self, inputs: torch.Tensor) -> torch.Tensor:
         import torch
 
-        return torch.from_numpy(values.astype(np.float32)).view(1, -1, 1, 1).to(self.device)
+        return inputs.contiguous(memory_format=torch.channels_last) if self.channels_last else inputs
+
+    def _along(self, values: np.ndarray[tuple[int], np.dtype[np.float64]], shape: Sequence[int]) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(values.astype(np.float32)).view(*shape).to(self.device)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdbench.errors import InputError
-from kdbench.results.preprocessing import Geometry
+from kdbench.results.preprocessing import DataLayout, Geometry
 
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
@@ -79,8 +79,10 @@ class Dataset:
 
     `class_names` name the classes, or the components of a regression's targets. `inferred_classes` says that they only
     number the labels that occur: there may be further classes. `mean` and `std` are per index of the inputs' axis
-    `channel_axis`, for uint8 in units of 0–1 (after division by 255), and empty for token ids. `source` names the
+    `channel_axis`, for uint8 in units of 0–1 (after division by 255), and empty for token ids; empty for float32, they
+    are fitted to the part that is trained on. `source` names the
     origin of the data, their licence or citation, and the origin of the constants; `notes` tell what was left out.
+    `stored_layout` is the layout of the arrays that the set was read from, where one was needed to read them.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Dataset:
     inferred_classes: bool = False
     notes: tuple[str, ...] = ()
     channel_axis: int = 1
+    stored_layout: DataLayout | None = None
 
     def __post_init__(self) -> None:
         splits = self._splits()
@@ -111,9 +114,13 @@ class Dataset:
             fault = f"{self.name}: labels from {low} to {high}, but classes are 0 to {self.classes - 1}"
             _require(low >= 0 and high < self.classes, fault)
         inputs, means, stds = splits[0].inputs, len(self.mean), len(self.std)
+        fault = f"{self.name}: inputs of shape {inputs.shape} have no channel axis {self.channel_axis}"
+        _require(0 < self.channel_axis < inputs.ndim, fault)
+        _require(len({split.inputs.dtype for split in splits}) == 1, f"{self.name}: the parts differ in type of inputs")
         channels = 0 if inputs.dtype == np.int64 else inputs.shape[self.channel_axis]
         fault = f"{self.name}: {channels} channels, but {means} means and {stds} standard deviations"
-        _require(means == stds == channels, fault)
+        to_be_fitted = inputs.dtype == np.float32 and means == stds == 0
+        _require(means == stds == channels or to_be_fitted, fault)
         _require(all(std > 0 for std in self.std), f"{self.name}: a standard deviation must be positive: {self.std}")
 
     @property
@@ -135,6 +142,13 @@ class Dataset:
     def scale(self) -> float:
         """What inputs are divided by before `mean` and `std` apply: 255 for uint8, else 1."""
         return 255.0 if self._splits()[0].inputs.dtype == np.uint8 else 1.0
+
+    @property
+    def layout(self) -> DataLayout:
+        """What the axes of the inputs are."""
+        from kdbench.data.layouts import layout_of
+
+        return layout_of(self._splits()[0].inputs, self.channel_axis)
 
     @property
     def known_classes(self) -> int | None:
@@ -160,7 +174,7 @@ class Request:
     """A request to a loader, which must respect every field.
 
     `root` is the folder of downloaded sets, `parts` the parts to load, `geometry` how images are brought to one size.
-    With `floats`, images that are stored as floats stay so.
+    With `floats`, images that are stored as floats stay so. `layout` says what the axes of arrays are.
     """
 
     name: str
@@ -169,6 +183,8 @@ class Request:
     parts: tuple[Part, ...] = PARTS
     geometry: Geometry = Geometry()  # noqa: RUF009 - frozen
     floats: bool = False
+    layout: str = "auto"
 
 
-Loader = Callable[[Request], Dataset]
+Loader = Callable[[Request], Any]
+"""Returns a `Dataset`, or plain arrays in a form that `kdbench.data.arrays.dataset_from_arrays` reads."""

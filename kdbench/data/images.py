@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from kdbench.data.dataset import Images
+from kdbench.data.normalisation import axis_statistics
 from kdbench.data.resampling import resampled
 from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores
@@ -212,9 +213,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
     A constant channel gets the deviation 1: it is shifted to zero and not scaled.
     """
     if images.dtype != np.uint8:
-        mean = images.mean(axis=(0, 2, 3), dtype=np.float64)
-        std = images.std(axis=(0, 2, 3), dtype=np.float64)
-        return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
+        return axis_statistics(images, 1)
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):

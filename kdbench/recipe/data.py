@@ -125,9 +125,17 @@ class Examples(Value):
         return AUGMENT_LEVELS[value]
 
 
+Layout = Literal["auto", "NCHW", "NHWC", "NCL", "NCDHW", "vectors", "sequences", "tokens"]
+
+
+def _is_auto(value: object) -> bool:
+    return value == "auto"
+
+
 class Data(Examples):
     """The data set and its split. `validation` is the share of the training part, by class, used for validation.
 
+    `layout` says what the axes of arrays are; numbers then stay float32. `mean` and `std` are per channel or feature.
     The keys of `Examples` apply to every model whose `data` table does not override them.
     """
 
@@ -136,6 +144,7 @@ class Data(Examples):
     download: bool = False
     validation: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
     split_seed: int = 0
+    layout: Layout = Field(default="auto", exclude_if=_is_auto)
     resize: int | None = Field(default=None, gt=0)
     crop: int | None = Field(default=None, gt=0)
     mean: tuple[float, ...] | None = None

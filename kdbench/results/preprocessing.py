@@ -13,6 +13,7 @@ ResizeMode = Literal["shorter", "squash", "letterbox"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 Colour = Literal["grey", "RGB"]
 ChannelOrder = Literal["RGB", "BGR"]
+DataLayout = Literal["NCHW", "NHWC", "NCL", "NCDHW", "vectors", "sequences", "tokens", "array"]
 Pixels = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -55,8 +56,10 @@ class Preprocessing(Value):
     """How an image becomes a model's input: its geometry, then `(pixel / scale - mean) / std` per channel.
 
     `channel_order` is the order of the input's channels. An integer input of a quantized model holds
-    `round(x / input_scale) + input_zero_point`; without them it holds the pixels as they are. `sources` says where each
-    key comes from.
+    `round(x / input_scale) + input_zero_point`; without them it holds the pixels as they are. With a `data_layout` the
+    inputs are no pixels but numbers as the data set holds them, read in that layout: `scale` divides them as they are,
+    and `mean` and `std` run over the axis `channel_axis`, where axis 0 numbers the samples. Token ids have neither.
+    `sources` says where each key comes from.
     """
 
     scale: Positive = 255.0
@@ -66,6 +69,8 @@ class Preprocessing(Value):
     geometry: Geometry = Geometry()
     input_scale: Positive | None = None
     input_zero_point: int = 0
+    data_layout: DataLayout | None = None
+    channel_axis: Annotated[int, Field(ge=1)] = 1
     sources: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")

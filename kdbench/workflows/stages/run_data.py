@@ -11,8 +11,9 @@ import torch
 from kdbench import data
 from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset, Indices, Split
+from kdbench.data.normalisation import axis_statistics
 from kdbench.data.selection import at_random, cut_validation, first_per_class, flip_labels, half, noisy_targets
-from kdbench.recipe import Examples, Recipe, Subset
+from kdbench.recipe import Data, Examples, Recipe, Subset
 from kdbench.recipe.paths import located_data
 from kdbench.results.preprocessing import Geometry, Preprocessing
 
@@ -62,11 +63,12 @@ class RunData:
 
     def batches(self, split: Split, batch: int, **options: Any) -> Batches:
         """Return `split` in normalised batches; `options` are those of `Batches`."""
-        normalisation = {"mean": self.preprocessing.mean, "std": self.preprocessing.std}
+        known = self.preprocessing
+        normalisation = {"mean": known.mean, "std": known.std, "channel_axis": known.channel_axis}
         return Batches(split, batch=batch, **{"train": False, **normalisation, **options})
 
     def example(self, split: Split, samples: int) -> torch.Tensor:
-        """Return the first `samples` images of `split`, normalised, (samples, C, H, W) float32."""
+        """Return the first `samples` inputs of `split`, normalised: (samples, …) float32, or token ids int64."""
         first = split.subset(range(min(samples, len(split))))
         return next(iter(self.batches(first, samples))).inputs
 
@@ -74,17 +76,33 @@ class RunData:
 def load_run_data(recipe: Recipe) -> RunData:
     """Load a recipe's data and split the validation part off the training part."""
     options = recipe.data
-    source: dict[str, Any] = options.model_dump(include={"download", "resize", "crop"})
+    source: dict[str, Any] = options.model_dump(include={"download", "resize", "crop", "layout"})
     root = None if options.root is None else recipe.located(options.root)
     dataset = data.load(located_data(options.name, recipe.folder), root=root, **source)
     assert dataset.train is not None, "a loader returns the requested parts or raises"
     train_part, validation = cut_validation(dataset.train, options.validation, options.split_seed)
-    geometry = Geometry(resize=options.resize, crop=None if options.crop is None else (options.crop, options.crop))
-    preprocessing = Preprocessing(mean=options.mean or dataset.mean, std=options.std or dataset.std, geometry=geometry)
+    preprocessing = _preprocessing(dataset, train_part, options)
     constants = preprocessing.model_dump_json(include={"scale", "mean", "std"}).encode()
     content = _hash(dataset.train.inputs.data, dataset.train.labels.data, constants)
     # Frees the whole training part: the two parts are copies.
     return RunData(dataset.only(("test",)), content, train_part, validation, preprocessing)
+
+
+def _preprocessing(dataset: Dataset, training: Split, options: Data) -> Preprocessing:
+    """Return how the data's inputs are normalised: as the recipe says, or the data set, or as fitted to `training`.
+
+    Only numbers are fitted, of the part that remains for training: nothing of the validation part enters them.
+    """
+    geometry = Geometry(resize=options.resize, crop=None if options.crop is None else (options.crop, options.crop))
+    mean, std = options.mean or dataset.mean, options.std or dataset.std
+    if training.inputs.dtype == np.uint8:
+        return Preprocessing(mean=mean, std=std, geometry=geometry)
+    if training.inputs.dtype == np.float32 and not (mean and std):
+        fitted_mean, fitted_std = axis_statistics(training.inputs, dataset.channel_axis)
+        mean, std = mean or fitted_mean, std or fitted_std
+    layout = dataset.stored_layout or dataset.layout
+    axis = dataset.channel_axis
+    return Preprocessing(scale=1, mean=mean, std=std, geometry=geometry, data_layout=layout, channel_axis=axis)
 
 
 def _noisy_labels(split: Split, examples: Examples, classes: int) -> tuple[npt.NDArray[Any], Indices]:
