@@ -228,6 +228,12 @@ INPUTS: Mapping[str, Option] = {
     "colour": _input("colour", "Colours of the input: images are converted", "[grey|RGB]"),
     "channel_order": _input("channel-order", "Order of the input's channels (default: RGB)", "[RGB|BGR]"),
     "layout": _input("layout", "Layout of the input, where its shape leaves it open", "[NCHW|NHWC|flat]"),
+    "data_layout": _input(
+        "data-layout",
+        "Axes of arrays that hold no pixels: NCHW, NHWC, NCL, NCDHW, vectors, sequences, tokens",
+        "NAME",
+        example="sequences",
+    ),
     "mean": _input("mean", "Mean per channel, after scaling", "M,…", numbers, ".485,.456,.406"),
     "std": _input("std", "Standard deviation per channel", "S,…", numbers, ".229,.224,.225"),
     "scale": _input("scale", "Divide pixels by this before mean and std (default: 255)", "X", number, "255"),

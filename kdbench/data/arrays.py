@@ -56,7 +56,9 @@ def dataset_from_arrays(arrays: Any, request: Request, *, where: str = "", sourc
     splits = {part: _split(named, x, y, where, request, layout) for part, (x, y) in pairs.items()}
     labels = [labels_or_targets(named[y], f"{y} of {where}") for _, y in keys.values() if y in named]
     basis: Part = "train" if "train" in splits else "test"
-    inputs, mean, std, fitted = splits[basis].inputs, (), (), "; mean and std are fitted to what is trained on"
+    inputs, fitted = splits[basis].inputs, "; mean and std are fitted to what is trained on"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     if inputs.dtype == np.uint8 or (inputs.ndim == 4 and request.floats and request.layout == "auto"):
         mean, std = channel_statistics(inputs)
         fitted = f"; mean and std computed from its {basis} part"

@@ -14,7 +14,7 @@ from kdbench.errors import InputError
 from kdbench.recipe import Augment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
@@ -153,7 +153,7 @@ class Batches:
         if split.inputs.dtype == np.uint8:
             # (x / 255 - mean) / std as x · scale + shift, in double precision until the end.
             self._scale, self._shift = self._along(1 / (255 * stds), shape), self._along(-means / stds, shape)
-            self._normalised = self._of_pixels
+            self._normalised: Callable[[torch.Tensor], torch.Tensor] = self._of_pixels
         elif tokens:
             self._normalised = self._of_tokens
         else:

@@ -6,9 +6,7 @@ import numpy.typing as npt
 _CHUNK = 4096  # samples converted to float64 at a time
 
 
-def axis_statistics(
-    inputs: npt.NDArray[np.floating], channel_axis: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def axis_statistics(inputs: npt.NDArray[np.floating], channel_axis: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and population standard deviation of each index of axis `channel_axis` of `inputs` (N, …).
 
     The sums are float64, the squares taken around the mean. A constant channel gets the deviation 1: it is shifted to

@@ -42,11 +42,15 @@ def resolved(training: Training, network: nn.Module) -> Training:
     size = sum(parameter.numel() for parameter in network.parameters())
     choices = {
         "precision": "bf16" if computes_bf16(device) and size >= LEAST_FOR_BF16 else "32",
-        "channels_last": any(isinstance(module, nn.Conv2d) for module in network.modules()),
+        "channels_last": _has(network, nn.Conv2d) and not _has(network, nn.Conv3d),  # of images, not volumes
         "compile": device.type == "cuda" and missing_compiler("cuda") is None,
     }
     automatic = {key: choice for key, choice in choices.items() if getattr(training, key) == "auto"}
     return training.model_copy(update=automatic)
+
+
+def _has(network: nn.Module, kind: type[nn.Module]) -> bool:
+    return any(isinstance(module, kind) for module in network.modules())
 
 
 def evaluation_batch(device: torch.device, batch: int) -> int:

@@ -34,8 +34,9 @@ def suspicions(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iter
                 model=model.id,
             )
             continue
-        sources = model.card.preprocessing.sources if model.card.preprocessing is not None else {}
-        if not sources and best - accuracy >= _DROP:
+        preprocessing = model.card.preprocessing
+        known = preprocessing is not None and (preprocessing.sources or preprocessing.data_layout is not None)
+        if not known and best - accuracy >= _DROP:
             yield Diagnostic(
                 code="unknown_preprocessing",
                 message=f"top-1 is {_percent(accuracy)}, far below {_percent(best)}, and nothing is known of its "

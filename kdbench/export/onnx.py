@@ -37,15 +37,17 @@ class ExportError(KdbenchError):
     """A network that torch's exporter cannot turn into ONNX."""
 
 
-def export_onnx(network: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
-    """Write `network` to `path`: input "input" (batch, C, H, W) float32, output "logits" (batch, classes).
+def export_onnx(
+    network: nn.Module, input_shape: tuple[int, ...], path: Path, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write `network` to `path`: input "input" (batch, *input_shape) of `dtype`, output "logits" (batch, classes).
 
     The network is put in evaluation mode. Batch norm that follows a layer with integer weights is folded into it.
     Raises ExportError with the exporter's reason.
     """
     network.eval()
     # Two samples: with one, the exporter treats the batch as a constant.
-    example = torch.zeros(2, *input_shape)
+    example = torch.zeros(2, *input_shape, dtype=dtype)
     _write(network, path, network.state_dict(), (example,), {"dynamic_shapes": ({0: torch.export.Dim("batch")},)})
 
 
@@ -140,7 +142,7 @@ class Parity:
 def check_parity(
     network: nn.Module, path: Path, images: Tensor, *, rounding: Tensor | None = None, batch: int = _PARITY_BATCH
 ) -> Parity:
-    """Compare `network` with the ONNX file at `path` on normalised `images` (N, C, H, W), float32.
+    """Compare `network` with the ONNX file at `path` on normalised `images` (N, …), or token ids.
 
     Both run at `batch`; a file that takes no other needs a multiple of it. `rounding` (N,) is for a network that rounds
     its activations to a grid: how far each image's logits may differ when sums differ in their last digits. The file

@@ -12,7 +12,7 @@ from kdbench.evaluate.class_map import ClassMap
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.recipe.measure import Measure
 from kdbench.results.cards import ModelCard
-from kdbench.results.preprocessing import Geometry, Preprocessing
+from kdbench.results.preprocessing import DataLayout, Geometry, Preprocessing
 from kdbench.results.records import Status
 from kdbench.worker.jobs import Network
 
@@ -120,12 +120,12 @@ class BenchModel:
 
 @dataclass(frozen=True)
 class TestSet:
-    """Test images, uint8 or float32 (N, C, H, W), and labels, int64 (N,), or targets, float32 (N, D), of a regression.
+    """Test inputs, as in a `Split`, and labels, int64 (N,), or targets, float32 (N, D), of a regression.
 
     `classes` is their number if their list is known.
 
     A model then needs exactly as many classes; otherwise at least as many as the labels show. `in_geometry` holds the
-    same images as particular models take them.
+    same images as particular models take them; `in_layout` those of models that take numbers, by layout and geometry.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -134,6 +134,7 @@ class TestSet:
     labels: NDArray[Any]
     classes: int | None = None
     in_geometry: Mapping[Geometry, NDArray[Any]] = field(default_factory=dict)
+    in_layout: Mapping[tuple[DataLayout, Geometry], NDArray[Any]] = field(default_factory=dict)
 
     @property
     def task(self) -> Literal["classification", "regression"]:
@@ -143,6 +144,8 @@ class TestSet:
     def images_of(self, model: BenchModel) -> NDArray[Any]:
         """Return the images as a model takes them."""
         preprocessing = model.card.preprocessing or Preprocessing()
+        if preprocessing.data_layout is not None:
+            return self.in_layout.get((preprocessing.data_layout, preprocessing.geometry), self.inputs)
         return self.in_geometry.get(preprocessing.geometry, self.inputs)
 
     def sha256(self) -> str:

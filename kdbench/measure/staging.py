@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.measure.bench_model import BenchModel, TestSet
-from kdbench.modelfile.facts import ModelFacts, fits, layout_for
+from kdbench.modelfile.facts import ModelFacts
+from kdbench.modelfile.layouts import TOKENS, fits, layout_for
 from kdbench.results.preprocessing import Preprocessing
 from kdbench.worker.jobs import JobModel, Network
 
@@ -53,6 +55,8 @@ def stage(models: Sequence[BenchModel], test: TestSet | None, folder: Path, seed
 
 
 def _on_images(model: BenchModel, images: NDArray[Any], file: Path) -> JobModel:
+    if model.facts.layout == "array":
+        return _on_array(model, images, file)
     channels, height, width = image = images.shape[1:]
     layout = layout_for(model.facts.input_shape, (channels, height, width), model.card.name)
     declared, pixels = model.facts.sample_shape, math.prod(image)
@@ -63,16 +67,42 @@ def _on_images(model: BenchModel, images: NDArray[Any], file: Path) -> JobModel:
     return _job_model(model, layout, shapes[layout], images, file)
 
 
+def _on_array(model: BenchModel, inputs: NDArray[Any], file: Path) -> JobModel:
+    """Return a model on samples that are no images: as the data set has them, or flattened where it takes vectors."""
+    declared, size = model.facts.sample_shape, math.prod(inputs.shape[1:])
+    exact = fits(declared, inputs.shape[1:])
+    shape = inputs.shape[1:] if exact else tuple(size if side is None else side for side in declared)
+    return _job_model(model, "array", shape, inputs, file)
+
+
 def _on_noise(model: BenchModel, folder: Path, seed: int) -> JobModel:
     layout, shape = model.facts.layout, model.card.input_shape
     if not fits(model.facts.sample_shape, shape):
         shape = noise_shape(model.facts, model.card.name)
+    preprocessing = model.card.preprocessing or Preprocessing()
+    if model.facts.input_dtype in TOKENS or preprocessing.data_layout is not None:
+        return _on_numbers(model, shape, folder, seed)
     channels, height, width = {"NCHW": shape, "NHWC": (*shape[-1:], *shape[:-1])}.get(layout, (1, 1, math.prod(shape)))
     file = folder / f"noise-{channels}x{height}x{width}.npy"
     images = np.random.default_rng(seed).integers(0, 256, (_NOISE_IMAGES, channels, height, width), dtype=np.uint8)
     if not file.exists():
         save_images(file, images)
     return _job_model(model, layout, shape, images, file)
+
+
+def _on_numbers(model: BenchModel, shape: tuple[int, ...], folder: Path, seed: int) -> JobModel:
+    """Return a model on noise in place of numbers: standard normal, as normalised ones are; or random token ids."""
+    rng, kind = np.random.default_rng(seed), model.facts.input_dtype
+    vocabulary = (model.facts.vocabulary or 2) if kind in TOKENS else None
+    if vocabulary is not None:
+        inputs: NDArray[Any] = rng.integers(0, vocabulary, (_NOISE_IMAGES, *shape), dtype=np.int64)
+    else:
+        inputs = rng.standard_normal((_NOISE_IMAGES, *shape), dtype=np.float32)
+    file = folder / f"noise-{vocabulary or 'normal'}-{'x'.join(map(str, shape))}.npy"
+    if not file.exists():
+        save_images(file, inputs)
+    as_it_is = model.card.model_copy(update={"preprocessing": Preprocessing(scale=1, data_layout="array")})
+    return _job_model(replace(model, card=as_it_is), "array", shape, inputs, file)
 
 
 def noise_shape(facts: ModelFacts, name: str, size: tuple[int, int] | None = None) -> tuple[int, ...]:
@@ -93,13 +123,21 @@ def noise_shape(facts: ModelFacts, name: str, size: tuple[int, int] | None = Non
 
 
 def _job_model(model: BenchModel, layout: str, shape: tuple[int, ...], images: NDArray[Any], file: Path) -> JobModel:
-    facts, channels = model.facts, images.shape[1]
-    preprocessing = model.card.preprocessing or Preprocessing()
+    facts, preprocessing = model.facts, model.card.preprocessing or Preprocessing()
+    channels = images.shape[preprocessing.channel_axis if layout == "array" else 1]
+    if images.dtype == np.int64:
+        preprocessing = Preprocessing(scale=1, data_layout="tokens")
+    _require_numbers(model, preprocessing, images)
     if layout not in {"NCHW", "NHWC"} and len(preprocessing.mean) > 1 and channels == 1:
         preprocessing = Preprocessing(scale=preprocessing.scale)  # noise has no channels to normalise one by one
     if (n := len(preprocessing.mean)) not in {1, channels}:
         message = f"{model.card.name}: {n} means and standard deviations for {channels} channels"
-        raise InputError(message, f"give one, or {channels}")
+        hint = f"give one, or {channels}"
+        if images.shape[1:3] == (1, 1) and n == images.shape[3]:
+            hint = "rows of numbers that are no pixels need --data-layout vectors"
+        raise InputError(message, hint)
+    if layout == "array" and n == 1:
+        preprocessing = preprocessing.model_copy(update={"channel_axis": 1})
     quantization = None
     if facts.input_dtype in {"uint8", "int8"}:
         quantization = _quantization(model, preprocessing, images)
@@ -121,7 +159,17 @@ def _job_model(model: BenchModel, layout: str, shape: tuple[int, ...], images: N
         channel_order=preprocessing.channel_order,
         quantization=quantization,
         network=model.network if isinstance(model.network, Network) else None,
+        channel_axis=preprocessing.channel_axis,
     )
+
+
+def _require_numbers(model: BenchModel, preprocessing: Preprocessing, images: NDArray[Any]) -> None:
+    """Raise InputError for pixels where a model was trained on numbers, whose scale is not that of pixels."""
+    of_card = preprocessing.sources.get("scale", "its card") == "its card"
+    if preprocessing.data_layout is not None and images.dtype == np.uint8 and of_card:
+        message = f"{model.card.name} was trained on numbers as its data set holds them, and this data holds uint8"
+        hint = f"choose the data that it was trained on; --scale {model.id}=255 divides pixels by 255"
+        raise InputError(message, hint)
 
 
 def _divisor(model: BenchModel, preprocessing: Preprocessing, images: NDArray[Any]) -> float:
@@ -129,7 +177,7 @@ def _divisor(model: BenchModel, preprocessing: Preprocessing, images: NDArray[An
 
     Floats of another range are what the model takes, or need a scale. Raises InputError where nobody gave one.
     """
-    if images.dtype == np.uint8:
+    if images.dtype == np.uint8 or preprocessing.data_layout is not None:
         return preprocessing.scale
     low, high = float(images.min()), float(images.max())
     if low >= 0 and high <= 1:

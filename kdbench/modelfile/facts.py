@@ -1,14 +1,14 @@
 """Facts of an ONNX classifier: its input, output, layout and sizes."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.modelfile.kinds import foreign, unreadable
+from kdbench.modelfile.layouts import CHANNELS, TOKENS, Layout, is_flat, layout_for, shape_text
 from kdbench.modelfile.ort_format import is_ort, read_ort
 from kdbench.modelfile.outputs import (
     Output,
@@ -25,11 +25,10 @@ from kdbench.modelfile.weights import nodes_of, weights_of
 if TYPE_CHECKING:
     import onnx
 
-Layout = Literal["NCHW", "NHWC", "flat", "other"]
-
-# ONNX element types of images; other types (int64, string, …) belong to other kinds of model.
+# ONNX element types of images and numbers; other types (string, bool, …) belong to other kinds of model.
 _INPUT_TYPES: Mapping[int, str] = {1: "float32", 2: "uint8", 3: "int8", 10: "float16", 11: "float64"}
-_CHANNELS = {1, 3, 4}
+_TOKEN_TYPES: Mapping[int, str] = {6: "int32", 7: "int64"}
+_PASSED_ON = {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten"}  # ids stay ids
 _MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
 
 
@@ -38,8 +37,9 @@ class ModelFacts:
     """The facts of a model file: its bytes, its weights, and the measured input and output.
 
     `input_shape` is as declared, batch first, None for an open dimension; `sample_shape` is the shape of one sample, in
-    the model's layout. `output` is the one of `outputs` that holds the answer. `metadata` are the file's own
-    properties, `input_quantization` the scale and the zero point of an integer input. `dynamic_quantization` says
+    the model's layout; "array" is inputs that are no images, as the data set has them. `vocabulary` is how many token
+    ids it knows, if it embeds them. `output` is the one of `outputs` that holds the answer. `metadata` are the file's
+    own properties, `input_quantization` the scale and the zero point of an integer input. `dynamic_quantization` says
     that ranges of activations are taken from each batch. `size_bytes` counts the file and its external data.
     """
 
@@ -58,6 +58,7 @@ class ModelFacts:
     metadata: Mapping[str, str] = field(default_factory=dict)
     input_quantization: tuple[float, int] | None = None
     dynamic_quantization: bool = False
+    vocabulary: int | None = None
 
     @property
     def classes(self) -> int | None:
@@ -96,17 +97,18 @@ def inspect(
     classes: int | None = None,
     targets: int = 0,
     data_shape: tuple[int, ...] | None = None,
+    data_layout: str = "NCHW",
 ) -> ModelFacts:
     """Read the facts of the ONNX model at `path`, without loading external weights.
 
     `output` names the output that holds the answer; by default it is the one that tells `classes` classes apart, or of
-    a regression the one with as many numbers as there are `targets`. `data_shape` is the (channels, height, width) of
-    the images. Raises InputError for a file that is missing, truncated or no ONNX model, has no usable input or output,
-    or does not take such images.
+    a regression the one with as many numbers as there are `targets`. `data_shape` is the shape of a sample, (channels,
+    height, width) of images, and `data_layout` the layout of the data. Raises InputError for a file that is missing,
+    truncated or no ONNX model, has no usable input or output, or does not take such samples.
     """
     facts = read_facts(path)
     if data_shape is not None:
-        facts = replace(facts, layout=layout_for(facts.input_shape, data_shape, str(path)))
+        facts = replace(facts, layout=layout_for(facts.input_shape, data_shape, str(path), data_layout))
     return replace(facts, output=output_of(facts, output, classes, targets, path))
 
 
@@ -129,11 +131,14 @@ def read_facts(path: Path) -> ModelFacts:
     image = _the_input(model, path)
     shape = declared_shape(image)
     if len(shape) < 2:
-        message = f"{path}: input {image.name!r} has no batch and sample dimensions (declared: {_text(shape)})"
+        message = f"{path}: input {image.name!r} has no batch and sample dimensions (declared: {shape_text(shape)})"
         raise InputError(message, "export the model with a declared input shape, batch first")
-    layout: Layout = "flat" if _is_flat(shape) else "NCHW" if len(shape) == 4 else "other"  # the most likely
-    if layout == "NCHW" and shape[3] in _CHANNELS and shape[1] not in _CHANNELS:
+    layout: Layout = "flat" if is_flat(shape) else "NCHW" if len(shape) == 4 else "other"  # the most likely
+    if layout == "NCHW" and shape[3] in CHANNELS and shape[1] not in CHANNELS:
         layout = "NHWC"
+    dtype = {**_INPUT_TYPES, **_TOKEN_TYPES}[image.type.tensor_type.elem_type]
+    if dtype in TOKENS:
+        layout = "array"
     outputs = outputs_of(model)
     weights = weights_of(model, path)
     return ModelFacts(
@@ -143,7 +148,7 @@ def read_facts(path: Path) -> ModelFacts:
         parameters=weights.parameters,
         opset=next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), None),
         input_name=image.name,
-        input_dtype=_INPUT_TYPES[image.type.tensor_type.elem_type],
+        input_dtype=dtype,
         input_shape=shape,
         layout=layout,
         fixed_batch=shape[0],
@@ -152,43 +157,20 @@ def read_facts(path: Path) -> ModelFacts:
         metadata={entry.key: entry.value for entry in model.metadata_props},
         input_quantization=input_quantization(model, image.name),
         dynamic_quantization=any(node.op_type.startswith("DynamicQuantize") for node in nodes_of(model)),
+        vocabulary=_vocabulary(model, image.name) if dtype in TOKENS else None,
     )
 
 
-def layout_for(shape: Shape, data_shape: tuple[int, ...], name: str) -> Layout:
-    """Return the layout in which images (channels, height, width) fit an input of `shape` (batch first).
-
-    Raises InputError, with `name` and both shapes, if they do not fit.
-    """
-    channels, height, width = data_shape
-    candidates: tuple[tuple[Layout, tuple[int, ...]], ...] = (
-        ("NCHW", (channels, height, width)),
-        ("NHWC", (height, width, channels)),
-        ("flat", (channels * height * width,)),
-        ("other", (height, width) if channels == 1 else ()),
-    )
-    for layout, sample in candidates:
-        if fits(shape[1:], sample):
-            return layout
-    if _is_flat(shape) and fits(tuple(size for size in shape[1:] if size != 1), (math.prod(data_shape),)):
-        return "flat"
-    images = f"{channels}x{height}x{width} (channels x height x width)"
-    hint = "choose the data set that the model was trained for, or resize the images to its input"
-    other, option = (1, "grey") if channels == 3 else (3, "RGB")
-    converted = (other, height, width), (height, width, other), (other * height * width,)
-    if channels in {1, 3} and any(fits(shape[1:], sample) for sample in converted):
-        hint = f"convert the images: --colour {option}"
-    raise InputError(f"{name} takes inputs of shape {_text(shape)}, but the images are {images}", hint)
-
-
-def _is_flat(shape: Shape) -> bool:
-    """Return whether a sample is a vector: one axis, beside others of one element, such as 1x784x1."""
-    return len(shape) == 2 or (len(shape) > 2 and sum(size != 1 for size in shape[1:]) == 1)
-
-
-def fits(declared: Shape, shape: tuple[int, ...]) -> bool:
-    """Return whether a sample of `shape` fits the declared shape."""
-    return len(declared) == len(shape) and all(d in {None, s} for d, s in zip(declared, shape, strict=True))
+def _vocabulary(model: "onnx.ModelProto", name: str) -> int | None:
+    """Return the number of rows of the smallest table that the input is looked up in; None without one."""
+    rows = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if len(tensor.dims) == 2}
+    ids, tables = {name}, []
+    for node in model.graph.node:
+        if node.op_type in _PASSED_ON and node.input[0] in ids:
+            ids.update(node.output)
+        elif node.op_type == "Gather" and node.input[1] in ids and node.input[0] in rows:
+            tables.append(int(rows[node.input[0]]))
+    return min(tables, default=None)
 
 
 def read_model(path: Path) -> "onnx.ModelProto":
@@ -248,11 +230,11 @@ def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
         names = ", ".join(repr(value.name) for value in inputs) or "none"
         raise InputError(f"{path} has {len(inputs)} inputs ({names})", "kdbench measures models of one image input")
     element = inputs[0].type.tensor_type.elem_type
+    if element in _TOKEN_TYPES and len(declared_shape(inputs[0])) == 2:
+        return inputs[0]
     if element not in _INPUT_TYPES:
         fault = f"input {inputs[0].name!r} is of type {onnx.TensorProto.DataType.Name(element).lower()}"
-        raise InputError(f"{path}: {fault}", f"images can be {', '.join(_INPUT_TYPES.values())}")
+        images = ", ".join(_INPUT_TYPES.values())
+        hint = f"images can be {images}; token ids (batch, steps) {' or '.join(_TOKEN_TYPES.values())}"
+        raise InputError(f"{path}: {fault}", hint)
     return inputs[0]
-
-
-def _text(shape: Sequence[int | None]) -> str:
-    return "x".join("?" if dim is None else str(dim) for dim in shape) or "none"

@@ -31,7 +31,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
 InputShape = tuple[PositiveInt, PositiveInt, PositiveInt]
-"""Channels, height, width of one sample."""
+"""Channels, height, width of one sample: what a factory takes that builds networks for images."""
+SampleShape = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+"""The shape of one sample of any kind: (F,) of vectors, (T, F) of sequences, (T,) of token ids."""
 
 
 ModelFactory: TypeAlias = "Callable[..., nn.Module]"
@@ -46,15 +48,16 @@ MODELS: Registry[ModelFactory] = Registry(
 
 
 def build(name: str, input_shape: tuple[int, ...], classes: int, /, **options: Any) -> "nn.Module":
-    """Return the network called `name` for samples of `input_shape` (C, H, W), with fresh weights.
+    """Return the network called `name` for samples of `input_shape`, such as (C, H, W), with fresh weights.
 
-    Its forward maps (B, C, H, W) to logits (B, classes). `name` may be an import path, such as `mynets:MyNet`: the
+    Its forward maps (B, *input_shape) to logits (B, classes). `name` may be an import path, such as `mynets:MyNet`: the
     class or function gets the arguments that its signature names. Raises InputError for an unknown name, an unknown
     option or invalid value, and an input shape that the network cannot take.
     """
     factory = MODELS.get(name)
     if not signatures.is_factory(factory):
         return signatures.built(factory, name, input_shape, classes, options)
+    _require_rank(name, factory, input_shape)
     try:
         return validate_call(factory)(name, input_shape, classes, **options)
     except ValidationError as error:
@@ -68,3 +71,20 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, /, **options: A
         raise wrong.as_error(f"model {name!r}", listed) from error
     except RuntimeError as error:  # What torch raises for tensors that it cannot allocate.
         raise InputError(f"model {name!r} cannot be built: {error}", "choose smaller widths") from error
+
+
+def _require_rank(name: str, factory: "ModelFactory", input_shape: tuple[int, ...]) -> None:
+    """Raise InputError for samples that are no images where a factory takes images alone."""
+    parameters = list(inspect.signature(factory).parameters.values())
+    if len(parameters) < 2 or parameters[1].annotation not in {InputShape, "InputShape"} or len(input_shape) == 3:
+        return
+    kind = {1: "vectors or token ids", 2: "sequences"}.get(len(input_shape), f"of {len(input_shape)} axes")
+    shape = "x".join(str(size) for size in input_shape)
+    message = f"model {name!r} takes images (channels, height, width), and the samples of {shape} are {kind}"
+    raise InputError(message, "use dense for vectors, gru or lstm for sequences and token ids, or your own network")
+
+
+def takes_tokens(name: str) -> bool:
+    """Return whether the network called `name` may take token ids: it has a `vocabulary`, or is not kdbench's own."""
+    factory = MODELS.get(name)
+    return not factory.__module__.startswith("kdbench.") or "vocabulary" in inspect.signature(factory).parameters

@@ -18,14 +18,14 @@ import math
 from torch import nn
 
 from kdbench.errors import InputError
-from kdbench.models import MODELS, InputShape, PositiveFloat, PositiveInt, Share, Widths
+from kdbench.models import MODELS, InputShape, PositiveFloat, PositiveInt, SampleShape, Share, Widths
 from kdbench.models.staged import Staged, conv_bn_relu, pooled_linear, scaled
 
 
 @MODELS.register("dense")
 def dense(
     _name: str,
-    input_shape: InputShape,
+    input_shape: SampleShape,
     classes: PositiveInt,
     /,
     *,
@@ -48,7 +48,7 @@ def linear(name: str, input_shape: tuple[PositiveInt, ...], classes: PositiveInt
 
 
 @MODELS.register_pattern(r"\d+(-\d+)+", example="784-1200-1200-10")
-def dense_by_widths(name: str, input_shape: InputShape, classes: PositiveInt, /, *, dropout: Share = 0.0) -> nn.Module:
+def dense_by_widths(name: str, input_shape: SampleShape, classes: PositiveInt, /, *, dropout: Share = 0.0) -> nn.Module:
     """Build the dense ReLU network whose widths the name lists, from inputs to classes."""
     inputs, *hidden, outputs = (int(width) for width in name.split("-"))
     if min(inputs, *hidden, outputs) < 1:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.models import MODELS, InputShape, PositiveInt, build
+from kdbench.models import MODELS, PositiveInt, SampleShape, build
 
 
 class Staged(nn.Module):
@@ -102,7 +102,7 @@ class Fused(nn.Module):
 @MODELS.register("fused")
 def fused(
     name: str,  # noqa: ARG001 - a factory takes it, and this one has one name
-    input_shape: InputShape,
+    input_shape: SampleShape,
     classes: PositiveInt,
     /,
     *,

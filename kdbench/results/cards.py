@@ -8,7 +8,7 @@ from pydantic import Field
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.results.preprocessing import Preprocessing
+from kdbench.results.preprocessing import DataLayout, Preprocessing
 from kdbench.results.values import StoredValue
 from kdbench.validation import Value, is_absent
 
@@ -111,7 +111,7 @@ class CodeFile(Value):
 
 
 class ModelCard(StoredValue):
-    """What a model file is and where it came from. Shapes are channels × height × width.
+    """What a model file is and where it came from. `input_shape` is one sample's: of an image channels, height, width.
 
     `parents` are the models it is compared with, `teachers` those it learned from. `family` and `axes` are its sweep
     and its point in it. `options` belong to the `architecture`; `bits` is set for a network trained with quantization.
@@ -140,7 +140,7 @@ class ModelCard(StoredValue):
     file: str
     sha256: str
     input_shape: tuple[int, ...]
-    layout: Literal["NCHW", "NHWC", "flat", "other"] = "NCHW"
+    layout: DataLayout | Literal["flat", "other"] = "NCHW"
     fixed_batch: int | None = None
     classes: int | None
     targets: tuple[str, ...] = ()

@@ -85,11 +85,14 @@ class Preprocessing(Value):
     def known(self) -> "InputSpec":
         """The preprocessing as what a card knows; images that came as they were say nothing of other images."""
         geometry = None if self.geometry == Geometry(colour=self.geometry.colour) else self.geometry
+        is_number = self.data_layout is not None
         return InputSpec(
             scale=self.scale,
-            mean=self.mean,
-            std=self.std,
+            mean=self.mean or None,
+            std=self.std or None,
             channel_order=self.channel_order,
+            data_layout=self.data_layout,
+            channel_axis=self.channel_axis if is_number else None,
             colour=self.geometry.colour,
             geometry=geometry,
             input_scale=self.input_scale,
@@ -102,9 +105,10 @@ class InputSpec(Value):
 
     `size` is the input's height and width. With `resize_mode` shorter, `resize` is the length of the shorter side and
     `crop` the size that is cut out; `crop_pct` is the share that is kept of the scaled image. `geometry`, in place of
-    these keys, is a card's. `output` names the output that holds the logits, `labels` the classes in the order of its
-    values. The other keys are those of `Preprocessing` and `Geometry`.
-    `torchvision` names published weights, whose preprocessing and classes fill in what the source leaves open.
+    these keys, is a card's. `data_layout` says that the inputs are numbers and no pixels. `output` names the output
+    that holds the logits, `labels` the classes in the order of its values. The other keys are those of `Preprocessing`
+    and `Geometry`. `torchvision` names published weights, whose preprocessing and classes fill in what the source
+    leaves open.
     """
 
     scale: Positive | None = None
@@ -124,6 +128,8 @@ class InputSpec(Value):
     input_scale: Positive | None = None
     input_zero_point: int | None = None
     geometry: Geometry | None = None
+    data_layout: DataLayout | None = None
+    channel_axis: Annotated[int, Field(ge=1)] | None = None
     output: str | None = None
     labels: tuple[str, ...] | None = None
     torchvision: str | None = None
@@ -137,6 +143,7 @@ class InputSpec(Value):
 # Of these keys a source knows all or none: parts of two sources' geometries make a third one that nobody meant.
 _TOGETHER = ("size", "resize", "crop", "resize_mode", "crop_pct", "fill", "geometry")
 _QUANTIZATION = ("input_scale", "input_zero_point")
+_NUMBERS = ("data_layout", "channel_axis")
 
 
 def merged(specs: Sequence[tuple[str, InputSpec]]) -> tuple[InputSpec, dict[str, str]]:
@@ -150,7 +157,7 @@ def merged(specs: Sequence[tuple[str, InputSpec]]) -> tuple[InputSpec, dict[str,
     sources: dict[str, str] = {}
     for name, spec in specs:
         for key, value in spec.known.items():
-            group = next((group for group in (_TOGETHER, _QUANTIZATION) if key in group), (key,))
+            group = next((group for group in (_TOGETHER, _QUANTIZATION, _NUMBERS) if key in group), (key,))
             if {sources.get(other, name) for other in group} == {name}:
                 values[key], sources[key] = value, name
     return InputSpec(**values), sources
@@ -174,13 +181,15 @@ def preprocessing_of(
         hint = "give both one value per channel"
         raise InputError(f"{name}: mean has {len(mean)} values and std {len(std)}", hint)
     return Preprocessing(
-        scale=spec.scale or 255.0,
+        scale=spec.scale or (255.0 if spec.data_layout is None else 1.0),
         mean=mean,
         std=std,
         channel_order=spec.channel_order or "RGB",
         geometry=geometry_of(spec, declared, channels, name),
         input_scale=spec.input_scale,
         input_zero_point=spec.input_zero_point or 0,
+        data_layout=spec.data_layout,
+        channel_axis=spec.channel_axis or (2 if spec.data_layout == "sequences" else 1),
         sources=dict(sources),
     )
 

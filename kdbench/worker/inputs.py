@@ -1,4 +1,4 @@
-"""From images to a model's inputs. numpy only: it runs in the measuring process."""
+"""From images, and other samples, to a model's inputs. numpy only: it runs in the measuring process."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kdbench.worker.jobs import JobModel
 
-Images = NDArray[Any]  # uint8 or float32
+Images = NDArray[Any]  # uint8 or float32; other samples are float32 or int64
 
 CHUNK_BYTES = 512 << 20  # prepared inputs held at once
 _BLOCK_SAMPLES = 256  # looked up together, so that they are still in cache for the next channel
@@ -20,8 +20,11 @@ _CHUNK_SAMPLES = 1024  # chunks are multiples of this, so that only the very las
 def prepare(images: Images, model: JobModel) -> NDArray[np.generic]:
     """Return `images` (n, C, H, W) as inputs (n, *model.shape) of the model's type and layout.
 
-    There are 256 values of a uint8 pixel, so each of its channels is a table look-up.
+    There are 256 values of a uint8 pixel, so each of its channels is a table look-up. Samples that are no images have
+    layout "array".
     """
+    if model.layout == "array":
+        return _prepare_array(images, model)
     n, channels, height, width = images.shape
     dtype = np.dtype(model.dtype)
     last = model.layout == "NHWC"
@@ -40,6 +43,17 @@ def prepare(images: Images, model: JobModel) -> NDArray[np.generic]:
             else:
                 planes[block, channel] = _input_values(images[block, source], *normalisations[channel], model)
     return out.reshape(n, *model.shape)
+
+
+def _prepare_array(samples: Images, model: JobModel) -> NDArray[np.generic]:
+    """Return samples (n, …) normalised along their channel axis, in the arithmetic that the model was trained with."""
+    if samples.dtype == np.int64:
+        return samples.astype(model.dtype).reshape(len(samples), *model.shape)
+    along = [1] * samples.ndim
+    along[model.channel_axis] = -1
+    dtype = np.float64 if np.dtype(model.dtype).itemsize == 8 else np.float32
+    means, stds = (np.asarray(values, dtype).reshape(along) for values in (model.mean, model.std))
+    return _input_values(samples, means, stds, model).reshape(len(samples), *model.shape)
 
 
 def batch_inputs(model: JobModel, batch: int) -> NDArray[np.generic]:
@@ -85,8 +99,10 @@ def _overlapped(images: Images, model: JobModel, size: int) -> Iterator[NDArray[
         yield pending.result()
 
 
-def _input_values(pixels: NDArray[Any], mean: float, std: float, model: JobModel) -> NDArray[np.generic]:
-    """Return what the values of one channel are in the model's input."""
+def _input_values(
+    pixels: NDArray[Any], mean: float | NDArray[Any], std: float | NDArray[Any], model: JobModel
+) -> NDArray[np.generic]:
+    """Return what the values of one channel, or of all if mean and std are arrays, are in the model's input."""
     dtype = np.dtype(model.dtype)
     is_integer = np.issubdtype(dtype, np.integer)
     if is_integer and model.quantization is None:

@@ -27,6 +27,9 @@ class Network:
 class JobModel:
     """A model as a measuring process sees it.
 
+    In layout "array", `images` holds inputs that are no images, such as rows of a table: float32 (N, …), whose `mean`
+    and `std` run over the axis `channel_axis`, or token ids int64.
+
     `shape` is one sample's, in the model's `layout`; `images` the .npy file of uint8 or float32 images (N, C, H, W) in
     RGB that are its inputs. Their channels are put into `channel_order`; then a pixel becomes `(pixel / scale - mean) /
     std`, per channel. For an integer `dtype`, `quantization` is the scale and the zero point that this is rounded with;
@@ -51,11 +54,12 @@ class JobModel:
     quantization: tuple[float, int] | None = None
     form: str = "logits"
     output_scale: tuple[float, int] | None = None
+    channel_axis: int = 1
 
     @property
     def preparation(self) -> tuple[object, ...]:
         """The settings that its inputs depend on: models with equal ones share prepared inputs."""
-        feed = (self.scale, self.mean, self.std, self.channel_order, self.quantization)
+        feed = (self.scale, self.mean, self.std, self.channel_order, self.quantization, self.channel_axis)
         return (self.images, self.dtype, self.layout, self.shape, *feed)
 
 

@@ -4,7 +4,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.errors import InputError
-from kdbench.modelfile.facts import inspect, layout_for
+from kdbench.modelfile.facts import inspect
+from kdbench.modelfile.layouts import layout_for
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.runtimes.onnxruntime import LoadedModel
 

@@ -53,7 +53,7 @@ def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> E
     network = trained(job, run_data.dataset, folder)
     path = folder.model(job.id)
     images = run_data.example(run_data.validation, PARITY_SAMPLES)
-    export_onnx(deployed(network), run_data.dataset.input_shape, path)
+    export_onnx(deployed(network), run_data.dataset.input_shape, path, images.dtype)
     parity = check_parity(network, path, images, rounding=rounding_sensitivity(network, images))
     refused = None
     measurement = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
@@ -65,7 +65,7 @@ def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> E
         measurement = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
     dataset = run_data.dataset
     names = dataset.class_names if dataset.task == "regression" else ()
-    facts = inspect(path, data_shape=dataset.input_shape, targets=len(names))
+    facts = inspect(path, data_shape=dataset.input_shape, data_layout=dataset.layout, targets=len(names))
     model = architecture(job.entry)
     card = ModelCard(
         id=job.id,
@@ -85,7 +85,7 @@ def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> E
         file=str(path.relative_to(folder.path)),
         sha256=facts.sha256,
         input_shape=run_data.dataset.input_shape,
-        layout="NCHW",
+        layout=run_data.dataset.layout,
         classes=None if names else dataset.classes,
         targets=names,
         parameters=sum(parameter.numel() for parameter in network.parameters()),

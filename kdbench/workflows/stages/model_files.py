@@ -11,12 +11,13 @@ from kdbench.errors import InputError
 from kdbench.evaluate.class_map import ClassMap, class_map
 from kdbench.measure.bench_model import BenchModel, TestSet, network_of
 from kdbench.measure.staging import noise_shape
-from kdbench.modelfile.facts import ModelFacts, layout_for, output_of, read_facts
+from kdbench.modelfile.facts import ModelFacts, output_of, read_facts
 from kdbench.modelfile.known_inputs import known_inputs
+from kdbench.modelfile.layouts import layout_for, require_type
 from kdbench.recipe import InputOptions
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard
-from kdbench.results.preprocessing import Geometry, InputSpec, Preprocessing, merged, preprocessing_of
+from kdbench.results.preprocessing import DataLayout, Geometry, InputSpec, Preprocessing, merged, preprocessing_of
 from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import card_path
 from kdbench.workflows.stages.published_weights import with_published
@@ -34,22 +35,27 @@ class TestImages:
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
     inputs: InputOptions
-    _loaded: "dict[Geometry, Dataset]" = field(default_factory=dict)
+    _loaded: "dict[tuple[Geometry, DataLayout | None], Dataset]" = field(default_factory=dict)
 
-    def load(self, geometry: Geometry) -> "Dataset":
-        """Return the data set with its images in `geometry`; raises InputError for images that do not fit it."""
+    def load(self, geometry: Geometry, layout: DataLayout | None = None) -> "Dataset":
+        """Return the data set with its images in `geometry`, or with its numbers in `layout`.
+
+        Raises InputError for inputs that do not fit them.
+        """
         from kdbench import data  # loading some sets imports torch, which synthetic inputs do not need
 
         assert self.inputs.data is not None
-        if geometry not in self._loaded:
+        if (geometry, layout) not in self._loaded:
             options: dict[str, Any] = {"root": self.inputs.data_root, "download": self.inputs.download}
+            options["layout"] = layout or "auto"
             try:
                 loaded = data.load(self.inputs.data, parts=("test",), geometry=geometry, floats=True, **options)
             except InputError as error:  # the hints of data sets name the keys of a recipe
-                hint = re.sub(r"data\.([\w-]+)(=true)?", r"--\1", error.hint.replace("data.root", "data.data-root"))
+                hint = error.hint.replace("data.root", "data.data-root").replace("data.layout", "data.data-layout")
+                hint = re.sub(r"data\.([\w-]+)(=true)?", r"--\1", hint)
                 raise type(error)(error.message, hint) from error
-            self._loaded[geometry] = loaded
-        return self._loaded[geometry]
+            self._loaded[geometry, layout] = loaded
+        return self._loaded[geometry, layout]
 
     def class_map(self, id_: str, outputs: int | None, spec: InputSpec) -> ClassMap:
         """Return which outputs of a model stand for the classes of the data loaded before."""
@@ -73,10 +79,12 @@ class TestImages:
 
     def test_set(self) -> TestSet:
         """Return the test set as the models loaded so far take it."""
-        images = {geometry: dataset.test.inputs for geometry, dataset in self._loaded.items() if dataset.test}
+        loaded = [(*key, dataset.test.inputs) for key, dataset in self._loaded.items() if dataset.test]
+        images = {geometry: inputs for geometry, layout, inputs in loaded if layout is None}
+        numbers = {(layout, geometry): inputs for geometry, layout, inputs in loaded if layout is not None}
         first = next(iter(self._loaded.values()))
         assert first.test is not None, "loaders return the requested parts or raise"
-        return TestSet(first.test.inputs, first.test.labels, first.known_classes, images)
+        return TestSet(first.test.inputs, first.test.labels, first.known_classes, images, numbers)
 
 
 def load_bench_model(
@@ -112,10 +120,11 @@ def load_bench_model(
     if images is None:
         shape = noise_shape(facts, path.name, spec.size or preprocessing.geometry.crop)
     else:
-        dataset = images.load(preprocessing.geometry)
+        dataset = images.load(preprocessing.geometry, preprocessing.data_layout)
+        require_type(facts.input_dtype, dataset.layout, str(path))
         shape, classes = dataset.input_shape, len(spec.labels or dataset.class_names)
         targets = dataset.class_names if dataset.task == "regression" else ()
-        facts, of_layout = _laid_out(facts, dataset.input_shape, spec, path, id_)
+        facts, of_layout = _laid_out(facts, dataset, spec, path, id_)
     facts = replace(facts, output=output_of(facts, spec.output, classes, len(targets), path))
     if images is not None and not targets:
         mapped = images.class_map(id_, facts.classes, spec)
@@ -149,14 +158,14 @@ def load_bench_model(
 
 
 def _laid_out(
-    facts: ModelFacts, shape: tuple[int, ...], spec: InputSpec, path: Path, id_: str
+    facts: ModelFacts, dataset: "Dataset", spec: InputSpec, path: Path, id_: str
 ) -> tuple[ModelFacts, tuple[Diagnostic, ...]]:
-    """Return the facts with the layout in which images of `shape` fit, and its diagnostics.
+    """Return the facts with the layout in which the data's samples fit, and its diagnostics.
 
     A flat input does not say whether channels come first or last: the first is usual.
     """
-    layout = layout_for(facts.input_shape, shape, str(path))
-    if layout != "flat" or shape[0] == 1:
+    layout = layout_for(facts.input_shape, dataset.input_shape, str(path), dataset.layout)
+    if layout != "flat" or dataset.input_shape[0] == 1:
         return replace(facts, layout=layout), ()
     if spec.layout is not None:
         return replace(facts, layout=spec.layout), ()

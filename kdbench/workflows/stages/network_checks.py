@@ -209,7 +209,7 @@ def _require_export(network: nn.Module, inputs: Tensor, subject: str) -> None:
     with evaluation_mode(network), tempfile.TemporaryDirectory(prefix="kdbench-") as folder:
         path = Path(folder) / "network.onnx"
         try:
-            export_onnx(deployed(network), tuple(inputs.shape[1:]), path)
+            export_onnx(deployed(network), tuple(inputs.shape[1:]), path, inputs.dtype)
             parity = check_parity(network, path, inputs)
         except ExportError as error:
             raise ExportError(f"{subject}: {error.message}", error.hint) from error

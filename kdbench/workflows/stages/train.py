@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdbench import storage
+from kdbench import models, storage
+from kdbench.data.augment import require_images
 from kdbench.data.transforms import Transforming
 from kdbench.distill import fit
 from kdbench.distill.devices import device_of, evaluation_batch, processes_of, resolved
@@ -23,11 +24,11 @@ from kdbench.distill.objective import Objective, ScheduledTerm, student_objectiv
 from kdbench.distill.processes import process_group, world_size
 from kdbench.distill.tasks import TASKS, require_task
 from kdbench.distill.teachers import freeze
-from kdbench.errors import DivergedError
+from kdbench.errors import DivergedError, InputError
 from kdbench.measure.energy.training import EpochMeter
 from kdbench.plugins import Recording, recording
 from kdbench.progress import Progress
-from kdbench.recipe import Model, Recipe, Student, Training
+from kdbench.recipe import Model, Recipe, Student, Trained, Training
 from kdbench.results import cards
 from kdbench.results.cards import EnergyUse
 from kdbench.results.run_folder import RunFolder
@@ -80,6 +81,8 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
     tried: set[str] = set()
     for job in distinct.values():
         require_task(run_data.dataset.task, job.entry.name, job.entry.data, training_of(job))
+        require_images(job.entry.data.augment, run_data.dataset, job.entry.name)
+        require_vocabulary(job.entry, run_data)
         with recording() as of_network:
             network, _ = networks.from_weights(job, run_data.dataset)
         require_known_paths(network, training_of(job), job.entry.name)
@@ -96,6 +99,22 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
             require_same_shape(network, networks.quantized_like(networks.fresh(job.start, run_data.dataset), job))
         device_of(training_of(job))
     return recordings
+
+
+def require_vocabulary(entry: Trained, run_data: RunData) -> None:
+    """Raise InputError for token ids where the network takes none, or fewer than the data has."""
+    dataset = run_data.dataset
+    if dataset.layout != "tokens":
+        return
+    name, options = entry.model.name, entry.model.options
+    if not models.takes_tokens(name):
+        message = f"{entry.name}: model {name!r} takes numbers, and the inputs are token ids"
+        raise InputError(message, 'use gru or lstm with a vocabulary; data.layout = "vectors" makes them numbers')
+    parts = (part for part in (run_data.train, run_data.validation, dataset.test) if part is not None)
+    needed = 1 + max(int(part.inputs.max()) for part in parts)
+    if isinstance(given := options.get("vocabulary"), int) and given < needed:
+        message = f"{entry.name}: token ids go up to {needed - 1}, and vocabulary is {given}"
+        raise InputError(message, f"set vocabulary = {needed} or more")
 
 
 def _try(network: nn.Module, job: Job, run_data: RunData, tried: set[str], *, exported: bool) -> None:
