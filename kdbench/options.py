@@ -162,13 +162,12 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def shape(text: str) -> tuple[int, int, int]:
-    """Read the shape of one image such as `3x32x32`: channels × height × width."""
-    sizes = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text.lower().replace("×", "x"))
-    if sizes is None:
-        raise _wrong(text, "channels x height x width")
-    channels, height, width = map(int, sizes.groups())
-    return channels, height, width
+def shape(text: str) -> tuple[int, ...]:
+    """Read the shape of one sample: `3x32x32`, channels × height × width of an image, or `20x8` of a sequence."""
+    sizes = text.lower().replace("×", "x").split("x")
+    if not all(re.fullmatch(r"[1-9]\d*", size) for size in sizes):
+        raise _wrong(text, "channels x height x width, or another sample's sizes")
+    return tuple(map(int, sizes))
 
 
 def _wrong(text: str, expected: str) -> ValueError:

@@ -182,7 +182,10 @@ def count_module(module: nn.Module, input_shape: tuple[int, ...], convention: Co
     if convention not in _COUNTERS:
         raise InputError(f"unknown MACs convention {convention!r}", suggestion(convention, _COUNTERS))
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
-    sample = torch.zeros(1, *input_shape, device=like.device, dtype=like.dtype)
+    # A network that begins with an embedding takes token ids.
+    first = next((m for m in module.modules() if next(m.parameters(recurse=False), None) is not None), None)
+    dtype = torch.int64 if isinstance(first, nn.Embedding) else like.dtype
+    sample = torch.zeros(1, *input_shape, device=like.device, dtype=dtype)
     with _restored(module), torch.no_grad():
         try:
             module.eval()(sample)

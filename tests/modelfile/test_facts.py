@@ -5,7 +5,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import inspect
-from kdbench.modelfile.layouts import layout_for
+from kdbench.modelfile.layouts import layout_for, require_type
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.runtimes.onnxruntime import LoadedModel
 
@@ -116,9 +116,50 @@ def test_a_missing_file(tmp_path):
 
 def test_an_input_of_another_kind_of_model(tmp_path):
     path = tmp_path / "m.onnx"
-    onnx.save(graph_of([value("tokens", ["n", 8], TensorProto.INT64)], [value("y", ["n", 8])]), path)
-    with pytest.raises(InputError, match="int64"):
-        inspect(path)
+    for shape, element in ((["n", 3, 8, 8], TensorProto.INT64), (["n", 8], TensorProto.STRING)):
+        onnx.save(graph_of([value("x", shape, element)], [value("y", shape)]), path)
+        with pytest.raises(InputError, match=r"int64|string"):
+            inspect(path)
+
+
+def test_token_ids_and_how_many_there_are(tmp_path):
+    path = tmp_path / "m.onnx"
+    table = numpy_helper.from_array(np.ones((50, 3), np.float32), "table")
+    nodes = [
+        helper.make_node("Cast", ["x"], ["ids"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "ids"], ["vectors"]),
+        helper.make_node("ReduceMean", ["vectors"], ["y"], axes=[1], keepdims=0),
+    ]
+    tokens = [value("x", ["n", 8], TensorProto.INT32)]
+    onnx.save(graph_of(tokens, [value("y", ["n", 3])], nodes, [table]), path)
+    facts = inspect(path, data_shape=(8,), data_layout="tokens")
+    assert (facts.input_dtype, facts.layout, facts.vocabulary) == ("int32", "array", 50)
+
+
+@pytest.mark.parametrize(
+    ("declared", "data", "layout", "fits"),
+    [
+        ((None, 20, 8), (20, 8), "sequences", True),
+        ((None, None, 8), (20, 8), "sequences", True),
+        ((None, 160), (20, 8), "sequences", True),
+        ((None, 1, 9), (9,), "vectors", True),
+        ((None, 8, 20), (20, 8), "sequences", False),
+        ((None, 1, 1, 8), (9,), "vectors", False),
+    ],
+)
+def test_samples_that_are_no_images_fit_as_they_are_or_flat(declared, data, layout, fits):
+    if fits:
+        assert layout_for(declared, data, "m", layout) == "array"
+    else:
+        with pytest.raises(InputError, match=layout):
+            layout_for(declared, data, "m", layout)
+
+
+@pytest.mark.parametrize(("dtype", "layout"), [("int64", "vectors"), ("float32", "tokens")])
+def test_token_ids_and_numbers_are_not_mixed_up(dtype, layout):
+    with pytest.raises(InputError, match=r"token ids"):
+        require_type(dtype, layout, "m")
+    require_type(dtype, "tokens" if dtype == "int64" else "NCHW", "m")
 
 
 def test_weights_listed_among_the_inputs_are_no_inputs(tmp_path):

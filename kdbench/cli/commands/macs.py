@@ -45,7 +45,7 @@ def macs(
     by_layer: Annotated[bool, typer.Option("--by-layer", help="Also show every layer and its share.")] = False,
     json: Json = False,
 ) -> None:
-    """Count a model's multiply-accumulates for one image.
+    """Count a model's multiply-accumulates for one sample.
 
     The canonical convention counts convolutions, linear layers and matrix products only.
 
@@ -70,7 +70,7 @@ def macs(
 
 
 def _of_network(
-    name: str, shape: tuple[int, int, int], classes: int, convention: Convention, model_options: dict[str, Any]
+    name: str, shape: tuple[int, ...], classes: int, convention: Convention, model_options: dict[str, Any]
 ) -> dict[str, Any]:
     from kdbench.macs.torch_counter import count_module
     from kdbench.models import build
@@ -81,7 +81,7 @@ def _of_network(
     return _result(counted, model=name, shape=shape, parameters=parameters)
 
 
-def _of_file(path: Path, shape: tuple[int, int, int] | None, convention: Convention) -> dict[str, Any]:
+def _of_file(path: Path, shape: tuple[int, ...] | None, convention: Convention) -> dict[str, Any]:
     if convention is not Convention.CANONICAL:
         message = f"an .onnx file has no {convention} count: that convention is defined on torch modules"
         raise InputError(message, "leave --convention out, or name the model instead of the file")
