@@ -1,5 +1,5 @@
 """The command line: one file per command in `commands/`, and what all commands share here.
 
-Nothing but `main` is imported from outside. Modules load typer and the standard library alone when imported; the rest
-of kdbench is imported by the command that needs it.
+Only the console script and tests import this folder. Modules load typer and the standard library alone when imported;
+the rest of kdbench is imported by the command that needs it.
 """

@@ -1,7 +1,7 @@
 """Data sets by name, and batches of them: one file per family of data sets, which registers its loader in `DATASETS`.
 
-A file may import `recipe`, `registry` and `errors`; torch only inside functions. Nothing here knows a trainer or a
-model runtime.
+A file may import `recipe`, `plugins` and the layers below, and torch only inside functions. Nothing here knows a
+trainer or a model runtime. `distill`, `workflows` and `cli` import it.
 """
 
 import os

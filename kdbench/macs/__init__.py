@@ -6,6 +6,7 @@ folded or the graph is quantized. Work on weights alone (the position bias of Sw
 may hold its result already.
 
 The ONNX counter imports `modelfile` and no torch; `torch_counter` and `hooked` import torch and fvcore.
+`measure.passes` and `cli` import this folder.
 """
 
 from collections.abc import Iterable

@@ -7,6 +7,7 @@ factory never parses them. Networks here are `Staged`, which names their blocks 
 A network of a user's own is any class or function: `signatures` says which arguments it gets.
 
 A file may import torch, `plugins`, `registry` and `errors`. Nothing here knows data, training or a runtime.
+`distill`, `workflows` and `cli` import it.
 """
 
 import inspect

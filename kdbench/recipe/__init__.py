@@ -1,8 +1,8 @@
 """Recipes: what to train, how to distil it and what to measure, as inert values.
 
 One file per table of the TOML file, plus sweeps (`expanding`) and reading (`loading`). Building a recipe touches no
-environment, device or file; the stage that needs a model, data set or method resolves its name. Imports the base layer
-only.
+environment, device or file; the stage that needs a model, data set or method resolves its name. Imports `results`
+and the base layer only; every stage and workflow may import it.
 """
 
 from kdbench.recipe.data import Augment, Data, Examples, LabelNoise, Subset, Transform

@@ -1,6 +1,7 @@
 """Reports: a record, with its verdicts and samples, as tables, figures and text in several formats.
 
-Reads results only: neither torch, onnxruntime nor the models are needed.
+Imports `results` and `statistics` only: neither torch, onnxruntime nor the models are needed. `workflows`, `testing`
+and `cli` import it. Within it, `render` builds on `text` and `styles`, these on `figures`, and those on `tables`.
 
 A report format is one file in `kdbench/report/render/` that registers a `Writer` in `FORMATS`.
 """

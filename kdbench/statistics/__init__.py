@@ -9,7 +9,8 @@ No interval covers a machine that changes within an hour: sessions that follow e
 the interval of a single latency holds for the machine in its state at the time. A ratio from paired blocks depends on
 it far less, and `few_sessions.RESOLUTION` allows for that.
 
-Pure functions on arrays belong here; they import `numpy` and `scipy.special`, and nothing of kdbench.
+Pure functions on arrays belong here; they import `numpy` and `scipy.special`, and nothing of kdbench. `results`,
+`evaluate`, `measure`, `judge` and `report` import them.
 """
 
 from kdbench.statistics.clustered import Clustered, clustered_mean, clustered_quantiles, paired_ratio, session_spread

@@ -1,4 +1,5 @@
 """What users start: run, train, bench and remeasure, each a composition of stages.
 
-`stages/` has what workflows share. The command line, `testing` and the lazy public API import workflows.
+`stages/` has what workflows share. May import everything below;
+`cli`, `testing` and the lazy public API import it.
 """

@@ -1,5 +1,7 @@
 """Distillation losses as pure functions. Shapes: logits (B, C), labels (B,), features (B, …). Losses are scalars.
 
+No state and no options belong here; only `distill` imports this folder.
+
 Every divergence is KL(teacher ‖ student) in nats, summed over classes, averaged over the batch, times T² where it is
 softened. Losses are computed in float32, whatever the precision of the networks; this file prepares their inputs.
 """

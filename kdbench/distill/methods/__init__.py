@@ -1,4 +1,8 @@
-"""Distillation methods by name. One file per method; each registers itself in `METHODS`."""
+"""Distillation methods by name. One file per method; each registers itself in `METHODS`.
+
+A file may import `distill.method`, `distill.losses` and what `distill` may. `distill.objective` and the stages look
+methods up by name.
+"""
 
 import inspect
 

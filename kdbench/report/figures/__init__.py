@@ -1,6 +1,7 @@
 """A report's figures as SVG, each a function from a record to a `Drawing`; `FIGURES` lists them in reading order.
 
 A new figure is one function and one entry in `FIGURES`. The same record gives the same bytes with the same matplotlib.
+It imports `tables` and what these import; `styles`, `text` and `render` import it.
 """
 
 from collections.abc import Callable

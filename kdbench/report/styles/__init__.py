@@ -1,6 +1,7 @@
 """Report styles, one file each: a record's numbers in the layout of a published study's tables.
 
-A style registers a function from a record to its `Layout` in `STYLES`. It builds on `tables` and `figures`.
+A style registers a function from a record to its `Layout` in `STYLES`. It imports `tables` and `figures`; only
+`kdbench.report` looks styles up.
 """
 
 from collections.abc import Callable, Iterable

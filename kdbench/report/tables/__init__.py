@@ -1,7 +1,7 @@
 """The tables of a report, each a function from a record to a `Table`; `TABLES` lists them in reading order.
 
 A new table is one function and one entry in `TABLES`. Tables hold numbers and sentences; `render` draws them.
-They read records and nothing else.
+They read records and nothing else; `figures`, `text`, `styles` and `render` import them.
 """
 
 from collections.abc import Callable

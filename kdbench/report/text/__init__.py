@@ -1,5 +1,5 @@
 """What a report says in sentences: about a record, a verdict, a comparison or a history, and how to read it.
 
 Each module also builds the tables that only its own text needs; `markdown` writes sentences and tables as Markdown.
-It reads results, `tables` and `figures`; `render` imports it.
+It imports `results`, `tables` and `figures`; `render`, `testing` and `cli` import it.
 """

@@ -1,6 +1,7 @@
 """Every metric: its unit, direction, formula and flags, declared once. Tables, gates and plots ask here.
 
 Only values belong here, and functions that look them up; imports nothing of kdbench but `units` and `errors`.
+Everything that holds, judges or shows numbers imports it.
 """
 
 from kdbench.errors import InputError

@@ -1,7 +1,8 @@
 """The runtimes, one file each, imported only in the measuring process that uses it.
 
 The runtime called `torch-compiled` is the module `torch_compiled` of this package; its `RUNTIME` says how a model is
-loaded. numpy only: a process that measures one runtime must not load another.
+loaded. numpy only: a process that measures one runtime must not load another. The probes import this folder, and
+`testing` for its smoke runs.
 """
 
 import importlib
