@@ -20,13 +20,13 @@ from kdbench.distill.averaging import WeightAverage
 from kdbench.distill.curves import CurveLog
 from kdbench.distill.devices import compile_forward, launched_fabric
 from kdbench.distill.metering import EpochEnergy
-from kdbench.distill.method import evaluation_mode
 from kdbench.distill.module_paths import frozen_modules
 from kdbench.distill.objective import Objective
 from kdbench.distill.optimize import build_optimizer, learning_rate_factor, parameter_groups, plateau_factor
 from kdbench.distill.processes import Processes
 from kdbench.distill.tally import Tally, means
 from kdbench.errors import DivergedError
+from kdbench.models.modes import evaluation_mode
 from kdbench.progress import Progress
 from kdbench.recipe import Training
 from kdbench.results.cards import Epoch

@@ -1,9 +1,8 @@
 """The interface of a distillation method: one weighted term of a student's loss, with its own options."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -13,7 +12,9 @@ from torch import Tensor, nn
 from kdbench import plugins
 from kdbench.data.dataset import Task
 from kdbench.distill.losses import wide
-from kdbench.errors import InputError
+from kdbench.models.layout_evidence import layouts_of
+from kdbench.models.layouts import Layout, LayoutName
+from kdbench.models.modes import evaluation_mode
 from kdbench.models.tapped import TappedNetwork
 from kdbench.recipe import Model
 from kdbench.validation import problem
@@ -107,6 +108,7 @@ class Method(nn.Module, ABC):
     `needs_classes`: it is defined for classes alone, not for outputs that are the predicted numbers of a regression.
     `supports_mixed_images`: it is defined for images mixed from two samples (mixup, cutmix).
     `supports_multiple_processes`: several processes can train it together.
+    `canonical_features`: it takes features in canonical form, not as the layers return them.
     `student_layers`, `teacher_layers`: module paths of the features that `forward` needs.
     """
 
@@ -118,12 +120,15 @@ class Method(nn.Module, ABC):
     needs_classes: ClassVar[bool] = False
     supports_mixed_images: ClassVar[bool] = True
     supports_multiple_processes: ClassVar[bool] = True
+    canonical_features: ClassVar[bool] = True
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
 
     def __init__(self, options: MethodOptions, context: MethodContext) -> None:
         super().__init__()
         self.options = options
+        self.student_layouts: dict[str, Layout] = {}
+        self.teacher_layouts: dict[str, Layout] = {}
         self._frozen = context.teachers  # in a tuple, so that they are no submodules
 
     def train(self, mode: bool = True) -> Self:
@@ -142,8 +147,12 @@ class Method(nn.Module, ABC):
             known = f"options: {', '.join(cls.Options.model_fields)}"
             raise problem(error, cls.Options, noun="option").as_error(f"method {name!r}", known) from error
         if cls.__module__.startswith(f"{__name__.partition('.')[0]}."):
-            return cls(admitted, context)
-        return cls._foreign(name, admitted, context)
+            method = cls(admitted, context)
+        else:
+            method = cls._foreign(name, admitted, context)
+        if cls.canonical_features:
+            method.lay_out(context)
+        return method
 
     @classmethod
     def _foreign(cls, name: str, admitted: MethodOptions, context: MethodContext) -> "Method":
@@ -151,6 +160,25 @@ class Method(nn.Module, ABC):
         subject, give = f"method {name!r}", "__init__ gets the options and the context: see docs/distillation.md"
         built: Method = plugins.called(lambda: cls(admitted, context), {}, {}, subject, give=give)
         return built
+
+    def lay_out(
+        self, context: MethodContext, student: LayoutName | None = None, teacher: LayoutName | None = None
+    ) -> None:
+        """Determine the layouts of the method's layers, or take those stated; raises what `layouts_of` raises."""
+        if layers := [layer for layer in self.student_layers if layer not in self.student_layouts]:
+            self.student_layouts |= layouts_of(context.student, layers, context.example, student, side="student")
+        if layers := [layer for layer in self.teacher_layers if layer not in self.teacher_layouts]:
+            self.teacher_layouts |= layouts_of(context.teacher, layers, context.example, teacher, side="teacher")
+
+    def canonical(self, step: Step) -> Step:
+        """Return `step` with the features of the method's layers in canonical form, whatever form they have there."""
+        if not self.student_layouts and not self.teacher_layouts:
+            return step
+        first, *others = step.teacher_outputs or (TeacherOutput(None),)
+        teacher = replace(first, features=_canonical(first.features, self.teacher_layouts))
+        features = _canonical(step.student_features, self.student_layouts)
+        outputs = (teacher, *others) if step.teacher_outputs else ()
+        return replace(step, student_features=features, teacher_outputs=outputs)
 
     @abstractmethod
     def forward(self, step: Step) -> Tensor:
@@ -163,10 +191,15 @@ class Method(nn.Module, ABC):
 
 
 class LayerOptions(MethodOptions):
-    """The two layers, as module paths; the method chooses a layer that is not named."""
+    """The two layers, as module paths; the method chooses a layer that is not named.
+
+    The layouts are the axes of their outputs, for layers whose axes kdbench cannot know.
+    """
 
     student_layer: str | None = None
     teacher_layer: str | None = None
+    student_layout: LayoutName | None = None
+    teacher_layout: LayoutName | None = None
 
 
 class LayerMethod(Method):
@@ -182,50 +215,32 @@ class LayerMethod(Method):
         self.student_layer = options.student_layer or default_layer(context.student)
         self.teacher_layer = options.teacher_layer or default_layer(context.teacher)
         self.student_layers, self.teacher_layers = (self.student_layer,), (self.teacher_layer,)
+        self.lay_out(context, options.student_layout, options.teacher_layout)
 
     def examples(self, context: MethodContext) -> tuple[Tensor, Tensor]:
-        """Return the outputs of the student's and the teacher's layer for the context's example.
-
-        Raises InputError as `layer_outputs` does.
-        """
-        (student,) = layer_outputs(context.student, self.student_layers, context.example)
-        (teacher,) = layer_outputs(context.teacher, self.teacher_layers, context.example)
+        """Return the features of the student's and the teacher's layer for the context's example, in canonical form."""
+        (student,) = layer_outputs(context.student, self.student_layouts, context.example)
+        (teacher,) = layer_outputs(context.teacher, self.teacher_layouts, context.example)
         return student, teacher
 
 
-def layer_outputs(network: nn.Module, layers: Sequence[str], images: Tensor) -> list[Tensor]:
-    """Return the output of each of `layers` for `images`: maps (B, C, H, W) or vectors (B, D).
+def layer_outputs(network: nn.Module, layers: Sequence[str] | Mapping[str, Layout], inputs: Tensor) -> list[Tensor]:
+    """Return the features of `layers` for `inputs`, in canonical form; without layouts these are determined.
 
-    The network runs in evaluation mode and is left as it was. Raises InputError for a layer that it does not
-    have or does not use, or whose output is something else.
+    The network runs in evaluation mode and is left as it was. Raises InputError as `layouts_of` does.
     """
+    layouts = layers if isinstance(layers, Mapping) else layouts_of(network, layers, inputs)
     with torch.no_grad(), evaluation_mode(network):
-        _, features = TappedNetwork(network).run(images, layers)
-    for layer in layers:
-        feature = features[layer]
-        if not isinstance(feature, Tensor) or feature.dim() not in {2, 4}:
-            described = f"layer {layer!r} of {type(network).__name__} gives {_described(feature)}"
-            message = f"{described}, but maps (channels, height, width) or vectors are needed"
-            raise InputError(message, "name a layer that gives maps or vectors")
-    return [features[layer] for layer in layers]
+        _, features = TappedNetwork(network).run(inputs, tuple(layouts))
+    return [layout.canonical(features[layer]) for layer, layout in layouts.items()]
 
 
-@contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Put `network` in evaluation mode, and each of its modules back in its mode afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+def _canonical(features: Mapping[str, Any], layouts: Mapping[str, Layout]) -> dict[str, Tensor]:
+    return {layer: layouts[layer].canonical(value) if layer in layouts else value for layer, value in features.items()}
 
 
 def pooled(features: Tensor) -> Tensor:
-    """Return vectors (B, C) of maps (B, C, H, W), averaged over their cells, or of vectors (B, C), in float32."""
-    return wide(features).mean(dim=(2, 3)) if features.dim() == 4 else wide(features)
-
-
-def _described(feature: object) -> str:
-    return str(tuple(feature.shape[1:])) if isinstance(feature, Tensor) else type(feature).__name__
+    """Return vectors (B, C) of features in canonical form, averaged over their cells or tokens, in float32."""
+    if features.dim() == 3:
+        return wide(features).mean(dim=1)
+    return wide(features).mean(dim=tuple(range(2, features.dim()))) if features.dim() > 3 else wide(features)

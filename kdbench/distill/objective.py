@@ -99,7 +99,7 @@ class Objective(nn.Module):
             step = Step(
                 batch.inputs, batch.labels, batch.sample, batch.position, epoch, logits, features, teacher_outputs
             )
-            losses += [term.method(step) for term in terms]
+            losses += [term.method(term.method.canonical(step)) for term in terms]
         return functools.reduce(torch.add, losses), logits
 
     def active_terms(self, epoch: int) -> list[ScheduledTerm]:

@@ -41,7 +41,7 @@ class Taps:
         self.calls: Counter[str] = Counter()
         self._stop_early = stop_early
         self._overwritten = {} if overwritten is None else overwritten
-        self._modules = {path: _submodule(module, path) for path in paths}
+        self._modules = {path: require_layer(module, path) for path in paths}
         self._originals: dict[str, Original] = {}
         self._handles: list[RemovableHandle] = []
 
@@ -128,7 +128,8 @@ def last_stage(module: nn.Module) -> str:
     return required_stages(module)[-1]
 
 
-def _submodule(module: nn.Module, path: str) -> nn.Module:
+def require_layer(module: nn.Module, path: str) -> nn.Module:
+    """Return the module at `path` of `module`; raises InputError if there is none."""
     try:
         return module.get_submodule(path)
     except AttributeError:

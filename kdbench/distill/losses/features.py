@@ -6,6 +6,7 @@ all pairs and triples, including degenerate ones, as in common implementations.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
@@ -29,6 +30,8 @@ def feature_mse(student_features: Tensor, teacher_features: Tensor) -> Tensor:
 def attention_map(features: Tensor) -> Tensor:
     """Return Q (B, H·W) of feature maps (B, C, H, W): the channels' mean of f², each row divided by its L2 norm.
 
+    Maps may have one axis of places, or three.
+
     Zagoruyko & Komodakis 2017, "Paying More Attention to Attention", section 3.1. The row of a map of zeros is zero.
     """
     return F.normalize(wide(features).square().mean(dim=1).flatten(1), dim=1)
@@ -43,14 +46,21 @@ def attention_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor
     """
     losses = []
     for student, teacher in zip(student_maps, teacher_maps, strict=True):
-        height, width = (min(sizes) for sizes in zip(student.shape[2:], teacher.shape[2:], strict=True))
-        maps = (_pooled(layer, (height, width)) for layer in (student, teacher))
+        size = [min(sizes) for sizes in zip(student.shape[2:], teacher.shape[2:], strict=True)]
+        maps = (_pooled(layer, size) for layer in (student, teacher))
         losses.append(feature_mse(*(attention_map(layer) for layer in maps)))
     return torch.stack(losses).sum()
 
 
-def _pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return maps if maps.shape[2:] == size else F.adaptive_avg_pool2d(wide(maps), size)
+def _pooled(maps: Tensor, size: Sequence[int]) -> Tensor:
+    return maps if list(maps.shape[2:]) == size else adaptive_avg_pool(wide(maps), size)
+
+
+def adaptive_avg_pool(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Return maps (B, C, …) with one to three axes of places, averaged to `size`."""
+    pool: Any = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}[len(size)]
+    result: Tensor = pool(maps, tuple(size))
+    return result
 
 
 def rkd_distance(student_features: Tensor, teacher_features: Tensor) -> Tensor:

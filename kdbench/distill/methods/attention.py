@@ -3,7 +3,7 @@
 The student's attention maps, the mean of f² over the channels, match the teacher's, layer by layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from kdbench.distill.losses.features import attention_loss
 from kdbench.distill.method import Method, MethodContext, MethodOptions, Step, layer_outputs
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
+from kdbench.models.layout_evidence import layouts_of
+from kdbench.models.layouts import Layout, LayoutName, as_map, channels_second, require_comparable
 from kdbench.models.taps import required_stages
 
 _ONE_CELL = "vectors or maps of one cell, and attention compares positions"
@@ -21,12 +23,15 @@ class AttentionOptions(MethodOptions):
     """Weight of the term, and the layers of both networks in the order in which they are compared, as module paths.
 
     Without either list, all stages that have maps of several cells are compared. If one network has more stages, as
-    many as the other has are chosen, evenly spread and with the last.
+    many as the other has are chosen, evenly spread and with the last. A layout states the axes of what all layers of
+    one side give, where kdbench cannot know them.
     """
 
     attention_weight: float = Field(default=1000.0, ge=0)
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
+    student_layout: LayoutName | None = None
+    teacher_layout: LayoutName | None = None
 
 
 @METHODS.register("attention")
@@ -39,49 +44,87 @@ class Attention(Method):
 
     def __init__(self, options: AttentionOptions, context: MethodContext) -> None:
         super().__init__(options, context)
+        student = _Candidates(
+            context.student, options.student_layers, context.example, options.student_layout, "student"
+        )
+        teacher = _Candidates(
+            context.teacher, options.teacher_layers, context.example, options.teacher_layout, "teacher"
+        )
         named = options.student_layers or options.teacher_layers
-        self.student_layers, self.teacher_layers = _named(options, context) if named else _default(context)
+        self.student_layers, self.teacher_layers = (_named if named else _default)(student, teacher)
+        self.student_layouts = {layer: student.layouts[layer] for layer in self.student_layers}
+        self.teacher_layouts = {layer: teacher.layouts[layer] for layer in self.teacher_layers}
+        self._on_maps = [
+            _require_comparable(student, teacher, *pair)
+            for pair in zip(self.student_layers, self.teacher_layers, strict=True)
+        ]
 
     def forward(self, step: Step) -> Tensor:
-        student = [step.student_features[layer] for layer in self.student_layers]
-        teacher = [step.teacher_features[layer] for layer in self.teacher_layers]
+        student = self._maps(step.student_features, self.student_layouts, self.student_layers)
+        teacher = self._maps(step.teacher_features, self.teacher_layouts, self.teacher_layers)
         return self.options.attention_weight * attention_loss(student, teacher)
+
+    def _maps(
+        self, features: Mapping[str, Tensor], layouts: Mapping[str, Layout], layers: Sequence[str]
+    ) -> list[Tensor]:
+        """Return the features of `layers`, channels on axis 1, and tokens as maps where the other side is a map."""
+        return [
+            channels_second(as_map(features[layer], layouts[layer]) if on_maps else features[layer])
+            for layer, on_maps in zip(layers, self._on_maps, strict=True)
+        ]
 
     def formula(self) -> str:
         pairs = ", ".join(f"{s}–{t}" for s, t in zip(self.student_layers, self.teacher_layers, strict=True))
         return f"{self.options.attention_weight:g}·Σ mean((Q_s − Q_t)²) over {pairs}"
 
 
-def _named(options: AttentionOptions, context: MethodContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
+class _Candidates:
+    """The layers of one network that may be compared, its stages if none are named, with their features."""
+
+    def __init__(
+        self, network: nn.Module, layers: Sequence[str], example: Tensor, layout: LayoutName | None, side: str
+    ) -> None:
+        self.network_name = type(network).__name__
+        self.layers = tuple(layers) or required_stages(network)
+        self.layouts = layouts_of(network, self.layers, example, layout, side=side)
+        self.features = dict(zip(self.layouts, layer_outputs(network, self.layouts, example), strict=True))
+
+    def with_positions(self) -> list[str]:
+        """Return the layers with features of several cells: the attention of a single cell is always 1."""
+        return [layer for layer in self.layers if channels_second(self.features[layer])[0, 0].numel() > 1]
+
+
+def _named(student: _Candidates, teacher: _Candidates) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the layers that the options name; all stages of a network for which they name none."""
-    student = options.student_layers or required_stages(context.student)
-    teacher = options.teacher_layers or required_stages(context.teacher)
-    if len(student) != len(teacher):
-        listed = f"{', '.join(student)}; {', '.join(teacher)}"
-        message = f"attention: {len(student)} layers of the student and {len(teacher)} of the teacher: {listed}"
-        raise InputError(message, "give student_layers and teacher_layers as many paths each")
-    for network, layers in ((context.student, student), (context.teacher, teacher)):
-        if without := set(layers).difference(_with_positions(network, layers, context.example)):
-            message = f"attention: {min(without)!r} of {type(network).__name__} gives {_ONE_CELL}"
+    if len(student.layers) != len(teacher.layers):
+        listed = f"{', '.join(student.layers)}; {', '.join(teacher.layers)}"
+        counts = f"{len(student.layers)} layers of the student and {len(teacher.layers)} of the teacher"
+        raise InputError(f"attention: {counts}: {listed}", "give student_layers and teacher_layers as many paths each")
+    for side in (student, teacher):
+        if without := set(side.layers).difference(side.with_positions()):
+            message = f"attention: {min(without)!r} of {side.network_name} gives {_ONE_CELL}"
             raise InputError(message, "name layers that give larger maps, or choose another method")
-    return student, teacher
+    return student.layers, teacher.layers
 
 
-def _default(context: MethodContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    networks = (context.student, context.teacher)
-    student, teacher = (_with_positions(network, required_stages(network), context.example) for network in networks)
-    count = min(len(student), len(teacher))
+def _default(student: _Candidates, teacher: _Candidates) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    compared = student.with_positions(), teacher.with_positions()
+    count = min(map(len, compared))
     if not count:
         message = f"attention: the stages of the student or of the teacher give {_ONE_CELL}"
         hint = "name layers that give larger maps with student_layers and teacher_layers, or choose another method"
         raise InputError(message, hint)
-    return _spread(student, count), _spread(teacher, count)
+    return _spread(compared[0], count), _spread(compared[1], count)
 
 
-def _with_positions(network: nn.Module, layers: Sequence[str], example: Tensor) -> list[str]:
-    """Return the `layers` whose maps have several cells: the attention of a single cell is always 1."""
-    features = layer_outputs(network, layers, example)
-    return [layer for layer, feature in zip(layers, features, strict=True) if feature[0, 0].numel() > 1]
+def _require_comparable(student: _Candidates, teacher: _Candidates, one: str, other: str) -> bool:
+    """Return whether tokens have to become maps; raises InputError where the two layers cannot be compared."""
+    layouts = student.layouts[one], teacher.layouts[other]
+    try:
+        return require_comparable(student.features[one], teacher.features[other], *layouts)
+    except InputError as error:
+        hint = "name layers of one kind with student_layers and teacher_layers"
+        raise InputError(f"attention: {one!r} and {other!r}: {error.message}", hint) from error
 
 
 def _spread(layers: Sequence[str], count: int) -> tuple[str, ...]:

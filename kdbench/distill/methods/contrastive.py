@@ -31,11 +31,11 @@ class ContrastiveOptions(LayerOptions):
 
 
 class Embedding(nn.Module):
-    """A linear layer on pooled features, onto the unit sphere: (B, C, H, W) or (B, C) to (B, D) float32."""
+    """A linear layer on pooled features, onto the unit sphere: features in canonical form to (B, D) float32."""
 
     def __init__(self, example: Tensor, dimensions: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(example.shape[1], dimensions)
+        self.linear = nn.Linear(pooled(example).shape[1], dimensions)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the embeddings of features."""

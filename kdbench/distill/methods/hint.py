@@ -4,15 +4,18 @@ The hint is a term beside the cross-entropy from the first step on. With `until_
 of two stages, as in the paper: for n epochs it trains the student up to that layer, then the rest of the loss goes on.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdbench.distill.losses.features import feature_mse
+from kdbench.distill.losses.features import adaptive_avg_pool, feature_mse
 from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
+from kdbench.models.layouts import as_map, channels_second, require_comparable
 from kdbench.models.taps import middle_stage
 
 
@@ -22,11 +25,17 @@ class HintOptions(LayerOptions):
     hint_weight: float = Field(default=100.0, ge=0)
 
 
+_CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_NORMS: dict[int, Any] = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
 class Regressor(nn.Module):
     """Maps the student's feature to the teacher's shape: 1×1 convolution (or linear), batch norm, ReLU.
 
-    Where the maps differ in height or width, the student's is pooled or interpolated to the teacher's. The ReLU
-    is left out when the teacher's feature takes negative values, which it could never reach.
+    Features are (B, C) or (B, C, …): vectors, tokens, maps or volumes. Where they differ in length, height or width,
+    the student's is pooled or interpolated to the teacher's. The ReLU is left out when the teacher's feature takes
+    negative values, which it could never reach.
     """
 
     def __init__(self, student: Tensor, teacher: Tensor) -> None:
@@ -34,19 +43,19 @@ class Regressor(nn.Module):
         channels_in, channels_out = student.shape[1], teacher.shape[1]
         self.size = list(teacher.shape[2:])
         if self.size:
-            self.map: nn.Module = nn.Conv2d(channels_in, channels_out, kernel_size=1, bias=False)
+            self.map: nn.Module = _CONVOLUTIONS[len(self.size)](channels_in, channels_out, kernel_size=1, bias=False)
         else:
             self.map = nn.Linear(channels_in, channels_out, bias=False)
-        self.norm = (nn.BatchNorm2d if self.size else nn.BatchNorm1d)(channels_out)
+        self.norm = _NORMS[len(self.size)](channels_out)
         self.rectify = bool((teacher >= 0).all())
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Map features (B, C_s, H_s, W_s) or (B, C_s) to the teacher's shape."""
+        """Map features (B, C_s, …) or (B, C_s) to the teacher's shape."""
         if self.size and list(feature.shape[2:]) != self.size:
             if all(have >= want for have, want in zip(feature.shape[2:], self.size, strict=True)):
-                feature = F.adaptive_avg_pool2d(feature, (self.size[0], self.size[1]))
+                feature = adaptive_avg_pool(feature, self.size)
             else:
-                feature = F.interpolate(feature, size=self.size, mode="bilinear", align_corners=False)
+                feature = F.interpolate(feature, size=self.size, mode=_MODES[len(self.size)], align_corners=False)
         mapped: Tensor = self.norm(self.map(feature))
         return torch.relu(mapped) if self.rectify else mapped
 
@@ -62,16 +71,26 @@ class Hint(LayerMethod):
     def __init__(self, options: HintOptions, context: MethodContext) -> None:
         super().__init__(options, context, middle_stage)
         student, teacher = self.examples(context)
-        if student.dim() != teacher.dim():
+        self._layouts = self.student_layouts[self.student_layer], self.teacher_layouts[self.teacher_layer]
+        try:
+            self._on_maps = require_comparable(student, teacher, *self._layouts)
+        except InputError as error:
             shapes = [tuple(feature.shape[1:]) for feature in (student, teacher)]
             layers = f"{self.student_layer!r} gives {shapes[0]} and {self.teacher_layer!r} {shapes[1]}"
-            hint = "name two maps or two vectors with student_layer and teacher_layer"
-            raise InputError(f"hint: {layers}: a map cannot be matched with a vector", hint)
-        self.regressor = Regressor(student, teacher)
+            raise InputError(f"hint: {layers}: {error.message}", error.hint) from error
+        self.regressor = Regressor(*self._prepared(student, teacher))
 
     def forward(self, step: Step) -> Tensor:
-        mapped = self.regressor(step.student_features[self.student_layer])
-        return self.options.hint_weight * feature_mse(mapped, step.teacher_features[self.teacher_layer])
+        features = step.student_features[self.student_layer], step.teacher_features[self.teacher_layer]
+        student, teacher = self._prepared(*features)
+        return self.options.hint_weight * feature_mse(self.regressor(student), teacher)
+
+    def _prepared(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """Return canonical features with their channels on axis 1, tokens as maps where the other side is a map."""
+        features = student, teacher
+        if self._on_maps:
+            features = as_map(student, self._layouts[0]), as_map(teacher, self._layouts[1])
+        return channels_second(features[0]), channels_second(features[1])
 
     def formula(self) -> str:
         return f"{self.options.hint_weight:g}·MSE(regressor({self.student_layer}), {self.teacher_layer})"

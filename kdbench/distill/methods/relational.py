@@ -23,7 +23,7 @@ class RelationalOptions(LayerOptions):
 class Relational(LayerMethod):
     """relational_distance_weight · SmoothL1(distances) + relational_angle_weight · SmoothL1(angles) in a batch.
 
-    Maps are averaged over their cells first. Angles take memory for B² features and B³ numbers.
+    Maps and tokens are averaged over their cells first. Angles take memory for B² features and B³ numbers.
     """
 
     Options = RelationalOptions

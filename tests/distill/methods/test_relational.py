@@ -68,29 +68,30 @@ def test_vectors_are_taken_as_they_are():
     assert loss(relational(), vectors, TEACHER) == pytest.approx(0, abs=1e-6)
 
 
-class Tokens(nn.Module):
-    """Like a transformer: what flows in it is (B, tokens, channels)."""
+class Patches(nn.Module):
+    """A network that cuts its images: what flows in it is (B, 1, 2, 4, 2, 4)."""
 
-    stages = ("tokens",)
+    stages = ("patches",)
 
     def __init__(self):
         super().__init__()
-        self.tokens, self.unused, self.head = nn.Flatten(2), nn.Identity(), nn.Linear(64, 3)
+        self.rows, self.patches = nn.Unflatten(2, (2, 4)), nn.Unflatten(4, (2, 4))
+        self.unused, self.head = nn.Identity(), nn.Linear(64, 3)
 
     def forward(self, images):
-        return self.head(self.tokens(images)[:, 0])
+        return self.head(self.patches(self.rows(images)).flatten(1))
 
 
 @pytest.mark.parametrize(
     ("layer", "message", "hint"),
     [
-        (None, r"gives \(1, 64\), but maps", "gives maps or vectors"),
+        (None, r"gives \(1, 2, 4, 2, 4\), but maps", "gives maps, tokens or vectors"),
         ("unused", "not used", "a layer that every forward calls"),
     ],
 )
 def test_what_is_neither_map_nor_vector_is_refused(layer, message, hint):
     with pytest.raises(InputError, match=message) as caught:
-        relational(context(Tokens()), student_layer=layer)
+        relational(context(Patches()), student_layer=layer)
     assert hint in caught.value.hint
 
 

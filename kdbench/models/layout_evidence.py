@@ -1,0 +1,179 @@
+"""The layout of a layer's output, determined from the network: what gives it, what takes it, what larger images change.
+
+Nothing is guessed from a shape alone: (B, 8, 8, 8) may be a map of either kind.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from kdbench.errors import InputError
+from kdbench.models.layer_kinds import channel_axis, is_elementwise
+from kdbench.models.layouts import AXES, Layout, LayoutName
+from kdbench.models.probe import Call, Probe, inputs_like, probed
+from kdbench.models.taps import require_layer
+from kdbench.models.token_evidence import tokens_of
+
+_BATCH = 3  # of the probe; a second one has one sample fewer
+
+
+def layouts_of(
+    network: nn.Module,
+    layers: Sequence[str],
+    example: Tensor,
+    stated: LayoutName | None = None,
+    *,
+    side: str = "student",
+) -> dict[str, Layout]:
+    """Return the layout of each of `layers` of `network`, which takes batches like `example` (B, …).
+
+    `stated` are the axes of all of them, if they are known. `side` is "student" or "teacher", for messages. Raises
+    InputError for a layer that the network does not have or use, for an output that is not one feature of each sample,
+    and for axes that cannot be known. Leaves the network as it is.
+    """
+    for layer in layers:
+        require_layer(network, layer)
+    probe, smaller = (probed(network, layers, inputs_like(example, samples)) for samples in (_BATCH, _BATCH - 1))
+    layouts = {}
+    for layer in layers:
+        subject = f"layer {layer!r} of {type(network).__name__}"
+        if layer not in probe.outputs:
+            raise InputError(f"{subject} gives nothing (it is not used)", "name a layer that every forward calls")
+        several = isinstance(network.get_submodule(layer), nn.RNNBase | nn.MultiheadAttention)
+        feature, other = (
+            _feature(outputs[layer][0] if several else outputs[layer], subject)
+            for outputs in (probe.outputs, smaller.outputs)
+        )
+        batch_axis = _batch_axis(feature, other, subject)
+        if stated is None:
+            channels = _channel_axis(network, layer, probe, feature, batch_axis)
+        else:
+            channels = _stated_axis(stated, feature, batch_axis, subject, side)
+        if channels is None:
+            message = f"{subject} gives {_shape(feature)}, and which axis holds the channels cannot be known"
+            raise InputError(message, f"state its axes: {side}_layout = {_choices(feature.dim())}")
+        layout = Layout(channels, batch_axis)
+        if feature.dim() == 3:
+            tokens = tokens_of(network, layout, probe, feature)
+            if stated == "class_token" and not tokens.before + tokens.after:
+                raise InputError(f"{subject} has no class token", f'set {side}_layout = "NLC", or leave it out')
+            in_order, class_token = probe.inputs.dim() != 4, stated == "class_token"
+            layout = replace(layout, **asdict(tokens), in_order=in_order, class_token=class_token)
+        layouts[layer] = replace(layout, first_of_several=several)
+    return layouts
+
+
+def _feature(output: Any, subject: str) -> Tensor:
+    """Return an output that is a feature; raises InputError for another."""
+    if isinstance(output, Tensor) and output.is_floating_point() and 2 <= output.dim() <= 5:
+        return output
+    given = _shape(output) if isinstance(output, Tensor) else type(output).__name__
+    message = f"{subject} gives {given}, but maps (channels, height, width), tokens or vectors are needed"
+    raise InputError(message, "name a layer that gives maps, tokens or vectors")
+
+
+def _shape(feature: Tensor) -> str:
+    return str(tuple(feature.shape[1:]))
+
+
+def _choices(rank: int) -> str:
+    return " or ".join(f'"{name}"' for name, (axes, _, _) in AXES.items() if axes == rank and name != "class_token")
+
+
+def _batch_axis(feature: Tensor, other: Tensor, subject: str) -> int:
+    """Return the axis that has as many entries as there are samples, in both of two batches."""
+    sizes = list(zip(feature.shape, other.shape, strict=False))
+    axes = [axis for axis, pair in enumerate(sizes) if pair == (_BATCH, _BATCH - 1)]
+    if len(axes) != 1 or feature.dim() != other.dim():
+        message = f"{subject} gives {tuple(feature.shape)} for {_BATCH} samples, not one feature for each"
+        raise InputError(message, "name a layer that gives one, such as the block around it")
+    return axes[0]
+
+
+def _stated_axis(stated: LayoutName, feature: Tensor, batch_axis: int, subject: str, side: str) -> int | None:
+    rank, batch, channels = AXES[stated]
+    if rank != feature.dim() or batch != batch_axis:
+        message = f"{side}_layout is {stated!r}, and {subject} gives {tuple(feature.shape)} for {_BATCH} samples"
+        raise InputError(message, f"state the axes of this output, or leave {side}_layout out")
+    return channels
+
+
+def _channel_axis(network: nn.Module, layer: str, probe: Probe, feature: Tensor, batch_axis: int) -> int | None:
+    """Return the axis of the channels; None if it cannot be known."""
+    places = [axis for axis in range(feature.dim()) if axis != batch_axis]
+    if len(places) == 1:
+        return places[0]
+    for sure in (True, False):
+        votes = _votes(probe.calls, _same(probe.calls, feature), sure=sure)
+        if len(votes) > 1:
+            return None
+        if votes:
+            return votes.pop()
+    axis = _unchanged_axis(network, layer, probe, feature, batch_axis)
+    if axis is not None:
+        return axis
+    everywhere = {id(tensor) for tensor in probe.seen if tensor.dim() == feature.dim()}
+    votes, sized = _votes(probe.calls, everywhere, sure=True), _axis_of_last_size(probe.calls, feature, places)
+    if len(votes) == 1 and sized in {*votes, None}:
+        return votes.pop()
+    return sized
+
+
+def _same(calls: Sequence[Call], feature: Tensor) -> set[int]:
+    """Return the ids of `feature` and of the tensors that differ from it by element-wise layers alone."""
+    same, before = {id(feature)}, 0
+    pairs = [
+        {id(call.taken), id(call.given)}
+        for call in calls
+        if is_elementwise(call.module) and call.taken is not None and call.given is not None
+    ]
+    while len(same) > before:
+        before = len(same)
+        same = same.union(*(pair for pair in pairs if pair & same))
+    return same
+
+
+def _votes(calls: Sequence[Call], tensors: set[int], *, sure: bool) -> set[int]:
+    """Return the channels' axes of the `tensors` by the layers that take or give them."""
+    return {
+        axis
+        for call in calls
+        for tensor in (call.taken, call.given)
+        if tensor is not None and id(tensor) in tensors
+        if (axis := channel_axis(call.module, tensor, sure=sure)) is not None
+    }
+
+
+def _unchanged_axis(network: nn.Module, layer: str, probe: Probe, feature: Tensor, batch_axis: int) -> int | None:
+    """Return the one axis that keeps its size when inputs are larger; None if there is none, or several."""
+    for inputs in _enlarged(probe.inputs):
+        output = probed(network, [layer], inputs, fails=True).outputs.get(layer)
+        if isinstance(output, Tensor) and output.dim() == feature.dim() and output.shape[batch_axis] == len(inputs):
+            sizes = enumerate(zip(feature.shape, output.shape, strict=True))
+            kept = [axis for axis, (size, other) in sizes if size == other and axis != batch_axis]
+            if len(kept) == 1:
+                return kept[0]
+    return None
+
+
+def _enlarged(inputs: Tensor) -> Iterator[Tensor]:
+    """Return inputs of twice the height and width, or of twice the length on each axis that may be one."""
+    groups = [range(2, inputs.dim())] if inputs.dim() >= 4 else [[axis] for axis in range(1, inputs.dim())]
+    for axes in groups:
+        repeats = [2 if axis in axes else 1 for axis in range(inputs.dim())]
+        yield inputs.repeat(repeats)
+
+
+def _axis_of_last_size(calls: Sequence[Call], feature: Tensor, places: Sequence[int]) -> int | None:
+    """Return the axis whose size alone is the number of channels of the last known layer before; None without."""
+    ends = [number for number, call in enumerate(calls) if call.given is feature]
+    for call in reversed(calls[: ends[-1]] if ends else []):
+        if call.given is None or call.given.dim() != feature.dim():
+            continue
+        axis = channel_axis(call.module, call.given, sure=True)
+        if axis is not None:
+            matching = [place for place in places if feature.shape[place] == call.given.shape[axis]]
+            return matching[0] if len(matching) == 1 else None
+    return None

@@ -1,0 +1,88 @@
+"""A probe of a network: one forward on noise, with what each of its modules takes and gives."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.models.modes import evaluation_mode
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a module: the first tensors that it took and gave, if any."""
+
+    module: nn.Module
+    taken: Tensor | None
+    given: Tensor | None
+
+
+@dataclass(eq=False)
+class Probe:
+    """A forward of a network: its `inputs`, the `calls` of its modules in the order in which they end, and `outputs`.
+
+    `seen` holds all tensors that a module took or gave, in the order of their appearance. `outputs` are by path, of the
+    last calls of the layers asked for. All tensors are kept, so that two are one if they are the same object.
+    """
+
+    inputs: Tensor
+    calls: list[Call] = field(default_factory=list)
+    seen: list[Tensor] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+def inputs_like(example: Tensor, samples: int) -> Tensor:
+    """Return `samples` inputs of the kind of `example` (B, …): noise, or its own samples if they are no floats."""
+    if not example.is_floating_point():
+        return example[torch.arange(samples) % len(example)]
+    chance = torch.Generator().manual_seed(0)
+    return torch.randn((samples, *example.shape[1:]), generator=chance).to(example)
+
+
+def probed(network: nn.Module, layers: Sequence[str], inputs: Tensor, *, fails: bool = False) -> Probe:
+    """Run `network` on `inputs` in evaluation mode and return what its modules did; it is left as it was.
+
+    If it `fails`, its error is dropped and the layers before have their outputs.
+    """
+    probe = Probe(inputs)
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.random.fork_rng(devices=[]))  # a forward may draw numbers
+        stack.enter_context(evaluation_mode(network))
+        for module in network.modules():
+            stack.enter_context(_recorded(module, probe))
+        for layer in layers:
+            module, outputs = network.get_submodule(layer), probe.outputs
+            keep = lambda _module, _inputs, output, layer=layer, outputs=outputs: outputs.update({layer: output})  # noqa: E731
+            stack.enter_context(module.register_forward_hook(keep))
+        try:
+            network(inputs.clone())
+        except Exception:  # a stranger's code
+            if not fails:
+                raise
+    return probe
+
+
+@contextmanager
+def _recorded(module: nn.Module, probe: Probe) -> Iterator[None]:
+    def before(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if (taken := _first_tensor(inputs)) is not None:
+            probe.seen.append(taken)
+
+    def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        taken, given = _first_tensor(inputs), _first_tensor(output)
+        probe.calls.append(Call(module, taken, given))
+        if given is not None:
+            probe.seen.append(given)
+
+    with module.register_forward_pre_hook(before), module.register_forward_hook(after):
+        yield
+
+
+def _first_tensor(value: Any) -> Tensor | None:
+    if isinstance(value, tuple | list):
+        return next((item for item in value if isinstance(item, Tensor)), None)
+    return value if isinstance(value, Tensor) else None

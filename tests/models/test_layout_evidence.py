@@ -1,0 +1,219 @@
+"""The layouts of layers of networks whose forms are known, with shapes from which nothing could be guessed."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kdbench import models
+from kdbench.errors import InputError
+from kdbench.models.layout_evidence import layouts_of
+from kdbench.models.layouts import Layout, as_map
+
+SWIN = {"patch_size": [2, 2], "embed_dim": 4, "depths": [1, 1], "num_heads": [1, 1], "window_size": [2, 2]}
+
+
+def swin(**options) -> nn.Module:
+    from torchvision.models import SwinTransformer
+
+    return SwinTransformer(**{**SWIN, "num_classes": 3, **options})
+
+
+def swin_v2() -> nn.Module:
+    from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
+
+    return swin(block=SwinTransformerBlockV2, downsample_layer=PatchMergingV2)
+
+
+def vit(**options) -> nn.Module:
+    from torchvision.models import VisionTransformer
+
+    sizes = {"image_size": 8, "patch_size": 2, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 8}
+    return VisionTransformer(**{**sizes, "num_classes": 3, **options})
+
+
+IMAGES = torch.linspace(-1, 1, 2 * 3 * 64).view(2, 3, 8, 8)
+
+
+def layout(network, layer, example=IMAGES, stated=None):
+    return layouts_of(network, [layer], example, stated)[layer]
+
+
+# Every map of the first stage is (B, 4, 4, 4).
+@pytest.mark.parametrize(
+    ("build", "layer", "axis"),
+    [
+        (swin, "features.0.0", 1),  # the convolution
+        (swin, "features.0", 3),
+        (swin, "features.1", 3),
+        (swin, "features.1.0", 3),
+        (swin, "features.2", 3),
+        (swin, "features.3", 3),
+        (swin, "permute", 1),
+        (swin_v2, "features.1", 3),
+        (swin_v2, "features.3", 3),
+    ],
+)
+def test_stages_of_swin_transformers_have_channels_last(build, layer, axis):
+    torch.manual_seed(0)
+    assert layout(build(), layer) == Layout(channel_axis=axis)
+
+
+@pytest.mark.parametrize("layer", ["encoder", "encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1.mlp"])
+def test_tokens_of_a_vision_transformer_are_a_class_token_and_a_grid(layer):
+    """(B, 17, 16): one more than the cells of the image, which are as many as there are channels."""
+    result = layout(vit(), layer)
+    assert result == Layout(channel_axis=2, before=1, grid=(4, 4))
+
+
+def test_attention_gives_a_tuple_of_which_the_first_counts():
+    result = layout(vit(), "encoder.layers.encoder_layer_0.self_attention")
+    assert result == Layout(channel_axis=2, before=1, grid=(4, 4), first_of_several=True)
+
+
+@pytest.mark.parametrize("name", ["torchvision/resnet18", "torchvision/convnext_tiny", "resnet8", "wrn16-1"])
+def test_convolutional_networks_give_maps(name):
+    network = models.build(name, (3, 32, 32), 3)
+    layouts = layouts_of(network, network.stages, torch.randn(2, 3, 32, 32))
+    assert set(layouts.values()) == {Layout(channel_axis=1)}
+
+
+class Functional(nn.Module):
+    """A network without layers of torch, in one layout or the other, for images of any size."""
+
+    def __init__(self, *, last: bool) -> None:
+        super().__init__()
+        self.block, self.head = Block(last=last), nn.Parameter(torch.randn(8, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.block(images)
+        return features.mean(dim=(1, 2) if self.block.last else (2, 3)) @ self.head
+
+
+class Block(nn.Module):
+    def __init__(self, *, last: bool) -> None:
+        super().__init__()
+        self.last, self.weight = last, nn.Parameter(torch.randn(8, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = nn.functional.conv2d(images, self.weight)
+        return maps.permute(0, 2, 3, 1) if self.last else maps
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_the_axis_that_larger_images_leave_alone_has_the_channels(last):
+    assert layout(Functional(last=last), "block") == Layout(channel_axis=3 if last else 1)
+
+
+class Fixed(Functional):
+    """As `Functional`, for images of one size."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert images.shape[2:] == (8, 8)
+        return super().forward(images)
+
+
+def test_what_cannot_be_known_is_refused_and_can_be_stated():
+    with pytest.raises(InputError, match=r"'block' of Fixed gives \(8, 8, 8\), and which axis") as caught:
+        layout(Fixed(last=True), "block")
+    assert 'student_layout = "NCHW" or "NHWC"' in caught.value.hint
+    assert layout(Fixed(last=True), "block", stated="NHWC") == Layout(channel_axis=3)
+    with pytest.raises(InputError, match="student_layout is 'NLC'"):
+        layout(Fixed(last=True), "block", stated="NLC")
+
+
+SEQUENCES = torch.randn(2, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.Conv1d(6, 6, 3, padding=1), Layout(channel_axis=1, in_order=True)),
+        (nn.Sequential(nn.Conv1d(6, 6, 1), nn.BatchNorm1d(6), nn.ReLU()), Layout(channel_axis=1, in_order=True)),
+        (nn.LSTM(6, 6, batch_first=True), Layout(channel_axis=2, in_order=True, first_of_several=True)),
+        (nn.GRU(6, 6), Layout(channel_axis=2, batch_axis=1, in_order=True, first_of_several=True)),
+        (nn.TransformerEncoderLayer(6, 2, 6, batch_first=True), Layout(channel_axis=2, in_order=True)),
+        (nn.Linear(6, 6), Layout(channel_axis=2, in_order=True)),
+    ],
+)
+def test_layers_of_sequences_have_channels_where_their_kind_has_them(layer, expected):
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            steps_first = isinstance(self.layer, nn.GRU)
+            output = self.layer(inputs.transpose(0, 1) if steps_first else inputs)
+            output = output[0] if isinstance(output, tuple) else output
+            return output.sum(dim=0 if steps_first else 1)[:, :3]
+
+    result = layout(Network(), "layer", SEQUENCES)
+    assert result == expected
+    output = layer(SEQUENCES.transpose(0, 1) if result.batch_axis else SEQUENCES)
+    assert result.canonical(output).shape == (2, 6, 6)
+
+
+class Windows(nn.Module):
+    """A layer on windows of its images, which are as if they were samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        windows = images.unflatten(2, (2, 4)).unflatten(4, (2, 4)).permute(0, 2, 4, 1, 3, 5).reshape(-1, 3, 16)
+        return self.inner(windows).reshape(len(images), 4, -1).mean(dim=1)[:, :3]
+
+
+def test_an_output_that_is_not_one_of_each_sample_is_refused():
+    with pytest.raises(InputError, match=r"gives \(12, 3, 4\) for 3 samples, not one feature for each"):
+        layout(Windows(), "inner")
+
+
+class Patchwork(nn.Module):
+    """Tokens of an image in an order, with class tokens at the end."""
+
+    def __init__(self, order: list[int], classes: int) -> None:
+        super().__init__()
+        self.order, self.patches = order, nn.Conv2d(3, 6, 2, 2)
+        self.classes, self.norm = nn.Parameter(torch.randn(1, classes, 6)), nn.LayerNorm(6)
+        self.mix = nn.TransformerEncoderLayer(6, 2, 6, batch_first=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)[:, self.order]
+        tokens = self.norm(torch.cat([tokens, self.classes.expand(len(images), -1, -1)], dim=1))
+        return self.mix(tokens).mean(dim=1)[:, :3]
+
+
+def test_class_tokens_may_come_last_and_cells_in_an_order_that_is_no_map():
+    rows = list(range(16))
+    assert layout(Patchwork(rows, 2), "mix") == Layout(channel_axis=2, after=2, grid=(4, 4))
+    assert layout(Patchwork(rows, 0), "mix") == Layout(channel_axis=2, grid=(4, 4))
+    columns = [4 * (place % 4) + place // 4 for place in rows]
+    assert layout(Patchwork(columns, 1), "mix") == Layout(channel_axis=2, after=1)
+
+
+def test_the_network_is_left_as_it_was():
+    network = vit(dropout=0.3).train()
+    network.encoder.ln.eval()
+    before, chance = {name: value.clone() for name, value in network.state_dict().items()}, torch.get_rng_state()
+    modes = [module.training for module in network.modules()]
+    layout(network, "encoder")
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert [module.training for module in network.modules()] == modes
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+def test_canonical_forms():
+    maps, tokens = torch.randn(2, 5, 7, 3), torch.randn(2, 1 + 6, 4)
+    assert torch.equal(Layout(channel_axis=3).canonical(maps), maps.permute(0, 3, 1, 2))
+    assert Layout(channel_axis=1).canonical(maps) is maps
+    cells = Layout(channel_axis=2, before=1, grid=(2, 3))
+    assert torch.equal(cells.canonical(tokens), tokens[:, 1:])
+    assert torch.equal(as_map(cells.canonical(tokens), cells)[:, :, 1, 2], tokens[:, 6])
+    assert torch.equal(Layout(channel_axis=2, before=1, class_token=True).canonical(tokens), tokens[:, 0])
+    assert torch.equal(Layout(channel_axis=1).canonical(tokens), tokens.transpose(1, 2))
+    assert torch.equal(Layout(channel_axis=2, batch_axis=1).canonical(tokens), tokens.transpose(0, 1))
+    volumes = torch.randn(2, 3, 4, 5, 6)
+    assert torch.equal(Layout(channel_axis=4).canonical(volumes), volumes.permute(0, 4, 1, 2, 3))
