@@ -1,7 +1,7 @@
 """A target: the criteria that a model must meet on a device before it ships, a TOML file, shipped or a user's."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -63,12 +63,17 @@ def shipped_targets() -> dict[str, str]:
     return toml_files.shipped(resources.files("kdbench.judge") / "targets")
 
 
-def load_target(name_or_path: str) -> Target:
+def targets_of(targets: Iterable[Target | str | Path]) -> list[Target]:
+    """Return targets, of which some may be named as `load_target` takes them; raises InputError."""
+    return [target if isinstance(target, Target) else load_target(target) for target in targets]
+
+
+def load_target(name_or_path: str | Path) -> Target:
     """Return the shipped target of that name, or the one in the TOML file at that path.
 
     A target without a `name` has the file's. Raises InputError, which names the key and the nearest known one.
     """
-    text, where = toml_files.find(name_or_path, shipped_targets(), "target")
+    text, where = toml_files.find(str(name_or_path), shipped_targets(), "target")
     content = toml_files.parse(text, where)
     return target_from({"name": Path(name_or_path).stem, **content} if content else {}, where)
 

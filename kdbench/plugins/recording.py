@@ -1,11 +1,13 @@
 """What a piece of work uses of a user's code: the names that it looks up, and the files that the code reads."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.plugins.opened_files import opening
+from kdbench.plugins.search import source_file
 from kdbench.registry import USES, Use
 
 
@@ -37,5 +39,5 @@ def recording() -> Iterator[Recording]:
     finally:
         USES.reset(token)
     recorded.uses = tuple({(use.kind, use.name): use for use in uses}.values())
-    key = tuple(sorted((use.kind, use.name) for use in recorded.uses))
+    key = tuple(sorted({(use.name, str(source_file(sys.modules.get(use.module or "")))) for use in recorded.uses}))
     recorded.opened = _READ_BEFORE[key] = frozenset(opened) | _READ_BEFORE.get(key, frozenset())

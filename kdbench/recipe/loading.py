@@ -34,6 +34,13 @@ def load_recipe(name_or_path: str | Path = "digits", overrides: Sequence[str] = 
     return recipe_from(content, name)
 
 
+def recipe_of(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
+    """Return a recipe as it is, from a table, or as `load_recipe` reads it by name or path; raises InputError."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    return recipe_from(recipe) if isinstance(recipe, Mapping) else load_recipe(recipe)
+
+
 def recipe_from(content: Mapping[str, Any], where: str = "the recipe") -> Recipe:
     """Validate parsed content as a recipe; raises InputError that names the key and the nearest known one."""
     example = "`kdbench list recipes`"

@@ -61,7 +61,7 @@ class Content:
         return [drawing for figure in self.layout.figures if (drawing := figure(self.record)) is not None]
 
     @classmethod
-    def read(cls, run: Path) -> "Content":
+    def read(cls, run: str | Path) -> "Content":
         """Read a run: its record, the samples, and the verdicts on this state of the record.
 
         `run` is a path that `RunFolder.of` accepts. Raises InputError for files that are there and cannot be read.
@@ -79,7 +79,7 @@ Writer = Callable[[Content, Path], list[Path]]
 FORMATS: Registry[Writer] = Registry("report format", package="kdbench.report.render", group="kdbench.report_formats")
 
 
-def write(content: Content | RunRecord, folder: Path, formats: Sequence[str] = ("md",)) -> list[Path]:
+def write(content: Content | RunRecord, folder: str | Path, formats: Sequence[str] = ("md",)) -> list[Path]:
     """Render a record, with verdicts and samples, into `folder` in each of `formats`; return the paths of the files.
 
     Raises InputError for an unknown format, before anything is written, and StorageError.
@@ -87,5 +87,5 @@ def write(content: Content | RunRecord, folder: Path, formats: Sequence[str] = (
     writers = [FORMATS.get(name) for name in formats]
     if isinstance(content, RunRecord):
         content = Content(content)
-    storage.make_folder(folder)
+    folder = storage.make_folder(Path(folder))
     return [path for writer in writers for path in writer(content, folder)]

@@ -256,7 +256,7 @@ class RunRecord(StoredValue):
         return storage.content_hash(self.to_json())
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: str | Path) -> Self:
         """Read the record of a run: `path` is its folder, its record or one of its reports, as for `RunFolder.of`.
 
         Raises InputError if there is no record or it is not valid.

@@ -34,11 +34,12 @@ class RunFolder:
     record_name: str = RECORD
 
     @classmethod
-    def of(cls, path: Path) -> Self:
+    def of(cls, path: str | Path) -> Self:
         """Return the run that `path` belongs to: its folder, its record, or one of its reports (.md, .html).
 
         Raises InputError for a model, and if there is no record; the hint for a folder of runs names them.
         """
+        path = Path(path)
         if path.suffix == ".onnx":
             raise InputError(f"{path} is a model, not a record", "measure it first: kdbench bench leaves a record")
         is_record = not path.is_dir() and path.suffix not in {".md", ".html"}
@@ -101,6 +102,11 @@ class RunFolder:
     def workspace(self) -> Path:
         """The folder for files that measuring processes exchange; it can be deleted."""
         return self.path / ".measuring"
+
+
+def folder_of(out: str | Path | None) -> Path | None:
+    """Return the folder that a user names; None if none is named."""
+    return None if out is None else Path(out).expanduser()
 
 
 def card_path(model: Path) -> Path:

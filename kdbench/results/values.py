@@ -20,14 +20,14 @@ class StoredValue(Value):
         """Return the value as JSON values."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the value as JSON to `path` atomically; raises StorageError."""
-        storage.write_json(path, self.to_json())
+        storage.write_json(Path(path), self.to_json())
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: str | Path) -> Self:
         """Read the value; raises InputError if the file is missing or not valid."""
-        return cls.from_json(storage.read_json(path, cls.file_kind), path)
+        return cls.from_json(storage.read_json(Path(path), cls.file_kind), Path(path))
 
     @classmethod
     def from_json(cls, content: Any, path: Path) -> Self:

@@ -9,7 +9,7 @@ from typing import Any
 from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.evaluate.predictions import Analyses
-from kdbench.judge.target import Target
+from kdbench.judge.target import Target, targets_of
 from kdbench.machine import fingerprint
 from kdbench.measure.harness import check_config, measure
 from kdbench.progress import Progress, Silent
@@ -17,7 +17,7 @@ from kdbench.recipe import InputOptions, Measure
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard
 from kdbench.results.findings import Findings
-from kdbench.results.run_folder import RunFolder, choose_folder, require_unused
+from kdbench.results.run_folder import RunFolder, choose_folder, folder_of, require_unused
 from kdbench.validation import validated
 from kdbench.workflows.stages.model_files import TestImages, load_bench_model, require_known_models
 from kdbench.workflows.stages.results import RunResults, assemble_record, record_and_folder, write_results
@@ -33,7 +33,7 @@ from kdbench.workflows.stages.torch_networks import (
 
 
 def bench_models(
-    paths: Sequence[Path] = (),
+    paths: Sequence[str | Path] | str | Path = (),
     *,
     torch: Sequence[str] = (),
     weights: Sequence[str] = (),
@@ -43,8 +43,8 @@ def bench_models(
     teacher: str | Mapping[str, str] | None = None,
     timed: bool | Container[str] = True,
     options: Measure | None = None,
-    out: Path | None = None,
-    targets: Sequence[Target] = (),
+    out: str | Path | None = None,
+    targets: Sequence[Target | str | Path] = (),
     progress: Progress | None = None,
     command: str = "",
 ) -> RunResults:
@@ -62,17 +62,18 @@ def bench_models(
     those beside them, where one is given; `name` is the record's. Raises InputError for files, data and options that do
     not fit. `bench` is its form in the Python API.
     """
-    progress = progress or Silent()
+    progress, out, judged = progress or Silent(), folder_of(out), targets_of(targets)
+    named = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     options = options or Measure()
     inputs = inputs or InputOptions()
     if inputs.accuracy and inputs.data is None:
         raise InputError("accuracy needs data", "add --data NAME, or --no-accuracy to measure on synthetic inputs")
     cards = cards or {}
     networks = torch_networks(torch, weights)
-    ids = list(cards) or model_ids(paths, networks)
-    by_path = zip(ids, paths, strict=False)  # networks follow the files
+    ids = list(cards) or model_ids(named, networks)
+    by_path = zip(ids, named, strict=False)  # networks follow the files
     networks = [TorchNetwork(id_, program=path) for id_, path in by_path if path.suffix == PROGRAM] + networks
-    references = _references(ids, paths, teacher)
+    references = _references(ids, named, teacher)
     require_unused(out)
 
     inputs = require_known_models(inputs, ids)
@@ -80,7 +81,7 @@ def bench_models(
     images = TestImages(inputs) if inputs.accuracy else None
     with tempfile.TemporaryDirectory(prefix="kdbench-") as exports:
         by_id = {network.id: network for network in networks}
-        files = dict(zip(ids, paths, strict=False))
+        files = dict(zip(ids, named, strict=False))
         if networks:  # exporting loads torch, which takes seconds
             files |= zip(by_id, export_networks(networks, inputs, images, Path(exports)), strict=True)
         loaded = []
@@ -124,10 +125,10 @@ def bench_models(
         protocol={"data": data},
     )
     progress.stage("report", 3, 3)
-    return write_results(record, findings.samples, folder, targets)
+    return write_results(record, findings.samples, folder, judged)
 
 
-def _bench(paths: Sequence[Path] = (), **keywords: Any) -> RunResults:
+def _bench(paths: Sequence[str | Path] | str | Path = (), **keywords: Any) -> RunResults:
     """Measure ONNX files side by side; return the record and the folder with the record and the report.
 
     The keywords are the fields of `InputOptions` (`data`, `mean`, `std`, …) and the other parameters of `bench_models`.

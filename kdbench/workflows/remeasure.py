@@ -31,15 +31,15 @@ _ALL_DEFAULTS = Thresholds()
 
 
 def remeasure(
-    base: Path,
-    new: Path,
+    base: str | Path,
+    new: str | Path,
     *,
     models: Mapping[str, str] | None = None,
     metrics: Sequence[str] = (),
     thresholds: Thresholds = _ALL_DEFAULTS,
     inputs: InputOptions | None = None,
     options: Measure | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     progress: Progress | None = None,
     command: str = "",
 ) -> tuple[Comparison, Path | None]:
@@ -55,7 +55,7 @@ def remeasure(
     timed = any(metric.hardware_dependent for metric in compared)
     inputs = inputs or InputOptions()
     scored = inputs.accuracy and any(metric.scored or metric.group == "parity" for metric in compared)
-    before, after = _State.read(base), _State.read(new)
+    before, after = _State.read(Path(base)), _State.read(Path(new))
     matched = match_models(before.cards, after.cards, models)
     for pair in matched.pairs:
         before.verify(pair.base)

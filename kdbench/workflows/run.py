@@ -3,13 +3,16 @@
 Each stage reads what the previous one left in the run's folder, so that an interrupted run can be resumed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from kdbench.judge.target import Target
+from kdbench.judge.target import Target, targets_of
 from kdbench.measure.harness import check_config
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
+from kdbench.recipe.loading import recipe_of
+from kdbench.results.run_folder import folder_of
 from kdbench.workflows.stages.export import export_all
 from kdbench.workflows.stages.measure import measure_all
 from kdbench.workflows.stages.results import RunResults, record_and_folder, write_results
@@ -19,26 +22,27 @@ from kdbench.workflows.stages.train import train_all
 
 
 def run_recipe(
-    recipe: Recipe,
-    out: Path | None = None,
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    out: str | Path | None = None,
     *,
     resume: bool = False,
-    targets: Sequence[Target] = (),
+    targets: Sequence[Target | str | Path] = (),
     progress: Progress | None = None,
     command: str = "",
 ) -> RunResults:
-    """Train, export, measure, judge and report a recipe.
+    """Train, export, measure, judge and report a recipe: a value, a table, a shipped recipe's name, or a file's path.
 
-    `resume` continues the run in `out` and reuses its trainings under the same settings. The verdicts on `targets` are
-    written to the run's folder. `command` re-creates the run; reports show it. Raises a KdbenchError that the user can
-    fix; finished stages stay on disk. `run`, its form in the Python API, returns the record and the run's folder, and
-    raises if a model could not be run.
+    `resume` continues the run in `out` and reuses its trainings under the same settings. The verdicts on `targets`,
+    which may be names or paths, are written to the run's folder. `command` re-creates the run; reports show it. Raises
+    a KdbenchError that the user can fix; finished stages stay on disk. `run`, its form in the Python API, returns the
+    record and the run's folder, and raises if a model could not be run.
     """
-    progress = progress or Silent()
+    progress, recipe = progress or Silent(), recipe_of(recipe)
+    judged = targets_of(targets)
     with report_on_rank_zero():
         require_single_process()
     check_config(recipe.measure, progress)
-    run_data, jobs, folder = start_run(recipe, out, progress, resume=resume)
+    run_data, jobs, folder = start_run(recipe, folder_of(out), progress, resume=resume)
     total = len(jobs) + 3
     with translate_disk_errors(folder):
         train_all(recipe, jobs, run_data, folder, progress, stages_after=3)
@@ -47,7 +51,7 @@ def run_recipe(
         progress.stage("measure", total - 1, total)
         record, samples = measure_all(recipe, exports, run_data, folder, progress, command)
         progress.stage("report", total, total)
-        results = write_results(record, samples, folder, targets)
+        results = write_results(record, samples, folder, judged)
         track_results(recipe, jobs, results.record, run_data.content, folder, progress)
         return results
 

@@ -1,0 +1,39 @@
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.plugins import called
+
+
+def shown(*args, **options):
+    return args, options
+
+
+def test_a_function_gets_what_it_names_and_options_win():
+    def function(a, b=2, *, c=3):
+        return a, b, c
+
+    assert called(function, {"a": 1, "z": 9}, {"c": 7}, "f") == (1, 2, 7)
+    assert called(function, {"a": 1}, {"a": 5}, "f") == (5, 2, 3)
+
+
+def test_positional_and_open_parameters():
+    def positional(a, b, /, c):
+        return a, b, c
+
+    assert called(positional, {"a": 1, "b": 2, "c": 3}, {}, "f") == (1, 2, 3)
+    assert called(shown, {"a": 1}, {"any": 2}, "f") == ((), {"any": 2})
+
+
+def test_unknown_options_name_the_nearest():
+    with pytest.raises(InputError, match="unknown option 'witdh'") as caught:
+        called(lambda width=1: width, {}, {"witdh": 2}, "f")
+    assert caught.value.hint == "did you mean 'width'?"
+
+
+def test_a_missing_argument_and_a_failure_are_told():
+    with pytest.raises(InputError, match="f needs arguments: depth") as caught:
+        called(lambda depth: depth, {"width": 1}, {}, "f", give="write {} = …")
+    assert caught.value.hint.startswith("write depth = …")
+    with pytest.raises(InputError, match="ZeroDivisionError") as caught:
+        called(lambda width: width / 0, {"width": 1}, {}, "f")
+    assert __file__ in caught.value.hint

@@ -1,0 +1,168 @@
+"""The hash of a user's code changes with everything that the code depends on, and with nothing else."""
+
+import json
+import linecache
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from kdbench.models import MODELS
+from kdbench.plugins import activate, recording, sources_of
+from kdbench.registry import Registry
+from kdbench.storage import sha256
+
+NETS = """
+    from pathlib import Path
+    import numpy as np
+    from layers import block
+    TABLE = np.load(Path(__file__).parent / ("tab" + "le.npy"))
+    def net(num_classes, file=None):
+        from late import size
+        np.load(Path(__file__).with_name("at" + "_build.npy"))
+        return block(size)
+    HEAD = "head.safetensors"
+"""
+
+
+@pytest.fixture
+def project(folder, write):
+    write("mynets.py", NETS)
+    write("layers.py", "def block(size):\n    import deeper\n    return deeper.f(size)\n")
+    write("deeper.py", "def f(size):\n    return size\n")
+    write("late.py", "size = 3\n")
+    write("unrelated.py", "x = 1\n")
+    for name in ("table", "at_build", "option", "other"):
+        np.save(folder / f"{name}.npy", np.ones(3))
+    save_file({"x": np.ones(2)}, folder / "head.safetensors")
+    return folder
+
+
+def sources(folder, options=()):
+    activate((), str(folder))
+    with recording() as recorded:
+        MODELS.get("mynets:net")(3)
+    return sources_of(recorded, options)
+
+
+def test_sources_are_the_code_its_imports_and_what_it_reads(project):
+    found = sources(project, [{"file": "option.npy", "nested": [{"also": "./other.npy"}]}])
+    code = {"mynets.py", "layers.py", "deeper.py", "late.py"}
+    data = {"table.npy", "at_build.npy", "option.npy", "other.npy", "head.safetensors"}
+    assert {source.name for source in found} == code | data
+    assert all(source.sha256 == sha256(project / source.name) for source in found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mynets.py", "layers.py", "deeper.py", "late.py", "table.npy", "at_build.npy", "option.npy", "head.safetensors"],
+)
+def test_a_change_of_any_of_them_changes_the_sources(project, name):
+    options = [{"file": "option.npy"}]
+    before = sources(project, options)
+    with (project / name).open("ab") as stream:
+        stream.write(b"\n")
+    after = sources(project, options)
+    assert {source.name for source in set(before) ^ set(after)} == {name}
+
+
+def test_what_is_not_used_does_not_count_nor_does_the_place(project, tmp_path):
+    before = sources(project)
+    (project / "unrelated.py").write_text("x = 2\n")
+    (project / "notes.txt").write_text("x")
+    assert sources(project) == before
+    moved = project.rename(tmp_path / "moved")
+    assert sources(moved) == before
+
+
+def test_another_process_finds_the_same(project):
+    script = f"""
+import json
+from kdbench.models import MODELS
+from kdbench.plugins import activate, recording, sources_of
+activate((), {str(project)!r})
+with recording() as recorded:
+    MODELS.get("mynets:net")(3)
+print(json.dumps(sources_of(recorded)))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert json.loads(ended.stdout) == [list(source) for source in sources(project)]
+
+
+def test_built_in_names_have_no_sources(project):
+    with recording() as recorded:
+        MODELS.get("convnet")
+        (project / "option.npy").read_bytes()
+    assert sources_of(recorded, [{"file": "option.npy"}]) == ()
+
+
+def test_installed_code_is_named_with_its_version(folder):
+    import torchvision
+
+    with recording() as recorded:
+        MODELS.get("torchvision.models:resnet18")
+    names = {source.name for source in sources_of(recorded)}
+    assert names == {f"torchvision {torchvision.__version__.partition('+')[0]}"} or names == {
+        f"torchvision {torchvision.__version__}"
+    }
+
+
+CELL = """
+import numpy as np
+from layers import block
+DEPTH = {depth}
+WEIGHTS = np.full(3, {weight})
+def helper(x):
+    return x + {added}  # {comment}
+class Base:
+    scale = {scale}
+class Net(Base):
+    def __init__(self, num_classes):
+        self.depth = DEPTH, WEIGHTS, block
+    def forward(self, x):
+        return helper(x)
+def unrelated():
+    return {unrelated}
+"""
+VALUES = {"depth": 1, "weight": 1, "added": 1, "comment": "c", "scale": 1, "unrelated": 1}
+
+
+def cell_sources(**changes):
+    """Run a notebook's cell and return the sources of its class."""
+    text = CELL.format(**{**VALUES, **changes})
+    file = "<cell>"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    namespace = {"__name__": "a_notebook"}
+    exec(compile(text, file, "exec"), namespace)  # noqa: S102 - as a notebook does
+    MODELS.register("of-a-cell")(namespace["Net"])
+    with recording() as recorded:
+        MODELS.get("of-a-cell")
+    Registry.forget(__name__)
+    return sources_of(recorded)
+
+
+def test_the_code_of_a_notebook_counts_with_what_it_refers_to(project, monkeypatch):
+    monkeypatch.syspath_prepend(str(project))
+    before = cell_sources()
+    assert cell_sources() == before
+    assert cell_sources(unrelated=2) == before
+    for name in ("depth", "weight", "added", "scale"):
+        assert cell_sources(**{name: 2}) != before, name
+    assert {"layers.py", "deeper.py"} <= {source.name for source in before}
+
+
+def test_code_without_a_source_counts_by_what_it_does(folder):
+    def of(body):
+        namespace = {"__name__": "a_console"}
+        exec(f"class Net:\n    def forward(self, x):\n        return {body}\n", namespace)  # noqa: S102
+        MODELS.register("of-a-console")(namespace["Net"])
+        with recording() as recorded:
+            MODELS.get("of-a-console")
+        Registry.forget(__name__)
+        return sources_of(recorded)
+
+    assert of("x + 1") == of("x + 1")
+    assert len({of("x + 1"), of("x + 2"), of("x.a"), of("x.b")}) == 4
+
