@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from pydantic import Field, ValidationError, validate_call
 
 from kdbench import plugins
-from kdbench.errors import InputError
+from kdbench.errors import InputError, KdbenchError
 from kdbench.models import signatures
 from kdbench.registry import Registry
 from kdbench.validation import problem
@@ -48,16 +48,19 @@ MODELS: Registry[ModelFactory] = Registry(
 )
 
 
-def build(name: str, input_shape: tuple[int, ...], classes: int, /, **options: Any) -> "nn.Module":
+def build(
+    name: str, input_shape: tuple[int, ...], classes: int, channels: int | None = None, /, **options: Any
+) -> "nn.Module":
     """Return the network called `name` for samples of `input_shape`, such as (C, H, W), with fresh weights.
 
     Its forward maps (B, *input_shape) to logits (B, classes). `name` may be an import path, such as `mynets:MyNet`: the
-    class or function gets the arguments that its signature names. Raises InputError for an unknown name, an unknown
+    class or function gets the arguments that its signature names; `channels` are those of a sample, if they are not
+    its first axis. Raises InputError for an unknown name, an unknown
     option or invalid value, and an input shape that the network cannot take.
     """
     factory = MODELS.get(name)
     if not signatures.is_factory(factory):
-        return signatures.built(factory, name, input_shape, classes, options)
+        return signatures.built(factory, name, input_shape, classes, channels, options)
     _require_rank(name, factory, input_shape)
     try:
         return validate_call(factory)(name, input_shape, classes, **options)
@@ -72,6 +75,10 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, /, **options: A
         raise wrong.as_error(f"model {name!r}", listed) from error
     except RuntimeError as error:  # What torch raises for tensors that it cannot allocate.
         raise InputError(f"model {name!r} cannot be built: {error}", "choose smaller widths") from error
+    except Exception as error:
+        if isinstance(error, KdbenchError) or signatures.is_own(factory):
+            raise
+        raise InputError(f"model {name!r} failed: {plugins.describe_failure(error)}", plugins.place(error)) from error
 
 
 def _require_rank(name: str, factory: "ModelFactory", input_shape: tuple[int, ...]) -> None:

@@ -1,7 +1,8 @@
 """Networks of a user's own classes and functions, which get the arguments that their signatures name.
 
     num_classes, classes, outputs        the number of outputs
-    in_channels, in_chans, channels      the channels of a sample; `channels` only without a default, or with 1, 3 or 4
+    in_channels, in_chans, channels      the channels of a sample, or the features of a vector or a sequence's step;
+                                         `channels` only without a default, or with 1, 3 or 4
     input_shape                          the shape of a sample, such as (C, H, W)
 
 Only the first name of a row is given. Everything else is an option of the recipe, or keeps its default.
@@ -25,9 +26,14 @@ _USUAL = {inspect.Parameter.empty, None, 1, 3, 4}  # defaults of `channels` that
 _built: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
 
 
+def is_own(entry: Any) -> bool:
+    """Return whether kdbench itself defines an entry."""
+    return str(getattr(entry, "__module__", "")).startswith("kdbench.")
+
+
 def is_factory(entry: Callable[..., Any]) -> bool:
     """Return whether an entry is kdbench's kind of factory, (name, input_shape, classes, /, *, options)."""
-    if inspect.isclass(entry):
+    if inspect.isclass(entry) or hasattr(entry, "forward"):
         return False
     parameters = parameters_of(entry)[:3]
     if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
@@ -37,7 +43,9 @@ def is_factory(entry: Callable[..., Any]) -> bool:
     return len(positional) == 3 and (only or positional[0].name == "name" or positional[0].name.startswith("_"))
 
 
-def built(entry: Any, name: str, input_shape: tuple[int, ...], classes: int, options: Mapping[str, Any]) -> "nn.Module":
+def built(
+    entry: Any, name: str, input_shape: tuple[int, ...], classes: int, channels: int | None, options: Mapping[str, Any]
+) -> "nn.Module":
     """Return the network that a user's class or function makes; raises InputError for whatever goes wrong in it."""
     from torch import nn
 
@@ -45,7 +53,7 @@ def built(entry: Any, name: str, input_shape: tuple[int, ...], classes: int, opt
     if isinstance(entry, nn.Module) or not callable(entry):
         message = f"{subject} is an object of type {type(entry).__name__}; every training starts from a new network"
         raise InputError(message, "name a class, or a function that returns a new network")
-    offered = _offered(entry, input_shape, classes)
+    offered = _offered(entry, input_shape, classes, input_shape[0] if channels is None else channels)
     give = f"give it in the recipe: model = {{ name = {name!r}, {{}} = … }}".replace("'", '"')
     network = plugins.called(entry, offered, plugins.with_paths(options), subject, give=give)
     if not isinstance(network, nn.Module):
@@ -57,11 +65,9 @@ def built(entry: Any, name: str, input_shape: tuple[int, ...], classes: int, opt
     return network
 
 
-def _offered(entry: Any, input_shape: tuple[int, ...], classes: int) -> dict[str, Any]:
+def _offered(entry: Any, input_shape: tuple[int, ...], classes: int, channels: int) -> dict[str, Any]:
     """Return the arguments that kdbench knows, under the names in the signature."""
     defaults = {p.name: p.default for p in parameters_of(entry)}
-    # Samples of one or two axes are rows of features, or sequences of them.
-    channels = input_shape[0] if len(input_shape) > 2 else input_shape[-1]
     offered: dict[str, Any] = {"input_shape": tuple(input_shape)}
     for names, value in ((OUTPUTS, classes), (CHANNELS, channels)):
         first = next((name for name in names if name in defaults), names[0])

@@ -6,6 +6,7 @@ from itertools import takewhile
 from typing import Any
 
 from kdbench.errors import InputError, KdbenchError
+from kdbench.plugins.search import is_local, is_own
 from kdbench.registry import suggestion
 
 _VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
@@ -41,8 +42,7 @@ def called(
     except KdbenchError:
         raise
     except (Exception, SystemExit) as error:  # a stranger's code
-        place = _place(error)
-        hint = f"it was called with {', '.join(values) or 'no arguments'}; the error is at {place}"
+        hint = f"it was called with {', '.join(values) or 'no arguments'}; {place(error)}"
         raise InputError(f"{subject} failed: {describe_failure(error)}", hint) from error
 
 
@@ -60,9 +60,12 @@ def describe_failure(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
-def _place(error: BaseException) -> str:
-    """Return file and line where the error was raised."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
+def place(error: BaseException) -> str:
+    """Return the last line of a user's own code that the error passed."""
+    traceback, line = error.__traceback__, "call it in Python to see where"
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        if is_local(file) and not is_own(file):
+            line = f"see {file}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
-    return "?" if traceback is None else f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"
+    return line

@@ -119,7 +119,8 @@ def quantized_like(other: nn.Module, job: Job) -> nn.Module:
 
 def _built(model: Model, seed: int, dataset: Dataset, outputs: int) -> nn.Module:
     torch.manual_seed(seed)
-    return models.build(model.name, dataset.input_shape, outputs, **model.options)
+    channels = dataset.input_shape[dataset.channel_axis - 1]
+    return models.build(model.name, dataset.input_shape, outputs, channels, **model.options)
 
 
 def build_teachers(
