@@ -2,8 +2,8 @@
 
     pytest benchmarks/bench_accuracy.py --benchmark-columns=min,median,rounds -s
 
-The promise is 0.9 of the bare loop's rate or more, same threads and batch, everything counted: writing the images,
-starting the process, normalising, bringing the logits back. Models: those of KDBENCH_MODELS on random images.
+The goal is 0.9 of the bare loop's rate or more with the same threads and batch. The time includes writing the images,
+starting the process, normalising and returning the logits. The models are those of KDBENCH_MODELS, on random images.
 """
 
 import os

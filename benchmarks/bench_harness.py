@@ -2,7 +2,7 @@
 
     pytest benchmarks/bench_harness.py --benchmark-columns=min,median,rounds
 
-The promise is less than 1 µs a call; `extra_info` of the JSON holds the figure, and the last test checks it.
+The goal is less than 1 µs per call; `extra_info` of the JSON holds the figure, and the last test checks it.
 """
 
 import statistics
@@ -65,5 +65,5 @@ def bench_cost_per_call(benchmark, calls):
     cost = statistics.median(costs)
     benchmark.extra_info["cost_per_call_ns"] = cost
     benchmark.extra_info["told_above_bare_ns"] = statistics.median(above_bare_ns)
-    print(f"\nharness cost {cost:.0f} ns a call; on the clock {statistics.median(above_bare_ns):.0f} ns")
+    print(f"\nharness cost {cost:.0f} ns per call; on the clock {statistics.median(above_bare_ns):.0f} ns")
     assert cost < PROMISE_NS

@@ -1,6 +1,6 @@
-"""What it costs to be answered: `kdbench --help` in a fresh process, beside the interpreter and its parser alone.
+"""Start-up time: `kdbench --help` in a fresh process, compared with the interpreter and its parser alone.
 
-The promise is `kdbench --help` in under 0.3 s.
+The goal is `kdbench --help` in under 0.3 s.
 """
 
 import subprocess

@@ -1,9 +1,9 @@
-"""The cost of a training step over a bare torch loop, of a tiny network and of ResNet-20.
+"""The cost of a training step relative to a bare torch loop, for a tiny network and for ResNet-20.
 
     OMP_NUM_THREADS=1 pytest benchmarks/bench_training.py
 
-Both loops train in alternation on the same batches. Of each epoch the CPU time of the training thread counts, which
-other processes disturb little; the ratio of the minima is the overhead of Fabric, the objective, the training accuracy
+Both loops train in alternation on the same batches. The CPU time of the training thread counts, which other
+processes disturb little; the ratio of the minima is the overhead of Fabric, the objective, the training accuracy
 and the progress. The benchmark's own rows are whole trainings: set-up, validation and files included.
 """
 

@@ -1,4 +1,4 @@
-"""The most that any interval can hold when sessions are alike and few: a bound to judge kdbench's own by.
+"""The largest coverage that any interval can have when sessions are few and correlated: a bound for kdbench's own.
 
 Sessions give S numbers with a lag-1 correlation rho that nobody knows. An interval around their mean that is wide
 enough for rho = 0.8 is far too wide for rho = 0, and five numbers hardly tell one from the other. Of all intervals
@@ -18,7 +18,7 @@ _WIDEST = 32.0  # half-widths up to this many s / sqrt(S) are tried
 
 @dataclass(frozen=True)
 class Shapes:
-    """What rho says of each of some shapes: log density, and the Student's t that (mean - truth) / s follows."""
+    """Shapes under one rho: the log density of each, and the Student's t that (mean - truth) / s follows."""
 
     log_density: NDArray[np.float64]
     centre: NDArray[np.float64]
@@ -57,7 +57,7 @@ def best_coverage(sessions: int, rho: float, widening: float, *, draws: int = 8_
 
 
 def _shapes(u: NDArray[np.float64], rho: float) -> Shapes:
-    """Return what `rho` says of the shapes `u` (draws, sessions), with the location and scale of series integrated out.
+    """Return the density under `rho` of the shapes `u` (draws, sessions), location and scale integrated out.
 
     With precision matrix P of the correlations: the density is |P|^(1/2) (1'P1)^(-1/2) Q^(-(S - 1)/2), Q = d'Pd of
     what is left off the generalised least-squares mean.

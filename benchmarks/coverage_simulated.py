@@ -1,9 +1,9 @@
-"""How often kdbench's 95 % intervals hold the truth of simulated processes, as a Markdown table.
+"""How often kdbench's 95 % intervals contain the truth of simulated processes, as a Markdown table.
 
     python benchmarks/coverage_simulated.py [--draws 1000] [--processes 2]
 
-A cell is the share of runs whose interval holds the truth, and in brackets the median width of the interval as a share
-of the value. Below it stands the most that any interval could hold where sessions are alike (`coverage_bound`).
+A cell is the share of runs whose interval contains the truth, and in brackets the median width of the interval as a
+share of the value. A second table has the largest possible coverage for correlated sessions (`coverage_bound`).
 """
 
 import argparse

@@ -20,14 +20,14 @@ Times = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Process:
-    """How the logarithm of a call's time comes about; deviations are of the logarithm, 0.05 is about 5 %.
+    """A process that draws the logarithms of call times; deviations are of the logarithm, 0.05 is about 5 %.
 
-    `machine` is a session's state that both models feel, `placement` what a model's place in memory adds to it. The
-    state of one session and the next correlate by `alike`; the second model feels `felt` of it. Sessions take turns on
-    `cores`, and what a model adds correlates by `stays` with what it added last on that core. Whole sessions of a
-    model are slow by `slower` with probability `slow`. `walk` is a random walk's step from round to round through the
-    whole run, `slope` how far all sessions together drift, both common to the models. Times have no long run under
-    them, which leaves the ratio to be covered.
+    `machine` is the deviation of a session, common to both models; `placement` is a model's own deviation in a session,
+    from its place in memory. The common deviations of consecutive sessions have the correlation `alike`; a share `felt`
+    of them applies to the second model. Sessions take turns on `cores`; a model's own deviations of consecutive
+    sessions on one core have the correlation `stays`. With probability `slow`, a whole session of a model is slower by
+    `slower`. `walk` is the step of a random walk from round to round through the whole run, `slope` the drift over all
+    sessions; both are common to the models. With either, times have no long-run distribution, but their ratio has.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Process:
 
     @property
     def has_long_run(self) -> bool:
-        """Whether a model's times, and not only the ratio of two, have a distribution in the long run."""
+        """Whether the times of a model, and not only the ratio of two, have a long-run distribution."""
         return not (self.walk or self.slope)
 
     def draw(self, rng: np.random.Generator, draws: int, sessions: int) -> Times:
@@ -73,7 +73,7 @@ class Process:
 PLAIN = Process("plain")
 PROCESSES = (
     PLAIN,
-    Process("sessions alike but for chance", machine=0.0, placement=0.0),
+    Process("sessions equal except for chance", machine=0.0, placement=0.0),
     Process("random walk", walk=0.01),
     Process("linear drift of 20 %", slope=0.2),
     Process("calls AR(1) 0.9", calls_alike=0.9),
@@ -94,7 +94,7 @@ PROCESSES = (
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often an interval held the truth, and its median width as a share of the value."""
+    """How often an interval contained the truth, and its median width as a share of the value."""
 
     held: float
     width: float
@@ -104,7 +104,7 @@ def coverage(process: Process, sessions: int | None, draws: int, seed: int = 0) 
     """Return the coverage of each of STATISTICS over `draws` runs of so many sessions.
 
     None: of FIRST sessions, and of more up to MOST until the ratio's interval is narrower than a precision that half
-    of the runs reach with seven sessions: the choice that lets luck decide most.
+    of the runs reach with seven sessions, where chance affects stopping most.
     """
     rng = np.random.default_rng([seed, sessions or 0])
     truth = true_values(process.draw(rng, _TRUTH_DRAWS, sessions or MOST))

@@ -1,4 +1,4 @@
-"""The page of what validation found: reports/energy/README.md, from the figures beside it."""
+"""The page of validation results: reports/energy/README.md, from the figures in the same folder."""
 
 import statistics
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ def write(results: Path) -> None:
     if not validations:
         raise InputError(f"{results} holds no validation", "run it without --render on a machine that has a meter")
     sections = [line for figures in validations for line in _machine(figures)]
-    storage.write_text(results / "README.md", "\n\n".join(["# Do the joules hold?", *sections]) + "\n")
+    storage.write_text(results / "README.md", "\n\n".join(["# Are the joules right?", *sections]) + "\n")
 
 
 def _machine(figures: Figures) -> Iterator[str]:
@@ -32,7 +32,7 @@ def _machine(figures: Figures) -> Iterator[str]:
         f"batch {settings['batch']}, commit {figures['environment']['git_commit'] or 'unknown'}."
     )
     if settings["scale"] < 1:
-        yield paragraph(f"**A trial**: every length of time was {settings['scale']:g} of what it should be.")
+        yield paragraph(f"**A trial**: every duration was {settings['scale']:g} of what it should be.")
     yield from _minute(figures)
     yield from _sources(figures)
     yield from _idle(figures)
@@ -56,7 +56,7 @@ def _minute(figures: Figures) -> Iterator[str]:
                 "–" if read_w is None else _apart(leading["power_w"] / read_w - 1),
             ]
         )
-    yield table(["Model", "Energy / inference", "Rate", "Product", "Power asked for", "Apart"], rows)
+    yield table(["Model", "Energy / inference", "Rate", "Product", "Power read from NVML", "Apart"], rows)
 
 
 def _sources(figures: Figures) -> Iterator[str]:
@@ -100,8 +100,8 @@ def _lengths(figures: Figures) -> Iterator[str]:
         rows.append([f"`{model['model']}`", *(percent(length["off"]) for length in model["lengths"]), smallest])
     yield table(["Model", *(f"{length:g} s" for length in lengths), "Within 1 % from"], rows)
     yield paragraph(
-        "How far 95 % of 20 windows are off the energy per call of the whole minute, at most; a window goes on to the "
-        "counter's next edge, and is no shorter than two of its updates."
+        "The largest deviation of 95 % of 20 windows from the energy per call of the whole minute. A window ends at "
+        "the counter's next edge and is no shorter than two of its updates."
     )
 
 

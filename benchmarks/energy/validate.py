@@ -10,10 +10,10 @@ Four questions, each of one model called back to back:
 1. Energy per inference × rate, from kdbench's windows, against the mean power of the same minute, which a thread of
    this script reads from NVML 20 times per second.
 2. All measuring sources of the part side by side, over the same windows.
-3. The idle power, with the model loaded, in windows that follow each other: how much it moves.
-4. Windows of 0.1 to 10 s against the mean of the minute: from which length on 95 % of them are within 1 %.
+3. The idle power, with the model loaded, in consecutive windows: how much it varies.
+4. Windows of 0.1 to 10 s against the mean of the minute: the length from which on 95 % of them are within 1 %.
 
-Ends with exit code 2 where nothing can be validated because nothing measures.
+Ends with exit code 2 if no source measures energy, so that there is nothing to validate.
 """
 
 import argparse
@@ -60,7 +60,7 @@ Call = Callable[[], object]
 
 
 def usable(part: str) -> list[tuple[Meter, str]]:
-    """Return every source that measures `part` on this machine, the nearest first, and what it says of itself."""
+    """Return every source that measures `part` on this machine, the nearest first, and its details."""
     return [
         (status.meter, status.state.detail)
         for status in all_meters(estimates=False)
@@ -111,7 +111,7 @@ def validated(net: Net, counters: Sequence[Meter], args: argparse.Namespace) -> 
 def _minute(
     windows: Sequence[Window], counters: Sequence[Meter], periods_s: list[float], readings_w: list[float], args: Any
 ) -> dict[str, Any]:
-    """Return what each source says of the minute, and what the board's power was by asking for it."""
+    """Return the minute by each source, and by the board's power read from NVML."""
     meters = [
         MeterProfile(c.name, c.scope, c.evidence, period, np.zeros(2), 1.0)
         for c, period in zip(counters, periods_s, strict=True)
@@ -134,7 +134,7 @@ def _minute(
 
 
 def _off(length_s: float, minute: Sequence[Window], windows: Sequence[Window]) -> dict[str, float]:
-    """Return how far windows of one length are off the minute's energy per call, as a share: 95 % are no further."""
+    """Return the largest deviation, as a share, of 95 % of the windows of one length from the minute's energy."""
 
     def per_call(w: Window) -> float:
         return w.spans[0].energy_j / w.calls
@@ -146,7 +146,7 @@ def _off(length_s: float, minute: Sequence[Window], windows: Sequence[Window]) -
 
 
 class PowerReadings:
-    """The board's power, asked for by a thread without any of kdbench's sources; of a CPU, nothing."""
+    """The board's power, read by a thread without any of kdbench's sources; nothing for a CPU."""
 
     def __init__(self, part: str) -> None:
         self.watts: list[float] = []
@@ -186,10 +186,10 @@ def main() -> int:
     parser.add_argument("--part", choices=sorted(_PART.values()), help="the part to meter (default: the provider's)")
     parser.add_argument("--nets", nargs="+", choices=sorted(_NETS), default=sorted(_NETS))
     parser.add_argument("--batch", type=int, default=128, metavar="N")
-    parser.add_argument("--scale", type=float, default=1.0, help="of all lengths of time: 0.01 to try the script out")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on all durations: 0.01 to try the script out")
     parser.add_argument("--folder", type=Path, default=Path("runs/energy"), help="where models are kept, %(default)s")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where figures and page go, reports/energy")
-    parser.add_argument("--render", action="store_true", help="measure nothing, write the page from what is there")
+    parser.add_argument("--render", action="store_true", help="measure nothing, write the page from the stored figures")
     args = parser.parse_args()
     try:
         if args.render:
@@ -215,7 +215,7 @@ def main() -> int:
         )
         page.write(args.results)
     except MeterError as error:
-        print(f"a source gave out: {error}", file=sys.stderr)
+        print(f"a source failed: {error}", file=sys.stderr)
         return 2
     except KdbenchError as error:
         print(f"{error.message}\n{error.hint}", file=sys.stderr)

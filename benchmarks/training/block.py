@@ -1,4 +1,4 @@
-"""A process that times one contestant: reads a job, keeps to its cores, prints what it found as one line of JSON."""
+"""A process that times one contestant: reads a job, keeps to its cores, prints the result as one line of JSON."""
 
 import importlib
 import json

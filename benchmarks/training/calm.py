@@ -1,4 +1,4 @@
-"""Timing beside other people's work: wait for them, and time again what they disturbed."""
+"""Timing on a shared machine: wait for other work to end, and repeat timings that it disturbed."""
 
 import time
 from collections.abc import Callable
@@ -8,13 +8,13 @@ import psutil
 
 from benchmarks.trust.repeats import watched
 
-# Of other work on the whole machine, the two cores that are timed not counted; from it on a timing is not believed.
+# Of other work on the whole machine, the two cores that are timed not counted; from it on a timing is repeated.
 LIMIT_CORES = 2.5
 _LOOK_S, _LOOKS = 2.0, 2
 
 
 def undisturbed(measure: Callable[[], dict[str, Any]], limit_cores: float = LIMIT_CORES) -> dict[str, Any]:
-    """Return what `measure` finds while others keep less than `limit_cores` cores busy, and how often it was called.
+    """Return the result of `measure` while others keep less than `limit_cores` cores busy, and how often it was called.
 
     Whether a timing is kept depends on what others did during it, never on what it found.
     """

@@ -1,4 +1,4 @@
-"""Who is timed, each in a process of its own that is kept to as many cores as it has threads."""
+"""The programs to time, each in a process of its own that is pinned to as many cores as it has threads."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _OUTPUT_TAIL = 2000  # characters of a failed process's output
 
 @dataclass(frozen=True)
 class Contestant:
-    """What the page calls it, the function that measures it, the options of that, the package it needs."""
+    """One program: its name on the page, the function that measures it with its options, the package that it needs."""
 
     title: str
     function: str

@@ -1,4 +1,4 @@
-"""What the repeats say: images per second, ratios with intervals, goals, and when a one-off cost has paid."""
+"""Results of the repeats: images per second, ratios with intervals, goals, and when a one-off cost has paid off."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ def ratio(repeats: Sequence[Repeat], slow: str, fast: str) -> Estimate | None:
 
 
 def spread(repeats: Sequence[Repeat], slow: str, fast: str) -> tuple[float, float]:
-    """Return the least and the largest of the repeats' ratios: what can be said of too few for an interval."""
+    """Return the smallest and the largest of the repeats' ratios, for too few repeats for an interval."""
     values = _ratios(repeats, slow, fast)
     return min(values), max(values)
 

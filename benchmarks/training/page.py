@@ -15,7 +15,7 @@ from kdbench.statistics import Estimate
 
 NOTES = "notes.md"
 TRAINING_IMAGES = 50_000  # of CIFAR-100, all of them; a share of them is left for validation in practice
-_LIBRARIES = ("kdbench", "torch", "torchvision", "lightning-fabric", "numpy")
+_LIBRARIES = ("kdbench", "torch", "torchvision", "lightning", "lightning-fabric", "numpy")
 _HOST = {
     "cpu": "processor",
     "cores_usable": "cores",
@@ -27,8 +27,8 @@ _HOST = {
 
 _TOP = """# How fast does kdbench distil?
 
-Beside a plain PyTorch loop, torchdistill, and its own training on the labels alone, with the images of CIFAR-100. The
-raw figures lie beside this page, which is written from them by `python -m benchmarks.training.speed --render`. Needed:
+Compared with a plain PyTorch loop, torchdistill, and its own training on the labels only, with the images of CIFAR-100.
+`python -m benchmarks.training.speed --render` writes this page from the raw figures in this folder. Requirements:
 `pip install -e .[bench]`, KDBENCH_DATA, Linux, and an idle machine; without torchdistill it is left out."""
 
 

@@ -1,12 +1,12 @@
-"""How fast kdbench distils, beside torchdistill, a plain PyTorch loop, and its own training on labels alone.
+"""How fast kdbench distils, compared with torchdistill, a plain PyTorch loop, and its own training on labels only.
 
-    python -m benchmarks.training.speed --repeats 10    about 40 minutes on two cores; killed, it goes on
-    python -m benchmarks.training.speed --render        the page again, from what was kept
+    python -m benchmarks.training.speed --repeats 10    about 40 minutes on two cores; resumes if killed
+    python -m benchmarks.training.speed --render        rewrites the page from the stored figures
 
 CIFAR-100 from KDBENCH_DATA, images and all. A repeat times every contestant on one pair, each in a fresh process, in an
 order that changes; a step's time holds the loading of its batch. First of all the plain loop is timed with several
-numbers of loader processes, and it and torchdistill get the best of them. What others on the machine disturbed is timed
-again. Linux only: processes are pinned to cores.
+numbers of loader processes, and it and torchdistill get the best of them. Timings that other work disturbed are
+repeated. Linux only: processes are pinned to cores.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=Workload.steps, metavar="N", help="counted, %(default)d")
     parser.add_argument("--folder", type=Path, default=Path("runs/training_speed"), help="of repeats, %(default)s")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the page goes, reports/training_speed")
-    parser.add_argument("--render", action="store_true", help="measure nothing, write the page from what is there")
+    parser.add_argument("--render", action="store_true", help="measure nothing, write the page from the stored figures")
     return parser
 
 

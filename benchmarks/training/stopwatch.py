@@ -1,4 +1,4 @@
-"""How long a training step takes, told by when a training loop asks for its batches: the same for every loop."""
+"""How long a training step takes, from the times at which a training loop requests its batches."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,7 +1,7 @@
-"""How often a 95 % interval of kdbench holds the long-run ratio, and how other methods' ratios scatter beside it.
+"""How often a 95 % interval of kdbench contains the long-run ratio, and how the ratios of other methods scatter.
 
-    python -m benchmarks.trust.coverage --repeats 40      about 65 minutes on an idle machine; killed, it goes on
-    python -m benchmarks.trust.coverage --render          the tables again, from what was kept
+    python -m benchmarks.trust.coverage --repeats 40      about 65 minutes on an idle machine; resumes if killed
+    python -m benchmarks.trust.coverage --render          rewrites the tables from the stored figures
 
 Each repeat compares a teacher and a student with kdbench as a user would, one thread, batch 1, for the whole budget,
 and with each of the rivals, in an order that changes from repeat to repeat. kdbench's processes take turns on the

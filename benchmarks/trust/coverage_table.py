@@ -17,8 +17,8 @@ naive script (one model's calls, then the other's, 2 s, quotient of the medians)
 settings, quotient of the medians) and MLPerf LoadGen (SingleStream, 2 s and a process for each model, quotient of its
 own medians). All use one thread, batch 1, the same session options and inputs. kdbench's processes take turns on the
 cores; those of the others keep to one, a different one in every repeat. The long-run ratio is the geometric mean of
-kdbench's repeats; the other methods' own stand beside it. Intervals are computed from the rounds that were kept, by the
-statistics of the day this page was written."""
+kdbench's repeats; the other methods' own long-run ratios are listed as well. Intervals are computed from the stored
+rounds, by the statistics of the day this page was written."""
 _STOPPED = "Had kdbench stopped when its interval was narrower than a precision (the default is the first):"
 _ALONE = """Latencies of the single models, against the geometric mean of the repeats. Their intervals speak for the
 machine as it was during the run, and do not know what it is like an hour later:"""

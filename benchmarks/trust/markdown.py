@@ -27,7 +27,7 @@ def commits(repeats: Sequence[Values]) -> str:
 
 
 def others(repeats: Sequence[Values]) -> str:
-    """Say what others did on the machine during `repeats`: the median repeat, and the worst."""
+    """Describe the other work on the machine during `repeats`: in the median repeat, and in the worst."""
     machines = [r["machine"] for r in repeats]
     cores, pushed, stolen = (
         (float(np.median([m[key] for m in machines])), max(m[key] for m in machines))

@@ -1,4 +1,4 @@
-"""What one writes without thinking: a few calls to warm up, then one model's calls, then the other's, and medians.
+"""A naive timing script: a few calls to warm up, then one model's calls, then the other's, and medians.
 
 `python -m benchmarks.trust.naive JOB.json` prints the medians in ns, as JSON.
 """

@@ -23,7 +23,7 @@ def common(parser: argparse.ArgumentParser, *, repeats: int, folder: str) -> Non
         "--cores", type=_cores, default=choose_cores(None, (1,)), help="as of kdbench bench, whose default it is"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result and the page go, reports/trust")
-    parser.add_argument("--render", action="store_true", help="measure nothing, write the tables from what is there")
+    parser.add_argument("--render", action="store_true", help="measure nothing, write the tables from stored figures")
 
 
 def _cores(text: str) -> tuple[int, ...]:

@@ -24,10 +24,10 @@ _HOST = {
 }
 _LIBRARIES = ("kdbench", "onnxruntime", "numpy", "torch")
 
-_TOP = """# Do kdbench's numbers hold?
+_TOP = """# Are kdbench's numbers right?
 
-Two experiments on real models. The raw figures lie beside this page, which is written from them by
-`python -m benchmarks.trust.coverage --render`. Needed: `pip install -e .[dev,bench]`, Linux, and an idle machine."""
+Two experiments on real models. `python -m benchmarks.trust.coverage --render` writes this page from the raw figures in
+this folder. Requirements: `pip install -e .[dev,bench]`, Linux, and an idle machine."""
 
 
 def write(folder: Path) -> Path:

@@ -1,7 +1,7 @@
-"""Whether kdbench and MLPerf LoadGen tell the same latency of the same model.
+"""Whether kdbench and MLPerf LoadGen report the same latency for the same model.
 
-    python -m benchmarks.trust.peer --repeats 12      about 5 minutes on an idle machine; killed, it goes on
-    python -m benchmarks.trust.peer --render          the table again, from what was kept
+    python -m benchmarks.trust.peer --repeats 12      about 5 minutes on an idle machine; resumes if killed
+    python -m benchmarks.trust.peer --render          rewrites the table from the stored figures
 
 Each repeat measures a model with kdbench's latency pass in one fresh process and with LoadGen's SingleStream scenario
 in another, with the same session options and inputs, on the same core, a different one in every repeat; which of the

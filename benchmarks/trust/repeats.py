@@ -1,4 +1,4 @@
-"""An experiment of many repeats that can be killed at any time: one file a repeat, what is there is not done again."""
+"""An experiment of many repeats that can be killed at any time: one file per repeat; existing ones are kept."""
 
 import resource
 import time
@@ -55,8 +55,8 @@ def watched() -> Iterator[Values]:
     """Yield a dictionary that after the block says what the machine did meanwhile.
 
     `seconds`; `others_cores`, how many cores were busy with the work of others on average; `stolen_cores`, how many a
-    hypervisor took away; `preemptions_per_s`, how often our processes had to leave their core, which tells of others on
-    that very core. Looks at counters before and after only.
+    hypervisor took away; `preemptions_per_s`, how often our processes had to leave their core: other work on that very
+    core. Counters are read before and after only.
     """
     machine: Values = {}
     before, began = _counters(), time.monotonic()

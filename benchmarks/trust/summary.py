@@ -1,4 +1,4 @@
-"""What many repeats say together: the long-run value, how repeats scatter about it, how many intervals hold it."""
+"""Summary of many repeats: the long-run value, the scatter of repeats around it, and how many intervals contain it."""
 
 import math
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many intervals hold the long-run value, that share with its interval, and the median relative half-width."""
+    """How many intervals contain the long-run value, as a share with its interval, and the median half-width."""
 
     held: int
     n: int

@@ -58,7 +58,7 @@ def test_every_question_is_answered(stub_nvml, tiny, tmp_path):
     assert by_source["nvml, gpu0.board"]["power_w"] == pytest.approx(WATTS, rel=0.25)
     assert [length["length_s"] for length in result["lengths"]] == [0.1, 1.0, 10.0]
     assert [power for window in result["idle_w"] for power in window] == [pytest.approx(WATTS, rel=0.25)] * 6
-    assert "Do the joules hold?" in (tmp_path / "results/README.md").read_text()
+    assert "Are the joules right?" in (tmp_path / "results/README.md").read_text()
 
 
 def test_without_a_meter_there_is_nothing_to_validate(tmp_path):

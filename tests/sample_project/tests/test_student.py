@@ -1,6 +1,6 @@
 """Gates on the student: `pytest` calls the models once, `pytest --benchmark` measures them and judges the bounds.
 
-Paths are looked for beside this file, then in the root folder of the project.
+Paths are relative to this file's folder, or else to the root folder of the project.
 """
 
 import pytest
@@ -10,7 +10,7 @@ DATA = "npz:data/test.npz"
 
 @pytest.fixture
 def student(kdbench):
-    """The model under test; whatever tests ask of it, it is measured once a session."""
+    """The model under test; it is measured once per session, however many tests use it."""
     return kdbench.model("models/student.onnx", data=DATA)
 
 
