@@ -70,7 +70,9 @@ class Batch(NamedTuple):
 
     `position` (B,) int64 are the samples' positions in the split, `sample` (B,) int64 their numbers in the data set,
     which no split or subset changes. If images were mixed, the labels are distributions (B, classes) float32. `slot`
-    (B,) int64 is the slot of each image's view, if views have slots (`kdbench.data.augment`).
+    (B,) int64 is the slot of each image's view, if views have slots (`kdbench.data.augment`). `mean_weight`, a scalar
+    float32, is the mean class weight of the labels of the whole update that the batch belongs to, if classes have
+    weights.
     """
 
     inputs: torch.Tensor
@@ -78,6 +80,7 @@ class Batch(NamedTuple):
     position: torch.Tensor
     sample: torch.Tensor
     slot: torch.Tensor | None = None
+    mean_weight: torch.Tensor | None = None
 
 
 class Batches:
@@ -93,6 +96,8 @@ class Batches:
     stay as they are. Crops of floats are padded with the mean.
 
     An iteration reads the epoch when its first batch is drawn.
+
+    With `class_weights` every batch has the mean weight of the labels of its update, of `accumulate` batches.
 
     `shared` returns the batches of one of several processes; `parts` says which samples of each batch it computes.
     """
@@ -112,6 +117,8 @@ class Batches:
         channels_last: bool = False,
         drop_last: bool = False,
         classes: int | None = None,
+        class_weights: Sequence[float] | None = None,
+        accumulate: int = 1,
     ) -> None:
         import torch
 
@@ -160,6 +167,10 @@ class Batches:
             # As in a measuring process, bit for bit; a shift of x · scale would lose the digits of a large mean.
             self._mean, self._std = self._along(means, shape), self._along(stds, shape)
             self._normalised = self._of_numbers
+        self._class_weights = None
+        if class_weights is not None:
+            self._class_weights = torch.tensor(tuple(class_weights), dtype=torch.float64, device=self.device)
+        self._accumulate = accumulate
         self._bounds = batch_bounds(len(split), batch, drop_last=drop_last, join_single=train)
         self.parts = [part_of(start, stop, 0, 1) for start, stop in self._bounds]
 
@@ -238,7 +249,17 @@ class Batches:
                 kept = slice(part.start - start, part.stop - start)
                 inputs, labels, position = inputs[kept], labels[kept], position[kept]
             sample = self._numbers.index_select(0, position)
-            yield Batch(inputs, labels, position, sample, None if slot is None else slot.index_select(0, position))
+            of_view = None if slot is None else slot.index_select(0, position)
+            weight = None if self._class_weights is None else self._mean_weight(order, number)
+            yield Batch(inputs, labels, position, sample, of_view, weight)
+
+    def _mean_weight(self, order: torch.Tensor, number: int) -> torch.Tensor:
+        """Return the mean class weight over all batches of the update of batch `number`, in every process the same."""
+        assert self._class_weights is not None
+        first = number - number % self._accumulate
+        last = min(first + self._accumulate, len(self._bounds)) - 1
+        labels = self._labels.index_select(0, order[self._bounds[first][0] : self._bounds[last][1]])
+        return self._class_weights.index_select(0, labels).mean().float()
 
     def _inputs_at(self, samples: torch.Tensor, views: Views) -> torch.Tensor:
         """Return samples in their views, normalised; floats before they are padded, because 0 is then the mean."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from kdbench.data.batches import Batch
 from kdbench.distill.devices import processes_of
+from kdbench.distill.losses.logits import weighted_cross_entropy
 from kdbench.distill.method import Method, MethodContext, Step
 from kdbench.distill.methods import METHODS
 from kdbench.distill.tasks import CLASSIFICATION, Task
@@ -16,6 +17,8 @@ from kdbench.distill.teachers import Teacher
 from kdbench.errors import InputError
 from kdbench.models.tapped import TappedNetwork
 from kdbench.recipe import Student, Term
+
+_MOST_WEIGHTS = 5  # named one by one in a formula
 
 
 class ScheduledTerm(nn.Module):
@@ -49,7 +52,7 @@ class Objective(nn.Module):
     """ce_weight · CE + Σ terms; CE alone in epochs without an active term. Teachers run only for terms that need them.
 
     In the place of the cross-entropy CE stands the loss of the `task`, MSE for a regression. `label_smoothing` applies
-    to the cross-entropy alone; `mixed_labels` says that labels are distributions, for the formula.
+    and `class_weights` to the cross-entropy alone; `mixed_labels` says that labels are distributions, for the formula.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Objective(nn.Module):
         teachers: Sequence[Teacher] = (),
         label_smoothing: float = 0.0,
         mixed_labels: bool = False,
+        class_weights: Sequence[float] | None = None,
         task: Task = CLASSIFICATION,
     ) -> None:
         super().__init__()
@@ -70,6 +74,9 @@ class Objective(nn.Module):
         self.teachers = tuple(teachers)
         self.label_smoothing = label_smoothing
         self.mixed_labels = mixed_labels
+        self.class_weights: Tensor | None
+        weights = None if class_weights is None else torch.tensor(tuple(class_weights), dtype=torch.float32)
+        self.register_buffer("class_weights", weights, persistent=False)  # moves to the device, and is not saved
         self.task = task
         self._tapped: dict[nn.Module, TappedNetwork] = {}
 
@@ -85,7 +92,11 @@ class Objective(nn.Module):
         losses = []
         weight = self.ce_weight if terms or not len(self.terms) else 1.0
         if weight and not any(term.alone for term in terms):
-            ce = self.task.label_loss(logits, batch.labels, self.label_smoothing)
+            if self.class_weights is None:
+                ce = self.task.label_loss(logits, batch.labels, self.label_smoothing)
+            else:
+                weights, mean = self.class_weights, batch.mean_weight
+                ce = weighted_cross_entropy(logits, batch.labels, self.label_smoothing, weights, mean)
             losses.append(ce if weight == 1 else weight * ce)
         if terms:
             learning = [term.method for term in terms if term.method.needs_teacher]
@@ -116,12 +127,21 @@ class Objective(nn.Module):
         """Return the loss over `epochs` epochs in words and numbers, for the record."""
         parts = [term.formula() for term in self.terms]
         smoothing = f"label smoothing {self.label_smoothing:g}" if self.label_smoothing else ""
-        notes = ", ".join(filter(None, ("mixed labels" if self.mixed_labels else "", smoothing)))
+        weights = "" if self.class_weights is None else _in_words(self.class_weights)
+        notes = ", ".join(filter(None, ("mixed labels" if self.mixed_labels else "", smoothing, weights)))
         symbol = self.task.symbol + (f" ({notes})" if notes else "")
         if self.ce_weight:
             parts.insert(0, symbol if self.ce_weight == 1 else f"{self.ce_weight:g}·{symbol}")
         without = [epoch for epoch in range(epochs) if len(self.terms) and not self.active_terms(epoch)]
         return " + ".join(parts) + (f"; {symbol} in other epochs" if without and self.ce_weight != 1 else "")
+
+
+def _in_words(class_weights: Tensor) -> str:
+    """Return the weights of few classes, or the smallest and the largest of many."""
+    values = class_weights.tolist()
+    if len(values) <= _MOST_WEIGHTS:
+        return f"class weights {', '.join(f'{value:.4g}' for value in values)}"
+    return f"class weights {min(values):.4g} to {max(values):.4g}"
 
 
 def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTerm, ...]:
@@ -149,7 +169,11 @@ def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTe
 
 
 def student_objective(
-    student: Student, terms: Sequence[ScheduledTerm], teachers: Sequence[Teacher], task: Task = CLASSIFICATION
+    student: Student,
+    terms: Sequence[ScheduledTerm],
+    teachers: Sequence[Teacher],
+    task: Task = CLASSIFICATION,
+    class_weights: Sequence[float] | None = None,
 ) -> Objective:
     """Return the loss of a recipe's student with these terms and teachers."""
     default = terms[0].method.default_ce_weight if terms else 1.0
@@ -160,6 +184,7 @@ def student_objective(
         teachers=teachers,
         label_smoothing=student.training.label_smoothing,
         mixed_labels=student.data.augment.mixes,
+        class_weights=class_weights,
         task=task,
     )
 

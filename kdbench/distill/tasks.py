@@ -68,6 +68,7 @@ def require_task(task: dataset.Task, name: str, examples: Examples, training: Tr
     unknown = {
         'training.schedule.monitor = "accuracy"': (training.schedule.monitor == "accuracy", 'use "loss"'),
         "training.label_smoothing": (training.label_smoothing, "leave it out"),
+        "training.class_weights": (training.class_weights, "leave it out"),
         "data.label_noise": (examples.label_noise.flips, "use data.target_noise = { std = … } for noise on numbers"),
         "data.augment.mixup and cutmix": (augment.mixes, "set both to 0"),
         "data.subset.first_per_class": (subset.first_per_class, "use data.subset = { random = … }"),

@@ -51,15 +51,17 @@ def accuracy_findings(predictions: Predictions, labels: NDArray[np.int64], axes:
 def class_accuracies(
     predictions: Predictions, labels: NDArray[np.int64], analyses: Analyses
 ) -> tuple[Measurement, ...]:
-    """Return the accuracy on each class that has samples, at axis `class`: its name, or number."""
+    """Return the balanced accuracy, and that on each class that has samples, at axis `class`: its name, or number."""
     totals = np.bincount(labels)
     hits = np.bincount(labels[predictions.correct], minlength=len(totals))
     shares = {int(c): statistics.binomial_share(int(hits[c]), int(totals[c])) for c in np.flatnonzero(totals)}
-    model, source = predictions.id, predictions.source
-    return tuple(
+    model, source, occurring = predictions.id, predictions.source, list(shares)
+    balanced = statistics.mean_of_shares(hits[occurring], totals[occurring])
+    by_class = (
         estimated(model, "class_top1", share, axes={"class": analyses.class_axis(label)}, source=source)
         for label, share in shares.items()
     )
+    return (estimated(model, "balanced_accuracy", balanced, source=source), *by_class)
 
 
 def expected_calibration_error(

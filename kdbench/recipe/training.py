@@ -87,8 +87,9 @@ class Training(Value):
     epoch (below one: that share of all epochs) with the schedule of all `epochs`: an early-stopped model. `patience`
     stops after that many epochs without a better validation accuracy; `keep` selects the final weights: of the last
     epoch, or of the best on the validation split (never the test set). `accumulate` batches make one update of the
-    weights. With `ema` the moving average of the weights is validated and kept. `freeze` names modules, by path or
-    glob, that stay as they are.
+    weights. `class_weights`, one per class, weigh the cross-entropy with the labels; "balanced" ones are n / (C · n_c),
+    for n training samples, n_c of them of the class, and C classes. With `ema` the moving average of the weights is
+    validated and kept. `freeze` names modules, by path or glob, that stay as they are.
     `precision`, `channels_last` and `compile` may be `auto` (see kdbench.distill.devices); `devices`, `num_nodes` and
     `strategy` are Lightning's, and `batch` is the number of images per step on all devices together.
     """
@@ -98,6 +99,7 @@ class Training(Value):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: Literal["balanced"] | tuple[Factor, ...] | None = Field(default=None, exclude_if=is_absent)
     clip: float | None = Field(default=None, gt=0)
     stop_at: float | None = Field(default=None, gt=0)
     patience: int | None = Field(default=None, gt=0)

@@ -89,6 +89,19 @@ def binomial_share(successes: int, n: int) -> Estimate:
     return Estimate(share, max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0), n)
 
 
+def mean_of_shares(successes: NDArray[np.integer], totals: NDArray[np.integer]) -> Estimate:
+    """Return the mean of K independent shares `successes / totals` (K,), each counting alike.
+
+    The interval recovers the variances from Wilson's limits l and u of each share p, as MOVER does: the mean minus
+    sqrt(Σ (p − l)²) / K, and plus sqrt(Σ (u − p)²) / K (Zou, Huang and Zhang 2009). `n` is the sum of the totals.
+    """
+    shares = [binomial_share(int(hits), int(n)) for hits, n in zip(successes, totals, strict=True)]
+    value = sum(share.value for share in shares) / len(shares)
+    below = math.sqrt(sum((share.value - (share.low or 0.0)) ** 2 for share in shares)) / len(shares)
+    above = math.sqrt(sum(((share.high or 0.0) - share.value) ** 2 for share in shares)) / len(shares)
+    return Estimate(value, max(value - below, 0.0), min(value + above, 1.0), int(np.sum(totals)))
+
+
 def paired_share_difference(only_first: int, only_second: int, n: int) -> Estimate:
     """Return the difference of two shares over the same `n` samples: (only_first - only_second) / n.
 

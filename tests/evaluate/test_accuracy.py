@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from scipy.special import log_softmax
-from sklearn.metrics import log_loss, recall_score, top_k_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, log_loss, recall_score, top_k_accuracy_score
 
 from kdbench.evaluate.accuracy import accuracy_findings, class_accuracies, expected_calibration_error, noise_outcomes
 from kdbench.evaluate.predictions import Analyses, Predictions, label_ranks, not_finite
@@ -97,7 +97,10 @@ def test_classes_against_scikit_learns_recall(tiny, bench_model):
     rng = np.random.default_rng(0)
     labels, predicted = rng.integers(0, 7, 300), rng.integers(0, 7, 300)
     predictions = Predictions.of(bench_model(tiny()).card, np.eye(7)[predicted], labels)
-    measurements = class_accuracies(predictions, labels, Analyses())
+    balanced, *measurements = class_accuracies(predictions, labels, Analyses())
+    assert (balanced.metric, balanced.n) == ("balanced_accuracy", 300)
+    assert balanced.value == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert balanced.interval.low < balanced.value < balanced.interval.high
     assert [m.value for m in measurements] == recall_score(labels, predicted, average=None).tolist()
     assert sum(m.n for m in measurements) == 300
 
@@ -105,7 +108,8 @@ def test_classes_against_scikit_learns_recall(tiny, bench_model):
 def test_each_class_with_samples_has_its_number_of_samples(tiny, bench_model):
     labels = np.array([0, 0, 2])
     predictions = Predictions.of(bench_model(tiny()).card, np.eye(6)[[0, 1, 2]], labels)
-    measurements = class_accuracies(predictions, labels, Analyses(("cat", "dog", "bird", "fish")))
+    balanced, *measurements = class_accuracies(predictions, labels, Analyses(("cat", "dog", "bird", "fish")))
+    assert balanced.value == 0.75
     assert [(m.axes["class"], m.value, m.n) for m in measurements] == [("cat", 0.5, 2), ("bird", 1, 1)]
     assert all(m.interval.low <= m.value <= m.interval.high for m in measurements)
 

@@ -233,3 +233,21 @@ def test_a_rate_turns_the_interval_of_its_time_round():
     result = statistics.rate(statistics.Estimate(1e6, 0.5e6, 2e6, 7), 16)
     assert (result.value, result.low, result.high, result.n) == (16_000, 8_000, 32_000, 7)
     assert statistics.rate(statistics.Estimate(1e6, None, None, 1), 1).low is None
+
+
+def test_a_mean_of_shares_counts_every_class_alike():
+    one = statistics.mean_of_shares(np.array([7]), np.array([9]))
+    assert one == statistics.binomial_share(7, 9)
+    several = statistics.mean_of_shares(np.array([90, 1, 3]), np.array([100, 2, 3]))
+    assert several.value == pytest.approx((0.9 + 0.5 + 1) / 3)
+    assert several.n == 105
+
+
+@pytest.mark.parametrize("shares", [(0.9, 0.6, 0.3), (0.99, 0.5)], ids=str)
+def test_the_interval_of_a_mean_of_shares_covers(shares):
+    """MOVER from Wilson's limits: 95 % of the intervals hold the mean, classes of 200 to 20 samples apart."""
+    rng, totals = np.random.default_rng(0), np.array([200, 40, 20][: len(shares)])
+    hits = rng.binomial(totals, shares, (3000, len(shares)))
+    intervals = [statistics.mean_of_shares(row, totals) for row in hits]
+    held = np.mean([interval.low <= np.mean(shares) <= interval.high for interval in intervals])
+    assert 0.935 <= held <= 0.98

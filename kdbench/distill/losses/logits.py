@@ -17,6 +17,24 @@ from torch import Tensor
 from kdbench.distill.losses import require_same_shape, wide
 
 
+def weighted_cross_entropy(
+    logits: Tensor, labels: Tensor, label_smoothing: float, class_weights: Tensor, mean_weight: Tensor | None
+) -> Tensor:
+    """Return the mean of -Σ_c w_c · q_c · log softmax(logits)_c, as torch's `cross_entropy` with `weight` (C,).
+
+    For classes (B,) the mean is weighted: it is divided by the mean weight of the labels, `mean_weight`, which spans
+    all samples of an update, of which the batch may be a part; None for those of the batch. For probabilities (B, C)
+    torch divides by the number of samples, and so does this.
+    """
+    logits = wide(logits)
+    weights = class_weights.to(logits.dtype)
+    labels = labels if labels.dim() == 1 else labels.to(logits.dtype)
+    losses = F.cross_entropy(logits, labels, weights, reduction="none", label_smoothing=label_smoothing)
+    if labels.dim() > 1:
+        return losses.mean()
+    return losses.mean() / (weights[labels].mean() if mean_weight is None else mean_weight.to(logits.dtype))
+
+
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Return the batch mean of -Σ_c q_c · log softmax(logits)_c, labels q smoothed towards the uniform distribution.
 

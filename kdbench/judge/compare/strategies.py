@@ -24,6 +24,7 @@ _SAME_FILE = "the same file: a difference comes from the machine"
 _OF_FILE_AND_IMAGES = {
     "accuracy",
     "calibration",
+    "classes",
     "errors",
 }  # other groups depend on the teacher or training images, too
 _POWERS = {"mse": 1.0, "rmse": 0.5}  # of the mean of the squared errors

@@ -111,6 +111,7 @@ def _expected(
     for model in owners:
         yield from expected_of([model], ACCURACIES, axes)
         if not axes:
+            yield Expected(model.id, "balanced_accuracy")
             yield Expected(model.id, "class_top1", varies="class")
     for teacher, student in (pair for pair in students(models) if pair[1] in owners):
         for metric in FIDELITIES if axes else (*FIDELITIES, *RISKS):

@@ -6,7 +6,7 @@ from functools import partial
 from kdbench import units
 from kdbench.report.axes import batched_axes, format_axes, headline, protocol_batch
 from kdbench.report.cells import Number
-from kdbench.report.model_groups import ModelGroup, model_groups, number, number_at_batch, teacher_of
+from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, number_at_batch, teacher_of
 from kdbench.report.scores import score_of
 from kdbench.report.table import Column, Field, Table, column, metric_field, model_table, text_field
 from kdbench.report.tables.energy import energy_per_run, energy_ratio, has_ratios, ratio_note, run_note
@@ -17,6 +17,7 @@ _BOLD = (
     "estimates and unstable values never do. Where two intervals overlap, the order is not settled."
 )
 _RATIOS = "Ratios are teacher over student: 2× means that the student needs half as much."
+_UNBALANCED = 1.5  # the ratio of two classes' test samples from which top-1 is mostly the larger one's
 
 
 def summary(record: RunRecord) -> Table:
@@ -29,6 +30,7 @@ def summary(record: RunRecord) -> Table:
 
     fields = [
         *(metric_field(record, metric) for metric in score_of(record).columns),
+        *([metric_field(record, "balanced_accuracy")] if unbalanced(record) else []),
         Field(
             column("latency_mean_ns", head="Avg. latency"),
             lambda group, _: number_at_batch(record, group, "latency_mean_ns", axes),
@@ -49,6 +51,12 @@ def summary(record: RunRecord) -> Table:
     table = model_table("Summary", model_groups(record), fields, notes)
     flagged = any(isinstance(cell, Number) and cell.best for row in table.rows for cell in row.cells)
     return replace(table, notes=(*table.notes, _BOLD)) if flagged else table
+
+
+def unbalanced(record: RunRecord) -> bool:
+    """Return whether the largest class has at least _UNBALANCED times as many test samples as the smallest."""
+    counts = [m.n for m in record.measurements if m.metric == "class_top1" and m.n]
+    return has_metric(record, "balanced_accuracy") and max(counts, default=0) >= _UNBALANCED * min(counts, default=1)
 
 
 def ratios(record: RunRecord) -> Table:

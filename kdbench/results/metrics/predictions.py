@@ -37,6 +37,8 @@ PREDICTIONS = (
     _Scored("ece", "ECE", "share", False, text=units.share, group="calibration",
         formula="sum over 15 equal bins of the largest probability: share of samples in it x |accuracy - mean "
         "probability|"),
+    _Share("balanced_accuracy", "Balanced accuracy", group="classes", versus_teacher="drop",
+        formula="mean over the classes that occur of top1 among the samples of the class"),
     _Share("class_top1", "Class top-1", group="classes", versus_teacher="drop",
         formula="top1 among the samples of one class"),
     _Risk("empirical_risk_variance", "Empirical risk", formula="variance over samples of -log softmax(logits)[label]"),

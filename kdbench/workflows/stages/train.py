@@ -15,6 +15,7 @@ from kdbench import models, storage
 from kdbench.data.augment import require_images
 from kdbench.data.transforms import Transforming
 from kdbench.distill import fit
+from kdbench.distill.class_weights import class_weights
 from kdbench.distill.devices import device_of, evaluation_batch, processes_of, resolved
 from kdbench.distill.initial_weights import require_same_shape
 from kdbench.distill.metering import NO_METER, EnergyMeter, Unmetered
@@ -83,6 +84,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
         require_task(run_data.dataset.task, job.entry.name, job.entry.data, training_of(job))
         require_images(job.entry.data.augment, run_data.dataset, job.entry.name)
         require_vocabulary(job.entry, run_data)
+        _class_weights(job, run_data)
         with recording() as of_network:
             network, _ = networks.from_weights(job, run_data.dataset)
         require_known_paths(network, training_of(job), job.entry.name)
@@ -153,6 +155,12 @@ def training_of(job: Job) -> Training:
     return entry.sub_students.head if fused else entry.training  # type: ignore[attr-defined]
 
 
+def _class_weights(job: Job, run_data: RunData) -> tuple[float, ...] | None:
+    """Return the weights of the classes in a job's training; raises InputError for another number of them."""
+    setting, part = training_of(job).class_weights, run_data.part_of(job.entry.data)
+    return class_weights(setting, part.split.labels, run_data.dataset.classes, job.entry.name)
+
+
 def _terms(
     job: Job, network: nn.Module, teachers: Sequence[nn.Module], run_data: RunData, build: BuildPeer | None = None
 ) -> tuple[ScheduledTerm, ...]:
@@ -192,17 +200,18 @@ def train_one(
     training = resolved(training_of(job), network)
     device = device_of(training)
     placement = {"device": device, "channels_last": training.channels_last}
-    part = run_data.part_of(job.entry.data)
+    part, weights = run_data.part_of(job.entry.data), _class_weights(job, run_data)
     batches = run_data.batches(
-        part.split, training.batch, train=True, augment=job.entry.data.augment,
-        seed=job.seed, classes=dataset.classes, **placement,
+        part.split, training.batch, train=True, augment=job.entry.data.augment, seed=job.seed,
+        classes=dataset.classes, class_weights=weights, accumulate=training.accumulate, **placement,
     )  # fmt: skip
     teachers = networks.build_teachers(job, teacher_networks, terms, batches, training, part.content, folder, progress)
     if isinstance(job.entry, Student) and not job.parts:
-        objective = student_objective(job.entry, terms, teachers, task)
+        objective = student_objective(job.entry, terms, teachers, task, weights)
     else:
         mixed = job.entry.data.augment.mixes
-        objective = Objective(label_smoothing=training.label_smoothing, mixed_labels=mixed, task=task)
+        smoothing = training.label_smoothing
+        objective = Objective(label_smoothing=smoothing, mixed_labels=mixed, class_weights=weights, task=task)
     validation = run_data.batches(run_data.validation, evaluation_batch(device, training.batch), **placement)
     place, key = folder.checkpoint(job.id), job.key(recipe, run_data.content)
     options: dict[str, Any] = {"seed": job.seed, "folder": place, "key": key, "progress": progress, "meter": meter}

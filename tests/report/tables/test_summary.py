@@ -143,3 +143,12 @@ def test_a_latency_without_axes_is_no_configuration_beside_those_that_have(make_
     assert [row.cells[1:3] for row in table.rows] == [row.cells[1:3] for row in tables.latency(sample).rows]
     assert headline(make_record(measurements=(bare, *sample.measurements))) == headline(sample) == SINGLE
     assert configurations(make_record(measurements=(bare,))) == [{}]
+
+
+@pytest.mark.parametrize(("counts", "expected"), [((90, 60), True), ((80, 60), False)])
+def test_balanced_accuracy_has_a_column_once_classes_are_unbalanced(make_record, counts, expected) -> None:
+    classes = (measured("teacher", "class_top1", 0.5, n=n, axes={"class": n}) for n in counts)
+    balanced = measured("teacher", "balanced_accuracy", 0.5, n=sum(counts))
+    record = make_record(measurements=(balanced, *classes))
+    heads = [one.head for one in tables.summary(record).columns]
+    assert ("Balanced accuracy" in heads) is expected
