@@ -25,7 +25,7 @@ from kdbench.distill.objective import Objective
 from kdbench.distill.optimize import build_optimizer, learning_rate_factor, parameter_groups, plateau_factor
 from kdbench.distill.processes import Processes
 from kdbench.distill.tally import Tally, means
-from kdbench.errors import DivergedError
+from kdbench.errors import DivergedError, InputError
 from kdbench.models.modes import evaluation_mode
 from kdbench.progress import Progress
 from kdbench.recipe import Training
@@ -283,4 +283,7 @@ class _Step(nn.Module):
         taps = any(term.method.student_layers for term in self.objective.active_terms(epoch))
         network = self._compiled[0] if self._compiled and not taps else self.network
         loss, logits = self.objective(network, batch, epoch)
+        if self.frozen and not loss.requires_grad:
+            message = f"training.freeze leaves nothing to train that the loss of epoch {epoch + 1} depends on"
+            raise InputError(message, "freeze fewer modules, or leave out the term that is alone")
         return loss, logits

@@ -181,6 +181,11 @@ class Student(Trained):
         if self.sub_students is not None and self.quantize is not None:
             message = "quantize and sub_students, which do not go together: leave out one of them"
             raise ValueError(f"student {self.name!r} has {message}")
+        if self.quantize is not None and self.training.freeze:
+            message = (
+                "quantize and training.freeze: a frozen layer learns no range of its inputs; leave out one of them"
+            )
+            raise ValueError(f"student {self.name!r} has {message}")
         self._check_weights()
         return self
 

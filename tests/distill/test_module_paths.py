@@ -63,6 +63,14 @@ def test_a_regressor_learns_on_frozen_layers(tmp_path):
     assert changed(objective, before) == set(before)
 
 
+def test_a_loss_of_frozen_layers_alone_is_refused(tmp_path):
+    learner, teacher = tiny(), tiny(1, width=8)
+    stages = {"method": "attention", "student_layers": ["first"], "teacher_layers": ["first"], "alone": True}
+    objective = objective_of(student({**stages, "until_epoch": 1}), learner, teacher)
+    with pytest.raises(InputError, match="epoch 1"):
+        trained(tmp_path, learner, objective, freeze="first")
+
+
 @pytest.mark.parametrize(
     ("freeze", "message", "hint"),
     [

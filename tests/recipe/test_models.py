@@ -32,6 +32,11 @@ def test_a_student_may_have_several_teachers_and_students_for_teachers():
         ([{"name": "s", "data": {"subset": {"random": 5, "half": "D0"}}}], "choose one"),
         ([{"name": "s", "data": {"label_noise": {"share": 0.5, "count": 5}}}], "share or count"),
         ([{"name": "s", "data": {"augment": "mixap"}}], "unknown level 'mixap'"),
+        ([{"name": "s", "quantize": {}, "training": {"freeze": "x"}}], "leave out one of them"),
+        ([{"name": "s", "training": {"ema": 1.0}}], "less than 1"),
+        ([{"name": "s", "training": {"accumulate": 0}}], "greater than 0"),
+        ([{"name": "s", "training": {"optimizer": {"layers": {"x": 0}}}}], "greater than 0"),
+        ([{"name": "s", "training": {"schedule": {"name": "platau"}}}], "'plateau'"),
         ([{"name": "s", "quantize": {"weight_bits": 1}}], "greater than or equal to 2"),
     ],
 )
