@@ -108,6 +108,7 @@ class Method(nn.Module, ABC):
     `needs_classes`: it is defined for classes alone, not for outputs that are the predicted numbers of a regression.
     `supports_mixed_images`: it is defined for images mixed from two samples (mixup, cutmix).
     `supports_multiple_processes`: several processes can train it together.
+    `least_batch`: samples of a batch from which the term says anything.
     `canonical_features`: it takes features in canonical form, not as the layers return them.
     `student_layers`, `teacher_layers`: module paths of the features that `forward` needs.
     """
@@ -120,6 +121,7 @@ class Method(nn.Module, ABC):
     needs_classes: ClassVar[bool] = False
     supports_mixed_images: ClassVar[bool] = True
     supports_multiple_processes: ClassVar[bool] = True
+    least_batch: ClassVar[int] = 1
     canonical_features: ClassVar[bool] = True
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()

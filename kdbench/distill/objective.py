@@ -165,6 +165,11 @@ def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTe
             obstacle = "keeps a memory of all samples, but each of several processes sees only a part of them"
             hint = f"set student.{student.name}.training.devices and num_nodes to 1"
             raise InputError(f"student {student.name!r}: {options.method} {obstacle}", hint)
+        batch, least = student.training.batch // processes_of(student.training), term.method.least_batch
+        if batch < least:
+            message = f"{options.method} compares the samples of a batch, at least {least}, and {batch} is too few"
+            hint = f"set student.{student.name}.training.batch to at least {least} for each device"
+            raise InputError(f"student {student.name!r}: {message}", hint)
     return terms
 
 

@@ -41,7 +41,7 @@ def layouts_of(
         subject = f"layer {layer!r} of {type(network).__name__}"
         if layer not in probe.outputs:
             raise InputError(f"{subject} gives nothing (it is not used)", "name a layer that every forward calls")
-        several = isinstance(network.get_submodule(layer), nn.RNNBase | nn.MultiheadAttention)
+        several = _is_first_of_several(network.get_submodule(layer), probe.outputs[layer])
         feature, other = (
             _feature(outputs[layer][0] if several else outputs[layer], subject)
             for outputs in (probe.outputs, smaller.outputs)
@@ -63,6 +63,14 @@ def layouts_of(
             layout = replace(layout, **asdict(tokens), in_order=in_order, class_token=class_token)
         layouts[layer] = replace(layout, first_of_several=several)
     return layouts
+
+
+def _is_first_of_several(module: nn.Module, output: Any) -> bool:
+    """Return whether the first item of a tuple is the feature: of known layers, or the only tensor in it."""
+    if not isinstance(output, tuple) or not output or not isinstance(output[0], Tensor):
+        return False
+    known = isinstance(module, nn.RNNBase | nn.MultiheadAttention)
+    return known or not any(isinstance(item, Tensor | tuple | list | dict) for item in output[1:])
 
 
 def _feature(output: Any, subject: str) -> Tensor:

@@ -68,17 +68,20 @@ def probed(network: nn.Module, layers: Sequence[str], inputs: Tensor, *, fails: 
 
 @contextmanager
 def _recorded(module: nn.Module, probe: Probe) -> Iterator[None]:
-    def before(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if (taken := _first_tensor(inputs)) is not None:
+    def before(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if (taken := _first_tensor((*inputs, *named.values()))) is not None:
             probe.seen.append(taken)
 
-    def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        taken, given = _first_tensor(inputs), _first_tensor(output)
+    def after(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        taken, given = _first_tensor((*inputs, *named.values())), _first_tensor(output)
         probe.calls.append(Call(module, taken, given))
         if given is not None:
             probe.seen.append(given)
 
-    with module.register_forward_pre_hook(before), module.register_forward_hook(after):
+    with (
+        module.register_forward_pre_hook(before, with_kwargs=True),
+        module.register_forward_hook(after, with_kwargs=True),
+    ):
         yield
 
 

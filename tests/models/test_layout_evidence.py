@@ -217,3 +217,30 @@ def test_canonical_forms():
     assert torch.equal(Layout(channel_axis=2, batch_axis=1).canonical(tokens), tokens.transpose(0, 1))
     volumes = torch.randn(2, 3, 4, 5, 6)
     assert torch.equal(Layout(channel_axis=4).canonical(volumes), volumes.permute(0, 4, 1, 2, 3))
+
+
+class Keyword(nn.Module):
+    """A network whose blocks are called by keyword and give a tuple of one tensor, as those of language models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.block, self.head = nn.Conv2d(3, 4, 2, 2), KeywordBlock(), nn.Linear(4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        (tokens,) = self.block(hidden=tokens)
+        return self.head(tokens.mean(dim=1))
+
+
+class KeywordBlock(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = nn.LayerNorm(4), nn.Linear(4, 4)
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor]:
+        return (self.norm(hidden + self.linear(hidden)),)
+
+
+def test_a_tuple_of_one_tensor_is_that_tensor():
+    expected = Layout(channel_axis=2, grid=(4, 4), first_of_several=True)
+    assert layout(Keyword(), "block") == expected

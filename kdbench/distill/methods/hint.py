@@ -12,10 +12,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdbench.distill.losses.features import adaptive_avg_pool, feature_mse
-from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step
+from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step, layer_outputs
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 from kdbench.models.layouts import as_map, channels_second, require_comparable
+from kdbench.models.probe import inputs_like
 from kdbench.models.taps import middle_stage
 
 
@@ -24,6 +25,8 @@ class HintOptions(LayerOptions):
 
     hint_weight: float = Field(default=100.0, ge=0)
 
+
+_MANY = 16  # samples of noise that show whether a vector takes negative values
 
 _CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _NORMS: dict[int, Any] = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -78,6 +81,9 @@ class Hint(LayerMethod):
             shapes = [tuple(feature.shape[1:]) for feature in (student, teacher)]
             layers = f"{self.student_layer!r} gives {shapes[0]} and {self.teacher_layer!r} {shapes[1]}"
             raise InputError(f"hint: {layers}: {error.message}", error.hint) from error
+        if teacher.dim() == 2:  # two samples show too few numbers
+            (more,) = layer_outputs(context.teacher, self.teacher_layouts, inputs_like(context.example, _MANY))
+            teacher = torch.cat([teacher, more])
         self.regressor = Regressor(*self._prepared(student, teacher))
 
     def forward(self, step: Step) -> Tensor:

@@ -28,6 +28,7 @@ class Relational(LayerMethod):
 
     Options = RelationalOptions
     needs_logits = False
+    least_batch = 3  # two samples have one distance, which is its own mean, and no angle
 
     def __init__(self, options: RelationalOptions, context: MethodContext) -> None:
         super().__init__(options, context, last_stage)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdbench.data.dataset import Task
 from kdbench.distill.quantize import deployed, is_quantized
 from kdbench.errors import InputError
 from kdbench.export.onnx import ExportError, check_parity, export_onnx
@@ -21,12 +22,20 @@ SAMPLES = 3  # a batch that nobody fixes in a forward
 _OWN = ("kdbench.", "torch.nn.")
 _FREE_BATCH = "replace fixed batch sizes in its forward, such as view(64, -1), by x.flatten(1)"
 _NO_NEIGHBOURS = "in evaluation mode no sample may depend on its batch: let batch norm track its statistics"
+_ROUNDING = 1e-4  # of a sum of probabilities
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 _ALONE = "return the logits alone, a tensor (batch, {outputs})"
 
 
 def require_usable(
-    network: nn.Module, inputs: Tensor, outputs: int, name: str, *, trains: bool = True, exported: bool = True
+    network: nn.Module,
+    inputs: Tensor,
+    outputs: int,
+    name: str,
+    *,
+    task: Task = "classification",
+    trains: bool = True,
+    exported: bool = True,
 ) -> None:
     """Raise InputError unless `network` maps normalised `inputs` (3, …) to logits (3, outputs), and exports to ONNX.
 
@@ -41,6 +50,8 @@ def require_usable(
         if is_own(network):
             return
         _require_plain_numbers(logits, subject)
+        if task == "classification":
+            _require_no_probabilities(logits, subject)
         _require_samples_alone(network, inputs, logits, outputs, subject)
     if trains:
         _require_trainable(network, inputs, outputs, subject)
@@ -168,6 +179,13 @@ def _require_plain_numbers(logits: Tensor, subject: str) -> None:
     if not logits.isfinite().all():
         message = f"{subject} returns NaN or infinite numbers for the first training inputs"
         raise InputError(message, "check its initial weights, and the data's mean and std")
+
+
+def _require_no_probabilities(logits: Tensor, subject: str) -> None:
+    """Raise InputError for outputs that are probabilities: their softmax would be taken once more."""
+    if logits.shape[1] > 1 and (logits >= 0).all() and (logits.sum(dim=1) - 1).abs().max() < _ROUNDING:
+        message = f"{subject} returns probabilities: its outputs are positive and add up to 1"
+        raise InputError(message, "return the logits: leave the softmax at its end out")
 
 
 def _require_samples_alone(network: nn.Module, inputs: Tensor, logits: Tensor, outputs: int, subject: str) -> None:

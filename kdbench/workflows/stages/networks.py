@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from kdbench import models, storage
 from kdbench.data.augment import slot_count
@@ -19,6 +20,7 @@ from kdbench.distill.objective import ScheduledTerm
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
 from kdbench.distill.teachers import LiveTeacher, Teacher, cached_teacher
 from kdbench.errors import InputError, StorageError
+from kdbench.models.modes import evaluation_mode
 from kdbench.models.staged import Fused
 from kdbench.progress import Progress
 from kdbench.recipe import Model, Student, Trained, Training
@@ -120,7 +122,24 @@ def quantized_like(other: nn.Module, job: Job) -> nn.Module:
 def _built(model: Model, seed: int, dataset: Dataset, outputs: int) -> nn.Module:
     torch.manual_seed(seed)
     channels = dataset.input_shape[dataset.channel_axis - 1]
-    return models.build(model.name, dataset.input_shape, outputs, channels, **model.options)
+    network = models.build(model.name, dataset.input_shape, outputs, channels, **model.options)
+    _initialize_lazy_layers(network, dataset)
+    return network
+
+
+def _initialize_lazy_layers(network: nn.Module, dataset: Dataset) -> None:
+    """Give layers such as `LazyLinear`, whose sizes a first forward determines, their weights."""
+    weights = (*network.parameters(), *network.buffers())
+    if any(map(is_lazy, weights)):
+        split = dataset.test or dataset.train
+        tokens = split is not None and split.inputs.dtype == np.int64
+        inputs = torch.zeros((2, *dataset.input_shape), dtype=torch.int64 if tokens else torch.float32)
+        try:
+            with torch.no_grad(), evaluation_mode(network):
+                network(inputs)
+        except Exception as error:  # a stranger's code
+            message = f"{type(network).__name__} fails on inputs {tuple(inputs.shape)}: {type(error).__name__}: {error}"
+            raise InputError(message, "call it in Python on zeros of this shape to see where") from error
 
 
 def build_teachers(

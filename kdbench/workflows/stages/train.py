@@ -128,8 +128,8 @@ def _try(network: nn.Module, job: Job, run_data: RunData, tried: set[str], *, ex
     if key not in tried:
         tried.add(key)
         example = run_data.example(run_data.train, SAMPLES)
-        options = {"trains": trains, "exported": exported}
-        require_usable(network, example, run_data.dataset.outputs, job.entry.name, **options)
+        dataset, options = run_data.dataset, {"trains": trains, "exported": exported}
+        require_usable(network, example, dataset.outputs, job.entry.name, task=dataset.task, **options)
 
 
 def _try_transform(job: Job, run_data: RunData) -> None:

@@ -156,3 +156,21 @@ def test_a_layer_before_an_operation_in_place_is_matched_as_it_is(tmp_path, inpl
     for name, value in plain.named_parameters():
         torch.testing.assert_close(dict(learner.named_parameters())[name], value.detach(), rtol=1e-4, atol=1e-6)
     assert not regressor.rectify
+
+
+def test_a_vector_that_rarely_is_negative_is_not_rectified():
+    """Two samples of positive numbers do not show that a layer gives no others."""
+
+    def network():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.Linear(2, 3))
+
+    teacher = network()
+    with torch.no_grad():
+        teacher[1].bias.fill_(0.5)
+    example = torch.zeros(2, 1, 8, 8)
+    assert (teacher[1](teacher[0](example)) > 0).all()
+    layers = {"student_layer": "1", "teacher_layer": "1"}
+    assert not Hint.from_recipe("hint", layers, context(network(), teacher, example=example)).regressor.rectify
+    teacher[1] = nn.Sequential(teacher[1], nn.ReLU())
+    assert Hint.from_recipe("hint", layers, context(network(), teacher, example=example)).regressor.rectify

@@ -5,9 +5,11 @@ import pytest
 import torch
 from networks import context, step
 from scipy.spatial.distance import cdist
+from students import student
 from torch import nn
 
 from kdbench.distill.methods.relational import Relational
+from kdbench.distill.objective import student_terms
 from kdbench.errors import InputError
 
 LOGITS = torch.zeros(5, 3)
@@ -105,3 +107,13 @@ def test_bfloat16_features_are_pooled_and_compared_in_float32():
 def test_the_record_tells_its_numbers():
     assert relational().formula() == "25·SmoothL1(distances) + 50·SmoothL1(angles) of second, second"
     assert relational(relational_distance_weight=0).formula() == "50·SmoothL1(angles) of second, second"
+
+
+@pytest.mark.parametrize(("batch", "devices", "least"), [(2, 1, 3), (5, 2, 3)])
+def test_a_batch_without_relations_is_refused(batch, devices, least):
+    training = {"batch": batch, "devices": devices}
+    with pytest.raises(InputError, match=f"at least {least}, and 2 is too few") as caught:
+        student_terms(student({"method": "relational"}, training=training), context())
+    assert "training.batch" in caught.value.hint
+    enough = {"batch": least * devices, "devices": devices}
+    student_terms(student({"method": "relational"}, training=enough), context())

@@ -40,6 +40,15 @@ class Pair(NamedTuple):
     aux: Tensor | None
 
 
+def test_probabilities_are_refused_where_logits_belong():
+    network = Net(lambda _, logits: logits.softmax(dim=1))
+    with pytest.raises(KdbenchError, match="returns probabilities") as caught:
+        require_usable(network, INPUTS, 3, "mine", exported=False)
+    assert "leave the softmax" in caught.value.hint
+    require_usable(network, INPUTS, 3, "mine", task="regression", exported=False)
+    require_usable(Net(lambda _, logits: logits.log_softmax(dim=1)), INPUTS, 3, "mine", exported=False)
+
+
 class NeedsMore(Net):
     def forward(self, images, attention_mask):
         return self.head(images.flatten(1)) * attention_mask

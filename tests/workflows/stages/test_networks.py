@@ -1,9 +1,13 @@
+import numpy as np
 import pytest
+import torch
 from torch import nn
 
+from kdbench.data.dataset import Dataset, Split
 from kdbench.distill.objective import ScheduledTerm
 from kdbench.errors import InputError
-from kdbench.recipe import Student, Teacher, Training
+from kdbench.recipe import Model, Student, Teacher, Training
+from kdbench.workflows.stages import networks
 from kdbench.workflows.stages.networks import is_cached
 
 
@@ -66,3 +70,17 @@ def test_logits_are_cached_on_demand_even_where_that_is_more_work():
 
 def test_a_teacher_has_no_cache():
     assert not is_cached(Teacher.model_validate({"name": "t", "model": "m"}), [], Training())
+
+
+def test_layers_that_find_their_sizes_in_a_first_forward_are_built_whole(monkeypatch):
+    def build(_name, _shape, outputs, *_, **_options):
+        return nn.Sequential(nn.Flatten(), nn.LazyLinear(5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.LazyLinear(outputs))
+
+    monkeypatch.setattr(networks.models, "build", build)
+    split = Split(np.zeros((4, 1, 3, 3), dtype=np.uint8), np.arange(4) % 2)
+    dataset = Dataset("tiny", ("a", "b"), split, None, (0.0,), (1.0,), "made here")
+    one, other = (networks._built(Model(name="lazy"), 7, dataset, 2) for _ in range(2))
+    assert one[1].weight.shape == (5, 9)
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+    assert one[2].num_batches_tracked == 0
+    assert all(module.training for module in one.modules())
