@@ -113,7 +113,7 @@ def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> It
 
 def fitted_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
     """Return height and width in `geometry`; raises InputError if the crop is larger than the image."""
-    height, width = _scaled_size(height, width, geometry)
+    height, width = scaled_size(height, width, geometry)
     if geometry.mode == "letterbox":
         height, width = _box(geometry)
     if geometry.crop is None:
@@ -133,7 +133,7 @@ def fitted(image: "Image.Image", geometry: Geometry) -> "Image.Image":
     """
     from PIL import Image
 
-    height, width = _scaled_size(image.height, image.width, geometry)
+    height, width = scaled_size(image.height, image.width, geometry)
     if (height, width) != (image.height, image.width):
         if geometry.antialias or geometry.interpolation == "nearest":
             image = image.resize((width, height), getattr(Image.Resampling, geometry.interpolation.upper()))
@@ -162,7 +162,7 @@ def fit_images(images: Images, geometry: Geometry) -> Images:
         images = _in_colours(images, geometry.colour)
         channels = images.shape[1]
     height, width = fitted_size(size[0], size[1], geometry)
-    if [height, width] == size == [*_scaled_size(size[0], size[1], geometry)]:
+    if [height, width] == size == [*scaled_size(size[0], size[1], geometry)]:
         return images
     result = np.empty((count, channels, height, width), dtype=images.dtype)
     for position in np.ndindex(count, channels):
@@ -188,8 +188,8 @@ def _box(geometry: Geometry) -> tuple[int, int]:
     return geometry.resize
 
 
-def _scaled_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
-    """Return height and width after scaling, before padding and cropping."""
+def scaled_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
+    """Return the height and width of an image after scaling, before it is padded and cropped."""
     if isinstance(geometry.resize, int):
         return _resized(height, width, geometry.resize)
     if geometry.resize is None:

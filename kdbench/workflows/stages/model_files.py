@@ -106,11 +106,11 @@ def load_bench_model(
     """
     model_spec = inputs.models.get(id_, InputSpec())
     facts = read_facts(path)
-    source = card or _card_beside(path, facts)
+    source = card or card_beside(path, facts)
     spec, sources = merged(specs_of(described_by or path, facts, source, model_spec, inputs))
     if spec.layout is not None and len(facts.input_shape) == 4:
         facts = replace(facts, layout=spec.layout)
-    spec = _with_integers(spec, sources, facts, path)
+    spec = with_integers(spec, sources, facts, path)
     preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
     shape: tuple[int, ...]
     classes: int | None = None
@@ -199,7 +199,7 @@ def specs_of(
     return list(with_published(specs))
 
 
-def _with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, path: Path) -> InputSpec:
+def with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, path: Path) -> InputSpec:
     """Return the spec with what follows from an integer input; `sources` are adapted.
 
     An integer input takes pixels, unless the file dequantizes it to another range than pixels have, or a source of the
@@ -268,7 +268,7 @@ def _unused_options(
     return (Diagnostic(code="preprocessing", message=message, remedy=remedy, model=id_),)
 
 
-def _card_beside(path: Path, facts: ModelFacts) -> ModelCard | None:
+def card_beside(path: Path, facts: ModelFacts) -> ModelCard | None:
     """Return the card in a file's folder, if it describes this state of the file."""
     file = card_path(path)
     card = ModelCard.read(file) if file.exists() else None

@@ -187,7 +187,7 @@ def _export(network: TorchNetwork, inputs: InputOptions, images: TestImages | No
     if network.weights is not None:
         load_weights(made, network.weights)
     model_spec = inputs.models.get(network.id, InputSpec())
-    spec, _ = merged(specs_of(network.described_by, _unknown(), None, model_spec, inputs))
+    spec, _ = merged(specs_of(network.described_by, unknown_facts(), None, model_spec, inputs))
     samples = _samples(network, made, spec, images)
     logits = _logits(made)
     refusals = []
@@ -286,7 +286,7 @@ def _require_logits(answer: Any, network: TorchNetwork) -> None:
         )
 
 
-def _unknown() -> ModelFacts:
+def unknown_facts() -> ModelFacts:
     """Return the facts of a file that does not exist yet."""
     nothing = Output("")
     return ModelFacts("", 0, 0, 0, None, "", "float32", (None,), "other", None, (nothing,), nothing)

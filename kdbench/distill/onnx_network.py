@@ -1,0 +1,89 @@
+"""An ONNX file as a network that teaches by its logits, through onnxruntime on the CPU."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdbench.errors import InputError
+from kdbench.modelfile.facts import ModelFacts
+from kdbench.modelfile.outputs import Output
+
+_NO_LAYERS = "an ONNX file teaches by its logits alone: it has no layers to tap"
+_HINT = "use methods of logits, such as kd or dkd, or give the teacher's model and its weights"
+_SMALLEST = 1e-30  # of probabilities, whose logarithm stands for the logit
+
+
+class OnnxNetwork(nn.Module):
+    """The model in the file at `path`: inputs (B, …) of any device, as the file takes them, to logits (B, classes).
+
+    Integer inputs get the grid `quantization`, a scale and a zero point. It has no weights for torch, and no layers.
+    """
+
+    def __init__(self, path: Path, facts: ModelFacts, quantization: tuple[float, int] | None = None) -> None:
+        super().__init__()
+        import onnxruntime as ort
+
+        from kdbench.worker.runtimes.onnxruntime import session_options
+
+        options = session_options(torch.get_num_threads(), spinning=False, fallback=True)
+        try:
+            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise InputError(f"onnxruntime cannot load {path}: {error}", "check it with `kdbench bench`") from error
+        self._facts, self._quantization = facts, quantization
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits (B, classes), float32, on the inputs' device."""
+        from kdbench.worker.runtimes.onnxruntime import feed
+
+        values = self._typed(inputs.detach().cpu().numpy())
+        size = self._facts.fixed_batch or len(values)
+        declared, name = self._session.get_inputs(), self._facts.output.name
+        parts = []
+        for start in range(0, len(values), size):
+            part = values[start : start + size]
+            whole = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+            parts.append(self._session.run([name], feed(declared, self._facts.input_name, whole))[0][: len(part)])
+        return logits_of(np.concatenate(parts), self._facts.output).to(inputs.device)
+
+    def _typed(self, values: Any) -> Any:
+        dtype = np.dtype(self._facts.input_dtype)
+        if not np.issubdtype(dtype, np.integer):
+            return np.ascontiguousarray(values.astype(dtype))
+        scale, zero_point = self._quantization or (1.0, 0)
+        limits = np.iinfo(dtype)
+        grid = np.rint(values / np.float32(scale)) + zero_point
+        return np.ascontiguousarray(np.clip(grid, limits.min, limits.max).astype(dtype))
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Raise InputError: there are no layers."""
+        raise InputError(_NO_LAYERS, _HINT)
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Raise InputError: there are no layers."""
+        raise InputError(f"{_NO_LAYERS}, so none is called {target!r}", _HINT)
+
+
+def require_logits(output: Output, name: str) -> None:
+    """Raise InputError for an output of the model `name` that holds no logits, nor what gives them."""
+    if output.form not in {"logits", "probabilities", "binary_logit", "binary_probability"}:
+        message = f"{name} cannot teach: its output {output.shown} holds {output.form}, not logits"
+        raise InputError(message, "export the logits, or name another output: input.output")
+
+
+def logits_of(values: Any, output: Output) -> Tensor:
+    """Return logits (B, classes), float32, of an output's values (B, …): probabilities as their logarithms."""
+    numbers = values.astype(np.float32).reshape(len(values), -1)
+    if output.quantization is not None:
+        scale, zero_point = output.quantization
+        numbers = (numbers - zero_point) * np.float32(scale)
+    logits = torch.from_numpy(numbers)
+    if output.form == "binary_logit":
+        return torch.cat([torch.zeros_like(logits), logits], dim=1)
+    if output.form == "binary_probability":
+        logits = torch.cat([1 - logits, logits], dim=1)
+    return logits.clamp_min(_SMALLEST).log() if output.form.endswith(("probability", "probabilities")) else logits
