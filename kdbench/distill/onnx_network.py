@@ -11,16 +11,32 @@ from kdbench.errors import InputError
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.modelfile.outputs import Output
 
-_NO_LAYERS = "an ONNX file teaches by its logits alone: it has no layers to tap"
-_HINT = "use methods of logits, such as kd or dkd, or give the teacher's model and its weights"
 _SMALLEST = 1e-30  # of probabilities, whose logarithm stands for the logit
 
 
-class OnnxNetwork(nn.Module):
+class Layerless(nn.Module):
+    """A network without layers to tap, for the reason `why`."""
+
+    why = "it has no layers to tap"
+    hint = "use methods of logits, such as kd or dkd, or give the teacher's model and its weights"
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Raise InputError: there are no layers."""
+        raise InputError(self.why, self.hint)
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Raise InputError: there are no layers."""
+        raise InputError(f"{self.why}, so none is called {target!r}", self.hint)
+
+
+class OnnxNetwork(Layerless):
     """The model in the file at `path`: inputs (B, …) of any device, as the file takes them, to logits (B, classes).
 
     Integer inputs get the grid `quantization`, a scale and a zero point. It has no weights for torch, and no layers.
     """
+
+    why = "an ONNX file teaches by its logits alone: it has no layers to tap"
 
     def __init__(self, path: Path, facts: ModelFacts, quantization: tuple[float, int] | None = None) -> None:
         super().__init__()
@@ -57,15 +73,6 @@ class OnnxNetwork(nn.Module):
         limits = np.iinfo(dtype)
         grid = np.rint(values / np.float32(scale)) + zero_point
         return np.ascontiguousarray(np.clip(grid, limits.min, limits.max).astype(dtype))
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """Raise InputError: there are no layers."""
-        raise InputError(_NO_LAYERS, _HINT)
-
-    def get_submodule(self, target: str) -> nn.Module:
-        """Raise InputError: there are no layers."""
-        raise InputError(f"{_NO_LAYERS}, so none is called {target!r}", _HINT)
 
 
 def require_logits(output: Output, name: str) -> None:

@@ -88,7 +88,7 @@ def resized(images: Tensor, geometry: Geometry, *, levels: bool = True) -> Tenso
     if (height, width) != tuple(images.shape[2:]):
         mode = FILTERS[geometry.interpolation]
         smooth = {} if geometry.interpolation == "nearest" else {"antialias": geometry.antialias}
-        images = functional.interpolate(images, size=(height, width), mode=mode, **smooth)  # type: ignore[arg-type]
+        images = functional.interpolate(images, size=(height, width), mode=mode, **smooth)
         images = images.round().clamp(0, 255) if levels else images
     if geometry.mode == "letterbox" and isinstance(geometry.resize, tuple):
         top, left = (round((side - of) / 2 - 0.1) for side, of in zip(geometry.resize, (height, width), strict=True))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from kdbench import storage
 from kdbench.data.batches import Batch, Batches
 from kdbench.distill.devices import autocast, evaluation_batch
+from kdbench.distill.given_logits import ArrayTeacher
 from kdbench.distill.method import TeacherOutput
 from kdbench.errors import InputError, StorageError
 from kdbench.models.tapped import TappedNetwork
@@ -99,7 +100,7 @@ class CachedTeacher:
         return TeacherOutput(self._rows.index_select(0, row).to(batch.inputs.device, torch.float32))
 
 
-Teacher = LiveTeacher | CachedTeacher
+Teacher = LiveTeacher | CachedTeacher | ArrayTeacher
 
 
 def cached_teacher(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from kdbench.results.cards import ModelCard
+from kdbench.results.preprocessing import Geometry
 from kdbench.results.records import Axes
 
 Std = Literal["population", "unbiased"]
@@ -137,13 +138,15 @@ class TrainingImages:
     """Images that models were trained on, without augmentation: uint8 (N, C, H, W).
 
     `labels` (N,) are those used in training, `true_labels` (N,) the right ones. The images `drawn` (N,) are a sample of
-    the whole training part; the others are there because their label was changed.
+    the whole training part; the others are there because their label was changed. `in_geometry` holds the same images
+    as particular models take them.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     true_labels: NDArray[np.int64]
     drawn: NDArray[np.bool_]
+    in_geometry: Mapping[Geometry, NDArray[np.generic]] = field(default_factory=dict)
 
     @property
     def flipped(self) -> NDArray[np.bool_]:

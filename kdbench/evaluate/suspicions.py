@@ -17,7 +17,8 @@ def suspicions(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iter
     """Yield what to try for each model whose accuracy on `labels` (N,) is no better than chance, or far below another.
 
     A model at chance is tried with its classes shifted by one: an output for the background, or labels that count from
-    1, move them all. A drop is suspicious only while no source knows the model's preprocessing.
+    1, move them all. A drop is suspicious only while no source knows the model's preprocessing, and
+    another trainer chose it.
     """
     best = max((float(model.correct.mean()) for model in models), default=0.0)
     for model in models:
@@ -36,7 +37,7 @@ def suspicions(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iter
             continue
         preprocessing = model.card.preprocessing
         known = preprocessing is not None and (preprocessing.sources or preprocessing.data_layout is not None)
-        if not known and best - accuracy >= _DROP:
+        if not known and model.card.training is None and best - accuracy >= _DROP:
             yield Diagnostic(
                 code="unknown_preprocessing",
                 message=f"top-1 is {_percent(accuracy)}, far below {_percent(best)}, and nothing is known of its "

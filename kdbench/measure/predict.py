@@ -82,7 +82,7 @@ def predict_training(
     models = [m for m in context.measurable if m.id in ids and m.id not in failed]
     if not models:
         return {**failed}
-    part = TestSet(images.images, images.labels, test.classes)
+    part = TestSet(images.images, images.labels, test.classes, images.in_geometry)
     jobs = stage(models, part, storage.make_folder(context.folder), SEED)
     return {**failed, **predict(replace(context, jobs=jobs), models, part)}
 

@@ -59,9 +59,10 @@ def _inheriting(entry: dict[str, Any], training: dict[str, Any], examples: dict[
 
 
 def _ready(entry: dict[str, Any], role: str) -> dict[str, Any]:
-    """Return a teacher that has weights with 0 epochs, unless its own table says otherwise: it is used as it is."""
+    """Return a teacher that has a file with 0 epochs, unless its own table says otherwise: it is used as it is."""
     training = entry.get("training", {})
-    if role != "teacher" or entry.get("weights") is None or not isinstance(training, dict):
+    has_file = entry.get("weights") is not None or entry.get("logits") is not None
+    if role != "teacher" or not has_file or not isinstance(training, dict):
         return entry
     return {**entry, "training": {"epochs": 0, **training}}
 

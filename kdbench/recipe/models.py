@@ -103,7 +103,7 @@ class Trained(Value):
     @property
     def is_ready(self) -> bool:
         """Whether it is used as it is, without training."""
-        return self.training.epochs == 0 and self.weights is not None
+        return self.training.epochs == 0 and (self.weights is not None or getattr(self, "logits", None) is not None)
 
 
 class Teacher(Trained):
@@ -111,24 +111,35 @@ class Teacher(Trained):
 
     A teacher with `weights` is used as it is unless its own `training` table sets `epochs`. Its file may also be an
     ONNX file, without a `model`, which teaches by its logits. `input` is what a ready teacher's input and classes are,
-    where they are not those of the data.
+    where they are not those of the data. `logits` is a file of numpy's with the logits themselves, in place of a model:
+    nothing of such a teacher is measured.
     """
 
     input: InputSpec | None = Field(default=None, exclude_if=is_absent)
+    logits: str | None = Field(default=None, exclude_if=is_absent)
 
     @model_validator(mode="before")
     @classmethod
-    def _onnx_has_no_model(cls, value: Any) -> Any:
-        if isinstance(value, dict) and is_onnx(value.get("weights")):
-            if value.get("model") not in (None, _ONNX_MODEL):
-                raise ValueError("an ONNX file holds the whole network: leave model out")
-            return {**value, "model": _ONNX_MODEL}
+    def _file_in_place_of_model(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        for key, given, model, reason in (
+            ("weights", is_onnx(value.get("weights")), _ONNX_MODEL, "an ONNX file holds the whole network"),
+            ("logits", value.get("logits") is not None, _LOGITS_MODEL, "logits stand for a teacher without a network"),
+        ):
+            if given and value.get("model") not in (None, model):
+                raise ValueError(f"{key} = {value[key]!r} and model: {reason}; leave model out")
+            if given:
+                return {**value, "model": model}
         return value
 
     @model_validator(mode="after")
     def _ready_or_trained(self) -> Self:
-        if is_onnx(self.weights) and self.training.epochs > 0:
-            message = f"teacher {self.name!r}: an ONNX file cannot be trained; leave out its training.epochs"
+        if self.logits is not None and (self.weights is not None or self.input is not None):
+            raise ValueError(f"teacher {self.name!r} has logits, beside which weights and input mean nothing")
+        if (is_onnx(self.weights) or self.logits is not None) and self.training.epochs > 0:
+            what = "an ONNX file" if self.logits is None else "a file of logits"
+            message = f"teacher {self.name!r}: {what} cannot be trained; leave out its training.epochs"
             raise ValueError(f"{message}, or give its model and a file of weights")
         if self.input is not None and not self.is_ready:
             message = f"teacher {self.name!r} has an input table, which is for ready teachers"
@@ -141,7 +152,8 @@ def is_onnx(weights: object) -> bool:
     return isinstance(weights, str) and weights.endswith(ONNX)
 
 
-_ONNX_MODEL = {"name": "onnx"}  # what a teacher that is an ONNX file has as its model
+# What teachers without a network of torch's have as their model.
+_ONNX_MODEL, _LOGITS_MODEL = {"name": "onnx"}, {"name": "logits"}
 
 
 class Student(Trained):

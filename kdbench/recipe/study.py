@@ -62,6 +62,12 @@ class Recipe(Value):
                     hint = suggestion(other, names, f"it has {', '.join(names)}")
                     message = f"student {student.name!r} names the model {other!r}, which the recipe does not have"
                     raise ValueError(f"{message}; {hint}")
+        for student in self.student:
+            if student.start is not None:
+                source = self.entry(student.start.model) if student.start.model else self.teachers_of(student)[0]
+                if source.model.name in {"onnx", "logits"}:
+                    message = f"student {student.name!r} starts from the weights of {source.name!r}, which has none"
+                    raise ValueError(f"{message}: it is a file of {source.model.name}; name another model in start")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: give at least one, and each only once")
         self._check_no_cycle()

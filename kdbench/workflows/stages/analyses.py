@@ -1,21 +1,27 @@
 """The analyses of a recipe's models: the images they were trained on, and the students they are contrasted with."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.data.images import fit_images
 from kdbench.data.selection import stratified
 from kdbench.evaluate.predictions import Analyses, TrainingImages
 from kdbench.recipe import Recipe, Student
+from kdbench.results.preprocessing import Geometry
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData, TrainingPart
 
 
-def analyses_of(recipe: Recipe, jobs: list[Job], run_data: RunData) -> Analyses:
-    """Return the analyses of the jobs that are models of the recipe, by their ids."""
-    parts = {job.id: run_data.part_of(job.entry.data) for job in jobs}
-    images = {id(part): _images(part, recipe.analysis.train_samples) for part in parts.values()}
+def analyses_of(recipe: Recipe, jobs: list[Job], run_data: RunData, geometries: Collection[Geometry] = ()) -> Analyses:
+    """Return the analyses of the jobs that are models of the recipe, by their ids.
+
+    `geometries` are those in which ready teachers take the images. What these were trained on is not known.
+    """
+    parts = {job.id: run_data.part_of(job.entry.data) for job in jobs if not job.entry.is_ready}
+    images = {id(part): _images(part, recipe.analysis.train_samples, geometries) for part in parts.values()}
     return Analyses(
         class_names=run_data.dataset.class_names,
         training={id_: images[id(part)] for id_, part in parts.items()},
@@ -56,8 +62,10 @@ def drawn(labels: NDArray[Any], samples: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def _images(part: TrainingPart, samples: int) -> TrainingImages:
+def _images(part: TrainingPart, samples: int, geometries: Collection[Geometry]) -> TrainingImages:
     sample = drawn(part.true_labels, samples)
     kept = sample.copy()
     kept[part.flipped] = True
-    return TrainingImages(part.split.inputs[kept], part.split.labels[kept], part.true_labels[kept], sample[kept])
+    inputs = part.split.inputs[kept]
+    in_geometry = {geometry: fit_images(inputs, geometry) for geometry in geometries}
+    return TrainingImages(inputs, part.split.labels[kept], part.true_labels[kept], sample[kept], in_geometry)

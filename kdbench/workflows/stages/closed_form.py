@@ -12,7 +12,7 @@ from kdbench.evaluate.least_squares import LinearProblem
 from kdbench.recipe import Student
 from kdbench.results.records import Measurement, measured
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages.networks import architecture, trained
+from kdbench.workflows.stages.networks import architecture, teaching
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData
 
@@ -59,7 +59,7 @@ def _problem(job: Job, share: float, run_data: RunData, folder: RunFolder) -> Li
     assert test is not None, "loaders return the requested parts or raise"
     taught = np.zeros(part.split.labels.shape)
     if share:
-        networks = [trained(teacher, run_data.dataset, folder) for teacher in job.teachers]
+        networks = [teaching(teacher, run_data, folder) for teacher in job.teachers]
         with torch.inference_mode():
             outputs = [
                 [network(batch.inputs).double().numpy() for batch in run_data.batches(part.split, _BATCH)]

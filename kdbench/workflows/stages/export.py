@@ -1,8 +1,10 @@
 """The export stage: an ONNX file and a card for every trained network, and the parity gate."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kdbench import storage
 from kdbench.distill import fit
 from kdbench.distill.quantize import deployed, rounding_sensitivity
 from kdbench.export.integers import count_kernels
@@ -11,11 +13,13 @@ from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Student
 from kdbench.results import records
-from kdbench.results.cards import Bits, CodeFile, ModelCard
+from kdbench.results.cards import Bits, CodeFile, ModelCard, Origin
 from kdbench.results.records import Diagnostic, Measurement
 from kdbench.results.run_folder import RunFolder, card_path
+from kdbench.workflows.stages.model_sources import external_files, file_hash
 from kdbench.workflows.stages.networks import architecture, origin, trained
 from kdbench.workflows.stages.plan import Job
+from kdbench.workflows.stages.ready_teachers import TeacherForm, form_of
 from kdbench.workflows.stages.run_data import RunData
 from kdbench.workflows.stages.train import training_summary
 
@@ -26,15 +30,18 @@ PARITY_SAMPLES = 256
 class Exported:
     """A model file with its job and card, and its deviation from the network (`parity`).
 
-    `refused` is why the file may not be measured, or None; `is_finite` is whether the logits were finite.
+    `parity` is None for a ready ONNX file, which no network was exported to. `refused` is why the file may not be
+    measured, or None; `is_finite` is whether the logits were finite. `form` is what a ready teacher takes and gives
+    where it differs from the students.
     """
 
     job: Job
     card: ModelCard
     facts: ModelFacts
-    parity: Measurement
+    parity: Measurement | None
     refused: str | None
     is_finite: bool = True
+    form: TeacherForm | None = None
 
 
 def export_all(
@@ -42,18 +49,60 @@ def export_all(
 ) -> list[Exported]:
     """Export every job's network, also over existing files: exporting is quick, and a stale file would mislead."""
     exports = []
-    jobs = [job for job in jobs if job.part is None]  # the parts of fused networks are not measured
+    # The parts of fused networks are not measured, and a teacher that is an array has nothing to measure.
+    jobs = [job for job in jobs if job.part is None and job.logits is None]
     for done, job in enumerate(jobs):
         progress.step(done, len(jobs), job.id)
-        exports.append(_export(job, recipe, run_data, folder))
+        form = form_of(job, run_data)
+        if form is not None and form.facts is not None:
+            exports.append(_adopted(job, form, form.facts, run_data, folder))
+        else:
+            exports.append(_export(job, form, recipe, run_data, folder))
     return exports
 
 
-def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Exported:
+def _adopted(job: Job, form: TeacherForm, facts: ModelFacts, run_data: RunData, folder: RunFolder) -> Exported:
+    """Copy a teacher that is an ONNX file into the run's folder, with its card."""
+    assert job.weights is not None, "an ONNX teacher has a file"
+    path = folder.model(job.id)
+    storage.make_folder(path.parent)
+    for source in external_files(job.weights):
+        shutil.copyfile(source, path.parent / source.name)
+    shutil.copyfile(job.weights, path)
+    dataset = run_data.dataset
+    names = dataset.class_names if dataset.task == "regression" else ()
+    card = ModelCard(
+        id=job.id,
+        name=job.entry.name,
+        role="teacher",
+        family=job.entry.family,
+        axes=job.entry.axes,
+        origin=Origin(file=job.weights.name, sha256=file_hash(job.weights)),
+        seed=job.seed,
+        file=str(path.relative_to(folder.path)),
+        sha256=facts.sha256,
+        input_shape=form.shape,
+        layout=facts.layout,
+        fixed_batch=facts.fixed_batch,
+        classes=None if names else form.outputs,
+        targets=names,
+        parameters=facts.parameters,
+        opset=facts.opset,
+        preprocessing=form.preprocessing,
+    )
+    card.write(card_path(path))
+    form.describe(path)
+    return Exported(job, card, facts, None, None, form=form)
+
+
+def _export(job: Job, form: TeacherForm | None, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Exported:
     network = trained(job, run_data.dataset, folder)
     path = folder.model(job.id)
     images = run_data.example(run_data.validation, PARITY_SAMPLES)
-    export_onnx(deployed(network), run_data.dataset.input_shape, path, images.dtype)
+    shape, classes, preprocessing = run_data.dataset.input_shape, run_data.dataset.classes, run_data.preprocessing
+    if form is not None:
+        images, shape, classes, preprocessing = form.example(images), form.shape, form.outputs, form.preprocessing
+    export_onnx(deployed(network), shape, path, images.dtype)
     parity = check_parity(network, path, images, rounding=rounding_sensitivity(network, images))
     refused = None
     measurement = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
@@ -65,7 +114,7 @@ def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> E
         measurement = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
     dataset = run_data.dataset
     names = dataset.class_names if dataset.task == "regression" else ()
-    facts = inspect(path, data_shape=dataset.input_shape, data_layout=dataset.layout, targets=len(names))
+    facts = inspect(path, data_shape=shape, data_layout=dataset.layout, targets=len(names))
     model = architecture(job.entry)
     card = ModelCard(
         id=job.id,
@@ -84,17 +133,19 @@ def _export(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> E
         seed=job.seed,
         file=str(path.relative_to(folder.path)),
         sha256=facts.sha256,
-        input_shape=run_data.dataset.input_shape,
-        layout=run_data.dataset.layout,
-        classes=None if names else dataset.classes,
+        input_shape=shape,
+        layout=dataset.layout,
+        classes=None if names else classes,
         targets=names,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         opset=facts.opset,
-        preprocessing=run_data.preprocessing,
+        preprocessing=preprocessing,
         training=training_summary(job, recipe, run_data, folder),
     )
     card.write(card_path(path))
-    return Exported(job, card, facts, measurement, refused, parity.is_finite)
+    if form is not None:
+        form.describe(path)
+    return Exported(job, card, facts, measurement, refused, parity.is_finite, form)
 
 
 def _bits(job: Job) -> Bits | None:

@@ -17,6 +17,7 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.analyses import analyses_of
 from kdbench.workflows.stages.closed_form import closed_form_errors
 from kdbench.workflows.stages.export import Exported, quantization_warnings
+from kdbench.workflows.stages.ready_teachers import test_images
 from kdbench.workflows.stages.results import assemble_record
 from kdbench.workflows.stages.run_data import RunData
 
@@ -37,7 +38,8 @@ def measure_all(
             teacher=next((parent for parent in export.card.parents if parent in ids), None),
             # Latency does not depend on the weights: one seed's models represent all.
             timed=export.job.of_seed == recipe.seeds[0],
-            network=network_of(export.card, folder.model(export.card.id)),
+            network=network_of(export.card if export.card.weights else None, folder.model(export.card.id)),
+            class_map=None if export.form is None else export.form.classes,
             refusal=None
             if export.refused is None
             else Refusal(export.refused, status="unavailable" if export.is_finite else "invalid"),
@@ -46,9 +48,10 @@ def measure_all(
     ]
     test = run_data.dataset.test
     assert test is not None, "loaders return the requested parts or raise"
-    analyses = analyses_of(recipe, [export.job for export in exports], run_data)
+    in_geometry = test_images([export.form for export in exports if export.form is not None], recipe, run_data)
+    analyses = analyses_of(recipe, [export.job for export in exports], run_data, in_geometry.keys())
     environment = fingerprint.fingerprint()
-    test_set = TestSet(test.inputs, test.labels, run_data.dataset.known_classes)
+    test_set = TestSet(test.inputs, test.labels, run_data.dataset.known_classes, in_geometry, of_run=True)
     findings = measure(models, test_set, recipe.measure, folder.workspace, progress, analyses)
     findings = replace(
         findings,
@@ -76,7 +79,8 @@ def measure_all(
 def _training_and_parity(exports: list[Exported], country: str | None) -> Iterator[Measurement]:
     """Yield the measurements of training and export."""
     for export in exports:
-        yield export.parity
+        if export.parity is not None:
+            yield export.parity
         if export.card.training is not None:
             yield records.measured(export.card.id, "training_s", export.card.training.seconds, n=1, source="wall clock")
             yield from training_energy(export.card, country)

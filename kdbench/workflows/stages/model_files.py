@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kdbench.data import Dataset
 
 GENERAL = "options"  # the source of what was given for all models
+OF_MODEL = "options for this model"
 
 
 @dataclass
@@ -195,7 +196,7 @@ def specs_of(
     sidecars = [(name, spec) for name, spec in beside if name.endswith(".toml")]
     carded = [("its card", card.preprocessing.known)] if card is not None and card.preprocessing is not None else []
     others = [(name, spec) for name, spec in beside if not name.endswith(".toml")]
-    specs = [("options for this model", model_spec), *sidecars, *carded, *others, (GENERAL, general)]
+    specs = [(OF_MODEL, model_spec), *sidecars, *carded, *others, (GENERAL, general)]
     return list(with_published(specs))
 
 

@@ -8,6 +8,9 @@ from torch import nn
 from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.export.state_dicts import load_weights
+from kdbench.modelfile.known_inputs import sidecar_files
+from kdbench.recipe.models import ONNX
+from kdbench.results.run_folder import card_path
 
 
 def file_hash(path: Path) -> str:
@@ -15,7 +18,28 @@ def file_hash(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"there is no file {path}", "check the path of weights: a recipe's is relative to its file")
     state = path.stat()
-    return _hash(path, state.st_size, state.st_mtime_ns)
+    own = _hash(path, state.st_size, state.st_mtime_ns)
+    beside = external_files(path) if path.suffix == ONNX else []
+    return storage.content_hash([own, *map(file_hash, beside)]) if beside else own
+
+
+def external_files(path: Path) -> list[Path]:
+    """Return the files beside an ONNX file that hold its large weights."""
+    import onnx
+
+    from kdbench.modelfile.weights import tensors_of
+
+    model = onnx.load(path, load_external_data=False)
+    places = {
+        entry.value for _, tensor in tensors_of(model) for entry in tensor.external_data if entry.key == "location"
+    }
+    return [path.parent / place for place in sorted(places)]
+
+
+def neighbours_hash(path: Path) -> str | None:
+    """Return a hash of the files beside a model that say how it is fed; None without any."""
+    files = [file for file in (*sidecar_files(path), card_path(path)) if file.is_file()]
+    return storage.content_hash([[file.suffix, file_hash(file)] for file in files]) if files else None
 
 
 @functools.lru_cache(maxsize=256)

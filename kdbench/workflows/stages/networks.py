@@ -15,6 +15,7 @@ from kdbench.data.augment import slot_count
 from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset
 from kdbench.distill import fit
+from kdbench.distill.given_logits import ArrayTeacher, GivenLogits, load_logits
 from kdbench.distill.initial_weights import SubStudent, fuse, interpolate_weights
 from kdbench.distill.objective import ScheduledTerm
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
@@ -28,6 +29,7 @@ from kdbench.results.cards import Origin
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.model_sources import file_hash, load_into
 from kdbench.workflows.stages.plan import Job
+from kdbench.workflows.stages.ready_teachers import built_for, form_of, onnx_network
 from kdbench.workflows.stages.run_data import RunData
 
 
@@ -36,7 +38,8 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
     entry = job.entry
     if isinstance(entry, Student) and entry.sub_students is not None and job.part is not None:
         features = entry.sub_students.features
-        return SubStudent(_built(entry.model, job.seed, dataset, features), features, dataset.outputs)
+        trunk = _built(entry.model, job.seed, dataset, dataset.input_shape, features)
+        return SubStudent(trunk, features, dataset.outputs)
     return _quantized(_plain(job, dataset), job)
 
 
@@ -49,7 +52,7 @@ def from_weights(job: Job, dataset: Dataset) -> tuple[nn.Module, tuple[str, ...]
         return fresh(job, dataset), ()
     network = _plain(job, dataset)
     new_head = not job.entry.is_ready
-    head = load_into(network, job.weights, dataset.outputs, job.entry.name, new_head=new_head)
+    head = load_into(network, job.weights, built_for(job, dataset)[1], job.entry.name, new_head=new_head)
     return _quantized(network, job), head
 
 
@@ -61,7 +64,7 @@ def origin(job: Job, dataset: Dataset) -> Origin:
 
 
 def _plain(job: Job, dataset: Dataset) -> nn.Module:
-    return _built(architecture(job.entry), job.seed, dataset, dataset.outputs)
+    return _built(architecture(job.entry), job.seed, dataset, *built_for(job, dataset))
 
 
 def _quantized(network: nn.Module, job: Job) -> nn.Module:
@@ -99,9 +102,25 @@ def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
     return network
 
 
+def teaching(job: Job, run_data: RunData, folder: RunFolder | None) -> nn.Module:
+    """Return a job's network as it teaches: of the students' inputs, the logits of the data's classes.
+
+    Without a `folder` it is not trained yet.
+    """
+    if job.logits is not None:
+        return GivenLogits()
+    form, dataset = form_of(job, run_data), run_data.dataset
+    if form is not None and form.facts is not None:
+        network: nn.Module = onnx_network(job, form)
+    else:
+        network = from_weights(job, dataset)[0] if folder is None else trained(job, dataset, folder)
+    return network if form is None else form.adapted(network)
+
+
 def build_peer(job: Job, dataset: Dataset, model: Model | None, number: int) -> nn.Module:
     """Build another network for a job's data from a model (None: the job's) and a number, which its seed depends on."""
-    return _built(model or job.entry.model, job.seed + 7919 * number, dataset, dataset.outputs)
+    seed, shape = job.seed + 7919 * number, dataset.input_shape
+    return _built(model or job.entry.model, seed, dataset, shape, dataset.outputs)
 
 
 def architecture(entry: Trained) -> Model:
@@ -119,21 +138,20 @@ def quantized_like(other: nn.Module, job: Job) -> nn.Module:
     return other if quantize is None or is_quantized(other) else with_fake_quantization(other, quantize)
 
 
-def _built(model: Model, seed: int, dataset: Dataset, outputs: int) -> nn.Module:
+def _built(model: Model, seed: int, dataset: Dataset, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
     torch.manual_seed(seed)
-    channels = dataset.input_shape[dataset.channel_axis - 1]
-    network = models.build(model.name, dataset.input_shape, outputs, channels, **model.options)
-    _initialize_lazy_layers(network, dataset)
+    network = models.build(model.name, input_shape, outputs, input_shape[dataset.channel_axis - 1], **model.options)
+    _initialize_lazy_layers(network, dataset, input_shape)
     return network
 
 
-def _initialize_lazy_layers(network: nn.Module, dataset: Dataset) -> None:
+def _initialize_lazy_layers(network: nn.Module, dataset: Dataset, input_shape: tuple[int, ...]) -> None:
     """Give layers such as `LazyLinear`, whose sizes a first forward determines, their weights."""
     weights = (*network.parameters(), *network.buffers())
     if any(map(is_lazy, weights)):
         split = dataset.test or dataset.train
         tokens = split is not None and split.inputs.dtype == np.int64
-        inputs = torch.zeros((2, *dataset.input_shape), dtype=torch.int64 if tokens else torch.float32)
+        inputs = torch.zeros((2, *input_shape), dtype=torch.int64 if tokens else torch.float32)
         try:
             with torch.no_grad(), evaluation_mode(network):
                 network(inputs)
@@ -148,24 +166,45 @@ def build_teachers(
     terms: Sequence[ScheduledTerm],
     batches: Batches,
     training: Training,
-    content: str,
+    run_data: RunData,
     folder: RunFolder,
     progress: Progress,
 ) -> list[Teacher]:
     """Return a job's teachers, one for each of `networks`; none if no term needs a teacher.
 
-    `content` is a hash of the images in `batches`, for which missing caches are filled.
+    `batches` are of the job's part of `run_data`, for which missing caches are filled.
     """
     if not any(term.method.needs_teacher for term in terms):
         return []
-    if not is_cached(job.entry, terms, training):
-        return [LiveTeacher(network, channels_last=batches.channels_last) for network in networks]
+    pairs = list(zip(networks, job.teachers, strict=True))
+    if not is_cached(job.entry, terms, training) or all(teacher.logits is not None for teacher in job.teachers):
+        return [
+            given(job, teacher, run_data) if teacher.logits else LiveTeacher(n, channels_last=batches.channels_last)
+            for n, teacher in pairs
+        ]
+    content = run_data.part_of(job.entry.data).content
     cache, exact = _cache_folder(folder), batches.labels.dtype == np.float32  # predicted numbers
     options: dict[str, Any] = {"precision": training.precision, "images": content, "exact": exact}
     return [
-        cached_teacher(cache, network, _identity(teacher, folder), batches, **options, progress=progress)
-        for network, teacher in zip(networks, job.teachers, strict=True)
+        given(job, teacher, run_data)
+        if teacher.logits
+        else cached_teacher(cache, n, _identity(teacher, run_data, folder), batches, **options, progress=progress)
+        for n, teacher in pairs
     ]
+
+
+def given(job: Job, teacher: Job, run_data: RunData) -> ArrayTeacher:
+    """Return the teacher that is an array, for a job's training part.
+
+    Raises InputError where the array does not fit the data, and for a job whose images change.
+    """
+    assert teacher.logits is not None, "only a teacher of logits is an array"
+    augment, name = job.entry.data.augment, job.entry.name
+    if augment.mixes or augment.distinct_views > 1:
+        message = f"student {name!r} sees changed images, and {teacher.entry.name!r} has logits of unchanged ones"
+        raise InputError(message, f'set student.{name}.data.augment = "none"')
+    samples = run_data.part_of(job.entry.data).split.samples
+    return ArrayTeacher(load_logits(teacher.logits, samples, run_data.dataset.outputs))
 
 
 def is_cached(entry: Trained, terms: Sequence[ScheduledTerm], training: Training) -> bool:
@@ -216,9 +255,17 @@ def _cache_folder(folder: RunFolder) -> Path:
         raise StorageError(error.message, "set KDBENCH_CACHE to a folder you may write to, or unset it") from error
 
 
-def _identity(job: Job, folder: RunFolder) -> str:
-    """Return a hash of a trained network: its architecture and its weights."""
-    weights = storage.sha256(folder.checkpoint(job.id) / fit.WEIGHTS)
+def _identity(job: Job, run_data: RunData, folder: RunFolder) -> str:
+    """Return a hash of a teacher's network: its architecture and its weights, and how its input differs."""
     model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students"})
-    code = {"code": job.code} if job.code else {}
-    return storage.content_hash({"weights": weights, **model, **code})
+    form = form_of(job, run_data)
+    if form is None or form.facts is None:
+        model["weights"] = storage.sha256(folder.checkpoint(job.id) / fit.WEIGHTS)
+    else:
+        assert job.weights is not None, "an ONNX teacher has a file"
+        model["weights"] = file_hash(job.weights)
+    if form is not None:
+        model["input"] = {"columns": form.classes and form.classes.columns, **form.spec.model_dump(mode="json")}
+    if job.code:
+        model["code"] = job.code
+    return storage.content_hash(model)

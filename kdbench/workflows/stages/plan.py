@@ -9,7 +9,7 @@ from kdbench import storage
 from kdbench.data.selection import key_of
 from kdbench.plugins import Source
 from kdbench.recipe import Recipe, Student, Teacher, Trained, needed_by
-from kdbench.workflows.stages.model_sources import file_hash
+from kdbench.workflows.stages.model_sources import file_hash, neighbours_hash
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Job:
 
     `teachers` are the jobs it learns from; it is compared with the first. `start` is the job whose weights initialize
     it, at least in part. `parts` are the jobs of the sub-networks that it fuses. A sub-network's job has a number
-    `part`, from 1; it is trained but not measured. `weights` is the file that it starts from, `code` are the sources of
-    a user's own code that it runs.
+    `part`, from 1; it is trained but not measured. `weights` is the file that it starts from, `logits` the one of a
+    teacher without a network, and `code` are the sources of a user's own code that it runs.
     """
 
     id: str
@@ -31,12 +31,13 @@ class Job:
     parts: tuple["Job", ...] = ()
     part: int | None = None
     weights: Path | None = None
+    logits: Path | None = None
     code: tuple[Source, ...] = ()
 
     @property
     def teacher(self) -> "Job | None":
-        """The job that it is compared with."""
-        return self.teachers[0] if self.teachers else None
+        """The job that it is compared with; None if its teacher has no network."""
+        return self.teachers[0] if self.teachers and self.teachers[0].logits is None else None
 
     @property
     def learns(self) -> bool:
@@ -61,8 +62,15 @@ class Job:
         return storage.content_hash(causes)
 
     def _files(self) -> dict[str, str]:
-        """Return the content hash of the file of weights: its place does not count."""
-        return {} if self.weights is None else {"weights": file_hash(self.weights)}
+        """Return the content hashes of its files, and of those that describe a ready teacher; places do not count."""
+        if self.logits is not None:
+            return {"logits": file_hash(self.logits)}
+        if self.weights is None:
+            return {}
+        files = {"weights": file_hash(self.weights)}
+        if isinstance(self.entry, Teacher) and self.entry.is_ready and (beside := neighbours_hash(self.weights)):
+            files["described"] = beside
+        return files
 
 
 # The data's location, and keys that the entry's table repeats.
@@ -113,7 +121,8 @@ def _jobs(
     common: dict[str, Any] = {"entry": entry, "seed": shifted, "of_seed": seed, "weights": weights, "code": code}
     name = entry.name + (f"-seed{seed}" if len(recipe.seeds) > 1 else "")
     if isinstance(entry, Teacher):
-        return [Job(name, **common)]
+        logits = None if entry.logits is None else recipe.located(entry.logits)
+        return [Job(name, **common, logits=logits)]
     common["teachers"] = tuple(done[teacher.name] for teacher in recipe.teachers_of(entry))
     if entry.sub_students is not None:
         parts = tuple(

@@ -1,24 +1,30 @@
 """What a ready teacher takes and gives, where it differs from the students: its input, its classes, its file."""
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import tomli_w
 from torch import Tensor, nn
 
-from kdbench.data.dataset import Dataset
-from kdbench.data.images import fitted_size
+from kdbench import data, storage
+from kdbench.data.dataset import Dataset, Images
+from kdbench.data.images import fitted_size, scaled_size
 from kdbench.distill.onnx_network import OnnxNetwork, require_logits
 from kdbench.distill.teacher_inputs import FILTERS, Normalisation, TeacherInputs, adapt
 from kdbench.errors import InputError
-from kdbench.evaluate.class_map import class_map
-from kdbench.modelfile.facts import ModelFacts, fits, output_of, read_facts
-from kdbench.recipe import InputOptions, Teacher
+from kdbench.evaluate.class_map import ClassMap, class_map
+from kdbench.modelfile.facts import Layout, ModelFacts, fits, output_of, read_facts
+from kdbench.recipe import InputOptions, Recipe, Teacher
 from kdbench.recipe.models import is_onnx
+from kdbench.recipe.paths import located_data
 from kdbench.results.preprocessing import Geometry, InputSpec, Preprocessing, merged, preprocessing_of
-from kdbench.workflows.stages.model_files import card_beside, specs_of, with_integers
+from kdbench.workflows.stages.model_files import OF_MODEL, card_beside, specs_of, with_integers
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData
 from kdbench.workflows.stages.torch_networks import unknown_facts
@@ -32,8 +38,8 @@ _IMAGES_ALONE = ("size", "resize", "crop", "resize_mode", "crop_pct", "geometry"
 class TeacherForm:
     """What a ready teacher takes and gives.
 
-    `shape` is one of its inputs, channels first, `outputs` their number, and `columns` which of them are the data's
-    classes, None where they are as they are. `facts` are those of its ONNX file, None for a torch network.
+    `shape` is that of one input, channels first, `outputs` the number of outputs, and `classes` which of them are the
+    data's, None where they are as they are. `facts` are those of its ONNX file, None for a torch network.
     """
 
     spec: InputSpec
@@ -41,12 +47,18 @@ class TeacherForm:
     inputs: TeacherInputs
     shape: tuple[int, ...]
     outputs: int
-    columns: tuple[int, ...] | None
+    classes: ClassMap | None
     facts: ModelFacts | None
 
     def adapted(self, network: nn.Module) -> nn.Module:
         """Let `network`, in place, take the students' inputs and give the data's classes; return it."""
-        return adapt(network, self.inputs, self.columns)
+        return adapt(network, self.inputs, None if self.classes is None else self.classes.columns)
+
+    def describe(self, path: Path) -> None:
+        """Write what only a sidecar says of the file at `path`: the names of its outputs."""
+        if self.spec.labels is not None:
+            content = self.spec.model_dump(include={"labels", "output", "layout"}, exclude_none=True)
+            storage.write_text(path.with_suffix(".toml"), tomli_w.dumps(content))
 
     def example(self, inputs: Tensor) -> Tensor:
         """Return the students' normalised `inputs` (B, …) as the teacher's."""
@@ -109,18 +121,18 @@ def _form(
         assert job.weights is not None
         spec = with_integers(spec, sources, facts, job.weights)
     geometry = _geometry(spec, sources, facts or unknown_facts(), dataset, name)
-    own = preprocessing_of(spec, sources, None, None, name).model_copy(
-        update={"geometry": geometry if "geometry" in sources or geometry != Geometry() else students.geometry}
-    )
+    measured = geometry
+    if geometry == Geometry(colour=geometry.colour):  # as the students take them
+        measured = students.geometry.model_copy(update={"colour": geometry.colour})
+    own = preprocessing_of(spec, sources, None, None, name).model_copy(update={"geometry": measured})
     shape = _shape(geometry, dataset)
     channels = shape[dataset.channel_axis - 1] if own.mean else 0
     if len(own.mean) not in {0, 1, channels}:
         message = f"{name}: {len(own.mean)} means and standard deviations for inputs of {channels} channels"
         raise InputError(message, f"give one, or {channels}; input.colour says grey or RGB")
-    layout = "NCHW"
     labels = spec.labels
     if facts is not None:
-        facts, layout = _fitting(facts, spec, shape, name)
+        facts = _fitting(facts, spec, shape, name)
         targets = dataset.outputs if dataset.task == "regression" else 0
         assert job.weights is not None
         output = output_of(facts, spec.output, len(labels or dataset.class_names), targets, job.weights)
@@ -134,10 +146,10 @@ def _form(
         Normalisation(students.mean, students.std, dataset.scale, dataset.channel_axis),
         Normalisation(own.mean, own.std, own.scale, dataset.channel_axis),
         own.model_copy(update={"geometry": geometry}),
-        layout,
+        facts.layout if facts is not None and len(shape) == 3 else "NCHW",
         levels=dataset.scale == 255,
     )
-    return TeacherForm(spec, own, inputs, shape, outputs, _columns(job, run_data, outputs, labels), facts)
+    return TeacherForm(spec, own, inputs, shape, outputs, _classes(job, run_data, outputs, labels), facts)
 
 
 def _may_differ(job: Job) -> bool:
@@ -149,7 +161,8 @@ def _known(job: Job, facts: ModelFacts) -> tuple[InputSpec, dict[str, str]]:
     assert isinstance(job.entry, Teacher)
     assert job.weights is not None
     card = card_beside(job.weights, facts) if facts.sha256 else None
-    return merged(specs_of(job.weights, facts, card, job.entry.input or InputSpec(), InputOptions()))
+    spec, sources = merged(specs_of(job.weights, facts, card, job.entry.input or InputSpec(), InputOptions()))
+    return spec, {key: "the recipe" if source == OF_MODEL else source for key, source in sources.items()}
 
 
 def _geometry(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, dataset: Dataset, name: str) -> Geometry:
@@ -161,7 +174,8 @@ def _geometry(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, datas
     geometry = preprocessing_of(spec, sources, facts.sides or (None, None), usual, name).geometry
     if geometry.colour == ("RGB" if dataset.input_shape[0] == 3 else "grey"):
         geometry = geometry.model_copy(update={"colour": None})
-    if geometry.interpolation not in FILTERS and fitted_size(*dataset.input_shape[1:], geometry) != dataset.input_shape:
+    sides = dataset.input_shape[1:]
+    if geometry.interpolation not in FILTERS and scaled_size(sides[0], sides[1], geometry) != sides:
         message = f"{name} resizes by {geometry.interpolation}, which only Pillow does, not the device that teaches"
         raise InputError(message, 'write input.interpolation = "bicubic" or "bilinear"')
     return geometry
@@ -176,33 +190,42 @@ def _shape(geometry: Geometry, dataset: Dataset) -> tuple[int, ...]:
     return (colour, *fitted_size(height, width, geometry))
 
 
-def _fitting(facts: ModelFacts, spec: InputSpec, shape: tuple[int, ...], name: str) -> tuple[ModelFacts, str]:
-    """Return an ONNX file's facts with the layout in which samples of `shape` fit, and that layout."""
-    layouts = {"NCHW": shape}
-    if len(shape) == 3:
-        layouts |= {"NHWC": (*shape[1:], shape[0]), "flat": (int(np.prod(shape)),)}
-    candidates = [spec.layout] if spec.layout is not None else list(layouts)
-    layout = next((known for known in candidates if known in layouts and fits(facts.sample_shape, layouts[known])), None)
-    if layout is None:
-        takes, given = ("×".join("?" if side is None else str(side) for side in of) for of in (facts.sample_shape, shape))
-        message = f"{name} takes inputs of {takes}, but the data's are {given}"
-        raise InputError(message, "say how they become its input: input.size, input.resize, input.crop, input.colour")
-    return replace(facts, layout=layout if len(shape) == 3 else facts.layout), layout
+def _fitting(facts: ModelFacts, spec: InputSpec, shape: tuple[int, ...], name: str) -> ModelFacts:
+    """Return an ONNX file's facts with the layout in which samples of `shape` fit; raises InputError if none does."""
+    if len(shape) != 3:
+        if not fits(facts.sample_shape, shape):
+            raise _misfit(facts, shape, name)
+        return facts
+    layouts: dict[Layout, tuple[int, ...]] = {
+        "NCHW": shape,
+        "NHWC": (*shape[1:], shape[0]),
+        "flat": (math.prod(shape),),
+    }
+    candidates = layouts if spec.layout is None else {spec.layout: layouts[spec.layout]}
+    for layout, sample in candidates.items():
+        if fits(facts.sample_shape, sample):
+            return replace(facts, layout=layout)
+    raise _misfit(facts, shape, name)
 
 
-def _columns(
-    job: Job, run_data: RunData, outputs: int, labels: tuple[str, ...] | None
-) -> tuple[int, ...] | None:
+def _misfit(facts: ModelFacts, shape: tuple[int, ...], name: str) -> InputError:
+    takes, data = ("×".join("?" if side is None else str(side) for side in of) for of in (facts.sample_shape, shape))
+    message = f"{name} takes inputs of {takes}, but the data's are {data}"
+    return InputError(message, "say how they become its input: input.size, input.resize, input.crop, input.colour")
+
+
+def _classes(job: Job, run_data: RunData, outputs: int, labels: tuple[str, ...] | None) -> ClassMap | None:
     """Return which of a teacher's outputs are the data's classes; None where they are as they are."""
     dataset = run_data.dataset
     if dataset.task == "regression":
         if outputs != dataset.outputs:
-            raise InputError(f"{job.entry.name} has {outputs} outputs for {dataset.outputs} targets", "choose another")
+            message = f"{job.entry.name} has {outputs} outputs, but the data has {dataset.outputs} targets"
+            raise InputError(message, "choose a model of the same targets")
         return None
     occurring = np.unique(run_data.train.labels).tolist()
     inferred = dataset.inferred_classes
     classes = class_map(job.entry.name, outputs, labels, dataset.class_names, occurring, inferred=inferred)
-    return None if classes.columns == tuple(range(outputs)) else classes.columns
+    return None if classes.columns == tuple(range(outputs)) else classes
 
 
 @contextmanager
@@ -216,3 +239,22 @@ def in_words_of_recipes(job: Job) -> Iterator[None]:
         name = job.entry.name
         message = error.message if name in error.message else f"{name}: {error.message}"
         raise type(error)(message, hint) from error
+
+
+def test_images(forms: Sequence[TeacherForm], recipe: Recipe, run_data: RunData) -> dict[Geometry, Images]:
+    """Return the test images as ready teachers take them, by geometry, where that is not how the students do.
+
+    They are made from the data's images as they are stored, as in `kdbench bench`.
+    """
+    loaded: dict[Geometry, Images] = {}
+    for form in forms:
+        geometry = form.preprocessing.geometry
+        if geometry == run_data.preprocessing.geometry or geometry in loaded:
+            continue
+        root = None if recipe.data.root is None else recipe.located(recipe.data.root)
+        name = located_data(recipe.data.name, recipe.folder)
+        options: dict[str, Any] = {"root": root, "download": recipe.data.download, "floats": True}
+        test = data.load(name, parts=("test",), geometry=geometry, **options).test
+        assert test is not None, "loaders return the requested parts or raise"
+        loaded[geometry] = test.inputs
+    return loaded

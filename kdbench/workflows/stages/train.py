@@ -38,6 +38,7 @@ from kdbench.workflows.stages.launch import train_in_processes
 from kdbench.workflows.stages.model_sources import file_hash
 from kdbench.workflows.stages.network_checks import SAMPLES, require_usable
 from kdbench.workflows.stages.plan import Job
+from kdbench.workflows.stages.ready_teachers import TeacherForm, form_of, is_onnx_teacher, onnx_network
 from kdbench.workflows.stages.run_data import RunData
 from kdbench.workflows.stages.tracking import trackers_of
 
@@ -54,6 +55,8 @@ def train_all(
         meters: dict[str, EnergyMeter] = {}
         for number, job in enumerate(jobs, start=1):
             progress.stage(f"train {job.id}", number, len(jobs) + stages_after)
+            if job.logits is not None or is_onnx_teacher(job):
+                continue
             if fit.finished(folder.checkpoint(job.id), job.key(recipe, run_data.content)):
                 progress.note(f"{job.id}: already trained")
                 continue
@@ -83,20 +86,31 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
     for job in distinct.values():
         require_task(run_data.dataset.task, job.entry.name, job.entry.data, training_of(job))
         require_images(job.entry.data.augment, run_data.dataset, job.entry.name)
+        if job.logits is not None:
+            recordings[job.entry.name] = Recording()
+            continue
         require_vocabulary(job.entry, run_data)
         _class_weights(job, run_data)
+        form = form_of(job, run_data)
         with recording() as of_network:
-            network, _ = networks.from_weights(job, run_data.dataset)
-        require_known_paths(network, training_of(job), job.entry.name)
-        _try(network, job, run_data, tried, exported=job.part is None and job.id not in trained)
+            if form is not None and form.facts is not None:
+                network: nn.Module = onnx_network(job, form)
+            else:
+                network, _ = networks.from_weights(job, run_data.dataset)
+        if not job.entry.is_ready:
+            require_known_paths(network, training_of(job), job.entry.name)
+        _try(network, job, run_data, tried, form, exported=job.part is None and job.id not in trained)
         build = partial(_tried_peer, job, run_data, tried)
-        teachers = [networks.fresh(t, run_data.dataset) for t in job.teachers]
+        teachers = [networks.teaching(t, run_data, None) for t in job.teachers]
         with recording() as of_terms:
             terms = _terms(job, network, teachers, run_data, build)
             _try_transform(job, run_data)
         recordings[job.entry.name] = of_network | of_terms | recordings.get(job.entry.name, Recording())
         if not job.parts:
             networks.is_cached(job.entry, terms, training_of(job))
+        for teacher in job.teachers if any(term.method.needs_teacher for term in terms) else ():
+            if teacher.logits is not None:
+                networks.given(job, teacher, run_data)
         if job.start is not None:
             require_same_shape(network, networks.quantized_like(networks.fresh(job.start, run_data.dataset), job))
         device_of(training_of(job))
@@ -119,8 +133,13 @@ def require_vocabulary(entry: Trained, run_data: RunData) -> None:
         raise InputError(message, f"set vocabulary = {needed} or more")
 
 
-def _try(network: nn.Module, job: Job, run_data: RunData, tried: set[str], *, exported: bool) -> None:
-    """Raise InputError for a network of `job` that cannot be used; equal ones, in `tried`, are not tried again."""
+def _try(
+    network: nn.Module, job: Job, run_data: RunData, tried: set[str], form: TeacherForm | None, *, exported: bool
+) -> None:
+    """Raise InputError for a network of `job` that cannot be used; equal ones, in `tried`, are not tried again.
+
+    `form` is what a ready teacher takes and gives, if it differs from the students.
+    """
     model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students"})
     trains = not job.entry.is_ready
     model["weights"], model["trains"] = None if job.weights is None else file_hash(job.weights), trains
@@ -129,7 +148,10 @@ def _try(network: nn.Module, job: Job, run_data: RunData, tried: set[str], *, ex
         tried.add(key)
         example = run_data.example(run_data.train, SAMPLES)
         dataset, options = run_data.dataset, {"trains": trains, "exported": exported}
-        require_usable(network, example, dataset.outputs, job.entry.name, task=dataset.task, **options)
+        outputs = dataset.outputs
+        if form is not None:
+            example, outputs = form.example(example), form.outputs
+        require_usable(network, example, outputs, job.entry.name, task=dataset.task, **options)
 
 
 def _try_transform(job: Job, run_data: RunData) -> None:
@@ -144,7 +166,7 @@ def _tried_peer(job: Job, run_data: RunData, tried: set[str], model: Model | Non
     peer = networks.build_peer(job, run_data.dataset, model, number)
     if model is not None:
         entry = job.entry.model_copy(update={"model": model, "name": f"a peer of {job.entry.name}"})
-        _try(peer, replace(job, entry=entry, weights=None), run_data, tried, exported=False)
+        _try(peer, replace(job, entry=entry, weights=None), run_data, tried, None, exported=False)
     return peer
 
 
@@ -195,7 +217,7 @@ def train_one(
     network = networks.initialized(job, run_data, folder)
     if job.weights is not None:
         progress.note(f"{job.id} {networks.origin(job, dataset).shown}")
-    teacher_networks = [networks.trained(teacher, dataset, folder) for teacher in job.teachers] if job.learns else []
+    teacher_networks = [networks.teaching(teacher, run_data, folder) for teacher in job.teachers] if job.learns else []
     terms = _terms(job, network, teacher_networks, run_data)
     training = resolved(training_of(job), network)
     device = device_of(training)
@@ -205,7 +227,7 @@ def train_one(
         part.split, training.batch, train=True, augment=job.entry.data.augment, seed=job.seed,
         classes=dataset.classes, class_weights=weights, accumulate=training.accumulate, **placement,
     )  # fmt: skip
-    teachers = networks.build_teachers(job, teacher_networks, terms, batches, training, part.content, folder, progress)
+    teachers = networks.build_teachers(job, teacher_networks, terms, batches, training, run_data, folder, progress)
     if isinstance(job.entry, Student) and not job.parts:
         objective = student_objective(job.entry, terms, teachers, task, weights)
     else:
