@@ -88,8 +88,11 @@ def resized(images: Tensor, geometry: Geometry, *, levels: bool = True) -> Tenso
     if (height, width) != tuple(images.shape[2:]):
         mode = FILTERS[geometry.interpolation]
         smooth = {} if geometry.interpolation == "nearest" else {"antialias": geometry.antialias}
-        images = functional.interpolate(images, size=(height, width), mode=mode, **smooth)
-        images = images.round().clamp(0, 255) if levels else images
+        images = images.round() if levels else images
+        # As Pillow: along the rows first, and whole numbers after each direction, halves rounded up.
+        for size in ((images.shape[2], width), (height, width)):
+            images = functional.interpolate(images, size=size, mode=mode, **smooth)
+            images = (images + 0.5).floor().clamp(0, 255) if levels else images
     if geometry.mode == "letterbox" and isinstance(geometry.resize, tuple):
         top, left = (round((side - of) / 2 - 0.1) for side, of in zip(geometry.resize, (height, width), strict=True))
         fill = float(geometry.fill) if levels else geometry.fill / 255
