@@ -66,6 +66,9 @@ class OnnxNetwork(Layerless):
         return logits_of(np.concatenate(parts), self._facts.output).to(inputs.device)
 
     def _typed(self, values: Any) -> Any:
+        declared = self._facts.sample_shape
+        if len(declared) != values.ndim - 1:  # rows, which are flattened
+            values = values.reshape(len(values), *(-1 if size is None else size for size in declared))
         dtype = np.dtype(self._facts.input_dtype)
         if not np.issubdtype(dtype, np.integer):
             return np.ascontiguousarray(values.astype(dtype))

@@ -146,9 +146,10 @@ class TestSet:
     def images_of(self, model: BenchModel) -> NDArray[Any]:
         """Return the images as a model takes them."""
         preprocessing = model.card.preprocessing or Preprocessing()
+        images = self.in_geometry.get(preprocessing.geometry, self.inputs)
         if preprocessing.data_layout is not None:
-            return self.in_layout.get((preprocessing.data_layout, preprocessing.geometry), self.inputs)
-        return self.in_geometry.get(preprocessing.geometry, self.inputs)
+            return self.in_layout.get((preprocessing.data_layout, preprocessing.geometry), images)
+        return images
 
     def sha256(self) -> str:
         """Return the SHA-256 of the shape, images and labels, in their order.

@@ -1,6 +1,5 @@
 """What a ready teacher takes and gives, where it differs from the students: its input, its classes, its file."""
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,8 @@ from kdbench.distill.onnx_network import OnnxNetwork, require_logits
 from kdbench.distill.teacher_inputs import FILTERS, Normalisation, TeacherInputs, adapt
 from kdbench.errors import InputError
 from kdbench.evaluate.class_map import ClassMap, class_map
-from kdbench.modelfile.facts import Layout, ModelFacts, fits, output_of, read_facts
+from kdbench.modelfile.facts import ModelFacts, output_of, read_facts
+from kdbench.modelfile.layouts import layout_for, require_type
 from kdbench.recipe import InputOptions, Recipe, Teacher
 from kdbench.recipe.models import is_onnx
 from kdbench.recipe.paths import located_data
@@ -110,13 +110,14 @@ def _form(
 ) -> TeacherForm:
     dataset, name = run_data.dataset, job.entry.name
     students = run_data.preprocessing
-    if len(dataset.input_shape) != 3 and (wrong := [key for key in _IMAGES_ALONE if key in sources]):
+    if dataset.layout != "NCHW" and (wrong := [key for key in _IMAGES_ALONE if key in sources]):
         raise InputError(f"{name}: {wrong[0]} is for images, and the data holds none", f"leave input.{wrong[0]} out")
     if not sources.keys() & set(_NORMALISATION):
         update = {"scale": dataset.scale, "mean": students.mean, "std": students.std}
         spec, sources = spec.model_copy(update=update), sources | dict.fromkeys(update, RECIPE)
-    elif "scale" not in sources and dataset.scale == 1:
-        spec, sources = spec.model_copy(update={"scale": 1.0}), sources | {"scale": RECIPE}
+    if students.data_layout is not None:  # numbers, which nothing divides
+        numbers = {"data_layout": students.data_layout, "channel_axis": students.channel_axis}
+        spec = spec.model_copy(update={**numbers, "scale": spec.scale or 1.0})
     if facts is not None:
         assert job.weights is not None
         spec = with_integers(spec, sources, facts, job.weights)
@@ -132,7 +133,7 @@ def _form(
         raise InputError(message, f"give one, or {channels}; input.colour says grey or RGB")
     labels = spec.labels
     if facts is not None:
-        facts = _fitting(facts, spec, shape, name)
+        facts = _fitting(facts, spec, shape, dataset, name)
         targets = dataset.outputs if dataset.task == "regression" else 0
         assert job.weights is not None
         output = output_of(facts, spec.output, len(labels or dataset.class_names), targets, job.weights)
@@ -146,7 +147,7 @@ def _form(
         Normalisation(students.mean, students.std, dataset.scale, dataset.channel_axis),
         Normalisation(own.mean, own.std, own.scale, dataset.channel_axis),
         own.model_copy(update={"geometry": geometry}),
-        facts.layout if facts is not None and len(shape) == 3 else "NCHW",
+        facts.layout if facts is not None else "NCHW",
         levels=dataset.scale == 255,
     )
     return TeacherForm(spec, own, inputs, shape, outputs, _classes(job, run_data, outputs, labels), facts)
@@ -167,7 +168,7 @@ def _known(job: Job, facts: ModelFacts) -> tuple[InputSpec, dict[str, str]]:
 
 def _geometry(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, dataset: Dataset, name: str) -> Geometry:
     """Return how the data's images become the teacher's; as they are, if no source knows."""
-    if len(dataset.input_shape) != 3:
+    if dataset.layout != "NCHW":
         return Geometry()
     channels = facts.channels or (len(spec.mean) if spec.mean is not None and "mean" in sources else None)
     usual = channels if channels == 3 or facts.channels else None
@@ -183,35 +184,18 @@ def _geometry(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, datas
 
 def _shape(geometry: Geometry, dataset: Dataset) -> tuple[int, ...]:
     """Return the shape of one sample in `geometry`, channels first."""
-    if len(dataset.input_shape) != 3:
+    if dataset.layout != "NCHW":
         return dataset.input_shape
     channels, height, width = dataset.input_shape
     colour = {"RGB": 3, "grey": 1}.get(geometry.colour or "", channels)
     return (colour, *fitted_size(height, width, geometry))
 
 
-def _fitting(facts: ModelFacts, spec: InputSpec, shape: tuple[int, ...], name: str) -> ModelFacts:
+def _fitting(facts: ModelFacts, spec: InputSpec, shape: tuple[int, ...], dataset: Dataset, name: str) -> ModelFacts:
     """Return an ONNX file's facts with the layout in which samples of `shape` fit; raises InputError if none does."""
-    if len(shape) != 3:
-        if not fits(facts.sample_shape, shape):
-            raise _misfit(facts, shape, name)
-        return facts
-    layouts: dict[Layout, tuple[int, ...]] = {
-        "NCHW": shape,
-        "NHWC": (*shape[1:], shape[0]),
-        "flat": (math.prod(shape),),
-    }
-    candidates = layouts if spec.layout is None else {spec.layout: layouts[spec.layout]}
-    for layout, sample in candidates.items():
-        if fits(facts.sample_shape, sample):
-            return replace(facts, layout=layout)
-    raise _misfit(facts, shape, name)
-
-
-def _misfit(facts: ModelFacts, shape: tuple[int, ...], name: str) -> InputError:
-    takes, data = ("×".join("?" if side is None else str(side) for side in of) for of in (facts.sample_shape, shape))
-    message = f"{name} takes inputs of {takes}, but the data's are {data}"
-    return InputError(message, "say how they become its input: input.size, input.resize, input.crop, input.colour")
+    require_type(facts.input_dtype, dataset.layout, name)
+    layout = layout_for(facts.input_shape, shape, name, dataset.layout)
+    return replace(facts, layout=spec.layout if layout == "flat" and spec.layout == "NHWC" else layout)
 
 
 def _classes(job: Job, run_data: RunData, outputs: int, labels: tuple[str, ...] | None) -> ClassMap | None:
@@ -253,7 +237,8 @@ def test_images(forms: Sequence[TeacherForm], recipe: Recipe, run_data: RunData)
             continue
         root = None if recipe.data.root is None else recipe.located(recipe.data.root)
         name = located_data(recipe.data.name, recipe.folder)
-        options: dict[str, Any] = {"root": root, "download": recipe.data.download, "floats": True}
+        options: dict[str, Any] = {"root": root, "download": recipe.data.download, "layout": recipe.data.layout}
+        options["floats"] = form.preprocessing.data_layout is None
         test = data.load(name, parts=("test",), geometry=geometry, **options).test
         assert test is not None, "loaders return the requested parts or raise"
         loaded[geometry] = test.inputs
