@@ -62,7 +62,7 @@ def load_folder(request: Request) -> Dataset:
     mean, std = channel_statistics(splits[basis].inputs[sample])
     source = f"the user's images in {base}; mean and std computed from {len(sample)} images of its {basis} part"
     skipped = sum(listings[part].skipped for part in request.parts)
-    notes = (f"{skipped} files are no images and were left out; {len(paths)} images were read",) if skipped else ()
+    notes = (f"{skipped} files are not images and were left out; {len(paths)} images were read",) if skipped else ()
     return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), mean, std, source, notes=notes)
 
 

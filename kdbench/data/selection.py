@@ -89,7 +89,7 @@ def first_per_class(split: Split, count: int) -> Indices:
     classes, counts = np.unique(split.labels, return_counts=True)
     if counts.min() < count:
         fewest = f"class {classes[counts.argmin()]} has {counts.min()} training images"
-        hint = "the validation part is split off before: choose fewer, or a smaller data.validation"
+        hint = "the validation part is split off first: choose fewer images, or a smaller data.validation"
         raise InputError(f"data.subset: {fewest}, fewer than first_per_class = {count}", hint)
     rank = np.arange(len(split)) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.sort(order[rank < count])

@@ -121,7 +121,7 @@ def fit(
 def adopt(network: nn.Module, folder: Path, key: str, *, seed: int) -> None:
     """Write the weights of a network that is not trained to `folder`, as a complete training of 0 epochs."""
     summary = cards.Training(
-        objective="none: it was ready",
+        objective="none: not trained here",
         epochs=0,
         best_epoch=0,
         kept_epoch=0,

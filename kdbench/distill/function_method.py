@@ -26,7 +26,8 @@ def method_of(function: Callable[..., Tensor], name: str) -> type[Method]:
     parameters = [p for p in parameters_of(function) if p.kind is not inspect.Parameter.VAR_KEYWORD]
     unknown = [p.name for p in parameters if p.name not in OF_A_STEP and p.default is p.empty]
     if unknown or not any(p.name in OF_A_STEP for p in parameters):
-        message = f"method {name!r}: nobody gives the function {', '.join(unknown) or 'anything of a step'}"
+        fault = f"has the unknown parameters {', '.join(unknown)}" if unknown else "takes nothing of a step"
+        message = f"method {name!r}: the function {fault}"
         raise InputError(message, f"a function can take {', '.join(OF_A_STEP)}, and options that have a default")
     of_step = tuple(p.name for p in parameters if p.name in OF_A_STEP)
     fields: dict[str, Any] = {p.name: (Any, p.default) for p in parameters if p.name not in OF_A_STEP}

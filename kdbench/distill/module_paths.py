@@ -24,7 +24,7 @@ def require_paths(network: nn.Module, patterns: Iterable[str], key: str) -> None
             close = nearest(pattern, list(known))
             listed = ", ".join(path for path, _ in network.named_children())
             hint = f"did you mean {close!r}?" if close else f"its modules: {listed}; name inner ones by path"
-            raise InputError(f"{key}: {pattern!r} is nothing in {type(network).__name__}", hint)
+            raise InputError(f"{key}: {pattern!r} matches nothing in {type(network).__name__}", hint)
         if not any(matches(parameter, pattern) for parameter in parameters):
             message = f"{key}: {pattern!r} has no parameters in {type(network).__name__}"
             raise InputError(message, "leave it out, or name a layer with weights")

@@ -52,7 +52,7 @@ def layouts_of(
         else:
             channels = _stated_axis(stated, feature, batch_axis, subject, side)
         if channels is None:
-            message = f"{subject} gives {_shape(feature)}, and which axis holds the channels cannot be known"
+            message = f"{subject} gives {_shape(feature)}: it is unclear which axis holds the channels"
             raise InputError(message, f"state its axes: {side}_layout = {_choices(feature.dim())}")
         layout = Layout(channels, batch_axis)
         if feature.dim() == 3:

@@ -57,7 +57,7 @@ def built(
     give = f"give it in the recipe: model = {{ name = {name!r}, {{}} = … }}".replace("'", '"')
     network = plugins.called(entry, offered, plugins.with_paths(options), subject, give=give)
     if not isinstance(network, nn.Module):
-        message = f"{subject} returns {type(network).__name__}, which is no torch network"
+        message = f"{subject} returns {type(network).__name__}, not a torch network"
         raise InputError(message, "return a torch.nn.Module")
     if network in _built:
         raise InputError(f"{subject} returns the same network at every call", "make a new one at every call")

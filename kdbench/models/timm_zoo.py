@@ -13,7 +13,7 @@ PREFIX = "timm/"
 
 # Options that load weights, and where these belong.
 _LOADING = {"pretrained", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
-_WEIGHTS = 'download a file of weights yourself, and name it beside the model: weights = "FILE.safetensors"'
+_WEIGHTS = 'download a file of weights yourself, and add weights = "FILE.safetensors" next to the model'
 
 
 @MODELS.register_pattern(rf"{PREFIX}.+", example=f"{PREFIX}resnet18")

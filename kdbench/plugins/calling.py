@@ -18,7 +18,7 @@ def called(
     """Return `function(…)` with those `offered` arguments that it names, and all `options`, which win.
 
     `subject` is how messages call the function; `give` is how to give it an argument that it needs, `{}` standing for
-    the argument's name. Raises InputError for options that it does not have, for arguments that nobody gives, and for
+    the argument's name. Raises InputError for options that it does not have, for arguments without a value, and for
     whatever it raises.
     """
     parameters = parameters_of(function)

@@ -98,7 +98,7 @@ def test_folders_are_read_as_torchvision_reads_them(parted):
     assert loaded.test.labels.tolist() == expected.targets
     levels = [np.asarray(image)[0, 0, 0] for image, _ in expected]
     assert loaded.test.inputs[:, 0, 0, 0].tolist() == levels
-    assert loaded.notes == ("1 files are no images and were left out; 6 images were read",)
+    assert loaded.notes == ("1 files are not images and were left out; 6 images were read",)
 
 
 def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):

@@ -19,7 +19,7 @@ def _imported(path: str) -> type[Method]:
     if inspect.isfunction(method):
         return method_of(method, path)
     if not isinstance(method, type) or not issubclass(method, Method):
-        message = f"{path!r} is no distillation method but a {type(method).__name__}"
+        message = f"{path!r} is not a distillation method but a {type(method).__name__}"
         raise InputError(
             message, "name a function, or a subclass of kdbench.distill.method.Method: see docs/distillation.md"
         )
