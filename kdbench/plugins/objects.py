@@ -62,22 +62,27 @@ def _local_file(value: Any) -> Path | None:
 
 def _referred(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a function or class refers to, by name."""
-    if isinstance(value, type):
-        yield from (("", base) for base in value.__mro__[1:] if base is not object)
-        for name, member in vars(value).items():
-            function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
-            if isinstance(function, property):
-                function = function.fget
-            function = inspect.unwrap(function) if callable(function) else function
-            if isinstance(function, FunctionType):
-                yield from _referred(function)
-            elif isinstance(function, type) and name != "__class__":
-                yield name, function
+    if not isinstance(value, type):
+        yield from _of_function(value)
         return
-    for code in _codes(value.__code__):
-        yield from ((name, value.__globals__[name]) for name in code.co_names if name in value.__globals__)
-    yield f"{value.__qualname__}.defaults", (value.__defaults__, value.__kwdefaults__)
-    for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+    yield from (("", base) for base in value.__mro__[1:] if base is not object)
+    for name, member in vars(value).items():
+        function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+        function = function.fget if isinstance(function, property) else function
+        function = inspect.unwrap(function) if callable(function) else function
+        if isinstance(function, FunctionType):
+            yield from _of_function(function)
+        elif isinstance(function, type) and name != "__class__":
+            yield name, function
+
+
+def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    for code in _codes(function.__code__):
+        yield from ((name, function.__globals__[name]) for name in code.co_names if name in function.__globals__)
+    for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        if not isinstance(default, _PLAIN):  # those are in the source
+            yield f"{function.__qualname__}: default", default
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # an empty cell
             if name != "__class__":
                 yield name, cell.cell_contents
@@ -97,7 +102,9 @@ def _text(value: Any) -> str:
     except (OSError, TypeError, IndentationError, SyntaxError):
         pass
     if isinstance(value, FunctionType):
-        return "".join(f"{code.co_code!r}{code.co_names}{_constants(code)}" for code in _codes(value.__code__))
+        defaults = [item for item in (value.__defaults__ or ()) if isinstance(item, _PLAIN)]
+        parts = (f"{code.co_code!r}{code.co_names}{_constants(code)}" for code in _codes(value.__code__))
+        return "".join((repr(defaults), *parts))
     functions = [member for member in vars(value).values() if isinstance(member, FunctionType)]
     for function in functions:  # a notebook's class: its methods know their cell
         lines = "".join(linecache.getlines(function.__code__.co_filename))
