@@ -185,3 +185,21 @@ def test_what_does_not_go_together_is_refused(teacher, students, message, tmp_pa
     with pytest.raises(InputError, match=message):
         train(recipe(teacher, *students), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_of_timm_teaches_by_its_logits_and_by_a_layer(tmp_path):
+    timm = pytest.importorskip("timm", reason="the extra timm is not installed")
+    torch.manual_seed(1)
+    teacher = timm.create_model("test_resnet", in_chans=1, num_classes=3).eval()
+    torch.save({"state_dict": teacher.state_dict()}, tmp_path / "timm.pth")
+    hint = {"method": "hint", "teacher_layer": "layer1", "student_layer": "blocks.0"}
+    study = recipe(
+        {"model": "timm/test_resnet", "weights": str(tmp_path / "timm.pth")},
+        {"name": "kd", **KD},
+        {"name": "hint", "terms": [hint]},
+    )
+    folder = RunFolder(train(study, tmp_path / "out"))
+    kept = load_file(folder.checkpoint("t") / "weights.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in teacher.state_dict().items())
+    objective = json.loads((folder.checkpoint("hint") / "training.json").read_text())["training"]["objective"]
+    assert "layer1" in objective
