@@ -24,7 +24,7 @@ from kdbench.recipe import InputOptions, Recipe, Teacher
 from kdbench.recipe.models import is_onnx
 from kdbench.recipe.paths import located_data
 from kdbench.results.preprocessing import Geometry, InputSpec, Preprocessing, merged, preprocessing_of
-from kdbench.workflows.stages.model_files import OF_MODEL, card_beside, specs_of, with_integers
+from kdbench.workflows.stages.model_files import GENERAL, OF_MODEL, card_beside, specs_of, with_integers
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.run_data import RunData
 from kdbench.workflows.stages.torch_networks import unknown_facts
@@ -114,13 +114,14 @@ def _form(
         raise InputError(f"{name}: {wrong[0]} is for images, and the data holds none", f"leave input.{wrong[0]} out")
     if not sources.keys() & set(_NORMALISATION):
         update = {"scale": dataset.scale, "mean": students.mean, "std": students.std}
-        spec, sources = spec.model_copy(update=update), sources | dict.fromkeys(update, RECIPE)
+        spec, sources = spec.model_copy(update=update), sources | dict.fromkeys(update, GENERAL)
     if students.data_layout is not None:  # numbers, which nothing divides
         numbers = {"data_layout": students.data_layout, "channel_axis": students.channel_axis}
         spec = spec.model_copy(update={**numbers, "scale": spec.scale or 1.0})
     if facts is not None:
         assert job.weights is not None
         spec = with_integers(spec, sources, facts, job.weights)
+    sources = {key: RECIPE if source == GENERAL else source for key, source in sources.items()}
     geometry = _geometry(spec, sources, facts or unknown_facts(), dataset, name)
     measured = geometry
     if geometry == Geometry(colour=geometry.colour):  # as the students take them
@@ -145,12 +146,22 @@ def _form(
         outputs = len(labels) if labels is not None else dataset.outputs
     inputs = TeacherInputs(
         Normalisation(students.mean, students.std, dataset.scale, dataset.channel_axis),
-        Normalisation(own.mean, own.std, own.scale, dataset.channel_axis),
+        _normalisation(own, facts, dataset, name),
         own.model_copy(update={"geometry": geometry}),
         facts.layout if facts is not None else "NCHW",
         levels=dataset.scale == 255,
     )
     return TeacherForm(spec, own, inputs, shape, outputs, _classes(job, run_data, outputs, labels), facts)
+
+
+def _normalisation(own: Preprocessing, facts: ModelFacts | None, dataset: Dataset, name: str) -> Normalisation:
+    """Return a teacher's normalisation; none for an integer input that takes pixels as they are."""
+    if facts is None or facts.input_dtype not in {"uint8", "int8"} or own.input_scale is not None:
+        return Normalisation(own.mean, own.std, own.scale, dataset.channel_axis)
+    if (set(own.mean), set(own.std)) != ({0.0}, {1.0}) or facts.input_dtype == "int8" or dataset.scale != 255:
+        message = f"{name} takes {facts.input_dtype} pixels, which cannot be normalised"
+        raise InputError(message, "if it takes quantized values, give input.input_scale and input.input_zero_point")
+    return Normalisation((0.0,), (1.0,), 1.0)
 
 
 def _may_differ(job: Job) -> bool:

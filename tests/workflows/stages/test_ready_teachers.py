@@ -18,6 +18,7 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.bench import bench
 from kdbench.workflows.run import run
 from kdbench.workflows.stages.export import export_all
+from kdbench.workflows.stages.model_sources import external_files, file_hash
 from kdbench.workflows.stages.networks import teaching
 from kdbench.workflows.stages.plan import plan
 from kdbench.workflows.stages.run_data import load_run_data
@@ -98,6 +99,44 @@ def test_it_teaches_the_logits_that_its_own_pipeline_gives(files, teacher):
         logits = teaching(plan(study)[0], data, None).eval()(batch.inputs)
         expected = files[1](own_inputs(data.train.inputs.transpose(0, 2, 3, 1)))[:, COLUMNS]
     torch.testing.assert_close(logits, expected, atol=1e-3, rtol=1e-3)
+
+
+class OfPixels(torch.nn.Module):
+    """Takes the pixels themselves, as bytes, and gives probabilities."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.head = torch.nn.Linear(192, 3)
+
+    def forward(self, pixels):
+        return self.head(pixels.float().flatten(1) / 255 - 0.5).softmax(1)
+
+
+def test_a_file_that_takes_bytes_and_gives_probabilities_teaches(files):
+    network, path = OfPixels().eval(), files[0] / "bytes.onnx"
+    example = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    batch_axis = ({0: torch.export.Dim("batch")},)
+    torch.onnx.export(network, (example,), path, dynamo=True, dynamic_shapes=batch_axis, external_data=True)
+    assert len(external_files(path)) == 1, "its weights lie beside it"
+    study = recipe(files, {"name": "bytes", "weights": "bytes.onnx"})
+    data = load_run_data(study)
+    (batch,) = data.batches(data.train, len(data.train))
+    with torch.no_grad():
+        logits = teaching(plan(study)[0], data, None)(batch.inputs)
+        expected = network(torch.from_numpy(data.train.inputs))
+    torch.testing.assert_close(logits.softmax(1), expected, atol=1e-5, rtol=1e-4)
+
+    # Its large weights count, and are copied with it.
+    before = file_hash(path)
+    (beside,) = external_files(path)
+    content = bytearray(beside.read_bytes())
+    content[0] ^= 1
+    beside.write_bytes(content)
+    assert file_hash(path) != before
+    (export,) = export_all(study, plan(study), data, RunFolder(files[0] / "run"), Silent())
+    assert (files[0] / "run" / "models" / beside.name).read_bytes() == content
+    assert export.card.preprocessing.mean == (0.0,)
 
 
 @pytest.mark.slow
