@@ -2,6 +2,8 @@
 
 import copy
 import csv
+import itertools
+import math
 
 import numpy as np
 import pytest
@@ -97,6 +99,21 @@ def test_the_best_epoch_has_the_smallest_validation_loss_and_patience_counts_fro
     assert summary.epochs == summary.best_epoch + 3 < 60
 
 
+def test_a_plateau_and_the_average_of_the_weights_need_no_classes(tmp_path):
+    options = {"accumulate": 2, "ema": 0.9, "optimizer": {"name": "sgd", "lr": 0.02}}
+    schedule = {"name": "plateau", "patience": 0, "threshold": 0.5}
+    summary = trained(tmp_path, linear(), Objective(task=REGRESSION), epochs=8, schedule=schedule, **options)
+    curve = summary.curve
+    falls = [later.learning_rate < row.learning_rate for row, later in itertools.pairwise(curve)]
+    best, expected = math.inf, []
+    for row in curve[:-1]:
+        better = row.validation_loss < 0.5 * best
+        best = row.validation_loss if better else best
+        expected.append(not better)
+    assert falls == expected
+    assert any(falls)
+
+
 def test_progress_names_the_error_and_no_accuracy(tmp_path):
     details = []
 
@@ -115,6 +132,7 @@ def test_progress_names_the_error_and_no_accuracy(tmp_path):
         ({"augment": {"mixup": 1.0}}, {}, "mixup"),
         ({"subset": {"first_per_class": 3}}, {}, "first_per_class"),
         ({}, {"label_smoothing": 0.1}, "label_smoothing"),
+        ({}, {"schedule": {"name": "plateau", "monitor": "accuracy"}}, "monitor"),
     ],
 )
 def test_what_needs_classes_is_refused_for_numbers_and_no_other_way_round(examples, options, key):
