@@ -113,7 +113,7 @@ class Fixed(Functional):
 
 
 def test_what_cannot_be_known_is_refused_and_can_be_stated():
-    with pytest.raises(InputError, match=r"'block' of Fixed gives \(8, 8, 8\), and which axis") as caught:
+    with pytest.raises(InputError, match=r"'block' of Fixed gives \(8, 8, 8\): it is unclear which axis") as caught:
         layout(Fixed(last=True), "block")
     assert 'student_layout = "NCHW" or "NHWC"' in caught.value.hint
     assert layout(Fixed(last=True), "block", stated="NHWC") == Layout(channel_axis=3)
