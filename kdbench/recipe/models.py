@@ -106,6 +106,12 @@ class Trained(Value):
         return self.training.epochs == 0 and (self.weights is not None or getattr(self, "logits", None) is not None)
 
 
+class TeacherInput(InputSpec):
+    """What is known of a ready teacher's input; `labels` may also be a file of one name a line."""
+
+    labels: tuple[str, ...] | str | None = None  # type: ignore[assignment]  # a recipe reads no files
+
+
 class Teacher(Trained):
     """A model that teaches students: trained on the labels only, or ready.
 
@@ -115,7 +121,7 @@ class Teacher(Trained):
     nothing of such a teacher is measured.
     """
 
-    input: InputSpec | None = Field(default=None, exclude_if=is_absent)
+    input: TeacherInput | None = Field(default=None, exclude_if=is_absent)
     logits: str | None = Field(default=None, exclude_if=is_absent)
 
     @model_validator(mode="before")

@@ -108,6 +108,9 @@ class Recipe(Value):
             for key in ("weights", "logits"):
                 if entry.get(key) is not None:
                     entry[key] = Path(entry[key]).name
+            of_input = entry.get("input") or {}
+            if isinstance(of_input.get("labels"), str):
+                of_input["labels"] = Path(of_input["labels"]).name
         return content
 
     def hash(self) -> str:

@@ -99,7 +99,9 @@ def _failed(network: nn.Module, inputs: Tensor, error: Exception, subject: str) 
         if works:
             batches = ", ".join(map(str, works))
             return InputError(f"{message}; it takes batches of {batches} alone", _FREE_BATCH)
-    return InputError(message, f"call it in Python on torch.rand{shape} to see where; {_FREE_BATCH}")
+    return InputError(
+        message, f"call it in Python on torch.rand{shape} to see where: too small inputs, or a fixed batch?"
+    )
 
 
 def _works(network: nn.Module, inputs: Tensor, batch: int) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 from kdbench import storage
 from kdbench.data.selection import key_of
+from kdbench.errors import InputError
+from kdbench.options import labels
 from kdbench.plugins import Source
 from kdbench.recipe import Recipe, Student, Teacher, Trained, needed_by
 from kdbench.workflows.stages.model_sources import file_hash, neighbours_hash
@@ -121,6 +123,7 @@ def _jobs(
     common: dict[str, Any] = {"entry": entry, "seed": shifted, "of_seed": seed, "weights": weights, "code": code}
     name = entry.name + (f"-seed{seed}" if len(recipe.seeds) > 1 else "")
     if isinstance(entry, Teacher):
+        common["entry"] = _with_labels(entry, recipe)
         logits = None if entry.logits is None else recipe.located(entry.logits)
         return [Job(name, **common, logits=logits)]
     common["teachers"] = tuple(done[teacher.name] for teacher in recipe.teachers_of(entry))
@@ -133,3 +136,16 @@ def _jobs(
     if entry.start is not None:
         common["start"] = done[entry.start.model] if entry.start.model is not None else common["teachers"][0]
     return [Job(name, **common)]
+
+
+def _with_labels(entry: Teacher, recipe: Recipe) -> Teacher:
+    """Return a teacher with the names of its outputs in place of the file that holds them."""
+    if entry.input is None or not isinstance(entry.input.labels, str):
+        return entry
+    path = recipe.located(entry.input.labels)
+    try:
+        names = labels(str(path))
+    except ValueError as error:
+        hint = "give a list of names, or a file of one name a line"
+        raise InputError(f"{entry.name}: input.labels: {error}", hint) from error
+    return entry.model_copy(update={"input": entry.input.model_copy(update={"labels": names})})

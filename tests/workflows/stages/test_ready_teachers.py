@@ -68,6 +68,7 @@ def files(tmp_path_factory):
     save_file(network.eval().state_dict(), folder / "t.safetensors")
     export_onnx(network, (3, 16, 16), folder / "o.onnx")
     (folder / "o.toml").write_text(tomli_w.dumps(INPUT))
+    (folder / "labels.txt").write_text("\n".join(LABELS))
     return folder, network
 
 
@@ -90,7 +91,7 @@ TORCH = {"name": "t", "model": {"name": "convnet", "widths": [8]}, "weights": "t
 ONNX = {"name": "o", "weights": "o.onnx"}
 
 
-@pytest.mark.parametrize("teacher", [TORCH, ONNX, {**ONNX, "input": {"labels": LABELS}}])
+@pytest.mark.parametrize("teacher", [TORCH, ONNX, {**TORCH, "input": {**INPUT, "labels": "labels.txt"}}])
 def test_it_teaches_the_logits_that_its_own_pipeline_gives(files, teacher):
     study = recipe(files, teacher)
     data = load_run_data(study)
@@ -219,6 +220,7 @@ def test_logits_of_a_file_do_not_fit_changed_images(files, change, message, tmp_
         ({**ONNX, "input": {"size": 12}}, "not of 12"),
         ({**ONNX, "input": {"output": "features"}}, "no output 'features'"),
         ({**TORCH, "training": {"epochs": 1}}, "ready teachers"),
+        ({**TORCH, "input": {"labels": "names.txt"}}, "names.txt"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_trains(files, teacher, message, tmp_path):
