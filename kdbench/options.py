@@ -203,6 +203,7 @@ MEASURE: Mapping[str, Option] = {
     "estimate_energy": Option("estimate-energy", "Estimate energy where no meter is readable, and label it", flag=True),
     "country": Option("country", "Country whose electricity mix turns joules into CO₂e, such as DEU", "ISO"),
     "profile": Option("profile", "Also measure where the time goes, layer by layer", flag=True),
+    "times": Option("no-times", "Measure scores, sizes and MACs only: no time, memory or energy", flag=False),
 }
 """How to measure, by the fields of `kdbench.recipe.Measure`."""
 

@@ -178,6 +178,11 @@ def number(value: float) -> str:
     return f"{value:.4f}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
 
 
+def error(value: float) -> str:
+    """Write an error in a unit that nobody knows, with four significant digits: `0.3450`, `20,340`, `1.1e-15`."""
+    return significant(value, 4) if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
+
+
 def fixed(value: float, decimals: int) -> str:
     """Write a number whose unit is elsewhere, such as in a column's head: `67.60`."""
     return f"{value:,.{decimals}f}"

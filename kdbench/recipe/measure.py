@@ -23,7 +23,7 @@ class Measure(Value):
     `offline` searches for the largest throughput. `runtime` executes the models, on `cores` in turn (default: see
     docs/recipes.md). `energy` is off, quick (0.5 s windows) or full (10 s or 100 updates of the meter);
     `estimate_energy` allows a labelled estimate without a meter, and a `country` (ISO 3166, three letters) adds
-    CO₂e.
+    CO₂e. Without `times` only what belongs to the files is measured: scores, sizes and MACs.
     """
 
     provider: Literal["cpu", "cuda"] = "cpu"
@@ -41,6 +41,7 @@ class Measure(Value):
     estimate_energy: bool = False
     country: str | None = None
     profile: bool = False
+    times: bool = Field(default=True, exclude_if=bool)  # left out where true: hashes of older recipes stay
 
     @field_validator("threads", "batch", "mode", "runtime", "cores", mode="before")
     @classmethod

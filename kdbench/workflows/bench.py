@@ -94,7 +94,7 @@ def bench_models(
                     inputs,
                     reference=references[id_],
                     images=images,
-                    timed=timed if isinstance(timed, bool) else id_ in timed,
+                    timed=options.times and (timed if isinstance(timed, bool) else id_ in timed),
                     card=cards.get(id_),
                     described_by=network.described_by if network else None,
                 )

@@ -16,3 +16,8 @@ def test_every_setting_has_an_option():
 def test_values_that_no_input_can_have_are_refused(wrong):
     with pytest.raises(ValidationError):
         InputOptions(**wrong)
+
+
+def test_times_are_measured_unless_they_are_left_out_and_older_hashes_stay() -> None:
+    assert "times" not in Measure().model_dump()
+    assert Measure(times=False).model_dump()["times"] is False

@@ -15,7 +15,7 @@ _Fidelity = partial(_Scored, text=units.number, group="fidelity")
 _Divergence = partial(_Fidelity, unit="nats", higher_is_better=False)
 _Risk = partial(_Scored, unit="nats²", higher_is_better=False, text=units.number, group="risk")
 _Noise = partial(_Scored, unit="share", text=units.share, group="label noise")
-_Error = partial(_Scored, higher_is_better=False, text=partial(units.significant, digits=4))
+_Error = partial(_Scored, higher_is_better=False, text=units.error)
 _Squared = partial(_Error, unit="target²")
 _Mismatches = partial(_Scored, unit="samples", text=units.integer, group="mismatches")
 

@@ -37,7 +37,7 @@ def measure_all(
             facts=export.facts,
             teacher=next((parent for parent in export.card.parents if parent in ids), None),
             # Latency does not depend on the weights: one seed's models represent all.
-            timed=export.job.of_seed == recipe.seeds[0],
+            timed=recipe.measure.times and export.job.of_seed == recipe.seeds[0],
             network=network_of(export.card if export.card.weights else None, folder.model(export.card.id)),
             class_map=None if export.form is None else export.form.classes,
             refusal=None
