@@ -207,6 +207,14 @@ def test_rate_and_number() -> None:
     assert units.number(-0.5) == "-0.5000"
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(0.345, "0.3450"), (20_341.2, "20,340"), (1.07e-15, "1.1e-15"), (0, "0"), (0.00123456, "0.001235")],
+)
+def test_an_error_has_four_digits_in_any_unit(error, text):
+    assert units.error(error) == text
+
+
 @pytest.mark.parametrize(("things", "text"), [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345")])
 def test_things_that_are_counted_keep_every_digit(things: float, text: str) -> None:
     assert units.integer(things) == text

@@ -128,7 +128,7 @@ def _measure(config: pytest.Config) -> dict[str, Any]:
 def _value(config: pytest.Config, option: Option) -> Any:
     text = _text(config, option.name)
     if option.flag is not None:
-        return text.lower() in {"true", "yes", "on", "1"}
+        return option.flag == (text.lower() in {"true", "yes", "on", "1"})
     return option.read(text, f"--kdbench-{option.name} (or {_key(option.name)})")
 
 

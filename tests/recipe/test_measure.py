@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from kdbench.options import INPUTS
-from kdbench.recipe import InputOptions
+from kdbench.recipe import InputOptions, Measure
 
 
 def test_every_setting_has_an_option():

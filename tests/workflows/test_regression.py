@@ -34,9 +34,7 @@ def finished(tmp_path_factory):
 
 def predicted(folder, id_, inputs):
     weights = load_file(folder / "checkpoints" / id_ / fit.WEIGHTS)
-    (weight,), (bias,) = (
-        [value for name, value in weights.items() if name.endswith(end)] for end in ("weight", "bias")
-    )
+    weight, bias = (next(weights[name] for name in weights if name.endswith(end)) for end in ("weight", "bias"))
     return inputs @ weight.T + bias
 
 
