@@ -219,6 +219,15 @@ class LayerMethod(Method):
         self.student_layers, self.teacher_layers = (self.student_layer,), (self.teacher_layer,)
         self.lay_out(context, options.student_layout, options.teacher_layout)
 
+    @property
+    def layers_in_words(self) -> tuple[str, str]:
+        """The paths of the two layers, with what of their outputs is compared, for formulas."""
+        sides = (self.student_layer, self.student_layouts), (self.teacher_layer, self.teacher_layouts)
+        student, teacher = (
+            f"{layer} (class token)" if layouts[layer].class_token else layer for layer, layouts in sides
+        )
+        return student, teacher
+
     def examples(self, context: MethodContext) -> tuple[Tensor, Tensor]:
         """Return the features of the student's and the teacher's layer for the context's example, in canonical form."""
         (student,) = layer_outputs(context.student, self.student_layouts, context.example)

@@ -99,4 +99,5 @@ class Hint(LayerMethod):
         return channels_second(features[0]), channels_second(features[1])
 
     def formula(self) -> str:
-        return f"{self.options.hint_weight:g}·MSE(regressor({self.student_layer}), {self.teacher_layer})"
+        student, teacher = self.layers_in_words
+        return f"{self.options.hint_weight:g}·MSE(regressor({student}), {teacher})"

@@ -145,7 +145,8 @@ def test_contrastive_embeds_the_mean_of_the_tokens():
 def test_the_class_token_can_be_named():
     learner, teacher = vit().eval(), cnn().eval()
     options = {"student_layout": "class_token", "relational_distance_weight": 1, "relational_angle_weight": 0}
-    loss, _ = loss_of("relational", learner, teacher, "encoder", "1", **options)
+    loss, term = loss_of("relational", learner, teacher, "encoder", "1", **options)
+    assert term.formula() == "1·SmoothL1(distances) of encoder (class token), 1"
     relative = []
     for vectors in (tapped(learner, "encoder")[:, 0], tapped(teacher, "1").mean(dim=(2, 3))):
         distances = torch.cdist(vectors, vectors)
