@@ -26,7 +26,7 @@ from kdbench.distill.optimize import build_optimizer, learning_rate_factor, para
 from kdbench.distill.processes import Processes
 from kdbench.distill.tally import Tally, means
 from kdbench.errors import DivergedError, InputError
-from kdbench.models.modes import evaluation_mode
+from kdbench.models.features.modes import evaluation_mode
 from kdbench.progress import Progress
 from kdbench.recipe import Training
 from kdbench.results.cards import Epoch

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from kdbench import plugins
 from kdbench.data.dataset import Task
 from kdbench.distill.losses import wide
-from kdbench.models.layout_evidence import layouts_of
-from kdbench.models.layouts import Layout, LayoutName
-from kdbench.models.modes import evaluation_mode
-from kdbench.models.tapped import TappedNetwork
+from kdbench.models.features.layout_evidence import layouts_of
+from kdbench.models.features.layouts import Layout, LayoutName
+from kdbench.models.features.modes import evaluation_mode
+from kdbench.models.features.tapped import TappedNetwork
 from kdbench.recipe import Model
 from kdbench.validation import problem
 

@@ -15,7 +15,7 @@ from kdbench.distill.methods import METHODS
 from kdbench.distill.tasks import CLASSIFICATION, Task
 from kdbench.distill.teachers import Teacher
 from kdbench.errors import InputError
-from kdbench.models.tapped import TappedNetwork
+from kdbench.models.features.tapped import TappedNetwork
 from kdbench.recipe import Student, Term
 
 _MOST_WEIGHTS = 5  # named one by one in a formula

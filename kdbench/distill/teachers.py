@@ -22,7 +22,7 @@ from kdbench.distill.devices import autocast, evaluation_batch
 from kdbench.distill.given_logits import ArrayTeacher
 from kdbench.distill.method import TeacherOutput
 from kdbench.errors import InputError, StorageError
-from kdbench.models.tapped import TappedNetwork
+from kdbench.models.features.tapped import TappedNetwork
 from kdbench.progress import Progress
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kdbench.errors import InputError
-from kdbench.models.in_place import Original, copy_of
+from kdbench.models.features.in_place import Original, copy_of
 from kdbench.registry import suggestion
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from kdbench.distill.losses.logits import cross_entropy, mutual_kl
 from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
-from kdbench.models.tapped import TappedNetwork
+from kdbench.models.features.tapped import TappedNetwork
 from kdbench.recipe import Model
 
 

@@ -15,7 +15,7 @@ from kdbench.data.dataset import Task
 from kdbench.distill.quantize import deployed, is_quantized
 from kdbench.errors import InputError
 from kdbench.export.onnx import ExportError, check_parity, export_onnx
-from kdbench.models.modes import evaluation_mode
+from kdbench.models.features.modes import evaluation_mode
 from kdbench.results.metrics import parity_tolerance
 
 SAMPLES = 3  # a batch that nobody fixes in a forward

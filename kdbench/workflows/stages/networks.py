@@ -21,7 +21,7 @@ from kdbench.distill.objective import ScheduledTerm
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
 from kdbench.distill.teachers import LiveTeacher, Teacher, cached_teacher
 from kdbench.errors import InputError, StorageError
-from kdbench.models.modes import evaluation_mode
+from kdbench.models.features.modes import evaluation_mode
 from kdbench.models.staged import Fused
 from kdbench.progress import Progress
 from kdbench.recipe import Model, Student, Trained, Training

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kdbench.models.layer_kinds import channel_axis
-from kdbench.models.layouts import Layout
-from kdbench.models.probe import Probe, probed
+from kdbench.models.features.layer_kinds import channel_axis
+from kdbench.models.features.layouts import Layout
+from kdbench.models.features.probe import Probe, probed
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from kdbench import models
 from kdbench.errors import InputError
-from kdbench.models.layout_evidence import layouts_of
-from kdbench.models.layouts import Layout, as_map
+from kdbench.models.features.layout_evidence import layouts_of
+from kdbench.models.features.layouts import Layout, as_map
 
 SWIN = {"patch_size": [2, 2], "embed_dim": 4, "depths": [1, 1], "num_heads": [1, 1], "window_size": [2, 2]}
 

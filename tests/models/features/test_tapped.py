@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from kdbench import models
 from kdbench.errors import InputError
-from kdbench.models.tapped import TappedNetwork
+from kdbench.models.features.tapped import TappedNetwork
 
 GRADIENTS = pytest.mark.parametrize("mode", [nullcontext, torch.no_grad, torch.inference_mode])
 

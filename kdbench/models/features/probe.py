@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.models.modes import evaluation_mode
+from kdbench.models.features.modes import evaluation_mode
 
 
 @dataclass(eq=False)

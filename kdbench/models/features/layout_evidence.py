@@ -10,11 +10,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
-from kdbench.models.layer_kinds import channel_axis, is_elementwise
-from kdbench.models.layouts import AXES, Layout, LayoutName
-from kdbench.models.probe import Call, Probe, inputs_like, probed
+from kdbench.models.features.layer_kinds import channel_axis, is_elementwise
+from kdbench.models.features.layouts import AXES, Layout, LayoutName
+from kdbench.models.features.probe import Call, Probe, inputs_like, probed
+from kdbench.models.features.token_evidence import tokens_of
 from kdbench.models.taps import require_layer
-from kdbench.models.token_evidence import tokens_of
 
 _BATCH = 3  # of the probe; a second one has one sample fewer
 

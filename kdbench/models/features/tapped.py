@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
-from kdbench.models.in_place import Original
+from kdbench.models.features.in_place import Original
 from kdbench.models.taps import Taps
 
 

@@ -1,0 +1,6 @@
+"""What the layers inside a network give: tapped as they return it, and in canonical form.
+
+`tapped` runs a network with taps, `probe` tries one, `layouts` has the forms, and the `*_evidence` files find them.
+`taps`, in the folder above, sets the hooks. A file may import torch, `errors` and `taps`; `distill` and `workflows`
+import it.
+"""
