@@ -6,6 +6,7 @@ from kdbench.results.preprocessing import Geometry, Preprocessing
 from kdbench.results.records import RunRecord
 
 _NOTE = "Pixels become (pixel / scale − mean) / std. Without a source: scale 255, mean 0, std 1, images as they are."
+_MOST_VALUES = 4
 
 
 def inputs(record: RunRecord) -> Table:
@@ -45,7 +46,11 @@ def _size(sides: tuple[int, int]) -> str:
 
 
 def _pixels(known: Preprocessing) -> str:
+    if known.data_layout == "tokens":
+        return "token ids as they are"
     parts = [f"scale {known.scale:g}", f"mean {_numbers(known.mean)}", f"std {_numbers(known.std)}"]
+    if known.data_layout is not None:
+        parts.insert(0, f"numbers, {known.data_layout}")
     if known.channel_order != "RGB":
         parts.append(known.channel_order)
     if known.input_scale is not None:
@@ -54,6 +59,9 @@ def _pixels(known: Preprocessing) -> str:
 
 
 def _numbers(values: tuple[float, ...]) -> str:
+    """Return a few values; of many features the first and the last, and how many there are."""
+    if len(values) > _MOST_VALUES:
+        return f"{values[0]:g} … {values[-1]:g} ({len(values)})"
     return " ".join(f"{value:g}" for value in values)
 
 

@@ -82,7 +82,10 @@ def load_run_data(recipe: Recipe) -> RunData:
     assert dataset.train is not None, "a loader returns the requested parts or raises"
     train_part, validation = cut_validation(dataset.train, options.validation, options.split_seed)
     preprocessing = _preprocessing(dataset, train_part, options)
-    constants = preprocessing.model_dump_json(include={"scale", "mean", "std"}).encode()
+    # What earlier trainings on pixels were keyed by, and what numbers need besides: the same bytes have many shapes.
+    keys = {"scale", "mean", "std", *(("data_layout", "channel_axis") if preprocessing.data_layout else ())}
+    constants = preprocessing.model_dump_json(include=keys).encode()
+    constants += repr(dataset.train.inputs.shape).encode() if preprocessing.data_layout else b""
     content = _hash(dataset.train.inputs.data, dataset.train.labels.data, constants)
     # Frees the whole training part: the two parts are copies.
     return RunData(dataset.only(("test",)), content, train_part, validation, preprocessing)

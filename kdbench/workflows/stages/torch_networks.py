@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kdbench import storage
 from kdbench.errors import InputError, KdbenchError
 from kdbench.measure.bench_model import BenchModel
@@ -17,10 +15,11 @@ from kdbench.modelfile.facts import ModelFacts, read_facts
 from kdbench.modelfile.outputs import Output
 from kdbench.recipe import InputOptions
 from kdbench.registry import suggestion
-from kdbench.results.preprocessing import InputSpec, geometry_of, merged
+from kdbench.results.preprocessing import InputSpec, merged
 from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import RunFolder, card_path
 from kdbench.workflows.stages.model_files import TestImages, specs_of
+from kdbench.workflows.stages.network_inputs import PARITY_SAMPLES, SEED, layouts_of, samples_of
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
     from kdbench.export.onnx import Parity
 
-_PARITY_SAMPLES = 64
-_SEED = 0
 _FREE_BATCH = "replace fixed batches in its forward, such as view(1, …), by x.flatten(1)"
 PROGRAM = ".pt2"
 
@@ -169,10 +166,10 @@ def _export_program(program: Path, path: Path) -> "Parity":
         raise InputError(f"{program} takes {len(inputs)} tensors", "kdbench measures models of one image input")
     export_program(exported, path)
     facts = read_facts(path)
-    generator = torch.Generator().manual_seed(_SEED)
+    generator = torch.Generator().manual_seed(SEED)
     batch = facts.fixed_batch or 16
     example = inputs[0]
-    values = torch.rand((batch * math.ceil(_PARITY_SAMPLES / batch), *example.shape[1:]), generator=generator)
+    values = torch.rand((batch * math.ceil(PARITY_SAMPLES / batch), *example.shape[1:]), generator=generator)
     noise = values.to(example.dtype) if example.is_floating_point() else (values * 255).to(example.dtype)
     return check_parity(_logits(exported.module(check_guards=False)), path, noise, batch=batch)
 
@@ -188,10 +185,10 @@ def _export(network: TorchNetwork, inputs: InputOptions, images: TestImages | No
         load_weights(made, network.weights)
     model_spec = inputs.models.get(network.id, InputSpec())
     spec, _ = merged(specs_of(network.described_by, unknown_facts(), None, model_spec, inputs))
-    samples = _samples(network, made, spec, images)
+    samples = samples_of(network.id, made, spec, images)
     logits = _logits(made)
     refusals = []
-    for candidate in _layouts(samples, spec):
+    for candidate in layouts_of(samples, spec):
         answer, refusal = _answered(logits, candidate[:2])
         if refusal is not None:
             refusals.append(f"{_shape(candidate)}: {refusal}")
@@ -199,9 +196,9 @@ def _export(network: TorchNetwork, inputs: InputOptions, images: TestImages | No
         _require_logits(answer, network)
         if _answered(logits, candidate[:3])[1] is not None:
             raise InputError(f"{network.id} takes batches of one size only", _FREE_BATCH)
-        export_onnx(logits, tuple(candidate.shape[1:]), path)
+        export_onnx(logits, tuple(candidate.shape[1:]), path, candidate.dtype)
         return check_parity(logits, path, candidate)
-    if any(_answered(logits, candidate[:1])[1] is None for candidate in _layouts(samples, spec)):
+    if any(_answered(logits, candidate[:1])[1] is None for candidate in layouts_of(samples, spec)):
         raise InputError(f"{network.id} takes one image at a time, and fails on two", _FREE_BATCH)
     hint = f"if the size of the images is wrong: --size, --resize, --crop or --colour {network.id}=…"
     raise InputError(f"{network.id} fails on inputs of {'; of '.join(refusals)}", hint)
@@ -216,42 +213,6 @@ def _answered(network: "nn.Module", images: "torch.Tensor") -> tuple[Any, str | 
             return network(images), None
     except Exception as error:  # noqa: BLE001 - a stranger's code
         return None, _first_line(error)
-
-
-def _samples(network: TorchNetwork, made: "nn.Module", spec: InputSpec, images: TestImages | None) -> "torch.Tensor":
-    """Return some inputs of a network, float32 (n, C, H, W): normalised images, or noise without data."""
-    import torch
-    from torch import nn
-
-    first = next((layer for layer in made.modules() if isinstance(layer, nn.Conv2d | nn.Linear)), None)
-    channels = first.in_channels if isinstance(first, nn.Conv2d) else None
-    geometry = geometry_of(spec, (None, None), channels, network.id)
-    generator = np.random.default_rng(_SEED)
-    if images is not None:
-        pixels = images.load(geometry).test.inputs[:_PARITY_SAMPLES].astype(np.float32)  # type: ignore[union-attr]
-    elif spec.size is not None or geometry.crop is not None:
-        sides = spec.size or geometry.crop
-        assert sides is not None
-        pixels = generator.integers(0, 256, (_PARITY_SAMPLES, channels or 3, *sides)).astype(np.float32)
-    elif isinstance(first, nn.Linear):
-        return torch.from_numpy(generator.random((_PARITY_SAMPLES, first.in_features), dtype=np.float32))
-    else:
-        raise InputError(
-            f"the input size of {network.id} is not known", "give it: --size 224, or real data with --data"
-        )
-    mean, std = (np.array(values, np.float32) for values in (spec.mean or (0.0,), spec.std or (1.0,)))
-    if len(mean) not in {1, pixels.shape[1]} or len(std) not in {1, pixels.shape[1]}:
-        mean, std = mean[:1], std[:1]  # the harness refuses it with its reason
-    normalised = (pixels / np.float32(spec.scale or 255) - mean[:, None, None]) / std[:, None, None]
-    return torch.from_numpy(normalised.astype(np.float32))
-
-
-def _layouts(samples: "torch.Tensor", spec: InputSpec) -> "list[torch.Tensor]":
-    """Return the inputs as the network may take them: as images, channels first, or as rows; `spec` may decide."""
-    if samples.dim() != 4:
-        return [samples]
-    layouts = {"NCHW": samples, "flat": samples.flatten(1), "NHWC": samples.permute(0, 2, 3, 1).contiguous()}
-    return [layouts[spec.layout]] if spec.layout else [layouts["NCHW"], layouts["flat"]]
 
 
 def _logits(network: "nn.Module") -> "nn.Module":
