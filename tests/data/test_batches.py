@@ -7,6 +7,8 @@ from kdbench.data.batches import Batch, Batches
 from kdbench.data.dataset import Split
 from kdbench.errors import InputError
 from kdbench.recipe import Augment
+from kdbench.worker.inputs import prepare
+from kdbench.worker.jobs import JobModel
 
 CHANGE = Augment(pad=2, flip=True)
 
@@ -191,3 +193,62 @@ def test_augmentation_is_drawn_anew_each_epoch_and_only_in_training():
 def test_what_does_not_fit_the_data_is_refused(options):
     with pytest.raises(InputError):
         batches(**options)
+
+
+def numbers(*shape, count=23):
+    inputs = np.random.default_rng(0).normal(1e4, 2, (count, *shape)).astype(np.float32)
+    return Split(inputs, np.arange(count))
+
+
+def of_numbers(split, axis=1, **options):
+    channels = split.inputs.shape[axis]
+    mean, std = tuple(1e4 + np.arange(channels)), tuple(1.0 + np.arange(channels))
+    return Batches(split, **{"batch": 4, "mean": mean, "std": std, "channel_axis": axis, "train": False, **options})
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((5,), 1), ((6, 3), 2), ((3, 6), 1), ((13, 4, 5), 1), ((2, 3, 4, 5), 1)])
+def test_numbers_are_normalised_along_their_axis_bit_for_bit_as_when_they_are_measured(shape, axis):
+    split = numbers(*shape)
+    loader = of_numbers(split, axis)
+    result = torch.cat([batch.inputs for batch in loader])
+    known = loader.normalisation
+    model = JobModel(
+        **dict.fromkeys(("id", "path", "input", "output"), ""), dtype="float32", layout="array", shape=shape,
+        fixed_batch=None, mean=known["mean"], std=known["std"], channel_axis=axis,
+    )  # fmt: skip
+    np.testing.assert_array_equal(result.numpy(), prepare(split.inputs, model))
+    along = [1] * split.inputs.ndim
+    along[axis] = -1
+    mean, std = (np.reshape(known[key], along) for key in ("mean", "std"))
+    np.testing.assert_allclose(result, (split.inputs.astype(np.float64) - mean) / std, rtol=1e-6, atol=1e-6)
+
+
+def test_token_ids_pass_unchanged():
+    split = Split(np.arange(23 * 4).reshape(23, 4), np.arange(23))
+    (batch,) = Batches(split, batch=23, mean=(), std=(), train=False)
+    assert batch.inputs.dtype == torch.int64
+    assert torch.equal(batch.inputs, torch.from_numpy(split.inputs))
+    with pytest.raises(InputError, match="0 channels"):
+        Batches(split, batch=4, mean=(0.0,), std=(1.0,), train=False)
+
+
+def test_crops_of_numbers_are_padded_with_the_mean():
+    """So that the border is 0 after normalisation, whatever the unit."""
+    loader = of_numbers(numbers(3, 6, 5), train=True, augment=Augment(pad=4), batch=23)
+    (batch,) = loader
+    plain = torch.cat([one.inputs for one in of_numbers(numbers(3, 6, 5))])
+    values = torch.cat([plain.flatten(), torch.zeros(1)])
+    assert torch.isin(batch.inputs, values).all()
+    assert (batch.inputs == 0).float().mean() > 0.1
+
+
+def test_numbers_of_any_shape_are_mixed_and_their_labels_with_them():
+    split = numbers(6, 3)
+    (batch,) = of_numbers(split, 2, train=True, augment=Augment(mixup=1.0), classes=23, batch=23)
+    plain = torch.cat([one.inputs for one in of_numbers(split, 2)])
+    torch.testing.assert_close(batch.inputs, torch.einsum("bc,ctf->btf", batch.labels, plain), rtol=1e-4, atol=1e-4)
+
+
+def test_channels_last_is_for_images():
+    (batch,) = of_numbers(numbers(6, 3), 2, batch=23, channels_last=True)
+    assert batch.inputs.is_contiguous()
