@@ -79,7 +79,7 @@ def test_layers_that_find_their_sizes_in_a_first_forward_are_built_whole(monkeyp
     monkeypatch.setattr(networks.models, "build", build)
     split = Split(np.zeros((4, 1, 3, 3), dtype=np.uint8), np.arange(4) % 2)
     dataset = Dataset("tiny", ("a", "b"), split, None, (0.0,), (1.0,), "made here")
-    one, other = (networks._built(Model(name="lazy"), 7, dataset, 2) for _ in range(2))
+    one, other = (networks._built(Model(name="lazy"), 7, dataset, (1, 3, 3), 2) for _ in range(2))
     assert one[1].weight.shape == (5, 9)
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
     assert one[2].num_batches_tracked == 0
