@@ -212,7 +212,8 @@ def call_models(files: BenchFiles) -> None:
             images = TestImages(files.inputs)
             models, test_set = _load(files, files.inputs, images), images.test_set()
             few = {geometry: array[:_IMAGES] for geometry, array in test_set.in_geometry.items()}
-            test = TestSet(test_set.inputs[:_IMAGES], test_set.labels[:_IMAGES], in_geometry=few)
+            numbers = {key: array[:_IMAGES] for key, array in test_set.in_layout.items()}
+            test = TestSet(test_set.inputs[:_IMAGES], test_set.labels[:_IMAGES], in_geometry=few, in_layout=numbers)
     with TemporaryDirectory(prefix="kdbench-smoke-") as folder:
         for model in stage(models, test, Path(folder), 0).values():
             _call(model)

@@ -1,16 +1,22 @@
 """Studies on data that are no pixels, from the archive to the record, beside a loop of the test's own."""
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.data.selection import stratified
 from kdbench.errors import InputError
+from kdbench.measure.staging import stage
 from kdbench.progress import Silent
+from kdbench.recipe import InputOptions
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
+from kdbench.worker.inputs import prepare
 from kdbench.workflows.bench import bench
 from kdbench.workflows.run import run
+from kdbench.workflows.stages.model_files import TestImages, load_bench_model
 from kdbench.workflows.stages.plan import plan
 from kdbench.workflows.stages.run_data import load_run_data
 from kdbench.workflows.stages.train import check
@@ -131,3 +137,67 @@ def test_what_does_not_fit_the_inputs_is_refused_before_training(tmp_path, x, la
     with pytest.raises(InputError, match=message) as caught:
         check(plan(recipe), load_run_data(recipe))
     assert caught.value.hint
+
+
+def foreign(path, shape, element):
+    """A file without a card, whose answers are its inputs."""
+    inputs = helper.make_tensor_value_info("x", element, ["n", *shape])
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])
+    nodes = [helper.make_node("Cast", ["x"], ["f"], to=1), helper.make_node("Flatten", ["f"], ["flat"])]
+    nodes.append(helper.make_node("Slice", ["flat", "zero", "three", "one"], ["y"]))
+    ends = [numpy_helper.from_array(np.array([v]), n) for v, n in ((0, "zero"), (3, "three"), (1, "one"))]
+    graph = helper.make_graph(nodes, "g", [inputs], [output], ends)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("x", "layout", "declared", "element"),
+    [
+        (RNG.normal(30, 5, (9, 7)), "vectors", (7,), TensorProto.FLOAT),
+        (RNG.normal(30, 5, (9, 4, 7)), "sequences", (4, 7), TensorProto.FLOAT),
+        (RNG.normal(30, 5, (9, 4, 7)), "sequences", (28,), TensorProto.FLOAT),
+        (RNG.normal(30, 5, (9, 7, 4)), "NCL", (7, 4), TensorProto.DOUBLE),
+        (RNG.normal(30, 5, (9, 7, 2, 3)), "NCHW", (7, 2, 3), TensorProto.FLOAT),
+        (RNG.integers(0, 50, (9, 7)), "tokens", (7,), TensorProto.INT32),
+        (RNG.integers(0, 50, (9, 7)), None, (7,), TensorProto.INT64),
+    ],
+)
+def test_a_file_without_a_card_is_fed_in_the_layout_that_is_named(tmp_path, x, layout, declared, element):
+    np.savez(tmp_path / "d.npz", x_test=x, y_test=classes(9))
+    path = foreign(tmp_path / "m.onnx", declared, element)
+    mean, std = np.arange(7.0), 1 + np.arange(7.0)
+    options = {} if x.dtype == np.int64 else {"mean": tuple(mean), "std": tuple(std)}
+    inputs = InputOptions(data=f"npz:{tmp_path / 'd.npz'}", data_layout=layout, **options)
+    images = TestImages(inputs)
+    model, _ = load_bench_model(path, "m", inputs, reference="m", images=images)
+    job = stage([model], images.test_set(), tmp_path, 0)["m"]
+    fed = prepare(np.load(job.images), job)
+    along = {"vectors": (7,), "sequences": (7,), "NCL": (7, 1), "NCHW": (7, 1, 1)}.get(layout, ())
+    expected = (x - mean.reshape(along)) / std.reshape(along) if options else x
+    np.testing.assert_allclose(fed, expected.reshape(9, *declared), rtol=1e-5, atol=1e-5)
+    assert fed.dtype == helper.tensor_dtype_to_np_dtype(element)
+
+
+@pytest.mark.parametrize("element", [TensorProto.FLOAT, TensorProto.INT64])
+def test_noise_in_place_of_tokens_is_of_ids(tmp_path, element):
+    path = foreign(tmp_path / "m.onnx", (7,), element)
+    model, _ = load_bench_model(path, "m", InputOptions(accuracy=False), reference="m")
+    job = stage([model], None, tmp_path, 0)["m"]
+    fed = prepare(np.load(job.images), job)
+    assert fed.shape[1:] == (7,)
+    assert (fed.dtype == np.int64) is (element == TensorProto.INT64)
+    if element == TensorProto.INT64:
+        assert set(np.unique(fed)) == {0, 1}  # the size of its vocabulary is not known
+
+
+def test_pixels_are_not_fed_to_a_model_of_numbers(tmp_path):
+    x = RNG.integers(0, 256, (9, 1, 4, 4), dtype=np.uint8)
+    np.savez(tmp_path / "d.npz", x_test=x, y_test=classes(9))
+    path = foreign(tmp_path / "m.onnx", (1, 4, 4), TensorProto.FLOAT)
+    inputs = InputOptions(data=f"npz:{tmp_path / 'd.npz'}", data_layout="NCHW")
+    images = TestImages(inputs)
+    model, _ = load_bench_model(path, "m", inputs, reference="m", images=images)
+    with pytest.raises(InputError, match="trained on numbers") as refused:
+        stage([model], images.test_set(), tmp_path, 0)
+    assert "--scale m=255" in refused.value.hint
