@@ -13,7 +13,6 @@ from torch import nn
 
 from kdbench import models, storage
 from kdbench.data.augment import require_images
-from kdbench.data.transforms import Transforming
 from kdbench.distill import fit
 from kdbench.distill.class_weights import class_weights
 from kdbench.distill.devices import device_of, evaluation_batch, processes_of, resolved
@@ -37,6 +36,7 @@ from kdbench.workflows.stages import networks
 from kdbench.workflows.stages.launch import train_in_processes
 from kdbench.workflows.stages.model_sources import file_hash
 from kdbench.workflows.stages.network_checks import SAMPLES, require_usable
+from kdbench.workflows.stages.own_code_checks import require_usable_methods, require_usable_transform
 from kdbench.workflows.stages.plan import Job
 from kdbench.workflows.stages.ready_teachers import TeacherForm, form_of, is_onnx_teacher, onnx_network
 from kdbench.workflows.stages.run_data import RunData
@@ -104,13 +104,14 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
         teachers = [networks.teaching(t, run_data, None) for t in job.teachers]
         with recording() as of_terms:
             terms = _terms(job, network, teachers, run_data, build)
-            _try_transform(job, run_data)
+            require_usable_transform(job.entry, job.seed, run_data)
         recordings[job.entry.name] = of_network | of_terms | recordings.get(job.entry.name, Recording())
         if not job.parts:
             networks.is_cached(job.entry, terms, training_of(job))
         for teacher in job.teachers if any(term.method.needs_teacher for term in terms) else ():
             if teacher.logits is not None:
                 networks.given(job, teacher, run_data)
+        require_usable_methods(job, terms, network, teachers, run_data)
         if job.start is not None:
             require_same_shape(network, networks.quantized_like(networks.fresh(job.start, run_data.dataset), job))
         device_of(training_of(job))
@@ -152,13 +153,6 @@ def _try(
         if form is not None:
             example, outputs = form.example(example), form.outputs
         require_usable(network, example, outputs, job.entry.name, task=dataset.task, **options)
-
-
-def _try_transform(job: Job, run_data: RunData) -> None:
-    """Raise InputError for a transform that fails, or changes the shape of inputs."""
-    augment = job.entry.data.augment
-    if augment.transform is not None:
-        Transforming(augment.transform, job.seed)(torch.from_numpy(run_data.train.inputs[:SAMPLES].copy()), 0, 0)
 
 
 def _tried_peer(job: Job, run_data: RunData, tried: set[str], model: Model | None, number: int) -> nn.Module:
