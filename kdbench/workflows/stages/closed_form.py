@@ -35,20 +35,24 @@ def closed_form_errors(jobs: Sequence[Job], run_data: RunData, folder: RunFolder
 def teachers_share(job: Job) -> float | None:
     """Return the share of a linear model's weights that its teachers' predictions have; None without a closed form.
 
-    That takes one affine layer, squared errors for the whole training, and neither weight decay nor random views.
+    That takes one affine layer that is trained in full, squared errors for the whole training, and neither weight decay
+    nor random views.
     """
     entry = job.entry
     student = entry if isinstance(entry, Student) else None
     plain = student is None or (student.quantize is None and student.sub_students is None)
     augment = entry.data.augment
     unchanged = augment.distinct_views == 1 and not augment.mixes and not entry.training.optimizer.weight_decay
-    if architecture(entry).name != "linear" or not plain or not unchanged:
+    learns = entry.training.epochs and not entry.training.freeze
+    if architecture(entry).name != "linear" or not plain or not unchanged or not learns:
         return None
     if student is None or not student.terms:
         return 0.0
     (term, *others) = student.terms
     if others or term.method != "mse" or term.alone or term.from_epoch or term.until_epoch is not None:
         return None
+    if any(teacher.logits is not None for teacher in job.teachers):
+        return None  # given for some samples, perhaps
     on_teacher = MseOptions(**term.options).mse_weight
     on_labels = Mse.default_ce_weight if student.ce_weight is None else student.ce_weight
     return on_teacher / (on_teacher + on_labels) if on_teacher else 0.0
