@@ -21,8 +21,8 @@ from torch import nn
 from kdbench import models
 from kdbench.data.batches import Batch, Batches
 from kdbench.data.dataset import Split
-from kdbench.distill.fit import fit
 from kdbench.distill.objective import Objective
+from kdbench.distill.training.fit import fit
 from kdbench.progress import Silent
 from kdbench.recipe import Training
 

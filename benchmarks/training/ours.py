@@ -15,11 +15,11 @@ from benchmarks.training.workload import CE_WEIGHT, KD_WEIGHT, OPTIMIZER, PAD, T
 from kdbench import models, storage
 from kdbench.data.batches import Batch, Batches
 from kdbench.data.dataset import Dataset
-from kdbench.distill.devices import resolved
-from kdbench.distill.fit import fit
 from kdbench.distill.method import MethodContext
 from kdbench.distill.objective import student_objective, student_terms
-from kdbench.distill.teachers import CachedTeacher, LiveTeacher, Teacher, cached_teacher
+from kdbench.distill.teaching.teachers import CachedTeacher, LiveTeacher, Teacher, cached_teacher
+from kdbench.distill.training.devices import resolved
+from kdbench.distill.training.fit import fit
 from kdbench.progress import Silent
 from kdbench.recipe import Augment, Model, Student, Training
 

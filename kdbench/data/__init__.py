@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kdbench import plugins
 from kdbench.data.dataset import PARTS, Dataset, Loader, Part, Request, Split
-from kdbench.data.signatures import loaded
+from kdbench.data.reading.signatures import loaded
 from kdbench.errors import InputError
 from kdbench.registry import Registry
 from kdbench.results.preprocessing import Geometry
@@ -40,7 +40,7 @@ def load(
     downloaded sets (default: the environment variable KDBENCH_DATA); nothing is downloaded unless `download` is True.
     `resize` scales the shorter side to that many pixels, then `crop` cuts a centred square; `geometry` replaces both.
     With `floats`, images that are stored as floats stay so; otherwise those from 0 to 1 are rounded to 256 levels,
-    unless a `layout` (`kdbench.data.layouts`) says what the axes of the arrays are.
+    unless a `layout` (`kdbench.data.reading.layouts`) says what the axes of the arrays are.
 
     Raises InputError for an unknown or unusable set, DataMissingError if its files are missing.
     """
@@ -55,7 +55,7 @@ def load(
     request = Request(name, place, download, tuple(parts), geometry, floats, layout)
     content = loaded(DATASETS.get(name), request)
     if not isinstance(content, Dataset):
-        from kdbench.data.arrays import dataset_from_arrays
+        from kdbench.data.reading.arrays import dataset_from_arrays
 
         content = dataset_from_arrays(content, request)
     dataset: Dataset = content.only(parts)

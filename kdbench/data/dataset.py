@@ -146,7 +146,7 @@ class Dataset:
     @property
     def layout(self) -> DataLayout:
         """What the axes of the inputs are."""
-        from kdbench.data.layouts import layout_of
+        from kdbench.data.reading.layouts import layout_of
 
         return layout_of(self._splits()[0].inputs, self.channel_axis)
 
@@ -187,4 +187,4 @@ class Request:
 
 
 Loader = Callable[[Request], Any]
-"""Returns a `Dataset`, or plain arrays in a form that `kdbench.data.arrays.dataset_from_arrays` reads."""
+"""Returns a `Dataset`, or plain arrays in a form that `kdbench.data.reading.arrays.dataset_from_arrays` reads."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from kdbench.data import DATASETS
 from kdbench.data.dataset import PARTS, Dataset, Labels, Part, Request, Split
-from kdbench.data.images import EXTENSIONS, channel_statistics, common_form, read_images
+from kdbench.data.reading.images import EXTENSIONS, channel_statistics, common_form, read_images
 from kdbench.data.selection import stratified
 from kdbench.errors import DataMissingError, InputError
 

@@ -4,8 +4,8 @@ The archive holds `x_train`, `y_train`, `x_test` and `y_test`, or one of the two
 and `labels` or `x` and `y`; capital X is the same. It may hold `class_names`, an array of text. Without `class_names`
 classes are numbered up to the largest label, and there may be more.
 
-`data.layout` says what the axes are (`kdbench.data.layouts`). Without it arrays are images (N,H,W), (N,H,W,C) or
-(N,C,H,W) with 1, 3 or 4 channels, or rows of pixels (N,F): uint8, or floats from 0 to 1. Models are scored on such
+`data.layout` says what the axes are (`kdbench.data.reading.layouts`). Without it arrays are images (N,H,W), (N,H,W,C)
+or (N,C,H,W) with 1, 3 or 4 channels, or rows of pixels (N,F): uint8, or floats from 0 to 1. Models are scored on such
 floats as they are, whatever their range; for training they become round(255 · x). Labels are whole numbers from 0,
 (N,) or (N,1). Floats as labels are the targets of a regression, (N,) or (N,D), in their own unit; `target_names` may
 name the D components.
@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kdbench.data import DATASETS
-from kdbench.data.arrays import KEYS, NAMES, dataset_from_arrays
 from kdbench.data.dataset import Dataset, Request
+from kdbench.data.reading.arrays import KEYS, NAMES, dataset_from_arrays
 from kdbench.errors import DataMissingError, InputError
 
 Array = npt.NDArray[np.generic]

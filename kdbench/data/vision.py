@@ -14,7 +14,7 @@ import numpy as np
 
 from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Images, Part, Request, Split
-from kdbench.data.images import channel_statistics, fit_images
+from kdbench.data.reading.images import channel_statistics, fit_images
 from kdbench.data.selection import stratified
 from kdbench.errors import DataMissingError, InputError
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.data.batches import Batch
-from kdbench.distill.devices import processes_of
 from kdbench.distill.losses.logits import weighted_cross_entropy
 from kdbench.distill.method import Method, MethodContext, Step
 from kdbench.distill.methods import METHODS
 from kdbench.distill.tasks import CLASSIFICATION, Task
-from kdbench.distill.teachers import Teacher
+from kdbench.distill.teaching.teachers import Teacher
+from kdbench.distill.training.devices import processes_of
 from kdbench.errors import InputError
 from kdbench.models.features.tapped import TappedNetwork
 from kdbench.recipe import Student, Term

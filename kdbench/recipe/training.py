@@ -90,8 +90,8 @@ class Training(Value):
     weights. `class_weights`, one per class, weigh the cross-entropy with the labels; "balanced" ones are n / (C · n_c),
     for n training samples, n_c of them of the class, and C classes. With `ema` the moving average of the weights is
     validated and kept. `freeze` names modules, by path or glob, that stay as they are.
-    `precision`, `channels_last` and `compile` may be `auto` (see kdbench.distill.devices); `devices`, `num_nodes` and
-    `strategy` are Lightning's, and `batch` is the number of images per step on all devices together.
+    `precision`, `channels_last` and `compile` may be `auto` (see kdbench.distill.training.devices); `devices`,
+    `num_nodes` and `strategy` are Lightning's, and `batch` is the number of images per step on all devices together.
     """
 
     epochs: int = Field(default=10, ge=0)

@@ -19,9 +19,8 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.findings import Findings
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of, require_unused
 from kdbench.validation import validated
-from kdbench.workflows.stages.model_files import TestImages, load_bench_model, require_known_models
-from kdbench.workflows.stages.results import RunResults, assemble_record, record_and_folder, write_results
-from kdbench.workflows.stages.torch_networks import (
+from kdbench.workflows.files.model_files import TestImages, load_bench_model, require_known_models
+from kdbench.workflows.files.torch_networks import (
     PROGRAM,
     TorchNetwork,
     adopted,
@@ -30,6 +29,7 @@ from kdbench.workflows.stages.torch_networks import (
     torch_networks,
     unweighted,
 )
+from kdbench.workflows.stages.results import RunResults, assemble_record, record_and_folder, write_results
 
 
 def bench_models(

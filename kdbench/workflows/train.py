@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdbench.distill.processes import process_group
+from kdbench.distill.training.processes import process_group
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_of

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kdbench.data import load
-from kdbench.data.labels import as_labels
-from kdbench.data.layouts import as_images
+from kdbench.data.reading.labels import as_labels
+from kdbench.data.reading.layouts import as_images
 from kdbench.errors import DataMissingError, InputError
 
 GREY = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)

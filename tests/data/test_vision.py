@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kdbench.data import load
-from kdbench.data.images import channel_statistics
+from kdbench.data.reading.images import channel_statistics
 from kdbench.errors import DataMissingError, InputError
 
 

@@ -11,9 +11,9 @@ from students import objective_of, student
 from torch import Tensor, nn
 
 from kdbench.data.batches import Batches
-from kdbench.distill import fit
 from kdbench.distill.objective import Objective, student_objective, student_terms
-from kdbench.distill.teachers import CachedTeacher
+from kdbench.distill.teaching.teachers import CachedTeacher
+from kdbench.distill.training import fit
 from kdbench.progress import Silent
 from kdbench.recipe import Augment, Training
 from kdbench.results import cards

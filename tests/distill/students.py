@@ -2,10 +2,10 @@
 
 from networks import batches, context, stripes
 
-from kdbench.distill import fit
 from kdbench.distill.objective import Objective, student_objective, student_terms
 from kdbench.distill.tasks import TASKS
-from kdbench.distill.teachers import LiveTeacher
+from kdbench.distill.teaching.teachers import LiveTeacher
+from kdbench.distill.training import fit
 from kdbench.progress import Silent
 from kdbench.recipe import Student, Training
 

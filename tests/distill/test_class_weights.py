@@ -10,10 +10,10 @@ from sklearn.utils.class_weight import compute_class_weight
 from students import training
 from torch.nn import functional
 
-from kdbench.distill import fit
 from kdbench.distill.class_weights import class_weights
 from kdbench.distill.losses.logits import weighted_cross_entropy
 from kdbench.distill.objective import Objective
+from kdbench.distill.training import fit
 from kdbench.errors import InputError
 from kdbench.progress import Silent
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from students import same_weights
 
-from kdbench.distill import fit, loop
-from kdbench.distill.devices import missing_compiler
+from kdbench.distill.training import fit, loop
+from kdbench.distill.training.devices import missing_compiler
 
 # A server that has everything imported and nothing begun: its children start at once, and inherit no threads.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["lightning_fabric", "torchvision.transforms.v2", "kdbench.distill.fit"])
+PROCESSES.set_forkserver_preload(["lightning_fabric", "torchvision.transforms.v2", "kdbench.distill.training.fit"])
 
 NEEDS_COMPILER = pytest.mark.skipif(missing_compiler("cpu") is not None, reason="there is no C++ compiler")
 KINDS = [

@@ -4,9 +4,9 @@ from cases import TRAIN, VALIDATION
 from networks import batches, tiny
 from students import objective_of, student, training
 
-from kdbench.distill import fit
 from kdbench.distill.module_paths import frozen_modules, longest_match, matches, require_paths
 from kdbench.distill.objective import Objective
+from kdbench.distill.training import fit
 from kdbench.errors import InputError
 from kdbench.progress import Silent
 

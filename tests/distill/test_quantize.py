@@ -8,7 +8,6 @@ from students import Stops, objective_of, run_fit, same_weights, student, traini
 from torch import nn
 from torch.nn import functional
 
-from kdbench.distill import fit
 from kdbench.distill.objective import Objective
 from kdbench.distill.quantize import (
     MOMENTUM,
@@ -21,6 +20,7 @@ from kdbench.distill.quantize import (
     weight_on_grid,
     with_fake_quantization,
 )
+from kdbench.distill.training import fit
 from kdbench.errors import InputError
 from kdbench.models.taps import Taps
 

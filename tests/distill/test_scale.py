@@ -11,14 +11,14 @@ import torch
 from students import same_weights
 from torch.distributed import TCPStore
 
-from kdbench.distill import fit, loop
-from kdbench.distill.processes import Processes, process_group
+from kdbench.distill.training import fit, loop
+from kdbench.distill.training.processes import Processes, process_group
 from kdbench.errors import InputError
 from kdbench.results import cards
 from kdbench.workflows.stages.launch import _environment
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["lightning_fabric", "torchvision.transforms.v2", "kdbench.distill.fit"])
+PROCESSES.set_forkserver_preload(["lightning_fabric", "torchvision.transforms.v2", "kdbench.distill.training.fit"])
 
 ALIKE = [cases.plain_labels, cases.plain_mixtures, cases.plain_stages, cases.plain_accumulated]
 NORMED = [cases.labels_alone, cases.refined]  # batch norm and dropout, both each process's own

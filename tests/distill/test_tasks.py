@@ -13,10 +13,10 @@ from students import objective_of, student, training
 from torch import nn
 
 from kdbench.data.dataset import Split
-from kdbench.distill import fit
 from kdbench.distill.methods import METHODS
 from kdbench.distill.objective import Objective, student_terms
 from kdbench.distill.tasks import REGRESSION, TASKS, require_task
+from kdbench.distill.training import fit
 from kdbench.errors import InputError
 from kdbench.progress import Silent
 from kdbench.recipe import Examples, Training

@@ -15,11 +15,11 @@ from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
 from kdbench.worker.inputs import prepare
 from kdbench.workflows.bench import bench
+from kdbench.workflows.files.model_files import TestImages, load_bench_model
 from kdbench.workflows.run import run
-from kdbench.workflows.stages.model_files import TestImages, load_bench_model
-from kdbench.workflows.stages.plan import plan
-from kdbench.workflows.stages.run_data import load_run_data
 from kdbench.workflows.stages.train import check
+from kdbench.workflows.study.plan import plan
+from kdbench.workflows.study.run_data import load_run_data
 
 pytestmark = pytest.mark.usefixtures("one_process")
 RNG = np.random.default_rng(0)

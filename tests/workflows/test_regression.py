@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from kdbench import data
-from kdbench.distill import fit
+from kdbench.distill.training import fit
 from kdbench.recipe.loading import load_recipe, recipe_from
 from kdbench.recipe.measure import Measure
 from kdbench.workflows.bench import bench

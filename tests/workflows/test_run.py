@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdbench import data
-from kdbench.distill import fit
+from kdbench.distill.training import fit
 from kdbench.errors import DivergedError, InputError, StorageError
 from kdbench.export.onnx import Parity
 from kdbench.measure.bench_model import network_of

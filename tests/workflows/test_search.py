@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.distill import fit, teachers
+from kdbench.distill.teaching import teachers
+from kdbench.distill.training import fit
 
 optuna = pytest.importorskip("optuna")
 

@@ -18,7 +18,7 @@ from kdbench.export.state_dicts import read_weights
 from kdbench.recipe import Measure
 from kdbench.results.cards import ModelCard
 from kdbench.workflows.bench import bench
-from kdbench.workflows.stages import torch_networks as stage
+from kdbench.workflows.files import torch_networks as stage
 
 FEW = Measure(energy="off", budget_s=0.2, batch=(16,), sessions=2)
 MODULE = """

@@ -2,7 +2,8 @@
 
 import pytest
 
-from kdbench.distill import loop, tracker
+from kdbench.distill import tracker
+from kdbench.distill.training import loop
 from kdbench.errors import InputError
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kdbench import storage
-from kdbench.distill import fit
 from kdbench.distill.quantize import deployed, rounding_sensitivity
+from kdbench.distill.training import fit
 from kdbench.export.integers import count_kernels
 from kdbench.export.onnx import check_parity, export_onnx
 from kdbench.modelfile.facts import ModelFacts, inspect
@@ -16,12 +16,12 @@ from kdbench.results import records
 from kdbench.results.cards import Bits, CodeFile, ModelCard, Origin
 from kdbench.results.records import Diagnostic, Measurement
 from kdbench.results.run_folder import RunFolder, card_path
-from kdbench.workflows.stages.model_sources import external_files, file_hash
-from kdbench.workflows.stages.networks import architecture, origin, trained
-from kdbench.workflows.stages.plan import Job
-from kdbench.workflows.stages.ready_teachers import TeacherForm, form_of
-from kdbench.workflows.stages.run_data import RunData
 from kdbench.workflows.stages.train import training_summary
+from kdbench.workflows.study.model_sources import external_files, file_hash
+from kdbench.workflows.study.networks import architecture, origin, trained
+from kdbench.workflows.study.plan import Job
+from kdbench.workflows.study.ready_teachers import TeacherForm, form_of
+from kdbench.workflows.study.run_data import RunData
 
 PARITY_SAMPLES = 256
 

@@ -14,12 +14,12 @@ from kdbench.recipe import Recipe
 from kdbench.results import records
 from kdbench.results.records import Diagnostic, Measurement, RunRecord
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages.analyses import analyses_of
-from kdbench.workflows.stages.closed_form import closed_form_errors
 from kdbench.workflows.stages.export import Exported, quantization_warnings
-from kdbench.workflows.stages.ready_teachers import test_images
 from kdbench.workflows.stages.results import assemble_record
-from kdbench.workflows.stages.run_data import RunData
+from kdbench.workflows.study.analyses import analyses_of
+from kdbench.workflows.study.closed_form import closed_form_errors
+from kdbench.workflows.study.ready_teachers import test_images
+from kdbench.workflows.study.run_data import RunData
 
 
 def measure_all(

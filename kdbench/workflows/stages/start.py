@@ -5,21 +5,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kdbench import storage
-from kdbench.distill import fit
-from kdbench.distill.devices import check_devices
-from kdbench.distill.processes import process_group, world_size
 from kdbench.distill.tracker import require_trackers
 from kdbench.distill.trackers import TRACKERS
+from kdbench.distill.training import fit
+from kdbench.distill.training.devices import check_devices
+from kdbench.distill.training.processes import process_group, world_size
 from kdbench.errors import InputError, KdbenchError
 from kdbench.plugins import Recording, recording
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder, choose_folder, require_unused
-from kdbench.workflows.stages.own_code import Code, code_of, load_plugins, require_known_everywhere, write_code
-from kdbench.workflows.stages.plan import Job, plan
-from kdbench.workflows.stages.run_data import RunData, load_run_data
 from kdbench.workflows.stages.train import check, training_of
+from kdbench.workflows.study.own_code import Code, code_of, load_plugins, require_known_everywhere, write_code
+from kdbench.workflows.study.plan import Job, plan
+from kdbench.workflows.study.run_data import RunData, load_run_data
 
 
 def start_run(

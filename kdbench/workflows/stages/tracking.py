@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kdbench.distill import fit
 from kdbench.distill.tracker import GuardedTracker, Parameter, TrackedModel, opened
 from kdbench.distill.trackers import TRACKERS
+from kdbench.distill.training import fit
 from kdbench.errors import InputError
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages.plan import Job
+from kdbench.workflows.study.plan import Job
 
 
 @contextmanager

@@ -13,17 +13,17 @@ from torch import nn
 
 from kdbench import models, storage
 from kdbench.data.augment import require_images
-from kdbench.distill import fit
 from kdbench.distill.class_weights import class_weights
-from kdbench.distill.devices import device_of, evaluation_batch, processes_of, resolved
 from kdbench.distill.initial_weights import require_same_shape
-from kdbench.distill.metering import NO_METER, EnergyMeter, Unmetered
 from kdbench.distill.method import MethodContext
 from kdbench.distill.module_paths import require_known_paths
 from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
-from kdbench.distill.processes import process_group, world_size
 from kdbench.distill.tasks import TASKS, require_task
-from kdbench.distill.teachers import freeze
+from kdbench.distill.teaching.teachers import freeze
+from kdbench.distill.training import fit
+from kdbench.distill.training.devices import device_of, evaluation_batch, processes_of, resolved
+from kdbench.distill.training.metering import NO_METER, EnergyMeter, Unmetered
+from kdbench.distill.training.processes import process_group, world_size
 from kdbench.errors import DivergedError, InputError
 from kdbench.measure.energy.training import EpochMeter
 from kdbench.plugins import Recording, recording
@@ -32,15 +32,15 @@ from kdbench.recipe import Model, Recipe, Student, Trained, Training
 from kdbench.results import cards
 from kdbench.results.cards import EnergyUse
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages import networks
 from kdbench.workflows.stages.launch import train_in_processes
-from kdbench.workflows.stages.model_sources import file_hash
-from kdbench.workflows.stages.network_checks import SAMPLES, require_usable
-from kdbench.workflows.stages.own_code_checks import require_usable_methods, require_usable_transform
-from kdbench.workflows.stages.plan import Job
-from kdbench.workflows.stages.ready_teachers import TeacherForm, form_of, is_onnx_teacher, onnx_network
-from kdbench.workflows.stages.run_data import RunData
 from kdbench.workflows.stages.tracking import trackers_of
+from kdbench.workflows.study import networks
+from kdbench.workflows.study.model_sources import file_hash
+from kdbench.workflows.study.network_checks import SAMPLES, require_usable
+from kdbench.workflows.study.own_code_checks import require_usable_methods, require_usable_transform
+from kdbench.workflows.study.plan import Job
+from kdbench.workflows.study.ready_teachers import TeacherForm, form_of, is_onnx_teacher, onnx_network
+from kdbench.workflows.study.run_data import RunData
 
 BuildPeer = Callable[[Model | None, int], nn.Module]
 

@@ -13,14 +13,14 @@ from threading import Thread
 from torch import distributed
 
 from kdbench import storage
-from kdbench.distill.processes import process_group
+from kdbench.distill.training.processes import process_group
 from kdbench.errors import KdbenchError
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages.own_code import load_plugins, planned_job
-from kdbench.workflows.stages.run_data import load_run_data
 from kdbench.workflows.stages.train import UNMETERED, train_one
+from kdbench.workflows.study.own_code import load_plugins, planned_job
+from kdbench.workflows.study.run_data import load_run_data
 
 
 class JsonProgress(Silent):

@@ -7,9 +7,9 @@ from safetensors.torch import load_file
 from students import Stops, objective_of, run_fit, same_weights, student, training
 
 from kdbench.data.batches import Batch
-from kdbench.distill import fit
 from kdbench.distill.methods import METHODS
 from kdbench.distill.objective import Objective
+from kdbench.distill.training import fit
 
 # Options for a small set and a short training.
 OPTIONS = {
@@ -76,7 +76,7 @@ def test_it_learns_in_bfloat16_channels_last_with_a_sample_left_over(tmp_path, t
 
 @EVERY
 def test_interrupted_and_resumed_it_ends_with_the_same_bits(tmp_path, teachers, method, monkeypatch):
-    monkeypatch.setattr("kdbench.distill.loop.SAVE_EVERY_S", 0)
+    monkeypatch.setattr("kdbench.distill.training.loop.SAVE_EVERY_S", 0)
     options = training(epochs=3, keep="last")
     whole, objective, _ = prepared(method, teachers)
     run_fit(tmp_path / "whole", whole, objective, options)

@@ -6,9 +6,9 @@ import pytest
 from kdbench.data.dataset import Dataset, Split
 from kdbench.errors import InputError
 from kdbench.recipe.loading import recipe_from
-from kdbench.workflows.stages import run_data
-from kdbench.workflows.stages.plan import plan
 from kdbench.workflows.stages.train import check
+from kdbench.workflows.study import run_data
+from kdbench.workflows.study.plan import plan
 
 
 @pytest.fixture

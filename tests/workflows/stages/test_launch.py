@@ -11,7 +11,7 @@ import pytest
 from torch.distributed import TCPStore
 
 import kdbench
-from kdbench.distill import fit
+from kdbench.distill.training import fit
 from kdbench.errors import DivergedError, InputError, KdbenchError
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdbench.distill.metering import NO_METER
+from kdbench.distill.training.metering import NO_METER
 from kdbench.workflows.stages import train
 
 

@@ -16,10 +16,10 @@ from kdbench.recipe.loading import recipe_from
 from kdbench.results.cards import Bits, ModelCard
 from kdbench.results.records import missing
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages import networks
 from kdbench.workflows.stages.export import Exported, export_all, quantization_warnings
-from kdbench.workflows.stages.plan import plan
-from kdbench.workflows.stages.run_data import load_run_data
+from kdbench.workflows.study import networks
+from kdbench.workflows.study.plan import plan
+from kdbench.workflows.study.run_data import load_run_data
 from kdbench.workflows.train import train
 
 

@@ -13,9 +13,9 @@ from kdbench.errors import InputError
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages import run_data
 from kdbench.workflows.stages.export import export_all
-from kdbench.workflows.stages.plan import plan
+from kdbench.workflows.study import run_data
+from kdbench.workflows.study.plan import plan
 from kdbench.workflows.train import train
 
 pytestmark = pytest.mark.usefixtures("one_process")

@@ -6,9 +6,9 @@ import pytest
 from kdbench import data
 from kdbench.data.dataset import Dataset, Split
 from kdbench.recipe.loading import load_recipe, shipped_recipes
-from kdbench.workflows.stages import run_data
-from kdbench.workflows.stages.plan import plan
 from kdbench.workflows.stages.train import check
+from kdbench.workflows.study import run_data
+from kdbench.workflows.study.plan import plan
 
 SIZES = {
     "digits": (1438, (1, 8, 8), 10),

@@ -3,8 +3,8 @@ from pathlib import Path
 
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.records import RunRecord
-from kdbench.workflows.stages.plan import plan
 from kdbench.workflows.stages.tracking import parameters_of, values_of
+from kdbench.workflows.study.plan import plan
 
 RECORD = Path(__file__).parent.parent.parent / "records" / "digits.json"
 

@@ -1,0 +1,120 @@
+"""A data set from plain arrays: those of an archive, or what a loader returns in place of a `Dataset`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kdbench.data.dataset import Dataset, Inputs, Part, Request, Split
+from kdbench.data.reading.images import channel_statistics, fit_images
+from kdbench.data.reading.labels import class_names, labels_or_targets, target_names
+from kdbench.data.reading.layouts import as_images, as_inputs, certain_layout, channel_axis_of
+from kdbench.errors import DataMissingError, InputError
+
+Array = npt.NDArray[np.generic]
+
+KEYS: dict[Part, tuple[tuple[str, str], ...]] = {
+    "train": (("x_train", "y_train"), ("X_train", "y_train")),
+    "test": (("x_test", "y_test"), ("X_test", "y_test"), ("images", "labels"), ("x", "y"), ("X", "y")),
+}
+"""The names of inputs and labels of each part; the first that exists counts."""
+NAMES = {"class_names", "target_names"}
+"""Arrays of text: names of the classes, or of a regression's targets."""
+
+_RETURN = "return a kdbench Dataset, a dict of x_train, y_train, x_test and y_test, or these four arrays in this order"
+
+
+def dataset_from_arrays(arrays: Any, request: Request, *, where: str = "", source: str = "") -> Dataset:
+    """Return the data set of plain `arrays`: a mapping by the names in `KEYS`, or (x_train, y_train, x_test, y_test).
+
+    Two pairs, ((x_train, y_train), (x_test, y_test)), are the same. A mapping may hold `class_names`, or `target_names`
+    of a regression, whose labels are floats. Arrays are read
+    in the layout that `request` names, or as pixels. Mean and standard deviation of uint8 images come from the training
+    part, or from the test part if no other is requested; those of floats are left out: they are fitted to the part that
+    is trained on. `where` names the arrays in messages, `source` tells their origin.
+
+        dataset_from_arrays({"x_test": x, "y_test": y}, Request("mine", parts=("test",), layout="sequences"))
+
+    Raises InputError for arrays that cannot be read so, DataMissingError for a part that is missing.
+    """
+    where = where or f"the data set {request.name!r}"
+    named = _named(arrays, where)
+    keys: dict[Part, tuple[str, str]] = {}
+    for part, candidates in KEYS.items():
+        if pair := next((names for names in candidates if names[0] in named), None):
+            keys[part] = pair
+    for part in request.parts:
+        if part not in keys:
+            needed = " or ".join(f"{x} and {y}" for x, y in KEYS[part])
+            message = f"{where} has no {part} part: it needs {needed}, and holds {', '.join(named) or 'nothing'}"
+            raise DataMissingError(message, "add them with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)")
+    pairs = {part: keys[part] for part in request.parts}
+    layout = request.layout
+    if layout == "auto":
+        layout = certain_layout([named[x] for x, _ in pairs.values()], floats=request.floats) or "auto"
+    splits = {part: _split(named, x, y, where, request, layout) for part, (x, y) in pairs.items()}
+    labels = [labels_or_targets(named[y], f"{y} of {where}") for _, y in keys.values() if y in named]
+    basis: Part = "train" if "train" in splits else "test"
+    inputs, fitted = splits[basis].inputs, "; mean and std are fitted to what is trained on"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    if inputs.dtype == np.uint8 or (inputs.ndim == 4 and request.floats and request.layout == "auto"):
+        mean, std = channel_statistics(inputs)
+        fitted = f"; mean and std computed from its {basis} part"
+    elif inputs.dtype == np.int64:
+        fitted = ""
+    numbers = any(values.dtype == np.float32 for values in labels)
+    names = target_names(named, labels, where) if numbers else class_names(named.get("class_names"), labels, where)
+    parts, inferred = (splits.get("train"), splits.get("test")), "class_names" not in named
+    options: dict[str, Any] = {"inferred_classes": inferred, "channel_axis": channel_axis_of(layout)}
+    options["stored_layout"] = None if layout == "auto" else layout
+    return Dataset(request.name, names, *parts, mean, std, f"{source or where}{fitted}", **options)
+
+
+def _named(arrays: Any, where: str) -> dict[str, Array]:
+    """Return plain arrays by name; raises InputError for another form."""
+    if isinstance(arrays, Mapping):
+        named = {str(key): value for key, value in arrays.items()}
+    elif isinstance(arrays, Sequence) and len(arrays) == 4:
+        named = dict(zip(("x_train", "y_train", "x_test", "y_test"), arrays, strict=True))
+    elif isinstance(arrays, Sequence) and len(arrays) == 2 and all(_is_pair(pair) for pair in arrays):
+        named = dict(zip(("x_train", "y_train", "x_test", "y_test"), (*arrays[0], *arrays[1]), strict=True))
+    else:
+        raise InputError(f"{where} is {type(arrays).__name__}, from which no data set can be made", _RETURN)
+    used = {key for pairs in KEYS.values() for pair in pairs for key in pair} | NAMES
+    return {key: _array(value, f"{key} of {where}") for key, value in named.items() if key in used}
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2
+
+
+def _array(value: Any, what: str) -> Array:
+    """Return an array, a tensor on the CPU or nested lists as an array; raises InputError for Python objects."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a device or with gradients
+        raise InputError(f"{what} is no array: {error}", "return numpy arrays, one row a sample") from error
+    if array.dtype.kind == "O":
+        raise InputError(f"{what} holds Python objects", "return numpy arrays of numbers, one row a sample")
+    return array
+
+
+def _split(arrays: Mapping[str, Array], x: str, y: str, where: str, request: Request, layout: str) -> Split:
+    if y not in arrays:
+        raise InputError(f"{where} holds {x} but not {y}", f"add the labels as {y}")
+    what = f"{x} of {where}"
+    if layout == "auto":
+        inputs: Inputs = as_images(arrays[x], what, floats=request.floats)
+    else:
+        inputs = as_inputs(arrays[x], layout, what)
+    labels = labels_or_targets(arrays[y], f"{y} of {where}")
+    if len(inputs) != len(labels):
+        raise InputError(f"{where} holds {len(inputs)} samples in {x} but {len(labels)} labels in {y}", "align the two")
+    if layout in {"auto", "NCHW", "NHWC"}:
+        inputs = fit_images(inputs, request.geometry)
+    elif request.geometry.resize is not None or request.geometry.crop is not None:
+        message = f"{what} is {layout}, and data.resize and data.crop are for images"
+        raise InputError(message, "leave data.resize and data.crop out")
+    return Split(inputs, labels)

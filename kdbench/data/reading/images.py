@@ -1,0 +1,225 @@
+"""Image files as one uint8 array, images brought to one size, and their per-channel mean and standard deviation.
+
+Headers are read first, so that memory is allocated once and mistakes are reported early. Resizing is torchvision's
+`Resize(int)` (bilinear, antialiased) and `CenterCrop` on Pillow images, bit for bit, so that a model trained elsewhere
+sees the pixels it was trained on.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+
+from kdbench.data.dataset import Images
+from kdbench.data.reading.normalisation import axis_statistics
+from kdbench.data.reading.resampling import resampled
+from kdbench.errors import InputError
+from kdbench.machine.cores import available_cores
+from kdbench.results.preprocessing import Colour, Geometry
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+
+_CHUNK = 1024  # images counted at a time: bincount converts its input to 64 bits
+_GREY = frozenset({"1", "L"})
+_COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "LA", "La", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"})
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Form(NamedTuple):
+    """The common form of all images of a set: Pillow's mode (`L` grey, `RGB`), height and width in pixels."""
+
+    mode: str
+    height: int
+    width: int
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        return len(self.mode)
+
+
+def common_form(paths: Sequence[Path], geometry: Geometry) -> Form:
+    """Return the form of the images in `geometry`, from their headers alone.
+
+    Grey if all are grey, else RGB. Raises InputError naming a file that cannot be read, has a depth other than 8 bits,
+    or ends up with a size other than the first file's.
+    """
+    modes, first = set(), None
+    for path, (mode, height, width) in zip(paths, _in_threads(_header, paths), strict=True):
+        if mode not in _GREY | _COLOUR:
+            raise InputError(f"{path} has mode {mode}, not 8 bits a channel", "convert it to 8-bit grey or RGB")
+        modes.add(mode)
+        try:
+            size = fitted_size(height, width, geometry)
+        except InputError as error:
+            raise InputError(f"{path}: {error.message}", error.hint) from error
+        first = first or (path, size)
+        if size != first[1]:
+            sizes = ", ".join(f"{file} gives {h}×{w}" for file, (h, w) in (first, (path, size)))
+            hint = "set data.resize (shorter side) and data.crop (square from the centre) to bring all to one size"
+            raise InputError(f"images differ in size (height × width): {sizes}", hint)
+    assert first is not None, "no images"
+    colour = geometry.colour or ("grey" if modes <= _GREY else "RGB")
+    return Form("L" if colour == "grey" else "RGB", *first[1])
+
+
+def read_images(paths: Sequence[Path], form: Form, geometry: Geometry) -> Images:
+    """Return the images as (N, C, H, W) uint8 in `form`; raises InputError naming a file that cannot be read."""
+    result = np.empty((len(paths), form.channels, form.height, form.width), dtype=np.uint8)
+
+    def decode(item: tuple[int, Path]) -> None:
+        position, path = item
+        with _opened(path) as image:
+            pixels = np.asarray(fitted(image.convert(form.mode), geometry))
+        result[position] = pixels.reshape(form.height, form.width, form.channels).transpose(2, 0, 1)
+
+    list(_in_threads(decode, list(enumerate(paths))))
+    return result
+
+
+def _header(path: Path) -> tuple[str, int, int]:
+    with _opened(path) as image:
+        return image.mode, image.height, image.width
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator["Image.Image"]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            yield image
+    # Pillow's decoders raise these on damaged files (UnidentifiedImageError is an OSError; PNG's is a SyntaxError).
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is not a readable image: {error}", "replace or remove it") from error
+
+
+def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Apply `function` on threads, results in order: Pillow decodes without holding the interpreter's lock."""
+    with ThreadPoolExecutor(max_workers=min(8, len(available_cores()))) as pool:
+        try:
+            yield from pool.map(function, items)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def fitted_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
+    """Return height and width in `geometry`; raises InputError if the crop is larger than the image."""
+    height, width = scaled_size(height, width, geometry)
+    if geometry.mode == "letterbox":
+        height, width = _box(geometry)
+    if geometry.crop is None:
+        return height, width
+    if geometry.crop[0] > height or geometry.crop[1] > width:
+        side = max(geometry.crop)
+        crop = side if geometry.crop == (side, side) else f"{geometry.crop[0]}×{geometry.crop[1]}"
+        message = f"a crop of {crop} pixels does not fit an image of {height}×{width} (height × width)"
+        raise InputError(message, f"set data.resize to {side} or more")
+    return geometry.crop
+
+
+def fitted(image: "Image.Image", geometry: Geometry) -> "Image.Image":
+    """Return `image` brought to `fitted_size` of its size; its colours stay.
+
+    Resizing and cropping equal torchvision's `Resize` and `CenterCrop` on Pillow images.
+    """
+    from PIL import Image
+
+    height, width = scaled_size(image.height, image.width, geometry)
+    if (height, width) != (image.height, image.width):
+        if geometry.antialias or geometry.interpolation == "nearest":
+            image = image.resize((width, height), getattr(Image.Resampling, geometry.interpolation.upper()))
+        else:
+            image = Image.fromarray(resampled(np.asarray(image), height, width, geometry.interpolation))
+    if geometry.mode == "letterbox":
+        box = _box(geometry)
+        top, left = (round((side - of) / 2 - 0.1) for side, of in zip(box, (height, width), strict=True))
+        fill = geometry.fill / 255 if image.mode == "F" else geometry.fill  # floats go from 0 to 1
+        padded = Image.new(image.mode, (box[1], box[0]), (fill,) * len(image.getbands()))
+        padded.paste(image, (left, top))
+        image = padded
+    if geometry.crop is not None:
+        height, width = geometry.crop
+        top, left = round((image.height - height) / 2), round((image.width - width) / 2)
+        image = image.crop((left, top, left + width, top + height))
+    return image
+
+
+def fit_images(images: Images, geometry: Geometry) -> Images:
+    """Return (N, C, H, W) images in `geometry`; the same array if nothing changes."""
+    from PIL import Image
+
+    count, channels, *size = images.shape
+    if geometry.colour is not None and channels in {1, 3} and channels != (1 if geometry.colour == "grey" else 3):
+        images = _in_colours(images, geometry.colour)
+        channels = images.shape[1]
+    height, width = fitted_size(size[0], size[1], geometry)
+    if [height, width] == size == [*scaled_size(size[0], size[1], geometry)]:
+        return images
+    result = np.empty((count, channels, height, width), dtype=images.dtype)
+    for position in np.ndindex(count, channels):
+        result[position] = np.asarray(fitted(Image.fromarray(images[position]), geometry))
+    return result
+
+
+def _in_colours(images: Images, colour: Colour) -> Images:
+    """Return grey images with their channel repeated, or RGB images in Pillow's grey: ITU-R 601-2 luma."""
+    from PIL import Image
+
+    if colour == "RGB":
+        return np.repeat(images, 3, axis=1)
+    if images.dtype != np.uint8:
+        luma = np.array([0.299, 0.587, 0.114], images.dtype)
+        return np.tensordot(images, luma, axes=(1, 0))[:, None]
+    pixels = (Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).convert("L") for image in images)
+    return np.stack([np.asarray(image)[None] for image in pixels])
+
+
+def _box(geometry: Geometry) -> tuple[int, int]:
+    assert isinstance(geometry.resize, tuple), geometry
+    return geometry.resize
+
+
+def scaled_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
+    """Return the height and width of an image after scaling, before it is padded and cropped."""
+    if isinstance(geometry.resize, int):
+        return _resized(height, width, geometry.resize)
+    if geometry.resize is None:
+        return height, width
+    if geometry.mode == "squash":
+        return geometry.resize
+    ratio = min(geometry.resize[0] / height, geometry.resize[1] / width)
+    return round(height * ratio), round(width * ratio)
+
+
+def _resized(height: int, width: int, shorter: int) -> tuple[int, int]:
+    """Scale so that the shorter side is `shorter`; the longer is rounded down, as torchvision does."""
+    if height <= width:
+        return shorter, int(shorter * width / height)
+    return int(shorter * height / width), shorter
+
+
+def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and population standard deviation of each channel of (N, C, H, W) images, in units of 0–1.
+
+    A constant channel gets the deviation 1: it is shifted to zero and not scaled.
+    """
+    if images.dtype != np.uint8:
+        return axis_statistics(images, 1)
+    levels = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        chunks = (images[start : start + _CHUNK, channel] for start in range(0, len(images), _CHUNK))
+        counts = sum(np.bincount(chunk.ravel(), minlength=256) for chunk in chunks)
+        means.append(float(np.average(levels, weights=counts)))
+        deviation = float(np.sqrt(np.average((levels - means[-1]) ** 2, weights=counts)))
+        deviations.append(1.0 if np.count_nonzero(counts) == 1 else deviation)
+    return tuple(means), tuple(deviations)

@@ -1,0 +1,88 @@
+"""A teacher that is an array: its logits for samples of the data set, computed elsewhere."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdbench.data.batches import Batch
+from kdbench.distill.method import TeacherOutput
+from kdbench.distill.teaching.onnx_network import Layerless
+from kdbench.errors import InputError
+
+_FORM = "save it with numpy.savez(FILE, logits=…, samples=…): logits (M, classes), and the set's sample numbers (M,)"
+_MOST_SHOWN = 5
+
+
+class GivenLogits(Layerless):
+    """What stands for the network of a teacher that has none: it has no layers, and is never called."""
+
+    why = "a teacher given by its logits has no layers to tap"
+
+    def forward(self, inputs: Tensor) -> Tensor:  # noqa: ARG002 - as every network
+        """Raise InputError: there is no network."""
+        raise InputError("a teacher given by its logits has no network, which the method calls", self.hint)
+
+
+class ArrayTeacher:
+    """The logits (N, C) of a training part's samples, by their position."""
+
+    kind: Literal["kept"] = "kept"
+    prepared_s = 0.0
+
+    def __init__(self, logits: Tensor) -> None:
+        self._logits = logits
+
+    def to(self, device: torch.device) -> None:
+        """Move the logits to `device`."""
+        self._logits = self._logits.to(device)
+
+    def predict(self, batch: Batch, layers: Sequence[str] = (), *, logits: bool = True) -> TeacherOutput:  # noqa: ARG002
+        """Return the logits of the batch's samples, float32."""
+        assert not layers, "an array holds no features"
+        return TeacherOutput(self._logits.index_select(0, batch.position.to(self._logits.device)))
+
+
+def load_logits(path: Path, samples: Any, outputs: int) -> Tensor:
+    """Return the logits (N, outputs), float32, of the data set's samples with the numbers `samples` (N,).
+
+    The file is a .npz with `logits` and `samples`, or a .npy with the logits of all samples in the set's order. Raises
+    InputError for a file that holds something else, or lacks some of the samples.
+    """
+    logits, numbers = _read(path)
+    if logits.ndim != 2 or logits.dtype.kind != "f" or len(logits) != len(numbers):
+        shapes = f"logits {logits.shape} {logits.dtype} and samples {numbers.shape}"
+        raise InputError(f"{path} holds {shapes}, not (M, classes) floats and (M,)", _FORM)
+    if logits.shape[1] != outputs:
+        raise InputError(f"{path} holds logits of {logits.shape[1]} classes, but the data has {outputs}", _FORM)
+    if numbers.dtype.kind not in "iu" or numbers.ndim != 1 or len(np.unique(numbers)) != len(numbers):
+        raise InputError(f"{path}: samples are not integers, each once", _FORM)
+    order = np.argsort(numbers, kind="stable")
+    place = np.searchsorted(numbers, samples, sorter=order)
+    row = order[np.minimum(place, len(order) - 1)]
+    missing = samples[numbers[row] != samples]
+    if len(missing):
+        listed = ", ".join(map(str, missing[:_MOST_SHOWN])) + (", …" if len(missing) > _MOST_SHOWN else "")
+        message = f"{path} has no logits for {len(missing)} of {len(samples)} training samples: {listed}"
+        raise InputError(message, "samples are numbered from 0 in the order of the data set's training part")
+    chosen = logits[row].astype(np.float32)
+    if not np.isfinite(chosen).all():
+        raise InputError(f"{path} holds NaN or infinite logits", "compute them again, or leave those samples out")
+    return torch.from_numpy(chosen)
+
+
+def _read(path: Path) -> tuple[Any, Any]:
+    try:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content, np.arange(len(content))
+        missing = {"logits", "samples"} - set(content.files)
+        if missing:
+            raise InputError(f"{path} has no array {min(missing)!r}; it has {', '.join(content.files)}", _FORM)
+        return content["logits"], content["samples"]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
+        raise InputError(f"{path} is no readable array of numpy's: {error}", _FORM) from error

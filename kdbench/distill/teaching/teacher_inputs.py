@@ -1,0 +1,128 @@
+"""From the students' inputs to a ready teacher's, and from its outputs to the data's classes, on the device.
+
+Images are brought to the teacher's size and colours as `kdbench.data.reading.images` does it on the CPU: what a teacher
+sees while it teaches is what it sees when it is measured, up to a level of its pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kdbench.data.reading.images import scaled_size
+from kdbench.evaluate.class_map import ABSENT
+from kdbench.results.preprocessing import Geometry, Preprocessing
+
+# Pillow's filters that torch has too.
+FILTERS = {"nearest": "nearest-exact", "bilinear": "bilinear", "bicubic": "bicubic"}
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow's
+_FAR_BELOW = 100.0  # below a row's smallest logit: its probability is 0 for all purposes
+
+
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """How stored values x become inputs: (x / scale − mean) / std, per index of `axis`, or for all alike."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float
+    axis: int = 1
+
+    def undone(self, inputs: Tensor) -> Tensor:
+        """Return the stored values of normalised inputs (B, …)."""
+        return (inputs * self._shaped(self.std, inputs) + self._shaped(self.mean, inputs)) * self.scale
+
+    def applied(self, stored: Tensor) -> Tensor:
+        """Return the inputs of stored values (B, …)."""
+        return (stored / self.scale - self._shaped(self.mean, stored)) / self._shaped(self.std, stored)
+
+    def _shaped(self, values: Sequence[float], like: Tensor) -> Tensor:
+        shape = [1] * like.dim()
+        shape[self.axis] = len(values)
+        return like.new_tensor(values).view(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherInputs:
+    """Maps the students' normalised inputs (B, …) to a teacher's, in its `layout`.
+
+    `students` and `teacher` are the normalisations, `preprocessing` has the geometry and the order of channels. With
+    `levels` the values are pixels from 0 to 255, which are whole numbers after resizing.
+
+        TeacherInputs(Normalisation((0.5,), (0.2,), 255), Normalisation((0.4,), (0.3,), 255), Preprocessing())
+    """
+
+    students: Normalisation
+    teacher: Normalisation
+    preprocessing: Preprocessing
+    layout: str = "NCHW"
+    levels: bool = True
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return what the teacher takes."""
+        stored, geometry = self.students.undone(inputs.float()), self.preprocessing.geometry
+        if stored.dim() == 4:
+            stored = resized(_in_colours(stored, geometry.colour), geometry, levels=self.levels)
+            if self.preprocessing.channel_order == "BGR":
+                stored = stored.flip(1)
+        values = self.teacher.applied(stored)
+        if self.layout == "NHWC":
+            values = values.permute(0, 2, 3, 1)
+        return values.flatten(1) if self.layout == "flat" else values.contiguous()
+
+
+def _in_colours(images: Tensor, colour: str | None) -> Tensor:
+    """Return grey images with their channel repeated, or RGB images in grey."""
+    if colour == "RGB" and images.shape[1] == 1:
+        return images.expand(-1, 3, -1, -1)
+    if colour == "grey" and images.shape[1] == 3:
+        return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return images
+
+
+def resized(images: Tensor, geometry: Geometry, *, levels: bool = True) -> Tensor:
+    """Return images (B, C, H, W) in `geometry`, as `kdbench.data.reading.images.fitted`."""
+    height, width = scaled_size(images.shape[2], images.shape[3], geometry)
+    if (height, width) != tuple(images.shape[2:]):
+        mode = FILTERS[geometry.interpolation]
+        smooth = {} if geometry.interpolation == "nearest" else {"antialias": geometry.antialias}
+        images = images.round() if levels else images
+        # As Pillow: along the rows first, and whole numbers after each direction, halves rounded up.
+        for size in ((images.shape[2], width), (height, width)):
+            images = functional.interpolate(images, size=size, mode=mode, **smooth)
+            images = (images + 0.5).floor().clamp(0, 255) if levels else images
+    if geometry.mode == "letterbox" and isinstance(geometry.resize, tuple):
+        top, left = (round((side - of) / 2 - 0.1) for side, of in zip(geometry.resize, (height, width), strict=True))
+        fill = float(geometry.fill) if levels else geometry.fill / 255
+        bottom, right = geometry.resize[0] - height - top, geometry.resize[1] - width - left
+        images = functional.pad(images, (left, right, top, bottom), value=fill)
+    if geometry.crop is not None:
+        height, width = geometry.crop
+        top, left = round((images.shape[2] - height) / 2), round((images.shape[3] - width) / 2)
+        images = images[:, :, top : top + height, left : left + width]
+    return images
+
+
+def arranged(logits: Tensor, columns: Sequence[int]) -> Tensor:
+    """Return the logits (B, classes) of the data's classes, which are the `columns` of a teacher's (B, outputs).
+
+    A class that the teacher does not have gets a logit far below its smallest one.
+    """
+    chosen = logits.index_select(1, torch.tensor([max(column, 0) for column in columns], device=logits.device))
+    absent = torch.tensor([column == ABSENT for column in columns], device=logits.device)
+    far_below = logits.amin(dim=1, keepdim=True) - _FAR_BELOW
+    return torch.where(absent, far_below, chosen)
+
+
+def adapt(network: nn.Module, inputs: TeacherInputs, columns: Sequence[int] | None) -> nn.Module:
+    """Let `network`, in place, take the students' inputs and return the data's classes; return it.
+
+    Hooks do it, so that its layers keep their paths. Without `columns` its outputs stay as they are.
+    """
+    network.register_forward_pre_hook(lambda _module, arguments: (inputs(arguments[0]),))
+    if columns is not None:
+        chosen = tuple(columns)
+        network.register_forward_hook(lambda _module, _arguments, logits: arranged(logits, chosen))
+    return network

@@ -1,0 +1,182 @@
+"""Where a training runs: device, number of processes, number format and compiler.
+
+The rules for "auto" depend on the device and the network, never on timings: a recipe repeats on the same machine.
+"""
+
+import logging
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from torch import nn
+
+from kdbench.distill.training.processes import environment, world_size
+from kdbench.errors import InputError
+from kdbench.machine.cores import available_cores
+from kdbench.recipe import Training
+from kdbench.registry import suggestion
+
+_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # as Fabric names them
+
+# Parameters from which bf16 pays; in a smaller network the casts cost what the products save.
+LEAST_FOR_BF16 = 100_000
+
+
+def device_of(training: Training) -> torch.device:
+    """Return the device of a training; raises InputError if the recipe requires CUDA and there is none."""
+    if training.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("training.device is cuda, but PyTorch sees no GPU", 'use device = "auto" or "cpu"')
+    return torch.device("cuda" if training.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def resolved(training: Training, network: nn.Module) -> Training:
+    """Return `training` with a choice for each "auto" that its arithmetic depends on.
+
+    bf16 where the device multiplies it and the network is large enough to gain; channels_last for convolutions;
+    compiled on GPUs only: it gains nothing on the CPUs measured in reports/training_speed.
+    """
+    device = device_of(training)
+    size = sum(parameter.numel() for parameter in network.parameters())
+    choices = {
+        "precision": "bf16" if computes_bf16(device) and size >= LEAST_FOR_BF16 else "32",
+        "channels_last": _has(network, nn.Conv2d) and not _has(network, nn.Conv3d),  # of images, not volumes
+        "compile": device.type == "cuda" and missing_compiler("cuda") is None,
+    }
+    automatic = {key: choice for key, choice in choices.items() if getattr(training, key) == "auto"}
+    return training.model_copy(update=automatic)
+
+
+def _has(network: nn.Module, kind: type[nn.Module]) -> bool:
+    return any(isinstance(module, kind) for module in network.modules())
+
+
+def evaluation_batch(device: torch.device, batch: int) -> int:
+    """Return the batch size for passes without gradients: large on a GPU; on a CPU large blocks of memory cost more."""
+    return max(batch, 512) if device.type == "cuda" else min(max(batch, 64), 128)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Return whether the device multiplies bfloat16 in hardware: a CPU that only emulates it is slower with it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    cpu: Any = torch.cpu
+    return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())  # noqa: SLF001 - none is public
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Return the context in which a network is run in `precision`, as Fabric does in training."""
+    if precision == "32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+# Fabric has more: some start processes, which kdbench does itself; others split a network, which leaves no complete
+# weights to save.
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
+
+
+def devices_of(training: Training) -> int:
+    """Return how many devices of each node a training runs on, with one process to each; "auto" is all GPUs."""
+    if training.devices != "auto":
+        return training.devices
+    return torch.cuda.device_count() if device_of(training).type == "cuda" else 1
+
+
+def processes_of(training: Training) -> int:
+    """Return how many processes a training needs on all nodes together."""
+    return devices_of(training) * training.num_nodes
+
+
+def strategy_of(training: Training) -> str:
+    """Return the name of Fabric's strategy.
+
+    "auto" permits parameters without a gradient in a step, such as a student's last layers while only a hint is active;
+    the search for them costs little beside the step.
+    """
+    if processes_of(training) == 1:
+        return "auto"  # one process, whatever the strategy
+    return "ddp_find_unused_parameters_true" if training.strategy == "auto" else training.strategy
+
+
+def check_devices(training: Training) -> None:
+    """Raise InputError for a training that cannot run on this machine or in the started processes."""
+    device = device_of(training).type
+    devices, needed, started = devices_of(training), processes_of(training), world_size()
+    if training.strategy not in STRATEGIES:
+        known = "known: " + ", ".join(STRATEGIES)
+        message = f"training.strategy {training.strategy!r} is not one that kdbench can train with"
+        raise InputError(message, suggestion(training.strategy, list(STRATEGIES), known))
+    if devices < 1:
+        raise InputError(f"training.devices is {devices}", 'give a number from 1, or "auto" for all GPUs')
+    available, unit = (torch.cuda.device_count(), "GPU") if device == "cuda" else (len(available_cores()), "CPU core")
+    if devices > available:
+        message = f"training.devices is {devices}, and this machine has {available} {unit}{'s' * (available != 1)}"
+        raise InputError(message, f"set training.devices = {available}")
+    if started > 1 and started != needed:
+        message = f"{started} processes were started together, and training.devices × num_nodes is {needed}"
+        raise InputError(message, "start as many as every training of the recipe needs")
+    if started > 1 and (cluster := environment()) is not None:
+        try:
+            cluster.validate_settings(devices, training.num_nodes)
+        except ValueError as error:
+            reason = str(error).partition(" HINT")[0]  # why Fabric rejects the distribution over the nodes
+            raise InputError(reason, "start one process for each device of each node") from error
+    if started == 1 and training.num_nodes > 1:
+        message = f"training.num_nodes is {training.num_nodes}, and kdbench was not started on the other nodes"
+        raise InputError(message, "start `kdbench train` on every node with torchrun or srun; see docs/recipes.md")
+    if needed > 1 and training.batch < 2 * needed:
+        few = f"fewer than two samples for each of {needed} devices"
+        hint = "the batch is split over all devices: choose a larger batch, or fewer devices"
+        raise InputError(f"training.batch is {training.batch}, which leaves {few}", hint)
+    if training.compile is True and (missing := missing_compiler(device)):
+        raise InputError(f"training.compile is true, and torch.compile lacks {missing}", "set training.compile = false")
+
+
+def missing_compiler(device: str) -> str | None:
+    """Return what torch.compile lacks to generate code for "cuda" or "cpu"; None if it lacks nothing."""
+    # Use torch's searches, to look in the same places; none is public.
+    if device == "cuda":
+        from torch.utils._triton import has_triton
+
+        return None if has_triton() else "Triton, and a GPU that it supports"
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return "a C++ compiler"
+    return None
+
+
+def compile_forward(network: nn.Module) -> nn.Module:
+    """Return `network` with a forward that is compiled at its first call; weights and mode are shared with `network`.
+
+    Every batch size gets separate code. Dynamic code would be generated at the first smaller batch and used for all
+    batches from then on, so that an epoch repeated after an interruption could end with other bits.
+    """
+    # Code generated for earlier networks of the same class counts towards torch's limit, beyond which it gives up.
+    torch.compiler.reset()
+    return cast("nn.Module", torch.compile(network, dynamic=False))
+
+
+def launched_fabric(training: Training) -> Fabric:
+    """Return Fabric on the devices of `training`, in the process group that this process belongs to."""
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces its precision and its processes
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning_fabric\..*")
+        fabric = Fabric(
+            accelerator="gpu" if device_of(training).type == "cuda" else "cpu",
+            devices=devices_of(training),
+            num_nodes=training.num_nodes,
+            strategy=strategy_of(training),
+            precision=_PRECISION[training.precision],
+            # Named, because Fabric would otherwise guess processes from a batch script's variables.
+            plugins=[environment() or LightningEnvironment()],
+        )
+        fabric.launch()
+    assert fabric.world_size == processes_of(training), (fabric.world_size, processes_of(training))
+    return fabric

@@ -1,0 +1,160 @@
+"""Train one network and write its weights, a summary and a curve.
+
+The folder of a complete training holds `weights.safetensors`, `training.json` and `curve.csv`. Until then it holds the
+curve so far and a checkpoint, from which an interrupted training resumes.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from kdbench import storage
+from kdbench.data.batches import Batches
+from kdbench.distill.objective import Objective
+from kdbench.distill.training import checkpoint
+from kdbench.distill.training.curves import CurveFile, CurveLog, table
+from kdbench.distill.training.devices import device_of, processes_of, resolved
+from kdbench.distill.training.loop import TrainingLoop, TrainingState
+from kdbench.distill.training.metering import NO_METER, EnergyMeter, EpochEnergy
+from kdbench.distill.training.processes import process_group
+from kdbench.machine.cores import available_cores
+from kdbench.progress import Progress
+from kdbench.recipe import Training
+from kdbench.results import cards
+
+WEIGHTS = "weights.safetensors"
+SUMMARY = "training.json"
+CURVE = "curve.csv"
+_UNFINISHED = "unfinished"
+
+
+def finished(folder: Path, key: str) -> cards.Training | None:
+    """Return the summary of the complete training in `folder` if its key is `key`, else None."""
+    if not (folder / SUMMARY).exists() or not (folder / WEIGHTS).exists():
+        return None
+    content = storage.read_json(folder / SUMMARY, "training summary")
+    if content.get("key") != key:
+        return None
+    try:
+        return cards.Training.model_validate(content["training"])
+    except ValidationError:
+        return None  # another version's summary: the training starts again
+
+
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Load a complete training's weights into `network`, on the CPU."""
+    network.load_state_dict(load_file(folder / WEIGHTS))
+
+
+def fit(
+    network: nn.Module,
+    objective: Objective,
+    train: Batches,
+    validation: Batches,
+    training: Training,
+    *,
+    seed: int,
+    folder: Path,
+    key: str,
+    progress: Progress,
+    meter: EnergyMeter = NO_METER,
+    logs: Sequence[CurveLog] = (),
+) -> cards.Training:
+    """Train `network` in place and write its weights to `folder`; resume an interrupted training with the same `key`.
+
+    `network` ends with the weights of the best validation epoch or the last, as `training.keep` says, in evaluation
+    mode, on the CPU. `key` is a hash of everything the result depends on; `meter` measures the energy of the epochs;
+    `logs` receive the curve while it grows, as the file `curve.csv` does.
+    Raises DivergedError if the loss stops being finite, StorageError if the folder cannot be written.
+
+    A training on several devices runs in as many processes, which all call this with the same arguments and a `folder`
+    that all can read; rank zero writes.
+    """
+    processes = process_group()
+    assert processes.count == processes_of(training), "a training on several devices needs as many processes"
+    unfinished = folder / _UNFINISHED
+    resume = processes.on_rank_zero(lambda: checkpoint.prepare(unfinished, key))
+    training = resolved(training, network)
+    state = TrainingState(EpochEnergy(meter))
+    train, validation = (batches.shared(processes.rank, processes.count) for batches in (train, validation))
+    path = unfinished / checkpoint.STATE
+    options = (seed, processes, state, path, progress, resume, (CurveFile(folder / CURVE), *logs))
+    with _threads(training.threads):
+        TrainingLoop(network, objective, training, train, validation, *options).run()
+        threads = torch.get_num_threads()
+    if state.best_weights:
+        network.load_state_dict(state.best_weights)
+    network.cpu().to(memory_format=torch.contiguous_format)
+    network.eval()
+    epochs, best_epoch = len(state.curve), state.best_epoch(objective)
+    seconds = sum(row.seconds for row in state.curve)
+    energy, unmetered = state.energy.uses(epochs, seconds)
+    prepared_s = sum(teacher.prepared_s for teacher in objective.teachers)
+    summary = cards.Training(
+        objective=objective.formula(epochs),
+        epochs=epochs,
+        best_epoch=best_epoch,
+        kept_epoch=best_epoch if state.best_weights else epochs,
+        seconds=seconds,
+        precision=training.precision,
+        device=device_of(training).type,
+        threads=threads,
+        seed=seed,
+        stopped_early=epochs < training.epochs,
+        energy=energy,
+        unmetered=unmetered,
+        teacher=objective.teachers[0].kind if objective.teachers else None,
+        # The processes wait for each other's preparation and do not repeat it.
+        teacher_s=float(processes.summed(torch.tensor(prepared_s, dtype=torch.float64))),
+        curve=tuple(state.curve),
+    )
+    processes.on_rank_zero(lambda: _write_results(network, summary, folder, key))
+    return summary
+
+
+def adopt(network: nn.Module, folder: Path, key: str, *, seed: int) -> None:
+    """Write the weights of a network that is not trained to `folder`, as a complete training of 0 epochs."""
+    summary = cards.Training(
+        objective="none: not trained here",
+        epochs=0,
+        best_epoch=0,
+        kept_epoch=0,
+        seconds=0.0,
+        precision="32",
+        device="cpu",
+        threads=torch.get_num_threads(),
+        seed=seed,
+    )
+    _write_results(network, summary, storage.make_folder(folder), key)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Compute with `count` threads while the block runs, or as many as there are cores; None leaves the number alone.
+
+    More threads than cores wait for each other, which can be a hundred times slower.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(count, len(available_cores())) if count else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _write_results(network: nn.Module, summary: cards.Training, folder: Path, key: str) -> None:
+    # The summary of an earlier training with another key no longer describes the folder.
+    (folder / SUMMARY).unlink(missing_ok=True)
+    with storage.replacing(folder / WEIGHTS) as path:
+        # Copies, because the format refuses tied weights, which share their memory.
+        save_file({name: tensor.contiguous().clone() for name, tensor in network.state_dict().items()}, path)
+    storage.write_text(folder / CURVE, table(summary.curve))
+    # Last: its presence marks the training as complete.
+    storage.write_json(folder / SUMMARY, {"key": key, "training": summary.model_dump(mode="json")})
+    shutil.rmtree(folder / _UNFINISHED, ignore_errors=not summary.epochs)

@@ -1,0 +1,276 @@
+"""A model file of unknown origin as a model to measure: what is known of its input, and the images brought to it."""
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdbench.errors import InputError
+from kdbench.evaluate.class_map import ClassMap, class_map
+from kdbench.measure.bench_model import BenchModel, TestSet, network_of
+from kdbench.measure.staging import noise_shape
+from kdbench.modelfile.facts import ModelFacts, output_of, read_facts
+from kdbench.modelfile.known_inputs import known_inputs
+from kdbench.modelfile.layouts import layout_for, require_type
+from kdbench.recipe import InputOptions
+from kdbench.registry import suggestion
+from kdbench.results.cards import ModelCard
+from kdbench.results.preprocessing import DataLayout, Geometry, InputSpec, Preprocessing, merged, preprocessing_of
+from kdbench.results.records import Diagnostic
+from kdbench.results.run_folder import card_path
+from kdbench.workflows.files.published_weights import with_published
+
+if TYPE_CHECKING:
+    from kdbench.data import Dataset
+
+GENERAL = "options"  # the source of what was given for all models
+OF_MODEL = "options for this model"
+
+
+@dataclass
+class TestImages:
+    """The test part of a data set, loaded once in each geometry that models need."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    inputs: InputOptions
+    _loaded: "dict[tuple[Geometry, DataLayout | None], Dataset]" = field(default_factory=dict)
+
+    def load(self, geometry: Geometry, layout: DataLayout | None = None) -> "Dataset":
+        """Return the data set with its images in `geometry`, or with its numbers in `layout`.
+
+        Raises InputError for inputs that do not fit them.
+        """
+        from kdbench import data  # loading some sets imports torch, which synthetic inputs do not need
+
+        assert self.inputs.data is not None
+        if (geometry, layout) not in self._loaded:
+            options: dict[str, Any] = {"root": self.inputs.data_root, "download": self.inputs.download}
+            options["layout"] = layout or "auto"
+            try:
+                loaded = data.load(self.inputs.data, parts=("test",), geometry=geometry, floats=True, **options)
+            except InputError as error:  # the hints of data sets name the keys of a recipe
+                hint = error.hint.replace("data.root", "data.data-root").replace("data.layout", "data.data-layout")
+                hint = re.sub(r"data\.([\w-]+)(=true)?", r"--\1", hint)
+                raise type(error)(error.message, hint) from error
+            self._loaded[geometry, layout] = loaded
+        return self._loaded[geometry, layout]
+
+    def class_map(self, id_: str, outputs: int | None, spec: InputSpec) -> ClassMap:
+        """Return which outputs of a model stand for the classes of the data loaded before."""
+        dataset = next(iter(self._loaded.values()))
+        assert dataset.test is not None, "loaders return the requested parts or raise"
+        occurring = np.unique(dataset.test.labels).tolist()
+        inferred = dataset.inferred_classes
+        return class_map(id_, outputs, spec.labels, dataset.class_names, occurring, inferred=inferred)
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """The diagnostics of the data."""
+        dataset = next(iter(self._loaded.values()))
+        remedy = "check whether they belong to the data"
+        return tuple(Diagnostic(code="data", message=note, remedy=remedy) for note in dataset.notes)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return next(iter(self._loaded.values())).class_names
+
+    def test_set(self) -> TestSet:
+        """Return the test set as the models loaded so far take it."""
+        loaded = [(*key, dataset.test.inputs) for key, dataset in self._loaded.items() if dataset.test]
+        images = {geometry: inputs for geometry, layout, inputs in loaded if layout is None}
+        numbers = {(layout, geometry): inputs for geometry, layout, inputs in loaded if layout is not None}
+        first = next(iter(self._loaded.values()))
+        assert first.test is not None, "loaders return the requested parts or raise"
+        return TestSet(first.test.inputs, first.test.labels, first.known_classes, images, numbers)
+
+
+def load_bench_model(
+    path: Path,
+    id_: str,
+    inputs: InputOptions,
+    *,
+    reference: str,
+    images: TestImages | None = None,
+    timed: bool = True,
+    card: ModelCard | None = None,
+    described_by: Path | None = None,
+) -> tuple[BenchModel, tuple[Diagnostic, ...]]:
+    """Return a model file for the harness, to compare with `reference`, and its diagnostics.
+
+    It is measured on `images`, or on noise without them. `card` replaces the file's own; `described_by` is the
+    file whose neighbours describe it, the weights of an exported network. Raises InputError for a file that cannot be
+    measured on such images.
+    """
+    model_spec = inputs.models.get(id_, InputSpec())
+    facts = read_facts(path)
+    source = card or card_beside(path, facts)
+    spec, sources = merged(specs_of(described_by or path, facts, source, model_spec, inputs))
+    if spec.layout is not None and len(facts.input_shape) == 4:
+        facts = replace(facts, layout=spec.layout)
+    spec = with_integers(spec, sources, facts, path)
+    preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
+    shape: tuple[int, ...]
+    classes: int | None = None
+    targets: tuple[str, ...] = () if source is None else source.targets
+    mapped: ClassMap | None = None
+    of_layout: tuple[Diagnostic, ...] = ()
+    if images is None:
+        shape = noise_shape(facts, path.name, spec.size or preprocessing.geometry.crop)
+    else:
+        dataset = images.load(preprocessing.geometry, preprocessing.data_layout)
+        require_type(facts.input_dtype, dataset.layout, str(path))
+        shape, classes = dataset.input_shape, len(spec.labels or dataset.class_names)
+        targets = dataset.class_names if dataset.task == "regression" else ()
+        facts, of_layout = _laid_out(facts, dataset, spec, path, id_)
+    facts = replace(facts, output=output_of(facts, spec.output, classes, len(targets), path))
+    if images is not None and not targets:
+        mapped = images.class_map(id_, facts.classes, spec)
+    _require_batch_axis(facts, path)
+    is_reference = id_ == reference
+    model = BenchModel(
+        card=ModelCard(
+            id=id_,
+            name=id_,
+            role="teacher" if is_reference else "student",
+            parents=() if is_reference else (reference,),
+            file=path.name,
+            sha256=facts.sha256,
+            input_shape=shape,
+            layout=facts.layout,
+            fixed_batch=facts.fixed_batch,
+            classes=facts.classes,
+            targets=targets,
+            parameters=facts.parameters,
+            opset=facts.opset,
+            preprocessing=preprocessing,
+        ),
+        path=path,
+        facts=facts,
+        teacher=None if is_reference else reference,
+        timed=timed,
+        network=network_of(source, path),
+        class_map=mapped,
+    )
+    return model, (*of_layout, *_unused_options(id_, inputs, preprocessing, spec))
+
+
+def _laid_out(
+    facts: ModelFacts, dataset: "Dataset", spec: InputSpec, path: Path, id_: str
+) -> tuple[ModelFacts, tuple[Diagnostic, ...]]:
+    """Return the facts with the layout in which the data's samples fit, and its diagnostics.
+
+    A flat input does not say whether channels come first or last: the first is usual.
+    """
+    layout = layout_for(facts.input_shape, dataset.input_shape, str(path), dataset.layout)
+    if layout != "flat" or dataset.input_shape[0] == 1:
+        return replace(facts, layout=layout), ()
+    if spec.layout is not None:
+        return replace(facts, layout=spec.layout), ()
+    message = f"{id_} takes flat inputs: images are flattened channels first (channels, height, width)"
+    remedy = (
+        f"if its accuracy is low: --layout {id_}=NHWC flattens height, width, channels; --layout {id_}=NCHW keeps it"
+    )
+    return replace(facts, layout=layout), (Diagnostic(code="flat_input", message=message, remedy=remedy, model=id_),)
+
+
+def _require_batch_axis(facts: ModelFacts, path: Path) -> None:
+    """Raise InputError for a file whose output has another number of rows than its input: it has no batch axis."""
+    rows, samples = (facts.output.shape or (None,))[0], facts.fixed_batch
+    if rows is not None and samples is not None and rows != samples:
+        message = f"{path} maps {samples} inputs to {rows} outputs: its first axis is no batch"
+        raise InputError(message, "export it with a batch axis in front, such as 1x3x32x32")
+
+
+def specs_of(
+    path: Path, facts: ModelFacts, card: ModelCard | None, model_spec: InputSpec, general: InputOptions
+) -> list[tuple[str, InputSpec]]:
+    """Return what each source knows of a model's input, the most specific first.
+
+    `model_spec` are the options for this model, `general` those for all models.
+    """
+    beside = list(known_inputs(path, facts))
+    sidecars = [(name, spec) for name, spec in beside if name.endswith(".toml")]
+    carded = [("its card", card.preprocessing.known)] if card is not None and card.preprocessing is not None else []
+    others = [(name, spec) for name, spec in beside if not name.endswith(".toml")]
+    specs = [(OF_MODEL, model_spec), *sidecars, *carded, *others, (GENERAL, general)]
+    return list(with_published(specs))
+
+
+def with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, path: Path) -> InputSpec:
+    """Return the spec with what follows from an integer input; `sources` are adapted.
+
+    An integer input takes pixels, unless the file dequantizes it to another range than pixels have, or a source of the
+    model's own knows a normalisation: then normalised values are quantized. Raises InputError for an unknown one.
+    """
+    if facts.input_dtype not in {"uint8", "int8"}:
+        return spec
+    if spec.input_scale is not None:
+        # Steps of 1 are pixels: shares of 255 would all be rounded to 0 or 1.
+        as_pixels = spec.input_scale == 1 and not {"scale", "mean", "std"} & sources.keys()
+        return spec.model_copy(update={"scale": 1.0}) if as_pixels else spec
+    keys = [key for key in ("scale", "mean", "std") if key in sources]
+    known_for_all_only = all(sources[key] == GENERAL for key in keys)
+    quantization, offset = facts.input_quantization, -128 if facts.input_dtype == "int8" else 0
+    if known_for_all_only and (quantization is None or _is_of_pixels(quantization, offset)):
+        for key in keys:
+            del sources[key]
+        pixels: dict[str, Any] = {"scale": None, "mean": None, "std": None}
+        if offset and quantization is not None:
+            pixels |= {"scale": 1.0, "input_scale": 1.0, "input_zero_point": offset}
+        return spec.model_copy(update=pixels)
+    if quantization is None:
+        return spec
+    if not keys:
+        scale, zero_point = quantization
+        message = f"{path} dequantizes its {facts.input_dtype} input with scale {scale:g} and zero point {zero_point}"
+        hint = (
+            "give the normalisation of its pixels: --mean, --std, --scale; --scale 1 --input-scale 1 feeds the pixels"
+        )
+        raise InputError(f"{message}: these are not pixels", hint)
+    return spec.model_copy(update={"input_scale": quantization[0], "input_zero_point": quantization[1]})
+
+
+def _is_of_pixels(quantization: tuple[float, int], offset: int) -> bool:
+    """Return whether the smallest and the largest integer stand for the ends of a range that pixels are scaled to."""
+    scale, zero_point = quantization
+    low, high = scale * (offset - zero_point), scale * (offset + 255 - zero_point)
+    ranges = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
+    return any(abs(low - a) + abs(high - b) <= 0.02 * (b - a) for a, b in ranges)
+
+
+def require_known_models(inputs: InputOptions, ids: list[str]) -> InputOptions:
+    """Return the options with models by their ids; raises InputError for options of a model that is not measured."""
+    models = {name if name in ids else name.removesuffix(".onnx"): spec for name, spec in inputs.models.items()}
+    for name in models:
+        if name not in ids:
+            hint = suggestion(name, ids, f"models: {', '.join(ids)}")
+            raise InputError(f"options are given for {name!r}, which is not one of the models", hint)
+    return inputs.model_copy(update={"models": models})
+
+
+def _unused_options(
+    id_: str, inputs: InputOptions, preprocessing: Preprocessing, spec: InputSpec
+) -> tuple[Diagnostic, ...]:
+    """Return a diagnostic if options for all models do not apply to this one, because it knows better."""
+    values = spec.known
+    unused = [key for key, value in inputs.known.items() if values.get(key) != value]
+    if not unused:
+        return ()
+    by_source = dict.fromkeys(preprocessing.sources.get(key, "") for key in unused)
+    known_by = ", ".join(source for source in by_source if source) or "the model itself"
+    options = ", ".join(f"--{key.replace('_', '-')}" for key in unused)
+    do = "do" if len(unused) > 1 else "does"
+    message = f"{options} {do} not apply to {id_}: {known_by} says otherwise"
+    remedy = f"to override it, name the model: {options.partition(',')[0]} {id_}=…"
+    return (Diagnostic(code="preprocessing", message=message, remedy=remedy, model=id_),)
+
+
+def card_beside(path: Path, facts: ModelFacts) -> ModelCard | None:
+    """Return the card in a file's folder, if it describes this state of the file."""
+    file = card_path(path)
+    card = ModelCard.read(file) if file.exists() else None
+    return card if card is not None and card.sha256 == facts.sha256 else None

@@ -1,0 +1,261 @@
+"""The user's torch networks as ONNX files, checked against them: from import paths and weights, or .pt2 files."""
+
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdbench import storage
+from kdbench.errors import InputError, KdbenchError
+from kdbench.measure.bench_model import BenchModel
+from kdbench.modelfile.facts import ModelFacts, read_facts
+from kdbench.modelfile.outputs import Output
+from kdbench.recipe import InputOptions
+from kdbench.registry import suggestion
+from kdbench.results.preprocessing import InputSpec, merged
+from kdbench.results.records import Diagnostic
+from kdbench.results.run_folder import RunFolder, card_path
+from kdbench.workflows.files.model_files import TestImages, specs_of
+from kdbench.workflows.files.network_inputs import PARITY_SAMPLES, SEED, layouts_of, samples_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from kdbench.export.onnx import Parity
+
+_FREE_BATCH = "replace fixed batches in its forward, such as view(1, …), by x.flatten(1)"
+PROGRAM = ".pt2"
+
+
+@dataclass(frozen=True)
+class TorchNetwork:
+    """A network to export: the import path of its `factory` with a file of `weights`, or a .pt2 `program`."""
+
+    id: str
+    factory: str = ""
+    weights: Path | None = None
+    program: Path | None = None
+
+    @property
+    def described_by(self) -> Path:
+        """The file whose neighbours say how the network is fed."""
+        return self.program or self.weights or Path(self.id)
+
+
+def unweighted(networks: Sequence[TorchNetwork]) -> tuple[Diagnostic, ...]:
+    """Return a diagnostic for each network whose weights are those that its factory gave it."""
+    return tuple(
+        Diagnostic(
+            code="weights",
+            message=f"{network.id} has the weights that {network.factory} gave it: no file of weights was named",
+            remedy="if it does not load its own, name them: --weights FILE",
+            model=network.id,
+        )
+        for network in networks
+        if network.factory and network.weights is None
+    )
+
+
+def torch_networks(factories: Sequence[str], weights: Sequence[str]) -> list[TorchNetwork]:
+    """Return the networks of `--torch [ID=]pkg.module:factory` and `--weights [ID=]FILE`.
+
+    Weights without an id belong to the networks without named ones, in order. An id is the factory's name, with that of
+    the weights where several networks are of one factory. Raises InputError where they do not fit each other.
+    """
+    pairs = [(text.partition("=")[0], text.partition("=")[2]) if "=" in text else ("", text) for text in factories]
+    ids = [id_ or path.rpartition(":")[2].rpartition(".")[2] for id_, path in pairs]
+    named: dict[str, Path] = {}
+    in_order: list[Path] = []
+    for text in weights:
+        id_, separator, file = text.partition("=")
+        if not separator or id_ not in ids:
+            in_order.append(Path(text))
+        elif id_ in named or ids.count(id_) > 1:
+            raise InputError(
+                f"--weights {text}: {id_} is not one network", "name networks: --torch ID=pkg.module:factory"
+            )
+        else:
+            named[id_] = Path(file)
+    rest = sum(id_ not in named for id_ in ids)
+    if in_order and len(in_order) != rest:
+        message = f"{len(in_order)} --weights are given for {rest} networks (--torch)"
+        hint = suggestion(str(in_order[-1]).partition("=")[0], ids, "name the network of each: --weights ID=FILE")
+        raise InputError(message, hint if factories else "give the network too: --torch pkg.module:factory")
+    files = iter(in_order)
+    networks = [
+        TorchNetwork(id_, path, named[id_] if id_ in named else next(files, None))
+        for id_, (_, path) in zip(ids, pairs, strict=True)
+    ]
+    return [
+        replace(network, id=f"{network.id}-{network.weights.stem}")
+        if ids.count(network.id) > 1 and network.weights
+        else network
+        for network in networks
+    ]
+
+
+def export_networks(
+    networks: Sequence[TorchNetwork], inputs: InputOptions, images: TestImages | None, folder: Path
+) -> Iterator[Path]:
+    """Yield the ONNX file of each network, written to `folder` and checked against the network.
+
+    Raises InputError for a network that cannot be made, loaded or called on these images, KdbenchError for one that
+    cannot be exported, or whose file answers differently.
+    """
+    from kdbench.export.onnx import ExportError
+
+    for network in networks:
+        path = folder / f"{network.id}.onnx"
+        try:
+            parity = (
+                _export_program(network.program, path) if network.program else _export(network, inputs, images, path)
+            )
+        except ExportError as error:
+            raise ExportError(f"{network.id}: {error.message}", error.hint) from error
+        if not parity.holds:
+            reason = "its logits are NaN or infinite"
+            if parity.is_finite:
+                difference = f"{parity.difference:.3g} (tolerance {parity.tolerance:.3g})"
+                reason = f"its ONNX file differs from the network by {difference}"
+            hint = "export it yourself, and find where they differ"
+            raise KdbenchError(f"{network.id} is not measured: {reason}", hint)
+        yield path
+
+
+@contextmanager
+def called_by_id(network: TorchNetwork | None, path: Path) -> Iterator[None]:
+    """Make errors about an exported file name its network, which the user knows."""
+    try:
+        yield
+    except InputError as error:
+        if network is None:
+            raise
+        raise type(error)(error.message.replace(str(path), network.id), error.hint) from error
+
+
+def adopted(model: BenchModel, network: TorchNetwork, folder: RunFolder) -> BenchModel:
+    """Move an exported file into the run's folder; return the model there, with its card."""
+    path = folder.model(model.id)
+    storage.make_folder(path.parent)
+    for file in model.path.parent.glob(f"{model.path.name}*"):  # large weights lie in a second file
+        shutil.move(file, path.parent / file.name)
+    card = model.card.model_copy(
+        update={
+            "file": str(path.relative_to(folder.path)),
+            "architecture": network.factory or None,
+            "weights": network.weights.name if network.weights else None,
+        }
+    )
+    card.write(card_path(path))
+    return replace(model, path=path, card=card)
+
+
+def _export_program(program: Path, path: Path) -> "Parity":
+    import torch
+
+    from kdbench.export.onnx import check_parity, export_program
+    from kdbench.export.programs import load_program
+
+    exported = load_program(program)
+    inputs = [value for value in exported.example_inputs[0] if isinstance(value, torch.Tensor)]
+    if len(inputs) != 1 or inputs[0].dim() < 2:
+        raise InputError(f"{program} takes {len(inputs)} tensors", "kdbench measures models of one image input")
+    export_program(exported, path)
+    facts = read_facts(path)
+    generator = torch.Generator().manual_seed(SEED)
+    batch = facts.fixed_batch or 16
+    example = inputs[0]
+    values = torch.rand((batch * math.ceil(PARITY_SAMPLES / batch), *example.shape[1:]), generator=generator)
+    noise = values.to(example.dtype) if example.is_floating_point() else (values * 255).to(example.dtype)
+    return check_parity(_logits(exported.module(check_guards=False)), path, noise, batch=batch)
+
+
+def _export(network: TorchNetwork, inputs: InputOptions, images: TestImages | None, path: Path) -> "Parity":
+
+    from kdbench.export.factories import network_from
+    from kdbench.export.onnx import check_parity, export_onnx
+    from kdbench.export.state_dicts import load_weights
+
+    made = network_from(network.factory)
+    if network.weights is not None:
+        load_weights(made, network.weights)
+    model_spec = inputs.models.get(network.id, InputSpec())
+    spec, _ = merged(specs_of(network.described_by, unknown_facts(), None, model_spec, inputs))
+    samples = samples_of(network.id, made, spec, images)
+    logits = _logits(made)
+    refusals = []
+    for candidate in layouts_of(samples, spec):
+        answer, refusal = _answered(logits, candidate[:2])
+        if refusal is not None:
+            refusals.append(f"{_shape(candidate)}: {refusal}")
+            continue
+        _require_logits(answer, network)
+        if _answered(logits, candidate[:3])[1] is not None:
+            raise InputError(f"{network.id} takes batches of one size only", _FREE_BATCH)
+        export_onnx(logits, tuple(candidate.shape[1:]), path, candidate.dtype)
+        return check_parity(logits, path, candidate)
+    if any(_answered(logits, candidate[:1])[1] is None for candidate in layouts_of(samples, spec)):
+        raise InputError(f"{network.id} takes one image at a time, and fails on two", _FREE_BATCH)
+    hint = f"if the size of the images is wrong: --size, --resize, --crop or --colour {network.id}=…"
+    raise InputError(f"{network.id} fails on inputs of {'; of '.join(refusals)}", hint)
+
+
+def _answered(network: "nn.Module", images: "torch.Tensor") -> tuple[Any, str | None]:
+    """Return what a network answers, or None and why it fails."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            return network(images), None
+    except Exception as error:  # noqa: BLE001 - a stranger's code
+        return None, _first_line(error)
+
+
+def _logits(network: "nn.Module") -> "nn.Module":
+    """Return the network with its logits alone, where it returns them among others, as Hugging Face's do."""
+    from torch import nn
+
+    class Logits(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: "torch.Tensor") -> Any:
+            answer = self.network(images)
+            return answer["logits"] if isinstance(answer, dict) and "logits" in answer else answer
+
+        def train(self, mode: bool = True) -> "Logits":  # noqa: ARG002 - exported programs refuse to change it
+            return self
+
+    return Logits()
+
+
+def _require_logits(answer: Any, network: TorchNetwork) -> None:
+    import torch
+
+    hint = "write a factory that wraps it and returns the logits alone: (batch, classes)"
+    if not isinstance(answer, torch.Tensor):
+        keys = f" with {', '.join(map(str, answer))}" if isinstance(answer, dict) else ""
+        raise InputError(f"{network.id} returns a {type(answer).__name__}{keys}, not logits", hint)
+    if len(answer) != 2 or math.prod(answer.shape[1:]) != max(answer.shape[1:], default=0):
+        raise InputError(
+            f"{network.id} answers 2 images with {_shape(answer, with_batch=True)}, not (2, classes)", hint
+        )
+
+
+def unknown_facts() -> ModelFacts:
+    """Return the facts of a file that does not exist yet."""
+    nothing = Output("")
+    return ModelFacts("", 0, 0, 0, None, "", "float32", (None,), "other", None, (nothing,), nothing)
+
+
+def _shape(values: "torch.Tensor", *, with_batch: bool = False) -> str:
+    return "x".join(map(str, values.shape if with_batch else values.shape[1:]))
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

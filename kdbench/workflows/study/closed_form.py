@@ -1,0 +1,87 @@
+"""The closed form of linear students: the errors that their trainings should reach, for the record."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kdbench.data.dataset import Split
+from kdbench.distill.methods.mse import Mse, MseOptions
+from kdbench.evaluate.least_squares import LinearProblem
+from kdbench.recipe import Student
+from kdbench.results.records import Measurement, measured
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.study.networks import architecture, teaching
+from kdbench.workflows.study.plan import Job
+from kdbench.workflows.study.run_data import RunData
+
+_BATCH = 1024
+
+
+def closed_form_errors(jobs: Sequence[Job], run_data: RunData, folder: RunFolder) -> Iterator[Measurement]:
+    """Yield both errors of every job whose objective has its minimum in closed form."""
+    for job in jobs:
+        share = teachers_share(job)
+        if share is None or run_data.dataset.task != "regression":
+            continue
+        problem = _problem(job, share, run_data, folder)
+        if problem.is_determined:
+            n = len(problem.test_targets)
+            yield measured(job.id, "closed_form_mse", problem.closed_form_mse(), n=n, source="least squares")
+            yield measured(job.id, "expected_mse", problem.expected_mse(), n=n, source="least squares")
+
+
+def teachers_share(job: Job) -> float | None:
+    """Return the share of a linear model's weights that its teachers' predictions have; None without a closed form.
+
+    That takes one affine layer that is trained in full, squared errors for the whole training, and neither weight decay
+    nor random views.
+    """
+    entry = job.entry
+    student = entry if isinstance(entry, Student) else None
+    plain = student is None or (student.quantize is None and student.sub_students is None)
+    augment = entry.data.augment
+    unchanged = augment.distinct_views == 1 and not augment.mixes and not entry.training.optimizer.weight_decay
+    learns = entry.training.epochs and not entry.training.freeze
+    if architecture(entry).name != "linear" or not plain or not unchanged or not learns:
+        return None
+    if student is None or not student.terms:
+        return 0.0
+    (term, *others) = student.terms
+    if others or term.method != "mse" or term.alone or term.from_epoch or term.until_epoch is not None:
+        return None
+    if any(teacher.logits is not None for teacher in job.teachers):
+        return None  # given for some samples, perhaps
+    on_teacher = MseOptions(**term.options).mse_weight
+    on_labels = Mse.default_ce_weight if student.ce_weight is None else student.ce_weight
+    return on_teacher / (on_teacher + on_labels) if on_teacher else 0.0
+
+
+def _problem(job: Job, share: float, run_data: RunData, folder: RunFolder) -> LinearProblem:
+    part, test = run_data.part_of(job.entry.data), run_data.dataset.test
+    assert test is not None, "loaders return the requested parts or raise"
+    taught = np.zeros(part.split.labels.shape)
+    if share:
+        networks = [teaching(teacher, run_data, folder) for teacher in job.teachers]
+        with torch.inference_mode():
+            outputs = [
+                [network(batch.inputs).double().numpy() for batch in run_data.batches(part.split, _BATCH)]
+                for network in networks
+            ]
+        taught = np.mean([np.concatenate(of_teacher) for of_teacher in outputs], axis=0)
+    return LinearProblem(
+        features=_features(part.split, run_data),
+        labels=part.split.labels.astype(np.float64),
+        clean=part.true_labels.astype(np.float64),
+        std=job.entry.data.target_noise.std,
+        taught=taught,
+        share=share,
+        test_features=_features(test, run_data),
+        test_targets=test.labels.astype(np.float64),
+    )
+
+
+def _features(split: Split, run_data: RunData) -> NDArray[np.float64]:
+    batches = (batch.inputs.flatten(1).double().numpy() for batch in run_data.batches(split, _BATCH))
+    return np.concatenate(list(batches))

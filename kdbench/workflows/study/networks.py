@@ -1,0 +1,271 @@
+"""The networks of a recipe's jobs: with fresh, initial or trained weights, or as teachers, live or cached."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from kdbench import models, storage
+from kdbench.data.augment import slot_count
+from kdbench.data.batches import Batches
+from kdbench.data.dataset import Dataset
+from kdbench.distill.initial_weights import SubStudent, fuse, interpolate_weights
+from kdbench.distill.objective import ScheduledTerm
+from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
+from kdbench.distill.teaching.given_logits import ArrayTeacher, GivenLogits, load_logits
+from kdbench.distill.teaching.teachers import LiveTeacher, Teacher, cached_teacher
+from kdbench.distill.training import fit
+from kdbench.errors import InputError, StorageError
+from kdbench.models.features.modes import evaluation_mode
+from kdbench.models.staged import Fused
+from kdbench.progress import Progress
+from kdbench.recipe import Model, Student, Trained, Training
+from kdbench.results.cards import Origin
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.study.model_sources import file_hash, load_into
+from kdbench.workflows.study.plan import Job
+from kdbench.workflows.study.ready_teachers import built_for, form_of, onnx_network
+from kdbench.workflows.study.run_data import RunData
+
+
+def fresh(job: Job, dataset: Dataset) -> nn.Module:
+    """Build a job's network with fresh weights that depend only on the seed and the architecture."""
+    entry = job.entry
+    if isinstance(entry, Student) and entry.sub_students is not None and job.part is not None:
+        features = entry.sub_students.features
+        trunk = _built(entry.model, job.seed, dataset, dataset.input_shape, features)
+        return SubStudent(trunk, features, dataset.outputs)
+    return _quantized(_plain(job, dataset), job)
+
+
+def from_weights(job: Job, dataset: Dataset) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return a job's network with the weights of its file, if it has one, and the names of those that stayed fresh.
+
+    Only a model that is trained afterwards may have a new last layer. Raises InputError for weights of another network.
+    """
+    if job.weights is None:
+        return fresh(job, dataset), ()
+    network = _plain(job, dataset)
+    new_head = not job.entry.is_ready
+    head = load_into(network, job.weights, built_for(job, dataset)[1], job.entry.name, new_head=new_head)
+    return _quantized(network, job), head
+
+
+def origin(job: Job, dataset: Dataset) -> Origin:
+    """Return the file that a job's network starts from, and what of the network is not in it."""
+    assert job.weights is not None, "only weights from a file have an origin"
+    _, head = from_weights(job, dataset)
+    return Origin(file=job.weights.name, sha256=file_hash(job.weights), fresh=head)
+
+
+def _plain(job: Job, dataset: Dataset) -> nn.Module:
+    return _built(architecture(job.entry), job.seed, dataset, *built_for(job, dataset))
+
+
+def _quantized(network: nn.Module, job: Job) -> nn.Module:
+    quantize = job.entry.quantize if isinstance(job.entry, Student) else None
+    return network if quantize is None else with_fake_quantization(network, quantize)
+
+
+def initialized(job: Job, run_data: RunData, folder: RunFolder) -> nn.Module:
+    """Return a job's network with the weights that its training starts from."""
+    network, _ = from_weights(job, run_data.dataset)
+    if job.parts:
+        assert isinstance(network, Fused)
+        assert isinstance(job.entry, Student)
+        assert job.entry.sub_students is not None
+        parts = (trained(part, run_data.dataset, folder) for part in job.parts)
+        fuse(network, [part for part in parts if isinstance(part, SubStudent)])
+        if job.entry.sub_students.tune == "head":
+            network.freeze_trunks()
+    if job.start is not None:
+        assert isinstance(job.entry, Student)
+        assert job.entry.start is not None
+        # As in training, a single left-over image joins the batch before it: one image has no variance.
+        images = run_data.batches(run_data.part_of(job.entry.data).split, job.entry.training.batch, train=True)
+        other = trained(job.start, run_data.dataset, folder)
+        interpolate_weights(network, quantized_like(other, job), job.entry.start, images)
+        forget_ranges(network)
+    return network
+
+
+def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
+    """Return a finished job's network with its weights, on the CPU, in evaluation mode."""
+    network = fresh(job, dataset)
+    fit.load_weights(network, folder.checkpoint(job.id))
+    network.eval()
+    return network
+
+
+def teaching(job: Job, run_data: RunData, folder: RunFolder | None) -> nn.Module:
+    """Return a job's network as it teaches: of the students' inputs, the logits of the data's classes.
+
+    Without a `folder` it is not trained yet.
+    """
+    if job.logits is not None:
+        return GivenLogits()
+    form, dataset = form_of(job, run_data), run_data.dataset
+    if form is not None and form.facts is not None:
+        network: nn.Module = onnx_network(job, form)
+    else:
+        network = from_weights(job, dataset)[0] if folder is None else trained(job, dataset, folder)
+    return network if form is None else form.adapted(network)
+
+
+def build_peer(job: Job, dataset: Dataset, model: Model | None, number: int) -> nn.Module:
+    """Build another network for a job's data from a model (None: the job's) and a number, which its seed depends on."""
+    seed, shape = job.seed + 7919 * number, dataset.input_shape
+    return _built(model or job.entry.model, seed, dataset, shape, dataset.outputs)
+
+
+def architecture(entry: Trained) -> Model:
+    """Return the model of an entry's exported network: the fused one if it has parts."""
+    parts = entry.sub_students if isinstance(entry, Student) else None
+    if parts is None:
+        return entry.model
+    trunk = entry.model.model_dump()
+    return Model.model_validate({"name": "fused", "trunk": trunk, "count": parts.count, "features": parts.features})
+
+
+def quantized_like(other: nn.Module, job: Job) -> nn.Module:
+    """Return `other` with fake quantization if the job's student has it."""
+    quantize = job.entry.quantize if isinstance(job.entry, Student) else None
+    return other if quantize is None or is_quantized(other) else with_fake_quantization(other, quantize)
+
+
+def _built(model: Model, seed: int, dataset: Dataset, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+    torch.manual_seed(seed)
+    network = models.build(model.name, input_shape, outputs, input_shape[dataset.channel_axis - 1], **model.options)
+    _initialize_lazy_layers(network, dataset, input_shape)
+    return network
+
+
+def _initialize_lazy_layers(network: nn.Module, dataset: Dataset, input_shape: tuple[int, ...]) -> None:
+    """Give layers such as `LazyLinear`, whose sizes a first forward determines, their weights."""
+    weights = (*network.parameters(), *network.buffers())
+    if any(map(is_lazy, weights)):
+        split = dataset.test or dataset.train
+        tokens = split is not None and split.inputs.dtype == np.int64
+        inputs = torch.zeros((2, *input_shape), dtype=torch.int64 if tokens else torch.float32)
+        try:
+            with torch.no_grad(), evaluation_mode(network):
+                network(inputs)
+        except Exception as error:  # a stranger's code
+            message = f"{type(network).__name__} fails on inputs {tuple(inputs.shape)}: {type(error).__name__}: {error}"
+            raise InputError(message, "call it in Python on zeros of this shape to see where") from error
+
+
+def build_teachers(
+    job: Job,
+    networks: Sequence[nn.Module],
+    terms: Sequence[ScheduledTerm],
+    batches: Batches,
+    training: Training,
+    run_data: RunData,
+    folder: RunFolder,
+    progress: Progress,
+) -> list[Teacher]:
+    """Return a job's teachers, one for each of `networks`; none if no term needs a teacher.
+
+    `batches` are of the job's part of `run_data`, for which missing caches are filled.
+    """
+    if not any(term.method.needs_teacher for term in terms):
+        return []
+    pairs = list(zip(networks, job.teachers, strict=True))
+    if not is_cached(job.entry, terms, training) or all(teacher.logits is not None for teacher in job.teachers):
+        return [
+            given(job, teacher, run_data) if teacher.logits else LiveTeacher(n, channels_last=batches.channels_last)
+            for n, teacher in pairs
+        ]
+    content = run_data.part_of(job.entry.data).content
+    cache, exact = _cache_folder(folder), batches.labels.dtype == np.float32  # predicted numbers
+    options: dict[str, Any] = {"precision": training.precision, "images": content, "exact": exact}
+    return [
+        given(job, teacher, run_data)
+        if teacher.logits
+        else cached_teacher(cache, n, _identity(teacher, run_data, folder), batches, **options, progress=progress)
+        for n, teacher in pairs
+    ]
+
+
+def given(job: Job, teacher: Job, run_data: RunData) -> ArrayTeacher:
+    """Return the teacher that is an array, for a job's training part.
+
+    Raises InputError where the array does not fit the data, and for a job whose images change.
+    """
+    assert teacher.logits is not None, "only a teacher of logits is an array"
+    augment, name = job.entry.data.augment, job.entry.name
+    if augment.mixes or augment.distinct_views > 1:
+        message = f"student {name!r} sees changed images, and {teacher.entry.name!r} has logits of unchanged ones"
+        raise InputError(message, f'set student.{name}.data.augment = "none"')
+    samples = run_data.part_of(job.entry.data).split.samples
+    return ArrayTeacher(load_logits(teacher.logits, samples, run_data.dataset.outputs))
+
+
+def is_cached(entry: Trained, terms: Sequence[ScheduledTerm], training: Training) -> bool:
+    """Return whether the teachers' logits are computed before the training and cached.
+
+    With `cache` "auto" they are if that is exact, apart from rounding to float16, and no more work than running the
+    teachers at every step. Raises InputError if `cache` is "on" and cached logits would be wrong.
+    """
+    if not isinstance(entry, Student) or entry.cache == "off":
+        return False
+    teacher_terms = [term for term in terms if term.method.needs_teacher]
+    obstacle = _cache_obstacle(entry, teacher_terms)
+    if entry.cache == "on":
+        if obstacle is None:
+            return True
+        message = f"student {entry.name!r} asks for cached logits, but {obstacle}"
+        raise InputError(message, 'choose cache = "auto" or "off"')
+    epochs = sum(any(term.is_active(epoch) for term in teacher_terms) for epoch in range(training.last_epoch))
+    return obstacle is None and (slot_count(entry.data.augment) or 0) <= epochs
+
+
+def _cache_obstacle(student: Student, teacher_terms: Sequence[ScheduledTerm]) -> str | None:
+    """Return why cached logits would differ from the teacher's on the student's images, or would not be enough."""
+    augment = student.data.augment
+    if not teacher_terms:
+        return "no term needs a teacher"
+    if augment.mixes:
+        return "mixup and cutmix make images that the teacher has not seen before"
+    if augment.transform is not None:
+        return "its transform makes images that the teacher has not seen before"
+    if slot_count(augment) is None:
+        views = f"{augment.distinct_views} views, too many to cache"
+        return f"its images come in {views}; data.augment.views = 16 shows each in 16"
+    if any(term.method.teacher_layers for term in teacher_terms):
+        return "a term needs the teacher's features, and only logits are cached"
+    return None
+
+
+def _cache_folder(folder: RunFolder) -> Path:
+    """Create and return the folder of cached logits: in the run's folder, or in KDBENCH_CACHE, which runs can share."""
+    shared = os.environ.get("KDBENCH_CACHE")
+    parent = Path(shared).expanduser() if shared else folder.path / "cache"
+    try:
+        return storage.make_folder(parent / "teacher-logits")
+    except StorageError as error:
+        if not shared:
+            raise
+        raise StorageError(error.message, "set KDBENCH_CACHE to a folder you may write to, or unset it") from error
+
+
+def _identity(job: Job, run_data: RunData, folder: RunFolder) -> str:
+    """Return a hash of a teacher's network: its architecture and its weights, and how its input differs."""
+    model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students"})
+    form = form_of(job, run_data)
+    if form is None or form.facts is None:
+        model["weights"] = storage.sha256(folder.checkpoint(job.id) / fit.WEIGHTS)
+    else:
+        assert job.weights is not None, "an ONNX teacher has a file"
+        model["weights"] = file_hash(job.weights)
+    if form is not None:
+        model["input"] = {"columns": form.classes and form.classes.columns, **form.spec.model_dump(mode="json")}
+    if job.code:
+        model["code"] = job.code
+    return storage.content_hash(model)

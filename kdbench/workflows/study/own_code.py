@@ -1,0 +1,101 @@
+"""The code of a user's own that a run uses: loaded at its start, hashed for its trainings, known to all processes."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kdbench import plugins, storage
+from kdbench.distill.training.devices import processes_of
+from kdbench.distill.training.processes import world_size
+from kdbench.errors import InputError
+from kdbench.plugins import Recording, Source, recording, sources_of
+from kdbench.plugins.modules import is_imported_by
+from kdbench.recipe import Recipe, Student, Trained
+from kdbench.recipe.paths import located
+from kdbench.registry import Use
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.train import training_of
+from kdbench.workflows.study import networks
+from kdbench.workflows.study.plan import Job, plan
+from kdbench.workflows.study.run_data import RunData
+
+Code = Mapping[str, tuple[Source, ...]]  # by the name of an entry
+
+
+def load_plugins(recipe: Recipe) -> None:
+    """Import a recipe's plug-ins, and find modules beside the recipe from now on; raises InputError."""
+    files = (plugin.endswith(".py") or "/" in plugin for plugin in recipe.plugins)
+    names = [
+        str(located(plugin, recipe.folder).absolute()) if file else plugin
+        for plugin, file in zip(recipe.plugins, files, strict=True)
+    ]
+    plugins.activate(names, recipe.folder)
+
+
+def code_of(jobs: list[Job], recordings: Mapping[str, Recording]) -> Code:
+    """Return the sources of the code that each entry uses; entries that use none are left out."""
+    entries = {job.entry.name: job.entry for job in jobs}
+    code = {name: sources_of(recorded, list(_options(entries[name]))) for name, recorded in recordings.items()}
+    return {name: sources for name, sources in code.items() if sources}
+
+
+def require_known_everywhere(
+    recipe: Recipe, jobs: list[Job], recordings: Mapping[str, Recording], of_data: Recording
+) -> None:
+    """Raise InputError for code that the processes which train a job together, started by kdbench, cannot import."""
+    if world_size() > 1:
+        return  # torchrun started the same script everywhere
+    for job in jobs:
+        if processes_of(training_of(job)) == 1:
+            continue
+        names = [job.entry.name, *(teacher.entry.name for teacher in job.teachers)]
+        uses = [use for name in names for use in recordings[name].uses]
+        for use in (*uses, *of_data.uses):
+            if not _is_importable(use, recipe):
+                message = f"{use.kind} {use.name!r} comes from {use.module}, which other processes cannot import"
+                hint = (
+                    'write it to a file and name that in the recipe: plugins = ["mynets.py"]; or train in one process'
+                )
+                raise InputError(f"{job.entry.name}: {message}", hint)
+
+
+def write_code(code: Code, folder: RunFolder) -> None:
+    """Write the sources to the run's folder, for the processes that train a job together."""
+    if code:
+        storage.write_json(folder.code, {name: [list(source) for source in sources] for name, sources in code.items()})
+    else:
+        folder.code.unlink(missing_ok=True)
+
+
+def read_code(folder: RunFolder) -> Code:
+    """Return the sources that were found when the run started."""
+    if not folder.code.exists():
+        return {}
+    content = storage.read_json(folder.code, "list of sources")
+    return {name: tuple(Source(*source) for source in sources) for name, sources in content.items()}
+
+
+def planned_job(recipe: Recipe, job_id: str, run_data: RunData, folder: RunFolder) -> Job:
+    """Return the job of a process that was started to train it; raises InputError if its code has changed meanwhile."""
+    job = next(job for job in plan(recipe, read_code(folder)) if job.id == job_id)
+    if job.code:
+        with recording() as recorded:
+            networks.fresh(job, run_data.dataset)
+        changed = set(sources_of(recorded)) - set(job.code)
+        if changed:
+            message = f"{job_id}: {min(changed).name} changed since the run started"
+            raise InputError(message, "continue with --resume, which trains what depends on it again")
+    return job
+
+
+def _options(entry: Trained) -> Iterable[dict[str, Any]]:
+    yield entry.model.options
+    if entry.data.augment.transform is not None:
+        yield entry.data.augment.transform.options
+    if isinstance(entry, Student):
+        yield from (term.options for term in entry.terms)
+
+
+def _is_importable(use: Use, recipe: Recipe) -> bool:
+    if ":" in use.name:
+        return not use.name.startswith("__main__:")
+    return use.module is not None and is_imported_by(recipe.plugins, use.module)

@@ -1,0 +1,71 @@
+"""Logits as a file: matched by the data set's own sample numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+from kdbench.data.batches import Batch
+from kdbench.distill.teaching.given_logits import ArrayTeacher, GivenLogits, load_logits
+from kdbench.errors import InputError
+from kdbench.models.taps import Taps, required_stages
+
+LOGITS = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+SAMPLES = np.array([40, 7, 12, 3, 99, 21])
+NEEDED = np.array([3, 40, 99])
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(**arrays):
+        np.savez(tmp_path / "logits.npz", **arrays)
+        return tmp_path / "logits.npz"
+
+    return save
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_belong_to_sample_numbers(saved, dtype):
+    path = saved(logits=LOGITS.astype(dtype), samples=SAMPLES)
+    logits = load_logits(path, NEEDED, 3)
+    np.testing.assert_array_equal(logits, LOGITS[[3, 0, 4]])
+    inputs = torch.zeros(2, 1)
+    batch = Batch(inputs, torch.zeros(2), torch.tensor([2, 0]), torch.tensor([99, 3]))
+    np.testing.assert_array_equal(ArrayTeacher(logits).predict(batch).logits, LOGITS[[4, 3]])
+
+
+def test_an_npy_holds_all_samples_in_order(tmp_path):
+    np.save(tmp_path / "all.npy", LOGITS)
+    np.testing.assert_array_equal(load_logits(tmp_path / "all.npy", np.array([5, 0]), 3), LOGITS[[5, 0]])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"logits": LOGITS, "samples": SAMPLES[::-1] + 1}, "no logits for 3 of 3 training samples: 3, 40, 99"),
+        ({"logits": LOGITS, "samples": np.where(SAMPLES == 99, 98, SAMPLES)}, "for 1 of 3 .*: 99"),
+        ({"logits": LOGITS, "samples": np.zeros(6, int)}, "each once"),
+        ({"logits": LOGITS, "samples": SAMPLES[:5]}, r"logits \(6, 3\) float32 and samples \(5,\)"),
+        ({"logits": LOGITS[:, :2], "samples": SAMPLES}, "2 classes, but the data has 3"),
+        ({"logits": LOGITS * np.nan, "samples": SAMPLES}, "NaN"),
+        ({"logits": LOGITS}, "no array 'samples'"),
+        ({"logits": LOGITS.astype(int), "samples": SAMPLES}, "int64"),
+    ],
+)
+def test_what_does_not_fit_is_refused(saved, arrays, message):
+    with pytest.raises(InputError, match=message):
+        load_logits(saved(**arrays), NEEDED, 3)
+
+
+def test_a_file_of_pickled_objects_is_refused(tmp_path):
+    np.save(tmp_path / "objects.npy", np.array([{}, {}]), allow_pickle=True)
+    with pytest.raises(InputError, match="no readable array"):
+        load_logits(tmp_path / "objects.npy", NEEDED, 3)
+
+
+def test_there_is_no_network_to_tap_or_to_call():
+    for use in (lambda: Taps(GivenLogits(), ["layer1"]), lambda: required_stages(GivenLogits())):
+        with pytest.raises(InputError, match="no layers") as caught:
+            use()
+        assert "kd" in caught.value.hint
+    with pytest.raises(InputError, match="no network"):
+        GivenLogits()(torch.zeros(1))

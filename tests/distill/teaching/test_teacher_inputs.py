@@ -1,0 +1,82 @@
+"""From the students' inputs to a teacher's: as Pillow and numpy compute them from the stored pixels."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kdbench.data.reading.images import fit_images
+from kdbench.distill.teaching.teacher_inputs import Normalisation, TeacherInputs, adapt, arranged, resized
+from kdbench.models.taps import Taps
+from kdbench.results.preprocessing import Geometry, Preprocessing
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
+STUDENTS = Normalisation(MEAN, STD, 255.0)
+PIXELS = np.random.default_rng(0).integers(0, 256, (4, 3, 12, 10)).astype(np.uint8)
+
+
+def normalised(pixels):
+    mean, std = (np.array(values, np.float32)[:, None, None] for values in (MEAN, STD))
+    return torch.from_numpy((pixels.astype(np.float32) / 255 - mean) / std)
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        Geometry(),
+        Geometry(resize=24),
+        Geometry(resize=7, crop=(6, 6)),
+        Geometry(resize=20, crop=(16, 16), interpolation="bicubic"),
+        Geometry(mode="squash", resize=(9, 17)),
+        Geometry(mode="squash", resize=(24, 20), interpolation="nearest"),
+        Geometry(mode="letterbox", resize=(16, 20)),
+        Geometry(crop=(7, 8)),
+        Geometry(resize=24, colour="grey"),
+    ],
+)
+def test_images_are_brought_to_a_size_as_pillow_does(geometry):
+    expected = fit_images(PIXELS, geometry).astype(np.float32)
+    inputs = TeacherInputs(STUDENTS, Normalisation((0.0,), (1.0,), 1.0), Preprocessing(geometry=geometry))
+    pixels = inputs(normalised(PIXELS)).numpy()
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels - expected).max() <= 1.01  # a level, where a half is rounded
+
+
+def test_the_teachers_normalisation_and_order_replace_the_students():
+    own = Normalisation((0.1, 0.2, 0.3), (0.5, 0.6, 0.7), 255.0)
+    inputs = TeacherInputs(STUDENTS, own, Preprocessing(channel_order="BGR"), layout="NHWC")
+    reversed_ = PIXELS[:, ::-1].astype(np.float32)
+    mean, std = (np.array(values, np.float32)[:, None, None] for values in (own.mean, own.std))
+    expected = np.moveaxis((reversed_ / 255 - mean) / std, 1, -1)
+    np.testing.assert_allclose(inputs(normalised(PIXELS)).numpy(), expected, atol=1e-5)
+
+
+def test_rows_of_a_table_are_normalised_by_column():
+    students, own = Normalisation((1.0, 2.0), (2.0, 4.0), 1.0), Normalisation((5.0, 6.0), (10.0, 20.0), 1.0)
+    rows = torch.tensor([[3.0, 10.0], [5.0, -2.0]])
+    inputs = TeacherInputs(students, own, Preprocessing(), levels=False)
+    stored = (rows - torch.tensor([1.0, 2.0])) / torch.tensor([2.0, 4.0])
+    expected = (rows - torch.tensor([5.0, 6.0])) / torch.tensor([10.0, 20.0])
+    torch.testing.assert_close(inputs(stored), expected)
+
+
+def test_floats_are_not_rounded():
+    images = torch.rand(2, 1, 6, 6)
+    assert (resized(images, Geometry(resize=9), levels=False) % 1 > 0).any()
+
+
+def test_classes_are_chosen_and_absent_ones_are_impossible():
+    logits = torch.tensor([[1.0, 2.0, 3.0], [6.0, 5.0, 4.0]])
+    chosen = arranged(logits, (2, -1, 0))
+    assert chosen.tolist() == [[3.0, -99.0, 1.0], [4.0, -96.0, 6.0]]
+
+
+def test_an_adapted_network_keeps_the_paths_of_its_layers():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 10, 5))
+    own = Normalisation((0.0,), (1.0,), 255.0)
+    expected = network(torch.from_numpy(PIXELS.astype(np.float32) / 255))[:, [4, 0]]
+    adapt(network, TeacherInputs(STUDENTS, own, Preprocessing()), (4, 0))
+    with Taps(network, ["1"]) as taps:
+        logits = network(normalised(PIXELS))
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+    assert taps.features["1"].shape == (4, 5)

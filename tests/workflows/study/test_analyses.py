@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+
+from kdbench import data
+from kdbench.data.selection import cut_validation
+from kdbench.recipe.loading import recipe_from
+from kdbench.results.preprocessing import Preprocessing
+from kdbench.workflows.study.analyses import analyses_of, drawn
+from kdbench.workflows.study.plan import plan
+from kdbench.workflows.study.run_data import RunData
+
+KD = [{"method": "kd"}]
+
+
+@pytest.fixture(scope="module")
+def run_data():
+    digits = data.load("digits")
+    train, validation = cut_validation(digits.train, 0.2, 0)
+    return RunData(digits.only(("test",)), "digits", train, validation, Preprocessing())
+
+
+def analysed(run_data, *students, **keys):
+    content = {"name": "tiny", "data": {"name": "digits"}, "teacher": [{"name": "t", "model": "mlp"}], **keys}
+    recipe = recipe_from({**content, "student": [{"model": "mlp", **student} for student in students]})
+    return analyses_of(recipe, [job for job in plan(recipe) if job.part is None], run_data)
+
+
+def test_a_fixed_share_of_every_class_stands_for_all(run_data):
+    result = analysed(run_data, {"name": "s"}, analysis={"train_samples": 200})
+    images = result.training["s"]
+    assert abs(images.drawn.sum() - 200) <= 10
+    counts = np.bincount(images.true_labels[images.drawn])
+    assert counts.max() - counts.min() <= 2
+    assert len(images.images) == images.drawn.sum()
+    again = analysed(run_data, {"name": "s"}, analysis={"train_samples": 200}).training["s"]
+    np.testing.assert_array_equal(images.images, again.images)
+    assert result.class_names == tuple("0123456789")
+
+
+def test_models_of_the_same_training_images_share_them(run_data):
+    result = analysed(
+        run_data,
+        {"name": "a"},
+        {"name": "b", "data": {"augment": "flip"}},
+        {"name": "c", "data": {"subset": {"half": "D0"}}},
+    )
+    assert result.training["a"] is result.training["b"] is result.training["t"]
+    assert result.training["c"] is not result.training["a"]
+    assert len(result.training["c"].labels) < len(result.training["a"].labels)
+
+
+def test_every_wrong_label_is_looked_at_with_what_it_was(run_data):
+    noisy = {"name": "s", "data": {"label_noise": {"share": 0.1}}}
+    images = analysed(run_data, noisy, analysis={"train_samples": 50}).training["s"]
+    part = run_data.part_of(
+        recipe_from(
+            {
+                "name": "x",
+                "data": {"name": "digits"},
+                "teacher": [{"name": "t", "model": "mlp"}],
+                "student": [{"model": "mlp", **noisy}],
+            }
+        )
+        .student[0]
+        .data
+    )
+    assert images.flipped.sum() == len(part.flipped) > 100
+    np.testing.assert_array_equal(images.labels[images.flipped], part.split.labels[part.flipped])
+    np.testing.assert_array_equal(images.true_labels[images.flipped], part.true_labels[part.flipped])
+    assert images.drawn.sum() < 70
+    assert not images.flipped[images.drawn].all()
+
+
+def test_no_samples_leave_only_wrong_labels(run_data):
+    result = analysed(run_data, {"name": "s", "data": {"label_noise": {"count": 7}}}, analysis={"train_samples": 0})
+    assert result.training["s"].flipped.tolist() == [True] * 7
+    assert not result.training["s"].drawn.any()
+    assert len(result.training["t"].labels) == 0
+
+
+@pytest.mark.parametrize(("samples", "expected"), [(0, 0), (30, 30), (10**6, 90)])
+def test_how_many_are_drawn(samples, expected):
+    assert drawn(np.arange(90) % 3, samples).sum() == expected
+
+
+def test_a_distilled_student_is_contrasted_with_the_one_of_its_network_on_labels_alone(run_data):
+    result = analysed(
+        run_data,
+        {"name": "wide", "model": {"name": "mlp", "widths": [9]}},
+        {"name": "alone"},
+        {"name": "kd", "terms": KD},
+        {"name": "kd-9", "model": {"name": "mlp", "widths": [9]}, "terms": KD},
+        {"name": "kd-5", "model": {"name": "mlp", "widths": [5]}, "terms": KD},
+        {"name": "begun", "start": {"share": 0.5}},
+        analysis={"std": "unbiased"},
+    )
+    assert result.independent == {"kd": "alone", "kd-9": "wide"}
+    assert result.std == "unbiased"
+
+
+def test_of_several_independent_students_the_one_on_the_same_images_counts(run_data):
+    noise = {"label_noise": {"share": 0.1}}
+    result = analysed(
+        run_data,
+        {"name": "clean"},
+        {"name": "noisy", "data": noise},
+        {"name": "kd-noisy", "data": noise, "terms": KD},
+        {"name": "kd-clean", "terms": KD},
+        seeds=[0, 1],
+    )
+    assert result.independent["kd-noisy-seed1"] == "noisy-seed1"
+    assert result.independent["kd-clean-seed0"] == "clean-seed0"
