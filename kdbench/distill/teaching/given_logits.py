@@ -54,12 +54,12 @@ def load_logits(path: Path, samples: Any, outputs: int) -> Tensor:
     InputError for a file that holds something else, or lacks some of the samples.
     """
     logits, numbers = _read(path)
-    if logits.ndim != 2 or logits.dtype.kind != "f" or len(logits) != len(numbers):
+    if logits.ndim != 2 or logits.dtype.kind != "f" or numbers.shape != logits.shape[:1] or not logits.size:
         shapes = f"logits {logits.shape} {logits.dtype} and samples {numbers.shape}"
         raise InputError(f"{path} holds {shapes}, not (M, classes) floats and (M,)", _FORM)
     if logits.shape[1] != outputs:
         raise InputError(f"{path} holds logits of {logits.shape[1]} classes, but the data has {outputs}", _FORM)
-    if numbers.dtype.kind not in "iu" or numbers.ndim != 1 or len(np.unique(numbers)) != len(numbers):
+    if numbers.dtype.kind not in "iu" or len(np.unique(numbers)) != len(numbers):
         raise InputError(f"{path}: samples are not integers, each once", _FORM)
     order = np.argsort(numbers, kind="stable")
     place = np.searchsorted(numbers, samples, sorter=order)
@@ -80,9 +80,10 @@ def _read(path: Path) -> tuple[Any, Any]:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return content, np.arange(len(content))
-        missing = {"logits", "samples"} - set(content.files)
-        if missing:
-            raise InputError(f"{path} has no array {min(missing)!r}; it has {', '.join(content.files)}", _FORM)
-        return content["logits"], content["samples"]
+        with content as archive:
+            missing = {"logits", "samples"} - set(archive.files)
+            if missing:
+                raise InputError(f"{path} has no array {min(missing)!r}; it has {', '.join(archive.files)}", _FORM)
+            return archive["logits"], archive["samples"]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
         raise InputError(f"{path} is no readable array of numpy's: {error}", _FORM) from error

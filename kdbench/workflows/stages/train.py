@@ -141,7 +141,7 @@ def _try(
 
     `form` is what a ready teacher takes and gives, if it differs from the students.
     """
-    model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students"})
+    model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students", "input"})
     trains = not job.entry.is_ready
     model["weights"], model["trains"] = None if job.weights is None else file_hash(job.weights), trains
     key = storage.content_hash({**model, "exported": exported, "part": job.part is not None})

@@ -36,13 +36,14 @@ def teachers_share(job: Job) -> float | None:
     """Return the share of a linear model's weights that its teachers' predictions have; None without a closed form.
 
     That takes one affine layer that is trained in full, squared errors for the whole training, and neither weight decay
-    nor random views.
+    nor random changes of the inputs.
     """
     entry = job.entry
     student = entry if isinstance(entry, Student) else None
     plain = student is None or (student.quantize is None and student.sub_students is None)
     augment = entry.data.augment
-    unchanged = augment.distinct_views == 1 and not augment.mixes and not entry.training.optimizer.weight_decay
+    as_stored = augment.distinct_views == 1 and not augment.mixes and augment.transform is None
+    unchanged = as_stored and not entry.training.optimizer.weight_decay
     learns = entry.training.epochs and not entry.training.freeze
     if architecture(entry).name != "linear" or not plain or not unchanged or not learns:
         return None

@@ -16,6 +16,7 @@ from kdbench.distill.quantize import deployed, is_quantized
 from kdbench.errors import InputError
 from kdbench.export.onnx import ExportError, check_parity, export_onnx
 from kdbench.models.features.modes import evaluation_mode
+from kdbench.plugins import describe_failure
 from kdbench.results.metrics import parity_tolerance
 
 SAMPLES = 3  # a batch that nobody fixes in a forward
@@ -85,10 +86,10 @@ def _logits(network: nn.Module, inputs: Tensor, outputs: int, subject: str) -> T
 
 def _failed(network: nn.Module, inputs: Tensor, error: Exception, subject: str) -> InputError:
     """Return the error for a network that fails on a batch."""
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    reason = describe_failure(error)
     shape = tuple(inputs.shape)
     mode = "training" if network.training else "evaluation"
-    message = f"{subject} fails in {mode} mode on inputs {shape}: {type(error).__name__}: {reason}"
+    message = f"{subject} fails in {mode} mode on inputs {shape}: {reason}"
     if isinstance(error, TypeError) and "argument" in reason:
         hint = "kdbench calls it with the inputs alone: give its other arguments defaults, or wrap it in a module"
         return InputError(message, hint)
@@ -220,7 +221,7 @@ def _require_trainable(network: nn.Module, inputs: Tensor, outputs: int, subject
         try:
             logits.float().sum().backward()  # type: ignore[no-untyped-call]
         except Exception as error:  # a stranger's code
-            message = f"{subject} has no gradient: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            message = f"{subject} has no gradient: {describe_failure(error)}"
             raise InputError(message, "leave out operations in place, inplace=True and +=, at that point") from error
         network.zero_grad(set_to_none=True)
 
@@ -234,8 +235,7 @@ def _require_export(network: nn.Module, inputs: Tensor, subject: str) -> None:
         except ExportError as error:
             raise ExportError(f"{subject}: {error.message}", error.hint) from error
         except Exception as error:  # what the runtime raises for the file
-            reason = next(iter(str(error).strip().splitlines()), "no message")
-            message = f"{subject} has an ONNX file that does not run on 3 inputs: {type(error).__name__}: {reason}"
+            message = f"{subject} has an ONNX file that does not run on {len(inputs)} inputs: {describe_failure(error)}"
             raise ExportError(message, _FREE_BATCH) from error
     if not parity.holds and not is_quantized(network):  # three samples are too few to judge rounding by
         message = f"{subject} differs from its ONNX file by {parity.difference:.3g}"

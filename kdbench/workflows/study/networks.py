@@ -23,6 +23,7 @@ from kdbench.distill.training import fit
 from kdbench.errors import InputError, StorageError
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.models.staged import Fused
+from kdbench.plugins import describe_failure
 from kdbench.progress import Progress
 from kdbench.recipe import Model, Student, Trained, Training
 from kdbench.results.cards import Origin
@@ -156,7 +157,7 @@ def _initialize_lazy_layers(network: nn.Module, dataset: Dataset, input_shape: t
             with torch.no_grad(), evaluation_mode(network):
                 network(inputs)
         except Exception as error:  # a stranger's code
-            message = f"{type(network).__name__} fails on inputs {tuple(inputs.shape)}: {type(error).__name__}: {error}"
+            message = f"{type(network).__name__} fails on inputs {tuple(inputs.shape)}: {describe_failure(error)}"
             raise InputError(message, "call it in Python on zeros of this shape to see where") from error
 
 
@@ -200,7 +201,7 @@ def given(job: Job, teacher: Job, run_data: RunData) -> ArrayTeacher:
     """
     assert teacher.logits is not None, "only a teacher of logits is an array"
     augment, name = job.entry.data.augment, job.entry.name
-    if augment.mixes or augment.distinct_views > 1:
+    if augment.mixes or augment.distinct_views > 1 or augment.transform is not None:
         message = f"student {name!r} sees changed images, and {teacher.entry.name!r} has logits of unchanged ones"
         raise InputError(message, f'set student.{name}.data.augment = "none"')
     samples = run_data.part_of(job.entry.data).split.samples

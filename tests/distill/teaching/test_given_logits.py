@@ -45,6 +45,8 @@ def test_an_npy_holds_all_samples_in_order(tmp_path):
         ({"logits": LOGITS, "samples": np.where(SAMPLES == 99, 98, SAMPLES)}, "for 1 of 3 .*: 99"),
         ({"logits": LOGITS, "samples": np.zeros(6, int)}, "each once"),
         ({"logits": LOGITS, "samples": SAMPLES[:5]}, r"logits \(6, 3\) float32 and samples \(5,\)"),
+        ({"logits": LOGITS, "samples": np.array(3)}, r"samples \(\)"),
+        ({"logits": LOGITS[:0], "samples": SAMPLES[:0]}, r"logits \(0, 3\)"),
         ({"logits": LOGITS[:, :2], "samples": SAMPLES}, "2 classes, but the data has 3"),
         ({"logits": LOGITS * np.nan, "samples": SAMPLES}, "NaN"),
         ({"logits": LOGITS}, "no array 'samples'"),

@@ -43,8 +43,9 @@ def test_the_teachers_share_is_that_of_its_weight(student, expected):
         {"training": {"optimizer": {"weight_decay": 0.1}}},
         {"training": {"freeze": ["head"]}},
         {"quantize": {}},
+        {"data": {"augment": {"transform": "torch:flip"}}},
     ],
-    ids=["two layers", "two terms", "features", "some epochs", "decay", "frozen", "quantized"],
+    ids=["two layers", "two terms", "features", "some epochs", "decay", "frozen", "quantized", "transform"],
 )
 def test_what_has_another_minimum_has_no_closed_form(student):
     assert share(**student) is None

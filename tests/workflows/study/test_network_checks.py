@@ -112,6 +112,21 @@ def test_an_answer_that_is_no_logits_is_refused_with_what_to_return(answer, says
     assert hint in error.hint
 
 
+class BackwardFailsSilently(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, logits):
+        return logits.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise RuntimeError
+
+
+def test_an_error_without_a_message_is_named_by_its_type():
+    error = refused(Net(lambda _, y: BackwardFailsSilently.apply(y)))
+    assert "has no gradient: RuntimeError" in error.message
+
+
 def test_other_numbers_of_outputs_are_refused():
     assert "(3, 5)" in refused(Net(classes=5)).message
     one = refused(Net(lambda _, y: y[:, 0], classes=1), outputs=1)

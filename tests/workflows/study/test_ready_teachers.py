@@ -201,7 +201,11 @@ def test_logits_of_a_file_teach_without_a_network(files, tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"data": {"augment": "flip"}}, "changed images"), ({"data": {"augment": "mixup"}}, "changed images")],
+    [
+        ({"data": {"augment": "flip"}}, "changed images"),
+        ({"data": {"augment": "mixup"}}, "changed images"),
+        ({"data": {"augment": {"transform": "torch:neg"}}}, "changed images"),
+    ],
 )
 def test_logits_of_a_file_do_not_fit_changed_images(files, change, message, tmp_path):
     np.save(files[0] / "all.npy", np.zeros((120, 3), np.float32))
