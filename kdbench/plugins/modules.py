@@ -45,11 +45,16 @@ def activate(plugins: Sequence[str], folder: str | None) -> tuple[str, ...]:
     located = [_located(plugin) for plugin in plugins]
     search.set_folders((*base, *(parent for _, parent in located if parent is not None)))
     for name, module in list(_IMPORTED.items()):
-        if not module.is_current or search.file_of(name) != module.file:
+        if not module.is_current or search.source_of(name) != module.file:
             _forget(name)
     for name, _ in located:
         import_module(name, f"the plug-in {name!r}")
     return tuple(name for name, _ in located)
+
+
+def names_file(plugin: str) -> bool:
+    """Return whether a plug-in is the path of a file or of a package's folder, not the name of a module."""
+    return plugin.endswith(".py") or "/" in plugin
 
 
 def import_module(name: str, subject: str) -> ModuleType:
@@ -59,20 +64,21 @@ def import_module(name: str, subject: str) -> ModuleType:
     """
     file = search.file_of(name)
     if file is not None:
+        source = file.resolve()
         _require_free(name, file, subject)
         _leave_other_package(name, file)
         loaded = sys.modules.get(name)
-        if loaded is not None and search.source_file(loaded) != file:
+        if loaded is not None and search.source_file(loaded) != source:
             _forget(name)
         elif loaded is not None and name not in _IMPORTED:  # by the user
-            _IMPORTED[name] = Imported(file, _hashed(file), frozenset())
+            _IMPORTED[name] = Imported(source, _hashed(source), frozenset())
     if name in sys.modules:
         return sys.modules[name]
     with search.importable(), opening() as opened:
         importlib.invalidate_caches()
         module = _import(name, subject)
     if file is not None:
-        _IMPORTED[name] = Imported(file, _hashed(file), frozenset(opened))
+        _IMPORTED[name] = Imported(source, _hashed(source), frozenset(opened))
         parent = str(file.parents[len(name.split(".")) - (file.name != "__init__.py")])
         if parent not in sys.path:
             sys.path.append(parent)  # for imports within functions, which run later
@@ -92,7 +98,7 @@ def is_imported_by(plugins: Sequence[str], module: str) -> bool:
     file = search.source_file(sys.modules.get(module))
     if module == "__main__" or file is None:
         return False
-    names = {Path(plugin).stem if "/" in plugin or plugin.endswith(".py") else plugin for plugin in plugins}
+    names = {Path(plugin).stem if names_file(plugin) else plugin for plugin in plugins}
     sources = {path for name in names & _IMPORTED.keys() for path in _IMPORTED[name].sources}
     return module in names or file in sources or not search.is_local(file)
 
@@ -134,9 +140,9 @@ def _require_free(name: str, file: Path, subject: str) -> None:
 
 def _located(plugin: str) -> tuple[str, Path | None]:
     """Return the module name of a plug-in, and the folder of a file; raises InputError for neither file nor module."""
-    path = Path(plugin).expanduser()
-    if not (path.suffix == ".py" or path.parent != Path() or path.is_absolute()):
+    if not names_file(plugin):
         return plugin, None
+    path = Path(plugin).expanduser()
     candidates = [path] if path.is_absolute() else [folder / path for folder in search.folders()]
     file = next((candidate for candidate in candidates if candidate.exists()), None)
     if file is None:
@@ -145,7 +151,7 @@ def _located(plugin: str) -> tuple[str, Path | None]:
     if not re.fullmatch(r"[^\W\d]\w*", name):
         hint = f"rename it, for example to {re.sub(r'[^0-9A-Za-z]', '_', name).lstrip('0123456789') or 'plugin'}.py"
         raise InputError(f"plugins: {file.name} is no name of a module", hint)
-    return name, file.resolve().parent
+    return name, file.parent.resolve()
 
 
 def _import(name: str, subject: str) -> ModuleType:

@@ -75,6 +75,12 @@ def file_of(module: str) -> Path | None:
     return None
 
 
+def source_of(module: str) -> Path | None:
+    """Return what `file_of` returns, symbolic links resolved, as `source_file` names a module's file."""
+    file = file_of(module)
+    return None if file is None else file.resolve()
+
+
 @functools.cache
 def is_local(file: str | Path) -> bool:
     """Return whether a file is a user's: neither installed nor part of Python or kdbench."""

@@ -64,6 +64,19 @@ def test_a_module_that_the_user_imported_is_used_as_it_is(folder, write, monkeyp
     assert imported("mine:width") == 7
 
 
+def test_a_link_to_a_file_is_imported_once(folder, tmp_path):
+    target = tmp_path / "elsewhere" / "code.py"
+    target.parent.mkdir()
+    target.write_text("class Net: pass")
+    (folder / "mine.py").symlink_to(target)
+    activate(["./mine.py"], str(folder))
+    assert imported("mine:Net") is imported("mine:Net")
+    activate(["./mine.py"], str(folder))
+    target.write_text("width = 2")
+    activate(["./mine.py"], str(folder))
+    assert imported("mine:width") == 2
+
+
 def test_a_local_module_can_be_imported_later_within_a_function(folder, write):
     write("mine.py", "def later():\n    from layers import width\n    return width\n")
     write("layers.py", "width = 3")

@@ -8,7 +8,7 @@ from kdbench.distill.training.devices import processes_of
 from kdbench.distill.training.processes import world_size
 from kdbench.errors import InputError
 from kdbench.plugins import Recording, Source, recording, sources_of
-from kdbench.plugins.modules import is_imported_by
+from kdbench.plugins.modules import is_imported_by, names_file
 from kdbench.recipe import Recipe, Student, Trained
 from kdbench.recipe.paths import located
 from kdbench.registry import Use
@@ -23,10 +23,8 @@ Code = Mapping[str, tuple[Source, ...]]  # by the name of an entry
 
 def load_plugins(recipe: Recipe) -> None:
     """Import a recipe's plug-ins, and find modules beside the recipe from now on; raises InputError."""
-    files = (plugin.endswith(".py") or "/" in plugin for plugin in recipe.plugins)
     names = [
-        str(located(plugin, recipe.folder).absolute()) if file else plugin
-        for plugin, file in zip(recipe.plugins, files, strict=True)
+        str(located(plugin, recipe.folder).absolute()) if names_file(plugin) else plugin for plugin in recipe.plugins
     ]
     plugins.activate(names, recipe.folder)
 
