@@ -50,6 +50,11 @@ def _number_distance(one: str, other: str) -> int:
 _OWN = f"{__name__.partition('.')[0]}."  # names of this package's modules begin so
 
 
+def is_shipped(entry: Any) -> bool:
+    """Return whether kdbench itself defines a class or function."""
+    return str(getattr(entry, "__module__", "")).startswith(_OWN)
+
+
 class Use(NamedTuple):
     """A look-up of a name that kdbench does not ship: what it is (`kind`), its name, its entry, who registered it."""
 

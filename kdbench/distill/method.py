@@ -17,6 +17,7 @@ from kdbench.models.features.layouts import Layout, LayoutName
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.models.features.tapped import TappedNetwork
 from kdbench.recipe import Model
+from kdbench.registry import is_shipped
 from kdbench.validation import problem
 
 
@@ -148,7 +149,7 @@ class Method(nn.Module, ABC):
         except ValidationError as error:
             known = f"options: {', '.join(cls.Options.model_fields)}"
             raise problem(error, cls.Options, noun="option").as_error(f"method {name!r}", known) from error
-        if cls.__module__.startswith(f"{__name__.partition('.')[0]}."):
+        if is_shipped(cls):
             method = cls(admitted, context)
         else:
             method = cls._foreign(name, admitted, context)

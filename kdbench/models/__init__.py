@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, validate_call
 from kdbench import plugins
 from kdbench.errors import InputError, KdbenchError
 from kdbench.models import signatures
-from kdbench.registry import Registry
+from kdbench.registry import Registry, is_shipped
 from kdbench.validation import problem
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def build(
     except RuntimeError as error:  # What torch raises for tensors that it cannot allocate.
         raise InputError(f"model {name!r} cannot be built: {error}", "choose smaller widths") from error
     except Exception as error:
-        if isinstance(error, KdbenchError) or signatures.is_own(factory):
+        if isinstance(error, KdbenchError) or is_shipped(factory):
             raise
         raise InputError(f"model {name!r} failed: {plugins.describe_failure(error)}", plugins.place(error)) from error
 
@@ -95,4 +95,4 @@ def _require_rank(name: str, factory: "ModelFactory", input_shape: tuple[int, ..
 def takes_tokens(name: str) -> bool:
     """Return whether the network called `name` may take token ids: it has a `vocabulary`, or is not kdbench's own."""
     factory = MODELS.get(name)
-    return not factory.__module__.startswith("kdbench.") or "vocabulary" in inspect.signature(factory).parameters
+    return not is_shipped(factory) or "vocabulary" in inspect.signature(factory).parameters

@@ -26,11 +26,6 @@ _USUAL = {inspect.Parameter.empty, None, 1, 3, 4}  # defaults of `channels` that
 _built: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
 
 
-def is_own(entry: Any) -> bool:
-    """Return whether kdbench itself defines an entry."""
-    return str(getattr(entry, "__module__", "")).startswith("kdbench.")
-
-
 def is_factory(entry: Callable[..., Any]) -> bool:
     """Return whether an entry is kdbench's kind of factory, (name, input_shape, classes, /, *, options)."""
     if inspect.isclass(entry) or hasattr(entry, "forward"):

@@ -12,13 +12,14 @@ from kdbench import plugins
 from kdbench.data.dataset import Request
 from kdbench.errors import InputError
 from kdbench.plugins.calling import parameters_of
+from kdbench.registry import is_shipped
 
 _OF_A_REQUEST = ("root", "download", "parts")
 
 
 def loaded(loader: Callable[..., Any], request: Request) -> Any:
     """Return what a loader returns; raises InputError for whatever goes wrong in a user's own."""
-    if getattr(loader, "__module__", "").startswith(f"{__name__.partition('.')[0]}."):
+    if is_shipped(loader):
         return loader(request)
     subject = f"data set {request.name!r}"
     if not callable(loader):

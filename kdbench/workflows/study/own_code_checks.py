@@ -11,6 +11,7 @@ from kdbench.distill.objective import Objective, ScheduledTerm
 from kdbench.distill.teaching.teachers import LiveTeacher
 from kdbench.errors import InputError, KdbenchError
 from kdbench.recipe import Trained
+from kdbench.registry import is_shipped
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.run_data import RunData
 
@@ -25,14 +26,14 @@ def require_usable_methods(
     Trains nothing, but runs `network` in training mode and freezes `teachers`. Teachers whose logits are given are no
     networks: with them nothing is tried.
     """
-    own = [term.method for term in terms if not type(term.method).__module__.startswith("kdbench.")]
-    if not own or any(teacher.logits is not None for teacher in job.teachers):
+    methods = [term.method for term in terms if not is_shipped(type(term.method))]
+    if not methods or any(teacher.logits is not None for teacher in job.teachers):
         return
     first = run_data.part_of(job.entry.data).split
     first = first.subset(range(min(SAMPLES, len(first))))
     batch = next(iter(run_data.batches(first, SAMPLES, train=True)))
     network.train()
-    for method in own:
+    for method in methods:
         name = f"the method {type(method).__name__} of {job.entry.name!r}"
         live = [LiveTeacher(teacher) for teacher in teachers] if method.needs_teacher else []
         objective = Objective(ce_weight=0, terms=[ScheduledTerm(method)], teachers=live)
