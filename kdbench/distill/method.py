@@ -149,10 +149,7 @@ class Method(nn.Module, ABC):
         except ValidationError as error:
             known = f"options: {', '.join(cls.Options.model_fields)}"
             raise problem(error, cls.Options, noun="option").as_error(f"method {name!r}", known) from error
-        if is_shipped(cls):
-            method = cls(admitted, context)
-        else:
-            method = cls._foreign(name, admitted, context)
+        method = cls(admitted, context) if is_shipped(cls) else cls._foreign(name, admitted, context)
         if cls.canonical_features:
             method.lay_out(context)
         return method

@@ -41,6 +41,11 @@ EMULATED = Refusal(
     "measure its file in onnxruntime",
 )
 
+USER_CODE = Refusal(
+    "its network is user code, and a card may come from anywhere: measuring imports nothing that a card names",
+    "measure its file in onnxruntime",
+)
+
 
 def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
     """Return how to build the network of the exported file at `path`, by its `card`, or why that is impossible.
@@ -53,6 +58,8 @@ def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
         return EMULATED
     if card.architecture is None or card.weights is None or card.outputs is None:
         return Refusal("the file's card names no weights", "export it again: kdbench run … --resume")
+    if ":" in card.architecture:
+        return USER_CODE
     weights = _inside(_run_folder(card, path), card.weights)
     if weights is None:
         shown = card.weights if len(card.weights) < _LONGEST_SHOWN else f"{card.weights[:_LONGEST_SHOWN]}…"

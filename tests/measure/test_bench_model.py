@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdbench.measure.bench_model import EMULATED, FOREIGN, Refusal, TestSet, network_of
+from kdbench.measure.bench_model import EMULATED, FOREIGN, USER_CODE, Refusal, TestSet, network_of
 from kdbench.results.cards import Bits, ModelCard
 from kdbench.results.preprocessing import Geometry
 from kdbench.worker.jobs import Network
@@ -49,6 +49,11 @@ def test_a_quantized_network_is_only_emulated_by_torch(card, run):
     result = network_of(quantized, run / "models" / "a.onnx")
     assert result is EMULATED
     assert "onnxruntime" in str(result.hint)
+
+
+def test_a_card_runs_no_code_that_it_names(card, run):
+    pointing = card.model_copy(update={"architecture": "os:system", "options": {"command": "touch surprise"}})
+    assert network_of(pointing, run / "models" / "a.onnx") is USER_CODE
 
 
 @pytest.mark.parametrize("missing", ["architecture", "weights", "classes"])
