@@ -34,7 +34,7 @@ def load(
     floats: bool = False,
     layout: str = "auto",
 ) -> Dataset:
-    """Load the data set `name` (`folder:PATH`, `npz:PATH` or a function's import path for a user's own) into memory.
+    """Load the data set `name` into memory: a registered name, `folder:PATH`, `npz:PATH` or a function's import path.
 
     Only `parts` are loaded; class names and normalisation constants do not depend on them. `root` is the folder of
     downloaded sets (default: the environment variable KDBENCH_DATA); nothing is downloaded unless `download` is True.

@@ -1,4 +1,4 @@
-"""`folder:PATH`: a user's own images, in one sub-folder per class, as torchvision's `ImageFolder` reads them.
+"""`folder:PATH`: the user's images, in one sub-folder per class, as torchvision's `ImageFolder` reads them.
 
 Either PATH/train/CLASS/** and PATH/test/CLASS/** (one of the two is enough if only that part is requested; other
 folders beside them are ignored), or PATH/CLASS/**, of which a fixed fifth of each class is the test part. Classes are

@@ -1,4 +1,4 @@
-"""`npz:PATH`: a user's own arrays, in one numpy archive. Pickled content is never loaded.
+"""`npz:PATH`: the user's arrays, in one numpy archive. Pickled content is never loaded.
 
 The archive holds `x_train`, `y_train`, `x_test` and `y_test`, or one of the two pairs, or only a test part, as `images`
 and `labels` or `x` and `y`; capital X is the same. It may hold `class_names`, an array of text. Without `class_names`

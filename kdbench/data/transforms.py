@@ -1,11 +1,11 @@
-"""Random changes of a user's own: a function on a whole batch, or a class whose instances are such functions.
+"""Transforms, which change batches in user code: functions on a whole batch, or classes whose instances are such.
 
     def jitter(inputs, generator, strength=0.1):     # (B, …) as stored, a torch.Generator -> (B, …), the same dtype
         ...
 
 Inputs are on the device, not normalised: uint8 images (B, C, H, W), or numbers. Options of the recipe are keyword
-arguments, of the function or of the class. All randomness is keyed to (seed, epoch, batch), also that of torch's,
-numpy's and Python's global generators, so that a resumed training repeats it.
+arguments, of the function or of the class. All random numbers depend on (seed, epoch, batch), also those of the global
+generators of torch, numpy and Python, so that a resumed training repeats them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A plain function as a distillation method: it gets what its signature names of a step, and options by name.
+"""A plain function as a distillation method: it gets the fields of a step that its signature declares, and options.
 
-def my_loss(student_logits, teacher_logits, labels, weight=0.5):
-return weight * ...                      # a scalar, already weighted
+    def my_loss(student_logits, teacher_logits, labels, weight=0.5):
+        return weight * ...                  # a scalar, already weighted
 """
 
 import inspect
@@ -41,8 +41,8 @@ def method_of(function: Callable[..., Tensor], name: str) -> type[Method]:
             self._values = {field: getattr(options, field) for field in fields}
 
         def forward(self, step: Step) -> Tensor:
-            given = {field: step if field == "step" else getattr(step, field) for field in of_step}
-            return function(**given, **self._values)
+            values = {field: step if field == "step" else getattr(step, field) for field in of_step}
+            return function(**values, **self._values)
 
     FunctionMethod.__name__ = FunctionMethod.__qualname__ = getattr(function, "__name__", name)
     FunctionMethod.__module__ = function.__module__

@@ -64,8 +64,8 @@ class Step:
     """One training step as a method sees it.
 
     `labels` are (B,) int64, distributions (B, C) where images were mixed, or targets (B, D) of a regression. `index`
-    (B,) int64 are the samples' numbers in the data set, which no split or subset changes: use them to look up values of
-    your own. `position` (B,) int64 are their positions in the training part, of which `MethodContext.labels` has the
+    (B,) int64 are the samples' numbers in the data set, which no split or subset changes: use them to look up stored
+    values. `position` (B,) int64 are their positions in the training part, of which `MethodContext.labels` has the
     labels. Features are by module path, of the layers that the step's methods name. `teacher_outputs` has one item per
     teacher, and is empty if no term of the step needs a teacher.
     """
@@ -156,7 +156,7 @@ class Method(nn.Module, ABC):
 
     @classmethod
     def _foreign(cls, name: str, admitted: MethodOptions, context: MethodContext) -> "Method":
-        """Build a method of a user's own; raises InputError for whatever it raises."""
+        """Build a user method; raises InputError for whatever it raises."""
         subject, give = f"method {name!r}", "__init__ gets the options and the context: see docs/distillation.md"
         built: Method = plugins.called(lambda: cls(admitted, context), {}, {}, subject, give=give)
         return built

@@ -1,4 +1,4 @@
-"""The interface of an experiment tracker: where the curve and the results of each model go beside the run's folder."""
+"""The interface of an experiment tracker, which logs the curve and the results of each model."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -72,7 +72,7 @@ def _write(
             program = torch.onnx.export(
                 network, inputs, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False, **options
             )
-    except Exception as error:  # the exporter runs a stranger's code, and wraps some of its errors
+    except Exception as error:  # the exporter runs user code, and wraps some of its errors
         message = f"the network cannot be exported to ONNX: {_reason(error)}"
         raise ExportError(message, "use layers that torch.export supports") from error
     assert program is not None

@@ -4,7 +4,7 @@ A factory maps (name, input shape, classes, options) to a module whose forward m
 (B, classes). Its keyword-only parameters are the model's options, which are validated by their annotations, so a
 factory never parses them. Networks here are `Staged`, which names their blocks for feature taps.
 
-A network of a user's own is any class or function: `signatures` says which arguments it gets.
+User code may be any class or function that makes a network: `signatures` says which arguments it gets.
 
 A file may import torch, `plugins`, `registry` and `errors`. Nothing here knows data, training or a runtime.
 `distill`, `workflows` and `cli` import it.
@@ -54,9 +54,9 @@ def build(
     """Return the network called `name` for samples of `input_shape`, such as (C, H, W), with fresh weights.
 
     Its forward maps (B, *input_shape) to logits (B, classes). `name` may be an import path, such as `mynets:MyNet`: the
-    class or function gets the arguments that its signature names; `channels` are those of a sample, if they are not
-    its first axis. Raises InputError for an unknown name, an unknown
-    option or invalid value, and an input shape that the network cannot take.
+    class or function gets the arguments that its signature declares. `channels` is the number of channels of a sample,
+    by default the size of its first axis. Raises InputError for an unknown name or option, an invalid value, and an
+    input shape that the network cannot take.
     """
     factory = MODELS.get(name)
     if not signatures.is_factory(factory):

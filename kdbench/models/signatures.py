@@ -1,11 +1,12 @@
-"""Networks of a user's own classes and functions, which get the arguments that their signatures name.
+"""Networks from user classes and functions, which get the arguments that their signatures declare.
 
     num_classes, classes, outputs        the number of outputs
     in_channels, in_chans, channels      the channels of a sample, or the features of a vector or a sequence's step;
                                          `channels` only without a default, or with 1, 3 or 4
     input_shape                          the shape of a sample, such as (C, H, W)
 
-Only the first name of a row is given. Everything else is an option of the recipe, or keeps its default.
+Of each row, the first name that the signature declares is passed. Other arguments are options of the recipe, or keep
+their defaults.
 """
 
 import inspect
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 OUTPUTS = ("num_classes", "classes", "outputs")
 CHANNELS = ("in_channels", "in_chans", "channels")
-_USUAL = {inspect.Parameter.empty, None, 1, 3, 4}  # defaults of `channels` that mean those of the input
+_USUAL = {inspect.Parameter.empty, None, 1, 3, 4}  # defaults of `channels` that stand for the input's channels
 _built: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
 
 
@@ -41,7 +42,7 @@ def is_factory(entry: Callable[..., Any]) -> bool:
 def built(
     entry: Any, name: str, input_shape: tuple[int, ...], classes: int, channels: int | None, options: Mapping[str, Any]
 ) -> "nn.Module":
-    """Return the network that a user's class or function makes; raises InputError for whatever goes wrong in it."""
+    """Return the network that a user class or function makes; raises InputError for whatever fails in it."""
     from torch import nn
 
     subject = f"model {name!r}"
@@ -61,7 +62,7 @@ def built(
 
 
 def _offered(entry: Any, input_shape: tuple[int, ...], classes: int, channels: int) -> dict[str, Any]:
-    """Return the arguments that kdbench knows, under the names in the signature."""
+    """Return the arguments that kdbench can pass, under the names in the signature."""
     defaults = {p.name: p.default for p in parameters_of(entry)}
     offered: dict[str, Any] = {"input_shape": tuple(input_shape)}
     for names, value in ((OUTPUTS, classes), (CHANNELS, channels)):

@@ -1,4 +1,4 @@
-"""Code of a user's own: found by import path or loaded as plug-ins, called by its signature, and hashed.
+"""User code: found by import path or loaded as plug-ins, called by its signature, and hashed.
 
 A name such as `mynets:MyNet` is an import path: a module, and what to take from it. Modules are searched in the
 recipe's folder, then in the folders of its plug-in files, then in the working directory, then where Python searches.

@@ -1,4 +1,4 @@
-"""Calling a user's class or function with the arguments that its signature names."""
+"""Calling user code, a class or function, with the arguments that its signature declares."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -15,11 +15,10 @@ _VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 def called(
     function: Callable[..., Any], offered: Mapping[str, Any], options: Mapping[str, Any], subject: str, give: str = ""
 ) -> Any:
-    """Return `function(…)` with those `offered` arguments that it names, and all `options`, which win.
+    """Return `function(…)` with the `offered` arguments that its signature declares, and all `options`, which win.
 
-    `subject` is how messages call the function; `give` is how to give it an argument that it needs, `{}` standing for
-    the argument's name. Raises InputError for options that it does not have, for arguments without a value, and for
-    whatever it raises.
+    `subject` names the function in messages; `give` is the hint for a missing argument, with `{}` in place of its name.
+    Raises InputError for options that it does not have, for arguments without a value, and for whatever it raises.
     """
     parameters = parameters_of(function)
     named = [p.name for p in parameters if p.kind not in _VARIADIC]
@@ -41,7 +40,7 @@ def called(
         return function(*positional, **values)
     except KdbenchError:
         raise
-    except (Exception, SystemExit) as error:  # a stranger's code
+    except (Exception, SystemExit) as error:  # user code
         hint = f"it was called with {', '.join(values) or 'no arguments'}; {place(error)}"
         raise InputError(f"{subject} failed: {describe_failure(error)}", hint) from error
 
@@ -55,13 +54,13 @@ def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return an error of a stranger's code in one line."""
+    """Return an error of user code in one line."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def place(error: BaseException) -> str:
-    """Return the last line of a user's own code that the error passed."""
+    """Return where in the user code the error was raised."""
     traceback, line = error.__traceback__, "call it in Python to see where"
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename

@@ -32,6 +32,6 @@ def imported(path: str, *, subject: str = "", form: str = "write it as pkg.modul
             raise InputError(f"{subject}: {module_name} has no {attribute!r}", hint)
         try:
             value = getattr(value, name)
-        except Exception as error:  # a stranger's code
+        except Exception as error:  # user code
             raise InputError(f"{subject}: {describe_failure(error)}", "call it in Python to see where") from error
     return value

@@ -9,9 +9,9 @@ from kdbench.plugins import search
 
 
 def local_files(file: Path) -> tuple[Path, ...]:
-    """Return the source `file` and those of the modules that it imports from the user's own folders, sorted.
+    """Return the source `file` and those of the local modules that it imports, sorted.
 
-    Imports anywhere in the source count, also those within functions. Modules are searched beside the file, in its
+    Imports anywhere in the source count, also those within functions. Modules are searched in the file's folder, in its
     package, and in the folders of the recipe. Names of modules that only exist at run time are not seen.
     """
     seen: set[Path] = set()
@@ -22,7 +22,7 @@ def local_files(file: Path) -> tuple[Path, ...]:
             continue
         seen.add(path)
         waiting += _packages(path)
-        waiting += [found for name in _imports(path) if (found := _file(name, path)) is not None]
+        waiting += [source for name in _imports(path) if (source := _file(name, path)) is not None]
     return tuple(sorted(seen))
 
 
@@ -72,8 +72,8 @@ def _file(name: str, importer: Path) -> Path | None:
 
 def _packages(file: Path) -> list[Path]:
     """Return the `__init__.py` of the packages that hold a source, the innermost first."""
-    folder, found = file.parent, []
+    folder, packages = file.parent, []
     while (folder / "__init__.py").is_file():
-        found.append(folder / "__init__.py")
+        packages.append(folder / "__init__.py")
         folder = folder.parent
-    return found
+    return packages

@@ -1,4 +1,4 @@
-"""Modules of a user's own: imported once, and again when their source has changed since."""
+"""Modules of user code: imported once, and again when their source has changed."""
 
 import importlib
 import re
@@ -60,7 +60,7 @@ def names_file(plugin: str) -> bool:
 def import_module(name: str, subject: str) -> ModuleType:
     """Import a module by its dotted name, from the folders or wherever Python finds it.
 
-    Raises InputError, about `subject`, if there is none, if it fails, or if an installed one has the name of a file.
+    Raises InputError, about `subject`, if there is none, if it fails, or if an installed module has its name.
     """
     file = search.file_of(name)
     if file is not None:
@@ -167,6 +167,6 @@ def _import(name: str, subject: str) -> ModuleType:
         raise InputError(f"{subject}: {name} imports {missing!r}, which is missing", hint) from error
     except InputError as error:
         raise InputError(f"{subject}: {error.message}", error.hint) from error
-    except (Exception, SystemExit) as error:  # the module is a stranger's code
+    except (Exception, SystemExit) as error:  # the module is user code
         hint = f"does `python -c 'import {name}'` work? A script has to protect its work by `if __name__ == …`"
         raise InputError(f"{subject}: importing {name} failed: {describe_failure(error)}", hint) from error

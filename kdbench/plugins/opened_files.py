@@ -13,7 +13,7 @@ from kdbench.plugins.search import is_local, is_own
 
 _OPENED: ContextVar[set[str] | None] = ContextVar("_OPENED", default=None)
 _SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
-_CALLERS = ("plugins/calling.py", "models/__init__.py")  # where kdbench calls a user's code
+_CALLERS = ("plugins/calling.py", "models/__init__.py")  # where kdbench calls user code
 _hooked = False
 
 
@@ -49,7 +49,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _is_of_users_code() -> bool:
-    """Return whether a user's code reads, rather than kdbench, or the import of a library, as matplotlib its settings.
+    """Return whether user code reads, not kdbench or the import of a library (matplotlib then reads its settings).
 
     What a library reads when it is imported depends on what the process did before.
     """

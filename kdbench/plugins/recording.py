@@ -1,4 +1,4 @@
-"""What a piece of work uses of a user's code: the names that it looks up, and the files that the code reads."""
+"""The user code that a piece of work runs: the names that it looks up, and the files that the code reads."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Where a user's modules are searched: the recipe's folder, folders of plug-in files, the working directory."""
+"""Where user code is searched: the recipe's folder, folders of plug-in files, the working directory."""
 
 import contextlib
 import functools
@@ -19,7 +19,7 @@ _OWN = Path(kdbench.__file__).resolve().parent
 
 
 def set_folders(folders: tuple[Path, ...]) -> None:
-    """Search a user's modules in `folders` first, from now on."""
+    """Search user code in `folders` first, from now on."""
     _FOLDERS.set(tuple(dict.fromkeys(folder.resolve() for folder in folders)))
 
 
@@ -30,7 +30,7 @@ def folders() -> tuple[Path, ...]:
 
 @contextlib.contextmanager
 def importable() -> Iterator[None]:
-    """Let modules in the folders be imported while the block runs, before others of their name."""
+    """Search modules in the folders first while the block runs."""
     texts = [str(folder) for folder in folders()]
     sys.path[:0] = texts
     try:
@@ -51,7 +51,7 @@ def located(path: str) -> Path | None:
 
 
 def with_paths(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of a user's code; those that name a file beside the recipe have its absolute path.
+    """Return options of user code, with absolute paths in place of relative ones to existing files.
 
     A text without a dot or a slash is no path.
     """
@@ -83,7 +83,7 @@ def source_of(module: str) -> Path | None:
 
 @functools.cache
 def is_local(file: str | Path) -> bool:
-    """Return whether a file is a user's: neither installed nor part of Python or kdbench."""
+    """Return whether a file is user code or data: neither installed nor part of Python or kdbench."""
     path = Path(file).resolve()
     return not (_INSTALLED & set(path.parts) or any(path.is_relative_to(folder) for folder in (*_STANDARD, _OWN)))
 

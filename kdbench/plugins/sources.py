@@ -1,4 +1,4 @@
-"""The sources of a user's code, and their hashes: a change of any of them changes what was trained with it."""
+"""The sources of user code and their hashes: where one changes, what was trained with it trains again."""
 
 import functools
 import inspect
@@ -27,23 +27,23 @@ class Source(NamedTuple):
 
 
 def sources_of(recorded: Recording, options: Sequence[Any] = ()) -> tuple[Source, ...]:
-    """Return the sources of what was recorded; none if no foreign name was looked up.
+    """Return the sources of what was recorded; none if it runs no user code.
 
     They are the modules that define it or register it, their local imports, the files that they read or name in a text
     constant, and the files that `options` name.
     """
-    found: dict[Source, None] = {}
+    sources: dict[Source, None] = {}
     files = set(recorded.opened)
     for use in recorded.uses:
         modules = [use.module, _module_of(use.entry)]
         for name in dict.fromkeys(module for module in modules if module):
             files |= opened_by(name)
-            found |= dict.fromkeys(_of_module(name, use.entry))
+            sources |= dict.fromkeys(_of_module(name, use.entry))
     if not recorded.uses:
         return ()
     files |= {path for option in options for path in _named_files(option)}
-    found |= dict.fromkeys(Source(path.name, _sha256(path)) for path in files if path.is_file())
-    return tuple(sorted(found))
+    sources |= dict.fromkeys(Source(path.name, _sha256(path)) for path in files if path.is_file())
+    return tuple(sorted(sources))
 
 
 def _of_module(name: str, entry: Any) -> Iterator[Source]:

@@ -19,7 +19,7 @@ AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
 
 
 class Transform(WithOptions):
-    """A user's own change of a batch, by import path or registered name; every other key is an option of it."""
+    """A change of a batch in user code, by import path or registered name; every other key is an option of it."""
 
     name: str
 
@@ -29,8 +29,8 @@ class Augment(Value):
 
     With `views` every image has that many fixed views, one per epoch in turn, so that a teacher evaluates an image only
     that many times. `mixup` and `cutmix` are the parameter of the symmetric Beta distribution of the second image's
-    share (0: off); with both, each batch uses one of them. `transform` is a function of a user's own on whole batches,
-    before the other changes.
+    share (0: off); with both, each batch uses one of them. `transform` is user code: a function on whole batches,
+    which comes before the other changes.
     """
 
     pad: int = Field(default=0, ge=0, le=32)

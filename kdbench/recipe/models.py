@@ -72,7 +72,7 @@ class SubStudents(Value):
 class Trained(Value):
     """The keys of teachers and students.
 
-    `weights` is a file of weights to start from, .safetensors or a state dict of torch's; with `training.epochs` 0 the
+    `weights` is a file of weights to start from, .safetensors or a torch state dict; with `training.epochs` 0 the
     model is used as it is. `seed_offset` is added to each seed of the recipe: models of one architecture start with the
     same weights unless their offsets differ. `family` and `axes` name the sweep, and the point of the sweep, that the
     entry comes from.
@@ -116,9 +116,9 @@ class Teacher(Trained):
     """A model that teaches students: trained on the labels only, or ready.
 
     A teacher with `weights` is used as it is unless its own `training` table sets `epochs`. Its file may also be an
-    ONNX file, without a `model`, which teaches by its logits. `input` is what a ready teacher's input and classes are,
-    where they are not those of the data. `logits` is a file of numpy's with the logits themselves, in place of a model:
-    nothing of such a teacher is measured.
+    ONNX file, without a `model`, which teaches by its logits. `input` describes a ready teacher's input and classes
+    where they differ from the data's. `logits` is a NumPy file of logits in place of a model: such a
+    teacher is not measured.
     """
 
     input: TeacherInput | None = Field(default=None, exclude_if=is_absent)
@@ -129,20 +129,20 @@ class Teacher(Trained):
     def _file_in_place_of_model(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        for key, given, model, reason in (
+        for key, stands_alone, model, reason in (
             ("weights", is_onnx(value.get("weights")), _ONNX_MODEL, "an ONNX file holds the whole network"),
             ("logits", value.get("logits") is not None, _LOGITS_MODEL, "logits stand for a teacher without a network"),
         ):
-            if given and value.get("model") not in (None, model):
+            if stands_alone and value.get("model") not in (None, model):
                 raise ValueError(f"{key} = {value[key]!r} and model: {reason}; leave model out")
-            if given:
+            if stands_alone:
                 return {**value, "model": model}
         return value
 
     @model_validator(mode="after")
     def _ready_or_trained(self) -> Self:
         if self.logits is not None and (self.weights is not None or self.input is not None):
-            raise ValueError(f"teacher {self.name!r} has logits, beside which weights and input mean nothing")
+            raise ValueError(f"teacher {self.name!r} has logits: leave weights and input out")
         if (is_onnx(self.weights) or self.logits is not None) and self.training.epochs > 0:
             what = "an ONNX file" if self.logits is None else "a file of logits"
             message = f"teacher {self.name!r}: {what} cannot be trained; leave out its training.epochs"
@@ -158,7 +158,7 @@ def is_onnx(weights: object) -> bool:
     return isinstance(weights, str) and weights.endswith(ONNX)
 
 
-# What teachers without a network of torch's have as their model.
+# The model of teachers without a torch network.
 _ONNX_MODEL, _LOGITS_MODEL = {"name": "onnx"}, {"name": "logits"}
 
 

@@ -104,7 +104,7 @@ class Origin(Value):
 
 
 class CodeFile(Value):
-    """A file of a user's own code, or one that it reads: its name (of installed code: name and version) and SHA-256."""
+    """A file of user code, or one that it reads: its name (of installed code: name and version) and SHA-256."""
 
     name: str
     sha256: str
@@ -115,7 +115,7 @@ class ModelCard(StoredValue):
 
     `parents` are the models it is compared with, `teachers` those it learned from. `family` and `axes` are its sweep
     and its point in it. `options` belong to the `architecture`; `bits` is set for a network trained with quantization.
-    `code` are the files of a user's own code that it was trained with.
+    `code` are the files of user code that it was trained with.
     `file` and `weights`, the .safetensors file of the exported network, are relative to the run's folder. `targets`
     name the numbers that a regression predicts, in their own unit: no output is scaled; a classifier has none.
     """

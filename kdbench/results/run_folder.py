@@ -1,7 +1,7 @@
 """The folder of a run: one place for each value, so that any stage can be run again.
 
 OUT/recipe.json                  the resolved recipe
-OUT/code.json                    the hashes of a user's own code, by model, if there is any
+OUT/code.json                    the hashes of user code, by model, if there is any
 OUT/checkpoints/ID/              weights.safetensors, training.json, curve.csv
 OUT/models/ID.onnx, ID.card.json the model that ships, and its card
 OUT/tracking/NAME/               what the tracker NAME keeps, if the recipe has trackers
@@ -58,7 +58,7 @@ class RunFolder:
 
     @property
     def code(self) -> Path:
-        """The hashes of the user's own code that models were trained with."""
+        """The hashes of the user code that models were trained with."""
         return self.path / "code.json"
 
     @property

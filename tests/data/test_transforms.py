@@ -1,4 +1,4 @@
-"""A user's own transforms: what they get, what they must return, and that their randomness is the batch's."""
+"""Transforms: what they get, what they must return, and that their random numbers are the batch's."""
 
 import random
 

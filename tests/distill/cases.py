@@ -117,7 +117,7 @@ def half_precision() -> Case:
 
 
 def refined() -> Case:
-    """Accumulated gradients, averaged weights, a plateau, frozen layers and rates of their own."""
+    """Accumulated gradients, averaged weights, a plateau, frozen layers and rates by layer."""
     optimizer = {"name": "adamw", "lr": 0.02, "weight_decay": 0.1, "layers": {"head": 2.0}}
     schedule = {"name": "plateau", "patience": 0, "factor": 0.5, "threshold": 0.3}
     options = {"accumulate": 3, "ema": 0.9, "freeze": ["first.0"], "clip": 0.5, "keep": "last"}

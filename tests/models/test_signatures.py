@@ -1,4 +1,4 @@
-"""Networks of a user's own get what their signatures name."""
+"""Networks from user code get the arguments that their signatures declare."""
 
 import pytest
 from torch import nn

@@ -1,4 +1,4 @@
-"""A recipe's folder with modules of a user's own, which no other test sees."""
+"""A recipe's folder with modules of user code, which no other test sees."""
 
 import sys
 from textwrap import dedent

@@ -1,4 +1,4 @@
-"""The hash of a user's code changes with everything that the code depends on, and with nothing else."""
+"""The hash of user code changes with everything that the code depends on, and with nothing else."""
 
 import json
 import linecache

@@ -1,4 +1,4 @@
-"""A regression from the recipe to the report, against numpy; and its file measured on the user's own arrays."""
+"""A regression from the recipe to the report, against numpy; and its file measured on the user's arrays."""
 
 import numpy as np
 import pytest

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_process")
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """A quarter of the embedded digits as a user's own archive."""
+    """A quarter of the embedded digits as the user's archive."""
     digits = data.load("digits")
     path = tmp_path_factory.mktemp("data") / "some-digits.npz"
     np.savez(

@@ -1,8 +1,8 @@
-"""Loaders of a user's own: any function, which gets the arguments that its signature names.
+"""Loaders in user code: any function, which gets the arguments that its signature declares.
 
-def load(request): ...                     # kdbench.data.Request -> Dataset, or arrays
-def load(root): ...                        # root, download, parts, by name
-def load(): return {"x_train": ..., "y_train": ..., "x_test": ..., "y_test": ...}
+    def load(request): ...                     # kdbench.data.Request -> Dataset, or arrays
+    def load(root): ...                        # root, download, parts, by name
+    def load(): return {"x_train": ..., "y_train": ..., "x_test": ..., "y_test": ...}
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _OF_A_REQUEST = ("root", "download", "parts")
 
 
 def loaded(loader: Callable[..., Any], request: Request) -> Any:
-    """Return what a loader returns; raises InputError for whatever goes wrong in a user's own."""
+    """Return what a loader returns; raises InputError for whatever fails in user code."""
     if is_shipped(loader):
         return loader(request)
     subject = f"data set {request.name!r}"

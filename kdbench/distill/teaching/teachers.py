@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from kdbench import storage
 from kdbench.data.batches import Batch, Batches
 from kdbench.distill.method import TeacherOutput
-from kdbench.distill.teaching.given_logits import ArrayTeacher
+from kdbench.distill.teaching.stored_logits import ArrayTeacher
 from kdbench.distill.training.devices import autocast, evaluation_batch
 from kdbench.errors import InputError, StorageError
 from kdbench.models.features.tapped import TappedNetwork

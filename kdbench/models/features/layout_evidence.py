@@ -77,8 +77,8 @@ def _feature(output: Any, subject: str) -> Tensor:
     """Return an output that is a feature; raises InputError for another."""
     if isinstance(output, Tensor) and output.is_floating_point() and 2 <= output.dim() <= 5:
         return output
-    given = _shape(output) if isinstance(output, Tensor) else type(output).__name__
-    message = f"{subject} gives {given}, but maps (channels, height, width), tokens or vectors are needed"
+    form = _shape(output) if isinstance(output, Tensor) else type(output).__name__
+    message = f"{subject} gives {form}, but maps (channels, height, width), tokens or vectors are needed"
     raise InputError(message, "name a layer that gives maps, tokens or vectors")
 
 
@@ -133,9 +133,9 @@ def _same(calls: Sequence[Call], feature: Tensor) -> set[int]:
     """Return the ids of `feature` and of the tensors that differ from it by element-wise layers alone."""
     same, before = {id(feature)}, 0
     pairs = [
-        {id(call.taken), id(call.given)}
+        {id(call.input), id(call.output)}
         for call in calls
-        if is_elementwise(call.module) and call.taken is not None and call.given is not None
+        if is_elementwise(call.module) and call.input is not None and call.output is not None
     ]
     while len(same) > before:
         before = len(same)
@@ -148,7 +148,7 @@ def _votes(calls: Sequence[Call], tensors: set[int], *, sure: bool) -> set[int]:
     return {
         axis
         for call in calls
-        for tensor in (call.taken, call.given)
+        for tensor in (call.input, call.output)
         if tensor is not None and id(tensor) in tensors
         if (axis := channel_axis(call.module, tensor, sure=sure)) is not None
     }
@@ -176,12 +176,12 @@ def _enlarged(inputs: Tensor) -> Iterator[Tensor]:
 
 def _axis_of_last_size(calls: Sequence[Call], feature: Tensor, places: Sequence[int]) -> int | None:
     """Return the axis whose size alone is the number of channels of the last known layer before; None without."""
-    ends = [number for number, call in enumerate(calls) if call.given is feature]
+    ends = [number for number, call in enumerate(calls) if call.output is feature]
     for call in reversed(calls[: ends[-1]] if ends else []):
-        if call.given is None or call.given.dim() != feature.dim():
+        if call.output is None or call.output.dim() != feature.dim():
             continue
-        axis = channel_axis(call.module, call.given, sure=True)
+        axis = channel_axis(call.module, call.output, sure=True)
         if axis is not None:
-            matching = [place for place in places if feature.shape[place] == call.given.shape[axis]]
+            matching = [place for place in places if feature.shape[place] == call.output.shape[axis]]
             return matching[0] if len(matching) == 1 else None
     return None

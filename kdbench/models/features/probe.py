@@ -1,4 +1,4 @@
-"""A probe of a network: one forward on noise, with what each of its modules takes and gives."""
+"""A probe of a network: one forward on noise, with the inputs and outputs of its modules."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,18 +13,18 @@ from kdbench.models.features.modes import evaluation_mode
 
 @dataclass(eq=False)
 class Call:
-    """One call of a module: the first tensors that it took and gave, if any."""
+    """One call of a module: its first input tensor and its first output tensor, if any."""
 
     module: nn.Module
-    taken: Tensor | None
-    given: Tensor | None
+    input: Tensor | None
+    output: Tensor | None
 
 
 @dataclass(eq=False)
 class Probe:
     """A forward of a network: its `inputs`, the `calls` of its modules in the order in which they end, and `outputs`.
 
-    `seen` holds all tensors that a module took or gave, in the order of their appearance. `outputs` are by path, of the
+    `seen` holds the inputs and outputs of all modules, in the order of their appearance. `outputs` are by path, of the
     last calls of the layers asked for. All tensors are kept, so that two are one if they are the same object.
     """
 
@@ -60,7 +60,7 @@ def probed(network: nn.Module, layers: Sequence[str], inputs: Tensor, *, fails: 
             stack.enter_context(module.register_forward_hook(keep))
         try:
             network(inputs.clone())
-        except Exception:  # a stranger's code
+        except Exception:  # user code
             if not fails:
                 raise
     return probe
@@ -69,14 +69,14 @@ def probed(network: nn.Module, layers: Sequence[str], inputs: Tensor, *, fails: 
 @contextmanager
 def _recorded(module: nn.Module, probe: Probe) -> Iterator[None]:
     def before(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        if (taken := _first_tensor((*inputs, *named.values()))) is not None:
-            probe.seen.append(taken)
+        if (first := _first_tensor((*inputs, *named.values()))) is not None:
+            probe.seen.append(first)
 
     def after(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        taken, given = _first_tensor((*inputs, *named.values())), _first_tensor(output)
-        probe.calls.append(Call(module, taken, given))
-        if given is not None:
-            probe.seen.append(given)
+        call = Call(module, _first_tensor((*inputs, *named.values())), _first_tensor(output))
+        probe.calls.append(call)
+        if call.output is not None:
+            probe.seen.append(call.output)
 
     with (
         module.register_forward_pre_hook(before, with_kwargs=True),

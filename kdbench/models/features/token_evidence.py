@@ -51,9 +51,9 @@ def _class_tokens(first: Tensor) -> tuple[int, int]:
 def _possible_grids(probe: Probe, tokens: int) -> list[tuple[int, int]]:
     """Return heights and widths of maps of as many cells: of convolutions, or of square patches of the image."""
     maps = {
-        (call.given.shape[2], call.given.shape[3])
+        (call.output.shape[2], call.output.shape[3])
         for call in probe.calls
-        if call.given is not None and call.given.dim() == 4 and channel_axis(call.module, call.given, sure=True) == 1
+        if call.output is not None and call.output.dim() == 4 and channel_axis(call.module, call.output, sure=True) == 1
     }
     height, width = probe.inputs.shape[2:]
     side = round((height * width / tokens) ** 0.5) if tokens else 0

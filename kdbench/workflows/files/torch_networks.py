@@ -211,7 +211,7 @@ def _answered(network: "nn.Module", images: "torch.Tensor") -> tuple[Any, str | 
     try:
         with torch.no_grad():
             return network(images), None
-    except Exception as error:  # noqa: BLE001 - a stranger's code
+    except Exception as error:  # noqa: BLE001 - user code
         return None, _first_line(error)
 
 

@@ -17,9 +17,9 @@ from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder, choose_folder, require_unused
 from kdbench.workflows.stages.train import check, training_of
-from kdbench.workflows.study.own_code import Code, code_of, load_plugins, require_known_everywhere, write_code
 from kdbench.workflows.study.plan import Job, plan
 from kdbench.workflows.study.run_data import RunData, load_run_data
+from kdbench.workflows.study.user_code import Code, code_of, load_plugins, require_known_everywhere, write_code
 
 
 def start_run(
@@ -44,7 +44,7 @@ def start_run(
 
 
 def _checked(recipe: Recipe, jobs: list[Job], run_data: RunData, of_data: Recording, trained: Container[str]) -> Code:
-    """Check the jobs, and return the sources of the user's own code that they use."""
+    """Check the jobs, and return the sources of the user code that they run."""
     recordings = check(jobs, run_data, trained)
     require_known_everywhere(recipe, jobs, recordings, of_data)
     return code_of(jobs, recordings)

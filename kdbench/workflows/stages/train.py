@@ -37,10 +37,10 @@ from kdbench.workflows.stages.tracking import trackers_of
 from kdbench.workflows.study import networks
 from kdbench.workflows.study.model_sources import file_hash
 from kdbench.workflows.study.network_checks import SAMPLES, require_usable
-from kdbench.workflows.study.own_code_checks import require_usable_methods, require_usable_transform
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.ready_teachers import TeacherForm, form_of, is_onnx_teacher, onnx_network
 from kdbench.workflows.study.run_data import RunData
+from kdbench.workflows.study.user_code_checks import require_usable_methods, require_usable_transform
 
 BuildPeer = Callable[[Model | None, int], nn.Module]
 
@@ -74,9 +74,9 @@ def train_all(
 
 
 def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> dict[str, Recording]:
-    """Build and try every entry's network and loss once, so that mistakes in a recipe fail before hours are spent.
+    """Build and try every entry's network and loss once, so that a mistake in a recipe fails before anything trains.
 
-    The jobs `trained`, by their ids, are known to export. Return what each entry, by name, uses of a user's own code.
+    The jobs `trained`, by their ids, are known to export. Return the user code of each entry, by name.
     """
     recordings: dict[str, Recording] = {}
     distinct: dict[tuple[str, bool], Job] = {}
@@ -110,7 +110,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
             networks.is_cached(job.entry, terms, training_of(job))
         for teacher in job.teachers if any(term.method.needs_teacher for term in terms) else ():
             if teacher.logits is not None:
-                networks.given(job, teacher, run_data)
+                networks.stored_teacher(job, teacher, run_data)
         require_usable_methods(job, terms, network, teachers, run_data)
         if job.start is not None:
             require_same_shape(network, networks.quantized_like(networks.fresh(job.start, run_data.dataset), job))
@@ -129,8 +129,8 @@ def require_vocabulary(entry: Trained, run_data: RunData) -> None:
         raise InputError(message, 'use gru or lstm with a vocabulary; data.layout = "vectors" makes them numbers')
     parts = (part for part in (run_data.train, run_data.validation, dataset.test) if part is not None)
     needed = 1 + max(int(part.inputs.max()) for part in parts)
-    if isinstance(given := options.get("vocabulary"), int) and given < needed:
-        message = f"{entry.name}: token ids go up to {needed - 1}, and vocabulary is {given}"
+    if isinstance(known := options.get("vocabulary"), int) and known < needed:
+        message = f"{entry.name}: token ids go up to {needed - 1}, and vocabulary is {known}"
         raise InputError(message, f"set vocabulary = {needed} or more")
 
 

@@ -19,8 +19,8 @@ from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.train import UNMETERED, train_one
-from kdbench.workflows.study.own_code import load_plugins, planned_job
 from kdbench.workflows.study.run_data import load_run_data
+from kdbench.workflows.study.user_code import load_plugins, planned_job
 
 
 class JsonProgress(Silent):

@@ -18,13 +18,13 @@ def file_hash(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"there is no file {path}", "check the path of weights: a recipe's is relative to its file")
     state = path.stat()
-    own = _hash(path, state.st_size, state.st_mtime_ns)
+    content = _hash(path, state.st_size, state.st_mtime_ns)
     beside = external_files(path) if path.suffix == ONNX else []
-    return storage.content_hash([own, *map(file_hash, beside)]) if beside else own
+    return storage.content_hash([content, *map(file_hash, beside)]) if beside else content
 
 
 def external_files(path: Path) -> list[Path]:
-    """Return the files beside an ONNX file that hold its large weights."""
+    """Return the files that hold the large weights of an ONNX file."""
     import onnx
 
     from kdbench.modelfile.weights import tensors_of
@@ -37,7 +37,7 @@ def external_files(path: Path) -> list[Path]:
 
 
 def neighbours_hash(path: Path) -> str | None:
-    """Return a hash of the files beside a model that say how it is fed; None without any."""
+    """Return a hash of the files next to a model that describe its input; None without any."""
     files = [file for file in (*sidecar_files(path), card_path(path)) if file.is_file()]
     return storage.content_hash([[file.suffix, file_hash(file)] for file in files]) if files else None
 

@@ -74,7 +74,7 @@ def _logits(network: nn.Module, inputs: Tensor, outputs: int, subject: str) -> T
             answer = network(fed)
     except InputError:
         raise
-    except Exception as error:  # a stranger's code
+    except Exception as error:  # user code
         raise _failed(network, inputs, error, subject) from error
     if not torch.equal(fed, inputs):
         message = f"{subject} changes its inputs in place, which other networks see too"
@@ -110,7 +110,7 @@ def _works(network: nn.Module, inputs: Tensor, batch: int) -> bool:
     try:
         with torch.no_grad():
             network(repeated)
-    except Exception:  # noqa: BLE001 - a stranger's code
+    except Exception:  # noqa: BLE001 - user code
         return False
     return True
 
@@ -220,7 +220,7 @@ def _require_trainable(network: nn.Module, inputs: Tensor, outputs: int, subject
             raise InputError(message, "leave out torch.no_grad, detach and .data in its forward")
         try:
             logits.float().sum().backward()  # type: ignore[no-untyped-call]
-        except Exception as error:  # a stranger's code
+        except Exception as error:  # user code
             message = f"{subject} has no gradient: {describe_failure(error)}"
             raise InputError(message, "leave out operations in place, inplace=True and +=, at that point") from error
         network.zero_grad(set_to_none=True)

@@ -17,7 +17,7 @@ from kdbench.data.dataset import Dataset
 from kdbench.distill.initial_weights import SubStudent, fuse, interpolate_weights
 from kdbench.distill.objective import ScheduledTerm
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
-from kdbench.distill.teaching.given_logits import ArrayTeacher, GivenLogits, load_logits
+from kdbench.distill.teaching.stored_logits import ArrayTeacher, StoredLogits, load_logits
 from kdbench.distill.teaching.teachers import LiveTeacher, Teacher, cached_teacher
 from kdbench.distill.training import fit
 from kdbench.errors import InputError, StorageError
@@ -109,7 +109,7 @@ def teaching(job: Job, run_data: RunData, folder: RunFolder | None) -> nn.Module
     Without a `folder` it is not trained yet.
     """
     if job.logits is not None:
-        return GivenLogits()
+        return StoredLogits()
     form, dataset = form_of(job, run_data), run_data.dataset
     if form is not None and form.facts is not None:
         network: nn.Module = onnx_network(job, form)
@@ -156,7 +156,7 @@ def _initialize_lazy_layers(network: nn.Module, dataset: Dataset, input_shape: t
         try:
             with torch.no_grad(), evaluation_mode(network):
                 network(inputs)
-        except Exception as error:  # a stranger's code
+        except Exception as error:  # user code
             message = f"{type(network).__name__} fails on inputs {tuple(inputs.shape)}: {describe_failure(error)}"
             raise InputError(message, "call it in Python on zeros of this shape to see where") from error
 
@@ -180,21 +180,23 @@ def build_teachers(
     pairs = list(zip(networks, job.teachers, strict=True))
     if not is_cached(job.entry, terms, training) or all(teacher.logits is not None for teacher in job.teachers):
         return [
-            given(job, teacher, run_data) if teacher.logits else LiveTeacher(n, channels_last=batches.channels_last)
+            stored_teacher(job, teacher, run_data)
+            if teacher.logits
+            else LiveTeacher(n, channels_last=batches.channels_last)
             for n, teacher in pairs
         ]
     content = run_data.part_of(job.entry.data).content
     cache, exact = _cache_folder(folder), batches.labels.dtype == np.float32  # predicted numbers
     options: dict[str, Any] = {"precision": training.precision, "images": content, "exact": exact}
     return [
-        given(job, teacher, run_data)
+        stored_teacher(job, teacher, run_data)
         if teacher.logits
         else cached_teacher(cache, n, _identity(teacher, run_data, folder), batches, **options, progress=progress)
         for n, teacher in pairs
     ]
 
 
-def given(job: Job, teacher: Job, run_data: RunData) -> ArrayTeacher:
+def stored_teacher(job: Job, teacher: Job, run_data: RunData) -> ArrayTeacher:
     """Return the teacher that is an array, for a job's training part.
 
     Raises InputError where the array does not fit the data, and for a job whose images change.

@@ -20,8 +20,8 @@ class Job:
 
     `teachers` are the jobs it learns from; it is compared with the first. `start` is the job whose weights initialize
     it, at least in part. `parts` are the jobs of the sub-networks that it fuses. A sub-network's job has a number
-    `part`, from 1; it is trained but not measured. `weights` is the file that it starts from, `logits` the one of a
-    teacher without a network, and `code` are the sources of a user's own code that it runs.
+    `part`, from 1; it is trained but not measured. `weights` is the file that it starts from, `logits` the file of
+    a teacher without a network, and `code` are the sources of the user code that it runs.
     """
 
     id: str

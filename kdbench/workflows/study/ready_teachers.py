@@ -1,4 +1,4 @@
-"""What a ready teacher takes and gives, where it differs from the students: its input, its classes, its file."""
+"""The input, the classes and the file of a ready teacher, where they differ from the students'."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -29,14 +29,14 @@ from kdbench.workflows.files.torch_networks import unknown_facts
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.run_data import RunData
 
-RECIPE = "the recipe's data"  # the source of what the teacher shares with the students
+RECIPE = "the recipe's data"  # the source of keys that the teacher shares with the students
 _NORMALISATION = ("scale", "mean", "std")
 _IMAGES_ALONE = ("size", "resize", "crop", "resize_mode", "crop_pct", "geometry", "colour", "channel_order")
 
 
 @dataclass(frozen=True, eq=False)
 class TeacherForm:
-    """What a ready teacher takes and gives.
+    """The input and the outputs of a ready teacher.
 
     `shape` is that of one input, channels first, `outputs` the number of outputs, and `classes` which of them are the
     data's, None where they are as they are. `facts` are those of its ONNX file, None for a torch network.
@@ -51,7 +51,7 @@ class TeacherForm:
     facts: ModelFacts | None
 
     def adapted(self, network: nn.Module) -> nn.Module:
-        """Let `network`, in place, take the students' inputs and give the data's classes; return it."""
+        """Let `network`, in place, take the students' inputs and return the data's classes; return it."""
         return adapt(network, self.inputs, None if self.classes is None else self.classes.columns)
 
     def describe(self, path: Path) -> None:
@@ -69,8 +69,8 @@ def onnx_network(job: Job, form: TeacherForm) -> OnnxNetwork:
     """Return the network of a teacher that is an ONNX file."""
     assert job.weights is not None, "an ONNX teacher has a file"
     assert form.facts is not None, "an ONNX teacher has facts"
-    own = form.preprocessing
-    quantization = None if own.input_scale is None else (own.input_scale, own.input_zero_point)
+    known = form.preprocessing
+    quantization = None if known.input_scale is None else (known.input_scale, known.input_zero_point)
     return OnnxNetwork(job.weights, form.facts, quantization)
 
 
@@ -90,9 +90,9 @@ def built_for(job: Job, dataset: Dataset) -> tuple[tuple[int, ...], int]:
 
 
 def form_of(job: Job, run_data: RunData) -> TeacherForm | None:
-    """Return what a ready teacher takes and gives; None if that is what the students take and give.
+    """Return the form of a ready teacher; None if its input and outputs are the students'.
 
-    Raises InputError for what does not fit each other or the data.
+    Raises InputError where its file, its description and the data contradict each other.
     """
     if not _may_differ(job):
         return None
@@ -126,11 +126,11 @@ def _form(
     measured = geometry
     if geometry == Geometry(colour=geometry.colour):  # as the students take them
         measured = students.geometry.model_copy(update={"colour": geometry.colour})
-    own = preprocessing_of(spec, sources, None, None, name).model_copy(update={"geometry": measured})
+    preprocessing = preprocessing_of(spec, sources, None, None, name).model_copy(update={"geometry": measured})
     shape = _shape(geometry, dataset)
-    channels = shape[dataset.channel_axis - 1] if own.mean else 0
-    if len(own.mean) not in {0, 1, channels}:
-        message = f"{name}: {len(own.mean)} means and standard deviations for inputs of {channels} channels"
+    channels = shape[dataset.channel_axis - 1] if preprocessing.mean else 0
+    if len(preprocessing.mean) not in {0, 1, channels}:
+        message = f"{name}: {len(preprocessing.mean)} means and standard deviations for inputs of {channels} channels"
         raise InputError(message, f"give one, or {channels}; input.colour says grey or RGB")
     labels = spec.labels
     if facts is not None:
@@ -146,19 +146,25 @@ def _form(
         outputs = len(labels) if labels is not None else dataset.outputs
     inputs = TeacherInputs(
         Normalisation(students.mean, students.std, dataset.scale, dataset.channel_axis),
-        _normalisation(own, facts, dataset, name),
-        own.model_copy(update={"geometry": geometry}),
+        _normalisation(preprocessing, facts, dataset, name),
+        preprocessing.model_copy(update={"geometry": geometry}),
         facts.layout if facts is not None else "NCHW",
         levels=dataset.scale == 255,
     )
-    return TeacherForm(spec, own, inputs, shape, outputs, _classes(job, run_data, outputs, labels), facts)
+    return TeacherForm(spec, preprocessing, inputs, shape, outputs, _classes(job, run_data, outputs, labels), facts)
 
 
-def _normalisation(own: Preprocessing, facts: ModelFacts | None, dataset: Dataset, name: str) -> Normalisation:
+def _normalisation(
+    preprocessing: Preprocessing, facts: ModelFacts | None, dataset: Dataset, name: str
+) -> Normalisation:
     """Return a teacher's normalisation; none for an integer input that takes pixels as they are."""
-    if facts is None or facts.input_dtype not in {"uint8", "int8"} or own.input_scale is not None:
-        return Normalisation(own.mean, own.std, own.scale, dataset.channel_axis)
-    if (set(own.mean), set(own.std)) != ({0.0}, {1.0}) or facts.input_dtype == "int8" or dataset.scale != 255:
+    if facts is None or facts.input_dtype not in {"uint8", "int8"} or preprocessing.input_scale is not None:
+        return Normalisation(preprocessing.mean, preprocessing.std, preprocessing.scale, dataset.channel_axis)
+    if (
+        (set(preprocessing.mean), set(preprocessing.std)) != ({0.0}, {1.0})
+        or facts.input_dtype == "int8"
+        or dataset.scale != 255
+    ):
         message = f"{name} takes {facts.input_dtype} pixels, which cannot be normalised"
         raise InputError(message, "if it takes quantized values, give input.input_scale and input.input_zero_point")
     return Normalisation((0.0,), (1.0,), 1.0)
@@ -169,7 +175,7 @@ def _may_differ(job: Job) -> bool:
 
 
 def _known(job: Job, facts: ModelFacts) -> tuple[InputSpec, dict[str, str]]:
-    """Return what the recipe, files beside the weights and the file itself know of a teacher's input."""
+    """Return what the recipe, the files next to the weights and the weights' file know of a teacher's input."""
     assert isinstance(job.entry, Teacher)
     assert job.weights is not None
     card = card_beside(job.weights, facts) if facts.sha256 else None

@@ -1,4 +1,4 @@
-"""Data sets of a user's own functions."""
+"""Data sets from user functions."""
 
 from pathlib import Path
 

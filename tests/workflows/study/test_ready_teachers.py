@@ -1,4 +1,4 @@
-"""Teachers that exist, with an input and classes of their own: taught from, exported and measured as they are."""
+"""Ready teachers whose input and classes differ from the students': taught from, exported and measured as they are."""
 
 import json
 

@@ -36,7 +36,7 @@ def run_data():
     return RunData(dataset, "content", train, validation, Preprocessing(mean=(0.0,), std=(1.0,)))
 
 
-class GivenLogits(Method):
+class StoredLogits(Method):
     """Matches the logits that a table gives for the set's own samples, and notes whose they are."""
 
     Options = MethodOptions
@@ -58,7 +58,7 @@ class GivenLogits(Method):
         return (step.student_logits - GIVEN[step.index]).square().mean()
 
     def formula(self) -> str:
-        return "MSE(given)"
+        return "MSE(stored)"
 
 
 EXAMPLES = [
@@ -74,7 +74,7 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("processes", [1, 2])
-def test_given_logits_are_matched_with_their_samples(run_data, examples, processes):
+def test_stored_logits_are_matched_with_their_samples(run_data, examples, processes):
     examples = Examples.model_validate(examples)
     part = run_data.part_of(examples)
     shown = run_data.batches(part.split, 16, train=True, augment=examples.augment, seed=7)
@@ -84,7 +84,7 @@ def test_given_logits_are_matched_with_their_samples(run_data, examples, process
     )
     seen = []
     for rank in range(processes):
-        method = GivenLogits(context, part)
+        method = StoredLogits(context, part)
         objective = Objective(terms=[ScheduledTerm(method)])
         mine = shown.shared(rank, processes)
         for epoch in range(2):

@@ -1,4 +1,4 @@
-"""Whether a user's own methods and transforms work: tried once, on real samples, before anything trains."""
+"""Whether user methods and transforms work: tried once, on real samples, before anything trains."""
 
 from collections.abc import Sequence
 
@@ -21,10 +21,10 @@ SAMPLES = 4
 def require_usable_methods(
     job: Job, terms: Sequence[ScheduledTerm], network: nn.Module, teachers: Sequence[nn.Module], run_data: RunData
 ) -> None:
-    """Raise InputError for a user's own method whose loss of a step fails, is no scalar, or has no gradient.
+    """Raise InputError for a user method whose loss fails, is no scalar, or has no gradient.
 
-    Trains nothing, but runs `network` in training mode and freezes `teachers`. Teachers whose logits are given are no
-    networks: with them nothing is tried.
+    Trains nothing, but runs `network` in training mode and freezes `teachers`. Does nothing where a teacher is a
+    file of logits: it has no network to run.
     """
     methods = [term.method for term in terms if not is_shipped(type(term.method))]
     if not methods or any(teacher.logits is not None for teacher in job.teachers):

@@ -1,4 +1,4 @@
-"""A user's own code in a run: what trains again when it changes, and what several processes know of it."""
+"""User code in a run: what trains again when it changes, and what several processes know of it."""
 
 import sys
 from textwrap import dedent
@@ -11,8 +11,8 @@ from kdbench.plugins import Recording, Source, search
 from kdbench.recipe.loading import load_recipe, recipe_from
 from kdbench.registry import Registry, Use
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.study.own_code import load_plugins, read_code, require_known_everywhere, write_code
 from kdbench.workflows.study.plan import plan
+from kdbench.workflows.study.user_code import load_plugins, read_code, require_known_everywhere, write_code
 from kdbench.workflows.train import train
 
 CONTENT = {

@@ -1,4 +1,4 @@
-"""A user's own methods and transforms are tried before anything trains."""
+"""User methods and transforms are tried before anything trains."""
 
 import numpy as np
 import pytest

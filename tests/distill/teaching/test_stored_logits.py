@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kdbench.data.batches import Batch
-from kdbench.distill.teaching.given_logits import ArrayTeacher, GivenLogits, load_logits
+from kdbench.distill.teaching.stored_logits import ArrayTeacher, StoredLogits, load_logits
 from kdbench.errors import InputError
 from kdbench.models.taps import Taps, required_stages
 
@@ -60,14 +60,14 @@ def test_what_does_not_fit_is_refused(saved, arrays, message):
 
 def test_a_file_of_pickled_objects_is_refused(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}, {}]), allow_pickle=True)
-    with pytest.raises(InputError, match="no readable array"):
+    with pytest.raises(InputError, match="not a readable NumPy array"):
         load_logits(tmp_path / "objects.npy", NEEDED, 3)
 
 
 def test_there_is_no_network_to_tap_or_to_call():
-    for use in (lambda: Taps(GivenLogits(), ["layer1"]), lambda: required_stages(GivenLogits())):
+    for use in (lambda: Taps(StoredLogits(), ["layer1"]), lambda: required_stages(StoredLogits())):
         with pytest.raises(InputError, match="no layers") as caught:
             use()
         assert "kd" in caught.value.hint
     with pytest.raises(InputError, match="no network"):
-        GivenLogits()(torch.zeros(1))
+        StoredLogits()(torch.zeros(1))

@@ -1,4 +1,4 @@
-"""A teacher that is an array: its logits for samples of the data set, computed elsewhere."""
+"""Stored logits: a teacher that is an array of logits for samples of the data set, computed elsewhere."""
 
 import zipfile
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ _FORM = "save it with numpy.savez(FILE, logits=…, samples=…): logits (M, cla
 _MOST_SHOWN = 5
 
 
-class GivenLogits(Layerless):
-    """What stands for the network of a teacher that has none: it has no layers, and is never called."""
+class StoredLogits(Layerless):
+    """The stand-in for the network of a teacher that is a file of logits: no layers, never called."""
 
-    why = "a teacher given by its logits has no layers to tap"
+    why = "a teacher that is a file of logits has no layers to tap"
 
     def forward(self, inputs: Tensor) -> Tensor:  # noqa: ARG002 - as every network
         """Raise InputError: there is no network."""
-        raise InputError("a teacher given by its logits has no network, which the method calls", self.hint)
+        raise InputError("a teacher that is a file of logits has no network, which the method calls", self.hint)
 
 
 class ArrayTeacher:
@@ -86,4 +86,4 @@ def _read(path: Path) -> tuple[Any, Any]:
                 raise InputError(f"{path} has no array {min(missing)!r}; it has {', '.join(archive.files)}", _FORM)
             return archive["logits"], archive["samples"]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
-        raise InputError(f"{path} is no readable array of numpy's: {error}", _FORM) from error
+        raise InputError(f"{path} is not a readable NumPy array: {error}", _FORM) from error

@@ -1,4 +1,4 @@
-"""The code of a user's own that a run uses: loaded at its start, hashed for its trainings, known to all processes."""
+"""The user code of a run: loaded at its start, hashed for its trainings, known to all processes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,7 +22,7 @@ Code = Mapping[str, tuple[Source, ...]]  # by the name of an entry
 
 
 def load_plugins(recipe: Recipe) -> None:
-    """Import a recipe's plug-ins, and find modules beside the recipe from now on; raises InputError."""
+    """Import a recipe's plug-ins, and find modules in the recipe's folder from now on; raises InputError."""
     names = [
         str(located(plugin, recipe.folder).absolute()) if names_file(plugin) else plugin for plugin in recipe.plugins
     ]
@@ -30,7 +30,7 @@ def load_plugins(recipe: Recipe) -> None:
 
 
 def code_of(jobs: list[Job], recordings: Mapping[str, Recording]) -> Code:
-    """Return the sources of the code that each entry uses; entries that use none are left out."""
+    """Return the sources of the user code that each entry runs; entries without user code are left out."""
     entries = {job.entry.name: job.entry for job in jobs}
     code = {name: sources_of(recorded, list(_options(entries[name]))) for name, recorded in recordings.items()}
     return {name: sources for name, sources in code.items() if sources}
@@ -39,7 +39,7 @@ def code_of(jobs: list[Job], recordings: Mapping[str, Recording]) -> Code:
 def require_known_everywhere(
     recipe: Recipe, jobs: list[Job], recordings: Mapping[str, Recording], of_data: Recording
 ) -> None:
-    """Raise InputError for code that the processes which train a job together, started by kdbench, cannot import."""
+    """Raise InputError for user code that the processes which train a job together cannot import."""
     if world_size() > 1:
         return  # torchrun started the same script everywhere
     for job in jobs:
