@@ -1,5 +1,7 @@
 """A plain function as a distillation method: it gets the fields of a step that its signature declares, and options.
 
+For example:
+
     def my_loss(student_logits, teacher_logits, labels, weight=0.5):
         return weight * ...                  # a scalar, already weighted
 """

@@ -1,5 +1,7 @@
 """The parameters and modules of a network that a recipe names, by module path or glob.
 
+Patterns:
+
     "head"        the module head and all inside, or a parameter of that name
     "blocks.0*"   every module and parameter whose path matches; * matches dots too
 """

@@ -1,5 +1,7 @@
 """Loaders in user code: any function, which gets the arguments that its signature declares.
 
+For example:
+
     def load(request): ...                     # kdbench.data.Request -> Dataset, or arrays
     def load(root): ...                        # root, download, parts, by name
     def load(): return {"x_train": ..., "y_train": ..., "x_test": ..., "y_test": ...}
