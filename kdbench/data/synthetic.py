@@ -6,7 +6,7 @@
 y = X·β + ε: features are standard normal, coefficients normal with variance 1 / features, so that a target has variance
 1 whatever their number; ε is normal with standard deviation `noise`. Every number is a hash of the seed and its place:
 with one seed, more samples, features or targets leave the others as they are, apart from that scale of β. The test
-part has no noise, so that a model's test error is what it is wrong by, its excess risk.
+part has no noise, so that a model's test error is its excess risk.
 """
 
 import math

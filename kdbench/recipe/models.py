@@ -72,10 +72,10 @@ class SubStudents(Value):
 class Trained(Value):
     """The keys of teachers and students.
 
-    `weights` is a file of weights to start from, .safetensors or a torch state dict; with `training.epochs` 0 the
-    model is used as it is. `seed_offset` is added to each seed of the recipe: models of one architecture start with the
-    same weights unless their offsets differ. `family` and `axes` name the sweep, and the point of the sweep, that the
-    entry comes from.
+    `weights` is a file of weights to start from, .safetensors or a torch state dict; with `training.epochs` 0 the model
+    is used without training. `seed_offset` is added to each seed of the recipe: models of one architecture start with
+    the same weights unless their offsets differ. `family` and `axes` name the sweep, and the point of the sweep, that
+    the entry comes from.
     """
 
     # No dots: they separate the keys of an override.
@@ -102,7 +102,7 @@ class Trained(Value):
 
     @property
     def is_ready(self) -> bool:
-        """Whether it is used as it is, without training."""
+        """Whether it is used without training."""
         return self.training.epochs == 0 and (self.weights is not None or getattr(self, "logits", None) is not None)
 
 
@@ -115,7 +115,7 @@ class TeacherInput(InputSpec):
 class Teacher(Trained):
     """A model that teaches students: trained on the labels only, or ready.
 
-    A teacher with `weights` is used as it is unless its own `training` table sets `epochs`. Its file may also be an
+    A teacher with `weights` is not trained unless its own `training` table sets `epochs`. Its file may also be an
     ONNX file, without a `model`, which teaches by its logits. `input` describes a ready teacher's input and classes
     where they differ from the data's. `logits` is a NumPy file of logits in place of a model: such a
     teacher is not measured.

@@ -24,7 +24,7 @@ class Recipe(Value):
     `training` and the training examples in `data` are defaults, which the tables of a teacher or student override key
     by key. With several `seeds` every model is trained once per seed, and reported accuracies are means over seeds.
     `folder` is where the recipe's file is: its paths are relative to it (see `located`). `plugins` are Python files or
-    modules to import first, which may register models, methods and data sets.
+    modules to import first, which may register models, methods, data sets and transforms.
     `track` names the experiment trackers that log each training.
     """
 

@@ -83,7 +83,7 @@ class Average(Value):
 class Training(Value):
     """How long and how to train.
 
-    `epochs` may be 0 for a model whose weights are given: it is used as it is. `stop_at` ends the training after that
+    `epochs` may be 0 for a model with `weights`: it is used without training. `stop_at` ends the training after that
     epoch (below one: that share of all epochs) with the schedule of all `epochs`: an early-stopped model. `patience`
     stops after that many epochs without a better validation accuracy; `keep` selects the final weights: of the last
     epoch, or of the best on the validation split (never the test set). `accumulate` batches make one update of the

@@ -1,7 +1,7 @@
 """From the students' inputs to a ready teacher's, and from its outputs to the data's classes, on the device.
 
-Images are brought to the teacher's size and colours as `kdbench.data.reading.images` does it on the CPU: what a teacher
-sees while it teaches is what it sees when it is measured, up to a level of its pixels.
+Images are brought to the teacher's size and colours as `kdbench.data.reading.images` does it on the CPU: a
+teacher sees the same images while it teaches and when it is measured, up to a level of their pixels.
 """
 
 from collections.abc import Sequence

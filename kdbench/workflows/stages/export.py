@@ -31,8 +31,8 @@ class Exported:
     """A model file with its job and card, and its deviation from the network (`parity`).
 
     `parity` is None for a ready ONNX file, which no network was exported to. `refused` is why the file may not be
-    measured, or None; `is_finite` is whether the logits were finite. `form` is what a ready teacher takes and gives
-    where it differs from the students.
+    measured, or None; `is_finite` is whether the logits were finite. `form` describes a ready teacher whose input and
+    outputs differ from the students'.
     """
 
     job: Job

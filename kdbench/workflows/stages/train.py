@@ -139,7 +139,7 @@ def _try(
 ) -> None:
     """Raise InputError for a network of `job` that cannot be used; equal ones, in `tried`, are not tried again.
 
-    `form` is what a ready teacher takes and gives, if it differs from the students.
+    `form` describes a ready teacher whose input and outputs differ from the students'.
     """
     model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students", "input"})
     trains = not job.entry.is_ready

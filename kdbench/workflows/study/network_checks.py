@@ -19,7 +19,7 @@ from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import describe_failure
 from kdbench.results.metrics import parity_tolerance
 
-SAMPLES = 3  # a batch that nobody fixes in a forward
+SAMPLES = 3  # a batch size that no forward fixes
 _OWN = ("kdbench.", "torch.nn.")
 _FREE_BATCH = "replace fixed batch sizes in its forward, such as view(64, -1), by x.flatten(1)"
 _NO_NEIGHBOURS = "in evaluation mode no sample may depend on its batch: let batch norm track its statistics"
