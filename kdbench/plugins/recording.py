@@ -40,4 +40,6 @@ def recording() -> Iterator[Recording]:
         USES.reset(token)
     recorded.uses = tuple({(use.kind, use.name): use for use in uses}.values())
     key = tuple(sorted({(use.name, str(source_file(sys.modules.get(use.module or "")))) for use in recorded.uses}))
-    recorded.opened = _READ_BEFORE[key] = frozenset(opened) | _READ_BEFORE.get(key, frozenset())
+    recorded.opened = frozenset(opened)
+    if key:  # without user code there is nothing that keeps what it read
+        recorded.opened = _READ_BEFORE[key] = recorded.opened | _READ_BEFORE.get(key, frozenset())

@@ -165,3 +165,11 @@ def test_code_without_a_source_counts_by_what_it_does(folder):
 
     assert of("x + 1") == of("x + 1")
     assert len({of("x + 1"), of("x + 2"), of("x.a"), of("x.b")}) == 4
+
+
+def test_files_that_no_looked_up_code_reads_are_not_remembered(project):
+    with recording():
+        (project / "option.npy").read_bytes()
+    with recording() as later:
+        pass
+    assert later.opened == frozenset()
