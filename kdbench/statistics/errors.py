@@ -1,6 +1,6 @@
 """Estimates of errors: mean squared errors, their ratio on the same samples, and the coefficient of determination.
 
-Intervals are by the delta method with Student's t: of a smooth function of means, what each sample adds to it. Errors
+Intervals are by the delta method with Student's t, from each sample's contribution to a smooth function of means. Errors
 are positive and skewed, so their intervals are on the logarithm.
 """
 
@@ -43,7 +43,8 @@ def determination(outputs: Values, targets: Values) -> Estimate:
     """
     errors, spread, n = (targets - outputs) ** 2, (targets - targets.mean(axis=0)) ** 2, len(targets)
     variances = spread.mean(axis=0)
-    if not variances.all():
+    # By the ends: the rounded mean of equal numbers need not be the number itself.
+    if (targets.min(axis=0) == targets.max(axis=0)).any() or not variances.all():
         return Estimate(math.nan, None, None, n)
     unexplained = errors.mean(axis=0) / variances
     value = float(1 - unexplained.mean())

@@ -26,6 +26,7 @@ def test_an_error_of_zero_is_exact_and_a_single_sample_has_no_interval():
     assert statistics.positive_mean(np.ones(1)).low is None
     assert statistics.root_mean_ratio(np.ones(3), np.zeros(3)).value == math.inf
     assert math.isnan(statistics.determination(np.zeros((4, 1)), np.ones((4, 1))).value)
+    assert math.isnan(statistics.determination(np.zeros((3, 1)), np.full((3, 1), 0.1)).value)
     assert statistics.determination(np.eye(4), np.eye(4)).high == 1
 
 

@@ -14,7 +14,7 @@ from kdbench.evaluate.errors import (
     squared_errors,
     teacher_findings,
 )
-from kdbench.evaluate.predictions import TRAIN
+from kdbench.evaluate.predictions import TRAIN, TrainingImages
 from kdbench.measure.bench_model import BenchModel, students
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.predict import Outcome, predict, predict_training, training_parts
@@ -79,7 +79,7 @@ class ErrorsPass(Pass):
         return findings
 
 
-def _drawn_parts(context: Context):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as training_parts
+def _drawn_parts(context: Context) -> list[tuple[TrainingImages, list[BenchModel]]]:
     parts = training_parts(context.measurable, context.analyses)
     return [(images, owners) for images, owners in parts if images.drawn.any()]
 
