@@ -1,7 +1,7 @@
 """Estimates of errors: mean squared errors, their ratio on the same samples, and the coefficient of determination.
 
-Intervals are by the delta method with Student's t, from each sample's contribution to a smooth function of means. Errors
-are positive and skewed, so their intervals are on the logarithm.
+Intervals are by the delta method with Student's t, from each sample's contribution to a smooth function of means.
+Errors are positive and skewed, so their intervals are on the logarithm.
 """
 
 import math
