@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,22 +135,22 @@ def _are_probabilities(logits: NDArray[np.generic]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class TrainingImages:
-    """Images that models were trained on, without augmentation: uint8 (N, C, H, W).
+    """Images, or other samples, that models were trained on, without augmentation: (N, …) as in a `Split`.
 
-    `labels` (N,) are those used in training, `true_labels` (N,) the right ones. The images `drawn` (N,) are a sample of
-    the whole training part; the others are there because their label was changed. `in_geometry` holds the same images
-    as particular models take them.
+    `labels` (N,), or targets (N, D), are those used in training, `true_labels` the right ones. The images `drawn` (N,)
+    are a sample of the whole training part; the others are there because their label was changed. `in_geometry` holds
+    the same images as particular models take them.
     """
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    true_labels: NDArray[np.int64]
+    images: NDArray[Any]
+    labels: NDArray[Any]
+    true_labels: NDArray[Any]
     drawn: NDArray[np.bool_]
     in_geometry: Mapping[Geometry, NDArray[np.generic]] = field(default_factory=dict)
 
     @property
     def flipped(self) -> NDArray[np.bool_]:
-        """Whether an image's label was changed, (N,)."""
+        """Whether an image's label, a class, was changed, (N,)."""
         return np.asarray(self.labels != self.true_labels)
 
 
