@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from kdbench.distill.function_method import method_of
-from kdbench.distill.method import MethodContext, Step, TeacherOutput
+from kdbench.distill.method import Method, MethodContext, Step, TeacherOutput
+from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 
 NETWORK = nn.Linear(4, 3)
@@ -66,3 +67,11 @@ def test_a_function_that_nobody_can_call_is_refused(function):
     with pytest.raises(InputError, match="method 'mine:f'") as caught:
         method_of(function, "mine:f")
     assert "student_logits" in caught.value.hint
+
+
+def test_a_function_that_is_registered_is_a_method(monkeypatch):
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
+    monkeypatch.setattr(METHODS, "_origins", dict(METHODS._origins))
+    assert METHODS.register("my-difference")(difference) is difference
+    assert issubclass(METHODS.get("my-difference"), Method)
+    assert dict(METHODS)["my-difference"].needs_teacher

@@ -5,6 +5,8 @@ methods up by name.
 """
 
 import inspect
+from collections.abc import Iterator
+from typing import Any
 
 from kdbench import plugins
 from kdbench.distill.function_method import method_of
@@ -13,19 +15,27 @@ from kdbench.errors import InputError
 from kdbench.registry import Registry
 
 
-def _imported(path: str) -> type[Method]:
-    """Return the method at an import path, such as `mylosses:MyMethod`; raises InputError for what is none."""
-    method = plugins.imported(path)
-    if inspect.isfunction(method):
-        return method_of(method, path)
-    if not isinstance(method, type) or not issubclass(method, Method):
-        message = f"{path!r} is not a distillation method but a {type(method).__name__}"
+class Methods(Registry[Any]):
+    """Methods by name or import path; a function that is registered, or imported, is the method with that loss."""
+
+    def get(self, name: str) -> type[Method]:
+        """Return the method called `name`; raises InputError as a registry does, and for what is no method."""
+        return _method(super().get(name), name)
+
+    def __iter__(self) -> Iterator[tuple[str, type[Method]]]:
+        for name, entry in super().__iter__():
+            yield name, _method(entry, name)
+
+
+def _method(entry: Any, name: str) -> type[Method]:
+    if inspect.isfunction(entry):
+        return method_of(entry, name)
+    if not isinstance(entry, type) or not issubclass(entry, Method):
+        message = f"{name!r} is not a distillation method but a {type(entry).__name__}"
         raise InputError(
             message, "name a function, or a subclass of kdbench.distill.method.Method: see docs/distillation.md"
         )
-    return method
+    return entry
 
 
-METHODS: Registry[type[Method]] = Registry(
-    "method", package="kdbench.distill.methods", group="kdbench.methods", imported=_imported
-)
+METHODS = Methods("method", package="kdbench.distill.methods", group="kdbench.methods", imported=plugins.imported)
