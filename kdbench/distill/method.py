@@ -16,6 +16,7 @@ from kdbench.models.features.layout_evidence import layouts_of
 from kdbench.models.features.layouts import Layout, LayoutName
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.models.features.tapped import TappedNetwork
+from kdbench.models.taps import require_layer
 from kdbench.recipe import Model
 from kdbench.registry import is_shipped
 from kdbench.validation import problem
@@ -143,7 +144,7 @@ class Method(nn.Module, ABC):
 
     @classmethod
     def from_recipe(cls, name: str, options: Mapping[str, Any], context: MethodContext) -> "Method":
-        """Build the method from a recipe's keys; raises InputError for an unknown key or an invalid value."""
+        """Build the method from a recipe's keys; raises InputError for wrong keys, values and layers."""
         try:
             admitted = cls.Options(**plugins.with_paths(options))
         except ValidationError as error:
@@ -152,6 +153,11 @@ class Method(nn.Module, ABC):
         method = cls(admitted, context) if is_shipped(cls) else cls._foreign(name, admitted, context)
         if cls.canonical_features:
             method.lay_out(context)
+        else:
+            for layer in method.student_layers:
+                require_layer(context.student, layer)
+            for layer in method.teacher_layers:
+                require_layer(context.teacher, layer)
         return method
 
     @classmethod

@@ -13,6 +13,7 @@ from torchvision.models import SwinTransformer, VisionTransformer
 from kdbench.data.batches import Batch
 from kdbench.distill.method import Method, MethodOptions
 from kdbench.distill.methods import METHODS
+from kdbench.distill.teaching.stored_logits import StoredLogits
 from kdbench.errors import InputError
 
 IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -225,6 +226,13 @@ def test_a_plug_in_gets_canonical_features_unless_it_takes_them_as_they_are(monk
     objective(learner, BATCH, 0)
     expected = first if method is Raw else first.permute(0, 3, 1, 2)
     torch.testing.assert_close(term.student["features.1"], expected)
+
+
+@pytest.mark.parametrize(("teacher", "message"), [(StoredLogits, "no layers"), (cnn, "no layer 'encoder'")])
+def test_layers_as_they_are_must_exist_too(monkeypatch, teacher, message):
+    monkeypatch.setattr(METHODS, "get", lambda _name: Raw)
+    with pytest.raises(InputError, match=message):
+        objective_of(student({"method": "recording"}), swin(), teacher(), example=IMAGES[:2])
 
 
 def test_layers_without_a_path_keep_their_features():
