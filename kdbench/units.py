@@ -179,7 +179,7 @@ def number(value: float) -> str:
 
 
 def error(value: float) -> str:
-    """Write an error in a unit that nobody knows, with four significant digits: `0.3450`, `20,340`, `1.1e-15`."""
+    """Write an error, whose unit is not known, with four significant digits: `0.3450`, `20,340`, `1.1e-15`."""
     return significant(value, 4) if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
 
 

@@ -61,5 +61,5 @@ def load(
     dataset: Dataset = content.only(parts)
     if layout != "auto" and dataset.layout != ("NCHW" if layout == "NHWC" else layout):
         message = f"the data set {name!r} holds {dataset.layout}, and data.layout is {layout!r}"
-        raise InputError(message, "leave data.layout out: this set has a layout of its own")
+        raise InputError(message, "leave data.layout out: this set has a fixed layout")
     return dataset

@@ -61,8 +61,8 @@ def with_paths(options: Mapping[str, Any]) -> dict[str, Any]:
 def _with_path(value: Any) -> Any:
     if not isinstance(value, str) or not {".", "/"} & set(value) or Path(value).is_absolute():
         return value
-    beside = located(value)
-    return value if beside is None or beside == Path.cwd() / value else str(beside)
+    path = located(value)
+    return value if path is None or path == Path.cwd() / value else str(path)
 
 
 def file_of(module: str) -> Path | None:

@@ -97,7 +97,7 @@ class LabelNoise(Value):
 class TargetNoise(Value):
     """Noise on the training targets of a regression: Gaussian of standard deviation `std`, drawn with `seed`.
 
-    `std` is in the targets' unit, the same for every component; every sample and component has a draw of its own.
+    `std` is in the targets' unit, the same for every component; every sample and component has a separate draw.
     """
 
     std: float = Field(default=0.0, ge=0)

@@ -14,8 +14,8 @@ def located(path: str, folder: str | None) -> Path:
     relative = Path(path).expanduser()
     if folder is None or relative.is_absolute() or Path(os.path.realpath(folder)) == Path.cwd():
         return relative
-    beside = Path(folder) / relative
-    return relative if relative.exists() and not beside.exists() else beside
+    in_folder = Path(folder) / relative
+    return relative if relative.exists() and not in_folder.exists() else in_folder
 
 
 def located_data(name: str, folder: str | None) -> str:

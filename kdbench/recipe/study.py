@@ -93,7 +93,7 @@ class Recipe(Value):
         return tuple(self.entry(name) for name in student.teacher) or self.teacher[:1]
 
     def located(self, path: str) -> Path:
-        """Return where a path of the recipe is: beside its file, or else relative to the working directory."""
+        """Return where a path of the recipe is: in its folder, or else relative to the working directory."""
         return located(path, self.folder)
 
     def resolved(self) -> dict[str, Any]:

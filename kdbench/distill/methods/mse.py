@@ -15,7 +15,7 @@ from kdbench.distill.methods import METHODS
 
 
 class MseOptions(MethodOptions):
-    """Weight of the term; beside a `ce_weight` of one half, labels and teacher count alike."""
+    """Weight of the term; with a `ce_weight` of one half, labels and teacher count alike."""
 
     mse_weight: float = Field(default=0.5, ge=0)
 

@@ -119,7 +119,7 @@ def cached_teacher(
     A table serves all students, seeds and sweeps that use the same images. It is named by a hash of what its logits
     depend on: the teacher's weights, the images, their normalisation and views, and the precision. Two runs that need
     the same table wait for each other; a killed run leaves none behind. An `exact` table is in float32: rounding to
-    float16 is small beside the differences of logits, but not beside a large number with a small error.
+    float16 is small against the differences of logits, but not against the error of a large predicted number.
 
     `teacher` is a hash of the network and its weights, `images` one of the images. The network is moved to the batches'
     device to fill the table. Raises StorageError where the table cannot be written, and InputError for logits that

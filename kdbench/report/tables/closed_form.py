@@ -1,4 +1,4 @@
-"""Linear students beside the least-squares solutions of their objectives, which training should reach."""
+"""Linear students compared with the least-squares solutions of their objectives, which training should reach."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ _NOTE = (
 
 
 def closed_form(record: RunRecord) -> Table:
-    """Return the measured test error of every model with a closed form, beside it and beside its expectation."""
+    """Return the measured test error of every model with a closed form, the closed form, and its expectation."""
     known = {m.model for m in record.measurements if m.metric == "closed_form_mse"}
     groups = [group for group in model_groups(record) if known & set(group.ids)]
     axes = list(dict.fromkeys(axis for group in groups for axis in group.cards[0].axes))

@@ -124,7 +124,7 @@ def _accuracy(record: RunRecord, student: ModelGroup, teacher: str) -> str:
 
 
 def _error(record: RunRecord, student: ModelGroup, teacher: str) -> str:
-    """Describe the error of a regression's student beside its teacher's."""
+    """Describe the errors of a regression's student and of its teacher."""
     ratio, reaches = number(record, student, "rmse_ratio"), _reaches(record, student)
     if ratio.value is None or number(record, student, "rmse").value is None:
         return reaches

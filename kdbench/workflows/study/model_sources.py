@@ -19,8 +19,8 @@ def file_hash(path: Path) -> str:
         raise InputError(f"there is no file {path}", "check the path of weights: a recipe's is relative to its file")
     state = path.stat()
     content = _hash(path, state.st_size, state.st_mtime_ns)
-    beside = external_files(path) if path.suffix == ONNX else []
-    return storage.content_hash([content, *map(file_hash, beside)]) if beside else content
+    external = external_files(path) if path.suffix == ONNX else []
+    return storage.content_hash([content, *map(file_hash, external)]) if external else content
 
 
 def external_files(path: Path) -> list[Path]:

@@ -70,8 +70,8 @@ class Job:
         if self.weights is None:
             return {}
         files = {"weights": file_hash(self.weights)}
-        if isinstance(self.entry, Teacher) and self.entry.is_ready and (beside := neighbours_hash(self.weights)):
-            files["described"] = beside
+        if isinstance(self.entry, Teacher) and self.entry.is_ready and (description := neighbours_hash(self.weights)):
+            files["described"] = description
         return files
 
 
