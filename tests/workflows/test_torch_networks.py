@@ -130,7 +130,7 @@ def test_an_exported_network_is_measured_again_by_its_file(network, tmp_path):
         ("kd_nothing:Small", "no module 'kd_nothing'", "in the folder that holds kd_nothing"),
         ("kd_nets:Smal", "has no 'Smal'", "did you mean 'Small'?"),
         ("kd_nets:needs", "needs arguments: width", "return needs(width=…)"),
-        ("kd_nets:fails", "RuntimeError: no such widths", "call it in Python"),
+        ("kd_nets:fails", "RuntimeError: no such widths", "kd_nets.py:"),
         ("kd_nets:three", "returns int", "return a torch.nn.Module"),
         ("kd_nets:features", "answers 2 images with 2x8x6x6", "returns the logits alone"),
         ("kd_nets:Both", "returns a tuple", "returns the logits alone"),
