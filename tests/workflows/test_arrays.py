@@ -4,10 +4,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from kdbench import models
 from kdbench.data.selection import stratified
 from kdbench.errors import InputError
+from kdbench.export.onnx import export_onnx
 from kdbench.measure.staging import stage
 from kdbench.progress import Silent
 from kdbench.recipe import InputOptions
@@ -18,6 +21,7 @@ from kdbench.workflows.bench import bench
 from kdbench.workflows.files.model_files import TestImages, load_bench_model
 from kdbench.workflows.run import run
 from kdbench.workflows.stages.train import check
+from kdbench.workflows.study.networks import teaching
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.run_data import load_run_data
 
@@ -201,3 +205,22 @@ def test_pixels_are_not_fed_to_a_model_of_numbers(tmp_path):
     with pytest.raises(InputError, match="trained on numbers") as refused:
         stage([model], images.test_set(), tmp_path, 0)
     assert "--scale m=255" in refused.value.hint
+
+
+@pytest.mark.parametrize("vocabulary", [20, 19])
+def test_an_onnx_file_teaches_on_token_ids(tmp_path, vocabulary):
+    model = {"name": "gru", "vocabulary": vocabulary, "hidden": 4}
+    network = models.build("gru", (7,), 3, vocabulary=vocabulary, hidden=4).eval()
+    export_onnx(network, (7,), tmp_path / "teacher.onnx", torch.int64)
+    recipe, _ = study(tmp_path, ids, "tokens", {**model, "vocabulary": 20})
+    content = {**recipe.resolved(), "teacher": [{"name": "teacher", "weights": str(tmp_path / "teacher.onnx")}]}
+    recipe = recipe_from(content)
+    data, jobs = load_run_data(recipe), plan(recipe)
+    if vocabulary < 20:
+        with pytest.raises(InputError, match="token ids go up to 19, and vocabulary is 19"):
+            check(jobs, data)
+        return
+    check(jobs, data)
+    (batch, *_) = data.batches(data.train, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(teaching(jobs[0], data, None)(batch.inputs), network(batch.inputs))

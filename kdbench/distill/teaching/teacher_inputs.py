@@ -61,7 +61,9 @@ class TeacherInputs:
     levels: bool = True
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Return what the teacher takes."""
+        """Return what the teacher takes: token ids as they are."""
+        if not inputs.is_floating_point():
+            return inputs
         stored, geometry = self.students.undone(inputs.float()), self.preprocessing.geometry
         if stored.dim() == 4:
             stored = resized(_in_colours(stored, geometry.colour), geometry, levels=self.levels)

@@ -26,6 +26,7 @@ from kdbench.distill.training.metering import NO_METER, EnergyMeter, Unmetered
 from kdbench.distill.training.processes import process_group, world_size
 from kdbench.errors import DivergedError, InputError
 from kdbench.measure.energy.training import EpochMeter
+from kdbench.modelfile.facts import ModelFacts
 from kdbench.plugins import Recording, recording
 from kdbench.progress import Progress
 from kdbench.recipe import Model, Recipe, Student, Trained, Training
@@ -89,9 +90,9 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
         if job.logits is not None:
             recordings[job.entry.name] = Recording()
             continue
-        require_vocabulary(job.entry, run_data)
-        _class_weights(job, run_data)
         form = form_of(job, run_data)
+        require_vocabulary(job.entry, run_data, None if form is None else form.facts)
+        _class_weights(job, run_data)
         with recording() as of_network:
             if form is not None and form.facts is not None:
                 network: nn.Module = onnx_network(job, form)
@@ -118,20 +119,22 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
     return recordings
 
 
-def require_vocabulary(entry: Trained, run_data: RunData) -> None:
-    """Raise InputError for token ids where the network takes none, or fewer than the data has."""
+def require_vocabulary(entry: Trained, run_data: RunData, facts: ModelFacts | None = None) -> None:
+    """Raise InputError for token ids where the network, or the ONNX file with `facts`, takes none, or too few."""
     dataset = run_data.dataset
     if dataset.layout != "tokens":
         return
-    name, options = entry.model.name, entry.model.options
-    if not models.takes_tokens(name):
+    name = entry.model.name
+    if facts is None and not models.takes_tokens(name):
         message = f"{entry.name}: model {name!r} takes numbers, and the inputs are token ids"
         raise InputError(message, 'use gru or lstm with a vocabulary; data.layout = "vectors" makes them numbers')
     parts = (part for part in (run_data.train, run_data.validation, dataset.test) if part is not None)
     needed = 1 + max(int(part.inputs.max()) for part in parts)
-    if isinstance(known := options.get("vocabulary"), int) and known < needed:
+    known = entry.model.options.get("vocabulary") if facts is None else facts.vocabulary
+    if isinstance(known, int) and known < needed:
         message = f"{entry.name}: token ids go up to {needed - 1}, and vocabulary is {known}"
-        raise InputError(message, f"set vocabulary = {needed} or more")
+        hint = f"set vocabulary = {needed} or more" if facts is None else "choose the data that the file was made for"
+        raise InputError(message, hint)
 
 
 def _try(
