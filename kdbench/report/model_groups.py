@@ -64,6 +64,11 @@ def has_metric(record: RunRecord, *metrics: str) -> bool:
     return any(measurement.metric in metrics for measurement in record.measurements)
 
 
+def is_timed(record: RunRecord) -> bool:
+    """Return whether the run measured times and energy, and not only scores, sizes and MACs."""
+    return bool(record.protocol.get("times", True))
+
+
 def number(record: RunRecord, group: ModelGroup, metric: str, axes: Axes | None = None) -> Number:
     """Return the number of `metric`, of a group or of its pair with its teacher, whose axes include `axes`.
 

@@ -6,7 +6,15 @@ from functools import partial
 from kdbench import units
 from kdbench.report.axes import batched_axes, format_axes, headline, protocol_batch
 from kdbench.report.cells import Number
-from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, number_at_batch, teacher_of
+from kdbench.report.model_groups import (
+    ModelGroup,
+    has_metric,
+    is_timed,
+    model_groups,
+    number,
+    number_at_batch,
+    teacher_of,
+)
 from kdbench.report.scores import score_of
 from kdbench.report.table import Column, Field, Table, column, metric_field, model_table, text_field
 from kdbench.report.tables.energy import energy_per_run, energy_ratio, has_ratios, ratio_note, run_note
@@ -28,20 +36,22 @@ def summary(record: RunRecord) -> Table:
         macs = number(record, group, "macs")
         return macs if macs.value is None else replace(macs, value=macs.value * batch)
 
+    timed = is_timed(record)
+    latency = Field(
+        column("latency_mean_ns", head="Avg. latency"),
+        lambda group, _: number_at_batch(record, group, "latency_mean_ns", axes),
+    )
+    energy = Field(column("energy_run_j"), lambda group, _: energy_per_run(record, group))
     fields = [
         *(metric_field(record, metric) for metric in score_of(record).columns),
         *([metric_field(record, "balanced_accuracy")] if unbalanced(record) else []),
-        Field(
-            column("latency_mean_ns", head="Avg. latency"),
-            lambda group, _: number_at_batch(record, group, "latency_mean_ns", axes),
-        ),
+        *([latency] if timed else []),
         metric_field(record, "size_bytes"),
-        Field(column("energy_run_j"), lambda group, _: energy_per_run(record, group)),
+        *([energy] if timed else []),
         Field(Column("MACs / batch", higher_is_better=False), batch_macs),
     ]
     notes = [
-        f"Avg. latency: mean time of one call{format_axes(axes, ' at ')}.",
-        run_note(record),
+        *([f"Avg. latency: mean time of one call{format_axes(axes, ' at ')}.", run_note(record)] if timed else []),
         (
             f"MACs / batch: for a batch of {batch}. Only the multiply–accumulates of convolutions, linear layers and "
             "matrix products count."
@@ -66,7 +76,7 @@ def ratios(record: RunRecord) -> Table:
     with_energy = [Field(column("energy_ratio"), lambda group, _: energy_ratio(record, group))]
     fields = [
         text_field("Teacher", lambda student: reference(student) or "", code=True),
-        metric_field(record, "latency_ratio", axes),
+        *([metric_field(record, "latency_ratio", axes)] if is_timed(record) else []),
         *([metric_field(record, "latency_ratio", batched, head="Batched speed-up", unit="")] if batched else []),
         metric_field(record, "size_ratio"),
         metric_field(record, "macs_ratio"),
@@ -75,7 +85,8 @@ def ratios(record: RunRecord) -> Table:
         metric_field(record, "training_s"),
     ]
     at = f"{format_axes(axes, ' at ')}{format_axes(batched, '; batched: at ')}"
-    notes = [f"{_RATIOS} {score.against_note}", f"Speed-up: from interleaved, paired blocks{at}.", ratio_note(record)]
+    timed_notes = [f"Speed-up: from interleaved, paired blocks{at}.", ratio_note(record)] if is_timed(record) else []
+    notes = [f"{_RATIOS} {score.against_note}", *timed_notes]
     students = [group for group in model_groups(record) if reference(group) is not None]
     return model_table("Student against teacher", students, fields, notes, ranking=reference, name="Student")
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number, bracketed, shortened
-from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, is_timed, model_groups, number, teacher_of
 from kdbench.report.scores import ERROR, score_of
 from kdbench.report.tables.energy import energies, energy_ratio, format_scope, scope_of
 from kdbench.report.tables.summary import summary
@@ -41,8 +41,10 @@ def _reference(record: RunRecord, group: ModelGroup) -> str:
     axes = headline(record)
     mean = number(record, group, "latency_mean_ns", axes)
     accuracy = _reaches(record, group)
-    time = f"takes {mean.text} per call{format_axes(axes, ' at ')}" if mean.value is not None else _no("latency", mean)
     role = "The teacher " if group.role == "teacher" else ""
+    if not is_timed(record):
+        return f"{role}`{group.label}` {accuracy}."
+    time = f"takes {mean.text} per call{format_axes(axes, ' at ')}" if mean.value is not None else _no("latency", mean)
     return f"{role}`{group.label}` {accuracy} and {time}."
 
 
@@ -97,12 +99,22 @@ def _student(record: RunRecord, student: ModelGroup, opening: str, teacher: str)
         return f"`{student.label}` {_no('results', size)}."
     name = f"{opening}`{student.label}`{'. It' if opening else ''}"
     quality = _error if score_of(record) is ERROR else _accuracy
-    clauses = [quality(record, student, teacher), _speed(record, student, teacher), *_energy(record, student)]
+    clauses = [quality(record, student, teacher)]
+    if is_timed(record):
+        clauses += [_speed(record, student, teacher), *_energy(record, student)]
     if size.value is not None:
-        clauses.append(
-            f"its file is {size.text} smaller" if size.value >= 1 else f"its file is larger (size ratio {size.text})"
-        )
+        clauses.append(_size(size))
+    if len(clauses) == 1:
+        return f"{name} {clauses[0]}."
     return f"{name} {', '.join(clauses[:-1])}{',' if len(clauses) > 2 else ''} and {clauses[-1]}."
+
+
+def _size(ratio: Number) -> str:
+    """Describe a student's file by its size ratio, teacher over student."""
+    assert ratio.value is not None
+    if ratio.text == ratio.write(1.0):
+        return "its file has the same size"
+    return f"its file is {ratio.text} smaller" if ratio.value > 1 else f"its file is larger (size ratio {ratio.text})"
 
 
 def _accuracy(record: RunRecord, student: ModelGroup, teacher: str) -> str:

@@ -152,3 +152,11 @@ def test_balanced_accuracy_has_a_column_once_classes_are_unbalanced(make_record,
     record = make_record(measurements=(balanced, *classes))
     heads = [one.head for one in tables.summary(record).columns]
     assert ("Balanced accuracy" in heads) is expected
+
+
+def test_a_run_without_times_has_no_columns_of_them(sample) -> None:
+    untimed = sample.model_copy(update={"protocol": {**sample.protocol, "times": False}})
+    heads = [c.head for c in tables.summary(untimed).columns]
+    assert heads == ["Model", "Top-1", "Top-5", "Model size", "MACs / batch"]
+    assert "Speed-up" not in [c.head for c in tables.ratios(untimed).columns]
+    assert not any("latency" in note or "Speed-up" in note for note in tables.summary(untimed).notes)

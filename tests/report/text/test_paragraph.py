@@ -216,3 +216,16 @@ def test_models_without_a_teacher(make_record, make_card) -> None:
     assert paragraph(record).startswith(
         "`student-kd` has no accuracy (not measured) and has no latency (not measured)."
     )
+
+
+def test_a_run_without_times_says_nothing_of_them(sample) -> None:
+    untimed = sample.model_copy(update={"protocol": {**sample.protocol, "times": False}})
+    text = paragraph(untimed)
+    assert "top-1" in text
+    for word in ("latency", "speed", "faster", "Energy"):
+        assert word not in text
+
+
+def test_files_of_one_size_are_not_called_smaller(describe) -> None:
+    assert "and its file has the same size." in describe(top1_drop=(0.55, 0.2, 0.9), size_ratio=1.001)
+    assert "its file is 1.01× smaller" in describe(top1_drop=(0.55, 0.2, 0.9), size_ratio=1.008)
