@@ -131,7 +131,7 @@ class Registry(Generic[T]):
     def _find(self, name: str) -> tuple[T, "_Origin | None"]:
         self._load()
         if name in self._entries:
-            return self._entries[name], self._origins[name]
+            return self._entries[name], self._origins.get(name)
         for regex, _, entry in self._patterns:
             if regex.fullmatch(name):
                 return entry, self._origins[regex.pattern]
