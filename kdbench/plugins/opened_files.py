@@ -19,7 +19,7 @@ _hooked = False
 
 @contextmanager
 def opening() -> Iterator[set[Path]]:
-    """Yield a set that holds, after the block, the regular files that it read: no code, none of Python's own.
+    """Yield a set that holds, after the block, the regular files that it read: no modules, none of Python's own.
 
     Only files that are opened through Python are seen. An outer block sees what an inner one sees.
     """
@@ -44,8 +44,8 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         return
     name, mode, flags = arguments
     reads = not flags & (os.O_WRONLY | os.O_RDWR) if mode is None else "r" in mode and "+" not in mode
-    if reads and isinstance(name, str | os.PathLike) and _is_of_users_code():
-        names.add(os.path.abspath(name))  # noqa: PTH100 - cheap, and the working directory may change
+    if reads and isinstance(name, str | bytes | os.PathLike) and _is_of_users_code():
+        names.add(os.path.abspath(os.fsdecode(name)))  # noqa: PTH100 - cheap, and the working directory may change
 
 
 def _is_of_users_code() -> bool:
@@ -67,7 +67,15 @@ def _is_of_users_code() -> bool:
 
 
 def _data_file(name: str) -> Path | None:
-    if name.startswith(_SYSTEM) or name.endswith((".py", ".pyc", ".so")):
+    if name.startswith(_SYSTEM) or name.endswith((".pyc", ".so")):
         return None
     path = Path(name).resolve()
-    return path if path.is_file() and is_local(path) else None
+    return path if path.is_file() and is_local(path) and not is_module(path) else None
+
+
+def is_module(path: Path) -> bool:
+    """Return whether `path` is the source of an imported module, not a script that code runs as it reads data."""
+    if path.suffix != ".py":
+        return False
+    files = {file for module in [*sys.modules.values()] if isinstance(file := getattr(module, "__file__", None), str)}
+    return str(path) in files or str(path) in map(os.path.realpath, files)

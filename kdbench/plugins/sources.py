@@ -13,6 +13,7 @@ from kdbench.plugins import search
 from kdbench.plugins.local_imports import literals, local_files
 from kdbench.plugins.modules import opened_by
 from kdbench.plugins.objects import described_objects
+from kdbench.plugins.opened_files import is_module
 from kdbench.plugins.recording import Recording
 
 
@@ -93,7 +94,7 @@ def _named_files(value: Any, *folders: Path) -> Iterator[Path]:
     for folder in (*folders, *search.folders()):
         try:
             path = folder / Path(value).expanduser()
-            if path.is_file() and path.suffix != ".py":
+            if path.is_file() and not is_module(path.resolve()):
                 yield path.resolve()
             elif path.is_dir() and not folders:
                 yield from (file for file in path.rglob("*") if file.is_file())

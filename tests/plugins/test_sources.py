@@ -173,3 +173,23 @@ def test_files_that_no_looked_up_code_reads_are_not_remembered(project):
     with recording() as later:
         pass
     assert later.opened == frozenset()
+
+
+RUNS_SCRIPTS = """
+    import runpy
+    from pathlib import Path
+    HERE = Path(__file__).parent
+    exec(HERE.joinpath("executed" + ".py").read_text())
+    def net(num_classes, config=None):
+        with open(str(HERE.joinpath("in_bytes" + ".txt")).encode()) as file:
+            file.read()
+        return runpy.run_path(str(HERE.joinpath("ran" + ".py")))
+"""
+
+
+def test_scripts_that_code_runs_count_as_files_that_it_reads(folder, write):
+    write("mynets.py", RUNS_SCRIPTS)
+    for name in ("executed.py", "ran.py", "config.py", "in_bytes.txt", "unused.py"):
+        write(name, "x = 1\n")
+    names = {source.name for source in sources(folder, [{"config": "config.py"}])}
+    assert names == {"mynets.py", "executed.py", "ran.py", "config.py", "in_bytes.txt"}

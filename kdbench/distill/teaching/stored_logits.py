@@ -47,13 +47,18 @@ class ArrayTeacher:
         return TeacherOutput(self._logits.index_select(0, batch.position.to(self._logits.device)))
 
 
-def load_logits(path: Path, samples: Any, outputs: int) -> Tensor:
+def load_logits(path: Path, samples: Any, outputs: int, *, total: int | None = None) -> Tensor:
     """Return the logits (N, outputs), float32, of the data set's samples with the numbers `samples` (N,).
 
-    The file is a .npz with `logits` and `samples`, or a .npy with the logits of all samples in the set's order. Raises
-    InputError for a file that holds something else, or lacks some of the samples.
+    The file is a .npz with `logits` and `samples`, or a .npy with the logits of all `total` samples of the training
+    part, in the set's order. Raises InputError for a file that holds something else, or lacks some of the samples.
     """
     logits, numbers = _read(path)
+    if numbers is None:
+        numbers = np.arange(len(logits))
+        if total is not None and len(logits) != total:
+            message = f"{path} holds logits of {len(logits)} samples, but the data set's training part has {total}"
+            raise InputError(message, f"give the rows of the training part alone, or {_FORM}")
     if logits.ndim != 2 or logits.dtype.kind != "f" or numbers.shape != logits.shape[:1] or not logits.size:
         shapes = f"logits {logits.shape} {logits.dtype} and samples {numbers.shape}"
         raise InputError(f"{path} holds {shapes}, not (M, classes) floats and (M,)", _FORM)
@@ -79,7 +84,7 @@ def _read(path: Path) -> tuple[Any, Any]:
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
-            return content, np.arange(len(content))
+            return content, None
         with content as archive:
             missing = {"logits", "samples"} - set(archive.files)
             if missing:

@@ -36,6 +36,10 @@ def test_rows_belong_to_sample_numbers(saved, dtype):
 def test_an_npy_holds_all_samples_in_order(tmp_path):
     np.save(tmp_path / "all.npy", LOGITS)
     np.testing.assert_array_equal(load_logits(tmp_path / "all.npy", np.array([5, 0]), 3), LOGITS[[5, 0]])
+    np.testing.assert_array_equal(load_logits(tmp_path / "all.npy", np.array([5, 0]), 3, total=6), LOGITS[[5, 0]])
+    for total in (5, 7):  # of another set, or of the training and the test part together
+        with pytest.raises(InputError, match=f"of 6 samples, but the data set's training part has {total}"):
+            load_logits(tmp_path / "all.npy", np.array([0]), 3, total=total)
 
 
 @pytest.mark.parametrize(
