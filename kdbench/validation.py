@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
@@ -26,9 +26,9 @@ class Value(BaseModel):
 V = TypeVar("V", bound=BaseModel)
 
 
-def is_absent(value: object) -> bool:
-    """Return whether a key is not set: for `Field(exclude_if=is_absent)`, which keeps hashes of older values."""
-    return value is None or value == ()
+def later(default: Any, **limits: Any) -> Any:
+    """Return a field for a key that came later: left out while it has its default, so that older hashes stay."""
+    return Field(default=default, exclude_if=lambda value: value == default, **limits)
 
 
 class WrongValueError(ValueError):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from kdbench.recipe.named import WithOptions
-from kdbench.validation import Value, is_absent
+from kdbench.validation import Value, later
 
 # The levels of augmentation, weakest first, as in Stanton et al. 2021.
 AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
@@ -38,7 +38,7 @@ class Augment(Value):
     views: int | None = Field(default=None, gt=0, le=256)
     mixup: float = Field(default=0.0, ge=0)
     cutmix: float = Field(default=0.0, ge=0)
-    transform: Transform | None = Field(default=None, exclude_if=is_absent)
+    transform: Transform | None = later(None)
 
     @field_validator("transform", mode="before")
     @classmethod
@@ -113,7 +113,7 @@ class Examples(Value):
     augment: Augment = Augment()
     subset: Subset = Subset()
     label_noise: LabelNoise = LabelNoise()
-    target_noise: TargetNoise = TargetNoise()
+    target_noise: TargetNoise = later(TargetNoise())
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -128,10 +128,6 @@ class Examples(Value):
 Layout = Literal["auto", "NCHW", "NHWC", "NCL", "NCDHW", "vectors", "sequences", "tokens"]
 
 
-def _is_auto(value: object) -> bool:
-    return value == "auto"
-
-
 class Data(Examples):
     """The data set and its split. `validation` is the share of the training part, by class, used for validation.
 
@@ -144,7 +140,7 @@ class Data(Examples):
     download: bool = False
     validation: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
     split_seed: int = 0
-    layout: Layout = Field(default="auto", exclude_if=_is_auto)
+    layout: Layout = later("auto")
     resize: int | None = Field(default=None, gt=0)
     crop: int | None = Field(default=None, gt=0)
     mean: tuple[float, ...] | None = None

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from kdbench.results.preprocessing import InputSpec
-from kdbench.validation import Value
+from kdbench.validation import Value, later
 
 Mode = Literal["stream", "paced", "offline", "server"]
 Runtime = Literal["onnxruntime", "torch", "torch-compiled"]
@@ -41,7 +41,7 @@ class Measure(Value):
     estimate_energy: bool = False
     country: str | None = None
     profile: bool = False
-    times: bool = Field(default=True, exclude_if=bool)  # left out where true: hashes of older recipes stay
+    times: bool = later(default=True)
 
     @field_validator("threads", "batch", "mode", "runtime", "cores", mode="before")
     @classmethod

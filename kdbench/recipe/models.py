@@ -8,7 +8,7 @@ from kdbench.recipe.data import Examples
 from kdbench.recipe.named import WithOptions
 from kdbench.recipe.training import Training
 from kdbench.results.preprocessing import InputSpec
-from kdbench.validation import Value, is_absent
+from kdbench.validation import Value, later
 
 ONNX = ".onnx"
 
@@ -81,7 +81,7 @@ class Trained(Value):
     # No dots: they separate the keys of an override.
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)
     model: Model
-    weights: str | None = Field(default=None, exclude_if=is_absent)
+    weights: str | None = later(None)
     training: Training = Training()
     data: Examples = Examples()
     seed_offset: int = Field(default=0, ge=0)
@@ -121,8 +121,8 @@ class Teacher(Trained):
     teacher is not measured.
     """
 
-    input: TeacherInput | None = Field(default=None, exclude_if=is_absent)
-    logits: str | None = Field(default=None, exclude_if=is_absent)
+    input: TeacherInput | None = later(None)
+    logits: str | None = later(None)
 
     @model_validator(mode="before")
     @classmethod

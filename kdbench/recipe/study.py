@@ -13,7 +13,7 @@ from kdbench.recipe.models import Student, Teacher
 from kdbench.recipe.paths import located
 from kdbench.recipe.training import Training
 from kdbench.registry import suggestion
-from kdbench.validation import Value, is_absent
+from kdbench.validation import Value, later
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -30,8 +30,8 @@ class Recipe(Value):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
     title: str = ""
-    folder: str | None = Field(default=None, exclude_if=is_absent)
-    plugins: tuple[str, ...] = Field(default=(), exclude_if=is_absent)
+    folder: str | None = later(None)
+    plugins: tuple[str, ...] = later(())
     seeds: tuple[Seed, ...] = (0,)
     data: Data
     training: Training = Training()
@@ -39,7 +39,7 @@ class Recipe(Value):
     student: tuple[Student, ...] = ()
     measure: Measure = Measure()
     analysis: Analysis = Analysis()
-    track: tuple[str, ...] = Field(default=(), exclude_if=is_absent)
+    track: tuple[str, ...] = later(())
 
     @field_validator("plugins", "track", mode="before")
     @classmethod

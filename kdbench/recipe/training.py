@@ -1,6 +1,6 @@
 """The `training` tables: duration, optimiser, schedule, average of the weights, precision and device.
 
-Keys with `exclude_if` came later: unused, they are in no hash, so that earlier trainings stay valid.
+Keys declared with `later` are in no hash while they are unused, so that earlier trainings stay valid.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,16 +8,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kdbench.validation import Value, is_absent
+from kdbench.validation import Value, later
 
 Precision = Literal["32", "bf16", "16"]
 Auto = Literal["auto"]
 Factor = Annotated[float, Field(gt=0)]
-
-
-def _later(default: Any, **limits: Any) -> Any:
-    """Return a field that is excluded while it has its default."""
-    return Field(default=default, exclude_if=lambda value: value == default, **limits)
 
 
 class Optimizer(Value):
@@ -33,8 +28,8 @@ class Optimizer(Value):
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
-    layers: Mapping[str, Factor] = _later({})
-    decay_norm_and_bias: bool = _later(default=True)
+    layers: Mapping[str, Factor] = later({})
+    decay_norm_and_bias: bool = later(default=True)
 
     @field_validator("layers", mode="before")
     @classmethod
@@ -63,10 +58,10 @@ class Schedule(Value):
     warmup: float = Field(default=0.0, ge=0)
     milestones: tuple[float, ...] = (150, 180, 210)
     gamma: float = Field(default=0.1, gt=0, lt=1)
-    factor: float = _later(0.1, gt=0, lt=1)
-    patience: int = _later(10, ge=0)
-    threshold: float = _later(1e-4, ge=0, lt=1)
-    monitor: Literal["loss", "accuracy"] = _later("loss")
+    factor: float = later(0.1, gt=0, lt=1)
+    patience: int = later(10, ge=0)
+    threshold: float = later(1e-4, ge=0, lt=1)
+    monitor: Literal["loss", "accuracy"] = later("loss")
 
 
 class Average(Value):
@@ -99,7 +94,7 @@ class Training(Value):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    class_weights: Literal["balanced"] | tuple[Factor, ...] | None = Field(default=None, exclude_if=is_absent)
+    class_weights: Literal["balanced"] | tuple[Factor, ...] | None = later(None)
     clip: float | None = Field(default=None, gt=0)
     stop_at: float | None = Field(default=None, gt=0)
     patience: int | None = Field(default=None, gt=0)
@@ -112,9 +107,9 @@ class Training(Value):
     devices: int | Auto = 1
     num_nodes: int = Field(default=1, gt=0)
     strategy: str = "auto"
-    accumulate: int = _later(1, gt=0)
-    ema: Average | None = Field(default=None, exclude_if=is_absent)
-    freeze: tuple[str, ...] = Field(default=(), exclude_if=is_absent)
+    accumulate: int = later(1, gt=0)
+    ema: Average | None = later(None)
+    freeze: tuple[str, ...] = later(())
 
     @field_validator("ema", mode="before")
     @classmethod

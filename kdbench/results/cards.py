@@ -10,7 +10,7 @@ from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.results.preprocessing import DataLayout, Preprocessing
 from kdbench.results.values import StoredValue
-from kdbench.validation import Value, is_absent
+from kdbench.validation import Value, later
 
 Role = Literal["teacher", "student", "variant"]
 Evidence = Literal["measured", "modelled", "estimated"]  # how a number was obtained
@@ -131,7 +131,7 @@ class ModelCard(StoredValue):
     architecture: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     bits: Bits | None = None
-    code: tuple[CodeFile, ...] = Field(default=(), exclude_if=is_absent)
+    code: tuple[CodeFile, ...] = later(())
     family: str | None = None
     axes: dict[str, str | int | float | bool] = Field(default_factory=dict)
     weights: str | None = None

@@ -145,6 +145,14 @@ def test_the_hash_is_that_of_what_is_done_not_of_how_it_is_written():
     assert recipe.hash() != recipe_from(with_(seeds=[1])).hash()
 
 
+def test_keys_that_a_recipe_does_not_use_leave_the_hash_of_the_first_version():
+    """Otherwise a new version would refuse to resume a finished run, for other settings."""
+    student = {"name": "s", "model": "mlp", "terms": [{"method": "kd"}]}
+    plain = {"name": "study", "data": {"name": "digits"}, "teacher": [{"name": "t", "model": "mlp"}]}
+    recipe = recipe_from({**plain, "student": [student]})
+    assert recipe.hash() == "69ad73540de4bc9ba24b9721885e3e37ecd8970397b41ea4eb4088e9060f401a"
+
+
 def test_the_resolved_recipe_reads_back_as_the_same():
     recipe = recipe_from(MINIMAL)
     assert Recipe.model_validate(recipe.resolved()) == recipe

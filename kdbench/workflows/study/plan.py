@@ -10,7 +10,7 @@ from kdbench.data.selection import key_of
 from kdbench.errors import InputError
 from kdbench.options import labels
 from kdbench.plugins import Source
-from kdbench.recipe import Recipe, Student, Teacher, Trained, needed_by
+from kdbench.recipe import Recipe, Student, Teacher, Trained, Training, needed_by
 from kdbench.workflows.study.model_sources import file_hash, neighbours_hash
 
 
@@ -53,7 +53,7 @@ class Job:
         """
         causes: dict[str, Any] = {
             "data": {"content": data, **recipe.data.model_dump(mode="json", exclude=_NOT_HASHED)},
-            "model": _counted(self.entry) | self._files(),
+            "model": self.entry.model_dump(mode="json", exclude=_NO_CAUSES) | self._files(),
             "seed": self.seed,
             "teachers": [teacher.key(recipe, data) for teacher in self.teachers] if self.learns else [],
             "start": self.start.key(recipe, data) if self.start else None,
@@ -78,21 +78,14 @@ class Job:
 # The data's location, and keys that the entry's table repeats.
 _NOT_HASHED = {"name", "root", "download", "augment", "subset", "label_noise", "target_noise"}
 
-# Keys of an entry that earlier versions did not have: unused, they do not count, and earlier trainings stay valid.
-_NEWER = ("data.target_noise",)
+_NO_CAUSES = {"name", "teacher", "family", "axes"}
 
 
-def _counted(entry: Trained) -> dict[str, Any]:
-    """Return the keys of an entry that its training depends on."""
-    counted = entry.model_dump(mode="json", exclude={"name", "teacher", "family", "axes"})
-    for path in _NEWER:
-        *parents, last = path.split(".")
-        value, table = entry, counted
-        for parent in parents:
-            value, table = getattr(value, parent), table[parent]
-        if last in table and getattr(value, last) == type(value).model_fields[last].get_default():
-            del table[last]
-    return counted
+def training_of(job: Job) -> Training:
+    """Return a job's training options; the fused network of sub-students has separate ones."""
+    entry = job.entry
+    fused = isinstance(entry, Student) and entry.sub_students is not None and job.parts
+    return entry.sub_students.head if fused else entry.training  # type: ignore[attr-defined]
 
 
 def plan(recipe: Recipe, code: Mapping[str, tuple[Source, ...]] | None = None) -> list[Job]:

@@ -1,7 +1,6 @@
 import pytest
 
 from kdbench.recipe.loading import recipe_from
-from kdbench.workflows.study import plan as plan_module
 from kdbench.workflows.study.plan import plan
 
 KD = [{"method": "kd"}]
@@ -127,7 +126,7 @@ def test_a_key_that_earlier_versions_did_not_have_counts_only_where_it_is_used()
     """Otherwise a new version would train again what is trained already."""
     _, jobs = jobs_of({"name": "s"}, {"name": "seeded", "data": {"target_noise": {"seed": 3}}})
     noisy = keys_of({"name": "s", "data": {"target_noise": {"std": 0.5}}})
-    counted = {id_: plan_module._counted(jobs[id_].entry) for id_ in jobs}
+    counted = {id_: job.entry.model_dump(mode="json") for id_, job in jobs.items()}
     assert "target_noise" not in counted["s"]["data"]
     assert counted["seeded"]["data"]["target_noise"] == {"std": 0.0, "seed": 3}
     written = {"accumulate": 1, "freeze": [], "optimizer": {"layers": {}}, "schedule": {"factor": 0.1, "patience": 10}}
