@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench import storage
-from kdbench.errors import InputError, KdbenchError
+from kdbench.errors import InputError, KdbenchError, first_line
 from kdbench.measure.bench_model import BenchModel
 from kdbench.modelfile.facts import ModelFacts, read_facts
 from kdbench.modelfile.outputs import Output
@@ -212,7 +212,7 @@ def _answered(network: "nn.Module", images: "torch.Tensor") -> tuple[Any, str | 
         with torch.no_grad():
             return network(images), None
     except Exception as error:  # noqa: BLE001 - user code
-        return None, _first_line(error)
+        return None, first_line(error)
 
 
 def _logits(network: "nn.Module") -> "nn.Module":
@@ -255,7 +255,3 @@ def unknown_facts() -> ModelFacts:
 
 def _shape(values: "torch.Tensor", *, with_batch: bool = False) -> str:
     return "x".join(map(str, values.shape if with_batch else values.shape[1:]))
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -16,8 +16,8 @@ from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder, choose_folder, require_unused
-from kdbench.workflows.stages.train import check, training_of
-from kdbench.workflows.study.plan import Job, plan
+from kdbench.workflows.stages.train import check
+from kdbench.workflows.study.plan import Job, plan, training_of
 from kdbench.workflows.study.run_data import RunData, load_run_data
 from kdbench.workflows.study.user_code import Code, code_of, load_plugins, require_known_everywhere, write_code
 

@@ -29,7 +29,7 @@ from kdbench.measure.energy.training import EpochMeter
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.plugins import Recording, recording
 from kdbench.progress import Progress
-from kdbench.recipe import Model, Recipe, Student, Trained, Training
+from kdbench.recipe import Model, Recipe, Student, Trained
 from kdbench.results import cards
 from kdbench.results.cards import EnergyUse
 from kdbench.results.run_folder import RunFolder
@@ -38,7 +38,7 @@ from kdbench.workflows.stages.tracking import trackers_of
 from kdbench.workflows.study import networks
 from kdbench.workflows.study.model_sources import file_hash
 from kdbench.workflows.study.network_checks import SAMPLES, require_usable
-from kdbench.workflows.study.plan import Job
+from kdbench.workflows.study.plan import Job, training_of
 from kdbench.workflows.study.ready_teachers import TeacherForm, form_of, is_onnx_teacher, onnx_network
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.study.user_code_checks import require_usable_methods, require_usable_transform
@@ -84,6 +84,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
     for job in jobs:
         distinct.setdefault((job.entry.name, job.part is None), job)  # seeds and parts do not differ
     tried: set[str] = set()
+    teaching: dict[str, nn.Module] = {}
     for job in distinct.values():
         require_task(run_data.dataset.task, job.entry.name, job.entry.data, training_of(job))
         require_images(job.entry.data.augment, run_data.dataset, job.entry.name)
@@ -102,7 +103,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
             require_known_paths(network, training_of(job), job.entry.name)
         _try(network, job, run_data, tried, form, exported=job.part is None and job.id not in trained)
         build = partial(_tried_peer, job, run_data, tried)
-        teachers = [networks.teaching(t, run_data, None) for t in job.teachers]
+        teachers = _untrained_teachers(job, run_data, teaching)
         with recording() as of_terms:
             terms = _terms(job, network, teachers, run_data, build)
             require_usable_transform(job.entry, job.seed, run_data)
@@ -117,6 +118,15 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
             require_same_shape(network, networks.quantized_like(networks.fresh(job.start, run_data.dataset), job))
         device_of(training_of(job))
     return recordings
+
+
+def _untrained_teachers(job: Job, run_data: RunData, built: dict[str, nn.Module]) -> list[nn.Module]:
+    """Return the networks of the teachers that a job learns from, before training; `built` keeps them by id."""
+    teachers = job.teachers if job.learns else ()
+    for teacher in teachers:
+        if teacher.id not in built:
+            built[teacher.id] = networks.teaching(teacher, run_data, None)
+    return [built[teacher.id] for teacher in teachers]
 
 
 def require_vocabulary(entry: Trained, run_data: RunData, facts: ModelFacts | None = None) -> None:
@@ -165,13 +175,6 @@ def _tried_peer(job: Job, run_data: RunData, tried: set[str], model: Model | Non
         entry = job.entry.model_copy(update={"model": model, "name": f"a peer of {job.entry.name}"})
         _try(peer, replace(job, entry=entry, weights=None), run_data, tried, None, exported=False)
     return peer
-
-
-def training_of(job: Job) -> Training:
-    """Return a job's training options; the fused network of sub-students has separate ones."""
-    entry = job.entry
-    fused = isinstance(entry, Student) and entry.sub_students is not None and job.parts
-    return entry.sub_students.head if fused else entry.training  # type: ignore[attr-defined]
 
 
 def _class_weights(job: Job, run_data: RunData) -> tuple[float, ...] | None:

@@ -177,23 +177,18 @@ def build_teachers(
     """
     if not any(term.method.needs_teacher for term in terms):
         return []
-    pairs = list(zip(networks, job.teachers, strict=True))
-    if not is_cached(job.entry, terms, training) or all(teacher.logits is not None for teacher in job.teachers):
-        return [
-            stored_teacher(job, teacher, run_data)
-            if teacher.logits
-            else LiveTeacher(n, channels_last=batches.channels_last)
-            for n, teacher in pairs
-        ]
-    content = run_data.part_of(job.entry.data).content
-    cache, exact = _cache_folder(folder), batches.labels.dtype == np.float32  # predicted numbers
-    options: dict[str, Any] = {"precision": training.precision, "images": content, "exact": exact}
-    return [
-        stored_teacher(job, teacher, run_data)
-        if teacher.logits
-        else cached_teacher(cache, n, _identity(teacher, run_data, folder), batches, **options, progress=progress)
-        for n, teacher in pairs
-    ]
+    cached, content = is_cached(job.entry, terms, training), run_data.part_of(job.entry.data).content
+    exact = batches.labels.dtype == np.float32  # predicted numbers
+    options: dict[str, Any] = {"precision": training.precision, "images": content, "exact": exact, "progress": progress}
+
+    def build(teacher: Job, network: nn.Module) -> Teacher:
+        if teacher.logits is not None:
+            return stored_teacher(job, teacher, run_data)
+        if not cached:
+            return LiveTeacher(network, channels_last=batches.channels_last)
+        return cached_teacher(_cache_folder(folder), network, _identity(teacher, run_data, folder), batches, **options)
+
+    return [build(teacher, network) for teacher, network in zip(job.teachers, networks, strict=True)]
 
 
 def stored_teacher(job: Job, teacher: Job, run_data: RunData) -> ArrayTeacher:

@@ -13,9 +13,8 @@ from kdbench.recipe import Recipe, Student, Trained
 from kdbench.recipe.paths import located
 from kdbench.registry import Use
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages.train import training_of
 from kdbench.workflows.study import networks
-from kdbench.workflows.study.plan import Job, plan
+from kdbench.workflows.study.plan import Job, plan, training_of
 from kdbench.workflows.study.run_data import RunData
 
 Code = Mapping[str, tuple[Source, ...]]  # by the name of an entry
