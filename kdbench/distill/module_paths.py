@@ -19,7 +19,7 @@ from kdbench.registry import nearest
 def require_paths(network: nn.Module, patterns: Iterable[str], key: str) -> None:
     """Raise InputError for a pattern of the recipe's `key` that matches nothing in `network`."""
     paths = [path for path, _ in network.named_modules() if path]
-    parameters = [name for name, _ in network.named_parameters()]
+    parameters = [name for names in names_of(network).values() for name in names]
     known = dict.fromkeys([*paths, *parameters])
     for pattern in patterns:
         if not any(fnmatchcase(path, pattern) for path in known):
@@ -32,15 +32,23 @@ def require_paths(network: nn.Module, patterns: Iterable[str], key: str) -> None
             raise InputError(message, "leave it out, or name a layer with weights")
 
 
+def names_of(network: nn.Module) -> dict[nn.Parameter, list[str]]:
+    """Return the names of each parameter of `network`; tied weights have several."""
+    names: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        names.setdefault(parameter, []).append(name)
+    return names
+
+
 def matches(path: str, pattern: str) -> bool:
     """Return whether `pattern` names the module or parameter at `path`, or one that it is in."""
     words = path.split(".")
     return any(fnmatchcase(".".join(words[:length]), pattern) for length in range(1, len(words) + 1))
 
 
-def longest_match(path: str, patterns: Collection[str]) -> str | None:
-    """Return the longest of `patterns` that names `path` or one that it is in; a path counts before a glob."""
-    matching = [pattern for pattern in patterns if matches(path, pattern)]
+def longest_match(paths: Iterable[str], patterns: Collection[str]) -> str | None:
+    """Return the longest of `patterns` that names one of `paths` or one that it is in; a path counts before a glob."""
+    matching = [pattern for path in paths for pattern in patterns if matches(path, pattern)]
     return max(matching, key=lambda pattern: (len(pattern), not set(pattern) & set("*?[")), default=None)
 
 
@@ -64,13 +72,13 @@ def frozen_modules(network: nn.Module, patterns: Collection[str]) -> list[nn.Mod
     if not patterns:
         return []
     require_paths(network, patterns, "training.freeze")
-    frozen = {name for name, _ in network.named_parameters() if any(matches(name, pattern) for pattern in patterns)}
-    if not [name for name, parameter in network.named_parameters() if parameter.requires_grad and name not in frozen]:
+    named = names_of(network)
+    frozen = {parameter for parameter, names in named.items() if longest_match(names, patterns) is not None}
+    if not any(parameter.requires_grad for parameter in named.keys() - frozen):
         raise InputError(
             f"training.freeze leaves no parameter of {type(network).__name__} to train", "name fewer modules"
         )
-    for name, parameter in network.named_parameters():
-        if name in frozen:
-            parameter.requires_grad = False
-    named = network.named_modules()
-    return [module for path, module in named if path and any(matches(path, pattern) for pattern in patterns)]
+    for parameter in frozen:
+        parameter.requires_grad = False
+    modules = network.named_modules()
+    return [module for path, module in modules if path and longest_match([path], patterns) is not None]

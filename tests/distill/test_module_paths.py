@@ -3,6 +3,7 @@ import torch
 from cases import TRAIN, VALIDATION
 from networks import batches, tiny
 from students import objective_of, student, training
+from torch import nn
 
 from kdbench.distill.module_paths import frozen_modules, longest_match, matches, require_paths
 from kdbench.distill.objective import Objective
@@ -99,5 +100,14 @@ def test_a_path_names_all_inside_it_and_no_namesake():
 def test_the_longest_match_counts_and_a_path_before_a_glob():
     patterns = ["blocks", "blocks.0", "blocks.*", "*"]
     paths = ("blocks.0.bias", "blocks.1.bias", "head.bias")
-    assert [longest_match(path, patterns) for path in paths] == ["blocks.0", "blocks.*", "*"]
-    assert longest_match("head.bias", ["blocks"]) is None
+    assert [longest_match([path], patterns) for path in paths] == ["blocks.0", "blocks.*", "*"]
+    assert longest_match(["head.bias"], ["blocks"]) is None
+
+
+def test_a_tied_weight_belongs_to_all_its_modules() -> None:
+    for pattern in ("first", "last"):
+        network = nn.ModuleDict({"first": nn.Linear(3, 3), "last": nn.Linear(3, 3), "other": nn.Linear(3, 3)})
+        network["last"].weight = network["first"].weight
+        frozen_modules(network, [pattern])
+        learning = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+        assert learning == {"first.bias", "last.bias", "other.weight", "other.bias"} - {f"{pattern}.bias"}

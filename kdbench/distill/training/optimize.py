@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn, optim
 
-from kdbench.distill.module_paths import longest_match, require_paths
+from kdbench.distill.module_paths import longest_match, names_of, require_paths
 from kdbench.recipe import Optimizer, Schedule, Training
 
 Factor = Callable[[float], float]
@@ -40,9 +40,9 @@ def parameter_groups(options: Optimizer, network: nn.Module, others: Iterable[nn
     groups: dict[tuple[float, bool], ParameterGroup] = {}
     for root in (network, *others):
         unnormed = set() if options.decay_norm_and_bias else _norms_and_biases(root)
-        for name, parameter in root.named_parameters():
+        for parameter, names in names_of(root).items():
             if parameter.requires_grad:
-                pattern = longest_match(name, options.layers) if root is network else None
+                pattern = longest_match(names, options.layers) if root is network else None
                 key = (1.0 if pattern is None else options.layers[pattern], parameter not in unnormed)
                 groups.setdefault(key, ParameterGroup(*key)).parameters.append(parameter)
     return list(groups.values())

@@ -5,6 +5,7 @@ import torch
 from cases import plain
 from networks import batches, tiny
 from students import TRAIN, run_fit, training
+from torch import nn
 
 from kdbench.distill.objective import Objective
 from kdbench.distill.training.optimize import build_optimizer, learning_rate_factor, parameter_groups, plateau_factor
@@ -121,6 +122,13 @@ def test_norms_and_biases_do_not_decay_where_they_need_not():
         (2.0, True): ["0.weight"],
         (2.0, False): ["0.bias"],
     }
+
+
+def test_a_tied_weight_has_the_rate_of_any_of_its_layers() -> None:
+    network = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3))
+    network[1].weight = network[0].weight
+    groups = parameter_groups(Optimizer(layers={"1": 0.5}), network)
+    assert [(group.factor, len(group.parameters)) for group in groups] == [(0.5, 2)]
 
 
 def test_layers_learn_at_their_rates_as_torchs_groups_do(tmp_path):
