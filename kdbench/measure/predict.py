@@ -1,6 +1,6 @@
 """Running models over images in a measuring process, to get their predictions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from kdbench.measure.bench_model import SEED, BenchModel, TestSet
 from kdbench.measure.context import ONNXRUNTIME, Context
 from kdbench.measure.staging import stage
 from kdbench.results.findings import Failure
+from kdbench.results.records import Diagnostic
 from kdbench.worker.faults import remedy
 from kdbench.worker.jobs import LogitsJob
 from kdbench.worker.process import WorkerError
@@ -66,6 +67,26 @@ def predict(
         source = f"onnxruntime {provider}, {units.threads(count)}, batch {batches.get(model.id, '?')}"
         outcomes[model.id] = _outcome(model, outputs, test, source)
     return outcomes
+
+
+def predict_at_largest_batch(
+    context: Context, test: TestSet, ids: Container[str]
+) -> Iterator[tuple[str, int, Outcome]]:
+    """Yield, of the models `ids` whose answers depend on the batch, id, the largest such batch, and the outcome there.
+
+    A failure is at axis `batch`.
+    """
+    for id_ in (id_ for id_ in context.differing if id_ in ids):
+        model = next(model for model in context.models if model.id == id_)
+        largest = max(context.differing[id_])
+        outcome = predict(context, [model], test, batch=largest)[id_]
+        yield id_, largest, replace(outcome, axes={"batch": largest}) if isinstance(outcome, Failure) else outcome
+
+
+def batch_dependent(id_: str, message: str) -> Diagnostic:
+    """Return the warning about a model whose answers depend on the batch."""
+    remedy = "export it in evaluation mode (model.eval()), or quantize it statically"
+    return Diagnostic(code="batch_dependent", message=message, remedy=remedy, model=id_)
 
 
 def predict_training(

@@ -13,10 +13,17 @@ from kdbench.evaluate.predictions import TRAIN, Analyses, Predictions, TrainingI
 from kdbench.evaluate.suspicions import suspicions
 from kdbench.measure.bench_model import BenchModel, TestSet, students
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
-from kdbench.measure.predict import Outcome, predict, predict_training, training_parts
+from kdbench.measure.predict import (
+    Outcome,
+    batch_dependent,
+    predict,
+    predict_at_largest_batch,
+    predict_training,
+    training_parts,
+)
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings
-from kdbench.results.records import Axes, Diagnostic
+from kdbench.results.records import Axes
 from kdbench.results.samples import correct_key
 
 _IMAGES_PER_S = 5000  # through one model: a guess, for the progress
@@ -82,12 +89,9 @@ def _by_batch(context: Context, test: TestSet, predictions: Mapping[str, Predict
     The batches are 1, which the accuracy without axes is of, and the largest one at which answers differ.
     """
     findings = Findings()
-    for id_ in (id_ for id_ in context.differing if id_ in predictions):
-        model = next(model for model in context.models if model.id == id_)
-        largest = max(context.differing[id_])
-        outcome = predict(context, [model], test, batch=largest)[id_]
+    for id_, largest, outcome in predict_at_largest_batch(context, test, predictions):
         if isinstance(outcome, Failure):
-            findings += Findings(failures=(replace(outcome, axes={"batch": largest}),))
+            findings += Findings(failures=(outcome,))
             continue
         assert isinstance(outcome, Predictions)
         at = {1: predictions[id_], largest: outcome}
@@ -98,9 +102,7 @@ def _by_batch(context: Context, test: TestSet, predictions: Mapping[str, Predict
             findings += replace(accuracy_findings(of_batch, test.labels, {"batch": batch}), warnings=())
         shares = ", ".join(f"{100 * of_batch.correct.mean():.2f} % at batch {batch}" for batch, of_batch in at.items())
         message = f"its answers depend on the batch: {changed} of {len(outcome.ranks)} differ; top-1 is {shares}"
-        remedy = "export it in evaluation mode (model.eval()), or quantize it statically"
-        warning = Diagnostic(code="batch_dependent", message=message, remedy=remedy, model=id_)
-        findings += Findings(warnings=(warning,))
+        findings += Findings(warnings=(batch_dependent(id_, message),))
     return findings
 
 

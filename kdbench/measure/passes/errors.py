@@ -17,10 +17,17 @@ from kdbench.evaluate.errors import (
 from kdbench.evaluate.predictions import TRAIN, TrainingImages
 from kdbench.measure.bench_model import BenchModel, students
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
-from kdbench.measure.predict import Outcome, predict, predict_training, training_parts
+from kdbench.measure.predict import (
+    Outcome,
+    batch_dependent,
+    predict,
+    predict_at_largest_batch,
+    predict_training,
+    training_parts,
+)
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings
-from kdbench.results.records import Axes, Diagnostic
+from kdbench.results.records import Axes
 from kdbench.results.samples import squared_error_key
 
 _SAMPLES_PER_S = 5000  # through one model: a guess, for the progress
@@ -112,12 +119,9 @@ def _by_batch(context: Context, predictions: Mapping[str, PredictedNumbers]) -> 
     """
     test, findings = context.test, Findings()
     assert test is not None
-    for id_ in (id_ for id_ in context.differing if id_ in predictions):
-        model = next(model for model in context.models if model.id == id_)
-        largest = max(context.differing[id_])
-        outcome = predict(context, [model], test, batch=largest)[id_]
+    for id_, largest, outcome in predict_at_largest_batch(context, test, predictions):
         if isinstance(outcome, Failure):
-            findings += Findings(failures=(replace(outcome, axes={"batch": largest}),))
+            findings += Findings(failures=(outcome,))
             continue
         assert isinstance(outcome, PredictedNumbers)
         difference = float(np.sqrt(squared_errors(outcome.values, predictions[id_].values).mean()))
@@ -126,6 +130,5 @@ def _by_batch(context: Context, predictions: Mapping[str, PredictedNumbers]) -> 
         for batch, of_batch in {1: predictions[id_], largest: outcome}.items():
             findings += Findings(error_measurements(of_batch, test.labels, {"batch": batch}))
         message = f"its predictions depend on the batch: those at batch {largest} differ by {difference:.3g} (RMS)"
-        remedy = "export it in evaluation mode (model.eval()), or quantize it statically"
-        findings += Findings(warnings=(Diagnostic(code="batch_dependent", message=message, remedy=remedy, model=id_),))
+        findings += Findings(warnings=(batch_dependent(id_, message),))
     return findings
