@@ -82,8 +82,9 @@ class Objective(nn.Module):
 
     def run(self, network: nn.Module, inputs: Tensor, layers: Sequence[str] = ()) -> tuple[Tensor, dict[str, Any]]:
         """Return the logits of `network`, the same one at every step, and the outputs of its `layers`."""
-        tapped = self._tapped.setdefault(network, TappedNetwork(network))
-        return tapped.run(inputs, layers)
+        if network not in self._tapped:
+            self._tapped[network] = TappedNetwork(network)
+        return self._tapped[network].run(inputs, layers)
 
     def forward(self, network: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch in an epoch, a scalar, and the network's logits (B, C)."""

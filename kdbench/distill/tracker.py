@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-from kdbench.errors import InputError, KdbenchError
+from kdbench.errors import InputError, KdbenchError, first_line
 from kdbench.progress import Progress
 from kdbench.registry import Registry
 from kdbench.results.cards import Epoch
@@ -87,7 +87,7 @@ class GuardedTracker:
             raise
         except Exception as error:  # a tracker may raise anything
             hint = f"check its settings, or leave {self.name!r} out of track"
-            raise InputError(f"the tracker {self.name} cannot begin: {_first_line(error)}", hint) from error
+            raise InputError(f"the tracker {self.name} cannot begin: {first_line(error)}", hint) from error
 
     def extend(self, curve: Sequence[Epoch]) -> None:
         """Log the last epoch."""
@@ -109,7 +109,7 @@ class GuardedTracker:
         except Exception as error:  # noqa: BLE001 - a tracker may raise anything
             self.failed = True
             model = self.tracker.model.id
-            self.progress.note(f"{self.name} failed, and no longer tracks {model}: {_first_line(error)}")
+            self.progress.note(f"{self.name} failed, and no longer tracks {model}: {first_line(error)}")
 
 
 @contextmanager
@@ -127,7 +127,3 @@ def opened(
 
         stack.push(close)
         yield guarded
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

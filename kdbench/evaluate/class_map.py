@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kdbench.errors import InputError
 
 ABSENT = -1  # the output of a class that no sample has and the model does not know
-_FAR_BELOW = 100.0  # below a row's smallest logit: its probability is 0 for all purposes
+FAR_BELOW = 100.0  # below a row's smallest logit: its probability is 0 for all purposes
 _MOST_SHOWN = 5  # names in a message
 _MOST_NUMBERS = 1 << 62  # larger than any class's number
 _HINT = "give the names of the model's outputs in their order, one a line: --labels FILE, or --labels MODEL=FILE"
@@ -52,7 +52,7 @@ class ClassMap:
         arranged = logits[:, np.maximum(order, 0)]
         absent = order == ABSENT
         if absent.any():
-            filling = 0 if form == "probabilities" else logits.min(axis=1, keepdims=True) - _FAR_BELOW
+            filling = 0 if form == "probabilities" else logits.min(axis=1, keepdims=True) - FAR_BELOW
             arranged = np.where(absent, np.asarray(filling, dtype=arranged.dtype), arranged)
         return arranged
 

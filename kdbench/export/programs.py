@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from kdbench.errors import InputError
+from kdbench.errors import InputError, first_line
 
 _EXPORT_AGAIN = (
     "load it where you trust it and export it to ONNX: torch.onnx.export(program, f='model.onnx', dynamo=True)"
@@ -56,7 +56,7 @@ def load_program(path: Path) -> ExportedProgram:
     try:
         return torch.export.load(archive)
     except Exception as error:  # torch raises what it likes for a program of another version
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         message = f"{path} cannot be loaded by torch {torch.__version__}: {reason}"
         raise InputError(message, "export it again with this version of torch, or to ONNX") from error
 

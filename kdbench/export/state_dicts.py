@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import InputError
+from kdbench.errors import InputError, first_line
 
 StateDict = dict[str, Tensor]
 
@@ -121,7 +121,7 @@ def _pickled(path: Path) -> Any:
         message = f"{path} holds Python objects ({kind[1]}), not weights alone; kdbench does not unpickle them"
         raise InputError(message, f"where it was trained, {_SAVE}") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise InputError(
             f"{path} is not a state dict that torch can read: {reason}", f"is it cut short? {_SAVE}"
         ) from error

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from itertools import takewhile
 from typing import Any
 
-from kdbench.errors import InputError, KdbenchError
+from kdbench.errors import InputError, KdbenchError, first_line
 from kdbench.plugins.search import is_local, is_own
 from kdbench.registry import suggestion
 
@@ -55,8 +55,8 @@ def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 def describe_failure(error: BaseException) -> str:
     """Return an error of user code in one line."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    kind, reason = type(error).__name__, first_line(error)
+    return kind if reason == kind else f"{kind}: {reason}"
 
 
 def place(error: BaseException) -> str:

@@ -77,5 +77,5 @@ def is_module(path: Path) -> bool:
     """Return whether `path` is the source of an imported module, not a script that code runs as it reads data."""
     if path.suffix != ".py":
         return False
-    files = {file for module in [*sys.modules.values()] if isinstance(file := getattr(module, "__file__", None), str)}
-    return str(path) in files or str(path) in map(os.path.realpath, files)
+    files = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
+    return any(isinstance(file, str) and is_local(file) and Path(file).resolve() == path for file in files)

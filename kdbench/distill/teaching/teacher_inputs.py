@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdbench.data.reading.images import scaled_size
-from kdbench.evaluate.class_map import ABSENT
+from kdbench.evaluate.class_map import ABSENT, FAR_BELOW
 from kdbench.results.preprocessing import Geometry, Preprocessing
 
 # Pillow's filters that torch has too.
 FILTERS = {"nearest": "nearest-exact", "bilinear": "bilinear", "bicubic": "bicubic"}
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow's
-_FAR_BELOW = 100.0  # below a row's smallest logit: its probability is 0 for all purposes
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +113,7 @@ def arranged(logits: Tensor, columns: Sequence[int]) -> Tensor:
     """
     chosen = logits.index_select(1, torch.tensor([max(column, 0) for column in columns], device=logits.device))
     absent = torch.tensor([column == ABSENT for column in columns], device=logits.device)
-    far_below = logits.amin(dim=1, keepdim=True) - _FAR_BELOW
+    far_below = logits.amin(dim=1, keepdim=True) - FAR_BELOW
     return torch.where(absent, far_below, chosen)
 
 

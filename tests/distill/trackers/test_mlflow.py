@@ -1,8 +1,9 @@
 """What MLflow's own client finds."""
 
-import pytest
+from functools import partial
 
-from kdbench.distill.trackers import TRACKERS
+import pytest
+from tracked import track_training
 
 mlflow = pytest.importorskip("mlflow")
 pytest.importorskip("alembic")
@@ -13,14 +14,7 @@ def _store_in_the_folder(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-def track(model, curve, start=0, *, results=None, complete=True):
-    tracker = TRACKERS.get("mlflow")(model)
-    tracker.begin(curve[:start])
-    for epoch in range(start + 1, len(curve) + 1):
-        tracker.extend(curve[:epoch])
-    if results is not None:
-        tracker.results(results)
-    tracker.close(complete=complete)
+track = partial(track_training, "mlflow")
 
 
 def runs(uri):

@@ -1,8 +1,9 @@
 """What TensorBoard's own reader finds."""
 
-import pytest
+from functools import partial
 
-from kdbench.distill.trackers import TRACKERS
+import pytest
+from tracked import track_training
 
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
@@ -14,14 +15,7 @@ def scalars(folder):
     return {tag: [(event.step, event.value) for event in reader.Scalars(tag)] for tag in reader.Tags()["scalars"]}
 
 
-def track(model, curve, start=0, *, results=None, complete=True):
-    tracker = TRACKERS.get("tensorboard")(model)
-    tracker.begin(curve[:start])
-    for epoch in range(start + 1, len(curve) + 1):
-        tracker.extend(curve[:epoch])
-    if results is not None:
-        tracker.results(results)
-    tracker.close(complete=complete)
+track = partial(track_training, "tensorboard")
 
 
 def test_every_column_is_a_scalar_and_results_are_final(tracked, curve_of):
