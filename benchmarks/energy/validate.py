@@ -39,7 +39,7 @@ from kdbench.machine.nvidia import first_visible
 from kdbench.measure.energy.account import MeterProfile, accounts, gross
 from kdbench.measure.staging import stage
 from kdbench.meters.choice import all_meters
-from kdbench.meters.meter import Available, Meter, MeterError, Part
+from kdbench.meters.meter import Available, Clock, Meter, MeterError, Part, Pause
 from kdbench.worker.energy_window import Window, update_period_ns, window
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import PROVIDERS, Network
@@ -82,18 +82,28 @@ def call_of(net: Net, args: argparse.Namespace) -> Call:
     return partial(execute, *arguments)
 
 
-def validated(net: Net, counters: Sequence[Meter], args: argparse.Namespace) -> dict[str, Any]:
-    """Return the answers to the four questions for one net; powers in watts, energies in joules of one inference."""
+def validated(
+    net: Net,
+    counters: Sequence[Meter],
+    args: argparse.Namespace,
+    clock: Clock = time.monotonic_ns,
+    pause: Pause = time.sleep,
+) -> dict[str, Any]:
+    """Return the answers to the four questions for one net; powers in watts, energies in joules of one inference.
+
+    Clock and pause are for tests; the clock must be the counters'.
+    """
     call = call_of(net, args)
-    periods_s = [update_period_ns(counter) / 1e9 for counter in counters]
+    periods_s = [update_period_ns(counter, clock) / 1e9 for counter in counters]
+    nap = partial(pause, _NAP_S)
 
     def measure(length_s: float, settle_s: float, what: Call = call, sources: Sequence[Meter] = counters) -> Window:
         least_s = max(2 * periods_s[0], _LEAST_S if len(sources) > 1 else 0.0)
         length_ns = max(length_s * args.scale, least_s) * 1e9
         settle_ns = settle_s * args.scale * 1e9
-        return window(sources, what, length_ns, settle_ns, time.monotonic_ns, period_ns=periods_s[0] * 1e9)
+        return window(sources, what, length_ns, settle_ns, clock, period_ns=periods_s[0] * 1e9)
 
-    idle = [measure(10, 3.0, _nap) for _ in range(_IDLE_WINDOWS)]
+    idle = [measure(10, 3.0, nap) for _ in range(_IDLE_WINDOWS)]
     measure(3, 0.0)  # clocks and temperature come up before the minute begins
     with PowerReadings(args.part or _PART[args.provider]) as readings:
         minute = [measure(10, 0.0) for _ in range(_MINUTE_WINDOWS)]
@@ -169,13 +179,11 @@ class PowerReadings:
 
         pynvml.nvmlInit()
         board = first_visible(pynvml)
-        while not self._ended.wait(_READ_EVERY_S):
+        while True:  # at least one reading, however short the minute
             self.watts.append(pynvml.nvmlDeviceGetPowerUsage(board) / 1e3)
+            if self._ended.wait(_READ_EVERY_S):
+                break
         pynvml.nvmlShutdown()
-
-
-def _nap() -> None:
-    time.sleep(_NAP_S)
 
 
 def main() -> int:
