@@ -4,13 +4,21 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from kdbench.characters import escaped
 from kdbench.errors import InputError, StorageError
+
+_DAMAGED = "it may be truncated, or written by another tool"
+_LARGEST = 1e300  # number with decimals
+_SHOWN_DIGITS = 20
+# JSON text that may hold half of a surrogate pair or a number of 19 digits or three digits of exponent.
+_SUSPICIOUS = re.compile(r"\\u[dD][89a-fA-F]|[:\[,\s]-?(?:\d{19}|[\d.]+[eE]\+?\d{3}|\d{300})")
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
@@ -68,18 +76,50 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON to `path` atomically; its numbers must be finite."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value) + "\n")
+
+
+def json_text(value: Any) -> str:
+    """Return `value` as JSON to read: unsafe characters, which are in strings alone, as escapes; finite numbers."""
+    return escaped(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def read_json(path: Path, what: str) -> Any:
     """Return the content of a JSON file; raises InputError, calling the file `what`, if it is missing or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return plain_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no {what} at {path}", "check the path") from None
+    except RecursionError:
+        raise InputError(f"{path} is not a readable {what}: it is nested too deeply", _DAMAGED) from None
     except (OSError, ValueError) as error:
-        hint = "it may be truncated, or written by another tool"
-        raise InputError(f"{path} is not a readable {what}: {error}", hint) from error
+        raise InputError(f"{path} is not a readable {what}: {error}", _DAMAGED) from error
+
+
+def plain_json(text: str) -> Any:
+    """Return the value of JSON text that can be written again.
+
+    Raises ValueError for text that is not JSON, for a number that is not finite or beyond 64 bits, and for half of a
+    surrogate pair, which no file can hold; RecursionError for text that is nested too deeply.
+    """
+    value = json.loads(text, parse_constant=_refused)
+    if _SUSPICIOUS.search(text):  # looking at each value would double the time
+        waiting = [value]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, dict):
+                waiting += [*one, *one.values()]
+            elif isinstance(one, list):
+                waiting += one
+            elif isinstance(one, str):
+                one.encode()  # raises UnicodeEncodeError, a ValueError
+            elif isinstance(one, int | float) and not abs(one) < (_LARGEST if isinstance(one, float) else 2**63):
+                raise ValueError(f"a number is too large: {str(one)[:_SHOWN_DIGITS]}…")
+    return value
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def sha256(path: Path) -> str:

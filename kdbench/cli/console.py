@@ -1,9 +1,13 @@
-"""Where text goes: results to standard output, everything else to standard error."""
+"""Where text goes: results to standard output, everything else to standard error.
 
-import json
+Text from files cannot act on the terminal: unsafe characters are shown as their codes.
+"""
+
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
+
+from kdbench.characters import visible
 
 
 def is_rank_zero() -> bool:
@@ -13,30 +17,44 @@ def is_rank_zero() -> bool:
 
 def result(text: str) -> None:
     """Write a result to standard output; a reader that closes it early, such as `head`, is no error."""
+    _write_result(visible(text))
+
+
+def result_json(value: Any) -> None:
+    """Write a machine-readable result to standard output."""
+    from kdbench.storage import json_text
+
+    _write_result(json_text(value))
+
+
+def result_drawn(renderable: Any) -> None:
+    """Write a rich renderable to standard output, 160 columns wide unless it is a terminal."""
+    from rich.console import Console
+    from rich.segment import Segment, Segments
+
+    console = Console() if sys.stdout.isatty() else Console(width=160, no_color=True)
+    parts = [Segment(visible(part.text), part.style, part.control) for part in console.render(renderable)]
+    with console.capture() as captured:
+        console.print(Segments(parts))
+    _write_result("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def say(text: str) -> None:
+    """Write a line for the person at the terminal to standard error."""
+    sys.stderr.write(_encodable(visible(text), sys.stderr) + "\n")
+    sys.stderr.flush()
+
+
+def _write_result(text: str) -> None:
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(_encodable(text, sys.stdout) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         # The rest of the buffer would fail again when the interpreter closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def result_json(value: Any) -> None:
-    """Write a machine-readable result to standard output."""
-    result(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def result_drawn(renderable: Any) -> None:
-    """Write a rich renderable to standard output, 160 columns wide unless it is a terminal."""
-    from rich.console import Console
-
-    console = Console() if sys.stdout.isatty() else Console(width=160, no_color=True)
-    with console.capture() as captured:
-        console.print(renderable)
-    result("\n".join(line.rstrip() for line in captured.get().splitlines()))
-
-
-def say(text: str) -> None:
-    """Write a line for the person at the terminal to standard error."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+def _encodable(text: str, stream: TextIO) -> str:
+    """Return text with the characters that the stream's encoding lacks as their codes."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import units
+from kdbench.characters import one_line, visible
 from kdbench.cli.console import say
 from kdbench.cli.invocation import Invocation
 from kdbench.progress import Progress, Silent
@@ -83,7 +84,7 @@ class Plain(Quiet):
         """Write the stage's line."""
         self._wrote_s = self._clock_s()
         self._pace = Pace(self._clock_s)
-        self._write(f"[{number}/{total}] {title}")
+        self._write(f"[{number}/{total}] {one_line(title)}")
 
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Write how much of the stage is done, unless a line was written moments ago."""
@@ -92,7 +93,7 @@ class Plain(Quiet):
         if now_s - self._wrote_s < self._every_s:
             return
         self._wrote_s = now_s
-        parts = [f"{100 * done / total:.0f} %" if total else "", detail, left]
+        parts = [f"{100 * done / total:.0f} %" if total else "", one_line(detail), left]
         self._write("      " + " · ".join(part for part in parts if part))
 
     def note(self, text: str) -> None:
@@ -116,17 +117,19 @@ class Live(Quiet):
         """Finish the bar of the previous stage and start a new one."""
         self.close()
         self._pace = Pace(self._clock_s)
-        self._task = self._display.add_task(title, total=None, place=f"[{number}/{total}]", time="", detail="")
+        self._task = self._display.add_task(
+            one_line(title), total=None, place=f"[{number}/{total}]", time="", detail=""
+        )
 
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Move the bar."""
         assert self._task is not None, "a step before the first stage"
         left = self._pace.remaining(done, total)
-        self._display.update(self._task, completed=done, total=total, time=left, detail=detail)
+        self._display.update(self._task, completed=done, total=total, time=left, detail=one_line(detail))
 
     def note(self, text: str) -> None:
         """Print the note above the bars."""
-        self._display.console.print(text, markup=False, highlight=False)
+        self._display.console.print(visible(text), markup=False, highlight=False)
 
     def close(self) -> None:
         """Show the current stage as finished, with its duration."""

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.results.preprocessing import DataLayout, Preprocessing
-from kdbench.results.values import StoredValue
+from kdbench.results.values import AnyTable, Id, StoredValue
 from kdbench.validation import Value, later
 
 Role = Literal["teacher", "student", "variant"]
@@ -123,13 +123,13 @@ class ModelCard(StoredValue):
     file_kind = "model card"
     hint = "export the model again, or move the card away and give --mean, --std and --scale"
 
-    id: str
+    id: Id
     name: str
     role: Role
     parents: tuple[str, ...] = ()
     teachers: tuple[str, ...] = ()
     architecture: str | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: AnyTable = Field(default_factory=dict)
     bits: Bits | None = None
     code: tuple[CodeFile, ...] = later(())
     family: str | None = None

@@ -17,7 +17,7 @@ from kdbench.errors import InputError
 from kdbench.results.cards import Evidence, ModelCard
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.run_folder import RunFolder
-from kdbench.results.values import StoredValue
+from kdbench.results.values import AnyTable, StoredValue
 from kdbench.validation import Value
 
 # A reader accepts its own version only; a change that old readers would misread raises the number.
@@ -217,9 +217,9 @@ class RunRecord(StoredValue):
     title: str = ""
     created: str
     command: str
-    recipe: dict[str, Any] | None = None
+    recipe: AnyTable | None = None
     recipe_hash: str | None = None
-    protocol: dict[str, Any] = Field(default_factory=dict)
+    protocol: AnyTable = Field(default_factory=dict)
     environment: Environment
     models: tuple[ModelCard, ...]
     measurements: tuple[Measurement, ...]

@@ -1,13 +1,60 @@
 """The base of values on disk: reading and writing JSON."""
 
+import math
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from kdbench import storage
+from kdbench.characters import is_plain, one_line
 from kdbench.errors import InputError
-from kdbench.validation import Value, problem
+from kdbench.validation import Value, WrongValueError, problem
+
+_DEEPEST = 40  # levels of tables and lists
+
+
+def checked_id(id_: str) -> str:
+    """Return a model's id, which names files too; raises WrongValueError for one that cannot."""
+    wrong = "is empty" if not id_.strip(" .") else "has a path separator" if {"/", "\\"} & {*id_} else ""
+    if wrong or not is_plain(id_):
+        shown = one_line(id_)
+        message = f"the model name {shown!r} {wrong or 'has a character that cannot be shown'}"
+        raise WrongValueError(message, "use letters, digits, '-', '_' and '.'")
+    return id_
+
+
+def require_id(id_: str) -> None:
+    """Raise InputError unless a file or a network of that name can be a model."""
+    try:
+        checked_id(id_)
+    except WrongValueError as error:
+        raise InputError(str(error), f"rename the file: {error.hint}") from None
+
+
+Id = Annotated[str, AfterValidator(checked_id)]
+"""A model's id."""
+
+
+def checked_table(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a table of any content unless it cannot be written again; raises WrongValueError."""
+    level: list[Any] = [table]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list | tuple)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return table
+        if any(isinstance(value, float) and not math.isfinite(value) for value in level):
+            raise WrongValueError("a number is not finite", "write a number, or leave the key out")
+    raise WrongValueError(f"tables are nested more than {_DEEPEST} levels deep", "flatten them")
+
+
+AnyTable = Annotated[dict[str, Any], AfterValidator(checked_table)]
+"""A table of any content, which JSON and TOML can hold."""
 
 
 class StoredValue(Value):

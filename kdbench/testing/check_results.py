@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from kdbench.characters import one_line
+
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
@@ -155,7 +157,10 @@ def lines(results: Results) -> list[tuple[str, str]]:
     judged = _judged(results)
     width = max((len(result.outcome) for _, result in judged), default=0)
     return [
-        (_mark(it).colour, f"{it.outcome:<{width}}  {test}  {it.subject}: {it.what} {it.observed}; {it.required}")
+        (
+            _mark(it).colour,
+            one_line(f"{it.outcome:<{width}}  {test}  {it.subject}: {it.what} {it.observed}; {it.required}"),
+        )
         for test, it in judged
     ]
 
@@ -188,7 +193,7 @@ def append_to_step(results: Results) -> str:
     title = ", ".join([count, *exceptions] if exceptions else [count, "all met"])
     try:
         with Path(path).open("a", encoding="utf-8") as stream:  # other steps' tables are in it, so it is not replaced
-            stream.write(f"### kdbench: {title}\n\n{markdown.table(table(results))}\n\n")
+            stream.write(f"### kdbench: {markdown.prose(title)}\n\n{markdown.table(table(results))}\n\n")
     except OSError as error:
         return f"the step summary was not written: {error.strerror or error}"
     return ""

@@ -18,6 +18,7 @@ from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard
 from kdbench.results.findings import Findings
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of, require_unused
+from kdbench.results.values import require_id
 from kdbench.validation import validated
 from kdbench.workflows.files.model_files import TestImages, load_bench_model, require_known_models
 from kdbench.workflows.files.torch_networks import (
@@ -163,6 +164,8 @@ def model_ids(paths: Sequence[Path], networks: Sequence[TorchNetwork] = ()) -> l
     if len(set(ids)) != len(ids):
         raise InputError("two models are the same file, or have the same name and folder", "name each file once")
     ids += [network.id for network in networks]
+    for id_ in ids:
+        require_id(id_)
     if twice := next((id_ for id_ in ids if ids.count(id_) > 1), None):
         raise InputError(f"two models are called {twice}", "name the network: --torch ID=pkg.module:factory")
     return ids

@@ -25,6 +25,7 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.comparisons import REMEASURED, Comparison
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
+from kdbench.results.values import require_id
 from kdbench.workflows.bench import bench_models
 
 _ALL_DEFAULTS = Thresholds()
@@ -166,6 +167,7 @@ def _timed(twins: Sequence[_Twin]) -> set[str]:
 
 def _card_of(path: Path) -> ModelCard:
     """Return a card of a file without a record, with what matching needs."""
+    require_id(path.stem)
     facts = inspect(path)
     return ModelCard(
         id=path.stem,

@@ -83,7 +83,7 @@ def training_curves(record: RunRecord) -> Drawing | None:
                     values = [
                         (100 if field.endswith("top1") else 1) * (getattr(epoch, field) or 0.0) for epoch in curve
                     ]
-                    label = group.label if seed == 0 else None
+                    label = short(group.label) if seed == 0 else None
                     style = {"marker": "." if len(curve) <= _FEW else "", "alpha": 1 if len(curves) == 1 else 0.6}
                     axes.plot(
                         [epoch.epoch for epoch in curve], values, dashes, color=colour, label=label, lw=1.6, **style
@@ -117,7 +117,7 @@ def sweep_accuracy(record: RunRecord) -> Drawing | None:
                     continue
                 _draw_sweep(record, family, metric, axes, score.factor)
                 axes.set_ylabel(title)
-            row[0].set_title(family.name, loc="left")
+            row[0].set_title(short(family.name), loc="left")
     left_out = len(all_families) - len(shown)
     more = f" The table shows {left_out} more." if left_out else ""
     expected = " Dashed: the expected error, in closed form." if has_metric(record, "expected_mse") else ""
@@ -141,7 +141,7 @@ def _difference_map(
 def _label_classes(axes: "Axes", classes: Sequence[str | int]) -> None:
     if len(classes) <= _NAMED:
         brief = all(len(str(name)) <= 2 for name in classes)
-        axes.set_xticks(range(len(classes)), [str(name) for name in classes], rotation=0 if brief else 90)
+        axes.set_xticks(range(len(classes)), [short(str(name)) for name in classes], rotation=0 if brief else 90)
         axes.set_xlabel("class")
     else:
         axes.set_xticks([])
@@ -177,17 +177,17 @@ def _draw_sweep(record: RunRecord, family: Family, metric: str, axes: "Axes", fa
         if expected := _expected(record, members, metric, [x for x, _ in points]):
             line = "none"  # points beside the line of what is expected
             axes.plot(*zip(*expected, strict=True), color=colour, ls="--", lw=1)
-        axes.plot(xs, ys, color=colour, label=label, ls=line, marker=marker, ms=4, lw=1.4)
+        axes.plot(xs, ys, color=colour, label=short(label), ls=line, marker=marker, ms=4, lw=1.4)
         for (x, cell), y in zip(drawn, ys, strict=True):
             if bar := error_bar(y, cell.interval, factor):
                 axes.errorbar([x], [y], bar, color=colour, capsize=2, lw=0.8)
         if label:
             axes.legend(fontsize=8)
-    axes.set_xlabel(along)
+    axes.set_xlabel(short(along))
     ticks = list(places.values())
     if numeric and min(ticks) > 0 and max(ticks) / min(ticks) >= _RATIO:
         axes.set_xscale("log")
-    axes.set_xticks(ticks, [f"{value:g}" if numeric else str(value) for value in values])
+    axes.set_xticks(ticks, [f"{value:g}" if numeric else short(str(value)) for value in values])
     axes.minorticks_off()
     if not numeric:
         axes.tick_params(axis="x", rotation=20)

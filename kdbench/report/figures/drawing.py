@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from kdbench.characters import one_line, visible
 from kdbench.results.records import Interval
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ GRID = "#e4e6e9"
 _FEW_DECADES, _MANY_DECADES = 1.0, 3.5
 
 _LONGEST = 40  # characters of a name
+_HAIR_SPACE = "\u200a"
 _MOST_COLUMNS = 4  # of a legend
 
 _BEYOND = 5.0  # factor beyond the largest and the smallest value that a logarithmic axis shows
@@ -93,7 +95,8 @@ def to_svg(figure: "Figure") -> str:
     stream = io.StringIO()
     with rc_context(_STYLE):
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "kdbench"})
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+    # matplotlib writes characters that XML forbids as they are.
+    return "\n".join(line.rstrip() for line in visible(stream.getvalue()).splitlines()) + "\n"
 
 
 def look(index: int) -> tuple[str, str, str]:
@@ -109,7 +112,10 @@ def error_bar(value: float, interval: Interval | None, scale: float = 1) -> tupl
 
 
 def short(name: str, longest: int = _LONGEST) -> str:
-    """Return a name, shortened in the middle if it is too long: names often differ at their end."""
+    """Return a name on one line, shortened in the middle if it is too long: names often differ at their end."""
+    name = one_line(name)
+    if name.startswith("_"):  # matplotlib leaves such names out of legends
+        name = f"{_HAIR_SPACE}{name}"
     start, end = (longest - 1) // 4, longest - 1 - (longest - 1) // 4
     return name if len(name) <= longest else f"{name[:start]}…{name[-end:]}"
 

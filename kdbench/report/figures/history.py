@@ -3,7 +3,8 @@
 import re
 from typing import TYPE_CHECKING
 
-from kdbench.report.figures.drawing import COLOURS, GREY, Drawing, canvas, error_bar
+from kdbench.characters import one_line
+from kdbench.report.figures.drawing import COLOURS, GREY, Drawing, canvas, error_bar, short
 from kdbench.results.histories import Change, Series
 from kdbench.results.metrics import metric as declared
 
@@ -31,7 +32,7 @@ def draw_series(series: Series, place: int, title: str, labels: list[str], chang
         for index, (change, text) in enumerate(zip(series.changes, changes, strict=True)):
             _mark(change, text, index, len(series.points), axes)
         _scales(series, labels, axes)
-        axes.set_title(title.replace("`", ""), loc="left")
+        axes.set_title(one_line(title.replace("`", "")), loc="left")
     name = re.sub(r"[^A-Za-z0-9_]+", "-", f"{place}-{series.metric}-{series.model}").strip("-")
     return Drawing.of(
         figure,
@@ -48,7 +49,7 @@ def _mark(change: Change, text: str, index: int, count: int, axes: "Axes") -> No
     axes.axvline(at, color=colour, ls="--", lw=1.2, zorder=1)
     late = at > count / 2
     note = axes.annotate(
-        text,
+        one_line(text),
         (at, 1.0),
         (-4 if late else 4, -2 - 13 * (index % _LINES)),
         xycoords=("data", "axes fraction"),
@@ -76,7 +77,8 @@ def _points(series: Series, axes: "Axes") -> None:
 def _scales(series: Series, labels: list[str], axes: "Axes") -> None:
     count = len(series.points)
     every = -(-count // _LABELS)
-    axes.set_xticks(range(0, count, every), labels[::every], rotation=40, ha="right", fontsize=8)
+    shown = [short(label) for label in labels[::every]]
+    axes.set_xticks(range(0, count, every), shown, rotation=40, ha="right", fontsize=8)
     axes.set_xlim(-0.7, count - 0.3)
     write = declared(series.metric).text
     axes.yaxis.set_major_formatter(lambda value, _: write(value))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kdbench import units
+from kdbench.characters import one_line
 from kdbench.report.axes import format_axes, headline, headlines
 from kdbench.report.cells import Number
 from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, look, short
@@ -50,7 +51,7 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
         axes = figure.subplots()
         for index, (label, times) in curves.items():
             colour, _, dashes = look(index)
-            axes.plot(*_quantiles(times), dashes, color=colour, lw=1.6, label=label)
+            axes.plot(*_quantiles(times), dashes, color=colour, lw=1.6, label=short(label))
         axes.set_xscale("log")
         axes.set_yscale("logit")
         axes.set_ylim(_RAREST, 1 - _RAREST)
@@ -61,7 +62,7 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
             axes.axhline(share, color=GREY, lw=1, ls="--", zorder=1)
             note = axes.annotate(f"p{100 * share:g}", (1, share), (4, 0), ("axes fraction", "data"), "offset points")
             note.set(color=GREY, va="center", annotation_clip=False)
-        axes.set_xlabel(f"time of one call{format_axes(at, ', ')} (log scale)")
+        axes.set_xlabel(one_line(f"time of one call{format_axes(at, ', ')} (log scale)"))
         axes.set_ylabel("share of calls that are at least as fast")
         legend_below(figure, *axes.get_legend_handles_labels())
     fewest, most = (pick(len(times) for _, times in curves.values()) for pick in (min, max))
@@ -89,7 +90,7 @@ def speedup(record: RunRecord) -> Drawing | None:
         axes = figure.subplots()
         for index, (at, cells) in enumerate(zip(configurations, series, strict=True)):
             colour, *_ = look(1 + index)
-            axes.barh(0, 0, color=colour, label=format_axes(at))  # for the legend
+            axes.barh(0, 0, color=colour, label=one_line(format_axes(at)))  # for the legend
             _bars(axes, cells, (index - (count - 1) / 2) * _BAR, colour)
         axes.axvline(1, color=GREY, lw=1, ls="--")
         axes.set_yticks(range(len(students)), [short(group.label) for group in students])

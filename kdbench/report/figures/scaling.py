@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kdbench import units
+from kdbench.characters import one_line
 from kdbench.report.axes import configurations, format_axes, headline
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import Drawing, canvas, error_bar, legend_below, log_ticks, look
+from kdbench.report.figures.drawing import Drawing, canvas, error_bar, legend_below, log_ticks, look, short
 from kdbench.report.model_groups import model_groups, number
 from kdbench.report.tables.latency import by_batch, offline_axes
 from kdbench.results.records import Measurement, RunRecord
@@ -57,7 +58,7 @@ def throughput(record: RunRecord) -> Drawing | None:
         _set_scales(axes, [value for values in curves for value in values], "{:,g}".format)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         where = {key: value for key, value in at.items() if key != "mode"}
-        axes.set_xlabel(f"batch{format_axes(where, ', at ')} (log scale)")
+        axes.set_xlabel(one_line(f"batch{format_axes(where, ', at ')} (log scale)"))
         axes.set_ylabel("samples per second (log scale)")
         legend_below(figure, *axes.get_legend_handles_labels())
     caption = (
@@ -90,10 +91,12 @@ def _draw_over(
             _set_scales(axes, shown, units.time if metric.endswith("_ns") else "{:,g}".format)
             axes.set_xticks(values, [f"{value}" for value in values])
             axes.xaxis.minorticks_off()
-            axes.set_xlabel(f"{along}{format_axes(where, ', at ')} (log scale)" if len(panels) == 1 else along)
+            axes.set_xlabel(
+                one_line(f"{along}{format_axes(where, ', at ')} (log scale)") if len(panels) == 1 else along
+            )
             axes.set_ylabel(f"{label} (log scale)")
         if len(panels) > 1:
-            figure.suptitle(format_axes(where), fontsize=10)
+            figure.suptitle(one_line(format_axes(where)), fontsize=10)
         legend_below(figure, *row[0].get_legend_handles_labels())
     return Drawing.of(figure, f"latency_{along}", title, caption, hollow=_any_unstable(drawn))
 
@@ -108,7 +111,7 @@ def _curve(axes: "Axes", points: _Points, label: str, index: int) -> list[float]
     values = [point.value or 0.0 for point in known.values()]
     if not known:
         return []
-    axes.plot(list(known), values, dashes, color=colour, marker=marker, label=label, lw=1.4)
+    axes.plot(list(known), values, dashes, color=colour, marker=marker, label=short(label), lw=1.4)
     for (count, point), value in zip(known.items(), values, strict=True):
         if bar := error_bar(value, point.interval):
             axes.errorbar(count, value, yerr=bar, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kdbench import units
+from kdbench.characters import one_line
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number
 from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, look, place, short
@@ -116,7 +117,7 @@ def _tradeoff(
         front = pareto_front([point.xy for point in points], higher_is_better=score.higher_is_better)
         axes.plot(*zip(*front, strict=True), color=GREY, lw=1, ls="--", zorder=1)
         axes.set_xscale("log")
-        axes.set_xlabel(f"{label} (log scale)")
+        axes.set_xlabel(one_line(f"{label} (log scale)"))
         axes.set_ylabel(score.axis)
         axes.margins(0.12, 0.15)
         log_ticks(axes.xaxis, write, [point.xy[0] for point in points])

@@ -8,6 +8,7 @@ by `kdbench.report.write`.
 from collections.abc import Mapping
 from typing import Any
 
+from kdbench.characters import visible
 from kdbench.report import Content
 from kdbench.report.cells import portable, sentence
 from kdbench.report.text import method
@@ -26,10 +27,16 @@ def render_template(name: str, filters: dict[str, Any], *, escape: bool, **conte
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=not escape,
+        finalize=_shown,
         autoescape=escape,  # noqa: S701 - Markdown has its own escaping filters
     )
     environment.filters |= {"sentence": sentence, **filters}
     return environment.get_template(name).render(**context)
+
+
+def _shown(value: Any) -> Any:
+    """Return what a template writes: text without unsafe characters; markup, which a filter made, as it is."""
+    return visible(value) if type(value) is str else value
 
 
 def template_text(name: str) -> str:

@@ -9,10 +9,12 @@ from pathlib import Path
 from markupsafe import Markup, escape
 
 from kdbench import storage
+from kdbench.characters import one_line
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import Cell, Number, Text, portable, sentence
 from kdbench.report.render import parts, render_template, template_text
 from kdbench.report.render.inline_svg import inline
+from kdbench.report.render.spreadsheet import field
 from kdbench.report.table import Column, Table
 from kdbench.report.text.verdict import verdict_sentence, verdict_table
 from kdbench.results.verdicts import Verdict
@@ -76,13 +78,13 @@ def _integrity(text: str) -> str:
 
 def prose(text: str) -> Markup:
     """Return text for a paragraph: one line, without paths, backticks as code."""
-    parts = _CODE_SPAN.split(" ".join(portable(text).split()))
+    parts = _CODE_SPAN.split(" ".join(one_line(portable(text)).split()))
     return _alternating(parts, Markup("<code>{}</code>"))
 
 
 def unbroken(text: str) -> Markup:
     """Return a head that breaks between words, not within `Speed-up`."""
-    parts = _HYPHENATED.split(text)
+    parts = _HYPHENATED.split(one_line(text))
     return _alternating(parts, Markup('<span class="word">{}</span>'))
 
 
@@ -165,7 +167,9 @@ def _class(cell: Cell, column: Column) -> str:
 
 def _values(cell: Cell, column: Column) -> Mapping[str, str]:
     if isinstance(cell, Text):
-        return {"data-value": cell.text} if column.numeric and _COUNT.fullmatch(cell.text) else {}
+        copied = field(cell.text)  # the page's script copies a table as CSV
+        counted = column.numeric and _COUNT.fullmatch(cell.text)
+        return {"data-value": str(copied)} if counted or copied != one_line(cell.text) else {}
     if cell.value is None:
         return {}
     interval = cell.interval if cell.evidence != "estimated" else None
@@ -175,14 +179,14 @@ def _values(cell: Cell, column: Column) -> Mapping[str, str]:
 
 def _words(cell: Text, column: Column) -> Markup:
     if cell.code:
-        return Markup("<code>{}</code>").format(cell.text)
+        return Markup("<code>{}</code>").format(one_line(cell.text))
     if column.head == "Outcome" and (name := outcome(cell.text)):
-        return Markup('<span class="outcome {}">{}</span>').format(name, cell.text)
+        return Markup('<span class="outcome {}">{}</span>').format(name, one_line(cell.text))
     return prose(cell.text)
 
 
 def _number(cell: Number, column: Column, anchor: str, *, first: bool) -> Markup:
-    shown = Markup("<{0}>{1}</{0}>").format("strong" if cell.best else "span", portable(cell.text))
+    shown = Markup("<{0}>{1}</{0}>").format("strong" if cell.best else "span", one_line(portable(cell.text)))
     if cell.mark is not None:
         id_ = Markup(' id="{}-ref-{}"').format(anchor, cell.mark) if first else ""
         shown += Markup(

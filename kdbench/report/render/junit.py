@@ -4,15 +4,14 @@ A value that could not be judged is an `error`, which CI systems count against t
 pass, and a missing value never passes.
 """
 
-import re
 from xml.etree import ElementTree as ET
 
+from kdbench.characters import visible
 from kdbench.report.cells import portable
 from kdbench.report.text.comparison import change_text, explanations, metric_text, model_text, verdict_line
 from kdbench.results.comparisons import Change, Comparison
 
 _ELEMENT: dict[Change, str] = {"regressed": "failure", "inconclusive": "error"}
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # no character of XML 1.0
 
 
 def junit(comparison: Comparison) -> str:
@@ -30,7 +29,7 @@ def junit(comparison: Comparison) -> str:
             "package": "kdbench",
             "id": "0",
             "hostname": "localhost",
-            "timestamp": comparison.created[:19],
+            "timestamp": _text(comparison.created[:19]),
             "tests": str(len(outcomes) + len(comparison.identical) + len(comparison.lost) + nothing),
             "failures": str(outcomes.count("regressed")),
             "errors": str(outcomes.count("inconclusive") + len(comparison.lost) + nothing),
@@ -70,5 +69,5 @@ def _add_outcome(case: ET.Element, outcome: Change, message: str, remedy: str = 
 
 
 def _text(text: str) -> str:
-    """Return text without control characters, which XML forbids, and without paths."""
-    return _FORBIDDEN.sub("", portable(text))
+    """Return text without paths, and with control characters, which XML forbids, as their codes."""
+    return visible(portable(text))

@@ -5,8 +5,13 @@ from pathlib import Path
 from kdbench import storage
 from kdbench.report import FORMATS, Content
 from kdbench.report.render import parts, render_template
-from kdbench.report.text.markdown import code, prose, table
+from kdbench.report.text import markdown
 from kdbench.report.text.verdict import verdict_sentence, verdict_table
+
+_FILTERS = {
+    f.__name__: f
+    for f in (markdown.prose, markdown.code, markdown.code_block, markdown.in_html, markdown.image, markdown.table)
+}
 
 
 @FORMATS.register("md")
@@ -25,7 +30,7 @@ def render(content: Content, *, figures: bool = True) -> str:
     """Return the report's Markdown, with links to `figures/NAME.svg` unless `figures` is false."""
     return render_template(
         "report.md.j2" if content.style is None else "style.md.j2",
-        {"prose": prose, "code": code, "table": table},
+        _FILTERS,
         escape=False,
         **parts(content),
         verdicts=[(verdict_sentence(verdict), verdict_table(verdict)) for verdict in content.verdicts],

@@ -14,6 +14,7 @@ from typing import Any
 from kdbench import storage
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import Cell, Number
+from kdbench.report.render.spreadsheet import field
 from kdbench.report.table import Column, Table
 from kdbench.results.metrics import metric
 from kdbench.results.records import Measurement, Pair, RunRecord
@@ -59,7 +60,7 @@ def record_csv(record: RunRecord) -> str:
     results: list[Measurement | Pair] = [*record.measurements, *record.pairs]
     others = sorted({axis for result in results for axis in result.axes} - set(_COMMON_AXES))
     axes = (*_COMMON_AXES, *others)
-    return _csv([*_BEFORE, *axes, *_AFTER], (_result_fields(record, result, axes) for result in results))
+    return _csv_of([*_BEFORE, *axes, *_AFTER], (_result_fields(record, result, axes) for result in results))
 
 
 def layers_csv(record: RunRecord) -> str:
@@ -74,7 +75,7 @@ def layers_csv(record: RunRecord) -> str:
         positions[layer.model] = positions.get(layer.model, 0) + 1
         first = {"run": record.name, "position": positions[layer.model], "layer": layer.name}
         rows.append({**first, **layer.model_dump(exclude={"name", "axes"}), **layer.axes})
-    return _csv([*_LAYER, *dict.fromkeys(axis for layer in record.layers for axis in layer.axes)], rows)
+    return _csv_of([*_LAYER, *dict.fromkeys(axis for layer in record.layers for axis in layer.axes)], rows)
 
 
 def table_csv(table: Table) -> str:
@@ -85,14 +86,12 @@ def table_csv(table: Table) -> str:
     """
     numbers = [any(isinstance(row.cells[index], Number) for row in table.rows) for index in range(len(table.columns))]
     reasons = [_reasons(table, row.cells) for row in table.rows]
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     heads = [head for column, numeric in zip(table.columns, numbers, strict=True) for head in _heads(column, numeric)]
-    writer.writerow([*heads, *(["missing"] if any(reasons) else [])])
+    rows: list[list[object]] = [[*heads, *(["missing"] if any(reasons) else [])]]
     for row, reason in zip(table.rows, reasons, strict=True):
         fields = [field for cell, numeric in zip(row.cells, numbers, strict=True) for field in _fields(cell, numeric)]
-        writer.writerow([*fields, *([reason] if any(reasons) else [])])
-    return stream.getvalue()
+        rows.append([*fields, *([reason] if any(reasons) else [])])
+    return _csv(rows)
 
 
 def table_json(table: Table) -> dict[str, Any]:
@@ -106,12 +105,14 @@ def table_json(table: Table) -> dict[str, Any]:
     }
 
 
-def _csv(heads: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+def _csv(rows: Iterable[Iterable[object]]) -> str:
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=heads, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    csv.writer(stream, lineterminator="\n").writerows(map(field, row) for row in rows)
     return stream.getvalue()
+
+
+def _csv_of(heads: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    return _csv([heads, *([row.get(head) for head in heads] for row in rows)])
 
 
 def _result_fields(record: RunRecord, result: Measurement | Pair, axes: tuple[str, ...]) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from kdbench.characters import one_line
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.table import Table
@@ -84,7 +85,7 @@ def _drawn(table: Table, *, intervals: bool, bare: bool, width: int) -> "RichTab
     for index, column in enumerate(table.columns):
         unbroken = index == 0 and names <= width // 4  # wrap numbers rather than short names
         justify: Literal["left", "right"] = "right" if column.numeric else "left"
-        drawn.add_column(RichText(column.head), justify=justify, overflow="fold", no_wrap=unbroken)
+        drawn.add_column(RichText(one_line(column.head)), justify=justify, overflow="fold", no_wrap=unbroken)
     roomy = width >= 20 * len(table.columns)
     for row in table.rows:
         drawn.add_row(*(_cell(cell, intervals=intervals, bare=bare, beside=roomy) for cell in row.cells))
@@ -95,9 +96,9 @@ def _cell(cell: Cell, *, intervals: bool, bare: bool, beside: bool) -> "Renderab
     from rich.text import Text as RichText
 
     if isinstance(cell, Text):
-        return RichText(cell.text, style="cyan") if cell.code else RichText(_plain(cell.text))
+        return RichText(one_line(cell.text), style="cyan") if cell.code else RichText(_plain(cell.text))
     in_footnote = cell.value is None and cell.mark and not cell.shows_reason
-    text = f"{'n/a' if in_footnote else cell.text}{cell.superscript}"
+    text = f"{'n/a' if in_footnote else one_line(cell.text)}{cell.superscript}"
     drawn = RichText(text, style="bold" if cell.best else "dim" if cell.value is None else "")
     if cell.best and bare:
         drawn.append(_BEST)
@@ -107,8 +108,8 @@ def _cell(cell: Cell, *, intervals: bool, bare: bool, beside: bool) -> "Renderab
 
 
 def _plain(text: str) -> str:
-    """Return text without the backticks of code spans."""
-    return text.replace("`", "")
+    """Return text on one line, without the backticks of code spans."""
+    return one_line(text.replace("`", ""))
 
 
 def _below(table: Table, *, bare: bool) -> "Iterator[RenderableType]":
@@ -128,7 +129,8 @@ def _warnings(record: RunRecord) -> "Iterator[RenderableType]":
     for warning in grouped_warnings(record):
         line = RichText()
         for model, message in warning.reasons:
-            line.append("warning: ", style="yellow").append(f"{model}: {message}\n" if model else f"{message}\n")
-        line.append(f"  {warning.remedy}" if warning.remedy else "", style="dim")
+            text = one_line(f"{model}: {message}" if model else message)
+            line.append("warning: ", style="yellow").append(f"{text}\n")
+        line.append(f"  {one_line(warning.remedy)}" if warning.remedy else "", style="dim")
         line.rstrip()
         yield line

@@ -88,7 +88,7 @@ def render(history: History, drawings: list[Drawing]) -> str:
         parts += [f"## {markdown.prose(table.title)}", markdown.table(table)]
         if place < len(drawings):
             drawing = drawings[place]
-            parts.append(f"![{markdown.prose(drawing.title)}](figures/{drawing.name}.svg)")
+            parts.append(markdown.image(drawing.title, f"figures/{drawing.name}.svg"))
     if history.notes:
         parts += ["## Not included", "\n".join(f"- {markdown.prose(note)}" for note in history.notes)]
     parts += ["## How to read it", "\n".join(f"- {markdown.prose(note)}" for note in NOTES)]

@@ -1,0 +1,72 @@
+"""One trial: a command in a process of its own, with a time limit, and how it ended."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LIMIT_S = 60.0
+_PROPER = {0, 1, 2, 3}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was tried, and what was wrong with how it ended; `found` is empty if nothing was."""
+
+    block: str
+    what: str
+    outcome: str
+    found: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code (None: it ran beyond the limit) and what it wrote."""
+
+    code: int | None
+    output: str
+    errors: str
+
+    @property
+    def outcome(self) -> str:
+        """The ending in a word or two."""
+        return "hang" if self.code is None else f"exit {self.code}"
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """What is wrong with the ending itself."""
+        wrong = [] if self.code in _PROPER else [f"{self.outcome}: {self.errors.strip()[-300:]}"]
+        if self.code == 3 and "error: " not in self.errors:
+            wrong.append("exit 3 without a message")
+        return tuple(wrong)
+
+
+def kdbench(arguments: Sequence[str | Path], folder: Path, limit_s: float = LIMIT_S) -> Ended:
+    """Run kdbench in `folder`, in a process group of its own."""
+    return run([sys.executable, "-P", "-m", "kdbench", *map(str, arguments)], folder, limit_s)
+
+
+def run(
+    command: Sequence[str], folder: Path, limit_s: float = LIMIT_S, environment: Mapping[str, str] | None = None
+) -> Ended:
+    """Run a command in `folder`; end the whole group where it exceeds the limit."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        output, errors = process.communicate(timeout=limit_s)
+        code: int | None = process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, errors = process.communicate()
+        code = None
+    return Ended(code, output.decode(errors="surrogateescape"), errors.decode(errors="surrogateescape"))
