@@ -117,3 +117,22 @@ def test_equal_content_has_equal_hashes():
     assert storage.content_hash({"a": 1, "b": [1, 2]}) == storage.content_hash(json.loads('{"b": [1, 2], "a": 1}'))
     assert storage.content_hash({"a": 1}) != storage.content_hash({"a": "1"})
     assert storage.content_hash([1, 2]) != storage.content_hash([2, 1])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['["\\ud800"]', '{"\\ud800": 1}', "[NaN]", "[-Infinity]", "[1e999]", f"[{10**30}]", f"[{'9' * 5000}]", 10**5 * "["],
+    ids=range(8),
+)
+def test_json_that_cannot_be_written_again_is_refused(text: str, tmp_path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match="not a readable thing"):
+        storage.read_json(tmp_path / "a.json", "thing")
+
+
+@pytest.mark.parametrize(
+    "text", ['["\\ud83d\\ude00"]', f"[{2**63 - 1}]", "[1e299, 1e-400]", '["12345678901234567890"]']
+)
+def test_json_that_looks_like_it_is_read(text: str, tmp_path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    storage.write_json(tmp_path / "b.json", storage.read_json(tmp_path / "a.json", "thing"))

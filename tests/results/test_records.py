@@ -197,7 +197,7 @@ def test_a_file_that_is_no_record_of_this_version_is_refused_with_a_hint(tmp_pat
 def test_nan_in_a_file_is_refused(tmp_path) -> None:
     content = json.dumps(record().to_json()).replace("0.98", "NaN")
     (tmp_path / "record.json").write_text(content)
-    with pytest.raises(InputError, match="not a valid record"):
+    with pytest.raises(InputError, match="NaN is not a JSON number"):
         RunRecord.read(tmp_path)
 
 

@@ -4,7 +4,9 @@ from kdbench.errors import InputError
 from kdbench.results.cards import ModelCard
 from kdbench.results.comparisons import Comparison
 from kdbench.results.run_folder import RunFolder
+from kdbench.results.values import checked_id, checked_table
 from kdbench.results.verdicts import Criterion, ModelVerdict, Verdict, write_verdicts
+from kdbench.validation import WrongValueError
 
 CARD = ModelCard(
     id="m", name="m", role="student", file="m.onnx", sha256="0" * 64, input_shape=(1, 8, 8), classes=10, parameters=1
@@ -56,3 +58,24 @@ def test_a_verdict_replaces_the_earlier_one_on_its_target(tmp_path):
         (path,) = write_verdicts((VERDICT.model_copy(update={"title": title}),), folder)
     assert [Verdict.read(file).title for file in folder.verdicts.iterdir()] == ["Phone again"]
     assert path == folder.verdict("phone")
+
+
+@pytest.mark.parametrize("id_", ["student-kd", "m.int8", "\u0645\u0648\u062f\u0644", "<b>", "=1", "a b"])
+def test_a_name_that_a_file_can_have_is_an_id(id_: str) -> None:
+    assert checked_id(id_) == id_
+
+
+@pytest.mark.parametrize("id_", ["", " ", ".", "..", "a/b", "a\\b", "a\nb", "a\x1b", "a\u202eb", "a\0", "\ud800"])
+def test_other_names_are_no_ids(id_: str) -> None:
+    with pytest.raises(WrongValueError, match="the model name"):
+        checked_id(id_)
+
+
+def test_tables_of_any_content_can_be_written_again() -> None:
+    deep: dict = {}
+    for _ in range(500):
+        deep = {"a": [deep]}
+    assert checked_table({"a": [{"b": 1.5}]}) == {"a": [{"b": 1.5}]}
+    for table in (deep, {"a": [float("inf")]}):
+        with pytest.raises(WrongValueError, match="deep|finite"):
+            checked_table(table)
