@@ -77,5 +77,5 @@ def test_tables_of_any_content_can_be_written_again() -> None:
         deep = {"a": [deep]}
     assert checked_table({"a": [{"b": 1.5}]}) == {"a": [{"b": 1.5}]}
     for table in (deep, {"a": [float("inf")]}):
-        with pytest.raises(WrongValueError, match="deep|finite"):
+        with pytest.raises(WrongValueError, match=r"deep|finite"):
             checked_table(table)
