@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Sequence
-from decimal import Decimal, Overflow
 from functools import partial
 
 _TIME = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
@@ -43,7 +42,8 @@ def parse(text: str, unit: str) -> float:
         raise ValueError(f"{text!r} is not a quantity: write a number, then one of {valid}")
     if match[2] not in factors:
         raise ValueError(f"{match[2]!r} does not fit here; use one of {valid}")
-    # Decimal, so that 1.1 ms is exactly 1,100,000 ns.
+    from decimal import Decimal, Overflow  # so that 1.1 ms is exactly 1,100,000 ns
+
     try:
         value = float(Decimal(match[1].replace(",", "")) * Decimal(repr(factors[match[2]])))
     except Overflow:
@@ -87,7 +87,8 @@ def significant(value: float, digits: int = 3) -> str:
     """Write `value` with `digits` significant digits and never in exponent form."""
     if value == 0:
         return "0"
-    # Decimal keeps the digits that rounding left, trailing zeros included, and writes them out at any magnitude.
+    from decimal import Decimal  # keeps the digits that rounding left, trailing zeros included, at any magnitude
+
     return f"{Decimal(f'{value:.{digits - 1}e}'):,f}"
 
 

@@ -9,7 +9,7 @@ import typer
 from pydantic import BaseModel
 
 from kdbench import recipe
-from kdbench.cli.main import app
+from kdbench.cli.main import application
 from kdbench.distill.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +46,7 @@ def test_every_option_of_a_method_is_explained(method):
 
 @pytest.mark.parametrize("command", list(commands_shown()))
 def test_every_command_that_is_shown_parses(command):
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(application())
     _, name, *arguments = shlex.split(command)
     shown = group.commands[name]
     shown.make_context(name, arguments, resilient_parsing=False, parent=None)

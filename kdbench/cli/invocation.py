@@ -3,8 +3,6 @@
 import errno
 import os
 import shlex
-import tempfile
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +87,8 @@ def conclude(work: Callable[[], int | None], invocation: Invocation) -> int:
 def _report(error: Exception, invocation: Invocation) -> int:
     message, hint, code = _explained(error)
     if os.environ.get("KDBENCH_DEBUG"):
+        import traceback
+
         say("".join(traceback.format_exception(error)))
     say(f"error: {message}")
     if hint:
@@ -123,6 +123,9 @@ def _explained(error: Exception) -> tuple[str, str, int]:
 
 def _keep_traceback(error: Exception) -> str:
     """Write the traceback to a file that outlives the process and return its path."""
+    import tempfile
+    import traceback
+
     text = "".join(traceback.format_exception(error))
     try:
         with tempfile.NamedTemporaryFile("w", prefix="kdbench-", suffix=".log", delete=False) as stream:

@@ -1,13 +1,13 @@
 """The `kdbench` command and its sub-commands.
 
-Start-up costs only the import of typer: commands import what they need when they run, and help is plain text because
-rich's panels would triple its time.
+Start-up costs little more than the import of typer: commands import what they need when they run, typer reads the
+options of only the command that is named, and help is plain text because rich's panels would triple its time.
 """
 
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated
 
 import typer
@@ -26,19 +26,32 @@ from kdbench.cli.console import result
 from kdbench.cli.invocation import Invocation, conclude
 from kdbench.errors import EXIT_INTERRUPTED
 
-app = typer.Typer(
-    name="kdbench",
-    help="Is this compressed model ready to replace its teacher? Train, distil, export, measure and report.",
-    epilog="Exit codes: 0 done, 1 a gate failed, 2 inconclusive, 3 wrong input, 4 internal error, 130 interrupted.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for _command in (run, train, bench, macs, compare, ready, report, history, list_, doctor):
-    app.command(_command.__name__.rstrip("_"))(_command)
+_COMMANDS: dict[str, Callable[..., int | None]] = {
+    command.__name__.rstrip("_"): command
+    for command in (run, train, bench, macs, compare, ready, report, history, list_, doctor)
+}
 
 
-@app.callback(invoke_without_command=True)
+def application(named: Collection[str] = tuple(_COMMANDS)) -> typer.Typer:
+    """Return the command line; the commands that are not `named` are listed, but have no options."""
+    app = typer.Typer(
+        name="kdbench",
+        help="Is this compressed model ready to replace its teacher? Train, distil, export, measure and report.",
+        epilog="Exit codes: 0 done, 1 a gate failed, 2 inconclusive, 3 wrong input, 4 internal error, 130 interrupted.",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, command in _COMMANDS.items():
+        app.command(name, help=command.__doc__)(command if name in named else _only_listed)
+    app.callback(invoke_without_command=True)(_top)
+    return app
+
+
+def _only_listed() -> None:
+    raise AssertionError("a command that runs is named in the arguments")
+
+
 def _top(
     ctx: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False
 ) -> None:
@@ -55,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # reads this when it starts.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     invocation = Invocation(tuple(sys.argv[1:] if arguments is None else arguments))
+    completing = "_KDBENCH_COMPLETE" in os.environ  # the words to complete are in the environment, too
+    app = application(_COMMANDS) if completing else application(invocation.arguments)
     command = typer.main.get_command(app)
 
     def work() -> int | None:

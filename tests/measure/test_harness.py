@@ -52,7 +52,7 @@ def test_a_teacher_and_its_student(tiny, bench_model, test_set, tmp_path, watche
     ratios = {(p.metric, p.axes.get("batch")): p for p in findings.pairs}
     assert ratios["size_ratio", None].value == pytest.approx(1, rel=0.01)
     assert ratios["macs_ratio", None].value == 1
-    assert ratios["latency_ratio", 1].status == ratios["latency_ratio", 4].status == "ok"
+    assert {ratios["latency_ratio", batch].status for batch in (1, 4)} <= {"ok", "unstable"}
     assert ratios["top1_drop", None].value == 100 * (0.8 - student["top1", None].value)
     assert_latencies_of_samples(findings, "t")
     assert_latencies_of_samples(findings, "s")

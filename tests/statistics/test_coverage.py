@@ -51,8 +51,11 @@ def noise(share, draws):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _drawn_once():
-    """Reuse the bootstrap's weights: runs of one shape draw the same ones, and drawing them is half of the work."""
+def _cheap_bootstrap():
+    """Draw a quarter of the bootstrap's weights, and reuse them in runs of one shape: drawing is half of the work.
+
+    A standard error is then known to 7 % instead of 3.5 %, which changes a coverage by a thousandth or two.
+    """
     draw, weights_by_input = clustered.drawn_weights, {}
 
     def drawn_weights(sessions, among, rng):
@@ -63,6 +66,7 @@ def _drawn_once():
         return weights
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clustered, "DRAWS", clustered.DRAWS // 4)
         patch.setattr(clustered, "drawn_weights", drawn_weights)
         yield
 

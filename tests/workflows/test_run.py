@@ -231,6 +231,7 @@ def test_a_model_that_fails_parity_is_not_measured_and_the_record_says_so(archiv
     )
     settings = content(archive)
     settings["student"] = settings["student"][:2]
+    settings["teacher"][0]["training"] = {"epochs": 1}
     record, _ = run(recipe_from(settings), tmp_path / "out")
     assert record.find("kd", "parity_max_abs").status == "invalid"
     measured = {m.metric for m in record.measurements if m.model == "alone"}
@@ -256,6 +257,7 @@ def test_logits_that_are_no_numbers_fail_after_everything_is_written(archive, tm
     monkeypatch.setattr(export, "check_parity", nothing_but_nan)
     settings = content(archive)
     settings["student"] = settings["student"][:1]
+    settings["teacher"][0]["training"] = {"epochs": 1}
     with pytest.raises(DivergedError, match="teacher: no accuracy"):
         run(recipe_from(settings), tmp_path / "out")
     record = RunRecord.read(tmp_path / "out")
