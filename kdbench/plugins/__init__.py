@@ -11,7 +11,7 @@ from kdbench.plugins.import_path import imported
 from kdbench.plugins.modules import activate
 from kdbench.plugins.recording import Recording, recording
 from kdbench.plugins.search import with_paths
-from kdbench.plugins.sources import Source, sources_of
+from kdbench.plugins.sources import Source, located_sources, sources_of
 
 __all__ = [
     "Recording",
@@ -20,6 +20,7 @@ __all__ = [
     "called",
     "describe_failure",
     "imported",
+    "located_sources",
     "place",
     "recording",
     "sources_of",

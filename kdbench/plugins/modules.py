@@ -3,8 +3,8 @@
 import importlib
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -79,6 +79,7 @@ def import_module(name: str, subject: str) -> ModuleType:
         module = _import(name, subject)
     if file is not None:
         _IMPORTED[name] = Imported(source, _hashed(source), frozenset(opened))
+        add_imports([name], opened)
         parent = str(file.parents[len(name.split(".")) - (file.name != "__init__.py")])
         if parent not in sys.path:
             sys.path.append(parent)  # for imports within functions, which run later
@@ -91,6 +92,14 @@ def opened_by(name: str) -> frozenset[Path]:
         return frozenset()
     files = _IMPORTED[name].sources
     return frozenset().union(*(module.opened for module in _IMPORTED.values() if module.file in files))
+
+
+def add_imports(names: Iterable[str], files: Iterable[Path]) -> None:
+    """Count the sources among `files` to modules, which imported them under names that only exist at run time."""
+    sources = {file: storage.sha256(file) for file in files if file.suffix == ".py" and file.is_file()}
+    for name in _IMPORTED.keys() & set(names) if sources else ():
+        module = _IMPORTED[name]
+        _IMPORTED[name] = replace(module, sources={**sources, **module.sources})
 
 
 def is_imported_by(plugins: Sequence[str], module: str) -> bool:

@@ -1,57 +1,90 @@
-"""The files that code reads while it runs, as Python's audit events name them."""
+"""The files that code reads while it runs, as Python's audit events name them, and the modules that it imports."""
 
 import inspect
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kdbench.plugins.search import is_local, is_own
+from kdbench.plugins.search import is_local, is_own, source_file
 
-_OPENED: ContextVar[set[str] | None] = ContextVar("_OPENED", default=None)
+State = tuple[int, int] | None  # of a file that may be written: size and time of the last change
+
+_OTHERS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC  # what is written, or not there yet
 _SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
 _CALLERS = ("plugins/calling.py", "models/__init__.py")  # where kdbench calls user code
 _hooked = False
 
 
+@dataclass(frozen=True)
+class _Block:
+    """The files that were opened since a block began, and the threads that were there before, except its own."""
+
+    others: frozenset[int]
+    files: dict[str, State] = field(default_factory=dict)
+
+
+_blocks: list[_Block] = []
+
+
 @contextmanager
 def opening() -> Iterator[set[Path]]:
-    """Yield a set that holds, after the block, the regular files that it read: no modules, none of Python's own.
+    """Yield a set that holds, after the block, the regular files that it read, and the modules that it imported first.
 
-    Only files that are opened through Python are seen. An outer block sees what an inner one sees.
+    Files count that are opened through Python in this process, in any of its threads; none of Python's own. One that is
+    opened for reading and writing counts unless the block changed it. An outer block sees what an inner one sees.
     """
     global _hooked  # noqa: PLW0603 - an audit hook stays for the life of the process
     if not _hooked:
         sys.addaudithook(_hear)
         _hooked = True
-    names: set[str] = set()
-    outer, files = _OPENED.get(), set[Path]()
-    token = _OPENED.set(names)
+    threads = (thread.ident for thread in threading.enumerate())
+    block = _Block(frozenset(ident for ident in threads if ident) - {threading.get_ident()})
+    files, known = set[Path](), set(sys.modules)
+    _blocks.append(block)
     try:
         yield files
     finally:
-        _OPENED.reset(token)
-        files |= {path for name in names if (path := _data_file(name)) is not None}
-        if outer is not None:
-            outer |= names
+        _blocks[:] = [other for other in _blocks if other is not block]
+        files |= {path for name, state in block.files.items() if (path := _data_file(name, state)) is not None}
+        new = (source_file(module) for name, module in [*sys.modules.items()] if name not in known)
+        files |= {file for file in new if file is not None and is_local(file)}
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    if event != "open" or (names := _OPENED.get(None)) is None:
+    if event != "open" or not _blocks:
         return
     name, mode, flags = arguments
-    reads = not flags & (os.O_WRONLY | os.O_RDWR) if mode is None else "r" in mode and "+" not in mode
-    if reads and isinstance(name, str | bytes | os.PathLike) and _is_of_users_code():
-        names.add(os.path.abspath(os.fsdecode(name)))  # noqa: PTH100 - cheap, and the working directory may change
+    reads = not flags & _OTHERS if mode is None else "r" in mode
+    if not reads or not isinstance(name, str | bytes | os.PathLike):
+        return
+    of_users_code = _is_of_users_code()
+    if of_users_code is False:
+        return
+    path = os.path.abspath(os.fsdecode(name))  # noqa: PTH100 - cheap, and the working directory may change
+    writes = bool(flags & os.O_RDWR) if mode is None else "+" in mode
+    state, thread = _state(path) if writes else None, threading.get_ident()
+    for block in _blocks:
+        if of_users_code or thread not in block.others:  # or a library, in a thread that user code has started
+            block.files.setdefault(path, state)
 
 
-def _is_of_users_code() -> bool:
+def _state(path: str) -> State:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - within an audit hook
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _is_of_users_code() -> bool | None:
     """Return whether user code reads, not kdbench or the import of a library (matplotlib then reads its settings).
 
-    What a library reads when it is imported depends on what the process did before.
+    What a library reads when it is imported depends on what the process did before. None where neither is on the stack.
     """
     frame = inspect.currentframe()
     while frame is not None:
@@ -63,11 +96,11 @@ def _is_of_users_code() -> bool:
         if not is_own(file) and is_local(file):
             return True
         frame = frame.f_back
-    return True
+    return None
 
 
-def _data_file(name: str) -> Path | None:
-    if name.startswith(_SYSTEM) or name.endswith((".pyc", ".so")):
+def _data_file(name: str, state: State) -> Path | None:
+    if name.startswith(_SYSTEM) or name.endswith((".pyc", ".so")) or state not in {None, _state(name)}:
         return None
     path = Path(name).resolve()
     return path if path.is_file() and is_local(path) and not is_module(path) else None

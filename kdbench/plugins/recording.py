@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdbench.plugins.modules import add_imports
 from kdbench.plugins.opened_files import opening
 from kdbench.plugins.search import source_file
 from kdbench.registry import USES, Use
@@ -30,16 +31,19 @@ _READ_BEFORE: dict[tuple[tuple[str, str], ...], frozenset[Path]] = {}
 
 @contextmanager
 def recording() -> Iterator[Recording]:
-    """Yield a recording, complete after the block."""
-    recorded, uses = Recording(), list[Use]()
+    """Yield a recording, complete after the block. An outer block sees what an inner one sees."""
+    recorded, uses, outer = Recording(), list[Use](), USES.get()
     token = USES.set(uses)
     try:
         with opening() as opened:
             yield recorded
     finally:
         USES.reset(token)
+        if outer is not None:
+            outer += uses
     recorded.uses = tuple({(use.kind, use.name): use for use in uses}.values())
     key = tuple(sorted({(use.name, str(source_file(sys.modules.get(use.module or "")))) for use in recorded.uses}))
     recorded.opened = frozenset(opened)
+    add_imports([use.module for use in recorded.uses if use.module], opened)
     if key:  # without user code there is nothing that keeps what it read
         recorded.opened = _READ_BEFORE[key] = recorded.opened | _READ_BEFORE.get(key, frozenset())

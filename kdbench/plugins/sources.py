@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
@@ -33,42 +34,64 @@ def sources_of(recorded: Recording, options: Sequence[Any] = ()) -> tuple[Source
     They are the modules that define it or register it, their local imports, the files that they read or name in a text
     constant, and the files that `options` name.
     """
-    sources: dict[Source, None] = {}
-    files = set(recorded.opened)
+    return tuple(located_sources(recorded, options))
+
+
+def located_sources(recorded: Recording, options: Sequence[Any] = ()) -> dict[Source, Path | None]:
+    """Return what `sources_of` returns, each with its file; None for code without one and for installed code."""
+    sources: dict[Source, Path | None] = {}
+    files = dict.fromkeys(recorded.opened)
     for use in recorded.uses:
         modules = [use.module, _module_of(use.entry)]
         for name in dict.fromkeys(module for module in modules if module):
-            files |= opened_by(name)
-            sources |= dict.fromkeys(_of_module(name, use.entry))
+            files |= dict.fromkeys(opened_by(name))
+            of_module, without_file = _of_module(name, use.entry)
+            files |= dict.fromkeys(of_module)
+            sources |= dict.fromkeys(without_file)
     if not recorded.uses:
-        return ()
-    files |= {path for option in options for path in _named_files(option)}
-    sources |= dict.fromkeys(Source(path.name, _sha256(path)) for path in files if path.is_file())
-    return tuple(sorted(sources))
+        return {}
+    files |= {path: None for option in options for path in _named_files(option)}
+    hashed = {path: _sha256(path) for path in files if path.is_file()}
+    sources |= {Source(name, hashed[path]): path for path, name in _names(hashed).items()}
+    return dict(sorted(sources.items(), key=lambda item: item[0]))
 
 
-def _of_module(name: str, entry: Any) -> Iterator[Source]:
+def _names(hashed: Mapping[Path, str]) -> dict[Path, str]:
+    """Return the names of files; with their folders below a common one where different files have the same name.
+
+    Swapped files then differ from the files as they were. The `__init__.py` of packages are told by their content.
+    """
+    alike: dict[str, list[Path]] = {}
+    for path in hashed:
+        alike.setdefault(path.name, []).append(path)
+    names = {}
+    for name, paths in alike.items():
+        differ = name != "__init__.py" and len({hashed[path] for path in paths}) > 1
+        common = Path(os.path.commonpath([path.parent for path in paths])) if differ else None
+        names |= {path: name if common is None else path.relative_to(common).as_posix() for path in paths}
+    return names
+
+
+def _of_module(name: str, entry: Any) -> tuple[list[Path], list[Source]]:
+    """Return the local files of a module that defines or registers `entry`, and the sources without a file."""
     module = sys.modules.get(name)
     file = search.source_file(module)
     if name == "__main__" or file is None:
         hashes, files = described_objects(entry)
-        for label, sha256 in hashes:
-            yield Source(f"{name}:{label}", sha256)
-        for local in files:
-            yield from _of_file(local)
-    elif search.is_own(str(file)):
-        return
-    elif search.is_local(file):
-        yield from _of_file(file)
-    else:
-        yield Source(_distribution(name), _sha256(file))
+        described = [Source(f"{name}:{label}", sha256) for label, sha256 in hashes]
+        return [path for local in files for path in _of_file(local)], described
+    if search.is_own(str(file)):
+        return [], []
+    if search.is_local(file):
+        return list(_of_file(file)), []
+    return [], [Source(_distribution(name), _sha256(file))]
 
 
-def _of_file(file: Path) -> Iterator[Source]:
+def _of_file(file: Path) -> Iterator[Path]:
     for path in local_files(file):
-        yield Source(path.name, _sha256(path))
+        yield path
         for text in literals(path):
-            yield from (Source(named.name, _sha256(named)) for named in _named_files(text, path.parent))
+            yield from _named_files(text, path.parent)
 
 
 def _module_of(entry: Any) -> str | None:

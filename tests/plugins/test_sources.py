@@ -4,13 +4,14 @@ import json
 import linecache
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from kdbench.models import MODELS
-from kdbench.plugins import activate, recording, sources_of
+from kdbench.plugins import Source, activate, located_sources, recording, sources_of
 from kdbench.registry import Registry
 from kdbench.storage import sha256
 
@@ -89,6 +90,107 @@ print(json.dumps(sources_of(recorded)))
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert json.loads(ended.stdout) == [list(source) for source in sources(project)]
+
+
+READERS = {
+    "in place": "return np.load(FILE, mmap_mode='r+')",
+    "a memory map": "return np.memmap(FILE)",
+    "a descriptor": "return os.read(os.open(FILE, os.O_RDWR), 9)",
+    "a thread of the library": "with ThreadPoolExecutor(1) as pool: return pool.submit(np.load, FILE).result()",
+    "a thread of its own": "thread = Thread(target=lambda: np.load(FILE)); thread.start(); thread.join()",
+}
+
+
+@pytest.mark.parametrize("how", READERS)
+def test_files_count_however_the_code_reads_them(folder, write, how):
+    np.save(folder / "table.npy", np.ones(3))
+    write(
+        "mynets.py",
+        f"""
+        import os
+        import numpy as np
+        from concurrent.futures import ThreadPoolExecutor
+        from pathlib import Path
+        from threading import Thread
+        FILE = Path(__file__).parent / ("tab" + "le.npy")
+        def net(num_classes):
+            {READERS[how]}
+        """,
+    )
+    assert Source("table.npy", sha256(folder / "table.npy")) in sources(folder)
+
+
+def test_files_that_the_code_writes_do_not_count(folder, write):
+    (folder / "counter").write_text("1")
+    write(
+        "mynets.py",
+        """
+        from pathlib import Path
+        def net(num_classes):
+            with Path(__file__).with_name("coun" + "ter").open("r+") as stream:
+                stream.write(stream.read() * 2)
+        """,
+    )
+    assert {source.name for source in sources(folder)} == {"mynets.py"}
+
+
+def test_threads_that_were_there_before_do_not_count(folder, write):
+    np.save(folder / "other.npy", np.ones(3))
+    write("mynets.py", "def net(num_classes):\n    import builtins\n    builtins.of_a_test()\n")
+    with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
+        pool.submit(int).result()
+        # Without a frame of this file, as where a notebook's server reads.
+        patch.setattr("builtins.of_a_test", lambda: pool.submit(np.load, folder / "other.npy").result(), raising=False)
+        assert {source.name for source in sources(folder)} == {"mynets.py"}
+
+
+def test_modules_count_that_code_imports_by_a_computed_name(folder, write):
+    write("late.py", "size = 3\n")
+    write(
+        "mynets.py",
+        """
+        import importlib
+        def net(num_classes):
+            return importlib.import_module("la" + "te").size
+        """,
+    )
+    assert {source.name for source in sources(folder)} == {"mynets.py", "late.py"}
+    assert {source.name for source in sources(folder)} == {"mynets.py", "late.py"}  # not imported again
+    write("late.py", "size = 45\n")
+    assert Source("late.py", sha256(folder / "late.py")) in sources(folder)
+    assert MODELS.get("mynets:net")(3) == 45
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(folder, write):
+    for name, content in (("a", "1"), ("b", "2")):
+        (folder / name).mkdir()
+        (folder / name / "w.txt").write_text(content)
+    write("mynets.py", 'A, B = "a/w.txt", "b/w.txt"\ndef net(num_classes):\n    pass\n')
+    before = sources(folder)
+    assert {source.name for source in before} == {"mynets.py", "a/w.txt", "b/w.txt"}
+    (folder / "a" / "w.txt").write_text("2")
+    (folder / "b" / "w.txt").write_text("1")
+    assert sources(folder) != before
+
+
+def test_an_outer_recording_sees_what_an_inner_one_sees(project):
+    activate((), str(project))
+    with recording() as outer:
+        with recording() as inner:
+            MODELS.get("mynets:net")(3)
+        MODELS.get("convnet")
+    assert sources_of(outer) == sources_of(inner) != ()
+
+
+def test_sources_are_located(project):
+    activate((), str(project))
+    with recording() as recorded:
+        MODELS.get("mynets:net")(3)
+        MODELS.get("torchvision.models:resnet18")
+    located = located_sources(recorded)
+    assert tuple(located) == sources_of(recorded)
+    for source, path in located.items():
+        assert path is None if source.name.startswith("torchvision ") else path == project / source.name
 
 
 def test_built_in_names_have_no_sources(project):

@@ -1,6 +1,6 @@
 """The start of a run: its data loaded, its networks built once, its folder opened, in one process or in several."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,10 +16,17 @@ from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder, choose_folder, require_unused
-from kdbench.workflows.stages.train import check
+from kdbench.workflows.stages.train import Trainings, check
 from kdbench.workflows.study.plan import Job, plan, training_of
 from kdbench.workflows.study.run_data import RunData, load_run_data
-from kdbench.workflows.study.user_code import Code, code_of, load_plugins, require_known_everywhere, write_code
+from kdbench.workflows.study.user_code import (
+    Code,
+    code_of,
+    load_plugins,
+    read_code,
+    require_known_everywhere,
+    write_code,
+)
 
 
 def start_run(
@@ -37,24 +44,25 @@ def start_run(
         with recording() as of_data:
             run_data = processes.first_then_all(lambda: load_run_data(recipe))
         code = processes.on_rank_zero(
-            lambda: _checked(recipe, jobs, run_data, of_data, _trained(recipe, jobs, run_data, out) if resume else ())
+            lambda: _checked(recipe, jobs, run_data, of_data, _trained(recipe, run_data, out) if resume else {})
         )
         path = processes.on_rank_zero(lambda: _open_folder(recipe, code, out, progress, resume=resume).path)
     return run_data, plan(recipe, code), RunFolder(path)
 
 
-def _checked(recipe: Recipe, jobs: list[Job], run_data: RunData, of_data: Recording, trained: Container[str]) -> Code:
+def _checked(recipe: Recipe, jobs: list[Job], run_data: RunData, of_data: Recording, trained: Trainings) -> Code:
     """Check the jobs, and return the sources of the user code that they run."""
     recordings = check(jobs, run_data, trained)
     require_known_everywhere(recipe, jobs, recordings, of_data)
     return code_of(jobs, recordings)
 
 
-def _trained(recipe: Recipe, jobs: list[Job], run_data: RunData, out: Path | None) -> set[str]:
-    """Return the ids of the jobs whose training is complete in the folder `out`."""
+def _trained(recipe: Recipe, run_data: RunData, out: Path | None) -> Trainings:
+    """Return the ids of the jobs whose training is complete in the folder `out`, with the code that they ran."""
     folder = RunFolder(choose_folder(recipe.name, out, resume=True))
-    key = run_data.content
-    return {job.id for job in jobs if fit.finished(folder.checkpoint(job.id), job.key(recipe, key)) is not None}
+    jobs = plan(recipe, read_code(folder))
+    keys = {job.id: job.key(recipe, run_data.content) for job in jobs}
+    return {job.id: job.code for job in jobs if fit.finished(folder.checkpoint(job.id), keys[job.id]) is not None}
 
 
 @contextmanager

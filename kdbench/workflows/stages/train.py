@@ -1,7 +1,7 @@
 """The training stage: trains every network of a recipe in order, except those that the run's folder holds already."""
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -27,7 +27,7 @@ from kdbench.distill.training.processes import process_group, world_size
 from kdbench.errors import DivergedError, InputError
 from kdbench.measure.energy.training import EpochMeter
 from kdbench.modelfile.facts import ModelFacts
-from kdbench.plugins import Recording, recording
+from kdbench.plugins import Recording, Source, recording, sources_of
 from kdbench.progress import Progress
 from kdbench.recipe import Model, Recipe, Student, Trained
 from kdbench.results import cards
@@ -44,6 +44,7 @@ from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.study.user_code_checks import require_usable_methods, require_usable_transform
 
 BuildPeer = Callable[[Model | None, int], nn.Module]
+Trainings = Mapping[str, Sequence[Source]]  # complete ones, by the job's id, with the code that they ran
 
 UNMETERED = Unmetered("a training on several devices is not metered")
 
@@ -74,11 +75,13 @@ def train_all(
                 train_one(job, recipe, run_data, folder, progress, meters[device] if count == 1 else UNMETERED)
 
 
-def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> dict[str, Recording]:
+def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) -> dict[str, Recording]:
     """Build and try every entry's network and loss once, so that a mistake in a recipe fails before anything trains.
 
-    The jobs `trained`, by their ids, are known to export. Return the user code of each entry, by name.
+    Networks of the jobs that are `trained` are known to export, as long as their code is the same. Return the user code
+    of each entry, by name, with the files that it reads on the way.
     """
+    trained = trained or {}
     recordings: dict[str, Recording] = {}
     distinct: dict[tuple[str, bool], Job] = {}
     for job in jobs:
@@ -95,25 +98,27 @@ def check(jobs: list[Job], run_data: RunData, trained: Container[str] = ()) -> d
         require_vocabulary(job.entry, run_data, None if form is None else form.facts)
         _class_weights(job, run_data)
         with recording() as of_network:
-            if form is not None and form.facts is not None:
-                network: nn.Module = onnx_network(job, form)
-            else:
-                network, _ = networks.from_weights(job, run_data.dataset)
-        if not job.entry.is_ready:
-            require_known_paths(network, training_of(job), job.entry.name)
-        _try(network, job, run_data, tried, form, exported=job.part is None and job.id not in trained)
+            with recording() as of_building:
+                if form is not None and form.facts is not None:
+                    network: nn.Module = onnx_network(job, form)
+                else:
+                    network, _ = networks.from_weights(job, run_data.dataset)
+            if not job.entry.is_ready:
+                require_known_paths(network, training_of(job), job.entry.name)
+            exports = job.id in trained and set(sources_of(of_building)) <= set(trained[job.id])
+            _try(network, job, run_data, tried, form, exported=job.part is None and not exports)
         build = partial(_tried_peer, job, run_data, tried)
         teachers = _untrained_teachers(job, run_data, teaching)
         with recording() as of_terms:
             terms = _terms(job, network, teachers, run_data, build)
             require_usable_transform(job.entry, job.seed, run_data)
+            require_usable_methods(job, terms, network, teachers, run_data)
         recordings[job.entry.name] = of_network | of_terms | recordings.get(job.entry.name, Recording())
         if not job.parts:
             networks.is_cached(job.entry, terms, training_of(job))
         for teacher in job.teachers if any(term.method.needs_teacher for term in terms) else ():
             if teacher.logits is not None:
                 networks.stored_teacher(job, teacher, run_data)
-        require_usable_methods(job, terms, network, teachers, run_data)
         if job.start is not None:
             require_same_shape(network, networks.quantized_like(networks.fresh(job.start, run_data.dataset), job))
         device_of(training_of(job))

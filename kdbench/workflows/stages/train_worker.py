@@ -43,7 +43,7 @@ def main(folder: RunFolder, job_id: str) -> int:
         recipe = recipe_from(storage.read_json(folder.marker, "recipe"), str(folder.marker))
         load_plugins(recipe)
         run_data = load_run_data(recipe)
-        job = planned_job(recipe, job_id, run_data, folder)
+        job = planned_job(recipe, job_id, folder)
         progress = JsonProgress() if processes.first else Silent()
         train_one(job, recipe, run_data, folder, progress, UNMETERED)
     except KdbenchError as error:

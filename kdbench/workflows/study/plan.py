@@ -1,6 +1,6 @@
 """The plan of a run: the trainings that a recipe needs, in order, and what each result depends on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def training_of(job: Job) -> Training:
     return entry.sub_students.head if fused else entry.training  # type: ignore[attr-defined]
 
 
-def plan(recipe: Recipe, code: Mapping[str, tuple[Source, ...]] | None = None) -> list[Job]:
+def plan(recipe: Recipe, code: Mapping[str, Iterable[Source]] | None = None) -> list[Job]:
     """Return all trainings of a recipe, each after those it needs.
 
     A model's id is its name, with several seeds its name and seed. `code` are the sources of entries, by name.
@@ -100,7 +100,7 @@ def plan(recipe: Recipe, code: Mapping[str, tuple[Source, ...]] | None = None) -
         while waiting:
             entry = next(e for e in waiting if isinstance(e, Teacher) or done.keys() >= set(needed_by(e)))
             waiting.remove(entry)
-            entry_jobs = _jobs(recipe, entry, seed, done, (code or {}).get(entry.name, ()))
+            entry_jobs = _jobs(recipe, entry, seed, done, tuple((code or {}).get(entry.name, ())))
             done[entry.name] = entry_jobs[-1]
             jobs += entry_jobs
     return jobs

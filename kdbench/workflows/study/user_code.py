@@ -1,23 +1,23 @@
 """The user code of a run: loaded at its start, hashed for its trainings, known to all processes."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from kdbench import plugins, storage
 from kdbench.distill.training.devices import processes_of
 from kdbench.distill.training.processes import world_size
 from kdbench.errors import InputError
-from kdbench.plugins import Recording, Source, recording, sources_of
+from kdbench.plugins import Recording, Source, located_sources
 from kdbench.plugins.modules import is_imported_by, names_file
 from kdbench.recipe import Recipe, Student, Trained
 from kdbench.recipe.paths import located
 from kdbench.registry import Use
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.study import networks
 from kdbench.workflows.study.plan import Job, plan, training_of
-from kdbench.workflows.study.run_data import RunData
 
-Code = Mapping[str, tuple[Source, ...]]  # by the name of an entry
+Code = Mapping[str, Mapping[Source, Path | None]]
+"""The sources of the user code that entries run, by the entry's name, each with its file if it has one."""
 
 
 def load_plugins(recipe: Recipe) -> None:
@@ -31,7 +31,7 @@ def load_plugins(recipe: Recipe) -> None:
 def code_of(jobs: list[Job], recordings: Mapping[str, Recording]) -> Code:
     """Return the sources of the user code that each entry runs; entries without user code are left out."""
     entries = {job.entry.name: job.entry for job in jobs}
-    code = {name: sources_of(recorded, list(_options(entries[name]))) for name, recorded in recordings.items()}
+    code = {name: located_sources(recorded, list(_options(entries[name]))) for name, recorded in recordings.items()}
     return {name: sources for name, sources in code.items() if sources}
 
 
@@ -58,7 +58,11 @@ def require_known_everywhere(
 def write_code(code: Code, folder: RunFolder) -> None:
     """Write the sources to the run's folder, for the processes that train a job together."""
     if code:
-        storage.write_json(folder.code, {name: [list(source) for source in sources] for name, sources in code.items()})
+        content = {
+            name: [[*source, None if file is None else str(file)] for source, file in sources.items()]
+            for name, sources in code.items()
+        }
+        storage.write_json(folder.code, content)
     else:
         folder.code.unlink(missing_ok=True)
 
@@ -68,19 +72,24 @@ def read_code(folder: RunFolder) -> Code:
     if not folder.code.exists():
         return {}
     content = storage.read_json(folder.code, "list of sources")
-    return {name: tuple(Source(*source) for source in sources) for name, sources in content.items()}
+    return {
+        name: {Source(source, sha256): Path(*file) if any(file) else None for source, sha256, *file in sources}
+        for name, sources in content.items()
+    }
 
 
-def planned_job(recipe: Recipe, job_id: str, run_data: RunData, folder: RunFolder) -> Job:
-    """Return the job of a process that was started to train it; raises InputError if its code has changed meanwhile."""
-    job = next(job for job in plan(recipe, read_code(folder)) if job.id == job_id)
-    if job.code:
-        with recording() as recorded:
-            networks.fresh(job, run_data.dataset)
-        changed = set(sources_of(recorded)) - set(job.code)
-        if changed:
-            message = f"{job_id}: {min(changed).name} changed since the run started"
-            raise InputError(message, "continue with --resume, which trains what depends on it again")
+def planned_job(recipe: Recipe, job_id: str, folder: RunFolder) -> Job:
+    """Return the job of a process that was started to train it.
+
+    Raises InputError if a file of the code that the job or one of its teachers runs has changed since the run started.
+    """
+    code = read_code(folder)
+    job = next(job for job in plan(recipe, code) if job.id == job_id)
+    for name in (job.entry.name, *(teacher.entry.name for teacher in job.teachers)):
+        for source, file in code.get(name, {}).items():
+            if file is not None and (not file.is_file() or storage.sha256(file) != source.sha256):
+                message = f"{job_id}: {source.name} changed since the run started"
+                raise InputError(message, "continue with --resume, which trains what depends on it again")
     return job
 
 

@@ -11,8 +11,9 @@ from kdbench.plugins import Recording, Source, search
 from kdbench.recipe.loading import load_recipe, recipe_from
 from kdbench.registry import Registry, Use
 from kdbench.results.run_folder import RunFolder
+from kdbench.storage import sha256
 from kdbench.workflows.study.plan import plan
-from kdbench.workflows.study.user_code import load_plugins, read_code, require_known_everywhere, write_code
+from kdbench.workflows.study.user_code import load_plugins, planned_job, read_code, require_known_everywhere, write_code
 from kdbench.workflows.train import train
 
 CONTENT = {
@@ -25,7 +26,7 @@ CONTENT = {
         {"name": "alone", "model": "dense", "teacher": "t"},
     ],
 }
-CODE = {"t": (Source("mynets.py", "1"),)}
+CODE = {"t": {Source("mynets.py", "1"): None}}
 
 
 def keys(code):
@@ -37,7 +38,7 @@ def test_code_counts_for_the_models_that_use_it_and_those_that_learn_from_them()
     plain, with_code = keys({}), keys(CODE)
     assert {name for name in plain if plain[name] != with_code[name]} == {"t", "kd"}
     assert keys(CODE) == with_code
-    assert keys({"t": (Source("mynets.py", "2"),)})["kd"] != with_code["kd"]
+    assert keys({"t": {Source("mynets.py", "2"): None}})["kd"] != with_code["kd"]
 
 
 def test_the_folder_tells_other_processes_of_the_code(tmp_path):
@@ -47,6 +48,26 @@ def test_the_folder_tells_other_processes_of_the_code(tmp_path):
     assert read_code(folder) == CODE
     write_code({}, folder)
     assert read_code(folder) == {}
+
+
+@pytest.mark.parametrize("changed", ["net.py", "method.py", "weights.npy"])
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_process_refuses_any_file_that_changed_since_the_run_started(tmp_path, changed, gone):
+    files = {name: tmp_path / name for name in ("net.py", "method.py", "weights.npy")}
+    for file in files.values():
+        file.write_text(file.name)
+    located = {name: {Source(name, sha256(file)): file} for name, file in files.items()}
+    folder, recipe = RunFolder(tmp_path), recipe_from(CONTENT)
+    code = {"kd": {**located["net.py"], **located["method.py"]}, "t": located["weights.npy"]}
+    write_code(code, folder)
+    assert planned_job(recipe, "kd", folder).code == tuple(code["kd"])
+    if gone:
+        files[changed].unlink()
+    else:
+        files[changed].write_text("changed")
+    with pytest.raises(InputError, match=f"{changed} changed since the run started"):
+        planned_job(recipe, "kd", folder)
+    assert planned_job(recipe, "u", folder).code == ()
 
 
 @pytest.mark.parametrize(
