@@ -68,7 +68,8 @@ class Step:
     (B,) int64 are the samples' numbers in the data set, which no split or subset changes: use them to look up stored
     values. `position` (B,) int64 are their positions in the training part, of which `MethodContext.labels` has the
     labels. Features are by module path, of the layers that the step's methods name. `teacher_outputs` has one item per
-    teacher, and is empty if no term of the step needs a teacher.
+    teacher, and is empty if no term of the step needs a teacher. `class_weights` (C,) and their mean over the labels of
+    the whole update, `mean_weight`, are those of the cross-entropy with the labels, if classes have weights.
     """
 
     inputs: Tensor
@@ -79,6 +80,8 @@ class Step:
     student_logits: Tensor
     student_features: Mapping[str, Tensor] = field(default_factory=dict)
     teacher_outputs: tuple[TeacherOutput, ...] = ()
+    class_weights: Tensor | None = None
+    mean_weight: Tensor | None = None
 
     @property
     def teacher_logits(self) -> Tensor:

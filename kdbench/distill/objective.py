@@ -109,10 +109,17 @@ class Objective(nn.Module):
                 for number, teacher in enumerate(self.teachers if learning else ())
             )
             step = Step(
-                batch.inputs, batch.labels, batch.sample, batch.position, epoch, logits, features, teacher_outputs
-            )
+                batch.inputs, batch.labels, batch.sample, batch.position, epoch, logits, features, teacher_outputs,
+                self.class_weights, batch.mean_weight,
+            )  # fmt: skip
             losses += [term.method(term.method.canonical(step)) for term in terms]
         return functools.reduce(torch.add, losses), logits
+
+    def validation_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the task's loss alone of a batch, a mean weighted by class where classes have weights."""
+        if self.class_weights is None:
+            return self.task.label_loss(logits, labels, 0.0)
+        return weighted_cross_entropy(logits, labels, 0.0, self.class_weights, None)
 
     def active_terms(self, epoch: int) -> list[ScheduledTerm]:
         """Return the terms that count in `epoch`, from 0: the active ones, or those of them that are alone, if any."""

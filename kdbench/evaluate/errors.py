@@ -13,6 +13,7 @@ from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, Measurement, Pair, missing
 
 ERRORS, TEACHER_ERRORS = metrics_in("errors"), metrics_in("teacher errors")
+TARGET_ERRORS = metrics_in("target errors")
 
 Numbers = NDArray[np.float64]
 """Predictions or targets (N, D), or one value of each sample, (N,)."""
@@ -50,16 +51,33 @@ def error_measurements(
     predictions: PredictedNumbers, targets: NDArray[np.floating], axes: Axes | None = None
 ) -> tuple[Measurement, ...]:
     """Return MSE, RMSE, MAE and R² against `targets` (N, D), at `axes`; results on the test set have none."""
-    model, where = predictions.id, dict[str, Any](axes=axes, source=predictions.source)
-    squared = squared_errors(predictions.values, targets)
-    determination = statistics.determination(predictions.values, targets.astype(np.float64))
+    where = dict[str, Any](axes=axes, source=predictions.source)
+    squared = statistics.positive_mean(squared_errors(predictions.values, targets))
+    return (estimated(predictions.id, "mse", squared, **where), *_errors(predictions, targets, "", where))
+
+
+def target_measurements(predictions: PredictedNumbers, targets: NDArray[np.floating]) -> tuple[Measurement, ...]:
+    """Return RMSE, MAE and R² of each of several components of `targets` (N, D), at the axis `target`, its name."""
+    measurements: list[Measurement] = []
+    for column, name in enumerate(predictions.card.targets if targets.shape[1] > 1 else ()):
+        component = replace(predictions, values=predictions.values[:, column : column + 1])
+        where = dict[str, Any](axes={"target": name}, source=predictions.source)
+        measurements += _errors(component, targets[:, column : column + 1], "target_", where)
+    return tuple(measurements)
+
+
+def _errors(
+    predictions: PredictedNumbers, targets: NDArray[np.floating], prefix: str, where: dict[str, Any]
+) -> tuple[Measurement, ...]:
+    """Return RMSE, MAE and R², whose metrics begin with `prefix`."""
+    model, values = predictions.id, predictions.values
+    determination = statistics.determination(values, targets.astype(np.float64))
     return (
-        estimated(model, "mse", statistics.positive_mean(squared), **where),
-        estimated(model, "rmse", statistics.root_mean(squared), **where),
-        estimated(model, "mae", statistics.positive_mean(absolute_errors(predictions.values, targets)), **where),
-        missing(model, "r2", "the targets do not vary", status="invalid", **where)
+        estimated(model, f"{prefix}rmse", statistics.root_mean(squared_errors(values, targets)), **where),
+        estimated(model, f"{prefix}mae", statistics.positive_mean(absolute_errors(values, targets)), **where),
+        missing(model, f"{prefix}r2", "the targets do not vary", status="invalid", **where)
         if np.isnan(determination.value)
-        else estimated(model, "r2", determination, **where),
+        else estimated(model, f"{prefix}r2", determination, **where),
     )
 
 

@@ -19,7 +19,7 @@ from kdbench.validation import Value, WrongValueError
 
 SIDES: dict[Rule, Side] = {"max": "max", "min": "min", "max_drop_vs_teacher": "max", "min_ratio_vs_teacher": "min"}
 
-_FILE_AXES = ("part", "class", "beside")  # of metrics that do not depend on the machine
+_FILE_AXES = ("part", "class", "target", "beside")  # of metrics that do not depend on the machine
 _COUNTS = ("batch", "threads", "gap_ms", "rate_per_s")
 AXES = (*_COUNTS, "provider", "runtime", "mode", "scope", *_FILE_AXES)
 

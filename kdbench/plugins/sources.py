@@ -64,7 +64,7 @@ def _names(hashed: Mapping[Path, str]) -> dict[Path, str]:
     alike: dict[str, list[Path]] = {}
     for path in hashed:
         alike.setdefault(path.name, []).append(path)
-    names = {}
+    names: dict[Path, str] = {}
     for name, paths in alike.items():
         differ = name != "__init__.py" and len({hashed[path] for path in paths}) > 1
         common = Path(os.path.commonpath([path.parent for path in paths])) if differ else None

@@ -20,7 +20,8 @@ class Epoch(Value):
     """One row of a training curve: losses, scores, the learning rate at the epoch's start.
 
     A classification has losses in nats and accuracies as shares; a regression mean squared errors as losses, and their
-    roots, in the targets' unit, as scores.
+    roots, in the targets' unit, as scores. Where classes have weights, the losses are weighted, and so is
+    `validation_weighted_top1`, the share of the weights whose samples are right; the other accuracies count samples.
     """
 
     epoch: int
@@ -29,14 +30,19 @@ class Epoch(Value):
     train_rmse: float | None = None
     validation_loss: float
     validation_top1: float | None = None
+    validation_weighted_top1: float | None = None
     validation_rmse: float | None = None
     learning_rate: float
     seconds: float
 
     @property
     def validation_score(self) -> float:
-        """What chooses the best epoch, the larger the better: the validation accuracy; without one, minus the loss."""
-        return -self.validation_loss if self.validation_top1 is None else self.validation_top1
+        """What chooses the best epoch, the larger the better.
+
+        The validation accuracy, weighted where classes have weights; without one, minus the loss.
+        """
+        accuracy = self.validation_top1 if self.validation_weighted_top1 is None else self.validation_weighted_top1
+        return -self.validation_loss if accuracy is None else accuracy
 
     @property
     def columns(self) -> dict[str, float]:

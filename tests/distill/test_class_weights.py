@@ -5,19 +5,24 @@ import numpy as np
 import pytest
 import torch
 from cases import TRAIN, VALIDATION, plain
-from networks import batches
+from networks import batches, context
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 from students import training
 from torch.nn import functional
 
 from kdbench.distill.class_weights import class_weights
 from kdbench.distill.losses.logits import weighted_cross_entropy
-from kdbench.distill.objective import Objective
+from kdbench.distill.methods.mutual import Mutual
+from kdbench.distill.objective import Objective, ScheduledTerm
 from kdbench.distill.training import fit
+from kdbench.distill.training.processes import process_group
+from kdbench.distill.training.tally import Tally, means
 from kdbench.errors import InputError
 from kdbench.progress import Silent
 
 WEIGHTS = (0.2, 1.0, 3.0)
+UNEVEN = VALIDATION.subset([*range(0, 45, 3), *range(1, 20, 3), 2, 5])
 
 
 def test_balanced_weights_are_scikit_learns_where_every_class_occurs():
@@ -82,6 +87,56 @@ def test_a_training_is_a_bare_loop_with_torchs_weighted_loss(tmp_path):
             optimizer.step()
     torch.testing.assert_close(network.state_dict(), by_hand.state_dict(), rtol=1e-5, atol=1e-6)
     assert summary.objective == "CE (class weights 0.2, 1, 3)"
+
+
+def test_validation_is_weighted_as_torch_and_scikit_learn_weigh_it(tmp_path):
+    network, objective = plain(), Objective(class_weights=WEIGHTS)
+    fixed = {"seed": 5, "folder": tmp_path, "key": "k", "progress": Silent()}
+    shown = batches(TRAIN, 16, train=True, seed=5, class_weights=WEIGHTS)
+    summary = fit.fit(network, objective, shown, batches(UNEVEN, 4), training(keep="last", epochs=2), **fixed)
+    (whole,) = batches(UNEVEN, len(UNEVEN))
+    with torch.no_grad():
+        logits = network(whole.inputs)
+    row, chosen = summary.curve[-1], logits.argmax(dim=1).numpy()
+    loss = functional.cross_entropy(logits, whole.labels, weight=torch.tensor(WEIGHTS))
+    assert row.validation_loss == pytest.approx(float(loss), rel=1e-5)
+    weights = np.array(WEIGHTS)[UNEVEN.labels]
+    accuracy = accuracy_score(UNEVEN.labels, chosen, sample_weight=weights)
+    assert row.validation_weighted_top1 == pytest.approx(accuracy)
+    assert row.validation_score == row.validation_weighted_top1
+    assert row.validation_top1 == pytest.approx(accuracy_score(UNEVEN.labels, chosen))
+    assert row.validation_top1 != row.validation_weighted_top1
+    assert row.columns["validation_weighted_top1"] == row.validation_weighted_top1
+
+
+def test_balanced_weights_choose_by_balanced_accuracy():
+    tally, generator = Tally(class_weights=torch.tensor(class_weights("balanced", UNEVEN.labels, 3, "m"))), 0
+    logits = torch.randn(len(UNEVEN), 3, generator=torch.Generator().manual_seed(generator))
+    labels = torch.from_numpy(UNEVEN.labels)
+    for part in torch.arange(len(labels)).split(7):
+        tally.add(torch.tensor(0.0), logits[part], labels[part], len(part))
+    (mean,) = means([tally], process_group())
+    assert mean.weighted_score == pytest.approx(balanced_accuracy_score(UNEVEN.labels, logits.argmax(dim=1)))
+    assert mean.score == pytest.approx(accuracy_score(UNEVEN.labels, logits.argmax(dim=1)))
+
+
+def test_batches_and_processes_without_weight_do_not_count():
+    tally, labels = Tally(class_weights=torch.tensor([0.0, 2.0, 1.0])), torch.tensor([0, 0])
+    tally.add(torch.tensor(float("nan")), torch.eye(3)[:2], labels, 2)
+    tally.add(torch.tensor(0.5), torch.eye(3)[[1, 1]], torch.tensor([1, 2]), 2)
+    (mean,) = means([tally], process_group())
+    assert mean == (0.5, 0.5, pytest.approx(2 / 3))
+
+
+def test_peers_learn_from_weighted_labels_too():
+    peers = Objective(terms=[ScheduledTerm(Mutual.from_recipe("mutual", {"mutual_weight": 0}, context()))])
+    weighted = Objective(ce_weight=0, terms=peers.terms, class_weights=WEIGHTS)
+    whole = next(iter(batches(TRAIN, 9, train=True, class_weights=WEIGHTS)))
+    (peer,) = weighted.terms[0].method.peers
+    peer.eval()
+    loss, _ = weighted(plain(), whole, 0)
+    expected = functional.cross_entropy(peer(whole.inputs), whole.labels, weight=torch.tensor(WEIGHTS))
+    torch.testing.assert_close(loss, expected)
 
 
 def test_weights_stay_out_of_what_is_saved(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from kdbench.evaluate.errors import ERRORS, PredictedNumbers, error_measurements, teacher_findings
+from kdbench.evaluate.errors import ERRORS, PredictedNumbers, error_measurements, target_measurements, teacher_findings
 from kdbench.results.cards import ModelCard
 
 RNG = np.random.default_rng(4)
@@ -64,3 +64,29 @@ def test_a_student_without_error_has_no_ratio():
     (ratio,) = teacher_findings(TEACHER, exact, TARGETS).pairs
     assert ratio.value is None
     assert "no error" in ratio.reason
+
+
+def test_each_target_has_errors_of_its_own():
+    values = {(m.metric, m.axes["target"]): m for m in target_measurements(STUDENT, TARGETS)}
+    assert len(values) == 9
+    for column, name in enumerate("abc"):
+        truth, predicted = TARGETS[:, column], STUDENT.values[:, column]
+        expected = {
+            "target_rmse": sklearn.mean_squared_error(truth, predicted) ** 0.5,
+            "target_mae": sklearn.mean_absolute_error(truth, predicted),
+            "target_r2": sklearn.r2_score(truth, predicted),
+        }
+        for metric, value in expected.items():
+            found = values[metric, name]
+            assert found.value == pytest.approx(value)
+            assert found.interval.low < found.value < found.interval.high
+    one = PredictedNumbers(STUDENT.card, STUDENT.values[:, :1])
+    assert target_measurements(one, TARGETS[:, :1]) == ()
+
+
+def test_a_target_that_does_not_vary_has_no_determination_and_the_others_do():
+    targets = TARGETS.copy()
+    targets[:, 1] = 5
+    values = {m.axes["target"]: m.value for m in target_measurements(STUDENT, targets) if m.metric == "target_r2"}
+    assert values["b"] is None
+    assert values["a"] == pytest.approx(sklearn.r2_score(targets[:, 0], STUDENT.values[:, 0]))

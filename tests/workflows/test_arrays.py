@@ -183,6 +183,33 @@ def test_a_file_without_a_card_is_fed_in_the_layout_that_is_named(tmp_path, x, l
     assert fed.dtype == helper.tensor_dtype_to_np_dtype(element)
 
 
+@pytest.mark.parametrize(
+    ("x", "as_they_are"),
+    [
+        (RNG.normal(0, 1, (9, 7)), True),
+        (RNG.normal(3e4, 1, (9, 7)), True),
+        (RNG.uniform(0, 200, (9, 7)), True),
+        (RNG.integers(0, 256, (9, 7)).astype(float), False),
+    ],
+    ids=["below 0", "above 255", "fractions", "pixels"],
+)
+def test_a_table_is_fed_as_it_is_without_a_card(tmp_path, x, as_they_are):
+    np.savez(tmp_path / "d.npz", x_test=x, y_test=classes(9))
+    path = foreign(tmp_path / "m.onnx", (7,), TensorProto.FLOAT)
+    inputs = InputOptions(data=f"npz:{tmp_path / 'd.npz'}")
+    images = TestImages(inputs)
+    model, _ = load_bench_model(path, "m", inputs, reference="m", images=images)
+    if as_they_are:
+        job = stage([model], images.test_set(), tmp_path, 0)["m"]
+        np.testing.assert_allclose(prepare(np.load(job.images), job), x, rtol=1e-6)
+        assert model.card.preprocessing.scale == 1
+        assert "no pixels" in model.card.preprocessing.sources["data_layout"]
+    else:
+        with pytest.raises(InputError, match="no source says how to feed them") as refused:
+            stage([model], images.test_set(), tmp_path, 0)
+        assert "--scale 1" in refused.value.hint
+
+
 @pytest.mark.parametrize("element", [TensorProto.FLOAT, TensorProto.INT64])
 def test_noise_in_place_of_tokens_is_of_ids(tmp_path, element):
     path = foreign(tmp_path / "m.onnx", (7,), element)

@@ -28,6 +28,7 @@ FORMS: dict[str, str] = {
 """The shape of the arrays of each layout."""
 
 _CHANNELS = {1, 3, 4}
+_ROUNDING = 0.01  # of a standard deviation
 _IMAGE_HINT = "save images as (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 channels"
 _OTHER_HINT = f"for other data set data.layout: {', '.join(FORMS)}"
 
@@ -56,7 +57,11 @@ def as_inputs(array: Array, layout: str, what: str) -> Inputs:
     if layout not in FORMS:
         raise InputError(f"{what} cannot be read as {layout!r}", f"name the layout of its axes: {', '.join(FORMS)}")
     dimensions = FORMS[layout].count(",") + 1
-    if array.ndim != dimensions or array.size == 0:
+    if array.size == 0:
+        raise InputError(
+            f"{what} is empty: its shape is {array.shape}", "give at least one sample of a part that is used"
+        )
+    if array.ndim != dimensions:
         message = f"{what} has shape {array.shape}, and data.layout {layout!r} is {FORMS[layout]}"
         fitting = [name for name, form in FORMS.items() if form.count(",") + 1 == array.ndim]
         hint = f"reshape it, or set data.layout to {' or '.join(fitting)}" if fitting else "reshape it"
@@ -65,8 +70,11 @@ def as_inputs(array: Array, layout: str, what: str) -> Inputs:
         return np.ascontiguousarray(as_tokens(array, what))
     if layout == "NHWC":
         array = array.transpose(0, 3, 1, 2)
-    pixels = array.dtype == np.uint8 and layout in {"NCHW", "NHWC"}
-    return np.ascontiguousarray(array if pixels else as_float32(array, what))
+    if array.dtype == np.uint8 and layout in {"NCHW", "NHWC"}:
+        return np.ascontiguousarray(array)
+    numbers = as_float32(array, what)
+    _require_digits(array, numbers, channel_axis_of(layout), what)
+    return np.ascontiguousarray(numbers)
 
 
 def as_float32(array: Array, what: str) -> npt.NDArray[np.float32]:
@@ -81,11 +89,32 @@ def as_float32(array: Array, what: str) -> npt.NDArray[np.float32]:
     return numbers
 
 
+def _require_digits(array: Array, numbers: npt.NDArray[np.float32], channel_axis: int, what: str) -> None:
+    """Raise InputError where float32 does not hold a channel's variation, as of times in seconds since 1970.
+
+    Rounding may change its numbers by 1 % of their standard deviation (RMS).
+    """
+    if np.can_cast(array.dtype, np.float32, "safe"):
+        return
+    axes = tuple(axis for axis in range(array.ndim) if axis != channel_axis)
+    exact = array.astype(np.float64, copy=False)
+    rounding = np.sqrt(np.mean((exact - numbers) ** 2, axis=axes))
+    # By the ends: the rounded mean of equal numbers need not be the number itself.
+    lost = (rounding > _ROUNDING * exact.std(axis=axes)) & (exact.min(axis=axes) < exact.max(axis=axes))
+    if lost.any():
+        channel = int(lost.argmax())
+        low, high = (float(end(exact.take(channel, channel_axis))) for end in (np.min, np.max))
+        message = f"{what} holds numbers from {low:.12g} to {high:.12g} in channel {channel}, which float32 rounds away"
+        raise InputError(message, "subtract their mean, and divide by their standard deviation, before saving them")
+
+
 def as_tokens(array: Array, what: str) -> npt.NDArray[np.int64]:
     """Return token ids as int64; raises InputError, calling them `what`, unless they are whole numbers from 0."""
     if array.dtype.kind not in "iu":
         hint = "save token ids as integers; for numbers (N, features) set data.layout to vectors"
         raise InputError(f"{what} is {array.dtype}, and tokens are whole numbers", hint)
+    if int(array.max()) > np.iinfo(np.int32).max:
+        raise InputError(f"{what} holds the token {int(array.max())}", "number the tokens from 0, without gaps")
     if int(array.min()) < 0:
         raise InputError(f"{what} holds the token {int(array.min())}", "number the tokens from 0, padding included")
     return array.astype(np.int64, copy=False)

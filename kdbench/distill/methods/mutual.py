@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from kdbench.distill.losses.logits import cross_entropy, mutual_kl
+from kdbench.distill.losses.logits import cross_entropy, mutual_kl, weighted_cross_entropy
 from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
@@ -68,7 +68,7 @@ class Mutual(Method):
             others = everyone[:number] + everyone[number + 1 :]
             loss = loss + options.mutual_weight * mutual_kl(logits, others, options.temperature)
         for logits in everyone[1:]:
-            loss = loss + options.peer_ce_weight * cross_entropy(logits, step.labels)
+            loss = loss + options.peer_ce_weight * _label_loss(logits, step)
         return loss
 
     def formula(self) -> str:
@@ -78,3 +78,10 @@ class Mutual(Method):
             f"{options.mutual_weight:g}·T²·mean KL(peer‖s), T = {options.temperature:g}, + {peers} own "
             f"({options.peer_ce_weight:g}·CE + {options.mutual_weight:g}·T²·mean KL(other‖peer))"
         )
+
+
+def _label_loss(logits: Tensor, step: Step) -> Tensor:
+    """Return a peer's cross-entropy with the labels, with the weights of classes that the student's has."""
+    if step.class_weights is None:
+        return cross_entropy(logits, step.labels)
+    return weighted_cross_entropy(logits, step.labels, 0.0, step.class_weights, step.mean_weight)

@@ -143,7 +143,8 @@ class TrainingLoop:
         training = self._train(epoch)
         with self._weights_to_keep():
             tallies = (training, self._validate(epoch))
-            (train_loss, train_score), (validation_loss, validation_score) = means(tallies, self.processes)
+            (train_loss, train_score, _), validated = means(tallies, self.processes)
+            validation_loss, validation_score, weighted_score = validated
             if not math.isfinite(train_loss) or not math.isfinite(validation_loss):
                 losses = f"{train_loss} in training and {validation_loss} in validation"
                 hint = "try a lower training.optimizer.lr, gradient clipping (training.clip = 1.0) or precision 32"
@@ -154,6 +155,7 @@ class TrainingLoop:
                 train_loss=train_loss,
                 validation_loss=validation_loss,
                 **self.objective.task.scores(train_score, validation_score),
+                validation_weighted_top1=None if self.objective.class_weights is None else weighted_score,
                 learning_rate=self._rate(epoch, 0),
                 seconds=self.processes.broadcast(time.perf_counter() - began),
             )
@@ -208,7 +210,7 @@ class TrainingLoop:
         return _NOTHING
 
     def _validate(self, epoch: int) -> Tally:
-        tally = Tally(self.objective.task)
+        tally = Tally(self.objective.task, self.objective.class_weights)
         with torch.inference_mode(), evaluation_mode(self._step), self._fabric.autocast():
             for batch, part in zip(self.validation, self.validation.parts, strict=True):
                 # Through DDP, which gives all processes the batch norm statistics of the first.
@@ -228,7 +230,7 @@ class TrainingLoop:
             return 1.0
         rows = [row for row in self.state.curve if row.epoch > self.objective.first_full_epoch]
         losses = [row.validation_loss for row in rows]
-        accuracies = [row.validation_top1 for row in rows if row.validation_top1 is not None]
+        accuracies = [row.validation_score for row in rows]
         return plateau_factor(schedule, losses if schedule.monitor == "loss" else accuracies)
 
     def _out_of_patience(self) -> bool:
@@ -278,7 +280,7 @@ class _Step(nn.Module):
         """Return the loss of a batch, a scalar, and the network's logits (B, C)."""
         if not self.training:
             logits, _ = self.objective.run(self.network, batch.inputs)
-            return self.objective.task.label_loss(logits, batch.labels, 0.0), logits
+            return self.objective.validation_loss(logits, batch.labels), logits
         # A compiled network has no inner layers to tap.
         taps = any(term.method.student_layers for term in self.objective.active_terms(epoch))
         network = self._compiled[0] if self._compiled and not taps else self.network

@@ -1,6 +1,7 @@
 """Mean losses and scores of an epoch, over all its batches and all processes."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,29 +11,55 @@ from kdbench.distill.tasks import CLASSIFICATION, Task
 from kdbench.distill.training.processes import Processes
 
 
-class Tally:
-    """Losses and scores by batch, kept on the device: reading one would wait for it."""
+class Mean(NamedTuple):
+    """The mean loss and the mean score (`Task.score`) of an epoch's samples, and the score weighted by class."""
 
-    def __init__(self, task: Task = CLASSIFICATION) -> None:
+    loss: float
+    score: float
+    weighted_score: float
+
+
+class Tally:
+    """Losses and scores by batch, kept on the device: reading one would wait for it.
+
+    With `class_weights` (C,) the losses that are added are means weighted by class, and so is the mean of all.
+    """
+
+    def __init__(self, task: Task = CLASSIFICATION, class_weights: Tensor | None = None) -> None:
         self._task = task
+        self._class_weights = class_weights
         self._batches: list[tuple[Tensor, Tensor, int]] = []
+        self._weights: list[Tensor] = []  # of each batch, and of its correct samples
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor, counted: int) -> None:
         """Add a batch's mean loss, a scalar, and logits (B, C); `counted` is B, or 0 if another process counts it."""
         if counted:
             self._batches.append((loss.detach(), self._task.score(logits.detach(), labels), counted))
+            if self._class_weights is not None:
+                weights = self._class_weights[labels].double()
+                self._weights.append(torch.stack([weights.sum(), weights[logits.argmax(dim=1) == labels].sum()]))
 
-    def sums(self) -> tuple[float, float, int]:
-        """Return the sums of the samples' losses and of their scores, and the number of samples."""
+    def sums(self) -> tuple[float, float, int, float, float]:
+        """Return sums over samples: of losses, of scores, of samples, and of the weights of all and of correct ones."""
         if not self._batches:
-            return 0.0, 0.0, 0
+            return 0.0, 0.0, 0, 0.0, 0.0
         losses, scores, samples = zip(*self._batches, strict=True)
-        weighted = torch.stack(losses).float().cpu() * torch.tensor(samples)
-        # In float32 and in order, so that the sum does not depend on how the device or a library adds.
-        return float(np.add.accumulate(weighted.numpy())[-1]), float(torch.stack(scores).sum()), sum(samples)
+        score = float(torch.stack(scores).sum())
+        if self._class_weights is None:
+            weighted = torch.stack(losses).float().cpu() * torch.tensor(samples)
+            # In float32 and in order, so that the sum does not depend on how the device or a library adds.
+            return float(np.add.accumulate(weighted.numpy())[-1]), score, sum(samples), sum(samples), score
+        weights = torch.stack(self._weights).cpu().numpy()
+        # A batch without weight has no mean loss.
+        of_batches = np.where(weights[:, 0] > 0, torch.stack(losses).double().cpu().numpy() * weights[:, 0], 0.0)
+        total, correct = np.add.accumulate(weights)[-1].tolist()
+        return float(np.add.accumulate(of_batches)[-1]), score, sum(samples), total, correct
 
 
-def means(tallies: Sequence[Tally], processes: Processes) -> list[tuple[float, float]]:
-    """Return the mean loss and the mean score (`Task.score`) over all processes, the same in each."""
+def means(tallies: Sequence[Tally], processes: Processes) -> list[Mean]:
+    """Return the means over all processes, the same in each."""
     sums = processes.summed(torch.tensor([tally.sums() for tally in tallies], dtype=torch.float64))
-    return [(loss / samples, score / samples) for loss, score, samples in sums.tolist()]
+    return [
+        Mean(loss / weights, score / samples, correct / weights)
+        for loss, score, samples, weights, correct in sums.tolist()
+    ]

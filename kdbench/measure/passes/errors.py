@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 from kdbench.evaluate.errors import (
     ERRORS,
+    TARGET_ERRORS,
     TEACHER_ERRORS,
     PredictedNumbers,
     error_measurements,
     squared_errors,
+    target_measurements,
     teacher_findings,
 )
 from kdbench.evaluate.predictions import TRAIN, TrainingImages
@@ -43,6 +45,9 @@ class ErrorsPass(Pass):
         """Yield the metrics of the test set, and of training samples at the axes TRAIN."""
         if context.test is None or context.test.task != "regression":
             return
+        if context.test.labels.shape[1] > 1:
+            for metric in TARGET_ERRORS:
+                yield from (Expected(model.id, metric, varies="target") for model in context.models)
         for owners, axes in [(context.models, {}), *((owners, TRAIN) for _, owners in _drawn_parts(context))]:
             yield from expected_of(owners, ERRORS, axes)
             for teacher, student in (pair for pair in students(context.models) if pair[1] in owners):
@@ -106,6 +111,8 @@ def _of_samples(
     findings = Findings()
     for id_ in (id_ for id_ in predictions if id_ in ids):
         findings += Findings(error_measurements(predictions[id_], targets, axes))
+        if not axes:
+            findings += Findings(target_measurements(predictions[id_], targets))
     for teacher, student in students(models):
         if student.id in ids and {teacher.id, student.id} <= predictions.keys():
             findings += teacher_findings(predictions[teacher.id], predictions[student.id], targets, axes)

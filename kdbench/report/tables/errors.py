@@ -10,6 +10,7 @@ from kdbench.report.tables.accuracy import TRAIN
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes, RunRecord
 
+_MOST_TARGETS = 6  # with a column each; the record has all
 _NOTE = (
     "Errors on the test samples, in the unit of the targets (MSE: its square); means over the components of a target. "
     "R² is 1 less the MSE's share of the targets' variance: 0 for the mean as the only prediction. MSE to "
@@ -22,9 +23,12 @@ def errors(record: RunRecord) -> Table:
     """Return the errors of every model, and of students the distance from their teacher."""
     on_train = any(m.metric == "rmse" and m.axes == TRAIN for m in record.measurements)
     train = [metric_field(record, "rmse", TRAIN, head="RMSE, train", unit="")] if on_train else []
+    targets = dict.fromkeys(m.axes["target"] for m in record.measurements if m.metric == "target_rmse")
+    named = targets if len(targets) <= _MOST_TARGETS else ()
     fields = [
         *(metric_field(record, metric) for metric in ("mse", "rmse", "mae", "r2")),
         *train,
+        *(metric_field(record, "target_rmse", {"target": name}, head=f"RMSE, {name}", unit="") for name in named),
         Field(column("teacher_mse"), partial(_to_teacher, record)),
     ]
     groups = model_groups(record) if has_metric(record, "mse") else []

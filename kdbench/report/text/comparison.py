@@ -14,7 +14,7 @@ from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes, Status
 
 SYMBOLS: dict[Change, str] = {"regressed": "✗", "improved": "✓", "same": "✓", "inconclusive": "?"}
-_SPECIFIC = {"batch", "beside", "class"}  # axes that are always written with the metric
+_SPECIFIC = {"batch", "beside", "class", "target"}  # axes that are always written with the metric
 _USUAL: Axes = {"provider": "cpu"}  # not written
 _NAMED, _LISTED = 3, 8  # most results in a sentence, and models in a list
 _VERBS: dict[Change, str] = {

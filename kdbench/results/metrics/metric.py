@@ -7,7 +7,7 @@ from typing import Literal
 
 Group = Literal[
     "accuracy", "calibration", "classes", "fidelity", "risk", "label noise", "mismatches", "parity",
-    "errors", "teacher errors", "closed form",
+    "errors", "target errors", "teacher errors", "closed form",
     "latency", "throughput", "offline", "cold start", "memory", "file", "energy", "training",
 ]  # fmt: skip
 """What is measured together: the metrics of one group come from one pass, at the same axes."""

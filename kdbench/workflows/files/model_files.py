@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 GENERAL = "options"  # the source of what was given for all models
 OF_MODEL = "options for this model"
+TABLE = "the data: rows of numbers that are no pixels"
 
 
 @dataclass
@@ -122,6 +123,10 @@ def load_bench_model(
         shape = noise_shape(facts, path.name, spec.size or preprocessing.geometry.crop)
     else:
         dataset = images.load(preprocessing.geometry, preprocessing.data_layout)
+        if "scale" not in preprocessing.sources and preprocessing.data_layout is None and _is_table(dataset):
+            spec, sources = spec.model_copy(update={"data_layout": "vectors"}), {**sources, "data_layout": TABLE}
+            preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
+            dataset = images.load(preprocessing.geometry, "vectors")
         require_type(facts.input_dtype, dataset.layout, str(path))
         shape, classes = dataset.input_shape, len(spec.labels or dataset.class_names)
         targets = dataset.class_names if dataset.task == "regression" else ()
@@ -156,6 +161,16 @@ def load_bench_model(
         class_map=mapped,
     )
     return model, (*of_layout, *_unused_options(id_, inputs, preprocessing, spec))
+
+
+def _is_table(dataset: "Dataset") -> bool:
+    """Return whether inputs are rows of floats that are no pixels: neither from 0 to 1, nor whole numbers to 255."""
+    assert dataset.test is not None, "loaders return the requested parts or raise"
+    inputs = dataset.test.inputs
+    if inputs.dtype != np.float32 or inputs.ndim != 4 or inputs.shape[1:3] != (1, 1):
+        return False
+    low, high = float(inputs.min()), float(inputs.max())
+    return low < 0 or high > 255 or (high > 1 and bool((inputs != np.rint(inputs)).any()))
 
 
 def _laid_out(

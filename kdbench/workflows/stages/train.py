@@ -8,6 +8,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -185,7 +186,11 @@ def _tried_peer(job: Job, run_data: RunData, tried: set[str], model: Model | Non
 def _class_weights(job: Job, run_data: RunData) -> tuple[float, ...] | None:
     """Return the weights of the classes in a job's training; raises InputError for another number of them."""
     setting, part = training_of(job).class_weights, run_data.part_of(job.entry.data)
-    return class_weights(setting, part.split.labels, run_data.dataset.classes, job.entry.name)
+    weights = class_weights(setting, part.split.labels, run_data.dataset.classes, job.entry.name)
+    if weights is not None and not any(weights[label] for label in np.unique(run_data.validation.labels)):
+        message = f"{job.entry.name}: training.class_weights gives no weight to any class of the validation part"
+        raise InputError(message, "train on some samples of those classes: a larger data.subset, or a list of weights")
+    return weights
 
 
 def _terms(

@@ -11,6 +11,7 @@ import torch
 from kdbench import data
 from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset, Indices, Split
+from kdbench.data.reading.images import channel_statistics
 from kdbench.data.reading.normalisation import axis_statistics
 from kdbench.data.selection import at_random, cut_validation, first_per_class, flip_labels, half, noisy_targets
 from kdbench.recipe import Data, Examples, Recipe, Subset
@@ -94,11 +95,14 @@ def load_run_data(recipe: Recipe) -> RunData:
 def _preprocessing(dataset: Dataset, training: Split, options: Data) -> Preprocessing:
     """Return how the data's inputs are normalised: as the recipe says, or the data set, or as fitted to `training`.
 
-    Only numbers are fitted, of the part that remains for training: nothing of the validation part enters them.
+    What is fitted is the part that remains for training: nothing of the validation part enters it.
     """
     geometry = Geometry(resize=options.resize, crop=None if options.crop is None else (options.crop, options.crop))
     mean, std = options.mean or dataset.mean, options.std or dataset.std
     if training.inputs.dtype == np.uint8:
+        if not (mean and std):
+            fitted_mean, fitted_std = channel_statistics(training.inputs)
+            mean, std = mean or fitted_mean, std or fitted_std
         return Preprocessing(mean=mean, std=std, geometry=geometry)
     if training.inputs.dtype == np.float32 and not (mean and std):
         fitted_mean, fitted_std = axis_statistics(training.inputs, dataset.channel_axis)

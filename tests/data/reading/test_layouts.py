@@ -9,6 +9,8 @@ from kdbench.data.reading.arrays import dataset_from_arrays
 from kdbench.data.reading.layouts import as_inputs, as_tokens
 from kdbench.data.reading.normalisation import axis_statistics
 from kdbench.errors import InputError
+from kdbench.recipe import Data
+from kdbench.workflows.study.run_data import _preprocessing
 
 RNG = np.random.default_rng(0)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -188,3 +190,58 @@ def test_a_loader_may_return_plain_arrays_or_a_data_set_of_floats(monkeypatch):
 def test_tokens_keep_their_type():
     ids = np.array([[1, 2]])
     assert as_tokens(ids, "x") is ids
+
+
+def test_pixels_in_a_layout_are_normalised_by_the_training_part_alone():
+    """Without the validation part; a constant channel is shifted alone."""
+    x = RNG.integers(0, 256, (60, 5, 6, 13), dtype=np.uint8)
+    x[..., 4] = 7
+    arrays = {"x_train": x, "y_train": np.arange(60) % 3, "x_test": x[:9], "y_test": np.arange(9) % 3}
+    dataset = dataset_from_arrays(arrays, Request("bands", layout="NHWC"))
+    assert dataset.mean == dataset.std == ()
+    training = dataset.train.subset(range(7, 60))
+    found = _preprocessing(dataset, training, Data(name="bands", layout="NHWC"))
+    expected = training.inputs.astype(np.float64) / 255
+    np.testing.assert_allclose(found.mean, expected.mean(axis=(0, 2, 3)), rtol=1e-12)
+    std = expected.std(axis=(0, 2, 3))
+    std[4] = 1
+    np.testing.assert_allclose(found.std, std, rtol=1e-9)
+    given = _preprocessing(dataset, training, Data(name="bands", layout="NHWC", mean=(0.5,) * 13))
+    assert (given.mean, given.std) == ((0.5,) * 13, found.std)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.ma.masked_greater(normal(7), 33), "masked array"),
+        (1.7e9 + normal(7), "float32 rounds away"),
+        (normal(7) * 1e-60, "float32 rounds away"),
+        (np.hstack([normal(6), 2**40 + RNG.integers(0, 9, (6, 1))]), "in channel 6"),
+        (normal(7)[:0], "is empty"),
+    ],
+    ids=["masked", "times", "tiny", "one column", "empty"],
+)
+def test_values_that_would_be_lost_are_refused(x, message):
+    arrays = {"x_train": x, "y_train": LABELS[: len(x)], "x_test": normal(7), "y_test": LABELS}
+    with pytest.raises(InputError, match=message):
+        dataset_from_arrays(arrays, Request("table", layout="vectors"))
+
+
+@pytest.mark.parametrize("x", [np.full((6, 7), 1.7e9), 1e6 + normal(7), (1e7 + normal(7)).astype(np.float32)])
+def test_numbers_that_float32_holds_well_enough_are_kept(x):
+    arrays = {"x_train": x, "y_train": LABELS, "x_test": x, "y_test": LABELS}
+    np.testing.assert_array_equal(
+        dataset_from_arrays(arrays, Request("t", layout="vectors")).train.inputs, x.astype("f4")
+    )
+
+
+def test_a_masked_array_without_missing_values_is_an_array():
+    x = np.ma.masked_greater(normal(7), 1e9)
+    arrays = {"x_train": x, "y_train": LABELS, "x_test": x, "y_test": LABELS}
+    dataset = dataset_from_arrays(arrays, Request("t", layout="vectors"))
+    np.testing.assert_array_equal(dataset.train.inputs, x.data.astype(np.float32))
+
+
+def test_tokens_beyond_any_vocabulary_are_refused():
+    with pytest.raises(InputError, match="the token 9223372036854775813"):
+        as_tokens(np.full((2, 3), 2**63 + 5, dtype=np.uint64), "x")
