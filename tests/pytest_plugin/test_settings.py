@@ -53,6 +53,12 @@ def test_enabling_undoes_disabling(run, measurements):
     assert len(measurements) == 1
 
 
+def test_models_are_timed_unless_an_option_says_otherwise(run, measurements):
+    run(MIXED, "--benchmark", "--benchmark-max-time=0.01")
+    run(MIXED, "--benchmark", "--benchmark-max-time=0.01", "--kdbench-no-times")
+    assert [call["options"].times for call in measurements] == [True, False]
+
+
 def test_pytest_benchmark_may_be_absent(run, measurements):
     bounds = MIXED[: MIXED.index("    def test_timed")]
     run(bounds, "--benchmark", "-p", "no:benchmark").assert_outcomes(passed=1, deselected=1)

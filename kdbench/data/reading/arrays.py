@@ -30,9 +30,9 @@ def dataset_from_arrays(arrays: Any, request: Request, *, where: str = "", sourc
 
     Two pairs, ((x_train, y_train), (x_test, y_test)), are the same. A mapping may hold `class_names`, or `target_names`
     of a regression, whose labels are floats. Arrays are read
-    in the layout that `request` names, or as pixels. Mean and standard deviation of uint8 images without a layout come
-    from the training part, or from the test part if no other is requested; the others are left out: they are fitted to
-    the part that is trained on. `where` names the arrays in messages, `source` tells their origin.
+    in the layout that `request` names, or as pixels. Mean and standard deviation of uint8 images come from the training
+    part, or from the test part if no other is requested; those of floats are left out: they are fitted to the part that
+    is trained on. `where` names the arrays in messages, `source` tells their origin.
 
         dataset_from_arrays({"x_test": x, "y_test": y}, Request("mine", parts=("test",), layout="sequences"))
 
@@ -59,9 +59,7 @@ def dataset_from_arrays(arrays: Any, request: Request, *, where: str = "", sourc
     inputs, fitted = splits[basis].inputs, "; mean and std are fitted to what is trained on"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    if (inputs.dtype == np.uint8 and layout == "auto") or (
-        inputs.ndim == 4 and request.floats and request.layout == "auto"
-    ):
+    if inputs.dtype == np.uint8 or (inputs.ndim == 4 and request.floats and request.layout == "auto"):
         mean, std = channel_statistics(inputs)
         fitted = f"; mean and std computed from its {basis} part"
     elif inputs.dtype == np.int64:
@@ -95,7 +93,7 @@ def _is_pair(value: Any) -> bool:
 def _array(value: Any, what: str) -> Array:
     """Return an array, a tensor on the CPU or nested lists as an array; raises InputError for Python objects."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        message = f"{what} is a masked array, {np.ma.count_masked(value)} of whose values are missing"
+        message = f"{what} is a masked array, some of whose values are missing"
         raise InputError(message, "remove these samples, or fill in the missing values: array.filled(…)")
     try:
         array = np.asarray(value)

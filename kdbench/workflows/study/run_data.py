@@ -100,9 +100,9 @@ def _preprocessing(dataset: Dataset, training: Split, options: Data) -> Preproce
     geometry = Geometry(resize=options.resize, crop=None if options.crop is None else (options.crop, options.crop))
     mean, std = options.mean or dataset.mean, options.std or dataset.std
     if training.inputs.dtype == np.uint8:
-        if not (mean and std):
+        if dataset.stored_layout is not None:  # of a recipe that names one, or of channels that leave only one
             fitted_mean, fitted_std = channel_statistics(training.inputs)
-            mean, std = mean or fitted_mean, std or fitted_std
+            mean, std = options.mean or fitted_mean, options.std or fitted_std
         return Preprocessing(mean=mean, std=std, geometry=geometry)
     if training.inputs.dtype == np.float32 and not (mean and std):
         fitted_mean, fitted_std = axis_statistics(training.inputs, dataset.channel_axis)
