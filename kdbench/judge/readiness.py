@@ -19,7 +19,7 @@ from kdbench.judge.target import Target
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard, besides_teachers, seed_groups
 from kdbench.results.metrics import metric as declared
-from kdbench.results.records import RunRecord
+from kdbench.results.records import Diagnostic, RunRecord
 from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Overall, Verdict
 
 # Diagnostics that invalidate times and energies. A slowed clock does not change memory.
@@ -90,7 +90,7 @@ class _Case:
         return LimitCheck("UNKNOWN", f"measured on {here}, not on {there}", f"measure on {there}")
 
     def judge_model(self, card: ModelCard) -> ModelVerdict:
-        criteria = (self._device_criterion(), *(self._criterion(card, limit) for limit in self.target.limits))
+        criteria = (self._device_criterion, *(self._criterion(card, limit) for limit in self.target.limits))
         return ModelVerdict(model=card.id, overall=_overall_of_model(criteria), criteria=criteria)
 
     def best(self, ready: Sequence[str]) -> str | None:
@@ -105,6 +105,7 @@ class _Case:
             return True, 0.0
         return False, -reading.value if declared(metric).higher_is_better else reading.value
 
+    @cached_property
     def _device_criterion(self) -> Criterion:
         if (check := self.other_machine) is not None:
             reason = f"{check.reason}: {'; '.join(differences(self.record, self.target.device))}"
@@ -136,12 +137,17 @@ class _Case:
             remedy=check.remedy,
         )
 
+    @cached_property
+    def _disturbances(self) -> list[Diagnostic]:
+        """The warnings that invalidate numbers: a few, of the machine."""
+        return [diagnostic for diagnostic in self.record.warnings if diagnostic.code in INVALIDATING]
+
     def _disturbed(self, card: ModelCard, reading: Reading) -> LimitCheck | None:
         """Return UNKNOWN if the machine was disturbed when the number was measured."""
         if not reading.metric.hardware_dependent or reliability_problem(reading, "estimated") is not None:
             return None
         codes = INVALIDATING.keys() - ({"throttled"} if reading.metric.unit == "bytes" else set())
-        about_model = (d for d in self.record.warnings if d.code in codes and d.model in {None, card.id})
+        about_model = (d for d in self._disturbances if d.code in codes and d.model in {None, card.id})
         checks = (LimitCheck("UNKNOWN", f"{INVALIDATING[d.code]}: {d.message}", d.remedy) for d in about_model)
         return next(checks, None)
 

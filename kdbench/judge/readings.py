@@ -32,20 +32,19 @@ def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Re
         hint = "measure it together with its teacher: `kdbench bench TEACHER STUDENT`"
         return _missing(limit, "it is compared with no other model", hint)
     if limit.pair is not None:
-        pairs = [p for p in record.pairs if (p.teacher, p.student, p.metric) == (teacher, card.id, limit.pair)]
+        pairs = [pair for pair in record.pair_index.of(card.id, limit.pair) if pair.teacher == teacher]
         return _select(pairs, limit.pair, limit, device)
     return _relative(limit, _of_model(record, teacher, limit, device), _of_model(record, card.id, limit, device))
 
 
 def teacher_of(record: RunRecord, card: ModelCard) -> str | None:
     """Return the id of the model that a model is compared with, or None."""
-    measured = (pair.teacher for pair in record.pairs if pair.student == card.id)
+    measured = (pair.teacher for pair in record.pair_index.of_model(card.id))
     return next((id_ for id_ in (*measured, *card.parents) if id_ in record.cards), None)
 
 
 def _of_model(record: RunRecord, model: str, limit: Limit, device: Device) -> Reading:
-    measurements = [m for m in record.measurements if m.model == model and m.metric == limit.metric]
-    return _select(measurements, limit.metric, limit, device)
+    return _select(list(record.measurement_index.of(model, limit.metric)), limit.metric, limit, device)
 
 
 def _select(findings: list[F], metric: str, limit: Limit, device: Device) -> Reading:

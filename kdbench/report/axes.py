@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from kdbench.results.metrics import metrics_in
+from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, RunRecord
 
 DEFAULT_BATCH = 128
@@ -71,17 +72,21 @@ def runtime_of(axes: Axes) -> str:
 
 def unique(all_axes: Sequence[Axes]) -> list[Axes]:
     """Return the different axes among `all_axes`, in order."""
-    return [axes for index, axes in enumerate(all_axes) if axes not in all_axes[:index]]
+    different: dict[frozenset[tuple[str, str | int]], Axes] = {}
+    for axes in all_axes:
+        different.setdefault(frozenset(axes.items()), axes)
+    return list(different.values())
 
 
-def configurations(record: RunRecord) -> list[dict[str, str | int]]:
+@once_per_record
+def configurations(record: RunRecord) -> list[Axes]:
     """Return the axes of the latencies, each once: back-to-back calls first, then by threads and batch.
 
     A latency without axes, such as one that could not be measured, counts only if no other has axes.
     """
-    calls = [m for m in record.measurements if m.metric in metrics_in("latency", "throughput")]
+    calls = record.measurement_index.having(*metrics_in("latency", "throughput"))
     all_axes = [m.axes for m in calls if m.axes.get("mode") != "offline"]  # offline has a table of its own
-    return sorted(map(dict, unique([axes for axes in all_axes if axes] or all_axes)), key=_reading_order)
+    return sorted(unique([axes for axes in all_axes if axes] or all_axes), key=_reading_order)
 
 
 def headline(record: RunRecord) -> dict[str, str | int]:
@@ -91,6 +96,7 @@ def headline(record: RunRecord) -> dict[str, str | int]:
     return dict((single or measured or [{}])[0])
 
 
+@once_per_record
 def batched_axes(record: RunRecord) -> Axes:
     """Return the axes of the batched speed-up: the headline's, at the largest batch with a number; or none."""
     axes = headline(record)

@@ -10,6 +10,7 @@ from typing import Any
 from kdbench.report.cells import Number
 from kdbench.results.cards import ModelCard, Role, seed_groups
 from kdbench.results.metrics import metric as declared
+from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
 
 _TEMPERATURE = re.compile(r"\bT = (\d+(?:\.\d+)?)")  # as an objective states it, a method's default included
@@ -33,6 +34,7 @@ class ModelGroup:
         return tuple(card.id for card in self.cards)
 
 
+@once_per_record
 def model_groups(record: RunRecord) -> list[ModelGroup]:
     """Return the groups of a record: teachers first, then in the record's order.
 
@@ -47,21 +49,48 @@ def model_groups(record: RunRecord) -> list[ModelGroup]:
     return sorted(groups, key=lambda group: group.role != "teacher")
 
 
+@once_per_record
+def group_of(record: RunRecord) -> Mapping[str, ModelGroup]:
+    """Return the group of each model by the model's id, in the order of `model_groups`."""
+    return {id_: group for group in model_groups(record) for id_ in group.ids}
+
+
+def groups_with(record: RunRecord, ids: Iterable[str]) -> list[ModelGroup]:
+    """Return the groups that have any of the models `ids`, in the order of `model_groups`."""
+    of, places = group_of(record), _places(record)
+    found = {of[id_].ids: of[id_] for id_ in ids if id_ in of}
+    return sorted(found.values(), key=lambda group: places[group.ids])
+
+
+@once_per_record
+def _places(record: RunRecord) -> Mapping[tuple[str, ...], int]:
+    return {group.ids: place for place, group in enumerate(model_groups(record))}
+
+
 def teacher_of(record: RunRecord, group: ModelGroup) -> str | None:
     """Return the label of the model that `group` is compared with, or None."""
-    teachers = {pair.teacher for pair in record.pairs if pair.student in group.ids}
-    return next((other.label for other in model_groups(record) if teachers & set(other.ids)), None)
+    return _teachers(record).get(group.ids)
+
+
+@once_per_record
+def _teachers(record: RunRecord) -> Mapping[tuple[str, ...], str]:
+    """Return the label of the first model that each group is compared with, by the group's ids."""
+    compared = {
+        group.ids: groups_with(record, {pair.teacher for id_ in group.ids for pair in record.pair_index.of_model(id_)})
+        for group in model_groups(record)
+    }
+    return {ids: teachers[0].label for ids, teachers in compared.items() if teachers}
 
 
 def have_one_teacher(record: RunRecord, groups: Iterable[ModelGroup]) -> bool:
     """Return whether all `groups` that have a teacher have the same one: numbers relative to several have no best."""
-    names = {card.id: card.name for card in record.models}
-    return len({names.get(parent) for group in groups for card in group.cards for parent in card.parents}) <= 1
+    parents = {parent for group in groups for card in group.cards for parent in card.parents}
+    return len({record.cards[parent].name if parent in record.cards else None for parent in parents}) <= 1
 
 
 def has_metric(record: RunRecord, *metrics: str) -> bool:
     """Return whether the record has any of `metrics`, with a value or with a reason why there is none."""
-    return any(measurement.metric in metrics for measurement in record.measurements)
+    return record.measurement_index.has(*metrics)
 
 
 def is_timed(record: RunRecord) -> bool:
@@ -189,8 +218,7 @@ class Family:
 def settings(record: RunRecord, group: ModelGroup) -> Settings:
     """Return the training settings of a group's first seed."""
     card = group.cards[0]
-    entries = [entry for role in ("teacher", "student") for entry in (record.recipe or {}).get(role, ())]
-    entry: Mapping[str, Any] = next((entry for entry in entries if entry.get("name") == group.label), {})
+    entry = _entries(record).get(group.label, {})
     training = _table(entry, "training")
     augment = _table(_table(entry, "data"), "augment")
     temperature = _TEMPERATURE.search(card.training.objective) if card.training else None
@@ -201,6 +229,14 @@ def settings(record: RunRecord, group: ModelGroup) -> Settings:
         temperature=float(temperature[1]) if temperature else None,
         mixup=bool(augment.get("mixup")) if "mixup" in augment else None,
     )
+
+
+@once_per_record
+def _entries(record: RunRecord) -> Mapping[str, Mapping[str, Any]]:
+    """Return the recipe's models by name; of two with one name, the first."""
+    lists = [(record.recipe or {}).get(role) for role in ("teacher", "student")]
+    entries = [entry for listed in lists if isinstance(listed, list) for entry in listed if isinstance(entry, Mapping)]
+    return {name: entry for entry in reversed(entries) if isinstance(name := entry.get("name"), str)}
 
 
 def dataset(record: RunRecord) -> str | None:
@@ -229,6 +265,7 @@ def is_distilled(group: ModelGroup) -> bool:
     return bool(group.cards[0].teachers)
 
 
+@once_per_record
 def families(record: RunRecord) -> list[Family]:
     """Return the sweeps of two points or more, in the record's order."""
     members: dict[str, list[ModelGroup]] = {}

@@ -137,9 +137,13 @@ def finished(title: str, columns: Sequence[Column], rows: Iterable[Row], notes: 
     """Return the table with its best numbers flagged, its footnotes numbered, and without empty notes."""
     listed = list(rows)
     body = [list(row.cells) for row in listed]
+    competitors: dict[Hashable, list[int]] = {}
+    for place, row in enumerate(listed):
+        competitors.setdefault(row.ranking, []).append(place)
+    competitors.pop(None, None)
     for index, column in enumerate(columns):
-        for ranking in {row.ranking for row in listed} - {None}:
-            _flag_best(body, index, column, [number for number, row in enumerate(listed) if row.ranking == ranking])
+        for places in competitors.values():
+            _flag_best(body, index, column, places)
     footnotes: dict[str, int] = {}
     for cells in body:
         for index, cell in enumerate(cells):

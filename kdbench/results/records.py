@@ -5,10 +5,10 @@ Frozen pydantic models: they validate what is read from a file, and their JSON S
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.results.cards import Evidence, ModelCard
 from kdbench.results.metrics import METRICS, PAIR_METRICS
+from kdbench.results.record_index import ResultIndex
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import AnyTable, StoredValue
 from kdbench.validation import Value
@@ -64,9 +65,6 @@ class _Result(Value):
         if self.status != "ok" and not self.reason:
             raise ValueError(f"{self.metric}: status {self.status!r} needs a reason")
         return self
-
-
-_Kind = TypeVar("_Kind", bound=_Result)
 
 
 class Measurement(_Result):
@@ -243,17 +241,42 @@ class RunRecord(StoredValue):
         """The models by id."""
         return {card.id: card for card in self.models}
 
+    @cached_property
+    def measurement_index(self) -> ResultIndex[Measurement]:
+        """The measurements by model, metric and axes."""
+        return ResultIndex(self.measurements, lambda measurement: measurement.model)
+
+    @cached_property
+    def pair_index(self) -> ResultIndex[Pair]:
+        """The pairs by student, metric and axes."""
+        return ResultIndex(self.pairs, lambda pair: pair.student)
+
+    @cached_property
+    def derived(self) -> dict[Hashable, Any]:
+        """What `once_per_record` computed from this record."""
+        return {}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with changed fields, as pydantic does, without what was computed from the former ones."""
+        copied = super().model_copy(update=update, deep=deep)
+        for computed in ("cards", "measurement_index", "pair_index", "derived"):
+            copied.__dict__.pop(computed, None)
+        return copied
+
     def find(self, model: str, metric: str, **axes: str | int) -> Measurement | None:
         """Return the measurement of `metric` of `model` at `axes` with the fewest further axes, or None."""
-        return _nearest((m for m in self.measurements if m.model == model and m.metric == metric), axes)
+        return self.measurement_index.nearest(model, metric, axes)
 
     def find_pair(self, student: str, metric: str, **axes: str | int) -> Pair | None:
         """Return the pair `metric` of `student` at `axes` with the fewest further axes, or None."""
-        return _nearest((p for p in self.pairs if p.student == student and p.metric == metric), axes)
+        return self.pair_index.nearest(student, metric, axes)
 
     def hash(self) -> str:
         """Return the content hash, by which a verdict identifies its record."""
-        return storage.content_hash(self.to_json())
+        if "hash" not in self.derived:
+            self.derived["hash"] = storage.content_hash(self.to_json())
+        value: str = self.derived["hash"]
+        return value
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -270,11 +293,6 @@ class RunRecord(StoredValue):
                 "re-create it with this version, or read it with the one that wrote it",
             )
         return cls.from_json(content, path)
-
-
-def _nearest(results: Iterable[_Kind], axes: Axes) -> _Kind | None:
-    matches = (result for result in results if axes.items() <= result.axes.items())
-    return min(matches, key=lambda result: len(result.axes), default=None)
 
 
 def record_schema() -> dict[str, Any]:

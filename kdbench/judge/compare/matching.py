@@ -66,8 +66,8 @@ def match_models(
         if not pairs:
             raise InputError("the models that were named have no seed in common", "name single models by their ids")
         return Matched(tuple(pairs))
-    names = dict.fromkeys(card.name for card in new)
-    pairs = [pair for name in names for pair in _by_seed(_named(name, base), _named(name, new))]
+    base_named, new_named = _by_name(base), _by_name(new)
+    pairs = [pair for name in new_named for pair in _by_seed(base_named.get(name, []), new_named[name])]
     before, after = besides_teachers(base), besides_teachers(new)
     if len({card.name for card in before}) == len({card.name for card in after}) == 1:
         pairs += _by_seed(_without(before, [p.base for p in pairs]), _without(after, [p.new for p in pairs]))
@@ -77,11 +77,11 @@ def match_models(
             "say which is which with --model BASE=NEW",
         )
     order = {card.id: number for number, card in enumerate(new)}
-    unmatched = _without(base, [p.base for p in pairs])
+    unmatched, candidates = _without(base, [p.base for p in pairs]), {card.id for card in before}
     return Matched(
         tuple(sorted(pairs, key=lambda pair: order[pair.new.id])),
-        lost=tuple(card.id for card in unmatched if card in before),
-        teachers=tuple(card.id for card in unmatched if card not in before),
+        lost=tuple(card.id for card in unmatched if card.id in candidates),
+        teachers=tuple(card.id for card in unmatched if card.id not in candidates),
         added=tuple(card.id for card in _without(new, [p.new for p in pairs])),
     )
 
@@ -106,8 +106,16 @@ def _named(name: str, cards: Sequence[ModelCard]) -> list[ModelCard]:
     return [card for card in cards if card.name == name]
 
 
+def _by_name(cards: Sequence[ModelCard]) -> dict[str, list[ModelCard]]:
+    named: dict[str, list[ModelCard]] = {}
+    for card in cards:
+        named.setdefault(card.name, []).append(card)
+    return named
+
+
 def _without(cards: Sequence[ModelCard], matched: Sequence[ModelCard]) -> list[ModelCard]:
-    return [card for card in cards if card not in matched]
+    ids = {card.id for card in matched}
+    return [card for card in cards if card.id not in ids]
 
 
 def _list(cards: Sequence[ModelCard]) -> str:
@@ -142,7 +150,7 @@ def in_words(axes: Axes) -> str:
 
 
 def _by_axes(record: RunRecord, model: str, metric: str) -> dict[tuple[tuple[str, str | int], ...], Measurement]:
-    measurements = (m for m in record.measurements if (m.model, m.metric) == (model, metric))
+    measurements = record.measurement_index.of(model, metric)
     return {tuple(sorted(m.axes.items())): m for m in measurements if not _EXCLUDED & m.axes.keys()}
 
 

@@ -1,7 +1,7 @@
 """The strategies to compare one metric of one model, best first; the first that applies decides."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from kdbench.judge.compare.deltas import Delta, NotComparable
 from kdbench.judge.compare.matching import Match, other_machine, other_runtime
 from kdbench.judge.limits import reliability_problem
 from kdbench.results.metrics import PAIR_METRICS, Metric
+from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Measurement, Pair, RunRecord
 from kdbench.results.samples import Samples, correct_key, squared_error_key
 
@@ -49,6 +50,12 @@ class RecordPair:
     def other_machine(self) -> str:
         """How the machines differ, in words; empty if they do not."""
         return "" if self.side_by_side else other_machine(self.base, self.new)
+
+    @cached_property
+    def anchors(self) -> dict[str, str]:
+        """The models whose file is the same in both records: the base's id by the new record's, in its order."""
+        by_file = {card.sha256: card.id for card in self.base.models}
+        return {card.id: by_file[card.sha256] for card in self.new.models if card.sha256 in by_file}
 
     @cached_property
     def same_test_set(self) -> bool | None:
@@ -153,9 +160,10 @@ def _anchored(pair: MetricPair) -> Delta | None:
     records = pair.records
     if pair.metric.id not in _SAMPLED_RATIO_OF or other_runtime(records.base, records.new, pair.new.axes):
         return None
-    by_file = {card.sha256: card.id for card in records.base.models}
-    anchors = [(by_file[card.sha256], card.id) for card in records.new.models if card.sha256 in by_file]
-    for base_anchor, new_anchor in anchors:
+    for new_anchor in _compared_with(records.new, pair.match.new.id):
+        base_anchor = records.anchors.get(new_anchor)
+        if base_anchor is None:
+            continue
         for as_student in (True, False):
             before, after = (
                 _ratio(record, pair, *((anchor, model) if as_student else (model, anchor)))
@@ -233,6 +241,20 @@ _STRATEGIES: tuple[Callable[[MetricPair], Delta | NotComparable | None], ...] = 
 
 def _ratio(record: RunRecord, pair: MetricPair, teacher: str, student: str) -> Pair | None:
     """Return the measured ratio of a teacher and a student at the pair's axes, if there is one."""
-    key = (_SAMPLED_RATIO_OF[pair.metric.id], teacher, student)
-    ratios = (p for p in record.pairs if (p.metric, p.teacher, p.student) == key)
-    return next((p for p in ratios if p.axes == pair.new.axes), None)
+    ratios = record.pair_index.of(student, _SAMPLED_RATIO_OF[pair.metric.id])
+    return next((p for p in ratios if p.teacher == teacher and p.axes == pair.new.axes), None)
+
+
+def _compared_with(record: RunRecord, model: str) -> tuple[str, ...]:
+    """Return the models that share a pair with `model`, in the record's order."""
+    return _partners(record).get(model, ())
+
+
+@once_per_record
+def _partners(record: RunRecord) -> Mapping[str, tuple[str, ...]]:
+    partners: dict[str, set[str]] = {}
+    for pair in record.pairs:
+        partners.setdefault(pair.student, set()).add(pair.teacher)
+        partners.setdefault(pair.teacher, set()).add(pair.student)
+    places = {id_: place for place, id_ in enumerate(record.cards)}
+    return {model: tuple(sorted(others, key=places.__getitem__)) for model, others in partners.items()}

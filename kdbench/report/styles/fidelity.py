@@ -32,8 +32,8 @@ def fidelity(record: RunRecord) -> Layout:
 def _students(record: RunRecord) -> list[ModelGroup]:
     """Return the students with a teacher, grouped by network, those trained on labels only first."""
     students = [group for group in model_groups(record) if teacher_of(record, group) is not None]
-    networks = list(dict.fromkeys(map(network, students)))
-    return sorted(students, key=lambda student: (networks.index(network(student)), is_distilled(student)))
+    places = {name: place for place, name in enumerate(dict.fromkeys(map(network, students)))}
+    return sorted(students, key=lambda student: (places[network(student)], is_distilled(student)))
 
 
 def _teacher(record: RunRecord) -> Field:
@@ -76,7 +76,7 @@ def _errors(record: RunRecord, students: list[ModelGroup]) -> Table:
 
 
 def _losses(record: RunRecord, students: list[ModelGroup]) -> Table:
-    distilled = [student for student in students if is_distilled(student) and _has_train(record)]
+    distilled = [student for student in students if is_distilled(student)] if _has_train(record) else []
     fields = [
         _teacher(record),
         _error(record, "Top-1 Error (%, Test)"),

@@ -3,7 +3,7 @@
 from kdbench.errors import InputError
 from kdbench.report.cells import Number, Text, millions, percent
 from kdbench.report.figures.accuracy import training_curves
-from kdbench.report.model_groups import ModelGroup, is_distilled, model_groups, network, number, settings
+from kdbench.report.model_groups import ModelGroup, groups_with, is_distilled, model_groups, network, number, settings
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.table import Column, Field, Row, Table, finished, model_table, text_field, words
 from kdbench.results.records import RunRecord
@@ -28,7 +28,7 @@ def teachers(record: RunRecord) -> Layout:
 def _models(record: RunRecord, students: list[ModelGroup]) -> Table:
     """Return table 1: each teacher, and each student network once."""
     used = {teacher for student in students for card in student.cards for teacher in card.teachers}
-    sources = [group for group in model_groups(record) if used & set(group.ids)]
+    sources = groups_with(record, used)
     networks: dict[str, list[ModelGroup]] = {}
     for student in students:
         networks.setdefault(network(student), []).append(student)
@@ -72,8 +72,7 @@ def _trained(record: RunRecord, students: list[ModelGroup]) -> Table:
         return missing if value is None else f"{value:g}"
 
     def teacher(student: ModelGroup) -> Text:
-        used = set(student.cards[0].teachers)
-        labels = [group.label for group in model_groups(record) if used & set(group.ids)]
+        labels = [group.label for group in groups_with(record, student.cards[0].teachers)]
         return Text(" + ".join(labels), code=True) if labels else Text("Trained from scratch")
 
     fields = [

@@ -8,6 +8,7 @@ from kdbench import units
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Column, Field, Table, metric_field, model_table
+from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, RunRecord
 
 Shares = Mapping[str | int, float]
@@ -65,16 +66,18 @@ def label_noise(record: RunRecord) -> Table:
     return model_table("Label noise", groups, fields, [_NOISE])
 
 
+@once_per_record
 def class_shares(record: RunRecord) -> dict[str, Shares]:
-    """Return the accuracy on each class by the label of a group; the mean of several seeds."""
+    """Return the accuracy on each class by the label of a group; the mean of the seeds that have one."""
     by_model: dict[str, dict[str | int, float]] = {}
-    for m in record.measurements:
-        if m.metric == "class_top1" and m.value is not None:
+    for m in record.measurement_index.having("class_top1"):
+        if m.value is not None:
             by_model.setdefault(m.model, {})[m.axes["class"]] = m.value
     shares: dict[str, Shares] = {}
     for group in model_groups(record):
         if seeds := [by_model[id_] for id_ in group.ids if id_ in by_model]:
-            shares[group.label] = {name: fmean(seed[name] for seed in seeds) for name in seeds[0]}
+            names = dict.fromkeys(name for seed in seeds for name in seed)
+            shares[group.label] = {name: fmean(seed[name] for seed in seeds if name in seed) for name in names}
     return shares
 
 

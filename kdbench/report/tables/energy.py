@@ -10,6 +10,7 @@ from kdbench.report.axes import axes_columns, common_axes, format_axes, protocol
 from kdbench.report.cells import Cell, Number, sentence
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Field, Table, axes_table, column, metric_field
+from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, Measurement, RunRecord
 
 _ESTIMATED = "`~` marks an estimate: CPU time × assumed TDP. It is not ranked and not comparable with measurements."
@@ -37,7 +38,7 @@ def format_scope(scope: str) -> str:
 
 def energies(record: RunRecord, *metrics: str) -> list[Measurement]:
     """Return the measurements of any of `metrics`, the part that runs the models first."""
-    return sorted((m for m in record.measurements if m.metric in metrics), key=lambda m: "scope" in m.axes)
+    return sorted(record.measurement_index.having(*metrics), key=lambda m: "scope" in m.axes)
 
 
 def scope_of(measurement: Measurement) -> str:
@@ -130,12 +131,11 @@ def energy(record: RunRecord) -> Table:
     with_carbon = any(m.value is not None for m in energies(record, "co2_g"))
     metrics = [metric for metric in _METRICS if metric != "energy_net_j" or not estimated]
     metrics += ["co2_g"] if with_carbon else []
-    shown = [m for m in energies(record, *_METRICS) if m.model in models]
     rows = [
         (axes, group)
         for axes in measured
         for group in model_groups(record)
-        if any(m.axes == axes and m.model in group.ids for m in shown)
+        if any(m.axes == axes for id_ in group.ids if id_ in models for m in _energies_of(record, id_))
     ]
     fields = [
         *(metric_field(record, metric, head=_HEADS.get(metric, column(metric).head)) for metric in metrics),
@@ -157,6 +157,11 @@ def energy(record: RunRecord) -> Table:
     return axes_table("Energy", rows, columns, fields, notes)
 
 
+def _energies_of(record: RunRecord, model: str) -> list[Measurement]:
+    return [m for m in record.measurement_index.of_model(model) if m.metric in _METRICS]
+
+
+@once_per_record
 def run_batch(record: RunRecord) -> int:
     """Return the batch of the summary's energies: the protocol's largest, or the largest with a value."""
     requested = protocol_batch(record)
@@ -216,10 +221,14 @@ def energy_ratio(record: RunRecord, group: ModelGroup) -> Number:
 
 def _ratio(record: RunRecord, group: ModelGroup, axes: Axes) -> Cell:
     """Return the ratio at `axes`; a dash for a teacher, and for a scope without ratios."""
-    scopes = {pair.axes.get("scope") for pair in record.pairs if pair.metric == "energy_ratio"}
-    if teacher_of(record, group) is None or axes.get("scope") not in scopes:
+    if teacher_of(record, group) is None or axes.get("scope") not in _compared_scopes(record):
         return DASH
     return number(record, group, "energy_ratio", axes)
+
+
+@once_per_record
+def _compared_scopes(record: RunRecord) -> set[str | int | None]:
+    return {pair.axes.get("scope") for pair in record.pair_index.having("energy_ratio")}
 
 
 def _measured_axes(record: RunRecord) -> list[Axes]:
@@ -238,9 +247,9 @@ def _refusal_notes(record: RunRecord, valued: set[str]) -> Iterator[str]:
     groups = model_groups(record)
     labels_by_reason: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for group in groups:
-        missing = [m for m in energies(record, *_METRICS) if m.model in group.ids]
+        missing = sorted((m for id_ in group.ids for m in _energies_of(record, id_)), key=lambda m: "scope" in m.axes)
         reasons = [(m.reason or "", m.hint or "") for m in missing if not _is_switched_off(m)]
-        if reasons and not valued & set(group.ids):
+        if reasons and valued.isdisjoint(group.ids):
             labels_by_reason.setdefault(tuple(dict.fromkeys(reasons)), []).append(group.label)
     for whys, labels in labels_by_reason.items():
         names = ", ".join(f"`{label}`" for label in labels)

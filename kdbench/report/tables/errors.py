@@ -8,6 +8,7 @@ from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher
 from kdbench.report.table import DASH, Field, Table, column, metric_field, model_table
 from kdbench.report.tables.accuracy import TRAIN
 from kdbench.results.metrics import METRICS
+from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, RunRecord
 
 _MOST_TARGETS = 6  # with a column each; the record has all
@@ -38,5 +39,9 @@ def errors(record: RunRecord) -> Table:
 def _to_teacher(record: RunRecord, group: ModelGroup, _: Axes) -> Cell:
     if group.role == "teacher" or not has_metric(record, METRICS["teacher_mse"].id):
         return DASH
-    students = [other for other in model_groups(record) if other.role == "student"]
-    return replace(number(record, group, "teacher_mse"), comparable=have_one_teacher(record, students))
+    return replace(number(record, group, "teacher_mse"), comparable=_students_have_one_teacher(record))
+
+
+@once_per_record
+def _students_have_one_teacher(record: RunRecord) -> bool:
+    return have_one_teacher(record, [group for group in model_groups(record) if group.role == "student"])

@@ -10,6 +10,7 @@ from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher
 from kdbench.report.table import DASH, Column, Field, Row, Table, column, finished, model_table, text_field, words
 from kdbench.report.tables.accuracy import TRAIN
 from kdbench.results.metrics import METRICS, metrics_in
+from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, Measurement, RunRecord
 
 _RELATIVE = metrics_in("fidelity")  # to a teacher
@@ -161,4 +162,9 @@ def _student_number(record: RunRecord, metric: str, group: ModelGroup, axes: Axe
         return cell
     if group.role == "teacher" and cell.value is None:
         return DASH
-    return replace(cell, comparable=have_one_teacher(record, model_groups(record)))
+    return replace(cell, comparable=_have_one_teacher(record))
+
+
+@once_per_record
+def _have_one_teacher(record: RunRecord) -> bool:
+    return have_one_teacher(record, model_groups(record))

@@ -10,7 +10,8 @@ from kdbench.report.axes import axes_columns, common_axes, configurations, forma
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Column, Field, Row, Table, axes_table, column, finished, metric_field, words
-from kdbench.results.records import Axes, Layer, Measurement, RunRecord
+from kdbench.results.record_index import once_per_record
+from kdbench.results.records import Axes, Diagnostic, Layer, Measurement, RunRecord
 
 _TIMES = {**{f"latency_p{percent}_ns": f"p{percent}" for percent in (50, 90, 95, 99)}, "latency_mean_ns": "Mean"}
 _THROUGHPUT = "throughput_per_s"
@@ -58,7 +59,7 @@ def latency(record: RunRecord) -> Table:
 
 def speedups(record: RunRecord) -> Table:
     """Return each student's speed-up at every configuration, if there are more than the table of ratios shows."""
-    compared = [pair.axes for pair in record.pairs if pair.metric == "latency_ratio" and pair.value is not None]
+    compared = unique([pair.axes for pair in record.pair_index.having("latency_ratio") if pair.value is not None])
     measured = [axes for axes in configurations(record) if axes in compared]
     more = any(axes not in headlines(record) for axes in measured)
     students = [group for group in model_groups(record) if more and teacher_of(record, group) is not None]
@@ -112,8 +113,9 @@ def by_batch(record: RunRecord, group: ModelGroup, axes: Axes) -> dict[int, Meas
     """Return the throughputs of a group by batch, the smallest batch first."""
     rates = {
         batch: m
-        for m in record.measurements
-        if m.model in group.ids and m.metric == _THROUGHPUT and m.value is not None
+        for id_ in group.ids
+        for m in record.measurement_index.of(id_, _THROUGHPUT)
+        if m.value is not None
         if axes.items() <= m.axes.items() and isinstance(batch := m.axes.get("batch"), int)
     }
     return dict(sorted(rates.items()))
@@ -121,7 +123,7 @@ def by_batch(record: RunRecord, group: ModelGroup, axes: Axes) -> dict[int, Meas
 
 def offline_axes(record: RunRecord) -> list[Axes]:
     """Return the axes at which batches were swept, each once."""
-    return unique([m.axes for m in record.measurements if m.metric == _OFFLINE and m.axes])
+    return unique([m.axes for m in record.measurement_index.having(_OFFLINE) if m.axes])
 
 
 def _throughput(record: RunRecord, group: ModelGroup, axes: Axes) -> Cell:
@@ -149,18 +151,31 @@ def _refusals(record: RunRecord, measured: Sequence[Axes]) -> _Refusals:
 
 
 def _refusal_notes(refusals: _Refusals) -> Iterator[str]:
-    for runtime, why in dict.fromkeys((runtime, why) for (runtime, _), why in refusals.items()):
-        labels = [f"`{label}`" for (name, label), other in refusals.items() if (name, other) == (runtime, why)]
+    alike: dict[tuple[str, tuple[str, str]], list[str]] = {}
+    for (runtime, label), why in refusals.items():
+        alike.setdefault((runtime, why), []).append(f"`{label}`")
+    for (runtime, why), labels in alike.items():
         yield f"Not measured with {runtime}: {', '.join(labels)} ({'; '.join(filter(None, why))})."
 
 
 def _largest(record: RunRecord, group: ModelGroup, axes: Axes) -> Number:
     """Return the largest throughput, with the record's warning if larger batches were not tried."""
     cell = number(record, group, _OFFLINE, axes)
-    warnings = [w for w in record.warnings if w.code == "offline_shortened" and w.model in group.ids]
+    shortened = _shortened(record)
+    warnings = [warning for id_ in group.ids for warning in shortened.get(id_, ())]
     if not warnings or cell.value is None or cell.reason:
         return cell
     return replace(cell, reason="; ".join(w.message for w in warnings), hint=warnings[0].remedy)
+
+
+@once_per_record
+def _shortened(record: RunRecord) -> Mapping[str | None, Sequence[Diagnostic]]:
+    """Return the warnings that larger batches were not tried, by model."""
+    by_model: dict[str | None, list[Diagnostic]] = {}
+    for warning in record.warnings:
+        if warning.code == "offline_shortened":
+            by_model.setdefault(warning.model, []).append(warning)
+    return by_model
 
 
 def _best_batch(rates: Mapping[int, Measurement]) -> str:
@@ -203,7 +218,16 @@ def time_by_operator(record: RunRecord) -> Table:
 
 def layers_of(record: RunRecord, group: ModelGroup) -> list[Layer]:
     """Return the profiled layers of a group in the order in which they run."""
-    return [layer for layer in record.layers if layer.model in group.ids]
+    of_model = _layers_by_model(record)
+    return [layer for id_ in group.ids for layer in of_model.get(id_, ())]
+
+
+@once_per_record
+def _layers_by_model(record: RunRecord) -> Mapping[str, Sequence[Layer]]:
+    by_model: dict[str, list[Layer]] = {}
+    for layer in record.layers:
+        by_model.setdefault(layer.model, []).append(layer)
+    return by_model
 
 
 def _leading_rows(group: ModelGroup, layers: Sequence[Layer]) -> list[Row]:

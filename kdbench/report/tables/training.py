@@ -69,6 +69,7 @@ def convergence(record: RunRecord) -> str:
 def sweeps(record: RunRecord) -> Table:
     """Return the points of all sweeps of the recipe, one row each."""
     family_of = {member.label: family for family in families(record) for member in family.members}
+    one_teacher = {family.name: have_one_teacher(record, family.members) for family in families(record)}
     score = score_of(record)
     closeness = [metric for metric in score.closeness if has_metric(record, metric)]
     relative = [score.against_teacher, *closeness] if closeness else []  # to the teacher
@@ -79,8 +80,7 @@ def sweeps(record: RunRecord) -> Table:
     def student_number(metric: str, group: ModelGroup, _: Axes) -> Cell:
         if group.role != "student":
             return DASH
-        same = have_one_teacher(record, family_of[group.label].members)
-        return replace(number(record, group, metric), comparable=same)
+        return replace(number(record, group, metric), comparable=one_teacher[family_of[group.label].name])
 
     fields = [
         text_field("Sweep", lambda group: family_of[group.label].name, code=True),

@@ -78,13 +78,15 @@ def _notable(record: RunRecord, students: list[ModelGroup]) -> list[tuple[str, M
 
 def _clearly_fastest(record: RunRecord, students: list[ModelGroup]) -> ModelGroup | None:
     """Return the student whose latency interval lies below the intervals of all other students, or None."""
-    times = [(s, number(record, s, "latency_mean_ns", headline(record))) for s in students]
-    for student, time in times:
-        others = [cell.interval for other, cell in times if other is not student and cell.value is not None]
-        high = time.interval.high if time.competes and time.interval else math.inf
-        if others and all(interval and high < interval.low for interval in others):
-            return student
-    return None
+    times = [(student, number(record, student, "latency_mean_ns", headline(record))) for student in students]
+    valued = [(student, time) for student, time in times if time.value is not None]
+    bounds = [(time.interval.low, place) for place, (_, time) in enumerate(valued) if time.interval is not None]
+    if len(bounds) < max(len(valued), 2):
+        return None
+    (_, first), (next_low, _), *_ = sorted(bounds)
+    fastest, time = valued[first]
+    high = time.interval.high if time.competes and time.interval else math.inf
+    return fastest if high < next_low else None
 
 
 def _student(record: RunRecord, student: ModelGroup, opening: str, teacher: str) -> str:

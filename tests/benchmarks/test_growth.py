@@ -1,0 +1,91 @@
+"""The work on a record grows with its size and no faster, counted in calls and in results looked at, never timed."""
+
+import sys
+from collections import Counter
+from typing import ClassVar
+
+import pytest
+
+from benchmarks.growth.records import Parts, synthetic_record
+from kdbench.judge.compare.records import compare
+from kdbench.judge.readiness import judge
+from kdbench.judge.target import load_target, shipped_targets
+from kdbench.report import Content
+from kdbench.report.render.html import render as html
+from kdbench.report.render.markdown import render as markdown
+from kdbench.report.styles import STYLES
+from kdbench.report.text.comparison import markdown as comment
+from kdbench.results.records import RunRecord
+
+FEW, MANY = 14, 42
+PARTS = Parts(classes=3)
+
+
+class Counted(tuple):
+    """A record's results, which count how many of them were looked at one after another."""
+
+    __slots__ = ()
+    looks: ClassVar = Counter()
+
+    def __iter__(self):
+        for item in super().__iter__():
+            Counted.looks["results"] += 1
+            yield item
+
+
+def counted(models, hour=0):
+    record = synthetic_record(models, hour=hour, parts=PARTS)
+    lists = {name: Counted(getattr(record, name)) for name in ("measurements", "pairs", "layers", "models")}
+    return record.model_copy(update=lists)
+
+
+def work(compute):
+    """Return the results looked at, and the calls of Python functions, while `compute` runs."""
+    Counted.looks.clear()
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        compute()
+    finally:
+        sys.setprofile(None)
+    return Counted.looks["results"], calls
+
+
+def report(render, style=None):
+    def of(record, _):
+        content = Content(record, style=style)
+        content.__dict__["drawings"] = []  # matplotlib's calls hide ours
+        render(content)
+
+    return of
+
+
+READY = [load_target(name) for name in shipped_targets()][:2]
+TASKS = {
+    "markdown": report(markdown),
+    "html": report(html),
+    **{style: report(markdown, style) for style, _ in STYLES},
+    "ready": lambda record, _: [judge(record, target) for target in READY],
+    "compare": lambda record, later: comment(compare(record, later)),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_work_grows_no_faster_than_the_models(task):
+    records = [[counted(models, hour) for hour in (0, 5)] for models in (4, FEW, MANY)]
+    _, few, many = (work(lambda pair=pair: TASKS[task](*pair)) for pair in records)  # the first one imports modules
+    growth = [more / max(less, 1) for less, more in zip(few, many, strict=True)]
+    assert max(growth) < (MANY / FEW) ** 1.2, (few, many)
+
+
+def test_synthetic_records_are_valid_and_the_same_for_a_seed():
+    record = synthetic_record(FEW)
+    assert RunRecord.model_validate(record.to_json()) == record == synthetic_record(FEW)
+    assert {card.role for card in record.models} == {"teacher", "student"}
+    assert len(record.models) == FEW
+    assert {m.status for m in record.measurements} == {"ok", "unstable", "error", "unavailable"}

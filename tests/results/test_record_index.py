@@ -1,0 +1,73 @@
+"""The index of a record: the results that a search over all of them finds, and nothing of a former state."""
+
+import pytest
+
+from kdbench.results.record_index import once_per_record
+from kdbench.results.records import Environment, ModelCard, RunRecord, measured
+
+
+def record(*measurements):
+    cards = [
+        ModelCard(id=x, name=x, role="student", file="", sha256="", input_shape=(1,), classes=2, parameters=1)
+        for x in "ab"
+    ]
+    environment = Environment(host={}, libraries={})
+    return RunRecord(
+        kind="run", name="r", created="", command="", environment=environment, models=cards, measurements=measurements
+    )
+
+
+@pytest.fixture
+def run():
+    at = [{"batch": 1}, {}, {"batch": 1, "threads": 2}, {"batch": 8, "threads": 2}, {"threads": 2}]
+    latencies = [measured(x, "latency_p50_ns", 1.0 + i, axes=axes) for i, axes in enumerate(at) for x in "ab"]
+    return record(*latencies, measured("a", "top1", 0.5), measured("b", "top1", 0.6, axes={"part": "train"}))
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [{}, {"batch": 1}, {"threads": 2}, {"batch": 8}, {"threads": 2, "batch": 1}, {"batch": 2}, {"part": "train"}],
+)
+@pytest.mark.parametrize("metric", ["latency_p50_ns", "top1", "loss"])
+@pytest.mark.parametrize("model", ["a", "b", "c"])
+def test_the_nearest_is_the_one_that_a_search_over_all_finds(run, model, metric, axes):
+    fitting = [m for m in run.measurements if (m.model, m.metric) == (model, metric) and axes.items() <= m.axes.items()]
+    assert run.find(model, metric, **axes) is min(fitting, key=lambda m: len(m.axes), default=None)
+
+
+def test_results_of_several_metrics_keep_the_records_order(run):
+    index = run.measurement_index
+    assert index.having("top1", "latency_p50_ns", "loss") == list(run.measurements)
+    assert index.of("a", "latency_p50_ns") == tuple(m for m in run.measurements[:10] if m.model == "a")
+    assert index.of_model("b") == tuple(m for m in run.measurements if m.model == "b")
+    assert (index.has("loss"), index.has("loss", "top1")) == (False, True)
+
+
+def test_of_two_results_at_the_same_axes_the_first_is_found():
+    run = record(measured("a", "top1", 0.5), measured("a", "top1", 0.7))
+    assert run.find("a", "top1").value == 0.5
+
+
+def test_a_copy_with_other_results_finds_those(run):
+    count = once_per_record(lambda record: len(record.measurements))
+    assert run.find("a", "top1").value == 0.5
+    assert count(run) == 12
+    copy = run.model_copy(update={"measurements": (measured("a", "top1", 0.9),)})
+    assert copy.find("a", "top1").value == 0.9
+    assert copy.hash() != run.hash()
+    assert count(copy) == 1
+    assert count(run) == 12
+
+
+def test_what_was_computed_changes_neither_equality_nor_content(run):
+    other = RunRecord.model_validate(run.to_json())
+    run.find("a", "top1")
+    run.hash()
+    assert run == other
+    assert run.to_json() == other.to_json()
+
+
+def test_a_value_is_computed_once_per_record(run):
+    seen = []
+    once = once_per_record(lambda record: seen.append(record) or len(seen))
+    assert [once(run), once(run), once(run.model_copy())] == [1, 1, 2]
