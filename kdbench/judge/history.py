@@ -5,7 +5,7 @@ The study's name is part of a series' key: models of two studies may have nothin
 """
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kdbench.errors import InputError
@@ -88,15 +88,33 @@ def history(
         raise InputError(*_nothing_at(records, metrics or MAIN, axes or {}))
     order = {metric: place for place, metric in enumerate(metrics or MAIN)}
     ordered = sorted(by_key.items(), key=lambda item: order[item[0].metric])
-    series = [_series(key, findings, by_key.keys()) for key, findings in ordered]
+    context = _Context.of(by_key)
+    series = [_series(key, findings, context) for key, findings in ordered]
     return History(records=len(records), series=tuple(series), notes=tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What the series of a history differ in: their studies, and the test sets of each."""
+
+    studies: frozenset[str]
+    test_sets: Mapping[str, frozenset[str | None]]
+
+    @classmethod
+    def of(cls, keys: Iterable[SeriesKey]) -> "_Context":
+        by_study: dict[str, set[str | None]] = {}
+        for key in keys:
+            of_study = by_study.setdefault(key.study, set())
+            if declared.metric(key.metric).scored:
+                of_study.add(key.test_set)
+        return cls(frozenset(by_study), {study: frozenset(names) for study, names in by_study.items()})
 
 
 def _findings(record: RunRecord, metric: str, models: Sequence[str], axes: Axes | None) -> Iterator[Finding]:
     by_model: dict[str, list[Finding]] = {}
-    for finding in _all_findings(record):
+    for finding in (*record.measurement_index.having(metric), *record.pair_index.having(metric)):
         model = finding.student if isinstance(finding, Pair) else finding.model
-        if finding.metric == metric and (not models or {model, record.cards[model].name} & set(models)):
+        if not models or {model, record.cards[model].name} & set(models):
             by_model.setdefault(model, []).append(finding)
     for findings in by_model.values():
         if axes is None:
@@ -114,10 +132,9 @@ def _headline(finding: Finding) -> tuple[float, ...]:
     return (len(finding.axes), *(size if isinstance(size, int) else 0 for size in sizes))
 
 
-def _series(key: SeriesKey, findings: Sequence[tuple[LocatedRecord, Finding]], keys: Collection[SeriesKey]) -> Series:
-    """Return one series; it names its study and test set where the history with `keys` has several."""
+def _series(key: SeriesKey, findings: Sequence[tuple[LocatedRecord, Finding]], context: _Context) -> Series:
+    """Return one series; it names its study and test set where the history has several."""
     metric = declared.metric(key.metric)
-    test_sets = {other.test_set for other in keys if other.study == key.study and declared.metric(other.metric).scored}
     points = tuple(_point(located, finding, metric) for located, finding in findings)
     places = [place for place, point in enumerate(points) if point.counts]
     values = [value for place in places if (value := points[place].value) is not None]
@@ -133,8 +150,8 @@ def _series(key: SeriesKey, findings: Sequence[tuple[LocatedRecord, Finding]], k
         axes=dict(findings[-1][1].axes),
         teacher=key.teacher,
         machine=key.machine,
-        study=key.study if len({other.study for other in keys}) > 1 else "",
-        test_set=(key.test_set or "unknown") if metric.scored and len(test_sets) > 1 else "",
+        study=key.study if len(context.studies) > 1 else "",
+        test_set=(key.test_set or "unknown") if metric.scored and len(context.test_sets[key.study]) > 1 else "",
         relative=relative,
         scatter=scatter,
         points=points,

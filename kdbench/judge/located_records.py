@@ -26,7 +26,8 @@ def locate_records(paths: list[Path]) -> tuple[list[LocatedRecord], list[str]]:
     Left out are folders that cannot be read, files that are not records, copies, and the records of `kdbench compare
     --remeasure`. Raises InputError for a path that does not exist, and where there is no record.
     """
-    located: dict[str, LocatedRecord] = {}
+    located: list[LocatedRecord] = []
+    alike: dict[tuple[str, ...], list[LocatedRecord]] = {}  # copies are among them: hashing every record takes long
     remeasured = 0
     notes: list[str] = []
     for path in paths:
@@ -44,19 +45,20 @@ def locate_records(paths: list[Path]) -> tuple[list[LocatedRecord], list[str]]:
             except ValueError:
                 notes.append(f"{run} is left out: its time {record.created!r} is not valid")
                 continue
-            key = record.hash()
+            twins = alike.setdefault((record.kind, record.name, record.created, record.command), [])
             if (record.kind, record.name) == ("bench", REMEASURED):
                 remeasured += 1
-            elif key in located:
-                notes.append(f"{run} is left out: a copy of {located[key].run}")
+            elif original := next((twin for twin in twins if twin.record.hash() == record.hash()), None):
+                notes.append(f"{run} is left out: a copy of {original.run}")
             else:
-                located[key] = LocatedRecord(run, created if created.tzinfo else created.replace(tzinfo=UTC), record)
+                located.append(LocatedRecord(run, created if created.tzinfo else created.replace(tzinfo=UTC), record))
+                twins.append(located[-1])
     if remeasured:
         notes.append(f"{remeasured} record{'s' * (remeasured > 1)} of a comparison left out")
     if not located:
         hint = notes[0] if notes else "records are the record.json files in the folders of runs"
         raise InputError(f"no record below {', '.join(map(str, paths))}", hint)
-    return sorted(located.values(), key=lambda item: (item.created, item.run)), notes
+    return sorted(located, key=lambda item: (item.created, item.run)), notes
 
 
 def _records_below(root: Path, notes: list[str]) -> list[Path]:

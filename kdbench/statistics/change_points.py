@@ -2,7 +2,8 @@
 
 The series is modelled as constant except for a few steps, with one spread around them. Optimal partitioning (Jackson et
 al. 2005: dynamic programming, exact) finds the best segments for every number of steps m. The m with the least
-n log(residual variance) + m x penalty is chosen: Yao's criterion (1988) with a calibrated penalty.
+n log(residual variance) + m x penalty is chosen: Yao's criterion (1988) with a calibrated penalty. In long series only
+those m are tried that can be the best (`long_series`), which gives the same segments.
 
 The variance is that of the points around their segments, and at least `least`: the intervals of the points, and the
 scatter between equal runs. Differences of neighbours underestimate it: runs within minutes are alike (differences
@@ -21,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.statistics.estimates import student_t
+from kdbench.statistics.long_series import best_starts
 
 FEWEST = 5  # points: fewer cannot show a step beyond their own scatter
 SHORTEST = 2  # points in a segment
+_LONG = 200  # points, from which trying every number of steps takes longer
 _PENALTY = (8.5, 1.8)  # of a step: the first and log n times the second
 _ZERO = 1e-9  # of the largest value: what rounding leaves of a zero variance
 
@@ -87,7 +90,10 @@ def _starts(values: NDArray[np.float64], least: float) -> tuple[int, ...]:
     if n < FEWEST:
         return (0,)
     floor = max(least, _ZERO * float(np.abs(values).max()), np.finfo(np.float64).tiny ** 0.25) ** 2
-    squares, cuts = _partitions(values, most=max(n // 4, 1))
+    most = max(n // 4, 1)
+    if n >= _LONG and len(starts := best_starts(values, floor, penalty(n), SHORTEST)) <= most + 1:
+        return starts
+    squares, cuts = _partitions(values, most)
     variances = np.maximum(squares / n, floor)
     costs = n * np.log(variances) + squares / variances + penalty(n) * np.arange(len(squares))
     return cuts[int(np.argmin(costs))]
