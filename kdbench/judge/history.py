@@ -81,8 +81,8 @@ def history(
     _raise_on_unknown(records, metrics, models)
     by_key: dict[SeriesKey, list[tuple[LocatedRecord, Finding]]] = {}
     for located in records:
-        for metric in metrics or MAIN:
-            for finding in _findings(located.record, metric, models, axes):
+        for findings in _by_metric(located.record, metrics or MAIN).values():
+            for finding in _chosen(located.record, findings, models, axes):
                 by_key.setdefault(SeriesKey.of(located.record, finding), []).append((located, finding))
     if not by_key:
         raise InputError(*_nothing_at(records, metrics or MAIN, axes or {}))
@@ -110,9 +110,19 @@ class _Context:
         return cls(frozenset(by_study), {study: frozenset(names) for study, names in by_study.items()})
 
 
-def _findings(record: RunRecord, metric: str, models: Sequence[str], axes: Axes | None) -> Iterator[Finding]:
+def _by_metric(record: RunRecord, metrics: Sequence[str]) -> dict[str, list[Finding]]:
+    by_metric: dict[str, list[Finding]] = {metric: [] for metric in metrics}
+    for finding in _all_findings(record):
+        if finding.metric in by_metric:
+            by_metric[finding.metric].append(finding)
+    return by_metric
+
+
+def _chosen(
+    record: RunRecord, of_metric: Sequence[Finding], models: Sequence[str], axes: Axes | None
+) -> Iterator[Finding]:
     by_model: dict[str, list[Finding]] = {}
-    for finding in (*record.measurement_index.having(metric), *record.pair_index.having(metric)):
+    for finding in of_metric:
         model = finding.student if isinstance(finding, Pair) else finding.model
         if not models or {model, record.cards[model].name} & set(models):
             by_model.setdefault(model, []).append(finding)

@@ -285,6 +285,8 @@ class RunRecord(StoredValue):
         Raises InputError if there is no record or it is not valid.
         """
         path = RunFolder.of(path).record
+        if (record := cls._valid(path)) is not None:
+            return record
         content = storage.read_json(path, cls.file_kind)
         version = content.get("schema") if isinstance(content, dict) else None
         if version != SCHEMA_VERSION:
@@ -293,6 +295,15 @@ class RunRecord(StoredValue):
                 "re-create it with this version, or read it with the one that wrote it",
             )
         return cls.from_json(content, path)
+
+    @classmethod
+    def _valid(cls, path: Path) -> Self | None:
+        """Return a valid record, parsed and checked in one pass; None where `read` has to say what is wrong."""
+        try:
+            record = cls.model_validate_json(path.read_bytes())
+        except (OSError, ValueError):
+            return None
+        return record if "schema_version" in record.model_fields_set else None
 
 
 def record_schema() -> dict[str, Any]:
