@@ -103,7 +103,7 @@ def plain_json(text: str) -> Any:
     surrogate pair, which no file can hold; RecursionError for text that is nested too deeply.
     """
     value = json.loads(text, parse_constant=_refused)
-    if _SUSPICIOUS.search(text):  # looking at each value would double the time
+    if is_suspicious(text):  # looking at each value would double the time
         waiting = [value]
         while waiting:
             one = waiting.pop()
@@ -116,6 +116,11 @@ def plain_json(text: str) -> Any:
             elif isinstance(one, int | float) and not abs(one) < (_LARGEST if isinstance(one, float) else 2**63):
                 raise ValueError(f"a number is too large: {str(one)[:_SHOWN_DIGITS]}…")
     return value
+
+
+def is_suspicious(text: str) -> bool:
+    """Return whether JSON text may hold something that `plain_json` refuses, NaN and infinities aside."""
+    return _SUSPICIOUS.search(text) is not None
 
 
 def _refused(constant: str) -> None:

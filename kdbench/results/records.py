@@ -300,7 +300,10 @@ class RunRecord(StoredValue):
     def _valid(cls, path: Path) -> Self | None:
         """Return a valid record, parsed and checked in one pass; None where `read` has to say what is wrong."""
         try:
-            record = cls.model_validate_json(path.read_bytes())
+            text = path.read_text(encoding="utf-8")
+            if storage.is_suspicious(text):
+                return None
+            record = cls.model_validate_json(text)
         except (OSError, ValueError):
             return None
         return record if "schema_version" in record.model_fields_set else None

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kdbench.errors import InputError
 from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Environment, ModelCard, RunRecord, measured
 
@@ -71,3 +72,17 @@ def test_a_value_is_computed_once_per_record(run):
     seen = []
     once = once_per_record(lambda record: seen.append(record) or len(seen))
     assert [once(run), once(run), once(run.model_copy())] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "123456789012345678901234567890"])
+def test_a_number_that_cannot_be_written_again_is_refused_wherever_it_is(run, tmp_path, number):
+    copy = run.model_copy(update={"protocol": {"cores": [271828]}})
+    (tmp_path / "record.json").write_text(copy.model_dump_json(by_alias=True).replace("271828", number))
+    with pytest.raises(InputError, match=r"record\.json"):
+        RunRecord.read(tmp_path)
+
+
+def test_a_record_without_a_schema_number_is_refused(run, tmp_path):
+    (tmp_path / "record.json").write_text(run.model_dump_json(by_alias=True).replace('"schema":1,', ""))
+    with pytest.raises(InputError, match="schema None"):
+        RunRecord.read(tmp_path)
