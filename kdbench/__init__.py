@@ -49,8 +49,12 @@ _MODULES = {
     "train": "kdbench.workflows.train",
 }
 
+_TRAINING = {"run", "train"}  # their modules load torch, which then reads how its threads are to wait
+
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'kdbench' has no attribute {name!r}")
+    if name in _TRAINING:
+        import_module("kdbench.machine.waiting").settle_waiting()
     return getattr(import_module(_MODULES[name]), name)

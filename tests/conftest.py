@@ -13,6 +13,8 @@ collect_ignore = ["sample_project"]  # a project of its own, which such a test r
 
 # Tests run beside other work, and more threads would only compete for the cores. torch reads this when it loads.
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# Nor should they spin while others work, or look at the machine's load to decide that, and note it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # Read before `_isolated` takes the variables away from the tests.
 _LOCKS = "KDBENCH_LOCK_DIR"

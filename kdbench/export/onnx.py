@@ -152,6 +152,8 @@ def check_parity(
     network.eval()
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    # Its threads would go on spinning while those of torch compute the next batch.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if rounding is not None:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -30,7 +30,7 @@ def run(job: BatchesJob, channel: Channel) -> dict[str, Any]:
         channel.model(model.id)
         channel.step(number, len(job.models))
         try:
-            loaded = LoadedModel(model, provider=job.provider, threads=job.threads)
+            loaded = LoadedModel(model, provider=job.provider, threads=job.threads, spinning=False)  # untimed
         except FAULTS as error:
             errors[model.id] = dict.fromkeys(job.batches, describe(error))
             continue

@@ -45,7 +45,7 @@ def run(job: LogitsJob, channel: Channel) -> dict[str, Any]:
             channel.step(before + done, total)
 
         try:
-            loaded = LoadedModel(model, provider=job.provider, threads=job.threads)
+            loaded = LoadedModel(model, provider=job.provider, threads=job.threads, spinning=False)  # untimed
             outputs = evaluate(loaded, inputs.of(images, model), model.fixed_batch, batches[model.id], step)
             logits = class_scores(outputs, model)
             partial = Path(file).with_suffix(".part")

@@ -26,6 +26,7 @@ from kdbench.distill.training.devices import device_of, evaluation_batch, proces
 from kdbench.distill.training.metering import NO_METER, EnergyMeter, Unmetered
 from kdbench.distill.training.processes import process_group, world_size
 from kdbench.errors import DivergedError, InputError
+from kdbench.machine.waiting import settle_waiting
 from kdbench.measure.energy.training import EpochMeter
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.plugins import Recording, Source, recording, sources_of
@@ -56,6 +57,7 @@ def train_all(
     """Train the `jobs` that the folder does not hold yet; `stages_after` more stages count in the progress."""
     with ExitStack() as stack:
         meters: dict[str, EnergyMeter] = {}
+        slowed = settle_waiting().note
         for number, job in enumerate(jobs, start=1):
             progress.stage(f"train {job.id}", number, len(jobs) + stages_after)
             if job.logits is not None or is_onnx_teacher(job):
@@ -68,6 +70,9 @@ def train_all(
                 continue
             training = training_of(job)
             count, device = processes_of(training), device_of(training).type
+            if slowed and device == "cpu":
+                progress.note(slowed)
+                slowed = ""
             if count == 1 and device not in meters:
                 meters[device] = _meter(recipe, device, stack)
             if count > 1 and world_size() == 1:

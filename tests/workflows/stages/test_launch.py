@@ -209,3 +209,9 @@ def curve(folder: Path) -> list[list[float]]:
     card = json.loads((folder / "checkpoints" / "teacher" / fit.SUMMARY).read_text())["training"]
     measured = ("train_loss", "train_top1", "validation_loss", "validation_top1")
     return [[row[key] for key in measured] for row in card["curve"]]
+
+
+def test_processes_wait_as_was_settled_for_their_parent(spread, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    watch = spread('print(json.dumps({"note": os.environ["OMP_WAIT_POLICY"]}))')
+    assert watch.notes == ["PASSIVE", "PASSIVE"]

@@ -1,0 +1,75 @@
+"""How the threads of a training wait for each other: settings of OpenMP, which it reads when torch is loaded.
+
+torch splits its work over one thread per core, and every piece ends with a wait for the slowest thread. libgomp, which
+torch's Linux wheels bring, spins for some milliseconds before such a wait sleeps: longer than another program's turn on
+the core, so that a thread spins while the one it waits for has no core. Threads that sleep at once leave their core to
+it, but take some microseconds to wake up, which costs a fifth of the speed on an idle machine
+(`python -m benchmarks.training.waiting`).
+
+None of this changes results. The number of threads would, because it decides how sums are split; so it never depends
+on the load.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from kdbench.machine.cores import available_cores
+from kdbench.machine.system_files import quota_cores
+
+_GIVEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # a user's own choice, which stays
+_SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
+# 0.1 to 0.4 ms, as long as the wait for a thread that runs, instead of libgomp's 300,000: another program may start
+# during a long training. Other OpenMP libraries do not read it.
+_SPIN_BRIEFLY = {"GOMP_SPINCOUNT": "10000"}
+_SCARCE_CORES = 0.5  # cores that others keep busy, from which threads sleep
+_LOOK_S = 0.1
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The environment `variables` for OpenMP, and a `note` for the user if others' work slows the training."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@cache
+def settle_waiting() -> Waiting:
+    """Look once at the machine's other work, set OpenMP's variables in the environment, and return them.
+
+    They have no effect in a process that has loaded torch, but in those that it starts. Variables that the user has
+    set, and a limit of one thread, leave everything as it is.
+    """
+    cores = available_cores()
+    if any(name in os.environ for name in _GIVEN) or os.environ.get("OMP_NUM_THREADS") == "1" or len(cores) == 1:
+        return Waiting()
+    loaded = "torch" in sys.modules
+    waiting = choose_waiting(_busy_cores(cores), len(cores), quota_cores(), loaded=loaded)
+    os.environ.update(waiting.variables)
+    return waiting
+
+
+def choose_waiting(others_cores: float, cores: int, quota: float | None, *, loaded: bool) -> Waiting:
+    """Return how threads wait on `cores` cores of which others keep `others_cores` busy.
+
+    `quota` is how many cores' time a control group grants, None without a limit: spinning would use it up. `loaded` is
+    whether torch is, so that this process's threads spin in any case.
+    """
+    if others_cores < _SCARCE_CORES:
+        return Waiting(_SLEEP if quota is not None and quota < cores else _SPIN_BRIEFLY)
+    busy = f"other programs keep {others_cores:.1f} of {cores} cores busy"
+    if loaded:
+        advice = "start Python with OMP_WAIT_POLICY=passive"
+        return Waiting(_SLEEP, f"{busy}; training threads spin, as torch was loaded before kdbench.run: {advice}")
+    return Waiting(_SLEEP, f"{busy}: training takes longer; its result stays the same")
+
+
+def _busy_cores(cores: tuple[int, ...]) -> float:
+    """Return how many of `cores` are busy, other guests of the host included, while this process sleeps."""
+    import psutil
+
+    busy_percent = dict(enumerate(psutil.cpu_percent(_LOOK_S, percpu=True)))
+    return sum(busy_percent.get(core, 0.0) for core in cores) / 100
