@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not settings.on_worker(config):
         if settings.any_set(config):
             settings.Settings.of(config)  # an unreadable option is reported before anything is collected
-        config.pluginmanager.register(Summary(), "kdbench-summary")
+        config.pluginmanager.register(Summary(config), "kdbench-summary")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -72,4 +72,4 @@ def _busy_cores(cores: tuple[int, ...]) -> float:
     import psutil
 
     busy_percent = dict(enumerate(psutil.cpu_percent(_LOOK_S, percpu=True)))
-    return sum(busy_percent.get(core, 0.0) for core in cores) / 100
+    return float(sum(busy_percent.get(core, 0.0) for core in cores)) / 100

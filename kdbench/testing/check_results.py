@@ -1,13 +1,14 @@
 """The results of a session's checks: one value per check, and the summary of all.
 
-A result travels as a property of its test's report, from xdist's workers too, and into JUnit XML. pytest loads this
-module in every project of the environment: it imports next to nothing.
+A result travels as a property of its test's report, from xdist's workers too. In JUnit XML it is a property of the
+suite: Jenkins' schema allows none in a test case. pytest loads this module in every project of the environment: it
+imports next to nothing.
 """
 
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,6 +75,10 @@ class CheckResult:
         """Return the result as a property of its test's report."""
         return PROPERTY, json.dumps(self._words(), ensure_ascii=False)
 
+    def to_suite_property(self, test: str) -> str:
+        """Return the value of a property of JUnit XML's test suite: JSON, with the id of the `test`."""
+        return json.dumps({"test": test, **self._words()}, ensure_ascii=False)
+
     def _words(self) -> dict[str, Any]:
         return {_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
@@ -92,19 +97,40 @@ def results_of(properties: Iterable[tuple[str, object]]) -> tuple[CheckResult, .
 class Summary:
     """The plug-in that collects all results, whichever process ran the tests, and shows them at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
         self._results: dict[str, tuple[CheckResult, ...]] = {}
         self._complaint = ""
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect the results of a finished test."""
-        if report.when == "teardown" and (results := results_of(report.user_properties)):
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Iterator[None]:
+        """Collect the results of a finished test, and keep them out of its case in JUnit XML."""
+        properties = report.user_properties
+        if report.when == "teardown" and (results := results_of(properties)):
             self._results[report.nodeid] = results
+        if self._junit is not None:
+            report.user_properties = [it for it in properties if it[0] != PROPERTY]
+        try:
+            return (yield)
+        finally:
+            report.user_properties = properties
 
+    @pytest.hookimpl(tryfirst=True)  # before JUnit XML is written
     def pytest_sessionfinish(self) -> None:
-        """Append the results to CI's step summary."""
+        """Append the results to CI's step summary, and add them to the suite in JUnit XML."""
         if self._results:
             self._complaint = append_to_step(self._results)
+        if self._junit is not None:
+            for test, results in self._results.items():
+                for result in results:
+                    self._junit.add_global_property(PROPERTY, result.to_suite_property(test))
+
+    @property
+    def _junit(self) -> Any:
+        """The plug-in that writes JUnit XML, None without; its public fixture would not work with xdist."""
+        from _pytest.junitxml import xml_key
+
+        return self._config.stash.get(xml_key, None)
 
     def pytest_terminal_summary(self, terminalreporter: "TerminalReporter", config: pytest.Config) -> None:
         """Write a line for every result."""

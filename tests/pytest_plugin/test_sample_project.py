@@ -108,11 +108,12 @@ def test_workers_take_turns_and_share_what_was_measured(project, tmp_path):
     step = tmp_path / "step.md"
     arguments = ("-n", "2", f"--junitxml={tmp_path / 'out.xml'}", f"--kdbench-out={tmp_path / 'kept'}")
     ended = tested(project, *SHORT, *arguments, GITHUB_STEP_SUMMARY=str(step))
-    cases = ET.parse(tmp_path / "out.xml").findall(".//testcase")
+    document = ET.parse(tmp_path / "out.xml")
+    cases = document.findall(".//testcase")
     assert len(cases) == 5, ended.stdout
     assert not failed(cases) - OF_THE_MACHINE, ended.stdout
-    assert all(list(case.iter("property")) for case in cases)
-    checks = [json.loads(element.get("value")) for case in cases for element in case.iter("property")]
+    checks = [json.loads(it.get("value")) for it in document.iter("property") if it.get("name") == "kdbench"]
+    assert {check["test"].partition("::")[2] for check in checks} == {case.get("name") for case in cases}
     assert {check["what"] for check in checks} >= {"top1", "size_bytes", "macs", "top1_drop"}
     assert step.read_text().startswith("### kdbench: ")
     assert step.read_text().count("`tests/test_student.py::test_footprint`") == 2
