@@ -1,8 +1,6 @@
 """What all tests share: real data where there is some, and an environment free of the user's settings."""
 
-import functools
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,15 +46,6 @@ def _lock_per_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_LOCKS, str(tmp_path_factory.mktemp("locks")))
         yield
-
-
-@pytest.fixture(autouse=True)
-def _one_table_of_operators() -> None:
-    """Let torch's exporter build its table of ONNX operators once, not for every file: about a second each."""
-    registration = sys.modules.get("torch.onnx._internal.exporter._registration")
-    registry = getattr(registration, "ONNXRegistry", None)
-    if registry is not None and not hasattr(registry.from_torchlib, "cache_info"):
-        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
 
 
 @pytest.fixture(autouse=True)

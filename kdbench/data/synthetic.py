@@ -10,16 +10,15 @@ part has no noise, so that a model's test error is its excess risk.
 """
 
 import math
-from typing import Any
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Inputs, Request, Split
+from kdbench.data.reading.name_options import options_in_name
 from kdbench.data.selection import key_of, normals
-from kdbench.errors import InputError
-from kdbench.validation import Value, problem
+from kdbench.validation import Value
 
 _FEATURES, _COEFFICIENTS, _NOISE = 0x66656174, 0x636F6566, 0x6E6F6973  # separate keys
 
@@ -63,19 +62,7 @@ def coefficients(options: NoisyLinear) -> np.ndarray[tuple[int, int], np.dtype[n
 
 def read_options(name: str) -> NoisyLinear:
     """Return the options in a data set's name; raises InputError for an unknown one or an invalid value."""
-    text = name.partition(":")[2]
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    options: dict[str, Any] = {}
-    for key, sign, value in pairs:
-        if not sign or key.strip() in options:
-            fault = "is given twice" if sign else "has no value"
-            raise InputError(f"data set {name!r}: {key.strip()!r} {fault}", "write noisy_linear:features=20,noise=0.5")
-        options[key.strip()] = value.strip()
-    try:
-        return NoisyLinear.model_validate(options)
-    except ValidationError as error:
-        known = f"options: {', '.join(NoisyLinear.model_fields)}"
-        raise problem(error, NoisyLinear, noun="option").as_error(f"data set {name!r}", known) from error
+    return options_in_name(name, NoisyLinear, "noisy_linear:features=20,noise=0.5")
 
 
 def _inputs(options: NoisyLinear, numbers: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Inputs:

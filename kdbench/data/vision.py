@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 through torchvision, each part on its own; scikit-learn's digits.
+"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 through torchvision, each part on its own.
 
 torchvision requires every file of a set before it reads one. The classes here are torchvision's, narrowed to the files
 of the requested part. CIFAR's files are pickles; none is opened before its pinned MD5 is checked.
@@ -14,8 +14,7 @@ import numpy as np
 
 from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Images, Part, Request, Split
-from kdbench.data.reading.images import channel_statistics, fit_images
-from kdbench.data.selection import stratified
+from kdbench.data.reading.images import fit_images
 from kdbench.errors import DataMissingError, InputError
 
 # The path of a file of a part, relative to the root, and its MD5, None if torchvision pins none for the unpacked file.
@@ -131,26 +130,3 @@ for _name, _published in _PUBLISHED.items():
     _loader = partial(load_published, _published)
     _loader.__doc__ = _published.source  # what a list of data sets shows
     DATASETS.register(_name)(_loader)
-
-
-_DIGITS_TEST_SHARE = 0.2
-_DIGITS_TEST_SEED = 0  # part of the data set's definition: the test part is the same 360 images in every run
-_DIGITS = (
-    "Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository (1998), "
-    "doi:10.24432/C50P49, CC BY 4.0, as shipped with scikit-learn; one fifth of each class is the test part; "
-    "mean and std computed from the training part"
-)
-
-
-@DATASETS.register("digits")
-def load_digits(request: Request) -> Dataset:
-    """Load the digits. Grey levels 0..16 become round(level · 255 / 16): distinct levels stay distinct."""
-    from sklearn import datasets
-
-    bunch = datasets.load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-    images = fit_images(images, request.geometry)
-    split = Split(images, bunch.target.astype(np.int64))
-    training, test = (split.subset(part) for part in stratified(split.labels, _DIGITS_TEST_SHARE, _DIGITS_TEST_SEED))
-    mean, std = channel_statistics(training.inputs)
-    return Dataset("digits", tuple(str(digit) for digit in range(10)), training, test, mean, std, _DIGITS)

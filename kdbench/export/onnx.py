@@ -4,6 +4,8 @@ torch's current exporter writes the file, with a dynamic batch and the weights i
 """
 
 import contextlib
+import functools
+import importlib
 import io
 import logging
 import math
@@ -69,6 +71,7 @@ def _write(
     weights_bytes = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     try:
         with _quiet():
+            _keep_operators()
             program = torch.onnx.export(
                 network, inputs, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False, **options
             )
@@ -84,6 +87,17 @@ def _write(
             program.save(temporary, external_data=False)
         else:  # the file refers to its weights by a name that fits `path`
             ir.save(program.model, temporary, external_data=f"{path.name}.data")
+
+
+def _keep_operators() -> None:
+    """Let torch build its table of ONNX operators once, not for every file: that takes about a second.
+
+    The table does not change: no call here adds operators. A torch without this place goes on as it is.
+    """
+    registration = importlib.import_module("torch.onnx._internal.exporter._registration")
+    registry = getattr(registration, "ONNXRegistry", None)
+    if registry is not None and not hasattr(registry.from_torchlib, "cache_info"):
+        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
 
 
 def _reason(error: BaseException) -> str:

@@ -94,15 +94,18 @@ class Runner:
                 failed[blamed[0]] = error.message
         return None
 
-    def run_in_turns(self, jobs: Mapping[K, Job], processes: int, progress: Progress) -> ProcessResults:
+    def run_in_turns(
+        self, jobs: Mapping[K, Job], processes: int | Mapping[K, int], progress: Progress
+    ) -> ProcessResults:
         """Run each of `jobs`, of one model each, in `processes` fresh processes, the jobs taking turns.
 
         A result with `errors` (id to reason), or a process that dies, fails its key: it is left out from then on, and
         has no results.
         """
+        counts = dict.fromkeys(jobs, processes) if isinstance(processes, int) else processes
         results: dict[K, list[Mapping[str, Any]]] = {key: [] for key in jobs}
         failed: dict[K, str] = {}
-        turns = [(turn, key) for turn in range(processes) for key in jobs]
+        turns = [(turn, key) for turn in range(max(counts.values(), default=0)) for key in jobs if turn < counts[key]]
         for number, (turn, key) in enumerate(turns):
             progress.step(number, len(turns))
             options = {"turn": turn, "numpy_threads": jobs[key].threads}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.modelfile.graph import graph_sha256
 from kdbench.modelfile.kinds import foreign, unreadable
 from kdbench.modelfile.layouts import CHANNELS, TOKENS, Layout, is_flat, layout_for, shape_text
 from kdbench.modelfile.ort_format import is_ort, read_ort
@@ -40,7 +41,8 @@ class ModelFacts:
     the model's layout; "array" is inputs that are no images, as the data set has them. `vocabulary` is how many token
     ids it knows, if it embeds them. `output` is the one of `outputs` that holds the answer. `metadata` are the file's
     own properties, `input_quantization` the scale and the zero point of an integer input. `dynamic_quantization` says
-    that ranges of activations are taken from each batch. `size_bytes` counts the file and its external data.
+    that ranges of activations are taken from each batch. `size_bytes` counts the file and its external data. `graph` is
+    `graph_sha256`, empty if unknown.
     """
 
     sha256: str
@@ -59,6 +61,7 @@ class ModelFacts:
     input_quantization: tuple[float, int] | None = None
     dynamic_quantization: bool = False
     vocabulary: int | None = None
+    graph: str = ""
 
     @property
     def classes(self) -> int | None:
@@ -158,6 +161,7 @@ def read_facts(path: Path) -> ModelFacts:
         input_quantization=input_quantization(model, image.name),
         dynamic_quantization=any(node.op_type.startswith("DynamicQuantize") for node in nodes_of(model)),
         vocabulary=_vocabulary(model, image.name) if dtype in TOKENS else None,
+        graph=graph_sha256(model),
     )
 
 

@@ -8,17 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.judge.target import Target, targets_of
-from kdbench.measure.harness import check_config
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_of
 from kdbench.results.run_folder import folder_of
-from kdbench.workflows.stages.export import export_all
-from kdbench.workflows.stages.measure import measure_all
+from kdbench.workflows.stages.export_ahead import ExportAhead, export_ahead
 from kdbench.workflows.stages.results import RunResults, record_and_folder, write_results
-from kdbench.workflows.stages.start import report_on_rank_zero, require_single_process, start_run, translate_disk_errors
-from kdbench.workflows.stages.tracking import track_results
-from kdbench.workflows.stages.train import train_all
 
 
 def run_recipe(
@@ -39,19 +34,45 @@ def run_recipe(
     """
     progress, recipe = progress or Silent(), recipe_of(recipe)
     judged = targets_of(targets)
+    with export_ahead(recipe) as ahead:  # it loads its libraries while this process loads the same ones
+        return _run(recipe, folder_of(out), judged, progress, ahead, command, resume=resume)
+
+
+def _run(
+    recipe: Recipe,
+    out: Path | None,
+    targets: Sequence[Target],
+    progress: Progress,
+    ahead: ExportAhead,
+    command: str,
+    *,
+    resume: bool,
+) -> RunResults:
+    from kdbench.measure.harness import check_config
+    from kdbench.workflows.stages.export import export_all
+    from kdbench.workflows.stages.measure import measure_all
+    from kdbench.workflows.stages.start import (
+        report_on_rank_zero,
+        require_single_process,
+        start_run,
+        translate_disk_errors,
+    )
+    from kdbench.workflows.stages.tracking import track_results
+    from kdbench.workflows.stages.train import train_all
+
     with report_on_rank_zero():
         require_single_process()
     check_config(recipe.measure, progress)
-    run_data, jobs, folder = start_run(recipe, folder_of(out), progress, resume=resume)
+    run_data, jobs, folder = start_run(recipe, out, progress, resume=resume)
     total = len(jobs) + 3
     with translate_disk_errors(folder):
-        train_all(recipe, jobs, run_data, folder, progress, stages_after=3)
+        train_all(recipe, jobs, run_data, folder, progress, stages_after=3, ahead=ahead)
         progress.stage("export", total - 2, total)
-        exports = export_all(recipe, jobs, run_data, folder, progress)
+        exports = export_all(recipe, jobs, run_data, folder, progress, ahead)
         progress.stage("measure", total - 1, total)
         record, samples = measure_all(recipe, exports, run_data, folder, progress, command)
         progress.stage("report", total, total)
-        results = write_results(record, samples, folder, judged)
+        results = write_results(record, samples, folder, targets)
         track_results(recipe, jobs, results.record, run_data.content, folder, progress)
         return results
 

@@ -51,6 +51,12 @@ def test_jobs_take_turns_each_in_processes_of_its_own(turns, watcher):
     assert [done for done, _, _ in watcher.steps] == list(range(6))
 
 
+def test_a_job_may_need_fewer_processes_than_another(turns):
+    results = turns({"a": 1, "b": 3}, a=ok, b=ok)
+    assert turns.log == ["a", "b", "b", "b"]
+    assert [len(results.results[key]) for key in "ab"] == [1, 3]
+
+
 @pytest.mark.parametrize("failure", [WorkerError("killed", "", "b"), {"errors": {"b": "killed"}}])
 def test_what_fails_once_is_left_alone_and_has_no_numbers(turns, failure):
     results = turns(3, a=ok, b=lambda turn: failure if turn == 2 else ok(turn))

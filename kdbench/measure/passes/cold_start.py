@@ -7,6 +7,7 @@ import numpy as np
 from kdbench import statistics
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of
+from kdbench.measure.twins import Twins
 from kdbench.results.findings import Failure, Findings, estimated
 from kdbench.results.records import Axes, measured
 from kdbench.worker.jobs import ColdStartJob
@@ -18,7 +19,7 @@ _STARTS = ("load_ns", "first_run_ns")  # of other runtimes
 
 @PASSES.register("cold start")
 class ColdStartPass(Pass):
-    """Medians of PROCESSES fresh processes for each model in onnxruntime, the models taking turns."""
+    """Medians of PROCESSES fresh processes for each graph in onnxruntime, the models taking turns."""
 
     order = 40
 
@@ -29,7 +30,7 @@ class ColdStartPass(Pass):
 
     def weight(self, context: Context) -> float:
         """Return about how long the processes take."""
-        return 0.7 * PROCESSES * len(context.ready)
+        return 0.7 * sum(Twins.of(context).shares(PROCESSES).values())
 
     def run(self, context: Context) -> Findings:
         """Measure; `protocol` holds how long importing the runtime took, which does not depend on the model."""
@@ -38,18 +39,24 @@ class ColdStartPass(Pass):
             model.id: ColdStartJob(model=context.jobs[model.id], provider=config.provider, threads=config.threads[0])
             for model in context.ready
         }
-        results = context.runner.run_in_turns(jobs, PROCESSES, context.progress)
-        source = f"onnxruntime, median of {PROCESSES} fresh processes, files in the page cache"
+        twins = Twins.of(context)
+        alone = context.runner.run_in_turns(jobs, twins.shares(PROCESSES), context.progress)
+        results = twins.pooled(alone, {id_: id_ for id_ in jobs})
+        source = "onnxruntime, median of {} fresh processes, files in the page cache"
         models = [model for model in context.ready if model.id in results.results]
         medians = [(m, metric, statistics.median(results.values(m.id, metric))) for m in models for metric in _METRICS]
+        sources = {
+            id_: source.format(len(results.results[id_])) + twins.shared_with(id_, results.results)
+            for id_ in results.results
+        }
         measurements = tuple(
-            estimated(m.id, metric, time, axes=_axes(context, m), source=source) for m, metric, time in medians
+            estimated(m.id, metric, time, axes=_axes(context, m), source=sources[m.id]) for m, metric, time in medians
         )
         failures = tuple(Failure(id_, reason) for id_, reason in results.failed.items())
         findings = Findings(measurements, failures=failures)
         if not results.results:
             return findings
-        import_ns = np.median(np.concatenate([results.values(id_, "import_ns") for id_ in results.results]))
+        import_ns = np.median(np.concatenate([alone.values(id_, "import_ns") for id_ in alone.results]))
         return findings + Findings(protocol={"cold_start_processes": PROCESSES, "runtime_import_ns": float(import_ns)})
 
 

@@ -10,6 +10,7 @@ from kdbench.measure.bench_model import BenchModel, outer_batches, students
 from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.runner import ProcessResults
 from kdbench.measure.staging import null_model
+from kdbench.measure.twins import Twins
 from kdbench.results.findings import Failure, Findings, missing_pair
 from kdbench.results.records import Axes, Measurement, Pair, measured, missing
 from kdbench.worker.jobs import MemoryJob
@@ -26,7 +27,8 @@ _RESIDENT = ("peak_memory_bytes", "model_memory_bytes")
 class MemoryPass(Pass):
     """Peak memory at batch 1 and at the largest batch, a fixed batch at its own only.
 
-    Each is the median of PROCESSES fresh processes, which load one model and nothing else.
+    Each is the median of PROCESSES fresh processes, which load one model and nothing else. Models of one graph share
+    them.
     """
 
     order = 60
@@ -42,7 +44,8 @@ class MemoryPass(Pass):
 
     def weight(self, context: Context) -> float:
         """Return about how long the processes take."""
-        return 0.5 * PROCESSES * sum(len(outer_batches(model, context.config)) for model in context.ready)
+        shares = Twins.of(context).shares(PROCESSES)
+        return 0.5 * sum(shares[model.id] * len(outer_batches(model, context.config)) for model in context.ready)
 
     def run(self, context: Context) -> Findings:
         """Measure; `protocol` holds what a process takes before the model: interpreter, numpy, runtime and inputs."""
@@ -59,8 +62,11 @@ class MemoryPass(Pass):
             for model in context.ready
             for batch in outer_batches(model, config)
         }
-        results = context.runner.run_in_turns(jobs, PROCESSES, context.progress)
-        measurements = [m for id_, batch in results.results for m in _measurements(id_, batch, results, context)]
+        twins = Twins.of(context)
+        shares, models = twins.shares(PROCESSES), {key: key[0] for key in jobs}
+        alone = context.runner.run_in_turns(jobs, {key: shares[id_] for key, id_ in models.items()}, context.progress)
+        results = twins.pooled(alone, models)
+        measurements = [m for id_, batch in results.results for m in _measurements(id_, batch, results, context, twins)]
         findings = Findings(
             tuple(measurements),
             tuple(pair for t, s in students(context.ready) for pair in _ratio(t, s, measurements, context)),
@@ -83,11 +89,14 @@ def _pair_axes(context: Context, student: BenchModel) -> Axes:
     return context.axes(batch=outer_batches(student, context.config)[0])
 
 
-def _measurements(id_: str, batch: int, results: ProcessResults, context: Context) -> Iterator[Measurement]:
+def _measurements(
+    id_: str, batch: int, results: ProcessResults, context: Context, twins: Twins
+) -> Iterator[Measurement]:
     key, axes = (id_, batch), context.axes(batch=batch)
     peak, baseline = results.values(key, "peak_bytes"), results.values(key, "baseline_bytes")
     since = results.results[key][0]["since"]
-    processes = f"median of {PROCESSES} fresh processes, arena on, {CALLS} calls"
+    processes = f"median of {len(peak)} fresh processes, arena on, {CALLS} calls"
+    processes += twins.shared_with(id_, {other: None for other, at in results.results if at == batch})
     source = f"onnxruntime, high-water mark since {since}, {processes}"
     for metric, values in zip(_RESIDENT, (peak, peak - baseline), strict=True):
         share = spread(values)

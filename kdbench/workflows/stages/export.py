@@ -8,7 +8,7 @@ from kdbench import storage
 from kdbench.distill.quantize import deployed, rounding_sensitivity
 from kdbench.distill.training import fit
 from kdbench.export.integers import count_kernels
-from kdbench.export.onnx import check_parity, export_onnx
+from kdbench.export.onnx import Parity, check_parity, export_onnx
 from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Student
@@ -16,6 +16,7 @@ from kdbench.results import records
 from kdbench.results.cards import Bits, CodeFile, ModelCard, Origin
 from kdbench.results.records import Diagnostic, Measurement
 from kdbench.results.run_folder import RunFolder, card_path
+from kdbench.workflows.stages.export_ahead import ExportAhead
 from kdbench.workflows.stages.train import training_summary
 from kdbench.workflows.study.model_sources import external_files, file_hash
 from kdbench.workflows.study.networks import architecture, origin, trained
@@ -44,11 +45,27 @@ class Exported:
     form: TeacherForm | None = None
 
 
+@dataclass(frozen=True)
+class Written:
+    """What is known of a file once it is written: its `parity`, and the number of the network's `parameters`."""
+
+    parity: Parity
+    parameters: int
+
+
 def export_all(
-    recipe: Recipe, jobs: list[Job], run_data: RunData, folder: RunFolder, progress: Progress
+    recipe: Recipe,
+    jobs: list[Job],
+    run_data: RunData,
+    folder: RunFolder,
+    progress: Progress,
+    ahead: ExportAhead | None = None,
 ) -> list[Exported]:
-    """Export every job's network, also over existing files: exporting is quick, and a stale file would mislead."""
-    exports = []
+    """Export every job's network, also over existing files: exporting is quick, and a stale file would mislead.
+
+    What `ahead` has been asked for is there already.
+    """
+    exports, ahead = [], ahead or ExportAhead()
     # The parts of fused networks are not measured, and a teacher that is an array has nothing to measure.
     jobs = [job for job in jobs if job.part is None and job.logits is None]
     for done, job in enumerate(jobs):
@@ -57,7 +74,10 @@ def export_all(
         if form is not None and form.facts is not None:
             exports.append(_adopted(job, form, form.facts, run_data, folder))
         else:
-            exports.append(_export(job, form, recipe, run_data, folder))
+            known = ahead.written(job.id)
+            written = None if known is None else Written(Parity(**known["parity"]), known["parameters"])
+            exports.append(_export(job, form, recipe, run_data, folder, written))
+    ahead.end()
     return exports
 
 
@@ -95,15 +115,28 @@ def _adopted(job: Job, form: TeacherForm, facts: ModelFacts, run_data: RunData, 
     return Exported(job, card, facts, None, None, form=form)
 
 
-def _export(job: Job, form: TeacherForm | None, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Exported:
+def write_file(job: Job, form: TeacherForm | None, run_data: RunData, folder: RunFolder) -> Written:
+    """Export a job's trained network to its file in the run's folder, and compare the two."""
     network = trained(job, run_data.dataset, folder)
     path = folder.model(job.id)
-    images = run_data.example(run_data.validation, PARITY_SAMPLES)
-    shape, classes, preprocessing = run_data.dataset.input_shape, run_data.dataset.classes, run_data.preprocessing
+    images, shape = run_data.example(run_data.validation, PARITY_SAMPLES), run_data.dataset.input_shape
     if form is not None:
-        images, shape, classes, preprocessing = form.example(images), form.shape, form.outputs, form.preprocessing
+        images, shape = form.example(images), form.shape
     export_onnx(deployed(network), shape, path, images.dtype)
     parity = check_parity(network, path, images, rounding=rounding_sensitivity(network, images))
+    return Written(parity, sum(parameter.numel() for parameter in network.parameters()))
+
+
+def _export(
+    job: Job, form: TeacherForm | None, recipe: Recipe, run_data: RunData, folder: RunFolder, written: Written | None
+) -> Exported:
+    """Return the exported file of a job with its card; exports it unless it is `written` already."""
+    path = folder.model(job.id)
+    shape, classes, preprocessing = run_data.dataset.input_shape, run_data.dataset.classes, run_data.preprocessing
+    if form is not None:
+        shape, classes, preprocessing = form.shape, form.outputs, form.preprocessing
+    written = written or write_file(job, form, run_data, folder)
+    parity = written.parity
     refused = None
     measurement = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
     if not parity.holds:
@@ -137,7 +170,7 @@ def _export(job: Job, form: TeacherForm | None, recipe: Recipe, run_data: RunDat
         layout=dataset.layout,
         classes=None if names else classes,
         targets=names,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        parameters=written.parameters,
         opset=facts.opset,
         preprocessing=preprocessing,
         training=training_summary(job, recipe, run_data, folder),

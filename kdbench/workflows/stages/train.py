@@ -35,6 +35,7 @@ from kdbench.recipe import Model, Recipe, Student, Trained
 from kdbench.results import cards
 from kdbench.results.cards import EnergyUse
 from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.export_ahead import ExportAhead
 from kdbench.workflows.stages.launch import train_in_processes
 from kdbench.workflows.stages.tracking import trackers_of
 from kdbench.workflows.study import networks
@@ -52,9 +53,20 @@ UNMETERED = Unmetered("a training on several devices is not metered")
 
 
 def train_all(
-    recipe: Recipe, jobs: list[Job], run_data: RunData, folder: RunFolder, progress: Progress, *, stages_after: int
+    recipe: Recipe,
+    jobs: list[Job],
+    run_data: RunData,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    stages_after: int,
+    ahead: ExportAhead | None = None,
 ) -> None:
-    """Train the `jobs` that the folder does not hold yet; `stages_after` more stages count in the progress."""
+    """Train the `jobs` that the folder does not hold yet; `stages_after` more stages count in the progress.
+
+    `ahead` is asked for the export of every network that is trained here.
+    """
+    ahead = ahead or ExportAhead()
     with ExitStack() as stack:
         meters: dict[str, EnergyMeter] = {}
         slowed = settle_waiting().note
@@ -64,6 +76,7 @@ def train_all(
                 continue
             if fit.finished(folder.checkpoint(job.id), job.key(recipe, run_data.content)):
                 progress.note(f"{job.id}: already trained")
+                _ask(ahead, job, folder)
                 continue
             if job.entry.is_ready:
                 adopt(job, recipe, run_data, folder)
@@ -79,6 +92,13 @@ def train_all(
                 train_in_processes(job.id, count, folder, progress)
             else:
                 train_one(job, recipe, run_data, folder, progress, meters[device] if count == 1 else UNMETERED)
+            _ask(ahead, job, folder)
+
+
+def _ask(ahead: ExportAhead, job: Job, folder: RunFolder) -> None:
+    """Ask for the export of a trained job, unless it is a part, which stays inside another, or runs user code."""
+    if job.part is None and not job.entry.is_ready and not job.code:
+        ahead.ask(job.id, folder)
 
 
 def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) -> dict[str, Recording]:

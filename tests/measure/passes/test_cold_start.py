@@ -39,6 +39,17 @@ def test_the_median_and_the_extremes_that_hold_it(tiny, bench_model, cold, monke
     assert findings.protocol == {"cold_start_processes": 6, "runtime_import_ns": 7.0}
 
 
+def test_models_that_differ_in_their_weights_alone_share_the_processes(tiny, bench_model, cold, monkeypatch):
+    answer(monkeypatch, 12.0, 10.0, 11.0, 90.0, 13.0, 14.0)
+    findings = cold(*(bench_model(tiny(f"s{seed}", seed=seed), data=False) for seed in (1, 2)))
+    loads = [m for m in findings.measurements if m.metric == "load_ns"]
+    assert [(m.model, m.value, m.interval.low, m.interval.high, m.n) for m in loads] == [
+        ("s1", 12.5, 10.0, 90.0, PROCESSES),
+        ("s2", 12.5, 10.0, 90.0, PROCESSES),
+    ]
+    assert loads[0].source.endswith("shared with s2 of the same graph")
+
+
 def test_a_fixed_batch_is_the_models_own(tiny, bench_model, cold, monkeypatch):
     answer(monkeypatch, *np.ones(PROCESSES))
     assert {m.axes["batch"] for m in cold(bench_model(tiny(batch=4), data=False)).measurements} == {4}

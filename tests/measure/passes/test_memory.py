@@ -90,7 +90,7 @@ def test_whole_process_and_the_models_part_are_medians_over_processes(tiny, benc
 def test_processes_that_disagree_make_it_unstable_and_what_is_made_of_it(tiny, bench_model, peaks, processes):
     peak = {"t": iter([100, 140, 102] * 2), "s": iter([100, 105, 102] * 2)}
     processes(lambda id_, batch: {"baseline_bytes": 60 * MB, "peak_bytes": next(peak[id_]) * MB})
-    results = peaks(bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False))
+    results = peaks(bench_model(tiny("t", softmax=True), data=False), bench_model(tiny("s"), teacher="t", data=False))
     whole = at(results, "t", "peak_memory_bytes")[1]
     assert (whole.status, whole.reason) == ("unstable", "processes differ by 29 %")
     assert at(results, "s", "peak_memory_bytes")[1].status == "ok"
@@ -113,9 +113,29 @@ def test_a_model_that_takes_nothing_is_no_fault(tiny, bench_model, peaks, proces
 
 def test_the_ratio_is_of_whole_processes_at_the_students_smallest_batch(tiny, bench_model, peaks, processes):
     processes(lambda id_, batch: {"baseline_bytes": 60, "peak_bytes": {"t": 300, "s": 100}[id_] * batch})
-    results = peaks(bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False))
+    results = peaks(bench_model(tiny("t", softmax=True), data=False), bench_model(tiny("s"), teacher="t", data=False))
     (pair,) = results.pairs
     assert (pair.metric, pair.value, pair.axes["batch"]) == ("memory_ratio", 3, 1)
+
+
+def test_models_that_differ_in_their_weights_alone_share_the_processes(tiny, bench_model, peaks, processes):
+    started = []
+
+    def answer(id_, batch):
+        started.append((id_, batch))
+        return {"baseline_bytes": 60, "peak_bytes": 100 * batch + len(started)}
+
+    processes(answer)
+    twins = [bench_model(tiny(f"s{seed}", seed=seed), data=False) for seed in (1, 2, 3)]
+    results = peaks(bench_model(tiny("t", softmax=True), data=False), *twins)
+    alone, first, second = (at(results, id_, "peak_memory_bytes") for id_ in ("t", "s1", "s2"))
+    assert started.count(("t", 1)) == 3
+    assert all(started.count((f"s{seed}", batch)) == 1 for seed in (1, 2, 3) for batch in (1, 8))
+    own = [100 + number for number, key in enumerate(started, 1) if key[0] != "t" and key[1] == 1]
+    assert first[1].value == second[1].value == np.median(own)
+    assert (first[1].n, alone[1].n) == (3, 3)
+    assert first[1].source.endswith("shared with s2, s3 of the same graph")
+    assert "shared" not in alone[1].source
 
 
 def test_a_fixed_batch_is_taken_alone_and_compares_with_none_but_its_own(tiny, bench_model, peaks, processes):

@@ -1,0 +1,141 @@
+"""Exports while the next network trains: one process, which the run starts first and ends before it measures.
+
+The exporter's libraries take seconds to load, and every file takes seconds to write, all on one core. Where the
+trainings leave a core free, that costs a run no time. `export_worker` is the process; no torch is imported here.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import kdbench
+from kdbench.machine.cores import available_cores
+from kdbench.meters.choice import choose
+from kdbench.meters.meter import Unavailable
+from kdbench.recipe import Recipe
+from kdbench.results.run_folder import RunFolder
+
+# -P: the user's current folder must not shadow torch.
+WORKER = (sys.executable, "-P", "-m", "kdbench.workflows.stages.export_worker")
+_LEAST_EPOCHS = 40  # of all trainings together: shorter ones are over before the process is ready
+
+
+class ExportAhead:
+    """Asks a process to export trained networks; without a process, nothing is exported ahead."""
+
+    def __init__(self, process: "subprocess.Popen[bytes] | None" = None) -> None:
+        self._process = process
+        self._asked: set[str] = set()
+        self._written: dict[str, dict[str, Any]] = {}
+        self._folder: RunFolder | None = None
+
+    def ask(self, job: str, folder: RunFolder) -> None:
+        """Ask for the export of the trained job with this id, of the recipe in `folder`."""
+        if self._process is None:
+            return
+        if self._folder is None:
+            self._folder = folder
+            self._send({"folder": str(folder.path)})
+        self._asked.add(job)
+        self._send({"job": job})
+
+    def written(self, job: str) -> dict[str, Any] | None:
+        """Wait for the export of a job; return what `kdbench.workflows.stages.export.Written` holds.
+
+        None if nobody asked for it, or it failed: the caller exports it, and meets the error if there is one.
+        """
+        if job not in self._asked:
+            return None
+        while job not in self._written and self._process is not None:
+            assert self._process.stdout is not None
+            line = self._process.stdout.readline()
+            if not line:
+                self.end()
+                break
+            self._keep(line)
+        return self._written.get(job) or None
+
+    def end(self) -> None:
+        """End the process, whatever it is doing: nothing else may run while something is timed."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            assert stream is not None
+            with suppress(BrokenPipeError):  # a request that the process had not read
+                stream.close()
+
+    def _keep(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return  # printed by a library
+        if isinstance(message, dict) and "job" in message:
+            self._written[message["job"]] = message["written"]
+
+    def _send(self, message: dict[str, str]) -> None:
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self.end()
+
+
+@contextmanager
+def export_ahead(recipe: Recipe) -> Iterator[ExportAhead]:
+    """Start the process where it costs nothing, and end it with the context."""
+    ahead = ExportAhead(_start() if costs_nothing(recipe) else None)
+    try:
+        yield ahead
+    finally:
+        ahead.end()
+
+
+def costs_nothing(recipe: Recipe) -> bool:
+    """Return whether exporting beside the trainings of a recipe changes nothing but the duration of the run.
+
+    The trainings have to leave a core free, and no meter may count the joules of both. User code is exported by the
+    process that loaded it.
+    """
+    entries = [entry for entry in (*recipe.teacher, *recipe.student) if not entry.is_ready]
+    trainings = [entry.training for entry in entries]
+    threads = [training.threads for training in trainings]
+    known = [count for count in threads if count is not None]
+    return (
+        not recipe.plugins
+        and len(known) == len(threads) > 0
+        and max(known) < len(available_cores())
+        and all(training.devices == 1 for training in trainings)
+        and len(recipe.seeds) * sum(training.last_epoch for training in trainings) >= _LEAST_EPOCHS
+        and not any(":" in entry.model.name for entry in entries)
+        and not _is_metered(recipe)
+    )
+
+
+def _is_metered(recipe: Recipe) -> bool:
+    measure = recipe.measure
+    if measure.energy == "off":
+        return False
+    return not isinstance(choose("cpu", estimate=measure.estimate_energy).leading, Unavailable)
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    path = [str(Path(kdbench.__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(
+        WORKER,
+        stdin=subprocess.PIPE,  # it closes when this process is gone, which ends the other
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # what fails there is done again here
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)},
+        start_new_session=True,  # Ctrl-C is for this process, which ends the other
+    )

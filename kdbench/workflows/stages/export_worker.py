@@ -1,0 +1,60 @@
+"""The process that exports trained networks beside the trainings: `python -m kdbench.workflows.stages.export_worker`.
+
+It reads one JSON object a line from standard input: first {"folder": PATH} of the run, then {"job": ID} for each
+trained job. It answers each job with {"job": ID, "written": …}, null if it could not be exported.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from torch import nn
+
+from kdbench import storage
+from kdbench.export.onnx import export_onnx
+from kdbench.recipe import Recipe
+from kdbench.recipe.loading import recipe_from
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.export import Written, write_file
+from kdbench.workflows.study.ready_teachers import form_of
+from kdbench.workflows.study.run_data import RunData, load_run_data
+from kdbench.workflows.study.user_code import planned_job
+
+
+def main(lines: Iterable[str]) -> None:
+    """Export the jobs that are asked for in `lines`, until they end."""
+    _load_exporter()
+    run: tuple[Recipe, RunData, RunFolder] | None = None
+    for line in lines:
+        message = json.loads(line)
+        if "folder" in message:
+            folder = RunFolder(Path(message["folder"]))
+            recipe = recipe_from(storage.read_json(folder.marker, "recipe"), str(folder.marker))
+            run = recipe, load_run_data(recipe), folder
+            continue
+        assert run is not None, "the folder comes first"
+        try:
+            written: Written | None = _written(message["job"], *run)
+        except Exception:  # noqa: BLE001 - the run exports it again, and meets the error
+            written = None
+        answer = {"job": message["job"], "written": None if written is None else asdict(written)}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def _load_exporter() -> None:
+    """Export a small network: torch loads its exporter at the first use, which takes longer than most networks."""
+    with tempfile.TemporaryDirectory(prefix="kdbench-") as folder:
+        export_onnx(nn.Linear(2, 2), (2,), Path(folder) / "linear.onnx")
+
+
+def _written(job_id: str, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Written:
+    job = planned_job(recipe, job_id, run_data, folder)
+    return write_file(job, form_of(job, run_data), run_data, folder)
+
+
+if __name__ == "__main__":
+    main(iter(sys.stdin.readline, ""))
