@@ -1,5 +1,6 @@
 """Targets on the command line: loading them, showing the verdicts, and the exit code of several."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from kdbench.options import names as split_names
 if TYPE_CHECKING:
     from kdbench.judge.target import Target
     from kdbench.report import Content
+    from kdbench.results.records import RunRecord
     from kdbench.results.verdicts import Verdict
     from kdbench.workflows.stages.results import RunResults
 
@@ -81,7 +83,26 @@ def show_results(results: "RunResults", *, json: bool) -> int:
         if verdicts:
             console.result("")
             show_verdicts(verdicts)
+        for line in last_lines(record, folder, verdicts):
+            console.result(line)
     return exit_code(verdicts)
+
+
+def last_lines(record: "RunRecord", folder: Path, verdicts: "Sequence[Verdict]") -> list[str]:
+    """Return what ends the output of a run: the verdict on each target in a line, or the command that gives one.
+
+    The command names the first shipped target for this machine; files that were only measured get none.
+    """
+    if verdicts:
+        best = [f": {verdict.best}" if verdict.best else "" for verdict in verdicts]
+        return [f"verdict: {v.overall} for {v.title}{model}" for v, model in zip(verdicts, best, strict=True)]
+    if record.kind != "run":
+        return []
+    from kdbench.judge.device import differences
+    from kdbench.judge.target import load_target, shipped_targets
+
+    targets = [name for name in shipped_targets() if not differences(record, load_target(name).device)]
+    return [f"next: kdbench ready {shlex.quote(str(folder))} --target {targets[0] if targets else 'TARGET.toml'}"]
 
 
 def with_verdicts(content: "Content", targets: "Sequence[Target]") -> "Content":

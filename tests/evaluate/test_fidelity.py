@@ -10,6 +10,7 @@ from scipy.stats import entropy, spearmanr, zscore
 from kdbench.distill.losses.logits import standardize
 from kdbench.evaluate.fidelity import (
     FIDELITIES,
+    average_ranks,
     fidelity_findings,
     kl_divergences,
     spearman,
@@ -175,3 +176,13 @@ def test_log_probabilities_serve_for_logits():
 
 def test_equal_logits_are_no_division_by_zero():
     np.testing.assert_array_equal(standardized(np.full((2, 5), 3.0)), 0)
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_ranks_are_those_of_scipy_with_ties_and_nan(levels):
+    from scipy.stats import rankdata
+
+    values = np.random.default_rng(levels).integers(0, levels, (40, 13)).astype(np.float64)
+    values[3, 5] = np.nan
+    assert np.array_equal(average_ranks(values), rankdata(values, axis=1), equal_nan=True)
+    assert average_ranks(values[:, :1])[0].tolist() == [1]

@@ -51,7 +51,9 @@ def test_a_run_ends_with_the_table_and_the_path_of_the_report(run_cli, pipeline,
     ended = run_cli("run", recipe)
     assert ended.code == 0
     assert "teacher" in ended.out
-    assert ended.out.splitlines()[-1] == "report: runs/tiny-1/report.md and runs/tiny-1/report.html"
+    *_, written, following = ended.out.splitlines()
+    assert written == "report: runs/tiny-1/report.md and runs/tiny-1/report.html"
+    assert following.startswith("next: kdbench ready runs/tiny-1 --target ")
     assert "[1/1] train teacher" in ended.err
 
 
