@@ -75,6 +75,12 @@ class Drawing:
         return cls(name, title, f"{caption}{' Hollow points are unstable.' if hollow else ''}", to_svg(figure))
 
 
+def load_drawing() -> None:
+    """Load what figures are drawn with, which takes a second: a process that waits can do it early."""
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
+
+
 @contextmanager
 def canvas(width: float, height: float) -> Iterator["Figure"]:
     """Yield an empty figure of that size in inches, in the reports' style; draw inside the block.

@@ -12,6 +12,7 @@ from kdbench.export.onnx import Parity, check_parity, export_onnx
 from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Student
+from kdbench.report.figures.drawing import load_drawing
 from kdbench.results import records
 from kdbench.results.cards import Bits, CodeFile, ModelCard, Origin
 from kdbench.results.records import Diagnostic, Measurement
@@ -74,6 +75,8 @@ def export_all(
         if form is not None and form.facts is not None:
             exports.append(_adopted(job, form, form.facts, run_data, folder))
         else:
+            if ahead.is_awaited(job.id):
+                load_drawing()  # the report needs it, and this process has nothing else to do
             known = ahead.written(job.id)
             written = None if known is None else Written(Parity(**known["parity"]), known["parameters"])
             exports.append(_export(job, form, recipe, run_data, folder, written))

@@ -44,6 +44,10 @@ class ExportAhead:
         self._asked.add(job)
         self._send({"job": job})
 
+    def is_awaited(self, job: str) -> bool:
+        """Return whether somebody asked for the export of a job, and no answer has been read."""
+        return self._process is not None and job in self._asked and job not in self._written
+
     def written(self, job: str) -> dict[str, Any] | None:
         """Wait for the export of a job; return what `kdbench.workflows.stages.export.Written` holds.
 
