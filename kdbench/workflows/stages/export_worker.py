@@ -52,7 +52,7 @@ def _load_exporter() -> None:
 
 
 def _written(job_id: str, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Written:
-    job = planned_job(recipe, job_id, run_data, folder)
+    job = planned_job(recipe, job_id, folder)
     return write_file(job, form_of(job, run_data), run_data, folder)
 
 
