@@ -16,6 +16,10 @@ from typing import Any
 from kdbench import units
 from kdbench.errors import InputError
 
+_DIGITS = 18  # of a count
+_MOST_AXES = 8
+_SHOWN = 60  # characters of a wrong value
+
 
 @dataclass(frozen=True)
 class Option:
@@ -43,7 +47,7 @@ class Option:
         """Return the value of `text`; raises InputError that calls the option `shown`, such as `--budget`."""
         try:
             return self.parse(text)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             example = self.example or self.default
             raise InputError(f"{shown}: {error}", f"for example {example}" if example else "") from error
 
@@ -93,8 +97,10 @@ def numbers(text: str) -> tuple[float, ...]:
 
 def count(text: str) -> int:
     """Read a count, one or more."""
-    if not re.fullmatch(r"\s*[1-9]\d*\s*", text):
+    if not re.fullmatch(r"\s*[1-9]\d*\s*", text, re.ASCII):
         raise _wrong(text, "a count of one or more")
+    if len(text) > _DIGITS:
+        raise _wrong(text, "a count that any computer can handle")
     return int(text)
 
 
@@ -165,13 +171,14 @@ def names(text: str) -> tuple[str, ...]:
 def shape(text: str) -> tuple[int, ...]:
     """Read the shape of one sample: `3x32x32`, channels × height × width of an image, or `20x8` of a sequence."""
     sizes = text.lower().replace("×", "x").split("x")
-    if not all(re.fullmatch(r"[1-9]\d*", size) for size in sizes):
+    if len(sizes) > _MOST_AXES or not all(re.fullmatch(r"[1-9]\d{0,8}", size, re.ASCII) for size in sizes):
         raise _wrong(text, "channels x height x width, or another sample's sizes")
     return tuple(map(int, sizes))
 
 
 def _wrong(text: str, expected: str) -> ValueError:
-    return ValueError(f"{text!r} is not {expected}")
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return ValueError(f"{shown!r} is not {expected}")
 
 
 MEASURE: Mapping[str, Option] = {

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +17,8 @@ from kdbench.errors import InputError, StorageError
 _DAMAGED = "it may be truncated, or written by another tool"
 _LARGEST = 1e300  # number with decimals
 _SHOWN_DIGITS = 20
+_SMALL_BYTES = 1 << 30
+_MOST_COMPRESSION = 20
 # JSON text that may hold half of a surrogate pair or a number of 19 digits or three digits of exponent.
 _SUSPICIOUS = re.compile(r"\\u[dD][89a-fA-F]|[:\[,\s]-?(?:\d{19}|[\d.]+[eE]\+?\d{3}|\d{300})")
 
@@ -125,6 +127,21 @@ def is_suspicious(text: str) -> bool:
 
 def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
+
+
+def require_unpackable(path: Path, members: Container[str] | None = None) -> None:
+    """Raise InputError for a zip archive whose `members` (None: all) declare far more content than the file can hold.
+
+    Small content is admitted whatever it is: zeros compress a thousandfold. Raises zipfile.BadZipFile, OSError.
+    """
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        infos = [info for info in archive.infolist() if members is None or info.filename in members]
+    declared, packed = sum(info.file_size for info in infos), path.stat().st_size
+    if declared > max(_SMALL_BYTES, _MOST_COMPRESSION * packed):
+        message = f"{path} declares {declared:,} bytes of content in {packed:,} bytes"
+        raise InputError(message, "it may be made to fill the memory; if it is not, store it without compression")
 
 
 def sha256(path: Path) -> str:

@@ -1,18 +1,27 @@
 """TOML files that a person writes, such as recipes and targets: finding, parsing and validating them."""
 
+import math
 import tomllib
 from collections.abc import Mapping
+from datetime import date, time
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from kdbench.characters import one_line
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
 from kdbench.validation import problem
 
 V = TypeVar("V", bound=BaseModel)
+
+_LONGEST = 1_000_000  # characters of a file
+_DEEPEST = 40  # levels of tables and lists
+_DEPTH_HINT = "flatten its tables and lists"
+_SHOWN = 40  # characters of a wrong value
+_SHOWN_SUBJECT = 200
 
 
 def shipped(folder: Traversable) -> dict[str, str]:
@@ -43,10 +52,57 @@ def find(name_or_path: str, known: Mapping[str, str], kind: str) -> tuple[str, s
 
 def parse(text: str, where: str) -> dict[str, Any]:
     """Parse TOML; raises InputError, calling the text `where`."""
+    if len(text) > _LONGEST:
+        raise InputError(f"{where} has {len(text):,} characters, more than {_LONGEST:,}", "use sweeps for many models")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise InputError(f"{where} is nested too deeply", _DEPTH_HINT) from None
+    except ValueError as error:  # also of a number with thousands of digits
         raise InputError(f"{where} is not valid TOML: {error}", "check the line it names") from error
+
+
+def require_usable(content: Any, where: str) -> None:
+    """Raise InputError, calling the content `where`, unless every value in it can be worked with and written again.
+
+    Tables may be nested 40 levels deep, whole numbers have 64 bits, others are finite, text has no NUL.
+    """
+    level = [content]
+    for _ in range(_DEEPEST):
+        for value in level:
+            if wrong := _wrong(value):
+                raise InputError(f"{where}: {wrong}", "see docs/recipes.md for what each key admits")
+        level = [inner for value in level for inner in _inner(value)]
+        if not level:
+            return
+    raise InputError(f"{where} is nested more than {_DEEPEST} levels deep", _DEPTH_HINT)
+
+
+def _inner(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return [*value, *value.values()]
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _wrong(value: Any) -> str:
+    """Return what is wrong with a value, apart from those in it; empty if nothing is."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return f"a number of {value.bit_length()} bits is too large"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} is not a finite number"
+    if isinstance(value, date | time):
+        return f"{value} is a date or a time, which no key admits; quote text"
+    if isinstance(value, str) and ("\0" in value or not _is_encodable(value)):
+        return f"{one_line(value)[:_SHOWN]!r} has a character that text cannot have"
+    return ""
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def assignment(text: str, subject: str, example: str) -> tuple[str, Any]:
@@ -54,10 +110,16 @@ def assignment(text: str, subject: str, example: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
         raise InputError(f"{subject} is not of the form key=value", f"for example {example}")
+    if len(text) > _LONGEST:
+        raise InputError(f"{one_line(key)[:_SHOWN]}: the value has {len(value):,} characters", "shorten it")
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+        parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return key.strip(), value
+        parsed = value
+    except (ValueError, RecursionError):
+        raise InputError(f"{one_line(key)}: the value is a number too long or too deep a list", "shorten it") from None
+    require_usable({key.strip(): parsed}, one_line(subject)[:_SHOWN_SUBJECT])
+    return key.strip(), parsed
 
 
 def validated(value: type[V], content: Mapping[str, Any], where: str, *, example: str, document: str) -> V:
@@ -67,6 +129,7 @@ def validated(value: type[V], content: Mapping[str, Any], where: str, *, example
     """
     if not content:
         raise InputError(f"{where} is empty", f"start from a shipped one: {example}")
+    require_usable(content, where)
     try:
         return value.model_validate(content)
     except ValidationError as error:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from kdbench import storage
 from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Request
 from kdbench.data.reading.arrays import KEYS, NAMES, dataset_from_arrays
@@ -47,6 +48,7 @@ def _read(path: Path) -> dict[str, Array]:
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise InputError(f"{path} holds a single array", "save named arrays with numpy.savez")
         with loaded as archive:
+            storage.require_unpackable(path, {f"{key}.npy" for key in used})
             return {key: archive[key] for key in archive.files if key in used}
     except FileNotFoundError:
         raise DataMissingError(f"no file {path}", "check the path after npz:") from None

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from kdbench import storage
 from kdbench.errors import InputError, first_line
 
 _EXPORT_AGAIN = (
@@ -66,6 +67,7 @@ def _parts(path: Path) -> dict[str, bytes]:
     if not path.is_file():
         raise InputError(f"no model file at {path}", "check the path")
     try:
+        storage.require_unpackable(path)
         with zipfile.ZipFile(path) as archive:
             parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
     except (zipfile.BadZipFile, OSError, EOFError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdbench import storage
 from kdbench.errors import InputError, first_line
 
 StateDict = dict[str, Tensor]
@@ -105,6 +106,7 @@ def _pickled(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+        storage.require_unpackable(path)
         if any(name.endswith("/constants.pkl") for name in names):
             hint = f"in the code that made it, {_SAVE}; then --torch pkg.module:factory --weights weights.pth"
             raise InputError(f"{path} is a TorchScript archive, not a state dict", hint)

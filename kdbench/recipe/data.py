@@ -36,8 +36,8 @@ class Augment(Value):
     pad: int = Field(default=0, ge=0, le=32)
     flip: bool = False
     views: int | None = Field(default=None, gt=0, le=256)
-    mixup: float = Field(default=0.0, ge=0)
-    cutmix: float = Field(default=0.0, ge=0)
+    mixup: float = Field(default=0.0, ge=0, le=1000)
+    cutmix: float = Field(default=0.0, ge=0, le=1000)
     transform: Transform | None = later(None)
 
     @field_validator("transform", mode="before")
@@ -100,7 +100,7 @@ class TargetNoise(Value):
     `std` is in the targets' unit, the same for every component; every sample and component has a separate draw.
     """
 
-    std: float = Field(default=0.0, ge=0)
+    std: float = Field(default=0.0, ge=0, le=1e30)
     seed: int = Field(default=0, ge=0)
 
 
@@ -139,10 +139,10 @@ class Data(Examples):
     root: str | None = None
     download: bool = False
     validation: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
-    split_seed: int = 0
+    split_seed: int = Field(default=0, ge=0)
     layout: Layout = later("auto")
-    resize: int | None = Field(default=None, gt=0)
-    crop: int | None = Field(default=None, gt=0)
+    resize: int | None = Field(default=None, gt=0, le=16_384)
+    crop: int | None = Field(default=None, gt=0, le=16_384)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 

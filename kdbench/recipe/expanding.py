@@ -12,11 +12,15 @@ validation, so that values in a sweep are validated like any other.
 
 import copy
 import itertools
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kdbench.recipe.data import AUGMENT_LEVELS, Examples
+
+MOST_MODELS = 20_000
+_DIGITS = 9  # of an index
 
 
 def expanded(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,9 +37,22 @@ def expanded(recipe: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(entries, dict):
             entries = [entries]
         if isinstance(entries, list | tuple) and all(isinstance(entry, dict) for entry in entries):
+            _require_few(entries)
             points = [point for entry in entries for swept in _swept(entry) for point in _generations(swept)]
             result[role] = [_inheriting(_ready(point, role), training, examples) for point in points]
     return result
+
+
+def _require_few(entries: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ValueError, before anything is expanded, for sweeps and generations of more models than can be trained."""
+    total = 0
+    for entry in entries:
+        sweep, generations = entry.get("sweep"), entry.get("generations", 1)
+        values = sweep.values() if isinstance(sweep, Mapping) else ()
+        points = math.prod(len(axis) for axis in values if isinstance(axis, list | tuple))
+        total += points * (generations if isinstance(generations, int) else 1)
+        if total > MOST_MODELS:
+            raise ValueError(f"sweep: {total:,} models; the most that a recipe may have are {MOST_MODELS:,}")
 
 
 def merged(base: Any, over: Any) -> Any:
@@ -150,9 +167,14 @@ def _place(node: Any, key: str, path: str, shown: str) -> Any:
     """Return the key of an item in a table, or its index in a list."""
     if not isinstance(node, list):
         return key
-    if not key.isdigit() or int(key) >= len(node):
+    if not is_index(key, node):
         raise ValueError(f"sweep: {path!r}: there is no item {shown!r}")
     return int(key)
+
+
+def is_index(key: str, items: list[Any]) -> bool:
+    """Whether `key` is the number of one of `items`, from 0."""
+    return key.isascii() and key.isdecimal() and len(key) <= _DIGITS and int(key) < len(items)
 
 
 def _generations(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:

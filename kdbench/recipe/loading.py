@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import toml_files
+from kdbench.characters import one_line
 from kdbench.errors import InputError
 from kdbench.recipe import Recipe
+from kdbench.recipe.expanding import is_index
 from kdbench.recipe.paths import located
+
+_LONGEST_PATH = 20  # parts of a key
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -30,7 +34,10 @@ def load_recipe(name_or_path: str | Path = "digits", overrides: Sequence[str] = 
         content["folder"] = str(located(content.get("folder", ""), str(Path(name).absolute().parent)).absolute())
     for override in overrides:
         key, value = toml_files.assignment(override, f"override {override!r}", "training.epochs=5")
-        _assign(content, key.split("."), value, override)
+        path = key.split(".")
+        if len(path) > _LONGEST_PATH:
+            raise InputError(f"the override's key {one_line(key)[:40]!r}… has {len(path)} parts", "shorten the key")
+        _assign(content, path, value, override)
     return recipe_from(content, name)
 
 
@@ -55,7 +62,7 @@ def _assign(node: Any, path: list[str], value: Any, override: str) -> None:
             indices = list(range(len(node)))
         elif head in names:
             indices = [names.index(head)]
-        elif head.isdigit() and int(head) < len(node):
+        elif is_index(head, node):
             indices = [int(head)]
         else:
             items = f"items: {', '.join(filter(None, names))}, or * for all"

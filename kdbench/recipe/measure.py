@@ -9,7 +9,6 @@ from kdbench.validation import Value, later
 
 Mode = Literal["stream", "paced", "offline", "server"]
 Runtime = Literal["onnxruntime", "torch", "torch-compiled"]
-Count = Annotated[int, Field(ge=1)]
 LEAST_PRECISION = 0.004  # no interval of a speed-up is narrower (kdbench.statistics.few_sessions.RESOLUTION)
 
 
@@ -27,16 +26,16 @@ class Measure(Value):
     """
 
     provider: Literal["cpu", "cuda"] = "cpu"
-    threads: tuple[Count, ...] = (1,)
-    batch: tuple[Annotated[int, Field(gt=1)], ...] = (128,)
+    threads: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (1,)
+    batch: tuple[Annotated[int, Field(gt=1, le=1_000_000)], ...] = (128,)
     mode: tuple[Mode, ...] = ("stream",)
-    gap_ms: Count = 5
-    rate_per_s: Count | None = None
+    gap_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 5
+    rate_per_s: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     runtime: tuple[Runtime, ...] = ("onnxruntime",)
-    cores: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    budget_s: float = Field(default=20.0, gt=0)
+    cores: tuple[Annotated[int, Field(ge=0, le=99_999)], ...] | None = None
+    budget_s: float = Field(default=20.0, gt=0, le=1e7)
     precision: float = Field(default=0.05, ge=LEAST_PRECISION, lt=1)
-    sessions: int = Field(default=8, ge=2)
+    sessions: int = Field(default=8, ge=2, le=10_000)
     energy: Literal["off", "quick", "full"] = "quick"
     estimate_energy: bool = False
     country: str | None = None
@@ -73,7 +72,7 @@ class Analysis(Value):
     standardizes logits: of the row as a population, or `unbiased`, as a sample.
     """
 
-    train_samples: int = Field(default=2000, ge=0)
+    train_samples: int = Field(default=2000, ge=0, le=1_000_000_000)
     std: Literal["population", "unbiased"] = "population"
 
 

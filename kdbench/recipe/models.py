@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from kdbench.recipe.data import Examples
 from kdbench.recipe.named import WithOptions
-from kdbench.recipe.training import Training
+from kdbench.recipe.training import MOST, Training
 from kdbench.results.preprocessing import InputSpec
 from kdbench.validation import Value, later
 
@@ -28,8 +28,8 @@ class Term(WithOptions):
     """
 
     method: str
-    from_epoch: float = Field(default=0, ge=0)
-    until_epoch: float | None = Field(default=None, gt=0)
+    from_epoch: float = Field(default=0, ge=0, le=MOST)
+    until_epoch: float | None = Field(default=None, gt=0, le=MOST)
     alone: bool = False
 
 
@@ -64,7 +64,7 @@ class SubStudents(Value):
     """
 
     count: int = Field(default=4, gt=1, le=64)
-    features: int = Field(default=128, gt=0)
+    features: int = Field(default=128, gt=0, le=65_536)
     tune: Literal["head", "all"] = "head"
     head: Training = Training()
 
@@ -84,7 +84,7 @@ class Trained(Value):
     weights: str | None = later(None)
     training: Training = Training()
     data: Examples = Examples()
-    seed_offset: int = Field(default=0, ge=0)
+    seed_offset: int = Field(default=0, ge=0, lt=2**32)
     family: str | None = None
     axes: dict[str, str | int | float | bool] = Field(default_factory=dict)
 

@@ -15,6 +15,9 @@ from kdbench.recipe.training import Training
 from kdbench.registry import suggestion
 from kdbench.validation import Value, later
 
+MOST_SEEDS = 1000
+MOST_TRAININGS = 100_000
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -32,7 +35,7 @@ class Recipe(Value):
     title: str = ""
     folder: str | None = later(None)
     plugins: tuple[str, ...] = later(())
-    seeds: tuple[Seed, ...] = (0,)
+    seeds: tuple[Seed, ...] = Field(default=(0,), max_length=MOST_SEEDS)
     data: Data
     training: Training = Training()
     teacher: tuple[Teacher, ...] = Field(min_length=1)
@@ -70,6 +73,8 @@ class Recipe(Value):
                     raise ValueError(f"{message}: it is a file of {source.model.name}; name another model in start")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: give at least one, and each only once")
+        if (trainings := len(names) * len(self.seeds)) > MOST_TRAININGS:
+            raise ValueError(f"seeds: {trainings:,} trainings; the most that a recipe may have are {MOST_TRAININGS:,}")
         self._check_no_cycle()
         return self
 

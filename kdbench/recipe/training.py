@@ -10,6 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from kdbench.validation import Value, later
 
+MOST = 1_000_000  # epochs, samples of a batch, batches of an update
+MOST_THREADS = 4096
+
 Precision = Literal["32", "bf16", "16"]
 Auto = Literal["auto"]
 Factor = Annotated[float, Field(gt=0)]
@@ -23,10 +26,10 @@ class Optimizer(Value):
     """
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: float = Field(default=0.05, gt=0)
+    lr: float = Field(default=0.05, gt=0, le=1e6)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=1e6)
     betas: tuple[float, float] = (0.9, 0.999)
     layers: Mapping[str, Factor] = later({})
     decay_norm_and_bias: bool = later(default=True)
@@ -55,11 +58,11 @@ class Schedule(Value):
     """
 
     name: Literal["constant", "cosine", "step", "onecycle", "plateau"] = "cosine"
-    warmup: float = Field(default=0.0, ge=0)
-    milestones: tuple[float, ...] = (150, 180, 210)
+    warmup: float = Field(default=0.0, ge=0, le=MOST)
+    milestones: tuple[Annotated[float, Field(ge=0, le=MOST)], ...] = (150, 180, 210)
     gamma: float = Field(default=0.1, gt=0, lt=1)
     factor: float = later(0.1, gt=0, lt=1)
-    patience: int = later(10, ge=0)
+    patience: int = later(10, ge=0, le=MOST)
     threshold: float = later(1e-4, ge=0, lt=1)
     monitor: Literal["loss", "accuracy"] = later("loss")
 
@@ -89,25 +92,25 @@ class Training(Value):
     `num_nodes` and `strategy` are Lightning's, and `batch` is the number of images per step on all devices together.
     """
 
-    epochs: int = Field(default=10, ge=0)
-    batch: int = Field(default=64, gt=0)
+    epochs: int = Field(default=10, ge=0, le=MOST)
+    batch: int = Field(default=64, gt=0, le=MOST)
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["balanced"] | tuple[Factor, ...] | None = later(None)
     clip: float | None = Field(default=None, gt=0)
-    stop_at: float | None = Field(default=None, gt=0)
-    patience: int | None = Field(default=None, gt=0)
+    stop_at: float | None = Field(default=None, gt=0, le=MOST)
+    patience: int | None = Field(default=None, gt=0, le=MOST)
     keep: Literal["best", "last"] = "best"
     precision: Precision | Auto = "auto"
     channels_last: bool | Auto = "auto"
     compile: bool | Auto = "auto"
-    threads: int | None = Field(default=None, gt=0)
+    threads: int | None = Field(default=None, gt=0, le=MOST_THREADS)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    devices: int | Auto = 1
-    num_nodes: int = Field(default=1, gt=0)
+    devices: Annotated[int, Field(ge=-1, le=1024)] | Auto = 1
+    num_nodes: int = Field(default=1, gt=0, le=4096)
     strategy: str = "auto"
-    accumulate: int = later(1, gt=0)
+    accumulate: int = later(1, gt=0, le=MOST)
     ema: Average | None = later(None)
     freeze: tuple[str, ...] = later(())
 

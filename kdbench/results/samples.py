@@ -117,6 +117,7 @@ def read_samples(path: Path) -> Samples:
         arrays = np.load(path, allow_pickle=False)
         if isinstance(arrays, np.ndarray):
             raise ValueError("it is a single array")  # noqa: TRY004 - reported like a file that numpy cannot read
+        storage.require_unpackable(path)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     return _Archive(path, arrays)

@@ -38,7 +38,10 @@ def macs(
         str | None, option("--input", "CxHxW", "Input shape (default: 3x32x32, or the shape an .onnx file declares).")
     ] = None,
     classes: Annotated[
-        int | None, typer.Option(min=1, help=f"Number of classes (default: {DEFAULT_CLASSES}; not for .onnx files).")
+        int | None,
+        typer.Option(
+            min=1, max=10_000_000, help=f"Number of classes (default: {DEFAULT_CLASSES}; not for .onnx files)."
+        ),
     ] = None,
     convention: Annotated[Convention, typer.Option(help="Convention to count by.")] = Convention.CANONICAL,
     options: Annotated[Texts, option("--option", "KEY=VALUE", "Option of the model; repeatable.")] = None,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdbench import storage
 from kdbench.data.batches import Batch
 from kdbench.distill.method import TeacherOutput
 from kdbench.distill.teaching.onnx_network import Layerless
@@ -86,6 +87,7 @@ def _read(path: Path) -> tuple[Any, Any]:
         if isinstance(content, np.ndarray):
             return content, None
         with content as archive:
+            storage.require_unpackable(path)
             missing = {"logits", "samples"} - set(archive.files)
             if missing:
                 raise InputError(f"{path} has no array {min(missing)!r}; it has {', '.join(archive.files)}", _FORM)

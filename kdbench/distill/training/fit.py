@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -23,6 +24,7 @@ from kdbench.distill.training.devices import device_of, processes_of, resolved
 from kdbench.distill.training.loop import TrainingLoop, TrainingState
 from kdbench.distill.training.metering import NO_METER, EnergyMeter, EpochEnergy
 from kdbench.distill.training.processes import process_group
+from kdbench.errors import InputError, first_line
 from kdbench.machine.cores import available_cores
 from kdbench.progress import Progress
 from kdbench.recipe import Training
@@ -39,17 +41,32 @@ def finished(folder: Path, key: str) -> cards.Training | None:
     if not (folder / SUMMARY).exists() or not (folder / WEIGHTS).exists():
         return None
     content = storage.read_json(folder / SUMMARY, "training summary")
-    if content.get("key") != key:
+    if not isinstance(content, dict) or content.get("key") != key:
         return None
     try:
         return cards.Training.model_validate(content["training"])
-    except ValidationError:
+    except (ValidationError, KeyError):
         return None  # another version's summary: the training starts again
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
     """Load a complete training's weights into `network`, on the CPU."""
-    network.load_state_dict(load_file(folder / WEIGHTS))
+    path = folder / WEIGHTS
+    hint = f"delete {folder} and resume: the model is trained again"
+    if (known := _known_hash(folder)) is not None and storage.sha256(path) != known:
+        raise InputError(f"{path} is not what the training wrote: it was changed or is damaged", hint)
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise InputError(f"{path} does not hold the weights of the training: {first_line(error)}", hint) from error
+
+
+def _known_hash(folder: Path) -> str | None:
+    """Return the SHA-256 of a complete training's weights; None for trainings of versions that did not keep it."""
+    if not (folder / SUMMARY).exists():
+        return None
+    known = storage.read_json(folder / SUMMARY, "training summary").get("weights_sha256")
+    return known if isinstance(known, str) else None
 
 
 def fit(
@@ -156,5 +173,6 @@ def _write_results(network: nn.Module, summary: cards.Training, folder: Path, ke
         save_file({name: tensor.contiguous().clone() for name, tensor in network.state_dict().items()}, path)
     storage.write_text(folder / CURVE, table(summary.curve))
     # Last: its presence marks the training as complete.
-    storage.write_json(folder / SUMMARY, {"key": key, "training": summary.model_dump(mode="json")})
+    content = {"key": key, "training": summary.model_dump(mode="json")}
+    storage.write_json(folder / SUMMARY, {**content, "weights_sha256": storage.sha256(folder / WEIGHTS)})
     shutil.rmtree(folder / _UNFINISHED, ignore_errors=not summary.epochs)

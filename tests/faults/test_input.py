@@ -1,0 +1,92 @@
+"""Impossible options and damaged files: exit 3 before anything is expanded, loaded or unpacked."""
+
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kdbench import storage
+from kdbench.cli.main import main
+from kdbench.distill.training import fit
+from kdbench.errors import InputError
+
+TEN = ",".join(map(str, range(1, 11)))
+SWEEP = ", ".join(f'"axis{place}" = [{TEN}]' for place in range(12))
+NESTED = "[" * 500 + "]" * 500
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"student.0.sweep={{{SWEEP}}}",
+        f"seeds=[{','.join(map(str, range(1500)))}]",
+        "training.epochs=1000000000000000000",
+        "training.threads=1000000000000000000",
+        "measure.threads=1000000000000000000",
+        f"training.epochs={'9' * 5000}",
+        f"title={NESTED}",
+        "training.optimizer.lr=nan",
+        "student.\u00b3.training.epochs=1",
+        "title=\udcff",
+        'title="a\\u0000b"',
+        "teacher.0.model.rate=inf",
+        "title=2020-01-01",
+        f"{'a.' * 3000}b=1",
+        "data.split_seed=-1",
+    ],
+    ids=range(15),
+)
+def test_an_impossible_recipe_is_refused_at_once(override: str, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "digits", "--set", override]) == 3
+    assert "error: " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Return a network and the folder of its complete training."""
+    network = nn.Linear(2, 3)
+    fit.adopt(network, tmp_path / "m", "key", seed=0)
+    return network, tmp_path / "m"
+
+
+def test_weights_are_those_that_the_training_wrote(trained) -> None:
+    network, folder = trained
+    fit.load_weights(network, folder)
+    content = bytearray((folder / fit.WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (folder / fit.WEIGHTS).write_bytes(content)
+    with pytest.raises(InputError, match="changed or is damaged"):
+        fit.load_weights(network, folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x80\x04K\x01.", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}", (1 << 62).to_bytes(8, "little") + b"{}"],
+    ids=["empty", "pickle", "noise", "no tensors", "huge header"],
+)
+def test_damaged_weights_of_an_earlier_version_are_refused(content: bytes, trained) -> None:
+    network, folder = trained
+    summary = storage.read_json(folder / fit.SUMMARY, "summary")
+    storage.write_json(folder / fit.SUMMARY, {key: value for key, value in summary.items() if key != "weights_sha256"})
+    (folder / fit.WEIGHTS).write_bytes(content)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(InputError, match="does not hold the weights"):
+        fit.load_weights(network, folder)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused_by_its_declared_size(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.zeros(1_000_000, np.uint8))
+    storage.require_unpackable(path)
+    monkeypatch.setattr(storage, "_SMALL_BYTES", 100_000)
+    with pytest.raises(InputError, match="declares 1,000,"):
+        storage.require_unpackable(path)
+    storage.require_unpackable(path, {"other.npy"})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x", bytes(1_000_000))
+    storage.require_unpackable(path)  # stored as it is
