@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, time
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -67,21 +67,28 @@ def require_usable(content: Any, where: str) -> None:
 
     Tables may be nested 40 levels deep, whole numbers have 64 bits, others are finite, text has no NUL.
     """
-    level = [content]
+    level: list[tuple[str, Any]] = [("", content)]
     for _ in range(_DEEPEST):
-        for value in level:
-            if wrong := _wrong(value):
-                raise InputError(f"{where}: {wrong}", "see docs/recipes.md for what each key admits")
-        level = [inner for value in level for inner in _inner(value)]
+        for key, value in level:
+            if wrong := _wrong(value) or (_wrong(key) and "a key has a character that text cannot have"):
+                at = f"{one_line(key)[:_SHOWN_SUBJECT]}: " if key and not _wrong(key) else ""
+                raise InputError(f"{where}: {at}{wrong}", "see docs/recipes.md for what each key admits")
+        level = [inner for key, value in level for inner in _inner(value, key)]
         if not level:
             return
     raise InputError(f"{where} is nested more than {_DEEPEST} levels deep", _DEPTH_HINT)
 
 
-def _inner(value: Any) -> list[Any]:
+def _inner(value: Any, key: str) -> list[tuple[str, Any]]:
+    """Return the values in a value, each with its dotted key."""
+    named: Iterable[tuple[Any, Any]]
     if isinstance(value, Mapping):
-        return [*value, *value.values()]
-    return list(value) if isinstance(value, list | tuple) else []
+        named = value.items()
+    elif isinstance(value, list | tuple):
+        named = enumerate(value)
+    else:
+        return []
+    return [(f"{key}.{part}" if key else str(part), inner) for part, inner in named]
 
 
 def _wrong(value: Any) -> str:
