@@ -3,7 +3,8 @@
 # 0 means done. 1 (a gate failed) and 2 (inconclusive) are results, not errors.
 EXIT_BAD_INPUT = 3
 EXIT_INTERNAL = 4
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, what shells expect
+EXIT_SIGNAL = 128  # and the signal's number, what shells expect
+EXIT_INTERRUPTED = 130  # SIGINT
 
 
 def first_line(error: BaseException) -> str:

@@ -11,8 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from kdbench import temporary
 from kdbench.characters import escaped
-from kdbench.errors import InputError, StorageError
+from kdbench.errors import InputError, KdbenchError, StorageError
+
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+_TOO_LARGE = "a file may not grow larger here (ulimit -f)"
+_FAILED = {*_FULL, errno.EFBIG, errno.EIO, errno.EROFS}
+_WORDS = (os.strerror(errno.ENOSPC), "disk is full")  # the second is SQLite's
+_LONGEST_CHAIN = 20
+_PROBE = bytes(1 << 16)
 
 _DAMAGED = "it may be truncated, or written by another tool"
 _LARGEST = 1e300  # number with decimals
@@ -25,11 +33,42 @@ _SUSPICIOUS = re.compile(r"\\u[dD][89a-fA-F]|[:\[,\s]-?(?:\d{19}|[\d.]+[eE]\+?\d
 
 def storage_error(error: OSError, path: Path) -> StorageError:
     """Return an operating system's error about `path` as a message with a remedy."""
-    if error.errno == errno.ENOSPC:
-        return StorageError(f"the disk is full: {path} was not written", "free some space, then continue with --resume")
+    if error.errno in _FULL:
+        message = f"{_FULL[error.errno]}: {path} was not written"
+        return StorageError(message, "free some space, then run the same command again, where it has one with --resume")
+    if error.errno == errno.EFBIG:
+        return StorageError(f"{_TOO_LARGE}: {path} was not written", "raise the limit with ulimit -f, or choose a disk")
     denied = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
     hint = f"choose {'a folder you may write to' if denied else 'another folder'} with --out"
     return StorageError(f"{path} cannot be written: {error.strerror or error}", hint)
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """Return the full disk that a library's error comes from, by its cause or its words; None if it has another."""
+    link: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if link is None:
+            return None
+        if isinstance(link, OSError) and link.errno in {*_FULL, errno.EFBIG}:
+            return link
+        if not isinstance(link, KdbenchError) and any(words in str(link) for words in _WORDS):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        link = link.__cause__ or link.__context__
+    return None
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Raise StorageError, with a path and a remedy, for what the block could not write below `path`."""
+    try:
+        yield
+    except KdbenchError:
+        raise
+    except Exception as error:
+        reason = error if isinstance(error, OSError) else disk_error(error)
+        if reason is None:
+            raise
+        raise storage_error(reason, Path(reason.filename or path)) from error
 
 
 def make_folder(path: Path) -> Path:
@@ -48,19 +87,36 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary path next to `path`; rename it to `path` when the block ends without an error.
 
     For writers that need a file name. A killed process leaves either the old file or the new one; so does a power cut,
-    if `flush` writes the file to the disk first.
+    if `flush` writes the file to the disk first. Raises StorageError, also where a library says in its own words that
+    it could not write.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield temporary
-        if flush:
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-        temporary.replace(path)
+        with temporary.part_of(path) as part:
+            try:
+                yield part
+            except KdbenchError:
+                raise
+            except Exception as error:  # numpy's OSError has no number, other libraries have errors of their own
+                if getattr(error, "errno", None) is None and (reason := _cannot_grow(part)) is not None:
+                    raise storage_error(reason, path) from error
+                raise
+            if flush:
+                with part.open("rb") as written:
+                    os.fsync(written.fileno())
+            part.replace(path)
     except OSError as error:
         raise storage_error(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def _cannot_grow(path: Path) -> OSError | None:
+    """Return the error of writing more to a file that a library could not finish; None if there is space."""
+    try:
+        with path.open("ab", buffering=0) as stream:
+            stream.write(_PROBE)
+            os.fsync(stream.fileno())
+    except OSError as error:
+        return error if error.errno in _FAILED else None
+    return None
 
 
 @contextmanager

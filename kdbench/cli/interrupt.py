@@ -1,9 +1,10 @@
-"""Ctrl-C ends the process within two seconds, whatever it is doing, and prints how to continue.
+"""A signal ends the process within two seconds, whatever it is doing; what is unfinished is undone.
 
-Python runs signal handlers between bytecodes of the main thread, so a long call into C (a training step, an
-export) delays KeyboardInterrupt for as long as it lasts. The interpreter's wake-up descriptor is written by
-the C-level handler at once; a thread reads it and ends the process if the orderly exit takes too long. `fired` also
-reports an interrupt that a library swallows.
+There is one path for Ctrl-C, SIGTERM, SIGHUP and the other signals that ask a process to end. Python runs signal
+handlers between bytecodes of the main thread, so a long call into C (a training step, an export) delays
+KeyboardInterrupt for as long as it lasts. The interpreter's wake-up descriptor is written by the C-level handler at
+once; a thread reads it and ends the process if the orderly exit takes too long. `fired` also reports a signal that a
+library swallows.
 """
 
 import contextlib
@@ -14,74 +15,104 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
 
+from kdbench import endings
 from kdbench.errors import EXIT_INTERRUPTED
 
 _END = b"\0"  # no signal has the number 0
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU")
+_SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+_CHILDREN_S = 0.5  # for killed children to be gone
 
 
 class Interrupts:
-    """Watches for SIGINT; `fired` is whether it came. `farewell` returns the last line to print."""
+    """Watches for signals to end; `fired` is the number of the first one that came. `farewell` returns the last line.
+
+    SIGINT is watched even where it was ignored, as in a shell script's background jobs; the others are not, because
+    `nohup` means it.
+    """
 
     def __init__(self, farewell: Callable[[], str], grace_s: float = 1.0) -> None:
-        self.fired = False
+        self.fired: int | None = None
         self._farewell = farewell
         self._grace_s = grace_s
         self._farewell_lock = threading.Lock()
         self._pair: tuple[socket.socket, socket.socket] | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that shells expect after the signal: 128 and its number."""
+        return EXIT_INTERRUPTED if self.fired is None else 128 + self.fired
 
     def say_farewell(self) -> None:
         """Write once, to standard error, that the work was interrupted and how to continue."""
         if self._farewell_lock.acquire(blocking=False):
             # Written to the descriptor: the thread that hangs may hold the stream's lock.
             show_cursor = "\x1b[?25h" if os.isatty(2) else ""
-            os.write(2, f"{show_cursor}\ninterrupted\nhint: {self._farewell()}\n".encode())
+            by = f" by {signal.Signals(self.fired).name}" if self.fired not in {None, signal.SIGINT} else ""
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                os.write(2, f"{show_cursor}\ninterrupted{by}\nhint: {self._farewell()}\n".encode())
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Watch SIGINT while the block runs; KeyboardInterrupt reaches the block as usual."""
+        """Watch the signals while the block runs; the first one raises KeyboardInterrupt in it."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         reader, writer = self._pair = socket.socketpair()  # not closed: the thread reads on after this block
         writer.setblocking(False)
-        before = signal.signal(signal.SIGINT, self._raise)
+        watched = [
+            number for number in _SIGNALS if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN
+        ]
+        before = {number: signal.signal(number, self._raise) for number in watched}
         descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._listen, args=(reader,), daemon=True, name="interrupts").start()
         try:
             yield
         finally:
-            signal.set_wakeup_fd(descriptor)
-            signal.signal(signal.SIGINT, before)
-            writer.send(_END)
+            if self.fired is None:
+                signal.set_wakeup_fd(descriptor)
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+                writer.send(_END)
 
-    def _raise(self, _number: int, _frame: FrameType | None) -> NoReturn:
-        self.fired = True
-        raise KeyboardInterrupt
+    def _raise(self, number: int, _frame: FrameType | None) -> None:
+        if self.fired is None:  # a further one is the listening thread's: raised here, it would end the cleaning up
+            self.fired = number
+            raise KeyboardInterrupt
 
     def _listen(self, reader: socket.socket) -> None:
-        if not _sigint_comes(reader):
+        number = _signal_comes(reader)
+        if number is None:
             return
         deadline = time.monotonic() + self._grace_s
         while (left := deadline - time.monotonic()) > 0:
             reader.settimeout(left)
             with contextlib.suppress(TimeoutError):
-                if _sigint_comes(reader):
+                if _signal_comes(reader) is not None:
                     break
-        # The grace period is over, or Ctrl-C came twice: end the process and its children now.
+        # The grace period is over, or a second signal came: end the process and its children now.
+        if self.fired is None:
+            self.fired = number
         self.say_farewell()
-        import psutil  # after the farewell, which must not wait for an import
-
-        for child in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                child.kill()
-        os._exit(EXIT_INTERRUPTED)
+        _end_children()
+        endings.undo_all()
+        os._exit(self.exit_code)
 
 
-def _sigint_comes(reader: socket.socket) -> bool:
-    """Wait for SIGINT; return False when the watch ends without one."""
+def _end_children() -> None:
+    import psutil  # after the farewell, which must not wait for an import
+
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with contextlib.suppress(psutil.Error):
+            child.kill()
+    psutil.wait_procs(children, timeout=_CHILDREN_S)  # before what they write to is removed
+
+
+def _signal_comes(reader: socket.socket) -> int | None:
+    """Wait for one of the signals and return its number; None when the watch ends without one."""
     while (number := reader.recv(1)) != _END:
-        if number[0] == signal.SIGINT:
-            return True
-    return False
+        if number[0] in _SIGNALS:
+            return number[0]
+    return None

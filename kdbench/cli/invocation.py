@@ -10,6 +10,7 @@ from typing import Self
 
 import typer
 
+from kdbench import endings
 from kdbench.cli.console import result_json, say
 from kdbench.cli.interrupt import Interrupts
 from kdbench.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, KdbenchError
@@ -75,12 +76,13 @@ def conclude(work: Callable[[], int | None], invocation: Invocation) -> int:
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else EXIT_INTERNAL
     except Exception as error:  # noqa: BLE001 - the outermost frame: no bare traceback leaves it
-        if not interrupts.fired:
+        if interrupts.fired is None:
             return _report(error, invocation)
         code = EXIT_INTERRUPTED
-    if interrupts.fired or code == EXIT_INTERRUPTED:
+    if interrupts.fired is not None or code == EXIT_INTERRUPTED:
         interrupts.say_farewell()
-        return EXIT_INTERRUPTED
+        endings.undo_all()
+        return interrupts.exit_code
     return code
 
 

@@ -4,6 +4,7 @@ Start-up costs little more than the import of typer: commands import what they n
 options of only the command that is named, and help is plain text because rich's panels would triple its time.
 """
 
+import contextlib
 import os
 import sys
 import warnings
@@ -12,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from kdbench import __version__
+from kdbench import __version__, children
 from kdbench.cli.commands.bench import bench
 from kdbench.cli.commands.compare import compare
 from kdbench.cli.commands.doctor import doctor
@@ -24,7 +25,7 @@ from kdbench.cli.commands.report import report
 from kdbench.cli.commands.run import run, train
 from kdbench.cli.console import result
 from kdbench.cli.invocation import Invocation, conclude
-from kdbench.errors import EXIT_INTERRUPTED
+from kdbench.errors import EXIT_SIGNAL
 
 _COMMANDS: dict[str, Callable[..., int | None]] = {
     command.__name__.rstrip("_"): command
@@ -67,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # NVML numbers boards by bus position, CUDA by speed: training, measuring and metering must use the same board. CUDA
     # reads this when it starts.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    if arguments is None:
+        os.environ.update(children.safe_environment())  # also for processes that libraries start
     invocation = Invocation(tuple(sys.argv[1:] if arguments is None else arguments))
     completing = "_KDBENCH_COMPLETE" in os.environ  # the words to complete are in the environment, too
     app = application(_COMMANDS) if completing else application(invocation.arguments)
@@ -80,8 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not sys.warnoptions:  # -W and PYTHONWARNINGS ask for warnings
             warnings.simplefilter("ignore")  # libraries warn about themselves, which helps no user
         code = conclude(work, invocation)
-    if code == EXIT_INTERRUPTED and arguments is None:
+    if code >= EXIT_SIGNAL and arguments is None:
         # All results are on disk, and an orderly exit with torch loaded takes more than a second.
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         os._exit(code)
     return code

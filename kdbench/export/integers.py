@@ -7,11 +7,12 @@ A layer between DequantizeLinear and QuantizeLinear gets an integer kernel if th
 compute in float32 on dequantized numbers, which is slower than a network that was never quantized.
 """
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from kdbench import temporary
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -105,10 +106,10 @@ def count_kernels(path: Path) -> tuple[int, int]:
     import onnx
     import onnxruntime as ort
 
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.folder() as folder:
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
+        options.optimized_model_filepath = str(folder / "optimised.onnx")
         ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         graph = onnx.load(options.optimized_model_filepath, load_external_data=False).graph
         operators = [node.op_type for node in graph.node]

@@ -3,7 +3,6 @@
 A runtime that does not run the file itself is admitted when its logits are those that onnxruntime gives for the file.
 """
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import product
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench import temporary
 from kdbench.errors import InputError, MeasurementError
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.bench_model import Refusal
@@ -44,8 +44,8 @@ def absent_runtimes(config: Measure) -> dict[str, Refusal]:
 
     Raises InputError if none of the configured ones can.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        absent = unavailable(config, dict.fromkeys([ONNXRUNTIME, *config.runtime]), Path(folder))
+    with temporary.folder() as folder:
+        absent = unavailable(config, dict.fromkeys([ONNXRUNTIME, *config.runtime]), folder)
     refused = {name: refusal for name, refusal in absent.items() if name in config.runtime}
     if len(refused) < len(config.runtime):
         return absent

@@ -1,7 +1,6 @@
 """The files of measuring processes: images, and for each model how to feed it."""
 
 import math
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import storage
+from kdbench import endings, storage, temporary
 from kdbench.errors import InputError
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.modelfile.facts import ModelFacts
@@ -30,14 +29,16 @@ def scratch(workspace: Path) -> Iterator[Path]:
     """
     folder = workspace / "pass"
     is_new = folder.exists() or not workspace.exists()  # left by a killed measurement, or not there yet
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        yield storage.make_folder(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    temporary.remove(folder)
+
+    def remove() -> None:
+        temporary.remove(folder)
         if is_new:
             with suppress(OSError):  # something else is in it
                 workspace.rmdir()
+
+    with endings.undone(remove):
+        yield storage.make_folder(folder)
 
 
 def stage(models: Sequence[BenchModel], test: TestSet | None, folder: Path, seed: int) -> dict[str, JobModel]:

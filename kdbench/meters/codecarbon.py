@@ -124,7 +124,10 @@ class CodeCarbon(Meter):
         with silenced(self._log):
             from codecarbon import OfflineEmissionsTracker
 
-            tracker = OfflineEmissionsTracker(**settings([_handler(self._keep)]))
+            from kdbench.children import safe_path
+
+            with safe_path():  # it starts processes that describe the CPU
+                tracker = OfflineEmissionsTracker(**settings([_handler(self._keep)]))
             # The constructor swallows its errors; the object then lacks its last attribute.
             if not hasattr(tracker, "_emissions"):
                 raise MeterError(self._log.reason("it could not be set up"))

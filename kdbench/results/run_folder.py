@@ -8,6 +8,7 @@ OUT/tracking/NAME/               what the tracker NAME keeps, if the recipe has 
 OUT/record.json, samples.npz     the measurements, and the raw samples behind them
 OUT/verdicts/TARGET.json         the verdict against a target
 OUT/report.md, figures/          the report; OUT/report.html is the same as one page
+OUT/.in-use                      who works in the folder at the moment
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Self
 
 from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.results.claim import require_free
 
 DEFAULT_PARENT = Path("runs")
 RECORD = "record.json"
@@ -127,10 +129,17 @@ def choose_folder(name: str, out: Path | None, *, resume: bool = False) -> Path:
 
 
 def require_unused(out: Path | None, *, resume: bool = False) -> None:
-    """Raise InputError if `out` already holds results, unless `resume` is set; create nothing.
+    """Raise InputError if a process works in `out`, or as `require_no_results`; create nothing.
 
     Workflows call this before they load data, so that the user sees the error at once.
     """
+    if out is not None:
+        require_free(out)
+        require_no_results(out, resume=resume)
+
+
+def require_no_results(out: Path | None, *, resume: bool = False) -> None:
+    """Raise InputError if `out` already holds results, unless `resume` is set."""
     if out is None:
         return
     try:
@@ -151,6 +160,7 @@ def _newest(name: str) -> Path:
     earlier = sorted(path for path in DEFAULT_PARENT.glob(f"{name}-{stamp}") if RunFolder(path).marker.exists())
     if not earlier:
         raise InputError(f"there is no run of {name!r} under {DEFAULT_PARENT}/ to resume", "name its folder with --out")
+    require_free(earlier[-1])
     return earlier[-1]
 
 

@@ -10,14 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import numpy as np
-from filelock import FileLock
 
-from kdbench import storage
+from kdbench import storage, temporary
 from kdbench.errors import DataMissingError, InputError, KdbenchError, MeasurementError
+from kdbench.locks import locked
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.staging import stage
 from kdbench.modelfile.known_inputs import sidecar_files
@@ -133,7 +132,7 @@ class SessionRecords:
             raise self._failed[key]
         storage.make_folder(self.folder)
         # Another of xdist's workers may be making it: then `known` returns it.
-        with FileLock(self.folder / f".{key[:12]}.lock"):
+        with locked(self.folder / f".{key[:12]}.lock"):
             try:
                 existing = known()
                 return make() if existing is None else existing
@@ -214,8 +213,8 @@ def call_models(files: BenchFiles) -> None:
             few = {geometry: array[:_IMAGES] for geometry, array in test_set.in_geometry.items()}
             numbers = {key: array[:_IMAGES] for key, array in test_set.in_layout.items()}
             test = TestSet(test_set.inputs[:_IMAGES], test_set.labels[:_IMAGES], in_geometry=few, in_layout=numbers)
-    with TemporaryDirectory(prefix="kdbench-smoke-") as folder:
-        for model in stage(models, test, Path(folder), 0).values():
+    with temporary.folder() as folder:
+        for model in stage(models, test, folder, 0).values():
             _call(model)
 
 

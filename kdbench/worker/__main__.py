@@ -5,6 +5,7 @@ probe, a module of `kdbench.worker.probes`, whose `run(job, channel)` returns JS
 RESULT.json. Progress goes to standard output, one JSON object a line.
 """
 
+import errno
 import importlib
 import json
 import sys
@@ -12,9 +13,11 @@ import time
 from pathlib import Path
 
 from kdbench.machine.cores import pin
+from kdbench.parent import end_with_parent
 from kdbench.worker.jobs import job_of
 
 _EVERY_NS = 250_000_000
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 class Channel:
@@ -34,6 +37,10 @@ class Channel:
             self._last = now
             self._send({"step": [done, total]})
 
+    def disk(self, error: OSError) -> None:
+        """Report that a file could not be written."""
+        self._send({"disk": [error.errno, error.strerror, str(error.filename or "")]})
+
     @staticmethod
     def _send(message: dict[str, object]) -> None:
         sys.stdout.write(json.dumps(message) + "\n")
@@ -42,11 +49,23 @@ class Channel:
 
 def main(path: Path, result: Path) -> None:
     """Do the job described in the file `path`."""
+    end_with_parent()
+    channel = Channel()
+    try:
+        _do(path, result, channel)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        channel.disk(error)
+        sys.exit(1)
+
+
+def _do(path: Path, result: Path, channel: Channel) -> None:
     job = job_of(json.loads(path.read_text(encoding="utf-8")))
     pin(job.cores)  # before any library starts a thread
     probe = importlib.import_module(f"kdbench.worker.probes.{job.probe}")
     partial = result.with_suffix(".part")
-    partial.write_text(json.dumps(probe.run(job, Channel())), encoding="utf-8")
+    partial.write_text(json.dumps(probe.run(job, channel)), encoding="utf-8")
     partial.replace(result)
 
 

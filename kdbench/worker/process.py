@@ -2,19 +2,16 @@
 
 import json
 import os
-import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import kdbench
-from kdbench import storage
+from kdbench import children, storage
 from kdbench.errors import MeasurementError
 from kdbench.progress import Progress
 from kdbench.worker.jobs import Job, to_json
 
-# -P: the user's current folder must not shadow numpy or onnxruntime.
-WORKER = (sys.executable, "-P", "-m", "kdbench.worker.__main__")
+WORKER = children.python("kdbench.worker.__main__")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _THREAD_PREFIXES = ("OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_")
 _STDERR_LINES = 5
@@ -32,59 +29,60 @@ def run_job(job: Job, folder: Path, progress: Progress, *, threads: int = 1) -> 
     """Do `job` in a fresh process and return its result, JSON values.
 
     `folder` holds the files of job, result and error output; `threads` bounds numpy's threads there. Blocks on the
-    process's output, so it costs no time while waiting. Raises WorkerError if the process dies; an interrupt ends the
-    process at once.
+    process's output, so it costs no time while waiting. Raises WorkerError if the process dies, StorageError if it
+    cannot write; an interrupt ends the process at once.
     """
     result = folder / "result.json"
     result.unlink(missing_ok=True)
     storage.write_json(folder / "job.json", to_json(job))
     with (folder / "stderr.txt").open("w+b") as stderr:
-        process = subprocess.Popen(
-            [*WORKER, str(folder / "job.json"), str(result)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=_environment(threads),
-        )
+        process = children.start([*WORKER, str(folder / "job.json"), str(result)], _environment(threads), stderr)
         try:
             assert process.stdout is not None
-            model = _listen(process.stdout, progress)
+            said = _listen(process.stdout, progress)
             code = process.wait()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
+        finally:
+            children.end(process)
+        if said.disk is not None:
+            raise storage.storage_error(said.disk, Path(said.disk.filename or folder))
         if code != 0:
-            raise _death(job.probe, code, model, stderr)
+            raise _death(job.probe, code, said.model, stderr)
     return json.loads(result.read_text(encoding="utf-8"))
 
 
 def _environment(threads: int) -> dict[str, str]:
     """Return this process's environment with every setting of numpy's threads replaced by `threads`."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(_THREAD_PREFIXES)}
-    package_root = str(Path(kdbench.__file__).resolve().parent.parent)
-    path = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **inherited,
         **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
-        "PYTHONPATH": os.pathsep.join(path),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # NVML's order, so that both mean the same board
     }
 
 
-def _listen(stdout: IO[bytes], progress: Progress) -> str | None:
-    """Pass on the process's messages until it closes its output; return the model it named last."""
+@dataclass
+class _Said:
+    """What a process said of itself: the model it named last, and what it could not write."""
+
     model: str | None = None
+    disk: OSError | None = None
+
+
+def _listen(stdout: IO[bytes], progress: Progress) -> _Said:
+    """Pass on the process's messages until it closes its output; return what it said of itself."""
+    said = _Said()
     for line in stdout:
         try:
             message = json.loads(line)
         except ValueError:
             continue  # a library printed something of its own
         if isinstance(message, dict):
-            model = message.get("model", model)
+            said.model = message.get("model", said.model)
             if "step" in message:
                 progress.step(*message["step"])
-    return model
+            if "disk" in message:
+                said.disk = OSError(*message["disk"])
+    return said
 
 
 def _death(probe: str, code: int, model: str | None, stderr: IO[bytes]) -> WorkerError:

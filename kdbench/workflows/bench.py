@@ -1,12 +1,12 @@
 """Measure model files that kdbench did not train, without a recipe."""
 
-import tempfile
 from collections.abc import Container, Mapping, Sequence
+from contextlib import ExitStack
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
+from kdbench import storage, temporary
 from kdbench.errors import InputError
 from kdbench.evaluate.predictions import Analyses
 from kdbench.judge.target import Target, targets_of
@@ -16,8 +16,9 @@ from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard
+from kdbench.results.claim import claimed
 from kdbench.results.findings import Findings
-from kdbench.results.run_folder import RunFolder, choose_folder, folder_of, require_unused
+from kdbench.results.run_folder import RunFolder, choose_folder, folder_of, require_no_results, require_unused
 from kdbench.results.values import require_id
 from kdbench.validation import validated
 from kdbench.workflows.files.model_files import TestImages, load_bench_model, require_known_models
@@ -80,11 +81,12 @@ def bench_models(
     inputs = require_known_models(inputs, ids)
     progress.stage("load", 1, 3)
     images = TestImages(inputs) if inputs.accuracy else None
-    with tempfile.TemporaryDirectory(prefix="kdbench-") as exports:
+    with ExitStack() as claim, ExitStack() as exports:
         by_id = {network.id: network for network in networks}
         files = dict(zip(ids, named, strict=False))
         if networks:  # exporting loads torch, which takes seconds
-            files |= zip(by_id, export_networks(networks, inputs, images, Path(exports)), strict=True)
+            place = exports.enter_context(temporary.folder())
+            files |= zip(by_id, export_networks(networks, inputs, images, place), strict=True)
         loaded = []
         for id_ in ids:
             network = by_id.get(id_)
@@ -106,27 +108,30 @@ def bench_models(
 
         check_config(options, progress)
         folder = RunFolder(choose_folder(name, out))
-        storage.make_folder(folder.path)
+        claim.enter_context(claimed(folder.path))
+        require_no_results(out)  # again: another process may have held it meanwhile
+        claim.enter_context(storage.explained(folder.path))
         progress.folder(folder.path)
         models = [adopted(m, by_id[m.id], folder) if m.id in by_id else m for m, _ in loaded]
-    progress.stage("measure", 2, 3)
-    environment = fingerprint.fingerprint()
-    analyses = Analyses(() if images is None else images.class_names)
-    findings = Findings(warnings=diagnostics) + measure(models, test, options, folder.workspace, progress, analyses)
-    data = inputs.data if test is not None else None
-    record = assemble_record(
-        findings,
-        options,
-        environment,
-        [model.card for model in models],
-        kind="bench",
-        name=name,
-        title=f"{', '.join(ids)} on {data or 'synthetic inputs'}",
-        command=command,
-        protocol={"data": data},
-    )
-    progress.stage("report", 3, 3)
-    return write_results(record, findings.samples, folder, judged)
+        exports.close()
+        progress.stage("measure", 2, 3)
+        environment = fingerprint.fingerprint()
+        analyses = Analyses(() if images is None else images.class_names)
+        findings = Findings(warnings=diagnostics) + measure(models, test, options, folder.workspace, progress, analyses)
+        data = inputs.data if test is not None else None
+        record = assemble_record(
+            findings,
+            options,
+            environment,
+            [model.card for model in models],
+            kind="bench",
+            name=name,
+            title=f"{', '.join(ids)} on {data or 'synthetic inputs'}",
+            command=command,
+            protocol={"data": data},
+        )
+        progress.stage("report", 3, 3)
+        return write_results(record, findings.samples, folder, judged)
 
 
 def _bench(paths: Sequence[str | Path] | str | Path = (), **keywords: Any) -> RunResults:

@@ -51,21 +51,15 @@ def _run(
     from kdbench.measure.harness import check_config
     from kdbench.workflows.stages.export import export_all
     from kdbench.workflows.stages.measure import measure_all
-    from kdbench.workflows.stages.start import (
-        report_on_rank_zero,
-        require_single_process,
-        start_run,
-        translate_disk_errors,
-    )
+    from kdbench.workflows.stages.start import report_on_rank_zero, require_single_process, started_run
     from kdbench.workflows.stages.tracking import track_results
     from kdbench.workflows.stages.train import train_all
 
     with report_on_rank_zero():
         require_single_process()
     check_config(recipe.measure, progress)
-    run_data, jobs, folder = start_run(recipe, out, progress, resume=resume)
-    total = len(jobs) + 3
-    with translate_disk_errors(folder):
+    with started_run(recipe, out, progress, resume=resume) as (run_data, jobs, folder):
+        total = len(jobs) + 3
         train_all(recipe, jobs, run_data, folder, progress, stages_after=3, ahead=ahead)
         progress.stage("export", total - 2, total)
         exports = export_all(recipe, jobs, run_data, folder, progress, ahead)

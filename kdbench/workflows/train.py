@@ -9,7 +9,7 @@ from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_of
 from kdbench.results.run_folder import folder_of
-from kdbench.workflows.stages.start import start_run, translate_disk_errors
+from kdbench.workflows.stages.start import started_run
 from kdbench.workflows.stages.train import train_all
 
 
@@ -28,7 +28,6 @@ def train(
     """
     recipe = recipe_of(recipe)
     progress = progress if progress is not None and process_group().first else Silent()
-    run_data, jobs, folder = start_run(recipe, folder_of(out), progress, resume=resume)
-    with translate_disk_errors(folder):
+    with started_run(recipe, folder_of(out), progress, resume=resume) as (run_data, jobs, folder):
         train_all(recipe, jobs, run_data, folder, progress, stages_after=0)
     return folder.path

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from kdbench import storage
@@ -22,6 +21,7 @@ from kdbench.distill.method import TeacherOutput
 from kdbench.distill.teaching.stored_logits import ArrayTeacher
 from kdbench.distill.training.devices import autocast, evaluation_batch
 from kdbench.errors import InputError, StorageError
+from kdbench.locks import locked
 from kdbench.models.features.tapped import TappedNetwork
 from kdbench.progress import Progress
 
@@ -142,11 +142,9 @@ def cached_teacher(
     key = storage.content_hash({**contents, "dtype": dtype.name} if exact else contents)
     path = storage.make_folder(folder) / f"{key}.npy"
     seconds = 0.0
-    with FileLock(folder / f"{key}.lock"):
+    with locked(folder / f"{key}.lock"):
         if _opened(path, len(batches.labels), slots, dtype) is None:
             began = time.perf_counter()
-            for part in folder.glob(f".{path.name}.*.part"):  # of a killed process; the lock excludes others
-                part.unlink(missing_ok=True)
             _fill(path, network, batches, slots, precision, progress, dtype)
             seconds = time.perf_counter() - began
     table = _opened(path, len(batches.labels), slots, dtype)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import units
-from kdbench.errors import KdbenchError, MeasurementError
+from kdbench.errors import KdbenchError, MeasurementError, StorageError
 from kdbench.macs.onnx_origin import Origin, named, origins, untraced
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Pass
@@ -48,6 +48,8 @@ class ProfilePass(Pass):
                 if model.id in results.failed:
                     raise MeasurementError(results.failed[model.id])
                 known = origins(model.path, Path(job.optimised), context.jobs[model.id].shape)
+            except StorageError:
+                raise
             except KdbenchError as error:
                 message = f"no times by layer: {error.message}"
                 warning = Diagnostic(code="no_profile", message=message, remedy=_REMEDY, model=model.id)

@@ -4,6 +4,8 @@ Result: `batches` (id to batch size) and `errors` (id to reason). If the process
 before stay.
 """
 
+import errno
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -48,13 +50,22 @@ def run(job: LogitsJob, channel: Channel) -> dict[str, Any]:
             loaded = LoadedModel(model, provider=job.provider, threads=job.threads, spinning=False)  # untimed
             outputs = evaluate(loaded, inputs.of(images, model), model.fixed_batch, batches[model.id], step)
             logits = class_scores(outputs, model)
-            partial = Path(file).with_suffix(".part")
-            with partial.open("wb") as stream:
-                np.save(stream, logits)
-            partial.replace(file)
         except FAULTS as error:
             errors[model.id] = describe(error)
+        else:
+            _save(Path(file), logits)
     return {"batches": batches, "errors": errors}
+
+
+def _save(file: Path, logits: NDArray[np.generic]) -> None:
+    partial = file.with_suffix(".part")
+    try:
+        with partial.open("wb") as stream:
+            np.save(stream, logits)
+    except OSError as error:  # numpy's own says how many values were written, but not why
+        code = error.errno or errno.ENOSPC
+        raise OSError(code, os.strerror(code), str(file)) from error
+    partial.replace(file)
 
 
 def evaluate(

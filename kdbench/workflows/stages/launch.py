@@ -6,11 +6,7 @@ They find each other by torchrun's environment variables; `train_worker` says wh
 import json
 import os
 import signal
-import subprocess
-import sys
-import tempfile
 from contextlib import ExitStack
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import IO
@@ -18,14 +14,12 @@ from typing import IO
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, but not declared so
 
-import kdbench
-from kdbench import errors
+from kdbench import children, errors, temporary
 from kdbench.errors import KdbenchError
 from kdbench.progress import Progress
 from kdbench.results.run_folder import RunFolder
 
-# -P: the user's current folder must not shadow torch.
-WORKER = (sys.executable, "-P", "-m", "kdbench.workflows.stages.train_worker")
+WORKER = children.python("kdbench.workflows.stages.train_worker")
 _LAST_LINES = 15
 _HERE = "127.0.0.1"
 
@@ -61,16 +55,10 @@ class _Worker:
     ) -> None:
         self._rank = rank
         self._error: KdbenchError | None = None
-        self._stderr = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,  # never written to: it closes when the parent is gone, which ends the process
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for this process, which ends the others
-        )
-        stack.callback(self._end)
+        self._stderr = stack.enter_context(temporary.file())
+        # In a session of its own: Ctrl-C is for this process, which ends the others.
+        self._process = children.start(command, environment, self._stderr, start_new_session=True)
+        stack.callback(children.end, self._process)
         Thread(target=_read, args=(rank, self._process.stdout, lines), daemon=True).start()
 
     def handle(self, line: bytes, progress: Progress) -> None:
@@ -99,29 +87,22 @@ class _Worker:
             last_lines = self._stderr.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
             raise RuntimeError("\n".join([f"training process {self._rank + 1} ended with code {code}:", *last_lines]))
 
-    def _end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
 
-
-def _read(rank: int, stdout: IO[bytes], lines: Lines) -> None:
+def _read(rank: int, stdout: IO[bytes] | None, lines: Lines) -> None:
+    assert stdout is not None
     try:
         for line in stdout:
             lines.put((rank, line))
     except ValueError:
-        return  # closed by `_end`
+        return  # closed by `children.end`
     lines.put((rank, b""))
 
 
 def _environment(rank: int, count: int, port: int) -> dict[str, str]:
-    path = [str(Path(kdbench.__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     ranks = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     # The store is the parent's.
     meeting = {"MASTER_ADDR": _HERE, "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
-    fixed = {**ranks, **meeting, "TORCHELASTIC_RUN_ID": "kdbench", "PYTHONPATH": os.pathsep.join(path)}
+    fixed = {**ranks, **meeting, "TORCHELASTIC_RUN_ID": "kdbench"}
     # The cores are shared out, unless the recipe or the user says otherwise.
     threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count))}
     return {**threads, **os.environ, **{name: str(value) for name, value in fixed.items()}}

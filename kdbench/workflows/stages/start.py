@@ -1,7 +1,7 @@
 """The start of a run: its data loaded, its networks built once, its folder opened, in one process or in several."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from kdbench import storage
@@ -15,7 +15,8 @@ from kdbench.plugins import Recording, recording
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
-from kdbench.results.run_folder import RunFolder, choose_folder, require_unused
+from kdbench.results.claim import claimed
+from kdbench.results.run_folder import RunFolder, choose_folder, require_no_results, require_unused
 from kdbench.workflows.stages.train import Trainings, check
 from kdbench.workflows.study.plan import Job, plan, training_of
 from kdbench.workflows.study.run_data import RunData, load_run_data
@@ -29,10 +30,14 @@ from kdbench.workflows.study.user_code import (
 )
 
 
-def start_run(
+@contextmanager
+def started_run(
     recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool
-) -> tuple[RunData, list[Job], RunFolder]:
-    """Load the data and build every network once, then create the folder, so that a wrong recipe leaves none."""
+) -> Iterator[tuple[RunData, list[Job], RunFolder]]:
+    """Load the data and build every network once, then claim the folder, so that a wrong recipe leaves none.
+
+    It is this process's while the block runs.
+    """
     processes = process_group()
     with report_on_rank_zero():
         load_plugins(recipe)
@@ -46,8 +51,11 @@ def start_run(
         code = processes.on_rank_zero(
             lambda: _checked(recipe, jobs, run_data, of_data, _trained(recipe, run_data, out) if resume else {})
         )
-        path = processes.on_rank_zero(lambda: _open_folder(recipe, code, out, progress, resume=resume).path)
-    return run_data, plan(recipe, code), RunFolder(path)
+    with ExitStack() as claim:
+        with report_on_rank_zero():
+            path = processes.on_rank_zero(lambda: _open_folder(recipe, code, out, progress, claim, resume=resume).path)
+        with storage.explained(path):
+            yield run_data, plan(recipe, code), RunFolder(path)
 
 
 def _checked(recipe: Recipe, jobs: list[Job], run_data: RunData, of_data: Recording, trained: Trainings) -> Code:
@@ -84,18 +92,16 @@ def require_single_process() -> None:
         raise InputError(message, hint)
 
 
-@contextmanager
-def translate_disk_errors(folder: RunFolder) -> Iterator[None]:
-    """Raise StorageError, with the path and a remedy, for what a library could not write."""
-    try:
-        yield
-    except OSError as error:
-        raise storage.storage_error(error, Path(error.filename or folder.path)) from error
+def _open_folder(
+    recipe: Recipe, code: Code, out: Path | None, progress: Progress, claim: ExitStack, *, resume: bool
+) -> RunFolder:
+    """Choose the run's folder, which `claim` gives back, and write the recipe to it.
 
-
-def _open_folder(recipe: Recipe, code: Code, out: Path | None, progress: Progress, *, resume: bool) -> RunFolder:
-    """Choose the run's folder and write the recipe to it; raises InputError if another run's results would be lost."""
+    Raises InputError if another process works in it, or another run's results would be lost.
+    """
     folder, hint = RunFolder(choose_folder(recipe.name, out, resume=resume)), "choose another folder with --out"
+    claim.enter_context(claimed(folder.path))
+    require_no_results(out, resume=resume)  # again: another process may have held it meanwhile
     if folder.marker.exists():
         earlier = storage.read_json(folder.marker, "recipe")
         name = earlier.get("name") if isinstance(earlier, dict) else None

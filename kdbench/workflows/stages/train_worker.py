@@ -5,16 +5,15 @@ JSON object per line.
 """
 
 import json
-import os
 import sys
 from pathlib import Path
-from threading import Thread
 
 from torch import distributed
 
 from kdbench import storage
 from kdbench.distill.training.processes import process_group
 from kdbench.errors import KdbenchError
+from kdbench.parent import end_with_parent
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
@@ -37,7 +36,7 @@ class JsonProgress(Silent):
 
 def main(folder: RunFolder, job_id: str) -> int:
     """Train this process's part of the job; return the exit code."""
-    Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         processes = process_group()
         recipe = recipe_from(storage.read_json(folder.marker, "recipe"), str(folder.marker))
@@ -45,7 +44,8 @@ def main(folder: RunFolder, job_id: str) -> int:
         run_data = load_run_data(recipe)
         job = planned_job(recipe, job_id, folder)
         progress = JsonProgress() if processes.first else Silent()
-        train_one(job, recipe, run_data, folder, progress, UNMETERED)
+        with storage.explained(folder.path):
+            train_one(job, recipe, run_data, folder, progress, UNMETERED)
     except KdbenchError as error:
         _write({"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}})
         return error.exit_code
@@ -56,12 +56,6 @@ def main(folder: RunFolder, job_id: str) -> int:
 def _write(message: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
-
-
-def _end_with_parent() -> None:
-    # Not via sys.stdin: a normal exit of the process would wait for its lock.
-    os.read(sys.stdin.fileno(), 1)
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,16 @@
 kdbench's own networks are known to export and to treat samples alone: of them only the outputs are checked.
 """
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from kdbench import temporary
 from kdbench.data.dataset import Task
 from kdbench.distill.quantize import deployed, is_quantized
-from kdbench.errors import InputError
+from kdbench.errors import InputError, StorageError
 from kdbench.export.onnx import ExportError, check_parity, export_onnx
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import describe_failure
@@ -227,13 +226,15 @@ def _require_trainable(network: nn.Module, inputs: Tensor, outputs: int, subject
 
 
 def _require_export(network: nn.Module, inputs: Tensor, subject: str) -> None:
-    with evaluation_mode(network), tempfile.TemporaryDirectory(prefix="kdbench-") as folder:
-        path = Path(folder) / "network.onnx"
+    with evaluation_mode(network), temporary.folder() as folder:
+        path = folder / "network.onnx"
         try:
             export_onnx(deployed(network), tuple(inputs.shape[1:]), path, inputs.dtype)
             parity = check_parity(network, path, inputs)
         except ExportError as error:
             raise ExportError(f"{subject}: {error.message}", error.hint) from error
+        except StorageError:
+            raise
         except Exception as error:  # what the runtime raises for the file
             message = f"{subject} has an ONNX file that does not run on {len(inputs)} inputs: {describe_failure(error)}"
             raise ExportError(message, _FREE_BATCH) from error

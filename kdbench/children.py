@@ -1,0 +1,77 @@
+"""Starting Python processes: safe from the current folder, owners of this process's locks, gone when it is.
+
+The other end of that bond, which the child ties first, is `kdbench.parent`.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import kdbench
+from kdbench import locks
+
+_SAFE_PATH, _PATH = "PYTHONSAFEPATH", "PYTHONPATH"
+
+
+def python(module: str) -> tuple[str, ...]:
+    """Return the command that runs a module; -P: the user's current folder must not shadow a library."""
+    return sys.executable, "-P", "-m", module
+
+
+def safe_environment() -> dict[str, str]:
+    """Return what keeps the current folder off the path of every Python process, ours or a library's.
+
+    An empty entry of PYTHONPATH means the current folder, and comes from joining an empty variable.
+    """
+    entries = os.environ.get(_PATH)
+    path = {} if entries is None else {_PATH: os.pathsep.join(filter(None, entries.split(os.pathsep)))}
+    return {_SAFE_PATH: "1", **path}
+
+
+@contextlib.contextmanager
+def safe_path() -> Iterator[None]:
+    """Keep the current folder off the path of processes that libraries start while the block runs."""
+    before = {name: os.environ.get(name) for name in safe_environment()}
+    os.environ.update(safe_environment())
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def start(
+    command: Sequence[str], environment: Mapping[str, str], stderr: IO[bytes], **options: Any
+) -> subprocess.Popen[bytes]:
+    """Start a process of kdbench with this environment; it writes messages to a pipe, its standard output.
+
+    Its standard input is a pipe that nobody writes to: it closes when this process is gone. `options` are Popen's.
+    """
+    safe = safe_environment()
+    root = str(Path(kdbench.__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, (root, safe.get(_PATH))))
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env={**environment, **safe, _PATH: path},
+        pass_fds=locks.shared(),
+        **options,
+    )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that `start` started, also one that is stopped, and close its pipes."""
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        assert stream is not None
+        stream.close()

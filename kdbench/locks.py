@@ -1,0 +1,131 @@
+"""Locks on files: one owner at a time, and free again once its process, and every child that shares it, is gone.
+
+They are BSD locks (flock), which belong to the open file and not to the process: a child that inherits the descriptor
+keeps the lock of a parent that was killed.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""The error numbers of a file system without such locks."""
+
+_OPEN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # the last for a pipe that has the file's name
+_TRIES = 5
+_PAUSE_S = 0.02
+
+_shared: set[int] = set()
+
+
+def shared() -> tuple[int, ...]:
+    """Return the descriptors of the locks that child processes inherit."""
+    return tuple(sorted(_shared))
+
+
+def acquire(path: Path, *, mode: int = 0o600, wait: bool = False, share: bool = False) -> int | None:
+    """Lock the file at `path` and return its descriptor; None while somebody else holds it, unless this shall `wait`.
+
+    A file that is not there is made with permissions `mode`, whatever the umask. An existing one is opened as it is: no
+    link is followed, and neither its content nor its permissions change. Children that `kdbench.children` starts
+    inherit a lock to `share`. Raises OSError for what cannot be opened or locked.
+    """
+    while True:
+        descriptor = _opened(path, mode)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if _is_at(descriptor, path):
+                break
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # the last owner removed the file meanwhile
+    if share:
+        _shared.add(descriptor)
+    return descriptor
+
+
+def release(descriptor: int) -> None:
+    """Give a lock back; children that share it keep it until they end."""
+    _shared.discard(descriptor)
+    os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock at `path` while the block runs, after waiting for it; its file is gone afterwards.
+
+    Where the file system has no locks, the block runs all the same.
+    """
+    try:
+        descriptor = acquire(path, mode=0o666, wait=True)  # the folder may be shared with other users
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        descriptor = None
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            path.unlink(missing_ok=True)  # while it is held: whoever waits makes a new one
+            release(descriptor)
+
+
+def lock_folder(path: Path) -> int | None:
+    """Lock a folder itself and return its descriptor; None if somebody else holds it. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(descriptor, path):
+            return descriptor
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _opened(path: Path, mode: int) -> int:
+    for left in reversed(range(_TRIES)):
+        try:
+            descriptor = _open_or_make(path, mode)
+            break
+        except (FileExistsError, PermissionError):
+            # Somebody makes it at this moment: it may be there already, and not yet have its permissions.
+            if not left:
+                raise
+            time.sleep(_PAUSE_S)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    return descriptor
+
+
+def _open_or_make(path: Path, mode: int) -> int:
+    try:
+        # Never O_CREAT for a file that exists: Linux refuses that for another user's file in a shared folder.
+        return os.open(path, os.O_RDWR | _OPEN)
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, mode)
+        os.fchmod(descriptor, mode)  # it is new, and ours
+        return descriptor
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | _OPEN)  # enough for a lock, except on NFS
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        there = path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), there)

@@ -1,0 +1,42 @@
+"""The bond of a child process with the kdbench that started it (`kdbench.children`). Standard library only."""
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import sys
+import threading
+
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+_MOST_DESCRIPTORS = 64
+
+
+def end_with_parent() -> None:
+    """End this process when its parent is gone, however that ended; on Linux also while this process is stopped.
+
+    Locks that it inherited stay its own: its children do not get them.
+    """
+    for descriptor in range(3, _MOST_DESCRIPTORS):
+        with contextlib.suppress(OSError):
+            os.set_inheritable(descriptor, False)
+    if not _killed_with_parent():
+        threading.Thread(target=_watch_parent, daemon=True, name="parent").start()
+    elif select.select([0], [], [], 0)[0]:
+        os._exit(1)  # it was gone before
+
+
+def _killed_with_parent() -> bool:
+    """Let the kernel kill this process when the thread that started it ends; return whether it will."""
+    if sys.platform != "linux":
+        return False
+    try:
+        return bool(ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False
+
+
+def _watch_parent() -> None:
+    # Not via sys.stdin: a normal exit of the process would wait for its lock.
+    os.read(0, 1)
+    os._exit(1)

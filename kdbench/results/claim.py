@@ -1,0 +1,87 @@
+"""The claim on a run's folder: one process works in it, from its first file on, and another is told which."""
+
+import contextlib
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kdbench import endings, locks, storage, temporary
+from kdbench.errors import InputError, StorageError
+
+CLAIM = ".in-use"
+_TRIES = 5  # who looks whether a folder is free holds its lock for a moment
+_PAUSE_S = 0.05
+_MOST_BYTES = 4096
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Make `folder` and hold it while the block runs, together with the processes that this one starts.
+
+    What dead processes left unfinished in it is removed. Raises InputError that says who works in it, StorageError if
+    nothing can be written there.
+    """
+    file = storage.make_folder(folder) / CLAIM
+    lock = None
+    try:
+        for left in reversed(range(_TRIES)):
+            lock = locks.acquire(file, share=True)
+            if lock is not None or not left:
+                break
+            time.sleep(_PAUSE_S)
+        if lock is None:
+            raise _taken(folder)
+        with contextlib.ExitStack() as stack:
+            stack.callback(locks.release, lock)
+            stack.enter_context(endings.undone(lambda: file.unlink(missing_ok=True)))
+            _sign(lock, file)
+            temporary.sweep(folder)
+            yield
+    except OSError as error:
+        raise storage.storage_error(error, Path(error.filename or file)) from error
+
+
+def require_free(folder: Path) -> None:
+    """Raise InputError if a process works in `folder`, which need not exist; make nothing."""
+    file = folder / CLAIM
+    try:
+        if not file.is_file():
+            return
+        lock = locks.acquire(file)
+    except OSError:
+        return  # `claimed` says what is wrong with it
+    if lock is None:
+        raise _taken(folder)
+    locks.release(lock)
+
+
+def _taken(folder: Path) -> InputError:
+    owner = _owner(folder / CLAIM)
+    who = f"process {owner['pid']} on {owner['host']} since {owner['since']}" if owner else "another process"
+    hint = "wait until it is done, or choose another folder with --out"
+    return InputError(f"{folder} is in use by {who}", hint)
+
+
+def _sign(lock: int, file: Path) -> None:
+    """Write who this is to the claim's file, in place of an earlier owner."""
+    if os.fstat(lock).st_nlink > 1:
+        raise StorageError(f"{file} is a link to another file", "choose another folder with --out")
+    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    text = json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}).encode()
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, text, 0)
+
+
+def _owner(file: Path) -> dict[str, Any] | None:
+    """Return what an owner wrote about itself; None if that cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            owner = json.loads(stream.read(_MOST_BYTES))
+        return {name: str(owner[name])[:100] for name in ("pid", "host", "since")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

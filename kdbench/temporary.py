@@ -1,0 +1,126 @@
+"""Temporary files and folders, which go with their process however it ends.
+
+Each is locked as long as its owner lives. What a killed process left is therefore known by its free lock, and removed
+by the next process that works in the same place.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from kdbench import endings, locks
+from kdbench.errors import StorageError
+
+_PART = ".part"
+_PREFIX = "kdbench-work-"
+_TRIES = 5
+
+
+@contextlib.contextmanager
+def part_of(path: Path) -> Iterator[Path]:
+    """Yield the name of a new file beside `path`, for its next content; remove it when the block ends.
+
+    Raises OSError if the file cannot be made.
+    """
+    for name in _names(path.parent, f".{path.name}."):
+        _remove_if_dead(path.parent / name)
+    part = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
+    try:
+        lock = locks.acquire(part)
+    except OSError as error:
+        if error.errno not in locks.NO_LOCKS:
+            raise
+        lock = None
+    try:
+        with endings.undone(lambda: part.unlink(missing_ok=True)):
+            yield part
+    finally:
+        if lock is not None:
+            locks.release(lock)
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """Yield a new folder among the system's temporary files; remove it when the block ends.
+
+    Raises StorageError if there is no place for it.
+    """
+    with _explained():
+        parent = Path(tempfile.gettempdir())
+        _sweep_folders(parent)
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    with endings.undone(lambda: remove(path)):
+        try:
+            lock = locks.lock_folder(path)
+        except OSError:
+            lock = None  # this file system has no locks
+        try:
+            yield path
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+
+def file() -> IO[bytes]:
+    """Return a temporary file without a name; raises StorageError if there is no place for it."""
+    with _explained():
+        return tempfile.TemporaryFile()
+
+
+def remove(path: Path) -> None:
+    """Remove a folder, although another thread may still write to it."""
+    for _ in range(_TRIES):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+
+
+def sweep(path: Path) -> None:
+    """Remove the unfinished files that dead processes left anywhere below `path`."""
+    for parent, _, files in os.walk(path):
+        for name in files:
+            if name.startswith(".") and name.endswith(_PART):
+                _remove_if_dead(Path(parent, name))
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"no temporary files can be written: {error.strerror or error}"
+        raise StorageError(message, "set TMPDIR to a folder that you may write to") from error
+
+
+def _names(parent: Path, prefix: str) -> list[str]:
+    """Return the names of unfinished files in a folder that begin with `prefix`."""
+    try:
+        return [name for name in os.listdir(parent) if name.startswith(prefix) and name.endswith(_PART)]  # noqa: PTH208 - names
+    except OSError:
+        return []
+
+
+def _remove_if_dead(part: Path) -> None:
+    with contextlib.suppress(OSError):
+        lock = locks.acquire(part)
+        if lock is not None:
+            part.unlink(missing_ok=True)
+            locks.release(lock)
+
+
+def _sweep_folders(parent: Path) -> None:
+    """Remove this user's folders in `parent` whose processes are dead."""
+    with os.scandir(parent) as entries:
+        named = [entry for entry in entries if entry.name.startswith(_PREFIX)]
+    for entry in named:
+        with contextlib.suppress(OSError):
+            if entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+                continue
+            lock = locks.lock_folder(Path(entry.path))
+            if lock is not None:
+                remove(Path(entry.path))
+                os.close(lock)
