@@ -5,14 +5,16 @@ The other end of that bond, which the child ties first, is `kdbench.parent`.
 
 import contextlib
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import kdbench
 from kdbench import locks
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 _SAFE_PATH, _PATH = "PYTHONSAFEPATH", "PYTHONPATH"
 
@@ -47,13 +49,13 @@ def safe_path() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def start(
-    command: Sequence[str], environment: Mapping[str, str], stderr: IO[bytes], **options: Any
-) -> subprocess.Popen[bytes]:
+def start(command: Sequence[str], environment: Mapping[str, str], stderr: IO[bytes], **options: Any) -> "Popen[bytes]":
     """Start a process of kdbench with this environment; it writes messages to a pipe, its standard output.
 
     Its standard input is a pipe that nobody writes to: it closes when this process is gone. `options` are Popen's.
     """
+    import subprocess
+
     safe = safe_environment()
     root = str(Path(kdbench.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, safe.get(_PATH))))
@@ -68,7 +70,7 @@ def start(
     )
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: "Popen[bytes]") -> None:
     """End a process that `start` started, also one that is stopped, and close its pipes."""
     process.kill()
     process.wait()

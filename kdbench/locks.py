@@ -17,6 +17,7 @@ NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUP
 """The error numbers of a file system without such locks."""
 
 _OPEN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # the last for a pipe that has the file's name
+_DEFAULT = 0o666
 _TRIES = 5
 _PAUSE_S = 0.02
 
@@ -28,12 +29,12 @@ def shared() -> tuple[int, ...]:
     return tuple(sorted(_shared))
 
 
-def acquire(path: Path, *, mode: int = 0o600, wait: bool = False, share: bool = False) -> int | None:
+def acquire(path: Path, *, mode: int | None = None, wait: bool = False, share: bool = False) -> int | None:
     """Lock the file at `path` and return its descriptor; None while somebody else holds it, unless this shall `wait`.
 
-    A file that is not there is made with permissions `mode`, whatever the umask. An existing one is opened as it is: no
-    link is followed, and neither its content nor its permissions change. Children that `kdbench.children` starts
-    inherit a lock to `share`. Raises OSError for what cannot be opened or locked.
+    A file that is not there is made with permissions `mode`, whatever the umask; without one, as the umask says. An
+    existing file is opened as it is: no link is followed, and neither its content nor its permissions change. Children
+    that `kdbench.children` starts inherit a lock to `share`. Raises OSError for what cannot be opened or locked.
     """
     while True:
         descriptor = _opened(path, mode)
@@ -95,7 +96,7 @@ def lock_folder(path: Path) -> int | None:
     return None
 
 
-def _opened(path: Path, mode: int) -> int:
+def _opened(path: Path, mode: int | None) -> int:
     for left in reversed(range(_TRIES)):
         try:
             descriptor = _open_or_make(path, mode)
@@ -111,13 +112,14 @@ def _opened(path: Path, mode: int) -> int:
     return descriptor
 
 
-def _open_or_make(path: Path, mode: int) -> int:
+def _open_or_make(path: Path, mode: int | None) -> int:
     try:
         # Never O_CREAT for a file that exists: Linux refuses that for another user's file in a shared folder.
         return os.open(path, os.O_RDWR | _OPEN)
     except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, mode)
-        os.fchmod(descriptor, mode)  # it is new, and ours
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, _DEFAULT if mode is None else mode)
+        if mode is not None:
+            os.fchmod(descriptor, mode)  # it is new, and ours
         return descriptor
     except PermissionError:
         return os.open(path, os.O_RDONLY | _OPEN)  # enough for a lock, except on NFS

@@ -44,6 +44,12 @@ class Interrupts:
         """The exit code that shells expect after the signal: 128 and its number."""
         return EXIT_INTERRUPTED if self.fired is None else 128 + self.fired
 
+    def clean_up(self) -> None:
+        """Say farewell, end the children, libraries' included, and undo what is unfinished."""
+        self.say_farewell()
+        _end_children()
+        endings.undo_all()
+
     def say_farewell(self) -> None:
         """Write once, to standard error, that the work was interrupted and how to continue."""
         if self._farewell_lock.acquire(blocking=False):
@@ -94,9 +100,7 @@ class Interrupts:
         # The grace period is over, or a second signal came: end the process and its children now.
         if self.fired is None:
             self.fired = number
-        self.say_farewell()
-        _end_children()
-        endings.undo_all()
+        self.clean_up()
         os._exit(self.exit_code)
 
 

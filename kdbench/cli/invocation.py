@@ -10,7 +10,6 @@ from typing import Self
 
 import typer
 
-from kdbench import endings
 from kdbench.cli.console import result_json, say
 from kdbench.cli.interrupt import Interrupts
 from kdbench.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, KdbenchError
@@ -80,8 +79,7 @@ def conclude(work: Callable[[], int | None], invocation: Invocation) -> int:
             return _report(error, invocation)
         code = EXIT_INTERRUPTED
     if interrupts.fired is not None or code == EXIT_INTERRUPTED:
-        interrupts.say_farewell()
-        endings.undo_all()
+        interrupts.clean_up()
         return interrupts.exit_code
     return code
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def watching(invocation: Invocation, *, quiet: bool) -> Iterator[Progress]:
     """Yield the progress for long work; it is shown on standard error, and `invocation` gets the folder."""
+    import logging
+
+    # Without a handler Python writes the warnings of libraries between the lines.
+    logging.getLogger().addHandler(logging.NullHandler())
     if quiet:
         yield Quiet(invocation)
     elif sys.stderr.isatty():

@@ -4,12 +4,15 @@ Each would go on for minutes. One that ends earlier ended because of the signal,
 """
 
 import inspect
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import psutil
 import pytest
 
 from kdbench.cli.interrupt import Interrupts
@@ -109,6 +112,49 @@ def test_ctrl_c_ends_in_time_with_130_and_says_how_to_resume(work):
     assert "Traceback" not in errors
 
 
+ENDS = {"SIGTERM": 143, "SIGHUP": 129, "SIGQUIT": 131, "SIGXCPU": 152, "SIGINT": 130}
+
+
+@pytest.mark.parametrize("place", ["in Python", "in C"])
+@pytest.mark.parametrize("name", ENDS)
+def test_every_signal_to_end_undoes_what_is_unfinished_and_ends_stopped_children(name, place, tmp_path):
+    """In a call into C the orderly way takes too long: the thread that ends the process undoes it."""
+    wait = "time.sleep(60)" if place == "in Python" else 'hashlib.pbkdf2_hmac("sha256", b"", b"", 500_000_000)'
+    work = f"""
+from kdbench import temporary
+from kdbench.results.claim import claimed
+def work():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child.send_signal(signal.SIGSTOP)
+    with claimed(Path({str(tmp_path)!r}) / "run"), temporary.folder() as folder:
+        with temporary.part_of(Path({str(tmp_path)!r}) / "run" / "samples.npz"):
+            say(child.pid)
+            {wait}
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with _started(work, env=environment) as process:
+        child = psutil.Process(int(_line(process)))
+        process.send_signal(getattr(signal, name))
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == ENDS[name]
+        assert psutil.wait_procs([child], timeout=10)[1] == [] or child.status() == psutil.STATUS_ZOMBIE
+    assert errors.startswith("\ninterrupted\n" if name == "SIGINT" else f"\ninterrupted by {name}\n")
+    assert [path.name for path in tmp_path.rglob("*")] == ["run"]
+
+
+def test_a_run_that_may_outlive_its_terminal_does(tmp_path):
+    """As `nohup` starts it."""
+    work = """
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def work():
+    os.kill(os.getpid(), signal.SIGHUP)
+    say("ready")
+"""
+    with _started(work) as process:
+        assert _line(process) == "ready"
+        assert process.wait(timeout=30) == 0
+
+
 def test_an_orderly_end_has_half_of_the_two_seconds_that_are_promised():
     assert inspect.signature(Interrupts).parameters["grace_s"].default == 1.0
 
@@ -124,12 +170,13 @@ def test_a_second_ctrl_c_ends_without_waiting_for_the_first():
 
 
 @contextmanager
-def _started(work: str, grace_s: float = 1.0) -> Iterator[subprocess.Popen[str]]:
+def _started(work: str, grace_s: float = 1.0, **options: Any) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(work=work, grace_s=grace_s)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **options,
     )
     try:
         yield process

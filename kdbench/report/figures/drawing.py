@@ -1,6 +1,7 @@
 """What the figures share: colours, sizes, intervals, labels that do not overlap, and the conversion to SVG text."""
 
 import io
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ _HAIR_SPACE = "\u200a"
 _MOST_COLUMNS = 4  # of a legend
 
 _BEYOND = 5.0  # factor beyond the largest and the smallest value that a logarithmic axis shows
+
+# It warns about a home folder that it cannot use; without a handler Python writes that to the terminal.
+logging.getLogger("matplotlib").addHandler(logging.NullHandler())
 
 _STYLE: Any = {
     "font.size": 10,

@@ -10,7 +10,6 @@ import psutil
 import pytest
 from torch.distributed import TCPStore
 
-import kdbench
 from kdbench.distill.training import fit
 from kdbench.errors import DivergedError, InputError, KdbenchError
 from kdbench.progress import Silent
@@ -141,7 +140,7 @@ def run_twice_together(*arguments: str) -> list[tuple[str, str]]:
 def test_an_error_of_the_training_itself_is_written_for_the_parent(tmp_path, monkeypatch, capsys):
     with pytest.raises(DivergedError, match="teacher: training diverged"):
         train(recipe(devices=1, optimizer={"lr": 1e30}), tmp_path / "out")
-    monkeypatch.setattr(train_worker, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(train_worker, "end_with_parent", lambda: None)
     capsys.readouterr()
     assert train_worker.main(RunFolder(tmp_path / "out"), "teacher") == DivergedError.exit_code
     error = json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
@@ -186,22 +185,6 @@ class TestForReal:
         assert "train teacher" not in other_errors
         assert "already holds" not in other_errors
         assert curve(out) == [pytest.approx(row, rel=1e-4) for row in alone]
-
-    def test_a_process_ends_with_its_parent(self):
-        waiting = (
-            "import threading; from kdbench.workflows.stages.train_worker import _end_with_parent as end; "
-            "print(1, flush=True)"
-        )
-        process = subprocess.Popen(
-            [sys.executable, "-c", f"{waiting}; end()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(Path(kdbench.__file__).parent.parent)},
-        )
-        assert process.stdout.readline() == b"1\n"
-        process.stdin.close()
-        assert process.wait(timeout=60) == 1
-        process.stdout.close()
 
 
 def curve(folder: Path) -> list[list[float]]:

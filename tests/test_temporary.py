@@ -1,0 +1,106 @@
+"""Temporary files and folders: gone with their process, swept where it was killed, left alone while it lives."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from kdbench import endings, storage, temporary
+from kdbench.errors import StorageError
+
+
+@contextmanager
+def other_process(code):
+    """A process that says what it made, and can be killed while it holds it."""
+    head = "import sys; from pathlib import Path; from kdbench import storage, temporary\n"
+    process = subprocess.Popen([sys.executable, "-c", head + code], stdout=subprocess.PIPE, text=True)
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def writer(path):
+    return f"""
+with storage.writing(Path({str(path)!r})) as stream:
+    stream.write(b"half")
+    print("writing", flush=True)
+    sys.stdin.read()
+    __import__("time").sleep(600)
+"""
+
+
+def test_the_file_of_a_killed_process_is_swept_and_that_of_a_living_one_is_not(tmp_path):
+    file = tmp_path / "below" / "samples.npz"
+    file.parent.mkdir()
+    with other_process(writer(file)) as (process, _):
+        (part,) = file.parent.iterdir()
+        temporary.sweep(tmp_path)
+        assert part.exists()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        temporary.sweep(tmp_path)
+        assert list(file.parent.iterdir()) == []
+
+
+def test_writing_a_file_again_removes_what_a_killed_process_left_of_it(tmp_path):
+    file = tmp_path / "comment.md"
+    with other_process(writer(file)) as (process, _):
+        process.kill()
+        process.wait()
+    (tmp_path / ".other.md.1.part").write_text("of another file")
+    storage.write_text(file, "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.md.1.part", "comment.md"]
+
+
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
+    (tmp_path / "plain").write_text("")
+    storage.write_text(tmp_path / "ours", "")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return tmp_path
+
+
+def test_a_folder_of_a_killed_process_is_swept_by_the_next(place):
+    (place / "kdbench-results").mkdir()  # a user's
+    code = """
+with temporary.folder() as f:
+    (f / "x").touch()
+    print(f, flush=True)
+    __import__("time").sleep(600)
+"""
+    with other_process(code) as (process, theirs):
+        with temporary.folder():
+            assert Path(theirs).exists()
+        process.kill()
+        process.wait()
+        with temporary.folder() as ours:
+            assert {path.name for path in place.iterdir()} == {"kdbench-results", ours.name}
+    assert [path.name for path in place.iterdir()] == ["kdbench-results"]
+
+
+def test_an_end_in_the_middle_undoes_what_is_pending_the_latest_first(place):
+    undone = []
+    with temporary.folder() as folder, endings.undone(lambda: undone.append(folder.exists())):
+        endings.undo_all()
+        assert undone == [True]
+        assert not folder.exists()
+    endings.undo_all()
+    assert undone == [True, False]  # the second is the block's own end, and nothing is pending after it
+
+
+def test_without_a_place_for_temporary_files_that_is_said(monkeypatch):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: (_ for _ in ()).throw(FileNotFoundError(2, "no usable folder")))
+    with pytest.raises(StorageError, match="no usable folder") as caught, temporary.folder():
+        pass
+    assert "TMPDIR" in caught.value.hint
