@@ -2,8 +2,11 @@ import errno
 import hashlib
 import json
 import os
+import resource
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kdbench import storage
@@ -136,3 +139,63 @@ def test_json_that_cannot_be_written_again_is_refused(text: str, tmp_path) -> No
 def test_json_that_looks_like_it_is_read(text: str, tmp_path) -> None:
     (tmp_path / "a.json").write_text(text)
     storage.write_json(tmp_path / "b.json", storage.read_json(tmp_path / "a.json", "thing"))
+
+
+@contextmanager
+def files_of_at_most(size_bytes):
+    """No file grows beyond that here, as on a disk that is full: only the error's number differs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def save_in_its_own_words(path):
+    """A library that hides why it could not write, as torch and safetensors do."""
+    try:
+        path.write_bytes(bytes(10_000))
+    except OSError as error:
+        raise RuntimeError("unexpected pos 640 vs 598") from error
+
+
+@pytest.mark.parametrize("save", [save_in_its_own_words, lambda path: np.save(path.open("wb"), np.zeros(10_000))])
+def test_a_library_that_could_not_write_is_understood_and_the_old_file_stays(tmp_path, save):
+    path = tmp_path / "weights"
+    storage.write_text(path, "old")
+    refused = pytest.raises(StorageError, match="may not grow larger")
+    with files_of_at_most(4096), refused, storage.replacing(path) as part:
+        save(part)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with storage.replacing(path) as part:
+        save(part)
+    assert path.stat().st_size > 9_000
+
+
+def test_a_library_s_other_error_stays_what_it_is(tmp_path):
+    with pytest.raises(RuntimeError, match="no such layer"), storage.replacing(tmp_path / "weights"):
+        raise RuntimeError("no such layer")
+    assert list(tmp_path.iterdir()) == []
+
+
+def chained(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_full"),
+    [
+        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), True),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), True),
+        (chained(RuntimeError("unexpected pos"), OSError(errno.ENOSPC, "no space")), True),
+        (chained(RuntimeError("unexpected pos"), OSError(errno.ENOENT, "not there")), False),
+        (ValueError("shapes differ"), False),
+    ],
+)
+def test_a_full_disk_is_known_by_its_cause_or_its_words(error, is_full, tmp_path):
+    assert (storage.disk_error(error) is not None) == is_full
+    with pytest.raises(StorageError if is_full else type(error)), storage.explained(tmp_path):
+        raise error

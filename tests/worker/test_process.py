@@ -1,5 +1,6 @@
 """The process that waits: a worker of our own says and does what a real one might."""
 
+import errno
 import json
 import os
 import subprocess
@@ -8,9 +9,10 @@ import textwrap
 
 import pytest
 
+from kdbench.errors import StorageError
 from kdbench.progress import Silent
 from kdbench.worker import process
-from kdbench.worker.jobs import LogitsJob
+from kdbench.worker.jobs import LogitsJob, to_json
 from kdbench.worker.process import WorkerError, run_job
 
 JOB = LogitsJob(models=(), files=("f",), provider="cpu", threads=1)
@@ -57,6 +59,29 @@ def test_a_killed_process_is_told_by_its_signal(worker):
         run()
     assert "memory" in caught.value.hint
     assert caught.value.model is None
+
+
+def test_a_full_disk_there_is_not_the_models_fault(worker):
+    run = worker("""
+        print(json.dumps({"model": "m"}))
+        print(json.dumps({"disk": [28, "No space left on device", "logits.npy"]}), flush=True)
+        sys.exit(1)
+    """)
+    with pytest.raises(StorageError, match=r"the disk is full: logits\.npy"):
+        run()
+
+
+def test_a_process_says_that_it_cannot_write(tmp_path):
+    """No file may grow there: the job's result is not written."""
+    limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1, -1)); sys.argv = sys.argv[1:]"
+    code = f"{limit}; runpy.run_module('kdbench.worker.__main__', run_name='__main__')"
+    (tmp_path / "job.json").write_text(json.dumps(to_json(LogitsJob(models=(), files=(), provider="cpu", threads=1))))
+    done = subprocess.run(
+        [sys.executable, "-c", code, "w", str(tmp_path / "job.json"), str(tmp_path / "result.json")],
+        stdin=subprocess.PIPE, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["disk"][0] == errno.EFBIG
 
 
 def test_the_result_of_an_earlier_job_is_never_taken_for_this_ones(worker):

@@ -1,0 +1,26 @@
+"""A small part of `python -m benchmarks.faults processes`: the trials that take a moment."""
+
+import os
+import random
+
+import pytest
+
+from benchmarks.faults import processes
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_is_planted_in_the_locks_place_is_left_alone(tmp_path, seed):
+    assert processes.planted_lock(random.Random(seed), tmp_path)[1] == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users")
+@pytest.mark.parametrize("seed", range(2))
+def test_users_take_turns_at_the_lock(tmp_path, seed):
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    assert processes.second_user(random.Random(seed), tmp_path)[1] == ""
+
+
+@pytest.mark.slow
+def test_two_benches_in_one_folder_do_not_meet(tmp_path):
+    assert processes.claimed_twice(random.Random(0), tmp_path)[1] == ""
