@@ -185,8 +185,10 @@ def read_only(rng: random.Random, place: Path) -> tuple[str, str]:
 # --- locks of several users --------------------------------------------------------------------------------------
 
 _LOCK = """
+import os
 from kdbench.machine.lock import machine_lock
 from kdbench.progress import Silent
+os.umask({umask}); os.setgid({user}); os.setuid({user})
 with machine_lock(Silent()): pass
 """
 
@@ -227,7 +229,7 @@ def second_user(rng: random.Random, place: Path) -> tuple[str, str]:
     users, umask = rng.sample([0, 65534, 1234], 2), rng.choice([0o022, 0o077])
     faults = []
     for user in users:
-        code = f"import os; os.umask({umask}); os.setgid({user}); os.setuid({user})\n{_LOCK}"
+        code = _LOCK.format(umask=umask, user=user)
         done = subprocess.run(
             [sys.executable, "-P", "-c", code], env=_environment(place), capture_output=True, text=True, check=False
         )

@@ -76,10 +76,13 @@ def test_a_process_says_that_it_cannot_write(tmp_path):
     limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1, -1)); sys.argv = sys.argv[1:]"
     code = f"{limit}; runpy.run_module('kdbench.worker.__main__', run_name='__main__')"
     (tmp_path / "job.json").write_text(json.dumps(to_json(LogitsJob(models=(), files=(), provider="cpu", threads=1))))
+    stdin, kept_open = os.pipe()  # as its parent does
     done = subprocess.run(
         [sys.executable, "-c", code, "w", str(tmp_path / "job.json"), str(tmp_path / "result.json")],
-        stdin=subprocess.PIPE, capture_output=True, check=False,
+        stdin=stdin, capture_output=True, check=False,
     )  # fmt: skip
+    os.close(stdin)
+    os.close(kept_open)
     assert done.returncode == 1
     assert json.loads(done.stdout)["disk"][0] == errno.EFBIG
 
