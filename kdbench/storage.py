@@ -71,6 +71,14 @@ def explained(path: Path) -> Iterator[None]:
         raise storage_error(reason, Path(reason.filename or path)) from error
 
 
+def user_cache() -> Path:
+    """Return the folder for what can be lost: KDBENCH_CACHE, or the user's cache folder. It may not exist."""
+    from platformdirs import user_cache_path
+
+    shared = os.environ.get("KDBENCH_CACHE")
+    return Path(shared).expanduser() if shared else user_cache_path("kdbench", appauthor=False)
+
+
 def make_folder(path: Path) -> Path:
     """Create `path` and its parents; raises StorageError if that fails or the folder is not writable."""
     try:

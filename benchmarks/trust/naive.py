@@ -1,6 +1,6 @@
 """A naive timing script: a few calls to warm up, then one model's calls, then the other's, and medians.
 
-`python -m benchmarks.trust.naive JOB.json` prints the medians in ns, as JSON.
+`python -m benchmarks.trust.naive JOB.json` prints each model's median and mean in ns, as JSON.
 """
 
 import json
@@ -17,8 +17,8 @@ _WARM_UP_CALLS = 10
 _LEAST_CALLS = 200
 
 
-def median_ns(calls: Calls, seconds: float) -> float:
-    """Return the median time of a call over `seconds`, and _LEAST_CALLS at least."""
+def times_ns(calls: Calls, seconds: float) -> list[int]:
+    """Return the times of calls over `seconds`, and of _LEAST_CALLS at least."""
     run, arguments = calls.run, calls.arguments[0]
     for _ in range(_WARM_UP_CALLS):
         run(*arguments)
@@ -28,10 +28,11 @@ def median_ns(calls: Calls, seconds: float) -> float:
         begin = time.perf_counter_ns()
         run(*arguments)
         times.append(time.perf_counter_ns() - begin)
-    return float(np.median(times))
+    return times
 
 
 if __name__ == "__main__":
     job = opened(Path(sys.argv[1]))
     everything = [loaded(model) for model in job["models"]]
-    print(json.dumps([median_ns(calls, job["seconds"]) for calls in everything]))
+    times = [times_ns(calls, job["seconds"]) for calls in everything]
+    print(json.dumps([[float(np.median(of_model)), float(np.mean(of_model))] for of_model in times]))

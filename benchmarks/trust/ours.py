@@ -46,8 +46,8 @@ def compare(
     with its `log_ratio` (median of its rounds), its `rounds` (the log ratio of each) and its `p50_ns` by model.
     Raises MeasurementError where there is no ratio.
     """
-    sampled = _sampled(bench_models, models, how, folder, seed)
-    findings = latency_findings(bench_models, sampled, how)
+    collected = sampled(bench_models, models, how, folder, seed)
+    findings = latency_findings(bench_models, collected, how)
     (pair,) = (p for p in findings.pairs if p.metric == "latency_ratio")
     if pair.value is None:
         raise MeasurementError(f"no ratio: {pair.reason}")
@@ -55,23 +55,24 @@ def compare(
         "ratio": pair.value,
         **_bounds(pair.interval),
         "singles": {s.id: _singles(s, findings) for s in bench_models},
-        "sessions": _sessions(sampled, bench_models),
+        "sessions": _sessions(collected, bench_models),
     }
 
 
 def p50_ns(bench_model: BenchModel, models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int) -> float:
     """Return the median latency of one model in the one fresh process that measured it."""
-    (only,) = _medians_ns(_sampled([bench_model], models, how, folder, seed).samples[bench_model.id, 0]).values()
+    (only,) = _medians_ns(sampled([bench_model], models, how, folder, seed).samples[bench_model.id, 0]).values()
     return only
 
 
-def _sampled(
+def sampled(
     bench_models: Sequence[BenchModel], models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int
 ) -> Sampled:
-    sampled = sample(Context(bench_models, how, jobs=models, folder=folder), bench_models, seed)
-    for (id_, _), reason in sampled.failed.items():
+    """Return the samples of the sessions of a latency pass; raises MeasurementError if a model fails."""
+    collected = sample(Context(bench_models, how, jobs=models, folder=folder), bench_models, seed)
+    for (id_, _), reason in collected.failed.items():
         raise MeasurementError(f"{id_}: {reason}")
-    return sampled
+    return collected
 
 
 def _sessions(sampled: Sampled, bench_models: Sequence[BenchModel]) -> list[dict[str, Any]]:

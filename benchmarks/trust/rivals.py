@@ -27,8 +27,15 @@ _OUTPUT_TAIL = 2000  # characters of a failed process's output
 
 def naive(models: Sequence[JobModel], cores: Sequence[int], folder: Path) -> list[float]:
     """Time one model, then the other, in one process."""
+    return [median for median, _ in naive_medians_and_means(models, cores, folder)]
+
+
+def naive_medians_and_means(
+    models: Sequence[JobModel], cores: Sequence[int], folder: Path
+) -> list[tuple[float, float]]:
+    """Time one model, then the other, in one process; return each model's median and mean in ns."""
     output = _run("benchmarks.trust.naive", models, cores, folder, SECONDS / len(models))
-    return [float(time_ns) for time_ns in json.loads(output.splitlines()[-1])]
+    return [(float(median), float(mean)) for median, mean in json.loads(output.splitlines()[-1])]
 
 
 def loadgen(models: Sequence[JobModel], cores: Sequence[int], folder: Path) -> list[float]:
@@ -39,14 +46,19 @@ def loadgen(models: Sequence[JobModel], cores: Sequence[int], folder: Path) -> l
 
 def pytest_benchmark(models: Sequence[JobModel], cores: Sequence[int], folder: Path) -> list[float]:
     """Let pytest-benchmark time both, one test each, with its default settings."""
+    return [1e9 * stats["median"] for stats in pytest_benchmark_stats(models, cores, folder)]
+
+
+def pytest_benchmark_stats(models: Sequence[JobModel], cores: Sequence[int], folder: Path) -> list[dict[str, float]]:
+    """Let pytest-benchmark time both; return its statistics of each model, in seconds."""
     result = folder / "pytest-benchmark.json"
     result.unlink(missing_ok=True)
     test = str(ROOT / "benchmarks/trust/pair_pytest.py")
     job = _job(models, cores, folder, 0)
     _process(["pytest", test, "-q", "-p", "no:cacheprovider", "--benchmark-json", str(result)], job)
     benchmarks = storage.read_json(result, "result of pytest-benchmark")["benchmarks"]
-    medians = {test["params"]["number"]: 1e9 * test["stats"]["median"] for test in benchmarks}
-    return [medians[number] for number in range(len(models))]
+    by_number = {test["params"]["number"]: test["stats"] for test in benchmarks}
+    return [by_number[number] for number in range(len(models))]
 
 
 RIVALS: dict[str, Rival] = {"naive": naive, "pytest-benchmark": pytest_benchmark, "LoadGen": loadgen}

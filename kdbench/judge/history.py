@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kdbench.errors import InputError
+from kdbench.judge.limits import RELIABLE
 from kdbench.judge.located_records import LocatedRecord
 from kdbench.registry import suggestion
 from kdbench.results import metrics as declared
@@ -173,10 +174,10 @@ def _series(key: SeriesKey, findings: Sequence[tuple[LocatedRecord, Finding]], c
 
 def _point(located: LocatedRecord, finding: Finding, metric: declared.Metric) -> Point:
     environment = located.record.environment
-    reason = finding.reason or "" if finding.status != "ok" else ""
-    if finding.status == "unstable":
-        reason = f"unstable: {reason}"
-    elif finding.evidence == "estimated":
+    reason = finding.reason or "" if finding.status not in RELIABLE else ""
+    if finding.status == "unstable" and finding.interval is None:
+        reason = f"unstable: {finding.reason}"
+    if finding.evidence == "estimated":
         reason = "an estimate, no measurement"
     return Point(
         run=located.run,
@@ -184,7 +185,7 @@ def _point(located: LocatedRecord, finding: Finding, metric: declared.Metric) ->
         commit=environment.git_commit,
         dirty=environment.git_dirty,
         value=finding.value,
-        interval=finding.interval,
+        interval=getattr(finding, "within_run", None) or finding.interval,  # other runs are points of their own
         reason=reason,
         runtime=environment.libraries.get("onnxruntime") if metric.hardware_dependent else None,
     )

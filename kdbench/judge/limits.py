@@ -1,7 +1,7 @@
 """Check a number against a limit: the one rule behind targets, gates and tests.
 
-A number meets a limit only if all of its interval does, and only if it is reliable: a missing, unstable, invalid or
-estimated number meets no limit.
+A number meets a limit only if all of its interval does. A missing, invalid or estimated number meets none. A number
+whose samples disagree (`unstable`) has a wider interval, and is judged by it like any other.
 """
 
 import math
@@ -17,6 +17,8 @@ from kdbench.results.verdicts import Outcome
 
 Side = Literal["max", "min"]
 EVIDENCE_STRENGTH: dict[Evidence, int] = {"estimated": 0, "modelled": 1, "measured": 2}
+RELIABLE: frozenset[Status] = frozenset({"ok", "unstable"})
+"""The statuses of numbers whose interval can be relied on."""
 _HOPELESS = 100.0  # times narrower, which takes ten thousand times as many samples
 
 # How a number is on the wrong side, by its unit: 22 % too slow.
@@ -38,7 +40,8 @@ class LimitCheck:
 class Reading:
     """A number, or the reason why there is none, in the form that a limit is checked against.
 
-    `interval` is as measured: `bounds_of` adds the repeatability of a counted number.
+    `interval` is as measured: `bounds_of` adds the repeatability of a counted number. `within_run` is the part of it
+    that a longer run would narrow, if there is another part.
     """
 
     metric: Metric
@@ -50,6 +53,7 @@ class Reading:
     reason: str = ""
     hint: str = ""
     axes: Mapping[str, str | int] = field(default_factory=dict)
+    within_run: Interval | None = None
 
 
 Finding = Measurement | Pair | Reading
@@ -60,8 +64,9 @@ def as_reading(finding: Finding) -> Reading:
     if isinstance(finding, Reading):
         return finding
     hint = (finding.hint if isinstance(finding, Measurement) else None) or ""
+    within_run = finding.within_run if isinstance(finding, Measurement) else None
     number = finding.value, finding.interval, finding.n, finding.status, finding.evidence
-    return Reading(metric(finding.metric), *number, finding.reason or "", hint, finding.axes)
+    return Reading(metric(finding.metric), *number, finding.reason or "", hint, finding.axes, within_run)
 
 
 def check_limit(finding: Finding, side: Side, limit: float, *, weakest: Evidence = "measured") -> LimitCheck:
@@ -89,7 +94,7 @@ def reliability_problem(finding: Finding, weakest: Evidence = "measured") -> Lim
     reading = as_reading(finding)
     if reading.value is None:
         return LimitCheck("UNKNOWN", reading.reason or "not measured", reading.hint)
-    if reading.status != "ok":
+    if reading.status not in RELIABLE:
         return LimitCheck("UNKNOWN", f"{reading.status}: {reading.reason}", "measure again on a quiet machine")
     if EVIDENCE_STRENGTH[reading.evidence] < EVIDENCE_STRENGTH[weakest]:
         return LimitCheck("UNKNOWN", f"{reading.evidence}, not {weakest}", reading.hint)
@@ -102,10 +107,11 @@ def reliability_problem(finding: Finding, weakest: Evidence = "measured") -> Lim
 def bounds_of(finding: Finding) -> Interval | None:
     """Return the bounds of a finding's true number: its interval, or else its metric's repeatability.
 
-    An estimate has neither, and its error is unknown: if estimates are admitted, the number alone counts.
+    An estimate has neither, and its error is unknown: if estimates are admitted, the number alone counts. A number
+    whose samples disagree repeats worse than its metric does, and has no bounds without an interval.
     """
     reading = as_reading(finding)
-    if reading.interval is not None or reading.value is None:
+    if reading.interval is not None or reading.value is None or reading.status == "unstable":
         return reading.interval
     repeatability = reading.metric.repeatability if reading.evidence == "measured" else 0.0
     if repeatability is None:
@@ -147,6 +153,8 @@ def _how_to_settle(reading: Reading, bounds: Interval, side: Side, limit: float)
     narrower = abs(nearer_bound - reading.value) / gap if gap else math.inf
     if narrower > _HOPELESS:
         return "too close to the limit for any measurement to decide: leave a larger margin"
+    if reading.within_run is not None and not reading.within_run.low <= limit <= reading.within_run.high:
+        return f"{prefix}measure it again a few times: runs differ, and earlier ones show by how much on this machine"
     if reading.metric.hardware_dependent:
         how = "--energy full" if reading.metric.unit == "J" else "a longer --budget and a smaller --precision"
         return f"{prefix}{how} would settle it: the interval has to be {units.significant(narrower, 2)} times narrower"

@@ -101,7 +101,7 @@ class _Case:
         axes = next((limit.axes for limit in self.target.limits if limit.metric == metric), {})
         limit = Limit(metric, "min", 0.0, axes)
         reading = read(self.record, self.record.cards[model], limit, self.target.device)
-        if reading.value is None or reading.status != "ok" or reading.evidence != "measured":
+        if reading.value is None or reliability_problem(reading) is not None:
             return True, 0.0
         return False, -reading.value if declared(metric).higher_is_better else reading.value
 

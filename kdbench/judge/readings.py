@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from kdbench.judge.criteria import Limit
 from kdbench.judge.device import USUAL_RUNTIME, Device
-from kdbench.judge.limits import EVIDENCE_STRENGTH, Reading, as_reading
+from kdbench.judge.limits import EVIDENCE_STRENGTH, RELIABLE, Reading, as_reading
 from kdbench.results.cards import ModelCard
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
@@ -118,7 +118,7 @@ def _relative(limit: Limit, teacher: Reading, student: Reading) -> Reading:
     if student.value == 0 and not is_drop:
         return _missing(limit, f"{limit.metric} is 0", "")
     for model, reading in (("the teacher", teacher), ("the student", student)):
-        if reading.value is None or reading.status != "ok":
+        if reading.value is None or reading.status not in RELIABLE:
             return _missing(limit, f"{model}: {reading.reason or reading.status}", reading.hint)
     assert teacher.value is not None
     assert student.value is not None

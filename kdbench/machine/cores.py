@@ -7,12 +7,22 @@ core. With several cores, the state of one core is a sample and not the result.
 """
 
 import os
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kdbench.errors import InputError
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 from kdbench.machine.system_files import ROOT, first_line, number
 
+_LOOK_S = 0.06  # six ticks
+_FREE_SHARE = 0.7  # of the idle time of the core that is idle most
 _STRONG_SHARE = 0.9  # of the strongest core: cores of one kind may differ a little
 
 
@@ -20,6 +30,14 @@ def available_cores() -> tuple[int, ...]:
     """Return the cores that this process may use, counted from 0; all cores if the system has no affinity."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS or Windows
     return tuple(sorted(affinity(0))) if affinity else tuple(range(os.cpu_count() or 1))
+
+
+def preemptions() -> int:
+    """Return how often the system took a core from this process while it had work; 0 where the system does not count.
+
+    A process that waits is not preempted, and neither is one that an interrupt delays.
+    """
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource else 0
 
 
 def pin(cores: Sequence[int] | None) -> None:
@@ -32,8 +50,9 @@ def choose_cores(requested: Sequence[int] | None, threads: Sequence[int], root: 
     """Return the cores that measuring processes take turns on (`rotate_cores`); None if the system cannot pin.
 
     The default is one hardware thread of each of the strongest physical cores, without core 0, which serves most
-    interrupts. If that leaves fewer cores than the largest of `threads`, core 0, then shared cores, then weak cores are
-    used as well. Raises InputError for cores that this process may not use, and for fewer cores than threads.
+    interrupts. If that leaves a single core, or fewer than the largest of `threads`, core 0, then shared cores, then
+    weak cores are used as well. Raises InputError for cores that this process may not use, and for fewer cores than
+    threads.
     """
     usable = available_cores()
     if requested is None:
@@ -59,6 +78,38 @@ def rotate_cores(cores: Sequence[int] | None, threads: int, turn: int) -> tuple[
     return tuple(cores[(end - offset) % len(cores)] for offset in range(threads, 0, -1))
 
 
+def quiet_cores(
+    cores: Sequence[int] | None, threads: int, root: Path = ROOT, sleep: Callable[[float], None] = time.sleep
+) -> tuple[int, ...] | None:
+    """Return those of `cores` that have nothing to do at the moment, in the same order, `threads` of them at least.
+
+    Looks at the machine for _LOOK_S. A process that is pinned to a busy core shares it, although others are free.
+    """
+    if cores is None or len(cores) <= threads:
+        return None if cores is None else tuple(cores)
+    before = idle_ticks(root)
+    sleep(_LOOK_S)
+    after = idle_ticks(root)
+    idle = {core: after[core] - before[core] for core in cores if core in before and core in after}
+    if len(idle) < len(cores):
+        return tuple(cores)
+    most = max(idle.values())
+    free = [core for core in cores if idle[core] >= _FREE_SHARE * most]
+    if len(free) < threads:
+        free = sorted(cores, key=lambda core: -idle[core])[:threads]
+    return tuple(core for core in cores if core in free)
+
+
+def idle_ticks(root: Path = ROOT) -> dict[int, int]:
+    """Return for how many clock ticks (of 10 ms mostly) each core has been idle since start-up; empty if unknown."""
+    try:
+        lines = (root / "proc/stat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    counts = (line.split() for line in lines if re.match(r"cpu\d", line))
+    return {int(name[3:]): int(numbers[3]) + int(numbers[4]) for name, *numbers in counts}
+
+
 def siblings(core: int, root: Path = ROOT) -> frozenset[int] | None:
     """Return the hardware threads of the physical core that `core` is on, itself included; None if unknown."""
     listed = first_line(root / f"sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
@@ -81,7 +132,8 @@ def _default_cores(usable: Sequence[int], minimum: int, root: Path) -> tuple[int
     for core in strong:
         if not (siblings(core, root) or frozenset()).intersection(separate):
             separate += (core,)
-    for cores in (tuple(core for core in separate if core != 0), separate, strong):
-        if len(cores) >= minimum:
+    others = tuple(core for core in separate if core != 0)
+    for cores, least in ((others, max(minimum, 2)), (separate, minimum), (strong, minimum)):
+        if len(cores) >= least:
             return cores
     return tuple(usable[-minimum:])

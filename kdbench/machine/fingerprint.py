@@ -46,7 +46,7 @@ def _host(root: Path) -> dict[str, Fact]:
 
     return {
         "board": first_line(root / "proc/device-tree/model"),  # None on a PC, where the processor says enough
-        "cpu": _cpu(root),
+        "cpu": processor(root),
         "machine": platform.machine(),
         "cores_physical": psutil.cpu_count(logical=False),
         "cores_logical": psutil.cpu_count(),
@@ -68,7 +68,7 @@ def _host(root: Path) -> dict[str, Fact]:
     }
 
 
-def _cpu(root: Path) -> str | None:
+def processor(root: Path = ROOT) -> str | None:
     """Return the processor's name: from cpuinfo on x86, from the device tree on boards, from sysctl on a Mac."""
     if platform.system() == "Darwin":
         return _output(["sysctl", "-n", "machdep.cpu.brand_string"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from kdbench.evaluate.predictions import Analyses
 from kdbench.machine.system_monitor import Conditions
 from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.runner import Runner
 from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Unavailable
@@ -40,7 +41,7 @@ class Context:
     them, by id. `meters` are the energy counters. `starts`, by runtime and model, and `runtime_facts` come from the
     admission of other runtimes. `differing` maps a model to the batches at which some of its answers are not those at
     batch 1, and to their number. `folder` is for files of the processes; `conditions` collects the machine's state
-    during them.
+    during them. `earlier_runs` are those of the same models on this machine.
     """
 
     models: Sequence[BenchModel]
@@ -55,6 +56,7 @@ class Context:
     folder: Path = Path()
     conditions: list[Conditions] = field(default_factory=list)
     progress: Progress = field(default_factory=Silent)
+    earlier_runs: EarlierRuns = field(default_factory=EarlierRuns)
 
     @property
     def timed(self) -> list[BenchModel]:

@@ -13,6 +13,7 @@ from kdbench.measure.admission import absent_runtimes, admission_s, admit, requi
 from kdbench.measure.batches import batches_s, settle_batches
 from kdbench.measure.bench_model import SEED, BenchModel, TestSet
 from kdbench.measure.context import Context, Expected, Pass, all_passes
+from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.energy.carbon import carbon_intensity
 from kdbench.measure.energy.rounds import sources_for
 from kdbench.measure.staging import scratch, stage
@@ -61,6 +62,7 @@ def measure(
             meters=sources_for(config),
             jobs=stage([model for model in models if model.refusal is None], test, folder, SEED),
             folder=folder,
+            earlier_runs=EarlierRuns.of_user(),
         )
         passes = all_passes()
         weights = {"runtimes": admission_s(context), "batches": batches_s(context)} | {

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.machine.cores import choose_cores, rotate_cores
+from kdbench.machine.cores import choose_cores, quiet_cores, rotate_cores
 from kdbench.machine.system_monitor import Conditions, SystemMonitor
 from kdbench.progress import Progress
 from kdbench.recipe.measure import Measure
@@ -57,10 +57,13 @@ class Runner:
     ) -> Any:
         """Return the result of `job`, run on the cores for `threads` (default: the job's) that are due at `turn`.
 
-        A job that is not `pinned` runs on all cores. Raises WorkerError if the process dies.
+        A job whose conditions are monitored keeps to cores that other work leaves free. A job that is not `pinned` runs
+        on all cores. Raises WorkerError if the process dies.
         """
         if pinned:
-            job = replace(job, cores=rotate_cores(self.cores, threads or job.threads, turn))
+            wanted = threads or job.threads
+            cores = quiet_cores(self.cores, wanted) if monitor else self.cores
+            job = replace(job, cores=rotate_cores(cores, wanted, turn))
         if not monitor:
             return run_job(job, self.folder, progress, threads=numpy_threads)
         with SystemMonitor(cores=job.cores, provider=self.config.provider) as system:

@@ -50,11 +50,11 @@ class Number:
 
     @property
     def text(self) -> str:
-        """The value as text, or `n/a (reason)`; without an interval in brackets."""
+        """The value as text, or `n/a (reason)`; in brackets only the interval of an unstable number, which needs it."""
         if self.value is None:
             return f"n/a ({shortened(self.reason)})"
         asides = [self.aside, "unstable" if self.status == "unstable" else ""]
-        text = self.plain
+        text = f"{self.plain} {self._bracketed if self.status == 'unstable' else ''}".rstrip()
         if self.evidence == "estimated":
             text, asides = f"~{text}", ["est.", *asides]
         return " ".join([text, *(f"({aside})" for aside in asides if aside)])
@@ -72,7 +72,11 @@ class Number:
 
     @property
     def interval_text(self) -> str:
-        """The interval as `[low, high]`; empty if there is none or if `plain` includes it."""
+        """The interval as `[low, high]`; empty if there is none or if `text` includes it."""
+        return "" if self.status == "unstable" else self._bracketed
+
+    @property
+    def _bracketed(self) -> str:
         hidden = self.evidence == "estimated" or self._half_width is not None
         if self.value is None or self.interval is None or hidden:
             return ""
@@ -109,8 +113,8 @@ class Number:
 
     @property
     def competes(self) -> bool:
-        """Whether the number may be the best: present, stable, not an estimate, and comparable."""
-        return self.value is not None and self.status == "ok" and self.evidence != "estimated" and self.comparable
+        """Whether the number may be the best: present, not an estimate, and comparable."""
+        return self.value is not None and self.evidence != "estimated" and self.comparable
 
     def mapped(self, change: Callable[[float], float], write: Callable[[float], str]) -> "Number":
         """Return the number with a monotonic `change` to value and bounds, formatted by `write` without `±`."""

@@ -30,7 +30,7 @@ class Epoch(Value):
     train_rmse: float | None = None
     validation_loss: float
     validation_top1: float | None = None
-    validation_weighted_top1: float | None = None
+    validation_weighted_top1: float | None = later(None)
     validation_rmse: float | None = None
     learning_rate: float
     seconds: float

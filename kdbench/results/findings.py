@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.results.records import Axes, Diagnostic, Interval, Layer, Measurement, Pair, Status, measured
-from kdbench.statistics import Estimate
+from kdbench.statistics import Estimate, RunSpread, across_runs
 
 
 @dataclass(frozen=True)
@@ -86,3 +86,13 @@ def missing_pair(
 def estimated(model: str, metric: str, estimate: Estimate, **details: Any) -> Measurement:
     """Return the measurement of an estimate, with its interval and number of samples; `details` as for `measured`."""
     return measured(model, metric, estimate.value, interval=interval_of(estimate), n=estimate.n, **details)
+
+
+def estimated_across_runs(
+    model: str, metric: str, estimate: Estimate, spread: RunSpread, **details: Any
+) -> Measurement:
+    """Return the measurement of an estimate from one run, its interval widened by what runs differ by."""
+    of_runs = interval_of(across_runs(estimate, spread))
+    return measured(
+        model, metric, estimate.value, interval=of_runs, within_run=interval_of(estimate), n=estimate.n, **details
+    )

@@ -13,8 +13,8 @@ from kdbench.validation import Value
 class Point(Value):
     """One record's number in a series, in the metric's unit, or a gap without a reliable number.
 
-    `run` is the record's folder, relative to the searched one. `reason` is why the point is a gap; an unstable value
-    is a gap too. `runtime` is the version of onnxruntime.
+    `run` is the record's folder, relative to the searched one. `interval` is what that run alone shows. `reason` is why
+    the point is a gap. `runtime` is the version of onnxruntime.
     """
 
     run: str

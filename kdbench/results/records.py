@@ -19,7 +19,7 @@ from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.record_index import ResultIndex
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import AnyTable, StoredValue
-from kdbench.validation import Value
+from kdbench.validation import Value, later
 
 # A reader accepts its own version only; a change that old readers would misread raises the number.
 #   1  first version
@@ -71,12 +71,15 @@ class Measurement(_Result):
     """One metric of one model at the axes it was measured at.
 
     `model` is a card's id, `n` the number of samples, `source` the instrument, `hint` how to obtain a missing value.
+    `interval` holds the long-run value on this machine. Where runs differ by more than one run shows, `within_run` is
+    what this run's own samples give; it serves to compare numbers of one run.
     """
 
     model: str
     unit: str
     source: str | None = None
     hint: str | None = None
+    within_run: Interval | None = later(None)
 
     @model_validator(mode="after")
     def _declared(self) -> Self:
@@ -133,10 +136,11 @@ def measured(
     source: str | None = None,
     evidence: Evidence = "measured",
     unstable: str | None = None,
+    within_run: Interval | None = None,
 ) -> Measurement:
     """Return a measurement with a number, in the metric's declared unit.
 
-    A value that is not finite gets status `invalid`. `unstable` is the reason why no gate may rely on the value.
+    A value that is not finite gets status `invalid`. `unstable` is how the samples disagree, which widens the interval.
     """
     if not math.isfinite(value):
         return missing(model, metric, f"the value is {value}", status="invalid", axes=axes, source=source)
@@ -152,6 +156,7 @@ def measured(
         evidence=evidence,
         source=source,
         reason=unstable,
+        within_run=within_run,
     )
 
 

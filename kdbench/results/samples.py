@@ -3,6 +3,7 @@
 `{model}/{configuration}/ns`            int64, the time of each call; a configuration is named like `cpu-t1-b8`
 `{model}/{configuration}/session`       int32, the session that each call was in
 `{model}/{configuration}/block`         int32, the round within the session
+`{model}/{configuration}/preempted`     int32, how often the system took the core away during that block
 `floor_ns`                              float64, the median time of a call that computes nothing, one per session
 `{model}/{configuration}-energy/calls`  int64, the calls in each energy window
 `{model}/{configuration}-energy/{source}-j`, `…-ns`  what a source counted in each window, and for how long
@@ -61,11 +62,17 @@ def squared_error_key(model: str) -> str:
 
 def call_arrays(calls: "Mapping[str, Clustered]") -> "dict[str, NDArray[Any]]":
     """Return the stored arrays of call times by prefix."""
-    stored = (("ns", "values", "int64"), ("session", "session", "int32"), ("block", "block", "int32"))
+    stored = (
+        ("ns", "values", "int64"),
+        ("session", "session", "int32"),
+        ("block", "block", "int32"),
+        ("preempted", "preempted", "int32"),
+    )
     return {
-        f"{key}/{name}": getattr(samples, attribute).astype(dtype)
+        f"{key}/{name}": array.astype(dtype)
         for key, samples in calls.items()
         for name, attribute, dtype in stored
+        if (array := getattr(samples, attribute)) is not None
     }
 
 
@@ -82,8 +89,10 @@ def session_calls(arrays: Samples, key: str, session: int) -> "Clustered":
 
     from kdbench.statistics import Clustered
 
-    ns, block = arrays[f"{key}/ns"].astype(np.float64), arrays[f"{key}/block"].astype(np.int64)
-    return Clustered(ns, np.full(len(ns), session), block)
+    ns, block, preempted = (arrays[f"{key}/{name}"] for name in ("ns", "block", "preempted"))
+    return Clustered(
+        ns.astype(np.float64), np.full(len(ns), session), block.astype(np.int64), preempted.astype(np.int64)
+    )
 
 
 def join_sessions(sessions: "Sequence[Clustered]") -> "Clustered":
@@ -92,7 +101,8 @@ def join_sessions(sessions: "Sequence[Clustered]") -> "Clustered":
 
     from kdbench.statistics import Clustered
 
-    parts = ((calls.values, calls.session, calls.block) for calls in sessions)
+    counted = all(calls.preempted is not None for calls in sessions)
+    parts = ((c.values, c.session, c.block, *((c.preempted,) if counted else ())) for c in sessions)
     return Clustered(*map(np.concatenate, zip(*parts, strict=True)))
 
 

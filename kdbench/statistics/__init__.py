@@ -5,15 +5,22 @@ so intervals widen with the spread between sessions and their degrees of freedom
 from processes with known truth and count how often each interval holds it; `benchmarks/coverage_simulated.py` prints
 the whole table.
 
-No interval covers a machine that changes within an hour: sessions that follow each other within seconds are alike, and
-the interval of a single latency holds for the machine in its state at the time. A ratio from paired blocks depends on
-it far less, and `few_sessions.RESOLUTION` allows for that.
+Sessions that follow each other within seconds are alike, so they do not show how a machine changes within an hour.
+`runs` widens the interval of a single latency by what runs differ by. A ratio from paired blocks depends on the machine
+far less, and `few_sessions.RESOLUTION` allows for that.
 
 Pure functions on arrays belong here; they import `numpy` and `scipy.special`, and nothing of kdbench. `results`,
 `evaluate`, `measure`, `judge` and `report` import them.
 """
 
-from kdbench.statistics.clustered import Clustered, clustered_mean, clustered_quantiles, paired_ratio, session_spread
+from kdbench.statistics.clustered import (
+    Clustered,
+    clustered_mean,
+    clustered_quantiles,
+    paired_ratio,
+    session_spread,
+    undisturbed,
+)
 from kdbench.statistics.errors import determination, positive_mean, root_mean, root_mean_ratio
 from kdbench.statistics.estimates import (
     LEVEL,
@@ -23,11 +30,13 @@ from kdbench.statistics.estimates import (
     mean_of_shares,
     median,
     paired_share_difference,
+    prediction,
     rate,
     relative_width,
     samples_needed,
 )
 from kdbench.statistics.few_sessions import PLAIN, Plan
+from kdbench.statistics.runs import RunSpread, across_runs, run_spread
 
 __all__ = [
     "LEVEL",
@@ -35,6 +44,8 @@ __all__ = [
     "Clustered",
     "Estimate",
     "Plan",
+    "RunSpread",
+    "across_runs",
     "binomial_share",
     "clustered_mean",
     "clustered_quantiles",
@@ -45,10 +56,13 @@ __all__ = [
     "paired_ratio",
     "paired_share_difference",
     "positive_mean",
+    "prediction",
     "rate",
     "relative_width",
     "root_mean",
     "root_mean_ratio",
+    "run_spread",
     "samples_needed",
     "session_spread",
+    "undisturbed",
 ]

@@ -16,6 +16,7 @@ from kdbench.statistics.estimates import Estimate, rank_of
 from kdbench.statistics.few_sessions import PLAIN, Plan, half_width, looks, of_deviation, widest
 
 DRAWS = 400  # the standard error of a standard error from 400 draws is 3.5 %
+LEAST_BLOCKS, LEAST_SESSIONS = 2, 4  # that are left where disturbed blocks are not used
 _TABLE = 1 << 22  # elements of the largest table of counts
 
 
@@ -23,12 +24,32 @@ _TABLE = 1 << 22  # elements of the largest table of counts
 class Clustered:
     """Positive observations, the session each belongs to and its block within that session; arrays of one length.
 
-    Sessions are numbered in the order they ran.
+    Sessions are numbered in the order they ran. `preempted` counts how often the observation's block lost its core to
+    other work; None where nobody counted.
     """
 
     values: NDArray[np.float64]
     session: NDArray[np.int64]
     block: NDArray[np.int64]
+    preempted: NDArray[np.int64] | None = None
+
+
+def undisturbed(data: Clustered) -> Clustered:
+    """Return the observations of blocks that kept their core; all where that leaves too few sessions.
+
+    A call that another process interrupts takes as long as that process likes, which says nothing about the model. A
+    session needs LEAST_BLOCKS undisturbed blocks, and LEAST_SESSIONS sessions, or all if there are fewer, need as many.
+    """
+    if data.preempted is None or not data.preempted.any():
+        return data
+    kept = data.preempted == 0
+    sessions = np.unique(data.session)
+    blocks = {s: len(np.unique(data.block[kept & (data.session == s)])) for s in sessions}
+    usable = [s for s in sessions if blocks[s] >= LEAST_BLOCKS]
+    if len(usable) < min(LEAST_SESSIONS, len(sessions)):
+        return data
+    kept &= np.isin(data.session, usable)
+    return Clustered(data.values[kept], data.session[kept], data.block[kept])
 
 
 def session_spread(data: Clustered) -> float:
@@ -48,7 +69,7 @@ def clustered_mean(data: Clustered, *, seed: int = 0, plan: Plan = PLAIN) -> Est
         total, blocks_alone = (
             float(np.var(np.log((w @ totals) / (w @ counts)), ddof=1)) for w in drawn_weights(sessions, among, rng)
         )
-        halves.append(half_width(total, blocks_alone, means[:among], cores=plan.cores))
+        halves.append(half_width(total, blocks_alone, means[:among], cores=plan.cores, correlated=plan.correlated))
     return _estimate(float(np.mean(data.values)), halves, len(means), plan, len(data.values))
 
 
@@ -82,7 +103,14 @@ def clustered_quantiles(
         for row, share in enumerate(shares):
             unseen = of_deviation(medians[:among], float(ndtri(share)))
             halves[row].append(
-                half_width(total[row], blocks_alone[row], quantiles[row][:among], cores=plan.cores, unseen=unseen)
+                half_width(
+                    total[row],
+                    blocks_alone[row],
+                    quantiles[row][:among],
+                    cores=plan.cores,
+                    correlated=plan.correlated,
+                    unseen=unseen,
+                )
             )
     points = [float(ordered[rank_of(share, len(ordered))]) for share in shares]
     return [_estimate(p, h, len(medians), plan, len(ordered)) for p, h in zip(points, halves, strict=True)]
@@ -102,7 +130,7 @@ def paired_ratio(log_ratios: Sequence[NDArray[np.float64]], *, plan: Plan = PLAI
     for among in looks(len(medians), plan.first):
         blocks = float(redrawn[:among, 1].mean()) / among
         total = blocks + float(np.var(redrawn[:among, 0])) / among
-        halves.append(half_width(total, blocks, medians[:among], cores=plan.cores))
+        halves.append(half_width(total, blocks, medians[:among], cores=plan.cores, correlated=plan.correlated))
     return _estimate(math.exp(medians.mean()), halves, len(medians), plan, sum(map(len, log_ratios)))
 
 

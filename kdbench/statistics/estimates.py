@@ -70,6 +70,19 @@ def median(values: NDArray[np.float64]) -> Estimate:
     return Estimate(float(np.median(ordered)), low, high, n)
 
 
+def prediction(values: NDArray[np.float64]) -> Estimate:
+    """Return the median of positive observations with Student's interval for one more of them, on the logarithms.
+
+    Observations that disagree say more about the next one than about their own middle (Hahn and Meeker 1991, section
+    4.8). No interval for a single one.
+    """
+    logs, n, centre = np.log(values), len(values), float(np.median(values))
+    if n < 2:
+        return Estimate(centre, None, None, n)
+    half = student_t(n - 1) * float(np.std(logs, ddof=1)) * math.sqrt(1 + 1 / n)
+    return Estimate(centre, centre * math.exp(-half), centre * math.exp(half), n)
+
+
 def rate(time_ns: Estimate, samples: int) -> Estimate:
     """Return samples per second from the time that `samples` of them take."""
     low, high = (None if bound is None else samples * 1e9 / bound for bound in (time_ns.high, time_ns.low))

@@ -47,13 +47,15 @@ class Plan:
     """How sessions came about.
 
     They took turns on `cores` cores, in a fixed order. `first` sessions were planned, and more added until an interval
-    was narrow enough; None if none was added. `resolution` is the standard error that no number of sessions removes, as
-    a share: SHARED_RESOLUTION on a machine with neighbours.
+    was narrow enough; None if none was added, or by another interval. `resolution` is the standard error that no number
+    of sessions removes, as a share: SHARED_RESOLUTION on a machine with neighbours. `correlated`: consecutive sessions
+    may be alike; not where `runs.across_runs` accounts for a machine that changes more slowly than sessions follow.
     """
 
     first: int | None = None
     cores: int = 1
     resolution: float = RESOLUTION
+    correlated: bool = True
 
     @property
     def least_width(self) -> float:
@@ -65,17 +67,23 @@ PLAIN = Plan()
 
 
 def half_width(
-    total: float, blocks: float, sessions: NDArray[np.float64], *, cores: int = 1, unseen: float = 0.0
+    total: float,
+    blocks: float,
+    sessions: NDArray[np.float64],
+    *,
+    cores: int = 1,
+    correlated: bool = True,
+    unseen: float = 0.0,
 ) -> float:
     """Return the half-width of the interval of a logarithm from two or more sessions.
 
     `total` is the bootstrap variance over sessions and blocks, `blocks` over blocks alone, with every session once.
     `sessions` are the sessions' values in the order they ran, in turns on `cores`; `unseen` is a variance that neither
-    shows (`of_deviation`).
+    shows (`of_deviation`). `correlated` as in `Plan`.
     """
     s = len(sessions)
     between = max(total - blocks, 0.0) * s / (s - 1)
-    of_sessions = student_t(s - 1) * math.sqrt((between + unseen) * inflation(sessions, cores))
+    of_sessions = student_t(s - 1) * math.sqrt((between + unseen) * (inflation(sessions, cores) if correlated else 1.0))
     return max(of_sessions, NORMAL_Z * math.sqrt(blocks))
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.machine.cores import preemptions
 from kdbench.worker.jobs import TimedConfiguration
 
 Clock = Callable[[], int]
@@ -206,6 +207,15 @@ class Ready:
     call_ns: float
 
 
+@dataclass(frozen=True)
+class Timed:
+    """The timed calls of one model: the time of each in ns, its round, and how often its block was preempted."""
+
+    ns: NDArray[np.int64]
+    block: NDArray[np.int32]
+    preempted: NDArray[np.int32]
+
+
 class TurnError(Exception):
     """A model's calls raised `error` in its turn; `index` is its position among the interleaved models."""
 
@@ -247,16 +257,17 @@ def interleave(
     tick: Callable[[], None],
     clock: Clock = time.perf_counter_ns,
     load: Load = _STREAM,
-) -> list[tuple[NDArray[np.int64], NDArray[np.int32]]]:
+) -> list[Timed]:
     """Time one block of each of `ready` a round until `deadline_ns` on `clock`, and `load.least_rounds` at least.
 
     A round that would end after the deadline does not start. The load primes a block off the clock, so that no call is
-    timed on another model's caches. `tick` is called after each round. Returns, for each model, the times of its calls
-    in ns and the round of each call.
+    timed on another model's caches. `tick` is called after each round. The system counts off the clock how often it
+    takes the core away during a block.
     """
     turns = [Turn(model.calls, model.call_ns, rng, clock) for model in ready]
     lengths = [load.count(model.call_ns) for model in ready]
     blocks: list[list[NDArray[np.int64]]] = [[] for _ in ready]
+    preempted: list[list[int]] = [[] for _ in ready]
     begin = clock()
     rounds = 0
     while ready and (rounds < load.least_rounds or clock() + (clock() - begin) / rounds <= deadline_ns):
@@ -265,13 +276,19 @@ def interleave(
             try:
                 if len(turns) > 1:
                     load.prime(turns[index])
+                before = preemptions()
                 load.time(turns[index], ns)
+                preempted[index].append(preemptions() - before)
             except Exception as error:  # the caller knows which of a runtime's exceptions are a model's faults
                 raise TurnError(index, error) from error
             blocks[index].append(ns)
         rounds += 1
         tick()
     return [
-        (np.concatenate(times), np.repeat(np.arange(rounds, dtype=np.int32), length))
-        for times, length in zip(blocks, lengths, strict=True)
+        Timed(
+            np.concatenate(times),
+            np.repeat(np.arange(rounds, dtype=np.int32), length),
+            np.repeat(np.array(counts, dtype=np.int32), length),
+        )
+        for times, counts, length in zip(blocks, preempted, lengths, strict=True)
     ]

@@ -154,7 +154,7 @@ def test_another_onnxruntime_is_named_at_the_change():
     assert [change.runtime for change in series.changes] == ["1.30 → 1.31"]
 
 
-def test_what_is_missing_unstable_or_estimated_is_a_gap_with_its_reason():
+def test_what_is_missing_without_an_interval_or_estimated_is_a_gap_with_its_reason():
     shaky = measured("small", "latency_p50_ns", 9e9, axes=AXES, unstable="the sessions disagree by 31 %")
     absent = missing("small", "latency_p50_ns", "needs 64 samples, has 15", axes=AXES)
     guessed = measured("small", "latency_p50_ns", 9e9, axes=AXES, evidence="estimated")
@@ -170,6 +170,14 @@ def test_what_is_missing_unstable_or_estimated_is_a_gap_with_its_reason():
     assert series.points[6].value == 9e9
     assert series.counted == 6
     assert series.changes == ()
+
+
+def test_an_unstable_number_with_an_interval_counts_with_what_its_run_shows():
+    wide, own = Interval(low=700.0, high=1400.0), Interval(low=980.0, high=1020.0)
+    shaky = measured("small", "latency_p50_ns", 1000.0, axes=AXES, interval=wide, within_run=own, unstable="restless")
+    (series,) = history(located(record(0, shaky), record(1, latency(1000.0))), ["latency_p50_ns"]).series
+    assert series.counted == 2
+    assert series.points[0].interval == own
 
 
 def test_gaps_do_not_move_the_place_of_a_change():

@@ -78,12 +78,22 @@ def test_nothing_that_is_missing_meets_a_limit(metric, side, limit, status):
 
 
 @given(latencies(), sides, numbers)
-def test_nothing_unstable_meets_a_limit(finding, side, limit):
+def test_an_unstable_number_is_judged_by_its_interval_like_any_other(finding, side, limit):
     shaky = latency(finding.value, finding.interval.low, finding.interval.high, unstable="sessions disagree")
-    check = check_limit(shaky, side, limit, weakest="estimated")
+    assert check_limit(shaky, side, limit) == check_limit(finding, side, limit)
+
+
+@pytest.mark.parametrize("metric", ["latency_p50_ns", "peak_memory_bytes"])
+def test_an_unstable_number_without_an_interval_meets_no_limit_however_well_its_metric_repeats(metric):
+    check = check_limit(measured("m", metric, 1.0, axes=AXES, unstable="sessions disagree"), "max", 1e12)
     assert check.outcome == "UNKNOWN"
-    assert "sessions disagree" in check.reason
-    assert "a quiet machine" in check.remedy
+
+
+def test_what_settles_a_limit_that_only_other_runs_could_reach_is_another_run():
+    wide, own = Interval(low=0.8, high=1.2), Interval(low=0.99, high=1.01)
+    near = measured("m", "latency_p50_ns", 1.0, axes=AXES, interval=wide, within_run=own)
+    assert "again" in check_limit(near, "max", 1.1).remedy
+    assert "--budget" in check_limit(near, "max", 1.005).remedy
 
 
 @given(st.sampled_from(VALUED), sides, numbers, st.sampled_from(["estimated", "modelled"]))

@@ -211,9 +211,9 @@ def test_a_pair_that_could_not_be_measured_says_why(make_run, one):
 
 def test_two_numbers_are_as_weak_as_the_weaker(make_run, one):
     interval = Interval(low=0.9, high=1.0)
-    shaky = measured("teacher", "top5", 0.95, interval=interval, unstable="it wobbles")
-    check = one(replaced(make_run(), "teacher", "top5", shaky), metric="top5", max_drop_vs_teacher=50)
-    assert (check.outcome, check.reason) == ("UNKNOWN", "the teacher: it wobbles")
+    absent = missing("teacher", "top5", "it was not scored")
+    check = one(replaced(make_run(), "teacher", "top5", absent), metric="top5", max_drop_vs_teacher=50)
+    assert (check.outcome, check.reason) == ("UNKNOWN", "the teacher: it was not scored")
     guessed = measured("student", "top5", 0.95, interval=interval, evidence="modelled")
     check = one(replaced(make_run(), "student", "top5", guessed), metric="top5", max_drop_vs_teacher=50)
     assert (check.outcome, check.evidence) == ("UNKNOWN", "modelled")

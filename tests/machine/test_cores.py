@@ -9,7 +9,7 @@ import pytest
 
 from kdbench.errors import InputError
 from kdbench.machine import cores
-from kdbench.machine.cores import choose_cores, rotate_cores, siblings, strength
+from kdbench.machine.cores import choose_cores, quiet_cores, rotate_cores, siblings, strength
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
 
@@ -68,6 +68,54 @@ def test_cores_of_the_weaker_kind_are_left_out(machine, file, strengths):
     root = machine(file, dict(zip(count(), strengths, strict=False)))
     assert choose_cores(None, (1,), root) == choose_cores(None, (4,), root) == (4, 5, 6, 7)
     assert choose_cores(None, (5,), root) == (3, 4, 5, 6, 7)
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(range(2), (0, 1)), (range(3), (1, 2))])
+def test_core_0_is_used_where_it_is_one_of_two(monkeypatch, tmp_path, cores, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(cores))
+    assert choose_cores(None, (1,), tmp_path) == expected
+
+
+def stat(root, idle):
+    """Write a /proc/stat with these idle ticks, and as many of waiting for a disk, which is idle too."""
+    lines = [f"cpu{core} 9 9 9 {ticks} {ticks} 9 9 9 9 9" for core, ticks in idle.items()]
+    (root / "proc").mkdir(exist_ok=True)
+    (root / "proc/stat").write_text("\n".join(["cpu 9 9 9 1 1 9", *lines, "intr 5 6"]), encoding="ascii")
+
+
+@pytest.mark.parametrize(
+    ("threads", "later", "expected"),
+    [
+        (1, {0: 3, 1: 3, 2: 3}, (2, 0, 1)),
+        (1, {0: 3, 1: 0, 2: 3}, (2, 0)),
+        (1, {0: 2, 1: 2, 2: 3}, (2,)),
+        (2, {0: 2, 1: 0, 2: 3}, (2, 0)),  # two threads need two cores: the least busy
+        (1, {0: 0, 1: 0, 2: 0}, (2, 0, 1)),  # all are as busy
+        (3, {0: 0, 1: 0, 2: 3}, (2, 0, 1)),
+        (1, {0: 3}, (2, 0, 1)),  # a core that is not listed: not known
+    ],
+)
+def test_processes_keep_to_the_cores_that_other_work_leaves_free(tmp_path, threads, later, expected):
+    stat(tmp_path, {0: 10, 1: 20, 2: 30})
+    now = {core: 10 * (core + 1) + ticks for core, ticks in later.items()}
+    assert quiet_cores((2, 0, 1), threads, tmp_path, lambda _: stat(tmp_path, now)) == expected
+
+
+def test_without_counters_every_core_counts_as_free(tmp_path):
+    assert quiet_cores((2, 0, 1), 1, tmp_path, lambda _: None) == (2, 0, 1)
+    assert quiet_cores(None, 1, tmp_path) is None
+
+
+def test_a_process_that_works_on_one_core_with_another_is_preempted():
+    code = (
+        "import os, sys, time; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+        "from kdbench.machine.cores import preemptions; before = preemptions(); child = os.fork(); "
+        "end = time.process_time() + 0.3\n"
+        "while time.process_time() < end: pass\n"
+        "if child: os.waitpid(child, 0); print(preemptions() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 5  # they took turns of a few milliseconds
 
 
 def test_a_single_core_is_what_there_is(monkeypatch, tmp_path):

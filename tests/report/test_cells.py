@@ -35,16 +35,20 @@ def test_numbers_that_print_the_same_tie() -> None:
     assert best(one_column(SHARE, shares(0.97502, 0.97498, 0.97))) == [True, True, False]
 
 
-@pytest.mark.parametrize(
-    "out_of_contest",
-    [
-        {"status": "unstable", "reason": "the sessions disagree"},
-        {"evidence": "estimated"},
-        {"comparable": False, "aside": "batch 8"},
-    ],
-)
-def test_unstable_estimated_and_other_settings_never_win(out_of_contest: dict[str, object]) -> None:
+@pytest.mark.parametrize("out_of_contest", [{"evidence": "estimated"}, {"comparable": False, "aside": "batch 8"}])
+def test_estimates_and_numbers_of_other_settings_never_win(out_of_contest: dict[str, object]) -> None:
     assert best(one_column(SHARE, shares(0.9, 0.8, 0.99, **out_of_contest))) == [True, False, False]
+
+
+def test_an_unstable_number_shows_its_interval_and_a_mark_and_may_win() -> None:
+    shaky = Number(
+        units.time, 76.9e3, Interval(low=60e3, high=95e3), "unstable", reason="sessions differ by 24 %", aside="batch 8"
+    )
+    assert shaky.text == "76.9 µs [60.0, 95.0] (batch 8) (unstable)"
+    assert shaky.interval_text == ""
+    assert shaky.with_interval == shaky.text
+    assert Number(units.time, 76.9e3, status="unstable").text == "76.9 µs (unstable)"
+    assert best(one_column(SHARE, shares(0.9, 0.8, 0.99, status="unstable", reason="?"))) == [False, False, True]
 
 
 def test_modelled_numbers_are_not_ranked_against_measured_ones() -> None:

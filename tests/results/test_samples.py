@@ -38,15 +38,20 @@ def test_each_kind_of_sample_has_a_key_of_its_own():
 
 
 def test_sessions_are_joined_and_stored_with_their_numbers():
-    arrays = {"0/0/ns": np.array([5, 6], np.int64), "0/0/block": np.array([0, 1], np.int64)}
+    arrays = {
+        "0/0/ns": np.array([5, 6], np.int64),
+        "0/0/block": np.array([0, 1], np.int64),
+        "0/0/preempted": np.array([0, 3], np.int32),
+    }
     calls = join_sessions([session_calls(arrays, "0/0", session) for session in (3, 4)])
     stored = call_arrays({"m/cpu-t2-b1": calls})
     assert {key: array.tolist() for key, array in stored.items()} == {
         "m/cpu-t2-b1/ns": [5, 6, 5, 6],
         "m/cpu-t2-b1/session": [3, 3, 4, 4],
         "m/cpu-t2-b1/block": [0, 1, 0, 1],
+        "m/cpu-t2-b1/preempted": [0, 3, 0, 3],
     }
-    assert [array.dtype.name for array in stored.values()] == ["int64", "int32", "int32"]
+    assert [array.dtype.name for array in stored.values()] == ["int64", "int32", "int32", "int32"]
 
 
 def test_call_times_are_those_of_the_first_model_that_has_any():

@@ -1,5 +1,8 @@
 """Estimates against other implementations and published numbers; how often intervals hold is tested beside this."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -251,3 +254,43 @@ def test_the_interval_of_a_mean_of_shares_covers(shares):
     intervals = [statistics.mean_of_shares(row, totals) for row in hits]
     held = np.mean([interval.low <= np.mean(shares) <= interval.high for interval in intervals])
     assert 0.935 <= held <= 0.98
+
+
+def counted(preempted, sessions=4, per_block=3):
+    """Return one block a number: calls of 1 where it is 0, and of 9 where the core was lost."""
+    blocks = np.array(preempted).reshape(sessions, -1)
+    session, block = np.indices(blocks.shape)
+    parts = (np.repeat(array.ravel(), per_block) for array in (np.where(blocks, 9.0, 1.0), session, block, blocks))
+    return statistics.Clustered(*parts)
+
+
+def test_blocks_that_lost_their_core_are_left_out():
+    data = statistics.undisturbed(counted([[0, 0, 2], [0, 1, 0], [0, 0, 0], [0, 0, 1]]))
+    assert set(data.values) == {1.0}
+    assert np.bincount(data.session).tolist() == [6, 6, 9, 6]
+
+
+def test_a_session_with_too_few_undisturbed_blocks_is_left_out():
+    data = statistics.undisturbed(counted([[0, 0], [0, 1], [0, 0], [0, 0], [0, 0]], sessions=5))
+    assert np.unique(data.session).tolist() == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("preempted", [[[1, 1], [1, 1], [0, 0], [0, 0]], [[1, 1]] * 4])
+def test_where_too_few_sessions_are_left_every_block_counts(preempted):
+    data = counted(preempted)
+    assert statistics.undisturbed(data) is data
+
+
+def test_blocks_that_nobody_counted_all_count():
+    data = replace(counted([[0, 1]] * 4), preempted=None)
+    assert statistics.undisturbed(data) is data
+
+
+def test_a_prediction_is_for_one_more_observation():
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(2000):
+        logs = 0.2 * rng.standard_normal(4)
+        predicted = statistics.prediction(np.exp(logs[:-1]))
+        held += predicted.low <= math.exp(logs[-1]) <= predicted.high
+    assert 0.93 < held / 2000 < 0.97
+    assert statistics.prediction(np.array([5.0])) == statistics.Estimate(5.0, None, None, 1)

@@ -1,7 +1,7 @@
 """Compare two records: every gated metric of every model that both have.
 
-A change counts if it is both significant and large (`deltas.classify`). A number that is missing, unstable, estimated
-or from another machine is inconclusive, never a pass.
+A change counts if it is both significant and large (`deltas.classify`). A number that is missing, estimated or
+from another machine is inconclusive, never a pass.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

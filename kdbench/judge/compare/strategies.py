@@ -10,7 +10,7 @@ from kdbench import units
 from kdbench.judge.compare import deltas
 from kdbench.judge.compare.deltas import Delta, NotComparable
 from kdbench.judge.compare.matching import Match, other_machine, other_runtime
-from kdbench.judge.limits import reliability_problem
+from kdbench.judge.limits import RELIABLE, reliability_problem
 from kdbench.results.metrics import PAIR_METRICS, Metric
 from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Measurement, Pair, RunRecord
@@ -110,10 +110,18 @@ def delta_of(pair: MetricPair) -> Delta | NotComparable:
 def separate(pair: MetricPair) -> Delta | NotComparable:
     """Compare two numbers by their own intervals."""
     side_by_side = pair.records.side_by_side
-    run_to_run = 0.0 if side_by_side else pair.metric.run_to_run
-    delta = deltas.between_independent(pair.base, pair.new, pair.metric, run_to_run)
+    base, new = (of_this_run(m) if side_by_side else m for m in (pair.base, pair.new))
+    includes_runs = any(m.within_run is not None for m in (pair.base, pair.new))
+    run_to_run = 0.0 if side_by_side or includes_runs else pair.metric.run_to_run
+    delta = deltas.between_independent(base, new, pair.metric, run_to_run)
     interleaved = side_by_side and pair.metric.hardware_dependent
     return replace(delta, strategy="paired") if interleaved and isinstance(delta, Delta) else delta
+
+
+def of_this_run(measurement: Measurement) -> Measurement:
+    """Return a measurement with the interval that its run's own samples give."""
+    within_run = measurement.within_run
+    return measurement if within_run is None else measurement.model_copy(update={"interval": within_run})
 
 
 def _incomparable(pair: MetricPair) -> NotComparable | None:
@@ -131,7 +139,7 @@ def _incomparable(pair: MetricPair) -> NotComparable | None:
 def _same_file(pair: MetricPair) -> Delta | None:
     """Report no change for the same file, where only chance or the machine could make its numbers differ."""
     both, records = (pair.base, pair.new), pair.records
-    if not pair.match.same_file or any(m.status != "ok" or m.evidence == "estimated" for m in both):
+    if not pair.match.same_file or any(m.status not in RELIABLE or m.evidence == "estimated" for m in both):
         return None
     reliable = not any(map(reliability_problem, both))
     if pair.metric.sampled and reliable and not other_runtime(records.base, records.new, pair.new.axes):

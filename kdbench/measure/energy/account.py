@@ -79,7 +79,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Value:
-    """The energy of one call in joules, with the half-width of its 95 % interval; `unstable` is why gates reject it."""
+    """The joules of one call, the half-width of its 95 % interval, and how windows disagree (`unstable`)."""
 
     joules: float
     half_width_j: float
@@ -137,8 +137,10 @@ def net(account: Account) -> Value:
     """
     total = gross(account)
     idle_w, seconds = float(np.mean(account.idle_w)), float(np.median(account.seconds))
-    idle_half_w = math.hypot(_half_width(account.idle_w), 2 * account.idle_step_w)
-    drift = abs(float(account.idle_w[-1] - account.idle_w[0])) / idle_w if idle_w > 0 else 0.0
+    drift_w = abs(float(account.idle_w[-1] - account.idle_w[0]))
+    # Where between its two ends the idle power was during the windows is not known: uniformly distributed.
+    idle_half_w = math.hypot(_half_width(account.idle_w), 2 * account.idle_step_w, 2 * drift_w / math.sqrt(12))
+    drift = drift_w / idle_w if idle_w > 0 else 0.0
     return Value(
         joules=float(np.median(account.gross_j - idle_w * account.seconds)),
         half_width_j=math.hypot(total.half_width_j, idle_half_w * seconds),

@@ -26,6 +26,7 @@ from kdbench.recipe.measure import Measure
 from kdbench.results.records import Diagnostic
 from kdbench.results.samples import join_sessions, session_calls
 from kdbench.statistics import PLAIN, Clustered, Estimate, Plan
+from kdbench.statistics.clustered import LEAST_BLOCKS, LEAST_SESSIONS, undisturbed
 from kdbench.statistics.few_sessions import RESOLUTION, SHARED_RESOLUTION
 from kdbench.worker.jobs import LatencyJob
 
@@ -35,7 +36,7 @@ Samples = Mapping[Key, Clustered]  # the times of a model's calls
 # The budget allows this multiple of the least number of sessions: more than half of it serves to narrow intervals.
 _MOST_FOR_ONE = 2.5
 _OVERHEAD_S = 0.5  # of a session, before one has shown it: starting a process, loading models
-_LEAST_SHARE = 0.3  # of a session's time is spent timing, however long the models take to load
+_LEAST_SHARE = 0.3  # of a session's usual time is spent timing, however long the models take to load
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def sample(context: Context, models: Sequence[BenchModel], seed: int = SEED) -> 
     session loses its samples. Raises MeasurementError if a session fails and no single model is to blame.
     """
     config = context.config
-    most = math.ceil(_MOST_FOR_ONE * config.sessions)
-    sessions = _Sessions(context, models, config.budget_s / most, seed)
+    most = most_sessions(config)
+    sessions = _Sessions(context, models, seed)
     progress = SubProgress(context.progress, 0, 1, "")
     begin = time.monotonic()
     longest_s, number = 0.0, 0
@@ -85,14 +86,14 @@ def sample(context: Context, models: Sequence[BenchModel], seed: int = SEED) -> 
 
 
 class _Sessions:
-    """Runs sessions of about `session_s`, with the start of processes and the loading of models, and collects samples.
+    """Runs sessions and collects samples.
 
     `_lost` maps runtimes to the models that ended a process, with the reason.
     """
 
-    def __init__(self, context: Context, models: Sequence[BenchModel], session_s: float, seed: int) -> None:
+    def __init__(self, context: Context, models: Sequence[BenchModel], seed: int) -> None:
         self._context, self._models, self._config = context, models, context.config
-        self._session_s, self._seed = session_s, seed
+        self._seed = seed
         self._configurations = configurations(models, context.config)
         self._overhead_s: dict[str, float] = dict.fromkeys(context.config.runtime, _OVERHEAD_S)
         self._begin_s = 0.0
@@ -125,8 +126,7 @@ class _Sessions:
     def _job(self, runtime: str, session: int, alive: Sequence[str]) -> LatencyJob | None:
         """Return the job with the models of each configuration of `runtime` that have not failed; None without any."""
         self._begin_s = time.monotonic()
-        left_s = self._session_s - self._overhead_s[runtime] * len(self._config.runtime)
-        timed_s = max(left_s, _LEAST_SHARE * self._session_s)
+        timed_s = timed_share_s(self._config, self._overhead_s[runtime] * len(self._config.runtime))
         usable = {m: model.id for m, model in enumerate(self._models) if model.id in alive}
         remaining = [
             replace(
@@ -183,6 +183,21 @@ class _Sessions:
         )
 
 
+def timed_share_s(config: Measure, overhead_s: float) -> float:
+    """Return for how long a session times calls, when starting its processes and loading models takes `overhead_s`.
+
+    Sessions are short, so that the budget allows more than the planned number of them. But a session that starts for
+    longer than it measures shows little, so it times for as long as it starts if the planned sessions then still fit.
+    """
+    session_s, longest_s = config.budget_s / most_sessions(config), config.budget_s / config.sessions
+    return max(session_s - overhead_s, min(overhead_s, longest_s - overhead_s), _LEAST_SHARE * session_s)
+
+
+def most_sessions(config: Measure) -> int:
+    """Return how many sessions the budget allows, at their usual length."""
+    return math.ceil(_MOST_FOR_ONE * config.sessions)
+
+
 def calls_of_session(file: Path, models: Sequence[BenchModel], session: int) -> dict[Key, Clustered]:
     """Return the calls that a session's process stored, by model and configuration number, and remove its file."""
     calls = {}
@@ -213,7 +228,7 @@ def headline_width(
     ]
     if not estimates:
         times = [data for (_, number), data in samples.items() if number in steady]
-        estimates = [e for data in times for e in statistics.clustered_quantiles(data, (0.5,), plan=plan)]
+        estimates = [e for data in times for e in statistics.clustered_quantiles(undisturbed(data), (0.5,), plan=plan)]
     return max(map(statistics.relative_width, estimates), default=0.0)
 
 
@@ -248,12 +263,23 @@ def ratio(samples: Samples, teacher: str, student: str, number: int, plan: Plan)
 
 
 def log_ratios(teacher: Clustered, student: Clustered) -> list[NDArray[np.float64]]:
-    """Return, for each session, the log ratio of the block medians of every round."""
-    return [_log_medians(teacher, s) - _log_medians(student, s) for s in np.unique(teacher.session)]
+    """Return the log ratio of the block medians of every round, one array a session.
+
+    Rounds in which a block lost its core are left out, by the rule of `statistics.undisturbed`.
+    """
+    in_order = []
+    for session in np.unique(teacher.session):
+        (t_logs, t_kept), (s_logs, s_kept) = (_log_medians(data, session) for data in (teacher, student))
+        in_order.append((t_logs - s_logs, t_kept & s_kept))
+    kept = [ratios[both] for ratios, both in in_order if both.sum() >= LEAST_BLOCKS]
+    return kept if len(kept) >= min(LEAST_SESSIONS, len(in_order)) else [ratios for ratios, _ in in_order]
 
 
-def _log_medians(data: Clustered, session: int) -> NDArray[np.float64]:
+def _log_medians(data: Clustered, session: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the logarithm of the median of each block of a session, and whether the block kept its core."""
     chosen = data.session == session
-    # Blocks are in order and of equal length.
-    blocks = data.values[chosen].reshape(data.block[chosen].max() + 1, -1)
-    return np.asarray(np.log(np.median(blocks, axis=1)))
+    shape = data.block[chosen].max() + 1, -1  # blocks are in order and of equal length
+    logs = np.asarray(np.log(np.median(data.values[chosen].reshape(shape), axis=1)))
+    if data.preempted is None:
+        return logs, np.full(len(logs), True)
+    return logs, data.preempted[chosen].reshape(shape)[:, 0] == 0

@@ -8,8 +8,10 @@ from kdbench import statistics
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of
 from kdbench.measure.twins import Twins
-from kdbench.results.findings import Failure, Findings, estimated
+from kdbench.results.findings import Failure, Findings, estimated_across_runs
+from kdbench.results.metrics import metric
 from kdbench.results.records import Axes, measured
+from kdbench.statistics import RunSpread
 from kdbench.worker.jobs import ColdStartJob
 
 PROCESSES = 6  # the fewest whose extremes hold the median with 95 % confidence
@@ -44,13 +46,16 @@ class ColdStartPass(Pass):
         results = twins.pooled(alone, {id_: id_ for id_ in jobs})
         source = "onnxruntime, median of {} fresh processes, files in the page cache"
         models = [model for model in context.ready if model.id in results.results]
-        medians = [(m, metric, statistics.median(results.values(m.id, metric))) for m in models for metric in _METRICS]
+        medians = [(m, id_, statistics.median(results.values(m.id, id_))) for m in models for id_ in _METRICS]
         sources = {
             id_: source.format(len(results.results[id_])) + twins.shared_with(id_, results.results)
             for id_ in results.results
         }
         measurements = tuple(
-            estimated(m.id, metric, time, axes=_axes(context, m), source=sources[m.id]) for m, metric, time in medians
+            estimated_across_runs(
+                m.id, id_, time, RunSpread(metric(id_).run_to_run), axes=_axes(context, m), source=sources[m.id]
+            )
+            for m, id_, time in medians
         )
         failures = tuple(Failure(id_, reason) for id_, reason in results.failed.items())
         findings = Findings(measurements, failures=failures)
@@ -78,8 +83,8 @@ class OtherStartsPass(Pass):
         for (runtime, id_), start in context.starts.items():
             axes = context.axes(batch=1, runtime=runtime)
             source = f"{runtime}, one fresh process; a compiler's cache on disk as it was before"
-            for metric, ns in zip(_STARTS, (start.load_ns, start.first_run_ns), strict=True):
-                measurements.append(measured(id_, metric, ns, axes=axes, n=1, source=source))
+            for start_metric, ns in zip(_STARTS, (start.load_ns, start.first_run_ns), strict=True):
+                measurements.append(measured(id_, start_metric, ns, axes=axes, n=1, source=source))
         facts = {"runtimes": dict(context.runtime_facts)} if context.runtime_facts else {}
         return Findings(tuple(measurements), protocol=facts)
 

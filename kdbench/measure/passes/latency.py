@@ -10,11 +10,12 @@ from kdbench import statistics
 from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import SEED, BenchModel, students
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
+from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.diagnosis import instability, latency_warnings, saturation
 from kdbench.measure.latency.sessions import Sampled, imprecision, ratio, sample
 from kdbench.recipe.measure import Measure
-from kdbench.results.findings import Failure, Findings, estimated, estimated_pair, missing_pair
+from kdbench.results.findings import Failure, Findings, estimated_across_runs, estimated_pair, missing_pair
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Measurement, Pair, missing
 from kdbench.results.samples import call_arrays, calls_key
@@ -23,6 +24,7 @@ from kdbench.worker.timing import BLOCK_NS, LEAST_ROUNDS, WARM_UP_RULE
 
 PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
 _LATENCIES = metrics_in("latency")
+NO_RUNS = EarlierRuns()
 
 
 @PASSES.register("latency")
@@ -57,22 +59,27 @@ class LatencyPass(Pass):
             sampled = sample(context, models)
         except MeasurementError as error:
             sampled, failures = Sampled(cells), (Failure(None, error.message),)
-        return latency_findings(models, sampled, config) + Findings(
+        return latency_findings(models, sampled, config, context.earlier_runs) + Findings(
             warnings=(*imprecision(sampled.width, config, sampled.plan), *latency_warnings(sampled, config)),
             protocol=protocol_facts(sampled, config),
             failures=failures,
         )
 
 
-def latency_findings(models: Sequence[BenchModel], sampled: Sampled, config: Measure) -> Findings:
-    """Return the latencies of the models in every configuration, the ratios of students, and the raw samples."""
+def latency_findings(
+    models: Sequence[BenchModel], sampled: Sampled, config: Measure, earlier_runs: EarlierRuns = NO_RUNS
+) -> Findings:
+    """Return the latencies of the models in every configuration, the ratios of students, and the raw samples.
+
+    The latencies are added to `earlier_runs`, which widen or narrow their intervals.
+    """
     measurements: list[Measurement] = []
     failures: list[Failure] = []
     axes_of = [configuration.axes(config.provider) for configuration in sampled.configurations]
     for number, (configuration, axes) in enumerate(zip(sampled.configurations, axes_of, strict=True)):
         for index, model in enumerate(models):
             if (model.id, number) in sampled.samples:
-                measurements += _of_configuration(model, number, sampled, config)
+                measurements += _of_configuration(model, number, sampled, config, earlier_runs)
             elif index in configuration.models:
                 reason = sampled.failed.get((model.id, number), "no session timed it")
                 failures.append(Failure(model.id, reason, axes=axes))
@@ -129,8 +136,12 @@ def _metrics(configuration: Configuration) -> tuple[str, ...]:
     return (*_LATENCIES, "throughput_per_s") if configuration.mode == "stream" else _LATENCIES
 
 
-def _of_configuration(model: BenchModel, number: int, sampled: Sampled, config: Measure) -> list[Measurement]:
-    configuration, data = sampled.configurations[number], sampled.samples[model.id, number]
+def _of_configuration(
+    model: BenchModel, number: int, sampled: Sampled, config: Measure, earlier_runs: EarlierRuns
+) -> list[Measurement]:
+    configuration, calls = sampled.configurations[number], sampled.samples[model.id, number]
+    data = calls if configuration.mode == "server" else statistics.undisturbed(calls)  # a queue has a memory
+    plan = replace(sampled.plan, first=None, correlated=False)  # sessions were added for the sake of the ratios
     axes, metrics = configuration.axes(config.provider), _metrics(configuration)
     if why := saturation(configuration, sampled.call_ns[model.id, number]):
         hint = "lower the rate, or use more threads"
@@ -140,19 +151,20 @@ def _of_configuration(model: BenchModel, number: int, sampled: Sampled, config: 
     source = f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}{spinning}"
     needed = {p: 0 if p == 50 else statistics.samples_needed(p) for p in PERCENTILES}
     enough = [p for p, n in needed.items() if len(data.values) >= n]
-    quantiles = statistics.clustered_quantiles(data, [p / 100 for p in enough], seed=SEED, plan=sampled.plan)
-    mean = statistics.clustered_mean(data, seed=SEED, plan=sampled.plan)
-    estimates = {
-        **{PERCENTILES[p]: quantile for p, quantile in zip(enough, quantiles, strict=True)},
-        "latency_mean_ns": mean,
-        "throughput_per_s": statistics.rate(mean, configuration.batch),
-    }
+    quantiles = statistics.clustered_quantiles(data, [p / 100 for p in enough], seed=SEED, plan=plan)
+    mean = statistics.clustered_mean(data, seed=SEED, plan=plan)
+    of_run = {**{PERCENTILES[p]: q for p, q in zip(enough, quantiles, strict=True)}, "latency_mean_ns": mean}
+    spreads = earlier_runs.spreads(model.facts.sha256, axes, of_run)
+    of_run["throughput_per_s"] = statistics.rate(mean, configuration.batch)
+    spreads["throughput_per_s"] = spreads["latency_mean_ns"]
     few = {PERCENTILES[p]: f"needs {n} samples, has {len(data.values)}" for p, n in needed.items() if p not in enough}
     unstable, hint = instability(data), "give it a longer --budget"
     return [
         missing(model.id, metric, few[metric], hint=hint, axes=axes, source=source)
         if metric in few
-        else estimated(model.id, metric, estimates[metric], axes=axes, source=source, unstable=unstable)
+        else estimated_across_runs(
+            model.id, metric, of_run[metric], spreads[metric], axes=axes, source=source, unstable=unstable
+        )
         for metric in metrics
     ]
 

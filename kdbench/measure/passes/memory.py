@@ -11,8 +11,9 @@ from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass
 from kdbench.measure.runner import ProcessResults
 from kdbench.measure.staging import null_model
 from kdbench.measure.twins import Twins
-from kdbench.results.findings import Failure, Findings, missing_pair
-from kdbench.results.records import Axes, Measurement, Pair, measured, missing
+from kdbench.results.findings import Failure, Findings, interval_of, missing_pair
+from kdbench.results.records import Axes, Interval, Measurement, Pair, measured, missing
+from kdbench.statistics import prediction
 from kdbench.worker.jobs import MemoryJob
 
 PROCESSES = 3
@@ -102,8 +103,9 @@ def _measurements(
         share = spread(values)
         unlike = share > _UNSTABLE_SPREAD and np.ptp(values) > _UNSTABLE_BYTES
         unstable = f"processes differ by {100 * share:.0f} %" if unlike else None
-        median = float(np.median(values))
-        yield measured(id_, metric, median, axes=axes, n=len(values), source=source, unstable=unstable)
+        median, n = float(np.median(values)), len(values)
+        interval = interval_of(prediction(np.maximum(values, 1.0))) if unlike else None
+        yield measured(id_, metric, median, axes=axes, interval=interval, n=n, source=source, unstable=unstable)
     if context.config.provider == "cuda":
         yield _on_device(id_, axes, results.results[key])
 
@@ -138,6 +140,20 @@ def _ratio(
             axes=axes,
             value=above.value / below.value,
             n=below.n,
+            interval=_quotient(above, below),
             status="unstable" if unstable else "ok",
             reason=unstable,
         )
+
+
+def _quotient(above: Measurement, below: Measurement) -> Interval | None:
+    """Return the extremes of the quotient of two peaks, where either has an interval."""
+    if above.interval is None and below.interval is None:
+        return None
+    (a_low, a_high), (b_low, b_high) = map(_extremes, (above, below))
+    return Interval(low=a_low / b_high, high=a_high / b_low)
+
+
+def _extremes(peak: Measurement) -> tuple[float, float]:
+    assert peak.value is not None
+    return (peak.interval.low, peak.interval.high) if peak.interval else (peak.value, peak.value)

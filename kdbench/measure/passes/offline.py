@@ -18,7 +18,7 @@ from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass
 from kdbench.measure.latency.diagnosis import instability
 from kdbench.measure.latency.sessions import calls_of_session, session_plan
 from kdbench.progress import SubProgress
-from kdbench.results.findings import Failure, Findings, estimated, estimated_pair
+from kdbench.results.findings import Failure, Findings, estimated_across_runs, estimated_pair
 from kdbench.results.records import Diagnostic, Measurement, Pair, missing
 from kdbench.results.samples import call_arrays, calls_key, join_sessions
 from kdbench.statistics import PLAIN, Clustered, Plan
@@ -30,6 +30,7 @@ BUDGET_SHARE = 0.5  # of the latency budget, and in addition to it
 # Of each batch in each session, at the least: two calls of warm-up, one that refills the caches, and the timed ones.
 _REPEATS = 3 + LEAST_ROUNDS
 _LEAST_NS = LEAST_ROUNDS * BLOCK_NS + 20_000_000  # however short the calls: whole blocks, and a window of warm-up
+_RATE = "throughput_per_s"
 _BEST = "max_throughput_per_s"
 _REMEDIES = {
     "memory": "measure with more memory, or fewer models at a time",
@@ -221,11 +222,14 @@ def _of_model(model: BenchModel, samples: OfflineSamples, context: Context) -> I
     for batch, data in by_batch.items():
         estimate = statistics.rate(statistics.clustered_mean(data, seed=SEED, plan=samples.plan), batch)
         axes, unstable = _axes(context, samples.threads, batch=batch), instability(data)
-        rates.append(estimated(model.id, "throughput_per_s", estimate, axes=axes, source=source, unstable=unstable))
+        spread = context.earlier_runs.spreads(model.facts.sha256, axes, {_RATE: estimate})[_RATE]
+        rates.append(
+            estimated_across_runs(model.id, _RATE, estimate, spread, axes=axes, source=source, unstable=unstable)
+        )
     yield from rates
     if sweep.ended == "fault":
         axes = _axes(context, samples.threads, batch=sweep.next_batch)
-        yield missing(model.id, "throughput_per_s", sweep.fault, status="error", axes=axes)
+        yield missing(model.id, _RATE, sweep.fault, status="error", axes=axes)
     best = max(rates, key=lambda m: m.value or 0.0)
     ladder = f"batch {best.axes['batch']} of {min(by_batch)} to {max(by_batch)}; {_end(sweep)}"
     axes = _axes(context, samples.threads)

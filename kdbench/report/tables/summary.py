@@ -22,7 +22,7 @@ from kdbench.results.records import Axes, RunRecord
 
 _BOLD = (
     "Bold: the best value of its column among the students. The teacher is the reference and does not compete; "
-    "estimates and unstable values never do. Where two intervals overlap, the order is not settled."
+    "estimates never do. Where two intervals overlap, the order is not settled."
 )
 _RATIOS = "Ratios are teacher over student: 2× means that the student needs half as much."
 _UNBALANCED = 1.5  # the ratio of two classes' test samples from which top-1 is mostly the larger one's

@@ -25,7 +25,7 @@ _VERBS: dict[Change, str] = {
 _RULE = (
     "Regressed: the interval of the change excludes zero and the change is worse than the threshold. Improved: the "
     "same in the other direction. Same: a change worse than the threshold is ruled out. Inconclusive: everything else; "
-    "a value that is missing, unstable, estimated, measured on another machine or too uncertain never passes."
+    "a value that is missing, estimated, measured on another machine or too uncertain never passes."
 )
 _STRATEGIES = {
     "exact": "Counted: both values are exact.",

@@ -102,7 +102,7 @@ NOTES = (
         "their own intervals and, for times on a virtual machine, the run-to-run variation of identical runs. At most "
         "about one in twenty series without a change shows one."
     ),
-    "Missing, unstable and estimated values are shown but not used to detect changes.",
+    "Missing and estimated values are shown but not used to detect changes.",
     "Metrics that depend on the machine have a series per machine; metrics that depend on test data one per test set.",
 )
 

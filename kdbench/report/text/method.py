@@ -62,8 +62,9 @@ def notes(record: RunRecord) -> list[str]:
         ),
         *([_ENERGY] if metered else []),
         (
-            "`n/a` marks a missing value and gives the reason; no value is filled in. An unstable value is shown but "
-            "passes no gate. `~` marks an estimate, which is never ranked against a measurement."
+            "`n/a` marks a missing value and gives the reason; no value is filled in. The samples of an unstable value "
+            "disagree, and its interval is wide enough to allow for it. `~` marks an estimate, which is never ranked "
+            "against a measurement."
         ),
         "Sizes use decimal prefixes: 1 MB is 1,000,000 bytes.",
     ]

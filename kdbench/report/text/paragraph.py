@@ -164,14 +164,12 @@ def _speed(record: RunRecord, student: ModelGroup, teacher: str) -> str:
 
 
 def _energy(record: RunRecord, student: ModelGroup) -> list[str]:
-    """Describe the energy that a student saves; nothing unless it was measured and is stable."""
+    """Describe the energy that a student saves; nothing unless it was measured."""
     ratio = energy_ratio(record, student)
     if ratio.value is None or ratio.interval is None or ratio.evidence != "measured" or not ratio.competes:
         return []
     compared = {*student.ids, *(pair.teacher for pair in record.pairs if pair.student in student.ids)}
     behind = [m for m in energies(record, "energy_j") if m.model in compared and m.value is not None]
-    if any(m.status == "unstable" for m in behind):
-        return []
     scope = scope_of(behind[0]) if behind else ""
     what = f"energy of {format_scope(scope)}" if scope else "energy"
     if ratio.interval.low <= 1 <= ratio.interval.high:

@@ -2,7 +2,7 @@
 
 Result: `floor_ns`, and one entry a configuration of its `number`, `seconds`, `errors`, `warm_up_calls` and `call_ns`
 (id to reason, to count, to median). The .npz holds `{configuration}/{model}/ns`, the time of each call, and
-`{configuration}/{model}/block`, the round it was in.
+`{configuration}/{model}/block`, the round it was in, and `…/preempted`, how often that block lost its core.
 """
 
 import gc
@@ -20,7 +20,17 @@ from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs, prepare, sample_bytes
 from kdbench.worker.jobs import JobModel, LatencyJob, TimedConfiguration
 from kdbench.worker.runtimes import LoadedModel, runtime
-from kdbench.worker.timing import WARM_UP_SHARE, Calls, Ready, TurnError, interleave, load_of, time_calls, warm_up
+from kdbench.worker.timing import (
+    WARM_UP_SHARE,
+    Calls,
+    Ready,
+    Timed,
+    TurnError,
+    interleave,
+    load_of,
+    time_calls,
+    warm_up,
+)
 
 T = TypeVar("T")
 
@@ -72,8 +82,9 @@ class Session:
         begin = time.perf_counter_ns()
         cap_ns = WARM_UP_SHARE * budget_s * 1e9 / max(len(calls), 1)
         ready = self._working(calls, lambda m: warm_up(calls[m], cap_ns))
-        for m, (ns, block) in self._interleaved(ready, begin, configuration).items():
-            self.samples[f"{number}/{m}/ns"], self.samples[f"{number}/{m}/block"] = ns, block
+        for m, timed in self._interleaved(ready, begin, configuration).items():
+            key = f"{number}/{m}"
+            self.samples |= {f"{key}/ns": timed.ns, f"{key}/block": timed.block, f"{key}/preempted": timed.preempted}
         self._before_s += budget_s
         return {
             "number": number,
@@ -110,7 +121,7 @@ class Session:
 
     def _interleaved(
         self, ready: dict[int, Ready], begin_ns: int, configuration: TimedConfiguration
-    ) -> dict[int, tuple[NDArray[np.int64], NDArray[np.int32]]]:
+    ) -> dict[int, Timed]:
         """Time the models in turns; one that fails is dropped from `ready`, and the others start again."""
         deadline_ns = begin_ns + int(configuration.budget_s * 1e9)
 

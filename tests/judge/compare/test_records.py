@@ -135,13 +135,10 @@ def test_machines_that_do_not_say_what_they_are_may_be_two():
     assert (row.outcome, row.reason) == ("inconclusive", "measured on another machine: the processor is not known")
 
 
-UNSURE = {"status": "unstable", "reason": "sessions differ by 31 %"}
-
-
 @pytest.mark.parametrize(
     "changes",
-    [UNSURE, {"evidence": "estimated"}, {"interval": None}, {"axes": {**AT, "batch": 128}}],
-    ids=["unstable", "estimated", "without an interval", "at other axes"],
+    [{"evidence": "estimated"}, {"interval": None}, {"axes": {**AT, "batch": 128}}],
+    ids=["estimated", "without an interval", "at other axes"],
 )
 def test_a_ratio_that_cannot_be_relied_on_anchors_nothing(changes):
     base, new = both(1000.0, 1000.0, 5.0, 5.0)
@@ -266,12 +263,51 @@ def test_what_ran_in_turns_is_compared_by_its_ratio(metric, pair, outcome):
 
 def test_what_ran_in_turns_without_a_ratio_to_rely_on_is_inconclusive():
     alike = [latency(model, 1000.0) for model in ("old", "new")]
-    ratio = speed_up(1.0, teacher="old", student="new").model_copy(update=UNSURE)
+    ratio = speed_up(1.0, teacher="old", student="new").model_copy(update={"evidence": "estimated"})
     joint = record(*alike, models=(card("old"), card("new", "1")), pairs=(ratio,))
     (row,) = compare_matches(
         RecordPair(joint, joint, side_by_side=True), [Match(*joint.models)], ["latency_p50_ns"]
     ).rows
-    assert (row.outcome, row.reason) == ("inconclusive", "unstable: sessions differ by 31 %")
+    assert (row.outcome, row.reason) == ("inconclusive", "estimated, not measured")
+
+
+def test_unstable_numbers_and_ratios_are_compared_by_their_intervals():
+    shaky = {"status": "unstable", "reason": "sessions differ by 31 %"}
+    base, new = both(1000.0, 2000.0, 5.0, 2.5)
+    unsure = new.model_copy(
+        update={
+            "measurements": tuple(m.model_copy(update=shaky) for m in new.measurements),
+            "pairs": tuple(pair.model_copy(update=shaky) for pair in new.pairs),
+        }
+    )
+    assert only(compare(base, unsure)) == only(compare(base, new))
+
+
+def test_what_runs_differ_by_is_counted_once():
+    """Widened intervals need no more; those of one run get the metric's `run_to_run`, of two runs each."""
+    narrow, wide = around(1000.0, 0.001), around(1000.0, 0.3)
+    plain, widened = (
+        record(measured("student", "latency_p50_ns", 1000.0, axes=AT, interval=interval, within_run=within))
+        for interval, within in ((narrow, None), (wide, narrow))
+    )
+    row = only(compare(plain, plain.model_copy(update={"models": (card("student", "1"),)})))
+    assert math.log(row.interval.high) == pytest.approx(1.96 * math.sqrt(2) * 0.04, rel=0.02)
+    row = only(compare(widened, widened.model_copy(update={"models": (card("student", "1"),)})))
+    assert math.log(row.interval.high) == pytest.approx(math.log(1.3) * math.sqrt(2), rel=0.3)
+
+
+def test_of_one_run_only_what_it_shows_itself_counts():
+    two = [
+        measured(
+            model, "latency_p95_ns", 1000.0, axes=AT, interval=around(1000.0, 0.3), within_run=around(1000.0, 0.01)
+        )
+        for model in ("old", "new")
+    ]
+    joint = record(*two, models=(card("old"), card("new", "1")))
+    (row,) = compare_matches(
+        RecordPair(joint, joint, side_by_side=True), [Match(*joint.models)], ["latency_p95_ns"]
+    ).rows
+    assert row.interval.high == pytest.approx(math.exp(math.sqrt(2) * 0.01), rel=0.002)
 
 
 def test_memory_measured_again_has_no_other_remedy_than_a_threshold():
@@ -290,7 +326,7 @@ def test_only_top1_is_compared_image_by_image():
     [
         (),
         (missing("student", "latency_p50_ns", "killed by signal 9", status="error", axes=AT),),
-        (latency("student", 500.0, unstable="sessions differ by 31 %"),),
+        (measured("student", "latency_p50_ns", 500.0, axes=AT, unstable="sessions differ by 31 %"),),
         (latency("student", 500.0, evidence="estimated"),),
         (measured("student", "latency_p50_ns", 500.0, axes=AT),),
         (measured("student", "latency_p50_ns", 500.0, axes={**AT, "threads": 2}, interval=around(500.0, 0.01)),),

@@ -33,7 +33,9 @@ def test_the_median_and_the_extremes_that_hold_it(tiny, bench_model, cold, monke
     answer(monkeypatch, 12.0, 10.0, 11.0, 90.0, 13.0, 14.0)
     findings = cold(bench_model(tiny(), data=False), threads=(2, 1))
     load = findings.measurements[0]
-    assert (load.value, load.interval.low, load.interval.high, load.n) == (12.5, 10.0, 90.0, PROCESSES)
+    assert (load.value, load.within_run.low, load.within_run.high, load.n) == (12.5, 10.0, 90.0, PROCESSES)
+    assert load.interval.low < 10.0
+    assert load.interval.high > 90.0
     assert load.axes == {"provider": "cpu", "threads": 2, "batch": 1}
     assert "page cache" in load.source
     assert findings.protocol == {"cold_start_processes": 6, "runtime_import_ns": 7.0}

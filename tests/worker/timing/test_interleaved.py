@@ -79,12 +79,12 @@ def test_blocks_are_long_enough_and_every_round_holds_every_model(machine):
     fast, slow = machine.calls("fast", 10_000), machine.calls("slow", 60_000_000)
     ready = [Ready(fast, 0, 10_000.0), Ready(slow, 0, 60_000_000.0)]
     times = interleave(ready, 10**9, np.random.default_rng(0), nothing, machine.clock)
-    (fast_ns, fast_block), (slow_ns, slow_block) = times
-    rounds = slow_block.max() + 1
-    assert len(slow_ns) == rounds
-    assert len(fast_ns) == rounds * BLOCK_NS // 10_000
-    assert (np.bincount(fast_block) == BLOCK_NS // 10_000).all()
-    assert set(fast_ns) == {10_000}
+    fast_timed, slow_timed = times
+    rounds = slow_timed.block.max() + 1
+    assert len(slow_timed.ns) == rounds
+    assert len(fast_timed.ns) == rounds * BLOCK_NS // 10_000
+    assert (np.bincount(fast_timed.block) == BLOCK_NS // 10_000).all()
+    assert set(fast_timed.ns) == {10_000}
     assert machine.now <= 10**9
 
 
@@ -99,8 +99,8 @@ def test_order_changes_from_round_to_round(machine):
 
 def test_the_least_is_done_however_short_the_budget(machine):
     ready = [Ready(machine.calls("a", 10**10), 0, 1e10), Ready(machine.calls("b", 10), 0, 10.0)]
-    (a, _), _ = interleave(ready, 1, np.random.default_rng(0), nothing, machine.clock)
-    assert len(a) == LEAST_ROUNDS
+    a, _ = interleave(ready, 1, np.random.default_rng(0), nothing, machine.clock)
+    assert len(a.ns) == LEAST_ROUNDS
 
 
 def test_the_least_of_all_sessions_admits_a_median():
@@ -109,8 +109,17 @@ def test_the_least_of_all_sessions_admits_a_median():
 
 def test_no_round_is_begun_that_would_end_late(machine):
     ready = [Ready(machine.calls("a", 3 * 10**8), 0, 3e8)]
-    ((ns, _),) = interleave(ready, 10**9, np.random.default_rng(0), nothing, machine.clock)
-    assert len(ns) == 3
+    (timed,) = interleave(ready, 10**9, np.random.default_rng(0), nothing, machine.clock)
+    assert len(timed.ns) == 3
+
+
+def test_every_call_knows_how_often_its_block_lost_the_core(machine, monkeypatch):
+    """The counter grows during the second block only, and between blocks, which is off the clock."""
+    readings = iter([0, 0, 5, 7, 7, 7])
+    monkeypatch.setattr("kdbench.worker.timing.preemptions", lambda: next(readings))
+    ready = [Ready(machine.calls("a", BLOCK_NS // 2), 0, BLOCK_NS / 2)]
+    (timed,) = interleave(ready, 3 * BLOCK_NS, np.random.default_rng(0), nothing, machine.clock)
+    assert timed.preempted.tolist() == [0, 0, 2, 2, 0, 0]
 
 
 def test_nothing_to_time(machine):

@@ -1,0 +1,99 @@
+"""What earlier runs on this machine measured of the same model, kept in the user's cache folder.
+
+The values of a few runs show how runs differ on a machine (`statistics.runs`). They change nothing but the width of
+intervals; a folder that cannot be read or written is as good as an empty one.
+"""
+
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench import storage
+from kdbench.errors import KdbenchError
+from kdbench.machine.cores import available_cores
+from kdbench.machine.fingerprint import libraries, processor, virtualization
+from kdbench.results.metrics import metric
+from kdbench.results.samples import configuration_key
+from kdbench.statistics import Estimate, RunSpread, run_spread
+
+MOST = 40  # runs of one model that are kept, the newest
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "torch")  # another version is another machine
+
+Run = Mapping[str, Estimate]
+"""The estimates of one run by metric; their intervals are those that the run's own sessions give."""
+
+
+@dataclass(frozen=True)
+class EarlierRuns:
+    """The runs of every model on this machine, one file a model in `folder`; none without a folder."""
+
+    folder: Path | None = None
+
+    @classmethod
+    def of_user(cls) -> "EarlierRuns":
+        """Return the runs in the user's cache folder, apart for each kind of machine and version of the runtimes."""
+        return cls(storage.user_cache() / "latencies" / _machine())
+
+    def spreads(self, sha256: str, axes: Mapping[str, str | int], run: Run) -> dict[str, RunSpread]:
+        """Return by how much runs differ in each metric of `run`, from it and the earlier ones, and keep it."""
+        runs = [*self.of_model(sha256, axes), run]
+        self.add(sha256, axes, run)
+        return {id_: run_spread([r[id_] for r in runs if id_ in r], metric(id_).run_to_run) for id_ in run}
+
+    def of_model(self, sha256: str, axes: Mapping[str, str | int]) -> list[Run]:
+        """Return the runs of the model file with this hash at `axes`, oldest first."""
+        stored = self._read(sha256).get(configuration_key(axes), [])
+        return [{id_: Estimate(*numbers) for id_, numbers in run.items()} for run in stored]
+
+    def add(self, sha256: str, axes: Mapping[str, str | int], run: Run) -> None:
+        """Keep one more run of a model."""
+        if self.folder is None:
+            return
+        stored, key = self._read(sha256), configuration_key(axes)
+        numbers = {id_: [e.value, e.low, e.high, e.n] for id_, e in run.items() if e.low is not None}
+        runs = [*stored.get(key, []), numbers][-MOST:]
+        try:
+            storage.make_folder(self.folder)
+            storage.write_json(self._file(sha256), {**stored, key: runs})
+        except KdbenchError:
+            return  # a cache: the next run presumes what this one did
+
+    def _read(self, sha256: str) -> dict[str, list[dict[str, list[Any]]]]:
+        if self.folder is None:
+            return {}
+        try:
+            stored = json.loads(self._file(sha256).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return stored if _is_valid(stored) else {}
+
+    def _file(self, sha256: str) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{sha256}.json"
+
+
+def _machine() -> str:
+    """Return a name of this machine that tells it from others that share the folder."""
+    versions = libraries()
+    facts = [platform.node(), processor(), virtualization(), available_cores()]
+    return storage.content_hash([*facts, *(versions.get(name) for name in _RUNTIMES)])[:16]
+
+
+def _is_valid(stored: Any) -> bool:
+    """Return whether a file has the form that `add` writes: a folder that others may write to is not trusted."""
+    return isinstance(stored, dict) and all(
+        isinstance(runs, list) and all(isinstance(run, dict) and all(map(_is_estimate, run.values())) for run in runs)
+        for runs in stored.values()
+    )
+
+
+def _is_estimate(numbers: Any) -> bool:
+    if not (isinstance(numbers, Sequence) and len(numbers) == 4):
+        return False
+    value, low, high, n = numbers
+    ordered = all(isinstance(x, int | float) and math.isfinite(x) for x in (value, low, high)) and isinstance(n, int)
+    return ordered and 0 < low <= value <= high
