@@ -10,16 +10,14 @@ generators of torch, numpy and Python, so that a resumed training repeats them.
 
 from __future__ import annotations
 
-import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kdbench import plugins
 from kdbench.data.selection import key_of
 from kdbench.errors import InputError
 from kdbench.plugins.calling import parameters_of
+from kdbench.plugins.seeding import seeded
 from kdbench.registry import Registry, suggestion
 
 if TYPE_CHECKING:
@@ -51,18 +49,11 @@ class Transforming:
         import torch
 
         key = key_of(_STREAM, self._seed, epoch, number)
-        states = random.getstate(), np.random.get_state()  # noqa: NPY002 - its users cannot be helped
         devices = [inputs.device] if inputs.device.type == "cuda" else []
-        try:
-            with torch.no_grad(), torch.random.fork_rng(devices=devices):
-                torch.manual_seed(key)
-                random.seed(key)
-                np.random.seed(key % 2**32)  # noqa: NPY002
-                generator = torch.Generator(device=inputs.device).manual_seed(key)
-                changed = plugins.called(self._function, {}, {"inputs": inputs, "generator": generator}, self._subject)
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
+        with torch.no_grad(), torch.random.fork_rng(devices=devices), seeded(key):
+            torch.manual_seed(key)
+            generator = torch.Generator(device=inputs.device).manual_seed(key)
+            changed = plugins.called(self._function, {}, {"inputs": inputs, "generator": generator}, self._subject)
         if not isinstance(changed, torch.Tensor) or changed.shape != inputs.shape or changed.dtype != inputs.dtype:
             described = f"{tuple(inputs.shape)} {inputs.dtype}"
             form = f"{tuple(changed.shape)} {changed.dtype}" if isinstance(changed, torch.Tensor) else type(changed)

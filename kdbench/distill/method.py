@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from kdbench import plugins
 from kdbench.data.dataset import Task
 from kdbench.distill.losses import wide
+from kdbench.errors import InputError
 from kdbench.models.features.layout_evidence import layouts_of
 from kdbench.models.features.layouts import Layout, LayoutName
 from kdbench.models.features.modes import evaluation_mode
-from kdbench.models.features.tapped import TappedNetwork
+from kdbench.models.features.tapped import TappedNetwork, require_gradients
 from kdbench.models.taps import require_layer
 from kdbench.recipe import Model
 from kdbench.registry import is_shipped
@@ -161,6 +162,8 @@ class Method(nn.Module, ABC):
                 require_layer(context.student, layer)
             for layer in method.teacher_layers:
                 require_layer(context.teacher, layer)
+        if method.student_layers:
+            require_gradients(context.student, method.student_layers, context.example)
         return method
 
     @classmethod
@@ -240,6 +243,16 @@ class LayerMethod(Method):
         (student,) = layer_outputs(context.student, self.student_layouts, context.example)
         (teacher,) = layer_outputs(context.teacher, self.teacher_layouts, context.example)
         return student, teacher
+
+
+def require_all_classes(context: MethodContext, reason: str) -> None:
+    """Raise InputError where a teacher lacks classes of the data, whose logits are -inf, and the method needs them."""
+    for teacher in context.teachers:
+        absent: tuple[int, ...] = getattr(teacher, "absent_classes", ())
+        if absent:
+            message = f"{reason}, and the teacher has none of the data's class {', '.join(map(str, absent))}"
+            hint = "use kd without standardize, or dkd, or leave classes without samples out of the data"
+            raise InputError(message, hint)
 
 
 def layer_outputs(network: nn.Module, layers: Sequence[str] | Mapping[str, Layout], inputs: Tensor) -> list[Tensor]:

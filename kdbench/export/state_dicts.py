@@ -39,6 +39,11 @@ def load_weights(network: nn.Module, path: Path, *, outputs: int | None = None) 
         for name in different
         if name not in head
     ]
+    kinds = [
+        f"{name}: {_kind(weights[name])} in the file, {_kind(tensor)} in the network"
+        for name, tensor in expected.items()
+        if name in weights and weights[name].is_floating_point() != tensor.is_floating_point()
+    ]
     present = {expected[name].data_ptr() for name in weights.keys() & expected.keys() if expected[name].numel()}
     missing = [
         name
@@ -47,13 +52,18 @@ def load_weights(network: nn.Module, path: Path, *, outputs: int | None = None) 
         if name not in weights and not name.endswith("num_batches_tracked") and tensor.data_ptr() not in present
     ]
     unexpected = [name for name in weights if name not in expected]
-    problems = [("of another shape", sorted(shapes)), ("missing", missing), ("unexpected", unexpected)]
+    of_another = [("of another shape", sorted(shapes)), ("of another type", kinds)]
+    problems = [*of_another, ("missing", missing), ("unexpected", unexpected)]
     faults = [f"{len(names)} {fault} ({_listed(names)})" for fault, names in problems if names]
     if faults:
         message = f"{path} does not hold the weights of this network: {'; '.join(faults)}"
         raise InputError(message, "name the network that they were saved from, with the same options and classes")
     network.load_state_dict({name: value for name, value in weights.items() if name not in head}, strict=False)
     return head
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _new_head(network: nn.Module, weights: StateDict, different: Sequence[str], outputs: int | None) -> tuple[str, ...]:

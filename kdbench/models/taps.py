@@ -25,8 +25,9 @@ class Taps:
 
     With `stop_early` the forward, and with it the context, ends by an exception as soon as all features are there.
 
-    Outputs are copied where a later operation may overwrite them. `overwritten` remembers from one context to the next
-    which were: then only those are copied. Raises InputError where one that was not overwritten before is now.
+    Each output is copied, and the copy is kept where something overwrites the output. `uncounted` remembers from one
+    context to the next which outputs change without torch's notice, as through `.data`: only the first context of a
+    layer compares values. Raises InputError for a layer that runs without gradients in a forward that has them.
     """
 
     def __init__(
@@ -35,17 +36,19 @@ class Taps:
         paths: Iterable[str],
         *,
         stop_early: bool = False,
-        overwritten: dict[str, bool] | None = None,
+        uncounted: dict[str, bool] | None = None,
     ) -> None:
         self.features: dict[str, Any] = {}
         self.calls: Counter[str] = Counter()
         self._stop_early = stop_early
-        self._overwritten = {} if overwritten is None else overwritten
+        self._uncounted = {} if uncounted is None else uncounted
+        self._graph = False
         self._modules = {path: require_layer(module, path) for path in paths}
         self._originals: dict[str, Original] = {}
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
+        self._graph = torch.is_grad_enabled()
         self._handles = [module.register_forward_hook(self._keep(path)) for path, module in self._modules.items()]
         return self
 
@@ -62,13 +65,15 @@ class Taps:
 
     def _keep(self, path: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if self._graph and not torch.is_grad_enabled():
+                message = f"layer {path!r} runs without gradients: a loss on its output teaches nothing"
+                hint = "call checkpoint with use_reentrant=False, leave out torch.no_grad, or tap another layer"
+                raise InputError(message, hint)
             self.calls[path] += 1
             self._originals.pop(path, None)
-            inference = torch.is_inference_mode_enabled()  # without version counters
-            if not inference:
+            if not torch.is_inference_mode_enabled():  # without version counters
                 self._originals[path] = Original(output)
-            copied = inference or self._overwritten.get(path, True)
-            self.features[path] = copy_of(output) if copied else output
+            self.features[path] = copy_of(output)
             if self._stop_early and len(self.features) == len(self._modules):
                 raise _StopForward(self)
 
@@ -77,14 +82,11 @@ class Taps:
     def _choose_originals(self) -> None:
         """Replace the copies of outputs that nothing overwrote: a copy would change the order of sums of gradients."""
         for path, original in self._originals.items():
-            known = self._overwritten.get(path)
-            changed = original.has_changed() or (known is None and original.differs_from(self.features[path]))
-            if changed and known is False:
-                message = f"the output of layer {path!r} is overwritten in place in some steps and not in others"
-                raise InputError(message, "build the network without operations in place, or tap another layer")
-            if not changed:
+            changed = original.has_changed()
+            if not changed and path not in self._uncounted:
+                self._uncounted[path] = original.differs_from(self.features[path])
+            if not changed and not self._uncounted[path]:
                 self.features[path] = original.value
-            self._overwritten.setdefault(path, changed)
 
 
 class _StopForward(BaseException):  # no Exception, which a network's forward may catch

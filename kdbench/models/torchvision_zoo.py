@@ -13,7 +13,8 @@ from kdbench.registry import suggestion
 PREFIX = "torchvision/"
 
 # The submodules in which torchvision keeps a trunk's blocks, if not in the network itself.
-_TRUNKS = ("features", "layers", "blocks", "trunk_output")
+_TOKENS = "encoder.layers"  # of vision transformers
+_TRUNKS = ("features", "layers", "blocks", "trunk_output", _TOKENS)
 
 
 def _create(model: str, input_shape: InputShape, classes: int) -> nn.Module:
@@ -43,11 +44,11 @@ def _replace_first_convolution(network: nn.Module, channels: int) -> None:
 
 
 def _image_stages(network: nn.Module, input_shape: InputShape) -> tuple[str, ...]:
-    """Return the paths of the blocks that output feature maps (rank 4); none in a vision transformer.
+    """Return the paths of the blocks that output feature maps (rank 4), or tokens in a vision transformer.
 
     In a trunk of single layers, such as VGG's, a block ends with max pooling. Raises what the forward raises.
     """
-    trunk = next((name for name in _TRUNKS if hasattr(network, name)), "")
+    trunk = next((name for name in _TRUNKS if any(path == name for path, _ in network.named_modules())), "")
     prefix = f"{trunk}." if trunk else ""
     children = {prefix + name: child for name, child in network.get_submodule(trunk).named_children()}
     state = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
@@ -57,7 +58,8 @@ def _image_stages(network: nn.Module, input_shape: InputShape) -> tuple[str, ...
         finally:
             network.train()
     # In calling order; a layer may output something other than a tensor.
-    maps = [name for name, output in taps.features.items() if getattr(output, "ndim", 0) == 4]
+    rank = 3 if trunk == _TOKENS else 4
+    maps = [name for name, output in taps.features.items() if getattr(output, "ndim", 0) == rank]
     composed = tuple(name for name in maps if next(children[name].children(), None) is not None)
     return composed or tuple(name for name in maps if isinstance(children[name], nn.MaxPool2d))
 

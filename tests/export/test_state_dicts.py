@@ -60,3 +60,21 @@ def test_what_is_missing_or_unexpected_is_named(saved):
     assert "of this network" in caught.value.message
     with pytest.raises(InputError, match=r"unexpected \(.*blocks.2"):
         load_weights(network(), saved(network(widths=(4, 8, 8))), outputs=3)
+
+
+def test_integers_are_no_weights(tmp_path):
+    """A quantized network's, which its scales turn into weights."""
+    state = network().state_dict()
+    first = next(name for name, value in state.items() if value.is_floating_point())
+    torch.save({**state, first: state[first].to(torch.int8)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"1 of another type \(.*int8 in the file, float32 in the network"):
+        load_weights(network(), tmp_path / "w.pth")
+
+
+def test_half_precision_becomes_single(tmp_path):
+    state = network(seed=1).half().state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    loaded = network(seed=2)
+    load_weights(loaded, tmp_path / "w.pth")
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, state[name].to(value.dtype)), name

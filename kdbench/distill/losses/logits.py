@@ -48,9 +48,11 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
 def kl_divergence(student_log_probs: Tensor, teacher_log_probs: Tensor) -> Tensor:
     """Return KL(p_t ‖ p_s) in nats of log probabilities (B, C): summed over classes, averaged over the batch.
 
-    Raises ValueError where the shapes differ.
+    A class of the teacher's probability 0, whose log is -inf, adds nothing. Raises ValueError where the shapes differ.
     """
     require_same_shape(student_log_probs, teacher_log_probs, "log probabilities")
+    # torch multiplies by the probability: 0 times a finite number is 0.
+    teacher_log_probs = teacher_log_probs.clamp_min(torch.finfo(teacher_log_probs.dtype).min)
     return F.kl_div(student_log_probs, teacher_log_probs, reduction="batchmean", log_target=True)
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdbench.distill.losses.logits import Std, softened_kl, standardize
-from kdbench.distill.method import Method, MethodOptions, Step
+from kdbench.distill.method import Method, MethodContext, MethodOptions, Step, require_all_classes
 from kdbench.distill.methods import METHODS
 
 
@@ -34,6 +34,11 @@ class Kd(Method):
     options: KdOptions
     default_ce_weight = 0.1
     needs_classes = True
+
+    def __init__(self, options: KdOptions, context: MethodContext) -> None:
+        super().__init__(options, context)
+        if options.standardize:
+            require_all_classes(context, "standardize takes the mean and spread of logits")
 
     def forward(self, step: Step) -> Tensor:
         student, teacher = step.student_logits, step.teacher_logits

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdbench.distill.losses.outputs import mean_outputs, mean_squared_error
-from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
+from kdbench.distill.method import Method, MethodContext, MethodOptions, Step, require_all_classes
 from kdbench.distill.methods import METHODS
 
 
@@ -31,6 +31,7 @@ class Mse(Method):
 
     def __init__(self, options: MseOptions, context: MethodContext) -> None:
         super().__init__(options, context)
+        require_all_classes(context, "mse compares logits")
         self.teachers = len(context.teachers)
 
     def forward(self, step: Step) -> Tensor:

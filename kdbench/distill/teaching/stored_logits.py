@@ -17,6 +17,7 @@ from kdbench.errors import InputError
 
 _FORM = "save it with numpy.savez(FILE, logits=…, samples=…): logits (M, classes), and the set's sample numbers (M,)"
 _MOST_SHOWN = 5
+_ROUNDING = 1e-2  # of a sum of probabilities in float16
 
 
 class StoredLogits(Layerless):
@@ -78,6 +79,9 @@ def load_logits(path: Path, samples: Any, outputs: int, *, total: int | None = N
     chosen = logits[row].astype(np.float32)
     if not np.isfinite(chosen).all():
         raise InputError(f"{path} holds NaN or infinite logits", "compute them again, or leave those samples out")
+    if outputs > 1 and (chosen >= 0).all() and np.abs(chosen.sum(axis=1) - 1).max() < _ROUNDING:
+        message = f"{path} holds probabilities: its rows are positive and add up to 1"
+        raise InputError(message, "save the logits, or the logarithms of the probabilities")
     return torch.from_numpy(chosen)
 
 

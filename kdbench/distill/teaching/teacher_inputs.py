@@ -4,6 +4,7 @@ Images are brought to the teacher's size and colours as `kdbench.data.reading.im
 teacher sees the same images while it teaches and when it is measured, up to a level of their pixels.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdbench.data.reading.images import scaled_size
-from kdbench.evaluate.class_map import ABSENT, FAR_BELOW
+from kdbench.evaluate.class_map import ABSENT
 from kdbench.results.preprocessing import Geometry, Preprocessing
 
 # Pillow's filters that torch has too.
@@ -40,7 +41,14 @@ class Normalisation:
     def _shaped(self, values: Sequence[float], like: Tensor) -> Tensor:
         shape = [1] * like.dim()
         shape[self.axis] = len(values)
-        return like.new_tensor(values).view(shape)
+        return constant(tuple(values), like.dtype, like.device).view(shape)
+
+
+@functools.lru_cache(maxsize=256)
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a tensor of `values`, one for all calls: a copy at each step would wait for the device."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +87,7 @@ def _in_colours(images: Tensor, colour: str | None) -> Tensor:
     if colour == "RGB" and images.shape[1] == 1:
         return images.expand(-1, 3, -1, -1)
     if colour == "grey" and images.shape[1] == 3:
-        return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        return (images * constant(_LUMA, images.dtype, images.device).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
     return images
 
 
@@ -109,21 +117,25 @@ def resized(images: Tensor, geometry: Geometry, *, levels: bool = True) -> Tenso
 def arranged(logits: Tensor, columns: Sequence[int]) -> Tensor:
     """Return the logits (B, classes) of the data's classes, which are the `columns` of a teacher's (B, outputs).
 
-    A class that the teacher does not have gets a logit far below its smallest one.
+    A class that the teacher does not have gets the logit -inf: its probability is 0 at every temperature.
     """
-    chosen = logits.index_select(1, torch.tensor([max(column, 0) for column in columns], device=logits.device))
-    absent = torch.tensor([column == ABSENT for column in columns], device=logits.device)
-    far_below = logits.amin(dim=1, keepdim=True) - FAR_BELOW
-    return torch.where(absent, far_below, chosen)
+    index = tuple(max(column, 0) for column in columns)
+    chosen = logits.index_select(1, constant(index, torch.int64, logits.device))
+    if ABSENT not in columns:
+        return chosen
+    absent = constant(tuple(column == ABSENT for column in columns), torch.bool, logits.device)
+    return chosen.masked_fill(absent, -torch.inf)
 
 
 def adapt(network: nn.Module, inputs: TeacherInputs, columns: Sequence[int] | None) -> nn.Module:
     """Let `network`, in place, take the students' inputs and return the data's classes; return it.
 
-    Hooks do it, so that its layers keep their paths. Without `columns` its outputs stay as they are.
+    Hooks do it, so that its layers keep their paths. Without `columns` its outputs stay as they are. Its attribute
+    `absent_classes` names the columns that it lacks.
     """
     network.register_forward_pre_hook(lambda _module, arguments: (inputs(arguments[0]),))
     if columns is not None:
         chosen = tuple(columns)
+        network.absent_classes = tuple(number for number, column in enumerate(chosen) if column == ABSENT)  # type: ignore[assignment]
         network.register_forward_hook(lambda _module, _arguments, logits: arranged(logits, chosen))
     return network

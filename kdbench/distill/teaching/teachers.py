@@ -188,9 +188,10 @@ def _stored(logits: Tensor, dtype: Type) -> Any:
     values = logits.float().cpu()
     if dtype == np.float32:
         return values.numpy()
-    # NaN passes: the loss detects it.
-    if values.abs().max() > torch.finfo(torch.float16).max:
-        message = f"the teacher's logits reach {float(values.abs().max()):.3g}, more than float16 holds"
+    # NaN passes: the loss detects it. -inf is the logit of a class that the teacher lacks.
+    largest = values.masked_fill(values.isneginf(), 0).abs().max()
+    if largest > torch.finfo(torch.float16).max:
+        message = f"the teacher's logits reach {float(largest):.3g}, more than float16 holds"
         raise InputError(message, 'set cache = "off" for its students')
     return values.half().numpy()
 

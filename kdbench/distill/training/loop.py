@@ -27,6 +27,7 @@ from kdbench.distill.training.processes import Processes
 from kdbench.distill.training.tally import Tally, means
 from kdbench.errors import DivergedError, InputError
 from kdbench.models.features.modes import evaluation_mode
+from kdbench.plugins.seeding import seeded
 from kdbench.progress import Progress
 from kdbench.recipe import Training
 from kdbench.results.cards import Epoch
@@ -140,7 +141,8 @@ class TrainingLoop:
         began = time.perf_counter()
         self.state.energy.begin()
         self._reduced = self._plateau()
-        training = self._train(epoch)
+        with seeded(self._key(epoch)):  # for user networks that draw from other generators than torch's
+            training = self._train(epoch)
         with self._weights_to_keep():
             tallies = (training, self._validate(epoch))
             (train_loss, train_score, _), validated = means(tallies, self.processes)
@@ -177,7 +179,7 @@ class TrainingLoop:
         """
         self.batches.set_epoch(epoch)
         self._step.train()  # whatever mode a network was built in, or left in
-        torch.manual_seed(key_of(_STEP_STREAM, self.seed, epoch, self.processes.rank))
+        torch.manual_seed(self._key(epoch))
         tally, strategy, clip = Tally(self.objective.task), self._fabric.strategy, self.training.clip
         parts = zip(self.batches, self.batches.parts, self._shares, strict=True)
         for index, (batch, part, share) in enumerate(parts):
@@ -202,6 +204,9 @@ class TrainingLoop:
             if time.monotonic() >= self._next_progress:
                 self._report(epoch * len(self.batches) + index + 1, epoch + 1)
         return tally
+
+    def _key(self, epoch: int) -> int:
+        return key_of(_STEP_STREAM, self.seed, epoch, self.processes.rank)
 
     def _without_sync(self) -> AbstractContextManager[None]:
         """Let gradients add up in each process while the context lasts: the update's last batch exchanges the sums."""

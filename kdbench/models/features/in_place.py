@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 
 def copy_of(value: Any) -> Any:
@@ -23,10 +23,13 @@ def copy_of(value: Any) -> Any:
 
 
 class Original:
-    """A tensor or a structure of tensors as it is now, none of inference mode."""
+    """A tensor or a structure of tensors as it is now, none of inference mode.
+
+    The structure is a copy, because a network may put other tensors into a list or a dict that a layer gave it.
+    """
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        self.value = tree_map(lambda leaf: leaf, value)
         self._tensors = cast("list[Tensor]", [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)])
         self._versions = _versions(self._tensors)
 

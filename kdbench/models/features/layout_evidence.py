@@ -57,6 +57,12 @@ def layouts_of(
         layout = Layout(channels, batch_axis)
         if feature.dim() == 3:
             tokens = tokens_of(network, layout, probe, feature)
+            transposed = replace(layout, channel_axis=3 - batch_axis - channels)
+            if stated is None and probe.inputs.dim() == 4 and tokens.grid is None:
+                # A linear layer may work on the places, as a mixer's do: the image shows which axis has them.
+                others = tokens_of(network, transposed, probe, feature)
+                if others.grid is not None:
+                    layout, tokens = transposed, others
             if stated == "class_token" and not tokens.before + tokens.after:
                 raise InputError(f"{subject} has no class token", f'set {side}_layout = "NLC", or leave it out')
             in_order, class_token = probe.inputs.dim() != 4, stated == "class_token"

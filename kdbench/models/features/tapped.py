@@ -3,21 +3,26 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from kdbench.errors import InputError
-from kdbench.models.features.in_place import Original
+from kdbench.models.features.modes import evaluation_mode
 from kdbench.models.taps import Taps
+
+# Their networks call the same layers at every step.
+_STATIC = {"kdbench", "torch", "torchvision", "timm"}
 
 
 class TappedNetwork:
-    """Runs `network` as often as needed; remembers what it overwrites in place, so that only that is copied."""
+    """Runs `network` as often as needed, with the outputs of inner layers as the layers return them."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        self._changes_inputs: bool | None = None  # unknown
-        self._overwritten: dict[str, bool] = {}
+        self._uncounted: dict[str, bool] = {}
         self._calls: dict[str, int] = {}
+        self.is_static = all(type(module).__module__.partition(".")[0] in _STATIC for module in network.modules())
 
     def run(self, inputs: Tensor, layers: Sequence[str] = (), *, output: bool = True) -> tuple[Any, dict[str, Any]]:
         """Return the network's output for `inputs` (B, …), and the outputs of `layers` by path, as `Taps` keeps them.
@@ -26,10 +31,10 @@ class TappedNetwork:
         None. Raises InputError for layers that the network does not have or does not use.
         """
         # The outputs of a layer's last call are needed, so the forward ends early only where each is called once.
-        stop_early = not output and all(self._calls.get(layer) == 1 for layer in layers)
+        stop_early = not output and self.is_static and all(self._calls.get(layer) == 1 for layer in layers)
         result = None
-        with Taps(self.network, layers, stop_early=stop_early, overwritten=self._overwritten) as taps:
-            result = self._forward(inputs)
+        with Taps(self.network, layers, stop_early=stop_early, uncounted=self._uncounted) as taps:
+            result = self.network(inputs.clone())  # which it may overwrite
         if missing := [layer for layer in layers if layer not in taps.features]:
             raise InputError(f"layer {missing[0]!r} of {type(self.network).__name__} gives nothing (it is not used)",
                              "name a layer that every forward calls")  # fmt: skip
@@ -37,16 +42,27 @@ class TappedNetwork:
             self._calls.update(taps.calls)
         return (result if output else None), taps.features
 
-    def _forward(self, inputs: Tensor) -> Any:
-        if inputs.is_inference():
-            return self.network(inputs if self._changes_inputs is False else inputs.clone())
-        passed = inputs if self._changes_inputs is False else inputs.clone()
-        original = Original(passed)
-        result = self.network(passed)
-        changed = original.has_changed()
-        if self._changes_inputs is None:
-            self._changes_inputs = changed or original.differs_from(inputs)
-        elif changed and not self._changes_inputs:
-            message = f"{type(self.network).__name__} overwrites its inputs in place in some steps and not in others"
-            raise InputError(message, "let its forward work on a copy of the inputs")
-        return result
+
+def require_gradients(network: nn.Module, layers: Sequence[str], inputs: Tensor) -> None:
+    """Raise InputError for layers that in training give nothing with a gradient: a loss on it would teach nothing.
+
+    Networks of known libraries are not tried. `inputs` are a batch (B, …). Leaves `network` as it is.
+    """
+    tapped = TappedNetwork(network)
+    if tapped.is_static:
+        return
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    try:
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]), evaluation_mode(network):
+            network.train()
+            _, features = tapped.run(inputs, layers)
+    finally:
+        with torch.no_grad():
+            for name, buffer in network.named_buffers():
+                buffer.copy_(buffers[name])
+    for layer, feature in features.items():
+        if not any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(feature)):
+            message = (
+                f"layer {layer!r} of {type(network).__name__} has no gradient: a loss on its output teaches nothing"
+            )
+            raise InputError(message, "leave out detach, .data and requires_grad = False before it, or tap another")

@@ -45,6 +45,7 @@ def training(record: RunRecord) -> Table:
         f"Converged: {convergence(record)}.",
         f"{'Epochs, time and energy' if spent else 'Epochs and time'} are of the first seed." if several else "",
         _teacher_note(record),
+        *(f"{group.label} {origin.shown}." for group in model_groups(record) if (origin := group.cards[0].origin)),
         *_energy_notes(record),
     ]
     return model_table("Training", trained, fields, notes)

@@ -30,6 +30,7 @@ from kdbench.machine.waiting import settle_waiting
 from kdbench.measure.energy.training import EpochMeter
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.plugins import Recording, Source, recording, sources_of
+from kdbench.plugins.seeding import seeded
 from kdbench.progress import Progress
 from kdbench.recipe import Model, Recipe, Student, Trained
 from kdbench.results import cards
@@ -234,7 +235,8 @@ def _terms(
     context = MethodContext(
         network, tuple(freeze(teacher) for teacher in teachers), example, labels, outputs, build, task
     )
-    return student_terms(job.entry, context)
+    with seeded(job.seed):
+        return student_terms(job.entry, context)
 
 
 def _meter(recipe: Recipe, device: str, stack: ExitStack) -> EnergyMeter:

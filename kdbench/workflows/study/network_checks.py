@@ -47,9 +47,9 @@ def require_usable(
     subject = f"the network of {name!r} ({type(network).__name__})"
     with evaluation_mode(network):
         logits = _logits(network, inputs, outputs, subject)
+        _require_plain_numbers(logits, subject)
         if is_own(network):
             return
-        _require_plain_numbers(logits, subject)
         if task == "classification":
             _require_no_probabilities(logits, subject)
         _require_samples_alone(network, inputs, logits, outputs, subject)
@@ -180,7 +180,7 @@ def _require_plain_numbers(logits: Tensor, subject: str) -> None:
         raise InputError(f"{subject} returns {kind}, not float32", hint)
     if not logits.isfinite().all():
         message = f"{subject} returns NaN or infinite numbers for the first training inputs"
-        raise InputError(message, "check its initial weights, and the data's mean and std")
+        raise InputError(message, "check its weights, and the data's mean and std")
 
 
 def _require_no_probabilities(logits: Tensor, subject: str) -> None:

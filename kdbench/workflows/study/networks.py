@@ -24,6 +24,7 @@ from kdbench.errors import InputError, StorageError
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.models.staged import Fused
 from kdbench.plugins import describe_failure
+from kdbench.plugins.seeding import seeded
 from kdbench.progress import Progress
 from kdbench.recipe import Model, Student, Trained, Training
 from kdbench.results.cards import Origin
@@ -141,8 +142,9 @@ def quantized_like(other: nn.Module, job: Job) -> nn.Module:
 
 def _built(model: Model, seed: int, dataset: Dataset, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
     torch.manual_seed(seed)
-    network = models.build(model.name, input_shape, outputs, input_shape[dataset.channel_axis - 1], **model.options)
-    _initialize_lazy_layers(network, dataset, input_shape)
+    with seeded(seed):  # for user code that draws from other generators
+        network = models.build(model.name, input_shape, outputs, input_shape[dataset.channel_axis - 1], **model.options)
+        _initialize_lazy_layers(network, dataset, input_shape)
     return network
 
 

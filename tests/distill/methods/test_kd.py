@@ -6,6 +6,7 @@ from scipy.special import softmax
 from scipy.stats import entropy
 from students import objective_of, student
 
+from kdbench.distill.methods import METHODS
 from kdbench.distill.methods.kd import BornAgain, FunctionMatching, Kd
 from kdbench.distill.objective import student_terms
 from kdbench.errors import InputError
@@ -141,3 +142,14 @@ def test_teacher_and_student_see_the_same_mixed_images_and_no_label_is_looked_at
     assert len(seen) == 2
     assert objective(learner, mixed._replace(labels=mixed.labels.flip(1)), 0)[0] == loss
     assert objective.formula(10) == "1·T²·KL(t‖s), T = 2"
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [("mse", {}), ("kd", {"standardize": True}), ("born_again", {"standardize": True})]
+)
+def test_methods_of_the_logits_themselves_need_all_classes_of_the_teacher(method, options):
+    teacher = tiny(1)
+    teacher.absent_classes = (2,)
+    with pytest.raises(InputError, match="class 2"):
+        METHODS.get(method).from_recipe(method, options, context(tiny(), teacher))
+    assert METHODS.get("kd").from_recipe("kd", {}, context(tiny(), teacher))

@@ -9,6 +9,7 @@ from students import objective_of, student
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import SwinTransformer, VisionTransformer
+from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
 from kdbench.data.batches import Batch
 from kdbench.distill.method import Method, MethodOptions
@@ -25,6 +26,12 @@ def swin() -> nn.Module:
     """Its first stage gives (B, 4, 4, 4), its last (B, 2, 2, 8), both with channels last."""
     torch.manual_seed(0)
     return SwinTransformer([2, 2], 4, [1, 1], [1, 1], [2, 2], num_classes=3)
+
+
+def swin_v2() -> nn.Module:
+    torch.manual_seed(3)
+    options = {"block": SwinTransformerBlockV2, "downsample_layer": PatchMergingV2}
+    return SwinTransformer([2, 2], 4, [1, 1], [1, 1], [2, 2], num_classes=3, **options)
 
 
 def vit(patch: int = 2, width: int = 16) -> nn.Module:
@@ -73,11 +80,12 @@ def loss_of(method, learner, teacher, learner_layer, teacher_layer, **options) -
 
 NETWORKS = {
     "swin": (swin, "features.3"),
+    "swin v2": (swin_v2, "features.3"),
     "vit": (vit, "encoder.layers.encoder_layer_1"),
     "coarse vit": (lambda: vit(4), "encoder.layers.encoder_layer_0"),
     "cnn": (cnn, "1"),
 }
-COARSE = [("coarse vit", "vit"), ("vit", "coarse vit"), ("cnn", "coarse vit")]
+COARSE = [("coarse vit", "vit"), ("vit", "coarse vit"), ("cnn", "coarse vit"), ("cnn", "swin v2")]
 PAIRS = pytest.mark.parametrize(("one", "other"), [*itertools.permutations(("swin", "vit", "cnn"), 2), *COARSE])
 
 

@@ -75,3 +75,12 @@ def test_there_is_no_network_to_tap_or_to_call():
         assert "kd" in caught.value.hint
     with pytest.raises(InputError, match="no network"):
         StoredLogits()(torch.zeros(1))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_probabilities_are_no_logits(saved, dtype):
+    shares = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+    with pytest.raises(InputError, match="holds probabilities"):
+        load_logits(saved(logits=shares.astype(dtype), samples=SAMPLES), NEEDED, 3)
+    logarithms = load_logits(saved(logits=np.log(shares), samples=SAMPLES), NEEDED, 3)
+    np.testing.assert_allclose(logarithms.softmax(dim=1), shares[[3, 0, 4]], rtol=1e-5)

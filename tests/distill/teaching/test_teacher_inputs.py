@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import log_softmax
 from torch import nn
 
 from kdbench.data.reading.images import fit_images
+from kdbench.distill.losses.logits import dkd, ensemble_logits, softened_kl
 from kdbench.distill.teaching.teacher_inputs import Normalisation, TeacherInputs, adapt, arranged, resized
 from kdbench.models.taps import Taps
 from kdbench.results.preprocessing import Geometry, Preprocessing
@@ -68,7 +70,28 @@ def test_floats_are_not_rounded():
 def test_classes_are_chosen_and_absent_ones_are_impossible():
     logits = torch.tensor([[1.0, 2.0, 3.0], [6.0, 5.0, 4.0]])
     chosen = arranged(logits, (2, -1, 0))
-    assert chosen.tolist() == [[3.0, -99.0, 1.0], [4.0, -96.0, 6.0]]
+    assert chosen.tolist() == [[3.0, -torch.inf, 1.0], [4.0, -torch.inf, 6.0]]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0, 1000.0])
+def test_a_class_that_the_teacher_lacks_has_no_part_in_a_divergence(temperature):
+    """At every temperature, on which a very small logit would depend: sums over the teacher's classes alone."""
+    student, own = 3 * torch.randn(2, 5, 4, dtype=torch.float64)
+    columns, known = (2, -1, 0, 1), [0, 2, 3]
+    teacher = arranged(own[:, :3], columns)
+    of_student = log_softmax(student.numpy() / temperature, axis=1)[:, known]
+    of_teacher = log_softmax(own[:, [2, 0, 1]].numpy() / temperature, axis=1)
+    expected = (np.exp(of_teacher) * (of_teacher - of_student)).sum(axis=1).mean() * temperature**2
+    student.requires_grad_()
+    loss = softened_kl(student, teacher, temperature)
+    (gradient,) = torch.autograd.grad(loss, student)
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+    shares = np.zeros((5, 4))
+    shares[:, known] = np.exp(of_teacher)
+    difference = torch.softmax(student.detach() / temperature, dim=1).numpy() - shares
+    np.testing.assert_allclose(gradient.numpy(), temperature * difference / 5, rtol=1e-6, atol=1e-9)
+    assert dkd(student, teacher, torch.tensor([0, 2, 3, 0, 2]), temperature, alpha=1, beta=8).isfinite()
+    assert ensemble_logits([teacher, teacher]).softmax(dim=1)[:, 1].tolist() == [0.0] * 5
 
 
 def test_an_adapted_network_keeps_the_paths_of_its_layers():

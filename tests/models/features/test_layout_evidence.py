@@ -58,6 +58,11 @@ def test_stages_of_swin_transformers_have_channels_last(build, layer, axis):
     assert layout(build(), layer) == Layout(channel_axis=axis)
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.mark.parametrize("layer", ["encoder", "encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1.mlp"])
 def test_tokens_of_a_vision_transformer_are_a_class_token_and_a_grid(layer):
     """(B, 17, 16): one more than the cells of the image, which are as many as there are channels."""
@@ -190,6 +195,27 @@ def test_class_tokens_may_come_last_and_cells_in_an_order_that_is_no_map():
     assert layout(Patchwork(rows, 0), "mix") == Layout(channel_axis=2, grid=(4, 4))
     columns = [4 * (place % 4) + place // 4 for place in rows]
     assert layout(Patchwork(columns, 1), "mix") == Layout(channel_axis=2, after=1)
+
+
+class Mixer(nn.Module):
+    """As an MLP-mixer (Tolstikhin et al. 2021): one layer mixes the places of each channel, another the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.norm = nn.Conv2d(3, 6, 2, 2), nn.LayerNorm(6)
+        self.places, self.channels = nn.Sequential(nn.Linear(16, 16), nn.GELU()), nn.Linear(6, 6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = tokens + self.places(self.norm(tokens).transpose(1, 2)).transpose(1, 2)
+        return self.channels(self.norm(tokens)).mean(dim=1)[:, :3]
+
+
+def test_a_linear_layer_may_work_on_places():
+    torch.manual_seed(0)
+    network = Mixer()
+    assert layout(network, "places") == Layout(channel_axis=1, grid=(4, 4))
+    assert layout(network, "channels") == Layout(channel_axis=2, grid=(4, 4))
 
 
 def test_the_network_is_left_as_it_was():

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from kdbench import models
 from kdbench.errors import InputError
-from kdbench.models.features.tapped import TappedNetwork
+from kdbench.models.features.tapped import TappedNetwork, require_gradients
 
 GRADIENTS = pytest.mark.parametrize("mode", [nullcontext, torch.no_grad, torch.inference_mode])
 
@@ -27,6 +28,17 @@ def values_when_returned(network, inputs):
     for handle in handles:
         handle.remove()
     return values
+
+
+def overwritten_layers(network, inputs):
+    """Return the layers whose outputs differ at the end of the forward from what they were."""
+    values, kept, handles = values_when_returned(copy.deepcopy(network), inputs), {}, []
+    for path, module in network.named_modules():
+        keep = lambda _module, _inputs, output, path=path: kept.__setitem__(path, output)  # noqa: E731
+        handles.append(module.register_forward_hook(keep))
+    with torch.no_grad():
+        network(inputs)
+    return [path for path, value in values.items() if not torch.equal(kept[path], value)]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +66,7 @@ def test_every_layer_of_a_network_is_as_it_was_returned(name, options, overwritt
         _, features = tapped.run(inputs, list(expected))
         assert all(torch.equal(features[path], value) for path, value in expected.items())
     if overwritten is not None and training:
-        assert sum(tapped._overwritten.values()) >= overwritten
+        assert len(overwritten_layers(network, inputs)) >= overwritten
 
 
 class Overwriting(nn.Module):
@@ -143,15 +155,47 @@ def test_what_nothing_overwrites_is_the_very_tensor():
     assert all(feature is value for feature, value in zip(features, returned, strict=True))
 
 
-def test_what_is_overwritten_in_some_steps_only_is_refused():
-    network = Overwriting(functional.relu_, functional.relu)
-    network.in_place = False
+@GRADIENTS
+@pytest.mark.parametrize("name", ["relu", "+=", "a view"])
+def test_what_is_overwritten_in_some_steps_only_is_right_in_all(name, mode):
+    operation, twin = OPERATIONS[name]
+    network, inputs = Overwriting(operation, twin), torch.randn(5, 4)
     tapped = TappedNetwork(network)
-    tapped.run(torch.randn(5, 4), ["first"])
-    network.in_place = True
-    with pytest.raises(InputError, match="'first' is overwritten in place in some steps"):
-        tapped.run(torch.randn(5, 4), ["first"])
-    TappedNetwork(network).run(torch.randn(5, 4), ["first"])
+    for network.in_place in (False, True, False, True):
+        with mode():
+            output, features = tapped.run(inputs, ["first"])
+        first = functional.linear(inputs, network.first.weight, network.first.bias)
+        expected = network.head(twin(first))
+        torch.testing.assert_close((features["first"], output), (first, expected))
+        if mode is nullcontext:
+            gradients = [
+                torch.autograd.grad(out.sum() + feature.pow(3).sum(), network.first.weight)[0]
+                for out, feature in ((output, features["first"]), (expected, first))
+            ]
+            torch.testing.assert_close(*gradients)
+
+
+UNCOUNTED = {
+    "data": lambda hidden: hidden.data.mul_(2),
+    "a slice of data": lambda hidden: hidden.data[:, 0].zero_(),
+    "numpy": lambda hidden: hidden.detach().numpy().__imul__(2),
+    "other data": lambda hidden: setattr(hidden, "data", torch.zeros_like(hidden)),
+    "detached": lambda hidden: hidden.detach().mul_(2),
+}
+
+
+@pytest.mark.parametrize("name", UNCOUNTED)
+def test_changes_behind_torchs_back_are_seen_at_every_step(name):
+    class Changing(Overwriting):
+        def forward(self, inputs: Tensor) -> Tensor:
+            hidden = self.first(inputs)
+            UNCOUNTED[name](hidden)
+            return self.head(hidden)
+
+    network, inputs = Changing(None, None), torch.randn(5, 4)
+    tapped, expected = TappedNetwork(network), network.first(inputs)
+    for _ in range(3):
+        torch.testing.assert_close(tapped.run(inputs, ["first"])[1]["first"], expected)
 
 
 class Shifting(nn.Module):
@@ -182,9 +226,10 @@ class Repeating(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.linear, self.relu, self.unused = nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 4)
+        self.calls = 3
 
     def forward(self, inputs: Tensor) -> Tensor:
-        for _ in range(3):
+        for _ in range(self.calls):
             inputs = self.relu(self.linear(inputs))
         return inputs
 
@@ -221,3 +266,95 @@ def test_structures_are_kept_whole():
     expected, (last, final) = network.cell(inputs)
     for value, right in ((outputs, expected), (hidden, last), (state, final)):
         torch.testing.assert_close(value, right)
+
+
+def test_a_container_that_the_network_changes_is_kept_as_the_layer_gave_it():
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, inputs: Tensor) -> dict[str, object]:
+            return {"hidden": self.linear(inputs), "all": [self.linear(inputs)]}
+
+    class Replacing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pair = Pair()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            outputs = self.pair(inputs)
+            outputs["hidden"] = torch.relu(outputs["hidden"])
+            outputs["all"].append(outputs["hidden"])
+            return outputs["hidden"]
+
+    network, inputs = Replacing(), torch.randn(5, 4)
+    expected, tapped = network.pair.linear(inputs), TappedNetwork(network)
+    for _ in range(2):
+        kept = tapped.run(inputs, ["pair"])[1]["pair"]
+        torch.testing.assert_close(kept, {"hidden": expected, "all": [expected]})
+
+
+def test_a_user_network_whose_number_of_calls_varies_gives_its_last_value():
+    """Only the networks of known libraries end their forward early."""
+    network, inputs = Repeating(), torch.randn(5, 4)
+    tapped = TappedNetwork(network)
+    for network.calls in (1, 3, 2):
+        expected = values_when_returned(network, inputs)
+        _, features = tapped.run(inputs, ["linear"], output=False)
+        assert torch.equal(features["linear"], expected["linear"])
+
+
+def test_a_network_of_kdbench_ends_early_where_its_output_is_not_needed():
+    network, reached = models.build("convnet", (1, 8, 8), 10, widths=[4, 6, 8]), []
+    network.head.register_forward_hook(lambda *_: reached.append(1))
+    tapped = TappedNetwork(network)
+    for _ in range(3):
+        tapped.run(torch.rand(2, 1, 8, 8), ["blocks.1"], output=False)
+    assert len(reached) == 1
+
+
+class Checkpointed(nn.Module):
+    """A network whose block keeps no values for the backward pass, or none of whose gradients reach the block."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.block, self.norm = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True)), nn.BatchNorm1d(4)
+        self.how = how
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.norm(self.stem(inputs))
+        if self.how == "no_grad":
+            with torch.no_grad():
+                return self.head(self.block(hidden))
+        if self.how == "detach":
+            return self.head(self.block(hidden.detach()))
+        if self.how == "plain":
+            return self.head(self.block(hidden))
+        return self.head(checkpoint(self.block, hidden, use_reentrant=self.how == "reentrant"))
+
+
+def test_checkpointed_blocks_have_the_values_and_gradients_of_plain_ones():
+    inputs, gradients = torch.randn(5, 4), []
+    for how in ("not reentrant", "plain"):
+        network = Checkpointed(how)
+        output, features = TappedNetwork(network).run(inputs, ["block.0"])
+        (output.sum() + features["block.0"].pow(3).sum()).backward()
+        gradients.append([weight.grad for weight in network.parameters()])
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("how", ["reentrant", "no_grad", "frozen"])
+def test_a_layer_that_no_loss_can_teach_is_refused_before_the_training(how):
+    network, inputs = Checkpointed(how), torch.randn(5, 4)
+    if how == "frozen":
+        network.requires_grad_(requires_grad=False)
+        network.head.requires_grad_(requires_grad=True)
+        network.how = "plain"
+    state = copy.deepcopy(network.state_dict())
+    with pytest.raises(InputError, match=r"'block\.0'.* teaches nothing"):
+        require_gradients(network, ["block.0"], inputs)
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    require_gradients(network, ["head"], inputs)

@@ -49,6 +49,14 @@ def test_probabilities_are_refused_where_logits_belong():
     require_usable(Net(lambda _, logits: logits.log_softmax(dim=1)), INPUTS, 3, "mine", exported=False)
 
 
+def test_kdbenchs_own_network_with_weights_that_are_no_numbers_is_refused():
+    """As a file of a diverged training gives them."""
+    network = models.build("convnet", (1, 4, 4), 3, widths=[4])
+    network.head[-1].weight.data[0, 0] = torch.nan
+    with pytest.raises(KdbenchError, match="NaN or infinite"):
+        require_usable(network, INPUTS, 3, "teacher", trains=False, exported=False)
+
+
 class NeedsMore(Net):
     def forward(self, images, attention_mask):
         return self.head(images.flatten(1)) * attention_mask
@@ -97,7 +105,7 @@ def refused(network, outputs=3, **options):
         (lambda _, y: y.T[:2], "(2, 3)", "fixed batch sizes"),
         (lambda _, y: y.half(), "float16", "return outputs.float()"),
         (lambda _, y: (100 * y).long(), "int64", "return the logits"),
-        (lambda _, y: y / 0, "NaN or infinite", "initial weights"),
+        (lambda _, y: y / 0, "NaN or infinite", "its weights"),
         (lambda x, y: y + x.mean(), "differently in a batch of 1", "evaluation mode"),
         (lambda _, y: F.dropout(y), "each time", "nn.Dropout"),
         (changed, "in place", "inputs.clone()"),

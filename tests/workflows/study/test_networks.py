@@ -1,3 +1,5 @@
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -84,3 +86,17 @@ def test_layers_that_find_their_sizes_in_a_first_forward_are_built_whole(monkeyp
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
     assert one[2].num_batches_tracked == 0
     assert all(module.training for module in one.modules())
+
+
+def test_weights_that_user_code_draws_from_other_generators_depend_on_the_seed(monkeypatch):
+    def build(*_, **_options):
+        network = nn.Linear(4, 2)
+        network.weight.data = torch.tensor(np.random.randn(2, 4) * random.random())  # noqa: NPY002
+        return network
+
+    monkeypatch.setattr(networks.models, "build", build)
+    split = Split(np.zeros((4, 4), dtype=np.float32), np.arange(4) % 2)
+    dataset = Dataset("tiny", ("a", "b"), split, None, (0.0,), (1.0,), "made here")
+    weights = [networks._built(Model(name="own"), seed, dataset, (4,), 2).weight for seed in (7, 7, 8)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
