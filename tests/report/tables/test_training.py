@@ -3,8 +3,8 @@ import pytest
 from kdbench.report.cells import Number
 from kdbench.report.figures.accuracy import sweep_accuracy
 from kdbench.report.model_groups import families
-from kdbench.report.tables.training import converged, sweeps
-from kdbench.results.cards import Epoch
+from kdbench.report.tables.training import converged, sweeps, training
+from kdbench.results.cards import Epoch, Origin
 from kdbench.results.records import measured
 
 POINTS = [(1, 2, 0.90), (1, 5, 0.94), (4, 2, 0.92), (4, 5, 0.91), (10, 2, 0.93), (10, 5, 0.95)]
@@ -116,3 +116,11 @@ def test_a_training_has_converged_half_a_point_from_its_best(make_card, curve, e
     run = make_card("student-kd").training
     assert converged(run.model_copy(update={"curve": rows})) == expected
     assert converged(run.model_copy(update={"curve": ()})) == "?"
+
+
+def test_the_file_that_weights_came_from_is_told(make_record, make_card):
+    origin = Origin(file="t.pth", sha256="0123456789abcdef" * 4, fresh=("head.weight",))
+    cards = (make_card("teacher", origin=origin), make_card("student-kd"))
+    notes = training(make_record(models=cards, measurements=(), pairs=(), warnings=(), layers=())).notes
+    assert "teacher starts from t.pth (SHA-256 0123456789ab…); fresh: head.weight." in notes
+    assert sum("starts from" in note for note in notes) == 1
