@@ -42,7 +42,7 @@ def load_weights(network: nn.Module, path: Path, *, outputs: int | None = None) 
     kinds = [
         f"{name}: {_kind(weights[name])} in the file, {_kind(tensor)} in the network"
         for name, tensor in expected.items()
-        if name in weights and weights[name].is_floating_point() != tensor.is_floating_point()
+        if name in weights and tensor.is_floating_point() and not weights[name].is_floating_point()
     ]
     present = {expected[name].data_ptr() for name in weights.keys() & expected.keys() if expected[name].numel()}
     missing = [

@@ -18,6 +18,7 @@ from kdbench.results.preprocessing import Geometry, Preprocessing
 
 # Pillow's filters that torch has too.
 FILTERS = {"nearest": "nearest-exact", "bilinear": "bilinear", "bicubic": "bicubic"}
+_LACKING = "absent_classes"  # torch types the attributes of modules
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow's
 
 
@@ -136,6 +137,6 @@ def adapt(network: nn.Module, inputs: TeacherInputs, columns: Sequence[int] | No
     network.register_forward_pre_hook(lambda _module, arguments: (inputs(arguments[0]),))
     if columns is not None:
         chosen = tuple(columns)
-        network.absent_classes = tuple(number for number, column in enumerate(chosen) if column == ABSENT)  # type: ignore[assignment]
+        setattr(network, _LACKING, tuple(number for number, column in enumerate(chosen) if column == ABSENT))
         network.register_forward_hook(lambda _module, _arguments, logits: arranged(logits, chosen))
     return network

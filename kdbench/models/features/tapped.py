@@ -59,7 +59,8 @@ def require_gradients(network: nn.Module, layers: Sequence[str], inputs: Tensor)
     finally:
         with torch.no_grad():
             for name, buffer in network.named_buffers():
-                buffer.copy_(buffers[name])
+                if name in buffers and buffer.shape == buffers[name].shape:
+                    buffer.copy_(buffers[name])
     for layer, feature in features.items():
         if not any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(feature)):
             message = (
