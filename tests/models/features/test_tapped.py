@@ -328,9 +328,8 @@ class Checkpointed(nn.Module):
         hidden = self.norm(self.stem(inputs))
         if self.how == "no_grad":
             with torch.no_grad():
-                return self.head(self.block(hidden))
-        if self.how == "detach":
-            return self.head(self.block(hidden.detach()))
+                hidden = self.block(hidden)
+            return self.head(hidden)
         if self.how == "plain":
             return self.head(self.block(hidden))
         return self.head(checkpoint(self.block, hidden, use_reentrant=self.how == "reentrant"))

@@ -96,7 +96,7 @@ def test_weights_that_user_code_draws_from_other_generators_depend_on_the_seed(m
 
     monkeypatch.setattr(networks.models, "build", build)
     split = Split(np.zeros((4, 4), dtype=np.float32), np.arange(4) % 2)
-    dataset = Dataset("tiny", ("a", "b"), split, None, (0.0,), (1.0,), "made here")
+    dataset = Dataset("tiny", ("a", "b"), split, None, (0.0,) * 4, (1.0,) * 4, "made here")
     weights = [networks._built(Model(name="own"), seed, dataset, (4,), 2).weight for seed in (7, 7, 8)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
