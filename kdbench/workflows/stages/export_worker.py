@@ -6,14 +6,13 @@ trained job. It answers each job with {"job": ID, "written": …}, null if it co
 
 import json
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 from torch import nn
 
-from kdbench import storage
+from kdbench import storage, temporary
 from kdbench.export.onnx import export_onnx
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
@@ -47,8 +46,8 @@ def main(lines: Iterable[str]) -> None:
 
 def _load_exporter() -> None:
     """Export a small network: torch loads its exporter at the first use, which takes longer than most networks."""
-    with tempfile.TemporaryDirectory(prefix="kdbench-") as folder:
-        export_onnx(nn.Linear(2, 2), (2,), Path(folder) / "linear.onnx")
+    with temporary.folder() as folder:
+        export_onnx(nn.Linear(2, 2), (2,), folder / "linear.onnx")
 
 
 def _written(job_id: str, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Written:
