@@ -16,19 +16,29 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.trust import ours
+import numpy as np
+
+from benchmarks.trust import ours, page
 from benchmarks.trust.models import PAIRS, bench_models
 from benchmarks.trust.neighbours import CONDITIONS, neighbours
-from benchmarks.trust.options import common, run_script
-from benchmarks.trust.repeats import Values, repeat
+from benchmarks.trust.options import common, run_script, write_result
+from benchmarks.trust.repeats import Values, kept, repeat
 from benchmarks.trust.rivals import naive_medians_and_means, pytest_benchmark_stats
 from kdbench import storage
 from kdbench.machine.cores import rotate_cores
+from kdbench.measure.bench_model import BenchModel
+from kdbench.measure.earlier_runs import EarlierRuns
+from kdbench.measure.latency.configurations import configurations
+from kdbench.measure.latency.sessions import Sampled, session_plan
+from kdbench.measure.passes.latency import latency_findings
 from kdbench.measure.staging import stage
 from kdbench.recipe.measure import Measure
-from kdbench.results.samples import call_arrays, write_samples
+from kdbench.results.records import Interval
+from kdbench.results.samples import call_arrays, read_samples, write_samples
+from kdbench.statistics import Clustered
 
 _STATS = ("mean", "min", "median")
+_ARRAYS = ("ns", "session", "block", "preempted")
 
 
 def measure(name: str, budget_s: float, cores: Sequence[int], folder: Path) -> Values:
@@ -41,7 +51,7 @@ def measure(name: str, budget_s: float, cores: Sequence[int], folder: Path) -> V
         staged = stage(both, None, scratch, seed)
         jobs, one_core = [staged[model.id] for model in both], rotate_cores(cores, 1, seed) or ()
         began = time.monotonic()
-        config = Measure(budget_s=budget_s, cores=tuple(cores), energy="off").model_copy(update={"batch": (1,)})
+        config = _config(cores).model_copy(update={"budget_s": budget_s})
         sampled = ours.sampled(both, staged, config, scratch, seed)
         seconds = time.monotonic() - began
         naive = naive_medians_and_means(jobs, one_core, scratch)
@@ -70,6 +80,9 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=["conv"], help="which pairs")
     parser.add_argument("--hours", type=float, default=0.0, metavar="H", help="spread the repeats over hours")
     args = parser.parse_args()
+    if args.render:
+        page.write(args.results)
+        return
     storage.make_folder(args.folder)
     period_s = 3600 * args.hours / args.repeats
     for number in range(args.repeats):
@@ -80,6 +93,52 @@ def main() -> None:
         repeat(names, settings, args.folder, lambda name: measure(name, args.budget, args.cores, args.folder))
         if missing and number + 1 < args.repeats:
             time.sleep(max(period_s - (time.monotonic() - began), 0.0))
+    settings = {"budget_s": args.budget, "hours": args.hours}
+    write_result(args.results / "decisions.json", settings, judged(kept(args.folder), args.folder))
+    page.write(args.results)
+
+
+def judged(repeats: Sequence[Values], folder: Path) -> list[Values]:
+    """Return the repeats with what kdbench says now of their samples, each after the earlier ones of its condition."""
+    results = []
+    with tempfile.TemporaryDirectory() as cache:
+        for repeat_ in repeats:
+            earlier = EarlierRuns(Path(cache) / repeat_["condition"])
+            pair = PAIRS[repeat_["pair"]]
+            both = bench_models([pair.teacher, pair.student], folder / "models")
+            findings = latency_findings(both, _sampled(both, repeat_, folder), _config(repeat_["cores"]), earlier)
+            medians = {m.model: m for m in findings.measurements if m.metric == "latency_p50_ns"}
+            (ratio,) = findings.pairs
+            results.append(
+                {
+                    **repeat_,
+                    "p50_ns": {id_: _estimate(m.value, m.interval) for id_, m in medians.items()},
+                    "ratio": _estimate(ratio.value, ratio.interval),
+                }
+            )
+    return results
+
+
+def _sampled(both: Sequence[BenchModel], repeat_: Values, folder: Path) -> Sampled:
+    config = _config(repeat_["cores"])
+    arrays = read_samples(folder / f"{repeat_['repeat']}.npz")
+    samples = {(m.id, 0): Clustered(*(np.asarray(arrays[f"{m.id}/{name}"]) for name in _ARRAYS)) for m in both}
+    return Sampled(
+        configurations(both, config),
+        samples,
+        warm_up_calls={key: [0] for key in samples},
+        call_ns={key: [float(np.median(calls.values))] for key, calls in samples.items()},
+        plan=session_plan(repeat_["cores"], config.sessions),
+    )
+
+
+def _config(cores: Sequence[int]) -> Measure:
+    return Measure(cores=tuple(cores), energy="off").model_copy(update={"batch": (1,)})
+
+
+def _estimate(value: float | None, interval: Interval | None) -> Values:
+    assert value is not None, "a repeat has every number"
+    return {"value": value, "low": interval and interval.low, "high": interval and interval.high}
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.trust import coverage_table, peer_table
+from benchmarks.trust import coverage_table, decisions_table, peer_table
 from benchmarks.trust.markdown import table
 from benchmarks.trust.repeats import Values
 from kdbench import storage
 
 SECTIONS: dict[str, Callable[[Values], str]] = {
     "coverage.json": coverage_table.section,
+    "decisions.json": decisions_table.section,
     "peer.json": peer_table.section,
 }
 NOTES = "notes.md"
@@ -26,7 +27,7 @@ _LIBRARIES = ("kdbench", "onnxruntime", "numpy", "torch")
 
 _TOP = """# Are kdbench's numbers right?
 
-Two experiments on real models. `python -m benchmarks.trust.coverage --render` writes this page from the raw figures in
+Experiments on real models. `python -m benchmarks.trust.coverage --render` writes this page from the raw figures in
 this folder. Requirements: `pip install -e .[dev,bench]`, Linux, and an idle machine."""
 
 
