@@ -14,10 +14,10 @@ from kdbench.results.records import Interval, Pair, measured
 
 MARGIN = 1.25
 LEAST_RATIO = 2.5
-_ABOUT = """The long-run value is the geometric mean of the condition's repeats. A limit is {margin} away from it, on the
-good side (at most {more:g} times the value) and on the bad one. A naive mean and pytest-benchmark's mean have no
-interval: they decide by the number alone. pytest-benchmark's --benchmark-compare-fail=mean:25% compares each repeat with
-the one before, of the same models: every failure is a false alarm."""
+_ABOUT = """The long-run value is the geometric mean of the condition's repeats. A limit is {margin} away from it, on
+the good side (at most {more:g} times the value) and on the bad one. A naive mean and pytest-benchmark's mean have no
+interval: they decide by the number alone. pytest-benchmark's --benchmark-compare-fail=mean:25% compares each repeat
+with the one before, of the same models: every failure is a false alarm."""
 
 Decide = Callable[[Values, str, Side, float], str]
 
