@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -27,6 +27,10 @@ from kdbench.cli.interrupt import Interrupts
 from kdbench.cli.invocation import Invocation
 
 Interrupts.__init__.__defaults__ = ({grace_s},)
+
+# Signals that were ignored when the tests were started, as by nohup, would stay so.
+for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU"):
+    signal.signal(getattr(signal, name), signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 def say(text):
     print(text, flush=True)
@@ -181,6 +185,9 @@ def _started(work: str, grace_s: float = 1.0, **options: Any) -> Iterator[subpro
     try:
         yield process
     finally:
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()  # it would hold the pipes open
         process.kill()
         process.communicate()
 
