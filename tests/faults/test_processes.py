@@ -16,7 +16,7 @@ def test_what_is_planted_in_the_locks_place_is_left_alone(tmp_path, seed):
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users")
 @pytest.mark.parametrize("seed", range(2))
 def test_users_take_turns_at_the_lock(tmp_path, seed):
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *(path for path in tmp_path.parents if path.name.startswith(("pytest-", "popen-")))):
         folder.chmod(0o755)
     assert processes.second_user(random.Random(seed), tmp_path)[1] == ""
 

@@ -112,7 +112,7 @@ def test_several_limits_of_one_criterion_are_a_line_each_with_the_same_axes():
         ({"metric": "energy_j", "max": "lots"}, "'lots' is not a quantity", "number in J"),
         ({"metric": "latency_p50_ns", "max": "0,5 s"}, "is not a quantity", "ns"),
         ({"metric": "size_bytes", "max": True}, "True is not a limit", "50 ms"),
-        ({"metric": "size_bytes", "max": float("nan")}, "nan is not a limit", ""),
+        ({"metric": "size_bytes", "max": float("nan")}, "nan is not a finite number", ""),
         ({"metric": "load_ns", "max": "1e400 ms"}, "is too large", "number in ns"),
         ({"metric": "load_ns", "max": "1e9999999 ms"}, "is too large", "number in ns"),
         ({"metric": "size_bytes", "max": -1}, "negative", "0"),

@@ -122,7 +122,7 @@ print(json.dumps(seen))
 @pytest.mark.parametrize(
     "start",
     [
-        "import kdbench; kdbench.run",
+        "import kdbench; kdbench.run('digits', OUT)",
         "from kdbench import train",
         "from kdbench.cli.main import main; main(['run', 'digits', '--quiet', '--out', OUT])",
         "from kdbench.cli.main import main; main(['train', 'digits', '--quiet', '--out', OUT])",

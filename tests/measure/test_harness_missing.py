@@ -71,7 +71,7 @@ def test_every_metric_is_there_with_the_reason():
     measurements = refused([model("t", refused=WHY)]).measurements
     of_others = {*FIDELITIES, *RISKS, *NOISE, *MISMATCHES, "device_memory_bytes", "max_throughput_per_s"}
     of_training = {"parity_max_abs", "training_s", "training_j", "training_co2_g"}
-    of_regressions = metrics_in("errors", "teacher errors", "closed form")
+    of_regressions = metrics_in("errors", "target errors", "teacher errors", "closed form")
     classifiers = METRICS.keys() - of_regressions - {"co2_g"}
     assert {m.metric for m in measurements} == classifiers - of_others - of_training
     assert {(m.status, m.reason) for m in measurements} == {("unavailable", WHY)}

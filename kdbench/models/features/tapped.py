@@ -22,7 +22,9 @@ class TappedNetwork:
         self.network = network
         self._uncounted: dict[str, bool] = {}
         self._calls: dict[str, int] = {}
-        self.is_static = all(type(module).__module__.partition(".")[0] in _STATIC for module in network.modules())
+        self.is_static = isinstance(network, nn.Module) and all(
+            type(module).__module__.partition(".")[0] in _STATIC for module in network.modules()
+        )
 
     def run(self, inputs: Tensor, layers: Sequence[str] = (), *, output: bool = True) -> tuple[Any, dict[str, Any]]:
         """Return the network's output for `inputs` (B, …), and the outputs of `layers` by path, as `Taps` keeps them.

@@ -95,9 +95,12 @@ def test_defaults_are_those_of_a_recipe(run_cli, benching):
     assert options["out"] is None
 
 
-def test_it_ends_with_the_table_and_the_report(run_cli, benching):
+def test_it_ends_with_the_table_the_report_and_the_next_command(run_cli, benching):
     ended = run_cli("bench", "m.onnx", "--no-accuracy")
-    assert ended.out.splitlines()[-1] == "report: runs/bench-1/report.md and runs/bench-1/report.html"
+    assert ended.out.splitlines()[-2:] == [
+        "report: runs/bench-1/report.md and runs/bench-1/report.html",
+        "next: kdbench ready runs/bench-1 --target TARGET.toml",
+    ]
     assert run_cli("bench", "m.onnx", "--json").json["folder"] == "runs/bench-1"
 
 

@@ -45,7 +45,7 @@ def test_models_that_differ_in_their_weights_alone_share_the_processes(tiny, ben
     answer(monkeypatch, 12.0, 10.0, 11.0, 90.0, 13.0, 14.0)
     findings = cold(*(bench_model(tiny(f"s{seed}", seed=seed), data=False) for seed in (1, 2)))
     loads = [m for m in findings.measurements if m.metric == "load_ns"]
-    assert [(m.model, m.value, m.interval.low, m.interval.high, m.n) for m in loads] == [
+    assert [(m.model, m.value, m.within_run.low, m.within_run.high, m.n) for m in loads] == [
         ("s1", 12.5, 10.0, 90.0, PROCESSES),
         ("s2", 12.5, 10.0, 90.0, PROCESSES),
     ]

@@ -252,15 +252,16 @@ def test_without_a_verdict_the_page_says_how_to_get_one(sample):
 
 def test_names_and_reasons_are_shown_as_they_are_and_do_nothing(make_record, make_card):
     base = make_record()
-    card = make_card("student-kd", id=HOSTILE, name=HOSTILE, file=f"models/{HOSTILE.replace('/', '')}.onnx")
-    renamed = [m.model_copy(update={"model": HOSTILE}) if m.model == "student-kd" else m for m in base.measurements]
+    id_ = HOSTILE.replace("/", "")  # an id is part of a path
+    card = make_card("student-kd", id=id_, name=HOSTILE, file=f"models/{HOSTILE.replace('/', '')}.onnx")
+    renamed = [m.model_copy(update={"model": id_}) if m.model == "student-kd" else m for m in base.measurements]
     warning = base.warnings[0].model_copy(update={"message": HOSTILE, "remedy": HOSTILE})
     record = make_record(
         name=HOSTILE,
         title=HOSTILE,
         command=f"kdbench run {HOSTILE}",
         models=[base.models[0], card],
-        measurements=[m for m in renamed if m.model in {"teacher", HOSTILE}],
+        measurements=[m for m in renamed if m.model in {"teacher", id_}],
         pairs=(),
         warnings=[warning],
     )

@@ -57,7 +57,7 @@ def test_the_best_is_bold_without_its_interval_and_the_mark_follows_the_number()
     assert markdown.cell(cell, intervals=True) == "**5.30×** [5.10, 5.50]"
     assert markdown.cell(cell, intervals=False) == "**5.30×**"
     marked = Number(units.ratio, 5.3, Interval(low=5.1, high=5.5), "unstable", reason="drift", mark=2)
-    assert markdown.cell(marked, intervals=True) == "5.30× (unstable)² [5.10, 5.50]"
+    assert markdown.cell(marked, intervals=True) == "5.30× [5.10, 5.50] (unstable)²"
 
 
 def test_a_section_of_words_has_no_table() -> None:

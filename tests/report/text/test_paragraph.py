@@ -194,14 +194,15 @@ def test_estimated_energy_saving_is_omitted(saving, estimated) -> None:
     assert "energy" not in saving((5.11, 4.97, 5.26), evidence="estimated")
 
 
-def test_saving_from_unstable_energies_is_omitted(saving, metered) -> None:
+def test_saving_from_unstable_energies_is_told_by_its_interval(saving, metered) -> None:
     shaky = [
         m.model_copy(update={"status": "unstable", "reason": "drift"})
         if (m.model, m.metric, m.axes.get("batch")) == ("teacher", "energy_j", 1)
         else m
         for m in metered.measurements
     ]
-    assert "energy" not in saving((5.11, 4.97, 5.26), metered.model_copy(update={"measurements": shaky}))
+    text = saving((5.11, 4.97, 5.26), metered.model_copy(update={"measurements": shaky}))
+    assert "5.11× [4.97, 5.26] less energy" in text
 
 
 def test_gaps_and_warnings_are_named(sample) -> None:
