@@ -10,7 +10,7 @@ import numpy as np
 from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import Context
-from kdbench.measure.latency.sessions import Sampled, log_ratios, sample
+from kdbench.measure.latency.sessions import Sampled, ratios_by_session, sample
 from kdbench.measure.passes.latency import latency_findings
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Findings
@@ -84,7 +84,7 @@ def _sessions(sampled: Sampled, bench_models: Sequence[BenchModel]) -> list[dict
             "p50_ns": {id_: of_session[session] for id_, of_session in medians.items()},
             "rounds": [round(float(ratio), _DIGITS) for ratio in rounds],
         }
-        for session, rounds in zip(np.unique(teacher.session).tolist(), log_ratios(teacher, student), strict=True)
+        for session, rounds in ratios_by_session(teacher, student).items()
     ]
 
 

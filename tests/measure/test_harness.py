@@ -13,6 +13,7 @@ from kdbench.measure.harness import measure
 from kdbench.recipe.measure import Measure
 from kdbench.results.metrics import METRICS, metrics_in
 from kdbench.results.preprocessing import Preprocessing
+from kdbench.statistics import Clustered, undisturbed
 from kdbench.worker.process import WorkerError
 
 pytestmark = [pytest.mark.serial, pytest.mark.usefixtures("one_process")]
@@ -21,7 +22,7 @@ QUICK = Measure(budget_s=0.2, sessions=2, batch=(4,))
 NOT_MEASURED_HERE = {"parity_max_abs", "training_s", "max_throughput_per_s", "device_memory_bytes"}
 NOT_MEASURED_HERE |= {"training_j", "training_co2_g", "co2_g"}
 NOT_MEASURED_HERE |= set(metrics_in("label noise", "mismatches"))
-NOT_MEASURED_HERE |= set(metrics_in("errors", "teacher errors", "closed form"))  # of regressions
+NOT_MEASURED_HERE |= set(metrics_in("errors", "target errors", "teacher errors", "closed form"))  # of regressions
 LEAST_NS = 500  # no call through a runtime costs less
 
 
@@ -30,8 +31,9 @@ def measurements_of(findings, model):
 
 
 def assert_latencies_of_samples(findings, model):
-    """Assert that the latencies at batch 1 summarize the raw samples kept beside them."""
-    samples, of_model = findings.samples[f"{model}/cpu-t1-b1/ns"], measurements_of(findings, model)
+    """Assert that the latencies at batch 1 summarize the undisturbed ones of the raw samples kept beside them."""
+    arrays = (findings.samples[f"{model}/cpu-t1-b1/{name}"] for name in ("ns", "session", "block", "preempted"))
+    samples, of_model = undisturbed(Clustered(*arrays)).values, measurements_of(findings, model)
     assert samples.min() >= LEAST_NS
     assert samples.min() <= of_model["latency_p50_ns", 1].value <= samples.max()
     assert of_model["latency_p50_ns", 1].n == len(samples)

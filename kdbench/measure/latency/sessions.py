@@ -263,16 +263,22 @@ def ratio(samples: Samples, teacher: str, student: str, number: int, plan: Plan)
 
 
 def log_ratios(teacher: Clustered, student: Clustered) -> list[NDArray[np.float64]]:
-    """Return the log ratio of the block medians of every round, one array a session.
+    """Return the log ratio of the block medians of every round, one array a session, as `ratios_by_session`."""
+    return list(ratios_by_session(teacher, student).values())
+
+
+def ratios_by_session(teacher: Clustered, student: Clustered) -> dict[int, NDArray[np.float64]]:
+    """Return the log ratio of the block medians of every round by session, in order.
 
     Rounds in which a block lost its core are left out, by the rule of `statistics.undisturbed`.
     """
-    in_order = []
-    for session in np.unique(teacher.session):
+    in_order: dict[int, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {}
+    for session in np.unique(teacher.session).tolist():
         (t_logs, t_kept), (s_logs, s_kept) = (_log_medians(data, session) for data in (teacher, student))
-        in_order.append((t_logs - s_logs, t_kept & s_kept))
-    kept = [ratios[both] for ratios, both in in_order if both.sum() >= LEAST_BLOCKS]
-    return kept if len(kept) >= min(LEAST_SESSIONS, len(in_order)) else [ratios for ratios, _ in in_order]
+        in_order[session] = t_logs - s_logs, t_kept & s_kept
+    kept = {session: ratios[both] for session, (ratios, both) in in_order.items() if both.sum() >= LEAST_BLOCKS}
+    enough = len(kept) >= min(LEAST_SESSIONS, len(in_order))
+    return kept if enough else {session: ratios for session, (ratios, _) in in_order.items()}
 
 
 def _log_medians(data: Clustered, session: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
