@@ -1,5 +1,6 @@
 """What all tests share: real data where there is some, and an environment free of the user's settings."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ collect_ignore = ["sample_project"]  # a project of its own, which such a test r
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 # Nor should they spin while others work, or look at the machine's load to decide that, and note it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# matplotlib's table of fonts takes a second to make: it stays where it is, whatever the cache of a test is.
+os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".cache/matplotlib"))
+_CACHES = itertools.count()
 
 # Read before `_isolated` takes the variables away from the tests.
 _LOCKS = "KDBENCH_LOCK_DIR"
@@ -41,20 +45,25 @@ def _folder(variable: str, value: str | None, what: str) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _lock_per_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep tests from waiting for a measurement that somebody else runs meanwhile."""
+def _own_lock_and_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep tests from waiting for a measurement that somebody else runs meanwhile, and from the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_LOCKS, str(tmp_path_factory.mktemp("locks")))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))  # of fixtures that tests share
         yield
 
 
 @pytest.fixture(autouse=True)
-def _isolated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the user's settings out of the tests: none of kdbench's variables, no colours, a known width."""
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the user's settings out of the tests: none of kdbench's variables, no colours, a known width.
+
+    The intervals of a run depend on the earlier runs in the cache, so every test has an empty one.
+    """
     for name in [name for name in os.environ if name.startswith("KDBENCH_") and name != _LOCKS]:
         monkeypatch.delenv(name)
     for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PYTHONWARNINGS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / f"cache-{next(_CACHES)}"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
 
