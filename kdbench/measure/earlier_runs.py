@@ -4,8 +4,6 @@ The values of a few runs show how runs differ on a machine (`statistics.runs`). 
 intervals; a folder that cannot be read or written is as good as an empty one.
 """
 
-import json
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,8 +64,8 @@ class EarlierRuns:
         if self.folder is None:
             return {}
         try:
-            stored = json.loads(self._file(sha256).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            stored = storage.read_json(self._file(sha256), "list of earlier runs")
+        except KdbenchError:
             return {}
         return stored if _is_valid(stored) else {}
 
@@ -95,5 +93,5 @@ def _is_estimate(numbers: Any) -> bool:
     if not (isinstance(numbers, Sequence) and len(numbers) == 4):
         return False
     value, low, high, n = numbers
-    ordered = all(isinstance(x, int | float) and math.isfinite(x) for x in (value, low, high)) and isinstance(n, int)
-    return ordered and 0 < low <= value <= high
+    numeric = all(isinstance(x, int | float) for x in (value, low, high)) and isinstance(n, int)
+    return numeric and 0 < low <= value <= high

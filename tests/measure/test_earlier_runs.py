@@ -51,6 +51,7 @@ def test_only_the_newest_runs_are_kept(runs):
         '{"cpu-t1-b1": [{"x": [1, 2]}]}',
         '{"cpu-t1-b1": [{"latency_p50_ns": [1, 2, 3, 4]}]}', '{"cpu-t1-b1": [{"latency_p50_ns": ["1", 1, 1, 4]}]}',
         '{"cpu-t1-b1": [{"latency_p50_ns": [1e999, 1, 1e999, 4]}]}',
+        f'{{"cpu-t1-b1": [{{"latency_p50_ns": [1{"0" * 400}, 1, 1{"0" * 400}, 4]}}]}}',
         '{"cpu-t1-b1": [{"latency_p50_ns": [0, 0, 1, 4]}]}', b"\xff\xfe",
     ],
 )  # fmt: skip
