@@ -50,8 +50,9 @@ def latency_warnings(sampled: Sampled, config: Measure) -> Iterator[Diagnostic]:
     floor_ns = float(np.median(sampled.floor_ns)) if len(sampled.floor_ns) else 0.0
     step_ns = clock_step_ns()
     reasons: dict[tuple[str, str], list[tuple[Configuration, str]]] = defaultdict(list)
-    for (id_, number), data in sampled.samples.items():
+    for id_, number in sampled.samples:
         configuration, call_ns = sampled.configurations[number], sampled.call_ns.get((id_, number))
+        data = sampled.undisturbed((id_, number))
         # A model that does not keep up with the arrivals has no latency.
         if not (call_ns and saturation(configuration, call_ns)):
             for code, reason in _doubts(configuration, data, floor_ns, step_ns):

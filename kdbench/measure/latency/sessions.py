@@ -60,6 +60,11 @@ class Sampled:
     cores: tuple[int, ...] | None = None
     plan: Plan = PLAIN
 
+    def undisturbed(self, key: Key) -> Clustered:
+        """Return the samples that latencies are estimated from; all of random arrivals, whose queue has a memory."""
+        samples = self.samples[key]
+        return samples if self.configurations[key[1]].mode == "server" else statistics.undisturbed(samples)
+
 
 def sample(context: Context, models: Sequence[BenchModel], seed: int = SEED) -> Sampled:
     """Run sessions one after the other, each a fresh process (one a runtime) with every model in it.
@@ -69,7 +74,7 @@ def sample(context: Context, models: Sequence[BenchModel], seed: int = SEED) -> 
     session loses its samples. Raises MeasurementError if a session fails and no single model is to blame.
     """
     config = context.config
-    most = most_sessions(config)
+    most = _most_sessions(config)
     sessions = _Sessions(context, models, seed)
     progress = SubProgress(context.progress, 0, 1, "")
     begin = time.monotonic()
@@ -126,7 +131,7 @@ class _Sessions:
     def _job(self, runtime: str, session: int, alive: Sequence[str]) -> LatencyJob | None:
         """Return the job with the models of each configuration of `runtime` that have not failed; None without any."""
         self._begin_s = time.monotonic()
-        timed_s = timed_share_s(self._config, self._overhead_s[runtime] * len(self._config.runtime))
+        timed_s = timing_s(self._config, self._overhead_s[runtime] * len(self._config.runtime))
         usable = {m: model.id for m, model in enumerate(self._models) if model.id in alive}
         remaining = [
             replace(
@@ -183,17 +188,17 @@ class _Sessions:
         )
 
 
-def timed_share_s(config: Measure, overhead_s: float) -> float:
+def timing_s(config: Measure, overhead_s: float) -> float:
     """Return for how long a session times calls, when starting its processes and loading models takes `overhead_s`.
 
     Sessions are short, so that the budget allows more than the planned number of them. But a session that starts for
     longer than it measures shows little, so it times for as long as it starts if the planned sessions then still fit.
     """
-    session_s, longest_s = config.budget_s / most_sessions(config), config.budget_s / config.sessions
+    session_s, longest_s = config.budget_s / _most_sessions(config), config.budget_s / config.sessions
     return max(session_s - overhead_s, min(overhead_s, longest_s - overhead_s), _LEAST_SHARE * session_s)
 
 
-def most_sessions(config: Measure) -> int:
+def _most_sessions(config: Measure) -> int:
     """Return how many sessions the budget allows, at their usual length."""
     return math.ceil(_MOST_FOR_ONE * config.sessions)
 

@@ -139,8 +139,7 @@ def _metrics(configuration: Configuration) -> tuple[str, ...]:
 def _of_configuration(
     model: BenchModel, number: int, sampled: Sampled, config: Measure, earlier_runs: EarlierRuns
 ) -> list[Measurement]:
-    configuration, calls = sampled.configurations[number], sampled.samples[model.id, number]
-    data = calls if configuration.mode == "server" else statistics.undisturbed(calls)  # a queue has a memory
+    configuration, data = sampled.configurations[number], sampled.undisturbed((model.id, number))
     plan = replace(sampled.plan, first=None, correlated=False)  # sessions were added for the sake of the ratios
     axes, metrics = configuration.axes(config.provider), _metrics(configuration)
     if why := saturation(configuration, sampled.call_ns[model.id, number]):
