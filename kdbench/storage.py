@@ -71,12 +71,17 @@ def explained(path: Path) -> Iterator[None]:
         raise storage_error(reason, Path(reason.filename or path)) from error
 
 
+def shared_cache() -> Path | None:
+    """Return the folder that KDBENCH_CACHE names, for what runs can share; it may not exist."""
+    named = os.environ.get("KDBENCH_CACHE")
+    return Path(named).expanduser() if named else None
+
+
 def user_cache() -> Path:
-    """Return the folder for what can be lost: KDBENCH_CACHE, or the user's cache folder. It may not exist."""
+    """Return the folder for what can be lost: the shared one, or the user's cache folder. It may not exist."""
     from platformdirs import user_cache_path
 
-    shared = os.environ.get("KDBENCH_CACHE")
-    return Path(shared).expanduser() if shared else user_cache_path("kdbench", appauthor=False)
+    return shared_cache() or user_cache_path("kdbench", appauthor=False)
 
 
 def make_folder(path: Path) -> Path:

@@ -1,6 +1,5 @@
 """The networks of a recipe's jobs: with fresh, initial or trained weights, or as teachers, live or cached."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -246,12 +245,11 @@ def _cache_obstacle(student: Student, teacher_terms: Sequence[ScheduledTerm]) ->
 
 def _cache_folder(folder: RunFolder) -> Path:
     """Create and return the folder of cached logits: in the run's folder, or in KDBENCH_CACHE, which runs can share."""
-    shared = os.environ.get("KDBENCH_CACHE")
-    parent = Path(shared).expanduser() if shared else folder.path / "cache"
+    shared = storage.shared_cache()
     try:
-        return storage.make_folder(parent / "teacher-logits")
+        return storage.make_folder((shared or folder.path / "cache") / "teacher-logits")
     except StorageError as error:
-        if not shared:
+        if shared is None:
             raise
         raise StorageError(error.message, "set KDBENCH_CACHE to a folder you may write to, or unset it") from error
 
