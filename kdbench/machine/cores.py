@@ -8,17 +8,12 @@ core. With several cores, the state of one core is a sample and not the result.
 
 import os
 import re
+import resource
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kdbench.errors import InputError
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 from kdbench.machine.system_files import ROOT, first_line, number
 
 _LOOK_S = 0.06  # six ticks
@@ -33,11 +28,11 @@ def available_cores() -> tuple[int, ...]:
 
 
 def preemptions() -> int:
-    """Return how often the system took a core from this process while it had work; 0 where the system does not count.
+    """Return how often the system took a core from this process while it had work.
 
     A process that waits is not preempted, and neither is one that an interrupt delays.
     """
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource else 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def pin(cores: Sequence[int] | None) -> None:

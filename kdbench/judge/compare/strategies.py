@@ -110,7 +110,7 @@ def delta_of(pair: MetricPair) -> Delta | NotComparable:
 def separate(pair: MetricPair) -> Delta | NotComparable:
     """Compare two numbers by their own intervals."""
     side_by_side = pair.records.side_by_side
-    base, new = (of_this_run(m) if side_by_side else m for m in (pair.base, pair.new))
+    base, new = (_of_this_run(m) if side_by_side else m for m in (pair.base, pair.new))
     includes_runs = any(m.within_run is not None for m in (pair.base, pair.new))
     run_to_run = 0.0 if side_by_side or includes_runs else pair.metric.run_to_run
     delta = deltas.between_independent(base, new, pair.metric, run_to_run)
@@ -118,7 +118,7 @@ def separate(pair: MetricPair) -> Delta | NotComparable:
     return replace(delta, strategy="paired") if interleaved and isinstance(delta, Delta) else delta
 
 
-def of_this_run(measurement: Measurement) -> Measurement:
+def _of_this_run(measurement: Measurement) -> Measurement:
     """Return a measurement with the interval that its run's own samples give."""
     within_run = measurement.within_run
     return measurement if within_run is None else measurement.model_copy(update={"interval": within_run})
