@@ -84,7 +84,11 @@ def test_a_traceback_that_cannot_be_kept_is_printed(capsys, tmp_path, monkeypatc
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
-def test_an_interruption_says_how_to_go_on(capfd):
+def test_an_interruption_ends_the_children_and_says_how_to_go_on(capfd, monkeypatch):
+    ended = []
+    # The real one would end the children of all tests in this process, such as multiprocessing's server.
+    monkeypatch.setattr("kdbench.cli.interrupt._end_children", lambda: ended.append(True))
     session = Invocation(("run", "digits"), folder=Path("runs/digits"), resumable=True)
     assert conclude(raising(KeyboardInterrupt()), session) == 130
     assert "hint: to continue, run: kdbench run digits --out runs/digits --resume\n" in capfd.readouterr().err
+    assert ended == [True]
