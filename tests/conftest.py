@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["pytester", "model_files"]  # the former for tests of the plug-in, the latter beside this file
 collect_ignore = ["sample_project"]  # a project of its own, which such a test runs
@@ -17,6 +18,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # matplotlib's table of fonts takes a second to make: it stays where it is, whatever the cache of a test is.
 os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".cache/matplotlib"))
 _CACHES = itertools.count()
+
+# The same code gets the same examples, so that a change fails by what it changed. HYPOTHESIS_PROFILE=default looks for
+# new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 # Read before `_isolated` takes the variables away from the tests.
 _LOCKS = "KDBENCH_LOCK_DIR"

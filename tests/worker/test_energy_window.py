@@ -4,7 +4,7 @@ from bisect import bisect_right
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kdbench.measure.energy.account import Account, MeterProfile, accounts, gross, net, ratio
@@ -143,6 +143,7 @@ def test_what_lags_has_no_shorter_a_period():
     length_s=st.floats(0.1, 60),
     phase=st.floats(0, 1),
 )
+@example(base_w=2.0, work_w=1.0, call_ms=1.0, period_ms=1.5, length_s=1.5, phase=0.0)  # calls and updates in step
 def test_a_known_power_is_recovered_within_its_interval(base_w, work_w, call_ms, period_ms, length_s, phase):
     """A window may be a fraction of a period long if calls are shorter; if not, it takes as many as the quick mode's.
 

@@ -2,8 +2,10 @@
 
 A value is the median of the windows. Its standard uncertainty has three parts, combined as in the GUM (JCGM 100:2008,
 5.1): the spread between windows; the counter's steps, one period's worth of power, uniformly distributed (4.3.7 there);
-and, for net energy, the uncertainty of the idle power. It covers how well the energy repeats on this machine within
-minutes, not how well the meter is calibrated, which no meter reports.
+and, for net energy, the uncertainty of the idle power. The errors by steps add up (5.2.2 there): where calls and
+updates are in step, every window repeats the same one, so no number of windows averages it away. The uncertainty
+covers how well the energy repeats on this machine within minutes, not how well the meter is calibrated, which no meter
+reports.
 """
 
 import math
@@ -48,7 +50,7 @@ class Account:
     gross_j, seconds: of one call; one element per window.
     step_j: standard uncertainty of `gross_j` from the counter's steps.
     idle_w: idle power; one element per idle window.
-    idle_step_w: standard uncertainty of the mean idle power from the counter's steps.
+    idle_step_w: standard uncertainty of the idle power from the counter's steps.
     resolution: an additional standard uncertainty, as a share of the gross energy.
     """
 
@@ -114,7 +116,7 @@ def accounts(
                 seconds=seconds,
                 step_j=float(np.median(watts * meter.period_s / math.sqrt(3) / calls)),
                 idle_w=meter.idle_w,
-                idle_step_w=idle_step_w / math.sqrt(len(meter.idle_w)),
+                idle_step_w=idle_step_w,
                 resolution=resolution,
             )
         )
@@ -123,11 +125,11 @@ def accounts(
 
 def gross(account: Account) -> Value:
     """Return the energy of one call, idle energy included."""
-    centre = float(np.median(account.gross_j))
-    spread = float(np.std(account.gross_j, ddof=1)) / centre if centre > 0 else 0.0
-    unstable = f"windows differ by {100 * spread:.1f} %" if spread > WINDOW_SPREAD else None
-    half = _half_width(account.gross_j, _MEDIAN_FACTOR)
-    return Value(centre, math.hypot(half, 2 * account.step_j, 2 * account.resolution * centre), unstable)
+    return Value(
+        joules=float(np.median(account.gross_j)),
+        half_width_j=math.hypot(*_gross_half_widths_j(account), 2 * account.step_j),
+        unstable=_windows_differ(account),
+    )
 
 
 def net(account: Account) -> Value:
@@ -135,16 +137,16 @@ def net(account: Account) -> Value:
 
     The mean idle power adds its own uncertainty: its spread between the idle windows, and the counter's steps.
     """
-    total = gross(account)
     idle_w, seconds = float(np.mean(account.idle_w)), float(np.median(account.seconds))
     drift_w = abs(float(account.idle_w[-1] - account.idle_w[0]))
     # Where between its two ends the idle power was during the windows is not known: uniformly distributed.
-    idle_half_w = math.hypot(_half_width(account.idle_w), 2 * account.idle_step_w, 2 * drift_w / math.sqrt(12))
+    idle_half_w = math.hypot(_half_width(account.idle_w), 2 * drift_w / math.sqrt(12))
+    steps_j = account.step_j + account.idle_step_w * seconds
     drift = drift_w / idle_w if idle_w > 0 else 0.0
     return Value(
         joules=float(np.median(account.gross_j - idle_w * account.seconds)),
-        half_width_j=math.hypot(total.half_width_j, idle_half_w * seconds),
-        unstable=f"idle power changed by {100 * drift:.1f} %" if drift > IDLE_DRIFT else total.unstable,
+        half_width_j=math.hypot(*_gross_half_widths_j(account), idle_half_w * seconds, 2 * steps_j),
+        unstable=f"idle power changed by {100 * drift:.1f} %" if drift > IDLE_DRIFT else _windows_differ(account),
     )
 
 
@@ -159,9 +161,21 @@ def ratio(teacher: Account, student: Account) -> statistics.Estimate:
     paired = statistics.paired_ratio([np.array([log]) for log in logs])
     assert paired.low is not None
     assert paired.high is not None
-    steps = math.hypot(*(account.step_j / float(np.median(account.gross_j)) for account in (teacher, student)))
+    steps = sum(account.step_j / float(np.median(account.gross_j)) for account in (teacher, student))
     half = math.hypot(math.log(paired.high / paired.low) / 2, 2 * steps)
     return statistics.Estimate(paired.value, paired.value * math.exp(-half), paired.value * math.exp(half), paired.n)
+
+
+def _gross_half_widths_j(account: Account) -> tuple[float, float]:
+    """Return half of the 95 % intervals from the spread between windows, and from what all of them share."""
+    centre = float(np.median(account.gross_j))
+    return _half_width(account.gross_j, _MEDIAN_FACTOR), 2 * account.resolution * centre
+
+
+def _windows_differ(account: Account) -> str | None:
+    centre = float(np.median(account.gross_j))
+    spread = float(np.std(account.gross_j, ddof=1)) / centre if centre > 0 else 0.0
+    return f"windows differ by {100 * spread:.1f} %" if spread > WINDOW_SPREAD else None
 
 
 def _half_width(values: NDArray[np.float64], factor: float = 1.0) -> float:
