@@ -26,7 +26,7 @@ from kdbench.recipe.measure import Measure
 from kdbench.results.records import Diagnostic
 from kdbench.results.samples import join_sessions, session_calls
 from kdbench.statistics import PLAIN, Clustered, Estimate, Plan
-from kdbench.statistics.clustered import LEAST_BLOCKS, LEAST_SESSIONS, undisturbed
+from kdbench.statistics.clustered import LEAST_BLOCKS, LEAST_SESSIONS, kept_core, undisturbed
 from kdbench.statistics.few_sessions import RESOLUTION, SHARED_RESOLUTION
 from kdbench.worker.jobs import LatencyJob
 
@@ -287,10 +287,11 @@ def ratios_by_session(teacher: Clustered, student: Clustered) -> dict[int, NDArr
 
 
 def _log_medians(data: Clustered, session: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the logarithm of the median of each block of a session, and whether the block kept its core."""
+    """Return the logarithm of the median of each block of a session, and whether it kept its core."""
     chosen = data.session == session
     shape = data.block[chosen].max() + 1, -1  # blocks are in order and of equal length
-    logs = np.asarray(np.log(np.median(data.values[chosen].reshape(shape), axis=1)))
+    blocks = data.values[chosen].reshape(shape)
+    logs = np.asarray(np.log(np.median(blocks, axis=1)))
     if data.preempted is None:
         return logs, np.full(len(logs), True)
-    return logs, data.preempted[chosen].reshape(shape)[:, 0] == 0
+    return logs, kept_core(data.preempted[chosen].reshape(shape)[:, 0], blocks.sum(axis=1))

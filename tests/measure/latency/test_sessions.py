@@ -38,14 +38,14 @@ def blocks_of(times, preempted):
 
 def test_rounds_in_which_either_model_lost_its_core_have_no_ratio():
     lost = np.zeros((5, 4), int)
-    lost[1, 2] = lost[3, :3] = 1  # one round of a session; all but one of another, which is left out
+    lost[1, 2] = lost[3, :3] = 3  # one round of a session; all but one of another, which is left out
     teacher, student = blocks_of(np.where(lost, 99.0, 6.0), lost), blocks_of(np.full((5, 4), 2.0), 0 * lost)
     ratios = {session: np.exp(logs).round(6).tolist() for session, logs in ratios_by_session(teacher, student).items()}
     assert ratios == {0: [3.0] * 4, 1: [3.0] * 3, 2: [3.0] * 4, 4: [3.0] * 4}
 
 
 def test_where_too_few_sessions_keep_their_core_every_round_has_a_ratio():
-    lost = np.ones((5, 4), int)
+    lost = np.full((5, 4), 3)
     lost[:3] = 0
     student = blocks_of(np.full((5, 4), 2.0), 0 * lost)
     ratios = ratios_by_session(blocks_of(np.where(lost, 8.0, 6.0), lost), student)
