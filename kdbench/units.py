@@ -184,6 +184,11 @@ def error(value: float) -> str:
     return significant(value, 4) if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
 
 
+def p_value(value: float) -> str:
+    """Write the p-value of a test: `0.039`, `< 0.0001`."""
+    return significant(value, 2) if value >= 1e-4 else "< 0.0001"
+
+
 def fixed(value: float, decimals: int) -> str:
     """Write a number whose unit is elsewhere, such as in a column's head: `67.60`."""
     return f"{value:,.{decimals}f}"

@@ -17,7 +17,15 @@ from kdbench.results.metrics import metric as declared
 from kdbench.results.verdicts import Rule
 from kdbench.validation import Value, WrongValueError
 
-SIDES: dict[Rule, Side] = {"max": "max", "min": "min", "max_drop_vs_teacher": "max", "min_ratio_vs_teacher": "min"}
+SIDES: dict[Rule, Side] = {
+    "max": "max",
+    "min": "min",
+    "max_drop_vs_teacher": "max",
+    "max_negative_flips": "max",
+    "min_ratio_vs_teacher": "min",
+}
+
+_NAMES_METRIC = SIDES.keys() - {"max_negative_flips"} | {"metric"}  # keys with which a metric has to be named
 
 _FILE_AXES = ("part", "class", "target", "beside")  # of metrics that do not depend on the machine
 _COUNTS = ("batch", "threads", "gap_ms", "rate_per_s")
@@ -37,7 +45,7 @@ Quantity = Annotated[float | str, PlainValidator(_quantity)]
 
 @dataclass(frozen=True)
 class Limit:
-    """One bound: `value` is in the unit of `metric`, or of the drop (points) or ratio of the rule.
+    """One bound: `value` is in the unit of `metric`, or of the rule's drop (points), flips (share) or ratio.
 
     `evidence` is the weakest evidence admitted.
     """
@@ -59,6 +67,8 @@ class Limit:
         """The pair's metric to check; None where one or two models' numbers are checked."""
         if self.metric in PAIR_METRICS:
             return self.metric
+        if self.rule == "max_negative_flips":
+            return "negative_flips"
         pair = None if self.rule in {"max", "min"} else pair_of(self.metric)
         return pair.id if pair else None
 
@@ -82,10 +92,19 @@ class Criterion(Value):
     max: Quantity | None = None
     min: Quantity | None = None
     max_drop_vs_teacher: Quantity | None = None
+    max_negative_flips: Quantity | None = None
     min_ratio_vs_teacher: Quantity | None = None
     axes: dict[str, Annotated[str | int, PlainValidator(lambda value: value)]] = Field(default_factory=dict)
     required: bool = True
     evidence: Evidence = "measured"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flips_are_of_top1(cls, content: Any) -> Any:
+        """Name the metric of a criterion that limits flips alone: they are of no other one."""
+        if isinstance(content, Mapping) and "max_negative_flips" in content and not _NAMES_METRIC & content.keys():
+            return {"metric": "top1", **content}
+        return content
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -126,6 +145,10 @@ def _check_comparable(limit: Limit) -> None:
     if limit.metric in PAIR_METRICS:
         message = f"{limit.metric} is relative to the teacher already"
         raise WrongValueError(message, "limit it with max or min")
+    if limit.rule == "max_negative_flips":
+        if limit.metric != "top1":
+            raise WrongValueError(f"{limit.metric} has no {limit.rule}", "flips are of top1: write it under top1")
+        return
     kind = "drop" if limit.rule == "max_drop_vs_teacher" else "ratio"
     known = [metric.id for metric in METRICS.values() if metric.versus_teacher == kind]
     if limit.metric in known:
@@ -143,6 +166,8 @@ def _check(limit: Limit) -> None:
     # A drop may be negative, but a target that asks for a drop of at least 0 is mistaken.
     if limit.value == 0 and limit.side == "min" and (of.value_range[0] == 0 or of.unit == "points"):
         raise WrongValueError(f"{limit.metric}: {limit.rule} = 0 lets every model pass", "give a value above 0")
+    if of.unit == "share" and limit.value == 1 and limit.side == "max" and not of.higher_is_better:
+        raise WrongValueError(f"{limit.metric}: {limit.rule} = 1 lets every model pass", 'write 0.01, or "1 %"')
     if of.unit == "share" and limit.value > 1:
         message = f"{limit.metric}: {limit.rule} = {limit.value:g}, but a share is at most 1"
         raise WrongValueError(message, f'write {limit.value / 100:g}, or "{limit.value:g} %"')
@@ -164,6 +189,9 @@ def _check_axes(metric: str, axes: Mapping[str, str | int]) -> None:
     for axis, value in axes.items():
         if axis not in AXES:
             raise WrongValueError(f"{metric}: unknown axis {axis!r}", suggestion(axis, known))
+        if axis == of.finds:
+            message = f"{metric} has no axis {axis!r}: it finds the {axis} itself"
+            raise WrongValueError(message, f"leave the axis out, or limit class_top1 of that {axis}")
         if axis not in known:
             raise WrongValueError(f"{metric} has no axis {axis!r}", "it is a property of the file: leave the axis out")
         is_int = isinstance(value, int) and not isinstance(value, bool)

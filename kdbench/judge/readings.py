@@ -5,6 +5,7 @@ onnxruntime, the test set. A number of one class, of training images or of anoth
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from kdbench.judge.criteria import Limit
@@ -33,7 +34,9 @@ def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Re
         return _missing(limit, "it is compared with no other model", hint)
     if limit.pair is not None:
         pairs = [pair for pair in record.pair_index.of(card.id, limit.pair) if pair.teacher == teacher]
-        return _select(pairs, limit.pair, limit, device)
+        reading = _select(pairs, limit.pair, limit, device)
+        missing = reading.value is None and reading.status == "unavailable" and reading.metric.scored
+        return _with_hint(reading, card) if missing and all(pair.value is None for pair in pairs) else reading
     return _relative(limit, _of_model(record, teacher, limit, device), _of_model(record, card.id, limit, device))
 
 
@@ -45,6 +48,16 @@ def teacher_of(record: RunRecord, card: ModelCard) -> str | None:
 
 def _of_model(record: RunRecord, model: str, limit: Limit, device: Device) -> Reading:
     return _select(list(record.measurement_index.of(model, limit.metric)), limit.metric, limit, device)
+
+
+def _with_hint(reading: Reading, card: ModelCard) -> Reading:
+    """Return the reading of a missing comparison of predictions with what measures it, or what to limit instead."""
+    scored_as_error = reading.metric.group == "errors"
+    if bool(card.targets) != scored_as_error:
+        task, instead = ("regression", "rmse") if card.targets else ("classification", "top1")
+        return replace(reading, reason=f"a {task} has no {reading.metric.id}", hint=f"limit {instead} instead")
+    hint = "measure both models on labelled test data in one run: `kdbench bench TEACHER STUDENT --data NAME`"
+    return replace(reading, hint=hint)
 
 
 def _select(findings: list[F], metric: str, limit: Limit, device: Device) -> Reading:
@@ -75,7 +88,8 @@ def _usual_axes(metric: str, device: Device) -> dict[str, str | int]:
 def _fits(finding: Measurement | Pair, named: Axes, required: Axes) -> bool:
     if not finding.axes and finding.value is None:
         return True  # it could not be measured at any axes, and says why
-    if any(axis not in _FREE for axis in finding.axes.keys() - required.keys()):
+    free = (*_FREE, declared(finding.metric).finds)
+    if any(axis not in free for axis in finding.axes.keys() - required.keys()):
         return False
     # A merely usual axis, such as batch 1, need not match where a finding has no such axis, such as a training time.
     relevant = {axis for axis in required if axis in finding.axes or axis in named or axis in _IMPLIED}

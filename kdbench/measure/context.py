@@ -18,6 +18,7 @@ from kdbench.progress import Progress, Silent
 from kdbench.recipe.measure import Measure
 from kdbench.registry import Registry
 from kdbench.results.findings import Findings
+from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.records import Axes
 from kdbench.worker.jobs import JobModel
 
@@ -104,7 +105,8 @@ def expected_pair(
     teacher: BenchModel, student: BenchModel, metric: str, axes: Axes | None = None, runtime: str | None = None
 ) -> Expected:
     """Return the expected `metric` of a student relative to its teacher."""
-    return Expected(student.id, metric, axes or {}, (teacher.id,), runtime, teacher.id)
+    varies = PAIR_METRICS[metric].finds
+    return Expected(student.id, metric, axes or {}, (teacher.id,), runtime, teacher.id, varies)
 
 
 def expected_of(

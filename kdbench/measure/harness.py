@@ -108,6 +108,7 @@ def with_missing(
     present = {_key(m) for m in findings.measurements} | {_key(pair) for pair in findings.pairs}
     varying = {(item.metric, item.varies) for item in expected if item.varies is not None}
     present |= {_key(m, axis) for m in findings.measurements for metric, axis in varying if m.metric == metric}
+    present |= {_key(pair, axis) for pair in findings.pairs for metric, axis in varying if pair.metric == metric}
     failed, refused = Findings(), Findings()
     for item in (item for item in expected if _key(item) not in present):
         refusal = _refusal(item, by_id)

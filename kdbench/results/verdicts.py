@@ -20,7 +20,7 @@ Overall = Literal["READY", "NOT READY", "INCONCLUSIVE"]
 OVERALLS: tuple[Overall, ...] = ("READY", "INCONCLUSIVE", "NOT READY")
 """The best first."""
 
-Rule = Literal["max", "min", "max_drop_vs_teacher", "min_ratio_vs_teacher", "device"]
+Rule = Literal["max", "min", "max_drop_vs_teacher", "max_negative_flips", "min_ratio_vs_teacher", "device"]
 
 _EXIT_CODES: dict[Overall, int] = {"READY": 0, "NOT READY": 1, "INCONCLUSIVE": 2}
 
@@ -28,7 +28,7 @@ _EXIT_CODES: dict[Overall, int] = {"READY": 0, "NOT READY": 1, "INCONCLUSIVE": 2
 class Criterion(Value):
     """One limit of a target, and whether one model meets it.
 
-    `value` and `limit` are in `unit`: the metric's, or points or 1 where the rule is relative to the teacher. For the
+    `value` and `limit` are in `unit`: the metric's, or that of the comparison with the teacher, by the rule. For the
     rule `device`, `metric` is "device" and there are no numbers. `reason` explains the outcome and `remedy` says what
     would turn it into PASS; both are empty for a PASS.
     """

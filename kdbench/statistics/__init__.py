@@ -26,16 +26,17 @@ from kdbench.statistics.estimates import (
     LEVEL,
     Estimate,
     binomial_share,
+    exact_share,
     mean,
     mean_of_shares,
     median,
-    paired_share_difference,
     prediction,
     rate,
     relative_width,
     samples_needed,
 )
 from kdbench.statistics.few_sessions import PLAIN, Plan
+from kdbench.statistics.paired import largest_paired_difference, mcnemar, paired_share_difference
 from kdbench.statistics.runs import RunSpread, across_runs, run_spread
 
 __all__ = [
@@ -50,6 +51,9 @@ __all__ = [
     "clustered_mean",
     "clustered_quantiles",
     "determination",
+    "exact_share",
+    "largest_paired_difference",
+    "mcnemar",
     "mean",
     "mean_of_shares",
     "median",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, ndtri, stdtrit
+from scipy.special import bdtr, betaincinv, ndtri, stdtrit
 
 LEVEL = 0.95
 NORMAL_Z = float(ndtri((1 + LEVEL) / 2))
@@ -102,6 +102,18 @@ def binomial_share(successes: int, n: int) -> Estimate:
     return Estimate(share, max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0), n)
 
 
+def exact_share(successes: int, n: int) -> Estimate:
+    """Return the share `successes / n` with the exact interval of Clopper and Pearson (1934).
+
+    For shares near 0 or 1, such as that of rare failures: it holds its level whatever the share. Wilson's interval is
+    narrower, and holds 84 % where a sixth of a success is expected.
+    """
+    tail = (1 - LEVEL) / 2
+    low = float(betaincinv(successes, n - successes + 1, tail)) if successes else 0.0
+    high = float(betaincinv(successes + 1, n - successes, 1 - tail)) if successes < n else 1.0
+    return Estimate(successes / n, low, high, n)
+
+
 def mean_of_shares(successes: NDArray[np.integer], totals: NDArray[np.integer]) -> Estimate:
     """Return the mean of K independent shares `successes / totals` (K,), each counting alike.
 
@@ -113,16 +125,3 @@ def mean_of_shares(successes: NDArray[np.integer], totals: NDArray[np.integer]) 
     below = math.sqrt(sum((share.value - (share.low or 0.0)) ** 2 for share in shares)) / len(shares)
     above = math.sqrt(sum(((share.high or 0.0) - share.value) ** 2 for share in shares)) / len(shares)
     return Estimate(value, max(value - below, 0.0), min(value + above, 1.0), int(np.sum(totals)))
-
-
-def paired_share_difference(only_first: int, only_second: int, n: int) -> Estimate:
-    """Return the difference of two shares over the same `n` samples: (only_first - only_second) / n.
-
-    `only_first` counts the samples on which the first succeeds and the second does not. The interval is the
-    adjusted Wald of Bonett and Price (2012), which holds its level for few discordant samples too.
-    """
-    z = NORMAL_Z
-    first, second = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
-    half = z * math.sqrt((first + second - (first - second) ** 2) / (n + 2))
-    low, high = first - second - half, first - second + half
-    return Estimate((only_first - only_second) / n, max(low, -1.0), min(high, 1.0), n)

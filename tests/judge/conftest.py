@@ -53,6 +53,10 @@ def _pairs(id_: str) -> list[Pair]:
     both = {"teacher": "teacher", "student": id_}
     return [
         Pair(metric="top1_drop", value=0.5, interval=within(0.2, 0.8), n=3000, **both),
+        Pair(metric="negative_flips", value=0.012, interval=within(0.009, 0.016), n=3000, **both),
+        Pair(metric="mcnemar_p", value=0.03, n=57, **both),
+        Pair(metric="worst_class_drop", axes={"class": "3"}, value=2.0, interval=within(-1.0, 5.0), n=300, **both),
+        Pair(metric="ece_shift", value=0.4, n=3000, **both),
         Pair(metric="latency_ratio", axes=SINGLE, value=4.0, interval=within(3.8, 4.2), **both),
         Pair(metric="size_ratio", value=4.0, **both),
         Pair(metric="macs_ratio", value=4.0, **both),

@@ -55,6 +55,13 @@ def one(make_run, on_a_pi):
         ({"metric": "top1", "max_drop_vs_teacher": 0.5}, "MARGINAL", 0.5),
         ({"metric": "top1", "max_drop_vs_teacher": 0.1}, "FAIL", 0.5),
         ({"metric": "top1_drop", "max": 1}, "PASS", 0.5),
+        ({"metric": "top1", "max_negative_flips": "1.6 %"}, "PASS", 0.012),
+        ({"metric": "negative_flips", "max": "1.5 %"}, "MARGINAL", 0.012),
+        ({"max_negative_flips": "0.8 %"}, "FAIL", 0.012),
+        ({"metric": "worst_class_drop", "max": 5}, "PASS", 2.0),
+        ({"metric": "worst_class_drop", "max": 1}, "MARGINAL", 2.0),
+        ({"metric": "mcnemar_p", "min": 0.01}, "UNKNOWN", 0.03),
+        ({"metric": "ece_shift", "max": 1}, "UNKNOWN", 0.4),
         ({"metric": "latency_p50_ns", "min_ratio_vs_teacher": 3}, "PASS", 4),
         ({"metric": "latency_p50_ns", "min_ratio_vs_teacher": 4}, "MARGINAL", 4),
         ({"metric": "latency_p50_ns", "min_ratio_vs_teacher": 5}, "FAIL", 4),
@@ -103,6 +110,40 @@ def test_a_required_fail_settles_it_whatever_else_is_unknown(make_run, on_a_pi):
     verdict = judge(make_run(), on_a_pi({"metric": "energy_j", "max": 1}, {"metric": "size_bytes", "max": 1}))
     assert (verdict.overall, verdict.best, verdict.exit_code) == ("NOT READY", None, 1)
     assert [c.outcome for c in criteria(verdict)] == ["UNKNOWN", "FAIL"]
+
+
+def test_how_many_flips_are_too_many_and_how_many_samples_would_tell(one):
+    assert "0.40 points over" in one(max_negative_flips="0.8 %").remedy
+    assert "test samples would settle it" in one(max_negative_flips="1.1 %").remedy
+    assert one(metric="worst_class_drop", max=1).axes == {"class": "3"}
+
+
+def without(record, *metrics):
+    return record.model_copy(update={"pairs": tuple(p for p in record.pairs if p.metric not in metrics)})
+
+
+def test_flips_that_were_not_measured_pass_nothing_and_say_what_measures_them(one, make_run, make_card):
+    check = one(without(make_run(), "negative_flips"), max_negative_flips="50 %")
+    assert (check.outcome, check.reason) == ("UNKNOWN", "not measured")
+    assert "kdbench bench TEACHER STUDENT --data" in check.remedy
+    both = {"teacher": "teacher", "student": "student", "status": "unavailable"}
+    nothing = Pair(metric="negative_flips", value=None, reason="no test data was given", **both)
+    run = without(make_run(), "negative_flips")
+    check = one(run.model_copy(update={"pairs": (*run.pairs, nothing)}), max_negative_flips="50 %")
+    assert (check.outcome, check.reason) == ("UNKNOWN", "no test data was given")
+    assert "--data" in check.remedy
+    alone = make_run(models=(make_card("student", parents=()),), measurements=(), pairs=())
+    assert "it is compared with no other model" in one(alone, max_negative_flips="50 %").reason
+
+
+def test_a_regression_has_no_flips_and_a_classification_no_errors(one, make_run, make_card):
+    cards = tuple(make_card(id_, targets=("price",), classes=1) for id_ in ("teacher", "student"))
+    check = one(without(make_run(models=cards), "negative_flips"), max_negative_flips="50 %")
+    assert (check.outcome, check.reason) == ("UNKNOWN", "a regression has no negative_flips")
+    assert "rmse" in check.remedy
+    check = one(metric="rmse_ratio", min=0.9)
+    assert (check.outcome, check.reason) == ("UNKNOWN", "a classification has no rmse_ratio")
+    assert "top1" in check.remedy
 
 
 @pytest.mark.parametrize("open_", [{"metric": "energy_j", "max": 1}, {"metric": "top1", "min": "90 %"}])

@@ -8,6 +8,7 @@ import pytest
 
 from kdbench.evaluate.accuracy import NOISE
 from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
+from kdbench.evaluate.flips import FLIPS
 from kdbench.evaluate.predictions import Analyses, TrainingImages
 from kdbench.measure.bench_model import BenchModel, Refusal, TestSet
 from kdbench.measure.context import Context, Expected, all_passes, expected_pair
@@ -214,6 +215,7 @@ def test_a_refused_model_goes_through_the_harness_untouched(
     assert {p.reason for p in findings.pairs} == {f"t was not measured: {WHY}"}
     assert {p.metric for p in findings.pairs} == {
         "top1_drop",
+        *FLIPS,
         "size_ratio",
         "macs_ratio",
         "memory_ratio",

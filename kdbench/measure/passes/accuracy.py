@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from kdbench.evaluate import fidelity
 from kdbench.evaluate.accuracy import ACCURACIES, NOISE, accuracy_findings, class_accuracies, noise_measurements
 from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
+from kdbench.evaluate.flips import FLIPS, flip_pairs
 from kdbench.evaluate.predictions import TRAIN, Analyses, Predictions, TrainingImages
 from kdbench.evaluate.suspicions import suspicions
 from kdbench.measure.bench_model import BenchModel, TestSet, students
@@ -119,7 +120,8 @@ def _expected(
         for metric in FIDELITIES if axes else (*FIDELITIES, *RISKS):
             yield Expected(student.id, metric, axes, (teacher.id,))
         if not axes:
-            yield expected_pair(teacher, student, "top1_drop")
+            for metric in ("top1_drop", *FLIPS):
+                yield expected_pair(teacher, student, metric)
     for teacher, student, other in _contrasted(models, analyses):
         for metric in MISMATCHES if student in owners else ():
             yield Expected(student.id, metric, {**axes, "beside": other.id}, (teacher.id, other.id))
@@ -186,6 +188,7 @@ def _of_images(
             metrics = (*FIDELITIES, *RISKS, *MISMATCHES)
             failure = Failure(student.id, reason, "unavailable", metrics=metrics)
             findings += Findings(pairs=(fidelity.top1_drop(teacher, student),), failures=(failure,))
+        findings += Findings(pairs=() if axes else flip_pairs(teacher, student, labels, analyses))
     for teacher, student, other in _compared(_contrasted(models, analyses), predictions, ids):
         if teacher.of_same_classes(student, other):
             findings += Findings(fidelity.mismatch_measurements(teacher, (student, other), true_labels, analyses, axes))

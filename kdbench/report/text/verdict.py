@@ -11,7 +11,7 @@ from kdbench.results.metrics import metric as declared
 from kdbench.results.metrics import pair_of
 from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Verdict
 
-_SIDES = {"max": "≤", "min": "≥", "max_drop_vs_teacher": "≤", "min_ratio_vs_teacher": "≥"}
+_SIDES = {"max": "≤", "min": "≥", "max_drop_vs_teacher": "≤", "max_negative_flips": "≤", "min_ratio_vs_teacher": "≥"}
 _EXAMPLES = "The limits of this target are examples: replace them with your own before you rely on the verdict."
 _OUTCOMES = (
     "PASS: the whole interval is within the limit. MARGINAL: the interval includes the limit. UNKNOWN: there is no "
@@ -115,6 +115,8 @@ def title(criterion: Criterion) -> str:
         return "Device"
     if criterion.rule in {"max", "min"}:
         return declared(criterion.metric).title
+    if criterion.rule == "max_negative_flips":
+        return declared("negative_flips").title
     if (pair := pair_of(criterion.metric)) is not None:
         return pair.title
     kind = "drop" if criterion.rule == "max_drop_vs_teacher" else "ratio"
@@ -133,6 +135,8 @@ def limit_text(criterion: Criterion) -> str:
 def _writer(criterion: Criterion) -> Callable[[float], str]:
     if criterion.rule in {"max", "min"}:
         return declared(criterion.metric).text
+    if criterion.rule == "max_negative_flips":
+        return declared("negative_flips").text
     return units.points if criterion.rule == "max_drop_vs_teacher" else units.ratio
 
 

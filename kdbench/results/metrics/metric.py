@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 Group = Literal[
-    "accuracy", "calibration", "classes", "fidelity", "risk", "label noise", "mismatches", "parity",
+    "accuracy", "calibration", "classes", "flips", "fidelity", "risk", "label noise", "mismatches", "parity",
     "errors", "target errors", "teacher errors", "closed form",
     "latency", "throughput", "offline", "cold start", "memory", "file", "energy", "training",
 ]  # fmt: skip
@@ -37,7 +37,8 @@ class Metric:
     - `run_to_run`: the standard deviation between runs on one machine that is not visible within a run, as a share.
     - `scored`: computed from predictions on a data set, so another test set or another training seed changes it.
     - `versus_teacher`: the limit relative to the teacher that a target may set: a drop in points, or a ratio.
-    - `compares`: of a pair's metric, the metric of the two models that it compares.
+    - `compares`: of a pair's metric, the metric of the two models that it compares, where it compares one.
+    - `finds`: an axis whose value is part of the result, such as the class that is the worst.
     - `limits`: the least and the greatest possible value; None for what the unit allows.
     """
 
@@ -56,6 +57,7 @@ class Metric:
     scored: bool = False
     versus_teacher: Literal["drop", "ratio"] | None = None
     compares: str | None = None
+    finds: str | None = None
     limits: tuple[float, float] | None = None
 
     @property

@@ -9,6 +9,8 @@ from kdbench.results.metrics.metric import Metric
 _Ratio = partial(Metric, unit="1", higher_is_better=True, text=units.ratio)
 _Measured = partial(_Ratio, hardware_dependent=True)
 _Counted = partial(_Ratio, group="file", repeatability=0)
+_Flips = partial(Metric, unit="share", text=units.share, group="flips", scored=True)
+_Shift = partial(Metric, unit="points", higher_is_better=False, text=units.points, group="flips", scored=True)
 
 # fmt: off
 PAIRS = (
@@ -27,6 +29,19 @@ PAIRS = (
     Metric("top1_drop", "Top-1 drop", "points", False, text=units.points, group="accuracy", compares="top1",
         scored=True,
         formula="teacher top1 - student top1, in percentage points, on the same samples"),
+    _Flips("negative_flips", "Negative flips", higher_is_better=False,
+        formula="share of samples whose label the teacher ranks first and the student does not"),
+    _Flips("positive_flips", "Positive flips", higher_is_better=True,
+        formula="share of samples whose label the student ranks first and the teacher does not"),
+    Metric("mcnemar_p", "McNemar p", "1", True, text=units.p_value, group="flips", scored=True, limits=(0.0, 1.0),
+        formula="two-sided mid-p value of McNemar's exact test over the n samples that flip: how likely counts of "
+        "negative and positive flips at least as unequal are if both models are right equally often"),
+    _Shift("worst_class_drop", "Worst class drop", finds="class",
+        formula="the largest over the classes of teacher class_top1 - student class_top1, in percentage points; the "
+        "interval allows for the choice among all classes: no class loses more than its high end"),
+    _Shift("ece_shift", "ECE shift", formula="student ece - teacher ece, in percentage points"),
+    _Shift("overconfidence_shift", "Overconfidence shift",
+        formula="growth from teacher to student of the mean of largest probability - top1, in percentage points"),
     _Ratio("rmse_ratio", "RMSE ratio", group="errors", compares="rmse", scored=True,
         formula="teacher rmse / student rmse, on the same samples"),
 )

@@ -83,7 +83,8 @@ def test_training_images_have_axes_that_the_test_set_has_not(evaluated, three, t
     for metric in ("agreement", "predictive_kl", "logit_spearman", "loss", "ece"):
         assert results["kd", metric, "train"].n == 60, metric
     assert results["kd", "agreement", "train"].value == 1
-    assert [p.metric for p in findings.pairs] == ["top1_drop", "top1_drop"]
+    assert {p.student for p in findings.pairs} == {"alone", "kd"}
+    assert not any("part" in p.axes for p in findings.pairs)
 
 
 def test_models_of_one_set_of_images_share_a_process(evaluated, three, test_set, training, monkeypatch):

@@ -123,6 +123,8 @@ def test_the_table_has_the_device_once_and_every_criterion_of_every_model():
          "Top-1 drop", "≤ 1 point", "+0.50"),
         ({"metric": "top5", "rule": "max_drop_vs_teacher", "limit": 0.5, "value": -0.5, "unit": "points"},
          "Top-5 drop", "≤ 0.5 points", "-0.50"),
+        ({"rule": "max_negative_flips", "limit": 0.005, "value": 0.0046, "interval": None, "unit": "share"},
+         "Negative flips", "≤ 0.5 %", "0.46 %"),
         ({"metric": "latency_p50_ns", "rule": "min_ratio_vs_teacher", "limit": 3, "value": 4, "unit": "1"},
          "Speed-up", "≥ 3×", "4.00×"),
         ({"metric": "parameters", "rule": "min_ratio_vs_teacher", "limit": 3, "value": 4, "unit": "1"},

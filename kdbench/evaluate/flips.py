@@ -1,0 +1,71 @@
+"""What a student changes against its teacher, sample by sample: flips, the worst class, calibration.
+
+Two models of one accuracy may be right on different samples. A negative flip is a sample that the teacher gets right
+and the student wrong, a positive flip the reverse (Yan et al. 2021, "Positive-Congruent Training"); the top-1 drop is
+the difference of their shares. What a compressed model loses is often concentrated in few classes (Hooker et al. 2020,
+"Characterising Bias in Compressed Models").
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench import statistics
+from kdbench.evaluate.accuracy import expected_calibration_error
+from kdbench.evaluate.fidelity import without_probabilities
+from kdbench.evaluate.predictions import Analyses, Predictions
+from kdbench.results.findings import estimated_pair, missing_pair
+from kdbench.results.metrics import PAIR_METRICS
+from kdbench.results.records import Pair
+from kdbench.statistics import Estimate
+
+FLIPS = tuple(metric.id for metric in PAIR_METRICS.values() if metric.group == "flips")
+"""The pairs of every teacher and student of a classification, on the test set."""
+_CALIBRATION = ("ece_shift", "overconfidence_shift")
+
+
+def flip_pairs(
+    teacher: Predictions, student: Predictions, labels: NDArray[np.int64], analyses: Analyses
+) -> tuple[Pair, ...]:
+    """Return the FLIPS of a student, from the predictions of both models for the same samples with `labels` (N,).
+
+    The worst class is at axis `class`: its name, or number. The models' other classes may differ, since only whether
+    each model is right counts. Models without probabilities have no calibration.
+    """
+    lost, gained = teacher.correct & ~student.correct, student.correct & ~teacher.correct
+    negative, positive, n = int(lost.sum()), int(gained.sum()), len(labels)
+    classes, of_class = np.unique(labels, return_inverse=True)
+    counts = (np.bincount(of_class, samples, len(classes)).astype(np.int64) for samples in (lost, gained, None))
+    place, drop = statistics.largest_paired_difference(*counts)
+    both, worst = (teacher.id, student.id), {"class": analyses.class_axis(int(classes[place]))}
+    return (
+        estimated_pair(*both, "negative_flips", statistics.exact_share(negative, n)),
+        estimated_pair(*both, "positive_flips", statistics.exact_share(positive, n)),
+        estimated_pair(
+            *both, "mcnemar_p", Estimate(statistics.mcnemar(negative, positive), None, None, negative + positive)
+        ),
+        estimated_pair(*both, "worst_class_drop", _in_points(drop), axes=worst),
+        *_calibration(teacher, student, labels),
+    )
+
+
+def _calibration(teacher: Predictions, student: Predictions, labels: NDArray[np.int64]) -> tuple[Pair, ...]:
+    """Return by how many points the calibration error grows, and by how many the confidence grows over the accuracy.
+
+    The calibration error is biased, so its difference has no interval. The second is a mean over the samples.
+    """
+    both = (teacher.id, student.id)
+    if reason := without_probabilities(teacher, student):
+        return tuple(missing_pair(*both, metric, reason) for metric in _CALIBRATION)
+    log_t, log_s = teacher.log_probabilities(), student.log_probabilities()
+    errors = [expected_calibration_error(logs, labels) for logs in (log_t, log_s)]
+    over_t, over_s = (np.exp(logs.max(axis=1)) - model.correct for logs, model in ((log_t, teacher), (log_s, student)))
+    return (
+        estimated_pair(*both, "ece_shift", Estimate(100 * (errors[1] - errors[0]), None, None, len(labels))),
+        estimated_pair(*both, "overconfidence_shift", _in_points(statistics.mean(over_s - over_t))),
+    )
+
+
+def _in_points(share: Estimate) -> Estimate:
+    """Return a difference of shares in percentage points."""
+    low, high = (None if bound is None else 100 * bound for bound in (share.low, share.high))
+    return Estimate(100 * share.value, low, high, share.n)
