@@ -25,12 +25,13 @@ class Invocation:
     """What a command knows about its own invocation.
 
     `arguments` are those after the program's name; `folder` is the folder of the work, once it is known; `resumable` is
-    set by commands that have `--resume`.
+    set by commands that have `--resume`. `how_to_go_on` says what to do after an interruption of the others.
     """
 
     arguments: tuple[str, ...] = ()
     folder: Path | None = None
     resumable: bool = False
+    how_to_go_on: str = "an interrupted measurement keeps nothing; run the same command again"
 
     @classmethod
     def of(cls, context: typer.Context) -> Self:
@@ -51,7 +52,7 @@ class Invocation:
     def how_to_resume(self) -> str:
         """Return how to continue after an interruption, in one sentence."""
         if not self.resumable:
-            return "an interrupted measurement keeps nothing; run the same command again"
+            return self.how_to_go_on
         arguments = list(self.arguments)
         has_out = any(word == "--out" or word.startswith("--out=") for word in arguments)
         if self.folder is not None and not has_out:

@@ -16,6 +16,7 @@ import typer
 from kdbench import __version__, children
 from kdbench.cli.commands.bench import bench
 from kdbench.cli.commands.compare import compare
+from kdbench.cli.commands.compress import compress
 from kdbench.cli.commands.doctor import doctor
 from kdbench.cli.commands.history import history
 from kdbench.cli.commands.list import list_
@@ -29,7 +30,7 @@ from kdbench.errors import EXIT_SIGNAL
 
 _COMMANDS: dict[str, Callable[..., int | None]] = {
     command.__name__.rstrip("_"): command
-    for command in (run, train, bench, macs, compare, ready, report, history, list_, doctor)
+    for command in (run, train, bench, compress, macs, compare, ready, report, history, list_, doctor)
 }
 
 

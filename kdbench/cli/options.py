@@ -30,18 +30,21 @@ Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 EstimateEnergy = Annotated[bool, typer.Option("--estimate-energy", help=MEASURE["estimate_energy"].description)]
 
-_TABLES = {"inputs": INPUTS, "measure": MEASURE}
 _NEEDED_MODE = {"gap_ms": "paced", "rate_per_s": "server"}
 
 
 def measuring(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command all options of a measurement in place of its parameters `inputs` and `measure`.
+    """Give a command the options of a measurement in place of its parameters `inputs` and `measure`.
 
-    The command gets an InputOptions and a Measure in which only the options that were typed are set.
+    The command gets an InputOptions and a Measure in which only the options that were typed are set. One without
+    `measure` uses data for something else: it has no option to leave accuracy out.
     """
+    measures = "measure" in inspect.signature(command).parameters
+    fed = {field: option for field, option in INPUTS.items() if measures or field != "accuracy"}
+    tables = {"inputs": fed, "measure": MEASURE}
     generated: list[inspect.Parameter] = []
     for parameter in inspect.signature(command).parameters.values():
-        table = _TABLES.get(parameter.name)
+        table = tables.get(parameter.name)
         options = [parameter] if table is None else [_parameter(field, option) for field, option in table.items()]
         generated += [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
 
@@ -49,7 +52,9 @@ def measuring(command: Callable[..., int]) -> Callable[..., int]:
     def measuring_command(**values: Any) -> int:
         from kdbench.recipe import InputOptions, Measure
 
-        inputs = _read(InputOptions, INPUTS, {field: values.pop(field) for field in INPUTS})
+        inputs = _read(InputOptions, fed, {field: values.pop(field) for field in fed})
+        if not measures:
+            return command(inputs=inputs, **values)
         measure = _read(Measure, MEASURE, {field: values.pop(field) for field in MEASURE})
         for field, mode in _NEEDED_MODE.items():
             if field in measure.model_fields_set and mode not in measure.mode:
@@ -67,6 +72,19 @@ def typed_options(inputs: "InputOptions", measure: "Measure") -> list[str]:
     of_models = (spec.model_fields_set for spec in inputs.models.values())
     sets = ((INPUTS, inputs.model_fields_set.union(*of_models)), (MEASURE, measure.model_fields_set))
     return [f"--{option.name}" for table, fields in sets for field, option in table.items() if field in fields]
+
+
+def typed_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return the words of a command line that say how models are fed, such as `--data mnist`, as they were typed."""
+    flags = {f"--{option.name}" for option in INPUTS.values() if option.flag is not None}
+    valued = {f"--{option.name}" for option in INPUTS.values() if option.flag is None}
+    words = iter(arguments)
+    kept: list[str] = []
+    for word in words:
+        if word in flags or word.partition("=")[0] in valued:
+            kept.append(word)
+            kept += [next(words)] if word in valued else []
+    return kept
 
 
 def _parameter(field: str, option: Option) -> inspect.Parameter:

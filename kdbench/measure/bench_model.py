@@ -41,6 +41,8 @@ EMULATED = Refusal(
     "measure its file in onnxruntime",
 )
 
+COMPRESSED = Refusal("it was compressed as a file, which no torch network computes", "measure its file in onnxruntime")
+
 USER_CODE = Refusal(
     "its network is user code, and a card may come from anywhere: measuring imports nothing that a card names",
     "measure its file in onnxruntime",
@@ -54,8 +56,8 @@ def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
     """
     if card is None:
         return FOREIGN
-    if card.bits is not None:
-        return EMULATED
+    if card.variant is not None or card.bits is not None:
+        return EMULATED if card.variant is None else COMPRESSED
     if card.architecture is None or card.weights is None or card.outputs is None:
         return Refusal("the file's card names no weights", "export it again: kdbench run … --resume")
     if ":" in card.architecture:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _INPUT_TYPES: Mapping[int, str] = {1: "float32", 2: "uint8", 3: "int8", 10: "float16", 11: "float64"}
 _TOKEN_TYPES: Mapping[int, str] = {6: "int32", 7: "int64"}
 _PASSED_ON = {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten"}  # ids stay ids
-_MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
+MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _read_onnx(path: Path) -> "onnx.ModelProto | None":
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # installed with onnx, without stubs
 
-    if path.stat().st_size > _MAX_FILE_BYTES:  # before gigabytes are read
+    if path.stat().st_size > MAX_FILE_BYTES:  # before gigabytes are read
         hint = "save its weights in a separate file next to it (save_as_external_data)"
         raise InputError(f"{path} is larger than an ONNX file can be, which is 2 GiB", hint)
     try:

@@ -116,12 +116,42 @@ class CodeFile(Value):
     sha256: str
 
 
+class CalibrationSet(Value):
+    """The inputs that activations were calibrated on: `count` samples of the training part, drawn with `seed`.
+
+    `sha256` is of the samples as the data set called `data` holds them, in the training part's order.
+    """
+
+    data: str
+    count: int
+    seed: int
+    sha256: str
+
+
+class Variant(Value):
+    """How a file was made from another one: by compression method `method` with `settings`, from the model `of`.
+
+    `ranges` are the lowest and highest value that each quantized activation keeps, `versions` those of the libraries
+    that wrote the file, `facts` what else the method tells. Files with one `key` have the same bytes.
+    """
+
+    of: Id
+    source_sha256: str
+    method: str
+    settings: AnyTable = Field(default_factory=dict)
+    calibration: CalibrationSet | None = None
+    ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    facts: AnyTable = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    key: str
+
+
 class ModelCard(StoredValue):
     """What a model file is and where it came from. `input_shape` is one sample's: of an image channels, height, width.
 
     `parents` are the models it is compared with, `teachers` those it learned from. `family` and `axes` are its sweep
     and its point in it. `options` belong to the `architecture`; `bits` is set for a network trained with quantization.
-    `code` are the files of user code that it was trained with.
+    `code` are the files of user code that it was trained with. `variant` is set for a file that was compressed.
     `file` and `weights`, the .safetensors file of the exported network, are relative to the run's folder. `targets`
     name the numbers that a regression predicts, in their own unit: no output is scaled; a classifier has none.
     """
@@ -154,6 +184,7 @@ class ModelCard(StoredValue):
     opset: int | None = None
     preprocessing: Preprocessing | None = None
     training: Training | None = None
+    variant: Variant | None = later(None)
 
     @property
     def outputs(self) -> int | None:

@@ -13,11 +13,11 @@ from kdbench.cli import console
 from kdbench.cli.options import Json
 
 COLUMN = 32  # greatest width of the names' column, in characters
-Kind = StrEnum("Kind", "RECIPES DATASETS MODELS METHODS TRACKERS FORMATS STYLES TARGETS")
+Kind = StrEnum("Kind", "RECIPES DATASETS MODELS METHODS COMPRESSORS TRACKERS FORMATS STYLES TARGETS")
 
 
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.", metavar="KIND")], json: Json = False) -> None:
-    """List recipes, datasets, models, methods, trackers, formats, styles or targets.
+    """List recipes, datasets, models, methods, compressors, trackers, formats, styles or targets.
 
     With --json the result is an object of names and descriptions.
 
@@ -69,6 +69,7 @@ _SOURCES = {
     Kind.DATASETS: ("kdbench.data", "DATASETS"),
     Kind.MODELS: ("kdbench.models", "MODELS"),
     Kind.METHODS: ("kdbench.distill.methods", "METHODS"),
+    Kind.COMPRESSORS: ("kdbench.compress", "COMPRESSORS"),
     Kind.TRACKERS: ("kdbench.distill.trackers", "TRACKERS"),
     Kind.FORMATS: ("kdbench.report", "FORMATS"),
     Kind.STYLES: ("kdbench.report.styles", "STYLES"),

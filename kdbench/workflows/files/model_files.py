@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from kdbench.results.run_folder import card_path
 from kdbench.workflows.files.published_weights import with_published
 
 if TYPE_CHECKING:
-    from kdbench.data import Dataset
+    from kdbench.data import Dataset, Part, Split
 
 GENERAL = "options"  # the source of what was given for all models
 OF_MODEL = "options for this model"
@@ -35,6 +35,7 @@ class TestImages:
     """The test part of a data set, loaded once in each geometry that models need."""
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
+    part: ClassVar["Part"] = "test"
 
     inputs: InputOptions
     _loaded: "dict[tuple[Geometry, DataLayout | None], Dataset]" = field(default_factory=dict)
@@ -51,7 +52,7 @@ class TestImages:
             options: dict[str, Any] = {"root": self.inputs.data_root, "download": self.inputs.download}
             options["layout"] = layout or "auto"
             try:
-                loaded = data.load(self.inputs.data, parts=("test",), geometry=geometry, floats=True, **options)
+                loaded = data.load(self.inputs.data, parts=(self.part,), geometry=geometry, floats=True, **options)
             except InputError as error:  # the hints of data sets name the keys of a recipe
                 hint = error.hint.replace("data.root", "data.data-root").replace("data.layout", "data.data-layout")
                 hint = re.sub(r"data\.([\w-]+)(=true)?", r"--\1", hint)
@@ -62,10 +63,14 @@ class TestImages:
     def class_map(self, id_: str, outputs: int | None, spec: InputSpec) -> ClassMap:
         """Return which outputs of a model stand for the classes of the data loaded before."""
         dataset = next(iter(self._loaded.values()))
-        assert dataset.test is not None, "loaders return the requested parts or raise"
-        occurring = np.unique(dataset.test.labels).tolist()
+        occurring = np.unique(self.split().labels).tolist()
         inferred = dataset.inferred_classes
         return class_map(id_, outputs, spec.labels, dataset.class_names, occurring, inferred=inferred)
+
+    def split(self) -> "Split":
+        """Return the samples, as the first model loaded takes them."""
+        dataset = next(iter(self._loaded.values()))
+        return _only_part(dataset)
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -87,6 +92,18 @@ class TestImages:
         first = next(iter(self._loaded.values()))
         assert first.test is not None, "loaders return the requested parts or raise"
         return TestSet(first.test.inputs, first.test.labels, first.known_classes, images, numbers)
+
+
+class TrainingImages(TestImages):
+    """The training part of a data set, loaded in the geometry that a model needs."""
+
+    part: ClassVar["Part"] = "train"
+
+
+def _only_part(dataset: "Dataset") -> "Split":
+    split = dataset.test or dataset.train
+    assert split is not None, "loaders return the requested parts or raise"
+    return split
 
 
 def load_bench_model(
@@ -152,6 +169,7 @@ def load_bench_model(
             parameters=facts.parameters,
             opset=facts.opset,
             preprocessing=preprocessing,
+            variant=None if source is None else source.variant,
         ),
         path=path,
         facts=facts,
@@ -165,8 +183,7 @@ def load_bench_model(
 
 def _is_table(dataset: "Dataset") -> bool:
     """Return whether inputs are rows of floats that are no pixels: neither from 0 to 1, nor whole numbers to 255."""
-    assert dataset.test is not None, "loaders return the requested parts or raise"
-    inputs = dataset.test.inputs
+    inputs = _only_part(dataset).inputs
     if inputs.dtype != np.float32 or inputs.ndim != 4 or inputs.shape[1:3] != (1, 1):
         return False
     low, high = float(inputs.min()), float(inputs.max())

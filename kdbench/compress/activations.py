@@ -1,0 +1,73 @@
+"""The activations of a float model on calibration inputs, batch by batch."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+Activations = Mapping[str, NDArray[np.float32]]
+
+_BATCH_BYTES = 256 << 20  # activations held at once
+
+
+def activations(model: "onnx.ModelProto", inputs: NDArray[Any], *, batch: int | None = None) -> Iterator[Activations]:
+    """Yield every float tensor of the main graph, inputs and outputs included, for batches of `inputs` (N, …).
+
+    `batch` is the batch of a model that takes no other; N is then a multiple of it. Raises InputError for a model that
+    onnxruntime does not run.
+    """
+    from kdbench.worker.runtimes.onnxruntime import FAULTS, feed
+
+    session = _session(model)
+    declared = session.get_inputs()
+    weights = {tensor.name for tensor in model.graph.initializer}
+    names = [value.name for value in session.get_outputs() if value.type == "tensor(float)"]
+    fed = next(value.name for value in declared if value.name not in weights)
+    start, size = 0, batch or 1
+    while start < len(inputs):
+        chunk = inputs[start : start + size]
+        try:
+            values = dict(zip(names, session.run(names, feed(declared, fed, chunk)), strict=True))
+        except FAULTS as error:
+            raise refused(error) from error
+        if chunk.dtype == np.float32:
+            values[fed] = chunk
+        yield values
+        start += len(chunk)
+        if batch is None:  # the first sample shows how much one holds
+            size = max(1, _BATCH_BYTES * len(chunk) // max(1, sum(value.nbytes for value in values.values())))
+
+
+def refused(error: Exception) -> InputError:
+    """Return the error of a model that onnxruntime does not load or run, with its own reason."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    hint = "compress a model that onnxruntime runs: kdbench bench MODEL --no-accuracy shows whether it does"
+    return InputError(f"onnxruntime does not run this model: {reason}", hint)
+
+
+def _session(model: "onnx.ModelProto") -> Any:
+    import onnx
+    import onnxruntime
+
+    from kdbench.worker.runtimes.onnxruntime import FAULTS
+
+    observed = onnx.ModelProto()
+    observed.CopyFrom(model)
+    shown = {value.name for value in model.graph.output}
+    tensors = (name for node in model.graph.node for name in node.output if name and name not in shown)
+    observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(
+            observed.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
+    except FAULTS as error:
+        raise refused(error) from error

@@ -1,0 +1,57 @@
+"""The interface of compression methods: settings that make a new file of a model file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from kdbench.compress.calibration import Calibration
+from kdbench.modelfile.facts import ModelFacts
+from kdbench.validation import Value
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A model file to compress, and the inputs to calibrate on: None for methods that need none."""
+
+    path: Path
+    facts: ModelFacts
+    calibration: Calibration | None = None
+
+    @property
+    def inputs(self) -> Calibration:
+        """The calibration inputs of a method that needs them."""
+        assert self.calibration is not None, "a calibrated method gets inputs"
+        return self.calibration
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method tells of the file that it wrote.
+
+    `ranges` are the lowest and highest value that each quantized activation keeps. `facts` is a table of anything else
+    that belongs in the card, such as the layers left in float; `warnings` are sentences for the user.
+    """
+
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+class Compressor(Value):
+    """A compression method; the fields of a subclass are its settings, each with a default.
+
+    The first line of its docstring is what `kdbench list compressors` shows. `calibrated` says whether it needs
+    calibration inputs. Whoever changes what is written for the same settings raises `revision`, so that files of an
+    earlier one are not taken for it.
+    """
+
+    calibrated: ClassVar[bool] = False
+    revision: ClassVar[int] = 1
+
+    def compress(self, source: Source, target: Path) -> Outcome:
+        """Write a variant of `source` to `target`: the same bytes whenever settings, inputs and versions are the same.
+
+        Raises InputError for a model that the method does not apply to.
+        """
+        raise NotImplementedError

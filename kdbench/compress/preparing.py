@@ -1,0 +1,105 @@
+"""A float model made ready for quantization: checked, its nodes named, its opset raised, its constants folded."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdbench import temporary
+from kdbench.compress.activations import refused
+from kdbench.errors import InputError
+from kdbench.modelfile.facts import MAX_FILE_BYTES, read_model
+from kdbench.modelfile.ort_format import is_ort
+from kdbench.modelfile.weights import nodes_of, tensors_of
+
+if TYPE_CHECKING:
+    import onnx
+
+_OPSET = 13  # the first with scales by channel
+_INTEGER_OPERATORS = ("QLinear", "QuantizeLinear", "DequantizeLinear", "DynamicQuantize", "QGemm", "QAttention")
+_INTEGER_ENDINGS = ("Integer", "IntegerToFloat", "NBits")
+_FLOAT_HINT = "compress the float32 model that it was made from"
+
+
+def prepared(path: Path) -> "onnx.ModelProto":
+    """Return the float32 model at `path` as quantization takes it: batch norm and constants folded, each node named.
+
+    Names of nodes that have one stay, except where two nodes become one. Raises InputError as `require_float32` does,
+    and for a model that onnxruntime does not load.
+    """
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    require_float32(path)
+    model = onnx.load(path)
+    name_nodes(model)
+    try:
+        if opset(model) < _OPSET:
+            model = onnx.version_converter.convert_version(model, _OPSET)
+        with temporary.folder() as folder:
+            written = folder / "prepared.onnx"
+            quant_pre_process(model, written, skip_symbolic_shape=True)
+            model = onnx.load(written)
+    except Exception as error:  # onnx's and onnxruntime's errors share no base class below Exception
+        if isinstance(error, OSError):
+            raise
+        raise refused(error) from error
+    name_nodes(model)
+    forget_unused_domains(model)
+    return model
+
+
+def require_float32(path: Path) -> None:
+    """Raise InputError for a model that is no plain float32 one: quantized or float16 already, or too large."""
+    model = read_model(path)
+    if is_ort(path):
+        raise InputError(f"{path} is in onnxruntime's own format", "compress the .onnx file that it was converted from")
+    quantized = sorted({node.op_type for node in nodes_of(model) if _computes_in_integers(node)})
+    if quantized:
+        raise InputError(f"{path} is quantized already: it holds {', '.join(quantized)}", _FLOAT_HINT)
+    import onnx
+
+    half = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+    kinds = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
+    if half & (kinds | {tensor.data_type for _, tensor in tensors_of(model)}):
+        raise InputError(f"{path} is a float16 model, and only float32 ones are compressed further", _FLOAT_HINT)
+    if onnx.TensorProto.DOUBLE in kinds:
+        raise InputError(f"{path} takes or returns float64, and only float32 models are compressed", "export it so")
+    sizes = [file.stat().st_size for file in (path, *_external(path, model)) if file.exists()]
+    if sum(sizes) > MAX_FILE_BYTES:
+        message = f"{path} has {sum(sizes) / 2**30:.1f} GiB of weights, and compression handles files up to 2 GiB"
+        raise InputError(message, "compress a smaller model")
+
+
+def _computes_in_integers(node: "onnx.NodeProto") -> bool:
+    operator: str = node.op_type
+    return operator.startswith(_INTEGER_OPERATORS) or operator.endswith(_INTEGER_ENDINGS)
+
+
+def _external(path: Path, model: "onnx.ModelProto") -> set[Path]:
+    entries = (entry for _, tensor in tensors_of(model) for entry in tensor.external_data)
+    return {path.parent / entry.value for entry in entries if entry.key == "location"}
+
+
+def opset(model: "onnx.ModelProto") -> int:
+    """Return the version of ONNX's own operators that a model uses."""
+    return max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=1)
+
+
+def name_nodes(model: "onnx.ModelProto") -> None:
+    """Name each unnamed node of the main graph after its operator and place, and repeated names apart."""
+    taken = Counter(node.name for node in model.graph.node if node.name)
+    seen: set[str] = set()
+    for place, node in enumerate(model.graph.node):
+        if not node.name or node.name in seen:
+            stem = node.name or node.op_type
+            node.name = next(name for n in range(place, place + 10**6) if not taken[name := f"{stem}_{n}"])
+            taken[node.name] += 1
+        seen.add(node.name)
+
+
+def forget_unused_domains(model: "onnx.ModelProto") -> None:
+    """Remove the imports of operator sets that no node uses: onnxruntime adds those of all it knows."""
+    used = {node.domain for node in nodes_of(model)} | {"", "ai.onnx"}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
