@@ -6,7 +6,7 @@ import pytest
 
 import kdbench as package
 
-COMMANDS = ("run", "train", "bench", "macs", "compare", "ready", "report", "history", "list", "doctor")
+COMMANDS = ("run", "train", "bench", "compress", "macs", "compare", "ready", "report", "history", "list", "doctor")
 
 
 def test_bare_invocation_prints_help_and_succeeds(run_cli):
@@ -29,7 +29,7 @@ def test_every_command_has_help_with_an_example_and_takes_json(run_cli, command)
     assert "--json" in ended.out
 
 
-@pytest.mark.parametrize("command", ["bench", "compare"])
+@pytest.mark.parametrize("command", ["bench", "compare", "compress"])
 def test_help_lists_the_choices_of_an_option(run_cli, command):
     text = run_cli(command, "--help").out
     assert "--provider [cpu|cuda]" in text

@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 CLASSES = 4
+_WEIGHTS = {"w1": (8, 3, 3, 3), "b1": (8,), "w2": (8, 8, 3, 3), "w3": (8, CLASSES), "b3": (CLASSES,)}
 
 
 def convolutional(
@@ -16,13 +17,7 @@ def convolutional(
     rng = np.random.default_rng(0)
     stored = [
         numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32) / 3, name)
-        for name, shape in (
-            ("w1", (8, 3, 3, 3)),
-            ("b1", (8,)),
-            ("w2", (8, 8, 3, 3)),
-            ("w3", (8, CLASSES)),
-            ("b3", (4,)),
-        )
+        for name, shape in _WEIGHTS.items()
     ]
     names = iter(["first", "relu1", "second", "relu2", "mean", "flat", "last"] if named else [""] * 7)
     nodes = [
