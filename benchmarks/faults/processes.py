@@ -18,9 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.faults.trial import Trial
+from benchmarks.faults.trial import COMMAND, Trial
 
-KDBENCH = (sys.executable, "-P", "-c", "import sys; from kdbench.cli.main import main; sys.exit(main())")
 RECIPE = """
 name = "faults"
 data = { name = "digits", validation = 0.2 }
@@ -314,7 +313,7 @@ def _environment(place: Path, **variables: str) -> dict[str, str]:
 def _start(place: Path, *arguments: str, log: str = "log") -> subprocess.Popen[bytes]:
     with (place / log).open("wb") as stream:
         return subprocess.Popen(
-            [*KDBENCH, *arguments],
+            [*COMMAND, *arguments],
             stdout=stream,
             stderr=stream,
             env=_environment(place),
@@ -337,7 +336,7 @@ def _run(
         environment.pop("TMPDIR", None)
     try:
         done = subprocess.run(
-            [*before, *KDBENCH, *arguments], env=environment, cwd=cwd or place, capture_output=True, text=True,
+            [*before, *COMMAND, *arguments], env=environment, cwd=cwd or place, capture_output=True, text=True,
             timeout=LIMIT_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

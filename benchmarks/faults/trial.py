@@ -10,6 +10,9 @@ from pathlib import Path
 
 LIMIT_S = 60.0
 _PROPER = {0, 1, 2, 3}
+_MOST_BYTES = 2 << 30
+COMMAND = (sys.executable, "-P", "-c", "import sys; from kdbench.cli.main import main; sys.exit(main())")
+"""What runs kdbench; its arguments follow."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit code (None: it ran beyond the limit) and what it wrote."""
+    """How a command ended: its exit code (None: it ran beyond the limit), what it wrote, its most memory if known."""
 
     code: int | None
     output: str
     errors: str
+    peak_bytes: int = 0
 
     @property
     def outcome(self) -> str:
@@ -41,12 +45,14 @@ class Ended:
         wrong = [] if self.code in _PROPER else [f"{self.outcome}: {self.errors.strip()[-300:]}"]
         if self.code == 3 and "error: " not in self.errors:
             wrong.append("exit 3 without a message")
+        if self.peak_bytes > _MOST_BYTES:
+            wrong.append(f"{self.peak_bytes / 2**30:.1f} GiB of memory")
         return tuple(wrong)
 
 
 def kdbench(arguments: Sequence[str | Path], folder: Path, limit_s: float = LIMIT_S) -> Ended:
     """Run kdbench in `folder`, in a process group of its own."""
-    return run([sys.executable, "-P", "-m", "kdbench", *map(str, arguments)], folder, limit_s)
+    return run([*COMMAND, *map(str, arguments)], folder, limit_s)
 
 
 def run(

@@ -10,9 +10,10 @@ part has no noise, so that a model's test error is its excess risk.
 """
 
 import math
+from typing import Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Inputs, Request, Split
@@ -21,6 +22,7 @@ from kdbench.data.selection import key_of, normals
 from kdbench.validation import Value
 
 _FEATURES, _COEFFICIENTS, _NOISE = 0x66656174, 0x636F6566, 0x6E6F6973  # separate keys
+_MOST_NUMBERS = 50_000_000
 
 
 class NoisyLinear(Value):
@@ -30,8 +32,15 @@ class NoisyLinear(Value):
     samples: int = Field(default=200, ge=2, le=10_000_000)
     test: int = Field(default=1000, ge=2, le=10_000_000)
     targets: int = Field(default=1, ge=1, le=10_000)
-    noise: float = Field(default=0.0, ge=0)
+    noise: float = Field(default=0.0, ge=0, le=1e30)
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits_memory(self) -> Self:
+        numbers = (self.samples + self.test) * (self.features + self.targets)
+        if numbers > _MOST_NUMBERS:
+            raise ValueError(f"samples: {numbers:,} numbers; the most are {_MOST_NUMBERS:,}")
+        return self
 
 
 @DATASETS.register_pattern(r"noisy_linear(:.*)?", example="noisy_linear")

@@ -18,18 +18,24 @@ from pydantic import Field, ValidationError, validate_call
 from kdbench import plugins
 from kdbench.errors import InputError, KdbenchError
 from kdbench.models import signatures
+from kdbench.models.memory_limit import within_memory
 from kdbench.registry import Registry, is_shipped
 from kdbench.validation import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torch import nn
 
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+MOST_WIDTH = 65_536
+
+PositiveInt = Annotated[int, Field(gt=0, le=100_000_000)]
+Width = Annotated[int, Field(gt=0, le=MOST_WIDTH)]
+Count = Annotated[int, Field(gt=0, le=1000)]  # layers, networks, a stride
+Factor = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+Hidden = Annotated[tuple[Width, ...], Field(max_length=1000)]
+Widths = Annotated[Hidden, Field(min_length=1)]
 
 InputShape = tuple[PositiveInt, PositiveInt, PositiveInt]
 """Channels, height, width of one sample: what a factory takes that builds networks for images."""
@@ -59,11 +65,23 @@ def build(
     input shape that the network cannot take.
     """
     factory = MODELS.get(name)
+    with within_memory(f"model {name!r}"):
+        return _built(factory, name, input_shape, classes, channels, options)
+
+
+def _built(
+    factory: Any,
+    name: str,
+    input_shape: tuple[int, ...],
+    classes: int,
+    channels: int | None,
+    options: "Mapping[str, Any]",
+) -> "nn.Module":
     if not signatures.is_factory(factory):
         return signatures.built(factory, name, input_shape, classes, channels, options)
     _require_rank(name, factory, input_shape)
     try:
-        return validate_call(factory)(name, input_shape, classes, **options)
+        network: nn.Module = validate_call(factory)(name, input_shape, classes, **options)
     except ValidationError as error:
         options_of = inspect.signature(factory).parameters.values()
         known = [option.name for option in options_of if option.kind is option.KEYWORD_ONLY]
@@ -79,6 +97,7 @@ def build(
         if isinstance(error, KdbenchError) or is_shipped(factory):
             raise
         raise InputError(f"model {name!r} failed: {plugins.describe_failure(error)}", plugins.place(error)) from error
+    return network
 
 
 def _require_rank(name: str, factory: "ModelFactory", input_shape: tuple[int, ...]) -> None:

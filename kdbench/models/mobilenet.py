@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
-from kdbench.models import MODELS, InputShape, PositiveFloat, PositiveInt, Share
+from kdbench.models import MODELS, Factor, InputShape, PositiveInt, Share
 from kdbench.models.staged import Staged, conv_bn, stage
 
 # Expansion, channels, repeats, stride of the first repeat.
@@ -41,7 +41,7 @@ class InvertedResidual(nn.Module):
 
 @MODELS.register("mobilenetv2")
 def mobilenetv2(
-    _name: str, input_shape: InputShape, classes: PositiveInt, /, *, width: PositiveFloat = 1.0, dropout: Share = 0.2
+    _name: str, input_shape: InputShape, classes: PositiveInt, /, *, width: Factor = 1.0, dropout: Share = 0.2
 ) -> nn.Module:
     """Build MobileNetV2 with channels times `width`."""
     inputs = rounded(32 * width)

@@ -18,8 +18,22 @@ import math
 from torch import nn
 
 from kdbench.errors import InputError
-from kdbench.models import MODELS, InputShape, PositiveFloat, PositiveInt, SampleShape, Share, Widths
+from kdbench.models import (
+    MODELS,
+    MOST_WIDTH,
+    Count,
+    Factor,
+    Hidden,
+    InputShape,
+    PositiveInt,
+    SampleShape,
+    Share,
+    Widths,
+)
 from kdbench.models.staged import Staged, conv_bn_relu, pooled_linear, scaled
+
+_DIGITS = 9  # of a size in a name
+_SHOWN = 60  # characters of a name
 
 
 @MODELS.register("dense")
@@ -29,7 +43,7 @@ def dense(
     classes: PositiveInt,
     /,
     *,
-    hidden: tuple[PositiveInt, ...] = (1200, 1200),
+    hidden: Hidden = (1200, 1200),
     dropout: Share = 0.0,
 ) -> nn.Module:
     """Build a dense ReLU network with these hidden widths; with none it is linear."""
@@ -50,7 +64,10 @@ def linear(name: str, input_shape: tuple[PositiveInt, ...], classes: PositiveInt
 @MODELS.register_pattern(r"\d+(-\d+)+", example="784-1200-1200-10")
 def dense_by_widths(name: str, input_shape: SampleShape, classes: PositiveInt, /, *, dropout: Share = 0.0) -> nn.Module:
     """Build the dense ReLU network whose widths the name lists, from inputs to classes."""
-    inputs, *hidden, outputs = (int(width) for width in name.split("-"))
+    sizes = name.split("-")
+    if max(map(len, sizes)) > _DIGITS or max(map(int, sizes[1:-1]), default=0) > MOST_WIDTH:
+        raise InputError(f"model {name[:_SHOWN]!r}: a width is above {MOST_WIDTH:,}", "choose smaller widths")
+    inputs, *hidden, outputs = map(int, sizes)
     if min(inputs, *hidden, outputs) < 1:
         raise InputError(f"model {name!r}: a width is zero", "every width must be at least 1")
     if (inputs, outputs) != (math.prod(input_shape), classes):
@@ -68,7 +85,7 @@ def convnet(
     /,
     *,
     widths: Widths = (32, 64, 128),
-    strides: tuple[PositiveInt, ...] | None = None,
+    strides: tuple[Count, ...] | None = None,
 ) -> nn.Module:
     """Build 3×3 convolutions with batch norm and ReLU, one per width; global average pooling; a linear head.
 
@@ -158,8 +175,8 @@ def vgg(
     classes: PositiveInt,
     /,
     *,
-    width: PositiveFloat = 1.0,
-    head: tuple[PositiveInt, ...] | None = None,
+    width: Factor = 1.0,
+    head: Hidden | None = None,
     dropout: Share = 0.5,
 ) -> nn.Module:
     """Build the VGG called `name`.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
-from kdbench.models import MODELS, PositiveInt, SampleShape, Share
+from kdbench.models import MODELS, Count, PositiveInt, SampleShape, Share, Width
 from kdbench.models.staged import Staged
 
 _CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -47,12 +47,12 @@ def recurrent(
     classes: PositiveInt,
     /,
     *,
-    hidden: PositiveInt = 64,
-    layers: PositiveInt = 1,
+    hidden: Width = 64,
+    layers: Count = 1,
     bidirectional: bool = False,
     dropout: Share = 0.0,
     vocabulary: PositiveInt | None = None,
-    embedding: PositiveInt = 32,
+    embedding: Width = 32,
 ) -> nn.Module:
     """Build `layers` recurrent layers of `hidden` units and a linear head; `dropout` applies after each layer.
 

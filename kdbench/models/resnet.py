@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
-from kdbench.models import MODELS, InputShape, PositiveFloat, PositiveInt, Share
+from kdbench.models import MODELS, Factor, InputShape, PositiveInt, Share
 from kdbench.models.staged import Staged, conv_bn, conv_bn_relu, pooled_linear, scaled, stage
 
 Shortcut = Literal["projection", "pad"]
@@ -153,7 +153,7 @@ def residual(
     blocks: BlocksPerStage = (2, 2, 2, 2),
     stem: Stem = "cifar",
     stem_stride: StemStride | None = None,
-    width: PositiveFloat = 1.0,
+    width: Factor = 1.0,
 ) -> nn.Module:
     """Build a residual network with `blocks` per stage, of 64, 128, 256, … channels times `width`.
 
@@ -182,7 +182,7 @@ def imagenet_resnet(
     *,
     stem: Stem = "imagenet",
     stem_stride: StemStride | None = None,
-    width: PositiveFloat = 1.0,
+    width: Factor = 1.0,
 ) -> nn.Module:
     """Build the ResNet of table 1 called `name`; `stem="cifar"` adapts it to small images."""
     block, blocks = IMAGENET[name]

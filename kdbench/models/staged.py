@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.models import MODELS, PositiveInt, SampleShape, build
+from kdbench.models import MODELS, Count, PositiveInt, SampleShape, Width, build
 
 
 class Staged(nn.Module):
@@ -107,8 +107,8 @@ def fused(
     /,
     *,
     trunk: str | dict[str, Any] = "convnet",
-    count: PositiveInt = 4,
-    features: PositiveInt = 128,
+    count: Count = 4,
+    features: Width = 128,
 ) -> nn.Module:
     """Build `count` networks of the model `trunk` (its name, or a table with options), each of `features` outputs."""
     options = {"name": trunk} if isinstance(trunk, str) else dict(trunk)

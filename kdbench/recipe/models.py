@@ -172,7 +172,7 @@ class Student(Trained):
     """
 
     teacher: tuple[str, ...] = ()
-    ce_weight: float | None = Field(default=None, ge=0)
+    ce_weight: float | None = Field(default=None, ge=0, le=1e9)
     terms: tuple[Term, ...] = ()
     cache: Literal["auto", "on", "off"] = "auto"
     start: Start | None = None

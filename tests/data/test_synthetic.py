@@ -53,6 +53,7 @@ def test_only_requested_parts_are_there_and_defaults_need_no_colon():
         ("noisy_linear:noise=much", "noise"),
         ("noisy_linear:features", "no value"),
         ("noisy_linear:seed=1,seed=2", "twice"),
+        ("noisy_linear:features=10000,samples=10000000", "100,020,001,000 numbers"),
     ],
 )
 def test_a_wrong_option_is_named(name, message):

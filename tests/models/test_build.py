@@ -5,6 +5,7 @@ import torch
 
 from kdbench import models
 from kdbench.errors import InputError
+from kdbench.models.memory_limit import within_memory
 
 FAMILIES = [
     ("784-32-7", {}, (1, 28, 28)),
@@ -94,6 +95,30 @@ def test_an_impossible_shape_is_refused(shape, classes):
         models.build("resnet8", shape, classes)
 
 
-def test_more_weights_than_memory_are_refused():
-    with pytest.raises(InputError, match="cannot be built"):
-        models.build("dense", (1, 8, 8), 10, hidden=[2**40])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dense", {"hidden": [10_000_000]}),
+        ("dense", {"hidden": [8] * 100_000}),
+        ("64-10000000-10", {}),
+        (f"64-{'9' * 5000}-10", {}),
+        ("vgg8_bn", {"width": 1e7}),
+        ("convnet", {"widths": [8], "strides": [10**7]}),
+        ("gru", {"layers": 10**7}),
+        ("fused", {"count": 10**7}),
+    ],
+)
+def test_impossible_sizes_are_refused(name, options):
+    with pytest.raises(InputError, match=r"less than or equal|at most|above 65,536"):
+        models.build(name, (1, 8, 8) if name != "gru" else (4, 8), 10, **options)
+
+
+def test_a_network_larger_than_the_memory_is_refused_before_its_weights_are_written():
+    # 64·w + w + 10·w + 10 weights of 4 bytes, four times: the limit lies at the last layer's.
+    memory = 4 * 4 * (65 * 100 + 10 * 100 + 10)
+    with within_memory("it", memory):
+        models.build("dense", (1, 8, 8), 10, hidden=[100])
+    with torch.device("meta"), pytest.raises(InputError, match=r"it has 0\.0 GB"), within_memory("it", memory - 1):
+        models.build("dense", (1, 8, 8), 10, hidden=[100])
+    with torch.device("meta"), pytest.raises(InputError, match=r"model 'dense' has [\d.]+ GB of weights"):
+        models.build("dense", (1, 8, 8), 10, hidden=[65_536] * 1000)

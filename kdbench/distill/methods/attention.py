@@ -27,7 +27,7 @@ class AttentionOptions(MethodOptions):
     one side give, where kdbench cannot know them.
     """
 
-    attention_weight: float = Field(default=1000.0, ge=0)
+    attention_weight: float = Field(default=1000.0, ge=0, le=1e9)
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
     student_layout: LayoutName | None = None

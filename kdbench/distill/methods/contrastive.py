@@ -23,10 +23,10 @@ from kdbench.models.taps import last_stage
 class ContrastiveOptions(LayerOptions):
     """The authors' values; `momentum` is the share that an old embedding keeps. The default layer is the last stage."""
 
-    contrastive_weight: float = Field(default=0.8, ge=0)
-    feature_dim: int = Field(default=128, gt=0)
-    negatives: int = Field(default=16384, gt=0)
-    temperature: float = Field(default=0.07, gt=0)
+    contrastive_weight: float = Field(default=0.8, ge=0, le=1e9)
+    feature_dim: int = Field(default=128, gt=0, le=65_536)
+    negatives: int = Field(default=16384, gt=0, le=100_000)
+    temperature: float = Field(default=0.07, gt=0, le=1e6)
     momentum: float = Field(default=0.5, ge=0, lt=1)
 
 

@@ -14,10 +14,10 @@ from kdbench.distill.methods import METHODS
 class DkdOptions(MethodOptions):
     """The paper's values; its alpha is `tckd_weight`, its beta `nckd_weight`; `warmup` is in epochs."""
 
-    tckd_weight: float = Field(default=1.0, ge=0)
-    nckd_weight: float = Field(default=8.0, ge=0)
-    temperature: float = Field(default=4.0, gt=0)
-    warmup: int = Field(default=20, ge=0)
+    tckd_weight: float = Field(default=1.0, ge=0, le=1e9)
+    nckd_weight: float = Field(default=8.0, ge=0, le=1e9)
+    temperature: float = Field(default=4.0, gt=0, le=1e6)
+    warmup: int = Field(default=20, ge=0, le=1_000_000)
 
 
 @METHODS.register("dkd")

@@ -23,7 +23,7 @@ from kdbench.models.taps import middle_stage
 class HintOptions(LayerOptions):
     """Weight of the term; the default layer is the network's middle stage."""
 
-    hint_weight: float = Field(default=100.0, ge=0)
+    hint_weight: float = Field(default=100.0, ge=0, le=1e9)
 
 
 _MANY = 16  # samples of noise that show whether a vector takes negative values

@@ -20,8 +20,8 @@ class KdOptions(MethodOptions):
     as in the authors' code, or "population".
     """
 
-    kd_weight: float = Field(default=0.9, ge=0)
-    temperature: float = Field(default=4.0, gt=0)
+    kd_weight: float = Field(default=0.9, ge=0, le=1e9)
+    temperature: float = Field(default=4.0, gt=0, le=1e6)
     standardize: bool = False
     std: Std = "unbiased"
 
@@ -55,8 +55,8 @@ class Kd(Method):
 class BornAgainOptions(KdOptions):
     """The options of kd; weight and temperature are 1, as in the authors' BAN+L (BAN has `ce_weight` 0)."""
 
-    kd_weight: float = Field(default=1.0, ge=0)
-    temperature: float = Field(default=1.0, gt=0)
+    kd_weight: float = Field(default=1.0, ge=0, le=1e9)
+    temperature: float = Field(default=1.0, gt=0, le=1e6)
 
 
 @METHODS.register("born_again")
@@ -74,8 +74,8 @@ class BornAgain(Kd):
 class FunctionMatchingOptions(KdOptions):
     """The options of kd; the authors use temperatures of 1, 2, 5 or 10, by data set and length."""
 
-    kd_weight: float = Field(default=1.0, ge=0)
-    temperature: float = Field(default=2.0, gt=0)
+    kd_weight: float = Field(default=1.0, ge=0, le=1e9)
+    temperature: float = Field(default=2.0, gt=0, le=1e6)
 
 
 @METHODS.register("function_matching")

@@ -17,7 +17,7 @@ from kdbench.distill.methods import METHODS
 class MseOptions(MethodOptions):
     """Weight of the term; with a `ce_weight` of one half, labels and teacher count alike."""
 
-    mse_weight: float = Field(default=0.5, ge=0)
+    mse_weight: float = Field(default=0.5, ge=0, le=1e9)
 
 
 @METHODS.register("mse")

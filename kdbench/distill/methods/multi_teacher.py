@@ -19,8 +19,8 @@ Combine = Literal["probabilities", "divergences"]
 class MultiTeacherOptions(MethodOptions):
     """`combine` says what is averaged over the teachers: their probabilities, or the divergences from each."""
 
-    kd_weight: float = Field(default=0.9, ge=0)
-    temperature: float = Field(default=4.0, gt=0)
+    kd_weight: float = Field(default=0.9, ge=0, le=1e9)
+    temperature: float = Field(default=4.0, gt=0, le=1e6)
     combine: Combine = "probabilities"
 
 

@@ -25,9 +25,9 @@ class MutualOptions(MethodOptions):
     `peer_ce_weight` weighs the peers' cross-entropy; the recipe's `ce_weight` the student's.
     """
 
-    mutual_weight: float = Field(default=1.0, ge=0)
-    peer_ce_weight: float = Field(default=1.0, ge=0)
-    temperature: float = Field(default=1.0, gt=0)
+    mutual_weight: float = Field(default=1.0, ge=0, le=1e9)
+    peer_ce_weight: float = Field(default=1.0, ge=0, le=1e9)
+    temperature: float = Field(default=1.0, gt=0, le=1e6)
     peers: int = Field(default=1, ge=1, le=32)
     models: tuple[Model, ...] = ()
 

@@ -15,8 +15,8 @@ from kdbench.models.taps import last_stage
 class RelationalOptions(LayerOptions):
     """Weights of the two parts; the default layer is the network's last stage."""
 
-    relational_distance_weight: float = Field(default=25.0, ge=0)
-    relational_angle_weight: float = Field(default=50.0, ge=0)
+    relational_distance_weight: float = Field(default=25.0, ge=0, le=1e9)
+    relational_angle_weight: float = Field(default=50.0, ge=0, le=1e9)
 
 
 @METHODS.register("relational")

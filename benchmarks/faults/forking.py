@@ -1,0 +1,84 @@
+"""kdbench commands in forked processes: its libraries load once, and a trial takes as long as its own work.
+
+POSIX. What differs from a process of its own is that every library is loaded already; `trial.kdbench` is the other way.
+"""
+
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.faults.trial import LIMIT_S, Ended
+
+_LOADED = ("numpy", "onnx", "onnxruntime", "torch", "pydantic", "safetensors.torch", "kdbench.cli.main")
+_MOST_BYTES = 16 << 30  # of address space: a library that asks for more fails, and the machine does not
+_POLL_S = 0.01
+_LONGEST_POLL_S = 0.5  # longer ones mean that the machine was stopped
+
+
+def load() -> None:
+    """Load the libraries that the trials share, before the first fork."""
+    for name in _LOADED:
+        import_module(name)
+
+
+def forked(
+    arguments: Sequence[str | Path],
+    folder: Path,
+    limit_s: float = LIMIT_S,
+    environment: Mapping[str, str] | None = None,
+) -> Ended:
+    """Run kdbench in `folder`, in a forked process with a group of its own; end the group beyond the limit."""
+    out, err = folder / ".stdout", folder / ".stderr"
+    child = os.fork()
+    if child == 0:
+        _become_kdbench([str(word) for word in arguments], folder, out, err, environment or {})
+    code, peak = _waited(child, limit_s)
+    texts = [path.read_bytes().decode(errors="surrogateescape") if path.exists() else "" for path in (out, err)]
+    for path in (out, err):
+        path.unlink(missing_ok=True)
+    return Ended(code, *texts, peak)
+
+
+def _waited(child: int, limit_s: float) -> tuple[int | None, int]:
+    """Return the exit code, None beyond the limit, and the most memory of the process and its children in bytes."""
+    left_s, before_s = limit_s, time.monotonic()
+    code: int | None = None
+    while True:
+        pid, status, usage = os.wait4(child, os.WNOHANG)
+        if pid:
+            code = os.waitstatus_to_exitcode(status)
+            break
+        now_s = time.monotonic()
+        left_s -= min(now_s - before_s, _LONGEST_POLL_S)
+        before_s = now_s
+        if left_s < 0:
+            os.killpg(child, signal.SIGKILL)
+            _, _, usage = os.wait4(child, 0)
+            break
+        time.sleep(_POLL_S)
+    return code, usage.ru_maxrss * 1024
+
+
+def _become_kdbench(arguments: list[str], folder: Path, out: Path, err: Path, environment: Mapping[str, str]) -> None:
+    code = 70
+    try:
+        os.setsid()
+        os.chdir(folder)
+        for path, descriptor in ((os.devnull, 0), (out, 1), (err, 2)):
+            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
+        os.environ.update(environment)
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        sys.argv = ["kdbench", *arguments]
+        code = import_module("kdbench.cli.main").main()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException as error:  # noqa: BLE001 - a forked process must not go on as its parent
+        os.write(2, f"\nuncaught {type(error).__name__}: {error}\n".encode(errors="backslashreplace"))
+    finally:
+        os._exit(code)

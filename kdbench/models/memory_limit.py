@@ -1,0 +1,43 @@
+"""Networks that this machine cannot hold, refused while they are built.
+
+The system gives a tensor its memory when it is written, so weights are counted when a module registers them, which is
+before their first values.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+
+from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_COPIES = 4  # weights, gradients, the optimiser's state, the best epoch's weights
+
+
+@contextmanager
+def within_memory(subject: str, memory_bytes: int | None = None) -> Iterator[None]:
+    """Raise InputError, calling the network `subject`, when training what the block builds takes more than the memory.
+
+    `memory_bytes` is by default what the machine has, used or not.
+    """
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    memory = psutil.virtual_memory().total if memory_bytes is None else memory_bytes
+    held = 0
+
+    def count(_module: "nn.Module", _name: str, parameter: "nn.Parameter | None") -> None:
+        nonlocal held
+        held += 0 if parameter is None else parameter.numel() * parameter.element_size()
+        if held * _COPIES > memory:
+            sizes = f"{held / 1e9:,.1f} GB of weights or more, and this machine has {memory / 1e9:,.1f} GB of memory"
+            raise InputError(f"{subject} has {sizes}; training takes {_COPIES} times its weights", "make it smaller")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
