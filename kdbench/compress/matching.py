@@ -1,0 +1,80 @@
+"""Layers of a float model found in its quantized file, by the names of tensors, through QuantizeLinear."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kdbench.compress.wiring import LAYERS, Wiring
+from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+# What a quantizer may fold into the layer before it: the result keeps the last one's name.
+_FOLDED = {"BatchNormalization", "Add", "Mul", "Relu", "LeakyRelu", "Clip", "Identity"}
+_ACTIVATIONS = {"Relu", "Clip"}  # removed where the range of the next QuantizeLinear cuts off the same values
+
+
+@dataclass(frozen=True)
+class Match:
+    """A layer of a float model and its quantized form, by the names of nodes and tensors.
+
+    `result` is a tensor of both models: the layer's output, or that of an activation folded into it, and `quantized`
+    what the quantized model's next layers read in its place. `exact` is the float model's tensor to compare with what
+    the quantized layer itself computes, which is still called `result`: the value before a folded activation.
+    """
+
+    name: str
+    operator: str
+    exact: str
+    result: str
+    quantized: str
+
+
+def match_layers(floating: "onnx.ModelProto", quantized: "onnx.ModelProto") -> list[Match]:
+    """Return the layers of `floating` that `quantized` has too, in the graph's order.
+
+    `quantized` keeps the names of tensors and stores QuantizeLinear and DequantizeLinear around its operators (QDQ).
+    Raises InputError where no layer is found.
+    """
+    source, target = Wiring.of(floating.graph), Wiring.of(quantized.graph)
+    layers = [node for node in floating.graph.node if node.op_type in LAYERS and node.input[0] not in source.stored]
+    matches = [match for node in layers if (match := _match(node, source, target)) is not None]
+    if not matches:
+        message = "the quantized file has no tensor with the name of a layer's output in the float file"
+        raise InputError(message, "give the float file that it was made from, and the QDQ form of the quantized one")
+    return matches
+
+
+def _match(node: "onnx.NodeProto", source: Wiring, target: Wiring) -> Match | None:
+    chain = list(_chain(node, source))
+    place = next((place for place, name in enumerate(chain) if name in target.producers), None)
+    if place is None:
+        return None
+    result = chain[place]
+    layer = target.producers[result]
+    folded = place > 0 and source.producers[result].op_type in _ACTIVATIONS
+    exact = chain[place - 1] if folded and layer.op_type in LAYERS else result
+    return Match(node.name or node.output[0], node.op_type, exact, result, _dequantized(result, target))
+
+
+def _chain(node: "onnx.NodeProto", wiring: Wiring) -> Iterator[str]:
+    """Yield the output of a layer, and those of the nodes after it that a quantizer may fold into it."""
+    name = node.output[0]
+    yield name
+    while (follower := wiring.sole_consumer(name)) is not None and follower.op_type in _FOLDED:
+        others = [other for other in follower.input if other and other != name]
+        if any(other not in wiring.stored for other in others):
+            return
+        name = follower.output[0]
+        yield name
+
+
+def _dequantized(name: str, wiring: Wiring) -> str:
+    """Return the tensor that the nodes after `name` read in place of it."""
+    for quantize in wiring.consumers.get(name, []):
+        if quantize.op_type == "QuantizeLinear":
+            for dequantize in wiring.consumers.get(quantize.output[0], []):
+                if dequantize.op_type == "DequantizeLinear":
+                    return str(dequantize.output[0])
+    return name

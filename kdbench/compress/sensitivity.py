@@ -1,0 +1,152 @@
+"""How much noise quantization puts into each layer, and which layers to keep in float until a goal holds."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.compress.matching import Match, match_layers
+from kdbench.compress.observing import Observer, chunks
+from kdbench.compress.wiring import Wiring
+from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+_OWN = "quantized/"  # before the names of what one quantized layer brings into the float graph
+
+
+@dataclass(frozen=True)
+class LayerNoise:
+    """Signal-to-noise ratios of a quantized layer in dB, infinite without noise: 10·log₁₀(Σx² / Σ(x̂ − x)²).
+
+    `snr_db` is that of its output in the quantized network, with the noise of all layers before it. `alone_snr_db` is
+    that of the network's answer when this layer alone is quantized: its weights and its inputs. A tensor's own ratio
+    would not tell how much the noise matters, since a channel that counts little may have most of the signal.
+    """
+
+    name: str
+    operator: str
+    tensor: str
+    snr_db: float
+    alone_snr_db: float
+
+
+def layer_noise(
+    floating: "onnx.ModelProto", quantized: "onnx.ModelProto", inputs: NDArray[Any], *, batch: int | None = None
+) -> list[LayerNoise]:
+    """Return the noise of each layer on `inputs` (N, …), worst first: by `alone_snr_db`, which tells whom to blame.
+
+    `quantized` is the QDQ form of `floating`, with its names of tensors; the answer is the first output. `batch` is the
+    batch of a model that takes no other. The float model runs once for each layer. Raises InputError for files that do
+    not belong together.
+    """
+    matches, parts = match_layers(floating, quantized), chunks(inputs, batch)
+    answer = floating.graph.output[0].name
+    reference = Observer(floating, [answer, *(match.result for match in matches)])
+    running = Observer(quantized, [match.quantized for match in matches])
+    answers, inside = [], {match.name: _Power() for match in matches}
+    for part in parts:
+        exact, noisy = reference(part), running(part)
+        answers.append(exact[answer])
+        for match in matches:
+            inside[match.name].add(exact[match.result], noisy[match.quantized])
+    table = []
+    for match in matches:
+        alone, power = Observer(quantize_one(floating, quantized, match), [answer], simulated=True), _Power()
+        for part, expected in zip(parts, answers, strict=True):
+            power.add(expected, alone(part)[answer])
+        table.append(LayerNoise(match.name, match.operator, match.result, inside[match.name].snr_db, power.snr_db))
+    return sorted(table, key=lambda noise: noise.alone_snr_db)
+
+
+def snr_db(exact: NDArray[Any], noisy: NDArray[Any]) -> float:
+    """Return the signal-to-noise ratio of `noisy` in dB; infinite where both are the same."""
+    power = _Power()
+    power.add(exact, noisy)
+    return power.snr_db
+
+
+def keep_in_float(layers: Iterable[str], holds: Callable[[tuple[str, ...]], bool]) -> tuple[str, ...]:
+    """Return the shortest beginning of `layers`, worst first, that has to stay in float for a goal to hold.
+
+    `holds` quantizes everything but the given layers and says whether the goal is met: an accuracy, or a ratio of
+    signal to noise. It is asked for no layer first, then for one more each time. Raises InputError if the goal is not
+    even met with all of them in float.
+    """
+    order = list(layers)
+    for count in range(len(order) + 1):
+        if holds(kept := tuple(order[:count])):
+            return kept
+    message = f"the goal is missed even with all {len(order)} layers in float"
+    raise InputError(message, "lower the goal, or compare with the accuracy of the float model on the same samples")
+
+
+class _Power:
+    """The sums of squares of a signal and of its noise, added up over chunks."""
+
+    def __init__(self) -> None:
+        self._signal = self._noise = 0.0
+
+    def add(self, exact: NDArray[Any], noisy: NDArray[Any]) -> None:
+        if exact.shape != noisy.shape:
+            message = f"a tensor has the shape {noisy.shape} in the quantized file and {exact.shape} in the float file"
+            raise InputError(message, "give the float file that it was made from")
+        signal, noise = exact.astype(np.float64), noisy.astype(np.float64) - exact
+        self._signal += float(np.vdot(signal, signal))
+        self._noise += float(np.vdot(noise, noise))
+
+    @property
+    def snr_db(self) -> float:
+        if self._noise == 0:
+            return math.inf
+        return 10 * math.log10(self._signal / self._noise) if self._signal else -math.inf
+
+
+def quantize_one(floating: "onnx.ModelProto", quantized: "onnx.ModelProto", match: Match) -> "onnx.ModelProto":
+    """Return the float model with one layer as the quantized model computes it, from the float tensors before it."""
+    import onnx
+
+    target = Wiring.of(quantized.graph)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(floating)
+    given = {value.name for value in floating.graph.input}
+    given |= {name for node in floating.graph.node for name in node.output if name != match.result}
+    needed, pending = set[str](), [match.result]
+    while pending:
+        name = pending.pop()
+        if name and name not in given and name not in needed:
+            needed.add(name)
+            pending += target.producers[name].input if name in target.producers else []
+    for name in needed & set(target.stored):
+        copy.graph.initializer.append(target.stored[name])
+        copy.graph.initializer[-1].name = _OWN + name
+    names = {name: _OWN + name for name in needed} | {match.result: match.exact}
+    place, replaced = next((place, node) for place, node in enumerate(copy.graph.node) if match.exact in node.output)
+    _rename(replaced.output, {match.exact: _OWN + match.exact + "/float"})
+    for node in reversed([node for node in quantized.graph.node if needed.intersection(node.output)]):
+        copy.graph.node.insert(place, node)
+        added = copy.graph.node[place]
+        added.name = _OWN + (node.name or node.output[0])
+        _rename(added.input, names)
+        _rename(added.output, names)
+    _raise_opsets(copy, quantized)
+    return copy
+
+
+def _rename(slots: Any, names: dict[str, str]) -> None:
+    for position, name in enumerate(slots):
+        slots[position] = names.get(name, name)
+
+
+def _raise_opsets(model: "onnx.ModelProto", other: "onnx.ModelProto") -> None:
+    versions = {entry.domain: entry for entry in model.opset_import}
+    for entry in other.opset_import:
+        if entry.domain not in versions:
+            model.opset_import.append(entry)
+        elif entry.version > versions[entry.domain].version:
+            versions[entry.domain].version = entry.version
+    model.ir_version = max(model.ir_version, other.ir_version)

@@ -1,0 +1,109 @@
+"""Who reads and who writes a tensor of an ONNX graph, and which values are constant: the index of a graph to change."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdbench.modelfile.weights import subgraphs
+
+if TYPE_CHECKING:
+    import onnx
+    from numpy.typing import NDArray
+
+LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+"""Operators with weights, whose multiply–accumulates make up the cost of a network."""
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The nodes of a graph by the tensors that they write and read, and the stored tensors by name.
+
+    `uses` counts every reader of a tensor, those in subgraphs and the graph's outputs included.
+    """
+
+    graph: "onnx.GraphProto"
+    producers: "dict[str, onnx.NodeProto]"
+    consumers: "dict[str, list[onnx.NodeProto]]"
+    uses: Counter[str]
+    stored: "dict[str, onnx.TensorProto]"
+
+    @classmethod
+    def of(cls, graph: "onnx.GraphProto") -> "Wiring":
+        """Index `graph`; it stays valid while no node is added, removed or connected otherwise."""
+        consumers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in filter(None, node.input):
+                consumers.setdefault(name, []).append(node)
+        return cls(
+            graph,
+            {name: node for node in graph.node for name in node.output if name},
+            consumers,
+            Counter(_read(graph)),
+            {tensor.name: tensor for tensor in graph.initializer},
+        )
+
+    def sole_consumer(self, name: str) -> "onnx.NodeProto | None":
+        """Return the node that reads `name`, None if several do, or a subgraph, or the graph gives it out."""
+        readers = self.consumers.get(name, [])
+        return readers[0] if len(readers) == 1 and self.uses[name] == 1 else None
+
+    def array(self, name: str) -> "NDArray[Any] | None":
+        """Return the stored values called `name`, None if they are not stored."""
+        import onnx
+
+        return onnx.numpy_helper.to_array(self.stored[name]) if name in self.stored else None
+
+    def replace(self, name: str, values: "NDArray[Any]") -> None:
+        """Store other values of the same shape and type under `name`."""
+        import onnx
+
+        tensor = self.stored[name]
+        typed = np.ascontiguousarray(values, onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        tensor.CopyFrom(onnx.numpy_helper.from_array(typed, name))
+
+
+def _read(graph: "onnx.GraphProto") -> list[str]:
+    names = [value.name for value in graph.output]
+    for node in graph.node:
+        names += filter(None, node.input)
+        for inner in subgraphs(node):
+            names += _read(inner)
+    return names
+
+
+def attribute(node: "onnx.NodeProto", name: str, default: Any) -> Any:
+    """Return the value of a node's attribute; text as bytes."""
+    import onnx
+
+    match = next((entry for entry in node.attribute if entry.name == name), None)
+    return default if match is None else onnx.helper.get_attribute_value(match)
+
+
+def lift_constants(graph: "onnx.GraphProto") -> None:
+    """Store the values of Constant nodes as initializers, under the same names."""
+    import onnx
+
+    for node in [node for node in graph.node if node.op_type == "Constant" and node.domain in {"", "ai.onnx"}]:
+        if len(node.attribute) != 1 or node.attribute[0].name not in _VALUES:
+            continue
+        value = onnx.helper.get_attribute_value(node.attribute[0])
+        array = _VALUES[node.attribute[0].name](value)
+        graph.initializer.append(onnx.numpy_helper.from_array(array, node.output[0]))
+        graph.node.remove(node)
+
+
+def _tensor(value: Any) -> "NDArray[Any]":
+    import onnx
+
+    return np.asarray(onnx.numpy_helper.to_array(value))
+
+
+_VALUES: "dict[str, Any]" = {
+    "value": _tensor,
+    "value_float": np.float32,
+    "value_floats": lambda value: np.array(value, np.float32),
+    "value_int": np.int64,
+    "value_ints": lambda value: np.array(value, np.int64),
+}
