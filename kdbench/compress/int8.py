@@ -16,6 +16,8 @@ import numpy as np
 from kdbench import storage, temporary
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.activations import activations, refused
+from kdbench.compress.equalization import equalize
+from kdbench.compress.float_layers import shield_float_layers
 from kdbench.compress.preparing import forget_unused_domains, prepared
 from kdbench.compress.ranges import Range, ranges_of
 from kdbench.errors import InputError
@@ -32,7 +34,7 @@ class Int8(Compressor):
     `calibrator` chooses each activation's range: `min-max`, `percentile` (99.99), `entropy` or `mse`. Weights are
     symmetric, `per_channel` or per tensor. With `reduce_range` they have 7 bits: on x86 without VNNI, sums of products
     of 8-bit numbers would saturate, so that the same file answered differently. `keep_float` names the nodes that stay
-    in float32.
+    in float32. `equalize` first rescales channels so that the weights of neighbouring layers have the same range.
     """
 
     calibrated = True
@@ -43,10 +45,13 @@ class Int8(Compressor):
     activations: Literal["uint8", "int8"] = "uint8"
     weights: Literal["int8", "uint8"] = "int8"
     keep_float: tuple[str, ...] = ()
+    equalize: bool = False
 
     def compress(self, source: Source, target: Path) -> Outcome:
         """Write the INT8 file; raises InputError for a model that is no float32 one, or an unknown node to keep."""
         model = prepared(source.path)
+        if self.equalize:
+            model = equalize(model)
         require_nodes(model, self.keep_float)
         inputs = source.inputs.inputs
         observe = partial(activations, model, inputs, batch=source.facts.fixed_batch)
@@ -94,6 +99,7 @@ def quantize(model: "onnx.ModelProto", ranges: Mapping[str, Range], settings: In
             except (ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:
                 raise InputError(f"onnxruntime does not quantize this model: {error}", "keep nodes in float") from error
         quantized = onnx.load(written)
+    shield_float_layers(quantized)
     forget_unused_domains(quantized)
     target.write_bytes(quantized.SerializeToString(deterministic=True))
 
