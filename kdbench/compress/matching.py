@@ -19,9 +19,9 @@ _ACTIVATIONS = {"Relu", "Clip"}  # removed where the range of the next QuantizeL
 class Match:
     """A layer of a float model and its quantized form, by the names of nodes and tensors.
 
-    `result` is a tensor of both models: the layer's output, or that of an activation folded into it, and `quantized`
-    what the quantized model's next layers read in its place. `exact` is the float model's tensor to compare with what
-    the quantized layer itself computes, which is still called `result`: the value before a folded activation.
+    `result` is a tensor of both models: the layer's output, or that of an activation folded into it; `quantized` is
+    what the next layers of the quantized model read. `computed` is what the quantized layer itself computes, before
+    its output is quantized, and `exact` the same tensor of the float model.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Match:
     exact: str
     result: str
     quantized: str
+    computed: str
 
 
 def match_layers(floating: "onnx.ModelProto", quantized: "onnx.ModelProto") -> list[Match]:
@@ -52,10 +53,11 @@ def _match(node: "onnx.NodeProto", source: Wiring, target: Wiring) -> Match | No
     if place is None:
         return None
     result = chain[place]
-    layer = target.producers[result]
+    layer = _before_rounding(target.producers[result], target)
     folded = place > 0 and source.producers[result].op_type in _ACTIVATIONS
     exact = chain[place - 1] if folded and layer.op_type in LAYERS else result
-    return Match(node.name or node.output[0], node.op_type, exact, result, _dequantized(result, target))
+    name = node.name or node.output[0]
+    return Match(name, node.op_type, exact, result, _dequantized(result, target), layer.output[0])
 
 
 def _chain(node: "onnx.NodeProto", wiring: Wiring) -> Iterator[str]:
@@ -68,6 +70,13 @@ def _chain(node: "onnx.NodeProto", wiring: Wiring) -> Iterator[str]:
             return
         name = follower.output[0]
         yield name
+
+
+def _before_rounding(node: "onnx.NodeProto", wiring: Wiring) -> "onnx.NodeProto":
+    """Return the node whose output `node` gives rounded, which may be `node` itself: an output is quantized too."""
+    while node.op_type in {"QuantizeLinear", "DequantizeLinear"} and node.input[0] in wiring.producers:
+        node = wiring.producers[node.input[0]]
+    return node
 
 
 def _dequantized(name: str, wiring: Wiring) -> str:

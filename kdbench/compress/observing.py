@@ -16,7 +16,7 @@ _CHUNK = 32  # samples whose tensors are held at once
 
 
 class Observer:
-    """A model in onnxruntime whose inner tensors `names` are outputs too.
+    """A model in onnxruntime that gives the tensors `names` out, inner ones too, and nothing else.
 
     With `simulated`, QuantizeLinear and DequantizeLinear compute in floating point as they stand in the file: the same
     on every CPU, where an integer kernel might saturate. Raises InputError for a model that onnxruntime does not load.
@@ -29,10 +29,11 @@ class Observer:
         from kdbench.worker.runtimes.onnxruntime import FAULTS, session_options
 
         self._names = list(dict.fromkeys(names))
-        shown = {value.name for value in model.graph.output} | {value.name for value in model.graph.input}
+        declared = {value.name: value for value in model.graph.output}
         observed = onnx.ModelProto()
         observed.CopyFrom(model)
-        observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self._names if name not in shown)
+        del observed.graph.output[:]
+        observed.graph.output.extend(declared.get(name, onnx.ValueInfoProto(name=name)) for name in self._names)
         options = session_options(0, spinning=False, fallback=True)
         options.log_severity_level = 4
         if simulated:

@@ -1,0 +1,145 @@
+"""Bias correction: the mean error that quantization adds to each channel, taken out of the bias again.
+
+Rounded weights and activations shift the mean of a layer's output. Nagel et al. 2019 (arXiv:1906.04721, section 4.2
+and appendix D) subtract the expected shift E[ỹ] − E[y] of each channel from the bias, layer by layer from the input
+on, so that each is measured behind corrected ones.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.compress.matching import Match, match_layers
+from kdbench.compress.observing import Observer, chunks
+from kdbench.compress.wiring import Wiring, attribute
+
+if TYPE_CHECKING:
+    import onnx
+
+_CORRECTED = "/corrected_bias"
+_WITH_BIAS = {"Conv", "ConvTranspose", "Gemm"}
+_BIAS = np.iinfo(np.int32)
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A layer by its name in the float model, and the largest shift of a channel's mean before its correction."""
+
+    name: str
+    largest_shift: float
+
+
+def correct_biases(
+    floating: "onnx.ModelProto", quantized: "onnx.ModelProto", inputs: NDArray[Any], *, batch: int | None = None
+) -> "tuple[onnx.ModelProto, list[Correction]]":
+    """Return a copy of `quantized` with corrected biases, and what was corrected, in the graph's order.
+
+    `quantized` is the QDQ form of `floating`, with its names of tensors; means are taken over `inputs` (N, …) and the
+    places of a feature map, in floating point, so that the file is the same on every CPU. A layer without a bias gets
+    one; MatMul, which has none, stays. `batch` is the batch of a model that takes no other. Raises InputError for files
+    that do not belong together.
+    """
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(quantized)
+    matches = [match for match in match_layers(floating, quantized) if match.operator in _WITH_BIAS]
+    expected = _means(floating, {match.exact: match.operator for match in matches}, inputs, batch)
+    corrections = []
+    for match in matches:
+        layer = Wiring.of(copy.graph).producers[match.computed]
+        if layer.op_type not in _WITH_BIAS or not attribute(layer, "beta", 1.0):
+            continue
+        actual = _means(copy, {match.computed: match.operator}, inputs, batch)[match.computed]
+        shift = actual - expected[match.exact]
+        _subtract(copy, match, shift / attribute(layer, "beta", 1.0))
+        corrections.append(Correction(match.name, float(np.abs(shift).max())))
+    return copy, corrections
+
+
+def _means(
+    model: "onnx.ModelProto", operators: dict[str, str], inputs: NDArray[Any], batch: int | None
+) -> dict[str, NDArray[np.float64]]:
+    """Return the mean of each channel of each tensor; channels are axis 1, also of a Gemm's output."""
+    observer, parts = Observer(model, operators, simulated=True), chunks(inputs, batch)
+    sums = {name: np.zeros(1) for name in operators}
+    for part in parts:
+        for name, values in observer(part).items():
+            places = tuple(axis for axis in range(values.ndim) if axis != 1)
+            sums[name] = sums[name] + values.mean(axis=places, dtype=np.float64) * len(part)
+    total = sum(map(len, parts))
+    return {name: values / total for name, values in sums.items()}
+
+
+def _subtract(model: "onnx.ModelProto", match: Match, shift: NDArray[np.float64]) -> None:
+    """Give a layer of `model` a bias that is smaller by `shift`, one number for each channel."""
+    import onnx
+
+    wiring, graph = Wiring.of(model.graph), model.graph
+    layer = wiring.producers[match.computed]
+    place = list(graph.node).index(layer)
+    has_bias = len(layer.input) > 2 and bool(layer.input[2])
+    values = _values(layer.input[2], wiring) if has_bias else np.zeros(len(shift))
+    scale = _scale(layer, wiring) if not has_bias else _dequantizing_scale(layer.input[2], wiring)
+    if values is None:  # computed while the model runs
+        return
+    corrected = np.broadcast_to(values.reshape(-1), shift.shape) - shift
+    name = match.computed + _CORRECTED
+    if scale is None:
+        graph.initializer.append(onnx.numpy_helper.from_array(corrected.astype(np.float32), name))
+    else:
+        integers = np.clip(np.round(corrected / scale), _BIAS.min, _BIAS.max).astype(np.int32)
+        graph.initializer.append(onnx.numpy_helper.from_array(integers, f"{name}_quantized"))
+        graph.initializer.append(onnx.numpy_helper.from_array(scale.astype(np.float32), f"{name}_scale"))
+        names = [f"{name}_quantized", f"{name}_scale"]
+        graph.node.insert(place, onnx.helper.make_node("DequantizeLinear", names, [name], name=name, axis=0))
+        layer = graph.node[place + 1]
+    before = layer.input[2] if has_bias else ""
+    if len(layer.input) > 2:
+        layer.input[2] = name
+    else:
+        layer.input.append(name)
+    _drop(model, before)
+
+
+def _values(name: str, wiring: Wiring) -> NDArray[np.float64] | None:
+    """Return a bias in floating point, None if it is not stored."""
+    if (stored := wiring.array(name)) is not None:
+        return stored.astype(np.float64)
+    scale, source = _dequantizing_scale(name, wiring), wiring.producers.get(name)
+    integers = wiring.array(source.input[0]) if source is not None else None
+    return None if scale is None or integers is None else integers.astype(np.float64) * scale
+
+
+def _dequantizing_scale(name: str, wiring: Wiring) -> NDArray[np.float64] | None:
+    """Return the scale of a stored tensor behind DequantizeLinear, None where there is none."""
+    source = wiring.producers.get(name)
+    if source is None or source.op_type != "DequantizeLinear":
+        return None
+    scale = wiring.array(source.input[1])
+    return None if scale is None else scale.astype(np.float64)
+
+
+def _scale(layer: "onnx.NodeProto", wiring: Wiring) -> NDArray[np.float64] | None:
+    """Return the scale that an integer bias has: that of the input times that of the weights; None for float layers."""
+    scales = [_dequantizing_scale(name, wiring) for name in layer.input[:2]]
+    if scales[0] is None or scales[1] is None or scales[0].size != 1:
+        return None
+    return scales[0].reshape(-1)[0] * scales[1]  # type: ignore[no-any-return]
+
+
+def _drop(model: "onnx.ModelProto", name: str) -> None:
+    """Remove a bias that nothing reads any more, with the node and the numbers that it came from."""
+    wiring = Wiring.of(model.graph)
+    if not name or wiring.uses[name]:
+        return
+    if name in wiring.stored:
+        model.graph.initializer.remove(wiring.stored[name])
+    elif name in wiring.producers:
+        node = wiring.producers[name]
+        inputs = list(node.input)
+        model.graph.node.remove(node)
+        for read in inputs:
+            _drop(model, read)
