@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kdbench import temporary
 from kdbench.compress.activations import refused
 from kdbench.errors import InputError
+from kdbench.modelfile.external_data import external_files
 from kdbench.modelfile.facts import MAX_FILE_BYTES, read_model
 from kdbench.modelfile.ort_format import is_ort
 from kdbench.modelfile.weights import nodes_of, tensors_of
@@ -64,7 +65,7 @@ def require_float32(path: Path) -> None:
         raise InputError(f"{path} is a float16 model, and only float32 ones are compressed further", _FLOAT_HINT)
     if onnx.TensorProto.DOUBLE in kinds:
         raise InputError(f"{path} takes or returns float64, and only float32 models are compressed", "export it so")
-    sizes = [file.stat().st_size for file in (path, *_external(path, model)) if file.exists()]
+    sizes = [file.stat().st_size for file in (path, *external_files((t for _, t in tensors_of(model)), path))]
     if sum(sizes) > MAX_FILE_BYTES:
         message = f"{path} has {sum(sizes) / 2**30:.1f} GiB of weights, and compression handles files up to 2 GiB"
         raise InputError(message, "compress a smaller model")
@@ -73,11 +74,6 @@ def require_float32(path: Path) -> None:
 def _computes_in_integers(node: "onnx.NodeProto") -> bool:
     operator: str = node.op_type
     return operator.startswith(_INTEGER_OPERATORS) or operator.endswith(_INTEGER_ENDINGS)
-
-
-def _external(path: Path, model: "onnx.ModelProto") -> set[Path]:
-    entries = (entry for _, tensor in tensors_of(model) for entry in tensor.external_data)
-    return {path.parent / entry.value for entry in entries if entry.key == "location"}
 
 
 def opset(model: "onnx.ModelProto") -> int:

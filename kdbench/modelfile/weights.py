@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
+from kdbench.modelfile.external_data import external_files, tensor_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     import onnx
 
@@ -31,9 +32,6 @@ _UNTRAINED: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax"), (1, 2, 3, 4)),
     **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), (1, 2, 3, 4)),
 }
-
-# Packed element types of less than a byte.
-_SUB_BYTE_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
 
 _COPY_AGAIN = "copy the model and its data again, or export it again"
 
@@ -68,7 +66,7 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
     }
     tensors = list(tensors_of(model))
     for name, tensor in tensors:
-        stored, needed = len(tensor.raw_data), _bytes(tensor)
+        stored, needed = len(tensor.raw_data), tensor_bytes(tensor)
         if tensor.HasField("raw_data") and stored != needed:
             raise InputError(f"{path}: {name!r} holds {stored} bytes, and its shape needs {needed}", _COPY_AGAIN)
     # Trees, linear models and support vectors of scikit-learn keep their weights in lists of attributes.
@@ -76,9 +74,9 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
     trained = [t for name, t in tensors if name not in untrained and t.data_type not in untrained_types]
     return Weights(
         parameters=sum(math.prod(t.dims) for t in trained) + sum(len(a.floats) for a in in_attributes),
-        weight_bytes=sum(_bytes(t) for _, t in tensors)
+        weight_bytes=sum(tensor_bytes(t) for _, t in tensors)
         + sum(4 * len(a.floats) + 8 * len(a.ints) for a in in_attributes),
-        external_bytes=_external_bytes(tensors, path),
+        external_bytes=sum(file.stat().st_size for file in external_files((t for _, t in tensors), path)),
     )
 
 
@@ -129,41 +127,3 @@ def nodes_of(model: "onnx.ModelProto") -> "Iterator[onnx.NodeProto]":
 def _parts(sparse: "onnx.SparseTensorProto", name: str) -> "Iterator[tuple[str, onnx.TensorProto]]":
     yield name, sparse.values
     yield f"{name}/indices", sparse.indices
-
-
-def _bytes(tensor: "onnx.TensorProto") -> int:
-    import onnx
-
-    elements: int = math.prod(tensor.dims)
-    try:
-        kind = onnx.TensorProto.DataType.Name(tensor.data_type)
-        itemsize = int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
-    except (KeyError, ValueError):
-        message = f"onnx {onnx.__version__} does not know the element type of {tensor.name!r} ({tensor.data_type})"
-        raise InputError(message, "export the model again, or install a newer onnx") from None
-    bits = _SUB_BYTE_BITS.get(kind, 8 * itemsize)
-    return (elements * bits + 7) // 8
-
-
-def _external_bytes(tensors: "Iterable[tuple[str, onnx.TensorProto]]", path: Path) -> int:
-    needed: dict[str, int] = {}
-    for _, tensor in tensors:
-        stored = {entry.key: entry.value for entry in tensor.external_data}
-        if location := stored.get("location"):
-            try:
-                end = int(stored.get("offset", 0)) + int(stored.get("length", _bytes(tensor)))
-            except ValueError:
-                message = f"{path}: offset or length of {tensor.name!r} is not a number"
-                raise InputError(message, _COPY_AGAIN) from None
-            needed[location] = max(needed.get(location, 0), end)
-    total = 0
-    for location, minimum in needed.items():
-        message = f"{path} keeps weights in {path.parent / location}, which is"
-        try:
-            size = (path.parent / location).stat().st_size
-        except OSError:
-            raise InputError(f"{message} missing", "put it next to the model") from None
-        if size < minimum:
-            raise InputError(f"{message} cut short: {size} of at least {minimum} bytes", _COPY_AGAIN)
-        total += size
-    return total

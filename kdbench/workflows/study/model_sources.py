@@ -24,16 +24,12 @@ def file_hash(path: Path) -> str:
 
 
 def external_files(path: Path) -> list[Path]:
-    """Return the files that hold the large weights of an ONNX file."""
-    import onnx
-
+    """Return the files that hold the large weights of an ONNX file; raises InputError for one that cannot be read."""
+    from kdbench.modelfile import external_data
+    from kdbench.modelfile.facts import read_model
     from kdbench.modelfile.weights import tensors_of
 
-    model = onnx.load(path, load_external_data=False)
-    places = {
-        entry.value for _, tensor in tensors_of(model) for entry in tensor.external_data if entry.key == "location"
-    }
-    return [path.parent / place for place in sorted(places)]
+    return external_data.external_files((tensor for _, tensor in tensors_of(read_model(path))), path)
 
 
 def neighbours_hash(path: Path) -> str | None:

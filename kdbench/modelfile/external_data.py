@@ -1,0 +1,80 @@
+"""The files beside an ONNX file that hold its large weights, and that nothing else is read for it.
+
+ONNX keeps a tensor's file, offset and length as text (onnx.proto, `TensorProto.external_data`); the file's path is
+relative to the model's folder. A model from elsewhere may name any path, so the path must stay within that folder.
+"""
+
+import math
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import onnx
+
+# Packed element types of less than a byte.
+_SUB_BYTE_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+
+_COPY_AGAIN = "copy the model and its data again, or export it again"
+_BESIDE = "save the model again with its data beside it (onnx.save, save_as_external_data=True)"
+_DIGITS = 19  # of an offset
+_SHOWN = 200  # characters of a path
+
+
+def external_files(tensors: "Iterable[onnx.TensorProto]", path: Path) -> list[Path]:
+    """Return the files that hold external data of the model at `path`, sorted.
+
+    Raises InputError for a path outside the model's folder, and for what is no file or ends before its tensors do.
+    """
+    needed: dict[str, int] = {}
+    for tensor in tensors:
+        stored = {entry.key: entry.value for entry in tensor.external_data}
+        if "location" in stored:
+            location, offset, length = (stored.get(key, "") for key in ("location", "offset", "length"))
+            end = _number(offset, tensor, path) + (_number(length, tensor, path) if length else tensor_bytes(tensor))
+            needed[location] = max(needed.get(location, 0), end)
+    return [_checked(location, end, path) for location, end in sorted(needed.items())]
+
+
+def tensor_bytes(tensor: "onnx.TensorProto") -> int:
+    """Return the bytes that a tensor's type and shape need; raises InputError for a type that onnx does not know."""
+    import onnx
+
+    elements: int = math.prod(tensor.dims)
+    try:
+        kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+        itemsize = int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    except (KeyError, ValueError):
+        message = f"onnx {onnx.__version__} does not know the element type of {tensor.name!r} ({tensor.data_type})"
+        raise InputError(message, "export the model again, or install a newer onnx") from None
+    bits = _SUB_BYTE_BITS.get(kind, 8 * itemsize)
+    return (elements * bits + 7) // 8
+
+
+def _number(text: str, tensor: "onnx.TensorProto", path: Path) -> int:
+    """Return an offset or a length in bytes; 0 where it is not given."""
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        raise InputError(f"{path}: offset or length of {tensor.name!r} is not a number of bytes", _COPY_AGAIN)
+    return int(text)
+
+
+def _checked(location: str, least_bytes: int, path: Path) -> Path:
+    named = PurePath(location)
+    if not location or named.is_absolute() or ".." in named.parts or "\0" in location:
+        raise InputError(f"{path} keeps weights in {location[:_SHOWN]!r}, which is not in its own folder", _BESIDE)
+    file = path.parent / named
+    message = f"{path} keeps weights in {str(file)[:_SHOWN]}, which is"
+    try:
+        if not file.is_file():
+            raise InputError(f"{message} {'no file' if file.exists() else 'missing'}", "put it next to the model")
+        size = file.stat().st_size
+    except OSError as error:
+        raise InputError(f"{message} not readable: {error.strerror}", "put it next to the model") from error
+    if size < least_bytes:
+        raise InputError(f"{message} cut short: {size} of at least {least_bytes} bytes", _COPY_AGAIN)
+    return file
