@@ -43,6 +43,12 @@ EMULATED = Refusal(
 
 COMPRESSED = Refusal("it was compressed as a file, which no torch network computes", "measure its file in onnxruntime")
 
+PRUNED = Refusal(
+    "its network is pruned, and a card names the network that it was pruned from", "measure its file in onnxruntime"
+)
+
+NAMELESS = Refusal("the file's card names no weights", "export it again: kdbench run … --resume")
+
 USER_CODE = Refusal(
     "its network is user code, and a card may come from anywhere: measuring imports nothing that a card names",
     "measure its file in onnxruntime",
@@ -56,12 +62,18 @@ def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
     """
     if card is None:
         return FOREIGN
-    if card.variant is not None or card.bits is not None:
-        return EMULATED if card.variant is None else COMPRESSED
-    if card.architecture is None or card.weights is None or card.outputs is None:
-        return Refusal("the file's card names no weights", "export it again: kdbench run … --resume")
-    if ":" in card.architecture:
-        return USER_CODE
+    reasons = (
+        (card.variant is not None, COMPRESSED),
+        (card.bits is not None, EMULATED),
+        (card.pruned is not None, PRUNED),
+        (None in {card.architecture, card.weights, card.outputs}, NAMELESS),
+        (":" in (card.architecture or ""), USER_CODE),
+    )
+    if (refusal := next((refusal for applies, refusal in reasons if applies), None)) is not None:
+        return refusal
+    assert card.architecture is not None
+    assert card.weights is not None
+    assert card.outputs is not None
     weights = _inside(_run_folder(card, path), card.weights)
     if weights is None:
         shown = card.weights if len(card.weights) < _LONGEST_SHOWN else f"{card.weights[:_LONGEST_SHOWN]}…"

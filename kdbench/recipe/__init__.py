@@ -7,7 +7,7 @@ and the base layer only; every stage and workflow may import it.
 
 from kdbench.recipe.data import Augment, Data, Examples, LabelNoise, Subset, Transform
 from kdbench.recipe.measure import LEAST_PRECISION, Analysis, InputOptions, Measure
-from kdbench.recipe.models import Model, Quantize, Start, Student, SubStudents, Teacher, Term, Trained
+from kdbench.recipe.models import Model, Prune, Quantize, Start, Student, SubStudents, Teacher, Term, Trained
 from kdbench.recipe.study import Recipe, needed_by
 from kdbench.recipe.training import Average, Optimizer, Precision, Schedule, Training
 
@@ -24,6 +24,7 @@ __all__ = [
     "Model",
     "Optimizer",
     "Precision",
+    "Prune",
     "Quantize",
     "Recipe",
     "Schedule",

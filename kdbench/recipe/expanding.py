@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kdbench.recipe.data import AUGMENT_LEVELS, Examples
+from kdbench.recipe.models import is_onnx
 
 MOST_MODELS = 20_000
 _DIGITS = 9  # of an index
@@ -40,7 +41,29 @@ def expanded(recipe: Mapping[str, Any]) -> dict[str, Any]:
             _require_few(entries)
             points = [point for entry in entries for swept in _swept(entry) for point in _generations(swept)]
             result[role] = [_inheriting(_ready(point, role), training, examples) for point in points]
+    _inherit_models(result.get("teacher"), result.get("student"))
     return result
+
+
+def _inherit_models(teachers: Any, students: Any) -> None:
+    """Give every pruned student, in place, the model of what it is pruned from; validation reports unknown names."""
+    everyone = [entry for role in (teachers, students) if isinstance(role, list) for entry in role]
+    by_name = {entry["name"]: entry for entry in everyone if isinstance(entry.get("name"), str)}
+    first = next((entry.get("name") for entry in teachers or ()), None)
+    pruned = [entry for entry in everyone if isinstance(entry.get("prune"), dict) and "model" not in entry]
+    for _ in pruned:  # one may be pruned from another
+        for entry in pruned:
+            of = entry["prune"].get("of", _first(entry.get("teacher"), first))
+            source = by_name.get(of, {}) if isinstance(of, str) else {}
+            if is_onnx(source.get("weights")) or source.get("logits") is not None:
+                entry.setdefault("model", "onnx")  # which validation refuses with the reason
+            elif "model" in source:
+                entry.setdefault("model", source["model"])
+
+
+def _first(teacher: Any, default: Any) -> Any:
+    names = teacher if isinstance(teacher, list | tuple) else [teacher]
+    return names[0] if names and names[0] is not None else default
 
 
 def _require_few(entries: Iterable[Mapping[str, Any]]) -> None:

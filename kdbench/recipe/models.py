@@ -56,6 +56,20 @@ class Quantize(Value):
     first_last_bits: int = Field(default=8, ge=2, le=8)
 
 
+class Prune(Value):
+    """Start from another model without a part of its channels, and train on.
+
+    `of` names that model (default: the first teacher). Channels are removed until at most the share `macs` of its
+    multiply-accumulates remains: those of the least magnitude among all layers ("global"), or the same share of every
+    layer ("layer"). The number of channels that remains is a multiple of `round_to`, as kernels prefer.
+    """
+
+    of: str | None = None
+    macs: float = Field(gt=0, lt=1)
+    scope: Literal["global", "layer"] = "global"
+    round_to: int = Field(default=8, ge=1, le=1024)
+
+
 class SubStudents(Value):
     """A student made of `count` networks, trained separately, with a linear head on their concatenated outputs.
 
@@ -168,7 +182,8 @@ class Student(Trained):
     `teacher` names the teachers or students it learns from (default: the first teacher); it is compared with the first
     of them. `ce_weight` is the weight of the cross-entropy with the labels (default: the usual one of the first term's
     method, or 1 without terms). `cache` says whether the teacher's logits are computed once and stored: `auto` (if that
-    is exact and saves work), `on` (an error if it is not possible) or `off`.
+    is exact and saves work), `on` (an error if it is not possible) or `off`. With `prune` its `model` is that of the
+    network that it is pruned from.
     """
 
     teacher: tuple[str, ...] = ()
@@ -178,6 +193,7 @@ class Student(Trained):
     start: Start | None = None
     quantize: Quantize | None = None
     sub_students: SubStudents | None = None
+    prune: Prune | None = later(None)
 
     @field_validator("teacher", mode="before")
     @classmethod
@@ -204,6 +220,10 @@ class Student(Trained):
                 "quantize and training.freeze: a frozen layer learns no range of its inputs; leave out one of them"
             )
             raise ValueError(f"student {self.name!r} has {message}")
+        for key in ("weights", "start", "sub_students") if self.prune is not None else ():
+            if getattr(self, key) is not None:
+                message = f"prune and {key}: what it is pruned from gives it all its weights; leave out one of them"
+                raise ValueError(f"student {self.name!r} has {message}")
         self._check_weights()
         return self
 

@@ -66,17 +66,35 @@ class Recipe(Value):
                     message = f"student {student.name!r} names the model {other!r}, which the recipe does not have"
                     raise ValueError(f"{message}; {hint}")
         for student in self.student:
-            if student.start is not None:
-                source = self.entry(student.start.model) if student.start.model else self.teachers_of(student)[0]
-                if source.model.name in {"onnx", "logits"}:
-                    message = f"student {student.name!r} starts from the weights of {source.name!r}, which has none"
-                    raise ValueError(f"{message}: it is a file of {source.model.name}; name another model in start")
+            self._check_pruned(student)
+            self._check_start(student)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: give at least one, and each only once")
         if (trainings := len(names) * len(self.seeds)) > MOST_TRAININGS:
             raise ValueError(f"seeds: {trainings:,} trainings; the most that a recipe may have are {MOST_TRAININGS:,}")
         self._check_no_cycle()
         return self
+
+    def _check_start(self, student: Student) -> None:
+        if student.start is None:
+            return
+        source = self.entry(student.start.model) if student.start.model else self.teachers_of(student)[0]
+        if source.model.name in {"onnx", "logits"}:
+            message = f"student {student.name!r} starts from the weights of {source.name!r}, which has none"
+            raise ValueError(f"{message}: it is a file of {source.model.name}; name another model in start")
+
+    def _check_pruned(self, student: Student) -> None:
+        if student.prune is None:
+            return
+        source = self.pruned_from(student)
+        what = f"student {student.name!r} is pruned from {source.name!r}"
+        if source.model.name in {"onnx", "logits"}:
+            raise ValueError(f"{what}, a file of {source.model.name} without a network; name another model in prune.of")
+        if isinstance(source, Student) and (source.sub_students is not None or source.quantize is not None):
+            key = "quantize" if source.quantize is not None else "sub_students"
+            raise ValueError(f"{what}, which has {key}; name another model in prune.of")
+        if student.model != source.model:
+            raise ValueError(f"{what}, and its model is another one; leave out its model")
 
     def _check_no_cycle(self) -> None:
         done = {teacher.name for teacher in self.teacher}
@@ -96,6 +114,11 @@ class Recipe(Value):
     def teachers_of(self, student: Student) -> tuple[Teacher | Student, ...]:
         """Return the models that `student` learns from; it is compared with the first."""
         return tuple(self.entry(name) for name in student.teacher) or self.teacher[:1]
+
+    def pruned_from(self, student: Student) -> Teacher | Student:
+        """Return the model that `student`, which has `prune`, is pruned from."""
+        assert student.prune is not None, "it is pruned"
+        return self.entry(student.prune.of) if student.prune.of is not None else self.teachers_of(student)[0]
 
     def located(self, path: str) -> Path:
         """Return where a path of the recipe is: in its folder, or else relative to the working directory."""
@@ -128,4 +151,5 @@ class Recipe(Value):
 def needed_by(student: Student) -> tuple[str, ...]:
     """Return the models named in `student`, which must be trained before it."""
     start = (student.start.model,) if student.start is not None and student.start.model is not None else ()
-    return (*student.teacher, *start)
+    source = (student.prune.of,) if student.prune is not None and student.prune.of is not None else ()
+    return (*student.teacher, *start, *source)

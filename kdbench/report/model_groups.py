@@ -250,8 +250,10 @@ def network(group: ModelGroup) -> str:
     card = group.cards[0]
     if card.architecture is None:
         return group.label
-    options = ", ".join(f"{key} {_plain(value)}" for key, value in card.options.items())
-    return f"{card.architecture} ({options})" if options else card.architecture
+    facts = [f"{key} {_plain(value)}" for key, value in card.options.items()]
+    if card.pruned is not None:
+        facts.append(f"pruned to {100 * card.pruned.macs_share:.0f} % of the MACs of {card.pruned.of}")
+    return f"{card.architecture} ({', '.join(facts)})" if facts else card.architecture
 
 
 def hidden_sizes(group: ModelGroup) -> str | None:

@@ -95,6 +95,13 @@ class Bits(Value):
     first_last: int
 
 
+class Pruning(Value):
+    """What a network was pruned from: the model `of`, and the share of that network's MACs that remains."""
+
+    of: Id
+    macs_share: float
+
+
 class Origin(Value):
     """The file that a network's weights came from; the tensors `fresh` are not: a new last layer."""
 
@@ -151,8 +158,9 @@ class ModelCard(StoredValue):
 
     `parents` are the models it is compared with, `teachers` those it learned from. `family` and `axes` are its sweep
     and its point in it. `options` belong to the `architecture`; `bits` is set for a network trained with quantization.
-    `code` are the files of user code that it was trained with. `variant` is set for a file that was compressed.
-    `file` and `weights`, the .safetensors file of the exported network, are relative to the run's folder. `targets`
+    `code` are the files of user code that it was trained with. `variant` is set for a file that was compressed,
+    `pruned` for a network that is smaller than its `architecture`. `file` and `weights`, the .safetensors file of the
+    exported network, are relative to the run's folder. `targets`
     name the numbers that a regression predicts, in their own unit: no output is scaled; a classifier has none.
     """
 
@@ -168,6 +176,7 @@ class ModelCard(StoredValue):
     options: AnyTable = Field(default_factory=dict)
     bits: Bits | None = None
     code: tuple[CodeFile, ...] = later(())
+    pruned: Pruning | None = later(None)
     family: str | None = None
     axes: dict[str, str | int | float | bool] = Field(default_factory=dict)
     weights: str | None = None

@@ -20,7 +20,7 @@ from kdbench.results.run_folder import RunFolder, card_path
 from kdbench.workflows.stages.export_ahead import ExportAhead
 from kdbench.workflows.stages.train import training_summary
 from kdbench.workflows.study.model_sources import external_files, file_hash
-from kdbench.workflows.study.networks import architecture, origin, trained
+from kdbench.workflows.study.networks import architecture, origin, pruning_of, trained
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.ready_teachers import TeacherForm, form_of
 from kdbench.workflows.study.run_data import RunData
@@ -161,6 +161,7 @@ def _export(
         architecture=model.name,
         options=model.options,
         bits=_bits(job),
+        pruned=pruning_of(job, folder),
         code=tuple(CodeFile(name=source.name, sha256=source.sha256) for source in job.code),
         family=job.entry.family,
         axes=job.entry.axes,

@@ -147,9 +147,19 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
             if teacher.logits is not None:
                 networks.stored_teacher(job, teacher, run_data)
         if job.start is not None:
-            require_same_shape(network, networks.quantized_like(networks.fresh(job.start, run_data.dataset), job))
+            _require_start(job, job.start, network, run_data)
         device_of(training_of(job))
     return recordings
+
+
+def _require_start(job: Job, start: Job, network: nn.Module, run_data: RunData) -> None:
+    """Raise InputError where `network` cannot begin with weights of `start`: it has another shape or another input."""
+    if not (isinstance(job.entry, Student) and job.entry.prune is not None):
+        require_same_shape(network, networks.quantized_like(networks.fresh(start, run_data.dataset), job))
+    elif form_of(start, run_data) is not None:
+        message = f"student {job.entry.name!r} is pruned from {start.entry.name!r}, whose input or classes differ"
+        hint = "fine-tune a student from its weights first (weights = FILE), and prune that one"
+        raise InputError(f"{message} from the data's", hint)
 
 
 def _untrained_teachers(job: Job, run_data: RunData, built: dict[str, nn.Module]) -> list[nn.Module]:
@@ -186,7 +196,7 @@ def _try(
 
     `form` describes a ready teacher whose input and outputs differ from the students'.
     """
-    model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students", "input"})
+    model = job.entry.model_dump(mode="json", include={"model", "quantize", "prune", "sub_students", "input"})
     trains = not job.entry.is_ready
     model["weights"], model["trains"] = None if job.weights is None else file_hash(job.weights), trains
     key = storage.content_hash({**model, "exported": exported, "part": job.part is not None})

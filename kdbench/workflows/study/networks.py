@@ -13,6 +13,7 @@ from kdbench import models, storage
 from kdbench.data.augment import slot_count
 from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset
+from kdbench.distill import pruning
 from kdbench.distill.initial_weights import SubStudent, fuse, interpolate_weights
 from kdbench.distill.objective import ScheduledTerm
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
@@ -25,23 +26,33 @@ from kdbench.models.staged import Fused
 from kdbench.plugins import describe_failure
 from kdbench.plugins.seeding import seeded
 from kdbench.progress import Progress
-from kdbench.recipe import Model, Student, Trained, Training
-from kdbench.results.cards import Origin
+from kdbench.recipe import Model, Prune, Student, Trained, Training
+from kdbench.results.cards import Origin, Pruning
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.study.model_sources import file_hash, load_into
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.ready_teachers import built_for, form_of, onnx_network
 from kdbench.workflows.study.run_data import RunData
 
+PRUNING = "pruning.json"  # beside the checkpoint of a pruned network: what was removed
+
 
 def fresh(job: Job, dataset: Dataset) -> nn.Module:
-    """Build a job's network with fresh weights that depend only on the seed and the architecture."""
+    """Build a job's network with fresh weights that depend only on the seed and the architecture.
+
+    A pruned one loses its channels by these weights: it is as large as the trained one, but not of the same shape.
+    """
     entry = job.entry
     if isinstance(entry, Student) and entry.sub_students is not None and job.part is not None:
         features = entry.sub_students.features
         trunk = _built(entry.model, job.seed, dataset, dataset.input_shape, features)
         return SubStudent(trunk, features, dataset.outputs)
-    return _quantized(_plain(job, dataset), job)
+    network = _plain(job, dataset)
+    if (options := _prune(job)) is not None:
+        assert job.start is not None, "a pruned network has a source"
+        network = fresh(job.start, dataset)
+        pruning.prune(network, _zeros(dataset, dataset.input_shape), options, entry.name)
+    return _quantized(network, job)
 
 
 def from_weights(job: Job, dataset: Dataset) -> tuple[nn.Module, tuple[str, ...]]:
@@ -73,8 +84,14 @@ def _quantized(network: nn.Module, job: Job) -> nn.Module:
     return network if quantize is None else with_fake_quantization(network, quantize)
 
 
+def _prune(job: Job) -> Prune | None:
+    return job.entry.prune if isinstance(job.entry, Student) else None
+
+
 def initialized(job: Job, run_data: RunData, folder: RunFolder) -> nn.Module:
     """Return a job's network with the weights that its training starts from."""
+    if (options := _prune(job)) is not None:
+        return _quantized(_pruned(job, options, run_data.dataset, folder), job)
     network, _ = from_weights(job, run_data.dataset)
     if job.parts:
         assert isinstance(network, Fused)
@@ -95,9 +112,47 @@ def initialized(job: Job, run_data: RunData, folder: RunFolder) -> nn.Module:
     return network
 
 
+def _pruned(job: Job, options: Prune, dataset: Dataset, folder: RunFolder) -> nn.Module:
+    """Return what is left of the network that a job is pruned from; what was removed is written beside its checkpoint.
+
+    A training that is resumed finds it there: another machine may add up magnitudes in another order.
+    """
+    assert job.start is not None, "a pruned network has a source"
+    network, example = trained(job.start, dataset, folder), _zeros(dataset, dataset.input_shape)
+    place, weights = folder.checkpoint(job.id), folder.checkpoint(job.start.id) / fit.WEIGHTS
+    key = storage.content_hash({"of": storage.sha256(weights), "prune": options.model_dump(mode="json")})
+    known = storage.read_json(place / PRUNING, "pruning") if (place / PRUNING).exists() else {}
+    if known.get("key") == key:
+        pruning.rebuild(network, example, known["history"])
+        return network
+    done = pruning.prune(network, example, options, job.entry.name)
+    share = done.macs / done.macs_before
+    storage.write_json(storage.make_folder(place) / PRUNING, {"key": key, "macs_share": share, "history": done.history})
+    return network
+
+
+def _pruned_again(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
+    """Return a network of the shape of a pruned job's, with other weights."""
+    if _prune(job) is None or job.start is None:
+        return _plain(job, dataset)
+    network = _pruned_again(job.start, dataset, folder)
+    known = storage.read_json(folder.checkpoint(job.id) / PRUNING, "pruning")
+    pruning.rebuild(network, _zeros(dataset, dataset.input_shape), known["history"])
+    return network
+
+
+def pruning_of(job: Job, folder: RunFolder) -> Pruning | None:
+    """Return what a job's trained network was pruned from; None if it was not."""
+    if _prune(job) is None:
+        return None
+    assert job.start is not None, "a pruned network has a source"
+    known = storage.read_json(folder.checkpoint(job.id) / PRUNING, "pruning")
+    return Pruning(of=job.start.id, macs_share=known["macs_share"])
+
+
 def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
     """Return a finished job's network with its weights, on the CPU, in evaluation mode."""
-    network = fresh(job, dataset)
+    network = fresh(job, dataset) if _prune(job) is None else _quantized(_pruned_again(job, dataset, folder), job)
     fit.load_weights(network, folder.checkpoint(job.id))
     network.eval()
     return network
@@ -151,15 +206,19 @@ def _initialize_lazy_layers(network: nn.Module, dataset: Dataset, input_shape: t
     """Give layers such as `LazyLinear`, whose sizes a first forward determines, their weights."""
     weights = (*network.parameters(), *network.buffers())
     if any(map(is_lazy, weights)):
-        split = dataset.test or dataset.train
-        tokens = split is not None and split.inputs.dtype == np.int64
-        inputs = torch.zeros((2, *input_shape), dtype=torch.int64 if tokens else torch.float32)
+        inputs = _zeros(dataset, input_shape)
         try:
             with torch.no_grad(), evaluation_mode(network):
                 network(inputs)
         except Exception as error:  # user code
             message = f"{type(network).__name__} fails on inputs {tuple(inputs.shape)}: {describe_failure(error)}"
             raise InputError(message, "call it in Python on zeros of this shape to see where") from error
+
+
+def _zeros(dataset: Dataset, input_shape: tuple[int, ...]) -> torch.Tensor:
+    split = dataset.test or dataset.train
+    tokens = split is not None and split.inputs.dtype == np.int64
+    return torch.zeros((2, *input_shape), dtype=torch.int64 if tokens else torch.float32)
 
 
 def build_teachers(

@@ -19,9 +19,9 @@ class Job:
     """One network to train with the seed `seed`: the recipe's seed `of_seed`, shifted by the entry's offset.
 
     `teachers` are the jobs it learns from; it is compared with the first. `start` is the job whose weights initialize
-    it, at least in part. `parts` are the jobs of the sub-networks that it fuses. A sub-network's job has a number
-    `part`, from 1; it is trained but not measured. `weights` is the file that it starts from, `logits` the file of
-    a teacher without a network, and `code` are the sources of the user code that it runs.
+    it, at least in part, or that it is pruned from. `parts` are the jobs of the sub-networks that it fuses. A
+    sub-network's job has a number `part`, from 1; it is trained but not measured. `weights` is the file that it starts
+    from, `logits` the file of a teacher without a network, and `code` are the sources of the user code that it runs.
     """
 
     id: str
@@ -126,6 +126,8 @@ def _jobs(
             for part in range(1, entry.sub_students.count + 1)
         )
         return [*parts, Job(name, **common, parts=parts)]
+    if entry.prune is not None:
+        common["start"] = done[recipe.pruned_from(entry).name]
     if entry.start is not None:
         common["start"] = done[entry.start.model] if entry.start.model is not None else common["teachers"][0]
     return [Job(name, **common)]

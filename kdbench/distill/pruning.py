@@ -1,0 +1,155 @@
+"""Structural pruning: channels of a trained network removed until a share of its multiply-accumulates remains.
+
+A channel is removed together with everything that depends on it (Fang et al. 2023, arXiv:2301.12900, in
+torch-pruning), those of the least magnitude first: the L2 norm of its weights in all these layers, divided by the mean
+of the group. The layer that gives the network's outputs keeps all of its own.
+
+What was removed is a history of plain values, from which `rebuild` makes a network of the same shape again.
+"""
+
+import copy
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from kdbench.errors import InputError
+from kdbench.models.features.modes import evaluation_mode
+from kdbench.plugins import describe_failure
+from kdbench.recipe import Prune
+
+# In how many steps the share of channels grows to MOST: more come closer to the requested share of MACs.
+_STEPS = 64
+_MOST = 0.95  # of the channels of a layer; without a limit, ranking over all layers may remove one entirely
+
+History = Sequence[tuple[str, bool, Sequence[int]]]
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What `prune` did: what it removed, and the MACs of one sample before and after."""
+
+    history: History
+    macs_before: int
+    macs: int
+
+
+def prune(network: nn.Module, example: Tensor, options: Prune, name: str) -> Pruned:
+    """Remove channels of `network`, in place, until at most `options.macs` of its MACs remain.
+
+    `example` are inputs (N, …) as it takes them. Raises InputError, about the student called `name`, for a network that
+    cannot be pruned, or not so far.
+    """
+    pruning = _library()
+    before, shape = _macs(network, example), _outputs(network, example).shape
+    with _explained(name), evaluation_mode(network):
+        pruner = pruning.pruner.BasePruner(
+            network,
+            example,
+            importance=pruning.importance.GroupMagnitudeImportance(p=2),
+            global_pruning=options.scope == "global",
+            pruning_ratio=_MOST,
+            max_pruning_ratio=_MOST,
+            iterative_steps=_STEPS,
+            ignored_layers=_output_layers(network, example),
+            round_to=options.round_to,
+        )
+        after = before
+        for _ in range(_STEPS):
+            if after <= options.macs * before:
+                break
+            pruner.step()
+            after = _macs(network, example)
+        if _outputs(network, example).shape != shape:
+            raise ValueError("its outputs change with its channels")
+    if after > options.macs * before:
+        message = f"student {name!r}: prune.macs is {options.macs:g}, and {after / before:.2f} of the MACs remain"
+        hint = f"set prune.macs = {_up(after / before)} or more, or prune.round_to = 1"
+        raise InputError(f"{message} where every layer that can be pruned has lost all it may", hint)
+    history = [
+        (layer, bool(of_outputs), [int(i) for i in channels])
+        for layer, of_outputs, channels in pruner.pruning_history()
+    ]
+    return Pruned(history, before, after)
+
+
+def rebuild(network: nn.Module, example: Tensor, history: History) -> None:
+    """Give `network`, in place, the shape that pruning left a network of the same architecture; its weights remain."""
+    with evaluation_mode(network), _quietly():
+        graph = _library().DependencyGraph().build_dependency(network, example)
+        graph.load_pruning_history([(layer, of_outputs, [*channels]) for layer, of_outputs, channels in history])
+
+
+def _library() -> Any:
+    try:
+        import torch_pruning  # type: ignore[import-untyped]  # no stubs
+    except ImportError as error:
+        raise InputError(
+            "pruning needs torch-pruning, which is not installed", "pip install 'kdbench[prune]'"
+        ) from error
+    return torch_pruning
+
+
+def _macs(network: nn.Module, example: Tensor) -> int:
+    """Return the MACs of one sample, by torch's counter: of convolutions, linear layers, matrix products."""
+    with FlopCounterMode(display=False) as counter:
+        _outputs(network, example)
+    return int(counter.get_total_flops()) // (2 * len(example))
+
+
+@torch.no_grad()
+def _outputs(network: nn.Module, example: Tensor) -> Tensor:
+    with evaluation_mode(network):
+        outputs: Tensor = network(example)
+    return outputs
+
+
+def _output_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:
+    """Return the layers whose channels are the network's outputs: without one of them, the outputs have another shape.
+
+    A layer counts as one too if the network fails without one of its channels.
+    """
+    pruning, shape = _library(), _outputs(network, example).shape
+    found = []
+    for name, layer in network.named_modules():
+        if getattr(layer, "out_features", getattr(layer, "out_channels", None)) not in shape[1:]:
+            continue
+        smaller = copy.deepcopy(network)
+        try:
+            graph = pruning.DependencyGraph().build_dependency(smaller, example)
+            part = smaller.get_submodule(name)
+            graph.get_pruning_group(part, graph.get_pruner_of_module(part).prune_out_channels, [0]).prune()
+            is_output = _outputs(smaller, example).shape != shape
+        except Exception:  # noqa: BLE001 - any network, by a library that raises whatever its operations raise
+            is_output = True
+        if is_output:
+            found.append(layer)
+    return found
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Raise InputError for a network that torch-pruning cannot prune: it raises whatever its operations raise."""
+    try:
+        with _quietly():
+            yield
+    except Exception as error:
+        message = f"student {name!r}: the network cannot be pruned: {describe_failure(error)}"
+        hint = "shortcuts that pad or cut channels, channel shuffles and fixed shapes in forward prevent it"
+        raise InputError(message, f"name another model in prune.of; {hint}") from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of parameters outside of layers, which it handles
+        yield
+
+
+def _up(share: float) -> str:
+    return f"{int(share * 100 + 1) / 100:g}"
